@@ -1,0 +1,58 @@
+//! Processor architectures a unikernel can be built for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A processor architecture, by the name KraftKit gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arch {
+    /// 64-bit x86.
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// 64-bit ARM.
+    Arm64,
+    /// 32-bit ARM.
+    Arm,
+}
+
+impl Arch {
+    /// Every architecture, in the order they are offered to users.
+    pub const ALL: [Self; 3] = [Self::X86_64, Self::Arm64, Self::Arm];
+
+    /// Returns the name used in Kraftfiles, flags, images and file names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Arm64 => "arm64",
+            Self::Arm => "arm",
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The text names no architecture we know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown architecture `{0}`: expected x86_64, arm64 or arm")]
+pub struct UnknownArch(pub String);
+
+impl FromStr for Arch {
+    type Err = UnknownArch;
+
+    /// Parses a name as users type it; `amd64` and `aarch64` are understood too.
+    fn from_str(text: &str) -> Result<Self, UnknownArch> {
+        match text {
+            "x86_64" | "amd64" => Ok(Self::X86_64),
+            "arm64" | "aarch64" => Ok(Self::Arm64),
+            "arm" => Ok(Self::Arm),
+            _ => Err(UnknownArch(text.to_owned())),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the rooms tell while they work: one stream of events, drawn elsewhere.
+
+/// Something that happened while work was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A piece of work began; more events with the same `task` follow.
+    Started {
+        /// Names the piece of work within this run of the program.
+        task: u64,
+        /// What is done: `building the root filesystem`.
+        what: String,
+        /// How many units it has, if that is known.
+        total: Option<u64>,
+    },
+    /// Some of it is done.
+    Advanced {
+        /// The piece of work.
+        task: u64,
+        /// Units done so far.
+        done: u64,
+    },
+    /// It ended well.
+    Finished {
+        /// The piece of work.
+        task: u64,
+    },
+    /// It ended badly; the error itself travels as a `Result`.
+    Failed {
+        /// The piece of work.
+        task: u64,
+    },
+    /// Something the user should know, once.
+    Note(String),
+    /// Something the user should mind.
+    Warning(String),
+}
+
+/// Takes events; implemented by the user interface, and by tests.
+pub trait Reporter: Send + Sync {
+    /// Takes one event. Must not block for long and must not fail.
+    fn report(&self, event: Event);
+}
+
+/// A reporter that drops everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _event: Event) {}
+}

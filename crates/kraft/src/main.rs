@@ -1,0 +1,3 @@
+//! The `kraft` program.
+
+fn main() {}
