@@ -1,1 +1,5 @@
-//! End-to-end tests; see `tests/`. The library is empty on purpose.
+//! What the end-to-end tests stand on. They drive the real binary from outside and import nothing
+//! of ours, so the same tests could be pointed at another `kraft` (`KRAFT_BIN`).
+
+pub mod guest;
+pub mod harness;

@@ -1,0 +1,80 @@
+//! The repository's own miniature kernel, and what it reports.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::harness::repository;
+
+/// Returns the guest kernel for an architecture, building all guests on first use.
+pub fn mini(arch: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let built = Command::new("make")
+            .args(["--quiet", "-C", "guests"])
+            .current_dir(repository())
+            .output()
+            .unwrap();
+        assert!(
+            built.status.success(),
+            "{}",
+            String::from_utf8_lossy(&built.stderr)
+        );
+    });
+    let kernel = repository().join(format!("guests/build/mini_qemu-{arch}"));
+    assert!(
+        kernel.is_file(),
+        "no {}: is the cross compiler installed?",
+        kernel.display()
+    );
+    kernel
+}
+
+/// What the guest said about itself before it did anything.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The command line as it arrived.
+    pub line: String,
+    /// Parameters: name and value (lists as a JSON array).
+    pub params: Vec<(String, String)>,
+    /// Environment, `K=V`.
+    pub env: Vec<String>,
+    /// Mount entries.
+    pub fstab: Vec<String>,
+    /// Application arguments without the program's name.
+    pub args: Vec<String>,
+}
+
+impl Report {
+    /// Reads the report out of a console's text.
+    pub fn parse(console: &str) -> Self {
+        let mut report = Self::default();
+        let text = |json: &str| serde_json::from_str::<String>(json.trim()).unwrap();
+        for line in console.lines().map(|line| line.trim_end_matches('\r')) {
+            let Some((word, rest)) = line.split_once(' ') else {
+                continue;
+            };
+            match word {
+                "line" => report.line = text(rest),
+                "env" => report.env.push(text(rest)),
+                "fstab" => report.fstab.push(text(rest)),
+                "param" => {
+                    let mut values = serde_json::Deserializer::from_str(rest).into_iter();
+                    let name: serde_json::Value = values.next().unwrap().unwrap();
+                    let value: serde_json::Value = values.next().unwrap().unwrap();
+                    report
+                        .params
+                        .push((name.as_str().unwrap().to_owned(), value.to_string()));
+                }
+                "arg" => {
+                    let (number, value) = rest.split_once(' ').unwrap();
+                    if number != "0" {
+                        report.args.push(text(value));
+                    }
+                }
+                _ => {}
+            }
+        }
+        report
+    }
+}

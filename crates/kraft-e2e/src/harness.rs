@@ -1,0 +1,286 @@
+//! The bench every test stands at: the real binary, a home of its own, and nothing left behind.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before a test says it hangs. Generous on purpose: it only decides
+/// between "slow" and "never".
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Returns the `kraft` under test: `KRAFT_BIN`, else the workspace's own, built on first use.
+pub fn kraft_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(given) = std::env::var_os("KRAFT_BIN") {
+            return PathBuf::from(given);
+        }
+        // A test binary lies in target/PROFILE/deps, the program in target/PROFILE.
+        let test = std::env::current_exe().unwrap();
+        let profile_dir = test.ancestors().nth(2).unwrap().to_owned();
+        let mut build = Command::new(env!("CARGO"));
+        build
+            .args(["build", "--quiet", "--package", "kraft"])
+            .current_dir(repository());
+        if profile_dir.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success(), "cannot build kraft");
+        profile_dir.join("kraft")
+    })
+}
+
+/// Returns the root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap()
+}
+
+/// A private home with a runtime directory; every machine in it is removed at the end.
+#[derive(Debug)]
+pub struct Bench {
+    dir: tempfile::TempDir,
+    runtime: PathBuf,
+    extra_env: Vec<(String, String)>,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Bench {
+    /// Makes an empty home.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("kraft-e2e-")
+            .tempdir()
+            .unwrap();
+        let runtime = dir.path().join("runtime");
+        std::fs::create_dir(&runtime).unwrap();
+        Self {
+            dir,
+            runtime,
+            extra_env: Vec::new(),
+        }
+    }
+
+    /// Makes a home whose machines live in `runtime`.
+    pub fn with_runtime(runtime: &Path) -> Self {
+        let mut bench = Self::new();
+        runtime.clone_into(&mut bench.runtime);
+        bench
+    }
+
+    /// Adds a variable to the environment of every `kraft` of this bench.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.extra_env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Returns the private directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Returns the directory the machines live in.
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
+    /// Prepares a `kraft` with arguments, ready to be changed or started.
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(kraft_binary());
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path())
+            .env("KRAFTKIT_CONFIG_DIR", self.path().join("config"))
+            .env("XDG_DATA_HOME", self.path().join("data"))
+            .env("XDG_STATE_HOME", self.path().join("state"))
+            .env("KRAFTKIT_RUNTIME_DIR", &self.runtime)
+            .env("KRAFTKIT_NO_PROMPT", "true")
+            .env("KRAFTKIT_NO_CHECK_UPDATES", "true")
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        for (key, value) in &self.extra_env {
+            command.env(key, value);
+        }
+        command
+    }
+
+    /// Runs `kraft` to its end.
+    pub fn kraft<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Outcome {
+        Outcome::of(&mut self.command(args))
+    }
+
+    /// Runs `kraft` and insists on success; returns what it wrote to stdout.
+    pub fn ok<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
+        self.kraft(args).success().stdout
+    }
+
+    /// Runs `kraft ... -o json` and returns the value.
+    pub fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
+        let text = self.ok(args);
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("not JSON: {e}\n{text}"))
+    }
+
+    /// Returns the machine of that name as `kraft ps --all` tells it, if it is listed.
+    pub fn machine(&self, name: &str) -> Option<Value> {
+        let all = self.json(["ps", "--all", "-o", "json"]);
+        all.as_array()
+            .unwrap()
+            .iter()
+            .find(|m| m["name"] == name)
+            .cloned()
+    }
+
+    /// Returns the state of that machine as `kraft ps --all` tells it.
+    pub fn state(&self, name: &str) -> String {
+        match self.machine(name) {
+            Some(machine) => machine["state"].as_str().unwrap().to_owned(),
+            None => "absent".to_owned(),
+        }
+    }
+
+    /// Waits until the machine's log holds `text`, and returns the log.
+    pub fn wait_for_log(&self, name: &str, text: &str) -> String {
+        let mut log = String::new();
+        eventually(&format!("`{text}` in the log of {name}"), || {
+            log = self.ok(["logs", name]);
+            log.contains(text)
+        });
+        log
+    }
+
+    /// Waits until `kraft ps` says so.
+    pub fn wait_for_state(&self, name: &str, state: &str) {
+        let mut last = String::new();
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            last = self.state(name);
+            if last == state {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{name} should be {state}, and is {last}");
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // The directory may have been made unusable by the test on purpose: no assertion here.
+        let _ = self.command(["rm", "--all", "--force"]).output();
+    }
+}
+
+/// Waits until `condition` holds; panics with `what` if it never does.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+/// What a finished `kraft` left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The command line, for messages.
+    pub command: String,
+    /// The exit code; `None` when it was killed.
+    pub code: Option<i32>,
+    /// What it wrote to stdout.
+    pub stdout: String,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// Runs a command to its end, or kills it when patience is over.
+    pub fn of(command: &mut Command) -> Self {
+        let text = format!("{command:?}");
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = wait_with_patience(child, &text);
+        Self {
+            command: text,
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Insists on exit code 0.
+    #[must_use]
+    pub fn success(self) -> Self {
+        self.exits(0)
+    }
+
+    /// Insists on an exit code.
+    #[must_use]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "{}\n--- stdout\n{}\n--- stderr\n{}",
+            self.command,
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+}
+
+fn wait_with_patience(mut child: Child, what: &str) -> Output {
+    let drain = |pipe: Option<Box<dyn Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(mut pipe) = pipe {
+                let _ = pipe.read_to_end(&mut bytes);
+            }
+            bytes
+        })
+    };
+    let stdout = drain(child.stdout.take().map(|p| Box::new(p) as _));
+    let stderr = drain(child.stderr.take().map(|p| Box::new(p) as _));
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("hangs: {what}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Output {
+        status,
+        stdout: stdout.join().unwrap(),
+        stderr: stderr.join().unwrap(),
+    }
+}
+
+/// Says on stderr that a test did not run, and why; in CI (`KRAFT_E2E=require`) that is a failure.
+pub fn skip(reason: &str) {
+    assert!(
+        std::env::var_os("KRAFT_E2E").is_none_or(|v| v != "require"),
+        "SKIPPED, but everything is required here: {reason}"
+    );
+    eprintln!("SKIPPED: {reason}");
+}
