@@ -61,11 +61,22 @@ as_root() {
 }
 
 # Runs apt-get so that it asks nothing, waits for another apt, and tries again.
+# What it says is shown only if it fails.
 apt_get() {
+    local talk
     command -v apt-get >/dev/null || fail "this system has no apt-get" \
         "install what is listed above with its own package manager, then try again"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 \
-        -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" </dev/null
+    if ! talk=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 \
+        -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" </dev/null 2>&1); then
+        printf '%s\n' "$talk" >&2
+        return 1
+    fi
+}
+
+# Installs packages and nothing that they only recommend.
+install() {
+    apt_get install --no-install-recommends "$@" ||
+        fail "apt-get cannot install $*" "see above what it says"
 }
 
 # Fetches the package lists, at most once in a run.
@@ -108,7 +119,7 @@ at_least() { printf '%s\n' "$2" "$1" | sort --check=quiet --version-sort; }
 install_qemu() {
     local source=/etc/apt/sources.list.d/kraft-backports.sources archive added=no
     if [[ ${VERSION_CODENAME:-} != bookworm ]]; then
-        apt_get install --no-install-recommends "$@"
+        install "$@"
         return
     fi
     if ! offers_backports; then
@@ -133,10 +144,11 @@ install_qemu() {
     fi
     say "bookworm-backports is not reachable: taking QEMU 7.2, which runs our guests" \
         "but lacks the RDSEED that Unikraft's random library wants"
-    apt_get install --no-install-recommends "$@"
+    install "$@"
 }
 
-offers_backports() { apt-cache policy qemu-system-x86 | grep -q bookworm-backports; }
+# (Not `grep -q`: it would end before apt-cache has, which pipefail takes for a failure.)
+offers_backports() { apt-cache policy qemu-system-x86 | grep bookworm-backports >/dev/null; }
 
 install_packages() {
     local missing qemu=() others=() name
@@ -147,7 +159,7 @@ install_packages() {
         if [[ $name == qemu-* ]]; then qemu+=("$name"); else others+=("$name"); fi
     done
     fetch_lists
-    [[ ${#others[@]} == 0 ]] || apt_get install --no-install-recommends "${others[@]}"
+    [[ ${#others[@]} == 0 ]] || install "${others[@]}"
     [[ ${#qemu[@]} == 0 ]] || install_qemu "${qemu[@]}"
 }
 
@@ -179,7 +191,7 @@ install_rust() {
     read -r cargo rustc clippy rustfmt <<<"$(debian_rust "$wanted")" || true
     if [[ -n $cargo ]]; then
         say "installing $cargo $rustc: Rust $(offered "$rustc") from Debian"
-        apt_get install --no-install-recommends "$cargo" "$rustc"
+        install "$cargo" "$rustc"
     else
         install_rustup "$wanted"
     fi
@@ -191,7 +203,7 @@ install_rust() {
 install_rustup() {
     say "Debian offers no Rust $1: installing the stable one with rustup, from rust-lang.org," \
         "for the user $(owner) into ~/.cargo and ~/.rustup"
-    command -v curl >/dev/null || apt_get install --no-install-recommends curl
+    command -v curl >/dev/null || install curl
     as_owner sh -c 'curl --proto "=https" --tlsv1.2 --silent --show-error --fail https://sh.rustup.rs |
         sh -s -- -y --quiet --no-modify-path --profile minimal --component clippy,rustfmt' ||
         fail "cannot install Rust with rustup" "install Rust $1 or newer by other means, then try again"
@@ -216,7 +228,7 @@ install_linters() {
             clippy=rust-web-clippy rustfmt=rustfmt-web
         fi
         say "installing $clippy $rustfmt: \`make check\` runs them"
-        apt_get install --no-install-recommends "$clippy" "$rustfmt"
+        install "$clippy" "$rustfmt"
     fi
 }
 
