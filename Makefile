@@ -1,0 +1,99 @@
+# Two commands for a stranger: `make demo` and `make test`. `make help` lists the rest.
+#
+# Everything real happens in scripts/, cargo and guests/; here is only the order.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 30
+DOC_COMPLAINTS := RUSTDOCFLAGS="-D warnings"
+
+# Under `sudo make …` only installing is done as root: what is built belongs to
+# whoever owns the checkout, so that the next `make` without sudo can go on.
+OWNER := $(shell stat -c %U .)
+ifeq ($(shell id -u),0)
+ifneq ($(OWNER),root)
+ifeq ($(OWNER),$(SUDO_USER))
+AS_OWNER := sudo -E -H -u $(OWNER)
+endif
+endif
+endif
+
+# A Rust that is new enough, also where it is not on PATH; looked up in the
+# recipe because setup.sh may have installed it a moment ago.
+RUST = rust=$$(scripts/find-rust.sh) && export PATH="$$rust:$$PATH"
+
+.PHONY: help demo demo-run test test-run check check-run bench bench-run fuzz install setup guests build
+
+help: ## List these targets
+	@echo "Usage: make TARGET"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand --tabs=12
+
+demo: ## Install what is missing, build, boot a unikernel and show its output
+	@scripts/setup.sh demo
+	@$(AS_OWNER) $(MAKE) demo-run
+
+demo-run: guests build
+	@KRAFT=target/debug/kraft scripts/demo.sh
+
+test: ## Install what is missing and run every test
+	@scripts/setup.sh test
+	@$(AS_OWNER) $(MAKE) test-run
+
+test-run: guests build
+	@echo "make: running the tests"
+	@$(RUST); cargo test --workspace --locked --no-fail-fast 2>&1 | scripts/sum-up-tests.sh
+
+check: ## Check formatting, lints, arrows, generated files, documentation, licences
+	@scripts/setup.sh check
+	@$(AS_OWNER) $(MAKE) check-run
+
+check-run:
+	@echo "make: checking the formatting"
+	@$(RUST); cargo fmt --all --check
+	@echo "make: checking lints"
+	@$(RUST); cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@echo "make: checking what imports what"
+	@$(RUST); cargo xtask arrows
+	@echo "make: checking that generated files are up to date"
+	@$(RUST); cargo xtask docs --check
+	@echo "make: checking the documentation"
+	@$(RUST); $(DOC_COMPLAINTS) cargo doc --workspace --no-deps --document-private-items --locked --quiet
+	@$(RUST); if command -v cargo-deny >/dev/null; then \
+		echo "make: checking licences, banned crates and sources"; \
+		cargo deny --locked check --hide-inclusion-graph bans licenses sources; \
+	else \
+		echo "make: skipped licences, banned crates and sources: cargo-deny is not installed"; \
+	fi
+	@echo "make: all checks passed"
+
+bench: ## Measure against the plain tools and print ratios
+	@scripts/setup.sh test
+	@$(AS_OWNER) $(MAKE) bench-run
+
+bench-run: guests
+	@echo "make: building with optimisation, then measuring"
+	@$(RUST); cargo bench --workspace --locked --quiet
+
+fuzz: ## Run each fuzz target for FUZZ_SECONDS (needs a nightly Rust and cargo-fuzz)
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+install: ## Install kraft, its man pages and completions under PREFIX (/usr/local)
+	@scripts/setup.sh demo
+	@echo "make: building with optimisation"
+	@$(RUST); cargo build --release --locked --package kraft
+	@scripts/install.sh target/release/kraft "$(DESTDIR)$(PREFIX)"
+
+setup: ## Install what is missing for everything here
+	@scripts/setup.sh check
+
+guests:
+	@echo "make: building the guests in guests/build"
+	@$(MAKE) --silent -C guests
+
+build:
+	@echo "make: building target/debug/kraft"
+	@$(RUST); cargo build --locked --package kraft

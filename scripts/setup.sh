@@ -1,0 +1,246 @@
+#!/usr/bin/env bash
+# Installs what this workspace needs on Debian 12 or 13, and says what and why.
+#
+#   scripts/setup.sh demo     what building kraft and booting a guest needs
+#   scripts/setup.sh test     demo, and what the tests look at kraft with
+#   scripts/setup.sh check    test, and the linters
+#
+# Asks no questions and may be run any number of times: whatever is there is
+# left alone, and when nothing is missing nothing is touched. Everything comes
+# from Debian's own archive; only a Debian without a Rust that is new enough
+# sends us to rustup, and we say so.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+group=${1:-demo}
+case $group in
+    demo | test | check) ;;
+    *)
+        echo "usage: scripts/setup.sh [demo|test|check]" >&2
+        exit 2
+        ;;
+esac
+
+# group | package | a program or file that makes it unnecessary | why
+needs='
+demo | ca-certificates       | /etc/ssl/certs/ca-certificates.crt | to fetch crates over TLS
+demo | gcc                   | gcc                     | to link Rust and to build the x86_64 guest
+demo | libc6-dev             | /usr/include/stdlib.h   | to build the C part of zstd
+demo | binutils              | objcopy                 | to turn a guest into a bootable file
+demo | gcc-aarch64-linux-gnu | aarch64-linux-gnu-gcc   | to build the arm64 guest
+demo | qemu-system-x86       | qemu-system-x86_64      | to run x86_64 machines
+demo | qemu-system-arm       | qemu-system-aarch64     | to run arm64 machines
+demo | qemu-system-data      | /usr/share/qemu         | the firmware that QEMU starts a kernel with
+test | cpio                  | cpio                    | to list our archives with a reader that is not ours
+test | libarchive-tools      | bsdtar                  | the same, with another one
+test | zstd                  | zstd                    | to make compressed archives for the tests
+test | busybox-static        | /bin/busybox            | the user land of the Linux guest
+test | strace                | strace                  | to watch what kraft asks of the system
+test | tmux                  | tmux                    | to see what a terminal shows
+'
+
+say() { printf 'setup: %s\n' "$*"; }
+
+fail() {
+    printf 'setup: error: %s\n' "$1" >&2
+    shift
+    [[ $# == 0 ]] || printf 'setup: hint: %s\n' "$@" >&2
+    exit 1
+}
+
+# Runs a command with the rights to install.
+as_root() {
+    if [[ $(id -u) == 0 ]]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo --preserve-env=http_proxy,https_proxy,no_proxy "$@"
+    else
+        fail "installing packages needs root, and \`sudo\` is not installed" \
+            "run \`scripts/setup.sh $group\` once as root"
+    fi
+}
+
+# Runs apt-get so that it asks nothing, waits for another apt, and tries again.
+# What it says is shown only if it fails.
+apt_get() {
+    local talk
+    command -v apt-get >/dev/null || fail "this system has no apt-get" \
+        "install what is listed above with its own package manager, then try again"
+    if ! talk=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 \
+        -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" </dev/null 2>&1); then
+        printf '%s\n' "$talk" >&2
+        return 1
+    fi
+}
+
+# Installs packages and nothing that they only recommend.
+install() {
+    apt_get install --no-install-recommends "$@" ||
+        fail "apt-get cannot install $*" "see above what it says"
+}
+
+# Fetches the package lists, at most once in a run.
+lists_fetched=no
+fetch_lists() {
+    [[ $lists_fetched == no ]] || return 0
+    say "reading Debian's package lists"
+    apt_get update || fail "cannot read Debian's package lists" \
+        "check the network and the files in /etc/apt/sources.list.d"
+    lists_fetched=yes
+}
+
+# Prints the names of the packages that this group needs and that are missing.
+missing_packages() {
+    local wanted name presence
+    while IFS='|' read -r wanted name presence _; do
+        read -r wanted <<<"$wanted"
+        read -r name <<<"$name"
+        read -r presence <<<"$presence"
+        [[ -n $wanted ]] || continue
+        [[ $group != demo || $wanted == demo ]] || continue
+        [[ -e $presence ]] || command -v "$presence" >/dev/null || printf '%s\n' "$name"
+    done <<<"$needs"
+}
+
+# Prints why a package is needed.
+why() { sed -n "s/^[a-z]* | $1 *|[^|]*| //p" <<<"$needs"; }
+
+# Prints the newest version of a package that apt offers, without epoch and revision.
+offered() {
+    apt-cache policy "$1" 2>/dev/null |
+        sed -n 's/^ *Candidate: \([0-9]*:\)\{0,1\}\([0-9.]*\).*/\2/p'
+}
+
+# Succeeds if version $1 is at least version $2.
+at_least() { printf '%s\n' "$2" "$1" | sort --check=quiet --version-sort; }
+
+# Debian 12 carries QEMU 7.2, whose emulated processor has no RDSEED, and
+# Unikraft's random library wants it. QEMU 10 is in Debian's own backports.
+install_qemu() {
+    local source=/etc/apt/sources.list.d/kraft-backports.sources archive added=no
+    if [[ ${VERSION_CODENAME:-} != bookworm ]]; then
+        install "$@"
+        return
+    fi
+    if ! offers_backports; then
+        # shellcheck disable=SC2016 # apt expands it
+        archive=$(apt-get indextargets --format '$(REPO_URI)' \
+            'Created-By: Packages' 'Codename: bookworm' 2>/dev/null | head -n 1)
+        say "adding Debian's own bookworm-backports in $source, for QEMU 10"
+        printf '%s\n' 'Types: deb' "URIs: ${archive:-http://deb.debian.org/debian}" \
+            'Suites: bookworm-backports' 'Components: main' \
+            'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' |
+            as_root tee "$source" >/dev/null
+        added=yes
+        apt_get update || true
+    fi
+    if offers_backports &&
+        apt_get install --no-install-recommends -t bookworm-backports "$@"; then
+        return
+    fi
+    if [[ $added == yes ]]; then
+        as_root rm -f "$source"
+        apt_get update || true
+    fi
+    say "bookworm-backports is not reachable: taking QEMU 7.2, which runs our guests" \
+        "but lacks the RDSEED that Unikraft's random library wants"
+    install "$@"
+}
+
+# (Not `grep -q`: it would end before apt-cache has, which pipefail takes for a failure.)
+offers_backports() { apt-cache policy qemu-system-x86 | grep bookworm-backports >/dev/null; }
+
+install_packages() {
+    local missing qemu=() others=() name
+    missing=$(missing_packages)
+    [[ -n $missing ]] || return 0
+    for name in $missing; do
+        say "installing $name: $(why "$name")"
+        if [[ $name == qemu-* ]]; then qemu+=("$name"); else others+=("$name"); fi
+    done
+    fetch_lists
+    [[ ${#others[@]} == 0 ]] || install "${others[@]}"
+    [[ ${#qemu[@]} == 0 ]] || install_qemu "${qemu[@]}"
+}
+
+# An older QEMU that somebody chose to have stays; only its limit is told.
+mention_old_qemu() {
+    local version
+    version=$(qemu-system-x86_64 --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p')
+    at_least "$version" 8 ||
+        say "QEMU $version has no RDSEED when it emulates, which Unikraft's random library wants;" \
+            "Debian's backports have a newer one"
+}
+
+# Prints Debian's packages of a Rust that is new enough, best first; Debian
+# keeps one for its browsers up to date under names with `web`.
+debian_rust() {
+    if at_least "$(offered cargo)" "$1" && at_least "$(offered rustc)" "$1"; then
+        echo "cargo rustc rust-clippy rustfmt"
+    elif at_least "$(offered cargo-web)" "$1" && at_least "$(offered rustc-web)" "$1"; then
+        echo "cargo-web rustc-web rust-web-clippy rustfmt-web"
+    fi
+}
+
+install_rust() {
+    local wanted cargo rustc clippy rustfmt
+    ! "$root/scripts/find-rust.sh" >/dev/null || return 0
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    say "Rust $wanted or newer is missing: kraft is written in it"
+    fetch_lists
+    read -r cargo rustc clippy rustfmt <<<"$(debian_rust "$wanted")" || true
+    if [[ -n $cargo ]]; then
+        say "installing $cargo $rustc: Rust $(offered "$rustc") from Debian"
+        install "$cargo" "$rustc"
+    else
+        install_rustup "$wanted"
+    fi
+    "$root/scripts/find-rust.sh" >/dev/null ||
+        fail "Rust $wanted is still not to be found" "install it from https://rustup.rs, then try again"
+}
+
+# The last resort: Debian has no Rust that is new enough.
+install_rustup() {
+    say "Debian offers no Rust $1: installing the stable one with rustup, from rust-lang.org," \
+        "for the user $(owner) into ~/.cargo and ~/.rustup"
+    command -v curl >/dev/null || install curl
+    as_owner sh -c 'curl --proto "=https" --tlsv1.2 --silent --show-error --fail https://sh.rustup.rs |
+        sh -s -- -y --quiet --no-modify-path --profile minimal --component clippy,rustfmt' ||
+        fail "cannot install Rust with rustup" "install Rust $1 or newer by other means, then try again"
+}
+
+# Whose toolchain it is: the one behind `sudo`, if any.
+owner() { if [[ $(id -u) == 0 ]]; then echo "${SUDO_USER:-root}"; else id -un; fi; }
+as_owner() { if [[ $(owner) == "$(id -un)" ]]; then "$@"; else sudo -E -H -u "$(owner)" "$@"; fi; }
+
+# The linters belong to the toolchain, wherever that came from.
+install_linters() {
+    local rust cargo rustc clippy rustfmt
+    rust=$("$root/scripts/find-rust.sh")
+    [[ ! -x $rust/cargo-clippy || ! -x $rust/cargo-fmt ]] || return 0
+    if [[ -x $rust/rustup ]]; then
+        say "adding clippy and rustfmt to the Rust of rustup: \`make check\` runs them"
+        as_owner "$rust/rustup" component add clippy rustfmt
+    else
+        fetch_lists
+        read -r cargo rustc clippy rustfmt <<<"$(debian_rust 1)" || true
+        if dpkg-query --show rustc-web >/dev/null 2>&1; then
+            clippy=rust-web-clippy rustfmt=rustfmt-web
+        fi
+        say "installing $clippy $rustfmt: \`make check\` runs them"
+        install "$clippy" "$rustfmt"
+    fi
+}
+
+if [[ -r /etc/os-release ]]; then
+    # shellcheck source=/dev/null
+    . /etc/os-release
+fi
+install_packages
+mention_old_qemu
+install_rust
+[[ $group != check ]] || install_linters
+if [[ $group != demo && -x $root/scripts/fetch-linux-guest.sh ]]; then
+    "$root/scripts/fetch-linux-guest.sh"
+fi
+say "everything that \`$group\` needs is here"

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Passes the output of `cargo test` on and ends it with one line that counts.
+#
+# `cargo test` prints a result per test program; with many of them the answer
+# to "did it pass, and how much was run?" scrolls away.
+set -euo pipefail
+
+exec awk '
+    { print; fflush() }
+    /^test result: / {
+        for (i = 2; i <= NF; i++) {
+            if ($i == "passed;")  passed  += $(i - 1)
+            if ($i == "failed;")  failed  += $(i - 1)
+            if ($i == "ignored;") ignored += $(i - 1)
+        }
+    }
+    /^test .* FAILED$/ { names = names "\n  " $2 }
+    END {
+        printf "\ntests: %d passed, %d failed, %d ignored\n", passed, failed, ignored
+        if (names) print "failed:" names
+    }'
