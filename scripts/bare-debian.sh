@@ -39,6 +39,7 @@ shift
 borrow_network() {
     cp --dereference /etc/resolv.conf "$bare/etc/resolv.conf"
     apt-config dump | grep '^Acquire::[a-z]*::Proxy ' >"$bare/etc/apt/apt.conf.d/90proxy" || true
+    printf '127.0.0.1 localhost %s\n' "$(hostname)" >"$bare/etc/hosts"
     mkdir -p "$bare/usr/local/share/ca-certificates"
     cp /usr/local/share/ca-certificates/*.crt "$bare/usr/local/share/ca-certificates/" 2>/dev/null || true
 }
@@ -78,7 +79,7 @@ inside() {
 if [[ $keep == no || ! -e $bare/etc/debian_version ]]; then
     make_debian
     borrow_network
-    inside root sh -euc 'apt-get update --quiet=2 && apt-get install --quiet=2 make git sudo >/dev/null
+    inside root sh -euc 'apt-get update --quiet=2 && apt-get install --quiet=2 make git sudo >/dev/null 2>&1
         useradd --create-home --shell /bin/bash stranger
         echo "stranger ALL=(ALL) NOPASSWD: ALL" >/etc/sudoers.d/stranger'
 fi
