@@ -7,7 +7,8 @@
 #   -s SUITE  the Debian to take: bookworm (default) or trixie
 #   -u        run COMMAND as an ordinary user who may use sudo, not as root
 #   -k        keep the Debian of the last run in DIRECTORY, with what was
-#             installed since, to see that a second run is quick
+#             installed and built since, to see that a second run is quick;
+#             the clone is brought to the last commit
 #
 # DIRECTORY receives a minimal Debian with the sources that its installer sets
 # up, then `make` and `git` as the README asks, and a fresh clone of the last
@@ -86,12 +87,11 @@ fi
 
 home=/root
 [[ $user == root ]] || home=/home/$user
-if [[ $keep == no || ! -e $bare$home/kraft ]]; then
-    rm -rf "${bare:?}$home/kraft"
-    git clone --quiet --no-local "$root" "$bare$home/kraft"
-fi
-owner=$(stat -c %u:%g "$bare$home")
-chown -R "$owner" "$bare$home/kraft"
+clone=$bare$home/kraft
+[[ -e $clone ]] || git clone --quiet --no-local "$root" "$clone"
+git -c safe.directory='*' -C "$clone" fetch --quiet "$root" HEAD
+git -c safe.directory='*' -C "$clone" reset --quiet --hard FETCH_HEAD
+chown -R --reference "$bare$home" "$clone"
 
 echo "bare-debian: $suite, as $user, in a fresh clone: $*"
 started=$SECONDS

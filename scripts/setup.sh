@@ -84,8 +84,7 @@ lists_fetched=no
 fetch_lists() {
     [[ $lists_fetched == no ]] || return 0
     say "reading Debian's package lists"
-    apt_get update || fail "cannot read Debian's package lists" \
-        "check the network and the files in /etc/apt/sources.list.d"
+    apt_get update || say "not every list could be read; going on with those that are here"
     lists_fetched=yes
 }
 
@@ -142,8 +141,7 @@ install_qemu() {
         as_root rm -f "$source"
         apt_get update || true
     fi
-    say "bookworm-backports is not reachable: taking QEMU 7.2, which runs our guests" \
-        "but lacks the RDSEED that Unikraft's random library wants"
+    say "bookworm-backports is not reachable: taking the QEMU of Debian 12 itself"
     install "$@"
 }
 
@@ -168,8 +166,8 @@ mention_old_qemu() {
     local version
     version=$(qemu-system-x86_64 --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p')
     at_least "$version" 8 ||
-        say "QEMU $version has no RDSEED when it emulates, which Unikraft's random library wants;" \
-            "Debian's backports have a newer one"
+        say "QEMU $version runs our guests, but emulates no RDSEED, which Unikraft's random library" \
+            "wants; Debian's backports have a newer one"
 }
 
 # Prints Debian's packages of a Rust that is new enough, best first; Debian
