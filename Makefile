@@ -76,7 +76,7 @@ bench: ## Measure against the plain tools and print ratios
 
 bench-run: guests
 	@echo "make: building with optimisation, then measuring"
-	@$(RUST); cargo bench --workspace --locked --quiet
+	@$(RUST); cargo bench --package kraft-e2e --locked --quiet
 
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (needs a nightly Rust and cargo-fuzz)
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
