@@ -3,3 +3,4 @@
 
 pub mod guest;
 pub mod harness;
+pub mod linux;

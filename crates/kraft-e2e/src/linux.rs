@@ -1,0 +1,80 @@
+//! A full guest: Debian's Linux with a user land of one program, assembled at test time.
+//!
+//! It stands in where a miniature kernel cannot: real 9p mounts, real TCP and UDP. Its `init`
+//! reads the same command line a unikernel gets: `vfs.fstab` names what is mounted, the words
+//! after `--` are a shell script to run.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::harness::repository;
+
+/// What the guest does from its first instruction on: mount, load, obey, power off.
+const INIT: &str = r#"#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /tmp /bin /sbin
+/bin/busybox --install -s /bin
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t devtmpfs none /dev
+echo 2 >/proc/sys/kernel/printk
+for module in $(cat /modules/modules); do insmod /modules/$module; done
+
+# vfs.fstab=[ "fs1:/data:9pfs:::mkmp" ... ]
+sed -n 's/.*vfs\.fstab=\[ \([^]]*\) \].*/\1/p' /proc/cmdline | tr -d '"' | tr ' ' '\n' |
+while IFS=: read -r tag where driver rest; do
+    [ "$driver" = 9pfs ] || continue
+    mkdir -p "$where"
+    mount -t 9p -o trans=virtio,version=9p2000.L "$tag" "$where" || echo "cannot mount $tag"
+done
+if [ -e /sys/class/net/eth0 ]; then
+    ip link set lo up
+    ip addr add 10.0.2.15/24 dev eth0
+    ip link set eth0 up
+    ip route add default via 10.0.2.2
+fi
+echo "linux-guest: ready"
+[ ! -e /script ] || sh /script
+echo "linux-guest: bye"
+poweroff -f
+"#;
+
+/// Returns Debian's kernel, or why it is not here.
+pub fn kernel() -> Result<PathBuf, &'static str> {
+    let kernel = repository().join("target/fixtures/linux/vmlinuz");
+    if kernel.is_file() {
+        Ok(kernel)
+    } else {
+        Err("Debian's kernel is not fetched: scripts/fetch-linux-guest.sh")
+    }
+}
+
+/// Lays out a root filesystem under `root` that runs `script` and powers off.
+///
+/// # Panics
+/// If it cannot be laid out; `Err` only says which optional part of the machine is missing.
+pub fn lay_out(root: &Path, script: &str) -> Result<(), &'static str> {
+    let busybox = Path::new("/bin/busybox");
+    if !busybox.is_file() {
+        return Err("busybox-static is not installed");
+    }
+    fs::create_dir_all(root.join("bin")).unwrap();
+    fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    symlink("busybox", root.join("bin/sh")).unwrap();
+    executable(&root.join("init"), INIT);
+    executable(&root.join("script"), script);
+    let modules = root.join("modules");
+    fs::create_dir(&modules).unwrap();
+    for file in fs::read_dir(repository().join("target/fixtures/linux")).unwrap() {
+        let file = file.unwrap();
+        if file.file_name() != "vmlinuz" {
+            fs::copy(file.path(), modules.join(file.file_name())).unwrap();
+        }
+    }
+    Ok(())
+}
+
+fn executable(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}

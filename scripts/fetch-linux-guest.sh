@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Fetches Debian's own Linux kernel for the tests that need a full guest: 9p mounts, TCP and UDP.
+#
+# The package is unpacked under target/fixtures/linux and never installed, so the host's boot
+# files stay as they are. A second run finds it there and does nothing.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+into=$root/target/fixtures/linux
+
+say() { printf 'setup: %s\n' "$*"; }
+
+if [[ -e $into/vmlinuz ]]; then
+    exit 0
+fi
+if [[ $(dpkg --print-architecture) != amd64 ]]; then
+    say "skipping the Linux guest: it is an amd64 kernel, and apt here offers none"
+    exit 0
+fi
+
+# The meta package names the concrete one; its dependency changes with every security update.
+package=$(apt-cache depends --important linux-image-amd64 2>/dev/null |
+    sed -n 's/^ *|\{0,1\}Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+if [[ -z $package ]]; then
+    say "reading Debian's package lists, to find its Linux kernel"
+    if [[ $(id -u) == 0 ]]; then apt-get update -qq; else sudo apt-get update -qq; fi
+    package=$(apt-cache depends --important linux-image-amd64 |
+        sed -n 's/^ *|\{0,1\}Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+fi
+say "unpacking $package in target/fixtures/linux: the tests boot it as a full guest"
+
+mkdir -p "$root/target/fixtures"
+scratch=$(mktemp -d "$root/target/fixtures/.linux.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+(cd "$scratch" && apt-get download -qq "$package" 2>/dev/null || apt-get download "$package")
+dpkg-deb --extract "$scratch"/*.deb "$scratch/package"
+
+mkdir "$scratch/linux"
+cp "$scratch"/package/boot/vmlinuz-* "$scratch/linux/vmlinuz"
+modules=$(echo "$scratch"/package/lib/modules/*)
+[[ -d $modules ]] || modules=$(echo "$scratch"/package/usr/lib/modules/*)
+# What a guest on QEMU needs, in the order it must be loaded.
+for module in \
+    fs/netfs/netfs fs/fscache/fscache net/9p/9pnet fs/9p/9p \
+    drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_modern_dev \
+    drivers/virtio/virtio_pci_legacy_dev drivers/virtio/virtio_pci net/9p/9pnet_virtio \
+    net/core/failover drivers/net/net_failover drivers/net/virtio_net; do
+    for file in "$modules/kernel/$module.ko" "$modules/kernel/$module.ko.xz"; do
+        if [[ -e $file ]]; then
+            cp "$file" "$scratch/linux/"
+            basename "$file" >>"$scratch/linux/modules"
+        fi
+    done
+done
+for file in "$scratch"/linux/*.ko.xz; do
+    [[ ! -e $file ]] || xz --decompress "$file"
+done
+sed -i 's/\.xz$//' "$scratch/linux/modules"
+
+# Whoever owns the checkout owns what is built in it, also when root fetched it.
+chown -R --reference="$root" "$root/target/fixtures"
+mv "$scratch/linux" "$into"
