@@ -1,0 +1,31 @@
+/* What an architecture supplies, and what it is told. */
+#ifndef MINI_PLATFORM_H
+#define MINI_PLATFORM_H
+
+#include <stdint.h>
+
+/* How the machine was started, as the boot protocol told it. */
+struct boot {
+	const char *cmdline;
+	/* Whether the boot loader put a program's name before the line. */
+	const char *initrd_start, *initrd_end;
+	uint64_t memory_bytes;
+	/* Memory that nobody uses: behind the kernel and everything that was loaded. */
+	char *free_start, *free_end;
+};
+
+extern const char platform_name[];
+
+void platform_sleep(uint64_t milliseconds);
+_Noreturn void platform_power_off(void);
+/* Tells the monitor that the guest is lost. */
+_Noreturn void platform_panic(void);
+/* Ends the machine the hard way: a triple fault, or a reset where there is none. */
+_Noreturn void platform_triple_fault(void);
+_Noreturn void platform_hang(void);
+
+/* The common part, entered by the architecture's once it can print. */
+_Noreturn void mini_main(const struct boot *boot);
+_Noreturn void mini_panic(const char *why);
+
+#endif
