@@ -36,7 +36,11 @@ impl Checker {
                 self.free_map(entries, shape, subject);
             }
             (Some(Shape::Record(record)), Value::Map(_)) => self.record(node, record, subject),
-            (Some(shape), Value::Scalar(_)) => self.scalar(node, shape, subject, key),
+            (Some(fitting), Value::Scalar(_)) => {
+                if !self.scalar(node, fitting, subject) {
+                    self.mismatch(node, shape, subject, key);
+                }
+            }
             (Some(_), _) => {}
             (None, _) => self.mismatch(node, shape, subject, key),
         }
@@ -86,6 +90,9 @@ impl Checker {
 
     fn field(&mut self, entry: &Entry, field: &'static Field) {
         let name = entry.key.value.as_str();
+        if entry.value.is_refused() {
+            return;
+        }
         if field.old.contains(&name) {
             let problem = Problem::warning(format!("`{name}` is an old name")).at(entry.key.span);
             self.problems
@@ -114,6 +121,11 @@ impl Checker {
         if is_extension(key) {
             return;
         }
+        if self.problems.full() {
+            // Looking for near names costs too much for what is only counted.
+            self.problems.push(Problem::warning("unknown key"));
+            return;
+        }
         let problem = Problem::warning(format!("unknown key `{}` in {subject}", clip(key)))
             .at(entry.key.span);
         let names = || {
@@ -132,27 +144,24 @@ impl Checker {
         self.problems.push(problem);
     }
 
-    fn scalar(&mut self, node: &Node, shape: &'static Shape, subject: &str, key: Span) {
+    /// Returns whether a scalar is of the kind that the shape wants.
+    fn scalar(&mut self, node: &Node, shape: &'static Shape, subject: &str) -> bool {
         let Value::Scalar(scalar) = &node.value else {
-            return;
+            return false;
         };
         let kind = scalar.kind();
-        let fits = match shape {
+        match shape {
             Shape::Text => kind == Kind::Text || (self.lenient && kind != Kind::Null),
             Shape::Scalar => kind != Kind::Null,
             Shape::Bool => scalar.as_bool().is_some(),
             Shape::Word(words) => {
                 if kind == Kind::Text && !words.contains(&scalar.text.as_str()) {
                     self.unknown_word(node, &scalar.text, words, subject);
-                    return;
                 }
                 kind == Kind::Text
             }
             Shape::ScalarOrNothing | Shape::Any => true,
             Shape::List(_) | Shape::Map(_) | Shape::Record(_) | Shape::Either(_) => false,
-        };
-        if !fits {
-            self.mismatch(node, shape, subject, key);
         }
     }
 
@@ -189,7 +198,7 @@ impl Checker {
         {
             problem = problem.help(format!("put it in quotes: `\"{}\"`", clip(&scalar.text)));
         }
-        self.problems.push(problem);
+        self.problems.push_mistyped(problem);
     }
 }
 

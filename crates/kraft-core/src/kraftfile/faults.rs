@@ -1,6 +1,8 @@
 //! Problems as they are found, with a ceiling: a megabyte of faults is not worth a gigabyte of words.
 
-use crate::problem::{Problem, Severity};
+use std::collections::HashSet;
+
+use crate::problem::{Problem, Severity, Span};
 
 /// So many problems of a file are told.
 const MOST: usize = 1000;
@@ -11,10 +13,29 @@ pub(super) struct Faults {
     told: Vec<Problem>,
     untold: usize,
     fatal: bool,
+    mistyped: HashSet<Span>,
 }
 
 impl Faults {
+    /// Adds a value that is of the wrong kind: nothing more will be said about its place.
+    pub(super) fn push_mistyped(&mut self, problem: Problem) {
+        let span = problem.span;
+        self.push(problem);
+        self.mistyped.extend(span);
+    }
+
+    /// Whether further problems would only be counted.
+    pub(super) fn full(&self) -> bool {
+        self.told.len() >= MOST
+    }
+
     pub(super) fn push(&mut self, problem: Problem) {
+        if problem
+            .span
+            .is_some_and(|span| self.mistyped.contains(&span))
+        {
+            return;
+        }
         self.fatal |= problem.severity == Severity::Error;
         if self.told.len() < MOST {
             self.told.push(problem);
@@ -34,6 +55,7 @@ impl Faults {
         for problem in other.told {
             self.push(problem);
         }
+        self.mistyped.extend(other.mistyped);
     }
 
     /// Returns the problems in the order of the text.

@@ -132,8 +132,10 @@ impl Work<'_> {
             };
         };
         let Some(length) = closing(inner) else {
+            // Nothing more of this text is looked at: searching for the end of
+            // every one of many unclosed forms would take quadratic time.
             self.invalid(at, site);
-            return rest;
+            return "";
         };
         let whole = site.part(at, at + length + 3);
         let (body, tail) = inner.split_at_checked(length).unwrap_or((inner, ""));

@@ -129,6 +129,12 @@ impl Node {
         matches!(&self.value, Value::Scalar(s) if s.kind() == Kind::Null)
     }
 
+    /// Whether it stands for an alias that was refused, which has been told already.
+    pub(super) fn is_refused(&self) -> bool {
+        let empty = matches!(&self.value, Value::Scalar(s) if s.plain && s.text.is_empty());
+        empty && self.span.end > self.span.start
+    }
+
     /// Says what it is, for a sentence that begins with "found".
     pub(super) fn describe(&self) -> String {
         let scalar = match &self.value {

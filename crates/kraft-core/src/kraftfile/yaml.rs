@@ -294,7 +294,7 @@ impl<'a> Builder<'a> {
 
     fn syntax_error(&mut self, error: &ScanError) {
         let at = error.marker().byte_offset().unwrap_or(self.text.len());
-        let start = at.min(self.text.len());
+        let start = self.tab_before(error.kind(), at.min(self.text.len()));
         let end = self
             .text
             .get(start..)
@@ -308,6 +308,25 @@ impl<'a> Builder<'a> {
         }
         self.problems.push(problem);
         self.partial = true;
+    }
+
+    /// The parser notices a tab only behind it; the user shall see the tab.
+    fn tab_before(&self, kind: &ErrorKind, at: usize) -> usize {
+        let tab = matches!(
+            kind,
+            ErrorKind::TabNotAllowed
+                | ErrorKind::TabInBlockIndentation
+                | ErrorKind::TabAtBlockScalarStart
+                | ErrorKind::TabInIndentation
+                | ErrorKind::TabInPlainScalar
+        );
+        let before = self.text.get(..at).unwrap_or_default();
+        let line = before.rfind('\n').map_or(0, |end| end + 1);
+        let blank = before.get(line..).unwrap_or_default();
+        match blank.find('\t') {
+            Some(column) if tab && blank.trim().is_empty() => line + column,
+            _ => at,
+        }
     }
 
     fn finish(mut self) -> Tree {
@@ -403,8 +422,14 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
         | ErrorKind::UnexpectedEofImplicitFlowMapping => {
             ("this `{` is never closed", Some("end the mapping with `}`"))
         }
-        ErrorKind::ExpectedFlowSequenceSeparator => ("expected `,` or `]` in the list", None),
-        ErrorKind::ExpectedFlowMappingSeparator => ("expected `,` or `}` in the mapping", None),
+        ErrorKind::ExpectedFlowSequenceSeparator => (
+            "expected `,` or `]` in the list",
+            Some("the list may lack its `]`, or this text its quotes"),
+        ),
+        ErrorKind::ExpectedFlowMappingSeparator => (
+            "expected `,` or `}` in the mapping",
+            Some("the mapping may lack its `}`, or this text its quotes"),
+        ),
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => (
             "expected `:` after this key",
             Some("write `key: value`, with a blank after the colon"),
