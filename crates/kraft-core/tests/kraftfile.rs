@@ -87,8 +87,23 @@ fn every_file_of_the_community_catalog_parses() {
             assert!(has_errors(&parsed.problems), "{name}");
             continue;
         }
-        assert_eq!(drawn(&parsed, &text), "", "{name}");
-        let json = serde_saphyr::from_str::<serde_json::Value>(&text).unwrap();
+        assert!(
+            parsed.kraftfile.is_some(),
+            "{name}: {}",
+            drawn(&parsed, &text)
+        );
+        // A few files of the catalog repeat a key with the same value.
+        for problem in &parsed.problems {
+            assert!(
+                problem.message.contains("written twice"),
+                "{name}: {problem:?}"
+            );
+        }
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+        };
+        let json: serde_json::Value = serde_saphyr::from_str_with_options(&text, options).unwrap();
         assert!(validator.is_valid(&json), "{name} against the schema");
     }
 }

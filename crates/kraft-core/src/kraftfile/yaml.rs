@@ -209,21 +209,16 @@ impl<'a> Builder<'a> {
 
     /// Reports keys written twice and adds what `<<` brings in.
     fn whole_map(&mut self, entries: Vec<Entry>, merges: &[Node]) -> Vec<Entry> {
-        let mut places: HashMap<String, Span> = HashMap::with_capacity(entries.len());
-        let mut kept = Vec::with_capacity(entries.len());
+        let mut places: HashMap<String, usize> = HashMap::with_capacity(entries.len());
+        let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
         for entry in entries {
-            if let Some(first) = places.get(&entry.key.value) {
-                let problem =
-                    Problem::error(format!("the key `{}` is written twice", entry.key.value))
-                        .at(entry.key.span)
-                        .label("again here")
-                        .related(*first, "first here")
-                        .help("keep one of them; older tools took the last without a word");
-                self.problems.push(problem);
-                continue;
+            match places.get(&entry.key.value).and_then(|at| kept.get(*at)) {
+                Some(first) => self.problems.push(written_twice(first, &entry)),
+                None => {
+                    places.insert(entry.key.value.clone(), kept.len());
+                    kept.push(entry);
+                }
             }
-            places.insert(entry.key.value.clone(), entry.key.span);
-            kept.push(entry);
         }
         for merge in merges {
             let sources = match &merge.value {
@@ -238,7 +233,7 @@ impl<'a> Builder<'a> {
                 }
                 for entry in source.entries() {
                     if !places.contains_key(&entry.key.value) {
-                        places.insert(entry.key.value.clone(), entry.key.span);
+                        places.insert(entry.key.value.clone(), kept.len());
                         kept.push(entry.clone());
                     }
                 }
@@ -360,6 +355,27 @@ fn null(span: Span) -> Node {
     }
 }
 
+/// Complains of a key written twice; with the same value both times it does no harm.
+fn written_twice(first: &Entry, again: &Entry) -> Problem {
+    let key: String = again.key.chars().take(60).collect();
+    let same = match (first.value.text(), again.value.text()) {
+        (Some(first), Some(again)) => first.value == again.value,
+        _ => false,
+    };
+    let problem = if same {
+        Problem::warning(format!(
+            "the key `{key}` is written twice, with the same value"
+        ))
+    } else {
+        Problem::error(format!("the key `{key}` is written twice"))
+            .help("keep one of them; older tools took the last without a word")
+    };
+    problem
+        .at(again.key.span)
+        .label("again here")
+        .related(first.key.span, "first here")
+}
+
 /// Returns what is left of a budget after copying a tree, nothing if it is too small.
 fn charge(node: &Node, budget: usize) -> Option<usize> {
     let budget = budget.checked_sub(16)?;
@@ -441,6 +457,10 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
         ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation => (
             "this line is indented differently from its neighbours",
             Some("entries of the same mapping or list begin in the same column"),
+        ),
+        ErrorKind::InvalidColonPlacement => (
+            "a `:` cannot stand here",
+            Some("a list or mapping before it may lack its closing bracket"),
         ),
         ErrorKind::UnknownQuotedScalarEscape => (
             "unknown escape in a double-quoted string",
