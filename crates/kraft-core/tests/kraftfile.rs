@@ -6,7 +6,14 @@
     clippy::disallowed_methods,
     reason = "tests read their corpus from disk and its place from the environment"
 )]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a broken corpus ends the test; a skipped one says so"
+)]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -137,6 +144,11 @@ fn the_schema_allows_every_valid_file_and_knows_every_key() {
     }
 }
 
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    let all: Vec<String> = (0..count).map(line).collect();
+    all.join("\n")
+}
+
 #[test]
 fn hostile_sizes_are_refused_without_harm() {
     let mega = 1 << 20;
@@ -147,7 +159,7 @@ fn hostile_sizes_are_refused_without_harm() {
         "? ".repeat(mega / 2),
         format!("a: {}", "{a: ".repeat(mega / 4)),
         format!("a: {}", "&a ".repeat(mega / 3)),
-        (0..400).map(|d| format!("{}a:\n", " ".repeat(d))).collect(),
+        lines(400, |n| " ".repeat(n) + "a:"),
     ] {
         let parsed = parse(&text, &|_| None);
         assert!(parsed.kraftfile.is_none());
@@ -156,7 +168,7 @@ fn hostile_sizes_are_refused_without_harm() {
     let mut bomb = "spec: v0.6\nx-0: &a0 [a, a, a, a, a, a, a, a, a, a]\n".to_owned();
     for level in 1..30 {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-        bomb.push_str(&format!("x-{level}: &a{level} [{aliases}]\n"));
+        writeln!(bomb, "x-{level}: &a{level} [{aliases}]").unwrap();
     }
     let parsed = parse(&bomb, &|_| None);
     assert!(has_errors(&parsed.problems));
@@ -164,7 +176,7 @@ fn hostile_sizes_are_refused_without_harm() {
         format!("spec: v0.6\nname: {}\n", "x".repeat(mega)),
         format!("spec: v0.6\nname: \"{}\"\n", "${A".repeat(mega / 4)),
         format!("spec: v0.6\nname: \"{}\"\n", "$1 ".repeat(mega / 4)),
-        (0..100_000).map(|n| format!("k{n}: 1\n")).collect(),
+        lines(100_000, |n| format!("k{n}: 1")),
         "a: 1\n".repeat(100_000),
     ] {
         let parsed = parse(&text, &|_| None);
