@@ -212,12 +212,12 @@ impl<'a> Builder<'a> {
         let mut places: HashMap<String, usize> = HashMap::with_capacity(entries.len());
         let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
         for entry in entries {
-            match places.get(&entry.key.value).and_then(|at| kept.get(*at)) {
-                Some(first) => self.problems.push(written_twice(first, &entry)),
-                None => {
-                    places.insert(entry.key.value.clone(), kept.len());
-                    kept.push(entry);
-                }
+            let first = places.get(&entry.key.value).and_then(|at| kept.get(*at));
+            if let Some(first) = first {
+                self.problems.push(written_twice(first, &entry));
+            } else {
+                places.insert(entry.key.value.clone(), kept.len());
+                kept.push(entry);
             }
         }
         for merge in merges {
