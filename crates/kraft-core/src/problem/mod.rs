@@ -1,6 +1,10 @@
 //! Problems: what is wrong, where, and what to do about it; as values, rendered elsewhere.
 
+mod render;
+
 use serde::{Deserialize, Serialize};
+
+pub use render::render;
 
 /// A stretch of a text, in bytes.
 #[derive(
@@ -34,8 +38,20 @@ pub struct Problem {
     pub span: Option<Span>,
     /// What is expected at that place: the words beside the caret.
     pub label: Option<String>,
+    /// Other places of the same text that belong to the story.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<Place>,
     /// What the user can do: sentences shown after `help:`.
     pub help: Vec<String>,
+}
+
+/// A second place of the same text, and its part in the problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Where it is.
+    pub span: Span,
+    /// What it has to do with the problem: the words beside the underline.
+    pub label: String,
 }
 
 impl Problem {
@@ -46,6 +62,7 @@ impl Problem {
             message: message.into(),
             span: None,
             label: None,
+            related: Vec::new(),
             help: Vec::new(),
         }
     }
@@ -69,6 +86,16 @@ impl Problem {
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
+        self
+    }
+
+    /// Points at another place of the same text.
+    #[must_use]
+    pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push(Place {
+            span,
+            label: label.into(),
+        });
         self
     }
 

@@ -1,0 +1,176 @@
+//! The tree of a YAML text: what the parser's events say, each node with its place.
+//!
+//! Nothing here knows what a Kraftfile is.
+
+use crate::problem::Span;
+
+use super::Located;
+
+/// One value of the tree.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// Where it stands; of a list or mapping only the first line.
+    pub(super) span: Span,
+    /// What it is.
+    pub(super) value: Value,
+}
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Scalar(Scalar),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// One entry of a mapping.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key: Located<String>,
+    pub(super) value: Node,
+}
+
+/// A scalar as it was written.
+#[derive(Clone, Debug)]
+pub(super) struct Scalar {
+    /// Its text, escapes and folding undone.
+    pub(super) text: String,
+    /// Whether the text may stand for something else than itself: neither quoted nor tagged `!!str`.
+    pub(super) plain: bool,
+}
+
+/// What a scalar stands for by YAML 1.2. `yes`, `no`, `on`, `off`, `y` and `n` are text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Null,
+    Bool,
+    Number,
+    Text,
+}
+
+impl Scalar {
+    pub(super) fn kind(&self) -> Kind {
+        if !self.plain {
+            return Kind::Text;
+        }
+        match self.text.as_str() {
+            "" | "~" | "null" | "Null" | "NULL" => Kind::Null,
+            "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Kind::Bool,
+            text if is_number(text) => Kind::Number,
+            _ => Kind::Text,
+        }
+    }
+
+    /// Returns the boolean it stands for, also by the words of YAML 1.1.
+    pub(super) fn as_bool(&self) -> Option<bool> {
+        if !self.plain {
+            return None;
+        }
+        match self.text.as_str() {
+            "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {
+                Some(true)
+            }
+            "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n"
+            | "N" => Some(false),
+            _ => None,
+        }
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if let Some(hex) = digits.strip_prefix("0x") {
+        return !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    }
+    if let Some(octal) = digits.strip_prefix("0o") {
+        return !octal.is_empty() && octal.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    }
+    if matches!(digits, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN") {
+        return true;
+    }
+    let shaped = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
+    shaped
+        && digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && digits.parse::<f64>().is_ok()
+}
+
+impl Node {
+    /// Returns the scalar, unless it stands for nothing.
+    pub(super) fn scalar(&self) -> Option<&Scalar> {
+        match &self.value {
+            Value::Scalar(scalar) if scalar.kind() != Kind::Null => Some(scalar),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// Returns the text of a scalar with its place, unless it stands for nothing.
+    pub(super) fn text(&self) -> Option<Located<String>> {
+        self.scalar()
+            .map(|s| Located::new(s.text.clone(), self.span))
+    }
+
+    pub(super) fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            Value::Scalar(_) | Value::Map(_) => &[],
+        }
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            Value::Scalar(_) | Value::List(_) => &[],
+        }
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar(s) if s.kind() == Kind::Null)
+    }
+
+    /// Whether it stands for an alias that was refused, which has been told already.
+    pub(super) fn is_refused(&self) -> bool {
+        let empty = matches!(&self.value, Value::Scalar(s) if s.plain && s.text.is_empty());
+        empty && self.span.end > self.span.start
+    }
+
+    /// Says what it is, for a sentence that begins with "found".
+    pub(super) fn describe(&self) -> String {
+        let scalar = match &self.value {
+            Value::List(_) => return "a list".to_owned(),
+            Value::Map(_) => return "a mapping".to_owned(),
+            Value::Scalar(scalar) => scalar,
+        };
+        let what = match scalar.kind() {
+            Kind::Null => return "nothing".to_owned(),
+            Kind::Bool => "boolean",
+            Kind::Number => "number",
+            Kind::Text => "string",
+        };
+        let mut text: String = scalar.text.chars().take(40).collect();
+        if text.len() < scalar.text.len() {
+            text.push('…');
+        }
+        format!("the {what} `{text}`")
+    }
+
+    /// Returns the tree as JSON; numbers that JSON cannot hold stay text.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => entries
+                .iter()
+                .map(|e| (e.key.value.clone(), e.value.to_json()))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+            Value::Scalar(scalar) => match scalar.kind() {
+                Kind::Null => serde_json::Value::Null,
+                Kind::Bool => scalar.as_bool().into(),
+                Kind::Number => serde_json::from_str::<serde_json::Number>(&scalar.text)
+                    .map_or_else(|_| scalar.text.clone().into(), serde_json::Value::Number),
+                Kind::Text => scalar.text.clone().into(),
+            },
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The elements of a Kraftfile as a table: what may stand where, under which names.
+//!
+//! This table is the one source of truth: [`super::check`] holds a file against
+//! it, [`super::lower`] fetches values by it, [`super::schema`] is drawn from it.
+//! A new element is one line here and one line in `lower`.
+
+use super::node::Node;
+
+/// What may stand at a place.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// A string.
+    Text,
+    /// One of a few words.
+    Word(&'static [&'static str]),
+    /// Anything scalar, kept as it was written.
+    Scalar,
+    /// Anything scalar, or nothing.
+    ScalarOrNothing,
+    /// A boolean.
+    Bool,
+    /// Items of one shape.
+    List(&'static Shape),
+    /// Values of one shape under keys that the author chooses.
+    Map(&'static Shape),
+    /// Known keys.
+    Record(&'static Record),
+    /// One of several; at most one of them for a scalar, a list and a mapping each.
+    Either(&'static [Shape]),
+    /// Whatever it is.
+    Any,
+}
+
+/// A mapping with known keys.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// The name of its definition in the schema.
+    pub(super) name: &'static str,
+    /// What it is: the words an editor shows.
+    pub(super) doc: &'static str,
+    /// Its keys.
+    pub(super) fields: &'static [Field],
+}
+
+/// One key of a mapping.
+#[derive(Debug)]
+pub(super) struct Field {
+    /// The name we write.
+    pub(super) name: &'static str,
+    /// Other names that mean the same.
+    pub(super) aliases: &'static [&'static str],
+    /// Names of old that mean the same but are warned of.
+    pub(super) old: &'static [&'static str],
+    /// Whether the mapping is useless without it.
+    pub(super) required: bool,
+    /// What it is: the words an editor shows.
+    pub(super) doc: &'static str,
+    /// What may stand there.
+    pub(super) shape: Shape,
+}
+
+impl Field {
+    const fn new(name: &'static str, shape: Shape, doc: &'static str) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            old: &[],
+            required: false,
+            doc,
+            shape,
+        }
+    }
+
+    const fn or(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn once(mut self, old: &'static [&'static str]) -> Self {
+        self.old = old;
+        self
+    }
+
+    const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// Returns every name of the field, the one we write first.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let others = self.aliases.iter().chain(self.old);
+        std::iter::once(self.name).chain(others.copied())
+    }
+}
+
+impl Record {
+    /// Returns the field that a key names.
+    pub(super) fn field(&self, key: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|f| f.names().any(|n| n == key))
+    }
+
+    /// Returns the value under a field, whichever of its names the author wrote.
+    ///
+    /// A value that is left empty counts as absent.
+    pub(super) fn get<'n>(&self, node: &'n Node, name: &str) -> Option<&'n Node> {
+        let field = self.field(name)?;
+        let entry = node
+            .entries()
+            .iter()
+            .find(|e| field.names().any(|n| n == e.key.value))?;
+        Some(&entry.value).filter(|value| !value.is_null())
+    }
+}
+
+/// Whether a key of a record belongs to the author alone.
+pub(super) fn is_extension(key: &str) -> bool {
+    key.starts_with("x-") || key == "extensions"
+}
+
+const TEXTS: Shape = Shape::List(&Shape::Text);
+const KCONFIG: Shape = Shape::Either(&[Shape::Map(&Shape::Scalar), TEXTS]);
+const COMPONENT_OR_SCALAR: Shape = Shape::Either(&[Shape::Scalar, Shape::Record(&COMPONENT)]);
+const FILESYSTEM_OR_PATH: Shape = Shape::Either(&[Shape::Text, Shape::Record(&FILESYSTEM)]);
+const VOLUME_OR_TEXT: Shape = Shape::Either(&[Shape::Text, Shape::Record(&VOLUME)]);
+
+const KCONFIG_DOC: &str = "Options of the kernel's configuration: a mapping or a list of `KEY=VALUE`, keys with their `CONFIG_` prefix.";
+
+/// The whole file.
+pub(super) static PROJECT: Record = Record {
+    name: "project",
+    doc: "A Kraftfile: how to build, package and run a unikernel.",
+    fields: &[
+        Field::new(
+            "spec",
+            Shape::Scalar,
+            "The version of the Kraftfile format: v0.5, v0.6 or v0.7.",
+        )
+        .or(&["specification"]),
+        Field::new(
+            "name",
+            Shape::Text,
+            "The name of the project; without it, that of its directory.",
+        ),
+        Field::new(
+            "outdir",
+            Shape::Text,
+            "Where kernels are built; without it, `.unikraft/build`.",
+        ),
+        Field::new(
+            "unikraft",
+            COMPONENT_OR_SCALAR,
+            "The Unikraft core: a version such as `stable`, or where it comes from.",
+        ),
+        Field::new(
+            "libraries",
+            Shape::Map(&Shape::Either(&[
+                Shape::ScalarOrNothing,
+                Shape::Record(&COMPONENT),
+            ])),
+            "External libraries by name: each a version, or where it comes from.",
+        ),
+        Field::new(
+            "targets",
+            Shape::List(&Shape::Either(&[Shape::Text, Shape::Record(&TARGET)])),
+            "What to build for: `platform/architecture` such as `qemu/x86_64`, or in detail.",
+        ),
+        Field::new(
+            "template",
+            Shape::Either(&[Shape::Text, Shape::Record(&TEMPLATE)]),
+            "A project whose settings this one begins with.",
+        ),
+        Field::new(
+            "runtime",
+            Shape::Either(&[Shape::Text, Shape::Record(&RUNTIME)]),
+            "A ready kernel to run on: a reference such as `base:latest`.",
+        ),
+        Field::new(
+            "rootfs",
+            FILESYSTEM_OR_PATH,
+            "The root filesystem: a path to a directory, archive or Dockerfile, or in detail.",
+        )
+        .once(&["initrd"]),
+        Field::new(
+            "roms",
+            Shape::List(&FILESYSTEM_OR_PATH),
+            "Further read-only filesystems handed to the kernel.",
+        ),
+        Field::new(
+            "volumes",
+            Shape::Either(&[
+                Shape::Text,
+                Shape::Record(&VOLUME),
+                Shape::List(&VOLUME_OR_TEXT),
+            ]),
+            "Directories of the host that the machine sees: `SRC:DST[:ro]`, or in detail.",
+        ),
+        Field::new(
+            "cmd",
+            Shape::Either(&[Shape::Text, TEXTS]),
+            "The arguments of the application; before a `--`, those of the kernel.",
+        )
+        .once(&["command"]),
+        Field::new(
+            "env",
+            Shape::Either(&[Shape::Map(&Shape::ScalarOrNothing), TEXTS]),
+            "Environment variables: a mapping or a list of `KEY=VALUE`; without a value, that of the host.",
+        ),
+        Field::new(
+            "labels",
+            Shape::Either(&[Shape::Map(&Shape::Scalar), TEXTS]),
+            "Labels of the package.",
+        ),
+    ],
+};
+
+/// The core or a library.
+pub(super) static COMPONENT: Record = Record {
+    name: "component",
+    doc: "A component and where it comes from.",
+    fields: &[
+        Field::new("source", Shape::Text, "A URL or a directory."),
+        Field::new(
+            "version",
+            Shape::Scalar,
+            "A channel (`stable`, `staging`), a tag, a branch or a commit.",
+        ),
+        Field::new("kconfig", KCONFIG, KCONFIG_DOC),
+    ],
+};
+
+/// The project this one begins with.
+pub(super) static TEMPLATE: Record = Record {
+    name: "template",
+    doc: "A project whose settings this one begins with.",
+    fields: &[
+        Field::new("source", Shape::Text, "A URL or a directory.").required(),
+        Field::new("version", Shape::Scalar, "A tag, a branch or a commit."),
+        Field::new("kconfig", KCONFIG, KCONFIG_DOC),
+    ],
+};
+
+/// A ready kernel.
+pub(super) static RUNTIME: Record = Record {
+    name: "runtime",
+    doc: "A ready kernel to run on.",
+    fields: &[
+        Field::new(
+            "source",
+            Shape::Text,
+            "The reference of its package, without the tag.",
+        )
+        .required(),
+        Field::new("version", Shape::Scalar, "Its tag or digest."),
+        Field::new("kconfig", KCONFIG, KCONFIG_DOC),
+    ],
+};
+
+/// What to build for.
+pub(super) static TARGET: Record = Record {
+    name: "target",
+    doc: "One thing to build: a platform and an architecture.",
+    fields: &[
+        Field::new(
+            "name",
+            Shape::Text,
+            "The name its kernel gets; without it, that of the project.",
+        )
+        .once(&["kernel"]),
+        Field::new(
+            "platform",
+            Shape::Text,
+            "The virtual machine monitor: `qemu`, `fc` or `xen`; may hold the architecture after a `/`.",
+        )
+        .or(&["plat"]),
+        Field::new(
+            "architecture",
+            Shape::Text,
+            "The processor: `x86_64`, `arm64` or `arm`.",
+        )
+        .or(&["arch"]),
+        Field::new("kconfig", KCONFIG, KCONFIG_DOC),
+        Field::new(
+            "cmd",
+            Shape::Either(&[Shape::Text, TEXTS]),
+            "Arguments of this target alone; formats before v0.6 had them here.",
+        )
+        .once(&["command"]),
+        Field::new(
+            "initrd",
+            Shape::Any,
+            "Never read by any version of the format; use `rootfs` of the project.",
+        ),
+    ],
+};
+
+/// A filesystem in detail.
+pub(super) static FILESYSTEM: Record = Record {
+    name: "filesystem",
+    doc: "A filesystem: where its content comes from and how it is packed.",
+    fields: &[
+        Field::new(
+            "source",
+            Shape::Either(&[Shape::Text, Shape::Record(&SOURCE)]),
+            "A path to a directory, archive or Dockerfile, or in detail.",
+        )
+        .required(),
+        Field::new(
+            "format",
+            Shape::Word(&["cpio", "erofs"]),
+            "How it is packed: `cpio` or `erofs`.",
+        )
+        .or(&["type"]),
+    ],
+};
+
+/// The content of a filesystem in detail.
+pub(super) static SOURCE: Record = Record {
+    name: "source",
+    doc: "Where the content of a filesystem comes from.",
+    fields: &[
+        Field::new(
+            "path",
+            Shape::Text,
+            "A path to a directory or archive, or the build context.",
+        ),
+        Field::new("dockerfile", Shape::Text, "The Dockerfile that builds it."),
+        Field::new(
+            "type",
+            Shape::Text,
+            "What the path is; without it, found out by looking.",
+        ),
+    ],
+};
+
+/// A volume in detail.
+pub(super) static VOLUME: Record = Record {
+    name: "volume",
+    doc: "A directory of the host that the machine sees.",
+    fields: &[
+        Field::new("driver", Shape::Text, "How it is shared: `9pfs`."),
+        Field::new(
+            "source",
+            Shape::Text,
+            "A directory of the host or a named volume.",
+        )
+        .required(),
+        Field::new(
+            "destination",
+            Shape::Text,
+            "Where the machine sees it; without it, at `/`.",
+        ),
+        Field::new(
+            "readonly",
+            Shape::Bool,
+            "Whether the machine may only read it.",
+        )
+        .or(&["readOnly"]),
+        Field::new("mode", Shape::Scalar, "`ro` to forbid writing, else `rw`."),
+    ],
+};

@@ -1,0 +1,174 @@
+//! Targets: platform and architecture in all their spellings.
+
+use std::str::FromStr;
+
+use crate::arch::Arch;
+use crate::nearest::nearest;
+use crate::platform::Platform;
+use crate::problem::Problem;
+
+use super::component::kconfig;
+use super::faults::Faults;
+use super::lower::{command, file_name};
+use super::model::{Located, Spec, Target};
+use super::node::Node;
+use super::shape::TARGET;
+
+/// Platforms that files still name although no monitor of ours serves them.
+const FORMER_PLATFORMS: [&str; 3] = ["linuxu", "kraftcloud", "hyperv"];
+
+/// Lowers the list of targets.
+pub(super) fn targets(nodes: &[Node], spec: Spec, faults: &mut Faults) -> Vec<Target> {
+    let mut targets: Vec<Target> = Vec::new();
+    for node in nodes {
+        let Some(target) = target(node, spec, faults) else {
+            continue;
+        };
+        let same = |t: &&Target| {
+            let name = |t: &Target| t.name.as_ref().map(|n| n.value.clone());
+            t.platform.value == target.platform.value
+                && t.architecture.value == target.architecture.value
+                && name(t) == name(&target)
+        };
+        if let Some(first) = targets.iter().take(64).find(same) {
+            let message = format!(
+                "the target `{}/{}` is listed twice",
+                *target.platform, *target.architecture
+            );
+            let problem = Problem::warning(message).at(node.span).label("again here");
+            faults.push(problem.related(first.platform.span, "first here"));
+        }
+        targets.push(target);
+    }
+    targets
+}
+
+fn target(node: &Node, spec: Spec, faults: &mut Faults) -> Option<Target> {
+    if let Some(text) = node.text() {
+        let Some((platform, architecture)) = split(&text) else {
+            let problem = Problem::error(format!("the target `{}` names no architecture", *text))
+                .at(text.span)
+                .label("expected `platform/architecture`")
+                .help("for example `qemu/x86_64`");
+            faults.push(problem);
+            return None;
+        };
+        return Some(Target {
+            name: None,
+            platform: known_platform(platform, faults),
+            architecture: known_architecture(architecture, faults),
+            kconfig: Vec::new(),
+            cmd: None,
+        });
+    }
+    let (platform, architecture) = place(node, faults)?;
+    let name = TARGET.get(node, "name").and_then(Node::text);
+    if let Some(name) = &name {
+        file_name(name, "the name of a target", faults);
+    }
+    Some(Target {
+        name,
+        platform: known_platform(platform, faults),
+        architecture: known_architecture(architecture, faults),
+        kconfig: kconfig(TARGET.get(node, "kconfig"), faults),
+        cmd: TARGET.get(node, "cmd").map(|n| command(n, spec, faults)),
+    })
+}
+
+/// Finds platform and architecture of a target in detail.
+fn place(node: &Node, faults: &mut Faults) -> Option<(Located<String>, Located<String>)> {
+    if node.entries().is_empty() {
+        // Not a mapping, which the shapes have told, or one with nothing in it.
+        if matches!(node.value, super::node::Value::Map(_)) {
+            faults.push(Problem::error("this target says nothing").at(node.span));
+        }
+        return None;
+    }
+    let has = |name| TARGET.get(node, name).is_some();
+    let text = |name| TARGET.get(node, name).and_then(Node::text);
+    let missing = |what: &str, example: &str| {
+        let problem = Problem::error(format!("this target has no `{what}`")).at(node.span);
+        problem.help(format!("add one, for example `{what}: {example}`"))
+    };
+    if !has("platform") {
+        faults.push(missing("platform", "qemu"));
+        if !has("architecture") {
+            faults.push(missing("architecture", "x86_64"));
+        }
+        return None;
+    }
+    let platform = text("platform")?;
+    let Some((platform, in_platform)) = split(&platform) else {
+        if !has("architecture") {
+            faults.push(missing("architecture", "x86_64"));
+            return None;
+        }
+        return Some((platform, text("architecture")?));
+    };
+    match text("architecture") {
+        Some(architecture) if architecture.value != in_platform.value => {
+            let problem = Problem::error("this target has two architectures")
+                .at(architecture.span)
+                .label("one here")
+                .related(in_platform.span, "and one here");
+            faults.push(problem);
+            None
+        }
+        _ => Some((platform, in_platform)),
+    }
+}
+
+/// Splits at the first `/`; each half keeps its own place if the text stands there letter by letter.
+fn split(text: &Located<String>) -> Option<(Located<String>, Located<String>)> {
+    let (platform, architecture) = text.value.split_once('/')?;
+    Some((
+        Located::new(platform.to_owned(), text.span),
+        Located::new(architecture.to_owned(), text.span),
+    ))
+}
+
+fn known_platform(platform: Located<String>, faults: &mut Faults) -> Located<String> {
+    if let Ok(known) = Platform::from_str(&platform) {
+        return platform.map(|_| known.name().to_owned());
+    }
+    file_name(&platform, "the platform of a target", faults);
+    let names = Platform::ALL
+        .iter()
+        .map(|p| p.name())
+        .chain(["kvm", "firecracker"]);
+    if !FORMER_PLATFORMS.contains(&platform.as_str()) {
+        unknown("platform", &platform, names, faults);
+    }
+    platform
+}
+
+fn known_architecture(arch: Located<String>, faults: &mut Faults) -> Located<String> {
+    if let Ok(known) = Arch::from_str(&arch) {
+        return arch.map(|_| known.name().to_owned());
+    }
+    file_name(&arch, "the architecture of a target", faults);
+    unknown(
+        "architecture",
+        &arch,
+        Arch::ALL.iter().map(|a| a.name()),
+        faults,
+    );
+    arch
+}
+
+fn unknown(
+    what: &str,
+    name: &Located<String>,
+    known: impl Iterator<Item = &'static str> + Clone,
+    faults: &mut Faults,
+) {
+    let clipped: String = name.chars().take(60).collect();
+    let problem = Problem::warning(format!("unknown {what} `{clipped}`")).at(name.span);
+    faults.push(match nearest(name, known.clone()) {
+        Some(near) => problem.label(format!("did you mean `{near}`?")),
+        None => problem.help(format!(
+            "known are {}",
+            known.collect::<Vec<_>>().join(", ")
+        )),
+    });
+}

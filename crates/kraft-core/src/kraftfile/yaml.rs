@@ -1,0 +1,472 @@
+//! Text → tree: drives the YAML parser and refuses what would cost too much.
+//!
+//! The parser gives a flat stream of events. They are stacked up here without
+//! recursion, and the parser itself stops at a depth of [`DEEPEST`], so nesting
+//! costs no machine stack. After a syntax error, the entries of the outermost
+//! mapping that were already complete are kept: their faults are reported too.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
+
+use crate::problem::{Problem, Span};
+
+use super::Located;
+use super::faults::Faults;
+use super::node::{Entry, Kind, Node, Scalar, Value};
+
+/// Lists and mappings may be nested so deep; a Kraftfile needs five.
+const DEEPEST: usize = 64;
+/// So many bytes of tree may come from aliases; every node counts as 16 at least.
+const ALIAS_BUDGET: usize = 1 << 20;
+
+/// The outcome of reading a text as YAML.
+pub(super) struct Tree {
+    /// The first document; after a syntax error what was complete of it.
+    pub(super) root: Option<Node>,
+    /// What is wrong with the text as YAML.
+    pub(super) problems: Faults,
+    /// Whether the end was not reached.
+    pub(super) partial: bool,
+}
+
+/// Reads the first document of a text.
+pub(super) fn read(text: &str) -> Tree {
+    let options = granit_parser::options! {
+        emit_comments: false,
+        emit_unresolved_aliases: true,
+        flow_nesting_limit: DEEPEST,
+        block_nesting_limit: DEEPEST,
+    };
+    let mut builder = Builder::new(text);
+    for event in Parser::new_from_str_with_options(text, options) {
+        match event {
+            Ok((event, span)) => {
+                let span = builder.span(&span);
+                if builder.event(event, span) {
+                    break;
+                }
+            }
+            Err(error) => {
+                builder.syntax_error(&error);
+                break;
+            }
+        }
+    }
+    builder.finish()
+}
+
+/// A list or mapping that is not complete yet.
+struct Frame {
+    start: usize,
+    anchor: usize,
+    open: Open,
+}
+
+enum Open {
+    List(Vec<Node>),
+    Map {
+        entries: Vec<Entry>,
+        key: Option<Key>,
+        merges: Vec<Node>,
+    },
+}
+
+enum Key {
+    Name(Located<String>),
+    Merge,
+    /// It was refused: its value is dropped.
+    Refused,
+}
+
+struct Builder<'a> {
+    text: &'a str,
+    stack: Vec<Frame>,
+    root: Option<Node>,
+    anchors: HashMap<usize, Node>,
+    alias_budget: usize,
+    documents: usize,
+    problems: Faults,
+    partial: bool,
+}
+
+impl<'a> Builder<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            stack: Vec::new(),
+            root: None,
+            anchors: HashMap::new(),
+            alias_budget: ALIAS_BUDGET,
+            documents: 0,
+            problems: Faults::default(),
+            partial: false,
+        }
+    }
+
+    fn span(&self, span: &granit_parser::Span) -> Span {
+        let range = span.byte_range().unwrap_or(0..0);
+        let end = range.end.min(self.text.len());
+        Span {
+            start: range.start.min(end),
+            end,
+        }
+    }
+
+    /// Takes one event; true means that nothing after it matters.
+    fn event(&mut self, event: Event<'_>, span: Span) -> bool {
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    let problem = Problem::warning("only the first document of the file is read")
+                        .at(span)
+                        .label("the second one begins here");
+                    self.problems.push(problem);
+                    return true;
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain && !self.is_text_by_tag(tag.as_ref(), span);
+                let scalar = Scalar {
+                    text: text.into_owned(),
+                    plain,
+                };
+                let value = Value::Scalar(scalar);
+                self.push(Node { span, value }, anchor);
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.is_text_by_tag(tag.as_ref(), span);
+                self.open(span, anchor, Open::List(Vec::new()));
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.is_text_by_tag(tag.as_ref(), span);
+                let map = Open::Map {
+                    entries: Vec::new(),
+                    key: None,
+                    merges: Vec::new(),
+                };
+                self.open(span, anchor, map);
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(span),
+            Event::Alias(id) => return self.alias(id, span),
+            Event::UnresolvedAlias(name) => {
+                let problem = Problem::error(format!("there is no anchor `&{name}` before this alias"))
+                    .at(span)
+                    .help(format!("mark the value it shall repeat with `&{name}`, or quote the alias if it is text"));
+                self.problems.push(problem);
+                self.push(null(span), 0);
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Returns whether the tag makes a scalar text; a tag of the author's own is warned of.
+    fn is_text_by_tag(&mut self, tag: Option<&Cow<'_, Tag>>, span: Span) -> bool {
+        let Some(tag) = tag else { return false };
+        if tag.is_yaml_core_schema() {
+            return tag.is_yaml_core_schema_tag("str");
+        }
+        let problem = Problem::warning(format!(
+            "the tag `{tag}` has no meaning here and is ignored"
+        ));
+        self.problems.push(problem.at(span));
+        false
+    }
+
+    fn open(&mut self, span: Span, anchor: usize, open: Open) {
+        self.stack.push(Frame {
+            start: span.start,
+            anchor,
+            open,
+        });
+    }
+
+    fn close(&mut self, end: Span) {
+        let Some(frame) = self.stack.pop() else {
+            return;
+        };
+        let span = self.first_line(frame.start, end.end);
+        let value = match frame.open {
+            Open::List(items) => Value::List(items),
+            Open::Map {
+                entries, merges, ..
+            } => Value::Map(self.whole_map(entries, &merges)),
+        };
+        self.push(Node { span, value }, frame.anchor);
+    }
+
+    fn first_line(&self, start: usize, end: usize) -> Span {
+        let text = self.text.get(start..end).unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default().trim_end();
+        Span {
+            start,
+            end: start + line.len(),
+        }
+    }
+
+    /// Reports keys written twice and adds what `<<` brings in.
+    fn whole_map(&mut self, entries: Vec<Entry>, merges: &[Node]) -> Vec<Entry> {
+        let mut places: HashMap<String, usize> = HashMap::with_capacity(entries.len());
+        let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let first = places.get(&entry.key.value).and_then(|at| kept.get(*at));
+            if let Some(first) = first {
+                self.problems.push(written_twice(first, &entry));
+            } else {
+                places.insert(entry.key.value.clone(), kept.len());
+                kept.push(entry);
+            }
+        }
+        for merge in merges {
+            let sources = match &merge.value {
+                Value::List(items) => items.as_slice(),
+                Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(merge),
+            };
+            for source in sources {
+                if !matches!(source.value, Value::Map(_)) {
+                    let problem = Problem::error("`<<` can only merge mappings").at(source.span);
+                    self.problems
+                        .push(problem.label(format!("this is {}", source.describe())));
+                }
+                for entry in source.entries() {
+                    if !places.contains_key(&entry.key.value) {
+                        places.insert(entry.key.value.clone(), kept.len());
+                        kept.push(entry.clone());
+                    }
+                }
+            }
+        }
+        kept
+    }
+
+    fn alias(&mut self, id: usize, span: Span) -> bool {
+        let Some(node) = self.anchors.get(&id) else {
+            let problem = Problem::error("this alias stands inside the value it repeats").at(span);
+            self.problems.push(problem);
+            self.push(null(span), 0);
+            return false;
+        };
+        let Some(left) = charge(node, self.alias_budget) else {
+            let problem = Problem::error("the aliases of this file repeat too much")
+                .at(span)
+                .help("repeated values may make up 1 MiB together");
+            self.problems.push(problem);
+            self.partial = true;
+            return true;
+        };
+        self.alias_budget = left;
+        let node = node.clone();
+        self.push(node, 0);
+        false
+    }
+
+    /// Puts a complete node where it belongs.
+    fn push(&mut self, node: Node, anchor: usize) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        let Some(frame) = self.stack.last_mut() else {
+            self.root.get_or_insert(node);
+            return;
+        };
+        match &mut frame.open {
+            Open::List(items) => items.push(node),
+            Open::Map {
+                entries,
+                key,
+                merges,
+            } => match key.take() {
+                None => *key = Some(key_of(node, &mut self.problems)),
+                Some(Key::Name(key)) => entries.push(Entry { key, value: node }),
+                Some(Key::Merge) => merges.push(node),
+                Some(Key::Refused) => {}
+            },
+        }
+    }
+
+    fn syntax_error(&mut self, error: &ScanError) {
+        let at = error.marker().byte_offset().unwrap_or(self.text.len());
+        let start = self.tab_before(error.kind(), at.min(self.text.len()));
+        let end = self
+            .text
+            .get(start..)
+            .and_then(|rest| rest.chars().next())
+            .filter(|c| *c != '\n' && *c != '\r')
+            .map_or(start, |c| start + c.len_utf8());
+        let (message, help) = explain(error.kind());
+        let mut problem = Problem::error(message).at(Span { start, end });
+        if let Some(help) = help {
+            problem = problem.help(help);
+        }
+        self.problems.push(problem);
+        self.partial = true;
+    }
+
+    /// The parser notices a tab only behind it; the user shall see the tab.
+    fn tab_before(&self, kind: &ErrorKind, at: usize) -> usize {
+        let tab = matches!(
+            kind,
+            ErrorKind::TabNotAllowed
+                | ErrorKind::TabInBlockIndentation
+                | ErrorKind::TabAtBlockScalarStart
+                | ErrorKind::TabInIndentation
+                | ErrorKind::TabInPlainScalar
+        );
+        let before = self.text.get(..at).unwrap_or_default();
+        let line = before.rfind('\n').map_or(0, |end| end + 1);
+        let blank = before.get(line..).unwrap_or_default();
+        match blank.find('\t') {
+            Some(column) if tab && blank.trim().is_empty() => line + column,
+            _ => at,
+        }
+    }
+
+    fn finish(mut self) -> Tree {
+        if self.partial && self.root.is_none() && !self.stack.is_empty() {
+            let bottom = self.stack.swap_remove(0);
+            if let Open::Map {
+                entries, merges, ..
+            } = bottom.open
+            {
+                let value = Value::Map(self.whole_map(entries, &merges));
+                let span = self.first_line(bottom.start, self.text.len());
+                self.root = Some(Node { span, value });
+            }
+        }
+        Tree {
+            root: self.root,
+            problems: self.problems,
+            partial: self.partial,
+        }
+    }
+}
+
+fn null(span: Span) -> Node {
+    let scalar = Scalar {
+        text: String::new(),
+        plain: true,
+    };
+    Node {
+        span,
+        value: Value::Scalar(scalar),
+    }
+}
+
+/// Complains of a key written twice; with the same value both times it does no harm.
+fn written_twice(first: &Entry, again: &Entry) -> Problem {
+    let key: String = again.key.chars().take(60).collect();
+    let same = match (first.value.text(), again.value.text()) {
+        (Some(first), Some(again)) => first.value == again.value,
+        _ => false,
+    };
+    let problem = if same {
+        Problem::warning(format!(
+            "the key `{key}` is written twice, with the same value"
+        ))
+    } else {
+        Problem::error(format!("the key `{key}` is written twice"))
+            .help("keep one of them; older tools took the last without a word")
+    };
+    problem
+        .at(again.key.span)
+        .label("again here")
+        .related(first.key.span, "first here")
+}
+
+/// Returns what is left of a budget after copying a tree, nothing if it is too small.
+fn charge(node: &Node, budget: usize) -> Option<usize> {
+    let budget = budget.checked_sub(16)?;
+    match &node.value {
+        Value::Scalar(scalar) => budget.checked_sub(scalar.text.len()),
+        Value::List(items) => items
+            .iter()
+            .try_fold(budget, |left, item| charge(item, left)),
+        Value::Map(entries) => entries.iter().try_fold(budget, |left, entry| {
+            charge(&entry.value, left.checked_sub(entry.key.value.len())?)
+        }),
+    }
+}
+
+fn key_of(node: Node, problems: &mut Faults) -> Key {
+    let what = node.describe();
+    let Value::Scalar(scalar) = node.value else {
+        let problem = Problem::error("a key must be a string").at(node.span);
+        problems.push(problem.label(format!("this is {what}")));
+        return Key::Refused;
+    };
+    match scalar.kind() {
+        Kind::Text if scalar.plain && scalar.text == "<<" => Key::Merge,
+        Kind::Text => Key::Name(Located::new(scalar.text, node.span)),
+        Kind::Null | Kind::Bool | Kind::Number => {
+            let problem = Problem::error(format!("a key must be a string, found {what}"))
+                .at(node.span)
+                .help(format!("put it in quotes: `\"{}\":`", scalar.text));
+            problems.push(problem);
+            Key::Refused
+        }
+    }
+}
+
+/// Says a syntax error in our words where the parser's are not those of a user.
+fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
+    let (message, help) = match kind {
+        ErrorKind::TabNotAllowed
+        | ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabAtBlockScalarStart
+        | ErrorKind::TabInIndentation
+        | ErrorKind::TabInPlainScalar => (
+            "a tab cannot indent a line in YAML",
+            Some("indent with blanks"),
+        ),
+        ErrorKind::RecursionLimitExceeded => (
+            "lists and mappings are nested too deep here",
+            Some("a Kraftfile may nest 64 levels and needs five"),
+        ),
+        ErrorKind::UnclosedQuotedScalar => (
+            "this quoted string is never closed",
+            Some("end it with the same quote it begins with"),
+        ),
+        ErrorKind::UnclosedFlowCollection { open: '[', .. }
+        | ErrorKind::UnexpectedEofFlowSequence => {
+            ("this `[` is never closed", Some("end the list with `]`"))
+        }
+        ErrorKind::UnclosedFlowCollection { .. }
+        | ErrorKind::UnexpectedEofFlowMapping
+        | ErrorKind::UnexpectedEofImplicitFlowMapping => {
+            ("this `{` is never closed", Some("end the mapping with `}`"))
+        }
+        ErrorKind::ExpectedFlowSequenceSeparator => (
+            "expected `,` or `]` in the list",
+            Some("the list may lack its `]`, or this text its quotes"),
+        ),
+        ErrorKind::ExpectedFlowMappingSeparator => (
+            "expected `,` or `}` in the mapping",
+            Some("the mapping may lack its `}`, or this text its quotes"),
+        ),
+        ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => (
+            "expected `:` after this key",
+            Some("write `key: value`, with a blank after the colon"),
+        ),
+        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidMappingValueWhitespace => (
+            "a second `key: value` cannot stand on this line",
+            Some("put the value in quotes if the colon belongs to it"),
+        ),
+        ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation => (
+            "this line is indented differently from its neighbours",
+            Some("entries of the same mapping or list begin in the same column"),
+        ),
+        ErrorKind::InvalidColonPlacement => (
+            "a `:` cannot stand here",
+            Some("a list or mapping before it may lack its closing bracket"),
+        ),
+        ErrorKind::UnknownQuotedScalarEscape => (
+            "unknown escape in a double-quoted string",
+            Some("write `\\\\` for a backslash, or use single quotes"),
+        ),
+        other => return (other.to_string(), None),
+    };
+    (message.to_owned(), help)
+}
