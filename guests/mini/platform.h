@@ -7,7 +7,6 @@
 /* How the machine was started, as the boot protocol told it. */
 struct boot {
 	const char *cmdline;
-	/* Whether the boot loader put a program's name before the line. */
 	const char *initrd_start, *initrd_end;
 	uint64_t memory_bytes;
 	/* Memory that nobody uses: behind the kernel and everything that was loaded. */

@@ -7,6 +7,12 @@
 #define SERIAL_STATUS (SERIAL + 5)
 #define SERIAL_READY 0x20
 
+/* Local APIC (Intel SDM volume 3, chapter 11): its switch, and the line the PIC is wired to. */
+#define APIC_SPURIOUS 0xfee000f0
+#define APIC_ENABLED 0x1ff
+#define APIC_LINE_0 0xfee00350
+#define APIC_EXTERNAL 0x700
+
 #define PIC_MASTER 0x20
 #define PIC_SLAVE 0xa0
 #define TIMER_VECTOR 32
@@ -98,6 +104,9 @@ static void start_timer(void)
 		set_gate(vector, exception_entries + 16 * vector);
 	set_gate(TIMER_VECTOR, timer_entry);
 	load_gates(sizeof(gates) - 1);
+	/* SeaBIOS wires the PIC through the local APIC; smaller firmware leaves it to us. */
+	*(volatile uint32_t *)APIC_SPURIOUS = APIC_ENABLED;
+	*(volatile uint32_t *)APIC_LINE_0 = APIC_EXTERNAL;
 	/* Both interrupt controllers, initialised in their four words; then only IRQ 0 open. */
 	out8(PIC_MASTER, 0x11);
 	out8(PIC_SLAVE, 0x11);
