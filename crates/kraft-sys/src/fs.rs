@@ -1,0 +1,441 @@
+//! Files that are whole or not there at all, and trees that vanish safely.
+//!
+//! A file is never written in place. It grows under another name in the same directory and takes
+//! its real name when every byte of it is on disk:
+//!
+//! ```text
+//! write NAME's temporary ─► fsync it ─► rename it over NAME ─► fsync the directory
+//! ```
+//!
+//! Whoever is killed in between leaves the old file and, at worst, a temporary beside it.
+//! A [`Spare`] is the same thing with its disk space taken beforehand, for what must be written
+//! even when the disk is full.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FallocateFlags;
+
+use crate::clock;
+
+/// Something could not be done to a file or directory.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} `{path}`", path = path.display())]
+pub struct Error {
+    /// What was attempted, as it follows "cannot": `write`.
+    pub doing: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl Error {
+    /// Returns a function that wraps what the system said, for `map_err`.
+    pub fn on(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self {
+            doing,
+            path,
+            source,
+        }
+    }
+
+    /// Returns the kind of what the system said.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+/// Replaces the file at `path`, or makes it, so that a reader sees the old bytes or the new ones.
+///
+/// An existing file keeps its permissions, and a symbolic link stays one: the file it leads to is
+/// replaced. Returns once the bytes and the name are on disk.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = NewFile::create(path)?;
+    file.write_all(bytes).map_err(Error::on("write", path))?;
+    file.commit()
+}
+
+/// A file that grows under a temporary name and appears under its own when it is committed.
+///
+/// Dropped without [`commit`](Self::commit), it leaves nothing behind.
+#[derive(Debug)]
+pub struct NewFile {
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+    committed: bool,
+}
+
+impl NewFile {
+    /// Begins a file that will be found at `path`; its directory must exist.
+    ///
+    /// A new file may be read by everyone whom the umask allows. An existing one keeps its
+    /// permissions, and is untouched until the commit.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        Self::with_mode(path, 0o666)
+    }
+
+    /// Begins a file as [`create`](Self::create) does, with a mode of its own where none exists
+    /// yet (`0o600` for secrets).
+    pub fn with_mode(path: &Path, mode: u32) -> Result<Self, Error> {
+        let path = behind_links(path)?;
+        let existing = std::fs::metadata(&path).ok();
+        let (file, temporary) = create_beside(&path, mode)?;
+        let new = Self {
+            file,
+            temporary,
+            path,
+            committed: false,
+        };
+        if let Some(existing) = existing {
+            // Only what chmod understands: the type of the file is not ours to copy.
+            let permissions = Permissions::from_mode(existing.permissions().mode() & 0o7777);
+            new.file
+                .set_permissions(permissions)
+                .map_err(Error::on("set the permissions of", &new.temporary))?;
+        }
+        Ok(new)
+    }
+
+    /// Puts everything on disk and gives the file its name.
+    pub fn commit(mut self) -> Result<(), Error> {
+        self.file
+            .sync_all()
+            .map_err(Error::on("write", &self.path))?;
+        rename(&self.temporary, &self.path)?;
+        self.committed = true;
+        sync_dir(parent(&self.path))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for NewFile {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.committed {
+            // Nobody is left to tell; a temporary that stays is harmless.
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Room on disk for the next version of a file, taken while there still is some.
+///
+/// The spare is the temporary file of a replacement that has not happened yet. It survives the
+/// process that made it: the next one finds it under the same name.
+#[derive(Debug, Clone)]
+pub struct Spare {
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Spare {
+    /// Names the spare `path` for the file `target`; both must be in one directory.
+    pub fn new(path: PathBuf, target: PathBuf) -> Self {
+        Self { path, target }
+    }
+
+    /// Takes `bytes` of disk space, if they are not taken already.
+    ///
+    /// File systems that cannot promise space are not an error: there the replacement itself
+    /// will tell.
+    pub fn reserve(&self, bytes: u64) -> Result<(), Error> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&self.path)
+            .map_err(Error::on("reserve", &self.path))?;
+        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(e) => Err(Error::on("reserve space in", &self.path)(e.into())),
+        }
+    }
+
+    /// Replaces the target with `bytes`, using up the spare; works without one as well.
+    ///
+    /// Returns once the bytes and the name are on disk. Nobody else may replace the same target
+    /// meanwhile: hold a lock.
+    pub fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&self.path)?;
+            // In this order: the reserved blocks are overwritten, not given back first.
+            file.write_all(bytes)?;
+            file.set_len(bytes.len() as u64)?;
+            file.sync_all()
+        };
+        write().map_err(Error::on("write", &self.target))?;
+        rename(&self.path, &self.target)?;
+        sync_dir(parent(&self.target))
+    }
+}
+
+/// Renames within one file system, replacing what is there. Does not wait for the disk:
+/// call [`sync_dir`] for that.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the room that may rename"
+)]
+pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    std::fs::rename(from, to).map_err(Error::on("give its name to", to))
+}
+
+/// Puts the names in a directory on disk.
+pub fn sync_dir(dir: &Path) -> Result<(), Error> {
+    let sync = || File::open(dir)?.sync_all();
+    match sync() {
+        // Some network file systems cannot sync a directory, and need not.
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other.map_err(Error::on("write", dir)),
+    }
+}
+
+/// Makes a directory and those above it, with a mode for the last; one that exists is fine and
+/// keeps its mode.
+pub fn create_dir_all(dir: &Path, mode: u32) -> Result<(), Error> {
+    if let Some(above) = dir.parent() {
+        std::fs::create_dir_all(above).map_err(Error::on("create the directory", above))?;
+    }
+    match DirBuilder::new().mode(mode).create(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        other => other.map_err(Error::on("create the directory", dir)),
+    }
+}
+
+/// Makes one directory that must not exist yet.
+pub fn create_dir(dir: &Path, mode: u32) -> Result<(), Error> {
+    DirBuilder::new()
+        .mode(mode)
+        .create(dir)
+        .map_err(Error::on("create the directory", dir))
+}
+
+/// Removes a file or a whole directory; what is not there is fine.
+///
+/// Symbolic links are removed and never followed. A directory of ours that was made unreadable is
+/// opened up first, as far as its owner may.
+pub fn remove_tree(path: &Path) -> Result<(), Error> {
+    let remove = || match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path).or_else(|e| {
+            if e.kind() != io::ErrorKind::PermissionDenied {
+                return Err(e);
+            }
+            std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
+            std::fs::remove_dir_all(path)
+        }),
+        Ok(_) => std::fs::remove_file(path),
+        Err(e) => Err(e),
+    };
+    match remove() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(Error::on("remove", path)),
+    }
+}
+
+/// Removes one file, or the symbolic link itself; what is not there is fine.
+pub fn remove_file(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(Error::on("remove", path)),
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes; a longer one is an error of the kind
+/// [`io::ErrorKind::FileTooLarge`].
+pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    File::open(path)
+        .and_then(|file| read_to_end(file, limit))
+        .map_err(Error::on("read", path))
+}
+
+/// Reads what is left in `source`, at most `limit` bytes of it; more is an error of the kind
+/// [`io::ErrorKind::FileTooLarge`].
+pub fn read_to_end(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("more than {limit} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Returns the directory of a file, which for a bare name is the current one.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+/// Returns the file that a path means: the end of a chain of symbolic links, else itself.
+fn behind_links(path: &Path) -> Result<PathBuf, Error> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => {
+            std::fs::canonicalize(path).map_err(Error::on("follow the link", path))
+        }
+        _ => Ok(path.to_owned()),
+    }
+}
+
+/// Makes a file nobody else has, beside `path`.
+fn create_beside(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| Error::on("write", path)(io::Error::from(io::ErrorKind::InvalidFilename)))?;
+    // The start of the name is enough to recognise a leftover, and the whole stays below the
+    // 255 bytes a name may have.
+    let start: Vec<u8> = name.as_bytes().iter().copied().take(100).collect();
+    let start = String::from_utf8_lossy(&start).into_owned();
+    let mut salt = u128::from(std::process::id()) << 64 | clock::ticks();
+    loop {
+        let temporary = parent(path).join(format!(".{start}.{salt:x}.new"));
+        let created = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&temporary);
+        match created {
+            Ok(file) => return Ok((file, temporary)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => salt += 1,
+            Err(e) => return Err(Error::on("write", path)(e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_replaced_file_has_the_new_bytes_and_no_neighbour() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        replace_file(&path, b"one").unwrap();
+        replace_file(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_committed_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        replace_file(&path, b"one").unwrap();
+        let mut new = NewFile::create(&path).unwrap();
+        new.write_all(b"two").unwrap();
+        drop(new);
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn replacing_keeps_the_permissions_and_the_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        replace_file(&file, b"one").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        replace_file(&link, b"two").unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"two");
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o640);
+    }
+
+    #[test]
+    fn a_name_of_the_greatest_length_can_be_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x".repeat(255));
+        replace_file(&path, b"one").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+    }
+
+    #[test]
+    fn an_error_names_the_deed_the_path_and_the_cause() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing/a");
+        let error = replace_file(&path, b"").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("cannot write `{}`", path.display())
+        );
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_spare_becomes_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spare, target) = (dir.path().join("a.spare"), dir.path().join("a"));
+        let spare = Spare::new(spare, target.clone());
+        spare.reserve(65536).unwrap();
+        spare.replace(b"short").unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"short");
+        spare.replace(b"and without a reserve").unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"and without a reserve");
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_tree_is_removed_without_following_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, outside) = (dir.path().join("tree"), dir.path().join("outside"));
+        create_dir_all(&tree.join("deep/er"), 0o700).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        replace_file(&outside.join("precious"), b"x").unwrap();
+        std::os::unix::fs::symlink(&outside, tree.join("deep/link")).unwrap();
+        remove_tree(&tree).unwrap();
+        remove_tree(&tree).unwrap();
+        assert_eq!(names(dir.path()), ["outside"]);
+        assert_eq!(names(&outside), ["precious"]);
+    }
+
+    #[test]
+    fn a_file_above_the_limit_is_refused_and_one_at_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        replace_file(&path, b"12345").unwrap();
+        assert_eq!(read_file(&path, 5).unwrap(), b"12345");
+        let error = read_file(&path, 4).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+}

@@ -1,0 +1,105 @@
+//! One at a time: locks between processes, on files or directories.
+//!
+//! A lock belongs to an open file (`flock`), so the system gives it back when its holder dies in
+//! whatever way. A directory is locked by itself: no lock file is left lying about, and none has
+//! to be made when the disk is full.
+
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::fs::Error;
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Waits until the file or directory at `path` is ours alone.
+    ///
+    /// Errors: `NotFound` too, when it vanished or was replaced while we waited.
+    pub fn exclusive(path: &Path) -> Result<Self, Error> {
+        let file = open(path)?;
+        file.lock().map_err(Error::on("lock", path))?;
+        Self { file }.still_at(path)
+    }
+
+    /// Takes the file or directory at `path` if nobody holds it now, else returns `None`.
+    pub fn try_exclusive(path: &Path) -> Result<Option<Self>, Error> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => Self { file }.still_at(path).map(Some),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(Error::on("lock", path)(e)),
+        }
+    }
+
+    /// Waits until nobody holds `path` alone, then shares it with others who share.
+    pub fn shared(path: &Path) -> Result<Self, Error> {
+        let file = open(path)?;
+        file.lock_shared().map_err(Error::on("lock", path))?;
+        Self { file }.still_at(path)
+    }
+
+    /// Returns the open file or directory that carries the lock.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Makes sure that what we locked is what the path still means.
+    fn still_at(self, path: &Path) -> Result<Self, Error> {
+        let check = || -> std::io::Result<bool> {
+            let (ours, now) = (self.file.metadata()?, std::fs::metadata(path)?);
+            Ok(ours.dev() == now.dev() && ours.ino() == now.ino())
+        };
+        match check() {
+            Ok(true) => Ok(self),
+            Ok(false) => Err(Error::on("lock", path)(std::io::ErrorKind::NotFound.into())),
+            Err(e) => Err(Error::on("lock", path)(e)),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(Error::on("open", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_holds_a_directory_and_dropping_gives_it_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Lock::exclusive(dir.path()).unwrap();
+        assert!(Lock::try_exclusive(dir.path()).unwrap().is_none());
+        drop(first);
+        assert!(Lock::try_exclusive(dir.path()).unwrap().is_some());
+    }
+
+    #[test]
+    fn sharers_keep_an_exclusive_one_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let _one = Lock::shared(dir.path()).unwrap();
+        let _two = Lock::shared(dir.path()).unwrap();
+        assert!(Lock::try_exclusive(dir.path()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_while_we_waited_is_not_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("machine");
+        std::fs::create_dir(&path).unwrap();
+        let held = Lock::exclusive(&path).unwrap();
+        let waiter = std::thread::spawn({
+            let path = path.clone();
+            move || Lock::exclusive(&path)
+        });
+        std::fs::remove_dir(&path).unwrap();
+        drop(held);
+        let error = waiter.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    }
+}

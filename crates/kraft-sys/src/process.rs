@@ -1,0 +1,310 @@
+//! What makes a process *that* process, and what can be done to it.
+//!
+//! A pid is reused, so it names nothing for long. An [`Identity`] is the pid, the moment the
+//! process began and the run of the computer it began in; a [`Process`] is a handle (a pidfd) that
+//! was checked against one, so that a signal or a wait cannot hit a stranger.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+
+/// Names one process among all that ever run on this computer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// The process id.
+    pub pid: u32,
+    /// When it began, in clock ticks after the computer's start (`/proc/PID/stat`, field 22).
+    pub started: u64,
+    /// The run of the computer ([`clock::boot_id`]).
+    pub boot: String,
+}
+
+impl Identity {
+    /// Returns the identity of the living process that has this pid now.
+    ///
+    /// A process that ended and was not yet reaped (a zombie) is not living.
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Self {
+            pid,
+            started: start_of_living(pid)?,
+            boot: clock::boot_id(),
+        })
+    }
+
+    /// Returns the identity of this process.
+    pub fn me() -> Option<Self> {
+        Self::of(std::process::id())
+    }
+
+    /// Tells whether that very process lives.
+    pub fn is_alive(&self) -> bool {
+        start_of_living(self.pid) == Some(self.started) && self.boot == clock::boot_id()
+    }
+
+    /// Tells whether it belongs to another run of the computer than this one.
+    pub fn is_from_another_boot(&self) -> bool {
+        self.boot != clock::boot_id()
+    }
+}
+
+/// Reads when a process began; `None` if it does not live.
+fn start_of_living(pid: u32) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    start_in_stat(&stat)
+}
+
+/// Finds field 22 of a line of `/proc/PID/stat`, unless field 3 says that the process is dead.
+fn start_in_stat(stat: &[u8]) -> Option<u64> {
+    // Field 2 is the program's name in parentheses and may hold anything, parentheses too.
+    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    match fields.next()? {
+        "Z" | "X" | "x" => None,
+        // Field 3 is taken; field 22 is the nineteenth from there.
+        _ => fields.nth(18)?.parse().ok(),
+    }
+}
+
+/// A process that can be waited for and signalled without ever meaning another one.
+#[derive(Debug)]
+pub struct Process {
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    /// Opens the process with that identity; `None` if it does not live any more.
+    pub fn open(identity: &Identity) -> io::Result<Option<Self>> {
+        let Some(pid) = i32::try_from(identity.pid).ok().and_then(Pid::from_raw) else {
+            return Ok(None);
+        };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        // Only now can the pid not be given to another process unnoticed.
+        Ok(identity.is_alive().then_some(Self { pidfd }))
+    }
+
+    /// Sends a signal; a process that has ended meanwhile is fine.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.pidfd, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Waits for its end, at most as long as told; returns whether it has ended.
+    pub fn wait(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        wait_readable(&[self.as_fd()], deadline).map(|ready| ready.first() == Some(&true))
+    }
+}
+
+impl AsFd for Process {
+    /// Returns the pidfd, which becomes readable when the process ends.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Waits until at least one of the files can be read or is closed at its other end; returns which.
+/// At the deadline none is.
+pub fn wait_readable(files: &[BorrowedFd<'_>], deadline: Option<Instant>) -> io::Result<Vec<bool>> {
+    loop {
+        let mut polled: Vec<PollFd<'_>> = files
+            .iter()
+            .map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN))
+            .collect();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left: Option<Timespec> = left.and_then(|left| left.try_into().ok());
+        match poll(&mut polled, left.as_ref()) {
+            Ok(_) => return Ok(polled.iter().map(|p| !p.revents().is_empty()).collect()),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Leaves the session and its terminal, so that closing one does not end this process.
+pub fn leave_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// Makes this process survive the polite signals (hang-up, interrupt, termination), while the
+/// programs it starts do not inherit that.
+pub fn survive_polite_signals() -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        // A handler, not "ignore": `exec` resets handlers and keeps what is ignored.
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}
+
+/// Keeps the files that whoever started us left open (beyond stdin, stdout and stderr) from the
+/// programs we start from now on.
+pub fn keep_files_from_children() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let Some(fd) = name.to_str().and_then(|text| text.parse::<i32>().ok()) else {
+            continue;
+        };
+        if fd > 2 {
+            // SAFETY: the number was just listed; if it was closed since (the listing's own
+            // descriptor is), fcntl says EBADF and changes nothing. Only a flag is set, and the
+            // descriptor is neither kept nor closed.
+            #[expect(unsafe_code, reason = "a descriptor known by its number only")]
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            match fcntl_setfd(fd, FdFlags::CLOEXEC) {
+                Ok(()) | Err(Errno::BADF) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes stdout away from this process, as a file of its own; what is written to stdout later
+/// goes nowhere.
+pub fn take_stdout() -> io::Result<File> {
+    let taken = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let nowhere = File::options().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&nowhere)?;
+    Ok(File::from(taken))
+}
+
+/// Returns a short path to an open directory, for system calls that limit the length of paths
+/// (a unix socket's is 107 bytes). Good as long as `dir` is open.
+pub fn short_path(dir: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()))
+}
+
+/// Returns the living processes whose current directory is `dir`, as far as we may look.
+pub fn living_in(dir: &std::path::Path) -> Vec<Identity> {
+    use std::os::unix::fs::MetadataExt;
+
+    let Ok(wanted) = std::fs::metadata(dir) else {
+        return Vec::new();
+    };
+    let Ok(all) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    all.flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| {
+            std::fs::metadata(format!("/proc/{pid}/cwd"))
+                .is_ok_and(|cwd| cwd.dev() == wanted.dev() && cwd.ino() == wanted.ino())
+        })
+        .filter_map(Identity::of)
+        .collect()
+}
+
+/// Returns the words of a process's command line; empty if it cannot be read.
+pub fn command_line(pid: u32) -> Vec<Vec<u8>> {
+    std::fs::read(format!("/proc/{pid}/cmdline"))
+        .unwrap_or_default()
+        .split(|&byte| byte == 0)
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::process::{Command, Stdio};
+
+    #[expect(clippy::disallowed_methods, reason = "this room starts programs")]
+    fn sleeper() -> std::process::Child {
+        Command::new("sleep")
+            .arg("600")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_start_is_found_behind_any_program_name() {
+        let tail = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
+        for name in ["x", "a) R 1 2", "((", ") Z", ""] {
+            let line = format!("42 ({name}) {tail}");
+            assert_eq!(start_in_stat(line.as_bytes()), Some(4711), "{line}");
+        }
+    }
+
+    #[test]
+    fn zombies_and_garbage_have_no_start() {
+        let zombie = "42 (x) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        for line in [zombie, "", "42 (x", "42 (x)", "42 (x) S 1 2", ")"] {
+            assert_eq!(start_in_stat(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_process_is_itself_until_it_ends_even_before_it_is_reaped() {
+        let mut child = sleeper();
+        let identity = Identity::of(child.id()).unwrap();
+        assert!(identity.is_alive());
+        let process = Process::open(&identity).unwrap().unwrap();
+        assert!(!process.wait(Some(Duration::ZERO)).unwrap());
+        process.signal(Signal::KILL).unwrap();
+        assert!(process.wait(None).unwrap());
+        assert!(!identity.is_alive(), "a zombie is dead");
+        child.wait().unwrap();
+        assert!(Process::open(&identity).unwrap().is_none());
+        process.signal(Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn another_start_or_another_boot_is_another_process() {
+        let me = Identity::me().unwrap();
+        assert!(me.is_alive());
+        let other_start = Identity {
+            started: me.started + 1,
+            ..me.clone()
+        };
+        let other_boot = Identity {
+            boot: "another".to_owned(),
+            ..me
+        };
+        assert!(!other_start.is_alive() && Process::open(&other_start).unwrap().is_none());
+        assert!(!other_boot.is_alive() && other_boot.is_from_another_boot());
+    }
+
+    #[test]
+    fn processes_are_found_by_the_directory_they_live_in() {
+        let dir = tempfile::tempdir().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "this room starts programs")]
+        let mut child = Command::new("sleep")
+            .arg("600")
+            .current_dir(dir.path())
+            .spawn()
+            .unwrap();
+        let found: Vec<u32> = living_in(dir.path()).iter().map(|i| i.pid).collect();
+        assert_eq!(found, [child.id()]);
+        // A program that was started this instant may not have its words in place yet.
+        while command_line(child.id())
+            .get(1)
+            .is_none_or(|word| word != b"600")
+        {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,416 @@
+//! Other people's programs: run, timed, and explained when they are missing or fail.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::process::{Identity, Process, wait_readable};
+
+/// How much a program may say before the rest of it is dropped, in bytes.
+const MOST_OUTPUT: usize = 64 << 20;
+
+/// How long we wait for a killed program to be gone.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
+/// A program could not be run to a good end.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// There is no such program.
+    #[error("cannot find the program `{program}`{}", hint(*package))]
+    NotFound {
+        /// Its name or path.
+        program: String,
+        /// The Debian package that has it, if the caller knows.
+        package: Option<&'static str>,
+    },
+    /// It is there and cannot be started.
+    #[error("cannot start `{program}`")]
+    Start {
+        /// Its name or path.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It did not end in time and was killed.
+    #[error("`{program}` did not end within {} ms", limit.as_millis())]
+    TimedOut {
+        /// Its name or path.
+        program: String,
+        /// How long it was given.
+        limit: Duration,
+        /// What it had said until then: stdout, then stderr.
+        said: (Vec<u8>, Vec<u8>),
+    },
+    /// It ended badly.
+    #[error("`{program}` failed ({status}){}", said(stderr))]
+    Failed {
+        /// Its name or path.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote to stderr.
+        stderr: Vec<u8>,
+    },
+}
+
+fn hint(package: Option<&str>) -> String {
+    package.map_or_else(String::new, |package| {
+        format!(": try `apt install {package}`")
+    })
+}
+
+fn said(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    match text.trim() {
+        "" => String::new(),
+        text => format!(": {text}"),
+    }
+}
+
+/// What a program left when it ended.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to stdout.
+    pub stdout: Vec<u8>,
+    /// What it wrote to stderr.
+    pub stderr: Vec<u8>,
+}
+
+/// A program about to be run to its end.
+#[derive(Debug)]
+pub struct Tool {
+    command: Command,
+    program: String,
+    package: Option<&'static str>,
+    limit: Option<Duration>,
+    input: Vec<u8>,
+}
+
+impl Tool {
+    /// Prepares a program, found by name in the search path or by its path.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            command: command(program.as_ref()),
+            program: program.as_ref().to_string_lossy().into_owned(),
+            package: None,
+            limit: None,
+            input: Vec::new(),
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(key, value);
+        self
+    }
+
+    /// Sets the directory it works in.
+    #[must_use]
+    pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Names the Debian package to advise where the program is missing.
+    #[must_use]
+    pub fn package(mut self, package: &'static str) -> Self {
+        self.package = Some(package);
+        self
+    }
+
+    /// Gives it something to read.
+    #[must_use]
+    pub fn input(mut self, bytes: Vec<u8>) -> Self {
+        self.input = bytes;
+        self
+    }
+
+    /// Kills it and what it started when it takes longer.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Runs it to its end, however it ends.
+    pub fn output(mut self) -> Result<Output, ToolError> {
+        self.command
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = self.command.spawn().map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                ToolError::NotFound {
+                    program: self.program.clone(),
+                    package: self.package,
+                }
+            } else {
+                self.cannot_start(source)
+            }
+        })?;
+        self.attend(child)
+    }
+
+    /// Runs it and insists on success.
+    pub fn run(self) -> Result<Output, ToolError> {
+        let program = self.program.clone();
+        let output = self.output()?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        Err(ToolError::Failed {
+            program,
+            status: output.status,
+            stderr: output.stderr,
+        })
+    }
+
+    fn cannot_start(&self, source: io::Error) -> ToolError {
+        ToolError::Start {
+            program: self.program.clone(),
+            source,
+        }
+    }
+
+    /// Feeds it, hears it out and waits for it.
+    fn attend(mut self, mut child: Child) -> Result<Output, ToolError> {
+        let input = std::mem::take(&mut self.input);
+        if let Some(mut stdin) = child.stdin.take()
+            && !input.is_empty()
+        {
+            // A thread of its own: a program may talk before it has read everything. One that
+            // stops reading is its own business.
+            std::thread::spawn(move || drop(stdin.write_all(&input)));
+        }
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        match self.listen(&mut child, &mut out, &mut err) {
+            Ok(Some(status)) => Ok(Output {
+                status,
+                stdout: out,
+                stderr: err,
+            }),
+            Ok(None) => Err(ToolError::TimedOut {
+                program: self.program,
+                limit: self.limit.unwrap_or_default(),
+                said: (out, err),
+            }),
+            Err(source) => {
+                end(&mut child);
+                Err(self.cannot_start(source))
+            }
+        }
+    }
+
+    /// Collects what it says until it ends; `None` when it was killed for taking too long.
+    fn listen(
+        &self,
+        child: &mut Child,
+        out: &mut Vec<u8>,
+        err: &mut Vec<u8>,
+    ) -> io::Result<Option<ExitStatus>> {
+        let deadline = self.limit.map(|limit| Instant::now() + limit);
+        let (mut out, mut err) = (
+            Ear::new(child.stdout.take(), out)?,
+            Ear::new(child.stderr.take(), err)?,
+        );
+        let process = Identity::of(child.id())
+            .map(|identity| Process::open(&identity))
+            .transpose()?
+            .flatten();
+        loop {
+            out.hear()?;
+            err.hear()?;
+            if let Some(status) = child.try_wait()? {
+                // What it started may still hold the pipes: only what is there is taken.
+                out.hear()?;
+                err.hear()?;
+                return Ok(Some(status));
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                end(child);
+                return Ok(None);
+            }
+            let mut files = Vec::new();
+            files.extend(process.as_ref().map(AsFd::as_fd));
+            files.extend(out.pipe.as_ref().map(AsFd::as_fd));
+            files.extend(err.pipe.as_ref().map(AsFd::as_fd));
+            wait_readable(&files, deadline)?;
+        }
+    }
+}
+
+/// Kills a child and its group. Never waits long: a process that even SIGKILL does not end (in
+/// uninterruptible sleep) is left to the system.
+fn end(child: &mut Child) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(group) = group {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.kill();
+    if let Some(identity) = Identity::of(child.id())
+        && let Ok(Some(process)) = Process::open(&identity)
+    {
+        let _ = process.wait(Some(LAST_WAIT));
+    }
+    let _ = child.try_wait();
+}
+
+/// One end of a pipe, read without waiting.
+struct Ear<'a, P> {
+    pipe: Option<P>,
+    heard: &'a mut Vec<u8>,
+}
+
+impl<'a, P: Read + AsFd> Ear<'a, P> {
+    fn new(pipe: Option<P>, heard: &'a mut Vec<u8>) -> io::Result<Self> {
+        if let Some(pipe) = &pipe {
+            fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
+        }
+        Ok(Self { pipe, heard })
+    }
+
+    /// Reads what is there.
+    fn hear(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 16384];
+        while let Some(pipe) = &mut self.pipe {
+            match pipe.read(&mut chunk) {
+                Ok(0) => self.pipe = None,
+                Ok(n) => {
+                    let room = MOST_OUTPUT.saturating_sub(self.heard.len()).min(n);
+                    self.heard.extend(chunk.iter().take(room));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Prepares a program for callers that attend to it themselves.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the room that starts programs"
+)]
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    Command::new(program)
+}
+
+/// Finds a program as a shell would: a name with a slash is a path, any other is looked up in
+/// `search` (the value of `PATH`).
+pub fn find(program: &OsStr, search: Option<&OsStr>) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+
+    let runnable = |path: &Path| {
+        std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
+    if program.as_bytes().contains(&b'/') {
+        let path = PathBuf::from(program);
+        return runnable(&path).then_some(path);
+    }
+    std::env::split_paths(&search.map(OsString::from)?)
+        .map(|dir| dir.join(program))
+        .find(|path| runnable(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Tool {
+        Tool::new("sh").args(["-c", script])
+    }
+
+    #[test]
+    fn output_and_status_are_kept_apart() {
+        let output = shell("echo out; echo err >&2; exit 3").output().unwrap();
+        assert_eq!(output.stdout, b"out\n");
+        assert_eq!(output.stderr, b"err\n");
+        assert_eq!(output.status.code(), Some(3));
+    }
+
+    #[test]
+    fn much_input_and_much_output_do_not_block_each_other() {
+        let input = vec![b'x'; 1 << 20];
+        let output = Tool::new("cat").input(input.clone()).run().unwrap();
+        assert_eq!(output.stdout, input);
+    }
+
+    #[test]
+    fn a_failure_tells_what_the_program_said() {
+        let error = shell("echo 'no such thing' >&2; exit 1").run().unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("`sh` failed"), "{text}");
+        assert!(text.ends_with("no such thing"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_program_is_explained() {
+        let error = Tool::new("kraft-has-no-such-program")
+            .package("nothing")
+            .output()
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot find the program `kraft-has-no-such-program`: try `apt install nothing`"
+        );
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_is_killed_with_what_it_started() {
+        let before = Instant::now();
+        let error = shell("echo so far; sleep 600 & wait")
+            .limit(Duration::from_millis(500))
+            .output()
+            .unwrap_err();
+        let ToolError::TimedOut { said: (out, _), .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(out, b"so far\n");
+        assert!(before.elapsed() < Duration::from_mins(5));
+    }
+
+    #[test]
+    fn a_program_that_leaves_a_child_behind_does_not_hold_us() {
+        let output = shell("sleep 600 & echo $!").output().unwrap();
+        let pid: u32 = String::from_utf8(output.stdout)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        let left = Process::open(&Identity::of(pid).unwrap()).unwrap().unwrap();
+        left.signal(Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn programs_are_found_as_a_shell_finds_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let search = dir.path().as_os_str();
+        assert_eq!(find(OsStr::new("sh"), Some(search)), None);
+        assert_eq!(find(OsStr::new("sh"), None), None);
+        let found = find(OsStr::new("sh"), Some(OsStr::new("/nowhere:/bin")));
+        assert_eq!(found.as_deref(), Some(Path::new("/bin/sh")));
+        assert!(find(OsStr::new("/bin/sh"), None).is_some());
+        assert!(find(OsStr::new("/bin"), None).is_none());
+    }
+}
