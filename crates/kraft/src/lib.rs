@@ -1,1 +1,122 @@
 //! The command line of `kraft`.
+//!
+//! ```text
+//! words ─ cli ─► commands::X::Args ─ commands::X::exec ─► rooms ─► ui
+//!                       App (config, ui) ┘      └─► Failure ─► exit code
+//! ```
+//!
+//! A command is a file in `commands/`: its arguments, whose comments are its manual, and an
+//! `exec` that reads top to bottom. A flow that several commands share is in `ops/`. Nothing
+//! below `commands/` knows clap, the environment or the configuration file.
+
+mod app;
+mod cli;
+mod commands;
+mod config;
+mod failure;
+mod ui;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use crate::app::App;
+use crate::cli::Typed;
+pub use crate::cli::command;
+use crate::config::env::Environment;
+use crate::config::{Config, Flags};
+use crate::failure::{Failure, Kind};
+use crate::ui::Ui;
+
+/// Runs the program with the words and the environment of this process.
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let env = Environment::capture();
+    match cli::parse(words.iter().cloned()) {
+        Ok(typed) => run(typed, env),
+        Err(error) => misunderstood(&error, &words, env),
+    }
+}
+
+/// Does what was typed.
+fn run(typed: Typed, env: Environment) -> ExitCode {
+    let Some(command) = typed.command else {
+        return ended(None, print_help(&env));
+    };
+    let config = if command.needs_config() {
+        match Config::load(&typed.flags, env.clone()) {
+            Ok(config) => config,
+            Err(failure) => {
+                let ui = Ui::new(&Config::without_file(&typed.flags, env));
+                return ended(Some(&ui), Err(failure));
+            }
+        }
+    } else {
+        Config::without_file(&typed.flags, env)
+    };
+    let ui = Ui::new(&config);
+    let app = App { config, ui };
+    let outcome = commands::exec(&app, command);
+    ended(Some(&app.ui), outcome)
+}
+
+/// Tells how it ended, and turns that into the exit code.
+fn ended(ui: Option<&Ui>, outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(ui) = ui {
+                ui.failure(&failure);
+            }
+            ExitCode::from(failure.kind.exit_code())
+        }
+    }
+}
+
+fn print_help(env: &Environment) -> Result<(), Failure> {
+    let help = command().render_help();
+    let mut stdout = io::stdout().lock();
+    if ui::colour_is_wanted(false, env, stdout.is_terminal()) {
+        write!(stdout, "{}", help.ansi())?;
+    } else {
+        write!(stdout, "{help}")?;
+    }
+    Ok(())
+}
+
+/// Answers what clap did not take as a command: a question for help, or a mistake.
+fn misunderstood(error: &clap::Error, words: &[OsString], env: Environment) -> ExitCode {
+    let typed = |flag: &str| words.iter().any(|word| word == flag);
+    let no_color = typed("--no-color");
+    let text = error.render();
+    if error.exit_code() == 0
+        || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    {
+        let mut stdout = io::stdout().lock();
+        let colour = ui::colour_is_wanted(no_color, &env, stdout.is_terminal());
+        let text = if colour {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        };
+        let written = stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush());
+        return ended(None, written.map_err(Failure::from));
+    }
+    // What could be understood of the flags decides how the mistake is told.
+    let mut flags = Flags::default();
+    if no_color {
+        flags.values.push(("no_color", "true".to_owned()));
+    }
+    let json = |pair: &[OsString]| matches!(pair, [flag, value] if flag == "--log-type" && value == "json");
+    if typed("--log-type=json") || words.windows(2).any(json) {
+        flags.values.push(("log.type", "json".to_owned()));
+    }
+    let ui = Ui::new(&Config::without_file(&flags, env.clone()));
+    ui.usage_error(
+        &text,
+        ui::colour_is_wanted(no_color, &env, io::stderr().is_terminal()),
+    );
+    ExitCode::from(Kind::Usage.exit_code())
+}

@@ -1,3 +1,5 @@
-//! The `kraft` program.
+//! The `kraft` program: everything is in the library beside it.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    kraft::main()
+}

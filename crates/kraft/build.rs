@@ -1,0 +1,78 @@
+//! Finds what `kraft version` tells: the commit, its time and the compiler.
+//!
+//! The same sources give the same answer: the time is `SOURCE_DATE_EPOCH` or that of the
+//! commit, never that of the build. Outside a checkout of this repository the commit is
+//! `unknown`, unless the packager names it in `KRAFT_COMMIT`.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a build script talks to cargo through the environment and stdout"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    for variable in ["SOURCE_DATE_EPOCH", "KRAFT_COMMIT"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    let checkout = own_checkout();
+    if let Some(root) = &checkout {
+        watch_commits(root);
+    }
+    let git = |arguments: &[&str]| checkout.as_deref().and_then(|root| git(root, arguments));
+
+    let commit = variable("KRAFT_COMMIT")
+        .or_else(|| git(&["rev-parse", "--short=12", "HEAD"]))
+        .unwrap_or_else(|| "unknown".to_owned());
+    let epoch = variable("SOURCE_DATE_EPOCH")
+        .or_else(|| git(&["log", "-1", "--format=%ct"]))
+        .unwrap_or_else(|| "0".to_owned());
+    let compiler = variable("RUSTC").and_then(|rustc| output(Command::new(rustc).arg("-V")));
+    let compiler = compiler
+        .as_deref()
+        .and_then(|line| line.split_whitespace().nth(1))
+        .unwrap_or("unknown");
+
+    println!("cargo::rustc-env=KRAFT_COMMIT={commit}");
+    println!("cargo::rustc-env=KRAFT_BUILD_EPOCH={epoch}");
+    println!("cargo::rustc-env=KRAFT_RUSTC=rustc-{compiler}");
+}
+
+/// Returns the root of the checkout these sources belong to; a tree that was unpacked inside
+/// somebody else's repository belongs to none.
+fn own_checkout() -> Option<PathBuf> {
+    let manifest = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let root = manifest.ancestors().nth(2)?.canonicalize().ok()?;
+    let top = git(&root, &["rev-parse", "--show-toplevel"])?;
+    (Path::new(&top).canonicalize().ok()? == root).then_some(root)
+}
+
+/// Asks cargo to run this again when `HEAD` moves.
+fn watch_commits(root: &Path) {
+    for name in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(root, &["rev-parse", "--git-path", name]) {
+            let path = root.join(path);
+            if path.exists() {
+                println!("cargo::rerun-if-changed={}", path.display());
+            }
+        }
+    }
+}
+
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    output(Command::new("git").arg("-C").arg(root).args(arguments))
+}
+
+/// Returns what a command says, trimmed, if it succeeds and says something.
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|o| o.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,231 @@
+//! The command tree: the commands, the global flags made from the configuration keys, and the
+//! look of the help.
+
+use std::ffi::OsString;
+
+use clap::builder::{Styles, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+
+use crate::commands::{self, Command};
+use crate::config::Flags;
+use crate::config::keys::{self, Key, Kind};
+
+/// Build, package and run unikernels
+///
+/// kraft boots unikernels and looks after the machines they run in. Begin with
+/// `kraft doctor`, which says what this computer is missing, and `kraft run KERNEL`.
+#[derive(Debug, Parser)]
+#[command(name = "kraft", version, styles = STYLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const STYLES: Styles = Styles::styled()
+    .header(anstyle::Style::new().bold())
+    .usage(anstyle::Style::new().bold());
+
+/// The heading of the flags that every command takes.
+const GLOBAL: &str = "Global options";
+/// Names the directory of the configuration file; it cannot be a key of that file.
+const CONFIG_DIR: &str = "config-dir";
+
+/// What was typed.
+#[derive(Debug)]
+pub(crate) struct Typed {
+    /// The command; without one, help is wanted.
+    pub(crate) command: Option<Command>,
+    /// The global flags.
+    pub(crate) flags: Flags,
+}
+
+/// Returns the whole command tree, for parsing, completions, manual pages and references.
+pub fn command() -> clap::Command {
+    let mut root = Cli::command();
+    for key in keys::ALL {
+        if let Some(flag) = key.flag {
+            root = root.arg(global(key, flag));
+        }
+    }
+    let config_dir = Arg::new(CONFIG_DIR)
+        .long(CONFIG_DIR)
+        .global(true)
+        .value_name("DIR")
+        .value_hint(clap::ValueHint::DirPath)
+        .help("Read config.yaml in this directory [env: KRAFTKIT_CONFIG_DIR]")
+        .help_heading(GLOBAL)
+        .hide_short_help(true);
+    commands::grouped(root.arg(config_dir)).mut_subcommands(dress)
+}
+
+/// Understands the words of a command line, the program's name first.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Typed, clap::Error> {
+    let mut matches = command().try_get_matches_from(words).map_err(as_help)?;
+    let flags = flags(&mut matches);
+    let cli = Cli::from_arg_matches_mut(&mut matches)?;
+    Ok(Typed {
+        command: cli.command,
+        flags,
+    })
+}
+
+/// A bare parent command (`kraft rootfs`) asks for its help, whatever global flags it has.
+fn as_help(error: clap::Error) -> clap::Error {
+    if error.kind() != ErrorKind::MissingSubcommand {
+        return error;
+    }
+    let Some(ContextValue::String(path)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let words: Vec<OsString> = path
+        .split(' ')
+        .chain(["--help"])
+        .map(OsString::from)
+        .collect();
+    command().try_get_matches_from(words).err().unwrap_or(error)
+}
+
+/// Makes the global flag of a key.
+fn global(key: &'static Key, flag: &'static str) -> Arg {
+    let arg = Arg::new(key.name)
+        .long(flag)
+        .global(true)
+        .help(format!("{} [env: {}]", key.help, key.env))
+        .help_heading(GLOBAL)
+        .hide_short_help(true)
+        .hide(!key.used);
+    match key.kind {
+        Kind::Switch => arg
+            .action(ArgAction::Set)
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .hide_possible_values(true)
+            .value_parser(Words(&["true", "false"])),
+        Kind::Text => arg.value_name("TEXT"),
+        Kind::Path => arg.value_name("PATH").value_hint(clap::ValueHint::AnyPath),
+        Kind::Choice(words) => arg.value_name("WORD").value_parser(Words(words)),
+        Kind::List => arg.value_name("LIST").action(ArgAction::Append),
+    }
+}
+
+/// Takes any word and offers a few.
+///
+/// Whether the word fits is decided where the layers are merged, in the same way and with the
+/// same sentence for flags, variables and the file.
+#[derive(Clone)]
+struct Words(&'static [&'static str]);
+
+impl TypedValueParser for Words {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<String, clap::Error> {
+        clap::builder::StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(
+        &self,
+    ) -> Option<Box<dyn Iterator<Item = clap::builder::PossibleValue> + '_>> {
+        Some(Box::new(
+            self.0.iter().map(clap::builder::PossibleValue::new),
+        ))
+    }
+}
+
+fn flags(matches: &mut ArgMatches) -> Flags {
+    let mut values = Vec::new();
+    for key in keys::ALL {
+        if key.flag.is_none() {
+            continue;
+        }
+        if let Some(typed) = matches.remove_many::<String>(key.name) {
+            // A switch without a value is `true`; a list is given once or several times.
+            let typed: Vec<String> = typed.collect();
+            values.push((key.name, typed.join(",")));
+        }
+    }
+    Flags {
+        values,
+        config_dir: matches.remove_one(CONFIG_DIR),
+    }
+}
+
+/// Gives the help of a command, and of those below it, the look of all: what it does, how it is
+/// typed, its other names, its arguments.
+fn dress(command: clap::Command) -> clap::Command {
+    let aliases: Vec<&str> = command.get_visible_aliases().collect();
+    let aliases = if aliases.is_empty() {
+        String::new()
+    } else {
+        let bold = anstyle::Style::new().bold();
+        format!("{bold}Aliases:{bold:#} {}\n\n", aliases.join(", "))
+    };
+    command
+        .help_template(format!(
+            "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{aliases}{{all-args}}{{after-help}}\n"
+        ))
+        .mut_subcommands(dress)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(words: &[&str]) -> Result<Typed, clap::Error> {
+        parse(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_count_wherever_they_stand() {
+        for words in [
+            &["kraft", "--log-level", "debug", "version"][..],
+            &["kraft", "version", "--log-level", "debug"],
+            &[
+                "kraft",
+                "--log-level",
+                "info",
+                "version",
+                "--log-level=debug",
+            ],
+        ] {
+            let flags = typed(words).unwrap().flags;
+            assert_eq!(
+                flags.values,
+                [("log.level", "debug".to_owned())],
+                "{words:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_switch_takes_a_value_only_behind_an_equals_sign() {
+        let value = |words: &[&str]| typed(words).unwrap().flags.values.pop().unwrap().1;
+        assert_eq!(value(&["kraft", "--no-prompt", "version"]), "true");
+        assert_eq!(value(&["kraft", "--no-prompt=false", "version"]), "false");
+    }
+
+    #[test]
+    fn a_list_may_be_repeated() {
+        let words = [
+            "kraft",
+            "--with-manifest=a,b",
+            "--with-manifest",
+            "c",
+            "version",
+        ];
+        let flags = typed(&words).unwrap().flags;
+        assert_eq!(flags.values, [("unikraft.manifests", "a,b,c".to_owned())]);
+    }
+}

@@ -1,0 +1,235 @@
+//! `kraft config`: shows every setting with its origin, and changes one in the file.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::app::App;
+use crate::config::keys::{self, Known};
+use crate::config::layers::{self, Origin, Value};
+use crate::config::{self, edit};
+use crate::failure::{Failure, Kind, Text};
+use crate::ui::{Cell, Column, Format};
+
+/// Show and change the configuration
+///
+/// Show every setting with its effective value and where that came from. A flag wins over an
+/// environment variable, that over the configuration file, and that over the default.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft config
+  kraft config get runtime_dir
+  kraft config set log.level debug
+  kraft config set unikraft.manifests https://one/index.yaml,https://two/index.yaml
+  kraft config unset log.level")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+
+    /// Show tokens too
+    #[arg(long)]
+    show_secrets: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Print the effective value of a key
+    ///
+    /// Print the effective value of a key; a list one item a line.
+    Get {
+        /// The key, as `kraft config` names it
+        key: String,
+        /// Print a token instead of stars
+        #[arg(long)]
+        show_secrets: bool,
+    },
+    /// Write a value into the configuration file
+    ///
+    /// Write a value into the configuration file, which is made if there is none. Comments, order and keys that kraft does not know are kept.
+    Set {
+        /// The key, as `kraft config` names it, or `auth.HOST.FIELD`
+        key: String,
+        /// The value; items of a list are parted by commas
+        value: String,
+    },
+    /// Take a key out of the configuration file
+    Unset {
+        /// The key, as `kraft config` names it
+        key: String,
+    },
+    /// Print the path of the configuration file
+    Path,
+}
+
+impl Args {
+    /// Returns whether a file that makes no sense matters: its path can be told anyway.
+    pub(crate) fn needs_config(&self) -> bool {
+        !matches!(self.action, Some(Action::Path))
+    }
+}
+
+pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
+    match args.action {
+        None => show(app, args.output, args.show_secrets),
+        Some(Action::Get { key, show_secrets }) => {
+            get(app, &key, show_secrets || args.show_secrets)
+        }
+        Some(Action::Set { key, value }) => set(app, &key, &value),
+        Some(Action::Unset { key }) => unset(app, &key),
+        Some(Action::Path) => app
+            .ui
+            .line(&app.config.dirs.config_file().display().to_string()),
+    }
+}
+
+/// One row of `kraft config`.
+#[derive(Debug, Serialize)]
+struct Row {
+    key: String,
+    value: Value,
+    origin: &'static str,
+    source: Option<String>,
+}
+
+fn rows(app: &App, show_secrets: bool) -> Vec<Row> {
+    let settings = app.config.layers.settings.iter().map(|setting| Row {
+        key: setting.key.name.to_owned(),
+        value: setting.value.clone(),
+        origin: setting.origin.name(),
+        source: setting.origin.place(),
+    });
+    let credentials = app.config.layers.credentials.iter().map(|credential| Row {
+        key: credential.name.clone(),
+        value: if credential.secret && !show_secrets {
+            Value::Text("********".to_owned())
+        } else {
+            credential.value.clone()
+        },
+        origin: credential.origin.name(),
+        source: credential.origin.place(),
+    });
+    settings.chain(credentials).collect()
+}
+
+fn show(app: &App, output: Format, show_secrets: bool) -> Result<(), Failure> {
+    let text = app.config.text.as_ref().map(|text| Text {
+        name: app.config.dirs.config_file().display().to_string(),
+        text: text.clone(),
+    });
+    app.ui.problems(text.as_ref(), &app.config.layers.unknown);
+    let columns = [
+        Column::<Row> {
+            title: "KEY",
+            cell: |row| Cell::new(&row.key),
+        },
+        Column {
+            title: "VALUE",
+            cell: |row| Cell::new(row.value.to_string()),
+        },
+        Column {
+            title: "ORIGIN",
+            cell: |row| Cell::new(row.source.as_deref().unwrap_or(row.origin)),
+        },
+    ];
+    app.ui.listing(output, &rows(app, show_secrets), &columns)
+}
+
+fn get(app: &App, name: &str, show_secrets: bool) -> Result<(), Failure> {
+    let known = find(name)?;
+    let row = rows(app, show_secrets)
+        .into_iter()
+        .find(|row| row.key == name);
+    match (row, known) {
+        (Some(row), _) => match &row.value {
+            Value::List(items) => items.iter().try_for_each(|item| app.ui.line(item)),
+            value @ (Value::Switch(_) | Value::Text(_)) => app.ui.line(&value.to_string()),
+        },
+        (None, Known::Auth { host, .. }) => Err(Failure::new(
+            Kind::NotFound,
+            format!("there are no such credentials for `{host}`"),
+        )),
+        (None, Known::Key(_)) => app.ui.line(""),
+    }
+}
+
+fn set(app: &App, name: &str, typed: &str) -> Result<(), Failure> {
+    let known = find(name)?;
+    // A path is kept as it was typed: `~/` stays `~/`.
+    let value = match known.kind() {
+        keys::Kind::Path => Value::Text(typed.to_owned()),
+        kind => layers::parse(kind, typed, "".as_ref()).map_err(|expected| {
+            Failure::usage(format!("`{name}` cannot be `{typed}`: {expected}"))
+        })?,
+    };
+    change(app, &known.path(), |text, path| {
+        edit::set(text, path, &value).map(Some)
+    })?;
+    warn_if_overridden(app, name);
+    Ok(())
+}
+
+fn unset(app: &App, name: &str) -> Result<(), Failure> {
+    let known = find(name)?;
+    if change(app, &known.path(), edit::unset)? {
+        return Ok(());
+    }
+    let path = app.config.dirs.config_file();
+    app.ui
+        .info(&format!("`{name}` is not set in `{}`", path.display()));
+    Ok(())
+}
+
+/// Edits the file and writes it; returns whether there was anything to change.
+fn change(
+    app: &App,
+    path: &[Cow<'_, str>],
+    edit: impl Fn(&str, &[Cow<'_, str>]) -> Result<Option<String>, Vec<kraft_core::problem::Problem>>,
+) -> Result<bool, Failure> {
+    let file = app.config.dirs.config_file();
+    // Not the text that was read at the start: somebody else may have changed it since.
+    let text = config::read(&file)?.unwrap_or_default();
+    let edited = edit(&text, path).map_err(|problems| {
+        let text = Text {
+            name: file.display().to_string(),
+            text: text.clone(),
+        };
+        Failure::problems_in(Kind::Usage, text, problems)
+    })?;
+    match edited {
+        None => Ok(false),
+        Some(edited) => {
+            if edited != text {
+                config::write(&file, &edited)?;
+            }
+            Ok(true)
+        }
+    }
+}
+
+fn warn_if_overridden(app: &App, name: &str) {
+    let setting = app
+        .config
+        .layers
+        .settings
+        .iter()
+        .find(|s| s.key.name == name);
+    if let Some(setting) = setting
+        && let Origin::Env(variable) = setting.origin
+    {
+        app.ui.warn(&format!(
+            "the environment variable `{variable}` overrides `{name}` as long as it is set"
+        ));
+    }
+}
+
+fn find(name: &str) -> Result<Known, Failure> {
+    Known::find(name).ok_or_else(|| {
+        Failure::usage(format!("the configuration has no key `{name}`"))
+            .hint("type `kraft config` to see every key")
+    })
+}

@@ -1,0 +1,194 @@
+//! The configuration: found, read, merged; and changed without losing a comment.
+//!
+//! ```text
+//! --flag  ─┐
+//! $KRAFT…  ├─ layers::merge ─► every key with value and origin ─► Config
+//! file     │
+//! default ─┘
+//! ```
+//!
+//! The file is never made by reading it, and secrets stay where they are: the first
+//! `kraft config set` makes it, readable for its owner only.
+
+pub(crate) mod dirs;
+mod document;
+pub(crate) mod edit;
+pub(crate) mod env;
+pub(crate) mod keys;
+pub(crate) mod layers;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kraft_core::problem::{Problem, Span};
+use kraft_sys::fs;
+
+use self::dirs::Dirs;
+use self::env::Environment;
+use self::layers::{Bases, Fault, Layers, Value};
+use crate::failure::{Failure, Kind, Text};
+
+/// A configuration file is not longer than this, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// The global flags that were typed, by the name of their key, and `--config-dir`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flags {
+    /// Key names with what was typed.
+    pub(crate) values: Vec<(&'static str, String)>,
+    /// The directory of the configuration file.
+    pub(crate) config_dir: Option<String>,
+}
+
+/// The effective configuration.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The environment it was made from.
+    pub(crate) env: Environment,
+    /// Where things are kept.
+    pub(crate) dirs: Dirs,
+    /// Every key with its value and origin.
+    pub(crate) layers: Layers,
+    /// The text of the file, if there is one.
+    pub(crate) text: Option<String>,
+}
+
+impl Config {
+    /// Reads the file, if there is one, and merges the layers.
+    pub(crate) fn load(flags: &Flags, env: Environment) -> Result<Self, Failure> {
+        let dirs = Dirs::find(flags.config_dir.as_deref(), &env);
+        let path = dirs.config_file();
+        let text = read(&path)?;
+        let fail = |problems| {
+            let text = Text {
+                name: path.display().to_string(),
+                text: text.clone().unwrap_or_default(),
+            };
+            Failure::problems_in(Kind::Usage, text, problems)
+        };
+        let root = match &text {
+            Some(text) => document::parse(text).map_err(fail)?,
+            None => None,
+        };
+        let file = root
+            .as_ref()
+            .zip(text.as_deref())
+            .map(|(root, text)| layers::File {
+                path: &path,
+                text,
+                root,
+            });
+        let bases = Bases {
+            home: dirs::home(&env),
+            data: dirs.data.clone(),
+        };
+        let layers = layers::merge(&flags.values, &env, file.as_ref(), &bases).map_err(
+            |fault| match fault {
+                Fault::Typed(sentence) => Failure::usage(sentence),
+                Fault::File(problems) => fail(problems),
+            },
+        )?;
+        Ok(Self {
+            env,
+            dirs,
+            layers,
+            text,
+        })
+    }
+
+    /// Returns the built-in configuration with flags and environment, for commands that must
+    /// work whatever the file says; what is wrong with those is ignored as well.
+    pub(crate) fn without_file(flags: &Flags, env: Environment) -> Self {
+        let dirs = Dirs::find(flags.config_dir.as_deref(), &env);
+        let bases = Bases {
+            home: dirs::home(&env),
+            data: dirs.data.clone(),
+        };
+        let nothing = || Layers {
+            settings: Vec::new(),
+            credentials: Vec::new(),
+            unknown: Vec::new(),
+        };
+        let layers = layers::merge(&flags.values, &env, None, &bases)
+            .or_else(|_| layers::merge(&[], &Environment::default(), None, &bases))
+            .unwrap_or_else(|_| nothing());
+        Self {
+            env,
+            dirs,
+            layers,
+            text: None,
+        }
+    }
+
+    /// Returns a switch.
+    pub(crate) fn switch(&self, name: &str) -> bool {
+        matches!(self.value(name), Some(Value::Switch(true)))
+    }
+
+    /// Returns a text that is not empty.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        match self.value(name) {
+            Some(Value::Text(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns a path, from the root.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        dirs::absolute(Path::new(self.text(name).unwrap_or_default()))
+    }
+
+    /// Returns a list.
+    pub(crate) fn list(&self, name: &str) -> &[String] {
+        match self.value(name) {
+            Some(Value::List(items)) => items,
+            _ => &[],
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        let named = |setting: &&layers::Setting| setting.key.name == name;
+        self.layers.settings.iter().find(named).map(|s| &s.value)
+    }
+}
+
+/// Reads the configuration file; one that does not exist says nothing.
+pub(crate) fn read(path: &Path) -> Result<Option<String>, Failure> {
+    let bytes = match fs::read_file(path, LARGEST) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Failure::usage(error)
+                .hint("name another directory with `--config-dir`, or mend this one"));
+        }
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => {
+            let start = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let problem = Problem::error("the configuration is not UTF-8 text").at(Span {
+                start,
+                end: start + 1,
+            });
+            let text = Text {
+                name: path.display().to_string(),
+                text,
+            };
+            Err(Failure::problems_in(Kind::Usage, text, vec![problem]))
+        }
+    }
+}
+
+/// Writes the configuration file whole; a new one is for its owner's eyes only.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), fs::Error> {
+    use std::io::Write as _;
+
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir, 0o700)?;
+    }
+    let mut file = fs::NewFile::with_mode(path, 0o600)?;
+    file.write_all(text.as_bytes())
+        .map_err(fs::Error::on("write", path))?;
+    file.commit()
+}

@@ -1,0 +1,212 @@
+//! The error desk: the only place that decides exit codes and how a failure is worded.
+//!
+//! Rooms return typed errors. Here each becomes a [`Failure`]: a kind, which is the exit code,
+//! the error with its causes, and hints. `docs/errors.md` tells the same to users.
+
+use std::error::Error;
+use std::io;
+
+use kraft_core::problem::Problem;
+
+/// What sort of failure it is; each has its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Something went wrong that has no kind of its own.
+    Failed,
+    /// The command line or the configuration makes no sense.
+    Usage,
+    /// A thing that was named does not exist.
+    NotFound,
+    /// This computer cannot do it: a tool is missing, the guest is for another processor.
+    Host,
+    /// The machine in the foreground crashed or was killed.
+    Crashed,
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+    /// Nobody reads our output any more, which is no failure.
+    Unread,
+}
+
+impl Kind {
+    /// Every kind with its exit code and its meaning, as the manual tells them.
+    #[cfg(test)]
+    const ALL: [Self; 7] = [
+        Self::Failed,
+        Self::Usage,
+        Self::NotFound,
+        Self::Host,
+        Self::Crashed,
+        Self::Interrupted,
+        Self::Unread,
+    ];
+
+    /// Returns the exit code. 4 (network), 5 (authentication) and 6 (build) are reserved.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Unread => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Host => 7,
+            Self::Crashed => 8,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// A command that did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Decides the exit code.
+    pub(crate) kind: Kind,
+    /// What is still to be told.
+    pub(crate) message: Message,
+    /// What the user can do, one sentence each.
+    pub(crate) hints: Vec<String>,
+}
+
+/// What is to be told about a failure.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Nothing more: the command has told it already.
+    Told,
+    /// One error and its causes.
+    Error(Box<dyn Error + Send + Sync>),
+    /// Faults in a request, or in a text.
+    Problems {
+        /// The text they point into.
+        text: Option<Text>,
+        /// The faults.
+        problems: Vec<Problem>,
+    },
+}
+
+/// A text that problems point into.
+#[derive(Debug)]
+pub(crate) struct Text {
+    /// Its name for people: a path.
+    pub(crate) name: String,
+    /// The text itself.
+    pub(crate) text: String,
+}
+
+impl Failure {
+    /// Makes a failure from an error, or from a sentence.
+    pub(crate) fn new(kind: Kind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            message: Message::Error(error.into()),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Makes a failure about the command line or the configuration.
+    pub(crate) fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Usage, error)
+    }
+
+    /// Makes a failure that the command has told already.
+    pub(crate) fn told(kind: Kind) -> Self {
+        Self {
+            kind,
+            message: Message::Told,
+            hints: Vec::new(),
+        }
+    }
+
+    /// Makes a failure from faults in what was asked for.
+    pub(crate) fn problems(kind: Kind, problems: Vec<Problem>) -> Self {
+        Self {
+            kind,
+            message: Message::Problems {
+                text: None,
+                problems,
+            },
+            hints: Vec::new(),
+        }
+    }
+
+    /// Makes a failure from faults in a text.
+    pub(crate) fn problems_in(kind: Kind, text: Text, problems: Vec<Problem>) -> Self {
+        Self {
+            kind,
+            message: Message::Problems {
+                text: Some(text),
+                problems,
+            },
+            hints: Vec::new(),
+        }
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+/// Returns an error with all its causes in one line: `cannot read `x`: no such file`.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        // Some libraries repeat the cause in their own words.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// Writing to stdout failed.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::told(Kind::Unread);
+        }
+        Self::new(Kind::Failed, format!("cannot write to stdout: {error}"))
+    }
+}
+
+impl From<kraft_sys::fs::Error> for Failure {
+    fn from(error: kraft_sys::fs::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => Kind::NotFound,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open the door")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn causes_follow_in_one_line() {
+        let error = Outer(io::Error::other("it is locked"));
+        assert_eq!(chain(&error), "cannot open the door: it is locked");
+    }
+
+    #[test]
+    fn a_broken_pipe_is_no_failure() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(failure.kind.exit_code(), 0);
+    }
+
+    #[test]
+    fn exit_codes_are_distinct() {
+        let mut codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Kind::ALL.len());
+    }
+}

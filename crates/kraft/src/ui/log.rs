@@ -1,0 +1,282 @@
+//! Talk: one line per fact to stderr, as text for people or as JSON for programs.
+//!
+//! ```text
+//! fancy, basic   error: cannot read `x`: no such file        (fancy: with colours)
+//!                hint: …
+//! json           {"level":"error","msg":"cannot read `x`: no such file","hints":["…"]}
+//! quiet          as basic, warnings and errors only
+//! ```
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use kraft_core::problem::{Problem, Severity};
+use serde_json::{Map, Value, json};
+
+use super::problem;
+use crate::failure::{Failure, Message, Text, chain};
+
+/// How important something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// It went wrong.
+    Error,
+    /// It should be minded.
+    Warn,
+    /// It is good to know.
+    Info,
+    /// It helps who looks for a fault.
+    Debug,
+    /// It helps who looks very closely.
+    Trace,
+}
+
+impl Level {
+    /// Returns the level that a word of `log.level` means. There is nothing above an error.
+    pub(crate) fn named(word: &str) -> Self {
+        match word {
+            "panic" | "fatal" | "error" => Self::Error,
+            "warn" => Self::Warn,
+            "debug" => Self::Debug,
+            "trace" => Self::Trace,
+            _ => Self::Info,
+        }
+    }
+
+    /// Returns the word in a JSON line; KraftKit writes `warning` where it reads `warn`.
+    fn json_name(self) -> &'static str {
+        match self {
+            Self::Warn => "warning",
+            Self::Error | Self::Info | Self::Debug | Self::Trace => self.name(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warning",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    fn style(self) -> Style {
+        let colour = match self {
+            Self::Error => AnsiColor::Red,
+            Self::Warn => AnsiColor::Yellow,
+            Self::Info => AnsiColor::Blue,
+            Self::Debug => AnsiColor::Cyan,
+            Self::Trace => AnsiColor::BrightBlack,
+        };
+        Style::new().bold().fg_color(Some(colour.into()))
+    }
+}
+
+/// The form of the talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// With colours and moving progress; on a terminal only, else basic.
+    Fancy,
+    /// Plain lines.
+    Basic,
+    /// One JSON object per line.
+    Json,
+    /// Plain lines, warnings and errors only.
+    Quiet,
+}
+
+impl Form {
+    /// Returns the form that a word of `log.type` means.
+    pub(crate) fn named(word: &str) -> Self {
+        match word {
+            "basic" => Self::Basic,
+            "json" => Self::Json,
+            "quiet" => Self::Quiet,
+            _ => Self::Fancy,
+        }
+    }
+}
+
+/// Where and how talk goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Log {
+    /// The form.
+    pub(super) form: Form,
+    /// The least important level that is said.
+    pub(super) level: Level,
+    /// Whether a line begins with the time.
+    pub(super) timestamps: bool,
+    /// Whether there are colours.
+    pub(super) colour: bool,
+    /// Whether stderr is a terminal.
+    pub(super) terminal: bool,
+}
+
+impl Log {
+    /// Says a message with its hints, if it is important enough.
+    pub(super) fn say(&self, level: Level, message: &str, hints: &[String]) {
+        if self.is_said(level) {
+            write(&self.format(level, message, hints, Map::new()));
+        }
+    }
+
+    /// Tells a failure; no level silences one.
+    pub(super) fn failure(&self, failure: &Failure) {
+        match &failure.message {
+            Message::Told => {}
+            Message::Error(error) => {
+                let message = chain(error.as_ref());
+                write(&self.format(Level::Error, &message, &failure.hints, Map::new()));
+            }
+            Message::Problems { text, problems } => {
+                self.problems(text.as_ref(), problems);
+                for hint in &failure.hints {
+                    self.say(Level::Error, hint, &[]);
+                }
+            }
+        }
+    }
+
+    /// Tells problems, each with its place if it has one.
+    pub(super) fn problems(&self, text: Option<&Text>, problems: &[Problem]) {
+        if self.form != Form::Json
+            && let Some(text) = text
+        {
+            write(&problem::render(text, problems, self.colour));
+            return;
+        }
+        for problem in problems {
+            let level = match problem.severity {
+                Severity::Error => Level::Error,
+                Severity::Warning => Level::Warn,
+            };
+            if level == Level::Error || self.is_said(level) {
+                let place = text.map_or_else(Map::new, |text| place(text, problem));
+                write(&self.format(level, &problem.message, &problem.help, place));
+            }
+        }
+    }
+
+    /// Tells a mistake on the command line, in clap's words.
+    pub(super) fn usage_error(&self, text: &clap::builder::StyledStr, colour: bool) {
+        let plain = text.to_string();
+        if self.form == Form::Json {
+            let first = plain.lines().next().unwrap_or_default();
+            let message = first.trim_start_matches("error: ");
+            write(&self.format(Level::Error, message, &[], Map::new()));
+        } else if colour {
+            write(&text.ansi().to_string());
+        } else {
+            write(&plain);
+        }
+    }
+
+    fn is_said(&self, level: Level) -> bool {
+        level <= self.level && (self.form != Form::Quiet || level <= Level::Warn)
+    }
+
+    fn format(
+        &self,
+        level: Level,
+        message: &str,
+        hints: &[String],
+        more: Map<String, Value>,
+    ) -> String {
+        let time = self.timestamps.then(|| jiff::Timestamp::now().to_string());
+        if self.form == Form::Json {
+            let mut object = Map::new();
+            object.insert("level".to_owned(), level.json_name().into());
+            object.insert("msg".to_owned(), message.into());
+            object.extend(more);
+            if !hints.is_empty() {
+                object.insert("hints".to_owned(), json!(hints));
+            }
+            if let Some(time) = time {
+                object.insert("time".to_owned(), time.into());
+            }
+            return format!("{}\n", Value::Object(object));
+        }
+        let mut text = String::new();
+        if let Some(time) = time {
+            text.push_str(&time);
+            text.push(' ');
+        }
+        // Information is the common case and speaks for itself.
+        if level != Level::Info {
+            text.push_str(&self.styled(level.style(), &format!("{}:", level.name())));
+            text.push(' ');
+        }
+        text.push_str(message);
+        text.push('\n');
+        for hint in hints {
+            let style = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
+            text.push_str(&self.styled(style, "hint:"));
+            let _ = writeln!(text, " {hint}");
+        }
+        text
+    }
+
+    fn styled(&self, style: Style, text: &str) -> String {
+        if self.colour {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+fn place(text: &Text, problem: &Problem) -> Map<String, Value> {
+    let mut place = Map::new();
+    place.insert("file".to_owned(), text.name.as_str().into());
+    if let Some(span) = problem.span {
+        let (line, column) = crate::config::edit::line_and_column(&text.text, span);
+        place.insert("line".to_owned(), line.into());
+        place.insert("column".to_owned(), column.into());
+    }
+    place
+}
+
+/// Writes to stderr; if nobody can hear us, nobody can be told so.
+fn write(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: Log = Log {
+        form: Form::Basic,
+        level: Level::Info,
+        timestamps: false,
+        colour: false,
+        terminal: false,
+    };
+
+    #[test]
+    fn a_line_is_text_or_json() {
+        let hints = ["try again".to_owned()];
+        let say = |form, level| Log { form, ..LOG }.format(level, "a \"b\"", &hints, Map::new());
+        assert_eq!(
+            say(Form::Basic, Level::Error),
+            "error: a \"b\"\nhint: try again\n"
+        );
+        assert_eq!(say(Form::Basic, Level::Info), "a \"b\"\nhint: try again\n");
+        assert_eq!(
+            say(Form::Json, Level::Warn),
+            "{\"level\":\"warning\",\"msg\":\"a \\\"b\\\"\",\"hints\":[\"try again\"]}\n"
+        );
+    }
+
+    #[test]
+    fn quiet_and_the_level_silence_what_is_less_important() {
+        assert!(LOG.is_said(Level::Info) && !LOG.is_said(Level::Debug));
+        let quiet = Log {
+            form: Form::Quiet,
+            ..LOG
+        };
+        assert!(quiet.is_said(Level::Warn) && !quiet.is_said(Level::Info));
+    }
+}

@@ -1,0 +1,138 @@
+//! The screen: data to stdout, everything else to stderr. The only room that prints.
+
+mod colour;
+mod listing;
+mod log;
+mod problem;
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+pub(crate) use self::colour::is_wanted as colour_is_wanted;
+pub(crate) use self::listing::{Column, Format};
+pub(crate) use self::log::{Form, Level};
+pub(crate) use self::table::Cell;
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// What is known about the screen.
+#[derive(Clone, Debug)]
+pub(crate) struct Ui {
+    log: log::Log,
+    /// Whether data may be coloured.
+    colour: bool,
+    /// The width of the terminal that stdout is, if it is one.
+    width: Option<usize>,
+}
+
+impl Ui {
+    /// Looks at the terminal and at the configuration.
+    pub(crate) fn new(config: &Config) -> Self {
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let stderr_is_terminal = stderr.is_terminal();
+        let no_colour = config.switch("no_color");
+        let form = Form::named(config.text("log.type").unwrap_or_default());
+        let width = stdout
+            .is_terminal()
+            .then(|| rustix::termios::tcgetwinsize(&stdout).ok())
+            .flatten()
+            .map(|size| usize::from(size.ws_col))
+            .filter(|&columns| columns > 0);
+        Self {
+            log: log::Log {
+                form,
+                level: Level::named(config.text("log.level").unwrap_or_default()),
+                timestamps: config.switch("log.timestamps"),
+                colour: form == Form::Fancy
+                    && colour_is_wanted(no_colour, &config.env, stderr_is_terminal),
+                terminal: stderr_is_terminal,
+            },
+            colour: colour_is_wanted(no_colour, &config.env, stdout.is_terminal()),
+            width,
+        }
+    }
+
+    /// Writes data to stdout.
+    pub(crate) fn data(&self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Writes data to stdout, byte for byte, at once.
+    #[expect(
+        clippy::unused_self,
+        reason = "printing is the screen's: who has no screen cannot print"
+    )]
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()?;
+        Ok(())
+    }
+
+    /// Writes one line of data to stdout.
+    pub(crate) fn line(&self, line: &str) -> Result<(), Failure> {
+        self.data(&format!("{line}\n"))
+    }
+
+    /// Writes a value to stdout as JSON over several lines.
+    pub(crate) fn json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Failure> {
+        self.data(&listing::json(value)?)
+    }
+
+    /// Writes a listing to stdout in the form that was asked for.
+    pub(crate) fn listing<T: Serialize>(
+        &self,
+        format: Format,
+        rows: &[T],
+        columns: &[Column<T>],
+    ) -> Result<(), Failure> {
+        self.data(&listing::render(
+            format,
+            rows,
+            columns,
+            self.width,
+            self.colour,
+        )?)
+    }
+
+    /// Returns whether data may be coloured.
+    pub(crate) fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Says something a user may want to know.
+    pub(crate) fn info(&self, message: &str) {
+        self.log.say(Level::Info, message, &[]);
+    }
+
+    /// Says something a user should mind.
+    pub(crate) fn warn(&self, message: &str) {
+        self.log.say(Level::Warn, message, &[]);
+    }
+
+    /// Says something for who looks for a fault.
+    pub(crate) fn debug(&self, message: &str) {
+        self.log.say(Level::Debug, message, &[]);
+    }
+
+    /// Tells a failure, unless it has been told.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        self.log.failure(failure);
+    }
+
+    /// Tells problems of a text, or of a request.
+    pub(crate) fn problems(
+        &self,
+        text: Option<&crate::failure::Text>,
+        problems: &[kraft_core::problem::Problem],
+    ) {
+        self.log.problems(text, problems);
+    }
+
+    /// Tells a mistake on the command line, in clap's words.
+    pub(crate) fn usage_error(&self, text: &clap::builder::StyledStr, colour: bool) {
+        self.log.usage_error(text, colour);
+    }
+}

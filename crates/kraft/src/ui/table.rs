@@ -1,0 +1,228 @@
+//! Tables of text, measured by what a terminal shows and not by bytes.
+//!
+//! ```text
+//! NAME   KERNEL                 STATUS
+//! alice  kernel://hello         running
+//! ```
+
+use anstyle::{AnsiColor, Style};
+use std::fmt::Write as _;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// What stands in one field.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cell {
+    text: String,
+    colour: Option<AnsiColor>,
+}
+
+impl Cell {
+    /// Makes a field; characters that would move the cursor are written as escapes.
+    pub(crate) fn new(text: impl AsRef<str>) -> Self {
+        let mut tame = String::with_capacity(text.as_ref().len());
+        for character in text.as_ref().chars() {
+            if character.is_control() {
+                tame.extend(character.escape_default());
+            } else {
+                tame.push(character);
+            }
+        }
+        Self {
+            text: tame,
+            colour: None,
+        }
+    }
+
+    /// Gives the field a colour, where there are colours.
+    #[must_use]
+    pub(crate) fn colour(mut self, colour: AnsiColor) -> Self {
+        self.colour = Some(colour);
+        self
+    }
+}
+
+/// Between two columns.
+const GAP: &str = "  ";
+/// No column but the first is made narrower than this.
+const NARROWEST: usize = 8;
+
+/// Returns a table under its titles. With a width, columns are cut to fit it, the widest first
+/// and the first column never.
+pub(super) fn table(
+    titles: &[&str],
+    rows: &[Vec<Cell>],
+    width: Option<usize>,
+    colour: bool,
+) -> String {
+    let mut widths: Vec<usize> = titles.iter().map(|title| title.width()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.text.width());
+        }
+    }
+    if let Some(total) = width {
+        fit(&mut widths, total);
+    }
+    let mut out = String::new();
+    let bold = Style::new().bold();
+    let header = titles.iter().map(|title| (*title, bold));
+    line(&mut out, header, &widths, colour);
+    for row in rows {
+        let cells = row.iter().map(|cell| {
+            let style = Style::new().fg_color(cell.colour.map(Into::into));
+            (cell.text.as_str(), style)
+        });
+        line(&mut out, cells, &widths, colour);
+    }
+    out
+}
+
+/// Returns one block per row: `title: value`, the titles in lower case and flush right.
+pub(super) fn list(titles: &[&str], rows: &[Vec<Cell>]) -> String {
+    let widest = titles.iter().map(|title| title.width()).max().unwrap_or(0);
+    let blocks: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            titles
+                .iter()
+                .zip(row)
+                .map(|(title, cell)| {
+                    let padding = " ".repeat(widest - title.width());
+                    let line = format!("{padding}{}: {}", title.to_lowercase(), cell.text);
+                    format!("{}\n", line.trim_end())
+                })
+                .collect()
+        })
+        .collect();
+    blocks.join("\n")
+}
+
+/// Takes from the widest column, one by one, until the line fits.
+fn fit(widths: &mut [usize], total: usize) {
+    let gaps = GAP.len() * widths.len().saturating_sub(1);
+    let mut sum = widths.iter().sum::<usize>() + gaps;
+    while sum > total {
+        let widest = widths
+            .iter_mut()
+            .skip(1)
+            .filter(|width| **width > NARROWEST)
+            .max_by_key(|width| **width);
+        let Some(widest) = widest else { return };
+        *widest -= 1;
+        sum -= 1;
+    }
+}
+
+fn line<'c>(
+    out: &mut String,
+    cells: impl ExactSizeIterator<Item = (&'c str, Style)>,
+    widths: &[usize],
+    colour: bool,
+) {
+    let last = cells.len().saturating_sub(1);
+    let start = out.len();
+    for (index, ((text, style), width)) in cells.zip(widths).enumerate() {
+        let text = cut(text, *width);
+        let padding = if index == last {
+            0
+        } else {
+            width.saturating_sub(text.width())
+        };
+        if colour && style != Style::new() {
+            let _ = write!(out, "{style}{text}{style:#}");
+        } else {
+            out.push_str(&text);
+        }
+        out.push_str(&" ".repeat(padding));
+        if index != last {
+            out.push_str(GAP);
+        }
+    }
+    // An empty last field leaves no blanks at the end of the line.
+    let end = out
+        .get(start..)
+        .map_or(out.len(), |line| start + line.trim_end().len());
+    out.truncate(end);
+    out.push('\n');
+}
+
+/// Returns the text, or its beginning and `…`, no wider than `width`.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut room = width.saturating_sub(1);
+    let mut out: String = text
+        .chars()
+        .take_while(|character| {
+            let needed = character.width().unwrap_or(0);
+            let fits = needed <= room;
+            room = room.saturating_sub(needed);
+            fits
+        })
+        .collect();
+    out.push('…');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Vec<Cell>> {
+        vec![
+            vec![
+                Cell::new("alice"),
+                Cell::new("a rather long command line"),
+                Cell::new("running").colour(AnsiColor::Green),
+            ],
+            vec![Cell::new("日本"), Cell::new("tab\there"), Cell::new("")],
+        ]
+    }
+
+    const TITLES: [&str; 3] = ["NAME", "ARGS", "STATUS"];
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        assert_eq!(
+            table(&TITLES, &rows(), None, false),
+            "NAME   ARGS                        STATUS\n\
+             alice  a rather long command line  running\n\
+             日本   tab\\there\n"
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_the_widest_column() {
+        assert_eq!(
+            table(&TITLES, &rows(), Some(30), false),
+            "NAME   ARGS            STATUS\n\
+             alice  a rather long…  running\n\
+             日本   tab\\there\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_table_is_its_header() {
+        assert_eq!(table(&TITLES, &[], None, false), "NAME  ARGS  STATUS\n");
+        assert_eq!(list(&TITLES, &[]), "");
+    }
+
+    #[test]
+    fn a_list_has_a_block_per_row() {
+        assert_eq!(
+            list(&TITLES, &rows()),
+            "  name: alice\n  args: a rather long command line\nstatus: running\n\n  \
+             name: 日本\n  args: tab\\there\nstatus:\n"
+        );
+    }
+
+    #[test]
+    fn colour_does_not_count_as_width() {
+        let coloured = table(&TITLES, &rows(), None, true);
+        assert!(
+            coloured.contains("\u{1b}[32mrunning\u{1b}[0m"),
+            "{coloured:?}"
+        );
+    }
+}
