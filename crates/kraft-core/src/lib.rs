@@ -20,3 +20,4 @@ pub mod mount;
 pub mod platform;
 pub mod port;
 pub mod problem;
+pub mod quantity;
