@@ -1,8 +1,21 @@
 //! What a kernel file is, told from its bytes and never from its name.
+//!
+//! | file | told by | boots as |
+//! |---|---|---|
+//! | x86 ELF | a Multiboot 1 header in the first 8 KiB | [`BootProtocol::Multiboot`] |
+//! | x86-64 ELF | Unikraft's sections, no Multiboot header | [`BootProtocol::Linux64`] |
+//! | x86 `bzImage` | `HdrS` at 0x202 | [`BootProtocol::LinuxBzImage`] |
+//! | arm64 `Image` | `ARM\x64` at 56 | [`BootProtocol::Arm64Image`] |
+//!
+//! Only a fixed head and some table entries are read, each at a bounded size: a hostile header costs nothing.
+
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
+
+mod elf;
 
 /// How a monitor hands control and the command line to a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +38,163 @@ pub struct KernelImage {
     pub arch: Arch,
     /// How it is booted.
     pub boot: BootProtocol,
-    /// Whether it carries the marks of a Unikraft kernel.
+    /// Whether it carries the marks of a Unikraft kernel; an arm64 `Image` has no room for any and counts as one.
     pub unikraft: bool,
 }
+
+/// A file that no monitor can boot, by what it is instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotAKernel {
+    /// The file cannot be read.
+    #[error("the file cannot be read")]
+    Unreadable(#[source] io::Error),
+    /// It is a directory.
+    #[error("it is a directory, not a kernel file")]
+    Directory,
+    /// It has no bytes.
+    #[error("it is an empty file")]
+    Empty,
+    /// It begins with `#!`.
+    #[error("it is a script for `{0}`, not a kernel")]
+    Script(String),
+    /// An ELF file without any mark of a kernel: a program for Linux, most likely.
+    #[error(
+        "it is a program, not a kernel: it has neither Unikraft's sections nor a Multiboot header"
+    )]
+    Program,
+    /// The product of a compiler, not of a linker.
+    #[error("it is an object file or a core dump, not a kernel")]
+    NotExecutable,
+    /// An ELF file for a processor that cannot be served.
+    #[error("it is an ELF file for {0}, expected x86_64 or arm64")]
+    Machine(String),
+    /// The linked image with debug symbols, which QEMU does not load.
+    #[error(
+        "it is a kernel's debug image, which QEMU cannot load: give the file beside it without `.dbg`"
+    )]
+    DebugImage,
+    /// A 32-bit Unikraft kernel that QEMU does not recognise.
+    #[error("it is a Unikraft kernel without a Multiboot header: QEMU cannot load it")]
+    NoBootHeader,
+    /// The ELF header is cut off.
+    #[error("it is a damaged ELF file: its header is incomplete")]
+    Damaged,
+    /// An archive or compressed file.
+    #[error("it is {0}, not a kernel")]
+    Archive(&'static str),
+    /// Nothing that is known.
+    #[error(
+        "it is no kernel: neither an ELF file with the marks of one, nor an arm64 or x86 Linux image"
+    )]
+    Unknown,
+}
+
+impl From<io::Error> for NotAKernel {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::IsADirectory => Self::Directory,
+            _ => Self::Unreadable(error),
+        }
+    }
+}
+
+/// QEMU looks for a Multiboot header in so many bytes (Multiboot 0.6.96 §3.1; QEMU hw/i386/multiboot.c).
+const HEAD: u64 = 8192;
+
+/// Tells what kind of kernel a file is.
+pub fn identify(file: &mut (impl Read + Seek)) -> Result<KernelImage, NotAKernel> {
+    let mut head = Vec::with_capacity(8192);
+    file.seek(SeekFrom::Start(0))?;
+    file.take(HEAD).read_to_end(&mut head)?;
+    if head.starts_with(b"\x7fELF") {
+        return elf::identify(&head, file);
+    }
+    if has(&head, 56, b"ARM\x64") {
+        return Ok(image(Arch::Arm64, BootProtocol::Arm64Image, true));
+    }
+    // Linux Documentation/arch/x86/boot.rst: the signature of a boot sector, then the header's own.
+    if has(&head, 0x1fe, &[0x55, 0xaa]) && has(&head, 0x202, b"HdrS") {
+        return Ok(image(Arch::X86_64, BootProtocol::LinuxBzImage, false));
+    }
+    // QEMU loads a Multiboot kernel without ELF by the addresses in its header.
+    if multiboot(&head).is_some_and(|flags| flags & MULTIBOOT_HAS_ADDRESSES != 0) {
+        return Ok(image(Arch::X86_64, BootProtocol::Multiboot, false));
+    }
+    Err(something_else(&head))
+}
+
+fn image(arch: Arch, boot: BootProtocol, unikraft: bool) -> KernelImage {
+    KernelImage {
+        arch,
+        boot,
+        unikraft,
+    }
+}
+
+fn has(bytes: &[u8], at: usize, expected: &[u8]) -> bool {
+    bytes
+        .get(at..)
+        .is_some_and(|rest| rest.starts_with(expected))
+}
+
+/// Says what a file is that is no kernel, by the first bytes of well-known formats.
+fn something_else(head: &[u8]) -> NotAKernel {
+    const FORMATS: [(usize, &[u8], &str); 9] = [
+        (0, b"\x1f\x8b", "a gzip-compressed file"),
+        (0, b"\x28\xb5\x2f\xfd", "a zstd-compressed file"),
+        (0, b"\xfd7zXZ\0", "an xz-compressed file"),
+        (
+            0,
+            b"070701",
+            "a CPIO archive (a root filesystem is given by `--rootfs`)",
+        ),
+        (
+            0,
+            b"070702",
+            "a CPIO archive (a root filesystem is given by `--rootfs`)",
+        ),
+        (0, b"PK\x03\x04", "a zip archive"),
+        (257, b"ustar", "a tar archive"),
+        (0, b"!<arch>\n", "a static library"),
+        (0, b"QFI\xfb", "a disk image"),
+    ];
+    if head.is_empty() {
+        return NotAKernel::Empty;
+    }
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line.get(..64).unwrap_or(line));
+        let line = line.trim().replace(|c: char| c.is_control(), "");
+        return NotAKernel::Script(line);
+    }
+    FORMATS
+        .iter()
+        .find(|(at, magic, _)| has(head, *at, magic))
+        .map_or(NotAKernel::Unknown, |(_, _, what)| {
+            NotAKernel::Archive(what)
+        })
+}
+
+/// The flag of a Multiboot header that carries load addresses, so that the ELF headers are not looked at.
+const MULTIBOOT_HAS_ADDRESSES: u32 = 1 << 16;
+
+/// Returns the flags of the Multiboot 1 header, if one lies where QEMU looks.
+///
+/// QEMU goes in steps of 4 and stops where the longest form of the header (48 bytes) would cross 8 KiB.
+fn multiboot(head: &[u8]) -> Option<u32> {
+    const MAGIC: u32 = 0x1bad_b002;
+    let words = head.as_chunks::<4>().0;
+    let last = (8192 - 48) / 4;
+    words.windows(3).take(last).find_map(|window| {
+        let [magic, flags, checksum] = window else {
+            return None;
+        };
+        let [magic, flags, checksum] =
+            [magic, flags, checksum].map(|word| u32::from_le_bytes(*word));
+        (magic == MAGIC && magic.wrapping_add(flags).wrapping_add(checksum) == 0).then_some(flags)
+    })
+}
+
+#[cfg(test)]
+mod tests;

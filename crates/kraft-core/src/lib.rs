@@ -22,3 +22,4 @@ pub mod nearest;
 pub mod platform;
 pub mod port;
 pub mod problem;
+pub mod quantity;

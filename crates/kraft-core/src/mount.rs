@@ -1,16 +1,232 @@
 //! What a machine mounts: host directories over 9p, and the root archive.
+//!
+//! A volume is typed as `SRC:DST[:ro|:rw]`. The guest learns of it by an entry of its file system table,
+//! `device:path:driver:flags:options:unikraft-options` (Unikraft 0.17 lib/vfscore/automount), whose device is the 9p
+//! mount tag: `fs1:/data:9pfs:::mkmp`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+/// The entry that makes the kernel unpack its initrd over the root.
+pub const INITRD_ENTRY: &str = "initrd0:/:extract:::";
+
+/// How many entries the guest's table holds (`CONFIG_LIBVFSCORE_AUTOMOUNT_UP_SIZE`, as delivered).
+pub const FSTAB_LIMIT: usize = 16;
 
 /// A directory of the host that the machine sees.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Volume {
     /// Absolute path of a directory on the host.
+    ///
+    /// QEMU splits `-fsdev` at commas: a driver doubles those of this path.
     pub source: PathBuf,
     /// Absolute path inside the machine.
     pub destination: String,
-    /// Whether the machine may not write to it.
+    /// Whether the machine may not write to it; the monitor refuses the writes, the guest is not told.
     pub read_only: bool,
+}
+
+impl Volume {
+    /// Returns the entry for the guest's table; `mkmp` makes it create the mount point.
+    pub fn fstab_entry(&self, index: usize) -> String {
+        format!("{}:{}:9pfs:::mkmp", tag(index), self.destination)
+    }
+}
+
+/// Returns the 9p mount tag of a machine's volume, counted from 0: `fs1`, `fs2`, …
+pub fn tag(index: usize) -> String {
+    format!("fs{}", index.saturating_add(1))
+}
+
+/// A volume as it was typed: the source may still be relative, or the name of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VolumeArg {
+    /// What stands before the first colon.
+    pub source: String,
+    /// Absolute path inside the machine, without a slash at its end.
+    pub destination: String,
+    /// Whether `:ro` was given.
+    pub read_only: bool,
+}
+
+/// A text that is no volume.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("volume `{text}`: {fault}")]
+pub struct VolumeError {
+    /// What was written.
+    pub text: String,
+    /// What is wrong with it.
+    pub fault: VolumeFault,
+}
+
+/// What can be wrong with a volume.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VolumeFault {
+    /// It has not two or three parts.
+    #[error("expected HOST_DIRECTORY:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)")]
+    Shape,
+    /// There is nothing before the colon.
+    #[error("the directory on the host is missing")]
+    NoSource,
+    /// The third part is neither `ro` nor `rw`.
+    #[error("unknown mode `{0}`: expected ro or rw")]
+    Mode(String),
+    /// The path inside the machine cannot be used.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+}
+
+/// A path that cannot be a mount point of a machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DestinationError {
+    /// It does not begin at the root.
+    #[error("the path inside the machine, `{0}`, is not absolute: it must begin with a slash")]
+    NotAbsolute(String),
+    /// It has `.` or `..` among its parts.
+    #[error("the path inside the machine, `{0}`, must not contain `.` or `..`")]
+    Dots(String),
+    /// It has a character that ends a field of the guest's table.
+    #[error(
+        "the path inside the machine, `{0}`, contains a colon, which separates the fields of the guest's table"
+    )]
+    Colon(String),
+    /// It has a character that the command line cannot carry.
+    #[error("the path inside the machine, {0:?}, contains a control character")]
+    Control(String),
+}
+
+/// Returns the path in its plain form: no slash at the end, none doubled.
+pub fn check_destination(path: &str) -> Result<String, DestinationError> {
+    let own = || path.to_owned();
+    if path.contains(char::is_control) {
+        return Err(DestinationError::Control(own()));
+    }
+    if path.contains(':') {
+        return Err(DestinationError::Colon(own()));
+    }
+    let Some(rest) = path.strip_prefix('/') else {
+        return Err(DestinationError::NotAbsolute(own()));
+    };
+    let mut plain = String::with_capacity(path.len());
+    for part in rest.split('/').filter(|part| !part.is_empty()) {
+        if part == "." || part == ".." {
+            return Err(DestinationError::Dots(own()));
+        }
+        plain.push('/');
+        plain.push_str(part);
+    }
+    if plain.is_empty() {
+        plain.push('/');
+    }
+    Ok(plain)
+}
+
+impl FromStr for VolumeArg {
+    type Err = VolumeError;
+
+    fn from_str(text: &str) -> Result<Self, VolumeError> {
+        read(text).map_err(|fault| VolumeError {
+            text: text.to_owned(),
+            fault,
+        })
+    }
+}
+
+fn read(text: &str) -> Result<VolumeArg, VolumeFault> {
+    let (source, rest) = text.split_once(':').ok_or(VolumeFault::Shape)?;
+    if source.is_empty() {
+        return Err(VolumeFault::NoSource);
+    }
+    let (destination, mode) = rest.split_once(':').unwrap_or((rest, "rw"));
+    let read_only = match mode {
+        "ro" => true,
+        "rw" => false,
+        _ if mode.contains(':') => return Err(VolumeFault::Shape),
+        _ => return Err(VolumeFault::Mode(mode.to_owned())),
+    };
+    Ok(VolumeArg {
+        source: source.to_owned(),
+        destination: check_destination(destination)?,
+        read_only,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_volume_is_read_with_and_without_a_mode() {
+        let arg = |source: &str, destination: &str, read_only| {
+            Ok(VolumeArg {
+                source: source.into(),
+                destination: destination.into(),
+                read_only,
+            })
+        };
+        assert_eq!("./data:/data".parse(), arg("./data", "/data", false));
+        assert_eq!("/a:/b:ro".parse(), arg("/a", "/b", true));
+        assert_eq!("/a:/b:rw".parse(), arg("/a", "/b", false));
+        assert_eq!("/a b:/c d//e/".parse(), arg("/a b", "/c d/e", false));
+        assert_eq!("vol:/".parse(), arg("vol", "/", false));
+    }
+
+    #[test]
+    fn every_fault_of_a_volume_says_what_is_wrong() {
+        let texts = [
+            "/data",
+            "",
+            ":/data",
+            "/a:data",
+            "/a:",
+            "/a:/b:rx",
+            "/a:/b:ro:x",
+            "/a:/b/../c",
+            "/a:/b\n",
+        ];
+        insta::assert_snapshot!(
+            texts.map(|text| text.parse::<VolumeArg>().unwrap_err().to_string()).join("\n"),
+            @r#"
+        volume `/data`: expected HOST_DIRECTORY:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
+        volume ``: expected HOST_DIRECTORY:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
+        volume `:/data`: the directory on the host is missing
+        volume `/a:data`: the path inside the machine, `data`, is not absolute: it must begin with a slash
+        volume `/a:`: the path inside the machine, ``, is not absolute: it must begin with a slash
+        volume `/a:/b:rx`: unknown mode `rx`: expected ro or rw
+        volume `/a:/b:ro:x`: expected HOST_DIRECTORY:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
+        volume `/a:/b/../c`: the path inside the machine, `/b/../c`, must not contain `.` or `..`
+        volume `/a:/b
+        `: the path inside the machine, "/b\n", contains a control character
+        "#
+        );
+        assert_eq!(
+            check_destination("/a:b"),
+            Err(DestinationError::Colon("/a:b".into()))
+        );
+    }
+
+    #[test]
+    fn entries_are_numbered_like_their_tags() {
+        let volume = Volume {
+            source: "/srv".into(),
+            destination: "/data".into(),
+            read_only: true,
+        };
+        assert_eq!(volume.fstab_entry(0), "fs1:/data:9pfs:::mkmp");
+        assert_eq!(volume.fstab_entry(11), "fs12:/data:9pfs:::mkmp");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*|[a/:.ro]{0,16}") {
+            if let Ok(arg) = text.parse::<VolumeArg>() {
+                prop_assert_eq!(check_destination(&arg.destination), Ok(arg.destination.clone()));
+                prop_assert!(!arg.source.is_empty());
+            }
+        }
+    }
 }
