@@ -14,6 +14,7 @@ mod cli;
 mod commands;
 mod config;
 mod failure;
+mod ops;
 mod ui;
 
 use std::ffi::OsString;

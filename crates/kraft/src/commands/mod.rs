@@ -4,7 +4,9 @@
 //! `exec(&App, Args) -> Result<(), Failure>`. To add one: its file, a `mod` line, a variant and
 //! an arm here, and its place in [`GROUPS`].
 
+mod check;
 mod config;
+mod schema;
 mod version;
 
 use clap::Subcommand;
@@ -16,19 +18,25 @@ use crate::failure::Failure;
 /// Every command, in the order of the manual.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Check(check::Args),
     Config(config::Args),
+    Schema(schema::Args),
     #[command(visible_alias = "v")]
     Version(version::Args),
 }
 
 /// The headings of `kraft --help`, with the commands below each.
-const GROUPS: &[(&str, &[&str])] = &[("Miscellaneous commands", &["config", "version"])];
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Project commands", &["check", "schema"]),
+    ("Miscellaneous commands", &["config", "version"]),
+];
 
 impl Command {
     /// Returns whether it minds a configuration file that makes no sense.
     pub(crate) fn needs_config(&self) -> bool {
         match self {
-            Self::Version(_) => false,
+            Self::Check(_) => true,
+            Self::Schema(_) | Self::Version(_) => false,
             Self::Config(args) => args.needs_config(),
         }
     }
@@ -37,7 +45,9 @@ impl Command {
 /// Does a command.
 pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
     match command {
+        Command::Check(args) => check::exec(app, &args),
         Command::Config(args) => config::exec(app, args),
+        Command::Schema(args) => schema::exec(app, &args),
         Command::Version(args) => version::exec(app, &args),
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn render<T: Serialize>(
 ) -> Result<String, Failure> {
     match format {
         Format::Json => json(rows),
-        Format::Yaml => yaml(rows),
+        Format::Yaml if rows.is_empty() => Ok("[]\n".to_owned()),
+        Format::Yaml => yaml(&rows),
         Format::Table | Format::List => {
             let titles: Vec<&str> = columns.iter().map(|column| column.title).collect();
             let cells: Vec<Vec<Cell>> = rows
@@ -63,12 +64,10 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> 
     Ok(text)
 }
 
-fn yaml<T: Serialize>(rows: &[T]) -> Result<String, Failure> {
-    if rows.is_empty() {
-        return Ok("[]\n".to_owned());
-    }
+/// Returns a value as YAML, with a line break at the end.
+pub(super) fn yaml<T: Serialize>(value: &T) -> Result<String, Failure> {
     let mut text =
-        serde_saphyr::to_string(&rows).map_err(|error| Failure::new(Kind::Failed, error))?;
+        serde_saphyr::to_string(value).map_err(|error| Failure::new(Kind::Failed, error))?;
     if !text.ends_with('\n') {
         text.push('\n');
     }

@@ -81,6 +81,11 @@ impl Ui {
         self.data(&listing::json(value)?)
     }
 
+    /// Writes a value to stdout as YAML.
+    pub(crate) fn yaml<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
+        self.data(&listing::yaml(value)?)
+    }
+
     /// Writes a listing to stdout in the form that was asked for.
     pub(crate) fn listing<T: Serialize>(
         &self,

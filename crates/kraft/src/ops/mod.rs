@@ -1,0 +1,3 @@
+//! The flows that several commands share: they walk through the rooms, in order.
+
+pub(crate) mod project;
