@@ -12,11 +12,13 @@
 //! ```
 
 pub mod arch;
+pub mod cmdline;
 pub mod event;
 pub mod host;
 pub mod kernel;
 pub mod machine;
 pub mod mount;
+pub mod plan;
 pub mod platform;
 pub mod port;
 pub mod problem;
