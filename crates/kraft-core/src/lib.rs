@@ -12,6 +12,7 @@
 //! ```
 
 pub mod arch;
+pub mod cmdline;
 pub mod event;
 pub mod host;
 pub mod kernel;
@@ -19,6 +20,7 @@ pub mod kraftfile;
 pub mod machine;
 pub mod mount;
 pub mod nearest;
+pub mod plan;
 pub mod platform;
 pub mod port;
 pub mod problem;

@@ -36,6 +36,10 @@ pub struct MachineSpec {
     pub boot: BootProtocol,
     /// Absolute path of the root archive, if any.
     pub initrd: Option<PathBuf>,
+    /// Whether the kernel must be told to unpack the archive over `/`; false if it does so by itself, or reads it
+    /// in its own way.
+    #[serde(default)]
+    pub mounts_initrd: bool,
     /// Kernel parameters given by the user, each `lib.param=value`, in order.
     pub kernel_args: Vec<String>,
     /// Arguments of the application, in order.
@@ -54,6 +58,55 @@ pub struct MachineSpec {
     pub acceleration: Acceleration,
     /// Whether the machine is removed once it ended.
     pub remove_when_ended: bool,
+}
+
+/// A name that no machine can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadName {
+    /// It has no characters.
+    #[error("a machine's name cannot be empty")]
+    Empty,
+    /// It has more than [`NAME_LIMIT`] characters.
+    #[error("a machine's name has at most {NAME_LIMIT} characters")]
+    TooLong,
+    /// It begins with a character that would make it look like a flag or a hidden file.
+    #[error("a machine's name begins with a letter or a digit (A-Z, a-z, 0-9)")]
+    Beginning,
+    /// It has a character that shells, paths or listings trip over.
+    #[error(
+        "a machine's name is made of letters, digits, `_`, `.` and `-`, and `{0}` is none of these"
+    )]
+    Character(char),
+    /// It could be the id of another machine.
+    #[error("a machine's name cannot look like a machine's id")]
+    LooksLikeId,
+}
+
+/// The most characters that a machine's name may have.
+pub const NAME_LIMIT: usize = 63;
+
+/// Tells whether a machine can be called so.
+pub fn check_name(name: &str) -> Result<(), BadName> {
+    let odd = |c: &char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    match name.chars().next() {
+        None => Err(BadName::Empty),
+        _ if name.len() > NAME_LIMIT => Err(BadName::TooLong),
+        _ if looks_like_id(name) => Err(BadName::LooksLikeId),
+        Some(first) if !first.is_ascii_alphanumeric() => Err(BadName::Beginning),
+        Some(_) => name
+            .chars()
+            .find(odd)
+            .map_or(Ok(()), |c| Err(BadName::Character(c))),
+    }
+}
+
+/// Tells whether this has the shape of a UUID: hexadecimal digits in groups of 8, 4, 4, 4 and 12.
+fn looks_like_id(text: &str) -> bool {
+    let groups = text.split('-').map(|group| {
+        let hexadecimal = group.bytes().all(|b| b.is_ascii_hexdigit());
+        hexadecimal.then_some(group.len())
+    });
+    groups.eq([8, 4, 4, 4, 12].map(Some))
 }
 
 /// How the monitor executes the guest's instructions.
@@ -131,5 +184,61 @@ impl EndReason {
             Self::Killed { signal } => 128 + signal.unwrap_or(9),
             Self::MonitorFailed { code, .. } => code.filter(|&c| c != 0).unwrap_or(1),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain_words_that_are_neither_flags_nor_ids() {
+        for good in [
+            "a",
+            "0",
+            "web-1",
+            "My_app.v2",
+            "deadbeef",
+            &"x".repeat(NAME_LIMIT),
+        ] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+        }
+        for (bad, error) in [
+            ("", BadName::Empty),
+            ("-d", BadName::Beginning),
+            (".hidden", BadName::Beginning),
+            ("..", BadName::Beginning),
+            ("a/b", BadName::Character('/')),
+            ("a b", BadName::Character(' ')),
+            ("ä", BadName::Beginning),
+            ("aä", BadName::Character('ä')),
+            ("a\n", BadName::Character('\n')),
+            (&"x".repeat(NAME_LIMIT + 1), BadName::TooLong),
+            ("123E4567-e89b-12d3-a456-426614174000", BadName::LooksLikeId),
+        ] {
+            assert_eq!(check_name(bad), Err(error), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_stop_on_request_is_no_failure_and_a_crash_is() {
+        let crashed = EndReason::Crashed {
+            what: "guest panicked".into(),
+        };
+        let failed = |code| EndReason::MonitorFailed {
+            code,
+            message: String::new(),
+        };
+        assert_eq!(EndReason::PoweredOff.exit_code(), 0);
+        assert_eq!(EndReason::Stopped.exit_code(), 0);
+        assert_eq!(crashed.exit_code(), 1);
+        assert_eq!(EndReason::Killed { signal: Some(15) }.exit_code(), 143);
+        assert_eq!(EndReason::Killed { signal: None }.exit_code(), 137);
+        assert_eq!(
+            failed(Some(0)).exit_code(),
+            1,
+            "giving up is never a success"
+        );
+        assert_eq!(failed(Some(3)).exit_code(), 3);
     }
 }

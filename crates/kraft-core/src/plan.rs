@@ -1,0 +1,388 @@
+//! The decision: what was asked for, what will boot and what this host can do become one machine.
+//!
+//! Nothing is touched here, so a plan can be printed, compared and thrown away. Everything that is wrong is said at
+//! once, each with the flag that it is about.
+//!
+//! | value | the first that says something wins |
+//! |---|---|
+//! | kernel parameters | `--kernel-arg`; what stands before a `--` among the arguments; none |
+//! | arguments | typed ones; those of the project or image |
+//! | environment | `--env` over that of the project or image, name by name |
+//! | architecture | the kernel; `--arch` can only agree |
+//! | platform | `--plat`; the one that boots this kind of kernel |
+//! | memory | `--memory`; 64Mi |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::arch::Arch;
+use crate::cmdline::CommandLine;
+use crate::host::{Host, Kvm};
+use crate::kernel::{BootProtocol, KernelImage};
+use crate::machine::{self, Acceleration, MachineSpec};
+use crate::mount::{self, Volume};
+use crate::platform::Platform;
+use crate::port::PortMapping;
+use crate::problem::Problem;
+use crate::quantity::{self, MIB};
+
+/// What a machine gets if nothing is said, in bytes.
+pub const DEFAULT_MEMORY: u64 = 64 * MIB;
+/// Below this no machine is made, in bytes.
+pub const LEAST_MEMORY: u64 = MIB;
+
+/// What the user asked for, in values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunRequest {
+    /// `--name`.
+    pub name: Option<String>,
+    /// `--plat`; `None` for `auto`.
+    pub platform: Option<Platform>,
+    /// `--arch`.
+    pub arch: Option<Arch>,
+    /// `--memory`, in bytes.
+    pub memory: Option<u64>,
+    /// Every `--port`, in order.
+    pub ports: Vec<PortMapping>,
+    /// Every volume, of the project and of `--volume`, with absolute sources, in order.
+    pub volumes: Vec<Volume>,
+    /// `--env`, later ones over earlier ones.
+    pub env: BTreeMap<String, String>,
+    /// Every `--kernel-arg`; if there is one, they replace those from anywhere else.
+    pub kernel_args: Vec<String>,
+    /// What was typed after the thing to run, a literal `--` included.
+    pub args: Vec<String>,
+    /// `--disable-acceleration`.
+    pub disable_acceleration: bool,
+    /// `--rm`.
+    pub remove_when_ended: bool,
+}
+
+/// What will boot, and what it brings along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// Where the kernel came from, as shown to people: `kernel://FILE`.
+    pub origin: String,
+    /// Absolute path of the kernel file.
+    pub kernel: PathBuf,
+    /// What that file is.
+    pub image: KernelImage,
+    /// Absolute path of the root archive, if any.
+    pub initrd: Option<PathBuf>,
+    /// Whether the kernel must be told to unpack the archive over `/`.
+    pub mounts_initrd: bool,
+    /// The arguments of the project or image, a literal `--` included.
+    pub args: Vec<String>,
+    /// The environment of the project or image.
+    pub env: BTreeMap<String, String>,
+}
+
+/// A machine that can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The machine.
+    pub spec: MachineSpec,
+    /// What the user should know about it, as warnings with advice.
+    pub notes: Vec<Problem>,
+}
+
+/// Decides what machine to make, or says everything that stands against it.
+pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut notes = Vec::new();
+    let image = boot.image;
+    if let Some(name) = &request.name
+        && let Err(error) = machine::check_name(name)
+    {
+        problems.push(Problem::error(format!("`--name {name}`: {error}")));
+    }
+    problems.extend(check_arch(request.arch, image.arch));
+    let platform = choose_platform(request.platform, image.boot, &mut problems);
+    let memory = choose_memory(request.memory, &mut problems);
+    let ports = choose_ports(&request.ports, &mut problems);
+    problems.extend(check_volumes(&request.volumes, boot));
+    let env = merge_env(request, boot, &mut problems);
+    let (kernel_args, args) = choose_args(request, boot);
+    let (acceleration, note) = choose_acceleration(request.disable_acceleration, image.arch, host);
+    notes.extend(note);
+    notes.extend(unmounted(image.boot, &request.volumes));
+    let spec = MachineSpec {
+        name: request.name.clone(),
+        arch: image.arch,
+        platform,
+        origin: boot.origin.clone(),
+        kernel: boot.kernel.clone(),
+        boot: image.boot,
+        initrd: boot.initrd.clone(),
+        mounts_initrd: boot.mounts_initrd,
+        kernel_args,
+        args,
+        env,
+        memory,
+        cpus: 1,
+        ports,
+        volumes: request.volumes.clone(),
+        acceleration,
+        remove_when_ended: request.remove_when_ended,
+    };
+    if let Err(mut wrong) = CommandLine::of(&spec) {
+        problems.append(&mut wrong);
+    }
+    if problems.is_empty() {
+        Ok(Planned { spec, notes })
+    } else {
+        Err(problems)
+    }
+}
+
+/// Warns of a machine that cannot hold what it has to load; `kernel` and `initrd` are sizes of files, in bytes.
+///
+/// The kernel reads the archive from memory and unpacks it into memory, so it is there twice.
+pub fn check_fit(spec: &MachineSpec, kernel: u64, initrd: u64) -> Option<Problem> {
+    let needed = kernel.saturating_add(initrd.saturating_mul(2));
+    if spec.memory > needed {
+        return None;
+    }
+    let round = needed.saturating_add(16 * MIB).div_ceil(16 * MIB) * 16;
+    let memory = quantity::display(spec.memory);
+    let size = initrd.div_ceil(MIB);
+    Some(
+        Problem::warning(format!(
+            "{memory} of memory may not hold the kernel and its root filesystem of {size}Mi, which is unpacked into memory"
+        ))
+        .help(format!("give it more: `--memory {round}Mi`")),
+    )
+}
+
+fn check_arch(asked: Option<Arch>, kernel: Arch) -> Option<Problem> {
+    let asked = asked.filter(|&asked| asked != kernel)?;
+    Some(
+        Problem::error(format!(
+            "`--arch {asked}` does not fit the kernel, which is built for {kernel}"
+        ))
+        .help(format!(
+            "leave out `--arch`, or give a kernel built for {asked}"
+        )),
+    )
+}
+
+/// Chooses the monitor, and notes what stands against it.
+fn choose_platform(
+    asked: Option<Platform>,
+    boot: BootProtocol,
+    problems: &mut Vec<Problem>,
+) -> Platform {
+    let native = match boot {
+        BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::LinuxBzImage => {
+            Platform::Qemu
+        }
+        BootProtocol::Linux64 => Platform::Firecracker,
+    };
+    let platform = asked.unwrap_or(native);
+    match platform {
+        Platform::Qemu if native != Platform::Qemu => problems.push(
+            Problem::error(
+                "QEMU cannot load this kernel, which is built for Firecracker (64-bit ELF)",
+            )
+            .help("build the project for qemu and run that kernel"),
+        ),
+        Platform::Qemu => {}
+        Platform::Firecracker | Platform::Xen => {
+            let why = match asked {
+                Some(_) => format!("`--plat {platform}`: there is no driver for {platform} yet"),
+                None => {
+                    format!("the kernel is built for {platform}, for which there is no driver yet")
+                }
+            };
+            let cure = match native {
+                Platform::Qemu => "leave out `--plat`: QEMU boots this kernel",
+                Platform::Firecracker | Platform::Xen => {
+                    "build the project for qemu, the platform that works now"
+                }
+            };
+            problems.push(Problem::error(why).help(cure));
+        }
+    }
+    platform
+}
+
+/// Returns the memory in whole MiB, since that is what monitors count in: what is shown is what the machine has.
+fn choose_memory(asked: Option<u64>, problems: &mut Vec<Problem>) -> u64 {
+    let bytes = asked.unwrap_or(DEFAULT_MEMORY);
+    if bytes < LEAST_MEMORY {
+        let shown = quantity::display(bytes);
+        problems.push(
+            // KraftKit compat: the first half is its sentence.
+            Problem::error(format!("memory must be at least 1Mi: `--memory` says {shown} bytes"))
+                .help("`Mi` means 1024 × 1024 bytes, as in `--memory 64Mi` (a small `m` means thousandths)"),
+        );
+    }
+    bytes / MIB * MIB
+}
+
+/// Drops what was said twice, and finds mappings that would listen at the same place.
+fn choose_ports(asked: &[PortMapping], problems: &mut Vec<Problem>) -> Vec<PortMapping> {
+    let mut ports: Vec<PortMapping> = Vec::new();
+    for port in asked {
+        let shown = port.as_typed();
+        if port.host_ip.is_ipv6() {
+            problems.push(
+                Problem::error(format!(
+                    "`--port {shown}`: QEMU's user-mode network listens on IPv4 addresses only"
+                ))
+                .help("give an IPv4 address, such as 127.0.0.1"),
+            );
+            continue;
+        }
+        // Mappings without a host port get one each, so only named ones can be the same.
+        if port.host_port != 0 && ports.contains(port) {
+            continue;
+        }
+        if let Some(other) = ports.iter().find(|other| port.collides(other)) {
+            problems.push(
+                Problem::error(format!(
+                    "`--port {shown}` and `--port {}` both listen on port {} of the host",
+                    other.as_typed(),
+                    port.host_port
+                ))
+                .help("give one of them another host port, or each its own address"),
+            );
+        }
+        ports.push(port.clone());
+    }
+    ports
+}
+
+/// Finds volumes that cannot be mounted where they shall.
+fn check_volumes(volumes: &[Volume], boot: &Boot) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut taken = BTreeSet::new();
+    for volume in volumes {
+        let flag = format!(
+            "`--volume {}:{}`",
+            volume.source.display(),
+            volume.destination
+        );
+        let destination = match mount::check_destination(&volume.destination) {
+            Ok(destination) => destination,
+            Err(error) => {
+                problems.push(Problem::error(format!("{flag}: {error}")));
+                continue;
+            }
+        };
+        if !volume.source.is_absolute() {
+            problems.push(Problem::error(format!(
+                "{flag}: the directory on the host is not an absolute path"
+            )));
+        }
+        if destination == "/" && boot.mounts_initrd && boot.initrd.is_some() {
+            problems.push(
+                Problem::error(format!("{flag} would cover the root filesystem"))
+                    .help("leave out one of the two, or mount the volume below `/`"),
+            );
+        }
+        if !taken.insert(destination) {
+            problems.push(
+                Problem::error(format!("{flag}: another volume is mounted there already"))
+                    .help("give each volume its own path inside the machine"),
+            );
+        }
+    }
+    problems
+}
+
+/// Joins the environments, and finds names that are none.
+fn merge_env(
+    request: &RunRequest,
+    boot: &Boot,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
+    let mut env = boot.env.clone();
+    env.extend(request.env.clone());
+    for name in env.keys() {
+        let wrong = match name {
+            _ if name.is_empty() => "is empty",
+            _ if name.contains('=') => "contains `=`",
+            _ if name.contains(|c: char| c.is_whitespace() || c.is_control()) => "contains a blank",
+            _ if name.contains(['"', '\'', '\\']) => "contains a quote or a backslash",
+            _ => continue,
+        };
+        problems.push(
+            Problem::error(format!(
+                "the name of environment variable `{}` {wrong}",
+                name.escape_debug()
+            ))
+            .help("write `--env NAME=VALUE`, or `--env NAME` to pass on your own"),
+        );
+    }
+    env
+}
+
+/// Chooses kernel parameters and arguments; a `--` among the arguments parts the one from the other.
+fn choose_args(request: &RunRequest, boot: &Boot) -> (Vec<String>, Vec<String>) {
+    let words = if request.args.is_empty() {
+        &boot.args
+    } else {
+        &request.args
+    };
+    let mut parts = words.splitn(2, |word| word == "--");
+    let (first, second) = (parts.next().unwrap_or_default(), parts.next());
+    let (before, args) = match second {
+        Some(args) => (first, args),
+        None => (Default::default(), first),
+    };
+    let kernel_args = if request.kernel_args.is_empty() {
+        before
+    } else {
+        &request.kernel_args
+    };
+    (kernel_args.to_vec(), args.to_vec())
+}
+
+/// Chooses how instructions are executed, and says why if it is not the fast way although nobody forbade it.
+fn choose_acceleration(
+    disabled: bool,
+    guest: Arch,
+    host: &Host,
+) -> (Acceleration, Option<Problem>) {
+    let without =
+        |reason: &str| Problem::warning(format!("running without acceleration: {reason}"));
+    match &host.kvm {
+        _ if disabled => (Acceleration::Tcg, None),
+        Kvm::Disabled => (Acceleration::Tcg, None),
+        _ if host.arch != Some(guest) => {
+            let here = host.arch.map_or("unknown", Arch::name);
+            let reason = format!("the kernel is built for {guest}, and this computer is {here}");
+            (Acceleration::Tcg, Some(without(&reason)))
+        }
+        Kvm::Works => (Acceleration::Kvm, None),
+        Kvm::Unusable { reason, cure } => {
+            let note = without(reason);
+            let note = match cure {
+                Some(cure) => note.help(cure),
+                None => note,
+            };
+            (Acceleration::Tcg, Some(note))
+        }
+    }
+}
+
+/// Says that a Linux guest has to mount its volumes itself: there is no parameter that would make it.
+fn unmounted(boot: BootProtocol, volumes: &[Volume]) -> Option<Problem> {
+    if boot != BootProtocol::LinuxBzImage || volumes.is_empty() {
+        return None;
+    }
+    let mounts: Vec<String> = (volumes.iter().enumerate())
+        .map(|(index, volume)| {
+            let tag = mount::tag(index);
+            format!("`mount -t 9p -o trans=virtio {tag} {}`", volume.destination)
+        })
+        .collect();
+    Some(
+        Problem::warning("a Linux kernel does not mount volumes by itself")
+            .help(format!("let its init run {}", mounts.join(", "))),
+    )
+}
+
+#[cfg(test)]
+mod tests;
