@@ -247,10 +247,11 @@ impl Builder {
                 }
             },
         };
-        if let Some((key, span, _first)) = twice {
+        if let Some((key, span, first)) = twice {
             let problem = Problem::error(format!("the key `{key}` is written twice"))
                 .at(span)
                 .label("again here")
+                .related(first, "first here")
                 .help("keep one of them");
             self.problems.push(problem);
         }

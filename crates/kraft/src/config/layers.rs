@@ -149,6 +149,7 @@ pub(crate) fn merge(
     }
     let credentials = file.map_or_else(Vec::new, |file| credentials(file, &mut problems));
     if !problems.is_empty() {
+        problems.sort_by_key(|problem| problem.span);
         return Err(Fault::File(problems));
     }
     Ok(Layers {
@@ -464,7 +465,7 @@ mod tests {
             .map(|p| p.span.unwrap())
             .map(|span| &text[span.start..span.end])
             .collect();
-        assert_eq!(places, ["loud", "maybe", "[x]"]);
+        assert_eq!(places, ["maybe", "loud", "[x]"]);
     }
 
     #[test]
