@@ -68,7 +68,7 @@ impl CommandLine {
         };
         match dialect {
             Dialect::Unikraft => params.extend(unikraft_params(spec)),
-            Dialect::Linux => params.extend(spec.env.iter().map(|(k, v)| Param::one(k, v))),
+            Dialect::Linux => params.extend(linux_params(&params, spec)),
         }
         if dialect == Dialect::Unikraft && params.is_empty() && needs_stop(spec) {
             // An empty list is a parameter that changes nothing.
@@ -142,6 +142,20 @@ fn unikraft_params(spec: &MachineSpec) -> Vec<Param> {
         .into_iter()
         .filter(|(_, values)| !values.is_empty())
         .map(|(name, values)| Param::list(name, values))
+        .collect()
+}
+
+/// Returns what a Linux kernel is told beside the user's parameters: where to talk and that a panic is the end,
+/// unless the user decided that; the mounts, one word each, for an init that wants them (the kernel itself passes
+/// over `vfs.fstab`, taking it for a parameter of a module); and the environment, which init inherits.
+fn linux_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
+    let defaults = [("console", "ttyS0"), ("panic", "-1")].into_iter();
+    let mounts = spec.volumes.iter().enumerate();
+    defaults
+        .filter(|(name, _)| given.iter().all(|param| param.name != *name))
+        .map(|(name, value)| Param::one(name, value))
+        .chain(mounts.map(|(index, volume)| Param::one(FSTAB, &volume.fstab_entry(index))))
+        .chain(spec.env.iter().map(|(name, value)| Param::one(name, value)))
         .collect()
 }
 

@@ -20,8 +20,8 @@ mount -t devtmpfs none /dev
 echo 2 >/proc/sys/kernel/printk
 for module in $(cat /modules/modules); do insmod /modules/$module; done
 
-# vfs.fstab=[ "fs1:/data:9pfs:::mkmp" ... ]
-sed -n 's/.*vfs\.fstab=\[ \([^]]*\) \].*/\1/p' /proc/cmdline | tr -d '"' | tr ' ' '\n' |
+# vfs.fstab=fs1:/data:9pfs:::mkmp, one word for each
+tr ' ' '\n' </proc/cmdline | tr -d '"' | sed -n 's/^vfs\.fstab=//p' |
 while IFS=: read -r tag where driver rest; do
     [ "$driver" = 9pfs ] || continue
     mkdir -p "$where"
