@@ -102,6 +102,11 @@ impl NewFile {
         Ok(new)
     }
 
+    /// Returns the file as it grows: who copies whole files into it lets the kernel do that.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Puts everything on disk and gives the file its name.
     pub fn commit(mut self) -> Result<(), Error> {
         self.file

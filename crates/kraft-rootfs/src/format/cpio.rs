@@ -1,0 +1,312 @@
+//! Writes a tree as a newc archive that Linux and Unikraft both unpack.
+//!
+//! What is fixed so that the same content gives the same bytes: owners are 0 (unless kept), times
+//! are one given value, inode numbers are counted from 1, link counts are those of the archive,
+//! device numbers of the archive's own filesystem are 0.
+//!
+//! A hard link shares its inode number with the other names of the file, and every name carries
+//! the data: Linux (init/initramfs.c) writes the same bytes into the linked file again, and
+//! Unikraft's ukcpio, which knows no links, gets a whole file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::newc::{self, Header, padding};
+use crate::tree::{Content, Kind, Node, Place, Tree};
+use crate::{EntryFault, Error, Options, shown};
+
+/// Header, names and small files gather here; larger files go past it.
+const BUFFER: usize = 256 * 1024;
+
+/// Writes a whole archive; `progress` is told the bytes of file contents written so far.
+///
+/// Returns the number of entries and of bytes.
+pub(crate) fn write(
+    tree: &Tree,
+    out: &File,
+    options: &Options,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(u64, u64), WriteError> {
+    let mut writer = Writer {
+        out: BufWriter::with_capacity(BUFFER, out),
+        written: 0,
+        contents: 0,
+        inodes: Inodes::of(tree),
+        options,
+    };
+    let mut entries = 0;
+    for (path, node) in tree.entries() {
+        writer.entry(&path, node)?;
+        entries += 1;
+        progress(writer.contents);
+    }
+    writer.trailer()?;
+    writer.out.flush()?;
+    Ok((entries, writer.written))
+}
+
+/// Why an archive could not be written: the archive's own file, or something that goes into it.
+pub(crate) enum WriteError {
+    Output(io::Error),
+    Input(Error),
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<Error> for WriteError {
+    fn from(error: Error) -> Self {
+        Self::Input(error)
+    }
+}
+
+/// Which number each file gets, and how many names it has.
+struct Inodes {
+    last: u32,
+    names: HashMap<u64, u32>,
+    given: HashMap<u64, u32>,
+}
+
+impl Inodes {
+    fn of(tree: &Tree) -> Self {
+        let mut names = HashMap::new();
+        for (_, node) in tree.entries() {
+            if let Kind::File(content) = &node.kind {
+                *names.entry(content.identity).or_insert(0u32) += 1;
+            }
+        }
+        Self {
+            last: 0,
+            names,
+            given: HashMap::new(),
+        }
+    }
+
+    fn next(&mut self) -> u32 {
+        self.last = self.last.wrapping_add(1);
+        self.last
+    }
+
+    /// Returns the number and the link count of a file.
+    fn of_file(&mut self, identity: u64) -> (u32, u32) {
+        let links = self.names.get(&identity).copied().unwrap_or(1);
+        if let Some(&ino) = self.given.get(&identity) {
+            return (ino, links);
+        }
+        let ino = self.next();
+        if links > 1 {
+            self.given.insert(identity, ino);
+        }
+        (ino, links)
+    }
+}
+
+struct Writer<'a> {
+    out: BufWriter<&'a File>,
+    written: u64,
+    contents: u64,
+    inodes: Inodes,
+    options: &'a Options,
+}
+
+impl Writer<'_> {
+    fn entry(&mut self, path: &[u8], node: &Node) -> Result<(), WriteError> {
+        let mut header = self.header(node);
+        match &node.kind {
+            Kind::Directory => {
+                header.mode |= newc::DIRECTORY;
+                header.nlink = 2;
+                header.ino = self.inodes.next();
+                self.head(header, path)
+            }
+            Kind::File(content) => self.file(header, path, content),
+            Kind::Symlink(target) => {
+                let size = u32::try_from(target.len()).unwrap_or(u32::MAX);
+                let ino = self.inodes.next();
+                let mode = newc::SYMLINK | 0o777;
+                self.head(
+                    Header {
+                        ino,
+                        mode,
+                        size,
+                        ..header
+                    },
+                    path,
+                )?;
+                self.bytes(target)?;
+                self.pad(target.len() as u64)
+            }
+            Kind::CharDevice { major, minor } => {
+                self.device(header, newc::CHAR_DEVICE, (*major, *minor), path)
+            }
+            Kind::BlockDevice { major, minor } => {
+                self.device(header, newc::BLOCK_DEVICE, (*major, *minor), path)
+            }
+            Kind::Fifo => self.device(header, newc::FIFO, (0, 0), path),
+        }
+    }
+
+    fn header(&self, node: &Node) -> Header {
+        let owners = if self.options.keep_owners {
+            (node.uid, node.gid)
+        } else {
+            (0, 0)
+        };
+        Header {
+            mode: node.permissions & newc::PERMISSIONS,
+            uid: owners.0,
+            gid: owners.1,
+            nlink: 1,
+            mtime: self.options.epoch.unwrap_or(0),
+            ..Header::default()
+        }
+    }
+
+    fn file(&mut self, header: Header, path: &[u8], content: &Content) -> Result<(), WriteError> {
+        let size = u32::try_from(content.size).map_err(|_| Error::Entry {
+            entry: shown(path),
+            source: EntryFault::TooLarge(content.size),
+        })?;
+        let (ino, nlink) = self.inodes.of_file(content.identity);
+        let mode = header.mode | newc::FILE;
+        self.head(
+            Header {
+                ino,
+                mode,
+                nlink,
+                size,
+                ..header
+            },
+            path,
+        )?;
+        self.copy(content)?;
+        self.contents += content.size;
+        self.pad(content.size)
+    }
+
+    fn device(
+        &mut self,
+        header: Header,
+        kind: u32,
+        (rdev_major, rdev_minor): (u32, u32),
+        path: &[u8],
+    ) -> Result<(), WriteError> {
+        let ino = self.inodes.next();
+        let mode = header.mode | kind;
+        self.head(
+            Header {
+                ino,
+                mode,
+                rdev_major,
+                rdev_minor,
+                ..header
+            },
+            path,
+        )
+    }
+
+    fn head(&mut self, header: Header, path: &[u8]) -> Result<(), WriteError> {
+        self.name(header, &[b"./", path])
+    }
+
+    fn trailer(&mut self) -> Result<(), WriteError> {
+        let header = Header {
+            nlink: 1,
+            ..Header::default()
+        };
+        self.name(header, &[newc::TRAILER])
+    }
+
+    fn name(&mut self, header: Header, parts: &[&[u8]]) -> Result<(), WriteError> {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>() + 1;
+        let name_size = u32::try_from(length).unwrap_or(u32::MAX);
+        self.bytes(
+            &Header {
+                name_size,
+                ..header
+            }
+            .encode(),
+        )?;
+        for part in parts {
+            self.bytes(part)?;
+        }
+        self.bytes(&[0])?;
+        self.pad((newc::HEADER + length) as u64)
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.out.write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn pad(&mut self, length: u64) -> Result<(), WriteError> {
+        let zeros = [0; 3];
+        self.bytes(zeros.get(..padding(length)).unwrap_or(&zeros))
+    }
+
+    /// Copies a file's bytes, as many as were promised in its header.
+    fn copy(&mut self, content: &Content) -> Result<(), WriteError> {
+        match &content.at {
+            Place::Below {
+                root,
+                root_path,
+                path,
+            } => {
+                let name = std::ffi::OsStr::from_bytes(path);
+                let full = root_path.join(name);
+                let file = crate::source::directory::open_below(root, &full, path)?;
+                self.copy_from(&file, content.size, &full)?;
+                // A file that grew meanwhile would be cut, which nobody would see.
+                let grew = (&file)
+                    .read(&mut [0])
+                    .map_err(|source| cannot_read(&full, source))?;
+                if grew != 0 {
+                    return Err(Error::Changed { path: full }.into());
+                }
+                Ok(())
+            }
+            Place::Within { file, offset } => {
+                let spool = std::path::Path::new("the unpacked archive");
+                let mut file = &**file;
+                file.seek(SeekFrom::Start(*offset))
+                    .map_err(|source| cannot_read(spool, source))?;
+                self.copy_from(file, content.size, spool)
+            }
+        }
+    }
+
+    fn copy_from(
+        &mut self,
+        file: &File,
+        size: u64,
+        path: &std::path::Path,
+    ) -> Result<(), WriteError> {
+        // Both ends are files, so the standard library lets the kernel copy. An error may be of
+        // either end: a full disk is the archive's, anything else the file's.
+        let copied = io::copy(&mut file.take(size), &mut self.out).map_err(|error| match error
+            .kind()
+        {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::Output(error),
+            _ => cannot_read(path, error).into(),
+        })?;
+        self.written += copied;
+        if copied == size {
+            Ok(())
+        } else {
+            Err(Error::Changed {
+                path: path.to_owned(),
+            }
+            .into())
+        }
+    }
+}
+
+fn cannot_read(path: &std::path::Path, source: io::Error) -> Error {
+    kraft_sys::fs::Error::on("read", path)(source).into()
+}

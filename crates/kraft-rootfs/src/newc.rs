@@ -1,0 +1,157 @@
+//! The header of a newc archive entry, as bytes and as numbers.
+//!
+//! Linux, Documentation/driver-api/early-userspace/buffer-format.rst: the magic, then thirteen
+//! fields of eight hexadecimal digits, 110 bytes in all; then the name with a zero, padded so that
+//! header and name fill a multiple of four; then the data, padded likewise.
+
+/// Length of a header in bytes.
+pub(crate) const HEADER: usize = 110;
+/// The name of the entry that ends an archive.
+pub(crate) const TRAILER: &[u8] = b"TRAILER!!!";
+/// The bits of a mode that say what an entry is (`S_IFMT`).
+pub(crate) const TYPE_MASK: u32 = 0o170_000;
+/// The bits of a mode that are permissions, with setuid, setgid and sticky.
+pub(crate) const PERMISSIONS: u32 = 0o7777;
+
+pub(crate) const DIRECTORY: u32 = 0o040_000;
+pub(crate) const FILE: u32 = 0o100_000;
+pub(crate) const SYMLINK: u32 = 0o120_000;
+pub(crate) const CHAR_DEVICE: u32 = 0o020_000;
+pub(crate) const BLOCK_DEVICE: u32 = 0o060_000;
+pub(crate) const FIFO: u32 = 0o010_000;
+pub(crate) const SOCKET: u32 = 0o140_000;
+
+const MAGIC: &[u8] = b"070701";
+/// The same format with checksums, which nobody checks.
+const MAGIC_WITH_SUMS: &[u8] = b"070702";
+
+/// The thirteen numbers of a header, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) ino: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) nlink: u32,
+    pub(crate) mtime: u32,
+    pub(crate) size: u32,
+    pub(crate) dev_major: u32,
+    pub(crate) dev_minor: u32,
+    pub(crate) rdev_major: u32,
+    pub(crate) rdev_minor: u32,
+    /// Length of the name with its final zero.
+    pub(crate) name_size: u32,
+    pub(crate) check: u32,
+}
+
+impl Header {
+    /// Writes the header, in upper case as KraftKit does.
+    pub(crate) fn encode(&self) -> [u8; HEADER] {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let fields = [
+            self.ino,
+            self.mode,
+            self.uid,
+            self.gid,
+            self.nlink,
+            self.mtime,
+            self.size,
+            self.dev_major,
+            self.dev_minor,
+            self.rdev_major,
+            self.rdev_minor,
+            self.name_size,
+            self.check,
+        ];
+        let digits = fields.into_iter().flat_map(|field| {
+            (0..8u32).rev().map(move |place| {
+                let nibble = (field >> (4 * place)) & 0xf;
+                DIGITS.get(nibble as usize).copied().unwrap_or(b'0')
+            })
+        });
+        let mut bytes = [0; HEADER];
+        for (byte, value) in bytes.iter_mut().zip(MAGIC.iter().copied().chain(digits)) {
+            *byte = value;
+        }
+        bytes
+    }
+
+    /// Reads a header; `None` if these bytes are none.
+    pub(crate) fn decode(bytes: &[u8; HEADER]) -> Option<Self> {
+        let fields = bytes
+            .strip_prefix(MAGIC)
+            .or_else(|| bytes.strip_prefix(MAGIC_WITH_SUMS))?;
+        let mut numbers = fields.chunks_exact(8).map(hexadecimal);
+        let mut next = || numbers.next().flatten();
+        Some(Self {
+            ino: next()?,
+            mode: next()?,
+            uid: next()?,
+            gid: next()?,
+            nlink: next()?,
+            mtime: next()?,
+            size: next()?,
+            dev_major: next()?,
+            dev_minor: next()?,
+            rdev_major: next()?,
+            rdev_minor: next()?,
+            name_size: next()?,
+            check: next()?,
+        })
+    }
+}
+
+/// Tells whether bytes begin as an archive does.
+pub(crate) fn is_magic(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC) || bytes.starts_with(MAGIC_WITH_SUMS)
+}
+
+/// Returns how many bytes pad a length to a multiple of four.
+pub(crate) fn padding(length: u64) -> usize {
+    // At most three.
+    (length.wrapping_neg() & 3) as usize
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0u32, |number, &digit| {
+        Some(number << 4 | char::from(digit).to_digit(16)?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_survive_the_way_there_and_back() {
+        let header = Header {
+            ino: 1,
+            mode: FILE | 0o4755,
+            mtime: u32::MAX,
+            size: 0x1234_abcd,
+            name_size: 8,
+            ..Header::default()
+        };
+        assert_eq!(Header::decode(&header.encode()), Some(header));
+        assert!(header.encode().starts_with(b"07070100000001000089ED"));
+    }
+
+    #[test]
+    fn lower_case_is_read_and_anything_else_is_not() {
+        let mut bytes = Header {
+            ino: 0xab,
+            ..Header::default()
+        }
+        .encode();
+        bytes.make_ascii_lowercase();
+        assert_eq!(Header::decode(&bytes).unwrap().ino, 0xab);
+        bytes[10] = b'+';
+        assert_eq!(Header::decode(&bytes), None);
+        assert_eq!(Header::decode(&[b'0'; HEADER]), None);
+    }
+
+    #[test]
+    fn padding_fills_up_to_four() {
+        assert_eq!([0, 1, 2, 3, 4, 5].map(padding), [0, 3, 2, 1, 0, 3]);
+    }
+}

@@ -1,0 +1,95 @@
+//! Names inside a root: bytes, relative, and never leading out of it.
+
+/// The longest path that Linux takes, its final zero counted (`PATH_MAX`).
+const LONGEST: usize = 4096;
+
+/// Why a name is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathFault {
+    /// It holds `..`, which could lead out of the root.
+    #[error("its name leads out of the root by `..`")]
+    Climbs,
+    /// It holds a zero byte, where every reader of the archive would end it.
+    #[error("its name holds a zero byte")]
+    Zero,
+    /// It is longer than Linux takes.
+    #[error("its name is longer than 4095 bytes")]
+    TooLong,
+}
+
+/// Returns a name as it stands below the root: without `/` or `./` before it, without empty or
+/// `.` parts. The root itself is the empty name.
+///
+/// A name that begins with `/` is taken to begin at the root of the archive, as `tar` and the
+/// kernels do.
+pub fn normalise(name: &[u8]) -> Result<Vec<u8>, PathFault> {
+    if name.contains(&0) {
+        return Err(PathFault::Zero);
+    }
+    let mut path = Vec::with_capacity(name.len());
+    for part in name.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => return Err(PathFault::Climbs),
+            part => {
+                if !path.is_empty() {
+                    path.push(b'/');
+                }
+                path.extend_from_slice(part);
+            }
+        }
+    }
+    if path.len() >= LONGEST {
+        return Err(PathFault::TooLong);
+    }
+    Ok(path)
+}
+
+/// Returns the directories above a normalised path, the topmost first, without the root.
+pub(crate) fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.iter()
+        .enumerate()
+        .filter(|&(_, &byte)| byte == b'/')
+        .filter_map(|(at, _)| path.get(..at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_below_the_root() {
+        for (name, path) in [
+            ("a/b", "a/b"),
+            ("./a/b", "a/b"),
+            ("/a//b/", "a/b"),
+            ("a/./b", "a/b"),
+            (".", ""),
+            ("/", ""),
+            ("..a/b..", "..a/b.."),
+        ] {
+            assert_eq!(
+                normalise(name.as_bytes()).unwrap(),
+                path.as_bytes(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_that_lead_out_or_nowhere_are_refused() {
+        for name in ["..", "../a", "a/../b", "/..", "a/.."] {
+            assert_eq!(normalise(name.as_bytes()), Err(PathFault::Climbs), "{name}");
+        }
+        assert_eq!(normalise(b"a\0b"), Err(PathFault::Zero));
+        assert_eq!(normalise(&[b'x'; 4096]), Err(PathFault::TooLong));
+        assert!(normalise(&[b'x'; 4095]).is_ok());
+    }
+
+    #[test]
+    fn parents_go_from_the_top_down() {
+        let all: Vec<&[u8]> = parents(b"a/b/c").collect();
+        assert_eq!(all, [&b"a"[..], b"a/b"]);
+        assert_eq!(parents(b"a").count(), 0);
+    }
+}

@@ -1,0 +1,149 @@
+//! A directory of this host as a tree. Links are kept, never followed.
+
+use std::fs::File;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use kraft_sys::fs::Error as FileError;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::newc::PERMISSIONS;
+use crate::tree::{Content, Kind, Node, Place, Tree};
+use crate::{EntryFault, Error, normalise, shown};
+
+/// Reads names and numbers of everything below `root`; says what it had to leave out.
+pub(crate) fn load(root: &Path, warnings: &mut Vec<String>) -> Result<Tree, Error> {
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
+        .open(root)
+        .map_err(FileError::on("open", root))?;
+    let mut walk = Walk {
+        tree: Tree::default(),
+        root: Rc::new(opened),
+        root_path: Rc::new(root.to_owned()),
+        warnings,
+    };
+    // Depth is bounded by the longest path, not by the stack: directories wait in a list.
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(directory) = waiting.pop() {
+        walk.directory(&directory, &mut waiting)?;
+    }
+    Ok(walk.tree)
+}
+
+struct Walk<'a> {
+    tree: Tree,
+    root: Rc<File>,
+    root_path: Rc<PathBuf>,
+    warnings: &'a mut Vec<String>,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, below: &Path, waiting: &mut Vec<PathBuf>) -> Result<(), Error> {
+        let full = self.root_path.join(below);
+        for entry in std::fs::read_dir(&full).map_err(FileError::on("read", &full))? {
+            let entry = entry.map_err(FileError::on("read", &full))?;
+            let below = below.join(entry.file_name());
+            // Does not follow links.
+            let metadata = entry
+                .metadata()
+                .map_err(FileError::on("read", &entry.path()))?;
+            let name = below.as_os_str().as_bytes();
+            let path = normalise(name).map_err(|fault| refuse(name, fault.into()))?;
+            let Some(kind) = self.kind(&entry.path(), &path, &metadata)? else {
+                continue;
+            };
+            let node = Node {
+                permissions: metadata.mode() & PERMISSIONS,
+                uid: metadata.uid(),
+                gid: metadata.gid(),
+                kind,
+            };
+            self.tree
+                .insert(&path, node)
+                .map_err(|fault| refuse(&path, fault))?;
+            if metadata.is_dir() {
+                waiting.push(below);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what an entry is; `None` for a socket, which no archive carries.
+    fn kind(
+        &mut self,
+        full: &Path,
+        path: &[u8],
+        metadata: &std::fs::Metadata,
+    ) -> Result<Option<Kind>, Error> {
+        let kind = metadata.file_type();
+        let (major, minor) = (
+            rustix::fs::major(metadata.rdev()),
+            rustix::fs::minor(metadata.rdev()),
+        );
+        Ok(Some(if kind.is_dir() {
+            Kind::Directory
+        } else if kind.is_symlink() {
+            let target = std::fs::read_link(full).map_err(FileError::on("read", full))?;
+            Kind::Symlink(target.into_os_string().into_vec())
+        } else if kind.is_file() {
+            let size = metadata.size();
+            if u32::try_from(size).is_err() {
+                return Err(refuse(path, EntryFault::TooLarge(size)));
+            }
+            Kind::File(Content {
+                size,
+                identity: identity(metadata),
+                at: self.place(path),
+            })
+        } else if kind.is_char_device() {
+            Kind::CharDevice { major, minor }
+        } else if kind.is_block_device() {
+            Kind::BlockDevice { major, minor }
+        } else if kind.is_fifo() {
+            Kind::Fifo
+        } else {
+            self.warnings
+                .push(format!("left out `{}`: it is a socket", shown(path)));
+            return Ok(None);
+        }))
+    }
+
+    fn place(&self, path: &[u8]) -> Place {
+        Place::Below {
+            root: Rc::clone(&self.root),
+            root_path: Rc::clone(&self.root_path),
+            path: path.to_vec(),
+        }
+    }
+}
+
+/// Returns one number for all names of a file. Inode numbers are unique in a filesystem only;
+/// the device goes into the high bits, where inode numbers of real filesystems are empty.
+fn identity(metadata: &std::fs::Metadata) -> u64 {
+    metadata.ino() ^ metadata.dev().rotate_right(16)
+}
+
+/// Opens a file below a root, so that nothing that is swapped in meanwhile leads out of it.
+pub(crate) fn open_below(root: &File, full: &Path, path: &[u8]) -> Result<File, Error> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let opened = match rustix::fs::openat2(root, path, flags, Mode::empty(), beneath) {
+        // Kernels before 5.6, and sandboxes that hide the call.
+        Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(root, path, flags, Mode::empty()),
+        opened => opened,
+    };
+    let file = opened.map_err(|errno| FileError::on("read", full)(errno.into()))?;
+    Ok(File::from(file))
+}
+
+fn refuse(path: &[u8], source: EntryFault) -> Error {
+    Error::Entry {
+        entry: shown(path),
+        source,
+    }
+}

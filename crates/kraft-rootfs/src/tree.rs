@@ -1,0 +1,187 @@
+//! A filesystem tree: names and numbers in memory, contents where they are.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::path::parents;
+use crate::{EntryFault, shown};
+
+/// Permissions of directories that nobody described.
+const IMPLIED_DIRECTORY: u32 = 0o755;
+
+/// Everything below a root, in the order of an archive: depth first, by bytes in each directory,
+/// parents before what is in them.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    /// Keyed by the path with zeros for slashes: those sort before every byte of a name, which
+    /// makes the order of the map the order of a walk.
+    nodes: BTreeMap<Vec<u8>, Node>,
+}
+
+/// One entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
+    /// Permissions with setuid, setgid and sticky.
+    pub(crate) permissions: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Directory,
+    File(Content),
+    Symlink(Vec<u8>),
+    CharDevice { major: u32, minor: u32 },
+    BlockDevice { major: u32, minor: u32 },
+    Fifo,
+}
+
+/// The bytes of a file, and which file it is: names with the same `identity` are hard links.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    pub(crate) size: u64,
+    pub(crate) identity: u64,
+    pub(crate) at: Place,
+}
+
+/// Where the bytes of a file are.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// In a file below an opened directory.
+    Below {
+        root: Rc<File>,
+        root_path: Rc<PathBuf>,
+        path: Vec<u8>,
+    },
+    /// In a stretch of a file that holds many.
+    Within { file: Rc<File>, offset: u64 },
+}
+
+impl Tree {
+    /// Puts an entry at a normalised path. A later entry takes the place of an earlier one.
+    pub(crate) fn insert(&mut self, path: &[u8], node: Node) -> Result<(), EntryFault> {
+        for parent in parents(path) {
+            let key = key(parent);
+            match self.nodes.get(&key).map(|node| &node.kind) {
+                Some(Kind::Directory) => {}
+                Some(Kind::Symlink(_)) => return Err(EntryFault::ThroughLink(shown(parent))),
+                Some(_) => return Err(EntryFault::NotADirectory(shown(parent))),
+                None => drop(self.nodes.insert(key, Node::implied_directory())),
+            }
+        }
+        let key = key(path);
+        let replaces = self.nodes.get(&key).is_some_and(Node::is_directory);
+        if replaces && !node.is_directory() && self.has_children(&key) {
+            return Err(EntryFault::ReplacesDirectory);
+        }
+        self.nodes.insert(key, node);
+        Ok(())
+    }
+
+    /// Returns the entry at a normalised path.
+    pub(crate) fn get(&self, path: &[u8]) -> Option<&Node> {
+        self.nodes.get(&key(path))
+    }
+
+    /// Returns every path with its entry, in the order of an archive.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Vec<u8>, &Node)> {
+        self.nodes.iter().map(|(key, node)| (path(key), node))
+    }
+
+    fn has_children(&self, key: &[u8]) -> bool {
+        let mut first = key.to_vec();
+        first.push(0);
+        self.nodes
+            .range(first.clone()..)
+            .next()
+            .is_some_and(|(next, _)| next.starts_with(&first))
+    }
+}
+
+impl Node {
+    fn implied_directory() -> Self {
+        Self {
+            kind: Kind::Directory,
+            permissions: IMPLIED_DIRECTORY,
+            uid: 0,
+            gid: 0,
+        }
+    }
+
+    fn is_directory(&self) -> bool {
+        matches!(self.kind, Kind::Directory)
+    }
+}
+
+fn key(path: &[u8]) -> Vec<u8> {
+    swapped(path, b'/', 0)
+}
+
+fn path(key: &[u8]) -> Vec<u8> {
+    swapped(key, 0, b'/')
+}
+
+fn swapped(bytes: &[u8], from: u8, to: u8) -> Vec<u8> {
+    let swap = |&byte: &u8| if byte == from { to } else { byte };
+    bytes.iter().map(swap).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(kind: Kind) -> Node {
+        Node {
+            kind,
+            ..Node::implied_directory()
+        }
+    }
+
+    fn paths(tree: &Tree) -> Vec<String> {
+        tree.entries().map(|(path, _)| shown(&path)).collect()
+    }
+
+    #[test]
+    fn the_order_is_that_of_a_walk_and_parents_are_made() {
+        let mut tree = Tree::default();
+        for path in ["a-b", "a/c/d", "a.b", "a/b"] {
+            tree.insert(path.as_bytes(), node(Kind::Fifo)).unwrap();
+        }
+        assert_eq!(paths(&tree), ["a", "a/b", "a/c", "a/c/d", "a-b", "a.b"]);
+    }
+
+    #[test]
+    fn nothing_is_put_below_a_link_or_a_file() {
+        let mut tree = Tree::default();
+        tree.insert(b"link", node(Kind::Symlink(b"/etc".to_vec())))
+            .unwrap();
+        tree.insert(b"file", node(Kind::Fifo)).unwrap();
+        let below = |tree: &mut Tree, path: &[u8]| tree.insert(path, node(Kind::Fifo)).unwrap_err();
+        assert_eq!(
+            below(&mut tree, b"link/passwd"),
+            EntryFault::ThroughLink("link".into())
+        );
+        assert_eq!(
+            below(&mut tree, b"file/x/y"),
+            EntryFault::NotADirectory("file".into())
+        );
+    }
+
+    #[test]
+    fn the_last_entry_wins_unless_it_would_lose_others() {
+        let mut tree = Tree::default();
+        tree.insert(b"d/x", node(Kind::Fifo)).unwrap();
+        tree.insert(b"d/x", node(Kind::Symlink(b"y".to_vec())))
+            .unwrap();
+        assert!(matches!(tree.get(b"d/x").unwrap().kind, Kind::Symlink(_)));
+        tree.insert(b"d", node(Kind::Directory)).unwrap();
+        let lost = tree.insert(b"d", node(Kind::Fifo)).unwrap_err();
+        assert_eq!(lost, EntryFault::ReplacesDirectory);
+        assert_eq!(paths(&tree), ["d", "d/x"]);
+    }
+}
