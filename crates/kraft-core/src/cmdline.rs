@@ -154,7 +154,7 @@ fn linux_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
     defaults
         .filter(|(name, _)| given.iter().all(|param| param.name != *name))
         .map(|(name, value)| Param::one(name, value))
-        .chain(mounts.map(|(index, volume)| Param::one(FSTAB, &volume.fstab_entry(index))))
+        .chain(mounts.map(|(index, volume)| Param::one(FSTAB, volume.fstab_entry(index))))
         .chain(spec.env.iter().map(|(name, value)| Param::one(name, value)))
         .collect()
 }

@@ -105,7 +105,8 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
     let (kernel_args, args) = choose_args(request, boot);
     let (acceleration, note) = choose_acceleration(request.disable_acceleration, image.arch, host);
     notes.extend(note);
-    notes.extend(unmounted(image.boot, &request.volumes));
+    notes.extend(unmounted(image.boot, &volumes));
+    notes.extend(check_variables(image.boot, env.len()));
     let spec = MachineSpec {
         name: request.name.clone(),
         arch: image.arch,
@@ -388,6 +389,20 @@ fn choose_acceleration(
             (Acceleration::Tcg, Some(note))
         }
     }
+}
+
+/// How many variables a Unikraft kernel takes from its line, unless it was built for more
+/// (`CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT`, as delivered); it drops the others without a word.
+const USUAL_VARIABLES: usize = 8;
+
+/// Warns of more variables than most kernels take: how many this one takes cannot be seen from outside.
+fn check_variables(boot: BootProtocol, count: usize) -> Option<Problem> {
+    (boot != BootProtocol::LinuxBzImage && count > USUAL_VARIABLES).then(|| {
+        Problem::warning(format!(
+            "the kernel may drop some of the {count} environment variables: most take {USUAL_VARIABLES}"
+        ))
+        .help("build it with a larger CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT, or pass them in a file")
+    })
 }
 
 /// Says that a Linux guest has to mount its volumes itself: there is no parameter that would make it.

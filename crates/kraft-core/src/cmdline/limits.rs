@@ -13,8 +13,11 @@ use crate::problem::Problem;
 /// How many words a Unikraft kernel keeps (`CONFIG_LIBUKBOOT_MAXNBARGS`, as delivered), program and brackets included.
 pub const MAX_WORDS: usize = 60;
 
-/// How many bytes it keeps (`CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN`, as delivered, less the zero at the end).
-pub const MAX_BYTES: usize = 4095;
+/// How many bytes it keeps (`CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN`, as delivered, is 4096).
+///
+/// One byte is for the zero at the end, and one more since arm64's device tree counts that zero in, behind which the
+/// kernel then writes its own.
+pub const MAX_BYTES: usize = 4094;
 
 /// Tells whether QEMU would garble this path, of a kernel or of an initrd, on the way to the guest.
 ///

@@ -103,11 +103,11 @@ fn everything_stands_in_its_place_on_every_kind_of_line() {
     insta::assert_snapshot!(render(&full(BootProtocol::Arm64Image)), @r#"app_qemu netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract:::" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
     insta::assert_snapshot!(render(&full(BootProtocol::Linux64)), @r#"app_qemu netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract:::" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
     let linux = MachineSpec {
-        kernel_args: strings(&["console=ttyS0", "quiet"]),
+        kernel_args: strings(&["console=hvc0", "quiet"]),
         args: strings(&["a", "b c", "K=v w", "x=y", "voilà"]),
         ..full(BootProtocol::LinuxBzImage)
     };
-    insta::assert_snapshot!(render(&linux), @r#"console=ttyS0 quiet EMPTY= K="v w" -- a "b c" K="v w" x=y "voilà""#);
+    insta::assert_snapshot!(render(&linux), @r#"console=hvc0 quiet panic=-1 vfs.fstab=fs1:/data:9pfs:::mkmp vfs.fstab="fs2:/with blank:9pfs:::mkmp" EMPTY= K="v w" -- a "b c" K="v w" x=y "voilà""#);
 }
 
 #[test]
@@ -132,8 +132,14 @@ fn the_stop_word_stands_only_behind_a_parameter() {
         ..spec(BootProtocol::Multiboot)
     };
     assert_eq!(render(&param), "a.b=c --");
-    assert_eq!(args(&["a"], BootProtocol::LinuxBzImage), "-- a");
-    assert_eq!(args(&[], BootProtocol::LinuxBzImage), "");
+    assert_eq!(
+        args(&["a"], BootProtocol::LinuxBzImage),
+        "console=ttyS0 panic=-1 -- a"
+    );
+    assert_eq!(
+        args(&[], BootProtocol::LinuxBzImage),
+        "console=ttyS0 panic=-1"
+    );
 }
 
 #[test]
@@ -281,8 +287,8 @@ fn a_line_that_is_too_long_names_the_longest_argument() {
             .len(),
         2
     );
-    insta::assert_snapshot!(render(&long(MAX_BYTES - 15, BootProtocol::Multiboot)), @"REFUSED: the kernel command line would be 4096 bytes long, and the kernel takes 4095 | argument 2 (`xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…`) has 4080 of them | put long values into a file of the root filesystem or of a volume");
-    insta::assert_snapshot!(render(&long(2048, BootProtocol::LinuxBzImage)), @"REFUSED: the kernel command line would be 2053 bytes long, and the kernel takes 2047 | argument 2 (`xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…`) has 2048 of them | put long values into a file of the root filesystem or of a volume");
+    insta::assert_snapshot!(render(&long(MAX_BYTES - 15, BootProtocol::Multiboot)), @"REFUSED: the kernel command line would be 4095 bytes long, and the kernel takes 4094 | argument 2 (`xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…`) has 4079 of them | put long values into a file of the root filesystem or of a volume");
+    insta::assert_snapshot!(render(&long(2048, BootProtocol::LinuxBzImage)), @"REFUSED: the kernel command line would be 2076 bytes long, and the kernel takes 2047 | argument 2 (`xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…`) has 2048 of them | put long values into a file of the root filesystem or of a volume");
 }
 
 #[test]
@@ -470,7 +476,9 @@ proptest! {
         let spec = MachineSpec { args, env, ..spec(BootProtocol::LinuxBzImage) };
         let received = received(&spec);
         prop_assert_eq!(received.args, spec.args);
-        let env: BTreeMap<_, _> = received.params.into_iter()
+        let params = received.params.into_iter();
+        let env: BTreeMap<_, _> = params
+            .filter(|param| !matches!(param.name.as_str(), "console" | "panic"))
             .map(|param| (param.name, param.value.unwrap_or_default()))
             .collect();
         prop_assert_eq!(env, spec.env);
@@ -488,7 +496,7 @@ proptest! {
         args in vec(any::<String>(), 0..80),
         kernel_args in vec("\\PC*|a\\.b=[\\[\\] \"']{0,8}", 0..4),
     ) {
-        let spec = MachineSpec { args, kernel_args, ..spec(boot) };
+        let spec = MachineSpec { kernel_args, args, ..spec(boot) };
         if let Ok(line) = CommandLine::of(&spec)
             && boot == BootProtocol::Multiboot
         {

@@ -329,6 +329,20 @@ fn volumes_have_places_of_their_own() {
 }
 
 #[test]
+fn more_variables_than_kernels_usually_take_are_noted() {
+    let env = |count: usize| RunRequest {
+        env: (0..count).map(|n| (format!("N{n}"), "v".into())).collect(),
+        ..RunRequest::default()
+    };
+    let notes = |count| plan(&env(count), &boot(), &host(Kvm::Works)).unwrap().notes;
+    assert_eq!(notes(8), []);
+    insta::assert_snapshot!(listed(&notes(9)), @"
+    the kernel may drop some of the 9 environment variables: most take 8
+      help: build it with a larger CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT, or pass them in a file
+    ");
+}
+
+#[test]
 fn a_linux_guest_is_told_to_mount_its_volumes() {
     let linux = Boot {
         image: KernelImage {
