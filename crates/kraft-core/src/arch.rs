@@ -56,3 +56,18 @@ impl FromStr for Arch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_so_are_those_of_other_tools() {
+        for arch in Arch::ALL {
+            assert_eq!(arch.name().parse(), Ok(arch));
+        }
+        assert_eq!("amd64".parse(), Ok(Arch::X86_64));
+        assert_eq!("aarch64".parse(), Ok(Arch::Arm64));
+        assert_eq!("X86_64".parse::<Arch>(), Err(UnknownArch("X86_64".into())));
+    }
+}

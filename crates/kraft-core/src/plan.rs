@@ -12,7 +12,7 @@
 //! | platform | `--plat`; the one that boots this kind of kernel |
 //! | memory | `--memory`; 64Mi |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::arch::Arch;
@@ -100,12 +100,13 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
     let platform = choose_platform(request.platform, image.boot, &mut problems);
     let memory = choose_memory(request.memory, &mut problems);
     let ports = choose_ports(&request.ports, &mut problems);
-    problems.extend(check_volumes(&request.volumes, boot));
+    let volumes = choose_volumes(&request.volumes, boot, &mut problems);
     let env = merge_env(request, boot, &mut problems);
     let (kernel_args, args) = choose_args(request, boot);
     let (acceleration, note) = choose_acceleration(request.disable_acceleration, image.arch, host);
     notes.extend(note);
-    notes.extend(unmounted(image.boot, &request.volumes));
+    notes.extend(unmounted(image.boot, &volumes));
+    notes.extend(check_variables(image.boot, env.len()));
     let spec = MachineSpec {
         name: request.name.clone(),
         arch: image.arch,
@@ -121,7 +122,7 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         memory,
         cpus: 1,
         ports,
-        volumes: request.volumes.clone(),
+        volumes,
         acceleration,
         remove_when_ended: request.remove_when_ended,
     };
@@ -213,7 +214,7 @@ fn choose_memory(asked: Option<u64>, problems: &mut Vec<Problem>) -> u64 {
         let shown = quantity::display(bytes);
         problems.push(
             // KraftKit compat: the first half is its sentence.
-            Problem::error(format!("memory must be at least 1Mi: `--memory` says {shown} bytes"))
+            Problem::error(format!("memory must be at least 1Mi: `--memory` says {shown}"))
                 .help("`Mi` means 1024 × 1024 bytes, as in `--memory 64Mi` (a small `m` means thousandths)"),
         );
     }
@@ -253,42 +254,65 @@ fn choose_ports(asked: &[PortMapping], problems: &mut Vec<Problem>) -> Vec<PortM
     ports
 }
 
-/// Finds volumes that cannot be mounted where they shall.
-fn check_volumes(volumes: &[Volume], boot: &Boot) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut taken = BTreeSet::new();
-    for volume in volumes {
-        let flag = format!(
-            "`--volume {}:{}`",
-            volume.source.display(),
-            volume.destination
-        );
-        let destination = match mount::check_destination(&volume.destination) {
-            Ok(destination) => destination,
+/// Brings the mount points into their plain form, and finds volumes that cannot be mounted where they shall.
+fn choose_volumes(asked: &[Volume], boot: &Boot, problems: &mut Vec<Problem>) -> Vec<Volume> {
+    let mut volumes: Vec<Volume> = Vec::new();
+    for volume in asked {
+        let shown = format!("{}:{}", volume.source.display(), volume.destination);
+        let refused = |why: String| Problem::error(format!("`--volume {shown}`: {why}"));
+        match mount::check_destination(&volume.destination) {
+            Ok(destination) => volumes.push(Volume {
+                destination,
+                ..volume.clone()
+            }),
             Err(error) => {
-                problems.push(Problem::error(format!("{flag}: {error}")));
+                problems.push(refused(error.to_string()));
                 continue;
             }
-        };
+        }
         if !volume.source.is_absolute() {
-            problems.push(Problem::error(format!(
-                "{flag}: the directory on the host is not an absolute path"
-            )));
+            problems.push(refused(
+                "the directory on the host is not an absolute path".into(),
+            ));
         }
-        if destination == "/" && boot.mounts_initrd && boot.initrd.is_some() {
-            problems.push(
-                Problem::error(format!("{flag} would cover the root filesystem"))
-                    .help("leave out one of the two, or mount the volume below `/`"),
-            );
-        }
-        if !taken.insert(destination) {
-            problems.push(
-                Problem::error(format!("{flag}: another volume is mounted there already"))
-                    .help("give each volume its own path inside the machine"),
-            );
+        if let Some((last, before)) = volumes.split_last()
+            && let Some((why, help)) = in_the_way(&last.destination, before, boot)
+        {
+            problems.push(refused(why).help(help));
         }
     }
-    problems
+    volumes
+}
+
+/// Says why nothing can be mounted at a place, and what to do: mounts are made in order, each over the former.
+fn in_the_way(place: &str, before: &[Volume], boot: &Boot) -> Option<(String, &'static str)> {
+    if place == "/" && boot.mounts_initrd && boot.initrd.is_some() {
+        return Some((
+            "it would cover the root filesystem".to_owned(),
+            "leave out one of the two, or mount the volume below `/`",
+        ));
+    }
+    if before.iter().any(|other| other.destination == place) {
+        return Some((
+            "another volume is mounted there already".to_owned(),
+            "give each volume its own path inside the machine",
+        ));
+    }
+    let covered = before
+        .iter()
+        .find(|other| is_below(&other.destination, place))?;
+    Some((
+        format!(
+            "it would cover the volume mounted on {} before it",
+            covered.destination
+        ),
+        "give the volume of the outer path first",
+    ))
+}
+
+/// Tells whether an absolute path lies somewhere below another.
+fn is_below(path: &str, above: &str) -> bool {
+    (path.strip_prefix(above)).is_some_and(|rest| above == "/" || rest.starts_with('/'))
 }
 
 /// Joins the environments, and finds names that are none.
@@ -365,6 +389,20 @@ fn choose_acceleration(
             (Acceleration::Tcg, Some(note))
         }
     }
+}
+
+/// How many variables a Unikraft kernel takes from its line, unless it was built for more
+/// (`CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT`, as delivered); it drops the others without a word.
+const USUAL_VARIABLES: usize = 8;
+
+/// Warns of more variables than most kernels take: how many this one takes cannot be seen from outside.
+fn check_variables(boot: BootProtocol, count: usize) -> Option<Problem> {
+    (boot != BootProtocol::LinuxBzImage && count > USUAL_VARIABLES).then(|| {
+        Problem::warning(format!(
+            "the kernel may drop some of the {count} environment variables: most take {USUAL_VARIABLES}"
+        ))
+        .help("build it with a larger CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT, or pass them in a file")
+    })
 }
 
 /// Says that a Linux guest has to mount its volumes itself: there is no parameter that would make it.

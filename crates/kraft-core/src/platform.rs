@@ -57,3 +57,21 @@ impl FromStr for Platform {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_so_are_their_aliases() {
+        for platform in Platform::ALL {
+            assert_eq!(platform.name().parse(), Ok(platform));
+        }
+        assert_eq!("kvm".parse(), Ok(Platform::Qemu));
+        assert_eq!("firecracker".parse(), Ok(Platform::Firecracker));
+        assert_eq!(
+            "linuxu".parse::<Platform>(),
+            Err(UnknownPlatform("linuxu".into()))
+        );
+    }
+}

@@ -13,8 +13,11 @@ use crate::problem::Problem;
 /// How many words a Unikraft kernel keeps (`CONFIG_LIBUKBOOT_MAXNBARGS`, as delivered), program and brackets included.
 pub const MAX_WORDS: usize = 60;
 
-/// How many bytes it keeps (`CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN`, as delivered, less the zero at the end).
-pub const MAX_BYTES: usize = 4095;
+/// How many bytes it keeps (`CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN`, as delivered, is 4096).
+///
+/// One byte is for the zero at the end, and one more since arm64's device tree counts that zero in, behind which the
+/// kernel then writes its own.
+pub const MAX_BYTES: usize = 4094;
 
 /// Tells whether QEMU would garble this path, of a kernel or of an initrd, on the way to the guest.
 ///
@@ -34,23 +37,13 @@ pub fn needs_safe_path(path: &Path, boot: BootProtocol) -> bool {
 
 /// Finds the texts of a machine that cannot become words of the line.
 pub(super) fn check_texts(dialect: Dialect, spec: &MachineSpec) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (index, arg) in spec.args.iter().enumerate() {
-        problems.extend(check_argument(dialect, index, arg));
-    }
-    for arg in &spec.kernel_args {
-        problems.extend(check_characters(dialect, "kernel parameter", arg));
-    }
-    for (name, value) in &spec.env {
-        let text = format!("{name}={value}");
-        problems.extend(check_characters(dialect, "environment variable", &text));
-        if dialect == Dialect::Linux && name.contains('.') {
-            problems.push(Problem::error(format!(
-                "environment variable `{name}` has a dot in its name, and Linux drops such names from its command line"
-            )));
-        }
-    }
-    problems
+    let args = (spec.args.iter().enumerate())
+        .filter_map(|(index, arg)| check_argument(dialect, index, arg));
+    let params = spec.kernel_args.iter().filter_map(|arg| {
+        check_characters(dialect, &format!("kernel parameter {}", shorten(arg)), arg)
+    });
+    let env = (spec.env.iter()).filter_map(|(name, value)| check_variable(dialect, name, value));
+    args.chain(params).chain(env).collect()
 }
 
 fn check_argument(dialect: Dialect, index: usize, arg: &str) -> Option<Problem> {
@@ -64,31 +57,49 @@ fn check_argument(dialect: Dialect, index: usize, arg: &str) -> Option<Problem> 
         );
     }
     if dialect == Dialect::Linux && arg == "--" {
-        return Some(Problem::error(format!(
-            "argument {number} is `--`, and Linux drops it and everything after it"
-        )));
+        return Some(
+            Problem::error(format!(
+                "argument {number} is `--`, and Linux drops it and everything after it"
+            ))
+            .help("pass the arguments in a file of the root filesystem"),
+        );
     }
-    check_characters(dialect, &format!("argument {number}"), arg)
+    check_characters(
+        dialect,
+        &format!("argument {number} ({})", shorten(arg)),
+        arg,
+    )
+}
+
+/// Its value may be a secret, so only the name is shown.
+fn check_variable(dialect: Dialect, name: &str, value: &str) -> Option<Problem> {
+    let what = format!("environment variable `{}`", name.escape_debug());
+    if dialect == Dialect::Linux && name.contains('.') {
+        return Some(
+            Problem::error(format!(
+                "{what} has a dot in its name, and Linux does not pass such names on"
+            ))
+            .help("give it a name of letters, digits and `_`"),
+        );
+    }
+    check_characters(dialect, &what, name).or_else(|| check_characters(dialect, &what, value))
 }
 
 fn check_characters(dialect: Dialect, what: &str, text: &str) -> Option<Problem> {
-    let refused = |reason: &str| {
-        let shown = shorten(text);
-        Problem::error(format!("{what} ({shown}) contains {reason}"))
-            .help("put it into a file of the root filesystem or of a volume instead")
+    let reason = match text.chars().find(|c| c.is_control()) {
+        Some(c) => format!(
+            "a control character (U+{:04X}), which a kernel command line cannot carry",
+            u32::from(c)
+        ),
+        None if dialect == Dialect::Linux && text.contains('"') => {
+            "a double quote, which a Linux command line cannot carry".to_owned()
+        }
+        None => return None,
     };
-    if let Some(c) = text.chars().find(|c| c.is_control()) {
-        let code = u32::from(c);
-        return Some(refused(&format!(
-            "a control character (U+{code:04X}), which a kernel command line cannot carry"
-        )));
-    }
-    if dialect == Dialect::Linux && text.contains('"') {
-        return Some(refused(
-            "a double quote, which a Linux command line cannot carry",
-        ));
-    }
-    None
+    Some(
+        Problem::error(format!("{what} contains {reason}"))
+            .help("put it into a file of the root filesystem or of a volume instead"),
+    )
 }
 
 /// Finds what is wrong with a line as a whole: its limits of words, bytes and table entries.
@@ -146,10 +157,14 @@ fn check_words(line: &CommandLine, program_prepended: bool) -> Option<Problem> {
     if count < MAX_WORDS || (count == MAX_WORDS && !last_is_quoted) {
         return None;
     }
-    let most = MAX_WORDS - usize::from(count == MAX_WORDS);
+    let (most, exactly) = if count == MAX_WORDS {
+        (MAX_WORDS - 1, ", or one more if that needs no quotes")
+    } else {
+        (MAX_WORDS, "")
+    };
     let before = count - line.args.len();
     let problem = Problem::error(format!(
-        "the kernel command line would have {count} words, and the kernel keeps {most} (names, brackets and `--` count)"
+        "the kernel command line would have {count} words, and the kernel keeps {most}{exactly} (names, brackets and `--` count)"
     ));
     let lost = most.saturating_sub(before);
     let problem = match line.args.get(lost) {
@@ -184,8 +199,9 @@ fn check_init(line: &CommandLine, spec: &MachineSpec) -> Vec<Problem> {
     let too_many = |count: usize, most: usize, what: &str| {
         (count > most).then(|| {
             Problem::error(format!(
-                "{count} {what} are more than Linux passes to init, which is {most}"
+                "{count} {what} are more than the {most} that Linux passes to init"
             ))
+            .help("put them into a file of the root filesystem or of a volume")
         })
     };
     let args = too_many(line.args.len(), linux::MAX_ARGS, "arguments");

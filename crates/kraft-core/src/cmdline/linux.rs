@@ -15,11 +15,12 @@ pub(super) const MAX_BYTES: usize = 2047;
 
 /// Writes a word; one with a double quote cannot be written and must not come here.
 pub(super) fn quote(word: &str) -> String {
-    if !word.contains(' ') {
+    let splits = |text: &str| text.bytes().any(is_blank);
+    if !splits(word) {
         return word.to_owned();
     }
     match word.split_once('=') {
-        Some((name, value)) if !name.contains(' ') => format!("{name}=\"{value}\""),
+        Some((name, value)) if !name.is_empty() && !splits(name) => format!("{name}=\"{value}\""),
         _ => format!("\"{word}\""),
     }
 }
@@ -46,25 +47,20 @@ pub fn parse(line: &str) -> Parsed {
 
 /// Splits a line into names and values.
 fn split(line: &str) -> Vec<(String, Option<String>)> {
-    let mut words = Vec::new();
-    let mut rest = line.trim_start_matches(is_blank);
-    while !rest.is_empty() {
-        let mut quoted = false;
-        let end = rest.find(|c| {
-            quoted ^= c == '"';
-            !quoted && is_blank(c)
-        });
-        let (word, tail) = rest
-            .split_at_checked(end.unwrap_or(rest.len()))
-            .unwrap_or((rest, ""));
-        words.push(unquote(word));
-        rest = tail.trim_start_matches(is_blank);
-    }
-    words
+    let mut quoted = false;
+    line.as_bytes()
+        .split(|&byte| {
+            quoted ^= byte == b'"';
+            !quoted && is_blank(byte)
+        })
+        .filter(|word| !word.is_empty())
+        .map(|word| unquote(&String::from_utf8_lossy(word)))
+        .collect()
 }
 
-fn is_blank(c: char) -> bool {
-    c.is_ascii_whitespace() || c == '\x0b'
+/// Linux's `isspace`: that of ASCII, and 0xA0, which is a blank in Latin 1 and half of an `à` in UTF-8.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r' | 0xa0)
 }
 
 /// Parts a word at its first `=`, and takes quotes off the ends.

@@ -93,7 +93,7 @@ pub(super) fn read_all(dialect: Dialect, texts: &[String]) -> Result<Vec<Param>,
             Dialect::Linux => params.push(read_linux(text)),
             Dialect::Unikraft => match read_unikraft(text) {
                 Ok(param) => params.push(param),
-                Err(problem) => problems.push(problem),
+                Err(problem) => problems.push(*problem),
             },
         }
     }
@@ -115,22 +115,15 @@ fn read_linux(text: &str) -> Param {
 }
 
 /// Reads `lib.param=value`; a value in brackets is a list in the kernel's own spelling.
-fn read_unikraft(text: &str) -> Result<Param, Problem> {
+fn read_unikraft(text: &str) -> Result<Param, Box<Problem>> {
     let (name, value) = text
         .split_once('=')
         .filter(|(name, _)| is_parameter_name(name))
-        .ok_or_else(|| not_a_parameter(text))?;
+        .ok_or_else(|| Box::new(not_a_parameter(text)))?;
     if !value.starts_with('[') {
         return Ok(Param::one(name, value));
     }
-    let values = read_list(value).ok_or_else(|| {
-        Problem::error(format!(
-            "the list in kernel parameter '{text}' does not end with the parameter"
-        ))
-        .help(format!(
-            "write it as one argument: `--kernel-arg '{name}=[ \"a\" \"b\" ]'`"
-        ))
-    })?;
+    let values = read_list(value).ok_or_else(|| Box::new(not_a_list(name, text)))?;
     Ok(Param::list(name, values))
 }
 
@@ -144,6 +137,15 @@ fn is_parameter_name(name: &str) -> bool {
     };
     name.split_once('.')
         .is_some_and(|(library, param)| is_name(library) && is_name(param))
+}
+
+fn not_a_list(name: &str, text: &str) -> Problem {
+    Problem::error(format!(
+        "the list in kernel parameter '{text}' does not end with the parameter"
+    ))
+    .help(format!(
+        "write it as one argument: `--kernel-arg '{name}=[ \"a\" \"b\" ]'`"
+    ))
 }
 
 fn not_a_parameter(text: &str) -> Problem {

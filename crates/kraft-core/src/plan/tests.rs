@@ -1,1 +1,437 @@
+//! What is decided, said as a person would check it.
 
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{port, problem::Severity};
+
+fn boot() -> Boot {
+    Boot {
+        origin: "kernel://app_qemu".into(),
+        kernel: "/srv/app_qemu".into(),
+        image: KernelImage {
+            arch: Arch::X86_64,
+            boot: BootProtocol::Multiboot,
+            unikraft: true,
+        },
+        initrd: None,
+        mounts_initrd: false,
+        args: vec![],
+        env: BTreeMap::new(),
+    }
+}
+
+fn arm64() -> Boot {
+    Boot {
+        image: KernelImage {
+            arch: Arch::Arm64,
+            boot: BootProtocol::Arm64Image,
+            unikraft: true,
+        },
+        ..boot()
+    }
+}
+
+fn host(kvm: Kvm) -> Host {
+    Host {
+        arch: Some(Arch::X86_64),
+        kvm,
+    }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+fn ports(texts: &[&str]) -> Vec<PortMapping> {
+    texts
+        .iter()
+        .flat_map(|text| port::parse(text).unwrap())
+        .collect()
+}
+
+fn volume(source: &str, destination: &str) -> Volume {
+    Volume {
+        source: source.into(),
+        destination: destination.into(),
+        read_only: false,
+    }
+}
+
+fn spec(request: &RunRequest, boot: &Boot) -> MachineSpec {
+    plan(request, boot, &host(Kvm::Works)).unwrap().spec
+}
+
+/// Lists problems as a terminal might.
+fn listed(problems: &[Problem]) -> String {
+    let lines = problems.iter().map(|problem| {
+        let help: Vec<String> = problem
+            .help
+            .iter()
+            .map(|help| format!("\n  help: {help}"))
+            .collect();
+        format!("{}{}", problem.message, help.concat())
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn refused(request: &RunRequest, boot: &Boot) -> String {
+    listed(&plan(request, boot, &host(Kvm::Works)).unwrap_err())
+}
+
+#[test]
+fn a_kernel_alone_makes_a_machine_of_defaults() {
+    let planned = plan(&RunRequest::default(), &boot(), &host(Kvm::Works)).unwrap();
+    assert_eq!(planned.notes, []);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&planned.spec).unwrap(), @r#"
+    {
+      "name": null,
+      "arch": "x86_64",
+      "platform": "qemu",
+      "origin": "kernel://app_qemu",
+      "kernel": "/srv/app_qemu",
+      "boot": "multiboot",
+      "initrd": null,
+      "mounts_initrd": false,
+      "kernel_args": [],
+      "args": [],
+      "env": {},
+      "memory": 67108864,
+      "cpus": 1,
+      "ports": [],
+      "volumes": [],
+      "acceleration": "kvm",
+      "remove_when_ended": false
+    }
+    "#);
+}
+
+#[test]
+fn typed_arguments_win_over_those_of_the_project() {
+    let project = Boot {
+        args: strings(&["a.b=project", "--", "/app", "-v"]),
+        ..boot()
+    };
+    let decided = |args: &[&str], kernel_args: &[&str]| {
+        let request = RunRequest {
+            args: strings(args),
+            kernel_args: strings(kernel_args),
+            ..RunRequest::default()
+        };
+        let spec = spec(&request, &project);
+        (spec.kernel_args.join(" "), spec.args.join(" "))
+    };
+    let pair = |kernel: &str, app: &str| (kernel.to_owned(), app.to_owned());
+    assert_eq!(decided(&[], &[]), pair("a.b=project", "/app -v"));
+    assert_eq!(decided(&["x", "y"], &[]), pair("", "x y"));
+    assert_eq!(decided(&["a.b=1", "--", "x"], &[]), pair("a.b=1", "x"));
+    assert_eq!(decided(&["a.b=1", "--"], &[]), pair("a.b=1", ""));
+    assert_eq!(decided(&["--", "x", "--", "y"], &[]), pair("", "x -- y"));
+    assert_eq!(
+        decided(&["a.b=1", "--", "x"], &["c.d=2"]),
+        pair("c.d=2", "x")
+    );
+    assert_eq!(decided(&[], &["c.d=2"]), pair("c.d=2", "/app -v"));
+}
+
+#[test]
+fn the_environment_of_the_user_goes_over_that_of_the_project() {
+    let env = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect()
+    };
+    let project = Boot {
+        env: env(&[("A", "project"), ("B", "project")]),
+        ..boot()
+    };
+    let request = RunRequest {
+        env: env(&[("B", "user"), ("C", "user")]),
+        ..RunRequest::default()
+    };
+    let expected = env(&[("A", "project"), ("B", "user"), ("C", "user")]);
+    assert_eq!(spec(&request, &project).env, expected);
+}
+
+#[test]
+fn kvm_is_used_only_where_it_works_for_this_guest() {
+    let unusable = Kvm::Unusable {
+        reason: "guests do not run: the probe did not answer".into(),
+        cure: Some("enable nested virtualisation on the outer host".into()),
+    };
+    let decided = |boot: &Boot, kvm: &Kvm, disable_acceleration| {
+        let request = RunRequest {
+            disable_acceleration,
+            ..RunRequest::default()
+        };
+        let planned = plan(&request, boot, &host(kvm.clone())).unwrap();
+        assert!(
+            planned
+                .notes
+                .iter()
+                .all(|note| note.severity == Severity::Warning)
+        );
+        format!("{:?} {}", planned.spec.acceleration, listed(&planned.notes))
+    };
+    assert_eq!(decided(&boot(), &Kvm::Works, false), "Kvm ");
+    assert_eq!(decided(&boot(), &Kvm::Works, true), "Tcg ");
+    assert_eq!(decided(&boot(), &Kvm::Disabled, false), "Tcg ");
+    assert_eq!(decided(&boot(), &unusable, true), "Tcg ");
+    insta::assert_snapshot!(decided(&boot(), &unusable, false), @"
+    Tcg running without acceleration: guests do not run: the probe did not answer
+      help: enable nested virtualisation on the outer host
+    ");
+    insta::assert_snapshot!(decided(&arm64(), &Kvm::Works, false), @"Tcg running without acceleration: the kernel is built for arm64, and this computer is x86_64");
+    insta::assert_snapshot!(decided(&arm64(), &unusable, false), @"Tcg running without acceleration: the kernel is built for arm64, and this computer is x86_64");
+}
+
+#[test]
+fn the_kernel_decides_the_architecture() {
+    let asked = |arch| RunRequest {
+        arch: Some(arch),
+        ..RunRequest::default()
+    };
+    assert_eq!(spec(&RunRequest::default(), &arm64()).arch, Arch::Arm64);
+    assert_eq!(spec(&asked(Arch::Arm64), &arm64()).arch, Arch::Arm64);
+    insta::assert_snapshot!(refused(&asked(Arch::Arm64), &boot()), @"
+    `--arch arm64` does not fit the kernel, which is built for x86_64
+      help: leave out `--arch`, or give a kernel built for arm64
+    ");
+}
+
+#[test]
+fn platforms_without_a_driver_are_refused_with_what_works() {
+    let asked = |platform| RunRequest {
+        platform: Some(platform),
+        ..RunRequest::default()
+    };
+    let firecracker = Boot {
+        image: KernelImage {
+            boot: BootProtocol::Linux64,
+            ..boot().image
+        },
+        ..boot()
+    };
+    assert_eq!(
+        spec(&asked(Platform::Qemu), &boot()).platform,
+        Platform::Qemu
+    );
+    insta::assert_snapshot!(refused(&asked(Platform::Xen), &boot()), @"
+    `--plat xen`: there is no driver for xen yet
+      help: leave out `--plat`: QEMU boots this kernel
+    ");
+    insta::assert_snapshot!(refused(&asked(Platform::Firecracker), &boot()), @"
+    `--plat fc`: there is no driver for fc yet
+      help: leave out `--plat`: QEMU boots this kernel
+    ");
+    insta::assert_snapshot!(refused(&RunRequest::default(), &firecracker), @"
+    the kernel is built for fc, for which there is no driver yet
+      help: build the project for qemu, the platform that works now
+    ");
+    insta::assert_snapshot!(refused(&asked(Platform::Qemu), &firecracker), @"
+    QEMU cannot load this kernel, which is built for Firecracker (64-bit ELF)
+      help: build the project for qemu and run that kernel
+    ");
+}
+
+#[test]
+fn memory_is_counted_in_whole_mebibytes() {
+    let asked = |memory| RunRequest {
+        memory: Some(memory),
+        ..RunRequest::default()
+    };
+    assert_eq!(spec(&asked(100_000_000), &boot()).memory, 95 * MIB);
+    assert_eq!(spec(&asked(MIB), &boot()).memory, MIB);
+    insta::assert_snapshot!(refused(&asked(MIB - 1), &boot()), @"
+    memory must be at least 1Mi: `--memory` says 1048575
+      help: `Mi` means 1024 × 1024 bytes, as in `--memory 64Mi` (a small `m` means thousandths)
+    ");
+}
+
+#[test]
+fn a_root_filesystem_that_does_not_fit_is_noted() {
+    let spec = spec(&RunRequest::default(), &boot());
+    assert_eq!(check_fit(&spec, MIB, 20 * MIB), None);
+    insta::assert_snapshot!(listed(&[check_fit(&spec, MIB, 40 * MIB).unwrap()]), @"
+    64Mi of memory may not hold the kernel and its root filesystem of 40Mi, which is unpacked into memory
+      help: give it more: `--memory 112Mi`
+    ");
+    assert!(check_fit(&spec, u64::MAX, u64::MAX).is_some());
+}
+
+#[test]
+fn ports_that_listen_at_one_place_collide() {
+    let decided = |texts: &[&str]| {
+        let request = RunRequest {
+            ports: ports(texts),
+            ..RunRequest::default()
+        };
+        match plan(&request, &boot(), &host(Kvm::Works)) {
+            Ok(planned) => planned
+                .spec
+                .ports
+                .iter()
+                .map(PortMapping::as_typed)
+                .collect::<Vec<_>>()
+                .join(" "),
+            Err(problems) => listed(&problems),
+        }
+    };
+    assert_eq!(
+        decided(&["8080:80", "127.0.0.2:53:53/udp", "8080:80", "80", "80"]),
+        "0.0.0.0:8080:80/tcp 127.0.0.2:53:53/udp 0.0.0.0::80/tcp 0.0.0.0::80/tcp"
+    );
+    insta::assert_snapshot!(decided(&["8080:80", "127.0.0.1:8080:81"]), @"
+    `--port 127.0.0.1:8080:81/tcp` and `--port 0.0.0.0:8080:80/tcp` both listen on port 8080 of the host
+      help: give one of them another host port, or each its own address
+    ");
+    insta::assert_snapshot!(decided(&["[::1]:8080:80"]), @"
+    `--port [::1]:8080:80/tcp`: QEMU's user-mode network listens on IPv4 addresses only
+      help: give an IPv4 address, such as 127.0.0.1
+    ");
+}
+
+#[test]
+fn volumes_have_places_of_their_own() {
+    let request = RunRequest {
+        volumes: vec![
+            volume("/a", "/data"),
+            volume("/b", "/data/"),
+            volume("/c", "data"),
+            volume("d", "/d"),
+            volume("/e", "/"),
+            volume("/f", "/x:y"),
+            volume("/g", "/deep/er"),
+            volume("/h", "/deep"),
+            volume("/i", "/deeper"),
+        ],
+        ..RunRequest::default()
+    };
+    let rooted = Boot {
+        initrd: Some("/srv/root.cpio".into()),
+        mounts_initrd: true,
+        ..boot()
+    };
+    insta::assert_snapshot!(refused(&request, &rooted), @"
+    `--volume /b:/data/`: another volume is mounted there already
+      help: give each volume its own path inside the machine
+    `--volume /c:data`: the path inside the machine, `data`, is not absolute: it must begin with a slash
+    `--volume d:/d`: the directory on the host is not an absolute path
+    `--volume /e:/`: it would cover the root filesystem
+      help: leave out one of the two, or mount the volume below `/`
+    `--volume /f:/x:y`: the path inside the machine, `/x:y`, contains a colon, which separates the fields of the guest's table
+    `--volume /h:/deep`: it would cover the volume mounted on /deep/er before it
+      help: give the volume of the outer path first
+    ");
+}
+
+#[test]
+fn more_variables_than_kernels_usually_take_are_noted() {
+    let env = |count: usize| RunRequest {
+        env: (0..count).map(|n| (format!("N{n}"), "v".into())).collect(),
+        ..RunRequest::default()
+    };
+    let notes = |count| plan(&env(count), &boot(), &host(Kvm::Works)).unwrap().notes;
+    assert_eq!(notes(8), []);
+    insta::assert_snapshot!(listed(&notes(9)), @"
+    the kernel may drop some of the 9 environment variables: most take 8
+      help: build it with a larger CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT, or pass them in a file
+    ");
+}
+
+#[test]
+fn a_linux_guest_is_told_to_mount_its_volumes() {
+    let linux = Boot {
+        image: KernelImage {
+            boot: BootProtocol::LinuxBzImage,
+            unikraft: false,
+            ..boot().image
+        },
+        ..boot()
+    };
+    let request = RunRequest {
+        volumes: vec![volume("/a", "/data"), volume("/b", "/more")],
+        kernel_args: strings(&["console=ttyS0"]),
+        ..RunRequest::default()
+    };
+    let planned = plan(&request, &linux, &host(Kvm::Works)).unwrap();
+    insta::assert_snapshot!(listed(&planned.notes), @"
+    a Linux kernel does not mount volumes by itself
+      help: let its init run `mount -t 9p -o trans=virtio fs1 /data`, `mount -t 9p -o trans=virtio fs2 /more`
+    ");
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let env = [("", "x"), ("A B", "x"), ("A=B", "x"), ("A\"", "x")];
+    let request = RunRequest {
+        name: Some("-d".into()),
+        arch: Some(Arch::Arm64),
+        platform: Some(Platform::Xen),
+        memory: Some(64),
+        ports: ports(&["80:80", "80:81"]),
+        volumes: vec![volume("/a", "data")],
+        env: env
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect(),
+        kernel_args: strings(&["quiet"]),
+        args: strings(&["a", ""]),
+        ..RunRequest::default()
+    };
+    insta::assert_snapshot!(refused(&request, &boot()), @r#"
+    `--name -d`: a machine's name begins with a letter or a digit (A-Z, a-z, 0-9)
+    `--arch arm64` does not fit the kernel, which is built for x86_64
+      help: leave out `--arch`, or give a kernel built for arm64
+    `--plat xen`: there is no driver for xen yet
+      help: leave out `--plat`: QEMU boots this kernel
+    memory must be at least 1Mi: `--memory` says 64
+      help: `Mi` means 1024 × 1024 bytes, as in `--memory 64Mi` (a small `m` means thousandths)
+    `--port 0.0.0.0:80:81/tcp` and `--port 0.0.0.0:80:80/tcp` both listen on port 80 of the host
+      help: give one of them another host port, or each its own address
+    `--volume /a:data`: the path inside the machine, `data`, is not absolute: it must begin with a slash
+    the name of environment variable `` is empty
+      help: write `--env NAME=VALUE`, or `--env NAME` to pass on your own
+    the name of environment variable `A B` contains a blank
+      help: write `--env NAME=VALUE`, or `--env NAME` to pass on your own
+    the name of environment variable `A\"` contains a quote or a backslash
+      help: write `--env NAME=VALUE`, or `--env NAME` to pass on your own
+    the name of environment variable `A=B` contains `=`
+      help: write `--env NAME=VALUE`, or `--env NAME` to pass on your own
+    argument 2 is empty, and a kernel command line cannot carry an empty word
+      help: pass the empty value by `--env NAME=`, or in a file of the root filesystem
+    expected param to be in the format 'libname.param=value' but got: 'quiet'
+      help: words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
+    "#);
+}
+
+proptest! {
+    #[test]
+    fn any_request_is_planned_or_refused(
+        name: Option<String>,
+        memory: Option<u64>,
+        args in proptest::collection::vec("\\PC{0,6}|--", 0..6),
+        host_port: u16,
+        destination in "\\PC{0,8}",
+    ) {
+        let port = |machine_port| PortMapping {
+            host_ip: Ipv4Addr::LOCALHOST.into(),
+            host_port,
+            machine_port,
+            protocol: port::Protocol::Tcp,
+        };
+        let request = RunRequest {
+            name, memory, args,
+            ports: vec![port(80), port(81)],
+            volumes: vec![volume("/a", &destination)],
+            ..RunRequest::default()
+        };
+        if let Ok(planned) = plan(&request, &boot(), &host(Kvm::Works)) {
+            prop_assert!(CommandLine::of(&planned.spec).is_ok());
+            prop_assert!(planned.spec.memory >= LEAST_MEMORY);
+        }
+    }
+}
