@@ -18,6 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use crate::clock;
 
@@ -171,10 +172,7 @@ impl Spare {
             .mode(0o600)
             .open(&self.path)
             .map_err(Error::on("reserve", &self.path))?;
-        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
-            Err(e) => Err(Error::on("reserve space in", &self.path)(e.into())),
-        }
+        reserve(&file, bytes).map_err(Error::on("reserve space in", &self.path))
     }
 
     /// Replaces the target with `bytes`, using up the spare; works without one as well.
@@ -197,6 +195,49 @@ impl Spare {
         write().map_err(Error::on("write", &self.target))?;
         rename(&self.path, &self.target)?;
         sync_dir(parent(&self.target))
+    }
+}
+
+/// Empties a file, or makes it, and sets disk space aside for what will be written to it.
+///
+/// The file stays the same one: who has it open sees it emptied. For logs, which no reader expects
+/// whole.
+pub fn truncate(path: &Path, reserved: u64) -> Result<(), Error> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(Error::on("write", path))?;
+    if reserved == 0 {
+        return Ok(());
+    }
+    reserve(&file, reserved).map_err(Error::on("reserve space in", path))
+}
+
+/// Opens a file to write at its end.
+pub fn append(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(Error::on("write", path))
+}
+
+/// Makes `link` a symbolic link to `target`, instead of what it was.
+pub fn replace_link(link: &Path, target: &Path) -> Result<(), Error> {
+    remove_file(link)?;
+    std::os::unix::fs::symlink(target, link).map_err(Error::on("create the link", link))
+}
+
+/// Takes disk space for a file without making it longer. A file system that cannot promise space
+/// is not an error: the write itself will tell.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(e) => Err(e.into()),
     }
 }
 

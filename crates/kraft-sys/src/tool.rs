@@ -315,6 +315,15 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
 
+/// Finds a program as it would be found if it were started now.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the search path decides what starting a program means, also when the standard library does it"
+)]
+pub fn locate(program: &OsStr) -> Option<PathBuf> {
+    find(program, std::env::var_os("PATH").as_deref())
+}
+
 /// Finds a program as a shell would: a name with a slash is a path, any other is looked up in
 /// `search` (the value of `PATH`).
 pub fn find(program: &OsStr, search: Option<&OsStr>) -> Option<PathBuf> {

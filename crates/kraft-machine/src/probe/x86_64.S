@@ -9,7 +9,7 @@
  *   T  the PIT's interrupts wake a halted processor
  *
  * Assembled by hand, the result is kept beside this file; a test compares the two:
- *   cc -nostdlib -static -Wl,--build-id=none,-Ttext=0x100000,--oformat=binary \
+ *   cc -nostdlib -static -no-pie -Wl,--build-id=none,-Ttext=0x100000,--oformat=binary \
  *      -o x86_64.bin x86_64.S
  */
 .set	TABLES,   0x200000		/* six pages: PML4, PDPT, four page directories */

@@ -1,0 +1,218 @@
+//! What this computer can do: its processor, its KVM, its VMMs.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kraft_core::arch::Arch;
+use kraft_core::host::{Host, Kvm};
+use kraft_sys::tool::{self, Tool, ToolError};
+
+use crate::driver::qemu::{self, OLDEST, Version};
+use crate::machines::Settings;
+use crate::probe;
+
+/// How long QEMU may take to tell its version.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An installed QEMU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Qemu {
+    /// Its program, found.
+    pub program: PathBuf,
+    /// Its version.
+    pub version: Version,
+    /// The line it introduces itself with.
+    pub text: String,
+}
+
+/// There is no QEMU that could be used.
+#[derive(Debug, thiserror::Error)]
+pub enum QemuError {
+    /// It is not installed, or not where the configuration says.
+    #[error("cannot find the program `{program}`")]
+    NotFound {
+        /// Its name or path.
+        program: String,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// It does not run.
+    #[error("`{program}` does not tell its version")]
+    Mute {
+        /// Its path.
+        program: String,
+        /// Why not, if it could not be run.
+        source: ToolError,
+    },
+    /// It runs and says something else.
+    #[error("`{program}` does not look like QEMU: it says `{text}`")]
+    Strange {
+        /// Its path.
+        program: String,
+        /// What it says.
+        text: String,
+    },
+    /// It is too old.
+    #[error("QEMU {version} is too old: {OLDEST} or newer is needed")]
+    TooOld {
+        /// Its path.
+        program: String,
+        /// Its version.
+        version: Version,
+    },
+}
+
+/// Finds the QEMU for an architecture and asks for its version.
+pub fn qemu(settings: &Settings, arch: Arch) -> Result<Qemu, QemuError> {
+    let words = qemu::program(arch, settings.qemu.as_deref());
+    let name = words.first().cloned().unwrap_or_default();
+    let path = tool::locate(name.as_ref()).ok_or_else(|| QemuError::NotFound {
+        program: name,
+        package: qemu::package(arch),
+    })?;
+    let program = path.display().to_string();
+    let output = Tool::new(&path)
+        .args(words.iter().skip(1))
+        .args(["-version"])
+        .limit(PATIENCE)
+        .run()
+        .map_err(|source| QemuError::Mute {
+            program: program.clone(),
+            source,
+        })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let text = text.lines().next().unwrap_or_default().to_owned();
+    match Version::parse(&text) {
+        None => Err(QemuError::Strange { program, text }),
+        Some(version) if version < OLDEST => Err(QemuError::TooOld { program, version }),
+        Some(version) => Ok(Qemu {
+            program: path,
+            version,
+            text,
+        }),
+    }
+}
+
+/// Finds out what this computer can run, and with what. Whether guests really run under KVM is
+/// tried once per boot and remembered in the runtime directory; that takes a few seconds at most.
+pub fn probe(settings: &Settings) -> Host {
+    let arch = this_arch();
+    Host {
+        arch,
+        kvm: match arch {
+            Some(arch) => kvm(settings, arch),
+            None => Kvm::Unusable {
+                reason: "this computer's processor is unknown to kraft".to_owned(),
+                cure: None,
+            },
+        },
+    }
+}
+
+/// Returns the architecture this program was built for.
+const fn this_arch() -> Option<Arch> {
+    if cfg!(target_arch = "x86_64") {
+        Some(Arch::X86_64)
+    } else if cfg!(target_arch = "aarch64") {
+        Some(Arch::Arm64)
+    } else if cfg!(target_arch = "arm") {
+        Some(Arch::Arm)
+    } else {
+        None
+    }
+}
+
+/// Finds out whether guests run under KVM.
+fn kvm(settings: &Settings, arch: Arch) -> Kvm {
+    match open_kvm(Path::new("/dev/kvm")) {
+        Err(unusable) => unusable,
+        Ok(()) => probe::cached(settings, arch),
+    }
+}
+
+/// Makes sure that the device is there, is what it should be and opens.
+fn open_kvm(path: &Path) -> Result<(), Kvm> {
+    let unusable = |reason: String, cure: &str| Kvm::Unusable {
+        reason,
+        cure: Some(cure.to_owned()),
+    };
+    let opened = std::fs::File::options().read(true).write(true).open(path);
+    let file = opened.map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => unusable(
+            format!("{} does not exist", path.display()),
+            "Switch virtualization on in the firmware's setup, or for a virtual machine in its \
+             host (nested virtualization), and load the module `kvm_intel` or `kvm_amd`.",
+        ),
+        io::ErrorKind::PermissionDenied => unusable(
+            format!("{} may not be opened by this user", path.display()),
+            "Add yourself to the group `kvm` (`sudo usermod -aG kvm $USER`) and log in again.",
+        ),
+        _ => unusable(
+            format!("{} does not open: {e}", path.display()),
+            "Look for messages of kvm in `dmesg`.",
+        ),
+    })?;
+    let is_device = file.metadata().is_ok_and(|meta| meta.rdev() != 0);
+    match kraft_sys::device::kvm_version(&file) {
+        Ok(12) if is_device => Ok(()),
+        Ok(version) if is_device => Err(unusable(
+            format!("KVM speaks version {version} of its interface, and not 12"),
+            "Use a Linux kernel of this century.",
+        )),
+        Ok(_) | Err(_) => Err(unusable(
+            format!("{} is not the KVM device", path.display()),
+            "Remove it and load the module `kvm_intel` or `kvm_amd`.",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(path: &Path) -> String {
+        match open_kvm(path) {
+            Err(Kvm::Unusable { reason, cure }) => {
+                assert!(cure.is_some());
+                reason
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_missing_or_another_one_is_told() {
+        assert_eq!(
+            reason(Path::new("/dev/no-kvm")),
+            "/dev/no-kvm does not exist"
+        );
+        assert_eq!(
+            reason(Path::new("/dev/null")),
+            "/dev/null is not the KVM device"
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(reason(file.path()).ends_with("is not the KVM device"));
+    }
+
+    #[test]
+    fn a_program_that_is_not_qemu_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = |qemu: &str| Settings {
+            runtime_dir: dir.path().to_owned(),
+            monitor: Vec::new(),
+            qemu: Some(qemu.to_owned()),
+        };
+        let error = |program: &str| qemu(&settings(program), Arch::X86_64).unwrap_err();
+        assert!(matches!(error("/no/such/qemu"), QemuError::NotFound { .. }));
+        assert!(matches!(error("false"), QemuError::Mute { .. }));
+        let strange = error("echo hello").to_string();
+        assert!(
+            strange.ends_with("does not look like QEMU: it says `hello -version`"),
+            "{strange}"
+        );
+        let old = error("echo QEMU emulator version 4.1.9").to_string();
+        assert_eq!(old, "QEMU 4.1.9 is too old: 4.2.0 or newer is needed");
+    }
+}

@@ -1,0 +1,76 @@
+//! What names a machine for good: a UUID.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The identity of a machine, a random UUID in its usual form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Id(Uuid);
+
+impl Id {
+    /// Makes an identity that no machine has.
+    pub fn new() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// Returns three bytes that differ from machine to machine, for hardware addresses.
+    pub(crate) fn salt(self) -> [u8; 3] {
+        let [a, b, c, ..] = *self.0.as_bytes();
+        [a, b, c]
+    }
+}
+
+impl Default for Id {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    }
+}
+
+/// The text is not the identity of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a machine's id: expected a UUID in lower case")]
+pub struct NotAnId(pub String);
+
+impl FromStr for Id {
+    type Err = NotAnId;
+
+    /// Parses the one form that [`Display`](fmt::Display) writes, so that an id and the name of
+    /// its directory are the same.
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        Uuid::try_parse(text)
+            .map(Self)
+            .ok()
+            .filter(|id| id.to_string() == text)
+            .ok_or_else(|| NotAnId(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_written_form_is_read() {
+        let id = Id::new();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in [
+            "",
+            "x",
+            &id.to_string().to_uppercase(),
+            &id.to_string().replace('-', ""),
+            &format!("{{{id}}}"),
+        ] {
+            assert!(text.parse::<Id>().is_err(), "{text}");
+        }
+    }
+}

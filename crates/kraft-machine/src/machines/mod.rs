@@ -1,0 +1,556 @@
+//! All machines of one runtime directory: list, find, make, and the errors of doing so.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kraft_core::machine::{EndReason, MachineSpec, MachineState};
+use kraft_core::port::PortMapping;
+use kraft_sys::clock;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+
+use crate::id::Id;
+use crate::layout::{Layout, MachineDir};
+use crate::names::BadName;
+use crate::qmp::QmpError;
+use crate::record::{Ending, Record, RecordError};
+
+mod act;
+mod create;
+mod start;
+mod truth;
+
+pub use start::StartError;
+pub(crate) use start::{attend, report};
+pub(crate) use truth::{Truth, read_diary, truth, vmm_log, written_ending};
+
+/// What this room needs to know from the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the machines live; made if it is missing.
+    pub runtime_dir: PathBuf,
+    /// The words that start this very program as a [`monitor`](crate::monitor): its path, then
+    /// the hidden word. [`monitor::main`](crate::monitor::main) gets what follows them.
+    pub monitor: Vec<OsString>,
+    /// The QEMU to use instead of the usual one; may have arguments after blanks.
+    pub qemu: Option<String>,
+}
+
+/// The machines of one runtime directory.
+#[derive(Debug, Clone)]
+pub struct Machines {
+    pub(crate) settings: Settings,
+    pub(crate) layout: Layout,
+}
+
+/// A machine, as it is at the moment of looking.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Its identity.
+    pub id: Id,
+    /// Its name, unique in the runtime directory.
+    pub name: String,
+    /// What it was made from.
+    pub spec: MachineSpec,
+    /// Its ports; while it runs, with those allocated that the specification leaves open.
+    pub ports: Vec<PortMapping>,
+    /// What it does.
+    pub state: MachineState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last started.
+    pub started_at: Option<Timestamp>,
+    /// When it last ended; `None` while it runs.
+    pub ended_at: Option<Timestamp>,
+    /// Why it last ended; `None` while it runs.
+    pub end: Option<EndReason>,
+    /// The VMM's process, while it lives.
+    pub pid: Option<u32>,
+    /// The monitor's process, while it lives.
+    pub monitor_pid: Option<u32>,
+    /// Its directory.
+    pub dir: PathBuf,
+}
+
+/// An entry of the list of machines.
+#[derive(Debug)]
+pub enum Listed {
+    /// A machine.
+    Machine(Box<Machine>),
+    /// A machine whose directory or record cannot be read: its state is unknown.
+    Unreadable(Unreadable),
+}
+
+/// A machine about which nothing can be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its identity.
+    pub id: Id,
+    /// Its name, if that can be told.
+    pub name: Option<String>,
+    /// Its directory.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub error: RecordError,
+}
+
+/// How a machine is stopped.
+#[derive(Debug, Clone, Copy)]
+pub struct StopOptions {
+    /// How long the VMM may take to end when it is asked to, before it is killed.
+    pub grace: Duration,
+    /// Kill it at once.
+    pub force: bool,
+}
+
+impl Default for StopOptions {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(5),
+            force: false,
+        }
+    }
+}
+
+/// Something could not be done to machines.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No machine has that name or id.
+    #[error("no machine `{word}`{}", near_names(near))]
+    NotFound {
+        /// What was asked for.
+        word: String,
+        /// Names that look like it.
+        near: Vec<String>,
+    },
+    /// Several machines begin like that.
+    #[error("`{word}` could be any of {}", quoted(candidates))]
+    Ambiguous {
+        /// What was asked for.
+        word: String,
+        /// The machines it could mean.
+        candidates: Vec<String>,
+    },
+    /// Another machine has the name.
+    #[error("a machine named `{name}` exists already")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The text cannot name a machine.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// It is not running, and what was asked needs it to.
+    #[error("machine `{name}` is not running, it is {}", state_name(*state))]
+    NotRunning {
+        /// Its name.
+        name: String,
+        /// What it is instead.
+        state: MachineState,
+    },
+    /// It runs, and what was asked needs it not to.
+    #[error("machine `{name}` is {}", state_name(*state))]
+    Running {
+        /// Its name.
+        name: String,
+        /// `running`, `paused` or `suspended`.
+        state: MachineState,
+    },
+    /// It was never started, so there is no end to wait for.
+    #[error("machine `{name}` was never started")]
+    NeverStarted {
+        /// Its name.
+        name: String,
+    },
+    /// It was paused before.
+    #[error("machine `{name}` is paused already")]
+    AlreadyPaused {
+        /// Its name.
+        name: String,
+    },
+    /// It was not paused.
+    #[error("machine `{name}` is not paused, it is {}", state_name(*state))]
+    NotPaused {
+        /// Its name.
+        name: String,
+        /// What it is instead.
+        state: MachineState,
+    },
+    /// It did not come up.
+    #[error("cannot start machine `{name}`")]
+    Start {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: StartError,
+    },
+    /// Not even SIGKILL ended the VMM in time.
+    #[error("the VMM of machine `{name}` (pid {pid}) does not end")]
+    WillNotEnd {
+        /// The machine's name.
+        name: String,
+        /// The VMM's process.
+        pid: u32,
+    },
+    /// The VMM would not do what was asked.
+    #[error("cannot {what} machine `{name}`")]
+    Vmm {
+        /// What was attempted: `pause`.
+        what: &'static str,
+        /// The machine's name.
+        name: String,
+        /// What went wrong.
+        source: QmpError,
+    },
+    /// Its record or directory cannot be read.
+    #[error("cannot tell anything about machine `{id}`")]
+    Unreadable {
+        /// Its identity.
+        id: Id,
+        /// Why.
+        source: RecordError,
+    },
+    /// A file or directory is in the way.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+    /// The system refused something else.
+    #[error("cannot {what}")]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Returns a function that wraps what the system said, for `map_err`.
+    pub(crate) fn on(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+fn near_names(near: &[String]) -> String {
+    if near.is_empty() {
+        return String::new();
+    }
+    format!(": did you mean {}?", quoted(near))
+}
+
+fn quoted(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+/// Returns the state's name as KraftKit writes it.
+pub(crate) const fn state_name(state: MachineState) -> &'static str {
+    match state {
+        MachineState::Unknown => "unknown",
+        MachineState::Created => "created",
+        MachineState::Failed => "failed",
+        MachineState::Restarting => "restarting",
+        MachineState::Running => "running",
+        MachineState::Paused => "paused",
+        MachineState::Suspended => "suspended",
+        MachineState::Exited => "exited",
+        MachineState::Errored => "errored",
+    }
+}
+
+impl Machines {
+    /// Opens the machines of a runtime directory, which is made if it is missing.
+    pub fn open(settings: Settings) -> Result<Self, Error> {
+        let layout = Layout::new(settings.runtime_dir.clone());
+        let machines = Self { settings, layout };
+        for dir in [
+            machines.layout.machines(),
+            machines.layout.names(),
+            machines.layout.partial(),
+        ] {
+            if !dir.is_dir() {
+                fs::create_dir_all(&dir, 0o755)?;
+            }
+        }
+        Ok(machines)
+    }
+
+    /// Returns every machine, oldest first. One that cannot be read hides no other.
+    pub fn list(&self) -> Result<Vec<Listed>, Error> {
+        let mut listed = Vec::new();
+        for id in self.ids()? {
+            match self.look(id) {
+                Ok(Some(machine)) => listed.push(Listed::Machine(Box::new(machine))),
+                Ok(None) => {}
+                Err(error) => listed.push(Listed::Unreadable(self.unreadable(id, error))),
+            }
+        }
+        listed.sort_by_key(|entry| match entry {
+            Listed::Machine(machine) => (Some(machine.created_at), machine.id),
+            Listed::Unreadable(unreadable) => (None, unreadable.id),
+        });
+        Ok(listed)
+    }
+
+    /// Finds a machine by its name, its id, or a beginning of either that no other has.
+    pub fn find(&self, word: &str) -> Result<Machine, Error> {
+        let id = self.resolve(word)?;
+        self.get(id)
+    }
+
+    /// Returns the machine with that id.
+    pub fn get(&self, id: Id) -> Result<Machine, Error> {
+        match self.look(id) {
+            Ok(Some(machine)) => Ok(machine),
+            Ok(None) => Err(Error::NotFound {
+                word: id.to_string(),
+                near: Vec::new(),
+            }),
+            Err(source) => Err(Error::Unreadable { id, source }),
+        }
+    }
+
+    /// Finds the id that a word means, even if nothing else can be read about the machine.
+    pub fn resolve(&self, word: &str) -> Result<Id, Error> {
+        let all: Vec<(Id, String)> = self
+            .ids()?
+            .into_iter()
+            .map(|id| (id, self.name_of(id).unwrap_or_default()))
+            .collect();
+        let exact = |(id, name): &&(Id, String)| *name == word || id.to_string() == word;
+        if let Some((id, _)) = all.iter().find(exact) {
+            return Ok(*id);
+        }
+        let begins: Vec<&(Id, String)> = all
+            .iter()
+            .filter(|(id, name)| {
+                !word.is_empty() && (name.starts_with(word) || id.to_string().starts_with(word))
+            })
+            .collect();
+        match begins.as_slice() {
+            [(id, _)] => Ok(*id),
+            [] => Err(Error::NotFound {
+                word: word.to_owned(),
+                near: near(word, all.iter().map(|(_, name)| name.as_str())),
+            }),
+            several => Err(Error::Ambiguous {
+                word: word.to_owned(),
+                candidates: several
+                    .iter()
+                    .map(|(id, name)| {
+                        if name.is_empty() {
+                            id.to_string()
+                        } else {
+                            name.clone()
+                        }
+                    })
+                    .collect(),
+            }),
+        }
+    }
+
+    /// Returns the ids of all machines.
+    fn ids(&self) -> Result<Vec<Id>, Error> {
+        let dir = self.layout.machines();
+        let entries = std::fs::read_dir(&dir).map_err(fs::Error::on("list", &dir))?;
+        Ok(entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect())
+    }
+
+    /// Returns a machine's name: from its record, or else from the link that reserves it.
+    fn name_of(&self, id: Id) -> Option<String> {
+        if let Ok(record) = Record::load(&self.layout.machine(id)) {
+            return Some(record.name);
+        }
+        let target = create::link_target(id);
+        std::fs::read_dir(self.layout.names())
+            .ok()?
+            .flatten()
+            .find(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == target))?
+            .file_name()
+            .into_string()
+            .ok()
+    }
+
+    pub(crate) fn machine_dir(&self, id: Id) -> MachineDir {
+        self.layout.machine(id)
+    }
+
+    fn unreadable(&self, id: Id, error: RecordError) -> Unreadable {
+        Unreadable {
+            id,
+            name: self.name_of(id),
+            path: self.layout.machine(id).path().to_owned(),
+            error,
+        }
+    }
+
+    /// Looks at a machine and mends its record if that is behind the truth; `None` if there is no
+    /// such machine, or not any more.
+    pub(crate) fn look(&self, id: Id) -> Result<Option<Machine>, RecordError> {
+        let dir = self.layout.machine(id);
+        let record = match Record::load(&dir) {
+            Ok(record) => record,
+            Err(e) if e.is_not_found() => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let truth = truth(&record, &dir);
+        if truth.is_recorded() {
+            return Ok(Some(machine(&record, &truth, &dir)));
+        }
+        Ok(self.mend(&record, &truth, &dir))
+    }
+
+    /// Brings a record up to the truth, unless somebody is at work on the machine.
+    fn mend(&self, record: &Record, truth: &Truth, dir: &MachineDir) -> Option<Machine> {
+        if let Truth::Orphaned { .. } = truth {
+            // It needs somebody who waits for its end. Whoever is first with the lock becomes
+            // that; failing only means that the next look tries again.
+            let _ = self.spawn_adopter(record.id);
+        } else if let Ok(Some(lock)) = Lock::try_exclusive(dir.path())
+            && let Ok(record) = Record::load(dir)
+        {
+            let truth = self::truth(&record, dir);
+            let (record, removed) = self.settle(record, &truth, dir);
+            drop(lock);
+            if removed {
+                return None;
+            }
+            return Some(machine(&record, &truth, dir));
+        }
+        Some(machine(record, truth, dir))
+    }
+
+    /// Records an end that nobody recorded, and removes the machine if that was wished. The
+    /// machine's lock is held. Returns the new record, and whether the machine is gone.
+    ///
+    /// A record that cannot be written (a full disk) is no loss: the truth is found again by the
+    /// next who looks.
+    pub(crate) fn settle(
+        &self,
+        mut record: Record,
+        truth: &Truth,
+        dir: &MachineDir,
+    ) -> (Record, bool) {
+        match truth {
+            Truth::Ended { ending, .. } => {
+                if let Some(run) = &mut record.run
+                    && run.end.is_none()
+                {
+                    run.end = Some(ending.clone());
+                    record.starting = None;
+                    let _ = record.store(dir);
+                }
+                if record.spec.get().remove_when_ended {
+                    return (record, self.bury(dir).is_ok());
+                }
+            }
+            Truth::NeverRan => {
+                record.starting = None;
+                let _ = record.store(dir);
+            }
+            Truth::Found { run } => {
+                record.starting = None;
+                record.run = Some((**run).clone());
+                let _ = record.store(dir);
+            }
+            Truth::Idle | Truth::Starting | Truth::Alive { .. } | Truth::Orphaned { .. } => {}
+        }
+        (record, false)
+    }
+}
+
+/// Puts together what a caller sees of a machine.
+fn machine(record: &Record, truth: &Truth, dir: &MachineDir) -> Machine {
+    let run = match truth {
+        Truth::Found { run } => Some(run.as_ref()),
+        _ => record.run.as_ref(),
+    };
+    let ended = truth.ending().cloned().or_else(|| {
+        // A machine that is being started again still has its last end.
+        run.filter(|_| !truth.is_alive())
+            .and_then(|run| run.end.clone())
+    });
+    let (pid, monitor_pid) = match run {
+        Some(run) if truth.is_alive() => (
+            run.vmm.as_ref().map(|vmm| vmm.pid),
+            run.monitor.is_alive().then_some(run.monitor.pid),
+        ),
+        _ => (None, None),
+    };
+    Machine {
+        id: record.id,
+        name: record.name.clone(),
+        spec: record.spec.get().clone(),
+        ports: match run {
+            Some(run) if truth.is_alive() => run.ports.clone(),
+            _ => record.spec.get().ports.clone(),
+        },
+        state: truth.state(record),
+        created_at: record.created_at,
+        started_at: run.map(|run| run.started_at),
+        ended_at: ended.as_ref().map(|ending: &Ending| ending.at),
+        end: ended.map(|ending| ending.reason),
+        pid,
+        monitor_pid,
+        dir: dir.path().to_owned(),
+    }
+}
+
+/// Returns the time now, for records.
+pub(crate) fn now() -> Timestamp {
+    // A clock that shows a time beyond the year 9999 shows no time.
+    Timestamp::try_from(std::time::UNIX_EPOCH + clock::now()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Returns the names that differ little from a word, nearest first.
+fn near<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let most = (word.chars().count() / 3).max(1);
+    let mut near: Vec<(usize, &str)> = names
+        .map(|name| (distance(word, name), name))
+        .filter(|(distance, _)| *distance <= most)
+        .collect();
+    near.sort_unstable();
+    near.into_iter()
+        .take(3)
+        .map(|(_, name)| name.to_owned())
+        .collect()
+}
+
+/// Counts the letters to change, add or drop to make one word of the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = *cell;
+            *cell = change.min(left + 1).min(*cell + 1);
+            left = *cell;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_those_a_slip_of_the_finger_away() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", ""), 3);
+        let names = ["anna", "annette", "bert"];
+        assert_eq!(near("ana", names.into_iter()), ["anna"]);
+        assert_eq!(near("zoe", names.into_iter()), [""; 0]);
+    }
+}

@@ -1,0 +1,473 @@
+//! Starting a machine: what the user's `kraft` does, and what the monitor does.
+//!
+//! ```text
+//! kraft ──spawns──► monitor: lock ─► claim ports ─► record "starting" ─► VMM ─► record "runs"
+//!   ▲                            └────────────── one line of JSON: done, or why not ◄──┘
+//! ```
+//!
+//! The monitor does all of it, so that a `kraft` that is killed meanwhile leaves nothing half done.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use kraft_core::machine::{EndReason, MachineSpec};
+use kraft_core::port::PortMapping;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+use kraft_sys::process::{self, Identity};
+use kraft_sys::tool;
+use serde::{Deserialize, Serialize};
+use serde_json::Map;
+
+use crate::driver::{self, Launch, NoDriver, qemu};
+use crate::id::Id;
+use crate::layout::MachineDir;
+use crate::machines::truth::{read_diary, truth, vmm_log};
+use crate::machines::{Error, Machines, now, state_name};
+use crate::port::{self, PortError};
+use crate::record::{Ending, Record, Run, Starting};
+use crate::watch::Watch;
+
+/// How long a VMM may take until it serves. It loads the kernel and the root archive meanwhile.
+const MOST_STARTING: Duration = Duration::from_mins(2);
+
+/// A machine did not come up. It travels from the monitor to whoever asked for the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "kind", content = "is", rename_all = "snake_case")]
+pub enum StartError {
+    /// It is gone.
+    #[error("it does not exist any more")]
+    Gone,
+    /// It runs already.
+    #[error("it is {0} already")]
+    Alive(String),
+    /// A file it is made of is gone.
+    #[error("its {what} `{path}` cannot be read: {why}", path = path.display())]
+    Missing {
+        /// `kernel`, `root archive` or `volume`.
+        what: String,
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// A port cannot be had.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Its boot line cannot be written.
+    #[error("{0}")]
+    Line(String),
+    /// No driver for its platform.
+    #[error("no driver for the platform `{0}`")]
+    Platform(String),
+    /// The VMM's program is not installed.
+    #[error("cannot find the program `{program}`: try `apt install {package}`")]
+    NoProgram {
+        /// Its name.
+        program: String,
+        /// The Debian package that has it.
+        package: String,
+    },
+    /// The VMM ended before it served.
+    #[error("{program} gave up ({how}){}", colon(said))]
+    Vmm {
+        /// Its name.
+        program: String,
+        /// Exit code or signal.
+        how: String,
+        /// What it said.
+        said: String,
+    },
+    /// The VMM lives and does not serve.
+    #[error("{program} did not come up within {} s", MOST_STARTING.as_secs())]
+    Slow {
+        /// Its name.
+        program: String,
+    },
+    /// A file could not be written, or something like that.
+    #[error("{0}")]
+    System(String),
+    /// The monitor died without a word.
+    #[error("its monitor died: {0}")]
+    Monitor(String),
+}
+
+fn colon(said: &str) -> String {
+    if said.is_empty() {
+        String::new()
+    } else {
+        format!(": {said}")
+    }
+}
+
+impl From<fs::Error> for StartError {
+    fn from(error: fs::Error) -> Self {
+        Self::System(format!("{error}: {}", error.source))
+    }
+}
+
+impl From<NoDriver> for StartError {
+    fn from(error: NoDriver) -> Self {
+        Self::Platform(error.0.to_string())
+    }
+}
+
+/// What the monitor tells whoever asked for the start, as one line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) error: Option<StartError>,
+}
+
+impl Machines {
+    /// Starts a machine and returns a watch over this run of it, which knows the end even of a
+    /// machine that removes itself.
+    ///
+    /// Returns when the VMM serves: the kernel is loaded and the ports are open.
+    pub fn start(&self, id: &Id) -> Result<Watch, Error> {
+        let machine = self.get(*id)?;
+        let failed = |source| Error::Start {
+            name: machine.name.clone(),
+            source,
+        };
+        let watch = self.watch(id)?;
+        let mut child = self
+            .spawn_monitor("start", *id, Stdio::piped())
+            .map_err(|e| failed(StartError::Monitor(e.to_string())))?;
+        let mut said = Vec::new();
+        if let Some(mut stdout) = child.stdout.take() {
+            // It is closed when the monitor has made its report, or has died.
+            stdout
+                .read_to_end(&mut said)
+                .map_err(Error::on("hear from the monitor"))?;
+        }
+        match serde_json::from_slice::<Report>(&said) {
+            Ok(Report { error: None }) => Ok(watch),
+            Ok(Report { error: Some(error) }) => {
+                // It is about to leave: no zombie is to stay behind.
+                let _ = child.wait();
+                Err(failed(error))
+            }
+            Err(_) => {
+                let how = child.wait().map_err(Error::on("wait for the monitor"))?;
+                Err(failed(StartError::Monitor(how.to_string())))
+            }
+        }
+    }
+
+    /// Starts a monitor for a VMM that has lost its own.
+    pub(crate) fn spawn_adopter(&self, id: Id) -> std::io::Result<()> {
+        self.spawn_monitor("adopt", id, Stdio::null()).map(drop)
+    }
+
+    /// Starts this program again as a monitor.
+    fn spawn_monitor(&self, task: &str, id: Id, stdout: Stdio) -> std::io::Result<Child> {
+        let Some((program, words)) = self.settings.monitor.split_first() else {
+            return Err(std::io::Error::other("no monitor is configured"));
+        };
+        process::keep_files_from_children()?;
+        tool::command(program)
+            .args(words)
+            .arg(task)
+            .arg(&self.settings.runtime_dir)
+            .arg(id.to_string())
+            .args(&self.settings.qemu)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::null())
+            .spawn()
+    }
+
+    /// Returns the ports of all machines that run or are being started, but for one.
+    fn ports_in_use(&self, but: Id) -> Result<Vec<(String, PortMapping)>, StartError> {
+        let mut used = Vec::new();
+        for id in self.ids().map_err(|e| StartError::System(e.to_string()))? {
+            let dir = self.layout.machine(id);
+            let Ok(record) = Record::load(&dir) else {
+                continue;
+            };
+            if id == but {
+                continue;
+            }
+            let starting = record.starting.iter();
+            let starting = starting.filter(|starting| starting.monitor.is_alive());
+            let run = record.run.iter().filter(|run| run.end.is_none());
+            let run = run.filter(|run| run.vmm.as_ref().is_some_and(Identity::is_alive));
+            let ports = starting
+                .flat_map(|starting| &starting.ports)
+                .chain(run.flat_map(|run| &run.ports));
+            used.extend(ports.map(|port| (record.name.clone(), port.clone())));
+        }
+        Ok(used)
+    }
+}
+
+/// Brings a machine up. Run by the monitor, in the machine's directory. Returns the VMM and its
+/// identity; the report is up to the caller.
+pub(crate) fn attend(machines: &Machines, id: Id) -> Result<(Child, Identity), StartError> {
+    let dir = machines.layout.machine(id);
+    let gone = |e: fs::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => StartError::Gone,
+        _ => e.into(),
+    };
+    let _lock = Lock::exclusive(dir.path()).map_err(gone)?;
+    let record = Record::load(&dir).map_err(|e| StartError::System(e.to_string()))?;
+    let truth = truth(&record, &dir);
+    let (record, _) = machines.settle(record, &truth, &dir);
+    if truth.is_alive() {
+        return Err(StartError::Alive(
+            state_name(truth.state(&record)).to_owned(),
+        ));
+    }
+    let me = Identity::me().ok_or_else(|| StartError::System("no /proc".to_owned()))?;
+    let mut start = Start {
+        machines,
+        dir: &dir,
+        record,
+        me,
+    };
+    let started = start.run();
+    if let Err(error) = &started {
+        start.give_up(error);
+    }
+    started
+}
+
+/// A start under way.
+struct Start<'a> {
+    machines: &'a Machines,
+    dir: &'a MachineDir,
+    record: Record,
+    me: Identity,
+}
+
+impl Start<'_> {
+    fn run(&mut self) -> Result<(Child, Identity), StartError> {
+        let spec = self.record.spec.get().clone();
+        check_files(&spec)?;
+        let line = boot_line(&spec)?;
+        let program = driver::program(&spec, self.machines.settings.qemu.as_deref())?;
+        let ports = self.claim_ports(&spec)?;
+        self.prepare_files(&spec)?;
+        let argv = driver::argv(&Launch {
+            id: self.record.id,
+            spec: &spec,
+            line: &line,
+            ports: &ports,
+            program: &program,
+            fast_firmware: driver::has_fast_firmware(&spec, &program),
+        })?;
+        let mut child = self.spawn(&spec, &argv)?;
+        let program = argv.first().map(|p| p.to_string_lossy().into_owned());
+        let program = program.unwrap_or_default();
+        let Some(vmm) = Identity::of(child.id()) else {
+            return Err(self.gave_up(&mut child, program));
+        };
+        self.record.starting = None;
+        self.record.run = Some(Run {
+            started_at: now(),
+            monitor: self.me.clone(),
+            vmm: Some(vmm.clone()),
+            ports,
+            end: None,
+            unknown: Map::new(),
+        });
+        // The VMM comes up meanwhile.
+        let recorded = self
+            .record
+            .store(self.dir)
+            .and_then(|()| self.record.reserve(self.dir));
+        let served = recorded
+            .map_err(StartError::from)
+            .and_then(|()| self.wait_until_it_serves(&mut child, &vmm, program));
+        if let Err(error) = served {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
+        Ok((child, vmm))
+    }
+
+    /// Takes the ports and says in the record that a start is under way.
+    fn claim_ports(&mut self, spec: &MachineSpec) -> Result<Vec<PortMapping>, StartError> {
+        // Ports are given out one at a time; a claim counts from the moment it is recorded.
+        let lock = if spec.ports.is_empty() {
+            None
+        } else {
+            Some(Lock::exclusive(&self.machines.layout.machines())?)
+        };
+        let ports = match lock {
+            None => Vec::new(),
+            Some(_) => port::claim(&spec.ports, &self.machines.ports_in_use(self.record.id)?)?,
+        };
+        self.record.starting = Some(Starting {
+            monitor: self.me.clone(),
+            ports: ports.clone(),
+        });
+        self.record.store(self.dir)?;
+        Ok(ports)
+    }
+
+    /// Empties what the last run left and puts the kernel where the VMM looks for it.
+    fn prepare_files(&self, spec: &MachineSpec) -> Result<(), StartError> {
+        let dir = self.dir;
+        fs::remove_file(&dir.control())?;
+        for (file, reserved) in [
+            // Room for the events of a life, so that a full disk does not swallow the last one.
+            (dir.diary_out(), 16 << 10),
+            (dir.console(), 0),
+            (dir.vmm_log(), 4 << 10),
+        ] {
+            fs::truncate(&file, reserved)?;
+        }
+        fs::replace_link(&dir.kernel(), &spec.kernel)?;
+        if let Some(initrd) = &spec.initrd {
+            fs::replace_link(&dir.initrd(), initrd)?;
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, spec: &MachineSpec, argv: &[std::ffi::OsString]) -> Result<Child, StartError> {
+        let Some((program, words)) = argv.split_first() else {
+            return Err(StartError::System("an empty command line".to_owned()));
+        };
+        let log = || fs::append(&self.dir.vmm_log());
+        tool::command(program)
+            .args(words)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(log()?)
+            .stderr(log()?)
+            .spawn()
+            .map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound => StartError::NoProgram {
+                    program: program.to_string_lossy().into_owned(),
+                    package: qemu::package(spec.arch).to_owned(),
+                },
+                _ => {
+                    StartError::System(format!("cannot start `{}`: {e}", program.to_string_lossy()))
+                }
+            })
+    }
+
+    /// Waits until the diary says that the VMM serves.
+    fn wait_until_it_serves(
+        &self,
+        child: &mut Child,
+        vmm: &Identity,
+        program: String,
+    ) -> Result<(), StartError> {
+        let system = |e: std::io::Error| StartError::System(e.to_string());
+        let deadline = Instant::now() + MOST_STARTING;
+        let Some(handle) = process::Process::open(vmm).map_err(system)? else {
+            return self.ended_early(child, program);
+        };
+        let mut step = Duration::from_millis(2);
+        loop {
+            if read_diary(self.dir).ready {
+                return Ok(());
+            }
+            if handle.wait(Some(step)).map_err(system)? {
+                return self.ended_early(child, program);
+            }
+            if Instant::now() > deadline {
+                return Err(StartError::Slow { program });
+            }
+            step = (step * 2).min(Duration::from_millis(8));
+        }
+    }
+
+    /// Tells a VMM that could not serve from a guest that was quick.
+    fn ended_early(&self, child: &mut Child, program: String) -> Result<(), StartError> {
+        if read_diary(self.dir).ready {
+            return Ok(());
+        }
+        Err(self.gave_up(child, program))
+    }
+
+    fn gave_up(&self, child: &mut Child, program: String) -> StartError {
+        let how = child
+            .wait()
+            .map_or_else(|e| e.to_string(), |status| status.to_string());
+        StartError::Vmm {
+            said: vmm_log(self.dir).trim().to_owned(),
+            program,
+            how,
+        }
+    }
+
+    /// Records that the start failed. The machine has the state it had, or `failed`.
+    fn give_up(&mut self, error: &StartError) {
+        self.record.starting = None;
+        let vmm_failed = match error {
+            StartError::Vmm { .. } | StartError::Slow { .. } => true,
+            StartError::Gone
+            | StartError::Alive(_)
+            | StartError::Missing { .. }
+            | StartError::Port(_)
+            | StartError::Line(_)
+            | StartError::Platform(_)
+            | StartError::NoProgram { .. }
+            | StartError::System(_)
+            | StartError::Monitor(_) => false,
+        };
+        if vmm_failed
+            || self
+                .record
+                .run
+                .as_ref()
+                .is_some_and(|run| run.end.is_none())
+        {
+            let at = now();
+            self.record.run = Some(Run {
+                started_at: at,
+                monitor: self.me.clone(),
+                vmm: None,
+                ports: Vec::new(),
+                end: Some(Ending {
+                    at,
+                    reason: EndReason::MonitorFailed {
+                        code: None,
+                        message: error.to_string(),
+                    },
+                }),
+                unknown: Map::new(),
+            });
+        }
+        // A record that still says "starting" is read as "did not start" once we are gone.
+        let _ = self.record.store(self.dir);
+    }
+}
+
+/// Makes sure that what the machine is made of is still there, to say so better than a VMM would.
+fn check_files(spec: &MachineSpec) -> Result<(), StartError> {
+    let missing = |what: &str, path: &std::path::Path| {
+        let (what, path) = (what.to_owned(), path.to_owned());
+        move |e: std::io::Error| StartError::Missing {
+            what,
+            path,
+            why: e.to_string(),
+        }
+    };
+    std::fs::File::open(&spec.kernel).map_err(missing("kernel", &spec.kernel))?;
+    if let Some(initrd) = &spec.initrd {
+        std::fs::File::open(initrd).map_err(missing("root archive", initrd))?;
+    }
+    for volume in &spec.volumes {
+        std::fs::read_dir(&volume.source).map_err(missing("volume", &volume.source))?;
+    }
+    Ok(())
+}
+
+fn boot_line(spec: &MachineSpec) -> Result<String, StartError> {
+    Ok(spec.args.join(" "))
+}
+
+/// Tells whoever asked for the start how it went.
+pub(crate) fn report(mut to: std::fs::File, error: Option<StartError>) {
+    if let Ok(line) = serde_json::to_vec(&Report { error }) {
+        // Whoever asked may be gone: then nobody wants to know.
+        let _ = to.write_all(&line);
+    }
+}

@@ -1,0 +1,245 @@
+//! The truth about a machine: its record, its processes and its diary, put together.
+//!
+//! Looking changes nothing; who looks under the machine's lock may then bring the record up to the
+//! truth.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kraft_core::machine::{EndReason, MachineState};
+use kraft_sys::fs;
+use kraft_sys::process::{self, Identity};
+use serde_json::Map;
+
+use crate::diary::{Diary, state_after};
+use crate::layout::MachineDir;
+use crate::machines::now;
+use crate::qmp::Qmp;
+use crate::record::{Ending, Record, Run};
+
+/// The most of a diary that is read, in bytes; a guest can make it grow, slowly.
+const MOST_DIARY: u64 = 64 << 20;
+
+/// The most of the VMM's own log that is read, in bytes.
+const MOST_LOG: u64 = 1 << 20;
+
+/// How long a VMM may take to tell its state.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// What is so.
+#[derive(Debug, Clone)]
+pub(crate) enum Truth {
+    /// Nothing runs, and the record says so: it was never started, or its end is recorded.
+    Idle,
+    /// A monitor is starting it.
+    Starting,
+    /// A monitor was starting it, and died before a VMM ran.
+    NeverRan,
+    /// A monitor was starting it, and died when the VMM ran and was not yet recorded.
+    Found { run: Box<Run> },
+    /// Its VMM lives.
+    Alive { state: MachineState },
+    /// Its VMM lives and its monitor does not.
+    Orphaned { state: MachineState },
+    /// Its VMM does not live. If `unrecorded`, it is on us to write that down.
+    Ended { ending: Ending, unrecorded: bool },
+}
+
+impl Truth {
+    /// Tells whether the record says all of it, or somebody lives who will see to that.
+    pub(crate) fn is_recorded(&self) -> bool {
+        match self {
+            Self::Idle | Self::Starting | Self::Alive { .. } => true,
+            Self::Ended { unrecorded, .. } => !unrecorded,
+            Self::NeverRan | Self::Found { .. } | Self::Orphaned { .. } => false,
+        }
+    }
+
+    /// Tells whether a VMM runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self {
+            Self::Alive { .. } | Self::Orphaned { .. } | Self::Found { .. } => true,
+            Self::Idle | Self::Starting | Self::NeverRan | Self::Ended { .. } => false,
+        }
+    }
+
+    pub(crate) fn ending(&self) -> Option<&Ending> {
+        match self {
+            Self::Ended { ending, .. } => Some(ending),
+            Self::Idle
+            | Self::Starting
+            | Self::NeverRan
+            | Self::Found { .. }
+            | Self::Alive { .. }
+            | Self::Orphaned { .. } => None,
+        }
+    }
+
+    pub(crate) fn state(&self, record: &Record) -> MachineState {
+        match self {
+            Self::Alive { state } | Self::Orphaned { state } => *state,
+            Self::Found { .. } => MachineState::Running,
+            Self::Ended { ending, .. } => state_after(&ending.reason),
+            Self::Idle | Self::Starting | Self::NeverRan => {
+                let last = record.run.as_ref().and_then(|run| run.end.as_ref());
+                last.map_or(MachineState::Created, |end| state_after(&end.reason))
+            }
+        }
+    }
+}
+
+/// Finds out what is so.
+pub(crate) fn truth(record: &Record, dir: &MachineDir) -> Truth {
+    if let Some(starting) = &record.starting {
+        return if starting.monitor.is_alive() {
+            Truth::Starting
+        } else {
+            found(record, dir).map_or(Truth::NeverRan, |run| Truth::Found { run: Box::new(run) })
+        };
+    }
+    let Some(run) = record.run.as_ref().filter(|run| run.end.is_none()) else {
+        return Truth::Idle;
+    };
+    let monitor_lives = run.monitor.is_alive();
+    let diary = read_diary(dir);
+    match &run.vmm {
+        Some(vmm) if vmm.is_alive() => {
+            let state = state_of_living(&diary, dir);
+            if monitor_lives {
+                Truth::Alive { state }
+            } else {
+                Truth::Orphaned { state }
+            }
+        }
+        vmm => Truth::Ended {
+            ending: ending(&diary, vmm.as_ref(), dir),
+            unrecorded: !monitor_lives,
+        },
+    }
+}
+
+/// Looks for a VMM that was started and not recorded: it works in the machine's directory and
+/// has its identity among its words.
+fn found(record: &Record, dir: &MachineDir) -> Option<Run> {
+    let starting = record.starting.as_ref()?;
+    if starting.monitor.is_from_another_boot() {
+        return None;
+    }
+    let id = record.id.to_string();
+    let vmm = process::living_in(dir.path())
+        .into_iter()
+        .find(|identity| {
+            let words = process::command_line(identity.pid);
+            words.iter().any(|word| word == b"-name")
+                && words.iter().any(|word| word == id.as_bytes())
+        })?;
+    Some(Run {
+        started_at: now(),
+        monitor: starting.monitor.clone(),
+        vmm: Some(vmm),
+        ports: starting.ports.clone(),
+        end: None,
+        unknown: Map::new(),
+    })
+}
+
+/// Reads the diary, or nothing where there is none.
+pub(crate) fn read_diary(dir: &MachineDir) -> Diary {
+    let text = fs::read_file(&dir.diary_out(), MOST_DIARY).unwrap_or_default();
+    Diary::parse(&text)
+}
+
+fn state_of_living(diary: &Diary, dir: &MachineDir) -> MachineState {
+    let state = diary.state();
+    if state != MachineState::Paused {
+        return state;
+    }
+    // QEMU also stops a guest that it cannot execute any further, and does not write down why.
+    match ask(dir).as_deref() {
+        Some("internal-error" | "io-error") => MachineState::Failed,
+        Some("guest-panicked") => MachineState::Errored,
+        _ => state,
+    }
+}
+
+fn ask(dir: &MachineDir) -> Option<String> {
+    let open = std::fs::File::open(dir.path()).ok()?;
+    let socket = process::short_path(&open).join("control.sock");
+    Qmp::connect(&socket, PATIENCE).ok()?.status().ok()
+}
+
+/// Works out how a machine ended whose VMM is gone and whose exit status nobody got.
+fn ending(diary: &Diary, vmm: Option<&Identity>, dir: &MachineDir) -> Ending {
+    if let Some(ending) = written_ending(diary, dir) {
+        return ending;
+    }
+    let from_another_boot = vmm.is_some_and(Identity::is_from_another_boot);
+    Ending {
+        at: last_sign(dir).unwrap_or_else(now),
+        reason: if from_another_boot {
+            EndReason::HostDown
+        } else {
+            EndReason::Vanished
+        },
+    }
+}
+
+/// Returns the ending that the diary tells, with the signal's number if the VMM told that.
+pub(crate) fn written_ending(diary: &Diary, dir: &MachineDir) -> Option<Ending> {
+    let ending = diary.ending().or_else(|| {
+        // It panicked, and the VMM was ended before it could end itself.
+        diary.panicked_at().map(|at| Ending {
+            at,
+            reason: EndReason::Crashed {
+                what: "guest panicked".to_owned(),
+            },
+        })
+    })?;
+    Some(match ending.reason {
+        EndReason::Killed { signal: None } => Ending {
+            reason: EndReason::Killed {
+                signal: signal_in(&vmm_log(dir)),
+            },
+            ..ending
+        },
+        _ => ending,
+    })
+}
+
+/// Returns what the VMM's program said.
+pub(crate) fn vmm_log(dir: &MachineDir) -> String {
+    let bytes = fs::read_file(&dir.vmm_log(), MOST_LOG).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Finds the signal in QEMU's words: `terminating on signal 15 from pid 1 (init)`.
+fn signal_in(log: &str) -> Option<i32> {
+    let (_, after) = log.rsplit_once("terminating on signal ")?;
+    after
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Returns when the machine last left a trace.
+fn last_sign(dir: &MachineDir) -> Option<Timestamp> {
+    [dir.console(), dir.diary_out(), dir.vmm_log()]
+        .iter()
+        .filter_map(|path| std::fs::metadata(path).ok()?.modified().ok())
+        .max()
+        .and_then(|time| Timestamp::try_from(time).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signal_is_found_in_the_vmms_words() {
+        let log = "qemu-system-x86_64: terminating on signal 15 from pid 42 (kill)\n";
+        assert_eq!(signal_in(log), Some(15));
+        assert_eq!(signal_in("terminating on signal "), None);
+        assert_eq!(signal_in(""), None);
+    }
+}

@@ -1,0 +1,365 @@
+//! Do guests really run under KVM here? Found out by booting one, and remembered until the next
+//! boot.
+//!
+//! That `/dev/kvm` opens says little: on a nested host whose own host offers virtualization by
+//! halves, QEMU aborts over a register it may not set, or guests hang at their first interrupt or
+//! vector instruction. So a guest of a few hundred bytes is booted with the very words a machine
+//! would get. It does what a unikernel does first and says how far it came, a letter at a time; it
+//! has a few seconds, and is then killed.
+
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use kraft_core::arch::Arch;
+use kraft_core::host::Kvm;
+use kraft_core::machine::Acceleration;
+use kraft_sys::clock;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+use kraft_sys::tool::{self, Tool, ToolError};
+use serde::{Deserialize, Serialize};
+
+use crate::driver::qemu;
+use crate::layout::Layout;
+use crate::machines::Settings;
+
+/// How long the guest may take. Where KVM works it needs a hundredth of that.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// What is remembered, with all that it depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Remembered {
+    version: u32,
+    /// The run of the computer.
+    boot: String,
+    /// The QEMU that was used: its words, and what tells one build from another.
+    qemu: Vec<String>,
+    qemu_file: (u64, u64, i64, u64),
+    answer: Kvm,
+}
+
+/// Returns what was found out since this computer started, or finds it out now.
+pub(crate) fn cached(settings: &Settings, arch: Arch) -> Kvm {
+    let words = qemu::program(arch, settings.qemu.as_deref());
+    let Some(program) = words.first().and_then(|word| tool::locate(word.as_ref())) else {
+        let name = words.first().map(String::as_str).unwrap_or_default();
+        return Kvm::Unusable {
+            reason: format!("it cannot be tried without `{name}`"),
+            cure: Some(format!(
+                "Install it: `apt install {}`.",
+                qemu::package(arch)
+            )),
+        };
+    };
+    let Some(question) = question(words, &program) else {
+        return cannot_try("the file of QEMU cannot be read");
+    };
+    let layout = Layout::new(settings.runtime_dir.clone());
+    let path = layout.probe();
+    if let Some(answer) = recall(&path, &question) {
+        return answer;
+    }
+    // One at a time: the others find the answer when they get the lock.
+    let made = fs::create_dir_all(layout.runtime_dir(), 0o755)
+        .and_then(|()| Lock::exclusive(layout.runtime_dir()));
+    let _lock = match made {
+        Ok(lock) => lock,
+        Err(e) => return cannot_try(&e.to_string()),
+    };
+    if let Some(answer) = recall(&path, &question) {
+        return answer;
+    }
+    let answer = ask(
+        &question.qemu,
+        arch,
+        Acceleration::Kvm,
+        layout.runtime_dir(),
+    );
+    let remembered = Remembered { answer, ..question };
+    if let Ok(json) = serde_json::to_vec_pretty(&remembered) {
+        // Not remembering costs the next one a second, no more.
+        let _ = fs::replace_file(&path, &json);
+    }
+    remembered.answer
+}
+
+fn cannot_try(why: &str) -> Kvm {
+    Kvm::Unusable {
+        reason: format!("it cannot be tried: {why}"),
+        cure: None,
+    }
+}
+
+/// Describes what an answer will depend on.
+fn question(qemu: Vec<String>, program: &Path) -> Option<Remembered> {
+    let file = std::fs::metadata(program).ok()?;
+    Some(Remembered {
+        version: 1,
+        boot: clock::boot_id(),
+        qemu,
+        qemu_file: (file.dev(), file.ino(), file.mtime(), file.size()),
+        answer: Kvm::Disabled,
+    })
+}
+
+fn recall(path: &Path, question: &Remembered) -> Option<Kvm> {
+    let bytes = fs::read_file(path, 1 << 20).ok()?;
+    let remembered: Remembered = serde_json::from_slice(&bytes).ok()?;
+    let asked = Remembered {
+        answer: remembered.answer.clone(),
+        ..question.clone()
+    };
+    (remembered == asked).then_some(remembered.answer)
+}
+
+/// A guest that answers.
+struct Guest {
+    image: &'static [u8],
+    /// How the letters of a guest that got through look.
+    success: &'static str,
+    /// The words for its board, without the acceleration.
+    board: &'static [&'static str],
+    machine: &'static str,
+    cpu_under_kvm: &'static str,
+    /// What each letter says was reached.
+    steps: &'static [(char, &'static str)],
+}
+
+const X86_64: Guest = Guest {
+    image: include_bytes!("probe/x86_64.bin"),
+    success: "PLSTAK",
+    board: &[
+        "-chardev",
+        "stdio,id=letters",
+        "-device",
+        "isa-debugcon,iobase=0xe9,chardev=letters",
+        "-device",
+        "isa-debug-exit,iobase=0x501,iosize=4",
+    ],
+    machine: "pc",
+    cpu_under_kvm: qemu::KVM_X86_CPU,
+    steps: &[
+        ('P', "protected mode"),
+        ('L', "long mode"),
+        ('S', "vector instructions and 64-bit registers"),
+        ('T', "the interrupts of the old timer"),
+        ('A', "the interrupts of the processor's own timer"),
+    ],
+};
+
+const ARM64: Guest = Guest {
+    image: include_bytes!("probe/arm64.bin"),
+    success: "EFTK",
+    board: &["-chardev", "stdio,id=letters", "-serial", "chardev:letters"],
+    machine: "virt",
+    cpu_under_kvm: "host",
+    steps: &[
+        ('E', "its first instruction"),
+        ('F', "vector instructions"),
+        ('T', "the timer"),
+    ],
+};
+
+/// Boots the guest and hears it out.
+fn ask(qemu: &[String], arch: Arch, acceleration: Acceleration, dir: &Path) -> Kvm {
+    let guest = match arch {
+        Arch::X86_64 => &X86_64,
+        Arch::Arm64 => &ARM64,
+        Arch::Arm => return cannot_try("there is no trial guest for this processor"),
+    };
+    let image = dir.join("probe.kernel");
+    if let Err(e) = fs::replace_file(&image, guest.image) {
+        return cannot_try(&e.to_string());
+    }
+    let Some((program, before)) = qemu.split_first() else {
+        return cannot_try("no QEMU is configured");
+    };
+    let outcome = Tool::new(program)
+        .args(before)
+        .args(words(guest, acceleration, image.clone()))
+        .limit(LIMIT)
+        .output();
+    let _ = fs::remove_file(&image);
+    match outcome {
+        Ok(output) => judge(guest, &output.stdout, &output.stderr, Some(output.status)),
+        Err(ToolError::TimedOut { said, .. }) => judge(guest, &said.0, &said.1, None),
+        Err(e) => cannot_try(&e.to_string()),
+    }
+}
+
+fn words(guest: &Guest, acceleration: Acceleration, image: PathBuf) -> Vec<OsString> {
+    let (accel, cpu) = match acceleration {
+        Acceleration::Kvm => ("kvm", guest.cpu_under_kvm),
+        Acceleration::Tcg => ("tcg", "max"),
+    };
+    let mut words: Vec<OsString> = [
+        "-no-user-config",
+        "-nodefaults",
+        "-no-reboot",
+        "-display",
+        "none",
+        "-m",
+        "size=64M",
+        "-machine",
+        &format!("{},accel={accel}", guest.machine),
+        "-cpu",
+        cpu,
+    ]
+    .iter()
+    .map(OsString::from)
+    .collect();
+    words.extend(guest.board.iter().map(OsString::from));
+    words.push("-kernel".into());
+    words.push(image.into());
+    words
+}
+
+/// Judges by what the guest said, and where it did not get through, by what QEMU said.
+fn judge(guest: &Guest, letters: &[u8], said: &[u8], status: Option<ExitStatus>) -> Kvm {
+    let letters: String = letters
+        .iter()
+        .map(|&byte| char::from(byte))
+        .filter(char::is_ascii_uppercase)
+        .collect();
+    if letters == guest.success {
+        return Kvm::Works;
+    }
+    let said = String::from_utf8_lossy(said);
+    let last_words = said
+        .lines()
+        .map(str::trim)
+        .find(|line| line.contains("error") || line.contains("failed"))
+        .or_else(|| said.lines().map(str::trim).rfind(|line| !line.is_empty()));
+    let reached = guest
+        .steps
+        .iter()
+        .rfind(|(letter, _)| letters.contains(*letter))
+        .map(|(_, step)| *step);
+    let how = match (status.map(|s| (s.code(), s.signal())), reached) {
+        (Some((_, Some(signal))), _) => format!("QEMU aborted with signal {signal}"),
+        (Some((Some(code), _)), None) => format!("QEMU gave up with exit code {code}"),
+        (Some(_), Some(step)) => format!("a trial guest failed after {step}"),
+        (None, Some(step)) => format!("a trial guest hung after {step}"),
+        (None | Some((None, None)), None) => "a trial guest hung at once".to_owned(),
+    };
+    Kvm::Unusable {
+        reason: match last_words {
+            Some(words) => format!("guests do not run: {how}: {words}"),
+            None => format!("guests do not run: {how}"),
+        },
+        cure: Some(cure(is_virtual())),
+    }
+}
+
+fn cure(is_virtual: bool) -> String {
+    if is_virtual {
+        "This computer is itself a virtual machine: have nested virtualization switched on in its \
+         host, or use a host that is not virtual."
+    } else {
+        "Look for messages of kvm in `dmesg`, and switch virtualization on in the firmware's setup."
+    }
+    .to_owned()
+}
+
+/// Tells whether this computer is a virtual machine, as far as it admits that.
+fn is_virtual() -> bool {
+    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let x86 = flags
+        .lines()
+        .find(|line| line.starts_with("flags"))
+        .is_some_and(|line| {
+            line.split_ascii_whitespace()
+                .any(|flag| flag == "hypervisor")
+        });
+    x86 || Path::new("/sys/hypervisor/type").exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The guests prove nothing unless they get through where everything works.
+    #[test]
+    fn the_trial_guests_get_through_when_instructions_are_translated() {
+        let dir = tempfile::tempdir().unwrap();
+        for arch in [Arch::X86_64, Arch::Arm64] {
+            let qemu = qemu::program(arch, None);
+            let answer = ask(&qemu, arch, Acceleration::Tcg, dir.path());
+            assert_eq!(answer, Kvm::Works, "{arch}");
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_is_told_by_the_step_and_the_words_of_qemu() {
+        let status = |raw| Some(ExitStatus::from_raw(raw));
+        let cases = [
+            (&b"PLSTAK"[..], "", status(0)),
+            (
+                b"",
+                "qemu: warning: x\nqemu: error: failed to set MSR 0x10a\nAssertion",
+                status(6),
+            ),
+            (b"", "", status(1 << 8)),
+            (b"PL", "KVM internal error. Suberror: 1\nextra data", None),
+            (b"PLS", "", None),
+            (b"PLSX", "", status(1 << 8)),
+            (b"", "", None),
+        ];
+        let told: Vec<String> = cases
+            .iter()
+            .map(|(letters, said, status)| {
+                match judge(&X86_64, letters, said.as_bytes(), *status) {
+                    Kvm::Unusable { reason, .. } => reason,
+                    other => format!("{other:?}"),
+                }
+            })
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @"");
+    }
+
+    #[test]
+    fn an_answer_is_remembered_until_something_it_depends_on_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("probe.json");
+        let asked = question(vec!["qemu".to_owned()], Path::new("/bin/sh")).unwrap();
+        assert_eq!(recall(&path, &asked), None);
+        let works = Remembered {
+            answer: Kvm::Works,
+            ..asked.clone()
+        };
+        fs::replace_file(&path, &serde_json::to_vec(&works).unwrap()).unwrap();
+        assert_eq!(recall(&path, &asked), Some(Kvm::Works));
+        let after_a_boot = Remembered {
+            boot: "another".to_owned(),
+            ..asked.clone()
+        };
+        let other_qemu = question(vec!["qemu".to_owned()], Path::new("/bin/ls")).unwrap();
+        for other in [after_a_boot, other_qemu] {
+            assert_eq!(recall(&path, &other), None);
+        }
+        fs::replace_file(&path, b"{").unwrap();
+        assert_eq!(recall(&path, &asked), None);
+    }
+
+    #[test]
+    fn a_qemu_that_hangs_does_not_hang_us() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("qemu");
+        fs::replace_file(&script, b"#!/bin/sh\nprintf PL\nexec sleep 600\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+        let words = [script.display().to_string()];
+        let answer = ask(&words, Arch::X86_64, Acceleration::Kvm, dir.path());
+        let Kvm::Unusable { reason, .. } = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(
+            reason,
+            "guests do not run: a trial guest hung after long mode"
+        );
+    }
+}

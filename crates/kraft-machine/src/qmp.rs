@@ -1,0 +1,321 @@
+//! A client of the QEMU Machine Protocol: JSON lines over a unix socket.
+//!
+//! ```text
+//! ◄ {"QMP": …}                                   the greeting
+//! ► {"execute": "qmp_capabilities", "id": 1}
+//! ◄ {"return": {}, "id": 1}
+//! ► {"execute": "stop", "id": 2}
+//! ◄ {"event": "STOP", …}                         events come at any time
+//! ◄ {"return": {}, "id": 2}
+//! ```
+//!
+//! The other side is not trusted: lines are limited in length, every wait has an end, and what
+//! cannot be understood is an error and not a hang.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The most a line may have, in bytes.
+const MOST_LINE: usize = 1 << 20;
+
+/// A conversation with a VMM went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum QmpError {
+    /// Nobody listens at the socket, or it broke.
+    #[error("cannot talk to the VMM")]
+    Io(#[from] io::Error),
+    /// It listens and does not answer in time.
+    #[error("the VMM did not answer within {} ms", .0.as_millis())]
+    Silent(Duration),
+    /// It closed the socket before it answered.
+    #[error("the VMM hung up")]
+    HungUp,
+    /// It said something that is not the protocol.
+    #[error("the VMM does not speak the machine protocol: {0}")]
+    Garbled(String),
+    /// It refused a command.
+    #[error("the VMM refused `{command}`: {description} ({class})")]
+    Refused {
+        /// The command.
+        command: String,
+        /// The protocol's class of the error.
+        class: String,
+        /// The VMM's words.
+        description: String,
+    },
+}
+
+/// An open conversation.
+#[derive(Debug)]
+pub struct Qmp {
+    stream: UnixStream,
+    /// What was received and not yet taken.
+    received: Vec<u8>,
+    last_id: u64,
+    limit: Duration,
+}
+
+#[derive(Serialize)]
+struct Command<'a> {
+    execute: &'a str,
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "QMP")]
+    greeting: Option<serde::de::IgnoredAny>,
+    #[serde(rename = "return")]
+    answer: Option<Value>,
+    error: Option<Refusal>,
+    id: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    class: String,
+    desc: String,
+}
+
+impl Qmp {
+    /// Opens a conversation over the socket at `path` (at most 107 bytes long). Neither this nor
+    /// any command takes longer than `limit`.
+    pub fn connect(path: &Path, limit: Duration) -> Result<Self, QmpError> {
+        let deadline = Instant::now() + limit;
+        let mut qmp = Self {
+            stream: dial(path, deadline, limit)?,
+            received: Vec::new(),
+            last_id: 0,
+            limit,
+        };
+        if qmp.message(deadline)?.greeting.is_none() {
+            return Err(QmpError::Garbled("no greeting".to_owned()));
+        }
+        qmp.execute("qmp_capabilities")?;
+        Ok(qmp)
+    }
+
+    /// Has a command carried out and returns its answer.
+    pub fn execute(&mut self, command: &str) -> Result<Value, QmpError> {
+        let deadline = Instant::now() + self.limit;
+        self.last_id += 1;
+        let id = self.last_id;
+        // INVARIANT: a name and a number always become JSON.
+        let mut line = serde_json::to_vec(&Command {
+            execute: command,
+            id,
+        })
+        .unwrap_or_default();
+        line.push(b'\n');
+        self.stream.set_write_timeout(Some(self.limit))?;
+        self.stream.write_all(&line).map_err(|e| self.broken(e))?;
+        loop {
+            let message = self.message(deadline)?;
+            // Events, and answers to what nobody asked, are passed over.
+            if message.id != Some(Value::from(id)) {
+                // QEMU leaves out the id when it cannot read the command at all.
+                if let (None, Some(refusal)) = (&message.id, &message.error) {
+                    return Err(refused(command, refusal));
+                }
+                continue;
+            }
+            if let Some(refusal) = message.error {
+                return Err(refused(command, &refusal));
+            }
+            if let Some(answer) = message.answer {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Returns the state of the guest in the protocol's words: `running`, `paused`,
+    /// `internal-error`, …
+    pub fn status(&mut self) -> Result<String, QmpError> {
+        let answer = self.execute("query-status")?;
+        match answer.get("status").and_then(Value::as_str) {
+            Some(status) => Ok(status.to_owned()),
+            None => Err(QmpError::Garbled("a status without a status".to_owned())),
+        }
+    }
+
+    /// Takes the next message.
+    fn message(&mut self, deadline: Instant) -> Result<Message, QmpError> {
+        loop {
+            let line = self.line(deadline)?;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            return serde_json::from_slice(&line).map_err(|e| QmpError::Garbled(e.to_string()));
+        }
+    }
+
+    /// Takes the next line.
+    fn line(&mut self, deadline: Instant) -> Result<Vec<u8>, QmpError> {
+        let mut searched = 0;
+        loop {
+            let fresh = self.received.get(searched..).unwrap_or_default();
+            if let Some(end) = fresh.iter().position(|&byte| byte == b'\n') {
+                let rest = self.received.split_off(searched + end + 1);
+                return Ok(std::mem::replace(&mut self.received, rest));
+            }
+            searched = self.received.len();
+            if searched > MOST_LINE {
+                return Err(QmpError::Garbled("a line without an end".to_owned()));
+            }
+            self.receive(deadline)?;
+        }
+    }
+
+    /// Receives some bytes.
+    fn receive(&mut self, deadline: Instant) -> Result<(), QmpError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(QmpError::Silent(self.limit));
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        let mut chunk = [0; 4096];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => Err(QmpError::HungUp),
+            Ok(count) => {
+                self.received.extend(chunk.iter().take(count));
+                Ok(())
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(e) => Err(self.broken(e)),
+        }
+    }
+
+    fn broken(&self, error: io::Error) -> QmpError {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => QmpError::Silent(self.limit),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => QmpError::HungUp,
+            _ => QmpError::Io(error),
+        }
+    }
+}
+
+fn refused(command: &str, refusal: &Refusal) -> QmpError {
+    QmpError::Refused {
+        command: command.to_owned(),
+        class: refusal.class.clone(),
+        description: refusal.desc.clone(),
+    }
+}
+
+/// Connects, without ever waiting for a listener that does not accept.
+fn dial(path: &Path, deadline: Instant, limit: Duration) -> Result<UnixStream, QmpError> {
+    let address = SocketAddrUnix::new(path).map_err(io::Error::from)?;
+    loop {
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )
+        .map_err(io::Error::from)?;
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => {
+                let stream = UnixStream::from(socket);
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+            // The queue is full: it talks to somebody else.
+            Err(Errno::AGAIN) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(Errno::AGAIN) => return Err(QmpError::Silent(limit)),
+            Err(e) => return Err(QmpError::Io(e.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const GREETING: &str = "{\"QMP\": {}}\n";
+    const READY: &str = "{\"return\": {}, \"id\": 1}\n";
+
+    /// Talks to a server that says all of `lines` at once and then, if told so, stays silent.
+    fn talk(lines: &[u8], stay: bool) -> Result<Value, QmpError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let lines = lines.to_vec();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // A client that has heard enough hangs up.
+            let _ = stream.write_all(&lines);
+            if stay {
+                let _ = wait.recv();
+            } else {
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        let limit = Duration::from_millis(if stay { 100 } else { 20_000 });
+        let answer = Qmp::connect(&path, limit).and_then(|mut qmp| qmp.execute("stop"));
+        drop(done);
+        server.join().unwrap();
+        answer
+    }
+
+    #[test]
+    fn events_and_foreign_answers_are_passed_over() {
+        let lines = format!(
+            "{GREETING}{{\"event\": \"X\"}}\n{READY}{{\"event\": \"STOP\"}}\r\n\n\
+             {{\"return\": 5, \"id\": 7}}\n{{\"return\": 3, \"id\": 2}}\n"
+        );
+        assert_eq!(talk(lines.as_bytes(), false).unwrap(), Value::from(3));
+    }
+
+    #[test]
+    fn a_refusal_tells_the_vmms_words() {
+        let lines = format!(
+            "{GREETING}{READY}{{\"error\": {{\"class\": \"GenericError\", \"desc\": \"not now\"}}, \
+             \"id\": 2}}\n"
+        );
+        let error = talk(lines.as_bytes(), false).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the VMM refused `stop`: not now (GenericError)"
+        );
+    }
+
+    #[test]
+    fn nothing_a_vmm_says_makes_us_wait_for_ever() {
+        let endless = [GREETING.as_bytes(), READY.as_bytes(), &vec![b'x'; 3 << 20]].concat();
+        let nested = format!("{GREETING}{READY}{}\n", "[".repeat(100_000));
+        let results: Vec<String> = [
+            (&b""[..], false),
+            (b"hello\n", false),
+            (b"{}\n", false),
+            (b"\xff\xff\n", false),
+            (&endless, false),
+            (nested.as_bytes(), false),
+            (&[GREETING, READY].concat().into_bytes(), true),
+            (b"{\"QMP\"", true),
+        ]
+        .iter()
+        .map(|(lines, stay)| talk(lines, *stay).unwrap_err().to_string())
+        .collect();
+        insta::assert_snapshot!(results.join("\n"));
+    }
+
+    #[test]
+    fn nobody_at_the_socket_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Qmp::connect(&dir.path().join("s"), Duration::from_secs(1)).unwrap_err();
+        assert!(matches!(error, QmpError::Io(_)), "{error}");
+    }
+}

@@ -1,0 +1,207 @@
+//! What is on disk about one machine: `record.json`, versioned.
+//!
+//! It is changed only under the machine's lock, and replaced as a whole. What a newer `kraft` added
+//! to it survives being rewritten by this one.
+
+use jiff::Timestamp;
+use kraft_core::machine::{EndReason, MachineSpec};
+use kraft_core::port::PortMapping;
+use kraft_sys::fs::{self, Spare};
+use kraft_sys::process::Identity;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::id::Id;
+use crate::layout::MachineDir;
+
+/// The version this `kraft` writes, and the newest it reads.
+const VERSION: u32 = 1;
+
+/// More than any record has, in bytes.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// What is set aside for the next version of a record at least, in bytes.
+const LEAST_SPARE: u64 = 16 << 10;
+
+/// A machine came to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: EndReason,
+}
+
+/// A machine, as it lies on disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) version: u32,
+    pub(crate) id: Id,
+    pub(crate) name: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) spec: Verbatim<MachineSpec>,
+    /// The monitor that is starting it right now, and the ports it has claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) starting: Option<Starting>,
+    /// The last time it ran, or runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<Run>,
+    #[serde(flatten)]
+    pub(crate) unknown: Map<String, Value>,
+}
+
+/// A start under way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Starting {
+    pub(crate) monitor: Identity,
+    pub(crate) ports: Vec<PortMapping>,
+}
+
+/// One run of a machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) started_at: Timestamp,
+    pub(crate) monitor: Identity,
+    /// The VMM's process; `None` if it could not be started.
+    pub(crate) vmm: Option<Identity>,
+    /// The ports of the specification, with those allocated that it left open.
+    pub(crate) ports: Vec<PortMapping>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) end: Option<Ending>,
+    #[serde(flatten)]
+    pub(crate) unknown: Map<String, Value>,
+}
+
+/// A record cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+    /// The file is not what we wrote.
+    #[error("the record `{path}` is damaged", path = path.display())]
+    Damaged {
+        /// The record.
+        path: std::path::PathBuf,
+        /// Where and how.
+        source: serde_json::Error,
+    },
+    /// A newer `kraft` wrote it.
+    #[error(
+        "the record `{path}` was written by a newer kraft (version {version}, this one reads {VERSION})",
+        path = path.display()
+    )]
+    TooNew {
+        /// The record.
+        path: std::path::PathBuf,
+        /// Its version.
+        version: u64,
+    },
+}
+
+impl RecordError {
+    /// Tells whether there is no such machine (any more).
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::File(e) if e.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+impl Record {
+    pub(crate) fn new(id: Id, name: String, spec: MachineSpec, now: Timestamp) -> Self {
+        Self {
+            version: VERSION,
+            id,
+            name,
+            created_at: now,
+            spec: Verbatim::new(spec),
+            starting: None,
+            run: None,
+            unknown: Map::new(),
+        }
+    }
+
+    pub(crate) fn load(dir: &MachineDir) -> Result<Self, RecordError> {
+        let path = dir.record();
+        let bytes = fs::read_file(&path, MOST_BYTES)?;
+        Self::parse(&bytes).map_err(|e| match e {
+            ParseError::Damaged(source) => RecordError::Damaged { path, source },
+            ParseError::TooNew(version) => RecordError::TooNew { path, version },
+        })
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        let value: Value = serde_json::from_slice(bytes).map_err(ParseError::Damaged)?;
+        if let Some(version) = value.get("version").and_then(Value::as_u64)
+            && version > u64::from(VERSION)
+        {
+            return Err(ParseError::TooNew(version));
+        }
+        serde_json::from_value(value).map_err(ParseError::Damaged)
+    }
+
+    /// Puts the record on disk, if need be into the space set aside for it.
+    pub(crate) fn store(&self, dir: &MachineDir) -> Result<(), fs::Error> {
+        spare(dir).replace(&self.to_json())
+    }
+
+    /// Sets disk space aside, so that the end can be recorded even when the disk is full then.
+    pub(crate) fn reserve(&self, dir: &MachineDir) -> Result<(), fs::Error> {
+        // What is added until the end is a few lines; twice the size is plenty.
+        let bytes = (self.to_json().len() as u64 * 2).max(LEAST_SPARE);
+        spare(dir).reserve(bytes)
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        // INVARIANT: every map in a record has strings as keys, and no number in it is a float:
+        // nothing is left that could fail.
+        let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+}
+
+fn spare(dir: &MachineDir) -> Spare {
+    Spare::new(dir.record_spare(), dir.record())
+}
+
+enum ParseError {
+    Damaged(serde_json::Error),
+    TooNew(u64),
+}
+
+/// A value that is written back exactly as it was read, with all that we do not know about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Verbatim<T> {
+    value: T,
+    json: Option<Value>,
+}
+
+impl<T> Verbatim<T> {
+    fn new(value: T) -> Self {
+        Self { value, json: None }
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Serialize> Serialize for Verbatim<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.json {
+            Some(json) => json.serialize(serializer),
+            None => self.value.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Verbatim<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Value::deserialize(deserializer)?;
+        let value = serde_json::from_value(json.clone()).map_err(serde::de::Error::custom)?;
+        Ok(Self {
+            value,
+            json: Some(json),
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! Questions to devices that have no file of their own.
+
+use std::fs::File;
+use std::io;
+
+use rustix::ioctl::{self, NoArg, Opcode, opcode};
+
+/// Linux, `include/uapi/linux/kvm.h`: `KVM_GET_API_VERSION`.
+const KVM_GET_API_VERSION: Opcode = opcode::none(0xae, 0x00);
+
+/// Returns the version of KVM's interface, which is 12 since Linux 2.6.22.
+pub fn kvm_version(kvm: &File) -> io::Result<i32> {
+    // SAFETY: the request takes no argument and changes nothing; a file that is not KVM's answers
+    // with an error, or with a number that is not a version.
+    #[expect(unsafe_code, reason = "no safe wrapper exists for this request")]
+    let version = unsafe { ioctl::ioctl(kvm, GetVersion(NoArg::new())) }?;
+    Ok(version)
+}
+
+struct GetVersion(NoArg<KVM_GET_API_VERSION>);
+
+// SAFETY: opcode and argument are those of the wrapped request, which has none; only the answer,
+// a plain number, is kept instead of being dropped.
+#[expect(unsafe_code, reason = "an ioctl whose answer is its return value")]
+unsafe impl ioctl::Ioctl for GetVersion {
+    type Output = i32;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        self.0.opcode()
+    }
+
+    fn as_ptr(&mut self) -> *mut rustix::ffi::c_void {
+        self.0.as_ptr()
+    }
+
+    unsafe fn output_from_ptr(
+        out: ioctl::IoctlOutput,
+        _: *mut rustix::ffi::c_void,
+    ) -> rustix::io::Result<i32> {
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_kvm_has_no_version() {
+        assert!(kvm_version(&File::open("/dev/null").unwrap()).is_err());
+    }
+}
