@@ -6,6 +6,7 @@
 
 mod check;
 mod config;
+mod rootfs;
 mod schema;
 mod version;
 
@@ -20,6 +21,7 @@ use crate::failure::Failure;
 pub(crate) enum Command {
     Check(check::Args),
     Config(config::Args),
+    Rootfs(rootfs::Args),
     Schema(schema::Args),
     #[command(visible_alias = "v")]
     Version(version::Args),
@@ -27,7 +29,7 @@ pub(crate) enum Command {
 
 /// The headings of `kraft --help`, with the commands below each.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Project commands", &["check", "schema"]),
+    ("Project commands", &["check", "rootfs", "schema"]),
     ("Miscellaneous commands", &["config", "version"]),
 ];
 
@@ -35,7 +37,7 @@ impl Command {
     /// Returns whether it minds a configuration file that makes no sense.
     pub(crate) fn needs_config(&self) -> bool {
         match self {
-            Self::Check(_) => true,
+            Self::Check(_) | Self::Rootfs(_) => true,
             Self::Schema(_) | Self::Version(_) => false,
             Self::Config(args) => args.needs_config(),
         }
@@ -47,6 +49,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::exec(app, &args),
         Command::Config(args) => config::exec(app, args),
+        Command::Rootfs(args) => rootfs::exec(app, &args),
         Command::Schema(args) => schema::exec(app, &args),
         Command::Version(args) => version::exec(app, &args),
     }

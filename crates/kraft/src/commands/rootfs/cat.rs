@@ -1,0 +1,108 @@
+//! `kraft rootfs cat`.
+
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use kraft_rootfs::archive::{Kind as EntryKind, Reader};
+use kraft_rootfs::normalise;
+
+use super::archive_fault;
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+
+/// Print a file of a root filesystem
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The archive, compressed or not
+    file: PathBuf,
+
+    /// The file in it; a leading `/` or `./` may be left out
+    path: PathBuf,
+}
+
+/// What was found under a name.
+enum Found {
+    File,
+    Other(EntryKind),
+}
+
+pub(super) fn exec(_app: &App, args: &Args) -> Result<(), Failure> {
+    let name = args.path.as_os_str().as_bytes();
+    let wanted = normalise(name).map_err(|fault| {
+        Failure::usage(format!(
+            "cannot look for `{}`: {fault}",
+            args.path.display()
+        ))
+    })?;
+    // A name may come several times, and the last one is what a kernel ends up with. So the
+    // archive is read to its end (and so checked) before anything is printed.
+    let (mut at, mut found) = (0u64, None);
+    let mut reader = Reader::open(&args.file)?;
+    let fault = archive_fault(&args.file);
+    while let Some(entry) = reader.next_entry().map_err(&fault)? {
+        if entry.path == wanted {
+            let what = match entry.kind {
+                EntryKind::File => Found::File,
+                other => Found::Other(other),
+            };
+            found = Some((at, what));
+        }
+        at += 1;
+    }
+    match found {
+        Some((at, Found::File)) => print(args, at),
+        Some((_, Found::Other(kind))) => {
+            let what = super::ls::kind_name(kind);
+            let message = format!("`{}` is no file but a {what}", args.path.display());
+            Err(Failure::new(Kind::Failed, message))
+        }
+        None => {
+            let message = format!("no `{}` in `{}`", args.path.display(), args.file.display());
+            Err(Failure::new(Kind::NotFound, message).hint(format!(
+                "`kraft rootfs ls {}` lists what is there",
+                args.file.display()
+            )))
+        }
+    }
+}
+
+/// Prints the content of the entry with that number.
+fn print(args: &Args, number: u64) -> Result<(), Failure> {
+    let fault = archive_fault(&args.file);
+    let mut reader = Reader::open(&args.file)?;
+    for _ in 0..=number {
+        reader.next_entry().map_err(&fault)?;
+    }
+    let mut stdout = Stdout {
+        to: io::stdout().lock(),
+        fault: None,
+    };
+    let copied = reader.copy_content(&mut stdout);
+    if let Some(error) = stdout.fault.take() {
+        return Err(error.into());
+    }
+    copied.map_err(&fault)?;
+    stdout.to.flush()?;
+    Ok(())
+}
+
+/// Remembers what went wrong on the writing side, which is no fault of the archive.
+struct Stdout<'a> {
+    to: io::StdoutLock<'a>,
+    fault: Option<io::Error>,
+}
+
+impl Write for Stdout<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to.write(bytes).map_err(|error| {
+            let kind = error.kind();
+            self.fault = Some(error);
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}

@@ -1,0 +1,57 @@
+//! `kraft rootfs`: root filesystems, without a machine.
+
+mod build;
+mod cat;
+mod ls;
+
+use clap::Subcommand;
+
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+
+/// Build and read root filesystems
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Build(build::Args),
+    Cat(cat::Args),
+    #[command(visible_alias = "list")]
+    Ls(ls::Args),
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    match &args.command {
+        Command::Build(args) => build::exec(app, args),
+        Command::Cat(args) => cat::exec(app, args),
+        Command::Ls(args) => ls::exec(app, args),
+    }
+}
+
+/// A root filesystem could not be built or read.
+impl From<kraft_rootfs::Error> for Failure {
+    fn from(error: kraft_rootfs::Error) -> Self {
+        match error {
+            kraft_rootfs::Error::File(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+/// Turns a fault of one archive into a failure that names it.
+fn archive_fault(
+    path: &std::path::Path,
+) -> impl Fn(kraft_rootfs::archive::Error) -> Failure + use<> {
+    let path = path.to_owned();
+    move |source| {
+        kraft_rootfs::Error::Archive {
+            path: path.clone(),
+            source,
+        }
+        .into()
+    }
+}
