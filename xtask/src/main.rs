@@ -2,13 +2,18 @@
 //!
 //! ```text
 //! cargo xtask arrows           who may import whom, against `cargo metadata`
+//! cargo xtask docs [--check]   the checked-in references made from the code
+//! cargo xtask man DIRECTORY    the manual, for packagers and `make install`
 //! ```
 //!
 //! A chore returns what it has to say and never prints: `main` does.
 
 mod arrows;
+mod docs;
+mod man;
+mod markdown;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +30,17 @@ struct Args {
 enum Chore {
     /// Compare what imports what with the picture in ARCHITECTURE.md
     Arrows,
+    /// Write the references that are made from the code
+    Docs {
+        /// Write nothing; fail if one is not up to date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write a manual page for every command
+    Man {
+        /// Where to write them
+        directory: PathBuf,
+    },
 }
 
 /// What a chore ends with: a line of success, or every complaint.
@@ -38,6 +54,8 @@ type Outcome = Result<String, Vec<String>>;
 fn main() -> ExitCode {
     let outcome = match Args::parse().chore {
         Chore::Arrows => arrows::exec(root()),
+        Chore::Docs { check } => docs::exec(root(), check),
+        Chore::Man { directory } => man::exec(&directory),
     };
     match outcome {
         Ok(line) => {
@@ -57,4 +75,9 @@ fn main() -> ExitCode {
 fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
+}
+
+/// Makes an IO error on a path a complaint.
+fn complain(verb: &str, path: &Path, error: &std::io::Error) -> Vec<String> {
+    vec![format!("cannot {verb} `{}`: {error}", path.display())]
 }
