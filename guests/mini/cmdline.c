@@ -117,10 +117,41 @@ static void read_params(struct cmdline *line, int end)
 	}
 }
 
+static int ends_in_bracket(const char *word)
+{
+	size_t length = strlen(word);
+
+	return length && word[length - 1] == ']';
+}
+
+/*
+ * Finds the `--` behind the parameters, 0 if there is none. Within a list that
+ * is not closed yet it is a value like any other.
+ */
+static int find_separator(const struct cmdline *line)
+{
+	int in_list = 0;
+
+	for (int i = 1; i < line->word_count; i++) {
+		const char *word = line->words[i];
+
+		if (in_list) {
+			in_list = !ends_in_bracket(word);
+			continue;
+		}
+		if (text_equal(word, "--"))
+			return i;
+		while (*word && *word != '=')
+			word++;
+		in_list = word[0] == '=' && word[1] == '[' && !ends_in_bracket(word + 2);
+	}
+	return 0;
+}
+
 enum cmdline_fault cmdline_parse(struct cmdline *line, const char *text)
 {
 	enum cmdline_fault fault;
-	int separator = 0;
+	int separator;
 	size_t length = strlen(text);
 
 	memset(line, 0, sizeof(*line));
@@ -132,9 +163,7 @@ enum cmdline_fault cmdline_parse(struct cmdline *line, const char *text)
 	if (fault)
 		return fault;
 	/* Only a `--` behind at least one parameter separates. */
-	for (int i = 1; i < line->word_count && !separator; i++)
-		if (text_equal(line->words[i], "--"))
-			separator = i;
+	separator = find_separator(line);
 	if (separator > 1)
 		read_params(line, separator);
 	else
