@@ -1,5 +1,13 @@
 //! Trees of every kind through the whole room: what goes in, what bytes come out, what is refused.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "this is test code, where a panic is how a fault is reported"
+)]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -89,7 +97,11 @@ fn listed_by(tool: &str, args: &[&str], bytes: &[u8]) -> Option<Vec<String>> {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{tool} refuses the archive");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some(text.lines().map(|line| line.trim_start_matches("./").to_owned()).collect())
+    Some(
+        text.lines()
+            .map(|line| line.trim_start_matches("./").to_owned())
+            .collect(),
+    )
 }
 
 /// A tree with one of everything that an ordinary user can make.
@@ -119,13 +131,21 @@ fn the_bytes_are_those_of_the_published_vector() {
     fs::create_dir(dir.path().join("a")).unwrap();
     fs::set_permissions(dir.path().join("a"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(dir.path().join("a/hello"), "hi\n").unwrap();
-    fs::set_permissions(dir.path().join("a/hello"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(
+        dir.path().join("a/hello"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
     symlink("hello", dir.path().join("a/link")).unwrap();
     let bytes = archive_of(dir.path());
     assert_eq!(bytes.len(), 492);
     let file = dir.path().join("sum-me");
     fs::write(&file, &bytes).unwrap();
-    let sum = Command::new("sha256sum").arg(&file).output().unwrap().stdout;
+    let sum = Command::new("sha256sum")
+        .arg(&file)
+        .output()
+        .unwrap()
+        .stdout;
     let sum = String::from_utf8(sum).unwrap();
     assert_eq!(
         sum.split(' ').next().unwrap(),
@@ -144,7 +164,10 @@ fn the_same_content_gives_the_same_bytes_wherever_and_whenever() {
     sample(&elsewhere);
     fs::remove_file(elsewhere.join("later")).unwrap();
     let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(1);
-    fs::File::open(elsewhere.join("bin/tool")).unwrap().set_modified(long_ago).unwrap();
+    fs::File::open(elsewhere.join("bin/tool"))
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
     assert_eq!(archive_of(one.path()), archive_of(one.path()));
     assert_eq!(archive_of(one.path()), archive_of(&elsewhere));
 }
@@ -156,28 +179,52 @@ fn every_kind_of_entry_is_kept_as_it_is() {
     let bytes = archive_of(dir.path());
     assert_eq!(
         listing(&bytes),
-        ["bin", "bin/deep", "bin/deep/same", "bin/tool", "bin-side", "empty", "link", "n\u{fffd}me", "pipe"]
+        [
+            "bin",
+            "bin/deep",
+            "bin/deep/same",
+            "bin/tool",
+            "bin-side",
+            "empty",
+            "link",
+            "n\u{fffd}me",
+            "pipe"
+        ]
     );
     let all = entries(&bytes);
     let at = |path: &[u8]| all.iter().find(|(entry, _)| entry.path == path).unwrap();
     let (same, data) = at(b"bin/deep/same");
     let (side, side_data) = at(b"bin-side");
     assert_eq!((same.ino, same.nlink), (side.ino, 2));
-    assert_eq!((data.len(), side_data.len()), (70_001, 70_001), "a name of a hard link is empty");
+    assert_eq!(
+        (data.len(), side_data.len()),
+        (70_001, 70_001),
+        "a name of a hard link is empty"
+    );
     assert_eq!(at(b"bin/tool").0.permissions, 0o4755);
     assert_eq!(at(b"link").0.target.as_deref(), Some(&b"../bin/tool"[..]));
     assert_eq!(at(b"n\xffme").1, b"bytes");
     assert_eq!(at(b"pipe").0.kind, Kind::Fifo);
-    assert!(all.iter().all(|(entry, _)| (entry.uid, entry.gid, entry.mtime) == (0, 0, 0)));
+    assert!(
+        all.iter()
+            .all(|(entry, _)| (entry.uid, entry.gid, entry.mtime) == (0, 0, 0))
+    );
 }
 
 #[test]
 fn the_given_time_is_that_of_every_entry() {
     let dir = scratch();
     sample(dir.path());
-    let options = Options { epoch: Some(1_700_000_000), ..Options::default() };
+    let options = Options {
+        epoch: Some(1_700_000_000),
+        ..Options::default()
+    };
     let bytes = build_with(dir.path(), &options).unwrap();
-    assert!(entries(&bytes).iter().all(|(entry, _)| entry.mtime == 1_700_000_000));
+    assert!(
+        entries(&bytes)
+            .iter()
+            .all(|(entry, _)| entry.mtime == 1_700_000_000)
+    );
 }
 
 #[test]
@@ -188,7 +235,10 @@ fn other_readers_see_the_same_names() {
     let bytes = archive_of(dir.path());
     for (tool, args) in [("cpio", &["-it", "--quiet"][..]), ("bsdtar", &["-tf", "-"])] {
         if let Some(names) = listed_by(tool, args, &bytes) {
-            let names: Vec<&str> = names.iter().map(|name| name.trim_end_matches('/')).collect();
+            let names: Vec<&str> = names
+                .iter()
+                .map(|name| name.trim_end_matches('/'))
+                .collect();
             assert_eq!(names, listing(&bytes), "{tool}");
         }
     }
@@ -201,7 +251,11 @@ fn other_readers_unpack_hard_links_whole() {
     let bytes = archive_of(dir.path());
     for (tool, args) in [("cpio", &["-id", "--quiet"][..]), ("bsdtar", &["-xf", "-"])] {
         let into = scratch();
-        let child = Command::new(tool).args(args).current_dir(into.path()).stdin(Stdio::piped()).spawn();
+        let child = Command::new(tool)
+            .args(args)
+            .current_dir(into.path())
+            .stdin(Stdio::piped())
+            .spawn();
         let Ok(mut child) = child else {
             eprintln!("SKIPPED: {tool} is not installed");
             continue;
@@ -209,7 +263,11 @@ fn other_readers_unpack_hard_links_whole() {
         child.stdin.take().unwrap().write_all(&bytes).unwrap();
         assert!(child.wait().unwrap().success(), "{tool}");
         for name in ["bin-side", "bin/deep/same"] {
-            assert_eq!(fs::read(into.path().join(name)).unwrap().len(), 70_001, "{tool}: {name}");
+            assert_eq!(
+                fs::read(into.path().join(name)).unwrap().len(),
+                70_001,
+                "{tool}: {name}"
+            );
         }
     }
 }
@@ -225,8 +283,10 @@ fn an_archive_is_passed_on_byte_for_byte_also_out_of_its_compression() {
     fs::write(&plain, &bytes).unwrap();
     assert_eq!(archive_of(&plain), bytes);
     let gzipped = holder.path().join("gz");
-    let mut encoder =
-        flate2::write::GzEncoder::new(fs::File::create(&gzipped).unwrap(), flate2::Compression::fast());
+    let mut encoder = flate2::write::GzEncoder::new(
+        fs::File::create(&gzipped).unwrap(),
+        flate2::Compression::fast(),
+    );
     encoder.write_all(&bytes).unwrap();
     encoder.finish().unwrap();
     assert_eq!(archive_of(&gzipped), bytes);
@@ -266,7 +326,10 @@ fn a_file_of_four_gibibytes_is_refused_by_its_path() {
     let big = fs::File::create(dir.path().join("var/big")).unwrap();
     big.set_len(1 << 32).unwrap();
     let error = refused(dir.path());
-    assert!(error.contains("var/big") && error.contains("4 GiB"), "{error}");
+    assert!(
+        error.contains("var/big") && error.contains("4 GiB"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -275,7 +338,13 @@ fn sockets_are_left_out_and_said_so() {
     let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("sock")).unwrap();
     let out = scratch();
     let source = Source::detect(dir.path()).unwrap();
-    let built = build(&source, &out.path().join("o"), &Options::default(), &mut |_| {}).unwrap();
+    let built = build(
+        &source,
+        &out.path().join("o"),
+        &Options::default(),
+        &mut |_| {},
+    )
+    .unwrap();
     assert_eq!(built.entries, 0);
     assert!(built.warnings[0].contains("sock"), "{:?}", built.warnings);
 }
@@ -310,14 +379,38 @@ fn a_tarball_cannot_lead_out_of_the_root() {
     };
     let cases: [(&str, Vec<tar::Header>, &str); 7] = [
         ("dots", vec![header(b"../x", Regular, 0)], "leads out"),
-        ("dots within", vec![header(b"a/../../x", Regular, 0)], "leads out"),
-        ("through a link", vec![link(b"a", Symlink, "/etc"), header(b"a/x", Regular, 0)], "symbolic link"),
-        ("below a file", vec![header(b"a", Regular, 0), header(b"a/x", Regular, 0)], "not a directory"),
-        ("hard link out", vec![link(b"a", Link, "../../etc/passwd")], "leads out"),
-        ("hard link to nothing", vec![link(b"a", Link, "/etc/passwd")], "hard link"),
+        (
+            "dots within",
+            vec![header(b"a/../../x", Regular, 0)],
+            "leads out",
+        ),
+        (
+            "through a link",
+            vec![link(b"a", Symlink, "/etc"), header(b"a/x", Regular, 0)],
+            "symbolic link",
+        ),
+        (
+            "below a file",
+            vec![header(b"a", Regular, 0), header(b"a/x", Regular, 0)],
+            "not a directory",
+        ),
+        (
+            "hard link out",
+            vec![link(b"a", Link, "../../etc/passwd")],
+            "leads out",
+        ),
+        (
+            "hard link to nothing",
+            vec![link(b"a", Link, "/etc/passwd")],
+            "hard link",
+        ),
         (
             "directory lost",
-            vec![header(b"a", Directory, 0), header(b"a/x", Regular, 0), header(b"a", Regular, 0)],
+            vec![
+                header(b"a", Directory, 0),
+                header(b"a/x", Regular, 0),
+                header(b"a", Regular, 0),
+            ],
             "directory with entries",
         ),
     ];
@@ -332,7 +425,9 @@ fn a_tarball_cannot_lead_out_of_the_root() {
     }
     // An absolute name begins at the root of the archive, as tar has it.
     let path = tarball(dir.path(), |builder| {
-        builder.append(&header(b"/etc/x", Regular, 0), &[][..]).unwrap();
+        builder
+            .append(&header(b"/etc/x", Regular, 0), &[][..])
+            .unwrap();
     });
     assert_eq!(listing(&archive_of(&path)), ["etc", "etc/x"]);
 }
@@ -341,12 +436,17 @@ fn a_tarball_cannot_lead_out_of_the_root() {
 fn a_tarball_that_ends_early_is_refused() {
     let dir = scratch();
     let path = tarball(dir.path(), |builder| {
-        builder.append(&header(b"a", tar::EntryType::Regular, 2000), &[7; 2000][..]).unwrap();
+        builder
+            .append(&header(b"a", tar::EntryType::Regular, 2000), &[7; 2000][..])
+            .unwrap();
     });
     let whole = fs::read(&path).unwrap();
     for length in [100, 511, 600, 1500] {
         fs::write(&path, &whole[..length]).unwrap();
-        assert!(build_with(&path, &Options::default()).is_err(), "{length} bytes are taken");
+        assert!(
+            build_with(&path, &Options::default()).is_err(),
+            "{length} bytes are taken"
+        );
     }
 }
 
@@ -369,7 +469,14 @@ fn an_archive_cut_anywhere_is_refused_with_the_place() {
 fn newc(name: &str, mode: u32, size: u32, data: &str) -> Vec<u8> {
     let mut bytes = format!(
         "070701{:08x}{mode:08x}{:08x}{:08x}{:08x}{:08x}{size:08x}{:032x}{:08x}{:08x}{name}\0",
-        1, 0, 0, 1, 0, 0, name.len() + 1, 0
+        1,
+        0,
+        0,
+        1,
+        0,
+        0,
+        name.len() + 1,
+        0
     )
     .into_bytes();
     bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -384,11 +491,20 @@ fn a_hostile_archive_is_refused() {
     let with = |parts: &[Vec<u8>]| [parts.concat(), trailer.clone()].concat();
     let cases = [
         (with(&[newc("../x", 0o100_644, 0, "")]), "leads out"),
-        (with(&[newc("a", 0o120_777, 4, "/etc"), newc("a/x", 0o100_644, 0, "")]), "symbolic link"),
+        (
+            with(&[
+                newc("a", 0o120_777, 4, "/etc"),
+                newc("a/x", 0o100_644, 0, ""),
+            ]),
+            "symbolic link",
+        ),
         (with(&[newc("a", 0o120_777, 0, "")]), "link target"),
         (with(&[newc("a", 0o100_644, u32::MAX, "x")]), "ends at byte"),
         (with(&[newc("a", 0o150_000, 0, "")]), "mode"),
-        (with(&[newc(&"x".repeat(5000), 0o100_644, 0, "")]), "longer than"),
+        (
+            with(&[newc(&"x".repeat(5000), 0o100_644, 0, "")]),
+            "longer than",
+        ),
         ([with(&[]), b"garbage".to_vec()].concat(), "behind the end"),
     ];
     let dir = scratch();
