@@ -26,7 +26,7 @@ mod layout;
 mod logs;
 mod machines;
 pub mod monitor;
-pub mod names;
+mod names;
 pub mod port;
 mod probe;
 pub mod qmp;

@@ -1,4 +1,4 @@
-//! Names for machines: what a name may be, and how one is made up.
+//! Names for machines that were given none.
 
 /// First halves of made-up names.
 const QUALITIES: [&str; 96] = [
@@ -114,45 +114,9 @@ const CREATURES: [&str; 96] = [
     "wren",
 ];
 
-/// The most bytes a name may have.
-pub const MOST_BYTES: usize = 128;
-
-/// The text cannot name a machine.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` cannot name a machine: {why}")]
-pub struct BadName {
-    /// The text.
-    pub name: String,
-    /// What is wrong with it.
-    pub why: &'static str,
-}
-
-/// Makes sure that a text can name a machine: it has to be a file name, a word for a shell, and
-/// must not look like a flag.
-pub fn check(name: &str) -> Result<(), BadName> {
-    let why = if name.is_empty() {
-        "it is empty"
-    } else if name.len() > MOST_BYTES {
-        "it is longer than 128 bytes"
-    } else if name.starts_with(['.', '-']) {
-        "it begins with a dot or a dash"
-    } else if name
-        .chars()
-        .any(|c| c.is_control() || c.is_whitespace() || c == '/')
-    {
-        "it has a slash, a blank or a control character in it"
-    } else {
-        return Ok(());
-    };
-    Err(BadName {
-        name: name.to_owned(),
-        why,
-    })
-}
-
 /// Makes up a name from a random number, `adjective_noun`; `attempt` above zero adds that number,
 /// so that there is always another name.
-pub fn make_up(random: u64, attempt: u32) -> String {
+pub(crate) fn make_up(random: u64, attempt: u32) -> String {
     let pick = |from: &[&'static str], random: u64| {
         let count = from.len().max(1) as u64;
         let index = usize::try_from(random % count).unwrap_or_default();
@@ -172,6 +136,8 @@ pub fn make_up(random: u64, attempt: u32) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use kraft_core::machine::check_name;
+
     use super::*;
 
     #[test]
@@ -182,22 +148,9 @@ mod tests {
         }
         for random in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
             for attempt in [0, 3, 4, 5000] {
-                check(&make_up(random, attempt)).unwrap();
+                check_name(&make_up(random, attempt)).unwrap();
             }
         }
         assert_ne!(make_up(7, 4), make_up(7, 5));
-    }
-
-    #[test]
-    fn names_that_a_file_system_or_a_shell_would_mistake_are_refused() {
-        for name in [
-            "", ".", "..", ".hidden", "-x", "a/b", "a b", "a\nb", "a\0b", "a\u{7f}",
-        ] {
-            assert!(check(name).is_err(), "{name:?}");
-        }
-        assert!(check(&"x".repeat(129)).is_err());
-        for name in ["a", "web-1", "Büro", "a.b_c", &"x".repeat(128)] {
-            check(name).unwrap();
-        }
     }
 }

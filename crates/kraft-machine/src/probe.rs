@@ -318,7 +318,15 @@ mod tests {
                 }
             })
             .collect();
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @"
+        Works
+        guests do not run: QEMU aborted with signal 6: qemu: error: failed to set MSR 0x10a
+        guests do not run: QEMU gave up with exit code 1
+        guests do not run: a trial guest hung after long mode: KVM internal error. Suberror: 1
+        guests do not run: a trial guest hung after vector instructions and 64-bit registers
+        guests do not run: a trial guest failed after vector instructions and 64-bit registers
+        guests do not run: a trial guest hung at once
+        ");
     }
 
     #[test]

@@ -309,7 +309,16 @@ mod tests {
         .iter()
         .map(|(lines, stay)| talk(lines, *stay).unwrap_err().to_string())
         .collect();
-        insta::assert_snapshot!(results.join("\n"));
+        insta::assert_snapshot!(results.join("\n"), @"
+        the VMM hung up
+        the VMM does not speak the machine protocol: expected value at line 1 column 1
+        the VMM does not speak the machine protocol: no greeting
+        the VMM does not speak the machine protocol: expected value at line 1 column 1
+        the VMM does not speak the machine protocol: a line without an end
+        the VMM does not speak the machine protocol: EOF while parsing a list at line 2 column 0
+        the VMM did not answer within 100 ms
+        the VMM did not answer within 100 ms
+        ");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::id::Id;
 use crate::layout::MachineDir;
-use crate::machines::truth::{Truth, read_diary, truth, written_ending};
+use crate::machines::truth::{Truth, read_diary, truth, vmms_in, written_ending};
 use crate::machines::{Error, Machine, Machines, StopOptions, now};
 use crate::qmp::{Qmp, QmpError};
 use crate::record::{Ending, Record};
@@ -99,9 +99,12 @@ impl Machines {
     }
 
     /// Removes a machine with everything it left. A running one is refused, or with `force`
-    /// stopped first.
+    /// stopped first; with `force` even one whose record is damaged is removed.
     pub fn remove(&self, id: &Id, force: bool) -> Result<(), Error> {
-        let mut held = self.hold(*id)?;
+        let mut held = match self.hold(*id) {
+            Err(Error::Unreadable { .. }) if force => return self.remove_blindly(*id),
+            held => held?,
+        };
         if held.truth.is_alive() {
             if !force {
                 return Err(Error::Running {
@@ -114,7 +117,33 @@ impl Machines {
                 return Ok(());
             }
         }
-        self.bury(&held.dir)
+        self.bury(*id)
+    }
+
+    /// Removes a machine without a readable record: whatever runs in its directory in its name is
+    /// killed.
+    fn remove_blindly(&self, id: Id) -> Result<(), Error> {
+        let dir = self.layout.machine(id);
+        let _lock = Lock::exclusive(dir.path()).map_err(|e| Error::Unreadable {
+            id,
+            source: e.into(),
+        })?;
+        for vmm in vmms_in(&dir, id) {
+            let killed = Process::open(&vmm).and_then(|process| match process {
+                Some(process) => {
+                    process.signal(Signal::KILL)?;
+                    process.wait(Some(LAST_WAIT))
+                }
+                None => Ok(true),
+            });
+            if !killed.map_err(Error::on("end the VMM"))? {
+                return Err(Error::WillNotEnd {
+                    name: self.name_of(id).unwrap_or_else(|| id.to_string()),
+                    pid: vmm.pid,
+                });
+            }
+        }
+        self.bury(id)
     }
 
     /// Takes a machine's lock and finds out how it is.

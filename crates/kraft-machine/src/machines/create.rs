@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kraft_core::machine::MachineSpec;
+use kraft_core::machine::{MachineSpec, check_name};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
@@ -19,7 +19,7 @@ impl Machines {
     /// Any number of processes may do this at once: names are given out one at a time.
     pub fn create(&self, spec: &MachineSpec) -> Result<Machine, Error> {
         if let Some(name) = &spec.name {
-            names::check(name)?;
+            check_name(name)?;
         }
         let id = Id::new();
         let lock = Lock::exclusive(&self.layout.machines())?;
@@ -117,26 +117,21 @@ impl Machines {
 
     /// Removes a machine from the list at once, and then from the disk. The machine's lock is
     /// held.
-    pub(crate) fn bury(&self, dir: &MachineDir) -> Result<(), Error> {
-        let record = Record::load(dir).ok();
-        let Some(id) = dir
-            .path()
-            .file_name()
-            .and_then(|name| name.to_str()?.parse::<Id>().ok())
-        else {
-            return Ok(());
-        };
+    pub(crate) fn bury(&self, id: Id) -> Result<(), Error> {
+        let name = self.name_of(id);
         let buried = self.layout.buried(id);
-        fs::rename(dir.path(), buried.path())?;
-        // Those who wait for its end keep a shared lock until they have read it.
-        wait_for_watchers(&buried);
-        if let Some(record) = record {
+        fs::rename(self.layout.machine(id).path(), buried.path())?;
+        if let Some(name) = name {
+            // Whoever makes a machine may take over a name that leads nowhere: only under the lock
+            // can it be known to be ours still.
             let _order = Lock::exclusive(&self.layout.machines())?;
-            let link = self.layout.name(&record.name);
+            let link = self.layout.name(&name);
             if std::fs::read_link(&link).is_ok_and(|to| to == link_target(id)) {
                 fs::remove_file(&link)?;
             }
         }
+        // Those who wait for its end keep a shared lock until they have read it.
+        wait_for_watchers(&buried);
         fs::remove_tree(buried.path())?;
         Ok(())
     }

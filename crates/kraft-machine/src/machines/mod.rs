@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kraft_core::machine::{EndReason, MachineSpec, MachineState};
+use kraft_core::machine::{BadName, EndReason, MachineSpec, MachineState};
 use kraft_core::port::PortMapping;
 use kraft_sys::clock;
 use kraft_sys::fs;
@@ -13,7 +13,6 @@ use kraft_sys::lock::Lock;
 
 use crate::id::Id;
 use crate::layout::{Layout, MachineDir};
-use crate::names::BadName;
 use crate::qmp::QmpError;
 use crate::record::{Ending, Record, RecordError};
 
@@ -361,7 +360,7 @@ impl Machines {
     }
 
     /// Returns a machine's name: from its record, or else from the link that reserves it.
-    fn name_of(&self, id: Id) -> Option<String> {
+    pub(crate) fn name_of(&self, id: Id) -> Option<String> {
         if let Ok(record) = Record::load(&self.layout.machine(id)) {
             return Some(record.name);
         }
@@ -445,7 +444,8 @@ impl Machines {
                     let _ = record.store(dir);
                 }
                 if record.spec.get().remove_when_ended {
-                    return (record, self.bury(dir).is_ok());
+                    let gone = self.bury(record.id).is_ok();
+                    return (record, gone);
                 }
             }
             Truth::NeverRan => {

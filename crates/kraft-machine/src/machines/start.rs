@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use kraft_core::cmdline::CommandLine;
 use kraft_core::machine::{EndReason, MachineSpec};
 use kraft_core::port::PortMapping;
 use kraft_sys::fs;
@@ -461,7 +462,12 @@ fn check_files(spec: &MachineSpec) -> Result<(), StartError> {
 }
 
 fn boot_line(spec: &MachineSpec) -> Result<String, StartError> {
-    Ok(spec.args.join(" "))
+    CommandLine::of(spec)
+        .map(|line| line.render())
+        .map_err(|problems| {
+            let messages: Vec<String> = problems.into_iter().map(|p| p.message).collect();
+            StartError::Line(messages.join("; "))
+        })
 }
 
 /// Tells whoever asked for the start how it went.

@@ -12,6 +12,7 @@ use kraft_sys::process::{self, Identity};
 use serde_json::Map;
 
 use crate::diary::{Diary, state_after};
+use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::machines::now;
 use crate::qmp::Qmp;
@@ -118,8 +119,19 @@ pub(crate) fn truth(record: &Record, dir: &MachineDir) -> Truth {
     }
 }
 
-/// Looks for a VMM that was started and not recorded: it works in the machine's directory and
-/// has its identity among its words.
+/// Returns the VMMs that work in a machine's directory and have its identity among their words.
+pub(crate) fn vmms_in(dir: &MachineDir, id: Id) -> Vec<Identity> {
+    let id = id.to_string();
+    let is_vmm = |identity: &Identity| {
+        let words = process::command_line(identity.pid);
+        words.iter().any(|word| word == b"-name") && words.iter().any(|word| word == id.as_bytes())
+    };
+    let mut all = process::living_in(dir.path());
+    all.retain(is_vmm);
+    all
+}
+
+/// Looks for a VMM that was started and not recorded.
 fn found(record: &Record, dir: &MachineDir) -> Option<Run> {
     let starting = record.starting.as_ref()?;
     if starting.monitor.is_from_another_boot() {

@@ -11,15 +11,13 @@ use std::path::Path;
 
 use kraft_core::arch::Arch;
 use kraft_core::machine::{Acceleration, MachineSpec};
-use kraft_core::mount::Volume;
+use kraft_core::mount::{self, Volume};
 use kraft_core::port::PortMapping;
+use kraft_core::quantity::MIB;
 
 use crate::driver::Launch;
 use crate::driver::qemu::FAST_FIRMWARE;
 use crate::id::Id;
-
-/// QEMU's unit of memory, in bytes.
-const MIB: u64 = 1 << 20;
 
 /// Returns QEMU's command line, its program first.
 pub fn argv(launch: &Launch<'_>) -> Vec<OsString> {
@@ -36,8 +34,8 @@ pub fn argv(launch: &Launch<'_>) -> Vec<OsString> {
     line.option("-smp", format!("cpus={0},threads=1,sockets={0}", spec.cpus));
     line.option("-rtc", "base=utc");
     channels(&mut line);
-    for (number, volume) in (1..).zip(&spec.volumes) {
-        share(&mut line, number, volume);
+    for (index, volume) in spec.volumes.iter().enumerate() {
+        share(&mut line, &mount::tag(index), volume);
     }
     network(&mut line, launch.id, launch.ports);
     if launch.fast_firmware {
@@ -109,11 +107,11 @@ fn channels(line: &mut Line) {
     line.option("-mon", "chardev=control,mode=control");
 }
 
-/// A directory of the host, as the guest's 9p tag `fsN`.
-fn share(line: &mut Line, number: usize, volume: &Volume) {
+/// A directory of the host, which the guest knows by its tag.
+fn share(line: &mut Line, tag: &str, volume: &Volume) {
     // `none` does what `passthrough` does, and lets a user who may not give files away use it.
     // Directories on other file systems inside it get distinct inode numbers by `remap`.
-    let mut fsdev = OsString::from(format!("local,id=fs{number},path="));
+    let mut fsdev = OsString::from(format!("local,id={tag},path="));
     fsdev.push(escaped(&volume.source));
     fsdev.push(",security_model=none,multidevs=remap");
     if volume.read_only {
@@ -122,7 +120,7 @@ fn share(line: &mut Line, number: usize, volume: &Volume) {
     line.option("-fsdev", fsdev);
     line.option(
         "-device",
-        format!("virtio-9p-pci,fsdev=fs{number},mount_tag=fs{number}"),
+        format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"),
     );
 }
 

@@ -1,0 +1,225 @@
+//! Whatever dies, and whenever: nothing untrue is told.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use kraft_core::machine::{EndReason, MachineState};
+use kraft_machine::{Listed, StopOptions};
+use kraft_sys::process::{Identity, Process};
+use rustix::process::Signal;
+
+use crate::bench::{Bench, eventually, kill, spec};
+
+#[test]
+fn a_killed_vmm_is_told_as_killed() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    kill(bench.machines.get(id).unwrap().pid.unwrap());
+    let ending = bench.machines.wait(&id).unwrap();
+    assert_eq!(ending.reason, EndReason::Killed { signal: Some(9) });
+    assert_eq!(bench.state(id), MachineState::Exited);
+}
+
+#[test]
+fn a_vmm_that_is_told_to_end_from_outside_is_told_as_killed_by_that_signal() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    let pid = bench.machines.get(id).unwrap().pid.unwrap();
+    let vmm = Process::open(&Identity::of(pid).unwrap()).unwrap().unwrap();
+    vmm.signal(Signal::TERM).unwrap();
+    let ending = bench.machines.wait(&id).unwrap();
+    assert_eq!(ending.reason, EndReason::Killed { signal: Some(15) });
+}
+
+#[test]
+fn a_monitor_survives_polite_signals() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:1"]);
+    let pid = bench.machines.get(id).unwrap().monitor_pid.unwrap();
+    let monitor = Process::open(&Identity::of(pid).unwrap()).unwrap().unwrap();
+    for signal in [Signal::HUP, Signal::INT, Signal::TERM, Signal::QUIT] {
+        monitor.signal(signal).unwrap();
+    }
+    assert_eq!(
+        bench.machines.wait(&id).unwrap().reason,
+        EndReason::PoweredOff
+    );
+    assert_eq!(bench.machines.get(id).unwrap().monitor_pid, None);
+}
+
+#[test]
+fn a_machine_outlives_its_monitor_and_is_adopted_by_whoever_looks() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    let first = bench.machines.get(id).unwrap().monitor_pid.unwrap();
+    kill(first);
+    let orphan = bench.machines.get(id).unwrap();
+    assert_eq!(orphan.state, MachineState::Running);
+    eventually("a new monitor", || {
+        let now = bench.machines.get(id).unwrap().monitor_pid;
+        now.is_some_and(|pid| pid != first)
+    });
+    // The new monitor records the end though nobody looks: the record itself says so.
+    kill(orphan.pid.unwrap());
+    let record = orphan.dir.join("record.json");
+    eventually("the recorded end", || {
+        std::fs::read_to_string(&record).unwrap().contains("killed")
+    });
+}
+
+#[test]
+fn an_end_that_nobody_saw_is_read_in_the_diary() {
+    let bench = Bench::new();
+    for (actions, reason) in [
+        (&["@sleep:1"][..], EndReason::PoweredOff),
+        (
+            &["@sleep:1", "@crash:panic"],
+            EndReason::Crashed {
+                what: "guest panicked".to_owned(),
+            },
+        ),
+    ] {
+        let id = bench.run("", actions);
+        let machine = bench.machines.get(id).unwrap();
+        kill(machine.monitor_pid.unwrap());
+        let vmm = Process::open(&Identity::of(machine.pid.unwrap()).unwrap()).unwrap();
+        assert!(vmm.is_none_or(|vmm| vmm.wait(Some(crate::bench::PATIENCE)).unwrap()));
+        let after = jiff::Timestamp::now();
+        let found = bench.machines.get(id).unwrap();
+        assert_eq!(found.end, Some(reason));
+        assert!(
+            found.ended_at.unwrap() <= after,
+            "the time is the VMM's, not ours"
+        );
+        let record = std::fs::read_to_string(machine.dir.join("record.json")).unwrap();
+        assert!(record.contains("\"end\""), "mended: {record}");
+    }
+}
+
+#[test]
+fn when_both_are_killed_nobody_claims_to_know_more() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    let machine = bench.machines.get(id).unwrap();
+    kill(machine.monitor_pid.unwrap());
+    kill(machine.pid.unwrap());
+    let found = bench.machines.get(id).unwrap();
+    assert_eq!(found.end, Some(EndReason::Vanished));
+    assert_eq!(found.state, MachineState::Exited);
+    bench.machines.start(&id).unwrap();
+    assert_eq!(bench.state(id), MachineState::Running);
+}
+
+#[test]
+fn after_a_reboot_nothing_is_said_to_run_though_a_process_has_the_pid() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    let machine = bench.machines.get(id).unwrap();
+    bench.machines.stop(&id, StopOptions::default()).unwrap();
+    // As if this were another run of the computer: same pids, another boot.
+    let path = machine.dir.join("record.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let me = serde_json::to_value(Identity::me().unwrap()).unwrap();
+    for process in ["monitor", "vmm"] {
+        record["run"][process] = me.clone();
+        record["run"][process]["boot"] = "another".into();
+    }
+    record["run"].as_object_mut().unwrap().remove("end");
+    kraft_sys::fs::replace_file(&path, record.to_string().as_bytes()).unwrap();
+    kraft_sys::fs::truncate(&machine.dir.join("diary.out"), 0).unwrap();
+    let found = bench.machines.get(id).unwrap();
+    assert_eq!(found.state, MachineState::Exited);
+    assert_eq!(found.end, Some(EndReason::HostDown));
+}
+
+#[test]
+fn a_record_of_a_newer_kraft_keeps_what_this_one_does_not_know() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    bench.machines.stop(&id, StopOptions::default()).unwrap();
+    let path = bench.machines.get(id).unwrap().dir.join("record.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    record["future"] = 1.into();
+    record["spec"]["future"] = 2.into();
+    kraft_sys::fs::replace_file(&path, record.to_string().as_bytes()).unwrap();
+    bench.machines.start(&id).unwrap();
+    bench.machines.stop(&id, StopOptions::default()).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&record["future"], &record["spec"]["future"]),
+        (&1.into(), &2.into())
+    );
+
+    let mut newer = record;
+    newer["version"] = 2.into();
+    kraft_sys::fs::replace_file(&path, newer.to_string().as_bytes()).unwrap();
+    let listed = bench.machines.list().unwrap();
+    let [Listed::Unreadable(unreadable)] = listed.as_slice() else {
+        panic!("{listed:?}");
+    };
+    assert_eq!(unreadable.name.as_deref(), Some("m"));
+    assert!(
+        unreadable
+            .error
+            .to_string()
+            .contains("newer kraft (version 2")
+    );
+}
+
+#[test]
+fn a_damaged_record_hides_no_other_machine_and_can_be_removed() {
+    let bench = Bench::new();
+    let bad = bench.machines.create(&spec("bad", &[])).unwrap();
+    bench.machines.create(&spec("good", &[])).unwrap();
+    kraft_sys::fs::replace_file(&bad.dir.join("record.json"), b"{\"version\": 1").unwrap();
+    let listed = bench.machines.list().unwrap();
+    assert_eq!(listed.len(), 2);
+    assert!(
+        listed
+            .iter()
+            .any(|l| matches!(l, Listed::Machine(m) if m.name == "good"))
+    );
+    assert_eq!(bench.machines.resolve("bad").unwrap(), bad.id);
+    assert!(bench.machines.remove(&bad.id, false).is_err());
+    bench.machines.remove(&bad.id, true).unwrap();
+    assert_eq!(bench.machines.list().unwrap().len(), 1);
+}
+
+/// A VMM that ends neither by the protocol nor by SIGTERM; QEMU cannot be made to do that.
+#[test]
+fn a_vmm_that_listens_to_nothing_is_killed() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    let pid = bench.machines.get(id).unwrap().pid.unwrap();
+    let vmm = Process::open(&Identity::of(pid).unwrap()).unwrap().unwrap();
+    vmm.signal(Signal::STOP).unwrap();
+    let options = StopOptions {
+        grace: Duration::from_millis(200),
+        force: false,
+    };
+    let ending = bench.machines.stop(&id, options).unwrap();
+    assert_eq!(ending.reason, EndReason::Stopped);
+    assert_eq!(bench.state(id), MachineState::Exited);
+}
+
+#[test]
+fn what_a_killed_kraft_left_half_made_is_cleared_away() {
+    let bench = Bench::new();
+    let partial = bench.runtime_dir.join("partial");
+    let half = partial.join("new-6fa459ea-ee8a-4ca4-894e-db77e160355e");
+    std::fs::create_dir(&half).unwrap();
+    kraft_sys::fs::replace_file(&half.join("record.json"), b"half").unwrap();
+    let gone = partial.join("gone-16fd2706-8baf-433b-82eb-8c7fada847da");
+    std::fs::create_dir(&gone).unwrap();
+    std::fs::set_permissions(&gone, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let dangling = bench.runtime_dir.join("names/m");
+    std::os::unix::fs::symlink("../machines/16fd2706-8baf-433b-82eb-8c7fada847da", dangling)
+        .unwrap();
+    let made = bench.machines.create(&spec("m", &[])).unwrap();
+    assert_eq!(made.name, "m");
+    assert!(crate::bench::entries(&partial).is_empty());
+    assert_eq!(bench.machines.list().unwrap().len(), 1);
+}

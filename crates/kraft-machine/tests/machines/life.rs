@@ -1,0 +1,267 @@
+//! A machine that nothing bad happens to.
+
+use std::time::Duration;
+
+use kraft_core::machine::{EndReason, MachineState};
+use kraft_machine::{Error, StartError, StopOptions, What};
+
+use crate::bench::{Bench, entries, eventually, spec};
+
+#[test]
+fn a_machine_is_made_started_paused_resumed_stopped_started_again_and_removed() {
+    let bench = Bench::new();
+    let machines = &bench.machines;
+    let made = machines.create(&spec("alice", &["@tick:1000000"])).unwrap();
+    let id = made.id;
+    assert_eq!(made.state, MachineState::Created);
+    assert!(matches!(
+        machines.wait(&id),
+        Err(Error::NeverStarted { .. })
+    ));
+    assert!(matches!(
+        machines.stop(&id, StopOptions::default()),
+        Err(Error::NotRunning { .. })
+    ));
+
+    machines.start(&id).unwrap();
+    let running = machines.get(id).unwrap();
+    assert_eq!(running.state, MachineState::Running);
+    assert!(running.pid.is_some() && running.monitor_pid.is_some() && running.end.is_none());
+    assert!(matches!(
+        machines.start(&id),
+        Err(Error::Start {
+            source: StartError::Alive(_),
+            ..
+        })
+    ));
+    assert!(matches!(
+        machines.remove(&id, false),
+        Err(Error::Running { .. })
+    ));
+    bench.wait_for_console(id, "tick 2");
+    assert!(bench.console(id).starts_with("kraft-guest: hello"));
+
+    assert_eq!(machines.pause(&id).unwrap().state, MachineState::Paused);
+    assert!(matches!(
+        machines.pause(&id),
+        Err(Error::AlreadyPaused { .. })
+    ));
+    let frozen = bench.console(id);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(bench.console(id), frozen);
+    assert_eq!(machines.unpause(&id).unwrap().state, MachineState::Running);
+    assert!(matches!(
+        machines.unpause(&id),
+        Err(Error::NotPaused { .. })
+    ));
+    eventually("more ticks", || bench.console(id).len() > frozen.len());
+
+    let ending = machines.stop(&id, StopOptions::default()).unwrap();
+    assert_eq!(ending.reason, EndReason::Stopped);
+    let stopped = machines.get(id).unwrap();
+    assert_eq!(stopped.state, MachineState::Exited);
+    assert_eq!(stopped.end, Some(EndReason::Stopped));
+    assert_eq!(machines.wait(&id).unwrap(), ending);
+
+    machines.start(&id).unwrap();
+    assert_eq!(bench.state(id), MachineState::Running);
+    machines.remove(&id, true).unwrap();
+    assert!(matches!(machines.get(id), Err(Error::NotFound { .. })));
+    for dir in ["machines", "names", "partial"] {
+        assert!(entries(&bench.runtime_dir.join(dir)).is_empty(), "{dir}");
+    }
+}
+
+#[test]
+fn the_end_of_a_guest_is_told_as_it_was() {
+    let bench = Bench::new();
+    let crashed = |what: &str| EndReason::Crashed {
+        what: what.to_owned(),
+    };
+    for (action, reason, state) in [
+        ("@print:x", EndReason::PoweredOff, MachineState::Exited),
+        (
+            "@crash:panic",
+            crashed("guest panicked"),
+            MachineState::Errored,
+        ),
+        (
+            "@crash:triple",
+            crashed("guest reset itself"),
+            MachineState::Errored,
+        ),
+    ] {
+        let id = bench.run("", &[action]);
+        let ending = bench.machines.wait(&id).unwrap();
+        assert_eq!(ending.reason, reason, "{action}");
+        let machine = bench.machines.get(id).unwrap();
+        assert_eq!(machine.state, state, "{action}");
+        assert_eq!(machine.ended_at, Some(ending.at), "{action}");
+        assert!(machine.started_at.unwrap() <= ending.at, "{action}");
+        assert!(machine.pid.is_none() && machine.monitor_pid.is_none());
+    }
+}
+
+#[test]
+fn arguments_arrive_and_logs_are_followed_to_the_last_byte() {
+    let bench = Bench::new();
+    let id = bench
+        .machines
+        .create(&spec(
+            "",
+            &[
+                "a",
+                "b c",
+                "d\"e",
+                "@tick:3",
+                "@print:no newline at the end",
+            ],
+        ))
+        .unwrap()
+        .id;
+    let watch = bench.machines.start(&id).unwrap();
+    let mut logs = watch.logs().unwrap();
+    let mut console = Vec::new();
+    while let Some(more) = logs.follow(crate::bench::PATIENCE).unwrap() {
+        console.extend(more);
+    }
+    let console = String::from_utf8(console).unwrap();
+    for line in ["arg 1 \"a\"", "arg 2 \"b c\"", "arg 3 \"d\\\"e\"", "tick 3"] {
+        assert!(console.contains(line), "{line} is not in\n{console}");
+    }
+    assert!(console.contains("no newline at the end"), "{console}");
+    assert_eq!(watch.wait().unwrap().reason, EndReason::PoweredOff);
+}
+
+#[test]
+fn a_machine_that_removes_itself_still_tells_its_watchers_how_it_ended() {
+    let bench = Bench::new();
+    for _ in 0..5 {
+        let mut spec = spec("", &["@crash:panic"]);
+        spec.remove_when_ended = true;
+        let id = bench.machines.create(&spec).unwrap().id;
+        let watch = bench.machines.start(&id).unwrap();
+        let mut logs = watch.logs().unwrap();
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let machines = bench.machines.clone();
+                std::thread::spawn(move || machines.wait(&id))
+            })
+            .collect();
+        let mut console = Vec::new();
+        while let Some(more) = logs.follow(crate::bench::PATIENCE).unwrap() {
+            console.extend(more);
+        }
+        assert!(console.starts_with(b"kraft-guest: hello"));
+        let ending = watch.wait().unwrap();
+        assert!(matches!(ending.reason, EndReason::Crashed { .. }));
+        assert!(matches!(
+            bench.machines.get(id),
+            Err(Error::NotFound { .. })
+        ));
+        for waiter in waiting {
+            match waiter.join().unwrap() {
+                Ok(told) => assert_eq!(told, ending),
+                // It came when all was over.
+                Err(Error::NotFound { .. }) => {}
+                Err(e) => panic!("{e}"),
+            }
+        }
+        drop((watch, logs));
+        for dir in ["machines", "names", "partial"] {
+            let dir = bench.runtime_dir.join(dir);
+            eventually("nothing left", || entries(&dir).is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_detached_machine_removes_itself_with_nobody_there() {
+    let bench = Bench::new();
+    let mut spec = spec("m", &["@sleep:1"]);
+    spec.remove_when_ended = true;
+    let id = bench.machines.create(&spec).unwrap().id;
+    drop(bench.machines.start(&id).unwrap());
+    assert_eq!(bench.state(id), MachineState::Running);
+    // Not a single look at it: the directory says it.
+    let dir = bench.runtime_dir.join("machines");
+    eventually("its removal", || entries(&dir).is_empty());
+    eventually("its name", || {
+        entries(&bench.runtime_dir.join("names")).is_empty()
+    });
+}
+
+#[test]
+fn events_tell_a_life_in_order() {
+    let bench = Bench::new();
+    let mut events = bench.machines.events().unwrap();
+    let id = bench.run("m", &["@sleep:600"]);
+    bench.machines.pause(&id).unwrap();
+    bench.machines.unpause(&id).unwrap();
+    bench.machines.stop(&id, StopOptions::default()).unwrap();
+    let mut told = Vec::new();
+    while let Some(event) = events.next(Duration::from_millis(300)).unwrap() {
+        assert_eq!((event.id, event.name.as_str()), (id, "m"));
+        told.push(event.what);
+    }
+    bench.machines.remove(&id, false).unwrap();
+    told.push(events.next(crate::bench::PATIENCE).unwrap().unwrap().what);
+    assert_eq!(
+        told,
+        [
+            What::Created,
+            What::Started,
+            What::Paused,
+            What::Unpaused,
+            What::Ended(EndReason::Stopped),
+            What::Removed,
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_started_says_why_and_can_be_removed() {
+    let bench = Bench::new();
+    let gone = bench.runtime_dir.join("gone");
+    let mut no_kernel = spec("no-kernel", &[]);
+    no_kernel.kernel.clone_from(&gone);
+    let mut no_initrd = spec("no-initrd", &[]);
+    no_initrd.initrd = Some(gone.clone());
+    let mut no_memory = spec("no-memory", &[]);
+    no_memory.memory = 1 << 60;
+    let mut told = Vec::new();
+    for spec in [no_kernel, no_initrd, no_memory] {
+        let id = bench.machines.create(&spec).unwrap().id;
+        let Err(Error::Start { source, .. }) = bench.machines.start(&id) else {
+            panic!("{:?} was started", spec.name);
+        };
+        let state = bench.state(id);
+        told.push(format!("{state:?}: {source}").replace(gone.to_str().unwrap(), "GONE"));
+        bench.machines.remove(&id, false).unwrap();
+    }
+    assert_eq!(
+        told[..2],
+        [
+            "Created: its kernel `GONE` cannot be read: No such file or directory (os error 2)",
+            "Created: its root archive `GONE` cannot be read: No such file or directory (os error 2)",
+        ]
+    );
+    assert!(
+        told[2].starts_with("Failed: qemu-system-x86_64 gave up (exit status: 1): "),
+        "{}",
+        told[2]
+    );
+}
+
+#[test]
+fn a_runtime_directory_with_a_long_and_odd_path_serves_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = format!("a, b'\"{}", "x".repeat(200));
+    let runtime_dir = dir.path().join(odd).join("y".repeat(100));
+    let bench = Bench::at(dir, runtime_dir);
+    let id = bench.run("m", &["@sleep:600"]);
+    bench.machines.pause(&id).unwrap();
+    bench.machines.unpause(&id).unwrap();
+    let ending = bench.machines.stop(&id, StopOptions::default()).unwrap();
+    assert_eq!(ending.reason, EndReason::Stopped);
+}

@@ -1,0 +1,10 @@
+//! Machines that really run: the library, its monitor, QEMU and the repository's own guest.
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod death;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod many;
