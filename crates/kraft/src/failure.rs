@@ -81,6 +81,17 @@ pub(crate) enum Message {
     },
 }
 
+impl Message {
+    /// Returns what is to be told, without places and advice.
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        match self {
+            Self::Told => Vec::new(),
+            Self::Error(error) => vec![chain(error.as_ref())],
+            Self::Problems { problems, .. } => problems.iter().map(|p| p.message.clone()).collect(),
+        }
+    }
+}
+
 /// A text that problems point into.
 #[derive(Debug)]
 pub(crate) struct Text {
@@ -179,6 +190,38 @@ impl From<kraft_sys::fs::Error> for Failure {
             _ => Kind::Failed,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<kraft_machine::Error> for Failure {
+    fn from(error: kraft_machine::Error) -> Self {
+        use kraft_machine::{Error, StartError};
+
+        let kind = match &error {
+            Error::NotFound { .. } => Kind::NotFound,
+            Error::Ambiguous { .. } | Error::BadName(_) => Kind::Usage,
+            Error::Start {
+                source: StartError::NoProgram { .. } | StartError::Platform(_),
+                ..
+            } => Kind::Host,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<kraft_machine::driver::NoDriver> for Failure {
+    fn from(error: kraft_machine::driver::NoDriver) -> Self {
+        Self::new(Kind::Host, error)
+    }
+}
+
+impl From<kraft_rootfs::Error> for Failure {
+    fn from(error: kraft_rootfs::Error) -> Self {
+        match error {
+            kraft_rootfs::Error::File(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 mod app;
 mod cli;
 mod commands;
+mod completion;
 mod config;
 mod failure;
 mod ops;
@@ -24,39 +25,48 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::cli::Typed;
 pub use crate::cli::command;
+use crate::commands::Reading;
 use crate::config::env::Environment;
 use crate::config::{Config, Flags};
 use crate::failure::{Failure, Kind};
+use crate::ops::machines::MONITOR;
 use crate::ui::Ui;
 
 /// Runs the program with the words and the environment of this process.
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == MONITOR) {
+        let code = kraft_machine::monitor::main(words.into_iter().skip(2));
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
     let env = Environment::capture();
     match cli::parse(words.iter().cloned()) {
-        Ok(typed) => run(typed, env),
-        Err(error) => misunderstood(&error, &words, env),
+        Ok(typed) => run(typed, &env),
+        Err(error) => misunderstood(&error, &words, &env),
     }
 }
 
 /// Does what was typed.
-fn run(typed: Typed, env: Environment) -> ExitCode {
+fn run(typed: Typed, env: &Environment) -> ExitCode {
     let Some(command) = typed.command else {
-        return ended(None, print_help(&env));
+        return ended(None, print_help(env));
     };
-    let config = if command.needs_config() {
-        match Config::load(&typed.flags, env.clone()) {
-            Ok(config) => config,
-            Err(failure) => {
-                let ui = Ui::new(&Config::without_file(&typed.flags, env));
-                return ended(Some(&ui), Err(failure));
-            }
-        }
-    } else {
-        Config::without_file(&typed.flags, env)
+    let bare = || Config::without_file(&typed.flags, env.clone());
+    let read = match command.reading() {
+        Reading::None => Ok(bare()),
+        Reading::Strict | Reading::Lenient => Config::load(&typed.flags, env.clone()),
+    };
+    let (config, misconfigured) = match read {
+        Ok(config) => (config, None),
+        Err(failure) if command.reading() == Reading::Lenient => (bare(), Some(failure)),
+        Err(failure) => return ended(Some(&Ui::new(&bare())), Err(failure)),
     };
     let ui = Ui::new(&config);
-    let app = App { config, ui };
+    let app = App {
+        config,
+        misconfigured,
+        ui,
+    };
     let outcome = commands::exec(&app, command);
     ended(Some(&app.ui), outcome)
 }
@@ -86,7 +96,7 @@ fn print_help(env: &Environment) -> Result<(), Failure> {
 }
 
 /// Answers what clap did not take as a command: a question for help, or a mistake.
-fn misunderstood(error: &clap::Error, words: &[OsString], env: Environment) -> ExitCode {
+fn misunderstood(error: &clap::Error, words: &[OsString], env: &Environment) -> ExitCode {
     let typed = |flag: &str| words.iter().any(|word| word == flag);
     let no_color = typed("--no-color");
     let text = error.render();
@@ -94,7 +104,7 @@ fn misunderstood(error: &clap::Error, words: &[OsString], env: Environment) -> E
         || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     {
         let mut stdout = io::stdout().lock();
-        let colour = ui::colour_is_wanted(no_color, &env, stdout.is_terminal());
+        let colour = ui::colour_is_wanted(no_color, env, stdout.is_terminal());
         let text = if colour {
             text.ansi().to_string()
         } else {
@@ -117,7 +127,7 @@ fn misunderstood(error: &clap::Error, words: &[OsString], env: Environment) -> E
     let ui = Ui::new(&Config::without_file(&flags, env.clone()));
     ui.usage_error(
         &text,
-        ui::colour_is_wanted(no_color, &env, io::stderr().is_terminal()),
+        ui::colour_is_wanted(no_color, env, io::stderr().is_terminal()),
     );
     ExitCode::from(Kind::Usage.exit_code())
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::Reading;
 use crate::app::App;
 use crate::config::keys::{self, Known};
 use crate::config::layers::{self, Origin, Value};
@@ -67,9 +68,13 @@ enum Action {
 }
 
 impl Args {
-    /// Returns whether a file that makes no sense matters: its path can be told anyway.
-    pub(crate) fn needs_config(&self) -> bool {
-        !matches!(self.action, Some(Action::Path))
+    /// Where a file is can be told whatever is in it, and what is edited is read anew.
+    pub(crate) fn reading(&self) -> Reading {
+        match self.action {
+            Some(Action::Path) => Reading::None,
+            Some(Action::Set { .. } | Action::Unset { .. }) => Reading::Lenient,
+            None | Some(Action::Get { .. }) => Reading::Strict,
+        }
     }
 }
 

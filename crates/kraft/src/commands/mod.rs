@@ -5,13 +5,28 @@
 //! an arm here, and its place in [`GROUPS`].
 
 mod check;
+mod completion;
 mod config;
+mod doctor;
+mod events;
+mod inspect;
+mod logs;
+mod pause;
+mod ps;
+mod remove;
 mod rootfs;
+mod run;
 mod schema;
+mod start;
+mod stop;
+mod unpause;
+pub(crate) mod values;
 mod version;
+mod wait;
+
+use std::fmt::Write as _;
 
 use clap::Subcommand;
-use std::fmt::Write as _;
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -19,27 +34,79 @@ use crate::failure::Failure;
 /// Every command, in the order of the manual.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(Box<run::Args>),
+    Ps(ps::Args),
+    #[command(visible_alias = "log")]
+    Logs(logs::Args),
+    Start(start::Args),
+    Stop(stop::Args),
+    Pause(pause::Args),
+    Unpause(unpause::Args),
+    Wait(wait::Args),
+    Inspect(inspect::Args),
+    #[command(visible_alias = "event")]
+    Events(events::Args),
+    #[command(visible_alias = "rm")]
+    Remove(remove::Args),
     Check(check::Args),
-    Config(config::Args),
     Rootfs(rootfs::Args),
     Schema(schema::Args),
+    Doctor(doctor::Args),
+    Config(config::Args),
+    Completion(completion::Args),
     #[command(visible_alias = "v")]
     Version(version::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::QuestionArgs),
 }
 
 /// The headings of `kraft --help`, with the commands below each.
 const GROUPS: &[(&str, &[&str])] = &[
+    (
+        "Local runtime commands",
+        &[
+            "run", "ps", "logs", "start", "stop", "pause", "unpause", "wait", "inspect", "events",
+            "remove",
+        ],
+    ),
     ("Project commands", &["check", "rootfs", "schema"]),
-    ("Miscellaneous commands", &["config", "version"]),
+    (
+        "Miscellaneous commands",
+        &["doctor", "config", "completion", "version"],
+    ),
 ];
 
+/// What a command does about a configuration that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// It fails: it would do something else than its user means.
+    Strict,
+    /// It works with the defaults, and knows why.
+    Lenient,
+    /// It does not look at the file at all.
+    None,
+}
+
 impl Command {
-    /// Returns whether it minds a configuration file that makes no sense.
-    pub(crate) fn needs_config(&self) -> bool {
+    /// Returns how the command reads the configuration.
+    pub(crate) fn reading(&self) -> Reading {
         match self {
-            Self::Check(_) | Self::Rootfs(_) => true,
-            Self::Schema(_) | Self::Version(_) => false,
-            Self::Config(args) => args.needs_config(),
+            Self::Schema(_) | Self::Version(_) | Self::Completion(_) => Reading::None,
+            Self::Doctor(_) | Self::Complete(_) => Reading::Lenient,
+            Self::Config(args) => args.reading(),
+            Self::Check(_)
+            | Self::Rootfs(_)
+            | Self::Run(_)
+            | Self::Ps(_)
+            | Self::Logs(_)
+            | Self::Start(_)
+            | Self::Stop(_)
+            | Self::Pause(_)
+            | Self::Unpause(_)
+            | Self::Wait(_)
+            | Self::Inspect(_)
+            | Self::Events(_)
+            | Self::Remove(_) => Reading::Strict,
         }
     }
 }
@@ -47,11 +114,25 @@ impl Command {
 /// Does a command.
 pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
     match command {
+        Command::Run(args) => run::exec(app, *args),
+        Command::Ps(args) => ps::exec(app, &args),
+        Command::Logs(args) => logs::exec(app, &args),
+        Command::Start(args) => start::exec(app, &args),
+        Command::Stop(args) => stop::exec(app, &args),
+        Command::Pause(args) => pause::exec(app, &args),
+        Command::Unpause(args) => unpause::exec(app, &args),
+        Command::Wait(args) => wait::exec(app, &args),
+        Command::Inspect(args) => inspect::exec(app, &args),
+        Command::Events(args) => events::exec(app, &args),
+        Command::Remove(args) => remove::exec(app, &args),
         Command::Check(args) => check::exec(app, &args),
-        Command::Config(args) => config::exec(app, args),
         Command::Rootfs(args) => rootfs::exec(app, &args),
         Command::Schema(args) => schema::exec(app, &args),
+        Command::Doctor(args) => doctor::exec(app, &args),
+        Command::Config(args) => config::exec(app, args),
+        Command::Completion(args) => completion::exec(app, &args),
         Command::Version(args) => version::exec(app, &args),
+        Command::Complete(args) => completion::answer(app, args),
     }
 }
 

@@ -271,7 +271,7 @@ mod tests {
     fn slice<'t>(text: &'t str, path: &[&str]) -> &'t str {
         let root = parse(text).unwrap().unwrap();
         let span = root.find(path).unwrap().node.span;
-        &text[span.start..span.end]
+        text.get(span.start..span.end).unwrap()
     }
 
     #[test]

@@ -370,10 +370,10 @@ mod tests {
     fn a_default_is_of_its_kind() {
         for key in ALL {
             let fits = match (key.kind, key.default) {
-                (Kind::Switch, Default::Switch(_)) | (Kind::List, Default::List(_)) => true,
-                (Kind::Text | Kind::Path, Default::Text(_)) | (Kind::Path, Default::Data(_)) => {
-                    true
-                }
+                (Kind::Switch, Default::Switch(_))
+                | (Kind::List, Default::List(_))
+                | (Kind::Text | Kind::Path, Default::Text(_))
+                | (Kind::Path, Default::Data(_)) => true,
                 (Kind::Choice(words), Default::Text(word)) => words.contains(&word),
                 _ => false,
             };

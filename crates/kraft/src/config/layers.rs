@@ -463,7 +463,7 @@ mod tests {
         let places: Vec<&str> = problems
             .iter()
             .map(|p| p.span.unwrap())
-            .map(|span| &text[span.start..span.end])
+            .map(|span| text.get(span.start..span.end).unwrap())
             .collect();
         assert_eq!(places, ["maybe", "loud", "[x]"]);
     }

@@ -127,22 +127,35 @@ impl Config {
 
     /// Returns a text that is not empty.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        match self.value(name) {
-            Some(Value::Text(text)) if !text.is_empty() => Some(text),
-            _ => None,
+        match self.value(name)? {
+            Value::Text(text) if !text.is_empty() => Some(text),
+            Value::Text(_) | Value::Switch(_) | Value::List(_) => None,
         }
     }
 
-    /// Returns a path, from the root.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        dirs::absolute(Path::new(self.text(name).unwrap_or_default()))
+    /// Returns the QEMU to use instead of the usual one.
+    pub(crate) fn qemu(&self) -> Option<&str> {
+        self.text("qemu")
     }
 
-    /// Returns a list.
-    pub(crate) fn list(&self, name: &str) -> &[String] {
-        match self.value(name) {
+    /// Returns the directory of the machines, from the root.
+    pub(crate) fn runtime_dir(&self) -> PathBuf {
+        match self.text("runtime_dir") {
+            Some(path) => dirs::absolute(Path::new(path)),
+            None => self.dirs.data.join("runtime"),
+        }
+    }
+
+    /// Returns whether machines are never to run with KVM.
+    pub(crate) fn acceleration_is_off(&self) -> bool {
+        self.text("acceleration") == Some("off")
+    }
+
+    /// Returns the package indexes and registries.
+    pub(crate) fn manifests(&self) -> &[String] {
+        match self.value("unikraft.manifests") {
             Some(Value::List(items)) => items,
-            _ => &[],
+            Some(Value::Switch(_) | Value::Text(_)) | None => &[],
         }
     }
 

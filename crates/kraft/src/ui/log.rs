@@ -116,14 +116,21 @@ pub(super) struct Log {
 
 impl Log {
     /// Says a message with its hints, if it is important enough.
-    pub(super) fn say(&self, level: Level, message: &str, hints: &[String]) {
+    pub(super) fn say(self, level: Level, message: &str, hints: &[String]) {
         if self.is_said(level) {
             write(&self.format(level, message, hints, Map::new()));
         }
     }
 
+    /// Says a message with more fields, which only programs get to see.
+    pub(super) fn say_more(self, level: Level, message: &str, more: Map<String, Value>) {
+        if self.is_said(level) {
+            write(&self.format(level, message, &[], more));
+        }
+    }
+
     /// Tells a failure; no level silences one.
-    pub(super) fn failure(&self, failure: &Failure) {
+    pub(super) fn failure(self, failure: &Failure) {
         match &failure.message {
             Message::Told => {}
             Message::Error(error) => {
@@ -140,7 +147,7 @@ impl Log {
     }
 
     /// Tells problems, each with its place if it has one.
-    pub(super) fn problems(&self, text: Option<&Text>, problems: &[Problem]) {
+    pub(super) fn problems(self, text: Option<&Text>, problems: &[Problem]) {
         if self.form != Form::Json
             && let Some(text) = text
         {
@@ -160,7 +167,7 @@ impl Log {
     }
 
     /// Tells a mistake on the command line, in clap's words.
-    pub(super) fn usage_error(&self, text: &clap::builder::StyledStr, colour: bool) {
+    pub(super) fn usage_error(self, text: &clap::builder::StyledStr, colour: bool) {
         let plain = text.to_string();
         if self.form == Form::Json {
             let first = plain.lines().next().unwrap_or_default();
@@ -173,12 +180,12 @@ impl Log {
         }
     }
 
-    fn is_said(&self, level: Level) -> bool {
+    fn is_said(self, level: Level) -> bool {
         level <= self.level && (self.form != Form::Quiet || level <= Level::Warn)
     }
 
     fn format(
-        &self,
+        self,
         level: Level,
         message: &str,
         hints: &[String],
@@ -218,7 +225,7 @@ impl Log {
         text
     }
 
-    fn styled(&self, style: Style, text: &str) -> String {
+    fn styled(self, style: Style, text: &str) -> String {
         if self.colour {
             format!("{style}{text}{style:#}")
         } else {

@@ -4,6 +4,7 @@ mod colour;
 mod listing;
 mod log;
 mod problem;
+mod progress;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
@@ -13,6 +14,7 @@ use serde::Serialize;
 pub(crate) use self::colour::is_wanted as colour_is_wanted;
 pub(crate) use self::listing::{Column, Format};
 pub(crate) use self::log::{Form, Level};
+pub(crate) use self::progress::Progress;
 pub(crate) use self::table::Cell;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -117,9 +119,9 @@ impl Ui {
         self.log.say(Level::Warn, message, &[]);
     }
 
-    /// Says something for who looks for a fault.
-    pub(crate) fn debug(&self, message: &str) {
-        self.log.say(Level::Debug, message, &[]);
+    /// Returns what draws the progress of a piece of work.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress::new(self.log)
     }
 
     /// Tells a failure, unless it has been told.

@@ -80,20 +80,16 @@ pub(super) fn table(
 /// Returns one block per row: `title: value`, the titles in lower case and flush right.
 pub(super) fn list(titles: &[&str], rows: &[Vec<Cell>]) -> String {
     let widest = titles.iter().map(|title| title.width()).max().unwrap_or(0);
-    let blocks: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            titles
-                .iter()
-                .zip(row)
-                .map(|(title, cell)| {
-                    let padding = " ".repeat(widest - title.width());
-                    let line = format!("{padding}{}: {}", title.to_lowercase(), cell.text);
-                    format!("{}\n", line.trim_end())
-                })
-                .collect()
-        })
-        .collect();
+    let mut blocks = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut block = String::new();
+        for (title, cell) in titles.iter().zip(row) {
+            let padding = " ".repeat(widest - title.width());
+            let line = format!("{padding}{}: {}", title.to_lowercase(), cell.text);
+            let _ = writeln!(block, "{}", line.trim_end());
+        }
+        blocks.push(block);
+    }
     blocks.join("\n")
 }
 

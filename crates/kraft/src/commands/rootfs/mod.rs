@@ -7,7 +7,7 @@ mod ls;
 use clap::Subcommand;
 
 use crate::app::App;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 
 /// Build and read root filesystems
 #[derive(Debug, clap::Args)]
@@ -29,16 +29,6 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         Command::Build(args) => build::exec(app, args),
         Command::Cat(args) => cat::exec(app, args),
         Command::Ls(args) => ls::exec(app, args),
-    }
-}
-
-/// A root filesystem could not be built or read.
-impl From<kraft_rootfs::Error> for Failure {
-    fn from(error: kraft_rootfs::Error) -> Self {
-        match error {
-            kraft_rootfs::Error::File(error) => error.into(),
-            error => Self::new(Kind::Failed, error),
-        }
     }
 }
 

@@ -1,0 +1,105 @@
+//! `kraft completion`, and the hidden `kraft __complete` that its scripts call.
+
+use kraft_core::machine::MachineState;
+
+use crate::app::App;
+use crate::completion::{self, Candidate, Names, Paths, Shell};
+use crate::config::keys;
+use crate::failure::Failure;
+use crate::ops::machines;
+
+/// Print the completion script of a shell
+///
+/// Print the script that lets a shell complete commands, flags, values and the names of machines.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  Bash, for this session:   source <(kraft completion bash)
+  Bash, for good:           kraft completion bash > ~/.local/share/bash-completion/completions/kraft
+  Zsh, for good:            kraft completion zsh > \"${fpath[1]}/_kraft\"
+  Fish, for good:           kraft completion fish > ~/.config/fish/completions/kraft.fish
+  PowerShell:               kraft completion powershell | Out-String | Invoke-Expression")]
+pub(crate) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    app.ui.data(completion::script(args.shell))
+}
+
+/// Complete a command line
+#[derive(Debug, clap::Args)]
+pub(crate) struct QuestionArgs {
+    /// The words so far, without the program's name
+    #[arg(last = true, num_args = 0..)]
+    words: Vec<String>,
+}
+
+/// Answers a shell: a line per candidate, a tab before its description.
+pub(crate) fn answer(app: &App, mut args: QuestionArgs) -> Result<(), Failure> {
+    match args.words.last_mut() {
+        None => args.words.push(String::new()),
+        // Older PowerShells drop empty words and are made to say it in this way.
+        Some(last) if last == "\"\"" => last.clear(),
+        Some(_) => {}
+    }
+    let current = args.words.last().cloned().unwrap_or_default();
+    let mut completion = completion::complete(&crate::command(), &args.words);
+    let named = match &completion.names {
+        Some(Names::Machines { command, taken }) => named_machines(app, command, taken),
+        Some(Names::Keys) => keys::ALL
+            .iter()
+            .map(|key| Candidate {
+                word: key.name.to_owned(),
+                about: key.help.to_owned(),
+            })
+            .collect(),
+        None => Vec::new(),
+    };
+    let fitting = named.into_iter().filter(|c| c.word.starts_with(&current));
+    completion.candidates.extend(fitting);
+    let mut text = String::new();
+    for Candidate { word, about } in completion.candidates {
+        // A description is one line of plain text here, whatever the help looks like.
+        let about = about.split(['\t', '\n']).next().unwrap_or_default();
+        text.push_str(&word);
+        text.push('\t');
+        text.push_str(about);
+        text.push('\n');
+    }
+    match completion.paths {
+        Some(Paths::Files) => text.push_str(":files\n"),
+        Some(Paths::Dirs) => text.push_str(":dirs\n"),
+        None => {}
+    }
+    app.ui.data(&text)
+}
+
+/// Returns the machines that a command can be used on and that have not been named yet. Whatever
+/// is wrong with them is not the shell's business.
+fn named_machines(app: &App, command: &str, taken: &[String]) -> Vec<Candidate> {
+    use MachineState::{
+        Created, Errored, Exited, Failed, Paused, Restarting, Running, Suspended, Unknown,
+    };
+
+    let fits = |state: MachineState| match command {
+        "pause" => matches!(state, Running | Restarting),
+        "unpause" => matches!(state, Paused | Suspended),
+        "stop" => matches!(state, Running | Paused | Suspended | Restarting),
+        "start" => matches!(state, Created | Exited | Errored | Failed | Paused),
+        _ => state != Unknown || command == "rm",
+    };
+    machines::readable(app)
+        .into_iter()
+        .filter(|machine| fits(machine.state) && !taken.contains(&machine.name))
+        .map(|machine| Candidate {
+            about: format!(
+                "{}, {}",
+                machines::state_name(machine.state),
+                machine.spec.origin
+            ),
+            word: machine.name,
+        })
+        .collect()
+}

@@ -1,0 +1,104 @@
+//! `kraft events`.
+
+use std::time::Duration;
+
+use kraft_core::machine::EndReason;
+use kraft_machine::{MachineEvent, What};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::completion::MACHINE;
+use crate::failure::{Failure, Kind};
+use crate::ops::interrupt::Interrupt;
+use crate::ops::machines;
+
+/// Print what happens to machines, as it happens
+///
+/// Print a line for everything that happens to machines from now on, until Ctrl-C.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft events
+  kraft events -o json | jq -c 'select(.event == \"ended\")'")]
+pub(crate) struct Args {
+    /// Only these machines, by name, id or the unique beginning of either
+    #[arg(value_name = MACHINE)]
+    machines: Vec<String>,
+
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// A line for people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+/// How long an event is waited for until the user is listened to.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// One event as JSON.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    at: jiff::Timestamp,
+    id: String,
+    name: &'a str,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<&'a EndReason>,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let machines = machines::open(app)?;
+    let mut chosen = Vec::new();
+    for word in &args.machines {
+        chosen.push(machines.resolve(word)?);
+    }
+    let interrupt = Interrupt::listen();
+    let mut events = machines.events()?;
+    while !interrupt.came() {
+        match events.next(PATIENCE)? {
+            Some(event) if chosen.is_empty() || chosen.contains(&event.id) => {
+                app.ui.line(&line(args.output, &event)?)?;
+            }
+            Some(_) | None => {}
+        }
+    }
+    // To listen until one has heard enough is what this command is for.
+    Ok(())
+}
+
+fn line(output: Output, event: &MachineEvent) -> Result<String, Failure> {
+    let (word, end) = match &event.what {
+        What::Created => ("created", None),
+        What::Started => ("started", None),
+        What::Paused => ("paused", None),
+        What::Unpaused => ("unpaused", None),
+        What::Suspended => ("suspended", None),
+        What::Woken => ("woken", None),
+        What::Ended(reason) => ("ended", Some(reason)),
+        What::Removed => ("removed", None),
+    };
+    let line = Line {
+        at: event.at,
+        id: event.id.to_string(),
+        name: &event.name,
+        event: word,
+        end,
+    };
+    match output {
+        Output::Json => {
+            serde_json::to_string(&line).map_err(|error| Failure::new(Kind::Failed, error))
+        }
+        Output::Text => {
+            let how = end.map_or_else(String::new, |end| {
+                format!(": {}", machines::how_it_ended(end))
+            });
+            Ok(format!("{} {} {word}{how}", event.at, event.name))
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `kraft inspect`.
+
+use kraft_core::cmdline::CommandLine;
+use kraft_core::machine::{EndReason, MachineSpec, MachineState};
+use kraft_core::port::PortMapping;
+use kraft_machine::Machine;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::completion::MACHINE;
+use crate::failure::Failure;
+use crate::ops::machines::{self, Tally};
+
+/// Show everything about machines
+///
+/// Print everything that is known about machines, as a JSON array.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft inspect alice
+  kraft inspect alice | jq -r '.[0].command_line'")]
+pub(crate) struct Args {
+    /// Machines, by name, id or the unique beginning of either
+    #[arg(value_name = MACHINE, required = true)]
+    machines: Vec<String>,
+
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "json")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// A JSON array
+    Json,
+    /// A YAML list
+    Yaml,
+}
+
+/// One machine, whole.
+#[derive(Debug, Serialize)]
+struct Inspected {
+    id: String,
+    name: String,
+    state: MachineState,
+    created_at: jiff::Timestamp,
+    started_at: Option<jiff::Timestamp>,
+    ended_at: Option<jiff::Timestamp>,
+    end: Option<EndReason>,
+    exit_code: Option<i32>,
+    pid: Option<u32>,
+    monitor_pid: Option<u32>,
+    ports: Vec<PortMapping>,
+    dir: std::path::PathBuf,
+    command_line: Option<String>,
+    spec: MachineSpec,
+}
+
+impl From<Machine> for Inspected {
+    fn from(machine: Machine) -> Self {
+        Self {
+            id: machine.id.to_string(),
+            name: machine.name,
+            state: machine.state,
+            created_at: machine.created_at,
+            started_at: machine.started_at,
+            ended_at: machine.ended_at,
+            exit_code: machine.end.as_ref().map(EndReason::exit_code),
+            end: machine.end,
+            pid: machine.pid,
+            monitor_pid: machine.monitor_pid,
+            ports: machine.ports,
+            dir: machine.dir,
+            command_line: CommandLine::of(&machine.spec)
+                .ok()
+                .map(|line| line.render()),
+            spec: machine.spec,
+        }
+    }
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let machines = machines::open(app)?;
+    let mut tally = Tally::default();
+    let mut found = Vec::new();
+    for word in &args.machines {
+        let machine = machines.find(word).map_err(Failure::from);
+        tally.count(
+            app,
+            machine.map(|machine| found.push(Inspected::from(machine))),
+        )?;
+    }
+    match args.output {
+        Output::Json => app.ui.json(&found)?,
+        Output::Yaml => app.ui.listing(crate::ui::Format::Yaml, &found, &[])?,
+    }
+    tally.outcome()
+}

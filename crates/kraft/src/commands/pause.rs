@@ -1,0 +1,25 @@
+//! `kraft pause`.
+
+use kraft_core::machine::MachineState;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ops::machines::{self, Selection};
+
+/// Pause machines
+///
+/// Freeze machines where they are, and print the name of each; `kraft unpause` lets them go on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let machines = machines::open(app)?;
+    let runs = |state| state == MachineState::Running;
+    machines::each(app, &machines, &args.selection, runs, |machine| {
+        machines.pause(&machine.id)?;
+        Ok(())
+    })
+}

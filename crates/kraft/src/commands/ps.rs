@@ -1,0 +1,151 @@
+//! `kraft ps`.
+
+use kraft_core::arch::Arch;
+use kraft_core::machine::MachineState;
+use kraft_core::quantity;
+use kraft_machine::Listed;
+
+use super::values::{self, PlatformArg};
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ops::machines::{self, Row};
+use crate::ui::{Cell, Column, Format};
+
+/// List machines
+///
+/// List the machines that run, or with --all every machine.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft ps
+  kraft ps --all --long
+  kraft ps --all -o json | jq -r '.[] | select(.state == \"errored\") | .name'")]
+pub(crate) struct Args {
+    /// List machines in every state
+    #[arg(short, long)]
+    all: bool,
+
+    /// Show more columns
+    #[arg(short, long)]
+    long: bool,
+
+    /// Print ids only
+    #[arg(short, long, conflicts_with_all = ["long", "output"])]
+    quiet: bool,
+
+    /// List only machines of this architecture
+    #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
+    arch: Option<Arch>,
+
+    /// List only machines on this platform
+    #[arg(short, long, value_name = "PLATFORM", default_value = "all", hide_default_value = true,
+          value_parser = values::platform())]
+    plat: PlatformArg,
+
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let machines = machines::open(app)?;
+    let rows: Vec<Row> = machines
+        .list()?
+        .into_iter()
+        .map(|listed| match listed {
+            Listed::Machine(machine) => Row::from(*machine),
+            Listed::Unreadable(unreadable) => {
+                machines::warn_of(app, &unreadable);
+                Row::from(&unreadable)
+            }
+        })
+        .filter(|row| wanted(args, row))
+        .collect();
+    if args.quiet {
+        return rows.iter().try_for_each(|row| app.ui.line(&row.id));
+    }
+    let columns = if args.long { LONG } else { SHORT };
+    app.ui.listing(args.output, &rows, columns)
+}
+
+/// A machine whose state cannot be told may well run: it is always listed.
+fn wanted(args: &Args, row: &Row) -> bool {
+    let state = args.all || matches!(row.moment, MachineState::Running | MachineState::Unknown);
+    let arch = args.arch.is_none() || row.arch.is_none() || row.arch == args.arch;
+    state
+        && arch
+        && row
+            .platform
+            .is_none_or(|platform| args.plat.means(platform))
+}
+
+const ID: Column<Row> = Column {
+    title: "MACHINE ID",
+    cell: |row| Cell::new(&row.id),
+};
+const NAME: Column<Row> = Column {
+    title: "NAME",
+    cell: |row| Cell::new(row.name.as_deref().unwrap_or(&row.id)),
+};
+const KERNEL: Column<Row> = Column {
+    title: "KERNEL",
+    cell: |row| Cell::new(row.kernel.as_deref().unwrap_or_default()),
+};
+const ARGS: Column<Row> = Column {
+    title: "ARGS",
+    cell: |row| Cell::new(row.args.join(" ")),
+};
+const CREATED: Column<Row> = Column {
+    title: "CREATED",
+    cell: |row| {
+        let now = jiff::Timestamp::now();
+        Cell::new(
+            row.created_at
+                .map_or_else(String::new, |at| machines::ago(at, now)),
+        )
+    },
+};
+const STATUS: Column<Row> = Column {
+    title: "STATUS",
+    cell: |row| Cell::new(row.state).colour(machines::state_colour(row.moment)),
+};
+const MEM: Column<Row> = Column {
+    title: "MEM",
+    cell: |row| Cell::new(row.memory.map(quantity::display).unwrap_or_default()),
+};
+const PORTS: Column<Row> = Column {
+    title: "PORTS",
+    cell: |row| {
+        let ports: Vec<String> = row.ports.iter().map(ToString::to_string).collect();
+        Cell::new(ports.join(", "))
+    },
+};
+const PID: Column<Row> = Column {
+    title: "PID",
+    cell: |row| Cell::new(row.pid.map_or_else(String::new, |pid| pid.to_string())),
+};
+const PLAT: Column<Row> = Column {
+    title: "PLAT",
+    cell: |row| {
+        Cell::new(
+            row.platform
+                .map_or("", kraft_core::platform::Platform::name),
+        )
+    },
+};
+const ARCH: Column<Row> = Column {
+    title: "ARCH",
+    cell: |row| Cell::new(row.arch.map_or("", Arch::name)),
+};
+const PLAT_ARCH: Column<Row> = Column {
+    title: "PLAT",
+    cell: |row| match (row.platform, row.arch) {
+        (Some(platform), Some(arch)) => Cell::new(format!("{platform}/{arch}")),
+        (_, _) => Cell::default(),
+    },
+};
+
+const SHORT: &[Column<Row>] = &[NAME, KERNEL, ARGS, CREATED, STATUS, MEM, PORTS, PLAT_ARCH];
+const LONG: &[Column<Row>] = &[
+    ID, NAME, KERNEL, ARGS, CREATED, STATUS, MEM, PORTS, PID, PLAT, ARCH,
+];

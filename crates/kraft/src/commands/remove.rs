@@ -1,0 +1,118 @@
+//! `kraft remove`.
+
+use kraft_core::machine::MachineState;
+use kraft_machine::{Id, Listed, Machine, Machines, StopOptions};
+
+use super::stop::is_up;
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+use crate::ops::machines::{self, Selection, Tally};
+use crate::ops::rootfs;
+
+/// Remove machines
+///
+/// Remove machines and all that belongs to them, and print the name of each. A machine that runs
+/// is stopped first.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft rm alice bob
+  kraft rm --all
+  kraft rm --all --force")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Kill what runs, and remove what cannot be read as well
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let machines = machines::open(app)?;
+    let mut tally = Tally::default();
+    for target in targets(app, &machines, args)? {
+        let done = target.and_then(|target| {
+            remove(&machines, &target, args.force)?;
+            app.ui.line(&target.name)
+        });
+        tally.count(app, done)?;
+    }
+    rootfs::sweep(app, &machines);
+    tally.outcome()
+}
+
+/// What is to be removed: a machine of which perhaps nothing but the id can be read.
+struct Target {
+    id: Id,
+    name: String,
+    state: MachineState,
+}
+
+fn targets(
+    app: &App,
+    machines: &Machines,
+    args: &Args,
+) -> Result<Vec<Result<Target, Failure>>, Failure> {
+    let selection = &args.selection;
+    if !selection.all {
+        // Only force removes what nothing can be read of, and then only the id is needed.
+        return Ok(machines::choose(app, machines, selection, |_| true)?
+            .into_iter()
+            .zip(&selection.machines)
+            .map(|(chosen, word)| match chosen {
+                Err(_) if args.force => Ok(Target::unknown(machines.resolve(word)?, None)),
+                chosen => chosen.map(Target::from),
+            })
+            .collect());
+    }
+    let mut targets = Vec::new();
+    for listed in machines.list()? {
+        match listed {
+            Listed::Machine(machine) if selection.plat.means(machine.spec.platform) => {
+                targets.push(Ok(Target::from(*machine)));
+            }
+            Listed::Machine(_) => {}
+            Listed::Unreadable(gone) if args.force => {
+                targets.push(Ok(Target::unknown(gone.id, gone.name)));
+            }
+            Listed::Unreadable(unreadable) => {
+                machines::warn_of(app, &unreadable);
+                targets.push(Err(Failure::new(
+                    Kind::Failed,
+                    format!("the machine `{}` is not removed", unreadable.id),
+                )
+                .hint("remove it all the same with `--force`")));
+            }
+        }
+    }
+    Ok(targets)
+}
+
+impl Target {
+    fn unknown(id: Id, name: Option<String>) -> Self {
+        Self {
+            name: name.unwrap_or_else(|| id.to_string()),
+            id,
+            state: MachineState::Unknown,
+        }
+    }
+}
+
+impl From<Machine> for Target {
+    fn from(machine: Machine) -> Self {
+        Self {
+            id: machine.id,
+            name: machine.name,
+            state: machine.state,
+        }
+    }
+}
+
+/// KraftKit compat: a machine that runs is stopped first, without being told to.
+fn remove(machines: &Machines, target: &Target, force: bool) -> Result<(), Failure> {
+    if !force && is_up(target.state) {
+        machines.stop(&target.id, StopOptions::default())?;
+    }
+    Ok(machines.remove(&target.id, force)?)
+}

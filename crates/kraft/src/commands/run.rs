@@ -1,0 +1,350 @@
+//! `kraft run`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use kraft_core::arch::Arch;
+use kraft_core::cmdline::CommandLine;
+use kraft_core::machine::MachineSpec;
+use kraft_core::mount::{Volume, VolumeArg};
+use kraft_core::plan::RunRequest;
+use kraft_core::port::PortMapping;
+use kraft_core::quantity;
+use serde::Serialize;
+
+use super::values::{self, PlatformArg};
+use crate::app::App;
+use crate::config::dirs::absolute;
+use crate::config::env::Environment;
+use crate::failure::{Failure, Kind};
+use crate::ops::run::{self, Started, Subject};
+use crate::ops::{machines, rootfs};
+
+/// Run a unikernel
+///
+/// Boot a kernel file in a new machine and show what it prints until it ends. Ctrl-C stops it.
+/// A kernel is known by its bytes, never by its name: Unikraft for QEMU on Intel, AMD
+/// and Arm processors of 64 bits.
+#[derive(Debug, clap::Args)]
+#[command(
+    visible_alias = "r",
+    after_long_help = "\
+Arguments that begin with a dash come after `--`. If there is a second `--`, what stands before
+it are kernel parameters.
+
+Exit code: 0 if the machine powered off, 8 if it crashed or was killed, 130 after Ctrl-C.
+
+Examples:
+  kraft run ./kernel
+  kraft run ./kernel -- --listen 80
+  kraft run --memory 128Mi --port 8080:80 --volume ./html:/html:ro ./kernel
+  kraft run --rootfs ./root ./kernel /bin/hello
+  kraft run --detach --name web ./kernel
+  kraft run --dry-run ./kernel"
+)]
+pub(crate) struct Args {
+    /// The kernel file
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    kernel: Option<OsString>,
+
+    /// The arguments of its application
+    #[arg(value_name = "ARGS")]
+    words: Vec<OsString>,
+
+    /// Give the machine this name instead of a random one
+    #[arg(short, long)]
+    name: Option<String>,
+
+    /// Memory of the machine, such as 64Mi or 1G
+    #[arg(short = 'M', long, value_name = "SIZE", default_value = "64Mi")]
+    memory: String,
+
+    /// Set a variable of the application; without a value, take it from this environment
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<OsString>,
+
+    /// Let the machine see a directory of the host
+    #[arg(short, long, value_name = "DIR:PATH[:ro]")]
+    volume: Vec<String>,
+
+    /// Let a port of the host lead to a port of the machine
+    #[arg(short, long, value_name = "[[IP:]PORT:]PORT[/udp]")]
+    port: Vec<String>,
+
+    /// Boot with this root filesystem: a directory, a tarball or a CPIO archive
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    rootfs: Option<PathBuf>,
+
+    /// The old name of --rootfs
+    #[arg(long, hide = true, value_name = "PATH")]
+    initrd: Option<PathBuf>,
+
+    /// Pass a parameter to the kernel, such as netdev.ip=10.0.0.2/24
+    #[arg(short = 'a', long, value_name = "LIB.NAME=VALUE")]
+    kernel_arg: Vec<String>,
+
+    /// Print the name of the machine and return at once
+    #[arg(short, long)]
+    detach: bool,
+
+    /// Remove the machine when it has ended
+    #[arg(long)]
+    rm: bool,
+
+    /// Make the machine and print its name, but do not start it
+    #[arg(long)]
+    no_start: bool,
+
+    /// Print the command line of the VMM and that of the kernel, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print the dry run in this form
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        requires = "dry_run"
+    )]
+    output: Output,
+
+    /// Insist on this architecture
+    #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
+    arch: Option<Arch>,
+
+    /// Run on this platform
+    #[arg(long, value_name = "PLATFORM", default_value = "auto", value_parser = values::platform())]
+    plat: PlatformArg,
+
+    /// Do not use KVM, even where it works
+    #[arg(short = 'W', long)]
+    disable_acceleration: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// Two lines for people and shells
+    Text,
+    /// A JSON object
+    Json,
+}
+
+pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
+    let Some(word) = &args.kernel else {
+        return Err(Failure::usage("nothing to run is named")
+            .hint("give the path of a kernel file: `kraft run KERNEL`"));
+    };
+    let subject = Subject::open(word)?;
+    let request = request(app, &args)?;
+    let root = root_source(app, &mut args)?;
+    if args.dry_run {
+        let boot = subject.boot(root.as_deref().map(absolute));
+        let spec = run::plan(app, &request, &boot, subject.size)?;
+        return print_plan(app, args.output, &spec);
+    }
+    let machines = machines::open(app)?;
+    // The archive is kept from sweepers until the machine that uses it is on record.
+    let root = root
+        .map(|source| rootfs::for_machine(app, &machines, &source))
+        .transpose()?;
+    let boot = subject.boot(root.as_ref().map(|root| root.archive.clone()));
+    let spec = run::plan(app, &request, &boot, subject.size)?;
+    let machine = machines.create(&spec)?;
+    drop(root);
+    if args.no_start {
+        return app.ui.line(&machine.name);
+    }
+    let watch = machines.start(&machine.id).inspect_err(|_| {
+        if args.rm {
+            // That it did not start is what counts, and is told.
+            let _ = machines.remove(&machine.id, true);
+        }
+    })?;
+    if args.detach {
+        return app.ui.line(&machine.name);
+    }
+    let started = Started {
+        name: machine.name,
+        watch,
+    };
+    run::foreground(app, &machines, &[started], false)
+}
+
+/// Understands the flags.
+fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
+    let words = args.words.iter().map(|word| text(word, "an argument"));
+    let mut ports: Vec<PortMapping> = Vec::new();
+    for port in &args.port {
+        ports.extend(kraft_core::port::parse(port).map_err(Failure::usage)?);
+    }
+    Ok(RunRequest {
+        name: args.name.clone(),
+        platform: args.plat.0,
+        arch: args.arch,
+        memory: Some(quantity::parse(&args.memory).map_err(Failure::usage)?),
+        ports,
+        volumes: args
+            .volume
+            .iter()
+            .map(|volume| self::volume(volume))
+            .collect::<Result<_, _>>()?,
+        env: env(&args.env, &app.config.env)?,
+        kernel_args: args.kernel_arg.clone(),
+        args: words.collect::<Result<_, _>>()?,
+        disable_acceleration: args.disable_acceleration || app.config.acceleration_is_off(),
+        remove_when_ended: args.rm,
+    })
+}
+
+/// Understands `NAME=VALUE`, and `NAME` by the environment of this process; one that is not set
+/// there is left out.
+fn env(typed: &[OsString], own: &Environment) -> Result<BTreeMap<String, String>, Failure> {
+    let mut env = BTreeMap::new();
+    for word in typed {
+        let word = text(word, "a variable")?;
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (word.as_str(), None),
+        };
+        if name.is_empty() {
+            return Err(Failure::usage(format!(
+                "`--env {word}`: the name of the variable is missing"
+            )));
+        }
+        let value = match value {
+            Some(value) => Some(value),
+            None => own
+                .raw(name)
+                .map(|value| text(value, &format!("the environment variable `{name}`")))
+                .transpose()?,
+        };
+        if let Some(value) = value {
+            env.insert(name.to_owned(), value);
+        }
+    }
+    Ok(env)
+}
+
+/// Understands a volume, whose directory has to be there.
+fn volume(typed: &str) -> Result<Volume, Failure> {
+    let arg: VolumeArg = typed.parse().map_err(Failure::usage)?;
+    let source = absolute(Path::new(&arg.source));
+    let shown = source.display();
+    match std::fs::metadata(&source) {
+        Ok(metadata) if metadata.is_dir() => Ok(Volume {
+            source,
+            destination: arg.destination,
+            read_only: arg.read_only,
+        }),
+        Ok(_) => Err(Failure::usage(format!(
+            "`--volume {typed}`: `{shown}` is not a directory"
+        ))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Failure::new(
+            Kind::NotFound,
+            format!("`--volume {typed}`: there is no directory `{shown}`"),
+        )
+        .hint(format!("make it: `mkdir -p {}`", quoted(&arg.source)))),
+        Err(error) => Err(Failure::new(
+            Kind::Failed,
+            format!("`--volume {typed}`: cannot look at `{shown}`: {error}"),
+        )),
+    }
+}
+
+/// Returns what the root filesystem is made from.
+fn root_source(app: &App, args: &mut Args) -> Result<Option<PathBuf>, Failure> {
+    if let Some(initrd) = args.initrd.take() {
+        if args.rootfs.is_some() {
+            app.ui
+                .warn("`--initrd` is ignored, because there is a `--rootfs`");
+        } else {
+            app.ui.warn("`--initrd` is the old name of `--rootfs`");
+            args.rootfs = Some(initrd);
+        }
+    }
+    let Some(path) = args.rootfs.take() else {
+        return Ok(None);
+    };
+    match std::fs::metadata(&path) {
+        Ok(_) => Ok(Some(path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Failure::new(
+            Kind::NotFound,
+            format!("`--rootfs`: there is no `{}`", path.display()),
+        )),
+        Err(error) => Err(Failure::new(
+            Kind::Failed,
+            format!("`--rootfs`: cannot look at `{}`: {error}", path.display()),
+        )),
+    }
+}
+
+/// Returns a word as text, which is all that a kernel's command line can carry.
+fn text(word: &std::ffi::OsStr, what: &str) -> Result<String, Failure> {
+    word.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::usage(format!("{what} is not UTF-8 text: `{}`", word.display())))
+}
+
+/// What a dry run prints as JSON.
+#[derive(Debug, Serialize)]
+struct DryRun<'a> {
+    argv: Vec<String>,
+    command_line: String,
+    spec: &'a MachineSpec,
+}
+
+fn print_plan(app: &App, output: Output, spec: &MachineSpec) -> Result<(), Failure> {
+    let line = CommandLine::of(spec)
+        .map_err(|problems| Failure::problems(Kind::Usage, problems))?
+        .render();
+    let argv: Vec<String> = machines::argv(app, spec, &line)?
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    match output {
+        Output::Json => app.ui.json(&DryRun {
+            argv,
+            command_line: line,
+            spec,
+        }),
+        Output::Text => {
+            let words: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
+            app.ui.line(&words.join(" "))?;
+            app.ui.line(&line)
+        }
+    }
+}
+
+/// Returns a word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let tame = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(tame) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_without_a_value_comes_from_the_host_if_it_is_set_there() {
+        let own = Environment::from([("HOST", "h=1"), ("EMPTY", "")]);
+        let typed = ["A=1", "A=2", "B=", "C=x,y", "HOST", "EMPTY", "MISSING"].map(OsString::from);
+        let env = env(&typed, &own).unwrap();
+        let pairs: Vec<String> = env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(pairs, ["A=2", "B=", "C=x,y", "EMPTY=", "HOST=h=1"]);
+        assert!(super::env(&["=x".into()], &own).is_err());
+    }
+
+    #[test]
+    fn a_shell_reads_back_what_is_quoted() {
+        assert_eq!(quoted("size=64M"), "size=64M");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a b"), "'a b'");
+    }
+}

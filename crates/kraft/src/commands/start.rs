@@ -1,0 +1,90 @@
+//! `kraft start`.
+
+use kraft_core::machine::MachineState;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ops::machines::{self, Selection, Tally};
+use crate::ops::run::{self, Started};
+
+/// Start machines that are not running
+///
+/// Start machines that were created or have ended, let paused ones go on, and show what they
+/// print until they end. Ctrl-C stops them.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft start alice
+  kraft start --detach alice bob
+  kraft start --all --detach")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Print the names of the machines and return at once
+    #[arg(short, long)]
+    detach: bool,
+
+    /// Do not begin lines with the names of machines
+    #[arg(long)]
+    no_prefix: bool,
+
+    /// Remove the machines when they have ended
+    #[arg(long, conflicts_with = "detach")]
+    rm: bool,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let machines = machines::open(app)?;
+    let mut tally = Tally::default();
+    let mut started = Vec::new();
+    for chosen in machines::choose(app, &machines, &args.selection, can_start)? {
+        let done = chosen.and_then(|machine| {
+            let watch = match machine.state {
+                MachineState::Paused | MachineState::Suspended => {
+                    machines.unpause(&machine.id)?;
+                    machines.watch(&machine.id)?
+                }
+                MachineState::Unknown
+                | MachineState::Created
+                | MachineState::Failed
+                | MachineState::Restarting
+                | MachineState::Running
+                | MachineState::Exited
+                | MachineState::Errored => machines.start(&machine.id)?,
+            };
+            if args.detach {
+                app.ui.line(&machine.name)?;
+            }
+            started.push(Started {
+                name: machine.name,
+                watch,
+            });
+            Ok(())
+        });
+        tally.count(app, done)?;
+    }
+    if args.detach || started.is_empty() {
+        return tally.outcome();
+    }
+    let ended = run::foreground(app, &machines, &started, !args.no_prefix);
+    if args.rm {
+        for machine in &started {
+            let removed = machines.remove(&machine.watch.id(), false);
+            tally.count(app, removed.map_err(Failure::from))?;
+        }
+    }
+    ended.and(tally.outcome())
+}
+
+fn can_start(state: MachineState) -> bool {
+    match state {
+        MachineState::Created
+        | MachineState::Exited
+        | MachineState::Errored
+        | MachineState::Failed
+        | MachineState::Paused
+        | MachineState::Suspended => true,
+        MachineState::Running | MachineState::Restarting | MachineState::Unknown => false,
+    }
+}

@@ -1,0 +1,52 @@
+//! `kraft stop`.
+
+use kraft_core::machine::MachineState;
+use kraft_machine::StopOptions;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ops::machines::{self, Selection};
+
+/// Stop machines
+///
+/// Stop machines and print the name of each. A machine that has ended already is fine.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft stop alice bob
+  kraft stop --all")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Do not ask the VMM to quit: kill it
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let machines = machines::open(app)?;
+    let options = StopOptions {
+        force: args.force,
+        ..StopOptions::default()
+    };
+    machines::each(app, &machines, &args.selection, is_up, |machine| {
+        machines.stop(&machine.id, options)?;
+        Ok(())
+    })
+}
+
+/// Returns whether a machine has something to stop.
+pub(crate) fn is_up(state: MachineState) -> bool {
+    match state {
+        MachineState::Running
+        | MachineState::Paused
+        | MachineState::Suspended
+        | MachineState::Restarting => true,
+        MachineState::Unknown
+        | MachineState::Created
+        | MachineState::Failed
+        | MachineState::Exited
+        | MachineState::Errored => false,
+    }
+}

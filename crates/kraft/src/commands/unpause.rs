@@ -1,0 +1,25 @@
+//! `kraft unpause`.
+
+use kraft_core::machine::MachineState;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ops::machines::{self, Selection};
+
+/// Let paused machines go on
+///
+/// Let paused machines go on, and print the name of each.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let machines = machines::open(app)?;
+    let rests = |state| matches!(state, MachineState::Paused | MachineState::Suspended);
+    machines::each(app, &machines, &args.selection, rests, |machine| {
+        machines.unpause(&machine.id)?;
+        Ok(())
+    })
+}

@@ -1,0 +1,121 @@
+//! Values that arguments of several commands take.
+
+use std::ffi::OsStr;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use kraft_core::arch::Arch;
+use kraft_core::platform::Platform;
+
+/// A platform, or none in particular: `auto`, `host` and `all` mean whichever there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PlatformArg(pub(crate) Option<Platform>);
+
+impl FromStr for PlatformArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" | "host" | "all" => Ok(Self(None)),
+            _ => text
+                .parse()
+                .map(|platform| Self(Some(platform)))
+                .map_err(|_| "expected auto, qemu (or kvm), fc (or firecracker) or xen".to_owned()),
+        }
+    }
+}
+
+impl PlatformArg {
+    /// Returns whether a platform is meant.
+    pub(crate) fn means(self, platform: Platform) -> bool {
+        self.0.is_none_or(|meant| meant == platform)
+    }
+}
+
+/// Parses a platform and offers the usual names of them.
+pub(crate) fn platform() -> Named<PlatformArg> {
+    Named::new(&["auto", "qemu", "fc", "xen"])
+}
+
+/// Parses an architecture and offers their names.
+pub(crate) fn arch() -> Named<Arch> {
+    Named::new(&["x86_64", "arm64", "arm"])
+}
+
+/// Parses by `FromStr` and offers some of the words it takes.
+#[derive(Debug)]
+pub(crate) struct Named<T> {
+    offered: &'static [&'static str],
+    what: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T> Named<T> {
+    fn new(offered: &'static [&'static str]) -> Self {
+        Self {
+            offered,
+            what: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<T> Clone for Named<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.offered)
+    }
+}
+
+impl<T> TypedValueParser for Named<T>
+where
+    T: FromStr + Clone + Send + Sync + 'static,
+    T::Err: std::fmt::Display,
+{
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        let text = StringValueParser::new().parse_ref(command, arg, value)?;
+        text.parse().map_err(|_: T::Err| {
+            let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(command);
+            if let Some(arg) = arg {
+                error.insert(
+                    ContextKind::InvalidArg,
+                    ContextValue::String(arg.to_string()),
+                );
+            }
+            error.insert(
+                ContextKind::InvalidValue,
+                ContextValue::String(text.clone()),
+            );
+            let offered = self.offered.iter().map(|&word| word.to_owned()).collect();
+            error.insert(ContextKind::ValidValue, ContextValue::Strings(offered));
+            error
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.offered.iter().map(PossibleValue::new)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_a_platform_is_understood() {
+        assert_eq!("kvm".parse(), Ok(PlatformArg(Some(Platform::Qemu))));
+        assert_eq!(
+            "firecracker".parse(),
+            Ok(PlatformArg(Some(Platform::Firecracker)))
+        );
+        for any in ["auto", "host", "all"] {
+            assert_eq!(any.parse(), Ok(PlatformArg(None)));
+        }
+        assert!("vmware".parse::<PlatformArg>().is_err());
+    }
+}

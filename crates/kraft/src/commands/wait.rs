@@ -1,0 +1,43 @@
+//! `kraft wait`.
+
+use kraft_core::machine::EndReason;
+
+use crate::app::App;
+use crate::completion::MACHINE;
+use crate::failure::Failure;
+use crate::ops::machines::{self, Tally};
+
+/// Wait for machines to end
+///
+/// Wait until each machine has ended, and print the exit code that stands for its end: 0 if it
+/// powered off or was stopped, 1 if it crashed, 128 and the signal if its VMM was killed.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft wait alice
+  test $(kraft wait alice) = 0 && echo all is well")]
+pub(crate) struct Args {
+    /// Machines, by name, id or the unique beginning of either
+    #[arg(value_name = MACHINE, required = true)]
+    machines: Vec<String>,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let machines = machines::open(app)?;
+    let mut tally = Tally::default();
+    // All are looked up first: one that ends and is removed meanwhile was there when asked.
+    let found: Vec<_> = args
+        .machines
+        .iter()
+        .map(|word| machines.find(word))
+        .collect();
+    for machine in found {
+        let code = |reason: &EndReason| app.ui.line(&reason.exit_code().to_string());
+        let done = machine
+            .and_then(|machine| machines.wait(&machine.id))
+            .map_err(Failure::from)
+            .and_then(|ending| code(&ending.reason));
+        tally.count(app, done)?;
+    }
+    tally.outcome()
+}

@@ -1,0 +1,35 @@
+//! Ctrl-C and its relatives, for commands that have something to put in order first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::failure::Kind;
+
+/// Remembers whether the user wants us to stop.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// From now on the first interrupt, termination or hang-up is remembered; a second one ends
+    /// the process at once.
+    ///
+    /// Where the system refuses to tell, the signals keep their usual effect, which is to end us.
+    pub(crate) fn listen() -> Self {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let code = i32::from(Kind::Interrupted.exit_code());
+            // In this order: the second signal finds what the first one left.
+            let _ = flag::register_conditional_shutdown(signal, code, Arc::clone(&flag));
+            let _ = flag::register(signal, Arc::clone(&flag));
+        }
+        Self(flag)
+    }
+
+    /// Returns whether the signal has come.
+    pub(crate) fn came(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,213 @@
+//! What `kraft run` does, from the words of the user to the end of the machine.
+//!
+//! ```text
+//! subject (a kernel file) ─► Boot ┐
+//! flags ─► RunRequest             ├─ core::plan ─► MachineSpec ─► create ─► start ─► follow
+//! machine::host::probe ─► Host    ┘                └─ --dry-run prints it
+//! ```
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use kraft_core::arch::Arch;
+use kraft_core::host::{Host, Kvm};
+use kraft_core::kernel::{self, KernelImage, NotAKernel};
+use kraft_core::machine::{EndReason, MachineSpec};
+use kraft_core::plan::{self, Boot, Planned, RunRequest};
+use kraft_core::problem::Problem;
+use kraft_machine::{Error, Machines, StopOptions, Watch};
+
+use super::follow::{self, Console, Stopped};
+use super::interrupt::Interrupt;
+use super::machines::how_it_ended;
+use crate::app::App;
+use crate::config::dirs::absolute;
+use crate::failure::{Failure, Kind};
+
+/// The thing to run: a kernel file that was recognised.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// Its absolute path.
+    pub(crate) kernel: PathBuf,
+    /// What it is.
+    pub(crate) image: KernelImage,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+}
+
+impl Subject {
+    /// Looks at what the user wants to run.
+    pub(crate) fn open(word: &OsString) -> Result<Self, Failure> {
+        let path = Path::new(word);
+        let shown = path.display();
+        let mut file = File::open(path).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                let failure = Failure::new(Kind::NotFound, format!("there is no file `{shown}`"));
+                return failure.hint("give the path of a kernel file: `kraft run KERNEL`");
+            }
+            Failure::new(Kind::Failed, format!("cannot open `{shown}`: {error}"))
+        })?;
+        let image = kernel::identify(&mut file).map_err(|error| not_a_kernel(path, &error))?;
+        let size = file.metadata().map_or(0, |metadata| metadata.len());
+        Ok(Self {
+            kernel: absolute(path),
+            image,
+            size,
+        })
+    }
+
+    /// Returns what will boot, with a root archive or without one.
+    pub(crate) fn boot(&self, initrd: Option<PathBuf>) -> Boot {
+        let name = self.kernel.file_name().unwrap_or(self.kernel.as_os_str());
+        Boot {
+            origin: format!("kernel://{}", name.to_string_lossy()),
+            kernel: self.kernel.clone(),
+            image: self.image,
+            // A Unikraft kernel that was not told to mount an archive leaves it alone; one that
+            // has no file systems skips what it is told.
+            mounts_initrd: initrd.is_some() && self.image.unikraft,
+            initrd,
+            args: Vec::new(),
+            env: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+fn not_a_kernel(path: &Path, error: &NotAKernel) -> Failure {
+    let directory = matches!(error, NotAKernel::Directory);
+    let reason = crate::failure::chain(error);
+    let failure = Failure::usage(format!("cannot run `{}`: {reason}", path.display()));
+    if directory {
+        failure.hint("give the path of a kernel file inside it: `kraft run KERNEL`")
+    } else {
+        failure.hint("kraft runs Unikraft kernels for QEMU (x86_64 and arm64) and Linux kernels")
+    }
+}
+
+/// Decides what machine to make, and tells what the user should know about it.
+pub(crate) fn plan(
+    app: &App,
+    request: &RunRequest,
+    boot: &Boot,
+    kernel_size: u64,
+) -> Result<MachineSpec, Failure> {
+    let host = host(app, request, boot.image.arch);
+    let Planned { spec, notes } = plan::plan(request, boot, &host)
+        .map_err(|problems| Failure::problems(Kind::Usage, problems))?;
+    for note in &notes {
+        tell(app, note);
+    }
+    let archive = spec.initrd.as_ref();
+    let archive = archive.and_then(|path| std::fs::metadata(path).ok());
+    let archive_size = archive.map_or(0, |metadata| metadata.len());
+    let tight = plan::check_fit(&spec, kernel_size, archive_size);
+    if let Some(note) = tight {
+        tell(app, &note);
+    }
+    Ok(spec)
+}
+
+/// Tells a note of a plan in one line, with what would help.
+fn tell(app: &App, note: &Problem) {
+    let mut line = note.message.clone();
+    for help in &note.help {
+        let _ = write!(line, " ({})", help.trim_end_matches('.'));
+    }
+    app.ui.warn(&line);
+}
+
+/// Asks what this computer can do, unless the answer would make no difference.
+fn host(app: &App, request: &RunRequest, guest: Arch) -> Host {
+    let arch = std::env::consts::ARCH.parse().ok();
+    if request.disable_acceleration {
+        let kvm = Kvm::Disabled;
+        return Host { arch, kvm };
+    }
+    if arch != Some(guest) {
+        let kvm = Kvm::Unusable {
+            reason: "it was not tried, because the guest is of another architecture".to_owned(),
+            cure: None,
+        };
+        return Host { arch, kvm };
+    }
+    kraft_machine::host::probe(&super::machines::settings(app))
+}
+
+/// A machine that was started just now, under watch.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Its name.
+    pub(crate) name: String,
+    /// Knows its end, even if it removes itself.
+    pub(crate) watch: Watch,
+}
+
+/// Shows what machines print until they end; an interrupt stops them.
+///
+/// The first that did not end well decides the failure.
+pub(crate) fn foreground(
+    app: &App,
+    machines: &Machines,
+    started: &[Started],
+    prefixes: bool,
+) -> Result<(), Failure> {
+    let interrupt = Interrupt::listen();
+    let mut named = Vec::new();
+    for machine in started {
+        named.push((machine.name.as_str(), machine.watch.logs()?));
+    }
+    let consoles = if prefixes && started.len() > 1 {
+        follow::prefixed(app, named)
+    } else {
+        named
+            .into_iter()
+            .map(|(_, logs)| Console::plain(logs))
+            .collect()
+    };
+    match follow::follow(app, consoles, &interrupt) {
+        Ok(Stopped::AllEnded) => {
+            let mut outcome = Ok(());
+            for machine in started {
+                let ending = machine.watch.wait()?;
+                outcome = outcome.and(judge(&machine.name, &ending.reason));
+            }
+            outcome
+        }
+        Ok(Stopped::Interrupted) => {
+            stop_all(app, machines, started);
+            Err(Failure::told(Kind::Interrupted))
+        }
+        Err(failure) => {
+            // Nobody sees the machines any more, and nobody asked for them to go on unseen.
+            stop_all(app, machines, started);
+            Err(failure)
+        }
+    }
+}
+
+fn stop_all(app: &App, machines: &Machines, started: &[Started]) {
+    for machine in started {
+        match machines.stop(&machine.watch.id(), StopOptions::default()) {
+            // It ended by itself meanwhile, and perhaps removed itself.
+            Ok(_) | Err(Error::NotRunning { .. } | Error::NotFound { .. }) => {}
+            Err(error) => app.ui.failure(&error.into()),
+        }
+    }
+}
+
+/// Returns whether a machine in the foreground ended as it should.
+fn judge(name: &str, reason: &EndReason) -> Result<(), Failure> {
+    match reason {
+        EndReason::PoweredOff | EndReason::Stopped => Ok(()),
+        EndReason::Crashed { .. }
+        | EndReason::Killed { .. }
+        | EndReason::MonitorFailed { .. }
+        | EndReason::HostDown
+        | EndReason::Vanished => Err(Failure::new(
+            Kind::Crashed,
+            format!("the machine `{name}` {}", how_it_ended(reason)),
+        )),
+    }
+}
