@@ -197,6 +197,30 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_about_kvm_comes_in_time_and_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            runtime_dir: dir.path().join("runtime"),
+            monitor: Vec::new(),
+            qemu: None,
+        };
+        let before = std::time::Instant::now();
+        let first = probe(&settings);
+        assert!(before.elapsed() < Duration::from_mins(1));
+        assert!(!matches!(first.kvm, Kvm::Disabled), "{first:?}");
+        assert_eq!(probe(&settings), first);
+        // Where the device itself is unusable nothing had to be tried.
+        let tried = std::fs::read_to_string(settings.runtime_dir.join("probe.json"));
+        if let Ok(text) = tried {
+            let remembered: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(
+                remembered["answer"],
+                serde_json::to_value(&first.kvm).unwrap()
+            );
+        }
+    }
+
+    #[test]
     fn a_program_that_is_not_qemu_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let settings = |qemu: &str| Settings {

@@ -121,10 +121,11 @@ struct Guest {
     image: &'static [u8],
     /// How the letters of a guest that got through look.
     success: &'static str,
-    /// The words for its board, without the acceleration.
-    board: &'static [&'static str],
-    machine: &'static str,
-    cpu_under_kvm: &'static str,
+    /// The words for how it is heard.
+    channels: &'static [&'static str],
+    /// Board and processor, natively and translated.
+    kvm: (&'static str, &'static str),
+    tcg: (&'static str, &'static str),
     /// What each letter says was reached.
     steps: &'static [(char, &'static str)],
 }
@@ -132,7 +133,7 @@ struct Guest {
 const X86_64: Guest = Guest {
     image: include_bytes!("probe/x86_64.bin"),
     success: "PLSTAK",
-    board: &[
+    channels: &[
         "-chardev",
         "stdio,id=letters",
         "-device",
@@ -140,8 +141,8 @@ const X86_64: Guest = Guest {
         "-device",
         "isa-debug-exit,iobase=0x501,iosize=4",
     ],
-    machine: "pc",
-    cpu_under_kvm: qemu::KVM_X86_CPU,
+    kvm: (qemu::KVM_X86_BOARD, qemu::KVM_X86_CPU),
+    tcg: ("pc,accel=tcg", "max"),
     steps: &[
         ('P', "protected mode"),
         ('L', "long mode"),
@@ -154,9 +155,9 @@ const X86_64: Guest = Guest {
 const ARM64: Guest = Guest {
     image: include_bytes!("probe/arm64.bin"),
     success: "EFTK",
-    board: &["-chardev", "stdio,id=letters", "-serial", "chardev:letters"],
-    machine: "virt",
-    cpu_under_kvm: "host",
+    channels: &["-chardev", "stdio,id=letters", "-serial", "chardev:letters"],
+    kvm: (qemu::KVM_ARM_BOARD, qemu::KVM_ARM_CPU),
+    tcg: ("virt,accel=tcg", "max"),
     steps: &[
         ('E', "its first instruction"),
         ('F', "vector instructions"),
@@ -192,9 +193,9 @@ fn ask(qemu: &[String], arch: Arch, acceleration: Acceleration, dir: &Path) -> K
 }
 
 fn words(guest: &Guest, acceleration: Acceleration, image: PathBuf) -> Vec<OsString> {
-    let (accel, cpu) = match acceleration {
-        Acceleration::Kvm => ("kvm", guest.cpu_under_kvm),
-        Acceleration::Tcg => ("tcg", "max"),
+    let (board, cpu) = match acceleration {
+        Acceleration::Kvm => guest.kvm,
+        Acceleration::Tcg => guest.tcg,
     };
     let mut words: Vec<OsString> = [
         "-no-user-config",
@@ -205,14 +206,14 @@ fn words(guest: &Guest, acceleration: Acceleration, image: PathBuf) -> Vec<OsStr
         "-m",
         "size=64M",
         "-machine",
-        &format!("{},accel={accel}", guest.machine),
+        board,
         "-cpu",
         cpu,
     ]
     .iter()
     .map(OsString::from)
     .collect();
-    words.extend(guest.board.iter().map(OsString::from));
+    words.extend(guest.channels.iter().map(OsString::from));
     words.push("-kernel".into());
     words.push(image.into());
     words

@@ -216,6 +216,15 @@ pub fn truncate(path: &Path, reserved: u64) -> Result<(), Error> {
     reserve(&file, reserved).map_err(Error::on("reserve space in", path))
 }
 
+/// Writes into the file that is there, or makes one, without the care of [`replace_file`]: for
+/// what is written anew before every use, and must stay the same file.
+pub fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    truncate(path, 0)?;
+    append(path)?
+        .write_all(bytes)
+        .map_err(Error::on("write", path))
+}
+
 /// Opens a file to write at its end.
 pub fn append(path: &Path) -> Result<File, Error> {
     OpenOptions::new()

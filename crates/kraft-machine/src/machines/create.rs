@@ -6,7 +6,6 @@ use kraft_core::machine::{MachineSpec, check_name};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-use crate::driver::qemu::HANDSHAKE;
 use crate::id::Id;
 use crate::layout::{GONE, MachineDir, NEW};
 use crate::machines::{Error, Machine, Machines, now};
@@ -41,7 +40,8 @@ impl Machines {
         let dir = self.layout.unfinished(id);
         // Nobody else's business: environments hold secrets.
         fs::create_dir(dir.path(), 0o700)?;
-        fs::replace_file(&dir.diary_in(), HANDSHAKE)?;
+        // Those who watch the machine lock this one: it stays the same file for good.
+        fs::truncate(&dir.diary_in(), 0)?;
         let record = Record::new(id, name.to_owned(), spec.clone(), now());
         record.reserve(&dir)?;
         record.store(&dir)?;

@@ -322,6 +322,7 @@ impl Start<'_> {
         ] {
             fs::truncate(&file, reserved)?;
         }
+        fs::overwrite(&dir.diary_in(), qemu::HANDSHAKE)?;
         fs::replace_link(&dir.kernel(), &spec.kernel)?;
         if let Some(initrd) = &spec.initrd {
             fs::replace_link(&dir.initrd(), initrd)?;

@@ -67,22 +67,20 @@ impl Line {
 
 /// The board, the processor and how its instructions are executed.
 fn processor(line: &mut Line, spec: &MachineSpec) {
-    let accel = match spec.acceleration {
-        Acceleration::Kvm => "kvm",
-        Acceleration::Tcg => "tcg",
-    };
-    let board = match spec.arch {
-        Arch::X86_64 => "pc",
-        Arch::Arm64 | Arch::Arm => "virt",
+    let board = match (spec.arch, spec.acceleration) {
+        (Arch::X86_64, Acceleration::Kvm) => KVM_X86_BOARD,
+        (Arch::X86_64, Acceleration::Tcg) => "pc,accel=tcg",
+        (Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => KVM_ARM_BOARD,
+        (Arch::Arm64 | Arch::Arm, Acceleration::Tcg) => "virt,accel=tcg",
     };
     let cpu = match (spec.arch, spec.acceleration) {
         (Arch::X86_64, Acceleration::Kvm) => KVM_X86_CPU,
-        (Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => "host",
+        (Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => KVM_ARM_CPU,
         // All that the translator knows, RDRAND and (from QEMU 8) RDSEED among it, which
         // Unikraft wants; no version of QEMU warns about features it lacks.
         (_, Acceleration::Tcg) => "max",
     };
-    line.option("-machine", format!("{board},accel={accel}"));
+    line.option("-machine", board);
     line.option("-cpu", cpu);
     if spec.arch == Arch::X86_64 {
         // Lets the guest say that it panicked.
@@ -90,8 +88,12 @@ fn processor(line: &mut Line, spec: &MachineSpec) {
     }
 }
 
-/// The processor of a machine under KVM on `x86_64`; the probe uses the same.
+/// Board and processor of a machine under KVM; the probe uses the same.
+pub(crate) const KVM_X86_BOARD: &str = "pc,accel=kvm";
 pub(crate) const KVM_X86_CPU: &str = "host,+x2apic,-pmu";
+/// An interrupt controller of another generation than the host's would not work.
+pub(crate) const KVM_ARM_BOARD: &str = "virt,accel=kvm,gic-version=host";
+pub(crate) const KVM_ARM_CPU: &str = "host";
 
 /// The console, the diary and the ear.
 fn channels(line: &mut Line) {
@@ -166,4 +168,167 @@ fn escaped(path: &Path) -> OsString {
         }
     }
     OsString::from_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kraft_core::kernel::BootProtocol;
+    use kraft_core::platform::Platform;
+    use kraft_core::port::Protocol;
+
+    use super::*;
+
+    fn spec(arch: Arch, boot: BootProtocol) -> MachineSpec {
+        MachineSpec {
+            name: None,
+            arch,
+            platform: Platform::Qemu,
+            origin: "kernel://k".to_owned(),
+            kernel: "/somewhere/k, k".into(),
+            boot,
+            initrd: None,
+            mounts_initrd: false,
+            kernel_args: Vec::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            memory: 64 * MIB,
+            cpus: 1,
+            ports: Vec::new(),
+            volumes: Vec::new(),
+            acceleration: Acceleration::Tcg,
+            remove_when_ended: false,
+        }
+    }
+
+    /// Writes each option on a line of its own.
+    fn shown(spec: &MachineSpec, line: &str, fast_firmware: bool) -> String {
+        let words = argv(&Launch {
+            id: "6fa459ea-ee8a-4ca4-894e-db77e160355e".parse().unwrap(),
+            spec,
+            line,
+            ports: &spec.ports,
+            program: &["qemu".to_owned(), "-L".to_owned(), "/opt".to_owned()],
+            fast_firmware,
+        });
+        let mut text = String::new();
+        for word in words {
+            let word = word.to_string_lossy().into_owned();
+            text.push_str(if word.starts_with('-') { "\n" } else { " " });
+            text.push_str(&word);
+        }
+        text.trim().to_owned()
+    }
+
+    #[test]
+    fn the_plainest_machine_has_nothing_it_does_not_need() {
+        let spec = spec(Arch::X86_64, BootProtocol::Multiboot);
+        insta::assert_snapshot!(shown(&spec, "", false), @"
+        qemu
+        -L /opt
+        -name 6fa459ea-ee8a-4ca4-894e-db77e160355e
+        -no-user-config
+        -nodefaults
+        -no-reboot
+        -display none
+        -machine pc,accel=tcg
+        -cpu max
+        -device pvpanic
+        -m size=64M
+        -smp cpus=1,threads=1,sockets=1
+        -rtc base=utc
+        -chardev file,id=console,path=console.log,append=on
+        -serial chardev:console
+        -chardev pipe,id=diary,path=diary
+        -mon chardev=diary,mode=control
+        -chardev socket,id=control,path=control.sock,server=on,wait=off
+        -mon chardev=control,mode=control
+        -kernel kernel
+        ");
+    }
+
+    #[test]
+    fn ports_share_one_card_and_volumes_keep_their_commas() {
+        let mut spec = spec(Arch::X86_64, BootProtocol::Multiboot);
+        let port = |ip: [u8; 4], host_port, machine_port, protocol| PortMapping {
+            host_ip: ip.into(),
+            host_port,
+            machine_port,
+            protocol,
+        };
+        spec.ports = vec![
+            port([0, 0, 0, 0], 8080, 80, Protocol::Tcp),
+            port([127, 0, 0, 2], 5353, 53, Protocol::Udp),
+        ];
+        let volume = |source: &str, read_only| Volume {
+            source: source.into(),
+            destination: "/data".to_owned(),
+            read_only,
+        };
+        spec.volumes = vec![volume("/a", false), volume("/b,c d", true)];
+        spec.initrd = Some("/root, archive.cpio".into());
+        spec.memory = 100 * MIB + 1;
+        insta::assert_snapshot!(shown(&spec, "vfs.fstab=[ ] -- a,b", false), @"
+        qemu
+        -L /opt
+        -name 6fa459ea-ee8a-4ca4-894e-db77e160355e
+        -no-user-config
+        -nodefaults
+        -no-reboot
+        -display none
+        -machine pc,accel=tcg
+        -cpu max
+        -device pvpanic
+        -m size=100M
+        -smp cpus=1,threads=1,sockets=1
+        -rtc base=utc
+        -chardev file,id=console,path=console.log,append=on
+        -serial chardev:console
+        -chardev pipe,id=diary,path=diary
+        -mon chardev=diary,mode=control
+        -chardev socket,id=control,path=control.sock,server=on,wait=off
+        -mon chardev=control,mode=control
+        -fsdev local,id=fs1,path=/a,security_model=none,multidevs=remap
+        -device virtio-9p-pci,fsdev=fs1,mount_tag=fs1
+        -fsdev local,id=fs2,path=/b,,c d,security_model=none,multidevs=remap,readonly=on
+        -device virtio-9p-pci,fsdev=fs2,mount_tag=fs2
+        -netdev user,id=net0,hostfwd=tcp:0.0.0.0:8080-:80,hostfwd=udp:127.0.0.2:5353-:53
+        -device virtio-net-pci,netdev=net0,mac=02:b0:b0:6f:a4:01,romfile=
+        -kernel kernel
+        -initrd initrd
+        -append vfs.fstab=[ ] -- a,b
+        ");
+    }
+
+    #[test]
+    fn other_processors_and_kvm_have_other_boards() {
+        let mut arm = spec(Arch::Arm64, BootProtocol::Arm64Image);
+        let mut linux = spec(Arch::X86_64, BootProtocol::LinuxBzImage);
+        let translated = [shown(&arm, "k a", false), shown(&linux, "", true)];
+        arm.acceleration = Acceleration::Kvm;
+        linux.acceleration = Acceleration::Kvm;
+        let native = [shown(&arm, "k a", false), shown(&linux, "", true)];
+        let differing: Vec<String> = translated
+            .iter()
+            .chain(&native)
+            .map(|text| {
+                let lines: Vec<&str> = text
+                    .lines()
+                    .filter(|line| {
+                        ["-machine", "-cpu", "-bios", "-device", "-append"]
+                            .iter()
+                            .any(|option| line.starts_with(option))
+                    })
+                    .collect();
+                lines.join(" ")
+            })
+            .collect();
+        insta::assert_snapshot!(differing.join("\n"), @"
+        -machine virt,accel=tcg -cpu max -append k a
+        -machine pc,accel=tcg -cpu max -device pvpanic -bios qboot.rom
+        -machine virt,accel=kvm,gic-version=host -cpu host -append k a
+        -machine pc,accel=kvm -cpu host,+x2apic,-pmu -device pvpanic -bios qboot.rom
+        ");
+    }
 }

@@ -8,8 +8,8 @@ use kraft_sys::tool;
 
 mod argv;
 
-pub(crate) use argv::KVM_X86_CPU;
 pub use argv::argv;
+pub(crate) use argv::{KVM_ARM_BOARD, KVM_ARM_CPU, KVM_X86_BOARD, KVM_X86_CPU};
 
 /// What QEMU reads when it opens its diary: without this handshake it writes no events.
 pub(crate) const HANDSHAKE: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\n";
