@@ -294,6 +294,37 @@ mod tests {
         }
     }
 
+    /// Skipped where there is no assembler for the processor.
+    #[test]
+    fn the_trial_guests_are_what_their_sources_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = |name: &str| {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/probe");
+            dir.join(name)
+        };
+        let run = |program: &str, words: &[&str], files: &[PathBuf]| {
+            Tool::new(program)
+                .args(words)
+                .args(files)
+                .current_dir(dir.path())
+                .run()
+                .is_ok()
+        };
+        let x86 = ["-nostdlib", "-static", "-no-pie", "-o", "x86_64.bin"];
+        let flat = ["-Wl,--build-id=none,-Ttext=0x100000,--oformat=binary"];
+        let x86 = [&x86[..], &flat[..]].concat();
+        if cfg!(target_arch = "x86_64") && run("cc", &x86, &[source("x86_64.S")]) {
+            let assembled = std::fs::read(dir.path().join("x86_64.bin")).unwrap();
+            assert_eq!(assembled, X86_64.image);
+        }
+        let (gcc, objcopy) = ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objcopy");
+        let text = ["-O", "binary", "-j", ".text", "arm64.o", "arm64.bin"];
+        if run(gcc, &["-c", "-o", "arm64.o"], &[source("arm64.S")]) && run(objcopy, &text, &[]) {
+            let assembled = std::fs::read(dir.path().join("arm64.bin")).unwrap();
+            assert_eq!(assembled, ARM64.image);
+        }
+    }
+
     #[test]
     fn what_went_wrong_is_told_by_the_step_and_the_words_of_qemu() {
         let status = |raw| Some(ExitStatus::from_raw(raw));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kraft_core::machine::{EndReason, MachineState};
 use kraft_machine::{Listed, StopOptions};
 use kraft_sys::process::{Identity, Process};
+use kraft_sys::tool::Tool;
 use rustix::process::Signal;
 
 use crate::bench::{Bench, eventually, kill, spec};
@@ -203,6 +204,63 @@ fn a_vmm_that_listens_to_nothing_is_killed() {
     let ending = bench.machines.stop(&id, options).unwrap();
     assert_eq!(ending.reason, EndReason::Stopped);
     assert_eq!(bench.state(id), MachineState::Exited);
+}
+
+#[test]
+fn a_full_disk_keeps_no_end_off_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mount = Tool::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=640k", "kraft-machine-test"])
+        .args([&small])
+        .run();
+    if mount.is_err() {
+        // Only root may mount; the end-to-end tests insist on it.
+        return;
+    }
+    let unmount = Unmount(small.clone());
+    {
+        let bench = Bench::at(dir, small.join("runtime"));
+        let id = bench.run("m", &["@sleep:1"]);
+        let filler = small.join("filler");
+        let mut file = std::fs::File::create(&filler).unwrap();
+        let mut fill = || {
+            for size in [65536, 4096, 1] {
+                while std::io::Write::write_all(&mut file, &vec![0; size]).is_ok() {}
+            }
+        };
+        fill();
+        assert_eq!(
+            bench.machines.wait(&id).unwrap().reason,
+            EndReason::PoweredOff
+        );
+        let machine = bench.machines.get(id).unwrap();
+        assert_eq!(machine.state, MachineState::Exited);
+        let record = std::fs::read_to_string(machine.dir.join("record.json")).unwrap();
+        assert!(record.contains("powered_off"), "{record}");
+        // What was set aside for the end is free again.
+        fill();
+        assert!(bench.machines.create(&spec("n", &[])).is_err());
+        assert_eq!(bench.machines.list().unwrap().len(), 1);
+        assert!(bench.machines.start(&id).is_err());
+        drop(file);
+        std::fs::remove_file(filler).unwrap();
+        bench.machines.start(&id).unwrap();
+        assert_eq!(
+            bench.machines.wait(&id).unwrap().reason,
+            EndReason::PoweredOff
+        );
+    }
+    drop(unmount);
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = Tool::new("umount").args(["--lazy"]).args([&self.0]).run();
+    }
 }
 
 #[test]
