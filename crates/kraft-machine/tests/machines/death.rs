@@ -225,12 +225,12 @@ fn a_full_disk_keeps_no_end_off_the_record() {
         let id = bench.run("m", &["@sleep:1"]);
         let filler = small.join("filler");
         let mut file = std::fs::File::create(&filler).unwrap();
-        let mut fill = || {
+        let mut fill_up = || {
             for size in [65536, 4096, 1] {
                 while std::io::Write::write_all(&mut file, &vec![0; size]).is_ok() {}
             }
         };
-        fill();
+        fill_up();
         assert_eq!(
             bench.machines.wait(&id).unwrap().reason,
             EndReason::PoweredOff
@@ -240,7 +240,7 @@ fn a_full_disk_keeps_no_end_off_the_record() {
         let record = std::fs::read_to_string(machine.dir.join("record.json")).unwrap();
         assert!(record.contains("powered_off"), "{record}");
         // What was set aside for the end is free again.
-        fill();
+        fill_up();
         assert!(bench.machines.create(&spec("n", &[])).is_err());
         assert_eq!(bench.machines.list().unwrap().len(), 1);
         assert!(bench.machines.start(&id).is_err());
