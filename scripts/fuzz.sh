@@ -21,6 +21,8 @@ fi
 
 for target in $(cargo +nightly fuzz list); do
     echo "fuzz: $target for $seconds s"
-    cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048
+    # What is found goes under target; fuzz/corpus holds only what was chosen.
+    mkdir -p "fuzz/target/corpus/$target" "fuzz/corpus/$target"
+    cargo +nightly fuzz run "$target" "fuzz/target/corpus/$target" "fuzz/corpus/$target" -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048
 done
 echo "fuzz: no target found a fault"

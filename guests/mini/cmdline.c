@@ -4,8 +4,7 @@
 
 static int is_blank(char byte)
 {
-	return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r' || byte == '\v' ||
-	       byte == '\f';
+	return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r' || byte == '\v';
 }
 
 /*

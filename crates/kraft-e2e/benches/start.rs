@@ -65,7 +65,7 @@ fn raw_qemu(bench: &Bench, kernel: &str) -> String {
         .collect();
     // The relative names in that line mean files of a machine's directory.
     format!(
-        "ln -sf '{kernel}' kernel; echo '{{\"execute\":\"qmp_capabilities\"}}' > diary.in; \
+        "ln -sf '{kernel}' kernel; echo '{{\"execute\":\"qmp_capabilities\"}}{{\"execute\":\"cont\"}}' > diary.in; \
          : > diary.out; rm -f control.sock; exec {}",
         words.join(" ")
     )

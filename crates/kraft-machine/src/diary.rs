@@ -88,6 +88,14 @@ impl Diary {
             diary.ready |= line.answer.is_some();
             diary.entries.extend(entry(line));
         }
+        // The first thing that happens to every guest is that it is let go.
+        if diary
+            .entries
+            .first()
+            .is_some_and(|first| first.what == Happened::Resumed)
+        {
+            diary.entries.remove(0);
+        }
         diary
     }
 

@@ -28,6 +28,8 @@ pub fn argv(launch: &Launch<'_>) -> Vec<OsString> {
     line.flag("-nodefaults");
     // A guest that resets itself ends: a crash is to be seen, not repeated for ever.
     line.flag("-no-reboot");
+    // Held until it is told to go on, in the diary's handshake.
+    line.flag("-S");
     line.option("-display", "none");
     processor(&mut line, spec);
     line.option("-m", format!("size={}M", spec.memory / MIB));
@@ -231,6 +233,7 @@ mod tests {
         -no-user-config
         -nodefaults
         -no-reboot
+        -S
         -display none
         -machine pc,accel=tcg
         -cpu max
@@ -276,6 +279,7 @@ mod tests {
         -no-user-config
         -nodefaults
         -no-reboot
+        -S
         -display none
         -machine pc,accel=tcg
         -cpu max

@@ -11,8 +11,10 @@ mod argv;
 pub use argv::argv;
 pub(crate) use argv::{KVM_ARM_BOARD, KVM_ARM_CPU, KVM_X86_BOARD, KVM_X86_CPU};
 
-/// What QEMU reads when it opens its diary: without this handshake it writes no events.
-pub(crate) const HANDSHAKE: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\n";
+/// What QEMU reads from its diary's other end: without the handshake it writes no events, and it
+/// is started with the guest held (`-S`), so that even a guest that ends at once is let go only
+/// when its end will be written down.
+pub(crate) const HANDSHAKE: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"cont\"}\n";
 
 /// The oldest version whose command line we speak.
 pub const OLDEST: Version = Version(4, 2, 0);
