@@ -34,6 +34,9 @@ use crate::failure::Failure;
 /// Every command, in the order of the manual.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Check(check::Args),
+    Rootfs(rootfs::Args),
+    Schema(schema::Args),
     Run(Box<run::Args>),
     Ps(ps::Args),
     #[command(visible_alias = "log")]
@@ -48,9 +51,6 @@ pub(crate) enum Command {
     Events(events::Args),
     #[command(visible_alias = "rm")]
     Remove(remove::Args),
-    Check(check::Args),
-    Rootfs(rootfs::Args),
-    Schema(schema::Args),
     Doctor(doctor::Args),
     Config(config::Args),
     Completion(completion::Args),
@@ -62,6 +62,7 @@ pub(crate) enum Command {
 
 /// The headings of `kraft --help`, with the commands below each.
 const GROUPS: &[(&str, &[&str])] = &[
+    ("Project commands", &["check", "rootfs", "schema"]),
     (
         "Local runtime commands",
         &[
@@ -69,7 +70,6 @@ const GROUPS: &[(&str, &[&str])] = &[
             "remove",
         ],
     ),
-    ("Project commands", &["check", "rootfs", "schema"]),
     (
         "Miscellaneous commands",
         &["doctor", "config", "completion", "version"],

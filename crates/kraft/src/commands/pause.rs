@@ -4,7 +4,7 @@ use kraft_core::machine::MachineState;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::machines::{self, Selection};
+use crate::ops::machines::{self, Done, Selection};
 
 /// Pause machines
 ///
@@ -20,6 +20,6 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let runs = |state| state == MachineState::Running;
     machines::each(app, &machines, &args.selection, runs, |machine| {
         machines.pause(&machine.id)?;
-        Ok(())
+        Ok(Done::Something)
     })
 }

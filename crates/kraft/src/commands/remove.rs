@@ -1,7 +1,7 @@
 //! `kraft remove`.
 
 use kraft_core::machine::MachineState;
-use kraft_machine::{Id, Listed, Machine, Machines, StopOptions};
+use kraft_machine::{Error, Id, Listed, Machine, Machines, StopOptions};
 
 use super::stop::is_up;
 use crate::app::App;
@@ -112,7 +112,15 @@ impl From<Machine> for Target {
 /// KraftKit compat: a machine that runs is stopped first, without being told to.
 fn remove(machines: &Machines, target: &Target, force: bool) -> Result<(), Failure> {
     if !force && is_up(target.state) {
-        machines.stop(&target.id, StopOptions::default())?;
+        match machines.stop(&target.id, StopOptions::default()) {
+            Ok(_) | Err(Error::NotRunning { .. }) => {}
+            // It removes itself when it ends.
+            Err(Error::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(machines.remove(&target.id, force)?)
+    match machines.remove(&target.id, force) {
+        Err(Error::NotFound { .. }) => Ok(()),
+        other => Ok(other?),
+    }
 }

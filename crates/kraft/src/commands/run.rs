@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::config::dirs::absolute;
 use crate::config::env::Environment;
 use crate::failure::{Failure, Kind};
+use crate::ops::interrupt::Interrupt;
 use crate::ops::run::{self, Started, Subject};
 use crate::ops::{machines, rootfs};
 
@@ -151,6 +152,7 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         .transpose()?;
     let boot = subject.boot(root.as_ref().map(|root| root.archive.clone()));
     let spec = run::plan(app, &request, &boot, subject.size)?;
+    let interrupt = (!args.detach && !args.no_start).then(Interrupt::listen);
     let machine = machines.create(&spec)?;
     drop(root);
     if args.no_start {
@@ -162,14 +164,14 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
             let _ = machines.remove(&machine.id, true);
         }
     })?;
-    if args.detach {
+    let Some(interrupt) = interrupt else {
         return app.ui.line(&machine.name);
-    }
+    };
     let started = Started {
         name: machine.name,
         watch,
     };
-    run::foreground(app, &machines, &[started], false)
+    run::foreground(app, &machines, &[started], false, &interrupt)
 }
 
 /// Understands the flags.

@@ -4,6 +4,7 @@ use kraft_core::machine::MachineState;
 
 use crate::app::App;
 use crate::failure::Failure;
+use crate::ops::interrupt::Interrupt;
 use crate::ops::machines::{self, Selection, Tally};
 use crate::ops::run::{self, Started};
 
@@ -38,6 +39,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::open(app)?;
     let mut tally = Tally::default();
     let mut started = Vec::new();
+    let interrupt = (!args.detach).then(Interrupt::listen);
     for chosen in machines::choose(app, &machines, &args.selection, can_start)? {
         let done = chosen.and_then(|machine| {
             let watch = match machine.state {
@@ -64,10 +66,10 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         });
         tally.count(app, done)?;
     }
-    if args.detach || started.is_empty() {
+    let Some(interrupt) = interrupt.filter(|_| !started.is_empty()) else {
         return tally.outcome();
-    }
-    let ended = run::foreground(app, &machines, &started, !args.no_prefix);
+    };
+    let ended = run::foreground(app, &machines, &started, !args.no_prefix, &interrupt);
     if args.rm {
         for machine in &started {
             let removed = machines.remove(&machine.watch.id(), false);

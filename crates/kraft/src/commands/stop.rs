@@ -1,11 +1,11 @@
 //! `kraft stop`.
 
 use kraft_core::machine::MachineState;
-use kraft_machine::StopOptions;
+use kraft_machine::{Error, StopOptions};
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::machines::{self, Selection};
+use crate::ops::machines::{self, Done, Selection};
 
 /// Stop machines
 ///
@@ -31,8 +31,15 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         ..StopOptions::default()
     };
     machines::each(app, &machines, &args.selection, is_up, |machine| {
-        machines.stop(&machine.id, options)?;
-        Ok(())
+        if !is_up(machine.state) {
+            return Ok(Done::Nothing);
+        }
+        match machines.stop(&machine.id, options) {
+            Ok(_) => Ok(Done::Something),
+            // It ended by itself between the look and the act, and perhaps removed itself.
+            Err(Error::NotRunning { .. } | Error::NotFound { .. }) => Ok(Done::Nothing),
+            Err(error) => Err(error.into()),
+        }
     })
 }
 

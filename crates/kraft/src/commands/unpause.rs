@@ -4,7 +4,7 @@ use kraft_core::machine::MachineState;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::machines::{self, Selection};
+use crate::ops::machines::{self, Done, Selection};
 
 /// Let paused machines go on
 ///
@@ -20,6 +20,6 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let rests = |state| matches!(state, MachineState::Paused | MachineState::Suspended);
     machines::each(app, &machines, &args.selection, rests, |machine| {
         machines.unpause(&machine.id)?;
-        Ok(())
+        Ok(Done::Something)
     })
 }

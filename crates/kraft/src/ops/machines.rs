@@ -64,6 +64,15 @@ pub(crate) struct Selection {
     pub(crate) plat: PlatformArg,
 }
 
+/// What an act did to a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// What was asked.
+    Something,
+    /// Nothing: it was so already.
+    Nothing,
+}
+
 /// Does something to each chosen machine, and prints the name of each it was done to.
 ///
 /// A machine it cannot be done to does not keep the others from theirs; it is told, and the exit
@@ -74,13 +83,13 @@ pub(crate) fn each(
     machines: &Machines,
     selection: &Selection,
     wanted: impl Fn(MachineState) -> bool,
-    mut act: impl FnMut(&Machine) -> Result<(), Failure>,
+    mut act: impl FnMut(&Machine) -> Result<Done, Failure>,
 ) -> Result<(), Failure> {
     let mut tally = Tally::default();
     for chosen in choose(app, machines, selection, wanted)? {
-        let done = chosen.and_then(|machine| {
-            act(&machine)?;
-            app.ui.line(&machine.name)
+        let done = chosen.and_then(|machine| match act(&machine)? {
+            Done::Something => app.ui.line(&machine.name),
+            Done::Nothing => Ok(()),
         });
         tally.count(app, done)?;
     }

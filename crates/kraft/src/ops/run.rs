@@ -146,14 +146,16 @@ pub(crate) struct Started {
 
 /// Shows what machines print until they end; an interrupt stops them.
 ///
+/// The interrupt is listened for since before the first of them was made: whenever it comes, no
+/// machine is left to run unseen.
 /// The first that did not end well decides the failure.
 pub(crate) fn foreground(
     app: &App,
     machines: &Machines,
     started: &[Started],
     prefixes: bool,
+    interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let interrupt = Interrupt::listen();
     let mut named = Vec::new();
     for machine in started {
         named.push((machine.name.as_str(), machine.watch.logs()?));
@@ -166,7 +168,7 @@ pub(crate) fn foreground(
             .map(|(_, logs)| Console::plain(logs))
             .collect()
     };
-    match follow::follow(app, consoles, &interrupt) {
+    match follow::follow(app, consoles, interrupt) {
         Ok(Stopped::AllEnded) => {
             let mut outcome = Ok(());
             for machine in started {

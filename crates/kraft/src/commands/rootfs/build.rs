@@ -12,7 +12,7 @@ use crate::ops::rootfs;
 ///
 /// The source is a directory, a tarball (`.tar`, also gzip or zstd) or an existing newc archive,
 /// whatever its name. The result is a newc archive that unikernels and Linux unpack. The same
-/// content gives the same bytes: owners are root, times are SOURCE_DATE_EPOCH or 1970.
+/// content gives the same bytes: owners are root, times are `SOURCE_DATE_EPOCH` or 1970.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft rootfs build ./rootfs -o initramfs.cpio")]
 pub(crate) struct Args {

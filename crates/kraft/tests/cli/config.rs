@@ -1,0 +1,189 @@
+//! Which layer wins, and that editing loses nothing.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::Home;
+
+const FILE: &str = "\
+# My machines live on the big disk.
+runtime_dir: /big # not on /
+log:
+    level: warn # for now
+mine: {stays: true}
+";
+
+#[test]
+fn each_layer_wins_over_the_next() {
+    let home = Home::new();
+    home.configure(FILE);
+    let told = |words: &[&str], env: Option<&str>| {
+        let mut command = home.command(words);
+        if let Some(value) = env {
+            command.env("KRAFTKIT_LOG_LEVEL", value);
+        }
+        let rows: serde_json::Value =
+            serde_json::from_str(&home.finish(&mut command).exits(0).stdout).unwrap();
+        let row = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["key"] == "log.level");
+        let row = row.unwrap().clone();
+        format!("{} {} {}", row["value"], row["origin"], row["source"])
+    };
+    let list = ["config", "-o", "json"];
+    let flag = ["config", "-o", "json", "--log-level", "debug"];
+    assert_eq!(
+        told(&flag, Some("trace")),
+        r#""debug" "flag" "--log-level""#
+    );
+    assert_eq!(
+        told(&list, Some("trace")),
+        r#""trace" "environment" "KRAFTKIT_LOG_LEVEL""#
+    );
+    assert_eq!(
+        told(&list, None),
+        r#""warn" "file" "[HOME]/.config/kraftkit/config.yaml:4""#
+    );
+    home.configure("");
+    assert_eq!(told(&list, None), r#""info" "default" null"#);
+}
+
+#[test]
+fn reading_makes_no_file_and_the_first_set_makes_a_private_one() {
+    let home = Home::new();
+    home.ok(&["config"]);
+    home.ok(&["ps"]);
+    assert!(!home.config_file().exists());
+    home.ok(&["config", "set", "log.level", "debug"]);
+    let mode = std::fs::metadata(home.config_file())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(home.ok(&["config", "get", "log.level"]), "debug\n");
+}
+
+#[test]
+fn set_and_unset_keep_every_other_byte() {
+    let home = Home::new();
+    home.configure(FILE);
+    let path = home.config_file();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    home.ok(&["config", "set", "log.level", "debug"]);
+    home.ok(&["config", "set", "unikraft.manifests", "https://a,https://b"]);
+    let edited = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        edited,
+        FILE.replace("warn", "debug")
+            + "unikraft:\n    manifests:\n        - https://a\n        - https://b\n"
+    );
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    assert_eq!(
+        home.ok(&["config", "get", "unikraft.manifests"]),
+        "https://a\nhttps://b\n"
+    );
+    home.ok(&["config", "unset", "unikraft.manifests"]);
+    home.ok(&["config", "unset", "log.level"]);
+    let edited = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        edited.starts_with("# My machines live on the big disk.\n"),
+        "{edited}"
+    );
+    assert!(edited.contains("mine: {stays: true}\n"), "{edited}");
+    assert_eq!(home.ok(&["config", "get", "log.level"]), "info\n");
+}
+
+#[test]
+fn a_file_that_makes_no_sense_is_shown_with_a_caret_and_never_overwritten() {
+    let home = Home::new();
+    home.configure("log:\n    level: loud\nno_prompt: [x]\n");
+    let outcome = home.kraft(&["ps"]).exits(2);
+    assert_eq!(outcome.stdout, "");
+    insta::assert_snapshot!(outcome.stderr, @r"
+    error: `log.level` cannot be `loud`
+     --> [HOME]/.config/kraftkit/config.yaml:2:12
+      |
+    2 |     level: loud
+      |            ^^^^ expected one of panic, fatal, error, warn, info, debug, trace
+
+    error: `no_prompt` cannot be a list
+     --> [HOME]/.config/kraftkit/config.yaml:3:12
+      |
+    3 | no_prompt: [x]
+      |            ^^^ expected true or false
+    ");
+    // What is wrong can be put right with kraft itself.
+    home.ok(&["config", "unset", "no_prompt"]);
+    home.ok(&["config", "set", "log.level", "warn"]);
+    home.ok(&["ps"]);
+
+    home.configure("log: [\n");
+    let _ = home.kraft(&["config", "set", "log.level", "warn"]).exits(2);
+    assert_eq!(
+        std::fs::read_to_string(home.config_file()).unwrap(),
+        "log: [\n"
+    );
+}
+
+#[test]
+fn a_value_that_makes_no_sense_is_refused_wherever_it_comes_from() {
+    let home = Home::new();
+    let outcome = home.kraft(&["--log-level", "loud", "ps"]).exits(2);
+    assert!(
+        outcome
+            .stderr
+            .starts_with("error: `--log-level` cannot be `loud`: expected one of")
+    );
+    let mut command = home.command(&["ps"]);
+    let outcome = home
+        .finish(command.env("KRAFTKIT_NO_PROMPT", "maybe"))
+        .exits(2);
+    assert!(
+        outcome
+            .stderr
+            .contains("`KRAFTKIT_NO_PROMPT` cannot be `maybe`")
+    );
+    let outcome = home.kraft(&["config", "set", "log.level", "loud"]).exits(2);
+    assert!(outcome.stderr.contains("`log.level` cannot be `loud`"));
+    let outcome = home.kraft(&["config", "set", "loglevel", "x"]).exits(2);
+    assert!(outcome.stderr.contains("no key `loglevel`"));
+}
+
+#[test]
+fn tokens_are_shown_on_request_only() {
+    let home = Home::new();
+    home.ok(&["config", "set", "auth.ghcr.io:443.user", "me"]);
+    home.ok(&["config", "set", "auth.ghcr.io:443.token", "s3cret"]);
+    let table = home.ok(&["config"]);
+    assert!(table.contains("auth.ghcr.io:443.token"), "{table}");
+    assert!(!table.contains("s3cret"), "{table}");
+    assert_eq!(
+        home.ok(&["config", "get", "auth.ghcr.io:443.token"]),
+        "********\n"
+    );
+    let shown = home.ok(&["config", "get", "--show-secrets", "auth.ghcr.io:443.token"]);
+    assert_eq!(shown, "s3cret\n");
+}
+
+#[test]
+fn the_file_is_found_where_the_flag_the_variable_or_the_specification_says() {
+    let home = Home::new();
+    home.write("flag/config.yaml", "qemu: from-flag\n");
+    home.write("var/config.yaml", "qemu: from-variable\n");
+    home.write("xdg/kraftkit/config.yaml", "qemu: from-xdg\n");
+    let xdg = home.path().join("xdg");
+    let get = |words: &[&str], variable: bool| {
+        let mut command = home.command(words);
+        command.env("XDG_CONFIG_HOME", &xdg);
+        if variable {
+            command.env("KRAFTKIT_CONFIG_DIR", "var");
+        }
+        home.finish(&mut command).exits(0).stdout
+    };
+    let flag = ["config", "get", "qemu", "--config-dir", "flag"];
+    assert_eq!(get(&flag, true), "from-flag\n");
+    assert_eq!(get(&["config", "get", "qemu"], true), "from-variable\n");
+    assert_eq!(get(&["config", "get", "qemu"], false), "from-xdg\n");
+}

@@ -1,0 +1,218 @@
+//! Machines that were made and never started: listed, found, removed.
+
+use crate::support::Home;
+
+fn make(home: &Home, name: &str) {
+    let kernel = home.kernel();
+    let words = [
+        "run",
+        "--no-start",
+        "-W",
+        "--name",
+        name,
+        &kernel,
+        "a",
+        "b c",
+    ];
+    assert_eq!(home.ok(&words), format!("{name}\n"));
+}
+
+#[test]
+fn an_empty_list_is_an_array_or_a_header() {
+    let home = Home::new();
+    assert_eq!(home.ok(&["ps", "-o", "json"]), "[]\n");
+    assert_eq!(home.ok(&["ps", "-o", "yaml"]), "[]\n");
+    assert_eq!(home.ok(&["ps", "-q"]), "");
+    assert_eq!(
+        home.ok(&["ps"]),
+        "NAME  KERNEL  ARGS  CREATED  STATUS  MEM  PORTS  PLAT\n"
+    );
+    assert!(
+        home.ok(&["ps", "--long"])
+            .starts_with("MACHINE ID  NAME  KERNEL")
+    );
+}
+
+#[test]
+fn a_machine_is_listed_with_values_of_real_types() {
+    let home = Home::new();
+    make(&home, "alice");
+    assert_eq!(home.json(&["ps", "-o", "json"]), serde_json::json!([]));
+    let mut rows = home.json(&["ps", "--all", "-o", "json"]);
+    let row = rows[0].as_object_mut().unwrap();
+    assert_eq!(row["id"].as_str().unwrap().len(), 36);
+    row.shift_remove("id");
+    assert!(row["created_at"].as_str().unwrap().ends_with('Z'));
+    row.shift_remove("created_at");
+    assert_eq!(
+        serde_json::Value::from(row.clone()),
+        serde_json::json!({
+            "name": "alice",
+            "state": "created",
+            "kernel": "kernel://kernel",
+            "args": ["a", "b c"],
+            "arch": "arm64",
+            "platform": "qemu",
+            "memory": 67_108_864,
+            "cpus": 1,
+            "ports": [],
+            "started_at": null,
+            "ended_at": null,
+            "exit_code": null,
+            "pid": null,
+        })
+    );
+    let table = home.ok(&["ps", "-a"]);
+    assert!(table.contains("alice  kernel://kernel  a b c"), "{table}");
+    assert!(
+        table.contains("created  64Mi         qemu/arm64"),
+        "{table}"
+    );
+    for words in [
+        &["ps", "-a", "-m", "x86_64", "-q"][..],
+        &["ps", "-a", "--plat", "fc", "-q"],
+    ] {
+        assert_eq!(home.ok(words), "", "{words:?}");
+    }
+    assert_ne!(
+        home.ok(&["ps", "-a", "-m", "arm64", "--plat", "kvm", "-q"]),
+        ""
+    );
+}
+
+#[test]
+fn a_word_means_a_machine_by_name_id_or_unique_beginning() {
+    let home = Home::new();
+    for name in ["anna", "annette", "bert"] {
+        make(&home, name);
+    }
+    let id = home.json(&["inspect", "bert"])[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for word in ["bert", "be", &id] {
+        assert_eq!(home.json(&["inspect", word])[0]["name"], "bert", "{word}");
+    }
+    let outcome = home.kraft(&["inspect", "ann"]).exits(2);
+    assert!(
+        outcome.stderr.contains("`anna`, `annette`"),
+        "{}",
+        outcome.stderr
+    );
+    let outcome = home.kraft(&["inspect", "brt"]).exits(3);
+    assert!(outcome.stderr.contains("`bert`"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_good_ones_are_done_and_the_bad_one_decides_the_exit_code() {
+    let home = Home::new();
+    for name in ["anna", "bert", "carl"] {
+        make(&home, name);
+    }
+    let outcome = home.kraft(&["rm", "anna", "nobody", "bert"]).exits(3);
+    assert_eq!(outcome.stdout, "anna\nbert\n");
+    assert_eq!(outcome.stderr, "error: no machine `nobody`\n");
+    assert_eq!(home.ok(&["remove", "--all"]), "carl\n");
+    assert_eq!(home.ok(&["remove", "--all"]), "");
+    let _ = home.kraft(&["rm"]).exits(2);
+    let _ = home.kraft(&["rm", "--all", "x"]).exits(2);
+}
+
+#[test]
+fn what_cannot_be_done_to_a_machine_is_said() {
+    let home = Home::new();
+    make(&home, "alice");
+    let outcome = home.kraft(&["pause", "alice"]).exits(1);
+    assert_eq!(
+        outcome.stderr,
+        "error: machine `alice` is not running, it is created\n"
+    );
+    let outcome = home.kraft(&["wait", "alice"]).exits(1);
+    assert_eq!(outcome.stderr, "error: machine `alice` was never started\n");
+    // What is not running need not be stopped, and has said nothing.
+    assert_eq!(home.ok(&["stop", "alice"]), "");
+    assert_eq!(home.ok(&["logs", "alice"]), "");
+    assert_eq!(home.ok(&["logs", "--follow", "alice"]), "");
+}
+
+#[test]
+fn a_name_is_given_once() {
+    let home = Home::new();
+    make(&home, "alice");
+    let kernel = home.kernel();
+    let outcome = home
+        .kraft(&["run", "--no-start", "-W", "-n", "alice", &kernel])
+        .exits(1);
+    assert_eq!(
+        outcome.stderr,
+        "error: a machine named `alice` exists already\n"
+    );
+}
+
+#[test]
+fn the_root_filesystem_of_a_machine_lives_as_long_as_the_machine() {
+    let home = Home::new();
+    let kernel = home.kernel();
+    home.write("root/etc/motd", "hello\n");
+    let words = [
+        "run",
+        "--no-start",
+        "-W",
+        "-n",
+        "a",
+        "--rootfs",
+        "root",
+        &kernel,
+    ];
+    home.ok(&words);
+    let archive = home.json(&["inspect", "a"])[0]["spec"]["initrd"].clone();
+    let archive = archive
+        .as_str()
+        .unwrap()
+        .replace("[HOME]", home.path().to_str().unwrap());
+    assert!(
+        home.ok(&["rootfs", "cat", &archive, "/etc/motd"])
+            .contains("hello")
+    );
+    // A stranger's archive, left by somebody who was killed, goes with the next sweep.
+    let stale = home.write(".local/share/kraftkit/runtime/rootfs/stale.cpio", "x");
+    home.ok(&["rm", "a"]);
+    assert!(!std::path::Path::new(&archive).exists());
+    assert!(!stale.exists());
+}
+
+#[test]
+fn a_machine_whose_record_is_damaged_is_listed_and_only_force_removes_it() {
+    let home = Home::new();
+    make(&home, "alice");
+    make(&home, "bob");
+    let dir = home.json(&["inspect", "alice"])[0]["dir"].clone();
+    let dir = dir
+        .as_str()
+        .unwrap()
+        .replace("[HOME]", home.path().to_str().unwrap());
+    std::fs::remove_file(format!("{dir}/record.json")).unwrap();
+    home.write(
+        &format!(
+            "{}/record.json",
+            dir.strip_prefix(home.path().to_str().unwrap())
+                .unwrap()
+                .trim_start_matches('/')
+        ),
+        "{",
+    );
+    let outcome = home.kraft(&["ps", "-o", "json"]).exits(0);
+    let rows: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 1);
+    assert_eq!(rows[0]["name"], "alice");
+    assert_eq!(rows[0]["state"], "unknown");
+    assert!(
+        outcome.stderr.contains("cannot be told"),
+        "{}",
+        outcome.stderr
+    );
+    let outcome = home.kraft(&["rm", "--all"]).exits(1);
+    assert_eq!(outcome.stdout, "bob\n");
+    assert_eq!(home.ok(&["rm", "--all", "--force"]), "alice\n");
+    assert_eq!(home.ok(&["ps", "-aq"]), "");
+}

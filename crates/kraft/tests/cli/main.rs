@@ -1,0 +1,20 @@
+//! The real binary in an empty home and without QEMU: proves the wiring, not the logic.
+//!
+//! | module | what it asks |
+//! |---|---|
+//! | `help` | what a user who asks for help gets to read |
+//! | `config` | which layer wins, and that editing loses nothing |
+//! | `machines` | machines that were made and never started: listed, found, removed |
+//! | `run` | what is refused before anything happens, and dry runs |
+//! | `completion` | what shells are told, and that bash takes it |
+//! | `screen` | stdout and stderr, colours, forms, broken pipes |
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod completion;
+mod config;
+mod help;
+mod machines;
+mod run;
+mod screen;
+mod support;

@@ -1,0 +1,183 @@
+//! What is refused before anything happens, and dry runs.
+
+use crate::support::Home;
+
+#[test]
+fn a_dry_run_prints_both_command_lines_and_makes_nothing() {
+    let home = Home::new();
+    let kernel = home.kernel();
+    home.write("data/x", "");
+    let words = [
+        "run",
+        "--dry-run",
+        "-W",
+        "-M",
+        "96Mi",
+        "-p",
+        "127.0.0.2:8080:80",
+        "-v",
+        "data:/data:ro",
+        "-e",
+        "K=v w",
+        "-a",
+        "test.value=7",
+        "--name",
+        "x",
+        &kernel,
+        "a",
+        "b c",
+        "d\"e",
+    ];
+    insta::assert_snapshot!(home.ok(&words));
+    let plan = home.json(&[&words[..2], &["-o", "json"], &words[2..]].concat());
+    assert_eq!(plan["argv"][0], "qemu-system-aarch64");
+    assert_eq!(
+        plan["spec"]["args"],
+        serde_json::json!(["a", "b c", "d\"e"])
+    );
+    assert!(!home.path().join(".local").exists(), "something was made");
+}
+
+#[test]
+fn what_is_no_kernel_is_told_by_what_it_is() {
+    let home = Home::new();
+    home.write("script", "#!/bin/sh\n");
+    home.write("empty", "");
+    home.write("dir/x", "");
+    for (word, code, reason) in [
+        ("./script", 2, "it is a script for `/bin/sh`"),
+        ("./empty", 2, "it is an empty file"),
+        ("./dir", 2, "it is a directory"),
+        ("./nothing", 3, "there is no file `./nothing`"),
+    ] {
+        let outcome = home.kraft(&["run", word]).exits(code);
+        assert!(
+            outcome.stderr.contains(reason),
+            "{word}: {}",
+            outcome.stderr
+        );
+        assert!(
+            outcome.stderr.contains("hint: "),
+            "{word}: {}",
+            outcome.stderr
+        );
+        assert_eq!(outcome.stdout, "");
+    }
+    let _ = home.kraft(&["run"]).exits(2);
+}
+
+#[test]
+fn flags_that_make_no_sense_are_refused() {
+    let home = Home::new();
+    let kernel = home.kernel();
+    home.write("file", "");
+    for (flag, value, code, reason) in [
+        ("-M", "12K", 2, "`12k`"),
+        ("-M", "1", 2, "at least 1Mi"),
+        ("-p", "x", 2, "x"),
+        ("-v", "nowhere:/x", 3, "[HOME]/nowhere"),
+        ("-v", "file:/x", 2, "is not a directory"),
+        ("-v", "/x", 2, "HOST_DIRECTORY:MACHINE_PATH"),
+        ("-e", "=x", 2, "name of the variable"),
+        ("-a", "noequals", 2, "noequals"),
+        ("--plat", "vmware", 2, "vmware"),
+        ("--plat", "fc", 2, "fc"),
+        ("-m", "x86_64", 2, "arm64"),
+        ("--name", "a b", 2, "a b"),
+        ("--rootfs", "nowhere", 3, "nowhere"),
+    ] {
+        let outcome = home
+            .kraft(&["run", "-W", "--no-start", flag, value, &kernel])
+            .exits(code);
+        assert!(
+            outcome.stderr.contains(reason),
+            "{flag} {value}: {}",
+            outcome.stderr
+        );
+    }
+    assert_eq!(home.ok(&["ps", "-aq"]), "", "a refused run left a machine");
+}
+
+#[test]
+fn several_faults_are_told_at_once() {
+    let home = Home::new();
+    let kernel = home.kernel();
+    let outcome = home
+        .kraft(&[
+            "run",
+            "--dry-run",
+            "-W",
+            "-M",
+            "1",
+            "--name",
+            "a/b",
+            &kernel,
+            "",
+        ])
+        .exits(2);
+    assert_eq!(
+        outcome.stderr.matches("error: ").count(),
+        3,
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn flags_may_stand_among_the_arguments_and_end_at_two_dashes() {
+    let home = Home::new();
+    let kernel = home.kernel();
+    let plan = home.json(&[
+        "run",
+        &kernel,
+        "a",
+        "--dry-run",
+        "-W",
+        "-o",
+        "json",
+        "b",
+        "--",
+        "-x",
+        "--rm",
+    ]);
+    assert_eq!(
+        plan["spec"]["args"],
+        serde_json::json!(["a", "b", "-x", "--rm"])
+    );
+    assert_eq!(plan["spec"]["remove_when_ended"], false);
+}
+
+#[test]
+fn without_qemu_a_start_fails_as_this_computers_lack_and_says_what_to_install() {
+    let home = Home::new();
+    let kernel = home.kernel();
+    let mut command = home.command(&["run", "--rm", "-W", &kernel]);
+    let outcome = home.finish(command.env("PATH", "/nowhere")).exits(7);
+    assert!(
+        outcome.stderr.contains("qemu-system-aarch64"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.stderr.contains("apt install qemu-system-arm"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(home.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn doctor_names_what_is_missing_with_its_cure() {
+    let home = Home::new();
+    home.configure("acceleration: off\nlog: {level: loud}\n");
+    let mut command = home.command(&["doctor", "-o", "json"]);
+    let outcome = home.finish(command.env("PATH", "/nowhere")).exits(7);
+    let checks: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let checks = checks.as_array().unwrap();
+    let find = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap();
+    assert_eq!(find("configuration")["status"], "fail");
+    assert_eq!(find("make")["cure"], "apt install make");
+    for check in checks {
+        assert_eq!(check["status"] == "ok", check["cure"].is_null(), "{check}");
+    }
+}
