@@ -157,7 +157,8 @@ impl Bench {
     pub fn wait_for_log(&self, name: &str, text: &str) -> String {
         let mut log = String::new();
         eventually(&format!("`{text}` in the log of {name}"), || {
-            log = self.ok(["logs", name]);
+            // There may be no such machine yet.
+            log = self.kraft(["logs", name]).stdout;
             log.contains(text)
         });
         log

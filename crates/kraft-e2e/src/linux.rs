@@ -74,6 +74,22 @@ pub fn lay_out(root: &Path, script: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Compiles a program of `fixtures/` for the guest, linked statically, into `/bin`.
+pub fn add_program(root: &Path, name: &str) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}.c"));
+    let compiled = std::process::Command::new("cc")
+        .args(["-static", "-O1", "-Wall", "-Werror", "-o"])
+        .arg(root.join("bin").join(name))
+        .arg(source)
+        .output()
+        .unwrap();
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
+}
+
 fn executable(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();

@@ -159,10 +159,8 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         return app.ui.line(&machine.name);
     }
     let watch = machines.start(&machine.id).inspect_err(|_| {
-        if args.rm {
-            // That it did not start is what counts, and is told.
-            let _ = machines.remove(&machine.id, true);
-        }
+        // That it did not start is what counts, and is told; its name is free for the next try.
+        let _ = machines.remove(&machine.id, true);
     })?;
     let Some(interrupt) = interrupt else {
         return app.ui.line(&machine.name);
