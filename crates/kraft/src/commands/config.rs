@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use kraft_core::nearest::nearest;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
 use serde::Serialize;
 
 use super::Reading;
@@ -196,6 +199,11 @@ fn change(
     edit: impl Fn(&str, &[Cow<'_, str>]) -> Result<Option<String>, Vec<kraft_core::problem::Problem>>,
 ) -> Result<bool, Failure> {
     let file = app.config.dirs.config_file();
+    // One at a time, or one of two changes would be lost. The lock is on the directory, which is
+    // made now if need be; who only reads never waits.
+    let dir = &app.config.dirs.config;
+    fs::create_dir_all(dir, 0o700)?;
+    let _lock = Lock::exclusive(dir)?;
     // Not the text that was read at the start: somebody else may have changed it since.
     let text = config::read(&file)?.unwrap_or_default();
     let edited = edit(&text, path).map_err(|problems| {
@@ -234,7 +242,10 @@ fn warn_if_overridden(app: &App, name: &str) {
 
 fn find(name: &str) -> Result<Known, Failure> {
     Known::find(name).ok_or_else(|| {
-        Failure::usage(format!("the configuration has no key `{name}`"))
-            .hint("type `kraft config` to see every key")
+        let failure = Failure::usage(format!("the configuration has no key `{name}`"));
+        match nearest(name, keys::ALL.iter().map(|key| key.name)) {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure.hint("type `kraft config` to see every key"),
+        }
     })
 }

@@ -153,7 +153,8 @@ pub(crate) fn grouped(root: clap::Command) -> clap::Command {
         text.push('\n');
     }
     root.help_template(format!(
-        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{text}{{options}}{{after-help}}\n"
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{text}\
+         {bold}Options:{bold:#}\n{{options}}{{after-help}}\n"
     ))
     .after_help("Type `kraft help COMMAND` for one command, `kraft --help` for the flags of all.")
 }

@@ -123,20 +123,16 @@ fn replace_items(text: &str, items: &[Node], wanted: &[String]) -> Option<String
         let _ = writeln!(added, "{indent}- {}", scalar(item));
     }
     let end = lines(text, last.span.start, last.span.end).end;
-    let mut edited = splice(text, end..end, &on_own_lines(text, end, &added));
-    for range in dropped.into_iter().rev() {
-        edited.replace_range(range, "");
-    }
-    Some(edited)
+    let edited = splice(text, end..end, &on_own_lines(text, end, &added));
+    let without = |text: String, range| splice(&text, range, "");
+    Some(dropped.into_iter().rev().fold(edited, without))
 }
 
 /// Puts a value behind the colon in place of the lines of a block.
 fn replace_block(text: &str, entry: &Entry, value: &str) -> String {
     let block = lines(text, entry.node.span.start, entry.node.span.end);
     let colon = after_colon(text, entry.key_span.end);
-    let mut edited = splice(text, block, "");
-    edited.insert_str(colon.min(edited.len()), &format!(" {value}"));
-    edited
+    splice(&splice(text, block, ""), colon..colon, &format!(" {value}"))
 }
 
 /// A value where there was none.
@@ -177,14 +173,14 @@ fn insert(
                 parent.node.span.end.max(parent.key_span.end),
             );
             let added = block(missing, value, indent);
-            let mut edited = splice(
+            let edited = splice(
                 text,
                 line.end..line.end,
                 &on_own_lines(text, line.end, &added),
             );
             // `key: ~` cannot have anything below it.
-            edited.replace_range(parent.node.span.start..parent.node.span.end, "");
-            Ok(edited)
+            let null = parent.node.span.start..parent.node.span.end;
+            Ok(splice(&edited, null, ""))
         }
         Yaml::Scalar { .. } | Yaml::List { .. } => Err(vec![
             Problem::error(format!(
@@ -337,10 +333,15 @@ fn column(text: &str, at: usize) -> usize {
 /// Returns lines that shall be put at `at`, after a line break if the text has none there.
 fn on_own_lines(text: &str, at: usize, added: &str) -> String {
     let before = text.get(..at).unwrap_or_default();
-    if added.is_empty() || before.is_empty() || before.ends_with('\n') {
+    let added = if added.is_empty() || before.is_empty() || before.ends_with('\n') {
         added.to_owned()
     } else {
         format!("\n{added}")
+    };
+    if text.contains("\r\n") {
+        added.replace('\n', "\r\n")
+    } else {
+        added
     }
 }
 
@@ -419,6 +420,8 @@ pub(crate) fn line_and_column(text: &str, span: Span) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn path(name: &str) -> Vec<Cow<'_, str>> {
@@ -521,6 +524,47 @@ unikraft:
         assert!(anew.ends_with("    manifests: [x, \"1\"]\n"), "{anew}");
         let none = set(FILE, &path("unikraft.manifests"), &list(&[])).unwrap();
         assert!(none.ends_with("    manifests: []\n"), "{none}");
+    }
+
+    #[test]
+    fn line_breaks_stay_what_they_are() {
+        let edited = set(
+            "a: 1 # x\r\nlog:\r\n  level: info\r\n",
+            &path("log.type"),
+            &text("json"),
+        );
+        assert_eq!(
+            edited.unwrap(),
+            "a: 1 # x\r\nlog:\r\n  level: info\r\n  type: json\r\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn an_edit_does_what_it_shall_or_is_refused(
+            file in "(#?[a-c]{1,2}:?( (x|\"y\"|\\[1, 2\\]|\\{a: b\\}|~|\\||\u{e9}))?( # z)?\n( {2,4}[a-c]: ?[a-c]?\n| *- [a-c]\n)*){0,4}",
+            name in "[a-c](\\.[a-c])?",
+            value in "\\PC{0,5}",
+        ) {
+            let value = text(&value);
+            if let Ok(edited) = set(&file, &path(&name), &value) {
+                let root = document::parse(&edited).unwrap().unwrap();
+                let found = root.find(&path(&name)).unwrap();
+                prop_assert_eq!(found.node.plain(), json(&value));
+                let without = unset(&edited, &path(&name));
+                if let Ok(Some(without)) = without {
+                    let root = document::parse(&without).unwrap();
+                    prop_assert!(root.is_none_or(|root| root.find(&path(&name)).is_none()));
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_makes_an_edit_panic(file in "[a: \n#\\-\\[\\]{}\"'?&*|>\t\u{e9}]{0,40}") {
+            let _ = set(&file, &path("a.b"), &text("c"));
+            let _ = set(&file, &path("a"), &list(&["c", "d"]));
+            let _ = unset(&file, &path("a"));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use kraft_core::nearest::nearest;
 use kraft_core::problem::Problem;
 use serde::Serialize;
 
@@ -375,10 +376,12 @@ fn is_key(name: &str) -> bool {
 }
 
 fn stranger(name: &str, span: kraft_core::problem::Span) -> Problem {
-    Problem::warning(format!(
-        "the configuration has no key `{name}`: it is ignored"
-    ))
-    .at(span)
+    let message = format!("the configuration has no key `{name}`: it is ignored");
+    let problem = Problem::warning(message).at(span);
+    match nearest(name, keys::ALL.iter().map(|key| key.name)) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem,
+    }
 }
 
 #[cfg(test)]

@@ -187,3 +187,37 @@ fn the_file_is_found_where_the_flag_the_variable_or_the_specification_says() {
     assert_eq!(get(&["config", "get", "qemu"], true), "from-variable\n");
     assert_eq!(get(&["config", "get", "qemu"], false), "from-xdg\n");
 }
+
+#[test]
+fn changes_made_at_once_are_all_kept() {
+    let home = Home::new();
+    home.configure("# mine\n");
+    let keys = [
+        "qemu",
+        "editor",
+        "pager",
+        "log.level",
+        "log.type",
+        "default_arch",
+        "runtime_dir",
+    ];
+    std::thread::scope(|scope| {
+        for key in keys {
+            let home = &home;
+            let value = if key == "log.type" { "json" } else { "debug" };
+            scope.spawn(move || home.ok(&["config", "set", key, value]));
+        }
+    });
+    let rows = home.json(&["config", "-o", "json"]);
+    let from_file = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["origin"] == "file");
+    assert_eq!(from_file.count(), keys.len());
+    assert!(
+        std::fs::read_to_string(home.config_file())
+            .unwrap()
+            .starts_with("# mine\n")
+    );
+}

@@ -28,7 +28,24 @@ fn a_dry_run_prints_both_command_lines_and_makes_nothing() {
         "b c",
         "d\"e",
     ];
-    insta::assert_snapshot!(home.ok(&words));
+    let text = home.ok(&words);
+    let (vmm, line) = text.trim_end().split_once('\n').unwrap();
+    // The whole line is its driver's business; here it counts that everything arrived there.
+    for part in [
+        "qemu-system-aarch64 ",
+        " size=96M ",
+        "hostfwd=tcp:127.0.0.2:8080-:80",
+        "path=[HOME]/data,",
+        "readonly=on",
+    ] {
+        assert!(vmm.contains(part), "{part} is not in {vmm}");
+    }
+    insta::assert_snapshot!(
+        line,
+        @r#"kernel test.value=7 vfs.fstab=[ "fs1:/data:9pfs:::mkmp" ] env.vars=[ "K=v w" ] -- a "b c" 'd"e'"#
+    );
+    let in_a_shell = format!("-append '{}'", line.replace('\'', r"'\''"));
+    assert!(vmm.ends_with(&in_a_shell), "{vmm}");
     let plan = home.json(&[&words[..2], &["-o", "json"], &words[2..]].concat());
     assert_eq!(plan["argv"][0], "qemu-system-aarch64");
     assert_eq!(
