@@ -138,6 +138,8 @@ fn ending_of_child(dir: &MachineDir, status: ExitStatus) -> Ending {
         (_, Some(signal)) => EndReason::Killed {
             signal: Some(signal),
         },
+        // It ended in order, and could not write down why: the disk was full.
+        (Some(0), None) => EndReason::Vanished,
         (code, None) => EndReason::MonitorFailed {
             code,
             message: said(),
