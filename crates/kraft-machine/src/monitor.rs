@@ -204,7 +204,7 @@ fn write_down(machines: &Machines, dir: &MachineDir, vmm: &Identity, ending: &En
         let already = record.run.as_ref().and_then(|run| run.end.clone());
         let truth = Truth::Ended {
             ending: already.unwrap_or_else(|| ending.clone()),
-            unrecorded: true,
+            settled: false,
         };
         let (_, removed) = machines.settle(record, &truth, dir);
         let recorded =

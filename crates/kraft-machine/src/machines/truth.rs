@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// What is so.
 #[derive(Debug, Clone)]
 pub(crate) enum Truth {
-    /// Nothing runs, and the record says so: it was never started, or its end is recorded.
+    /// Nothing runs, and the record says so: it was never started, or has ended.
     Idle,
     /// A monitor is starting it.
     Starting,
@@ -42,16 +42,17 @@ pub(crate) enum Truth {
     Alive { state: MachineState },
     /// Its VMM lives and its monitor does not.
     Orphaned { state: MachineState },
-    /// Its VMM does not live. If `unrecorded`, it is on us to write that down.
-    Ended { ending: Ending, unrecorded: bool },
+    /// Its VMM does not live, and that is to be written down or the machine to be removed. Unless
+    /// it is as good as `settled`, because its monitor lives, that is on us.
+    Ended { ending: Ending, settled: bool },
 }
 
 impl Truth {
     /// Tells whether the record says all of it, or somebody lives who will see to that.
-    pub(crate) fn is_recorded(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         match self {
             Self::Idle | Self::Starting | Self::Alive { .. } => true,
-            Self::Ended { unrecorded, .. } => !unrecorded,
+            Self::Ended { settled, .. } => *settled,
             Self::NeverRan | Self::Found { .. } | Self::Orphaned { .. } => false,
         }
     }
@@ -98,10 +99,20 @@ pub(crate) fn truth(record: &Record, dir: &MachineDir) -> Truth {
             left_by_monitor(record, starting, dir)
         };
     }
-    let Some(run) = record.run.as_ref().filter(|run| run.end.is_none()) else {
+    let Some(run) = &record.run else {
         return Truth::Idle;
     };
     let monitor_lives = run.monitor.is_alive();
+    if let Some(ending) = &run.end {
+        return if record.spec.get().remove_when_ended {
+            Truth::Ended {
+                ending: ending.clone(),
+                settled: monitor_lives,
+            }
+        } else {
+            Truth::Idle
+        };
+    }
     let diary = read_diary(dir);
     match &run.vmm {
         Some(vmm) if vmm.is_alive() => {
@@ -114,7 +125,7 @@ pub(crate) fn truth(record: &Record, dir: &MachineDir) -> Truth {
         }
         vmm => Truth::Ended {
             ending: ending(&diary, vmm.as_ref(), dir),
-            unrecorded: !monitor_lives,
+            settled: monitor_lives,
         },
     }
 }

@@ -363,3 +363,39 @@ fn what_a_killed_kraft_left_half_made_is_cleared_away() {
     assert!(crate::bench::entries(&partial).is_empty());
     assert_eq!(bench.machines.list().unwrap().len(), 1);
 }
+
+#[test]
+fn a_machine_to_be_removed_is_removed_though_its_monitor_died_in_between() {
+    let bench = Bench::new();
+    let mut wish = spec("m", &["@sleep:1"]);
+    wish.remove_when_ended = true;
+    let id = bench.machines.create(&wish).unwrap().id;
+    let watch = bench.machines.start(&id).unwrap();
+    kill(bench.machines.get(id).unwrap().monitor_pid.unwrap());
+    assert_eq!(watch.wait().unwrap().reason, EndReason::PoweredOff);
+    drop(watch);
+    eventually("its removal", || bench.machines.list().unwrap().is_empty());
+
+    // And one whose end was recorded, but not more.
+    let id = bench.machines.create(&spec("n", &["@print:x"])).unwrap().id;
+    bench.machines.start(&id).unwrap();
+    bench.machines.wait(&id).unwrap();
+    let machine = bench.machines.get(id).unwrap();
+    eventually("the monitor's end", || {
+        bench.machines.get(id).unwrap().monitor_pid.is_none()
+    });
+    let path = machine.dir.join("record.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let wished = text.replace(
+        "\"remove_when_ended\": false",
+        "\"remove_when_ended\": true",
+    );
+    kraft_sys::fs::replace_file(&path, wished.as_bytes()).unwrap();
+    assert!(bench.machines.list().unwrap().is_empty());
+
+    // One that could not even be started is removed as well.
+    wish.kernel = "/no/such/kernel".into();
+    let id = bench.machines.create(&wish).unwrap().id;
+    assert!(bench.machines.start(&id).is_err());
+    assert!(bench.machines.list().unwrap().is_empty());
+}
