@@ -138,6 +138,8 @@ fn ending_of_child(dir: &MachineDir, status: ExitStatus) -> Ending {
         (_, Some(signal)) => EndReason::Killed {
             signal: Some(signal),
         },
+        // It ended in order, and could not write down why: the disk was full.
+        (Some(0), None) => EndReason::Vanished,
         (code, None) => EndReason::MonitorFailed {
             code,
             message: said(),
@@ -202,7 +204,7 @@ fn write_down(machines: &Machines, dir: &MachineDir, vmm: &Identity, ending: &En
         let already = record.run.as_ref().and_then(|run| run.end.clone());
         let truth = Truth::Ended {
             ending: already.unwrap_or_else(|| ending.clone()),
-            unrecorded: true,
+            settled: false,
         };
         let (_, removed) = machines.settle(record, &truth, dir);
         let recorded =

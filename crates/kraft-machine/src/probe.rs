@@ -235,6 +235,8 @@ fn judge(guest: &Guest, letters: &[u8], said: &[u8], status: Option<ExitStatus>)
         .map(str::trim)
         .find(|line| line.contains("error") || line.contains("failed"))
         .or_else(|| said.lines().map(str::trim).rfind(|line| !line.is_empty()));
+    // `qemu-system-x86_64: error: failed to set …`: the rest is what matters.
+    let last_words = last_words.map(|line| line.split_once(": error: ").map_or(line, |(_, it)| it));
     let reached = guest
         .steps
         .iter()
@@ -352,7 +354,7 @@ mod tests {
             .collect();
         insta::assert_snapshot!(told.join("\n"), @"
         Works
-        guests do not run: QEMU aborted with signal 6: qemu: error: failed to set MSR 0x10a
+        guests do not run: QEMU aborted with signal 6: failed to set MSR 0x10a
         guests do not run: QEMU gave up with exit code 1
         guests do not run: a trial guest hung after long mode: KVM internal error. Suberror: 1
         guests do not run: a trial guest hung after vector instructions and 64-bit registers

@@ -96,19 +96,21 @@ impl Watch {
         let deadline = Instant::now() + limit;
         loop {
             let record = self.record()?;
-            match truth(&record, &self.dir()) {
-                Truth::Idle => {
-                    let Some(end) = record.run.and_then(|run| run.end) else {
-                        return Err(Error::NeverStarted {
-                            name: self.name.clone(),
-                        });
-                    };
+            let truth = truth(&record, &self.dir());
+            let end = record.run.as_ref().and_then(|run| run.end.clone());
+            match (truth, end) {
+                (Truth::Idle | Truth::Ended { .. }, Some(end)) => {
                     if record.spec.get().remove_when_ended {
                         self.wait_until_off_the_list();
                     }
                     return Ok(Some(end));
                 }
-                Truth::Alive { .. } | Truth::Orphaned { .. } => {
+                (Truth::Idle, None) => {
+                    return Err(Error::NeverStarted {
+                        name: self.name.clone(),
+                    });
+                }
+                (Truth::Alive { .. } | Truth::Orphaned { .. }, _) => {
                     // Has somebody adopt it, if need be.
                     let _ = self.machines.look(self.id);
                     let vmm = record.run.as_ref().and_then(|run| run.vmm.as_ref());
@@ -122,13 +124,13 @@ impl Watch {
                             .map_err(Error::on("wait for the VMM"))?;
                     }
                 }
-                Truth::Ended { ending, .. } => {
+                (Truth::Ended { ending, .. }, None) => {
                     if let Some(ending) = self.until_recorded(ending) {
                         return Ok(Some(ending));
                     }
                 }
-                Truth::Starting => std::thread::sleep(STEP),
-                Truth::NeverRan | Truth::Found { .. } => {
+                (Truth::Starting, _) => std::thread::sleep(STEP),
+                (Truth::NeverRan | Truth::Found { .. }, _) => {
                     let _ = self.machines.look(self.id);
                     std::thread::sleep(STEP);
                 }

@@ -169,7 +169,7 @@ impl Machines {
         if removed {
             return Err(gone());
         }
-        let truth = if before.is_recorded() {
+        let truth = if before.is_settled() {
             before
         } else {
             truth(&record, &dir)
@@ -200,7 +200,7 @@ impl Machines {
         let ending = stopped(&held.dir);
         let truth = Truth::Ended {
             ending: ending.clone(),
-            unrecorded: true,
+            settled: false,
         };
         let (record, _) = self.settle(held.record.clone(), &truth, &held.dir);
         held.record = record;

@@ -397,7 +397,7 @@ impl Machines {
             Err(e) => return Err(e),
         };
         let truth = truth(&record, &dir);
-        if truth.is_recorded() {
+        if truth.is_settled() {
             return Ok(Some(machine(&record, &truth, &dir)));
         }
         Ok(self.mend(&record, &truth, &dir))

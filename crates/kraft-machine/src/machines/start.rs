@@ -439,6 +439,9 @@ impl Start<'_> {
         }
         // A record that still says "starting" is read as "did not start" once we are gone.
         let _ = self.record.store(self.dir);
+        if self.record.spec.get().remove_when_ended {
+            let _ = self.machines.bury(self.record.id);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::machines::now;
 use crate::qmp::Qmp;
-use crate::record::{Ending, Record, Run};
+use crate::record::{Ending, Record, Run, Starting};
 
 /// The most of a diary that is read, in bytes; a guest can make it grow, slowly.
 const MOST_DIARY: u64 = 64 << 20;
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// What is so.
 #[derive(Debug, Clone)]
 pub(crate) enum Truth {
-    /// Nothing runs, and the record says so: it was never started, or its end is recorded.
+    /// Nothing runs, and the record says so: it was never started, or has ended.
     Idle,
     /// A monitor is starting it.
     Starting,
@@ -42,16 +42,17 @@ pub(crate) enum Truth {
     Alive { state: MachineState },
     /// Its VMM lives and its monitor does not.
     Orphaned { state: MachineState },
-    /// Its VMM does not live. If `unrecorded`, it is on us to write that down.
-    Ended { ending: Ending, unrecorded: bool },
+    /// Its VMM does not live, and that is to be written down or the machine to be removed. Unless
+    /// it is as good as `settled`, because its monitor lives, that is on us.
+    Ended { ending: Ending, settled: bool },
 }
 
 impl Truth {
     /// Tells whether the record says all of it, or somebody lives who will see to that.
-    pub(crate) fn is_recorded(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         match self {
             Self::Idle | Self::Starting | Self::Alive { .. } => true,
-            Self::Ended { unrecorded, .. } => !unrecorded,
+            Self::Ended { settled, .. } => *settled,
             Self::NeverRan | Self::Found { .. } | Self::Orphaned { .. } => false,
         }
     }
@@ -95,13 +96,23 @@ pub(crate) fn truth(record: &Record, dir: &MachineDir) -> Truth {
         return if starting.monitor.is_alive() {
             Truth::Starting
         } else {
-            found(record, dir).map_or(Truth::NeverRan, |run| Truth::Found { run: Box::new(run) })
+            left_by_monitor(record, starting, dir)
         };
     }
-    let Some(run) = record.run.as_ref().filter(|run| run.end.is_none()) else {
+    let Some(run) = &record.run else {
         return Truth::Idle;
     };
     let monitor_lives = run.monitor.is_alive();
+    if let Some(ending) = &run.end {
+        return if record.spec.get().remove_when_ended {
+            Truth::Ended {
+                ending: ending.clone(),
+                settled: monitor_lives,
+            }
+        } else {
+            Truth::Idle
+        };
+    }
     let diary = read_diary(dir);
     match &run.vmm {
         Some(vmm) if vmm.is_alive() => {
@@ -114,45 +125,57 @@ pub(crate) fn truth(record: &Record, dir: &MachineDir) -> Truth {
         }
         vmm => Truth::Ended {
             ending: ending(&diary, vmm.as_ref(), dir),
-            unrecorded: !monitor_lives,
+            settled: monitor_lives,
         },
     }
 }
 
 /// Returns the VMMs that work in a machine's directory and have its identity among their words.
 pub(crate) fn vmms_in(dir: &MachineDir, id: Id) -> Vec<Identity> {
-    let id = id.to_string();
-    let is_vmm = |identity: &Identity| {
-        let words = process::command_line(identity.pid);
-        words.iter().any(|word| word == b"-name") && words.iter().any(|word| word == id.as_bytes())
-    };
     let mut all = process::living_in(dir.path());
-    all.retain(is_vmm);
+    all.retain(|identity| is_vmm(&process::command_line(identity.pid), id));
     all
 }
 
-/// Looks for a VMM that was started and not recorded.
-fn found(record: &Record, dir: &MachineDir) -> Option<Run> {
-    let starting = record.starting.as_ref()?;
-    if starting.monitor.is_from_another_boot() {
-        return None;
-    }
-    let id = record.id.to_string();
-    let vmm = process::living_in(dir.path())
-        .into_iter()
-        .find(|identity| {
-            let words = process::command_line(identity.pid);
-            words.iter().any(|word| word == b"-name")
-                && words.iter().any(|word| word == id.as_bytes())
-        })?;
-    Some(Run {
-        started_at: now(),
-        monitor: starting.monitor.clone(),
-        vmm: Some(vmm),
-        ports: starting.ports.clone(),
-        end: None,
-        unknown: Map::new(),
+fn is_vmm(words: &[Vec<u8>], id: Id) -> bool {
+    let id = id.to_string();
+    words.iter().any(|word| word == b"-name") && words.iter().any(|word| word == id.as_bytes())
+}
+
+/// Tells whether these are still a monitor's words: of one that is about to become the VMM.
+fn is_becoming_vmm(words: &[Vec<u8>], id: Id) -> bool {
+    let id = id.to_string();
+    words.windows(3).any(|window| match window {
+        [task, _, word] => task == b"start" && word == id.as_bytes(),
+        _ => false,
     })
+}
+
+/// Looks for what a monitor left behind that died before it could record a VMM.
+fn left_by_monitor(record: &Record, starting: &Starting, dir: &MachineDir) -> Truth {
+    if starting.monitor.is_from_another_boot() {
+        return Truth::NeverRan;
+    }
+    for identity in process::living_in(dir.path()) {
+        let words = process::command_line(identity.pid);
+        if is_vmm(&words, record.id) {
+            return Truth::Found {
+                run: Box::new(Run {
+                    started_at: now(),
+                    monitor: starting.monitor.clone(),
+                    vmm: Some(identity),
+                    ports: starting.ports.clone(),
+                    end: None,
+                    unknown: Map::new(),
+                }),
+            };
+        }
+        // Between its birth and its first own word a program has the words of its parent, or none.
+        if is_becoming_vmm(&words, record.id) || words.iter().all(Vec::is_empty) {
+            return Truth::Starting;
+        }
+    }
+    Truth::NeverRan
 }
 
 /// Reads the diary, or nothing where there is none.

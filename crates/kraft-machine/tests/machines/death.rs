@@ -69,6 +69,88 @@ fn a_machine_outlives_its_monitor_and_is_adopted_by_whoever_looks() {
 }
 
 #[test]
+fn a_vmm_that_was_started_and_not_recorded_is_found() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    let machine = bench.machines.get(id).unwrap();
+    kill(machine.monitor_pid.unwrap());
+    // As if the monitor had been killed between starting the VMM and saying so.
+    let path = machine.dir.join("record.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let run = record.as_object_mut().unwrap().remove("run").unwrap();
+    record["starting"] = serde_json::json!({"monitor": run["monitor"], "ports": []});
+    kraft_sys::fs::replace_file(&path, record.to_string().as_bytes()).unwrap();
+    let found = bench.machines.get(id).unwrap();
+    assert_eq!(found.state, MachineState::Running);
+    assert_eq!(found.pid, machine.pid);
+    let ending = bench.machines.stop(&id, StopOptions::default()).unwrap();
+    assert_eq!(ending.reason, EndReason::Stopped);
+}
+
+#[test]
+fn a_monitor_killed_at_any_moment_of_a_start_leaves_no_vmm_that_nobody_knows() {
+    let bench = Bench::new();
+    for step in 0..24u64 {
+        let id = bench
+            .machines
+            .create(&spec("m", &["@sleep:600"]))
+            .unwrap()
+            .id;
+        let starter = std::thread::spawn({
+            let machines = bench.machines.clone();
+            move || drop(machines.start(&id))
+        });
+        let mut monitor = None;
+        eventually("the monitor", || {
+            monitor = processes_with(&id.to_string(), "start").into_iter().next();
+            monitor.is_some() || starter.is_finished()
+        });
+        std::thread::sleep(Duration::from_micros(step * step * 100));
+        if let Some(monitor) = monitor.and_then(|monitor| Process::open(&monitor).unwrap()) {
+            monitor.signal(Signal::KILL).unwrap();
+            monitor.wait(None).unwrap();
+        }
+        starter.join().unwrap();
+        eventually("a decision", || {
+            bench.machines.get(id).unwrap();
+            let record = bench.runtime_dir.join(format!("machines/{id}/record.json"));
+            !std::fs::read_to_string(record)
+                .unwrap()
+                .contains("starting")
+        });
+        let machine = bench.machines.get(id).unwrap();
+        let vmms = processes_with(&id.to_string(), "-name");
+        match machine.state {
+            MachineState::Created => assert!(vmms.is_empty(), "step {step}: {vmms:?}"),
+            MachineState::Running => {
+                let pids: Vec<u32> = vmms.iter().map(|vmm| vmm.pid).collect();
+                assert_eq!(pids, [machine.pid.unwrap()], "step {step}");
+            }
+            other => panic!("step {step}: told as {other:?}"),
+        }
+        bench.machines.remove(&id, true).unwrap();
+        let left = processes_with(&id.to_string(), "-name");
+        assert!(left.is_empty(), "step {step}: {left:?}");
+    }
+}
+
+/// Returns the living processes with both words in their command line.
+fn processes_with(one: &str, other: &str) -> Vec<Identity> {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            let words = kraft_sys::process::command_line(*pid);
+            let has = |word: &str| words.iter().any(|w| w == word.as_bytes());
+            has(one) && has(other)
+        })
+        .filter_map(Identity::of)
+        .collect()
+}
+
+#[test]
 fn an_end_that_nobody_saw_is_read_in_the_diary() {
     let bench = Bench::new();
     for (actions, reason) in [
@@ -280,4 +362,40 @@ fn what_a_killed_kraft_left_half_made_is_cleared_away() {
     assert_eq!(made.name, "m");
     assert!(crate::bench::entries(&partial).is_empty());
     assert_eq!(bench.machines.list().unwrap().len(), 1);
+}
+
+#[test]
+fn a_machine_to_be_removed_is_removed_though_its_monitor_died_in_between() {
+    let bench = Bench::new();
+    let mut wish = spec("m", &["@sleep:1"]);
+    wish.remove_when_ended = true;
+    let id = bench.machines.create(&wish).unwrap().id;
+    let watch = bench.machines.start(&id).unwrap();
+    kill(bench.machines.get(id).unwrap().monitor_pid.unwrap());
+    assert_eq!(watch.wait().unwrap().reason, EndReason::PoweredOff);
+    drop(watch);
+    eventually("its removal", || bench.machines.list().unwrap().is_empty());
+
+    // And one whose end was recorded, but not more.
+    let id = bench.machines.create(&spec("n", &["@print:x"])).unwrap().id;
+    bench.machines.start(&id).unwrap();
+    bench.machines.wait(&id).unwrap();
+    let machine = bench.machines.get(id).unwrap();
+    eventually("the monitor's end", || {
+        bench.machines.get(id).unwrap().monitor_pid.is_none()
+    });
+    let path = machine.dir.join("record.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let wished = text.replace(
+        "\"remove_when_ended\": false",
+        "\"remove_when_ended\": true",
+    );
+    kraft_sys::fs::replace_file(&path, wished.as_bytes()).unwrap();
+    assert!(bench.machines.list().unwrap().is_empty());
+
+    // One that could not even be started is removed as well.
+    wish.kernel = "/no/such/kernel".into();
+    let id = bench.machines.create(&wish).unwrap().id;
+    assert!(bench.machines.start(&id).is_err());
+    assert!(bench.machines.list().unwrap().is_empty());
 }
