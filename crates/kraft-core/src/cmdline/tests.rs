@@ -242,7 +242,7 @@ fn what_no_line_can_carry_is_refused_with_the_reason() {
     let wrong = MachineSpec {
         args: strings(&["ok", "", "a\nb", "nul\0"]),
         kernel_args: strings(&[
-            "novalue", "no=dot", "a.b.c=d", ".b=c", "a.=c", "a b.c=d", "a.b=\t",
+            "novalue", "no=dot", "a.b.c=d", ".b=c", "a.=c", "a b.c=d", "a.b=\x1b",
         ]),
         env: env(&[("K", "a\rb")]),
         ..spec(BootProtocol::Multiboot)
@@ -251,7 +251,7 @@ fn what_no_line_can_carry_is_refused_with_the_reason() {
     REFUSED: argument 2 is empty, and a kernel command line cannot carry an empty word | pass the empty value by `--env NAME=`, or in a file of the root filesystem
     REFUSED: argument 3 (`a\nb`) contains a control character (U+000A), which a kernel command line cannot carry | put it into a file of the root filesystem or of a volume instead
     REFUSED: argument 4 (`nul\0`) contains a control character (U+0000), which a kernel command line cannot carry | put it into a file of the root filesystem or of a volume instead
-    REFUSED: kernel parameter `a.b=\t` contains a control character (U+0009), which a kernel command line cannot carry | put it into a file of the root filesystem or of a volume instead
+    REFUSED: kernel parameter `a.b=\u{1b}` contains a control character (U+001B), which a kernel command line cannot carry | put it into a file of the root filesystem or of a volume instead
     REFUSED: environment variable `K` contains a control character (U+000D), which a kernel command line cannot carry | put it into a file of the root filesystem or of a volume instead
     REFUSED: expected param to be in the format 'libname.param=value' but got: 'novalue' | words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
     REFUSED: expected param to be in the format 'libname.param=value' but got: 'no=dot' | words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
