@@ -47,7 +47,7 @@ pub fn build(
     let mut warnings = Vec::new();
     let tree = match source {
         Source::Cpio(path) => return pass_on(path, out, progress),
-        Source::Directory(path) => source::directory::load(path, &mut warnings)?,
+        Source::Directory(path) => source::directory::load(path, out, &mut warnings)?,
         Source::Tar(path) => {
             let (_, reader) = source::open(path)?;
             source::tar::load(path, reader, &mut warnings)?

@@ -333,6 +333,21 @@ fn a_file_of_four_gibibytes_is_refused_by_its_path() {
 }
 
 #[test]
+fn an_archive_built_into_its_own_source_does_not_hold_itself() {
+    let dir = scratch();
+    fs::write(dir.path().join("file"), "content").unwrap();
+    let out = dir.path().join("out.cpio");
+    let mut results = Vec::new();
+    for _ in 0..2 {
+        let source = Source::detect(dir.path()).unwrap();
+        build(&source, &out, &Options::default(), &mut |_| {}).unwrap();
+        results.push(fs::read(&out).unwrap());
+    }
+    assert_eq!(listing(&results[0]), ["file"]);
+    assert_eq!(results[0], results[1]);
+}
+
+#[test]
 fn sockets_are_left_out_and_said_so() {
     let dir = scratch();
     let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("sock")).unwrap();

@@ -15,7 +15,9 @@ use crate::tree::{Content, Kind, Node, Place, Tree};
 use crate::{EntryFault, Error, normalise, shown};
 
 /// Reads names and numbers of everything below `root`; says what it had to leave out.
-pub(crate) fn load(root: &Path, warnings: &mut Vec<String>) -> Result<Tree, Error> {
+///
+/// What is at `out` is left out too: the archive of an earlier run would make the next one differ.
+pub(crate) fn load(root: &Path, out: &Path, warnings: &mut Vec<String>) -> Result<Tree, Error> {
     let opened = std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
@@ -25,6 +27,7 @@ pub(crate) fn load(root: &Path, warnings: &mut Vec<String>) -> Result<Tree, Erro
         tree: Tree::default(),
         root: Rc::new(opened),
         root_path: Rc::new(root.to_owned()),
+        out: std::fs::metadata(out).ok().map(|it| (it.dev(), it.ino())),
         warnings,
     };
     // Depth is bounded by the longest path, not by the stack: directories wait in a list.
@@ -39,6 +42,8 @@ struct Walk<'a> {
     tree: Tree,
     root: Rc<File>,
     root_path: Rc<PathBuf>,
+    /// Device and number of the file that will be replaced by the archive.
+    out: Option<(u64, u64)>,
     warnings: &'a mut Vec<String>,
 }
 
@@ -52,6 +57,9 @@ impl Walk<'_> {
             let metadata = entry
                 .metadata()
                 .map_err(FileError::on("read", &entry.path()))?;
+            if metadata.is_file() && self.out == Some((metadata.dev(), metadata.ino())) {
+                continue;
+            }
             let name = below.as_os_str().as_bytes();
             let path = normalise(name).map_err(|fault| refuse(name, fault.into()))?;
             let Some(kind) = self.kind(&entry.path(), &path, &metadata)? else {
