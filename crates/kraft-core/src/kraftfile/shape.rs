@@ -1,7 +1,7 @@
 //! The elements of a Kraftfile as a table: what may stand where, under which names.
 //!
 //! This table is the one source of truth: [`super::check`] holds a file against
-//! it, [`super::lower`] fetches values by it, [`super::schema`] is drawn from it.
+//! it, [`super::lower`] fetches values by it, [`mod@super::schema`] is drawn from it.
 //! A new element is one line here and one line in `lower`.
 
 use super::node::Node;
