@@ -151,7 +151,8 @@ impl Machines {
         Ok(listed)
     }
 
-    /// Finds a machine by its name, its id, or a beginning of either that no other has.
+    /// Finds a machine by its name or id, by a beginning that no other name has, or by a beginning
+    /// that no other id has; in this order.
     pub fn find(&self, word: &str) -> Result<Machine, Error> {
         let id = self.resolve(word)?;
         self.get(id)
@@ -180,12 +181,16 @@ impl Machines {
         if let Some((id, _)) = all.iter().find(exact) {
             return Ok(*id);
         }
-        let begins: Vec<&(Id, String)> = all
-            .iter()
-            .filter(|(id, name)| {
-                !word.is_empty() && (name.starts_with(word) || id.to_string().starts_with(word))
-            })
-            .collect();
+        let beginning = |begins: &dyn Fn(Id, &str) -> bool| -> Vec<&(Id, String)> {
+            all.iter()
+                .filter(|(id, name)| !word.is_empty() && begins(*id, name))
+                .collect()
+        };
+        // Names first: an id that happens to begin like a name must not be in its way.
+        let mut begins = beginning(&|_, name| name.starts_with(word));
+        if begins.is_empty() {
+            begins = beginning(&|id, _| id.to_string().starts_with(word));
+        }
         match begins.as_slice() {
             [(id, _)] => Ok(*id),
             [] => Err(Error::NotFound {
