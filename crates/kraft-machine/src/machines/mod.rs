@@ -1,11 +1,12 @@
-//! All machines of one runtime directory: list, find, make, and the errors of doing so.
+//! All machines of one runtime directory: what one looks like from outside, listing and finding
+//! them, and bringing a record up to the truth.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kraft_core::machine::{BadName, EndReason, MachineSpec, MachineState};
+use kraft_core::machine::{EndReason, MachineSpec, MachineState};
 use kraft_core::port::PortMapping;
 use kraft_sys::clock;
 use kraft_sys::fs;
@@ -13,14 +14,17 @@ use kraft_sys::lock::Lock;
 
 use crate::id::Id;
 use crate::layout::{Layout, MachineDir};
-use crate::qmp::QmpError;
 use crate::record::{Ending, Record, RecordError};
 
 mod act;
 mod create;
+mod error;
 mod start;
 mod truth;
 
+pub use error::Error;
+use error::near;
+pub(crate) use error::state_name;
 pub use start::StartError;
 pub(crate) use start::{attend, report};
 pub(crate) use truth::{Truth, read_diary, truth, vmm_log, written_ending};
@@ -113,151 +117,6 @@ impl Default for StopOptions {
     }
 }
 
-/// Something could not be done to machines.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No machine has that name or id.
-    #[error("no machine `{word}`{}", near_names(near))]
-    NotFound {
-        /// What was asked for.
-        word: String,
-        /// Names that look like it.
-        near: Vec<String>,
-    },
-    /// Several machines begin like that.
-    #[error("`{word}` could be any of {}", quoted(candidates))]
-    Ambiguous {
-        /// What was asked for.
-        word: String,
-        /// The machines it could mean.
-        candidates: Vec<String>,
-    },
-    /// Another machine has the name.
-    #[error("a machine named `{name}` exists already")]
-    NameTaken {
-        /// The name.
-        name: String,
-    },
-    /// The text cannot name a machine.
-    #[error(transparent)]
-    BadName(#[from] BadName),
-    /// It is not running, and what was asked needs it to.
-    #[error("machine `{name}` is not running, it is {}", state_name(*state))]
-    NotRunning {
-        /// Its name.
-        name: String,
-        /// What it is instead.
-        state: MachineState,
-    },
-    /// It runs, and what was asked needs it not to.
-    #[error("machine `{name}` is {}", state_name(*state))]
-    Running {
-        /// Its name.
-        name: String,
-        /// `running`, `paused` or `suspended`.
-        state: MachineState,
-    },
-    /// It was never started, so there is no end to wait for.
-    #[error("machine `{name}` was never started")]
-    NeverStarted {
-        /// Its name.
-        name: String,
-    },
-    /// It was paused before.
-    #[error("machine `{name}` is paused already")]
-    AlreadyPaused {
-        /// Its name.
-        name: String,
-    },
-    /// It was not paused.
-    #[error("machine `{name}` is not paused, it is {}", state_name(*state))]
-    NotPaused {
-        /// Its name.
-        name: String,
-        /// What it is instead.
-        state: MachineState,
-    },
-    /// It did not come up.
-    #[error("cannot start machine `{name}`")]
-    Start {
-        /// Its name.
-        name: String,
-        /// Why.
-        source: StartError,
-    },
-    /// Not even SIGKILL ended the VMM in time.
-    #[error("the VMM of machine `{name}` (pid {pid}) does not end")]
-    WillNotEnd {
-        /// The machine's name.
-        name: String,
-        /// The VMM's process.
-        pid: u32,
-    },
-    /// The VMM would not do what was asked.
-    #[error("cannot {what} machine `{name}`")]
-    Vmm {
-        /// What was attempted: `pause`.
-        what: &'static str,
-        /// The machine's name.
-        name: String,
-        /// What went wrong.
-        source: QmpError,
-    },
-    /// Its record or directory cannot be read.
-    #[error("cannot tell anything about machine `{id}`")]
-    Unreadable {
-        /// Its identity.
-        id: Id,
-        /// Why.
-        source: RecordError,
-    },
-    /// A file or directory is in the way.
-    #[error(transparent)]
-    File(#[from] fs::Error),
-    /// The system refused something else.
-    #[error("cannot {what}")]
-    System {
-        /// What was attempted.
-        what: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-impl Error {
-    /// Returns a function that wraps what the system said, for `map_err`.
-    pub(crate) fn on(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Self::System { what, source }
-    }
-}
-
-fn near_names(near: &[String]) -> String {
-    if near.is_empty() {
-        return String::new();
-    }
-    format!(": did you mean {}?", quoted(near))
-}
-
-fn quoted(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
-}
-
-/// Returns the state's name as KraftKit writes it.
-pub(crate) const fn state_name(state: MachineState) -> &'static str {
-    match state {
-        MachineState::Unknown => "unknown",
-        MachineState::Created => "created",
-        MachineState::Failed => "failed",
-        MachineState::Restarting => "restarting",
-        MachineState::Running => "running",
-        MachineState::Paused => "paused",
-        MachineState::Suspended => "suspended",
-        MachineState::Exited => "exited",
-        MachineState::Errored => "errored",
-    }
-}
-
 impl Machines {
     /// Opens the machines of a runtime directory, which is made if it is missing.
     pub fn open(settings: Settings) -> Result<Self, Error> {
@@ -292,7 +151,8 @@ impl Machines {
         Ok(listed)
     }
 
-    /// Finds a machine by its name, its id, or a beginning of either that no other has.
+    /// Finds a machine by its name or id, by a beginning that no other name has, or by a beginning
+    /// that no other id has; in this order.
     pub fn find(&self, word: &str) -> Result<Machine, Error> {
         let id = self.resolve(word)?;
         self.get(id)
@@ -321,12 +181,16 @@ impl Machines {
         if let Some((id, _)) = all.iter().find(exact) {
             return Ok(*id);
         }
-        let begins: Vec<&(Id, String)> = all
-            .iter()
-            .filter(|(id, name)| {
-                !word.is_empty() && (name.starts_with(word) || id.to_string().starts_with(word))
-            })
-            .collect();
+        let beginning = |begins: &dyn Fn(Id, &str) -> bool| -> Vec<&(Id, String)> {
+            all.iter()
+                .filter(|(id, name)| !word.is_empty() && begins(*id, name))
+                .collect()
+        };
+        // Names first: an id that happens to begin like a name must not be in its way.
+        let mut begins = beginning(&|_, name| name.starts_with(word));
+        if begins.is_empty() {
+            begins = beginning(&|id, _| id.to_string().starts_with(word));
+        }
         match begins.as_slice() {
             [(id, _)] => Ok(*id),
             [] => Err(Error::NotFound {
@@ -504,53 +368,4 @@ fn machine(record: &Record, truth: &Truth, dir: &MachineDir) -> Machine {
 pub(crate) fn now() -> Timestamp {
     // A clock that shows a time beyond the year 9999 shows no time.
     Timestamp::try_from(std::time::UNIX_EPOCH + clock::now()).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// Returns the names that differ little from a word, nearest first.
-fn near<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let most = (word.chars().count() / 3).max(1);
-    let mut near: Vec<(usize, &str)> = names
-        .map(|name| (distance(word, name), name))
-        .filter(|(distance, _)| *distance <= most)
-        .collect();
-    near.sort_unstable();
-    near.into_iter()
-        .take(3)
-        .map(|(_, name)| name.to_owned())
-        .collect()
-}
-
-/// Counts the letters to change, add or drop to make one word of the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = *cell;
-            *cell = change.min(left + 1).min(*cell + 1);
-            left = *cell;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn near_names_are_those_a_slip_of_the_finger_away() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("abc", ""), 3);
-        let names = ["anna", "annette", "bert"];
-        assert_eq!(near("ana", names.into_iter()), ["anna"]);
-        assert_eq!(near("zoe", names.into_iter()), [""; 0]);
-    }
 }

@@ -124,3 +124,31 @@ fn a_port_belongs_to_one_running_machine_and_is_free_when_that_ends() {
     bench.machines.stop(&first, StopOptions::default()).unwrap();
     bench.machines.start(&second).unwrap();
 }
+
+#[test]
+fn a_beginning_means_a_name_before_it_means_an_id() {
+    let bench = Bench::new();
+    // A machine whose name begins like the other one's id.
+    let other = bench.machines.create(&spec("other", &[])).unwrap().id;
+    let id_start = |count| other.to_string().chars().take(count).collect::<String>();
+    let start = id_start(2);
+    let named = bench
+        .machines
+        .create(&spec(&format!("{start}-x"), &[]))
+        .unwrap()
+        .id;
+    assert_eq!(bench.machines.find(&start).unwrap().id, named);
+    assert_eq!(bench.machines.find(&id_start(9)).unwrap().id, other);
+    assert_eq!(bench.machines.find("oth").unwrap().id, other);
+    assert!(matches!(
+        bench.machines.find(""),
+        Err(Error::NotFound { .. })
+    ));
+    let third = bench.machines.create(&spec("otherwise", &[])).unwrap().id;
+    assert_eq!(bench.machines.find("other").unwrap().id, other);
+    assert_eq!(bench.machines.find("otherw").unwrap().id, third);
+    let Err(Error::Ambiguous { candidates, .. }) = bench.machines.find("oth") else {
+        panic!("two names begin like that");
+    };
+    assert_eq!(candidates.len(), 2);
+}
