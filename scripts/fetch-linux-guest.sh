@@ -10,7 +10,7 @@ into=$root/target/fixtures/linux
 
 say() { printf 'setup: %s\n' "$*"; }
 
-if [[ -e $into/vmlinuz ]]; then
+if [[ -e $into/vmlinuz && -d $into/kvm ]]; then
     exit 0
 fi
 if [[ $(dpkg --print-architecture) != amd64 ]]; then
@@ -52,11 +52,19 @@ for module in \
         fi
     done
 done
-for file in "$scratch"/linux/*.ko.xz; do
+# What a guest needs that has guests of its own.
+mkdir "$scratch/linux/kvm"
+for module in virt/lib/irqbypass drivers/crypto/ccp/ccp arch/x86/kvm/kvm arch/x86/kvm/kvm-amd; do
+    for file in "$modules/kernel/$module.ko" "$modules/kernel/$module.ko.xz"; do
+        if [[ -e $file ]]; then cp "$file" "$scratch/linux/kvm/"; fi
+    done
+done
+for file in "$scratch"/linux/*.ko.xz "$scratch"/linux/kvm/*.ko.xz; do
     [[ ! -e $file ]] || xz --decompress "$file"
 done
 sed -i 's/\.xz$//' "$scratch/linux/modules"
 
 # Whoever owns the checkout owns what is built in it, also when root fetched it.
 chown -R --reference="$root" "$root/target/fixtures"
+rm -rf "$into"
 mv "$scratch/linux" "$into"

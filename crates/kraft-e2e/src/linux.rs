@@ -67,9 +67,45 @@ pub fn lay_out(root: &Path, script: &str) -> Result<(), &'static str> {
     fs::create_dir(&modules).unwrap();
     for file in fs::read_dir(repository().join("target/fixtures/linux")).unwrap() {
         let file = file.unwrap();
-        if file.file_name() != "vmlinuz" {
+        if file.path().extension().is_some_and(|it| it == "ko") || file.file_name() == "modules" {
             fs::copy(file.path(), modules.join(file.file_name())).unwrap();
         }
+    }
+    Ok(())
+}
+
+/// Copies a program of this computer into the guest, with the libraries it is linked to.
+pub fn add_host_program(root: &Path, program: &Path) {
+    let linked = std::process::Command::new("ldd")
+        .arg(program)
+        .output()
+        .unwrap();
+    let linked = String::from_utf8(linked.stdout).unwrap();
+    let libraries = linked
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'));
+    for file in libraries.map(Path::new).chain([program]) {
+        add_file(root, file);
+    }
+}
+
+/// Copies a file of this computer to the same place in the guest.
+pub fn add_file(root: &Path, file: &Path) {
+    let inside = root.join(file.strip_prefix("/").unwrap());
+    fs::create_dir_all(inside.parent().unwrap()).unwrap();
+    fs::copy(file, inside).unwrap();
+}
+
+/// Adds the modules that give a guest a working `/dev/kvm`, as `/kvm/*.ko`.
+pub fn add_kvm(root: &Path) -> Result<(), &'static str> {
+    let modules = repository().join("target/fixtures/linux/kvm");
+    if !modules.join("kvm-amd.ko").is_file() {
+        return Err("the KVM modules are not fetched: scripts/fetch-linux-guest.sh");
+    }
+    fs::create_dir(root.join("kvm")).unwrap();
+    for file in fs::read_dir(modules).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), root.join("kvm").join(file.file_name())).unwrap();
     }
     Ok(())
 }
