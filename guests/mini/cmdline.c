@@ -8,165 +8,153 @@ static int is_blank(char byte)
 }
 
 /*
- * Takes one word from `*from`, writes it without its quotes to `*to`, and ends
- * it with NUL. Outside quotes a backslash takes the next byte as it is; inside
- * "..." it does so for `"` and `\` only; inside '...' nothing is special.
+ * Splits the raw line into words, without their quotes. Outside quotes a
+ * backslash takes the next byte as it is; inside "..." it does so for `"` and
+ * `\`; inside '...' nothing is special. An empty word never begins, and the last
+ * word that fits keeps the rest of the line as it is.
  */
-static char *take_word(char **from, char **to)
+static void split(struct cmdline *line)
 {
-	char *word = *to;
-	char *f = *from, *t = *to;
+	const char *from = line->raw;
+	char *to = line->text;
+	int between = 1, escaped = 0;
 	char quote = 0;
 
-	for (; *f && (quote || !is_blank(*f)); f++) {
-		if (quote == '\'') {
-			if (*f == quote)
-				quote = 0;
-			else
-				*t++ = *f;
-		} else if (*f == '\\' && f[1] && (!quote || f[1] == '"' || f[1] == '\\')) {
-			*t++ = *++f;
-		} else if (quote && *f == quote) {
-			quote = 0;
-		} else if (!quote && (*f == '"' || *f == '\'')) {
-			quote = *f;
-		} else {
-			*t++ = *f;
-		}
-	}
-	if (*f)
-		f++;
-	/* A word is never longer than its source, so this stays behind `f`. */
-	*t++ = 0;
-	*from = f;
-	*to = t;
-	return word;
-}
+	for (; *from; from++) {
+		char byte = *from;
+		int mark = byte == '"' || byte == '\'';
 
-static enum cmdline_fault split(struct cmdline *line)
-{
-	char *from = line->text, *to = line->text;
-
-	line->word_count = 0;
-	for (;;) {
-		char *word;
-
-		while (is_blank(*from))
-			from++;
-		if (!*from)
-			return CMDLINE_OK;
-		word = take_word(&from, &to);
-		/* An empty word vanishes: it cannot be passed. */
-		if (!*word) {
-			to = word;
+		if (is_blank(byte) && !quote && !escaped) {
+			if (!between)
+				*to++ = 0;
+			between = 1;
 			continue;
 		}
-		if (line->word_count == CMDLINE_WORDS)
-			return CMDLINE_TOO_MANY_WORDS;
-		line->words[line->word_count++] = word;
+		if (byte == '"' && escaped && quote) {
+			/* The backslash was written before it was known to be one. */
+			escaped = 0;
+			to--;
+		} else if (mark && !escaped && !quote) {
+			quote = byte;
+			continue;
+		} else if (mark && quote == byte) {
+			quote = 0;
+			continue;
+		}
+		if (between) {
+			between = 0;
+			escaped = 0;
+			line->words[line->word_count++] = to;
+			if (line->word_count == CMDLINE_WORDS) {
+				memcpy(to, from, strlen(from) + 1);
+				return;
+			}
+		}
+		if (byte == '\\' && quote != '\'') {
+			if (!escaped)
+				*to++ = byte;
+			escaped = !escaped;
+		} else {
+			if (escaped && !quote)
+				to--;
+			escaped = 0;
+			*to++ = byte;
+		}
 	}
-}
-
-/* Cuts `]` off the end of a word; returns whether it was there. */
-static int closes(char *word)
-{
-	size_t length = strlen(word);
-
-	if (!length || word[length - 1] != ']')
-		return 0;
-	word[length - 1] = 0;
-	return 1;
+	*to = 0;
 }
 
 static void add_value(struct cmdline *line, struct param *param, char *value)
 {
-	if (!*value)
-		return;
 	line->values[line->value_count++] = value;
 	param->count++;
 }
 
-/* Reads the parameters that stand in words[1] to words[end - 1]. */
-static void read_params(struct cmdline *line, int end)
-{
-	for (int i = 1; i < end; i++) {
-		struct param *param = &line->params[line->param_count];
-		char *value = line->words[i];
-		int closed;
-
-		while (*value && *value != '=')
-			value++;
-		/* Unikraft warns of a malformed word and goes on. */
-		if (!*value)
-			continue;
-		*value++ = 0;
-		*param = (struct param){ .name = line->words[i], .first = line->value_count };
-		line->param_count++;
-		if (*value != '[') {
-			add_value(line, param, value);
-			continue;
-		}
-		param->is_list = 1;
-		closed = closes(++value);
-		add_value(line, param, value);
-		while (!closed && ++i < end) {
-			closed = closes(line->words[i]);
-			add_value(line, param, line->words[i]);
-		}
-	}
-}
-
-static int ends_in_bracket(const char *word)
+/* Adds a word of a list; returns whether the list goes on behind it. */
+static int add_to_list(struct cmdline *line, struct param *param, char *word)
 {
 	size_t length = strlen(word);
+	int closes = length && word[length - 1] == ']';
 
-	return length && word[length - 1] == ']';
+	if (closes)
+		word[length - 1] = 0;
+	if (*word)
+		add_value(line, param, word);
+	return !closes;
+}
+
+/* Returns the first of a byte in a word, or the word's end. */
+static char *find_byte(char *word, char byte)
+{
+	while (*word && *word != byte)
+		word++;
+	return word;
+}
+
+/* Reads one `lib.name=value`; returns whether it opens a list. */
+static int read_param(struct cmdline *line, char *word)
+{
+	struct param *param = &line->params[line->param_count];
+	char *dot = find_byte(word, '.');
+	char *value = find_byte(dot, '=');
+
+	/* Unikraft warns of a word that is no parameter, and goes on. */
+	if (!*dot)
+		return 0;
+	*param = (struct param){ .name = word, .first = line->value_count };
+	line->param_count++;
+	if (!*value)
+		return 0;
+	*value++ = 0;
+	param->is_list = *value == '[';
+	if (!param->is_list) {
+		add_value(line, param, value);
+		return 0;
+	}
+	return !value[1] || add_to_list(line, param, value + 1);
 }
 
 /*
- * Finds the `--` behind the parameters, 0 if there is none. Within a list that
- * is not closed yet it is a value like any other.
+ * Reads parameters until a bare `--`, which is a value like any other within a
+ * list that is still open. Returns the place of the `--`, 0 if there is none.
  */
-static int find_separator(const struct cmdline *line)
+static int read_params(struct cmdline *line)
 {
 	int in_list = 0;
 
 	for (int i = 1; i < line->word_count; i++) {
-		const char *word = line->words[i];
+		char *word = line->words[i];
 
-		if (in_list) {
-			in_list = !ends_in_bracket(word);
-			continue;
-		}
-		if (text_equal(word, "--"))
+		if (in_list)
+			in_list = add_to_list(line, &line->params[line->param_count - 1], word);
+		else if (text_equal(word, "--"))
 			return i;
-		while (*word && *word != '=')
-			word++;
-		in_list = word[0] == '=' && word[1] == '[' && !ends_in_bracket(word + 2);
+		else
+			in_list = read_param(line, word);
 	}
 	return 0;
 }
 
 enum cmdline_fault cmdline_parse(struct cmdline *line, const char *text)
 {
-	enum cmdline_fault fault;
-	int separator;
 	size_t length = strlen(text);
+	int separator;
 
 	memset(line, 0, sizeof(*line));
 	if (length > CMDLINE_BYTES)
 		return CMDLINE_TOO_LONG;
 	memcpy(line->raw, text, length + 1);
-	memcpy(line->text, text, length + 1);
-	fault = split(line);
-	if (fault)
-		return fault;
-	/* Only a `--` behind at least one parameter separates. */
-	separator = find_separator(line);
-	if (separator > 1)
-		read_params(line, separator);
-	else
+	split(line);
+	separator = read_params(line);
+	/* Only a `--` behind at least one word separates. */
+	if (separator <= 1) {
 		separator = 0;
+		line->param_count = 0;
+		line->value_count = 0;
+		/* Reading cut the words up: they are made whole again. */
+		line->word_count = 0;
+		split(line);
+	}
 	if (line->word_count)
 		line->args[line->arg_count++] = line->words[0];
 	for (int i = separator + 1; i < line->word_count; i++)

@@ -14,7 +14,6 @@
 enum cmdline_fault {
 	CMDLINE_OK,
 	CMDLINE_TOO_LONG,
-	CMDLINE_TOO_MANY_WORDS,
 };
 
 /* One `lib.name=value`, or `lib.name=[ value value ]`. */

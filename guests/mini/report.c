@@ -69,8 +69,6 @@ const char *describe_fault(enum cmdline_fault fault)
 		return "nothing is wrong";
 	case CMDLINE_TOO_LONG:
 		return "the command line is longer than 4096 bytes";
-	case CMDLINE_TOO_MANY_WORDS:
-		return "the command line has more than 60 words";
 	}
 	return "unknown fault";
 }
