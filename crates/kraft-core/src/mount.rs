@@ -9,8 +9,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The entry that makes the kernel unpack its initrd over the root.
-pub const INITRD_ENTRY: &str = "initrd0:/:extract:::";
+/// The entry that unpacks the root archive: device, mount point, driver, flags, options, Unikraft's options.
+///
+/// Without `ramfs=2` (a root in memory, if there is none yet) Unikraft 0.17 finds nothing to unpack into and does not
+/// boot; kernels that do not know the option pass over it (lib/vfscore/automount.c).
+pub const INITRD_ENTRY: &str = "initrd0:/:extract::ramfs=2:";
 
 /// How many entries the guest's table holds (`CONFIG_LIBVFSCORE_AUTOMOUNT_UP_SIZE`, as delivered).
 pub const FSTAB_LIMIT: usize = 16;

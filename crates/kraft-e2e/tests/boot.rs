@@ -129,6 +129,8 @@ fn a_directory_becomes_the_root_filesystem() {
             "@cat:/etc/motd",
         ]);
         assert!(console.contains("carved in stone\n"), "{arch}:\n{console}");
+        let fstab = Report::parse(&console).fstab;
+        assert_eq!(fstab, ["initrd0:/:extract::ramfs=2:"], "{arch}");
     }
 }
 

@@ -99,9 +99,9 @@ fn full(boot: BootProtocol) -> MachineSpec {
 
 #[test]
 fn everything_stands_in_its_place_on_every_kind_of_line() {
-    insta::assert_snapshot!(render(&full(BootProtocol::Multiboot)), @r#"netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract:::" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
-    insta::assert_snapshot!(render(&full(BootProtocol::Arm64Image)), @r#"app_qemu netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract:::" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
-    insta::assert_snapshot!(render(&full(BootProtocol::Linux64)), @r#"app_qemu netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract:::" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
+    insta::assert_snapshot!(render(&full(BootProtocol::Multiboot)), @r#"netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract::ramfs=2:" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
+    insta::assert_snapshot!(render(&full(BootProtocol::Arm64Image)), @r#"app_qemu netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract::ramfs=2:" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
+    insta::assert_snapshot!(render(&full(BootProtocol::Linux64)), @r#"app_qemu netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract::ramfs=2:" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
     let linux = MachineSpec {
         kernel_args: strings(&["console=hvc0", "quiet"]),
         args: strings(&["a", "b c", "K=v w", "x=y", "voilà"]),
