@@ -143,6 +143,23 @@ pub enum MachineState {
     Errored,
 }
 
+impl MachineState {
+    /// Returns the word for it, as KraftKit writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Created => "created",
+            Self::Failed => "failed",
+            Self::Restarting => "restarting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Suspended => "suspended",
+            Self::Exited => "exited",
+            Self::Errored => "errored",
+        }
+    }
+}
+
 /// Why a machine came to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

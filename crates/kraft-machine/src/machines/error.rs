@@ -37,7 +37,7 @@ pub enum Error {
     #[error(transparent)]
     BadName(#[from] BadName),
     /// It is not running, and what was asked needs it to.
-    #[error("machine `{name}` is not running, it is {}", state_name(*state))]
+    #[error("machine `{name}` is not running, it is {}", state.name())]
     NotRunning {
         /// Its name.
         name: String,
@@ -45,7 +45,7 @@ pub enum Error {
         state: MachineState,
     },
     /// It runs, and what was asked needs it not to.
-    #[error("machine `{name}` is {}", state_name(*state))]
+    #[error("machine `{name}` is {}", state.name())]
     Running {
         /// Its name.
         name: String,
@@ -65,7 +65,7 @@ pub enum Error {
         name: String,
     },
     /// It was not paused.
-    #[error("machine `{name}` is not paused, it is {}", state_name(*state))]
+    #[error("machine `{name}` is not paused, it is {}", state.name())]
     NotPaused {
         /// Its name.
         name: String,
@@ -136,21 +136,6 @@ fn near_names(near: &[String]) -> String {
 fn quoted(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
-}
-
-/// Returns the state's name as KraftKit writes it.
-pub(crate) const fn state_name(state: MachineState) -> &'static str {
-    match state {
-        MachineState::Unknown => "unknown",
-        MachineState::Created => "created",
-        MachineState::Failed => "failed",
-        MachineState::Restarting => "restarting",
-        MachineState::Running => "running",
-        MachineState::Paused => "paused",
-        MachineState::Suspended => "suspended",
-        MachineState::Exited => "exited",
-        MachineState::Errored => "errored",
-    }
 }
 
 /// Returns the names that differ little from a word, nearest first.

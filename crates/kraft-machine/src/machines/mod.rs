@@ -24,7 +24,6 @@ mod truth;
 
 pub use error::Error;
 use error::near;
-pub(crate) use error::state_name;
 pub use start::StartError;
 pub(crate) use start::{attend, report};
 pub(crate) use truth::{Truth, read_diary, truth, vmm_log, written_ending};

@@ -26,7 +26,7 @@ use crate::driver::{self, Launch, NoDriver, qemu};
 use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::machines::truth::{read_diary, truth, vmm_log};
-use crate::machines::{Error, Machines, now, state_name};
+use crate::machines::{Error, Machines, now};
 use crate::port::{self, PortError};
 use crate::record::{Ending, Record, Run, Starting};
 use crate::watch::Watch;
@@ -217,9 +217,7 @@ pub(crate) fn attend(machines: &Machines, id: Id) -> Result<(Child, Identity), S
     let truth = truth(&record, &dir);
     let (record, _) = machines.settle(record, &truth, &dir);
     if truth.is_alive() {
-        return Err(StartError::Alive(
-            state_name(truth.state(&record)).to_owned(),
-        ));
+        return Err(StartError::Alive(truth.state(&record).name().to_owned()));
     }
     let me = Identity::me().ok_or_else(|| StartError::System("no /proc".to_owned()))?;
     let mut start = Start {

@@ -94,11 +94,7 @@ fn named_machines(app: &App, command: &str, taken: &[String]) -> Vec<Candidate> 
         .into_iter()
         .filter(|machine| fits(machine.state) && !taken.contains(&machine.name))
         .map(|machine| Candidate {
-            about: format!(
-                "{}, {}",
-                machines::state_name(machine.state),
-                machine.spec.origin
-            ),
+            about: format!("{}, {}", machine.state.name(), machine.spec.origin),
             word: machine.name,
         })
         .collect()

@@ -220,7 +220,7 @@ impl From<Machine> for Row {
         Self {
             id: machine.id.to_string(),
             name: Some(machine.name),
-            state: state_name(machine.state),
+            state: machine.state.name(),
             kernel: Some(machine.spec.origin),
             args: machine.spec.args,
             arch: Some(machine.spec.arch),
@@ -243,7 +243,7 @@ impl From<&Unreadable> for Row {
         Self {
             id: unreadable.id.to_string(),
             name: unreadable.name.clone(),
-            state: state_name(MachineState::Unknown),
+            state: MachineState::Unknown.name(),
             kernel: None,
             args: Vec::new(),
             arch: None,
@@ -258,21 +258,6 @@ impl From<&Unreadable> for Row {
             pid: None,
             moment: MachineState::Unknown,
         }
-    }
-}
-
-/// Returns the word of a state.
-pub(crate) fn state_name(state: MachineState) -> &'static str {
-    match state {
-        MachineState::Unknown => "unknown",
-        MachineState::Created => "created",
-        MachineState::Failed => "failed",
-        MachineState::Restarting => "restarting",
-        MachineState::Running => "running",
-        MachineState::Paused => "paused",
-        MachineState::Suspended => "suspended",
-        MachineState::Exited => "exited",
-        MachineState::Errored => "errored",
     }
 }
 
