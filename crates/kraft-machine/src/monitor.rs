@@ -153,6 +153,10 @@ fn adopt(machines: &Machines, dir: &MachineDir) -> Result<Ended, Failed> {
     let lock = Lock::exclusive(dir.path())?;
     let record = Record::load(dir)?;
     let found = truth(&record, dir);
+    if found.is_settled() {
+        // Somebody else was first, and knows more of the end than a late-comer could find out.
+        return Ok(None);
+    }
     let (mut record, removed) = machines.settle(record, &found, dir);
     if removed {
         return Ok(None);

@@ -276,6 +276,9 @@ impl Machines {
             && let Ok(record) = Record::load(dir)
         {
             let truth = self::truth(&record, dir);
+            if truth.is_settled() {
+                return Some(machine(&record, &truth, dir));
+            }
             let (record, removed) = self.settle(record, &truth, dir);
             drop(lock);
             if removed {
