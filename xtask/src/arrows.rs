@@ -16,10 +16,17 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("kraft-core", &[]),
     ("kraft-sys", &[]),
     ("kraft-rootfs", &["kraft-core", "kraft-sys"]),
+    ("kraft-oci", &["kraft-core", "kraft-sys"]),
     ("kraft-machine", &["kraft-core", "kraft-sys"]),
     (
         "kraft",
-        &["kraft-core", "kraft-sys", "kraft-rootfs", "kraft-machine"],
+        &[
+            "kraft-core",
+            "kraft-sys",
+            "kraft-rootfs",
+            "kraft-oci",
+            "kraft-machine",
+        ],
     ),
     ("kraft-e2e", &[]),
     ("xtask", &["kraft", "kraft-core"]),

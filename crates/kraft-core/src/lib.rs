@@ -25,3 +25,4 @@ pub mod platform;
 pub mod port;
 pub mod problem;
 pub mod quantity;
+pub mod reference;

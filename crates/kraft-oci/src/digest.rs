@@ -1,0 +1,162 @@
+//! Digests of bytes, while they go by and at once.
+
+use std::io::{self, Read};
+
+use kraft_core::reference::Digest;
+use sha2::{Digest as _, Sha256};
+
+/// Returns the digest of bytes.
+pub fn of(bytes: &[u8]) -> Digest {
+    Digest::of_sha256(Sha256::digest(bytes).into())
+}
+
+/// Counts and hashes bytes that come in pieces.
+#[derive(Clone, Default)]
+pub struct Hasher {
+    hash: Sha256,
+    size: u64,
+}
+
+impl std::fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hasher")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    /// Returns how many bytes there were.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns the digest of them all.
+    pub fn finish(self) -> Digest {
+        Digest::of_sha256(self.hash.finalize().into())
+    }
+}
+
+/// Passes bytes on, and fails at their end if they were not what was promised.
+#[derive(Debug)]
+pub struct Verified<R> {
+    inner: R,
+    hasher: Option<Hasher>,
+    digest: Digest,
+    size: u64,
+}
+
+impl<R> Verified<R> {
+    /// Watches a reader of a blob whose digest and size, in bytes, are known.
+    pub fn new(inner: R, digest: Digest, size: u64) -> Self {
+        Self {
+            inner,
+            hasher: Some(Hasher::default()),
+            digest,
+            size,
+        }
+    }
+}
+
+impl<R: Read> Read for Verified<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = self.inner.read(buffer)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(buffer.get(..count).unwrap_or_default());
+            if hasher.size() > self.size {
+                return Err(io::Error::other(Damage::Longer {
+                    expected: self.size,
+                }));
+            }
+        }
+        if count == 0
+            && let Some(hasher) = self.hasher.take()
+        {
+            if hasher.size() != self.size {
+                return Err(io::Error::other(Damage::Shorter {
+                    expected: self.size,
+                    found: hasher.size(),
+                }));
+            }
+            let found = hasher.finish();
+            if found != self.digest {
+                return Err(io::Error::other(Damage::Digest { found }));
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// How bytes differ from what their digest and size promise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// There are fewer; both in bytes.
+    #[error("it has {found} bytes instead of {expected}")]
+    Shorter {
+        /// What was promised.
+        expected: u64,
+        /// What there is.
+        found: u64,
+    },
+    /// There are more.
+    #[error("it has more than {expected} bytes")]
+    Longer {
+        /// What was promised, in bytes.
+        expected: u64,
+    },
+    /// They are other bytes.
+    #[error("its bytes have the digest {found}")]
+    Digest {
+        /// What they hash to.
+        found: Digest,
+    },
+    /// There are none.
+    #[error("it is not there")]
+    Missing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8], promised: &[u8]) -> Result<Vec<u8>, Damage> {
+        let mut out = Vec::new();
+        let mut reader = Verified::new(bytes, of(promised), promised.len() as u64);
+        match reader.read_to_end(&mut out) {
+            Ok(_) => Ok(out),
+            Err(e) => Err(e
+                .into_inner()
+                .unwrap()
+                .downcast_ref::<Damage>()
+                .unwrap()
+                .clone()),
+        }
+    }
+
+    #[test]
+    fn good_bytes_pass_and_others_fail_with_their_fault() {
+        assert_eq!(read(b"abc", b"abc"), Ok(b"abc".to_vec()));
+        assert_eq!(read(b"", b""), Ok(Vec::new()));
+        assert_eq!(
+            read(b"ab", b"abc"),
+            Err(Damage::Shorter {
+                expected: 3,
+                found: 2
+            })
+        );
+        assert_eq!(read(b"abcd", b"abc"), Err(Damage::Longer { expected: 3 }));
+        assert_eq!(
+            read(b"abd", b"abc"),
+            Err(Damage::Digest { found: of(b"abd") })
+        );
+    }
+}

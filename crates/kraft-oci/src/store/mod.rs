@@ -1,0 +1,356 @@
+//! Where images are kept on this computer.
+//!
+//! A store is blobs by digest, and names that point to some of them. Two kinds exist behind one
+//! trait: a directory of our own ([`layout`]) and a containerd. Both keep these promises:
+//!
+//! - Nothing can be read under a digest that is not what the digest says.
+//! - A name points to a whole image: what is below an image is there before its name is.
+//! - What somebody [holds](Store::hold) is not swept away, whether anything points to it or not.
+//! - Whoever is killed leaves nothing wrong behind.
+//!
+//! All of it blocks: call it from a thread that may.
+
+use std::fmt::Debug;
+use std::io::{self, Read, Write};
+
+use jiff::Timestamp;
+use kraft_core::reference::{Digest, Reference};
+
+use crate::digest::{Damage, Verified};
+use crate::image::{BadDocument, Config, Descriptor, Document, LARGEST_DOCUMENT, media};
+
+/// A name and what it points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The full name.
+    pub name: Reference,
+    /// The index or manifest.
+    pub target: Descriptor,
+    /// When the name was given to it, if that is known.
+    pub since: Option<Timestamp>,
+}
+
+/// What a name must point to for a change to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Anything or nothing.
+    Anything,
+    /// Nothing: the name must be free.
+    Nothing,
+    /// This.
+    This(Digest),
+}
+
+/// What is known of a blob before it is here.
+#[derive(Clone, Debug, Default)]
+pub struct About<'a> {
+    /// What it is; some stores treat documents in their own way.
+    pub media_type: &'a str,
+    /// Its digest, if known: then it can be continued after an interruption.
+    pub digest: Option<&'a Digest>,
+    /// Its size in bytes, if known.
+    pub size: Option<u64>,
+    /// The image it belongs to, if known.
+    pub source: Option<&'a Reference>,
+}
+
+impl<'a> About<'a> {
+    /// What a descriptor tells.
+    pub fn blob(descriptor: &'a Descriptor) -> Self {
+        Self {
+            media_type: &descriptor.media_type,
+            digest: Some(&descriptor.digest),
+            size: Some(descriptor.size),
+            source: None,
+        }
+    }
+
+    /// Adds the image it belongs to.
+    #[must_use]
+    pub fn of(mut self, source: &'a Reference) -> Self {
+        self.source = Some(source);
+        self
+    }
+}
+
+/// What is swept away, or was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Blobs.
+    pub blobs: Vec<(Digest, u64)>,
+    /// Bytes of other things: parts of downloads, unpacked copies.
+    pub other: u64,
+}
+
+impl Swept {
+    /// Returns how many bytes all of it has.
+    pub fn bytes(&self) -> u64 {
+        self.blobs.iter().map(|(_, size)| size).sum::<u64>() + self.other
+    }
+}
+
+/// A place for images.
+pub trait Store: Debug + Send + Sync {
+    /// Returns the place as people know it: a path or an address.
+    fn place(&self) -> String;
+
+    /// Begins to hold blobs.
+    fn hold(&self) -> Result<Box<dyn Hold>, Error>;
+
+    /// Returns every name, sorted.
+    fn names(&self) -> Result<Vec<Named>, Error>;
+
+    /// Returns what a full name points to.
+    fn find(&self, name: &Reference) -> Result<Option<Named>, Error> {
+        Ok(self.names()?.into_iter().find(|named| named.name == *name))
+    }
+
+    /// Makes a full name point to a document that is here, in one step.
+    ///
+    /// Errors: [`Error::Moved`] if the name does not point to what is expected.
+    fn tag(&self, name: &Reference, target: &Descriptor, expect: &Expect) -> Result<(), Error>;
+
+    /// Removes a name and returns what it pointed to. The blobs stay until they are swept.
+    fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, Error>;
+
+    /// Returns the size of a blob in bytes, if it is here.
+    fn size(&self, digest: &Digest) -> Result<Option<u64>, Error>;
+
+    /// Opens a blob as it lies there, unverified; [`Error::Damaged`] if it is not there.
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error>;
+
+    /// Returns every blob with its size in bytes.
+    fn blobs(&self) -> Result<Vec<(Digest, u64)>, Error>;
+
+    /// Removes a blob that is damaged.
+    fn discard(&self, digest: &Digest) -> Result<(), Error>;
+
+    /// Removes every blob that no name leads to and nobody holds; with `dry_run`, only tells them.
+    fn sweep(&self, dry_run: bool) -> Result<Swept, Error>;
+}
+
+/// Keeps blobs from being swept, until it is dropped.
+pub trait Hold: Debug + Send + Sync {
+    /// Keeps these, whether they are here yet or not. Ask for their presence only afterwards.
+    fn keep(&self, digests: &[&Digest]) -> Result<(), Error>;
+
+    /// Begins to take in a blob, and keeps it. Waits while another process takes in the same one;
+    /// `None` if it is here already.
+    fn ingest(&self, about: &About<'_>) -> Result<Option<Box<dyn Ingest>>, Error>;
+}
+
+/// A blob that is being taken in. Dropped before its commit, what came so far stays aside for the
+/// next try, if its digest is known.
+pub trait Ingest: Write + Debug + Send {
+    /// Returns how many bytes are here from an earlier try: go on behind them.
+    fn offset(&self) -> u64;
+
+    /// Forgets what is here and begins anew.
+    fn restart(&mut self) -> io::Result<()>;
+
+    /// Puts the blob in its place, if it is what it should be; else forgets it.
+    fn commit(self: Box<Self>) -> Result<(Digest, u64), Error>;
+}
+
+/// Opens a blob; its last read fails if it is not what its descriptor says.
+pub fn open_verified(
+    store: &dyn Store,
+    descriptor: &Descriptor,
+) -> Result<Verified<Box<dyn Read + Send>>, Error> {
+    let raw = store.open(&descriptor.digest)?;
+    Ok(Verified::new(
+        raw,
+        descriptor.digest.clone(),
+        descriptor.size,
+    ))
+}
+
+/// Reads a small blob, verified.
+pub fn read(store: &dyn Store, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+    if descriptor.size > LARGEST_DOCUMENT {
+        return Err(Error::bad(
+            &descriptor.digest,
+            BadDocument::TooLong(descriptor.size),
+        ));
+    }
+    let mut bytes = Vec::new();
+    open_verified(store, descriptor)?
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::reading(&descriptor.digest, error))?;
+    Ok(bytes)
+}
+
+/// Reads an index or a manifest, verified.
+pub fn document(store: &dyn Store, descriptor: &Descriptor) -> Result<Document, Error> {
+    let bytes = read(store, descriptor)?;
+    Document::parse(&descriptor.media_type, &bytes)
+        .map_err(|source| Error::bad(&descriptor.digest, source))
+}
+
+/// Reads a configuration, verified.
+pub fn config(store: &dyn Store, descriptor: &Descriptor) -> Result<Config, Error> {
+    let bytes = read(store, descriptor)?;
+    Config::parse(&bytes).map_err(|source| Error::bad(&descriptor.digest, source))
+}
+
+/// Takes in bytes that are at hand, and returns what points to them.
+pub fn put(
+    hold: &dyn Hold,
+    media_type: &str,
+    bytes: &[u8],
+    source: Option<&Reference>,
+) -> Result<Descriptor, Error> {
+    let descriptor = Descriptor::of(media_type, bytes);
+    let about = About {
+        source,
+        ..About::blob(&descriptor)
+    };
+    if let Some(mut ingest) = hold.ingest(&about)? {
+        // A part from an earlier try is not worth its trouble here.
+        ingest
+            .restart()
+            .and_then(|()| ingest.write_all(bytes))
+            .map_err(|error| Error::writing(&descriptor.digest, error))?;
+        ingest.commit()?;
+    }
+    Ok(descriptor)
+}
+
+/// Returns the manifests of a document that are here: of an index those that were pulled or
+/// packaged, else the manifest itself.
+pub fn manifests(
+    store: &dyn Store,
+    target: &Descriptor,
+) -> Result<Vec<(Descriptor, crate::image::Manifest)>, Error> {
+    let children = match document(store, target)? {
+        Document::Manifest(manifest) => return Ok(vec![(target.clone(), manifest)]),
+        Document::Index(index) => index.manifests,
+    };
+    let mut found = Vec::new();
+    for child in children {
+        if media::is_index(&child.media_type) || store.size(&child.digest)?.is_none() {
+            continue;
+        }
+        if let Document::Manifest(manifest) = document(store, &child)? {
+            found.push((child, manifest));
+        }
+    }
+    Ok(found)
+}
+
+/// Why a store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the store.
+    #[error(transparent)]
+    File(#[from] kraft_sys::fs::Error),
+    /// A blob is not what it should be, or not there.
+    #[error("the blob {digest} is damaged")]
+    Damaged {
+        /// Its digest.
+        digest: Digest,
+        /// What is wrong.
+        source: Damage,
+    },
+    /// A blob cannot be read.
+    #[error("cannot read the blob {digest}")]
+    Read {
+        /// Its digest.
+        digest: Digest,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A blob cannot be written.
+    #[error("cannot store {what}")]
+    Write {
+        /// The blob, as it is known so far.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A document makes no sense.
+    #[error("the document {digest} cannot be used")]
+    Document {
+        /// Its digest.
+        digest: Digest,
+        /// Why not.
+        source: BadDocument,
+    },
+    /// The list of names makes no sense.
+    #[error("the list of images `{path}` cannot be used")]
+    Names {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// The place is written by a newer program, or is something else.
+    #[error("`{place}` is not a store of images that we know: {why}")]
+    Foreign {
+        /// The place.
+        place: String,
+        /// What it lacks or says.
+        why: String,
+    },
+    /// Somebody else changed a name meanwhile.
+    #[error("the image `{0}` was changed by somebody else meanwhile")]
+    Moved(Reference),
+    /// Sweeping would lose what a damaged document leads to.
+    #[error(
+        "nothing was removed, because the image `{name}` is damaged and what belongs to it is not known"
+    )]
+    Unsure {
+        /// The image.
+        name: Reference,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+    /// The containerd did not do it.
+    #[error("containerd at `{address}` cannot {doing}")]
+    Containerd {
+        /// Its address.
+        address: String,
+        /// What was attempted, as it follows "cannot".
+        doing: String,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// A blob that is there and wrong, or not there.
+    pub(crate) fn damaged(digest: &Digest, source: Damage) -> Self {
+        Self::Damaged {
+            digest: digest.clone(),
+            source,
+        }
+    }
+
+    pub(crate) fn bad(digest: &Digest, source: BadDocument) -> Self {
+        Self::Document {
+            digest: digest.clone(),
+            source,
+        }
+    }
+
+    /// Tells damage, which [`Verified`] reports as an I/O error, from real ones.
+    pub(crate) fn reading(digest: &Digest, error: io::Error) -> Self {
+        match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<Damage>())
+        {
+            Some(damage) => Self::damaged(digest, damage.clone()),
+            None => Self::Read {
+                digest: digest.clone(),
+                source: error,
+            },
+        }
+    }
+
+    pub(crate) fn writing(what: impl ToString, source: io::Error) -> Self {
+        Self::Write {
+            what: what.to_string(),
+            source,
+        }
+    }
+}
