@@ -1,12 +1,13 @@
 //! The only door to files, locks, processes and the clock.
 //!
 //! Everything here is about the operating system and nothing about unikernels: how a file is
-//! replaced so that no reader ever sees half of it ([`fs`]), how two processes keep out of each
-//! other's way ([`lock`]), how a program is run, timed and explained when it is missing
+//! replaced so that no reader ever sees half of it ([`fs`]) or written fast ([`bulk`]), how two
+//! processes keep out of each other's way ([`lock`]), how a program is run, timed and explained when it is missing
 //! ([`tool`]), what makes a process *that* process ([`process`]) and what time it is ([`clock`]).
 //!
 //! The rest of the workspace may not open these doors itself; the root `clippy.toml` sees to it.
 
+pub mod bulk;
 pub mod clock;
 pub mod device;
 pub mod fs;

@@ -10,6 +10,9 @@
 //!
 //! All of it blocks: call it from a thread that may.
 
+pub mod layout;
+pub mod reach;
+
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
 

@@ -1,0 +1,236 @@
+//! Blobs on their way in.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use kraft_core::reference::Digest;
+use kraft_sys::bulk::{ALIGNMENT, Bulk};
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+
+use super::super::{About, Error, Ingest, Store};
+use super::Layout;
+use super::hold::unique;
+use crate::digest::{Damage, Hasher};
+
+/// A blob that grows in `ingest`, locked.
+#[derive(Debug)]
+pub(super) struct LayoutIngest {
+    layout: Layout,
+    /// The hold that keeps the blob once its digest is known.
+    hold: PathBuf,
+    path: PathBuf,
+    /// What it must become; `None` for whatever comes.
+    digest: Option<Digest>,
+    size: Option<u64>,
+    hasher: Hasher,
+    /// `None` once it was taken apart.
+    out: Option<Bulk>,
+    offset: u64,
+    lock: Lock,
+    committed: bool,
+}
+
+impl LayoutIngest {
+    /// Returns `None` if the blob is here already.
+    pub(super) fn begin(
+        layout: &Layout,
+        hold: &Path,
+        about: &About<'_>,
+    ) -> Result<Option<Self>, Error> {
+        loop {
+            if let Some(digest) = about.digest
+                && let Some(found) = layout.size(digest)?
+            {
+                if about.size.is_none_or(|size| size == found) {
+                    return Ok(None);
+                }
+                // The name of a blob never lies about its bytes, but a disk may.
+                layout.discard(digest)?;
+            }
+            let name = match about.digest {
+                Some(digest) => digest.hex().to_owned(),
+                None => format!("new-{}", unique()),
+            };
+            let path = layout.ingest_dir().join(name);
+            drop(fs::append(&path)?);
+            let lock = match Lock::exclusive(&path) {
+                Ok(lock) => lock,
+                // Whoever had it has finished it, or given it up.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let mut ingest = Self {
+                layout: layout.clone(),
+                hold: hold.to_owned(),
+                path,
+                digest: about.digest.cloned(),
+                size: about.size,
+                hasher: Hasher::default(),
+                out: None,
+                offset: 0,
+                lock,
+                committed: false,
+            };
+            ingest.go_on()?;
+            return Ok(Some(ingest));
+        }
+    }
+
+    /// Goes on behind what is there from an earlier try.
+    fn go_on(&mut self) -> Result<(), Error> {
+        let mut file = self.open()?;
+        let there = file
+            .metadata()
+            .map_err(fs::Error::on("look at", &self.path))?
+            .len();
+        let usable = there - there % ALIGNMENT;
+        let usable = match self.size {
+            // All of it, or more: something went wrong, and it is quickest to begin anew.
+            Some(size) if usable >= size => 0,
+            _ => usable,
+        };
+        file.set_len(usable)
+            .and_then(|()| self.hash(&mut file, usable))
+            .map_err(fs::Error::on("read", &self.path))?;
+        self.offset = self.hasher.size();
+        self.out = Some(Bulk::new(file));
+        Ok(())
+    }
+
+    fn open(&self) -> Result<File, Error> {
+        Ok(OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.path)
+            .map_err(fs::Error::on("open", &self.path))?)
+    }
+
+    fn hash(&mut self, file: &mut File, bytes: u64) -> io::Result<()> {
+        let mut rest = file.take(bytes);
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = rest.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.hasher.update(buffer.get(..count).unwrap_or_default());
+        }
+    }
+
+    fn forget(&mut self) {
+        self.out = None;
+        // What cannot be removed now is swept later.
+        let _ = fs::remove_file(&self.path);
+    }
+
+    /// Checks the bytes against what they should be.
+    fn check(&self, found: &Digest) -> Result<(), Error> {
+        let size = self.hasher.size();
+        let (Some(digest), expected) = (&self.digest, self.size.unwrap_or(size)) else {
+            return Ok(());
+        };
+        let damage = match size.cmp(&expected) {
+            std::cmp::Ordering::Less => Damage::Shorter {
+                expected,
+                found: size,
+            },
+            std::cmp::Ordering::Greater => Damage::Longer { expected },
+            std::cmp::Ordering::Equal if found != digest => Damage::Digest {
+                found: found.clone(),
+            },
+            std::cmp::Ordering::Equal => return Ok(()),
+        };
+        Err(Error::damaged(digest, damage))
+    }
+
+    fn shown(&self) -> String {
+        self.digest.as_ref().map_or_else(
+            || "a blob".to_owned(),
+            |digest| format!("the blob {digest}"),
+        )
+    }
+}
+
+impl Write for LayoutIngest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let out = self
+            .out
+            .as_mut()
+            .ok_or_else(|| io::Error::other("the blob was given up"))?;
+        let count = out.write(bytes)?;
+        self.hasher.update(bytes.get(..count).unwrap_or_default());
+        if let Some(expected) = self.size
+            && self.hasher.size() > expected
+        {
+            self.forget();
+            return Err(io::Error::other(Damage::Longer { expected }));
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Ingest for LayoutIngest {
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        if self.hasher.size() == 0 {
+            return Ok(());
+        }
+        // The writer of the old one must be done with the file before it is emptied.
+        drop(self.out.take().map(Bulk::finish));
+        let mut file = self.open().map_err(io::Error::other)?;
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        self.hasher = Hasher::default();
+        self.offset = 0;
+        self.out = Some(Bulk::new(file));
+        Ok(())
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(Digest, u64), Error> {
+        let size = self.hasher.size();
+        let found = self.hasher.clone().finish();
+        if let Err(error) = self.check(&found) {
+            self.forget();
+            return Err(error);
+        }
+        if let Some(out) = self.out.take() {
+            out.finish()
+                .map_err(|error| Error::writing(self.shown(), error))?;
+        }
+        if self.digest.is_none() {
+            let line = format!("{}\n", found.hex());
+            let _no_sweeping = self.layout.no_sweeping()?;
+            fs::append(&self.hold)?
+                .write_all(line.as_bytes())
+                .map_err(fs::Error::on("write", &self.hold))?;
+        }
+        if self.layout.size(&found)? == Some(size) {
+            self.forget();
+        } else {
+            let place = self.layout.blob(&found);
+            fs::rename(&self.path, &place)?;
+            fs::sync_dir(&self.layout.dir.join("blobs/sha256"))?;
+        }
+        self.committed = true;
+        Ok((found, size))
+    }
+}
+
+impl Drop for LayoutIngest {
+    fn drop(&mut self) {
+        // The lock is still ours: nobody else writes to the file while it is looked at.
+        let _ = &self.lock;
+        if !self.committed && self.digest.is_none() {
+            self.forget();
+        }
+    }
+}

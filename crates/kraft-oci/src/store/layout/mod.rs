@@ -1,0 +1,263 @@
+//! A store in a directory: an OCI image layout (OCI image specification 1.1, image-layout.md) that
+//! other tools can read, with two directories of our own beside it.
+//!
+//! ```text
+//! DIR/oci-layout          {"imageLayoutVersion":"1.0.0"}
+//!     index.json          the names: replaced whole, by one at a time
+//!     blobs/sha256/HEX    appear whole, under the digest they have, and never change
+//!     ingest/HEX          a blob on its way in; locked by who writes it, kept for the next try
+//!     ingest/new-ID       one whose digest is not known yet
+//!     holds/ID            digests that a living process needs; locked by it
+//! ```
+//!
+//! Three locks, all of the system's making (they vanish with their holder): `DIR` itself for who
+//! changes names, `DIR/blobs` shared by who begins to rely on a blob and exclusive for who sweeps,
+//! and each file in `ingest` and `holds` by its owner.
+
+mod hold;
+mod ingest;
+mod names;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use kraft_core::reference::{Digest, Reference};
+use kraft_sys::lock::Lock;
+use kraft_sys::{clock, fs};
+
+use self::hold::LayoutHold;
+use super::reach::reachable;
+use super::{Error, Expect, Hold, Named, Store, Swept};
+use crate::digest::Damage;
+use crate::image::Descriptor;
+
+/// The file that says what the directory is, and what it says.
+const MARK: &str = "oci-layout";
+const VERSION: &str = "1.0.0";
+/// A part of a download that nobody went on with for so long is swept away.
+const STALE: Duration = Duration::from_hours(24);
+
+/// A store in a directory.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    /// Names the directory, which is made when something is first stored in it.
+    ///
+    /// Errors: it holds something else.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let layout = Self {
+            dir: dir.to_owned(),
+        };
+        layout.check_mark()?;
+        Ok(layout)
+    }
+
+    /// Returns the directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn blobs_dir(&self) -> PathBuf {
+        self.dir.join("blobs")
+    }
+
+    fn ingest_dir(&self) -> PathBuf {
+        self.dir.join("ingest")
+    }
+
+    fn holds_dir(&self) -> PathBuf {
+        self.dir.join("holds")
+    }
+
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        self.dir.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Returns whether the directory is a layout; `false` if there is none yet.
+    fn check_mark(&self) -> Result<bool, Error> {
+        let path = self.dir.join(MARK);
+        let foreign = |why: String| Error::Foreign {
+            place: self.dir.display().to_string(),
+            why,
+        };
+        let bytes = match fs::read_file(&path, 4096) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let mark: serde_json::Value = serde_json::from_slice(&bytes)
+            .map_err(|error| foreign(format!("`{MARK}`: {error}")))?;
+        match mark.get("imageLayoutVersion").and_then(|v| v.as_str()) {
+            Some(version) if version.starts_with("1.") => Ok(true),
+            _ => Err(foreign(format!("`{MARK}` names no version that is known"))),
+        }
+    }
+
+    /// Makes what is missing of the directory.
+    fn prepare(&self) -> Result<(), Error> {
+        if self.check_mark()? {
+            return Ok(());
+        }
+        for dir in [
+            self.dir.join("blobs/sha256"),
+            self.ingest_dir(),
+            self.holds_dir(),
+        ] {
+            fs::create_dir_all(&dir, 0o755)?;
+        }
+        // Last: who finds the mark finds the rest.
+        let mark = format!("{{\"imageLayoutVersion\":\"{VERSION}\"}}");
+        fs::replace_file(&self.dir.join(MARK), mark.as_bytes())?;
+        Ok(())
+    }
+
+    /// Keeps sweepers out for as long as it takes to begin to rely on a blob.
+    fn no_sweeping(&self) -> Result<Lock, Error> {
+        Ok(Lock::shared(&self.blobs_dir())?)
+    }
+
+    /// Sweeps the parts of downloads that nobody goes on with, and what dead holders left.
+    fn sweep_leftovers(&self, dry_run: bool) -> Result<u64, Error> {
+        let mut bytes = 0;
+        for entry in entries(&self.ingest_dir())? {
+            let Ok(metadata) = std::fs::metadata(&entry) else {
+                continue;
+            };
+            let name = entry.file_name().unwrap_or_default().to_string_lossy();
+            let age = metadata
+                .modified()
+                .ok()
+                .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+                .map(|time| clock::now().saturating_sub(time));
+            let unnamed = name.starts_with("new-");
+            if !unnamed && age.is_none_or(|age| age < STALE) {
+                continue;
+            }
+            // Whoever is at it holds its lock.
+            let Ok(Some(_lock)) = Lock::try_exclusive(&entry) else {
+                continue;
+            };
+            bytes += metadata.len();
+            if !dry_run {
+                fs::remove_file(&entry)?;
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+impl Store for Layout {
+    fn place(&self) -> String {
+        self.dir.display().to_string()
+    }
+
+    fn hold(&self) -> Result<Box<dyn Hold>, Error> {
+        self.prepare()?;
+        Ok(Box::new(LayoutHold::begin(self)?))
+    }
+
+    fn names(&self) -> Result<Vec<Named>, Error> {
+        names::read(&self.dir)
+    }
+
+    fn tag(&self, name: &Reference, target: &Descriptor, expect: &Expect) -> Result<(), Error> {
+        self.prepare()?;
+        let _lock = Lock::exclusive(&self.dir)?;
+        names::set(&self.dir, name, target, expect)
+    }
+
+    fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, Error> {
+        if !self.check_mark()? {
+            return Ok(None);
+        }
+        let _lock = Lock::exclusive(&self.dir)?;
+        names::remove(&self.dir, name)
+    }
+
+    fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        let path = self.blob(digest);
+        match std::fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fs::Error::on("look at", &path)(error).into()),
+        }
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error> {
+        let path = self.blob(digest);
+        match File::open(&path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::damaged(digest, Damage::Missing))
+            }
+            Err(error) => Err(fs::Error::on("open", &path)(error).into()),
+        }
+    }
+
+    fn blobs(&self) -> Result<Vec<(Digest, u64)>, Error> {
+        let mut blobs = Vec::new();
+        for path in entries(&self.dir.join("blobs/sha256"))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let Ok(digest) = Digest::from_str(&format!("sha256:{name}")) else {
+                continue;
+            };
+            if let Some(size) = self.size(&digest)? {
+                blobs.push((digest, size));
+            }
+        }
+        blobs.sort_unstable();
+        Ok(blobs)
+    }
+
+    fn discard(&self, digest: &Digest) -> Result<(), Error> {
+        let _lock = Lock::exclusive(&self.blobs_dir())?;
+        Ok(fs::remove_file(&self.blob(digest))?)
+    }
+
+    fn sweep(&self, dry_run: bool) -> Result<Swept, Error> {
+        let mut swept = Swept::default();
+        if !self.check_mark()? {
+            return Ok(swept);
+        }
+        // From here on nobody begins to rely on a blob that we do not see them rely on.
+        let _lock = Lock::exclusive(&self.blobs_dir())?;
+        let held = hold::held(&self.holds_dir())?;
+        let mut used = reachable(self)?;
+        // Entries that other tools made and that have no name we could read.
+        for target in names::unnamed(&self.dir)? {
+            for part in super::reach::parts(self, &target)? {
+                used.entry(part.blob.digest).or_default();
+            }
+        }
+        for (digest, size) in self.blobs()? {
+            if used.contains_key(&digest) || held.contains(&digest) {
+                continue;
+            }
+            if !dry_run {
+                fs::remove_file(&self.blob(&digest))?;
+            }
+            swept.blobs.push((digest, size));
+        }
+        swept.other = self.sweep_leftovers(dry_run)?;
+        Ok(swept)
+    }
+}
+
+/// Returns the paths in a directory, none if it is not there.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    match std::fs::read_dir(dir) {
+        Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(fs::Error::on("read", dir)(error).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
