@@ -11,7 +11,16 @@
 //! were pulled are kept and pushed as they came: no document is ever written again by way of our
 //! types, so no digest ever changes.
 
+pub mod archive;
+pub mod choose;
+pub mod copy;
 pub mod digest;
 pub mod image;
 mod json;
+pub mod kraftkit;
+pub mod layer;
+pub mod listing;
+pub mod package;
 pub mod store;
+mod unique;
+pub mod unpack;

@@ -12,6 +12,7 @@
 
 pub mod layout;
 pub mod reach;
+pub mod verify;
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
@@ -213,7 +214,7 @@ pub fn put(
         ingest
             .restart()
             .and_then(|()| ingest.write_all(bytes))
-            .map_err(|error| Error::writing(&descriptor.digest, error))?;
+            .map_err(|error| Error::writing(&format!("the blob {}", descriptor.digest), error))?;
         ingest.commit()?;
     }
     Ok(descriptor)
@@ -350,7 +351,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn writing(what: impl ToString, source: io::Error) -> Self {
+    pub(crate) fn writing(what: &dyn std::fmt::Display, source: io::Error) -> Self {
         Self::Write {
             what: what.to_string(),
             source,

@@ -13,6 +13,7 @@ use kraft_sys::lock::Lock;
 use super::super::{About, Error, Hold, Ingest};
 use super::ingest::LayoutIngest;
 use super::{Layout, entries};
+use crate::unique::unique;
 
 /// A line is a digest's 64 hexadecimal digits and a line break; more than a million are no hold.
 const LARGEST: u64 = 65 << 20;
@@ -107,14 +108,4 @@ pub(super) fn held(dir: &Path) -> Result<HashSet<Digest>, Error> {
         }
     }
     Ok(held)
-}
-
-/// Returns a name that nobody else has.
-pub(super) fn unique() -> String {
-    let mut salt = [0; 8];
-    // Where there is no randomness, time and process still tell us apart.
-    let _ = getrandom::fill(&mut salt);
-    let salt = u64::from_ne_bytes(salt);
-    let now = kraft_sys::clock::now().as_nanos();
-    format!("{}-{now:x}-{salt:x}", std::process::id())
 }

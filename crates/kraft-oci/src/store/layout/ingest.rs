@@ -11,8 +11,8 @@ use kraft_sys::lock::Lock;
 
 use super::super::{About, Error, Ingest, Store};
 use super::Layout;
-use super::hold::unique;
 use crate::digest::{Damage, Hasher};
+use crate::unique::unique;
 
 /// A blob that grows in `ingest`, locked.
 #[derive(Debug)]
@@ -204,7 +204,7 @@ impl Ingest for LayoutIngest {
         }
         if let Some(out) = self.out.take() {
             out.finish()
-                .map_err(|error| Error::writing(self.shown(), error))?;
+                .map_err(|error| Error::writing(&self.shown(), error))?;
         }
         if self.digest.is_none() {
             let line = format!("{}\n", found.hex());

@@ -68,7 +68,7 @@ pub(super) fn set(
         Some(old) => *old = entry,
         None => entries.push(entry),
     }
-    save(dir, entries)
+    save(dir, &entries)
 }
 
 /// Takes a name away. The caller has the lock.
@@ -78,7 +78,7 @@ pub(super) fn remove(dir: &Path, name: &Reference) -> Result<Option<Descriptor>,
         return Ok(None);
     };
     let removed = named(&entries.remove(at));
-    save(dir, entries)?;
+    save(dir, &entries)?;
     Ok(removed.map(|named| named.target))
 }
 
@@ -108,7 +108,7 @@ fn load(dir: &Path) -> Result<Vec<Value>, Error> {
     }
 }
 
-fn save(dir: &Path, entries: Vec<Value>) -> Result<(), Error> {
+fn save(dir: &Path, entries: &[Value]) -> Result<(), Error> {
     let document = json!({
         "schemaVersion": 2,
         "mediaType": media::INDEX,

@@ -25,14 +25,14 @@ fn image(layout: &Layout, content: &[u8]) -> (Descriptor, Vec<Digest>) {
         media_type: media::MANIFEST.to_owned(),
         config: config.clone(),
         layers: vec![layer.clone()],
-        annotations: Default::default(),
+        annotations: std::collections::BTreeMap::default(),
     };
     let manifest = store::put(&*hold, media::MANIFEST, &to_vec(&manifest), None).unwrap();
     let index = Index {
         schema_version: 2,
         media_type: media::INDEX.to_owned(),
         manifests: vec![manifest.clone()],
-        annotations: Default::default(),
+        annotations: std::collections::BTreeMap::default(),
     };
     let index = store::put(&*hold, media::INDEX, &to_vec(&index), None).unwrap();
     let blobs = [&layer, &config, &manifest, &index].map(|d| d.digest.clone());

@@ -1,0 +1,278 @@
+//! Images in a file or a directory, to be carried about: an OCI image layout (OCI image
+//! specification 1.1, image-layout.md), plain or in a tar.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::str::FromStr;
+
+use kraft_core::reference::{Digest, Reference};
+use kraft_sys::fs;
+use serde_json::json;
+
+use crate::copy::{Blobs, CopyError, copy};
+use crate::image::{Descriptor, Index, annotation, media};
+use crate::json::to_vec;
+use crate::store::layout::Layout;
+use crate::store::reach::parts;
+use crate::store::{self, Named, Store};
+
+const MARK: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
+/// The list of images is at most this long, in bytes.
+const LARGEST_INDEX: u64 = 16 << 20;
+
+/// Writes images into a directory, which is made or added to.
+pub fn save_dir(store: &dyn Store, images: &[Named], dir: &Path) -> Result<(), CopyError> {
+    let layout = Layout::open(dir)?;
+    for image in images {
+        copy(&store, &image.target, &image.name, &layout)?;
+    }
+    Ok(())
+}
+
+/// Writes images into a tar, which appears when it is whole. The same images give the same bytes.
+pub fn save_tar(
+    store: &dyn Store,
+    images: &[Named],
+    path: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), CopyError> {
+    let mut blobs: BTreeMap<Digest, u64> = BTreeMap::new();
+    for image in images {
+        for part in parts(store, &image.target)? {
+            match part.stored {
+                Some(size) => drop(blobs.insert(part.blob.digest, size)),
+                None if part.needed => {
+                    let missing = crate::digest::Damage::Missing;
+                    return Err(store::Error::damaged(&part.blob.digest, missing).into());
+                }
+                None => {}
+            }
+        }
+    }
+    let entries: Vec<_> = images.iter().map(entry).collect();
+    let index =
+        to_vec(&json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": entries}));
+    let writing = |error| CopyError::File(fs::Error::on("write", path)(error));
+    let out = fs::NewFile::create(path)?;
+    let mut tar = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, out.file()));
+    append(
+        &mut tar,
+        "blobs/sha256/",
+        tar::EntryType::Directory,
+        0,
+        io::empty(),
+    )
+    .map_err(writing)?;
+    let mut done = 0;
+    for (digest, size) in &blobs {
+        let blob = Descriptor::new("", digest.clone(), *size);
+        let reader = store::open_verified(store, &blob)?;
+        let name = format!("blobs/sha256/{}", digest.hex());
+        append(&mut tar, &name, tar::EntryType::Regular, *size, reader).map_err(|error| {
+            match store::Error::reading(digest, error) {
+                store::Error::Read { source, .. } => writing(source),
+                damaged => damaged.into(),
+            }
+        })?;
+        done += size;
+        progress(done);
+    }
+    let size = index.len() as u64;
+    append(
+        &mut tar,
+        "index.json",
+        tar::EntryType::Regular,
+        size,
+        &index[..],
+    )
+    .map_err(writing)?;
+    append(
+        &mut tar,
+        "oci-layout",
+        tar::EntryType::Regular,
+        MARK.len() as u64,
+        MARK,
+    )
+    .map_err(writing)?;
+    tar.into_inner()
+        .and_then(|mut buffer| buffer.flush())
+        .map_err(writing)?;
+    Ok(out.commit()?)
+}
+
+/// Returns the entry of an image in the list of an archive.
+fn entry(image: &Named) -> Descriptor {
+    let mut entry = image.target.clone();
+    let name = image.name.to_string();
+    entry
+        .annotations
+        .insert(annotation::IMAGE_NAME.to_owned(), name.clone());
+    entry
+        .annotations
+        .insert(annotation::REF_NAME.to_owned(), name);
+    entry
+}
+
+fn append(
+    tar: &mut tar::Builder<impl Write>,
+    name: &str,
+    kind: tar::EntryType,
+    size: u64,
+    content: impl Read,
+) -> io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(if kind.is_dir() { 0o755 } else { 0o644 });
+    header.set_size(size);
+    tar.append_data(&mut header, name, content.take(size))
+}
+
+/// Takes in every image of an archive or a directory, and returns their names.
+///
+/// `name` is for an archive with one image whose own name is missing or incomplete; it must be full.
+pub fn load(
+    path: &Path,
+    name: Option<&Reference>,
+    to: &dyn Store,
+) -> Result<Vec<Reference>, CopyError> {
+    let place = path.display().to_string();
+    let dir = path.is_dir();
+    let (index, blobs): (Vec<u8>, Box<dyn Blobs>) = if dir {
+        let index = fs::read_file(&path.join("index.json"), LARGEST_INDEX)?;
+        (index, Box::new(Directory(Layout::open(path)?)))
+    } else {
+        let tar = Tar::open(path)?;
+        (tar.index(path)?, Box::new(tar))
+    };
+    let bad = |error: serde_json::Error| CopyError::Archive {
+        path: place.clone(),
+        source: error.into(),
+    };
+    let index: Index = serde_json::from_slice(&index).map_err(bad)?;
+    let entries: Vec<&Descriptor> = index
+        .manifests
+        .iter()
+        .filter(|entry| media::is_index(&entry.media_type) || media::is_manifest(&entry.media_type))
+        .collect();
+    if entries.is_empty() {
+        return Err(CopyError::Empty(place));
+    }
+    let mut loaded = BTreeSet::new();
+    for entry in &entries {
+        let own = match (name, entries.len()) {
+            (Some(name), 1) => Some(name.clone()),
+            _ => own_name(entry),
+        };
+        let name = own.ok_or_else(|| CopyError::Nameless {
+            place: place.clone(),
+            digest: entry.digest.clone(),
+        })?;
+        let target = Descriptor::new(&entry.media_type, entry.digest.clone(), entry.size);
+        copy(&*blobs, &target, &name, to)?;
+        loaded.insert(name);
+    }
+    Ok(loaded.into_iter().collect())
+}
+
+/// Returns the full name that an entry carries, if it does. A mere tag is none.
+fn own_name(entry: &Descriptor) -> Option<Reference> {
+    let name = |key: &str| -> Option<Reference> {
+        let name: Reference = entry.annotations.get(key)?.parse().ok()?;
+        name.registry()?;
+        Some(name.qualified())
+    };
+    name(annotation::IMAGE_NAME).or_else(|| name(annotation::REF_NAME))
+}
+
+struct Directory(Layout);
+
+impl Blobs for Directory {
+    fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, CopyError> {
+        let store: &dyn Store = &self.0;
+        if store.size(digest)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(store.open(digest)?))
+    }
+}
+
+/// A tar whose blobs were found once and are read where they lie.
+struct Tar {
+    file: File,
+    /// Digest, offset and size in bytes.
+    blobs: BTreeMap<Digest, (u64, u64)>,
+    index: Option<(u64, u64)>,
+}
+
+impl Tar {
+    fn open(path: &Path) -> Result<Self, CopyError> {
+        let file = File::open(path).map_err(fs::Error::on("open", path))?;
+        let mut found = Self {
+            file,
+            blobs: BTreeMap::new(),
+            index: None,
+        };
+        found.scan().map_err(|source| CopyError::Archive {
+            path: path.display().to_string(),
+            source,
+        })?;
+        Ok(found)
+    }
+
+    fn scan(&mut self) -> io::Result<()> {
+        let mut tar = tar::Archive::new(&self.file);
+        for entry in tar.entries_with_seek()? {
+            let entry = entry?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let place = (entry.raw_file_position(), entry.size());
+            let name = entry.path_bytes();
+            let name = String::from_utf8_lossy(&name);
+            let name = name.trim_start_matches("./");
+            if name == "index.json" {
+                self.index = Some(place);
+            } else if let Some(hex) = name.strip_prefix("blobs/sha256/")
+                && let Ok(digest) = Digest::from_str(&format!("sha256:{hex}"))
+            {
+                self.blobs.insert(digest, place);
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&self, path: &Path) -> Result<Vec<u8>, CopyError> {
+        let bad = |source: io::Error| CopyError::Archive {
+            path: path.display().to_string(),
+            source,
+        };
+        let place = self.index.ok_or_else(|| {
+            bad(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it has no `index.json`",
+            ))
+        })?;
+        let reader = self.at(place).map_err(bad)?;
+        fs::read_to_end(reader, LARGEST_INDEX).map_err(bad)
+    }
+
+    fn at(&self, (offset, size): (u64, u64)) -> io::Result<io::Take<File>> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(file.take(size))
+    }
+}
+
+impl Blobs for Tar {
+    fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, CopyError> {
+        let Some(&place) = self.blobs.get(digest) else {
+            return Ok(None);
+        };
+        let reader = self
+            .at(place)
+            .map_err(|error| store::Error::reading(digest, error))?;
+        Ok(Some(Box::new(reader)))
+    }
+}

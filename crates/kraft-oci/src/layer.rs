@@ -1,0 +1,476 @@
+//! Layers: a tar with one file.
+//!
+//! What we write are the bytes that Go's `archive/tar` gives `KraftKit` (ustar, POSIX.1-1988): no
+//! time, no owner, no directory entries, two zero blocks and nothing behind them. So the digest of
+//! a layer depends on the file alone. What we read may be any tar, also a compressed one.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+use crate::digest::Hasher;
+use crate::image::{Descriptor, annotation, media};
+use crate::store::{self, About, Hold};
+
+const BLOCK: usize = 512;
+const BLOCK_U64: u64 = 512;
+/// The first size that the eleven octal digits of ustar cannot hold.
+const TOO_LARGE: u64 = 1 << 33;
+/// RFC 1952, section 2.3.1.
+const GZIP: &[u8] = b"\x1f\x8b";
+/// RFC 8878, section 3.1.1.
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+/// A zstd window may be this many bits wide: 128 MiB, the limit of the zstd program.
+const ZSTD_WINDOW_BITS: u32 = 27;
+/// What comes out of a compressed layer may be this many times what went in, beyond a first GiB.
+const MOST_RATIO: u64 = 64;
+
+/// What a file of an image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The kernel.
+    Kernel,
+    /// The kernel with debug information.
+    KernelDebug,
+    /// The root filesystem.
+    Initrd,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Kernel, Self::KernelDebug, Self::Initrd];
+
+    /// Returns its path in the tar.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Kernel => "unikraft/bin/kernel",
+            Self::KernelDebug => "unikraft/bin/kernel.dbg",
+            Self::Initrd => "unikraft/bin/initrd",
+        }
+    }
+
+    /// Returns the annotation that marks its layer.
+    pub const fn annotation(self) -> &'static str {
+        match self {
+            Self::Kernel => annotation::KERNEL,
+            Self::KernelDebug => annotation::KERNEL_DEBUG,
+            Self::Initrd => annotation::INITRD,
+        }
+    }
+
+    /// Returns the role of a path in a tar, however it begins.
+    pub fn of_path(path: &str) -> Option<Self> {
+        let path = path.trim_start_matches("./").trim_start_matches('/');
+        Self::ALL.into_iter().find(|role| role.path() == path)
+    }
+
+    /// Returns the role that the annotations of a layer tell.
+    pub fn of_layer(layer: &Descriptor) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|role| layer.annotations.contains_key(role.annotation()))
+    }
+}
+
+/// Packs a file of `size` bytes into a layer, and stores it.
+///
+/// `executable` decides the permissions, 0755 or 0644: the other bits are the habits of a user, not
+/// a part of the file.
+pub fn pack(
+    hold: &dyn Hold,
+    role: Role,
+    executable: bool,
+    file: &mut dyn Read,
+    size: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Descriptor, LayerError> {
+    if size >= TOO_LARGE {
+        return Err(LayerError::TooLarge(size));
+    }
+    let mode = if executable { 0o755 } else { 0o644 };
+    let about = About {
+        media_type: media::LAYER,
+        ..About::default()
+    };
+    let Some(mut out) = hold.ingest(&about)? else {
+        return Err(LayerError::Store(store::Error::writing(
+            &"a layer",
+            io::ErrorKind::AlreadyExists.into(),
+        )));
+    };
+    let writing = |error| LayerError::Store(store::Error::writing(&"a layer", error));
+    out.write_all(&header(role.path(), mode, size))
+        .map_err(writing)?;
+    let mut buffer = vec![0; 1 << 18];
+    let mut done = 0;
+    loop {
+        let count = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(LayerError::Source(error)),
+        };
+        done += count as u64;
+        if done > size {
+            return Err(LayerError::Changed);
+        }
+        out.write_all(buffer.get(..count).unwrap_or_default())
+            .map_err(writing)?;
+        progress(done);
+    }
+    if done != size {
+        return Err(LayerError::Changed);
+    }
+    let padding = usize::try_from(size.next_multiple_of(BLOCK_U64) - size).unwrap_or_default();
+    out.write_all(&vec![0; padding + 2 * BLOCK])
+        .map_err(writing)?;
+    let (digest, size) = out.commit()?;
+    let mut layer = Descriptor::new(media::LAYER, digest, size);
+    layer
+        .annotations
+        .insert(role.annotation().to_owned(), format!("/{}", role.path()));
+    Ok(layer)
+}
+
+/// Returns the header of the one file.
+fn header(path: &str, mode: u32, size: u64) -> [u8; BLOCK] {
+    let mut header = [0; BLOCK];
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(field) = header.get_mut(at..at + bytes.len()) {
+            field.copy_from_slice(bytes);
+        }
+    };
+    put(0, path.as_bytes());
+    put(100, format!("{mode:07o}\0").as_bytes());
+    put(108, b"0000000\0");
+    put(116, b"0000000\0");
+    put(124, format!("{size:011o}\0").as_bytes());
+    put(136, b"00000000000\0");
+    // The sum is taken with blanks in its own place.
+    put(148, b"        ");
+    put(156, b"0");
+    put(257, b"ustar\x0000");
+    put(329, b"0000000\0");
+    put(337, b"0000000\0");
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    let sum = format!("{sum:06o}\0 ");
+    if let Some(field) = header.get_mut(148..156) {
+        field.copy_from_slice(sum.as_bytes());
+    }
+    header
+}
+
+/// A file that stands in a layer.
+pub struct Found<'a> {
+    /// What it is.
+    pub role: Role,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What is in it.
+    pub content: &'a mut dyn Read,
+}
+
+impl std::fmt::Debug for Found<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Found")
+            .field("role", &self.role)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Looks through a layer, whose compressed size is `size` bytes, and hands over the files of an
+/// image that stand in it. Returns what the plain tar hashes to.
+///
+/// Errors: an entry that an honest image does not have, one that leads out of the root among them.
+pub fn read(
+    layer: &mut (dyn Read + Send),
+    size: u64,
+    take: &mut dyn FnMut(Found<'_>) -> io::Result<()>,
+) -> Result<kraft_core::reference::Digest, LayerError> {
+    let plain = plain(layer, size).map_err(LayerError::Read)?;
+    let mut tar = tar::Archive::new(plain);
+    for entry in tar.entries().map_err(LayerError::Read)? {
+        let mut entry = entry.map_err(LayerError::Read)?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let bad = |why| LayerError::Entry {
+            path: shown(&path),
+            why,
+        };
+        if path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains('\0')
+        {
+            return Err(bad("its path leads out of the image"));
+        }
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() {
+            continue;
+        }
+        let Some(role) = Role::of_path(&path) else {
+            continue;
+        };
+        if !kind.is_file() && !kind.is_contiguous() {
+            return Err(bad("it is a link or a device, and no file"));
+        }
+        let size = entry.size();
+        take(Found {
+            role,
+            size,
+            content: &mut entry,
+        })
+        .map_err(LayerError::Taking)?;
+    }
+    let mut rest = tar.into_inner();
+    // What stands behind the end belongs to the digest too.
+    io::copy(&mut rest, &mut io::sink()).map_err(LayerError::Read)?;
+    Ok(rest.hasher.finish())
+}
+
+fn shown(path: &str) -> String {
+    path.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .take(200)
+        .collect()
+}
+
+/// Looks through gzip and zstd.
+fn plain<'a>(layer: &'a mut (dyn Read + Send), size: u64) -> io::Result<Plain<'a>> {
+    let mut layer = BufReader::with_capacity(1 << 18, layer);
+    let start = layer.fill_buf()?;
+    let (inner, limit): (Box<dyn Read + 'a>, u64) = if start.starts_with(GZIP) {
+        let limit = (1 << 30) + size.saturating_mul(MOST_RATIO);
+        (Box::new(flate2::bufread::MultiGzDecoder::new(layer)), limit)
+    } else if start.starts_with(ZSTD) {
+        let limit = (1 << 30) + size.saturating_mul(MOST_RATIO);
+        let mut decoder = zstd::Decoder::with_buffer(layer)?;
+        decoder.window_log_max(ZSTD_WINDOW_BITS)?;
+        (Box::new(decoder), limit)
+    } else {
+        (Box::new(layer), u64::MAX)
+    };
+    Ok(Plain {
+        inner,
+        hasher: Hasher::default(),
+        limit,
+    })
+}
+
+/// The plain tar, hashed while it goes by.
+struct Plain<'a> {
+    inner: Box<dyn Read + 'a>,
+    hasher: Hasher,
+    limit: u64,
+}
+
+impl Read for Plain<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        if self.hasher.size() > self.limit {
+            return Err(io::Error::other(
+                "what comes out of it is out of all proportion to what went in",
+            ));
+        }
+        Ok(count)
+    }
+}
+
+/// Why a layer cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The file to be packed cannot be read.
+    #[error("cannot read the file to be packaged")]
+    Source(#[source] io::Error),
+    /// The file was written to meanwhile.
+    #[error("the file changed while it was packaged")]
+    Changed,
+    /// A tar of the old form cannot hold it; its size in bytes.
+    #[error("the file has {0} bytes, and a layer holds less than 8 GiB")]
+    TooLarge(u64),
+    /// The tar cannot be read.
+    #[error("the layer is no tar that can be read")]
+    Read(#[source] io::Error),
+    /// An entry that an honest image does not have.
+    #[error("the layer has the entry `{path}`, and {why}")]
+    Entry {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// What was found cannot be put down.
+    #[error("cannot unpack the layer")]
+    Taking(#[source] io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store as _;
+    use crate::store::layout::Layout;
+
+    /// The 492 bytes of an archive with a directory, a file and a link.
+    pub(crate) fn archive() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut entry = |fields: [u32; 5], name: &str, data: &[u8]| {
+            let [ino, mode, nlink, size, namesize] = fields;
+            bytes.extend(
+                format!(
+                    "070701{ino:08X}{mode:08X}{0:08X}{0:08X}{nlink:08X}{0:08X}{size:08X}{0:08X}{0:08X}{0:08X}{0:08X}{namesize:08X}{0:08X}",
+                    0
+                )
+                .into_bytes(),
+            );
+            bytes.extend(name.as_bytes());
+            bytes.push(0);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes.extend(data);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        };
+        entry([1, 0o040_755, 2, 0, 4], "./a", b"");
+        entry([2, 0o100_644, 1, 3, 10], "./a/hello", b"hi\n");
+        entry([3, 0o120_777, 1, 5, 9], "./a/link", b"hello");
+        entry([0, 0, 1, 0, 11], "TRAILER!!!", b"");
+        bytes
+    }
+
+    #[test]
+    fn layers_have_the_digests_of_the_test_vectors() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::open(dir.path()).unwrap();
+        let hold = layout.hold().unwrap();
+        let mut seen = 0;
+        let kernel = pack(
+            &*hold,
+            Role::Kernel,
+            true,
+            &mut &b"KERNEL\n"[..],
+            7,
+            &mut |done| {
+                seen = done;
+            },
+        )
+        .unwrap();
+        assert_eq!(seen, 7);
+        assert_eq!(
+            kernel.digest.hex(),
+            "67ca3871fc380b31798fd54e83f58b56cf118f4cac56ae1213bef1be1480d9ac"
+        );
+        assert_eq!(kernel.size, 2048);
+        let archive = archive();
+        let initrd = pack(
+            &*hold,
+            Role::Initrd,
+            false,
+            &mut &archive[..],
+            492,
+            &mut |_| {},
+        )
+        .unwrap();
+        assert_eq!(
+            initrd.digest.hex(),
+            "a8238fcbfafc8dc65444a8ead1b9bd1844da94ed7b5c9630eb9d1595dde08829"
+        );
+    }
+
+    #[test]
+    fn what_was_packed_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::open(dir.path()).unwrap();
+        let hold = layout.hold().unwrap();
+        let layer = pack(
+            &*hold,
+            Role::Initrd,
+            false,
+            &mut &b"root"[..],
+            4,
+            &mut |_| {},
+        )
+        .unwrap();
+        let mut found = Vec::new();
+        let mut blob = layout.open(&layer.digest).unwrap();
+        let digest = read(&mut *blob, layer.size, &mut |file| {
+            let mut content = String::new();
+            file.content.read_to_string(&mut content)?;
+            found.push((file.role, file.size, content));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(found, [(Role::Initrd, 4, "root".to_owned())]);
+        assert_eq!(digest, layer.digest);
+    }
+
+    #[test]
+    fn a_file_that_changes_its_size_is_not_packed() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::open(dir.path()).unwrap();
+        let hold = layout.hold().unwrap();
+        for size in [3, 5] {
+            let outcome = pack(
+                &*hold,
+                Role::Kernel,
+                true,
+                &mut &b"four"[..],
+                size,
+                &mut |_| {},
+            );
+            assert!(matches!(outcome, Err(LayerError::Changed)), "{size}");
+        }
+        assert_eq!(layout.blobs().unwrap(), []);
+    }
+
+    fn hostile(path: &str, kind: u8, content: &[u8]) -> Vec<u8> {
+        let mut bytes = header(path, 0o644, content.len() as u64).to_vec();
+        bytes[156] = kind;
+        bytes[148..156].copy_from_slice(b"        ");
+        let sum: u32 = bytes.iter().map(|&b| u32::from(b)).sum();
+        bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        bytes.extend(content);
+        bytes.resize(bytes.len().next_multiple_of(512) + 1024, 0);
+        bytes
+    }
+
+    fn fault(tar: &[u8]) -> String {
+        let mut tar = tar;
+        let size = tar.len() as u64;
+        let error = read(&mut tar, size, &mut |file| {
+            io::copy(file.content, &mut io::sink()).map(drop)
+        })
+        .unwrap_err();
+        error.to_string()
+    }
+
+    #[test]
+    fn entries_of_no_honest_image_are_refused() {
+        assert!(fault(&hostile("../unikraft/bin/kernel", b'0', b"x")).contains("leads out"));
+        assert!(fault(&hostile("/etc/passwd", b'0', b"x")).contains("leads out"));
+        assert!(fault(&hostile("unikraft/bin/kernel", b'2', b"")).contains("a link or a device"));
+        assert!(fault(&hostile("unikraft/bin/kernel", b'3', b"")).contains("a link or a device"));
+        let whole = hostile("unikraft/bin/kernel", b'0', &[1; 5000]);
+        assert!(!fault(&whole[..3000]).is_empty());
+        assert!(
+            !fault(b"no tar at all, but long enough to be taken for one if one does not look")
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn compressed_layers_are_looked_through() {
+        let tar = hostile("unikraft/bin/kernel", b'0', b"kernel");
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&tar).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let zstd = zstd::encode_all(&tar[..], 1).unwrap();
+        for layer in [gzip, zstd] {
+            let mut found = 0;
+            let mut reader = &layer[..];
+            let digest = read(&mut reader, layer.len() as u64, &mut |file| {
+                found = file.size;
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(found, 6);
+            assert_eq!(digest, crate::digest::of(&tar));
+        }
+    }
+}

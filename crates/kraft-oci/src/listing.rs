@@ -1,0 +1,96 @@
+//! What a store holds, one row per platform of an image: what `kraft pkg ls` prints.
+
+use jiff::Timestamp;
+use kraft_core::reference::{Digest, Reference};
+
+use crate::choose::{Candidate, candidates};
+use crate::image::{Descriptor, Document, Manifest, Platform};
+use crate::store::{self, Error, Named, Store};
+
+/// One platform of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The full name.
+    pub name: Reference,
+    /// The index, or the manifest where there is no index.
+    pub index: Digest,
+    /// The manifest.
+    pub manifest: Digest,
+    /// What it runs on.
+    pub platform: Platform,
+    /// All layers, in bytes; `None` if the manifest is not here.
+    pub size: Option<u64>,
+    /// Since when it is here, if that is known and it is.
+    pub pulled: Option<Timestamp>,
+    /// Whether its manifest is here, and so all of it.
+    pub here: bool,
+}
+
+/// Returns the rows of every image, and the images that cannot be read.
+pub fn rows(store: &dyn Store) -> Result<(Vec<Row>, Vec<(Reference, Error)>), Error> {
+    let mut rows = Vec::new();
+    let mut unreadable = Vec::new();
+    for named in store.names()? {
+        match rows_of(store, &named) {
+            Ok(found) => rows.extend(found),
+            Err(error) => unreadable.push((named.name, error)),
+        }
+    }
+    Ok((rows, unreadable))
+}
+
+/// Returns the rows of one image.
+pub fn rows_of(store: &dyn Store, named: &Named) -> Result<Vec<Row>, Error> {
+    let mut rows = Vec::new();
+    for candidate in candidates_of(store, &named.target)? {
+        let here = store.size(&candidate.descriptor.digest)?.is_some();
+        let size = if here {
+            Some(
+                manifest(store, &candidate.descriptor)?
+                    .layers
+                    .iter()
+                    .map(|l| l.size)
+                    .sum(),
+            )
+        } else {
+            None
+        };
+        rows.push(Row {
+            name: named.name.clone(),
+            index: named.target.digest.clone(),
+            manifest: candidate.descriptor.digest,
+            platform: candidate.platform,
+            size,
+            pulled: named.since.filter(|_| here),
+            here,
+        });
+    }
+    Ok(rows)
+}
+
+/// Returns the manifests of an image on which a unikernel could run, whether they are here or not.
+pub fn candidates_of(store: &dyn Store, target: &Descriptor) -> Result<Vec<Candidate>, Error> {
+    match store::document(store, target)? {
+        Document::Index(index) => Ok(candidates(&index.manifests)),
+        Document::Manifest(manifest) => {
+            let platform = match manifest.config.platform {
+                Some(platform) => platform,
+                None => store::config(store, &manifest.config)?.platform,
+            };
+            let mut descriptor = target.clone();
+            descriptor.platform = Some(platform);
+            Ok(candidates(&[descriptor]))
+        }
+    }
+}
+
+/// Reads a manifest.
+pub fn manifest(store: &dyn Store, descriptor: &Descriptor) -> Result<Manifest, Error> {
+    match store::document(store, descriptor)? {
+        Document::Manifest(manifest) => Ok(manifest),
+        Document::Index(_) => Err(Error::bad(
+            &descriptor.digest,
+            crate::image::BadDocument::Neither,
+        )),
+    }
+}

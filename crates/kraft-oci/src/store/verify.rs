@@ -1,0 +1,226 @@
+//! Looking after a store: is every blob what it says, does every image have its parts, and what
+//! takes how much room.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use kraft_core::reference::{Digest, Reference};
+
+use super::reach::parts;
+use super::{Error, Store, open_verified};
+use crate::digest::Damage;
+use crate::image::Descriptor;
+
+/// Blobs that are read at the same time.
+const READERS: usize = 2;
+
+/// What is wrong with one blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The blob.
+    pub digest: Digest,
+    /// What is wrong.
+    pub damage: Damage,
+    /// The images that need it.
+    pub images: Vec<Reference>,
+}
+
+/// What came out of a look at all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// How many blobs were read.
+    pub blobs: usize,
+    /// How many bytes.
+    pub bytes: u64,
+    /// How many images were followed.
+    pub images: usize,
+    /// What is wrong, by digest.
+    pub faults: Vec<Fault>,
+}
+
+/// Reads every blob, and follows every name to all its parts. `progress` takes the bytes done.
+pub fn verify(store: &dyn Store, progress: &(dyn Fn(u64) + Sync)) -> Result<Verdict, Error> {
+    let blobs = store.blobs()?;
+    let damaged = read_all(store, &blobs, progress)?;
+    let mut faults: BTreeMap<Digest, (Damage, BTreeSet<Reference>)> = damaged
+        .into_iter()
+        .map(|(digest, damage)| (digest, (damage, BTreeSet::new())))
+        .collect();
+    let names = store.names()?;
+    for named in &names {
+        for (digest, damage) in faults_below(store, &named.target)? {
+            faults
+                .entry(digest)
+                .or_insert_with(|| (damage, BTreeSet::new()))
+                .1
+                .insert(named.name.clone());
+        }
+        // Whoever removed or replaced it meanwhile may have swept its blobs.
+        let still = store.find(&named.name)?;
+        if still.is_none_or(|now| now.target != named.target) {
+            faults.retain(|_, (damage, images)| {
+                images.remove(&named.name);
+                *damage != Damage::Missing || !images.is_empty()
+            });
+        }
+    }
+    Ok(Verdict {
+        blobs: blobs.len(),
+        bytes: blobs.iter().map(|(_, size)| size).sum(),
+        images: names.len(),
+        faults: faults
+            .into_iter()
+            .map(|(digest, (damage, images))| Fault {
+                digest,
+                damage,
+                images: images.into_iter().collect(),
+            })
+            .collect(),
+    })
+}
+
+/// Reads blobs, several at a time, and returns those that are damaged.
+fn read_all(
+    store: &dyn Store,
+    blobs: &[(Digest, u64)],
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<(Digest, Damage)>, Error> {
+    let next = AtomicUsize::new(0);
+    let done = AtomicU64::new(0);
+    let found: Mutex<Vec<(Digest, Damage)>> = Mutex::default();
+    let failed: Mutex<Option<Error>> = Mutex::default();
+    let work = || {
+        while let Some((digest, size)) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match damage_of(store, &Descriptor::new("", digest.clone(), *size)) {
+                Ok(None) => {}
+                Ok(Some(damage)) => locked(&found).push((digest.clone(), damage)),
+                Err(error) => {
+                    locked(&failed).get_or_insert(error);
+                    return;
+                }
+            }
+            progress(done.fetch_add(*size, Ordering::Relaxed) + size);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..READERS {
+            scope.spawn(work);
+        }
+        work();
+    });
+    match locked(&failed).take() {
+        Some(error) => Err(error),
+        None => Ok(std::mem::take(&mut *locked(&found))),
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads one blob; one that was swept meanwhile is no damage.
+fn damage_of(store: &dyn Store, blob: &Descriptor) -> Result<Option<Damage>, Error> {
+    let read = open_verified(store, blob).and_then(|mut reader| {
+        std::io::copy(&mut reader, &mut std::io::sink())
+            .map_err(|error| Error::reading(&blob.digest, error))
+    });
+    match read {
+        Ok(_) => Ok(None),
+        Err(Error::Damaged { source, .. }) => {
+            let still = store.size(&blob.digest)?.is_some();
+            Ok(still.then_some(source))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns what is missing or wrong below a name. The contents of layers are not read.
+fn faults_below(store: &dyn Store, target: &Descriptor) -> Result<Vec<(Digest, Damage)>, Error> {
+    let parts = match parts(store, target) {
+        Ok(parts) => parts,
+        Err(Error::Damaged { digest, source }) => return Ok(vec![(digest, source)]),
+        // Its bytes are those of its digest, and make no sense: it was stored so.
+        Err(Error::Document { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut faults = Vec::new();
+    for part in parts {
+        match part.stored {
+            None if part.needed => faults.push((part.blob.digest, Damage::Missing)),
+            Some(found) if found < part.blob.size => faults.push((
+                part.blob.digest,
+                Damage::Shorter {
+                    expected: part.blob.size,
+                    found,
+                },
+            )),
+            Some(found) if found > part.blob.size => faults.push((
+                part.blob.digest,
+                Damage::Longer {
+                    expected: part.blob.size,
+                },
+            )),
+            _ => {}
+        }
+    }
+    Ok(faults)
+}
+
+/// How much room an image takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The image.
+    pub name: Reference,
+    /// All of it, in bytes.
+    pub bytes: u64,
+    /// What would be free without it, in bytes: no other image needs that.
+    pub own: u64,
+}
+
+/// How much room a store takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Every image, by name.
+    pub images: Vec<Usage>,
+    /// All blobs, in bytes.
+    pub total: u64,
+    /// What a sweep would free, in bytes.
+    pub reclaimable: u64,
+}
+
+/// Adds up what takes how much room.
+pub fn room(store: &dyn Store) -> Result<Room, Error> {
+    let mut of_images: Vec<(Reference, BTreeMap<Digest, u64>)> = Vec::new();
+    let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
+    for named in store.names()? {
+        let mut blobs = BTreeMap::new();
+        for part in parts(store, &named.target)? {
+            if let Some(size) = part.stored {
+                blobs.insert(part.blob.digest, size);
+            }
+        }
+        for digest in blobs.keys() {
+            *users.entry(digest.clone()).or_default() += 1;
+        }
+        of_images.push((named.name, blobs));
+    }
+    let images = of_images
+        .into_iter()
+        .map(|(name, blobs)| Usage {
+            name,
+            bytes: blobs.values().sum(),
+            own: blobs
+                .iter()
+                .filter(|(digest, _)| users.get(*digest) == Some(&1))
+                .map(|(_, size)| size)
+                .sum(),
+        })
+        .collect();
+    Ok(Room {
+        images,
+        total: store.blobs()?.iter().map(|(_, size)| size).sum(),
+        reclaimable: store.sweep(true)?.bytes(),
+    })
+}

@@ -1,0 +1,267 @@
+//! Out of an image and into files that a machine can boot from.
+//!
+//! ```text
+//! DIR/LAYER/ROLE-SUM    a file of a layer; SUM is its own SHA-256
+//!     new-ID/           one that is being unpacked, locked
+//! ```
+//!
+//! A layer is unpacked once, whoever runs it: machines link to its files. A file that is found is
+//! hashed again before it is handed out, so what boots is what the image holds, whatever happened
+//! on disk meanwhile.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use kraft_core::reference::Digest;
+use kraft_sys::bulk::Bulk;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+
+use crate::digest::{Damage, Hasher};
+use crate::image::{Config, Descriptor, Manifest};
+use crate::layer::{self, Found, LayerError, Role};
+use crate::store::{self, Store, open_verified};
+use crate::unique::unique;
+
+/// The files of an image, in the cache: read them, link to them, never change them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// The kernel.
+    pub kernel: Option<PathBuf>,
+    /// The kernel with debug information.
+    pub kernel_debug: Option<PathBuf>,
+    /// The root filesystem.
+    pub initrd: Option<PathBuf>,
+}
+
+impl Unpacked {
+    fn put(&mut self, role: Role, path: PathBuf) {
+        let place = match role {
+            Role::Kernel => &mut self.kernel,
+            Role::KernelDebug => &mut self.kernel_debug,
+            Role::Initrd => &mut self.initrd,
+        };
+        *place = Some(path);
+    }
+}
+
+/// Unpacks the layers of a manifest into the cache at `dir`, as far as they are not there yet. A
+/// file of a later layer takes the place of an earlier one.
+pub fn unpack(
+    store: &dyn Store,
+    manifest: &Manifest,
+    config: &Config,
+    dir: &Path,
+) -> Result<Unpacked, LayerError> {
+    let mut unpacked = Unpacked::default();
+    let diff_ids = config.rootfs.diff_ids.as_deref().unwrap_or_default();
+    if diff_ids.len() != manifest.layers.len() && !diff_ids.is_empty() {
+        return Err(LayerError::Taking(io::Error::other(format!(
+            "the manifest has {} layers, and the configuration tells of {}",
+            manifest.layers.len(),
+            diff_ids.len()
+        ))));
+    }
+    for (at, layer) in manifest.layers.iter().enumerate() {
+        let place = dir.join(layer.digest.hex());
+        let files = if let Some(files) = cached(&place)? {
+            files
+        } else {
+            unpack_layer(store, layer, diff_ids.get(at), dir, &place)?;
+            listed(&place)?
+        };
+        for (role, path) in files {
+            unpacked.put(role, path);
+        }
+    }
+    Ok(unpacked)
+}
+
+/// Returns what is in the cache for a layer, if all of it is still what it was.
+fn cached(place: &Path) -> Result<Option<Vec<(Role, PathBuf)>>, LayerError> {
+    if !place.is_dir() {
+        return Ok(None);
+    }
+    let files = listed(place)?;
+    for (_, path) in &files {
+        if !is_whole(path)
+            .map_err(|error| LayerError::Store(fs::Error::on("read", path)(error).into()))?
+        {
+            fs::remove_tree(place).map_err(store::Error::from)?;
+            return Ok(None);
+        }
+    }
+    Ok(Some(files))
+}
+
+/// Returns the files that stand in a place of the cache.
+fn listed(place: &Path) -> Result<Vec<(Role, PathBuf)>, LayerError> {
+    let entries = std::fs::read_dir(place)
+        .map_err(|error| LayerError::Store(fs::Error::on("read", place)(error).into()))?;
+    let mut files = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let role = Role::ALL.into_iter().find(|role| {
+            name.rsplit_once('-')
+                .is_some_and(|(start, _)| start == word(*role))
+        });
+        if let Some(role) = role {
+            files.push((role, entry.path()));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Returns the word for a role in the names of files.
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::Kernel => "kernel",
+        Role::KernelDebug => "kernel-debug",
+        Role::Initrd => "initrd",
+    }
+}
+
+/// Returns whether a file of the cache hashes to what its name says.
+fn is_whole(path: &Path) -> io::Result<bool> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some((_, sum)) = name.rsplit_once('-') else {
+        return Ok(false);
+    };
+    let mut file = File::open(path)?;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(hasher.finish().hex() == sum);
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+    }
+}
+
+/// Unpacks one layer beside its place, and moves it there when it has proved to be right.
+fn unpack_layer(
+    store: &dyn Store,
+    layer: &Descriptor,
+    diff_id: Option<&Digest>,
+    dir: &Path,
+    place: &Path,
+) -> Result<(), LayerError> {
+    fs::create_dir_all(dir, 0o755).map_err(store::Error::from)?;
+    let temporary = dir.join(format!("new-{}", unique()));
+    fs::create_dir(&temporary, 0o755).map_err(store::Error::from)?;
+    let lock = Lock::exclusive(&temporary).map_err(store::Error::from)?;
+    let outcome = fill(store, layer, diff_id, &temporary);
+    let moved = outcome.and_then(|()| {
+        match fs::rename(&temporary, place) {
+            Ok(()) => Ok(()),
+            // Somebody else was faster.
+            Err(_) if place.is_dir() => Ok(()),
+            Err(error) => Err(LayerError::Store(error.into())),
+        }
+    });
+    drop(lock);
+    // Nothing is there any more if it was moved.
+    let _ = fs::remove_tree(&temporary);
+    moved
+}
+
+/// Writes the files of a layer into a directory.
+fn fill(
+    store: &dyn Store,
+    layer: &Descriptor,
+    diff_id: Option<&Digest>,
+    dir: &Path,
+) -> Result<(), LayerError> {
+    let mut blob = open_verified(store, layer)?;
+    let mut take = |mut file: Found<'_>| take(&mut file, dir);
+    let found = layer::read(&mut blob, layer.size, &mut take).map_err(|error| match error {
+        // The blob is at fault, not the tar that was made of it.
+        LayerError::Read(error)
+            if error
+                .get_ref()
+                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Damage>) =>
+        {
+            LayerError::Store(store::Error::reading(&layer.digest, error))
+        }
+        error => error,
+    })?;
+    match diff_id {
+        Some(expected) if *expected != found => Err(LayerError::Store(store::Error::damaged(
+            &layer.digest,
+            Damage::Digest { found },
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn take(file: &mut Found<'_>, dir: &Path) -> io::Result<()> {
+    let temporary = dir.join(word(file.role));
+    // The last of several files of the same name counts.
+    let out = File::create(&temporary)?;
+    let mut bulk = Bulk::new(out);
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        let count = file.content.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        let bytes = buffer.get(..count).unwrap_or_default();
+        hasher.update(bytes);
+        bulk.write_all(bytes)?;
+    }
+    if hasher.size() != file.size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    bulk.finish()?;
+    let sum = hasher.finish();
+    let name = format!("{}-{}", word(file.role), sum.hex());
+    fs::rename(&temporary, &dir.join(name)).map_err(io::Error::other)
+}
+
+/// Removes from the cache what no blob of the store belongs to, and what nobody is unpacking any
+/// more. Returns how many bytes that was, or would be with `dry_run`.
+pub fn sweep(store: &dyn Store, dir: &Path, dry_run: bool) -> Result<u64, store::Error> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Ok(0);
+    };
+    let blobs: HashSet<Digest> = store
+        .blobs()?
+        .into_iter()
+        .map(|(digest, _)| digest)
+        .collect();
+    let mut bytes = 0;
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let of_layer = Digest::from_str(&format!("sha256:{name}")).ok();
+        if of_layer.is_some_and(|digest| blobs.contains(&digest)) {
+            continue;
+        }
+        // Whoever is unpacking holds its lock.
+        let Ok(Some(_lock)) = Lock::try_exclusive(&path) else {
+            continue;
+        };
+        bytes += size_of(&path);
+        if !dry_run {
+            fs::remove_tree(&path)?;
+        }
+    }
+    Ok(bytes)
+}
+
+fn size_of(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum()
+}
