@@ -46,6 +46,9 @@ pub struct MachineSpec {
     pub args: Vec<String>,
     /// Environment of the application.
     pub env: BTreeMap<String, String>,
+    /// Labels of the image or project, which mean nothing to the machine.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Memory in bytes.
     pub memory: u64,
     /// Number of virtual processors.

@@ -75,6 +75,8 @@ pub struct Boot {
     pub args: Vec<String>,
     /// The environment of the project or image.
     pub env: BTreeMap<String, String>,
+    /// The labels of the project or image.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A machine that can be made.
@@ -119,6 +121,7 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         kernel_args,
         args,
         env,
+        labels: boot.labels.clone(),
         memory,
         cpus: 1,
         ports,

@@ -26,17 +26,25 @@ pub struct Row {
     pub here: bool,
 }
 
-/// Returns the rows of every image, and the images that cannot be read.
-pub fn rows(store: &dyn Store) -> Result<(Vec<Row>, Vec<(Reference, Error)>), Error> {
-    let mut rows = Vec::new();
-    let mut unreadable = Vec::new();
+/// All of a store.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The rows of every image that can be read.
+    pub rows: Vec<Row>,
+    /// The images that cannot, and why.
+    pub unreadable: Vec<(Reference, Error)>,
+}
+
+/// Lists every image.
+pub fn list(store: &dyn Store) -> Result<Listing, Error> {
+    let mut listing = Listing::default();
     for named in store.names()? {
         match rows_of(store, &named) {
-            Ok(found) => rows.extend(found),
-            Err(error) => unreadable.push((named.name, error)),
+            Ok(found) => listing.rows.extend(found),
+            Err(error) => listing.unreadable.push((named.name, error)),
         }
     }
-    Ok((rows, unreadable))
+    Ok(listing)
 }
 
 /// Returns the rows of one image.

@@ -77,6 +77,15 @@ fn write(
     Ok(written)
 }
 
+/// Reads an archive to its end, and says whether a kernel could unpack it.
+pub fn verify(archive: &Path) -> Result<(), Error> {
+    let fault = |source| Error::Archive {
+        path: archive.to_owned(),
+        source,
+    };
+    Reader::open(archive)?.finish().map_err(fault)
+}
+
 /// Checks an archive to its end, and copies it while it does: not a byte is changed.
 fn pass_on(path: &Path, out: &Path, progress: &mut dyn FnMut(u64)) -> Result<Built, Error> {
     let (_, reader) = source::open(path)?;

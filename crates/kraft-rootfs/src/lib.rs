@@ -18,7 +18,7 @@ mod path;
 mod source;
 mod tree;
 
-pub use build::{Built, Options, build};
+pub use build::{Built, Options, build, verify};
 pub use path::{PathFault, normalise};
 pub use source::{Source, SourceError};
 

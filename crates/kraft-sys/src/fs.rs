@@ -241,6 +241,18 @@ pub fn replace_link(link: &Path, target: &Path) -> Result<(), Error> {
     std::os::unix::fs::symlink(target, link).map_err(Error::on("create the link", link))
 }
 
+/// Makes `to` the same file as `from` where both are on one file system, else a copy of it, which
+/// shares its blocks where the file system can do that. `to` must not exist.
+pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
+    if std::fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    let mut source = File::open(from).map_err(Error::on("open", from))?;
+    let mut target = NewFile::create(to)?;
+    io::copy(&mut source, &mut target.file).map_err(Error::on("write", to))?;
+    target.commit()
+}
+
 /// Takes disk space for a file without making it longer. A file system that cannot promise space
 /// is not an error: the write itself will tell.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {

@@ -14,3 +14,10 @@ pub(crate) struct App {
     /// The screen: data to stdout, talk to stderr.
     pub(crate) ui: Ui,
 }
+
+impl App {
+    /// Returns whether no connection may be opened.
+    pub(crate) fn offline(&self) -> bool {
+        self.config.switch("offline")
+    }
+}

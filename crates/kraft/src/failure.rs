@@ -17,6 +17,10 @@ pub(crate) enum Kind {
     Usage,
     /// A thing that was named does not exist.
     NotFound,
+    /// A server cannot be reached, or answers nonsense.
+    Network,
+    /// A server wants credentials, or others than it was given.
+    Authentication,
     /// This computer cannot do it: a tool is missing, the guest is for another processor.
     Host,
     /// The machine in the foreground crashed or was killed.
@@ -30,23 +34,27 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind with its exit code and its meaning, as the manual tells them.
     #[cfg(test)]
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Failed,
         Self::Usage,
         Self::NotFound,
+        Self::Network,
+        Self::Authentication,
         Self::Host,
         Self::Crashed,
         Self::Interrupted,
         Self::Unread,
     ];
 
-    /// Returns the exit code. 4 (network), 5 (authentication) and 6 (build) are reserved.
+    /// Returns the exit code. 6 (build) is reserved.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Unread => 0,
             Self::Failed => 1,
             Self::Usage => 2,
             Self::NotFound => 3,
+            Self::Network => 4,
+            Self::Authentication => 5,
             Self::Host => 7,
             Self::Crashed => 8,
             Self::Interrupted => 130,
@@ -149,6 +157,15 @@ impl Failure {
         }
     }
 
+    /// Says first what could not be done, and then why.
+    #[must_use]
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        if let Message::Error(error) = self.message {
+            self.message = Message::Error(format!("{what}: {}", chain(error.as_ref())).into());
+        }
+        self
+    }
+
     /// Adds a hint.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -222,6 +239,64 @@ impl From<kraft_rootfs::Error> for Failure {
             kraft_rootfs::Error::File(error) => error.into(),
             error => Self::new(Kind::Failed, error),
         }
+    }
+}
+
+impl From<kraft_oci::store::Error> for Failure {
+    fn from(error: kraft_oci::store::Error) -> Self {
+        use kraft_oci::store::Error;
+
+        let hint = match &error {
+            Error::File(_) => None,
+            Error::Damaged { .. } | Error::Document { .. } | Error::Unsure { .. } => Some(
+                "`kraft store verify --repair` fetches what is damaged again; `kraft pkg rm IMAGE` \
+                 gives the image up",
+            ),
+            Error::Names { .. } => Some("move the file away: the images can be pulled again"),
+            Error::Foreign { .. } => Some("name another directory with `--runtime-dir`"),
+            Error::Moved(_) => Some("try again"),
+            Error::Containerd { .. } => Some(
+                "`containerd_addr` in the configuration names the containerd that keeps the images",
+            ),
+            Error::Read { .. } | Error::Write { .. } => None,
+        };
+        let failure = match error {
+            Error::File(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<kraft_oci::copy::CopyError> for Failure {
+    fn from(error: kraft_oci::copy::CopyError) -> Self {
+        use kraft_oci::copy::CopyError;
+
+        match error {
+            CopyError::Store(error) => error.into(),
+            CopyError::File(error) => error.into(),
+            error @ CopyError::Nameless { .. } => Self::new(Kind::Failed, error)
+                .hint("give it one with `--name`, if it is the only image"),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraft_oci::layer::LayerError> for Failure {
+    fn from(error: kraft_oci::layer::LayerError) -> Self {
+        match error {
+            kraft_oci::layer::LayerError::Store(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraft_core::reference::ReferenceError> for Failure {
+    fn from(error: kraft_core::reference::ReferenceError) -> Self {
+        Self::usage(error)
     }
 }
 

@@ -30,6 +30,7 @@ fn spec(boot: BootProtocol) -> MachineSpec {
         kernel_args: vec![],
         args: vec![],
         env: BTreeMap::new(),
+        labels: BTreeMap::new(),
         memory: 64 << 20,
         cpus: 1,
         ports: vec![],

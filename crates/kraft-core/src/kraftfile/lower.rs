@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use crate::problem::{Problem, Severity};
+use crate::words;
 
 use super::faults::Faults;
 use super::model::{EnvVar, Kraftfile, Library, Located, Spec};
@@ -92,7 +93,7 @@ pub(super) fn command(node: &Node, spec: Spec, faults: &mut Faults) -> Vec<Locat
     if spec < Spec::V07 {
         return vec![line];
     }
-    match split_line(&line) {
+    match words::split(&line) {
         Ok(words) => words
             .into_iter()
             .map(|word| Located::new(word, line.span))
@@ -105,36 +106,6 @@ pub(super) fn command(node: &Node, spec: Spec, faults: &mut Faults) -> Vec<Locat
             Vec::new()
         }
     }
-}
-
-/// Splits by the rules of a POSIX shell, without any expansion; the error is the quote left open.
-fn split_line(line: &str) -> Result<Vec<String>, char> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote: Option<char> = None;
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (Some(q), c) if c == q => quote = None,
-            (Some('"'), '\\') => {
-                let next = chars.next().unwrap_or('\\');
-                let word = word.get_or_insert_default();
-                if !matches!(next, '"' | '\\' | '$' | '`') {
-                    word.push('\\');
-                }
-                word.push(next);
-            }
-            (None, '\\') => word.get_or_insert_default().extend(chars.next()),
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None, c) if c.is_ascii_whitespace() => words.extend(word.take()),
-            (_, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    quote.map_or(Ok(words), Err)
 }
 
 /// Splits `KEY=VALUE`; both halves keep the place of the whole.
@@ -246,8 +217,8 @@ mod tests {
             ),
             ("$HOME", &["$HOME"]),
         ] {
-            assert_eq!(split_line(line).unwrap(), words, "{line}");
+            assert_eq!(words::split(line).unwrap(), words, "{line}");
         }
-        assert_eq!(split_line("a 'b"), Err('\''));
+        assert_eq!(words::split("a 'b"), Err('\''));
     }
 }

@@ -20,6 +20,7 @@ fn boot() -> Boot {
         mounts_initrd: false,
         args: vec![],
         env: BTreeMap::new(),
+        labels: BTreeMap::new(),
     }
 }
 

@@ -95,6 +95,7 @@ pub(crate) fn spec(name: &str, args: &[&str]) -> MachineSpec {
         kernel_args: Vec::new(),
         args: args.iter().map(|&arg| arg.to_owned()).collect(),
         env: std::collections::BTreeMap::new(),
+        labels: std::collections::BTreeMap::new(),
         memory: 64 << 20,
         cpus: 1,
         ports: Vec::new(),

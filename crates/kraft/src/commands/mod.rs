@@ -12,13 +12,15 @@ mod events;
 mod inspect;
 mod logs;
 mod pause;
+mod pkg;
 mod ps;
 mod remove;
 mod rootfs;
-mod run;
+pub(crate) mod run;
 mod schema;
 mod start;
 mod stop;
+mod store;
 mod unpause;
 pub(crate) mod values;
 mod version;
@@ -36,6 +38,9 @@ use crate::failure::Failure;
 pub(crate) enum Command {
     Check(check::Args),
     Rootfs(rootfs::Args),
+    #[command(visible_alias = "package")]
+    Pkg(Box<pkg::Args>),
+    Store(store::Args),
     Schema(schema::Args),
     Run(Box<run::Args>),
     Ps(ps::Args),
@@ -63,6 +68,7 @@ pub(crate) enum Command {
 /// The headings of `kraft --help`, with the commands below each.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Project commands", &["check", "rootfs", "schema"]),
+    ("Packaging commands", &["pkg", "store"]),
     (
         "Local runtime commands",
         &[
@@ -96,6 +102,8 @@ impl Command {
             Self::Config(args) => args.reading(),
             Self::Check(_)
             | Self::Rootfs(_)
+            | Self::Pkg(_)
+            | Self::Store(_)
             | Self::Run(_)
             | Self::Ps(_)
             | Self::Logs(_)
@@ -127,6 +135,8 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Remove(args) => remove::exec(app, &args),
         Command::Check(args) => check::exec(app, &args),
         Command::Rootfs(args) => rootfs::exec(app, &args),
+        Command::Pkg(args) => pkg::exec(app, *args),
+        Command::Store(args) => store::exec(app, &args),
         Command::Schema(args) => schema::exec(app, &args),
         Command::Doctor(args) => doctor::exec(app, &args),
         Command::Config(args) => config::exec(app, args),

@@ -19,14 +19,22 @@ use crate::config::dirs::absolute;
 use crate::config::env::Environment;
 use crate::failure::{Failure, Kind};
 use crate::ops::interrupt::Interrupt;
-use crate::ops::run::{self, Started, Subject};
+use crate::ops::obtain::Pull;
+use crate::ops::run::{self, Started};
+use crate::ops::subject::{self, Look, Root, Terms};
 use crate::ops::{machines, rootfs};
 
 /// Run a unikernel
 ///
-/// Boot a kernel file in a new machine and show what it prints until it ends. Ctrl-C stops it.
-/// A kernel is known by its bytes, never by its name: Unikraft for QEMU on Intel, AMD
-/// and Arm processors of 64 bits.
+/// Boot a kernel file, an image or a project in a new machine and show what it prints until it
+/// ends. Ctrl-C stops it.
+///
+/// A kernel is known by its bytes, never by its name: Unikraft for QEMU on Intel, AMD and Arm
+/// processors of 64 bits. An image that is not on this computer is fetched, and the manifest that
+/// suits this host is taken. A project runs on its `runtime`, or boots what was built.
+///
+/// Arguments, variables and the root filesystem come from the command line, else from the
+/// Kraftfile, else from the image; variables are merged name by name.
 #[derive(Debug, clap::Args)]
 #[command(
     visible_alias = "r",
@@ -39,15 +47,17 @@ Exit code: 0 if the machine powered off, 8 if it crashed or was killed, 130 afte
 Examples:
   kraft run ./kernel
   kraft run ./kernel -- --listen 80
+  kraft run --port 8080:80 unikraft.org/nginx:latest
+  kraft run
   kraft run --memory 128Mi --port 8080:80 --volume ./html:/html:ro ./kernel
   kraft run --rootfs ./root ./kernel /bin/hello
   kraft run --detach --name web ./kernel
   kraft run --dry-run ./kernel"
 )]
 pub(crate) struct Args {
-    /// The kernel file
-    #[arg(value_hint = clap::ValueHint::FilePath)]
-    kernel: Option<OsString>,
+    /// A kernel file, an image, or the directory of a project (the current one if left out)
+    #[arg(value_name = "WHAT", value_hint = clap::ValueHint::AnyPath)]
+    subject: Option<OsString>,
 
     /// The arguments of its application
     #[arg(value_name = "ARGS")]
@@ -111,6 +121,22 @@ pub(crate) struct Args {
     )]
     output: Output,
 
+    /// Run on this image instead of the project's runtime
+    #[arg(short, long, value_name = "IMAGE")]
+    runtime: Option<String>,
+
+    /// Boot this target of the project: its name, or PLATFORM/ARCH
+    #[arg(short, long, value_name = "TARGET")]
+    target: Option<String>,
+
+    /// Use this Kraftfile
+    #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    kraftfile: Option<PathBuf>,
+
+    /// When to fetch the image
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pull: Pull,
+
     /// Insist on this architecture
     #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
     arch: Option<Arch>,
@@ -133,28 +159,47 @@ enum Output {
 }
 
 pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
-    let Some(word) = &args.kernel else {
-        return Err(Failure::usage("nothing to run is named")
-            .hint("give the path of a kernel file: `kraft run KERNEL`"));
+    let look = Look {
+        word: args.subject.as_ref(),
+        kraftfile: args.kraftfile.as_deref(),
     };
-    let subject = Subject::open(word)?;
-    let request = request(app, &args)?;
+    let (subject, word_is_subject) = subject::find(app, look)?;
+    if !word_is_subject && let Some(word) = args.subject.take() {
+        args.words.insert(0, word);
+    }
     let root = root_source(app, &mut args)?;
+    let mut request = request(app, &args)?;
+    let terms = Terms {
+        request: &request,
+        rootfs: root.as_deref(),
+        runtime: args.runtime.as_deref(),
+        target: args.target.as_deref(),
+        pull: args.pull,
+    };
+    let ready = subject::ready(app, subject, terms)?;
+    request.volumes = [ready.volumes.clone(), request.volumes].concat();
     if args.dry_run {
-        let boot = subject.boot(root.as_deref().map(absolute));
-        let spec = run::plan(app, &request, &boot, subject.size)?;
+        let spec = run::plan(app, &request, &ready.boot_as_it_lies(), ready.kernel_size)?;
         return print_plan(app, args.output, &spec);
     }
     let machines = machines::open(app)?;
-    // The archive is kept from sweepers until the machine that uses it is on record.
-    let root = root
-        .map(|source| rootfs::for_machine(app, &machines, &source))
-        .transpose()?;
-    let boot = subject.boot(root.as_ref().map(|root| root.archive.clone()));
-    let spec = run::plan(app, &request, &boot, subject.size)?;
+    // The files are kept from sweepers until the machine that uses them is on record.
+    let files = rootfs::for_machine(app, &machines)?;
+    let kernel = if ready.borrowed {
+        files.kernel(ready.kernel())?
+    } else {
+        ready.kernel().to_owned()
+    };
+    let initrd = match &ready.root {
+        Root::None => None,
+        Root::Source(source) => Some(files.build(app, source)?),
+        Root::Unpacked(archive) => Some(files.archive(archive)?),
+    };
+    let spec = run::plan(app, &request, &ready.boot(kernel, initrd), ready.kernel_size)?;
     let interrupt = (!args.detach && !args.no_start).then(Interrupt::listen);
     let machine = machines.create(&spec)?;
-    drop(root);
+    drop(files);
+    drop(ready);
     if args.no_start {
         return app.ui.line(&machine.name);
     }
@@ -200,7 +245,7 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
 
 /// Understands `NAME=VALUE`, and `NAME` by the environment of this process; one that is not set
 /// there is left out.
-fn env(typed: &[OsString], own: &Environment) -> Result<BTreeMap<String, String>, Failure> {
+pub(super) fn env(typed: &[OsString], own: &Environment) -> Result<BTreeMap<String, String>, Failure> {
     let mut env = BTreeMap::new();
     for word in typed {
         let word = text(word, "a variable")?;

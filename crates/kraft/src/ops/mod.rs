@@ -1,9 +1,18 @@
 //! Flows that commands share: they walk through the rooms in order and tell the screen.
 
+pub(crate) mod catalog;
 pub(crate) mod checkup;
 pub(crate) mod follow;
+pub(crate) mod images;
 pub(crate) mod interrupt;
 pub(crate) mod machines;
+pub(crate) mod obtain;
+pub(crate) mod package;
 pub(crate) mod project;
+pub(crate) mod repair;
 pub(crate) mod rootfs;
 pub(crate) mod run;
+pub(crate) mod settings;
+pub(crate) mod subject;
+pub(crate) mod transfer;
+pub(crate) mod unpacked;

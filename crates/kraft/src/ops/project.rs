@@ -3,14 +3,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kraft_core::kraftfile::{self, Kraftfile, LARGEST};
+use kraft_core::arch::Arch;
+use kraft_core::kconfig::DotConfig;
+use kraft_core::kraftfile::{self, Kraftfile, LARGEST, Resolved, ResolvedTarget};
+use kraft_core::platform::Platform;
 use kraft_core::problem::Problem;
 use kraft_sys::fs;
 
 use crate::app::App;
 use crate::failure::{Failure, Kind, Text};
 
+/// A `.config` file is not longer than this, in bytes.
+const LARGEST_CONFIG: u64 = 4 << 20;
+
 /// A Kraftfile that was read, with everything that is wrong with it.
+#[derive(Debug)]
 pub(crate) struct Project {
     /// The project; `None` if the file has errors.
     pub(crate) kraftfile: Option<Kraftfile>,
@@ -18,8 +25,118 @@ pub(crate) struct Project {
     pub(crate) problems: Vec<Problem>,
     /// The text they point into.
     pub(crate) text: Text,
-    /// The name of the project's directory, from which defaults are derived.
+    /// The project's directory.
+    pub(crate) dir: PathBuf,
+    /// Its name, from which defaults are derived.
     pub(crate) dir_name: String,
+}
+
+impl Project {
+    /// Returns the project with nothing left to decide, if it has no errors.
+    pub(crate) fn resolved(&self) -> Option<Resolved> {
+        let kraftfile = self.kraftfile.as_ref()?;
+        Some(kraftfile.resolve(&self.dir_name))
+    }
+}
+
+/// Insists on a Kraftfile without errors, and tells what it warns of.
+pub(crate) fn sound(app: &App, project: Project) -> Result<Project, Failure> {
+    if project.kraftfile.is_none() {
+        return Err(Failure::problems_in(
+            Kind::Failed,
+            project.text,
+            project.problems,
+        ));
+    }
+    app.ui.problems(Some(&project.text), &project.problems);
+    Ok(project)
+}
+
+/// Which targets of a project are meant.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TargetWish<'a> {
+    /// Its name, or `PLATFORM/ARCH`.
+    pub(crate) name: Option<&'a str>,
+    /// Its platform.
+    pub(crate) platform: Option<Platform>,
+    /// Its architecture.
+    pub(crate) arch: Option<Arch>,
+}
+
+impl TargetWish<'_> {
+    fn fits(&self, target: &ResolvedTarget) -> bool {
+        let pair = format!("{}/{}", target.platform, target.architecture);
+        let named = |name: &str| target.name == name || pair == canonical(name);
+        self.name.is_none_or(named)
+            && self.platform.is_none_or(|p| p.name() == target.platform)
+            && self.arch.is_none_or(|a| a.name() == target.architecture)
+    }
+}
+
+/// Spells `PLATFORM/ARCH` as targets are: `kvm/amd64` is `qemu/x86_64`.
+fn canonical(pair: &str) -> String {
+    let Some((platform, arch)) = pair.split_once('/') else {
+        return pair.to_owned();
+    };
+    let platform = platform.parse().map_or(platform, |platform: Platform| platform.name());
+    let arch = arch.parse().map_or(arch, |arch: Arch| arch.name());
+    format!("{platform}/{arch}")
+}
+
+/// Returns the targets that are meant and were built: asks on a terminal where several are, else
+/// takes them all.
+pub(crate) fn built_targets(
+    app: &App,
+    project: &Project,
+    resolved: &Resolved,
+    wish: &TargetWish<'_>,
+) -> Result<Vec<ResolvedTarget>, Failure> {
+    let shown = |target: &ResolvedTarget| {
+        format!("{} ({}/{})", target.name, target.platform, target.architecture)
+    };
+    let meant: Vec<&ResolvedTarget> = resolved.targets.iter().filter(|t| wish.fits(t)).collect();
+    if meant.is_empty() {
+        let all: Vec<String> = resolved.targets.iter().map(shown).collect();
+        let failure = Failure::new(Kind::NotFound, "the project has no such target");
+        return Err(if all.is_empty() {
+            failure.hint("`targets` in the Kraftfile names what to build for")
+        } else {
+            failure.hint(format!("it has {}", all.join(", ")))
+        });
+    }
+    let built: Vec<ResolvedTarget> = meant
+        .iter()
+        .filter(|target| project.dir.join(&target.kernel).is_file())
+        .map(|target| (*target).clone())
+        .collect();
+    if built.is_empty() {
+        let kernels: Vec<String> = meant.iter().map(|t| format!("`{}`", t.kernel)).collect();
+        return Err(Failure::new(
+            Kind::NotFound,
+            format!("no target has been built: there is no {}", kernels.join(", no ")),
+        )
+        .hint("build the project first"));
+    }
+    if built.len() == 1 {
+        return Ok(built);
+    }
+    let mut lines = vec!["all of them".to_owned()];
+    lines.extend(built.iter().map(shown));
+    match app.ui.select("Several targets were built. Which are meant?", &lines)? {
+        None | Some(0) => Ok(built),
+        Some(at) => Ok(built.into_iter().skip(at - 1).take(1).collect()),
+    }
+}
+
+/// Reads what a target was built with; a target without a configuration was built with nothing
+/// that is known.
+pub(crate) fn built_config(project: &Project, target: &ResolvedTarget) -> Result<DotConfig, Failure> {
+    let path = project.dir.join(&target.config);
+    match fs::read_file(&path, LARGEST_CONFIG) {
+        Ok(bytes) => Ok(DotConfig::parse(&String::from_utf8_lossy(&bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(DotConfig::default()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads the Kraftfile `given` with `-K` (`-` is stdin), else the one that `path` is, holds, or
@@ -53,6 +170,7 @@ pub(crate) fn read(
         problems: parsed.problems,
         text: Text { name, text },
         dir_name: dir_name(&dir),
+        dir,
     })
 }
 

@@ -4,10 +4,11 @@
 //!
 //! ```text
 //! RUNTIME_DIR/rootfs/         its lock is shared by who builds, and exclusive for who sweeps
-//!                    ID.cpio  one per machine
+//!                    ID.cpio    one per machine
+//!                    ID.kernel  the kernel of a machine that was made from an image
 //! ```
 //!
-//! An archive that no machine uses any more is swept away by the next `kraft run` or `kraft rm`:
+//! A file that no machine uses any more is swept away by the next `kraft run` or `kraft rm`:
 //! so it goes too when its machine removed itself, or when the `kraft` that built it was killed.
 
 use std::collections::HashSet;
@@ -67,30 +68,80 @@ fn epoch(app: &App) -> Result<Option<u32>, Failure> {
     })
 }
 
-/// The root filesystem of a machine that is about to be made.
+/// An archive that is needed for a moment, and removed with this.
 #[derive(Debug)]
-pub(crate) struct Root {
+pub(crate) struct Aside {
     /// The archive.
     pub(crate) archive: PathBuf,
-    /// Keeps sweepers out until the machine that uses the archive is on record.
+    /// Keeps sweepers out.
     _building: Lock,
 }
 
-/// Builds the root filesystem of a machine that is about to be made.
-pub(crate) fn for_machine(app: &App, machines: &Machines, source: &Path) -> Result<Root, Failure> {
-    sweep(app, machines);
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // What stays is swept later.
+        let _ = fs::remove_file(&self.archive);
+    }
+}
+
+/// Builds an archive that is needed for a moment.
+pub(crate) fn build_aside(app: &App, source: &Source) -> Result<Aside, Failure> {
     let dir = dir(app);
     fs::create_dir_all(&dir, 0o700)?;
     let lock = Lock::shared(&dir)?;
-    let archive = dir.join(format!("{}.cpio", Id::new()));
-    build(app, &Source::detect(source)?, &archive, false)?;
-    Ok(Root {
-        archive,
+    let aside = Aside {
+        archive: dir.join(format!("{}.cpio", Id::new())),
         _building: lock,
+    };
+    build(app, source, &aside.archive, false)?;
+    Ok(aside)
+}
+
+/// The files of a machine that is about to be made.
+#[derive(Debug)]
+pub(crate) struct Files {
+    dir: PathBuf,
+    id: Id,
+    /// Keeps sweepers out until the machine that uses the files is on record.
+    _building: Lock,
+}
+
+impl Files {
+    /// Keeps a kernel for the machine, whatever becomes of the image it came from.
+    pub(crate) fn kernel(&self, from: &Path) -> Result<PathBuf, Failure> {
+        let kernel = self.dir.join(format!("{}.kernel", self.id));
+        fs::link_or_copy(from, &kernel)?;
+        Ok(kernel)
+    }
+
+    /// Keeps an archive for the machine, whatever becomes of the image it came from.
+    pub(crate) fn archive(&self, from: &Path) -> Result<PathBuf, Failure> {
+        let archive = self.dir.join(format!("{}.cpio", self.id));
+        fs::link_or_copy(from, &archive)?;
+        Ok(archive)
+    }
+
+    /// Builds the root filesystem of the machine.
+    pub(crate) fn build(&self, app: &App, source: &Path) -> Result<PathBuf, Failure> {
+        let archive = self.dir.join(format!("{}.cpio", self.id));
+        build(app, &Source::detect(source)?, &archive, false)?;
+        Ok(archive)
+    }
+}
+
+/// Begins to gather the files of a machine that is about to be made.
+pub(crate) fn for_machine(app: &App, machines: &Machines) -> Result<Files, Failure> {
+    sweep(app, machines);
+    let dir = dir(app);
+    fs::create_dir_all(&dir, 0o700)?;
+    Ok(Files {
+        _building: Lock::shared(&dir)?,
+        dir,
+        id: Id::new(),
     })
 }
 
-/// Removes archives that no machine uses. Nobody waits for this and nothing depends on it: what
+/// Removes files that no machine uses. Nobody waits for this and nothing depends on it: what
 /// cannot be removed now is removed by the next.
 pub(crate) fn sweep(app: &App, machines: &Machines) {
     let dir = dir(app);
@@ -106,7 +157,10 @@ pub(crate) fn sweep(app: &App, machines: &Machines) {
     let mut used = HashSet::new();
     for entry in listed {
         match entry {
-            Listed::Machine(machine) => used.extend(machine.spec.initrd),
+            Listed::Machine(machine) => {
+                used.extend(machine.spec.initrd);
+                used.insert(machine.spec.kernel);
+            }
             // Who knows what it uses.
             Listed::Unreadable(_) => return,
         }

@@ -1,19 +1,15 @@
 //! What `kraft run` does, from the words of the user to the end of the machine.
 //!
 //! ```text
-//! subject (a kernel file) ─► Boot ┐
+//! subject ─► Boot ────────────────┐
 //! flags ─► RunRequest             ├─ core::plan ─► MachineSpec ─► create ─► start ─► follow
 //! machine::host::probe ─► Host    ┘                └─ --dry-run prints it
 //! ```
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::path::{Path, PathBuf};
 
 use kraft_core::arch::Arch;
 use kraft_core::host::{Host, Kvm};
-use kraft_core::kernel::{self, KernelImage, NotAKernel};
 use kraft_core::machine::{EndReason, MachineSpec};
 use kraft_core::plan::{self, Boot, Planned, RunRequest};
 use kraft_core::problem::Problem;
@@ -23,68 +19,7 @@ use super::follow::{self, Console, Stopped};
 use super::interrupt::Interrupt;
 use super::machines::how_it_ended;
 use crate::app::App;
-use crate::config::dirs::absolute;
 use crate::failure::{Failure, Kind};
-
-/// The thing to run: a kernel file that was recognised.
-#[derive(Debug)]
-pub(crate) struct Subject {
-    /// Its absolute path.
-    pub(crate) kernel: PathBuf,
-    /// What it is.
-    pub(crate) image: KernelImage,
-    /// Its size in bytes.
-    pub(crate) size: u64,
-}
-
-impl Subject {
-    /// Looks at what the user wants to run.
-    pub(crate) fn open(word: &OsString) -> Result<Self, Failure> {
-        let path = Path::new(word);
-        let shown = path.display();
-        let mut file = File::open(path).map_err(|error| {
-            if error.kind() == std::io::ErrorKind::NotFound {
-                let failure = Failure::new(Kind::NotFound, format!("there is no file `{shown}`"));
-                return failure.hint("give the path of a kernel file: `kraft run KERNEL`");
-            }
-            Failure::new(Kind::Failed, format!("cannot open `{shown}`: {error}"))
-        })?;
-        let image = kernel::identify(&mut file).map_err(|error| not_a_kernel(path, &error))?;
-        let size = file.metadata().map_or(0, |metadata| metadata.len());
-        Ok(Self {
-            kernel: absolute(path),
-            image,
-            size,
-        })
-    }
-
-    /// Returns what will boot, with a root archive or without one.
-    pub(crate) fn boot(&self, initrd: Option<PathBuf>) -> Boot {
-        let name = self.kernel.file_name().unwrap_or(self.kernel.as_os_str());
-        Boot {
-            origin: format!("kernel://{}", name.to_string_lossy()),
-            kernel: self.kernel.clone(),
-            image: self.image,
-            // A Unikraft kernel that was not told to mount an archive leaves it alone; one that
-            // has no file systems skips what it is told.
-            mounts_initrd: initrd.is_some() && self.image.unikraft,
-            initrd,
-            args: Vec::new(),
-            env: std::collections::BTreeMap::new(),
-        }
-    }
-}
-
-fn not_a_kernel(path: &Path, error: &NotAKernel) -> Failure {
-    let directory = matches!(error, NotAKernel::Directory);
-    let reason = crate::failure::chain(error);
-    let failure = Failure::usage(format!("cannot run `{}`: {reason}", path.display()));
-    if directory {
-        failure.hint("give the path of a kernel file inside it: `kraft run KERNEL`")
-    } else {
-        failure.hint("kraft runs Unikraft kernels for QEMU (x86_64 and arm64) and Linux kernels")
-    }
-}
 
 /// Decides what machine to make, and tells what the user should know about it.
 pub(crate) fn plan(

@@ -5,6 +5,7 @@ mod listing;
 mod log;
 mod problem;
 mod progress;
+mod prompt;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
@@ -27,6 +28,8 @@ pub(crate) struct Ui {
     colour: bool,
     /// The width of the terminal that stdout is, if it is one.
     width: Option<usize>,
+    /// Whether somebody is there to answer, and may be asked.
+    asks: bool,
 }
 
 impl Ui {
@@ -53,7 +56,32 @@ impl Ui {
             },
             colour: colour_is_wanted(no_colour, &config.env, stdout.is_terminal()),
             width,
+            asks: stderr_is_terminal && io::stdin().is_terminal() && !config.switch("no_prompt"),
         }
+    }
+
+    /// Asks which of several lines is meant; `None` where nobody can be asked.
+    pub(crate) fn select(&self, question: &str, lines: &[String]) -> Result<Option<usize>, Failure> {
+        if !self.asks {
+            return Ok(None);
+        }
+        prompt::select(question, lines).map(Some)
+    }
+
+    /// Asks for a line of text; `None` where nobody can be asked.
+    pub(crate) fn ask(&self, question: &str) -> Result<Option<String>, Failure> {
+        if !self.asks {
+            return Ok(None);
+        }
+        prompt::line(question).map(Some)
+    }
+
+    /// Asks for a line that is not shown while it is typed; `None` where nobody can be asked.
+    pub(crate) fn ask_secret(&self, question: &str) -> Result<Option<String>, Failure> {
+        if !self.asks {
+            return Ok(None);
+        }
+        prompt::secret(question).map(Some)
     }
 
     /// Writes data to stdout.

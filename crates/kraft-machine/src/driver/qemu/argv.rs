@@ -195,6 +195,7 @@ mod tests {
             kernel_args: Vec::new(),
             args: Vec::new(),
             env: BTreeMap::new(),
+            labels: BTreeMap::new(),
             memory: 64 * MIB,
             cpus: 1,
             ports: Vec::new(),

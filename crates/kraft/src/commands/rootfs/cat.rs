@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kraft_rootfs::archive::{Kind as EntryKind, Reader};
 use kraft_rootfs::normalise;
@@ -28,18 +28,24 @@ enum Found {
 }
 
 pub(super) fn exec(_app: &App, args: &Args) -> Result<(), Failure> {
-    let name = args.path.as_os_str().as_bytes();
+    let lists = format!("kraft rootfs ls {}", args.file.display());
+    print_file(&args.file, &args.path, &lists)
+}
+
+/// Prints a file of an archive; `lists` is the command that lists what is there.
+pub(crate) fn print_file(file: &Path, path: &Path, lists: &str) -> Result<(), Failure> {
+    let name = path.as_os_str().as_bytes();
     let wanted = normalise(name).map_err(|fault| {
         Failure::usage(format!(
             "cannot look for `{}`: {fault}",
-            args.path.display()
+            path.display()
         ))
     })?;
     // A name may come several times, and the last one is what a kernel ends up with. So the
     // archive is read to its end (and so checked) before anything is printed.
     let (mut at, mut found) = (0u64, None);
-    let mut reader = Reader::open(&args.file)?;
-    let fault = archive_fault(&args.file);
+    let mut reader = Reader::open(file)?;
+    let fault = archive_fault(file);
     while let Some(entry) = reader.next_entry().map_err(&fault)? {
         if entry.path == wanted {
             let what = match entry.kind {
@@ -51,26 +57,25 @@ pub(super) fn exec(_app: &App, args: &Args) -> Result<(), Failure> {
         at += 1;
     }
     match found {
-        Some((at, Found::File)) => print(args, at),
+        Some((at, Found::File)) => print(file, at),
         Some((_, Found::Other(kind))) => {
             let what = super::ls::kind_name(kind);
-            let message = format!("`{}` is no file but a {what}", args.path.display());
+            let message = format!("`{}` is no file but a {what}", path.display());
             Err(Failure::new(Kind::Failed, message))
         }
         None => {
-            let message = format!("no `{}` in `{}`", args.path.display(), args.file.display());
+            let message = format!("no `{}` in `{}`", path.display(), file.display());
             Err(Failure::new(Kind::NotFound, message).hint(format!(
-                "`kraft rootfs ls {}` lists what is there",
-                args.file.display()
+                "`{lists}` lists what is there"
             )))
         }
     }
 }
 
 /// Prints the content of the entry with that number.
-fn print(args: &Args, number: u64) -> Result<(), Failure> {
-    let fault = archive_fault(&args.file);
-    let mut reader = Reader::open(&args.file)?;
+fn print(file: &Path, number: u64) -> Result<(), Failure> {
+    let fault = archive_fault(file);
+    let mut reader = Reader::open(file)?;
     for _ in 0..=number {
         reader.next_entry().map_err(&fault)?;
     }

@@ -1,6 +1,6 @@
 //! `kraft rootfs ls`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kraft_rootfs::archive::{Entry, Kind, Reader};
 use serde::Serialize;
@@ -43,8 +43,13 @@ struct Row {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let mut reader = Reader::open(&args.file)?;
-    let fault = archive_fault(&args.file);
+    list(app, &args.file, args.output)
+}
+
+/// Lists what is in an archive.
+pub(crate) fn list(app: &App, file: &Path, output: Format) -> Result<(), Failure> {
+    let mut reader = Reader::open(file)?;
+    let fault = archive_fault(file);
     let mut rows = Vec::new();
     while let Some(entry) = reader.next_entry().map_err(&fault)? {
         rows.push(row(&entry));
@@ -72,7 +77,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             cell: |row: &Row| Cell::new(shown(row)),
         },
     ];
-    app.ui.listing(args.output, &rows, &columns)
+    app.ui.listing(output, &rows, &columns)
 }
 
 /// Returns the word for a kind of entry.

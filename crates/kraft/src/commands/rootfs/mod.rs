@@ -1,8 +1,8 @@
 //! `kraft rootfs`: root filesystems, without a machine.
 
 mod build;
-mod cat;
-mod ls;
+pub(super) mod cat;
+pub(super) mod ls;
 
 use clap::Subcommand;
 

@@ -1,0 +1,144 @@
+//! `kraft pkg inspect`.
+
+use kraft_core::reference::{Digest, Reference};
+use kraft_oci::image::{Config, Descriptor, Document, Manifest, Platform};
+use kraft_oci::store::{self, Store};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+use crate::ops::images;
+
+/// Show everything about an image
+///
+/// Show the digests, annotations, platforms, layers and configurations of an image, as they are
+/// stored. With --raw, print the index itself, byte for byte.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: kraft pkg inspect unikraft.org/nginx:latest | jq '.manifests[].platform'")]
+pub(crate) struct Args {
+    /// The image: its name, its digest or the first digits of it
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "json")]
+    output: Output,
+
+    /// Print the index, or the manifest that was named by its digest, as it is stored
+    #[arg(long, conflicts_with = "output")]
+    raw: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// A JSON object
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// An image; these are the fields of `-o json`.
+#[derive(Debug, Serialize)]
+struct Shown {
+    name: Reference,
+    media_type: String,
+    digest: Digest,
+    size: u64,
+    annotations: BTreeMap<String, String>,
+    manifests: Vec<ShownManifest>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownManifest {
+    digest: Digest,
+    size: u64,
+    platform: Option<Platform>,
+    annotations: BTreeMap<String, String>,
+    /// Whether the manifest and all it needs is on this computer.
+    here: bool,
+    config: Option<ShownConfig>,
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownConfig {
+    digest: Digest,
+    size: u64,
+    content: Config,
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let store = images::open(app)?;
+    let found = images::find(&*store, &args.image)?;
+    let target = &found.named.target;
+    if args.raw {
+        let bytes = match &found.manifest {
+            None => store::read(&*store, target)?,
+            Some(digest) => {
+                let size = store.size(digest)?.unwrap_or_default();
+                store::read(&*store, &Descriptor::new("", digest.clone(), size))?
+            }
+        };
+        return app.ui.bytes(&bytes);
+    }
+    let (annotations, children) = match store::document(&*store, target)? {
+        Document::Index(index) => (index.annotations, index.manifests),
+        Document::Manifest(manifest) => (manifest.annotations, vec![target.clone()]),
+    };
+    let mut manifests = Vec::new();
+    for child in children {
+        if found.manifest.as_ref().is_none_or(|meant| *meant == child.digest) {
+            manifests.push(shown(&*store, child)?);
+        }
+    }
+    if manifests.is_empty() && found.manifest.is_some() {
+        return Err(Failure::new(Kind::NotFound, "the image has no such manifest"));
+    }
+    let shown = Shown {
+        name: found.named.name.clone(),
+        media_type: target.media_type.clone(),
+        digest: target.digest.clone(),
+        size: target.size,
+        annotations,
+        manifests,
+    };
+    match args.output {
+        Output::Json => app.ui.json(&shown),
+        Output::Yaml => app.ui.yaml(&shown),
+    }
+}
+
+fn shown(store: &dyn Store, entry: Descriptor) -> Result<ShownManifest, Failure> {
+    let manifest: Option<Manifest> = match store.size(&entry.digest)? {
+        Some(_) => match store::document(store, &entry)? {
+            Document::Manifest(manifest) => Some(manifest),
+            Document::Index(_) => None,
+        },
+        None => None,
+    };
+    let config = match &manifest {
+        Some(manifest) if store.size(&manifest.config.digest)?.is_some() => Some(ShownConfig {
+            digest: manifest.config.digest.clone(),
+            size: manifest.config.size,
+            content: store::config(store, &manifest.config)?,
+        }),
+        _ => None,
+    };
+    let platform = entry
+        .platform
+        .or_else(|| manifest.as_ref().and_then(|m| m.config.platform.clone()));
+    Ok(ShownManifest {
+        digest: entry.digest,
+        size: entry.size,
+        platform,
+        annotations: match &manifest {
+            Some(manifest) => manifest.annotations.clone(),
+            None => entry.annotations,
+        },
+        here: manifest.is_some(),
+        config,
+        layers: manifest.map(|manifest| manifest.layers).unwrap_or_default(),
+    })
+}

@@ -1,0 +1,35 @@
+//! `kraft pkg load`.
+
+use std::path::PathBuf;
+
+use kraft_oci::archive;
+
+use super::pack::full_name;
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ops::images;
+
+/// Take in images from a file or a directory
+///
+/// The source is an OCI image layout, plain or in a tar, as `kraft pkg save`, skopeo and podman
+/// write it. The names of the images are printed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kraft pkg load -i hello.tar")]
+pub(crate) struct Args {
+    /// The tar or the directory
+    #[arg(short, long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    input: PathBuf,
+
+    /// The name of the image, if it is the only one
+    #[arg(short, long, value_name = "IMAGE")]
+    name: Option<String>,
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let name = args.name.as_deref().map(full_name).transpose()?;
+    let store = images::open(app)?;
+    for loaded in archive::load(&args.input, name.as_ref(), &*store)? {
+        app.ui.line(&loaded.to_string())?;
+    }
+    Ok(())
+}

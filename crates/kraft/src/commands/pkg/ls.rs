@@ -1,0 +1,225 @@
+//! `kraft pkg ls`.
+
+use jiff::Timestamp;
+use kraft_core::arch::Arch;
+use kraft_core::reference::Digest;
+use kraft_oci::listing;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::commands::values::{self, PlatformArg};
+use crate::failure::{Failure, chain};
+use crate::ops::{images, machines};
+use crate::ui::{Cell, Column, Format};
+
+/// List packages
+///
+/// List the images of this computer, one row per platform, and what the registries had when they
+/// were asked the last time. With --update, ask them now.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft pkg ls --apps
+  kraft pkg ls --apps --update
+  kraft pkg ls --arch arm64 -o json")]
+pub(crate) struct Args {
+    /// List applications
+    #[arg(long, visible_alias = "app")]
+    apps: bool,
+
+    /// List libraries
+    #[arg(short = 'L', long, visible_alias = "lib")]
+    libs: bool,
+
+    /// List packages of every type
+    #[arg(long)]
+    all: bool,
+
+    /// List only what runs on this platform
+    #[arg(short, long, value_name = "PLATFORM", default_value = "all", hide_default_value = true,
+          value_parser = values::platform())]
+    plat: PlatformArg,
+
+    /// List only what is for this architecture
+    #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
+    arch: Option<Arch>,
+
+    /// Ask the registries
+    #[arg(short, long, visible_alias = "remote")]
+    update: bool,
+
+    /// List only what is on this computer
+    #[arg(long, conflicts_with = "update")]
+    local: bool,
+
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+/// One row; these are the fields of `-o json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    /// `app`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: String,
+    version: String,
+    /// `oci`.
+    format: &'static str,
+    /// Since when it is on this computer; `null` if it is not.
+    pulled: Option<Timestamp>,
+    manifest: Digest,
+    index: Digest,
+    platform: String,
+    architecture: String,
+    /// All layers, in bytes; `null` if that is not known here.
+    size: Option<u64>,
+    #[serde(skip)]
+    here: bool,
+}
+
+impl From<listing::Row> for Row {
+    fn from(row: listing::Row) -> Self {
+        Self {
+            kind: "app",
+            name: row.name.path(),
+            version: row.name.version().to_owned(),
+            format: "oci",
+            pulled: row.pulled,
+            manifest: row.manifest,
+            index: row.index,
+            platform: row.platform.os,
+            architecture: row.platform.architecture,
+            size: row.size,
+            here: row.here,
+        }
+    }
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let only_libs = args.libs && !args.apps && !args.all;
+    let mut rows = Vec::new();
+    if !only_libs {
+        let store = images::open(app)?;
+        let listing = listing::list(&*store)?;
+        for (name, error) in &listing.unreadable {
+            app.ui.warn(&format!("the image `{name}` is not listed: {}", chain(error)));
+        }
+        rows.extend(listing.rows);
+        if !args.local {
+            crate::ops::catalog::add(app, &mut rows, args.update)?;
+        }
+    }
+    rows.retain(|row| {
+        let platform = args.plat.0.is_none_or(|plat| row.platform.os == plat.name());
+        platform && args.arch.is_none_or(|arch| row.platform.architecture == arch.name())
+    });
+    let rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
+    if rows.is_empty() && args.output == Format::Table {
+        app.ui.info("no packages found");
+        return Ok(());
+    }
+    print(app, args.output, rows)
+}
+
+/// Prints rows in the order of their names.
+pub(super) fn print(app: &App, output: Format, mut rows: Vec<Row>) -> Result<(), Failure> {
+    rows.sort_by(|a, b| {
+        let key = |row: &Row| (row.name.clone(), row.version.clone(), row.platform.clone());
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| a.architecture.cmp(&b.architecture))
+            .then_with(|| a.manifest.cmp(&b.manifest))
+    });
+    app.ui.listing(output, &rows, COLUMNS)
+}
+
+const COLUMNS: &[Column<Row>] = &[
+    Column {
+        title: "TYPE",
+        cell: |row| Cell::new(row.kind),
+    },
+    Column {
+        title: "NAME",
+        cell: |row| Cell::new(&row.name),
+    },
+    Column {
+        title: "VERSION",
+        cell: |row| Cell::new(version(&row.version)),
+    },
+    Column {
+        title: "FORMAT",
+        cell: |row| Cell::new(row.format),
+    },
+    Column {
+        title: "PULLED",
+        cell: |row| {
+            Cell::new(match row.pulled {
+                Some(at) => machines::ago(at, Timestamp::now()),
+                None if row.here => "yes".to_owned(),
+                None => "never".to_owned(),
+            })
+        },
+    },
+    Column {
+        title: "MANIFEST",
+        cell: |row| Cell::new(row.manifest.short()),
+    },
+    Column {
+        title: "INDEX",
+        cell: |row| Cell::new(row.index.short()),
+    },
+    Column {
+        title: "PLAT",
+        cell: |row| Cell::new(format!("{}/{}", row.platform, row.architecture)),
+    },
+    Column {
+        title: "SIZE",
+        cell: |row| Cell::new(row.size.map_or_else(|| "-".to_owned(), size)),
+    },
+];
+
+/// A digest is cut to what the other columns show of one.
+fn version(version: &str) -> String {
+    match version.strip_prefix("sha256:") {
+        Some(hex) => format!("sha256:{}", hex.get(..7).unwrap_or(hex)),
+        None => version.to_owned(),
+    }
+}
+
+/// Returns a size in decimal units, as KraftKit shows them: `245 kB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut tenths = bytes.saturating_mul(10) / 1000;
+    let mut unit = UNITS[0];
+    for next in &UNITS[1..] {
+        if tenths < 10_000 {
+            break;
+        }
+        tenths /= 1000;
+        unit = next;
+    }
+    if tenths < 100 {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    } else {
+        format!("{} {unit}", tenths / 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_have_two_digits_or_more() {
+        let sizes = [0, 999, 1000, 2048, 9999, 245_000, 1_500_000, 12_345_678, 3_000_000_000];
+        assert_eq!(
+            sizes.map(size),
+            ["0 B", "999 B", "1.0 kB", "2.0 kB", "9.9 kB", "245 kB", "1.5 MB", "12 MB", "3.0 GB"]
+        );
+    }
+}

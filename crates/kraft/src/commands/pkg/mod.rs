@@ -1,0 +1,81 @@
+//! `kraft pkg`: packages a project or a kernel, and everything else that is done with packages.
+
+mod cat;
+mod info;
+mod inspect;
+mod load;
+mod ls;
+mod pack;
+mod pull;
+mod push;
+mod remove;
+mod save;
+mod tag;
+mod tree;
+
+use clap::Subcommand;
+
+pub(crate) use self::ls::size;
+use crate::app::App;
+use crate::failure::Failure;
+
+/// Package unikernels, and look after packages
+///
+/// Without a command, package what was built: a kernel file, a project with a runtime and a root
+/// filesystem, or the built targets of a project. The result is an image in the OCI format, with
+/// one manifest per platform, that kraft runs and registries and container engines take.
+///
+/// The same input gives the same image, to the bit: times are `SOURCE_DATE_EPOCH` or 1970.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_value_name = "COMMAND",
+    after_long_help = "\
+Examples:
+  kraft pkg --name unikraft.org/hello:latest
+  kraft pkg --name localhost:5000/hello --kernel ./kernel --arch x86_64 --plat qemu --push
+  kraft pkg --name hello --runtime unikraft.org/base --rootfs ./rootfs --args '/hello -v'
+  kraft pkg ls --apps
+  kraft pkg pull unikraft.org/nginx:latest"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    pack: pack::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(visible_alias = "list")]
+    Ls(ls::Args),
+    Info(info::Args),
+    Inspect(inspect::Args),
+    Tree(tree::Args),
+    Cat(cat::Args),
+    Tag(tag::Args),
+    Pull(pull::Args),
+    Push(push::Args),
+    #[command(name = "rm", visible_alias = "remove")]
+    Remove(remove::Args),
+    Save(save::Args),
+    Load(load::Args),
+}
+
+pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
+    match args.command {
+        None => pack::exec(app, args.pack),
+        Some(Command::Ls(args)) => ls::exec(app, &args),
+        Some(Command::Info(args)) => info::exec(app, &args),
+        Some(Command::Inspect(args)) => inspect::exec(app, &args),
+        Some(Command::Tree(args)) => tree::exec(app, &args),
+        Some(Command::Cat(args)) => cat::exec(app, &args),
+        Some(Command::Tag(args)) => tag::exec(app, &args),
+        Some(Command::Pull(args)) => pull::exec(app, &args),
+        Some(Command::Push(args)) => push::exec(app, &args),
+        Some(Command::Remove(args)) => remove::exec(app, &args),
+        Some(Command::Save(args)) => save::exec(app, &args),
+        Some(Command::Load(args)) => load::exec(app, &args),
+    }
+}

@@ -1,0 +1,102 @@
+//! `kraft pkg pull`.
+
+use kraft_core::arch::Arch;
+use kraft_core::reference::Reference;
+use kraft_oci::choose::Wish;
+
+use crate::app::App;
+use crate::commands::values::{self, PlatformArg};
+use crate::failure::Failure;
+use crate::ops::machines::Tally;
+use crate::ops::transfer::{self, Extent};
+use crate::ops::images;
+
+/// Fetch images from their registries
+///
+/// Fetch images into the store of this computer: of each the manifest for this host, or the one
+/// that the flags ask for. What is here already is not fetched again, and what was interrupted
+/// goes on where it stopped.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft pkg pull unikraft.org/nginx:latest
+  kraft pkg pull --arch arm64 --plat qemu unikraft.org/base
+  kraft pkg pull --all localhost:5000/hello")]
+pub(crate) struct Args {
+    /// Images: [HOST[:PORT]/]PATH[:TAG][@DIGEST]
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+
+    #[command(flatten)]
+    wish: Wished,
+
+    /// Fetch the manifests of every platform and architecture
+    #[arg(short = 'A', long)]
+    all: bool,
+}
+
+/// What a manifest must be, as it is typed.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Wished {
+    /// For this architecture
+    #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
+    arch: Option<Arch>,
+
+    /// For this platform, or PLATFORM/ARCH
+    #[arg(short, long, value_name = "PLATFORM")]
+    plat: Option<String>,
+
+    /// Built with this option, such as CONFIG_LIBVFSCORE=y
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    kconfig: Vec<String>,
+}
+
+impl Wished {
+    /// Understands the flags.
+    pub(crate) fn wish(&self) -> Result<Wish, Failure> {
+        let mut wish = Wish {
+            arch: self.arch.map(|arch| arch.name().to_owned()),
+            ..Wish::default()
+        };
+        if let Some(plat) = &self.plat {
+            let (plat, arch) = match plat.split_once('/') {
+                Some((plat, arch)) => (plat, Some(arch)),
+                None => (plat.as_str(), None),
+            };
+            let plat: PlatformArg = plat
+                .parse()
+                .map_err(|error| Failure::usage(format!("`--plat {plat}`: {error}")))?;
+            wish.os = plat.0.map(|plat| plat.name().to_owned());
+            if let Some(arch) = arch {
+                let arch: Arch = arch.parse().map_err(Failure::usage)?;
+                wish.arch = Some(arch.name().to_owned());
+            }
+        }
+        for option in &self.kconfig {
+            if !option.contains('=') {
+                return Err(Failure::usage(format!(
+                    "`--kconfig {option}`: expected NAME=VALUE"
+                )));
+            }
+            let prefix = if option.starts_with("CONFIG_") { "" } else { "CONFIG_" };
+            wish.features.push(format!("{prefix}{option}"));
+        }
+        Ok(wish)
+    }
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let wish = args.wish.wish()?;
+    let extent = if args.all { Extent::All } else { Extent::Chosen };
+    let store = images::open(app)?;
+    let mut tally = Tally::default();
+    for word in &args.images {
+        let pulled = word
+            .parse::<Reference>()
+            .map_err(Failure::from)
+            .and_then(|typed| transfer::pull(app, &*store, &typed, &wish, extent));
+        tally.count(app, pulled)?;
+    }
+    tally.outcome()
+}

@@ -1,0 +1,49 @@
+//! `kraft pkg rm`.
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ops::images;
+use crate::ops::machines::Tally;
+
+/// Remove images
+///
+/// Remove images by name, and the blobs that no other image needs. Machines that were made from
+/// them stay, and can be started.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kraft pkg rm unikraft.org/nginx:latest")]
+pub(crate) struct Args {
+    /// Images, by name, by digest or by the first digits of it
+    #[arg(value_name = "IMAGE", required_unless_present_any = ["all", "name"])]
+    images: Vec<String>,
+
+    /// Remove every image
+    #[arg(short, long, conflicts_with_all = ["images", "name"])]
+    all: bool,
+
+    /// An image, for scripts that name it so
+    #[arg(short, long, hide = true, value_name = "IMAGE")]
+    name: Option<String>,
+
+    /// The format of the packages
+    #[arg(short, long, hide = true, default_value = "any", value_parser = ["any", "oci"])]
+    format: String,
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let store = images::open(app)?;
+    let mut tally = Tally::default();
+    if args.all {
+        for named in store.names()? {
+            store.untag(&named.name)?;
+        }
+    }
+    for word in args.images.iter().chain(&args.name) {
+        let removed = images::find(&*store, word).and_then(|found| {
+            store.untag(&found.named.name)?;
+            Ok(())
+        });
+        tally.count(app, removed)?;
+    }
+    images::tidy(app, &*store);
+    tally.outcome()
+}

@@ -1,0 +1,59 @@
+//! `kraft pkg save`.
+
+use std::path::PathBuf;
+
+use kraft_core::event::{Event, Reporter};
+use kraft_oci::archive;
+use kraft_oci::store::Named;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ops::images;
+
+/// Write images to a file or a directory
+///
+/// The result is an OCI image layout: a tar if the name ends in `.tar`, else a directory, which is
+/// made or added to. `kraft pkg load`, skopeo and podman read it. Manifests of platforms that were
+/// not pulled are left out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kraft pkg save hello:latest -o hello.tar")]
+pub(crate) struct Args {
+    /// Images, by name, by digest or by the first digits of it
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+
+    /// The file (`.tar`) or directory to write
+    #[arg(short, long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    output: PathBuf,
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let store = images::open(app)?;
+    let mut images: Vec<Named> = Vec::new();
+    for word in &args.images {
+        let named = images::find(&*store, word)?.named;
+        if !images.contains(&named) {
+            images.push(named);
+        }
+    }
+    let to_tar = args.output.extension().is_some_and(|end| end == "tar") && !args.output.is_dir();
+    let progress = app.ui.progress();
+    let task = 1;
+    progress.report(Event::Started {
+        task,
+        what: format!("writing {}", args.output.display()),
+        total: None,
+    });
+    let saved = if to_tar {
+        archive::save_tar(&*store, &images, &args.output, &mut |done| {
+            progress.report(Event::Advanced { task, done });
+        })
+    } else {
+        archive::save_dir(&*store, &images, &args.output)
+    };
+    progress.report(match saved {
+        Ok(()) => Event::Finished { task },
+        Err(_) => Event::Failed { task },
+    });
+    Ok(saved?)
+}

@@ -1,0 +1,71 @@
+//! `kraft store du`.
+
+use kraft_oci::store::verify::{self, Usage};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::commands::pkg::size;
+use crate::failure::Failure;
+use crate::ops::images;
+use crate::ui::{Cell, Column, Format};
+
+/// Show how much room images take
+///
+/// Show for each image all its bytes, and those that no other image shares: what would be free
+/// without it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+/// One row; these are the fields of `-o json`.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    /// All of it, in bytes.
+    size: u64,
+    /// What no other image shares, in bytes.
+    own: u64,
+}
+
+impl From<Usage> for Row {
+    fn from(usage: Usage) -> Self {
+        Self {
+            name: usage.name.to_string(),
+            size: usage.bytes,
+            own: usage.own,
+        }
+    }
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let store = images::open(app)?;
+    let room = verify::room(&*store)?;
+    let rows: Vec<Row> = room.images.into_iter().map(Row::from).collect();
+    app.ui.listing(
+        args.output,
+        &rows,
+        &[
+            Column {
+                title: "NAME",
+                cell: |row: &Row| Cell::new(&row.name),
+            },
+            Column {
+                title: "SIZE",
+                cell: |row: &Row| Cell::new(size(row.size)),
+            },
+            Column {
+                title: "OWN",
+                cell: |row: &Row| Cell::new(size(row.own)),
+            },
+        ],
+    )?;
+    app.ui.info(&format!(
+        "{} in all, {} of it can be freed by `kraft store gc`",
+        size(room.total),
+        size(room.reclaimable)
+    ));
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! `kraft store gc`.
+
+use serde::Serialize;
+
+use crate::app::App;
+use crate::commands::pkg::size;
+use crate::failure::Failure;
+use crate::ops::images;
+
+/// Remove what no image needs
+///
+/// Remove blobs that no image leads to, downloads that nobody went on with for a day, and unpacked
+/// copies of images that are gone. What a running kraft needs is left alone.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// A line for people, to stderr
+    #[value(alias = "table")]
+    Text,
+    /// A JSON object
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// What was removed; these are the fields of `-o json`.
+#[derive(Debug, Serialize)]
+struct Removed {
+    /// Digests of the blobs.
+    blobs: Vec<String>,
+    /// All that was removed, in bytes.
+    bytes: u64,
+    dry_run: bool,
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let store = images::open(app)?;
+    let swept = store.sweep(args.dry_run)?;
+    let unpacked = kraft_oci::unpack::sweep(&*store, &images::unpacked_dir(app), args.dry_run)?;
+    let removed = Removed {
+        blobs: swept.blobs.iter().map(|(digest, _)| digest.to_string()).collect(),
+        bytes: swept.bytes() + unpacked,
+        dry_run: args.dry_run,
+    };
+    match args.output {
+        Output::Json => app.ui.json(&removed),
+        Output::Yaml => app.ui.yaml(&removed),
+        Output::Text => {
+            let verb = if args.dry_run { "would remove" } else { "removed" };
+            app.ui.info(&format!(
+                "{verb} {} blobs, {} in all",
+                removed.blobs.len(),
+                size(removed.bytes)
+            ));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `kraft store`: looks after the place where images are kept.
+
+mod du;
+mod gc;
+mod verify;
+
+use clap::Subcommand;
+
+use crate::app::App;
+use crate::failure::Failure;
+
+/// Look after the store of images
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Verify(verify::Args),
+    #[command(visible_alias = "prune")]
+    Gc(gc::Args),
+    Du(du::Args),
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    match &args.command {
+        Command::Verify(args) => verify::exec(app, args),
+        Command::Gc(args) => gc::exec(app, args),
+        Command::Du(args) => du::exec(app, args),
+    }
+}

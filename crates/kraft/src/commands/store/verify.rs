@@ -1,0 +1,105 @@
+//! `kraft store verify`.
+
+use kraft_core::event::{Event, Reporter};
+use kraft_oci::store::verify::{self, Fault, Verdict};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::commands::pkg::size;
+use crate::failure::{Failure, Kind};
+use crate::ops::{images, repair};
+use crate::ui::{Cell, Column, Format};
+
+/// Check every image
+///
+/// Read every blob and compare it with its digest, and follow every image to all its parts. Exit
+/// code 1 if something is damaged. With --repair, what is damaged is fetched again.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Fetch what is damaged or missing again
+    #[arg(long)]
+    repair: bool,
+
+    /// Print what is damaged in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+/// One row; these are the fields of `-o json`.
+#[derive(Debug, Serialize)]
+struct Row {
+    digest: String,
+    damage: String,
+    /// The images that need the blob.
+    images: Vec<String>,
+}
+
+impl From<&Fault> for Row {
+    fn from(fault: &Fault) -> Self {
+        Self {
+            digest: fault.digest.to_string(),
+            damage: fault.damage.to_string(),
+            images: fault.images.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let store = images::open(app)?;
+    let mut verdict = look(app, &*store)?;
+    if args.repair && !verdict.faults.is_empty() {
+        repair::repair(app, &*store, &verdict.faults)?;
+        verdict = look(app, &*store)?;
+    }
+    let rows: Vec<Row> = verdict.faults.iter().map(Row::from).collect();
+    if !rows.is_empty() || args.output != Format::Table {
+        app.ui.listing(args.output, &rows, COLUMNS)?;
+    }
+    let looked_at = format!(
+        "{} blobs ({}) of {} images",
+        verdict.blobs,
+        size(verdict.bytes),
+        verdict.images
+    );
+    if rows.is_empty() {
+        app.ui.info(&format!("{looked_at}: all is well"));
+        return Ok(());
+    }
+    let failure = Failure::new(Kind::Failed, format!("{looked_at}: {} damaged", rows.len()));
+    Err(if args.repair {
+        failure.hint("package again what no registry has, or remove it with `kraft pkg rm IMAGE`")
+    } else {
+        failure.hint("`kraft store verify --repair` fetches it again")
+    })
+}
+
+fn look(app: &App, store: &dyn kraft_oci::store::Store) -> Result<Verdict, Failure> {
+    let progress = app.ui.progress();
+    let task = 1;
+    progress.report(Event::Started {
+        task,
+        what: "verifying the store".to_owned(),
+        total: None,
+    });
+    let verdict = verify::verify(store, &|done| progress.report(Event::Advanced { task, done }));
+    progress.report(match verdict {
+        Ok(_) => Event::Finished { task },
+        Err(_) => Event::Failed { task },
+    });
+    Ok(verdict?)
+}
+
+const COLUMNS: &[Column<Row>] = &[
+    Column {
+        title: "BLOB",
+        cell: |row| Cell::new(&row.digest),
+    },
+    Column {
+        title: "DAMAGE",
+        cell: |row| Cell::new(&row.damage),
+    },
+    Column {
+        title: "IMAGES",
+        cell: |row| Cell::new(row.images.join(", ")),
+    },
+];

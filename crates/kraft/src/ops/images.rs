@@ -1,0 +1,252 @@
+//! Images as commands meet them: the store opened, an image found by what was typed, one of its
+//! manifests chosen.
+
+use std::path::PathBuf;
+
+use kraft_core::nearest::nearest;
+use kraft_core::reference::{Digest, Reference};
+use kraft_oci::choose::{Candidate, Choice, Taste, Wish, choose};
+use kraft_oci::image::Platform;
+use kraft_oci::store::layout::Layout;
+use kraft_oci::store::{Named, Store};
+use kraft_oci::{kraftkit, listing, unpack};
+use kraft_sys::fs;
+
+use crate::app::App;
+use crate::failure::{Failure, Kind, chain};
+
+/// Beside our names: says that the store of KraftKit was read.
+const IMPORTED: &str = "imported-from-kraftkit";
+
+/// Opens the store of images: the containerd that is configured, else the directory of ours.
+pub(crate) fn open(app: &App) -> Result<Box<dyn Store>, Failure> {
+    let dir = app.config.runtime_dir().join("images");
+    let layout = Layout::open(&dir)?;
+    import_once(app, &layout)?;
+    Ok(Box::new(layout))
+}
+
+/// Returns the directory of what was unpacked from images.
+pub(crate) fn unpacked_dir(app: &App) -> PathBuf {
+    app.config.runtime_dir().join("unpacked")
+}
+
+/// Takes over what KraftKit left in the same runtime directory, the first time.
+fn import_once(app: &App, layout: &Layout) -> Result<(), Failure> {
+    let old = app.config.runtime_dir().join("oci");
+    let mark = layout.dir().join(IMPORTED);
+    if !kraftkit::is_there(&old) || mark.exists() {
+        return Ok(());
+    }
+    app.ui.info(&format!("taking over the images of KraftKit from {}", old.display()));
+    let imported = kraftkit::import(&old, layout)?;
+    for (place, error) in &imported.left {
+        app.ui
+            .warn(&format!("`{place}` was left behind: {}", chain(error)));
+    }
+    fs::create_dir_all(layout.dir(), 0o755)?;
+    Ok(fs::replace_file(&mark, b"")?)
+}
+
+/// An image of the store that was meant.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// Its name and what that points to.
+    pub(crate) named: Named,
+    /// The one manifest that was meant, if it was named by its digest.
+    pub(crate) manifest: Option<Digest>,
+}
+
+/// Finds an image by its name, by the digest of its index or of one of its manifests, or without
+/// its registry; `None` if there is none.
+pub(crate) fn look_up(store: &dyn Store, typed: &Reference) -> Result<Option<Found>, Failure> {
+    let names = store.names()?;
+    let full = typed.qualified();
+    let whole = |named: &Named| Found {
+        named: named.clone(),
+        manifest: None,
+    };
+    if let Some(named) = names.iter().find(|named| named.name == full) {
+        return Ok(Some(whole(named)));
+    }
+    let same_place = |named: &&Named| match typed.registry() {
+        Some(_) => named.name.path() == full.path(),
+        None => named.name.repository() == full.repository(),
+    };
+    if let Some(digest) = full.digest() {
+        for named in names.iter().filter(same_place) {
+            if named.target.digest == *digest {
+                return Ok(Some(whole(named)));
+            }
+            let candidates = listing::candidates_of(store, &named.target)?;
+            if candidates.iter().any(|c| c.descriptor.digest == *digest) {
+                return Ok(Some(Found {
+                    named: named.clone(),
+                    manifest: Some(digest.clone()),
+                }));
+            }
+        }
+        return Ok(None);
+    }
+    let mut there = names
+        .iter()
+        .filter(same_place)
+        .filter(|named| named.name.tag() == full.tag());
+    match (there.next(), there.next()) {
+        (None, _) => Ok(None),
+        (Some(named), None) => Ok(Some(whole(named))),
+        (Some(one), Some(other)) => Err(Failure::usage(format!(
+            "`{typed}` may mean `{}` or `{}`",
+            one.name, other.name
+        ))
+        .hint("name the one you mean with its registry")),
+    }
+}
+
+/// Finds an image by its name or by the first digits of its digest, as `kraft pkg ls` shows them.
+pub(crate) fn find(store: &dyn Store, word: &str) -> Result<Found, Failure> {
+    let typed: Reference = word.parse()?;
+    if let Some(found) = look_up(store, &typed)? {
+        return Ok(found);
+    }
+    let looks_short = (6..=64).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_hexdigit());
+    if looks_short {
+        let names = store.names()?;
+        let mut fitting = names
+            .iter()
+            .filter(|named| named.target.digest.hex().starts_with(word));
+        if let Some(named) = fitting.next() {
+            let digest = &named.target.digest;
+            if let Some(other) = fitting.find(|other| other.target.digest != *digest) {
+                return Err(Failure::usage(format!(
+                    "`{word}` may mean `{}` or `{}`",
+                    named.name, other.name
+                )));
+            }
+            return Ok(Found {
+                named: named.clone(),
+                manifest: None,
+            });
+        }
+    }
+    Err(not_here(store, &typed))
+}
+
+/// The image is not in the store.
+pub(crate) fn not_here(store: &dyn Store, typed: &Reference) -> Failure {
+    let failure = Failure::new(
+        Kind::NotFound,
+        format!("there is no image `{}` on this computer", typed.qualified()),
+    );
+    let names = store.names().unwrap_or_default();
+    let names: Vec<String> = names.iter().map(|named| named.name.to_string()).collect();
+    let full = typed.qualified().to_string();
+    match nearest(&full, names.iter().map(String::as_str)) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint(format!(
+            "`kraft pkg ls` lists what is here; `kraft pkg pull {typed}` fetches it"
+        )),
+    }
+}
+
+/// Returns what this host would rather run.
+pub(crate) fn taste() -> Taste {
+    Taste {
+        arch: match std::env::consts::ARCH {
+            "aarch64" => "arm64".to_owned(),
+            other => other.to_owned(),
+        },
+        platforms: vec![kraft_core::platform::Platform::Qemu.name().to_owned()],
+    }
+}
+
+/// Chooses a manifest: asks on a terminal where several are equally good, else takes the first of
+/// them and says so.
+pub(crate) fn pick(
+    app: &App,
+    name: &Reference,
+    candidates: &[Candidate],
+    wish: &Wish,
+) -> Result<Candidate, Failure> {
+    match choose(candidates, wish, &taste()) {
+        Choice::One(one) => Ok(*one),
+        Choice::Several(several) => {
+            let lines: Vec<String> = several.iter().map(|c| describe(c, &several)).collect();
+            let question = format!("Several manifests of {name} fit. Which one?");
+            let at = app.ui.select(&question, &lines)?;
+            if at.is_none() {
+                app.ui.info(&format!(
+                    "{} manifests of {name} fit equally well; taking {}",
+                    several.len(),
+                    lines.first().map(String::as_str).unwrap_or_default()
+                ));
+            }
+            several
+                .into_iter()
+                .nth(at.unwrap_or_default())
+                .ok_or_else(|| Failure::new(Kind::Failed, "nothing was chosen"))
+        }
+        Choice::None(there) => Err(none_fits(name, wish, &there)),
+    }
+}
+
+/// Describes a candidate by what sets it apart from the others.
+fn describe(candidate: &Candidate, all: &[Candidate]) -> String {
+    let platform = &candidate.platform;
+    let mut text = format!("{} {}", platform.pair(), candidate.descriptor.digest.short());
+    if !platform.os_version.is_empty() {
+        text.push_str(&format!(", Unikraft {}", platform.os_version));
+    }
+    let own: Vec<&str> = platform
+        .os_features
+        .iter()
+        .filter(|feature| !all.iter().all(|c| c.platform.os_features.contains(feature)))
+        .map(String::as_str)
+        .take(6)
+        .collect();
+    if !own.is_empty() {
+        text.push_str(&format!(" with {}", own.join(" ")));
+    }
+    text
+}
+
+fn none_fits(name: &Reference, wish: &Wish, there: &[Platform]) -> Failure {
+    let message = format!("the image `{name}` has nothing for {}", wish.shown());
+    let mut pairs: Vec<String> = there.iter().map(Platform::pair).collect();
+    pairs.sort();
+    pairs.dedup();
+    let failure = Failure::new(Kind::NotFound, message);
+    if pairs.is_empty() {
+        return failure.hint("it holds no unikernel: it may be an image for containers");
+    }
+    if wish.features.is_empty() {
+        return failure.hint(format!("it has {}", pairs.join(", ")));
+    }
+    failure.hint(format!(
+        "it has {}; `kraft pkg inspect {name}` shows with which options each was built",
+        pairs.join(", ")
+    ))
+}
+
+/// Returns the manifests of an image that are whole on this computer.
+pub(crate) fn here(store: &dyn Store, found: &Found) -> Result<Vec<Candidate>, Failure> {
+    let mut here = Vec::new();
+    for candidate in listing::candidates_of(store, &found.named.target)? {
+        let digest = &candidate.descriptor.digest;
+        let meant = found.manifest.as_ref().is_none_or(|meant| meant == digest);
+        if meant && store.size(digest)?.is_some() {
+            here.push(candidate);
+        }
+    }
+    Ok(here)
+}
+
+/// Removes what no name leads to any more. Nobody waits for it: a store that cannot be swept now
+/// is swept the next time.
+pub(crate) fn tidy(app: &App, store: &dyn Store) {
+    if let Err(error) = store.sweep(false) {
+        app.ui.warn(&format!("unused blobs were kept: {}", chain(&error)));
+        return;
+    }
+    let _ = unpack::sweep(store, &unpacked_dir(app), false);
+}

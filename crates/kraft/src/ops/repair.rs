@@ -1,0 +1,30 @@
+//! Heals a store: what is damaged is taken away, and the images that need it are fetched again.
+
+use std::collections::BTreeSet;
+
+use kraft_oci::choose::Wish;
+use kraft_oci::digest::Damage;
+use kraft_oci::store::Store;
+use kraft_oci::store::verify::Fault;
+
+use super::transfer::{self, Extent};
+use crate::app::App;
+use crate::failure::Failure;
+
+/// Heals what can be healed; what cannot is told, and stays damaged.
+pub(crate) fn repair(app: &App, store: &dyn Store, faults: &[Fault]) -> Result<(), Failure> {
+    let mut images = BTreeSet::new();
+    for fault in faults {
+        if fault.damage != Damage::Missing {
+            store.discard(&fault.digest)?;
+        }
+        images.extend(&fault.images);
+    }
+    for name in images {
+        let healed = transfer::pull(app, store, name, &Wish::default(), Extent::Here);
+        if let Err(failure) = healed {
+            app.ui.failure(&failure.about(&format!("cannot fetch `{name}` again")));
+        }
+    }
+    Ok(())
+}

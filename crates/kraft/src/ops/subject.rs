@@ -1,0 +1,371 @@
+//! What the user pointed at, and what of it will boot.
+//!
+//! ```text
+//! a word ─ find ─► Subject ─ ready ─► Ready ─ stay ─► Boot, with files that outlive what they came from
+//!   FILE             Kernel              │
+//!   DIR, nothing     Project ─ runtime, ─┤ kernel, root filesystem, arguments, variables, volumes
+//!   NAME             Image               │
+//! ```
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use kraft_core::kernel::{self, KernelImage, NotAKernel};
+use kraft_core::kraftfile::FILE_NAMES;
+use kraft_core::mount::Volume;
+use kraft_core::plan::{Boot, RunRequest};
+use kraft_core::reference::Reference;
+use kraft_oci::choose::Wish;
+use kraft_oci::store::Store;
+
+use super::obtain::{self, Obtained, Pull};
+use super::project::{self, Project};
+use super::settings::{self, Given};
+use super::{images, unpacked};
+use crate::app::App;
+use crate::config::dirs::absolute;
+use crate::failure::{Failure, Kind};
+
+/// What the user pointed at.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    /// A kernel file.
+    Kernel(PathBuf),
+    /// An image, by its name.
+    Image(Reference),
+    /// A project.
+    Project(Box<Project>),
+}
+
+/// How a subject is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look<'a> {
+    /// The first word that was typed.
+    pub(crate) word: Option<&'a OsString>,
+    /// The Kraftfile that was named.
+    pub(crate) kraftfile: Option<&'a Path>,
+}
+
+/// Finds out what is meant; the answer also tells whether the word was that, or is an argument.
+///
+/// A word that is a file or a directory is that. In the directory of a project, a word that names
+/// no registry and no image of this computer is an argument of its application.
+pub(crate) fn find(app: &App, look: Look<'_>) -> Result<(Subject, bool), Failure> {
+    let Some(word) = look.word else {
+        let project = project::read(app, None, look.kraftfile).map_err(|failure| {
+            if failure.kind == Kind::NotFound {
+                return Failure::new(Kind::NotFound, "there is nothing to run here").hint(
+                    "name a kernel file, an image or the directory of a project: `kraft run WHAT`",
+                );
+            }
+            failure
+        })?;
+        return Ok((project_subject(app, project)?, false));
+    };
+    let path = Path::new(word);
+    if path.is_dir() {
+        let project = project::read(app, Some(path), look.kraftfile)?;
+        return Ok((project_subject(app, project)?, true));
+    }
+    let here = look.kraftfile.is_some() || FILE_NAMES.iter().any(|name| Path::new(name).is_file());
+    if path.exists() && !here {
+        return Ok((Subject::Kernel(path.to_owned()), true));
+    }
+    if path.exists() && File::open(path).is_ok_and(|mut file| kernel::identify(&mut file).is_ok()) {
+        return Ok((Subject::Kernel(path.to_owned()), true));
+    }
+    let name = word.to_str().map(str::parse::<Reference>);
+    let looks_like_a_path = word.to_string_lossy().starts_with(['/', '.', '~', '-']);
+    if here {
+        let named = match &name {
+            Some(Ok(name)) if !looks_like_a_path => {
+                name.registry().is_some()
+                    || images::look_up(&*images::open(app)?, name)?.is_some()
+            }
+            _ => false,
+        };
+        if !named {
+            let project = project::read(app, None, look.kraftfile)?;
+            return Ok((project_subject(app, project)?, false));
+        }
+    }
+    match name {
+        Some(Ok(name)) if !looks_like_a_path => Ok((Subject::Image(name), true)),
+        Some(Err(error)) if !looks_like_a_path => Err(no_file(path).hint(format!(
+            "it names no image either: {error}"
+        ))),
+        _ => Err(no_file(path)),
+    }
+}
+
+fn project_subject(app: &App, project: Project) -> Result<Subject, Failure> {
+    Ok(Subject::Project(Box::new(project::sound(app, project)?)))
+}
+
+fn no_file(path: &Path) -> Failure {
+    let message = format!("there is no file `{}`", path.display());
+    Failure::new(Kind::NotFound, message)
+        .hint("give the path of a kernel file, or the name of an image: `kraft run WHAT`")
+}
+
+/// How a subject is made ready.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    /// What was typed.
+    pub(crate) request: &'a RunRequest,
+    /// The root filesystem that was typed.
+    pub(crate) rootfs: Option<&'a Path>,
+    /// The image that was typed to run the project on.
+    pub(crate) runtime: Option<&'a str>,
+    /// The target that was typed.
+    pub(crate) target: Option<&'a str>,
+    /// When images are fetched.
+    pub(crate) pull: Pull,
+}
+
+/// What will boot, with files that are only sure to stay as long as this does.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// Where the kernel came from, as shown to people.
+    origin: String,
+    /// The kernel.
+    kernel: PathBuf,
+    /// What it is.
+    image: KernelImage,
+    /// Its size in bytes.
+    pub(crate) kernel_size: u64,
+    /// What the root filesystem is.
+    pub(crate) root: Root,
+    /// Whether the kernel unpacks its root filesystem unasked.
+    mounts_by_itself: bool,
+    /// What runs the application.
+    given: Given,
+    /// Directories of the project that the machine sees.
+    pub(crate) volumes: Vec<Volume>,
+    /// Whether the kernel has to be linked to, because what it came from may go.
+    pub(crate) borrowed: bool,
+    /// Keeps the image it came from.
+    _image: Option<Obtained>,
+}
+
+/// What a root filesystem is before the machine is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// None.
+    None,
+    /// To be built from this.
+    Source(PathBuf),
+    /// An archive out of an image.
+    Unpacked(PathBuf),
+}
+
+impl Ready {
+    /// Returns what will boot, from these files.
+    pub(crate) fn boot(&self, kernel: PathBuf, initrd: Option<PathBuf>) -> Boot {
+        Boot {
+            origin: self.origin.clone(),
+            kernel,
+            image: self.image,
+            // A Unikraft kernel that was not told to mount an archive leaves it alone; one that
+            // has no file systems skips what it is told.
+            mounts_initrd: initrd.is_some() && self.image.unikraft && !self.mounts_by_itself,
+            initrd,
+            args: self.given.cmd.clone().unwrap_or_default(),
+            env: self.given.env.clone(),
+            labels: self.given.labels.clone(),
+        }
+    }
+
+    /// Returns what will boot, as a dry run shows it.
+    pub(crate) fn boot_as_it_lies(&self) -> Boot {
+        let initrd = match &self.root {
+            Root::None => None,
+            Root::Source(path) | Root::Unpacked(path) => Some(absolute(path)),
+        };
+        self.boot(self.kernel.clone(), initrd)
+    }
+
+    /// Returns the kernel.
+    pub(crate) fn kernel(&self) -> &Path {
+        &self.kernel
+    }
+}
+
+/// Makes a subject ready to boot; images are fetched and unpacked.
+pub(crate) fn ready(app: &App, subject: Subject, terms: Terms<'_>) -> Result<Ready, Failure> {
+    match subject {
+        Subject::Kernel(path) => of_kernel(&path, terms),
+        Subject::Image(name) => {
+            let wish = typed_wish(terms);
+            let mut ready = of_image(app, &name, &wish, terms)?;
+            override_root(&mut ready, terms);
+            Ok(ready)
+        }
+        Subject::Project(project) => of_project(app, &project, terms),
+    }
+}
+
+fn of_kernel(path: &Path, terms: Terms<'_>) -> Result<Ready, Failure> {
+    let (image, kernel_size) = look_at(path)?;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let mut ready = Ready {
+        origin: format!("kernel://{}", name.to_string_lossy()),
+        kernel: absolute(path),
+        image,
+        kernel_size,
+        root: Root::None,
+        mounts_by_itself: false,
+        given: Given::default(),
+        volumes: Vec::new(),
+        borrowed: false,
+        _image: None,
+    };
+    override_root(&mut ready, terms);
+    Ok(ready)
+}
+
+fn override_root(ready: &mut Ready, terms: Terms<'_>) {
+    if let Some(path) = terms.rootfs {
+        ready.root = Root::Source(path.to_owned());
+    }
+}
+
+/// Returns what the flags ask of an image.
+fn typed_wish(terms: Terms<'_>) -> Wish {
+    let request = terms.request;
+    Wish {
+        os: request.platform.map(|platform| platform.name().to_owned()),
+        arch: request.arch.map(|arch| arch.name().to_owned()),
+        features: Vec::new(),
+    }
+}
+
+fn of_image(app: &App, name: &Reference, wish: &Wish, terms: Terms<'_>) -> Result<Ready, Failure> {
+    let store = images::open(app)?;
+    let image = obtain::obtain(app, &*store, name, wish, terms.pull)?;
+    of_obtained(app, &*store, image)
+}
+
+fn of_obtained(app: &App, store: &dyn Store, image: Obtained) -> Result<Ready, Failure> {
+    let files = unpacked::unpack(app, store, &image)?;
+    let kernel = unpacked::kernel(&image, &files)?;
+    let (kind, kernel_size) = look_at(&kernel).map_err(|failure| {
+        failure.about(&format!("the image `{}` cannot be run", image.name))
+    })?;
+    let says = &image.config.platform.architecture;
+    if says != kind.arch.name() {
+        app.ui.warn(&format!(
+            "the image `{}` says that it is for {says}, and its kernel is for {}",
+            image.name, kind.arch
+        ));
+    }
+    let embedded = "CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD=y".to_owned();
+    Ok(Ready {
+        origin: format!("oci://{}", image.name),
+        kernel,
+        image: kind,
+        kernel_size,
+        root: files.initrd.map_or(Root::None, Root::Unpacked),
+        mounts_by_itself: image.config.platform.os_features.contains(&embedded),
+        given: Given::of_image(&image.config),
+        volumes: Vec::new(),
+        borrowed: true,
+        _image: Some(image),
+    })
+}
+
+fn of_project(app: &App, project: &Project, terms: Terms<'_>) -> Result<Ready, Failure> {
+    let Some(resolved) = project.resolved() else {
+        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
+    };
+    let own = Given::of_project(app, &resolved);
+    let runtime = resolved.runtime.as_ref();
+    let mut ready = if let Some(name) = terms.runtime {
+        of_image(app, &name.parse()?, &typed_wish(terms), terms)?
+    } else if let Some(file) = runtime.and_then(|runtime| runtime.kernel.as_ref()) {
+        of_kernel(&project.dir.join(file), terms)?
+    } else if runtime.is_some() {
+        let mut wish = settings::runtime_wish(&resolved);
+        let typed = typed_wish(terms);
+        wish.os = typed.os.or(wish.os);
+        wish.arch = typed.arch.or(wish.arch);
+        let name: Reference = settings::runtime_name(&resolved)?.parse()?;
+        of_image(app, &name, &wish, terms)?
+    } else {
+        of_target(app, project, &resolved, terms)?
+    };
+    ready.given = ready.given.under(&own);
+    ready.volumes = settings::volumes(project, &resolved)?;
+    if let Some(path) = settings::rootfs(project)?
+        && !ready.mounts_by_itself
+    {
+        ready.root = Root::Source(path);
+    }
+    override_root(&mut ready, terms);
+    Ok(ready)
+}
+
+/// The kernel that was built for a target of a project.
+fn of_target(
+    app: &App,
+    project: &Project,
+    resolved: &kraft_core::kraftfile::Resolved,
+    terms: Terms<'_>,
+) -> Result<Ready, Failure> {
+    let wish = project::TargetWish {
+        name: terms.target,
+        platform: terms.request.platform,
+        arch: terms.request.arch,
+    };
+    let targets = project::built_targets(app, project, resolved, &wish)?;
+    let taste = images::taste();
+    let likes = |target: &&kraft_core::kraftfile::ResolvedTarget| {
+        (
+            !taste.platforms.contains(&target.platform),
+            target.architecture != taste.arch,
+        )
+    };
+    let Some(target) = targets.iter().min_by_key(likes) else {
+        return Err(Failure::new(Kind::NotFound, "no target has been built"));
+    };
+    if targets.len() > 1 {
+        app.ui.info(&format!(
+            "{} targets were built; running {} ({}/{})",
+            targets.len(),
+            target.name,
+            target.platform,
+            target.architecture
+        ));
+    }
+    let mut ready = of_kernel(&project.dir.join(&target.kernel), terms)?;
+    let config = project::built_config(project, target)?;
+    ready.mounts_by_itself = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
+    ready.given.cmd.clone_from(&target.cmd);
+    Ok(ready)
+}
+
+/// Looks at a kernel file: what it is, and its size in bytes.
+fn look_at(path: &Path) -> Result<(KernelImage, u64), Failure> {
+    let shown = path.display();
+    let mut file = File::open(path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return no_file(path);
+        }
+        Failure::new(Kind::Failed, format!("cannot open `{shown}`: {error}"))
+    })?;
+    let image = kernel::identify(&mut file).map_err(|error| not_a_kernel(path, &error))?;
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    Ok((image, size))
+}
+
+fn not_a_kernel(path: &Path, error: &NotAKernel) -> Failure {
+    let directory = matches!(error, NotAKernel::Directory);
+    let reason = crate::failure::chain(error);
+    let failure = Failure::usage(format!("cannot run `{}`: {reason}", path.display()));
+    if directory {
+        failure.hint("give the path of a kernel file inside it: `kraft run KERNEL`")
+    } else {
+        failure.hint("kraft runs Unikraft kernels for QEMU (x86_64 and arm64) and Linux kernels")
+    }
+}
