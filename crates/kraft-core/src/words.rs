@@ -30,7 +30,6 @@ pub fn split(line: &str) -> Result<Vec<String>, char> {
     quote.map_or(Ok(words), Err)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::split;

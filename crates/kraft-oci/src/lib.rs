@@ -12,8 +12,10 @@
 //! types, so no digest ever changes.
 
 pub mod archive;
+pub mod catalog;
 pub mod choose;
 pub mod copy;
+pub mod credentials;
 pub mod digest;
 pub mod image;
 mod json;
@@ -21,6 +23,9 @@ pub mod kraftkit;
 pub mod layer;
 pub mod listing;
 pub mod package;
+pub mod pull;
+pub mod push;
+pub mod registry;
 pub mod store;
 mod unique;
 pub mod unpack;

@@ -294,6 +294,69 @@ impl From<kraft_oci::layer::LayerError> for Failure {
     }
 }
 
+impl From<kraft_oci::registry::Error> for Failure {
+    fn from(error: kraft_oci::registry::Error) -> Self {
+        use kraft_oci::registry::ErrorKind;
+
+        let kind = match error.kind() {
+            ErrorKind::Network => Kind::Network,
+            ErrorKind::Auth => Kind::Authentication,
+            ErrorKind::NotFound => Kind::NotFound,
+            ErrorKind::Failed => Kind::Failed,
+        };
+        let hints = error.hints();
+        hints.into_iter().fold(Self::new(kind, error), Self::hint)
+    }
+}
+
+impl From<kraft_oci::pull::PullError> for Failure {
+    fn from(error: kraft_oci::pull::PullError) -> Self {
+        use kraft_oci::pull::PullError;
+
+        match error {
+            PullError::Registry(error) => error.into(),
+            PullError::Store(error @ kraft_oci::store::Error::Damaged { .. }) => {
+                Self::new(Kind::Network, error)
+                    .about("what the registry sent is not what it promised")
+                    .hint("nothing of it was kept; try again, or tell whoever runs the registry")
+            }
+            PullError::Store(error @ kraft_oci::store::Error::Document { .. }) => {
+                Self::new(Kind::Network, error)
+                    .hint("nothing of it was kept; tell whoever made the image")
+            }
+            PullError::Store(error) => error.into(),
+            error @ (PullError::Document { .. } | PullError::NotAManifest(_)) => {
+                Self::new(Kind::Network, error)
+                    .hint("nothing of it was kept; tell whoever made the image")
+            }
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraft_oci::push::PushError> for Failure {
+    fn from(error: kraft_oci::push::PushError) -> Self {
+        use kraft_oci::push::PushError;
+
+        match error {
+            PushError::Registry(error) => error.into(),
+            PushError::Store(error) => error.into(),
+            error @ PushError::Incomplete { .. } => Self::new(Kind::NotFound, error)
+                .hint("fetch all of it first: `kraft pkg pull --all IMAGE`"),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraft_oci::catalog::CatalogError> for Failure {
+    fn from(error: kraft_oci::catalog::CatalogError) -> Self {
+        match error {
+            kraft_oci::catalog::CatalogError::Registry(error) => error.into(),
+            kraft_oci::catalog::CatalogError::File(error) => error.into(),
+        }
+    }
+}
+
 impl From<kraft_core::reference::ReferenceError> for Failure {
     fn from(error: kraft_core::reference::ReferenceError) -> Self {
         Self::usage(error)

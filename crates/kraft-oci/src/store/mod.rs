@@ -351,6 +351,14 @@ impl Error {
         }
     }
 
+    /// Tells damage, disk and transfer apart where a blob is read from one and written to another.
+    pub(crate) fn reading_or_writing(blob: &Descriptor, error: io::Error) -> Self {
+        match Self::reading(&blob.digest, error) {
+            Self::Read { digest, source } => Self::writing(&format!("the blob {digest}"), source),
+            damaged => damaged,
+        }
+    }
+
     pub(crate) fn writing(what: &dyn std::fmt::Display, source: io::Error) -> Self {
         Self::Write {
             what: what.to_string(),

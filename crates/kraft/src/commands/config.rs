@@ -1,10 +1,6 @@
 //! `kraft config`: shows every setting with its origin, and changes one in the file.
 
-use std::borrow::Cow;
-
 use kraft_core::nearest::nearest;
-use kraft_sys::fs;
-use kraft_sys::lock::Lock;
 use serde::Serialize;
 
 use super::Reading;
@@ -174,7 +170,7 @@ fn set(app: &App, name: &str, typed: &str) -> Result<(), Failure> {
             Failure::usage(format!("`{name}` cannot be `{typed}`: {expected}"))
         })?,
     };
-    change(app, &known.path(), |text, path| {
+    config::change(&app.config, &known.path(), |text, path| {
         edit::set(text, path, &value).map(Some)
     })?;
     warn_if_overridden(app, name);
@@ -183,45 +179,13 @@ fn set(app: &App, name: &str, typed: &str) -> Result<(), Failure> {
 
 fn unset(app: &App, name: &str) -> Result<(), Failure> {
     let known = find(name)?;
-    if change(app, &known.path(), edit::unset)? {
+    if config::change(&app.config, &known.path(), edit::unset)? {
         return Ok(());
     }
     let path = app.config.dirs.config_file();
     app.ui
         .info(&format!("`{name}` is not set in `{}`", path.display()));
     Ok(())
-}
-
-/// Edits the file and writes it; returns whether there was anything to change.
-fn change(
-    app: &App,
-    path: &[Cow<'_, str>],
-    edit: impl Fn(&str, &[Cow<'_, str>]) -> Result<Option<String>, Vec<kraft_core::problem::Problem>>,
-) -> Result<bool, Failure> {
-    let file = app.config.dirs.config_file();
-    // One at a time, or one of two changes would be lost. The lock is on the directory, which is
-    // made now if need be; who only reads never waits.
-    let dir = &app.config.dirs.config;
-    fs::create_dir_all(dir, 0o700)?;
-    let _lock = Lock::exclusive(dir)?;
-    // Not the text that was read at the start: somebody else may have changed it since.
-    let text = config::read(&file)?.unwrap_or_default();
-    let edited = edit(&text, path).map_err(|problems| {
-        let text = Text {
-            name: file.display().to_string(),
-            text: text.clone(),
-        };
-        Failure::problems_in(Kind::Usage, text, problems)
-    })?;
-    match edited {
-        None => Ok(false),
-        Some(edited) => {
-            if edited != text {
-                config::write(&file, &edited)?;
-            }
-            Ok(true)
-        }
-    }
 }
 
 fn warn_if_overridden(app: &App, name: &str) {

@@ -10,6 +10,8 @@ mod config;
 mod doctor;
 mod events;
 mod inspect;
+mod login;
+mod logout;
 mod logs;
 mod pause;
 mod pkg;
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     #[command(visible_alias = "package")]
     Pkg(Box<pkg::Args>),
     Store(store::Args),
+    Login(login::Args),
+    Logout(logout::Args),
     Schema(schema::Args),
     Run(Box<run::Args>),
     Ps(ps::Args),
@@ -68,7 +72,7 @@ pub(crate) enum Command {
 /// The headings of `kraft --help`, with the commands below each.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Project commands", &["check", "rootfs", "schema"]),
-    ("Packaging commands", &["pkg", "store"]),
+    ("Packaging commands", &["pkg", "store", "login", "logout"]),
     (
         "Local runtime commands",
         &[
@@ -104,6 +108,8 @@ impl Command {
             | Self::Rootfs(_)
             | Self::Pkg(_)
             | Self::Store(_)
+            | Self::Login(_)
+            | Self::Logout(_)
             | Self::Run(_)
             | Self::Ps(_)
             | Self::Logs(_)
@@ -137,6 +143,8 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Rootfs(args) => rootfs::exec(app, &args),
         Command::Pkg(args) => pkg::exec(app, *args),
         Command::Store(args) => store::exec(app, &args),
+        Command::Login(args) => login::exec(app, &args),
+        Command::Logout(args) => logout::exec(app, &args),
         Command::Schema(args) => schema::exec(app, &args),
         Command::Doctor(args) => doctor::exec(app, &args),
         Command::Config(args) => config::exec(app, args),

@@ -195,7 +195,12 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         Root::Source(source) => Some(files.build(app, source)?),
         Root::Unpacked(archive) => Some(files.archive(archive)?),
     };
-    let spec = run::plan(app, &request, &ready.boot(kernel, initrd), ready.kernel_size)?;
+    let spec = run::plan(
+        app,
+        &request,
+        &ready.boot(kernel, initrd),
+        ready.kernel_size,
+    )?;
     let interrupt = (!args.detach && !args.no_start).then(Interrupt::listen);
     let machine = machines.create(&spec)?;
     drop(files);
@@ -245,7 +250,10 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
 
 /// Understands `NAME=VALUE`, and `NAME` by the environment of this process; one that is not set
 /// there is left out.
-pub(super) fn env(typed: &[OsString], own: &Environment) -> Result<BTreeMap<String, String>, Failure> {
+pub(super) fn env(
+    typed: &[OsString],
+    own: &Environment,
+) -> Result<BTreeMap<String, String>, Failure> {
     let mut env = BTreeMap::new();
     for word in typed {
         let word = text(word, "a variable")?;

@@ -17,11 +17,13 @@ pub(crate) mod env;
 pub(crate) mod keys;
 pub(crate) mod layers;
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use kraft_core::problem::{Problem, Span};
 use kraft_sys::fs;
+use kraft_sys::lock::Lock;
 
 use self::dirs::Dirs;
 use self::env::Environment;
@@ -151,12 +153,17 @@ impl Config {
         self.text("acceleration") == Some("off")
     }
 
-    /// Returns the package indexes and registries.
-    pub(crate) fn manifests(&self) -> &[String] {
-        match self.value("unikraft.manifests") {
+    /// Returns a list.
+    pub(crate) fn list(&self, name: &str) -> &[String] {
+        match self.value(name) {
             Some(Value::List(items)) => items,
             Some(Value::Switch(_) | Value::Text(_)) | None => &[],
         }
+    }
+
+    /// Returns the package indexes and registries.
+    pub(crate) fn manifests(&self) -> &[String] {
+        self.list("unikraft.manifests")
     }
 
     fn value(&self, name: &str) -> Option<&Value> {
@@ -204,4 +211,36 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), fs::Error> {
     file.write_all(text.as_bytes())
         .map_err(fs::Error::on("write", path))?;
     file.commit()
+}
+
+/// Edits the file and writes it; returns whether there was anything to change.
+pub(crate) fn change(
+    config: &Config,
+    path: &[Cow<'_, str>],
+    edit: impl Fn(&str, &[Cow<'_, str>]) -> Result<Option<String>, Vec<Problem>>,
+) -> Result<bool, Failure> {
+    let file = config.dirs.config_file();
+    // One at a time, or one of two changes would be lost. The lock is on the directory, which is
+    // made now if need be; who only reads never waits.
+    let dir = &config.dirs.config;
+    fs::create_dir_all(dir, 0o700)?;
+    let _lock = Lock::exclusive(dir)?;
+    // Not the text that was read at the start: somebody else may have changed it since.
+    let text = read(&file)?.unwrap_or_default();
+    let edited = edit(&text, path).map_err(|problems| {
+        let text = Text {
+            name: file.display().to_string(),
+            text: text.clone(),
+        };
+        Failure::problems_in(Kind::Usage, text, problems)
+    })?;
+    match edited {
+        None => Ok(false),
+        Some(edited) => {
+            if edited != text {
+                write(&file, &edited)?;
+            }
+            Ok(true)
+        }
+    }
 }

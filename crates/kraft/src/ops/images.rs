@@ -2,6 +2,7 @@
 //! manifests chosen.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kraft_core::nearest::nearest;
 use kraft_core::reference::{Digest, Reference};
@@ -19,11 +20,11 @@ use crate::failure::{Failure, Kind, chain};
 const IMPORTED: &str = "imported-from-kraftkit";
 
 /// Opens the store of images: the containerd that is configured, else the directory of ours.
-pub(crate) fn open(app: &App) -> Result<Box<dyn Store>, Failure> {
+pub(crate) fn open(app: &App) -> Result<Arc<dyn Store>, Failure> {
     let dir = app.config.runtime_dir().join("images");
     let layout = Layout::open(&dir)?;
     import_once(app, &layout)?;
-    Ok(Box::new(layout))
+    Ok(Arc::new(layout))
 }
 
 /// Returns the directory of what was unpacked from images.
@@ -38,7 +39,10 @@ fn import_once(app: &App, layout: &Layout) -> Result<(), Failure> {
     if !kraftkit::is_there(&old) || mark.exists() {
         return Ok(());
     }
-    app.ui.info(&format!("taking over the images of KraftKit from {}", old.display()));
+    app.ui.info(&format!(
+        "taking over the images of KraftKit from {}",
+        old.display()
+    ));
     let imported = kraftkit::import(&old, layout)?;
     for (place, error) in &imported.left {
         app.ui
@@ -193,7 +197,11 @@ pub(crate) fn pick(
 /// Describes a candidate by what sets it apart from the others.
 fn describe(candidate: &Candidate, all: &[Candidate]) -> String {
     let platform = &candidate.platform;
-    let mut text = format!("{} {}", platform.pair(), candidate.descriptor.digest.short());
+    let mut text = format!(
+        "{} {}",
+        platform.pair(),
+        candidate.descriptor.digest.short()
+    );
     if !platform.os_version.is_empty() {
         text.push_str(&format!(", Unikraft {}", platform.os_version));
     }
@@ -245,7 +253,8 @@ pub(crate) fn here(store: &dyn Store, found: &Found) -> Result<Vec<Candidate>, F
 /// is swept the next time.
 pub(crate) fn tidy(app: &App, store: &dyn Store) {
     if let Err(error) = store.sweep(false) {
-        app.ui.warn(&format!("unused blobs were kept: {}", chain(&error)));
+        app.ui
+            .warn(&format!("unused blobs were kept: {}", chain(&error)));
         return;
     }
     let _ = unpack::sweep(store, &unpacked_dir(app), false);

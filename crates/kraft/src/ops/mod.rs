@@ -6,6 +6,7 @@ pub(crate) mod follow;
 pub(crate) mod images;
 pub(crate) mod interrupt;
 pub(crate) mod machines;
+pub(crate) mod network;
 pub(crate) mod obtain;
 pub(crate) mod package;
 pub(crate) mod project;

@@ -1,8 +1,10 @@
 //! An image, ready to be used: found here or pulled, one manifest chosen, and held.
 
+use std::sync::Arc;
+
 use kraft_core::reference::Reference;
 use kraft_oci::choose::Wish;
-use kraft_oci::image::{Config, Descriptor, Manifest};
+use kraft_oci::image::{Config, Manifest};
 use kraft_oci::listing;
 use kraft_oci::store::{self, Hold, Store};
 
@@ -27,8 +29,6 @@ pub(crate) enum Pull {
 pub(crate) struct Obtained {
     /// The full name of the image.
     pub(crate) name: Reference,
-    /// The manifest's place.
-    pub(crate) descriptor: Descriptor,
     /// The manifest.
     pub(crate) manifest: Manifest,
     /// Its configuration.
@@ -40,28 +40,29 @@ pub(crate) struct Obtained {
 /// Finds the image, or pulls it; chooses what fits the wish, and what this host likes best.
 pub(crate) fn obtain(
     app: &App,
-    store: &dyn Store,
+    store: &Arc<dyn Store>,
     typed: &Reference,
     wish: &Wish,
     pull: Pull,
 ) -> Result<Obtained, Failure> {
     if pull != Pull::Always
-        && let Some(found) = images::look_up(store, typed)?
+        && let Some(found) = images::look_up(&**store, typed)?
     {
-        let here = images::here(store, &found)?;
+        let here = images::here(&**store, &found)?;
         let fits = here.iter().any(|candidate| wish.fits(&candidate.platform));
         if fits || pull == Pull::Never || app.offline() {
-            return take(app, store, &found, wish);
+            return take(app, &**store, &found, wish);
         }
     }
     if pull == Pull::Never {
-        return Err(images::not_here(store, typed)
-            .hint("it is not fetched, because of `--pull never`"));
+        return Err(
+            images::not_here(&**store, typed).hint("it is not fetched, because of `--pull never`")
+        );
     }
     super::transfer::pull(app, store, typed, wish, super::transfer::Extent::Chosen)?;
-    match images::look_up(store, typed)? {
-        Some(found) => take(app, store, &found, wish),
-        None => Err(images::not_here(store, typed)),
+    match images::look_up(&**store, typed)? {
+        Some(found) => take(app, &**store, &found, wish),
+        None => Err(images::not_here(&**store, typed)),
     }
 }
 
@@ -83,7 +84,6 @@ pub(crate) fn take(
     let config = store::config(store, &manifest.config)?;
     Ok(Obtained {
         name: name.clone(),
-        descriptor: chosen.descriptor,
         manifest,
         config,
         _hold: hold,

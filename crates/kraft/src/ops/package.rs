@@ -92,18 +92,19 @@ pub(crate) fn settle(
                     return Err(Failure::usage(format!(
                         "the image `{name}` exists, and nobody can be asked what to do about it"
                     ))
-                    .hint("say it: `--strategy overwrite`, `--strategy merge` or `--strategy abort`"));
+                    .hint(
+                        "say it: `--strategy overwrite`, `--strategy merge` or `--strategy abort`",
+                    ));
                 }
             }
         }
         other => other,
     };
     if strategy == Strategy::Abort && exists {
-        return Err(Failure::new(
-            Kind::Failed,
-            format!("the image `{name}` exists already"),
-        )
-        .hint("`--strategy merge` adds to it, `--strategy overwrite` replaces it"));
+        return Err(
+            Failure::new(Kind::Failed, format!("the image `{name}` exists already"))
+                .hint("`--strategy merge` adds to it, `--strategy overwrite` replaces it"),
+        );
     }
     Ok(strategy)
 }
@@ -197,11 +198,15 @@ fn store_document(
 fn existing_entries(store: &dyn Store, target: &Descriptor) -> Result<Vec<Value>, Failure> {
     let bytes = store::read(store, target)?;
     let document = Document::parse(&target.media_type, &bytes).map_err(|error| {
-        Failure::new(Kind::Failed, format!("the image cannot be merged with: {error}"))
+        Failure::new(
+            Kind::Failed,
+            format!("the image cannot be merged with: {error}"),
+        )
     })?;
     match document {
-        Document::Index(_) => package::entries_of(&bytes)
-            .map_err(|error| Failure::new(Kind::Failed, error)),
+        Document::Index(_) => {
+            package::entries_of(&bytes).map_err(|error| Failure::new(Kind::Failed, error))
+        }
         Document::Manifest(manifest) => {
             let mut entry = target.clone();
             entry.annotations = manifest.annotations;
@@ -305,7 +310,10 @@ impl Bench<'_> {
         let mut file = File::open(path).map_err(opened)?;
         let metadata = file.metadata().map_err(opened)?;
         if !metadata.is_file() {
-            return Err(Failure::usage(format!("`{}` is not a file", shown.display())));
+            return Err(Failure::usage(format!(
+                "`{}` is not a file",
+                shown.display()
+            )));
         }
         let executable = role != Role::Initrd && metadata.permissions().mode() & 0o111 != 0;
         let task = 2 + self.packed.len() as u64;

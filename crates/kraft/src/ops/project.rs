@@ -78,7 +78,9 @@ fn canonical(pair: &str) -> String {
     let Some((platform, arch)) = pair.split_once('/') else {
         return pair.to_owned();
     };
-    let platform = platform.parse().map_or(platform, |platform: Platform| platform.name());
+    let platform = platform
+        .parse()
+        .map_or(platform, |platform: Platform| platform.name());
     let arch = arch.parse().map_or(arch, |arch: Arch| arch.name());
     format!("{platform}/{arch}")
 }
@@ -92,7 +94,10 @@ pub(crate) fn built_targets(
     wish: &TargetWish<'_>,
 ) -> Result<Vec<ResolvedTarget>, Failure> {
     let shown = |target: &ResolvedTarget| {
-        format!("{} ({}/{})", target.name, target.platform, target.architecture)
+        format!(
+            "{} ({}/{})",
+            target.name, target.platform, target.architecture
+        )
     };
     let meant: Vec<&ResolvedTarget> = resolved.targets.iter().filter(|t| wish.fits(t)).collect();
     if meant.is_empty() {
@@ -113,7 +118,10 @@ pub(crate) fn built_targets(
         let kernels: Vec<String> = meant.iter().map(|t| format!("`{}`", t.kernel)).collect();
         return Err(Failure::new(
             Kind::NotFound,
-            format!("no target has been built: there is no {}", kernels.join(", no ")),
+            format!(
+                "no target has been built: there is no {}",
+                kernels.join(", no ")
+            ),
         )
         .hint("build the project first"));
     }
@@ -122,7 +130,10 @@ pub(crate) fn built_targets(
     }
     let mut lines = vec!["all of them".to_owned()];
     lines.extend(built.iter().map(shown));
-    match app.ui.select("Several targets were built. Which are meant?", &lines)? {
+    match app
+        .ui
+        .select("Several targets were built. Which are meant?", &lines)?
+    {
         None | Some(0) => Ok(built),
         Some(at) => Ok(built.into_iter().skip(at - 1).take(1).collect()),
     }
@@ -130,7 +141,10 @@ pub(crate) fn built_targets(
 
 /// Reads what a target was built with; a target without a configuration was built with nothing
 /// that is known.
-pub(crate) fn built_config(project: &Project, target: &ResolvedTarget) -> Result<DotConfig, Failure> {
+pub(crate) fn built_config(
+    project: &Project,
+    target: &ResolvedTarget,
+) -> Result<DotConfig, Failure> {
     let path = project.dir.join(&target.config);
     match fs::read_file(&path, LARGEST_CONFIG) {
         Ok(bytes) => Ok(DotConfig::parse(&String::from_utf8_lossy(&bytes))),

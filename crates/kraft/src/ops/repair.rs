@@ -1,6 +1,7 @@
 //! Heals a store: what is damaged is taken away, and the images that need it are fetched again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kraft_oci::choose::Wish;
 use kraft_oci::digest::Damage;
@@ -12,7 +13,7 @@ use crate::app::App;
 use crate::failure::Failure;
 
 /// Heals what can be healed; what cannot is told, and stays damaged.
-pub(crate) fn repair(app: &App, store: &dyn Store, faults: &[Fault]) -> Result<(), Failure> {
+pub(crate) fn repair(app: &App, store: &Arc<dyn Store>, faults: &[Fault]) -> Result<(), Failure> {
     let mut images = BTreeSet::new();
     for fault in faults {
         if fault.damage != Damage::Missing {
@@ -23,7 +24,8 @@ pub(crate) fn repair(app: &App, store: &dyn Store, faults: &[Fault]) -> Result<(
     for name in images {
         let healed = transfer::pull(app, store, name, &Wish::default(), Extent::Here);
         if let Err(failure) = healed {
-            app.ui.failure(&failure.about(&format!("cannot fetch `{name}` again")));
+            app.ui
+                .failure(&failure.about(&format!("cannot fetch `{name}` again")));
         }
     }
     Ok(())

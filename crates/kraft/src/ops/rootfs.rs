@@ -5,7 +5,7 @@
 //! ```text
 //! RUNTIME_DIR/rootfs/         its lock is shared by who builds, and exclusive for who sweeps
 //!                    ID.cpio    one per machine
-//!                    ID.kernel  the kernel of a machine that was made from an image
+//!                    ID/kernel  the kernel of a machine that was made from an image
 //! ```
 //!
 //! A file that no machine uses any more is swept away by the next `kraft run` or `kraft rm`:
@@ -109,7 +109,10 @@ pub(crate) struct Files {
 impl Files {
     /// Keeps a kernel for the machine, whatever becomes of the image it came from.
     pub(crate) fn kernel(&self, from: &Path) -> Result<PathBuf, Failure> {
-        let kernel = self.dir.join(format!("{}.kernel", self.id));
+        let dir = self.dir.join(self.id.to_string());
+        fs::create_dir_all(&dir, 0o700)?;
+        // A kernel is told the name of its file.
+        let kernel = dir.join("kernel");
         fs::link_or_copy(from, &kernel)?;
         Ok(kernel)
     }
@@ -167,8 +170,8 @@ pub(crate) fn sweep(app: &App, machines: &Machines) {
     }
     for entry in entries.flatten() {
         let path = entry.path();
-        if !used.contains(&path) {
-            let _ = fs::remove_file(&path);
+        if !used.iter().any(|file| file.starts_with(&path)) {
+            let _ = fs::remove_tree(&path);
         }
     }
 }

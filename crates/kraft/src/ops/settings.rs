@@ -103,7 +103,11 @@ pub(crate) fn runtime_wish(resolved: &Resolved) -> Wish {
             let value = value.as_str().unwrap_or_default();
             // Options that are off do not stand among the features of an image.
             if value != "n" {
-                let prefix = if name.starts_with("CONFIG_") { "" } else { "CONFIG_" };
+                let prefix = if name.starts_with("CONFIG_") {
+                    ""
+                } else {
+                    "CONFIG_"
+                };
                 features.push(format!("{prefix}{name}={value}"));
             }
         }
@@ -158,7 +162,9 @@ fn is_dockerfile(path: &str) -> bool {
 fn no_dockerfiles(path: &str) -> Failure {
     Failure::new(
         Kind::Failed,
-        format!("cannot build the root filesystem from `{path}`: Dockerfiles are not supported yet"),
+        format!(
+            "cannot build the root filesystem from `{path}`: Dockerfiles are not supported yet"
+        ),
     )
     .hint("export the image to a directory or a tarball, and name that with `--rootfs`")
 }

@@ -80,8 +80,7 @@ pub(crate) fn find(app: &App, look: Look<'_>) -> Result<(Subject, bool), Failure
     if here {
         let named = match &name {
             Some(Ok(name)) if !looks_like_a_path => {
-                name.registry().is_some()
-                    || images::look_up(&*images::open(app)?, name)?.is_some()
+                name.registry().is_some() || images::look_up(&*images::open(app)?, name)?.is_some()
             }
             _ => false,
         };
@@ -92,9 +91,9 @@ pub(crate) fn find(app: &App, look: Look<'_>) -> Result<(Subject, bool), Failure
     }
     match name {
         Some(Ok(name)) if !looks_like_a_path => Ok((Subject::Image(name), true)),
-        Some(Err(error)) if !looks_like_a_path => Err(no_file(path).hint(format!(
-            "it names no image either: {error}"
-        ))),
+        Some(Err(error)) if !looks_like_a_path => {
+            Err(no_file(path).hint(format!("it names no image either: {error}")))
+        }
         _ => Err(no_file(path)),
     }
 }
@@ -243,16 +242,15 @@ fn typed_wish(terms: Terms<'_>) -> Wish {
 
 fn of_image(app: &App, name: &Reference, wish: &Wish, terms: Terms<'_>) -> Result<Ready, Failure> {
     let store = images::open(app)?;
-    let image = obtain::obtain(app, &*store, name, wish, terms.pull)?;
+    let image = obtain::obtain(app, &store, name, wish, terms.pull)?;
     of_obtained(app, &*store, image)
 }
 
 fn of_obtained(app: &App, store: &dyn Store, image: Obtained) -> Result<Ready, Failure> {
     let files = unpacked::unpack(app, store, &image)?;
     let kernel = unpacked::kernel(&image, &files)?;
-    let (kind, kernel_size) = look_at(&kernel).map_err(|failure| {
-        failure.about(&format!("the image `{}` cannot be run", image.name))
-    })?;
+    let (kind, kernel_size) = look_at(&kernel)
+        .map_err(|failure| failure.about(&format!("the image `{}` cannot be run", image.name)))?;
     let says = &image.config.platform.architecture;
     if says != kind.arch.name() {
         app.ui.warn(&format!(

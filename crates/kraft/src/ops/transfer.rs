@@ -1,9 +1,15 @@
-//! Images over the network: pulled, pushed, asked for.
+//! Images over the network: pulled and pushed.
+
+use std::sync::Arc;
 
 use kraft_core::reference::Reference;
-use kraft_oci::choose::Wish;
+use kraft_oci::choose::{Candidate, Wish};
+use kraft_oci::image::Descriptor;
 use kraft_oci::store::Store;
+use kraft_oci::{listing, pull, push};
 
+use super::images;
+use super::network::Network;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 
@@ -21,17 +27,86 @@ pub(crate) enum Extent {
 /// Pulls an image into the store.
 pub(crate) fn pull(
     app: &App,
-    store: &dyn Store,
+    store: &Arc<dyn Store>,
     typed: &Reference,
     wish: &Wish,
     extent: Extent,
 ) -> Result<(), Failure> {
-    let _ = (app, store, wish, extent);
-    Err(Failure::new(Kind::Network, format!("cannot pull {typed} yet")))
+    let name = typed.qualified();
+    let network = Network::open(app)?;
+    let registry = &network.registry;
+    app.ui.info(&format!("pulling {name}"));
+    let (remote, all) = network.run(async {
+        let remote = pull::look(registry, &name).await?;
+        let candidates = remote.candidates(registry, &name).await?;
+        Ok::<_, pull::PullError>((remote, candidates))
+    })?;
+    let chosen: Vec<Descriptor> = match extent {
+        Extent::Chosen => vec![images::pick(app, &name, &all, wish)?.descriptor],
+        Extent::All => fitting(all, wish),
+        Extent::Here => fitting(
+            all.into_iter()
+                .filter(|candidate| was_here(&**store, &name, candidate))
+                .collect(),
+            wish,
+        ),
+    };
+    if chosen.is_empty() {
+        return Err(Failure::new(
+            Kind::NotFound,
+            format!("the image `{name}` has nothing for {}", wish.shown()),
+        ));
+    }
+    let progress = app.ui.progress();
+    let work = pull::pull(
+        registry,
+        Arc::clone(store),
+        &name,
+        &remote,
+        &chosen,
+        &progress,
+    );
+    Ok(network.run(work)?)
 }
 
-/// Pushes an image of the store to its registry.
-pub(crate) fn push(app: &App, store: &dyn Store, name: &Reference) -> Result<(), Failure> {
-    let _ = (app, store);
-    Err(Failure::new(Kind::Network, format!("cannot push {name} yet")))
+fn fitting(candidates: Vec<Candidate>, wish: &Wish) -> Vec<Descriptor> {
+    candidates
+        .into_iter()
+        .filter(|candidate| wish.fits(&candidate.platform))
+        .map(|candidate| candidate.descriptor)
+        .collect()
+}
+
+/// Returns whether a manifest is here; all are where that cannot be told.
+fn was_here(store: &dyn Store, name: &Reference, candidate: &Candidate) -> bool {
+    let listed = store
+        .find(name)
+        .ok()
+        .flatten()
+        .and_then(|named| listing::candidates_of(store, &named.target).ok());
+    match listed {
+        Some(_) => store
+            .size(&candidate.descriptor.digest)
+            .is_ok_and(|size| size.is_some()),
+        None => true,
+    }
+}
+
+/// Pushes an image of the store to its registry, and returns nothing but success.
+pub(crate) fn push(app: &App, store: &Arc<dyn Store>, name: &Reference) -> Result<(), Failure> {
+    let Some(named) = store.find(name)? else {
+        return Err(images::not_here(&**store, name));
+    };
+    let network = Network::open(app)?;
+    app.ui.info(&format!("pushing {name}"));
+    let progress = app.ui.progress();
+    let work = push::push(
+        &network.registry,
+        Arc::clone(store),
+        name,
+        &named.target,
+        &progress,
+    );
+    network.run(work)?;
+    Ok(())
 }

@@ -61,7 +61,11 @@ impl Ui {
     }
 
     /// Asks which of several lines is meant; `None` where nobody can be asked.
-    pub(crate) fn select(&self, question: &str, lines: &[String]) -> Result<Option<usize>, Failure> {
+    pub(crate) fn select(
+        &self,
+        question: &str,
+        lines: &[String],
+    ) -> Result<Option<usize>, Failure> {
         if !self.asks {
             return Ok(None);
         }

@@ -27,11 +27,16 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     for word in &args.images {
         let found = images::find(&*store, word)?;
         let of_image = kraft_oci::listing::rows_of(&*store, &found.named)?;
-        rows.extend(
-            of_image
-                .into_iter()
-                .filter(|row| found.manifest.as_ref().is_none_or(|meant| *meant == row.manifest)),
-        );
+        rows.extend(of_image.into_iter().filter(|row| {
+            found
+                .manifest
+                .as_ref()
+                .is_none_or(|meant| *meant == row.manifest)
+        }));
     }
-    ls::print(app, args.output, rows.into_iter().map(ls::Row::from).collect())
+    ls::print(
+        app,
+        args.output,
+        rows.into_iter().map(ls::Row::from).collect(),
+    )
 }

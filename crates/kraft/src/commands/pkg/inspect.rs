@@ -89,12 +89,19 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     };
     let mut manifests = Vec::new();
     for child in children {
-        if found.manifest.as_ref().is_none_or(|meant| *meant == child.digest) {
+        if found
+            .manifest
+            .as_ref()
+            .is_none_or(|meant| *meant == child.digest)
+        {
             manifests.push(shown(&*store, child)?);
         }
     }
     if manifests.is_empty() && found.manifest.is_some() {
-        return Err(Failure::new(Kind::NotFound, "the image has no such manifest"));
+        return Err(Failure::new(
+            Kind::NotFound,
+            "the image has no such manifest",
+        ));
     }
     let shown = Shown {
         name: found.named.name.clone(),

@@ -104,7 +104,10 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         let store = images::open(app)?;
         let listing = listing::list(&*store)?;
         for (name, error) in &listing.unreadable {
-            app.ui.warn(&format!("the image `{name}` is not listed: {}", chain(error)));
+            app.ui.warn(&format!(
+                "the image `{name}` is not listed: {}",
+                chain(error)
+            ));
         }
         rows.extend(listing.rows);
         if !args.local {
@@ -112,8 +115,14 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         }
     }
     rows.retain(|row| {
-        let platform = args.plat.0.is_none_or(|plat| row.platform.os == plat.name());
-        platform && args.arch.is_none_or(|arch| row.platform.architecture == arch.name())
+        let platform = args
+            .plat
+            .0
+            .is_none_or(|plat| row.platform.os == plat.name());
+        platform
+            && args
+                .arch
+                .is_none_or(|arch| row.platform.architecture == arch.name())
     });
     let rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
     if rows.is_empty() && args.output == Format::Table {
@@ -216,10 +225,22 @@ mod tests {
 
     #[test]
     fn sizes_have_two_digits_or_more() {
-        let sizes = [0, 999, 1000, 2048, 9999, 245_000, 1_500_000, 12_345_678, 3_000_000_000];
+        let sizes = [
+            0,
+            999,
+            1000,
+            2048,
+            9999,
+            245_000,
+            1_500_000,
+            12_345_678,
+            3_000_000_000,
+        ];
         assert_eq!(
             sizes.map(size),
-            ["0 B", "999 B", "1.0 kB", "2.0 kB", "9.9 kB", "245 kB", "1.5 MB", "12 MB", "3.0 GB"]
+            [
+                "0 B", "999 B", "1.0 kB", "2.0 kB", "9.9 kB", "245 kB", "1.5 MB", "12 MB", "3.0 GB"
+            ]
         );
     }
 }

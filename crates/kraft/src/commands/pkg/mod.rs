@@ -10,8 +10,10 @@ mod pull;
 mod push;
 mod remove;
 mod save;
+mod source;
 mod tag;
 mod tree;
+mod update;
 
 use clap::Subcommand;
 
@@ -61,6 +63,9 @@ enum Command {
     Remove(remove::Args),
     Save(save::Args),
     Load(load::Args),
+    Update(update::Args),
+    Source(source::SourceArgs),
+    Unsource(source::UnsourceArgs),
 }
 
 pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
@@ -77,5 +82,8 @@ pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
         Some(Command::Remove(args)) => remove::exec(app, &args),
         Some(Command::Save(args)) => save::exec(app, &args),
         Some(Command::Load(args)) => load::exec(app, &args),
+        Some(Command::Update(args)) => update::exec(app, &args),
+        Some(Command::Source(args)) => source::add(app, &args),
+        Some(Command::Unsource(args)) => source::remove(app, &args),
     }
 }

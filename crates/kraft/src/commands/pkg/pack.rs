@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kraft_core::arch::Arch;
 use kraft_core::kernel;
@@ -121,7 +122,7 @@ pub(super) fn exec(app: &App, args: Args) -> Result<(), Failure> {
     let subject = subject(app, &args)?;
     let parts = match &subject {
         Subject::Kernel(kernel) => vec![kernel_part(app, &args, kernel)?],
-        Subject::Runtime(project) => vec![runtime_part(app, &*store, &args, project.as_deref())?],
+        Subject::Runtime(project) => vec![runtime_part(app, &store, &args, project.as_deref())?],
         Subject::Built(project) => built_parts(app, &args, project)?,
     };
     let package = Package {
@@ -133,7 +134,7 @@ pub(super) fn exec(app: &App, args: Args) -> Result<(), Failure> {
     images::tidy(app, &*store);
     app.ui.line(&format!("{name}@{}", index.digest))?;
     if args.push {
-        crate::ops::transfer::push(app, &*store, &name)?;
+        crate::ops::transfer::push(app, &store, &name)?;
     }
     Ok(())
 }
@@ -211,8 +212,11 @@ fn kernel_part(app: &App, args: &Args, kernel: &Path) -> Result<Part, Failure> {
         }
         (None, Ok(image)) => image.arch,
         (None, Err(error)) => {
-            return Err(Failure::usage(format!("cannot package `{shown}`: {error}"))
-                .hint("if it is a kernel nevertheless, say for what: `--arch ARCH --plat PLATFORM`"));
+            return Err(
+                Failure::usage(format!("cannot package `{shown}`: {error}")).hint(
+                    "if it is a kernel nevertheless, say for what: `--arch ARCH --plat PLATFORM`",
+                ),
+            );
         }
     };
     let plat = args
@@ -234,12 +238,16 @@ fn kernel_part(app: &App, args: &Args, kernel: &Path) -> Result<Part, Failure> {
 }
 
 fn features(args: &Args, features: Vec<String>) -> Vec<String> {
-    if args.no_kconfig { Vec::new() } else { features }
+    if args.no_kconfig {
+        Vec::new()
+    } else {
+        features
+    }
 }
 
 fn runtime_part(
     app: &App,
-    store: &dyn Store,
+    store: &Arc<dyn Store>,
     args: &Args,
     project: Option<&Project>,
 ) -> Result<Part, Failure> {
@@ -295,7 +303,9 @@ fn run_config(app: &App, args: &Args, below: &[Given]) -> Result<RunConfig, Fail
     let mut words = Vec::new();
     for line in &args.args {
         words.extend(kraft_core::words::split(line).map_err(|quote| {
-            Failure::usage(format!("`--args {line}`: the quote {quote} is never closed"))
+            Failure::usage(format!(
+                "`--args {line}`: the quote {quote} is never closed"
+            ))
         })?);
     }
     let typed = Given {

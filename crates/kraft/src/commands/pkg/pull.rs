@@ -7,9 +7,9 @@ use kraft_oci::choose::Wish;
 use crate::app::App;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::Failure;
+use crate::ops::images;
 use crate::ops::machines::Tally;
 use crate::ops::transfer::{self, Extent};
-use crate::ops::images;
 
 /// Fetch images from their registries
 ///
@@ -79,7 +79,11 @@ impl Wished {
                     "`--kconfig {option}`: expected NAME=VALUE"
                 )));
             }
-            let prefix = if option.starts_with("CONFIG_") { "" } else { "CONFIG_" };
+            let prefix = if option.starts_with("CONFIG_") {
+                ""
+            } else {
+                "CONFIG_"
+            };
             wish.features.push(format!("{prefix}{option}"));
         }
         Ok(wish)
@@ -88,14 +92,18 @@ impl Wished {
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let wish = args.wish.wish()?;
-    let extent = if args.all { Extent::All } else { Extent::Chosen };
+    let extent = if args.all {
+        Extent::All
+    } else {
+        Extent::Chosen
+    };
     let store = images::open(app)?;
     let mut tally = Tally::default();
     for word in &args.images {
         let pulled = word
             .parse::<Reference>()
             .map_err(Failure::from)
-            .and_then(|typed| transfer::pull(app, &*store, &typed, &wish, extent));
+            .and_then(|typed| transfer::pull(app, &store, &typed, &wish, extent));
         tally.count(app, pulled)?;
     }
     tally.outcome()

@@ -23,5 +23,5 @@ pub(crate) struct Args {
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let found = images::find(&*store, &args.image)?;
-    transfer::push(app, &*store, &found.named.name)
+    transfer::push(app, &store, &found.named.name)
 }

@@ -46,7 +46,10 @@ pub(super) fn archive(app: &App, which: &Which) -> Result<std::path::PathBuf, Fa
     unpacked.initrd.ok_or_else(|| {
         Failure::new(
             Kind::NotFound,
-            format!("the image `{}` has no root filesystem of its own", image.name),
+            format!(
+                "the image `{}` has no root filesystem of its own",
+                image.name
+            ),
         )
         .hint("it may be a part of its kernel")
     })

@@ -36,10 +36,7 @@ pub(super) fn exec(_app: &App, args: &Args) -> Result<(), Failure> {
 pub(crate) fn print_file(file: &Path, path: &Path, lists: &str) -> Result<(), Failure> {
     let name = path.as_os_str().as_bytes();
     let wanted = normalise(name).map_err(|fault| {
-        Failure::usage(format!(
-            "cannot look for `{}`: {fault}",
-            path.display()
-        ))
+        Failure::usage(format!("cannot look for `{}`: {fault}", path.display()))
     })?;
     // A name may come several times, and the last one is what a kernel ends up with. So the
     // archive is read to its end (and so checked) before anything is printed.
@@ -65,9 +62,8 @@ pub(crate) fn print_file(file: &Path, path: &Path, lists: &str) -> Result<(), Fa
         }
         None => {
             let message = format!("no `{}` in `{}`", path.display(), file.display());
-            Err(Failure::new(Kind::NotFound, message).hint(format!(
-                "`{lists}` lists what is there"
-            )))
+            Err(Failure::new(Kind::NotFound, message)
+                .hint(format!("`{lists}` lists what is there")))
         }
     }
 }

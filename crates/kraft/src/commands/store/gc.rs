@@ -48,7 +48,11 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let swept = store.sweep(args.dry_run)?;
     let unpacked = kraft_oci::unpack::sweep(&*store, &images::unpacked_dir(app), args.dry_run)?;
     let removed = Removed {
-        blobs: swept.blobs.iter().map(|(digest, _)| digest.to_string()).collect(),
+        blobs: swept
+            .blobs
+            .iter()
+            .map(|(digest, _)| digest.to_string())
+            .collect(),
         bytes: swept.bytes() + unpacked,
         dry_run: args.dry_run,
     };
@@ -56,7 +60,11 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         Output::Json => app.ui.json(&removed),
         Output::Yaml => app.ui.yaml(&removed),
         Output::Text => {
-            let verb = if args.dry_run { "would remove" } else { "removed" };
+            let verb = if args.dry_run {
+                "would remove"
+            } else {
+                "removed"
+            };
             app.ui.info(&format!(
                 "{verb} {} blobs, {} in all",
                 removed.blobs.len(),

@@ -48,7 +48,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let mut verdict = look(app, &*store)?;
     if args.repair && !verdict.faults.is_empty() {
-        repair::repair(app, &*store, &verdict.faults)?;
+        repair::repair(app, &store, &verdict.faults)?;
         verdict = look(app, &*store)?;
     }
     let rows: Vec<Row> = verdict.faults.iter().map(Row::from).collect();
@@ -81,7 +81,9 @@ fn look(app: &App, store: &dyn kraft_oci::store::Store) -> Result<Verdict, Failu
         what: "verifying the store".to_owned(),
         total: None,
     });
-    let verdict = verify::verify(store, &|done| progress.report(Event::Advanced { task, done }));
+    let verdict = verify::verify(store, &|done| {
+        progress.report(Event::Advanced { task, done })
+    });
     progress.report(match verdict {
         Ok(_) => Event::Finished { task },
         Err(_) => Event::Failed { task },

@@ -1,0 +1,112 @@
+//! Files of docker and podman: `config.json` and `auth.json` (containers-auth.json(5)).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::{Credential, Error, Secret, helper, host_of_key};
+
+/// The user by which docker marks an identity token.
+pub(super) const TOKEN_USER: &str = "<token>";
+/// A file is at most this long, in bytes.
+const LARGEST: u64 = 4 << 20;
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct File {
+    auths: BTreeMap<String, Auth>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Auth {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+/// Looks a registry up in a file; one that is not there knows nothing.
+///
+/// A helper for the registry counts before the helper for all, and that before what the file holds.
+pub(super) fn find(path: &Path, host: &str) -> Result<Option<Credential>, Error> {
+    let bytes = match kraft_sys::fs::read_file(path, LARGEST) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let broken = |why: String| Error::Broken {
+        path: path.display().to_string(),
+        why,
+    };
+    // Only the place is told: the text around it may be a secret.
+    let file: File = serde_json::from_slice(&bytes).map_err(|error| {
+        broken(format!(
+            "line {}, column {} is not what it should be",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    let is_meant = |key: &&String| host_of_key(key) == host;
+    let own = file.cred_helpers.iter().find(|(key, _)| is_meant(key));
+    let program = match own {
+        Some((_, program)) => Some(program.as_str()),
+        None => Some(file.creds_store.as_str()).filter(|program| !program.is_empty()),
+    };
+    // Keys that stand in the file are those that a helper was given.
+    let key = file.auths.keys().find(is_meant);
+    if let Some(program) = program {
+        let known = key.map_or(host, String::as_str);
+        for server in [known, host] {
+            if let Some(found) = helper::get(program, server, path)? {
+                return Ok(Some(found));
+            }
+        }
+    }
+    match key.and_then(|key| file.auths.get(key)) {
+        Some(auth) => credential(auth).map_err(broken),
+        None => Ok(None),
+    }
+}
+
+fn credential(auth: &Auth) -> Result<Option<Credential>, String> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    if let Some(token) = given(&auth.registrytoken) {
+        return Ok(Some(Credential::Bearer(Secret::new(token))));
+    }
+    if let Some(token) = given(&auth.identitytoken) {
+        return Ok(Some(Credential::IdentityToken(Secret::new(token))));
+    }
+    if let Some(pair) = given(&auth.auth) {
+        let (user, password) = decode_pair(&pair)
+            .ok_or_else(|| "an `auth` is not base64 of `user:password`".to_owned())?;
+        return Ok(Some(if user == TOKEN_USER {
+            Credential::IdentityToken(password)
+        } else {
+            Credential::Basic { user, password }
+        }));
+    }
+    Ok(match (given(&auth.username), given(&auth.password)) {
+        (Some(user), Some(password)) => Some(Credential::Basic {
+            user,
+            password: Secret::new(password),
+        }),
+        _ => None,
+    })
+}
+
+/// Takes base64 of `user:password` apart.
+pub(super) fn decode_pair(text: &str) -> Option<(String, Secret)> {
+    let bytes = STANDARD.decode(text.trim()).ok()?;
+    let pair = String::from_utf8(bytes).ok()?;
+    // Docker once filled passwords up with zeros.
+    let (user, password) = pair.trim_end_matches('\0').split_once(':')?;
+    (!user.is_empty()).then(|| (user.to_owned(), Secret::new(password)))
+}

@@ -1,0 +1,150 @@
+//! Credentials: found where users have put them already, shown nowhere.
+//!
+//! Our own log-in comes first, then docker's (its helpers included), then podman's. Nothing is read
+//! before a registry asks for it.
+
+mod docker;
+mod helper;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Something that is not to be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text, for the one place it is meant for.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// What a registry is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A user and a password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password, or a token that passes for one.
+        password: Secret,
+    },
+    /// A token to be exchanged for others.
+    IdentityToken(Secret),
+    /// A token to be shown as it is.
+    Bearer(Secret),
+}
+
+/// Finds credentials. May block, and may run other programs.
+pub trait CredentialSource: fmt::Debug + Send + Sync {
+    /// Returns those for a registry, `HOST[:PORT]`, if there are any.
+    fn find(&self, host: &str) -> Result<Option<Credential>, Error>;
+}
+
+/// Where credentials may be.
+#[derive(Clone, Default)]
+pub struct Keyrings {
+    /// Our own: user and token, by host.
+    pub own: BTreeMap<String, (String, String)>,
+    /// Docker's `config.json`.
+    pub docker: Option<PathBuf>,
+    /// Podman's `auth.json`, in the order in which they count.
+    pub podman: Vec<PathBuf>,
+}
+
+impl fmt::Debug for Keyrings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyrings")
+            .field("own", &self.own.keys())
+            .field("docker", &self.docker)
+            .field("podman", &self.podman)
+            .finish()
+    }
+}
+
+impl CredentialSource for Keyrings {
+    fn find(&self, host: &str) -> Result<Option<Credential>, Error> {
+        if let Some((user, token)) = self.own.get(host) {
+            return Ok(Some(own(user, token)));
+        }
+        for file in self.docker.iter().chain(&self.podman) {
+            if let Some(found) = docker::find(file, host)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A token without a user may carry one inside, as `KraftKit` takes it: base64 of `user:token`.
+fn own(user: &str, token: &str) -> Credential {
+    if user.is_empty() {
+        if let Some((user, password)) = docker::decode_pair(token) {
+            return Credential::Basic { user, password };
+        }
+        return Credential::Bearer(Secret::new(token));
+    }
+    if user == docker::TOKEN_USER {
+        return Credential::IdentityToken(Secret::new(token));
+    }
+    Credential::Basic {
+        user: user.to_owned(),
+        password: Secret::new(token),
+    }
+}
+
+/// Returns the registry that a key of a file of credentials means: a host, or a URL as older
+/// programs wrote them.
+pub fn host_of_key(key: &str) -> String {
+    let key = key
+        .strip_prefix("https://")
+        .or_else(|| key.strip_prefix("http://"))
+        .unwrap_or(key);
+    let host = key.split('/').next().unwrap_or(key).to_ascii_lowercase();
+    match host.as_str() {
+        "docker.io" | "registry-1.docker.io" => "index.docker.io".to_owned(),
+        _ => host,
+    }
+}
+
+/// Why credentials cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] kraft_sys::fs::Error),
+    /// A file makes no sense. What is in it is not shown.
+    #[error("the credentials in `{path}` cannot be used: {why}")]
+    Broken {
+        /// The file.
+        path: String,
+        /// What is wrong, and where.
+        why: String,
+    },
+    /// A helper did not give them.
+    #[error("the credential helper `{program}` named in `{path}` failed: {why}")]
+    Helper {
+        /// The program.
+        program: String,
+        /// The file that names it.
+        path: String,
+        /// What happened.
+        why: String,
+    },
+}
+
+#[cfg(test)]
+mod tests;

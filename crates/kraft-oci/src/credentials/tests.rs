@@ -1,0 +1,109 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+
+fn basic(user: &str, password: &str) -> Option<Credential> {
+    Some(Credential::Basic {
+        user: user.to_owned(),
+        password: Secret::new(password),
+    })
+}
+
+fn file(dir: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
+    let path = dir.path().join(name);
+    kraft_sys::fs::replace_file(&path, text.as_bytes()).unwrap();
+    path
+}
+
+#[test]
+fn our_own_come_first_then_dockers_then_podmans() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = |text: &str| STANDARD.encode(text);
+    let docker = format!(
+        r#"{{"auths":{{"https://index.docker.io/v1/":{{"auth":"{}"}},"both.example":{{"auth":"{}"}},
+            "token.example":{{"auth":"{}","identitytoken":"idt"}},"empty.example":{{}}}}}}"#,
+        pair("hub:1"),
+        pair("docker:2"),
+        pair("<token>:x"),
+    );
+    let podman = format!(
+        r#"{{"auths":{{"both.example":{{"auth":"{}"}},"path.example/a/b":{{"auth":"{}"}}}}}}"#,
+        pair("podman:3"),
+        pair("podman:4:5"),
+    );
+    let keyrings = Keyrings {
+        own: [(
+            "own.example".to_owned(),
+            ("me".to_owned(), "s3cret".to_owned()),
+        )]
+        .into(),
+        docker: Some(file(&dir, "config.json", &docker)),
+        podman: vec![dir.path().join("missing"), file(&dir, "auth.json", &podman)],
+    };
+    let find = |host: &str| keyrings.find(host).unwrap();
+    assert_eq!(find("own.example"), basic("me", "s3cret"));
+    assert_eq!(find("index.docker.io"), basic("hub", "1"));
+    assert_eq!(find("both.example"), basic("docker", "2"));
+    assert_eq!(find("path.example"), basic("podman", "4:5"));
+    assert_eq!(
+        find("token.example"),
+        Some(Credential::IdentityToken(Secret::new("idt")))
+    );
+    assert_eq!(find("empty.example"), None);
+    assert_eq!(find("unknown.example"), None);
+}
+
+#[test]
+fn a_token_alone_may_carry_its_user() {
+    assert_eq!(
+        own("", &STANDARD.encode("me:pw")),
+        basic("me", "pw").unwrap()
+    );
+    assert_eq!(own("", "opaque"), Credential::Bearer(Secret::new("opaque")));
+}
+
+#[test]
+fn a_broken_file_is_told_without_what_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for text in [
+        r#"{"auths":{"a":{"auth":"s3cret"}}}"#,
+        "{s3cret",
+        r#"{"auths":"s3cret"}"#,
+    ] {
+        let keyrings = Keyrings {
+            docker: Some(file(&dir, "config.json", text)),
+            ..Keyrings::default()
+        };
+        let error = keyrings.find("a").unwrap_err().to_string();
+        assert!(
+            error.contains("config.json") && !error.contains("s3cret"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_helper_that_is_missing_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let keyrings = Keyrings {
+        docker: Some(file(
+            &dir,
+            "config.json",
+            r#"{"credsStore":"no-such-store"}"#,
+        )),
+        ..Keyrings::default()
+    };
+    let error = keyrings.find("a.example").unwrap_err().to_string();
+    assert!(error.contains("docker-credential-no-such-store"), "{error}");
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let keyrings = Keyrings {
+        own: [("h".to_owned(), ("me".to_owned(), "s3cret".to_owned()))].into(),
+        ..Keyrings::default()
+    };
+    let shown = format!("{keyrings:?} {:?}", keyrings.find("h").unwrap());
+    assert!(!shown.contains("s3cret"), "{shown}");
+}

@@ -1,0 +1,228 @@
+//! From a store to a registry.
+//!
+//! Blobs first, then manifests, then what the name points to: nobody who pulls meanwhile sees half
+//! an image. What the registry has is not sent; what it has in another repository it is asked to
+//! mount.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use kraft_core::event::{Event, Reporter};
+use kraft_core::reference::{Digest, Reference};
+use tokio::task::spawn_blocking;
+
+use crate::image::{Descriptor, Document};
+use crate::registry::{self, BlobSource, Registry};
+use crate::store::reach::{Part, parts, reachable};
+use crate::store::{self, Store};
+
+/// Blobs that are sent at the same time.
+const AT_ONCE: usize = 4;
+
+/// Pushes what a name of the store points to.
+pub async fn push(
+    registry: &Registry,
+    store: Arc<dyn Store>,
+    name: &Reference,
+    target: &Descriptor,
+    reporter: &dyn Reporter,
+) -> Result<Digest, PushError> {
+    let plan = {
+        let (store, target, name) = (Arc::clone(&store), target.clone(), name.clone());
+        spawn_blocking(move || Plan::make(&*store, &name, &target))
+            .await
+            .map_err(|_| PushError::Stopped)??
+    };
+    let push = Push {
+        registry,
+        store,
+        name,
+        reporter,
+        tasks: AtomicU64::new(1),
+        elsewhere: &plan.elsewhere,
+    };
+    stream::iter(plan.blobs.iter())
+        .map(|part| push.blob(part))
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+    for (descriptor, bytes) in &plan.manifests {
+        let by_digest = name.with_digest(&descriptor.digest);
+        registry
+            .push_manifest(&by_digest, &descriptor.media_type, bytes.clone())
+            .await?;
+    }
+    for absent in &plan.absent {
+        let by_digest = name.with_digest(&absent.digest);
+        if registry.head(&by_digest).await?.is_none() {
+            return Err(PushError::Incomplete {
+                name: name.clone(),
+                platform: absent
+                    .platform
+                    .as_ref()
+                    .map_or_else(|| absent.digest.to_string(), |platform| platform.pair()),
+            });
+        }
+    }
+    let pushed = registry
+        .push_manifest(name, &target.media_type, plan.target.clone())
+        .await?;
+    Ok(pushed)
+}
+
+/// What there is to send.
+struct Plan {
+    /// Configurations and layers.
+    blobs: Vec<Part>,
+    /// Manifests below the target.
+    manifests: Vec<(Descriptor, Bytes)>,
+    /// Manifests that are not here.
+    absent: Vec<Descriptor>,
+    /// The target.
+    target: Bytes,
+    /// Names on the same registry that have a blob.
+    elsewhere: BTreeMap<Digest, Vec<Reference>>,
+}
+
+impl Plan {
+    fn make(
+        store: &dyn Store,
+        name: &Reference,
+        target: &Descriptor,
+    ) -> Result<Self, store::Error> {
+        let bytes = store::read(store, target)?;
+        let (mut manifests, mut absent) = (Vec::new(), Vec::new());
+        let mut documents = vec![target.digest.clone()];
+        let document = Document::parse(&target.media_type, &bytes)
+            .map_err(|source| store::Error::bad(&target.digest, source))?;
+        if let Document::Index(index) = document {
+            for child in index.manifests {
+                documents.push(child.digest.clone());
+                if store.size(&child.digest)?.is_some() {
+                    let bytes = store::read(store, &child)?;
+                    manifests.push((child, bytes.into()));
+                } else {
+                    absent.push(child);
+                }
+            }
+        }
+        let mut blobs: BTreeMap<Digest, Part> = BTreeMap::new();
+        for part in parts(store, target)? {
+            if !documents.contains(&part.blob.digest) {
+                blobs.insert(part.blob.digest.clone(), part);
+            }
+        }
+        let mut elsewhere = BTreeMap::new();
+        for (digest, names) in reachable(store).unwrap_or_default() {
+            if blobs.contains_key(&digest) {
+                let mut names: Vec<Reference> = names
+                    .into_iter()
+                    .filter(|other| {
+                        other.host() == name.host() && other.repository() != name.repository()
+                    })
+                    .collect();
+                names.dedup_by(|a, b| a.repository() == b.repository());
+                elsewhere.insert(digest, names);
+            }
+        }
+        Ok(Self {
+            blobs: blobs.into_values().collect(),
+            manifests,
+            absent,
+            target: bytes.into(),
+            elsewhere,
+        })
+    }
+}
+
+struct Push<'a> {
+    registry: &'a Registry,
+    store: Arc<dyn Store>,
+    name: &'a Reference,
+    reporter: &'a dyn Reporter,
+    tasks: AtomicU64,
+    elsewhere: &'a BTreeMap<Digest, Vec<Reference>>,
+}
+
+impl Push<'_> {
+    async fn blob(&self, part: &Part) -> Result<(), PushError> {
+        let blob = &part.blob;
+        if self.registry.has_blob(self.name, &blob.digest).await? {
+            return Ok(());
+        }
+        for from in self
+            .elsewhere
+            .get(&blob.digest)
+            .into_iter()
+            .flatten()
+            .take(3)
+        {
+            if self.registry.mount(self.name, from, &blob.digest).await? {
+                return Ok(());
+            }
+        }
+        if part.stored.is_none() {
+            return Err(store::Error::damaged(&blob.digest, crate::digest::Damage::Missing).into());
+        }
+        let task = self.tasks.fetch_add(1, Ordering::Relaxed);
+        self.reporter.report(Event::Started {
+            task,
+            what: format!("pushing {}", blob.digest.short()),
+            total: Some(blob.size),
+        });
+        let source = Stored {
+            store: Arc::clone(&self.store),
+            blob: blob.clone(),
+        };
+        let pushed = self
+            .registry
+            .push_blob(self.name, blob, Arc::new(source), &|done| {
+                self.reporter.report(Event::Advanced { task, done });
+            })
+            .await;
+        self.reporter.report(match pushed {
+            Ok(()) => Event::Finished { task },
+            Err(_) => Event::Failed { task },
+        });
+        Ok(pushed?)
+    }
+}
+
+/// A blob of the store, verified while it is sent.
+struct Stored {
+    store: Arc<dyn Store>,
+    blob: Descriptor,
+}
+
+impl BlobSource for Stored {
+    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        let blob = store::open_verified(&*self.store, &self.blob).map_err(io::Error::other)?;
+        Ok(Box::new(blob))
+    }
+}
+
+/// Why an image could not be pushed.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// The store, or a blob that is not what it should be.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A manifest is neither here nor there.
+    #[error("the part of `{name}` for {platform} is neither on this computer nor in the registry")]
+    Incomplete {
+        /// The image.
+        name: Reference,
+        /// Which part.
+        platform: String,
+    },
+    /// The program is being ended.
+    #[error("the transfer was stopped")]
+    Stopped,
+}

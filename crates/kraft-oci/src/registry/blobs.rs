@@ -1,0 +1,367 @@
+//! Blobs: looked for, fetched, mounted, pushed.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use kraft_core::reference::{Digest, Reference};
+use reqwest::{Body, Response, Url};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::call::{Call, Content, Target, location};
+use super::documents::scope;
+use super::error::{Error, Trouble};
+use super::header::range_start;
+use super::transport::trouble;
+use super::{BlobSink, BlobSource, Registry};
+use crate::image::Descriptor;
+
+/// The size of the pieces that are sent, in bytes.
+const PIECE: usize = 512 << 10;
+/// Pieces that may wait for the network.
+const WAITING: usize = 4;
+/// A connection that brought less than this, in bytes, counts as one that brought nothing.
+const PROGRESS: u64 = 64 << 10;
+
+impl Registry {
+    /// Asks whether a repository has a blob.
+    pub async fn has_blob(&self, name: &Reference, digest: &Digest) -> Result<bool, Error> {
+        let mut call = self.about(name, Method::HEAD, format!("look for a part of `{name}`"));
+        call.headers.clear();
+        // Asked before it is pushed: one token serves both.
+        call.scopes = vec![scope(name, "pull,push")];
+        let path = blob_path(name, digest);
+        call.to = Target::Path(&path);
+        match self.call(&call).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fetches a blob, going on behind what the sink has; on broken connections again and again, as
+    /// long as they bring something. Exactly the promised number of bytes goes into the sink; what
+    /// they hash to is for the sink to look at.
+    pub async fn fetch_blob(
+        &self,
+        name: &Reference,
+        blob: &Descriptor,
+        sink: &mut dyn BlobSink,
+    ) -> Result<(), Error> {
+        let mut failures = 0;
+        loop {
+            let before = sink.offset();
+            if before == blob.size && blob.size > 0 {
+                return Ok(());
+            }
+            let source = match self.fetch_rest(name, blob, sink).await? {
+                None => return Ok(()),
+                Some(trouble) => trouble,
+            };
+            if sink.offset() >= before.saturating_add(PROGRESS) {
+                failures = 0;
+            }
+            if failures >= self.inner.settings.retries {
+                return Err(Error::Broken {
+                    host: name.host().to_owned(),
+                    doing: format!("fetch {} of `{name}`", blob.digest),
+                    source,
+                });
+            }
+            sleep(self.backoff(failures)).await;
+            failures += 1;
+        }
+    }
+
+    /// Fetches what the sink lacks; returns what broke the connection.
+    async fn fetch_rest(
+        &self,
+        name: &Reference,
+        blob: &Descriptor,
+        sink: &mut dyn BlobSink,
+    ) -> Result<Option<Trouble>, Error> {
+        let offset = sink.offset();
+        let doing = format!("fetch {} of `{name}`", blob.digest);
+        let mut call = self.about(name, Method::GET, doing);
+        call.headers.clear();
+        call.what = format!("blob {} of `{name}`", blob.digest);
+        if offset > 0
+            && let Ok(range) = HeaderValue::from_str(&format!("bytes={offset}-"))
+        {
+            call.headers.insert(RANGE, range);
+        }
+        let path = blob_path(name, &blob.digest);
+        call.to = Target::Path(&path);
+        let mut answer = self.call(&call).await?;
+        match answer.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let start = answer
+                    .headers()
+                    .get(CONTENT_RANGE)
+                    .and_then(|value| value.to_str().ok())
+                    .and_then(range_start);
+                if start != Some(offset) {
+                    return Err(call
+                        .at()
+                        .protocol("it sent another part than was asked for"));
+                }
+            }
+            StatusCode::OK if offset > 0 => {
+                // It does not know ranges, and sends all of it.
+                restart(sink, &call).await?;
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                restart(sink, &call).await?;
+                return Ok(Some(Trouble::Short {
+                    came: offset,
+                    promised: blob.size,
+                }));
+            }
+            _ => {}
+        }
+        let missing = blob.size - sink.offset();
+        if answer
+            .content_length()
+            .is_some_and(|length| length > missing)
+        {
+            return Err(too_long(&call, blob));
+        }
+        self.drain(&mut answer, &call, blob, sink).await
+    }
+
+    /// Hands a body to the sink.
+    async fn drain(
+        &self,
+        answer: &mut Response,
+        call: &Call<'_>,
+        blob: &Descriptor,
+        sink: &mut dyn BlobSink,
+    ) -> Result<Option<Trouble>, Error> {
+        let silence = self.inner.settings.silence;
+        loop {
+            let chunk = match timeout(silence, answer.chunk()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) if sink.offset() == blob.size => return Ok(None),
+                Ok(Ok(None)) => {
+                    return Ok(Some(Trouble::Short {
+                        came: sink.offset(),
+                        promised: blob.size,
+                    }));
+                }
+                Ok(Err(error)) => return Ok(Some(trouble(&error))),
+                Err(_) => return Ok(Some(Trouble::Silent(silence))),
+            };
+            if sink.offset().saturating_add(chunk.len() as u64) > blob.size {
+                return Err(too_long(call, blob));
+            }
+            sink.chunk(chunk).await.map_err(|source| Error::Local {
+                doing: format!("store {}", blob.digest),
+                source,
+            })?;
+        }
+    }
+
+    /// Asks a registry to take a blob from another repository of its own. `false` where it does not
+    /// want to, or cannot.
+    pub async fn mount(
+        &self,
+        to: &Reference,
+        from: &Reference,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let doing = format!("mount a part of `{from}` into `{to}`");
+        let mut call = self.about(to, Method::POST, doing);
+        call.headers.clear();
+        call.scopes = vec![scope(to, "pull,push"), scope(from, "pull")];
+        call.content = Content::Bytes(Bytes::new());
+        let path = format!(
+            "/v2/{}/blobs/uploads/?mount={digest}&from={}",
+            to.repository(),
+            from.repository()
+        );
+        call.to = Target::Path(&path);
+        let answer = match self.call(&call).await {
+            Ok(answer) => answer,
+            // Not allowed to read there, most of all.
+            Err(error) if error.kind() == super::ErrorKind::Network => return Err(error),
+            Err(_) => return Ok(false),
+        };
+        match answer.status() {
+            StatusCode::CREATED => Ok(true),
+            StatusCode::ACCEPTED => {
+                // It began an upload instead; nobody will go on with it.
+                if let Ok(upload) = location(&answer, answer.url()) {
+                    let mut cancel = self.about(to, Method::DELETE, "cancel an upload".to_owned());
+                    cancel.scopes = vec![scope(to, "pull,push")];
+                    cancel.to = Target::Given(&upload);
+                    let _ = self.call(&cancel).await;
+                }
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Sends a blob. `progress` takes the bytes sent; it begins anew if the blob has to be sent
+    /// again.
+    pub async fn push_blob(
+        &self,
+        name: &Reference,
+        blob: &Descriptor,
+        source: Arc<dyn BlobSource>,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), Error> {
+        let mut failures = 0;
+        loop {
+            let upload = self.begin_upload(name, blob).await?;
+            let outcome = self.send_blob(name, blob, &upload, &source, progress).await;
+            let error = match outcome {
+                Ok(()) => return Ok(()),
+                Err(error @ (Error::Unreachable { .. } | Error::Broken { .. })) => error,
+                // The upload is not known any more: it was of another time, or of another server.
+                Err(error @ Error::NotFound { .. }) => error,
+                Err(Error::Server { status, .. }) if status >= 500 && failures == 0 => {
+                    failures += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if failures >= self.inner.settings.retries {
+                return Err(error);
+            }
+            sleep(self.backoff(failures)).await;
+            failures += 1;
+        }
+    }
+
+    /// Begins an upload, and returns where it goes.
+    async fn begin_upload(&self, name: &Reference, blob: &Descriptor) -> Result<Url, Error> {
+        let doing = format!("push {} of `{name}`", blob.digest);
+        let mut call = self.about(name, Method::POST, doing);
+        call.headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("0"))]);
+        call.scopes = vec![scope(name, "pull,push")];
+        call.what = format!("repository `{}` to push to", name.repository());
+        let path = format!("/v2/{}/blobs/uploads/", name.repository());
+        call.to = Target::Path(&path);
+        let answer = self.call(&call).await?;
+        let mut upload =
+            location(&answer, answer.url()).map_err(|fault| call.at().protocol(&fault))?;
+        upload
+            .query_pairs_mut()
+            .append_pair("digest", blob.digest.as_str());
+        Ok(upload)
+    }
+
+    async fn send_blob(
+        &self,
+        name: &Reference,
+        blob: &Descriptor,
+        upload: &Url,
+        source: &Arc<dyn BlobSource>,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), Error> {
+        let doing = format!("push {} of `{name}`", blob.digest);
+        let failed: Arc<Mutex<Option<io::Error>>> = Arc::default();
+        let sent = Arc::new(AtomicU64::new(0));
+        let make = || body(Arc::clone(source), Arc::clone(&failed), Arc::clone(&sent));
+        let mut call = self.about(name, Method::PUT, doing.clone());
+        call.scopes = vec![scope(name, "pull,push")];
+        call.headers = HeaderMap::from_iter([
+            (
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/octet-stream"),
+            ),
+            (CONTENT_LENGTH, HeaderValue::from(blob.size)),
+        ]);
+        call.to = Target::Given(upload);
+        call.content = Content::Made(&make);
+        let call_done = self.call(&call);
+        tokio::pin!(call_done);
+        let outcome = loop {
+            match timeout(TICK, &mut call_done).await {
+                Ok(outcome) => break outcome,
+                Err(_) => progress(sent.load(Ordering::Relaxed)),
+            }
+        };
+        // What we could not read is our fault, whatever the registry makes of it.
+        let local = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(source) = local {
+            return Err(Error::Local { doing, source });
+        }
+        outcome.map(drop)
+    }
+}
+
+/// How often progress is told.
+const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+
+async fn restart(sink: &mut dyn BlobSink, call: &Call<'_>) -> Result<(), Error> {
+    sink.restart().await.map_err(|source| Error::Local {
+        doing: call.doing.clone(),
+        source,
+    })
+}
+
+fn too_long(call: &Call<'_>, blob: &Descriptor) -> Error {
+    call.at()
+        .protocol(&format!("the blob has more than {} bytes", blob.size))
+}
+
+/// Makes a body that is read on a thread of its own.
+fn body(
+    source: Arc<dyn BlobSource>,
+    failed: Arc<Mutex<Option<io::Error>>>,
+    sent: Arc<AtomicU64>,
+) -> (Body, Arc<AtomicU64>) {
+    sent.store(0, Ordering::Relaxed);
+    let (pieces, incoming) = mpsc::channel::<io::Result<Bytes>>(WAITING);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = read_into(&*source, &pieces) {
+            let kind = error.kind();
+            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            // Whoever reads it may have gone.
+            let _ = pieces.blocking_send(Err(kind.into()));
+        }
+    });
+    let counter = Arc::clone(&sent);
+    let pieces = stream::unfold((incoming, counter), |(mut incoming, counter)| async move {
+        let piece = incoming.recv().await?;
+        if let Ok(bytes) = &piece {
+            counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        Some((piece, (incoming, counter)))
+    });
+    (Body::wrap_stream(pieces), sent)
+}
+
+fn read_into(source: &dyn BlobSource, pieces: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+    let mut reader = source.open()?;
+    loop {
+        let mut piece = vec![0; PIECE];
+        let mut filled = 0;
+        while let Some(room) = piece.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match reader.read(room)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        piece.truncate(filled);
+        let ends = filled < PIECE;
+        if filled > 0 && pieces.blocking_send(Ok(piece.into())).is_err() {
+            // The transfer was given up.
+            return Ok(());
+        }
+        if ends {
+            return Ok(());
+        }
+    }
+}
+
+fn blob_path(name: &Reference, digest: &Digest) -> String {
+    format!("/v2/{}/blobs/{digest}", name.repository())
+}

@@ -1,0 +1,467 @@
+//! One question to a registry: asked with what it takes, asked again where that may help.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reqwest::{Body, Response, Url};
+use serde::Deserialize;
+use tokio::time::{sleep, timeout};
+
+use super::auth::{Doing, authority_of};
+use super::error::{Error, Trouble};
+use super::header::{challenge, retry_after};
+use super::transport::{Host, shown, trouble};
+use super::{LONGEST_PAUSE, Registry};
+
+/// Redirects are followed this far.
+const MOST_HOPS: u32 = 10;
+/// What a registry says about a failure is read this far, in bytes.
+const LARGEST_COMPLAINT: usize = 64 << 10;
+
+/// A question.
+pub(super) struct Call<'a> {
+    /// The registry.
+    pub(super) host: Arc<Host>,
+    pub(super) method: Method,
+    /// A path below the registry, or a URL that it gave.
+    pub(super) to: Target<'a>,
+    /// What the question needs to be allowed, such as `repository:a/b:pull`.
+    pub(super) scopes: Vec<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) content: Content<'a>,
+    /// What is attempted, as it follows "cannot".
+    pub(super) doing: String,
+    /// What is asked for, as it follows "has no".
+    pub(super) what: String,
+}
+
+/// Where a question goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target<'a> {
+    Path(&'a str),
+    Given(&'a Url),
+}
+
+/// What goes with a question.
+pub(super) enum Content<'a> {
+    None,
+    Bytes(Bytes),
+    /// A body that is made for each try, and a counter of its bytes that went out.
+    Made(&'a (dyn Fn() -> (Body, Arc<AtomicU64>) + Send + Sync)),
+}
+
+/// What became of one try.
+enum Outcome {
+    Answer(Response),
+    /// It may succeed another time.
+    Again {
+        trouble: Again,
+        pause: Option<Duration>,
+    },
+}
+
+enum Again {
+    Trouble(Trouble),
+    Status(StatusCode, String),
+}
+
+impl Call<'_> {
+    pub(super) fn at(&self) -> Doing<'_> {
+        Doing {
+            host: &self.host,
+            doing: &self.doing,
+        }
+    }
+
+    fn again(&self, again: Again) -> Error {
+        let (host, doing) = (self.host.name.clone(), self.doing.clone());
+        match again {
+            Again::Trouble(source) => Error::Unreachable {
+                host,
+                doing,
+                source,
+            },
+            Again::Status(status, words) => Error::Server {
+                host,
+                doing,
+                status: status.as_u16(),
+                words,
+            },
+        }
+    }
+}
+
+impl Registry {
+    /// Asks, as often as it may help. Answers other than successes, redirects that are none of
+    /// ours, 304 and 416 are errors.
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Response, Error> {
+        let settings = &self.inner.settings;
+        if settings.offline {
+            return Err(Error::Offline {
+                doing: call.doing.clone(),
+            });
+        }
+        let mut tries = 0;
+        loop {
+            let (trouble, pause) = match self.attempt(call).await? {
+                Outcome::Answer(answer) => return Ok(answer),
+                Outcome::Again { trouble, pause } => (trouble, pause),
+            };
+            if let Some(pause) = pause.filter(|pause| *pause > LONGEST_PAUSE) {
+                return Err(Error::Busy {
+                    host: call.host.name.clone(),
+                    pause,
+                });
+            }
+            // A certificate does not become better by asking again.
+            let hopeless = matches!(trouble, Again::Trouble(Trouble::Certificate(_)));
+            if tries >= settings.retries || hopeless {
+                return Err(call.again(trouble));
+            }
+            let waited = pause.unwrap_or_default().max(self.backoff(tries));
+            sleep(waited).await;
+            tries += 1;
+        }
+    }
+
+    /// Returns how long to wait: any time below a limit that doubles, so that many who failed
+    /// together do not come back together.
+    pub(super) fn backoff(&self, tries: u32) -> Duration {
+        let limit = self
+            .inner
+            .settings
+            .pause
+            .saturating_mul(1 << tries.min(6))
+            .min(LONGEST_PAUSE);
+        let mut random = [0; 4];
+        // Without randomness everybody waits for the whole time.
+        let share = match getrandom::fill(&mut random) {
+            Ok(()) => f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX),
+            Err(_) => 1.0,
+        };
+        limit.mul_f64(share)
+    }
+
+    /// Asks once; a second time with authorization, if that is wanted.
+    async fn attempt(&self, call: &Call<'_>) -> Result<Outcome, Error> {
+        let base = match call.host.base().await {
+            Ok(base) => base,
+            Err(trouble) => {
+                return Ok(Outcome::Again {
+                    trouble: Again::Trouble(trouble),
+                    pause: None,
+                });
+            }
+        };
+        let own = |fault: String| call.at().protocol(&fault);
+        let url = match call.to {
+            Target::Path(path) => {
+                Url::parse(&format!("{base}{path}")).map_err(|error| own(error.to_string()))?
+            }
+            Target::Given(url) => url.clone(),
+        };
+        let home = Url::parse(&base).map_err(|error| own(error.to_string()))?;
+        let at_home = same_server(&url, &home);
+        let mut header = if at_home {
+            self.authorization(call.at(), &call.scopes, None).await?
+        } else {
+            None
+        };
+        for last in [false, true] {
+            let answer = match self.send(call, url.clone(), &home, header.clone()).await? {
+                Ok(answer) => answer,
+                Err(trouble) => {
+                    return Ok(Outcome::Again {
+                        trouble: Again::Trouble(trouble),
+                        pause: None,
+                    });
+                }
+            };
+            if answer.status() != StatusCode::UNAUTHORIZED || !at_home {
+                return self.judge(call, answer).await;
+            }
+            let asked = answer
+                .headers()
+                .get_all(WWW_AUTHENTICATE)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .collect::<Vec<_>>()
+                .join(", ");
+            let challenge = challenge(&asked);
+            let words = complaint(answer, self.inner.settings.silence).await;
+            let had = self.has_credentials(&call.host).await;
+            let Some(challenge) = challenge.filter(|_| !last) else {
+                let reason = if had {
+                    format!("the credentials for it are refused{words}")
+                } else if header.is_some() || last {
+                    format!("it does not let anybody in{words}")
+                } else {
+                    format!("it wants credentials, and does not say of what kind{words}")
+                };
+                return Err(call.at().unauthorized(&reason, had));
+            };
+            header = self
+                .authorization(call.at(), &call.scopes, Some(challenge))
+                .await?;
+            if header.is_none() {
+                return Err(call
+                    .at()
+                    .unauthorized(&format!("it wants credentials{words}"), had));
+            }
+        }
+        Err(own("it asked for credentials without end".to_owned()))
+    }
+
+    /// Sends a request, and follows where it leads. Only the registry itself sees authorization.
+    async fn send(
+        &self,
+        call: &Call<'_>,
+        mut url: Url,
+        home: &Url,
+        header: Option<HeaderValue>,
+    ) -> Result<Result<Response, Trouble>, Error> {
+        for _ in 0..=MOST_HOPS {
+            let at_home = same_server(&url, home);
+            let elsewhere;
+            let host = if at_home {
+                &*call.host
+            } else {
+                elsewhere = Host::new(&authority_of(&url), &self.inner.settings);
+                &elsewhere
+            };
+            let mut request = self
+                .inner
+                .clients
+                .get(host)?
+                .request(call.method.clone(), url.clone())
+                .headers(call.headers.clone());
+            if let Some(header) = header.clone().filter(|_| at_home) {
+                request = request.header(AUTHORIZATION, header);
+            }
+            let sent = match &call.content {
+                Content::None => self.wait(request.send(), None).await,
+                Content::Bytes(bytes) => self.wait(request.body(bytes.clone()).send(), None).await,
+                Content::Made(make) => {
+                    let (body, progress) = make();
+                    self.wait(request.body(body).send(), Some(progress)).await
+                }
+            };
+            let answer = match sent {
+                Ok(answer) => answer,
+                Err(trouble) => return Ok(Err(trouble)),
+            };
+            let follows = matches!(call.method, Method::GET | Method::HEAD)
+                && matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            if !follows {
+                return Ok(Ok(answer));
+            }
+            url = location(&answer, &url).map_err(|fault| call.at().protocol(&fault))?;
+        }
+        Err(call.at().protocol("it redirects in a circle"))
+    }
+
+    /// Waits for the head of an answer as long as something moves.
+    async fn wait(
+        &self,
+        request: impl Future<Output = Result<Response, reqwest::Error>>,
+        progress: Option<Arc<AtomicU64>>,
+    ) -> Result<Response, Trouble> {
+        let silence = self.inner.settings.silence;
+        let Some(progress) = progress else {
+            return match timeout(silence, request).await {
+                Ok(answer) => answer.map_err(|error| trouble(&error)),
+                Err(_) => Err(Trouble::Silent(silence)),
+            };
+        };
+        tokio::pin!(request);
+        let mut before = 0;
+        loop {
+            // Whoever has taken all of a large blob needs time to put it down.
+            match timeout(silence.saturating_mul(4), &mut request).await {
+                Ok(answer) => return answer.map_err(|error| trouble(&error)),
+                Err(_) => {
+                    let now = progress.load(Ordering::Relaxed);
+                    if now == before {
+                        return Err(Trouble::Silent(silence.saturating_mul(4)));
+                    }
+                    before = now;
+                }
+            }
+        }
+    }
+
+    /// Sorts answers.
+    async fn judge(&self, call: &Call<'_>, answer: Response) -> Result<Outcome, Error> {
+        let status = answer.status();
+        if status.is_success()
+            || status == StatusCode::NOT_MODIFIED
+            || status == StatusCode::RANGE_NOT_SATISFIABLE
+        {
+            return Ok(Outcome::Answer(answer));
+        }
+        let (host, doing) = (call.host.name.clone(), call.doing.clone());
+        let pause = answer
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| retry_after(text, kraft_sys::clock::now()));
+        let words = complaint(answer, self.inner.settings.silence).await;
+        match status.as_u16() {
+            401 => Err(call
+                .at()
+                .unauthorized(&format!("it wants credentials{words}"), false)),
+            403 => Err(Error::Forbidden { host, doing, words }),
+            404 => Err(Error::NotFound {
+                host,
+                what: call.what.clone(),
+                words,
+            }),
+            408 | 425 | 429 | 500..=599 => Ok(Outcome::Again {
+                trouble: Again::Status(status, words),
+                pause,
+            }),
+            code => Err(Error::Server {
+                host,
+                doing,
+                status: code,
+                words,
+            }),
+        }
+    }
+}
+
+/// Returns whether two URLs lead to the same server in the same way.
+fn same_server(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host_str() == b.host_str()
+        && a.port_or_known_default() == b.port_or_known_default()
+}
+
+/// Reads where an answer leads; `from` is where it came from.
+pub(super) fn location(answer: &Response, from: &Url) -> Result<Url, String> {
+    let text = answer
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| "it does not say where to go on".to_owned())?;
+    let to = from
+        .join(text)
+        .map_err(|_| format!("it leads to `{}`, which is no URL", shown(text)))?;
+    match (from.scheme(), to.scheme()) {
+        ("https", "http") => Err(format!(
+            "it leads to `{}`, from a protected connection to an unprotected one",
+            shown(text)
+        )),
+        (_, "http" | "https") => Ok(to),
+        _ => Err(format!(
+            "it leads to `{}`, which is no web server",
+            shown(text)
+        )),
+    }
+}
+
+/// Why a body was not read to its end.
+pub(super) enum BodyFault {
+    TooLong,
+    Trouble(Trouble),
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn bounded_body(
+    mut answer: Response,
+    limit: usize,
+    silence: Duration,
+) -> Result<Bytes, BodyFault> {
+    let mut body = Vec::new();
+    loop {
+        match timeout(silence, answer.chunk()).await {
+            Ok(Ok(Some(chunk))) => {
+                if body.len() + chunk.len() > limit {
+                    return Err(BodyFault::TooLong);
+                }
+                body.extend(&chunk);
+            }
+            Ok(Ok(None)) => return Ok(body.into()),
+            Ok(Err(error)) => return Err(BodyFault::Trouble(trouble(&error))),
+            Err(_) => return Err(BodyFault::Trouble(Trouble::Silent(silence))),
+        }
+    }
+}
+
+/// Returns what a registry says about a failure, behind a colon.
+async fn complaint(answer: Response, silence: Duration) -> String {
+    match bounded_body(answer, LARGEST_COMPLAINT, silence).await {
+        Ok(body) => words(&body),
+        Err(_) => String::new(),
+    }
+}
+
+/// Reads the words of a failure: `{"errors":[{"code":…,"message":…}]}` (OCI distribution
+/// specification, "Error codes"), or the OAuth form. Behind a colon, or nothing.
+pub(super) fn words(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Complaint {
+        #[serde(default)]
+        errors: Vec<One>,
+        #[serde(default)]
+        details: Option<String>,
+        #[serde(default)]
+        error_description: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct One {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let Ok(complaint) = serde_json::from_slice::<Complaint>(body) else {
+        return String::new();
+    };
+    let words = complaint
+        .errors
+        .into_iter()
+        .map(|one| {
+            if one.message.is_empty() {
+                one.code
+            } else {
+                one.message
+            }
+        })
+        .chain(complaint.details)
+        .chain(complaint.error_description)
+        .find(|words| !words.is_empty());
+    words.map_or_else(String::new, |words| format!(": {}", shown(&words)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_server_is_home() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let home = url("https://a.example");
+        assert!(same_server(&url("https://a.example:443/x"), &home));
+        for other in [
+            "http://a.example/",
+            "https://a.example:444/",
+            "https://b.example/",
+        ] {
+            assert!(!same_server(&url(other), &home), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_registry_are_found() {
+        let body = br#"{"errors":[{"code":"DENIED","message":"no\nway"}]}"#;
+        assert_eq!(words(body), ": no way");
+        assert_eq!(words(br#"{"errors":[{"code":"DENIED"}]}"#), ": DENIED");
+        assert_eq!(words(br#"{"details":"wrong"}"#), ": wrong");
+        assert_eq!(words(b"<html>"), "");
+    }
+}

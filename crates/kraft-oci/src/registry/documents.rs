@@ -1,0 +1,307 @@
+//! Manifests, indexes, lists of tags and repositories.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use kraft_core::reference::{Digest, Reference};
+use reqwest::{Response, Url};
+use serde::Deserialize;
+
+use super::call::{BodyFault, Call, Content, Target, bounded_body};
+use super::error::Error;
+use super::header::next_link;
+use super::{Fetched, Head, Registry};
+use crate::image::{LARGEST_DOCUMENT, media};
+
+/// What we take for an image.
+const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+/// A page of a list is at most this long, in bytes.
+const LARGEST_PAGE: usize = 16 << 20;
+/// A list has at most this many entries.
+const MOST_ENTRIES: usize = 100_000;
+/// The header with the digest of a document.
+const DIGEST: &str = "docker-content-digest";
+
+impl Registry {
+    /// Fetches the document with a name. With the tag of a known one, learns whether it is still
+    /// that.
+    ///
+    /// Errors: among others, the bytes are not those of the digest in the name.
+    pub async fn manifest(&self, name: &Reference, etag: Option<&str>) -> Result<Fetched, Error> {
+        let mut call = self.about(name, Method::GET, format!("fetch `{name}`"));
+        if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            call.headers.insert(IF_NONE_MATCH, etag);
+        }
+        let path = path_of(name);
+        call.to = Target::Path(&path);
+        let answer = self.call(&call).await?;
+        if answer.status() == StatusCode::NOT_MODIFIED {
+            if etag.is_none() {
+                return Err(call
+                    .at()
+                    .protocol("it says that nothing changed, and nobody asked"));
+            }
+            return Ok(Fetched::NotModified);
+        }
+        let header = |name: &str| {
+            let value = answer.headers().get(name)?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        let told = header(DIGEST);
+        let etag = header(ETAG.as_str());
+        let media_type = header(CONTENT_TYPE.as_str())
+            .map(|text| text.split(';').next().unwrap_or_default().trim().to_owned())
+            .unwrap_or_default();
+        let limit = usize::try_from(LARGEST_DOCUMENT).unwrap_or(usize::MAX);
+        let bytes = self.body(&call, answer, limit).await?;
+        let digest = crate::digest::of(&bytes);
+        let wrong = |found: &Digest| Error::WrongDigest {
+            host: name.host().to_owned(),
+            name: name.clone(),
+            found: found.clone(),
+        };
+        if name.digest().is_some_and(|expected| *expected != digest) {
+            return Err(wrong(&digest));
+        }
+        if let Some(told) = told.and_then(|told| Digest::from_str(&told).ok())
+            && told != digest
+        {
+            return Err(wrong(&digest));
+        }
+        Ok(Fetched::Document {
+            media_type: media_type_of(&media_type, &bytes),
+            bytes,
+            digest,
+            etag,
+        })
+    }
+
+    /// Asks whether there is a document with a name.
+    pub async fn head(&self, name: &Reference) -> Result<Option<Head>, Error> {
+        let mut call = self.about(name, Method::HEAD, format!("look for `{name}`"));
+        let path = path_of(name);
+        call.to = Target::Path(&path);
+        match self.call(&call).await {
+            Ok(answer) => {
+                let digest = answer.headers().get(DIGEST).and_then(|v| v.to_str().ok());
+                Ok(Some(Head {
+                    digest: digest.and_then(|text| text.parse().ok()),
+                }))
+            }
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a document under a name, and returns its digest.
+    pub async fn push_manifest(
+        &self,
+        name: &Reference,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<Digest, Error> {
+        let digest = crate::digest::of(&bytes);
+        let mut call = self.about(name, Method::PUT, format!("push `{name}`"));
+        call.scopes = vec![scope(name, "pull,push")];
+        let content_type = HeaderValue::from_str(media_type)
+            .map_err(|_| call.at().protocol("the media type of the image is none"))?;
+        call.headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type)]);
+        call.content = Content::Bytes(bytes);
+        let path = path_of(name);
+        call.to = Target::Path(&path);
+        let answer = self.call(&call).await?;
+        let told = answer.headers().get(DIGEST).and_then(|v| v.to_str().ok());
+        match told.and_then(|text| Digest::from_str(text).ok()) {
+            Some(told) if told != digest => Err(Error::WrongDigest {
+                host: name.host().to_owned(),
+                name: name.clone(),
+                found: told,
+            }),
+            _ => Ok(digest),
+        }
+    }
+
+    /// Returns the tags of a repository.
+    pub async fn tags(&self, name: &Reference) -> Result<Vec<String>, Error> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(default)]
+            tags: Option<Vec<String>>,
+        }
+        let doing = format!("list the tags of `{}`", name.path());
+        let mut call = self.about(name, Method::GET, doing);
+        call.headers.clear();
+        call.what = format!("repository `{}`", name.repository());
+        let path = format!("/v2/{}/tags/list", name.repository());
+        self.list(call, path, |bytes| {
+            let page: Page = serde_json::from_slice(bytes)?;
+            Ok(page.tags.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Returns the repositories of a registry.
+    pub async fn catalog(&self, host: &str) -> Result<Vec<String>, Error> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(default)]
+            repositories: Option<Vec<String>>,
+        }
+        let mut call = self.at_large(host, "list what it has");
+        call.scopes = vec!["registry:catalog:*".to_owned()];
+        "a list of what it has".clone_into(&mut call.what);
+        self.list(call, "/v2/_catalog?n=1000".to_owned(), |bytes| {
+            let page: Page = serde_json::from_slice(bytes)?;
+            Ok(page.repositories.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Asks whether a host is a registry.
+    pub async fn ping(&self, host: &str) -> Result<(), Error> {
+        let mut call = self.at_large(host, "say that it is a registry");
+        call.to = Target::Path("/v2/");
+        match self.call(&call).await {
+            // One that wants credentials is one, too.
+            Ok(_) | Err(Error::Unauthorized { .. } | Error::Forbidden { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks whether a registry takes the credentials.
+    pub async fn log_in(&self, host: &str) -> Result<(), Error> {
+        let mut call = self.at_large(host, "log in");
+        call.to = Target::Path("/v2/");
+        self.call(&call).await.map(drop)
+    }
+
+    /// Reads a list, page by page.
+    async fn list(
+        &self,
+        mut call: Call<'_>,
+        path: String,
+        read: impl Fn(&[u8]) -> Result<Vec<String>, serde_json::Error>,
+    ) -> Result<Vec<String>, Error> {
+        let mut entries = Vec::new();
+        let mut next = path;
+        loop {
+            let path = std::mem::take(&mut next);
+            let page = Call {
+                host: std::sync::Arc::clone(&call.host),
+                method: call.method.clone(),
+                to: Target::Path(&path),
+                scopes: call.scopes.clone(),
+                headers: call.headers.clone(),
+                content: Content::None,
+                doing: std::mem::take(&mut call.doing),
+                what: call.what.clone(),
+            };
+            let answer = self.call(&page).await?;
+            let from = answer.url().clone();
+            let link = answer
+                .headers()
+                .get(LINK)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|text| next_link(text))
+                .map(str::to_owned);
+            let bytes = self.body(&page, answer, LARGEST_PAGE).await?;
+            let found = read(&bytes)
+                .map_err(|error| page.at().protocol(&format!("its list is no list: {error}")))?;
+            let more = !found.is_empty();
+            entries.extend(found);
+            if entries.len() > MOST_ENTRIES {
+                return Err(page.at().protocol("its list does not end"));
+            }
+            let doing = page.doing;
+            match link.and_then(|link| from.join(&link).ok()) {
+                Some(url) if more => next = path_and_query(&url),
+                _ => return Ok(entries),
+            }
+            call.doing = doing;
+        }
+    }
+
+    /// Begins a question about an image.
+    pub(super) fn about(&self, name: &Reference, method: Method, doing: String) -> Call<'static> {
+        Call {
+            host: self.host(name.host()),
+            method,
+            to: Target::Path("/"),
+            scopes: vec![scope(name, "pull")],
+            headers: HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(ACCEPTED))]),
+            content: Content::None,
+            doing,
+            what: format!("image `{name}`"),
+        }
+    }
+
+    /// Begins a question about a registry as a whole.
+    fn at_large(&self, host: &str, doing: &str) -> Call<'static> {
+        Call {
+            host: self.host(host),
+            method: Method::GET,
+            to: Target::Path("/"),
+            scopes: Vec::new(),
+            headers: HeaderMap::new(),
+            content: Content::None,
+            doing: doing.to_owned(),
+            what: "registry at `/v2/`".to_owned(),
+        }
+    }
+
+    /// Reads the body of an answer.
+    pub(super) async fn body(
+        &self,
+        call: &Call<'_>,
+        answer: Response,
+        limit: usize,
+    ) -> Result<Bytes, Error> {
+        match bounded_body(answer, limit, self.inner.settings.silence).await {
+            Ok(bytes) => Ok(bytes),
+            Err(BodyFault::TooLong) => Err(call
+                .at()
+                .protocol(&format!("the answer has more than {limit} bytes"))),
+            Err(BodyFault::Trouble(source)) => Err(Error::Broken {
+                host: call.host.name.clone(),
+                doing: call.doing.clone(),
+                source,
+            }),
+        }
+    }
+}
+
+/// Returns what an action on a repository needs to be allowed.
+pub(super) fn scope(name: &Reference, actions: &str) -> String {
+    format!("repository:{}:{actions}", name.repository())
+}
+
+fn path_of(name: &Reference) -> String {
+    format!("/v2/{}/manifests/{}", name.repository(), name.version())
+}
+
+fn path_and_query(url: &Url) -> String {
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    }
+}
+
+/// Returns what a document is: what it says itself, before what the server says.
+fn media_type_of(told: &str, bytes: &[u8]) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Glance {
+        #[serde(default)]
+        media_type: String,
+    }
+    let own = serde_json::from_slice::<Glance>(bytes).map(|glance| glance.media_type);
+    match own {
+        Ok(own) if media::is_index(&own) || media::is_manifest(&own) => own,
+        _ => told.to_owned(),
+    }
+}

@@ -1,0 +1,222 @@
+//! What can go wrong with a registry, in the words of its user.
+
+use std::io;
+use std::time::Duration;
+
+use kraft_core::reference::{Digest, Reference};
+
+/// What sort of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The registry cannot be reached, or does not work.
+    Network,
+    /// It wants credentials, or others.
+    Auth,
+    /// It does not have it.
+    NotFound,
+    /// Anything else.
+    Failed,
+}
+
+/// Why a registry did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Connections are forbidden.
+    #[error("cannot {doing}: no connection is opened, because of `--offline`")]
+    Offline {
+        /// What was attempted, as it follows "cannot".
+        doing: String,
+    },
+    /// The registry cannot be reached.
+    #[error("cannot reach the registry `{host}` to {doing}")]
+    Unreachable {
+        /// The registry.
+        host: String,
+        /// What was attempted.
+        doing: String,
+        /// What stood in the way.
+        source: Trouble,
+    },
+    /// It wants credentials, or others than it was given.
+    #[error("the registry `{host}` refuses to {doing}: {reason}")]
+    Unauthorized {
+        /// The registry.
+        host: String,
+        /// What was attempted.
+        doing: String,
+        /// Which credentials it was given, and what it said.
+        reason: String,
+        /// Whether it was given any.
+        had_credentials: bool,
+    },
+    /// It does not let this user do that.
+    #[error("the registry `{host}` does not allow to {doing}{words}")]
+    Forbidden {
+        /// The registry.
+        host: String,
+        /// What was attempted.
+        doing: String,
+        /// What it said, behind a colon.
+        words: String,
+    },
+    /// It does not have it.
+    #[error("the registry `{host}` has no {what}{words}")]
+    NotFound {
+        /// The registry.
+        host: String,
+        /// What was asked for.
+        what: String,
+        /// What it said, behind a colon.
+        words: String,
+    },
+    /// It wants to be left alone for longer than anybody waits.
+    #[error("the registry `{host}` takes no more requests for {} seconds", .pause.as_secs())]
+    Busy {
+        /// The registry.
+        host: String,
+        /// How long.
+        pause: Duration,
+    },
+    /// It failed, again and again.
+    #[error("the registry `{host}` cannot {doing}: HTTP {status}{words}")]
+    Server {
+        /// The registry.
+        host: String,
+        /// What was attempted.
+        doing: String,
+        /// The status code.
+        status: u16,
+        /// What it said, behind a colon.
+        words: String,
+    },
+    /// It answered what no registry may answer.
+    #[error("the registry `{host}` gave a wrong answer when asked to {doing}: {fault}")]
+    Protocol {
+        /// The registry.
+        host: String,
+        /// What was attempted.
+        doing: String,
+        /// What was wrong.
+        fault: String,
+    },
+    /// A document is not what its digest says.
+    #[error("the registry `{host}` gave a wrong document for `{name}`: its digest is {found}")]
+    WrongDigest {
+        /// The registry.
+        host: String,
+        /// What was asked for.
+        name: Reference,
+        /// What came hashes to.
+        found: Digest,
+    },
+    /// A transfer broke, again and again.
+    #[error("the transfer with the registry `{host}` broke while it was to {doing}")]
+    Broken {
+        /// The registry.
+        host: String,
+        /// What was attempted.
+        doing: String,
+        /// What happened.
+        source: Trouble,
+    },
+    /// Our own side of a transfer failed.
+    #[error("cannot {doing}")]
+    Local {
+        /// What was attempted.
+        doing: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The credentials cannot be looked up.
+    #[error(transparent)]
+    Credentials(#[from] crate::credentials::Error),
+    /// The file of authorities cannot be used.
+    #[error("cannot use the certificates in `{path}`: {why}")]
+    Authorities {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// What stood in the way of a connection or a transfer.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The certificate is not one we trust.
+    #[error("its certificate is not trusted: {0}")]
+    Certificate(String),
+    /// Nothing came for so long.
+    #[error("it was silent for {} seconds", .0.as_secs())]
+    Silent(Duration),
+    /// The other side ended too early; bytes that came, and that were promised.
+    #[error("only {came} of {promised} bytes came")]
+    Short {
+        /// Bytes that came.
+        came: u64,
+        /// Bytes that were promised.
+        promised: u64,
+    },
+    /// Anything else, in the words of those who met it.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    /// Returns what sort of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Offline { .. }
+            | Self::Unreachable { .. }
+            | Self::Busy { .. }
+            | Self::Server { .. }
+            | Self::Protocol { .. }
+            | Self::WrongDigest { .. }
+            | Self::Broken { .. } => ErrorKind::Network,
+            Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::Credentials(_) => {
+                ErrorKind::Auth
+            }
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Local { .. } | Self::Authorities { .. } => ErrorKind::Failed,
+        }
+    }
+
+    /// Returns what the user can do, one sentence each.
+    pub fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Offline { .. } => "leave out `--offline` where there is a network".to_owned(),
+            Self::Unreachable {
+                host,
+                source: Trouble::Certificate(_),
+                ..
+            } => format!(
+                "trust who signed it with `--ca-file FILE`, or trust whoever answers with \
+                 `--insecure={host}`"
+            ),
+            Self::Unreachable { .. } => {
+                "check the name of the registry, the network and the proxy settings".to_owned()
+            }
+            Self::Unauthorized {
+                host,
+                had_credentials: false,
+                ..
+            } => format!("log in: `kraft login {host}`"),
+            Self::Unauthorized { host, .. } => {
+                format!("log in with other credentials: `kraft login {host}`")
+            }
+            Self::Forbidden { host, .. } => {
+                format!("ask for the right, or log in as somebody who has it: `kraft login {host}`")
+            }
+            Self::NotFound { .. } => "check the name, the tag and the registry".to_owned(),
+            Self::Busy { .. } | Self::Server { .. } => "try again later".to_owned(),
+            Self::Broken { .. } => "try again: what came is kept, and gone on with".to_owned(),
+            Self::Protocol { host, .. } | Self::WrongDigest { host, .. } => format!(
+                "nothing of it was kept; tell whoever runs `{host}`, or check what stands between"
+            ),
+            Self::Local { .. } | Self::Credentials(_) | Self::Authorities { .. } => {
+                return Vec::new();
+            }
+        };
+        vec![hint]
+    }
+}

@@ -1,0 +1,32 @@
+//! `kraft logout`.
+
+use super::login;
+use crate::app::App;
+use crate::config::{self, edit};
+use crate::failure::Failure;
+
+/// Forget the credentials of a registry
+///
+/// What docker or podman keep for the same registry stays, and is used.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kraft logout ghcr.io")]
+pub(crate) struct Args {
+    /// The registry: HOST[:PORT]
+    #[arg(value_name = "HOST")]
+    host: String,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let host = login::host(&args.host)?;
+    let mut known = false;
+    for host in [host.as_str(), args.host.as_str()] {
+        let path = ["auth".into(), host.into()];
+        known |= config::change(&app.config, &path, edit::unset)?;
+    }
+    app.ui.info(&if known {
+        format!("logged out of {host}")
+    } else {
+        format!("there were no credentials for {host}")
+    });
+    Ok(())
+}
