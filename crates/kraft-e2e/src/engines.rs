@@ -24,13 +24,12 @@ struct Daemon {
 impl Daemon {
     /// Starts a daemon and waits for its socket; `arrange` gets the private directory and the
     /// socket's path, and returns the command.
-    fn start(
-        programs: &[&str],
-        arrange: impl FnOnce(&Path, &Path) -> Command,
-    ) -> Option<Self> {
+    fn start(programs: &[&str], arrange: impl FnOnce(&Path, &Path) -> Command) -> Option<Self> {
         for program in programs {
             if !installed(program) {
-                skip(&format!("{program} is not installed: scripts/setup.sh test"));
+                skip(&format!(
+                    "{program} is not installed: scripts/setup.sh test"
+                ));
                 return None;
             }
         }
@@ -39,7 +38,10 @@ impl Daemon {
             return None;
         }
         // Short, because the path of a socket may not be long.
-        let dir = tempfile::Builder::new().prefix("kraft-e-").tempdir().unwrap();
+        let dir = tempfile::Builder::new()
+            .prefix("kraft-e-")
+            .tempdir()
+            .unwrap();
         let socket = dir.path().join("s");
         let log = File::create(dir.path().join("log")).unwrap();
         let process = arrange(dir.path(), &socket)
@@ -48,7 +50,11 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut daemon = Self { process, dir, socket };
+        let mut daemon = Self {
+            process,
+            dir,
+            socket,
+        };
         daemon.wait_until_it_listens();
         Some(daemon)
     }

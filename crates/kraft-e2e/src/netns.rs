@@ -13,7 +13,9 @@ pub fn obstacle() -> Option<&'static str> {
         }
     }
     let mut permitted = Command::new("unshare");
-    permitted.args(isolation()).args(["strace", "-o", "/dev/null", "true"]);
+    permitted
+        .args(isolation())
+        .args(["strace", "-o", "/dev/null", "true"]);
     permitted.stdin(Stdio::null()).stdout(Stdio::null());
     match permitted.stderr(Stdio::null()).status() {
         Ok(status) if status.success() => None,

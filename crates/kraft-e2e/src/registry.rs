@@ -71,7 +71,9 @@ impl Registry {
         };
         for program in ["docker-registry"].iter().chain(more) {
             if !installed(program) {
-                skip(&format!("{program} is not installed: scripts/setup.sh test"));
+                skip(&format!(
+                    "{program} is not installed: scripts/setup.sh test"
+                ));
                 return None;
             }
         }
@@ -287,7 +289,9 @@ fn write_password_file(dir: &Path, user: &str, password: &str) {
 
 fn make_certificate(dir: &Path) {
     let output = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+        ])
         .args(["-subj", "/CN=127.0.0.1"])
         .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
         .args(["-keyout", "registry.key", "-out", "registry.crt"])
