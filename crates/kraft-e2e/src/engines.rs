@@ -115,11 +115,17 @@ impl Docker {
         Some(Self(daemon))
     }
 
-    /// Asks the API; `what` is method and path.
+    /// Asks the API; `what` is method and path, and a `body` of null is none at all: what the
+    /// daemon leaves unread would make it break the connection instead of ending it.
     pub fn ask(&self, what: &str, body: &Value) -> Answer {
         let connection = UnixStream::connect(&self.0.socket).unwrap();
         let json = [("Content-Type", "application/json")];
-        http::ask(connection, what, &json, body.to_string().as_bytes())
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        http::ask(connection, what, &json, body.as_bytes())
     }
 
     /// Does what `docker pull --platform PLATFORM NAME` does; `Err` is the engine's own word.
