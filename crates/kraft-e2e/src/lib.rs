@@ -6,5 +6,6 @@ pub mod guest;
 pub mod harness;
 pub mod http;
 pub mod linux;
+pub mod measure;
 pub mod netns;
 pub mod registry;
