@@ -37,6 +37,14 @@ test | zstd                  | zstd                    | to make compressed arch
 test | busybox-static        | /bin/busybox            | the user land of the Linux guest
 test | strace                | strace                  | to watch what kraft asks of the system
 test | tmux                  | tmux                    | to see what a terminal shows
+test | util-linux            | unshare                 | to run kraft where there is no network
+test | openssl               | openssl                 | to make the certificate of a registry
+test | apache2-utils         | htpasswd                | to make the password file of a registry
+test | docker-registry       | docker-registry         | a real registry to push to and pull from
+test | skopeo                | skopeo                  | to look at images with a reader that is not ours
+test | docker.io             | dockerd                 | to see that docker accepts our images
+test | containerd            | ctr                     | to see that containerd accepts them
+test | runc                  | runc                    | what both of them run containers with
 '
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -78,6 +86,28 @@ install() {
     apt_get install --no-install-recommends "$@" ||
         fail "apt-get cannot install $*" "see above what it says"
 }
+
+# Installs packages that would start a service of the whole system, and starts
+# none: the tests run daemons of their own, with directories of their own.
+install_asleep() {
+    local policy=/usr/sbin/policy-rc.d package
+    if [[ ! -e $policy ]]; then
+        # Debian's own way to ask for this: 101 is "not allowed".
+        # shellcheck disable=SC2064 # the name is wanted as it is now
+        trap "as_root rm -f $policy" EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    install "$@"
+    [[ ! -d /run/systemd/system ]] || for package in "$@"; do
+        # Nor at the next start of the system: these packages are here only for the tests.
+        # shellcheck disable=SC2046 # one word for each unit
+        as_root systemctl --quiet disable $(service_of "$package") 2>/dev/null || true
+    done
+}
+
+# Prints the units by which a package wakes up its service.
+service_of() { if [[ $1 == docker.io ]]; then echo docker.socket docker.service; else echo "$1"; fi; }
 
 # Fetches the package lists, at most once in a run.
 lists_fetched=no
@@ -149,15 +179,20 @@ install_qemu() {
 offers_backports() { apt-cache policy qemu-system-x86 | grep bookworm-backports >/dev/null; }
 
 install_packages() {
-    local missing qemu=() others=() name
+    local missing qemu=() others=() asleep=() name
     missing=$(missing_packages)
     [[ -n $missing ]] || return 0
     for name in $missing; do
         say "installing $name: $(why "$name")"
-        if [[ $name == qemu-* ]]; then qemu+=("$name"); else others+=("$name"); fi
+        case $name in
+            qemu-*) qemu+=("$name") ;;
+            docker* | containerd) asleep+=("$name") ;;
+            *) others+=("$name") ;;
+        esac
     done
     fetch_lists
     [[ ${#others[@]} == 0 ]] || install "${others[@]}"
+    [[ ${#asleep[@]} == 0 ]] || install_asleep "${asleep[@]}"
     [[ ${#qemu[@]} == 0 ]] || install_qemu "${qemu[@]}"
 }
 

@@ -4,10 +4,10 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use kraft_e2e::harness::Bench;
+use kraft_e2e::measure::Cost;
 
 const FILES: usize = 10_000;
 const BYTES: usize = 1 << 30;
@@ -27,13 +27,13 @@ fn main() {
     let (mut kraft, mut cpio) = (Vec::new(), Vec::new());
     // The first round fills the caches and does not count.
     for round in 0..=ROUNDS {
-        let costs = (cost(ours(), &[]), cost(theirs(), &names));
+        let costs = (Cost::of(ours(), &[]), Cost::of(theirs(), &names));
         if round > 0 {
             kraft.push(costs.0);
             cpio.push(costs.1);
         }
     }
-    let (kraft, cpio) = (median(kraft), median(cpio));
+    let (kraft, cpio) = (Cost::typical(kraft), Cost::typical(cpio));
     println!(
         "{:<44} {:>10} {:>10} {:>8}",
         "1 GiB in 10 000 files", "kraft", "cpio -o", "ratio"
@@ -41,54 +41,17 @@ fn main() {
     println!(
         "{:<44} {:>10.0} {:>10.0} {:>8.2}",
         "rootfs build, ms",
-        kraft.0,
-        cpio.0,
-        kraft.0 / cpio.0
+        kraft.millis,
+        cpio.millis,
+        kraft.millis / cpio.millis
     );
     println!(
         "{:<44} {:>10.1} {:>10.1} {:>8.2}",
         "most resident memory, MiB",
-        kraft.1,
-        cpio.1,
-        kraft.1 / cpio.1
+        kraft.mebibytes,
+        cpio.mebibytes,
+        kraft.mebibytes / cpio.mebibytes
     );
-}
-
-/// Runs a command; returns its milliseconds and the most MiB it had resident.
-fn cost(mut command: Command, input: &[u8]) -> (f64, f64) {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let start = Instant::now();
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let mut resident = 0.0;
-    // Its high-water mark only rises: the last look is the truth or just below.
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        resident = high_water(child.id()).unwrap_or(resident);
-        std::thread::sleep(Duration::from_millis(1));
-    };
-    assert!(status.success(), "{command:?}: {status}");
-    (start.elapsed().as_secs_f64() * 1e3, resident)
-}
-
-/// Returns `VmHWM` of a process that lives, in MiB.
-fn high_water(pid: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024.0)
-}
-
-/// The median of the times, and the most memory of any run.
-fn median(mut costs: Vec<(f64, f64)>) -> (f64, f64) {
-    costs.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let memory = costs.iter().map(|cost| cost.1).fold(0.0, f64::max);
-    (costs[costs.len() / 2].0, memory)
 }
 
 /// Writes the tree; returns its names, NUL after each, as `cpio -0` reads them.

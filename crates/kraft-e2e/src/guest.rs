@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::harness::repository;
+use crate::harness::{Bench, repository};
 
 /// Returns the guest kernel for an architecture, building all guests on first use.
 pub fn mini(arch: &str) -> PathBuf {
@@ -78,3 +78,26 @@ impl Report {
         report
     }
 }
+
+/// Packages the x86_64 guest in `bench` under `name`, with a root filesystem that holds
+/// `/etc/motd` and the arguments that print it; returns the digest of the index.
+///
+/// # Panics
+/// If `kraft pkg` fails, or does not say what it made.
+pub fn package(bench: &Bench, name: &str, more: &[&str]) -> String {
+    let root = bench.path().join("root/etc");
+    std::fs::create_dir_all(&root).unwrap();
+    std::fs::write(root.join("motd"), MOTD).unwrap();
+    let kernel = mini("x86_64");
+    let mut args = vec!["pkg", "--name", name, "--kernel", kernel.to_str().unwrap()];
+    args.extend(["--arch", "x86_64", "--plat", "qemu", "--rootfs", "root"]);
+    args.extend(["-a", "@cat:/etc/motd", "-a", "packaged"]);
+    args.extend(more);
+    let said = bench.ok(args);
+    let (_, digest) = said.trim().rsplit_once('@').unwrap();
+    assert!(digest.starts_with("sha256:"), "{said}");
+    digest.to_owned()
+}
+
+/// What `/etc/motd` of a packaged guest holds.
+pub const MOTD: &str = "carved in stone\n";

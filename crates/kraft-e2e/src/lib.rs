@@ -1,6 +1,11 @@
 //! What the end-to-end tests stand on. They drive the real binary from outside and import nothing
 //! of ours, so the same tests could be pointed at another `kraft` (`KRAFT_BIN`).
 
+pub mod engines;
 pub mod guest;
 pub mod harness;
+pub mod http;
 pub mod linux;
+pub mod measure;
+pub mod netns;
+pub mod registry;

@@ -1,0 +1,229 @@
+//! What images cost: `push` and `pull` of 1 GiB against `skopeo copy`, `pkg` of 1 GiB against
+//! `sha256sum` of the same bytes, `pkg ls` with 500 images; each pair alternating in one run.
+//!
+//! skopeo copies the same image between the same registry and an OCI layout, with `--all
+//! --preserve-digests`: byte by byte what kraft does, without compressing. Every push goes into a
+//! registry that has nothing yet, every pull into an empty directory. Nothing here fails because
+//! of a number.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use kraft_e2e::guest::mini;
+use kraft_e2e::harness::{Bench, skip};
+use kraft_e2e::measure::Cost;
+use kraft_e2e::registry::{Registry, installed};
+
+const FILES: usize = 16;
+const BYTES: usize = 1 << 30;
+const ROUNDS: usize = 3;
+const IMAGES: usize = 500;
+
+fn main() {
+    println!(
+        "{:<40} {:>9} {:>9} {:>7} {:>10} {:>10}",
+        "measured | against", "ms", "ms", "ratio", "kraft MiB", "other MiB"
+    );
+    let bench = Bench::new();
+    fill(&bench.path().join("root"));
+    pack(&bench);
+    if installed("skopeo") {
+        carry(&bench);
+    } else {
+        skip("skopeo is not installed: scripts/setup.sh test");
+    }
+    list();
+}
+
+/// `pkg` of a directory and of an archive against `sha256sum` of their bytes.
+fn pack(bench: &Bench) {
+    bench.ok(["rootfs", "build", "root", "-o", "root.cpio"]);
+    let sum = |what: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("sha256sum {what}")]);
+        command.current_dir(bench.path());
+        command
+    };
+    for (title, rootfs, bytes) in [
+        ("pkg of a directory | sha256sum", "root", "root/*"),
+        ("pkg of an archive | sha256sum", "root.cpio", "root.cpio"),
+    ] {
+        compare(
+            title,
+            || empty_store(bench),
+            || package(bench, "example.test/large:v1", rootfs),
+            || {},
+            || sum(bytes),
+        );
+    }
+    let kernel = bench.path().join("large-kernel");
+    fs::copy(mini("x86_64"), &kernel).unwrap();
+    let mut file = File::options().append(true).open(&kernel).unwrap();
+    std::io::copy(
+        &mut File::open(bench.path().join("root.cpio")).unwrap(),
+        &mut file,
+    )
+    .unwrap();
+    compare(
+        "pkg of a kernel file | sha256sum",
+        || empty_store(bench),
+        || {
+            let name = "example.test/large:v1";
+            let args = ["pkg", "--name", name, "-k", "large-kernel"];
+            bench.command([&args[..], &["-m", "x86_64", "-p", "qemu"]].concat())
+        },
+        || {},
+        || sum("large-kernel"),
+    );
+    fs::remove_file(kernel).unwrap();
+}
+
+/// `push` and `pull` against `skopeo copy`.
+fn carry(bench: &Bench) {
+    empty_store(bench);
+    let local = "example.test/large:v1";
+    let _ = Cost::of(package(bench, local, "root"), &[]);
+    fs::remove_file(bench.path().join("root.cpio")).unwrap();
+    fs::remove_dir_all(bench.path().join("root")).unwrap();
+    let layout = format!("oci:{}:{local}", bench.runtime().join("images").display());
+
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let Some(registry) = Registry::plain() else {
+            return;
+        };
+        let name = registry.name("large:v1");
+        bench.ok(["pkg", "tag", local, &name]);
+        let mine = Cost::of(bench.command(["pkg", "push", &name]), &[]);
+        bench.ok(["pkg", "rm", &name]);
+        drop(registry);
+        let Some(registry) = Registry::plain() else {
+            return;
+        };
+        let name = format!("docker://{}", registry.name("large:v1"));
+        let other = Cost::of(copy(&layout, &name), &[]);
+        if round > 0 {
+            ours.push(mine);
+            theirs.push(other);
+        }
+    }
+    row("pkg push | skopeo copy oci: docker:", ours, theirs);
+
+    let Some(registry) = Registry::plain() else {
+        return;
+    };
+    let name = registry.name("large:v1");
+    let remote = format!("docker://{name}");
+    let _ = Cost::of(copy(&layout, &remote), &[]);
+    let theirs = bench.path().join("theirs");
+    compare(
+        "pkg pull | skopeo copy docker: oci:",
+        || empty_store(bench),
+        || bench.command(["pkg", "pull", &name]),
+        || {
+            let _ = fs::remove_dir_all(&theirs);
+        },
+        || copy(&remote, &format!("oci:{}:v1", theirs.display())),
+    );
+}
+
+/// `pkg ls` of many different images.
+fn list() {
+    let bench = Bench::new();
+    let kernel = mini("x86_64");
+    let kernel = kernel.to_str().unwrap();
+    for number in 0..IMAGES {
+        let name = format!("example.test/apps/number{number}:v1");
+        let label = format!("number={number}");
+        let args = ["pkg", "--name", &name, "-k", kernel, "-l", &label];
+        bench.ok([&args[..], &["-m", "x86_64", "-p", "qemu"]].concat());
+    }
+    let rows = bench.ok(["pkg", "ls", "--apps"]).lines().count();
+    assert_eq!(rows, IMAGES + 1);
+    let title = format!("pkg ls of {IMAGES} images | true");
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..=20 {
+        let mine = Cost::of(bench.command(["pkg", "ls", "--apps"]), &[]);
+        let other = Cost::of(Command::new("true"), &[]);
+        if round > 0 {
+            ours.push(mine);
+            theirs.push(other);
+        }
+    }
+    row(&title, ours, theirs);
+}
+
+/// Prepares and runs both sides in turn; the first round fills the caches and does not count.
+fn compare(
+    title: &str,
+    prepare_ours: impl Fn(),
+    ours: impl Fn() -> Command,
+    prepare_theirs: impl Fn(),
+    theirs: impl Fn() -> Command,
+) {
+    let (mut kraft, mut other) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        prepare_ours();
+        let mine = Cost::of(ours(), &[]);
+        prepare_theirs();
+        let its = Cost::of(theirs(), &[]);
+        if round > 0 {
+            kraft.push(mine);
+            other.push(its);
+        }
+    }
+    row(title, kraft, other);
+}
+
+fn row(title: &str, ours: Vec<Cost>, theirs: Vec<Cost>) {
+    let (ours, theirs) = (Cost::typical(ours), Cost::typical(theirs));
+    println!(
+        "{title:<40} {:>9.1} {:>9.1} {:>7.2} {:>10.1} {:>10.1}",
+        ours.millis,
+        theirs.millis,
+        ours.millis / theirs.millis,
+        ours.mebibytes,
+        theirs.mebibytes
+    );
+}
+
+fn package(bench: &Bench, name: &str, rootfs: &str) -> Command {
+    let kernel = mini("x86_64");
+    let kernel = kernel.to_str().unwrap();
+    let args = ["pkg", "--name", name, "-k", kernel, "--rootfs", rootfs];
+    bench.command([&args[..], &["-m", "x86_64", "-p", "qemu"]].concat())
+}
+
+fn copy(from: &str, to: &str) -> Command {
+    let mut command = Command::new("skopeo");
+    command
+        .args(["--insecure-policy", "copy", "--quiet", "--all"])
+        .args(["--preserve-digests", "--src-tls-verify=false"])
+        .args(["--dest-tls-verify=false", from, to]);
+    command
+}
+
+fn empty_store(bench: &Bench) {
+    let _ = fs::remove_dir_all(bench.runtime().join("images"));
+}
+
+/// Writes files of bytes that do not repeat.
+fn fill(dir: &Path) {
+    fs::create_dir_all(dir).unwrap();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for number in 0..FILES {
+        let mut bytes = Vec::with_capacity(BYTES / FILES);
+        while bytes.len() < BYTES / FILES {
+            // Marsaglia's xorshift: enough for bytes that no file system can fold together.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        File::create(dir.join(format!("{number:02}")))
+            .and_then(|mut file| file.write_all(&bytes))
+            .unwrap();
+    }
+}

@@ -1,0 +1,210 @@
+//! Other people's engines, private to one test: dockerd and containerd from Debian, each with its
+//! own directories, socket and nothing else of the host's.
+
+use std::fs::File;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{PATIENCE, skip};
+use crate::http::{self, Answer};
+use crate::registry::installed;
+
+/// A process that serves on a socket in a directory of its own.
+#[derive(Debug)]
+struct Daemon {
+    process: Child,
+    dir: tempfile::TempDir,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    /// Starts a daemon and waits for its socket; `arrange` gets the private directory and the
+    /// socket's path, and returns the command.
+    fn start(programs: &[&str], arrange: impl FnOnce(&Path, &Path) -> Command) -> Option<Self> {
+        for program in programs {
+            if !installed(program) {
+                skip(&format!(
+                    "{program} is not installed: scripts/setup.sh test"
+                ));
+                return None;
+            }
+        }
+        if !rustix::process::geteuid().is_root() {
+            skip("engines of containers are started as root only");
+            return None;
+        }
+        // Short, because the path of a socket may not be long.
+        let dir = tempfile::Builder::new()
+            .prefix("kraft-e-")
+            .tempdir()
+            .unwrap();
+        let socket = dir.path().join("s");
+        let log = File::create(dir.path().join("log")).unwrap();
+        let process = arrange(dir.path(), &socket)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut daemon = Self {
+            process,
+            dir,
+            socket,
+        };
+        daemon.wait_until_it_listens();
+        Some(daemon)
+    }
+
+    fn wait_until_it_listens(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while UnixStream::connect(&self.socket).is_err() {
+            let ended = self.process.try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "the engine does not start ({ended:?}): {}",
+                std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Asked politely, both unmount what they mounted and end their own helpers.
+        if let Some(pid) = rustix::process::Pid::from_raw(self.process.id().cast_signed()) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.process.try_wait().is_ok_and(|status| status.is_none()) {
+            if Instant::now() > deadline {
+                let _ = self.process.kill();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A private `dockerd`, spoken to over its API: the client is another package in some releases.
+#[derive(Debug)]
+pub struct Docker(Daemon);
+
+impl Docker {
+    /// Starts it; `None`, and a word of why, if this host cannot.
+    pub fn start() -> Option<Self> {
+        let daemon = Daemon::start(&["dockerd", "containerd", "runc"], |dir, socket| {
+            let mut command = Command::new("dockerd");
+            command
+                .arg("--data-root")
+                .arg(dir.join("data"))
+                .arg("--exec-root")
+                .arg(dir.join("exec"))
+                .arg("--pidfile")
+                .arg(dir.join("pid"))
+                .arg("--config-file")
+                .arg(empty_configuration(dir))
+                .arg("--host")
+                .arg(format!("unix://{}", socket.display()))
+                .args(["--iptables=false", "--bridge=none"]);
+            command
+        })?;
+        Some(Self(daemon))
+    }
+
+    /// Asks the API; `what` is method and path, and a `body` of null is none at all: what the
+    /// daemon leaves unread would make it break the connection instead of ending it.
+    pub fn ask(&self, what: &str, body: &Value) -> Answer {
+        let connection = UnixStream::connect(&self.0.socket).unwrap();
+        let json = [("Content-Type", "application/json")];
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        http::ask(connection, what, &json, body.as_bytes())
+    }
+
+    /// Does what `docker pull --platform PLATFORM NAME` does; `Err` is the engine's own word.
+    pub fn pull(&self, name: &str, platform: &str) -> Result<(), String> {
+        let (repository, tag) = name.rsplit_once(':').unwrap();
+        let answer = self.ask(
+            &format!("POST /images/create?fromImage={repository}&tag={tag}&platform={platform}"),
+            &Value::Null,
+        );
+        // A failure that comes after the headers can only be told in the stream.
+        let text = answer.text();
+        if answer.status != 200 || text.contains("\"errorDetail\"") {
+            return Err(text);
+        }
+        Ok(())
+    }
+
+    /// Does what `docker create NAME` and `docker inspect` do; returns what the latter prints.
+    pub fn create(&self, name: &str) -> Value {
+        let made = self
+            .ask(
+                "POST /containers/create",
+                &serde_json::json!({ "Image": name, "NetworkDisabled": true }),
+            )
+            .expect(&[201]);
+        let made: Value = serde_json::from_slice(&made.body).unwrap();
+        let id = made["Id"].as_str().unwrap();
+        let told = self
+            .ask(&format!("GET /containers/{id}/json"), &Value::Null)
+            .expect(&[200]);
+        serde_json::from_slice(&told.body).unwrap()
+    }
+}
+
+/// A private `containerd`, spoken to with its own `ctr`.
+#[derive(Debug)]
+pub struct Containerd(Daemon);
+
+impl Containerd {
+    /// Starts it; `None`, and a word of why, if this host cannot.
+    pub fn start() -> Option<Self> {
+        let daemon = Daemon::start(&["containerd", "ctr"], |dir, socket| {
+            let config = dir.join("config.toml");
+            let text = format!(
+                "version = 2\nroot = {:?}\nstate = {:?}\n\
+                 disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+                 [grpc]\naddress = {socket:?}\n",
+                dir.join("root"),
+                dir.join("state")
+            );
+            std::fs::write(&config, text).unwrap();
+            let mut command = Command::new("containerd");
+            command.arg("--config").arg(config);
+            command
+        })?;
+        Some(Self(daemon))
+    }
+
+    /// Returns the path of its socket, as `containerd_addr` wants it.
+    pub fn address(&self) -> &Path {
+        &self.0.socket
+    }
+
+    /// Runs `ctr` in a namespace of tests.
+    pub fn ctr(&self, args: &[&str]) -> Output {
+        Command::new("ctr")
+            .arg("--address")
+            .arg(&self.0.socket)
+            .args(["--namespace", "tests"])
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+/// Writes a configuration that says nothing, so that the host's own is not read.
+fn empty_configuration(dir: &Path) -> PathBuf {
+    let path = dir.join("daemon.json");
+    std::fs::write(&path, "{}").unwrap();
+    path
+}
