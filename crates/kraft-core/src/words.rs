@@ -35,11 +35,19 @@ mod tests {
     use super::split;
 
     #[test]
-    fn quotes_and_backslashes_keep_words_together() {
-        let words = |line: &str| split(line).unwrap();
-        assert_eq!(words(r#" a  "b c"'d' e\ f "#), ["a", "b cd", "e f"]);
-        assert_eq!(words(r#""" '' "\"\x""#), ["", "", r#""\x"#]);
-        assert_eq!(words(""), Vec::<String>::new());
+    fn a_command_line_is_split_as_a_shell_would() {
+        for (line, words) in [
+            ("", &[][..]),
+            ("a  b\tc", &["a", "b", "c"]),
+            (r#"a "b c" 'd "e"' "#, &["a", "b c", r#"d "e""#]),
+            (
+                r#"a\ b "\"" "\n" '' x'y'z"#,
+                &["a b", "\"", "\\n", "", "xyz"],
+            ),
+            ("$HOME", &["$HOME"]),
+        ] {
+            assert_eq!(split(line).unwrap(), words, "{line}");
+        }
         assert_eq!(split("a 'b"), Err('\''));
     }
 }

@@ -47,6 +47,7 @@ fn machine(words: Vec<String>, variables: Vec<String>, mounts: Vec<String>) -> M
         env: variables
             .map(|(n, value)| (format!("V{n}"), value))
             .collect::<BTreeMap<_, _>>(),
+        labels: BTreeMap::new(),
         memory: 64 << 20,
         cpus: 1,
         ports: Vec::new(),

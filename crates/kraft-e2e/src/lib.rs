@@ -4,6 +4,7 @@
 pub mod engines;
 pub mod guest;
 pub mod harness;
+pub mod hostile;
 pub mod http;
 pub mod linux;
 pub mod measure;

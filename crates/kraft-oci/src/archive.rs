@@ -12,7 +12,7 @@ use kraft_sys::fs;
 use serde_json::json;
 
 use crate::copy::{Blobs, CopyError, copy};
-use crate::image::{Descriptor, Index, annotation, media};
+use crate::image::{Descriptor, Document, Index, annotation, media};
 use crate::json::to_vec;
 use crate::store::layout::Layout;
 use crate::store::reach::parts;
@@ -163,7 +163,7 @@ pub fn load(
     for entry in &entries {
         let own = match (name, entries.len()) {
             (Some(name), 1) => Some(name.clone()),
-            _ => own_name(entry),
+            _ => own_name(&entry.annotations).or_else(|| inner_name(&*blobs, entry)),
         };
         let name = own.ok_or_else(|| CopyError::Nameless {
             place: place.clone(),
@@ -176,14 +176,25 @@ pub fn load(
     Ok(loaded.into_iter().collect())
 }
 
-/// Returns the full name that an entry carries, if it does. A mere tag is none.
-fn own_name(entry: &Descriptor) -> Option<Reference> {
+/// Returns the full name that annotations carry, if they do. A mere tag is none.
+fn own_name(annotations: &BTreeMap<String, String>) -> Option<Reference> {
     let name = |key: &str| -> Option<Reference> {
-        let name: Reference = entry.annotations.get(key)?.parse().ok()?;
+        let name: Reference = annotations.get(key)?.parse().ok()?;
         name.registry()?;
         Some(name.qualified())
     };
     name(annotation::IMAGE_NAME).or_else(|| name(annotation::REF_NAME))
+}
+
+/// Returns the name that an image was packaged under: tools that carry it about forget it, but the
+/// image itself does not.
+fn inner_name(blobs: &dyn Blobs, entry: &Descriptor) -> Option<Reference> {
+    let bytes = crate::copy::read(blobs, entry).ok()?;
+    let annotations = match Document::parse(&entry.media_type, &bytes).ok()? {
+        Document::Index(index) => index.annotations,
+        Document::Manifest(manifest) => manifest.annotations,
+    };
+    own_name(&annotations)
 }
 
 struct Directory(Layout);

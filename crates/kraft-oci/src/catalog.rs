@@ -21,7 +21,7 @@ use crate::listing::Row;
 use crate::registry::{self, ErrorKind, Fetched, Registry};
 
 /// Repositories that are asked about at the same time.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 32;
 /// A file is at most this long, in bytes.
 const LARGEST: u64 = 256 << 20;
 

@@ -244,7 +244,7 @@ impl Pull<'_> {
             (Err(error), Ok(_)) => Err(error.into()),
             (Ok(()), Ok(ingest)) => {
                 let committed = blocking(move || ingest.commit()).await;
-                committed.map(drop).map_err(PullError::from)
+                committed.map(drop)
             }
         }
     }

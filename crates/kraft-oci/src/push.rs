@@ -15,7 +15,7 @@ use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::{Digest, Reference};
 use tokio::task::spawn_blocking;
 
-use crate::image::{Descriptor, Document};
+use crate::image::{Descriptor, Document, Platform};
 use crate::registry::{self, BlobSource, Registry};
 use crate::store::reach::{Part, parts, reachable};
 use crate::store::{self, Store};
@@ -64,7 +64,7 @@ pub async fn push(
                 platform: absent
                     .platform
                     .as_ref()
-                    .map_or_else(|| absent.digest.to_string(), |platform| platform.pair()),
+                    .map_or_else(|| absent.digest.to_string(), Platform::pair),
             });
         }
     }

@@ -247,7 +247,6 @@ impl From<kraft_oci::store::Error> for Failure {
         use kraft_oci::store::Error;
 
         let hint = match &error {
-            Error::File(_) => None,
             Error::Damaged { .. } | Error::Document { .. } | Error::Unsure { .. } => Some(
                 "`kraft store verify --repair` fetches what is damaged again; `kraft pkg rm IMAGE` \
                  gives the image up",
@@ -258,7 +257,7 @@ impl From<kraft_oci::store::Error> for Failure {
             Error::Containerd { .. } => Some(
                 "`containerd_addr` in the configuration names the containerd that keeps the images",
             ),
-            Error::Read { .. } | Error::Write { .. } => None,
+            Error::File(_) | Error::Read { .. } | Error::Write { .. } => None,
         };
         let failure = match error {
             Error::File(error) => error.into(),

@@ -200,25 +200,3 @@ fn extensions(root: &Node) -> Vec<(String, serde_json::Value)> {
     }
     found
 }
-
-#[cfg(test)]
-mod tests {
-    use super::split_line;
-
-    #[test]
-    fn a_command_line_is_split_as_a_shell_would() {
-        for (line, words) in [
-            ("", &[][..]),
-            ("a  b\tc", &["a", "b", "c"]),
-            (r#"a "b c" 'd "e"' "#, &["a", "b c", r#"d "e""#]),
-            (
-                r#"a\ b "\"" "\n" '' x'y'z"#,
-                &["a b", "\"", "\\n", "", "xyz"],
-            ),
-            ("$HOME", &["$HOME"]),
-        ] {
-            assert_eq!(words::split(line).unwrap(), words, "{line}");
-        }
-        assert_eq!(words::split("a 'b"), Err('\''));
-    }
-}

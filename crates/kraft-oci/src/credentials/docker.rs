@@ -26,7 +26,8 @@ struct File {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Auth {
-    auth: Option<String>,
+    #[serde(rename = "auth")]
+    pair: Option<String>,
     username: Option<String>,
     password: Option<String>,
     identitytoken: Option<String>,
@@ -84,7 +85,7 @@ fn credential(auth: &Auth) -> Result<Option<Credential>, String> {
     if let Some(token) = given(&auth.identitytoken) {
         return Ok(Some(Credential::IdentityToken(Secret::new(token))));
     }
-    if let Some(pair) = given(&auth.auth) {
+    if let Some(pair) = given(&auth.pair) {
         let (user, password) = decode_pair(&pair)
             .ok_or_else(|| "an `auth` is not base64 of `user:password`".to_owned())?;
         return Ok(Some(if user == TOKEN_USER {

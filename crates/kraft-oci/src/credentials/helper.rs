@@ -15,6 +15,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What every helper says, on stdout, about a server it does not know.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: String,
+}
+
 /// Asks a helper; `file` names it.
 pub(super) fn get(name: &str, server: &str, file: &Path) -> Result<Option<Credential>, Error> {
     let program = format!("docker-credential-{name}");
@@ -45,14 +54,6 @@ pub(super) fn get(name: &str, server: &str, file: &Path) -> Result<Option<Creden
             return Ok(None);
         }
         return Err(failed(format!("it ended with {}", output.status)));
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Answer {
-        #[serde(default)]
-        username: String,
-        #[serde(default)]
-        secret: String,
     }
     // What it answered is secret, also in an error.
     let answer: Answer = serde_json::from_slice(&output.stdout)

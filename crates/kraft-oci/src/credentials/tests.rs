@@ -3,11 +3,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 
-fn basic(user: &str, password: &str) -> Option<Credential> {
-    Some(Credential::Basic {
+fn basic(user: &str, password: &str) -> Credential {
+    Credential::Basic {
         user: user.to_owned(),
         password: Secret::new(password),
-    })
+    }
 }
 
 fn file(dir: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
@@ -42,10 +42,10 @@ fn our_own_come_first_then_dockers_then_podmans() {
         podman: vec![dir.path().join("missing"), file(&dir, "auth.json", &podman)],
     };
     let find = |host: &str| keyrings.find(host).unwrap();
-    assert_eq!(find("own.example"), basic("me", "s3cret"));
-    assert_eq!(find("index.docker.io"), basic("hub", "1"));
-    assert_eq!(find("both.example"), basic("docker", "2"));
-    assert_eq!(find("path.example"), basic("podman", "4:5"));
+    assert_eq!(find("own.example"), Some(basic("me", "s3cret")));
+    assert_eq!(find("index.docker.io"), Some(basic("hub", "1")));
+    assert_eq!(find("both.example"), Some(basic("docker", "2")));
+    assert_eq!(find("path.example"), Some(basic("podman", "4:5")));
     assert_eq!(
         find("token.example"),
         Some(Credential::IdentityToken(Secret::new("idt")))
@@ -56,10 +56,7 @@ fn our_own_come_first_then_dockers_then_podmans() {
 
 #[test]
 fn a_token_alone_may_carry_its_user() {
-    assert_eq!(
-        own("", &STANDARD.encode("me:pw")),
-        basic("me", "pw").unwrap()
-    );
+    assert_eq!(own("", &STANDARD.encode("me:pw")), basic("me", "pw"));
     assert_eq!(own("", "opaque"), Credential::Bearer(Secret::new("opaque")));
 }
 

@@ -40,10 +40,18 @@ pub(super) struct Authority {
 struct Known {
     /// What it answered last.
     challenge: Option<Challenge>,
-    /// Whether credentials were looked up, and what was found.
-    credential: Option<Option<Arc<Credential>>>,
+    /// What was found when credentials were looked up.
+    credential: Looked,
     /// Tokens by what they allow.
     tokens: HashMap<String, Token>,
+}
+
+/// Credentials, before and after they were looked up.
+#[derive(Debug, Default)]
+enum Looked {
+    #[default]
+    NotYet,
+    Found(Option<Arc<Credential>>),
 }
 
 #[derive(Debug)]
@@ -51,6 +59,15 @@ struct Token {
     secret: Secret,
     /// `None` for a token that is only good for as long as it is taken.
     until: Option<Instant>,
+}
+
+/// What a registry answered to a request that it refused.
+#[derive(Debug)]
+pub(super) struct Refused<'a> {
+    /// What it was shown.
+    pub(super) header: Option<&'a HeaderValue>,
+    /// What it wants to be shown.
+    pub(super) challenge: Challenge,
 }
 
 /// What is being done, for errors.
@@ -62,20 +79,24 @@ pub(super) struct Doing<'a> {
 
 impl Registry {
     /// Returns the header for a request that needs these scopes, if the registry is known to want
-    /// one. With a `refused` answer, nothing that led to it is used again.
+    /// one. What was refused is not used again.
     pub(super) async fn authorization(
         &self,
         at: Doing<'_>,
         scopes: &[String],
-        refused: Option<Challenge>,
+        refused: Option<Refused<'_>>,
     ) -> Result<Option<HeaderValue>, Error> {
         // One at a time: who waits finds the token that the first one got.
         let mut known = at.host.authority.known.lock().await;
         let key = scopes.join(" ");
         let was_refused = refused.is_some();
-        if let Some(challenge) = refused {
-            known.tokens.remove(&key);
-            known.challenge = Some(challenge);
+        if let Some(refused) = refused {
+            // Somebody else may have got another one meanwhile.
+            let same = |token: &Token| bearer(&token.secret).ok().as_ref() == refused.header;
+            if known.tokens.get(&key).is_some_and(same) {
+                known.tokens.remove(&key);
+            }
+            known.challenge = Some(refused.challenge);
         }
         let Some(challenge) = known.challenge.clone() else {
             return Ok(None);
@@ -124,34 +145,23 @@ impl Registry {
     /// Returns whether credentials for a registry were found.
     pub(super) async fn has_credentials(&self, host: &Host) -> bool {
         let known = host.authority.known.lock().await;
-        matches!(known.credential, Some(Some(_)))
+        matches!(known.credential, Looked::Found(Some(_)))
     }
 
     async fn fetch_token(&self, at: Doing<'_>, question: Question<'_>) -> Result<Token, Error> {
         let realm = self.realm(at, question.realm).await?;
         let owner = Host::new(&authority_of(&realm), &self.inner.settings);
         let client = self.inner.clients.get(&owner)?;
-        let mut request = match question.credential {
-            Some(Credential::IdentityToken(token)) => client.post(realm.clone()).form_of(&[
+        let mut request = if let Some(Credential::IdentityToken(token)) = question.credential {
+            client.post(realm.clone()).form_of(&[
                 ("grant_type", "refresh_token"),
                 ("service", question.service.unwrap_or_default()),
                 ("client_id", "kraft"),
                 ("scope", &question.scopes.join(" ")),
                 ("refresh_token", token.reveal()),
-            ]),
-            _ => {
-                let mut url = realm.clone();
-                {
-                    let mut pairs = url.query_pairs_mut();
-                    if let Some(service) = question.service {
-                        pairs.append_pair("service", service);
-                    }
-                    for scope in question.scopes {
-                        pairs.append_pair("scope", scope);
-                    }
-                }
-                client.get(url)
-            }
+            ])
+        } else {
+            client.get(question.url(&realm))
         };
         if let Some(Credential::Basic { user, password }) = question.credential {
             request = request.header(AUTHORIZATION, basic(user, password)?);
@@ -233,7 +243,7 @@ impl Inner {
         host: &Host,
         known: &mut Known,
     ) -> Result<Option<Arc<Credential>>, Error> {
-        if let Some(found) = &known.credential {
+        if let Looked::Found(found) = &known.credential {
             return Ok(found.clone());
         }
         let (source, name) = (Arc::clone(&self.settings.credentials), host.name.clone());
@@ -241,7 +251,7 @@ impl Inner {
             Ok(found) => found?.map(Arc::new),
             Err(_) => None,
         };
-        known.credential = Some(found.clone());
+        known.credential = Looked::Found(found.clone());
         Ok(found)
     }
 }
@@ -271,6 +281,23 @@ struct Question<'a> {
     service: Option<&'a str>,
     scopes: &'a [String],
     credential: Option<&'a Credential>,
+}
+
+impl Question<'_> {
+    /// Returns the URL that asks it.
+    fn url(&self, realm: &Url) -> Url {
+        let mut url = realm.clone();
+        {
+            let mut pairs = url.query_pairs_mut();
+            if let Some(service) = self.service {
+                pairs.append_pair("service", service);
+            }
+            for scope in self.scopes {
+                pairs.append_pair("scope", scope);
+            }
+        }
+        url
+    }
 }
 
 /// Sends a form (application/x-www-form-urlencoded) without another dependency.

@@ -54,16 +54,17 @@ impl Registry {
         sink: &mut dyn BlobSink,
     ) -> Result<(), Error> {
         let mut failures = 0;
+        // Only what was never reached before is progress: a blob that begins anew has been here.
+        let mut furthest = sink.offset();
         loop {
-            let before = sink.offset();
-            if before == blob.size && blob.size > 0 {
+            if sink.offset() == blob.size && blob.size > 0 {
                 return Ok(());
             }
-            let source = match self.fetch_rest(name, blob, sink).await? {
-                None => return Ok(()),
-                Some(trouble) => trouble,
+            let Some(source) = self.fetch_rest(name, blob, sink).await? else {
+                return Ok(());
             };
-            if sink.offset() >= before.saturating_add(PROGRESS) {
+            if sink.offset() >= furthest.saturating_add(PROGRESS) {
+                furthest = sink.offset();
                 failures = 0;
             }
             if failures >= self.inner.settings.retries {
@@ -222,9 +223,12 @@ impl Registry {
             let outcome = self.send_blob(name, blob, &upload, &source, progress).await;
             let error = match outcome {
                 Ok(()) => return Ok(()),
-                Err(error @ (Error::Unreachable { .. } | Error::Broken { .. })) => error,
-                // The upload is not known any more: it was of another time, or of another server.
-                Err(error @ Error::NotFound { .. }) => error,
+                // An upload that is not found was of another time, or of another server.
+                Err(
+                    error @ (Error::Unreachable { .. }
+                    | Error::Broken { .. }
+                    | Error::NotFound { .. }),
+                ) => error,
                 Err(Error::Server { status, .. }) if status >= 500 && failures == 0 => {
                     failures += 1;
                     continue;

@@ -11,12 +11,14 @@ use reqwest::{Body, Response, Url};
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
-use super::auth::{Doing, authority_of};
+use super::auth::{Doing, Refused, authority_of};
 use super::error::{Error, Trouble};
-use super::header::{challenge, retry_after};
+use super::header::{Challenge, challenge, retry_after};
 use super::transport::{Host, shown, trouble};
 use super::{LONGEST_PAUSE, Registry};
 
+/// So often a request is made with other authorization.
+const MOST_ROUNDS: u32 = 4;
 /// Redirects are followed this far.
 const MOST_HOPS: u32 = 10;
 /// What a registry says about a failure is read this far, in bytes.
@@ -146,7 +148,7 @@ impl Registry {
         limit.mul_f64(share)
     }
 
-    /// Asks once; a second time with authorization, if that is wanted.
+    /// Asks; again with authorization if that is wanted, and once more if a token ran out meanwhile.
     async fn attempt(&self, call: &Call<'_>) -> Result<Outcome, Error> {
         let base = match call.host.base().await {
             Ok(base) => base,
@@ -171,7 +173,7 @@ impl Registry {
         } else {
             None
         };
-        for last in [false, true] {
+        for round in 0..MOST_ROUNDS {
             let answer = match self.send(call, url.clone(), &home, header.clone()).await? {
                 Ok(answer) => answer,
                 Err(trouble) => {
@@ -194,18 +196,25 @@ impl Registry {
             let challenge = challenge(&asked);
             let words = complaint(answer, self.inner.settings.silence).await;
             let had = self.has_credentials(&call.host).await;
-            let Some(challenge) = challenge.filter(|_| !last) else {
+            // A password does not become right by being shown twice.
+            let hopeless = round + 1 == MOST_ROUNDS
+                || (header.is_some() && challenge == Some(Challenge::Basic));
+            let Some(challenge) = challenge.filter(|_| !hopeless) else {
                 let reason = if had {
                     format!("the credentials for it are refused{words}")
-                } else if header.is_some() || last {
+                } else if header.is_some() || round > 0 {
                     format!("it does not let anybody in{words}")
                 } else {
                     format!("it wants credentials, and does not say of what kind{words}")
                 };
                 return Err(call.at().unauthorized(&reason, had));
             };
+            let refused = Refused {
+                header: header.as_ref(),
+                challenge,
+            };
             header = self
-                .authorization(call.at(), &call.scopes, Some(challenge))
+                .authorization(call.at(), &call.scopes, Some(refused))
                 .await?;
             if header.is_none() {
                 return Err(call
@@ -281,16 +290,15 @@ impl Registry {
         let mut before = 0;
         loop {
             // Whoever has taken all of a large blob needs time to put it down.
-            match timeout(silence.saturating_mul(4), &mut request).await {
-                Ok(answer) => return answer.map_err(|error| trouble(&error)),
-                Err(_) => {
-                    let now = progress.load(Ordering::Relaxed);
-                    if now == before {
-                        return Err(Trouble::Silent(silence.saturating_mul(4)));
-                    }
-                    before = now;
-                }
+            let patience = silence.saturating_mul(4);
+            if let Ok(answer) = timeout(patience, &mut request).await {
+                return answer.map_err(|error| trouble(&error));
             }
+            let now = progress.load(Ordering::Relaxed);
+            if now == before {
+                return Err(Trouble::Silent(patience));
+            }
+            before = now;
         }
     }
 

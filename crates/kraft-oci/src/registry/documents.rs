@@ -62,7 +62,7 @@ impl Registry {
         let digest = crate::digest::of(&bytes);
         let wrong = |found: &Digest| Error::WrongDigest {
             host: name.host().to_owned(),
-            name: name.clone(),
+            name: Box::new(name.clone()),
             found: found.clone(),
         };
         if name.digest().is_some_and(|expected| *expected != digest) {
@@ -119,7 +119,7 @@ impl Registry {
         match told.and_then(|text| Digest::from_str(text).ok()) {
             Some(told) if told != digest => Err(Error::WrongDigest {
                 host: name.host().to_owned(),
-                name: name.clone(),
+                name: Box::new(name.clone()),
                 found: told,
             }),
             _ => Ok(digest),

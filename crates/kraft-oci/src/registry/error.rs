@@ -105,7 +105,7 @@ pub enum Error {
         /// The registry.
         host: String,
         /// What was asked for.
-        name: Reference,
+        name: Box<Reference>,
         /// What came hashes to.
         found: Digest,
     },

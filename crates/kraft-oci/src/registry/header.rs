@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn pauses_are_seconds_or_dates() {
         let now = Duration::from_secs(784_111_700);
-        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("121", now), Some(Duration::from_secs(121)));
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         assert_eq!(retry_after(date, now), Some(Duration::from_secs(77)));
         assert_eq!(retry_after(date, now * 2), Some(Duration::ZERO));

@@ -15,6 +15,7 @@ mod documents;
 mod error;
 mod header;
 mod transport;
+mod trust;
 
 use std::collections::HashMap;
 use std::fmt::Debug;

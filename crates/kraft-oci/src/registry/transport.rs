@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, redirect};
+use reqwest::{Client, redirect};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use super::Settings;
 use super::auth::Authority;
 use super::error::{Error, Trouble};
+use super::trust;
 
 /// How long a connection may take to come about.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -24,7 +26,7 @@ const LARGEST_PEM: u64 = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Clients {
     user_agent: String,
-    authorities: Vec<Certificate>,
+    authorities: Vec<CertificateDer<'static>>,
     made: [OnceLock<Client>; 4],
 }
 
@@ -38,10 +40,7 @@ impl Clients {
             };
             let pem = kraft_sys::fs::read_file(path, LARGEST_PEM)
                 .map_err(|error| bad(error.source.to_string()))?;
-            authorities = Certificate::from_pem_bundle(&pem).map_err(|error| bad(chain(&error)))?;
-            if authorities.is_empty() {
-                return Err(bad("it holds no certificate".to_owned()));
-            }
+            authorities = trust::read(&pem).map_err(bad)?;
         }
         Ok(Self {
             user_agent: settings.user_agent.clone(),
@@ -66,8 +65,12 @@ impl Clients {
             .connect_timeout(CONNECTING)
             .tcp_nodelay(true)
             .tls_danger_accept_invalid_certs(lax)
-            .tls_danger_accept_invalid_hostnames(lax)
-            .tls_certs_merge(self.authorities.clone());
+            .tls_danger_accept_invalid_hostnames(lax);
+        if !lax && !self.authorities.is_empty() {
+            let config = trust::config(&self.authorities)
+                .map_err(|error| unusable(&host.name, error.to_string()))?;
+            builder = builder.tls_backend_preconfigured(config);
+        }
         if direct {
             builder = builder.no_proxy();
         }

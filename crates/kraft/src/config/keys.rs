@@ -208,6 +208,15 @@ pub(crate) const ALL: &[Key] = &[
         help: "Give up on a server that is silent for so many seconds",
     },
     Key {
+        name: "http_retries",
+        env: "KRAFTKIT_HTTP_RETRIES",
+        flag: Some("http-retries"),
+        kind: Kind::Text,
+        default: Default::Text("5"),
+        used: true,
+        help: "Try so often again what a server may yet do",
+    },
+    Key {
         name: "paths.manifests",
         env: "KRAFTKIT_PATHS_MANIFESTS",
         flag: Some("manifests-dir"),

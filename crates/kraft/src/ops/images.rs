@@ -1,6 +1,7 @@
 //! Images as commands meet them: the store opened, an image found by what was typed, one of its
 //! manifests chosen.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -98,7 +99,7 @@ pub(crate) fn look_up(store: &dyn Store, typed: &Reference) -> Result<Option<Fou
         .filter(|named| named.name.tag() == full.tag());
     match (there.next(), there.next()) {
         (None, _) => Ok(None),
-        (Some(named), None) => Ok(Some(whole(named))),
+        (Some(one), None) => Ok(Some(whole(one))),
         (Some(one), Some(other)) => Err(Failure::usage(format!(
             "`{typed}` may mean `{}` or `{}`",
             one.name, other.name
@@ -203,7 +204,7 @@ fn describe(candidate: &Candidate, all: &[Candidate]) -> String {
         candidate.descriptor.digest.short()
     );
     if !platform.os_version.is_empty() {
-        text.push_str(&format!(", Unikraft {}", platform.os_version));
+        let _ = write!(text, ", Unikraft {}", platform.os_version);
     }
     let own: Vec<&str> = platform
         .os_features
@@ -213,7 +214,7 @@ fn describe(candidate: &Candidate, all: &[Candidate]) -> String {
         .take(6)
         .collect();
     if !own.is_empty() {
-        text.push_str(&format!(" with {}", own.join(" ")));
+        let _ = write!(text, " with {}", own.join(" "));
     }
     text
 }

@@ -49,7 +49,12 @@ impl Network {
                     "`http_timeout` is `{seconds}`, not a number of seconds"
                 ))
             })?;
+        let retries = app.config.text("http_retries").unwrap_or("5");
+        let retries = retries
+            .parse::<u32>()
+            .map_err(|_| Failure::usage(format!("`http_retries` is `{retries}`, not a number")))?;
         let settings = Settings {
+            retries: retries.min(100),
             insecure: app.config.list("insecure").to_vec(),
             ca_file: app.config.text("ca_file").map(PathBuf::from),
             offline: app.offline(),
@@ -137,7 +142,8 @@ pub(crate) fn check_registry(app: &App, host: &str) -> Result<(), Failure> {
 pub(crate) fn registry_host(source: &str) -> Option<String> {
     let host = source.strip_prefix("oci://").unwrap_or(source);
     let host = host.trim_end_matches('/');
-    if host.contains('/') || host.ends_with(".yaml") || host.ends_with(".yml") {
+    let is_file = [".yaml", ".yml"].iter().any(|end| host.ends_with(end));
+    if host.contains('/') || is_file {
         return None;
     }
     let is_host = host == "localhost" || host.contains(['.', ':']);

@@ -70,7 +70,7 @@ enum Command {
 
 pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
     match args.command {
-        None => pack::exec(app, args.pack),
+        None => pack::exec(app, &args.pack),
         Some(Command::Ls(args)) => ls::exec(app, &args),
         Some(Command::Info(args)) => info::exec(app, &args),
         Some(Command::Inspect(args)) => inspect::exec(app, &args),

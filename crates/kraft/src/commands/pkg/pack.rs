@@ -47,8 +47,13 @@ pub(crate) struct Args {
     rootfs: Option<PathBuf>,
 
     /// Arguments of the application, split as a shell does; may be repeated
-    #[arg(short, long, value_name = "ARGS", allow_hyphen_values = true)]
-    args: Vec<String>,
+    #[arg(
+        short = 'a',
+        long = "args",
+        value_name = "ARGS",
+        allow_hyphen_values = true
+    )]
+    words: Vec<String>,
 
     /// Set a variable of the application; without a value, take it from this environment
     #[arg(short, long, value_name = "NAME[=VALUE]")]
@@ -111,7 +116,7 @@ pub(crate) struct Args {
     force_format: bool,
 }
 
-pub(super) fn exec(app: &App, args: Args) -> Result<(), Failure> {
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let Some(name) = &args.name else {
         return Err(Failure::usage("cannot package without a name")
             .hint("give the image one: `kraft pkg --name [HOST/]PATH[:TAG]`"));
@@ -119,11 +124,11 @@ pub(super) fn exec(app: &App, args: Args) -> Result<(), Failure> {
     let name = full_name(name)?;
     let store = images::open(app)?;
     let strategy = package::settle(app, &*store, &name, args.strategy)?;
-    let subject = subject(app, &args)?;
+    let subject = subject(app, args)?;
     let parts = match &subject {
-        Subject::Kernel(kernel) => vec![kernel_part(app, &args, kernel)?],
-        Subject::Runtime(project) => vec![runtime_part(app, &store, &args, project.as_deref())?],
-        Subject::Built(project) => built_parts(app, &args, project)?,
+        Subject::Kernel(kernel) => vec![kernel_part(app, args, kernel)?],
+        Subject::Runtime(project) => vec![runtime_part(app, &store, args, project.as_deref())?],
+        Subject::Built(project) => built_parts(app, args, project)?,
     };
     let package = Package {
         name: name.clone(),
@@ -301,7 +306,7 @@ fn run_config(app: &App, args: &Args, below: &[Given]) -> Result<RunConfig, Fail
         merged = merged.under(given);
     }
     let mut words = Vec::new();
-    for line in &args.args {
+    for line in &args.words {
         words.extend(kraft_core::words::split(line).map_err(|quote| {
             Failure::usage(format!(
                 "`--args {line}`: the quote {quote} is never closed"

@@ -47,7 +47,7 @@ pub(crate) struct Wished {
     #[arg(short, long, value_name = "PLATFORM")]
     plat: Option<String>,
 
-    /// Built with this option, such as CONFIG_LIBVFSCORE=y
+    /// Built with this option, such as `CONFIG_LIBVFSCORE=y`
     #[arg(short, long, value_name = "NAME=VALUE")]
     kconfig: Vec<String>,
 }

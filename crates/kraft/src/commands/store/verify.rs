@@ -82,7 +82,7 @@ fn look(app: &App, store: &dyn kraft_oci::store::Store) -> Result<Verdict, Failu
         total: None,
     });
     let verdict = verify::verify(store, &|done| {
-        progress.report(Event::Advanced { task, done })
+        progress.report(Event::Advanced { task, done });
     });
     progress.report(match verdict {
         Ok(_) => Event::Finished { task },

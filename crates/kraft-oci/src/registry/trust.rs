@@ -1,0 +1,115 @@
+//! Whom we trust beyond what this computer trusts: the certificates of a file.
+//!
+//! They count as authorities, and each counts for itself as well: a registry that shows exactly
+//! that certificate is trusted for the names in it. Many small registries sign their own, which by
+//! the book of authorities (RFC 5280, section 4.2.1.9) is none of a server.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
+};
+use rustls_platform_verifier::Verifier;
+
+/// Reads the certificates of a PEM file.
+pub(super) fn read(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())?;
+    if certificates.is_empty() {
+        return Err("it holds no certificate".to_owned());
+    }
+    Ok(certificates)
+}
+
+/// Makes the configuration of connections that trust these, and what this computer trusts.
+pub(super) fn config(certificates: &[CertificateDer<'static>]) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let usual = Verifier::new_with_extra_roots(certificates.to_vec(), Arc::clone(&provider))?;
+    let trust = Trust {
+        usual: Arc::new(usual),
+        certificates: certificates.to_vec(),
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(trust))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Asks the usual verifier, and looks at the list only where that stumbles over a certificate that
+/// is its own authority.
+#[derive(Debug)]
+struct Trust {
+    usual: Arc<Verifier>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Trust {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let usual = self.usual.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match usual {
+            Err(error) if is_own_authority(&error) => {
+                if !self.certificates.iter().any(|known| known == end_entity) {
+                    return Err(error);
+                }
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
+
+/// Returns whether a certificate was only refused because it is that of an authority.
+fn is_own_authority(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => {
+            cause.to_string().contains("CaUsedAsEndEntity")
+        }
+        _ => false,
+    }
+}
