@@ -303,10 +303,18 @@ fn skopeo_carries_an_image_elsewhere_without_changing_it() {
 
     // Through a layout on disk that skopeo wrote ...
     let layout = bench.path().join("theirs");
-    let at = format!("oci:{}:apps/motd:v3", layout.display());
+    let at = format!("oci:{}:v3", layout.display());
     copy(&format!("docker://{moved}"), &at);
     bench.ok(["pkg", "rm", "--all"]);
-    bench.ok(["pkg", "load", "-i", layout.to_str().unwrap()]);
+    let theirs = layout.to_str().unwrap();
+    bench.ok([
+        "pkg",
+        "load",
+        "-i",
+        theirs,
+        "--name",
+        &there.name("apps/motd:v3"),
+    ]);
     assert!(listed(&bench).contains(&digest), "{:?}", listed(&bench));
 
     // ... and one that kraft wrote.

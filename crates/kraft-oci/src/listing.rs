@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kraft_core::reference::{Digest, Reference};
 
 use crate::choose::{Candidate, candidates};
+use crate::digest::Damage;
 use crate::image::{Descriptor, Document, Manifest, Platform};
 use crate::store::{self, Error, Named, Store};
 
@@ -51,18 +52,17 @@ pub fn list(store: &dyn Store) -> Result<Listing, Error> {
 pub fn rows_of(store: &dyn Store, named: &Named) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
     for candidate in candidates_of(store, &named.target)? {
-        let here = store.size(&candidate.descriptor.digest)?.is_some();
-        let size = if here {
-            Some(
-                manifest(store, &candidate.descriptor)?
-                    .layers
-                    .iter()
-                    .map(|l| l.size)
-                    .sum(),
-            )
-        } else {
-            None
+        // Its absence is learnt by reading it: asking first would be one more call for every row.
+        let manifest = match manifest(store, &candidate.descriptor) {
+            Ok(manifest) => Some(manifest),
+            Err(Error::Damaged {
+                source: Damage::Missing,
+                ..
+            }) => None,
+            Err(error) => return Err(error),
         };
+        let here = manifest.is_some();
+        let size = manifest.map(|manifest| manifest.layers.iter().map(|l| l.size).sum());
         rows.push(Row {
             name: named.name.clone(),
             index: named.target.digest.clone(),

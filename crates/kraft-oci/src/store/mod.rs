@@ -177,7 +177,10 @@ pub fn read(store: &dyn Store, descriptor: &Descriptor) -> Result<Vec<u8>, Error
             BadDocument::TooLong(descriptor.size),
         ));
     }
-    let mut bytes = Vec::new();
+    // Room for all of it and one more, so that one read gets it and the next one sees the end: a list
+    // of many images consists of little else.
+    let room = usize::try_from(descriptor.size).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(room.saturating_add(1));
     open_verified(store, descriptor)?
         .read_to_end(&mut bytes)
         .map_err(|error| Error::reading(&descriptor.digest, error))?;
