@@ -1,0 +1,163 @@
+//! One store, many processes, and some of them killed: what is listed is whole, whatever happens.
+//!
+//! `KRAFT_TORTURE=1000` kills that many processes instead of a few.
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use kraft_e2e::guest::mini;
+use kraft_e2e::harness::{Bench, Outcome};
+use kraft_e2e::registry::Registry;
+
+/// Processes that pull at the same time.
+const PULLERS: usize = 16;
+/// Images that share their kernel and differ in their root filesystem.
+const IMAGES: usize = 6;
+/// How long the short form may kill.
+const SHORT: Duration = Duration::from_secs(40);
+/// How many it kills at most.
+const KILLS: usize = 60;
+
+/// Numbers that nobody foresees, and that a message can tell.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Self {
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+        Self(u64::from(now.subsec_nanos()) << 20 | 1)
+    }
+
+    /// Throws: a number below `sides`.
+    fn throw(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// Writes a root filesystem of some MiB whose content nobody else has.
+fn root(bench: &Bench, number: usize) -> String {
+    let dir = bench.path().join(format!("root{number}"));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("number"), number.to_string()).unwrap();
+    let bytes: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| (n.wrapping_mul(number as u32 + 3) >> 3) as u8)
+        .collect();
+    std::fs::write(dir.join("bytes"), bytes).unwrap();
+    dir.display().to_string()
+}
+
+fn package(bench: &Bench, name: &str, root: &str) -> Outcome {
+    let kernel = mini("x86_64");
+    let kernel = kernel.to_str().unwrap();
+    bench.kraft(["pkg", "--name", name, "--kernel", kernel, "--rootfs", root])
+}
+
+/// Fills a registry with the images.
+fn fill(registry: &Registry) -> Vec<String> {
+    let bench = Bench::new();
+    (0..IMAGES)
+        .map(|number| {
+            let name = registry.name(&format!("torture/{number}:v1"));
+            let _ = package(&bench, &name, &root(&bench, number)).success();
+            bench.ok(["pkg", "push", &name]);
+            name
+        })
+        .collect()
+}
+
+fn start(bench: &Bench, args: &[&str]) -> Child {
+    let mut command = bench.command(args);
+    command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn pullers_sweepers_and_removers_share_a_store() {
+    let Some(registry) = Registry::plain() else {
+        return;
+    };
+    let names = fill(&registry);
+    let bench = Bench::new();
+    std::thread::scope(|scope| {
+        let pullers: Vec<_> = (0..PULLERS)
+            .map(|number| {
+                let (bench, names) = (&bench, &names);
+                scope.spawn(move || {
+                    for round in 0..3 {
+                        let name = &names[(number + round * 5) % names.len()];
+                        bench.ok(["pkg", "pull", name]);
+                    }
+                })
+            })
+            .collect();
+        let over = || pullers.iter().all(std::thread::ScopedJoinHandle::is_finished);
+        let mut dice = Dice::new();
+        while !over() {
+            bench.ok(["store", "gc"]);
+            let name = &names[dice.throw(names.len() as u64) as usize];
+            let removed = bench.kraft(["pkg", "rm", name]);
+            assert!(matches!(removed.code, Some(0 | 3)), "{removed:?}");
+        }
+    });
+    let _ = bench.kraft(["store", "verify"]).success();
+    let listed = bench.json(["pkg", "ls", "-o", "json"]);
+    for row in listed.as_array().unwrap() {
+        let name = format!("{}:v1", row["name"].as_str().unwrap());
+        let console = bench.ok(["run", "--rm", "-W", "--pull", "never", &name, "@cat:/number"]);
+        assert!(console.contains("bye"), "{console}");
+    }
+}
+
+#[test]
+fn a_store_verifies_clean_after_every_kill() {
+    let Some(registry) = Registry::plain() else {
+        return;
+    };
+    let names = fill(&registry);
+    let bench = Bench::new();
+    let roots: Vec<String> = (0..3).map(|number| root(&bench, 100 + number)).collect();
+    let kernel = mini("x86_64");
+    let kernel = kernel.to_str().unwrap();
+    let long: Option<usize> = std::env::var("KRAFT_TORTURE")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let begun = Instant::now();
+    let mut dice = Dice::new();
+    let seed = dice.0;
+    let mut kills = 0;
+    while kills < long.unwrap_or(KILLS) && (long.is_some() || begun.elapsed() < SHORT) {
+        let name = &names[dice.throw(names.len() as u64) as usize];
+        let root = &roots[dice.throw(roots.len() as u64) as usize];
+        let args: &[&str] = match dice.throw(6) {
+            0..3 => &["pkg", "pull", name],
+            3 => &["pkg", "--name", "own/image", "--kernel", kernel, "--rootfs", root],
+            4 => &["store", "gc"],
+            _ => &["pkg", "rm", name],
+        };
+        let mut child = start(&bench, args);
+        std::thread::sleep(Duration::from_micros(dice.throw(90_000)));
+        // Whoever has ended already was faster than we are cruel.
+        kills += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let verified = bench.kraft(["store", "verify"]);
+        assert_eq!(verified.code, Some(0), "seed {seed}, {kills} kills, {args:?}\n{verified:?}");
+        // The next try is not hindered by what the dead one left.
+        if kills % 5 == 0 {
+            bench.ok(["pkg", "pull", name]);
+            let _ = package(&bench, "own/image", root).success();
+        }
+    }
+    assert!(kills > 10, "only {kills} kills");
+    bench.ok(["store", "gc"]);
+    let _ = bench.kraft(["store", "verify"]).success();
+    for name in &names {
+        bench.ok(["pkg", "pull", name]);
+    }
+    let _ = bench.kraft(["store", "verify"]).success();
+}
