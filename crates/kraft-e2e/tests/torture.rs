@@ -95,7 +95,11 @@ fn pullers_sweepers_and_removers_share_a_store() {
                 })
             })
             .collect();
-        let over = || pullers.iter().all(std::thread::ScopedJoinHandle::is_finished);
+        let over = || {
+            pullers
+                .iter()
+                .all(std::thread::ScopedJoinHandle::is_finished)
+        };
         let mut dice = Dice::new();
         while !over() {
             bench.ok(["store", "gc"]);
@@ -108,7 +112,15 @@ fn pullers_sweepers_and_removers_share_a_store() {
     let listed = bench.json(["pkg", "ls", "-o", "json"]);
     for row in listed.as_array().unwrap() {
         let name = format!("{}:v1", row["name"].as_str().unwrap());
-        let console = bench.ok(["run", "--rm", "-W", "--pull", "never", &name, "@cat:/number"]);
+        let console = bench.ok([
+            "run",
+            "--rm",
+            "-W",
+            "--pull",
+            "never",
+            &name,
+            "@cat:/number",
+        ]);
         assert!(console.contains("bye"), "{console}");
     }
 }
@@ -135,7 +147,15 @@ fn a_store_verifies_clean_after_every_kill() {
         let root = &roots[dice.throw(roots.len() as u64) as usize];
         let args: &[&str] = match dice.throw(6) {
             0..3 => &["pkg", "pull", name],
-            3 => &["pkg", "--name", "own/image", "--kernel", kernel, "--rootfs", root],
+            3 => &[
+                "pkg",
+                "--name",
+                "own/image",
+                "--kernel",
+                kernel,
+                "--rootfs",
+                root,
+            ],
             4 => &["store", "gc"],
             _ => &["pkg", "rm", name],
         };
@@ -146,7 +166,11 @@ fn a_store_verifies_clean_after_every_kill() {
         child.kill().unwrap();
         child.wait().unwrap();
         let verified = bench.kraft(["store", "verify"]);
-        assert_eq!(verified.code, Some(0), "seed {seed}, {kills} kills, {args:?}\n{verified:?}");
+        assert_eq!(
+            verified.code,
+            Some(0),
+            "seed {seed}, {kills} kills, {args:?}\n{verified:?}"
+        );
         // The next try is not hindered by what the dead one left.
         if kills % 5 == 0 {
             bench.ok(["pkg", "pull", name]);

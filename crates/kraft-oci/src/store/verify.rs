@@ -12,6 +12,7 @@ use super::reach::parts;
 use super::{Error, Store, open_verified};
 use crate::digest::Damage;
 use crate::image::Descriptor;
+use crate::listing::candidates_of;
 
 /// Blobs that are read at the same time.
 const READERS: usize = 2;
@@ -50,12 +51,16 @@ pub fn verify(store: &dyn Store, progress: &(dyn Fn(u64) + Sync)) -> Result<Verd
         .collect();
     let names = store.names()?;
     for named in &names {
-        for (digest, damage) in faults_below(store, &named.target)? {
-            faults
-                .entry(digest)
-                .or_insert_with(|| (damage, BTreeSet::new()))
-                .1
-                .insert(named.name.clone());
+        let (needed, found) = look_below(store, &named.target)?;
+        for (digest, damage) in found {
+            let fault = faults.entry(digest);
+            let (_, images) = fault.or_insert_with(|| (damage, BTreeSet::new()));
+            images.insert(named.name.clone());
+        }
+        for digest in needed {
+            if let Some((_, images)) = faults.get_mut(&digest) {
+                images.insert(named.name.clone());
+            }
         }
         // Whoever removed or replaced it meanwhile may have swept its blobs.
         let still = store.find(&named.name)?;
@@ -136,16 +141,21 @@ fn damage_of(store: &dyn Store, blob: &Descriptor) -> Result<Option<Damage>, Err
     }
 }
 
-/// Returns what is missing or wrong below a name. The contents of layers are not read.
-fn faults_below(store: &dyn Store, target: &Descriptor) -> Result<Vec<(Digest, Damage)>, Error> {
+/// What is missing or wrong.
+type Found = Vec<(Digest, Damage)>;
+
+/// Returns every blob that belongs to a name, and what is missing or wrong among them. The contents
+/// of layers are not read.
+fn look_below(store: &dyn Store, target: &Descriptor) -> Result<(Vec<Digest>, Found), Error> {
     let parts = match parts(store, target) {
         Ok(parts) => parts,
-        Err(Error::Damaged { digest, source }) => return Ok(vec![(digest, source)]),
+        Err(Error::Damaged { digest, source }) => return Ok((Vec::new(), vec![(digest, source)])),
         // Its bytes are those of its digest, and make no sense: it was stored so.
-        Err(Error::Document { .. }) => return Ok(Vec::new()),
+        Err(Error::Document { .. }) => return Ok((Vec::new(), Vec::new())),
         Err(error) => return Err(error),
     };
-    let mut faults = Vec::new();
+    let needed = parts.iter().map(|part| part.blob.digest.clone()).collect();
+    let mut faults = missing_manifests(store, target)?;
     for part in parts {
         match part.stored {
             None if part.needed => faults.push((part.blob.digest, Damage::Missing)),
@@ -165,7 +175,23 @@ fn faults_below(store: &dyn Store, target: &Descriptor) -> Result<Vec<(Digest, D
             _ => {}
         }
     }
-    Ok(faults)
+    Ok((needed, faults))
+}
+
+/// Returns the manifests of an index of which none is here. Those of other platforms need not be
+/// here, but an image of nothing is none.
+fn missing_manifests(store: &dyn Store, target: &Descriptor) -> Result<Found, Error> {
+    let mut missing = Vec::new();
+    if store.size(&target.digest)?.is_none() {
+        return Ok(missing);
+    }
+    for candidate in candidates_of(store, target)? {
+        if store.size(&candidate.descriptor.digest)?.is_some() {
+            return Ok(Vec::new());
+        }
+        missing.push((candidate.descriptor.digest, Damage::Missing));
+    }
+    Ok(missing)
 }
 
 /// How much room an image takes.

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 /// Heals what can be healed; what cannot is told, and stays damaged.
 pub(crate) fn repair(app: &App, store: &Arc<dyn Store>, faults: &[Fault]) -> Result<(), Failure> {
     let mut images = BTreeSet::new();
+    let lost: Vec<_> = faults.iter().map(|fault| fault.digest.clone()).collect();
     for fault in faults {
         if fault.damage != Damage::Missing {
             store.discard(&fault.digest)?;
@@ -22,7 +23,7 @@ pub(crate) fn repair(app: &App, store: &Arc<dyn Store>, faults: &[Fault]) -> Res
         images.extend(&fault.images);
     }
     for name in images {
-        let healed = transfer::pull(app, store, name, &Wish::default(), Extent::Here);
+        let healed = transfer::pull(app, store, name, &Wish::default(), Extent::Here(&lost));
         if let Err(failure) = healed {
             app.ui
                 .failure(&failure.about(&format!("cannot fetch `{name}` again")));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kraft_core::reference::Reference;
+use kraft_core::reference::{Digest, Reference};
 use kraft_oci::choose::{Candidate, Wish};
 use kraft_oci::image::Descriptor;
 use kraft_oci::store::Store;
@@ -15,13 +15,13 @@ use crate::failure::{Failure, Kind};
 
 /// How much of an image is pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
+pub(crate) enum Extent<'a> {
     /// The one manifest that fits best.
     Chosen,
     /// Every manifest that fits.
     All,
-    /// What is here or was: to make it whole again.
-    Here,
+    /// What is here, and these manifests that were: to make it whole again.
+    Here(&'a [Digest]),
 }
 
 /// Pulls an image into the store.
@@ -30,7 +30,7 @@ pub(crate) fn pull(
     store: &Arc<dyn Store>,
     typed: &Reference,
     wish: &Wish,
-    extent: Extent,
+    extent: Extent<'_>,
 ) -> Result<(), Failure> {
     let name = typed.qualified();
     let network = Network::open(app)?;
@@ -44,9 +44,9 @@ pub(crate) fn pull(
     let chosen: Vec<Descriptor> = match extent {
         Extent::Chosen => vec![images::pick(app, &name, &all, wish)?.descriptor],
         Extent::All => fitting(all, wish),
-        Extent::Here => fitting(
+        Extent::Here(lost) => fitting(
             all.into_iter()
-                .filter(|candidate| was_here(&**store, &name, candidate))
+                .filter(|candidate| was_here(&**store, &name, candidate, lost))
                 .collect(),
             wish,
         ),
@@ -77,8 +77,11 @@ fn fitting(candidates: Vec<Candidate>, wish: &Wish) -> Vec<Descriptor> {
         .collect()
 }
 
-/// Returns whether a manifest is here; all are where that cannot be told.
-fn was_here(store: &dyn Store, name: &Reference, candidate: &Candidate) -> bool {
+/// Returns whether a manifest is here, or was; all are where that cannot be told.
+fn was_here(store: &dyn Store, name: &Reference, candidate: &Candidate, lost: &[Digest]) -> bool {
+    if lost.contains(&candidate.descriptor.digest) {
+        return true;
+    }
     let listed = store
         .find(name)
         .ok()
