@@ -10,6 +10,7 @@
 //!
 //! All of it blocks: call it from a thread that may.
 
+pub mod containerd;
 pub mod layout;
 pub mod reach;
 pub mod verify;
