@@ -47,7 +47,7 @@ fn pack(bench: &Bench) {
         command
     };
     for (title, rootfs, bytes) in [
-        ("pkg of a directory | sha256sum", "root", "root/*"),
+        ("pkg of a directory | sha256sum", "root", "root/*/*"),
         ("pkg of an archive | sha256sum", "root.cpio", "root.cpio"),
     ] {
         compare(
@@ -80,53 +80,87 @@ fn pack(bench: &Bench) {
     fs::remove_file(kernel).unwrap();
 }
 
-/// `push` and `pull` against `skopeo copy`.
+/// `push` and `pull` against `skopeo copy`, of an image with all bytes in one layer, where a
+/// registry takes and gives one stream, and of one with a quarter of them for each platform.
 fn carry(bench: &Bench) {
     empty_store(bench);
-    let local = "example.test/large:v1";
-    let _ = Cost::of(package(bench, local, "root"), &[]);
-    fs::remove_file(bench.path().join("root.cpio")).unwrap();
-    fs::remove_dir_all(bench.path().join("root")).unwrap();
-    let layout = format!("oci:{}:{local}", bench.runtime().join("images").display());
+    let whole = "example.test/whole:v1";
+    let _ = Cost::of(package(bench, whole, "root"), &[]);
+    let quarters = "example.test/quarters:v1";
+    for (part, arch, plat) in [
+        ("root/0", "x86_64", "qemu"),
+        ("root/1", "x86_64", "fc"),
+        ("root/2", "x86_64", "xen"),
+        ("root/3", "arm64", "qemu"),
+    ] {
+        let kernel = mini(arch);
+        let kernel = kernel.to_str().unwrap();
+        let mut args = vec!["pkg", "--name", quarters, "-k", kernel, "--rootfs", part];
+        args.extend(["-m", arch, "-p", plat, "--strategy", "merge"]);
+        let _ = Cost::of(bench.command(args), &[]);
+    }
+    for (image, shape) in [(whole, "one layer"), (quarters, "four layers")] {
+        push(bench, image, shape);
+    }
+    let Some(registry) = Registry::plain() else {
+        return;
+    };
+    for image in [whole, quarters] {
+        let remote = format!("docker://{}", there(&registry, image));
+        let _ = Cost::of(copy(&here(bench, image), &remote), &[]);
+    }
+    for (image, shape) in [(whole, "one layer"), (quarters, "four layers")] {
+        let name = there(&registry, image);
+        let theirs = bench.path().join("theirs");
+        compare(
+            &format!("pkg pull, {shape} | skopeo copy"),
+            || empty_store(bench),
+            || bench.command(["pkg", "pull", "--all", &name]),
+            || {
+                let _ = fs::remove_dir_all(&theirs);
+            },
+            || {
+                copy(
+                    &format!("docker://{name}"),
+                    &format!("oci:{}:v1", theirs.display()),
+                )
+            },
+        );
+    }
+}
 
+fn push(bench: &Bench, image: &str, shape: &str) {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let Some(registry) = Registry::plain() else {
             return;
         };
-        let name = registry.name("large:v1");
-        bench.ok(["pkg", "tag", local, &name]);
+        let name = there(&registry, image);
+        bench.ok(["pkg", "tag", image, &name]);
         let mine = Cost::of(bench.command(["pkg", "push", &name]), &[]);
         bench.ok(["pkg", "rm", &name]);
         drop(registry);
         let Some(registry) = Registry::plain() else {
             return;
         };
-        let name = format!("docker://{}", registry.name("large:v1"));
-        let other = Cost::of(copy(&layout, &name), &[]);
+        let name = format!("docker://{}", there(&registry, image));
+        let other = Cost::of(copy(&here(bench, image), &name), &[]);
         if round > 0 {
             ours.push(mine);
             theirs.push(other);
         }
     }
-    row("pkg push | skopeo copy oci: docker:", ours, theirs);
+    row(&format!("pkg push, {shape} | skopeo copy"), ours, theirs);
+}
 
-    let Some(registry) = Registry::plain() else {
-        return;
-    };
-    let name = registry.name("large:v1");
-    let remote = format!("docker://{name}");
-    let _ = Cost::of(copy(&layout, &remote), &[]);
-    let theirs = bench.path().join("theirs");
-    compare(
-        "pkg pull | skopeo copy docker: oci:",
-        || empty_store(bench),
-        || bench.command(["pkg", "pull", &name]),
-        || {
-            let _ = fs::remove_dir_all(&theirs);
-        },
-        || copy(&remote, &format!("oci:{}:v1", theirs.display())),
-    );
+/// Returns an image's name in a registry.
+fn there(registry: &Registry, image: &str) -> String {
+    registry.name(image.rsplit('/').next().unwrap())
+}
+
+/// Returns what skopeo calls an image of our store.
+fn here(bench: &Bench, image: &str) -> String {
+    format!("oci:{}:{image}", bench.runtime().join("images").display())
 }
 
 /// `pkg ls` of many different images.
@@ -209,9 +243,8 @@ fn empty_store(bench: &Bench) {
     let _ = fs::remove_dir_all(bench.runtime().join("images"));
 }
 
-/// Writes files of bytes that do not repeat.
+/// Writes files of bytes that do not repeat, into four directories.
 fn fill(dir: &Path) {
-    fs::create_dir_all(dir).unwrap();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for number in 0..FILES {
         let mut bytes = Vec::with_capacity(BYTES / FILES);
@@ -222,7 +255,9 @@ fn fill(dir: &Path) {
             state ^= state << 17;
             bytes.extend_from_slice(&state.to_le_bytes());
         }
-        File::create(dir.join(format!("{number:02}")))
+        let quarter = dir.join((number * 4 / FILES).to_string());
+        fs::create_dir_all(&quarter).unwrap();
+        File::create(quarter.join(format!("{number:02}")))
             .and_then(|mut file| file.write_all(&bytes))
             .unwrap();
     }
