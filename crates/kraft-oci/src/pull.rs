@@ -30,7 +30,7 @@ use crate::store::{self, About, Expect, Hold, Ingest, Store};
 /// Blobs that are fetched at the same time.
 const AT_ONCE: usize = 4;
 /// Pieces that may wait for the disk; each is at most some hundred KiB.
-const WAITING: usize = 16;
+const WAITING: usize = 6;
 
 /// What a registry has under a name.
 #[derive(Clone, Debug)]

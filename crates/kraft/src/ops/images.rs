@@ -9,6 +9,7 @@ use kraft_core::nearest::nearest;
 use kraft_core::reference::{Digest, Reference};
 use kraft_oci::choose::{Candidate, Choice, Taste, Wish, choose};
 use kraft_oci::image::Platform;
+use kraft_oci::store::containerd::{self, Containerd};
 use kraft_oci::store::layout::Layout;
 use kraft_oci::store::{Named, Store};
 use kraft_oci::{kraftkit, listing, unpack};
@@ -23,6 +24,14 @@ const IMPORTED: &str = "imported-from-kraftkit";
 /// Opens the store of images: the containerd that is configured, else the directory of ours.
 pub(crate) fn open(app: &App) -> Result<Arc<dyn Store>, Failure> {
     let dir = app.config.runtime_dir().join("images");
+    if let Some(address) = app.config.text("containerd_addr") {
+        let namespace = app.config.env.text("CONTAINERD_NAMESPACE");
+        return Ok(Arc::new(Containerd::open(&containerd::Settings {
+            address: address.to_owned(),
+            namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+            lock_dir: dir,
+        })?));
+    }
     let layout = Layout::open(&dir)?;
     import_once(app, &layout)?;
     Ok(Arc::new(layout))

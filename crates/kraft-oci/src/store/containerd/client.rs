@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use prost::Message;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tonic::client::Grpc;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
@@ -61,15 +61,23 @@ impl Client {
         }))
     }
 
-    /// Waits for an answer.
-    pub(super) fn wait<T>(
+    /// Waits for an answer, wherever it is called from.
+    pub(super) fn wait<T: Send>(
         &self,
-        work: impl Future<Output = Result<T, Status>>,
+        work: impl Future<Output = Result<T, Status>> + Send,
     ) -> Result<T, Status> {
-        match &self.runtime {
-            Some(runtime) => runtime.block_on(work),
-            None => Err(Status::cancelled("the connection was given up")),
+        let gone = || Err(Status::cancelled("the connection was given up"));
+        let Some(runtime) = &self.runtime else {
+            return gone();
+        };
+        if Handle::try_current().is_err() {
+            return runtime.block_on(work);
         }
+        // A thread that drives other tasks may not wait: what is dropped there comes by here.
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| runtime.block_on(work));
+            waiter.join().unwrap_or_else(|_| gone())
+        })
     }
 
     /// Makes a request of a message: with the namespace, and with a lease if there is one.

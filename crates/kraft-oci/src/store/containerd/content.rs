@@ -19,7 +19,7 @@ use super::messages::{self as m, Action};
 use super::{Containerd, MARK, expiring};
 use crate::digest::{Damage, Hasher};
 use crate::image::{Document, LARGEST_DOCUMENT, media};
-use crate::store::{About, Error, Hold, Ingest, Store};
+use crate::store::{About, Error, Hold, Ingest};
 use crate::unique::unique;
 
 /// The size of the pieces that are written, in bytes; a message has at most four times as many.
