@@ -9,7 +9,10 @@ use serde_json::json;
 /// A bench whose images are in a containerd of its own.
 fn bench(containerd: &Containerd) -> Bench {
     Bench::new()
-        .env("KRAFTKIT_CONTAINERD_ADDR", containerd.address().to_str().unwrap())
+        .env(
+            "KRAFTKIT_CONTAINERD_ADDR",
+            containerd.address().to_str().unwrap(),
+        )
         .env("CONTAINERD_NAMESPACE", "kraft-test")
 }
 
@@ -29,7 +32,10 @@ fn images_live_in_containerd_as_they_do_in_a_directory() {
     let name = registry.name("in/containerd:v1");
     let digest = package(&bench, &name, &[]);
     let listed = ctr(&containerd, &["images", "ls"]);
-    assert!(listed.contains(&name) && listed.contains(&digest), "{listed}");
+    assert!(
+        listed.contains(&name) && listed.contains(&digest),
+        "{listed}"
+    );
     let checked = ctr(&containerd, &["images", "check"]);
     assert!(!checked.contains("incomplete"), "{checked}");
     let rows = bench.json(["pkg", "ls", "-o", "json"]);
@@ -43,8 +49,15 @@ fn images_live_in_containerd_as_they_do_in_a_directory() {
     let left = ctr(&containerd, &["content", "ls", "-q"]);
     assert_eq!(left, "", "something was not swept");
     bench.ok(["pkg", "pull", &name]);
-    assert_eq!(bench.json(["pkg", "ls", "-o", "json"])[0]["index"], digest.as_str());
-    assert!(bench.ok(["run", "--rm", "-W", "--pull", "never", &name]).contains(MOTD));
+    assert_eq!(
+        bench.json(["pkg", "ls", "-o", "json"])[0]["index"],
+        digest.as_str()
+    );
+    assert!(
+        bench
+            .ok(["run", "--rm", "-W", "--pull", "never", &name])
+            .contains(MOTD)
+    );
     bench.ok(["store", "verify"]);
     let usage = bench.json(["store", "du", "-o", "json"]);
     assert_eq!(usage[0]["name"], name.as_str());
@@ -53,7 +66,10 @@ fn images_live_in_containerd_as_they_do_in_a_directory() {
     bench.ok(["pkg", "save", &name, "-o", "image.tar"]);
     bench.ok(["pkg", "rm", "--all"]);
     bench.ok(["pkg", "load", "-i", "image.tar"]);
-    assert_eq!(bench.json(["pkg", "ls", "-o", "json"])[0]["index"], digest.as_str());
+    assert_eq!(
+        bench.json(["pkg", "ls", "-o", "json"])[0]["index"],
+        digest.as_str()
+    );
 }
 
 #[test]
@@ -67,7 +83,10 @@ fn images_of_others_are_left_alone() {
     package(&elsewhere, &name, &[]);
     elsewhere.ok(["pkg", "push", &name]);
     let pull = ["images", "pull", "--plain-http", "--snapshotter", "native"];
-    ctr(&containerd, &[&pull[..], &["--platform", "linux/amd64", &name]].concat());
+    ctr(
+        &containerd,
+        &[&pull[..], &["--platform", "linux/amd64", &name]].concat(),
+    );
     let before = ctr(&containerd, &["images", "ls", "-q"]);
 
     let bench = bench(&containerd);
@@ -82,7 +101,10 @@ fn images_of_others_are_left_alone() {
     assert!(bench.ok(["run", "--rm", "-W", &mine]).contains(MOTD));
     bench.ok(["pkg", "rm", "--all"]);
     let checked = ctr(&containerd, &["images", "check"]);
-    assert!(checked.contains("complete") && !checked.contains("incomplete"), "{checked}");
+    assert!(
+        checked.contains("complete") && !checked.contains("incomplete"),
+        "{checked}"
+    );
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub(crate) fn find(app: &App, look: Look<'_>) -> Result<(Subject, bool), Failure
     let Some(word) = look.word else {
         let project = project::read(app, None, look.kraftfile).map_err(|failure| {
             if failure.kind == Kind::NotFound {
-                return Failure::new(Kind::NotFound, "there is nothing to run here").hint(
+                return Failure::usage("there is nothing to run here").hint(
                     "name a kernel file, an image or the directory of a project: `kraft run WHAT`",
                 );
             }

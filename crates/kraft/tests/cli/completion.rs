@@ -28,7 +28,7 @@ fn commands_flags_values_and_machines_are_offered() {
     let home = Home::new();
     let kernel = home.kernel();
     home.ok(&["run", "-W", "--no-start", "-n", "alice", &kernel]);
-    assert_eq!(asked(&home, "st"), ["start", "stop"]);
+    assert_eq!(asked(&home, "sta"), ["start"]);
     assert_eq!(asked(&home, "run --det"), ["--detach"]);
     assert_eq!(asked(&home, "--log-type j"), ["json"]);
     assert_eq!(asked(&home, "ps --output=y"), ["--output=yaml"]);

@@ -64,7 +64,7 @@ fn what_is_no_kernel_is_told_by_what_it_is() {
     for (word, code, reason) in [
         ("./script", 2, "it is a script for `/bin/sh`"),
         ("./empty", 2, "it is an empty file"),
-        ("./dir", 2, "it is a directory"),
+        ("./dir", 3, "no Kraftfile in `./dir`"),
         ("./nothing", 3, "there is no file `./nothing`"),
     ] {
         let outcome = home.kraft(&["run", word]).exits(code);

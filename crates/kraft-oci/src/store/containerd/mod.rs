@@ -158,12 +158,12 @@ impl Store for Containerd {
     fn names(&self) -> Result<Vec<Named>, Error> {
         let mut names = Vec::new();
         for image in self.images()? {
-            let Some(named) = named(&image) else {
+            let Some(candidate) = named(&image) else {
                 continue;
             };
-            let info = self.info(&named.target.digest)?;
+            let info = self.info(&candidate.target.digest)?;
             if info.is_some_and(|info| info.labels.contains_key(MARK)) {
-                names.push(named);
+                names.push(candidate);
             }
         }
         names.sort_by(|a, b| a.name.cmp(&b.name));
