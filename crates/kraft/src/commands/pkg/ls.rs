@@ -55,6 +55,34 @@ pub(crate) struct Args {
     /// Print in this form
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
+
+    #[command(flatten)]
+    old: Old,
+}
+
+/// Flags of KraftKit that change nothing here: nothing is left out unless it is asked for.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+struct Old {
+    /// Accepted for the sake of old scripts
+    #[arg(short, long, hide = true, value_name = "COUNT")]
+    limit: Option<u32>,
+
+    /// Accepted for the sake of old scripts
+    #[arg(long, hide = true)]
+    no_limit: bool,
+
+    /// Accepted for the sake of old scripts
+    #[arg(short = 'M', long, hide = true)]
+    archs: bool,
+
+    /// Accepted for the sake of old scripts
+    #[arg(short = 'P', long, hide = true)]
+    plats: bool,
+
+    /// Accepted for the sake of old scripts
+    #[arg(short = 'C', long, hide = true)]
+    core: bool,
 }
 
 /// One row; these are the fields of `-o json`.
@@ -98,7 +126,8 @@ impl From<listing::Row> for Row {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let only_libs = args.libs && !args.apps && !args.all;
+    let others = args.libs || args.old.core;
+    let only_libs = others && !args.apps && !args.all;
     let mut rows = Vec::new();
     if !only_libs {
         let store = images::open(app)?;

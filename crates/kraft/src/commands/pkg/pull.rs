@@ -1,20 +1,22 @@
 //! `kraft pkg pull`.
 
+use std::path::{Path, PathBuf};
+
 use kraft_core::arch::Arch;
 use kraft_core::reference::Reference;
 use kraft_oci::choose::Wish;
 
 use crate::app::App;
 use crate::commands::values::{self, PlatformArg};
-use crate::failure::Failure;
-use crate::ops::images;
+use crate::failure::{Failure, Kind};
 use crate::ops::machines::Tally;
 use crate::ops::transfer::{self, Extent};
+use crate::ops::{images, project, settings};
 
 /// Fetch images from their registries
 ///
 /// Fetch images into the store of this computer: of each the manifest for this host, or the one
-/// that the flags ask for. What is here already is not fetched again, and what was interrupted
+/// that the flags ask for. For the directory of a project, fetch the image it runs on. What is here already is not fetched again, and what was interrupted
 /// goes on where it stopped.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -23,8 +25,9 @@ Examples:
   kraft pkg pull --arch arm64 --plat qemu unikraft.org/base
   kraft pkg pull --all localhost:5000/hello")]
 pub(crate) struct Args {
-    /// Images: [HOST[:PORT]/]PATH[:TAG][@DIGEST]
-    #[arg(value_name = "IMAGE", required = true)]
+    /// Images, [HOST[:PORT]/]PATH[:TAG][@DIGEST], or directories of projects (the current one if
+    /// left out)
+    #[arg(value_name = "IMAGE")]
     images: Vec<String>,
 
     #[command(flatten)]
@@ -33,6 +36,18 @@ pub(crate) struct Args {
     /// Fetch the manifests of every platform and architecture
     #[arg(short = 'A', long)]
     all: bool,
+
+    /// Use this Kraftfile
+    #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    kraftfile: Option<PathBuf>,
+
+    /// The format of the packages
+    #[arg(short = 'M', long = "as", hide = true, default_value = "auto", value_parser = ["oci", "auto"])]
+    format: String,
+
+    /// The directory of the project, for scripts that were written so
+    #[arg(short, long, hide = true, value_name = "DIR")]
+    workdir: Option<PathBuf>,
 }
 
 /// What a manifest must be, as it is typed.
@@ -99,12 +114,36 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     };
     let store = images::open(app)?;
     let mut tally = Tally::default();
-    for word in &args.images {
-        let pulled = word
-            .parse::<Reference>()
-            .map_err(Failure::from)
-            .and_then(|typed| transfer::pull(app, &store, &typed, &wish, extent));
+    let here = match &args.workdir {
+        Some(dir) => dir.display().to_string(),
+        None => ".".to_owned(),
+    };
+    let none = args.images.is_empty().then_some(&here);
+    for word in args.images.iter().chain(none) {
+        let pulled = subject(app, args, word, &wish)
+            .and_then(|(name, wish)| transfer::pull(app, &store, &name, &wish, extent));
         tally.count(app, pulled)?;
     }
     tally.outcome()
+}
+
+/// Returns what is to be pulled: what was named, or what the project there runs on.
+fn subject(app: &App, args: &Args, word: &str, typed: &Wish) -> Result<(Reference, Wish), Failure> {
+    if !Path::new(word).is_dir() {
+        return Ok((word.parse()?, typed.clone()));
+    }
+    let project = project::read(app, Some(Path::new(word)), args.kraftfile.as_deref())?;
+    let project = project::sound(app, project)?;
+    let Some(resolved) = project.resolved() else {
+        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
+    };
+    if resolved.runtime.is_none() {
+        return Err(Failure::new(Kind::NotFound, "the project runs on no image")
+            .hint("`runtime` in the Kraftfile names one"));
+    }
+    let mut wish = settings::runtime_wish(&resolved);
+    wish.os = typed.os.clone().or(wish.os);
+    wish.arch = typed.arch.clone().or(wish.arch);
+    wish.features.extend(typed.features.clone());
+    Ok((settings::runtime_name(&resolved)?.parse()?, wish))
 }
