@@ -1,6 +1,6 @@
 //! Files of docker and podman: `config.json` and `auth.json` (containers-auth.json(5)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -12,6 +12,10 @@ use super::{Credential, Error, Secret, helper, host_of_key};
 
 /// The user by which docker marks an identity token.
 pub(super) const TOKEN_USER: &str = "<token>";
+/// Docker's own registry.
+const HUB: &str = "index.docker.io";
+/// How `docker login` names it to helpers.
+const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// A file is at most this long, in bytes.
 const LARGEST: u64 = 4 << 20;
 
@@ -65,7 +69,7 @@ pub(super) fn find(path: &Path, host: &str) -> Result<Option<Credential>, Error>
     let key = file.auths.keys().find(is_meant);
     if let Some(program) = program {
         let known = key.map_or(host, String::as_str);
-        for server in [known, host] {
+        for server in names(known, host) {
             if let Some(found) = helper::get(program, server, path)? {
                 return Ok(Some(found));
             }
@@ -75,6 +79,18 @@ pub(super) fn find(path: &Path, host: &str) -> Result<Option<Credential>, Error>
         Some(auth) => credential(auth).map_err(broken),
         None => Ok(None),
     }
+}
+
+/// Returns the names by which a helper may know a registry, each once: that which the file has for
+/// it, its own, and for docker's that which `docker login` gives it.
+pub(super) fn names<'a>(known: &'a str, host: &'a str) -> Vec<&'a str> {
+    let mut names = vec![known, host];
+    if host == HUB {
+        names.push(HUB_KEY);
+    }
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
+    names
 }
 
 fn credential(auth: &Auth) -> Result<Option<Credential>, String> {

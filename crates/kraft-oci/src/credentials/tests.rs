@@ -104,3 +104,16 @@ fn nothing_secret_is_shown() {
     let shown = format!("{keyrings:?} {:?}", keyrings.find("h").unwrap());
     assert!(!shown.contains("s3cret"), "{shown}");
 }
+
+#[test]
+fn a_helper_is_asked_once_by_every_name_a_registry_has() {
+    let names = docker::names;
+    assert_eq!(names("a.example", "a.example"), ["a.example"]);
+    assert_eq!(
+        names("https://a.example/v1/", "a.example"),
+        ["https://a.example/v1/", "a.example"]
+    );
+    let hub = ["index.docker.io", "https://index.docker.io/v1/"];
+    assert_eq!(names(hub[0], hub[0]), hub);
+    assert_eq!(names(hub[1], hub[0]), [hub[1], hub[0]]);
+}

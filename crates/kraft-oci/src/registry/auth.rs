@@ -15,12 +15,13 @@ use http::header::AUTHORIZATION;
 use reqwest::Url;
 use serde::Deserialize;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::call::{BodyFault, bounded_body, may_pass, pause, words};
 use super::error::{Error, Trouble};
 use super::header::Challenge;
 use super::transport::{Host, is_loopback, shown, trouble};
-use super::{Inner, Registry};
+use super::{Inner, LONGEST_PAUSE, Registry};
 use crate::credentials::{Credential, Secret};
 
 /// What a token server answers is at most this long, in bytes.
@@ -148,7 +149,33 @@ impl Registry {
         matches!(known.credential, Looked::Found(Some(_)))
     }
 
+    /// Gets a token, asking as often as it may help.
     async fn fetch_token(&self, at: Doing<'_>, question: Question<'_>) -> Result<Token, Error> {
+        let mut tries = 0;
+        loop {
+            let Stumble { error, pause } = match self.ask_for_token(at, question).await? {
+                Ok(token) => return Ok(token),
+                Err(stumble) => stumble,
+            };
+            let pause = pause.unwrap_or_default();
+            if pause > LONGEST_PAUSE {
+                let host = at.host.name.clone();
+                return Err(Error::Busy { host, pause });
+            }
+            if tries >= self.inner.settings.retries {
+                return Err(error);
+            }
+            sleep(pause.max(self.backoff(tries))).await;
+            tries += 1;
+        }
+    }
+
+    /// Asks the token server once.
+    async fn ask_for_token(
+        &self,
+        at: Doing<'_>,
+        question: Question<'_>,
+    ) -> Result<Result<Token, Stumble>, Error> {
         let realm = self.realm(at, question.realm).await?;
         let owner = Host::new(&authority_of(&realm), &self.inner.settings);
         let client = self.inner.clients.get(&owner)?;
@@ -167,34 +194,49 @@ impl Registry {
             request = request.header(AUTHORIZATION, basic(user, password)?);
         }
         let silence = self.inner.settings.silence;
-        let unreachable = |source| Error::Unreachable {
-            host: at.host.name.clone(),
-            doing: format!(
-                "{} (its token server is `{}`)",
-                at.doing,
-                authority_of(&realm)
-            ),
-            source,
+        let (host, server) = (at.host.name.clone(), authority_of(&realm));
+        let doing = format!("{} (its token server is `{server}`)", at.doing);
+        let unreachable = |source| {
+            // A certificate does not become better by asking again.
+            let hopeless = matches!(source, Trouble::Certificate(_));
+            let error = Error::Unreachable {
+                host: host.clone(),
+                doing: doing.clone(),
+                source,
+            };
+            if hopeless {
+                return Err(error);
+            }
+            Ok(Err(Stumble { error, pause: None }))
         };
         let answer = match timeout(silence, request.send()).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(unreachable(trouble(&error))),
-            Err(_) => return Err(unreachable(Trouble::Silent(silence))),
+            Ok(Err(error)) => return unreachable(trouble(&error)),
+            Err(_) => return unreachable(Trouble::Silent(silence)),
         };
-        let status = answer.status();
-        let body = match super::call::bounded_body(answer, LARGEST_ANSWER, silence).await {
+        let (status, pause) = (answer.status(), pause(&answer));
+        let body = match bounded_body(answer, LARGEST_ANSWER, silence).await {
             Ok(body) => body,
-            Err(super::call::BodyFault::TooLong) => {
+            Err(BodyFault::TooLong) => {
                 return Err(at.protocol("its token server gave an endless answer"));
             }
-            Err(super::call::BodyFault::Trouble(source)) => return Err(unreachable(source)),
+            Err(BodyFault::Trouble(source)) => return unreachable(source),
         };
         if status.as_u16() == 401 || status.as_u16() == 403 || status.as_u16() == 400 {
-            let words = super::call::words(&body);
+            let words = words(&body);
             return Err(at.unauthorized(
                 &format!("its token server refused{words}"),
                 question.credential.is_some(),
             ));
+        }
+        if may_pass(status.as_u16()) {
+            let error = Error::Server {
+                host,
+                doing,
+                status: status.as_u16(),
+                words: words(&body),
+            };
+            return Ok(Err(Stumble { error, pause }));
         }
         if !status.is_success() {
             return Err(at.protocol(&format!(
@@ -202,7 +244,10 @@ impl Registry {
                 status.as_u16()
             )));
         }
-        read_token(&body).ok_or_else(|| at.protocol("its token server gave no token"))
+        let token = read_token(&body);
+        Ok(Ok(token.ok_or_else(|| {
+            at.protocol("its token server gave no token")
+        })?))
     }
 
     /// Checks where a registry sends us for a token: what is secret travels protected, unless the
@@ -273,6 +318,13 @@ impl Doing<'_> {
             had_credentials,
         }
     }
+}
+
+/// A failure of a token server that may be over the next time.
+struct Stumble {
+    error: Error,
+    /// How long it wants to be left alone.
+    pause: Option<Duration>,
 }
 
 #[derive(Clone, Copy)]

@@ -13,7 +13,7 @@ use reqwest::{Body, Response, Url};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::call::{Call, Content, Target, location};
+use super::call::{Call, Content, Target, location, may_pass};
 use super::documents::scope;
 use super::error::{Error, Trouble};
 use super::header::range_start;
@@ -53,6 +53,13 @@ impl Registry {
         blob: &Descriptor,
         sink: &mut dyn BlobSink,
     ) -> Result<(), Error> {
+        if sink.offset() > blob.size {
+            // What is here cannot be the beginning of it.
+            sink.restart().await.map_err(|source| Error::Local {
+                doing: format!("store {}", blob.digest),
+                source,
+            })?;
+        }
         let mut failures = 0;
         // Only what was never reached before is progress: a blob that begins anew has been here.
         let mut furthest = sink.offset();
@@ -125,7 +132,7 @@ impl Registry {
             }
             _ => {}
         }
-        let missing = blob.size - sink.offset();
+        let missing = blob.size.saturating_sub(sink.offset());
         if answer
             .content_length()
             .is_some_and(|length| length > missing)
@@ -188,8 +195,13 @@ impl Registry {
         call.to = Target::Path(&path);
         let answer = match self.call(&call).await {
             Ok(answer) => answer,
-            // Not allowed to read there, most of all.
-            Err(error) if error.kind() == super::ErrorKind::Network => return Err(error),
+            Err(
+                error @ (Error::Offline { .. }
+                | Error::Unreachable { .. }
+                | Error::Busy { .. }
+                | Error::Broken { .. }),
+            ) => return Err(error),
+            // Not allowed to read there, most of all, or a registry that knows no mounts.
             Err(_) => return Ok(false),
         };
         match answer.status() {
@@ -223,19 +235,18 @@ impl Registry {
             let outcome = self.send_blob(name, blob, &upload, &source, progress).await;
             let error = match outcome {
                 Ok(()) => return Ok(()),
-                // An upload that is not found was of another time, or of another server.
-                Err(
-                    error @ (Error::Unreachable { .. }
-                    | Error::Broken { .. }
-                    | Error::NotFound { .. }),
-                ) => error,
-                Err(Error::Server { status, .. }) if status >= 500 && failures == 0 => {
-                    failures += 1;
-                    continue;
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
             };
-            if failures >= self.inner.settings.retries {
+            // Another upload is begun, because this one may hold a part of the blob. One that is
+            // not found was of another time, or of another server; 416 tells of such a part (OCI
+            // distribution specification, "Pushing a blob in chunks").
+            let may_pass = match &error {
+                Error::Unreachable { source, .. } => !matches!(source, Trouble::Certificate(_)),
+                Error::Broken { .. } | Error::NotFound { .. } => true,
+                Error::Server { status, .. } => *status == 416 || may_pass(*status),
+                _ => false,
+            };
+            if !may_pass || failures >= self.inner.settings.retries {
                 return Err(error);
             }
             sleep(self.backoff(failures)).await;

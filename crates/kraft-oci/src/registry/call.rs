@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, IF_NONE_MATCH, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Body, Response, Url};
 use serde::Deserialize;
@@ -98,8 +98,11 @@ impl Call<'_> {
 }
 
 impl Registry {
-    /// Asks, as often as it may help. Answers other than successes, redirects that are none of
-    /// ours, 304 and 416 are errors.
+    /// Asks, as often as it may help. An answer is a success, or the 304 or 416 that only a question
+    /// with a condition or a range has; everything else is an error.
+    ///
+    /// A body that is made for each try is sent once: where it was to go there may be a part of it,
+    /// so that whoever sent it has to find another place first.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Response, Error> {
         let settings = &self.inner.settings;
         if settings.offline {
@@ -126,6 +129,9 @@ impl Registry {
             }
             let waited = pause.unwrap_or_default().max(self.backoff(tries));
             sleep(waited).await;
+            if matches!(call.content, Content::Made(_)) {
+                return Err(call.again(trouble));
+            }
             tries += 1;
         }
     }
@@ -183,7 +189,9 @@ impl Registry {
                     });
                 }
             };
-            if answer.status() != StatusCode::UNAUTHORIZED || !at_home {
+            // A host that we were led to has no say in who is shown the registry's credentials.
+            let is_asked = at_home && same_server(answer.url(), &home);
+            if answer.status() != StatusCode::UNAUTHORIZED || !is_asked {
                 return self.judge(call, answer).await;
             }
             let asked = answer
@@ -305,30 +313,33 @@ impl Registry {
     /// Sorts answers.
     async fn judge(&self, call: &Call<'_>, answer: Response) -> Result<Outcome, Error> {
         let status = answer.status();
-        if status.is_success()
-            || status == StatusCode::NOT_MODIFIED
-            || status == StatusCode::RANGE_NOT_SATISFIABLE
-        {
+        let wanted = match status {
+            StatusCode::NOT_MODIFIED => call.headers.contains_key(IF_NONE_MATCH),
+            StatusCode::RANGE_NOT_SATISFIABLE => call.headers.contains_key(RANGE),
+            other => other.is_success(),
+        };
+        if wanted {
             return Ok(Outcome::Answer(answer));
         }
         let (host, doing) = (call.host.name.clone(), call.doing.clone());
-        let pause = answer
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| retry_after(text, kraft_sys::clock::now()));
+        let pause = pause(&answer);
+        let elsewhere = authority_of(answer.url());
         let words = complaint(answer, self.inner.settings.silence).await;
         match status.as_u16() {
-            401 => Err(call
+            304 => Err(call
                 .at()
-                .unauthorized(&format!("it wants credentials{words}"), false)),
+                .protocol("it says that nothing changed, and nobody asked")),
+            401 => Err(call.at().unauthorized(
+                &format!("`{elsewhere}`, where it leads to, wants credentials{words}"),
+                false,
+            )),
             403 => Err(Error::Forbidden { host, doing, words }),
             404 => Err(Error::NotFound {
                 host,
                 what: call.what.clone(),
                 words,
             }),
-            408 | 425 | 429 | 500..=599 => Ok(Outcome::Again {
+            code if may_pass(code) => Ok(Outcome::Again {
                 trouble: Again::Status(status, words),
                 pause,
             }),
@@ -340,6 +351,18 @@ impl Registry {
             }),
         }
     }
+}
+
+/// Returns whether a failure may be over the next time (RFC 9110, section 15; RFC 6585, section 4;
+/// RFC 8470, section 5.2).
+pub(super) fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599)
+}
+
+/// Returns how long a server wants to be left alone.
+pub(super) fn pause(answer: &Response) -> Option<Duration> {
+    let value = answer.headers().get(RETRY_AFTER)?;
+    retry_after(value.to_str().ok()?, kraft_sys::clock::now())
 }
 
 /// Returns whether two URLs lead to the same server in the same way.
@@ -402,9 +425,10 @@ pub(super) async fn bounded_body(
 
 /// Returns what a registry says about a failure, behind a colon.
 async fn complaint(answer: Response, silence: Duration) -> String {
-    match bounded_body(answer, LARGEST_COMPLAINT, silence).await {
-        Ok(body) => words(&body),
-        Err(_) => String::new(),
+    // Nobody waits longer for the words of a failure than for any other byte.
+    match timeout(silence, bounded_body(answer, LARGEST_COMPLAINT, silence)).await {
+        Ok(Ok(body)) => words(&body),
+        _ => String::new(),
     }
 }
 

@@ -20,10 +20,10 @@ const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
-/// A page of a list is at most this long, in bytes.
-const LARGEST_PAGE: usize = 16 << 20;
-/// A list has at most this many entries.
-const MOST_ENTRIES: usize = 100_000;
+/// A list is at most this long, in bytes, all its pages together.
+const LARGEST_LIST: usize = 16 << 20;
+/// A list has at most this many pages.
+const MOST_PAGES: usize = 1000;
 /// The header with the digest of a document.
 const DIGEST: &str = "docker-content-digest";
 
@@ -41,11 +41,6 @@ impl Registry {
         call.to = Target::Path(&path);
         let answer = self.call(&call).await?;
         if answer.status() == StatusCode::NOT_MODIFIED {
-            if etag.is_none() {
-                return Err(call
-                    .at()
-                    .protocol("it says that nothing changed, and nobody asked"));
-            }
             return Ok(Fetched::NotModified);
         }
         let header = |name: &str| {
@@ -188,8 +183,8 @@ impl Registry {
         read: impl Fn(&[u8]) -> Result<Vec<String>, serde_json::Error>,
     ) -> Result<Vec<String>, Error> {
         let mut entries = Vec::new();
-        let mut next = path;
-        loop {
+        let (mut next, mut room) = (path, LARGEST_LIST);
+        for _ in 0..MOST_PAGES {
             let path = std::mem::take(&mut next);
             let page = Call {
                 host: std::sync::Arc::clone(&call.host),
@@ -209,14 +204,12 @@ impl Registry {
                 .and_then(|value| value.to_str().ok())
                 .and_then(|text| next_link(text))
                 .map(str::to_owned);
-            let bytes = self.body(&page, answer, LARGEST_PAGE).await?;
+            let bytes = self.body(&page, answer, room).await?;
+            room = room.saturating_sub(bytes.len());
             let found = read(&bytes)
                 .map_err(|error| page.at().protocol(&format!("its list is no list: {error}")))?;
             let more = !found.is_empty();
             entries.extend(found);
-            if entries.len() > MOST_ENTRIES {
-                return Err(page.at().protocol("its list does not end"));
-            }
             let doing = page.doing;
             match link.and_then(|link| from.join(&link).ok()) {
                 Some(url) if more => next = path_and_query(&url),
@@ -224,6 +217,7 @@ impl Registry {
             }
             call.doing = doing;
         }
+        Err(call.at().protocol("its list does not end"))
     }
 
     /// Begins a question about an image.

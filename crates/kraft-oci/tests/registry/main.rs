@@ -1,0 +1,108 @@
+//! The client of registries, against servers that follow a script and against a real registry.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed, and one that is skipped says so"
+)]
+
+mod authorization;
+mod real;
+mod scripted;
+mod transfer;
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use kraft_core::reference::Reference;
+use kraft_oci::credentials::{self, Credential, CredentialSource, Secret};
+use kraft_oci::registry::{BlobSink, BlobSource, Registry, Settings};
+
+/// Credentials for one host, and for no other.
+#[derive(Debug)]
+struct Only(String, Credential);
+
+impl CredentialSource for Only {
+    fn find(&self, host: &str) -> Result<Option<Credential>, credentials::Error> {
+        Ok((host == self.0).then(|| self.1.clone()))
+    }
+}
+
+/// Nobody's credentials.
+#[derive(Debug)]
+struct Nothing;
+
+impl CredentialSource for Nothing {
+    fn find(&self, _: &str) -> Result<Option<Credential>, credentials::Error> {
+        Ok(None)
+    }
+}
+
+/// Settings whose pauses are too short to be noticed.
+fn settings(credentials: impl CredentialSource + 'static) -> Settings {
+    let mut settings = Settings::new("kraft-test".to_owned(), Arc::new(credentials));
+    settings.pause = Duration::from_millis(2);
+    settings
+}
+
+fn anonymous() -> Registry {
+    Registry::new(settings(Nothing)).unwrap()
+}
+
+fn user_of(host: &str) -> Registry {
+    let credential = Credential::Basic {
+        user: "me".to_owned(),
+        password: Secret::new("s3cret"),
+    };
+    Registry::new(settings(Only(host.to_owned(), credential))).unwrap()
+}
+
+fn name(host: &str, rest: &str) -> Reference {
+    format!("{host}/{rest}").parse().unwrap()
+}
+
+/// Bytes that repeat nowhere near.
+fn bytes(size: usize) -> Vec<u8> {
+    (0u32..)
+        .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
+        .take(size)
+        .collect()
+}
+
+/// Keeps what comes in memory, and counts how often it had to begin anew.
+#[derive(Default)]
+struct Memory {
+    bytes: Vec<u8>,
+    restarts: u32,
+}
+
+impl BlobSink for Memory {
+    fn offset(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn restart(&mut self) -> BoxFuture<'_, io::Result<()>> {
+        self.bytes.clear();
+        self.restarts += 1;
+        Box::pin(async { Ok(()) })
+    }
+
+    fn chunk(&mut self, bytes: Bytes) -> BoxFuture<'_, io::Result<()>> {
+        self.bytes.extend(&bytes);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A blob in memory.
+struct Given(Vec<u8>);
+
+impl BlobSource for Given {
+    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(io::Cursor::new(self.0.clone())))
+    }
+}
