@@ -100,13 +100,19 @@ fn pullers_sweepers_and_removers_share_a_store() {
                 .iter()
                 .all(std::thread::ScopedJoinHandle::is_finished)
         };
-        let mut dice = Dice::new();
-        while !over() {
-            bench.ok(["store", "gc"]);
-            let name = &names[dice.throw(names.len() as u64) as usize];
-            let removed = bench.kraft(["pkg", "rm", name]);
-            assert!(matches!(removed.code, Some(0 | 3)), "{removed:?}");
-        }
+        std::thread::scope(|others| {
+            others.spawn(|| {
+                while !over() {
+                    bench.ok(["store", "gc"]);
+                }
+            });
+            let mut dice = Dice::new();
+            while !over() {
+                let name = &names[dice.throw(names.len() as u64) as usize];
+                let removed = bench.kraft(["pkg", "rm", name]);
+                assert!(matches!(removed.code, Some(0 | 3)), "{removed:?}");
+            }
+        });
     });
     let _ = bench.kraft(["store", "verify"]).success();
     let listed = bench.json(["pkg", "ls", "-o", "json"]);

@@ -257,6 +257,9 @@ impl From<kraft_oci::store::Error> for Failure {
             Error::Containerd { .. } => Some(
                 "`containerd_addr` in the configuration names the containerd that keeps the images",
             ),
+            Error::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("make room first: `kraft store gc` removes what no image needs")
+            }
             Error::File(_) | Error::Read { .. } | Error::Write { .. } => None,
         };
         let failure = match error {
