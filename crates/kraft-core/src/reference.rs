@@ -149,18 +149,6 @@ impl Reference {
         format!("{}/{}", self.host(), self.repository)
     }
 
-    /// Returns the same repository with another tag and no digest.
-    ///
-    /// Errors: the tag is none.
-    pub fn with_tag(&self, tag: &str) -> Result<Self, ReferenceError> {
-        check_tag(tag)?;
-        Ok(Self {
-            tag: Some(tag.to_owned()),
-            digest: None,
-            ..self.clone()
-        })
-    }
-
     /// Returns the same repository by digest alone.
     #[must_use]
     pub fn with_digest(&self, digest: &Digest) -> Self {

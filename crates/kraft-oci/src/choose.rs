@@ -33,11 +33,6 @@ impl Wish {
                 .all(|f| platform.os_features.contains(f))
     }
 
-    /// Returns whether anything was asked for.
-    pub fn is_empty(&self) -> bool {
-        self.os.is_none() && self.arch.is_none() && self.features.is_empty()
-    }
-
     /// Returns the wish as people read it: `qemu/arm64 with CONFIG_A=y`.
     pub fn shown(&self) -> String {
         let pair = match (&self.os, &self.arch) {

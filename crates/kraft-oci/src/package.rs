@@ -9,9 +9,7 @@ use jiff::Timestamp;
 use kraft_core::reference::Reference;
 use serde_json::Value;
 
-use crate::image::{
-    Config, Descriptor, Index, Manifest, Platform, RootFs, RunConfig, annotation, media,
-};
+use crate::image::{Config, Descriptor, Manifest, Platform, RootFs, RunConfig, annotation, media};
 use crate::json::to_vec;
 
 /// Platforms in the order in which one stands in for all when an engine of containers asks.
@@ -225,11 +223,6 @@ pub fn entries_of(index: &[u8]) -> Result<Vec<Value>, serde_json::Error> {
 
 fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// Returns an index as it was read, for those who only look.
-pub fn view(index: &[u8]) -> Result<Index, serde_json::Error> {
-    serde_json::from_slice(index)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::choose::{Candidate, candidates};
 use crate::digest::Damage;
-use crate::image::{Config, Descriptor, Document, Manifest, media};
+use crate::image::{Config, Descriptor, Document, Manifest};
 use crate::package::linux_arch;
 use crate::registry::{self, BlobSink, Fetched, Registry};
 use crate::store::{self, About, Expect, Hold, Ingest, Store};
@@ -358,11 +358,6 @@ impl BlobSink for Memory {
         self.0.extend(&bytes);
         Box::pin(async { Ok(()) })
     }
-}
-
-/// Returns whether a descriptor points to what can be pulled as an image.
-pub fn is_image(descriptor: &Descriptor) -> bool {
-    media::is_index(&descriptor.media_type) || media::is_manifest(&descriptor.media_type)
 }
 
 /// Why an image could not be pulled.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::Reference;
+use kraft_oci::digest::Damage;
 use kraft_oci::image::{Descriptor, Document, Manifest, Platform, RunConfig};
 use kraft_oci::layer::{self, Role};
 use kraft_oci::package::{self, Cover};
@@ -124,6 +125,7 @@ pub(crate) fn assemble(
     let hold = store.hold()?;
     let mut bench = Bench {
         app,
+        store,
         hold: &*hold,
         packed: BTreeMap::new(),
         progress: app.ui.progress(),
@@ -264,6 +266,7 @@ fn add_linux(
 /// Packs layers, each file once.
 struct Bench<'a> {
     app: &'a App,
+    store: &'a dyn Store,
     hold: &'a dyn Hold,
     packed: BTreeMap<(Role, PathBuf), Descriptor>,
     progress: Progress,
@@ -272,7 +275,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn layer(&mut self, layer: &Layer) -> Result<Descriptor, Failure> {
         let (role, path) = match layer {
-            Layer::Stored(descriptor) => return Ok(descriptor.as_ref().clone()),
+            Layer::Stored(descriptor) => return self.stored(descriptor),
             Layer::File(role, path) => (*role, path),
             Layer::Rootfs(path) => (Role::Initrd, path),
         };
@@ -286,6 +289,17 @@ impl Bench<'_> {
         };
         self.packed.insert(key, packed.clone());
         Ok(packed)
+    }
+
+    /// Keeps a layer that is here already.
+    fn stored(&self, layer: &Descriptor) -> Result<Descriptor, Failure> {
+        self.hold.keep(&[&layer.digest])?;
+        if self.store.size(&layer.digest)?.is_none() {
+            let digest = layer.digest.clone();
+            let source = Damage::Missing;
+            return Err(store::Error::Damaged { digest, source }.into());
+        }
+        Ok(layer.clone())
     }
 
     /// Packs a root filesystem: an archive as it is, anything else by way of a new archive.
