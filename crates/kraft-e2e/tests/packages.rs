@@ -461,6 +461,22 @@ fn a_project_runs_on_a_packaged_runtime() {
 }
 
 #[test]
+fn an_image_for_machines_that_cannot_be_run_is_told() {
+    let bench = Bench::new();
+    let kernel = mini("x86_64");
+    package(
+        &bench,
+        "only/fc",
+        ("fc", "x86_64"),
+        &["-k", kernel.to_str().unwrap()],
+    );
+    let outcome = bench.kraft(["run", "--rm", "only/fc"]).exits(7);
+    assert!(outcome.stderr.contains("fc/x86_64"), "{}", outcome.stderr);
+    let outcome = bench.kraft(["run", "--rm", "-m", "arm64", "only/fc", "--pull", "never"]);
+    assert!(outcome.exits(3).stderr.contains("it has fc/x86_64"));
+}
+
+#[test]
 fn damage_is_found_named_and_healed() {
     let Some(registry) = Registry::plain() else {
         return;

@@ -99,6 +99,7 @@ fn a_kernel_alone_makes_a_machine_of_defaults() {
       "kernel_args": [],
       "args": [],
       "env": {},
+      "labels": {},
       "memory": 67108864,
       "cpus": 1,
       "ports": [],

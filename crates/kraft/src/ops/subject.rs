@@ -243,6 +243,19 @@ fn typed_wish(terms: Terms<'_>) -> Wish {
 fn of_image(app: &App, name: &Reference, wish: &Wish, terms: Terms<'_>) -> Result<Ready, Failure> {
     let store = images::open(app)?;
     let image = obtain::obtain(app, &store, name, wish, terms.pull)?;
+    let os = &image.config.platform.os;
+    // With `--plat` it is the plan that says so.
+    if terms.request.platform.is_none() && !images::taste().platforms.contains(os) {
+        return Err(Failure::new(
+            Kind::Host,
+            format!(
+                "the image `{}` is for {}, and kraft runs no such machines yet",
+                image.name,
+                image.config.platform.pair()
+            ),
+        )
+        .hint("take one that is for qemu; `kraft pkg info` shows what an image is for"));
+    }
     of_obtained(app, &*store, image)
 }
 
