@@ -20,7 +20,7 @@ Examples:
   kraft login ghcr.io
   echo $TOKEN | kraft login -u me --password-stdin registry.example.com")]
 pub(crate) struct Args {
-    /// The registry: HOST[:PORT]
+    /// The registry: `HOST[:PORT]`
     #[arg(value_name = "HOST")]
     host: String,
 

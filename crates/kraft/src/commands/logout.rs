@@ -11,7 +11,7 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft logout ghcr.io")]
 pub(crate) struct Args {
-    /// The registry: HOST[:PORT]
+    /// The registry: `HOST[:PORT]`
     #[arg(value_name = "HOST")]
     host: String,
 }

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
 
-    /// The name of the image: [HOST[:PORT]/]PATH[:TAG]
+    /// The name of the image: `[HOST[:PORT]/]PATH[:TAG]`
     #[arg(short, long, value_name = "IMAGE")]
     name: Option<String>,
 

@@ -25,7 +25,7 @@ Examples:
   kraft pkg pull --arch arm64 --plat qemu unikraft.org/base
   kraft pkg pull --all localhost:5000/hello")]
 pub(crate) struct Args {
-    /// Images, [HOST[:PORT]/]PATH[:TAG][@DIGEST], or directories of projects (the current one if
+    /// Images, `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`, or directories of projects (the current one if
     /// left out)
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,

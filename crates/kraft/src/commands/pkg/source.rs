@@ -12,7 +12,7 @@ const KEY: &str = "unikraft.manifests";
 
 /// Take packages from further registries and indexes
 ///
-/// Add registries (HOST[:PORT]) and package indexes (URLs and paths) to those that are asked for
+/// Add registries (`HOST[:PORT]`) and package indexes (URLs and paths) to those that are asked for
 /// packages. A registry is asked once whether it is one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft pkg source registry.example.com")]
