@@ -149,6 +149,8 @@ pub enum Act {
     Endless,
     /// Writes these bytes, which may be no HTTP, and hangs up.
     Raw(Vec<u8>),
+    /// Writes the first bytes, and then the second ones again and again, with a pause before each.
+    Flood(Vec<u8>, Vec<u8>, Duration),
     /// Never answers.
     Stall,
 }
@@ -163,6 +165,12 @@ impl Act {
     pub fn field(status: u16, name: &str, value: &str) -> Self {
         let field = (name.to_owned(), value.to_owned());
         Self::Answer(status, vec![field], Vec::new())
+    }
+
+    /// Promises a body of so many bytes, and sends one every tenth of a second.
+    pub fn drip(length: usize) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        Self::Flood(head.into_bytes(), b" ".to_vec(), Duration::from_millis(100))
     }
 
     /// Answers with a body.
@@ -289,6 +297,14 @@ fn answer(mut to: &TcpStream, image: &Image, request: &Request, act: Act) -> boo
         }
         Act::Raw(bytes) => {
             let _ = to.write_all(&bytes);
+            return false;
+        }
+        Act::Flood(first, again, pause) => {
+            let mut sent = to.write_all(&first);
+            while sent.is_ok() {
+                std::thread::sleep(pause);
+                sent = to.write_all(&again);
+            }
             return false;
         }
         Act::Stall => {

@@ -1,6 +1,7 @@
 //! Images from one place on this computer to another: into an archive and out of it, from an
 //! older store.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use kraft_core::reference::{Digest, Reference};
@@ -39,52 +40,69 @@ pub fn copy(
     to: &dyn Store,
 ) -> Result<(), CopyError> {
     let hold = to.hold()?;
-    copy_document(from, target, &*hold, DEEPEST)?;
+    let mut errand = Errand {
+        from,
+        hold: &*hold,
+        done: BTreeSet::new(),
+    };
+    errand.document(target, DEEPEST)?;
     Ok(to.tag(name, target, &Expect::Anything)?)
 }
 
-/// Takes over a document, after everything that belongs to it and is there.
-fn copy_document(
-    from: &dyn Blobs,
-    target: &Descriptor,
-    hold: &dyn Hold,
-    depth: usize,
-) -> Result<(), CopyError> {
-    let bytes = read(from, target)?;
-    let document = Document::parse(&target.media_type, &bytes)
-        .map_err(|source| store::Error::bad(&target.digest, source))?;
-    match document {
-        Document::Index(index) => {
-            for child in &index.manifests {
-                let known =
-                    media::is_index(&child.media_type) || media::is_manifest(&child.media_type);
-                // Manifests of platforms that nobody pulled are not there.
-                if known && depth > 0 && from.open(&child.digest)?.is_some() {
-                    copy_document(from, child, hold, depth - 1)?;
+/// Takes over an image, and nothing of it twice: a few MiB can name the same millions of times.
+struct Errand<'a> {
+    from: &'a dyn Blobs,
+    hold: &'a dyn Hold,
+    /// What was taken over, by digest and promised size: another promise is another fault.
+    done: BTreeSet<(Digest, u64)>,
+}
+
+impl Errand<'_> {
+    /// Takes over a document, after everything that belongs to it and is there.
+    fn document(&mut self, target: &Descriptor, depth: usize) -> Result<(), CopyError> {
+        if !self.done.insert((target.digest.clone(), target.size)) {
+            return Ok(());
+        }
+        let bytes = read(self.from, target)?;
+        let document = Document::parse(&target.media_type, &bytes)
+            .map_err(|source| store::Error::bad(&target.digest, source))?;
+        match document {
+            Document::Index(index) => {
+                for child in &index.manifests {
+                    let known =
+                        media::is_index(&child.media_type) || media::is_manifest(&child.media_type);
+                    // Manifests of platforms that nobody pulled are not there.
+                    if known && depth > 0 && self.from.open(&child.digest)?.is_some() {
+                        self.document(child, depth - 1)?;
+                    }
+                }
+            }
+            Document::Manifest(manifest) => {
+                for blob in manifest.blobs() {
+                    self.blob(blob)?;
                 }
             }
         }
-        Document::Manifest(manifest) => {
-            for blob in manifest.blobs() {
-                copy_blob(from, blob, hold)?;
-            }
-        }
+        store::put(self.hold, &target.media_type, &bytes, None)?;
+        Ok(())
     }
-    store::put(hold, &target.media_type, &bytes, None)?;
-    Ok(())
-}
 
-fn copy_blob(from: &dyn Blobs, blob: &Descriptor, hold: &dyn Hold) -> Result<(), CopyError> {
-    let Some(mut ingest) = hold.ingest(&About::blob(blob))? else {
-        return Ok(());
-    };
-    let mut source = from.open(&blob.digest)?.ok_or_else(|| missing(blob))?;
-    ingest
-        .restart()
-        .and_then(|()| io::copy(&mut source, &mut ingest))
-        .map_err(|error| store::Error::reading(&blob.digest, error))?;
-    ingest.commit()?;
-    Ok(())
+    fn blob(&mut self, blob: &Descriptor) -> Result<(), CopyError> {
+        if !self.done.insert((blob.digest.clone(), blob.size)) {
+            return Ok(());
+        }
+        let Some(mut ingest) = self.hold.ingest(&About::blob(blob))? else {
+            return Ok(());
+        };
+        let source = self.from.open(&blob.digest)?;
+        let mut source = source.ok_or_else(|| missing(blob))?;
+        ingest
+            .restart()
+            .and_then(|()| io::copy(&mut source, &mut ingest))
+            .map_err(|error| store::Error::reading(&blob.digest, error))?;
+        ingest.commit()?;
+        Ok(())
+    }
 }
 
 /// Reads a small blob, verified.

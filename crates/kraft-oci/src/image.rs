@@ -336,8 +336,11 @@ impl Document {
         let says_index = media::is_index(&glance.media_type)
             || (media::is_index(media_type) && glance.media_type.is_empty());
         let is_manifest_shaped = glance.config.is_some() || glance.layers.is_some();
-        // One that could be read as either is an attack, not an image.
-        if glance.manifests.is_some() && is_manifest_shaped {
+        // One that could be read as either is an attack, not an image, and so is one whose name for
+        // itself is not what it looks like: the next reader may believe the other half.
+        let contradicts = (glance.manifests.is_some() && media::is_manifest(&glance.media_type))
+            || (is_manifest_shaped && media::is_index(&glance.media_type));
+        if contradicts || (glance.manifests.is_some() && is_manifest_shaped) {
             return Err(BadDocument::Ambiguous);
         }
         if says_index || (glance.manifests.is_some() && !is_manifest_shaped) {

@@ -4,7 +4,11 @@
 //! time, no owner, no directory entries, two zero blocks and nothing behind them. So the digest of
 //! a layer depends on the file alone. What we read may be any tar, also a compressed one.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::rc::Rc;
+
+use kraft_core::reference::Digest;
 
 use crate::digest::Hasher;
 use crate::image::{Descriptor, annotation, media};
@@ -22,6 +26,10 @@ const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const ZSTD_WINDOW_BITS: u32 = 27;
 /// What comes out of a compressed layer may be this many times what went in, beyond a first GiB.
 const MOST_RATIO: u64 = 64;
+
+/// What stands before a file, its header and the longer forms of its names, has at most so many
+/// bytes: it is read into memory.
+const LARGEST_HEADER: u64 = 1 << 20;
 
 /// What a file of an image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -185,42 +193,60 @@ pub fn read(
     layer: &mut (dyn Read + Send),
     size: u64,
     take: &mut dyn FnMut(Found<'_>) -> io::Result<()>,
-) -> Result<kraft_core::reference::Digest, LayerError> {
+) -> Result<Digest, LayerError> {
     let plain = plain(layer, size).map_err(LayerError::Read)?;
+    let allowed = Rc::clone(&plain.allowed);
     let mut tar = tar::Archive::new(plain);
+    allowed.set(LARGEST_HEADER);
     for entry in tar.entries().map_err(LayerError::Read)? {
         let mut entry = entry.map_err(LayerError::Read)?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let bad = |why| LayerError::Entry {
-            path: shown(&path),
-            why,
-        };
-        if path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains('\0')
-        {
-            return Err(bad("its path leads out of the image"));
-        }
-        let kind = entry.header().entry_type();
-        if kind.is_dir() || kind.is_pax_global_extensions() {
-            continue;
-        }
-        let Some(role) = Role::of_path(&path) else {
-            continue;
-        };
-        if !kind.is_file() && !kind.is_contiguous() {
-            return Err(bad("it is a link or a device, and no file"));
-        }
-        let size = entry.size();
-        take(Found {
-            role,
-            size,
-            content: &mut entry,
-        })
-        .map_err(LayerError::Taking)?;
+        allowed.set(u64::MAX);
+        look_at(&mut entry, take)?;
+        // Passed here, because of what follows only a little may be read at once.
+        io::copy(&mut entry, &mut io::sink()).map_err(LayerError::Read)?;
+        allowed.set(LARGEST_HEADER);
     }
+    allowed.set(u64::MAX);
     let mut rest = tar.into_inner();
     // What stands behind the end belongs to the digest too.
     io::copy(&mut rest, &mut io::sink()).map_err(LayerError::Read)?;
     Ok(rest.hasher.finish())
+}
+
+/// Hands an entry over if it is a file of an image.
+fn look_at(
+    entry: &mut tar::Entry<'_, Plain<'_>>,
+    take: &mut dyn FnMut(Found<'_>) -> io::Result<()>,
+) -> Result<(), LayerError> {
+    let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+    let bad = |why| LayerError::Entry {
+        path: shown(&path),
+        why,
+    };
+    if path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains('\0') {
+        return Err(bad("its path leads out of the image"));
+    }
+    let kind = entry.header().entry_type();
+    if kind.is_gnu_sparse() {
+        // A few bytes of it can stand for more than any disk holds.
+        return Err(bad("it is a file with holes"));
+    }
+    if kind.is_dir() || kind.is_pax_global_extensions() {
+        return Ok(());
+    }
+    let Some(role) = Role::of_path(&path) else {
+        return Ok(());
+    };
+    if !kind.is_file() && !kind.is_contiguous() {
+        return Err(bad("it is a link or a device, and no file"));
+    }
+    let size = entry.size();
+    take(Found {
+        role,
+        size,
+        content: entry,
+    })
+    .map_err(LayerError::Taking)
 }
 
 fn shown(path: &str) -> String {
@@ -249,6 +275,7 @@ fn plain<'a>(layer: &'a mut (dyn Read + Send), size: u64) -> io::Result<Plain<'a
         inner,
         hasher: Hasher::default(),
         limit,
+        allowed: Rc::new(Cell::new(u64::MAX)),
     })
 }
 
@@ -256,12 +283,27 @@ fn plain<'a>(layer: &'a mut (dyn Read + Send), size: u64) -> io::Result<Plain<'a
 struct Plain<'a> {
     inner: Box<dyn Read + 'a>,
     hasher: Hasher,
+    /// How much may come out of it, in bytes.
     limit: u64,
+    /// How much of that may be read before more is allowed.
+    allowed: Rc<Cell<u64>>,
 }
 
 impl Read for Plain<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
+        let allowed = self.allowed.get();
+        if allowed == 0 {
+            return Err(io::Error::other("an entry has names without end"));
+        }
+        let count = buffer
+            .len()
+            .min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        let count = self
+            .inner
+            .read(buffer.get_mut(..count).unwrap_or_default())?;
+        if allowed != u64::MAX {
+            self.allowed.set(allowed.saturating_sub(count as u64));
+        }
         self.hasher.update(buffer.get(..count).unwrap_or_default());
         if self.hasher.size() > self.limit {
             return Err(io::Error::other(
@@ -297,6 +339,18 @@ pub enum LayerError {
         path: String,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// The configuration tells of another content.
+    #[error(
+        "the layer {layer} holds {found} when it is unpacked, and the configuration tells of {expected}"
+    )]
+    Content {
+        /// The layer.
+        layer: Digest,
+        /// What the configuration says.
+        expected: Digest,
+        /// What it unpacks to.
+        found: Digest,
     },
     /// What was found cannot be put down.
     #[error("cannot unpack the layer")]

@@ -7,7 +7,7 @@
 //! What is here is not fetched, what came halfway is gone on with, and the name is given last: an
 //! image that has its name is whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::choose::{Candidate, candidates};
 use crate::digest::Damage;
-use crate::image::{Config, Descriptor, Document, Manifest};
+use crate::image::{BadDocument, Config, Descriptor, Document, LARGEST_DOCUMENT, Manifest};
 use crate::package::linux_arch;
 use crate::registry::{self, BlobSink, Fetched, Registry};
 use crate::store::{self, About, Expect, Hold, Ingest, Store};
@@ -31,6 +31,8 @@ use crate::store::{self, About, Expect, Hold, Ingest, Store};
 const AT_ONCE: usize = 4;
 /// Pieces that may wait for the disk; each is at most some hundred KiB.
 const WAITING: usize = 6;
+/// The manifests of one pull have at most so many bytes together: they are in memory until the last.
+const LARGEST_DOCUMENTS: u64 = 32 << 20;
 
 /// What a registry has under a name.
 #[derive(Clone, Debug)]
@@ -58,16 +60,33 @@ impl Remote {
         let mut alone = self.target.clone();
         alone.platform.clone_from(&manifest.config.platform);
         if alone.platform.is_none() {
-            let mut sink = Memory::default();
-            registry
-                .fetch_blob(name, &manifest.config, &mut sink)
-                .await?;
-            let config = Config::parse(&sink.0)
-                .map_err(|source| store::Error::bad(&manifest.config.digest, source))?;
+            let config = small_config(registry, name, &manifest.config).await?;
             alone.platform = Some(config.platform);
         }
         Ok(candidates(&[alone]))
     }
+}
+
+/// Fetches a configuration into memory, and holds it against its digest.
+async fn small_config(
+    registry: &Registry,
+    name: &Reference,
+    blob: &Descriptor,
+) -> Result<Config, PullError> {
+    let bad = |source| PullError::Document {
+        name: name.clone(),
+        source,
+    };
+    if blob.size > LARGEST_DOCUMENT {
+        return Err(bad(BadDocument::TooLong(blob.size)));
+    }
+    let mut sink = Memory::default();
+    registry.fetch_blob(name, blob, &mut sink).await?;
+    let found = crate::digest::of(&sink.0);
+    if found != blob.digest {
+        return Err(store::Error::damaged(&blob.digest, Damage::Digest { found }).into());
+    }
+    Config::parse(&sink.0).map_err(bad)
 }
 
 /// Asks a registry what it has under a full name.
@@ -115,8 +134,7 @@ pub async fn pull(
         reporter,
         tasks: AtomicU64::new(1),
     };
-    let mut wanted: Vec<Descriptor> = chosen.to_vec();
-    wanted.extend(linux_sides(&remote.document, chosen));
+    let wanted = wanted(name, remote, chosen)?;
     let mut manifests: Vec<(Descriptor, Bytes, Manifest)> = Vec::new();
     let mut blobs: BTreeMap<_, Descriptor> = BTreeMap::new();
     for descriptor in wanted {
@@ -143,6 +161,28 @@ pub async fn pull(
     let (name, target) = (name.clone(), remote.target.clone());
     blocking(move || store.tag(&name, &target, &Expect::Anything)).await?;
     Ok(())
+}
+
+/// Returns the manifests to fetch, each once: the chosen ones, and their sides for containers.
+///
+/// Errors: they promise to be more than is kept in memory.
+fn wanted(
+    name: &Reference,
+    remote: &Remote,
+    chosen: &[Descriptor],
+) -> Result<Vec<Descriptor>, PullError> {
+    let mut wanted = chosen.to_vec();
+    wanted.extend(linux_sides(&remote.document, chosen));
+    let mut seen = BTreeSet::new();
+    wanted.retain(|descriptor| seen.insert(descriptor.digest.clone()));
+    let sizes = wanted.iter().map(|descriptor| descriptor.size);
+    let bytes = sizes.fold(0, u64::saturating_add);
+    // One alone is held against its own limit when it comes.
+    if bytes > LARGEST_DOCUMENTS && wanted.len() > 1 {
+        let name = name.clone();
+        return Err(PullError::TooMuch { name, bytes });
+    }
+    Ok(wanted)
 }
 
 /// Returns the entries of an index with which engines of containers take the chosen ones: small
@@ -185,7 +225,14 @@ impl Pull<'_> {
         }
         let name = self.name.with_digest(&descriptor.digest);
         let fetched = look(self.registry, &name).await?;
+        let (promised, came) = (descriptor.size, fetched.target.size);
         match fetched.document {
+            // Whoever looks at the index later would take the manifest for damaged.
+            Document::Manifest(_) if promised != came => Err(PullError::Size {
+                name,
+                promised,
+                came,
+            }),
             Document::Manifest(manifest) => Ok((fetched.bytes, manifest)),
             Document::Index(_) => Err(PullError::NotAManifest(name)),
         }
@@ -375,11 +422,32 @@ pub enum PullError {
         /// The image.
         name: Reference,
         /// Why not.
-        source: crate::image::BadDocument,
+        source: BadDocument,
     },
     /// An index stands where a manifest should.
     #[error("`{0}` is an index inside an index, which no unikernel has")]
     NotAManifest(Reference),
+    /// An index lies about the size of a manifest.
+    #[error("the index promises {promised} bytes for `{name}`, which has {came}")]
+    Size {
+        /// The manifest.
+        name: Reference,
+        /// What the index says, in bytes.
+        promised: u64,
+        /// What came, in bytes.
+        came: u64,
+    },
+    /// The manifests are more than is kept in memory.
+    #[error(
+        "the documents of `{name}` have {bytes} bytes together, and at most {} are taken",
+        LARGEST_DOCUMENTS
+    )]
+    TooMuch {
+        /// The image.
+        name: Reference,
+        /// What the index promises, in bytes.
+        bytes: u64,
+    },
     /// The registry answered a question that was not asked.
     #[error("the registry says that `{0}` did not change, and nobody asked")]
     Unasked(Reference),

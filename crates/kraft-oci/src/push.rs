@@ -4,7 +4,7 @@
 //! an image. What the registry has is not sent; what it has in another repository it is asked to
 //! mount.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,12 +96,15 @@ impl Plan {
     ) -> Result<Self, store::Error> {
         let bytes = store::read(store, target)?;
         let (mut manifests, mut absent) = (Vec::new(), Vec::new());
-        let mut documents = vec![target.digest.clone()];
+        let mut documents = BTreeSet::from([target.digest.clone()]);
         let document = Document::parse(&target.media_type, &bytes)
             .map_err(|source| store::Error::bad(&target.digest, source))?;
         if let Document::Index(index) = document {
             for child in index.manifests {
-                documents.push(child.digest.clone());
+                // Each once, however often an index names it: they are in memory.
+                if !documents.insert(child.digest.clone()) {
+                    continue;
+                }
                 if store.size(&child.digest)?.is_some() {
                     let bytes = store::read(store, &child)?;
                     manifests.push((child, bytes.into()));

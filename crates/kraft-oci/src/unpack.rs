@@ -191,10 +191,11 @@ fn fill(
         error => error,
     })?;
     match diff_id {
-        Some(expected) if *expected != found => Err(LayerError::Store(store::Error::damaged(
-            &layer.digest,
-            Damage::Digest { found },
-        ))),
+        Some(expected) if *expected != found => Err(LayerError::Content {
+            layer: layer.digest.clone(),
+            expected: expected.clone(),
+            found,
+        }),
         _ => Ok(()),
     }
 }

@@ -327,10 +327,11 @@ impl From<kraft_oci::pull::PullError> for Failure {
                     .hint("nothing of it was kept; tell whoever made the image")
             }
             PullError::Store(error) => error.into(),
-            error @ (PullError::Document { .. } | PullError::NotAManifest(_)) => {
-                Self::new(Kind::Network, error)
-                    .hint("nothing of it was kept; tell whoever made the image")
-            }
+            error @ (PullError::Document { .. }
+            | PullError::NotAManifest(_)
+            | PullError::Size { .. }
+            | PullError::TooMuch { .. }) => Self::new(Kind::Network, error)
+                .hint("nothing of it was kept; tell whoever made the image"),
             error => Self::new(Kind::Failed, error),
         }
     }

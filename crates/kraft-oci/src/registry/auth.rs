@@ -17,7 +17,8 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use super::call::{BodyFault, bounded_body, may_pass, pause, words};
+use super::body::{BodyFault, bounded_body, words};
+use super::call::{may_pass, pause};
 use super::error::{Error, Trouble};
 use super::header::Challenge;
 use super::transport::{Host, is_loopback, shown, trouble};

@@ -9,15 +9,15 @@ use futures_util::stream;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use kraft_core::reference::{Digest, Reference};
-use reqwest::{Body, Response, Url};
+use reqwest::{Body, Url};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::body::Pieces;
 use super::call::{Call, Content, Target, location, may_pass};
 use super::documents::scope;
 use super::error::{Error, Trouble};
 use super::header::range_start;
-use super::transport::trouble;
 use super::{BlobSink, BlobSource, Registry};
 use crate::image::Descriptor;
 
@@ -105,7 +105,7 @@ impl Registry {
         }
         let path = blob_path(name, &blob.digest);
         call.to = Target::Path(&path);
-        let mut answer = self.call(&call).await?;
+        let answer = self.call(&call).await?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {
                 let start = answer
@@ -139,39 +139,8 @@ impl Registry {
         {
             return Err(too_long(&call, blob));
         }
-        self.drain(&mut answer, &call, blob, sink).await
-    }
-
-    /// Hands a body to the sink.
-    async fn drain(
-        &self,
-        answer: &mut Response,
-        call: &Call<'_>,
-        blob: &Descriptor,
-        sink: &mut dyn BlobSink,
-    ) -> Result<Option<Trouble>, Error> {
-        let silence = self.inner.settings.silence;
-        loop {
-            let chunk = match timeout(silence, answer.chunk()).await {
-                Ok(Ok(Some(chunk))) => chunk,
-                Ok(Ok(None)) if sink.offset() == blob.size => return Ok(None),
-                Ok(Ok(None)) => {
-                    return Ok(Some(Trouble::Short {
-                        came: sink.offset(),
-                        promised: blob.size,
-                    }));
-                }
-                Ok(Err(error)) => return Ok(Some(trouble(&error))),
-                Err(_) => return Ok(Some(Trouble::Silent(silence))),
-            };
-            if sink.offset().saturating_add(chunk.len() as u64) > blob.size {
-                return Err(too_long(call, blob));
-            }
-            sink.chunk(chunk).await.map_err(|source| Error::Local {
-                doing: format!("store {}", blob.digest),
-                source,
-            })?;
-        }
+        let pieces = Pieces::of(answer, self.inner.settings.silence);
+        drain(pieces, &call, blob, sink).await
     }
 
     /// Asks a registry to take a blob from another repository of its own. `false` where it does not
@@ -314,6 +283,35 @@ impl Registry {
 
 /// How often progress is told.
 const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Hands a body to the sink; returns what broke it off.
+async fn drain(
+    mut pieces: Pieces,
+    call: &Call<'_>,
+    blob: &Descriptor,
+    sink: &mut dyn BlobSink,
+) -> Result<Option<Trouble>, Error> {
+    loop {
+        let piece = match pieces.next().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) if sink.offset() == blob.size => return Ok(None),
+            Ok(None) => {
+                return Ok(Some(Trouble::Short {
+                    came: sink.offset(),
+                    promised: blob.size,
+                }));
+            }
+            Err(trouble) => return Ok(Some(trouble)),
+        };
+        if sink.offset().saturating_add(piece.len() as u64) > blob.size {
+            return Err(too_long(call, blob));
+        }
+        sink.chunk(piece).await.map_err(|source| Error::Local {
+            doing: format!("store {}", blob.digest),
+            source,
+        })?;
+    }
+}
 
 async fn restart(sink: &mut dyn BlobSink, call: &Call<'_>) -> Result<(), Error> {
     sink.restart().await.map_err(|source| Error::Local {

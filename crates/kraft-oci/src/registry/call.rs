@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, IF_NONE_MATCH, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Body, Response, Url};
-use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
 use super::auth::{Doing, Refused, authority_of};
+use super::body::complaint;
 use super::error::{Error, Trouble};
 use super::header::{Challenge, challenge, retry_after};
 use super::transport::{Host, shown, trouble};
@@ -21,8 +21,6 @@ use super::{LONGEST_PAUSE, Registry};
 const MOST_ROUNDS: u32 = 4;
 /// Redirects are followed this far.
 const MOST_HOPS: u32 = 10;
-/// What a registry says about a failure is read this far, in bytes.
-const LARGEST_COMPLAINT: usize = 64 << 10;
 
 /// A question.
 pub(super) struct Call<'a> {
@@ -395,81 +393,6 @@ pub(super) fn location(answer: &Response, from: &Url) -> Result<Url, String> {
     }
 }
 
-/// Why a body was not read to its end.
-pub(super) enum BodyFault {
-    TooLong,
-    Trouble(Trouble),
-}
-
-/// Reads a body of at most `limit` bytes.
-pub(super) async fn bounded_body(
-    mut answer: Response,
-    limit: usize,
-    silence: Duration,
-) -> Result<Bytes, BodyFault> {
-    let mut body = Vec::new();
-    loop {
-        match timeout(silence, answer.chunk()).await {
-            Ok(Ok(Some(chunk))) => {
-                if body.len() + chunk.len() > limit {
-                    return Err(BodyFault::TooLong);
-                }
-                body.extend(&chunk);
-            }
-            Ok(Ok(None)) => return Ok(body.into()),
-            Ok(Err(error)) => return Err(BodyFault::Trouble(trouble(&error))),
-            Err(_) => return Err(BodyFault::Trouble(Trouble::Silent(silence))),
-        }
-    }
-}
-
-/// Returns what a registry says about a failure, behind a colon.
-async fn complaint(answer: Response, silence: Duration) -> String {
-    // Nobody waits longer for the words of a failure than for any other byte.
-    match timeout(silence, bounded_body(answer, LARGEST_COMPLAINT, silence)).await {
-        Ok(Ok(body)) => words(&body),
-        _ => String::new(),
-    }
-}
-
-/// Reads the words of a failure: `{"errors":[{"code":…,"message":…}]}` (OCI distribution
-/// specification, "Error codes"), or the OAuth form. Behind a colon, or nothing.
-pub(super) fn words(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Complaint {
-        #[serde(default)]
-        errors: Vec<One>,
-        #[serde(default)]
-        details: Option<String>,
-        #[serde(default)]
-        error_description: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct One {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let Ok(complaint) = serde_json::from_slice::<Complaint>(body) else {
-        return String::new();
-    };
-    let words = complaint
-        .errors
-        .into_iter()
-        .map(|one| {
-            if one.message.is_empty() {
-                one.code
-            } else {
-                one.message
-            }
-        })
-        .chain(complaint.details)
-        .chain(complaint.error_description)
-        .find(|words| !words.is_empty());
-    words.map_or_else(String::new, |words| format!(": {}", shown(&words)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -486,14 +409,5 @@ mod tests {
         ] {
             assert!(!same_server(&url(other), &home), "{other}");
         }
-    }
-
-    #[test]
-    fn the_words_of_a_registry_are_found() {
-        let body = br#"{"errors":[{"code":"DENIED","message":"no\nway"}]}"#;
-        assert_eq!(words(body), ": no way");
-        assert_eq!(words(br#"{"errors":[{"code":"DENIED"}]}"#), ": DENIED");
-        assert_eq!(words(br#"{"details":"wrong"}"#), ": wrong");
-        assert_eq!(words(b"<html>"), "");
     }
 }

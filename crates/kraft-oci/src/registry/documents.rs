@@ -9,7 +9,8 @@ use kraft_core::reference::{Digest, Reference};
 use reqwest::{Response, Url};
 use serde::Deserialize;
 
-use super::call::{BodyFault, Call, Content, Target, bounded_body};
+use super::body::{BodyFault, bounded_body};
+use super::call::{Call, Content, Target};
 use super::error::Error;
 use super::header::next_link;
 use super::{Fetched, Head, Registry};

@@ -149,6 +149,14 @@ pub enum Trouble {
     /// Nothing came for so long.
     #[error("it was silent for {} seconds", .0.as_secs())]
     Silent(Duration),
+    /// Next to nothing came for so long.
+    #[error("it sent only {came} bytes in {} seconds", .time.as_secs())]
+    Slow {
+        /// Bytes that came.
+        came: usize,
+        /// How long they were waited for.
+        time: Duration,
+    },
     /// The other side ended too early; bytes that came, and that were promised.
     #[error("only {came} of {promised} bytes came")]
     Short {

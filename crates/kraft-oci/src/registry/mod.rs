@@ -10,6 +10,7 @@
 
 mod auth;
 mod blobs;
+mod body;
 mod call;
 mod documents;
 mod error;

@@ -1,6 +1,6 @@
 //! What belongs to an image: everything that can be reached from a name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kraft_core::reference::{Digest, Reference};
 
@@ -22,50 +22,63 @@ pub struct Part {
     pub needed: bool,
 }
 
-/// Returns everything that a document leads to, itself first.
+/// Returns everything that a document leads to, itself first, each once.
 ///
 /// Errors: a document on the way that is here cannot be read.
 pub fn parts(store: &dyn Store, target: &Descriptor) -> Result<Vec<Part>, Error> {
-    let mut parts = Vec::new();
-    walk(store, target, true, DEEPEST, &mut parts)?;
-    Ok(parts)
+    let mut walk = Walk {
+        store,
+        seen: BTreeSet::new(),
+        parts: Vec::new(),
+    };
+    walk.document(target, true, DEEPEST)?;
+    Ok(walk.parts)
 }
 
-fn walk(
-    store: &dyn Store,
-    blob: &Descriptor,
-    needed: bool,
-    depth: usize,
-    parts: &mut Vec<Part>,
-) -> Result<(), Error> {
-    let stored = store.size(&blob.digest)?;
-    parts.push(Part {
-        blob: blob.clone(),
-        stored,
-        needed,
-    });
-    if stored.is_none() || depth == 0 {
-        return Ok(());
+/// A walk that passes nothing twice: an image of a few MiB can name the same millions of times.
+struct Walk<'a> {
+    store: &'a dyn Store,
+    /// What was passed, by digest, promised size and whether it was needed: a promise that differs
+    /// is another fault to be found.
+    seen: BTreeSet<(Digest, u64, bool)>,
+    parts: Vec<Part>,
+}
+
+impl Walk<'_> {
+    /// Passes a blob; returns whether it is here and was not passed before.
+    fn pass(&mut self, blob: &Descriptor, needed: bool) -> Result<bool, Error> {
+        if !self.seen.insert((blob.digest.clone(), blob.size, needed)) {
+            return Ok(false);
+        }
+        let stored = self.store.size(&blob.digest)?;
+        self.parts.push(Part {
+            blob: blob.clone(),
+            stored,
+            needed,
+        });
+        Ok(stored.is_some())
     }
-    match document(store, blob)? {
-        Document::Index(index) => {
-            for child in &index.manifests {
-                if media::is_index(&child.media_type) || media::is_manifest(&child.media_type) {
-                    walk(store, child, false, depth - 1, parts)?;
+
+    fn document(&mut self, blob: &Descriptor, needed: bool, depth: usize) -> Result<(), Error> {
+        if !self.pass(blob, needed)? || depth == 0 {
+            return Ok(());
+        }
+        match document(self.store, blob)? {
+            Document::Index(index) => {
+                for child in &index.manifests {
+                    if media::is_index(&child.media_type) || media::is_manifest(&child.media_type) {
+                        self.document(child, false, depth - 1)?;
+                    }
+                }
+            }
+            Document::Manifest(manifest) => {
+                for child in manifest.blobs() {
+                    self.pass(child, true)?;
                 }
             }
         }
-        Document::Manifest(manifest) => {
-            for child in manifest.blobs() {
-                parts.push(Part {
-                    blob: child.clone(),
-                    stored: store.size(&child.digest)?,
-                    needed: true,
-                });
-            }
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Returns every blob that a name leads to, with the names.

@@ -1,5 +1,7 @@
 //! Listings: the same rows as a table for people, or as JSON or YAML for programs.
 
+use std::fmt::Write as _;
+
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -58,10 +60,20 @@ pub(super) fn render<T: Serialize>(
 
 /// Returns a value as JSON over several lines, with a line break at the end.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
-    let mut text =
+    let text =
         serde_json::to_string_pretty(value).map_err(|error| Failure::new(Kind::Failed, error))?;
-    text.push('\n');
-    Ok(text)
+    let mut tame = String::with_capacity(text.len() + 1);
+    for character in text.chars() {
+        // JSON lets these pass (RFC 8259, section 7); terminals take some of them for commands.
+        // They stand in strings only.
+        if ('\u{7f}'..='\u{9f}').contains(&character) {
+            let _ = write!(tame, "\\u{:04x}", u32::from(character));
+        } else {
+            tame.push(character);
+        }
+    }
+    tame.push('\n');
+    Ok(tame)
 }
 
 /// Returns a value as YAML, with a line break at the end.

@@ -15,6 +15,7 @@ use kraft_core::problem::{Problem, Severity};
 use serde_json::{Map, Value, json};
 
 use super::problem;
+use super::table::tame;
 use crate::failure::{Failure, Message, Text, chain};
 
 /// How important something is.
@@ -215,12 +216,13 @@ impl Log {
             text.push_str(&self.styled(level.style(), &format!("{}:", level.name())));
             text.push(' ');
         }
-        text.push_str(message);
+        // Much of what is said was said by strangers: images, registries, archives.
+        text.push_str(&tame(message, &['\n', '\t']));
         text.push('\n');
         for hint in hints {
             let style = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
             text.push_str(&self.styled(style, "hint:"));
-            let _ = writeln!(text, " {hint}");
+            let _ = writeln!(text, " {}", tame(hint, &['\n', '\t']));
         }
         text
     }

@@ -19,16 +19,8 @@ pub(crate) struct Cell {
 impl Cell {
     /// Makes a field; characters that would move the cursor are written as escapes.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
-        let mut tame = String::with_capacity(text.as_ref().len());
-        for character in text.as_ref().chars() {
-            if character.is_control() {
-                tame.extend(character.escape_default());
-            } else {
-                tame.push(character);
-            }
-        }
         Self {
-            text: tame,
+            text: tame(text.as_ref(), &[]),
             colour: None,
         }
     }
@@ -39,6 +31,19 @@ impl Cell {
         self.colour = Some(colour);
         self
     }
+}
+
+/// Writes characters that would move the cursor, or do worse, as escapes; `kept` ones stay.
+pub(super) fn tame(text: &str, kept: &[char]) -> String {
+    let mut tame = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !kept.contains(&character) {
+            tame.extend(character.escape_default());
+        } else {
+            tame.push(character);
+        }
+    }
+    tame
 }
 
 /// Between two columns.

@@ -1,0 +1,429 @@
+//! Attacks that no single answer gives away: on memory, on time, on the terminal, and on what a
+//! store believes later.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kraft_e2e::guest::mini;
+use kraft_e2e::harness::{Bench, Outcome};
+use kraft_e2e::hostile::{Act, Hostile, INDEX, Image, LAYER, MANIFEST, Request, misnamed, tar};
+use serde_json::{Value, json};
+
+/// What an attacked `kraft` may take of the address space, in bytes; threads reserve much of it.
+const ROOM: u64 = 1 << 30;
+/// After so long an attack on time has succeeded.
+const LONGEST: Duration = Duration::from_mins(1);
+
+fn bench() -> Bench {
+    Bench::new()
+        .env("KRAFTKIT_HTTP_TIMEOUT", "2")
+        .env("KRAFTKIT_HTTP_RETRIES", "2")
+}
+
+/// Runs `kraft` with little memory, and insists that it ends by itself and in time.
+fn confined(bench: &Bench, args: &[&str]) -> Outcome {
+    let kraft = bench.command(args);
+    let mut command = Command::new("prlimit");
+    command
+        .arg(format!("--as={ROOM}"))
+        .arg("--core=0")
+        .arg(kraft.get_program())
+        .args(kraft.get_args())
+        .env_clear()
+        .current_dir(bench.path())
+        .stdin(std::process::Stdio::null());
+    for (key, value) in kraft.get_envs() {
+        command.env(key, value.unwrap_or_default());
+    }
+    let begun = Instant::now();
+    let outcome = Outcome::of(&mut command);
+    assert!(
+        outcome.code.is_some_and(|code| code < 126),
+        "did not end by itself: {outcome:?}"
+    );
+    assert!(begun.elapsed() < LONGEST, "took {:?}", begun.elapsed());
+    assert!(!outcome.stderr.contains("panicked"), "{outcome:?}");
+    outcome
+}
+
+/// Pulls what must fail, and looks that nothing of it is believed.
+fn refused(image: Image, play: impl Fn(&Request) -> Act + Send + Sync + 'static) -> String {
+    let bench = bench();
+    let registry = Hostile::start(image, Arc::new(play));
+    let outcome = confined(&bench, &["pkg", "pull", &registry.name("evil/image:v1")]).exits(4);
+    assert!(outcome.stderr.contains(registry.address()), "{outcome:?}");
+    assert!(outcome.stderr.contains("hint: "), "{outcome:?}");
+    let _ = bench.kraft(["store", "verify"]).success();
+    assert_eq!(bench.json(["pkg", "ls", "-o", "json"]), json!([]));
+    assert!(misnamed(&bench.runtime().join("images")).is_empty());
+    outcome.stderr
+}
+
+fn small() -> Vec<u8> {
+    tar("unikraft/bin/kernel", b'0', "", b"KERNEL\n")
+}
+
+fn good() -> Image {
+    Image::of_layers(&[small()])
+}
+
+/// Changes what the tag of a good image names.
+fn with_index(change: impl FnOnce(&mut Value)) -> Image {
+    let mut image = good();
+    let mut index = serde_json::from_slice(&image.blobs[&image.index].1).unwrap();
+    change(&mut index);
+    image.set_index(index.to_string().into_bytes());
+    image
+}
+
+#[test]
+fn a_configuration_larger_than_memory_is_not_read_into_it() {
+    let mut image = Image::default();
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": digest, "size": 1_u64 << 40});
+    let layer = image.add(LAYER, small());
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+    image.set_index(manifest.to_string().into_bytes());
+    let said = refused(image, move |request| {
+        if request.is_blob(&digest) {
+            return Act::Endless;
+        }
+        Act::Serve
+    });
+    assert!(said.contains("at most"), "{said}");
+}
+
+#[test]
+fn a_lone_configuration_of_another_digest_is_not_believed() {
+    let mut image = Image::default();
+    let config = br#"{"architecture":"x86_64","os":"qemu","rootfs":{"type":"layers"}}"#;
+    let config = image.add("application/vnd.oci.image.config.v1+json", config.to_vec());
+    let digest = config["digest"].as_str().unwrap().to_owned();
+    let layer = image.add(LAYER, small());
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+    image.set_index(manifest.to_string().into_bytes());
+    let other = br#"{"architecture":"arm_64","os":"qemu","rootfs":{"type":"layers"}}"#;
+    let said = refused(image, move |request| {
+        if request.is_blob(&digest) {
+            return Act::body(other.to_vec());
+        }
+        Act::Serve
+    });
+    assert!(said.contains("digest"), "{said}");
+}
+
+#[test]
+fn an_index_that_lies_about_the_size_of_a_manifest_is_refused() {
+    for size in [1_u64, 1 << 20, u64::MAX] {
+        let image = with_index(|index| index["manifests"][0]["size"] = json!(size));
+        let said = refused(image, |_| Act::Serve);
+        assert!(said.contains("bytes"), "{said}");
+    }
+}
+
+#[test]
+fn a_document_that_calls_itself_what_it_is_not_is_refused() {
+    let image = with_index(|index| index["mediaType"] = json!(MANIFEST));
+    let said = refused(image, |_| Act::Serve);
+    assert!(said.contains("as an index and as a manifest"), "{said}");
+    let mut image = good();
+    let mut manifest: Value = serde_json::from_slice(&image.blobs[&image.manifest].1).unwrap();
+    manifest["mediaType"] = json!(INDEX);
+    image.set_index(manifest.to_string().into_bytes());
+    let said = refused(image, |_| Act::Serve);
+    assert!(said.contains("as an index and as a manifest"), "{said}");
+}
+
+#[test]
+fn what_comes_for_a_digest_is_held_against_it() {
+    let bench = bench();
+    let registry = Hostile::start(
+        good(),
+        Arc::new(|request: &Request| match request.is_manifest() {
+            true => Act::body(br#"{"schemaVersion":2,"manifests":[]}"#.to_vec()),
+            false => Act::Serve,
+        }),
+    );
+    let name = registry.name(&format!("evil/image@{}", good().index));
+    let outcome = bench.kraft(["pkg", "pull", &name]).exits(4);
+    assert!(outcome.stderr.contains("wrong document"), "{outcome:?}");
+    assert!(outcome.stderr.contains(&good().index), "{outcome:?}");
+}
+
+#[test]
+fn many_documents_do_not_fill_the_memory() {
+    // Each is just what a document may be, and all are asked for by one pull.
+    let padding = "x".repeat(4_000_000);
+    let image = {
+        let mut image = good();
+        let mut index: Value = serde_json::from_slice(&image.blobs[&image.index].1).unwrap();
+        for number in 0..40 {
+            let mut side: Value = serde_json::from_slice(&image.blobs[&image.manifest].1).unwrap();
+            side["annotations"] = json!({"number": number.to_string(), "padding": padding});
+            let mut side = image.add(MANIFEST, side.to_string().into_bytes());
+            side["platform"] = json!({"os": "linux", "architecture": "amd64"});
+            index["manifests"].as_array_mut().unwrap().push(side);
+        }
+        image.set_index(index.to_string().into_bytes());
+        image
+    };
+    let said = refused(image, |_| Act::Serve);
+    assert!(said.contains("documents"), "{said}");
+}
+
+#[test]
+fn an_image_that_names_the_same_again_and_again_is_followed_once() {
+    let mut image = Image::with(
+        &[small()],
+        |manifest| {
+            let layer = manifest["layers"][0].clone();
+            manifest["layers"] = vec![layer; 4000].into();
+        },
+        |_| {},
+    );
+    let mut index: Value = serde_json::from_slice(&image.blobs[&image.index].1).unwrap();
+    let entry = index["manifests"][0].clone();
+    index["manifests"] = vec![entry; 4000].into();
+    image.set_index(index.to_string().into_bytes());
+    let bench = bench();
+    let registry = Hostile::start(image, Arc::new(|_| Act::Serve));
+    let name = registry.name("evil/image:v1");
+    for args in [
+        &["pkg", "pull", &name][..],
+        &["pkg", "ls"],
+        &["store", "verify"],
+        &["store", "du"],
+        &["store", "gc"],
+        &["pkg", "save", "-o", "saved.tar", &name],
+        &["pkg", "rm", &name],
+        &["pkg", "load", "-i", "saved.tar"],
+        &["store", "verify"],
+    ] {
+        let _ = confined(&bench, args).success();
+    }
+}
+
+#[test]
+fn whoever_sends_next_to_nothing_counts_as_silent() {
+    let image = good();
+    let layer = image.layers[0].clone();
+    let size = image.blobs[&layer].1.len();
+    let said = refused(image, move |request| {
+        if request.is_blob(&layer) {
+            return Act::drip(size);
+        }
+        Act::Serve
+    });
+    assert!(said.contains("broke"), "{said}");
+    let said = refused(good(), |request| {
+        if request.is_manifest() {
+            return Act::drip(1_000_000);
+        }
+        Act::Serve
+    });
+    assert!(said.contains("broke"), "{said}");
+}
+
+#[test]
+fn a_head_without_end_is_given_up() {
+    let field = |count: usize| format!("X-Field: {}\r\n", "x".repeat(count)).into_bytes();
+    for (first, again) in [
+        (b"HTTP/1.1 200 OK\r\n".to_vec(), field(1000)),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ".to_vec(), vec![b'x'; 65536]),
+        (Vec::new(), b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;".to_vec(),
+            vec![b'x'; 65536],
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n".to_vec(),
+            field(1000),
+        ),
+    ] {
+        let act = Act::Flood(first, again, Duration::ZERO);
+        let _ = refused(good(), move |_| act.clone());
+    }
+}
+
+#[test]
+fn nothing_that_an_image_says_reaches_the_terminal_raw() {
+    let ugly = "\u{1b}[2J\u{7}\u{9b}31m";
+    let mut image = Image::with(
+        &[small()],
+        |manifest| {
+            manifest["annotations"]["org.unikraft.kernel.version"] = json!(ugly);
+            manifest["config"]["platform"]["os.version"] = json!(ugly);
+        },
+        |config| {
+            config["os.version"] = json!(ugly);
+            config["os.features"] = json!([format!("CONFIG_{ugly}=y")]);
+            config["config"]["Cmd"] = json!([ugly]);
+            config["config"]["Env"] = json!([format!("A={ugly}")]);
+            config["config"]["Labels"] = json!({ugly: ugly});
+        },
+    );
+    let mut index: Value = serde_json::from_slice(&image.blobs[&image.index].1).unwrap();
+    let mut second = index["manifests"][0].clone();
+    second["platform"] = json!({"os": format!("x{ugly}"), "architecture": ugly});
+    second["digest"] = json!(format!("sha256:{}", "b".repeat(64)));
+    index["manifests"][0]["platform"]["os.version"] = json!(ugly);
+    index["manifests"].as_array_mut().unwrap().push(second);
+    index["annotations"][ugly] = json!(ugly);
+    image.set_index(index.to_string().into_bytes());
+    let registry = Hostile::start(image, Arc::new(|_| Act::Serve));
+    let name = registry.name("evil/image:v1");
+    let bench = bench();
+    for args in [
+        &["pkg", "pull", "-m", "arm64", &name][..],
+        &["pkg", "pull", "-k", "NO=y", &name],
+        &["pkg", "pull", &name],
+        &["pkg", "pull", "--all", &name],
+        &["pkg", "ls"],
+        &["pkg", "ls", "-o", "list"],
+        &["pkg", "ls", "-o", "json"],
+        &["pkg", "ls", "-o", "yaml"],
+        &["pkg", "info", &name],
+        &["pkg", "inspect", &name],
+        &["pkg", "inspect", "-o", "yaml", &name],
+        &["run", "--rm", "-W", &name],
+        &["run", "--rm", "-W", "-m", "arm64", &name],
+        &["run", "--rm", "-W", "--plat", "xen", &name],
+        &["store", "verify"],
+        &["store", "du"],
+        &["pkg", "rm", &name],
+    ] {
+        let outcome = confined(&bench, args);
+        for said in [&outcome.stdout, &outcome.stderr] {
+            let raw = said.chars().find(|&c| c.is_control() && c != '\n');
+            assert_eq!(raw, None, "{args:?}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_list_of_repositories_without_end_is_given_up() {
+    let bench = bench();
+    let registry = Hostile::start(
+        good(),
+        Arc::new(|request: &Request| {
+            if request.path == "/v2/" {
+                return Act::Serve;
+            }
+            if !request.path.starts_with("/v2/_catalog") {
+                return Act::status(404);
+            }
+            let link = format!(
+                "</v2/_catalog?last={}>; rel=\"next\"",
+                request.path.len() % 7
+            );
+            let body = br#"{"repositories":["a/b"]}"#.to_vec();
+            Act::Answer(200, vec![("Link".to_owned(), link)], body)
+        }),
+    );
+    bench.ok(["pkg", "source", registry.address()]);
+    let outcome = confined(&bench, &["pkg", "ls", "--update"]);
+    assert!(outcome.stderr.contains("does not end"), "{outcome:?}");
+    let asked = registry.requests().len();
+    assert!(asked < 20_000, "{asked} requests");
+}
+
+#[test]
+fn names_that_lead_elsewhere_are_no_repositories() {
+    let bench = bench();
+    let list = json!({"repositories": ["../../../etc/x", "/abs", "a\u{1b}[2J", "", "good/one",
+        "x".repeat(10_000), "a b", "UPPER", "a?b=c", "a#b", "good/one@sha256:00"]});
+    let registry = Hostile::start(
+        good(),
+        Arc::new(move |request: &Request| {
+            if request.path.starts_with("/v2/_catalog") {
+                return Act::body(list.to_string());
+            }
+            Act::Serve
+        }),
+    );
+    bench.ok(["pkg", "source", registry.address()]);
+    let outcome = confined(&bench, &["pkg", "ls", "--update", "-o", "json"]).success();
+    let rows: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
+    for request in registry.requests() {
+        let honest = request.path.starts_with("/v2/good/one/")
+            || request.path.starts_with("/v2/_catalog")
+            || request.path == "/v2/";
+        assert!(honest, "{request:?}");
+    }
+}
+
+/// Compresses bytes that a shell command writes.
+fn gzip(script: &str, head: &[u8]) -> Vec<u8> {
+    let dir = Bench::new();
+    let file = dir.path().join("head");
+    std::fs::write(&file, head).unwrap();
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            &format!("(cat '{}'; {script}) | gzip -1", file.display()),
+        ])
+        .output()
+        .unwrap();
+    output.stdout
+}
+
+#[test]
+fn a_name_larger_than_memory_is_not_read_into_it() {
+    // GNU's forms of a long name and of a long target, and the fields of pax, stand before a file.
+    for kind in [b'L', b'K', b'x'] {
+        let mut header = tar("././@LongLink", kind, "", b"")[..512].to_vec();
+        header[124..136].copy_from_slice(b"07000000000\0");
+        header[148..156].copy_from_slice(b"        ");
+        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let layer = gzip("head -c 939524096 /dev/zero", &header);
+        let registry = Hostile::start(Image::of_layers(&[layer]), Arc::new(|_| Act::Serve));
+        let name = registry.name("evil/image:v1");
+        let outcome = confined(&bench(), &["run", "--rm", "-W", &name]);
+        assert_eq!(outcome.code, Some(1), "{}: {outcome:?}", char::from(kind));
+        let says = outcome.stderr.contains("names without end");
+        assert!(says, "{}: {outcome:?}", char::from(kind));
+    }
+}
+
+#[test]
+fn a_kernel_of_another_architecture_is_told() {
+    let kernel = std::fs::read(mini("arm64")).unwrap();
+    let layer = tar("unikraft/bin/kernel", b'0', "", &kernel);
+    let registry = Hostile::start(Image::of_layers(&[layer]), Arc::new(|_| Act::Serve));
+    let outcome = bench().kraft(["run", "--rm", "-W", &registry.name("evil/image:v1")]);
+    let told = "is for x86_64, and its kernel is for arm64";
+    assert!(outcome.stderr.contains(told), "{outcome:?}");
+}
+
+#[test]
+fn what_no_command_line_carries_is_refused_before_anything_boots() {
+    let kernel = std::fs::read(mini("x86_64")).unwrap();
+    for (field, value) in [
+        ("Cmd", json!(["a\0b"])),
+        ("Cmd", json!(["x".repeat(1 << 20)])),
+        ("Env", json!(["A=b\0c"])),
+        ("Env", json!(["no equals sign\n"])),
+        ("Env", json!(["=x"])),
+    ] {
+        let layer = tar("unikraft/bin/kernel", b'0', "", &kernel);
+        let image = Image::with(
+            &[layer],
+            |_| {},
+            |config| config["config"][field] = value.clone(),
+        );
+        let registry = Hostile::start(image, Arc::new(|_| Act::Serve));
+        let outcome = bench().kraft(["run", "--rm", "-W", &registry.name("evil/image:v1")]);
+        assert!(
+            outcome.code.is_some_and(|code| code < 8),
+            "{field} {value}: {outcome:?}"
+        );
+        assert!(!outcome.stderr.contains("panicked"), "{outcome:?}");
+        assert!(!outcome.stderr.contains('\0'), "{outcome:?}");
+    }
+}
