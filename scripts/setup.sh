@@ -25,7 +25,7 @@ esac
 needs='
 demo | ca-certificates       | /etc/ssl/certs/ca-certificates.crt | to fetch crates over TLS
 demo | gcc                   | gcc                     | to link Rust and to build the x86_64 guest
-demo | libc6-dev             | /usr/include/stdlib.h   | to build the C part of zstd
+demo | libc6-dev             | /usr/include/stdlib.h   | to build the C parts of zstd and of TLS
 demo | binutils              | objcopy                 | to turn a guest into a bootable file
 demo | gcc-aarch64-linux-gnu | aarch64-linux-gnu-gcc   | to build the arm64 guest
 demo | qemu-system-x86       | qemu-system-x86_64      | to run x86_64 machines
