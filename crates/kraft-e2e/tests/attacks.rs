@@ -208,6 +208,34 @@ fn an_image_that_names_the_same_again_and_again_is_followed_once() {
 }
 
 #[test]
+fn an_index_that_lies_about_what_is_here_does_not_stop_the_sweeper() {
+    let layer = json!({"mediaType": MANIFEST, "digest": good().layers[0], "size": small().len()});
+    let manifest = json!({"mediaType": MANIFEST, "digest": good().manifest, "size": 1});
+    for lie in [&layer, &manifest] {
+        for (os, architecture) in [("qemu", "arm64"), ("linux", "arm64"), ("linux", "s390x")] {
+            let image = with_index(|index| {
+                let mut entry = lie.clone();
+                entry["platform"] = json!({"os": os, "architecture": architecture});
+                index["manifests"].as_array_mut().unwrap().push(entry);
+            });
+            let bench = bench();
+            let registry = Hostile::start(image, Arc::new(|_| Act::Serve));
+            let name = registry.name("evil/image:v1");
+            bench.ok(["pkg", "pull", &name]);
+            let _ = bench.kraft(["store", "verify"]).success();
+            let _ = bench.kraft(["store", "gc"]).success();
+            let _ = bench.kraft(["store", "du"]).success();
+            let listed = bench.kraft(["pkg", "ls"]).success();
+            assert!(listed.stdout.contains("evil/image"), "{lie}: {listed:?}");
+            let _ = bench.kraft(["pkg", "rm", &name]).success();
+            let _ = bench.kraft(["store", "gc"]).success();
+            let left = std::fs::read_dir(bench.runtime().join("images/blobs/sha256")).unwrap();
+            assert_eq!(left.count(), 0, "{lie} {os}/{architecture}");
+        }
+    }
+}
+
+#[test]
 fn whoever_sends_next_to_nothing_counts_as_silent() {
     let image = good();
     let layer = image.layers[0].clone();

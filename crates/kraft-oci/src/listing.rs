@@ -75,10 +75,14 @@ pub fn rows_of(store: &dyn Store, named: &Named) -> Result<Vec<Row>, Error> {
         // Its absence is learnt by reading it: asking first would be one more call for every row.
         let manifest = match manifest(store, &candidate.descriptor) {
             Ok(manifest) => Some(manifest),
-            Err(Error::Damaged {
-                source: Damage::Missing,
-                ..
-            }) => None,
+            // It is not here; or what is here is a part of another image, and the index lies.
+            Err(
+                Error::Damaged {
+                    source: Damage::Missing,
+                    ..
+                }
+                | Error::Document { .. },
+            ) => None,
             Err(error) => return Err(error),
         };
         let here = manifest.is_some();

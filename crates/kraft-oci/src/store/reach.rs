@@ -45,10 +45,10 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Passes a blob; returns whether it is here and was not passed before.
-    fn pass(&mut self, blob: &Descriptor, needed: bool) -> Result<bool, Error> {
+    /// Passes a blob; returns its size in bytes if it is here and was not passed before.
+    fn pass(&mut self, blob: &Descriptor, needed: bool) -> Result<Option<u64>, Error> {
         if !self.seen.insert((blob.digest.clone(), blob.size, needed)) {
-            return Ok(false);
+            return Ok(None);
         }
         let stored = self.store.size(&blob.digest)?;
         self.parts.push(Part {
@@ -56,14 +56,24 @@ impl Walk<'_> {
             stored,
             needed,
         });
-        Ok(stored.is_some())
+        Ok(stored)
     }
 
     fn document(&mut self, blob: &Descriptor, needed: bool, depth: usize) -> Result<(), Error> {
-        if !self.pass(blob, needed)? || depth == 0 {
+        let Some(stored) = self.pass(blob, needed)?.filter(|_| depth > 0) else {
             return Ok(());
-        }
-        match document(self.store, blob)? {
+        };
+        // The digest decides whether it is whole; whatever else an index says of it may be a lie.
+        let whole = Descriptor {
+            size: stored,
+            ..blob.clone()
+        };
+        let found = match document(self.store, &whole) {
+            // Rightly here, for another image, and no document: it leads nowhere.
+            Err(Error::Document { .. }) if !needed => return Ok(()),
+            found => found?,
+        };
+        match found {
             Document::Index(index) => {
                 for child in &index.manifests {
                     if media::is_index(&child.media_type) || media::is_manifest(&child.media_type) {

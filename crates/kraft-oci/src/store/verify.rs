@@ -158,7 +158,10 @@ fn look_below(store: &dyn Store, target: &Descriptor) -> Result<(Vec<Digest>, Fo
     let mut faults = missing_manifests(store, target)?;
     for part in parts {
         match part.stored {
-            None if part.needed => faults.push((part.blob.digest, Damage::Missing)),
+            // What the image can do without may be another's, and the size that is promised a lie;
+            // whether it is whole was seen when every blob was read.
+            _ if !part.needed => {}
+            None => faults.push((part.blob.digest, Damage::Missing)),
             Some(found) if found < part.blob.size => faults.push((
                 part.blob.digest,
                 Damage::Shorter {
