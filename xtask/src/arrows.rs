@@ -15,6 +15,7 @@ use crate::Outcome;
 const PICTURE: &[(&str, &[&str])] = &[
     ("kraft-core", &[]),
     ("kraft-sys", &[]),
+    ("kraft-build", &["kraft-core", "kraft-sys"]),
     ("kraft-rootfs", &["kraft-core", "kraft-sys"]),
     ("kraft-oci", &["kraft-core", "kraft-sys"]),
     ("kraft-machine", &["kraft-core", "kraft-sys"]),
@@ -23,6 +24,7 @@ const PICTURE: &[(&str, &[&str])] = &[
         &[
             "kraft-core",
             "kraft-sys",
+            "kraft-build",
             "kraft-rootfs",
             "kraft-oci",
             "kraft-machine",

@@ -30,6 +30,13 @@ impl DotConfig {
         self.0.get(name).map(String::as_str)
     }
 
+    /// Returns the options that are set, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Returns the options as the features of an image: `NAME=VALUE`, sorted, without those that
     /// name directories of the computer it was built on.
     pub fn features(&self) -> Vec<String> {
@@ -39,6 +46,29 @@ impl DotConfig {
             .map(|(name, value)| format!("{name}={value}"))
             .collect()
     }
+}
+
+/// Writes options as a text that KConfig starts from: sorted, one line each.
+pub fn defconfig_text<'a>(options: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let sorted: BTreeMap<&str, &str> = options.into_iter().collect();
+    let mut text = String::new();
+    for (name, value) in sorted {
+        let number = value.strip_prefix('-').unwrap_or(value);
+        let bare = matches!(value, "y" | "m")
+            || (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+            || value
+                .strip_prefix("0x")
+                .is_some_and(|hex| !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        if value == "n" {
+            text.push_str(&format!("# {name} is not set\n"));
+        } else if bare {
+            text.push_str(&format!("{name}={value}\n"));
+        } else {
+            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+            text.push_str(&format!("{name}=\"{escaped}\"\n"));
+        }
+    }
+    text
 }
 
 fn unquoted(value: &str) -> String {

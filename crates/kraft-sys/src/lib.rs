@@ -3,7 +3,7 @@
 //! Everything here is about the operating system and nothing about unikernels: how a file is
 //! replaced so that no reader ever sees half of it ([`fs`]) or written fast ([`bulk`]), how two
 //! processes keep out of each other's way ([`lock`]), how a program is run, timed and explained when it is missing
-//! ([`tool`]), what makes a process *that* process ([`process`]) and what time it is ([`clock`]).
+//! ([`tool`]) or listened to ([`stream`]), what makes a process *that* process ([`process`]) and what time it is ([`clock`]).
 //!
 //! The rest of the workspace may not open these doors itself; the root `clippy.toml` sees to it.
 
@@ -13,4 +13,5 @@ pub mod device;
 pub mod fs;
 pub mod lock;
 pub mod process;
+pub mod stream;
 pub mod tool;

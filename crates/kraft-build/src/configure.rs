@@ -1,0 +1,257 @@
+//! Configures a kernel: what was asked for becomes a `.config`, and what got lost is found.
+//!
+//! ```text
+//! edits by hand  ┐
+//! what is wanted ┴─► defconfig text ─ make defconfig ─► new .config ─ compare ─► Lost
+//! ```
+//!
+//! What is wanted wins over what was edited by hand, so a changed Kraftfile is never ignored.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kraft_core::kconfig::{DotConfig, defconfig_text};
+use kraft_sys::fs;
+
+use crate::make::{Call, Error};
+use crate::plan::Plan;
+use crate::state::State;
+
+/// A `.config` is not longer than this, in bytes.
+pub const LARGEST: u64 = 8 << 20;
+
+/// A value that was asked for and did not come about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The option: `CONFIG_…`.
+    pub name: String,
+    /// What was asked for.
+    pub wanted: String,
+    /// What it is now; `None` if it is not set.
+    pub found: Option<String>,
+}
+
+/// What configuring came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configured {
+    /// Whether the configuration is another than before.
+    pub changed: bool,
+    /// What was asked for in vain, by name.
+    pub lost: Vec<Lost>,
+    /// Options that somebody changed by hand, which stay where the Kraftfile is silent.
+    pub edits: BTreeMap<String, Option<String>>,
+    /// The configuration as it is now.
+    pub settled: BTreeMap<String, String>,
+}
+
+/// Configures a kernel; `scratch` is a directory that only this build uses.
+///
+/// The configuration at `call.plan.config` is replaced only if it changes, and only after make
+/// has made all of the new one.
+pub fn configure(
+    call: &Call<'_>,
+    wanted: &BTreeMap<String, String>,
+    before: &State,
+    scratch: &Path,
+) -> Result<Configured, Error> {
+    let config = &call.plan.config;
+    let old = read(config)?;
+    let edits = edits(&old, before, wanted);
+    let text = text(&edits, wanted);
+    let (defconfig, new) = (scratch.join("defconfig"), scratch.join("new.config"));
+    fs::create_dir_all(scratch, 0o755)?;
+    fs::replace_file(&defconfig, text.as_bytes())?;
+    if new.exists() {
+        fs::remove_file(&new)?;
+    }
+    let mut variable = std::ffi::OsString::from("UK_DEFCONFIG=");
+    variable.push(&defconfig);
+    let mut extra = call.extra.clone();
+    extra.push(variable);
+    let plan = Plan {
+        config: new.clone(),
+        ..call.plan.clone()
+    };
+    Call {
+        plan: &plan,
+        extra,
+        ..*call
+    }
+    .targets(&["defconfig"])?;
+    let bytes = fs::read_file(&new, LARGEST)?;
+    let changed = std::fs::read(config).map_or(true, |old| old != bytes);
+    if changed {
+        fs::replace_file(config, &bytes)?;
+    }
+    let found = DotConfig::parse(&String::from_utf8_lossy(&bytes));
+    Ok(Configured {
+        changed,
+        lost: lost(wanted, &found),
+        edits,
+        settled: found
+            .iter()
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect(),
+    })
+}
+
+/// Reads a configuration; one that is not there sets nothing.
+pub fn read(path: &Path) -> Result<Option<DotConfig>, fs::Error> {
+    match fs::read_file(path, LARGEST) {
+        Ok(bytes) => Ok(Some(DotConfig::parse(&String::from_utf8_lossy(&bytes)))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Finds what somebody changed by hand since we left the configuration, added to what was changed
+/// before; options that are asked for anyway do not count.
+pub fn edits(
+    now: &Option<DotConfig>,
+    before: &State,
+    wanted: &BTreeMap<String, String>,
+) -> BTreeMap<String, Option<String>> {
+    let mut edits = before.edits.clone();
+    if let Some(now) = now {
+        for (name, value) in now.iter() {
+            if before.settled.get(name).map(String::as_str) != Some(value) {
+                edits.insert(name.to_owned(), Some(value.to_owned()));
+            }
+        }
+        for name in before.settled.keys() {
+            if now.value(name).is_none() {
+                edits.insert(name.clone(), None);
+            }
+        }
+    } else {
+        // Whoever removes the configuration removes what was edited into it.
+        edits.clear();
+    }
+    edits.retain(|name, _| !wanted.contains_key(name) && !is_made_up(name));
+    edits
+}
+
+/// Options that the build itself fills in.
+fn is_made_up(name: &str) -> bool {
+    const MADE_UP: [&str; 9] = [
+        "CONFIG_UK_BASE",
+        "CONFIG_UK_APP",
+        "CONFIG_UK_DEFNAME",
+        "CONFIG_UK_NAME",
+        "CONFIG_UK_FULLVERSION",
+        "CONFIG_UK_CODENAME",
+        "CONFIG_UK_ARCH",
+        "CONFIG_HOST_ARCH",
+        "CONFIG_CC_VERSION",
+    ];
+    MADE_UP.contains(&name)
+}
+
+/// Puts together what make is to start from.
+fn text(edits: &BTreeMap<String, Option<String>>, wanted: &BTreeMap<String, String>) -> String {
+    let mut all: BTreeMap<&str, &str> = edits
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or("n")))
+        .collect();
+    all.extend(wanted.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    defconfig_text(all)
+}
+
+/// Compares what was asked for with what came about.
+pub fn lost(wanted: &BTreeMap<String, String>, found: &DotConfig) -> Vec<Lost> {
+    wanted
+        .iter()
+        .filter(|(name, wanted)| !is_made_up(name) && !is_same(wanted, found.value(name)))
+        .map(|(name, wanted)| Lost {
+            name: name.clone(),
+            wanted: wanted.clone(),
+            found: found.value(name).map(ToOwned::to_owned),
+        })
+        .collect()
+}
+
+/// Whether an option is as it was asked for: numbers are compared as numbers, and an option that
+/// is not set is `n`, or an empty text.
+fn is_same(wanted: &str, found: Option<&str>) -> bool {
+    match found {
+        None => matches!(wanted, "n" | ""),
+        Some(found) => {
+            found == wanted || number(wanted).is_some_and(|number_| number(found) == Some(number_))
+        }
+    }
+}
+
+fn number(text: &str) -> Option<i128> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => i128::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// Returns where the configuration of a scratch directory would be, for those who look at it.
+pub fn scratch_config(scratch: &Path) -> PathBuf {
+    scratch.join("new.config")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn values_are_lost_when_dropped_changed_or_switched_on_all_the_same() {
+        let found = DotConfig::parse("CONFIG_A=y\nCONFIG_N=64\nCONFIG_H=0x10\nCONFIG_S=\"t\"\n");
+        let wanted = map(&[
+            ("CONFIG_A", "n"),
+            ("CONFIG_B", "y"),
+            ("CONFIG_N", "128"),
+            ("CONFIG_H", "0x0010"),
+            ("CONFIG_S", "t"),
+            ("CONFIG_GONE", "n"),
+            ("CONFIG_UK_NAME", "x"),
+        ]);
+        let lost: Vec<String> = lost(&wanted, &found)
+            .into_iter()
+            .map(|l| format!("{}={} is {:?}", l.name, l.wanted, l.found))
+            .collect();
+        assert_eq!(
+            lost,
+            [
+                "CONFIG_A=n is Some(\"y\")",
+                "CONFIG_B=y is None",
+                "CONFIG_N=128 is Some(\"64\")"
+            ]
+        );
+    }
+
+    #[test]
+    fn edits_by_hand_stay_unless_the_kraftfile_speaks_or_the_file_goes() {
+        let before = State {
+            settled: map(&[("CONFIG_A", "y"), ("CONFIG_B", "1"), ("CONFIG_C", "y")]),
+            ..State::default()
+        };
+        let now = Some(DotConfig::parse(
+            "CONFIG_A=y\nCONFIG_B=2\nCONFIG_D=y\nCONFIG_UK_BASE=\"/x\"\n",
+        ));
+        let wanted = map(&[("CONFIG_D", "n")]);
+        let edited = edits(&now, &before, &wanted);
+        assert_eq!(
+            edited,
+            BTreeMap::from([
+                ("CONFIG_B".to_owned(), Some("2".to_owned())),
+                ("CONFIG_C".to_owned(), None)
+            ])
+        );
+        let again = State {
+            edits: edited,
+            ..before
+        };
+        assert!(edits(&None, &again, &wanted).is_empty());
+    }
+}

@@ -1,0 +1,313 @@
+//! The first thing that went wrong in a build, found among everything that was said after it.
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+/// How many lines of context a fault keeps.
+const MOST_CONTEXT: usize = 12;
+/// How many last lines are kept for a build that fails without a word we know.
+const LAST: usize = 8;
+
+/// Why a build failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What was wrong, in the words of the program that found it, without the place.
+    pub message: String,
+    /// Where.
+    pub place: Option<Place>,
+    /// What else was said about it: notes, the lines of code, what included what.
+    pub context: Vec<String>,
+    /// What make was doing: `libx: file.o`.
+    pub target: Option<String>,
+    /// A program that is missing.
+    pub missing_program: Option<String>,
+    /// Whether the disk is full.
+    pub disk_full: bool,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file as it was named.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in bytes, from 1, if it is known.
+    pub column: Option<u32>,
+}
+
+impl Fault {
+    /// Says it in one line.
+    pub fn summary(&self) -> String {
+        match &self.target {
+            Some(target) => format!("cannot make `{target}`: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+/// Listens for faults.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    found: Option<Found>,
+    /// Lines that lead up to what may come: `In file included from …`.
+    leading: Vec<String>,
+    step: Option<String>,
+    last: Vec<String>,
+    missing_program: Option<String>,
+    disk_full: bool,
+    make_says: Option<String>,
+}
+
+#[derive(Debug)]
+struct Found {
+    message: String,
+    place: Option<Place>,
+    context: Vec<String>,
+    target: Option<String>,
+    open: bool,
+}
+
+impl Search {
+    /// Takes the next line.
+    pub(super) fn line(&mut self, text: &str) {
+        if let super::Line::Step { what, .. } = super::Line::read(text) {
+            self.step = Some(what);
+            self.close();
+            return;
+        }
+        if !text.trim().is_empty() {
+            if self.last.len() == LAST {
+                self.last.remove(0);
+            }
+            self.last.push(text.to_owned());
+        }
+        self.disk_full |= text.contains("No space left on device");
+        if self.missing_program.is_none() {
+            self.missing_program = missing_program(text);
+        }
+        if let Some(rest) = make_error(text) {
+            self.close();
+            self.make_says.get_or_insert(rest);
+            return;
+        }
+        if let Some(found) = self.found.as_mut() {
+            if found.open {
+                // The next error, or the next step, is another story.
+                if error(text).is_some() || found.context.len() == MOST_CONTEXT {
+                    found.open = false;
+                } else {
+                    found.context.push(text.to_owned());
+                }
+            }
+            return;
+        }
+        if let Some((place, message)) = error(text) {
+            self.found = Some(Found {
+                message,
+                place,
+                context: std::mem::take(&mut self.leading),
+                target: self.step.clone(),
+                open: true,
+            });
+        } else if text.starts_with("In file included from")
+            || text.starts_with("                 from")
+        {
+            self.leading.push(text.to_owned());
+        } else if text.contains(": In function ") || text.ends_with("At top level:") {
+            // The compiler's heading; the line below says the same with a number.
+        } else {
+            self.leading.clear();
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(found) = self.found.as_mut() {
+            found.open = false;
+        }
+    }
+
+    /// Returns what was found when make has ended.
+    pub(super) fn found(self, status: ExitStatus) -> Fault {
+        let Self {
+            found,
+            step,
+            last,
+            missing_program,
+            disk_full,
+            make_says,
+            ..
+        } = self;
+        let (message, place, context, target) = match found {
+            Some(found) => (found.message, found.place, found.context, found.target),
+            None => {
+                let message = make_says.unwrap_or_else(|| format!("make failed ({status})"));
+                (message, None, last, step)
+            }
+        };
+        Fault {
+            message,
+            place,
+            context,
+            target,
+            missing_program,
+            disk_full,
+        }
+    }
+}
+
+/// Reads `FILE:LINE[:COLUMN]: [fatal ]error: MESSAGE`, and what linkers and assemblers say.
+fn error(text: &str) -> Option<(Option<Place>, String)> {
+    for mark in [": fatal error: ", ": error: ", ": Error: "] {
+        if let Some((before, message)) = text.split_once(mark) {
+            return Some((place(before), message.to_owned()));
+        }
+    }
+    for mark in [": undefined reference to ", ": multiple definition of "] {
+        if let Some((before, message)) = text.split_once(mark) {
+            let what = mark.trim_matches([':', ' ']);
+            return Some((place(before), format!("{what} {message}")));
+        }
+    }
+    let linker = text
+        .split_once("ld: ")
+        .map(|(_, rest)| rest)
+        .filter(|rest| {
+            [
+                "cannot find",
+                "final link failed",
+                "region",
+                "section",
+                "relocation truncated",
+            ]
+            .iter()
+            .any(|start| rest.starts_with(start))
+        });
+    if let Some(rest) = linker {
+        return Some((None, rest.to_owned()));
+    }
+    // KConfig: `Config.uk:12: syntax error`, `Config.uk:12: unknown statement "x"`.
+    let (before, message) = text.rsplit_once(": ")?;
+    let config = [
+        "syntax error",
+        "unknown statement",
+        "invalid ",
+        "can't open file",
+        "recursive ",
+    ]
+    .iter()
+    .any(|start| message.starts_with(start));
+    let place = place(before)?;
+    config.then(|| (Some(place), message.to_owned()))
+}
+
+/// Reads `FILE:LINE[:COLUMN]`.
+fn place(text: &str) -> Option<Place> {
+    let (rest, last) = text.rsplit_once(':')?;
+    let last: u32 = last.parse().ok()?;
+    if let Some((file, line)) = rest.rsplit_once(':')
+        && let Ok(line) = line.parse()
+    {
+        return Some(Place {
+            file: file.into(),
+            line,
+            column: Some(last),
+        });
+    }
+    Some(Place {
+        file: rest.into(),
+        line: last,
+        column: None,
+    })
+}
+
+/// Reads `make: *** [Makefile:12: target] Error 2` and `Makefile:130: *** text.  Stop.`
+fn make_error(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once("*** ")?;
+    let by_make = before.starts_with("make") || before.ends_with(": ");
+    by_make.then(|| {
+        let rest = rest.strip_suffix("  Stop.").unwrap_or(rest);
+        rest.strip_suffix('.').unwrap_or(rest).to_owned()
+    })
+}
+
+/// Reads what shells and make say about a program that is not there.
+fn missing_program(text: &str) -> Option<String> {
+    let before = text
+        .strip_suffix(": command not found")
+        .or_else(|| text.strip_suffix(": not found"))
+        .or_else(|| {
+            text.strip_suffix(": No such file or directory")
+                .filter(|t| t.starts_with("make"))
+        })?;
+    let name = before.rsplit(": ").next()?.trim();
+    let is_program = !name.is_empty() && !name.contains([' ', '*']);
+    is_program.then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn found(text: &str) -> Fault {
+        let mut search = Search::default();
+        for line in text.lines() {
+            search.line(line);
+        }
+        search.found(ExitStatus::from_raw(2 << 8))
+    }
+
+    #[test]
+    fn the_first_error_counts_with_its_lines_and_nothing_after() {
+        let fault = found(
+            "  CC      appx: main.o\n\
+             /a/main.c: In function ‘main’:\n\
+             /a/main.c:4:9: error: ‘x’ undeclared (first use in this function)\n    \
+             4 |  return x;\n      |         ^\n\
+             /a/main.c:5:1: error: another\n\
+             make[1]: *** [Makefile:12: /o/appx/main.o] Error 1\n\
+             make: *** [Makefile:9: sub-make] Error 2\n",
+        );
+        assert_eq!(fault.message, "‘x’ undeclared (first use in this function)");
+        let place = fault.place.clone().unwrap();
+        assert_eq!((place.line, place.column), (4, Some(9)));
+        assert_eq!(fault.context, ["    4 |  return x;", "      |         ^"]);
+        assert_eq!(
+            fault.summary(),
+            "cannot make `appx: main.o`: ‘x’ undeclared (first use in this function)"
+        );
+    }
+
+    #[test]
+    fn make_itself_the_linker_and_kconfig_are_understood() {
+        assert_eq!(
+            found("Makefile:130: *** Path to app directory (A) is not absolute.  Stop.\n").message,
+            "Path to app directory (A) is not absolute"
+        );
+        let fault = found(
+            "/usr/bin/ld: /o/appx.o: in function `main':\n/a/main.c:3: undefined reference to `nope'\n",
+        );
+        assert_eq!(fault.message, "undefined reference to `nope'");
+        assert_eq!(fault.place.unwrap().line, 3);
+        let fault =
+            found("/l/Config.uk:7: unknown statement \"confg\"\nmake: *** [defconfig] Error 1\n");
+        assert_eq!(fault.message, "unknown statement \"confg\"");
+        assert_eq!(fault.place.unwrap().file, PathBuf::from("/l/Config.uk"));
+    }
+
+    #[test]
+    fn a_missing_program_and_a_full_disk_are_seen() {
+        let fault = found("/bin/sh: 1: flex: not found\nmake: *** [x] Error 127\n");
+        assert_eq!(fault.missing_program.as_deref(), Some("flex"));
+        let fault = found("make: aarch64-linux-gnu-gcc: No such file or directory\n");
+        assert_eq!(
+            fault.missing_program.as_deref(),
+            Some("aarch64-linux-gnu-gcc")
+        );
+        assert!(
+            found("cc1: fatal error: error writing to /o/x: No space left on device\n").disk_full
+        );
+    }
+}

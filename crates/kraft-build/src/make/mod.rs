@@ -1,0 +1,231 @@
+//! Runs make: its lines become progress, a full log, and on failure the first fault.
+
+mod fault;
+mod line;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use kraft_sys::stream::{self, End};
+use kraft_sys::{fs, tool};
+
+pub use fault::{Fault, Place};
+pub use line::Line;
+
+use crate::plan::Plan;
+
+/// The goal that makes everything and then says what was made.
+///
+/// Unikraft's Makefile calls itself once more in the build directory. Only there the images have
+/// names, so the question is put as a rule of our own, which stays silent outside.
+const ASK: &str = "kraft-images: kraft-objects all kraft-products
+.PHONY: kraft-images kraft-objects kraft-products
+kraft-objects: ; @$(if $(strip $(UK_LIBS) $(UK_LIBS-y)),echo kraft-objects $(words $(foreach L,$(sort $(UK_LIBS) $(UK_LIBS-y) $(foreach P,$(UK_PLATS) $(UK_PLATS-y),$($(call uc,$P)_LIBS) $($(call uc,$P)_LIBS-y))),$($(call uc,$L)_OBJS) $($(call uc,$L)_OBJS-y))),:)
+kraft-products: all ; @$(if $(strip $(UK_IMAGES) $(UK_IMAGES-y)),printf 'kraft-image %s\\n' $(UK_IMAGES) $(UK_IMAGES-y); printf 'kraft-debug %s\\n' $(UK_DEBUG_IMAGES) $(UK_DEBUG_IMAGES-y),:)
+";
+
+/// Make did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be started.
+    #[error("cannot run `{program}`")]
+    Start {
+        /// Its name.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("{}", fault.summary())]
+    Failed {
+        /// What went wrong first.
+        fault: Box<Fault>,
+        /// Everything it said.
+        log: PathBuf,
+    },
+    /// It was told to stop.
+    #[error("the build was interrupted")]
+    Interrupted,
+    /// It succeeded without saying what it had made.
+    #[error("make named no kernel among what it had made")]
+    NoProducts {
+        /// Everything it said.
+        log: PathBuf,
+    },
+    /// A file of ours could not be read or written.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+}
+
+/// How make is run.
+pub struct Call<'a> {
+    /// What it is told.
+    pub plan: &'a Plan,
+    /// The program.
+    pub program: &'a OsStr,
+    /// How many things it may do at once; `None` leaves that to the jobserver above us.
+    pub jobs: Option<usize>,
+    /// Further variables and flags.
+    pub extra: Vec<OsString>,
+    /// Where everything it says goes, after what is there already.
+    pub log: &'a Path,
+    /// Is asked whether to stop.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl std::fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call")
+            .field("plan", &self.plan)
+            .field("jobs", &self.jobs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a build made, as it says itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Products {
+    /// The kernel that boots first, then its variants.
+    pub images: Vec<PathBuf>,
+    /// The kernels with debug information.
+    pub debug: Vec<PathBuf>,
+    /// How many steps make took.
+    pub steps: u64,
+}
+
+impl Call<'_> {
+    /// Makes some targets quietly; returns what make said.
+    pub fn targets(&self, targets: &[&str]) -> Result<Vec<String>, Error> {
+        let mut said = Vec::new();
+        self.run(targets, &mut |_, text| said.push(text.to_owned()))?;
+        Ok(said)
+    }
+
+    /// Makes everything and returns what that is; `step` is told every step.
+    pub fn all(&self, step: &mut dyn FnMut(&Line)) -> Result<Products, Error> {
+        let mut products = Products::default();
+        self.run_with(
+            &[OsStr::new("--eval"), OsStr::new(ASK)],
+            &["kraft-images"],
+            &mut |line, _| {
+                match line {
+                    Line::Image(path) => products.images.push(path.clone()),
+                    Line::Debug(path) => products.debug.push(path.clone()),
+                    Line::Step { .. } => products.steps += 1,
+                    Line::Objects(_) | Line::Other => {}
+                }
+                step(line);
+            },
+        )?;
+        if products.images.is_empty() {
+            return Err(Error::NoProducts {
+                log: self.log.to_owned(),
+            });
+        }
+        Ok(products)
+    }
+
+    fn run(&self, targets: &[&str], heard: &mut dyn FnMut(&Line, &str)) -> Result<(), Error> {
+        self.run_with(&[], targets, heard)
+    }
+
+    fn run_with(
+        &self,
+        flags: &[&OsStr],
+        targets: &[&str],
+        heard: &mut dyn FnMut(&Line, &str),
+    ) -> Result<(), Error> {
+        let mut command = tool::command(self.program);
+        command.args(self.plan.arguments()).args(&self.extra);
+        command.args(flags).args(targets);
+        command.arg("-O");
+        if let Some(jobs) = self.jobs {
+            command.arg(format!("-j{jobs}"));
+        }
+        // Messages are read by machine here; nothing else of the user's environment is touched.
+        command.env("LC_MESSAGES", "C").env("GCC_COLORS", "");
+        command.env_remove("LC_ALL");
+        let mut log = Log::open(self.log)?;
+        log.line(format!("$ {}", shown(&command)).as_bytes());
+        let mut faults = fault::Search::default();
+        let end = stream::lines(
+            command,
+            |bytes| {
+                log.line(bytes);
+                let text = String::from_utf8_lossy(bytes);
+                faults.line(&text);
+                heard(&Line::read(&text), &text);
+            },
+            self.stop,
+        )
+        .map_err(|source| Error::Start {
+            program: self.program.to_string_lossy().into_owned(),
+            source,
+        })?;
+        log.close()?;
+        match end {
+            End::Stopped => Err(Error::Interrupted),
+            End::Itself(status) if status.success() => Ok(()),
+            // Whoever pressed Ctrl-C may have reached make before us.
+            End::Itself(_) if (self.stop)() => Err(Error::Interrupted),
+            End::Itself(status) => Err(Error::Failed {
+                fault: Box::new(faults.found(status)),
+                log: self.log.to_owned(),
+            }),
+        }
+    }
+}
+
+/// The command as it could be typed.
+fn shown(command: &std::process::Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    for argument in command.get_args() {
+        let argument = argument.to_string_lossy();
+        let plain = argument
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-./=:@%+,".contains(&b));
+        words.push(if plain {
+            argument.into_owned()
+        } else {
+            format!("'{}'", argument.replace('\'', "'\\''"))
+        });
+    }
+    words.join(" ")
+}
+
+/// Everything make says, kept for whoever wants to read it all.
+struct Log {
+    file: BufWriter<File>,
+    path: PathBuf,
+    failed: Option<io::Error>,
+}
+
+impl Log {
+    fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            file: BufWriter::new(fs::append(path)?),
+            path: path.to_owned(),
+            failed: None,
+        })
+    }
+
+    fn line(&mut self, bytes: &[u8]) {
+        let written = self
+            .file
+            .write_all(bytes)
+            .and_then(|()| self.file.write_all(b"\n"));
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn close(mut self) -> Result<(), Error> {
+        let flushed = self.file.flush();
+        match self.failed.take().map_or(flushed, Err) {
+            Ok(()) => Ok(()),
+            Err(source) => Err(fs::Error::on("write", &self.path)(source).into()),
+        }
+    }
+}

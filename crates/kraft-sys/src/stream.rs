@@ -1,0 +1,159 @@
+//! A program that is listened to while it works: its lines as they come, and an end on demand.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::process::wait_readable;
+
+/// How often the listener is asked whether to go on.
+const GLANCE: Duration = Duration::from_millis(100);
+/// How long a program has to tidy up after it was asked to end.
+const GRACE: Duration = Duration::from_secs(5);
+/// A line longer than this is told in pieces, in bytes.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself.
+    Itself(ExitStatus),
+    /// Because the listener wanted it to.
+    Stopped,
+}
+
+/// Runs a program in a process group of its own and hands on every line it says, on stdout and
+/// stderr alike, in the order it said them.
+///
+/// When `stop` becomes true, the whole group is asked to end, and killed where it does not.
+///
+/// # Errors
+/// What the system says when the program cannot be started or listened to.
+pub fn lines(
+    mut command: Command,
+    mut heard: impl FnMut(&[u8]),
+    stop: impl Fn() -> bool,
+) -> io::Result<End> {
+    let (mut ours, theirs) = io::pipe()?;
+    command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(theirs.try_clone()?)
+        .stderr(theirs);
+    let mut child = command.spawn()?;
+    // The command holds the other end of the pipe, which must close for the pipe to end.
+    drop(command);
+    let told = listen(&mut ours, &mut heard, &stop);
+    if !matches!(told, Ok(true)) {
+        end_group(&mut child);
+        told?;
+        return Ok(End::Stopped);
+    }
+    Ok(End::Itself(child.wait()?))
+}
+
+/// Hands on lines until nobody can say any more; returns whether it came to that.
+fn listen(
+    pipe: &mut io::PipeReader,
+    heard: &mut impl FnMut(&[u8]),
+    stop: &impl Fn() -> bool,
+) -> io::Result<bool> {
+    let mut line = Vec::new();
+    let mut chunk = [0; 16 << 10];
+    loop {
+        if stop() {
+            return Ok(false);
+        }
+        let ready = wait_readable(&[pipe.as_fd()], Some(Instant::now() + GLANCE))?;
+        if ready.first() != Some(&true) {
+            continue;
+        }
+        let read = pipe.read(&mut chunk)?;
+        if read == 0 {
+            if !line.is_empty() {
+                heard(&line);
+            }
+            return Ok(true);
+        }
+        for &byte in chunk.iter().take(read) {
+            if byte == b'\n' {
+                heard(&line);
+                line.clear();
+                continue;
+            }
+            line.push(byte);
+            if line.len() == LONGEST_LINE {
+                heard(&line);
+                line.clear();
+            }
+        }
+    }
+}
+
+/// Asks a program and all it started to end; kills what does not.
+fn end_group(child: &mut Child) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let signal = |signal| {
+        if let Some(group) = group {
+            let _ = kill_process_group(group, signal);
+        }
+    };
+    signal(Signal::TERM);
+    let deadline = Instant::now() + GRACE;
+    while Instant::now() < deadline {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            // What it started may have outlived it.
+            signal(Signal::KILL);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    signal(Signal::KILL);
+    let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+    use crate::tool;
+
+    fn shell(script: &str) -> Command {
+        let mut command = tool::command("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn both_outputs_come_line_by_line_in_order() {
+        let told = RefCell::new(Vec::new());
+        let end = lines(
+            shell("echo one; echo two >&2; printf three; exit 3"),
+            |line| {
+                told.borrow_mut()
+                    .push(String::from_utf8_lossy(line).into_owned());
+            },
+            || false,
+        )
+        .unwrap();
+        assert_eq!(*told.borrow(), ["one", "two", "three"]);
+        assert!(matches!(end, End::Itself(status) if status.code() == Some(3)));
+    }
+
+    #[test]
+    fn a_program_that_is_not_wanted_any_more_ends_with_what_it_started() {
+        let heard = Cell::new(false);
+        let end = lines(
+            shell("sleep 600 & echo $!; wait"),
+            |_| heard.set(true),
+            || heard.get(),
+        )
+        .unwrap();
+        assert_eq!(end, End::Stopped);
+    }
+}
