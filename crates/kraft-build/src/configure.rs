@@ -8,7 +8,7 @@
 //! What is wanted wins over what was edited by hand, so a changed Kraftfile is never ignored.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kraft_core::kconfig::{DotConfig, defconfig_text};
 use kraft_sys::fs;
@@ -56,7 +56,7 @@ pub fn configure(
 ) -> Result<Configured, Error> {
     let config = &call.plan.config;
     let old = read(config)?;
-    let edits = edits(&old, before, wanted);
+    let edits = edits(old.as_ref(), before, wanted);
     let text = text(&edits, wanted);
     let (defconfig, new) = (scratch.join("defconfig"), scratch.join("new.config"));
     fs::create_dir_all(scratch, 0o755)?;
@@ -107,7 +107,7 @@ pub fn read(path: &Path) -> Result<Option<DotConfig>, fs::Error> {
 /// Finds what somebody changed by hand since we left the configuration, added to what was changed
 /// before; options that are asked for anyway do not count.
 pub fn edits(
-    now: &Option<DotConfig>,
+    now: Option<&DotConfig>,
     before: &State,
     wanted: &BTreeMap<String, String>,
 ) -> BTreeMap<String, Option<String>> {
@@ -188,11 +188,6 @@ fn number(text: &str) -> Option<i128> {
     }
 }
 
-/// Returns where the configuration of a scratch directory would be, for those who look at it.
-pub fn scratch_config(scratch: &Path) -> PathBuf {
-    scratch.join("new.config")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,7 +235,7 @@ mod tests {
             "CONFIG_A=y\nCONFIG_B=2\nCONFIG_D=y\nCONFIG_UK_BASE=\"/x\"\n",
         ));
         let wanted = map(&[("CONFIG_D", "n")]);
-        let edited = edits(&now, &before, &wanted);
+        let edited = edits(now.as_ref(), &before, &wanted);
         assert_eq!(
             edited,
             BTreeMap::from([
@@ -252,6 +247,6 @@ mod tests {
             edits: edited,
             ..before
         };
-        assert!(edits(&None, &again, &wanted).is_empty());
+        assert!(edits(None, &again, &wanted).is_empty());
     }
 }

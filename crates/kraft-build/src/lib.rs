@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows images or machines.
 
+pub mod build;
 pub mod configure;
 pub mod make;
 pub mod plan;

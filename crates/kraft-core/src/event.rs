@@ -13,6 +13,20 @@ pub enum Event {
         /// How many units it has, if that is known.
         total: Option<u64>,
     },
+    /// It is known now how many units it has.
+    Sized {
+        /// The piece of work.
+        task: u64,
+        /// Units in all.
+        total: u64,
+    },
+    /// What of it is being done at this moment.
+    Doing {
+        /// The piece of work.
+        task: u64,
+        /// In a few words: `CC libx: file.o`.
+        what: String,
+    },
     /// Some of it is done.
     Advanced {
         /// The piece of work.

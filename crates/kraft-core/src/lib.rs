@@ -18,6 +18,7 @@ pub mod host;
 pub mod kconfig;
 pub mod kernel;
 pub mod kraftfile;
+pub mod lock;
 pub mod machine;
 pub mod mount;
 pub mod nearest;

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Network,
     /// A server wants credentials, or others than it was given.
     Authentication,
+    /// A kernel or a root filesystem could not be built: the fault is in what it is built from.
+    Build,
     /// This computer cannot do it: a tool is missing, the guest is for another processor.
     Host,
     /// The machine in the foreground crashed or was killed.
@@ -34,19 +36,20 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind with its exit code and its meaning, as the manual tells them.
     #[cfg(test)]
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Failed,
         Self::Usage,
         Self::NotFound,
         Self::Network,
         Self::Authentication,
+        Self::Build,
         Self::Host,
         Self::Crashed,
         Self::Interrupted,
         Self::Unread,
     ];
 
-    /// Returns the exit code. 6 (build) is reserved.
+    /// Returns the exit code.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Unread => 0,
@@ -55,6 +58,7 @@ impl Kind {
             Self::NotFound => 3,
             Self::Network => 4,
             Self::Authentication => 5,
+            Self::Build => 6,
             Self::Host => 7,
             Self::Crashed => 8,
             Self::Interrupted => 130,

@@ -18,11 +18,13 @@ mod lower;
 mod model;
 mod names;
 mod node;
+pub mod options;
 mod resolved;
 mod schema;
 mod search;
 mod shape;
 mod target;
+mod template;
 mod version;
 mod yaml;
 

@@ -4,6 +4,7 @@
 //! `exec(&App, Args) -> Result<(), Failure>`. To add one: its file, a `mod` line, a variant and
 //! an arm here, and its place in [`GROUPS`].
 
+mod build;
 mod check;
 mod completion;
 mod config;
@@ -38,6 +39,7 @@ use crate::failure::Failure;
 /// Every command, in the order of the manual.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Build(Box<build::Args>),
     Check(check::Args),
     Rootfs(rootfs::Args),
     #[command(visible_alias = "package")]
@@ -71,7 +73,7 @@ pub(crate) enum Command {
 
 /// The headings of `kraft --help`, with the commands below each.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Project commands", &["check", "rootfs", "schema"]),
+    ("Project commands", &["build", "check", "rootfs", "schema"]),
     ("Packaging commands", &["pkg", "store", "login", "logout"]),
     (
         "Local runtime commands",
@@ -104,7 +106,8 @@ impl Command {
             Self::Schema(_) | Self::Version(_) | Self::Completion(_) => Reading::None,
             Self::Doctor(_) | Self::Complete(_) => Reading::Lenient,
             Self::Config(args) => args.reading(),
-            Self::Check(_)
+            Self::Build(_)
+            | Self::Check(_)
             | Self::Rootfs(_)
             | Self::Pkg(_)
             | Self::Store(_)
@@ -139,6 +142,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::exec(app, &args),
         Command::Events(args) => events::exec(app, &args),
         Command::Remove(args) => remove::exec(app, &args),
+        Command::Build(args) => build::exec(app, &args),
         Command::Check(args) => check::exec(app, &args),
         Command::Rootfs(args) => rootfs::exec(app, &args),
         Command::Pkg(args) => pkg::exec(app, *args),

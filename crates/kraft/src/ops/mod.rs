@@ -1,10 +1,14 @@
 //! Flows that commands share: they walk through the rooms in order and tell the screen.
 
+mod broken;
+pub(crate) mod build;
 pub(crate) mod catalog;
 pub(crate) mod checkup;
+pub(crate) mod components;
 pub(crate) mod follow;
 pub(crate) mod images;
 pub(crate) mod interrupt;
+pub(crate) mod kconfig;
 pub(crate) mod machines;
 pub(crate) mod network;
 pub(crate) mod obtain;
@@ -15,5 +19,7 @@ pub(crate) mod rootfs;
 pub(crate) mod run;
 pub(crate) mod settings;
 pub(crate) mod subject;
+mod trace;
 pub(crate) mod transfer;
 pub(crate) mod unpacked;
+pub(crate) mod workplace;

@@ -85,21 +85,25 @@ fn canonical(pair: &str) -> String {
     format!("{platform}/{arch}")
 }
 
-/// Returns the targets that are meant and were built: asks on a terminal where several are, else
-/// takes them all.
-pub(crate) fn built_targets(
-    app: &App,
-    project: &Project,
+/// Returns a target as people know it: `app (qemu/x86_64)`.
+pub(crate) fn shown(target: &ResolvedTarget) -> String {
+    format!(
+        "{} ({}/{})",
+        target.name, target.platform, target.architecture
+    )
+}
+
+/// Returns the targets that are meant, which are one at least.
+pub(crate) fn meant_targets(
     resolved: &Resolved,
     wish: &TargetWish<'_>,
 ) -> Result<Vec<ResolvedTarget>, Failure> {
-    let shown = |target: &ResolvedTarget| {
-        format!(
-            "{} ({}/{})",
-            target.name, target.platform, target.architecture
-        )
-    };
-    let meant: Vec<&ResolvedTarget> = resolved.targets.iter().filter(|t| wish.fits(t)).collect();
+    let meant: Vec<ResolvedTarget> = resolved
+        .targets
+        .iter()
+        .filter(|target| wish.fits(target))
+        .cloned()
+        .collect();
     if meant.is_empty() {
         let all: Vec<String> = resolved.targets.iter().map(shown).collect();
         let failure = Failure::new(Kind::NotFound, "the project has no such target");
@@ -109,10 +113,22 @@ pub(crate) fn built_targets(
             failure.hint(format!("it has {}", all.join(", ")))
         });
     }
+    Ok(meant)
+}
+
+/// Returns the targets that are meant and were built: asks on a terminal where several are, else
+/// takes them all.
+pub(crate) fn built_targets(
+    app: &App,
+    project: &Project,
+    resolved: &Resolved,
+    wish: &TargetWish<'_>,
+) -> Result<Vec<ResolvedTarget>, Failure> {
+    let meant = meant_targets(resolved, wish)?;
     let built: Vec<ResolvedTarget> = meant
         .iter()
         .filter(|target| project.dir.join(&target.kernel).is_file())
-        .map(|target| (*target).clone())
+        .cloned()
         .collect();
     if built.is_empty() {
         let kernels: Vec<String> = meant.iter().map(|t| format!("`{}`", t.kernel)).collect();
@@ -123,7 +139,7 @@ pub(crate) fn built_targets(
                 kernels.join(", no ")
             ),
         )
-        .hint("build the project first"));
+        .hint("build the project first: `kraft build`"));
     }
     if built.len() == 1 {
         return Ok(built);

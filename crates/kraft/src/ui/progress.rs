@@ -33,6 +33,8 @@ pub(crate) struct Progress {
 struct Task {
     what: String,
     total: Option<u64>,
+    /// Whether its units are things and not bytes.
+    counts: bool,
     bar: Option<ProgressBar>,
     last_line: Instant,
 }
@@ -54,10 +56,31 @@ impl Progress {
         let entry = Task {
             what,
             total,
+            counts: false,
             bar,
             last_line: Instant::now(),
         };
         self.tasks().insert(task, entry);
+    }
+
+    /// From here on the units are things, so many in all if that is known.
+    fn counted(&self, task: u64, total: Option<u64>, doing: Option<&str>) {
+        let mut tasks = self.tasks();
+        let Some(entry) = tasks.get_mut(&task) else {
+            return;
+        };
+        if !entry.counts || total.is_some() {
+            entry.counts = true;
+            entry.total = total.or(entry.total);
+            if let Some(bar) = &entry.bar {
+                restyle(bar, entry.total);
+            }
+        }
+        match (&entry.bar, doing) {
+            (Some(bar), Some(doing)) => bar.set_message(format!("{}: {doing}", entry.what)),
+            (None, Some(doing)) => self.log.say(Level::Debug, doing, &[]),
+            (_, None) => {}
+        }
     }
 
     fn advanced(&self, task: u64, done: u64) {
@@ -108,6 +131,8 @@ impl Reporter for Progress {
     fn report(&self, event: Event) {
         match event {
             Event::Started { task, what, total } => self.started(task, what, total),
+            Event::Sized { task, total } => self.counted(task, Some(total), None),
+            Event::Doing { task, what } => self.counted(task, None, Some(&what)),
             Event::Advanced { task, done } => self.advanced(task, done),
             Event::Finished { task } => self.ended(task, "finished"),
             Event::Failed { task } => self.ended(task, "failed"),
@@ -115,6 +140,20 @@ impl Reporter for Progress {
             Event::Warning(text) => self.bars.suspend(|| self.log.say(Level::Warn, &text, &[])),
             _ => {}
         }
+    }
+}
+
+/// Draws things instead of bytes.
+fn restyle(bar: &ProgressBar, total: Option<u64>) {
+    let template = match total {
+        Some(total) => {
+            bar.set_length(total);
+            "{spinner} [{bar:24}] {pos}/{len} {wide_msg}"
+        }
+        None => "{spinner} {pos} {wide_msg}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
     }
 }
 

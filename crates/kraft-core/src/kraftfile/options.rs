@@ -1,0 +1,228 @@
+//! Which options a target is configured with, and who asked for each.
+//!
+//! ```text
+//! name < unikraft < libraries, each with the option that switches it on < platform, architecture
+//!   < target < environment < embedded root filesystem        (later wins)
+//! ```
+
+use std::collections::BTreeMap;
+
+use crate::problem::Span;
+
+use super::model::{KconfigOption, Kraftfile, Target};
+use super::names::normalised;
+
+/// A kernel takes at most this many variables; index 0 is its own
+/// (Unikraft, lib/posix-environ).
+const MOST_VARIABLES: usize = 15;
+
+/// Options that tell a kernel to mount a root filesystem that is part of it.
+const EMBEDDED: [&str; 3] = [
+    "CONFIG_LIBVFSCORE_FSTAB",
+    "CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD",
+    "CONFIG_LIBVFSCORE_AUTOMOUNT_CI_EINITRD",
+];
+/// Where that root filesystem is.
+const EMBEDDED_PATH: &str = "CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD_PATH";
+
+/// Who asked for an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asker {
+    /// The project's name.
+    Name,
+    /// A `kconfig` of the Kraftfile or of its template.
+    Author,
+    /// A library, by being listed.
+    Library,
+    /// The platform or the architecture of the target.
+    Target,
+    /// An environment variable.
+    Environment,
+    /// The root filesystem.
+    Rootfs,
+}
+
+/// One option and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Its value as `.config` holds it, without quotes.
+    pub value: String,
+    /// Who asked for it.
+    pub by: Asker,
+    /// Where in the Kraftfile, if it stands there.
+    pub span: Option<Span>,
+}
+
+/// Options by name.
+pub type Options = BTreeMap<String, Asked>;
+
+impl Kraftfile {
+    /// Returns what a target is configured with, before environment and root filesystem.
+    pub fn options(&self, target: &Target, directory: &str) -> Options {
+        let mut options = Options::new();
+        let name = normalised(self.raw_name(directory));
+        put(&mut options, "CONFIG_UK_NAME", &name, Asker::Name);
+        author(
+            &mut options,
+            self.unikraft.iter().flat_map(|core| &core.kconfig),
+        );
+        for library in &self.libraries {
+            put(&mut options, &library.symbol(), "y", Asker::Library);
+            author(&mut options, &library.component.kconfig);
+        }
+        for symbol in platform_options(&target.platform) {
+            put(&mut options, symbol, "y", Asker::Target);
+        }
+        if let Some(symbol) = architecture_option(&target.architecture) {
+            put(&mut options, symbol, "y", Asker::Target);
+        }
+        author(&mut options, &target.kconfig);
+        options
+    }
+}
+
+/// Compiles variables in, each given as its name and value; returns the names of those for which
+/// there is no place.
+pub fn add_environment<'a>(
+    options: &mut Options,
+    variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<&'a str> {
+    let mut left_out = Vec::new();
+    let mut next = 1;
+    for (name, value) in variables {
+        let free = (next..=MOST_VARIABLES).find(|n| !options.contains_key(&variable(*n)));
+        let Some(n) = free else {
+            left_out.push(name);
+            continue;
+        };
+        let text = format!("{name}={value}");
+        put(options, &variable(n), &text, Asker::Environment);
+        next = n + 1;
+    }
+    left_out
+}
+
+fn variable(n: usize) -> String {
+    format!("CONFIG_LIBPOSIX_ENVIRON_ENVP{n}")
+}
+
+/// Returns whether the kernel is to carry its root filesystem inside.
+pub fn embeds_rootfs(options: &Options) -> bool {
+    EMBEDDED
+        .iter()
+        .any(|name| options.get(*name).is_some_and(|asked| asked.value == "y"))
+}
+
+/// Names the archive that the kernel is to carry inside, unless the author did.
+pub fn embed_rootfs(options: &mut Options, archive: &str) {
+    let named = options
+        .get(EMBEDDED_PATH)
+        .is_some_and(|asked| !asked.value.is_empty());
+    if !named {
+        put(options, EMBEDDED_PATH, archive, Asker::Rootfs);
+    }
+}
+
+fn put(options: &mut Options, name: &str, value: &str, by: Asker) {
+    let asked = Asked {
+        value: value.to_owned(),
+        by,
+        span: None,
+    };
+    options.insert(name.to_owned(), asked);
+}
+
+fn author<'a>(options: &mut Options, given: impl IntoIterator<Item = &'a KconfigOption>) {
+    for (name, value) in given {
+        let asked = Asked {
+            value: value.value.clone(),
+            by: Asker::Author,
+            span: Some(name.span).filter(|span| *span != Span::default()),
+        };
+        options.insert(name.value.clone(), asked);
+    }
+}
+
+/// Returns the symbols of a platform (Unikraft, plat/); unknown platforms have none.
+pub fn platform_options(platform: &str) -> &'static [&'static str] {
+    match platform {
+        "qemu" | "kvm" => &["CONFIG_PLAT_KVM", "CONFIG_KVM_VMM_QEMU"],
+        "fc" | "firecracker" | "kraftcloud" => &["CONFIG_PLAT_KVM", "CONFIG_KVM_VMM_FIRECRACKER"],
+        "xen" => &["CONFIG_PLAT_XEN"],
+        "linuxu" => &["CONFIG_PLAT_LINUXU"],
+        _ => &[],
+    }
+}
+
+/// Returns the symbol of an architecture (Unikraft, arch/).
+pub fn architecture_option(architecture: &str) -> Option<&'static str> {
+    match architecture {
+        "x86_64" => Some("CONFIG_ARCH_X86_64"),
+        "arm64" => Some("CONFIG_ARCH_ARM_64"),
+        "arm" => Some("CONFIG_ARCH_ARM_32"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    fn options(text: &str) -> Options {
+        let kraftfile = parse(text, &|_| None).kraftfile.unwrap();
+        let target = kraftfile.targets[0].clone();
+        kraftfile.options(&target, "My Dir")
+    }
+
+    fn value<'a>(options: &'a Options, name: &str) -> &'a str {
+        &options[name].value
+    }
+
+    #[test]
+    fn later_layers_win_and_libraries_switch_themselves_on() {
+        let it = options(
+            "spec: v0.6\nunikraft: {version: stable, kconfig: {CONFIG_A: 1, CONFIG_B: 1, CONFIG_LIBLWIP: 'n'}}\n\
+             libraries: {lwip: {version: stable, kconfig: {CONFIG_B: 2, CONFIG_C: 2}}, libelf: stable}\n\
+             targets: [{plat: fc, arch: arm64, kconfig: {CONFIG_C: 3, CONFIG_PLAT_KVM: 'n'}}]\n",
+        );
+        assert_eq!(value(&it, "CONFIG_A"), "1");
+        assert_eq!(value(&it, "CONFIG_B"), "2");
+        assert_eq!(value(&it, "CONFIG_C"), "3");
+        assert_eq!(value(&it, "CONFIG_LIBLWIP"), "y");
+        assert_eq!(value(&it, "CONFIG_LIBELF"), "y");
+        assert_eq!(value(&it, "CONFIG_KVM_VMM_FIRECRACKER"), "y");
+        assert_eq!(value(&it, "CONFIG_PLAT_KVM"), "n");
+        assert_eq!(value(&it, "CONFIG_ARCH_ARM_64"), "y");
+        assert_eq!(value(&it, "CONFIG_UK_NAME"), "mydir");
+        assert!(it["CONFIG_A"].span.is_some());
+        assert_eq!(it["CONFIG_LIBELF"].by, Asker::Library);
+    }
+
+    #[test]
+    fn variables_take_the_free_places_and_the_sixteenth_has_none() {
+        let mut it = options(
+            "spec: v0.6\nunikraft: {version: stable, kconfig: {CONFIG_LIBPOSIX_ENVIRON_ENVP2: 'X=1'}}\n\
+             targets: [qemu/x86_64]\n",
+        );
+        let names: Vec<String> = (0..16).map(|n| format!("V{n}")).collect();
+        let left = add_environment(&mut it, names.iter().map(|n| (n.as_str(), "v")));
+        assert_eq!(left, ["V14", "V15"]);
+        assert_eq!(value(&it, "CONFIG_LIBPOSIX_ENVIRON_ENVP1"), "V0=v");
+        assert_eq!(value(&it, "CONFIG_LIBPOSIX_ENVIRON_ENVP2"), "X=1");
+        assert_eq!(value(&it, "CONFIG_LIBPOSIX_ENVIRON_ENVP3"), "V1=v");
+        assert_eq!(value(&it, "CONFIG_LIBPOSIX_ENVIRON_ENVP15"), "V13=v");
+    }
+
+    #[test]
+    fn an_archive_is_embedded_where_it_is_wanted_and_not_named() {
+        let mut it = options(
+            "spec: v0.6\nunikraft: {version: s, kconfig: {CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD: 'y'}}\n\
+             targets: [qemu/x86_64]\n",
+        );
+        assert!(embeds_rootfs(&it));
+        embed_rootfs(&mut it, "/o/initramfs-x86_64.cpio");
+        embed_rootfs(&mut it, "/other");
+        assert_eq!(value(&it, EMBEDDED_PATH), "/o/initramfs-x86_64.cpio");
+    }
+}

@@ -1,0 +1,299 @@
+//! `kraft build`.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use kraft_build::build::Configure;
+use kraft_core::arch::Arch;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::commands::pkg::size;
+use crate::commands::values::{self, PlatformArg};
+use crate::failure::{Failure, Kind};
+use crate::ops::build::{self, Made, Wish};
+use crate::ops::components::Fetching;
+use crate::ops::project::{self, TargetWish};
+use crate::ui::{Cell, Column, Format};
+
+/// Build a project's kernels from source
+///
+/// Gets the core, the libraries and the template that the Kraftfile names, configures each target
+/// and has make build it. What has not changed is not built again.
+///
+/// A value that the Kraftfile asks for and that KConfig drops or changes is an error: it says why.
+/// Prints the paths of the kernels.
+///
+/// Examples:
+///
+///   Build everything in the project of this directory
+///   $ kraft build --all
+///
+///   Build one target with what kraft.lock says and nothing else
+///   $ kraft build --locked -t qemu/x86_64
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// The directory of the project
+    #[arg(value_hint = clap::ValueHint::DirPath)]
+    dir: Option<PathBuf>,
+
+    /// Build every target that is meant, without asking
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    which: Which,
+
+    #[command(flatten)]
+    fetching: FetchArgs,
+
+    /// Do so many things at once
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+
+    /// Do one thing after the other unless `--jobs` says otherwise
+    #[arg(long)]
+    no_fast: bool,
+
+    /// Configure afresh, forgetting what was edited in the configuration by hand
+    #[arg(long, conflicts_with = "no_configure")]
+    configure: bool,
+
+    /// Build with the configuration as it is
+    #[arg(long)]
+    no_configure: bool,
+
+    /// Build even if nothing has changed
+    #[arg(short, long)]
+    force: bool,
+
+    /// Only warn of values that KConfig drops or changes
+    #[arg(long)]
+    allow_lost: bool,
+
+    /// Compile a variable in; without a value, take it from this environment
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<OsString>,
+
+    /// The root filesystem instead of the project's
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    rootfs: Option<PathBuf>,
+
+    /// Leave the root filesystem alone
+    #[arg(long, conflicts_with = "rootfs")]
+    no_rootfs: bool,
+
+    /// Print the paths of the kernels with debug information
+    #[arg(long)]
+    dbg: bool,
+
+    /// Keep everything make says in this file, too
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    build_log: Option<PathBuf>,
+
+    /// Count the lines of code that ended up in each kernel
+    #[arg(long)]
+    print_stats: bool,
+
+    /// Print the result in this form
+    #[arg(short, long, value_name = "FORM")]
+    output: Option<Format>,
+
+    /// Accepted for the sake of old scripts
+    #[arg(short = 'c', long, hide = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Which project and which of its targets.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Which {
+    /// Only targets for this architecture
+    #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
+    pub(crate) arch: Option<Arch>,
+
+    /// Only targets for this platform
+    #[arg(short, long, value_name = "PLATFORM", value_parser = values::platform())]
+    pub(crate) plat: Option<PlatformArg>,
+
+    /// Only this target: its name, or PLATFORM/ARCH
+    #[arg(short, long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+
+    /// Use this Kraftfile; `-` is stdin
+    #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) kraftfile: Option<PathBuf>,
+}
+
+impl Which {
+    /// Returns which targets are meant.
+    pub(crate) fn wish(&self) -> TargetWish<'_> {
+        TargetWish {
+            name: self.target.as_deref(),
+            platform: self.plat.and_then(|plat| plat.0),
+            arch: self.arch,
+        }
+    }
+}
+
+/// How components are fetched.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct FetchArgs {
+    /// Take exactly what kraft.lock says, or fail
+    #[arg(long)]
+    locked: bool,
+
+    /// Fetch components again even if they are here
+    #[arg(long)]
+    force_pull: bool,
+
+    /// Do not look at what is cached
+    #[arg(short = 'F', long)]
+    no_cache: bool,
+
+    /// Do not look for newer indexes
+    #[arg(long)]
+    no_update: bool,
+
+    /// Fetch with Git where there is a choice
+    #[arg(short, long)]
+    git: bool,
+
+    /// Fetch so many commits of history
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    git_depth: Option<i64>,
+
+    /// Accepted for the sake of old scripts
+    #[arg(long, hide = true)]
+    no_fetch: bool,
+}
+
+impl FetchArgs {
+    /// Returns what is meant.
+    pub(crate) fn fetching(&self) -> Fetching {
+        Fetching {
+            locked: self.locked,
+            ..Fetching::default()
+        }
+    }
+}
+
+/// One built kernel, as it is printed.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    platform: String,
+    architecture: String,
+    kernel: String,
+    kernel_debug: String,
+    size: u64,
+    rootfs: Option<String>,
+    fresh: bool,
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let project = project::read(app, args.dir.as_deref(), args.which.kraftfile.as_deref())?;
+    let project = project::sound(app, project)?;
+    let site = build::site(app, project, &args.fetching.fetching())?;
+    let targets = build::targets(app, &site.resolved, &args.which.wish(), args.all)?;
+    let wish = Wish {
+        jobs: args.jobs,
+        slowly: args.no_fast,
+        configure: match (args.configure, args.no_configure) {
+            (true, _) => Configure::Afresh,
+            (_, true) => Configure::Never,
+            (false, false) => Configure::IfNeeded,
+        },
+        force: args.force,
+        may_lose: args.allow_lost,
+        env: env(app, &args.env)?,
+        rootfs: args.rootfs.clone(),
+        no_rootfs: args.no_rootfs,
+        log: args.build_log.clone(),
+    };
+    let made = build::build(app, &site, &targets, &wish)?;
+    show(app, args, &made)
+}
+
+fn show(app: &App, args: &Args, made: &[Made]) -> Result<(), Failure> {
+    let rows: Vec<Row> = made.iter().map(row).collect();
+    match args.output {
+        Some(format) => app.ui.listing(format, &rows, COLUMNS)?,
+        None => {
+            for row in &rows {
+                app.ui.line(if args.dbg {
+                    &row.kernel_debug
+                } else {
+                    &row.kernel
+                })?;
+            }
+        }
+    }
+    if made.iter().all(|made| made.fresh) {
+        app.ui.info("nothing has changed since the last build");
+    } else {
+        app.ui.info("build completed successfully");
+    }
+    Ok(())
+}
+
+const COLUMNS: &[Column<Row>] = &[
+    Column {
+        title: "NAME",
+        cell: |row| Cell::new(&row.name),
+    },
+    Column {
+        title: "PLAT",
+        cell: |row| Cell::new(format!("{}/{}", row.platform, row.architecture)),
+    },
+    Column {
+        title: "SIZE",
+        cell: |row| Cell::new(size(row.size)),
+    },
+    Column {
+        title: "KERNEL",
+        cell: |row| Cell::new(&row.kernel),
+    },
+];
+
+fn row(made: &Made) -> Row {
+    Row {
+        name: made.target.name.clone(),
+        platform: made.target.platform.clone(),
+        architecture: made.target.architecture.clone(),
+        kernel: made.kernel.display().to_string(),
+        kernel_debug: made.debug.display().to_string(),
+        size: std::fs::metadata(&made.kernel).map_or(0, |found| found.len()),
+        rootfs: made.rootfs.as_ref().map(|path| path.display().to_string()),
+        fresh: made.fresh,
+    }
+}
+
+/// Understands `--env`.
+fn env(app: &App, given: &[OsString]) -> Result<Vec<(String, String)>, Failure> {
+    let mut all = Vec::new();
+    for text in given {
+        let Some(text) = text.to_str() else {
+            return Err(Failure::usage(
+                "a variable that is compiled in must be UTF-8",
+            ));
+        };
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => {
+                all.push((name.to_owned(), value.to_owned()));
+            }
+            None if !text.is_empty() => {
+                let value = app.config.env.text(text).ok_or_else(|| {
+                    Failure::new(Kind::Usage, format!("there is no variable `{text}` here"))
+                        .hint("give it a value: `--env NAME=VALUE`")
+                })?;
+                all.push((text.to_owned(), value));
+            }
+            _ => return Err(Failure::usage(format!("`{text}` names no variable"))),
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,179 @@
+//! Words for builds that fail: the fault with its lines, the lost option with its reason.
+
+use std::path::Path;
+
+use kraft_build::build::{Error, Job};
+use kraft_build::configure::Lost;
+use kraft_build::make::{self, Fault};
+use kraft_core::kraftfile::ResolvedTarget;
+use kraft_core::kraftfile::options::Options;
+use kraft_core::problem::{Problem, Span};
+use kraft_sys::fs;
+
+use super::build::Site;
+use super::kconfig;
+use super::project;
+use crate::app::App;
+use crate::failure::{Failure, Kind, Text};
+
+/// A source file longer than this is not shown, in bytes.
+const LARGEST_SOURCE: u64 = 4 << 20;
+
+/// Puts a failed build into words.
+pub(crate) fn failure(
+    app: &App,
+    site: &Site,
+    target: &ResolvedTarget,
+    options: &Options,
+    job: &Job,
+    error: Error,
+) -> Failure {
+    let shown = project::shown(target);
+    match error {
+        Error::Make(make::Error::Failed { fault, log }) => of_fault(&shown, &fault, &log),
+        Error::Make(error @ make::Error::Interrupted) => Failure::new(Kind::Interrupted, error),
+        Error::Make(error @ make::Error::NoProducts { .. }) => {
+            Failure::new(Kind::Build, error).about(&format!("building {shown}"))
+        }
+        Error::Make(make::Error::File(error)) | Error::File(error) => error.into(),
+        Error::Make(error @ make::Error::Start { .. }) => Failure::new(Kind::Host, error),
+        Error::Tools(missing) => {
+            let cure = missing.cure();
+            Failure::new(Kind::Host, missing)
+                .about(&format!("cannot build {shown}"))
+                .hint(format!("install what is missing: `{cure}`"))
+        }
+        error @ Error::OldMake { .. } => {
+            Failure::new(Kind::Host, error).hint("install a newer one: `apt install make`")
+        }
+        error @ Error::NotConfigured { .. } => Failure::new(Kind::NotFound, error)
+            .hint("leave out `--no-configure`, so that kraft configures it"),
+        Error::Lost { lost, plan } => {
+            let reasons = kconfig::reasons(app, &plan, job, &lost);
+            of_lost(site, options, &lost, &reasons)
+        }
+    }
+}
+
+/// Tells what became of one value.
+pub(crate) fn sentence(lost: &Lost) -> String {
+    match (&lost.found, lost.wanted.as_str()) {
+        (None, wanted) => format!("{}={wanted} was dropped", lost.name),
+        (Some(found), wanted) => format!("{}={wanted} became {found}", lost.name),
+    }
+}
+
+fn of_lost(site: &Site, options: &Options, lost: &[Lost], reasons: &[Option<String>]) -> Failure {
+    let problems = lost
+        .iter()
+        .zip(reasons)
+        .map(|(lost, reason)| {
+            let mut message = sentence(lost);
+            if let Some(reason) = reason {
+                message.push_str(": ");
+                message.push_str(reason);
+            }
+            let problem = Problem::error(message);
+            match options.get(&lost.name).and_then(|asked| asked.span) {
+                Some(span) => problem.at(span).label("asked for here"),
+                None => problem,
+            }
+        })
+        .collect();
+    let text = Text {
+        name: site.project.text.name.clone(),
+        text: site.project.text.text.clone(),
+    };
+    Failure::problems_in(Kind::Build, text, problems)
+        .hint("`kraft kconfig explain OPTION` tells what an option needs; `--allow-lost` builds all the same")
+}
+
+fn of_fault(shown: &str, fault: &Fault, log: &Path) -> Failure {
+    let log = format!("everything make said is in `{}`", log.display());
+    if fault.disk_full {
+        return Failure::new(
+            Kind::Failed,
+            format!("cannot build {shown}: the disk is full"),
+        )
+        .hint(log);
+    }
+    let what = match &fault.target {
+        Some(target) => format!("cannot build {shown}: {target}: {}", fault.message),
+        None => format!("cannot build {shown}: {}", fault.message),
+    };
+    let failure = match fault.place.as_ref().and_then(|place| {
+        let bytes = fs::read_file(&place.file, LARGEST_SOURCE).ok()?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let span = span(&text, place.line, place.column)?;
+        Some((place.file.display().to_string(), text, span))
+    }) {
+        Some((name, text, span)) => Failure::problems_in(
+            Kind::Build,
+            Text { name, text },
+            vec![Problem::error(what).at(span)],
+        ),
+        None => {
+            let mut message = what;
+            for line in &fault.context {
+                message.push_str("\n  ");
+                message.push_str(line);
+            }
+            Failure::new(Kind::Build, message)
+        }
+    };
+    let failure = match &fault.missing_program {
+        Some(program) => failure.hint(format!("the program `{program}` is missing")),
+        None => failure,
+    };
+    failure.hint(log)
+}
+
+/// Finds a line and a column, both from 1, in a text.
+fn span(text: &str, line: u32, column: Option<u32>) -> Option<Span> {
+    let mut start = 0;
+    let mut lines = text.split_inclusive('\n');
+    for _ in 1..line {
+        start += lines.next()?.len();
+    }
+    let this = lines.next()?;
+    let this = this.trim_end_matches(['\n', '\r']);
+    let indent = this.len() - this.trim_start().len();
+    let (from, to) = match column {
+        Some(column) => {
+            let from = usize::try_from(column)
+                .ok()?
+                .saturating_sub(1)
+                .min(this.len());
+            let word = this
+                .get(from..)
+                .unwrap_or_default()
+                .find(|c: char| !c.is_alphanumeric() && c != '_')
+                .unwrap_or(this.len() - from);
+            (from, from + word.max(1))
+        }
+        None => (indent, this.len().max(indent + 1)),
+    };
+    let end = (start + to).min(text.len());
+    (text.is_char_boundary(start + from) && text.is_char_boundary(end)).then_some(Span {
+        start: start + from,
+        end,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_becomes_a_stretch_of_the_text() {
+        let text = "int a;\n  return counter;\nlast";
+        let at = |line, column| {
+            let span = span(text, line, column).unwrap();
+            &text[span.start..span.end]
+        };
+        assert_eq!(at(2, Some(10)), "counter");
+        assert_eq!(at(2, None), "return counter;");
+        assert_eq!(at(3, Some(1)), "last");
+        assert_eq!(span(text, 9, Some(1)), None);
+    }
+}

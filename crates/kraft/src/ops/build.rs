@@ -1,0 +1,395 @@
+//! Builds kernels from a project's sources: `kraft build`, and what `menu`, `clean` and `fetch`
+//! share with it.
+//!
+//! ```text
+//! project ─ template ─► targets that are meant ─ components ─► root filesystem ─► options ─► Job
+//!   ─► kraft-build ─► kernels, or what went wrong in words
+//! ```
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use kraft_build::build::{Built, Configure, Job, Orders};
+use kraft_build::configure::Lost;
+use kraft_build::plan;
+use kraft_core::arch::Arch;
+use kraft_core::kraftfile::options::{self, Asker, Options};
+use kraft_core::kraftfile::{Kraftfile, Resolved, ResolvedTarget};
+use kraft_rootfs::Source;
+
+use super::components::{self, Components, Fetching};
+use super::interrupt::Interrupt;
+use super::project::{self, Project, TargetWish};
+use super::rootfs;
+use super::settings;
+use super::workplace::Workplace;
+use super::{broken, trace};
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+
+/// What a build is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wish {
+    /// How many things may be done at once.
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Whether to do one thing after the other.
+    pub(crate) slowly: bool,
+    /// Whether to configure.
+    pub(crate) configure: Configure,
+    /// Whether to run make even if nothing changed.
+    pub(crate) force: bool,
+    /// Whether values may get lost.
+    pub(crate) may_lose: bool,
+    /// Variables to compile in, over those of the Kraftfile.
+    pub(crate) env: Vec<(String, String)>,
+    /// The root filesystem that was typed.
+    pub(crate) rootfs: Option<PathBuf>,
+    /// Whether to leave the root filesystem alone.
+    pub(crate) no_rootfs: bool,
+    /// A file that gets everything make says, too.
+    pub(crate) log: Option<PathBuf>,
+}
+
+/// A project with everything it is built from.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// The project, completed by its template.
+    pub(crate) project: Project,
+    /// The same with nothing left to decide.
+    pub(crate) resolved: Resolved,
+    /// Where its files are.
+    pub(crate) workplace: Workplace,
+    /// Its components.
+    pub(crate) components: Components,
+}
+
+/// What was built for one target.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// The target.
+    pub(crate) target: ResolvedTarget,
+    /// Its kernel.
+    pub(crate) kernel: PathBuf,
+    /// Its kernel with debug information.
+    pub(crate) debug: PathBuf,
+    /// The root filesystem that belongs to it.
+    pub(crate) rootfs: Option<PathBuf>,
+    /// Whether nothing had to be done.
+    pub(crate) fresh: bool,
+}
+
+/// Gets everything together that a project is built from.
+pub(crate) fn site(app: &App, project: Project, fetching: &Fetching) -> Result<Site, Failure> {
+    let workplace = Workplace::open(app, &project)?;
+    let (project, components) = components::obtain(app, project, &workplace, fetching)?;
+    let resolved = resolved(&project)?;
+    Ok(Site {
+        project,
+        resolved,
+        workplace,
+        components,
+    })
+}
+
+fn resolved(project: &Project) -> Result<Resolved, Failure> {
+    project
+        .resolved()
+        .ok_or_else(|| Failure::new(Kind::Failed, "the Kraftfile has faults"))
+}
+
+/// Returns the targets that are meant; with `one`, asks which of several, or insists on one.
+pub(crate) fn targets(
+    app: &App,
+    resolved: &Resolved,
+    wish: &TargetWish<'_>,
+    all: bool,
+) -> Result<Vec<ResolvedTarget>, Failure> {
+    if resolved.targets.is_empty() {
+        return Err(Failure::new(Kind::Usage, "the project has no targets")
+            .hint("add what to build for to the Kraftfile: `targets: [qemu/x86_64]`"));
+    }
+    let meant = project::meant_targets(resolved, wish)?;
+    if all || meant.len() == 1 {
+        return Ok(meant);
+    }
+    let mut lines = vec!["all of them".to_owned()];
+    lines.extend(meant.iter().map(project::shown));
+    match app.ui.select("Which target?", &lines)? {
+        None | Some(0) => Ok(meant),
+        Some(at) => Ok(meant.into_iter().skip(at - 1).take(1).collect()),
+    }
+}
+
+/// Builds targets, several at a time where the jobs allow.
+pub(crate) fn build(
+    app: &App,
+    site: &Site,
+    targets: &[ResolvedTarget],
+    wish: &Wish,
+) -> Result<Vec<Made>, Failure> {
+    let interrupt = Interrupt::listen();
+    let rootfs = rootfs_of(app, site, targets, wish)?;
+    let mut jobs = Vec::new();
+    for target in targets {
+        let archive = rootfs.get(&target.architecture).cloned();
+        let options = options(app, site, target, wish, archive.as_deref())?;
+        jobs.push((
+            job(site, target, &options, archive.as_deref()),
+            options,
+            archive,
+        ));
+    }
+    let budget = budget(app, wish);
+    let side_by_side = budget
+        .map_or(jobs.len(), |jobs_allowed| jobs.len().min(jobs_allowed))
+        .max(1);
+    let each = budget.map(|budget| (budget / side_by_side).max(1));
+    let progress = app.ui.progress();
+    let stop = || interrupt.came();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let results: Vec<std::sync::Mutex<Option<Result<Built, kraft_build::build::Error>>>> =
+        jobs.iter().map(|_| std::sync::Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..side_by_side {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    let (Some((job, options, _)), Some(result)) = (jobs.get(at), results.get(at))
+                    else {
+                        return;
+                    };
+                    let may_lose = |lost: &Lost| wish.may_lose || !is_grave(options, lost);
+                    let orders = Orders {
+                        jobs: each,
+                        configure: wish.configure,
+                        force: wish.force,
+                        may_lose: &may_lose,
+                        stop: &stop,
+                        reporter: &progress,
+                        task: at as u64 + 1,
+                    };
+                    let built = job.build(&orders);
+                    if let Ok(mut result) = result.lock() {
+                        *result = Some(built);
+                    }
+                }
+            });
+        }
+    });
+    drop(progress);
+    keep_log(wish, &jobs)?;
+    let mut made = Vec::new();
+    for (((job, options, archive), result), target) in jobs.iter().zip(results).zip(targets) {
+        let result = result.into_inner().ok().flatten();
+        let built = match result {
+            Some(Ok(built)) => built,
+            Some(Err(error)) => {
+                return Err(broken::failure(app, site, target, options, job, error));
+            }
+            None => return Err(Failure::new(Kind::Failed, "a build did not come to an end")),
+        };
+        tell(app, target, options, &built);
+        made.push(Made {
+            target: target.clone(),
+            kernel: job.places.kernel.clone(),
+            debug: job.places.debug.clone(),
+            rootfs: archive.clone(),
+            fresh: built.fresh,
+        });
+    }
+    Ok(made)
+}
+
+/// Prepares a target without building it.
+pub(crate) fn prepared(
+    app: &App,
+    site: &Site,
+    target: &ResolvedTarget,
+    wish: &Wish,
+) -> Result<(Job, Options), Failure> {
+    let archive = site.workplace.rootfs(&target.architecture);
+    let options = options(app, site, target, wish, Some(&archive))?;
+    Ok((job(site, target, &options, None), options))
+}
+
+/// Returns how many things may be done at once; `None` where a jobserver above us decides.
+fn budget(app: &App, wish: &Wish) -> Option<usize> {
+    if let Some(jobs) = wish.jobs {
+        return Some(jobs.get());
+    }
+    if wish.slowly || app.config.switch("no_parallel") {
+        return Some(1);
+    }
+    let above = app.config.env.text("MAKEFLAGS").unwrap_or_default();
+    if above.contains("--jobserver-auth=") || above.contains("--jobserver-fds=") {
+        return None;
+    }
+    Some(std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
+}
+
+fn job(site: &Site, target: &ResolvedTarget, options: &Options, archive: Option<&Path>) -> Job {
+    let arch: Option<Arch> = target.architecture.parse().ok();
+    let host = std::env::consts::ARCH.parse().ok();
+    let embedded = options::embeds_rootfs(options);
+    Job {
+        label: project::shown(target),
+        name: target.name.clone(),
+        core: site.components.core.clone(),
+        app: site.components.app.clone(),
+        libraries: site.components.libraries.clone(),
+        options: options
+            .iter()
+            .map(|(name, asked)| (name.clone(), asked.value.clone()))
+            .collect(),
+        cross: arch
+            .and_then(|arch| plan::cross_prefix(arch, host))
+            .map(ToOwned::to_owned),
+        files: archive
+            .filter(|_| embedded)
+            .map(Path::to_owned)
+            .into_iter()
+            .collect(),
+        places: site.workplace.places(&site.resolved, target),
+    }
+}
+
+/// Returns what a target is configured with.
+fn options(
+    app: &App,
+    site: &Site,
+    target: &ResolvedTarget,
+    wish: &Wish,
+    archive: Option<&Path>,
+) -> Result<Options, Failure> {
+    let kraftfile = kraftfile(site)?;
+    let at = site.resolved.targets.iter().position(|t| t == target);
+    let Some(written) = at.and_then(|at| kraftfile.targets.get(at)) else {
+        return Err(Failure::new(
+            Kind::NotFound,
+            "the project has no such target",
+        ));
+    };
+    let mut options = kraftfile.options(written, &site.project.dir_name);
+    let mut env: BTreeMap<String, String> = settings::Given::of_project(app, &site.resolved).env;
+    env.extend(wish.env.iter().cloned());
+    let left = options::add_environment(
+        &mut options,
+        env.iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    for name in left {
+        app.ui.warn(&format!(
+            "a kernel takes 15 variables: `{name}` is not compiled in"
+        ));
+    }
+    if let Some(archive) = archive.filter(|_| options::embeds_rootfs(&options)) {
+        options::embed_rootfs(&mut options, &archive.to_string_lossy());
+    }
+    Ok(options)
+}
+
+fn kraftfile(site: &Site) -> Result<&Kraftfile, Failure> {
+    site.project
+        .kraftfile
+        .as_ref()
+        .ok_or_else(|| Failure::new(Kind::Failed, "the Kraftfile has faults"))
+}
+
+/// Builds the root filesystem for every architecture that is built for, unless it is as it was.
+fn rootfs_of(
+    app: &App,
+    site: &Site,
+    targets: &[ResolvedTarget],
+    wish: &Wish,
+) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let mut built = BTreeMap::new();
+    let source = match &wish.rootfs {
+        Some(path) => Some(path.clone()),
+        None => settings::rootfs(&site.project)?,
+    };
+    let Some(source) = source.filter(|_| !wish.no_rootfs) else {
+        return Ok(built);
+    };
+    for target in targets {
+        if built.contains_key(&target.architecture) {
+            continue;
+        }
+        let archive = site.workplace.rootfs(&target.architecture);
+        let print = trace::of_rootfs(app, &source)?;
+        if !trace::is_current(&archive, &print) {
+            rootfs::build(app, &Source::detect(&source)?, &archive, false)?;
+            trace::keep(&archive, &print)?;
+        }
+        built.insert(target.architecture.clone(), archive);
+    }
+    Ok(built)
+}
+
+/// Whether the loss of a value is worth an error: what nobody wrote down may be unknown to a core.
+fn is_grave(options: &Options, lost: &Lost) -> bool {
+    match options.get(&lost.name).map(|asked| asked.by) {
+        Some(Asker::Author | Asker::Target | Asker::Rootfs) => true,
+        Some(Asker::Name | Asker::Environment | Asker::Library) | None => false,
+    }
+}
+
+/// Tells what a user should know about a build that went well.
+fn tell(app: &App, target: &ResolvedTarget, options: &Options, built: &Built) {
+    for lost in &built.lost {
+        let by = options.get(&lost.name).map(|asked| asked.by);
+        match by {
+            Some(Asker::Environment) => app.ui.warn(&format!(
+                "{}: the variable `{}` is not compiled in: the kernel has no place for it",
+                project::shown(target),
+                lost.wanted
+            )),
+            Some(Asker::Author | Asker::Target | Asker::Rootfs) => app.ui.warn(&format!(
+                "{}: {}",
+                project::shown(target),
+                broken::sentence(lost)
+            )),
+            Some(Asker::Name | Asker::Library) | None => {}
+        }
+    }
+    if !built.edits.is_empty() {
+        let names: Vec<&str> = built.edits.keys().map(String::as_str).take(5).collect();
+        app.ui.info(&format!(
+            "{}: {} in `{}` {} edited by hand and {} ({}{}); `--configure` starts afresh",
+            project::shown(target),
+            match built.edits.len() {
+                1 => "one option".to_owned(),
+                n => format!("{n} options"),
+            },
+            target.config,
+            if built.edits.len() == 1 {
+                "was"
+            } else {
+                "were"
+            },
+            if built.edits.len() == 1 {
+                "stays"
+            } else {
+                "stay"
+            },
+            names.join(", "),
+            if built.edits.len() > names.len() {
+                ", …"
+            } else {
+                ""
+            },
+        ));
+    }
+}
+
+/// Copies what make said to where the user wants it, too.
+fn keep_log(wish: &Wish, jobs: &[(Job, Options, Option<PathBuf>)]) -> Result<(), Failure> {
+    let Some(path) = &wish.log else { return Ok(()) };
+    let mut all = Vec::new();
+    for (job, _, _) in jobs {
+        if let Ok(text) = kraft_sys::fs::read_file(&job.places.log, 256 << 20) {
+            all.extend(text);
+        }
+    }
+    Ok(kraft_sys::fs::replace_file(path, &all)?)
+}

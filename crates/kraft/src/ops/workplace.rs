@@ -1,0 +1,210 @@
+//! Where the files of a project are that are made and not written.
+//!
+//! ```text
+//! PROJECT/.config.NAME_PLAT-ARCH     the configuration of a target
+//!         .unikraft/build/           kernels, or where `outdir` says
+//!                   make/TARGET/     where make works; beside it what is remembered of it
+//!                   unikraft, libs/, apps/   components
+//!         kraft.lock                 which components exactly
+//! ```
+//!
+//! A project in a directory that cannot be written to has all this below the data directory
+//! instead, and one whose path make cannot bear has there what make works in.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kraft_build::build::Places;
+use kraft_build::{shadow, trees};
+use kraft_core::kraftfile::{Resolved, ResolvedTarget};
+use kraft_sys::fs;
+
+use super::project::Project;
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+
+/// The places of one project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Workplace {
+    /// The project's own directory, from the root.
+    pub(crate) project: PathBuf,
+    /// Where everything is made: the project's directory, unless it cannot be written to.
+    pub(crate) home: PathBuf,
+    /// Where make works.
+    make: PathBuf,
+}
+
+impl Workplace {
+    /// Finds the places; nothing is made.
+    pub(crate) fn find(app: &App, project: &Project) -> Result<Self, Failure> {
+        let real = project
+            .dir
+            .canonicalize()
+            .map_err(fs::Error::on("open", &project.dir))?;
+        let aside = aside(app, &real);
+        // Who could not write here once could not write here then either.
+        let home = if !real.join(".unikraft").is_dir() && aside.is_dir() {
+            aside
+        } else {
+            real.clone()
+        };
+        Self::at(app, real, home)
+    }
+
+    /// Makes sure that things can be made.
+    pub(crate) fn open(app: &App, project: &Project) -> Result<Self, Failure> {
+        let mut found = Self::find(app, project)?;
+        match fs::create_dir_all(&found.home.join(".unikraft"), 0o755)
+            .and_then(|()| probe(&found.home))
+        {
+            Ok(()) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                let aside = aside(app, &found.project);
+                fs::create_dir_all(&aside.join(".unikraft"), 0o755)?;
+                app.ui.info(&format!(
+                    "`{}` cannot be written to; working in `{}`",
+                    found.project.display(),
+                    aside.display()
+                ));
+                found = Self::at(app, found.project, aside)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(found)
+    }
+
+    fn at(app: &App, project: PathBuf, home: PathBuf) -> Result<Self, Failure> {
+        let usual = home.join(".unikraft/make");
+        let make = if shadow::is_awkward(&usual) {
+            plain(app, &home)?
+        } else {
+            usual
+        };
+        Ok(Self {
+            project,
+            home,
+            make,
+        })
+    }
+
+    /// Returns where components are put.
+    pub(crate) fn components(&self) -> PathBuf {
+        self.home.join(".unikraft")
+    }
+
+    /// Returns the file that says which components exactly; it belongs to the project, wherever
+    /// things are made.
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.project.join("kraft.lock")
+    }
+
+    /// Returns the kernel of a target.
+    pub(crate) fn kernel(&self, target: &ResolvedTarget) -> PathBuf {
+        self.home.join(&target.kernel)
+    }
+
+    /// Returns the configuration of a target.
+    pub(crate) fn config(&self, target: &ResolvedTarget) -> PathBuf {
+        self.home.join(&target.config)
+    }
+
+    /// Returns the root filesystem that is built for an architecture.
+    pub(crate) fn rootfs(&self, architecture: &str) -> PathBuf {
+        self.home
+            .join(format!(".unikraft/build/initramfs-{architecture}.cpio"))
+    }
+
+    /// Returns the places of a target.
+    pub(crate) fn places(&self, resolved: &Resolved, target: &ResolvedTarget) -> Places {
+        let kernel = self.kernel(target);
+        let file = kernel.file_name().unwrap_or_default().to_string_lossy();
+        let tame: String = file
+            .chars()
+            .map(|c| {
+                if shadow::is_awkward(Path::new(c.encode_utf8(&mut [0; 4]))) {
+                    '_'
+                } else {
+                    c
+                }
+            })
+            .collect();
+        let outdir = self.project.join(&resolved.outdir);
+        Places {
+            work: self.make.join(tame),
+            config: self.config(target),
+            log: self.home.join(format!(".unikraft/build/{file}.log")),
+            debug: self.home.join(&target.kernel_debug),
+            // An outdir that is the project itself would hide all of it.
+            except: vec![outdir, self.lock_file()]
+                .into_iter()
+                .filter(|path| !self.project.starts_with(path))
+                .collect(),
+            kernel,
+        }
+    }
+}
+
+/// Returns where the files of a project are that cannot have them itself.
+fn aside(app: &App, project: &Path) -> PathBuf {
+    app.config
+        .dirs
+        .data
+        .join("projects")
+        .join(short_print(project))
+}
+
+/// Returns a place for make whose path it can bear.
+fn plain(app: &App, home: &Path) -> Result<PathBuf, Failure> {
+    let env = &app.config.env;
+    let user = rustix::process::getuid().as_raw();
+    let candidates = [
+        Some(app.config.dirs.data.join("make")),
+        env.path("TMPDIR")
+            .map(|dir| dir.join(format!("kraft-{user}"))),
+        Some(PathBuf::from(format!("/var/tmp/kraft-{user}"))),
+    ];
+    let Some(base) = candidates
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_absolute() && !shadow::is_awkward(path))
+    else {
+        return Err(Failure::new(
+            Kind::Host,
+            format!("make cannot work below `{}`", home.display()),
+        ));
+    };
+    // A place that everybody can write to must be ours before anything is built in it.
+    fs::create_dir_all(&base, 0o700)?;
+    let owner = std::os::unix::fs::MetadataExt::uid(
+        &std::fs::symlink_metadata(&base).map_err(fs::Error::on("look at", &base))?,
+    );
+    if owner != user {
+        return Err(Failure::new(
+            Kind::Host,
+            format!("`{}` belongs to somebody else", base.display()),
+        )
+        .hint("remove it, or set `TMPDIR` to a directory of yours"));
+    }
+    Ok(base.join(short_print(home)))
+}
+
+fn short_print(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut print = trees::of_texts([path.as_os_str().as_bytes()]);
+    print.truncate(16);
+    print
+}
+
+/// Finds out whether files can be made in a directory.
+fn probe(dir: &Path) -> Result<(), fs::Error> {
+    // A file of this name is never kept, so one that is left over does no harm.
+    let file = dir.join(".unikraft/.probe");
+    fs::overwrite(&file, b"")?;
+    fs::remove_file(&file)
+}
