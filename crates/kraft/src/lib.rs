@@ -17,6 +17,7 @@ mod config;
 mod failure;
 mod ops;
 mod ui;
+mod yaml;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};

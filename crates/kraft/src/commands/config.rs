@@ -5,11 +5,12 @@ use serde::Serialize;
 
 use super::Reading;
 use crate::app::App;
+use crate::config;
 use crate::config::keys::{self, Known};
 use crate::config::layers::{self, Origin, Value};
-use crate::config::{self, edit};
 use crate::failure::{Failure, Kind, Text};
 use crate::ui::{Cell, Column, Format};
+use crate::yaml::edit;
 
 /// Show and change the configuration
 ///

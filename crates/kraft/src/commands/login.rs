@@ -6,9 +6,10 @@ use kraft_core::reference::check_host;
 
 use crate::app::App;
 use crate::config::layers::Value;
-use crate::config::{self, edit, keys};
+use crate::config::{self, keys};
 use crate::failure::{Failure, Kind};
 use crate::ops::network;
+use crate::yaml::edit;
 
 /// Log in to a registry
 ///

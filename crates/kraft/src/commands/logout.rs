@@ -2,8 +2,9 @@
 
 use super::login;
 use crate::app::App;
-use crate::config::{self, edit};
+use crate::config;
 use crate::failure::Failure;
+use crate::yaml::edit;
 
 /// Forget the credentials of a registry
 ///

@@ -9,9 +9,9 @@ use kraft_core::nearest::nearest;
 use kraft_core::problem::Problem;
 use serde::Serialize;
 
-use super::document::{Node, Value as Yaml};
 use super::env::Environment;
 use super::keys::{self, Default, Key, Kind};
+use crate::yaml::document::{Node, Value as Yaml};
 
 /// The value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -386,8 +386,8 @@ fn stranger(name: &str, span: kraft_core::problem::Span) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::super::document;
     use super::*;
+    use crate::yaml::document;
 
     fn merged(
         flags: &[(&'static str, String)],

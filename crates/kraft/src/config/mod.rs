@@ -11,8 +11,6 @@
 //! `kraft config set` makes it, readable for its owner only.
 
 pub(crate) mod dirs;
-mod document;
-pub(crate) mod edit;
 pub(crate) mod env;
 pub(crate) mod keys;
 pub(crate) mod layers;
@@ -69,7 +67,7 @@ impl Config {
             Failure::problems_in(Kind::Usage, text, problems)
         };
         let root = match &text {
-            Some(text) => document::parse(text).map_err(fail)?,
+            Some(text) => crate::yaml::document::parse(text).map_err(fail)?,
             None => None,
         };
         let file = root

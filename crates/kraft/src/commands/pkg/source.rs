@@ -2,10 +2,11 @@
 
 use crate::app::App;
 use crate::config::layers::Value;
-use crate::config::{self, edit, keys};
+use crate::config::{self, keys};
 use crate::failure::Failure;
 use crate::ops::machines::Tally;
 use crate::ops::network;
+use crate::yaml::edit;
 
 /// The key of the list.
 const KEY: &str = "unikraft.manifests";

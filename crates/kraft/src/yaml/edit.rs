@@ -1,4 +1,4 @@
-//! Changes one value in the text of the configuration and leaves every other byte alone.
+//! Changes one value in a text and leaves every other byte alone.
 //!
 //! Comments, order, quotes, blank lines and keys of other programs survive. Each edit is checked
 //! afterwards: the new text is read again and must differ from the old in that one value and in
@@ -12,9 +12,10 @@ use kraft_core::problem::{Problem, Span};
 use serde_json::Value as Json;
 
 use super::document::{self, Entry, Node, Value as Yaml};
-use super::layers::Value;
+use crate::config::layers::Value;
 
-/// Columns that a mapping is indented by inside its parent, as KraftKit writes it.
+/// Columns that a mapping is indented by inside its parent where the text gives no example, as
+/// KraftKit writes it.
 const INDENT: usize = 4;
 
 /// Returns the text with the value at `path` set.
@@ -155,24 +156,35 @@ fn insert(
     let missing = path.get(depth..).unwrap_or_default();
     let Some(parent) = parent else {
         return Ok(match root {
-            Some(root) if !root.is_null() => into_map(text, root, missing, value),
+            Some(top) if !top.is_null() => into_map(text, top, missing, value, step(text, root)),
             _ => splice(
                 text,
                 text.len()..text.len(),
-                &on_own_lines(text, text.len(), &block(missing, value, 0)),
+                &on_own_lines(
+                    text,
+                    text.len(),
+                    &block(missing, value, 0, step(text, root)),
+                ),
             ),
         });
     };
     match &parent.node.value {
-        Yaml::Map { .. } => Ok(into_map(text, &parent.node, missing, value)),
+        Yaml::Map { .. } => Ok(into_map(
+            text,
+            &parent.node,
+            missing,
+            value,
+            step(text, root),
+        )),
         Yaml::Scalar { .. } if parent.node.is_null() => {
-            let indent = column(text, parent.key_span.start) + INDENT;
+            let step = step(text, root);
+            let indent = column(text, parent.key_span.start) + step;
             let line = lines(
                 text,
                 parent.key_span.start,
                 parent.node.span.end.max(parent.key_span.end),
             );
-            let added = block(missing, value, indent);
+            let added = block(missing, value, indent, step);
             let edited = splice(
                 text,
                 line.end..line.end,
@@ -194,7 +206,13 @@ fn insert(
     }
 }
 
-fn into_map(text: &str, map: &Node, missing: &[Cow<'_, str>], value: &Value) -> String {
+fn into_map(
+    text: &str,
+    map: &Node,
+    missing: &[Cow<'_, str>],
+    value: &Value,
+    step: usize,
+) -> String {
     match &map.value {
         Yaml::Map {
             entries,
@@ -211,15 +229,31 @@ fn into_map(text: &str, map: &Node, missing: &[Cow<'_, str>], value: &Value) -> 
             let end = entries.last().map_or(map.span.end, |e| {
                 lines(text, e.key_span.start, e.node.span.end.max(e.key_span.end)).end
             });
-            let added = block(missing, value, indent);
+            let added = block(missing, value, indent, step);
             splice(text, end..end, &on_own_lines(text, end, &added))
         }
         Yaml::Scalar { .. } | Yaml::List { .. } => text.to_owned(),
     }
 }
 
+/// Returns by how many columns the text indents a mapping inside another.
+fn step(text: &str, root: Option<&Node>) -> usize {
+    let nested = root.into_iter().flat_map(Node::entries).find_map(|entry| {
+        let Yaml::Map {
+            entries,
+            flow: false,
+        } = &entry.node.value
+        else {
+            return None;
+        };
+        let inner = column(text, entries.first()?.key_span.start);
+        inner.checked_sub(column(text, entry.key_span.start))
+    });
+    nested.filter(|step| *step > 0).unwrap_or(INDENT)
+}
+
 /// Writes a value below its keys, each key on a line of its own.
-fn block(path: &[Cow<'_, str>], value: &Value, indent: usize) -> String {
+fn block(path: &[Cow<'_, str>], value: &Value, indent: usize, step: usize) -> String {
     let mut text = String::new();
     let mut indent = indent;
     for (index, key) in path.iter().enumerate() {
@@ -227,13 +261,13 @@ fn block(path: &[Cow<'_, str>], value: &Value, indent: usize) -> String {
         let _ = write!(text, "{padding}{}:", scalar(key));
         if index + 1 < path.len() {
             text.push('\n');
-            indent += INDENT;
+            indent += step;
         }
     }
     match value {
         Value::List(items) if !items.is_empty() => {
             text.push('\n');
-            let padding = " ".repeat(indent + INDENT);
+            let padding = " ".repeat(indent + step);
             for item in items {
                 let _ = writeln!(text, "{padding}- {}", scalar(item));
             }

@@ -1,6 +1,6 @@
-//! The configuration file as a tree in which every node knows its bytes.
+//! A YAML text as a tree in which every node knows its bytes.
 //!
-//! Small on purpose: a configuration has no anchors, no tags and no long nesting. What is
+//! Small on purpose: what is edited has no anchors, no tags and no long nesting. What is
 //! strange is told as a [`Problem`] with its place, never guessed at.
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError};
@@ -11,17 +11,17 @@ const DEEPEST: usize = 32;
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// The bytes it takes, quotes and brackets included. In block style a mapping or list
     /// reaches from its first key or item to wherever its last value ends.
-    pub(super) span: Span,
+    pub(crate) span: Span,
     /// What it is.
-    pub(super) value: Value,
+    pub(crate) value: Value,
 }
 
 /// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// A scalar: its text, and whether it was written without quotes.
     Scalar { text: String, plain: bool },
     /// A list.
@@ -32,24 +32,24 @@ pub(super) enum Value {
 
 /// One entry of a mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The key.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// Where the key stands.
-    pub(super) key_span: Span,
+    pub(crate) key_span: Span,
     /// The value.
-    pub(super) node: Node,
+    pub(crate) node: Node,
 }
 
 impl Node {
     /// Returns whether there is nothing: `key:`, `key: ~`, `key: null`.
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
     /// Returns the entries of a mapping; nothing else has any.
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map { entries, .. } => entries,
             Value::Scalar { .. } | Value::List { .. } => &[],
@@ -57,7 +57,7 @@ impl Node {
     }
 
     /// Returns what it is, for a sentence that begins with "found".
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match &self.value {
             Value::Scalar { .. } if self.is_null() => "nothing".to_owned(),
             Value::Scalar { text, .. } => format!("`{text}`"),
@@ -67,7 +67,7 @@ impl Node {
     }
 
     /// Returns the entry at the end of a path of keys.
-    pub(super) fn find<K: AsRef<str>>(&self, path: &[K]) -> Option<&Entry> {
+    pub(crate) fn find<K: AsRef<str>>(&self, path: &[K]) -> Option<&Entry> {
         let (first, rest) = path.split_first()?;
         let entry = self.entries().iter().find(|e| e.key == first.as_ref())?;
         if rest.is_empty() {
@@ -78,7 +78,7 @@ impl Node {
     }
 
     /// Returns the same tree without its places and its style, for comparing.
-    pub(super) fn plain(&self) -> serde_json::Value {
+    pub(crate) fn plain(&self) -> serde_json::Value {
         match &self.value {
             Value::Scalar { .. } if self.is_null() => serde_json::Value::Null,
             Value::Scalar { text, .. } => text.as_str().into(),
@@ -93,7 +93,7 @@ impl Node {
 }
 
 /// Reads a text; an empty one, or one of comments only, has no root.
-pub(super) fn parse(text: &str) -> Result<Option<Node>, Vec<Problem>> {
+pub(crate) fn parse(text: &str) -> Result<Option<Node>, Vec<Problem>> {
     let options = granit_parser::options! {
         emit_comments: false,
         flow_nesting_limit: DEEPEST,
