@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use kraft_core::event::{Event, Reporter};
+use kraft_core::kconfig::DotConfig;
 use kraft_sys::lock::Lock;
 use kraft_sys::{fs, tool};
 
@@ -220,20 +221,58 @@ impl Job {
         Ok(self.call(&plan, &program, orders).targets(targets)?)
     }
 
-    /// Takes the configuration as somebody left it at make's place back into the project.
-    pub fn take_config(&self, plan: &Plan) -> Result<(), Error> {
+    /// Has somebody at the terminal change the configuration with one of the build's front ends;
+    /// returns what it was and what it is.
+    pub fn menu(
+        &self,
+        frontend: &str,
+        orders: &Orders<'_>,
+    ) -> Result<(DotConfig, DotConfig), Error> {
+        let plan = if orders.configure == Configure::Never {
+            self.prepare()?
+        } else {
+            self.configure(orders)?
+        };
+        let (_lock, _) = self.enter()?;
+        let before = configure::read(&plan.config)?.unwrap_or_default();
+        let program = tools::make();
+        self.call(&plan, &program, orders).talk(frontend)?;
+        self.take_config(&plan)?;
+        let after = configure::read(&plan.config)?.unwrap_or_default();
+        Ok((before, after))
+    }
+
+    /// Removes what was built; with `proper`, everything that make worked with, too.
+    pub fn clean(&self, proper: bool, orders: &Orders<'_>) -> Result<(), Error> {
+        let (_lock, mut state) = self.enter()?;
+        if proper {
+            for ending in ["", ".sources", ".configure", ".config", ".json"] {
+                fs::remove_tree(&beside(&self.places.work, ending))?;
+            }
+        } else if self.places.config.exists() && self.places.work.join("Makefile").exists() {
+            let plan = self.prepare()?;
+            begin(&self.places.log)?;
+            let program = tools::make();
+            self.call(&plan, &program, orders).targets(&["clean"])?;
+        }
+        for product in &state.products {
+            fs::remove_tree(&product.path)?;
+        }
+        if proper {
+            fs::remove_tree(&self.places.log)?;
+            return Ok(());
+        }
+        state.inputs = String::new();
+        state.products.clear();
+        Ok(state.save(&self.state_file())?)
+    }
+
+    /// Takes the configuration as it is at make's place back into the project.
+    fn take_config(&self, plan: &Plan) -> Result<(), Error> {
         if plan.config != self.places.config {
             copy(&plan.config, &self.places.config, 0o644)?;
         }
         Ok(())
-    }
-
-    /// Forgets the last build, so that the next one runs make.
-    pub fn forget(&self) -> Result<(), Error> {
-        let (_lock, mut state) = self.enter()?;
-        state.inputs = String::new();
-        state.products.clear();
-        Ok(state.save(&self.state_file())?)
     }
 
     fn enter(&self) -> Result<(Lock, State), Error> {

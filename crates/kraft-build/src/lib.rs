@@ -13,6 +13,7 @@ pub mod configure;
 pub mod make;
 pub mod plan;
 pub mod shadow;
+pub mod sources;
 pub mod state;
 pub mod tools;
 pub mod trees;

@@ -59,7 +59,7 @@ pub fn of_texts<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
     hex(sum)
 }
 
-fn hex(sum: Sha256) -> String {
+pub(crate) fn hex(sum: Sha256) -> String {
     use std::fmt::Write as _;
     sum.finalize()
         .iter()

@@ -12,7 +12,9 @@
 //! ```
 
 pub mod arch;
+pub mod catalog;
 pub mod cmdline;
+pub mod component;
 pub mod event;
 pub mod host;
 pub mod kconfig;

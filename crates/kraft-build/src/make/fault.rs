@@ -37,6 +37,18 @@ pub struct Place {
 }
 
 impl Fault {
+    /// A fault of which nothing is known but that it happened.
+    pub(super) fn unknown(message: String) -> Self {
+        Self {
+            message,
+            place: None,
+            context: Vec::new(),
+            target: None,
+            missing_program: None,
+            disk_full: false,
+        }
+    }
+
     /// Says it in one line.
     pub fn summary(&self) -> String {
         match &self.target {

@@ -127,6 +127,27 @@ impl Call<'_> {
         Ok(products)
     }
 
+    /// Makes a target that talks with whoever sits at the terminal.
+    pub fn talk(&self, target: &str) -> Result<(), Error> {
+        let mut command = tool::command(self.program);
+        command.args(self.plan.arguments()).args(&self.extra);
+        command.arg(target);
+        let status = command.status().map_err(|source| Error::Start {
+            program: self.program.to_string_lossy().into_owned(),
+            source,
+        })?;
+        if status.success() {
+            return Ok(());
+        }
+        if (self.stop)() {
+            return Err(Error::Interrupted);
+        }
+        Err(Error::Failed {
+            fault: Box::new(Fault::unknown(format!("`make {target}` failed ({status})"))),
+            log: self.log.to_owned(),
+        })
+    }
+
     fn run(&self, targets: &[&str], heard: &mut dyn FnMut(&Line, &str)) -> Result<(), Error> {
         self.run_with(&[], targets, heard)
     }

@@ -6,14 +6,17 @@
 
 mod build;
 mod check;
+mod clean;
 mod completion;
 mod config;
 mod doctor;
 mod events;
+mod fetch;
 mod inspect;
 mod login;
 mod logout;
 mod logs;
+mod menu;
 mod pause;
 mod pkg;
 mod ps;
@@ -40,6 +43,9 @@ use crate::failure::Failure;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Build(Box<build::Args>),
+    Menu(menu::Args),
+    Fetch(fetch::Args),
+    Clean(clean::Args),
     Check(check::Args),
     Rootfs(rootfs::Args),
     #[command(visible_alias = "package")]
@@ -73,7 +79,12 @@ pub(crate) enum Command {
 
 /// The headings of `kraft --help`, with the commands below each.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Project commands", &["build", "check", "rootfs", "schema"]),
+    (
+        "Project commands",
+        &[
+            "build", "menu", "fetch", "clean", "check", "rootfs", "schema",
+        ],
+    ),
     ("Packaging commands", &["pkg", "store", "login", "logout"]),
     (
         "Local runtime commands",
@@ -107,6 +118,9 @@ impl Command {
             Self::Doctor(_) | Self::Complete(_) => Reading::Lenient,
             Self::Config(args) => args.reading(),
             Self::Build(_)
+            | Self::Menu(_)
+            | Self::Fetch(_)
+            | Self::Clean(_)
             | Self::Check(_)
             | Self::Rootfs(_)
             | Self::Pkg(_)
@@ -143,6 +157,9 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Events(args) => events::exec(app, &args),
         Command::Remove(args) => remove::exec(app, &args),
         Command::Build(args) => build::exec(app, &args),
+        Command::Menu(args) => menu::exec(app, &args),
+        Command::Fetch(args) => fetch::exec(app, &args),
+        Command::Clean(args) => clean::exec(app, &args),
         Command::Check(args) => check::exec(app, &args),
         Command::Rootfs(args) => rootfs::exec(app, &args),
         Command::Pkg(args) => pkg::exec(app, *args),

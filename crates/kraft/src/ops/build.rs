@@ -201,16 +201,51 @@ pub(crate) fn build(
     Ok(made)
 }
 
-/// Prepares a target without building it.
-pub(crate) fn prepared(
+/// Does something else with a target than building it.
+pub(crate) fn with_target<T>(
     app: &App,
     site: &Site,
     target: &ResolvedTarget,
     wish: &Wish,
-) -> Result<(Job, Options), Failure> {
+    work: impl FnOnce(&Job, &Orders<'_>) -> Result<T, kraft_build::build::Error>,
+) -> Result<T, Failure> {
+    let interrupt = Interrupt::listen();
     let archive = site.workplace.rootfs(&target.architecture);
     let options = options(app, site, target, wish, Some(&archive))?;
-    Ok((job(site, target, &options, None), options))
+    let job = job(site, target, &options, None);
+    let progress = app.ui.progress();
+    let done = {
+        let orders = Orders {
+            jobs: budget(app, wish),
+            configure: wish.configure,
+            force: wish.force,
+            may_lose: &|lost| wish.may_lose || !is_grave(&options, lost),
+            stop: &|| interrupt.came(),
+            reporter: &progress,
+            task: 1,
+        };
+        work(&job, &orders)
+    };
+    drop(progress);
+    done.map_err(|error| broken::failure(app, site, target, &options, &job, error))
+}
+
+/// Returns the one target that is meant: asks where several are, or insists on being told.
+pub(crate) fn one_target(
+    app: &App,
+    resolved: &Resolved,
+    wish: &TargetWish<'_>,
+) -> Result<ResolvedTarget, Failure> {
+    let meant = project::meant_targets(resolved, wish)?;
+    let lines: Vec<String> = meant.iter().map(project::shown).collect();
+    let at = match lines.len() {
+        1 => Some(0),
+        _ => app.ui.select("Which target?", &lines)?,
+    };
+    at.and_then(|at| meant.into_iter().nth(at)).ok_or_else(|| {
+        Failure::usage(format!("several targets are meant: {}", lines.join(", ")))
+            .hint("name one: `--target PLATFORM/ARCH`")
+    })
 }
 
 /// Returns how many things may be done at once; `None` where a jobserver above us decides.

@@ -9,6 +9,7 @@ pub(crate) mod follow;
 pub(crate) mod images;
 pub(crate) mod interrupt;
 pub(crate) mod kconfig;
+pub(crate) mod kraftfile;
 pub(crate) mod machines;
 pub(crate) mod network;
 pub(crate) mod obtain;

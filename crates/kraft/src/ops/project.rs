@@ -25,6 +25,8 @@ pub(crate) struct Project {
     pub(crate) problems: Vec<Problem>,
     /// The text they point into.
     pub(crate) text: Text,
+    /// The Kraftfile; `None` for one from stdin.
+    pub(crate) file: Option<PathBuf>,
     /// The project's directory.
     pub(crate) dir: PathBuf,
     /// Its name, from which defaults are derived.
@@ -177,12 +179,12 @@ pub(crate) fn read(
     given: Option<&Path>,
 ) -> Result<Project, Failure> {
     let start = path.unwrap_or(Path::new("."));
-    let (name, bytes, dir) = match given {
+    let (name, bytes, dir, file) = match given {
         Some(file) if file == Path::new("-") => {
             let bytes = fs::read_to_end(io::stdin().lock(), limit()).map_err(|error| {
                 Failure::new(Kind::Failed, format!("cannot read stdin: {error}"))
             })?;
-            ("<stdin>".to_owned(), bytes, start.to_owned())
+            ("<stdin>".to_owned(), bytes, start.to_owned(), None)
         }
         Some(file) => read_file(file, path.unwrap_or_else(|| parent(file)))?,
         None if start.is_file() => read_file(start, parent(start))?,
@@ -199,6 +201,7 @@ pub(crate) fn read(
         kraftfile: parsed.kraftfile,
         problems: parsed.problems,
         text: Text { name, text },
+        file,
         dir_name: dir_name(&dir),
         dir,
     })
@@ -209,9 +212,17 @@ fn limit() -> u64 {
     LARGEST as u64 + 1
 }
 
-fn read_file(file: &Path, dir: &Path) -> Result<(String, Vec<u8>, PathBuf), Failure> {
+/// A Kraftfile as it was found: its name for people, its text, its project's directory, its path.
+type Found = (String, Vec<u8>, PathBuf, Option<PathBuf>);
+
+fn read_file(file: &Path, dir: &Path) -> Result<Found, Failure> {
     let bytes = fs::read_file(file, limit())?;
-    Ok((file.display().to_string(), bytes, dir.to_owned()))
+    Ok((
+        file.display().to_string(),
+        bytes,
+        dir.to_owned(),
+        Some(file.to_owned()),
+    ))
 }
 
 fn parent(file: &Path) -> &Path {

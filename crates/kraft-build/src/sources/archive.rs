@@ -1,0 +1,390 @@
+//! Archives of sources: downloaded, checked, unpacked without leaving their place.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::process::Stdio;
+
+use kraft_sys::lock::Lock;
+use kraft_sys::{fs, tool};
+use sha2::{Digest as _, Sha256};
+use tar::{Archive, EntryType};
+
+use super::error::Error;
+use super::{Sources, Told};
+use crate::trees;
+
+/// How archives are named.
+const ENDINGS: [&str; 8] = [
+    ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tar.bz2", ".tar", ".zip",
+];
+/// An unpacked component has at most so many bytes.
+const LARGEST: u64 = 8 << 30;
+/// An unpacked component has at most so many files.
+const MOST_ENTRIES: usize = 1_000_000;
+
+/// Returns whether a URL or path names an archive.
+pub(super) fn is_archive(source: &str) -> bool {
+    let path = source.split(['?', '#']).next().unwrap_or(source);
+    ENDINGS.iter().any(|ending| path.ends_with(ending))
+}
+
+/// Returns where an archive with that sum is kept.
+pub(super) fn place(cache: &Path, sha256: &str) -> PathBuf {
+    cache.join("archives").join(sha256)
+}
+
+/// Makes sure that an archive is in the cache; returns its sum.
+pub(super) fn download(
+    sources: &Sources,
+    name: &str,
+    url: &str,
+    sha256: Option<&str>,
+    told: &Told<'_>,
+) -> Result<String, Error> {
+    if let Some(sum) = sha256
+        && place(&sources.cache, sum).exists()
+    {
+        return Ok(sum.to_owned());
+    }
+    let local = local(url);
+    if sources.offline && local.is_none() {
+        return Err(Error::Offline {
+            what: format!("`{url}`"),
+        });
+    }
+    let dir = sources.cache.join("archives");
+    fs::create_dir_all(&dir, 0o755)?;
+    let mut print = trees::of_texts([url.as_bytes()]);
+    print.truncate(16);
+    let part = dir.join(format!("{print}.part"));
+    fs::append(&dir.join(format!("{print}.lock")))?;
+    let _lock = Lock::exclusive(&dir.join(format!("{print}.lock")))?;
+    match local {
+        Some(path) => {
+            let mut source = File::open(&path).map_err(fs::Error::on("open", &path))?;
+            fs::truncate(&part, 0)?;
+            let mut target = fs::append(&part)?;
+            io::copy(&mut source, &mut target).map_err(fs::Error::on("write", &part))?;
+        }
+        None => {
+            // Nobody knows of what state of the file an old part is.
+            fs::truncate(&part, 0)?;
+            sources.http.download(url, &part, told)?;
+        }
+    }
+    let found = sum(&part)?;
+    if let Some(wanted) = sha256.filter(|wanted| *wanted != found) {
+        fs::remove_file(&part)?;
+        return Err(Error::Checksum {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            wanted: wanted.to_owned(),
+            found,
+        });
+    }
+    File::open(&part)
+        .and_then(|file| file.sync_all())
+        .map_err(fs::Error::on("write", &part))?;
+    fs::rename(&part, &place(&sources.cache, &found))?;
+    Ok(found)
+}
+
+/// Returns the path that a source is, if it is on this computer.
+fn local(url: &str) -> Option<PathBuf> {
+    match url.strip_prefix("file://") {
+        Some(path) => Some(path.into()),
+        None => (!url.contains("://")).then(|| url.into()),
+    }
+}
+
+fn sum(path: &Path) -> Result<String, fs::Error> {
+    let mut file = File::open(path).map_err(fs::Error::on("open", path))?;
+    let mut sum = Sha256::new();
+    let mut chunk = vec![0; 128 << 10];
+    loop {
+        let read = file.read(&mut chunk).map_err(fs::Error::on("read", path))?;
+        if read == 0 {
+            return Ok(trees::hex(sum));
+        }
+        sum.update(chunk.get(..read).unwrap_or_default());
+    }
+}
+
+/// Unpacks an archive into a directory that is empty; the one directory that everything in it lies
+/// in is left out.
+pub(super) fn unpack(archive: &Path, url: &str, name: &str, to: &Path) -> Result<(), Error> {
+    let bad = |why: String| Error::Archive {
+        name: name.to_owned(),
+        url: url.to_owned(),
+        why,
+    };
+    let mut head = [0; 6];
+    let mut file = File::open(archive).map_err(fs::Error::on("open", archive))?;
+    let read = read_full(&mut file, &mut head).map_err(fs::Error::on("read", archive))?;
+    let open = || File::open(archive).map_err(fs::Error::on("open", archive));
+    let mut helper = None;
+    let reader: Box<dyn Read> = match head.get(..read).unwrap_or_default() {
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(open()?)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(
+            zstd::stream::read::Decoder::new(open()?).map_err(|error| bad(error.to_string()))?,
+        ),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+            let (reader, child) = through("xz", "xz-utils", open()?)?;
+            helper = Some(child);
+            reader
+        }
+        [b'B', b'Z', b'h', ..] => {
+            let (reader, child) = through("bzip2", "bzip2", open()?)?;
+            helper = Some(child);
+            reader
+        }
+        [b'P', b'K', 3, 4, ..] => return Err(bad("zip archives are not read".to_owned())),
+        _ => Box::new(open()?),
+    };
+    let unpacked = entries(reader.take(LARGEST), to).map_err(|error| match error {
+        Fault::Bad(why) => bad(why),
+        Fault::File(error) => Error::File(error),
+    });
+    if let Some(mut child) = helper {
+        let _ = child.wait();
+    }
+    unpacked
+}
+
+fn read_full(file: &mut File, head: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+/// Reads through a program that decompresses.
+fn through(
+    program: &str,
+    package: &'static str,
+    file: File,
+) -> Result<(Box<dyn Read>, std::process::Child), Error> {
+    let missing = || {
+        Error::Tool(tool::ToolError::NotFound {
+            program: program.to_owned(),
+            package: Some(package),
+        })
+    };
+    let mut child = tool::command(program)
+        .args(["-d", "-c"])
+        .stdin(file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|_| missing())?;
+    let output = child.stdout.take().ok_or_else(missing)?;
+    Ok((Box::new(output), child))
+}
+
+enum Fault {
+    Bad(String),
+    File(fs::Error),
+}
+
+fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
+    let bad = |error: io::Error| Fault::Bad(error.to_string());
+    let mut archive = Archive::new(reader);
+    let mut count = 0;
+    let mut links = Vec::new();
+    for entry in archive.entries().map_err(bad)? {
+        let mut entry = entry.map_err(bad)?;
+        count += 1;
+        if count > MOST_ENTRIES {
+            return Err(Fault::Bad(format!(
+                "it has more than {MOST_ENTRIES} entries"
+            )));
+        }
+        let kind = entry.header().entry_type();
+        if matches!(kind, EntryType::XGlobalHeader) {
+            continue;
+        }
+        let named = entry.path().map_err(bad)?.into_owned();
+        let Some(inner) = inside(&named)? else {
+            continue;
+        };
+        let path = to.join(&inner);
+        parents(to, &path, &named)?;
+        match kind {
+            EntryType::Directory => fs::create_dir_all(&path, 0o755).map_err(Fault::File)?,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
+                write(&mut entry, &path, if executable { 0o755 } else { 0o644 })?;
+            }
+            EntryType::Symlink => {
+                let target = target(&entry, &named)?;
+                if escapes(&inner, &target) {
+                    return Err(Fault::Bad(format!(
+                        "the link `{}` leads out of it",
+                        named.display()
+                    )));
+                }
+                fs::replace_link(&path, &target).map_err(Fault::File)?;
+            }
+            // What it is a link to may come later.
+            EntryType::Link => links.push((path, target(&entry, &named)?, named)),
+            _ => {
+                return Err(Fault::Bad(format!(
+                    "`{}` is neither a file, a directory nor a link",
+                    named.display()
+                )));
+            }
+        }
+    }
+    if count == 0 {
+        return Err(Fault::Bad("it is empty".to_owned()));
+    }
+    for (path, target, named) in links {
+        let Some(inner) = inside(&target)? else {
+            return Err(Fault::Bad(format!(
+                "the link `{}` leads nowhere",
+                named.display()
+            )));
+        };
+        let source = to.join(inner);
+        let plain = std::fs::symlink_metadata(&source).is_ok_and(|found| found.is_file());
+        if !plain {
+            return Err(Fault::Bad(format!(
+                "the link `{}` leads nowhere",
+                named.display()
+            )));
+        }
+        parents(to, &source, &named)?;
+        fs::link_or_copy(&source, &path).map_err(Fault::File)?;
+    }
+    Ok(())
+}
+
+fn target<R: Read>(entry: &tar::Entry<'_, R>, named: &Path) -> Result<PathBuf, Fault> {
+    let target = entry.link_name().ok().flatten();
+    target
+        .map(|target| target.into_owned())
+        .ok_or_else(|| Fault::Bad(format!("the link `{}` leads nowhere", named.display())))
+}
+
+/// Returns the path below the directory that everything lies in; `None` for that itself.
+fn inside(named: &Path) -> Result<Option<PathBuf>, Fault> {
+    let mut inner = PathBuf::new();
+    let mut first = true;
+    for part in named.components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(part) => {
+                if !first {
+                    inner.push(part);
+                }
+                first = false;
+            }
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return Err(Fault::Bad(format!(
+                    "the path `{}` leads out of it",
+                    named.display()
+                )));
+            }
+        }
+    }
+    Ok((!inner.as_os_str().is_empty()).then_some(inner))
+}
+
+/// Makes the directories above a path; a link among them is refused, wherever it leads.
+fn parents(root: &Path, path: &Path, named: &Path) -> Result<(), Fault> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    let mut at = root.to_owned();
+    for part in parent
+        .strip_prefix(root)
+        .unwrap_or(Path::new(""))
+        .components()
+    {
+        at.push(part);
+        match std::fs::symlink_metadata(&at) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => {
+                return Err(Fault::Bad(format!(
+                    "the path `{}` leads through a link or a file",
+                    named.display()
+                )));
+            }
+            Err(_) => fs::create_dir(&at, 0o755).map_err(Fault::File)?,
+        }
+    }
+    // A later entry may take the place of an earlier one, but never go through it.
+    if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_dir()) {
+        fs::remove_file(path).map_err(Fault::File)?;
+    }
+    Ok(())
+}
+
+fn write(source: &mut impl Read, path: &Path, mode: u32) -> Result<(), Fault> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(fs::Error::on("make", path))
+        .map_err(Fault::File)?;
+    io::copy(source, &mut file).map_err(|error| {
+        if error.kind() == io::ErrorKind::StorageFull {
+            Fault::File(fs::Error::on("write", path)(error))
+        } else {
+            Fault::Bad(error.to_string())
+        }
+    })?;
+    Ok(())
+}
+
+/// Whether a link inside a tree leads out of it.
+pub(super) fn escapes(at: &Path, target: &Path) -> bool {
+    let mut depth = at.components().count().saturating_sub(1);
+    for part in target.components() {
+        match part {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir => match depth.checked_sub(1) {
+                Some(above) => depth = above,
+                None => return true,
+            },
+            Component::RootDir | Component::Prefix(_) => return true,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_are_known_by_their_names() {
+        for source in [
+            "https://x.org/a.tar.gz",
+            "/a/b.tgz",
+            "https://x/a.tar.xz?raw=1",
+        ] {
+            assert!(is_archive(source), "{source}");
+        }
+        for source in ["https://x.org/a.git", "/a/b", "https://x.org/tar.gz/a"] {
+            assert!(!is_archive(source), "{source}");
+        }
+    }
+
+    #[test]
+    fn links_that_lead_out_are_seen() {
+        assert!(!escapes(Path::new("a/b/l"), Path::new("../../x")));
+        assert!(escapes(Path::new("a/l"), Path::new("../../x")));
+        assert!(escapes(Path::new("l"), Path::new("/etc")));
+        assert!(!escapes(Path::new("a/l"), Path::new("./x/../y")));
+    }
+}

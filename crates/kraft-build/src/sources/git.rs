@@ -1,0 +1,557 @@
+//! Git repositories, by the user's own `git`: its credentials, its ssh, its proxies.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use kraft_core::nearest::nearest;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+use kraft_sys::tool::{Output, Tool};
+
+use super::Sources;
+use super::error::{Error, GitSort};
+use crate::trees;
+
+/// A bare mirror of one repository.
+#[derive(Debug)]
+pub(super) struct Mirror {
+    url: String,
+    name: String,
+    /// Where it is.
+    pub(super) dir: PathBuf,
+}
+
+/// Returns whether a source is spelled as a repository elsewhere.
+pub(super) fn is_remote(source: &str) -> bool {
+    source.contains("://") || (source.contains('@') && source.contains(':'))
+}
+
+/// Returns a URL as `git` takes it: the spellings of KraftKit become usual ones.
+pub(super) fn normal(url: &str) -> String {
+    for (theirs, usual) in [
+        ("git+ssh://", "ssh://"),
+        ("ssh+git://", "ssh://"),
+        ("git+https://", "https://"),
+    ] {
+        if let Some(rest) = url.strip_prefix(theirs) {
+            return format!("{usual}{rest}");
+        }
+    }
+    // `github.com/unikraft/unikraft`, as people write it.
+    let host = url.split('/').next().unwrap_or_default();
+    if !is_remote(url) && host.contains('.') && !url.starts_with('.') && url.contains('/') {
+        return format!("https://{url}");
+    }
+    url.to_owned()
+}
+
+/// Returns whether a version may be a commit, whole or the beginning of one.
+pub(super) fn may_be_commit(version: &str) -> bool {
+    (4..=40).contains(&version.len()) && version.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn is_whole_commit(version: &str) -> bool {
+    version.len() == 40 && may_be_commit(version)
+}
+
+impl Mirror {
+    /// Names the mirror of a repository; nothing is made.
+    pub(super) fn new(cache: &Path, url: &str, name: &str) -> Self {
+        let mut print = trees::of_texts([url.as_bytes()]);
+        print.truncate(16);
+        let readable: String = super::name_of(url)
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+            .take(40)
+            .collect();
+        Self {
+            url: url.to_owned(),
+            name: name.to_owned(),
+            dir: cache.join("git").join(format!("{readable}-{print}.git")),
+        }
+    }
+
+    /// Returns its URL.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the name of the component that it is for.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Finds the commit that a version is at, as the repository has it now.
+    pub(super) fn resolve(
+        &self,
+        version: Option<&str>,
+        sources: &Sources,
+    ) -> Result<String, Error> {
+        if let Some(commit) = version.filter(|version| is_whole_commit(version)) {
+            return Ok(commit.to_lowercase());
+        }
+        let refs = self.refs(version, sources)?;
+        if let Some(commit) = pick(&refs, version) {
+            return Ok(commit);
+        }
+        let version = version.unwrap_or("HEAD");
+        if may_be_commit(version) {
+            // The beginning of a commit says nothing without the history.
+            self.fetch_all(sources)?;
+            let found = self.git([
+                "rev-parse",
+                "--verify",
+                "--quiet",
+                &format!("{version}^{{commit}}"),
+            ])?;
+            if let Some(commit) = first_line(&found).filter(|line| is_whole_commit(line)) {
+                return Ok(commit);
+            }
+        }
+        let names = refs.iter().map(|(name, _)| {
+            name.strip_prefix("refs/heads/")
+                .or_else(|| name.strip_prefix("refs/tags/"))
+                .unwrap_or(name)
+        });
+        Err(Error::NoVersion {
+            url: self.url.clone(),
+            version: version.to_owned(),
+            nearest: nearest(version, names).map(ToOwned::to_owned),
+        })
+    }
+
+    /// Lists what the repository has: names of references with their commits.
+    pub(super) fn refs(
+        &self,
+        version: Option<&str>,
+        sources: &Sources,
+    ) -> Result<Vec<(String, String)>, Error> {
+        if sources.offline && !is_local(&self.url) {
+            return Err(Error::Offline {
+                what: format!(
+                    "what `{}` is at in `{}`",
+                    version.unwrap_or("HEAD"),
+                    self.url
+                ),
+            });
+        }
+        let output = tool(["ls-remote", "--", &self.url]).output()?;
+        let output = self.good(output)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text
+            .lines()
+            .filter_map(|line| line.split_once('\t'))
+            .filter(|(commit, _)| is_whole_commit(commit))
+            .map(|(commit, name)| (name.to_owned(), commit.to_owned()))
+            .collect())
+    }
+
+    /// Makes sure that a commit is here.
+    pub(super) fn has(&self, commit: &str, sources: &Sources) -> Result<(), Error> {
+        if self.knows(commit) {
+            return Ok(());
+        }
+        let _lock = self.enter()?;
+        if self.knows(commit) {
+            return Ok(());
+        }
+        if sources.offline && !is_local(&self.url) {
+            return Err(Error::Offline {
+                what: format!("commit {} of `{}`", short(commit), self.url),
+            });
+        }
+        // Most servers hand out a commit by its name; that is the least to fetch.
+        let depth = sources.depth.map(|depth| format!("--depth={depth}"));
+        let mut words = vec!["fetch", "--no-tags", "--quiet"];
+        words.extend(depth.as_deref());
+        words.extend(["--", &self.url, commit]);
+        let direct = self.tool(words).output()?;
+        if !(direct.status.success() && self.knows(commit)) {
+            let failed = self.good(direct).err();
+            if let Some(
+                error @ Error::Git {
+                    sort: GitSort::Denied | GitSort::Network,
+                    ..
+                },
+            ) = failed
+            {
+                return Err(error);
+            }
+            self.fetch_refs()?;
+        }
+        if self.knows(commit) {
+            return Ok(());
+        }
+        Err(Error::NoVersion {
+            url: self.url.clone(),
+            version: commit.to_owned(),
+            nearest: None,
+        })
+    }
+
+    fn fetch_all(&self, sources: &Sources) -> Result<(), Error> {
+        if sources.offline && !is_local(&self.url) {
+            return Err(Error::Offline {
+                what: format!("the history of `{}`", self.url),
+            });
+        }
+        let _lock = self.enter()?;
+        self.fetch_refs()
+    }
+
+    fn fetch_refs(&self) -> Result<(), Error> {
+        let shallow = self.dir.join("shallow").exists();
+        let mut words = vec!["fetch", "--quiet", "--prune", "--force"];
+        if shallow {
+            words.push("--unshallow");
+        }
+        let refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+        words.extend(["--", &self.url]);
+        words.extend(refs);
+        let output = self.tool(words).output()?;
+        self.good(output).map(drop)
+    }
+
+    fn knows(&self, commit: &str) -> bool {
+        let object = format!("{commit}^{{tree}}");
+        self.dir.join("HEAD").exists()
+            && self
+                .tool(["cat-file", "-e", &object])
+                .output()
+                .is_ok_and(|output| output.status.success())
+    }
+
+    /// Makes the mirror if there is none, and keeps others out of it.
+    fn enter(&self) -> Result<Lock, Error> {
+        fs::create_dir_all(&self.dir, 0o755)?;
+        let lock = Lock::exclusive(&self.dir)?;
+        if !self.dir.join("HEAD").exists() {
+            tool(["init", "--quiet", "--bare", "--"])
+                .args([&self.dir])
+                .run()?;
+        }
+        Ok(lock)
+    }
+
+    /// Writes the tree of a commit into a directory that is empty.
+    pub(super) fn check_out(&self, commit: &str, to: &Path) -> Result<(), Error> {
+        let index = to.with_extension("index");
+        let output = self
+            .tool(["checkout", "--quiet", "--force", commit, "--", "."])
+            .env("GIT_WORK_TREE", to)
+            .env("GIT_INDEX_FILE", &index)
+            .output()?;
+        fs::remove_tree(&index)?;
+        // A commit without a single file has nothing to check out.
+        let empty = self
+            .git(["ls-tree", "--name-only", commit])?
+            .stdout
+            .is_empty();
+        if empty {
+            return Ok(());
+        }
+        self.good(output).map(drop)
+    }
+
+    /// Lists the submodules of a commit: where each is put, its URL, its commit.
+    pub(super) fn submodules(&self, commit: &str) -> Result<Vec<Submodule>, Error> {
+        let blob = format!("{commit}:.gitmodules");
+        let listed = self.git(["config", "--blob", &blob, "--list"])?;
+        if !listed.status.success() {
+            return Ok(Vec::new());
+        }
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let mut found = Vec::new();
+        for line in text.lines() {
+            let Some((key, path)) = line.split_once('=') else {
+                continue;
+            };
+            let Some(key) = key.strip_suffix(".path") else {
+                continue;
+            };
+            let url_key = format!("{key}.url=");
+            let Some(url) = text
+                .lines()
+                .find_map(|line| line.strip_prefix(url_key.as_str()))
+            else {
+                continue;
+            };
+            let entry = self.git(["ls-tree", commit, "--", path])?;
+            let entry = String::from_utf8_lossy(&entry.stdout).into_owned();
+            // `160000 commit HASH\tPATH`
+            let mut words = entry.split_whitespace();
+            let (Some("160000"), Some("commit"), Some(pinned)) =
+                (words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            found.push(Submodule {
+                path: PathBuf::from(path),
+                url: beside(&self.url, url),
+                commit: pinned.to_owned(),
+            });
+        }
+        Ok(found)
+    }
+
+    fn git<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Output, Error> {
+        Ok(self.tool(words).output()?)
+    }
+
+    fn tool<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Tool {
+        tool(words).env("GIT_DIR", &self.dir)
+    }
+
+    /// Insists on success.
+    fn good(&self, output: Output) -> Result<Output, Error> {
+        if output.status.success() {
+            return Ok(output);
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let (why, sort) = reason(&said);
+        Err(Error::Git {
+            url: without_secret(&self.url),
+            why: if why.is_empty() {
+                format!("it failed for {} ({})", self.name, output.status)
+            } else {
+                without_secret(&why)
+            },
+            sort,
+        })
+    }
+}
+
+/// A repository inside another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Submodule {
+    /// Where it is put, relative to the outer tree.
+    pub(super) path: PathBuf,
+    /// Its URL.
+    pub(super) url: String,
+    /// The commit that the outer one names.
+    pub(super) commit: String,
+}
+
+fn tool<'a>(words: impl IntoIterator<Item = &'a str>) -> Tool {
+    Tool::new("git")
+        .package("git")
+        .args([
+            "-c",
+            "gc.auto=0",
+            "-c",
+            "advice.detachedHead=false",
+            "-c",
+            "core.hooksPath=/dev/null",
+            "-c",
+            "core.autocrlf=false",
+            // A mirror may belong to another user of this computer's root.
+            "-c",
+            "safe.directory=*",
+        ])
+        .args(words)
+        // Nobody answers questions here: credential helpers and agents do.
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("SSH_ASKPASS", "false")
+        .env("SSH_ASKPASS_REQUIRE", "force")
+        .env("GIT_LFS_SKIP_SMUDGE", "1")
+        .env("LC_ALL", "C")
+}
+
+fn first_line(output: &Output) -> Option<String> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().map(|line| line.trim().to_owned())
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+fn is_local(url: &str) -> bool {
+    url.starts_with("file://") || !is_remote(url)
+}
+
+/// Chooses among references: a branch, a tag, the tag of a release; without a version, `HEAD`.
+fn pick(refs: &[(String, String)], version: Option<&str>) -> Option<String> {
+    let find = |name: String| {
+        refs.iter()
+            .find(|(found, _)| *found == name)
+            .map(|(_, commit)| commit.clone())
+    };
+    let Some(version) = version else {
+        return find("HEAD".to_owned());
+    };
+    find(format!("refs/heads/{version}"))
+        // The commit that an annotated tag is about, not the tag itself.
+        .or_else(|| find(format!("refs/tags/{version}^{{}}")))
+        .or_else(|| find(format!("refs/tags/{version}")))
+        .or_else(|| find(format!("refs/tags/RELEASE-{version}^{{}}")))
+        .or_else(|| find(format!("refs/tags/RELEASE-{version}")))
+        .or_else(|| find(format!("refs/tags/v{version}^{{}}")))
+        .or_else(|| find(format!("refs/tags/v{version}")))
+}
+
+/// Finds the line that tells why, among what git says.
+fn reason(said: &str) -> (String, GitSort) {
+    let line = said
+        .lines()
+        .map(str::trim)
+        .find(|line| {
+            ["fatal:", "error:", "ERROR:", "remote: Repository not found"]
+                .iter()
+                .any(|start| line.starts_with(start))
+                || line.contains("Permission denied")
+                || line.contains("Host key verification failed")
+                || line.contains("Could not resolve host")
+        })
+        .or_else(|| said.lines().map(str::trim).rfind(|line| !line.is_empty()))
+        .unwrap_or_default();
+    let why = ["fatal: ", "error: ", "ERROR: "]
+        .iter()
+        .find_map(|start| line.strip_prefix(start))
+        .unwrap_or(line)
+        .to_owned();
+    let any = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
+    let sort = if any(&[
+        "Permission denied",
+        "Authentication failed",
+        "could not read Username",
+        "could not read Password",
+        "terminal prompts disabled",
+        "Host key verification failed",
+        "requested URL returned error: 401",
+        "requested URL returned error: 403",
+    ]) {
+        GitSort::Denied
+    } else if any(&[
+        "Could not resolve host",
+        "Connection refused",
+        "Connection timed out",
+        "Network is unreachable",
+        "unable to connect",
+        "Failed to connect",
+        "Couldn't connect",
+        "No route to host",
+        "early EOF",
+        "Could not resolve hostname",
+    ]) {
+        GitSort::Network
+    } else if any(&[
+        "not found",
+        "does not appear to be a git repository",
+        "does not exist",
+        "requested URL returned error: 404",
+    ]) {
+        GitSort::NotThere
+    } else {
+        GitSort::Other
+    };
+    (why, sort)
+}
+
+/// Takes a password out of a URL.
+fn without_secret(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        clean.push_str(before);
+        let host_end = after.find(['/', '\'', '"', ' ']).unwrap_or(after.len());
+        let (authority, behind) = after.split_at(host_end);
+        match authority.rsplit_once('@') {
+            Some((user, host)) => {
+                let user = user.split(':').next().unwrap_or_default();
+                let _ = write!(clean, "{user}@{host}");
+            }
+            None => clean.push_str(authority),
+        }
+        rest = behind;
+    }
+    clean.push_str(rest);
+    clean
+}
+
+/// Reads the URL of a submodule: `../other.git` is beside the outer repository.
+fn beside(outer: &str, url: &str) -> String {
+    if !url.starts_with("./") && !url.starts_with("../") {
+        return url.to_owned();
+    }
+    let mut base = outer.trim_end_matches('/').to_owned();
+    let mut rest = url;
+    loop {
+        if let Some(next) = rest.strip_prefix("../") {
+            rest = next;
+            let cut = base.rfind(['/', ':']).unwrap_or(0);
+            base.truncate(cut);
+        } else if let Some(next) = rest.strip_prefix("./") {
+            rest = next;
+        } else {
+            return format!("{base}/{rest}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refs() -> Vec<(String, String)> {
+        [
+            ("HEAD", 'a'),
+            ("refs/heads/stable", 'b'),
+            ("refs/tags/RELEASE-0.17.0", 'c'),
+            ("refs/tags/RELEASE-0.17.0^{}", 'd'),
+            ("refs/tags/stable", 'e'),
+            ("refs/tags/v1", 'f'),
+        ]
+        .map(|(name, c)| (name.to_owned(), c.to_string().repeat(40)))
+        .to_vec()
+    }
+
+    #[test]
+    fn a_version_is_a_branch_then_a_tag_then_a_release() {
+        let picked = |version| pick(&refs(), version).map(|commit| commit[..1].to_owned());
+        assert_eq!(picked(None).as_deref(), Some("a"));
+        assert_eq!(picked(Some("stable")).as_deref(), Some("b"));
+        assert_eq!(picked(Some("RELEASE-0.17.0")).as_deref(), Some("d"));
+        assert_eq!(picked(Some("0.17.0")).as_deref(), Some("d"));
+        assert_eq!(picked(Some("1")).as_deref(), Some("f"));
+        assert_eq!(picked(Some("nope")), None);
+    }
+
+    #[test]
+    fn what_git_says_becomes_one_line_and_a_sort() {
+        let (why, sort) = reason(
+            "Warning: Permanently added 'h'\ngit@h: Permission denied (publickey).\nfatal: Could not read from remote repository.\n",
+        );
+        assert_eq!(why, "git@h: Permission denied (publickey).");
+        assert_eq!(sort, GitSort::Denied);
+        assert_eq!(
+            reason("fatal: unable to access 'https://x/': Could not resolve host: x\n").1,
+            GitSort::Network
+        );
+        assert_eq!(
+            reason("fatal: repository 'https://x/' not found\n"),
+            (
+                "repository 'https://x/' not found".into(),
+                GitSort::NotThere
+            )
+        );
+    }
+
+    #[test]
+    fn urls_are_shown_without_passwords_and_spelled_as_git_takes_them() {
+        assert_eq!(
+            without_secret("cannot read 'https://me:pass@h/x' and https://h/y"),
+            "cannot read 'https://me@h/x' and https://h/y"
+        );
+        assert_eq!(normal("git+ssh://git@h/x"), "ssh://git@h/x");
+        assert_eq!(
+            normal("github.com/unikraft/unikraft"),
+            "https://github.com/unikraft/unikraft"
+        );
+        assert_eq!(normal("git@h:x/y"), "git@h:x/y");
+        assert_eq!(normal("./x/y"), "./x/y");
+        assert_eq!(beside("https://h/a/b.git", "../c.git"), "https://h/a/c.git");
+        assert_eq!(beside("git@h:a/b.git", "../c.git"), "git@h:a/c.git");
+    }
+}

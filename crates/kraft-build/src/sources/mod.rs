@@ -1,0 +1,341 @@
+//! Where components come from: found, fetched once, put into a project.
+//!
+//! ```text
+//! Wanted ─ resolve ─► Origin (what a lock file keeps) ─ obtain ─► cache ─ materialise ─► .unikraft/…
+//!
+//! CACHE/git/NAME-PRINT.git       a bare mirror per URL
+//!       archives/SHA256          what was downloaded, by what it is
+//!       trees/PRINT/             one tree per commit or archive, never changed
+//! ```
+//!
+//! Everything in the cache is known by its content, so two projects, and two `kraft` at once, share
+//! it without asking each other. A tree that is there is whole: it was renamed to its place.
+
+mod archive;
+mod error;
+mod git;
+mod http;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kraft_core::catalog::Entry;
+use kraft_core::component::{self, Kind};
+use kraft_core::event::{Event, Reporter};
+use kraft_core::lock::Pin;
+
+pub use error::Error;
+pub use http::{Credential, Http, Web};
+pub use tree::Put;
+
+/// How many things are fetched at once.
+const SIDE_BY_SIDE: usize = 8;
+
+/// Where things are and how they are fetched.
+#[derive(Debug)]
+pub struct Sources {
+    /// The content cache.
+    pub cache: PathBuf,
+    /// Whether no connection may be opened.
+    pub offline: bool,
+    /// Whether to fetch with Git where there is a choice.
+    pub prefer_git: bool,
+    /// How many commits of history are fetched; `None` is all of it.
+    pub depth: Option<u32>,
+    /// The catalog as it is known here.
+    pub catalog: Vec<Entry>,
+    /// Speaks HTTP.
+    pub http: Http,
+    /// Is asked whether to stop.
+    pub stop: fn() -> bool,
+}
+
+/// A component that a project asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Where it is from, if the project says.
+    pub source: Option<String>,
+    /// Which version, if the project says.
+    pub version: Option<String>,
+}
+
+impl Wanted {
+    /// Returns its name for people and lock files: `lib/lwip`.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+}
+
+/// Exactly where a component is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A directory, used as it is.
+    Directory(PathBuf),
+    /// Something that can be pinned.
+    Pinned(Pin),
+}
+
+impl Sources {
+    /// Finds out where components are from, all at once; may ask the network.
+    ///
+    /// Archives without a known sum are downloaded on the way.
+    pub fn resolve(
+        &self,
+        wanted: &[Wanted],
+        reporter: &dyn Reporter,
+    ) -> Vec<Result<Origin, Error>> {
+        self.side_by_side(wanted, |wanted, task| {
+            let told = Told::start(reporter, task, format!("finding {}", wanted.key()));
+            told.end(self.origin(wanted, &told))
+        })
+    }
+
+    /// Makes sure that everything is in the cache, all at once.
+    pub fn obtain(
+        &self,
+        pins: &[(String, Pin)],
+        reporter: &dyn Reporter,
+    ) -> Vec<Result<(), Error>> {
+        self.side_by_side(pins, |(name, pin), task| {
+            if tree::is_cached(&self.cache, pin) {
+                return Ok(());
+            }
+            let told = Told::start(reporter, task, format!("fetching {name}"));
+            told.end(self.cached(name, pin, &told).map(drop))
+        })
+    }
+
+    /// Puts a component that is in the cache, or a directory, to its place in a project.
+    pub fn materialise(&self, name: &str, origin: &Origin, to: &Path) -> Result<Put, Error> {
+        match origin {
+            Origin::Directory(path) => tree::link(path, to),
+            Origin::Pinned(pin) => tree::put(&self.cache, name, pin, to),
+        }
+    }
+
+    /// Returns what a moving version is at now; `None` where nothing moves or nobody can be asked.
+    pub fn latest(&self, wanted: &Wanted) -> Option<Pin> {
+        if self.offline {
+            return None;
+        }
+        match self.origin(wanted, &Told::silent()).ok()? {
+            Origin::Pinned(pin) => Some(pin),
+            Origin::Directory(_) => None,
+        }
+    }
+
+    fn origin(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {
+        let Some(source) = &wanted.source else {
+            return self.from_catalog(wanted, told);
+        };
+        let (bare, in_url) = without_query(source);
+        let version = wanted.version.as_deref().or(in_url);
+        if archive::is_archive(bare) {
+            return self.archive(&wanted.key(), bare, None, told);
+        }
+        self.git(&wanted.key(), bare, version)
+    }
+
+    fn git(&self, name: &str, url: &str, version: Option<&str>) -> Result<Origin, Error> {
+        let url = git::normal(url);
+        let commit = git::Mirror::new(&self.cache, &url, name).resolve(version, self)?;
+        Ok(Origin::Pinned(Pin::Git { git: url, commit }))
+    }
+
+    fn archive(
+        &self,
+        name: &str,
+        url: &str,
+        sha256: Option<&str>,
+        told: &Told<'_>,
+    ) -> Result<Origin, Error> {
+        let sha256 = match sha256 {
+            Some(sum) => sum.to_lowercase(),
+            None => archive::download(self, name, url, None, told)?,
+        };
+        Ok(Origin::Pinned(Pin::Archive {
+            archive: url.to_owned(),
+            sha256,
+        }))
+    }
+
+    fn from_catalog(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {
+        let key = wanted.key();
+        let entry = self
+            .catalog
+            .iter()
+            .find(|entry| entry.kind == wanted.kind && entry.name == wanted.name)
+            .ok_or_else(|| Error::unknown(wanted, &self.catalog))?;
+        let version = wanted.version.as_deref();
+        let git = entry
+            .origin
+            .as_deref()
+            .filter(|origin| git::is_remote(origin));
+        let release = match (entry.release(version), git) {
+            (Ok(release), _) => release,
+            // The catalog need not list every commit that there is.
+            (Err(_), Some(git)) if version.is_some_and(git::may_be_commit) => {
+                return self.git(&key, git, version);
+            }
+            (Err(source), _) => return Err(Error::NoRelease { name: key, source }),
+        };
+        let Some(resource) = release.resource else {
+            let Some(git) = git else {
+                return Err(Error::NoResource {
+                    name: key,
+                    version: release.version.to_owned(),
+                });
+            };
+            return self.git(&key, git, Some(release.version));
+        };
+        if archive::is_archive(resource) {
+            if let (true, Some(git)) = (self.prefer_git, git) {
+                return self.git(&key, git, Some(release.version));
+            }
+            return match (self.archive(&key, resource, release.sha256, told), git) {
+                // What a forge makes of a name may not be there where the commit is.
+                (Err(Error::NotThere { .. }), Some(git)) => {
+                    self.git(&key, git, Some(release.version))
+                }
+                (found, _) => found,
+            };
+        }
+        let path = Path::new(resource);
+        if path.is_dir() {
+            return Ok(Origin::Directory(path.to_owned()));
+        }
+        self.git(&key, resource, Some(release.version))
+    }
+
+    fn cached(&self, name: &str, pin: &Pin, told: &Told<'_>) -> Result<PathBuf, Error> {
+        match pin {
+            Pin::Git { git, commit } => {
+                let mirror = git::Mirror::new(&self.cache, git, name);
+                mirror.has(commit, self)?;
+                tree::from_git(&self.cache, &mirror, commit, self)
+            }
+            Pin::Archive { archive, sha256 } => {
+                archive::download(self, name, archive, Some(sha256), told)?;
+                tree::from_archive(&self.cache, name, archive, sha256)
+            }
+        }
+    }
+
+    /// Does the same with several things, some at once; the answers are in order.
+    fn side_by_side<T: Sync, R: Send>(
+        &self,
+        things: &[T],
+        work: impl Fn(&T, u64) -> Result<R, Error> + Sync,
+    ) -> Vec<Result<R, Error>> {
+        let next = AtomicU64::new(0);
+        let found = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..things.len().min(SIDE_BY_SIDE) {
+                scope.spawn(|| {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::SeqCst);
+                        let Some(thing) = usize::try_from(at).ok().and_then(|at| things.get(at))
+                        else {
+                            return;
+                        };
+                        let result = if (self.stop)() {
+                            Err(Error::Interrupted)
+                        } else {
+                            work(thing, at + 1)
+                        };
+                        if let Ok(mut found) = found.lock() {
+                            found.push((at, result));
+                        }
+                    }
+                });
+            }
+        });
+        let mut found = found.into_inner().unwrap_or_default();
+        found.sort_by_key(|(at, _)| *at);
+        found.into_iter().map(|(_, result)| result).collect()
+    }
+}
+
+/// One piece of work as the reporter hears of it.
+pub(crate) struct Told<'a> {
+    reporter: Option<&'a dyn Reporter>,
+    task: u64,
+}
+
+impl<'a> Told<'a> {
+    fn start(reporter: &'a dyn Reporter, task: u64, what: String) -> Self {
+        reporter.report(Event::Started {
+            task,
+            what,
+            total: None,
+        });
+        Self {
+            reporter: Some(reporter),
+            task,
+        }
+    }
+
+    pub(crate) fn silent() -> Self {
+        Self {
+            reporter: None,
+            task: 0,
+        }
+    }
+
+    pub(crate) fn advanced(&self, done: u64) {
+        if let Some(reporter) = self.reporter {
+            reporter.report(Event::Advanced {
+                task: self.task,
+                done,
+            });
+        }
+    }
+
+    fn end<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Some(reporter) = self.reporter {
+            let task = self.task;
+            reporter.report(match result {
+                Ok(_) => Event::Finished { task },
+                Err(_) => Event::Failed { task },
+            });
+        }
+        result
+    }
+}
+
+/// Splits a version from a URL: `?branch=`, `?tag=` or `?version=`.
+fn without_query(source: &str) -> (&str, Option<&str>) {
+    let Some((bare, query)) = source.split_once('?') else {
+        return (source, None);
+    };
+    let version = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| matches!(*key, "branch" | "tag" | "version"))
+        .map(|(_, value)| value);
+    if version.is_some() {
+        (bare, version)
+    } else {
+        (source, None)
+    }
+}
+
+/// Returns the name of a component without a name of its own: that of its source.
+pub fn name_of(source: &str) -> &str {
+    component::of_source(source).1
+}
+
+/// How patient clients are with servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How long a server may be silent.
+    pub silence: Duration,
+    /// How often what may yet work is tried again.
+    pub retries: u32,
+}

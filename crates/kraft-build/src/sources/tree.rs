@@ -1,0 +1,298 @@
+//! Trees of components: made once in the cache, copied into projects, marked with what they are.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use kraft_core::lock::Pin;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+
+use super::error::Error;
+use super::{Sources, archive, git};
+use crate::trees;
+
+/// The mark in a component's directory: one line that says what it is.
+const MARK: &str = ".kraft-origin";
+/// A mark is not longer than this, in bytes.
+const LONGEST_MARK: u64 = 64 << 10;
+/// Submodules may be nested so deep.
+const DEEPEST: usize = 8;
+
+/// What putting a component to its place came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is there now.
+    Placed,
+    /// It was there already.
+    Kept,
+    /// Something is there that is not ours; it stays.
+    Foreign,
+}
+
+/// Says what a tree is.
+fn mark(pin: &Pin) -> String {
+    match pin {
+        Pin::Git { git, commit } => format!("git {commit} {git}\n"),
+        Pin::Archive { archive, sha256 } => format!("archive {sha256} {archive}\n"),
+    }
+}
+
+fn place(cache: &Path, pin: &Pin) -> PathBuf {
+    let print = match pin {
+        // The same commit is the same tree, whoever hands it out; its submodules need not be.
+        Pin::Git { git, commit } => {
+            let mut print = trees::of_texts([git.as_bytes()]);
+            print.truncate(8);
+            format!("{commit}-{print}")
+        }
+        Pin::Archive { sha256, .. } => sha256.clone(),
+    };
+    cache.join("trees").join(print)
+}
+
+/// Returns whether the tree of a component is in the cache.
+pub(super) fn is_cached(cache: &Path, pin: &Pin) -> bool {
+    place(cache, pin).is_dir()
+}
+
+/// Makes the tree of a commit in the cache.
+pub(super) fn from_git(
+    cache: &Path,
+    mirror: &git::Mirror,
+    commit: &str,
+    sources: &Sources,
+) -> Result<PathBuf, Error> {
+    let pin = Pin::Git {
+        git: mirror.url().to_owned(),
+        commit: commit.to_owned(),
+    };
+    make(cache, &pin, |tree| {
+        check_out(cache, mirror, commit, tree, sources, 0)?;
+        check_links(tree, mirror.url(), mirror.name())?;
+        head(tree, commit)
+    })
+}
+
+fn check_out(
+    cache: &Path,
+    mirror: &git::Mirror,
+    commit: &str,
+    tree: &Path,
+    sources: &Sources,
+    depth: usize,
+) -> Result<(), Error> {
+    mirror.check_out(commit, tree)?;
+    if depth == DEEPEST {
+        return Ok(());
+    }
+    for module in mirror.submodules(commit)? {
+        let outside = module
+            .path
+            .components()
+            .any(|part| !matches!(part, std::path::Component::Normal(_)));
+        if outside {
+            return Err(Error::Archive {
+                name: mirror.name().to_owned(),
+                url: mirror.url().to_owned(),
+                why: format!("the submodule `{}` leads out of it", module.path.display()),
+            });
+        }
+        let inner = git::Mirror::new(cache, &module.url, mirror.name());
+        inner.has(&module.commit, sources)?;
+        let at = tree.join(&module.path);
+        if at.is_symlink() {
+            return Err(Error::InTheWay { path: at });
+        }
+        fs::create_dir_all(&at, 0o755)?;
+        check_out(cache, &inner, &module.commit, &at, sources, depth + 1)?;
+    }
+    Ok(())
+}
+
+/// Makes the tree of an archive in the cache.
+pub(super) fn from_archive(
+    cache: &Path,
+    name: &str,
+    url: &str,
+    sha256: &str,
+) -> Result<PathBuf, Error> {
+    let pin = Pin::Archive {
+        archive: url.to_owned(),
+        sha256: sha256.to_owned(),
+    };
+    make(cache, &pin, |tree| {
+        archive::unpack(&archive::place(cache, sha256), url, name, tree)
+    })
+}
+
+/// Makes a tree beside its place, and renames it there when it is whole.
+fn make(
+    cache: &Path,
+    pin: &Pin,
+    fill: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<PathBuf, Error> {
+    let place = place(cache, pin);
+    let lock_file = place.with_extension("lock");
+    fs::create_dir_all(&cache.join("trees"), 0o755)?;
+    fs::append(&lock_file)?;
+    let _lock = Lock::exclusive(&lock_file)?;
+    if place.is_dir() {
+        return Ok(place);
+    }
+    let temporary = place.with_extension("new");
+    // Left by somebody who was killed.
+    fs::remove_tree(&temporary)?;
+    fs::create_dir_all(&temporary, 0o755)?;
+    let filled = fill(&temporary);
+    if let Err(error) = filled {
+        let _ = fs::remove_tree(&temporary);
+        return Err(error);
+    }
+    sync(&temporary)?;
+    fs::rename(&temporary, &place)?;
+    Ok(place)
+}
+
+/// Has everything on the file system written to the disk.
+fn sync(dir: &Path) -> Result<(), Error> {
+    let file = std::fs::File::open(dir).map_err(fs::Error::on("open", dir))?;
+    rustix::fs::syncfs(&file)
+        .map_err(io::Error::from)
+        .map_err(fs::Error::on("sync", dir))?;
+    Ok(())
+}
+
+/// Gives a tree a repository of nothing but its commit: Unikraft asks `git` for the version that
+/// it prints, and would else find the repository that the project lies in.
+fn head(tree: &Path, commit: &str) -> Result<(), Error> {
+    let git = tree.join(".git");
+    if git.exists() || git.is_symlink() {
+        return Ok(());
+    }
+    for dir in ["objects", "refs"] {
+        fs::create_dir_all(&git.join(dir), 0o755)?;
+    }
+    fs::replace_file(&git.join("HEAD"), format!("{commit}\n").as_bytes())?;
+    Ok(())
+}
+
+/// Refuses links that lead out of a tree.
+fn check_links(tree: &Path, url: &str, name: &str) -> Result<(), Error> {
+    let mut left = vec![tree.to_owned()];
+    while let Some(dir) = left.pop() {
+        for entry in std::fs::read_dir(&dir)
+            .map_err(fs::Error::on("read", &dir))?
+            .flatten()
+        {
+            let path = entry.path();
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
+            if kind.is_dir() {
+                left.push(path);
+            } else if kind.is_symlink()
+                && let (Ok(target), Ok(inner)) =
+                    (std::fs::read_link(&path), path.strip_prefix(tree))
+                && archive::escapes(inner, &target)
+            {
+                return Err(Error::Archive {
+                    name: name.to_owned(),
+                    url: url.to_owned(),
+                    why: format!("the link `{}` leads out of it", inner.display()),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts a component from the cache to its place.
+pub(super) fn put(cache: &Path, name: &str, pin: &Pin, to: &Path) -> Result<Put, Error> {
+    let wanted = mark(pin);
+    match std::fs::symlink_metadata(to) {
+        Ok(found) if found.is_dir() => match fs::read_file(&to.join(MARK), LONGEST_MARK) {
+            Ok(mark) if mark == wanted.as_bytes() => return Ok(Put::Kept),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Put::Foreign),
+            Err(error) => return Err(error.into()),
+        },
+        Ok(found) if found.is_symlink() => fs::remove_file(to)?,
+        Ok(_) => {
+            return Err(Error::InTheWay {
+                path: to.to_owned(),
+            });
+        }
+        Err(_) => {}
+    }
+    let tree = place(cache, pin);
+    if !tree.is_dir() {
+        return Err(Error::Offline {
+            what: name.to_owned(),
+        });
+    }
+    let parent = to.parent().unwrap_or(to);
+    fs::create_dir_all(parent, 0o755)?;
+    let mut temporary = parent.as_os_str().as_bytes().to_vec();
+    temporary.extend_from_slice(b"/.new-");
+    temporary.extend_from_slice(to.file_name().unwrap_or_default().as_bytes());
+    let temporary = PathBuf::from(std::ffi::OsStr::from_bytes(&temporary));
+    fs::remove_tree(&temporary)?;
+    copy(&tree, &temporary)?;
+    fs::replace_file(&temporary.join(MARK), wanted.as_bytes())?;
+    fs::remove_tree(to)?;
+    fs::rename(&temporary, to)?;
+    Ok(Put::Placed)
+}
+
+/// Links a directory to its place.
+pub(super) fn link(path: &Path, to: &Path) -> Result<Put, Error> {
+    match std::fs::symlink_metadata(to) {
+        Ok(found) if found.is_symlink() => {
+            if std::fs::read_link(to).is_ok_and(|target| target == path) {
+                return Ok(Put::Kept);
+            }
+        }
+        Ok(found) if found.is_dir() => {
+            if !to.join(MARK).exists() {
+                return Ok(Put::Foreign);
+            }
+            fs::remove_tree(to)?;
+        }
+        Ok(_) => {
+            return Err(Error::InTheWay {
+                path: to.to_owned(),
+            });
+        }
+        Err(_) => {}
+    }
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent, 0o755)?;
+    }
+    fs::replace_link(to, path)?;
+    Ok(Put::Placed)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::create_dir_all(to, 0o755)?;
+    for entry in std::fs::read_dir(from)
+        .map_err(fs::Error::on("read", from))?
+        .flatten()
+    {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry
+            .file_type()
+            .map_err(fs::Error::on("look at", &source))?;
+        if kind.is_dir() {
+            copy(&source, &target)?;
+        } else if kind.is_symlink() {
+            let leads = std::fs::read_link(&source).map_err(fs::Error::on("read", &source))?;
+            symlink(leads, &target).map_err(fs::Error::on("link", &target))?;
+        } else {
+            // With its permissions, and without holes where the file system shares blocks.
+            std::fs::copy(&source, &target).map_err(fs::Error::on("copy", &source))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! `kraft menu`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use kraft_build::build::Configure;
+use kraft_core::kconfig::DotConfig;
+
+use crate::app::App;
+use crate::commands::build::{FetchArgs, Which};
+use crate::failure::{Failure, Kind};
+use crate::ops::build::{self, Wish};
+use crate::ops::kraftfile::{self, Change};
+use crate::ops::project;
+
+/// Options that the build itself fills in, and that no Kraftfile should repeat.
+const FILLED_IN: [&str; 3] = ["CONFIG_UK_", "CONFIG_HOST_", "CONFIG_CC_"];
+
+/// Change the configuration of a target in a menu
+///
+/// Opens one of the front ends of KConfig on the terminal. What is changed stays in the target's
+/// configuration, and the next build takes it; afterwards kraft offers to write the changes into the
+/// Kraftfile, too.
+#[derive(Debug, clap::Args)]
+#[command(
+    visible_alias = "menuconfig",
+    after_long_help = "\
+Examples:
+  kraft menu
+  kraft menu -t qemu/x86_64 --frontend nconfig"
+)]
+pub(crate) struct Args {
+    /// The directory of the project
+    #[arg(value_hint = clap::ValueHint::DirPath)]
+    dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    which: Which,
+
+    #[command(flatten)]
+    fetching: FetchArgs,
+
+    /// Open this front end, a target of make
+    #[arg(short, long, value_name = "NAME", default_value = "menuconfig")]
+    frontend: String,
+
+    /// Open the configuration as it is
+    #[arg(long)]
+    no_configure: bool,
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let front = args.frontend.as_str();
+    let is_name = front.ends_with("config") && front.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !is_name {
+        return Err(
+            Failure::usage(format!("`{front}` is no front end of KConfig"))
+                .hint("take menuconfig, nconfig, xconfig or gconfig"),
+        );
+    }
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    if matches!(front, "menuconfig" | "nconfig") && !(stdin.is_terminal() && stdout.is_terminal()) {
+        return Err(Failure::usage("a menu needs a terminal")
+            .hint("`kraft set OPTION=VALUE` changes options without one"));
+    }
+    let project = project::read(app, args.dir.as_deref(), args.which.kraftfile.as_deref())?;
+    let project = project::sound(app, project)?;
+    let site = build::site(app, project, &args.fetching.fetching())?;
+    let target = build::one_target(app, &site.resolved, &args.which.wish())?;
+    let wish = Wish {
+        may_lose: true,
+        configure: if args.no_configure {
+            Configure::Never
+        } else {
+            Configure::IfNeeded
+        },
+        ..Wish::default()
+    };
+    let (before, after) = build::with_target(app, &site, &target, &wish, |job, orders| {
+        job.menu(front, orders)
+    })?;
+    let changes = changes(&before, &after);
+    if changes.is_empty() {
+        app.ui.info("nothing was changed");
+        return Ok(());
+    }
+    for (name, value) in &changes {
+        app.ui.line(&format!("{name}={value}"))?;
+    }
+    let answer = app.ui.select(
+        "Write these changes into the Kraftfile?",
+        &["yes".to_owned(), "no".to_owned()],
+    );
+    let yes = match answer {
+        Ok(answer) => answer == Some(0),
+        // Whoever leaves the question has answered it.
+        Err(failure) if failure.kind == Kind::Interrupted => false,
+        Err(failure) => return Err(failure),
+    };
+    if !yes {
+        app.ui
+            .info(&format!("the changes stay in `{}`", target.config));
+        return Ok(());
+    }
+    let changes: Vec<Change> = changes
+        .into_iter()
+        .map(|(name, value)| Change::Option(name, value))
+        .collect();
+    kraftfile::change(app, &site.project, &changes)?;
+    Ok(())
+}
+
+/// Returns what somebody changed: options with their new values, `n` for those that are off.
+fn changes(before: &DotConfig, after: &DotConfig) -> Vec<(String, String)> {
+    let is_ours = |name: &str| FILLED_IN.iter().any(|start| name.starts_with(start));
+    let mut changes: Vec<(String, String)> = after
+        .iter()
+        .filter(|(name, value)| !is_ours(name) && before.value(name) != Some(value))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    changes.extend(
+        before
+            .iter()
+            .filter(|(name, value)| !is_ours(name) && *value == "y" && after.value(name).is_none())
+            .map(|(name, _)| (name.to_owned(), "n".to_owned())),
+    );
+    changes.sort();
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_new_values_and_options_switched_off() {
+        let before = DotConfig::parse("CONFIG_A=y\nCONFIG_B=1\nCONFIG_C=y\nCONFIG_D=5\n");
+        let after = DotConfig::parse("CONFIG_A=y\nCONFIG_B=2\nCONFIG_E=y\nCONFIG_UK_APP=\"x\"\n");
+        let found = changes(&before, &after);
+        let texts: Vec<String> = found.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(texts, ["CONFIG_B=2", "CONFIG_C=n", "CONFIG_E=y"]);
+    }
+}
