@@ -9,6 +9,7 @@
 //! Nothing here knows images or machines.
 
 pub mod build;
+pub mod catalog;
 pub mod configure;
 pub mod make;
 pub mod plan;

@@ -44,6 +44,8 @@ pub struct Sources {
     pub prefer_git: bool,
     /// How many commits of history are fetched; `None` is all of it.
     pub depth: Option<u32>,
+    /// Where GitHub's API is: `https://api.github.com`.
+    pub github_api: String,
     /// The catalog as it is known here.
     pub catalog: Vec<Entry>,
     /// Speaks HTTP.
@@ -117,6 +119,26 @@ impl Sources {
             Origin::Directory(path) => tree::link(path, to),
             Origin::Pinned(pin) => tree::put(&self.cache, name, pin, to),
         }
+    }
+
+    /// Lists the references of a repository with their commits.
+    pub(crate) fn references(&self, url: &str) -> Result<Vec<(String, String)>, Error> {
+        let url = git::normal(url);
+        git::Mirror::new(&self.cache, &url, &url).refs(None, self)
+    }
+
+    /// Does something with several things at once, and tells of each.
+    pub(crate) fn each<T: Sync, R: Send>(
+        &self,
+        things: &[T],
+        reporter: &dyn Reporter,
+        what: impl Fn(&T) -> String + Sync,
+        work: impl Fn(&T) -> Result<R, Error> + Sync,
+    ) -> Vec<Result<R, Error>> {
+        self.side_by_side(things, |thing, task| {
+            let told = Told::start(reporter, task, what(thing));
+            told.end(work(thing))
+        })
     }
 
     /// Returns what a moving version is at now; `None` where nothing moves or nobody can be asked.
@@ -310,7 +332,7 @@ impl<'a> Told<'a> {
 }
 
 /// Splits a version from a URL: `?branch=`, `?tag=` or `?version=`.
-fn without_query(source: &str) -> (&str, Option<&str>) {
+pub(crate) fn without_query(source: &str) -> (&str, Option<&str>) {
     let Some((bare, query)) = source.split_once('?') else {
         return (source, None);
     };

@@ -1,0 +1,305 @@
+//! Which components there are: read from the sources that are configured, and kept.
+//!
+//! ```text
+//! MANIFESTS/index.yaml             what there is: names and links
+//!           unikraft.yaml          one file per component …
+//!           libs/lwip.yaml
+//!           .sources/PRINT.json    what each source said last, so that it need not say it again
+//! ```
+//!
+//! The files are KraftKit's (formats.md 4); what lies in `.sources` is ours.
+
+mod provider;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kraft_core::catalog::{Entry, Index};
+use kraft_core::component::{self, Kind, Name};
+use kraft_core::event::Reporter;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+
+use crate::sources::{Error, Sources};
+
+/// A catalog file has at most so many bytes.
+const LARGEST: u64 = 32 << 20;
+/// Links are followed so far.
+const DEEPEST: usize = 4;
+/// An index may list so many components.
+const MOST_ENTRIES: usize = 100_000;
+
+/// What updating came to.
+#[derive(Debug, Default)]
+pub struct Updated {
+    /// Every component that is known now.
+    pub entries: Vec<Entry>,
+    /// Sources that did not answer, and why; what they said before is kept.
+    pub failed: Vec<(String, Error)>,
+}
+
+/// Reads the catalog as it was kept; an absent one is empty.
+///
+/// # Errors
+/// A file that is there and is no catalog.
+pub fn load(manifests: &Path) -> Result<Vec<Entry>, Error> {
+    let file = manifests.join("index.yaml");
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let mut entries = read_file(&file, 0)?;
+    tidy(&mut entries);
+    Ok(entries)
+}
+
+/// Asks every source what it has and keeps the answers; those that do not answer are told.
+pub fn update(
+    sources: &Sources,
+    manifests: &Path,
+    places: &[String],
+    reporter: &dyn Reporter,
+) -> Result<Updated, Error> {
+    fs::create_dir_all(&manifests.join(".sources"), 0o755)?;
+    let lock_file = manifests.join(".sources/lock");
+    fs::append(&lock_file)?;
+    let _lock = Lock::exclusive(&lock_file)?;
+    let asked = provider::ask_all(sources, manifests, places, reporter);
+    let mut updated = Updated::default();
+    for (place, answer) in places.iter().zip(asked) {
+        match answer {
+            Ok(entries) => updated.entries.extend(entries),
+            Err((error, kept)) => {
+                updated.entries.extend(kept);
+                updated.failed.push((place.clone(), error));
+            }
+        }
+    }
+    tidy(&mut updated.entries);
+    write(manifests, &updated.entries)?;
+    Ok(updated)
+}
+
+/// Finds out whether a source is one; returns what it has.
+pub fn probe(sources: &Sources, place: &str) -> Result<Vec<Entry>, Error> {
+    provider::ask(sources, None, place)
+}
+
+/// Returns the entries that fit a name, in the order of their kinds and names.
+pub fn find<'a>(entries: &'a [Entry], name: &Name) -> Vec<&'a Entry> {
+    entries
+        .iter()
+        .filter(|entry| {
+            name.kind.is_none_or(|kind| kind == entry.kind)
+                && component::fits(&name.name, &entry.name)
+        })
+        .collect()
+}
+
+/// Sorts, and joins what several sources say about one component: the first one that is
+/// configured is believed first.
+fn tidy(entries: &mut Vec<Entry>) {
+    let mut joined: BTreeMap<(Kind, String), Entry> = BTreeMap::new();
+    for entry in entries.drain(..).take(MOST_ENTRIES) {
+        match joined.entry((entry.kind, entry.name.clone())) {
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(entry);
+            }
+            std::collections::btree_map::Entry::Occupied(mut place) => join(place.get_mut(), entry),
+        }
+    }
+    entries.extend(joined.into_values());
+}
+
+fn join(known: &mut Entry, more: Entry) {
+    for channel in more.channels {
+        if !known.channels.iter().any(|c| c.name == channel.name) {
+            known.channels.push(channel);
+        }
+    }
+    for version in more.versions {
+        if !known.versions.iter().any(|v| v.version == version.version) {
+            known.versions.push(version);
+        }
+    }
+    known.origin = known.origin.take().or(more.origin);
+    known.description = known.description.take().or(more.description);
+}
+
+/// Writes the index and one file per component; files of components that are gone go, too.
+fn write(manifests: &Path, entries: &[Entry]) -> Result<(), Error> {
+    let mut links = Vec::new();
+    let mut kept = Vec::new();
+    for entry in entries {
+        if !is_file_name(&entry.name) {
+            continue;
+        }
+        let relative = match entry.kind {
+            Kind::Core => format!("{}.yaml", entry.name),
+            kind => format!("{kind}s/{}.yaml", entry.name),
+        };
+        let path = manifests.join(&relative);
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir, 0o755)?;
+        }
+        write_yaml(&path, entry)?;
+        kept.push(path);
+        links.push(Entry {
+            name: entry.name.clone(),
+            kind: entry.kind,
+            manifest: Some(format!("./{relative}")),
+            description: None,
+            origin: None,
+            provider: None,
+            channels: Vec::new(),
+            versions: Vec::new(),
+        });
+    }
+    links.sort_by(|a, b| a.name.cmp(&b.name));
+    let index = Index {
+        name: None,
+        last_updated: Some(jiff::Timestamp::now().to_string()),
+        entries: links,
+    };
+    write_yaml(&manifests.join("index.yaml"), &index)?;
+    for dir in ["", "libs", "apps", "plats", "archs"] {
+        let Ok(found) = std::fs::read_dir(manifests.join(dir)) else {
+            continue;
+        };
+        for path in found.flatten().map(|entry| entry.path()) {
+            let is_entry = path.extension().is_some_and(|ending| ending == "yaml")
+                && path.file_name().is_some_and(|name| name != "index.yaml");
+            if is_entry && !kept.contains(&path) {
+                fs::remove_file(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name.len() < 128
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-+".contains(&b))
+}
+
+fn write_yaml<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), Error> {
+    let text = serde_saphyr::to_string(value).map_err(|error| Error::NoCatalog {
+        place: path.display().to_string(),
+        why: error.to_string(),
+    })?;
+    Ok(fs::replace_file(path, text.as_bytes())?)
+}
+
+/// What a catalog file holds.
+#[derive(Debug)]
+enum Held {
+    Index(Index),
+    Entry(Box<Entry>),
+}
+
+/// Reads the text of a catalog file.
+fn parse(place: &str, bytes: &[u8]) -> Result<Held, Error> {
+    let bad = |why: String| Error::NoCatalog {
+        place: place.to_owned(),
+        why,
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| bad("it is not UTF-8 text".to_owned()))?;
+    let is_index = text.lines().any(|line| line.starts_with("manifests:"));
+    let options = serde_saphyr::options! { strict_booleans: true };
+    if is_index {
+        let index = serde_saphyr::from_str_with_options::<Index>(text, options);
+        return index.map(Held::Index).map_err(|error| bad(first_line(&error.to_string())));
+    }
+    serde_saphyr::from_str_with_options::<Entry>(text, options)
+        .map(|entry| Held::Entry(Box::new(entry)))
+        .map_err(|error| bad(first_line(&error.to_string())))
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Reads a catalog file of this computer, and what it links to.
+fn read_file(path: &Path, depth: usize) -> Result<Vec<Entry>, Error> {
+    let bytes = fs::read_file(path, LARGEST)?;
+    let held = parse(&path.display().to_string(), &bytes)?;
+    let dir = path.parent().unwrap_or(path).to_owned();
+    follow(held, depth, &mut |link, depth| {
+        let target = dir.join(link);
+        read_file(&target, depth)
+    })
+}
+
+/// Returns the entries of a file, those behind its links included.
+fn follow(
+    held: Held,
+    depth: usize,
+    read: &mut dyn FnMut(&str, usize) -> Result<Vec<Entry>, Error>,
+) -> Result<Vec<Entry>, Error> {
+    let entries = match held {
+        Held::Index(index) => index.entries,
+        Held::Entry(entry) => vec![*entry],
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        match entry.manifest.clone().filter(|_| depth < DEEPEST) {
+            Some(link) => {
+                let found = read(&link, depth + 1)?;
+                all.extend(found.into_iter().filter(|e| e.name == entry.name));
+            }
+            None => all.push(entry),
+        }
+        if all.len() > MOST_ENTRIES {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// Returns where the last answer of a source is kept.
+fn kept_at(manifests: &Path, place: &str) -> PathBuf {
+    let mut print = crate::trees::of_texts([place.as_bytes()]);
+    print.truncate(16);
+    manifests.join(".sources").join(format!("{print}.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LWIP: &str = "name: lwip\ntype: lib\norigin: https://x.org/lib-lwip.git\nchannels:\n- {name: stable, default: true, resource: https://x.org/s.tar.gz}\n";
+
+    #[test]
+    fn what_is_written_is_read_back_and_what_is_gone_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let Held::Entry(lwip) = parse("x", LWIP.as_bytes()).unwrap() else {
+            panic!("an entry");
+        };
+        let core = Entry {
+            name: "unikraft".into(),
+            kind: Kind::Core,
+            ..(*lwip).clone()
+        };
+        write(dir.path(), &[core.clone(), (*lwip).clone()]).unwrap();
+        assert_eq!(load(dir.path()).unwrap(), [core, (*lwip).clone()]);
+        write(dir.path(), &[*lwip]).unwrap();
+        assert_eq!(load(dir.path()).unwrap().len(), 1);
+        assert!(!dir.path().join("unikraft.yaml").exists());
+        assert!(dir.path().join("libs/lwip.yaml").exists());
+    }
+
+    #[test]
+    fn nonsense_says_where_it_is() {
+        let error = parse("some/file.yaml", b"a: [").unwrap_err().to_string();
+        assert!(error.starts_with("`some/file.yaml` is no catalog"), "{error}");
+    }
+
+    #[test]
+    fn an_absent_catalog_is_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(load(dir.path()).unwrap().is_empty());
+    }
+}

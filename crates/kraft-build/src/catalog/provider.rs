@@ -1,0 +1,402 @@
+//! Sources of a catalog: files, directories, repositories, and all repositories of an owner.
+//!
+//! ```text
+//! FILE.yaml, https://…/FILE.yaml      an index, or one entry
+//! DIRECTORY                           a component, or a directory of components
+//! https://github.com/OWNER/lib-*      every repository with such a name
+//! anything else                       a Git repository
+//! ```
+
+use std::path::Path;
+
+use kraft_core::catalog::{Channel, Entry, Version};
+use kraft_core::component::{self, Kind};
+use kraft_core::event::Reporter;
+use kraft_sys::fs;
+use serde::{Deserialize, Serialize};
+
+use super::{DEEPEST, LARGEST, follow, kept_at, parse, read_file};
+use crate::sources::{Error, Sources};
+
+/// An owner may have so many pages of repositories.
+const MOST_PAGES: usize = 50;
+
+/// What a source said last.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    place: String,
+    entries: Vec<Entry>,
+    /// What marks each document that it was read from, and the document.
+    documents: std::collections::BTreeMap<String, (String, String)>,
+}
+
+/// Asks several sources at once; one that fails comes with what it said last.
+pub(super) fn ask_all(
+    sources: &Sources,
+    manifests: &Path,
+    places: &[String],
+    reporter: &dyn Reporter,
+) -> Vec<Result<Vec<Entry>, (Error, Vec<Entry>)>> {
+    let answers = sources.each(places, reporter, |place| {
+        format!("asking {place} what it has")
+    }, |place| ask(sources, Some(manifests), place));
+    answers
+        .into_iter()
+        .zip(places)
+        .map(|(answer, place)| {
+            answer.map_err(|error| (error, recall(manifests, place).entries))
+        })
+        .collect()
+}
+
+/// Asks one source; with a directory to keep answers in, what did not change is not sent again.
+pub(super) fn ask(
+    sources: &Sources,
+    manifests: Option<&Path>,
+    place: &str,
+) -> Result<Vec<Entry>, Error> {
+    let is_file = [".yaml", ".yml"].iter().any(|ending| place.ends_with(ending));
+    let path = Path::new(place.strip_prefix("file://").unwrap_or(place));
+    if is_file && place.starts_with("http") {
+        return documents(sources, manifests, place);
+    }
+    if is_file {
+        return read_file(path, 0);
+    }
+    if path.is_dir() && !is_bare_repository(path) && !path.join(".git").exists() {
+        return directory(path);
+    }
+    let entries = match wildcard(place) {
+        Some(wild) => owner(sources, &wild)?,
+        None => vec![repository(sources, place)?],
+    };
+    keep(manifests, &Kept {
+        place: place.to_owned(),
+        entries: entries.clone(),
+        ..Kept::default()
+    })?;
+    Ok(entries)
+}
+
+fn recall(manifests: &Path, place: &str) -> Kept {
+    fs::read_file(&kept_at(manifests, place), LARGEST)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok())
+        .filter(|kept| kept.place == place)
+        .unwrap_or_default()
+}
+
+fn keep(manifests: Option<&Path>, kept: &Kept) -> Result<(), Error> {
+    let Some(manifests) = manifests else {
+        return Ok(());
+    };
+    let path = kept_at(manifests, &kept.place);
+    let text = serde_json::to_vec(kept).map_err(|error| fs::Error::on("write", &path)(error.into()))?;
+    Ok(fs::replace_file(&path, &text)?)
+}
+
+/// Reads an index over HTTP, and what it links to.
+fn documents(
+    sources: &Sources,
+    manifests: Option<&Path>,
+    place: &str,
+) -> Result<Vec<Entry>, Error> {
+    if sources.offline {
+        return Err(Error::Offline {
+            what: format!("what `{place}` has now"),
+        });
+    }
+    let mut kept = manifests.map(|dir| recall(dir, place)).unwrap_or_default();
+    let mut seen = std::collections::BTreeMap::new();
+    let entries = document(sources, place, 0, &kept, &mut seen)?;
+    kept = Kept {
+        place: place.to_owned(),
+        entries: entries.clone(),
+        documents: seen,
+    };
+    keep(manifests, &kept)?;
+    Ok(entries)
+}
+
+fn document(
+    sources: &Sources,
+    url: &str,
+    depth: usize,
+    kept: &Kept,
+    seen: &mut std::collections::BTreeMap<String, (String, String)>,
+) -> Result<Vec<Entry>, Error> {
+    let old = kept.documents.get(url);
+    let text = match sources.http.document(url, old.map(|(etag, _)| etag.as_str()))? {
+        Some(new) => {
+            let text = String::from_utf8_lossy(&new.bytes).into_owned();
+            if let Some(etag) = new.etag {
+                seen.insert(url.to_owned(), (etag, text.clone()));
+            }
+            text
+        }
+        None => {
+            let Some((etag, text)) = old else {
+                return Err(Error::Network {
+                    url: url.to_owned(),
+                    why: "the server says that nothing changed, and nothing was known".to_owned(),
+                });
+            };
+            seen.insert(url.to_owned(), (etag.clone(), text.clone()));
+            text.clone()
+        }
+    };
+    let held = parse(url, text.as_bytes())?;
+    let base = url.rsplit_once('/').map_or(url, |(base, _)| base).to_owned();
+    follow(held, depth, &mut |link, depth| {
+        if depth > DEEPEST {
+            return Ok(Vec::new());
+        }
+        let target = if link.contains("://") {
+            link.to_owned()
+        } else {
+            format!("{base}/{}", link.trim_start_matches("./"))
+        };
+        // A link that leads from the network into this computer is no link.
+        if !target.starts_with("http") {
+            return Err(Error::NoCatalog {
+                place: url.to_owned(),
+                why: format!("it links to `{target}`"),
+            });
+        }
+        document(sources, &target, depth, kept, seen)
+    })
+}
+
+/// Reads a directory: a component, a catalog, or components side by side.
+fn directory(path: &Path) -> Result<Vec<Entry>, Error> {
+    for index in ["index.yaml", "index.yml"] {
+        if path.join(index).is_file() {
+            return read_file(&path.join(index), 0);
+        }
+    }
+    if let Some(entry) = component_at(path) {
+        return Ok(vec![entry]);
+    }
+    let mut entries: Vec<Entry> = std::fs::read_dir(path)
+        .map_err(fs::Error::on("read", path))?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .filter_map(|path| component_at(&path))
+        .collect();
+    if entries.is_empty() {
+        return Err(Error::NoCatalog {
+            place: path.display().to_string(),
+            why: "there is no component in it: no directory with a `Config.uk` or a Kraftfile"
+                .to_owned(),
+        });
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// Returns the component that a directory is, by its name and by what is in it.
+fn component_at(path: &Path) -> Option<Entry> {
+    let real = path.canonicalize().ok()?;
+    let text = real.to_str()?;
+    let (kind, name) = component::of_source(text);
+    let has = |file: &str| real.join(file).metadata().is_ok_and(|found| found.len() > 0);
+    let kind = kind
+        .filter(|_| has("Config.uk") || has("Makefile.uk") || has("Kraftfile"))
+        .or_else(|| {
+            let kraftfiles = kraft_core::kraftfile::FILE_NAMES;
+            kraftfiles.iter().any(|file| has(file)).then_some(Kind::App)
+        })
+        .or_else(|| (has("Config.uk") && has("Makefile") && has("version.mk")).then_some(Kind::Core))
+        .or_else(|| has("Config.uk").then_some(Kind::Lib))?;
+    Some(Entry {
+        name: if kind == Kind::Core { "unikraft" } else { name }.to_owned(),
+        kind,
+        manifest: None,
+        description: None,
+        origin: Some(text.to_owned()),
+        provider: Some("dir".to_owned()),
+        channels: vec![Channel {
+            name: "default".to_owned(),
+            default: true,
+            latest: None,
+            resource: Some(text.to_owned()),
+            sha256: None,
+        }],
+        versions: Vec::new(),
+    })
+}
+
+fn is_bare_repository(path: &Path) -> bool {
+    path.join("HEAD").is_file() && path.join("objects").is_dir()
+}
+
+/// Reads the branches and tags of a repository.
+fn repository(sources: &Sources, place: &str) -> Result<Entry, Error> {
+    let (url, pinned) = crate::sources::without_query(place);
+    let (kind, name) = component::of_source(url);
+    let Some(kind) = kind else {
+        return Err(Error::NoCatalog {
+            place: place.to_owned(),
+            why: "its name does not say what it is: expected `lib-NAME`, `app-NAME` or `unikraft`"
+                .to_owned(),
+        });
+    };
+    let refs = sources.references(url)?;
+    let archives = forge(url);
+    let mut channels = Vec::new();
+    let mut versions = Vec::new();
+    for (reference, commit) in &refs {
+        if let Some(branch) = reference.strip_prefix("refs/heads/") {
+            if pinned.is_none_or(|pinned| pinned == branch) {
+                channels.push(Channel {
+                    name: branch.to_owned(),
+                    default: pinned == Some(branch),
+                    latest: None,
+                    resource: Some(archives.as_ref().map_or_else(
+                        || url.to_owned(),
+                        |base| format!("{base}/archive/refs/heads/{branch}.tar.gz"),
+                    )),
+                    sha256: None,
+                });
+            }
+        } else if let Some(tag) = reference.strip_prefix("refs/tags/") {
+            if tag.ends_with("^{}") {
+                continue;
+            }
+            let release = tag.strip_prefix("RELEASE-");
+            let version = if release.is_some() {
+                commit.get(..7).unwrap_or(commit).to_owned()
+            } else {
+                tag.to_owned()
+            };
+            versions.push(Version {
+                resource: Some(archives.as_ref().map_or_else(
+                    || format!("{url}?tag={tag}"),
+                    |base| format!("{base}/archive/refs/tags/{tag}.tar.gz"),
+                )),
+                version,
+                sha256: None,
+                form: Some(if release.is_some() { "gitsha" } else { "semver" }.to_owned()),
+                unikraft: release.map(ToOwned::to_owned),
+            });
+        }
+    }
+    let named = |channels: &[Channel], name: &str| channels.iter().any(|c| c.name == name);
+    if named(&channels, "stable") && named(&channels, "staging") {
+        for channel in &mut channels {
+            channel.default = channel.name == "stable";
+        }
+    }
+    Ok(Entry {
+        name: name.to_owned(),
+        kind,
+        manifest: None,
+        description: None,
+        origin: Some(url.to_owned()),
+        provider: Some(if archives.is_some() { "github" } else { "git" }.to_owned()),
+        channels,
+        versions,
+    })
+}
+
+/// Returns the beginning of the URLs of a repository's archives, on a forge that makes them.
+fn forge(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("https://github.com/")?;
+    let rest = rest.trim_end_matches('/');
+    let rest = rest.strip_suffix(".git").unwrap_or(rest);
+    (rest.split('/').count() == 2).then(|| format!("https://github.com/{rest}"))
+}
+
+/// Every repository of an owner with a name that fits.
+#[derive(Debug)]
+struct Wild {
+    owner: String,
+    pattern: String,
+}
+
+fn wildcard(place: &str) -> Option<Wild> {
+    let rest = place.strip_prefix("https://github.com/")?;
+    let (owner, pattern) = rest.split_once('/')?;
+    let pattern = pattern.strip_suffix(".git").unwrap_or(pattern);
+    (pattern.contains('*') && !pattern.contains('/')).then(|| Wild {
+        owner: owner.to_owned(),
+        pattern: pattern.to_owned(),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct Repository {
+    name: String,
+    clone_url: String,
+}
+
+fn owner(sources: &Sources, wild: &Wild) -> Result<Vec<Entry>, Error> {
+    if sources.offline {
+        return Err(Error::Offline {
+            what: format!("what {} has on GitHub", wild.owner),
+        });
+    }
+    let mut found: Vec<Repository> = Vec::new();
+    for page in 1..=MOST_PAGES {
+        let url = format!(
+            "{}/orgs/{}/repos?per_page=100&page={page}",
+            sources.github_api, wild.owner
+        );
+        let Some(document) = sources.http.document(&url, None)? else {
+            break;
+        };
+        let repositories: Vec<Repository> =
+            serde_json::from_slice(&document.bytes).map_err(|error| Error::NoCatalog {
+                place: url.clone(),
+                why: error.to_string(),
+            })?;
+        let last = repositories.is_empty();
+        found.extend(
+            repositories
+                .into_iter()
+                .filter(|repository| component::fits(&wild.pattern, &repository.name)),
+        );
+        let more = document.link.is_some_and(|link| link.contains("rel=\"next\""));
+        if last || !more {
+            break;
+        }
+    }
+    let urls: Vec<String> = found.into_iter().map(|r| r.clone_url).collect();
+    let silent = kraft_core::event::Silent;
+    let asked = sources.each(&urls, &silent, String::clone, |url| repository(sources, url));
+    // A repository that cannot be read is not a reason to do without the others.
+    Ok(asked.into_iter().filter_map(Result::ok).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_of_an_owner_is_told_from_a_repository() {
+        let wild = wildcard("https://github.com/unikraft/lib-*").unwrap();
+        assert_eq!((wild.owner.as_str(), wild.pattern.as_str()), ("unikraft", "lib-*"));
+        assert!(wildcard("https://github.com/unikraft/lib-lwip").is_none());
+        assert!(wildcard("https://x.org/unikraft/lib-*").is_none());
+    }
+
+    #[test]
+    fn directories_are_components_by_what_is_in_them() {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, text) in [
+            ("lib-x/Config.uk", "config LIBX"),
+            ("y/Config.uk", "config LIBY"),
+            ("app-z/Kraftfile", "spec: v0.6"),
+            ("unikraft/Config.uk", "menu"),
+            ("empty/Config.uk", ""),
+        ] {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::replace_file(&path, text.as_bytes()).unwrap();
+        }
+        let found = directory(dir.path()).unwrap();
+        let names: Vec<String> = found.iter().map(|e| format!("{}/{}", e.kind, e.name)).collect();
+        assert_eq!(names, ["core/unikraft", "lib/x", "lib/y", "app/z"].map(String::from));
+    }
+}
