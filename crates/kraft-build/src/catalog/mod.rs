@@ -211,7 +211,9 @@ fn parse(place: &str, bytes: &[u8]) -> Result<Held, Error> {
     let options = serde_saphyr::options! { strict_booleans: true };
     if is_index {
         let index = serde_saphyr::from_str_with_options::<Index>(text, options);
-        return index.map(Held::Index).map_err(|error| bad(first_line(&error.to_string())));
+        return index
+            .map(Held::Index)
+            .map_err(|error| bad(first_line(&error.to_string())));
     }
     serde_saphyr::from_str_with_options::<Entry>(text, options)
         .map(|entry| Held::Entry(Box::new(entry)))
@@ -294,7 +296,10 @@ mod tests {
     #[test]
     fn nonsense_says_where_it_is() {
         let error = parse("some/file.yaml", b"a: [").unwrap_err().to_string();
-        assert!(error.starts_with("`some/file.yaml` is no catalog"), "{error}");
+        assert!(
+            error.starts_with("`some/file.yaml` is no catalog"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -37,15 +37,16 @@ pub(super) fn ask_all(
     places: &[String],
     reporter: &dyn Reporter,
 ) -> Vec<Result<Vec<Entry>, (Error, Vec<Entry>)>> {
-    let answers = sources.each(places, reporter, |place| {
-        format!("asking {place} what it has")
-    }, |place| ask(sources, Some(manifests), place));
+    let answers = sources.each(
+        places,
+        reporter,
+        |place| format!("asking {place} what it has"),
+        |place| ask(sources, Some(manifests), place),
+    );
     answers
         .into_iter()
         .zip(places)
-        .map(|(answer, place)| {
-            answer.map_err(|error| (error, recall(manifests, place).entries))
-        })
+        .map(|(answer, place)| answer.map_err(|error| (error, recall(manifests, place).entries)))
         .collect()
 }
 
@@ -55,7 +56,9 @@ pub(super) fn ask(
     manifests: Option<&Path>,
     place: &str,
 ) -> Result<Vec<Entry>, Error> {
-    let is_file = [".yaml", ".yml"].iter().any(|ending| place.ends_with(ending));
+    let is_file = [".yaml", ".yml"]
+        .iter()
+        .any(|ending| place.ends_with(ending));
     let path = Path::new(place.strip_prefix("file://").unwrap_or(place));
     if is_file && place.starts_with("http") {
         return documents(sources, manifests, place);
@@ -70,11 +73,14 @@ pub(super) fn ask(
         Some(wild) => owner(sources, &wild)?,
         None => vec![repository(sources, place)?],
     };
-    keep(manifests, &Kept {
-        place: place.to_owned(),
-        entries: entries.clone(),
-        ..Kept::default()
-    })?;
+    keep(
+        manifests,
+        &Kept {
+            place: place.to_owned(),
+            entries: entries.clone(),
+            ..Kept::default()
+        },
+    )?;
     Ok(entries)
 }
 
@@ -91,7 +97,8 @@ fn keep(manifests: Option<&Path>, kept: &Kept) -> Result<(), Error> {
         return Ok(());
     };
     let path = kept_at(manifests, &kept.place);
-    let text = serde_json::to_vec(kept).map_err(|error| fs::Error::on("write", &path)(error.into()))?;
+    let text =
+        serde_json::to_vec(kept).map_err(|error| fs::Error::on("write", &path)(error.into()))?;
     Ok(fs::replace_file(&path, &text)?)
 }
 
@@ -126,7 +133,10 @@ fn document(
     seen: &mut std::collections::BTreeMap<String, (String, String)>,
 ) -> Result<Vec<Entry>, Error> {
     let old = kept.documents.get(url);
-    let text = match sources.http.document(url, old.map(|(etag, _)| etag.as_str()))? {
+    let text = match sources
+        .http
+        .document(url, old.map(|(etag, _)| etag.as_str()))?
+    {
         Some(new) => {
             let text = String::from_utf8_lossy(&new.bytes).into_owned();
             if let Some(etag) = new.etag {
@@ -146,7 +156,10 @@ fn document(
         }
     };
     let held = parse(url, text.as_bytes())?;
-    let base = url.rsplit_once('/').map_or(url, |(base, _)| base).to_owned();
+    let base = url
+        .rsplit_once('/')
+        .map_or(url, |(base, _)| base)
+        .to_owned();
     follow(held, depth, &mut |link, depth| {
         if depth > DEEPEST {
             return Ok(Vec::new());
@@ -200,14 +213,20 @@ fn component_at(path: &Path) -> Option<Entry> {
     let real = path.canonicalize().ok()?;
     let text = real.to_str()?;
     let (kind, name) = component::of_source(text);
-    let has = |file: &str| real.join(file).metadata().is_ok_and(|found| found.len() > 0);
+    let has = |file: &str| {
+        real.join(file)
+            .metadata()
+            .is_ok_and(|found| found.len() > 0)
+    };
     let kind = kind
         .filter(|_| has("Config.uk") || has("Makefile.uk") || has("Kraftfile"))
         .or_else(|| {
             let kraftfiles = kraft_core::kraftfile::FILE_NAMES;
             kraftfiles.iter().any(|file| has(file)).then_some(Kind::App)
         })
-        .or_else(|| (has("Config.uk") && has("Makefile") && has("version.mk")).then_some(Kind::Core))
+        .or_else(|| {
+            (has("Config.uk") && has("Makefile") && has("version.mk")).then_some(Kind::Core)
+        })
         .or_else(|| has("Config.uk").then_some(Kind::Lib))?;
     Some(Entry {
         name: if kind == Kind::Core { "unikraft" } else { name }.to_owned(),
@@ -277,7 +296,14 @@ fn repository(sources: &Sources, place: &str) -> Result<Entry, Error> {
                 )),
                 version,
                 sha256: None,
-                form: Some(if release.is_some() { "gitsha" } else { "semver" }.to_owned()),
+                form: Some(
+                    if release.is_some() {
+                        "gitsha"
+                    } else {
+                        "semver"
+                    }
+                    .to_owned(),
+                ),
                 unikraft: release.map(ToOwned::to_owned),
             });
         }
@@ -357,14 +383,18 @@ fn owner(sources: &Sources, wild: &Wild) -> Result<Vec<Entry>, Error> {
                 .into_iter()
                 .filter(|repository| component::fits(&wild.pattern, &repository.name)),
         );
-        let more = document.link.is_some_and(|link| link.contains("rel=\"next\""));
+        let more = document
+            .link
+            .is_some_and(|link| link.contains("rel=\"next\""));
         if last || !more {
             break;
         }
     }
     let urls: Vec<String> = found.into_iter().map(|r| r.clone_url).collect();
     let silent = kraft_core::event::Silent;
-    let asked = sources.each(&urls, &silent, String::clone, |url| repository(sources, url));
+    let asked = sources.each(&urls, &silent, String::clone, |url| {
+        repository(sources, url)
+    });
     // A repository that cannot be read is not a reason to do without the others.
     Ok(asked.into_iter().filter_map(Result::ok).collect())
 }
@@ -376,7 +406,10 @@ mod tests {
     #[test]
     fn a_pattern_of_an_owner_is_told_from_a_repository() {
         let wild = wildcard("https://github.com/unikraft/lib-*").unwrap();
-        assert_eq!((wild.owner.as_str(), wild.pattern.as_str()), ("unikraft", "lib-*"));
+        assert_eq!(
+            (wild.owner.as_str(), wild.pattern.as_str()),
+            ("unikraft", "lib-*")
+        );
         assert!(wildcard("https://github.com/unikraft/lib-lwip").is_none());
         assert!(wildcard("https://x.org/unikraft/lib-*").is_none());
     }
@@ -396,7 +429,13 @@ mod tests {
             fs::replace_file(&path, text.as_bytes()).unwrap();
         }
         let found = directory(dir.path()).unwrap();
-        let names: Vec<String> = found.iter().map(|e| format!("{}/{}", e.kind, e.name)).collect();
-        assert_eq!(names, ["core/unikraft", "lib/x", "lib/y", "app/z"].map(String::from));
+        let names: Vec<String> = found
+            .iter()
+            .map(|e| format!("{}/{}", e.kind, e.name))
+            .collect();
+        assert_eq!(
+            names,
+            ["core/unikraft", "lib/x", "lib/y", "app/z"].map(String::from)
+        );
     }
 }

@@ -26,9 +26,9 @@ use kraft_core::component::{self, Kind};
 use kraft_core::event::{Event, Reporter};
 use kraft_core::lock::Pin;
 
-pub use error::Error;
+pub use error::{Error, GitSort};
 pub use http::{Credential, Http, Web};
-pub use tree::Put;
+pub use tree::{Put, is_in_place, is_ours};
 
 /// How many things are fetched at once.
 const SIDE_BY_SIDE: usize = 8;

@@ -52,6 +52,16 @@ fn place(cache: &Path, pin: &Pin) -> PathBuf {
     cache.join("trees").join(print)
 }
 
+/// Returns whether a component is in its place already.
+pub fn is_in_place(pin: &Pin, to: &Path) -> bool {
+    fs::read_file(&to.join(MARK), LONGEST_MARK).is_ok_and(|found| found == mark(pin).as_bytes())
+}
+
+/// Returns whether what is in a component's place was put there by us.
+pub fn is_ours(to: &Path) -> bool {
+    to.is_symlink() || to.join(MARK).is_file()
+}
+
 /// Returns whether the tree of a component is in the cache.
 pub(super) fn is_cached(cache: &Path, pin: &Pin) -> bool {
     place(cache, pin).is_dir()

@@ -176,7 +176,11 @@ impl FetchArgs {
     pub(crate) fn fetching(&self) -> Fetching {
         Fetching {
             locked: self.locked,
-            ..Fetching::default()
+            again: self.force_pull,
+            fresh_catalog: self.force_pull || self.no_cache,
+            old_catalog: self.no_update,
+            git: self.git,
+            depth: self.git_depth.and_then(|depth| u32::try_from(depth).ok()),
         }
     }
 }

@@ -222,7 +222,7 @@ pub(crate) const ALL: &[Key] = &[
         flag: Some("manifests-dir"),
         kind: Kind::Path,
         default: Default::Data("manifests"),
-        used: false,
+        used: true,
         help: "Keep the package index in this directory",
     },
     Key {
@@ -231,7 +231,7 @@ pub(crate) const ALL: &[Key] = &[
         flag: Some("sources-dir"),
         kind: Kind::Path,
         default: Default::Data("sources"),
-        used: false,
+        used: true,
         help: "Keep downloaded sources in this directory",
     },
     Key {

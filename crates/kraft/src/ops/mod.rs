@@ -19,6 +19,7 @@ pub(crate) mod repair;
 pub(crate) mod rootfs;
 pub(crate) mod run;
 pub(crate) mod settings;
+pub(crate) mod sources;
 pub(crate) mod subject;
 mod trace;
 pub(crate) mod transfer;

@@ -38,23 +38,9 @@ impl Network {
             .map_err(|error| {
                 Failure::new(Kind::Failed, format!("cannot start threads: {error}"))
             })?;
-        let seconds = app.config.text("http_timeout").unwrap_or("30");
-        let silence = seconds
-            .parse::<f64>()
-            .ok()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .filter(|silence| !silence.is_zero())
-            .ok_or_else(|| {
-                Failure::usage(format!(
-                    "`http_timeout` is `{seconds}`, not a number of seconds"
-                ))
-            })?;
-        let retries = app.config.text("http_retries").unwrap_or("5");
-        let retries = retries
-            .parse::<u32>()
-            .map_err(|_| Failure::usage(format!("`http_retries` is `{retries}`, not a number")))?;
+        let (silence, retries) = patience(app)?;
         let settings = Settings {
-            retries: retries.min(100),
+            retries,
             insecure: app.config.list("insecure").to_vec(),
             ca_file: app.config.text("ca_file").map(PathBuf::from),
             offline: app.offline(),
@@ -76,6 +62,26 @@ impl Network {
     pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
+}
+
+/// Returns how long a server may be silent, and how often what may yet work is tried again.
+pub(crate) fn patience(app: &App) -> Result<(Duration, u32), Failure> {
+    let seconds = app.config.text("http_timeout").unwrap_or("30");
+    let silence = seconds
+        .parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|silence| !silence.is_zero())
+        .ok_or_else(|| {
+            Failure::usage(format!(
+                "`http_timeout` is `{seconds}`, not a number of seconds"
+            ))
+        })?;
+    let retries = app.config.text("http_retries").unwrap_or("5");
+    let retries = retries
+        .parse::<u32>()
+        .map_err(|_| Failure::usage(format!("`http_retries` is `{retries}`, not a number")))?;
+    Ok((silence, retries.min(100)))
 }
 
 /// Returns where credentials may be.
@@ -103,7 +109,7 @@ fn keyrings(app: &App, own: BTreeMap<String, (String, String)>) -> Keyrings {
 }
 
 /// Returns the credentials of our own configuration, by host.
-fn own_credentials(app: &App) -> BTreeMap<String, (String, String)> {
+pub(crate) fn own_credentials(app: &App) -> BTreeMap<String, (String, String)> {
     let mut own: BTreeMap<String, (String, String)> = BTreeMap::new();
     for credential in &app.config.layers.credentials {
         let name = credential.name.strip_prefix("auth.");

@@ -1,0 +1,183 @@
+//! The door to components: where they are fetched from and kept, by the configuration.
+
+use std::path::PathBuf;
+
+use kraft_build::catalog::{self, Updated};
+use kraft_build::sources::{Credential, Error, Http, Patience, Sources, Web};
+
+use super::network;
+use crate::app::App;
+use crate::failure::{Failure, Kind, chain};
+
+/// How components are fetched.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fetching {
+    /// Whether the lock file must fit as it is.
+    pub(crate) locked: bool,
+    /// Whether to put components to their places again even if they are there.
+    pub(crate) again: bool,
+    /// Whether the catalog is read anew.
+    pub(crate) fresh_catalog: bool,
+    /// Whether the catalog is never read anew.
+    pub(crate) old_catalog: bool,
+    /// Whether to fetch with Git where there is a choice.
+    pub(crate) git: bool,
+    /// How many commits of history are fetched.
+    pub(crate) depth: Option<u32>,
+}
+
+/// Opens the door; no connection is made.
+pub(crate) fn open(app: &App, fetching: &Fetching) -> Result<Sources, Failure> {
+    let mut sources = Sources {
+        cache: cache(app),
+        offline: app.offline(),
+        prefer_git: fetching.git,
+        depth: fetching.depth,
+        github_api: app
+            .config
+            .env
+            .text("GITHUB_API_URL")
+            .unwrap_or_else(|| "https://api.github.com".to_owned()),
+        catalog: Vec::new(),
+        http: Http::new(web(app)?),
+        stop: || false,
+    };
+    sources.catalog = catalog::load(&manifests(app))?;
+    Ok(sources)
+}
+
+
+/// Returns where what was fetched is kept.
+pub(crate) fn cache(app: &App) -> PathBuf {
+    PathBuf::from(app.config.text("paths.sources").unwrap_or_default())
+}
+
+/// Returns where the catalog is kept.
+pub(crate) fn manifests(app: &App) -> PathBuf {
+    PathBuf::from(app.config.text("paths.manifests").unwrap_or_default())
+}
+
+/// Returns the configured sources that are catalogs, and not registries.
+pub(crate) fn places(app: &App) -> Vec<String> {
+    app.config
+        .manifests()
+        .iter()
+        .filter(|place| network::registry_host(place).is_none())
+        .cloned()
+        .collect()
+}
+
+/// Asks every source of the catalog what it has now. One that does not answer is told; the whole
+/// fails only if all do.
+pub(crate) fn update(app: &App, sources: &mut Sources) -> Result<(), Failure> {
+    let places = places(app);
+    if places.is_empty() {
+        return Ok(());
+    }
+    let progress = app.ui.progress();
+    let Updated { entries, failed } =
+        catalog::update(sources, &manifests(app), &places, &progress)?;
+    drop(progress);
+    sources.catalog = entries;
+    let all = failed.len() == places.len();
+    let mut last = None;
+    for (place, error) in failed {
+        if all {
+            last = Some((place, error));
+        } else {
+            app.ui
+                .warn(&format!("`{place}` is not up to date: {}", chain(&error)));
+        }
+    }
+    match last {
+        Some((place, error)) => {
+            Err(Failure::from(error).about(&format!("cannot read the catalog `{place}`")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn web(app: &App) -> Result<Web, Failure> {
+    let (silence, retries) = network::patience(app)?;
+    let credentials = network::own_credentials(app)
+        .into_iter()
+        .map(|(host, (user, token))| (host, Credential { user, token }))
+        .collect();
+    Ok(Web {
+        user_agent: format!("kraft/{}", env!("CARGO_PKG_VERSION")),
+        patience: Patience { silence, retries },
+        ca_file: app.config.text("ca_file").map(PathBuf::from),
+        insecure: app.config.list("insecure").to_vec(),
+        credentials,
+    })
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        use kraft_build::sources::GitSort;
+
+        let (kind, hint) = match &error {
+            Error::Unknown { empty: true, .. } => (
+                Kind::NotFound,
+                Some(
+                    "the catalog is empty: `kraft pkg update` reads it, `kraft pkg source` adds to it",
+                ),
+            ),
+            Error::Unknown { .. } => (
+                Kind::NotFound,
+                Some(
+                    "`kraft pkg ls --all` lists what there is; `source:` in the Kraftfile names a place of its own",
+                ),
+            ),
+            Error::NoRelease { .. } | Error::NoResource { .. } => {
+                (Kind::NotFound, Some("`version:` in the Kraftfile names it"))
+            }
+            Error::NoVersion { .. } => (
+                Kind::NotFound,
+                Some("`version:` in the Kraftfile, or kraft.lock, names it"),
+            ),
+            Error::Git { sort, .. } => match sort {
+                GitSort::Network => (Kind::Network, None),
+                GitSort::Denied => (
+                    Kind::Authentication,
+                    Some(
+                        "kraft uses the credentials of your git: see whether `git ls-remote URL` works",
+                    ),
+                ),
+                GitSort::NotThere => (Kind::NotFound, Some("`source:` in the Kraftfile names it")),
+                GitSort::Other => (Kind::Failed, None),
+            },
+            Error::Tool(_) => (Kind::Host, None),
+            Error::Offline { .. } => (
+                Kind::NotFound,
+                Some(
+                    "run the same without `--offline` once, or `kraft fetch` while there is a network",
+                ),
+            ),
+            Error::NotThere { .. } => (Kind::NotFound, None),
+            Error::Denied { .. } => (
+                Kind::Authentication,
+                Some("`kraft login HOST` keeps credentials for it"),
+            ),
+            Error::Network { .. } => (Kind::Network, None),
+            Error::Checksum { .. } => (
+                Kind::Failed,
+                Some(
+                    "nothing of it was kept; if the change is wanted, `kraft update NAME` accepts it",
+                ),
+            ),
+            Error::Interrupted => (Kind::Interrupted, None),
+            Error::InTheWay { .. } => (Kind::Failed, Some("move it away")),
+            Error::Archive { .. } | Error::NoCatalog { .. } => (Kind::Failed, None),
+            Error::File(_) => (Kind::Failed, None),
+        };
+        let failure = match error {
+            Error::File(error) => Self::from(error),
+            error => Self::new(kind, error),
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
