@@ -13,6 +13,7 @@ mod doctor;
 mod events;
 mod fetch;
 mod inspect;
+mod lib;
 mod login;
 mod logout;
 mod logs;
@@ -24,10 +25,12 @@ mod remove;
 mod rootfs;
 pub(crate) mod run;
 mod schema;
+mod set;
 mod start;
 mod stop;
 mod store;
 mod unpause;
+mod update;
 pub(crate) mod values;
 mod version;
 mod wait;
@@ -44,6 +47,11 @@ use crate::failure::Failure;
 pub(crate) enum Command {
     Build(Box<build::Args>),
     Menu(menu::Args),
+    Set(set::SetArgs),
+    Unset(set::UnsetArgs),
+    #[command(visible_alias = "library")]
+    Lib(lib::Args),
+    Update(update::Args),
     Fetch(fetch::Args),
     Clean(clean::Args),
     Check(check::Args),
@@ -82,7 +90,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Project commands",
         &[
-            "build", "menu", "fetch", "clean", "check", "rootfs", "schema",
+            "build", "menu", "set", "unset", "lib", "update", "fetch", "clean", "check", "rootfs",
+            "schema",
         ],
     ),
     ("Packaging commands", &["pkg", "store", "login", "logout"]),
@@ -119,6 +128,10 @@ impl Command {
             Self::Config(args) => args.reading(),
             Self::Build(_)
             | Self::Menu(_)
+            | Self::Set(_)
+            | Self::Unset(_)
+            | Self::Lib(_)
+            | Self::Update(_)
             | Self::Fetch(_)
             | Self::Clean(_)
             | Self::Check(_)
@@ -157,6 +170,10 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Events(args) => events::exec(app, &args),
         Command::Remove(args) => remove::exec(app, &args),
         Command::Build(args) => build::exec(app, &args),
+        Command::Set(args) => set::set(app, &args),
+        Command::Unset(args) => set::unset(app, &args),
+        Command::Lib(args) => lib::exec(app, &args),
+        Command::Update(args) => update::exec(app, &args),
         Command::Menu(args) => menu::exec(app, &args),
         Command::Fetch(args) => fetch::exec(app, &args),
         Command::Clean(args) => clean::exec(app, &args),

@@ -46,7 +46,6 @@ pub(crate) fn open(app: &App, fetching: &Fetching) -> Result<Sources, Failure> {
     Ok(sources)
 }
 
-
 /// Returns where what was fetched is kept.
 pub(crate) fn cache(app: &App) -> PathBuf {
     PathBuf::from(app.config.text("paths.sources").unwrap_or_default())

@@ -140,8 +140,12 @@ impl Log {
             }
             Message::Problems { text, problems } => {
                 self.problems(text.as_ref(), problems);
-                for hint in &failure.hints {
-                    self.say(Level::Error, hint, &[]);
+                if self.form == Form::Json {
+                    for hint in &failure.hints {
+                        self.say(Level::Error, hint, &[]);
+                    }
+                } else {
+                    write(&self.hints(&failure.hints));
                 }
             }
         }
@@ -219,6 +223,12 @@ impl Log {
         // Much of what is said was said by strangers: images, registries, archives.
         text.push_str(&tame(message, &['\n', '\t']));
         text.push('\n');
+        text.push_str(&self.hints(hints));
+        text
+    }
+
+    fn hints(self, hints: &[String]) -> String {
+        let mut text = String::new();
         for hint in hints {
             let style = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
             text.push_str(&self.styled(style, "hint:"));

@@ -2,12 +2,13 @@
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::catalog;
+use crate::ops::components::Fetching;
+use crate::ops::{catalog, network, sources};
 
-/// Ask the registries what they have
+/// Ask registries and indexes what they have
 ///
-/// The answer is kept, and `kraft pkg ls` shows it. What did not change since the last time is not
-/// sent again.
+/// The answers are kept: `kraft pkg ls` shows them, and `kraft build` finds libraries by them. What
+/// did not change since the last time is not sent again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The format of the packages
@@ -15,6 +16,24 @@ pub(crate) struct Args {
     manager: String,
 }
 
-pub(super) fn exec(app: &App, _args: &Args) -> Result<(), Failure> {
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    if app.offline() {
+        return Err(Failure::usage(
+            "there is nothing to ask while kraft is offline",
+        ));
+    }
+    let indexes = sources::places(app);
+    if args.manager != "oci" && !indexes.is_empty() {
+        let mut door = sources::open(app, &Fetching::default())?;
+        let updated = sources::update(app, &mut door);
+        let alone = args.manager == "manifest" || network::registries(app).is_empty();
+        match updated {
+            Err(failure) if !alone => app.ui.failure(&failure),
+            updated => updated?,
+        }
+        if alone {
+            return Ok(());
+        }
+    }
     catalog::refresh(app)
 }

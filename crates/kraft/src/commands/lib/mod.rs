@@ -1,0 +1,31 @@
+//! `kraft lib`: the libraries of a project.
+
+mod add;
+mod remove;
+
+use clap::Subcommand;
+
+use crate::app::App;
+use crate::failure::Failure;
+
+/// Add libraries to a project and take them out
+#[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Add(add::Args),
+    #[command(visible_alias = "rm")]
+    Remove(remove::Args),
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    match &args.command {
+        Command::Add(args) => add::exec(app, args),
+        Command::Remove(args) => remove::exec(app, args),
+    }
+}

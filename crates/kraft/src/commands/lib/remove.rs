@@ -1,0 +1,72 @@
+//! `kraft lib remove`.
+
+use std::path::PathBuf;
+
+use kraft_build::sources::is_ours;
+use kraft_sys::fs;
+
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+use crate::ops::kraftfile::{self, Change};
+use crate::ops::project;
+use crate::ops::workplace::Workplace;
+
+/// Take a library out of a project
+///
+/// Removes it from the Kraftfile, and its sources from the project; a directory that the project only
+/// links to stays.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kraft lib remove lwip")]
+pub(crate) struct Args {
+    /// Libraries, as the Kraftfile names them
+    #[arg(value_name = "LIBRARY", required = true)]
+    libraries: Vec<String>,
+
+    /// The directory of the project
+    #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    workdir: Option<PathBuf>,
+
+    /// Use this Kraftfile
+    #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    kraftfile: Option<PathBuf>,
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let project = project::read(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
+    let project = project::sound(app, project)?;
+    let known: Vec<String> = project
+        .kraftfile
+        .iter()
+        .flat_map(|kraftfile| &kraftfile.libraries)
+        .map(|library| library.name.value.clone())
+        .collect();
+    let mut changes = Vec::new();
+    for name in &args.libraries {
+        if !known.contains(name) {
+            let failure = Failure::new(
+                Kind::NotFound,
+                format!("library {name} does not exist in the project"),
+            );
+            return Err(if known.is_empty() {
+                failure
+            } else {
+                failure.hint(format!("it has {}", known.join(", ")))
+            });
+        }
+        changes.push(Change::Nothing(vec!["libraries".to_owned(), name.clone()]));
+    }
+    // A key with nothing below it is no mapping.
+    if known.iter().all(|name| args.libraries.contains(name)) {
+        changes = vec![Change::Nothing(vec!["libraries".to_owned()])];
+    }
+    kraftfile::change(app, &project, &changes)?;
+    let workplace = Workplace::find(app, &project)?;
+    for name in &args.libraries {
+        let place = workplace.components().join("libs").join(name);
+        if is_ours(&place) {
+            fs::remove_tree(&place)?;
+        }
+        app.ui.line(name)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! `kraft update`.
+
+use std::path::PathBuf;
+
+use kraft_core::lock::Pin;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+use crate::ops::components::{self, Move};
+use crate::ops::project;
+use crate::ops::workplace::Workplace;
+use crate::ui::{Cell, Column, Format};
+
+/// Move the pins of kraft.lock to what their versions are at now
+///
+/// kraft.lock says which commit or archive each component of the project is, and builds keep to it.
+/// This asks again, for everything or for the components that are named, and says from what to what
+/// each pin moves. With `--check`, nothing is written, and the command fails if anything would move.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft update
+  kraft update lwip
+  kraft update --check")]
+pub(crate) struct Args {
+    /// Components, by name or as `lib/NAME`; all of them if left out
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+
+    /// Write nothing; fail if anything would move
+    #[arg(long, visible_alias = "dry-run")]
+    check: bool,
+
+    /// The directory of the project
+    #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    workdir: Option<PathBuf>,
+
+    /// Use this Kraftfile
+    #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    kraftfile: Option<PathBuf>,
+
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+/// One row; these are the fields of `-o json`.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    version: Option<String>,
+    from: Option<String>,
+    to: String,
+}
+
+impl From<&Move> for Row {
+    fn from(it: &Move) -> Self {
+        let whole = |pin: &Pin| match pin {
+            Pin::Git { commit, .. } => commit.clone(),
+            Pin::Archive { sha256, .. } => format!("sha256:{sha256}"),
+        };
+        Self {
+            name: it.name.clone(),
+            version: it.asked.version.clone(),
+            from: it.from.as_ref().map(whole),
+            to: whole(&it.to),
+        }
+    }
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let project = project::read(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
+    let project = project::sound(app, project)?;
+    let workplace = Workplace::open(app, &project)?;
+    let moves = components::update(app, &project, &workplace, &args.names, !args.check)?;
+    if moves.is_empty() && args.output == Format::Table {
+        app.ui.info("kraft.lock is up to date");
+        return Ok(());
+    }
+    let rows: Vec<Row> = moves.iter().map(Row::from).collect();
+    app.ui.listing(args.output, &rows, COLUMNS)?;
+    if args.check && !moves.is_empty() {
+        let names: Vec<&str> = moves.iter().map(|it| it.name.as_str()).collect();
+        return Err(Failure::new(
+            Kind::Failed,
+            format!("kraft.lock is behind: {} moved", names.join(", ")),
+        )
+        .hint("`kraft update` moves the pins"));
+    }
+    Ok(())
+}
+
+const COLUMNS: &[Column<Row>] = &[
+    Column {
+        title: "NAME",
+        cell: |row| Cell::new(&row.name),
+    },
+    Column {
+        title: "VERSION",
+        cell: |row| Cell::new(row.version.as_deref().unwrap_or("-")),
+    },
+    Column {
+        title: "FROM",
+        cell: |row| Cell::new(row.from.as_deref().map_or("-", short)),
+    },
+    Column {
+        title: "TO",
+        cell: |row| Cell::new(short(&row.to)),
+    },
+];
+
+/// Returns the first digits of a commit or a sum.
+fn short(text: &str) -> &str {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    digits.get(..12).unwrap_or(digits)
+}
