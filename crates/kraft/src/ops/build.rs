@@ -351,6 +351,9 @@ fn rootfs_of(
             continue;
         }
         let archive = site.workplace.rootfs(&target.architecture);
+        if let Some(dir) = archive.parent() {
+            kraft_sys::fs::create_dir_all(dir, 0o755)?;
+        }
         let print = trace::of_rootfs(app, &source)?;
         if !trace::is_current(&archive, &print) {
             rootfs::build(app, &Source::detect(&source)?, &archive, false)?;

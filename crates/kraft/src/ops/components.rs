@@ -156,8 +156,33 @@ fn template_of(app: &App, dir: &Path) -> Result<Kraftfile, Failure> {
         ));
     };
     let read = project::sound(app, project::read(app, Some(&file), None)?)?;
-    read.kraftfile
-        .ok_or_else(|| Failure::new(Kind::Failed, "the Kraftfile of the template has faults"))
+    let mut kraftfile = read
+        .kraftfile
+        .ok_or_else(|| Failure::new(Kind::Failed, "the Kraftfile of the template has faults"))?;
+    // What a template brings along lies beside its Kraftfile, not beside the project's.
+    let below = |path: &mut String| *path = dir.join(&*path).to_string_lossy().into_owned();
+    for rootfs in kraftfile.rootfs.iter_mut().chain(&mut kraftfile.roms) {
+        for path in rootfs.path.iter_mut().chain(&mut rootfs.dockerfile) {
+            below(&mut path.value);
+        }
+    }
+    for volume in &mut kraftfile.volumes {
+        below(&mut volume.source.value);
+    }
+    let components = kraftfile.unikraft.iter_mut().chain(
+        kraftfile
+            .libraries
+            .iter_mut()
+            .map(|library| &mut library.component),
+    );
+    for component in components {
+        for source in component.source.iter_mut().chain(&mut component.short) {
+            if !source.value.contains("://") && dir.join(&source.value).exists() {
+                below(&mut source.value);
+            }
+        }
+    }
+    Ok(kraftfile)
 }
 
 fn template_part(workplace: &Workplace, template: &Component) -> Result<Part, Failure> {
@@ -352,44 +377,25 @@ impl<'a> Shelf<'a> {
         self.after.components.insert(part.wanted.key(), entry);
     }
 
-    /// Spells a path in the project's directory so that it means the same in every clone.
+    /// Spells a path from the project's directory, so that it means the same in every clone.
     fn to_project(&self, pin: &Pin) -> Pin {
-        let relative = |text: &str| {
-            let path = Path::new(text).strip_prefix(&self.workplace.project).ok()?;
-            Some(format!("./{}", path.display()))
-        };
-        match pin.clone() {
-            Pin::Git { git, commit } => Pin::Git {
-                git: relative(&git).unwrap_or(git),
-                commit,
-            },
-            Pin::Archive { archive, sha256 } => Pin::Archive {
-                archive: relative(&archive).unwrap_or(archive),
-                sha256,
-            },
-        }
+        with_place(pin, |text| {
+            let path = Path::new(&text)
+                .strip_prefix(&self.workplace.project)
+                .ok()?;
+            let dot = if path.starts_with("..") { "" } else { "./" };
+            Some(format!("{dot}{}", path.display()))
+        })
     }
 
+    /// The other way round.
     fn from_project(&self, pin: &Pin) -> Pin {
-        let absolute = |text: String| match text.strip_prefix("./") {
-            Some(rest) => self
-                .workplace
-                .project
-                .join(rest)
-                .to_string_lossy()
-                .into_owned(),
-            None => text,
-        };
-        match pin.clone() {
-            Pin::Git { git, commit } => Pin::Git {
-                git: absolute(git),
-                commit,
-            },
-            Pin::Archive { archive, sha256 } => Pin::Archive {
-                archive: absolute(archive),
-                sha256,
-            },
-        }
+        with_place(pin, |text| {
+            let here = text.starts_with("./") || text.starts_with("../");
+            let rest = text.strip_prefix("./").unwrap_or(text);
+            let path = self.workplace.project.join(rest);
+            here.then(|| path.to_string_lossy().into_owned())
+        })
     }
 
     /// Fetches what is not in place yet.
@@ -459,6 +465,19 @@ impl<'a> Shelf<'a> {
         }
         write_lock(app, self.workplace, &self.after)
     }
+}
+
+/// Returns a pin with its place spelled otherwise, where there is another spelling.
+fn with_place(pin: &Pin, spell: impl Fn(&str) -> Option<String>) -> Pin {
+    let mut pin = pin.clone();
+    let place = match &mut pin {
+        Pin::Git { git, .. } => git,
+        Pin::Archive { archive, .. } => archive,
+    };
+    if let Some(other) = spell(place) {
+        *place = other;
+    }
+    pin
 }
 
 /// Says how a lock file does not fit.

@@ -79,41 +79,82 @@ fn keys(path: &[String]) -> Vec<Cow<'_, str>> {
     path.iter().map(|key| Cow::Borrowed(key.as_str())).collect()
 }
 
-/// Sets or removes an option, in a mapping as well as in a list of `NAME=VALUE`.
+/// Sets or removes an option where it stands already, in the core's options or in those of a
+/// library; one that stands nowhere is set among the core's.
 fn option(
     text: &str,
     name: &str,
     value: Option<&String>,
 ) -> Result<String, Vec<kraft_core::problem::Problem>> {
     let root = document::parse(text)?;
-    let find = |path: &[&str]| {
-        let path: Vec<Cow<'_, str>> = path.iter().map(|key| Cow::Borrowed(*key)).collect();
-        root.as_ref().and_then(|root| root.find(&path))
-    };
-    // `unikraft: stable` has no room for options: the word becomes what it stands for.
-    let (text, root) = match find(&["unikraft"]).map(|entry| &entry.node) {
-        Some(node) if value.is_some() && !node.is_null() && is_scalar(node) => {
-            let word = node.plain().as_str().unwrap_or_default().to_owned();
-            let key = if word.contains("://") || word.starts_with(['/', '.', '~']) {
-                "source"
-            } else {
-                "version"
-            };
-            let bare = edit::unset(text, &keys(&["unikraft".to_owned()]))?
-                .unwrap_or_else(|| text.to_owned());
-            let path = ["unikraft".to_owned(), key.to_owned()];
-            let text = edit::set(&bare, &keys(&path), &Value::Text(word))?;
-            let root = document::parse(&text)?;
-            (text, root)
-        }
-        _ => (text.to_owned(), root.clone()),
-    };
-    let path = vec!["unikraft".to_owned(), "kconfig".to_owned()];
-    let listed = root
+    let core = vec!["unikraft".to_owned(), "kconfig".to_owned()];
+    let libraries = root
         .as_ref()
-        .and_then(|root| root.find(&keys(&path)))
-        .and_then(|entry| items(&entry.node));
-    if let Some(mut items) = listed {
+        .and_then(|root| root.find(&keys(&["libraries".to_owned()])))
+        .map(|entry| entry.node.entries())
+        .unwrap_or_default()
+        .iter()
+        .map(|library| {
+            vec![
+                "libraries".to_owned(),
+                library.key.clone(),
+                "kconfig".to_owned(),
+            ]
+        });
+    let places: Vec<Vec<String>> = std::iter::once(core.clone()).chain(libraries).collect();
+    let node = |path: &[String]| {
+        let entry = root.as_ref().and_then(|root| root.find(&keys(path)));
+        entry.map(|entry| &entry.node)
+    };
+    let stands: Vec<&Vec<String>> = places
+        .iter()
+        .filter(|path| node(path).is_some_and(|node| names(node).any(|found| found == name)))
+        .collect();
+    let Some(value) = value else {
+        let mut text = text.to_owned();
+        for path in stands {
+            text = option_at(&text, path, name, None)?;
+        }
+        return Ok(text);
+    };
+    // The last one counts when the options are laid over each other.
+    if let Some(path) = stands.last() {
+        return option_at(text, path, name, Some(value));
+    }
+    option_at(&with_room(text, root.as_ref())?, &core, name, Some(value))
+}
+
+/// Makes room for options: `unikraft: stable` becomes a mapping of what the word stands for.
+fn with_room(text: &str, root: Option<&Node>) -> Result<String, Vec<kraft_core::problem::Problem>> {
+    let path = ["unikraft".to_owned()];
+    let node = root.and_then(|root| root.find(&keys(&path)));
+    let Some(node) = node
+        .map(|entry| &entry.node)
+        .filter(|node| !node.is_null() && is_scalar(node))
+    else {
+        return Ok(text.to_owned());
+    };
+    let word = node.plain().as_str().unwrap_or_default().to_owned();
+    let key = if word.contains("://") || word.starts_with(['/', '.', '~']) {
+        "source"
+    } else {
+        "version"
+    };
+    let bare = edit::unset(text, &keys(&path))?.unwrap_or_else(|| text.to_owned());
+    let path = ["unikraft".to_owned(), key.to_owned()];
+    edit::set(&bare, &keys(&path), &Value::Text(word))
+}
+
+/// Sets or removes an option among others, in a mapping as well as in a list of `NAME=VALUE`.
+fn option_at(
+    text: &str,
+    path: &[String],
+    name: &str,
+    value: Option<&String>,
+) -> Result<String, Vec<kraft_core::problem::Problem>> {
+    let root = document::parse(text)?;
+    let found = root.as_ref().and_then(|root| root.find(&keys(path)));
+    if let Some(mut items) = found.and_then(|entry| items(&entry.node)) {
         let prefix = format!("{name}=");
         let at = items.iter().position(|item| item.starts_with(&prefix));
         match (at, value) {
@@ -124,16 +165,32 @@ fn option(
                 }
             }
             (None, Some(value)) => items.push(format!("{name}={value}")),
-            (None, None) => return Ok(text),
+            (None, None) => return Ok(text.to_owned()),
         }
-        return edit::set(&text, &keys(&path), &Value::List(items));
+        return edit::set(text, &keys(path), &Value::List(items));
     }
-    let mut path = path;
-    path.push(name.to_owned());
+    let only = found.is_some_and(|entry| entry.node.entries().len() == 1);
+    let mut path = path.to_vec();
+    // A key with nothing below it is no mapping.
+    if !(only && value.is_none()) {
+        path.push(name.to_owned());
+    }
     match value {
-        Some(value) => edit::set(&text, &keys(&path), &Value::Text(value.clone())),
-        None => Ok(edit::unset(&text, &keys(&path))?.unwrap_or(text)),
+        Some(value) => edit::set(text, &keys(&path), &Value::Text(value.clone())),
+        None => Ok(edit::unset(text, &keys(&path))?.unwrap_or_else(|| text.to_owned())),
     }
+}
+
+/// Returns the names of options, in a mapping as well as in a list.
+fn names(node: &Node) -> impl Iterator<Item = String> {
+    let listed = items(node).unwrap_or_default().into_iter();
+    let listed = listed.filter_map(|item| item.split_once('=').map(|(name, _)| name.to_owned()));
+    let mapped: Vec<String> = node
+        .entries()
+        .iter()
+        .map(|entry| entry.key.clone())
+        .collect();
+    listed.chain(mapped)
 }
 
 fn is_scalar(node: &Node) -> bool {
@@ -180,6 +237,15 @@ mod tests {
         let changed = edited(text, "CONFIG_B", Some("n"));
         assert!(changed.contains("- CONFIG_B=n"), "{changed}");
         assert!(!edited(text, "CONFIG_A", None).contains("CONFIG_A"));
+    }
+
+    #[test]
+    fn an_option_of_a_library_is_changed_where_it_stands() {
+        let text = "unikraft: {version: s}\nlibraries:\n  x:\n    kconfig:\n      CONFIG_X: 1\n    version: s\n";
+        let set = edited(text, "CONFIG_X", Some("2"));
+        assert!(set.contains("      CONFIG_X: "), "{set}");
+        assert!(!set.contains("unikraft: {version: s, kconfig"), "{set}");
+        assert!(!edited(text, "CONFIG_X", None).contains("kconfig"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use kraft_core::platform::Platform;
 use kraft_core::problem::Problem;
 use kraft_sys::fs;
 
+use super::workplace::Workplace;
 use crate::app::App;
 use crate::failure::{Failure, Kind, Text};
 
@@ -122,14 +123,14 @@ pub(crate) fn meant_targets(
 /// takes them all.
 pub(crate) fn built_targets(
     app: &App,
-    project: &Project,
+    workplace: &Workplace,
     resolved: &Resolved,
     wish: &TargetWish<'_>,
 ) -> Result<Vec<ResolvedTarget>, Failure> {
     let meant = meant_targets(resolved, wish)?;
     let built: Vec<ResolvedTarget> = meant
         .iter()
-        .filter(|target| project.dir.join(&target.kernel).is_file())
+        .filter(|target| workplace.kernel(target).is_file())
         .cloned()
         .collect();
     if built.is_empty() {
@@ -160,10 +161,10 @@ pub(crate) fn built_targets(
 /// Reads what a target was built with; a target without a configuration was built with nothing
 /// that is known.
 pub(crate) fn built_config(
-    project: &Project,
+    workplace: &Workplace,
     target: &ResolvedTarget,
 ) -> Result<DotConfig, Failure> {
-    let path = project.dir.join(&target.config);
+    let path = workplace.config(target);
     match fs::read_file(&path, LARGEST_CONFIG) {
         Ok(bytes) => Ok(DotConfig::parse(&String::from_utf8_lossy(&bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(DotConfig::default()),

@@ -19,9 +19,11 @@ use kraft_core::reference::Reference;
 use kraft_oci::choose::Wish;
 use kraft_oci::store::Store;
 
+use super::components;
 use super::obtain::{self, Obtained, Pull};
 use super::project::{self, Project};
 use super::settings::{self, Given};
+use super::workplace::Workplace;
 use super::{images, unpacked};
 use crate::app::App;
 use crate::config::dirs::absolute;
@@ -99,7 +101,10 @@ pub(crate) fn find(app: &App, look: Look<'_>) -> Result<(Subject, bool), Failure
 }
 
 fn project_subject(app: &App, project: Project) -> Result<Subject, Failure> {
-    Ok(Subject::Project(Box::new(project::sound(app, project)?)))
+    let project = project::sound(app, project)?;
+    let workplace = Workplace::find(app, &project)?;
+    let project = components::complete(app, project, &workplace)?;
+    Ok(Subject::Project(Box::new(project)))
 }
 
 fn no_file(path: &Path) -> Failure {
@@ -329,7 +334,8 @@ fn of_target(
         platform: terms.request.platform,
         arch: terms.request.arch,
     };
-    let targets = project::built_targets(app, project, resolved, &wish)?;
+    let workplace = Workplace::find(app, project)?;
+    let targets = project::built_targets(app, &workplace, resolved, &wish)?;
     let taste = images::taste();
     let likes = |target: &&kraft_core::kraftfile::ResolvedTarget| {
         (
@@ -349,8 +355,8 @@ fn of_target(
             target.architecture
         ));
     }
-    let mut ready = of_kernel(&project.dir.join(&target.kernel), terms)?;
-    let config = project::built_config(project, target)?;
+    let mut ready = of_kernel(&workplace.kernel(target), terms)?;
+    let config = project::built_config(&workplace, target)?;
     ready.mounts_by_itself = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
     ready.given.cmd.clone_from(&target.cmd);
     Ok(ready)

@@ -21,7 +21,8 @@ use crate::failure::{Failure, Kind};
 use crate::ops::package::{self, Layer, Package, Part, Strategy};
 use crate::ops::project::{self, Project};
 use crate::ops::settings::{self, Given};
-use crate::ops::{images, obtain};
+use crate::ops::workplace::Workplace;
+use crate::ops::{components, images, obtain};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -172,7 +173,11 @@ fn subject(app: &App, args: &Args) -> Result<Subject, Failure> {
     }
     let dir = args.dir.as_deref().or(args.workdir.as_deref());
     let project = match project::read(app, dir, args.kraftfile.as_deref()) {
-        Ok(project) => Some(project::sound(app, project)?),
+        Ok(project) => {
+            let project = project::sound(app, project)?;
+            let workplace = Workplace::find(app, &project)?;
+            Some(components::complete(app, project, &workplace)?)
+        }
         Err(failure) if failure.kind == Kind::NotFound && args.kraftfile.is_none() => None,
         Err(failure) => return Err(failure),
     };
@@ -347,9 +352,10 @@ fn built_parts(app: &App, args: &Args, project: &Project) -> Result<Vec<Part>, F
     let Some(resolved) = project.resolved() else {
         return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
     };
+    let workplace = Workplace::find(app, project)?;
     let chosen = project::built_targets(
         app,
-        project,
+        &workplace,
         &resolved,
         &project::TargetWish {
             name: args.target.as_deref(),
@@ -360,8 +366,8 @@ fn built_parts(app: &App, args: &Args, project: &Project) -> Result<Vec<Part>, F
     let rootfs = rootfs(args, Some(project))?;
     let mut parts = Vec::new();
     for target in chosen {
-        let config = project::built_config(project, &target)?;
-        let mut layers = vec![Layer::File(Role::Kernel, project.dir.join(&target.kernel))];
+        let config = project::built_config(&workplace, &target)?;
+        let mut layers = vec![Layer::File(Role::Kernel, workplace.kernel(&target))];
         let embedded = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
         if !embedded {
             layers.extend(rootfs.clone().map(Layer::Rootfs));
