@@ -229,10 +229,11 @@ impl Sources {
             };
         }
         let path = Path::new(resource);
-        if path.is_dir() {
+        if entry.provider.as_deref().is_none_or(is_directory) && path.is_dir() {
             return Ok(Origin::Directory(path.to_owned()));
         }
-        self.git(&key, resource, Some(release.version))
+        let (url, tag) = without_query(resource);
+        self.git(&key, url, Some(tag.unwrap_or(release.version)))
     }
 
     fn cached(&self, name: &str, pin: &Pin, told: &Told<'_>) -> Result<PathBuf, Error> {
@@ -329,6 +330,11 @@ impl<'a> Told<'a> {
         }
         result
     }
+}
+
+/// Whether that is how a catalog calls the provider of a directory.
+fn is_directory(provider: &str) -> bool {
+    matches!(provider, "dir" | "directory")
 }
 
 /// Splits a version from a URL: `?branch=`, `?tag=` or `?version=`.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kraft_build::sources::{Origin, Put, Sources, Wanted};
-use kraft_core::component::{self, Kind as ComponentKind};
+use kraft_core::component::{self, Kind as ComponentKind, Name};
 use kraft_core::kraftfile::{Component, Kraftfile};
 use kraft_core::lock::{Asked, Entry, Lock, Pin};
 use kraft_sys::fs;
@@ -478,6 +478,51 @@ fn with_place(pin: &Pin, spell: impl Fn(&str) -> Option<String>) -> Pin {
         *place = other;
     }
     pin
+}
+
+/// Fetches a component of the catalog into the cache, and with a directory of a project below that.
+pub(crate) fn fetch(app: &App, name: &Name, into: Option<&Path>) -> Result<(), Failure> {
+    let fetching = Fetching::default();
+    let mut door = sources::open(app, &fetching)?;
+    if kraft_build::catalog::find(&door.catalog, name).is_empty() && !door.offline {
+        sources::update(app, &mut door)?;
+    }
+    let found: Vec<Wanted> = kraft_build::catalog::find(&door.catalog, name)
+        .into_iter()
+        .map(|entry| Wanted {
+            kind: entry.kind,
+            name: entry.name.clone(),
+            source: None,
+            version: name.version.clone(),
+        })
+        .collect();
+    if found.is_empty() {
+        return Err(
+            Failure::new(Kind::NotFound, format!("could not find {name}"))
+                .hint("`kraft pkg ls --libs` lists what there is"),
+        );
+    }
+    let progress = app.ui.progress();
+    for (wanted, origin) in found.iter().zip(door.resolve(&found, &progress)) {
+        let origin = origin?;
+        if let Origin::Pinned(pin) = &origin {
+            for result in door.obtain(&[(wanted.key(), pin.clone())], &progress) {
+                result?;
+            }
+        }
+        if let Some(project) = into {
+            let below = match wanted.kind {
+                ComponentKind::Core => "unikraft".to_owned(),
+                kind => format!("{kind}s/{}", wanted.name),
+            };
+            door.materialise(
+                &wanted.key(),
+                &origin,
+                &project.join(".unikraft").join(below),
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// Says how a lock file does not fit.

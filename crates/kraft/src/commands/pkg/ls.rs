@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 use kraft_core::arch::Arch;
+use kraft_core::catalog::Entry;
+use kraft_core::component::Kind as ComponentKind;
 use kraft_core::reference::Digest;
 use kraft_oci::listing;
 use serde::Serialize;
@@ -9,18 +11,20 @@ use serde::Serialize;
 use crate::app::App;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, chain};
-use crate::ops::{images, machines};
+use crate::ops::components::Fetching;
+use crate::ops::{images, machines, sources};
 use crate::ui::{Cell, Column, Format};
 
 /// List packages
 ///
-/// List the images of this computer, one row per platform, and what the registries had when they
-/// were asked the last time. With --update, ask them now.
+/// List the images of this computer, one row per platform, and what the registries and the catalogs
+/// of components had when they were asked the last time. With --update, ask them now.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft pkg ls --apps
   kraft pkg ls --apps --update
+  kraft pkg ls --libs
   kraft pkg ls --arch arm64 -o json")]
 pub(crate) struct Args {
     /// List applications
@@ -60,7 +64,7 @@ pub(crate) struct Args {
     old: Old,
 }
 
-/// Flags of KraftKit that change nothing here: nothing is left out unless it is asked for.
+/// Flags of KraftKit that few need.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct Old {
@@ -72,15 +76,15 @@ struct Old {
     #[arg(long, hide = true)]
     no_limit: bool,
 
-    /// Accepted for the sake of old scripts
+    /// List architectures
     #[arg(short = 'M', long, hide = true)]
     archs: bool,
 
-    /// Accepted for the sake of old scripts
+    /// List platforms
     #[arg(short = 'P', long, hide = true)]
     plats: bool,
 
-    /// Accepted for the sake of old scripts
+    /// List cores
     #[arg(short = 'C', long, hide = true)]
     core: bool,
 }
@@ -88,21 +92,24 @@ struct Old {
 /// One row; these are the fields of `-o json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
-    /// `app`.
+    /// `app`, `lib`, `core`, `plat` or `arch`.
     #[serde(rename = "type")]
     kind: &'static str,
     name: String,
     version: String,
-    /// `oci`.
+    /// `oci` for images, `manifest` for components of a catalog.
     format: &'static str,
     /// Since when it is on this computer; `null` if it is not.
     pulled: Option<Timestamp>,
-    manifest: Digest,
-    index: Digest,
-    platform: String,
-    architecture: String,
+    manifest: Option<Digest>,
+    index: Option<Digest>,
+    platform: Option<String>,
+    architecture: Option<String>,
     /// All layers, in bytes; `null` if that is not known here.
     size: Option<u64>,
+    /// Where a component is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
     #[serde(skip)]
     here: bool,
 }
@@ -115,21 +122,76 @@ impl From<listing::Row> for Row {
             version: row.name.version().to_owned(),
             format: "oci",
             pulled: row.pulled,
-            manifest: row.manifest,
-            index: row.index,
-            platform: row.platform.os,
-            architecture: row.platform.architecture,
+            manifest: Some(row.manifest),
+            index: Some(row.index),
+            platform: Some(row.platform.os),
+            architecture: Some(row.platform.architecture),
             size: row.size,
+            origin: None,
             here: row.here,
         }
     }
 }
 
+/// Returns the rows of a component: one per channel, and with `all` one per version.
+fn component(entry: &Entry, all: bool) -> Vec<Row> {
+    let row = |version: &str| Row {
+        kind: entry.kind.name(),
+        name: entry.name.clone(),
+        version: version.to_owned(),
+        format: "manifest",
+        pulled: None,
+        manifest: None,
+        index: None,
+        platform: None,
+        architecture: None,
+        size: None,
+        origin: entry.origin.clone(),
+        here: false,
+    };
+    let channels = entry.channels.iter().map(|channel| row(&channel.name));
+    let versions = entry.versions.iter().map(|version| row(&version.version));
+    if all || entry.channels.is_empty() {
+        channels.chain(versions).collect()
+    } else {
+        channels.collect()
+    }
+}
+
+impl Args {
+    /// Returns whether packages of this kind are listed: those that are asked for, else all.
+    fn lists(&self, kind: ComponentKind) -> bool {
+        let old = &self.old;
+        let none = !(self.apps || self.libs || old.core || old.archs || old.plats);
+        let asked = match kind {
+            ComponentKind::App => self.apps,
+            ComponentKind::Lib => self.libs,
+            ComponentKind::Core => old.core,
+            ComponentKind::Arch => old.archs,
+            ComponentKind::Plat => old.plats,
+        };
+        asked || none || (self.all && !self.apps)
+    }
+
+    /// Returns the rows of components; nothing of them depends on a platform.
+    fn components(&self, app: &App) -> Result<Vec<Row>, Failure> {
+        if self.plat.0.is_some() || self.arch.is_some() {
+            return Ok(Vec::new());
+        }
+        let mut door = sources::open(app, &Fetching::default())?;
+        if self.update && !app.offline() {
+            sources::update(app, &mut door)?;
+        }
+        let entries = door.catalog.iter().filter(|entry| self.lists(entry.kind));
+        Ok(entries
+            .flat_map(|entry| component(entry, self.all))
+            .collect())
+    }
+}
+
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let others = args.libs || args.old.core;
-    let only_libs = others && !args.apps && !args.all;
     let mut rows = Vec::new();
-    if !only_libs {
+    if args.lists(ComponentKind::App) {
         let store = images::open(app)?;
         let listing = listing::list(&*store)?;
         for (name, error) in &listing.unreadable {
@@ -153,7 +215,10 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                 .arch
                 .is_none_or(|arch| row.platform.architecture == arch.name())
     });
-    let rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
+    let mut rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
+    if !args.local {
+        rows.extend(args.components(app)?);
+    }
     if rows.is_empty() && args.output == Format::Table {
         app.ui.info("no packages found");
         return Ok(());
@@ -164,7 +229,15 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 /// Prints rows in the order of their names.
 pub(super) fn print(app: &App, output: Format, mut rows: Vec<Row>) -> Result<(), Failure> {
     rows.sort_by(|a, b| {
-        let key = |row: &Row| (row.name.clone(), row.version.clone(), row.platform.clone());
+        let key = |row: &Row| {
+            let kind = (row.format, row.kind);
+            (
+                kind,
+                row.name.clone(),
+                row.version.clone(),
+                row.platform.clone(),
+            )
+        };
         key(a)
             .cmp(&key(b))
             .then_with(|| a.architecture.cmp(&b.architecture))
@@ -202,15 +275,20 @@ const COLUMNS: &[Column<Row>] = &[
     },
     Column {
         title: "MANIFEST",
-        cell: |row| Cell::new(row.manifest.short()),
+        cell: |row| Cell::new(row.manifest.as_ref().map_or("-", Digest::short)),
     },
     Column {
         title: "INDEX",
-        cell: |row| Cell::new(row.index.short()),
+        cell: |row| Cell::new(row.index.as_ref().map_or("-", Digest::short)),
     },
     Column {
         title: "PLAT",
-        cell: |row| Cell::new(format!("{}/{}", row.platform, row.architecture)),
+        cell: |row| {
+            Cell::new(match (&row.platform, &row.architecture) {
+                (Some(platform), Some(arch)) => format!("{platform}/{arch}"),
+                _ => "-".to_owned(),
+            })
+        },
     },
     Column {
         title: "SIZE",

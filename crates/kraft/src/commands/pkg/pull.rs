@@ -3,27 +3,31 @@
 use std::path::{Path, PathBuf};
 
 use kraft_core::arch::Arch;
+use kraft_core::component::Name;
 use kraft_core::reference::Reference;
 use kraft_oci::choose::Wish;
 
 use crate::app::App;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
+use crate::ops::components::{self, Fetching};
 use crate::ops::machines::Tally;
 use crate::ops::transfer::{self, Extent};
-use crate::ops::{images, project, settings};
+use crate::ops::{build, images, project, settings};
 
-/// Fetch images from their registries
+/// Fetch images from their registries, and components
 ///
 /// Fetch images into the store of this computer: of each the manifest for this host, or the one
-/// that the flags ask for. For the directory of a project, fetch the image it runs on. What is here already is not fetched again, and what was interrupted
-/// goes on where it stopped.
+/// that the flags ask for. For the directory of a project, fetch the image it runs on, or the
+/// components it is built from; `lib/NAME`, `app/NAME` and `unikraft` are components of the catalog.
+/// What is here already is not fetched again, and what was interrupted goes on where it stopped.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft pkg pull unikraft.org/nginx:latest
   kraft pkg pull --arch arm64 --plat qemu unikraft.org/base
-  kraft pkg pull --all localhost:5000/hello")]
+  kraft pkg pull --all localhost:5000/hello
+  kraft pkg pull lib/lwip:stable")]
 pub(crate) struct Args {
     /// Images, `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`, or directories of projects (the current one if
     /// left out)
@@ -42,7 +46,7 @@ pub(crate) struct Args {
     kraftfile: Option<PathBuf>,
 
     /// The format of the packages
-    #[arg(short = 'M', long = "as", hide = true, default_value = "auto", value_parser = ["oci", "auto"])]
+    #[arg(short = 'M', long = "as", hide = true, default_value = "auto", value_parser = ["oci", "manifest", "auto"])]
     format: String,
 
     /// The directory of the project, for scripts that were written so
@@ -120,23 +124,50 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     };
     let none = args.images.is_empty().then_some(&here);
     for word in args.images.iter().chain(none) {
-        let pulled = subject(app, args, word, &wish)
-            .and_then(|(name, wish)| transfer::pull(app, &store, &name, &wish, extent));
+        let pulled = if let Some(name) = args.component(word) {
+            components::fetch(app, &name, args.workdir.as_deref())
+        } else {
+            subject(app, args, word, &wish).and_then(|subject| match subject {
+                Some((name, wish)) => transfer::pull(app, &store, &name, &wish, extent),
+                None => Ok(()),
+            })
+        };
         tally.count(app, pulled)?;
     }
     tally.outcome()
 }
 
-/// Returns what is to be pulled: what was named, or what the project there runs on.
-fn subject(app: &App, args: &Args, word: &str, typed: &Wish) -> Result<(Reference, Wish), Failure> {
+impl Args {
+    /// Returns the component that is named, if it is none of the images.
+    fn component(&self, word: &str) -> Option<Name> {
+        if Path::new(word).is_dir() {
+            return None;
+        }
+        let name: Name = word.parse().ok()?;
+        (name.kind.is_some() || self.format == "manifest").then_some(name)
+    }
+}
+
+/// Returns what is to be pulled: what was named, or what the project there runs on; nothing more
+/// if it is built from components, which are fetched.
+fn subject(
+    app: &App,
+    args: &Args,
+    word: &str,
+    typed: &Wish,
+) -> Result<Option<(Reference, Wish)>, Failure> {
     if !Path::new(word).is_dir() {
-        return Ok((word.parse()?, typed.clone()));
+        return Ok(Some((word.parse()?, typed.clone())));
     }
     let project = project::read(app, Some(Path::new(word)), args.kraftfile.as_deref())?;
     let project = project::sound(app, project)?;
     let Some(resolved) = project.resolved() else {
         return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
     };
+    if resolved.unikraft.is_some() || resolved.template.is_some() {
+        build::site(app, project, &Fetching::default())?;
+        return Ok(None);
+    }
     if resolved.runtime.is_none() {
         return Err(Failure::new(Kind::NotFound, "the project runs on no image")
             .hint("`runtime` in the Kraftfile names one"));
@@ -145,5 +176,5 @@ fn subject(app: &App, args: &Args, word: &str, typed: &Wish) -> Result<(Referenc
     wish.os = typed.os.clone().or(wish.os);
     wish.arch = typed.arch.clone().or(wish.arch);
     wish.features.extend(typed.features.clone());
-    Ok((settings::runtime_name(&resolved)?.parse()?, wish))
+    Ok(Some((settings::runtime_name(&resolved)?.parse()?, wish)))
 }

@@ -1,11 +1,17 @@
 //! `kraft pkg source` and `kraft pkg unsource`.
 
+use std::path::Path;
+
+use kraft_build::catalog;
+
 use crate::app::App;
+use crate::config::dirs::absolute;
 use crate::config::layers::Value;
 use crate::config::{self, keys};
 use crate::failure::Failure;
+use crate::ops::components::Fetching;
 use crate::ops::machines::Tally;
-use crate::ops::network;
+use crate::ops::{network, sources};
 use crate::yaml::edit;
 
 /// The key of the list.
@@ -13,10 +19,16 @@ const KEY: &str = "unikraft.manifests";
 
 /// Take packages from further registries and indexes
 ///
-/// Add registries (`HOST[:PORT]`) and package indexes (URLs and paths) to those that are asked for
-/// packages. A registry is asked once whether it is one.
+/// Add registries (`HOST[:PORT]`) and catalogs of components to those that are asked for packages.
+/// A catalog is an index or manifest file (a URL or a path), a directory of components, a Git
+/// repository, or `https://github.com/OWNER/lib-*`. Each is asked once whether it is one;
+/// `kraft pkg update` reads what it has.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: kraft pkg source registry.example.com")]
+#[command(after_long_help = "\
+Examples:
+  kraft pkg source registry.example.com
+  kraft pkg source https://github.com/unikraft/lib-*
+  kraft pkg source ../my-libs")]
 pub(crate) struct SourceArgs {
     /// Registries and indexes
     #[arg(value_name = "SOURCE", required = true)]
@@ -40,18 +52,33 @@ pub(super) fn add(app: &App, args: &SourceArgs) -> Result<(), Failure> {
     let mut sources = app.config.manifests().to_vec();
     let mut tally = Tally::default();
     for source in &args.sources {
+        // A path means the same from everywhere.
+        let path = Path::new(source);
+        let source = if path.exists() {
+            &absolute(path).to_string_lossy().into_owned()
+        } else {
+            source
+        };
         if sources.contains(source) {
             app.ui.warn(&format!("manifest already saved: {source}"));
             continue;
         }
         let checked = match network::registry_host(source) {
-            Some(host) if !args.force && !app.offline() => network::check_registry(app, &host),
-            _ => Ok(()),
+            _ if args.force || app.offline() => Ok(()),
+            Some(host) => network::check_registry(app, &host),
+            None => check_catalog(app, source),
         };
         tally.count(app, checked.map(|()| sources.push(source.clone())))?;
     }
     save(app, &sources)?;
     tally.outcome()
+}
+
+/// Asks a source whether it is a catalog of components.
+fn check_catalog(app: &App, source: &str) -> Result<(), Failure> {
+    let door = sources::open(app, &Fetching::default())?;
+    catalog::probe(&door, source)?;
+    Ok(())
 }
 
 pub(super) fn remove(app: &App, args: &UnsourceArgs) -> Result<(), Failure> {
