@@ -10,3 +10,4 @@ pub mod linux;
 pub mod measure;
 pub mod netns;
 pub mod registry;
+pub mod web;

@@ -179,7 +179,7 @@ impl Args {
             return Ok(Vec::new());
         }
         let mut door = sources::open(app, &Fetching::default())?;
-        if self.update && !app.offline() {
+        if self.update {
             sources::update(app, &mut door)?;
         }
         let entries = door.catalog.iter().filter(|entry| self.lists(entry.kind));

@@ -1,7 +1,7 @@
 //! `kraft pkg update`.
 
 use crate::app::App;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::ops::components::Fetching;
 use crate::ops::{catalog, network, sources};
 
@@ -18,9 +18,10 @@ pub(crate) struct Args {
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if app.offline() {
-        return Err(Failure::usage(
-            "there is nothing to ask while kraft is offline",
-        ));
+        return Err(
+            Failure::new(Kind::Network, "nobody is asked while kraft is offline")
+                .hint("leave out `--offline`"),
+        );
     }
     let indexes = sources::places(app);
     if args.manager != "oci" && !indexes.is_empty() {
