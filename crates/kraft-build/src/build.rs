@@ -349,6 +349,9 @@ impl Job {
             Ok(())
         };
         show(&self.core, &plan.core)?;
+        if plan.core.starts_with(&sources) {
+            version_of(&self.core, &plan.core)?;
+        }
         for (name, path) in &self.libraries {
             show(path, &sources.join("libs").join(tame(name)))?;
         }
@@ -603,6 +606,24 @@ fn empty_application(app: &Path, at: &Path) -> Result<(), fs::Error> {
         fs::remove_file(&config)?;
     }
     Ok(())
+}
+
+/// Gives a core that is shown elsewhere the commit that it is at, which its version names.
+fn version_of(core: &Path, at: &Path) -> Result<(), fs::Error> {
+    let said = tool::Tool::new("git")
+        .args(["rev-parse", "HEAD"])
+        .current_dir(core)
+        .env("GIT_CEILING_DIRECTORIES", core.parent().unwrap_or(core))
+        .output();
+    let commit = said
+        .ok()
+        .filter(|output| output.status.success())
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let git = at.join(".git");
+    let Some(commit) = commit else {
+        return fs::remove_tree(&git);
+    };
+    crate::sources::stub_repository(&git, &commit)
 }
 
 /// Replaces what make and shells would misread in a name.

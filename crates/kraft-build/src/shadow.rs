@@ -27,7 +27,7 @@ pub fn is_awkward(path: &Path) -> bool {
 
 /// Shows a tree at another place; what is not in the tree any more goes from there.
 ///
-/// `except` are names at the root of the tree that are left out.
+/// `except` are names at the root of the tree that are left out, and left alone.
 pub fn show(tree: &Path, at: &Path, except: &[&str]) -> Result<(), fs::Error> {
     directory(tree, at, except, 0)
 }
@@ -59,7 +59,8 @@ fn directory(from: &Path, to: &Path, except: &[&str], depth: usize) -> Result<()
         .map_err(fs::Error::on("read", to))?
         .flatten()
     {
-        if wanted.binary_search(&entry.file_name()).is_err() {
+        let left_out = except.iter().any(|except| entry.file_name() == *except);
+        if wanted.binary_search(&entry.file_name()).is_err() && !left_out {
             fs::remove_tree(&entry.path())?;
         }
     }

@@ -168,6 +168,11 @@ impl Call<'_> {
         // Messages are read by machine here; nothing else of the user's environment is touched.
         command.env("LC_MESSAGES", "C").env("GCC_COLORS", "");
         command.env_remove("LC_ALL");
+        // Unikraft asks git for its version: a core without a repository of its own must not find
+        // the one that the project lies in.
+        if let Some(above) = self.plan.core.parent() {
+            command.env("GIT_CEILING_DIRECTORIES", above);
+        }
         let mut log = Log::open(self.log)?;
         log.line(format!("$ {}", shown(&command)).as_bytes());
         let mut faults = fault::Search::default();

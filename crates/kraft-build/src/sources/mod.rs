@@ -28,6 +28,7 @@ use kraft_core::lock::Pin;
 
 pub use error::{Error, GitSort};
 pub use http::{Credential, Http, Web};
+pub(crate) use tree::stub_repository;
 pub use tree::{Put, is_in_place, is_ours};
 
 /// How many things are fetched at once.

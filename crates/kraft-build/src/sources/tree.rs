@@ -181,11 +181,15 @@ fn head(tree: &Path, commit: &str) -> Result<(), Error> {
     if git.exists() || git.is_symlink() {
         return Ok(());
     }
+    Ok(stub_repository(&git, commit)?)
+}
+
+/// Makes a repository that knows nothing but the commit it is at.
+pub(crate) fn stub_repository(git: &Path, commit: &str) -> Result<(), fs::Error> {
     for dir in ["objects", "refs"] {
         fs::create_dir_all(&git.join(dir), 0o755)?;
     }
-    fs::replace_file(&git.join("HEAD"), format!("{commit}\n").as_bytes())?;
-    Ok(())
+    fs::replace_file(&git.join("HEAD"), format!("{commit}\n").as_bytes())
 }
 
 /// Refuses links that lead out of a tree.

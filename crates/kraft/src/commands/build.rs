@@ -201,9 +201,44 @@ struct Row {
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let project = project::read(app, args.dir.as_deref(), args.which.kraftfile.as_deref())?;
     let project = project::sound(app, project)?;
-    let site = build::site(app, project, &args.fetching.fetching())?;
+    let wish = wish(app, args)?;
+    let fetching = args.fetching.fetching();
+    let from_source = project
+        .kraftfile
+        .as_ref()
+        .is_some_and(|kraftfile| kraftfile.unikraft.is_some() || kraftfile.template.is_some());
+    let has_runtime = project
+        .kraftfile
+        .as_ref()
+        .is_some_and(|kraftfile| kraftfile.runtime.is_some());
+    if has_runtime && !from_source {
+        let (image, rootfs) =
+            build::of_runtime(app, &project, &args.which.wish(), &fetching, &wish)?;
+        app.ui.info(&format!("the project runs on {image}"));
+        if let Some(rootfs) = rootfs {
+            app.ui.line(&rootfs.display().to_string())?;
+        }
+        return Ok(());
+    }
+    let site = build::site(app, project, &fetching)?;
     let targets = build::targets(app, &site.resolved, &args.which.wish(), args.all)?;
-    let wish = Wish {
+    let made = build::build(app, &site, &targets, &wish)?;
+    show(app, args, &made)?;
+    if args.print_stats {
+        for made in &made {
+            let lines = build::lines_of_code(&made.debug, &made.target)?;
+            app.ui.info(&format!(
+                "{}: {lines} lines of code",
+                project::shown(&made.target)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Understands how the build is wanted.
+fn wish(app: &App, args: &Args) -> Result<Wish, Failure> {
+    Ok(Wish {
         jobs: args.jobs,
         slowly: args.no_fast,
         configure: match (args.configure, args.no_configure) {
@@ -217,9 +252,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         rootfs: args.rootfs.clone(),
         no_rootfs: args.no_rootfs,
         log: args.build_log.clone(),
-    };
-    let made = build::build(app, &site, &targets, &wish)?;
-    show(app, args, &made)
+    })
 }
 
 fn show(app: &App, args: &Args, made: &[Made]) -> Result<(), Failure> {

@@ -16,10 +16,12 @@ use kraft_build::plan;
 use kraft_core::arch::Arch;
 use kraft_core::kraftfile::options::{self, Asker, Options};
 use kraft_core::kraftfile::{Kraftfile, Resolved, ResolvedTarget};
+use kraft_core::reference::Reference;
 use kraft_rootfs::Source;
 
 use super::components::{self, Components, Fetching};
 use super::interrupt::Interrupt;
+use super::pins;
 use super::project::{self, Project, TargetWish};
 use super::rootfs;
 use super::settings;
@@ -201,6 +203,42 @@ pub(crate) fn build(
     Ok(made)
 }
 
+/// Gets the image that a project runs on, and builds its root filesystem; returns both.
+pub(crate) fn of_runtime(
+    app: &App,
+    project: &Project,
+    target: &TargetWish<'_>,
+    fetching: &Fetching,
+    wish: &Wish,
+) -> Result<(Reference, Option<PathBuf>), Failure> {
+    let resolved = resolved(project)?;
+    let name: Reference = settings::runtime_name(&resolved)?.parse()?;
+    let mut asked = settings::runtime_wish(&resolved);
+    asked.os = target
+        .platform
+        .map(|plat| plat.name().to_owned())
+        .or(asked.os);
+    asked.arch = target
+        .arch
+        .map(|arch| arch.name().to_owned())
+        .or(asked.arch);
+    let architecture = asked
+        .arch
+        .clone()
+        .unwrap_or_else(|| super::images::taste().arch.clone());
+    let image = pins::obtain(app, project, &name, &asked, fetching.locked)?;
+    let source = match &wish.rootfs {
+        Some(path) => Some(path.clone()),
+        None => settings::rootfs(project)?,
+    };
+    let Some(source) = source.filter(|_| !wish.no_rootfs) else {
+        return Ok((image, None));
+    };
+    let archive = Workplace::open(app, project)?.rootfs(&architecture);
+    build_rootfs(app, &source, &archive)?;
+    Ok((image, Some(archive)))
+}
+
 /// Does something else with a target than building it.
 pub(crate) fn with_target<T>(
     app: &App,
@@ -351,17 +389,23 @@ fn rootfs_of(
             continue;
         }
         let archive = site.workplace.rootfs(&target.architecture);
-        if let Some(dir) = archive.parent() {
-            kraft_sys::fs::create_dir_all(dir, 0o755)?;
-        }
-        let print = trace::of_rootfs(app, &source)?;
-        if !trace::is_current(&archive, &print) {
-            rootfs::build(app, &Source::detect(&source)?, &archive, false)?;
-            trace::keep(&archive, &print)?;
-        }
+        build_rootfs(app, &source, &archive)?;
         built.insert(target.architecture.clone(), archive);
     }
     Ok(built)
+}
+
+/// Builds a root filesystem unless it is there, made from the same.
+fn build_rootfs(app: &App, source: &Path, archive: &Path) -> Result<(), Failure> {
+    if let Some(dir) = archive.parent() {
+        kraft_sys::fs::create_dir_all(dir, 0o755)?;
+    }
+    let print = trace::of_rootfs(app, source)?;
+    if !trace::is_current(archive, &print) {
+        rootfs::build(app, &Source::detect(source)?, archive, false)?;
+        trace::keep(archive, &print)?;
+    }
+    Ok(())
 }
 
 /// Whether the loss of a value is worth an error: what nobody wrote down may be unknown to a core.
@@ -418,6 +462,38 @@ fn tell(app: &App, target: &ResolvedTarget, options: &Options, built: &Built) {
             },
         ));
     }
+}
+
+/// Counts the lines of source code that became part of a kernel, by its debug information.
+pub(crate) fn lines_of_code(debug: &Path, target: &ResolvedTarget) -> Result<usize, Failure> {
+    let host = std::env::consts::ARCH.parse().ok();
+    let prefix = target
+        .architecture
+        .parse()
+        .ok()
+        .and_then(|arch| plan::cross_prefix(arch, host))
+        .unwrap_or_default();
+    let program = format!("{prefix}objdump");
+    let mut command = kraft_sys::tool::command(&program);
+    command.args(["-d", "-l", "--no-show-raw-insn"]).arg(debug);
+    let mut lines = std::collections::HashSet::new();
+    let heard = |line: &[u8]| {
+        let text = String::from_utf8_lossy(line);
+        // `/path/file.c:12`, sometimes with ` (discriminator 3)` behind it.
+        let place = text.split(" (").next().unwrap_or_default();
+        if place.starts_with('/')
+            && place
+                .rsplit_once(':')
+                .is_some_and(|(_, number)| number.parse::<u32>().is_ok())
+        {
+            lines.insert(place.to_owned());
+        }
+    };
+    kraft_sys::stream::lines(command, heard, || false).map_err(|error| {
+        Failure::new(Kind::Host, format!("cannot run `{program}`: {error}"))
+            .hint("install it: `apt install binutils`")
+    })?;
+    Ok(lines.len())
 }
 
 /// Copies what make said to where the user wants it, too.

@@ -148,7 +148,7 @@ impl From<Error> for Failure {
             },
             Error::Tool(_) => (Kind::Host, None),
             Error::Offline { .. } => (
-                Kind::NotFound,
+                Kind::Network,
                 Some(
                     "run the same without `--offline` once, or `kraft fetch` while there is a network",
                 ),

@@ -21,6 +21,7 @@ use kraft_oci::store::Store;
 
 use super::components;
 use super::obtain::{self, Obtained, Pull};
+use super::pins;
 use super::project::{self, Project};
 use super::settings::{self, Given};
 use super::workplace::Workplace;
@@ -307,6 +308,7 @@ fn of_project(app: &App, project: &Project, terms: Terms<'_>) -> Result<Ready, F
         wish.os = typed.os.or(wish.os);
         wish.arch = typed.arch.or(wish.arch);
         let name: Reference = settings::runtime_name(&resolved)?.parse()?;
+        let name = pins::pinned(app, &*images::open(app)?, project, &name)?;
         of_image(app, &name, &wish, terms)?
     } else {
         of_target(app, project, &resolved, terms)?

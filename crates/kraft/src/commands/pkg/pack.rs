@@ -22,7 +22,7 @@ use crate::ops::package::{self, Layer, Package, Part, Strategy};
 use crate::ops::project::{self, Project};
 use crate::ops::settings::{self, Given};
 use crate::ops::workplace::Workplace;
-use crate::ops::{components, images, obtain};
+use crate::ops::{components, images, obtain, pins};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -277,7 +277,10 @@ fn runtime_part(
     if let Some(arch) = args.arch {
         wish.arch = Some(arch.name().to_owned());
     }
-    let typed: Reference = wanted.parse()?;
+    let mut typed: Reference = wanted.parse()?;
+    if let (Some(project), None) = (project, &args.runtime) {
+        typed = pins::pinned(app, &**store, project, &typed)?;
+    }
     let image = obtain::obtain(app, store, &typed, &wish, obtain::Pull::Missing)?;
     let rootfs = rootfs(args, project)?;
     let mut layers = package::layers_below(&image.manifest, rootfs.is_some(), !args.no_kernel_dbg);
