@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kraft_core::nearest::nearest;
 use kraft_sys::fs;
@@ -11,6 +12,9 @@ use kraft_sys::tool::{Output, Tool};
 use super::Sources;
 use super::error::{Error, GitSort};
 use crate::trees;
+
+/// How long a server may take to list what it has.
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 
 /// A bare mirror of one repository.
 #[derive(Debug)]
@@ -135,7 +139,9 @@ impl Mirror {
                 ),
             });
         }
-        let output = tool(["ls-remote", "--", &self.url]).output()?;
+        let output = tool(["ls-remote", "--", &self.url])
+            .limit(ANSWERS_WITHIN)
+            .output()?;
         let output = self.good(output)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(text

@@ -142,15 +142,28 @@ impl Sources {
         })
     }
 
-    /// Returns what a moving version is at now; `None` where nothing moves or nobody can be asked.
-    pub fn latest(&self, wanted: &Wanted) -> Option<Pin> {
-        if self.offline {
-            return None;
-        }
-        match self.origin(wanted, &Told::silent()).ok()? {
-            Origin::Pinned(pin) => Some(pin),
-            Origin::Directory(_) => None,
-        }
+    /// Returns what versions are at now, without fetching anything large; `None` for those that do
+    /// not say, or where nobody can be asked.
+    pub fn latest(&self, wanted: &[Wanted]) -> Vec<Option<Pin>> {
+        let moving = |wanted: &Wanted| {
+            let archive = wanted.source.as_deref().is_some_and(archive::is_archive);
+            let commit = wanted.version.as_deref().is_some_and(git::may_be_commit);
+            !(self.offline || archive || commit)
+        };
+        let found = self.side_by_side(wanted, |wanted, _| {
+            if moving(wanted) {
+                self.origin(wanted, &Told::silent()).map(Some)
+            } else {
+                Ok(None)
+            }
+        });
+        found
+            .into_iter()
+            .map(|found| match found {
+                Ok(Some(Origin::Pinned(pin @ Pin::Git { .. }))) => Some(pin),
+                Ok(_) | Err(_) => None,
+            })
+            .collect()
     }
 
     fn origin(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {

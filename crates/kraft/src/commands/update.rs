@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use kraft_core::lock::Pin;
+use kraft_core::reference::Reference;
 use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ops::components::{self, Move};
-use crate::ops::project;
+use crate::ops::pins::{self, Moved};
+use crate::ops::project::{self, Project};
+use crate::ops::settings;
 use crate::ops::workplace::Workplace;
 use crate::ui::{Cell, Column, Format};
 
@@ -69,17 +72,34 @@ impl From<&Move> for Row {
     }
 }
 
+impl From<Moved> for Row {
+    fn from(it: Moved) -> Self {
+        Self {
+            name: it.name.path(),
+            version: Some(it.name.version().to_owned()),
+            from: it.from.map(|digest| digest.to_string()),
+            to: it.to.to_string(),
+        }
+    }
+}
+
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let project = project::read(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
     let project = project::sound(app, project)?;
     let workplace = Workplace::open(app, &project)?;
-    let moves = components::update(app, &project, &workplace, &args.names, !args.check)?;
+    let mut moves: Vec<Row> = Vec::new();
+    if let Some(name) = image(&project, &args.names)? {
+        let moved = pins::update(app, &project, &name, !args.check)?;
+        moves.extend(moved.map(Row::from));
+    } else {
+        let moved = components::update(app, &project, &workplace, &args.names, !args.check)?;
+        moves.extend(moved.iter().map(Row::from));
+    }
     if moves.is_empty() && args.output == Format::Table {
         app.ui.info("kraft.lock is up to date");
         return Ok(());
     }
-    let rows: Vec<Row> = moves.iter().map(Row::from).collect();
-    app.ui.listing(args.output, &rows, COLUMNS)?;
+    app.ui.listing(args.output, &moves, COLUMNS)?;
     if args.check && !moves.is_empty() {
         let names: Vec<&str> = moves.iter().map(|it| it.name.as_str()).collect();
         return Err(Failure::new(
@@ -89,6 +109,31 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         .hint("`kraft update` moves the pins"));
     }
     Ok(())
+}
+
+/// Returns the image that a project runs on, if it is not built from components.
+fn image(project: &Project, names: &[String]) -> Result<Option<Reference>, Failure> {
+    let Some(resolved) = project.resolved() else {
+        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
+    };
+    let by_name = resolved
+        .runtime
+        .as_ref()
+        .is_some_and(|runtime| runtime.name.is_some());
+    if !by_name || resolved.unikraft.is_some() || resolved.template.is_some() {
+        return Ok(None);
+    }
+    let text = settings::runtime_name(&resolved)?;
+    let name: Reference = text.parse()?;
+    let meant = names.is_empty() || names.iter().any(|n| *n == text || *n == name.path());
+    if !meant {
+        return Err(Failure::new(
+            Kind::NotFound,
+            format!("the project has no component `{}`", names.join(", ")),
+        )
+        .hint(format!("it runs on `{text}`")));
+    }
+    Ok(Some(name))
 }
 
 const COLUMNS: &[Column<Row>] = &[

@@ -105,6 +105,7 @@ pub(crate) fn obtain(
         .map(|library| library.name.value.clone())
         .zip(dirs)
         .collect();
+    store.tell_drift(app, &parts);
     store.close(app)?;
     let project = Project {
         kraftfile: Some(kraftfile),
@@ -454,6 +455,39 @@ impl<'a> Shelf<'a> {
         self.sources
             .as_mut()
             .ok_or_else(|| Failure::new(Kind::Failed, "components cannot be fetched"))
+    }
+
+    /// With `--locked`, tells which pins are behind, if the network can be asked: it changes
+    /// nothing.
+    fn tell_drift(&mut self, app: &App, parts: &[Part]) {
+        if !self.fetching.locked || app.offline() {
+            return;
+        }
+        let pinned: Vec<&Part> = parts
+            .iter()
+            .filter(|part| part.directory.is_none())
+            .collect();
+        let Ok(sources) = self.sources(app) else {
+            return;
+        };
+        let wanted: Vec<Wanted> = pinned.iter().map(|part| part.wanted.clone()).collect();
+        let latest = sources.latest(&wanted);
+        for (part, latest) in pinned.iter().zip(latest) {
+            let entry = self.before.components.get(&part.wanted.key());
+            let (Some(entry), Some(latest)) = (entry, latest) else {
+                continue;
+            };
+            if self.from_project(&entry.pin) != latest {
+                app.ui.warn(&format!(
+                    "drift: {} asked for as {} is at {} now, and kraft.lock keeps {}; \
+                     `kraft update` moves it",
+                    part.wanted.key(),
+                    spelled(&part.asked),
+                    latest.short(),
+                    entry.pin.short()
+                ));
+            }
+        }
     }
 
     /// Writes the lock file if it says something else now.

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use kraft_core::lock::Lock;
 use kraft_core::reference::{Digest, Reference};
 use kraft_oci::choose::Wish;
+use kraft_oci::pull;
 use kraft_oci::store::Store;
 
 use super::components;
 use super::images;
+use super::network::Network;
 use super::obtain::{self, Pull};
 use super::project::Project;
 use super::workplace::Workplace;
@@ -91,4 +93,46 @@ pub(crate) fn obtain(
         components::write_lock(app, &workplace, &lock)?;
     }
     Ok(image.name)
+}
+
+/// A pin of an image that would move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// The image.
+    pub(crate) name: Reference,
+    /// Where it is pinned; `None` if it is not.
+    pub(crate) from: Option<Digest>,
+    /// Where it is now.
+    pub(crate) to: Digest,
+}
+
+/// Asks the registry where the image of a project is now; with `write`, the pin moves there.
+pub(crate) fn update(
+    app: &App,
+    project: &Project,
+    name: &Reference,
+    write: bool,
+) -> Result<Option<Moved>, Failure> {
+    if name.digest().is_some() {
+        return Ok(None);
+    }
+    let full = name.qualified();
+    let network = Network::open(app)?;
+    let remote = network.run(pull::look(&network.registry, &full))?;
+    let to = remote.target.digest.clone();
+    let workplace = Workplace::open(app, project)?;
+    let mut lock = components::read_lock(&workplace.lock_file())?.unwrap_or_default();
+    let from = pin_of(&lock, name);
+    if from.as_ref() == Some(&to) {
+        return Ok(None);
+    }
+    if write {
+        lock.images.insert(full.to_string(), to.to_string());
+        components::write_lock(app, &workplace, &lock)?;
+    }
+    Ok(Some(Moved {
+        name: full,
+        from,
+        to,
+    }))
 }
