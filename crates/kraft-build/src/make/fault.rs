@@ -104,6 +104,15 @@ impl Search {
             return;
         }
         if let Some(found) = self.found.as_mut() {
+            // KConfig says first where it stumbled, and then over what.
+            if found.message == "syntax error"
+                && let Some((place, message)) = error(text)
+                && message.starts_with("unknown statement")
+            {
+                found.place = place;
+                found.message = message;
+                return;
+            }
             if found.open {
                 // The next error, or the next step, is another story.
                 if error(text).is_some() || found.context.len() == MOST_CONTEXT {
@@ -115,11 +124,14 @@ impl Search {
             return;
         }
         if let Some((place, message)) = error(text) {
+            let configures = place
+                .as_ref()
+                .is_some_and(|place| place.file.extension().is_some_and(|ending| ending == "uk"));
             self.found = Some(Found {
                 message,
                 place,
                 context: std::mem::take(&mut self.leading),
-                target: self.step.clone(),
+                target: self.step.clone().filter(|_| !configures),
                 open: true,
             });
         } else if text.starts_with("In file included from")
@@ -307,6 +319,11 @@ mod tests {
             found("/l/Config.uk:7: unknown statement \"confg\"\nmake: *** [defconfig] Error 1\n");
         assert_eq!(fault.message, "unknown statement \"confg\"");
         assert_eq!(fault.place.unwrap().file, PathBuf::from("/l/Config.uk"));
+        let fault = found(
+            "  LN      Makefile\n/l/Config.uk:6: syntax error\n/l/Config.uk:5: unknown statement \"confg\"\n",
+        );
+        assert_eq!(fault.summary(), "unknown statement \"confg\"");
+        assert_eq!(fault.place.unwrap().line, 5);
     }
 
     #[test]

@@ -407,6 +407,7 @@ fn reason(said: &str) -> (String, GitSort) {
                 .any(|start| line.starts_with(start))
                 || line.contains("Permission denied")
                 || line.contains("Host key verification failed")
+                || line.starts_with("ssh: ")
                 || line.contains("Could not resolve host")
         })
         .or_else(|| said.lines().map(str::trim).rfind(|line| !line.is_empty()))
