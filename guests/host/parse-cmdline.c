@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../mini/cmdline.h"
-#include "../mini/print.h"
-#include "../mini/report.h"
+#include "../core/lib/mini/cmdline.h"
+#include "../core/lib/mini/print.h"
+#include "../core/lib/mini/report.h"
 
 int text_equal(const char *a, const char *b)
 {

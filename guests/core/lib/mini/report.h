@@ -9,4 +9,13 @@ void each_value(const struct cmdline *line, const char *name, void (*take)(const
 void report_cmdline(const struct cmdline *line);
 const char *describe_fault(enum cmdline_fault fault);
 
+/* An option that the kernel was configured with. */
+struct setting {
+	const char *name, *value;
+};
+
+/* What a build brings along, each ended by zeros; a kernel that was built by hand has none. */
+extern const struct setting mini_settings[] __attribute__((weak));
+extern const char *const mini_environ[] __attribute__((weak));
+
 #endif

@@ -1,0 +1,2 @@
+/* Counts from one to where the configuration says. */
+void count(void);

@@ -1,0 +1,2 @@
+/* Says hello to whom the configuration names. */
+void hello(void);
