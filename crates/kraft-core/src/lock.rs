@@ -93,7 +93,24 @@ pub enum Pin {
     },
 }
 
+/// Returns whether a text is a SHA-256 in hexadecimal digits.
+pub fn is_sha256(text: &str) -> bool {
+    is_hex(text, 64)
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 impl Pin {
+    /// Returns whether its commit or sum is one: files are named after them.
+    pub fn is_sound(&self) -> bool {
+        match self {
+            Self::Git { commit, .. } => is_hex(commit, 40),
+            Self::Archive { sha256, .. } => is_sha256(sha256),
+        }
+    }
+
     /// Returns the part that a person compares: a short commit or a short sum.
     pub fn short(&self) -> &str {
         match self {
@@ -110,6 +127,9 @@ pub enum Unreadable {
     /// It is no such document.
     #[error("it is no lock file: {0}")]
     Document(#[from] serde_json::Error),
+    /// A sum or a commit in it is none.
+    #[error("its entry for `{0}` has no whole commit or SHA-256")]
+    Sum(String),
     /// It is of another version.
     #[error("it is of version {0}, and this kraft reads version {VERSION}")]
     Version(u32),
@@ -126,7 +146,15 @@ impl Lock {
         if head.version != VERSION {
             return Err(Unreadable::Version(head.version));
         }
-        Ok(serde_json::from_str(text)?)
+        let lock: Self = serde_json::from_str(text)?;
+        match lock
+            .components
+            .iter()
+            .find(|(_, entry)| !entry.pin.is_sound())
+        {
+            Some((name, _)) => Err(Unreadable::Sum(name.clone())),
+            None => Ok(lock),
+        }
     }
 
     /// Writes the text of a file: sorted, one value a line, so that two versions compare well.
@@ -187,6 +215,15 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_sum_that_is_none_is_refused() {
+        let text = sample()
+            .text()
+            .unwrap()
+            .replace(&"89".repeat(32), "../../x");
+        assert!(matches!(Lock::parse(&text), Err(Unreadable::Sum(name)) if name == "lib/lwip"));
     }
 
     #[test]

@@ -10,4 +10,5 @@ pub mod linux;
 pub mod measure;
 pub mod netns;
 pub mod registry;
+pub mod source;
 pub mod web;

@@ -7,10 +7,12 @@ use std::process::Stdio;
 
 use kraft_sys::lock::Lock;
 use kraft_sys::{fs, tool};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
 use super::error::Error;
+use super::http::Downloaded;
 use super::{Sources, Told};
 use crate::trees;
 
@@ -18,6 +20,8 @@ use crate::trees;
 const ENDINGS: [&str; 8] = [
     ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tar.bz2", ".tar", ".zip",
 ];
+/// What is remembered of a URL is not longer than this, in bytes.
+const LONGEST_MARK: u64 = 64 << 10;
 /// An unpacked component has at most so many bytes.
 const LARGEST: u64 = 8 << 30;
 /// An unpacked component has at most so many files.
@@ -58,8 +62,10 @@ pub(super) fn download(
     let mut print = trees::of_texts([url.as_bytes()]);
     print.truncate(16);
     let part = dir.join(format!("{print}.part"));
+    let mark = dir.join(format!("{print}.json"));
     fs::append(&dir.join(format!("{print}.lock")))?;
     let _lock = Lock::exclusive(&dir.join(format!("{print}.lock")))?;
+    let mut new_etag = None;
     match local {
         Some(path) => {
             let mut source = File::open(&path).map_err(fs::Error::on("open", &path))?;
@@ -68,26 +74,67 @@ pub(super) fn download(
             io::copy(&mut source, &mut target).map_err(fs::Error::on("write", &part))?;
         }
         None => {
-            // Nobody knows of what state of the file an old part is.
-            fs::truncate(&part, 0)?;
-            sources.http.download(url, &part, told)?;
+            let known =
+                recall(&mark, url).filter(|known| place(&sources.cache, &known.sha256).exists());
+            let etag = known.as_ref().map(|known| known.etag.as_str());
+            match sources.http.download(url, &part, etag, told)? {
+                Downloaded::Whole { etag } => new_etag = etag,
+                Downloaded::Unchanged => {
+                    fs::remove_file(&part)?;
+                    let sha256_now = known.map(|known| known.sha256).unwrap_or_default();
+                    return match sha256.filter(|wanted| *wanted != sha256_now) {
+                        Some(wanted) => Err(mismatch(name, url, wanted, sha256_now)),
+                        None => Ok(sha256_now),
+                    };
+                }
+            }
         }
     }
     let found = sum(&part)?;
     if let Some(wanted) = sha256.filter(|wanted| *wanted != found) {
         fs::remove_file(&part)?;
-        return Err(Error::Checksum {
-            name: name.to_owned(),
-            url: url.to_owned(),
-            wanted: wanted.to_owned(),
-            found,
-        });
+        return Err(mismatch(name, url, wanted, found));
     }
     File::open(&part)
         .and_then(|file| file.sync_all())
         .map_err(fs::Error::on("write", &part))?;
     fs::rename(&part, &place(&sources.cache, &found))?;
+    if let Some(etag) = new_etag {
+        let known = Known {
+            url: url.to_owned(),
+            etag,
+            sha256: found.clone(),
+        };
+        let text = serde_json::to_vec(&known)
+            .map_err(|error| fs::Error::on("write", &mark)(error.into()))?;
+        fs::replace_file(&mark, &text)?;
+    }
     Ok(found)
+}
+
+/// What a URL had the last time.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    url: String,
+    /// What the server marked it with.
+    etag: String,
+    sha256: String,
+}
+
+fn recall(mark: &Path, url: &str) -> Option<Known> {
+    let bytes = fs::read_file(mark, LONGEST_MARK).ok()?;
+    let known: Known = serde_json::from_slice(&bytes).ok()?;
+    let is_sum = known.sha256.len() == 64 && known.sha256.bytes().all(|b| b.is_ascii_hexdigit());
+    (known.url == url && is_sum).then_some(known)
+}
+
+fn mismatch(name: &str, url: &str, wanted: &str, found: String) -> Error {
+    Error::Checksum {
+        name: name.to_owned(),
+        url: url.to_owned(),
+        wanted: wanted.to_owned(),
+        found,
+    }
 }
 
 /// Returns the path that a source is, if it is on this computer.

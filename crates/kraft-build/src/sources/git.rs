@@ -139,7 +139,8 @@ impl Mirror {
                 ),
             });
         }
-        let output = tool(["ls-remote", "--", &self.url])
+        // The old protocol answers at once; the new one asks twice for the same.
+        let output = tool(["-c", "protocol.version=0", "ls-remote", "--", &self.url])
             .limit(ANSWERS_WITHIN)
             .output()?;
         let output = self.good(output)?;

@@ -79,6 +79,18 @@ pub struct Document {
     pub link: Option<String>,
 }
 
+/// What a download came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Downloaded {
+    /// The file is there.
+    Whole {
+        /// What marks this state of it, if the server says.
+        etag: Option<String>,
+    },
+    /// It is still what it was.
+    Unchanged,
+}
+
 impl Http {
     /// Makes a client; opens no connection.
     pub fn new(web: Web) -> Self {
@@ -120,8 +132,16 @@ impl Http {
         })
     }
 
-    /// Downloads into a file, behind what an earlier try left in it.
-    pub(super) fn download(&self, url: &str, file: &Path, told: &Told<'_>) -> Result<(), Error> {
+    /// Downloads into a file, which it empties first; continues by itself where a connection broke
+    /// off. With what marked the file the last time, one that has not changed is not sent again.
+    pub(super) fn download(
+        &self,
+        url: &str,
+        file: &Path,
+        known: Option<&str>,
+        told: &Told<'_>,
+    ) -> Result<Downloaded, Error> {
+        kraft_sys::fs::truncate(file, 0)?;
         let mut mark: Option<String> = None;
         self.patiently(url, || {
             let mut part =
@@ -130,17 +150,24 @@ impl Http {
                 .seek(SeekFrom::End(0))
                 .map_err(|error| Trouble::last(write_error(file, error)))?;
             let mut headers = HeaderMap::new();
+            let mut put = |name, text: &str| {
+                if let Ok(value) = HeaderValue::from_str(text) {
+                    headers.insert(name, value);
+                }
+            };
             // Only what we saw the beginning of is continued: without a mark it may be another.
-            let resumes = have > 0 && mark.is_some();
-            if resumes {
-                if let Ok(range) = HeaderValue::from_str(&format!("bytes={have}-")) {
-                    headers.insert(RANGE, range);
+            match (&mark, known) {
+                (Some(mark), _) if have > 0 => {
+                    put(RANGE, &format!("bytes={have}-"));
+                    put(IF_RANGE, mark);
                 }
-                if let Some(mark) = mark.as_deref().and_then(|m| HeaderValue::from_str(m).ok()) {
-                    headers.insert(IF_RANGE, mark);
-                }
+                (_, Some(known)) if have == 0 => put(IF_NONE_MATCH, known),
+                _ => {}
             }
             let response = self.get(url, &headers)?;
+            if response.status() == StatusCode::NOT_MODIFIED {
+                return Ok(Downloaded::Unchanged);
+            }
             let response = good(url, response)?;
             let continues = response.status() == StatusCode::PARTIAL_CONTENT
                 && begins_at(&response) == Some(have);
@@ -148,14 +175,14 @@ impl Http {
                 part.set_len(0)
                     .map_err(|error| Trouble::last(write_error(file, error)))?;
             }
-            mark = response
-                .headers()
-                .get(ETAG)
+            let etag = response.headers().get(ETAG);
+            mark = etag
                 .and_then(|value| value.to_str().ok())
                 .filter(|etag| !etag.starts_with("W/"))
                 .map(ToOwned::to_owned);
             let start = if continues { have } else { 0 };
-            pour(url, response, &mut part, file, start, told)
+            pour(url, response, &mut part, file, start, told)?;
+            Ok(Downloaded::Whole { etag: mark.clone() })
         })
     }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 use kraft_core::catalog::Entry;
 use kraft_core::component::{self, Kind};
 use kraft_core::event::{Event, Reporter};
-use kraft_core::lock::Pin;
+use kraft_core::lock::{Pin, is_sha256};
 
 pub use error::{Error, GitSort};
 pub use http::{Credential, Http, Web};
@@ -192,6 +192,12 @@ impl Sources {
         told: &Told<'_>,
     ) -> Result<Origin, Error> {
         let sha256 = match sha256 {
+            Some(sum) if !is_sha256(sum) => {
+                return Err(Error::NoCatalog {
+                    place: url.to_owned(),
+                    why: format!("`{sum}` is no SHA-256"),
+                });
+            }
             Some(sum) => sum.to_lowercase(),
             None => archive::download(self, name, url, None, told)?,
         };
