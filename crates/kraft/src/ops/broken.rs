@@ -140,10 +140,7 @@ fn span(text: &str, line: u32, column: Option<u32>) -> Option<Span> {
     let indent = this.len() - this.trim_start().len();
     let (from, to) = match column {
         Some(column) => {
-            let from = usize::try_from(column)
-                .ok()?
-                .saturating_sub(1)
-                .min(this.len());
+            let from = byte_at(this, usize::try_from(column).ok()?);
             let word = this
                 .get(from..)
                 .unwrap_or_default()
@@ -160,6 +157,23 @@ fn span(text: &str, line: u32, column: Option<u32>) -> Option<Span> {
     })
 }
 
+/// Finds the byte at a column from 1, as compilers count: a tab reaches to the next eighth.
+fn byte_at(line: &str, column: usize) -> usize {
+    const TAB: usize = 8;
+    let mut at = 1;
+    for (byte, c) in line.char_indices() {
+        if at >= column {
+            return byte;
+        }
+        at = if c == '\t' {
+            (at - 1) / TAB * TAB + TAB + 1
+        } else {
+            at + 1
+        };
+    }
+    line.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +188,8 @@ mod tests {
         assert_eq!(at(2, Some(10)), "counter");
         assert_eq!(at(2, None), "return counter;");
         assert_eq!(at(3, Some(1)), "last");
+        assert_eq!(byte_at("\tcount(x);", 9), 1);
+        assert_eq!(byte_at("\tcount(x);", 15), 7);
         assert_eq!(span(text, 9, Some(1)), None);
     }
 }

@@ -1,0 +1,340 @@
+//! Broken things on the way from sources to kernels: one clear error each, and nothing that is
+//! used afterwards.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+
+use kraft_e2e::harness::{Bench, Outcome, eventually};
+use kraft_e2e::source::{
+    build_and_boot, copy, git, kraft_in, make_archive, make_repository, replace, skipped, workshop,
+};
+use kraft_e2e::web::{Web, answer};
+
+fn app(bench: &Bench) -> PathBuf {
+    workshop(bench).join("apps/app-two-libs")
+}
+
+fn fails(bench: &Bench, app: &Path, code: i32, says: &[&str]) -> Outcome {
+    let outcome = kraft_in(bench, app, &["build", "--http-retries", "1"]).exits(code);
+    for text in says {
+        assert!(outcome.stderr.contains(text), "no `{text}`: {outcome:?}");
+    }
+    outcome
+}
+
+#[test]
+fn a_missing_program_is_named_with_its_package_before_anything_is_built() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let programs = bench.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    for dir in ["/usr/bin", "/bin"] {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let name = entry.file_name();
+            if name != "kconfig-conf" && name != "aarch64-linux-gnu-gcc" {
+                let _ = std::os::unix::fs::symlink(entry.path(), programs.join(name));
+            }
+        }
+    }
+    let mut command = bench.command(["build"]);
+    command.current_dir(&app).env("PATH", &programs);
+    let outcome = Outcome::of(&mut command).exits(7);
+    assert!(
+        outcome.stderr.contains("`kconfig-conf` to configure"),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome.stderr.contains("apt install kconfig-frontends-nox"),
+        "{outcome:?}"
+    );
+    assert!(!app.join(".config.two-libs_qemu-x86_64").exists());
+    replace(&app.join("Kraftfile"), "qemu/x86_64", "qemu/arm64");
+    let mut command = bench.command(["build"]);
+    command.current_dir(&app).env("PATH", &programs);
+    let outcome = Outcome::of(&mut command).exits(7);
+    assert!(
+        outcome.stderr.contains("gcc-aarch64-linux-gnu"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_fault_in_the_code_is_shown_at_its_line() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let main = app.join("main.c");
+    replace(&main, "count();", "count(counter);");
+    let outcome = fails(
+        &bench,
+        &app,
+        6,
+        &["main.c:7:", "counter", "two-libs_qemu-x86_64.log"],
+    );
+    assert!(outcome.stderr.contains("^^^^^^^"), "{outcome:?}");
+    replace(&main, "count(counter);", "missing();");
+    replace(&main, "int main", "void missing(void);\nint main");
+    fails(
+        &bench,
+        &app,
+        6,
+        &["undefined reference to `missing'", "main.c"],
+    );
+    replace(&main, "missing();", "count();");
+    let _ = build_and_boot(&bench, &app, &[]);
+}
+
+#[test]
+fn a_fault_in_the_options_is_shown_at_its_line() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let options = app.join("../../libs/lib-count/Config.uk");
+    replace(&options, "range 1 9", "rnage 1 9");
+    fails(&bench, &app, 6, &["Config.uk:"]);
+}
+
+#[test]
+fn what_is_not_in_a_repository_is_named_with_what_may_be_meant() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let library = app.join("../../libs/lib-count");
+    make_repository(&library);
+    let url = format!("file://{}", library.canonicalize().unwrap().display());
+    let with = |version: &str| format!("{url}\n    version: {version}");
+    replace(
+        &app.join("Kraftfile"),
+        "../../libs/lib-count",
+        &with("stabel"),
+    );
+    fails(
+        &bench,
+        &app,
+        3,
+        &["no branch, tag or commit `stabel`", "`stable`"],
+    );
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    replace(&app.join("Kraftfile"), "stabel", commit);
+    fails(&bench, &app, 3, &[commit]);
+    assert!(!app.join(".unikraft/libs/count").exists());
+    // The first digits of a commit that is there are enough.
+    let head = git(&library, ["rev-parse", "HEAD"]);
+    replace(&app.join("Kraftfile"), commit, &format!("'{}'", &head[..9]));
+    let _ = build_and_boot(&bench, &app, &[]);
+}
+
+#[test]
+fn servers_that_fail_are_told_apart() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let served = bench.path().join("served");
+    std::fs::create_dir(&served).unwrap();
+    make_archive(
+        &app.join("../../libs/lib-count"),
+        &served.join("good.tar.gz"),
+    );
+    std::fs::write(served.join("bad.tar.gz"), b"no archive at all").unwrap();
+    let web = Web::with_trick(
+        &served,
+        Arc::new(|asked| match asked {
+            "GET /busy.tar.gz" => Some(answer("503 Service Unavailable", &[], b"")),
+            "GET /denied.tar.gz" => Some(answer("401 Unauthorized", &[], b"")),
+            "GET /loop.tar.gz" => Some(answer("302 Found", &[("Location", "/loop.tar.gz")], b"")),
+            "GET /short.tar.gz" => {
+                Some(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort".to_vec())
+            }
+            _ => None,
+        }),
+    );
+    let mut old = "../../libs/lib-count".to_owned();
+    for (name, code, says) in [
+        ("absent.tar.gz", 3, "404"),
+        ("busy.tar.gz", 4, "503"),
+        ("denied.tar.gz", 5, "401"),
+        ("loop.tar.gz", 4, "in circles"),
+        ("short.tar.gz", 4, "cannot download"),
+        ("bad.tar.gz", 1, "cannot unpack lib/count"),
+    ] {
+        let new = web.url(name);
+        replace(&app.join("Kraftfile"), &old, &new);
+        fails(&bench, &app, code, &[says, &new]);
+        assert!(!app.join(".unikraft/libs/count").exists());
+        old = new;
+    }
+    let gone = "http://127.0.0.1:9/x.tar.gz";
+    replace(&app.join("Kraftfile"), &old, gone);
+    fails(&bench, &app, 4, &[gone, "refused"]);
+    let ssh = "ssh://git@127.0.0.1:9/lib-count.git";
+    replace(&app.join("Kraftfile"), gone, ssh);
+    fails(&bench, &app, 4, &[ssh]);
+    replace(&app.join("Kraftfile"), ssh, &web.url("good.tar.gz"));
+    let _ = build_and_boot(&bench, &app, &[]);
+}
+
+#[test]
+fn an_archive_that_is_another_than_before_is_refused() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let served = bench.path().join("served");
+    std::fs::create_dir(&served).unwrap();
+    let library = app.join("../../libs/lib-count");
+    make_archive(&library, &served.join("count.tar.gz"));
+    let web = Web::serve(&served);
+    replace(
+        &app.join("Kraftfile"),
+        "../../libs/lib-count",
+        &web.url("count.tar.gz"),
+    );
+    let _ = kraft_in(&bench, &app, &["build"]).success();
+    replace(&library.join("count.c"), "count ", "COUNT ");
+    make_archive(&library, &served.join("count.tar.gz"));
+    std::fs::remove_dir_all(app.join(".unikraft")).unwrap();
+    std::fs::remove_dir_all(bench.path().join("data")).unwrap();
+    fails(
+        &bench,
+        &app,
+        1,
+        &["checksum of lib/count", "count.tar.gz", "was expected"],
+    );
+    assert!(!app.join(".unikraft/libs/count").exists());
+    let moved = kraft_in(&bench, &app, &["update", "count"]).success();
+    assert!(moved.stdout.contains("lib/count"), "{moved:?}");
+    assert!(build_and_boot(&bench, &app, &[]).contains("COUNT 1\n"));
+}
+
+#[test]
+fn an_archive_that_climbs_out_is_refused_and_writes_nothing() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let evil = bench.path().join("evil");
+    std::fs::create_dir(&evil).unwrap();
+    let pack = |script: &str| {
+        let packed = std::process::Command::new("python3")
+            .args([
+                "-c",
+                &format!(
+                    "import tarfile,io\nt=tarfile.open('evil.tar.gz','w:gz')\n{script}\nt.close()"
+                ),
+            ])
+            .current_dir(&evil)
+            .status()
+            .unwrap();
+        assert!(packed.success());
+    };
+    let path = evil.join("evil.tar.gz");
+    replace(
+        &app.join("Kraftfile"),
+        "../../libs/lib-count",
+        path.to_str().unwrap(),
+    );
+    for script in [
+        "i=tarfile.TarInfo('x/../../escaped'); t.addfile(i, io.BytesIO(b''))",
+        "i=tarfile.TarInfo('/tmp/escaped'); t.addfile(i, io.BytesIO(b''))",
+        "i=tarfile.TarInfo('x/l'); i.type=tarfile.SYMTYPE; i.linkname='/etc'; t.addfile(i)",
+        "i=tarfile.TarInfo('x/l'); i.type=tarfile.SYMTYPE; i.linkname='d'; t.addfile(i)\n\
+         i=tarfile.TarInfo('x/l/escaped'); t.addfile(i, io.BytesIO(b''))",
+        "i=tarfile.TarInfo('x/d'); i.type=tarfile.CHRTYPE; t.addfile(i)",
+        "i=tarfile.TarInfo('x/h'); i.type=tarfile.LNKTYPE; i.linkname='../../etc/passwd'; t.addfile(i)",
+    ] {
+        pack(script);
+        fails(&bench, &app, 1, &["cannot unpack lib/count"]);
+        assert!(!app.join(".unikraft/libs/count").exists(), "{script}");
+    }
+}
+
+#[test]
+fn a_build_that_is_interrupted_ends_and_the_next_one_is_whole() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    // A source that takes its time, so that there is something to interrupt.
+    replace(
+        &app.join("Makefile.uk"),
+        "APPTWOLIBS_SRCS-y",
+        "$(BUILD_DIR)/apptwolibs/main.o: $(BUILD_DIR)/slow\n$(BUILD_DIR)/slow:\n\t@touch $(BUILD_DIR)/waiting; \
+         [ -e $(APP_BASE)/fast ] || sleep 600\n\nAPPTWOLIBS_SRCS-y",
+    );
+    let mut command = bench.command(["build"]);
+    command
+        .current_dir(&app)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let work = app.join(".unikraft/make/two-libs_qemu-x86_64");
+    eventually("the build waits", || work.join("waiting").exists());
+    let signal = |name: &str, pid: u32| {
+        let sent = std::process::Command::new("kill")
+            .args([name, &pid.to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    };
+    signal("-INT", child.id());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("interrupted"), "{text}");
+    // What it had started is gone with it.
+    let left = std::process::Command::new("pgrep")
+        .args(["-f", work.to_str().unwrap()])
+        .output();
+    assert_eq!(String::from_utf8_lossy(&left.unwrap().stdout), "");
+    std::fs::write(app.join("fast"), b"").unwrap();
+    let _ = build_and_boot(&bench, &app, &[]);
+}
+
+#[test]
+fn whoever_is_killed_while_fetching_leaves_nothing_that_is_used() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let served = bench.path().join("served");
+    std::fs::create_dir(&served).unwrap();
+    let core = copy("core", &bench.path().join("packed"));
+    make_archive(&core, &served.join("core.tar.gz"));
+    let web = Web::serve(&served);
+    replace(
+        &app.join("Kraftfile"),
+        "../../core",
+        &web.url("core.tar.gz"),
+    );
+    for delay in [0, 5, 10, 20, 40, 80, 160] {
+        let mut command = bench.command(["build"]);
+        command
+            .current_dir(&app)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        let _ = child.kill();
+        let _ = child.wait();
+        let place = app.join(".unikraft/unikraft");
+        if place.exists() {
+            assert!(place.join("build.mk").is_file() && place.join(".kraft-origin").is_file());
+        }
+    }
+    let _ = build_and_boot(&bench, &app, &[]);
+}
