@@ -40,9 +40,10 @@ LIBS := $(strip $(UK_LIBS) $(UK_LIBS-y))
 
 # --- what they are compiled with ----------------------------------------------------------------
 
-# The same bytes from every place: a path in the code is one below these names.
-PLACES := -ffile-prefix-map=$(CORE)=core -ffile-prefix-map=$(APP_BASE)=app -ffile-prefix-map=$(BUILD_DIR)=build \
-	$(foreach I,$(LIBRARIES),-ffile-prefix-map=$(I)=$(notdir $(I)))
+# The same kernel from every place: a path in the code is one below these names. Debug information
+# keeps the true ones.
+PLACES := -fmacro-prefix-map=$(CORE)=core -fmacro-prefix-map=$(APP_BASE)=app -fmacro-prefix-map=$(BUILD_DIR)=build \
+	$(foreach I,$(LIBRARIES),-fmacro-prefix-map=$(I)=$(notdir $(I)))
 CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -ffreestanding -fno-pic -fno-pie -fno-builtin \
 	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns \
 	$(PLACES) -include $(CONFIG_H) -I$(CORE)/lib/mini -I$(BUILD_DIR)/include
