@@ -11,5 +11,7 @@
 //! the program `conf` of the kernel's build system makes of it, with the reasons.
 
 mod dotconfig;
+pub mod language;
+pub mod settle;
 
 pub use dotconfig::{Change, DotConfig, defconfig_text, diff};
