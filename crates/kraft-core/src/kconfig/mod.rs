@@ -11,7 +11,9 @@
 //! the program `conf` of the kernel's build system makes of it, with the reasons.
 
 mod dotconfig;
+mod info;
 pub mod language;
 pub mod settle;
 
 pub use dotconfig::{Change, DotConfig, defconfig_text, diff};
+pub use info::{DefinedAt, SymbolInfo};
