@@ -1,0 +1,192 @@
+//! Which symbols are the members of a choice.
+//!
+//! Not all that stands in a choice is a member: a symbol that depends on the one before it stands
+//! under that one, and is an option like any other. What stands in an `if` is a member.
+
+use std::sync::Arc;
+
+use super::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate, both};
+use super::tree::{Kind, NodeKind, Tree};
+
+/// So many members of a choice may stand under each other.
+const DEEPEST: usize = 100;
+
+/// Makes the symbols in a choice its members.
+pub(super) fn join(tree: &mut Tree, node: usize, choice: SymbolId) {
+    let children = tree
+        .nodes
+        .get(node)
+        .map(|n| n.children.clone())
+        .unwrap_or_default();
+    settle_kinds(tree, &children, choice);
+    let mut members = Vec::new();
+    level(tree, &children, &mut members);
+    let kind = tree.get(choice).map(|c| c.kind).unwrap_or_default();
+    for (id, node) in members {
+        let Some(symbol) = tree.symbols.get_mut(id) else {
+            continue;
+        };
+        if symbol.group.is_some() || symbol.choice {
+            continue;
+        }
+        symbol.group = Some(choice);
+        if kind == Kind::Tristate && symbol.kind != Kind::Tristate {
+            only_if_yes(tree, id, node, choice);
+        }
+        if let Some(choice) = tree.symbols.get_mut(choice) {
+            choice.members.push(id);
+        }
+    }
+}
+
+/// A choice without a type takes that of its first member that has one, and gives it to those
+/// that have none.
+fn settle_kinds(tree: &mut Tree, children: &[usize], choice: SymbolId) {
+    let ids: Vec<SymbolId> = children.iter().filter_map(|n| config(tree, *n)).collect();
+    let found = ids
+        .iter()
+        .filter_map(|id| tree.get(*id))
+        .map(|symbol| symbol.kind)
+        .find(|kind| *kind != Kind::Unknown);
+    let Some(symbol) = tree.symbols.get_mut(choice) else {
+        return;
+    };
+    if symbol.kind == Kind::Unknown {
+        symbol.kind = found.unwrap_or_default();
+    }
+    let kind = symbol.kind;
+    for id in ids {
+        if let Some(symbol) = tree.symbols.get_mut(id)
+            && symbol.kind == Kind::Unknown
+        {
+            symbol.kind = kind;
+        }
+    }
+}
+
+/// A member that cannot be `m` can only be chosen where one is chosen.
+fn only_if_yes(tree: &mut Tree, id: SymbolId, node: usize, choice: SymbolId) {
+    let yes = Operand::Tri(Tristate::Yes);
+    let chosen: Condition = Some(Arc::new(Expr::Compare(
+        Compare::Equal,
+        Operand::Symbol(choice),
+        yes,
+    )));
+    let Some(symbol) = tree.symbols.get_mut(id) else {
+        return;
+    };
+    for prompt in symbol.prompts.iter_mut().filter(|p| p.node == node) {
+        prompt.when = both(&chosen, &prompt.when);
+    }
+    for default in symbol.defaults.iter_mut().filter(|d| d.node == node) {
+        default.when = both(&chosen, &default.when);
+    }
+}
+
+fn config(tree: &Tree, node: usize) -> Option<SymbolId> {
+    match tree.nodes.get(node)?.kind {
+        NodeKind::Config(id) => Some(id),
+        NodeKind::Menu { .. } | NodeKind::Comment { .. } | NodeKind::If | NodeKind::Choice(_) => {
+            None
+        }
+    }
+}
+
+/// Collects the symbols of one level, with what `if` and symbols without a prompt hand up to it.
+fn level(tree: &Tree, nodes: &[usize], members: &mut Vec<(SymbolId, usize)>) {
+    let mut at = 0;
+    while let Some(node) = nodes.get(at) {
+        let Some(id) = config(tree, *node) else {
+            if let Some(block) = tree.nodes.get(*node) {
+                level(tree, &block.children, members);
+            }
+            at += 1;
+            continue;
+        };
+        members.push((id, *node));
+        at = match prompt(tree, id, *node) {
+            Some(_) => end(tree, nodes, at, 0),
+            None => at + 1,
+        };
+    }
+}
+
+/// Returns the index after all that stands under the node at an index.
+fn end(tree: &Tree, nodes: &[usize], at: usize, depth: usize) -> usize {
+    let node = nodes.get(at).copied().unwrap_or_default();
+    let Some(id) = config(tree, node).filter(|_| depth < DEEPEST) else {
+        return at + 1;
+    };
+    let base = prompt(tree, id, node).unwrap_or_default();
+    let mut next = at + 1;
+    while let Some(node) = nodes.get(next) {
+        let own = config(tree, *node).and_then(|other| prompt(tree, other, *node));
+        let block = || tree.nodes.get(*node).and_then(|n| n.depends.clone());
+        match own.unwrap_or_else(block) {
+            Some(condition) if belongs(tree, id, &base, &condition) => {
+                next = end(tree, nodes, next, depth + 1);
+            }
+            _ => break,
+        }
+    }
+    next
+}
+
+fn prompt(tree: &Tree, id: SymbolId, node: usize) -> Option<Condition> {
+    let prompts = &tree.get(id)?.prompts;
+    let prompt = prompts.iter().rev().find(|p| p.node == node)?;
+    Some(prompt.when.clone())
+}
+
+/// Tells whether a condition depends on a symbol: outright, or by naming it on top of all that the
+/// symbol itself depends on.
+fn belongs(tree: &Tree, id: SymbolId, base: &Condition, condition: &Expr) -> bool {
+    let mut named = false;
+    condition.symbols(&mut |other| named |= other == id);
+    if !named {
+        return false;
+    }
+    let mut parts = Vec::new();
+    condition.conjuncts(&mut |part| parts.push(plain(tree, part)));
+    let outright = |part: &Expr| match part {
+        Expr::Is(Operand::Symbol(other)) => *other == id,
+        Expr::Compare(how, Operand::Symbol(other), Operand::Tri(value)) => {
+            *other == id
+                && match how {
+                    Compare::Equal => *value != Tristate::No,
+                    Compare::Unequal => *value == Tristate::No,
+                    Compare::Less
+                    | Compare::LessEqual
+                    | Compare::Greater
+                    | Compare::GreaterEqual => false,
+                }
+        }
+        _ => false,
+    };
+    if parts.iter().any(outright) {
+        return true;
+    }
+    let mut covered = true;
+    if let Some(base) = base {
+        base.conjuncts(&mut |part| covered &= parts.contains(&plain(tree, part)));
+    }
+    covered
+}
+
+/// Writes comparisons of a bool with `y` and `n` as the bool itself.
+fn plain(tree: &Tree, expr: &Expr) -> Expr {
+    let Expr::Compare(how, Operand::Symbol(id), Operand::Tri(value)) = expr else {
+        return expr.clone();
+    };
+    let bool = tree
+        .get(*id)
+        .is_some_and(|symbol| symbol.kind == Kind::Bool);
+    let itself = Expr::Is(Operand::Symbol(*id));
+    match (how, value) {
+        (Compare::Equal, Tristate::Yes) | (Compare::Unequal, Tristate::No) if bool => itself,
+        (Compare::Equal, Tristate::No) | (Compare::Unequal, Tristate::Yes) if bool => {
+            Expr::Not(Arc::new(itself))
+        }
+        _ => expr.clone(),
+    }
+}

@@ -1,0 +1,165 @@
+//! Conditions: what `depends on`, `if` and `default` say.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// No, as a module, yes; in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tristate {
+    /// `n`.
+    #[default]
+    No,
+    /// `m`.
+    Module,
+    /// `y`.
+    Yes,
+}
+
+impl Tristate {
+    /// Returns the letter.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::No => "n",
+            Self::Module => "m",
+            Self::Yes => "y",
+        }
+    }
+
+    pub(crate) fn not(self) -> Self {
+        match self {
+            Self::No => Self::Yes,
+            Self::Module => Self::Module,
+            Self::Yes => Self::No,
+        }
+    }
+}
+
+impl fmt::Display for Tristate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.letter())
+    }
+}
+
+/// A symbol's index in its tree.
+pub(crate) type SymbolId = usize;
+
+/// What a condition is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Operand {
+    /// `y`, `m` or `n`.
+    Tri(Tristate),
+    /// A name, or a bare number, which is a symbol that nothing defines.
+    Symbol(SymbolId),
+    /// A text in quotes.
+    Text(String),
+}
+
+/// How two operands are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compare {
+    Equal,
+    Unequal,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+}
+
+impl Compare {
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::Unequal => "!=",
+            Self::Less => "<",
+            Self::LessEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterEqual => ">=",
+        }
+    }
+}
+
+/// A condition. Parts are shared: what a menu depends on is part of everything in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expr {
+    Is(Operand),
+    /// `m` in a condition: as much as modules are.
+    IfModules,
+    Compare(Compare, Operand, Operand),
+    Not(Arc<Expr>),
+    And(Vec<Arc<Expr>>),
+    Or(Vec<Arc<Expr>>),
+}
+
+/// A condition that may be missing, which is yes.
+pub(crate) type Condition = Option<Arc<Expr>>;
+
+/// Joins two conditions that must both hold.
+pub(crate) fn both(first: &Condition, second: &Condition) -> Condition {
+    match (first, second) {
+        (None, one) | (one, None) => one.clone(),
+        (Some(first), Some(second)) => {
+            Some(Arc::new(Expr::And(vec![first.clone(), second.clone()])))
+        }
+    }
+}
+
+/// Joins any number of conditions that must all hold.
+pub(crate) fn all(mut parts: Vec<Arc<Expr>>) -> Condition {
+    match parts.len() {
+        0 | 1 => parts.pop(),
+        _ => Some(Arc::new(Expr::And(parts))),
+    }
+}
+
+impl Expr {
+    /// Makes the condition of a bare operand: `m` needs modules.
+    pub(crate) fn condition(self) -> Self {
+        match self {
+            Self::Is(Operand::Tri(Tristate::Module)) => Self::IfModules,
+            Self::Not(inner) => Self::Not(Arc::new(Arc::unwrap_or_clone(inner).condition())),
+            Self::And(parts) => Self::And(conditions(parts)),
+            Self::Or(parts) => Self::Or(conditions(parts)),
+            other @ (Self::Is(_) | Self::IfModules | Self::Compare(..)) => other,
+        }
+    }
+
+    /// Calls back with every symbol in it.
+    pub(crate) fn symbols(&self, found: &mut dyn FnMut(SymbolId)) {
+        match self {
+            Self::Is(Operand::Symbol(id)) => found(*id),
+            Self::Is(_) | Self::IfModules => {}
+            Self::Compare(_, left, right) => {
+                for side in [left, right] {
+                    if let Operand::Symbol(id) = side {
+                        found(*id);
+                    }
+                }
+            }
+            Self::Not(inner) => inner.symbols(found),
+            Self::And(parts) | Self::Or(parts) => {
+                for part in parts {
+                    part.symbols(found);
+                }
+            }
+        }
+    }
+
+    /// Calls back with the parts of a chain of `&&`.
+    pub(crate) fn conjuncts<'e>(&'e self, found: &mut dyn FnMut(&'e Expr)) {
+        match self {
+            Self::And(parts) => {
+                for part in parts {
+                    part.conjuncts(found);
+                }
+            }
+            one => found(one),
+        }
+    }
+}
+
+fn conditions(parts: Vec<Arc<Expr>>) -> Vec<Arc<Expr>> {
+    parts
+        .into_iter()
+        .map(|part| Arc::new(Arc::unwrap_or_clone(part).condition()))
+        .collect()
+}

@@ -1,0 +1,233 @@
+//! KConfig compared with the programs it must agree with, and the ways to lose a value.
+//!
+//! Small trees of our own, one of each feature, are settled by us and by Debian's `kconfig-conf`,
+//! from configurations by chance. `KRAFT_UNIKRAFT` names the folder of a Unikraft core whose tree
+//! is then compared too, with the `conf` that it builds. `KRAFT_KCONFIG_RUNS` changes the number of
+//! configurations.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests run programs in folders of their own"
+)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a broken world ends the test"
+)]
+
+#[path = "kconfig/world.rs"]
+mod world;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kraft_core::kconfig::DotConfig;
+use kraft_core::kconfig::language::Tree;
+use kraft_core::kconfig::settle::Mode;
+use world::{Chance, Disk, random_config};
+
+fn runs() -> u64 {
+    std::env::var("KRAFT_KCONFIG_RUNS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(500)
+}
+
+/// Says that a test could not run; an error where all of them must.
+fn skipped(needs: &str) {
+    eprintln!("SKIPPED: needs {needs}");
+    let required = std::env::var("KRAFT_E2E").is_ok_and(|value| value == "require");
+    assert!(!required, "needs {needs}");
+}
+
+fn corpus() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kconfig");
+    let mut files: Vec<PathBuf> = fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "kconfig"));
+    files.sort();
+    files
+}
+
+/// A program that settles configurations, and the tree it does it for.
+struct Reference {
+    program: PathBuf,
+    root: String,
+    env: HashMap<String, String>,
+    folder: tempfile::TempDir,
+}
+
+impl Reference {
+    fn settle(&self, config: &str, mode: Mode) -> String {
+        let file = self.folder.path().join(".config");
+        let mut command = Command::new(&self.program);
+        match mode {
+            Mode::Complete => {
+                fs::write(&file, config).unwrap();
+                command.arg("--olddefconfig");
+            }
+            Mode::Defconfig => {
+                let from = self.folder.path().join("defconfig");
+                fs::write(&from, config).unwrap();
+                command.arg(format!("--defconfig={}", from.display()));
+            }
+        }
+        let output = command
+            .arg(&self.root)
+            .current_dir(self.folder.path())
+            .envs(&self.env)
+            .env("KCONFIG_CONFIG", &file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {said}", self.root);
+        fs::read_to_string(&file).unwrap()
+    }
+}
+
+/// The lines that set something.
+fn set_lines(text: &str) -> String {
+    let lines = text.lines().filter(|line| line.starts_with("CONFIG_"));
+    lines.fold(String::new(), |all, line| all + line + "\n")
+}
+
+fn compare(reference: &Reference, tree: &Tree, seed: u64, whole: bool) {
+    let mut chance = Chance::new(seed);
+    let config = DotConfig::parse(&random_config(tree, &mut chance));
+    let mode = if seed % 2 == 0 {
+        Mode::Complete
+    } else {
+        Mode::Defconfig
+    };
+    let mut wanted = reference.settle(&config.text(), mode);
+    let mut got = tree.settle_as(&config, mode).text();
+    assert!(
+        set_lines(&wanted).lines().count() > 3,
+        "an empty reference proves nothing"
+    );
+    if !whole {
+        wanted = set_lines(&wanted);
+        got = set_lines(&got);
+    }
+    if wanted != got {
+        let differ = |a: &str, b: &str| -> Vec<String> {
+            let there: Vec<&str> = b.lines().collect();
+            a.lines()
+                .filter(|line| !there.contains(line))
+                .map(str::to_owned)
+                .collect()
+        };
+        panic!(
+            "{} with seed {seed} ({mode:?})\nonly theirs: {:#?}\nonly ours: {:#?}\nfrom:\n{}",
+            reference.root,
+            differ(&wanted, &got),
+            differ(&got, &wanted),
+            config.text()
+        );
+    }
+}
+
+#[test]
+fn our_trees_settle_as_debians_conf_settles_them() {
+    let program = PathBuf::from("kconfig-conf");
+    if Command::new(&program).output().is_err() {
+        return skipped("kconfig-conf (package kconfig-frontends-nox)");
+    }
+    for path in corpus() {
+        let root = path.display().to_string();
+        let tree = Tree::parse(&root, &Disk::default()).unwrap();
+        let reference = Reference {
+            program: program.clone(),
+            root,
+            env: HashMap::new(),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        for seed in 0..runs() {
+            compare(&reference, &tree, seed, false);
+        }
+    }
+}
+
+/// Builds the `conf` of a Unikraft core, and makes the environment that its Makefile gives it.
+fn unikraft(core: &str) -> Reference {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (app, out) = (at("app"), at("build"));
+    fs::create_dir_all(&app).unwrap();
+    fs::write(format!("{app}/Makefile.uk"), "").unwrap();
+    let made = Command::new("make")
+        .args(["-C", core, "defconfig"])
+        .arg(format!("A={app}"))
+        .arg(format!("O={out}"))
+        .arg(format!("C={}", at("first")))
+        .arg("UK_DEFCONFIG=/dev/null")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{said}");
+    let core = fs::canonicalize(core).unwrap().display().to_string();
+    let kconfig = format!("{out}/kconfig");
+    let env = [
+        ("CONFIG_", "CONFIG_".to_owned()),
+        ("KCONFIG_AUTOCONFIG", format!("{kconfig}/auto.conf")),
+        ("KCONFIG_AUTOHEADER", format!("{kconfig}/config.h")),
+        ("KCONFIG_TRISTATE", format!("{kconfig}/tristate.config")),
+        ("HOST_ARCH", "x86_64".to_owned()),
+        ("BUILD_DIR", out.clone()),
+        ("UK_BASE", core.clone()),
+        ("UK_APP", app.clone()),
+        ("UK_CONFIG", at(".config")),
+        ("UK_FULLVERSION", "0.0.0~test".to_owned()),
+        ("UK_CODENAME", "Test".to_owned()),
+        ("UK_ARCH", "x86_64".to_owned()),
+        ("UK_NAME", "app".to_owned()),
+        ("KCONFIG_DIR", kconfig.clone()),
+        ("KCONFIG_LIB_BASE", format!("{core}/lib")),
+        (
+            "KCONFIG_ELIB_DIRS",
+            std::env::var("KRAFT_UNIKRAFT_LIBS").unwrap_or_default(),
+        ),
+        ("KCONFIG_PLAT_BASE", format!("{core}/plat")),
+        ("KCONFIG_EPLAT_DIRS", String::new()),
+        ("KCONFIG_DRIV_BASE", format!("{core}/drivers")),
+        ("KCONFIG_EAPP_DIR", app.clone()),
+        ("KCONFIG_EXCLUDEDIRS", String::new()),
+    ];
+    Reference {
+        program: PathBuf::from(format!("{kconfig}/conf")),
+        root: format!("{core}/Config.uk"),
+        env: env
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+        folder,
+    }
+}
+
+#[test]
+fn the_tree_of_a_unikraft_core_settles_as_its_own_conf_settles_it() {
+    let Ok(core) = std::env::var("KRAFT_UNIKRAFT") else {
+        eprintln!("SKIPPED: needs KRAFT_UNIKRAFT, the folder of a Unikraft core");
+        return;
+    };
+    let mut reference = unikraft(&core);
+    let disk = Disk {
+        env: reference.env.clone(),
+    };
+    let tree = Tree::parse(&reference.root, &disk).unwrap_or_else(|faults| panic!("{faults}"));
+    for seed in 0..runs() {
+        compare(&reference, &tree, seed, true);
+    }
+    for path in corpus() {
+        reference.root = path.display().to_string();
+        let tree = Tree::parse(&reference.root, &disk).unwrap();
+        for seed in 0..runs() {
+            compare(&reference, &tree, seed, true);
+        }
+    }
+}
