@@ -12,6 +12,7 @@ pub mod build;
 pub mod catalog;
 pub mod configure;
 pub mod make;
+pub mod menu;
 pub mod plan;
 pub mod shadow;
 pub mod sources;

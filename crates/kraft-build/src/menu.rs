@@ -1,0 +1,138 @@
+//! The options that a core, its libraries and an application offer, read as make would have them
+//! read: with the environment that Unikraft's Makefile gives to KConfig, and its commands run.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kraft_core::component::fits;
+use kraft_core::kconfig::DotConfig;
+use kraft_core::kconfig::language::{Faults, Sources, Tree};
+use kraft_sys::{fs, tool};
+
+use crate::plan::Plan;
+
+/// A file of options is not longer than this, in bytes.
+const LARGEST: u64 = 8 << 20;
+/// A command in a file of options may take so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Reads the options that a target can be configured with; it must have been configured once, so
+/// that what make generates is there.
+///
+/// # Errors
+/// The faults in the files, each with its place.
+pub fn read(plan: &Plan, config: &DotConfig) -> Result<Tree, Faults> {
+    let world = World {
+        core: plan.core.clone(),
+        env: environment(plan, config),
+    };
+    Tree::parse("Config.uk", &world)
+}
+
+/// Returns what KConfig finds in its environment (Unikraft, Makefile, `COMMON_CONFIG_ENV`).
+fn environment(plan: &Plan, config: &DotConfig) -> BTreeMap<&'static str, String> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let kconfig = plan.out.join("kconfig");
+    let of_config = |name: &str| config.value(name).unwrap_or_default().to_owned();
+    let libraries: Vec<String> = plan.libraries.iter().map(|path| text(path)).collect();
+    BTreeMap::from([
+        ("CONFIG_", "CONFIG_".to_owned()),
+        ("KCONFIG_CONFIG", text(&plan.config)),
+        ("KCONFIG_DIR", text(&kconfig)),
+        ("KCONFIG_AUTOCONFIG", text(&kconfig.join("auto.conf"))),
+        (
+            "KCONFIG_AUTOHEADER",
+            text(&plan.out.join("include/uk/bits/config.h")),
+        ),
+        ("KCONFIG_TRISTATE", text(&kconfig.join("tristate.config"))),
+        ("KCONFIG_COMPONENTS", text(&kconfig.join("components.uk"))),
+        ("KCONFIG_LIB_BASE", text(&plan.core.join("lib"))),
+        ("KCONFIG_PLAT_BASE", text(&plan.core.join("plat"))),
+        ("KCONFIG_DRIV_BASE", text(&plan.core.join("drivers"))),
+        ("KCONFIG_ELIB_DIRS", libraries.join(":")),
+        ("KCONFIG_EPLAT_DIRS", String::new()),
+        ("KCONFIG_EAPP_DIR", text(&plan.app)),
+        ("KCONFIG_EXCLUDEDIRS", String::new()),
+        ("HOST_ARCH", std::env::consts::ARCH.to_owned()),
+        ("BUILD_DIR", text(&plan.out)),
+        ("UK_BASE", text(&plan.core)),
+        ("UK_APP", text(&plan.app)),
+        ("UK_CONFIG", text(&plan.config)),
+        ("UK_DEFNAME", plan.name.clone()),
+        ("UK_NAME", of_config("CONFIG_UK_NAME")),
+        ("UK_ARCH", of_config("CONFIG_UK_ARCH")),
+        ("UK_FULLVERSION", of_config("CONFIG_UK_FULLVERSION")),
+        ("UK_CODENAME", of_config("CONFIG_UK_CODENAME")),
+    ])
+}
+
+/// The world as make shows it to KConfig.
+struct World {
+    core: PathBuf,
+    env: BTreeMap<&'static str, String>,
+}
+
+impl Sources for World {
+    fn env(&self, name: &str) -> Option<String> {
+        self.env.get(name).cloned()
+    }
+
+    fn shell(&self, command: &str) -> String {
+        let mut shell = tool::Tool::new("sh")
+            .args(["-c", command])
+            .current_dir(&self.core)
+            .limit(PATIENCE);
+        for (name, value) in &self.env {
+            shell = shell.env(name, value);
+        }
+        // What fails says nothing, as with KConfig itself.
+        let said = shell.output().map(|output| output.stdout);
+        String::from_utf8_lossy(&said.unwrap_or_default()).into_owned()
+    }
+
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        fs::read_file(&self.core.join(path), LARGEST).map_err(|error| error.source)
+    }
+
+    fn glob(&self, pattern: &str) -> Vec<String> {
+        let mut found = vec![String::new()];
+        for (at, part) in pattern.split('/').enumerate() {
+            let mut next = Vec::new();
+            for base in &found {
+                let with = |name: &str| {
+                    if at == 0 {
+                        name.to_owned()
+                    } else {
+                        format!("{base}/{name}")
+                    }
+                };
+                if !part.contains(['*', '?', '[']) {
+                    let path = with(part);
+                    if part.is_empty() || self.core.join(&path).exists() {
+                        next.push(path);
+                    }
+                    continue;
+                }
+                let dir = if base.is_empty() && at > 0 {
+                    "/"
+                } else {
+                    base.as_str()
+                };
+                let Ok(entries) = std::fs::read_dir(self.core.join(dir)) else {
+                    continue;
+                };
+                let mut names: Vec<String> = entries
+                    .flatten()
+                    .filter_map(|entry| entry.file_name().into_string().ok())
+                    .filter(|name| !name.starts_with('.') && fits(part, name))
+                    .collect();
+                names.sort_unstable();
+                next.extend(names.iter().map(|name| with(name)));
+            }
+            found = next;
+        }
+        found
+    }
+}
