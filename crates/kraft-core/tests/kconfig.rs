@@ -16,10 +16,14 @@
     reason = "a broken world ends the test"
 )]
 
+#[path = "kconfig/faults.rs"]
+mod faults;
+#[path = "kconfig/losses.rs"]
+mod losses;
 #[path = "kconfig/world.rs"]
 mod world;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -96,7 +100,8 @@ fn set_lines(text: &str) -> String {
     lines.fold(String::new(), |all, line| all + line + "\n")
 }
 
-fn compare(reference: &Reference, tree: &Tree, seed: u64, whole: bool) {
+/// Settles one configuration twice; returns the text.
+fn compare(reference: &Reference, tree: &Tree, seed: u64, whole: bool) -> String {
     let mut chance = Chance::new(seed);
     let config = DotConfig::parse(&random_config(tree, &mut chance));
     let mode = if seed % 2 == 0 {
@@ -106,10 +111,6 @@ fn compare(reference: &Reference, tree: &Tree, seed: u64, whole: bool) {
     };
     let mut wanted = reference.settle(&config.text(), mode);
     let mut got = tree.settle_as(&config, mode).text();
-    assert!(
-        set_lines(&wanted).lines().count() > 3,
-        "an empty reference proves nothing"
-    );
     if !whole {
         wanted = set_lines(&wanted);
         got = set_lines(&got);
@@ -130,6 +131,19 @@ fn compare(reference: &Reference, tree: &Tree, seed: u64, whole: bool) {
             config.text()
         );
     }
+    got
+}
+
+/// Compares many configurations, which must not all come to the same.
+fn compare_all(reference: &Reference, tree: &Tree, whole: bool) {
+    let texts: BTreeSet<String> = (0..runs())
+        .map(|seed| compare(reference, tree, seed, whole))
+        .collect();
+    assert!(
+        texts.len() as u64 > runs() / 4,
+        "only {} different ones",
+        texts.len()
+    );
 }
 
 #[test]
@@ -147,9 +161,7 @@ fn our_trees_settle_as_debians_conf_settles_them() {
             env: HashMap::new(),
             folder: tempfile::tempdir().unwrap(),
         };
-        for seed in 0..runs() {
-            compare(&reference, &tree, seed, false);
-        }
+        compare_all(&reference, &tree, false);
     }
 }
 
@@ -220,14 +232,10 @@ fn the_tree_of_a_unikraft_core_settles_as_its_own_conf_settles_it() {
         env: reference.env.clone(),
     };
     let tree = Tree::parse(&reference.root, &disk).unwrap_or_else(|faults| panic!("{faults}"));
-    for seed in 0..runs() {
-        compare(&reference, &tree, seed, true);
-    }
+    compare_all(&reference, &tree, true);
     for path in corpus() {
         reference.root = path.display().to_string();
         let tree = Tree::parse(&reference.root, &disk).unwrap();
-        for seed in 0..runs() {
-            compare(&reference, &tree, seed, true);
-        }
+        compare_all(&reference, &tree, true);
     }
 }

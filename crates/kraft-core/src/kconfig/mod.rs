@@ -11,6 +11,7 @@
 //! the program `conf` of the kernel's build system makes of it, with the reasons.
 
 mod dotconfig;
+pub mod explain;
 mod info;
 pub mod language;
 pub mod settle;

@@ -18,6 +18,7 @@ mod write;
 use super::DotConfig;
 use super::language::expr::{SymbolId, Tristate};
 use super::language::{Kind, Tree};
+pub(crate) use numbers::{fits, leading};
 
 /// How a configuration is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,9 +8,6 @@ use std::sync::Arc;
 use super::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate, both};
 use super::tree::{Kind, NodeKind, Tree};
 
-/// So many members of a choice may stand under each other.
-const DEEPEST: usize = 100;
-
 /// Makes the symbols in a choice its members.
 pub(super) fn join(tree: &mut Tree, node: usize, choice: SymbolId) {
     let children = tree
@@ -86,9 +83,7 @@ fn only_if_yes(tree: &mut Tree, id: SymbolId, node: usize, choice: SymbolId) {
 fn config(tree: &Tree, node: usize) -> Option<SymbolId> {
     match tree.nodes.get(node)?.kind {
         NodeKind::Config(id) => Some(id),
-        NodeKind::Menu { .. } | NodeKind::Comment { .. } | NodeKind::If | NodeKind::Choice(_) => {
-            None
-        }
+        NodeKind::Menu { .. } | NodeKind::Comment { .. } | NodeKind::If | NodeKind::Choice => None,
     }
 }
 
@@ -105,28 +100,36 @@ fn level(tree: &Tree, nodes: &[usize], members: &mut Vec<(SymbolId, usize)>) {
         };
         members.push((id, *node));
         at = match prompt(tree, id, *node) {
-            Some(_) => end(tree, nodes, at, 0),
+            Some(_) => end(tree, nodes, at),
             None => at + 1,
         };
     }
 }
 
-/// Returns the index after all that stands under the node at an index.
-fn end(tree: &Tree, nodes: &[usize], at: usize, depth: usize) -> usize {
-    let node = nodes.get(at).copied().unwrap_or_default();
-    let Some(id) = config(tree, node).filter(|_| depth < DEEPEST) else {
-        return at + 1;
+/// Returns the index after all that stands under the node at an index: the nodes after it, as long
+/// as each belongs to it or to one of those before.
+fn end(tree: &Tree, nodes: &[usize], at: usize) -> usize {
+    let symbol = |at: usize| {
+        let node = *nodes.get(at)?;
+        let id = config(tree, node)?;
+        Some((id, prompt(tree, id, node).unwrap_or_default()))
     };
-    let base = prompt(tree, id, node).unwrap_or_default();
+    let mut open: Vec<(SymbolId, Condition)> = symbol(at).into_iter().collect();
     let mut next = at + 1;
-    while let Some(node) = nodes.get(next) {
+    while let Some((id, base)) = open.last() {
+        let Some(node) = nodes.get(next) else {
+            break;
+        };
         let own = config(tree, *node).and_then(|other| prompt(tree, other, *node));
         let block = || tree.nodes.get(*node).and_then(|n| n.depends.clone());
         match own.unwrap_or_else(block) {
-            Some(condition) if belongs(tree, id, &base, &condition) => {
-                next = end(tree, nodes, next, depth + 1);
+            Some(condition) if belongs(tree, *id, base, &condition) => {
+                open.extend(symbol(next));
+                next += 1;
             }
-            _ => break,
+            _ => {
+                open.pop();
+            }
         }
     }
     next

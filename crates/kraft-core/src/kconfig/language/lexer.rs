@@ -281,6 +281,17 @@ impl<'t> Lexer<'t> {
         Ok(text)
     }
 
+    /// Returns the variable of the environment that a word is, and nothing besides: `"$(NAME)"`.
+    pub(super) fn variable(&self, span: Span) -> Option<String> {
+        let raw = self
+            .text
+            .get(span.start..span.end)?
+            .trim_matches(['"', '\'']);
+        let name = raw.strip_prefix("$(")?.strip_suffix(')')?;
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        plain.then(|| name.to_owned())
+    }
+
     /// Reads the help text that begins here: all lines indented as its first one or more.
     pub(super) fn help(&mut self) -> String {
         let mut text = String::new();

@@ -23,5 +23,4 @@ pub use expr::Tristate;
 pub use sources::{Fault, Faults, Sources};
 pub use tree::{Kind, Tree};
 
-pub(crate) use sources::{Place, line_of};
-pub(crate) use tree::{Default, Link, Node, NodeKind, Prompt, Range, Symbol};
+pub(crate) use tree::{Link, NodeKind, Range, Symbol};

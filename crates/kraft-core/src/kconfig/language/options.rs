@@ -15,7 +15,7 @@ struct Entry {
     kind: Option<Kind>,
     optional: bool,
     prompts: Vec<(String, Condition)>,
-    defaults: Vec<(Expr, Condition)>,
+    defaults: Vec<(Expr, Condition, Option<String>)>,
     ranges: Vec<(Operand, Operand, Condition)>,
     selects: Vec<(SymbolId, Condition)>,
     implies: Vec<(SymbolId, Condition)>,
@@ -88,7 +88,7 @@ impl Parser<'_> {
             self.choices.insert(name, id);
         }
         let entry = self.entry(reader, id, true);
-        let node = self.add(reader, NodeKind::Choice(id), words);
+        let node = self.add(reader, NodeKind::Choice, words);
         self.store(reader, scope, (node, id), entry, words);
         Ok((node, id))
     }
@@ -153,7 +153,10 @@ impl Parser<'_> {
             "default" | "def_bool" | "def_tristate" if word == "default" || !choice => {
                 let value = self.expr(cursor, 0)?;
                 let when = self.when(cursor)?;
-                entry.defaults.push((value, when));
+                let variable = words
+                    .get(1)
+                    .and_then(|word| reader.lexer.variable(word.span));
+                entry.defaults.push((value, when, variable));
             }
             "depends" => {
                 cursor.word("on")?;
@@ -202,7 +205,9 @@ impl Parser<'_> {
                 .prompt()
                 .ok_or_else(|| cursor.problem("the name of a variable is missing", "here"))?;
             if let Some(value) = self.env(&name) {
-                entry.defaults.push((Expr::Is(Operand::Text(value)), None));
+                entry
+                    .defaults
+                    .push((Expr::Is(Operand::Text(value)), None, Some(name.clone())));
             }
             entry.hidden = true;
             entry.variable = Some(name);
@@ -238,28 +243,28 @@ impl Parser<'_> {
             let when = under(&both(&when, &scope.shown));
             symbol.prompts.push(Prompt { text, when, node });
         }
-        for (value, when) in entry.defaults {
+        for (value, when, variable) in entry.defaults {
             let when = under(&when);
-            symbol.defaults.push(Default { value, when, node });
+            symbol.defaults.push(Default {
+                value,
+                when,
+                variable,
+                node,
+            });
         }
         for (low, high, when) in entry.ranges {
             let when = under(&when);
-            symbol.ranges.push(Range {
-                low,
-                high,
-                when,
-                node,
-            });
+            symbol.ranges.push(Range { low, high, when });
         }
         for (other, when) in entry.selects {
             let when = under(&when);
             links.push((true, other, when.clone()));
-            symbol.selects.push(Link { other, when, node });
+            symbol.selects.push(Link { other, when });
         }
         for (other, when) in entry.implies {
             let when = under(&when);
             links.push((false, other, when.clone()));
-            symbol.implies.push(Link { other, when, node });
+            symbol.implies.push(Link { other, when });
         }
         if symbol.choice {
             if let Some(prompt) = symbol.prompts.iter().rev().find(|p| p.node == node) {
@@ -272,11 +277,7 @@ impl Parser<'_> {
         symbol.variable = entry.variable.or(symbol.variable.take());
         for (select, other, when) in links {
             if let Some(other) = self.tree.symbols.get_mut(other) {
-                let link = Link {
-                    other: id,
-                    when,
-                    node,
-                };
+                let link = Link { other: id, when };
                 match select {
                     true => other.selected_by.push(link),
                     false => other.implied_by.push(link),

@@ -63,6 +63,8 @@ pub(crate) struct Prompt {
 pub(crate) struct Default {
     pub(crate) value: Expr,
     pub(crate) when: Condition,
+    /// The variable of the environment that the value is.
+    pub(crate) variable: Option<String>,
     pub(crate) node: usize,
 }
 
@@ -72,7 +74,6 @@ pub(crate) struct Range {
     pub(crate) low: Operand,
     pub(crate) high: Operand,
     pub(crate) when: Condition,
-    pub(crate) node: usize,
 }
 
 /// A `select` or `imply`, seen from either end.
@@ -80,7 +81,6 @@ pub(crate) struct Range {
 pub(crate) struct Link {
     pub(crate) other: SymbolId,
     pub(crate) when: Condition,
-    pub(crate) node: usize,
 }
 
 /// A symbol: one that the user may set, a choice, or a bare word in a condition.
@@ -131,7 +131,7 @@ pub(crate) enum NodeKind {
     Comment { text: String },
     If,
     Config(SymbolId),
-    Choice(SymbolId),
+    Choice,
 }
 
 /// A place of the tree.

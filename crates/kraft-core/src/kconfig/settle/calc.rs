@@ -220,7 +220,7 @@ impl<'t> Settled<'t> {
     }
 
     /// Returns the limits of a number that hold now.
-    pub(super) fn range(&mut self, symbol: &'t Symbol) -> Option<(i64, i64)> {
+    pub(crate) fn range(&mut self, symbol: &'t Symbol) -> Option<(i64, i64)> {
         let range = self.active_range(symbol)?;
         let low = self.raw(&range.low);
         let high = self.raw(&range.high);

@@ -13,7 +13,7 @@ pub(super) enum Number {
 
 /// Reads the number that a text begins with, in the base of a kind; 0 if there is none. What does
 /// not fit is the largest or smallest that does.
-pub(super) fn leading(text: &str, kind: Kind) -> i64 {
+pub(crate) fn leading(text: &str, kind: Kind) -> i64 {
     let base = if kind == Kind::Hex { 16 } else { 10 };
     scan(text, base).signed
 }

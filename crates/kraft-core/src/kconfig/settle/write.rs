@@ -64,7 +64,7 @@ impl Settled<'_> {
                     self.symbol(*id, writer);
                     None
                 }
-                NodeKind::Choice(_) | NodeKind::If => None,
+                NodeKind::Choice | NodeKind::If => None,
             };
             if let Some(heading) = heading {
                 writer.text.push_str(&format!("\n#\n# {heading}\n#\n"));

@@ -1,0 +1,488 @@
+//! Why an option does not have the value that was asked for, down to the cause.
+//!
+//! ```text
+//! CONFIG_LWIP_DHCP=y was dropped: needs LWIP_UDP, which is n because it needs …
+//! ```
+
+mod words;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::language::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate};
+use super::language::{Kind, Symbol, Tree};
+use super::settle::{Settled, State, fits, leading};
+
+/// So many symbols are followed from one to the next.
+const DEEPEST: usize = 10;
+/// So many of the conditions that do not hold are told at each step.
+const MOST: usize = 4;
+
+/// A value that was asked for and did not come about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// The option, with `CONFIG_`.
+    pub name: String,
+    /// What was asked for.
+    pub wanted: String,
+    /// What it is; nothing for a symbol that no file defines.
+    pub found: Option<String>,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a value is lost. Symbols are named without `CONFIG_`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Cause {
+    /// No file defines the symbol.
+    Unknown {
+        /// The known symbol that is nearest.
+        nearest: Option<String>,
+    },
+    /// Its type cannot have the value.
+    WrongType {
+        /// The type.
+        expected: Kind,
+    },
+    /// It was to be `m`, and there are no modules.
+    NoModules,
+    /// The number is out of its range.
+    OutOfRange {
+        /// The smallest it may be.
+        low: String,
+        /// The largest.
+        high: String,
+    },
+    /// Another member of its choice is chosen.
+    Chosen {
+        /// The prompt of the choice.
+        choice: String,
+        /// The member that is chosen.
+        winner: String,
+    },
+    /// It was to be `n`, but it is what the choice falls to, as no other member is chosen.
+    OnlyChoice {
+        /// The prompt of the choice.
+        choice: String,
+    },
+    /// It cannot be set as long as these do not hold.
+    Needs {
+        /// What does not hold; all of it is needed.
+        needs: Vec<Need>,
+    },
+    /// Others force it on.
+    Selected {
+        /// Those that are on and select it.
+        by: Vec<String>,
+    },
+    /// It has no prompt, so nobody can set it.
+    Promptless {
+        /// Those that could select it.
+        selected_by: Vec<String>,
+    },
+    /// Its value comes from the environment.
+    Environment {
+        /// The variable.
+        variable: String,
+    },
+    /// The configuration asks for something else, or does not ask in a way its type takes.
+    NotAsked {
+        /// What it asks for.
+        instead: Option<String>,
+    },
+}
+
+/// A condition that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// The condition, in the words of the language.
+    pub condition: String,
+    /// The symbol that it fails by, if it is one.
+    pub symbol: Option<String>,
+    /// The value of that symbol.
+    pub value: Option<String>,
+    /// Why it has that value.
+    pub because: Option<Why>,
+}
+
+/// Why a symbol has its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Why {
+    /// No file defines it.
+    Undefined,
+    /// The configuration says so.
+    Configured,
+    /// It is its default, and the configuration says nothing.
+    Default,
+    /// Nothing sets it.
+    NotSet,
+    /// It has no prompt, and none of these is on to select it.
+    Unselected {
+        /// Those that could select it.
+        by: Vec<String>,
+    },
+    /// These force it on.
+    Selected {
+        /// Those that are on and select it.
+        by: Vec<String>,
+    },
+    /// Another member of its choice is chosen.
+    Chosen {
+        /// The prompt of the choice.
+        choice: String,
+        /// The member that is chosen.
+        winner: String,
+    },
+    /// Something it needs does not hold either.
+    Needs {
+        /// What does not hold.
+        needs: Vec<Need>,
+    },
+}
+
+impl Settled<'_> {
+    /// Tells why an option does not have the value that was asked for; `None` if it has. The name
+    /// is with `CONFIG_` or without.
+    ///
+    /// To be told the cause, settle a configuration that asks for the value.
+    pub fn explain(&self, name: &str, wanted: &str) -> Option<Loss> {
+        let full = if name.starts_with("CONFIG_") {
+            name.to_owned()
+        } else {
+            format!("CONFIG_{name}")
+        };
+        let loss = |found: Option<String>, cause| Loss {
+            name: full,
+            wanted: wanted.to_owned(),
+            found,
+            cause,
+        };
+        let Some(id) = self.tree.find(name) else {
+            let nearest = self.tree.nearest(name).map(str::to_owned);
+            return (wanted != "n").then(|| loss(None, Cause::Unknown { nearest }));
+        };
+        let found = self.shown(id);
+        if found == wanted {
+            return None;
+        }
+        let (symbol, state) = (self.tree.get(id)?, self.state(id)?);
+        // Conditions are evaluated on a copy: all values are there, nothing changes.
+        let mut search = Search {
+            tree: self.tree,
+            at: self.clone(),
+            seen: BTreeSet::from([id]),
+        };
+        let cause = search.cause(id, symbol, state, wanted);
+        Some(loss(Some(found), cause))
+    }
+
+    /// Tells about all options of a list that do not have the values asked for.
+    pub fn losses<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Loss> {
+        let wanted = wanted.into_iter();
+        wanted
+            .filter_map(|(name, value)| self.explain(name, value))
+            .collect()
+    }
+}
+
+fn tristate(text: &str) -> Option<Tristate> {
+    match text {
+        "y" => Some(Tristate::Yes),
+        "m" => Some(Tristate::Module),
+        "n" => Some(Tristate::No),
+        _ => None,
+    }
+}
+
+/// Tells whether something does not hold only because symbols that are told anyway do not.
+fn follows(need: &Need, told: &[String]) -> bool {
+    let Some(Why::Needs { needs }) = &need.because else {
+        return false;
+    };
+    let known = |need: &Need| {
+        need.symbol
+            .as_ref()
+            .is_some_and(|symbol| told.contains(symbol))
+    };
+    needs.iter().all(known)
+}
+
+struct Search<'t> {
+    tree: &'t Tree,
+    at: Settled<'t>,
+    /// The symbols already followed.
+    seen: BTreeSet<SymbolId>,
+}
+
+impl<'t> Search<'t> {
+    fn cause(&mut self, id: SymbolId, symbol: &'t Symbol, state: &State, wanted: &str) -> Cause {
+        let tri = tristate(wanted).filter(|_| symbol.kind.is_logic());
+        let fit = match symbol.kind {
+            Kind::Bool => tri.is_some_and(|tri| tri != Tristate::Module),
+            Kind::Tristate => tri.is_some(),
+            kind => fits(wanted, kind),
+        };
+        if !fit {
+            let expected = symbol.kind;
+            return Cause::WrongType { expected };
+        }
+        if symbol.prompts.is_empty() {
+            return self.promptless(symbol, state, tri);
+        }
+        if tri.is_some_and(|tri| tri < state.floor && tri < state.tri) {
+            let by = self.selectors(symbol);
+            return Cause::Selected { by };
+        }
+        let needed = tri.unwrap_or(Tristate::Yes).max(Tristate::Module);
+        if state.visible == Tristate::No || (tri.is_some() && state.visible < needed) {
+            let needs = self.prompt_needs(symbol, needed);
+            if !needs.is_empty() {
+                return Cause::Needs { needs };
+            }
+        }
+        if let Some(choice) = symbol.group
+            && let Some(winner) = self.at.state(choice).and_then(|choice| choice.member)
+        {
+            let choice = self.title(choice);
+            return match winner == id {
+                true => Cause::OnlyChoice { choice },
+                false => Cause::Chosen {
+                    choice,
+                    winner: self.tree.name(winner),
+                },
+            };
+        }
+        if tri == Some(Tristate::Module) && self.at.kind(id) == Kind::Bool {
+            return Cause::NoModules;
+        }
+        if let Some((low, high)) = self.at.range(symbol) {
+            let value = leading(wanted, symbol.kind);
+            if value < low || value > high {
+                let edge = |edge: i64| match symbol.kind {
+                    Kind::Hex => format!("{edge:#x}"),
+                    _ => edge.to_string(),
+                };
+                let (low, high) = (edge(low), edge(high));
+                return Cause::OutOfRange { low, high };
+            }
+        }
+        let instead = match symbol.kind.is_logic() {
+            true => state.asked_tri.letter().to_owned(),
+            false => state.asked_text.clone(),
+        };
+        Cause::NotAsked {
+            instead: state.asked.then_some(instead),
+        }
+    }
+
+    fn promptless(&mut self, symbol: &'t Symbol, state: &State, tri: Option<Tristate>) -> Cause {
+        if tri.is_some_and(|tri| tri < state.floor) {
+            let by = self.selectors(symbol);
+            return Cause::Selected { by };
+        }
+        let mut defaults = symbol.defaults.iter();
+        let active = defaults.find(|default| self.at.holds(&default.when) != Tristate::No);
+        if let Some(variable) = active.and_then(|default| default.variable.clone()) {
+            return Cause::Environment { variable };
+        }
+        let selected_by = self.possible_selectors(symbol);
+        Cause::Promptless { selected_by }
+    }
+
+    fn title(&self, choice: SymbolId) -> String {
+        let prompts = self
+            .tree
+            .get(choice)
+            .map(|choice| choice.prompts.as_slice());
+        let prompt = prompts.and_then(<[_]>::first);
+        prompt.map_or_else(|| self.tree.name(choice), |prompt| prompt.text.clone())
+    }
+
+    /// Returns those that select a symbol now.
+    fn selectors(&mut self, symbol: &'t Symbol) -> Vec<String> {
+        let mut names = Vec::new();
+        for link in &symbol.selected_by {
+            let on = self
+                .at
+                .state(link.other)
+                .is_some_and(|s| s.tri != Tristate::No);
+            if on && self.at.holds(&link.when) != Tristate::No {
+                names.push(self.tree.name(link.other));
+            }
+        }
+        names.dedup();
+        names
+    }
+
+    fn possible_selectors(&self, symbol: &Symbol) -> Vec<String> {
+        let links = symbol.selected_by.iter();
+        let mut names: Vec<String> = links.map(|link| self.tree.name(link.other)).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Returns what keeps the prompts of a symbol from being shown as far as needed. A symbol with
+    /// several prompts is told by the one that lacks least.
+    fn prompt_needs(&mut self, symbol: &'t Symbol, needed: Tristate) -> Vec<Need> {
+        let mut least: Option<&Condition> = None;
+        let mut fewest = usize::MAX;
+        for prompt in &symbol.prompts {
+            let lacking = self.lacking(&prompt.when, needed).len();
+            if lacking < fewest {
+                (least, fewest) = (Some(&prompt.when), lacking);
+            }
+        }
+        least
+            .map(|when| self.needs(when, needed))
+            .unwrap_or_default()
+    }
+
+    /// Returns the parts of a condition that do not hold.
+    fn lacking<'e>(&mut self, condition: &'e Condition, needed: Tristate) -> Vec<&'e Expr> {
+        let mut parts = Vec::new();
+        if let Some(condition) = condition {
+            condition.conjuncts(&mut |part| parts.push(part));
+        }
+        let mut lacking: Vec<&Expr> = Vec::new();
+        for part in parts {
+            if self.at.eval(part) < needed && !lacking.contains(&part) {
+                lacking.push(part);
+            }
+        }
+        lacking
+    }
+
+    fn needs(&mut self, condition: &Condition, needed: Tristate) -> Vec<Need> {
+        let lacking = self.lacking(condition, needed);
+        let mut needs: Vec<Need> = Vec::new();
+        for part in lacking {
+            for need in self.need(part, needed) {
+                if !needs.iter().any(|other| other.condition == need.condition) {
+                    needs.push(need);
+                }
+            }
+        }
+        // What fails only by another of them goes without saying.
+        let told: Vec<String> = needs
+            .iter()
+            .filter_map(|need| need.symbol.clone())
+            .collect();
+        let mut needs: Vec<Need> = needs
+            .into_iter()
+            .filter(|need| !follows(need, &told))
+            .collect();
+        needs.truncate(MOST);
+        needs
+    }
+
+    /// Tells of one part of a condition why it does not hold.
+    fn need(&mut self, part: &Expr, needed: Tristate) -> Vec<Need> {
+        let condition = self.tree.words(part);
+        let plain = |condition: String| {
+            vec![Need {
+                condition,
+                symbol: None,
+                value: None,
+                because: None,
+            }]
+        };
+        match part {
+            Expr::Is(Operand::Symbol(id)) => match self.tree.get(*id) {
+                // A choice that is not there is not there for what its own prompt needs.
+                Some(choice) if choice.choice => match self.seen.insert(*id) {
+                    true => self.prompt_needs(choice, needed),
+                    false => Vec::new(),
+                },
+                _ => vec![self.about(*id, condition, Some(needed))],
+            },
+            Expr::Not(inner) => match **inner {
+                Expr::Is(Operand::Symbol(id)) => vec![self.about(id, condition, None)],
+                _ => plain(condition),
+            },
+            Expr::Compare(how, Operand::Symbol(id), right) => {
+                let on = matches!(
+                    (how, right),
+                    (Compare::Equal, Operand::Tri(Tristate::Yes))
+                        | (Compare::Unequal, Operand::Tri(Tristate::No))
+                );
+                vec![self.about(*id, condition, on.then_some(Tristate::Yes))]
+            }
+            Expr::IfModules => plain("modules".to_owned()),
+            Expr::Is(_) | Expr::Compare(..) | Expr::And(_) | Expr::Or(_) => plain(condition),
+        }
+    }
+
+    /// Tells of a symbol why it has its value: why it is not as far on as `needed`, or what it is.
+    fn about(&mut self, id: SymbolId, condition: String, needed: Option<Tristate>) -> Need {
+        let because = match self.seen.len() <= DEEPEST && self.seen.insert(id) {
+            true => self.why(id, needed),
+            false => None,
+        };
+        let defined = self.tree.get(id).is_some_and(Symbol::is_defined);
+        Need {
+            condition,
+            symbol: Some(self.tree.name(id)),
+            value: defined.then(|| self.at.shown(id)),
+            because,
+        }
+    }
+
+    fn why(&mut self, id: SymbolId, needed: Option<Tristate>) -> Option<Why> {
+        let symbol = self.tree.get(id)?;
+        let state = self.at.state(id)?.clone();
+        if !symbol.is_defined() {
+            return Some(Why::Undefined);
+        }
+        if let Some(needed) = needed.filter(|_| symbol.kind.is_logic()) {
+            return Some(self.why_off(symbol, &state, needed));
+        }
+        if state.floor != Tristate::No {
+            let by = self.selectors(symbol);
+            return Some(Why::Selected { by });
+        }
+        let configured = state.asked && state.visible != Tristate::No;
+        Some(if configured {
+            Why::Configured
+        } else {
+            Why::Default
+        })
+    }
+
+    fn why_off(&mut self, symbol: &'t Symbol, state: &State, needed: Tristate) -> Why {
+        if symbol.prompts.is_empty() {
+            let by = self.possible_selectors(symbol);
+            // With nobody to select it, what it depends on is all that can be told.
+            let depends = symbol.depends.first();
+            let needs = match depends.filter(|_| by.is_empty()) {
+                Some(depends) => self.needs(depends, needed),
+                None => Vec::new(),
+            };
+            return match needs.is_empty() {
+                true => Why::Unselected { by },
+                false => Why::Needs { needs },
+            };
+        }
+        if state.visible < needed {
+            let needs = self.prompt_needs(symbol, needed);
+            if !needs.is_empty() {
+                return Why::Needs { needs };
+            }
+        }
+        if let Some(choice) = symbol.group
+            && let Some(winner) = self.at.state(choice).and_then(|choice| choice.member)
+        {
+            return Why::Chosen {
+                choice: self.title(choice),
+                winner: self.tree.name(winner),
+            };
+        }
+        match state.asked {
+            true => Why::Configured,
+            false => Why::NotSet,
+        }
+    }
+}

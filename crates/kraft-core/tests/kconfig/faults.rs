@@ -1,0 +1,262 @@
+//! Trees that are wrong, strange or hostile.
+
+use kraft_core::kconfig::DotConfig;
+use kraft_core::kconfig::language::Tree;
+use kraft_core::problem::render;
+use proptest::prelude::*;
+
+use crate::world::Memory;
+
+/// Returns the first fault as the user reads it.
+fn fault(files: &Memory) -> String {
+    let faults = Tree::parse("Config.uk", files).unwrap_err();
+    let first = &faults.0[0];
+    render(
+        &first.file,
+        &first.text,
+        std::slice::from_ref(&first.problem),
+        false,
+    )
+}
+
+#[test]
+fn faults_are_told_with_their_place() {
+    for (text, message, place) in [
+        (
+            "config A\n\tbool \"A\"\nconfg B\n",
+            "`confg` is no statement of KConfig",
+            "Config.uk:3:1",
+        ),
+        (
+            "config A\n\tboool\n",
+            "`boool` is no statement",
+            "Config.uk:2:2",
+        ),
+        (
+            "menu \"M\"\nconfig A\n\tbool\n",
+            "`menu` is never ended",
+            "Config.uk:1:1",
+        ),
+        (
+            "if A\nendmenu\n",
+            "`endmenu` cannot end `if`",
+            "Config.uk:2:1",
+        ),
+        ("endif\n", "`endif` ends nothing", "Config.uk:1:1"),
+        (
+            "config A\n\tdepends on (B\n",
+            "a parenthesis is not closed",
+            "Config.uk:2:15",
+        ),
+        (
+            "config A\n\tdepends B\n",
+            "`on` is missing",
+            "Config.uk:2:10",
+        ),
+        (
+            "config A\n\tdefault\n",
+            "a symbol or value is missing",
+            "Config.uk:2:9",
+        ),
+        (
+            "config A\n\tbool \"A\" \"B\"\n",
+            "more in this line than fits",
+            "Config.uk:2:11",
+        ),
+        (
+            "config A\n\toption color\n",
+            "this option is not known",
+            "Config.uk:2:9",
+        ),
+        (
+            "config $(shell\n",
+            "the macro `$(shell` has no `)`",
+            "Config.uk:1:8",
+        ),
+        ("$(error-if,y,no good)\n", "no good", "Config.uk:1:1"),
+        (
+            "choice\nmenu \"M\"\nendmenu\nendchoice\n",
+            "`menu` cannot stand in a choice",
+            "Config.uk:2:1",
+        ),
+        (
+            "config A\n\tbool\n\tdepends on B\nconfig B\n\tbool\n\tdepends on A\n",
+            "values depend on each other in a circle: A → B → A",
+            "Config.uk:1:1",
+        ),
+        (
+            "source \"Config.uk\"\n",
+            "`Config.uk` includes itself",
+            "Config.uk:1:1",
+        ),
+    ] {
+        let drawn = fault(&Memory::of(text));
+        assert!(drawn.contains(message), "{text:?}:\n{drawn}");
+        assert!(drawn.contains(place), "{text:?}:\n{drawn}");
+    }
+}
+
+#[test]
+fn a_fault_is_told_of_the_file_it_is_in() {
+    let files = Memory::of("source \"lib/*.uk\"\n")
+        .with("lib/a.uk", "config A\n\tbool\n")
+        .with("lib/b.uk", "menu \"B\"\nendif\n");
+    assert!(fault(&files).contains("lib/b.uk:2:1"));
+}
+
+#[test]
+fn files_are_sourced_by_name_pattern_variable_and_place() {
+    let files = Memory::of(
+        "BASE := $(ROOT)/lib\nsource \"$(BASE)/*.uk\"\nsource \"$ROOT/one\"\nosource \"none\"\n",
+    )
+    .with("$ROOT", "r")
+    .with(
+        "r/lib/a.uk",
+        "config A\n\tdef_bool $(shell,echo y)\nrsource \"sub/b\"\n",
+    )
+    .with(
+        "r/lib/sub/b",
+        "config B\n\tstring\n\tdefault \"$(filename):$(lineno)\"\n",
+    )
+    .with("r/one", "config ONE\n\tint \"One\"\n\tdefault 1\n");
+    let tree = Tree::parse("Config.uk", &files).unwrap();
+    assert!(tree.warnings().is_empty(), "{:?}", tree.warnings());
+    let settled = tree.settle(&DotConfig::default());
+    for (name, value) in [("A", "y"), ("B", "r/lib/sub/b:3"), ("ONE", "1")] {
+        assert_eq!(settled.value(name).unwrap(), value, "{name}");
+    }
+}
+
+#[test]
+fn a_source_that_finds_nothing_is_a_warning() {
+    let tree = Tree::parse("Config.uk", &Memory::of("source \"no/*.uk\"\n")).unwrap();
+    assert_eq!(
+        tree.warnings()[0].problem.message,
+        "no file is named `no/*.uk`"
+    );
+}
+
+#[test]
+fn a_help_text_ends_where_its_indentation_does() {
+    let text = "config A\n\tbool \"A\"\n\thelp\n\t  One\n\n\t    two\n\t  config B\n\tdefault y\n";
+    let tree = Tree::parse("Config.uk", &Memory::of(text)).unwrap();
+    let info = tree.symbol("A").unwrap();
+    assert_eq!(info.help.unwrap(), "One\n\n  two\nconfig B");
+    assert_eq!(info.defaults, ["y"]);
+}
+
+#[test]
+fn deep_and_long_trees_are_read_or_refused_but_end() {
+    let deep: String = (0..10_000).map(|_| "if A\n").collect();
+    let parens = format!("config A\n\tdepends on {}B\n", "(".repeat(10_000));
+    let nots = format!("config A\n\tdepends on {}B\n", "!".repeat(10_000));
+    for text in [deep, parens, nots] {
+        let text: &'static str = text.leak();
+        assert!(fault(&Memory::of(text)).contains("too deep"));
+    }
+    let mut chain = String::from("config C0\n\tbool \"C0\"\n");
+    for n in 1..20_000 {
+        chain += &format!(
+            "config C{n}\n\tbool \"C\"\n\tdefault y\n\tdepends on C{}\n",
+            n - 1
+        );
+    }
+    let depends = format!(
+        "config A\n\tbool \"A\"\n{}",
+        "\tdepends on A1\n".repeat(50_000)
+    );
+    let members: String = (1..3000)
+        .map(|n| format!("config M{n}\n\tbool \"M\"\n\tdepends on M{}\n", n - 1))
+        .collect();
+    let choice = format!("choice\n\tprompt \"P\"\nconfig M0\n\tbool \"M\"\n{members}endchoice\n");
+    for (text, name) in [(chain, "C19999"), (depends, "A"), (choice, "M2999")] {
+        let text: &'static str = text.leak();
+        let tree = Tree::parse("Config.uk", &Memory::of(text)).unwrap();
+        let asked: DotConfig = [("CONFIG_C0", "y")].into_iter().collect();
+        let settled = tree.settle(&asked);
+        assert!(settled.value(name).is_some());
+        let _ = (
+            settled.text().len(),
+            settled.explain(name, "m").map(|loss| loss.to_string()),
+        );
+    }
+}
+
+/// Pieces that make trees which are nearly right.
+const PIECES: [&str; 40] = [
+    "config A\n",
+    "config B\n",
+    "config C\n",
+    "menuconfig A\n",
+    "\tbool \"A\"\n",
+    "\tbool\n",
+    "\ttristate \"T\" if B\n",
+    "\tint \"N\"\n",
+    "\thex \"H\"\n",
+    "\tstring \"S\"\n",
+    "\tdefault y\n",
+    "\tdefault B if A || C\n",
+    "\tdefault \"x$(A)\"\n",
+    "\tdefault 0x10\n",
+    "\tdepends on A\n",
+    "\tdepends on !(B && C)\n",
+    "\tdepends on A = B\n",
+    "\tselect B if C\n",
+    "\timply C\n",
+    "\trange 1 C\n",
+    "\thelp\n",
+    "\t  text\n",
+    "choice\n",
+    "choice X\n",
+    "\tprompt \"P\"\n",
+    "\toptional\n",
+    "endchoice\n",
+    "menu \"M\"\n",
+    "\tvisible if A\n",
+    "endmenu\n",
+    "if A < 5\n",
+    "endif\n",
+    "comment \"K\"\n",
+    "X = $(A)$(X)\n",
+    "Y := \\\n",
+    "$(shell,echo $(Y))\n",
+    "source \"Config.uk\"\n",
+    "source \"b\"\n",
+    "\toption modules\n",
+    "mainmenu \"$(\"\n",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,400}") {
+        let text: &'static str = text.leak();
+        let _ = Tree::parse("Config.uk", &Memory::of(text));
+    }
+
+    #[test]
+    fn any_pieces_are_read_or_refused_and_settled(
+        pieces in proptest::collection::vec(0..PIECES.len(), 0..40),
+        config in "(CONFIG_[ABC]=[ymn0-9x\"]{1,4}\n){0,4}",
+    ) {
+        let text: String = pieces.into_iter().map(|at| PIECES[at]).collect();
+        let text: &'static str = text.leak();
+        if let Ok(tree) = Tree::parse("Config.uk", &Memory::of(text).with("b", "config B\n\tbool\n")) {
+            let settled = tree.settle(&DotConfig::parse(&config));
+            prop_assert!(settled.text().starts_with('#'));
+            for name in ["A", "B", "C"] {
+                for value in ["y", "n", "5", "x"] {
+                    let _ = settled.explain(name, value).map(|loss| loss.to_string());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_configuration(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let text = String::from_utf8_lossy(&bytes);
+        let config = DotConfig::parse(&text);
+        prop_assert_eq!(DotConfig::parse(&config.text()), config);
+    }
+}

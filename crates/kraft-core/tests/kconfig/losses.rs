@@ -1,0 +1,238 @@
+//! The ways to lose a value, each told with its cause.
+
+use kraft_core::kconfig::DotConfig;
+use kraft_core::kconfig::language::Tree;
+use kraft_core::kconfig::settle::Mode;
+
+use crate::world::Memory;
+
+const TREE: &str = r#"
+mainmenu "Losses"
+config NET
+	bool "Networking"
+config LIBLWIP
+	bool "lwIP"
+	depends on NET
+if LIBLWIP
+config LWIP_UDP
+	bool "UDP"
+	default y
+config LWIP_TCP
+	bool "TCP"
+config LWIP_DHCP
+	bool "DHCP"
+	depends on LWIP_UDP
+endif
+config DEBUG
+	bool "Debug"
+	select LOG
+config LOG
+	bool "Log"
+config HIDDEN
+	bool
+config USER
+	bool "User"
+	select HIDDEN
+config STACK
+	int "Stack"
+	range 1 64
+	default 4
+config BASE
+	hex "Base"
+	range 0x1000 0x2000
+	default 0x1000
+choice
+	prompt "Level"
+	default ONE
+config ONE
+	bool "One"
+config TWO
+	bool "Two"
+endchoice
+config WHERE
+	string
+	default "$(UK_BASE)"
+config QUIET
+	bool "Quiet"
+	depends on !DEBUG && STACK > 8
+config LAST
+	tristate "Last"
+config STRANGE
+	bool "Strange"
+	depends on NEVER_DEFINED
+config SPEED
+	string "Speed"
+	depends on TWO
+"#;
+
+fn told(asked: &[(&str, &str)], name: &str) -> String {
+    let files = Memory::of(TREE).with("$UK_BASE", "/core");
+    let tree = Tree::parse("Config.uk", &files).unwrap();
+    let config: DotConfig = asked.iter().copied().collect();
+    let settled = tree.settle_as(&config, Mode::Defconfig);
+    let wanted = asked.iter().find(|(asked, _)| *asked == name).unwrap().1;
+    settled
+        .explain(name, wanted)
+        .map(|loss| loss.to_string())
+        .unwrap_or_default()
+}
+
+#[test]
+fn every_way_to_lose_a_value_is_told_with_its_cause() {
+    for (asked, name, sentence) in [
+        (
+            &[
+                ("CONFIG_LWIP_DHCP", "y"),
+                ("CONFIG_LWIP_UDP", "n"),
+                ("CONFIG_LIBLWIP", "y"),
+                ("CONFIG_NET", "y"),
+            ][..],
+            "CONFIG_LWIP_DHCP",
+            "CONFIG_LWIP_DHCP=y was dropped: needs LWIP_UDP, which is n because the configuration \
+             says so",
+        ),
+        (
+            &[("CONFIG_LWIP_DHCP", "y")],
+            "CONFIG_LWIP_DHCP",
+            "CONFIG_LWIP_DHCP=y was dropped: needs LIBLWIP, which is n because it needs NET, \
+             which is n because nothing sets it",
+        ),
+        (
+            &[("CONFIG_LWIP_DCHP", "y")],
+            "CONFIG_LWIP_DCHP",
+            "CONFIG_LWIP_DCHP=y was dropped: no component has this option",
+        ),
+        (
+            &[("CONFIG_LOG", "yes")],
+            "CONFIG_LOG",
+            "CONFIG_LOG=yes was dropped: this is no value of its type, bool",
+        ),
+        (
+            &[("CONFIG_STACK", "65")],
+            "CONFIG_STACK",
+            "CONFIG_STACK=65 became 4: it must be from 1 to 64",
+        ),
+        (
+            &[("CONFIG_BASE", "0x20")],
+            "CONFIG_BASE",
+            "CONFIG_BASE=0x20 became 0x1000: it must be from 0x1000 to 0x2000",
+        ),
+        (
+            &[("CONFIG_ONE", "y"), ("CONFIG_TWO", "y")],
+            "CONFIG_ONE",
+            "CONFIG_ONE=y was dropped: TWO is chosen for `Level`, and only one can be",
+        ),
+        (
+            &[("CONFIG_ONE", "n")],
+            "CONFIG_ONE",
+            "CONFIG_ONE=n became y: `Level` needs one to be chosen, and nothing else is",
+        ),
+        (
+            &[("CONFIG_LOG", "n"), ("CONFIG_DEBUG", "y")],
+            "CONFIG_LOG",
+            "CONFIG_LOG=n became y: DEBUG selects it",
+        ),
+        (
+            &[("CONFIG_HIDDEN", "y")],
+            "CONFIG_HIDDEN",
+            "CONFIG_HIDDEN=y was dropped: it has no prompt, and is set only where selected by USER",
+        ),
+        (
+            &[("CONFIG_WHERE", "/mine")],
+            "CONFIG_WHERE",
+            "CONFIG_WHERE=/mine became /core: its value is given by the build, as UK_BASE",
+        ),
+        (
+            &[("CONFIG_QUIET", "y"), ("CONFIG_DEBUG", "y")],
+            "CONFIG_QUIET",
+            "CONFIG_QUIET=y was dropped: needs !DEBUG, but DEBUG is y because the configuration \
+             says so; and needs STACK>8, but STACK is 4 because that is its default",
+        ),
+        (
+            &[("CONFIG_LAST", "m")],
+            "CONFIG_LAST",
+            "CONFIG_LAST=m became y: there are no modules, so it can be y or n only",
+        ),
+        (
+            &[("CONFIG_STRANGE", "y")],
+            "CONFIG_STRANGE",
+            "CONFIG_STRANGE=y was dropped: needs NEVER_DEFINED, which no component has",
+        ),
+        (
+            &[("CONFIG_SPEED", "fast")],
+            "CONFIG_SPEED",
+            "CONFIG_SPEED=fast was dropped: needs TWO, which is n because ONE is chosen for \
+             `Level`",
+        ),
+    ] {
+        assert_eq!(told(asked, name), sentence, "{asked:?}");
+    }
+}
+
+#[test]
+fn a_value_that_took_effect_is_no_loss() {
+    let asked = [
+        ("CONFIG_STACK", "64"),
+        ("CONFIG_NET", "y"),
+        ("CONFIG_ABSENT", "n"),
+    ];
+    for (name, _) in asked {
+        assert_eq!(told(&asked, name), "");
+    }
+}
+
+#[test]
+fn advice_goes_to_the_root() {
+    let tree = Tree::parse("Config.uk", &Memory::of(TREE)).unwrap();
+    let advice = |name: &str, value: &str| {
+        let config: DotConfig = [(name, value)].into_iter().collect();
+        tree.settle(&config).explain(name, value).unwrap().advice()
+    };
+    assert_eq!(
+        advice("CONFIG_LWIP_DHCP", "y").unwrap(),
+        "set `CONFIG_NET=y` as well"
+    );
+    assert_eq!(
+        advice("CONFIG_LWIP_DCHP", "y").unwrap(),
+        "did you mean `CONFIG_LWIP_DHCP`?"
+    );
+}
+
+#[test]
+fn a_loss_is_data_as_well() {
+    let tree = Tree::parse("Config.uk", &Memory::of(TREE)).unwrap();
+    let config: DotConfig = [("CONFIG_LIBLWIP", "y")].into_iter().collect();
+    let loss = tree.settle(&config).explain("LIBLWIP", "y").unwrap();
+    let json = serde_json::to_value(&loss).unwrap();
+    assert_eq!(json["cause"]["kind"], "needs");
+    assert_eq!(json["cause"]["needs"][0]["symbol"], "NET");
+    assert_eq!(json["cause"]["needs"][0]["because"]["kind"], "not-set");
+}
+
+#[test]
+fn a_string_that_looks_like_a_number_is_written_in_quotes_by_who_knows_its_type() {
+    let tree = Tree::parse("Config.uk", &Memory::of(TREE)).unwrap();
+    let text = tree.defconfig_text([("CONFIG_SPEED", "9600"), ("CONFIG_TWO", "y")]);
+    assert_eq!(text, "CONFIG_SPEED=\"9600\"\nCONFIG_TWO=y\n");
+    let settled = tree.settle(&DotConfig::parse(&text));
+    assert_eq!(settled.value("SPEED").unwrap(), "9600");
+}
+
+#[test]
+fn symbols_are_found_by_name_prompt_and_help() {
+    let tree = Tree::parse("Config.uk", &Memory::of(TREE)).unwrap();
+    let names = |pattern: &str| -> Vec<String> {
+        tree.search(pattern)
+            .into_iter()
+            .map(|symbol| symbol.name)
+            .collect()
+    };
+    assert_eq!(names("lwip tcp"), ["LWIP_TCP"]);
+    assert_eq!(names("networking"), ["NET"]);
+    assert!(names(" ").is_empty());
+    let info = tree.symbol("CONFIG_LWIP_DHCP").unwrap();
+    assert_eq!(info.depends, ["LIBLWIP && LWIP_UDP"]);
+    assert_eq!(info.places[0].line, 14);
+    assert_eq!(tree.symbol("LOG").unwrap().selected_by, ["DEBUG"]);
+    assert_eq!(tree.symbol("STACK").unwrap().ranges, ["1..64"]);
+}
