@@ -97,7 +97,7 @@ fn edit(app: &App, place: &PlaceArgs, edits: &[Edit]) -> Result<(), Failure> {
         Some(target) => Where::Target(target.clone()),
         None => Where::Kraftfile,
     };
-    if !kconfig::edit(app, project, &at, edits, place.force)? {
+    if !kconfig::edit(app, &project, &at, edits, place.force)? {
         app.ui.info("nothing to change");
     }
     Ok(())

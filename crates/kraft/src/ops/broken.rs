@@ -5,6 +5,7 @@ use std::path::Path;
 use kraft_build::build::{Error, Job};
 use kraft_build::configure::Lost;
 use kraft_build::make::{self, Fault};
+use kraft_core::kconfig::explain::Loss;
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_core::kraftfile::options::Options;
 use kraft_core::problem::{Problem, Span};
@@ -13,7 +14,6 @@ use kraft_sys::fs;
 use super::build::Site;
 use super::kconfig;
 use super::project;
-use crate::app::App;
 use crate::failure::{Failure, Kind, Text};
 
 /// A source file longer than this is not shown, in bytes.
@@ -21,7 +21,6 @@ const LARGEST_SOURCE: u64 = 4 << 20;
 
 /// Puts a failed build into words.
 pub(crate) fn failure(
-    app: &App,
     site: &Site,
     target: &ResolvedTarget,
     options: &Options,
@@ -49,8 +48,8 @@ pub(crate) fn failure(
         error @ Error::NotConfigured { .. } => Failure::new(Kind::NotFound, error)
             .hint("leave out `--no-configure`, so that kraft configures it"),
         Error::Lost { lost, plan } => {
-            let reasons = kconfig::reasons(app, &plan, job, &lost);
-            of_lost(site, options, &lost, &reasons)
+            let losses = kconfig::losses(&plan, job, &lost);
+            of_lost(site, options, &lost, &losses)
         }
     }
 }
@@ -63,17 +62,18 @@ pub(crate) fn sentence(lost: &Lost) -> String {
     }
 }
 
-fn of_lost(site: &Site, options: &Options, lost: &[Lost], reasons: &[Option<String>]) -> Failure {
+fn of_lost(site: &Site, options: &Options, lost: &[Lost], losses: &[Option<Loss>]) -> Failure {
     let problems = lost
         .iter()
-        .zip(reasons)
-        .map(|(lost, reason)| {
-            let mut message = sentence(lost);
-            if let Some(reason) = reason {
-                message.push_str(": ");
-                message.push_str(reason);
+        .zip(losses)
+        .map(|(lost, loss)| {
+            let mut problem = Problem::error(match loss {
+                Some(loss) => loss.to_string(),
+                None => sentence(lost),
+            });
+            if let Some(advice) = loss.as_ref().and_then(Loss::advice) {
+                problem = problem.help(advice);
             }
-            let problem = Problem::error(message);
             match options.get(&lost.name).and_then(|asked| asked.span) {
                 Some(span) => problem.at(span).label("asked for here"),
                 None => problem,
@@ -84,8 +84,9 @@ fn of_lost(site: &Site, options: &Options, lost: &[Lost], reasons: &[Option<Stri
         name: site.project.text.name.clone(),
         text: site.project.text.text.clone(),
     };
-    Failure::problems_in(Kind::Build, text, problems)
-        .hint("`kraft kconfig explain OPTION` tells what an option needs; `--allow-lost` builds all the same")
+    Failure::problems_in(Kind::Build, text, problems).hint(
+        "`kraft kconfig explain OPTION` tells all of an option; `--allow-lost` builds all the same",
+    )
 }
 
 fn of_fault(shown: &str, fault: &Fault, log: &Path) -> Failure {

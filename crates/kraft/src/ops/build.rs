@@ -187,7 +187,7 @@ pub(crate) fn build(
         let built = match result {
             Some(Ok(built)) => built,
             Some(Err(error)) => {
-                return Err(broken::failure(app, site, target, options, job, error));
+                return Err(broken::failure(site, target, options, job, error));
             }
             None => return Err(Failure::new(Kind::Failed, "a build did not come to an end")),
         };
@@ -265,7 +265,7 @@ pub(crate) fn with_target<T>(
         work(&job, &orders)
     };
     drop(progress);
-    done.map_err(|error| broken::failure(app, site, target, &options, &job, error))
+    done.map_err(|error| broken::failure(site, target, &options, &job, error))
 }
 
 /// Returns the one target that is meant: asks where several are, or insists on being told.

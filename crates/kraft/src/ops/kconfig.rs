@@ -2,14 +2,22 @@
 
 use kraft_build::build::Job;
 use kraft_build::configure::{self, Lost};
+use kraft_build::menu;
 use kraft_build::plan::Plan;
+use kraft_core::kconfig::DotConfig;
+use kraft_core::kconfig::explain::Loss;
+use kraft_core::kconfig::language::Tree;
+use kraft_core::kconfig::settle::Mode;
+use kraft_core::kraftfile::ResolvedTarget;
 use kraft_sys::fs;
 
+use super::build::{self, Site, Wish};
+use super::components::Fetching;
 use super::kraftfile::{self, Change};
 use super::project::{self, Project, TargetWish};
 use super::workplace::Workplace;
 use crate::app::App;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, Text};
 
 /// What is edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +51,14 @@ pub(crate) fn full_name(text: &str) -> Result<String, Failure> {
 /// Edits options; returns whether anything is different now.
 pub(crate) fn edit(
     app: &App,
-    project: Project,
+    project: &Project,
     at: &Where,
     edits: &[Edit],
-    _force: bool,
+    force: bool,
 ) -> Result<bool, Failure> {
+    if !force {
+        check_known(app, project, edits)?;
+    }
     match at {
         Where::Kraftfile => {
             let changes: Vec<Change> = edits
@@ -57,9 +68,9 @@ pub(crate) fn edit(
                     None => Change::NoOption(edit.name.clone()),
                 })
                 .collect();
-            kraftfile::change(app, &project, &changes)
+            kraftfile::change(app, project, &changes)
         }
-        Where::Target(name) => edit_target(app, &project, name, edits),
+        Where::Target(name) => edit_target(app, project, name, edits),
     }
 }
 
@@ -130,9 +141,125 @@ fn with(text: &str, edit: &Edit) -> String {
     out
 }
 
-/// Tells why values got lost, each in a fragment: `needs LWIP_UDP, which is n because …`.
-pub(crate) fn reasons(_app: &App, _plan: &Plan, _job: &Job, lost: &[Lost]) -> Vec<Option<String>> {
-    lost.iter().map(|_| None).collect()
+/// Tells why values got lost and what can be done, where the options can be read.
+pub(crate) fn losses(plan: &Plan, job: &Job, lost: &[Lost]) -> Vec<Option<Loss>> {
+    let now = configure::read(&plan.config)
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let Ok(tree) = menu::read(plan, &now) else {
+        return lost.iter().map(|_| None).collect();
+    };
+    let mut asked = now.clone();
+    for (name, value) in &job.options {
+        asked.set(name.clone(), value);
+    }
+    let settled = tree.settle_as(&asked, Mode::Defconfig);
+    lost.iter()
+        .map(|lost| settled.explain(&lost.name, &lost.wanted))
+        .collect()
+}
+
+/// Puts a fault in a file of options into words, found by reading the files ourselves; `None` if
+/// we find none.
+pub(crate) fn faults(plan: &Plan) -> Option<Failure> {
+    let now = configure::read(&plan.config)
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let faults = menu::read(plan, &now).err()?;
+    let first = faults.0.into_iter().next()?;
+    let text = Text {
+        name: absolute(plan, &first.file),
+        text: first.text,
+    };
+    Some(Failure::problems_in(Kind::Build, text, vec![first.problem]))
+}
+
+fn absolute(plan: &Plan, file: &str) -> String {
+    plan.core.join(file).display().to_string()
+}
+
+/// A target with the options that it can be configured with.
+#[derive(Debug)]
+pub(crate) struct Menu {
+    /// The options.
+    pub(crate) tree: Tree,
+    /// What the target is configured with.
+    pub(crate) config: DotConfig,
+    /// What was asked for.
+    pub(crate) asked: DotConfig,
+}
+
+/// Reads the options of a target, which is configured first if it has to be.
+pub(crate) fn menu(app: &App, site: &Site, target: &ResolvedTarget) -> Result<Menu, Failure> {
+    let wish = Wish {
+        may_lose: true,
+        ..Wish::default()
+    };
+    let (plan, options) = build::with_target(app, site, target, &wish, |job, orders| {
+        Ok((job.configure(orders)?, job.options.clone()))
+    })?;
+    let config = configure::read(&plan.config)?.unwrap_or_default();
+    let tree = menu::read(&plan, &config).map_err(|faults| match faults.0.into_iter().next() {
+        Some(first) => {
+            let text = Text {
+                name: absolute(&plan, &first.file),
+                text: first.text,
+            };
+            Failure::problems_in(Kind::Build, text, vec![first.problem])
+        }
+        None => Failure::new(Kind::Build, "the options cannot be read"),
+    })?;
+    let mut asked = config.clone();
+    for (name, value) in options {
+        asked.set(name, &value);
+    }
+    Ok(Menu {
+        tree,
+        config,
+        asked,
+    })
+}
+
+/// Refuses an option that the project's core does not know, where that can be told.
+fn check_known(app: &App, project: &Project, edits: &[Edit]) -> Result<(), Failure> {
+    let Some(menu) = menu_if_configured(app, project)? else {
+        return Ok(());
+    };
+    for edit in edits.iter().filter(|edit| edit.value.is_some()) {
+        if menu.tree.symbol(&edit.name).is_none() {
+            let failure = Failure::new(
+                Kind::NotFound,
+                format!("no component of the project has the option `{}`", edit.name),
+            );
+            let failure = match menu.tree.nearest(&edit.name) {
+                Some(near) => failure.hint(format!("did you mean `CONFIG_{near}`?")),
+                None => failure.hint("`kraft kconfig search WORD` looks for one"),
+            };
+            return Err(failure.hint("`--force` sets it all the same"));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the options of a project's first target, if it has been configured before.
+fn menu_if_configured(app: &App, project: &Project) -> Result<Option<Menu>, Failure> {
+    let workplace = Workplace::find(app, project)?;
+    let known = project.resolved().is_some_and(|resolved| {
+        let mut targets = resolved.targets.iter();
+        targets.any(|target| workplace.config(target).is_file())
+    });
+    if !known {
+        return Ok(None);
+    }
+    let again = project::read(app, Some(&project.dir), project.file.as_deref())?;
+    let site = build::site(app, again, &Fetching::default())?;
+    let configured = |target: &&ResolvedTarget| site.workplace.config(target).is_file();
+    let Some(target) = site.resolved.targets.iter().find(configured).cloned() else {
+        return Ok(None);
+    };
+    menu(app, &site, &target).map(Some)
 }
 
 #[cfg(test)]
