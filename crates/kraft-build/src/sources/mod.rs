@@ -6,6 +6,7 @@
 //! CACHE/git/NAME-PRINT.git       a bare mirror per URL
 //!       archives/SHA256          what was downloaded, by what it is
 //!       trees/PRINT/             one tree per commit or archive, never changed
+//!       remembered/PRINT.json    what a URL held last, and its entity tag
 //! ```
 //!
 //! Everything in the cache is known by its content, so two projects, and two `kraft` at once, share
@@ -15,7 +16,10 @@ mod archive;
 mod error;
 mod git;
 mod http;
+mod inside;
+mod memory;
 mod tree;
+mod url;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -199,7 +203,7 @@ impl Sources {
                 });
             }
             Some(sum) => sum.to_lowercase(),
-            None => archive::download(self, name, url, None, told)?,
+            None => archive::latest(self, name, url, told)?,
         };
         Ok(Origin::Pinned(Pin::Archive {
             archive: url.to_owned(),
