@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use kraft_build::fetch::{Credential, Error, Origin};
+use kraft_build::sources::{Credential, Error, Origin};
+use kraft_core::lock::Pin;
 use kraft_sys::tool::Tool;
 
 use crate::server::Server;
@@ -91,13 +92,13 @@ fn a_second_project_transfers_nothing() {
     assert_eq!(world.server.asked(), ["GET /files/x.tar.gz 200"]);
     get(&sources, &wanted(&url, None), &world.path("project/b")).unwrap();
     assert_eq!(world.server.asked(), ["GET /files/x.tar.gz 304"]);
-    let pinned = Origin::Archive {
-        url,
+    let pinned = Pin::Archive {
+        archive: url,
         sha256: sum(&world, "x.tar.gz"),
     };
     obtain(&sources, &pinned).unwrap();
     sources
-        .materialise("x", &pinned, &world.path("project/c"))
+        .materialise("x", &Origin::Pinned(pinned), &world.path("project/c"))
         .unwrap();
     assert_eq!(world.server.asked(), Vec::<String>::new());
 }
@@ -144,8 +145,8 @@ fn a_wrong_sum_is_told_with_both_and_kept_nowhere() {
     let world = World::new();
     world.tarball("x.tar.gz", "-z", FILES);
     let (url, found) = (world.server.url("files/x.tar.gz"), sum(&world, "x.tar.gz"));
-    let wrong = Origin::Archive {
-        url,
+    let wrong = Pin::Archive {
+        archive: url,
         sha256: "0".repeat(64),
     };
     let error = obtain(&world.sources(), &wrong).unwrap_err();
@@ -160,15 +161,17 @@ fn a_wrong_sum_is_told_with_both_and_kept_nowhere() {
 #[test]
 fn refusals_and_dead_servers_are_told_apart() {
     let world = World::new();
-    let mut sources = world.sources();
-    sources.http.retries = 1;
+    let sources = world.sources();
     let url = world.server.url("files/none.tar.gz?key=secret");
     let error = resolve(&sources, &wanted(&url, None)).unwrap_err();
-    assert!(matches!(error, Error::Refused { code: 404, .. }), "{error}");
+    assert!(
+        matches!(error, Error::NotThere { status: 404, .. }),
+        "{error}"
+    );
     assert!(!error.to_string().contains("secret"), "{error}");
     let error = resolve(&sources, &wanted("http://127.0.0.1:9/x.tar", None)).unwrap_err();
     assert!(error.to_string().contains("refused"), "{error}");
-    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert!(matches!(error, Error::Network { .. }), "{error}");
 }
 
 #[test]
@@ -176,12 +179,11 @@ fn credentials_go_to_their_host_and_no_further() {
     let world = World::new();
     world.tarball("x.tar.gz", "-z", FILES);
     let other = Server::start(&world.path("files"), &world.path("repositories"));
-    let mut sources = world.sources();
-    sources.http.credentials.push(Credential {
-        host: world.server.host.clone(),
+    let me = Credential {
         user: "me".to_owned(),
         token: "pw".to_owned(),
-    });
+    };
+    let sources = world.sources_as(0, vec![(world.server.host.clone(), me)]);
     assert!(!format!("{sources:?}").contains("pw"));
     let url = world
         .server
@@ -218,6 +220,10 @@ fn what_would_do_harm_or_is_broken_is_refused_and_nothing_is_left() {
     )
     .unwrap();
     world.tarball("link.tar", "--format=pax", &[]);
+    let sly = world.write("packed/sly.tar/top/x", "");
+    symlink(".", sly.with_file_name("up")).unwrap();
+    symlink("up/../secret", sly.with_file_name("bad")).unwrap();
+    world.tarball("sly.tar", "--format=pax", &[]);
     Tool::new("mkfifo")
         .args([world
             .write("packed/fifo.tar/top/x", "")
@@ -232,13 +238,14 @@ fn what_would_do_harm_or_is_broken_is_refused_and_nothing_is_left() {
     world.write("files/text.tar.gz", "<html>not here</html>");
     world.write("files/nothing.tar", "");
     for (name, words) in [
-        ("up.tar", "leads outside"),
-        ("absolute.tar", "leads outside"),
-        ("link.tar", "`bad` is a link that leads outside"),
-        ("fifo.tar", "neither file, directory nor link"),
-        ("short.tar.gz", "broken"),
-        ("text.tar.gz", "no archive"),
-        ("nothing.tar", "no archive"),
+        ("up.tar", "leads out of it"),
+        ("absolute.tar", "leads out of it"),
+        ("link.tar", "the link `top/bad` leads out of it"),
+        ("sly.tar", "`bad` is a link that leads outside"),
+        ("fifo.tar", "neither a file, a directory nor a link"),
+        ("short.tar.gz", "cannot unpack"),
+        ("text.tar.gz", "cannot unpack"),
+        ("nothing.tar", "it is empty"),
     ] {
         let url = world.server.url(&format!("files/{name}"));
         let error = get(

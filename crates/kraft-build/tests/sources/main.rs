@@ -1,4 +1,4 @@
-//! Components from real servers: Git over HTTP, archives, manifests, and what goes wrong with them.
+//! Components from real servers: Git over HTTP, archives, catalogs, and what goes wrong with them.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,7 +8,6 @@
 )]
 
 mod archives;
-mod catalog;
 mod repositories;
 mod server;
 mod world;

@@ -1,12 +1,12 @@
 //! A world for one test: a server with repositories and files, a cache, and projects.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
-use kraft_build::fetch::{Error, Http, Origin, Placed, Sources, Wanted};
-use kraft_core::component::ComponentKind;
-use kraft_core::event::{Event, Reporter, Silent};
+use kraft_build::sources::{Credential, Error, Http, Origin, Patience, Put, Sources, Wanted, Web};
+use kraft_core::component::Kind;
+use kraft_core::event::Silent;
+use kraft_core::lock::Pin;
 use kraft_sys::tool::Tool;
 
 use crate::server::Server;
@@ -14,18 +14,6 @@ use crate::server::Server;
 pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) server: Server,
-}
-
-/// Keeps the warnings.
-#[derive(Default)]
-pub(crate) struct Warnings(pub(crate) Mutex<Vec<String>>);
-
-impl Reporter for Warnings {
-    fn report(&self, event: Event) {
-        if let Event::Warning(text) = event {
-            self.0.lock().unwrap().push(text);
-        }
-    }
 }
 
 impl World {
@@ -43,20 +31,33 @@ impl World {
     }
 
     pub(crate) fn sources(&self) -> Sources {
+        self.sources_as(1, Vec::new())
+    }
+
+    /// Returns sources that try again so often, with credentials.
+    pub(crate) fn sources_as(
+        &self,
+        retries: u32,
+        credentials: Vec<(String, Credential)>,
+    ) -> Sources {
         Sources {
             cache: self.path("cache"),
-            manifests: self.path("manifests"),
-            sources: Vec::new(),
-            base: self.dir.path().to_owned(),
             offline: false,
-            depth: None,
             prefer_git: false,
-            git_env: Vec::new(),
-            http: Http {
-                pause: Duration::from_millis(1),
-                silence: Duration::from_secs(20),
-                ..Http::new("kraft-tests".to_owned())
-            },
+            depth: Some(1),
+            github_api: self.server.url("files"),
+            catalog: Vec::new(),
+            http: Http::new(Web {
+                user_agent: "kraft-tests".to_owned(),
+                patience: Patience {
+                    silence: Duration::from_secs(20),
+                    retries,
+                },
+                ca_file: None,
+                insecure: Vec::new(),
+                credentials,
+            }),
+            stop: || false,
         }
     }
 
@@ -153,34 +154,40 @@ pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
 
 pub(crate) fn wanted(source: &str, version: Option<&str>) -> Wanted {
     Wanted {
-        kind: ComponentKind::Library,
+        kind: Kind::Lib,
         name: "x".to_owned(),
         source: Some(source.to_owned()),
         version: version.map(str::to_owned),
     }
 }
 
-pub(crate) fn resolve(sources: &Sources, wanted: &Wanted) -> Result<Origin, Error> {
-    sources
+pub(crate) fn resolve(sources: &Sources, wanted: &Wanted) -> Result<Pin, Error> {
+    match sources
         .resolve(std::slice::from_ref(wanted), &Silent)
+        .pop()
+        .unwrap()?
+    {
+        Origin::Pinned(pin) => Ok(pin),
+        Origin::Directory(path) => panic!("{} is a directory", path.display()),
+    }
+}
+
+pub(crate) fn obtain(sources: &Sources, pin: &Pin) -> Result<(), Error> {
+    sources
+        .obtain(&[("x".to_owned(), pin.clone())], &Silent)
         .pop()
         .unwrap()
 }
 
-pub(crate) fn obtain(sources: &Sources, origin: &Origin) -> Result<(), Error> {
-    sources.obtain(&[("x".to_owned(), origin)], &Silent)
-}
-
 /// Resolves, fetches and places; returns the commit or sum.
 pub(crate) fn get(sources: &Sources, wanted: &Wanted, to: &Path) -> Result<String, Error> {
-    let origin = resolve(sources, wanted)?;
-    obtain(sources, &origin)?;
-    let placed = sources.materialise("x", &origin, to)?;
-    assert_ne!(placed, Placed::Kept);
-    Ok(match origin {
-        Origin::Git { commit, .. } => commit,
-        Origin::Archive { sha256, .. } => sha256,
-        Origin::Directory { path } => path.display().to_string(),
+    let pin = resolve(sources, wanted)?;
+    obtain(sources, &pin)?;
+    let put = sources.materialise("x", &Origin::Pinned(pin.clone()), to)?;
+    assert_ne!(put, Put::Foreign);
+    Ok(match pin {
+        Pin::Git { commit, .. } => commit,
+        Pin::Archive { sha256, .. } => sha256,
     })
 }
 
