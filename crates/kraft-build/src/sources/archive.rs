@@ -92,21 +92,18 @@ fn fetch(
         return Ok(sum.to_owned());
     }
     let mut told_of = None;
-    match local {
-        Some(path) => {
-            let mut source = File::open(&path).map_err(fs::Error::on("open", &path))?;
-            fs::truncate(&part, 0)?;
-            let mut target = fs::append(&part)?;
-            io::copy(&mut source, &mut target).map_err(fs::Error::on("write", &part))?;
-        }
-        None => {
-            // Nobody knows of what state of the file an old part is.
-            fs::truncate(&part, 0)?;
-            told_of = sources.http.download(url, &part, known, told)?;
-            if let (None, Some(known)) = (&told_of, known) {
-                fs::remove_file(&part)?;
-                return Ok(known.sha256.clone());
-            }
+    if let Some(path) = local {
+        let mut source = File::open(&path).map_err(fs::Error::on("open", &path))?;
+        fs::truncate(&part, 0)?;
+        let mut target = fs::append(&part)?;
+        io::copy(&mut source, &mut target).map_err(fs::Error::on("write", &part))?;
+    } else {
+        // Nobody knows of what state of the file an old part is.
+        fs::truncate(&part, 0)?;
+        told_of = sources.http.download(url, &part, known, told)?;
+        if let (None, Some(known)) = (&told_of, known) {
+            fs::remove_file(&part)?;
+            return Ok(known.sha256.clone());
         }
     }
     let found = sum(&part)?;
@@ -365,7 +362,7 @@ fn tar_entries(reader: &mut impl Read, to: &Path) -> Result<(), Fault> {
 fn target<R: Read>(entry: &tar::Entry<'_, R>, named: &Path) -> Result<PathBuf, Fault> {
     let target = entry.link_name().ok().flatten();
     target
-        .map(|target| target.into_owned())
+        .map(std::borrow::Cow::into_owned)
         .ok_or_else(|| Fault::Bad(format!("the link `{}` leads nowhere", named.display())))
 }
 

@@ -559,7 +559,8 @@ mod tests {
 
     #[test]
     fn a_version_is_a_branch_then_a_tag_then_a_release() {
-        let picked = |version| pick(&refs(), version).map(|commit| commit[..1].to_owned());
+        let picked =
+            |version| pick(&refs(), version).and_then(|commit| commit.get(..1).map(str::to_owned));
         assert_eq!(picked(None).as_deref(), Some("a"));
         assert_eq!(picked(Some("stable")).as_deref(), Some("b"));
         assert_eq!(picked(Some("RELEASE-0.17.0")).as_deref(), Some("d"));

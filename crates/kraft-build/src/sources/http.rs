@@ -304,7 +304,7 @@ impl Http {
             match work() {
                 Ok(done) => return Ok(done),
                 Err(trouble) if !trouble.again || tries == self.web.patience.retries => {
-                    return Err(trouble.error);
+                    return Err(*trouble.error);
                 }
                 Err(trouble) => {
                     tries += 1;
@@ -329,7 +329,7 @@ fn host(url: &Url) -> String {
 
 /// A try that failed.
 struct Trouble {
-    error: Error,
+    error: Box<Error>,
     /// Whether another try may help.
     again: bool,
     /// How long the server wants us to wait.
@@ -339,7 +339,7 @@ struct Trouble {
 impl Trouble {
     fn last(error: Error) -> Self {
         Self {
-            error,
+            error: Box::new(error),
             again: false,
             after: None,
         }
@@ -359,15 +359,14 @@ impl Trouble {
             }
             next = cause.source();
         }
+        let why = if why.is_empty() {
+            error.to_string()
+        } else {
+            why
+        };
+        let url = shown(url);
         Self {
-            error: Error::Network {
-                url: shown(url),
-                why: if why.is_empty() {
-                    error.to_string()
-                } else {
-                    why
-                },
-            },
+            error: Box::new(Error::Network { url, why }),
             again: true,
             after: None,
         }
@@ -401,10 +400,10 @@ fn good(url: &str, response: Response) -> Result<Response, Trouble> {
         404 | 410 => Trouble::last(Error::NotThere { url, status: code }),
         401 | 403 => Trouble::last(Error::Denied { url, status: code }),
         _ => Trouble {
-            error: Error::Network {
+            error: Box::new(Error::Network {
                 url,
                 why: format!("the server says {code}"),
-            },
+            }),
             again: code == 429 || code == 408 || status.is_server_error(),
             after,
         },

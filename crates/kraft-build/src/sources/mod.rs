@@ -172,7 +172,7 @@ impl Sources {
 
     fn origin(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {
         let Some(source) = &wanted.source else {
-            return self.from_catalog(wanted, told);
+            return self.by_catalog(wanted, told);
         };
         let (bare, in_url) = without_query(source);
         let version = wanted.version.as_deref().or(in_url);
@@ -211,7 +211,7 @@ impl Sources {
         }))
     }
 
-    fn from_catalog(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {
+    fn by_catalog(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {
         let key = wanted.key();
         let entry = self
             .catalog

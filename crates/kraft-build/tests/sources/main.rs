@@ -8,6 +8,7 @@
 )]
 
 mod archives;
+mod catalog;
 mod repositories;
 mod server;
 mod world;

@@ -162,14 +162,12 @@ pub(crate) fn wanted(source: &str, version: Option<&str>) -> Wanted {
 }
 
 pub(crate) fn resolve(sources: &Sources, wanted: &Wanted) -> Result<Pin, Error> {
-    match sources
-        .resolve(std::slice::from_ref(wanted), &Silent)
-        .pop()
-        .unwrap()?
-    {
-        Origin::Pinned(pin) => Ok(pin),
-        Origin::Directory(path) => panic!("{} is a directory", path.display()),
-    }
+    let found = sources.resolve(std::slice::from_ref(wanted), &Silent);
+    let pin = match found.into_iter().next().unwrap()? {
+        Origin::Pinned(pin) => Some(pin),
+        Origin::Directory(_) => None,
+    };
+    Ok(pin.unwrap())
 }
 
 pub(crate) fn obtain(sources: &Sources, pin: &Pin) -> Result<(), Error> {
