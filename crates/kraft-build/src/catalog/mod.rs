@@ -73,7 +73,8 @@ pub fn update(
     for (place, answer) in places.iter().zip(asked) {
         match answer {
             Ok(entries) => updated.entries.extend(entries),
-            Err((error, kept)) => {
+            Err(missed) => {
+                let (error, kept) = *missed;
                 updated.entries.extend(kept);
                 updated.failed.push((place.clone(), error));
             }
@@ -262,12 +263,11 @@ fn resources(entry: &mut Entry) -> impl Iterator<Item = &mut String> {
     channels.chain(versions.filter_map(|version| version.resource.as_mut()))
 }
 
+/// Reads what a link leads to, that deep below where it began.
+type Read<'a> = &'a mut dyn FnMut(&str, usize) -> Result<Vec<Entry>, Error>;
+
 /// Returns the entries of a file, those behind its links included.
-fn follow(
-    held: Held,
-    depth: usize,
-    read: &mut dyn FnMut(&str, usize) -> Result<Vec<Entry>, Error>,
-) -> Result<Vec<Entry>, Error> {
+fn follow(held: Held, depth: usize, read: Read<'_>) -> Result<Vec<Entry>, Error> {
     let entries = match held {
         Held::Index(index) => index.entries,
         Held::Entry(entry) => vec![*entry],

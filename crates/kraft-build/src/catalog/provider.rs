@@ -33,13 +33,16 @@ struct Kept {
     documents: Documents,
 }
 
+/// Why a source does not answer, and what it said last.
+pub(super) type Missed = Box<(Error, Vec<Entry>)>;
+
 /// Asks several sources at once; one that fails comes with what it said last.
 pub(super) fn ask_all(
     sources: &Sources,
     manifests: &Path,
     places: &[String],
     reporter: &dyn Reporter,
-) -> Vec<Result<Vec<Entry>, (Error, Vec<Entry>)>> {
+) -> Vec<Result<Vec<Entry>, Missed>> {
     let answers = sources.each(
         places,
         reporter,
@@ -49,7 +52,9 @@ pub(super) fn ask_all(
     answers
         .into_iter()
         .zip(places)
-        .map(|(answer, place)| answer.map_err(|error| (error, recall(manifests, place).entries)))
+        .map(|(answer, place)| {
+            answer.map_err(|error| Box::new((error, recall(manifests, place).entries)))
+        })
         .collect()
 }
 
@@ -140,27 +145,22 @@ fn document(
     seen: &mut Documents,
 ) -> Result<Vec<Entry>, Error> {
     let old = kept.documents.get(url);
-    let text = match sources
-        .http
-        .document(url, old.map(|(etag, _)| etag.as_str()))?
-    {
-        Some(new) => {
-            let text = String::from_utf8_lossy(&new.bytes).into_owned();
-            if let Some(etag) = new.etag {
-                seen.insert(url.to_owned(), (etag, text.clone()));
-            }
-            text
+    let etag = old.map(|(etag, _)| etag.as_str());
+    let text = if let Some(new) = sources.http.document(url, etag)? {
+        let text = String::from_utf8_lossy(&new.bytes).into_owned();
+        if let Some(etag) = new.etag {
+            seen.insert(url.to_owned(), (etag, text.clone()));
         }
-        None => {
-            let Some((etag, text)) = old else {
-                return Err(Error::Network {
-                    url: url.to_owned(),
-                    why: "the server says that nothing changed, and nothing was known".to_owned(),
-                });
-            };
-            seen.insert(url.to_owned(), (etag.clone(), text.clone()));
-            text.clone()
-        }
+        text
+    } else {
+        let Some((etag, text)) = old else {
+            return Err(Error::Network {
+                url: url.to_owned(),
+                why: "the server says that nothing changed, and nothing was known".to_owned(),
+            });
+        };
+        seen.insert(url.to_owned(), (etag.clone(), text.clone()));
+        text.clone()
     };
     let held = parse(url, text.as_bytes())?;
     let mut entries = linked(sources, url, held, depth, kept, seen)?;

@@ -146,9 +146,7 @@ impl Mirror {
         } else {
             // The old protocol answers at once; the new one asks twice for the same.
             let words = ["-c", "protocol.version=0", "ls-remote", "--", &self.url];
-            let output = tool(words)
-                .limit(ANSWERS_WITHIN)
-                .output()?;
+            let output = tool(words).limit(ANSWERS_WITHIN).output()?;
             let listed = self.good(output)?.stdout;
             if let Some(above) = kept.parent() {
                 fs::create_dir_all(above, 0o755)?;

@@ -80,7 +80,8 @@ fn every_kind_of_source_is_read_and_saved_as_files() {
     let mut expected = names(&updated.entries);
     assert_eq!(expected.len(), 7, "{expected:?}");
     let mut found = saved(&world);
-    (expected.sort(), found.sort());
+    expected.sort();
+    found.sort();
     assert_eq!(found, expected);
     for file in [
         "index.yaml",
