@@ -182,7 +182,11 @@ impl Mirror {
             });
         }
         // Most servers hand out a commit by its name; that is the least to fetch.
-        let depth = sources.depth.map(|depth| format!("--depth={depth}"));
+        let depth = match sources.depth {
+            Some(0) => None,
+            // A tree needs no history.
+            depth => Some(format!("--depth={}", depth.unwrap_or(1))),
+        };
         let mut words = vec!["fetch", "--no-tags", "--quiet"];
         words.extend(depth.as_deref());
         words.extend(["--", &self.url, commit]);

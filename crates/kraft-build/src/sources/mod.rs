@@ -47,7 +47,7 @@ pub struct Sources {
     pub offline: bool,
     /// Whether to fetch with Git where there is a choice.
     pub prefer_git: bool,
-    /// How many commits of history are fetched; `None` is all of it.
+    /// How many commits of history are fetched: 0 is all of it, `None` the one that is needed.
     pub depth: Option<u32>,
     /// Where GitHub's API is: `https://api.github.com`.
     pub github_api: String,

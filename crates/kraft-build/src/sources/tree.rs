@@ -18,6 +18,9 @@ use crate::trees;
 const MARK: &str = ".kraft-origin";
 /// A mark is not longer than this, in bytes.
 const LONGEST_MARK: u64 = 64 << 10;
+/// The settings of a repository that only tells a commit. It tells eight digits, as a whole clone of
+/// Unikraft does, wherever it came from and whatever the user likes: they end up in the kernel.
+const STUB_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tabbrev = 8\n";
 /// Submodules may be nested so deep.
 const DEEPEST: usize = 8;
 
@@ -191,6 +194,7 @@ pub(crate) fn stub_repository(git: &Path, commit: &str) -> Result<(), fs::Error>
     for dir in ["objects", "refs"] {
         fs::create_dir_all(&git.join(dir), 0o755)?;
     }
+    fs::replace_file(&git.join("config"), STUB_CONFIG.as_bytes())?;
     fs::replace_file(&git.join("HEAD"), format!("{commit}\n").as_bytes())
 }
 

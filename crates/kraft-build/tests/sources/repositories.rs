@@ -124,7 +124,7 @@ fn modes_and_links_are_kept_and_git_tells_the_commit_in_the_tree() {
         Some("a/file")
     );
     let short = git(&to, &["rev-parse", "--short", "HEAD"]);
-    assert!(short.len() >= 7 && commit.starts_with(&short), "{short}");
+    assert_eq!(short, commit[..8]);
     kraft_sys::fs::replace_file(&to.join("run.sh"), b"changed").unwrap();
     assert_eq!(git(&to, &["ls-files", "-m"]), "");
 }

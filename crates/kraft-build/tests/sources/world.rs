@@ -44,7 +44,7 @@ impl World {
             cache: self.path("cache"),
             offline: false,
             prefer_git: false,
-            depth: Some(1),
+            depth: None,
             github_api: self.server.url("files"),
             catalog: Vec::new(),
             http: Http::new(Web {
