@@ -12,6 +12,7 @@
 mod provider;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use kraft_core::catalog::{Entry, Index};
@@ -24,6 +25,9 @@ use crate::sources::{Error, Sources};
 
 /// A catalog file has at most so many bytes.
 const LARGEST: u64 = 32 << 20;
+/// The permissions of its files and directories, as KraftKit's (formats.md 4.4).
+const FILES: u32 = 0o600;
+const DIRECTORIES: u32 = 0o771;
 /// Links are followed so far.
 const DEEPEST: usize = 4;
 /// An index may list so many components.
@@ -59,7 +63,8 @@ pub fn update(
     places: &[String],
     reporter: &dyn Reporter,
 ) -> Result<Updated, Error> {
-    fs::create_dir_all(&manifests.join(".sources"), 0o755)?;
+    fs::create_dir_all(manifests, DIRECTORIES)?;
+    fs::create_dir_all(&manifests.join(".sources"), 0o700)?;
     let lock_file = manifests.join(".sources/lock");
     fs::append(&lock_file)?;
     let _lock = Lock::exclusive(&lock_file)?;
@@ -68,7 +73,8 @@ pub fn update(
     for (place, answer) in places.iter().zip(asked) {
         match answer {
             Ok(entries) => updated.entries.extend(entries),
-            Err((error, kept)) => {
+            Err(missed) => {
+                let (error, kept) = *missed;
                 updated.entries.extend(kept);
                 updated.failed.push((place.clone(), error));
             }
@@ -139,7 +145,7 @@ fn write(manifests: &Path, entries: &[Entry]) -> Result<(), Error> {
         };
         let path = manifests.join(&relative);
         if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir, 0o755)?;
+            fs::create_dir_all(dir, DIRECTORIES)?;
         }
         write_yaml(&path, entry)?;
         kept.push(path);
@@ -190,7 +196,14 @@ fn write_yaml<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), Error> 
         place: path.display().to_string(),
         why: error.to_string(),
     })?;
-    Ok(fs::replace_file(path, text.as_bytes())?)
+    // What did not change is not written again: there may be hundreds, and each waits for the disk.
+    if fs::read_file(path, LARGEST).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(());
+    }
+    let mut file = fs::NewFile::with_mode(path, FILES)?;
+    file.write_all(text.as_bytes())
+        .map_err(fs::Error::on("write", path))?;
+    Ok(file.commit()?)
 }
 
 /// What a catalog file holds.
@@ -229,18 +242,32 @@ fn read_file(path: &Path, depth: usize) -> Result<Vec<Entry>, Error> {
     let bytes = fs::read_file(path, LARGEST)?;
     let held = parse(&path.display().to_string(), &bytes)?;
     let dir = path.parent().unwrap_or(path).to_owned();
-    follow(held, depth, &mut |link, depth| {
+    let mut entries = follow(held, depth, &mut |link, depth| {
         let target = dir.join(link);
         read_file(&target, depth)
-    })
+    })?;
+    for resource in entries.iter_mut().flat_map(resources) {
+        // Those of a file that it links to are whole already.
+        if resource.starts_with("./") || resource.starts_with("../") {
+            *resource = dir.join(&*resource).display().to_string();
+        }
+    }
+    Ok(entries)
 }
 
+/// Returns where the versions of an entry are to be had.
+fn resources(entry: &mut Entry) -> impl Iterator<Item = &mut String> {
+    let channels = entry.channels.iter_mut();
+    let channels = channels.filter_map(|channel| channel.resource.as_mut());
+    let versions = entry.versions.iter_mut();
+    channels.chain(versions.filter_map(|version| version.resource.as_mut()))
+}
+
+/// Reads what a link leads to, that deep below where it began.
+type Read<'a> = &'a mut dyn FnMut(&str, usize) -> Result<Vec<Entry>, Error>;
+
 /// Returns the entries of a file, those behind its links included.
-fn follow(
-    held: Held,
-    depth: usize,
-    read: &mut dyn FnMut(&str, usize) -> Result<Vec<Entry>, Error>,
-) -> Result<Vec<Entry>, Error> {
+fn follow(held: Held, depth: usize, read: Read<'_>) -> Result<Vec<Entry>, Error> {
     let entries = match held {
         Held::Index(index) => index.entries,
         Held::Entry(entry) => vec![*entry],

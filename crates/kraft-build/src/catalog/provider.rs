@@ -15,11 +15,14 @@ use kraft_core::event::Reporter;
 use kraft_sys::fs;
 use serde::{Deserialize, Serialize};
 
-use super::{DEEPEST, LARGEST, follow, kept_at, parse, read_file};
+use super::{DEEPEST, Held, LARGEST, follow, kept_at, parse, read_file, resources};
 use crate::sources::{Error, Sources};
 
 /// An owner may have so many pages of repositories.
 const MOST_PAGES: usize = 50;
+
+/// Documents by URL: the entity tag of each, and its text.
+type Documents = std::collections::BTreeMap<String, (String, String)>;
 
 /// What a source said last.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -27,8 +30,11 @@ struct Kept {
     place: String,
     entries: Vec<Entry>,
     /// What marks each document that it was read from, and the document.
-    documents: std::collections::BTreeMap<String, (String, String)>,
+    documents: Documents,
 }
+
+/// Why a source does not answer, and what it said last.
+pub(super) type Missed = Box<(Error, Vec<Entry>)>;
 
 /// Asks several sources at once; one that fails comes with what it said last.
 pub(super) fn ask_all(
@@ -36,7 +42,7 @@ pub(super) fn ask_all(
     manifests: &Path,
     places: &[String],
     reporter: &dyn Reporter,
-) -> Vec<Result<Vec<Entry>, (Error, Vec<Entry>)>> {
+) -> Vec<Result<Vec<Entry>, Missed>> {
     let answers = sources.each(
         places,
         reporter,
@@ -46,7 +52,9 @@ pub(super) fn ask_all(
     answers
         .into_iter()
         .zip(places)
-        .map(|(answer, place)| answer.map_err(|error| (error, recall(manifests, place).entries)))
+        .map(|(answer, place)| {
+            answer.map_err(|error| Box::new((error, recall(manifests, place).entries)))
+        })
         .collect()
 }
 
@@ -63,15 +71,19 @@ pub(super) fn ask(
     if is_file && place.starts_with("http") {
         return documents(sources, manifests, place);
     }
-    if is_file {
-        return read_file(path, 0);
-    }
-    if path.is_dir() && !is_bare_repository(path) && !path.join(".git").exists() {
-        return directory(path);
-    }
-    let entries = match wildcard(place) {
-        Some(wild) => owner(sources, &wild)?,
-        None => vec![repository(sources, place)?],
+    let entries = if is_file {
+        read_file(path, 0)?
+    } else if path.is_dir() && !is_bare_repository(path) {
+        // A tree that someone works in is a component as it is, also where Git keeps its history.
+        match directory(path) {
+            Err(_) if path.join(".git").exists() => vec![repository(sources, place)?],
+            found => found?,
+        }
+    } else {
+        match wildcard(place) {
+            Some(wild) => owner(sources, &wild)?,
+            None => vec![repository(sources, place)?],
+        }
     };
     keep(
         manifests,
@@ -130,32 +142,59 @@ fn document(
     url: &str,
     depth: usize,
     kept: &Kept,
-    seen: &mut std::collections::BTreeMap<String, (String, String)>,
+    seen: &mut Documents,
 ) -> Result<Vec<Entry>, Error> {
     let old = kept.documents.get(url);
-    let text = match sources
-        .http
-        .document(url, old.map(|(etag, _)| etag.as_str()))?
-    {
-        Some(new) => {
-            let text = String::from_utf8_lossy(&new.bytes).into_owned();
-            if let Some(etag) = new.etag {
-                seen.insert(url.to_owned(), (etag, text.clone()));
-            }
-            text
+    let etag = old.map(|(etag, _)| etag.as_str());
+    let text = if let Some(new) = sources.http.document(url, etag)? {
+        let text = String::from_utf8_lossy(&new.bytes).into_owned();
+        if let Some(etag) = new.etag {
+            seen.insert(url.to_owned(), (etag, text.clone()));
         }
-        None => {
-            let Some((etag, text)) = old else {
-                return Err(Error::Network {
-                    url: url.to_owned(),
-                    why: "the server says that nothing changed, and nothing was known".to_owned(),
-                });
-            };
-            seen.insert(url.to_owned(), (etag.clone(), text.clone()));
-            text.clone()
-        }
+        text
+    } else {
+        let Some((etag, text)) = old else {
+            return Err(Error::Network {
+                url: url.to_owned(),
+                why: "the server says that nothing changed, and nothing was known".to_owned(),
+            });
+        };
+        seen.insert(url.to_owned(), (etag.clone(), text.clone()));
+        text.clone()
     };
     let held = parse(url, text.as_bytes())?;
+    let mut entries = linked(sources, url, held, depth, kept, seen)?;
+    for resource in entries.iter_mut().flat_map(resources) {
+        *resource = beside(url, resource)?;
+    }
+    Ok(entries)
+}
+
+/// Completes a URL in a document of the network, which cannot lead to this computer.
+fn beside(url: &str, link: &str) -> Result<String, Error> {
+    let git = link.contains('@') && link.contains(':') && !link.contains("://");
+    if git || (link.contains("://") && !link.starts_with("file:")) {
+        return Ok(link.to_owned());
+    }
+    let relative = !link.starts_with('/') && !link.contains("://");
+    let whole = reqwest::Url::parse(url).and_then(|url| url.join(link));
+    match whole {
+        Ok(whole) if relative => Ok(whole.into()),
+        _ => Err(Error::NoCatalog {
+            place: url.to_owned(),
+            why: format!("it leads to `{link}` on this computer"),
+        }),
+    }
+}
+
+fn linked(
+    sources: &Sources,
+    url: &str,
+    held: Held,
+    depth: usize,
+    kept: &Kept,
+    seen: &mut Documents,
+) -> Result<Vec<Entry>, Error> {
     let base = url
         .rsplit_once('/')
         .map_or(url, |(base, _)| base)
@@ -365,16 +404,21 @@ fn owner(sources: &Sources, wild: &Wild) -> Result<Vec<Entry>, Error> {
     }
     let mut found: Vec<Repository> = Vec::new();
     for page in 1..=MOST_PAGES {
-        let url = format!(
-            "{}/orgs/{}/repos?per_page=100&page={page}",
-            sources.github_api, wild.owner
-        );
-        let Some(document) = sources.http.document(&url, None)? else {
+        let url = |of: &str| {
+            let (api, owner) = (&sources.github_api, &wild.owner);
+            format!("{api}/{of}/{owner}/repos?per_page=100&page={page}")
+        };
+        let document = match sources.http.document(&url("orgs"), None) {
+            // The owner is a person.
+            Err(Error::NotThere { .. }) => sources.http.document(&url("users"), None)?,
+            other => other?,
+        };
+        let Some(document) = document else {
             break;
         };
         let repositories: Vec<Repository> =
             serde_json::from_slice(&document.bytes).map_err(|error| Error::NoCatalog {
-                place: url.clone(),
+                place: url("repos"),
                 why: error.to_string(),
             })?;
         let last = repositories.is_empty();

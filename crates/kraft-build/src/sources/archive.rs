@@ -7,12 +7,12 @@ use std::process::Stdio;
 
 use kraft_sys::lock::Lock;
 use kraft_sys::{fs, tool};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
 use super::error::Error;
-use super::http::Downloaded;
+use super::memory::{self, Memory};
+use super::url::shown;
 use super::{Sources, Told};
 use crate::trees;
 
@@ -20,8 +20,6 @@ use crate::trees;
 const ENDINGS: [&str; 8] = [
     ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tar.bz2", ".tar", ".zip",
 ];
-/// What is remembered of a URL is not longer than this, in bytes.
-const LONGEST_MARK: u64 = 64 << 10;
 /// An unpacked component has at most so many bytes.
 const LARGEST: u64 = 8 << 30;
 /// An unpacked component has at most so many files.
@@ -38,6 +36,22 @@ pub(super) fn place(cache: &Path, sha256: &str) -> PathBuf {
     cache.join("archives").join(sha256)
 }
 
+/// Returns the sum of what a URL holds now, and makes sure that it is in the cache. Offline it is
+/// what the URL held last.
+pub(super) fn latest(
+    sources: &Sources,
+    name: &str,
+    url: &str,
+    told: &Told<'_>,
+) -> Result<String, Error> {
+    let known = memory::recall(&sources.cache, url)
+        .filter(|known| place(&sources.cache, &known.sha256).is_file());
+    match known {
+        Some(known) if sources.offline && local(url).is_none() => Ok(known.sha256),
+        known => fetch(sources, name, url, (None, known.as_ref()), told),
+    }
+}
+
 /// Makes sure that an archive is in the cache; returns its sum.
 pub(super) fn download(
     sources: &Sources,
@@ -46,15 +60,24 @@ pub(super) fn download(
     sha256: Option<&str>,
     told: &Told<'_>,
 ) -> Result<String, Error> {
-    if let Some(sum) = sha256
-        && place(&sources.cache, sum).exists()
-    {
+    fetch(sources, name, url, (sha256, None), told)
+}
+
+fn fetch(
+    sources: &Sources,
+    name: &str,
+    url: &str,
+    (sha256, known): (Option<&str>, Option<&Memory>),
+    told: &Told<'_>,
+) -> Result<String, Error> {
+    let here = |sum: &str| place(&sources.cache, sum).is_file();
+    if let Some(sum) = sha256.filter(|sum| here(sum)) {
         return Ok(sum.to_owned());
     }
     let local = local(url);
     if sources.offline && local.is_none() {
         return Err(Error::Offline {
-            what: format!("`{url}`"),
+            what: format!("`{}`", shown(url)),
         });
     }
     let dir = sources.cache.join("archives");
@@ -62,79 +85,49 @@ pub(super) fn download(
     let mut print = trees::of_texts([url.as_bytes()]);
     print.truncate(16);
     let part = dir.join(format!("{print}.part"));
-    let mark = dir.join(format!("{print}.json"));
     fs::append(&dir.join(format!("{print}.lock")))?;
     let _lock = Lock::exclusive(&dir.join(format!("{print}.lock")))?;
-    let mut new_etag = None;
-    match local {
-        Some(path) => {
-            let mut source = File::open(&path).map_err(fs::Error::on("open", &path))?;
-            fs::truncate(&part, 0)?;
-            let mut target = fs::append(&part)?;
-            io::copy(&mut source, &mut target).map_err(fs::Error::on("write", &part))?;
-        }
-        None => {
-            let known =
-                recall(&mark, url).filter(|known| place(&sources.cache, &known.sha256).exists());
-            let etag = known.as_ref().map(|known| known.etag.as_str());
-            match sources.http.download(url, &part, etag, told)? {
-                Downloaded::Whole { etag } => new_etag = etag,
-                Downloaded::Unchanged => {
-                    fs::remove_file(&part)?;
-                    let sha256_now = known.map(|known| known.sha256).unwrap_or_default();
-                    return match sha256.filter(|wanted| *wanted != sha256_now) {
-                        Some(wanted) => Err(mismatch(name, url, wanted, sha256_now)),
-                        None => Ok(sha256_now),
-                    };
-                }
-            }
+    // Whoever had the lock before us may have got the same.
+    if let Some(sum) = sha256.filter(|sum| here(sum)) {
+        return Ok(sum.to_owned());
+    }
+    let mut told_of = None;
+    if let Some(path) = local {
+        let mut source = File::open(&path).map_err(fs::Error::on("open", &path))?;
+        fs::truncate(&part, 0)?;
+        let mut target = fs::append(&part)?;
+        io::copy(&mut source, &mut target).map_err(fs::Error::on("write", &part))?;
+    } else {
+        // Nobody knows of what state of the file an old part is.
+        fs::truncate(&part, 0)?;
+        told_of = sources.http.download(url, &part, known, told)?;
+        if let (None, Some(known)) = (&told_of, known) {
+            fs::remove_file(&part)?;
+            return Ok(known.sha256.clone());
         }
     }
     let found = sum(&part)?;
     if let Some(wanted) = sha256.filter(|wanted| *wanted != found) {
         fs::remove_file(&part)?;
-        return Err(mismatch(name, url, wanted, found));
+        return Err(Error::Checksum {
+            name: name.to_owned(),
+            url: shown(url),
+            wanted: wanted.to_owned(),
+            found,
+        });
     }
     File::open(&part)
         .and_then(|file| file.sync_all())
         .map_err(fs::Error::on("write", &part))?;
     fs::rename(&part, &place(&sources.cache, &found))?;
-    if let Some(etag) = new_etag {
-        let known = Known {
-            url: url.to_owned(),
-            etag,
+    if let Some(memory) = told_of {
+        let memory = Memory {
             sha256: found.clone(),
+            ..memory
         };
-        let text = serde_json::to_vec(&known)
-            .map_err(|error| fs::Error::on("write", &mark)(error.into()))?;
-        fs::replace_file(&mark, &text)?;
+        memory::keep(&sources.cache, url, &memory)?;
     }
     Ok(found)
-}
-
-/// What a URL had the last time.
-#[derive(Debug, Serialize, Deserialize)]
-struct Known {
-    url: String,
-    /// What the server marked it with.
-    etag: String,
-    sha256: String,
-}
-
-fn recall(mark: &Path, url: &str) -> Option<Known> {
-    let bytes = fs::read_file(mark, LONGEST_MARK).ok()?;
-    let known: Known = serde_json::from_slice(&bytes).ok()?;
-    let is_sum = known.sha256.len() == 64 && known.sha256.bytes().all(|b| b.is_ascii_hexdigit());
-    (known.url == url && is_sum).then_some(known)
-}
-
-fn mismatch(name: &str, url: &str, wanted: &str, found: String) -> Error {
-    Error::Checksum {
-        name: name.to_owned(),
-        url: url.to_owned(),
-        wanted: wanted.to_owned(),
-        found,
-    }
 }
 
 /// Returns the path that a source is, if it is on this computer.
@@ -163,8 +156,12 @@ fn sum(path: &Path) -> Result<String, fs::Error> {
 pub(super) fn unpack(archive: &Path, url: &str, name: &str, to: &Path) -> Result<(), Error> {
     let bad = |why: String| Error::Archive {
         name: name.to_owned(),
-        url: url.to_owned(),
+        url: shown(url),
         why,
+    };
+    let error = |fault| match fault {
+        Fault::Bad(why) => bad(why),
+        Fault::File(error) => Error::File(error),
     };
     let mut head = [0; 6];
     let mut file = File::open(archive).map_err(fs::Error::on("open", archive))?;
@@ -178,23 +175,25 @@ pub(super) fn unpack(archive: &Path, url: &str, name: &str, to: &Path) -> Result
         ),
         [0xfd, b'7', b'z', b'X', b'Z', 0] => {
             let (reader, child) = through("xz", "xz-utils", open()?)?;
-            helper = Some(child);
+            helper = Some((child, "xz"));
             reader
         }
         [b'B', b'Z', b'h', ..] => {
             let (reader, child) = through("bzip2", "bzip2", open()?)?;
-            helper = Some(child);
+            helper = Some((child, "bzip2"));
             reader
         }
-        [b'P', b'K', 3, 4, ..] => return Err(bad("zip archives are not read".to_owned())),
+        [b'P', b'K', 3, 4, ..] => return zip(open()?, to).map_err(error),
         _ => Box::new(open()?),
     };
-    let unpacked = entries(reader.take(LARGEST), to).map_err(|error| match error {
-        Fault::Bad(why) => bad(why),
-        Fault::File(error) => Error::File(error),
-    });
-    if let Some(mut child) = helper {
-        let _ = child.wait();
+    let unpacked = entries(reader.take(LARGEST), to).map_err(error);
+    if let Some((mut child, program)) = helper {
+        let ended = child.wait();
+        unpacked?;
+        if !ended.is_ok_and(|status| status.success()) {
+            return Err(bad(format!("`{program}` cannot read it")));
+        }
+        return Ok(());
     }
     unpacked
 }
@@ -238,7 +237,59 @@ enum Fault {
     File(fs::Error),
 }
 
-fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
+/// Unpacks a zip archive.
+fn zip(file: File, to: &Path) -> Result<(), Fault> {
+    let bad = |error: zip::result::ZipError| Fault::Bad(error.to_string());
+    let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(bad)?;
+    if archive.is_empty() || archive.len() > MOST_ENTRIES {
+        return Err(Fault::Bad(format!("it has {} entries", archive.len())));
+    }
+    let mut left = LARGEST;
+    for at in 0..archive.len() {
+        let mut entry = archive.by_index(at).map_err(bad)?;
+        let named = PathBuf::from(entry.name().map_err(bad)?.into_owned());
+        let Some(inner) = inside(&named)? else {
+            continue;
+        };
+        let path = to.join(&inner);
+        parents(to, &path, &named)?;
+        if entry.is_dir() {
+            fs::create_dir_all(&path, 0o755).map_err(Fault::File)?;
+        } else if entry.is_symlink() {
+            let mut target = String::new();
+            let read = entry.by_ref().take(4096).read_to_string(&mut target);
+            read.map_err(|error| Fault::Bad(error.to_string()))?;
+            let target = PathBuf::from(target);
+            if escapes(&inner, &target) {
+                return Err(leads_out(&named));
+            }
+            fs::replace_link(&path, &target).map_err(Fault::File)?;
+        } else {
+            let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
+            let mode = if executable { 0o755 } else { 0o644 };
+            let written = write(&mut entry.by_ref().take(left), &path, mode)?;
+            left = left.saturating_sub(written);
+            if left == 0 {
+                return Err(Fault::Bad(format!("it has more than {LARGEST} bytes")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn leads_out(named: &Path) -> Fault {
+    Fault::Bad(format!("the link `{}` leads out of it", named.display()))
+}
+
+fn entries(mut reader: impl Read, to: &Path) -> Result<(), Fault> {
+    tar_entries(&mut reader, to)?;
+    // Whether a compressed stream is whole shows at its very end.
+    io::copy(&mut reader, &mut io::sink())
+        .map(drop)
+        .map_err(|error| Fault::Bad(error.to_string()))
+}
+
+fn tar_entries(reader: &mut impl Read, to: &Path) -> Result<(), Fault> {
     let bad = |error: io::Error| Fault::Bad(error.to_string());
     let mut archive = Archive::new(reader);
     let mut count = 0;
@@ -270,10 +321,7 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
             EntryType::Symlink => {
                 let target = target(&entry, &named)?;
                 if escapes(&inner, &target) {
-                    return Err(Fault::Bad(format!(
-                        "the link `{}` leads out of it",
-                        named.display()
-                    )));
+                    return Err(leads_out(&named));
                 }
                 fs::replace_link(&path, &target).map_err(Fault::File)?;
             }
@@ -305,7 +353,7 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
                 named.display()
             )));
         }
-        parents(to, &source, &named)?;
+        parents(to, &path, &named)?;
         fs::link_or_copy(&source, &path).map_err(Fault::File)?;
     }
     Ok(())
@@ -314,7 +362,7 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
 fn target<R: Read>(entry: &tar::Entry<'_, R>, named: &Path) -> Result<PathBuf, Fault> {
     let target = entry.link_name().ok().flatten();
     target
-        .map(|target| target.into_owned())
+        .map(std::borrow::Cow::into_owned)
         .ok_or_else(|| Fault::Bad(format!("the link `{}` leads nowhere", named.display())))
 }
 
@@ -372,7 +420,7 @@ fn parents(root: &Path, path: &Path, named: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-fn write(source: &mut impl Read, path: &Path, mode: u32) -> Result<(), Fault> {
+fn write(source: &mut impl Read, path: &Path, mode: u32) -> Result<u64, Fault> {
     use std::os::unix::fs::OpenOptionsExt;
 
     let mut file = std::fs::OpenOptions::new()
@@ -388,8 +436,7 @@ fn write(source: &mut impl Read, path: &Path, mode: u32) -> Result<(), Fault> {
         } else {
             Fault::Bad(error.to_string())
         }
-    })?;
-    Ok(())
+    })
 }
 
 /// Whether a link inside a tree leads out of it.

@@ -16,6 +16,9 @@ use crate::trees;
 /// How long a server may take to list what it has.
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 
+/// What a repository lists is at most this long, in bytes.
+const LARGEST_LISTING: u64 = 64 << 20;
+
 /// A bare mirror of one repository.
 #[derive(Debug)]
 pub(super) struct Mirror {
@@ -118,7 +121,7 @@ impl Mirror {
                 .unwrap_or(name)
         });
         Err(Error::NoVersion {
-            url: self.url.clone(),
+            url: without_secret(&self.url),
             version: version.to_owned(),
             nearest: nearest(version, names).map(ToOwned::to_owned),
         })
@@ -130,21 +133,28 @@ impl Mirror {
         version: Option<&str>,
         sources: &Sources,
     ) -> Result<Vec<(String, String)>, Error> {
-        if sources.offline && !is_local(&self.url) {
-            return Err(Error::Offline {
+        let kept = self.dir.with_extension("refs");
+        let listed = if sources.offline && !is_local(&self.url) {
+            // What they were when we could ask is the best that is known here.
+            fs::read_file(&kept, LARGEST_LISTING).map_err(|_| Error::Offline {
                 what: format!(
                     "what `{}` is at in `{}`",
                     version.unwrap_or("HEAD"),
-                    self.url
+                    without_secret(&self.url)
                 ),
-            });
-        }
-        // The old protocol answers at once; the new one asks twice for the same.
-        let output = tool(["-c", "protocol.version=0", "ls-remote", "--", &self.url])
-            .limit(ANSWERS_WITHIN)
-            .output()?;
-        let output = self.good(output)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            })?
+        } else {
+            // The old protocol answers at once; the new one asks twice for the same.
+            let words = ["-c", "protocol.version=0", "ls-remote", "--", &self.url];
+            let output = tool(words).limit(ANSWERS_WITHIN).output()?;
+            let listed = self.good(output)?.stdout;
+            if let Some(above) = kept.parent() {
+                fs::create_dir_all(above, 0o755)?;
+            }
+            fs::replace_file(&kept, &listed)?;
+            listed
+        };
+        let text = String::from_utf8_lossy(&listed).into_owned();
         Ok(text
             .lines()
             .filter_map(|line| line.split_once('\t'))
@@ -164,11 +174,19 @@ impl Mirror {
         }
         if sources.offline && !is_local(&self.url) {
             return Err(Error::Offline {
-                what: format!("commit {} of `{}`", short(commit), self.url),
+                what: format!(
+                    "commit {} of `{}`",
+                    short(commit),
+                    without_secret(&self.url)
+                ),
             });
         }
         // Most servers hand out a commit by its name; that is the least to fetch.
-        let depth = sources.depth.map(|depth| format!("--depth={depth}"));
+        let depth = match sources.depth {
+            Some(0) => None,
+            // A tree needs no history.
+            depth => Some(format!("--depth={}", depth.unwrap_or(1))),
+        };
         let mut words = vec!["fetch", "--no-tags", "--quiet"];
         words.extend(depth.as_deref());
         words.extend(["--", &self.url, commit]);
@@ -190,7 +208,7 @@ impl Mirror {
             return Ok(());
         }
         Err(Error::NoVersion {
-            url: self.url.clone(),
+            url: without_secret(&self.url),
             version: commit.to_owned(),
             nearest: None,
         })
@@ -199,7 +217,7 @@ impl Mirror {
     fn fetch_all(&self, sources: &Sources) -> Result<(), Error> {
         if sources.offline && !is_local(&self.url) {
             return Err(Error::Offline {
-                what: format!("the history of `{}`", self.url),
+                what: format!("the history of `{}`", without_secret(&self.url)),
             });
         }
         let _lock = self.enter()?;
@@ -232,7 +250,17 @@ impl Mirror {
     fn enter(&self) -> Result<Lock, Error> {
         fs::create_dir_all(&self.dir, 0o755)?;
         let lock = Lock::exclusive(&self.dir)?;
-        if !self.dir.join("HEAD").exists() {
+        // Locks of a Git that was killed: whoever holds ours is alone here.
+        for left in [
+            "shallow.lock",
+            "packed-refs.lock",
+            "config.lock",
+            "HEAD.lock",
+        ] {
+            fs::remove_file(&self.dir.join(left))?;
+        }
+        let whole = ["HEAD", "objects", "refs", "config"];
+        if !whole.iter().all(|part| self.dir.join(part).exists()) {
             tool(["init", "--quiet", "--bare", "--"])
                 .args([&self.dir])
                 .run()?;
@@ -292,9 +320,18 @@ impl Mirror {
             else {
                 continue;
             };
+            let url = beside(&self.url, url);
+            // What comes from elsewhere has no say in what is read from this computer.
+            if is_local(&url) && !is_local(&self.url) {
+                return Err(Error::Archive {
+                    name: self.name.clone(),
+                    url: without_secret(&self.url),
+                    why: format!("the submodule `{path}` leads to this computer"),
+                });
+            }
             found.push(Submodule {
                 path: PathBuf::from(path),
-                url: beside(&self.url, url),
+                url,
                 commit: pinned.to_owned(),
             });
         }
@@ -345,6 +382,13 @@ fn tool<'a>(words: impl IntoIterator<Item = &'a str>) -> Tool {
         .args([
             "-c",
             "gc.auto=0",
+            // A pack appears whole or not at all; loose objects one by one, so that a commit could
+            // be here without its files after a kill.
+            "-c",
+            "fetch.unpackLimit=1",
+            // Neither has a program to be started by a URL.
+            "-c",
+            "protocol.ext.allow=never",
             "-c",
             "advice.detachedHead=false",
             "-c",
@@ -517,7 +561,8 @@ mod tests {
 
     #[test]
     fn a_version_is_a_branch_then_a_tag_then_a_release() {
-        let picked = |version| pick(&refs(), version).map(|commit| commit[..1].to_owned());
+        let picked =
+            |version| pick(&refs(), version).and_then(|commit| commit.get(..1).map(str::to_owned));
         assert_eq!(picked(None).as_deref(), Some("a"));
         assert_eq!(picked(Some("stable")).as_deref(), Some("b"));
         assert_eq!(picked(Some("RELEASE-0.17.0")).as_deref(), Some("d"));

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
-    IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
 };
 use reqwest::{Certificate, StatusCode, Url, redirect};
 
 use super::error::Error;
+use super::memory::Memory;
+use super::url::{is_this_computer, shown};
 use super::{Patience, Told};
 
 /// How long a connection may take to come about.
@@ -65,7 +67,8 @@ impl std::fmt::Debug for Credential {
 #[derive(Debug)]
 pub struct Http {
     web: Web,
-    clients: [OnceLock<Client>; 2],
+    /// By whether certificates count, and whether it is this computer.
+    clients: [OnceLock<Client>; 4],
 }
 
 /// A document, and what marks this state of it.
@@ -79,24 +82,12 @@ pub struct Document {
     pub link: Option<String>,
 }
 
-/// What a download came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Downloaded {
-    /// The file is there.
-    Whole {
-        /// What marks this state of it, if the server says.
-        etag: Option<String>,
-    },
-    /// It is still what it was.
-    Unchanged,
-}
-
 impl Http {
     /// Makes a client; opens no connection.
     pub fn new(web: Web) -> Self {
         Self {
             web,
-            clients: [OnceLock::new(), OnceLock::new()],
+            clients: Default::default(),
         }
     }
 
@@ -124,7 +115,7 @@ impl Http {
                 .map_err(|error| Trouble::again(url, &error))?;
             if bytes.len() as u64 > LARGEST_DOCUMENT {
                 return Err(Trouble::last(Error::Network {
-                    url: url.to_owned(),
+                    url: shown(url),
                     why: format!("it has more than {LARGEST_DOCUMENT} bytes"),
                 }));
             }
@@ -132,16 +123,15 @@ impl Http {
         })
     }
 
-    /// Downloads into a file, which it empties first; continues by itself where a connection broke
-    /// off. With what marked the file the last time, one that has not changed is not sent again.
+    /// Downloads into a file, behind what an earlier try left in it; returns what the server says
+    /// of it, without its sum. Returns `None`, and the file is as it was, if it is what is known.
     pub(super) fn download(
         &self,
         url: &str,
         file: &Path,
-        known: Option<&str>,
+        known: Option<&Memory>,
         told: &Told<'_>,
-    ) -> Result<Downloaded, Error> {
-        kraft_sys::fs::truncate(file, 0)?;
+    ) -> Result<Option<Memory>, Error> {
         let mut mark: Option<String> = None;
         self.patiently(url, || {
             let mut part =
@@ -150,23 +140,23 @@ impl Http {
                 .seek(SeekFrom::End(0))
                 .map_err(|error| Trouble::last(write_error(file, error)))?;
             let mut headers = HeaderMap::new();
-            let mut put = |name, text: &str| {
-                if let Ok(value) = HeaderValue::from_str(text) {
-                    headers.insert(name, value);
-                }
-            };
             // Only what we saw the beginning of is continued: without a mark it may be another.
-            match (&mark, known) {
-                (Some(mark), _) if have > 0 => {
-                    put(RANGE, &format!("bytes={have}-"));
-                    put(IF_RANGE, mark);
+            let resumes = have > 0 && mark.is_some();
+            if resumes {
+                if let Ok(range) = HeaderValue::from_str(&format!("bytes={have}-")) {
+                    headers.insert(RANGE, range);
                 }
-                (_, Some(known)) if have == 0 => put(IF_NONE_MATCH, known),
-                _ => {}
+                if let Some(mark) = mark.as_deref().and_then(|m| HeaderValue::from_str(m).ok()) {
+                    headers.insert(IF_RANGE, mark);
+                }
+            } else if let Some(known) = known {
+                let value = |text: &Option<String>| HeaderValue::from_str(text.as_ref()?).ok();
+                headers.extend(value(&known.etag).map(|etag| (IF_NONE_MATCH, etag)));
+                headers.extend(value(&known.last_modified).map(|time| (IF_MODIFIED_SINCE, time)));
             }
             let response = self.get(url, &headers)?;
-            if response.status() == StatusCode::NOT_MODIFIED {
-                return Ok(Downloaded::Unchanged);
+            if response.status() == StatusCode::NOT_MODIFIED && known.is_some() {
+                return Ok(None);
             }
             let response = good(url, response)?;
             let continues = response.status() == StatusCode::PARTIAL_CONTENT
@@ -175,21 +165,32 @@ impl Http {
                 part.set_len(0)
                     .map_err(|error| Trouble::last(write_error(file, error)))?;
             }
-            let etag = response.headers().get(ETAG);
-            mark = etag
+            mark = response
+                .headers()
+                .get(ETAG)
                 .and_then(|value| value.to_str().ok())
                 .filter(|etag| !etag.starts_with("W/"))
                 .map(ToOwned::to_owned);
             let start = if continues { have } else { 0 };
+            let text = |name| {
+                let value: Option<&HeaderValue> = response.headers().get(name);
+                let text = value.and_then(|value| value.to_str().ok());
+                text.filter(|text| text.len() < 1024).map(ToOwned::to_owned)
+            };
+            let memory = Memory {
+                sha256: String::new(),
+                etag: text(ETAG),
+                last_modified: text(LAST_MODIFIED),
+            };
             pour(url, response, &mut part, file, start, told)?;
-            Ok(Downloaded::Whole { etag: mark.clone() })
+            Ok(Some(memory))
         })
     }
 
     fn get(&self, url: &str, headers: &HeaderMap) -> Result<Response, Trouble> {
         let mut url = Url::parse(url).map_err(|error| {
             Trouble::last(Error::Network {
-                url: url.to_owned(),
+                url: shown(url),
                 why: error.to_string(),
             })
         })?;
@@ -258,7 +259,8 @@ impl Http {
 
     fn client(&self, url: &Url) -> Result<&Client, Trouble> {
         let lax = self.web.insecure.contains(&host(url));
-        let Some(made) = self.clients.get(usize::from(lax)) else {
+        let direct = is_this_computer(url.host_str().unwrap_or_default());
+        let Some(made) = self.clients.get(usize::from(lax) + 2 * usize::from(direct)) else {
             return Err(nonsense(url, "no client"));
         };
         if let Some(client) = made.get() {
@@ -281,6 +283,9 @@ impl Http {
                 builder = builder.add_root_certificate(certificate);
             }
         }
+        if direct {
+            builder = builder.no_proxy();
+        }
         let client = builder
             .build()
             .map_err(|error| nonsense(url, &error.to_string()))?;
@@ -299,7 +304,7 @@ impl Http {
             match work() {
                 Ok(done) => return Ok(done),
                 Err(trouble) if !trouble.again || tries == self.web.patience.retries => {
-                    return Err(trouble.error);
+                    return Err(*trouble.error);
                 }
                 Err(trouble) => {
                     tries += 1;
@@ -324,7 +329,7 @@ fn host(url: &Url) -> String {
 
 /// A try that failed.
 struct Trouble {
-    error: Error,
+    error: Box<Error>,
     /// Whether another try may help.
     again: bool,
     /// How long the server wants us to wait.
@@ -334,7 +339,7 @@ struct Trouble {
 impl Trouble {
     fn last(error: Error) -> Self {
         Self {
-            error,
+            error: Box::new(error),
             again: false,
             after: None,
         }
@@ -354,15 +359,14 @@ impl Trouble {
             }
             next = cause.source();
         }
+        let why = if why.is_empty() {
+            error.to_string()
+        } else {
+            why
+        };
+        let url = shown(url);
         Self {
-            error: Error::Network {
-                url: url.to_owned(),
-                why: if why.is_empty() {
-                    error.to_string()
-                } else {
-                    why
-                },
-            },
+            error: Box::new(Error::Network { url, why }),
             again: true,
             after: None,
         }
@@ -371,7 +375,7 @@ impl Trouble {
 
 fn nonsense(url: &Url, why: &str) -> Trouble {
     Trouble::last(Error::Network {
-        url: url.to_string(),
+        url: shown(url.as_str()),
         why: why.to_owned(),
     })
 }
@@ -386,7 +390,7 @@ fn good(url: &str, response: Response) -> Result<Response, Trouble> {
     if status.is_success() {
         return Ok(response);
     }
-    let (url, code) = (url.to_owned(), status.as_u16());
+    let (url, code) = (shown(url), status.as_u16());
     let after = response
         .headers()
         .get(RETRY_AFTER)
@@ -396,10 +400,10 @@ fn good(url: &str, response: Response) -> Result<Response, Trouble> {
         404 | 410 => Trouble::last(Error::NotThere { url, status: code }),
         401 | 403 => Trouble::last(Error::Denied { url, status: code }),
         _ => Trouble {
-            error: Error::Network {
+            error: Box::new(Error::Network {
                 url,
                 why: format!("the server says {code}"),
-            },
+            }),
             again: code == 429 || code == 408 || status.is_server_error(),
             after,
         },
@@ -433,7 +437,7 @@ fn pour(
         done += read as u64;
         if done > LARGEST_ARCHIVE {
             return Err(Trouble::last(Error::Network {
-                url: url.to_owned(),
+                url: shown(url),
                 why: format!("it has more than {LARGEST_ARCHIVE} bytes"),
             }));
         }

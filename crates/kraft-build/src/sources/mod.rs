@@ -6,6 +6,7 @@
 //! CACHE/git/NAME-PRINT.git       a bare mirror per URL
 //!       archives/SHA256          what was downloaded, by what it is
 //!       trees/PRINT/             one tree per commit or archive, never changed
+//!       remembered/PRINT.json    what a URL held last, and its entity tag
 //! ```
 //!
 //! Everything in the cache is known by its content, so two projects, and two `kraft` at once, share
@@ -15,7 +16,10 @@ mod archive;
 mod error;
 mod git;
 mod http;
+mod inside;
+mod memory;
 mod tree;
+mod url;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,7 +47,7 @@ pub struct Sources {
     pub offline: bool,
     /// Whether to fetch with Git where there is a choice.
     pub prefer_git: bool,
-    /// How many commits of history are fetched; `None` is all of it.
+    /// How many commits of history are fetched: 0 is all of it, `None` the one that is needed.
     pub depth: Option<u32>,
     /// Where GitHub's API is: `https://api.github.com`.
     pub github_api: String,
@@ -168,7 +172,7 @@ impl Sources {
 
     fn origin(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {
         let Some(source) = &wanted.source else {
-            return self.from_catalog(wanted, told);
+            return self.by_catalog(wanted, told);
         };
         let (bare, in_url) = without_query(source);
         let version = wanted.version.as_deref().or(in_url);
@@ -199,7 +203,7 @@ impl Sources {
                 });
             }
             Some(sum) => sum.to_lowercase(),
-            None => archive::download(self, name, url, None, told)?,
+            None => archive::latest(self, name, url, told)?,
         };
         Ok(Origin::Pinned(Pin::Archive {
             archive: url.to_owned(),
@@ -207,7 +211,7 @@ impl Sources {
         }))
     }
 
-    fn from_catalog(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {
+    fn by_catalog(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {
         let key = wanted.key();
         let entry = self
             .catalog

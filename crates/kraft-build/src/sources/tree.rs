@@ -10,13 +10,17 @@ use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
 use super::error::Error;
-use super::{Sources, archive, git};
+use super::url::shown;
+use super::{Sources, archive, git, inside};
 use crate::trees;
 
 /// The mark in a component's directory: one line that says what it is.
 const MARK: &str = ".kraft-origin";
 /// A mark is not longer than this, in bytes.
 const LONGEST_MARK: u64 = 64 << 10;
+/// The settings of a repository that only tells a commit. It tells eight digits, as a whole clone of
+/// Unikraft does, wherever it came from and whatever the user likes: they end up in the kernel.
+const STUB_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tabbrev = 8\n";
 /// Submodules may be nested so deep.
 const DEEPEST: usize = 8;
 
@@ -80,7 +84,7 @@ pub(super) fn from_git(
     };
     make(cache, &pin, |tree| {
         check_out(cache, mirror, commit, tree, sources, 0)?;
-        check_links(tree, mirror.url(), mirror.name())?;
+        check(tree, mirror.url(), mirror.name())?;
         head(tree, commit)
     })
 }
@@ -133,7 +137,8 @@ pub(super) fn from_archive(
         sha256: sha256.to_owned(),
     };
     make(cache, &pin, |tree| {
-        archive::unpack(&archive::place(cache, sha256), url, name, tree)
+        archive::unpack(&archive::place(cache, sha256), url, name, tree)?;
+        check(tree, url, name)
     })
 }
 
@@ -189,41 +194,28 @@ pub(crate) fn stub_repository(git: &Path, commit: &str) -> Result<(), fs::Error>
     for dir in ["objects", "refs"] {
         fs::create_dir_all(&git.join(dir), 0o755)?;
     }
+    fs::replace_file(&git.join("config"), STUB_CONFIG.as_bytes())?;
     fs::replace_file(&git.join("HEAD"), format!("{commit}\n").as_bytes())
 }
 
-/// Refuses links that lead out of a tree.
-fn check_links(tree: &Path, url: &str, name: &str) -> Result<(), Error> {
-    let mut left = vec![tree.to_owned()];
-    while let Some(dir) = left.pop() {
-        for entry in std::fs::read_dir(&dir)
-            .map_err(fs::Error::on("read", &dir))?
-            .flatten()
-        {
-            let path = entry.path();
-            let Ok(kind) = entry.file_type() else {
-                continue;
-            };
-            if kind.is_dir() {
-                left.push(path);
-            } else if kind.is_symlink()
-                && let (Ok(target), Ok(inner)) =
-                    (std::fs::read_link(&path), path.strip_prefix(tree))
-                && archive::escapes(inner, &target)
-            {
-                return Err(Error::Archive {
-                    name: name.to_owned(),
-                    url: url.to_owned(),
-                    why: format!("the link `{}` leads out of it", inner.display()),
-                });
-            }
-        }
+/// Refuses what leads out of a tree, or is no file, directory or link.
+fn check(tree: &Path, url: &str, name: &str) -> Result<(), Error> {
+    match inside::fault(tree)? {
+        Some(why) => Err(Error::Archive {
+            name: name.to_owned(),
+            url: shown(url),
+            why,
+        }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Puts a component from the cache to its place.
 pub(super) fn put(cache: &Path, name: &str, pin: &Pin, to: &Path) -> Result<Put, Error> {
+    if is_in_place(pin, to) {
+        return Ok(Put::Kept);
+    }
+    let _turn = turn(cache, to)?;
     let wanted = mark(pin);
     match std::fs::symlink_metadata(to) {
         Ok(found) if found.is_dir() => match fs::read_file(&to.join(MARK), LONGEST_MARK) {
@@ -258,6 +250,23 @@ pub(super) fn put(cache: &Path, name: &str, pin: &Pin, to: &Path) -> Result<Put,
     fs::remove_tree(to)?;
     fs::rename(&temporary, to)?;
     Ok(Put::Placed)
+}
+
+/// Waits until nobody else puts something to that place. The lock is in the cache: a project is not
+/// littered, and need not be writable to be read.
+fn turn(cache: &Path, to: &Path) -> Result<Lock, Error> {
+    let parent = to.parent().unwrap_or(to);
+    fs::create_dir_all(parent, 0o755)?;
+    let parent = parent
+        .canonicalize()
+        .map_err(fs::Error::on("open", parent))?;
+    let name = to.file_name().unwrap_or_default();
+    let mut print = trees::of_texts([parent.as_os_str().as_bytes(), name.as_bytes()]);
+    print.truncate(16);
+    let dir = cache.join("places");
+    fs::create_dir_all(&dir, 0o755)?;
+    fs::append(&dir.join(&print))?;
+    Ok(Lock::exclusive(&dir.join(&print))?)
 }
 
 /// Links a directory to its place.
