@@ -39,6 +39,14 @@ pub enum Error {
         /// What it says of itself.
         found: String,
     },
+    /// The options cannot be read: make found a fault in them.
+    #[error("the options of the core and its libraries have a fault")]
+    Options {
+        /// What make said.
+        source: make::Error,
+        /// What make was told, for whoever wants to know more.
+        plan: Box<Plan>,
+    },
     /// Values that were asked for did not come about.
     #[error("{} of the configuration did not take effect", values(lost.len()))]
     Lost {
@@ -411,7 +419,8 @@ impl Job {
                 &self.options,
                 state,
                 &beside(&self.places.work, ".configure"),
-            )?;
+            )
+            .map_err(|source| options_fault(source, call.plan))?;
             state.edits = done.edits;
             state.settled = done.settled;
             state.configuration.clone_from(&inputs.configuration);
@@ -637,6 +646,25 @@ fn tame(name: &str) -> String {
             }
         })
         .collect()
+}
+
+/// Tells a fault in the options from other failures of configuring.
+fn options_fault(source: make::Error, plan: &Plan) -> Error {
+    let in_options = match &source {
+        make::Error::Failed { fault, .. } => fault
+            .place
+            .as_ref()
+            .is_some_and(|place| place.file.extension().is_some_and(|ending| ending == "uk")),
+        _ => false,
+    };
+    if in_options {
+        Error::Options {
+            source,
+            plan: Box::new(plan.clone()),
+        }
+    } else {
+        Error::Make(source)
+    }
 }
 
 fn check_make(program: &OsStr) -> Result<(), Error> {

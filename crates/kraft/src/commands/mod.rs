@@ -13,6 +13,7 @@ mod doctor;
 mod events;
 mod fetch;
 mod inspect;
+mod kconfig;
 mod lib;
 mod login;
 mod logout;
@@ -47,6 +48,7 @@ use crate::failure::Failure;
 pub(crate) enum Command {
     Build(Box<build::Args>),
     Menu(menu::Args),
+    Kconfig(Box<kconfig::Args>),
     Set(set::SetArgs),
     Unset(set::UnsetArgs),
     #[command(visible_alias = "library")]
@@ -90,8 +92,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Project commands",
         &[
-            "build", "menu", "set", "unset", "lib", "update", "fetch", "clean", "check", "rootfs",
-            "schema",
+            "build", "menu", "kconfig", "set", "unset", "lib", "update", "fetch", "clean", "check",
+            "rootfs", "schema",
         ],
     ),
     ("Packaging commands", &["pkg", "store", "login", "logout"]),
@@ -128,6 +130,7 @@ impl Command {
             Self::Config(args) => args.reading(),
             Self::Build(_)
             | Self::Menu(_)
+            | Self::Kconfig(_)
             | Self::Set(_)
             | Self::Unset(_)
             | Self::Lib(_)
@@ -170,6 +173,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Events(args) => events::exec(app, &args),
         Command::Remove(args) => remove::exec(app, &args),
         Command::Build(args) => build::exec(app, &args),
+        Command::Kconfig(args) => kconfig::exec(app, &args),
         Command::Set(args) => set::set(app, &args),
         Command::Unset(args) => set::unset(app, &args),
         Command::Lib(args) => lib::exec(app, &args),

@@ -30,6 +30,11 @@ pub(crate) fn failure(
     let shown = project::shown(target);
     match error {
         Error::Make(make::Error::Failed { fault, log }) => of_fault(&shown, &fault, &log),
+        Error::Options { source, plan } => match (kconfig::fault(&plan), source) {
+            (Some(failure), _) => failure,
+            (None, make::Error::Failed { fault, log }) => of_fault(&shown, &fault, &log),
+            (None, source) => Failure::new(Kind::Build, source),
+        },
         Error::Make(error @ make::Error::Interrupted) => Failure::new(Kind::Interrupted, error),
         Error::Make(error @ make::Error::NoProducts { .. }) => {
             Failure::new(Kind::Build, error).about(&format!("building {shown}"))

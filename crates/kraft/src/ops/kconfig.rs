@@ -6,7 +6,7 @@ use kraft_build::menu;
 use kraft_build::plan::Plan;
 use kraft_core::kconfig::DotConfig;
 use kraft_core::kconfig::explain::Loss;
-use kraft_core::kconfig::language::Tree;
+use kraft_core::kconfig::language::{Faults, Tree};
 use kraft_core::kconfig::settle::Mode;
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_sys::fs;
@@ -150,7 +150,8 @@ pub(crate) fn losses(plan: &Plan, job: &Job, lost: &[Lost]) -> Vec<Option<Loss>>
     let Ok(tree) = menu::read(plan, &now) else {
         return lost.iter().map(|_| None).collect();
     };
-    let mut asked = now.clone();
+    // Of what was asked for alone, so that a default is told from what somebody wants.
+    let mut asked = DotConfig::default();
     for (name, value) in &job.options {
         asked.set(name.clone(), value);
     }
@@ -160,24 +161,27 @@ pub(crate) fn losses(plan: &Plan, job: &Job, lost: &[Lost]) -> Vec<Option<Loss>>
         .collect()
 }
 
-/// Puts a fault in a file of options into words, found by reading the files ourselves; `None` if
-/// we find none.
-pub(crate) fn faults(plan: &Plan) -> Option<Failure> {
+/// Puts the first fault in files of options into words, found by reading the files ourselves;
+/// `None` if we find none.
+pub(crate) fn fault(plan: &Plan) -> Option<Failure> {
     let now = configure::read(&plan.config)
         .ok()
         .flatten()
         .unwrap_or_default();
-    let faults = menu::read(plan, &now).err()?;
-    let first = faults.0.into_iter().next()?;
-    let text = Text {
-        name: absolute(plan, &first.file),
-        text: first.text,
-    };
-    Some(Failure::problems_in(Kind::Build, text, vec![first.problem]))
+    menu::read(plan, &now)
+        .err()
+        .map(|faults| told(plan, faults))
 }
 
-fn absolute(plan: &Plan, file: &str) -> String {
-    plan.core.join(file).display().to_string()
+fn told(plan: &Plan, faults: Faults) -> Failure {
+    let Some(first) = faults.0.into_iter().next() else {
+        return Failure::new(Kind::Build, "the options cannot be read");
+    };
+    let text = Text {
+        name: plan.core.join(&first.file).display().to_string(),
+        text: first.text,
+    };
+    Failure::problems_in(Kind::Build, text, vec![first.problem])
 }
 
 /// A target with the options that it can be configured with.
@@ -201,17 +205,8 @@ pub(crate) fn menu(app: &App, site: &Site, target: &ResolvedTarget) -> Result<Me
         Ok((job.configure(orders)?, job.options.clone()))
     })?;
     let config = configure::read(&plan.config)?.unwrap_or_default();
-    let tree = menu::read(&plan, &config).map_err(|faults| match faults.0.into_iter().next() {
-        Some(first) => {
-            let text = Text {
-                name: absolute(&plan, &first.file),
-                text: first.text,
-            };
-            Failure::problems_in(Kind::Build, text, vec![first.problem])
-        }
-        None => Failure::new(Kind::Build, "the options cannot be read"),
-    })?;
-    let mut asked = config.clone();
+    let tree = menu::read(&plan, &config).map_err(|faults| told(&plan, faults))?;
+    let mut asked = DotConfig::default();
     for (name, value) in options {
         asked.set(name, &value);
     }

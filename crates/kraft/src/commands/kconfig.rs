@@ -1,0 +1,419 @@
+//! `kraft kconfig`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use kraft_build::configure;
+use kraft_core::kconfig::explain::Loss;
+use kraft_core::kconfig::settle::Mode;
+use kraft_core::kconfig::{Change, DotConfig, SymbolInfo, diff};
+use kraft_core::kraftfile::ResolvedTarget;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::commands::build::{FetchArgs, Which};
+use crate::commands::set;
+use crate::failure::{Failure, Kind};
+use crate::ops::build::{self, Site};
+use crate::ops::kconfig::{self, Menu};
+use crate::ops::project;
+use crate::ui::{Cell, Column, Format};
+
+/// Look at and change the options of a project
+///
+/// Options are those of the core, its libraries and the application; `CONFIG_` in front of a name
+/// may be left out.
+#[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Get(GetArgs),
+    Set(set::SetArgs),
+    Unset(set::UnsetArgs),
+    Explain(ExplainArgs),
+    Diff(DiffArgs),
+    Search(SearchArgs),
+}
+
+/// The project and the target that are looked at.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+struct Of {
+    /// The directory of the project
+    #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    workdir: Option<PathBuf>,
+
+    #[command(flatten)]
+    which: Which,
+
+    #[command(flatten)]
+    fetching: FetchArgs,
+
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+/// Print what options are
+///
+/// Of a target as it is configured; without names, all that are set.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kraft kconfig get LIBUKDEBUG")]
+struct GetArgs {
+    /// Options
+    #[arg(value_name = "OPTION")]
+    options: Vec<String>,
+
+    #[command(flatten)]
+    of: Of,
+}
+
+/// Tell all of an option: what it is, what it needs, and why it has its value
+///
+/// With a value, tell why the option would not have it.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft kconfig explain LWIP_DHCP
+  kraft kconfig explain LWIP_DHCP=y")]
+struct ExplainArgs {
+    /// An option, with a value or without
+    #[arg(value_name = "OPTION[=VALUE]")]
+    option: String,
+
+    #[command(flatten)]
+    of: Of,
+}
+
+/// Tell how two configurations differ
+///
+/// Of two targets or two files; with one, how what is configured differs from what the Kraftfile
+/// asks for.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kraft kconfig diff qemu/x86_64 fc/x86_64")]
+struct DiffArgs {
+    /// A target, or a file
+    #[arg(value_name = "A")]
+    before: String,
+
+    /// Another target, or another file
+    #[arg(value_name = "B")]
+    after: Option<String>,
+
+    #[command(flatten)]
+    of: Of,
+}
+
+/// Look for options by their names, prompts and help texts
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: kraft kconfig search dhcp")]
+struct SearchArgs {
+    /// What to look for; `*` stands for anything
+    #[arg(value_name = "PATTERN")]
+    pattern: String,
+
+    #[command(flatten)]
+    of: Of,
+}
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    match &args.command {
+        Command::Get(args) => get(app, args),
+        Command::Set(args) => set::set(app, args),
+        Command::Unset(args) => set::unset(app, args),
+        Command::Explain(args) => explain(app, args),
+        Command::Diff(args) => compare(app, args),
+        Command::Search(args) => search(app, args),
+    }
+}
+
+impl Of {
+    fn site(&self, app: &App) -> Result<Site, Failure> {
+        let kraftfile = self.which.kraftfile.as_deref();
+        let project = project::read(app, self.workdir.as_deref(), kraftfile)?;
+        let project = project::sound(app, project)?;
+        build::site(app, project, &self.fetching.fetching())
+    }
+
+    /// Returns the target that is meant: the first one where several are and none is named.
+    fn target(&self, site: &Site) -> Result<ResolvedTarget, Failure> {
+        let meant = project::meant_targets(&site.resolved, &self.which.wish())?;
+        meant
+            .into_iter()
+            .next()
+            .ok_or_else(|| Failure::new(Kind::NotFound, "the project has no such target"))
+    }
+
+    fn menu(&self, app: &App) -> Result<Menu, Failure> {
+        let site = self.site(app)?;
+        let target = self.target(&site)?;
+        kconfig::menu(app, &site, &target)
+    }
+}
+
+/// One option, as it is printed.
+#[derive(Debug, Serialize)]
+struct Value {
+    name: String,
+    /// `null` for one that is not set.
+    value: Option<String>,
+}
+
+fn get(app: &App, args: &GetArgs) -> Result<(), Failure> {
+    let menu = args.of.menu(app)?;
+    let mut rows = Vec::new();
+    for name in &args.options {
+        let name = kconfig::full_name(name)?;
+        let value = menu.config.value(&name).map(ToOwned::to_owned);
+        if value.is_none() && menu.tree.symbol(&name).is_none() {
+            return Err(unknown(&menu, &name));
+        }
+        rows.push(Value { name, value });
+    }
+    if args.options.is_empty() {
+        rows.extend(menu.config.iter().map(|(name, value)| Value {
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+        }));
+    }
+    if args.of.output == Format::Table {
+        // A value alone is what a script wants.
+        for row in &rows {
+            let value = row.value.as_deref().unwrap_or("n");
+            let line = if rows.len() == 1 && args.options.len() == 1 {
+                value.to_owned()
+            } else {
+                format!("{}={value}", row.name)
+            };
+            app.ui.line(&line)?;
+        }
+        return Ok(());
+    }
+    app.ui.listing(args.of.output, &rows, VALUES)
+}
+
+const VALUES: &[Column<Value>] = &[
+    Column {
+        title: "OPTION",
+        cell: |row| Cell::new(&row.name),
+    },
+    Column {
+        title: "VALUE",
+        cell: |row| Cell::new(row.value.as_deref().unwrap_or("n")),
+    },
+];
+
+fn unknown(menu: &Menu, name: &str) -> Failure {
+    let failure = Failure::new(
+        Kind::NotFound,
+        format!("no component of the project has the option `{name}`"),
+    );
+    match menu.tree.nearest(name) {
+        Some(near) => failure.hint(format!("did you mean `CONFIG_{near}`?")),
+        None => failure.hint("`kraft kconfig search WORD` looks for one"),
+    }
+}
+
+/// All of an option, as it is printed.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    #[serde(flatten)]
+    symbol: SymbolInfo,
+    /// What it is.
+    value: Option<String>,
+    /// What the Kraftfile asks for.
+    asked: Option<String>,
+    /// Why it is not what was asked for, or what the command line names.
+    loss: Option<Loss>,
+}
+
+fn explain(app: &App, args: &ExplainArgs) -> Result<(), Failure> {
+    let (name, wanted) = match args.option.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (args.option.as_str(), None),
+    };
+    let name = kconfig::full_name(name)?;
+    let menu = args.of.menu(app)?;
+    let Some(symbol) = menu.tree.symbol(&name) else {
+        return Err(unknown(&menu, &name));
+    };
+    let asked = menu.asked.value(&name).map(ToOwned::to_owned);
+    let wanted = wanted.or(asked.as_deref());
+    let loss = wanted.and_then(|wanted| {
+        let mut all = menu.asked.clone();
+        all.set(name.clone(), wanted);
+        menu.tree
+            .settle_as(&all, Mode::Defconfig)
+            .explain(&name, wanted)
+    });
+    let explanation = Explanation {
+        value: menu.config.value(&name).map(ToOwned::to_owned),
+        symbol,
+        asked,
+        loss,
+    };
+    match args.of.output {
+        Format::Json => app.ui.json(&explanation),
+        Format::Yaml => app.ui.yaml(&explanation),
+        Format::Table | Format::List => app.ui.data(&text(&explanation)),
+    }
+}
+
+fn text(it: &Explanation) -> String {
+    let symbol = &it.symbol;
+    let mut lines = vec![format!("CONFIG_{} ({})", symbol.name, symbol.kind.word())];
+    let mut say = |what: &str, text: String| {
+        if !text.is_empty() {
+            lines.push(format!("  {what:<12}{text}"));
+        }
+    };
+    say("prompt", symbol.prompt.clone().unwrap_or_default());
+    say("value", it.value.clone().unwrap_or_else(|| "n".to_owned()));
+    say("asked for", it.asked.clone().unwrap_or_default());
+    let places = symbol.places.iter();
+    let places: Vec<String> = places
+        .map(|at| format!("{}:{}", at.file, at.line))
+        .collect();
+    say("defined in", places.join(", "));
+    say("default", symbol.defaults.join(", "));
+    say("range", symbol.ranges.join(", "));
+    say("needs", symbol.depends.join(" or "));
+    say("choice", symbol.choice.clone().unwrap_or_default());
+    say("selected by", symbol.selected_by.join(", "));
+    say("implied by", symbol.implied_by.join(", "));
+    say("selects", symbol.selects.join(", "));
+    say("implies", symbol.implies.join(", "));
+    if let Some(help) = &symbol.help {
+        lines.push(String::new());
+        lines.extend(
+            help.lines()
+                .map(|line| format!("  {line}").trim_end().to_owned()),
+        );
+    }
+    if let Some(loss) = &it.loss {
+        lines.push(String::new());
+        lines.push(loss.to_string());
+        lines.extend(loss.advice());
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn compare(app: &App, args: &DiffArgs) -> Result<(), Failure> {
+    let (before, after) = match &args.after {
+        Some(after) => (
+            configuration(app, &args.of, &args.before)?,
+            configuration(app, &args.of, after)?,
+        ),
+        None => {
+            let site = args.of.site(app)?;
+            let target = target(&site, &args.before)?;
+            let menu = kconfig::menu(app, &site, &target)?;
+            // Only what was asked for can differ from what was asked for.
+            let mut found = DotConfig::default();
+            for (name, value) in menu.config.iter() {
+                if menu.asked.value(name).is_some() {
+                    found.set(name, value);
+                }
+            }
+            (menu.asked, found)
+        }
+    };
+    let rows = diff(&before, &after);
+    if rows.is_empty() && args.of.output == Format::Table {
+        app.ui.info("there is no difference");
+        return Ok(());
+    }
+    app.ui.listing(args.of.output, &rows, CHANGES)
+}
+
+fn target(site: &Site, name: &str) -> Result<ResolvedTarget, Failure> {
+    let wish = project::TargetWish {
+        name: Some(name),
+        ..project::TargetWish::default()
+    };
+    let meant = project::meant_targets(&site.resolved, &wish)?;
+    meant
+        .into_iter()
+        .next()
+        .ok_or_else(|| Failure::new(Kind::NotFound, "the project has no such target"))
+}
+
+/// Returns the configuration that a word names: a file, or a target.
+fn configuration(app: &App, of: &Of, word: &str) -> Result<DotConfig, Failure> {
+    let path = Path::new(word);
+    if path.is_file() {
+        return Ok(configure::read(path)?.unwrap_or_default());
+    }
+    let site = of.site(app)?;
+    let target = target(&site, word)?;
+    Ok(kconfig::menu(app, &site, &target)?.config)
+}
+
+const CHANGES: &[Column<Change>] = &[
+    Column {
+        title: "OPTION",
+        cell: |row| Cell::new(&row.name),
+    },
+    Column {
+        title: "BEFORE",
+        cell: |row| Cell::new(row.before.as_deref().unwrap_or("n")),
+    },
+    Column {
+        title: "AFTER",
+        cell: |row| Cell::new(row.after.as_deref().unwrap_or("n")),
+    },
+];
+
+/// An option that was found, as it is printed.
+#[derive(Debug, Serialize)]
+struct Found {
+    #[serde(flatten)]
+    symbol: SymbolInfo,
+    value: Option<String>,
+}
+
+fn search(app: &App, args: &SearchArgs) -> Result<(), Failure> {
+    let menu = args.of.menu(app)?;
+    let rows: Vec<Found> = menu
+        .tree
+        .search(&args.pattern)
+        .into_iter()
+        .map(|symbol| Found {
+            value: menu
+                .config
+                .value(&format!("CONFIG_{}", symbol.name))
+                .map(ToOwned::to_owned),
+            symbol,
+        })
+        .collect();
+    if rows.is_empty() && args.of.output == Format::Table {
+        app.ui.info("no option fits");
+        return Ok(());
+    }
+    app.ui.listing(args.of.output, &rows, FOUND)
+}
+
+const FOUND: &[Column<Found>] = &[
+    Column {
+        title: "OPTION",
+        cell: |row| Cell::new(format!("CONFIG_{}", row.symbol.name)),
+    },
+    Column {
+        title: "TYPE",
+        cell: |row| Cell::new(row.symbol.kind.word()),
+    },
+    Column {
+        title: "VALUE",
+        cell: |row| Cell::new(row.value.as_deref().unwrap_or("n")),
+    },
+    Column {
+        title: "PROMPT",
+        cell: |row| Cell::new(row.symbol.prompt.as_deref().unwrap_or("-")),
+    },
+];
