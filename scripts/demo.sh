@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows the main job: a unikernel in the background, then one in the foreground.
+# Shows the main job: a unikernel in the background, one in the foreground, one built from source.
 #
 # Every command is printed before it runs. Machines of the demo live in a
 # runtime directory of their own, which goes away with it.
@@ -7,6 +7,8 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 kraft=${KRAFT:-kraft}
+# The demo leaves this directory.
+if [[ $kraft == */* ]]; then kraft=$(realpath "$kraft"); fi
 guest=guests/build/mini_qemu-x86_64
 
 scratch=$(mktemp -d)
@@ -53,3 +55,14 @@ show rm demo
 echo
 echo "demo: one in the foreground, with arguments that want quoting"
 show run --rm "$guest" a 'b c' 'd"e'
+
+echo
+echo "demo: one that is built from source: a core, two libraries and an application"
+cp -r guests/core guests/libs guests/apps "$scratch"
+cd "$scratch/apps/app-two-libs"
+rm -rf .unikraft .config.*
+export XDG_DATA_HOME=$scratch/data
+show build
+show build
+show pkg --name demo/two-libs:latest
+show run --rm demo/two-libs:latest

@@ -28,12 +28,19 @@ demo | gcc                   | gcc                     | to link Rust and to bui
 demo | libc6-dev             | /usr/include/stdlib.h   | to build the C parts of zstd and of TLS
 demo | binutils              | objcopy                 | to turn a guest into a bootable file
 demo | gcc-aarch64-linux-gnu | aarch64-linux-gnu-gcc   | to build the arm64 guest
+demo | kconfig-frontends-nox | kconfig-conf            | to configure the core of our own
 demo | qemu-system-x86       | qemu-system-x86_64      | to run x86_64 machines
 demo | qemu-system-arm       | qemu-system-aarch64     | to run arm64 machines
 demo | qemu-system-data      | /usr/share/qemu         | the firmware that QEMU starts a kernel with
 test | cpio                  | cpio                    | to list our archives with a reader that is not ours
 test | libarchive-tools      | bsdtar                  | the same, with another one
 test | zstd                  | zstd                    | to make compressed archives for the tests
+test | xz-utils              | xz                      | the same, with another compressor
+test | bzip2                 | bzip2                   | and another
+test | git                   | git                     | for the repositories that components come from
+test | wget                  | wget                    | to fetch what a library downloads itself
+test | procps                | pgrep                   | to see what an interrupted build leaves
+test | python3               | python3                 | to make archives that no archiver would
 test | busybox-static        | /bin/busybox            | the user land of the Linux guest
 test | strace                | strace                  | to watch what kraft asks of the system
 test | tmux                  | tmux                    | to see what a terminal shows

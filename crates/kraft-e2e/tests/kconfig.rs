@@ -1,0 +1,224 @@
+//! Options: what got lost is told with its cause, and every option can be asked about.
+
+use std::path::{Path, PathBuf};
+
+use kraft_e2e::harness::Bench;
+use kraft_e2e::source::{build_and_boot, kraft_in, replace, skipped, workshop};
+
+fn app(bench: &Bench) -> PathBuf {
+    workshop(bench).join("apps/app-two-libs")
+}
+
+fn ask(app: &Path, options: &[(&str, &str)]) {
+    let mut text = String::new();
+    for (name, value) in options {
+        text.push_str(&format!("    CONFIG_{name}: '{value}'\n"));
+    }
+    replace(
+        &app.join("Kraftfile"),
+        "    CONFIG_LIBMINI_HEAP_PAGES: 32\n",
+        &text,
+    );
+}
+
+#[test]
+fn ten_ways_to_lose_a_value_are_told_apart() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    for (options, says) in [
+        // It needs another option, which nobody set.
+        (
+            &[("LIBNET", "y"), ("LIBNET_DHCP", "y")][..],
+            "CONFIG_LIBNET_DHCP=y was dropped: needs LIBNET_UDP, which is n because nothing sets it",
+        ),
+        // … and that one needs another.
+        (
+            &[("LIBNET", "y"), ("LIBNET_NAME", "x")],
+            "CONFIG_LIBNET_NAME=x was dropped: needs LIBNET_DHCP, which is n because it needs LIBNET_UDP",
+        ),
+        // … which the Kraftfile itself switched off.
+        (
+            &[("LIBNET", "y"), ("LIBNET_UDP", "n"), ("LIBNET_DHCP", "y")],
+            "needs LIBNET_UDP, which is n because the configuration says so",
+        ),
+        // The whole menu is off.
+        (
+            &[("LIBNET_SOCKETS", "9")],
+            "CONFIG_LIBNET_SOCKETS=9 was dropped: needs LIBNET",
+        ),
+        // Another option forces it on.
+        (
+            &[("LIBNET", "y"), ("LIBNET_CORE", "n")],
+            "CONFIG_LIBNET_CORE=n became y: LIBNET_TCP selects it",
+        ),
+        // Nobody can set it.
+        (
+            &[("LIBNET_CORE", "y")],
+            "CONFIG_LIBNET_CORE=y was dropped: ",
+        ),
+        // A number is out of its range.
+        (
+            &[("LIBNET", "y"), ("LIBNET_SOCKETS", "100")],
+            "CONFIG_LIBNET_SOCKETS=100 became 8: it must be from 1 to 64",
+        ),
+        (
+            &[("LIBNET", "y"), ("LIBNET_WINDOW", "0x20")],
+            "CONFIG_LIBNET_WINDOW=0x20 became 0x1000: it must be from 0x400 to 0x10000",
+        ),
+        // It is no number at all.
+        (
+            &[("LIBMINI_HEAP_PAGES", "many")],
+            "CONFIG_LIBMINI_HEAP_PAGES=many became 16: this is no value of its type, int",
+        ),
+        // Another member of the choice was chosen.
+        (
+            &[("LIBNET", "y"), ("LIBNET_RENO", "y"), ("LIBNET_CUBIC", "y")],
+            "LIBNET_RENO is chosen for `Congestion control`",
+        ),
+        // There is no such option.
+        (
+            &[("LIBNET_UDPP", "y")],
+            "CONFIG_LIBNET_UDPP=y was dropped: no component has this option",
+        ),
+        // A platform that the core does not have.
+        (&[("KVM_VMM_FIRECRACKER", "y")], "KVM_VMM_FIRECRACKER"),
+    ] {
+        let app = app(&bench);
+        ask(&app, options);
+        let outcome = kraft_in(&bench, &app, &["build"]).exits(6);
+        let name = options.last().unwrap().0;
+        assert!(outcome.stderr.contains(says), "no `{says}`: {outcome:?}");
+        // With the line that asked for it.
+        assert!(
+            outcome.stderr.contains(&format!(" |     CONFIG_{name}: ")),
+            "{outcome:?}"
+        );
+        let _ = std::fs::remove_dir_all(bench.path().join("workshop"));
+    }
+}
+
+#[test]
+fn a_loss_can_be_allowed_and_is_told_all_the_same() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    ask(&app, &[("LIBNET", "y"), ("LIBNET_SOCKETS", "100")]);
+    let outcome = kraft_in(&bench, &app, &["build", "--allow-lost"]).success();
+    assert!(outcome.stderr.contains("warning:"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("CONFIG_LIBNET_SOCKETS=100"),
+        "{outcome:?}"
+    );
+    // It was not forgotten: without the flag it is an error again.
+    let _ = kraft_in(&bench, &app, &["build"]).exits(6);
+}
+
+#[test]
+fn options_can_be_asked_about_and_set() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let run = |words: &[&str]| kraft_in(&bench, &app, words);
+    assert_eq!(
+        run(&["kconfig", "get", "LIBCOUNT_TO"]).success().stdout,
+        "2\n"
+    );
+    let all = run(&["kconfig", "get", "-o", "json"]).success().stdout;
+    let all: serde_json::Value = serde_json::from_str(&all).unwrap();
+    assert!(
+        all.as_array()
+            .unwrap()
+            .iter()
+            .any(|o| o["name"] == "CONFIG_LIBHELLO_WHOM" && o["value"] == "two libraries")
+    );
+    let found = run(&["kconfig", "search", "dhcp", "-o", "json"])
+        .success()
+        .stdout;
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(found[0]["name"], "LIBNET_DHCP");
+    let explained = run(&["kconfig", "explain", "LIBHELLO_LOUD"])
+        .success()
+        .stdout;
+    for text in ["Loudly", "LIBCOUNT", "lib-hello/Config.uk:11"] {
+        assert!(explained.contains(text), "no {text}: {explained}");
+    }
+    let why = run(&["kconfig", "explain", "CONFIG_LIBNET_DHCP=y", "-o", "json"])
+        .success()
+        .stdout;
+    let why: serde_json::Value = serde_json::from_str(&why).unwrap();
+    assert_eq!(why["loss"]["cause"]["kind"], "needs");
+
+    let text = std::fs::read_to_string(app.join("Kraftfile")).unwrap();
+    std::fs::write(
+        app.join("Kraftfile"),
+        text.replace("spec: v0.6", "spec: v0.6 # a comment"),
+    )
+    .unwrap();
+    let _ = run(&["kconfig", "set", "LIBCOUNT_TO=3", "LIBNET=y"]).success();
+    let text = std::fs::read_to_string(app.join("Kraftfile")).unwrap();
+    assert!(
+        text.contains("# a comment") && text.contains("CONFIG_LIBNET: "),
+        "{text}"
+    );
+    assert!(build_and_boot(&bench, &app, &[]).contains("count 3\n"));
+    let _ = run(&["unset", "CONFIG_LIBNET"]).success();
+    assert!(
+        !std::fs::read_to_string(app.join("Kraftfile"))
+            .unwrap()
+            .contains("LIBNET")
+    );
+    let unknown = run(&["set", "LIBCOUNT_TOO=1"]).exits(3);
+    assert!(
+        unknown
+            .stderr
+            .contains("did you mean `CONFIG_LIBCOUNT_TO`?"),
+        "{unknown:?}"
+    );
+    let _ = run(&["set", "--force", "LIBCOUNT_TOO=1"]).success();
+    let _ = run(&["build"]).exits(6);
+    let malformed = run(&["set", "LIBCOUNT_TO"]).exits(2);
+    assert!(
+        malformed.stderr.contains("invalid or malformed argument"),
+        "{malformed:?}"
+    );
+}
+
+#[test]
+fn configurations_can_be_compared() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = workshop(&bench).join("apps/app-four-targets");
+    let outcome = kraft_in(
+        &bench,
+        &app,
+        &["kconfig", "diff", "qemu/x86_64", "fc/x86_64", "-o", "json"],
+    )
+    .success();
+    let rows: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let names: Vec<&str> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["CONFIG_KVM_VMM_FIRECRACKER", "CONFIG_KVM_VMM_QEMU"]);
+}
+
+#[test]
+fn a_menu_needs_a_terminal() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let outcome = kraft_in(&bench, &app, &["menu"]).exits(2);
+    assert!(outcome.stderr.contains("needs a terminal"), "{outcome:?}");
+}
