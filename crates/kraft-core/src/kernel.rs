@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::arch::Arch;
 
 mod elf;
+pub mod libraries;
+pub mod sizes;
 
 /// How a monitor hands control and the command line to a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -27,6 +27,7 @@ mod rootfs;
 pub(crate) mod run;
 mod schema;
 mod set;
+mod size;
 mod start;
 mod stop;
 mod store;
@@ -35,6 +36,7 @@ mod update;
 pub(crate) mod values;
 mod version;
 mod wait;
+mod x;
 
 use std::fmt::Write as _;
 
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Update(update::Args),
     Fetch(fetch::Args),
     Clean(clean::Args),
+    Size(size::Args),
+    X(x::Args),
     Check(check::Args),
     Rootfs(rootfs::Args),
     #[command(visible_alias = "package")]
@@ -92,8 +96,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Project commands",
         &[
-            "build", "menu", "kconfig", "set", "unset", "lib", "update", "fetch", "clean", "check",
-            "rootfs", "schema",
+            "build", "menu", "kconfig", "set", "unset", "lib", "update", "fetch", "clean", "size",
+            "x", "check", "rootfs", "schema",
         ],
     ),
     ("Packaging commands", &["pkg", "store", "login", "logout"]),
@@ -137,6 +141,8 @@ impl Command {
             | Self::Update(_)
             | Self::Fetch(_)
             | Self::Clean(_)
+            | Self::Size(_)
+            | Self::X(_)
             | Self::Check(_)
             | Self::Rootfs(_)
             | Self::Pkg(_)
@@ -180,6 +186,8 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Update(args) => update::exec(app, &args),
         Command::Menu(args) => menu::exec(app, &args),
         Command::Fetch(args) => fetch::exec(app, &args),
+        Command::Size(args) => size::exec(app, &args),
+        Command::X(args) => x::exec(app, &args),
         Command::Clean(args) => clean::exec(app, &args),
         Command::Check(args) => check::exec(app, &args),
         Command::Rootfs(args) => rootfs::exec(app, &args),

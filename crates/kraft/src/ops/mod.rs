@@ -15,6 +15,7 @@ pub(crate) mod network;
 pub(crate) mod obtain;
 pub(crate) mod package;
 pub(crate) mod pins;
+pub(crate) mod probe;
 pub(crate) mod project;
 pub(crate) mod repair;
 pub(crate) mod rootfs;
