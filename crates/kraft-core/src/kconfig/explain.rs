@@ -247,12 +247,13 @@ impl<'t> Search<'t> {
             && let Some(winner) = self.at.state(choice).and_then(|choice| choice.member)
         {
             let choice = self.title(choice);
-            return match winner == id {
-                true => Cause::OnlyChoice { choice },
-                false => Cause::Chosen {
+            return if winner == id {
+                Cause::OnlyChoice { choice }
+            } else {
+                Cause::Chosen {
                     choice,
                     winner: self.tree.name(winner),
-                },
+                }
             };
         }
         if tri == Some(Tristate::Module) && self.at.kind(id) == Kind::Bool {
@@ -269,9 +270,10 @@ impl<'t> Search<'t> {
                 return Cause::OutOfRange { low, high };
             }
         }
-        let instead = match symbol.kind.is_logic() {
-            true => state.asked_tri.letter().to_owned(),
-            false => state.asked_text.clone(),
+        let instead = if symbol.kind.is_logic() {
+            state.asked_tri.letter().to_owned()
+        } else {
+            state.asked_text.clone()
         };
         Cause::NotAsked {
             instead: state.asked.then_some(instead),
@@ -393,10 +395,13 @@ impl<'t> Search<'t> {
         match part {
             Expr::Is(Operand::Symbol(id)) => match self.tree.get(*id) {
                 // A choice that is not there is not there for what its own prompt needs.
-                Some(choice) if choice.choice => match self.seen.insert(*id) {
-                    true => self.prompt_needs(choice, needed),
-                    false => Vec::new(),
-                },
+                Some(choice) if choice.choice => {
+                    if self.seen.insert(*id) {
+                        self.prompt_needs(choice, needed)
+                    } else {
+                        Vec::new()
+                    }
+                }
                 _ => vec![self.about(*id, condition, Some(needed))],
             },
             Expr::Not(inner) => match **inner {
@@ -418,9 +423,10 @@ impl<'t> Search<'t> {
 
     /// Tells of a symbol why it has its value: why it is not as far on as `needed`, or what it is.
     fn about(&mut self, id: SymbolId, condition: String, needed: Option<Tristate>) -> Need {
-        let because = match self.seen.len() <= DEEPEST && self.seen.insert(id) {
-            true => self.why(id, needed),
-            false => None,
+        let because = if self.seen.len() <= DEEPEST && self.seen.insert(id) {
+            self.why(id, needed)
+        } else {
+            None
         };
         let defined = self.tree.get(id).is_some_and(Symbol::is_defined);
         Need {
@@ -461,9 +467,10 @@ impl<'t> Search<'t> {
                 Some(depends) => self.needs(depends, needed),
                 None => Vec::new(),
             };
-            return match needs.is_empty() {
-                true => Why::Unselected { by },
-                false => Why::Needs { needs },
+            return if needs.is_empty() {
+                Why::Unselected { by }
+            } else {
+                Why::Needs { needs }
             };
         }
         if state.visible < needed {
@@ -480,9 +487,10 @@ impl<'t> Search<'t> {
                 winner: self.tree.name(winner),
             };
         }
-        match state.asked {
-            true => Why::Configured,
-            false => Why::NotSet,
+        if state.asked {
+            Why::Configured
+        } else {
+            Why::NotSet
         }
     }
 }

@@ -2,6 +2,7 @@
 //! configurations by chance.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -87,15 +88,18 @@ impl Sources for Memory {
     fn glob(&self, pattern: &str) -> Vec<String> {
         let (before, after) = pattern.split_once('*').unwrap_or((pattern, ""));
         let exact = !pattern.contains('*');
-        let fits = |name: &&str| match exact {
-            true => *name == pattern,
-            false => name.starts_with(before) && name.ends_with(after),
+        let fits = |name: &&str| {
+            if exact {
+                *name == pattern
+            } else {
+                name.starts_with(before) && name.ends_with(after)
+            }
         };
         let mut names: Vec<String> = self
             .0
             .keys()
             .copied()
-            .filter(|name| fits(&name))
+            .filter(|name| fits(name))
             .map(str::to_owned)
             .collect();
         names.sort();
@@ -181,9 +185,9 @@ pub(crate) fn random_config(tree: &Tree, chance: &mut Chance) -> String {
             ]),
         };
         match value {
-            "-" => text.push_str(&format!("# CONFIG_{name} is not set\n")),
-            "n" if chance.below(2) == 0 => text.push_str(&format!("# CONFIG_{name} is not set\n")),
-            value => text.push_str(&format!("CONFIG_{name}={value}\n")),
+            "-" => writeln!(text, "# CONFIG_{name} is not set").unwrap(),
+            "n" if chance.below(2) == 0 => writeln!(text, "# CONFIG_{name} is not set").unwrap(),
+            value => writeln!(text, "CONFIG_{name}={value}").unwrap(),
         }
     }
     if chance.below(8) == 0 {

@@ -129,9 +129,10 @@ impl Display for Need {
         write!(f, "needs {condition}")?;
         match (symbol, value) {
             (Some(symbol), Some(value)) => {
-                let which = match symbol == condition {
-                    true => ", which".to_owned(),
-                    false => format!(", but {symbol}"),
+                let which = if symbol == condition {
+                    ", which".to_owned()
+                } else {
+                    format!(", but {symbol}")
                 };
                 let value = if value.is_empty() { "empty" } else { value };
                 write!(f, "{which} is {value}")?;

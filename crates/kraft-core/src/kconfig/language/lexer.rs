@@ -5,6 +5,7 @@
 
 use super::macros::{Assign, Here, Macros};
 use super::sources::line_of;
+use super::statement::Outcome;
 use crate::problem::{Problem, Span};
 
 /// One word of a statement.
@@ -77,7 +78,7 @@ impl<'t> Lexer<'t> {
 
     /// Returns the next statement that says something; `None` at the end of the text. After an
     /// error the next call goes on with the next line.
-    pub(super) fn next(&mut self, macros: &mut Macros<'_>) -> Result<Option<Line>, Problem> {
+    pub(super) fn next(&mut self, macros: &mut Macros<'_>) -> Outcome<Option<Line>> {
         while !self.rest().is_empty() {
             match self.line(macros) {
                 Ok(Line::Words(words)) if words.is_empty() => {}
@@ -96,7 +97,7 @@ impl<'t> Lexer<'t> {
         self.at += rest.find('\n').map_or(rest.len(), |at| at + 1);
     }
 
-    fn line(&mut self, macros: &mut Macros<'_>) -> Result<Line, Problem> {
+    fn line(&mut self, macros: &mut Macros<'_>) -> Outcome<Line> {
         let mut words: Vec<Spanned> = Vec::new();
         loop {
             let rest = self.rest();
@@ -190,7 +191,7 @@ impl<'t> Lexer<'t> {
         words: &[Spanned],
         (how, taken): (Assign, usize),
         macros: &mut Macros<'_>,
-    ) -> Result<Line, Problem> {
+    ) -> Outcome<Line> {
         let here = self.here();
         self.at += taken;
         let start = self.at;
@@ -214,7 +215,7 @@ impl<'t> Lexer<'t> {
     }
 
     /// Reads a word that may have macros in it.
-    fn word(&mut self, macros: &mut Macros<'_>) -> Result<String, Problem> {
+    fn word(&mut self, macros: &mut Macros<'_>) -> Outcome<String> {
         let mut text = String::new();
         loop {
             let rest = self.rest();
@@ -231,7 +232,7 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    fn reference(&mut self, macros: &mut Macros<'_>) -> Result<String, Problem> {
+    fn reference(&mut self, macros: &mut Macros<'_>) -> Outcome<String> {
         let here = self.here();
         let rest = self.rest();
         let (value, taken) = macros.expand_one(rest, here).map_err(|message| {
@@ -246,7 +247,7 @@ impl<'t> Lexer<'t> {
         Ok(value)
     }
 
-    fn quoted(&mut self, quote: char, macros: &mut Macros<'_>) -> Result<String, Problem> {
+    fn quoted(&mut self, quote: char, macros: &mut Macros<'_>) -> Outcome<String> {
         let start = self.at;
         self.at += 1;
         let mut text = String::new();

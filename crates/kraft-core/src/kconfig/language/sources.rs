@@ -86,9 +86,6 @@ impl Faults {
 
 /// Returns the line of a byte, counted from 1.
 pub(crate) fn line_of(text: &str, at: usize) -> usize {
-    let before = text
-        .as_bytes()
-        .get(..at.min(text.len()))
-        .unwrap_or_default();
-    before.iter().filter(|b| **b == b'\n').count() + 1
+    let breaks = text.bytes().take(at).filter(|b| *b == b'\n');
+    breaks.count() + 1
 }
