@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kraft_core::kconfig::language::{Kind, Sources, Tree};
@@ -14,6 +14,18 @@ use kraft_core::kconfig::language::{Kind, Sources, Tree};
 #[derive(Default)]
 pub(crate) struct Disk {
     pub(crate) env: HashMap<String, String>,
+}
+
+impl Disk {
+    /// Finds a file as `conf` does: as it is named, or else in `$srctree`.
+    fn find(&self, path: &str) -> PathBuf {
+        let tree = self.env.get("srctree").map(Path::new);
+        let plain = PathBuf::from(path);
+        match tree {
+            Some(tree) if !plain.exists() => tree.join(plain),
+            _ => plain,
+        }
+    }
 }
 
 impl Sources for Disk {
@@ -30,12 +42,13 @@ impl Sources for Disk {
     }
 
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        fs::read(self.find(path))
     }
 
     fn glob(&self, pattern: &str) -> Vec<String> {
         if !pattern.contains(['*', '?', '[']) {
-            return Path::new(pattern)
+            return self
+                .find(pattern)
                 .exists()
                 .then(|| pattern.to_owned())
                 .into_iter()
