@@ -16,6 +16,8 @@ use super::settle::{Settled, State, fits, leading};
 
 /// So many symbols are followed from one to the next.
 const DEEPEST: usize = 10;
+/// So many conditions that do not hold are looked at.
+const MOST_LACKING: usize = 50;
 /// So many of the conditions that do not hold are told at each step.
 const MOST: usize = 4;
 
@@ -351,7 +353,10 @@ impl<'t> Search<'t> {
         }
         let mut lacking: Vec<&Expr> = Vec::new();
         for part in parts {
-            if self.at.eval(part) < needed && !lacking.contains(&part) {
+            if lacking.len() < MOST_LACKING
+                && self.at.eval(part) < needed
+                && !lacking.contains(&part)
+            {
                 lacking.push(part);
             }
         }

@@ -154,6 +154,13 @@ fn deep_and_long_trees_are_read_or_refused_but_end() {
         let text: &'static str = text.leak();
         assert!(fault(&Memory::of(text)).contains("too deep"));
     }
+    let long = format!("config {}\n", "A".repeat(100_000));
+    assert!(fault(&Memory::of(long.leak())).contains("too long"));
+    let wide = format!("if A{}\n", " && A".repeat(100_000)) + &"config B\n".repeat(100_000);
+    let many = format!("config A\n{}", "\tdepends on A1\n".repeat(50_000));
+    for text in [wide + "endif\n", many] {
+        assert!(fault(&Memory::of(text.leak())).contains("too many conditions"));
+    }
     let mut chain = String::from("config C0\n\tbool \"C0\"\n");
     let mut members = String::new();
     for n in 1..20_000 {
@@ -166,7 +173,7 @@ fn deep_and_long_trees_are_read_or_refused_but_end() {
     }
     let depends = format!(
         "config A\n\tbool \"A\"\n{}",
-        "\tdepends on A1\n".repeat(50_000)
+        "\tdepends on A1\n".repeat(4_000)
     );
     let choice = format!("choice\n\tprompt \"P\"\nconfig M0\n\tbool \"M\"\n{members}endchoice\n");
     for (text, name) in [(chain, "C19999"), (depends, "A"), (choice, "M19999")] {

@@ -86,6 +86,7 @@ impl Parser<'_> {
             }
         };
         cursor.advance();
+        self.operands += 1;
         Ok(match text.as_str() {
             "y" => Operand::Tri(Tristate::Yes),
             "m" => Operand::Tri(Tristate::Module),

@@ -38,6 +38,9 @@ pub(super) enum Line {
 /// The signs, longer ones first.
 const SIGNS: [&str; 11] = ["||", "&&", "!=", "<=", ">=", "=", "<", ">", "!", "(", ")"];
 
+/// A word or text is no longer than this, in bytes.
+const LONGEST: usize = 16 * 1024;
+
 /// Reads the statements of one text.
 pub(super) struct Lexer<'t> {
     file: &'t str,
@@ -216,6 +219,7 @@ impl<'t> Lexer<'t> {
 
     /// Reads a word that may have macros in it.
     fn word(&mut self, macros: &mut Macros<'_>) -> Outcome<String> {
+        let start = self.at;
         let mut text = String::new();
         loop {
             let rest = self.rest();
@@ -225,7 +229,7 @@ impl<'t> Lexer<'t> {
             }
             let plain = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
             if plain == 0 {
-                return Ok(text);
+                return self.short(start, text);
             }
             text.push_str(rest.get(..plain).unwrap_or_default());
             self.at += plain;
@@ -259,7 +263,7 @@ impl<'t> Lexer<'t> {
             match first {
                 c if c == quote => {
                     self.at += 1;
-                    return Ok(text);
+                    return self.short(start, text);
                 }
                 '\n' => break,
                 '$' => text.push_str(&self.reference(macros)?),
@@ -279,7 +283,15 @@ impl<'t> Lexer<'t> {
         let span = self.span(start);
         self.warnings
             .push(Problem::warning("a text in quotes ends with its line").at(span));
-        Ok(text)
+        self.short(start, text)
+    }
+
+    fn short(&self, start: usize, text: String) -> Outcome<String> {
+        if text.len() <= LONGEST {
+            return Ok(text);
+        }
+        let problem = Problem::error("a word or text is too long").at(self.span(start));
+        Err(Box::new(problem.label(format!("at most {LONGEST} bytes"))))
     }
 
     /// Returns the variable of the environment that a word is, and nothing besides: `"$(NAME)"`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::expr::{Condition, Expr, Operand, SymbolId, all, both};
 use super::lexer::Spanned;
 use super::parser::{Parser, Reader, Scope};
+use super::sources::{MOST_OPERANDS, MOST_WORK};
 use super::statement::{Cursor, Outcome, at, first};
 use super::tree::{Default, Kind, Link, NodeKind, Prompt, Range, Symbol};
 
@@ -23,6 +24,8 @@ struct Entry {
     variable: Option<String>,
     modules: bool,
     hidden: bool,
+    /// So many operands are in its conditions and values.
+    weight: usize,
 }
 
 impl Parser<'_> {
@@ -95,6 +98,7 @@ impl Parser<'_> {
 
     fn entry(&mut self, reader: &mut Reader<'_>, id: SymbolId, choice: bool) -> Entry {
         let mut entry = Entry::default();
+        let before = self.operands;
         while let Some(words) = self.statement(reader) {
             match self.option(reader, &mut entry, choice, &words) {
                 Ok(true) => {}
@@ -111,6 +115,7 @@ impl Parser<'_> {
         {
             symbol.kind = kind;
         }
+        entry.weight = self.operands - before;
         entry
     }
 
@@ -221,6 +226,21 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// Keeps a tree from being more than anybody can evaluate.
+    fn weigh(&mut self, reader: &Reader<'_>, scope: &Scope, entry: &Entry, words: &[Spanned]) {
+        let conditions = 1
+            + entry.prompts.len()
+            + entry.defaults.len()
+            + entry.ranges.len()
+            + entry.selects.len()
+            + entry.implies.len();
+        self.work += (scope.weight + entry.weight + 1) * conditions;
+        if entry.weight > MOST_OPERANDS || self.work > MOST_WORK {
+            self.fault(reader, at(words, "there are too many conditions here"));
+            self.stopped = true;
+        }
+    }
+
     /// Gives a symbol what its entry says, now that all is known that the entry depends on.
     fn store(
         &mut self,
@@ -230,6 +250,7 @@ impl Parser<'_> {
         entry: Entry,
         words: &[Spanned],
     ) {
+        self.weigh(reader, scope, &entry, words);
         let depends = both(&scope.depends, &all(entry.depends));
         self.depend(node, depends.clone());
         let under = |when: &Condition| both(&depends, when);

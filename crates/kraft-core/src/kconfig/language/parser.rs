@@ -8,7 +8,7 @@ use super::expr::{Condition, Expr, Operand, SymbolId, all, both};
 use super::lexer::{Lexer, Line, Spanned};
 use super::macros::Macros;
 use super::sources::{
-    DEEPEST, Fault, Faults, MOST_BYTES, MOST_FAULTS, MOST_FILES, Place, Sources, Text,
+    DEEPEST, Fault, Faults, LARGE, MOST_BYTES, MOST_FAULTS, MOST_FILES, Place, Sources, Text,
 };
 use super::statement::{Cursor, Outcome, at, first, shown, unknown, whole};
 use super::tree::{Node, NodeKind, Symbol, Tree};
@@ -29,6 +29,8 @@ pub(super) fn parse(root: &str, sources: &dyn Sources) -> Result<Tree, Faults> {
         bytes: 0,
         depth: 0,
         stopped: false,
+        operands: 0,
+        work: 0,
         choices: HashMap::new(),
     };
     let scope = Scope::default();
@@ -60,6 +62,8 @@ pub(super) struct Scope {
     pub(super) shown: Condition,
     /// It stands in a choice, in which are no menus and choices.
     pub(super) in_choice: bool,
+    /// So many operands are in what all of it depends on.
+    pub(super) weight: usize,
 }
 
 /// One file being read.
@@ -80,7 +84,11 @@ pub(super) struct Parser<'s> {
     bytes: usize,
     depth: usize,
     /// Nothing can be made of the rest.
-    stopped: bool,
+    pub(super) stopped: bool,
+    /// The operands read so far.
+    pub(super) operands: usize,
+    /// The operands that stand in all conditions.
+    pub(super) work: usize,
     /// The choices that have a name, by it.
     pub(super) choices: HashMap<String, SymbolId>,
 }
@@ -100,7 +108,7 @@ impl Parser<'_> {
         }
         self.tree.texts.push(Text {
             name: name.to_owned(),
-            text: String::from_utf8_lossy(&bytes).into_owned(),
+            text: String::from_utf8_lossy(&bytes).into(),
         });
         Ok(self.tree.texts.len() - 1)
     }
@@ -140,12 +148,16 @@ impl Parser<'_> {
     pub(super) fn fault(&mut self, reader: &Reader<'_>, problem: impl Into<Box<Problem>>) {
         if self.going() {
             let fault = self.located(reader.file, *problem.into());
+            self.stopped |= fault.text.len() > LARGE;
             self.faults.push(fault);
         }
     }
 
     pub(super) fn warn(&mut self, reader: &Reader<'_>, problem: Problem) {
-        if self.tree.warnings.len() < MOST_FAULTS {
+        let text = self.tree.texts.get(reader.file);
+        let large = text.is_some_and(|text| text.text.len() > LARGE);
+        let most = if large { 1 } else { MOST_FAULTS };
+        if self.tree.warnings.len() < most {
             let fault = self.located(reader.file, problem);
             self.tree.warnings.push(fault);
         }
@@ -156,7 +168,7 @@ impl Parser<'_> {
             .tree
             .texts
             .get(file)
-            .map(|text| (text.name.clone(), text.text.clone()))
+            .map(|text| (text.name.clone(), text.text.to_string()))
             .unwrap_or_default();
         Fault {
             file,
@@ -313,6 +325,7 @@ impl Parser<'_> {
         let mut cursor = Cursor::new(words);
         let title = cursor.text("a title")?;
         cursor.end()?;
+        let before = self.operands;
         let (mut own, mut visible) = (Vec::new(), Vec::new());
         while let Some(line) = self.statement(reader) {
             let mut cursor = Cursor::new(&line).skip(1);
@@ -341,6 +354,7 @@ impl Parser<'_> {
             depends,
             shown: both(&scope.shown, &visible),
             in_choice: false,
+            weight: scope.weight + self.operands - before,
         };
         self.inside(reader, &scope, words, node);
         Ok(node)
@@ -358,6 +372,7 @@ impl Parser<'_> {
         scope: &Scope,
         words: &[Spanned],
     ) -> Outcome<usize> {
+        let before = self.operands;
         let mut cursor = Cursor::new(words).skip(1);
         let own = self.condition(&mut cursor)?;
         cursor.end()?;
@@ -366,6 +381,7 @@ impl Parser<'_> {
         self.depend(node, depends.clone());
         let scope = Scope {
             depends,
+            weight: scope.weight + self.operands - before,
             ..scope.clone()
         };
         self.inside(reader, &scope, words, node);
@@ -486,6 +502,7 @@ impl Parser<'_> {
             depends: Some(Arc::new(Expr::Is(Operand::Symbol(id)))),
             shown: scope.shown.clone(),
             in_choice: true,
+            weight: 1,
         };
         self.inside(reader, &scope, words, node);
         choice::join(&mut self.tree, node, id);
