@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Cause, Loss, Need, Why};
+use super::{Cause, Forced, Loss, Need, Why};
 
 /// So many names are told of a list.
 const MOST_NAMES: usize = 5;
@@ -105,6 +105,18 @@ impl Display for Cause {
                 instead: Some(instead),
             } => write!(f, "the configuration sets it to `{instead}`"),
         }
+    }
+}
+
+impl Display for Forced {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is on because {}, though it ",
+            self.name,
+            select(&self.by)
+        )?;
+        all(f, &self.needs)
     }
 }
 
