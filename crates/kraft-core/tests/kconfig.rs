@@ -47,12 +47,20 @@ fn skipped(needs: &str) {
     assert!(!required, "needs {needs}");
 }
 
-fn corpus() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kconfig");
-    let mut files: Vec<PathBuf> = fs::read_dir(root)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kconfig")
+}
+
+/// Returns the trees that every reader takes, and those in one folder more.
+fn corpus(more: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in [folder(), folder().join(more)] {
+        files.extend(
+            fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path()),
+        );
+    }
     files.retain(|path| path.extension().is_some_and(|end| end == "kconfig"));
     files.sort();
     files
@@ -104,7 +112,7 @@ fn set_lines(text: &str) -> String {
 fn compare(reference: &Reference, tree: &Tree, seed: u64, whole: bool) -> String {
     let mut chance = Chance::new(seed);
     let config = DotConfig::parse(&random_config(tree, &mut chance));
-    let mode = if seed % 2 == 0 {
+    let mode = if seed.is_multiple_of(2) {
         Mode::Complete
     } else {
         Mode::Defconfig
@@ -140,29 +148,53 @@ fn compare_all(reference: &Reference, tree: &Tree, whole: bool) {
         .map(|seed| compare(reference, tree, seed, whole))
         .collect();
     assert!(
-        texts.len() as u64 > runs() / 4,
+        texts.len() as u64 > (runs() / 10).min(20),
         "only {} different ones",
         texts.len()
     );
 }
 
-#[test]
-fn our_trees_settle_as_debians_conf_settles_them() {
+/// Compares a tree with Debian's `conf`, in an environment.
+fn compare_with_debians(root: &str, env: &[(&str, String)]) {
     let program = PathBuf::from("kconfig-conf");
     if Command::new(&program).output().is_err() {
         return skipped("kconfig-conf (package kconfig-frontends-nox)");
     }
-    for path in corpus() {
-        let root = path.display().to_string();
-        let tree = Tree::parse(&root, &Disk::default()).unwrap();
-        let reference = Reference {
-            program: program.clone(),
-            root,
-            env: HashMap::new(),
-            folder: tempfile::tempdir().unwrap(),
-        };
-        compare_all(&reference, &tree, false);
+    let env: HashMap<String, String> = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect();
+    let disk = Disk { env: env.clone() };
+    let tree = Tree::parse(root, &disk).unwrap_or_else(|faults| panic!("{faults}"));
+    let reference = Reference {
+        program,
+        root: root.to_owned(),
+        env,
+        folder: tempfile::tempdir().unwrap(),
+    };
+    compare_all(&reference, &tree, false);
+}
+
+#[test]
+fn small_trees_settle_as_debians_conf_settles_them() {
+    let here = [("KRAFT_TEST_FOLDER", folder().display().to_string())];
+    for path in corpus("older") {
+        compare_with_debians(&path.display().to_string(), &here);
     }
+}
+
+#[test]
+fn our_own_core_settles_as_debians_conf_settles_it() {
+    let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/core");
+    let env = [
+        ("srctree", core.display().to_string()),
+        ("UK_FULLVERSION", "0.0.0".to_owned()),
+        ("UK_BASE", core.display().to_string()),
+        ("UK_APP", "/app".to_owned()),
+        ("UK_DEFNAME", "app".to_owned()),
+        ("KCONFIG_COMPONENTS", "/dev/null".to_owned()),
+    ];
+    compare_with_debians("Config.uk", &env);
 }
 
 /// Builds the `conf` of a Unikraft core, and makes the environment that its Makefile gives it.
@@ -233,9 +265,9 @@ fn the_tree_of_a_unikraft_core_settles_as_its_own_conf_settles_it() {
     };
     let tree = Tree::parse(&reference.root, &disk).unwrap_or_else(|faults| panic!("{faults}"));
     compare_all(&reference, &tree, true);
-    for path in corpus() {
+    for path in corpus("newer") {
         reference.root = path.display().to_string();
-        let tree = Tree::parse(&reference.root, &disk).unwrap();
+        let tree = Tree::parse(&reference.root, &disk).unwrap_or_else(|faults| panic!("{faults}"));
         compare_all(&reference, &tree, true);
     }
 }

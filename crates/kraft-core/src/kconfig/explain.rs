@@ -4,20 +4,15 @@
 //! CONFIG_LWIP_DHCP=y was dropped: needs LWIP_UDP, which is n because it needs …
 //! ```
 
+mod search;
 mod words;
-
-use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::language::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate};
-use super::language::{Kind, Symbol, Tree};
-use super::settle::{Settled, State, fits, leading};
-
-/// So many symbols are followed from one to the next.
-const DEEPEST: usize = 10;
-/// So many of the conditions that do not hold are told at each step.
-const MOST: usize = 4;
+use self::search::Search;
+use super::language::Kind;
+use super::language::expr::Tristate;
+use super::settle::Settled;
 
 /// A value that was asked for and did not come about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -107,6 +102,17 @@ pub struct Need {
     pub because: Option<Why>,
 }
 
+/// A symbol that is forced on although something that it needs does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Forced {
+    /// The symbol, with `CONFIG_`.
+    pub name: String,
+    /// Those that are on and select it.
+    pub by: Vec<String>,
+    /// What does not hold.
+    pub needs: Vec<Need>,
+}
+
 /// Why a symbol has its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -169,12 +175,7 @@ impl Settled<'_> {
             return None;
         }
         let (symbol, state) = (self.tree.get(id)?, self.state(id)?);
-        // Conditions are evaluated on a copy: all values are there, nothing changes.
-        let mut search = Search {
-            tree: self.tree,
-            at: self.clone(),
-            seen: BTreeSet::from([id]),
-        };
+        let mut search = Search::new(self, id);
         let cause = search.cause(id, symbol, state, wanted);
         Some(loss(Some(found), cause))
     }
@@ -186,303 +187,25 @@ impl Settled<'_> {
             .filter_map(|(name, value)| self.explain(name, value))
             .collect()
     }
-}
 
-fn tristate(text: &str) -> Option<Tristate> {
-    match text {
-        "y" => Some(Tristate::Yes),
-        "m" => Some(Tristate::Module),
-        "n" => Some(Tristate::No),
-        _ => None,
-    }
-}
-
-/// Tells whether something does not hold only because symbols that are told anyway do not.
-fn follows(need: &Need, told: &[String]) -> bool {
-    let Some(Why::Needs { needs }) = &need.because else {
-        return false;
-    };
-    let known = |need: &Need| {
-        need.symbol
-            .as_ref()
-            .is_some_and(|symbol| told.contains(symbol))
-    };
-    needs.iter().all(known)
-}
-
-struct Search<'t> {
-    tree: &'t Tree,
-    at: Settled<'t>,
-    /// The symbols already followed.
-    seen: BTreeSet<SymbolId>,
-}
-
-impl<'t> Search<'t> {
-    fn cause(&mut self, id: SymbolId, symbol: &'t Symbol, state: &State, wanted: &str) -> Cause {
-        let tri = tristate(wanted).filter(|_| symbol.kind.is_logic());
-        let fit = match symbol.kind {
-            Kind::Bool => tri.is_some_and(|tri| tri != Tristate::Module),
-            Kind::Tristate => tri.is_some(),
-            kind => fits(wanted, kind),
-        };
-        if !fit {
-            let expected = symbol.kind;
-            return Cause::WrongType { expected };
-        }
-        if symbol.prompts.is_empty() {
-            return self.promptless(symbol, state, tri);
-        }
-        if tri.is_some_and(|tri| tri < state.floor && tri < state.tri) {
-            let by = self.selectors(symbol);
-            return Cause::Selected { by };
-        }
-        let needed = tri.unwrap_or(Tristate::Yes).max(Tristate::Module);
-        if state.visible == Tristate::No || (tri.is_some() && state.visible < needed) {
-            let needs = self.prompt_needs(symbol, needed);
-            if !needs.is_empty() {
-                return Cause::Needs { needs };
-            }
-        }
-        if let Some(choice) = symbol.group
-            && let Some(winner) = self.at.state(choice).and_then(|choice| choice.member)
-        {
-            let choice = self.title(choice);
-            return match winner == id {
-                true => Cause::OnlyChoice { choice },
-                false => Cause::Chosen {
-                    choice,
-                    winner: self.tree.name(winner),
-                },
+    /// Returns the symbols that `select` turns on against what they depend on: the build system
+    /// warns of them and goes on, and the build may fail by them.
+    pub fn forced(&self) -> Vec<Forced> {
+        let mut forced = Vec::new();
+        for (id, symbol) in self.tree.symbols.iter().enumerate() {
+            let Some(state) = self.state(id).filter(|state| state.depends < state.floor) else {
+                continue;
             };
-        }
-        if tri == Some(Tristate::Module) && self.at.kind(id) == Kind::Bool {
-            return Cause::NoModules;
-        }
-        if let Some((low, high)) = self.at.range(symbol) {
-            let value = leading(wanted, symbol.kind);
-            if value < low || value > high {
-                let edge = |edge: i64| match symbol.kind {
-                    Kind::Hex => format!("{edge:#x}"),
-                    _ => edge.to_string(),
-                };
-                let (low, high) = (edge(low), edge(high));
-                return Cause::OutOfRange { low, high };
+            if symbol.choice || symbol.group.is_some() || state.tri == Tristate::No {
+                continue;
             }
+            let mut search = Search::new(self, id);
+            forced.push(Forced {
+                name: format!("CONFIG_{}", self.tree.name(id)),
+                by: search.selectors(symbol),
+                needs: search.depends_needs(symbol, state.floor),
+            });
         }
-        let instead = match symbol.kind.is_logic() {
-            true => state.asked_tri.letter().to_owned(),
-            false => state.asked_text.clone(),
-        };
-        Cause::NotAsked {
-            instead: state.asked.then_some(instead),
-        }
-    }
-
-    fn promptless(&mut self, symbol: &'t Symbol, state: &State, tri: Option<Tristate>) -> Cause {
-        if tri.is_some_and(|tri| tri < state.floor) {
-            let by = self.selectors(symbol);
-            return Cause::Selected { by };
-        }
-        let mut defaults = symbol.defaults.iter();
-        let active = defaults.find(|default| self.at.holds(&default.when) != Tristate::No);
-        if let Some(variable) = active.and_then(|default| default.variable.clone()) {
-            return Cause::Environment { variable };
-        }
-        let selected_by = self.possible_selectors(symbol);
-        Cause::Promptless { selected_by }
-    }
-
-    fn title(&self, choice: SymbolId) -> String {
-        let prompts = self
-            .tree
-            .get(choice)
-            .map(|choice| choice.prompts.as_slice());
-        let prompt = prompts.and_then(<[_]>::first);
-        prompt.map_or_else(|| self.tree.name(choice), |prompt| prompt.text.clone())
-    }
-
-    /// Returns those that select a symbol now.
-    fn selectors(&mut self, symbol: &'t Symbol) -> Vec<String> {
-        let mut names = Vec::new();
-        for link in &symbol.selected_by {
-            let on = self
-                .at
-                .state(link.other)
-                .is_some_and(|s| s.tri != Tristate::No);
-            if on && self.at.holds(&link.when) != Tristate::No {
-                names.push(self.tree.name(link.other));
-            }
-        }
-        names.dedup();
-        names
-    }
-
-    fn possible_selectors(&self, symbol: &Symbol) -> Vec<String> {
-        let links = symbol.selected_by.iter();
-        let mut names: Vec<String> = links.map(|link| self.tree.name(link.other)).collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-
-    /// Returns what keeps the prompts of a symbol from being shown as far as needed. A symbol with
-    /// several prompts is told by the one that lacks least.
-    fn prompt_needs(&mut self, symbol: &'t Symbol, needed: Tristate) -> Vec<Need> {
-        let mut least: Option<&Condition> = None;
-        let mut fewest = usize::MAX;
-        for prompt in &symbol.prompts {
-            let lacking = self.lacking(&prompt.when, needed).len();
-            if lacking < fewest {
-                (least, fewest) = (Some(&prompt.when), lacking);
-            }
-        }
-        least
-            .map(|when| self.needs(when, needed))
-            .unwrap_or_default()
-    }
-
-    /// Returns the parts of a condition that do not hold.
-    fn lacking<'e>(&mut self, condition: &'e Condition, needed: Tristate) -> Vec<&'e Expr> {
-        let mut parts = Vec::new();
-        if let Some(condition) = condition {
-            condition.conjuncts(&mut |part| parts.push(part));
-        }
-        let mut lacking: Vec<&Expr> = Vec::new();
-        for part in parts {
-            if self.at.eval(part) < needed && !lacking.contains(&part) {
-                lacking.push(part);
-            }
-        }
-        lacking
-    }
-
-    fn needs(&mut self, condition: &Condition, needed: Tristate) -> Vec<Need> {
-        let lacking = self.lacking(condition, needed);
-        let mut needs: Vec<Need> = Vec::new();
-        for part in lacking {
-            for need in self.need(part, needed) {
-                if !needs.iter().any(|other| other.condition == need.condition) {
-                    needs.push(need);
-                }
-            }
-        }
-        // What fails only by another of them goes without saying.
-        let told: Vec<String> = needs
-            .iter()
-            .filter_map(|need| need.symbol.clone())
-            .collect();
-        let mut needs: Vec<Need> = needs
-            .into_iter()
-            .filter(|need| !follows(need, &told))
-            .collect();
-        needs.truncate(MOST);
-        needs
-    }
-
-    /// Tells of one part of a condition why it does not hold.
-    fn need(&mut self, part: &Expr, needed: Tristate) -> Vec<Need> {
-        let condition = self.tree.words(part);
-        let plain = |condition: String| {
-            vec![Need {
-                condition,
-                symbol: None,
-                value: None,
-                because: None,
-            }]
-        };
-        match part {
-            Expr::Is(Operand::Symbol(id)) => match self.tree.get(*id) {
-                // A choice that is not there is not there for what its own prompt needs.
-                Some(choice) if choice.choice => match self.seen.insert(*id) {
-                    true => self.prompt_needs(choice, needed),
-                    false => Vec::new(),
-                },
-                _ => vec![self.about(*id, condition, Some(needed))],
-            },
-            Expr::Not(inner) => match **inner {
-                Expr::Is(Operand::Symbol(id)) => vec![self.about(id, condition, None)],
-                _ => plain(condition),
-            },
-            Expr::Compare(how, Operand::Symbol(id), right) => {
-                let on = matches!(
-                    (how, right),
-                    (Compare::Equal, Operand::Tri(Tristate::Yes))
-                        | (Compare::Unequal, Operand::Tri(Tristate::No))
-                );
-                vec![self.about(*id, condition, on.then_some(Tristate::Yes))]
-            }
-            Expr::IfModules => plain("modules".to_owned()),
-            Expr::Is(_) | Expr::Compare(..) | Expr::And(_) | Expr::Or(_) => plain(condition),
-        }
-    }
-
-    /// Tells of a symbol why it has its value: why it is not as far on as `needed`, or what it is.
-    fn about(&mut self, id: SymbolId, condition: String, needed: Option<Tristate>) -> Need {
-        let because = match self.seen.len() <= DEEPEST && self.seen.insert(id) {
-            true => self.why(id, needed),
-            false => None,
-        };
-        let defined = self.tree.get(id).is_some_and(Symbol::is_defined);
-        Need {
-            condition,
-            symbol: Some(self.tree.name(id)),
-            value: defined.then(|| self.at.shown(id)),
-            because,
-        }
-    }
-
-    fn why(&mut self, id: SymbolId, needed: Option<Tristate>) -> Option<Why> {
-        let symbol = self.tree.get(id)?;
-        let state = self.at.state(id)?.clone();
-        if !symbol.is_defined() {
-            return Some(Why::Undefined);
-        }
-        if let Some(needed) = needed.filter(|_| symbol.kind.is_logic()) {
-            return Some(self.why_off(symbol, &state, needed));
-        }
-        if state.floor != Tristate::No {
-            let by = self.selectors(symbol);
-            return Some(Why::Selected { by });
-        }
-        let configured = state.asked && state.visible != Tristate::No;
-        Some(if configured {
-            Why::Configured
-        } else {
-            Why::Default
-        })
-    }
-
-    fn why_off(&mut self, symbol: &'t Symbol, state: &State, needed: Tristate) -> Why {
-        if symbol.prompts.is_empty() {
-            let by = self.possible_selectors(symbol);
-            // With nobody to select it, what it depends on is all that can be told.
-            let depends = symbol.depends.first();
-            let needs = match depends.filter(|_| by.is_empty()) {
-                Some(depends) => self.needs(depends, needed),
-                None => Vec::new(),
-            };
-            return match needs.is_empty() {
-                true => Why::Unselected { by },
-                false => Why::Needs { needs },
-            };
-        }
-        if state.visible < needed {
-            let needs = self.prompt_needs(symbol, needed);
-            if !needs.is_empty() {
-                return Why::Needs { needs };
-            }
-        }
-        if let Some(choice) = symbol.group
-            && let Some(winner) = self.at.state(choice).and_then(|choice| choice.member)
-        {
-            return Why::Chosen {
-                choice: self.title(choice),
-                winner: self.tree.name(winner),
-            };
-        }
-        match state.asked {
-            true => Why::Configured,
-            false => Why::NotSet,
-        }
+        forced
     }
 }

@@ -154,22 +154,29 @@ fn deep_and_long_trees_are_read_or_refused_but_end() {
         let text: &'static str = text.leak();
         assert!(fault(&Memory::of(text)).contains("too deep"));
     }
+    let long = format!("config {}\n", "A".repeat(100_000));
+    assert!(fault(&Memory::of(long.leak())).contains("too long"));
+    let wide = format!("if A{}\n", " && A".repeat(100_000)) + &"config B\n".repeat(100_000);
+    let many = format!("config A\n{}", "\tdepends on A1\n".repeat(50_000));
+    for text in [wide + "endif\n", many] {
+        assert!(fault(&Memory::of(text.leak())).contains("too many conditions"));
+    }
     let mut chain = String::from("config C0\n\tbool \"C0\"\n");
+    let mut members = String::new();
     for n in 1..20_000 {
-        chain += &format!(
-            "config C{n}\n\tbool \"C\"\n\tdefault y\n\tdepends on C{}\n",
-            n - 1
-        );
+        let entry = |name: char| {
+            let before = n - 1;
+            format!("config {name}{n}\n\tbool \"X\"\n\tdefault y\n\tdepends on {name}{before}\n")
+        };
+        chain.push_str(&entry('C'));
+        members.push_str(&entry('M'));
     }
     let depends = format!(
         "config A\n\tbool \"A\"\n{}",
-        "\tdepends on A1\n".repeat(50_000)
+        "\tdepends on A1\n".repeat(4_000)
     );
-    let members: String = (1..3000)
-        .map(|n| format!("config M{n}\n\tbool \"M\"\n\tdepends on M{}\n", n - 1))
-        .collect();
     let choice = format!("choice\n\tprompt \"P\"\nconfig M0\n\tbool \"M\"\n{members}endchoice\n");
-    for (text, name) in [(chain, "C19999"), (depends, "A"), (choice, "M2999")] {
+    for (text, name) in [(chain, "C19999"), (depends, "A"), (choice, "M19999")] {
         let text: &'static str = text.leak();
         let tree = Tree::parse("Config.uk", &Memory::of(text)).unwrap();
         let asked: DotConfig = [("CONFIG_C0", "y")].into_iter().collect();

@@ -236,3 +236,25 @@ fn symbols_are_found_by_name_prompt_and_help() {
     assert_eq!(tree.symbol("LOG").unwrap().selected_by, ["DEBUG"]);
     assert_eq!(tree.symbol("STACK").unwrap().ranges, ["1..64"]);
 }
+
+#[test]
+fn a_symbol_that_is_forced_on_against_its_needs_is_told() {
+    let tree = Tree::parse(
+        "Config.uk",
+        &Memory::of(
+            "config A\n\tbool \"A\"\n\tselect B\nconfig B\n\tbool \"B\"\n\tdepends on C\nconfig C\n\tbool \"C\"\n",
+        ),
+    )
+    .unwrap();
+    let told = |text: &str| -> Vec<String> {
+        let settled = tree.settle(&DotConfig::parse(text));
+        settled.forced().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        told("CONFIG_A=y\n"),
+        [
+            "CONFIG_B is on because A selects it, though it needs C, which is n because nothing sets it"
+        ]
+    );
+    assert!(told("CONFIG_A=y\nCONFIG_C=y\n").is_empty());
+}

@@ -2,9 +2,10 @@
 //! configurations by chance.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kraft_core::kconfig::language::{Kind, Sources, Tree};
@@ -13,6 +14,18 @@ use kraft_core::kconfig::language::{Kind, Sources, Tree};
 #[derive(Default)]
 pub(crate) struct Disk {
     pub(crate) env: HashMap<String, String>,
+}
+
+impl Disk {
+    /// Finds a file as `conf` does: as it is named, or else in `$srctree`.
+    fn find(&self, path: &str) -> PathBuf {
+        let tree = self.env.get("srctree").map(Path::new);
+        let plain = PathBuf::from(path);
+        match tree {
+            Some(tree) if !plain.exists() => tree.join(plain),
+            _ => plain,
+        }
+    }
 }
 
 impl Sources for Disk {
@@ -29,12 +42,13 @@ impl Sources for Disk {
     }
 
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        fs::read(self.find(path))
     }
 
     fn glob(&self, pattern: &str) -> Vec<String> {
         if !pattern.contains(['*', '?', '[']) {
-            return Path::new(pattern)
+            return self
+                .find(pattern)
                 .exists()
                 .then(|| pattern.to_owned())
                 .into_iter()
@@ -87,15 +101,18 @@ impl Sources for Memory {
     fn glob(&self, pattern: &str) -> Vec<String> {
         let (before, after) = pattern.split_once('*').unwrap_or((pattern, ""));
         let exact = !pattern.contains('*');
-        let fits = |name: &&str| match exact {
-            true => *name == pattern,
-            false => name.starts_with(before) && name.ends_with(after),
+        let fits = |name: &&str| {
+            if exact {
+                *name == pattern
+            } else {
+                name.starts_with(before) && name.ends_with(after)
+            }
         };
         let mut names: Vec<String> = self
             .0
             .keys()
             .copied()
-            .filter(|name| fits(&name))
+            .filter(|name| fits(name))
             .map(str::to_owned)
             .collect();
         names.sort();
@@ -181,9 +198,9 @@ pub(crate) fn random_config(tree: &Tree, chance: &mut Chance) -> String {
             ]),
         };
         match value {
-            "-" => text.push_str(&format!("# CONFIG_{name} is not set\n")),
-            "n" if chance.below(2) == 0 => text.push_str(&format!("# CONFIG_{name} is not set\n")),
-            value => text.push_str(&format!("CONFIG_{name}={value}\n")),
+            "-" => writeln!(text, "# CONFIG_{name} is not set").unwrap(),
+            "n" if chance.below(2) == 0 => writeln!(text, "# CONFIG_{name} is not set").unwrap(),
+            value => writeln!(text, "CONFIG_{name}={value}").unwrap(),
         }
     }
     if chance.below(8) == 0 {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Cause, Loss, Need, Why};
+use super::{Cause, Forced, Loss, Need, Why};
 
 /// So many names are told of a list.
 const MOST_NAMES: usize = 5;
@@ -108,6 +108,18 @@ impl Display for Cause {
     }
 }
 
+impl Display for Forced {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is on because {}, though it ",
+            self.name,
+            select(&self.by)
+        )?;
+        all(f, &self.needs)
+    }
+}
+
 fn all(f: &mut Formatter<'_>, needs: &[Need]) -> fmt::Result {
     for (at, need) in needs.iter().enumerate() {
         if at > 0 {
@@ -129,9 +141,10 @@ impl Display for Need {
         write!(f, "needs {condition}")?;
         match (symbol, value) {
             (Some(symbol), Some(value)) => {
-                let which = match symbol == condition {
-                    true => ", which".to_owned(),
-                    false => format!(", but {symbol}"),
+                let which = if symbol == condition {
+                    ", which".to_owned()
+                } else {
+                    format!(", but {symbol}")
                 };
                 let value = if value.is_empty() { "empty" } else { value };
                 write!(f, "{which} is {value}")?;

@@ -137,7 +137,11 @@ fn end(tree: &Tree, nodes: &[usize], at: usize) -> usize {
 
 fn prompt(tree: &Tree, id: SymbolId, node: usize) -> Option<Condition> {
     let prompts = &tree.get(id)?.prompts;
-    let prompt = prompts.iter().rev().find(|p| p.node == node)?;
+    // They are in the order of the nodes.
+    let after = prompts.partition_point(|prompt| prompt.node <= node);
+    let prompt = prompts
+        .get(after.checked_sub(1)?)
+        .filter(|p| p.node == node)?;
     Some(prompt.when.clone())
 }
 

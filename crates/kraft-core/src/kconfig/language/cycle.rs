@@ -138,7 +138,7 @@ fn fault(tree: &Tree, circle: &[SymbolId]) -> Fault {
     ));
     Fault {
         file: text.map(|t| t.name.clone()).unwrap_or_default(),
-        text: text.map(|t| t.text.clone()).unwrap_or_default(),
+        text: text.map(|t| t.text.to_string()).unwrap_or_default(),
         problem: match place {
             Some(place) => problem.at(place.span),
             None => problem,

@@ -5,6 +5,7 @@
 
 use super::macros::{Assign, Here, Macros};
 use super::sources::line_of;
+use super::statement::Outcome;
 use crate::problem::{Problem, Span};
 
 /// One word of a statement.
@@ -36,6 +37,9 @@ pub(super) enum Line {
 
 /// The signs, longer ones first.
 const SIGNS: [&str; 11] = ["||", "&&", "!=", "<=", ">=", "=", "<", ">", "!", "(", ")"];
+
+/// A word or text is no longer than this, in bytes.
+const LONGEST: usize = 16 * 1024;
 
 /// Reads the statements of one text.
 pub(super) struct Lexer<'t> {
@@ -77,7 +81,7 @@ impl<'t> Lexer<'t> {
 
     /// Returns the next statement that says something; `None` at the end of the text. After an
     /// error the next call goes on with the next line.
-    pub(super) fn next(&mut self, macros: &mut Macros<'_>) -> Result<Option<Line>, Problem> {
+    pub(super) fn next(&mut self, macros: &mut Macros<'_>) -> Outcome<Option<Line>> {
         while !self.rest().is_empty() {
             match self.line(macros) {
                 Ok(Line::Words(words)) if words.is_empty() => {}
@@ -96,7 +100,7 @@ impl<'t> Lexer<'t> {
         self.at += rest.find('\n').map_or(rest.len(), |at| at + 1);
     }
 
-    fn line(&mut self, macros: &mut Macros<'_>) -> Result<Line, Problem> {
+    fn line(&mut self, macros: &mut Macros<'_>) -> Outcome<Line> {
         let mut words: Vec<Spanned> = Vec::new();
         loop {
             let rest = self.rest();
@@ -190,7 +194,7 @@ impl<'t> Lexer<'t> {
         words: &[Spanned],
         (how, taken): (Assign, usize),
         macros: &mut Macros<'_>,
-    ) -> Result<Line, Problem> {
+    ) -> Outcome<Line> {
         let here = self.here();
         self.at += taken;
         let start = self.at;
@@ -214,7 +218,8 @@ impl<'t> Lexer<'t> {
     }
 
     /// Reads a word that may have macros in it.
-    fn word(&mut self, macros: &mut Macros<'_>) -> Result<String, Problem> {
+    fn word(&mut self, macros: &mut Macros<'_>) -> Outcome<String> {
+        let start = self.at;
         let mut text = String::new();
         loop {
             let rest = self.rest();
@@ -224,14 +229,14 @@ impl<'t> Lexer<'t> {
             }
             let plain = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
             if plain == 0 {
-                return Ok(text);
+                return self.short(start, text);
             }
             text.push_str(rest.get(..plain).unwrap_or_default());
             self.at += plain;
         }
     }
 
-    fn reference(&mut self, macros: &mut Macros<'_>) -> Result<String, Problem> {
+    fn reference(&mut self, macros: &mut Macros<'_>) -> Outcome<String> {
         let here = self.here();
         let rest = self.rest();
         let (value, taken) = macros.expand_one(rest, here).map_err(|message| {
@@ -246,7 +251,7 @@ impl<'t> Lexer<'t> {
         Ok(value)
     }
 
-    fn quoted(&mut self, quote: char, macros: &mut Macros<'_>) -> Result<String, Problem> {
+    fn quoted(&mut self, quote: char, macros: &mut Macros<'_>) -> Outcome<String> {
         let start = self.at;
         self.at += 1;
         let mut text = String::new();
@@ -258,7 +263,7 @@ impl<'t> Lexer<'t> {
             match first {
                 c if c == quote => {
                     self.at += 1;
-                    return Ok(text);
+                    return self.short(start, text);
                 }
                 '\n' => break,
                 '$' => text.push_str(&self.reference(macros)?),
@@ -278,7 +283,15 @@ impl<'t> Lexer<'t> {
         let span = self.span(start);
         self.warnings
             .push(Problem::warning("a text in quotes ends with its line").at(span));
-        Ok(text)
+        self.short(start, text)
+    }
+
+    fn short(&self, start: usize, text: String) -> Outcome<String> {
+        if text.len() <= LONGEST {
+            return Ok(text);
+        }
+        let problem = Problem::error("a word or text is too long").at(self.span(start));
+        Err(Box::new(problem.label(format!("at most {LONGEST} bytes"))))
     }
 
     /// Returns the variable of the environment that a word is, and nothing besides: `"$(NAME)"`.

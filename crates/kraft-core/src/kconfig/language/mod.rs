@@ -10,6 +10,7 @@
 //! refuses, and what it never heard of, are [`Faults`] with the place in the file.
 
 mod choice;
+mod condition;
 mod cycle;
 pub(crate) mod expr;
 mod lexer;
@@ -17,6 +18,7 @@ mod macros;
 mod options;
 mod parser;
 mod sources;
+mod statement;
 mod tree;
 
 pub use expr::Tristate;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::expr::{Condition, Expr, Operand, SymbolId, all, both};
 use super::lexer::Spanned;
-use super::parser::{Cursor, Parser, Reader, Scope, at, first};
+use super::parser::{Parser, Reader, Scope};
+use super::sources::{MOST_OPERANDS, MOST_WORK};
+use super::statement::{Cursor, Outcome, at, first};
 use super::tree::{Default, Kind, Link, NodeKind, Prompt, Range, Symbol};
-use crate::problem::Problem;
 
 /// What an entry says, before it is known all that it depends on.
 #[derive(std::default::Default)]
@@ -23,6 +24,8 @@ struct Entry {
     variable: Option<String>,
     modules: bool,
     hidden: bool,
+    /// So many operands are in its conditions and values.
+    weight: usize,
 }
 
 impl Parser<'_> {
@@ -32,12 +35,12 @@ impl Parser<'_> {
         reader: &mut Reader<'_>,
         scope: &Scope,
         words: &[Spanned],
-    ) -> Result<usize, Problem> {
+    ) -> Outcome<usize> {
         let mut cursor = Cursor::new(words).skip(1);
         let id = match self.operand(&mut cursor)? {
             Operand::Symbol(id) => id,
             Operand::Tri(_) | Operand::Text(_) => {
-                return Err(at(words, "this is no name of a symbol"));
+                return Err(Box::new(at(words, "this is no name of a symbol")));
             }
         };
         cursor.end()?;
@@ -54,7 +57,7 @@ impl Parser<'_> {
         if modules {
             match self.tree.modules {
                 Some(other) if other != id => {
-                    return Err(at(words, "two symbols have `option modules`"));
+                    return Err(Box::new(at(words, "two symbols have `option modules`")));
                 }
                 _ => self.tree.modules = Some(id),
             }
@@ -68,7 +71,7 @@ impl Parser<'_> {
         reader: &mut Reader<'_>,
         scope: &Scope,
         words: &[Spanned],
-    ) -> Result<(usize, SymbolId), Problem> {
+    ) -> Outcome<(usize, SymbolId)> {
         let mut cursor = Cursor::new(words).skip(1);
         let named = cursor.prompt();
         cursor.end()?;
@@ -95,6 +98,7 @@ impl Parser<'_> {
 
     fn entry(&mut self, reader: &mut Reader<'_>, id: SymbolId, choice: bool) -> Entry {
         let mut entry = Entry::default();
+        let before = self.operands;
         while let Some(words) = self.statement(reader) {
             match self.option(reader, &mut entry, choice, &words) {
                 Ok(true) => {}
@@ -111,6 +115,7 @@ impl Parser<'_> {
         {
             symbol.kind = kind;
         }
+        entry.weight = self.operands - before;
         entry
     }
 
@@ -121,7 +126,7 @@ impl Parser<'_> {
         entry: &mut Entry,
         choice: bool,
         words: &[Spanned],
-    ) -> Result<bool, Problem> {
+    ) -> Outcome<bool> {
         let word = first(words);
         let mut cursor = Cursor::new(words).skip(1);
         let cursor = &mut cursor;
@@ -190,7 +195,7 @@ impl Parser<'_> {
         Ok(true)
     }
 
-    fn special(&mut self, entry: &mut Entry, cursor: &mut Cursor<'_>) -> Result<(), Problem> {
+    fn special(&mut self, entry: &mut Entry, cursor: &mut Cursor<'_>) -> Outcome<()> {
         if cursor.take("modules") {
             entry.modules = true;
         } else if cursor.take("allnoconfig_y") {
@@ -199,7 +204,7 @@ impl Parser<'_> {
             entry.hidden = true;
         } else if cursor.take("env") {
             if !cursor.take_sign("=") {
-                return Err(cursor.problem("`=` is missing", "expected here"));
+                return Err(Box::new(cursor.problem("`=` is missing", "expected here")));
             }
             let name = cursor
                 .prompt()
@@ -212,11 +217,28 @@ impl Parser<'_> {
             entry.hidden = true;
             entry.variable = Some(name);
         } else {
-            return Err(cursor
-                .problem("this option is not known", "here")
-                .help("known are `modules`, `env=`, `defconfig_list` and `allnoconfig_y`"));
+            return Err(Box::new(
+                cursor
+                    .problem("this option is not known", "here")
+                    .help("known are `modules`, `env=`, `defconfig_list` and `allnoconfig_y`"),
+            ));
         }
         Ok(())
+    }
+
+    /// Keeps a tree from being more than anybody can evaluate.
+    fn weigh(&mut self, reader: &Reader<'_>, scope: &Scope, entry: &Entry, words: &[Spanned]) {
+        let conditions = 1
+            + entry.prompts.len()
+            + entry.defaults.len()
+            + entry.ranges.len()
+            + entry.selects.len()
+            + entry.implies.len();
+        self.work += (scope.weight + entry.weight + 1) * conditions;
+        if entry.weight > MOST_OPERANDS || self.work > MOST_WORK {
+            self.fault(reader, at(words, "there are too many conditions here"));
+            self.stopped = true;
+        }
     }
 
     /// Gives a symbol what its entry says, now that all is known that the entry depends on.
@@ -228,6 +250,7 @@ impl Parser<'_> {
         entry: Entry,
         words: &[Spanned],
     ) {
+        self.weigh(reader, scope, &entry, words);
         let depends = both(&scope.depends, &all(entry.depends));
         self.depend(node, depends.clone());
         let under = |when: &Condition| both(&depends, when);
@@ -278,9 +301,10 @@ impl Parser<'_> {
         for (select, other, when) in links {
             if let Some(other) = self.tree.symbols.get_mut(other) {
                 let link = Link { other: id, when };
-                match select {
-                    true => other.selected_by.push(link),
-                    false => other.implied_by.push(link),
+                if select {
+                    other.selected_by.push(link);
+                } else {
+                    other.implied_by.push(link);
                 }
             }
         }

@@ -4,18 +4,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate, all, both};
-use super::lexer::{Lexer, Line, Spanned, Token};
+use super::expr::{Condition, Expr, Operand, SymbolId, all, both};
+use super::lexer::{Lexer, Line, Spanned};
 use super::macros::Macros;
 use super::sources::{
-    DEEPEST, Fault, Faults, MOST_BYTES, MOST_FAULTS, MOST_FILES, Place, Sources, Text,
+    DEEPEST, Fault, Faults, LARGE, MOST_BYTES, MOST_FAULTS, MOST_FILES, Place, Sources, Text,
 };
+use super::statement::{Cursor, Outcome, at, first, shown, unknown, whole};
 use super::tree::{Node, NodeKind, Symbol, Tree};
 use super::{choice, cycle};
-use crate::problem::{Problem, Span};
-
-/// So deep may `(` and `!` stand in each other.
-const DEEPEST_EXPR: usize = 60;
+use crate::problem::Problem;
 
 /// Reads a tree.
 pub(super) fn parse(root: &str, sources: &dyn Sources) -> Result<Tree, Faults> {
@@ -31,13 +29,15 @@ pub(super) fn parse(root: &str, sources: &dyn Sources) -> Result<Tree, Faults> {
         bytes: 0,
         depth: 0,
         stopped: false,
+        operands: 0,
+        work: 0,
         choices: HashMap::new(),
     };
     let scope = Scope::default();
     let read = parser.read(root).map_err(|problem| Fault {
         file: root.to_owned(),
         text: String::new(),
-        problem,
+        problem: *problem,
     });
     match read {
         Ok(file) => parser.tree.roots = parser.file(file, &scope),
@@ -62,6 +62,8 @@ pub(super) struct Scope {
     pub(super) shown: Condition,
     /// It stands in a choice, in which are no menus and choices.
     pub(super) in_choice: bool,
+    /// So many operands are in what all of it depends on.
+    pub(super) weight: usize,
 }
 
 /// One file being read.
@@ -82,27 +84,31 @@ pub(super) struct Parser<'s> {
     bytes: usize,
     depth: usize,
     /// Nothing can be made of the rest.
-    stopped: bool,
+    pub(super) stopped: bool,
+    /// The operands read so far.
+    pub(super) operands: usize,
+    /// The operands that stand in all conditions.
+    pub(super) work: usize,
     /// The choices that have a name, by it.
     pub(super) choices: HashMap<String, SymbolId>,
 }
 
 impl Parser<'_> {
-    fn read(&mut self, name: &str) -> Result<usize, Problem> {
+    fn read(&mut self, name: &str) -> Outcome<usize> {
         let bytes = self
             .sources
             .read(name)
             .map_err(|error| Problem::error(format!("cannot read `{name}`: {error}")))?;
         self.bytes += bytes.len();
         if self.bytes > MOST_BYTES || self.tree.texts.len() >= MOST_FILES {
-            return Err(
+            return Err(Box::new(
                 Problem::error("the KConfig files are too many or too large")
                     .help(format!("they may have {} MiB in all", MOST_BYTES >> 20)),
-            );
+            ));
         }
         self.tree.texts.push(Text {
             name: name.to_owned(),
-            text: String::from_utf8_lossy(&bytes).into_owned(),
+            text: String::from_utf8_lossy(&bytes).into(),
         });
         Ok(self.tree.texts.len() - 1)
     }
@@ -139,15 +145,19 @@ impl Parser<'_> {
         !self.stopped && self.faults.len() < MOST_FAULTS
     }
 
-    pub(super) fn fault(&mut self, reader: &Reader<'_>, problem: Problem) {
+    pub(super) fn fault(&mut self, reader: &Reader<'_>, problem: impl Into<Box<Problem>>) {
         if self.going() {
-            let fault = self.located(reader.file, problem);
+            let fault = self.located(reader.file, *problem.into());
+            self.stopped |= fault.text.len() > LARGE;
             self.faults.push(fault);
         }
     }
 
     pub(super) fn warn(&mut self, reader: &Reader<'_>, problem: Problem) {
-        if self.tree.warnings.len() < MOST_FAULTS {
+        let text = self.tree.texts.get(reader.file);
+        let large = text.is_some_and(|text| text.text.len() > LARGE);
+        let most = if large { 1 } else { MOST_FAULTS };
+        if self.tree.warnings.len() < most {
             let fault = self.located(reader.file, problem);
             self.tree.warnings.push(fault);
         }
@@ -158,7 +168,7 @@ impl Parser<'_> {
             .tree
             .texts
             .get(file)
-            .map(|text| (text.name.clone(), text.text.clone()))
+            .map(|text| (text.name.clone(), text.text.to_string()))
             .unwrap_or_default();
         Fault {
             file,
@@ -216,10 +226,13 @@ impl Parser<'_> {
         word: &str,
         words: &[Spanned],
         children: &mut Vec<usize>,
-    ) -> Result<(), Problem> {
+    ) -> Outcome<()> {
         let menu_like = matches!(word, "menu" | "choice" | "mainmenu");
         if scope.in_choice && menu_like {
-            return Err(at(words, format!("`{word}` cannot stand in a choice")));
+            return Err(Box::new(at(
+                words,
+                format!("`{word}` cannot stand in a choice"),
+            )));
         }
         let node = match word {
             "config" | "menuconfig" => self.config(reader, scope, words)?,
@@ -231,18 +244,21 @@ impl Parser<'_> {
             "source" | "rsource" | "osource" | "orsource" => {
                 return self.source(reader, scope, words, children);
             }
-            _ => return Err(unknown(words)),
+            _ => return Err(Box::new(unknown(words))),
         };
         children.push(node);
         Ok(())
     }
 
-    fn mainmenu(&mut self, words: &[Spanned]) -> Result<(), Problem> {
+    fn mainmenu(&mut self, words: &[Spanned]) -> Outcome<()> {
         let mut cursor = Cursor::new(words);
         let title = cursor.text("a title")?;
         cursor.end()?;
         if !self.tree.nodes.is_empty() {
-            return Err(at(words, "`mainmenu` must be the first statement"));
+            return Err(Box::new(at(
+                words,
+                "`mainmenu` must be the first statement",
+            )));
         }
         self.tree.title = title;
         Ok(())
@@ -305,10 +321,11 @@ impl Parser<'_> {
         reader: &mut Reader<'_>,
         scope: &Scope,
         words: &[Spanned],
-    ) -> Result<usize, Problem> {
+    ) -> Outcome<usize> {
         let mut cursor = Cursor::new(words);
         let title = cursor.text("a title")?;
         cursor.end()?;
+        let before = self.operands;
         let (mut own, mut visible) = (Vec::new(), Vec::new());
         while let Some(line) = self.statement(reader) {
             let mut cursor = Cursor::new(&line).skip(1);
@@ -337,6 +354,7 @@ impl Parser<'_> {
             depends,
             shown: both(&scope.shown, &visible),
             in_choice: false,
+            weight: scope.weight + self.operands - before,
         };
         self.inside(reader, &scope, words, node);
         Ok(node)
@@ -353,7 +371,8 @@ impl Parser<'_> {
         reader: &mut Reader<'_>,
         scope: &Scope,
         words: &[Spanned],
-    ) -> Result<usize, Problem> {
+    ) -> Outcome<usize> {
+        let before = self.operands;
         let mut cursor = Cursor::new(words).skip(1);
         let own = self.condition(&mut cursor)?;
         cursor.end()?;
@@ -362,6 +381,7 @@ impl Parser<'_> {
         self.depend(node, depends.clone());
         let scope = Scope {
             depends,
+            weight: scope.weight + self.operands - before,
             ..scope.clone()
         };
         self.inside(reader, &scope, words, node);
@@ -373,7 +393,7 @@ impl Parser<'_> {
         reader: &mut Reader<'_>,
         scope: &Scope,
         words: &[Spanned],
-    ) -> Result<usize, Problem> {
+    ) -> Outcome<usize> {
         let mut cursor = Cursor::new(words);
         let text = cursor.text("a text")?;
         cursor.end()?;
@@ -399,7 +419,7 @@ impl Parser<'_> {
         scope: &Scope,
         words: &[Spanned],
         children: &mut Vec<usize>,
-    ) -> Result<(), Problem> {
+    ) -> Outcome<()> {
         let mut cursor = Cursor::new(words);
         let pattern = cursor.text("the name of a file")?;
         cursor.end()?;
@@ -417,11 +437,11 @@ impl Parser<'_> {
         }
         for name in files {
             if self.open.contains(&name) {
-                return Err(at(words, format!("`{name}` includes itself")));
+                return Err(Box::new(at(words, format!("`{name}` includes itself"))));
             }
             let file = self.read(&name).map_err(|problem| Problem {
                 span: Some(whole(words)),
-                ..problem
+                ..*problem
             })?;
             let read = self.file(file, scope);
             children.extend(read);
@@ -471,274 +491,21 @@ impl Parser<'_> {
         self.tree.symbols.len() - 1
     }
 
-    /// Reads `if CONDITION`, which may be missing.
-    pub(super) fn when(&mut self, cursor: &mut Cursor<'_>) -> Result<Condition, Problem> {
-        if !cursor.take("if") {
-            return Ok(None);
-        }
-        self.condition(cursor).map(Some)
-    }
-
-    pub(super) fn condition(&mut self, cursor: &mut Cursor<'_>) -> Result<Arc<Expr>, Problem> {
-        Ok(Arc::new(self.expr(cursor, 0)?.condition()))
-    }
-
-    /// Reads a chain of `||`.
-    pub(super) fn expr(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<Expr, Problem> {
-        let mut parts = vec![Arc::new(self.all_of(cursor, depth)?)];
-        while cursor.take_sign("||") {
-            parts.push(Arc::new(self.all_of(cursor, depth)?));
-        }
-        Ok(single(parts).unwrap_or_else(Expr::Or))
-    }
-
-    fn all_of(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<Expr, Problem> {
-        let mut parts = vec![Arc::new(self.term(cursor, depth)?)];
-        while cursor.take_sign("&&") {
-            parts.push(Arc::new(self.term(cursor, depth)?));
-        }
-        Ok(single(parts).unwrap_or_else(Expr::And))
-    }
-
-    fn term(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<Expr, Problem> {
-        if depth > DEEPEST_EXPR {
-            return Err(cursor.problem("a condition is nested too deep", "here"));
-        }
-        if cursor.take_sign("!") {
-            return Ok(Expr::Not(Arc::new(self.term(cursor, depth + 1)?)));
-        }
-        if cursor.take_sign("(") {
-            let inner = self.expr(cursor, depth + 1)?;
-            if !cursor.take_sign(")") {
-                return Err(cursor.problem("a parenthesis is not closed", "expected `)`"));
-            }
-            return Ok(inner);
-        }
-        let left = self.operand(cursor)?;
-        let compares = [
-            Compare::Equal,
-            Compare::Unequal,
-            Compare::Less,
-            Compare::LessEqual,
-            Compare::Greater,
-            Compare::GreaterEqual,
-        ];
-        for how in compares {
-            if cursor.take_sign(how.sign()) {
-                return Ok(Expr::Compare(how, left, self.operand(cursor)?));
-            }
-        }
-        Ok(Expr::Is(left))
-    }
-
-    pub(super) fn operand(&mut self, cursor: &mut Cursor<'_>) -> Result<Operand, Problem> {
-        let (text, quoted) = match cursor.peek() {
-            Some(Token::Word(text)) => (text.clone(), false),
-            Some(Token::Quoted(text)) => (text.clone(), true),
-            Some(Token::Sign(_)) | None => {
-                return Err(cursor.problem("a symbol or value is missing", "expected here"));
-            }
-        };
-        cursor.advance();
-        Ok(match text.as_str() {
-            "y" => Operand::Tri(Tristate::Yes),
-            "m" => Operand::Tri(Tristate::Module),
-            "n" => Operand::Tri(Tristate::No),
-            _ if quoted => Operand::Text(text),
-            _ => Operand::Symbol(self.symbol(&text)),
-        })
-    }
-
     fn choice(
         &mut self,
         reader: &mut Reader<'_>,
         scope: &Scope,
         words: &[Spanned],
-    ) -> Result<usize, Problem> {
+    ) -> Outcome<usize> {
         let (node, id) = self.choice_entry(reader, scope, words)?;
         let scope = Scope {
             depends: Some(Arc::new(Expr::Is(Operand::Symbol(id)))),
             shown: scope.shown.clone(),
             in_choice: true,
+            weight: 1,
         };
         self.inside(reader, &scope, words, node);
         choice::join(&mut self.tree, node, id);
         Ok(node)
-    }
-}
-
-fn single(mut parts: Vec<Arc<Expr>>) -> Result<Expr, Vec<Arc<Expr>>> {
-    match parts.len() {
-        1 => parts.pop().map(Arc::unwrap_or_clone).ok_or(parts),
-        _ => Err(parts),
-    }
-}
-
-/// Walks over the words of a statement.
-pub(super) struct Cursor<'w> {
-    words: &'w [Spanned],
-    at: usize,
-}
-
-impl<'w> Cursor<'w> {
-    pub(super) fn new(words: &'w [Spanned]) -> Self {
-        Self { words, at: 0 }
-    }
-
-    pub(super) fn skip(mut self, words: usize) -> Self {
-        self.at += words;
-        self
-    }
-
-    pub(super) fn peek(&self) -> Option<&'w Token> {
-        self.words.get(self.at).map(|word| &word.token)
-    }
-
-    pub(super) fn advance(&mut self) {
-        self.at += 1;
-    }
-
-    pub(super) fn take(&mut self, word: &str) -> bool {
-        let is = matches!(self.peek(), Some(Token::Word(text)) if text == word);
-        self.at += usize::from(is);
-        is
-    }
-
-    pub(super) fn take_sign(&mut self, sign: &str) -> bool {
-        let is = matches!(self.peek(), Some(Token::Sign(text)) if *text == sign);
-        self.at += usize::from(is);
-        is
-    }
-
-    pub(super) fn word(&mut self, word: &str) -> Result<(), Problem> {
-        if self.take(word) {
-            return Ok(());
-        }
-        Err(self.problem(format!("`{word}` is missing"), "expected here"))
-    }
-
-    /// Takes the name of a symbol.
-    pub(super) fn name(&mut self) -> Result<&'w str, Problem> {
-        if let Some(Token::Word(text)) = self.peek() {
-            self.advance();
-            return Ok(text);
-        }
-        Err(self.problem("the name of a symbol is missing", "expected here"))
-    }
-
-    /// Takes the one text of a statement, which is its second word.
-    fn text(&mut self, what: &str) -> Result<String, Problem> {
-        self.at = 1;
-        self.prompt()
-            .ok_or_else(|| self.problem(format!("{what} is missing"), "expected here"))
-    }
-
-    /// Takes a text, if one comes.
-    pub(super) fn prompt(&mut self) -> Option<String> {
-        match self.peek() {
-            Some(Token::Word(text) | Token::Quoted(text)) => {
-                self.advance();
-                Some(text.trim_start().to_owned())
-            }
-            Some(Token::Sign(_)) | None => None,
-        }
-    }
-
-    /// Says that nothing may follow.
-    pub(super) fn end(&self) -> Result<(), Problem> {
-        if self.peek().is_none() {
-            return Ok(());
-        }
-        Err(self.problem("there is more in this line than fits", "not expected"))
-    }
-
-    /// Makes a problem of the next word, or of the end of the statement.
-    pub(super) fn problem(&self, message: impl Into<String>, label: &str) -> Problem {
-        let span = self.words.get(self.at).map_or_else(
-            || {
-                let end = whole(self.words).end;
-                Span { start: end, end }
-            },
-            |word| word.span,
-        );
-        Problem::error(message).at(span).label(label)
-    }
-}
-
-/// Returns the first word of a statement.
-pub(super) fn first(words: &[Spanned]) -> &str {
-    match words.first() {
-        Some(Spanned {
-            token: Token::Word(text),
-            ..
-        }) => text,
-        _ => "",
-    }
-}
-
-fn shown(words: &[Spanned]) -> String {
-    match words.first().map(|word| &word.token) {
-        Some(Token::Word(text) | Token::Quoted(text)) => text.chars().take(60).collect(),
-        Some(Token::Sign(sign)) => (*sign).to_owned(),
-        None => String::new(),
-    }
-}
-
-pub(super) fn whole(words: &[Spanned]) -> Span {
-    let start = words.first().map_or(0, |word| word.span.start);
-    let end = words.last().map_or(start, |word| word.span.end);
-    Span { start, end }
-}
-
-pub(super) fn at(words: &[Spanned], message: impl Into<String>) -> Problem {
-    let span = words.first().map_or_else(|| whole(words), |word| word.span);
-    Problem::error(message).at(span)
-}
-
-/// Says that a statement or an option is none.
-pub(super) fn unknown(words: &[Spanned]) -> Problem {
-    const KNOWN: [&str; 33] = [
-        "config",
-        "menuconfig",
-        "choice",
-        "endchoice",
-        "menu",
-        "endmenu",
-        "if",
-        "endif",
-        "comment",
-        "mainmenu",
-        "source",
-        "rsource",
-        "osource",
-        "orsource",
-        "bool",
-        "tristate",
-        "int",
-        "hex",
-        "string",
-        "def_bool",
-        "def_tristate",
-        "prompt",
-        "default",
-        "depends",
-        "select",
-        "imply",
-        "range",
-        "visible",
-        "option",
-        "optional",
-        "help",
-        "modules",
-        "env",
-    ];
-    let word = shown(words);
-    let problem = at(
-        words,
-        format!("`{word}` is no statement of KConfig, or not one for this place"),
-    );
-    match crate::nearest::nearest(&word, KNOWN) {
-        Some(near) if near != word => problem.help(format!("did you mean `{near}`?")),
-        _ => problem,
     }
 }

@@ -1,15 +1,22 @@
 //! What reading a KConfig tree needs of the world, and what it says when a text is wrong.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::problem::{Problem, Span};
 
 /// So many bytes of files are read into one tree.
-pub(super) const MOST_BYTES: usize = 32 << 20;
+pub(super) const MOST_BYTES: usize = 16 << 20;
 /// So many files are read into one tree.
 pub(super) const MOST_FILES: usize = 20_000;
 /// So deep may blocks and files stand in each other, counted together.
 pub(super) const DEEPEST: usize = 80;
+/// So many operands may be in the conditions of one entry.
+pub(super) const MOST_OPERANDS: usize = 5_000;
+/// So many operands may stand in all conditions, those of menus counted again for all in them.
+pub(super) const MOST_WORK: usize = 20_000_000;
+/// Every fault has a copy of its text: of a text larger than this, in bytes, only one is told.
+pub(super) const LARGE: usize = 1 << 20;
 /// After so many faults reading stops.
 pub(super) const MOST_FAULTS: usize = 50;
 
@@ -36,7 +43,7 @@ pub(crate) struct Text {
     /// The name it was read by.
     pub(crate) name: String,
     /// Its content; bytes that are no UTF-8 are replaced.
-    pub(crate) text: String,
+    pub(crate) text: Arc<str>,
 }
 
 /// A place in one of the texts.
@@ -86,9 +93,6 @@ impl Faults {
 
 /// Returns the line of a byte, counted from 1.
 pub(crate) fn line_of(text: &str, at: usize) -> usize {
-    let before = text
-        .as_bytes()
-        .get(..at.min(text.len()))
-        .unwrap_or_default();
-    before.iter().filter(|b| **b == b'\n').count() + 1
+    let breaks = text.bytes().take(at).filter(|b| *b == b'\n');
+    breaks.count() + 1
 }

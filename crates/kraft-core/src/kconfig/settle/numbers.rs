@@ -27,13 +27,13 @@ pub(super) fn compared(text: &str, kind: Kind) -> Number {
             "y" => 2,
             _ => -1,
         }),
-        Kind::Int => whole(text, scan(text, 10), false),
-        Kind::Hex => whole(text, scan(text, 16), true),
-        Kind::String | Kind::Unknown => whole(text, scan(text, 0), false),
+        Kind::Int => whole(text, &scan(text, 10), false),
+        Kind::Hex => whole(text, &scan(text, 16), true),
+        Kind::String | Kind::Unknown => whole(text, &scan(text, 0), false),
     }
 }
 
-fn whole(text: &str, scanned: Scanned, unsigned: bool) -> Number {
+fn whole(text: &str, scanned: &Scanned, unsigned: bool) -> Number {
     let digit_last = text.bytes().last().is_some_and(|b| b.is_ascii_hexdigit());
     if scanned.taken != text.len() || !digit_last {
         return Number::Text;

@@ -198,7 +198,6 @@ pub(crate) struct Odd;
 pub(crate) fn asked(kind: Kind, written: &Written) -> Result<Asked, Odd> {
     match (kind, written) {
         (Kind::Bool | Kind::Tristate, Written::NotSet) => Ok(Asked::Tri(Tristate::No)),
-        (_, Written::NotSet) | (Kind::Unknown, _) => Ok(Asked::Nothing),
         (Kind::Bool | Kind::Tristate, Written::Bare(text)) => match text.as_bytes().first() {
             Some(b'y') => Ok(Asked::Tri(Tristate::Yes)),
             Some(b'n') => Ok(Asked::Tri(Tristate::No)),
@@ -207,7 +206,9 @@ pub(crate) fn asked(kind: Kind, written: &Written) -> Result<Asked, Odd> {
         },
         (Kind::String, Written::Quoted(text)) => Ok(Asked::Text(text.clone())),
         (Kind::String, Written::Bare(text)) if text.starts_with('"') => Err(Odd),
-        (Kind::String, Written::Bare(_)) => Ok(Asked::Nothing),
+        (_, Written::NotSet) | (Kind::Unknown, _) | (Kind::String, Written::Bare(_)) => {
+            Ok(Asked::Nothing)
+        }
         (Kind::Int | Kind::Hex, Written::Bare(text)) if numbers::fits(text, kind) => {
             Ok(Asked::Text(text.clone()))
         }

@@ -1,6 +1,8 @@
 //! The text of a settled configuration: the lines, in the order and with the comments that `conf`
 //! writes.
 
+use std::fmt::Write as _;
+
 use super::Settled;
 use crate::kconfig::dotconfig::{Written, in_quotes};
 use crate::kconfig::language::expr::{SymbolId, Tristate};
@@ -67,12 +69,12 @@ impl Settled<'_> {
                 NodeKind::Choice | NodeKind::If => None,
             };
             if let Some(heading) = heading {
-                writer.text.push_str(&format!("\n#\n# {heading}\n#\n"));
+                let _ = write!(writer.text, "\n#\n# {heading}\n#\n");
                 writer.gap = false;
             }
             self.nodes(&node.children, writer);
             if let Some(title) = heading.filter(|_| !node.children.is_empty()) {
-                writer.text.push_str(&format!("# end of {title}\n"));
+                let _ = writeln!(writer.text, "# end of {title}");
                 writer.gap = true;
             }
         }
