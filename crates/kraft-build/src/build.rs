@@ -413,14 +413,17 @@ impl Job {
         let touched = configure::edits(now.as_ref(), state, &self.options) != state.edits
             || now.is_some_and(|now| now.iter().ne(settled(state)));
         if afresh || !there || touched || state.configuration != inputs.configuration {
-            check_make(call.program)?;
             let done = configure::configure(
                 call,
                 &self.options,
                 state,
                 &beside(&self.places.work, ".configure"),
             )
-            .map_err(|source| options_fault(source, call.plan))?;
+            .map_err(|source| {
+                check_make(call.program)
+                    .err()
+                    .unwrap_or_else(|| options_fault(source, call.plan))
+            })?;
             state.edits = done.edits;
             state.settled = done.settled;
             state.configuration.clone_from(&inputs.configuration);
@@ -667,6 +670,7 @@ fn options_fault(source: make::Error, plan: &Plan) -> Error {
     }
 }
 
+/// Looks whether make is the cause: one that is too old fails in ways that say nothing.
 fn check_make(program: &OsStr) -> Result<(), Error> {
     let said = tool::Tool::new(program)
         .package("make")

@@ -12,6 +12,7 @@ mod config;
 mod doctor;
 mod events;
 mod fetch;
+mod init;
 mod inspect;
 mod kconfig;
 mod lib;
@@ -48,6 +49,7 @@ use crate::failure::Failure;
 /// Every command, in the order of the manual.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Init(init::Args),
     Build(Box<build::Args>),
     Menu(menu::Args),
     Kconfig(Box<kconfig::Args>),
@@ -96,8 +98,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Project commands",
         &[
-            "build", "menu", "kconfig", "set", "unset", "lib", "update", "fetch", "clean", "size",
-            "x", "check", "rootfs", "schema",
+            "init", "build", "menu", "kconfig", "set", "unset", "lib", "update", "fetch", "clean",
+            "size", "x", "check", "rootfs", "schema",
         ],
     ),
     ("Packaging commands", &["pkg", "store", "login", "logout"]),
@@ -132,7 +134,8 @@ impl Command {
             Self::Schema(_) | Self::Version(_) | Self::Completion(_) => Reading::None,
             Self::Doctor(_) | Self::Complete(_) => Reading::Lenient,
             Self::Config(args) => args.reading(),
-            Self::Build(_)
+            Self::Init(_)
+            | Self::Build(_)
             | Self::Menu(_)
             | Self::Kconfig(_)
             | Self::Set(_)
@@ -178,6 +181,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::exec(app, &args),
         Command::Events(args) => events::exec(app, &args),
         Command::Remove(args) => remove::exec(app, &args),
+        Command::Init(args) => init::exec(app, &args),
         Command::Build(args) => build::exec(app, &args),
         Command::Kconfig(args) => kconfig::exec(app, &args),
         Command::Set(args) => set::set(app, &args),

@@ -1,6 +1,7 @@
 //! `kraft lib`: the libraries of a project.
 
 mod add;
+mod create;
 mod remove;
 
 use clap::Subcommand;
@@ -8,7 +9,7 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::failure::Failure;
 
-/// Add libraries to a project and take them out
+/// Add libraries to a project, take them out, begin new ones
 #[derive(Debug, clap::Args)]
 #[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -19,12 +20,14 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Add(add::Args),
+    Create(Box<create::Args>),
     #[command(visible_alias = "rm")]
     Remove(remove::Args),
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     match &args.command {
+        Command::Create(args) => create::exec(app, args),
         Command::Add(args) => add::exec(app, args),
         Command::Remove(args) => remove::exec(app, args),
     }

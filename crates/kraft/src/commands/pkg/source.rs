@@ -74,6 +74,15 @@ pub(super) fn add(app: &App, args: &SourceArgs) -> Result<(), Failure> {
     tally.outcome()
 }
 
+/// Adds one catalog to those that are asked for packages.
+pub(crate) fn add_source(app: &App, place: &str) -> Result<(), Failure> {
+    let mut sources = app.config.manifests().to_vec();
+    if !sources.iter().any(|known| known == place) {
+        sources.push(place.to_owned());
+    }
+    save(app, &sources)
+}
+
 /// Asks a source whether it is a catalog of components.
 fn check_catalog(app: &App, source: &str) -> Result<(), Failure> {
     let door = sources::open(app, &Fetching::default())?;

@@ -84,11 +84,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn document<'a>(
-    kernel: String,
-    cores: &'a [Library],
-    libraries: &'a [Library],
-) -> Document<'a> {
+fn document<'a>(kernel: String, cores: &'a [Library], libraries: &'a [Library]) -> Document<'a> {
     Document {
         kernel,
         core: cores.first(),
