@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -172,7 +173,7 @@ impl Job {
         let inputs = self.inputs()?;
         if !orders.force && orders.configure != Configure::Afresh && state.is_current(&inputs.all) {
             let lost = self.lost_now()?;
-            self.judge(orders, &lost, &self.plan()?)?;
+            Self::judge(orders, &lost, &self.plan()?)?;
             return Ok(Built {
                 fresh: true,
                 products: state.products.into_iter().map(|p| p.path).collect(),
@@ -430,7 +431,7 @@ impl Job {
             self.take_config(call.plan)?;
         }
         let lost = self.lost_now()?;
-        self.judge(orders, &lost, call.plan)?;
+        Self::judge(orders, &lost, call.plan)?;
         Ok(lost)
     }
 
@@ -440,7 +441,7 @@ impl Job {
         Ok(configure::lost(&self.options, &now))
     }
 
-    fn judge(&self, orders: &Orders<'_>, lost: &[Lost], plan: &Plan) -> Result<(), Error> {
+    fn judge(orders: &Orders<'_>, lost: &[Lost], plan: &Plan) -> Result<(), Error> {
         let bad: Vec<Lost> = lost
             .iter()
             .filter(|lost| orders.configure != Configure::Never && !(orders.may_lose)(lost))
@@ -567,7 +568,7 @@ impl Job {
         for program in ["gcc", "ld", "objcopy"] {
             let path = tool::locate(OsStr::new(&format!("{prefix}{program}")));
             let product = path.and_then(|path| Product::of(&path).ok());
-            found.push_str(&format!("{product:?}"));
+            let _ = write!(found, "{product:?}");
         }
         found.into_bytes()
     }

@@ -140,7 +140,8 @@ impl Walk<'_> {
 
 /// Whether a file decides what can be configured.
 fn configures(name: &str, depth: usize) -> bool {
-    name.starts_with("Config") && name.ends_with(".uk")
+    name.strip_suffix(".uk")
+        .is_some_and(|name| name.starts_with("Config"))
         || name.starts_with("Kconfig")
         || name == "version.mk"
         || (depth == 0 && name.starts_with("Makefile"))

@@ -198,7 +198,7 @@ impl Entry {
             .iter()
             .find(|channel| channel.default)
             .or_else(|| named("stable").filter(|_| named("staging").is_some()))
-            .or_else(|| match self.channels.as_slice() {
+            .or(match self.channels.as_slice() {
                 [only] => Some(only),
                 _ => None,
             })

@@ -162,12 +162,11 @@ impl Search {
             make_says,
             ..
         } = self;
-        let (message, place, context, target) = match found {
-            Some(found) => (found.message, found.place, found.context, found.target),
-            None => {
-                let message = make_says.unwrap_or_else(|| format!("make failed ({status})"));
-                (message, None, last, step)
-            }
+        let (message, place, context, target) = if let Some(found) = found {
+            (found.message, found.place, found.context, found.target)
+        } else {
+            let message = make_says.unwrap_or_else(|| format!("make failed ({status})"));
+            (message, None, last, step)
         };
         Fault {
             message,

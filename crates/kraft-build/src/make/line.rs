@@ -61,7 +61,9 @@ impl Line {
         match self {
             Self::Step { verb, what } => {
                 matches!(verb.as_str(), "CC" | "CXX" | "AS" | "GOC" | "RUSTC" | "M4")
-                    && what.ends_with(".o")
+                    && std::path::Path::new(what)
+                        .extension()
+                        .is_some_and(|ending| ending == "o")
             }
             Self::Objects(_) | Self::Image(_) | Self::Debug(_) | Self::Other => false,
         }

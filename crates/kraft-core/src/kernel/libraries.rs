@@ -163,7 +163,7 @@ mod tests {
 
     fn record(kind: u16, data: &[u8]) -> Vec<u8> {
         let mut bytes = kind.to_le_bytes().to_vec();
-        bytes.extend((6 + data.len() as u32).to_le_bytes());
+        bytes.extend(u32::try_from(6 + data.len()).unwrap().to_le_bytes());
         bytes.extend(data);
         bytes
     }

@@ -22,7 +22,7 @@ impl Kraftfile {
     /// text than the project's own.
     #[must_use]
     pub fn over_template(self, template: Self) -> Self {
-        let template = template.from_elsewhere();
+        let template = template.without_places();
         Self {
             spec: self.spec,
             name: self.name.or(template.name),
@@ -43,7 +43,7 @@ impl Kraftfile {
     }
 
     /// Forgets where options stand, as that is a place in another text.
-    fn from_elsewhere(mut self) -> Self {
+    fn without_places(mut self) -> Self {
         let components = self.unikraft.iter_mut().chain(
             self.libraries
                 .iter_mut()

@@ -31,7 +31,7 @@ use crate::ui::{Cell, Column, Format};
 ///   $ kraft build --all
 ///
 ///   Build one target with what kraft.lock says and nothing else
-///   $ kraft build --locked -t qemu/x86_64
+///   $ kraft build --locked -t `qemu/x86_64`
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {

@@ -1,5 +1,6 @@
 //! `kraft init`.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -111,7 +112,10 @@ fn look(dir: &Path) -> Result<Found, Failure> {
     for name in names {
         if name == "Dockerfile" || (found.dockerfile.is_none() && name.starts_with("Dockerfile.")) {
             found.dockerfile = Some(name);
-        } else if name.ends_with(".c") {
+        } else if Path::new(&name)
+            .extension()
+            .is_some_and(|ending| ending == "c")
+        {
             found.sources.push(name);
         } else if found.program.is_none() && is_program(&dir.join(&name)) {
             found.program = Some(name);
@@ -156,27 +160,27 @@ fn choose(app: &App, found: &Found) -> Result<Origin, Failure> {
             app.ui.info(&format!("making a project from {text}"));
             Ok(*only)
         }
-        [(first, text), ..] => match app.ui.select("What is the project made from?", &lines)? {
-            Some(at) => Ok(fitting.get(at).map_or(*first, |(kind, _)| *kind)),
-            None => {
+        [(first, text), ..] => {
+            if let Some(at) = app.ui.select("What is the project made from?", &lines)? {
+                Ok(fitting.get(at).map_or(*first, |(kind, _)| *kind))
+            } else {
                 app.ui.info(&format!(
                     "making a project from {text}; `--type` says otherwise"
                 ));
                 Ok(*first)
             }
-        },
+        }
     }
 }
 
 fn name(args: &Args, dir: &Path) -> Result<String, Failure> {
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => {
-            let name = dir
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned());
-            normalised(&name.unwrap_or_default())
-        }
+    let name = if let Some(name) = &args.name {
+        name.clone()
+    } else {
+        let name = dir
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        normalised(&name.unwrap_or_default())
     };
     if normalised(&name).is_empty() || name.contains(['/', '\n', '\'']) {
         return Err(Failure::usage(format!("`{name}` is no name of a project"))
@@ -217,9 +221,7 @@ fn makefile(name: &str, found: &Found) -> String {
         &found.sources
     };
     for source in sources {
-        text.push_str(&format!(
-            "{variable}_SRCS-y += $({variable}_BASE)/{source}\n"
-        ));
+        let _ = writeln!(text, "{variable}_SRCS-y += $({variable}_BASE)/{source}");
     }
     text
 }

@@ -305,24 +305,23 @@ fn text(it: &Explanation) -> String {
 }
 
 fn compare(app: &App, args: &DiffArgs) -> Result<(), Failure> {
-    let (before, after) = match &args.after {
-        Some(after) => (
+    let (before, after) = if let Some(after) = &args.after {
+        (
             configuration(app, &args.of, &args.before)?,
             configuration(app, &args.of, after)?,
-        ),
-        None => {
-            let site = args.of.site(app)?;
-            let target = target(&site, &args.before)?;
-            let menu = kconfig::menu(app, &site, &target)?;
-            // Only what was asked for can differ from what was asked for.
-            let mut found = DotConfig::default();
-            for (name, value) in menu.config.iter() {
-                if menu.asked.value(name).is_some() {
-                    found.set(name, value);
-                }
+        )
+    } else {
+        let site = args.of.site(app)?;
+        let target = target(&site, &args.before)?;
+        let menu = kconfig::menu(app, &site, &target)?;
+        // Only what was asked for can differ from what was asked for.
+        let mut found = DotConfig::default();
+        for (name, value) in menu.config.iter() {
+            if menu.asked.value(name).is_some() {
+                found.set(name, value);
             }
-            (menu.asked, found)
         }
+        (menu.asked, found)
     };
     let rows = diff(&before, &after);
     if rows.is_empty() && args.of.output == Format::Table {

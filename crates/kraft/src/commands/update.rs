@@ -87,21 +87,21 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let project = project::read(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
     let project = project::sound(app, project)?;
     let workplace = Workplace::open(app, &project)?;
-    let mut moves: Vec<Row> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     if let Some(name) = image(&project, &args.names)? {
         let moved = pins::update(app, &project, &name, !args.check)?;
-        moves.extend(moved.map(Row::from));
+        rows.extend(moved.map(Row::from));
     } else {
         let moved = components::update(app, &project, &workplace, &args.names, !args.check)?;
-        moves.extend(moved.iter().map(Row::from));
+        rows.extend(moved.iter().map(Row::from));
     }
-    if moves.is_empty() && args.output == Format::Table {
+    if rows.is_empty() && args.output == Format::Table {
         app.ui.info("kraft.lock is up to date");
         return Ok(());
     }
-    app.ui.listing(args.output, &moves, COLUMNS)?;
-    if args.check && !moves.is_empty() {
-        let names: Vec<&str> = moves.iter().map(|it| it.name.as_str()).collect();
+    app.ui.listing(args.output, &rows, COLUMNS)?;
+    if args.check && !rows.is_empty() {
+        let names: Vec<&str> = rows.iter().map(|it| it.name.as_str()).collect();
         return Err(Failure::new(
             Kind::Failed,
             format!("kraft.lock is behind: {} moved", names.join(", ")),

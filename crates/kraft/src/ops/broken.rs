@@ -71,12 +71,12 @@ fn of_lost(site: &Site, options: &Options, lost: &[Lost], losses: &[Option<Loss>
     let problems = lost
         .iter()
         .zip(losses)
-        .map(|(lost, loss)| {
-            let mut problem = Problem::error(match loss {
-                Some(loss) => loss.to_string(),
+        .map(|(lost, why)| {
+            let mut problem = Problem::error(match why {
+                Some(why) => why.to_string(),
                 None => sentence(lost),
             });
-            if let Some(advice) = loss.as_ref().and_then(Loss::advice) {
+            if let Some(advice) = why.as_ref().and_then(Loss::advice) {
                 problem = problem.help(advice);
             }
             match options.get(&lost.name).and_then(|asked| asked.span) {
@@ -107,25 +107,24 @@ fn of_fault(shown: &str, fault: &Fault, log: &Path) -> Failure {
         Some(target) => format!("cannot build {shown}: {target}: {}", fault.message),
         None => format!("cannot build {shown}: {}", fault.message),
     };
-    let failure = match fault.place.as_ref().and_then(|place| {
+    let failure = if let Some((name, text, span)) = fault.place.as_ref().and_then(|place| {
         let bytes = fs::read_file(&place.file, LARGEST_SOURCE).ok()?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let span = span(&text, place.line, place.column)?;
         Some((place.file.display().to_string(), text, span))
     }) {
-        Some((name, text, span)) => Failure::problems_in(
+        Failure::problems_in(
             Kind::Build,
             Text { name, text },
             vec![Problem::error(what).at(span)],
-        ),
-        None => {
-            let mut message = what;
-            for line in &fault.context {
-                message.push_str("\n  ");
-                message.push_str(line);
-            }
-            Failure::new(Kind::Build, message)
+        )
+    } else {
+        let mut message = what;
+        for line in &fault.context {
+            message.push_str("\n  ");
+            message.push_str(line);
         }
+        Failure::new(Kind::Build, message)
     };
     let failure = match &fault.missing_program {
         Some(program) => failure.hint(format!("the program `{program}` is missing")),
@@ -189,7 +188,7 @@ mod tests {
         let text = "int a;\n  return counter;\nlast";
         let at = |line, column| {
             let span = span(text, line, column).unwrap();
-            &text[span.start..span.end]
+            text.get(span.start..span.end).unwrap()
         };
         assert_eq!(at(2, Some(10)), "counter");
         assert_eq!(at(2, None), "return counter;");

@@ -6,7 +6,7 @@
 //!                        └ no ─ resolve ─► into kraft.lock       (never with --locked)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use kraft_build::sources::{Origin, Put, Sources, Wanted};
@@ -325,7 +325,7 @@ impl<'a> Shelf<'a> {
             return Some(Origin::Directory(directory.clone()));
         }
         let entry = self.before.components.get(&part.wanted.key())?;
-        (entry.asked == part.asked).then(|| Origin::Pinned(self.from_project(&entry.pin)))
+        (entry.asked == part.asked).then(|| Origin::Pinned(self.as_used(&entry.pin)))
     }
 
     fn resolve(&mut self, app: &App, open: &[Wanted]) -> Result<Vec<Origin>, Failure> {
@@ -373,13 +373,13 @@ impl<'a> Shelf<'a> {
     fn pin(&mut self, part: &Part, pin: &Pin) {
         let entry = Entry {
             asked: part.asked.clone(),
-            pin: self.to_project(pin),
+            pin: self.as_written(pin),
         };
         self.after.components.insert(part.wanted.key(), entry);
     }
 
     /// Spells a path from the project's directory, so that it means the same in every clone.
-    fn to_project(&self, pin: &Pin) -> Pin {
+    fn as_written(&self, pin: &Pin) -> Pin {
         with_place(pin, |text| {
             let path = Path::new(&text)
                 .strip_prefix(&self.workplace.project)
@@ -390,7 +390,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// The other way round.
-    fn from_project(&self, pin: &Pin) -> Pin {
+    fn as_used(&self, pin: &Pin) -> Pin {
         with_place(pin, |text| {
             let here = text.starts_with("./") || text.starts_with("../");
             let rest = text.strip_prefix("./").unwrap_or(text);
@@ -477,7 +477,7 @@ impl<'a> Shelf<'a> {
             let (Some(entry), Some(latest)) = (entry, latest) else {
                 continue;
             };
-            if self.from_project(&entry.pin) != latest {
+            if self.as_used(&entry.pin) != latest {
                 app.ui.warn(&format!(
                     "drift: {} asked for as {} is at {} now, and kraft.lock keeps {}; \
                      `kraft update` moves it",
@@ -683,16 +683,16 @@ pub(crate) fn update(
             &place,
         ));
     }
-    let known: BTreeMap<String, ()> = parts
+    let known: BTreeSet<String> = parts
         .iter()
-        .map(|part| (part.wanted.key(), ()))
-        .chain(shelf.used.iter().map(|key| (key.clone(), ())))
+        .map(|part| part.wanted.key())
+        .chain(shelf.used.iter().cloned())
         .collect();
     for name in names {
         let fits =
             |key: &String| key == name || key.split_once('/').is_some_and(|(_, n)| n == name);
-        if !known.keys().any(fits) {
-            let all: Vec<&str> = known.keys().map(String::as_str).collect();
+        if !known.iter().any(fits) {
+            let all: Vec<&str> = known.iter().map(String::as_str).collect();
             return Err(Failure::new(
                 Kind::NotFound,
                 format!("the project has no component `{name}`"),
@@ -743,7 +743,7 @@ impl Shelf<'_> {
                 continue;
             };
             let entry = self.before.components.get(&part.wanted.key());
-            let from = entry.map(|entry| self.from_project(&entry.pin));
+            let from = entry.map(|entry| self.as_used(&entry.pin));
             if from.as_ref() != Some(&pin) {
                 moves.push(Move {
                     name: part.wanted.key(),

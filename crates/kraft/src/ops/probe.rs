@@ -109,7 +109,7 @@ impl Kernel {
             // Beside `libx.o` there may be `libx.ld.o`, of which it was made.
             let Some(library) = name
                 .strip_suffix(".o")
-                .filter(|name| !name.ends_with(".ld"))
+                .filter(|name| name.strip_suffix(".ld").is_none())
             else {
                 continue;
             };

@@ -167,8 +167,9 @@ impl From<Error> for Failure {
             ),
             Error::Interrupted => (Kind::Interrupted, None),
             Error::InTheWay { .. } => (Kind::Failed, Some("move it away")),
-            Error::Archive { .. } | Error::NoCatalog { .. } => (Kind::Failed, None),
-            Error::File(_) => (Kind::Failed, None),
+            Error::Archive { .. } | Error::NoCatalog { .. } | Error::File(_) => {
+                (Kind::Failed, None)
+            }
         };
         let failure = match error {
             Error::File(error) => Self::from(error),

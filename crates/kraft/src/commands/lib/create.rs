@@ -1,5 +1,6 @@
 //! `kraft lib create`.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use kraft_sys::{fs, tool};
@@ -259,21 +260,24 @@ fn files(library: &Library, args: &Args) -> Vec<(&'static str, String)> {
         "# {name} {version}: {what}\n\n$(eval $(call addlib_s,{lower},$(CONFIG_{option})))\n\n{variable}_VERSION = {version}\n"
     );
     if let Some(origin) = &args.origin {
-        makefile.push_str(&format!(
+        let _ = write!(
+            makefile,
             "\n# The sources that this library ports are fetched from here.\n{variable}_URL = {origin}\n\
              $(eval $(call fetch,{lower},$({variable}_URL)))\n"
-        ));
+        );
         if let Some(patches) = &args.patch_dir {
-            makefile.push_str(&format!(
+            let _ = write!(
+                makefile,
                 "{variable}_PATCHDIR = $({variable}_BASE)/{}\n$(eval $(call patch,{lower},$({variable}_PATCHDIR),{name}-$({variable}_VERSION)))\n",
                 patches.display()
-            ));
+            );
         }
     }
     if !args.no_provide_c_main {
-        makefile.push_str(&format!(
+        let _ = write!(
+            makefile,
             "\n{variable}_SRCS-y += $({variable}_BASE)/main.c\n"
-        ));
+        );
     }
     let function = lower.clone();
     let mut files = vec![
