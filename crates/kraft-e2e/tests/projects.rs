@@ -1,0 +1,286 @@
+//! Projects begun, libraries added and made, catalogs read, kernels looked into.
+
+use kraft_e2e::harness::Bench;
+use kraft_e2e::source::{
+    build_and_boot, git, kraft_in, make_archive, make_repository, replace, skipped, workshop, write,
+};
+use kraft_e2e::web::Web;
+use serde_json::Value;
+
+#[test]
+fn a_project_begins_from_what_is_there() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let place = workshop(&bench);
+    let app = bench.path().join("begun");
+    write(
+        &app.join("main.c"),
+        "#include <print.h>\n\nint main(void)\n{\n\tput_text(\"begun\\n\");\n\treturn 0;\n}\n",
+    );
+    let begun = kraft_in(&bench, &app, &["init"]).success();
+    assert!(
+        begun.stdout.contains("Kraftfile") && begun.stdout.contains("Makefile.uk"),
+        "{begun:?}"
+    );
+    let _ = kraft_in(&bench, &app, &["check"]).success();
+    let again = kraft_in(&bench, &app, &["init"]).exits(1);
+    assert!(again.stderr.contains("--force"), "{again:?}");
+    replace(
+        &app.join("Kraftfile"),
+        "version: stable",
+        &format!("source: {}", place.join("core").display()),
+    );
+    assert!(build_and_boot(&bench, &app, &[]).contains("begun\n"));
+
+    write(&bench.path().join("docker/Dockerfile"), "FROM scratch\n");
+    let _ = bench.kraft(["init", "docker"]).success();
+    let text = std::fs::read_to_string(bench.path().join("docker/Kraftfile")).unwrap();
+    assert!(
+        text.contains("rootfs: ./Dockerfile") && text.contains("runtime: "),
+        "{text}"
+    );
+    assert!(bench.path().join("docker/.dockerignore").is_file());
+    let nothing = bench.kraft(["init", "empty"]).exits(3);
+    assert!(nothing.stderr.contains("--type c"), "{nothing:?}");
+}
+
+#[test]
+fn a_library_of_ones_own_is_made_and_added() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = workshop(&bench).join("apps/app-two-libs");
+    let missing = bench.kraft(["lib", "create"]).exits(2);
+    for text in [
+        "project name cannot be empty",
+        "version cannot be empty",
+        "author name cannot be empty",
+    ] {
+        assert!(missing.stderr.contains(text), "{missing:?}");
+    }
+    let words = [
+        "lib",
+        "create",
+        "greet",
+        "--version",
+        "1.2.3",
+        "--author-name",
+        "A",
+        "--author-email",
+        "a@example.org",
+    ];
+    let _ = bench.kraft(words).success();
+    let library = bench.path().join("lib-greet");
+    for file in [
+        "Config.uk",
+        "Makefile.uk",
+        "main.c",
+        "README.md",
+        "COPYING.md",
+        "CONTRIBUTING.md",
+        "CODING_STYLE.md",
+    ] {
+        assert!(library.join(file).is_file(), "{file}");
+    }
+    let _ = kraft_in(&bench, &app, &["lib", "add", library.to_str().unwrap()]).success();
+    let said = build_and_boot(&bench, &app, &[]);
+    assert!(said.contains("config CONFIG_LIBGREET \"1\""), "{said}");
+    let _ = kraft_in(&bench, &app, &["lib", "remove", "greet"]).success();
+    assert!(
+        !std::fs::read_to_string(app.join("Kraftfile"))
+            .unwrap()
+            .contains("greet")
+    );
+    assert!(!app.join(".unikraft/libs/greet").exists() && library.exists());
+    let unknown = kraft_in(&bench, &app, &["lib", "remove", "greet"]).exits(3);
+    assert!(
+        unknown
+            .stderr
+            .contains("library greet does not exist in the project"),
+        "{unknown:?}"
+    );
+}
+
+#[test]
+fn a_catalog_over_http_names_what_a_project_is_built_from() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let place = workshop(&bench);
+    let served = bench.path().join("served");
+    std::fs::create_dir_all(served.join("git")).unwrap();
+    let web = Web::serve(&served);
+    make_archive(&place.join("libs/lib-hello"), &served.join("hello.tar.gz"));
+    make_repository(&place.join("core"));
+    let bare = served.join("git/unikraft.git");
+    git(
+        bench.path(),
+        [
+            "clone",
+            "--quiet",
+            "--bare",
+            place.join("core").to_str().unwrap(),
+            bare.to_str().unwrap(),
+        ],
+    );
+    write(
+        &served.join("index.yaml"),
+        "manifests:\n- {name: hello, type: lib, manifest: ./libs/hello.yaml}\n- {name: unikraft, type: core, manifest: ./unikraft.yaml}\n",
+    );
+    write(
+        &served.join("libs/hello.yaml"),
+        &format!(
+            "name: hello\ntype: lib\ndescription: says hello\nchannels:\n- {{name: stable, default: true, resource: {}}}\n",
+            web.url("hello.tar.gz")
+        ),
+    );
+    write(
+        &served.join("unikraft.yaml"),
+        &format!(
+            "name: unikraft\ntype: core\norigin: {0}\nprovider: git\nchannels:\n- {{name: stable, default: true, resource: {0}}}\n",
+            web.url("git/unikraft.git")
+        ),
+    );
+    let _ = bench
+        .kraft([
+            "pkg",
+            "unsource",
+            "https://manifests.kraftkit.sh/index.yaml",
+        ])
+        .success();
+    let _ = bench
+        .kraft(["pkg", "source", &web.url("index.yaml")])
+        .success();
+    let nonsense = bench
+        .kraft(["pkg", "source", &web.url("absent.yaml")])
+        .exits(3);
+    assert!(nonsense.stderr.contains("404"), "{nonsense:?}");
+    let _ = bench.kraft(["pkg", "update"]).success();
+    web.asked();
+    let _ = bench.kraft(["pkg", "update"]).success();
+    assert_eq!(
+        web.asked().len(),
+        3,
+        "each document is asked about once, and none is sent"
+    );
+    let rows = bench.json(["pkg", "ls", "--libs", "-o", "json"]);
+    assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
+    assert_eq!(
+        (&rows[0]["name"], &rows[0]["version"]),
+        (&Value::from("hello"), &Value::from("stable"))
+    );
+
+    let app = bench.path().join("by-name");
+    write(
+        &app.join("Kraftfile"),
+        "spec: v0.6\nname: by-name\nunikraft: stable\ntargets:\n- qemu/x86_64\n",
+    );
+    write(
+        &app.join("Makefile.uk"),
+        "$(eval $(call addlib,appx))\nAPPX_SRCS-y += $(APPX_BASE)/main.c\n",
+    );
+    write(
+        &app.join("main.c"),
+        "#include <hello.h>\n\nint main(void)\n{\n\thello();\n\treturn 0;\n}\n",
+    );
+    let _ = kraft_in(&bench, &app, &["lib", "add", "hello:stable"]).success();
+    assert!(build_and_boot(&bench, &app, &[]).contains("hello to the world\n"));
+    let wrong = kraft_in(&bench, &app, &["lib", "add", "helo"]).exits(3);
+    assert!(
+        wrong.stderr.contains("specified library not found"),
+        "{wrong:?}"
+    );
+    let _ = bench.kraft(["pkg", "pull", "lib/hello:stable"]).success();
+}
+
+#[test]
+fn a_kernel_tells_its_libraries_and_its_sizes_add_up() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = workshop(&bench).join("apps/app-two-libs");
+    let _ = kraft_in(&bench, &app, &["build"]).success();
+    let json = |words: &[&str]| -> Value {
+        let outcome = kraft_in(&bench, &app, words).success();
+        serde_json::from_str(&outcome.stdout).unwrap()
+    };
+    let probe = json(&["x", "probe", "-o", "json"]);
+    let names: Vec<&str> = probe["libraries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|library| library["name"].as_str().unwrap())
+        .collect();
+    for name in ["libmini", "libhello", "libcount", "apptwolibs"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert_eq!(probe["libraries"][0]["license"], "BSD-3-Clause");
+
+    let sum = |rows: &Value, field: &str| -> u64 {
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row[field].as_u64().unwrap())
+            .sum()
+    };
+    let sections = json(&["size", "--sections", "-o", "json"]);
+    let symbols = json(&["size", "--symbols", "-o", "json"]);
+    let libraries = json(&["size", "-o", "json"]);
+    let whole = sum(&sections, "size");
+    assert_eq!(sum(&symbols, "size"), whole);
+    assert_eq!(sum(&libraries, "total"), whole);
+    // As another reader of ELF files sees it.
+    let kernel = app.join(".unikraft/build/two-libs_qemu-x86_64.dbg");
+    let said = std::process::Command::new("readelf")
+        .args(["-SW"])
+        .arg(&kernel)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(said.stdout).unwrap();
+    let loaded: u64 = text
+        .lines()
+        .filter_map(|line| {
+            line.split_once("] ")
+                .map(|(_, rest)| rest.split_whitespace().collect::<Vec<_>>())
+        })
+        .filter(|words| words.len() > 7 && words[6].contains('A'))
+        .map(|words| u64::from_str_radix(words[4], 16).unwrap())
+        .sum();
+    assert_eq!(whole, loaded, "{text}");
+    let hello = symbols
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["name"] == "hello")
+        .unwrap();
+    assert_eq!(hello["library"], "libhello");
+
+    let before = bench.path().join("before.dbg");
+    std::fs::copy(&kernel, &before).unwrap();
+    replace(
+        &app.join("main.c"),
+        "return 0;",
+        "for (volatile int i = 0; i < 9; i++)\n\t\t;\n\treturn 0;",
+    );
+    let _ = kraft_in(&bench, &app, &["build"]).success();
+    let changes = json(&[
+        "size",
+        "--symbols",
+        before.to_str().unwrap(),
+        ".",
+        "-o",
+        "json",
+    ]);
+    let main = changes
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["name"] == "main")
+        .unwrap();
+    assert!(main["change"].as_i64().unwrap() > 0, "{changes}");
+}
