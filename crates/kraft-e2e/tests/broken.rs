@@ -338,3 +338,57 @@ fn whoever_is_killed_while_fetching_leaves_nothing_that_is_used() {
     }
     let _ = build_and_boot(&bench, &app, &[]);
 }
+
+#[test]
+fn a_key_that_ssh_refuses_is_told() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let ssh = bench.path().join("ssh");
+    let script =
+        "#!/bin/sh\necho 'git@example.test: Permission denied (publickey).' >&2\nexit 255\n";
+    std::fs::write(&ssh, script).unwrap();
+    std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let url = "git@example.test:libs/lib-count.git";
+    replace(&app.join("Kraftfile"), "../../libs/lib-count", url);
+    let mut command = bench.command(["build"]);
+    command.current_dir(&app).env("GIT_SSH_COMMAND", &ssh);
+    let outcome = Outcome::of(&mut command).exits(5);
+    for text in [url, "Permission denied (publickey)", "git ls-remote"] {
+        assert!(outcome.stderr.contains(text), "no `{text}`: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_is_told_and_room_cures_it() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    std::fs::create_dir(app.join(".unikraft")).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=256k tmpfs '{0}/.unikraft' && cd '{0}' && exec \"$KRAFT\" build",
+        app.display()
+    );
+    let inner = bench.command([""; 0]);
+    let mut outer = std::process::Command::new("unshare");
+    outer
+        .args(["--map-root-user", "--mount", "bash", "-euc", &script])
+        .env_clear();
+    for (key, value) in inner.get_envs() {
+        outer.env(key, value.unwrap_or_default());
+    }
+    outer.env("KRAFT", inner.get_program());
+    let outcome = Outcome::of(&mut outer);
+    if outcome.stderr.contains("unshare") || outcome.stderr.contains("mount:") {
+        return kraft_e2e::harness::skip("this host lets nobody mount a small disk");
+    }
+    assert_ne!(outcome.code, Some(0), "{outcome:?}");
+    let told =
+        outcome.stderr.contains("the disk is full") || outcome.stderr.contains("No space left");
+    assert!(told, "{outcome:?}");
+    let _ = build_and_boot(&bench, &app, &[]);
+}

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::commands::build::{FetchArgs, Which};
 use crate::failure::{Failure, Kind};
 use crate::ops::build::{self, Wish};
+use crate::ops::kconfig;
 use crate::ops::kraftfile::{self, Change};
 use crate::ops::project;
 
@@ -80,6 +81,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         job.menu(front, orders)
     })?;
     let changes = changes(&before, &after);
+    let menu = kconfig::menu(app, &site, &target)?;
+    let changes = kconfig::essential(&menu, changes);
     if changes.is_empty() {
         app.ui.info("nothing was changed");
         return Ok(());

@@ -217,6 +217,38 @@ pub(crate) fn menu(app: &App, site: &Site, target: &ResolvedTarget) -> Result<Me
     })
 }
 
+/// So many changes are looked at one by one; settling takes a moment each.
+const MOST_CHANGES: usize = 200;
+
+/// Leaves out changes that follow from the others: what nobody can set, and what is as it would be
+/// anyway.
+pub(crate) fn essential(menu: &Menu, changes: Vec<(String, String)>) -> Vec<(String, String)> {
+    let has_prompt = |name: &str| {
+        let symbol = menu.tree.symbol(name);
+        symbol.is_some_and(|symbol| symbol.prompt.is_some())
+    };
+    let mut kept: Vec<(String, String)> = changes
+        .into_iter()
+        .filter(|(name, _)| has_prompt(name))
+        .collect();
+    let mut at = 0;
+    while kept.len() <= MOST_CHANGES && at < kept.len() {
+        let mut without = kept.clone();
+        let (name, value) = without.remove(at);
+        let mut all = menu.asked.clone();
+        for (name, value) in &without {
+            all.set(name.clone(), value);
+        }
+        let settled = menu.tree.settle_as(&all, Mode::Defconfig);
+        if settled.value(&name).as_deref() == Some(value.as_str()) {
+            kept = without;
+        } else {
+            at += 1;
+        }
+    }
+    kept
+}
+
 /// Refuses an option that the project's core does not know, where that can be told.
 fn check_known(app: &App, project: &Project, edits: &[Edit]) -> Result<(), Failure> {
     let Some(menu) = menu_if_configured(app, project)? else {
