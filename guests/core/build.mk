@@ -95,13 +95,13 @@ $(CONFIG_H): $(C)
 
 # A library with LIBX_URL gets that archive unpacked into its build directory.
 .PHONY: fetch prepare all images libs objs clean print-libs print-objs print-srcs
-define origin
+define upstream
 fetch: $(BUILD_DIR)/$(1)/.origin
 $(BUILD_DIR)/$(1)/.origin: | $(BUILD_DIR)/$(1)/.made
 	$$(call say,WGET,$(1): $(notdir $(2))) wget -q -O $(BUILD_DIR)/$(1)/origin.tar.gz '$(2)'
 	$$(call say,UNTAR,$(1): $(notdir $(2))) mkdir -p $(BUILD_DIR)/$(1)/origin && tar -xzf $(BUILD_DIR)/$(1)/origin.tar.gz -C $(BUILD_DIR)/$(1)/origin && touch $$@
 endef
-$(foreach I,$(LIBS),$(if $($(call uc,$(I))_URL),$(eval $(call origin,$(I),$($(call uc,$(I))_URL)))))
+$(foreach I,$(LIBS),$(if $($(call uc,$(I))_URL),$(eval $(call upstream,$(I),$($(call uc,$(I))_URL)))))
 fetch:
 prepare: fetch $(CONFIG_H)
 

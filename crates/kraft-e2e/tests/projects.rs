@@ -284,3 +284,47 @@ fn a_kernel_tells_its_libraries_and_its_sizes_add_up() {
         .unwrap();
     assert!(main["change"].as_i64().unwrap() > 0, "{changes}");
 }
+
+#[test]
+fn what_libraries_download_themselves_is_fetched_ahead() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let place = workshop(&bench);
+    let app = place.join("apps/app-two-libs");
+    let served = bench.path().join("served");
+    write(
+        &bench.path().join("upstream-1.0/data.h"),
+        "#define FROM_UPSTREAM \"fetched\"\n",
+    );
+    std::fs::create_dir(&served).unwrap();
+    make_archive(
+        &bench.path().join("upstream-1.0"),
+        &served.join("upstream.tar.gz"),
+    );
+    let web = Web::serve(&served);
+    let library = place.join("libs/lib-count");
+    replace(
+        &library.join("Makefile.uk"),
+        "LIBCOUNT_SRCS-y",
+        &format!(
+            "LIBCOUNT_URL = {}\nLIBCOUNT_CINCLUDES-y += -I$(BUILD_DIR)/libcount/origin/upstream-1.0\n\nLIBCOUNT_SRCS-y",
+            web.url("upstream.tar.gz")
+        ),
+    );
+    replace(
+        &library.join("count.c"),
+        "#include \"count.h\"",
+        "#include \"count.h\"\n#include <data.h>",
+    );
+    replace(
+        &library.join("count.c"),
+        "put_text(\"count \")",
+        "put_text(FROM_UPSTREAM \" count \")",
+    );
+    let _ = kraft_in(&bench, &app, &["fetch"]).success();
+    assert_eq!(web.asked(), ["GET /upstream.tar.gz"]);
+    assert!(build_and_boot(&bench, &app, &[]).contains("fetched count 1\n"));
+    assert_eq!(web.asked(), [""; 0]);
+}
