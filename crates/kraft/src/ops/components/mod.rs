@@ -1,0 +1,206 @@
+//! The components of a project: which they are, where they come from, where they are put.
+//!
+//! ```text
+//! Kraftfile ─ directory? ─ yes ─► used in place, linked below .unikraft/
+//!              └ no ─ in kraft.lock, and still asked for so? ─ yes ─► that
+//!                        └ no ─ resolve ─► into kraft.lock       (never with --locked)
+//! ```
+
+mod lockfile;
+mod part;
+mod shelf;
+mod update;
+
+use std::path::{Path, PathBuf};
+
+use kraft_build::sources::{Origin, Wanted};
+use kraft_core::component::{Kind as ComponentKind, Name};
+use kraft_core::kraftfile::Kraftfile;
+
+pub(crate) use self::lockfile::{read as read_lock, write as write_lock};
+use self::part::{parts, template_part};
+use self::shelf::Shelf;
+pub(crate) use self::update::{Move, update};
+use super::project::{self, Project};
+use super::sources;
+pub(crate) use super::sources::Fetching;
+use super::workplace::Workplace;
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+
+/// Where the components of a project are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Components {
+    /// The core.
+    pub(crate) core: PathBuf,
+    /// The application: the project itself, or its template.
+    pub(crate) app: PathBuf,
+    /// The libraries by name.
+    pub(crate) libraries: Vec<(String, PathBuf)>,
+}
+
+/// Gets every component of a project, and completes the project by its template.
+pub(crate) fn obtain(
+    app: &App,
+    project: Project,
+    workplace: &Workplace,
+    fetching: &Fetching,
+) -> Result<(Project, Components), Failure> {
+    let Some(kraftfile) = project.kraftfile.clone() else {
+        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
+    };
+    let mut store = Shelf::open(app, workplace, fetching)?;
+    let (kraftfile, application) = match &kraftfile.template {
+        None => (kraftfile, workplace.project.clone()),
+        Some(template) => {
+            let part = template_part(workplace, template)?;
+            let dir = store.get(app, std::slice::from_ref(&part))?;
+            let dir = dir.into_iter().next().unwrap_or(part.place);
+            (
+                kraftfile.clone().over_template(template_of(app, &dir)?),
+                dir,
+            )
+        }
+    };
+    if kraftfile.unikraft.is_none() {
+        return Err(
+            Failure::usage("the project is not built from source: it names no core")
+                .hint("`unikraft: stable` in the Kraftfile names one"),
+        );
+    }
+    let parts = parts(workplace, &kraftfile);
+    let mut dirs = store.get(app, &parts)?.into_iter();
+    let Some(core) = dirs.next() else {
+        return Err(Failure::new(Kind::NotFound, "the core was not found"));
+    };
+    let libraries = kraftfile
+        .libraries
+        .iter()
+        .map(|library| library.name.value.clone())
+        .zip(dirs)
+        .collect();
+    store.tell_drift(app, &parts);
+    store.close(app)?;
+    let project = Project {
+        kraftfile: Some(kraftfile),
+        ..project
+    };
+    Ok((
+        project,
+        Components {
+            core,
+            app: application,
+            libraries,
+        },
+    ))
+}
+
+/// Completes a project by its template if that is here; nothing is fetched.
+pub(crate) fn complete(
+    app: &App,
+    project: Project,
+    workplace: &Workplace,
+) -> Result<Project, Failure> {
+    let Some(kraftfile) = &project.kraftfile else {
+        return Ok(project);
+    };
+    let Some(template) = &kraftfile.template else {
+        return Ok(project);
+    };
+    let part = template_part(workplace, template)?;
+    let dir = part.directory.unwrap_or(part.place);
+    if !dir.is_dir() {
+        return Ok(project);
+    }
+    let merged = kraftfile.clone().over_template(template_of(app, &dir)?);
+    Ok(Project {
+        kraftfile: Some(merged),
+        ..project
+    })
+}
+
+fn template_of(app: &App, dir: &Path) -> Result<Kraftfile, Failure> {
+    let here = kraft_core::kraftfile::FILE_NAMES
+        .iter()
+        .map(|name| dir.join(name))
+        .find(|file| file.is_file());
+    let Some(file) = here else {
+        return Err(Failure::new(
+            Kind::NotFound,
+            format!("the template in `{}` has no Kraftfile", dir.display()),
+        ));
+    };
+    let read = project::sound(app, project::read(app, Some(&file), None)?)?;
+    let mut kraftfile = read
+        .kraftfile
+        .ok_or_else(|| Failure::new(Kind::Failed, "the Kraftfile of the template has faults"))?;
+    // What a template brings along lies beside its Kraftfile, not beside the project's.
+    let below = |path: &mut String| *path = dir.join(&*path).to_string_lossy().into_owned();
+    for rootfs in kraftfile.rootfs.iter_mut().chain(&mut kraftfile.roms) {
+        for path in rootfs.path.iter_mut().chain(&mut rootfs.dockerfile) {
+            below(&mut path.value);
+        }
+    }
+    for volume in &mut kraftfile.volumes {
+        below(&mut volume.source.value);
+    }
+    let components = kraftfile.unikraft.iter_mut().chain(
+        kraftfile
+            .libraries
+            .iter_mut()
+            .map(|library| &mut library.component),
+    );
+    for component in components {
+        for source in component.source.iter_mut().chain(&mut component.short) {
+            if !source.value.contains("://") && dir.join(&source.value).exists() {
+                below(&mut source.value);
+            }
+        }
+    }
+    Ok(kraftfile)
+}
+
+/// Fetches a component of the catalog into the cache, and with a directory of a project below that.
+pub(crate) fn fetch(app: &App, name: &Name, into: Option<&Path>) -> Result<(), Failure> {
+    let fetching = Fetching::default();
+    let mut door = sources::open(app, &fetching)?;
+    if kraft_build::catalog::find(&door.catalog, name).is_empty() && !door.offline {
+        sources::update(app, &mut door)?;
+    }
+    let found: Vec<Wanted> = kraft_build::catalog::find(&door.catalog, name)
+        .into_iter()
+        .map(|entry| Wanted {
+            kind: entry.kind,
+            name: entry.name.clone(),
+            source: None,
+            version: name.version.clone(),
+        })
+        .collect();
+    if found.is_empty() {
+        return Err(
+            Failure::new(Kind::NotFound, format!("could not find {name}"))
+                .hint("`kraft pkg ls --libs` lists what there is"),
+        );
+    }
+    let progress = app.ui.progress();
+    for (wanted, origin) in found.iter().zip(door.resolve(&found, &progress)) {
+        let origin = origin?;
+        if let Origin::Pinned(pin) = &origin {
+            for result in door.obtain(&[(wanted.key(), pin.clone())], &progress) {
+                result?;
+            }
+        }
+        if let Some(project) = into {
+            let below = match wanted.kind {
+                ComponentKind::Core => "unikraft".to_owned(),
+                kind => format!("{kind}s/{}", wanted.name),
+            };
+            door.materialise(
+                &wanted.key(),
+                &origin,
+                &project.join(".unikraft").join(below),
+            )?;
+        }
+    }
+    Ok(())
+}
