@@ -1,0 +1,127 @@
+//! Configures a target where that is called for, and judges what got lost.
+
+use std::ffi::OsStr;
+
+use kraft_sys::{fs, tool};
+
+use super::inputs::Inputs;
+use super::{Configure, Error, Job, Orders, beside};
+use crate::configure::{self, Lost};
+use crate::make::{self, Call};
+use crate::plan::Plan;
+use crate::state::State;
+use crate::tools;
+
+impl Job {
+    /// Configures if that is called for; returns what got lost.
+    pub(super) fn configured(
+        &self,
+        call: &Call<'_>,
+        orders: &Orders<'_>,
+        inputs: &Inputs,
+        state: &mut State,
+    ) -> Result<Vec<Lost>, Error> {
+        let config = &call.plan.config;
+        let there = config.exists();
+        if orders.configure == Configure::Never {
+            if there {
+                return Ok(Vec::new());
+            }
+            return Err(Error::NotConfigured {
+                path: self.places.config.clone(),
+            });
+        }
+        let afresh = orders.configure == Configure::Afresh;
+        if afresh {
+            fs::remove_tree(config)?;
+        }
+        let now = configure::read(config)?;
+        let touched = configure::edits(now.as_ref(), state, &self.options) != state.edits
+            || now.is_some_and(|now| now.iter().ne(settled(state)));
+        if afresh || !there || touched || state.configuration != inputs.configuration {
+            let done = configure::configure(
+                call,
+                &self.options,
+                state,
+                &beside(&self.places.work, ".configure"),
+            )
+            .map_err(|source| {
+                check_make(call.program)
+                    .err()
+                    .unwrap_or_else(|| options_fault(source, call.plan))
+            })?;
+            state.edits = done.edits;
+            state.settled = done.settled;
+            state.configuration.clone_from(&inputs.configuration);
+            self.take_config(call.plan)?;
+        }
+        let lost = self.lost_now()?;
+        Self::judge(orders, &lost, call.plan)?;
+        Ok(lost)
+    }
+
+    /// Compares what is wanted with the configuration as it is.
+    pub(super) fn lost_now(&self) -> Result<Vec<Lost>, fs::Error> {
+        let now = configure::read(&self.places.config)?.unwrap_or_default();
+        Ok(configure::lost(&self.options, &now))
+    }
+
+    pub(super) fn judge(orders: &Orders<'_>, lost: &[Lost], plan: &Plan) -> Result<(), Error> {
+        let bad: Vec<Lost> = lost
+            .iter()
+            .filter(|lost| orders.configure != Configure::Never && !(orders.may_lose)(lost))
+            .cloned()
+            .collect();
+        if bad.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Lost {
+            lost: bad,
+            plan: Box::new(plan.clone()),
+        })
+    }
+}
+
+pub(super) fn settled(state: &State) -> impl Iterator<Item = (&str, &str)> {
+    state
+        .settled
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+/// Tells a fault in the options from other failures of configuring.
+pub(super) fn options_fault(source: make::Error, plan: &Plan) -> Error {
+    let in_options = match &source {
+        make::Error::Failed { fault, .. } => fault
+            .place
+            .as_ref()
+            .is_some_and(|place| place.file.extension().is_some_and(|ending| ending == "uk")),
+        _ => false,
+    };
+    if in_options {
+        Error::Options {
+            source,
+            plan: Box::new(plan.clone()),
+        }
+    } else {
+        Error::Make(source)
+    }
+}
+
+/// Looks whether make is the cause: one that is too old fails in ways that say nothing.
+pub(super) fn check_make(program: &OsStr) -> Result<(), Error> {
+    let said = tool::Tool::new(program)
+        .package("make")
+        .args(["--version"])
+        .output();
+    let said = match said {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    if tools::is_new_enough(&said) {
+        return Ok(());
+    }
+    Err(Error::OldMake {
+        found: said.lines().next().unwrap_or_default().to_owned(),
+    })
+}

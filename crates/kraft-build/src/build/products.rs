@@ -1,0 +1,95 @@
+//! Has make build a target, and puts what it made where the project expects it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use kraft_core::event::Event;
+use kraft_sys::fs;
+
+use super::{Job, Orders};
+use crate::make::{self, Call, Line, Products};
+
+impl Job {
+    pub(super) fn make(
+        &self,
+        call: &Call<'_>,
+        orders: &Orders<'_>,
+        known: u64,
+    ) -> Result<Products, make::Error> {
+        let task = orders.task;
+        orders.reporter.report(Event::Started {
+            task,
+            what: format!("building {}", self.label),
+            total: None,
+        });
+        let first = known == 0;
+        let mut done = 0;
+        let made = call.all(&mut |line| match line {
+            // How many there are says nothing about a build that makes only some of them.
+            Line::Objects(total) if first => orders.reporter.report(Event::Sized {
+                task,
+                total: *total,
+            }),
+            Line::Step { verb, what } => {
+                orders.reporter.report(Event::Doing {
+                    task,
+                    what: format!("{verb} {what}"),
+                });
+                if line.is_object() {
+                    done += 1;
+                    orders.reporter.report(Event::Advanced { task, done });
+                }
+            }
+            Line::Objects(_) | Line::Image(_) | Line::Debug(_) | Line::Other => {}
+        });
+        orders.reporter.report(match made {
+            Ok(_) => Event::Finished { task },
+            Err(_) => Event::Failed { task },
+        });
+        made
+    }
+
+    /// Puts what make made where the project expects it.
+    pub(super) fn publish(&self, made: &Products) -> Result<Vec<PathBuf>, fs::Error> {
+        let mut published = Vec::new();
+        let mut put = |from: &Path, to: PathBuf| -> Result<(), fs::Error> {
+            if from != to {
+                copy(from, &to, 0o755)?;
+            }
+            published.push(to);
+            Ok(())
+        };
+        let Some((kernel, variants)) = made.images.split_first() else {
+            return Ok(published);
+        };
+        put(kernel, self.places.kernel.clone())?;
+        for variant in variants {
+            // `app_qemu-x86_64.gz` goes beside the kernel with the same ending.
+            let whole = variant.as_os_str().as_bytes();
+            if let Some(ending) = whole.strip_prefix(kernel.as_os_str().as_bytes()) {
+                put(variant, beside_bytes(&self.places.kernel, ending))?;
+            }
+        }
+        if let Some(debug) = made.debug.first() {
+            put(debug, self.places.debug.clone())?;
+        }
+        Ok(published)
+    }
+}
+
+pub(super) fn beside_bytes(path: &Path, ending: &[u8]) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(OsStr::from_bytes(ending));
+    name.into()
+}
+
+/// Copies a file so that nobody ever sees half of it.
+pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<(), fs::Error> {
+    let mut source = File::open(from).map_err(fs::Error::on("open", from))?;
+    let target = fs::NewFile::with_mode(to, mode)?;
+    io::copy(&mut source, &mut target.file()).map_err(fs::Error::on("write", to))?;
+    target.commit()
+}
