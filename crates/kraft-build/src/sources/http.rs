@@ -365,9 +365,11 @@ impl Trouble {
             why
         };
         let url = shown(url);
+        // A name that does not exist will not exist in a second.
+        let again = !why.contains("Name or service not known");
         Self {
             error: Box::new(Error::Network { url, why }),
-            again: true,
+            again,
             after: None,
         }
     }

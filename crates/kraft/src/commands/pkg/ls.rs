@@ -180,7 +180,15 @@ impl Args {
         }
         let mut door = sources::open(app, &Fetching::default())?;
         if self.update {
-            sources::update(app, &mut door)?;
+            match sources::update(app, &mut door) {
+                // The registries have answered: that is not nothing.
+                Err(failure) if self.lists(ComponentKind::App) => {
+                    let why = failure.message.sentences().join("; ");
+                    app.ui
+                        .warn(&format!("components are as they were known: {why}"));
+                }
+                updated => updated?,
+            }
         }
         let entries = door.catalog.iter().filter(|entry| self.lists(entry.kind));
         Ok(entries
