@@ -93,6 +93,7 @@ pub struct Tool {
     package: Option<&'static str>,
     limit: Option<Duration>,
     input: Vec<u8>,
+    with_us: bool,
 }
 
 impl Tool {
@@ -104,6 +105,7 @@ impl Tool {
             package: None,
             limit: None,
             input: Vec::new(),
+            with_us: false,
         }
     }
 
@@ -149,10 +151,19 @@ impl Tool {
         self
     }
 
+    /// Leaves it in our own process group, so that Ctrl-C on the terminal ends it with us.
+    #[must_use]
+    pub fn with_us(mut self) -> Self {
+        self.with_us = true;
+        self
+    }
+
     /// Runs it to its end, however it ends.
     pub fn output(mut self) -> Result<Output, ToolError> {
+        if !self.with_us {
+            self.command.process_group(0);
+        }
         self.command
-            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -378,6 +378,7 @@ pub(super) struct Submodule {
 
 fn tool<'a>(words: impl IntoIterator<Item = &'a str>) -> Tool {
     Tool::new("git")
+        .with_us()
         .package("git")
         .args([
             "-c",
