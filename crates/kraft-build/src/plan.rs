@@ -31,6 +31,8 @@ pub struct Plan {
     pub config: PathBuf,
     /// The prefix of the compiler's programs, if the target needs another than the host's.
     pub cross: Option<String>,
+    /// The time that the kernel is to say it was compiled at (RFC 3339).
+    pub date: String,
 }
 
 impl Plan {
@@ -55,6 +57,8 @@ impl Plan {
             }
             arguments.push(list);
         }
+        // Unikraft writes the time into kernels: the true one would make each of them another.
+        arguments.push(format!("HOSTUTC={}", self.date).into());
         if let Some(cross) = &self.cross {
             arguments.push(format!("CROSS_COMPILE={cross}").into());
         }
@@ -139,6 +143,7 @@ mod tests {
             out: "/o".into(),
             config: "/c".into(),
             cross: Some("aarch64-linux-gnu-".into()),
+            date: "1970-01-01T00:00:00+00:00".into(),
         };
         let arguments: Vec<String> = plan
             .arguments()
@@ -156,6 +161,7 @@ mod tests {
                 "C=/c",
                 "N=Äpp",
                 "L=/l/x:/l/y",
+                "HOSTUTC=1970-01-01T00:00:00+00:00",
                 "CROSS_COMPILE=aarch64-linux-gnu-"
             ]
         );

@@ -50,6 +50,26 @@ fn helloworld_builds_for_three_targets_and_boots() {
     }
     let again = kraft_in(&bench, &app, &["build", "--all"]).success();
     assert!(again.stderr.contains("nothing has changed"), "{again:?}");
+    // Another place, the same pins: the same bytes.
+    let other = bench.path().join("another/place");
+    std::fs::create_dir_all(&other).unwrap();
+    for file in [
+        "main.c",
+        "monkey.h",
+        "Makefile.uk",
+        "Config.uk",
+        "Kraftfile",
+        "kraft.lock",
+    ] {
+        std::fs::copy(app.join(file), other.join(file)).unwrap();
+    }
+    let _ = kraft_in(&bench, &other, &["build", "--all", "--locked", "--offline"]).success();
+    for target in ["qemu-x86_64", "fc-x86_64", "qemu-arm64"] {
+        let kernel = format!(".unikraft/build/helloworld_{target}");
+        let same = std::fs::read(app.join(&kernel)).unwrap()
+            == std::fs::read(other.join(&kernel)).unwrap();
+        assert!(same, "{target} differs");
+    }
     let text = std::fs::read_to_string(app.join("main.c")).unwrap();
     write(
         &app.join("main.c"),

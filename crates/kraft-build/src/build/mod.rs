@@ -92,6 +92,8 @@ pub struct Job {
     pub options: BTreeMap<String, String>,
     /// The prefix of the compiler's programs, if it is another than the host's.
     pub cross: Option<String>,
+    /// The time that the kernel is to say it was compiled at (RFC 3339).
+    pub date: String,
     /// Further files that the kernel is made from.
     pub files: Vec<PathBuf>,
     /// Where things are put.

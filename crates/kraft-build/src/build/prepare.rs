@@ -44,6 +44,7 @@ impl Job {
                 self.places.config.clone()
             },
             cross: self.cross.clone(),
+            date: self.date.clone(),
         })
     }
 

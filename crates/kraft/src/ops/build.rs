@@ -64,6 +64,8 @@ pub(crate) struct Site {
     pub(crate) workplace: Workplace,
     /// Its components.
     pub(crate) components: Components,
+    /// When its kernels say they were compiled.
+    date: String,
 }
 
 /// What was built for one target.
@@ -91,7 +93,17 @@ pub(crate) fn site(app: &App, project: Project, fetching: &Fetching) -> Result<S
         resolved,
         workplace,
         components,
+        date: date(app)?,
     })
+}
+
+/// Returns when kernels say they were compiled: `SOURCE_DATE_EPOCH` (reproducible-builds.org), else
+/// 1970, so that the same sources give the same kernel.
+fn date(app: &App) -> Result<String, Failure> {
+    let seconds = rootfs::epoch(app)?.unwrap_or(0);
+    let date = jiff::Timestamp::from_second(i64::from(seconds))
+        .map_err(|error| Failure::new(Kind::Failed, error))?;
+    Ok(date.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string())
 }
 
 fn resolved(project: &Project) -> Result<Resolved, Failure> {
@@ -318,6 +330,7 @@ fn job(site: &Site, target: &ResolvedTarget, options: &Options, archive: Option<
         cross: arch
             .and_then(|arch| plan::cross_prefix(arch, host))
             .map(ToOwned::to_owned),
+        date: site.date.clone(),
         files: archive
             .filter(|_| embedded)
             .map(Path::to_owned)

@@ -56,7 +56,7 @@ pub(crate) fn build(
 }
 
 /// Reads `SOURCE_DATE_EPOCH` (reproducible-builds.org): seconds since 1970.
-fn epoch(app: &App) -> Result<Option<u32>, Failure> {
+pub(crate) fn epoch(app: &App) -> Result<Option<u32>, Failure> {
     let Some(text) = app.config.env.text("SOURCE_DATE_EPOCH") else {
         return Ok(None);
     };
