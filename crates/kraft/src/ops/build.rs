@@ -239,11 +239,7 @@ pub(crate) fn of_runtime(
         .clone()
         .unwrap_or_else(|| super::images::taste().arch.clone());
     let image = pins::obtain(app, project, &name, &asked, fetching.locked)?;
-    let source = match &wish.rootfs {
-        Some(path) => Some(path.clone()),
-        None => settings::rootfs(project)?,
-    };
-    let Some(source) = source.filter(|_| !wish.no_rootfs) else {
+    let Some(source) = rootfs_source(project, wish)? else {
         return Ok((image, None));
     };
     let archive = Workplace::open(app, project)?.rootfs(&architecture);
@@ -382,6 +378,15 @@ fn kraftfile(site: &Site) -> Result<&Kraftfile, Failure> {
         .ok_or_else(|| Failure::new(Kind::Failed, "the Kraftfile has faults"))
 }
 
+/// Returns what the root filesystem is built from: what was typed, else what the project names.
+fn rootfs_source(project: &Project, wish: &Wish) -> Result<Option<PathBuf>, Failure> {
+    match &wish.rootfs {
+        _ if wish.no_rootfs => Ok(None),
+        Some(path) => Ok(Some(path.clone())),
+        None => settings::rootfs(project),
+    }
+}
+
 /// Builds the root filesystem for every architecture that is built for, unless it is as it was.
 fn rootfs_of(
     app: &App,
@@ -390,11 +395,7 @@ fn rootfs_of(
     wish: &Wish,
 ) -> Result<BTreeMap<String, PathBuf>, Failure> {
     let mut built = BTreeMap::new();
-    let source = match &wish.rootfs {
-        Some(path) => Some(path.clone()),
-        None => settings::rootfs(&site.project)?,
-    };
-    let Some(source) = source.filter(|_| !wish.no_rootfs) else {
+    let Some(source) = rootfs_source(&site.project, wish)? else {
         return Ok(built);
     };
     for target in targets {
