@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::commands::pkg::size;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
-use crate::ops::build::{self, Made, Wish};
+use crate::ops::build::{self, Made, Site, Wish};
 use crate::ops::components::Fetching;
 use crate::ops::project::{self, TargetWish};
 use crate::ui::{Cell, Column, Format};
@@ -135,6 +135,31 @@ impl Which {
             platform: self.plat.and_then(|plat| plat.0),
             arch: self.arch,
         }
+    }
+}
+
+/// The project that a command is about, and how its components are fetched.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct ProjectArgs {
+    /// The directory of the project
+    #[arg(value_hint = clap::ValueHint::DirPath)]
+    dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) which: Which,
+
+    #[command(flatten)]
+    fetching: FetchArgs,
+}
+
+impl ProjectArgs {
+    /// Gets everything together that the project is built from.
+    pub(crate) fn site(&self, app: &App) -> Result<Site, Failure> {
+        let kraftfile = self.which.kraftfile.as_deref();
+        let project = project::read(app, self.dir.as_deref(), kraftfile)?;
+        let project = project::sound(app, project)?;
+        build::site(app, project, &self.fetching.fetching())
     }
 }
 

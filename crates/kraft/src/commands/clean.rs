@@ -1,9 +1,7 @@
 //! `kraft clean`.
 
-use std::path::PathBuf;
-
 use crate::app::App;
-use crate::commands::build::{FetchArgs, Which};
+use crate::commands::build::ProjectArgs;
 use crate::failure::Failure;
 use crate::ops::build::{self, Wish};
 use crate::ops::project;
@@ -19,15 +17,8 @@ Examples:
   kraft clean
   kraft clean --proper -t qemu/x86_64")]
 pub(crate) struct Args {
-    /// The directory of the project
-    #[arg(value_hint = clap::ValueHint::DirPath)]
-    dir: Option<PathBuf>,
-
     #[command(flatten)]
-    which: Which,
-
-    #[command(flatten)]
-    fetching: FetchArgs,
+    project: ProjectArgs,
 
     /// Remove everything that make works with
     #[arg(short = 'P', long)]
@@ -35,10 +26,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let project = project::read(app, args.dir.as_deref(), args.which.kraftfile.as_deref())?;
-    let project = project::sound(app, project)?;
-    let site = build::site(app, project, &args.fetching.fetching())?;
-    for target in project::meant_targets(&site.resolved, &args.which.wish())? {
+    let site = args.project.site(app)?;
+    for target in project::meant_targets(&site.resolved, &args.project.which.wish())? {
         build::with_target(app, &site, &target, &Wish::default(), |job, orders| {
             job.clean(args.proper, orders)
         })?;

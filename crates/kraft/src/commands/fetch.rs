@@ -1,11 +1,9 @@
 //! `kraft fetch`.
 
-use std::path::PathBuf;
-
 use kraft_build::build::Configure;
 
 use crate::app::App;
-use crate::commands::build::{FetchArgs, Which};
+use crate::commands::build::ProjectArgs;
 use crate::failure::Failure;
 use crate::ops::build::{self, Wish};
 use crate::ops::project;
@@ -20,15 +18,8 @@ Examples:
   kraft fetch
   kraft fetch --locked && kraft --offline build")]
 pub(crate) struct Args {
-    /// The directory of the project
-    #[arg(value_hint = clap::ValueHint::DirPath)]
-    dir: Option<PathBuf>,
-
     #[command(flatten)]
-    which: Which,
-
-    #[command(flatten)]
-    fetching: FetchArgs,
+    project: ProjectArgs,
 
     /// Fetch for the configuration as it is
     #[arg(long)]
@@ -36,9 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let project = project::read(app, args.dir.as_deref(), args.which.kraftfile.as_deref())?;
-    let project = project::sound(app, project)?;
-    let site = build::site(app, project, &args.fetching.fetching())?;
+    let site = args.project.site(app)?;
     let wish = Wish {
         configure: if args.no_configure {
             Configure::Never
@@ -47,7 +36,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         },
         ..Wish::default()
     };
-    for target in project::meant_targets(&site.resolved, &args.which.wish())? {
+    for target in project::meant_targets(&site.resolved, &args.project.which.wish())? {
         build::with_target(app, &site, &target, &wish, |job, orders| {
             if !args.no_configure {
                 job.configure(orders)?;

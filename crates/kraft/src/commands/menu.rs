@@ -1,18 +1,15 @@
 //! `kraft menu`.
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
-
 use kraft_build::build::Configure;
 use kraft_core::kconfig::DotConfig;
+use std::io::IsTerminal;
 
 use crate::app::App;
-use crate::commands::build::{FetchArgs, Which};
+use crate::commands::build::ProjectArgs;
 use crate::failure::{Failure, Kind};
 use crate::ops::build::{self, Wish};
 use crate::ops::kconfig;
 use crate::ops::kraftfile::{self, Change};
-use crate::ops::project;
 
 /// Options that the build itself fills in, and that no Kraftfile should repeat.
 const FILLED_IN: [&str; 3] = ["CONFIG_UK_", "CONFIG_HOST_", "CONFIG_CC_"];
@@ -31,15 +28,8 @@ Examples:
   kraft menu -t qemu/x86_64 --frontend nconfig"
 )]
 pub(crate) struct Args {
-    /// The directory of the project
-    #[arg(value_hint = clap::ValueHint::DirPath)]
-    dir: Option<PathBuf>,
-
     #[command(flatten)]
-    which: Which,
-
-    #[command(flatten)]
-    fetching: FetchArgs,
+    project: ProjectArgs,
 
     /// Open this front end, a target of make
     #[arg(short, long, value_name = "NAME", default_value = "menuconfig")]
@@ -64,10 +54,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         return Err(Failure::usage("a menu needs a terminal")
             .hint("`kraft set OPTION=VALUE` changes options without one"));
     }
-    let project = project::read(app, args.dir.as_deref(), args.which.kraftfile.as_deref())?;
-    let project = project::sound(app, project)?;
-    let site = build::site(app, project, &args.fetching.fetching())?;
-    let target = build::one_target(app, &site.resolved, &args.which.wish())?;
+    let site = args.project.site(app)?;
+    let target = build::one_target(app, &site.resolved, &args.project.which.wish())?;
     let wish = Wish {
         may_lose: true,
         configure: if args.no_configure {

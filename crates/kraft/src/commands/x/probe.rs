@@ -77,9 +77,14 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         Format::Json => app.ui.json(&document(shown, &cores, &libraries)),
         Format::Yaml => app.ui.yaml(&document(shown, &cores, &libraries)),
         Format::Table | Format::List => {
-            app.ui.listing(args.output, &cores, CORE)?;
+            app.ui.listing(args.output, &cores, &columns("CORE"))?;
             app.ui.line("")?;
-            app.ui.listing(args.output, &libraries, LIBRARIES)
+            let mut columns = columns("LIBRARY");
+            columns.push(Column {
+                title: "COMPILE FLAGS",
+                cell: |row| Cell::new(row.flags.join(",")),
+            });
+            app.ui.listing(args.output, &libraries, &columns)
         }
     }
 }
@@ -125,68 +130,36 @@ fn cell(text: Option<&String>) -> Cell {
     Cell::new(text.map_or("-", String::as_str))
 }
 
-const CORE: &[Column<Library>] = &[
-    Column {
-        title: "CORE",
-        cell: |_| Cell::new("unikraft"),
-    },
-    Column {
-        title: "VERSION",
-        cell: |row| cell(row.unikraft.as_ref().or(row.version.as_ref())),
-    },
-    Column {
-        title: "LICENSE",
-        cell: |row| cell(row.license.as_ref()),
-    },
-    Column {
-        title: "COMPILER",
-        cell: |row| cell(row.compiler.as_ref()),
-    },
-    Column {
-        title: "COMPILE DATE",
-        cell: |row| cell(row.compiled.as_ref()),
-    },
-    Column {
-        title: "COMPILED BY",
-        cell: |row| cell(row.compiled_by.as_ref()),
-    },
-    Column {
-        title: "COMPILED BY ASSOC",
-        cell: |row| cell(row.compiled_by_assoc.as_ref()),
-    },
-];
-
-const LIBRARIES: &[Column<Library>] = &[
-    Column {
-        title: "LIBRARY",
-        cell: |row| cell(row.name.as_ref()),
-    },
-    Column {
-        title: "VERSION",
-        cell: |row| cell(row.version.as_ref().or(row.unikraft.as_ref())),
-    },
-    Column {
-        title: "LICENSE",
-        cell: |row| cell(row.license.as_ref()),
-    },
-    Column {
-        title: "COMPILER",
-        cell: |row| cell(row.compiler.as_ref()),
-    },
-    Column {
-        title: "COMPILE DATE",
-        cell: |row| cell(row.compiled.as_ref()),
-    },
-    Column {
-        title: "COMPILED BY",
-        cell: |row| cell(row.compiled_by.as_ref()),
-    },
-    Column {
-        title: "COMPILED BY ASSOC",
-        cell: |row| cell(row.compiled_by_assoc.as_ref()),
-    },
-    Column {
-        title: "COMPILE FLAGS",
-        cell: |row| Cell::new(row.flags.join(",")),
-    },
-];
+/// Returns what is told of the core and of libraries alike.
+fn columns(first: &'static str) -> Vec<Column<Library>> {
+    vec![
+        Column {
+            title: first,
+            cell: |row| Cell::new(row.name.as_deref().unwrap_or("unikraft")),
+        },
+        Column {
+            title: "VERSION",
+            cell: |row| cell(row.version.as_ref().or(row.unikraft.as_ref())),
+        },
+        Column {
+            title: "LICENSE",
+            cell: |row| cell(row.license.as_ref()),
+        },
+        Column {
+            title: "COMPILER",
+            cell: |row| cell(row.compiler.as_ref()),
+        },
+        Column {
+            title: "COMPILE DATE",
+            cell: |row| cell(row.compiled.as_ref()),
+        },
+        Column {
+            title: "COMPILED BY",
+            cell: |row| cell(row.compiled_by.as_ref()),
+        },
+        Column {
+            title: "COMPILED BY ASSOC",
+            cell: |row| cell(row.compiled_by_assoc.as_ref()),
+        },
+    ]
+}
