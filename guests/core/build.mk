@@ -112,7 +112,7 @@ UK_IMAGES :=
 UK_DEBUG_IMAGES :=
 UK_IMAGES-y += $(IMAGE)
 UK_DEBUG_IMAGES-y += $(IMAGE).dbg
-LINK := $(CORE)/lib/mini/arch/$(ARCH)/link.ld
+LINK := $(CORE)/lib/mini/arch/$(ARCH)/$(if $(filter x86_64-fc,$(ARCH)-$(VMM)),pvh,link).ld
 libs: $(UK_OLIBS-y)
 objs: libs
 # Other targets share the directory: whose configuration was last decides what the objects are.

@@ -1,4 +1,4 @@
-/* From Multiboot 1 (32-bit protected mode) to 64-bit long mode, then into C. */
+/* From 32-bit protected mode, where Multiboot and PVH leave us, to 64-bit long mode, then into C. */
 
 #define STACK_SIZE 65536
 #define PAGE_PRESENT_WRITE 0x3
@@ -9,17 +9,14 @@
 #define EFER_LME 0x100
 #define GIBIBYTES 4
 
-	/* Multiboot Specification 0.6.96, section 3.1; flag 1: memory is told. */
-	.section .boot, "ax"
-	.align 4
-	.long 0x1badb002, 0x2, -(0x1badb002 + 0x2)
-
+	.section .text, "ax"
 	.code32
 	.globl _start
 _start:
 	cli
 	cld
 	mov $stack_end, %esp
+	/* What the loader tells lies where this points to, in both protocols. */
 	mov %ebx, %ebp
 
 	/* The firmware may leave anything in memory: the tables are built from nothing. */

@@ -1,4 +1,5 @@
-/* A PC as QEMU's `pc` machine makes it: serial port, timer, power button, panic device. */
+/* A PC as QEMU's `pc` machine makes it, or as little of one as Firecracker does. */
+#include "boot-info.h"
 #include "../../platform.h"
 #include "../../print.h"
 #include "../../text.h"
@@ -28,15 +29,11 @@
 #define PVPANIC 0x505
 #define PVPANIC_PANICKED 1
 
-const char platform_name[] = "x86_64";
+/* The keyboard controller's line to the processor's reset: Firecracker's only way out. */
+#define KEYBOARD 0x64
+#define KEYBOARD_RESET 0xfe
 
-/* Multiboot Specification 0.6.96, section 3.3: what we use of it. */
-struct multiboot_info {
-	uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr;
-};
-struct multiboot_module {
-	uint32_t start, end, string, reserved;
-};
+const char platform_name[] = "x86_64";
 
 struct gate {
 	uint16_t low, selector, flags, middle;
@@ -140,13 +137,21 @@ _Noreturn void platform_hang(void)
 
 _Noreturn void platform_power_off(void)
 {
+#ifdef CONFIG_KVM_VMM_FIRECRACKER
+	out8(KEYBOARD, KEYBOARD_RESET);
+#else
 	out16(ACPI_CONTROL, ACPI_OFF);
+#endif
 	platform_hang();
 }
 
 _Noreturn void platform_panic(void)
 {
+#ifdef CONFIG_KVM_VMM_FIRECRACKER
+	out8(KEYBOARD, KEYBOARD_RESET);
+#else
 	out8(PVPANIC, PVPANIC_PANICKED);
+#endif
 	platform_hang();
 }
 
@@ -169,22 +174,16 @@ _Noreturn void platform_exception(uint64_t number, uint64_t code, uint64_t where
 	platform_panic();
 }
 
-_Noreturn void platform_main(const struct multiboot_info *info)
+_Noreturn void platform_main(const void *told)
 {
 	static struct boot boot;
-	char *used = kernel_end;
+	uint64_t used = (uint64_t)kernel_end;
 
-	boot.cmdline = info->flags & 4 ? (const char *)(uint64_t)info->cmdline : "";
-	boot.memory_bytes = ((uint64_t)info->mem_upper + 1024) << 10;
-	if (info->flags & 8 && info->mods_count) {
-		const struct multiboot_module *module = (const void *)(uint64_t)info->mods_addr;
-
-		boot.initrd_start = (const char *)(uint64_t)module->start;
-		boot.initrd_end = (const char *)(uint64_t)module->end;
-		used = (char *)(uint64_t)module->end;
-	}
+	read_boot_info(told, &boot);
+	if ((uint64_t)boot.initrd_end > used)
+		used = (uint64_t)boot.initrd_end;
 	/* What the loader left (the command line, say) lies within a page behind the modules. */
-	boot.free_start = (char *)(((uint64_t)used + 0x4fff) & ~(uint64_t)0xfff);
+	boot.free_start = (char *)((used + 0x4fff) & ~(uint64_t)0xfff);
 	boot.free_end = (char *)boot.memory_bytes;
 	start_timer();
 	mini_main(&boot);
