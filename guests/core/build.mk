@@ -31,6 +31,11 @@ define addlib_s
 UK_LIBS-$(2) += $(1)
 $(call uc,$(1))_BASE := $(BASE)
 endef
+# fetch NAME,URL: where the archive is that a library is made of; it appears in NAME_ORIGIN.
+define fetch
+$(call uc,$(1))_URL := $(2)
+$(call uc,$(1))_ORIGIN := $(BUILD_DIR)/$(1)/origin
+endef
 define import
 BASE := $(1)
 include $(1)/Makefile.uk
@@ -60,7 +65,7 @@ LDFLAGS := -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,
 srcs = $(foreach S,$($(call uc,$(1))_SRCS) $($(call uc,$(1))_SRCS-y),$(firstword $(subst |, ,$(S))))
 object = $(BUILD_DIR)/$(1)/$(basename $(notdir $(2))).o
 define compile
-$(call object,$(1),$(2)): $(2) $(CONFIG_H) | $(BUILD_DIR)/$(1)/.made fetch
+$(call object,$(1),$(2)): $(2) $(CONFIG_H) $($(call uc,$(1))_BASE)/Makefile.uk | $(BUILD_DIR)/$(1)/.made fetch
 	$$(call say,$(if $(filter %.S,$(2)),AS,CC),$(1): $(notdir $(call object,$(1),$(2)))) $(CC) $(CFLAGS) $(CFLAGS-y) $(CINCLUDES-y) $($(call uc,$(1))_CFLAGS) $($(call uc,$(1))_CFLAGS-y) $($(call uc,$(1))_CINCLUDES-y) -MMD -MP -MF $$@.d -c $(2) -o $$@
 $(call uc,$(1))_OBJS-y += $(call object,$(1),$(2))
 -include $(call object,$(1),$(2)).d
@@ -93,13 +98,14 @@ $(CONFIG_H): $(C)
 
 # --- fetching -----------------------------------------------------------------------------------
 
-# A library with LIBX_URL gets that archive unpacked into its build directory.
+# A library with LIBX_URL gets that archive unpacked into its build directory, where it may have sources.
 .PHONY: fetch prepare all images libs objs clean print-libs print-objs print-srcs
 define upstream
 fetch: $(BUILD_DIR)/$(1)/.origin
 $(BUILD_DIR)/$(1)/.origin: | $(BUILD_DIR)/$(1)/.made
 	$$(call say,WGET,$(1): $(notdir $(2))) wget -q -O $(BUILD_DIR)/$(1)/origin.tar.gz '$(2)'
 	$$(call say,UNTAR,$(1): $(notdir $(2))) mkdir -p $(BUILD_DIR)/$(1)/origin && tar -xzf $(BUILD_DIR)/$(1)/origin.tar.gz -C $(BUILD_DIR)/$(1)/origin && touch $$@
+$(BUILD_DIR)/$(1)/origin/%: | $(BUILD_DIR)/$(1)/.origin ;
 endef
 $(foreach I,$(LIBS),$(if $($(call uc,$(I))_URL),$(eval $(call upstream,$(I),$($(call uc,$(I))_URL)))))
 fetch:
@@ -107,7 +113,7 @@ prepare: fetch $(CONFIG_H)
 
 # --- kernels ------------------------------------------------------------------------------------
 
-IMAGE := $(BUILD_DIR)/$(N)_$(VMM)-$(ARCH)
+IMAGE := $(BUILD_DIR)/$(or $(UK_IMAGE_NAME_OVERWRITE),$(N)_$(VMM)-$(ARCH))
 UK_IMAGES :=
 UK_DEBUG_IMAGES :=
 UK_IMAGES-y += $(IMAGE)
