@@ -103,7 +103,7 @@ $(CONFIG_H): $(C)
 define upstream
 fetch: $(BUILD_DIR)/$(1)/.origin
 $(BUILD_DIR)/$(1)/.origin: | $(BUILD_DIR)/$(1)/.made
-	$$(call say,WGET,$(1): $(notdir $(2))) wget -q -O $(BUILD_DIR)/$(1)/origin.tar.gz '$(2)'
+	$$(call say,WGET,$(1): $(notdir $(2))) wget -q -O $(BUILD_DIR)/$(1)/origin.tar.gz '$(2)' || { echo 'cannot fetch $(2) for $(1): wget ended with '$$$$? >&2; exit 1; }
 	$$(call say,UNTAR,$(1): $(notdir $(2))) mkdir -p $(BUILD_DIR)/$(1)/origin && tar -xzf $(BUILD_DIR)/$(1)/origin.tar.gz -C $(BUILD_DIR)/$(1)/origin && touch $$@
 $(BUILD_DIR)/$(1)/origin/%: | $(BUILD_DIR)/$(1)/.origin ;
 endef
