@@ -82,7 +82,7 @@ endef
 # What each library is, where `kraft x probe` finds it.
 define compile_info
 $(BUILD_DIR)/$(1)/libinfo.o: $(CORE)/libinfo.S $(CONFIG_H) | $(BUILD_DIR)/$(1)/.made
-	$$(call say,AS,$(1): libinfo.o) $(CC) $(CFLAGS) -DLIBNAME='"$(1)"' -DLIBVERSION='"$(or $($(call uc,$(1))_VERSION),$(UK_FULLVERSION))"' -DLIBLICENSE='"$(or $($(call uc,$(1))_LICENSE),BSD-3-Clause)"' -DCOMPILER='"gcc $(CC_VERSION)"' -c $$< -o $$@
+	$$(call say,AS,$(1): libinfo.o) $(CC) $(CFLAGS) -DLIBNAME='"$(1)"' -DLIBVERSION='"$(or $($(call uc,$(1))_VERSION),$(UK_FULLVERSION))"' -DLIBLICENSE='"$(or $($(call uc,$(1))_LICENSE),BSD-3-Clause)"' -DCOMPILER='"gcc $(CC_VERSION)"' $(if $(filter libmini,$(1)),-DOF_CORE) -c $$< -o $$@
 $(call uc,$(1))_OBJS-y += $(BUILD_DIR)/$(1)/libinfo.o
 endef
 CC_VERSION := $(shell $(CC) -dumpfullversion 2>/dev/null)
