@@ -450,3 +450,31 @@ fn an_output_directory_is_honoured_and_a_built_kernel_can_be_packaged() {
     let again = kraft_in(&bench, &app, &["build"]).success();
     assert!(again.stderr.contains("nothing has changed"), "{again:?}");
 }
+
+#[test]
+fn a_make_above_shares_its_jobs() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = workshop(&bench).join("apps/app-two-libs");
+    let inner = bench.command(["build"]);
+    let makefile = bench.path().join("above.mk");
+    let kraft = inner.get_program().to_str().unwrap();
+    write(&makefile, &format!("all:\n\t+'{kraft}' build\n"));
+    let mut above = std::process::Command::new("make");
+    above
+        .args(["-j3", "-C"])
+        .arg(&app)
+        .arg("-f")
+        .arg(&makefile)
+        .env_clear();
+    for (key, value) in inner.get_envs() {
+        above.env(key, value.unwrap_or_default());
+    }
+    let _ = kraft_e2e::harness::Outcome::of(&mut above).success();
+    let log = app.join(format!(".unikraft/build/{TWO_LIBS}.log"));
+    let text = std::fs::read_to_string(log).unwrap();
+    assert!(!text.contains(" -j"), "{text}");
+    assert!(!text.contains("jobserver"), "{text}");
+}
