@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::arch::Arch;
 
 mod elf;
-pub mod libraries;
-pub mod sizes;
+pub mod libinfo;
+pub mod object;
+pub mod reconstruct;
+pub mod size;
 
 /// How a monitor hands control and the command line to a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -15,9 +15,9 @@ const MOST_SECTIONS: u64 = 4096;
 
 const ET_EXEC: u64 = 2;
 const ET_DYN: u64 = 3;
-const EM_386: u64 = 3;
-const EM_X86_64: u64 = 62;
-const EM_AARCH64: u64 = 183;
+pub(super) const EM_386: u64 = 3;
+pub(super) const EM_X86_64: u64 = 62;
+pub(super) const EM_AARCH64: u64 = 183;
 
 /// The fields of an ELF header that are used, with the layout they were read by.
 struct Header {
@@ -206,7 +206,7 @@ fn read_at<const N: usize>(
 }
 
 /// Reads a little-endian number of 1 to 8 bytes.
-fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
+pub(super) fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(size)?)?;
     Some(
         bytes

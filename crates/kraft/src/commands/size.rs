@@ -1,36 +1,45 @@
 //! `kraft size`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
-use kraft_core::kernel::sizes::{self, Library, Section, Sizes, Symbol};
+use kraft_core::kernel::object::{Class, SymbolKind};
+use kraft_core::kernel::size::{Libraries, Measured, Share};
 use serde::Serialize;
 
 use crate::app::App;
 use crate::commands::build::Which;
 use crate::failure::{Failure, Kind};
-use crate::ops::probe;
+use crate::ops::probe::{self, Specimen};
 use crate::ui::{Cell, Column, Format};
 
 /// Tell how large a kernel is, and which libraries, symbols and sections make it so
 ///
-/// Every byte that is loaded counts once, and the sums are those of the file; `-` has what belongs to
-/// nobody, such as padding. Libraries are told apart by the objects that a build left, so they are
-/// known of what was built in a project.
+/// Every byte that is in memory when the kernel runs counts once, and each listing adds up to the
+/// sizes of the sections; `-` has what belongs to nobody, such as padding and the texts of string
+/// literals.
+///
+/// Symbols are those of the debug image beside the kernel. Which library has a symbol is told by
+/// the objects that a build left; where they do not prove it, nobody has it.
+///
+/// Of two kernels, the difference is told.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft size
-  kraft size --symbols .unikraft/build/app_qemu-x86_64
-  kraft size --libs . ../other")]
+  kraft size --sections -t qemu/x86_64
+  kraft size before/app_qemu-x86_64 app_qemu-x86_64 --symbols")]
 pub(crate) struct Args {
-    /// A kernel file, the directory of a project, or an image; of two, the difference is told
-    #[arg(value_name = "KERNEL", num_args = 0..=2)]
-    kernels: Vec<String>,
+    /// A kernel file, the directory of a project or an image; the project here if left out
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    kernel: Option<OsString>,
 
-    #[command(flatten)]
-    which: Which,
+    /// Another one, to compare with
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    other: Option<OsString>,
 
-    /// Tell the sizes of libraries
+    /// Tell the sizes of libraries, as without a flag
     #[arg(long, visible_alias = "libraries", group = "what")]
     libs: bool,
 
@@ -42,124 +51,292 @@ pub(crate) struct Args {
     #[arg(long, group = "what")]
     sections: bool,
 
+    /// The directory of the objects that the kernel was linked from
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    objects: Option<PathBuf>,
+
+    #[command(flatten)]
+    which: Which,
+
     /// Print in this form
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
 
-pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let measured: Vec<Sizes> = if args.kernels.is_empty() {
-        vec![measure(app, args, None)?]
-    } else {
-        args.kernels
-            .iter()
-            .map(|kernel| measure(app, args, Some(kernel)))
-            .collect::<Result<_, _>>()?
-    };
-    match measured.as_slice() {
-        [before, after] => difference(app, args, before, after),
-        [only] => one(app, args, only),
-        _ => Err(Failure::usage("name one kernel, or two to compare")),
-    }
+/// What the rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Section,
+    Library,
+    Symbol,
 }
 
-fn measure(app: &App, args: &Args, kernel: Option<&str>) -> Result<Sizes, Failure> {
-    let kraftfile = args.which.kraftfile.as_deref();
-    let kernel = probe::find(app, kernel, &args.which.wish(), kraftfile)?;
-    sizes::measure(&kernel.bytes, &kernel.owners()).map_err(|error| {
-        Failure::new(
-            Kind::Failed,
-            format!("cannot measure `{}`: {error}", kernel.path.display()),
-        )
-        .hint("kernels for arm64 are no ELF files: take the one with `.dbg` at its end")
-    })
-}
+/// Who has what belongs to nobody.
+const NOBODY: &str = "-";
 
-fn one(app: &App, args: &Args, sizes: &Sizes) -> Result<(), Failure> {
-    if args.symbols {
-        return app.ui.listing(args.output, &sizes.symbols, SYMBOLS);
-    }
-    if args.sections {
-        return app.ui.listing(args.output, &sizes.sections, SECTIONS);
-    }
-    let mut rows = sizes.libraries.clone();
-    if matches!(args.output, Format::Table | Format::List) {
-        rows.push(total(&rows));
-    }
-    app.ui.listing(args.output, &rows, LIBRARIES)
-}
-
-fn total(rows: &[Library]) -> Library {
-    let sum = |part: fn(&Library) -> u64| rows.iter().map(part).sum();
-    Library {
-        name: "total".to_owned(),
-        text: sum(|row| row.text),
-        rodata: sum(|row| row.rodata),
-        data: sum(|row| row.data),
-        bss: sum(|row| row.bss),
-        total: sum(|row| row.total),
-    }
-}
-
-/// What changed, as it is printed.
 #[derive(Debug, Serialize)]
-struct Changed {
+struct SectionRow {
+    name: String,
+    #[serde(rename = "use")]
+    class: Class,
+    size: u64,
+    size_in_file: u64,
+    address: u64,
+}
+
+/// The bytes of a library, by what they are for.
+#[derive(Debug, Default, Serialize)]
+struct LibraryRow {
+    name: String,
+    text: u64,
+    rodata: u64,
+    data: u64,
+    bss: u64,
+    total: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct SymbolRow {
+    name: String,
+    kind: Option<SymbolKind>,
+    section: String,
+    library: String,
+    size: u64,
+}
+
+/// What two kernels differ by.
+#[derive(Debug, Serialize)]
+struct ChangeRow {
     name: String,
     before: u64,
     after: u64,
     change: i128,
 }
 
-fn difference(app: &App, args: &Args, before: &Sizes, after: &Sizes) -> Result<(), Failure> {
-    let of = |sizes: &Sizes| -> BTreeMap<String, u64> {
-        let mut all = BTreeMap::new();
-        let pairs: Vec<(String, u64)> = if args.symbols {
-            let each = sizes.symbols.iter();
-            each.map(|row| (row.name.clone(), row.size)).collect()
-        } else if args.sections {
-            let each = sizes.sections.iter();
-            each.map(|row| (row.name.clone(), row.size)).collect()
-        } else {
-            let each = sizes.libraries.iter();
-            each.map(|row| (row.name.clone(), row.total)).collect()
-        };
-        for (name, size) in pairs {
-            *all.entry(name).or_insert(0) += size;
-        }
-        all
+/// A kernel with the symbols of the libraries that it was linked from, as far as they are here.
+type Subject = (Specimen, Libraries);
+
+pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let mut subjects = vec![subject(app, args, args.kernel.as_ref())?];
+    if args.other.is_some() {
+        subjects.push(subject(app, args, args.other.as_ref())?);
+    }
+    let by = by(app, args, &subjects)?;
+    let measured: Vec<Measured> = subjects
+        .iter()
+        .map(|subject| measured(subject, by))
+        .collect::<Result<_, _>>()?;
+    match (measured.as_slice(), by) {
+        ([before, after], _) => compare(app, args.output, &sums(before, by), &sums(after, by)),
+        ([only, ..], By::Section) => sections(app, args.output, only),
+        ([only, ..], By::Library) => libraries(app, args.output, only),
+        ([only, ..], By::Symbol) => symbols(app, args.output, only),
+        ([], _) => Ok(()),
+    }
+}
+
+fn subject(app: &App, args: &Args, word: Option<&OsString>) -> Result<Subject, Failure> {
+    let word = word.map(OsString::as_os_str);
+    let which = &args.which;
+    let mut specimen = probe::find(app, word, which.kraftfile.as_deref(), &which.wish())?;
+    if let Some(dir) = &args.objects {
+        specimen.objects = vec![dir.clone()];
+    }
+    let libraries = if args.sections {
+        Libraries::default()
+    } else {
+        specimen.libraries(app)?
     };
-    let (before, after) = (of(before), of(after));
-    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let mut rows: Vec<Changed> = names
+    Ok((specimen, libraries))
+}
+
+/// Returns what the rows are: what was asked for, else libraries, where these are known.
+fn by(app: &App, args: &Args, subjects: &[Subject]) -> Result<By, Failure> {
+    if args.sections {
+        return Ok(By::Section);
+    }
+    if args.symbols {
+        return Ok(By::Symbol);
+    }
+    let Some((specimen, _)) = subjects.iter().find(|(_, libraries)| libraries.is_empty()) else {
+        return Ok(By::Library);
+    };
+    let missing = format!(
+        "the objects that `{}` was linked from are not here",
+        specimen.kernel.display()
+    );
+    if args.libs {
+        return Err(Failure::new(Kind::NotFound, missing)
+            .hint("build it again, or name their directory with `--objects`")
+            .hint("`kraft size --symbols` and `--sections` need none"));
+    }
+    app.ui
+        .info(&format!("{missing}, so these are the sizes of sections"));
+    Ok(By::Section)
+}
+
+fn measured((specimen, libraries): &Subject, by: By) -> Result<Measured, Failure> {
+    let (read, measured) = specimen.measure(libraries)?;
+    if by != By::Section && measured.shares.iter().all(|share| share.symbol.is_none()) {
+        return Err(Failure::new(
+            Kind::NotFound,
+            format!("`{}` has no symbols", read.display()),
+        )
+        .hint("its debug image has them, the file `.dbg` that is made with it: name that one"));
+    }
+    Ok(measured)
+}
+
+fn sections(app: &App, output: Format, measured: &Measured) -> Result<(), Failure> {
+    let rows: Vec<SectionRow> = measured
+        .sections
+        .iter()
+        .map(|section| SectionRow {
+            name: section.section.clone(),
+            class: section.class,
+            size: section.size,
+            size_in_file: section.size_in_file,
+            address: section.address,
+        })
+        .collect();
+    app.ui.listing(output, &rows, SECTIONS)
+}
+
+/// Returns the library that has a share.
+fn library_of(share: &Share) -> &str {
+    let symbol = share.symbol.as_ref();
+    symbol
+        .and_then(|symbol| symbol.library.as_deref())
+        .unwrap_or(NOBODY)
+}
+
+fn libraries(app: &App, output: Format, measured: &Measured) -> Result<(), Failure> {
+    let mut rows: BTreeMap<&str, LibraryRow> = BTreeMap::new();
+    let mut total = LibraryRow::default();
+    for share in &measured.shares {
+        let Some(section) = measured.sections.get(share.section) else {
+            continue;
+        };
+        let row = rows.entry(library_of(share)).or_default();
+        for row in [row, &mut total] {
+            let part = match section.class {
+                Class::Code => &mut row.text,
+                Class::Constants => &mut row.rodata,
+                Class::Data => &mut row.data,
+                Class::Zeros => &mut row.bss,
+            };
+            // What a damaged file claims to have may be more than any number.
+            *part = part.saturating_add(share.size);
+            row.total = row.total.saturating_add(share.size);
+        }
+    }
+    let named = |name: &str, row| LibraryRow {
+        name: name.to_owned(),
+        ..row
+    };
+    let mut rows: Vec<LibraryRow> = rows
         .into_iter()
-        .map(|name| {
-            let (was, is) = (
-                before.get(name).copied().unwrap_or(0),
-                after.get(name).copied().unwrap_or(0),
-            );
-            Changed {
-                name: name.clone(),
-                before: was,
-                after: is,
-                change: i128::from(is) - i128::from(was),
+        .map(|(name, row)| named(name, row))
+        .collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.total));
+    if matches!(output, Format::Table | Format::List) {
+        rows.push(named("total", total));
+    }
+    app.ui.listing(output, &rows, LIBRARIES)
+}
+
+fn symbols(app: &App, output: Format, measured: &Measured) -> Result<(), Failure> {
+    let mut rows: Vec<SymbolRow> = measured
+        .shares
+        .iter()
+        .map(|share| {
+            let section = measured.sections.get(share.section);
+            let library = library_of(share).to_owned();
+            let (name, kind) = match &share.symbol {
+                Some(named) => (named.name.clone(), Some(named.kind)),
+                None => (NOBODY.to_owned(), None),
+            };
+            SymbolRow {
+                name,
+                kind,
+                section: section.map_or_else(String::new, |s| s.section.clone()),
+                library,
+                size: share.size,
             }
         })
-        .filter(|row| row.change != 0)
         .collect();
-    rows.sort_by(|a, b| {
-        b.change
-            .abs()
-            .cmp(&a.change.abs())
-            .then_with(|| a.name.cmp(&b.name))
-    });
-    if rows.is_empty() && args.output == Format::Table {
+    rows.sort_by(|a, b| (b.size, &a.section, &a.name).cmp(&(a.size, &b.section, &b.name)));
+    app.ui.listing(output, &rows, SYMBOLS)
+}
+
+/// Adds up what two kernels are compared by; symbols of one name count together.
+fn sums(measured: &Measured, by: By) -> BTreeMap<String, u64> {
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    for share in &measured.shares {
+        let name = match by {
+            By::Section => {
+                let section = measured.sections.get(share.section);
+                section.map_or(NOBODY, |section| section.section.as_str())
+            }
+            By::Library => library_of(share),
+            By::Symbol => share
+                .symbol
+                .as_ref()
+                .map_or(NOBODY, |symbol| symbol.name.as_str()),
+        };
+        let sum = sums.entry(name.to_owned()).or_default();
+        *sum = sum.saturating_add(share.size);
+    }
+    sums
+}
+
+fn compare(
+    app: &App,
+    output: Format,
+    before: &BTreeMap<String, u64>,
+    after: &BTreeMap<String, u64>,
+) -> Result<(), Failure> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let size = |sizes: &BTreeMap<String, u64>, name| sizes.get(name).copied().unwrap_or_default();
+    let mut rows: Vec<ChangeRow> = names
+        .into_iter()
+        .map(|name| (name, size(before, name), size(after, name)))
+        .filter(|(_, before, after)| before != after)
+        .map(|(name, before, after)| ChangeRow {
+            name: name.clone(),
+            before,
+            after,
+            change: i128::from(after) - i128::from(before),
+        })
+        .collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.change.unsigned_abs()));
+    if rows.is_empty() && output == Format::Table {
         app.ui.info("there is no difference");
         return Ok(());
     }
-    app.ui.listing(args.output, &rows, CHANGES)
+    app.ui.listing(output, &rows, CHANGES)
 }
 
-const LIBRARIES: &[Column<Library>] = &[
+const SECTIONS: &[Column<SectionRow>] = &[
+    Column {
+        title: "SECTION",
+        cell: |row| Cell::new(&row.name),
+    },
+    Column {
+        title: "SIZE",
+        cell: |row| Cell::new(row.size.to_string()),
+    },
+    Column {
+        title: "IN FILE",
+        cell: |row| Cell::new(row.size_in_file.to_string()),
+    },
+    Column {
+        title: "ADDRESS",
+        cell: |row| Cell::new(format!("{:#x}", row.address)),
+    },
+];
+
+const LIBRARIES: &[Column<LibraryRow>] = &[
     Column {
         title: "LIBRARY",
         cell: |row| Cell::new(&row.name),
@@ -186,7 +363,7 @@ const LIBRARIES: &[Column<Library>] = &[
     },
 ];
 
-const SYMBOLS: &[Column<Symbol>] = &[
+const SYMBOLS: &[Column<SymbolRow>] = &[
     Column {
         title: "SIZE",
         cell: |row| Cell::new(row.size.to_string()),
@@ -205,18 +382,7 @@ const SYMBOLS: &[Column<Symbol>] = &[
     },
 ];
 
-const SECTIONS: &[Column<Section>] = &[
-    Column {
-        title: "SECTION",
-        cell: |row| Cell::new(&row.name),
-    },
-    Column {
-        title: "SIZE",
-        cell: |row| Cell::new(row.size.to_string()),
-    },
-];
-
-const CHANGES: &[Column<Changed>] = &[
+const CHANGES: &[Column<ChangeRow>] = &[
     Column {
         title: "NAME",
         cell: |row| Cell::new(&row.name),

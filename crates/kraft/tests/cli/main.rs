@@ -6,6 +6,8 @@
 //! | `config` | which layer wins, and that editing loses nothing |
 //! | `machines` | machines that were made and never started: listed, found, removed |
 //! | `run` | what is refused before anything happens, and dry runs |
+//! | `probe` | what kernels say of themselves, and what is written back from it |
+//! | `size` | sizes of kernels, which add up |
 //! | `completion` | what shells are told, and that bash takes it |
 //! | `screen` | stdout and stderr, colours, forms, broken pipes |
 
@@ -15,6 +17,8 @@ mod completion;
 mod config;
 mod help;
 mod machines;
+mod probe;
 mod run;
 mod screen;
+mod size;
 mod support;

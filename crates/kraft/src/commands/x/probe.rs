@@ -1,165 +1,264 @@
 //! `kraft x probe`.
 
-use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-use kraft_core::kernel::libraries::{self, Library};
+use kraft_core::arch::Arch;
+use kraft_core::kconfig::DotConfig;
+use kraft_core::kernel::libinfo::{Info, LibInfo};
+use kraft_core::kernel::reconstruct::Facts;
+use kraft_core::kernel::{self, BootProtocol, libinfo};
+use kraft_core::platform::Platform;
 use kraft_sys::fs;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::commands::build::Which;
+use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
-use crate::ops::probe;
+use crate::ops::probe::{self, Reading, Specimen};
+use crate::ops::project::TargetWish;
 use crate::ui::{Cell, Column, Format};
 
-/// Tell what a kernel says of the libraries it was linked from
+/// Show what a kernel says of itself: its core and its libraries
 ///
-/// Reads the metadata that Unikraft puts into kernels: versions, licences, the compiler. Of a kernel
-/// with a `.dbg` file beside it, that file is read.
+/// Reads the records that Unikraft's `lib/uklibid` puts into a kernel. Where the kernel has none, as
+/// on arm64, the debug image beside it is read.
+///
+/// A Kraftfile or a configuration can be written back from them, as far as they tell: a kernel does
+/// not record where its components came from, and only one built with `LIBUKLIBID_INFO_UKCONFIGGZ`
+/// carries its configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft x probe .unikraft/build/app_qemu-x86_64
-  kraft x probe unikraft.org/nginx:latest -o json")]
+  kraft x probe unikraft.org/helloworld:latest -o json
+  kraft x probe kernel -K > Kraftfile")]
 pub(crate) struct Args {
-    /// A kernel file, the directory of a project, or an image
-    #[arg(value_name = "KERNEL")]
-    kernel: Option<String>,
+    /// A kernel file, the directory of a project or an image; the project here if left out
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    kernel: Option<OsString>,
 
-    #[command(flatten)]
-    which: Which,
+    /// Print a Kraftfile for such a kernel, or write it to a file
+    #[arg(short = 'K', long, value_name = "FILE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "-", value_hint = clap::ValueHint::FilePath)]
+    kraftfile: Option<PathBuf>,
 
-    /// Write a Kraftfile that asks for these libraries
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    write_kraftfile: Option<PathBuf>,
+    /// Print the configuration of the kernel, or write it to a file
+    #[arg(short, long, value_name = "FILE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "-", value_hint = clap::ValueHint::FilePath)]
+    config: Option<PathBuf>,
 
-    /// Write the configuration that the kernel carries
-    #[arg(short = 'c', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    write_config: Option<PathBuf>,
+    /// Of a project or an image, the one for this architecture
+    #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
+    arch: Option<Arch>,
+
+    /// Of a project or an image, the one for this platform
+    #[arg(short, long, value_name = "PLATFORM", value_parser = values::platform())]
+    plat: Option<PlatformArg>,
+
+    /// Of a project, this target: its name, or PLATFORM/ARCH
+    #[arg(short, long, value_name = "TARGET")]
+    target: Option<String>,
 
     /// Print in this form
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
 
-/// All of it, as `-o json` prints it.
+/// Everything, as JSON and YAML have it.
 #[derive(Debug, Serialize)]
-struct Document<'a> {
-    kernel: String,
-    core: Option<&'a Library>,
-    libraries: &'a [Library],
+struct Probed<'a> {
+    kernel: &'a Path,
+    /// The file that told: the kernel, or its debug image.
+    read: &'a Path,
+    core: &'a Info,
+    libraries: &'a [Info],
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let kraftfile = args.which.kraftfile.as_deref();
-    let kernel = probe::find(app, args.kernel.as_deref(), &args.which.wish(), kraftfile)?;
-    let shown = kernel.path.display().to_string();
-    let all = libraries::read(&kernel.bytes)
-        .map_err(|error| Failure::new(Kind::Failed, format!("cannot probe `{shown}`: {error}")))?;
-    let config = all.iter().find_map(|library| library.config.clone());
-    let (cores, libraries): (Vec<Library>, Vec<Library>) =
-        all.into_iter().partition(|library| library.name.is_none());
-    if let Some(path) = &args.write_kraftfile {
-        fs::replace_file(path, kraftfile_of(&cores, &libraries).as_bytes())?;
+    let wish = TargetWish {
+        name: args.target.as_deref(),
+        platform: args.plat.and_then(|plat| plat.0),
+        arch: args.arch,
+    };
+    let specimen = probe::find(app, args.kernel.as_deref(), None, &wish)?;
+    let reading = specimen.read(|object| object.section(libinfo::SECTION).is_some())?;
+    let mut info = probe::records(&reading)?;
+    if info.core.is_none() && info.libraries.is_empty() {
+        return Err(Failure::new(
+            Kind::NotFound,
+            format!("`{}` says nothing of itself", reading.path.display()),
+        )
+        .hint("a Unikraft kernel built with `LIBUKLIBID_INFO` does"));
     }
-    if let Some(path) = &args.write_config {
-        let Some(config) = config else {
-            return Err(Failure::new(
-                Kind::NotFound,
-                format!("`{shown}` does not carry its configuration"),
-            )
-            .hint("build it with `CONFIG_LIBUKLIBID_INFO_UKCONFIG=y`"));
-        };
-        fs::replace_file(path, config.as_bytes())?;
+    if args.kraftfile.is_some() || args.config.is_some() {
+        return write_back(app, args, &specimen, &reading, &info);
     }
-    match args.output {
-        Format::Json => app.ui.json(&document(shown, &cores, &libraries)),
-        Format::Yaml => app.ui.yaml(&document(shown, &cores, &libraries)),
+    if reading.path != specimen.kernel {
+        app.ui
+            .info(&format!("read from `{}`", reading.path.display()));
+    }
+    let mut core = info.core.take().unwrap_or_default();
+    core.name.get_or_insert_with(|| "unikraft".to_owned());
+    print(
+        app,
+        args.output,
+        &specimen,
+        &reading,
+        &core,
+        &info.libraries,
+    )
+}
+
+fn print(
+    app: &App,
+    output: Format,
+    specimen: &Specimen,
+    reading: &Reading,
+    core: &Info,
+    libraries: &[Info],
+) -> Result<(), Failure> {
+    let probed = Probed {
+        kernel: &specimen.kernel,
+        read: &reading.path,
+        core,
+        libraries,
+    };
+    match output {
+        Format::Json => app.ui.json(&probed),
+        Format::Yaml => app.ui.yaml(&probed),
         Format::Table | Format::List => {
-            app.ui.listing(args.output, &cores, &columns("CORE"))?;
+            app.ui
+                .listing(output, std::slice::from_ref(core), &columns("CORE"))?;
             app.ui.line("")?;
             let mut columns = columns("LIBRARY");
             columns.push(Column {
                 title: "COMPILE FLAGS",
-                cell: |row| Cell::new(row.flags.join(",")),
+                cell: |info| Cell::new(info.compile_flags.join(" ")),
             });
-            app.ui.listing(args.output, &libraries, &columns)
+            app.ui.listing(output, libraries, &columns)
         }
     }
 }
 
-fn document<'a>(kernel: String, cores: &'a [Library], libraries: &'a [Library]) -> Document<'a> {
-    Document {
-        kernel,
-        core: cores.first(),
-        libraries,
+/// Returns the columns that both tables have.
+fn columns(first: &'static str) -> Vec<Column<Info>> {
+    fn cell(text: Option<&String>) -> Cell {
+        Cell::new(text.map_or("-", String::as_str))
     }
-}
-
-/// Writes a Kraftfile as far as the metadata tell: versions, but not where anything is from.
-fn kraftfile_of(cores: &[Library], libraries: &[Library]) -> String {
-    let version = |library: &Library| library.unikraft.clone().or_else(|| library.version.clone());
-    let core = cores.iter().find_map(version);
-    let mut text = format!(
-        "spec: v0.6\nunikraft: {}\n",
-        core.as_deref().unwrap_or("stable")
-    );
-    // Libraries with a version of their own are not part of the core.
-    let own: Vec<(&str, &str)> = libraries
-        .iter()
-        .filter_map(|library| {
-            let name = library.name.as_deref()?;
-            let version = library
-                .version
-                .as_deref()
-                .filter(|own| Some(*own) != core.as_deref())?;
-            Some((name.strip_prefix("lib").unwrap_or(name), version))
-        })
-        .collect();
-    if !own.is_empty() {
-        text.push_str("libraries:\n");
-    }
-    for (name, version) in own {
-        let _ = writeln!(text, "  {name}: '{}'", version.replace('\'', "''"));
-    }
-    text
-}
-
-fn cell(text: Option<&String>) -> Cell {
-    Cell::new(text.map_or("-", String::as_str))
-}
-
-/// Returns what is told of the core and of libraries alike.
-fn columns(first: &'static str) -> Vec<Column<Library>> {
     vec![
         Column {
             title: first,
-            cell: |row| Cell::new(row.name.as_deref().unwrap_or("unikraft")),
+            cell: |info| cell(info.name.as_ref()),
         },
         Column {
             title: "VERSION",
-            cell: |row| cell(row.version.as_ref().or(row.unikraft.as_ref())),
+            cell: |info| cell(info.version.as_ref()),
         },
         Column {
             title: "LICENSE",
-            cell: |row| cell(row.license.as_ref()),
+            cell: |info| cell(info.license.as_ref()),
         },
         Column {
             title: "COMPILER",
-            cell: |row| cell(row.compiler.as_ref()),
+            cell: |info| cell(info.compiler.as_ref()),
         },
         Column {
             title: "COMPILE DATE",
-            cell: |row| cell(row.compiled.as_ref()),
+            cell: |info| cell(info.compile_date.as_ref()),
         },
         Column {
             title: "COMPILED BY",
-            cell: |row| cell(row.compiled_by.as_ref()),
+            cell: |info| cell(info.compiled_by.as_ref()),
         },
         Column {
             title: "COMPILED BY ASSOC",
-            cell: |row| cell(row.compiled_by_assoc.as_ref()),
+            cell: |info| cell(info.compiled_by_assoc.as_ref()),
         },
     ]
+}
+
+/// Writes a Kraftfile and a configuration back, to files or to stdout.
+fn write_back(
+    app: &App,
+    args: &Args,
+    specimen: &Specimen,
+    reading: &Reading,
+    info: &LibInfo<'_>,
+) -> Result<(), Failure> {
+    let text = specimen.config(info)?;
+    let config = text.as_deref().map(DotConfig::parse);
+    let arch = reading.object()?.arch().ok_or_else(|| {
+        Failure::new(
+            Kind::Failed,
+            "it is for a processor that no kernel here is for",
+        )
+    })?;
+    let platform = platform(specimen, config.as_ref());
+    let name = project_name(specimen, platform, arch);
+    let facts = Facts {
+        name: &name,
+        arch,
+        platform,
+        info,
+        config: config.as_ref(),
+    };
+    if let Some(to) = &args.kraftfile {
+        put(app, to, &facts.kraftfile())?;
+    }
+    if let Some(to) = &args.config {
+        put(app, to, &text.unwrap_or_else(|| facts.config()))?;
+    }
+    if config.is_none() {
+        app.ui
+            .warn("the kernel does not carry its configuration; what is written is incomplete");
+    }
+    Ok(())
+}
+
+fn put(app: &App, to: &Path, text: &str) -> Result<(), Failure> {
+    if to == Path::new("-") {
+        return app.ui.data(text);
+    }
+    fs::replace_file(to, text.as_bytes())?;
+    Ok(())
+}
+
+/// Returns what a kernel runs on: by its target, its configuration, or by how it is booted.
+fn platform(specimen: &Specimen, config: Option<&DotConfig>) -> Platform {
+    if let Some(platform) = specimen
+        .target
+        .as_ref()
+        .and_then(|target| target.platform.parse().ok())
+    {
+        return platform;
+    }
+    let has = |name: &str| config.is_some_and(|config| config.value(name) == Some("y"));
+    if has("CONFIG_KVM_VMM_FIRECRACKER") {
+        return Platform::Firecracker;
+    }
+    if has("CONFIG_PLAT_XEN") {
+        return Platform::Xen;
+    }
+    let boot = std::fs::File::open(&specimen.kernel)
+        .ok()
+        .and_then(|mut file| kernel::identify(&mut file).ok())
+        .map(|image| image.boot);
+    match boot {
+        Some(BootProtocol::Linux64) => Platform::Firecracker,
+        Some(BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::LinuxBzImage)
+        | None => Platform::Qemu,
+    }
+}
+
+/// Returns the name of the project, of which kernels are named `NAME_PLATFORM-ARCH`.
+fn project_name(specimen: &Specimen, platform: Platform, arch: Arch) -> String {
+    let file = specimen
+        .kernel
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let file = file.strip_suffix(".dbg").unwrap_or(&file);
+    let ending = format!("_{platform}-{arch}");
+    file.strip_suffix(&ending).unwrap_or(file).to_owned()
 }

@@ -1,0 +1,277 @@
+//! A Kraftfile and a `.config` written back from what a kernel says of itself.
+//!
+//! A kernel does not say everything: where its libraries came from is in no record, nor which of
+//! them are the core's own, and few kernels carry their configuration. What is guessed, or missing,
+//! is said in the text itself.
+
+use std::fmt::Write as _;
+
+use super::libinfo::LibInfo;
+use crate::arch::Arch;
+use crate::kconfig::DotConfig;
+use crate::platform::Platform;
+
+/// How the names of the libraries in Unikraft's own tree begin (`lib`, `drivers` and `plat` of 0.17).
+const CORE_FAMILIES: [&str; 7] = [
+    "libuk",
+    "libposix_",
+    "libvirtio_",
+    "libxen",
+    "libkvm",
+    "libarm",
+    "libmini",
+];
+
+/// Those of its own libraries that begin in another way.
+const CORE_LIBRARIES: [&str; 10] = [
+    "lib9pfs",
+    "libcontext",
+    "libdevfs",
+    "libfdt",
+    "libisrlib",
+    "libnolibc",
+    "libramfs",
+    "libsyscall_shim",
+    "libubsan",
+    "libvfscore",
+];
+
+/// Options that follow from the target, or from the computer it was built on.
+const FOLLOWING: [&str; 8] = [
+    "CONFIG_UK_APP",
+    "CONFIG_UK_BASE",
+    "CONFIG_UK_NAME",
+    "CONFIG_UK_DEFNAME",
+    "CONFIG_UK_FULLVERSION",
+    "CONFIG_UK_CODENAME",
+    "CONFIG_UK_ARCH",
+    "CONFIG_HOST_ARCH",
+];
+
+/// What is known about a kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// What the project shall be called.
+    pub name: &'a str,
+    /// The processor it is for.
+    pub arch: Arch,
+    /// What it runs on.
+    pub platform: Platform,
+    /// Its records.
+    pub info: &'a LibInfo<'a>,
+    /// The configuration it carries.
+    pub config: Option<&'a DotConfig>,
+}
+
+impl Facts<'_> {
+    /// Returns a Kraftfile of the format v0.6 for such a kernel.
+    #[must_use]
+    pub fn kraftfile(&self) -> String {
+        let mut text = String::from(
+            "# Written by `kraft x probe` from what a kernel says of itself.\n\
+             # A kernel does not record where its components came from.\n\
+             spec: v0.6\n",
+        );
+        let name = self.name.replace(char::is_control, "-");
+        let _ = writeln!(text, "name: {}", quoted(&name));
+        let version = self
+            .info
+            .core
+            .as_ref()
+            .and_then(|core| core.version.as_deref());
+        text.push_str("unikraft:\n");
+        match version {
+            Some(full) => {
+                // `0.17.0~eaf6fda1` is the release, and the commit it was built from.
+                let release = full.split('~').next().unwrap_or(full);
+                let _ = writeln!(
+                    text,
+                    "  version: {}{}",
+                    quoted(release),
+                    built_from(full, release)
+                );
+            }
+            None => text.push_str("  version: stable # not recorded\n"),
+        }
+        if let Some(config) = self.config {
+            text.push_str("  kconfig:\n");
+            for (name, value) in config
+                .iter()
+                .filter(|(name, value)| !value.is_empty() && is_asked_for(name))
+            {
+                let _ = writeln!(text, "    {name}: {}", quoted(value));
+            }
+        } else {
+            text.push_str("  # The kernel does not carry its configuration.\n");
+        }
+        let mut heading = "libraries:\n";
+        for library in &self.info.libraries {
+            let Some(name) = library.name.as_deref().and_then(external) else {
+                continue;
+            };
+            text.push_str(heading);
+            heading = "";
+            let _ = writeln!(
+                text,
+                "  {}:\n    version: stable # not recorded",
+                quoted(name)
+            );
+        }
+        let _ = write!(text, "targets:\n- {}/{}\n", self.platform, self.arch);
+        text
+    }
+
+    /// Returns what can be told of the configuration of a kernel that does not carry it.
+    #[must_use]
+    pub fn config(&self) -> String {
+        let mut config = DotConfig::default();
+        config.set(
+            match self.arch {
+                Arch::X86_64 => "CONFIG_ARCH_X86_64",
+                Arch::Arm64 => "CONFIG_ARCH_ARM_64",
+                Arch::Arm => "CONFIG_ARCH_ARM_32",
+            },
+            "y",
+        );
+        for option in match self.platform {
+            Platform::Qemu => ["CONFIG_PLAT_KVM", "CONFIG_KVM_VMM_QEMU"].as_slice(),
+            Platform::Firecracker => &["CONFIG_PLAT_KVM", "CONFIG_KVM_VMM_FIRECRACKER"],
+            Platform::Xen => &["CONFIG_PLAT_XEN"],
+        } {
+            config.set(*option, "y");
+        }
+        let names = self
+            .info
+            .libraries
+            .iter()
+            .filter_map(|library| library.name.as_deref());
+        for name in names.filter(|name| name.starts_with("lib") && is_plain(name)) {
+            config.set(format!("CONFIG_{}", name.to_ascii_uppercase()), "y");
+        }
+        format!(
+            "# Written by `kraft x probe` from the names of the libraries in a kernel, which does\n\
+             # not carry its configuration: every option of theirs is missing.\n{}",
+            config.text()
+        )
+    }
+}
+
+/// Returns a remark about the commit, if the kernel recorded one that can stand in a comment.
+fn built_from(full: &str, release: &str) -> String {
+    if full == release || !full.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return String::new();
+    }
+    format!(" # built from {full}")
+}
+
+/// Returns the name by which a Kraftfile knows a library that is not the core's own.
+fn external(name: &str) -> Option<&str> {
+    let own = CORE_LIBRARIES.contains(&name)
+        || CORE_FAMILIES.iter().any(|family| name.starts_with(family));
+    if own || !is_plain(name) {
+        return None;
+    }
+    name.strip_prefix("lib").filter(|name| !name.is_empty())
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Returns whether somebody may have asked for an option: not what a target says already, nor what
+/// the computer was that it was built on.
+fn is_asked_for(name: &str) -> bool {
+    let families = [
+        "CONFIG_ARCH_",
+        "CONFIG_PLAT_",
+        "CONFIG_KVM_VMM_",
+        "CONFIG_HAVE_",
+        "CONFIG_CC_",
+        "CONFIG_LD_",
+    ];
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    plain && !FOLLOWING.contains(&name) && !families.iter().any(|family| name.starts_with(family))
+}
+
+/// Returns a text in quotes, as YAML and JSON have it, that means itself also where variables of
+/// the environment are put in.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text.replace('$', "$$")).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::libinfo::Info;
+    use crate::kraftfile;
+
+    fn info(version: &str, libraries: &[&str]) -> LibInfo<'static> {
+        LibInfo {
+            core: Some(Info {
+                version: Some(version.to_owned()),
+                ..Info::default()
+            }),
+            libraries: libraries
+                .iter()
+                .map(|name| Info {
+                    name: Some((*name).to_owned()),
+                    ..Info::default()
+                })
+                .collect(),
+            config: None,
+        }
+    }
+
+    fn read_back(text: &str) -> kraftfile::Kraftfile {
+        let parsed = kraftfile::parse(text, &|_| None);
+        assert!(parsed.problems.is_empty(), "{text}\n{:?}", parsed.problems);
+        parsed.kraftfile.unwrap()
+    }
+
+    #[test]
+    fn the_kraftfile_is_sound_and_names_what_is_not_the_cores() {
+        let info = info(
+            "0.17.0~eaf6fda1",
+            &["apphello", "libukboot", "libnolibc", "liblwip"],
+        );
+        let config = DotConfig::parse(
+            "CONFIG_LWIP_TCP=y\nCONFIG_ARCH_X86_64=y\nCONFIG_UK_NAME=\"a\"\nCONFIG_X=\"$HOME \\\"\"\n",
+        );
+        let facts = Facts {
+            name: "hello\n- $PATH",
+            arch: Arch::X86_64,
+            platform: Platform::Firecracker,
+            info: &info,
+            config: Some(&config),
+        };
+        let text = facts.kraftfile();
+        let kraftfile = read_back(&text);
+        assert!(text.contains("- fc/x86_64\n") && text.contains("# built from 0.17.0~eaf6fda1\n"));
+        let core = kraftfile.unikraft.as_ref().unwrap();
+        assert_eq!(core.version.as_ref().unwrap().value, "0.17.0");
+        assert_eq!(core.kconfig.len(), 2, "{text}");
+        assert!(text.contains("CONFIG_X: \"$$HOME"), "{text}");
+        assert_eq!(kraftfile.libraries.len(), 1);
+        assert!(text.contains("\n  \"lwip\":\n"), "{text}");
+    }
+
+    #[test]
+    fn a_kernel_that_says_nothing_still_has_a_sound_kraftfile_and_a_configuration() {
+        let nothing = info("1\n# x: y", &["liblwip", "lib\ny: z", "lib"]);
+        let facts = Facts {
+            name: "k",
+            arch: Arch::Arm64,
+            platform: Platform::Qemu,
+            info: &nothing,
+            config: None,
+        };
+        read_back(&facts.kraftfile());
+        let config = DotConfig::parse(&facts.config());
+        assert_eq!(config.value("CONFIG_LIBLWIP"), Some("y"));
+        assert_eq!(config.value("CONFIG_ARCH_ARM_64"), Some("y"));
+        assert_eq!(config.value("CONFIG_KVM_VMM_QEMU"), Some("y"));
+    }
+}
