@@ -6,6 +6,8 @@
 //! | `config` | which layer wins, and that editing loses nothing |
 //! | `machines` | machines that were made and never started: listed, found, removed |
 //! | `run` | what is refused before anything happens, and dry runs |
+//! | `init` | projects that are started, and what is never overwritten |
+//! | `library` | libraries that are started |
 //! | `probe` | what kernels say of themselves, and what is written back from it |
 //! | `size` | sizes of kernels, which add up |
 //! | `completion` | what shells are told, and that bash takes it |
@@ -16,6 +18,8 @@
 mod completion;
 mod config;
 mod help;
+mod init;
+mod library;
 mod machines;
 mod probe;
 mod run;

@@ -1,322 +1,197 @@
 //! `kraft lib create`.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use kraft_sys::{fs, tool};
+use jiff::Zoned;
+use kraft_build::catalog;
 
 use crate::app::App;
+use crate::commands::pkg;
+use crate::config::dirs::absolute;
 use crate::failure::{Failure, Kind};
+use crate::ops::components::Fetching;
+use crate::ops::library::{self, Library};
+use crate::ops::sources;
 
 /// Begin a library of one's own
 ///
-/// Writes its options (Config.uk), its rules (Makefile.uk), a source, and what a repository needs.
-/// What is not said by flags is asked on a terminal.
+/// Makes a directory `lib-NAME`, and in it the files of a library: its options, its
+/// makefile, what a reader should know, and a `main.c` that can be switched on.
+///
+/// What is not said by flags is asked for on a terminal. Elsewhere the names of the project, the
+/// version and the author must be given; the author may be the one of the Git configuration.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example: kraft lib create greet --author-name Me --author-email me@example.org -v 1.0.0"
-)]
+#[command(after_long_help = "\
+Examples:
+  kraft lib create
+  kraft lib create hello --version 1.0.0 --git-init
+  kraft lib create zlib -v 1.3.1 --patch-dir --origin https://zlib.net/zlib-1.3.1.tar.gz")]
 pub(crate) struct Args {
-    /// The name of the library
-    #[arg(value_name = "NAME")]
+    /// The name of the library, for people
+    #[arg(value_name = "NAME", conflicts_with = "project_name")]
     name: Option<String>,
 
-    /// The name of the library, for scripts that were written so
-    #[arg(long, hide = true, value_name = "NAME")]
+    /// The same, as a flag
+    #[arg(long, value_name = "NAME")]
     project_name: Option<String>,
 
-    /// The name of its repository; `lib-NAME` if left out
+    /// The name of the library and of its directory; `lib-NAME` if left out
     #[arg(long, value_name = "NAME")]
     library_name: Option<String>,
 
-    /// The option that switches it on; `LIBNAME` if left out
-    #[arg(long, value_name = "OPTION")]
+    /// The name of its option; `LIBNAME` if left out
+    #[arg(long, value_name = "NAME")]
     library_kname: Option<String>,
 
-    /// Its version
+    /// The version of the library, or of what it brings
     #[arg(short, long, value_name = "VERSION")]
     version: Option<String>,
 
-    /// What it does, in one line
+    /// What it is, in one line
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
 
-    /// Who writes it
+    /// Who writes it; as Git knows you if left out
     #[arg(long, value_name = "NAME")]
     author_name: Option<String>,
 
-    /// How to reach them
-    #[arg(long, value_name = "EMAIL")]
+    /// Their address; as Git knows you if left out
+    #[arg(long, value_name = "ADDRESS")]
     author_email: Option<String>,
 
-    /// The branch that its repository begins with
+    /// The branch that work begins on
     #[arg(long, value_name = "BRANCH", default_value = "staging")]
     initial_branch: String,
 
-    /// Who has the rights; the author if left out
+    /// Who has the copyright; the author if left out
     #[arg(long, value_name = "NAME")]
     copyright_holder: Option<String>,
 
-    /// Where the sources are from that it ports: the URL of an archive
+    /// The URL of an archive of sources that the library brings
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
 
-    /// Write no source
+    /// Leave `main.c` out
     #[arg(long)]
     no_provide_c_main: bool,
 
-    /// Make a Git repository of it
+    /// Make it a Git repository with a first commit
     #[arg(long)]
     git_init: bool,
 
-    /// Make a directory for patches of this name
-    #[arg(long, value_name = "DIR")]
-    patch_dir: Option<PathBuf>,
+    /// Make a directory for patches to the sources it brings
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "patches")]
+    patch_dir: Option<String>,
 
-    /// Add it to the catalog
+    /// Add it to the catalog of this computer
     #[arg(long)]
     update_refs: bool,
 
-    /// The directory that it is made in
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    project_path: Option<PathBuf>,
-}
-
-/// Everything that is needed.
-#[derive(Debug)]
-struct Library {
-    /// Its name: `greet`.
-    name: String,
-    /// Its directory's name: `lib-greet`.
-    repository: String,
-    /// The option that switches it on: `LIBGREET`.
-    option: String,
-    version: String,
-    description: String,
-    author: String,
-    email: String,
-    holder: String,
+    /// The directory that its own is made in
+    #[arg(long, value_name = "DIR", default_value = ".", hide_default_value = true,
+          value_hint = clap::ValueHint::DirPath)]
+    project_path: PathBuf,
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let library = understand(app, args)?;
-    let base = args
-        .project_path
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("."));
-    let dir = base.join(&library.repository);
-    if dir.exists() {
-        return Err(Failure::new(
-            Kind::Failed,
-            format!("there is a `{}` already", dir.display()),
-        )
-        .hint("give the library another name, or remove what is there"));
+    let library = library(app, args)?;
+    let problems = library.problems();
+    if !problems.is_empty() {
+        return Err(Failure::problems(Kind::Usage, problems));
     }
-    for (name, text) in files(&library, args) {
-        let path = dir.join(name);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent, 0o755)?;
-        }
-        fs::replace_file(&path, text.as_bytes())?;
-    }
-    if let Some(patches) = &args.patch_dir {
-        if patches.is_absolute() || patches.components().any(|part| part.as_os_str() == "..") {
-            return Err(Failure::usage(
-                "the directory for patches belongs into the library",
-            ));
-        }
-        fs::create_dir_all(&dir.join(patches), 0o755)?;
-    }
-    if args.git_init {
-        tool::Tool::new("git")
-            .package("git")
-            .args(["init", "--quiet", "-b", &args.initial_branch, "--"])
-            .args([&dir])
-            .run()
-            .map_err(|error| Failure::new(Kind::Host, error))?;
-    }
+    let dir = library.create(Zoned::now().year())?;
     app.ui.line(&dir.display().to_string())?;
     if args.update_refs {
-        let place = crate::config::dirs::absolute(&dir)
-            .to_string_lossy()
-            .into_owned();
-        crate::commands::pkg::add_source(app, &place)?;
+        let place = absolute(&dir).to_string_lossy().into_owned();
+        pkg::add_source(app, &place)?;
+        let mut places = sources::places(app);
+        places.push(place);
+        let door = sources::open(app, &Fetching::default())?;
+        let progress = app.ui.progress();
+        catalog::update(&door, &sources::manifests(app), &places, &progress)?;
+        return Ok(());
     }
     app.ui.info(&format!(
-        "next: `kraft lib add {}` in the directory of a project",
+        "in the directory of a project, `kraft lib add {}` adds it",
         dir.display()
     ));
     Ok(())
 }
 
-/// Puts together what flags, Git and the user say.
-fn understand(app: &App, args: &Args) -> Result<Library, Failure> {
-    let ask = |given: Option<&String>, question: &str, default: Option<String>| {
-        if let Some(given) = given.filter(|given| !given.is_empty()) {
-            return Ok(Some(given.clone()));
-        }
-        let shown = match &default {
-            Some(default) => format!("{question} [{default}]"),
-            None => question.to_owned(),
-        };
-        let answer = app.ui.ask(&shown)?;
-        Ok::<_, Failure>(answer.filter(|answer| !answer.is_empty()).or(default))
-    };
-    let asks = |key: &str| {
-        let said = tool::Tool::new("git").args(["config", key]).output().ok()?;
-        let text = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-        (said.status.success() && !text.is_empty()).then_some(text)
-    };
-    let name = ask(
-        args.name.as_ref().or(args.project_name.as_ref()),
-        "Name of the library",
+/// Completes what was typed by what is answered and by what follows from the rest.
+fn library(app: &App, args: &Args) -> Result<Library, Failure> {
+    let project = args.name.as_ref().or(args.project_name.as_ref());
+    let project = value(app, project, "Name of the project", None)?;
+    let version = value(app, args.version.as_ref(), "Version", Some("1.0.0"))?;
+    let description = value(
+        app,
+        args.description.as_ref(),
+        "What it is, in one line",
         None,
     )?;
-    let version = ask(args.version.as_ref(), "Version", None)?;
-    let author = ask(
-        args.author_name.as_ref(),
-        "Name of the author",
-        asks("user.name"),
-    )?;
-    let email = ask(
+    let author = known(app, args.author_name.as_ref(), "Author", "user.name")?;
+    let email = known(
+        app,
         args.author_email.as_ref(),
-        "Email of the author",
-        asks("user.email"),
+        "Address of the author",
+        "user.email",
     )?;
-    let (Some(name), Some(version), Some(author), Some(email)) =
-        (name.clone(), version.clone(), author.clone(), email.clone())
-    else {
-        let missing: Vec<&str> = [
-            (name.is_none(), "project name cannot be empty"),
-            (version.is_none(), "version cannot be empty"),
-            (author.is_none(), "author name cannot be empty"),
-            (email.is_none(), "author email cannot be empty"),
-        ]
-        .iter()
-        .filter(|(is_missing, _)| *is_missing)
-        .map(|(_, text)| *text)
-        .collect();
-        return Err(Failure::usage(missing.join("\n"))
-            .hint("say so by flags: NAME, `--version`, `--author-name`, `--author-email`"));
-    };
-    let bare = name.strip_prefix("lib-").unwrap_or(&name).to_owned();
-    let fits = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if !fits(&bare) {
-        return Err(Failure::usage(format!("`{name}` is no name of a library"))
-            .hint("expected letters, digits, `-` and `_`"));
-    }
-    let repository = args
-        .library_name
-        .clone()
-        .unwrap_or_else(|| format!("lib-{bare}"));
-    let option = args
-        .library_kname
-        .clone()
-        .unwrap_or_else(|| format!("LIB{}", bare.replace('-', "").to_uppercase()));
-    if !fits(&repository) || !fits(&option) {
-        return Err(Failure::usage(
-            "the names of the repository and the option may have letters, digits, `-` and `_`",
-        ));
-    }
     Ok(Library {
-        name: bare,
-        repository,
-        option: option.strip_prefix("CONFIG_").unwrap_or(&option).to_owned(),
+        name: args
+            .library_name
+            .clone()
+            .unwrap_or_else(|| library::name(&project)),
+        kname: args
+            .library_kname
+            .clone()
+            .unwrap_or_else(|| library::kname(&project)),
         version,
-        description: args.description.clone().unwrap_or_default(),
+        description,
         holder: args
             .copyright_holder
             .clone()
             .unwrap_or_else(|| author.clone()),
         author,
         email,
+        branch: args.initial_branch.clone(),
+        origin: args.origin.clone(),
+        main: !args.no_provide_c_main,
+        patches: args.patch_dir.clone(),
+        git: args.git_init,
+        path: args.project_path.clone(),
+        project,
     })
 }
 
-fn files(library: &Library, args: &Args) -> Vec<(&'static str, String)> {
-    let Library {
-        name,
-        repository,
-        option,
-        version,
-        description,
-        author,
-        email,
-        holder,
-    } = library;
-    let what = if description.is_empty() {
-        "a library"
-    } else {
-        description
-    };
-    let lower = format!("lib{}", name.replace('-', ""));
-    let variable = lower.to_uppercase();
-    let mut makefile = format!(
-        "# {name} {version}: {what}\n\n$(eval $(call addlib_s,{lower},$(CONFIG_{option})))\n\n{variable}_VERSION = {version}\n"
-    );
-    if let Some(origin) = &args.origin {
-        let _ = write!(
-            makefile,
-            "\n# The sources that this library ports are fetched from here.\n{variable}_URL = {origin}\n\
-             $(eval $(call fetch,{lower},$({variable}_URL)))\n"
-        );
-        if let Some(patches) = &args.patch_dir {
-            let _ = write!(
-                makefile,
-                "{variable}_PATCHDIR = $({variable}_BASE)/{}\n$(eval $(call patch,{lower},$({variable}_PATCHDIR),{name}-$({variable}_VERSION)))\n",
-                patches.display()
-            );
-        }
+/// Returns what was typed, else what is answered; nothing where nobody can be asked.
+fn value(
+    app: &App,
+    typed: Option<&String>,
+    question: &str,
+    usual: Option<&str>,
+) -> Result<String, Failure> {
+    if let Some(typed) = typed {
+        return Ok(typed.clone());
     }
-    if !args.no_provide_c_main {
-        let _ = write!(
-            makefile,
-            "\n{variable}_SRCS-y += $({variable}_BASE)/main.c\n"
-        );
-    }
-    let function = lower.clone();
-    let mut files = vec![
-        (
-            "Config.uk",
-            format!("menuconfig {option}\n\tbool \"{name}: {what}\"\n\tdefault n\n\nif {option}\n\nendif\n"),
-        ),
-        ("Makefile.uk", makefile),
-        (
-            "README.md",
-            format!(
-                "# {repository}\n\n{name} {version}: {what}, for Unikraft.\n\nAdd it to a project with `kraft lib add`; \
-                 `CONFIG_{option}` switches it on.\n"
-            ),
-        ),
-        (
-            "CONTRIBUTING.md",
-            format!(
-                "# Contributing\n\nChanges are welcome, with a commit message that says why and a `Signed-off-by` line. \
-                 Ask {author} <{email}>.\n"
-            ),
-        ),
-        (
-            "CODING_STYLE.md",
-            "# Coding style\n\nC as in the Unikraft core: tabs, lines of at most 80 columns, comments that say why.\n".to_owned(),
-        ),
-        ("COPYING.md", licence(holder)),
-    ];
-    if !args.no_provide_c_main {
-        files.push((
-            "main.c",
-            format!("/* {name}: {what} */\n\nvoid {function}_hello(void);\n\nvoid {function}_hello(void)\n{{\n}}\n"),
-        ));
-    }
-    files
+    let offered = usual.map_or(String::new(), |usual| format!(" [{usual}]"));
+    let answer = app.ui.ask(&format!("{question}{offered}: "))?;
+    Ok(match answer {
+        Some(answer) if answer.trim().is_empty() => usual.unwrap_or_default().to_owned(),
+        Some(answer) => answer.trim().to_owned(),
+        None => String::new(),
+    })
 }
 
-fn licence(holder: &str) -> String {
-    format!(
-        "SPDX-License-Identifier: BSD-3-Clause\n\nCopyright {holder}. The terms are those of the BSD-3-Clause licence,\n<https://spdx.org/licenses/BSD-3-Clause.html>.\n"
-    )
+/// Returns what was typed, else what is answered, else what Git knows.
+fn known(app: &App, typed: Option<&String>, question: &str, key: &str) -> Result<String, Failure> {
+    if let Some(typed) = typed {
+        return Ok(typed.clone());
+    }
+    let git = library::of_git(key);
+    let said = value(app, None, question, git.as_deref())?;
+    Ok(if said.is_empty() {
+        git.unwrap_or_default()
+    } else {
+        said
+    })
 }

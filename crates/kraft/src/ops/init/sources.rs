@@ -1,0 +1,89 @@
+//! The sources of an application, as far as they can be told from a directory.
+
+use std::path::Path;
+
+use kraft_sys::fs;
+
+use crate::failure::Failure;
+
+/// Sources are not looked for deeper than this.
+const DEEPEST: usize = 8;
+
+/// More entries are not looked at.
+const MOST_ENTRIES: usize = 10_000;
+
+/// Endings of files that Unikraft's build system compiles.
+const ENDINGS: [&str; 6] = ["c", "cc", "cpp", "cxx", "S", "s"];
+
+/// Directories whose sources are seldom part of the application.
+const ASIDE: [&str; 5] = ["build", "rootfs", "test", "tests", "workdir"];
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sources {
+    /// Files from the directory, sorted, with `/` between the parts.
+    pub(super) files: Vec<String>,
+    /// Those whose names make cannot take.
+    pub(super) awkward: Vec<String>,
+    /// Whether there is a directory of headers, `include`.
+    pub(super) include: bool,
+    /// Whether there is a `Makefile.uk`.
+    pub(super) makefile: bool,
+}
+
+impl Sources {
+    /// Returns whether there is nothing to compile.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+}
+
+/// Looks for sources in a directory and below it; hidden directories are left out.
+pub(super) fn look(dir: &Path) -> Result<Sources, Failure> {
+    let mut found = Sources {
+        include: dir.join("include").is_dir(),
+        makefile: dir.join("Makefile.uk").is_file(),
+        ..Sources::default()
+    };
+    let mut left = MOST_ENTRIES;
+    let mut open = vec![(dir.to_owned(), String::new(), 0)];
+    while let Some((path, prefix, depth)) = open.pop() {
+        let entries = std::fs::read_dir(&path).map_err(fs::Error::on("read", &path))?;
+        for entry in entries {
+            let entry = entry.map_err(fs::Error::on("read", &path))?;
+            let Some(rest) = left.checked_sub(1) else {
+                break;
+            };
+            left = rest;
+            let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else {
+                continue;
+            };
+            if name.starts_with('.') {
+                continue;
+            }
+            let place = format!("{prefix}{name}");
+            if kind.is_dir() {
+                if depth < DEEPEST && !ASIDE.contains(&name.as_str()) {
+                    open.push((entry.path(), format!("{place}/"), depth + 1));
+                }
+            } else if is_source(&name) {
+                let plain = place
+                    .chars()
+                    .all(|c| c.is_alphanumeric() || "-_./+".contains(c));
+                if plain {
+                    found.files.push(place);
+                } else {
+                    found.awkward.push(place);
+                }
+            }
+        }
+    }
+    found.files.sort();
+    found.awkward.sort();
+    Ok(found)
+}
+
+fn is_source(name: &str) -> bool {
+    name.rsplit_once('.')
+        .is_some_and(|(stem, ending)| !stem.is_empty() && ENDINGS.contains(&ending))
+}
