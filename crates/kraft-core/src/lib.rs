@@ -15,6 +15,7 @@ pub mod arch;
 pub mod catalog;
 pub mod cmdline;
 pub mod component;
+pub mod dockerfile;
 pub mod event;
 pub mod host;
 pub mod kconfig;
