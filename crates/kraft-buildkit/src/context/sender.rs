@@ -1,0 +1,123 @@
+//! The conversation about a directory (fsutil, `send.go`): all names first, an empty one as their
+//! end; then the daemon asks for files by number, and says `FIN` when it has what it needs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bollard_buildkit_proto::fsutil::types::packet::PacketType;
+use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
+use futures_util::StreamExt;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc::Sender;
+use tonic::{Status, Streaming};
+
+use super::{Filter, list};
+
+/// The size of the pieces files are sent in, as fsutil's.
+const PIECE: usize = 32 * 1024;
+
+type Packets = Sender<Result<Packet, Status>>;
+
+/// Offers a directory until the daemon has enough; counts the bytes of contents that it took.
+pub(crate) async fn send(
+    root: PathBuf,
+    filter: Filter,
+    mut asked: Streaming<Packet>,
+    answers: Packets,
+    sent: Arc<AtomicU64>,
+) {
+    if let Err(status) = offer(&root, filter, &mut asked, &answers, &sent).await {
+        // Nobody hears it if the daemon is gone.
+        let _ = answers.send(Err(status)).await;
+    }
+}
+
+async fn offer(
+    root: &Path,
+    filter: Filter,
+    asked: &mut Streaming<Packet>,
+    answers: &Packets,
+    sent: &AtomicU64,
+) -> Result<(), Status> {
+    let walked = root.to_owned();
+    let listing = tokio::task::spawn_blocking(move || list(&walked, &filter))
+        .await
+        .map_err(|error| Status::internal(error.to_string()))?
+        .map_err(|error| Status::aborted(format!("cannot send the build context: {error}")))?;
+    for stat in &listing {
+        put(
+            answers,
+            PacketType::PacketStat,
+            Some(stat.clone()),
+            0,
+            Vec::new(),
+        )
+        .await?;
+    }
+    put(answers, PacketType::PacketStat, None, 0, Vec::new()).await?;
+    while let Some(packet) = asked.next().await {
+        let packet = packet?;
+        match PacketType::try_from(packet.r#type) {
+            Ok(PacketType::PacketReq) => {
+                let stat = usize::try_from(packet.id)
+                    .ok()
+                    .and_then(|at| listing.get(at));
+                let Some(stat) = stat else {
+                    return Err(Status::invalid_argument("no file has this number"));
+                };
+                file(root, stat, packet.id, answers, sent).await?;
+            }
+            Ok(PacketType::PacketFin) => {
+                return put(answers, PacketType::PacketFin, None, 0, Vec::new()).await;
+            }
+            Ok(PacketType::PacketErr) => return Ok(()),
+            Ok(PacketType::PacketStat | PacketType::PacketData) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn file(
+    root: &Path,
+    stat: &Stat,
+    id: u32,
+    answers: &Packets,
+    sent: &AtomicU64,
+) -> Result<(), Status> {
+    let path = root.join(&stat.path);
+    let unreadable =
+        |error: io::Error| Status::aborted(format!("cannot send `{}`: {error}", path.display()));
+    let mut file = tokio::fs::File::open(&path).await.map_err(unreadable)?;
+    loop {
+        let mut piece = vec![0; PIECE];
+        let count = file.read(&mut piece).await.map_err(unreadable)?;
+        piece.truncate(count);
+        // No bytes mean the end.
+        put(answers, PacketType::PacketData, None, id, piece).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        sent.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+async fn put(
+    answers: &Packets,
+    kind: PacketType,
+    stat: Option<Stat>,
+    id: u32,
+    data: Vec<u8>,
+) -> Result<(), Status> {
+    let packet = Packet {
+        r#type: kind.into(),
+        stat,
+        id,
+        data,
+    };
+    answers
+        .send(Ok(packet))
+        .await
+        .map_err(|_| Status::cancelled("the daemon has gone"))
+}

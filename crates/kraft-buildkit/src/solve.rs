@@ -1,0 +1,309 @@
+//! One build: the frontend is asked for what the Dockerfile comes to, and the daemon for its tar.
+//!
+//! The build is led as a gateway client, as `buildctl` and `docker buildx` lead theirs:
+//! `Control.Solve` without a frontend waits for a result, `LLBBridge.Solve` makes it,
+//! `LLBBridge.Return` hands it over, and the exporter of the first sends it. So the image's
+//! configuration, which stands in the result, costs no second build and leaves no image behind.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bollard_buildkit_proto::google::rpc;
+use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_client::LlbBridgeClient;
+use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
+    self, ReturnRequest, SolveRequest as GatewayRequest,
+};
+use bollard_buildkit_proto::moby::buildkit::v1::{
+    CacheOptions, CacheOptionsEntry, SolveRequest, StatusRequest,
+};
+use sha2::{Digest as _, Sha256};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use crate::error::{Error, Failure};
+use crate::output::TarSink;
+use crate::progress::{Happening, Watch};
+use crate::session::{self, Credentials, Offer, Secret};
+use crate::transport::{Daemon, LARGEST_MESSAGE, control};
+
+/// The frontend that every BuildKit has built in.
+const FRONTEND: &str = "dockerfile.v0";
+/// The key of the result under which the image's configuration stands.
+const CONFIG: &str = "containerimage.config";
+/// After a build has ended, its last news arrive within this time.
+const LAST_NEWS: Duration = Duration::from_secs(3);
+
+/// What is built, and how.
+#[derive(Debug)]
+pub struct Build {
+    /// The directory whose files can be copied.
+    pub context: PathBuf,
+    /// The Dockerfile.
+    pub dockerfile: PathBuf,
+    /// The stage that is meant, if not the last.
+    pub target: Option<String>,
+    /// What it is built for: `linux/arm64`.
+    pub platform: String,
+    /// Build arguments.
+    pub arguments: BTreeMap<String, String>,
+    /// Whether every step runs, whatever is known of it.
+    pub no_cache: bool,
+    /// The network of its `RUN`s: `none` or `host`, else the daemon's own.
+    pub network: Option<String>,
+    /// Secrets.
+    pub secrets: Vec<Secret>,
+    /// Sockets of ssh agents, by their names.
+    pub agents: HashMap<String, PathBuf>,
+    /// Where credentials of registries come from.
+    pub credentials: Arc<dyn Credentials>,
+    /// Caches that are read.
+    pub cache_from: Vec<Cache>,
+    /// Caches that are written.
+    pub cache_to: Vec<Cache>,
+}
+
+/// A cache outside the daemon (`type=registry,ref=…`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Its kind: `registry`, `inline`, `gha`, `s3`.
+    pub kind: String,
+    /// What its kind needs to know.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Builds, and puts the tar of the root filesystem into a sink that another thread reads.
+///
+/// Returns the configuration of the image as JSON (OCI image specification, `config.md`), if the
+/// daemon told it. The build ends with its future: a daemon that nobody waits for stops.
+pub async fn build(
+    daemon: &Daemon,
+    build: &Build,
+    tar: TarSink,
+    tell: &(dyn Fn(Happening) + Sync),
+) -> Result<Option<Vec<u8>>, Error> {
+    let broken = |status: Status| Error::Broken {
+        address: daemon.address.to_string(),
+        message: status.message().to_owned(),
+    };
+    let session_id = identifier();
+    let reference = identifier();
+    let sent = Arc::new(AtomicU64::new(0));
+    let offer = offer(build, tar, Arc::clone(&sent));
+    let shared = shared_key(&build.context);
+    let _session = session::serve(daemon.channel.clone(), &session_id, &shared, offer)
+        .await
+        .map_err(broken)?;
+    let mut watch = Watch::default();
+    let mut control = control(daemon.channel.clone());
+    let exporting = control.solve(request(&reference, &session_id, build));
+    let leading = lead(daemon.channel.clone(), &reference, build);
+    let watching = follow(daemon.channel.clone(), &reference, &mut watch, tell);
+    let (exported, led) = {
+        tokio::pin!(exporting, leading, watching);
+        let mut led = None;
+        let mut watched = false;
+        let exported = loop {
+            tokio::select! {
+                ended = &mut exporting => break ended,
+                result = &mut leading, if led.is_none() => led = Some(result),
+                () = &mut watching, if !watched => watched = true,
+            }
+        };
+        if !watched {
+            let _ = tokio::time::timeout(LAST_NEWS, watching).await;
+        }
+        (exported, led)
+    };
+    tell(Happening::Sent {
+        bytes: sent.load(Ordering::Relaxed),
+    });
+    let status = match (exported, led) {
+        (Ok(_), Some(Ok(config))) => return Ok(config),
+        (Ok(_), None) => return Ok(None),
+        // What the frontend says is nearer to the fault than what became of the export.
+        (_, Some(Err(status))) | (Err(status), _) => status,
+    };
+    let mut failure = Failure::of_status(&status);
+    if let Some((step, lines)) = watch.story() {
+        failure.step = Some(step);
+        failure.lines = lines;
+    }
+    if failure.place.is_none()
+        && failure.step.is_none()
+        && status.code() == tonic::Code::Unavailable
+    {
+        return Err(broken(status));
+    }
+    Err(Error::Failed(Box::new(failure)))
+}
+
+fn offer(build: &Build, tar: TarSink, sent: Arc<AtomicU64>) -> Offer {
+    let own = build
+        .dockerfile
+        .parent()
+        .map_or_else(PathBuf::new, Path::to_owned);
+    Offer {
+        directories: HashMap::from([
+            ("context".to_owned(), build.context.clone()),
+            ("dockerfile".to_owned(), own),
+        ]),
+        tar,
+        secrets: build.secrets.clone(),
+        credentials: Arc::clone(&build.credentials),
+        agents: build.agents.clone(),
+        sent,
+    }
+}
+
+fn request(reference: &str, session: &str, build: &Build) -> SolveRequest {
+    let entries = |caches: &[Cache]| -> Vec<CacheOptionsEntry> {
+        let entry = |cache: &Cache| CacheOptionsEntry {
+            r#type: cache.kind.clone(),
+            attrs: cache.attributes.clone().into_iter().collect(),
+        };
+        caches.iter().map(entry).collect()
+    };
+    SolveRequest {
+        r#ref: reference.to_owned(),
+        session: session.to_owned(),
+        exporter_deprecated: "tar".to_owned(),
+        cache: Some(CacheOptions {
+            exports: entries(&build.cache_to),
+            imports: entries(&build.cache_from),
+            ..CacheOptions::default()
+        }),
+        ..SolveRequest::default()
+    }
+}
+
+/// Asks the frontend, and hands its result over. Returns the image's configuration.
+async fn lead(channel: Channel, reference: &str, build: &Build) -> Result<Option<Vec<u8>>, Status> {
+    let mut bridge = LlbBridgeClient::new(channel)
+        .max_decoding_message_size(LARGEST_MESSAGE)
+        .max_encoding_message_size(LARGEST_MESSAGE);
+    let solved = bridge.solve(tagged(question(build), reference)?).await;
+    let (returned, outcome) = match solved {
+        Ok(solved) => {
+            let result = solved.into_inner().result;
+            let config = result
+                .as_ref()
+                .and_then(|result| result.metadata.get(CONFIG).cloned());
+            let returned = ReturnRequest {
+                result,
+                error: None,
+            };
+            (returned, Ok(config))
+        }
+        Err(status) => {
+            let returned = ReturnRequest {
+                result: None,
+                error: Some(rpc::Status {
+                    code: status.code().into(),
+                    message: status.message().to_owned(),
+                    details: Vec::new(),
+                }),
+            };
+            (returned, Err(status))
+        }
+    };
+    let handed = bridge.r#return(tagged(returned, reference)?).await;
+    match (outcome, handed) {
+        (Ok(_), Err(status)) => Err(status),
+        (outcome, _) => outcome,
+    }
+}
+
+/// Says which build a call of the gateway belongs to (buildkit, `control/gateway`).
+fn tagged<T>(message: T, reference: &str) -> Result<Request<T>, Status> {
+    let mut request = Request::new(message);
+    let value = MetadataValue::<Ascii>::try_from(reference)
+        .map_err(|_| Status::internal("a build's name must be plain"))?;
+    request
+        .metadata_mut()
+        .insert("buildkit-controlapi-buildid", value);
+    Ok(request)
+}
+
+fn question(build: &Build) -> GatewayRequest {
+    let name = build.dockerfile.file_name().unwrap_or_default();
+    let mut options = HashMap::from([
+        ("filename".to_owned(), name.to_string_lossy().into_owned()),
+        ("platform".to_owned(), build.platform.clone()),
+    ]);
+    if let Some(target) = &build.target {
+        options.insert("target".to_owned(), target.clone());
+    }
+    if let Some(network) = &build.network {
+        options.insert("force-network-mode".to_owned(), network.clone());
+    }
+    if build.no_cache {
+        options.insert("no-cache".to_owned(), String::new());
+    }
+    for (name, value) in &build.arguments {
+        options.insert(format!("build-arg:{name}"), value.clone());
+    }
+    let import = |cache: &Cache| frontend::CacheOptionsEntry {
+        r#type: cache.kind.clone(),
+        attrs: cache.attributes.clone().into_iter().collect(),
+    };
+    GatewayRequest {
+        frontend: FRONTEND.to_owned(),
+        frontend_opt: options,
+        allow_result_return: true,
+        allow_result_array_ref: true,
+        cache_imports: build.cache_from.iter().map(import).collect(),
+        ..GatewayRequest::default()
+    }
+}
+
+/// Hears what the daemon tells of the build until it is over.
+async fn follow(
+    channel: Channel,
+    reference: &str,
+    watch: &mut Watch,
+    tell: &(dyn Fn(Happening) + Sync),
+) {
+    let request = StatusRequest {
+        r#ref: reference.to_owned(),
+    };
+    // News are for people: a build whose news cannot be heard is a build all the same.
+    let Ok(news) = control(channel).status(request).await else {
+        return;
+    };
+    let mut news = news.into_inner();
+    while let Ok(Some(status)) = news.message().await {
+        watch.take(status, tell);
+    }
+}
+
+/// Returns a name that nobody else has.
+fn identifier() -> String {
+    let mut bytes = [0; 16];
+    // Without randomness the clock has to do: the name only must not be in use at the daemon.
+    if getrandom::fill(&mut bytes).is_err() {
+        let now = kraft_sys::clock::now().as_nanos();
+        bytes = now.to_le_bytes();
+    }
+    hex(&bytes)
+}
+
+/// Returns what all builds of a context share: the daemon keeps one copy of its files by it.
+fn shared_key(context: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let digest = Sha256::digest(context.as_os_str().as_bytes());
+    hex(digest.get(..16).unwrap_or_default())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
