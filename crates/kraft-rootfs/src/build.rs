@@ -1,12 +1,14 @@
 //! The one job of this room: a source in, an archive out, whole or not at all.
 
 use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use kraft_sys::fs::{Error as FileError, NewFile};
 
 use crate::archive::{self, Reader};
 use crate::format::cpio::{self, WriteError};
+use crate::source::tar::{Unpacked, Unpacker};
 use crate::source::{self, Source};
 use crate::tree::Tree;
 use crate::{Error, shown};
@@ -47,10 +49,10 @@ pub fn build(
     let mut warnings = Vec::new();
     let tree = match source {
         Source::Cpio(path) => return pass_on(path, out, progress),
-        Source::Directory(path) => source::directory::load(path, out, &mut warnings)?,
+        Source::Directory(path) => source::directory::load(path, out, &|_, _| true, &mut warnings)?,
         Source::Tar(path) => {
-            let (_, reader) = source::open(path)?;
-            source::tar::load(path, reader, &mut warnings)?
+            let (_, mut reader) = source::open(path)?;
+            return build_tar(path, &mut reader, out, options, progress);
         }
     };
     let (entries, size) = write(&tree, out, options, progress)?;
@@ -61,18 +63,97 @@ pub fn build(
     })
 }
 
-fn write(
+/// A layer of an image on its way in.
+#[expect(
+    missing_debug_implementations,
+    reason = "it is mostly a reader of any kind"
+)]
+pub struct Layer<'a> {
+    /// Its name for people.
+    pub name: PathBuf,
+    /// What is in it, uncompressed.
+    pub tar: Box<dyn Read + 'a>,
+}
+
+/// Makes an archive from a tarball while it comes, as [`build`] does. `name` is its name for
+/// people.
+///
+/// If its entries come in the order of an archive, their bytes are written once.
+pub fn build_tar(
+    name: &Path,
+    tar: &mut dyn Read,
+    out: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Built, Error> {
+    unpack(out, options, progress, |unpacker| {
+        unpacker.tarball(name, tar)
+    })
+}
+
+/// Makes an archive from the layers of an image, the lowest first, as [`build`] does.
+///
+/// `next` opens one after the other, and returns `None` behind the last.
+pub fn build_layers<'a>(
+    next: &mut dyn FnMut() -> Option<Layer<'a>>,
+    out: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Built, Error> {
+    unpack(out, options, progress, |unpacker| {
+        while let Some(mut layer) = next() {
+            unpacker.layer(&layer.name, &mut layer.tar)?;
+        }
+        Ok(())
+    })
+}
+
+fn unpack(
+    out: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(u64),
+    work: impl FnOnce(&mut Unpacker<'_>) -> Result<(), Error>,
+) -> Result<Built, Error> {
+    let file = NewFile::create(out)?;
+    let spool = file
+        .file()
+        .try_clone()
+        .map_err(FileError::on("open", out))?;
+    let mut warnings = Vec::new();
+    let stream = cpio::Stream::new(file.file(), options);
+    let mut unpacker = Unpacker::new(stream, Rc::new(spool), &mut warnings, progress);
+    work(&mut unpacker)?;
+    let came = unpacker.finish().map_err(|error| of_writing(out, error))?;
+    let (entries, size) = match came {
+        Unpacked::Whole(entries, size) => {
+            file.commit()?;
+            (entries, size)
+        }
+        Unpacked::Tree(tree) => write(&tree, out, options, progress)?,
+    };
+    Ok(Built {
+        entries,
+        size,
+        warnings,
+    })
+}
+
+pub(crate) fn of_writing(out: &Path, error: WriteError) -> Error {
+    match error {
+        WriteError::Output(source) => FileError::on("write", out)(source).into(),
+        WriteError::Input(error) => error,
+    }
+}
+
+pub(crate) fn write(
     tree: &Tree,
     out: &Path,
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(u64, u64), Error> {
     let file = NewFile::create(out)?;
-    let written =
-        cpio::write(tree, file.file(), options, progress).map_err(|error| match error {
-            WriteError::Output(source) => FileError::on("write", out)(source).into(),
-            WriteError::Input(error) => error,
-        })?;
+    let written = cpio::write(tree, file.file(), options, progress)
+        .map_err(|error| of_writing(out, error))?;
     file.commit()?;
     Ok(written)
 }

@@ -1,9 +1,10 @@
 //! Root filesystems: any source of one becomes an archive that a kernel can unpack.
 //!
 //! ```text
-//! directory ─┐
-//! tarball ───┼─ source ─► Tree ─ format ─► newc archive
-//! archive ───┴─ verified ──────────────────► the same bytes
+//! directory ───┐
+//! tarball ─────┤
+//! layers ──────┼─ source ─► Tree ─ format ─► newc archive
+//! archive ─────┴─ verified ──────────────────► the same bytes
 //! ```
 //!
 //! The same content gives the same bytes: entries are sorted, owners and times are fixed, numbers
@@ -12,13 +13,14 @@
 
 pub mod archive;
 mod build;
+pub mod dockerfile;
 mod format;
 mod newc;
 mod path;
 mod source;
 mod tree;
 
-pub use build::{Built, Options, build, verify};
+pub use build::{Built, Layer, Options, build, build_layers, build_tar, verify};
 pub use path::{PathFault, normalise};
 pub use source::{Source, SourceError};
 
@@ -85,6 +87,9 @@ pub enum EntryFault {
         "it is a symbolic link whose target is empty, longer than 4095 bytes, or holds a zero byte"
     )]
     LinkTarget,
+    /// An entry of a layer that takes away what no layer holds.
+    #[error("it takes away no entry of a directory")]
+    Whiteout,
     /// The archive format knows a kind of entry that no filesystem has.
     #[error("it is of a kind that cannot be taken over: {0}")]
     Kind(String),

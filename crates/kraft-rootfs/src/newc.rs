@@ -6,6 +6,8 @@
 
 /// Length of a header in bytes.
 pub(crate) const HEADER: usize = 110;
+/// Where the digits of the link count stand in a header.
+pub(crate) const NLINK_AT: u64 = 6 + 4 * 8;
 /// The name of the entry that ends an archive.
 pub(crate) const TRAILER: &[u8] = b"TRAILER!!!";
 /// The bits of a mode that say what an entry is (`S_IFMT`).
@@ -47,7 +49,6 @@ pub(crate) struct Header {
 impl Header {
     /// Writes the header, in upper case as KraftKit does.
     pub(crate) fn encode(&self) -> [u8; HEADER] {
-        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
         let fields = [
             self.ino,
             self.mode,
@@ -63,12 +64,7 @@ impl Header {
             self.name_size,
             self.check,
         ];
-        let digits = fields.into_iter().flat_map(|field| {
-            (0..8u32).rev().map(move |place| {
-                let nibble = (field >> (4 * place)) & 0xf;
-                DIGITS.get(nibble as usize).copied().unwrap_or(b'0')
-            })
-        });
+        let digits = fields.into_iter().flat_map(digits);
         let mut bytes = [0; HEADER];
         for (byte, value) in bytes.iter_mut().zip(MAGIC.iter().copied().chain(digits)) {
             *byte = value;
@@ -99,6 +95,17 @@ impl Header {
             check: next()?,
         })
     }
+}
+
+/// Returns a field as it stands in a header.
+pub(crate) fn digits(field: u32) -> [u8; 8] {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut digits = [b'0'; 8];
+    for (place, digit) in digits.iter_mut().rev().enumerate() {
+        let nibble = (field >> (4 * place)) & 0xf;
+        *digit = DIGITS.get(nibble as usize).copied().unwrap_or(b'0');
+    }
+    digits
 }
 
 /// Tells whether bytes begin as an archive does.

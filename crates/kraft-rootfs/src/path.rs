@@ -45,6 +45,17 @@ pub fn normalise(name: &[u8]) -> Result<Vec<u8>, PathFault> {
     Ok(path)
 }
 
+/// Splits a normalised path into its directory and its last part.
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(at) => (
+            path.get(..at).unwrap_or_default(),
+            path.get(at + 1..).unwrap_or_default(),
+        ),
+        None => (b"", path),
+    }
+}
+
 /// Returns the directories above a normalised path, the topmost first, without the root.
 pub(crate) fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.iter()

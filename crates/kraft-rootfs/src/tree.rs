@@ -13,7 +13,7 @@ const IMPLIED_DIRECTORY: u32 = 0o755;
 
 /// Everything below a root, in the order of an archive: depth first, by bytes in each directory,
 /// parents before what is in them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     /// Keyed by the path with zeros for slashes: those sort before every byte of a name, which
     /// makes the order of the map the order of a walk.
@@ -83,9 +83,79 @@ impl Tree {
         Ok(())
     }
 
+    /// Returns the directories above a path that are not there yet, highest first: who writes
+    /// entries as they come writes these before.
+    pub(crate) fn missing_above<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = &'p [u8]> {
+        parents(path).filter(|parent| !self.nodes.contains_key(&key(parent)))
+    }
+
+    /// Returns whether a path stands behind everything that is here, in the order of an archive.
+    pub(crate) fn is_behind(&self, path: &[u8]) -> bool {
+        let last = self.nodes.last_key_value();
+        last.is_none_or(|(last, _)| *last < key(path))
+    }
+
+    /// Removes an entry and everything below it.
+    pub(crate) fn remove(&mut self, path: &[u8]) {
+        self.nodes.remove(&key(path));
+        self.remove_below(path, &|_| false);
+    }
+
+    /// Removes what is below a directory, but for what is to stay.
+    pub(crate) fn remove_below(&mut self, path: &[u8], stays: &dyn Fn(&[u8]) -> bool) {
+        let mut first = key(path);
+        if !first.is_empty() {
+            first.push(0);
+        }
+        let below = self.nodes.range(first.clone()..);
+        let gone: Vec<Vec<u8>> = below
+            .map(|(key, _)| key)
+            .take_while(|key| key.starts_with(&first))
+            .filter(|key| !stays(&self::path(key)))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.nodes.remove(&key);
+        }
+    }
+
     /// Returns the entry at a normalised path.
     pub(crate) fn get(&self, path: &[u8]) -> Option<&Node> {
         self.nodes.get(&key(path))
+    }
+
+    /// Changes every entry, but for what it is.
+    pub(crate) fn for_each(&mut self, mut change: impl FnMut(&[u8], &mut Node)) {
+        for (key, node) in &mut self.nodes {
+            change(&path(key), node);
+        }
+    }
+
+    /// Returns the names in a directory.
+    pub(crate) fn children(&self, directory: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let mut first = key(directory);
+        if !first.is_empty() {
+            first.push(0);
+        }
+        let length = first.len();
+        let below = self.nodes.range(first.clone()..);
+        below
+            .map(|(key, _)| key.as_slice())
+            .take_while(move |key| key.starts_with(&first))
+            .filter_map(move |key| key.get(length..))
+            .filter(|name| !name.contains(&0))
+    }
+
+    /// Returns every path below a directory with its entry, in the order of an archive.
+    pub(crate) fn below(&self, directory: &[u8]) -> impl Iterator<Item = (Vec<u8>, &Node)> {
+        let mut first = key(directory);
+        if !first.is_empty() {
+            first.push(0);
+        }
+        let below = self.nodes.range(first.clone()..);
+        below
+            .take_while(move |(key, _)| key.starts_with(&first))
+            .map(|(key, node)| (path(key), node))
     }
 
     /// Returns every path with its entry, in the order of an archive.
@@ -104,7 +174,8 @@ impl Tree {
 }
 
 impl Node {
-    fn implied_directory() -> Self {
+    /// A directory that nobody described.
+    pub(crate) fn implied_directory() -> Self {
         Self {
             kind: Kind::Directory,
             permissions: IMPLIED_DIRECTORY,
@@ -113,7 +184,8 @@ impl Node {
         }
     }
 
-    fn is_directory(&self) -> bool {
+    /// Returns whether it is a directory.
+    pub(crate) fn is_directory(&self) -> bool {
         matches!(self.kind, Kind::Directory)
     }
 }

@@ -7,11 +7,15 @@
 //! A hard link shares its inode number with the other names of the file, and every name carries
 //! the data: Linux (init/initramfs.c) writes the same bytes into the linked file again, and
 //! Unikraft's ukcpio, which knows no links, gets a whole file.
+//!
+//! A tree is written in its order ([`write`]). What comes as a stream is written as it comes
+//! ([`Stream`]); if it came in the order of a tree, that is the archive already.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 
 use crate::newc::{self, Header, padding};
 use crate::tree::{Content, Kind, Node, Place, Tree};
@@ -29,13 +33,7 @@ pub(crate) fn write(
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(u64, u64), WriteError> {
-    let mut writer = Writer {
-        out: BufWriter::with_capacity(BUFFER, out),
-        written: 0,
-        contents: 0,
-        inodes: Inodes::of(tree),
-        options,
-    };
+    let mut writer = Writer::new(out, Inodes::of(tree), options);
     let mut entries = 0;
     for (path, node) in tree.entries() {
         writer.entry(&path, node)?;
@@ -65,7 +63,124 @@ impl From<Error> for WriteError {
     }
 }
 
+/// Writes entries as they come, and keeps where the contents of files lie: what comes later in
+/// another order, or as another name of a file, is made from there.
+#[derive(Debug)]
+pub(crate) struct Stream<'a> {
+    writer: Writer<'a>,
+    /// Where the headers of a file with several names stand.
+    headers: HashMap<u64, Vec<u64>>,
+    entries: u64,
+}
+
+impl<'a> Stream<'a> {
+    /// Begins at the start of an empty file.
+    pub(crate) fn new(out: &'a File, options: &'a Options) -> Self {
+        Self {
+            writer: Writer::new(out, Inodes::default(), options),
+            headers: HashMap::new(),
+            entries: 0,
+        }
+    }
+
+    /// Writes an entry without contents, or a further name of a file that was written before.
+    pub(crate) fn entry(&mut self, path: &[u8], node: &Node) -> Result<(), WriteError> {
+        self.entries += 1;
+        let Kind::File(content) = &node.kind else {
+            return self.writer.entry(path, node);
+        };
+        let Place::Within { offset, .. } = &content.at else {
+            return self.writer.entry(path, node);
+        };
+        self.file_head(path, node, content)?;
+        self.writer.out.flush()?;
+        let mut earlier = Positioned {
+            file: self.writer.out.get_ref(),
+            at: *offset,
+            left: content.size,
+        };
+        let file = *self.writer.out.get_ref();
+        let copied = io::copy(&mut earlier, &mut BufWriter::with_capacity(BUFFER, file))?;
+        self.writer.written += copied;
+        self.writer.pad(content.size)
+    }
+
+    /// Writes a new file of `content.size` bytes; returns where they lie.
+    pub(crate) fn file(
+        &mut self,
+        path: &[u8],
+        node: &Node,
+        content: &Content,
+        from: &mut dyn Read,
+    ) -> Result<u64, WriteError> {
+        self.entries += 1;
+        self.file_head(path, node, content)?;
+        let offset = self.writer.written;
+        let copied = io::copy(&mut from.take(content.size), &mut self.writer.out)?;
+        self.writer.written += copied;
+        if copied != content.size {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        self.writer.contents += copied;
+        self.writer.pad(content.size)?;
+        Ok(offset)
+    }
+
+    /// Returns how many bytes of contents were written.
+    pub(crate) fn contents(&self) -> u64 {
+        self.writer.contents
+    }
+
+    /// Writes out what is still held back, so that contents can be read.
+    pub(crate) fn flush(&mut self) -> Result<(), WriteError> {
+        Ok(self.writer.out.flush()?)
+    }
+
+    /// Ends the archive. Returns the number of entries and of bytes.
+    pub(crate) fn finish(mut self) -> Result<(u64, u64), WriteError> {
+        self.writer.trailer()?;
+        self.writer.out.flush()?;
+        let file = *self.writer.out.get_ref();
+        for headers in self.headers.values().filter(|headers| headers.len() > 1) {
+            let links = u32::try_from(headers.len()).unwrap_or(u32::MAX);
+            for at in headers {
+                file.write_all_at(&newc::digits(links), at + newc::NLINK_AT)?;
+            }
+        }
+        Ok((self.entries, self.writer.written))
+    }
+
+    fn file_head(&mut self, path: &[u8], node: &Node, content: &Content) -> Result<(), WriteError> {
+        let at = self.writer.written;
+        self.headers.entry(content.identity).or_default().push(at);
+        let header = self.writer.header(node);
+        self.writer.file_head(header, path, content)
+    }
+}
+
+/// Reads a stretch of a file without moving where it is written to.
+struct Positioned<'a> {
+    file: &'a File,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let count = self
+            .file
+            .read_at(buffer.get_mut(..most).unwrap_or_default(), self.at)?;
+        self.at += count as u64;
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
 /// Which number each file gets, and how many names it has.
+#[derive(Debug, Default)]
 struct Inodes {
     last: u32,
     names: HashMap<u64, u32>,
@@ -81,9 +196,8 @@ impl Inodes {
             }
         }
         Self {
-            last: 0,
             names,
-            given: HashMap::new(),
+            ..Self::default()
         }
     }
 
@@ -99,13 +213,12 @@ impl Inodes {
             return (ino, links);
         }
         let ino = self.next();
-        if links > 1 {
-            self.given.insert(identity, ino);
-        }
+        self.given.insert(identity, ino);
         (ino, links)
     }
 }
 
+#[derive(Debug)]
 struct Writer<'a> {
     out: BufWriter<&'a File>,
     written: u64,
@@ -114,7 +227,17 @@ struct Writer<'a> {
     options: &'a Options,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(out: &'a File, inodes: Inodes, options: &'a Options) -> Self {
+        Self {
+            out: BufWriter::with_capacity(BUFFER, out),
+            written: 0,
+            contents: 0,
+            inodes,
+            options,
+        }
+    }
+
     fn entry(&mut self, path: &[u8], node: &Node) -> Result<(), WriteError> {
         let mut header = self.header(node);
         match &node.kind {
@@ -168,6 +291,18 @@ impl Writer<'_> {
     }
 
     fn file(&mut self, header: Header, path: &[u8], content: &Content) -> Result<(), WriteError> {
+        self.file_head(header, path, content)?;
+        self.copy(content)?;
+        self.contents += content.size;
+        self.pad(content.size)
+    }
+
+    fn file_head(
+        &mut self,
+        header: Header,
+        path: &[u8],
+        content: &Content,
+    ) -> Result<(), WriteError> {
         let size = u32::try_from(content.size).map_err(|_| Error::Entry {
             entry: shown(path),
             source: EntryFault::TooLarge(content.size),
@@ -183,10 +318,7 @@ impl Writer<'_> {
                 ..header
             },
             path,
-        )?;
-        self.copy(content)?;
-        self.contents += content.size;
-        self.pad(content.size)
+        )
     }
 
     fn device(

@@ -17,7 +17,14 @@ use crate::{EntryFault, Error, normalise, shown};
 /// Reads names and numbers of everything below `root`; says what it had to leave out.
 ///
 /// What is at `out` is left out too: the archive of an earlier run would make the next one differ.
-pub(crate) fn load(root: &Path, out: &Path, warnings: &mut Vec<String>) -> Result<Tree, Error> {
+/// So is what `keep` does not want, and everything below such a directory; it is asked with the
+/// path, and whether it is a directory.
+pub(crate) fn load(
+    root: &Path,
+    out: &Path,
+    keep: &dyn Fn(&str, bool) -> bool,
+    warnings: &mut Vec<String>,
+) -> Result<Tree, Error> {
     let opened = std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
@@ -27,6 +34,7 @@ pub(crate) fn load(root: &Path, out: &Path, warnings: &mut Vec<String>) -> Resul
         tree: Tree::default(),
         root: Rc::new(opened),
         root_path: Rc::new(root.to_owned()),
+        keep,
         out: std::fs::metadata(out).ok().map(|it| (it.dev(), it.ino())),
         warnings,
     };
@@ -42,6 +50,7 @@ struct Walk<'a> {
     tree: Tree,
     root: Rc<File>,
     root_path: Rc<PathBuf>,
+    keep: &'a dyn Fn(&str, bool) -> bool,
     /// Device and number of the file that will be replaced by the archive.
     out: Option<(u64, u64)>,
     warnings: &'a mut Vec<String>,
@@ -62,6 +71,9 @@ impl Walk<'_> {
             }
             let name = below.as_os_str().as_bytes();
             let path = normalise(name).map_err(|fault| refuse(name, fault.into()))?;
+            if !(self.keep)(&shown(&path), metadata.is_dir()) {
+                continue;
+            }
             let Some(kind) = self.kind(&entry.path(), &path, &metadata)? else {
                 continue;
             };
@@ -99,12 +111,8 @@ impl Walk<'_> {
             let target = std::fs::read_link(full).map_err(FileError::on("read", full))?;
             Kind::Symlink(target.into_os_string().into_vec())
         } else if kind.is_file() {
-            let size = metadata.size();
-            if u32::try_from(size).is_err() {
-                return Err(refuse(path, EntryFault::TooLarge(size)));
-            }
             Kind::File(Content {
-                size,
+                size: metadata.size(),
                 identity: identity(metadata),
                 at: self.place(path),
             })

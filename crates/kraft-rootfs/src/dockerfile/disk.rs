@@ -1,0 +1,134 @@
+//! A tree as real files, for commands that need them, and back.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use kraft_sys::fs::Error as FileError;
+
+use crate::source::directory::{self, open_below};
+use crate::tree::{Content, Kind, Node, Place, Tree};
+use crate::{Error, shown};
+
+/// Lays a tree out in an empty directory. With `owners`, entries belong to whom they say.
+///
+/// Everything is made new and by its own path, and the tree holds no entry below a link, so
+/// nothing leads out of the directory.
+pub(super) fn lay_out(tree: &Tree, root: &Path, owners: bool) -> Result<(), Error> {
+    let mut names: HashMap<u64, PathBuf> = HashMap::new();
+    let mut directories = Vec::new();
+    for (path, node) in tree.entries() {
+        let full = root.join(std::ffi::OsStr::from_bytes(&path));
+        let failed = |error: io::Error| Error::from(FileError::on("write", &full)(error));
+        match &node.kind {
+            Kind::Directory => {
+                std::fs::create_dir(&full).map_err(failed)?;
+                directories.push((full.clone(), node.permissions));
+            }
+            Kind::File(content) => {
+                if let Some(first) = names.get(&content.identity) {
+                    std::fs::hard_link(first, &full).map_err(failed)?;
+                    continue;
+                }
+                write_file(content, &full, &path)?;
+                names.insert(content.identity, full.clone());
+            }
+            Kind::Symlink(target) => {
+                symlink(std::ffi::OsStr::from_bytes(target), &full).map_err(failed)?;
+            }
+            Kind::Fifo => {
+                let mode = rustix::fs::Mode::from_raw_mode(node.permissions);
+                rustix::fs::mknodat(rustix::fs::CWD, &full, rustix::fs::FileType::Fifo, mode, 0)
+                    .map_err(|errno| failed(errno.into()))?;
+            }
+            // Nobody without privileges makes devices; they are put back afterwards.
+            Kind::CharDevice { .. } | Kind::BlockDevice { .. } => continue,
+        }
+        if owners {
+            lchown(&full, Some(node.uid), Some(node.gid)).map_err(failed)?;
+        }
+        if let Kind::File(_) = node.kind {
+            // After the owner: a change of owner takes setuid away.
+            let permissions = std::fs::Permissions::from_mode(node.permissions);
+            std::fs::set_permissions(&full, permissions).map_err(failed)?;
+        }
+    }
+    // Last and from below: a directory may forbid to write into it.
+    for (full, permissions) in directories.into_iter().rev() {
+        let permissions = std::fs::Permissions::from_mode(permissions);
+        std::fs::set_permissions(&full, permissions).map_err(FileError::on("write", &full))?;
+    }
+    Ok(())
+}
+
+fn write_file(content: &Content, full: &Path, path: &[u8]) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::from(FileError::on("write", full)(error));
+    let mut out = File::create_new(full).map_err(failed)?;
+    match &content.at {
+        Place::Below {
+            root,
+            root_path,
+            path,
+        } => {
+            let from = root_path.join(std::ffi::OsStr::from_bytes(path));
+            let mut file = open_below(root, &from, path)?;
+            let copied = io::copy(&mut file, &mut out).map_err(failed)?;
+            if copied != content.size {
+                return Err(Error::Changed { path: from });
+            }
+        }
+        Place::Within { file, offset } => {
+            let (mut at, mut left) = (*offset, content.size);
+            let mut buffer = vec![0; 256 * 1024];
+            while left > 0 {
+                let most = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
+                let piece = buffer.get_mut(..most).unwrap_or_default();
+                let count = file.read_at(piece, at).map_err(failed)?;
+                if count == 0 {
+                    return Err(Error::Changed {
+                        path: PathBuf::from(shown(path)),
+                    });
+                }
+                let piece = buffer.get(..count).unwrap_or_default();
+                io::Write::write_all(&mut out, piece).map_err(failed)?;
+                at += count as u64;
+                left -= count as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a directory back after a command. What `before` knew that files on disk cannot show,
+/// devices and, without `owners`, to whom they belong, stays as it was.
+pub(super) fn take_back(
+    root: &Path,
+    before: &Tree,
+    owners: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Tree, Error> {
+    let mut tree = directory::load(root, root, &|_, _| true, warnings)?;
+    if !owners {
+        tree.for_each(|path, node| {
+            let old = before.get(path).map_or((0, 0), |old| (old.uid, old.gid));
+            (node.uid, node.gid) = old;
+        });
+    }
+    for (path, node) in before.entries() {
+        let device = matches!(
+            node.kind,
+            Kind::CharDevice { .. } | Kind::BlockDevice { .. }
+        );
+        if device && tree.get(&path).is_none() {
+            let kept: Result<(), _> = tree.insert(&path, Node::clone(node));
+            // Its directory is gone, and so is it.
+            drop(kept);
+        }
+    }
+    Ok(tree)
+}

@@ -1,0 +1,302 @@
+//! `COPY` and `ADD` of a stage: where the entries come from, and on which terms they go.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use kraft_core::dockerfile::expand;
+use kraft_core::dockerfile::patterns::Patterns;
+use kraft_core::dockerfile::{self as text, Document, Source, Step};
+use kraft_core::problem::{Problem, Span};
+use kraft_sys::fs::Error as FileError;
+
+use super::copy::{Copier, CopyFault, Mode, Terms};
+use super::stage::{Kitchen, Stage, absolute, at};
+use super::{Fault, lookup, plan};
+use crate::source::{compression, directory, tar};
+use crate::tree::{Content, Kind, Node, Place, Tree};
+use crate::{Error, shown};
+
+impl Kitchen<'_, '_> {
+    pub(super) fn copy(
+        &mut self,
+        number: usize,
+        stage: &mut Stage,
+        step: &Step,
+        copy: &text::Copy,
+        adds: bool,
+    ) -> Result<(), Fault> {
+        let mut from_elsewhere = false;
+        let from = match &copy.from {
+            None => self.context()?,
+            Some(name) => {
+                from_elsewhere = true;
+                let name = self.word(stage, name, step.span)?;
+                Rc::new(self.origin(number, stage, &name, step.span)?.tree)
+            }
+        };
+        let destination = self.word(stage, &copy.destination, step.span)?;
+        let to = absolute(&stage.settings.working_dir, &destination);
+        let terms = self.terms(stage, step, copy, from_elsewhere)?;
+        stage.disk = None;
+        for source in &copy.sources {
+            match source {
+                Source::Document(document) => {
+                    self.document(stage, document, &to, &terms, step.span)?;
+                }
+                Source::Path { word, span } => {
+                    let word = self.word(stage, word, *span)?;
+                    if adds && plan::is_remote(&word) {
+                        return Err(at(*span, "`ADD` of an address needs a builder"));
+                    }
+                    let unpacks = adds && copy.unpack != Some(false);
+                    if unpacks && self.add_archive(stage, &from, &word, &to, &terms, *span)? {
+                        continue;
+                    }
+                    let mut copier = Copier {
+                        into: &mut stage.tree,
+                        terms: &terms,
+                        numbers: &mut self.numbers,
+                        known: HashMap::new(),
+                    };
+                    copier
+                        .pattern(&from, &word, &to)
+                        .map_err(|fault| cannot_copy(&fault, &word, *span))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn terms(
+        &mut self,
+        stage: &Stage,
+        step: &Step,
+        copy: &text::Copy,
+        keeps: bool,
+    ) -> Result<Terms, Fault> {
+        let owner = match &copy.chown {
+            Some(owner) => {
+                let owner = self.word(stage, owner, step.span)?;
+                Some(owner_of(stage, &owner, step.span)?)
+            }
+            None if keeps => None,
+            None => Some((0, 0)),
+        };
+        let mode = match &copy.chmod {
+            Some(mode) => {
+                let mode = self.word(stage, mode, step.span)?;
+                let read = Mode::read(&mode);
+                Some(read.ok_or_else(|| at(step.span, format!("`--chmod={mode}` is no mode")))?)
+            }
+            None => None,
+        };
+        let mut exclude = Vec::new();
+        for pattern in &copy.exclude {
+            exclude.push(self.word(stage, pattern, step.span)?);
+        }
+        Ok(Terms {
+            owner,
+            mode,
+            exclude: Patterns::new(exclude.iter().map(String::as_str)),
+            parents: copy.parents,
+            through_links: !copy.link,
+        })
+    }
+
+    /// Copies a here-document as a file of its name.
+    fn document(
+        &mut self,
+        stage: &mut Stage,
+        document: &Document,
+        to: &str,
+        terms: &Terms,
+        span: Span,
+    ) -> Result<(), Fault> {
+        let text = self.document_text(stage, document, span)?;
+        let content = self.spooled(text.as_bytes())?;
+        let node = Node {
+            kind: Kind::File(content),
+            permissions: 0o644,
+            uid: 0,
+            gid: 0,
+        };
+        let mut one = Tree::default();
+        one.insert(document.name.as_bytes(), node)
+            .map_err(|fault| at(span, fault))?;
+        let mut copier = Copier {
+            into: &mut stage.tree,
+            terms,
+            numbers: &mut self.numbers,
+            known: HashMap::new(),
+        };
+        copier
+            .pattern(&one, &document.name, to)
+            .map_err(|fault| cannot_copy(&fault, &document.name, span))
+    }
+
+    pub(super) fn document_text(
+        &self,
+        stage: &Stage,
+        document: &Document,
+        span: Span,
+    ) -> Result<String, Fault> {
+        if !document.expands {
+            return Ok(document.text.clone());
+        }
+        let look = |name: &str| stage.arguments.value(name, &stage.settings);
+        expand::document(&document.text, self.recipe.dockerfile.escape, &look)
+            .map_err(|error| at(span, error))
+    }
+
+    /// Lays bytes down where contents are read from later.
+    fn spooled(&mut self, bytes: &[u8]) -> Result<Content, Fault> {
+        let (file, end) = match self.spool.take() {
+            Some(spool) => spool,
+            None => (Rc::new(self.unnamed()?), 0),
+        };
+        file.write_all_at(bytes, end)
+            .map_err(FileError::on("write", self.recipe.scratch))
+            .map_err(Error::from)?;
+        let size = bytes.len() as u64;
+        self.spool = Some((Rc::clone(&file), end + size));
+        self.numbers += 1;
+        Ok(Content {
+            size,
+            identity: self.numbers,
+            at: Place::Within { file, offset: end },
+        })
+    }
+
+    /// Unpacks a source of an `ADD` if it is an archive; `false` if it is none.
+    fn add_archive(
+        &mut self,
+        stage: &mut Stage,
+        from: &Tree,
+        word: &str,
+        to: &str,
+        terms: &Terms,
+        span: Span,
+    ) -> Result<bool, Fault> {
+        let found = lookup::matching(from, word.as_bytes()).unwrap_or_default();
+        let [path] = found.as_slice() else {
+            return Ok(false);
+        };
+        let real = lookup::resolve(from, path, true).unwrap_or_default();
+        let Some(Kind::File(content)) = from.get(&real).map(|node| &node.kind) else {
+            return Ok(false);
+        };
+        let Place::Below {
+            root,
+            root_path,
+            path,
+        } = &content.at
+        else {
+            return Ok(false);
+        };
+        let full = root_path.join(OsStr::from_bytes(path));
+        let file = directory::open_below(root, &full, path)?;
+        let again = directory::open_below(root, &full, path)?;
+        if !compression::start_of(file).is_ok_and(|start| tar::is_tar(&start)) {
+            return Ok(false);
+        }
+        let (_, mut reader) = compression::open(again)
+            .map_err(FileError::on("read", &full))
+            .map_err(Error::from)?;
+        let archive = self.unpacked(|unpacker| unpacker.tarball(&full, &mut reader))?;
+        let terms = Terms {
+            // An archive tells its own owners.
+            owner: None,
+            ..terms.clone()
+        };
+        let mut copier = Copier {
+            into: &mut stage.tree,
+            terms: &terms,
+            numbers: &mut self.numbers,
+            known: HashMap::new(),
+        };
+        copier
+            .pattern(&archive, ".", to)
+            .map_err(|fault| cannot_copy(&fault, word, span))?;
+        Ok(true)
+    }
+}
+
+/// Reads `USER[:GROUP]`, by the files of the stage where they are names.
+fn owner_of(stage: &Stage, owner: &str, span: Span) -> Result<(u32, u32), Fault> {
+    let (user, group) = match owner.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (owner, None),
+    };
+    let number = |file: &[u8], name: &str| -> Result<u32, Fault> {
+        if let Ok(number) = name.parse::<u32>() {
+            return Ok(number);
+        }
+        let text = small_file(&stage.tree, file).unwrap_or_default();
+        let line = text
+            .lines()
+            .find(|line| line.split(':').next() == Some(name));
+        let number = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
+        number.ok_or_else(|| at(span, format!("`/{}` knows no `{name}`", shown(file))))
+    };
+    let uid = number(b"etc/passwd", user)?;
+    let gid = match group {
+        Some(group) => number(b"etc/group", group)?,
+        None => uid,
+    };
+    Ok((uid, gid))
+}
+
+/// Reads a small text of a tree.
+fn small_file(tree: &Tree, path: &[u8]) -> Option<String> {
+    const LARGEST: u64 = 1 << 20;
+    let real = lookup::resolve(tree, path, true).ok()?;
+    let Kind::File(content) = &tree.get(&real)?.kind else {
+        return None;
+    };
+    let mut bytes = vec![0; usize::try_from(content.size.min(LARGEST)).ok()?];
+    let (file, offset) = opened(content).ok()?;
+    file.read_exact_at(&mut bytes, offset).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Opens the file that holds a content, and returns where it begins.
+fn opened(content: &Content) -> Result<(File, u64), Error> {
+    match &content.at {
+        Place::Below {
+            root,
+            root_path,
+            path,
+        } => {
+            let full = root_path.join(OsStr::from_bytes(path));
+            Ok((directory::open_below(root, &full, path)?, 0))
+        }
+        Place::Within { file, offset } => {
+            let file = file
+                .try_clone()
+                .map_err(FileError::on("open", Path::new("a layer")))?;
+            Ok((file, *offset))
+        }
+    }
+}
+
+fn cannot_copy(fault: &CopyFault, word: &str, span: Span) -> Fault {
+    let problem = match fault {
+        CopyFault::Missing => Problem::error(format!("there is no `{word}` to copy"))
+            .label("not in the build context, or left out by `.dockerignore`"),
+        CopyFault::Circle => {
+            Problem::error(format!("links on the way to `{word}` lead in a circle"))
+        }
+        CopyFault::Entry(entry, fault) => {
+            Problem::error(format!("cannot copy to `{entry}`: {fault}"))
+        }
+        CopyFault::NotADirectory(entry) => Problem::error(format!(
+            "cannot copy a directory to `{entry}`, which is none"
+        )),
+    };
+    Fault::Text(Box::new(problem.at(span)))
+}

@@ -1,0 +1,153 @@
+//! Which stages are needed, in which order, and whether we can execute them at all.
+
+use std::collections::BTreeMap;
+
+use kraft_core::dockerfile::{Dockerfile, Instruction, Mount, MountKind, Source, Stage};
+use kraft_core::problem::{Problem, Span};
+
+use super::{Fault, Recipe, variables};
+
+/// What a name after `FROM` or `--from=` leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Nothing: `scratch`.
+    Scratch,
+    /// A stage before.
+    Stage(usize),
+    /// An image.
+    Image(String),
+}
+
+/// Returns what the name after a `FROM` of stage `number` leads to.
+pub(super) fn base(dockerfile: &Dockerfile, number: usize, name: &str) -> Origin {
+    if name == "scratch" {
+        return Origin::Scratch;
+    }
+    match dockerfile.named_before(number, name) {
+        Some(stage) => Origin::Stage(stage),
+        None => Origin::Image(name.to_owned()),
+    }
+}
+
+/// Returns what a `--from=` in stage `number` leads to: also a stage by its number.
+pub(super) fn origin(dockerfile: &Dockerfile, number: usize, name: &str) -> Origin {
+    if let Ok(stage) = name.parse::<usize>()
+        && stage < number
+    {
+        return Origin::Stage(stage);
+    }
+    base(dockerfile, number, name)
+}
+
+/// Returns the numbers of the stages that are needed, each behind those it needs.
+pub(super) fn plan(recipe: &Recipe<'_>) -> Result<Vec<usize>, Fault> {
+    let dockerfile = recipe.dockerfile;
+    let global = variables::global(recipe)
+        .map_err(|error| Fault::Text(Box::new(Problem::error(error.to_string()))))?;
+    let last = target(dockerfile, recipe.target)?;
+    let mut needed = Vec::new();
+    visit(dockerfile, &global, last, &mut needed);
+    Ok(needed)
+}
+
+fn target(dockerfile: &Dockerfile, wanted: Option<&str>) -> Result<usize, Fault> {
+    dockerfile.stage(wanted).ok_or_else(|| {
+        let wanted = wanted.unwrap_or_default();
+        let names = dockerfile
+            .stages
+            .iter()
+            .filter_map(|stage| stage.from.name.as_deref());
+        let names: Vec<&str> = names.collect();
+        let problem = Problem::error(format!("the Dockerfile has no stage `{wanted}`"));
+        Fault::Text(Box::new(
+            match kraft_core::nearest::nearest(wanted, names.clone()) {
+                Some(meant) => problem.help(format!("did you mean `{meant}`?")),
+                None if names.is_empty() => problem.help("none of its stages has a name"),
+                None => problem.help(format!("its stages are: {}", names.join(", "))),
+            },
+        ))
+    })
+}
+
+/// Stages only refer to earlier ones, so this ends.
+fn visit(
+    dockerfile: &Dockerfile,
+    global: &BTreeMap<String, String>,
+    number: usize,
+    needed: &mut Vec<usize>,
+) {
+    if needed.contains(&number) {
+        return;
+    }
+    let Some(stage) = dockerfile.stages.get(number) else {
+        return;
+    };
+    let mut origins = Vec::new();
+    if let Ok(name) = variables::expanded(dockerfile, &stage.from.image, global) {
+        origins.push(base(dockerfile, number, &name));
+    }
+    origins.extend(froms(stage).map(|name| origin(dockerfile, number, name)));
+    for origin in origins {
+        if let Origin::Stage(before) = origin {
+            visit(dockerfile, global, before, needed);
+        }
+    }
+    needed.push(number);
+}
+
+/// Returns what the instructions of a stage name after `from=`.
+fn froms(stage: &Stage) -> impl Iterator<Item = &str> {
+    stage.steps.iter().flat_map(|step| match &step.instruction {
+        Instruction::Copy(copy) => copy.from.as_deref().into_iter().collect(),
+        Instruction::Run(run) => run
+            .mounts
+            .iter()
+            .filter_map(|mount| mount.from.as_deref())
+            .collect(),
+        _ => Vec::new(),
+    })
+}
+
+/// Returns the first thing in the needed stages of a Dockerfile that we cannot execute, if there
+/// is one. With `runs`, commands can be.
+pub fn obstacle(recipe: &Recipe<'_>, runs: bool) -> Option<Problem> {
+    let needed = plan(recipe).ok()?;
+    let stages = needed
+        .iter()
+        .filter_map(|number| recipe.dockerfile.stages.get(*number));
+    stages.flat_map(|stage| &stage.steps).find_map(|step| {
+        instruction(&step.instruction, runs)
+            .map(|(what, span)| Problem::error(what).at(span.unwrap_or(step.span)))
+    })
+}
+
+fn instruction(instruction: &Instruction, runs: bool) -> Option<(&'static str, Option<Span>)> {
+    match instruction {
+        Instruction::Run(_) if !runs => Some(("a `RUN` needs a builder", None)),
+        Instruction::Run(run) => {
+            if run.security.as_deref().is_some_and(|it| it != "sandbox") {
+                return Some(("`RUN --security` needs a daemon", None));
+            }
+            run.mounts.iter().find_map(mount)
+        }
+        Instruction::Add(add) => add.sources.iter().find_map(|source| match source {
+            Source::Path { word, span } if is_remote(word) => {
+                Some(("`ADD` of an address needs a builder", Some(*span)))
+            }
+            Source::Path { .. } | Source::Document(_) => None,
+        }),
+        _ => None,
+    }
+}
+
+fn mount(mount: &Mount) -> Option<(&'static str, Option<Span>)> {
+    match mount.kind {
+        MountKind::Ssh => Some(("`RUN --mount=type=ssh` needs a daemon", None)),
+        MountKind::Bind | MountKind::Cache | MountKind::Tmpfs | MountKind::Secret => None,
+    }
+}
+
+/// Returns whether a source of an `ADD` is an address.
+pub(super) fn is_remote(word: &str) -> bool {
+    word.contains("://") || word.starts_with("git@")
+}

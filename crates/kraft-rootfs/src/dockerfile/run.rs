@@ -1,0 +1,70 @@
+//! `RUN`: what a command needs to know, for whatever runs it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A command to be run in a root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Its words; the first is looked up in the root.
+    pub words: Vec<String>,
+    /// Its variables, and no others.
+    pub environment: BTreeMap<String, String>,
+    /// The directory it begins in, absolute in the root; it is there.
+    pub directory: String,
+    /// The user: a name or number, with a group behind a colon; empty for root.
+    pub user: String,
+    /// What it sees of the network.
+    pub network: Network,
+    /// What is mounted over the root.
+    pub mounts: Vec<Mount>,
+}
+
+/// What a command sees of the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// That of this host.
+    #[default]
+    Host,
+    /// None.
+    None,
+}
+
+/// Something that is mounted over the root while a command runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// A file or directory of this host.
+    pub source: PathBuf,
+    /// Where it appears, absolute in the root. What is missing of the way there is made.
+    pub target: String,
+    /// Whether it cannot be written to.
+    pub read_only: bool,
+}
+
+/// Why a command could not be run, or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFault {
+    /// It ran, and failed.
+    #[error("the command {how}")]
+    Failed {
+        /// How it ended: `ended with code 3`.
+        how: String,
+    },
+    /// This host does not let us run it.
+    #[error("{0}")]
+    Host(String),
+}
+
+/// Runs commands in a root.
+pub trait Runner: std::fmt::Debug {
+    /// Runs a command, and hands on every line that it writes.
+    fn run(
+        &self,
+        root: &Path,
+        command: &Command,
+        line: &mut dyn FnMut(&str),
+    ) -> Result<(), RunFault>;
+
+    /// Returns whether files of a root can belong to others than who runs us.
+    fn keeps_owners(&self) -> bool;
+}

@@ -1,0 +1,437 @@
+//! One stage: its instructions in order, each over what the one before left.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::rc::Rc;
+
+use kraft_core::dockerfile::{self as text, Instruction, Pair, Step, expand};
+use kraft_core::problem::{Problem, Span};
+use kraft_sys::fs::Error as FileError;
+use tempfile::TempDir;
+
+use super::plan::{self, Origin};
+use super::settings::Settings;
+use super::variables::{self, Arguments};
+use super::{Fault, Recipe, Told, lookup};
+use crate::format::cpio;
+use crate::source::directory;
+use crate::source::tar::Unpacker;
+use crate::tree::{Node, Tree};
+use crate::{Error, Options, shown};
+
+/// What a command has as its `PATH` where nobody says another (BuildKit,
+/// `util/system/path.go`).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Numbers of files that are copied begin here, above those that tarballs give.
+const FIRST_NUMBER: u64 = 1 << 40;
+/// All stages of a build.
+pub(super) struct Kitchen<'a, 't> {
+    pub(super) recipe: &'a Recipe<'a>,
+    pub(super) out: &'a Path,
+    pub(super) tell: &'t mut dyn FnMut(Told),
+    pub(super) global: BTreeMap<String, String>,
+    pub(super) stages: BTreeMap<usize, Stage>,
+    pub(super) last: usize,
+    pub(super) images: BTreeMap<String, Stage>,
+    /// The context, read when it is first needed.
+    pub(super) context: Option<Rc<Tree>>,
+    /// Contents that stand nowhere else: here-documents.
+    pub(super) spool: Option<(Rc<File>, u64)>,
+    pub(super) numbers: u64,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What a stage has become.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stage {
+    pub(super) tree: Tree,
+    pub(super) settings: Settings,
+    pub(super) arguments: Arguments,
+    /// The tree as files, if the last thing that changed it was a command.
+    pub(super) disk: Option<Rc<TempDir>>,
+    /// Directories that contents still lie in.
+    pub(super) kept: Vec<Rc<TempDir>>,
+    /// Whether this stage said `CMD` itself.
+    pub(super) own_cmd: bool,
+}
+
+/// What the last stage became.
+pub(super) struct Last {
+    pub(super) tree: Tree,
+    pub(super) settings: Settings,
+    pub(super) warnings: Vec<String>,
+    /// Contents of the tree lie in these.
+    _kept: Vec<Rc<TempDir>>,
+}
+
+impl<'a, 't> Kitchen<'a, 't> {
+    pub(super) fn new(
+        recipe: &'a Recipe<'a>,
+        out: &'a Path,
+        tell: &'t mut dyn FnMut(Told),
+    ) -> Self {
+        Self {
+            recipe,
+            out,
+            tell,
+            global: BTreeMap::new(),
+            stages: BTreeMap::new(),
+            last: 0,
+            images: BTreeMap::new(),
+            context: None,
+            spool: None,
+            numbers: FIRST_NUMBER,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Executes a stage; those it needs were executed before.
+    pub(super) fn stage(&mut self, number: usize) -> Result<(), Fault> {
+        let Some(planned) = self.recipe.dockerfile.stages.get(number) else {
+            return Ok(());
+        };
+        if self.global.is_empty() {
+            self.global =
+                variables::global(self.recipe).map_err(|error| at(planned.span, error))?;
+        }
+        let mut stage = self.begin(number, planned)?;
+        let name = planned
+            .from
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("stage-{number}"));
+        let triggers = std::mem::take(&mut stage.settings.on_build);
+        for trigger in triggers {
+            let instruction = Instruction::read(&trigger).map_err(|problem| {
+                at(
+                    planned.span,
+                    format!("`ONBUILD {trigger}`: {}", problem.message),
+                )
+            })?;
+            let step = Step {
+                span: planned.span,
+                text: trigger,
+                instruction,
+            };
+            self.step(number, &mut stage, &step)?;
+        }
+        let count = planned.steps.len();
+        for (at, step) in planned.steps.iter().enumerate() {
+            (self.tell)(Told::Step(format!(
+                "[{name} {}/{count}] {}",
+                at + 1,
+                step.text
+            )));
+            self.step(number, &mut stage, step)?;
+        }
+        self.stages.insert(number, stage);
+        self.last = number;
+        Ok(())
+    }
+
+    /// Returns what the last stage became.
+    pub(super) fn into_last(mut self) -> Last {
+        let stage = self.stages.remove(&self.last).unwrap_or_default();
+        Last {
+            tree: stage.tree,
+            settings: stage.settings,
+            warnings: self.warnings,
+            _kept: stage.kept,
+        }
+    }
+
+    fn begin(&mut self, number: usize, planned: &text::Stage) -> Result<Stage, Fault> {
+        let name = variables::expanded(self.recipe.dockerfile, &planned.from.image, &self.global)
+            .map_err(|error| at(planned.from.span, error))?;
+        if name.is_empty() {
+            return Err(at(planned.from.span, "the name of the image is empty"));
+        }
+        let mut stage = match plan::base(self.recipe.dockerfile, number, &name) {
+            Origin::Scratch => Stage::default(),
+            Origin::Stage(before) => self.stages.get(&before).cloned().unwrap_or_default(),
+            Origin::Image(image) => {
+                let platform = planned.from.platform.as_deref().map(|platform| {
+                    variables::expanded(self.recipe.dockerfile, platform, &self.global)
+                });
+                let platform = platform
+                    .transpose()
+                    .map_err(|error| at(planned.span, error))?;
+                let platform = platform.as_deref().and_then(|it| it.strip_prefix("linux/"));
+                let architecture = platform.unwrap_or(self.recipe.architecture).to_owned();
+                self.image(&image, &architecture, planned.from.span)?
+            }
+        };
+        stage.arguments = Arguments::default();
+        stage.own_cmd = false;
+        // Its files are another stage's now.
+        stage.disk = None;
+        if stage.settings.variable("PATH").is_none() {
+            stage.settings.set_variable("PATH", DEFAULT_PATH);
+        }
+        Ok(stage)
+    }
+
+    /// Reads an image; each only once.
+    fn image(&mut self, name: &str, architecture: &str, span: Span) -> Result<Stage, Fault> {
+        let key = format!("{architecture} {name}");
+        if let Some(known) = self.images.get(&key) {
+            return Ok(known.clone());
+        }
+        (self.tell)(Told::Step(format!("reading the image {name}")));
+        let mut image = self
+            .recipe
+            .images
+            .image(name, architecture)
+            .map_err(|error| {
+                Fault::Text(Box::new(
+                    Problem::error(format!(
+                        "cannot take the image `{name}`: {}",
+                        chain(&*error)
+                    ))
+                    .at(span),
+                ))
+            })?;
+        let settings = Settings::of_image(&image.config).map_err(|error| {
+            at(
+                span,
+                format!("the image `{name}` has no readable configuration: {error}"),
+            )
+        })?;
+        let tree = self.unpacked(|unpacker| {
+            while let Some(mut layer) = (image.layers)() {
+                unpacker.layer(&layer.name, &mut layer.tar)?;
+            }
+            Ok(())
+        })?;
+        let stage = Stage {
+            tree,
+            settings,
+            ..Stage::default()
+        };
+        self.images.insert(key, stage.clone());
+        Ok(stage)
+    }
+
+    /// Reads tarballs into a tree whose contents lie in an unnamed file.
+    pub(super) fn unpacked(
+        &mut self,
+        work: impl FnOnce(&mut Unpacker<'_>) -> Result<(), Error>,
+    ) -> Result<Tree, Fault> {
+        let file = self.unnamed()?;
+        let reading = file
+            .try_clone()
+            .map_err(FileError::on("open", self.recipe.scratch))
+            .map_err(Error::from)?;
+        let options = Options::default();
+        let mut silent = |_| {};
+        let stream = cpio::Stream::new(&file, &options);
+        let mut unpacker = Unpacker::new(stream, Rc::new(reading), &mut self.warnings, &mut silent);
+        work(&mut unpacker)?;
+        unpacker
+            .into_tree()
+            .map_err(|error| crate::build::of_writing(self.recipe.scratch, error).into())
+    }
+
+    pub(super) fn unnamed(&self) -> Result<File, Fault> {
+        let scratch = self.recipe.scratch;
+        tempfile::tempfile_in(scratch)
+            .map_err(|error| Error::from(FileError::on("write", scratch)(error)).into())
+    }
+
+    fn step(&mut self, number: usize, stage: &mut Stage, step: &Step) -> Result<(), Fault> {
+        match &step.instruction {
+            Instruction::Add(copy) => self.copy(number, stage, step, copy, true),
+            Instruction::Copy(copy) => self.copy(number, stage, step, copy, false),
+            Instruction::Run(run) => self.run(number, stage, step, run),
+            Instruction::Arg(pairs) => {
+                for pair in pairs {
+                    let default = pair.value.as_ref();
+                    let default = default
+                        .map(|word| self.word(stage, word, pair.span))
+                        .transpose()?;
+                    stage
+                        .arguments
+                        .declare(pair, default, self.recipe, &self.global);
+                }
+                Ok(())
+            }
+            Instruction::Env(pairs) => {
+                // All of them see what was before the instruction.
+                let set = self.pairs(stage, pairs)?;
+                for (name, value) in set {
+                    stage.settings.set_variable(&name, &value);
+                }
+                Ok(())
+            }
+            Instruction::Label(pairs) => {
+                let set = self.pairs(stage, pairs)?;
+                stage.settings.labels.extend(set);
+                Ok(())
+            }
+            Instruction::Cmd(command) => {
+                stage.settings.cmd = self.words(stage, command);
+                stage.own_cmd = true;
+                Ok(())
+            }
+            Instruction::Entrypoint(command) => {
+                stage.settings.entrypoint = self.words(stage, command);
+                // The arguments of another entry point are not this one's.
+                if !stage.own_cmd {
+                    stage.settings.cmd.clear();
+                }
+                Ok(())
+            }
+            Instruction::Shell(words) => {
+                stage.settings.shell.clone_from(words);
+                Ok(())
+            }
+            Instruction::User(word) => {
+                stage.settings.user = self.word(stage, word, step.span)?;
+                Ok(())
+            }
+            Instruction::Workdir(word) => self.workdir(stage, word, step.span),
+            Instruction::Onbuild(text) => {
+                stage.settings.on_build.push(text.clone());
+                Ok(())
+            }
+            Instruction::Expose(_)
+            | Instruction::Healthcheck(_)
+            | Instruction::Maintainer(_)
+            | Instruction::StopSignal(_)
+            | Instruction::Volume(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn word(&self, stage: &Stage, word: &str, span: Span) -> Result<String, Fault> {
+        let look = |name: &str| stage.arguments.value(name, &stage.settings);
+        expand::word(word, self.recipe.dockerfile.escape, &look).map_err(|error| at(span, error))
+    }
+
+    fn pairs(&self, stage: &Stage, pairs: &[Pair]) -> Result<Vec<(String, String)>, Fault> {
+        let mut set = Vec::new();
+        for pair in pairs {
+            let name = self.word(stage, &pair.name, pair.span)?;
+            let value = self.word(stage, pair.value.as_deref().unwrap_or_default(), pair.span)?;
+            set.push((name, value));
+        }
+        Ok(set)
+    }
+
+    #[expect(clippy::unused_self, reason = "beside its brothers")]
+    fn words(&self, stage: &Stage, command: &text::Command) -> Vec<String> {
+        match command {
+            text::Command::Exec(words) => words.clone(),
+            text::Command::Shell(line) => shell(&stage.settings, line),
+        }
+    }
+
+    fn workdir(&mut self, stage: &mut Stage, word: &str, span: Span) -> Result<(), Fault> {
+        let word = self.word(stage, word, span)?;
+        stage.settings.working_dir = absolute(&stage.settings.working_dir, &word);
+        let path = lookup::resolve(&stage.tree, stage.settings.working_dir.as_bytes(), true)
+            .map_err(|_| at(span, "links lead in a circle"))?;
+        if !path.is_empty() && !stage.tree.get(&path).is_some_and(Node::is_directory) {
+            stage.disk = None;
+            stage
+                .tree
+                .insert(&path, Node::implied_directory())
+                .map_err(|fault| at(span, format!("cannot make `{}`: {fault}", shown(&path))))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the stage or image that a `from=` names.
+    pub(super) fn origin(
+        &mut self,
+        number: usize,
+        _: &Stage,
+        name: &str,
+        span: Span,
+    ) -> Result<Stage, Fault> {
+        match plan::origin(self.recipe.dockerfile, number, name) {
+            Origin::Scratch => Ok(Stage::default()),
+            Origin::Stage(before) => Ok(self.stages.get(&before).cloned().unwrap_or_default()),
+            Origin::Image(image) => {
+                let architecture = self.recipe.architecture.to_owned();
+                self.image(&image, &architecture, span)
+            }
+        }
+    }
+
+    pub(super) fn context(&mut self) -> Result<Rc<Tree>, Fault> {
+        if let Some(context) = &self.context {
+            return Ok(Rc::clone(context));
+        }
+        let ignore = self.recipe.ignore;
+        let keep = |path: &str, directory: bool| {
+            !ignore.matches(path) || (directory && ignore.may_except_below(path))
+        };
+        let root = self.recipe.context;
+        let mut tree = directory::load(root, self.out, &keep, &mut self.warnings)?;
+        // Directories that were only entered for what may be in them.
+        let empty: Vec<Vec<u8>> = tree
+            .entries()
+            .filter(|(path, node)| node.is_directory() && ignore.matches(&shown(path)))
+            .map(|(path, _)| path)
+            .collect();
+        for path in empty.into_iter().rev() {
+            if tree.children(&path).next().is_none() {
+                tree.remove(&path);
+            }
+        }
+        let tree = Rc::new(tree);
+        self.context = Some(Rc::clone(&tree));
+        Ok(tree)
+    }
+
+    pub(super) fn directory(&self, prefix: &str) -> Result<TempDir, Fault> {
+        let scratch = self.recipe.scratch;
+        tempfile::Builder::new()
+            .prefix(prefix)
+            .tempdir_in(scratch)
+            .map_err(|error| Error::from(FileError::on("write", scratch)(error)).into())
+    }
+}
+
+/// Returns the words that run a line by the shell.
+pub(super) fn shell(settings: &Settings, line: &str) -> Vec<String> {
+    let mut words = settings.shell.clone();
+    if words.is_empty() {
+        words = vec!["/bin/sh".to_owned(), "-c".to_owned()];
+    }
+    words.push(line.to_owned());
+    words
+}
+
+/// Returns a path as it is meant from a directory: absolute and clean, and with its last slash.
+pub(super) fn absolute(directory: &str, path: &str) -> String {
+    let joined = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("{directory}/{path}")
+    };
+    let clean = text::patterns::clean(&joined);
+    let marked = path.len() > 1 && (path.ends_with('/') || path.ends_with("/."));
+    let marked = marked || path == "." || path == "./";
+    match clean.as_str() {
+        "" => "/".to_owned(),
+        clean if marked => format!("/{clean}/"),
+        clean => format!("/{clean}"),
+    }
+}
+
+pub(super) fn at(span: Span, what: impl std::fmt::Display) -> Fault {
+    Fault::Text(Box::new(Problem::error(what.to_string()).at(span)))
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(next) = source {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        source = next.source();
+    }
+    text
+}
