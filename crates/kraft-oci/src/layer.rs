@@ -12,7 +12,7 @@ use kraft_core::reference::Digest;
 
 use crate::digest::Hasher;
 use crate::image::{Descriptor, annotation, media};
-use crate::store::{self, About, Hold};
+use crate::store::{self, About, Hold, Store};
 
 const BLOCK: usize = 512;
 const BLOCK_U64: u64 = 512;
@@ -256,8 +256,47 @@ fn shown(path: &str) -> String {
         .collect()
 }
 
+/// Opens a layer of any image as the plain tar it is. Its last read fails if the blob is not what
+/// its descriptor says, or the tar not what the configuration tells (`diff_id`): read to the end.
+pub fn open(
+    store: &dyn Store,
+    layer: &Descriptor,
+    diff_id: Option<&Digest>,
+) -> Result<Box<dyn Read>, LayerError> {
+    let blob = store::open_verified(store, layer)?;
+    let plain = plain(blob, layer.size).map_err(LayerError::Read)?;
+    Ok(Box::new(Told {
+        plain,
+        expected: diff_id.cloned(),
+    }))
+}
+
+/// A plain tar of which a configuration tells.
+struct Told {
+    plain: Plain<'static>,
+    expected: Option<Digest>,
+}
+
+impl Read for Told {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.plain.read(buffer)?;
+        if count == 0
+            && !buffer.is_empty()
+            && let Some(expected) = self.expected.take()
+        {
+            let found = std::mem::take(&mut self.plain.hasher).finish();
+            if found != expected {
+                return Err(io::Error::other(format!(
+                    "it holds {found}, and the configuration tells of {expected}"
+                )));
+            }
+        }
+        Ok(count)
+    }
+}
+
 /// Looks through gzip and zstd.
-fn plain<'a>(layer: &'a mut (dyn Read + Send), size: u64) -> io::Result<Plain<'a>> {
+fn plain<'a>(layer: impl Read + 'a, size: u64) -> io::Result<Plain<'a>> {
     let mut layer = BufReader::with_capacity(1 << 18, layer);
     let start = layer.fill_buf()?;
     let (inner, limit): (Box<dyn Read + 'a>, u64) = if start.starts_with(GZIP) {
@@ -360,7 +399,6 @@ pub enum LayerError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Store as _;
     use crate::store::layout::Layout;
 
     /// The 492 bytes of an archive with a directory, a file and a link.

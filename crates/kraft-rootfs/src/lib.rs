@@ -13,6 +13,7 @@
 
 pub mod archive;
 mod build;
+mod context;
 pub mod dockerfile;
 mod format;
 mod newc;
@@ -21,6 +22,7 @@ mod source;
 mod tree;
 
 pub use build::{Built, Layer, Options, build, build_layers, build_tar, verify};
+pub use context::Context;
 pub use path::{PathFault, normalise};
 pub use source::{Source, SourceError};
 

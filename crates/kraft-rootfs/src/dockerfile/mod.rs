@@ -130,7 +130,7 @@ pub fn execute(
     tell: &mut dyn FnMut(Told),
 ) -> Result<(Built, Settings), Fault> {
     let planned = plan::plan(recipe)?;
-    let mut kitchen = stage::Kitchen::new(recipe, out, tell);
+    let mut kitchen = stage::Kitchen::new(recipe, tell);
     for number in planned {
         kitchen.stage(number)?;
     }

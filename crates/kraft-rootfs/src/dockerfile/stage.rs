@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
 use std::rc::Rc;
 
 use kraft_core::dockerfile::{self as text, Instruction, Pair, Step, expand};
@@ -28,7 +27,6 @@ const FIRST_NUMBER: u64 = 1 << 40;
 /// All stages of a build.
 pub(super) struct Kitchen<'a, 't> {
     pub(super) recipe: &'a Recipe<'a>,
-    pub(super) out: &'a Path,
     pub(super) tell: &'t mut dyn FnMut(Told),
     pub(super) global: BTreeMap<String, String>,
     pub(super) stages: BTreeMap<usize, Stage>,
@@ -66,14 +64,9 @@ pub(super) struct Last {
 }
 
 impl<'a, 't> Kitchen<'a, 't> {
-    pub(super) fn new(
-        recipe: &'a Recipe<'a>,
-        out: &'a Path,
-        tell: &'t mut dyn FnMut(Told),
-    ) -> Self {
+    pub(super) fn new(recipe: &'a Recipe<'a>, tell: &'t mut dyn FnMut(Told)) -> Self {
         Self {
             recipe,
-            out,
             tell,
             global: BTreeMap::new(),
             stages: BTreeMap::new(),
@@ -363,23 +356,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         if let Some(context) = &self.context {
             return Ok(Rc::clone(context));
         }
-        let ignore = self.recipe.ignore;
-        let keep = |path: &str, directory: bool| {
-            !ignore.matches(path) || (directory && ignore.may_except_below(path))
-        };
-        let root = self.recipe.context;
-        let mut tree = directory::load(root, self.out, &keep, &mut self.warnings)?;
-        // Directories that were only entered for what may be in them.
-        let empty: Vec<Vec<u8>> = tree
-            .entries()
-            .filter(|(path, node)| node.is_directory() && ignore.matches(&shown(path)))
-            .map(|(path, _)| path)
-            .collect();
-        for path in empty.into_iter().rev() {
-            if tree.children(&path).next().is_none() {
-                tree.remove(&path);
-            }
-        }
+        let tree = directory::kept(self.recipe.context, self.recipe.ignore)?;
         let tree = Rc::new(tree);
         self.context = Some(Rc::clone(&tree));
         Ok(tree)

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use kraft_core::dockerfile::patterns::Patterns;
 use kraft_sys::fs::Error as FileError;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -44,6 +45,26 @@ pub(crate) fn load(
         walk.directory(&directory, &mut waiting)?;
     }
     Ok(walk.tree)
+}
+
+/// Reads a directory without what patterns match, as a `.dockerignore` means it.
+pub(crate) fn kept(root: &Path, ignore: &Patterns) -> Result<Tree, Error> {
+    let keep = |path: &str, directory: bool| {
+        !ignore.matches(path) || (directory && ignore.may_except_below(path))
+    };
+    let mut tree = load(root, root, &keep, &mut Vec::new())?;
+    // Directories that were only entered for what may be in them.
+    let entered: Vec<Vec<u8>> = tree
+        .entries()
+        .filter(|(path, node)| node.is_directory() && ignore.matches(&shown(path)))
+        .map(|(path, _)| path)
+        .collect();
+    for path in entered.into_iter().rev() {
+        if tree.children(&path).next().is_none() {
+            tree.remove(&path);
+        }
+    }
+    Ok(tree)
 }
 
 struct Walk<'a> {

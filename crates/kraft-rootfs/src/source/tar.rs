@@ -108,6 +108,8 @@ impl<'a> Unpacker<'a> {
             self.entry(entry.map_err(damaged)?, &damaged)?;
             (self.progress)(self.stream.contents());
         }
+        // Whoever sends it may prove only at its end that it is what it should be.
+        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
         Ok(())
     }
 
