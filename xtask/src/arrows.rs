@@ -17,6 +17,7 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("kraft-sys", &[]),
     ("kraft-build", &["kraft-core", "kraft-sys"]),
     ("kraft-rootfs", &["kraft-core", "kraft-sys"]),
+    ("kraft-buildkit", &["kraft-core", "kraft-sys"]),
     ("kraft-oci", &["kraft-core", "kraft-sys"]),
     ("kraft-machine", &["kraft-core", "kraft-sys"]),
     (
@@ -25,6 +26,7 @@ const PICTURE: &[(&str, &[&str])] = &[
             "kraft-core",
             "kraft-sys",
             "kraft-build",
+            "kraft-buildkit",
             "kraft-rootfs",
             "kraft-oci",
             "kraft-machine",

@@ -44,6 +44,8 @@ pub struct Build {
     pub context: PathBuf,
     /// The Dockerfile.
     pub dockerfile: PathBuf,
+    /// What is never sent of the context, whatever its ignore file says: patterns of that kind.
+    pub exclude: Vec<String>,
     /// The stage that is meant, if not the last.
     pub target: Option<String>,
     /// What it is built for: `linux/arm64`.
@@ -151,6 +153,7 @@ fn offer(build: &Build, tar: TarSink, sent: Arc<AtomicU64>) -> Offer {
             ("context".to_owned(), build.context.clone()),
             ("dockerfile".to_owned(), own),
         ]),
+        exclude: build.exclude.clone(),
         tar,
         secrets: build.secrets.clone(),
         credentials: Arc::clone(&build.credentials),

@@ -18,6 +18,7 @@ pub mod dockerfile;
 mod format;
 mod newc;
 mod path;
+pub mod sandbox;
 mod source;
 mod tree;
 

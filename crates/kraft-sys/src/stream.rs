@@ -34,14 +34,27 @@ pub enum End {
 /// # Errors
 /// What the system says when the program cannot be started or listened to.
 pub fn lines(
+    command: Command,
+    heard: impl FnMut(&[u8]),
+    stop: impl Fn() -> bool,
+) -> io::Result<End> {
+    lines_with_input(command, Stdio::null(), heard, stop)
+}
+
+/// Does the same for a program that reads something.
+///
+/// # Errors
+/// As [`lines`].
+pub fn lines_with_input(
     mut command: Command,
+    input: Stdio,
     mut heard: impl FnMut(&[u8]),
     stop: impl Fn() -> bool,
 ) -> io::Result<End> {
     let (mut ours, theirs) = io::pipe()?;
     command
         .process_group(0)
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(theirs.try_clone()?)
         .stderr(theirs);
     let mut child = command.spawn()?;

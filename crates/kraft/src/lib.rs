@@ -23,6 +23,8 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use kraft_rootfs::sandbox;
+
 use crate::app::App;
 use crate::cli::Typed;
 pub use crate::cli::command;
@@ -38,6 +40,10 @@ pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     if words.get(1).is_some_and(|word| word == MONITOR) {
         let code = kraft_machine::monitor::main(words.into_iter().skip(2));
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    if words.get(1).is_some_and(|word| word == sandbox::WORD) {
+        let code = sandbox::enter(words.into_iter().skip(2));
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     let env = Environment::capture();

@@ -20,8 +20,9 @@ use crate::context::{self, Filter};
 use crate::output::TarSink;
 
 /// Serves directories.
-pub(super) struct Directories {
+pub(super) struct Offered {
     pub(super) directories: HashMap<String, PathBuf>,
+    pub(super) exclude: Vec<String>,
     pub(super) sent: Arc<AtomicU64>,
 }
 
@@ -47,7 +48,7 @@ fn values(metadata: &MetadataMap, key: &str) -> Vec<String> {
 }
 
 #[async_trait]
-impl FileSync for Directories {
+impl FileSync for Offered {
     type DiffCopyStream = ReceiverStream<Result<Packet, Status>>;
     type TarStreamStream = ReceiverStream<Result<Packet, Status>>;
 
@@ -64,7 +65,7 @@ impl FileSync for Directories {
         };
         let filter = Filter {
             include: values(metadata, "include-patterns"),
-            exclude: values(metadata, "exclude-patterns"),
+            exclude: [values(metadata, "exclude-patterns"), self.exclude.clone()].concat(),
             follow: values(metadata, "followpaths"),
         };
         let (sender, receiver) = mpsc::channel(32);

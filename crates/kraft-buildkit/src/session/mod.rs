@@ -93,6 +93,8 @@ impl fmt::Debug for Secret {
 pub(crate) struct Offer {
     /// Directories by the names that the frontend knows them by.
     pub(crate) directories: HashMap<String, PathBuf>,
+    /// What is never sent of them.
+    pub(crate) exclude: Vec<String>,
     pub(crate) tar: TarSink,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) credentials: Arc<dyn Credentials>,
@@ -178,8 +180,9 @@ async fn answer(stream: Stream, offer: Offer) {
         credentials: offer.credentials,
     };
     let vault = Arc::new(vault);
-    let files = files::Directories {
+    let files = files::Offered {
         directories: offer.directories,
+        exclude: offer.exclude,
         sent: offer.sent,
     };
     // The stream of connections must not end, or the server would stop listening to the one.

@@ -75,6 +75,17 @@ impl fmt::Debug for Keyrings {
     }
 }
 
+impl Keyrings {
+    /// Returns a name and a password for a registry, if there are such: for other programs that
+    /// ask it themselves.
+    pub fn pair(&self, host: &str) -> Option<(String, String)> {
+        match self.find(&host_of_key(host)).ok()?? {
+            Credential::Basic { user, password } => Some((user, password.reveal().to_owned())),
+            Credential::Bearer(_) | Credential::IdentityToken(_) => None,
+        }
+    }
+}
+
 impl CredentialSource for Keyrings {
     fn find(&self, host: &str) -> Result<Option<Credential>, Error> {
         if let Some((user, token)) = self.own.get(host) {

@@ -93,7 +93,7 @@ impl Kitchen<'_, '_> {
             runner.keeps_owners(),
             &mut self.warnings,
         )?;
-        stage.kept.push(Rc::clone(&root));
+        self.kept.push(Rc::clone(&root));
         stage.disk = Some(root);
         Ok(())
     }

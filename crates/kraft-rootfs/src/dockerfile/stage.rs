@@ -36,6 +36,8 @@ pub(super) struct Kitchen<'a, 't> {
     pub(super) context: Option<Rc<Tree>>,
     /// Contents that stand nowhere else: here-documents.
     pub(super) spool: Option<(Rc<File>, u64)>,
+    /// Directories that contents of trees lie in.
+    pub(super) kept: Vec<Rc<TempDir>>,
     pub(super) numbers: u64,
     pub(super) warnings: Vec<String>,
 }
@@ -48,8 +50,6 @@ pub(super) struct Stage {
     pub(super) arguments: Arguments,
     /// The tree as files, if the last thing that changed it was a command.
     pub(super) disk: Option<Rc<TempDir>>,
-    /// Directories that contents still lie in.
-    pub(super) kept: Vec<Rc<TempDir>>,
     /// Whether this stage said `CMD` itself.
     pub(super) own_cmd: bool,
 }
@@ -74,6 +74,7 @@ impl<'a, 't> Kitchen<'a, 't> {
             images: BTreeMap::new(),
             context: None,
             spool: None,
+            kept: Vec::new(),
             numbers: FIRST_NUMBER,
             warnings: Vec::new(),
         }
@@ -130,7 +131,7 @@ impl<'a, 't> Kitchen<'a, 't> {
             tree: stage.tree,
             settings: stage.settings,
             warnings: self.warnings,
-            _kept: stage.kept,
+            _kept: self.kept,
         }
     }
 

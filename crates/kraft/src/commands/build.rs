@@ -9,6 +9,7 @@ use kraft_core::arch::Arch;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::pkg::size;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
@@ -104,6 +105,9 @@ pub(crate) struct Args {
     /// Accepted for the sake of old scripts
     #[arg(short = 'c', long, hide = true, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    #[command(flatten)]
+    dockerfile: DockerfileArgs,
 }
 
 /// Which project and which of its targets.
@@ -276,6 +280,7 @@ fn wish(app: &App, args: &Args) -> Result<Wish, Failure> {
         env: env(app, &args.env)?,
         rootfs: args.rootfs.clone(),
         no_rootfs: args.no_rootfs,
+        dockerfile: args.dockerfile.wish(),
         log: args.build_log.clone(),
     })
 }

@@ -9,6 +9,7 @@ mod check;
 mod clean;
 mod completion;
 mod config;
+mod dockerfile;
 mod doctor;
 mod events;
 mod fetch;

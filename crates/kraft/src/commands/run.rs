@@ -13,6 +13,7 @@ use kraft_core::port::PortMapping;
 use kraft_core::quantity;
 use serde::Serialize;
 
+use super::dockerfile::DockerfileArgs;
 use super::values::{self, PlatformArg};
 use crate::app::App;
 use crate::config::dirs::absolute;
@@ -83,7 +84,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "[[IP:]PORT:]PORT[/udp]")]
     port: Vec<String>,
 
-    /// Boot with this root filesystem: a directory, a tarball or a CPIO archive
+    /// Boot with this root filesystem: a directory, a tarball, a CPIO archive, a Dockerfile, or an
+    /// image with its registry
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     rootfs: Option<PathBuf>,
 
@@ -148,6 +150,9 @@ pub(crate) struct Args {
     /// Do not use KVM, even where it works
     #[arg(short = 'W', long)]
     disable_acceleration: bool,
+
+    #[command(flatten)]
+    dockerfile: DockerfileArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -162,16 +167,20 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     let look = Look {
         word: args.subject.as_ref(),
         kraftfile: args.kraftfile.as_deref(),
+        runtime: args.runtime.as_deref(),
     };
     let (subject, word_is_subject) = subject::find(app, look)?;
     if !word_is_subject && let Some(word) = args.subject.take() {
         args.words.insert(0, word);
     }
-    let root = root_source(app, &mut args)?;
+    let root = root_word(app, &mut args);
+    let building = args.dockerfile.wish();
     let mut request = request(app, &args)?;
     let terms = Terms {
         request: &request,
         rootfs: root.as_deref(),
+        building: &building,
+        dry: args.dry_run,
         runtime: args.runtime.as_deref(),
         target: args.target.as_deref(),
         pull: args.pull,
@@ -193,7 +202,7 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     let initrd = match &ready.root {
         Root::None => None,
         Root::Source(source) => Some(files.build(app, source)?),
-        Root::Unpacked(archive) => Some(files.archive(archive)?),
+        Root::Made(archive) | Root::Unpacked(archive) => Some(files.archive(archive)?),
     };
     let spec = run::plan(
         app,
@@ -306,8 +315,8 @@ fn volume(typed: &str) -> Result<Volume, Failure> {
     }
 }
 
-/// Returns what the root filesystem is made from.
-fn root_source(app: &App, args: &mut Args) -> Result<Option<PathBuf>, Failure> {
+/// Returns what was typed about the root filesystem.
+fn root_word(app: &App, args: &mut Args) -> Option<PathBuf> {
     if let Some(initrd) = args.initrd.take() {
         if args.rootfs.is_some() {
             app.ui
@@ -317,20 +326,7 @@ fn root_source(app: &App, args: &mut Args) -> Result<Option<PathBuf>, Failure> {
             args.rootfs = Some(initrd);
         }
     }
-    let Some(path) = args.rootfs.take() else {
-        return Ok(None);
-    };
-    match std::fs::metadata(&path) {
-        Ok(_) => Ok(Some(path)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Failure::new(
-            Kind::NotFound,
-            format!("`--rootfs`: there is no `{}`", path.display()),
-        )),
-        Err(error) => Err(Failure::new(
-            Kind::Failed,
-            format!("`--rootfs`: cannot look at `{}`: {error}", path.display()),
-        )),
-    }
+    args.rootfs.take()
 }
 
 /// Returns a word as text, which is all that a kernel's command line can carry.

@@ -267,7 +267,7 @@ pub(crate) const ALL: &[Key] = &[
         flag: Some("buildkit-host"),
         kind: Kind::Text,
         default: Default::Text(""),
-        used: false,
+        used: true,
         help: "Build Dockerfiles with the BuildKit at this address",
     },
     Key {

@@ -20,10 +20,11 @@ use kraft_core::reference::Reference;
 use kraft_rootfs::Source;
 
 use super::components::{self, Components, Fetching};
+use super::dockerfile::Wish as DockerfileWish;
 use super::interrupt::Interrupt;
 use super::pins;
 use super::project::{self, Project, TargetWish};
-use super::rootfs;
+use super::rootfs::{self, RootSource};
 use super::settings;
 use super::workplace::Workplace;
 use super::{broken, trace};
@@ -49,6 +50,8 @@ pub(crate) struct Wish {
     pub(crate) rootfs: Option<PathBuf>,
     /// Whether to leave the root filesystem alone.
     pub(crate) no_rootfs: bool,
+    /// How Dockerfiles are built.
+    pub(crate) dockerfile: DockerfileWish,
     /// A file that gets everything make says, too.
     pub(crate) log: Option<PathBuf>,
 }
@@ -243,7 +246,7 @@ pub(crate) fn of_runtime(
         return Ok((image, None));
     };
     let archive = Workplace::open(app, project)?.rootfs(&architecture);
-    build_rootfs(app, &source, &archive)?;
+    build_rootfs(app, &source, &archive, &architecture, &wish.dockerfile)?;
     Ok((image, Some(archive)))
 }
 
@@ -379,11 +382,11 @@ fn kraftfile(site: &Site) -> Result<&Kraftfile, Failure> {
 }
 
 /// Returns what the root filesystem is built from: what was typed, else what the project names.
-fn rootfs_source(project: &Project, wish: &Wish) -> Result<Option<PathBuf>, Failure> {
+fn rootfs_source(project: &Project, wish: &Wish) -> Result<Option<RootSource>, Failure> {
     match &wish.rootfs {
         _ if wish.no_rootfs => Ok(None),
-        Some(path) => Ok(Some(path.clone())),
-        None => settings::rootfs(project),
+        Some(word) => RootSource::typed(word, "--rootfs", Some(project)).map(Some),
+        None => RootSource::of_project(project),
     }
 }
 
@@ -403,20 +406,38 @@ fn rootfs_of(
             continue;
         }
         let archive = site.workplace.rootfs(&target.architecture);
-        build_rootfs(app, &source, &archive)?;
+        build_rootfs(
+            app,
+            &source,
+            &archive,
+            &target.architecture,
+            &wish.dockerfile,
+        )?;
         built.insert(target.architecture.clone(), archive);
     }
     Ok(built)
 }
 
 /// Builds a root filesystem unless it is there, made from the same.
-fn build_rootfs(app: &App, source: &Path, archive: &Path) -> Result<(), Failure> {
+fn build_rootfs(
+    app: &App,
+    source: &RootSource,
+    archive: &Path,
+    arch: &str,
+    dockerfile: &DockerfileWish,
+) -> Result<(), Failure> {
     if let Some(dir) = archive.parent() {
         kraft_sys::fs::create_dir_all(dir, 0o755)?;
     }
-    let print = trace::of_rootfs(app, source)?;
+    let made = rootfs::prepare(app, source, arch, dockerfile)?;
+    let path = match (&made, source) {
+        (Some(made), _) => &made.archive,
+        (None, RootSource::Files(path)) => path,
+        (None, RootSource::Dockerfile { .. } | RootSource::Image(_)) => return Ok(()),
+    };
+    let print = trace::of_rootfs(app, path)?;
     if !trace::is_current(archive, &print) {
-        rootfs::build(app, &Source::detect(source)?, archive, false)?;
+        rootfs::build(app, &Source::detect(path)?, archive, false)?;
         trace::keep(archive, &print)?;
     }
     Ok(())

@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod catalog;
 pub(crate) mod checkup;
 pub(crate) mod components;
+pub(crate) mod dockerfile;
 pub(crate) mod follow;
 pub(crate) mod images;
 pub(crate) mod init;

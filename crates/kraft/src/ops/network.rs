@@ -108,6 +108,11 @@ fn keyrings(app: &App, own: BTreeMap<String, (String, String)>) -> Keyrings {
     }
 }
 
+/// Returns where credentials may be, our own configuration included.
+pub(crate) fn own_keyrings(app: &App) -> Keyrings {
+    keyrings(app, own_credentials(app))
+}
+
 /// Returns the credentials of our own configuration, by host.
 pub(crate) fn own_credentials(app: &App) -> BTreeMap<String, (String, String)> {
     let mut own: BTreeMap<String, (String, String)> = BTreeMap::new();

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kraft_core::event::{Event, Reporter};
@@ -21,6 +22,7 @@ use kraft_oci::store::{self, Expect, Hold, Store};
 use kraft_rootfs::Source;
 use serde_json::Value;
 
+use super::dockerfile::Made;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ui::Progress;
@@ -48,6 +50,8 @@ pub(crate) struct Part {
     pub(crate) layers: Vec<Layer>,
     /// How it is run.
     pub(crate) run: RunConfig,
+    /// Keeps the root filesystem among its layers, if that was made for it.
+    pub(crate) _made: Option<Arc<Made>>,
 }
 
 /// One layer of a manifest that is to be made.

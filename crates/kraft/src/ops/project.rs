@@ -10,10 +10,14 @@ use kraft_core::platform::Platform;
 use kraft_core::problem::Problem;
 use kraft_sys::fs;
 
+use super::rootfs;
 use super::workplace::Workplace;
 use crate::app::App;
 use crate::failure::{Failure, Kind, Text};
 
+/// What a root filesystem without a Kraftfile runs on: the loader of Linux programs, KraftKit's
+/// default.
+pub(crate) const LONE_RUNTIME: &str = "unikraft.org/base:latest";
 /// A `.config` file is not longer than this, in bytes.
 const LARGEST_CONFIG: u64 = 4 << 20;
 
@@ -205,6 +209,39 @@ pub(crate) fn read(
         file,
         dir_name: dir_name(&dir),
         dir,
+    })
+}
+
+/// Reads a project as [`read`] does; a directory without a Kraftfile, but with a Dockerfile, is one
+/// that runs what the Dockerfile builds on `runtime`.
+pub(crate) fn read_or_lone(
+    app: &App,
+    path: Option<&Path>,
+    given: Option<&Path>,
+    runtime: Option<&str>,
+) -> Result<Project, Failure> {
+    let missing = match read(app, path, given) {
+        Err(failure) if failure.kind == Kind::NotFound && given.is_none() => failure,
+        read => return read,
+    };
+    let dir = path.unwrap_or(Path::new("."));
+    let Some(dockerfile) = rootfs::lone_dockerfile(app, dir) else {
+        return Err(missing);
+    };
+    let name = dockerfile.file_name().unwrap_or_default().to_string_lossy();
+    let runtime = runtime.unwrap_or(LONE_RUNTIME);
+    let text = format!("spec: v0.6\nruntime: '{runtime}'\nrootfs: ./{name}\n");
+    let (parsed, text) = kraftfile::parse_bytes(text.as_bytes(), &|_| None);
+    Ok(Project {
+        kraftfile: parsed.kraftfile,
+        problems: parsed.problems,
+        text: Text {
+            name: "what stands for a Kraftfile".to_owned(),
+            text,
+        },
+        file: None,
+        dir_name: dir_name(dir),
+        dir: dir.to_owned(),
     })
 }
 

@@ -2,12 +2,13 @@
 //! comes of it when they are laid over each other.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
+use kraft_core::dockerfile::patterns;
 use kraft_core::kraftfile::Resolved;
 use kraft_core::mount::Volume;
 use kraft_oci::choose::Wish;
 use kraft_oci::image::Config;
+use kraft_rootfs::dockerfile::Settings as RootSettings;
 
 use super::project::Project;
 use crate::app::App;
@@ -36,6 +37,26 @@ impl Given {
             cmd: (!run.cmd.is_empty()).then(|| run.cmd.clone()),
             env: env.collect(),
             labels: run.labels.clone(),
+        }
+    }
+
+    /// What the image of a root filesystem says. A command that is named relative to where it is to
+    /// run is looked for there: a unikernel begins at its root.
+    pub(crate) fn of_rootfs(settings: &RootSettings) -> Self {
+        let mut cmd = [settings.entrypoint.clone(), settings.cmd.clone()].concat();
+        if let Some(program) = cmd.first_mut()
+            && program.contains('/')
+            && !program.starts_with('/')
+        {
+            let joined = format!("{}/{program}", settings.working_dir);
+            *program = format!("/{}", patterns::clean(&joined));
+        }
+        let env = settings.env.iter().filter_map(|pair| pair.split_once('='));
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self {
+            cmd: (!cmd.is_empty()).then_some(cmd),
+            env: env.collect(),
+            labels: settings.labels.clone(),
         }
     }
 
@@ -125,48 +146,6 @@ pub(crate) fn runtime_wish(resolved: &Resolved) -> Wish {
     features.dedup();
     wish.features = features;
     wish
-}
-
-/// Returns the root filesystem of a project.
-pub(crate) fn rootfs(project: &Project) -> Result<Option<PathBuf>, Failure> {
-    let resolved = project.resolved();
-    let Some(rootfs) = resolved.and_then(|resolved| resolved.rootfs) else {
-        return Ok(None);
-    };
-    if let Some(file) = &rootfs.dockerfile {
-        return Err(no_dockerfiles(file));
-    }
-    let Some(path) = &rootfs.path else {
-        return Ok(None);
-    };
-    if is_dockerfile(path) {
-        return Err(no_dockerfiles(path));
-    }
-    let path = project.dir.join(path);
-    if !path.exists() {
-        return Err(Failure::new(
-            Kind::NotFound,
-            format!("there is no root filesystem `{}`", path.display()),
-        )
-        .hint("`rootfs` in the Kraftfile names it, relative to the project"));
-    }
-    Ok(Some(path))
-}
-
-/// Returns whether a path names a Dockerfile, as KraftKit tells: by its name.
-fn is_dockerfile(path: &str) -> bool {
-    let name = Path::new(path).file_name().unwrap_or_default();
-    name.to_string_lossy().to_lowercase().contains("dockerfile")
-}
-
-fn no_dockerfiles(path: &str) -> Failure {
-    Failure::new(
-        Kind::Failed,
-        format!(
-            "cannot build the root filesystem from `{path}`: Dockerfiles are not supported yet"
-        ),
-    )
-    .hint("export the image to a directory or a tarball, and name that with `--rootfs`")
 }
 
 /// Returns the volumes of a project whose sources are directories.

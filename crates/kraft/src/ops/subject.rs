@@ -20,9 +20,11 @@ use kraft_oci::choose::Wish;
 use kraft_oci::store::Store;
 
 use super::components;
+use super::dockerfile::{Made, Wish as Building};
 use super::obtain::{self, Obtained, Pull};
 use super::pins;
 use super::project::{self, Project};
+use super::rootfs::{self, RootSource};
 use super::settings::{self, Given};
 use super::workplace::Workplace;
 use super::{images, unpacked};
@@ -48,6 +50,8 @@ pub(crate) struct Look<'a> {
     pub(crate) word: Option<&'a OsString>,
     /// The Kraftfile that was named.
     pub(crate) kraftfile: Option<&'a Path>,
+    /// The image that was typed to run on.
+    pub(crate) runtime: Option<&'a str>,
 }
 
 /// Finds out what is meant; the answer also tells whether the word was that, or is an argument.
@@ -56,7 +60,8 @@ pub(crate) struct Look<'a> {
 /// no registry and no image of this computer is an argument of its application.
 pub(crate) fn find(app: &App, look: Look<'_>) -> Result<(Subject, bool), Failure> {
     let Some(word) = look.word else {
-        let project = project::read(app, None, look.kraftfile).map_err(|failure| {
+        let read = project::read_or_lone(app, None, look.kraftfile, look.runtime);
+        let project = read.map_err(|failure| {
             if failure.kind == Kind::NotFound {
                 return Failure::usage("there is nothing to run here").hint(
                     "name a kernel file, an image or the directory of a project: `kraft run WHAT`",
@@ -68,7 +73,7 @@ pub(crate) fn find(app: &App, look: Look<'_>) -> Result<(Subject, bool), Failure
     };
     let path = Path::new(word);
     if path.is_dir() {
-        let project = project::read(app, Some(path), look.kraftfile)?;
+        let project = project::read_or_lone(app, Some(path), look.kraftfile, look.runtime)?;
         return Ok((project_subject(app, project)?, true));
     }
     let here = look.kraftfile.is_some() || FILE_NAMES.iter().any(|name| Path::new(name).is_file());
@@ -121,6 +126,10 @@ pub(crate) struct Terms<'a> {
     pub(crate) request: &'a RunRequest,
     /// The root filesystem that was typed.
     pub(crate) rootfs: Option<&'a Path>,
+    /// What was typed about building it.
+    pub(crate) building: &'a Building,
+    /// Whether nothing is to be built: it will only be shown.
+    pub(crate) dry: bool,
     /// The image that was typed to run the project on.
     pub(crate) runtime: Option<&'a str>,
     /// The target that was typed.
@@ -152,6 +161,8 @@ pub(crate) struct Ready {
     pub(crate) borrowed: bool,
     /// Keeps the image it came from.
     _image: Option<Obtained>,
+    /// Keeps the root filesystem that was made.
+    made: Option<Made>,
 }
 
 /// What a root filesystem is before the machine is made.
@@ -160,7 +171,9 @@ pub(crate) enum Root {
     /// None.
     None,
     /// To be built from this.
-    Source(PathBuf),
+    Source(RootSource),
+    /// An archive that was made from a Dockerfile or an image.
+    Made(PathBuf),
     /// An archive out of an image.
     Unpacked(PathBuf),
 }
@@ -186,7 +199,10 @@ impl Ready {
     pub(crate) fn boot_as_it_lies(&self) -> Boot {
         let initrd = match &self.root {
             Root::None => None,
-            Root::Source(path) | Root::Unpacked(path) => Some(absolute(path)),
+            Root::Source(RootSource::Files(path) | RootSource::Dockerfile { file: path, .. })
+            | Root::Made(path)
+            | Root::Unpacked(path) => Some(absolute(path)),
+            Root::Source(RootSource::Image(name)) => Some(PathBuf::from(name.to_string())),
         };
         self.boot(self.kernel.clone(), initrd)
     }
@@ -200,21 +216,25 @@ impl Ready {
 /// Makes a subject ready to boot; images are fetched and unpacked.
 pub(crate) fn ready(app: &App, subject: Subject, terms: Terms<'_>) -> Result<Ready, Failure> {
     match subject {
-        Subject::Kernel(path) => of_kernel(&path, terms),
+        Subject::Kernel(path) => {
+            let mut ready = of_kernel(&path)?;
+            take_root(app, &mut ready, None, terms)?;
+            Ok(ready)
+        }
         Subject::Image(name) => {
             let wish = typed_wish(terms);
             let mut ready = of_image(app, &name, &wish, terms)?;
-            override_root(&mut ready, terms);
+            take_root(app, &mut ready, None, terms)?;
             Ok(ready)
         }
         Subject::Project(project) => of_project(app, &project, terms),
     }
 }
 
-fn of_kernel(path: &Path, terms: Terms<'_>) -> Result<Ready, Failure> {
+fn of_kernel(path: &Path) -> Result<Ready, Failure> {
     let (image, kernel_size) = look_at(path)?;
     let name = path.file_name().unwrap_or(path.as_os_str());
-    let mut ready = Ready {
+    Ok(Ready {
         origin: format!("kernel://{}", name.to_string_lossy()),
         kernel: absolute(path),
         image,
@@ -225,15 +245,38 @@ fn of_kernel(path: &Path, terms: Terms<'_>) -> Result<Ready, Failure> {
         volumes: Vec::new(),
         borrowed: false,
         _image: None,
-    };
-    override_root(&mut ready, terms);
-    Ok(ready)
+        made: None,
+    })
 }
 
-fn override_root(ready: &mut Ready, terms: Terms<'_>) {
-    if let Some(path) = terms.rootfs {
-        ready.root = Root::Source(path.to_owned());
+/// Takes the root filesystem that was typed, else that of the project. What runs in it is what its
+/// image says, unless somebody nearer says something else.
+fn take_root(
+    app: &App,
+    ready: &mut Ready,
+    project: Option<&Project>,
+    terms: Terms<'_>,
+) -> Result<(), Failure> {
+    let source = match (terms.rootfs, project) {
+        (Some(word), project) => Some(RootSource::typed(word, "--rootfs", project)?),
+        (None, Some(project)) if !ready.mounts_by_itself => RootSource::of_project(project)?,
+        (None, _) => None,
+    };
+    let Some(source) = source else {
+        return Ok(());
+    };
+    ready.root = Root::Source(source.clone());
+    if terms.dry {
+        return Ok(());
     }
+    let arch = ready.image.arch.name();
+    if let Some(made) = rootfs::prepare(app, &source, arch, terms.building)? {
+        ready.root = Root::Made(made.archive.clone());
+        let above = Given::of_rootfs(&made.settings);
+        ready.given = std::mem::take(&mut ready.given).under(&above);
+        ready.made = Some(made);
+    }
+    Ok(())
 }
 
 /// Returns what the flags ask of an image.
@@ -289,6 +332,7 @@ fn of_obtained(app: &App, store: &dyn Store, image: Obtained) -> Result<Ready, F
         volumes: Vec::new(),
         borrowed: true,
         _image: Some(image),
+        made: None,
     })
 }
 
@@ -301,7 +345,7 @@ fn of_project(app: &App, project: &Project, terms: Terms<'_>) -> Result<Ready, F
     let mut ready = if let Some(name) = terms.runtime {
         of_image(app, &name.parse()?, &typed_wish(terms), terms)?
     } else if let Some(file) = runtime.and_then(|runtime| runtime.kernel.as_ref()) {
-        of_kernel(&project.dir.join(file), terms)?
+        of_kernel(&project.dir.join(file))?
     } else if runtime.is_some() {
         let mut wish = settings::runtime_wish(&resolved);
         let typed = typed_wish(terms);
@@ -313,14 +357,9 @@ fn of_project(app: &App, project: &Project, terms: Terms<'_>) -> Result<Ready, F
     } else {
         of_target(app, project, &resolved, terms)?
     };
+    take_root(app, &mut ready, Some(project), terms)?;
     ready.given = ready.given.under(&own);
     ready.volumes = settings::volumes(project, &resolved)?;
-    if let Some(path) = settings::rootfs(project)?
-        && !ready.mounts_by_itself
-    {
-        ready.root = Root::Source(path);
-    }
-    override_root(&mut ready, terms);
     Ok(ready)
 }
 
@@ -357,7 +396,7 @@ fn of_target(
             target.architecture
         ));
     }
-    let mut ready = of_kernel(&workplace.kernel(target), terms)?;
+    let mut ready = of_kernel(&workplace.kernel(target))?;
     let config = project::built_config(&workplace, target)?;
     ready.mounts_by_itself = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
     ready.given.cmd.clone_from(&target.cmd);

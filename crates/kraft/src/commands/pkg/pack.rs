@@ -16,10 +16,13 @@ use kraft_oci::layer::Role;
 use kraft_oci::store::Store;
 
 use crate::app::App;
+use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
+use crate::ops::dockerfile::Made;
 use crate::ops::package::{self, Layer, Package, Part, Strategy};
 use crate::ops::project::{self, Project};
+use crate::ops::rootfs::{self, RootSource};
 use crate::ops::settings::{self, Given};
 use crate::ops::workplace::Workplace;
 use crate::ops::{components, images, obtain, pins};
@@ -43,7 +46,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "IMAGE")]
     runtime: Option<String>,
 
-    /// The root filesystem: a directory, a tarball or a CPIO archive
+    /// The root filesystem: a directory, a tarball, a CPIO archive, a Dockerfile, or an image with
+    /// its registry
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     rootfs: Option<PathBuf>,
 
@@ -115,6 +119,9 @@ pub(crate) struct Args {
     /// Accepted for the sake of old scripts
     #[arg(long, hide = true)]
     force_format: bool,
+
+    #[command(flatten)]
+    dockerfile: DockerfileArgs,
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
@@ -172,7 +179,8 @@ fn subject(app: &App, args: &Args) -> Result<Subject, Failure> {
         return Ok(Subject::Kernel(kernel.clone()));
     }
     let dir = args.dir.as_deref().or(args.workdir.as_deref());
-    let project = match project::read(app, dir, args.kraftfile.as_deref()) {
+    let runtime = args.runtime.as_deref();
+    let project = match project::read_or_lone(app, dir, args.kraftfile.as_deref(), runtime) {
         Ok(project) => {
             let project = project::sound(app, project)?;
             let workplace = Workplace::find(app, &project)?;
@@ -233,8 +241,9 @@ fn kernel_part(app: &App, args: &Args, kernel: &Path) -> Result<Part, Failure> {
         .plat
         .and_then(|plat| plat.0)
         .unwrap_or(PlatformName::Qemu);
+    let root = Root::of(app, args, None, arch.name())?;
     let mut layers = vec![Layer::File(Role::Kernel, kernel.to_owned())];
-    layers.extend(args.rootfs.clone().map(Layer::Rootfs));
+    layers.extend(root.path.clone().map(Layer::Rootfs));
     Ok(Part {
         platform: Platform {
             architecture: arch.name().to_owned(),
@@ -243,7 +252,8 @@ fn kernel_part(app: &App, args: &Args, kernel: &Path) -> Result<Part, Failure> {
             ..Platform::default()
         },
         layers,
-        run: run_config(app, args, &[])?,
+        run: run_config(app, args, &root.given())?,
+        _made: root.made,
     })
 }
 
@@ -282,12 +292,14 @@ fn runtime_part(
         typed = pins::pinned(app, &**store, project, &typed)?;
     }
     let image = obtain::obtain(app, store, &typed, &wish, obtain::Pull::Missing)?;
-    let rootfs = rootfs(args, project)?;
-    let mut layers = package::layers_below(&image.manifest, rootfs.is_some(), !args.no_kernel_dbg);
-    layers.extend(rootfs.map(Layer::Rootfs));
+    let root = Root::of(app, args, project, &image.config.platform.architecture)?;
+    let replaced = root.path.is_some();
+    let mut layers = package::layers_below(&image.manifest, replaced, !args.no_kernel_dbg);
+    layers.extend(root.path.clone().map(Layer::Rootfs));
     let below = Given::of_image(&image.config);
     let own = resolved.as_ref().map(|r| Given::of_project(app, r));
     let mut stack = vec![below];
+    stack.extend(root.given());
     stack.extend(own);
     let mut platform = image.config.platform.clone();
     platform.os_features = features(args, platform.os_features);
@@ -295,15 +307,46 @@ fn runtime_part(
         platform,
         layers,
         run: run_config(app, args, &stack)?,
+        _made: root.made,
     })
 }
 
-/// Returns the root filesystem: the one that was typed, else that of the project.
-fn rootfs(args: &Args, project: Option<&Project>) -> Result<Option<PathBuf>, Failure> {
-    match (&args.rootfs, project) {
-        (Some(path), _) => Ok(Some(path.clone())),
-        (None, Some(project)) => settings::rootfs(project),
-        (None, None) => Ok(None),
+/// A root filesystem that is packaged.
+#[derive(Debug, Default)]
+struct Root {
+    /// What is packed.
+    path: Option<PathBuf>,
+    /// What it is, if it was made from a Dockerfile or an image.
+    made: Option<Arc<Made>>,
+}
+
+impl Root {
+    /// The one that was typed, else that of the project.
+    fn of(app: &App, args: &Args, project: Option<&Project>, arch: &str) -> Result<Self, Failure> {
+        let source = match (&args.rootfs, project) {
+            (Some(word), project) => Some(RootSource::typed(word, "--rootfs", project)?),
+            (None, Some(project)) => RootSource::of_project(project)?,
+            (None, None) => None,
+        };
+        let Some(source) = source else {
+            return Ok(Self::default());
+        };
+        let made = rootfs::prepare(app, &source, arch, &args.dockerfile.wish())?;
+        let path = match (&made, source) {
+            (Some(made), _) => Some(made.archive.clone()),
+            (None, RootSource::Files(path)) => Some(path),
+            (None, RootSource::Dockerfile { .. } | RootSource::Image(_)) => None,
+        };
+        Ok(Self {
+            path,
+            made: made.map(Arc::new),
+        })
+    }
+
+    /// How its image wants to be run.
+    fn given(&self) -> Vec<Given> {
+        let made = self.made.iter();
+        made.map(|made| Given::of_rootfs(&made.settings)).collect()
     }
 }
 
@@ -366,15 +409,17 @@ fn built_parts(app: &App, args: &Args, project: &Project) -> Result<Vec<Part>, F
             arch: args.arch,
         },
     )?;
-    let rootfs = rootfs(args, Some(project))?;
     let mut parts = Vec::new();
     for target in chosen {
         let config = project::built_config(&workplace, &target)?;
         let mut layers = vec![Layer::File(Role::Kernel, workplace.kernel(&target))];
         let embedded = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
-        if !embedded {
-            layers.extend(rootfs.clone().map(Layer::Rootfs));
-        }
+        let root = if embedded {
+            Root::default()
+        } else {
+            Root::of(app, args, Some(project), &target.architecture)?
+        };
+        layers.extend(root.path.clone().map(Layer::Rootfs));
         let mut given = Given::of_project(app, &resolved);
         if given.cmd.is_none() {
             given.cmd.clone_from(&target.cmd);
@@ -391,7 +436,8 @@ fn built_parts(app: &App, args: &Args, project: &Project) -> Result<Vec<Part>, F
                 variant: String::new(),
             },
             layers,
-            run: run_config(app, args, &[given])?,
+            run: run_config(app, args, &[root.given(), vec![given]].concat())?,
+            _made: root.made,
         });
     }
     Ok(parts)

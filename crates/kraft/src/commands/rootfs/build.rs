@@ -2,35 +2,61 @@
 
 use std::path::PathBuf;
 
+use kraft_core::arch::Arch;
 use kraft_rootfs::Source;
 
 use crate::app::App;
+use crate::commands::dockerfile::DockerfileArgs;
+use crate::commands::values;
 use crate::failure::Failure;
-use crate::ops::rootfs;
+use crate::ops::images;
+use crate::ops::rootfs::{self, RootSource};
 
 /// Build a root filesystem
 ///
-/// The source is a directory, a tarball (`.tar`, also gzip or zstd) or an existing newc archive,
-/// whatever its name. The result is a newc archive that unikernels and Linux unpack. The same
+/// The source is a directory, a tarball (`.tar`, also gzip or zstd), an existing newc archive, a
+/// Dockerfile or an image. The result is a newc archive that unikernels and Linux unpack. The same
 /// content gives the same bytes: owners are root, times are `SOURCE_DATE_EPOCH` or 1970.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: kraft rootfs build ./rootfs -o initramfs.cpio")]
+#[command(after_help = "\
+Examples:
+  kraft rootfs build ./rootfs -o initramfs.cpio
+  kraft rootfs build ./Dockerfile -o initramfs.cpio
+  kraft rootfs build oci://docker.io/library/nginx:alpine -o initramfs.cpio")]
 pub(crate) struct Args {
-    /// A directory, a tarball or a newc archive
+    /// A directory, a tarball, a newc archive, a Dockerfile, or an image with its registry
     source: PathBuf,
 
     /// Write the archive to this file
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
-    /// Keep the owners of the source instead of giving all to root
+    /// Keep the owners of a directory or tarball instead of giving all to root
     #[arg(long)]
     keep_owners: bool,
+
+    /// Copy files from this directory instead of the Dockerfile's own
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    context: Option<PathBuf>,
+
+    /// Build a Dockerfile or take an image for this architecture, by default that of this host
+    #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
+    arch: Option<Arch>,
+
+    #[command(flatten)]
+    dockerfile: DockerfileArgs,
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let source = Source::detect(&args.source)?;
-    let built = rootfs::build(app, &source, &args.output, args.keep_owners)?;
+    let mut source = RootSource::typed(&args.source, "SOURCE", None)?;
+    if let (RootSource::Dockerfile { context, .. }, Some(given)) = (&mut source, &args.context) {
+        context.clone_from(given);
+    }
+    let own = images::taste().arch;
+    let arch = args.arch.map_or(own, |arch| arch.name().to_owned());
+    let made = rootfs::prepare(app, &source, &arch, &args.dockerfile.wish())?;
+    let path = made.as_ref().map_or(&args.source, |made| &made.archive);
+    let built = rootfs::build(app, &Source::detect(path)?, &args.output, args.keep_owners)?;
     app.ui.info(&format!(
         "wrote {} with {} entries, {} bytes",
         args.output.display(),

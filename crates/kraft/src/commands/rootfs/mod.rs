@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Build(build::Args),
+    Build(Box<build::Args>),
     Cat(cat::Args),
     #[command(visible_alias = "list")]
     Ls(ls::Args),

@@ -11,6 +11,9 @@
 //! A file that no machine uses any more is swept away by the next `kraft run` or `kraft rm`:
 //! so it goes too when its machine removed itself, or when the `kraft` that built it was killed.
 
+mod scratch;
+mod source;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -20,8 +23,12 @@ use kraft_rootfs::{Built, Options, Source};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
+pub(crate) use scratch::Scratch;
+pub(crate) use source::{RootSource, lone_dockerfile};
+
+use super::dockerfile::{self, Job, Made, Wish};
 use crate::app::App;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// Builds an archive from a source at `out`, and says what had to be left out.
 pub(crate) fn build(
@@ -53,6 +60,24 @@ pub(crate) fn build(
         app.ui.warn(warning);
     }
     Ok(built)
+}
+
+/// Makes what a Dockerfile or an image comes to, unless it is there; `None` for files, which are
+/// built where they are needed. `arch` is as KraftKit names it.
+pub(crate) fn prepare(
+    app: &App,
+    source: &RootSource,
+    arch: &str,
+    wish: &Wish,
+) -> Result<Option<Made>, Failure> {
+    match source {
+        RootSource::Files(_) => Ok(None),
+        RootSource::Dockerfile { file, context } => {
+            let job = Job::new(app, file, context, arch, wish)?;
+            dockerfile::of_dockerfile(app, &job).map(Some)
+        }
+        RootSource::Image(name) => dockerfile::of_image(app, name, arch).map(Some),
+    }
 }
 
 /// Reads `SOURCE_DATE_EPOCH` (reproducible-builds.org): seconds since 1970.
@@ -125,9 +150,14 @@ impl Files {
     }
 
     /// Builds the root filesystem of the machine.
-    pub(crate) fn build(&self, app: &App, source: &Path) -> Result<PathBuf, Failure> {
+    pub(crate) fn build(&self, app: &App, source: &RootSource) -> Result<PathBuf, Failure> {
+        let RootSource::Files(path) = source else {
+            // Everything else is made before a machine is.
+            let message = format!("`{}` was not built", source.shown());
+            return Err(Failure::new(Kind::Failed, message));
+        };
         let archive = self.dir.join(format!("{}.cpio", self.id));
-        build(app, &Source::detect(source)?, &archive, false)?;
+        build(app, &Source::detect(path)?, &archive, false)?;
         Ok(archive)
     }
 }
@@ -176,6 +206,7 @@ pub(crate) fn sweep(app: &App, machines: &Machines) {
     }
 }
 
-fn dir(app: &App) -> PathBuf {
+/// Returns the directory of the files of machines, and of what is only there for a moment.
+pub(crate) fn dir(app: &App) -> PathBuf {
     app.config.runtime_dir().join("rootfs")
 }

@@ -1,0 +1,222 @@
+//! Commands in a root of their own, without a daemon and without privileges: Linux namespaces, as
+//! util-linux's `unshare` makes them.
+//!
+//! ```text
+//! kraft ── unshare (namespaces, user map) ── kraft WORD SPEC (init of the new pid namespace)
+//!   ▲ lines                                    mounts, pivots, then starts the command
+//! ```
+//!
+//! Namespaces are for processes with one thread only, so what happens inside is done by this very
+//! program, started anew by a hidden word ([`enter`]). It holds a pipe to who started it: whoever
+//! kills that, also without mercy, ends everything inside.
+//!
+//! Who is root maps nobody: files keep their owners. Everybody else is root inside and nobody else,
+//! so a command that gives files away fails.
+
+mod inside;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::time::Duration;
+
+use kraft_sys::stream::{self, End};
+use kraft_sys::tool::{self, Tool};
+use serde::{Deserialize, Serialize};
+
+use crate::dockerfile::{Command, Mount, Network, RunFault, Runner};
+
+pub use inside::enter;
+
+/// The hidden word that starts this program inside.
+pub const WORD: &str = "__step";
+/// What a line of the inside begins with when it is not the command that talks.
+const OURS: &str = "\u{1}kraft: ";
+/// How the inside ends when it could not start the command.
+const NOT_STARTED: i32 = 125;
+/// What the namespaces' trial may take.
+const TRIAL: Duration = Duration::from_secs(10);
+
+/// Settings of the kernel that forbid user namespaces: where, what they are then, and the cure.
+const FORBIDDEN: [(&str, &str, &str); 3] = [
+    (
+        "/proc/sys/kernel/unprivileged_userns_clone",
+        "0",
+        "sysctl kernel.unprivileged_userns_clone=1",
+    ),
+    (
+        "/proc/sys/user/max_user_namespaces",
+        "0",
+        "sysctl user.max_user_namespaces=10000",
+    ),
+    (
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        "sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
+];
+
+/// Runs commands in namespaces.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// This program.
+    me: PathBuf,
+    /// Where the descriptions of commands are laid down.
+    scratch: PathBuf,
+    root: bool,
+}
+
+/// What the inside is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Spec {
+    root: PathBuf,
+    words: Vec<String>,
+    environment: Vec<(String, String)>,
+    directory: String,
+    user: String,
+    network: bool,
+    /// Source, target, whether it is read-only.
+    mounts: Vec<(PathBuf, String, bool)>,
+    /// Whether files keep their owners.
+    root_outside: bool,
+}
+
+impl Sandbox {
+    /// Finds out whether this host lets us run commands so; otherwise says why not, and what to do.
+    /// `me` is this program, which calls [`enter`] when it is started with [`WORD`].
+    pub fn find(me: &Path, scratch: &Path) -> Result<Self, String> {
+        let root = rustix::process::geteuid().is_root();
+        if tool::locate("unshare".as_ref()).is_none() {
+            return Err("the program `unshare` is missing; install util-linux".to_owned());
+        }
+        let trial = Tool::new("unshare")
+            .args(flags(root, true))
+            .args(["true"])
+            .limit(TRIAL)
+            .output();
+        match trial {
+            Ok(output) if output.status.success() => Ok(Self {
+                me: me.to_owned(),
+                scratch: scratch.to_owned(),
+                root,
+            }),
+            Ok(output) => Err(forbidden(&String::from_utf8_lossy(&output.stderr))),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn process(&self, spec: &Path, network: bool) -> Process {
+        let mut process = tool::command("unshare");
+        process.args(flags(self.root, network));
+        process.arg("--").arg(&self.me).arg(WORD).arg(spec);
+        process
+    }
+}
+
+fn flags(root: bool, network: bool) -> Vec<&'static str> {
+    let mut flags = vec![
+        "--fork",
+        "--kill-child",
+        "--mount",
+        "--pid",
+        "--ipc",
+        "--uts",
+    ];
+    if !root {
+        flags.extend(["--user", "--map-root-user"]);
+    }
+    if !network {
+        flags.push("--net");
+    }
+    flags
+}
+
+/// Says why namespaces are not to be had.
+fn forbidden(said: &str) -> String {
+    for (path, value, cure) in FORBIDDEN {
+        let now = kraft_sys::fs::read_file(Path::new(path), 64).unwrap_or_default();
+        if String::from_utf8_lossy(&now).trim() == value {
+            return format!("this system forbids user namespaces; allow them: `sudo {cure}`");
+        }
+    }
+    let said = said.lines().next_back().unwrap_or("no reason was given");
+    format!("this system gives us no namespaces ({})", said.trim())
+}
+
+impl Runner for Sandbox {
+    fn run(
+        &self,
+        root: &Path,
+        command: &Command,
+        line: &mut dyn FnMut(&str),
+    ) -> Result<(), RunFault> {
+        let broken =
+            |error: io::Error| RunFault::Host(format!("cannot start the command: {error}"));
+        let spec = Spec::new(root, command, self.root).map_err(broken)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.scratch).map_err(broken)?;
+        serde_json::to_writer(&mut file, &spec).map_err(|error| broken(error.into()))?;
+        file.flush().map_err(broken)?;
+        // Nothing is ever written: its end is the news.
+        let (lifeline, held) = io::pipe().map_err(broken)?;
+        let process = self.process(file.path(), command.network == Network::Host);
+        let mut ours = None;
+        let ended = stream::lines_with_input(
+            process,
+            Stdio::from(lifeline),
+            |bytes| {
+                let text = String::from_utf8_lossy(bytes);
+                match text.strip_prefix(OURS) {
+                    Some(text) => ours = Some(text.to_owned()),
+                    None => line(text.trim_end_matches('\r')),
+                }
+            },
+            || false,
+        );
+        drop(held);
+        let status = match ended.map_err(broken)? {
+            End::Itself(status) => status,
+            End::Stopped => return Err(RunFault::Host("the command was stopped".to_owned())),
+        };
+        match (status.code(), ours) {
+            (Some(0), _) => Ok(()),
+            (Some(NOT_STARTED), Some(why)) => Err(RunFault::Failed { how: why }),
+            (Some(code), _) => Err(RunFault::Failed {
+                how: format!("ended with code {code}"),
+            }),
+            (None, _) => Err(RunFault::Failed {
+                how: "was killed".to_owned(),
+            }),
+        }
+    }
+
+    fn keeps_owners(&self) -> bool {
+        self.root
+    }
+}
+
+impl Spec {
+    fn new(root: &Path, command: &Command, root_outside: bool) -> io::Result<Self> {
+        let mount = |mount: &Mount| -> io::Result<(PathBuf, String, bool)> {
+            Ok((
+                mount.source.canonicalize()?,
+                mount.target.clone(),
+                mount.read_only,
+            ))
+        };
+        Ok(Self {
+            root: root.canonicalize()?,
+            words: command.words.clone(),
+            environment: command.environment.clone().into_iter().collect(),
+            directory: command.directory.clone(),
+            user: command.user.clone(),
+            network: command.network == Network::Host,
+            mounts: command.mounts.iter().map(mount).collect::<Result<_, _>>()?,
+            root_outside,
+        })
+    }
+
+    fn read(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_reader(File::open(path)?)?)
+    }
+}

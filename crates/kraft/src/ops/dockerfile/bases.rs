@@ -1,0 +1,221 @@
+//! Images of containers: from the store, else from their registry.
+
+use std::sync::Arc;
+
+use kraft_core::reference::{Digest, Reference};
+use kraft_oci::image::{Descriptor, Document, Manifest};
+use kraft_oci::store::{self, Hold, Store};
+use kraft_oci::{layer, pull};
+use kraft_rootfs::Layer;
+use kraft_rootfs::dockerfile::{Image, Images};
+
+use crate::app::App;
+use crate::failure::{Failure, Kind, chain};
+use crate::ops::images;
+use crate::ops::network::Network;
+
+/// An image that is here, for one architecture.
+#[derive(Debug)]
+pub(super) struct Base {
+    store: Arc<dyn Store>,
+    name: Reference,
+    descriptor: Descriptor,
+    manifest: Manifest,
+    /// Its configuration: the JSON document.
+    pub(super) config: Vec<u8>,
+    diff_ids: Vec<Digest>,
+    /// Keeps it.
+    _hold: Box<dyn Hold>,
+}
+
+impl Base {
+    /// Returns the digest of its manifest.
+    pub(super) fn digest(&self) -> &Digest {
+        &self.descriptor.digest
+    }
+
+    /// Opens a layer by its number, the lowest is 0; `None` behind the last. One that cannot be
+    /// opened is one that cannot be read.
+    pub(super) fn layer(&self, number: usize) -> Option<Layer<'static>> {
+        let descriptor = self.manifest.layers.get(number)?;
+        let name = format!("layer {} of {}", descriptor.digest.short(), self.name);
+        let tar = layer::open(&*self.store, descriptor, self.diff_ids.get(number));
+        Some(Layer {
+            name: name.into(),
+            tar: tar.unwrap_or_else(|error| Box::new(Unreadable(chain(&error)))),
+        })
+    }
+}
+
+/// A layer that could not be opened.
+struct Unreadable(String);
+
+impl std::io::Read for Unreadable {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::other(self.0.clone()))
+    }
+}
+
+/// Returns the name of an image as Dockerfiles mean it: without a host it is Docker Hub's.
+pub(super) fn docker_name(name: &str) -> Result<Reference, Failure> {
+    let host = name.split_once('/').map_or("", |(host, _)| host);
+    let has_host = host == "localhost" || host.contains('.') || host.contains(':');
+    let full = if has_host {
+        name.to_owned()
+    } else if name.contains('/') {
+        format!("docker.io/{name}")
+    } else {
+        format!("docker.io/library/{name}")
+    };
+    Ok(full.parse::<Reference>()?.qualified())
+}
+
+/// Finds an image for Linux here, or pulls it.
+pub(super) fn obtain(app: &App, name: &Reference, arch: &str) -> Result<Base, Failure> {
+    let store = images::open(app)?;
+    if let Some(found) = images::look_up(&*store, name)?
+        && let Some(base) = in_store(&store, &found.named.name, &found.named.target, arch)?
+    {
+        return Ok(base);
+    }
+    let full = name.qualified();
+    fetch(app, &store, &full, arch)?;
+    let named = store.find(&full)?;
+    let base = match named {
+        Some(named) => in_store(&store, &named.name, &named.target, arch)?,
+        None => None,
+    };
+    base.ok_or_else(|| nothing_for(&full, arch))
+}
+
+fn nothing_for(name: &Reference, arch: &str) -> Failure {
+    Failure::new(
+        Kind::NotFound,
+        format!("the image `{name}` has nothing for linux/{arch}"),
+    )
+}
+
+/// Returns the manifest for Linux of an image in the store, if it is whole.
+fn in_store(
+    store: &Arc<dyn Store>,
+    name: &Reference,
+    target: &Descriptor,
+    arch: &str,
+) -> Result<Option<Base>, Failure> {
+    let hold = store.hold()?;
+    hold.keep(&[&target.digest])?;
+    for (descriptor, manifest) in store::manifests(&**store, target)? {
+        let config = store::read(&**store, &manifest.config)?;
+        let parsed = kraft_oci::image::Config::parse(&config)
+            .map_err(|error| Failure::new(Kind::Failed, error))?;
+        let platform = &parsed.platform;
+        if platform.os != "linux" || platform.architecture != arch {
+            continue;
+        }
+        let blobs: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
+        hold.keep(&[&descriptor.digest])?;
+        hold.keep(&blobs)?;
+        let mut whole = true;
+        for blob in &blobs {
+            whole &= store.size(blob)?.is_some();
+        }
+        if whole {
+            return Ok(Some(Base {
+                store: Arc::clone(store),
+                name: name.clone(),
+                descriptor,
+                diff_ids: parsed.rootfs.diff_ids.clone().unwrap_or_default(),
+                manifest,
+                config,
+                _hold: hold,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+fn fetch(app: &App, store: &Arc<dyn Store>, name: &Reference, arch: &str) -> Result<(), Failure> {
+    let network = Network::open(app)?;
+    app.ui.info(&format!("pulling {name} for linux/{arch}"));
+    let remote = network.run(pull::look(&network.registry, name))?;
+    let chosen = [match &remote.document {
+        Document::Manifest(_) => remote.target.clone(),
+        Document::Index(index) => {
+            let fits = |descriptor: &&Descriptor| {
+                descriptor
+                    .platform
+                    .as_ref()
+                    .is_some_and(|platform| platform.os == "linux" && platform.architecture == arch)
+            };
+            let found = index.manifests.iter().find(fits);
+            found.cloned().ok_or_else(|| nothing_for(name, arch))?
+        }
+    }];
+    let progress = app.ui.progress();
+    let work = pull::pull(
+        &network.registry,
+        Arc::clone(store),
+        name,
+        &remote,
+        &chosen,
+        &progress,
+    );
+    Ok(network.run(work)?)
+}
+
+/// Asks what an image is now: in the store, else at its registry; `None` where nobody can tell.
+pub(super) fn digest_now(app: &App, name: &str) -> Option<String> {
+    let typed: Reference = name.parse().ok()?;
+    let store = images::open(app).ok()?;
+    if let Ok(Some(found)) = images::look_up(&*store, &typed) {
+        return Some(found.named.target.digest.to_string());
+    }
+    if app.offline() {
+        return None;
+    }
+    let full = docker_name(name).ok()?;
+    let network = Network::open(app).ok()?;
+    let asking = async {
+        let patience = std::time::Duration::from_secs(3);
+        tokio::time::timeout(patience, network.registry.head(&full)).await
+    };
+    let head = network.run(asking).ok()?.ok()??;
+    head.digest.map(|digest| digest.to_string())
+}
+
+/// Images for our own executor.
+#[derive(Debug)]
+pub(super) struct Shelf<'a> {
+    pub(super) app: &'a App,
+}
+
+impl Images for Shelf<'_> {
+    fn image(
+        &self,
+        name: &str,
+        architecture: &str,
+    ) -> Result<Image<'_>, Box<dyn std::error::Error + Send + Sync>> {
+        let told = |failure: Failure| failure.message.sentences().join(": ");
+        let base = self.find(name, architecture).map_err(told)?;
+        let config = base.config.clone();
+        let mut numbers = 0..;
+        Ok(Image {
+            config,
+            layers: Box::new(move || base.layer(numbers.next()?)),
+        })
+    }
+}
+
+impl Shelf<'_> {
+    /// One of the store under the name as it stands, else Docker's meaning of the name.
+    fn find(&self, name: &str, arch: &str) -> Result<Base, Failure> {
+        let typed: Reference = name.parse()?;
+        let store = images::open(self.app)?;
+        if let Some(found) = images::look_up(&*store, &typed)?
+            && let Some(base) = in_store(&store, &found.named.name, &found.named.target, arch)?
+        {
+            return Ok(base);
+        }
+        obtain(self.app, &docker_name(name)?, arch)
+    }
+}

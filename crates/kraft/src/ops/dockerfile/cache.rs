@@ -1,0 +1,232 @@
+//! Archives that were made from Dockerfiles and images, with what they were made from.
+//!
+//! ```text
+//! RUNTIME_DIR/dockerfiles/             its lock is shared by who builds or uses
+//!                         SLOT.cpio    the archive
+//!                         SLOT.json    what it was made from, and how the image wants to be run
+//!                         mounts/      directories of `--mount=type=cache`
+//! ```
+//!
+//! A slot belongs to one Dockerfile with its arguments, or to one image: what is built anew takes
+//! the place of what was there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use kraft_build::state::Product;
+use kraft_build::trees;
+use kraft_core::reference::Digest;
+use kraft_rootfs::Context;
+use kraft_rootfs::dockerfile::Settings;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+use serde::{Deserialize, Serialize};
+
+use super::job::Job;
+use super::{Made, bases};
+use crate::app::App;
+use crate::failure::Failure;
+
+/// A record is not longer than this, in bytes.
+const LARGEST: u64 = 1 << 20;
+/// What nobody used for so long is removed.
+const UNUSED: Duration = Duration::from_hours(30 * 24);
+
+/// Returns the directory.
+pub(super) fn dir(app: &App) -> PathBuf {
+    app.config.runtime_dir().join("dockerfiles")
+}
+
+/// Where an archive is kept.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// The archive.
+    archive: PathBuf,
+    /// Where the next one grows, which nobody else uses.
+    pub(super) next: PathBuf,
+    record: PathBuf,
+    hold: Lock,
+}
+
+/// What an archive is made from, as far as it can be told without reading files.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    /// Changes with the Dockerfile, and what is said beside it.
+    text: String,
+    context: Option<Context>,
+    bases: BTreeMap<String, String>,
+}
+
+/// What was written down about an archive.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    text: String,
+    numbers: String,
+    content: String,
+    bases: BTreeMap<String, String>,
+    size: u64,
+    time: i128,
+    settings: Settings,
+}
+
+impl Slot {
+    /// Returns that of a Dockerfile.
+    pub(super) fn of_job(app: &App, job: &Job<'_>) -> Result<Self, Failure> {
+        let mut words = vec![
+            job.file.to_string_lossy().into_owned(),
+            job.context.to_string_lossy().into_owned(),
+            job.arch.to_owned(),
+            job.wish.target.clone().unwrap_or_default(),
+        ];
+        words.extend(
+            job.arguments
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        );
+        Self::open(app, &words)
+    }
+
+    /// Returns that of an image.
+    pub(super) fn of_image(app: &App, digest: &Digest, arch: &str) -> Result<Self, Failure> {
+        Self::open(app, &[digest.to_string(), arch.to_owned()])
+    }
+
+    fn open(app: &App, words: &[String]) -> Result<Self, Failure> {
+        let dir = dir(app);
+        fs::create_dir_all(&dir, 0o700)?;
+        let epoch = app.config.env.text("SOURCE_DATE_EPOCH").unwrap_or_default();
+        let words = words.iter().map(String::as_bytes);
+        let name = trees::of_texts(words.chain([epoch.as_bytes()]));
+        let name = name.get(..32).unwrap_or(&name);
+        Ok(Self {
+            archive: dir.join(format!("{name}.cpio")),
+            next: dir.join(format!("{name}-{}.cpio", kraft_machine::Id::new())),
+            record: dir.join(format!("{name}.json")),
+            hold: Lock::shared(&dir)?,
+        })
+    }
+
+    /// Returns what was written down, if the archive is still what would be made now.
+    pub(super) fn settings(&self, now: &Inputs) -> Result<Option<Settings>, Failure> {
+        let Ok(bytes) = fs::read_file(&self.record, LARGEST) else {
+            return Ok(None);
+        };
+        let Ok(mut record) = serde_json::from_slice::<Record>(&bytes) else {
+            return Ok(None);
+        };
+        let Ok(product) = Product::of(&self.archive) else {
+            return Ok(None);
+        };
+        let whole = product.size == record.size && product.time == record.time;
+        if !whole || record.text != now.text || record.bases != now.bases {
+            return Ok(None);
+        }
+        let Some(context) = &now.context else {
+            return Ok(Some(record.settings));
+        };
+        if context.numbers() != record.numbers {
+            // Somebody touched files: whether they say something else, only reading tells.
+            if context.content()? != record.content {
+                return Ok(None);
+            }
+            context.numbers().clone_into(&mut record.numbers);
+            self.write(&record)?;
+        }
+        Ok(Some(record.settings))
+    }
+
+    /// Takes the next archive in, and writes down what it was made from.
+    pub(super) fn keep(
+        &self,
+        app: &App,
+        from: &Inputs,
+        settings: &Settings,
+    ) -> Result<(), Failure> {
+        fs::rename(&self.next, &self.archive)?;
+        let product =
+            Product::of(&self.archive).map_err(fs::Error::on("look at", &self.archive))?;
+        let (numbers, content) = match &from.context {
+            Some(context) => (context.numbers().to_owned(), context.content()?),
+            None => (String::new(), String::new()),
+        };
+        self.write(&Record {
+            text: from.text.clone(),
+            numbers,
+            content,
+            bases: from.bases.clone(),
+            size: product.size,
+            time: product.time,
+            settings: settings.clone(),
+        })?;
+        prune(&dir(app));
+        Ok(())
+    }
+
+    /// Hands the archive over.
+    pub(super) fn made(self, settings: Settings) -> Made {
+        Made {
+            archive: self.archive.clone(),
+            settings,
+            _hold: self.hold,
+        }
+    }
+
+    fn write(&self, record: &Record) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec(record)
+            .map_err(|error| Failure::new(crate::failure::Kind::Failed, error))?;
+        Ok(fs::replace_file(&self.record, &bytes)?)
+    }
+}
+
+impl Inputs {
+    /// Returns those of a Dockerfile.
+    pub(super) fn of_job(app: &App, job: &Job<'_>) -> Result<Self, Failure> {
+        let version = env!("CARGO_PKG_VERSION");
+        let mut words = vec![
+            version.to_owned(),
+            job.text.clone(),
+            format!("{:?}", job.wish.builder),
+        ];
+        for secret in job.secrets(app)? {
+            words.push(secret.id);
+            words.push(trees::of_texts([secret.bytes.as_slice()]));
+        }
+        let mut now = BTreeMap::new();
+        for name in job.bases() {
+            // What nobody can tell is taken to be what it was.
+            let digest = bases::digest_now(app, &name).unwrap_or_default();
+            now.insert(name, digest);
+        }
+        Ok(Self {
+            text: trees::of_texts(words.iter().map(String::as_bytes)),
+            context: Some(Context::look(&job.context, &job.ignore)?),
+            bases: now,
+        })
+    }
+
+    /// Returns those of an image, which its digest says.
+    pub(super) fn of_image(digest: &Digest) -> Self {
+        Self {
+            text: format!("{} {digest}", env!("CARGO_PKG_VERSION")),
+            context: None,
+            bases: BTreeMap::new(),
+        }
+    }
+}
+
+/// Removes what nobody used for long. Nobody waits for it.
+fn prune(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
+    let now = SystemTime::now();
+    for entry in entries.flatten() {
+        let old = entry.metadata().ok().filter(std::fs::Metadata::is_file);
+        let old = old.and_then(|metadata| metadata.accessed().ok());
+        let old = old.and_then(|used| now.duration_since(used).ok());
+        if old.is_some_and(|unused| unused > UNUSED) {
+            let _ = fs::remove_file(&entry.path());
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A build by a BuildKit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use kraft_buildkit::{Address, Build, Credentials, Daemon, Error, Happening, Login};
+use kraft_oci::credentials::Keyrings;
+use kraft_rootfs::Options;
+use kraft_rootfs::dockerfile::Settings;
+use tokio::runtime::Runtime;
+
+use super::fault;
+use super::job::{self, Job};
+use super::told::Screen;
+use crate::app::App;
+use crate::failure::{Failure, Kind, chain};
+use crate::ops::network;
+use crate::ops::rootfs;
+
+/// A daemon that answers, and what the talk with it runs on.
+#[derive(Debug)]
+pub(super) struct Reached {
+    runtime: Runtime,
+    daemon: Daemon,
+}
+
+/// Whether a daemon answers.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// It does.
+    Here(Box<Reached>),
+    /// It does not, and why.
+    Not(String),
+}
+
+/// Asks for a daemon at an address.
+pub(super) fn reach(app: &App, address: &Address) -> Result<Answer, Failure> {
+    if let Address::Unix(path) | Address::Docker(path) = address
+        && !path.exists()
+    {
+        return Ok(Answer::Not("there is no such socket".to_owned()));
+    }
+    let leaves = matches!(address, Address::Tcp { .. } | Address::Ssh(_));
+    if app.offline() && leaves {
+        return Ok(Answer::Not("not asked, because of `--offline`".to_owned()));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Failed, format!("cannot start threads: {error}")))?;
+    Ok(match runtime.block_on(Daemon::connect(address)) {
+        Ok(daemon) => Answer::Here(Box::new(Reached { runtime, daemon })),
+        Err(Error::Unreachable { source, .. }) => Answer::Not(chain(&source)),
+        Err(error) => Answer::Not(chain(&error)),
+    })
+}
+
+/// Builds, and makes the archive at `out` while the tar comes.
+pub(super) fn build(
+    app: &App,
+    job: &Job<'_>,
+    out: &Path,
+    reached: &Reached,
+) -> Result<Settings, Failure> {
+    let described = described(app, job)?;
+    let options = Options {
+        epoch: rootfs::epoch(app)?,
+        keep_owners: false,
+    };
+    let screen = Screen::begin(app, &format!("building {}", job.shown_text().name));
+    let (sink, mut tar) = kraft_buildkit::pipe();
+    let name = Path::new("what the builder sends");
+    let (archived, built) = std::thread::scope(|scope| {
+        let archiving = scope.spawn(|| {
+            kraft_rootfs::build_tar(name, &mut tar, out, &options, &mut |done| {
+                screen.written(done);
+            })
+        });
+        let tell = |happening| draw(&screen, happening);
+        let built = reached.runtime.block_on(kraft_buildkit::build(
+            &reached.daemon,
+            &described,
+            sink,
+            &tell,
+        ));
+        // The sink is gone with the build, so the reader comes to its end.
+        let archived = archiving.join();
+        (archived, built)
+    });
+    screen.end(built.is_ok() && matches!(archived, Ok(Ok(_))));
+    let config = match built {
+        Ok(config) => config,
+        Err(error) => {
+            // A tar that we refused is the cause, and the daemon's complaint its effect.
+            if let Ok(Err(refused)) = archived
+                && !broke_off(&refused)
+            {
+                return Err(Failure::from(refused));
+            }
+            return Err(match error {
+                Error::Failed(failure) => fault::of_daemon(job, &failure),
+                error => Failure::new(Kind::Failed, chain(&error)),
+            });
+        }
+    };
+    let archived =
+        archived.map_err(|_| Failure::new(Kind::Failed, "the archive was not written"))?;
+    for warning in &archived?.warnings {
+        app.ui.warn(warning);
+    }
+    let config = config.unwrap_or_else(|| b"{}".to_vec());
+    Settings::of_image(&config).map_err(|error| {
+        Failure::new(
+            Kind::Failed,
+            format!("the configuration of the image cannot be read: {error}"),
+        )
+    })
+}
+
+/// Returns whether the tar only ended because the build did.
+fn broke_off(error: &kraft_rootfs::Error) -> bool {
+    chain(error).contains("the builder broke off")
+}
+
+fn described(app: &App, job: &Job<'_>) -> Result<Build, Failure> {
+    let caches = |typed: &[String]| {
+        typed
+            .iter()
+            .map(|typed| job::cache(typed))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    Ok(Build {
+        context: job.context.clone(),
+        dockerfile: job.file.clone(),
+        exclude: job::ours(),
+        target: job.wish.target.clone(),
+        platform: format!("linux/{}", job.arch),
+        arguments: job
+            .arguments
+            .clone()
+            .into_iter()
+            .collect::<BTreeMap<_, _>>(),
+        no_cache: job.wish.no_cache,
+        network: job.wish.network.clone(),
+        secrets: job.secrets(app)?,
+        agents: job.agents(app)?,
+        credentials: Arc::new(Known(network::own_keyrings(app))),
+        cache_from: caches(&job.wish.cache_from)?,
+        cache_to: caches(&job.wish.cache_to)?,
+    })
+}
+
+/// The credentials that registries are asked with here too.
+#[derive(Debug)]
+struct Known(Keyrings);
+
+impl Credentials for Known {
+    fn login(&self, host: &str) -> Option<Login> {
+        let (user, secret) = self.0.pair(host)?;
+        Some(Login { user, secret })
+    }
+}
+
+fn draw(screen: &Screen, happening: Happening) {
+    match happening {
+        Happening::Began { name, .. } | Happening::Cached { name, .. } => screen.step(&name),
+        Happening::Line { text, .. } => screen.line(&text),
+        Happening::Warning(text) => screen.warn(text),
+        Happening::Sent { bytes } => {
+            screen.line(&format!("{bytes} bytes of the context were sent"));
+        }
+        _ => {}
+    }
+}

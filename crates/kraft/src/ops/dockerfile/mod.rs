@@ -1,0 +1,75 @@
+//! Root filesystems out of Dockerfiles and images, made once.
+//!
+//! ```text
+//! Dockerfile ─ job ─ cache? ─ builders (who can) ─┬─ daemon   BuildKit, wherever it is
+//!                                                 ├─ program  buildah, podman
+//!                                                 └─ own      kraft-rootfs executes it
+//! image ───── job ─ cache? ─ bases ─ layers
+//! ```
+//!
+//! All of them end as an archive in the cache and the settings of the image.
+
+mod bases;
+mod builders;
+mod cache;
+mod daemon;
+mod fault;
+mod job;
+mod own;
+mod program;
+mod told;
+
+use std::path::PathBuf;
+
+use kraft_core::reference::Reference;
+use kraft_rootfs::dockerfile::Settings;
+use kraft_sys::lock::Lock;
+
+pub(crate) use builders::Builder;
+pub(crate) use job::{Job, Wish};
+
+use crate::app::App;
+use crate::failure::Failure;
+
+/// What was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// The archive, in the cache.
+    pub(crate) archive: PathBuf,
+    /// How the image wants to be run.
+    pub(crate) settings: Settings,
+    /// Keeps the archive while it is used.
+    _hold: Lock,
+}
+
+/// Makes the root filesystem of a Dockerfile, unless it is there already.
+pub(crate) fn of_dockerfile(app: &App, job: &Job<'_>) -> Result<Made, Failure> {
+    let slot = cache::Slot::of_job(app, job)?;
+    let now = cache::Inputs::of_job(app, job)?;
+    if !job.wish.fresh
+        && let Some(settings) = slot.settings(&now)?
+    {
+        app.ui.info(&format!(
+            "the root filesystem of `{}` is as it was",
+            job.file.display()
+        ));
+        return Ok(slot.made(settings));
+    }
+    let settings = builders::build(app, job, &slot.next)?;
+    // What it was made from is what was there before, not what somebody wrote meanwhile.
+    slot.keep(app, &now, &settings)?;
+    Ok(slot.made(settings))
+}
+
+/// Makes the root filesystem of an image, unless it is there already.
+pub(crate) fn of_image(app: &App, name: &Reference, arch: &str) -> Result<Made, Failure> {
+    let base = bases::obtain(app, name, arch)?;
+    let slot = cache::Slot::of_image(app, base.digest(), arch)?;
+    let now = cache::Inputs::of_image(base.digest());
+    if let Some(settings) = slot.settings(&now)? {
+        return Ok(slot.made(settings));
+    }
+    let settings = own::flatten(app, &base, &slot.next)?;
+    slot.keep(app, &now, &settings)?;
+    Ok(slot.made(settings))
+}
