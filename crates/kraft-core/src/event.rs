@@ -27,6 +27,13 @@ pub enum Event {
         /// In a few words: `CC libx: file.o`.
         what: String,
     },
+    /// One of its steps began, or was there already: worth a line of its own where nothing moves.
+    Step {
+        /// The piece of work.
+        task: u64,
+        /// What it does: `[build 2/3] RUN make`.
+        what: String,
+    },
     /// Some of it is done.
     Advanced {
         /// The piece of work.

@@ -83,6 +83,21 @@ impl Progress {
         }
     }
 
+    fn step(&self, task: u64, what: &str) {
+        let tasks = self.tasks();
+        match tasks.get(&task) {
+            Some(Task {
+                what: work,
+                bar: Some(bar),
+                ..
+            }) => {
+                bar.set_message(format!("{work}: {what}"));
+            }
+            Some(_) => self.log.say(Level::Info, what, &[]),
+            None => {}
+        }
+    }
+
     fn advanced(&self, task: u64, done: u64) {
         let mut tasks = self.tasks();
         let Some(entry) = tasks.get_mut(&task) else {
@@ -133,6 +148,7 @@ impl Reporter for Progress {
             Event::Started { task, what, total } => self.started(task, what, total),
             Event::Sized { task, total } => self.counted(task, Some(total), None),
             Event::Doing { task, what } => self.counted(task, None, Some(&what)),
+            Event::Step { task, what } => self.step(task, &what),
             Event::Advanced { task, done } => self.advanced(task, done),
             Event::Finished { task } => self.ended(task, "finished"),
             Event::Failed { task } => self.ended(task, "failed"),

@@ -165,11 +165,18 @@ impl Credentials for Known {
 
 fn draw(screen: &Screen, happening: Happening) {
     match happening {
-        Happening::Began { name, .. } | Happening::Cached { name, .. } => screen.step(&name),
-        Happening::Line { text, .. } => screen.line(&text),
+        // What every build begins with is no news.
+        Happening::Began { name, .. } | Happening::Cached { name, .. }
+            if name.starts_with("[internal]") =>
+        {
+            screen.line(name);
+        }
+        Happening::Began { name, .. } => screen.step(name),
+        Happening::Cached { name, .. } => screen.step(format!("{name} (cached)")),
+        Happening::Line { text, .. } => screen.line(text),
         Happening::Warning(text) => screen.warn(text),
         Happening::Sent { bytes } => {
-            screen.line(&format!("{bytes} bytes of the context were sent"));
+            screen.line(format!("{bytes} bytes of the context were sent"));
         }
         _ => {}
     }

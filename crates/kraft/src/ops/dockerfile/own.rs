@@ -83,8 +83,8 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Settings, Fa
     };
     let screen = Screen::begin(app, &format!("building {}", job.shown_text().name));
     let executed = dockerfile::execute(&recipe, out, &options, &mut |told| match told {
-        Told::Step(step) => screen.step(&step),
-        Told::Line(line) => screen.line(&line),
+        Told::Step(step) => screen.step(step),
+        Told::Line(line) => screen.line(line),
         Told::Written(done) => screen.written(done),
         Told::Warning(text) => screen.warn(text),
     });

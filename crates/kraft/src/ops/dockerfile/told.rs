@@ -1,7 +1,4 @@
-//! What builders tell, on the screen: one task that says what it is at, and the steps as lines
-//! where nothing moves.
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! What builders tell, on the screen.
 
 use kraft_core::event::{Event, Reporter};
 
@@ -15,7 +12,6 @@ const TASK: u64 = 1;
 #[derive(Debug)]
 pub(super) struct Screen {
     progress: Progress,
-    step: Mutex<String>,
 }
 
 impl Screen {
@@ -23,7 +19,6 @@ impl Screen {
     pub(super) fn begin(app: &App, what: &str) -> Self {
         let screen = Self {
             progress: app.ui.progress(),
-            step: Mutex::default(),
         };
         screen.progress.report(Event::Started {
             task: TASK,
@@ -33,16 +28,14 @@ impl Screen {
         screen
     }
 
-    /// A step began.
-    pub(super) fn step(&self, what: &str) {
-        what.clone_into(&mut self.present());
-        self.doing(what.to_owned());
+    /// A step began, or was there already.
+    pub(super) fn step(&self, what: String) {
+        self.progress.report(Event::Step { task: TASK, what });
     }
 
     /// Something happens in the present step.
-    pub(super) fn line(&self, line: &str) {
-        let step = self.present().clone();
-        self.doing(format!("{step}: {line}"));
+    pub(super) fn line(&self, what: String) {
+        self.progress.report(Event::Doing { task: TASK, what });
     }
 
     /// So many bytes of the archive are written.
@@ -62,13 +55,5 @@ impl Screen {
         } else {
             Event::Failed { task: TASK }
         });
-    }
-
-    fn present(&self) -> MutexGuard<'_, String> {
-        self.step.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn doing(&self, what: String) {
-        self.progress.report(Event::Doing { task: TASK, what });
     }
 }
