@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::arch::Arch;
 
 mod elf;
+pub(crate) use elf::number;
 pub mod libinfo;
 pub mod object;
 pub mod reconstruct;

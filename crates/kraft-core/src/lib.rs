@@ -29,6 +29,7 @@ pub mod plan;
 pub mod platform;
 pub mod port;
 pub mod problem;
+pub mod program;
 pub mod quantity;
 pub mod reference;
 pub mod words;

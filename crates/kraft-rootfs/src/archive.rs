@@ -4,7 +4,7 @@
 //! error says at which byte. Nothing is kept in memory but one name and the symbolic links seen.
 
 use std::collections::HashSet;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::newc::{self, Header, padding};
@@ -232,6 +232,24 @@ impl<R: Read> Reader<R> {
         self.padding_left = 0;
         self.fill(zeros, "the padding behind a file")?;
         Ok(copied)
+    }
+
+    /// Returns where the content of the current entry begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Passes over the content of the current entry without reading it.
+    pub(crate) fn skip_content(&mut self) -> io::Result<()>
+    where
+        R: Seek,
+    {
+        let skipped = self.content_left + self.padding_left as u64;
+        self.from.seek(SeekFrom::Current(skipped.cast_signed()))?;
+        self.at += skipped;
+        self.content_left = 0;
+        self.padding_left = 0;
+        Ok(())
     }
 
     /// Reads what follows the trailer, to the end: zeros, which `cpio` writes to fill a block.

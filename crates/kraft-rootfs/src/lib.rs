@@ -16,6 +16,7 @@ mod build;
 mod context;
 pub mod dockerfile;
 mod format;
+mod index;
 mod newc;
 mod path;
 pub mod sandbox;
@@ -24,6 +25,7 @@ mod tree;
 
 pub use build::{Built, Layer, Options, build, build_layers, build_tar, verify};
 pub use context::Context;
+pub use index::{Index, Stretch};
 pub use path::{PathFault, normalise};
 pub use source::{Source, SourceError};
 

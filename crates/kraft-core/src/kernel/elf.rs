@@ -206,7 +206,7 @@ fn read_at<const N: usize>(
 }
 
 /// Reads a little-endian number of 1 to 8 bytes.
-pub(super) fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
+pub(crate) fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(size)?)?;
     Some(
         bytes

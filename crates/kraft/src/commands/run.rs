@@ -23,7 +23,7 @@ use crate::ops::interrupt::Interrupt;
 use crate::ops::obtain::Pull;
 use crate::ops::run::{self, Started};
 use crate::ops::subject::{self, Look, Root, Terms};
-use crate::ops::{machines, rootfs};
+use crate::ops::{binary, machines, rootfs};
 
 /// Run a unikernel
 ///
@@ -187,6 +187,9 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     };
     let ready = subject::ready(app, subject, terms)?;
     request.volumes = [ready.volumes.clone(), request.volumes].concat();
+    if let Some(program) = ready.program.as_ref().filter(|_| !request.args.is_empty()) {
+        request.args.insert(0, program.clone());
+    }
     if args.dry_run {
         let spec = run::plan(app, &request, &ready.boot_as_it_lies(), ready.kernel_size)?;
         return print_plan(app, args.output, &spec);
@@ -202,7 +205,8 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     let initrd = match &ready.root {
         Root::None => None,
         Root::Source(source) => Some(files.build(app, source)?),
-        Root::Made(archive) | Root::Unpacked(archive) => Some(files.archive(archive)?),
+        Root::Program(program) => Some(files.program(app, program)?),
+        Root::Bare(file) | Root::Made(file) | Root::Unpacked(file) => Some(files.archive(file)?),
     };
     let spec = run::plan(
         app,
@@ -210,6 +214,9 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         &ready.boot(kernel, initrd),
         ready.kernel_size,
     )?;
+    if ready.is_unikraft() {
+        binary::warn(app, &spec);
+    }
     let interrupt = (!args.detach && !args.no_start).then(Interrupt::listen);
     let machine = machines.create(&spec)?;
     drop(files);

@@ -1,5 +1,6 @@
 //! Flows that commands share: they walk through the rooms in order and tell the screen.
 
+pub(crate) mod binary;
 mod broken;
 pub(crate) mod build;
 pub(crate) mod catalog;

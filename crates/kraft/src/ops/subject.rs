@@ -19,6 +19,7 @@ use kraft_core::reference::Reference;
 use kraft_oci::choose::Wish;
 use kraft_oci::store::Store;
 
+use super::binary;
 use super::components;
 use super::dockerfile::{Made, Wish as Building};
 use super::obtain::{self, Obtained, Pull};
@@ -151,8 +152,12 @@ pub(crate) struct Ready {
     pub(crate) kernel_size: u64,
     /// What the root filesystem is.
     pub(crate) root: Root,
-    /// Whether the kernel unpacks its root filesystem unasked.
+    /// Whether the kernel unpacks its root filesystem unasked, or reads it in its own way.
     mounts_by_itself: bool,
+    /// The options it was built with, if its image tells.
+    features: Vec<String>,
+    /// The program that words which were typed are arguments of, and do not take the place of.
+    pub(crate) program: Option<String>,
     /// What runs the application.
     given: Given,
     /// Directories of the project that the machine sees.
@@ -176,6 +181,10 @@ pub(crate) enum Root {
     Made(PathBuf),
     /// An archive out of an image.
     Unpacked(PathBuf),
+    /// A Linux program, to be the only file of one.
+    Program(PathBuf),
+    /// A Linux program that its loader takes as it is.
+    Bare(PathBuf),
 }
 
 impl Ready {
@@ -201,10 +210,17 @@ impl Ready {
             Root::None => None,
             Root::Source(RootSource::Files(path) | RootSource::Dockerfile { file: path, .. })
             | Root::Made(path)
+            | Root::Program(path)
+            | Root::Bare(path)
             | Root::Unpacked(path) => Some(absolute(path)),
             Root::Source(RootSource::Image(name)) => Some(PathBuf::from(name.to_string())),
         };
         self.boot(self.kernel.clone(), initrd)
+    }
+
+    /// Returns whether the kernel is one of Unikraft's.
+    pub(crate) fn is_unikraft(&self) -> bool {
+        self.image.unikraft
     }
 
     /// Returns the kernel.
@@ -216,6 +232,9 @@ impl Ready {
 /// Makes a subject ready to boot; images are fetched and unpacked.
 pub(crate) fn ready(app: &App, subject: Subject, terms: Terms<'_>) -> Result<Ready, Failure> {
     match subject {
+        Subject::Kernel(path) if binary::of_file(&path).is_some() && !is_kernel(&path) => {
+            of_program(app, &path, terms)
+        }
         Subject::Kernel(path) => {
             let mut ready = of_kernel(&path)?;
             take_root(app, &mut ready, None, terms)?;
@@ -231,6 +250,52 @@ pub(crate) fn ready(app: &App, subject: Subject, terms: Terms<'_>) -> Result<Rea
     }
 }
 
+/// Options of a loader that finds its program in a root filesystem; others take the program for one.
+const LOADS_FROM_FILES: [&str; 2] = [
+    "CONFIG_APPELFLOADER_VFSEXEC=y",
+    "CONFIG_LIBVFSCORE_AUTOMOUNT_CI=y",
+];
+
+/// A Linux program on the image that loads it: the one that was typed, else KraftKit's.
+fn of_program(app: &App, path: &Path, terms: Terms<'_>) -> Result<Ready, Failure> {
+    let program = binary::of_file(path);
+    let mut wish = typed_wish(terms);
+    if wish.arch.is_none() {
+        let arch = program.as_ref().and_then(|program| program.arch);
+        wish.arch = arch.map(|arch| arch.name().to_owned());
+    }
+    let name = terms.runtime.unwrap_or(project::LONE_RUNTIME);
+    app.ui.info(&format!(
+        "`{}` is a Linux program: running it on {name}",
+        path.display()
+    ));
+    let mut ready = of_image(app, &name.parse()?, &wish, terms)?;
+    if terms.rootfs.is_some() {
+        app.ui
+            .warn("`--rootfs` is ignored: the program is the root filesystem");
+    }
+    let path = absolute(path);
+    let options = &ready.features;
+    let finds_files = LOADS_FROM_FILES
+        .iter()
+        .any(|own| options.iter().any(|option| option == own));
+    if finds_files {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let program = format!("/{file}");
+        ready.given.cmd = Some(vec![program.clone()]);
+        ready.program = Some(program);
+        ready.root = Root::Program(path);
+    } else {
+        ready.root = Root::Bare(path);
+        ready.mounts_by_itself = true;
+    }
+    Ok(ready)
+}
+
+fn is_kernel(path: &Path) -> bool {
+    File::open(path).is_ok_and(|mut file| kernel::identify(&mut file).is_ok())
+}
+
 fn of_kernel(path: &Path) -> Result<Ready, Failure> {
     let (image, kernel_size) = look_at(path)?;
     let name = path.file_name().unwrap_or(path.as_os_str());
@@ -241,6 +306,8 @@ fn of_kernel(path: &Path) -> Result<Ready, Failure> {
         kernel_size,
         root: Root::None,
         mounts_by_itself: false,
+        features: Vec::new(),
+        program: None,
         given: Given::default(),
         volumes: Vec::new(),
         borrowed: false,
@@ -328,6 +395,8 @@ fn of_obtained(app: &App, store: &dyn Store, image: Obtained) -> Result<Ready, F
         kernel_size,
         root: files.initrd.map_or(Root::None, Root::Unpacked),
         mounts_by_itself: image.config.platform.os_features.contains(&embedded),
+        features: image.config.platform.os_features.clone(),
+        program: None,
         given: Given::of_image(&image.config),
         volumes: Vec::new(),
         borrowed: true,

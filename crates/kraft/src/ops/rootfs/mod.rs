@@ -162,6 +162,16 @@ impl Files {
     }
 }
 
+impl Files {
+    /// Builds a root filesystem that holds one program only, at its root.
+    pub(crate) fn program(&self, app: &App, program: &Path) -> Result<PathBuf, Failure> {
+        let scratch = Scratch::new(app)?;
+        let name = program.file_name().unwrap_or(program.as_os_str());
+        fs::link_or_copy(program, &scratch.path().join(name))?;
+        self.build(app, &RootSource::Files(scratch.path().to_owned()))
+    }
+}
+
 /// Begins to gather the files of a machine that is about to be made.
 pub(crate) fn for_machine(app: &App, machines: &Machines) -> Result<Files, Failure> {
     sweep(app, machines);

@@ -1,0 +1,171 @@
+//! What is where in an archive on disk, without reading the contents.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use kraft_sys::fs::Error as FileError;
+
+use crate::archive::{Kind, Reader};
+use crate::path::split;
+use crate::{Error, normalise};
+
+/// So many links are followed for one path (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
+const BUFFER: usize = 64 * 1024;
+
+/// The entries of an archive.
+#[derive(Debug)]
+pub struct Index {
+    file: File,
+    entries: BTreeMap<Vec<u8>, Found>,
+}
+
+/// An entry.
+#[derive(Clone, Debug)]
+struct Found {
+    kind: Kind,
+    permissions: u32,
+    target: Option<Vec<u8>>,
+    offset: u64,
+    size: u64,
+}
+
+impl Index {
+    /// Reads the headers of an archive; `None` if it is compressed.
+    pub fn of(path: &Path) -> Result<Option<Self>, Error> {
+        let file = File::open(path).map_err(FileError::on("open", path))?;
+        let again = file.try_clone().map_err(FileError::on("open", path))?;
+        let mut start = BufReader::with_capacity(BUFFER, again);
+        let magic = io::BufRead::fill_buf(&mut start).map_err(FileError::on("read", path))?;
+        if !crate::newc::is_magic(magic) {
+            return Ok(None);
+        }
+        let fault = |source| Error::Archive {
+            path: path.to_owned(),
+            source,
+        };
+        let mut reader = Reader::new(start);
+        let mut entries = BTreeMap::new();
+        while let Some(entry) = reader.next_entry().map_err(fault)? {
+            let offset = reader.position();
+            reader.skip_content().map_err(FileError::on("read", path))?;
+            let found = Found {
+                kind: entry.kind,
+                permissions: entry.permissions,
+                target: entry.target,
+                offset,
+                size: u64::from(entry.size),
+            };
+            entries.insert(entry.path, found);
+        }
+        Ok(Some(Self { file, entries }))
+    }
+
+    /// Returns what a path leads to, through links; `None` if nothing is there.
+    pub fn resolve(&self, path: &str) -> Option<Vec<u8>> {
+        let mut here: Vec<u8> = Vec::new();
+        let mut rest: Vec<Vec<u8>> = parts(path.as_bytes());
+        let mut followed = 0;
+        while let Some(part) = rest.pop() {
+            if part == b".." {
+                here = split(&here).0.to_vec();
+                continue;
+            }
+            let mut next = here.clone();
+            if !next.is_empty() {
+                next.push(b'/');
+            }
+            next.extend_from_slice(&part);
+            let found = self.entries.get(&next)?;
+            if let Some(target) = &found.target {
+                followed += 1;
+                if followed > MOST_LINKS {
+                    return None;
+                }
+                if target.starts_with(b"/") {
+                    here.clear();
+                }
+                rest.extend(parts(target));
+            } else {
+                here = next;
+            }
+        }
+        Some(here)
+    }
+
+    /// Returns the permissions of a file, if the path leads to one.
+    pub fn permissions(&self, path: &str) -> Option<u32> {
+        let found = self.entries.get(&self.resolve(path)?)?;
+        (found.kind == Kind::File).then_some(found.permissions)
+    }
+
+    /// Opens a file.
+    pub fn open(&self, path: &str) -> Option<Stretch<'_>> {
+        let found = self.entries.get(&self.resolve(path)?)?;
+        (found.kind == Kind::File).then_some(Stretch {
+            file: &self.file,
+            offset: found.offset,
+            size: found.size,
+            at: 0,
+        })
+    }
+
+    /// Returns the paths of files that have a name.
+    pub fn named(&self, name: &str) -> Vec<String> {
+        let Ok(name) = normalise(name.as_bytes()) else {
+            return Vec::new();
+        };
+        let files = self
+            .entries
+            .iter()
+            .filter(|(_, found)| found.kind == Kind::File);
+        let named = files.filter(|(path, _)| split(path).1 == name.as_slice());
+        named
+            .map(|(path, _)| format!("/{}", crate::shown(path)))
+            .collect()
+    }
+}
+
+/// Returns the parts of a path, the last first.
+fn parts(path: &[u8]) -> Vec<Vec<u8>> {
+    let parts = path.split(|&byte| byte == b'/').rev();
+    let parts = parts.filter(|part| !part.is_empty() && *part != b".");
+    parts.map(<[u8]>::to_vec).collect()
+}
+
+/// A file inside an archive.
+#[derive(Debug)]
+pub struct Stretch<'a> {
+    file: &'a File,
+    offset: u64,
+    size: u64,
+    at: u64,
+}
+
+impl Read for Stretch<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use std::os::unix::fs::FileExt;
+        let left = self.size.saturating_sub(self.at);
+        let most = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let buffer = buffer.get_mut(..most).unwrap_or_default();
+        let count = self.file.read_at(buffer, self.offset + self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Stretch<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.size.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
