@@ -50,6 +50,8 @@ test | apache2-utils         | htpasswd                | to make the password fi
 test | docker-registry       | docker-registry         | a real registry to push to and pull from
 test | skopeo                | skopeo                  | to look at images with a reader that is not ours
 test | docker.io             | dockerd                 | to see that docker accepts our images
+test | buildah               | buildah                 | to build Dockerfiles with another builder
+test | podman                | podman                  | and another
 test | containerd            | ctr                     | to see that containerd accepts them
 test | runc                  | runc                    | what both of them run containers with
 test | kconfig-frontends-nox | kconfig-conf            | the KConfig that ours must agree with

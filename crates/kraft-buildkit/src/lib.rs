@@ -17,6 +17,7 @@
 
 mod address;
 mod context;
+mod engine;
 mod error;
 mod output;
 mod progress;
@@ -25,6 +26,7 @@ mod solve;
 mod transport;
 
 pub use address::{Address, BadAddress, TlsFiles};
+pub use engine::image_id;
 pub use error::{Error, Failure, Place};
 pub use output::{TarReader, TarSink, pipe};
 pub use progress::Happening;

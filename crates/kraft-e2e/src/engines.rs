@@ -128,6 +128,22 @@ impl Docker {
         http::ask(connection, what, &json, body.as_bytes())
     }
 
+    /// Returns the path of its socket.
+    pub fn socket(&self) -> &Path {
+        &self.0.socket
+    }
+
+    /// Does what `docker import TAR NAME` does.
+    pub fn import(&self, tar: &Path, name: &str) {
+        let (repository, tag) = name.rsplit_once(':').unwrap();
+        let what = format!("POST /images/create?fromSrc=-&repo={repository}&tag={tag}");
+        let connection = UnixStream::connect(&self.0.socket).unwrap();
+        let body = std::fs::read(tar).unwrap();
+        let kind = [("Content-Type", "application/x-tar")];
+        let answer = http::ask(connection, &what, &kind, &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     /// Does what `docker pull --platform PLATFORM NAME` does; `Err` is the engine's own word.
     pub fn pull(&self, name: &str, platform: &str) -> Result<(), String> {
         let (repository, tag) = name.rsplit_once(':').unwrap();

@@ -205,7 +205,7 @@ impl Copier<'_> {
     /// Copies a directory with everything in it: into an existing one, or as a new one.
     fn directory(&mut self, from: &Tree, path: &[u8], into: &[u8]) -> Result<(), CopyFault> {
         if !into.is_empty() {
-            self.own_directory(from.get(path), into)?;
+            self.destination(into)?;
         }
         let below: Vec<(Vec<u8>, Node)> = from
             .below(path)
@@ -226,6 +226,24 @@ impl Copier<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes the directory that things are copied into, unless there is one: it is not like the one
+    /// they come from.
+    fn destination(&mut self, into: &[u8]) -> Result<(), CopyFault> {
+        match self.into.get(into).map(Node::is_directory) {
+            Some(true) => Ok(()),
+            Some(false) => Err(CopyFault::NotADirectory(shown(into))),
+            None => {
+                let (uid, gid) = self.terms.owner.unwrap_or((0, 0));
+                let made = Node {
+                    uid,
+                    gid,
+                    ..Node::implied_directory()
+                };
+                self.put(made, into)
+            }
+        }
     }
 
     /// Makes a directory like another, unless there is one.
@@ -262,6 +280,11 @@ impl Copier<'_> {
                 *numbers
             });
         }
+        self.put(node, into)
+    }
+
+    /// Puts an entry at a place, with the directories on the way there.
+    fn put(&mut self, node: Node, into: &[u8]) -> Result<(), CopyFault> {
         let owner = self.terms.owner.unwrap_or((0, 0));
         let missing: Vec<Vec<u8>> = self.into.missing_above(into).map(<[u8]>::to_vec).collect();
         for parent in missing {

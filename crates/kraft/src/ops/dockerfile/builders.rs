@@ -205,6 +205,25 @@ fn daemons(app: &App) -> Result<Vec<Candidate>, Failure> {
     Ok(all)
 }
 
+/// Asks the engines that may build what an image is to them now.
+pub(super) fn image_id(app: &App, wanted: Builder, name: &str) -> Option<String> {
+    if !matches!(wanted, Builder::Auto | Builder::Docker) {
+        return None;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()?;
+    engines(app)
+        .into_iter()
+        .find_map(|candidate| match candidate {
+            Candidate::Daemon(Address::Docker(socket), _) if socket.exists() => {
+                runtime.block_on(kraft_buildkit::image_id(&socket, name))
+            }
+            _ => None,
+        })
+}
+
 /// The files of `KRAFTKIT_BUILDKIT_TLS_DIR`, as `buildctl --tlsdir` names them.
 fn tls_files(app: &App) -> Option<TlsFiles> {
     let dir = app.config.env.path("KRAFTKIT_BUILDKIT_TLS_DIR")?;

@@ -24,7 +24,7 @@ use kraft_sys::lock::Lock;
 use serde::{Deserialize, Serialize};
 
 use super::job::Job;
-use super::{Made, bases};
+use super::{Made, bases, builders};
 use crate::app::App;
 use crate::failure::Failure;
 
@@ -195,7 +195,10 @@ impl Inputs {
         let mut now = BTreeMap::new();
         for name in job.bases() {
             // What nobody can tell is taken to be what it was.
-            let digest = bases::digest_now(app, &name).unwrap_or_default();
+            let digest = builders::image_id(app, job.wish.builder, &name);
+            let digest = digest
+                .or_else(|| bases::digest_now(app, &name))
+                .unwrap_or_default();
             now.insert(name, digest);
         }
         Ok(Self {

@@ -86,7 +86,9 @@ fn of_step(job: &Job<'_>, step: &str) -> Option<Span> {
     let number: usize = count.split_once('/')?.0.parse().ok()?;
     let stage = stage_called(dockerfile, stage.trim(), job.wish.target.as_deref())?;
     let stage = dockerfile.stages.get(stage)?;
-    if number == 1 {
+    // `FROM scratch` counts nowhere.
+    let first = if stage.from.image == "scratch" { 1 } else { 2 };
+    if number < first {
         return Some(stage.from.span);
     }
     let counted = stage.steps.iter().filter(|step| {
@@ -98,8 +100,6 @@ fn of_step(job: &Job<'_>, step: &str) -> Option<Span> {
                 | Instruction::Workdir(_)
         )
     });
-    // `FROM scratch` counts nowhere.
-    let first = if stage.from.image == "scratch" { 1 } else { 2 };
     let found = counted.into_iter().nth(number.checked_sub(first)?)?;
     Some(found.span)
 }
