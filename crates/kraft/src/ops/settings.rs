@@ -45,8 +45,7 @@ impl Given {
     pub(crate) fn of_rootfs(settings: &RootSettings) -> Self {
         let mut cmd = [settings.entrypoint.clone(), settings.cmd.clone()].concat();
         if let Some(program) = cmd.first_mut()
-            && program.contains('/')
-            && !program.starts_with('/')
+            && (program.starts_with("./") || program.starts_with("../"))
         {
             let joined = format!("{}/{program}", settings.working_dir);
             *program = format!("/{}", patterns::clean(&joined));

@@ -166,7 +166,7 @@ impl<'a> Job<'a> {
 }
 
 /// Returns how OCI names an architecture.
-fn oci_arch(arch: &str) -> Result<&'static str, Failure> {
+pub(super) fn oci_arch(arch: &str) -> Result<&'static str, Failure> {
     match arch {
         "x86_64" | "amd64" => Ok("amd64"),
         "arm64" | "aarch64" => Ok("arm64"),

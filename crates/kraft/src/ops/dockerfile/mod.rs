@@ -63,6 +63,7 @@ pub(crate) fn of_dockerfile(app: &App, job: &Job<'_>) -> Result<Made, Failure> {
 
 /// Makes the root filesystem of an image, unless it is there already.
 pub(crate) fn of_image(app: &App, name: &Reference, arch: &str) -> Result<Made, Failure> {
+    let arch = job::oci_arch(arch)?;
     let base = bases::obtain(app, name, arch)?;
     let slot = cache::Slot::of_image(app, base.digest(), arch)?;
     let now = cache::Inputs::of_image(base.digest());

@@ -1,0 +1,193 @@
+//! Dockerfiles on a computer with nothing but kraft: no daemon, no other builder.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kraft_e2e::dockerfiles::{base_tar, context, paths, push_base, text};
+use kraft_e2e::harness::{Bench, Outcome, kraft_binary, skip};
+use kraft_e2e::registry::Registry;
+
+/// What such a computer has.
+const PROGRAMS: [&str; 2] = ["unshare", "true"];
+
+/// Makes a search path with some programs only.
+fn search_path(dir: &Path, programs: &[&str]) -> PathBuf {
+    let bin = dir.join("only");
+    fs::create_dir_all(&bin).unwrap();
+    for program in programs {
+        let found = ["/usr/bin", "/bin"]
+            .iter()
+            .map(|dir| Path::new(dir).join(program));
+        let found = found.into_iter().find(|path| path.exists()).unwrap();
+        symlink(found, bin.join(program)).unwrap();
+    }
+    bin
+}
+
+/// Builds `context/Dockerfile` where nobody else could.
+fn build(bench: &Bench, programs: &[&str]) -> Outcome {
+    let bin = search_path(bench.path(), programs);
+    let mut command = bench.command(["rootfs", "build", "context/Dockerfile", "-o", "root.cpio"]);
+    let nowhere = format!("unix://{}", bench.path().join("nowhere").display());
+    command.env("PATH", bin).env("DOCKER_HOST", nowhere);
+    Outcome::of(&mut command)
+}
+
+#[test]
+fn what_only_copies_is_built() {
+    let bench = Bench::new();
+    let dockerfile = "FROM scratch AS one\nCOPY a /in/\nFROM scratch\n\
+                      COPY --from=one --chmod=0500 /in /out\nCOPY <<TEXT /note\nto $WHO\nTEXT\n";
+    context(&bench, &[("Dockerfile", dockerfile), ("a", "x")]);
+    let outcome = build(&bench, &[]).success();
+    assert!(
+        outcome.stderr.contains("with kraft itself"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(paths(&bench), ["note", "out", "out/a"]);
+    assert_eq!(text(&bench, "note"), "to \n");
+}
+
+#[test]
+fn what_runs_commands_is_built_in_namespaces() {
+    let Some((bench, _registry)) = with_base("RUN echo \"$(id -u) on $BASE\" > /made\n") else {
+        return;
+    };
+    drop(build(&bench, &PROGRAMS).success());
+    assert_eq!(text(&bench, "made"), "0 on yes\n");
+    // Nothing of what was mounted stays.
+    let found = paths(&bench);
+    assert!(
+        !found
+            .iter()
+            .any(|path| path.starts_with("dev/") || path.starts_with("proc/"))
+    );
+    assert!(
+        !found.iter().any(|path| path.contains("kraft")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn an_ordinary_user_needs_no_privileges() {
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can become somebody else");
+        return;
+    }
+    let steps = "RUN mkdir /d && echo \"$(id -u)\" > /d/made\n\
+                 RUN --mount=type=tmpfs,target=/t touch /t/x && ls /t > /d/listed\n";
+    let Some((bench, _registry)) = with_base(steps) else {
+        return;
+    };
+    // Nobody's directory may be looked into by others, and neither may the one of the build.
+    let kraft = bench.path().join("kraft");
+    fs::copy(kraft_binary(), &kraft).unwrap();
+    let owned = Command::new("chown")
+        .args(["-R", "1000:1000"])
+        .arg(bench.path())
+        .status();
+    assert!(owned.unwrap().success());
+    let bin = search_path(bench.path(), &PROGRAMS);
+    let like = bench.command(["rootfs", "build", "context/Dockerfile", "-o", "root.cpio"]);
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=1000", "--regid=1000", "--clear-groups"])
+        .arg(&kraft)
+        .args(like.get_args())
+        .env_clear()
+        .current_dir(bench.path());
+    for (key, value) in like.get_envs() {
+        command.env(key, value.unwrap_or_default());
+    }
+    let search = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{search}", bin.display()));
+    command.args(["--builder", "kraft"]);
+    let outcome = Outcome::of(&mut command);
+    if outcome.stderr.contains("forbids user namespaces")
+        || outcome.stderr.contains("gives us no namespaces")
+    {
+        skip("this system forbids user namespaces");
+        return;
+    }
+    drop(outcome.success());
+    assert_eq!(text(&bench, "d/made"), "0\n");
+    assert_eq!(text(&bench, "d/listed"), "x\n");
+}
+
+#[test]
+fn where_nobody_can_the_error_says_who_was_asked_and_the_cure() {
+    let bench = Bench::new();
+    context(&bench, &[("Dockerfile", "FROM scratch\nRUN make\n")]);
+    let outcome = build(&bench, &[]).exits(7);
+    for part in [
+        "nothing here can build `context/Dockerfile`",
+        "buildkitd at unix:///run/buildkit/buildkitd.sock: ",
+        "the Docker engine at docker://",
+        "`buildah`: it is not installed",
+        "`podman`: it is not installed",
+        "`docker` is not installed",
+        "kraft itself: a `RUN` needs a builder: the program `unshare` is missing",
+        "sudo apt install buildah",
+    ] {
+        assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
+    }
+    context(
+        &bench,
+        &[("Dockerfile", "FROM scratch\nADD https://example.org/x /x\n")],
+    );
+    let outcome = build(&bench, &[]).exits(7);
+    assert!(
+        outcome
+            .stderr
+            .contains("`ADD` of an address needs a builder"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_failing_command_and_what_is_missing_are_shown_in_the_dockerfile() {
+    let Some((bench, _registry)) = with_base("RUN echo before && exit 9\n") else {
+        return;
+    };
+    let outcome = build(&bench, &PROGRAMS).exits(6);
+    for part in ["ended with code 9", "context/Dockerfile:2:1", "    before"] {
+        assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
+    }
+    context(&bench, &[("Dockerfile", "FROM scratch\nCOPY lost /\n")]);
+    let outcome = build(&bench, &[]).exits(6);
+    for part in ["there is no `lost` to copy", "context/Dockerfile:2:6"] {
+        assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_command_cannot_reach_out_of_its_root() {
+    let steps = "RUN ln -s / /dev-link && mkdir -p /x && ln -s ../../../../../../etc /x/up\n\
+                 RUN --mount=type=bind,target=/x/up/kraft-was-here ls / > /listed\n\
+                 RUN [ ! -e /.kraft-old-root ] && cat /x/up/passwd > /users\n";
+    let Some((bench, _registry)) = with_base(steps) else {
+        return;
+    };
+    drop(build(&bench, &PROGRAMS).success());
+    assert!(!Path::new("/etc/kraft-was-here").exists());
+    assert!(text(&bench, "users").contains("web:x:33"));
+    assert!(!text(&bench, "listed").contains("kraft"));
+}
+
+/// A bench whose Dockerfile builds on the base image in a registry; `None` (and said so) if there
+/// is none here.
+fn with_base(steps: &str) -> Option<(Bench, Registry)> {
+    let registry = Registry::plain()?;
+    let bench = Bench::new();
+    let tar = base_tar(bench.path())?;
+    let name = registry.name("base:1");
+    push_base(&registry, &tar, &name);
+    context(&bench, &[("Dockerfile", &format!("FROM {name}\n{steps}"))]);
+    let everybody = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(bench.path(), everybody).unwrap();
+    Some((bench, registry))
+}

@@ -1,0 +1,264 @@
+//! From a Dockerfile to a machine that runs what it says.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use kraft_e2e::dockerfiles::{base_tar, push_base};
+use kraft_e2e::guest::{Report, mini};
+use kraft_e2e::harness::{Bench, eventually, skip};
+use kraft_e2e::linux;
+use kraft_e2e::registry::{Registry, free_port};
+
+const DOCKERFILE: &str = "FROM scratch AS texts\nCOPY etc/ /etc/\nFROM scratch\n\
+    COPY --from=texts /etc /etc\nENV COLOUR=blue SIZE=\"very large\"\n\
+    ENTRYPOINT [\"@cat:/etc/motd\"]\nCMD [\"from the image\"]\n";
+
+/// A registry that has our guest as a runtime, and a project beside it; `None` (and said so) if
+/// there is none here.
+fn project(kraftfile: &str) -> Option<(Registry, Bench, String)> {
+    let registry = Registry::plain()?;
+    let bench = Bench::new().env("KRAFTKIT_BUILDER", "kraft");
+    let runtime = registry.name("mini:1");
+    let kernel = mini("x86_64");
+    let kernel = kernel.to_str().unwrap();
+    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
+    bench.ok(["pkg", "--name", &runtime, "--kernel", kernel]
+        .iter()
+        .chain(&args));
+    let dir = bench.path().join("project");
+    fs::create_dir_all(dir.join("etc")).unwrap();
+    fs::create_dir_all(dir.join("data")).unwrap();
+    fs::write(dir.join("etc/motd"), "out of a Dockerfile\n").unwrap();
+    fs::write(dir.join("Dockerfile"), DOCKERFILE).unwrap();
+    if !kraftfile.is_empty() {
+        let text = kraftfile.replace("RUNTIME", &runtime);
+        fs::write(dir.join("Kraftfile"), text).unwrap();
+    }
+    Some((registry, bench, runtime))
+}
+
+#[test]
+fn a_project_boots_with_the_files_arguments_and_environment_of_its_image() {
+    let kraftfile = "spec: v0.6\nruntime: RUNTIME\nrootfs: ./Dockerfile\n\
+                     volumes: [./data:/data]\nenv: {COLOUR: red}\n";
+    let Some((_registry, bench, _)) = project(kraftfile) else {
+        return;
+    };
+    let outcome = bench.kraft(["run", "--rm", "project"]).success();
+    assert!(
+        outcome.stdout.contains("out of a Dockerfile"),
+        "{}",
+        outcome.stdout
+    );
+    let report = Report::parse(&outcome.stdout);
+    assert_eq!(report.args, ["@cat:/etc/motd", "from the image"]);
+    // What stands in the Kraftfile is nearer to the project than what stands in the image.
+    assert!(
+        report.env.contains(&"COLOUR=red".to_owned()),
+        "{:?}",
+        report.env
+    );
+    assert!(
+        report.env.contains(&"SIZE=very large".to_owned()),
+        "{:?}",
+        report.env
+    );
+    assert!(
+        report.fstab.iter().any(|entry| entry.contains(":/data:")),
+        "{:?}",
+        report.fstab
+    );
+    assert!(
+        outcome.stderr.contains("with kraft itself"),
+        "{}",
+        outcome.stderr
+    );
+
+    let again = bench
+        .kraft(["run", "--rm", "project", "@cat:/etc/motd", "typed"])
+        .success();
+    assert!(again.stderr.contains("is as it was"), "{}", again.stderr);
+    assert_eq!(
+        Report::parse(&again.stdout).args,
+        ["@cat:/etc/motd", "typed"]
+    );
+}
+
+#[test]
+fn a_command_of_the_kraftfile_goes_over_that_of_the_image() {
+    let kraftfile = "spec: v0.6\nruntime: RUNTIME\nrootfs: ./Dockerfile\n\
+                     cmd: ['@cat:/etc/motd', of the project]\n";
+    let Some((_registry, bench, _)) = project(kraftfile) else {
+        return;
+    };
+    let outcome = bench.kraft(["run", "--rm", "project"]).success();
+    assert_eq!(
+        Report::parse(&outcome.stdout).args,
+        ["@cat:/etc/motd", "of the project"]
+    );
+}
+
+#[test]
+fn a_directory_with_only_a_dockerfile_is_run_and_packaged() {
+    let Some((registry, bench, runtime)) = project("") else {
+        return;
+    };
+    let outcome = bench
+        .kraft(["run", "--rm", "--runtime", &runtime, "project"])
+        .success();
+    assert!(
+        outcome.stdout.contains("out of a Dockerfile"),
+        "{}",
+        outcome.stdout
+    );
+    let name = registry.name("packaged:1");
+    let args = [
+        "pkg",
+        "--name",
+        &name,
+        "--runtime",
+        &runtime,
+        "--push",
+        "project",
+    ];
+    bench.ok(args);
+    bench.ok(["pkg", "rm", &name]);
+    let outcome = bench.kraft(["run", "--rm", &name]).success();
+    assert!(
+        outcome.stdout.contains("out of a Dockerfile"),
+        "{}",
+        outcome.stdout
+    );
+    let report = Report::parse(&outcome.stdout);
+    assert_eq!(report.args, ["@cat:/etc/motd", "from the image"]);
+    assert!(
+        report.env.contains(&"COLOUR=blue".to_owned()),
+        "{:?}",
+        report.env
+    );
+    // Without a runtime it is the loader's default, which cannot be had here.
+    let lone = bench.kraft(["--offline", "run", "project"]);
+    assert!(
+        lone.stderr.contains("unikraft.org/base:latest"),
+        "{}",
+        lone.stderr
+    );
+}
+
+#[test]
+fn an_image_of_a_registry_is_a_root_filesystem() {
+    let Some((registry, bench, runtime)) = project("") else {
+        return;
+    };
+    let Some(tar) = base_tar(bench.path()) else {
+        return;
+    };
+    let image = registry.name("base:1");
+    push_base(&registry, &tar, &image);
+    let source = format!("oci://{image}");
+    let args = [
+        "run",
+        "--rm",
+        "--runtime",
+        &runtime,
+        "--rootfs",
+        &source,
+        "project",
+    ];
+    let outcome = bench
+        .kraft(args.iter().chain(&["@cat:/etc/passwd"]))
+        .success();
+    assert!(outcome.stdout.contains("web:x:33"), "{}", outcome.stdout);
+    let report = Report::parse(&outcome.stdout);
+    assert!(
+        report.env.contains(&"BASE=yes".to_owned()),
+        "{:?}",
+        report.env
+    );
+}
+
+#[test]
+fn a_program_that_cannot_start_is_told_before_the_machine_boots() {
+    let kraftfile = "spec: v0.6\nruntime: RUNTIME\nrootfs: ./Dockerfile\ncmd: [/bin/app]\n";
+    let Some((_registry, bench, runtime)) = project(kraftfile) else {
+        return;
+    };
+    let warned = |dockerfile: &str, expected: &str| {
+        fs::write(bench.path().join("project/Dockerfile"), dockerfile).unwrap();
+        let outcome = bench.kraft(["run", "--rm", "project"]);
+        assert!(
+            outcome.stderr.contains(expected),
+            "{expected}: {}",
+            outcome.stderr
+        );
+    };
+    let own = bench.path().join("project/app");
+    fs::copy("/proc/self/exe", own).unwrap();
+    warned(
+        "FROM scratch\nCOPY etc /etc\n",
+        "there is no `/bin/app` in the root filesystem",
+    );
+    warned(
+        "FROM scratch\nCOPY app /bin/app.new\nCOPY app /app\n",
+        "did you mean `/app`?",
+    );
+    warned(
+        "FROM scratch\nCOPY --chmod=644 app /bin/app\n",
+        "`/bin/app` is not executable",
+    );
+    warned(
+        "FROM scratch\nCOPY --chmod=755 app /bin/app\n",
+        "is loaded by `/lib",
+    );
+    // A program alone, on what loads it.
+    let outcome = bench.kraft(["run", "--rm", "--runtime", &runtime, "project/app", "x"]);
+    assert!(
+        outcome.stderr.contains("is a Linux program: running it on"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_server_out_of_a_dockerfile_answers_on_a_port_of_the_host() {
+    let Some((registry, bench, _)) = project("") else {
+        return;
+    };
+    let kernel = match linux::kernel() {
+        Ok(kernel) => kernel,
+        Err(reason) => return skip(reason),
+    };
+    let runtime = registry.name("linux:1");
+    let kernel = kernel.to_str().unwrap();
+    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
+    bench.ok(["pkg", "--name", &runtime, "--kernel", kernel]
+        .iter()
+        .chain(&args));
+    let dir = bench.path().join("project");
+    let script = "mkdir -p /www; cp /page /www/index.html; httpd -f -p 80 -h /www";
+    if let Err(reason) = linux::lay_out(&dir.join("root"), script) {
+        return skip(reason);
+    }
+    let dockerfile = "FROM scratch\nCOPY root/ /\nCOPY <<PAGE /page\nserved by a unikernel\nPAGE\n";
+    fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
+    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./Dockerfile\n");
+    fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
+    let port = free_port();
+    let published = format!("127.0.0.1:{port}:80");
+    bench.ok([
+        "run", "-d", "--name", "web", "-M", "256Mi", "-p", &published, "project",
+    ]);
+    let mut answer = String::new();
+    eventually("the server answers", || {
+        answer.clear();
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+            return false;
+        };
+        let patience = std::time::Duration::from_secs(5);
+        stream.set_read_timeout(Some(patience)).unwrap();
+        let asked = stream.write_all(b"GET / HTTP/1.0\r\n\r\n").is_ok();
+        asked && stream.read_to_string(&mut answer).is_ok() && !answer.is_empty()
+    });
+    assert!(answer.contains("served by a unikernel"), "{answer}");
+}
