@@ -14,6 +14,9 @@ use crate::Error;
 use crate::source::directory::{self, open_below};
 use crate::tree::{Kind, Place, Tree};
 
+/// More than this is not read only to see whether it changed, in bytes.
+const MOST_READ: u64 = 64 << 20;
+
 /// A directory without what is ignored.
 #[derive(Debug)]
 pub struct Context {
@@ -61,8 +64,19 @@ impl Context {
         &self.numbers
     }
 
-    /// Reads everything, and returns what changes when something in it does.
-    pub fn content(&self) -> Result<String, Error> {
+    /// Reads everything, and returns what changes when something in it does; `None` if there is so
+    /// much that building again costs less.
+    pub fn content(&self) -> Result<Option<String>, Error> {
+        let sizes = self
+            .tree
+            .entries()
+            .filter_map(|(_, node)| match &node.kind {
+                Kind::File(content) => Some(content.size),
+                _ => None,
+            });
+        if sizes.sum::<u64>() > MOST_READ {
+            return Ok(None);
+        }
         let mut hasher = Sha256::new();
         for (path, node) in self.tree.entries() {
             hasher.update(&path);
@@ -94,7 +108,7 @@ impl Context {
                 }
             }
         }
-        Ok(hex(hasher))
+        Ok(Some(hex(hasher)))
     }
 }
 
@@ -136,7 +150,10 @@ mod tests {
         };
         let look = || {
             let context = Context::look(dir.path(), &Patterns::new(["*.log"])).unwrap();
-            (context.numbers().to_owned(), context.content().unwrap())
+            (
+                context.numbers().to_owned(),
+                context.content().unwrap().unwrap(),
+            )
         };
         put("one");
         let first = look();

@@ -55,8 +55,16 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let own = images::taste().arch;
     let arch = args.arch.map_or(own, |arch| arch.name().to_owned());
     let made = rootfs::prepare(app, &source, &arch, &args.dockerfile.wish())?;
-    let path = made.as_ref().map_or(&args.source, |made| &made.archive);
-    let built = rootfs::build(app, &Source::detect(path)?, &args.output, args.keep_owners)?;
+    if let Some(made) = made {
+        let size = rootfs::copy(&made.archive, &args.output)?;
+        app.ui.info(&format!(
+            "wrote {} with {size} bytes",
+            args.output.display()
+        ));
+        return Ok(());
+    }
+    let source = Source::detect(&args.source)?;
+    let built = rootfs::build(app, &source, &args.output, args.keep_owners)?;
     app.ui.info(&format!(
         "wrote {} with {} entries, {} bytes",
         args.output.display(),

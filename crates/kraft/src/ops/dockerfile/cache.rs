@@ -63,7 +63,7 @@ pub(super) struct Inputs {
 struct Record {
     text: String,
     numbers: String,
-    content: String,
+    content: Option<String>,
     bases: BTreeMap<String, String>,
     size: u64,
     time: i128,
@@ -127,7 +127,7 @@ impl Slot {
         };
         if context.numbers() != record.numbers {
             // Somebody touched files: whether they say something else, only reading tells.
-            if context.content()? != record.content {
+            if record.content.is_none() || context.content()? != record.content {
                 return Ok(None);
             }
             context.numbers().clone_into(&mut record.numbers);
@@ -148,7 +148,7 @@ impl Slot {
             Product::of(&self.archive).map_err(fs::Error::on("look at", &self.archive))?;
         let (numbers, content) = match &from.context {
             Some(context) => (context.numbers().to_owned(), context.content()?),
-            None => (String::new(), String::new()),
+            None => (String::new(), None),
         };
         self.write(&Record {
             text: from.text.clone(),

@@ -15,6 +15,8 @@ mod scratch;
 mod source;
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use kraft_core::event::{Event, Reporter};
@@ -60,6 +62,15 @@ pub(crate) fn build(
         app.ui.warn(warning);
     }
     Ok(built)
+}
+
+/// Copies an archive that was made to where a user wants it; returns its size in bytes.
+pub(crate) fn copy(archive: &Path, out: &Path) -> Result<u64, Failure> {
+    let mut from = File::open(archive).map_err(fs::Error::on("open", archive))?;
+    let new = fs::NewFile::create(out)?;
+    let size = io::copy(&mut from, &mut new.file()).map_err(fs::Error::on("write", out))?;
+    new.commit()?;
+    Ok(size)
 }
 
 /// Makes what a Dockerfile or an image comes to, unless it is there; `None` for files, which are
