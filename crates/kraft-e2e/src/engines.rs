@@ -136,7 +136,9 @@ impl Docker {
     /// Does what `docker import TAR NAME` does.
     pub fn import(&self, tar: &Path, name: &str) {
         let (repository, tag) = name.rsplit_once(':').unwrap();
-        let what = format!("POST /images/create?fromSrc=-&repo={repository}&tag={tag}");
+        // With a command, because no container can be made of an image without one.
+        let command = "changes=CMD%20%5B%22%2Fbin%2Fsh%22%5D";
+        let what = format!("POST /images/create?fromSrc=-&repo={repository}&tag={tag}&{command}");
         let connection = UnixStream::connect(&self.0.socket).unwrap();
         let body = std::fs::read(tar).unwrap();
         let kind = [("Content-Type", "application/x-tar")];

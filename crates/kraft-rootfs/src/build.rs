@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use kraft_sys::fs::{Error as FileError, NewFile};
+use kraft_sys::settle::Settler;
 
 use crate::archive::{self, Reader};
 use crate::format::cpio::{self, WriteError};
@@ -119,17 +120,27 @@ fn unpack(
         .file()
         .try_clone()
         .map_err(FileError::on("open", out))?;
+    let growing = file
+        .file()
+        .try_clone()
+        .map_err(FileError::on("open", out))?;
+    let mut settler = Settler::new(growing);
     let mut warnings = Vec::new();
     let stream = cpio::Stream::new(file.file(), options);
-    let mut unpacker = Unpacker::new(stream, Rc::new(spool), &mut warnings, progress);
+    let mut progress = |done| {
+        settler.grown(done);
+        progress(done);
+    };
+    let mut unpacker = Unpacker::new(stream, Rc::new(spool), &mut warnings, &mut progress);
     work(&mut unpacker)?;
     let came = unpacker.finish().map_err(|error| of_writing(out, error))?;
     let (entries, size) = match came {
         Unpacked::Whole(entries, size) => {
+            settler.finish().map_err(FileError::on("write", out))?;
             file.commit()?;
             (entries, size)
         }
-        Unpacked::Tree(tree) => write(&tree, out, options, progress)?,
+        Unpacked::Tree(tree) => write(&tree, out, options, &mut |_| {})?,
     };
     Ok(Built {
         entries,

@@ -13,5 +13,6 @@ pub mod device;
 pub mod fs;
 pub mod lock;
 pub mod process;
+pub mod settle;
 pub mod stream;
 pub mod tool;

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use kraft_core::event::{Event, Reporter};
 use kraft_machine::{Id, Listed, Machines};
 use kraft_rootfs::{Built, Options, Source};
+use kraft_sys::bulk::Bulk;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
@@ -68,7 +69,10 @@ pub(crate) fn build(
 pub(crate) fn copy(archive: &Path, out: &Path) -> Result<u64, Failure> {
     let mut from = File::open(archive).map_err(fs::Error::on("open", archive))?;
     let new = fs::NewFile::create(out)?;
-    let size = io::copy(&mut from, &mut new.file()).map_err(fs::Error::on("write", out))?;
+    let writing = || fs::Error::on("write", out);
+    let mut bulk = Bulk::new(new.file().try_clone().map_err(writing())?);
+    let size = io::copy(&mut from, &mut bulk).map_err(writing())?;
+    bulk.finish().map_err(writing())?;
     new.commit()?;
     Ok(size)
 }
