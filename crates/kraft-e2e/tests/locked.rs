@@ -114,6 +114,44 @@ fn a_branch_that_moves_moves_nothing_until_it_is_told_to() {
 }
 
 #[test]
+fn a_template_that_moves_brings_what_it_asks_for_in_the_same_update() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let place = workshop(&bench);
+    let at = |what: &str| format!("file://{}", place.join(what).display());
+    let (template, count) = (place.join("apps/app-template"), at("libs/lib-count"));
+    let kraftfile = template.join("Kraftfile");
+    for what in ["core", "libs/lib-hello"] {
+        replace(&kraftfile, &format!("../../{what}"), &at(what));
+    }
+    for what in [
+        "core",
+        "libs/lib-hello",
+        "libs/lib-count",
+        "apps/app-template",
+    ] {
+        make_repository(&place.join(what));
+    }
+    let app = bench.path().join("templated");
+    let text = format!(
+        "spec: v0.6\nname: templated\ntemplate:\n  source: {}\n  version: stable\n",
+        at("apps/app-template")
+    );
+    write(&app.join("Kraftfile"), &text);
+    let _ = kraft_in(&bench, &app, &["update"]).success();
+    assert!(lock(&app)["components"]["lib/count"].is_null());
+
+    let library = format!("libraries:\n  count:\n    source: {count}\n");
+    replace(&kraftfile, "libraries:\n", &library);
+    git(&template, ["commit", "--quiet", "--all", "-m", "two"]);
+    let update = kraft_in(&bench, &app, &["update"]).success();
+    assert!(update.stdout.contains("lib/count"), "{update:?}");
+    assert!(lock(&app)["components"]["lib/count"]["commit"].is_string());
+}
+
+#[test]
 fn a_lock_file_that_does_not_fit_is_refused_where_it_must_fit() {
     if skipped() {
         return;

@@ -19,7 +19,9 @@ pub(super) struct Shelf<'a> {
     pub(super) workplace: &'a Workplace,
     pub(super) fetching: &'a Fetching,
     sources: Option<Sources>,
+    /// What the lock file says.
     pub(super) before: Lock,
+    /// What it is to say: the same, with every pin that was resolved since.
     pub(super) after: Lock,
     /// Keys that are still asked for.
     pub(super) used: Vec<String>,
@@ -72,12 +74,12 @@ impl<'a> Shelf<'a> {
         Ok(places)
     }
 
-    /// Returns what needs no asking: a directory, or what the lock file says.
-    pub(super) fn known(&self, part: &Part) -> Option<Origin> {
+    /// Returns what needs no asking: a directory, or what the lock file is to say.
+    fn known(&self, part: &Part) -> Option<Origin> {
         if let Some(directory) = &part.directory {
             return Some(Origin::Directory(directory.clone()));
         }
-        let entry = self.before.components.get(&part.wanted.key())?;
+        let entry = self.after.components.get(&part.wanted.key())?;
         (entry.asked == part.asked).then(|| Origin::Pinned(self.as_used(&entry.pin)))
     }
 
