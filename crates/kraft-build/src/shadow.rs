@@ -25,6 +25,19 @@ pub fn is_awkward(path: &Path) -> bool {
     })
 }
 
+/// Replaces what make, or a shell in a recipe, would misread in a name.
+pub fn tame(name: &str) -> String {
+    name.chars()
+        .map(|c| {
+            if is_awkward(Path::new(c.encode_utf8(&mut [0; 4]))) {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
 /// Shows a tree at another place; what is not in the tree any more goes from there.
 ///
 /// `except` are names at the root of the tree that are left out, and left alone.
@@ -89,6 +102,12 @@ mod tests {
         for path in ["/a/b-c_d.1+2@3", "/tür/日本"] {
             assert!(!is_awkward(Path::new(path)), "{path}");
         }
+    }
+
+    #[test]
+    fn a_name_is_tamed_letter_by_letter() {
+        assert_eq!(tame("my app=1_qemu-x86_64"), "my_app_1_qemu-x86_64");
+        assert_eq!(tame("tür"), "tür");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use kraft_sys::{fs, tool};
 use super::products::copy;
 use super::{Error, Job, beside};
 use crate::plan::{Plan, link_order};
-use crate::{shadow, tools};
+use crate::shadow::{self, tame};
+use crate::tools;
 
 impl Job {
     /// Returns what make is told, without making anything ready.
@@ -128,17 +129,4 @@ pub(super) fn version_of(core: &Path, at: &Path) -> Result<(), fs::Error> {
         return fs::remove_tree(&git);
     };
     crate::sources::stub_repository(&git, &commit)
-}
-
-/// Replaces what make and shells would misread in a name.
-pub(super) fn tame(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if shadow::is_awkward(Path::new(c.encode_utf8(&mut [0; 4]))) {
-                '_'
-            } else {
-                c
-            }
-        })
-        .collect()
 }

@@ -123,19 +123,9 @@ impl Workplace {
     pub(crate) fn places(&self, resolved: &Resolved, target: &ResolvedTarget) -> Places {
         let kernel = self.kernel(target);
         let file = kernel.file_name().unwrap_or_default().to_string_lossy();
-        let tame: String = file
-            .chars()
-            .map(|c| {
-                if shadow::is_awkward(Path::new(c.encode_utf8(&mut [0; 4]))) {
-                    '_'
-                } else {
-                    c
-                }
-            })
-            .collect();
         let outdir = self.project.join(&resolved.outdir);
         Places {
-            work: self.make.join(tame),
+            work: self.make.join(shadow::tame(&file)),
             config: self.config(target),
             log: self.home.join(format!(".unikraft/build/{file}.log")),
             debug: self.home.join(&target.kernel_debug),
