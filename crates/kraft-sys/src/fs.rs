@@ -11,6 +11,7 @@
 //! A [`Spare`] is the same thing with its disk space taken beforehand, for what must be written
 //! even when the disk is full.
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -354,6 +355,13 @@ pub fn read_to_end(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
         ));
     }
     Ok(bytes)
+}
+
+/// Returns the path whose name is that of `path` with an ending: `app` and `.log` give `app.log`.
+pub fn beside(path: &Path, ending: impl AsRef<OsStr>) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 /// Returns the directory of a file, which for a bare name is the current one.

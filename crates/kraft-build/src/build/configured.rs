@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use kraft_sys::{fs, tool};
 
 use super::inputs::Inputs;
-use super::{Configure, Error, Job, Orders, beside};
+use super::{Configure, Error, Job, Orders};
 use crate::configure::{self, Lost};
 use crate::make::{self, Call};
 use crate::plan::Plan;
@@ -43,7 +43,7 @@ impl Job {
                 call,
                 &self.options,
                 state,
-                &beside(&self.places.work, ".configure"),
+                &fs::beside(&self.places.work, ".configure"),
             )
             .map_err(|source| {
                 check_make(call.program)

@@ -19,7 +19,7 @@ use kraft_core::kconfig::DotConfig;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-use self::products::{beside_bytes, copy};
+use self::products::copy;
 use crate::configure::{self, Lost};
 use crate::make::{self, Call};
 use crate::plan::Plan;
@@ -259,7 +259,7 @@ impl Job {
         let (_lock, mut state) = self.enter()?;
         if proper {
             for ending in ["", ".sources", ".configure", ".config", ".json"] {
-                fs::remove_tree(&beside(&self.places.work, ending))?;
+                fs::remove_tree(&fs::beside(&self.places.work, ending))?;
             }
         } else if self.places.config.exists() && self.places.work.join("Makefile").exists() {
             let plan = self.prepare()?;
@@ -293,14 +293,14 @@ impl Job {
             fs::create_dir_all(dir, 0o755)?;
         }
         // Not the directory itself: cleaning removes it.
-        let file = beside(&self.places.work, ".lock");
+        let file = fs::beside(&self.places.work, ".lock");
         fs::append(&file)?;
         let lock = Lock::exclusive(&file)?;
         Ok((lock, State::load(&self.state_file())))
     }
 
     fn state_file(&self) -> PathBuf {
-        beside(&self.places.work, ".json")
+        fs::beside(&self.places.work, ".json")
     }
 
     fn call<'a>(&'a self, plan: &'a Plan, program: &'a OsStr, orders: &'a Orders<'a>) -> Call<'a> {
@@ -321,8 +321,4 @@ fn begin(log: &Path) -> Result<(), fs::Error> {
         fs::create_dir_all(dir, 0o755)?;
     }
     fs::remove_tree(log)
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    beside_bytes(path, ending.as_bytes())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kraft_sys::{fs, tool};
 
 use super::products::copy;
-use super::{Error, Job, beside};
+use super::{Error, Job};
 use crate::plan::{Plan, link_order};
 use crate::shadow::{self, tame};
 use crate::tools;
@@ -15,7 +15,7 @@ use crate::tools;
 impl Job {
     /// Returns what make is told, without making anything ready.
     pub(super) fn plan(&self) -> Result<Plan, fs::Error> {
-        let sources = beside(&self.places.work, ".sources");
+        let sources = fs::beside(&self.places.work, ".sources");
         let plain = |path: &Path, name: &str| -> Result<PathBuf, fs::Error> {
             let real = path.canonicalize().map_err(fs::Error::on("open", path))?;
             Ok(if shadow::is_awkward(&real) {
@@ -40,7 +40,7 @@ impl Job {
             libraries: link_order(libraries),
             out: self.places.work.clone(),
             config: if shadow::is_awkward(&self.places.config) {
-                beside(&self.places.work, ".config")
+                fs::beside(&self.places.work, ".config")
             } else {
                 self.places.config.clone()
             },
@@ -52,7 +52,7 @@ impl Job {
     /// Returns what make is told, with everything it names ready for it.
     pub(super) fn prepare(&self) -> Result<Plan, Error> {
         let plan = self.plan()?;
-        let sources = beside(&self.places.work, ".sources");
+        let sources = fs::beside(&self.places.work, ".sources");
         let show = |from: &Path, to: &Path| -> Result<(), fs::Error> {
             if to.starts_with(&sources) {
                 let real = from.canonicalize().map_err(fs::Error::on("open", from))?;

@@ -1,6 +1,6 @@
 //! Has make build a target, and puts what it made where the project expects it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -70,7 +70,8 @@ impl Job {
             // `app_qemu-x86_64.gz` goes beside the kernel with the same ending.
             let whole = variant.as_os_str().as_bytes();
             if let Some(ending) = whole.strip_prefix(kernel.as_os_str().as_bytes()) {
-                put(variant, beside_bytes(&self.places.kernel, ending))?;
+                let ending = OsStr::from_bytes(ending);
+                put(variant, fs::beside(&self.places.kernel, ending))?;
             }
         }
         if let Some(debug) = made.debug.first() {
@@ -78,12 +79,6 @@ impl Job {
         }
         Ok(published)
     }
-}
-
-pub(super) fn beside_bytes(path: &Path, ending: &[u8]) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(OsStr::from_bytes(ending));
-    name.into()
 }
 
 /// Copies a file so that nobody ever sees half of it.

@@ -149,9 +149,7 @@ pub fn execute(
 /// Returns the ignore file of a Dockerfile: one of its own name beside it, else that of the
 /// context.
 pub fn ignore_file(dockerfile: &Path, context: &Path) -> PathBuf {
-    let mut own = dockerfile.as_os_str().to_owned();
-    own.push(".dockerignore");
-    let own = PathBuf::from(own);
+    let own = kraft_sys::fs::beside(dockerfile, ".dockerignore");
     if own.is_file() {
         own
     } else {

@@ -106,7 +106,7 @@ fn of_file(app: &App, path: &Path) -> Specimen {
     };
     let mut specimen = Specimen {
         kernel: path.to_owned(),
-        debug: with_dbg(&plain),
+        debug: fs::beside(&plain, ".dbg"),
         objects: vec![dir.to_owned()],
         config: None,
         target: None,
@@ -144,12 +144,6 @@ fn without_dbg(path: &Path) -> std::ffi::OsString {
         path.file_name()
     };
     name.unwrap_or_default().to_owned()
-}
-
-fn with_dbg(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".dbg");
-    path.with_file_name(name)
 }
 
 fn of_project(
@@ -198,7 +192,7 @@ fn of_image(app: &App, name: &Reference, wish: &TargetWish<'_>) -> Result<Specim
     let files = unpacked::unpack(app, &*store, &image)?;
     let kernel = unpacked::kernel(&image, &files)?;
     Ok(Specimen {
-        debug: with_dbg(&kernel),
+        debug: fs::beside(&kernel, ".dbg"),
         kernel,
         objects: Vec::new(),
         config: None,

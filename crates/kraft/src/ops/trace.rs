@@ -1,6 +1,6 @@
 //! What an artefact was made from, written beside it: so that it is not made again for nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kraft_build::state::Product;
 use kraft_build::trees;
@@ -11,6 +11,9 @@ use crate::failure::Failure;
 
 /// A trace is not longer than this, in bytes.
 const LARGEST: u64 = 4096;
+
+/// The trace of an artefact is beside it, under its name with this ending.
+const ENDING: &str = ".from";
 
 /// Returns the fingerprint of a root filesystem's source: nothing in it is read.
 pub(crate) fn of_rootfs(app: &App, source: &Path) -> Result<String, Failure> {
@@ -34,7 +37,7 @@ pub(crate) fn is_current(artefact: &Path, print: &str) -> bool {
     let Ok(product) = Product::of(artefact) else {
         return false;
     };
-    fs::read_file(&beside(artefact), LARGEST)
+    fs::read_file(&fs::beside(artefact, ENDING), LARGEST)
         .is_ok_and(|found| found == text(print, &product).as_bytes())
 }
 
@@ -42,17 +45,11 @@ pub(crate) fn is_current(artefact: &Path, print: &str) -> bool {
 pub(crate) fn keep(artefact: &Path, print: &str) -> Result<(), Failure> {
     let product = Product::of(artefact).map_err(fs::Error::on("look at", artefact))?;
     Ok(fs::replace_file(
-        &beside(artefact),
+        &fs::beside(artefact, ENDING),
         text(print, &product).as_bytes(),
     )?)
 }
 
 fn text(print: &str, product: &Product) -> String {
     format!("{print} {} {}\n", product.size, product.time)
-}
-
-fn beside(artefact: &Path) -> PathBuf {
-    let mut name = artefact.as_os_str().to_owned();
-    name.push(".from");
-    name.into()
 }
