@@ -181,15 +181,15 @@ fn credentials_go_to_their_host_and_no_further() {
     let other = Server::start(&world.path("files"), &world.path("repositories"));
     let me = Credential {
         user: "me".to_owned(),
-        token: "pw".to_owned(),
+        token: "only-for-me".to_owned(),
     };
     let sources = world.sources_as(0, vec![(world.server.host.clone(), me)]);
-    assert!(!format!("{sources:?}").contains("pw"));
+    assert!(!format!("{sources:?}").contains("only-for-me"));
     let url = world
         .server
         .url(&format!("away/{}/files/x.tar.gz", other.host));
     resolve(&sources, &wanted(&url, None)).unwrap();
-    assert!(world.server.asked()[0].ends_with("302 Basic bWU6cHc="));
+    assert!(world.server.asked()[0].ends_with("302 Basic bWU6b25seS1mb3ItbWU="));
     assert_eq!(other.asked(), ["GET /files/x.tar.gz 200"]);
 }
 
