@@ -34,10 +34,6 @@ pub struct Lost {
 /// What configuring came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configured {
-    /// Whether the configuration is another than before.
-    pub changed: bool,
-    /// What was asked for in vain, by name.
-    pub lost: Vec<Lost>,
     /// Options that somebody changed by hand, which stay where the Kraftfile is silent.
     pub edits: BTreeMap<String, Option<String>>,
     /// The configuration as it is now.
@@ -79,14 +75,11 @@ pub fn configure(
     }
     .targets(&["defconfig"])?;
     let bytes = fs::read_file(&new, LARGEST)?;
-    let changed = std::fs::read(config).map_or(true, |old| old != bytes);
-    if changed {
+    if std::fs::read(config).map_or(true, |old| old != bytes) {
         fs::replace_file(config, &bytes)?;
     }
     let found = DotConfig::parse(&String::from_utf8_lossy(&bytes));
     Ok(Configured {
-        changed,
-        lost: lost(wanted, &found),
         edits,
         settled: found
             .iter()
@@ -106,7 +99,7 @@ pub fn read(path: &Path) -> Result<Option<DotConfig>, fs::Error> {
 
 /// Finds what somebody changed by hand since we left the configuration, added to what was changed
 /// before; options that are asked for anyway do not count.
-pub fn edits(
+fn edits(
     now: Option<&DotConfig>,
     before: &State,
     wanted: &BTreeMap<String, String>,

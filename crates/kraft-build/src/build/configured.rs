@@ -36,8 +36,7 @@ impl Job {
             fs::remove_tree(config)?;
         }
         let now = configure::read(config)?;
-        let touched = configure::edits(now.as_ref(), state, &self.options) != state.edits
-            || now.is_some_and(|now| now.iter().ne(settled(state)));
+        let touched = now.is_some_and(|now| now.iter().ne(settled(state)));
         if afresh || !there || touched || state.configuration != inputs.configuration {
             let done = configure::configure(
                 call,
@@ -82,7 +81,7 @@ impl Job {
     }
 }
 
-pub(super) fn settled(state: &State) -> impl Iterator<Item = (&str, &str)> {
+fn settled(state: &State) -> impl Iterator<Item = (&str, &str)> {
     state
         .settled
         .iter()
@@ -90,7 +89,7 @@ pub(super) fn settled(state: &State) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Tells a fault in the options from other failures of configuring.
-pub(super) fn options_fault(source: make::Error, plan: &Plan) -> Error {
+fn options_fault(source: make::Error, plan: &Plan) -> Error {
     let in_options = match &source {
         make::Error::Failed { fault, .. } => fault
             .place
@@ -109,7 +108,7 @@ pub(super) fn options_fault(source: make::Error, plan: &Plan) -> Error {
 }
 
 /// Looks whether make is the cause: one that is too old fails in ways that say nothing.
-pub(super) fn check_make(program: &OsStr) -> Result<(), Error> {
+fn check_make(program: &OsStr) -> Result<(), Error> {
     let said = tool::Tool::new(program)
         .package("make")
         .args(["--version"])

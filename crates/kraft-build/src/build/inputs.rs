@@ -53,7 +53,7 @@ impl Job {
     }
 
     /// Tells which compiler would be taken.
-    pub(super) fn toolchain(&self) -> Vec<u8> {
+    fn toolchain(&self) -> Vec<u8> {
         let prefix = self.cross.as_deref().unwrap_or_default();
         let mut found = String::new();
         for program in ["gcc", "ld", "objcopy"] {
@@ -75,7 +75,7 @@ pub(super) struct Inputs {
     pub(super) configuration: String,
 }
 
-pub(super) fn of(texts: &[Vec<u8>], print: &str) -> String {
+fn of(texts: &[Vec<u8>], print: &str) -> String {
     trees::of_texts(
         texts
             .iter()

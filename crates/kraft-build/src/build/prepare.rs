@@ -94,7 +94,7 @@ impl Job {
 
 /// Makes an application of nothing: Unikraft includes its `Makefile.uk` whether there is one or
 /// not, and the project's directory is not ours to put one into.
-pub(super) fn empty_application(app: &Path, at: &Path) -> Result<(), fs::Error> {
+fn empty_application(app: &Path, at: &Path) -> Result<(), fs::Error> {
     fs::create_dir_all(at, 0o755)?;
     let makefile = at.join("Makefile.uk");
     if !makefile.exists() {
@@ -114,7 +114,7 @@ pub(super) fn empty_application(app: &Path, at: &Path) -> Result<(), fs::Error> 
 }
 
 /// Gives a core that is shown elsewhere the commit that it is at, which its version names.
-pub(super) fn version_of(core: &Path, at: &Path) -> Result<(), fs::Error> {
+fn version_of(core: &Path, at: &Path) -> Result<(), fs::Error> {
     let said = tool::Tool::new("git")
         .args(["rev-parse", "HEAD"])
         .current_dir(core)

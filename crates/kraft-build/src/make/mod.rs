@@ -99,14 +99,14 @@ impl Call<'_> {
     /// Makes some targets quietly; returns what make said.
     pub fn targets(&self, targets: &[&str]) -> Result<Vec<String>, Error> {
         let mut said = Vec::new();
-        self.run(targets, &mut |_, text| said.push(text.to_owned()))?;
+        self.run(&[], targets, &mut |_, text| said.push(text.to_owned()))?;
         Ok(said)
     }
 
     /// Makes everything and returns what that is; `step` is told every step.
     pub fn all(&self, step: &mut dyn FnMut(&Line)) -> Result<Products, Error> {
         let mut products = Products::default();
-        self.run_with(
+        self.run(
             &[OsStr::new("--eval"), OsStr::new(ASK)],
             &["kraft-images"],
             &mut |line, _| {
@@ -148,11 +148,7 @@ impl Call<'_> {
         })
     }
 
-    fn run(&self, targets: &[&str], heard: &mut dyn FnMut(&Line, &str)) -> Result<(), Error> {
-        self.run_with(&[], targets, heard)
-    }
-
-    fn run_with(
+    fn run(
         &self,
         flags: &[&OsStr],
         targets: &[&str],
