@@ -2,8 +2,9 @@
 //!
 //! Everything here is about the operating system and nothing about unikernels: how a file is
 //! replaced so that no reader ever sees half of it ([`fs`]) or written fast ([`bulk`]), how two
-//! processes keep out of each other's way ([`lock`]), how a program is run, timed and explained when it is missing
-//! ([`tool`]) or listened to ([`stream`]), what makes a process *that* process ([`process`]) and what time it is ([`clock`]).
+//! processes keep out of each other's way ([`lock`]), how a program is run, timed and explained when it is
+//! missing ([`tool`]) or listened to ([`stream`]), how work is shared among threads ([`parallel`]),
+//! what makes a process *that* process ([`process`]) and what time it is ([`clock`]).
 //!
 //! The rest of the workspace may not open these doors itself; the root `clippy.toml` sees to it.
 
@@ -12,6 +13,7 @@ pub mod clock;
 pub mod device;
 pub mod fs;
 pub mod lock;
+pub mod parallel;
 pub mod process;
 pub mod settle;
 pub mod stream;

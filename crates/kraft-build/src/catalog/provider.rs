@@ -16,7 +16,7 @@ use kraft_sys::fs;
 use serde::{Deserialize, Serialize};
 
 use super::{DEEPEST, Held, LARGEST, follow, kept_at, parse, read_file, resources};
-use crate::sources::{Error, Sources};
+use crate::sources::{Error, Sources, each};
 
 /// An owner may have so many pages of repositories.
 const MOST_PAGES: usize = 50;
@@ -43,7 +43,7 @@ pub(super) fn ask_all(
     places: &[String],
     reporter: &dyn Reporter,
 ) -> Vec<Result<Vec<Entry>, Missed>> {
-    let answers = sources.each(
+    let answers = each(
         places,
         reporter,
         |place| format!("asking {place} what it has"),
@@ -436,7 +436,7 @@ fn owner(sources: &Sources, wild: &Wild) -> Result<Vec<Entry>, Error> {
     }
     let urls: Vec<String> = found.into_iter().map(|r| r.clone_url).collect();
     let silent = kraft_core::event::Silent;
-    let asked = sources.each(&urls, &silent, String::clone, |url| {
+    let asked = each(&urls, &silent, String::clone, |url| {
         repository(sources, url)
     });
     // A repository that cannot be read is not a reason to do without the others.

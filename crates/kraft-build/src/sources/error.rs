@@ -129,9 +129,6 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// It was told to stop.
-    #[error("interrupted")]
-    Interrupted,
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] fs::Error),

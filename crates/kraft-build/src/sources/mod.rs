@@ -22,13 +22,13 @@ mod tree;
 mod url;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kraft_core::catalog::Entry;
 use kraft_core::component::{self, Kind};
 use kraft_core::event::{Event, Reporter};
 use kraft_core::lock::{Pin, is_sha256};
+use kraft_sys::parallel;
 
 pub use error::{Error, GitSort};
 pub use http::{Credential, Http, Web};
@@ -55,8 +55,6 @@ pub struct Sources {
     pub catalog: Vec<Entry>,
     /// Speaks HTTP.
     pub http: Http,
-    /// Is asked whether to stop.
-    pub stop: fn() -> bool,
 }
 
 /// A component that a project asks for.
@@ -97,7 +95,7 @@ impl Sources {
         wanted: &[Wanted],
         reporter: &dyn Reporter,
     ) -> Vec<Result<Origin, Error>> {
-        self.side_by_side(wanted, |wanted, task| {
+        side_by_side(wanted, |wanted, task| {
             let told = Told::start(reporter, task, format!("finding {}", wanted.key()));
             told.end(self.origin(wanted, &told))
         })
@@ -109,7 +107,7 @@ impl Sources {
         pins: &[(String, Pin)],
         reporter: &dyn Reporter,
     ) -> Vec<Result<(), Error>> {
-        self.side_by_side(pins, |(name, pin), task| {
+        side_by_side(pins, |(name, pin), task| {
             if tree::is_cached(&self.cache, pin) {
                 return Ok(());
             }
@@ -132,20 +130,6 @@ impl Sources {
         git::Mirror::new(&self.cache, &url, &url).refs(None, self)
     }
 
-    /// Does something with several things at once, and tells of each.
-    pub(crate) fn each<T: Sync, R: Send>(
-        &self,
-        things: &[T],
-        reporter: &dyn Reporter,
-        what: impl Fn(&T) -> String + Sync,
-        work: impl Fn(&T) -> Result<R, Error> + Sync,
-    ) -> Vec<Result<R, Error>> {
-        self.side_by_side(things, |thing, task| {
-            let told = Told::start(reporter, task, what(thing));
-            told.end(work(thing))
-        })
-    }
-
     /// Returns what versions are at now, without fetching anything large; `None` for those that do
     /// not say, or where nobody can be asked.
     pub fn latest(&self, wanted: &[Wanted]) -> Vec<Option<Pin>> {
@@ -154,7 +138,7 @@ impl Sources {
             let commit = wanted.version.as_deref().is_some_and(git::may_be_commit);
             !(self.offline || archive || commit)
         };
-        let found = self.side_by_side(wanted, |wanted, _| {
+        let found = side_by_side(wanted, |wanted, _| {
             if moving(wanted) {
                 self.origin(wanted, &Told::silent()).map(Some)
             } else {
@@ -273,40 +257,25 @@ impl Sources {
             }
         }
     }
+}
 
-    /// Does the same with several things, some at once; the answers are in order.
-    fn side_by_side<T: Sync, R: Send>(
-        &self,
-        things: &[T],
-        work: impl Fn(&T, u64) -> Result<R, Error> + Sync,
-    ) -> Vec<Result<R, Error>> {
-        let next = AtomicU64::new(0);
-        let found = std::sync::Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..things.len().min(SIDE_BY_SIDE) {
-                scope.spawn(|| {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::SeqCst);
-                        let Some(thing) = usize::try_from(at).ok().and_then(|at| things.get(at))
-                        else {
-                            return;
-                        };
-                        let result = if (self.stop)() {
-                            Err(Error::Interrupted)
-                        } else {
-                            work(thing, at + 1)
-                        };
-                        if let Ok(mut found) = found.lock() {
-                            found.push((at, result));
-                        }
-                    }
-                });
-            }
-        });
-        let mut found = found.into_inner().unwrap_or_default();
-        found.sort_by_key(|(at, _)| *at);
-        found.into_iter().map(|(_, result)| result).collect()
-    }
+/// Does something with several things at once, and tells of each.
+pub(crate) fn each<T: Sync, R: Send>(
+    things: &[T],
+    reporter: &dyn Reporter,
+    what: impl Fn(&T) -> String + Sync,
+    work: impl Fn(&T) -> Result<R, Error> + Sync,
+) -> Vec<Result<R, Error>> {
+    side_by_side(things, |thing, task| {
+        let told = Told::start(reporter, task, what(thing));
+        told.end(work(thing))
+    })
+}
+
+/// Does the same with several things, some at once; the answers are in order. The work is told the
+/// number under which its reporter hears of it.
+fn side_by_side<T: Sync, R: Send>(things: &[T], work: impl Fn(&T, u64) -> R + Sync) -> Vec<R> {
+    parallel::in_order(things, SIDE_BY_SIDE, |at, thing| work(thing, at as u64 + 1))
 }
 
 /// One piece of work as the reporter hears of it.

@@ -57,7 +57,6 @@ impl World {
                 insecure: Vec::new(),
                 credentials,
             }),
-            stop: || false,
         }
     }
 

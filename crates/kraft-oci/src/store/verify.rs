@@ -2,11 +2,10 @@
 //! takes how much room.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kraft_core::reference::{Digest, Reference};
+use kraft_sys::parallel;
 
 use super::reach::parts;
 use super::{Error, Store, open_verified};
@@ -92,37 +91,15 @@ fn read_all(
     blobs: &[(Digest, u64)],
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<(Digest, Damage)>, Error> {
-    let next = AtomicUsize::new(0);
     let done = AtomicU64::new(0);
-    let found: Mutex<Vec<(Digest, Damage)>> = Mutex::default();
-    let failed: Mutex<Option<Error>> = Mutex::default();
-    let work = || {
-        while let Some((digest, size)) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match damage_of(store, &Descriptor::new("", digest.clone(), *size)) {
-                Ok(None) => {}
-                Ok(Some(damage)) => locked(&found).push((digest.clone(), damage)),
-                Err(error) => {
-                    locked(&failed).get_or_insert(error);
-                    return;
-                }
-            }
-            progress(done.fetch_add(*size, Ordering::Relaxed) + size);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..READERS {
-            scope.spawn(work);
-        }
-        work();
-    });
-    match locked(&failed).take() {
-        Some(error) => Err(error),
-        None => Ok(std::mem::take(&mut *locked(&found))),
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    parallel::in_order(blobs, READERS, |_, (digest, size)| {
+        let damage = damage_of(store, &Descriptor::new("", digest.clone(), *size))?;
+        progress(done.fetch_add(*size, Ordering::Relaxed) + size);
+        Ok(damage.map(|damage| (digest.clone(), damage)))
+    })
+    .into_iter()
+    .filter_map(Result::transpose)
+    .collect()
 }
 
 /// Reads one blob; one that was swept meanwhile is no damage.

@@ -18,6 +18,7 @@ use kraft_core::kraftfile::options::{self, Asker, Options};
 use kraft_core::kraftfile::{Kraftfile, Resolved, ResolvedTarget};
 use kraft_core::reference::Reference;
 use kraft_rootfs::Source;
+use kraft_sys::parallel;
 
 use super::components::{self, Components, Fetching};
 use super::dockerfile::Wish as DockerfileWish;
@@ -164,48 +165,22 @@ pub(crate) fn build(
     let each = budget.map(|budget| (budget / side_by_side).max(1));
     let progress = app.ui.progress();
     let stop = || interrupt.came();
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let results: Vec<std::sync::Mutex<Option<Result<Built, kraft_build::build::Error>>>> =
-        jobs.iter().map(|_| std::sync::Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..side_by_side {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                    let (Some((job, options, _)), Some(result)) = (jobs.get(at), results.get(at))
-                    else {
-                        return;
-                    };
-                    let may_lose = |lost: &Lost| wish.may_lose || !is_grave(options, lost);
-                    let orders = Orders {
-                        jobs: each,
-                        configure: wish.configure,
-                        force: wish.force,
-                        may_lose: &may_lose,
-                        stop: &stop,
-                        reporter: &progress,
-                        task: at as u64 + 1,
-                    };
-                    let built = job.build(&orders);
-                    if let Ok(mut result) = result.lock() {
-                        *result = Some(built);
-                    }
-                }
-            });
-        }
+    let results = parallel::in_order(&jobs, side_by_side, |at, (job, options, _)| {
+        job.build(&Orders {
+            jobs: each,
+            configure: wish.configure,
+            force: wish.force,
+            may_lose: &|lost| wish.may_lose || !is_grave(options, lost),
+            stop: &stop,
+            reporter: &progress,
+            task: at as u64 + 1,
+        })
     });
     drop(progress);
     keep_log(wish, &jobs)?;
     let mut made = Vec::new();
     for (((job, options, archive), result), target) in jobs.iter().zip(results).zip(targets) {
-        let result = result.into_inner().ok().flatten();
-        let built = match result {
-            Some(Ok(built)) => built,
-            Some(Err(error)) => {
-                return Err(broken::failure(site, target, options, job, error));
-            }
-            None => return Err(Failure::new(Kind::Failed, "a build did not come to an end")),
-        };
+        let built = result.map_err(|error| broken::failure(site, target, options, job, error))?;
         tell(app, target, options, &built);
         made.push(Made {
             target: target.clone(),

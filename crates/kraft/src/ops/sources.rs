@@ -40,7 +40,6 @@ pub(crate) fn open(app: &App, fetching: &Fetching) -> Result<Sources, Failure> {
             .unwrap_or_else(|| "https://api.github.com".to_owned()),
         catalog: Vec::new(),
         http: Http::new(web(app)?),
-        stop: || false,
     };
     sources.catalog = catalog::load(&manifests(app))?;
     Ok(sources)
@@ -165,7 +164,6 @@ impl From<Error> for Failure {
                     "nothing of it was kept; if the change is wanted, `kraft update NAME` accepts it",
                 ),
             ),
-            Error::Interrupted => (Kind::Interrupted, None),
             Error::InTheWay { .. } => (Kind::Failed, Some("move it away")),
             Error::Archive { .. } | Error::NoCatalog { .. } | Error::File(_) => {
                 (Kind::Failed, None)
