@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use kraft_build::build::{Built, Configure, Job, Orders};
 use kraft_build::configure::Lost;
 use kraft_build::plan;
-use kraft_core::arch::Arch;
 use kraft_core::kraftfile::options::{self, Asker, Options};
 use kraft_core::kraftfile::{Kraftfile, Resolved, ResolvedTarget};
 use kraft_core::reference::Reference;
@@ -276,6 +275,12 @@ pub(crate) fn one_target(
 fn budget(app: &App, wish: &Wish) -> Option<usize> {
     if let Some(jobs) = wish.jobs {
         return Some(jobs.get());
+/// Returns the prefix of the programs that compile for a target, if they are not the host's own.
+fn cross_prefix(target: &ResolvedTarget) -> Option<&'static str> {
+    let arch = target.architecture.parse().ok()?;
+    plan::cross_prefix(arch, std::env::consts::ARCH.parse().ok())
+}
+
     }
     if wish.slowly || app.config.switch("no_parallel") {
         return Some(1);
@@ -288,8 +293,6 @@ fn budget(app: &App, wish: &Wish) -> Option<usize> {
 }
 
 fn job(site: &Site, target: &ResolvedTarget, options: &Options, archive: Option<&Path>) -> Job {
-    let arch: Option<Arch> = target.architecture.parse().ok();
-    let host = std::env::consts::ARCH.parse().ok();
     let embedded = options::embeds_rootfs(options);
     Job {
         label: project::shown(target),
@@ -301,9 +304,7 @@ fn job(site: &Site, target: &ResolvedTarget, options: &Options, archive: Option<
             .iter()
             .map(|(name, asked)| (name.clone(), asked.value.clone()))
             .collect(),
-        cross: arch
-            .and_then(|arch| plan::cross_prefix(arch, host))
-            .map(ToOwned::to_owned),
+        cross: cross_prefix(target).map(ToOwned::to_owned),
         date: site.date.clone(),
         files: archive
             .filter(|_| embedded)
@@ -476,14 +477,7 @@ fn tell(app: &App, target: &ResolvedTarget, options: &Options, built: &Built) {
 
 /// Counts the lines of source code that became part of a kernel, by its debug information.
 pub(crate) fn lines_of_code(debug: &Path, target: &ResolvedTarget) -> Result<usize, Failure> {
-    let host = std::env::consts::ARCH.parse().ok();
-    let prefix = target
-        .architecture
-        .parse()
-        .ok()
-        .and_then(|arch| plan::cross_prefix(arch, host))
-        .unwrap_or_default();
-    let program = format!("{prefix}objdump");
+    let program = format!("{}objdump", cross_prefix(target).unwrap_or_default());
     let mut command = kraft_sys::tool::command(&program);
     command.args(["-d", "-l", "--no-show-raw-insn"]).arg(debug);
     let mut lines = std::collections::HashSet::new();
