@@ -171,7 +171,7 @@ fn get(app: &App, args: &GetArgs) -> Result<(), Failure> {
         let name = kconfig::full_name(name)?;
         let value = menu.config.value(&name).map(ToOwned::to_owned);
         if value.is_none() && menu.tree.symbol(&name).is_none() {
-            return Err(unknown(&menu, &name));
+            return Err(menu.unknown(&name));
         }
         rows.push(Value { name, value });
     }
@@ -208,17 +208,6 @@ const VALUES: &[Column<Value>] = &[
     },
 ];
 
-fn unknown(menu: &Menu, name: &str) -> Failure {
-    let failure = Failure::new(
-        Kind::NotFound,
-        format!("no component of the project has the option `{name}`"),
-    );
-    match menu.tree.nearest(name) {
-        Some(near) => failure.hint(format!("did you mean `CONFIG_{near}`?")),
-        None => failure.hint("`kraft kconfig search WORD` looks for one"),
-    }
-}
-
 /// All of an option, as it is printed.
 #[derive(Debug, Serialize)]
 struct Explanation {
@@ -240,7 +229,7 @@ fn explain(app: &App, args: &ExplainArgs) -> Result<(), Failure> {
     let name = kconfig::full_name(name)?;
     let menu = args.of.menu(app)?;
     let Some(symbol) = menu.tree.symbol(&name) else {
-        return Err(unknown(&menu, &name));
+        return Err(menu.unknown(&name));
     };
     let asked = menu.asked.value(&name).map(ToOwned::to_owned);
     let wanted = wanted.or(asked.as_deref());

@@ -143,11 +143,7 @@ fn with(text: &str, edit: &Edit) -> String {
 
 /// Tells why values got lost and what can be done, where the options can be read.
 pub(crate) fn losses(plan: &Plan, job: &Job, lost: &[Lost]) -> Vec<Option<Loss>> {
-    let now = configure::read(&plan.config)
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    let Ok(tree) = menu::read(plan, &now) else {
+    let Ok(tree) = options_of(plan) else {
         return lost.iter().map(|_| None).collect();
     };
     // Of what was asked for alone, so that a default is told from what somebody wants.
@@ -164,13 +160,14 @@ pub(crate) fn losses(plan: &Plan, job: &Job, lost: &[Lost]) -> Vec<Option<Loss>>
 /// Puts the first fault in files of options into words, found by reading the files ourselves;
 /// `None` if we find none.
 pub(crate) fn fault(plan: &Plan) -> Option<Failure> {
-    let now = configure::read(&plan.config)
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    menu::read(plan, &now)
-        .err()
-        .map(|faults| told(plan, faults))
+    options_of(plan).err().map(|faults| told(plan, faults))
+}
+
+/// Reads the options of a target as far as it is configured: what keeps its configuration from
+/// being read is no concern here.
+fn options_of(plan: &Plan) -> Result<Tree, Faults> {
+    let now = configure::read(&plan.config).ok().flatten();
+    menu::read(plan, &now.unwrap_or_default())
 }
 
 fn told(plan: &Plan, faults: Faults) -> Failure {
@@ -193,6 +190,20 @@ pub(crate) struct Menu {
     pub(crate) config: DotConfig,
     /// What was asked for.
     pub(crate) asked: DotConfig,
+impl Menu {
+    /// Tells that there is no such option, and which one may be meant.
+    pub(crate) fn unknown(&self, name: &str) -> Failure {
+        let failure = Failure::new(
+            Kind::NotFound,
+            format!("no component of the project has the option `{name}`"),
+        );
+        match self.tree.nearest(name) {
+            Some(near) => failure.hint(format!("did you mean `CONFIG_{near}`?")),
+            None => failure.hint("`kraft kconfig search WORD` looks for one"),
+        }
+    }
+}
+
 }
 
 /// Reads the options of a target, which is configured first if it has to be.
@@ -256,14 +267,7 @@ fn check_known(app: &App, project: &Project, edits: &[Edit]) -> Result<(), Failu
     };
     for edit in edits.iter().filter(|edit| edit.value.is_some()) {
         if menu.tree.symbol(&edit.name).is_none() {
-            let failure = Failure::new(
-                Kind::NotFound,
-                format!("no component of the project has the option `{}`", edit.name),
-            );
-            let failure = match menu.tree.nearest(&edit.name) {
-                Some(near) => failure.hint(format!("did you mean `CONFIG_{near}`?")),
-                None => failure.hint("`kraft kconfig search WORD` looks for one"),
-            };
+            let failure = menu.unknown(&edit.name);
             return Err(failure.hint("`--force` sets it all the same"));
         }
     }
