@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kraft_build::build::Configure;
 use kraft_core::arch::Arch;
@@ -15,7 +15,7 @@ use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
 use crate::ops::build::{self, Made, Site, Wish};
 use crate::ops::components::Fetching;
-use crate::ops::project::{self, TargetWish};
+use crate::ops::project::{self, Project, TargetWish};
 use crate::ui::{Cell, Column, Format};
 
 /// Build a project's kernels from source
@@ -36,19 +36,12 @@ use crate::ui::{Cell, Column, Format};
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// The directory of the project
-    #[arg(value_hint = clap::ValueHint::DirPath)]
-    dir: Option<PathBuf>,
-
     /// Build every target that is meant, without asking
     #[arg(long)]
     all: bool,
 
     #[command(flatten)]
-    which: Which,
-
-    #[command(flatten)]
-    fetching: FetchArgs,
+    project: ProjectArgs,
 
     /// Do so many things at once
     #[arg(short, long, value_name = "N")]
@@ -140,6 +133,12 @@ impl Which {
             arch: self.arch,
         }
     }
+
+    /// Reads the project in a directory, or the one whose Kraftfile is named; it has no faults.
+    pub(crate) fn project(&self, app: &App, dir: Option<&Path>) -> Result<Project, Failure> {
+        let project = project::read(app, dir, self.kraftfile.as_deref())?;
+        project::sound(app, project)
+    }
 }
 
 /// The project that a command is about, and how its components are fetched.
@@ -160,10 +159,11 @@ pub(crate) struct ProjectArgs {
 impl ProjectArgs {
     /// Gets everything together that the project is built from.
     pub(crate) fn site(&self, app: &App) -> Result<Site, Failure> {
-        let kraftfile = self.which.kraftfile.as_deref();
-        let project = project::read(app, self.dir.as_deref(), kraftfile)?;
-        let project = project::sound(app, project)?;
-        build::site(app, project, &self.fetching.fetching())
+        build::site(app, self.read(app)?, &self.fetching.fetching())
+    }
+
+    fn read(&self, app: &App) -> Result<Project, Failure> {
+        self.which.project(app, self.dir.as_deref())
     }
 }
 
@@ -228,10 +228,9 @@ struct Row {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let project = project::read(app, args.dir.as_deref(), args.which.kraftfile.as_deref())?;
-    let project = project::sound(app, project)?;
-    let wish = wish(app, args)?;
-    let fetching = args.fetching.fetching();
+    let project = args.project.read(app)?;
+    let (wish, targets) = (wish(app, args)?, args.project.which.wish());
+    let fetching = args.project.fetching.fetching();
     let from_source = project
         .kraftfile
         .as_ref()
@@ -241,8 +240,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         .as_ref()
         .is_some_and(|kraftfile| kraftfile.runtime.is_some());
     if has_runtime && !from_source {
-        let (image, rootfs) =
-            build::of_runtime(app, &project, &args.which.wish(), &fetching, &wish)?;
+        let (image, rootfs) = build::of_runtime(app, &project, &targets, &fetching, &wish)?;
         app.ui.info(&format!("the project runs on {image}"));
         if let Some(rootfs) = rootfs {
             app.ui.line(&rootfs.display().to_string())?;
@@ -250,7 +248,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let site = build::site(app, project, &fetching)?;
-    let targets = build::targets(app, &site.resolved, &args.which.wish(), args.all)?;
+    let targets = build::targets(app, &site.resolved, &targets, args.all)?;
     let made = build::build(app, &site, &targets, &wish)?;
     show(app, args, &made)?;
     if args.print_stats {

@@ -134,9 +134,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 
 impl Of {
     fn site(&self, app: &App) -> Result<Site, Failure> {
-        let kraftfile = self.which.kraftfile.as_deref();
-        let project = project::read(app, self.workdir.as_deref(), kraftfile)?;
-        let project = project::sound(app, project)?;
+        let project = self.which.project(app, self.workdir.as_deref())?;
         build::site(app, project, &self.fetching.fetching())
     }
 
