@@ -113,9 +113,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 
 /// Returns the image that a project runs on, if it is not built from components.
 fn image(project: &Project, names: &[String]) -> Result<Option<Reference>, Failure> {
-    let Some(resolved) = project.resolved() else {
-        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
-    };
+    let resolved = project.resolved()?;
     let by_name = resolved
         .runtime
         .as_ref()

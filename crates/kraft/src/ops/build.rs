@@ -14,7 +14,7 @@ use kraft_build::build::{Built, Configure, Job, Orders};
 use kraft_build::configure::Lost;
 use kraft_build::plan;
 use kraft_core::kraftfile::options::{self, Asker, Options};
-use kraft_core::kraftfile::{Kraftfile, Resolved, ResolvedTarget};
+use kraft_core::kraftfile::{Resolved, ResolvedTarget};
 use kraft_core::reference::Reference;
 use kraft_rootfs::Source;
 use kraft_sys::parallel;
@@ -90,7 +90,7 @@ pub(crate) struct Made {
 pub(crate) fn site(app: &App, project: Project, fetching: &Fetching) -> Result<Site, Failure> {
     let workplace = Workplace::open(app, &project)?;
     let (project, components) = components::obtain(app, project, &workplace, fetching)?;
-    let resolved = resolved(&project)?;
+    let resolved = project.resolved()?;
     Ok(Site {
         project,
         resolved,
@@ -109,13 +109,7 @@ fn date(app: &App) -> Result<String, Failure> {
     Ok(date.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string())
 }
 
-fn resolved(project: &Project) -> Result<Resolved, Failure> {
-    project
-        .resolved()
-        .ok_or_else(|| Failure::new(Kind::Failed, "the Kraftfile has faults"))
-}
-
-/// Returns the targets that are meant; with `one`, asks which of several, or insists on one.
+/// Returns the targets that are meant; asks on a terminal which of several, unless `all` are.
 pub(crate) fn targets(
     app: &App,
     resolved: &Resolved,
@@ -127,15 +121,10 @@ pub(crate) fn targets(
             .hint("add what to build for to the Kraftfile: `targets: [qemu/x86_64]`"));
     }
     let meant = project::meant_targets(resolved, wish)?;
-    if all || meant.len() == 1 {
+    if all {
         return Ok(meant);
     }
-    let mut lines = vec!["all of them".to_owned()];
-    lines.extend(meant.iter().map(project::shown));
-    match app.ui.select("Which target?", &lines)? {
-        None | Some(0) => Ok(meant),
-        Some(at) => Ok(meant.into_iter().skip(at - 1).take(1).collect()),
-    }
+    project::one_or_all(app, "Which target?", meant)
 }
 
 /// Builds targets, several at a time where the jobs allow.
@@ -200,7 +189,7 @@ pub(crate) fn of_runtime(
     fetching: &Fetching,
     wish: &Wish,
 ) -> Result<(Reference, Option<PathBuf>), Failure> {
-    let resolved = resolved(project)?;
+    let resolved = project.resolved()?;
     let name: Reference = settings::runtime_name(&resolved)?.parse()?;
     let mut asked = settings::runtime_wish(&resolved);
     asked.os = target
@@ -275,12 +264,6 @@ pub(crate) fn one_target(
 fn budget(app: &App, wish: &Wish) -> Option<usize> {
     if let Some(jobs) = wish.jobs {
         return Some(jobs.get());
-/// Returns the prefix of the programs that compile for a target, if they are not the host's own.
-fn cross_prefix(target: &ResolvedTarget) -> Option<&'static str> {
-    let arch = target.architecture.parse().ok()?;
-    plan::cross_prefix(arch, std::env::consts::ARCH.parse().ok())
-}
-
     }
     if wish.slowly || app.config.switch("no_parallel") {
         return Some(1);
@@ -290,6 +273,12 @@ fn cross_prefix(target: &ResolvedTarget) -> Option<&'static str> {
         return None;
     }
     Some(std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
+}
+
+/// Returns the prefix of the programs that compile for a target, if they are not the host's own.
+fn cross_prefix(target: &ResolvedTarget) -> Option<&'static str> {
+    let arch = target.architecture.parse().ok()?;
+    plan::cross_prefix(arch, std::env::consts::ARCH.parse().ok())
 }
 
 fn job(site: &Site, target: &ResolvedTarget, options: &Options, archive: Option<&Path>) -> Job {
@@ -323,7 +312,7 @@ fn options(
     wish: &Wish,
     archive: Option<&Path>,
 ) -> Result<Options, Failure> {
-    let kraftfile = kraftfile(site)?;
+    let kraftfile = site.project.without_faults()?;
     let at = site.resolved.targets.iter().position(|t| t == target);
     let Some(written) = at.and_then(|at| kraftfile.targets.get(at)) else {
         return Err(Failure::new(
@@ -348,13 +337,6 @@ fn options(
         options::embed_rootfs(&mut options, &archive.to_string_lossy());
     }
     Ok(options)
-}
-
-fn kraftfile(site: &Site) -> Result<&Kraftfile, Failure> {
-    site.project
-        .kraftfile
-        .as_ref()
-        .ok_or_else(|| Failure::new(Kind::Failed, "the Kraftfile has faults"))
 }
 
 /// Returns what the root filesystem is built from: what was typed, else what the project names.

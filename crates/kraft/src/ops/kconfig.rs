@@ -75,9 +75,7 @@ pub(crate) fn edit(
 }
 
 fn edit_target(app: &App, project: &Project, name: &str, edits: &[Edit]) -> Result<bool, Failure> {
-    let Some(resolved) = project.resolved() else {
-        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
-    };
+    let resolved = project.resolved()?;
     let wish = TargetWish {
         name: Some(name),
         ..TargetWish::default()
@@ -190,6 +188,8 @@ pub(crate) struct Menu {
     pub(crate) config: DotConfig,
     /// What was asked for.
     pub(crate) asked: DotConfig,
+}
+
 impl Menu {
     /// Tells that there is no such option, and which one may be meant.
     pub(crate) fn unknown(&self, name: &str) -> Failure {
@@ -202,8 +202,6 @@ impl Menu {
             None => failure.hint("`kraft kconfig search WORD` looks for one"),
         }
     }
-}
-
 }
 
 /// Reads the options of a target, which is configured first if it has to be.
@@ -277,7 +275,7 @@ fn check_known(app: &App, project: &Project, edits: &[Edit]) -> Result<(), Failu
 /// Reads the options of a project's first target, if it has been configured before.
 fn menu_if_configured(app: &App, project: &Project) -> Result<Option<Menu>, Failure> {
     let workplace = Workplace::find(app, project)?;
-    let known = project.resolved().is_some_and(|resolved| {
+    let known = project.resolved().is_ok_and(|resolved| {
         let mut targets = resolved.targets.iter();
         targets.any(|target| workplace.config(target).is_file())
     });

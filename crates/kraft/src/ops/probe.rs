@@ -115,7 +115,7 @@ fn of_file(app: &App, path: &Path) -> Specimen {
     // A kernel of a project: its Kraftfile tells where it was built. What is wrong with the
     // project is no concern here.
     if let Ok(project) = project::read(app, Some(dir), None)
-        && let Some(resolved) = project.resolved()
+        && let Ok(resolved) = project.resolved()
         && let Ok(workplace) = Workplace::find(app, &project)
         && let Ok(real) = plain.canonicalize().or_else(|_| path.canonicalize())
     {
@@ -154,9 +154,7 @@ fn of_project(
 ) -> Result<Specimen, Failure> {
     let project = project::read(app, dir, kraftfile)?;
     let project = project::sound(app, project)?;
-    let Some(resolved) = project.resolved() else {
-        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
-    };
+    let resolved = project.resolved()?;
     let workplace = Workplace::find(app, &project)?;
     let targets = project::built_targets(app, &workplace, &resolved, wish)?;
     let Some(target) = targets.first() else {

@@ -39,10 +39,16 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// Returns the project with nothing left to decide, if it has no errors.
-    pub(crate) fn resolved(&self) -> Option<Resolved> {
-        let kraftfile = self.kraftfile.as_ref()?;
-        Some(kraftfile.resolve(&self.dir_name))
+    /// Returns what the file says; one with errors says nothing.
+    pub(crate) fn without_faults(&self) -> Result<&Kraftfile, Failure> {
+        self.kraftfile
+            .as_ref()
+            .ok_or_else(|| Failure::new(Kind::Failed, "the Kraftfile has faults"))
+    }
+
+    /// Returns the project with nothing left to decide.
+    pub(crate) fn resolved(&self) -> Result<Resolved, Failure> {
+        Ok(self.without_faults()?.resolve(&self.dir_name))
     }
 }
 
@@ -148,17 +154,23 @@ pub(crate) fn built_targets(
         )
         .hint("build the project first: `kraft build`"));
     }
-    if built.len() == 1 {
-        return Ok(built);
+    one_or_all(app, "Several targets were built. Which are meant?", built)
+}
+
+/// Asks on a terminal which of several targets is meant; all of them are where nobody can be asked.
+pub(crate) fn one_or_all(
+    app: &App,
+    question: &str,
+    targets: Vec<ResolvedTarget>,
+) -> Result<Vec<ResolvedTarget>, Failure> {
+    if targets.len() == 1 {
+        return Ok(targets);
     }
     let mut lines = vec!["all of them".to_owned()];
-    lines.extend(built.iter().map(shown));
-    match app
-        .ui
-        .select("Several targets were built. Which are meant?", &lines)?
-    {
-        None | Some(0) => Ok(built),
-        Some(at) => Ok(built.into_iter().skip(at - 1).take(1).collect()),
+    lines.extend(targets.iter().map(shown));
+    match app.ui.select(question, &lines)? {
+        None | Some(0) => Ok(targets),
+        Some(at) => Ok(targets.into_iter().skip(at - 1).take(1).collect()),
     }
 }
 

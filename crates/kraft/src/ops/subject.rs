@@ -406,9 +406,7 @@ fn of_obtained(app: &App, store: &dyn Store, image: Obtained) -> Result<Ready, F
 }
 
 fn of_project(app: &App, project: &Project, terms: Terms<'_>) -> Result<Ready, Failure> {
-    let Some(resolved) = project.resolved() else {
-        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
-    };
+    let resolved = project.resolved()?;
     let own = Given::of_project(app, &resolved);
     let runtime = resolved.runtime.as_ref();
     let mut ready = if let Some(name) = terms.runtime {

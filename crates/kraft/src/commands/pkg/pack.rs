@@ -194,7 +194,7 @@ fn subject(app: &App, args: &Args) -> Result<Subject, Failure> {
         None => Err(Failure::new(Kind::NotFound, "there is nothing to package")
             .hint("go to the directory of a project, or name a kernel (`--kernel FILE`) or an image to build on (`--runtime IMAGE`)")),
         Some(project) => {
-            let has_runtime = project.resolved().is_some_and(|r| r.runtime.is_some());
+            let has_runtime = project.resolved().is_ok_and(|r| r.runtime.is_some());
             if args.runtime.is_some() || has_runtime {
                 Ok(Subject::Runtime(Some(Box::new(project))))
             } else {
@@ -271,7 +271,7 @@ fn runtime_part(
     args: &Args,
     project: Option<&Project>,
 ) -> Result<Part, Failure> {
-    let resolved = project.and_then(Project::resolved);
+    let resolved = project.map(Project::resolved).transpose()?;
     let wanted = match (&args.runtime, &resolved) {
         (Some(name), _) => name.clone(),
         (None, Some(resolved)) => settings::runtime_name(resolved)?,
@@ -395,9 +395,7 @@ fn labels(typed: &[String]) -> Result<BTreeMap<String, String>, Failure> {
 }
 
 fn built_parts(app: &App, args: &Args, project: &Project) -> Result<Vec<Part>, Failure> {
-    let Some(resolved) = project.resolved() else {
-        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
-    };
+    let resolved = project.resolved()?;
     let workplace = Workplace::find(app, project)?;
     let chosen = project::built_targets(
         app,

@@ -161,9 +161,7 @@ fn subject(
     }
     let project = project::read(app, Some(Path::new(word)), args.kraftfile.as_deref())?;
     let project = project::sound(app, project)?;
-    let Some(resolved) = project.resolved() else {
-        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
-    };
+    let resolved = project.resolved()?;
     if resolved.unikraft.is_some() || resolved.template.is_some() {
         build::site(app, project, &Fetching::default())?;
         return Ok(None);

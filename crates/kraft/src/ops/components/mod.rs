@@ -46,10 +46,8 @@ pub(crate) fn obtain(
     workplace: &Workplace,
     fetching: &Fetching,
 ) -> Result<(Project, Components), Failure> {
-    let Some(kraftfile) = project.kraftfile.clone() else {
-        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
-    };
-    let mut store = Shelf::open(app, workplace, fetching)?;
+    let kraftfile = project.without_faults()?.clone();
+    let mut store = Shelf::open(workplace, fetching)?;
     let (kraftfile, application) = match &kraftfile.template {
         None => (kraftfile, workplace.project.clone()),
         Some(template) => {
@@ -131,9 +129,7 @@ fn template_of(app: &App, dir: &Path) -> Result<Kraftfile, Failure> {
         ));
     };
     let read = project::sound(app, project::read(app, Some(&file), None)?)?;
-    let mut kraftfile = read
-        .kraftfile
-        .ok_or_else(|| Failure::new(Kind::Failed, "the Kraftfile of the template has faults"))?;
+    let mut kraftfile = read.without_faults()?.clone();
     // What a template brings along lies beside its Kraftfile, not beside the project's.
     let below = |path: &mut String| *path = dir.join(&*path).to_string_lossy().into_owned();
     for rootfs in kraftfile.rootfs.iter_mut().chain(&mut kraftfile.roms) {

@@ -28,11 +28,7 @@ pub(super) struct Shelf<'a> {
 }
 
 impl<'a> Shelf<'a> {
-    pub(super) fn open(
-        _app: &App,
-        workplace: &'a Workplace,
-        fetching: &'a Fetching,
-    ) -> Result<Self, Failure> {
+    pub(super) fn open(workplace: &'a Workplace, fetching: &'a Fetching) -> Result<Self, Failure> {
         let before = lockfile::read(&workplace.lock_file())?.unwrap_or_default();
         Ok(Self {
             workplace,

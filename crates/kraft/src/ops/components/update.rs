@@ -36,16 +36,13 @@ pub(crate) fn update(
     names: &[String],
     write: bool,
 ) -> Result<Vec<Move>, Failure> {
-    let Some(kraftfile) = project.kraftfile.clone() else {
-        return Err(Failure::new(Kind::Failed, "the Kraftfile has faults"));
-    };
+    let mut kraftfile = project.without_faults()?.clone();
     let fetching = Fetching {
         fresh_catalog: true,
         ..Fetching::default()
     };
-    let mut shelf = Shelf::open(app, workplace, &fetching)?;
+    let mut shelf = Shelf::open(workplace, &fetching)?;
     let mut moves = Vec::new();
-    let mut kraftfile = kraftfile;
     if let Some(template) = kraftfile.template.clone() {
         let part = template_part(workplace, &template)?;
         shelf.renew(app, std::slice::from_ref(&part), names, &mut moves)?;

@@ -51,8 +51,7 @@ impl RootSource {
 
     /// Returns that of a project.
     pub(crate) fn of_project(project: &Project) -> Result<Option<Self>, Failure> {
-        let resolved = project.resolved();
-        let Some(rootfs) = resolved.and_then(|resolved| resolved.rootfs) else {
+        let Some(rootfs) = project.resolved()?.rootfs else {
             return Ok(None);
         };
         if let Some(file) = &rootfs.dockerfile {
