@@ -326,23 +326,7 @@ impl Parser<'_> {
         let title = cursor.text("a title")?;
         cursor.end()?;
         let before = self.operands;
-        let (mut own, mut visible) = (Vec::new(), Vec::new());
-        while let Some(line) = self.statement(reader) {
-            let mut cursor = Cursor::new(&line).skip(1);
-            match first(&line) {
-                "depends" => {
-                    cursor.word("on")?;
-                    own.push(self.condition(&mut cursor)?);
-                }
-                "visible" => visible.extend(self.when(&mut cursor)?),
-                _ => {
-                    reader.waiting = Some(line);
-                    break;
-                }
-            }
-            cursor.end()?;
-        }
-        let (own, visible) = (all(own), all(visible));
+        let (own, visible) = self.conditions(reader, true)?;
         let depends = both(&scope.depends, &own);
         let kind = NodeKind::Menu {
             title,
@@ -358,6 +342,32 @@ impl Parser<'_> {
         };
         self.inside(reader, &scope, words, node);
         Ok(node)
+    }
+
+    /// Reads what a menu or a comment depends on and, of a menu, when it is visible: the lines
+    /// below its title, up to one that says something else.
+    fn conditions(
+        &mut self,
+        reader: &mut Reader<'_>,
+        of_menu: bool,
+    ) -> Outcome<(Condition, Condition)> {
+        let (mut own, mut visible) = (Vec::new(), Vec::new());
+        while let Some(line) = self.statement(reader) {
+            let mut cursor = Cursor::new(&line).skip(1);
+            match first(&line) {
+                "depends" => {
+                    cursor.word("on")?;
+                    own.push(self.condition(&mut cursor)?);
+                }
+                "visible" if of_menu => visible.extend(self.when(&mut cursor)?),
+                _ => {
+                    reader.waiting = Some(line);
+                    break;
+                }
+            }
+            cursor.end()?;
+        }
+        Ok((all(own), all(visible)))
     }
 
     pub(super) fn depend(&mut self, node: usize, depends: Condition) {
@@ -397,19 +407,9 @@ impl Parser<'_> {
         let mut cursor = Cursor::new(words);
         let text = cursor.text("a text")?;
         cursor.end()?;
-        let mut own = Vec::new();
-        while let Some(line) = self.statement(reader) {
-            if first(&line) != "depends" {
-                reader.waiting = Some(line);
-                break;
-            }
-            let mut cursor = Cursor::new(&line).skip(1);
-            cursor.word("on")?;
-            own.push(self.condition(&mut cursor)?);
-            cursor.end()?;
-        }
+        let (own, _) = self.conditions(reader, false)?;
         let node = self.add(reader, NodeKind::Comment { text }, words);
-        self.depend(node, both(&scope.depends, &all(own)));
+        self.depend(node, both(&scope.depends, &own));
         Ok(node)
     }
 
