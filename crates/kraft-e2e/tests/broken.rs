@@ -11,8 +11,26 @@ use kraft_e2e::source::{
 };
 use kraft_e2e::web::{Web, answer};
 
-fn app(bench: &Bench) -> PathBuf {
-    workshop(bench).join("apps/app-two-libs")
+/// Makes a project of two libraries in its workshop, unless nothing can be built here.
+fn two_libs() -> Option<(Bench, PathBuf)> {
+    if skipped() {
+        return None;
+    }
+    let bench = Bench::new();
+    let app = workshop(&bench).join("apps/app-two-libs");
+    Some((bench, app))
+}
+
+/// Makes an empty directory to serve files from.
+fn served(bench: &Bench) -> PathBuf {
+    let dir = bench.path().join("served");
+    std::fs::create_dir(&dir).unwrap();
+    dir
+}
+
+/// Replaces a text in the Kraftfile of a project.
+fn edit(app: &Path, old: &str, new: &str) {
+    replace(&app.join("Kraftfile"), old, new);
 }
 
 fn fails(bench: &Bench, app: &Path, code: i32, says: &[&str]) -> Outcome {
@@ -25,11 +43,9 @@ fn fails(bench: &Bench, app: &Path, code: i32, says: &[&str]) -> Outcome {
 
 #[test]
 fn a_missing_program_is_named_with_its_package_before_anything_is_built() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
+    };
     let programs = bench.path().join("programs");
     std::fs::create_dir(&programs).unwrap();
     for dir in ["/usr/bin", "/bin"] {
@@ -52,7 +68,7 @@ fn a_missing_program_is_named_with_its_package_before_anything_is_built() {
         "{outcome:?}"
     );
     assert!(!app.join(".config.two-libs_qemu-x86_64").exists());
-    replace(&app.join("Kraftfile"), "qemu/x86_64", "qemu/arm64");
+    edit(&app, "qemu/x86_64", "qemu/arm64");
     let mut command = bench.command(["build"]);
     command.current_dir(&app).env("PATH", &programs);
     let outcome = Outcome::of(&mut command).exits(7);
@@ -64,11 +80,9 @@ fn a_missing_program_is_named_with_its_package_before_anything_is_built() {
 
 #[test]
 fn a_fault_in_the_code_is_shown_at_its_line() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
+    };
     let main = app.join("main.c");
     replace(&main, "count();", "count(counter);");
     let outcome = fails(
@@ -92,11 +106,9 @@ fn a_fault_in_the_code_is_shown_at_its_line() {
 
 #[test]
 fn a_fault_in_the_options_is_shown_at_its_line() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
+    };
     let options = app.join("../../libs/lib-count/Config.uk");
     replace(&options, "range 1 9", "rnage 1 9");
     fails(&bench, &app, 6, &["Config.uk:"]);
@@ -104,20 +116,14 @@ fn a_fault_in_the_options_is_shown_at_its_line() {
 
 #[test]
 fn what_is_not_in_a_repository_is_named_with_what_may_be_meant() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
+    };
     let library = app.join("../../libs/lib-count");
     make_repository(&library);
     let url = format!("file://{}", library.canonicalize().unwrap().display());
     let with = |version: &str| format!("{url}\n    version: {version}");
-    replace(
-        &app.join("Kraftfile"),
-        "../../libs/lib-count",
-        &with("stabel"),
-    );
+    edit(&app, "../../libs/lib-count", &with("stabel"));
     fails(
         &bench,
         &app,
@@ -125,24 +131,21 @@ fn what_is_not_in_a_repository_is_named_with_what_may_be_meant() {
         &["no branch, tag or commit `stabel`", "`stable`"],
     );
     let commit = "0123456789abcdef0123456789abcdef01234567";
-    replace(&app.join("Kraftfile"), "stabel", commit);
+    edit(&app, "stabel", commit);
     fails(&bench, &app, 3, &[commit]);
     assert!(!app.join(".unikraft/libs/count").exists());
     // The first digits of a commit that is there are enough.
     let head = git(&library, ["rev-parse", "HEAD"]);
-    replace(&app.join("Kraftfile"), commit, &format!("'{}'", &head[..9]));
+    edit(&app, commit, &format!("'{}'", &head[..9]));
     let _ = build_and_boot(&bench, &app, &[]);
 }
 
 #[test]
 fn servers_that_fail_are_told_apart() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
-    let served = bench.path().join("served");
-    std::fs::create_dir(&served).unwrap();
+    };
+    let served = served(&bench);
     make_archive(
         &app.join("../../libs/lib-count"),
         &served.join("good.tar.gz"),
@@ -170,38 +173,31 @@ fn servers_that_fail_are_told_apart() {
         ("bad.tar.gz", 1, "cannot unpack lib/count"),
     ] {
         let new = web.url(name);
-        replace(&app.join("Kraftfile"), &old, &new);
+        edit(&app, &old, &new);
         fails(&bench, &app, code, &[says, &new]);
         assert!(!app.join(".unikraft/libs/count").exists());
         old = new;
     }
     let gone = "http://127.0.0.1:9/x.tar.gz";
-    replace(&app.join("Kraftfile"), &old, gone);
+    edit(&app, &old, gone);
     fails(&bench, &app, 4, &[gone, "refused"]);
     let ssh = "ssh://git@127.0.0.1:9/lib-count.git";
-    replace(&app.join("Kraftfile"), gone, ssh);
+    edit(&app, gone, ssh);
     fails(&bench, &app, 4, &[ssh]);
-    replace(&app.join("Kraftfile"), ssh, &web.url("good.tar.gz"));
+    edit(&app, ssh, &web.url("good.tar.gz"));
     let _ = build_and_boot(&bench, &app, &[]);
 }
 
 #[test]
 fn an_archive_that_is_another_than_before_is_refused() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
-    let served = bench.path().join("served");
-    std::fs::create_dir(&served).unwrap();
+    };
+    let served = served(&bench);
     let library = app.join("../../libs/lib-count");
     make_archive(&library, &served.join("count.tar.gz"));
     let web = Web::serve(&served);
-    replace(
-        &app.join("Kraftfile"),
-        "../../libs/lib-count",
-        &web.url("count.tar.gz"),
-    );
+    edit(&app, "../../libs/lib-count", &web.url("count.tar.gz"));
     let _ = kraft_in(&bench, &app, &["build"]).success();
     replace(&library.join("count.c"), "count ", "COUNT ");
     make_archive(&library, &served.join("count.tar.gz"));
@@ -221,11 +217,9 @@ fn an_archive_that_is_another_than_before_is_refused() {
 
 #[test]
 fn an_archive_that_climbs_out_is_refused_and_writes_nothing() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
+    };
     let evil = bench.path().join("evil");
     std::fs::create_dir(&evil).unwrap();
     let pack = |script: &str| {
@@ -242,11 +236,7 @@ fn an_archive_that_climbs_out_is_refused_and_writes_nothing() {
         assert!(packed.success());
     };
     let path = evil.join("evil.tar.gz");
-    replace(
-        &app.join("Kraftfile"),
-        "../../libs/lib-count",
-        path.to_str().unwrap(),
-    );
+    edit(&app, "../../libs/lib-count", path.to_str().unwrap());
     for script in [
         "i=tarfile.TarInfo('x/../../escaped'); t.addfile(i, io.BytesIO(b''))",
         "i=tarfile.TarInfo('/tmp/escaped'); t.addfile(i, io.BytesIO(b''))",
@@ -264,11 +254,9 @@ fn an_archive_that_climbs_out_is_refused_and_writes_nothing() {
 
 #[test]
 fn a_build_that_is_interrupted_ends_and_the_next_one_is_whole() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
+    };
     // A source that takes its time, so that there is something to interrupt.
     replace(
         &app.join("Makefile.uk"),
@@ -306,21 +294,14 @@ fn a_build_that_is_interrupted_ends_and_the_next_one_is_whole() {
 
 #[test]
 fn whoever_is_killed_while_fetching_leaves_nothing_that_is_used() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
-    let served = bench.path().join("served");
-    std::fs::create_dir(&served).unwrap();
+    };
+    let served = served(&bench);
     let core = copy("core", &bench.path().join("packed"));
     make_archive(&core, &served.join("core.tar.gz"));
     let web = Web::serve(&served);
-    replace(
-        &app.join("Kraftfile"),
-        "../../core",
-        &web.url("core.tar.gz"),
-    );
+    edit(&app, "../../core", &web.url("core.tar.gz"));
     for delay in [0, 5, 10, 20, 40, 80, 160] {
         let mut command = bench.command(["build"]);
         command
@@ -341,18 +322,16 @@ fn whoever_is_killed_while_fetching_leaves_nothing_that_is_used() {
 
 #[test]
 fn a_key_that_ssh_refuses_is_told() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
+    };
     let ssh = bench.path().join("ssh");
     let script =
         "#!/bin/sh\necho 'git@example.test: Permission denied (publickey).' >&2\nexit 255\n";
     std::fs::write(&ssh, script).unwrap();
     std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let url = "git@example.test:libs/lib-count.git";
-    replace(&app.join("Kraftfile"), "../../libs/lib-count", url);
+    edit(&app, "../../libs/lib-count", url);
     let mut command = bench.command(["build"]);
     command.current_dir(&app).env("GIT_SSH_COMMAND", &ssh);
     let outcome = Outcome::of(&mut command).exits(5);
@@ -363,11 +342,9 @@ fn a_key_that_ssh_refuses_is_told() {
 
 #[test]
 fn a_disk_that_is_full_is_told_and_room_cures_it() {
-    if skipped() {
+    let Some((bench, app)) = two_libs() else {
         return;
-    }
-    let bench = Bench::new();
-    let app = app(&bench);
+    };
     std::fs::create_dir(app.join(".unikraft")).unwrap();
     let script = format!(
         "mount -t tmpfs -o size=256k tmpfs '{0}/.unikraft' && cd '{0}' && exec \"$KRAFT\" build",

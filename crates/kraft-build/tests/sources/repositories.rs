@@ -1,6 +1,7 @@
 //! Components from Git repositories.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use kraft_build::sources::{Error, GitSort, Origin, Put, is_in_place};
 use kraft_core::lock::Pin;
@@ -129,23 +130,20 @@ fn modes_and_links_are_kept_and_git_tells_the_commit_in_the_tree() {
     assert_eq!(git(&to, &["ls-files", "-m"]), "");
 }
 
+/// Adds the repository `inner` to a tree, by its path on this computer.
+fn add_submodule(world: &World, tree: &Path, at: &str) {
+    let inner = world.path("repositories/inner.git");
+    let inner = inner.to_str().unwrap();
+    git(tree, &["submodule", "--quiet", "add", inner, at]);
+}
+
 #[test]
 fn submodules_come_along_also_by_relative_urls() {
     let world = World::new();
     world.repository("inner", &[("deep", "inside")]);
     world.repository("lib-x", &[("Config.uk", "one")]);
     let tree = world.path("trees/lib-x");
-    let bare = world.path("repositories/inner.git");
-    git(
-        &tree,
-        &[
-            "submodule",
-            "--quiet",
-            "add",
-            bare.to_str().unwrap(),
-            "sub/inner",
-        ],
-    );
+    add_submodule(&world, &tree, "sub/inner");
     git(
         &tree,
         &[
@@ -175,18 +173,7 @@ fn a_submodule_has_no_say_in_what_is_read_from_this_computer() {
     let world = World::new();
     world.repository("inner", &[("deep", "inside")]);
     world.repository("lib-x", &[("Config.uk", "one")]);
-    let bare = world.path("repositories/inner.git");
-    let tree = world.path("trees/lib-x");
-    git(
-        &tree,
-        &[
-            "submodule",
-            "--quiet",
-            "add",
-            bare.to_str().unwrap(),
-            "inner",
-        ],
-    );
+    add_submodule(&world, &world.path("trees/lib-x"), "inner");
     world.commit("lib-x", &[]);
     let error = get(
         &world.sources(),

@@ -12,6 +12,14 @@ use crate::{Given, Memory, anonymous, bytes, name};
 /// More than a connection has to bring to count as one that brought something.
 const SIZE: usize = 300_000;
 
+/// Fetches a blob of `a/b:1` from a server without credentials.
+async fn fetch(server: &Server, blob: &[u8], sink: &mut Memory) -> Result<(), Error> {
+    let image = name(&server.address, "a/b:1");
+    anonymous()
+        .fetch_blob(&image, &Descriptor::of("x", blob), sink)
+        .await
+}
+
 #[tokio::test]
 async fn a_download_goes_on_where_it_broke() {
     let blob = bytes(SIZE);
@@ -33,12 +41,7 @@ async fn a_download_goes_on_where_it_broke() {
         }
     });
     let mut sink = Memory::default();
-    let image = name(&server.address, "a/b:1");
-    let descriptor = Descriptor::of("x", &blob);
-    anonymous()
-        .fetch_blob(&image, &descriptor, &mut sink)
-        .await
-        .unwrap();
+    fetch(&server, &blob, &mut sink).await.unwrap();
     assert!(sink.bytes == blob);
     assert_eq!(sink.restarts, 0);
     let asked = server.asked("GET", "/blobs/");
@@ -56,12 +59,7 @@ async fn a_server_without_ranges_is_begun_with_anew() {
         bytes: vec![0; 1000],
         restarts: 0,
     };
-    let image = name(&server.address, "a/b:1");
-    let descriptor = Descriptor::of("x", &blob);
-    anonymous()
-        .fetch_blob(&image, &descriptor, &mut sink)
-        .await
-        .unwrap();
+    fetch(&server, &blob, &mut sink).await.unwrap();
     assert!(sink.bytes == blob);
     assert_eq!(sink.restarts, 1);
     let asked = server.asked("GET", "/blobs/");
@@ -83,11 +81,7 @@ async fn a_part_that_is_longer_than_the_blob_is_begun_with_anew() {
         bytes: vec![0; 2000],
         restarts: 0,
     };
-    let image = name(&server.address, "a/b:1");
-    anonymous()
-        .fetch_blob(&image, &Descriptor::of("x", &blob), &mut sink)
-        .await
-        .unwrap();
+    fetch(&server, &blob, &mut sink).await.unwrap();
     assert!(sink.bytes == blob);
 }
 
@@ -96,11 +90,8 @@ async fn a_download_that_brings_nothing_is_given_up() {
     let blob = bytes(SIZE);
     let whole = blob.clone();
     let server = Server::start(move |_| Answer::status(200).body(whole.clone()).cut(10));
-    let image = name(&server.address, "a/b:1");
-    let error = anonymous()
-        .fetch_blob(&image, &Descriptor::of("x", &blob), &mut Memory::default())
-        .await
-        .unwrap_err();
+    let mut sink = Memory::default();
+    let error = fetch(&server, &blob, &mut sink).await.unwrap_err();
     assert!(matches!(error, Error::Broken { .. }), "{error:?}");
     assert!(error.to_string().contains("a/b:1"), "{error}");
     assert!(server.seen().len() <= 7, "{}", server.seen().len());
@@ -110,11 +101,7 @@ async fn a_download_that_brings_nothing_is_given_up() {
 async fn no_more_bytes_are_taken_than_were_promised() {
     let server = Server::start(|_| Answer::status(200).body(bytes(2000)));
     let mut sink = Memory::default();
-    let image = name(&server.address, "a/b:1");
-    let error = anonymous()
-        .fetch_blob(&image, &Descriptor::of("x", &bytes(1000)), &mut sink)
-        .await
-        .unwrap_err();
+    let error = fetch(&server, &bytes(1000), &mut sink).await.unwrap_err();
     assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
     assert!(sink.bytes.len() <= 1000);
 }
