@@ -52,6 +52,7 @@ test | skopeo                | skopeo                  | to look at images with 
 test | docker.io             | dockerd                 | to see that docker accepts our images
 test | buildah               | buildah                 | to build Dockerfiles with another builder
 test | podman                | podman                  | and another
+test | socat                 | socat                   | to put TLS, or a program, between kraft and a BuildKit
 test | containerd            | ctr                     | to see that containerd accepts them
 test | runc                  | runc                    | what both of them run containers with
 test | kconfig-frontends-nox | kconfig-conf            | the KConfig that ours must agree with
