@@ -9,6 +9,7 @@ use kraft_e2e::guest::{Report, mini};
 use kraft_e2e::harness::{Bench, eventually, skip};
 use kraft_e2e::linux;
 use kraft_e2e::registry::{Registry, free_port};
+use kraft_e2e::source::{build_and_boot, kraft_in, skipped, workshop, write};
 
 const DOCKERFILE: &str = "FROM scratch AS texts\nCOPY etc/ /etc/\nFROM scratch\n\
     COPY --from=texts /etc /etc\nENV COLOUR=blue SIZE=\"very large\"\n\
@@ -261,4 +262,44 @@ fn a_server_out_of_a_dockerfile_answers_on_a_port_of_the_host() {
         asked && stream.read_to_string(&mut answer).is_ok() && !answer.is_empty()
     });
     assert!(answer.contains("served by a unikernel"), "{answer}");
+}
+
+#[test]
+fn a_project_that_is_built_from_source_takes_its_files_from_a_dockerfile() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new().env("KRAFTKIT_BUILDER", "kraft");
+    let app = workshop(&bench).join("apps/app-two-libs");
+    let kraftfile = fs::read_to_string(app.join("Kraftfile")).unwrap();
+    write(
+        &app.join("Kraftfile"),
+        &format!("{kraftfile}rootfs: ./Dockerfile\n"),
+    );
+    write(
+        &app.join("Dockerfile"),
+        "FROM scratch\nCOPY motd /etc/\nENV FROM=image\nCMD [\"@cat:/etc/motd\"]\n",
+    );
+    write(&app.join("motd"), "beside the kernel\n");
+    let console = build_and_boot(&bench, &app, &[]);
+    assert!(console.contains("beside the kernel"), "{console}");
+    assert!(console.contains("env \"FROM=image\""), "{console}");
+    // The archive stands where KraftKit puts it.
+    assert!(app.join(".unikraft/build/initramfs-x86_64.cpio").is_file());
+    // What is built has not become part of what it is built from.
+    let again = kraft_in(&bench, &app, &["build"]).success();
+    assert!(again.stderr.contains("is as it was"), "{}", again.stderr);
+    // Inside the kernel, where it asks for that.
+    let inside = kraftfile.replace(
+        "    CONFIG_LIBMINI_HEAP_PAGES: 32\n",
+        "    CONFIG_LIBMINI_HEAP_PAGES: 32\n    CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD: 'y'\n",
+    );
+    write(
+        &app.join("Kraftfile"),
+        &format!("{inside}rootfs: ./Dockerfile\n"),
+    );
+    write(&app.join("motd"), "inside the kernel\n");
+    let _ = kraft_in(&bench, &app, &["build"]).success();
+    let run = kraft_in(&bench, &app, &["run", "--rm", ".", "@cat:/etc/motd"]).success();
+    assert!(run.stdout.contains("inside the kernel"), "{}", run.stdout);
 }

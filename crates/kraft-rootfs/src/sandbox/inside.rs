@@ -302,9 +302,13 @@ fn start(spec: &Spec) -> Result<i32, String> {
     if spec.root_outside {
         restrict();
     }
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("could not be started: `{program}`: {error}"))?;
+    let mut child = command.spawn().map_err(|error| match error.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::NOEXEC.raw_os_error() => format!(
+            "could not be started: `{program}` is for another processor, and this system emulates \
+             none (on Debian: `apt install qemu-user-static`)"
+        ),
+        _ => format!("could not be started: `{program}`: {error}"),
+    })?;
     let status = child.wait().map_err(|error| format!("is lost: {error}"))?;
     Ok(status
         .code()

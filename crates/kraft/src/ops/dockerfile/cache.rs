@@ -44,9 +44,20 @@ pub(super) struct Slot {
     /// The archive.
     archive: PathBuf,
     /// Where the next one grows, which nobody else uses.
-    pub(super) next: PathBuf,
+    pub(super) next: Next,
     record: PathBuf,
     hold: Lock,
+}
+
+/// An archive that is not taken in yet, removed with this unless it was.
+#[derive(Debug)]
+pub(super) struct Next(pub(super) PathBuf);
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        // There is none, as a rule.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// What an archive is made from, as far as it can be told without reading files.
@@ -101,7 +112,7 @@ impl Slot {
         let name = name.get(..32).unwrap_or(&name);
         Ok(Self {
             archive: dir.join(format!("{name}.cpio")),
-            next: dir.join(format!("{name}-{}.cpio", kraft_machine::Id::new())),
+            next: Next(dir.join(format!("{name}-{}.cpio", kraft_machine::Id::new()))),
             record: dir.join(format!("{name}.json")),
             hold: Lock::shared(&dir)?,
         })
@@ -143,9 +154,9 @@ impl Slot {
         from: &Inputs,
         settings: &Settings,
     ) -> Result<(), Failure> {
-        fs::rename(&self.next, &self.archive)?;
-        let product =
-            Product::of(&self.archive).map_err(fs::Error::on("look at", &self.archive))?;
+        // Looked at before it is taken in: another process may take in its own right after.
+        let product = Product::of(&self.next.0).map_err(fs::Error::on("look at", &self.next.0))?;
+        fs::rename(&self.next.0, &self.archive)?;
         let (numbers, content) = match &from.context {
             Some(context) => (context.numbers().to_owned(), context.content()?),
             None => (String::new(), None),
@@ -166,7 +177,7 @@ impl Slot {
     /// Hands the archive over.
     pub(super) fn made(self, settings: Settings) -> Made {
         Made {
-            archive: self.archive.clone(),
+            archive: self.archive,
             settings,
             _hold: self.hold,
         }

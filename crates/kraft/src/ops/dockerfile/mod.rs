@@ -55,7 +55,7 @@ pub(crate) fn of_dockerfile(app: &App, job: &Job<'_>) -> Result<Made, Failure> {
         ));
         return Ok(slot.made(settings));
     }
-    let settings = builders::build(app, job, &slot.next)?;
+    let settings = builders::build(app, job, &slot.next.0)?;
     // What it was made from is what was there before, not what somebody wrote meanwhile.
     slot.keep(app, &now, &settings)?;
     Ok(slot.made(settings))
@@ -70,7 +70,7 @@ pub(crate) fn of_image(app: &App, name: &Reference, arch: &str) -> Result<Made, 
     if let Some(settings) = slot.settings(&now)? {
         return Ok(slot.made(settings));
     }
-    let settings = own::flatten(app, &base, &slot.next)?;
+    let settings = own::flatten(app, &base, &slot.next.0)?;
     slot.keep(app, &now, &settings)?;
     Ok(slot.made(settings))
 }
