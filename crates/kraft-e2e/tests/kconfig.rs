@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kraft_e2e::harness::{Bench, eventually, skip};
 use kraft_e2e::registry::installed;
-use kraft_e2e::source::{build_and_boot, kraft_in, replace, skipped, workshop};
+use kraft_e2e::source::{build_and_boot, kraft_in, replace, skipped, workshop, write};
 
 fn app(bench: &Bench) -> PathBuf {
     workshop(bench).join("apps/app-two-libs")
@@ -116,6 +116,25 @@ fn a_loss_can_be_allowed_and_is_told_all_the_same() {
     );
     // It was not forgotten: without the flag it is an error again.
     let _ = kraft_in(&bench, &app, &["build"]).exits(6);
+}
+
+#[test]
+fn what_a_refused_build_configured_is_not_taken_for_edits_by_hand() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    let heap = "    CONFIG_LIBMINI_HEAP_PAGES: 32\n";
+    ask(&app, &[("LIBNET", "y"), ("LIBNET_SOCKETS", "100")]);
+    let refused = std::fs::read_to_string(app.join("Kraftfile")).unwrap();
+    let _ = kraft_in(&bench, &app, &["build"]).exits(6);
+    let asked = "    CONFIG_LIBNET: 'y'\n    CONFIG_LIBNET_SOCKETS: '100'\n";
+    write(&app.join("Kraftfile"), &refused.replace(asked, heap));
+    let built = kraft_in(&bench, &app, &["build"]).success();
+    assert!(!built.stderr.contains("by hand"), "{built:?}");
+    let get = kraft_in(&bench, &app, &["kconfig", "get", "LIBNET"]).success();
+    assert_eq!(get.stdout, "n\n");
 }
 
 #[test]

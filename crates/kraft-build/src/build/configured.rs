@@ -13,7 +13,7 @@ use crate::state::State;
 use crate::tools;
 
 impl Job {
-    /// Configures if that is called for; returns what got lost.
+    /// Configures if that is called for, and remembers it; returns what got lost.
     pub(super) fn configured(
         &self,
         call: &Call<'_>,
@@ -53,6 +53,8 @@ impl Job {
             state.settled = done.settled;
             state.configuration.clone_from(&inputs.configuration);
             self.take_config(call.plan)?;
+            // Also where it is refused below: what we settled is not to look like edits by hand.
+            state.save(&self.state_file())?;
         }
         let lost = self.lost_now()?;
         Self::judge(orders, &lost, call.plan)?;

@@ -220,7 +220,6 @@ impl Job {
         let program = tools::make();
         let call = self.call(&plan, &program, orders);
         self.configured(&call, orders, &inputs, &mut state)?;
-        state.save(&self.state_file())?;
         Ok(plan)
     }
 
