@@ -11,8 +11,8 @@ use kraft_sys::fs::Error as FileError;
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
-use crate::source::directory::{self, open_below};
-use crate::tree::{Kind, Place, Tree};
+use crate::source::directory;
+use crate::tree::{Kind, Tree};
 
 /// More than this is not read only to see whether it changed, in bytes.
 const MOST_READ: u64 = 64 << 20;
@@ -95,16 +95,8 @@ impl Context {
                 Kind::File(content) => {
                     hasher.update(b"f");
                     hasher.update(content.size.to_le_bytes());
-                    if let Place::Below {
-                        root,
-                        root_path,
-                        path,
-                    } = &content.at
-                    {
-                        let full = root_path.join(std::ffi::OsStr::from_bytes(path));
-                        let mut file = open_below(root, &full, path)?;
-                        pour(&mut file, &mut hasher).map_err(FileError::on("read", &full))?;
-                    }
+                    let mut file = content.open()?;
+                    pour(&mut file, &mut hasher).map_err(FileError::on("read", &file.name))?;
                 }
             }
         }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use kraft_sys::fs::Error as FileError;
 
-use crate::source::directory::{self, open_below};
-use crate::tree::{Content, Kind, Node, Place, Tree};
-use crate::{Error, shown};
+use crate::Error;
+use crate::source::directory;
+use crate::tree::{Content, Kind, Node, Tree};
 
 /// Lays a tree out in an empty directory. With `owners`, entries belong to whom they say.
 ///
@@ -33,7 +33,7 @@ pub(super) fn lay_out(tree: &Tree, root: &Path, owners: bool) -> Result<(), Erro
                     std::fs::hard_link(first, &full).map_err(failed)?;
                     continue;
                 }
-                write_file(content, &full, &path)?;
+                write_file(content, &full)?;
                 names.insert(content.identity, full.clone());
             }
             Kind::Symlink(target) => {
@@ -64,42 +64,13 @@ pub(super) fn lay_out(tree: &Tree, root: &Path, owners: bool) -> Result<(), Erro
     Ok(())
 }
 
-fn write_file(content: &Content, full: &Path, path: &[u8]) -> Result<(), Error> {
+fn write_file(content: &Content, full: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| Error::from(FileError::on("write", full)(error));
     let mut out = File::create_new(full).map_err(failed)?;
-    match &content.at {
-        Place::Below {
-            root,
-            root_path,
-            path,
-        } => {
-            let from = root_path.join(std::ffi::OsStr::from_bytes(path));
-            let mut file = open_below(root, &from, path)?;
-            let copied = io::copy(&mut file, &mut out).map_err(failed)?;
-            if copied != content.size {
-                return Err(Error::Changed { path: from });
-            }
-        }
-        Place::Within { file, offset } => {
-            let (mut at, mut left) = (*offset, content.size);
-            let mut buffer = vec![0; 256 * 1024];
-            while left > 0 {
-                let most = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(buffer.len());
-                let piece = buffer.get_mut(..most).unwrap_or_default();
-                let count = file.read_at(piece, at).map_err(failed)?;
-                if count == 0 {
-                    return Err(Error::Changed {
-                        path: PathBuf::from(shown(path)),
-                    });
-                }
-                let piece = buffer.get(..count).unwrap_or_default();
-                io::Write::write_all(&mut out, piece).map_err(failed)?;
-                at += count as u64;
-                left -= count as u64;
-            }
-        }
+    let mut from = content.open()?;
+    let copied = io::copy(&mut from, &mut out).map_err(failed)?;
+    if copied != content.size {
+        return Err(Error::Changed { path: from.name });
     }
     Ok(())
 }

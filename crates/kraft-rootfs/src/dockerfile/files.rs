@@ -1,11 +1,8 @@
 //! `COPY` and `ADD` of a stage: where the entries come from, and on which terms they go.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::fs::File;
-use std::os::unix::ffi::OsStrExt;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::rc::Rc;
 
 use kraft_core::dockerfile::expand;
@@ -17,9 +14,14 @@ use kraft_sys::fs::Error as FileError;
 use super::copy::{Copier, CopyFault, Mode, Terms};
 use super::stage::{Kitchen, Stage, absolute, at};
 use super::{Fault, lookup, plan};
-use crate::source::{compression, directory, tar};
+use crate::source::{compression, tar};
 use crate::tree::{Content, Kind, Node, Place, Tree};
 use crate::{Error, shown};
+
+/// So much of a file tells whether it is an archive, in bytes: a tar header.
+const START: u64 = 512;
+/// How archives begin that `ADD` unpacks, and we cannot: xz and bzip2.
+const UNREADABLE: [&[u8]; 2] = [b"\xfd7zXZ\0", b"BZh"];
 
 impl Kitchen<'_, '_> {
     pub(super) fn copy(
@@ -190,23 +192,28 @@ impl Kitchen<'_, '_> {
         let Some(Kind::File(content)) = from.get(&real).map(|node| &node.kind) else {
             return Ok(false);
         };
-        let Place::Below {
-            root,
-            root_path,
-            path,
-        } = &content.at
-        else {
+        let mut start = Vec::new();
+        let mut looked = content.open()?;
+        (&mut looked)
+            .take(START)
+            .read_to_end(&mut start)
+            .map_err(FileError::on("read", &looked.name))
+            .map_err(Error::from)?;
+        if UNREADABLE.iter().any(|magic| start.starts_with(magic)) {
+            let what = "only another builder can unpack this: kraft reads tar, gzip and zstd";
+            return Err(at(span, what));
+        }
+        let opened = content.open()?;
+        let full = opened.name.clone();
+        let Ok((_, mut reader)) = compression::look_through(opened) else {
             return Ok(false);
         };
-        let full = root_path.join(OsStr::from_bytes(path));
-        let file = directory::open_below(root, &full, path)?;
-        let again = directory::open_below(root, &full, path)?;
-        if !compression::start_of(file).is_ok_and(|start| tar::is_tar(&start)) {
+        let mut plain = Vec::new();
+        let readable = (&mut reader).take(START).read_to_end(&mut plain).is_ok();
+        if !readable || !tar::is_tar(&plain) {
             return Ok(false);
         }
-        let (_, mut reader) = compression::open(again)
-            .map_err(FileError::on("read", &full))
-            .map_err(Error::from)?;
+        let mut reader = plain.as_slice().chain(reader);
         let archive = self.unpacked(|unpacker| unpacker.tarball(&full, &mut reader))?;
         let terms = Terms {
             // An archive tells its own owners.
@@ -258,30 +265,14 @@ fn small_file(tree: &Tree, path: &[u8]) -> Option<String> {
     let Kind::File(content) = &tree.get(&real)?.kind else {
         return None;
     };
-    let mut bytes = vec![0; usize::try_from(content.size.min(LARGEST)).ok()?];
-    let (file, offset) = opened(content).ok()?;
-    file.read_exact_at(&mut bytes, offset).ok()?;
+    let mut bytes = Vec::new();
+    content
+        .open()
+        .ok()?
+        .take(LARGEST)
+        .read_to_end(&mut bytes)
+        .ok()?;
     String::from_utf8(bytes).ok()
-}
-
-/// Opens the file that holds a content, and returns where it begins.
-fn opened(content: &Content) -> Result<(File, u64), Error> {
-    match &content.at {
-        Place::Below {
-            root,
-            root_path,
-            path,
-        } => {
-            let full = root_path.join(OsStr::from_bytes(path));
-            Ok((directory::open_below(root, &full, path)?, 0))
-        }
-        Place::Within { file, offset } => {
-            let file = file
-                .try_clone()
-                .map_err(FileError::on("open", Path::new("a layer")))?;
-            Ok((file, *offset))
-        }
-    }
 }
 
 fn cannot_copy(fault: &CopyFault, word: &str, span: Span) -> Fault {

@@ -109,8 +109,9 @@ fn froms(stage: &Stage) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the first thing in the needed stages of a Dockerfile that we cannot execute, if there
-/// is one. With `runs`, commands can be.
-pub fn obstacle(recipe: &Recipe<'_>, runs: bool) -> Option<Problem> {
+/// is one.
+pub fn obstacle(recipe: &Recipe<'_>) -> Option<Problem> {
+    let runs = recipe.runner.is_some();
     let needed = plan(recipe).ok()?;
     let stages = needed
         .iter()

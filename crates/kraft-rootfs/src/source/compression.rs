@@ -23,6 +23,13 @@ pub(crate) enum Compression {
 
 /// Opens a file for reading what is in it.
 pub(crate) fn open(file: File) -> io::Result<(Compression, Box<dyn Read>)> {
+    look_through(file)
+}
+
+/// Reads what is in a compressed stream, or in one that is none.
+pub(crate) fn look_through<'a>(
+    file: impl Read + 'a,
+) -> io::Result<(Compression, Box<dyn Read + 'a>)> {
     let mut file = BufReader::with_capacity(BUFFER, file);
     let start = file.fill_buf()?;
     if start.starts_with(GZIP) {

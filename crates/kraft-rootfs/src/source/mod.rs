@@ -1,6 +1,7 @@
 //! Sources of a root filesystem: what a path leads to decides, never its name.
 
 pub(crate) mod compression;
+mod content;
 pub(crate) mod directory;
 pub(crate) mod tar;
 

@@ -1,9 +1,10 @@
 //! A build by ourselves.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use kraft_rootfs::dockerfile::{self, Fault, Recipe, Settings, Told};
+use kraft_core::dockerfile::Dockerfile;
+use kraft_rootfs::dockerfile::{self, Fault, Recipe, Runner, Settings, Told};
 use kraft_rootfs::sandbox::Sandbox;
 use kraft_rootfs::{Options, build_layers};
 
@@ -15,16 +16,22 @@ use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ops::rootfs::{self, Scratch};
 
-/// Returns why we cannot build this, if we cannot.
-pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failure> {
-    let dockerfile = match &job.read {
-        Ok(dockerfile) => dockerfile,
-        // Nobody else was asked, or could: then it is our word that counts.
-        Err(problems) => return Err(fault::of_reading(job, problems)),
-    };
-    let shelf = Shelf { app };
-    let nothing = BTreeMap::new();
-    let recipe = Recipe {
+/// What a build of ours works with.
+struct Means {
+    runner: Option<Sandbox>,
+    secrets: BTreeMap<String, Vec<u8>>,
+    scratch: PathBuf,
+    caches: PathBuf,
+}
+
+fn recipe<'a>(
+    dockerfile: &'a Dockerfile,
+    job: &'a Job<'_>,
+    shelf: &'a Shelf<'_>,
+    means: &'a Means,
+) -> Recipe<'a> {
+    let runner = means.runner.as_ref();
+    Recipe {
         dockerfile,
         context: &job.context,
         ignore: &job.ignore,
@@ -32,51 +39,57 @@ pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failu
         arguments: &job.arguments,
         architecture: job.arch,
         host: host_arch(),
-        images: &shelf,
-        runner: None,
-        secrets: &nothing,
-        scratch: &job.context,
-        caches: &job.context,
+        images: shelf,
+        runner: runner.map(|runner| runner as &dyn Runner),
+        secrets: &means.secrets,
+        scratch: &means.scratch,
+        caches: &means.caches,
+    }
+}
+
+/// Returns the Dockerfile, or what is wrong with it: where we build, it is our word that counts.
+fn read<'a>(job: &'a Job<'_>) -> Result<&'a Dockerfile, Failure> {
+    let read = job.read.as_ref();
+    read.map_err(|problems| fault::of_reading(job, problems))
+}
+
+/// Returns why we cannot build this, if we cannot.
+pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failure> {
+    let (runner, why) = match find_runner(app) {
+        Ok(runner) => (Some(runner), String::new()),
+        Err(why) => (None, why),
     };
-    let runner = find_runner(app);
-    let obstacle = dockerfile::obstacle(&recipe, runner.is_ok());
-    Ok(obstacle.map(|problem| match runner {
-        Err(why) if problem.message.contains("`RUN`") => {
+    let means = Means {
+        runner,
+        secrets: BTreeMap::new(),
+        scratch: PathBuf::new(),
+        caches: PathBuf::new(),
+    };
+    let shelf = Shelf { app };
+    let recipe = recipe(read(job)?, job, &shelf, &means);
+    Ok(dockerfile::obstacle(&recipe).map(|problem| {
+        if problem.message.contains("`RUN`") && !why.is_empty() {
             format!("{}: {why}", problem.message)
+        } else {
+            problem.message
         }
-        _ => problem.message,
     }))
 }
 
 /// Builds, and makes the archive at `out`.
 pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Settings, Failure> {
-    let dockerfile = match &job.read {
-        Ok(dockerfile) => dockerfile,
-        Err(problems) => return Err(fault::of_reading(job, problems)),
-    };
     let scratch = Scratch::new(app)?;
     let caches = super::cache::dir(app).join("mounts");
     kraft_sys::fs::create_dir_all(&caches, 0o700)?;
     let secrets = job.secrets(app)?.into_iter();
-    let secrets = secrets.map(|secret| (secret.id, secret.bytes)).collect();
-    let shelf = Shelf { app };
-    let runner = find_runner(app).ok();
-    let recipe = Recipe {
-        dockerfile,
-        context: &job.context,
-        ignore: &job.ignore,
-        target: job.wish.target.as_deref(),
-        arguments: &job.arguments,
-        architecture: job.arch,
-        host: host_arch(),
-        images: &shelf,
-        runner: runner
-            .as_ref()
-            .map(|runner| runner as &dyn dockerfile::Runner),
-        secrets: &secrets,
-        scratch: scratch.path(),
-        caches: &caches,
+    let means = Means {
+        runner: find_runner(app).ok(),
+        secrets: secrets.map(|secret| (secret.id, secret.bytes)).collect(),
+        scratch: scratch.path().to_owned(),
+        caches,
     };
+    let shelf = Shelf { app };
+    let recipe = recipe(read(job)?, job, &shelf, &means);
     let options = Options {
         epoch: rootfs::epoch(app)?,
         keep_owners: false,
