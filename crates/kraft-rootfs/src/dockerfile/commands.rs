@@ -16,6 +16,8 @@ use crate::Error;
 
 /// So many lines of a command are kept for the case that it fails.
 const KEPT_LINES: usize = 50;
+/// Where scripts with an interpreter of their own stand while they run (as BuildKit has them).
+const SCRIPTS: &str = "/dev/pipes";
 
 impl Kitchen<'_, '_> {
     pub(super) fn run(
@@ -36,25 +38,8 @@ impl Kitchen<'_, '_> {
             Rc::new(root)
         };
         let mut keepers = Vec::new();
-        let mounts = self.mounts(number, stage, step, run, &mut keepers)?;
-        let mut words = match (&run.command, run.documents.as_slice()) {
-            (text::Command::Shell(line), [document]) if is_only_document(line) => {
-                // The document is the script.
-                let script = self.document_text(stage, document, step.span)?;
-                shell(&stage.settings, &script)
-            }
-            (text::Command::Shell(line), documents) => {
-                let mut line = line.clone();
-                for document in documents {
-                    line.push('\n');
-                    line.push_str(&document.text);
-                    line.push_str(&document.name);
-                }
-                shell(&stage.settings, &line)
-            }
-            (text::Command::Exec(words), _) => words.clone(),
-        };
-        words.retain(|word| !word.contains('\0'));
+        let mut mounts = self.mounts(number, stage, step, run, &mut keepers)?;
+        let words = self.words_of(stage, step, run, &mut mounts, &mut keepers)?;
         let command = Command {
             words,
             environment: stage.arguments.environment(&stage.settings, self.recipe),
@@ -98,6 +83,51 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
+    /// Returns the words of a command with its here-documents. Those are for the shell, which
+    /// expands variables in them; a script that names its interpreter becomes a program.
+    fn words_of(
+        &mut self,
+        stage: &Stage,
+        step: &Step,
+        run: &text::Run,
+        mounts: &mut Vec<Mount>,
+        keepers: &mut Vec<TempDir>,
+    ) -> Result<Vec<String>, Fault> {
+        let words = match (&run.command, run.documents.as_slice()) {
+            (text::Command::Shell(line), [script]) if is_only_document(line) => {
+                if script.text.starts_with("#!") {
+                    let dir = self.directory("script")?;
+                    let source = dir.path().join("script");
+                    small_file(&source, script.text.as_bytes(), 0o755)?;
+                    keepers.push(dir);
+                    let target = format!("{SCRIPTS}/{}", tame(&script.name));
+                    mounts.push(Mount {
+                        source,
+                        target: target.clone(),
+                        read_only: true,
+                    });
+                    vec![target]
+                } else {
+                    shell(&stage.settings, &script.text)
+                }
+            }
+            (text::Command::Shell(line), documents) => {
+                let mut line = line.clone();
+                for document in documents {
+                    line.push('\n');
+                    line.push_str(&document.text);
+                    line.push_str(&document.name);
+                }
+                shell(&stage.settings, &line)
+            }
+            (text::Command::Exec(words), _) => words.clone(),
+        };
+        if words.iter().any(|word| word.contains('\0')) {
+            return Err(at(step.span, "a word of the command holds a zero byte"));
+        }
+        Ok(words)
+    }
+
     /// Gets everything ready that is mounted while a command runs.
     fn mounts(
         &mut self,
@@ -126,7 +156,7 @@ impl Kitchen<'_, '_> {
                     };
                     let dir = self.directory("secret")?;
                     let file = dir.path().join("secret");
-                    secret_file(&file, bytes, mount.mode.unwrap_or(0o400))?;
+                    small_file(&file, bytes, mount.mode.unwrap_or(0o400))?;
                     keepers.push(dir);
                     mounts.push(Mount {
                         source: file,
@@ -181,7 +211,7 @@ impl Kitchen<'_, '_> {
     }
 }
 
-fn secret_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+fn small_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let file = kraft_sys::fs::NewFile::with_mode(path, mode & 0o777)?;
     file.file()
         .write_all_at(bytes, 0)

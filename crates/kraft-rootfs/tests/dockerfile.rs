@@ -1,0 +1,215 @@
+//! Dockerfiles that are executed here: what ends up in the archive, and what commands are told.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, and says where"
+)]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use kraft_core::dockerfile::parse;
+use kraft_core::dockerfile::patterns::Patterns;
+use kraft_rootfs::archive::{Kind, Reader};
+use kraft_rootfs::dockerfile::{
+    Command, Fault, Image, Images, Recipe, RunFault, Runner, Settings, execute,
+};
+use kraft_rootfs::{Layer, Options};
+use tempfile::TempDir;
+
+/// Remembers what it was told to run, and what it saw at the places of mounts.
+#[derive(Debug, Default)]
+struct Recorder {
+    commands: RefCell<Vec<Command>>,
+    mounted: RefCell<Vec<String>>,
+}
+
+impl Runner for Recorder {
+    fn run(&self, root: &Path, command: &Command, _: &mut dyn FnMut(&str)) -> Result<(), RunFault> {
+        for mount in &command.mounts {
+            let seen = match fs::read_to_string(&mount.source) {
+                Ok(text) => text,
+                Err(_) => names(&mount.source),
+            };
+            self.mounted.borrow_mut().push(seen);
+        }
+        // What a command may leave behind that not even its owner may read.
+        if command.words.last().is_some_and(|word| word == "lock") {
+            fs::create_dir(root.join("locked")).unwrap();
+            fs::write(root.join("locked/file"), "inside").unwrap();
+            for (path, mode) in [("locked/file", 0), ("locked", 0o111)] {
+                let mode = fs::Permissions::from_mode(mode);
+                fs::set_permissions(root.join(path), mode).unwrap();
+            }
+        }
+        self.commands.borrow_mut().push(command.clone());
+        Ok(())
+    }
+
+    fn keeps_owners(&self) -> bool {
+        false
+    }
+}
+
+fn names(dir: &Path) -> String {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names.join(" ")
+}
+
+/// Images of one layer, or none.
+#[derive(Debug, Default)]
+struct Images1 {
+    config: String,
+    tar: Vec<u8>,
+}
+
+impl Images for Images1 {
+    fn image(&self, name: &str, _: &str) -> Result<Image<'_>, Box<dyn StdError + Send + Sync>> {
+        let mut layer = (!self.tar.is_empty()).then(|| Layer {
+            name: PathBuf::from(name),
+            tar: Box::new(self.tar.as_slice()),
+        });
+        Ok(Image {
+            config: self.config.clone().into_bytes(),
+            layers: Box::new(move || layer.take()),
+        })
+    }
+}
+
+/// A context, and everything that a build of it needs.
+struct Table {
+    dir: TempDir,
+    ignore: Vec<&'static str>,
+    arguments: BTreeMap<String, String>,
+    secrets: BTreeMap<String, Vec<u8>>,
+    images: Images1,
+    runner: Recorder,
+}
+
+impl Table {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let table = Self {
+            dir: tempfile::tempdir().unwrap(),
+            ignore: Vec::new(),
+            arguments: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            images: Images1::default(),
+            runner: Recorder::default(),
+        };
+        for dir in ["context", "scratch", "caches"] {
+            fs::create_dir(table.dir.path().join(dir)).unwrap();
+        }
+        for (path, text) in files {
+            let path = table.context().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        table
+    }
+
+    fn context(&self) -> PathBuf {
+        self.dir.path().join("context")
+    }
+
+    fn execute(&self, text: &str) -> Result<Settings, Fault> {
+        let dockerfile = parse(text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let ignore = Patterns::new(self.ignore.iter().copied());
+        let scratch = self.dir.path().join("scratch");
+        let recipe = Recipe {
+            dockerfile: &dockerfile,
+            context: &self.context(),
+            ignore: &ignore,
+            target: None,
+            arguments: &self.arguments,
+            architecture: "amd64",
+            host: "amd64",
+            images: &self.images,
+            runner: Some(&self.runner),
+            secrets: &self.secrets,
+            scratch: &scratch,
+            caches: &self.dir.path().join("caches"),
+        };
+        let options = Options {
+            keep_owners: true,
+            ..Options::default()
+        };
+        let built = execute(&recipe, &self.archive(), &options, &mut |_| {});
+        // Nothing of a build stays behind.
+        assert_eq!(names(&scratch), "");
+        built.map(|(_, settings)| settings)
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.dir.path().join("root.cpio")
+    }
+
+    /// Builds, and returns each entry in a line: its path, mode, owner, and what it holds.
+    fn build(&self, text: &str) -> Vec<String> {
+        if let Err(fault) = self.execute(text) {
+            panic!("{fault:?}");
+        }
+        let mut reader = Reader::open(&self.archive()).unwrap();
+        let mut found = Vec::new();
+        while let Some(entry) = reader.next_entry().unwrap() {
+            let mut content = Vec::new();
+            reader.copy_content(&mut content).unwrap();
+            let content = String::from_utf8_lossy(&content).into_owned();
+            let path = String::from_utf8_lossy(&entry.path).into_owned();
+            let what = match (entry.kind, &entry.target) {
+                (Kind::Directory, _) => "/".to_owned(),
+                (_, Some(target)) => format!("-> {}", String::from_utf8_lossy(target)),
+                _ => content,
+            };
+            found.push(format!(
+                "{path} {:o} {}:{} {what}",
+                entry.permissions, entry.uid, entry.gid
+            ));
+        }
+        found
+    }
+
+    /// Builds, and returns the paths.
+    fn paths(&self, text: &str) -> Vec<String> {
+        let lines = self.build(text).into_iter();
+        lines
+            .map(|line| line.split(' ').next().unwrap().to_owned())
+            .collect()
+    }
+
+    fn fails(&self, text: &str) -> String {
+        self.execute(text).unwrap_err().to_string()
+    }
+}
+
+#[test]
+fn the_shell_and_not_the_builder_expands_what_a_command_reads() {
+    let table = Table::new(&[]);
+    table.build(
+        "FROM scratch\nENV SET=by-us\nRUN <<EOF\nx=1\necho $x $SET\nEOF\n\
+         RUN cat <<ONE > /a && cat <<-'TWO'\n$SET\nONE\n\ttwo\nTWO\n\
+         RUN <<EOF\n#!/usr/bin/env python3\nprint(1)\nEOF\n",
+    );
+    let commands = table.runner.commands.borrow();
+    let words = |at: usize| commands[at].words.join("|");
+    assert_eq!(words(0), "/bin/sh|-c|x=1\necho $x $SET\n");
+    assert_eq!(
+        words(1),
+        "/bin/sh|-c|cat <<ONE > /a && cat <<-'TWO'\n$SET\nONE\ntwo\nTWO"
+    );
+    // A script that names its own interpreter is a program.
+    assert_eq!(commands[2].mounts.len(), 1, "{:?}", commands[2]);
+    assert_eq!(commands[2].words, [commands[2].mounts[0].target.clone()]);
+    assert_eq!(
+        *table.runner.mounted.borrow(),
+        ["#!/usr/bin/env python3\nprint(1)\n"]
+    );
+}
