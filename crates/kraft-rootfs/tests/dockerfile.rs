@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use kraft_core::dockerfile::parse;
@@ -212,4 +212,78 @@ fn the_shell_and_not_the_builder_expands_what_a_command_reads() {
         *table.runner.mounted.borrow(),
         ["#!/usr/bin/env python3\nprint(1)\n"]
     );
+}
+
+#[test]
+fn what_is_mounted_comes_from_the_context_also_through_links() {
+    let table = Table::new(&[("dir/a", "in a"), ("dir/sub/b", "in b"), ("out", "")]);
+    let context = table.context();
+    fs::write(table.dir.path().join("private"), "of the host").unwrap();
+    for (target, name) in [
+        ("/dir", "absolute"),
+        ("../../private", "up"),
+        ("loop", "loop"),
+    ] {
+        symlink(target, context.join(name)).unwrap();
+    }
+    table.build(
+        "FROM scratch\nARG D=dir\nRUN --mount=target=/c --mount=source=$D/a,target=/a \
+         --mount=source=absolute/sub,target=/s true\n",
+    );
+    let seen = table.runner.mounted.take();
+    assert_eq!(seen, ["absolute dir loop out up", "in a", "b"]);
+    let mount =
+        |source: &str| format!("FROM scratch\nRUN --mount=source={source},target=/x true\n");
+    for (source, why) in [
+        ("up", "there is no `up` to mount"),
+        ("/etc/passwd", "there is no `/etc/passwd` to mount"),
+        ("../../private", "there is no `../../private` to mount"),
+        ("loop", "links on the way to `loop` lead in a circle"),
+    ] {
+        assert_eq!(table.fails(&mount(source)), why);
+    }
+    assert_eq!(table.runner.mounted.take(), Vec::<String>::new());
+}
+
+#[test]
+fn secrets_are_files_or_variables_and_never_shown() {
+    let mut table = Table::new(&[]);
+    table.secrets.insert("key".into(), b"sesame".to_vec());
+    let run = |mount: &str| format!("FROM scratch\nRUN --mount=type=secret,{mount} true\n");
+    let told = |mount: &str| {
+        table.build(&run(mount));
+        let command = table.runner.commands.borrow_mut().pop().unwrap();
+        assert!(!format!("{command:?}").contains("sesame"), "{command:?}");
+        let at: Vec<String> = command
+            .mounts
+            .into_iter()
+            .map(|mount| mount.target)
+            .collect();
+        (at.join(" "), command.environment.get("KEY").cloned())
+    };
+    let value = Some("sesame".to_owned());
+    assert_eq!(told("id=key"), ("/run/secrets/key".into(), None));
+    assert_eq!(told("target=/etc/key"), ("/etc/key".into(), None));
+    assert_eq!(told("id=key,env=KEY"), (String::new(), value.clone()));
+    assert_eq!(told("id=key,env=KEY,target=/k"), ("/k".into(), value));
+    assert_eq!(told("id=other"), (String::new(), None));
+    let why = "the secret `other` is not given";
+    assert_eq!(table.fails(&run("id=other,required")), why);
+}
+
+#[test]
+fn two_caches_are_not_one() {
+    let table = Table::new(&[]);
+    table.build(
+        "FROM scratch\nRUN --mount=type=cache,target=/a/b --mount=type=cache,target=/a_b \
+         --mount=type=cache,target=/x,id=/a/b true\n",
+    );
+    let commands = table.runner.commands.borrow();
+    let sources: Vec<&Path> = commands[0]
+        .mounts
+        .iter()
+        .map(|mount| mount.source.as_path())
+        .collect();
+    assert_ne!(sources[0], sources[1]);
+    assert_eq!(sources[0], sources[2]);
 }

@@ -1,23 +1,35 @@
 //! `RUN` of a stage: the tree becomes files, a command changes them, and they become the tree.
 
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use kraft_core::dockerfile::{self as text, MountKind, Step};
-use kraft_core::problem::Problem;
+use kraft_core::problem::{Problem, Span};
 use kraft_sys::fs::Error as FileError;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::run::{Command, Mount, Network, RunFault};
 use super::stage::{Kitchen, Stage, absolute, at, shell};
-use super::{Fault, Told, disk};
-use crate::Error;
+use super::{Fault, Told, disk, lookup};
+use crate::tree::{Node, Tree};
+use crate::{Error, shown};
 
 /// So many lines of a command are kept for the case that it fails.
 const KEPT_LINES: usize = 50;
 /// Where scripts with an interpreter of their own stand while they run (as BuildKit has them).
 const SCRIPTS: &str = "/dev/pipes";
+
+/// What a command has besides its root.
+#[derive(Debug, Default)]
+struct Ready {
+    mounts: Vec<Mount>,
+    /// Secrets that are variables. Never printed: [`Command`] holds them, and nobody shows one.
+    environment: Vec<(String, String)>,
+    /// The sources of the mounts, for as long as the command runs.
+    keepers: Vec<TempDir>,
+}
 
 impl Kitchen<'_, '_> {
     pub(super) fn run(
@@ -37,19 +49,20 @@ impl Kitchen<'_, '_> {
             disk::lay_out(&stage.tree, root.path(), runner.keeps_owners())?;
             Rc::new(root)
         };
-        let mut keepers = Vec::new();
-        let mut mounts = self.mounts(number, stage, step, run, &mut keepers)?;
-        let words = self.words_of(stage, step, run, &mut mounts, &mut keepers)?;
+        let mut ready = self.mounts(number, stage, step, run)?;
+        let words = self.words_of(stage, step, run, &mut ready)?;
+        let mut environment = stage.arguments.environment(&stage.settings, self.recipe);
+        environment.extend(ready.environment);
         let command = Command {
             words,
-            environment: stage.arguments.environment(&stage.settings, self.recipe),
+            environment,
             directory: absolute(&stage.settings.working_dir, ""),
             user: stage.settings.user.clone(),
             network: match run.network.as_deref() {
                 Some("none") => Network::None,
                 _ => Network::Host,
             },
-            mounts,
+            mounts: ready.mounts,
         };
         let mut lines: Vec<String> = Vec::new();
         let tell = &mut *self.tell;
@@ -90,8 +103,7 @@ impl Kitchen<'_, '_> {
         stage: &Stage,
         step: &Step,
         run: &text::Run,
-        mounts: &mut Vec<Mount>,
-        keepers: &mut Vec<TempDir>,
+        ready: &mut Ready,
     ) -> Result<Vec<String>, Fault> {
         let words = match (&run.command, run.documents.as_slice()) {
             (text::Command::Shell(line), [script]) if is_only_document(line) => {
@@ -99,9 +111,9 @@ impl Kitchen<'_, '_> {
                     let dir = self.directory("script")?;
                     let source = dir.path().join("script");
                     small_file(&source, script.text.as_bytes(), 0o755)?;
-                    keepers.push(dir);
+                    ready.keepers.push(dir);
                     let target = format!("{SCRIPTS}/{}", tame(&script.name));
-                    mounts.push(Mount {
+                    ready.mounts.push(Mount {
                         source,
                         target: target.clone(),
                         read_only: true,
@@ -135,9 +147,8 @@ impl Kitchen<'_, '_> {
         stage: &Stage,
         step: &Step,
         run: &text::Run,
-        keepers: &mut Vec<TempDir>,
-    ) -> Result<Vec<Mount>, Fault> {
-        let mut mounts = Vec::new();
+    ) -> Result<Ready, Fault> {
+        let mut ready = Ready::default();
         for mount in &run.mounts {
             let target = mount.target.as_deref().unwrap_or_default();
             let target = self.word(stage, target, step.span)?;
@@ -147,18 +158,32 @@ impl Kitchen<'_, '_> {
                     let id = mount
                         .id
                         .as_deref()
-                        .unwrap_or_else(|| target.rsplit('/').next().unwrap_or_default());
+                        .or(target.rsplit('/').next().filter(|name| !name.is_empty()))
+                        .or(mount.env.as_deref())
+                        .unwrap_or_default();
                     let Some(bytes) = self.recipe.secrets.get(id) else {
                         if mount.required {
                             return Err(at(step.span, format!("the secret `{id}` is not given")));
                         }
                         continue;
                     };
+                    if let Some(name) = &mount.env {
+                        let value = String::from_utf8(bytes.clone());
+                        let value = value.ok().filter(|value| !value.contains('\0'));
+                        let Some(value) = value else {
+                            let what = format!("the secret `{id}` is no text for a variable");
+                            return Err(at(step.span, what));
+                        };
+                        ready.environment.push((name.clone(), value));
+                        if mount.target.is_none() {
+                            continue;
+                        }
+                    }
                     let dir = self.directory("secret")?;
                     let file = dir.path().join("secret");
                     small_file(&file, bytes, mount.mode.unwrap_or(0o400))?;
-                    keepers.push(dir);
-                    mounts.push(Mount {
+                    ready.keepers.push(dir);
+                    ready.mounts.push(Mount {
                         source: file,
                         target: if target.is_empty() {
                             format!("/run/secrets/{id}")
@@ -172,7 +197,7 @@ impl Kitchen<'_, '_> {
                     let id = mount.id.clone().unwrap_or_else(|| target_path.clone());
                     let source = self.recipe.caches.join(tame(&id));
                     kraft_sys::fs::create_dir_all(&source, 0o755).map_err(Error::from)?;
-                    mounts.push(Mount {
+                    ready.mounts.push(Mount {
                         source,
                         target: target_path,
                         read_only: mount.read_only.unwrap_or(false),
@@ -180,12 +205,12 @@ impl Kitchen<'_, '_> {
                 }
                 MountKind::Tmpfs => {
                     let dir = self.directory("tmpfs")?;
-                    mounts.push(Mount {
+                    ready.mounts.push(Mount {
                         source: dir.path().to_owned(),
                         target: target_path,
                         read_only: false,
                     });
-                    keepers.push(dir);
+                    ready.keepers.push(dir);
                 }
                 MountKind::Bind => {
                     let tree = match &mount.from {
@@ -193,22 +218,54 @@ impl Kitchen<'_, '_> {
                         Some(name) => Rc::new(self.origin(number, stage, name, step.span)?.tree),
                     };
                     let dir = self.directory("bind")?;
-                    disk::lay_out(&tree, dir.path(), false)?;
-                    let below = text::patterns::clean(mount.source.as_deref().unwrap_or_default());
-                    mounts.push(Mount {
-                        source: dir.path().join(below),
+                    let source = mount.source.as_deref().unwrap_or_default();
+                    let source = self.word(stage, source, step.span)?;
+                    ready.mounts.push(Mount {
+                        source: bound(&tree, &source, dir.path(), step.span)?,
                         target: target_path,
                         read_only: mount.read_only.unwrap_or(true),
                     });
-                    keepers.push(dir);
+                    ready.keepers.push(dir);
                 }
                 MountKind::Ssh => {
                     return Err(at(step.span, "`RUN --mount=type=ssh` needs a daemon"));
                 }
             }
         }
-        Ok(mounts)
+        Ok(ready)
     }
+}
+
+/// Lays out what a path of a tree leads to, and nothing else, in an empty directory; returns where
+/// it is. Links are followed inside the tree: on this host they would lead somewhere else.
+fn bound(tree: &Tree, source: &str, dir: &Path, span: Span) -> Result<PathBuf, Fault> {
+    const NAME: &[u8] = b"bound";
+    let path = lookup::resolve(tree, source.as_bytes(), true).map_err(|_| {
+        at(
+            span,
+            format!("links on the way to `{source}` lead in a circle"),
+        )
+    })?;
+    let node = match tree.get(&path) {
+        Some(node) => node.clone(),
+        None if path.is_empty() => Node::implied_directory(),
+        None => return Err(at(span, format!("there is no `{source}` to mount"))),
+    };
+    let mut part = Tree::default();
+    let mut put = |path: &[u8], node: Node| {
+        let put = part.insert(path, node);
+        put.map_err(|fault| at(span, format!("cannot mount `{}`: {fault}", shown(path))))
+    };
+    put(NAME, node)?;
+    let skip = if path.is_empty() { 0 } else { path.len() + 1 };
+    for (full, node) in tree.below(&path) {
+        put(
+            &lookup::join(NAME, full.get(skip..).unwrap_or_default()),
+            node.clone(),
+        )?;
+    }
+    disk::lay_out(&part, dir, false)?;
+    Ok(dir.join("bound"))
 }
 
 fn small_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
@@ -225,14 +282,18 @@ fn is_only_document(line: &str) -> bool {
     line.starts_with("<<") && !line.contains(char::is_whitespace)
 }
 
-/// Returns a text as one name of a file.
+/// Returns a text as one name of a file, not the same for any two texts.
 fn tame(id: &str) -> String {
-    let tame = |c: char| {
-        if c.is_ascii_alphanumeric() || "-_".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    id.chars().map(tame).take(200).collect()
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let shown: String = id.chars().filter(|c| plain(*c)).take(64).collect();
+    if shown == id {
+        return shown;
+    }
+    let digest = Sha256::digest(id.as_bytes());
+    let digest: String = digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{shown}.{digest}")
 }

@@ -1,10 +1,11 @@
 //! `RUN`: what a command needs to know, for whatever runs it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A command to be run in a root.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A command to be run in a root. Its variables may be secrets, so only their names are shown.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Command {
     /// Its words; the first is looked up in the root.
     pub words: Vec<String>,
@@ -18,6 +19,20 @@ pub struct Command {
     pub network: Network,
     /// What is mounted over the root.
     pub mounts: Vec<Mount>,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.environment.keys().collect();
+        f.debug_struct("Command")
+            .field("words", &self.words)
+            .field("environment", &names)
+            .field("directory", &self.directory)
+            .field("user", &self.user)
+            .field("network", &self.network)
+            .field("mounts", &self.mounts)
+            .finish()
+    }
 }
 
 /// What a command sees of the network.

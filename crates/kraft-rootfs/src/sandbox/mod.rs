@@ -67,8 +67,8 @@ pub struct Sandbox {
     root: bool,
 }
 
-/// What the inside is told.
-#[derive(Debug, Serialize, Deserialize)]
+/// What the inside is told. It is never shown: variables may be secrets.
+#[derive(Serialize, Deserialize)]
 struct Spec {
     root: PathBuf,
     words: Vec<String>,
