@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "a test that cannot go on has failed, and says where"
 )]
 
@@ -286,4 +287,101 @@ fn two_caches_are_not_one() {
         .collect();
     assert_ne!(sources[0], sources[1]);
     assert_eq!(sources[0], sources[2]);
+}
+
+#[test]
+fn a_pattern_may_match_nothing_and_a_name_may_not() {
+    let table = Table::new(&[("package.json", "{}"), ("kept/a", "a"), ("kept/b", "b")]);
+    let paths = table.paths("FROM scratch\nCOPY package.json lock* ./\nCOPY no?/* /x/\n");
+    assert_eq!(paths, ["package.json"]);
+    let why = table.fails("FROM scratch\nCOPY lock /\n");
+    assert_eq!(why, "there is no `lock` to copy");
+}
+
+#[test]
+fn parents_exclude_and_link_change_what_is_copied() {
+    let table = Table::new(&[
+        ("a/b/c.txt", ""),
+        ("a/b/d.o", ""),
+        ("a/e/f.o", ""),
+        ("g", ""),
+    ]);
+    let copied = |line: &str| {
+        let text = format!("FROM scratch\nCOPY g /real/\nWORKDIR /\nCOPY {line}\n");
+        table.paths(&text).join(" ")
+    };
+    assert_eq!(
+        copied("--parents a/b/c.txt g /x/"),
+        "real real/g x x/a x/a/b x/a/b/c.txt x/g"
+    );
+    assert_eq!(
+        copied("--parents a/*/*.o /x/"),
+        "real real/g x x/a x/a/b x/a/b/d.o x/a/e x/a/e/f.o"
+    );
+    assert_eq!(
+        copied("--exclude=**/*.o a /x/"),
+        "real real/g x x/b x/b/c.txt x/e"
+    );
+    assert_eq!(
+        copied("--exclude=**/*.o --exclude=a/e a /x/"),
+        "real real/g x x/b x/b/c.txt"
+    );
+    assert_eq!(copied("--link g /real/h"), "real real/g real/h");
+}
+
+#[test]
+fn what_an_image_leaves_to_others_is_done_first() {
+    let mut table = Table::new(&[("a", "in a")]);
+    table.images.config = r#"{"config":{"Env":["WHO=base"],"WorkingDir":"/srv/",
+        "OnBuild":["COPY a .","COPY --from=other /made /from-$WHO","ENV DONE=yes"]}}"#
+        .to_owned();
+    let text = "FROM scratch AS other\nCOPY a /made\nFROM base\nCOPY a /$DONE\n";
+    let settings = table.execute(text).unwrap();
+    assert_eq!(settings.on_build, Vec::<String>::new());
+    assert!(settings.env.contains(&"DONE=yes".to_owned()));
+    assert_eq!(table.paths(text), ["from-base", "srv", "srv/a", "yes"]);
+    // What it leaves may be wrong, and is shown at the line that builds on it.
+    table.images.config = r#"{"config":{"OnBuild":["CPY a /"]}}"#.to_owned();
+    let why = table.fails("FROM base\n");
+    assert_eq!(why, "`ONBUILD CPY a /`: unknown instruction `CPY`");
+}
+
+#[test]
+fn stages_know_the_arguments_of_the_stage_they_begin_with() {
+    let mut table = Table::new(&[("a", "")]);
+    let text = "ARG TOP=top\nFROM scratch AS one\nARG KIND=first\nARG TOP\n\
+                FROM one AS two\nCOPY a /$KIND-$TOP\nFROM scratch\nCOPY --from=two / /\n\
+                COPY a /x$KIND\n";
+    assert_eq!(table.paths(text), ["first-top", "x"]);
+    table.arguments.insert("KIND".into(), "given".into());
+    assert_eq!(table.paths(text), ["given-top", "x"]);
+}
+
+#[test]
+fn very_many_stages_are_no_danger() {
+    let table = Table::new(&[]);
+    let mut text = "FROM scratch AS s0\n".to_owned();
+    for number in 1..3000 {
+        text.extend([format!("FROM s{} AS s{number}\n", number - 1)]);
+    }
+    assert_eq!(table.paths(&text), Vec::<String>::new());
+}
+
+#[test]
+fn owners_are_looked_up_where_the_stage_knows_them() {
+    let table = Table::new(&[
+        ("passwd", "root:x:0:0::/:\nweb:x:33:44::/:\n"),
+        ("group", "mail:x:8:\n"),
+    ]);
+    let lines = table.build(
+        "FROM scratch\nCOPY passwd group /etc/\nCOPY --chown=web group /a\n\
+         COPY --chown=web:mail group /b\nCOPY --chown=5 group /c\nCOPY --chown=web:7 group /d\n",
+    );
+    let owners: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.split(' ').nth(2))
+        .collect();
+    assert_eq!(owners[..4], ["33:44", "33:8", "5:5", "33:7"]);
+    let why = table.fails("FROM scratch\nCOPY --chown=web group /\n");
+    assert_eq!(why, "`/etc/passwd` knows no `web`");
 }

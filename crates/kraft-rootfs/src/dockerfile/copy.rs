@@ -132,6 +132,16 @@ impl From<Circle> for CopyFault {
     }
 }
 
+/// Returns what a pattern matches: at least one path, unless it has wildcards, which may match
+/// nothing, as in `COPY package.json lock* ./`.
+pub(super) fn matches(from: &Tree, pattern: &str) -> Result<Vec<Vec<u8>>, CopyFault> {
+    let found = matching(from, pattern.as_bytes())?;
+    if found.is_empty() && !pattern.contains(['*', '?', '[']) {
+        return Err(CopyFault::Missing);
+    }
+    Ok(found)
+}
+
 /// Copies into a tree.
 pub(super) struct Copier<'a> {
     pub(super) into: &'a mut Tree,
@@ -139,33 +149,13 @@ pub(super) struct Copier<'a> {
     /// Numbers for files: each is given once in a build, whatever trees they come from.
     pub(super) numbers: &'a mut u64,
     /// Files with several names keep them within one copy.
-    pub(super) known: HashMap<u64, u64>,
+    pub(super) known: &'a mut HashMap<u64, u64>,
 }
 
 impl Copier<'_> {
-    /// Copies what a pattern matches. `to` is the destination as it was typed, made absolute.
-    pub(super) fn pattern(
-        &mut self,
-        from: &Tree,
-        pattern: &str,
-        to: &str,
-    ) -> Result<(), CopyFault> {
-        let found = matching(from, pattern.as_bytes())?;
-        if found.is_empty() {
-            let wild = pattern.contains(['*', '?', '[']);
-            return if wild && !to.is_empty() && self.terms.parents {
-                Ok(())
-            } else {
-                Err(CopyFault::Missing)
-            };
-        }
-        for path in found {
-            self.one(from, &path, to)?;
-        }
-        Ok(())
-    }
-
-    fn one(&mut self, from: &Tree, path: &[u8], to: &str) -> Result<(), CopyFault> {
+    /// Copies one entry, or what is in a directory. `to` is the destination as it was typed, made
+    /// absolute.
+    pub(super) fn one(&mut self, from: &Tree, path: &[u8], to: &str) -> Result<(), CopyFault> {
         // What is named itself is followed; links inside a directory are copied.
         let real = resolve(from, path, true)?;
         let directory = real.is_empty() || from.get(&real).is_some_and(Node::is_directory);

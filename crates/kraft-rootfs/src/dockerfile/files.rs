@@ -11,7 +11,7 @@ use kraft_core::dockerfile::{self as text, Document, Source, Step};
 use kraft_core::problem::{Problem, Span};
 use kraft_sys::fs::Error as FileError;
 
-use super::copy::{Copier, CopyFault, Mode, Terms};
+use super::copy::{Copier, CopyFault, Mode, Terms, matches};
 use super::stage::{Kitchen, Stage, absolute, at};
 use super::{Fault, lookup, plan};
 use crate::source::{compression, tar};
@@ -20,8 +20,6 @@ use crate::{Error, shown};
 
 /// So much of a file tells whether it is an archive, in bytes: a tar header.
 const START: u64 = 512;
-/// How archives begin that `ADD` unpacks, and we cannot: xz and bzip2.
-const UNREADABLE: [&[u8]; 2] = [b"\xfd7zXZ\0", b"BZh"];
 
 impl Kitchen<'_, '_> {
     pub(super) fn copy(
@@ -55,19 +53,22 @@ impl Kitchen<'_, '_> {
                     if adds && plan::is_remote(&word) {
                         return Err(at(*span, "`ADD` of an address needs a builder"));
                     }
-                    let unpacks = adds && copy.unpack != Some(false);
-                    if unpacks && self.add_archive(stage, &from, &word, &to, &terms, *span)? {
-                        continue;
+                    let wrong = |fault: CopyFault| cannot_copy(&fault, &word, *span);
+                    let found = matches(&from, &word).map_err(wrong)?;
+                    let mut known = HashMap::new();
+                    for path in found {
+                        let unpacks = adds && copy.unpack != Some(false);
+                        if unpacks && self.add_archive(stage, &from, &path, &to, &terms, *span)? {
+                            continue;
+                        }
+                        let mut copier = Copier {
+                            into: &mut stage.tree,
+                            terms: &terms,
+                            numbers: &mut self.numbers,
+                            known: &mut known,
+                        };
+                        copier.one(&from, &path, &to).map_err(wrong)?;
                     }
-                    let mut copier = Copier {
-                        into: &mut stage.tree,
-                        terms: &terms,
-                        numbers: &mut self.numbers,
-                        known: HashMap::new(),
-                    };
-                    copier
-                        .pattern(&from, &word, &to)
-                        .map_err(|fault| cannot_copy(&fault, &word, *span))?;
                 }
             }
         }
@@ -134,10 +135,10 @@ impl Kitchen<'_, '_> {
             into: &mut stage.tree,
             terms,
             numbers: &mut self.numbers,
-            known: HashMap::new(),
+            known: &mut HashMap::new(),
         };
         copier
-            .pattern(&one, &document.name, to)
+            .one(&one, document.name.as_bytes(), to)
             .map_err(|fault| cannot_copy(&fault, &document.name, span))
     }
 
@@ -179,16 +180,12 @@ impl Kitchen<'_, '_> {
         &mut self,
         stage: &mut Stage,
         from: &Tree,
-        word: &str,
+        named: &[u8],
         to: &str,
         terms: &Terms,
         span: Span,
     ) -> Result<bool, Fault> {
-        let found = lookup::matching(from, word.as_bytes()).unwrap_or_default();
-        let [path] = found.as_slice() else {
-            return Ok(false);
-        };
-        let real = lookup::resolve(from, path, true).unwrap_or_default();
+        let real = lookup::resolve(from, named, true).unwrap_or_default();
         let Some(Kind::File(content)) = from.get(&real).map(|node| &node.kind) else {
             return Ok(false);
         };
@@ -199,9 +196,15 @@ impl Kitchen<'_, '_> {
             .read_to_end(&mut start)
             .map_err(FileError::on("read", &looked.name))
             .map_err(Error::from)?;
-        if UNREADABLE.iter().any(|magic| start.starts_with(magic)) {
-            let what = "only another builder can unpack this: kraft reads tar, gzip and zstd";
-            return Err(at(span, what));
+        if let Some(name) = compression::unknown(&start) {
+            let what = format!(
+                "cannot unpack `{}`: it is compressed by {name}",
+                shown(named)
+            );
+            let problem = Problem::error(what).at(span);
+            return Err(Fault::Text(Box::new(problem.help(
+                "unpack it before the build, compress it with gzip or zstd, or have BuildKit build",
+            ))));
         }
         let opened = content.open()?;
         let full = opened.name.clone();
@@ -224,11 +227,11 @@ impl Kitchen<'_, '_> {
             into: &mut stage.tree,
             terms: &terms,
             numbers: &mut self.numbers,
-            known: HashMap::new(),
+            known: &mut HashMap::new(),
         };
         copier
-            .pattern(&archive, ".", to)
-            .map_err(|fault| cannot_copy(&fault, word, span))?;
+            .one(&archive, b"", to)
+            .map_err(|fault| cannot_copy(&fault, &shown(named), span))?;
         Ok(true)
     }
 }
@@ -239,7 +242,7 @@ fn owner_of(stage: &Stage, owner: &str, span: Span) -> Result<(u32, u32), Fault>
         Some((user, group)) => (user, Some(group)),
         None => (owner, None),
     };
-    let number = |file: &[u8], name: &str| -> Result<u32, Fault> {
+    let number = |file: &[u8], name: &str, field: usize| -> Result<u32, Fault> {
         if let Ok(number) = name.parse::<u32>() {
             return Ok(number);
         }
@@ -247,13 +250,14 @@ fn owner_of(stage: &Stage, owner: &str, span: Span) -> Result<(u32, u32), Fault>
         let line = text
             .lines()
             .find(|line| line.split(':').next() == Some(name));
-        let number = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
+        let number = line.and_then(|line| line.split(':').nth(field)?.parse().ok());
         number.ok_or_else(|| at(span, format!("`/{}` knows no `{name}`", shown(file))))
     };
-    let uid = number(b"etc/passwd", user)?;
+    let uid = number(b"etc/passwd", user, 2)?;
     let gid = match group {
-        Some(group) => number(b"etc/group", group)?,
-        None => uid,
+        Some(group) => number(b"etc/group", group, 2)?,
+        // A name brings its own group, a number is both.
+        None => number(b"etc/passwd", user, 3)?,
     };
     Ok((uid, gid))
 }

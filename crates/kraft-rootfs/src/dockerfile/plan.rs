@@ -1,6 +1,6 @@
 //! Which stages are needed, in which order, and whether we can execute them at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kraft_core::dockerfile::{Dockerfile, Instruction, Mount, MountKind, Source, Stage};
 use kraft_core::problem::{Problem, Span};
@@ -45,8 +45,17 @@ pub(super) fn plan(recipe: &Recipe<'_>) -> Result<Vec<usize>, Fault> {
     let global = variables::global(recipe)
         .map_err(|error| Fault::Text(Box::new(Problem::error(error.to_string()))))?;
     let last = target(dockerfile, recipe.target)?;
+    // Stages only refer to earlier ones: from the last to the first, each is known to be needed
+    // before it is looked at.
+    let mut wanted = BTreeSet::from([last]);
     let mut needed = Vec::new();
-    visit(dockerfile, &global, last, &mut needed);
+    while let Some(number) = wanted.pop_last() {
+        needed.push(number);
+        if let Some(stage) = dockerfile.stages.get(number) {
+            wanted.extend(earlier(dockerfile, &global, number, stage));
+        }
+    }
+    needed.reverse();
     Ok(needed)
 }
 
@@ -69,30 +78,24 @@ fn target(dockerfile: &Dockerfile, wanted: Option<&str>) -> Result<usize, Fault>
     })
 }
 
-/// Stages only refer to earlier ones, so this ends.
-fn visit(
+/// Returns the numbers of the stages that one refers to.
+fn earlier(
     dockerfile: &Dockerfile,
     global: &BTreeMap<String, String>,
     number: usize,
-    needed: &mut Vec<usize>,
-) {
-    if needed.contains(&number) {
-        return;
-    }
-    let Some(stage) = dockerfile.stages.get(number) else {
-        return;
-    };
-    let mut origins = Vec::new();
-    if let Ok(name) = variables::expanded(dockerfile, &stage.from.image, global) {
-        origins.push(base(dockerfile, number, &name));
-    }
-    origins.extend(froms(stage).map(|name| origin(dockerfile, number, name)));
-    for origin in origins {
-        if let Origin::Stage(before) = origin {
-            visit(dockerfile, global, before, needed);
-        }
-    }
-    needed.push(number);
+    stage: &Stage,
+) -> Vec<usize> {
+    let image = variables::expanded(dockerfile, &stage.from.image, global);
+    let base = image.ok().map(|name| base(dockerfile, number, &name));
+    let froms = froms(stage).map(|name| origin(dockerfile, number, name));
+    let stages = base
+        .into_iter()
+        .chain(froms)
+        .filter_map(|origin| match origin {
+            Origin::Stage(before) => Some(before),
+            Origin::Scratch | Origin::Image(_) => None,
+        });
+    stages.collect()
 }
 
 /// Returns what the instructions of a stage name after `from=`.

@@ -156,7 +156,7 @@ impl<'a, 't> Kitchen<'a, 't> {
                 self.image(&image, &architecture, planned.from.span)?
             }
         };
-        stage.arguments = Arguments::default();
+        // Arguments that an earlier stage declared are known here, too; an image has none.
         stage.own_cmd = false;
         // Its files are another stage's now.
         stage.disk = None;
@@ -322,7 +322,10 @@ impl<'a, 't> Kitchen<'a, 't> {
 
     fn workdir(&mut self, stage: &mut Stage, word: &str, span: Span) -> Result<(), Fault> {
         let word = self.word(stage, word, span)?;
-        stage.settings.working_dir = absolute(&stage.settings.working_dir, &word);
+        let directory = absolute(&stage.settings.working_dir, &word);
+        let bare = directory.trim_end_matches('/');
+        let bare = if bare.is_empty() { "/" } else { bare };
+        bare.clone_into(&mut stage.settings.working_dir);
         let path = lookup::resolve(&stage.tree, stage.settings.working_dir.as_bytes(), true)
             .map_err(|_| at(span, "links lead in a circle"))?;
         if !path.is_empty() && !stage.tree.get(&path).is_some_and(Node::is_directory) {
@@ -345,7 +348,13 @@ impl<'a, 't> Kitchen<'a, 't> {
     ) -> Result<Stage, Fault> {
         match plan::origin(self.recipe.dockerfile, number, name) {
             Origin::Scratch => Ok(Stage::default()),
-            Origin::Stage(before) => Ok(self.stages.get(&before).cloned().unwrap_or_default()),
+            Origin::Stage(before) => {
+                // The plan does not know those that only a trigger or a variable names.
+                if !self.stages.contains_key(&before) {
+                    self.stage(before)?;
+                }
+                Ok(self.stages.get(&before).cloned().unwrap_or_default())
+            }
             Origin::Image(image) => {
                 let architecture = self.recipe.architecture.to_owned();
                 self.image(&image, &architecture, span)

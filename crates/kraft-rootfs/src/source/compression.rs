@@ -46,6 +46,19 @@ pub(crate) fn look_through<'a>(
     }
 }
 
+/// Names how something is compressed that we cannot look through, if it begins so.
+pub(crate) fn unknown(start: &[u8]) -> Option<&'static str> {
+    // The formats' own first bytes: the `.xz` file format 1.0.4, section 2.1.1.1; bzip2's
+    // `BZh` and a level, then the mark of a block.
+    if start.starts_with(b"\xfd7zXZ\0") {
+        Some("xz")
+    } else if start.starts_with(b"BZh") && start.get(4..10) == Some(b"1AY&SY") {
+        Some("bzip2")
+    } else {
+        None
+    }
+}
+
 /// Returns the first bytes of what is in a file, at most 512.
 pub(crate) fn start_of(file: File) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
