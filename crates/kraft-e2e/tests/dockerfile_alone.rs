@@ -21,6 +21,7 @@ fn search_path(dir: &Path, programs: &[&str]) -> PathBuf {
             .iter()
             .map(|dir| Path::new(dir).join(program));
         let found = found.into_iter().find(|path| path.exists()).unwrap();
+        let _ = fs::remove_file(bin.join(program));
         symlink(found, bin.join(program)).unwrap();
     }
     bin
@@ -162,6 +163,19 @@ fn a_failing_command_and_what_is_missing_are_shown_in_the_dockerfile() {
     for part in ["there is no `lost` to copy", "context/Dockerfile:2:6"] {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
     }
+}
+
+#[test]
+fn what_was_built_is_there_without_the_registry_of_its_base_image() {
+    let Some((bench, registry)) = with_base("RUN echo once > /made\n") else {
+        return;
+    };
+    drop(build(&bench, &PROGRAMS).success());
+    drop(registry);
+    // Nor is its copy here any more.
+    fs::remove_dir_all(bench.runtime().join("images")).unwrap();
+    let again = build(&bench, &[]).success();
+    assert!(again.stderr.contains("is as it was"), "{}", again.stderr);
 }
 
 #[test]

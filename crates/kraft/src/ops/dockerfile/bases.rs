@@ -163,14 +163,15 @@ fn fetch(app: &App, store: &Arc<dyn Store>, name: &Reference, arch: &str) -> Res
     Ok(network.run(work)?)
 }
 
-/// Asks what an image is now: in the store, else at its registry; `None` where nobody can tell.
-pub(super) fn digest_now(app: &App, name: &str) -> Option<String> {
+/// Asks what an image is now: in the store, else, unless `here_only`, at its registry; `None` where
+/// nobody can tell.
+pub(super) fn digest_now(app: &App, name: &str, here_only: bool) -> Option<String> {
     let typed: Reference = name.parse().ok()?;
     let store = images::open(app).ok()?;
     if let Ok(Some(found)) = images::look_up(&*store, &typed) {
         return Some(found.named.target.digest.to_string());
     }
-    if app.offline() {
+    if here_only || app.offline() {
         return None;
     }
     let full = docker_name(name).ok()?;

@@ -92,6 +92,11 @@ fn offer(
                 Ok(None)
             }
         },
+        Candidate::Container if app.offline() => {
+            let why = "its image may have to be fetched, and there is `--offline`";
+            tried.push(("a buildkitd in a container".to_owned(), why.to_owned()));
+            Ok(None)
+        }
         Candidate::Container => match program::start_buildkit(BUILDKIT_IMAGE) {
             Ok(container) => {
                 let name = "a buildkitd in a container";

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use kraft_build::state::Product;
 use kraft_build::trees;
@@ -30,6 +30,8 @@ use crate::failure::Failure;
 
 /// A record is not longer than this, in bytes.
 const LARGEST: u64 = 1 << 20;
+/// A registry that does not answer for so long is not there.
+const SILENCE: Duration = Duration::from_secs(1);
 /// What nobody used for so long is removed.
 const UNUSED: Duration = Duration::from_hours(30 * 24);
 
@@ -130,7 +132,7 @@ impl Slot {
             return Ok(None);
         };
         let whole = product.size == record.size && product.time == record.time;
-        if !whole || record.text != now.text || record.bases != now.bases {
+        if !whole || record.text != now.text || !same_bases(&record.bases, &now.bases) {
             return Ok(None);
         }
         let Some(context) = &now.context else {
@@ -204,13 +206,17 @@ impl Inputs {
             words.push(trees::of_texts([secret.bytes.as_slice()]));
         }
         let mut now = BTreeMap::new();
+        // Where one registry is silent the others are not waited for: there is no network.
+        let mut silent = false;
         for name in job.bases() {
+            let mut digest = builders::image_id(app, job.wish.builder, &name);
+            if digest.is_none() {
+                let asked = Instant::now();
+                digest = bases::digest_now(app, &name, silent);
+                silent |= digest.is_none() && asked.elapsed() > SILENCE;
+            }
             // What nobody can tell is taken to be what it was.
-            let digest = builders::image_id(app, job.wish.builder, &name);
-            let digest = digest
-                .or_else(|| bases::digest_now(app, &name))
-                .unwrap_or_default();
-            now.insert(name, digest);
+            now.insert(name, digest.unwrap_or_default());
         }
         Ok(Self {
             text: trees::of_texts(words.iter().map(String::as_bytes)),
@@ -227,6 +233,15 @@ impl Inputs {
             bases: BTreeMap::new(),
         }
     }
+}
+
+/// Returns whether images are what they were, as far as anybody can tell.
+fn same_bases(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> bool {
+    let same = |(name, digest): (&String, &String)| {
+        then.get(name)
+            .is_some_and(|old| digest.is_empty() || old == digest)
+    };
+    then.len() == now.len() && now.iter().all(same)
 }
 
 /// Removes what nobody used for long. Nobody waits for it.
