@@ -74,8 +74,8 @@ impl Read for TarReader {
         }
         let rest = self.now.get(self.at..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(rest) {
-            *to = *from;
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
         }
         self.at += count;
         Ok(count)
