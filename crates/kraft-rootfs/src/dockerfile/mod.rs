@@ -1,7 +1,7 @@
 //! Dockerfiles, executed here: no daemon, no privileges, and nothing unpacked to disk unless a
 //! `RUN` needs it.
 //!
-//! A stage is a [`Tree`](crate::tree::Tree): `COPY` moves names and numbers from tree to tree, and
+//! A stage is a `Tree`: `COPY` moves names and numbers from tree to tree, and
 //! contents stay where they are (in the context, in the layers of an image) until the archive is
 //! written. Only a `RUN` needs real files: the tree is laid out in a directory of its own, the
 //! command runs in it ([`Runner`]), and what is there then is the tree that goes on.
@@ -122,7 +122,7 @@ pub enum Fault {
 }
 
 /// Executes a Dockerfile, and makes the archive of its root filesystem at `out`, as
-/// [`build`](crate::build) does.
+/// [`build`](crate::build()) does.
 pub fn execute(
     recipe: &Recipe<'_>,
     out: &Path,

@@ -8,7 +8,7 @@
 //! the data: Linux (init/initramfs.c) writes the same bytes into the linked file again, and
 //! Unikraft's ukcpio, which knows no links, gets a whole file.
 //!
-//! A tree is written in its order ([`write`]). What comes as a stream is written as it comes
+//! A tree is written in its order ([`write()`]). What comes as a stream is written as it comes
 //! ([`Stream`]); if it came in the order of a tree, that is the archive already.
 
 use std::collections::HashMap;
