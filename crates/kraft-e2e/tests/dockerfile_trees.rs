@@ -181,3 +181,59 @@ fn every_builder_runs_the_same_commands() {
         }
     }
 }
+
+/// Corners of copying, each in a directory of its own.
+const CORNERS: &str = "\
+FROM scratch AS parent\n\
+ARG KIND=inherited\n\
+COPY src/sub /old/sub/\n\
+COPY src/sub /again/sub/\n\
+COPY src/links /old/links/\n\
+FROM parent AS child\n\
+COPY src/a /$KIND/\n\
+COPY merge/ /old/\n\
+COPY merge/ /again/\n\
+COPY merge /fresh/\n\
+COPY src/a /old/links/soft\n\
+COPY merge/soft /into/links/\n\
+COPY none* src/a /some/\n\
+COPY none* /nothing/\n\
+ADD archive.tar.gz /old/\n\
+ADD dotted.tar /dotted/\n\
+ADD *.tar.gz /several/\n\
+WORKDIR /trailing/\n\
+COPY src/a ./x/../y/\n\
+COPY --chmod=600 src/sub /modes\n\
+COPY --chown=3 src/sub /owners\n";
+
+#[test]
+fn corners_are_turned_as_the_daemon_does() {
+    let Some(docker) = Docker::start() else {
+        return;
+    };
+    let bench = Bench::new().env(
+        "DOCKER_HOST",
+        &format!("unix://{}", docker.socket().display()),
+    );
+    lay_out(&bench, CORNERS);
+    let dir = bench.path().join("context");
+    context(&bench, &[("merge/sub/new", "n"), ("merge/soft", "s")]);
+    context(&bench, &[("dot/inside", "d")]);
+    for (path, mode) in [("merge/sub", 0o711), ("merge", 0o750), ("dot", 0o700)] {
+        fs::set_permissions(dir.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::copy(dir.join("archive.tar.gz"), dir.join("second.tar.gz")).unwrap();
+    let packed = Command::new("tar")
+        .args(["--owner=0", "--group=0", "-C"])
+        .args([
+            &dir.join("dot"),
+            std::path::Path::new("-cf"),
+            &dir.join("dotted.tar"),
+        ])
+        .arg(".")
+        .status();
+    assert!(packed.unwrap().success());
+    let expected = built(&bench, &["--builder", "docker"]);
+    // Buildah has its own mind about patterns that match nothing, so it is not asked.
+    assert_same("kraft", &expected, &built(&bench, &["--builder", "kraft"]));
+}

@@ -385,3 +385,16 @@ fn owners_are_looked_up_where_the_stage_knows_them() {
     let why = table.fails("FROM scratch\nCOPY --chown=web group /\n");
     assert_eq!(why, "`/etc/passwd` knows no `web`");
 }
+
+#[test]
+fn directories_in_a_directory_become_like_those_copied_over_them() {
+    let table = Table::new(&[("one/sub/a", ""), ("two/sub/b", "")]);
+    for (path, mode) in [("one/sub", 0o700), ("two/sub", 0o711), ("two", 0o700)] {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(table.context().join(path), mode).unwrap();
+    }
+    let lines = table.build("FROM scratch\nCOPY one /d\nCOPY two /d\n");
+    assert_eq!(lines[..2], ["d 755 0:0 /", "d/sub 711 0:0 /"]);
+    let why = table.fails("FROM scratch\nCOPY one/sub/a /d/sub\nCOPY two /d\n");
+    assert_eq!(why, "cannot copy a directory to `d/sub`, which is none");
+}

@@ -209,11 +209,12 @@ impl Copier<'_> {
             }
             let skip = if path.is_empty() { 0 } else { path.len() + 1 };
             let to = join(into, full.get(skip..).unwrap_or_default());
-            if node.is_directory() {
-                self.own_directory(Some(&node), &to)?;
-            } else {
-                self.node(&node, &to)?;
+            // A directory that is there already becomes like the one that is copied over it.
+            let there = self.into.get(&to).map(Node::is_directory);
+            if node.is_directory() && there == Some(false) {
+                return Err(CopyFault::NotADirectory(shown(&to)));
             }
+            self.node(&node, &to)?;
         }
         Ok(())
     }
@@ -234,17 +235,6 @@ impl Copier<'_> {
                 self.put(made, into)
             }
         }
-    }
-
-    /// Makes a directory like another, unless there is one.
-    fn own_directory(&mut self, like: Option<&Node>, into: &[u8]) -> Result<(), CopyFault> {
-        match self.into.get(into).map(Node::is_directory) {
-            Some(true) => return Ok(()),
-            Some(false) => return Err(CopyFault::NotADirectory(shown(into))),
-            None => {}
-        }
-        let node = like.cloned().unwrap_or_else(Node::implied_directory);
-        self.node(&node, into)
     }
 
     fn entry(&mut self, from: &Tree, path: &[u8], into: &[u8]) -> Result<(), CopyFault> {
