@@ -192,6 +192,47 @@ fn a_command_cannot_reach_out_of_its_root() {
     assert!(!text(&bench, "listed").contains("kraft"));
 }
 
+#[test]
+fn a_command_has_no_hold_on_the_host() {
+    let steps = "RUN p=/proc/sys/kernel/core_pattern; old=\"$(cat $p)\"; ! echo \"$old\" > $p\n\
+                 RUN ! ls /proc/1/root/ && ! cat /proc/1/environ\n\
+                 RUN ! touch /sys/kernel/x && [ ! -s /proc/keys ]\n\
+                 RUN busybox mknod /zero c 1 5 || exit 0; ! busybox head -c 1 /zero\n\
+                 RUN busybox mknod /dev/zero2 c 1 5 || exit 0; ! busybox head -c 1 /dev/zero2\n\
+                 RUN echo x > /dev/null && busybox head -c 1 /dev/zero > /one\n";
+    let Some((bench, _registry)) = with_base(steps) else {
+        return;
+    };
+    drop(build(&bench, &PROGRAMS).success());
+    assert_eq!(text(&bench, "one"), "\0");
+}
+
+#[test]
+fn a_command_is_found_from_where_it_begins_and_odd_links_do_not_stop_it() {
+    let steps = "WORKDIR /bin\nRUN [\"./busybox\", \"touch\", \"/relative\"]\n\
+                 COPY odd /etc/\n\
+                 RUN <<SCRIPT\n#!/bin/busybox sh\nx=own\necho \"$x $BASE\" > /script\nSCRIPT\n\
+                 RUN --mount=type=tmpfs,target=/etc/../new/deep touch /new/deep/x\n";
+    let Some((bench, _registry)) = with_base(steps) else {
+        return;
+    };
+    let odd = bench.path().join("context/odd");
+    fs::create_dir(&odd).unwrap();
+    symlink("/run/nowhere/resolv.conf", odd.join("resolv.conf")).unwrap();
+    drop(build(&bench, &PROGRAMS).success());
+    let found = paths(&bench);
+    assert!(found.contains(&"relative".to_owned()), "{found:?}");
+    assert!(
+        !found.iter().any(|path| path.starts_with("run/")),
+        "{found:?}"
+    );
+    assert!(
+        !found.iter().any(|path| path.starts_with("new")),
+        "{found:?}"
+    );
+    assert_eq!(text(&bench, "script"), "own yes\n");
+}
+
 /// A bench whose Dockerfile builds on the base image in a registry; `None` (and said so) if there
 /// is none here.
 fn with_base(steps: &str) -> Option<(Bench, Registry)> {

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,12 +14,26 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, mount_remount, unmount,
 };
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use super::{NOT_STARTED, OURS, Spec};
 
-/// Where the old root is while mounts are made.
-const OLD: &str = ".kraft-old-root";
+/// How the name begins where the old root is while mounts are made. Its end cannot be known before,
+/// so no link of an image leads there.
+const OLD: &str = ".kraft-old-root-";
+/// So many links are followed for one path, as Linux does (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
+/// What of `/proc` is for the whole host and may be read (moby, `oci/defaults.go`).
+const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+/// What of it not even that.
+const HIDDEN: [&str; 5] = [
+    "kcore",
+    "keys",
+    "latency_stats",
+    "timer_list",
+    "sched_debug",
+];
 /// Devices a command may expect.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Links that stand beside them.
@@ -29,8 +43,8 @@ const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/1", "stdout"),
     ("/proc/self/fd/2", "stderr"),
 ];
-/// What a command of a container can do as root (moby, `oci/caps/defaults.go`); with it, nobody
-/// gets out of a root.
+/// What a command of a container can do as root (moby, `oci/caps/defaults.go`). It gives no way out
+/// of a root whose mounts hold no devices.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FSETID)
@@ -68,6 +82,9 @@ fn run(path: &Path) -> Result<i32, String> {
         move |error: io::Error| format!("could not be started: cannot {doing}: {error}")
     };
     let spec = Spec::read(path).map_err(told("read its description"))?;
+    // Whoever is inside cannot look into us, who hold what is outside.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|errno| told("hide itself")(errno.into()))?;
     hold_on_to_life();
     let mut room = Room::default();
     room.build(&spec)
@@ -109,6 +126,52 @@ fn doing<T>(what: &str, done: Result<T, impl Into<io::Error>>) -> Done<T> {
     done.map_err(|error| (what.to_owned(), error.into()))
 }
 
+/// Takes from a mount what could serve to get out: devices, and writing where it is not wanted.
+fn fasten(path: &Path, read_only: bool) -> rustix::io::Result<()> {
+    let mut flags = MountFlags::BIND | MountFlags::NODEV;
+    if read_only {
+        flags |= MountFlags::RDONLY;
+    }
+    // Flags that a mount outside has cannot be taken off inside, and must be named again.
+    let locked = [
+        MountFlags::empty(),
+        MountFlags::NOSUID,
+        MountFlags::NOSUID | MountFlags::NOEXEC,
+        MountFlags::RDONLY,
+        MountFlags::RDONLY | MountFlags::NOSUID,
+        MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NOEXEC,
+    ];
+    let mut outcome = Ok(());
+    for more in locked {
+        outcome = mount_remount(path, flags | more, c"");
+        if outcome != Err(rustix::io::Errno::PERM) {
+            break;
+        }
+    }
+    outcome
+}
+
+/// Returns the files by which names of hosts are resolved, where they really are, and where they
+/// are looked for. Links are followed here, outside.
+fn name_files() -> Vec<(PathBuf, &'static Path)> {
+    let files = ["/etc/resolv.conf", "/etc/hosts"].map(Path::new);
+    let real = |file: &'static Path| Some((std::fs::canonicalize(file).ok()?, file));
+    files.into_iter().filter_map(real).collect()
+}
+
+/// Returns where a path leads when its last name is a link, also to what is not there.
+fn followed(path: &Path) -> Done<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = std::fs::read_link(&path) else {
+            return Ok(path);
+        };
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    let what = format!("find `{}`", path.display());
+    doing(&what, Err(rustix::io::Errno::LOOP))
+}
+
 impl Room {
     fn build(&mut self, spec: &Spec) -> Done {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -117,13 +180,31 @@ impl Room {
             "mount its root",
             mount_bind_recursive(&spec.root, &spec.root),
         )?;
-        let old = spec.root.join(OLD);
-        doing("make room for the old root", std::fs::create_dir(&old))?;
+        // Devices that a command makes are files that nobody can open.
+        if spec.root_outside {
+            doing("mount its root", fasten(&spec.root, false))?;
+        }
+        let names = if spec.network {
+            name_files()
+        } else {
+            Vec::new()
+        };
+        let old = tempfile::Builder::new().prefix(OLD).tempdir_in(&spec.root);
+        let old = doing("make room for the old root", old)?.keep();
         doing("go into its root", rustix::process::chdir(&spec.root))?;
-        doing("change its root", rustix::process::pivot_root(".", OLD))?;
+        let name = old.file_name().map(PathBuf::from).unwrap_or_default();
+        doing("change its root", rustix::process::pivot_root(".", &name))?;
         doing("go into its root", rustix::process::chdir("/"))?;
-        let old = Path::new("/").join(OLD);
-        self.standard(&old, spec.network)?;
+        let old = Path::new("/").join(name);
+        self.proc(&old)?;
+        self.dev(&old)?;
+        self.sys(&old)?;
+        if Path::new("/etc").is_dir() {
+            for (source, target) in names {
+                let source = old.join(source.strip_prefix("/").unwrap_or(&source));
+                self.bind(&source, &followed(target)?, true)?;
+            }
+        }
         for (source, target, read_only) in &spec.mounts {
             let source = old.join(source.strip_prefix("/").unwrap_or(source));
             self.bind(&source, Path::new(target), *read_only)?;
@@ -137,8 +218,8 @@ impl Room {
         Ok(())
     }
 
-    /// `/proc`, `/dev`, `/sys`, and how names are resolved.
-    fn standard(&mut self, old: &Path, network: bool) -> Done {
+    /// `/proc`, without what in it belongs to the whole host: root inside may be root outside.
+    fn proc(&mut self, old: &Path) -> Done {
         let proc = Path::new("/proc");
         self.directory(proc)?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
@@ -147,18 +228,30 @@ impl Room {
             doing("mount /proc", mount_bind_recursive(old.join("proc"), proc))?;
         }
         self.mounted.push(proc.to_owned());
+        for name in READ_ONLY {
+            let path = proc.join(name);
+            if path.exists() {
+                let what = format!("protect `{}`", path.display());
+                doing(&what, mount_bind_recursive(&path, &path))?;
+                doing(&what, fasten(&path, true))?;
+            }
+        }
+        for name in HIDDEN {
+            let path = proc.join(name);
+            if path.exists() {
+                let what = format!("hide `{}`", path.display());
+                doing(&what, mount_bind(old.join("dev/null"), &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dev(&mut self, old: &Path) -> Done {
         let dev = Path::new("/dev");
         self.directory(dev)?;
-        doing(
-            "mount /dev",
-            mount(
-                "tmpfs",
-                dev,
-                "tmpfs",
-                MountFlags::NOSUID,
-                Some(c"mode=0755"),
-            ),
-        )?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        let mode = Some(c"mode=0755");
+        doing("mount /dev", mount("tmpfs", dev, "tmpfs", flags, mode))?;
         self.mounted.push(dev.to_owned());
         for device in DEVICES {
             let from = old.join("dev").join(device);
@@ -171,24 +264,22 @@ impl Room {
         for (target, name) in LINKS {
             doing("fill /dev", symlink(target, dev.join(name)))?;
         }
-        doing("fill /dev", std::fs::create_dir(dev.join("shm")))?;
+        let shared = dev.join("shm");
+        doing("fill /dev", std::fs::create_dir(&shared))?;
+        let everybody = std::fs::Permissions::from_mode(0o1777);
+        doing("fill /dev", std::fs::set_permissions(&shared, everybody))
+    }
+
+    /// `/sys` as it is outside, and nothing that is mounted in it: of that, some could be written.
+    fn sys(&mut self, old: &Path) -> Done {
         let sys = Path::new("/sys");
         self.directory(sys)?;
-        if mount_bind_recursive(old.join("sys"), sys).is_ok() {
-            let _ = mount_remount(sys, MountFlags::BIND | MountFlags::RDONLY, c"");
+        let outside = old.join("sys");
+        // Without privileges only all of it can be had, and then it is not ours to write.
+        let bound = mount_bind(&outside, sys).or_else(|_| mount_bind_recursive(&outside, sys));
+        if bound.is_ok() {
             self.mounted.push(sys.to_owned());
-        }
-        if network {
-            for file in ["etc/resolv.conf", "etc/hosts"] {
-                // It may be a link out of /etc, which is meant from the old root.
-                let source = std::fs::canonicalize(old.join(file));
-                if let Ok(source) = source
-                    && source.starts_with(old)
-                    && Path::new("/etc").is_dir()
-                {
-                    self.bind(&source, &Path::new("/").join(file), true)?;
-                }
-            }
+            doing("protect `/sys`", fasten(sys, true))?;
         }
         Ok(())
     }
@@ -202,15 +293,7 @@ impl Room {
         }
         doing(&what, mount_bind_recursive(source, target))?;
         self.mounted.push(target.to_owned());
-        if read_only {
-            let flags = MountFlags::BIND | MountFlags::RDONLY;
-            // Where the source has locked flags of its own, it is read-only or stays as it is.
-            let locked = flags | MountFlags::NOSUID | MountFlags::NODEV;
-            if mount_remount(target, flags, c"").is_err() {
-                doing(&what, mount_remount(target, locked, c""))?;
-            }
-        }
-        Ok(())
+        doing(&what, fasten(target, read_only))
     }
 
     /// Makes a directory and those above it; what was made is known.
@@ -270,7 +353,13 @@ fn start(spec: &Spec) -> Result<i32, String> {
             .map(|(_, value)| value.as_str())
     };
     let search = environment("PATH").map(std::ffi::OsStr::new);
-    let Some(found) = tool::find(program.as_ref(), search) else {
+    // A name with a slash is meant from where the command begins.
+    let path = if program.contains('/') {
+        Path::new(&spec.directory).join(program).into_os_string()
+    } else {
+        OsString::from(program)
+    };
+    let Some(found) = tool::find(&path, search) else {
         return Err(format!(
             "could not be started: there is no `{program}` in the image"
         ));
@@ -299,9 +388,7 @@ fn start(spec: &Spec) -> Result<i32, String> {
             );
         }
     }
-    if spec.root_outside {
-        restrict();
-    }
+    restrict();
     let mut child = command.spawn().map_err(|error| match error.raw_os_error() {
         Some(code) if code == rustix::io::Errno::NOEXEC.raw_os_error() => format!(
             "could not be started: `{program}` is for another processor, and this system emulates \
