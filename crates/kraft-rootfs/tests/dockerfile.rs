@@ -40,7 +40,17 @@ impl Runner for Recorder {
             self.mounted.borrow_mut().push(seen);
         }
         // What a command may leave behind that not even its owner may read.
-        if command.words.last().is_some_and(|word| word == "lock") {
+        let word = command.words.last().map_or("", String::as_str);
+        if word == "look" {
+            let mode = fs::metadata(root.join("locked"))
+                .unwrap()
+                .permissions()
+                .mode();
+            self.mounted
+                .borrow_mut()
+                .push(format!("{:o}", mode & 0o777));
+        }
+        if word.starts_with("lock") {
             fs::create_dir(root.join("locked")).unwrap();
             fs::write(root.join("locked/file"), "inside").unwrap();
             for (path, mode) in [("locked/file", 0), ("locked", 0o111)] {
@@ -49,6 +59,10 @@ impl Runner for Recorder {
             }
         }
         self.commands.borrow_mut().push(command.clone());
+        if word.ends_with("fail") {
+            let how = "failed".to_owned();
+            return Err(RunFault::Failed { how });
+        }
         Ok(())
     }
 
@@ -397,4 +411,15 @@ fn directories_in_a_directory_become_like_those_copied_over_them() {
     assert_eq!(lines[..2], ["d 755 0:0 /", "d/sub 711 0:0 /"]);
     let why = table.fails("FROM scratch\nCOPY one/sub/a /d/sub\nCOPY two /d\n");
     assert_eq!(why, "cannot copy a directory to `d/sub`, which is none");
+}
+
+#[test]
+fn what_a_command_locks_is_taken_over_locked() {
+    let table = Table::new(&[]);
+    let lines = table.build("FROM scratch\nRUN lock\nRUN look\nRUN true\n");
+    assert_eq!(lines, ["locked 111 0:0 /", "locked/file 0 0:0 inside"]);
+    // The next command finds it as the one before left it.
+    assert_eq!(*table.runner.mounted.borrow(), ["111"]);
+    let why = table.fails("FROM scratch\nRUN lock and fail\n");
+    assert_eq!(why, "the command failed");
 }

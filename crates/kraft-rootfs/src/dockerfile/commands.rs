@@ -73,6 +73,10 @@ impl Kitchen<'_, '_> {
             lines.push(line.to_owned());
             tell(Told::Line(line.to_owned()));
         });
+        if ran.is_err() && !runner.keeps_owners() {
+            // Else it could not be taken away. If this fails, the command's failure is the news.
+            drop(disk::open_up(root.path()));
+        }
         match ran {
             Ok(()) => {}
             Err(fault @ RunFault::Failed { .. }) => {
@@ -85,14 +89,15 @@ impl Kitchen<'_, '_> {
             Err(fault @ RunFault::Host(_)) => return Err(at(step.span, fault)),
         }
         let before = std::mem::take(&mut stage.tree);
-        stage.tree = disk::take_back(
+        let taken = disk::take_back(
             root.path(),
             &before,
             runner.keeps_owners(),
             &mut self.warnings,
         )?;
+        stage.tree = taken.tree;
         self.kept.push(Rc::clone(&root));
-        stage.disk = Some(root);
+        stage.disk = taken.is_as_left.then_some(root);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use kraft_sys::fs::Error as FileError;
 
 use crate::Error;
+use crate::newc::PERMISSIONS;
 use crate::source::directory;
 use crate::tree::{Content, Kind, Node, Tree};
 
@@ -82,12 +83,21 @@ pub(super) fn take_back(
     before: &Tree,
     owners: bool,
     warnings: &mut Vec<String>,
-) -> Result<Tree, Error> {
+) -> Result<Taken, Error> {
+    // Root reads everything; others only what they opened up.
+    let locked = if owners {
+        HashMap::new()
+    } else {
+        open_up(root)?
+    };
     let mut tree = directory::load(root, root, &|_, _| true, warnings)?;
     if !owners {
         tree.for_each(|path, node| {
             let old = before.get(path).map_or((0, 0), |old| (old.uid, old.gid));
             (node.uid, node.gid) = old;
+            if let Some(permissions) = locked.get(path) {
+                node.permissions = *permissions;
+            }
         });
     }
     for (path, node) in before.entries() {
@@ -101,5 +111,50 @@ pub(super) fn take_back(
             drop(kept);
         }
     }
-    Ok(tree)
+    Ok(Taken {
+        tree,
+        is_as_left: locked.is_empty(),
+    })
+}
+
+/// What a command left.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) tree: Tree,
+    /// Whether the files on disk still are as it left them.
+    pub(super) is_as_left: bool,
+}
+
+/// Lets us, who own everything below a directory, read all of it. Returns the permissions that were
+/// changed, by the paths of what they belong to.
+pub(super) fn open_up(root: &Path) -> Result<HashMap<Vec<u8>, u32>, Error> {
+    let mut locked = HashMap::new();
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(below) = waiting.pop() {
+        let full = root.join(&below);
+        for entry in std::fs::read_dir(&full).map_err(FileError::on("read", &full))? {
+            let entry = entry.map_err(FileError::on("read", &full))?;
+            let path = entry.path();
+            // Does not follow links.
+            let metadata = entry.metadata().map_err(FileError::on("read", &path))?;
+            let needed = if metadata.is_dir() {
+                0o700
+            } else if metadata.is_file() {
+                0o400
+            } else {
+                continue;
+            };
+            let below = below.join(entry.file_name());
+            let mode = metadata.permissions().mode() & PERMISSIONS;
+            if mode & needed != needed {
+                let open = std::fs::Permissions::from_mode(mode | needed);
+                std::fs::set_permissions(&path, open).map_err(FileError::on("open", &path))?;
+                locked.insert(below.as_os_str().as_bytes().to_vec(), mode);
+            }
+            if metadata.is_dir() {
+                waiting.push(below);
+            }
+        }
+    }
+    Ok(locked)
 }
