@@ -115,6 +115,10 @@ pub async fn build(
                 () = &mut watching, if !watched => watched = true,
             }
         };
+        if led.is_none() {
+            // It may be over, and only not heard of yet: the configuration is in there.
+            led = tokio::time::timeout(LAST_NEWS, &mut leading).await.ok();
+        }
         if !watched {
             let _ = tokio::time::timeout(LAST_NEWS, watching).await;
         }

@@ -24,6 +24,12 @@ mod mode {
     pub(super) const STICKY: u32 = 1 << 20;
 }
 
+/// Returns whether an entry of a listing is a regular file.
+pub(crate) fn is_file(stat: &Stat) -> bool {
+    let other = mode::DIRECTORY | mode::SYMLINK | mode::DEVICE | mode::FIFO;
+    stat.mode & other == 0
+}
+
 /// What a daemon wishes to see of a directory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {

@@ -4,5 +4,5 @@ mod follow;
 mod listing;
 mod sender;
 
-pub(crate) use listing::{Filter, list};
+pub(crate) use listing::{Filter, is_file, list};
 pub(crate) use sender::send;

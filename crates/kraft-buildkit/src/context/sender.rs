@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 use futures_util::StreamExt;
+use rustix::fs::OFlags;
+use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc::Sender;
 use tonic::{Status, Streaming};
 
-use super::{Filter, list};
+use super::{Filter, is_file, list};
 
 /// The size of the pieces files are sent in, as fsutil's.
 const PIECE: usize = 32 * 1024;
@@ -89,7 +91,7 @@ async fn file(
     let path = root.join(&stat.path);
     let unreadable =
         |error: io::Error| Status::aborted(format!("cannot send `{}`: {error}", path.display()));
-    let mut file = tokio::fs::File::open(&path).await.map_err(unreadable)?;
+    let mut file = open(&path, stat).await.map_err(unreadable)?;
     loop {
         let mut piece = vec![0; PIECE];
         let count = file.read(&mut piece).await.map_err(unreadable)?;
@@ -100,6 +102,26 @@ async fn file(
             return Ok(());
         }
         sent.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+/// Opens a file for the daemon, and nothing else: what a link leads to was never offered, and a pipe
+/// would keep us waiting.
+async fn open(path: &Path, stat: &Stat) -> io::Result<File> {
+    let refused = || io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
+    if !is_file(stat) {
+        return Err(refused());
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .await?;
+    if file.metadata().await?.is_file() {
+        Ok(file)
+    } else {
+        Err(refused())
     }
 }
 
@@ -120,4 +142,30 @@ async fn put(
         .send(Ok(packet))
         .await
         .map_err(|_| Status::cancelled("the daemon has gone"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_files_are_opened_for_a_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        drop(std::fs::File::create(at("file")).unwrap());
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
+        let listing = list(dir.path(), &Filter::default()).unwrap();
+        let mut opened = Vec::new();
+        for stat in &listing {
+            if open(&at(&stat.path), stat).await.is_ok() {
+                opened.push(stat.path.as_str());
+            }
+        }
+        assert_eq!(opened, ["file"]);
+        // One that became something else meanwhile.
+        let stat = listing.iter().find(|stat| stat.path == "file").unwrap();
+        assert!(open(&at("link"), stat).await.is_err());
+        assert!(open(&at("directory"), stat).await.is_err());
+    }
 }
