@@ -64,6 +64,21 @@ pub struct Step {
     pub instruction: Instruction,
 }
 
+impl Stage {
+    /// Returns what its instructions name after `from=`: stages and images.
+    pub fn froms(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().flat_map(|step| match &step.instruction {
+            Instruction::Copy(copy) => copy.from.as_deref().into_iter().collect(),
+            Instruction::Run(run) => run
+                .mounts
+                .iter()
+                .filter_map(|mount| mount.from.as_deref())
+                .collect(),
+            _ => Vec::new(),
+        })
+    }
+}
+
 impl Dockerfile {
     /// Returns the number of the stage that is meant: by its name (letter case is ignored), by
     /// its number, or the last.

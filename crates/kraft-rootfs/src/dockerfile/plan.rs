@@ -87,7 +87,7 @@ fn earlier(
 ) -> Vec<usize> {
     let image = variables::expanded(dockerfile, &stage.from.image, global);
     let base = image.ok().map(|name| base(dockerfile, number, &name));
-    let froms = froms(stage).map(|name| origin(dockerfile, number, name));
+    let froms = stage.froms().map(|name| origin(dockerfile, number, name));
     let stages = base
         .into_iter()
         .chain(froms)
@@ -96,19 +96,6 @@ fn earlier(
             Origin::Scratch | Origin::Image(_) => None,
         });
     stages.collect()
-}
-
-/// Returns what the instructions of a stage name after `from=`.
-fn froms(stage: &Stage) -> impl Iterator<Item = &str> {
-    stage.steps.iter().flat_map(|step| match &step.instruction {
-        Instruction::Copy(copy) => copy.from.as_deref().into_iter().collect(),
-        Instruction::Run(run) => run
-            .mounts
-            .iter()
-            .filter_map(|mount| mount.from.as_deref())
-            .collect(),
-        _ => Vec::new(),
-    })
 }
 
 /// Returns the first thing in the needed stages of a Dockerfile that we cannot execute, if there

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kraft_buildkit::{Cache, Secret};
 use kraft_core::dockerfile::patterns::Patterns;
-use kraft_core::dockerfile::{self, Dockerfile, Instruction, expand};
+use kraft_core::dockerfile::{self, Dockerfile, expand};
 use kraft_core::problem::Problem;
 use kraft_sys::fs;
 
@@ -119,17 +119,11 @@ impl<'a> Job<'a> {
             self.arguments.get(name).cloned().or(default)
         };
         for (number, stage) in dockerfile.stages.iter().enumerate() {
-            let base = expand::word(&stage.from.image, dockerfile.escape, &value);
-            let copied = stage
-                .steps
-                .iter()
-                .filter_map(|step| match &step.instruction {
-                    Instruction::Copy(copy) => copy.from.clone(),
-                    _ => None,
-                });
-            for name in base.into_iter().chain(copied) {
-                let is_number = name.parse::<usize>().is_ok_and(|stage| stage < number);
-                let is_stage = is_number || dockerfile.named_before(number, &name).is_some();
+            let base = expand::word(&stage.from.image, dockerfile.escape, &value).ok();
+            // A stage also goes by its number, but not after a `FROM`.
+            let froms = stage.froms().filter(|name| name.parse::<usize>().is_err());
+            for name in base.into_iter().chain(froms.map(str::to_owned)) {
+                let is_stage = dockerfile.named_before(number, &name).is_some();
                 let is_image = !is_stage && !name.contains('$') && !name.is_empty();
                 if is_image && name != "scratch" && !names.contains(&name) {
                     names.push(name);
