@@ -1,0 +1,207 @@
+//! Answers: the envelope of the platform, opened.
+//!
+//! ```json
+//! {"status": "partial_success", "message": "…",
+//!  "data": {"instances": [{"status": "success", "uuid": …}, {"status": "error", "error": 8, …}]}}
+//! ```
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::Error;
+
+/// An answer, with one item per thing that was asked about or made.
+#[derive(Clone, Debug)]
+pub struct Answer<T> {
+    /// What came of each, in the order of the platform.
+    pub items: Vec<Item<T>>,
+    /// What the platform says about the whole.
+    pub message: Option<String>,
+    /// The text of the answer, as it came.
+    pub raw: String,
+    /// What was attempted.
+    doing: String,
+    failed: bool,
+}
+
+/// What came of one thing.
+#[derive(Clone, Debug)]
+pub enum Item<T> {
+    /// It is there, or done.
+    Done(T),
+    /// It is not.
+    Failed(Refusal),
+}
+
+/// Why the platform did not do it for one thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Refusal {
+    /// Its UUID, if the platform tells it.
+    pub uuid: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// What the platform says.
+    pub message: Option<String>,
+    /// The platform's number for it.
+    pub error: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    status: Option<String>,
+    message: Option<String>,
+    data: Option<Map<String, Value>>,
+    #[serde(default)]
+    errors: Vec<Refusal>,
+}
+
+impl<T: DeserializeOwned> Answer<T> {
+    /// Opens an envelope.
+    pub(crate) fn read(raw: String, doing: &str) -> Result<Self, String> {
+        let envelope: Envelope = serde_json::from_str(&raw).map_err(|error| error.to_string())?;
+        let status = envelope.status.as_deref().unwrap_or_default();
+        let failed = matches!(status, "error" | "failure");
+        let mut items = Vec::new();
+        for value in collection(envelope.data.unwrap_or_default()) {
+            let status = value.get("status").and_then(Value::as_str);
+            let bad = matches!(status, Some("error" | "failure"))
+                || value
+                    .get("error")
+                    .and_then(Value::as_i64)
+                    .is_some_and(|code| code != 0);
+            items.push(if bad {
+                Item::Failed(Refusal::deserialize(value).unwrap_or_default())
+            } else {
+                Item::Done(T::deserialize(value).map_err(|error| error.to_string())?)
+            });
+        }
+        if items.is_empty() {
+            items.extend(envelope.errors.into_iter().map(Item::Failed));
+        }
+        Ok(Self {
+            items,
+            message: envelope.message,
+            raw,
+            doing: doing.to_owned(),
+            failed,
+        })
+    }
+}
+
+/// Returns the items: those of the only list, or the data itself where the description has a single
+/// thing there (as for an instance that was created).
+fn collection(data: Map<String, Value>) -> Vec<Value> {
+    if data.contains_key("uuid") {
+        return vec![Value::Object(data)];
+    }
+    let list = data.into_iter().find_map(|(_, value)| match value {
+        Value::Array(items) => Some(items),
+        _ => None,
+    });
+    list.unwrap_or_default()
+}
+
+impl<T> Answer<T> {
+    /// Returns what came of each thing, refusals as errors; an answer that refuses the whole and
+    /// names no thing is one error.
+    pub fn each(self) -> Vec<Result<T, Error>> {
+        if self.items.is_empty() && self.failed {
+            return vec![Err(Error::Refused {
+                message: shown(
+                    self.message
+                        .as_deref()
+                        .unwrap_or("the platform does not say why"),
+                ),
+                doing: self.doing,
+                code: None,
+            })];
+        }
+        let doing = self.doing;
+        let whole = self.message;
+        self.items
+            .into_iter()
+            .map(|item| match item {
+                Item::Done(value) => Ok(value),
+                Item::Failed(refusal) => Err(Error::Refused {
+                    doing: doing.clone(),
+                    message: shown(
+                        refusal
+                            .message
+                            .as_deref()
+                            .or(whole.as_deref())
+                            .unwrap_or("the platform does not say why"),
+                    ),
+                    code: refusal.error,
+                }),
+            })
+            .collect()
+    }
+
+    /// Returns all things, or the first refusal.
+    pub fn all(self) -> Result<Vec<T>, Error> {
+        self.each().into_iter().collect()
+    }
+
+    /// Returns the only thing that was asked about.
+    pub fn one(self) -> Result<T, Error> {
+        let doing = self.doing.clone();
+        self.each().into_iter().next().unwrap_or_else(|| {
+            Err(Error::Refused {
+                doing,
+                message: "the platform knows nothing of it".to_owned(),
+                code: Some(8),
+            })
+        })
+    }
+}
+
+/// Makes text of a stranger fit for a terminal: one line, no control characters, not too long.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(300)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_told_item_by_item() {
+        let raw = r#"{"status":"partial_success","message":"not all","data":{"instances":[
+            {"status":"success","uuid":"u","name":"a"},
+            {"status":"error","name":"b","message":"No instance with name 'b'","error":8}]}}"#;
+        let answer = Answer::<Value>::read(raw.to_owned(), "get it").unwrap();
+        let each = answer.each();
+        assert_eq!(each.len(), 2);
+        assert!(each.first().unwrap().is_ok());
+        let error = each.into_iter().nth(1).unwrap().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::NotFound);
+        assert_eq!(
+            error.to_string(),
+            "cannot get it: No instance with name 'b'"
+        );
+    }
+
+    #[test]
+    fn a_refusal_of_the_whole_is_an_error_and_no_empty_list() {
+        let raw = r#"{"status":"error","message":"quota\u001b[2J"}"#.to_owned();
+        let error = Answer::<Value>::read(raw, "create it")
+            .unwrap()
+            .all()
+            .unwrap_err();
+        assert_eq!(error.to_string(), "cannot create it: quota [2J");
+        let empty = r#"{"status":"success","data":{"instances":[]}}"#.to_owned();
+        assert!(
+            Answer::<Value>::read(empty, "x")
+                .unwrap()
+                .all()
+                .unwrap()
+                .is_empty()
+        );
+    }
+}

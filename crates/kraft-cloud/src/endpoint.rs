@@ -1,0 +1,167 @@
+//! Metros, and where each is spoken to.
+
+use std::fmt;
+
+use reqwest::Url;
+
+/// A place where the platform runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metro {
+    /// What it is called by: `fra0`.
+    pub code: &'static str,
+    /// The town.
+    pub location: &'static str,
+}
+
+/// The public metros. The platform has no call that lists them.
+pub const METROS: &[Metro] = &[
+    Metro {
+        code: "fra0",
+        location: "Frankfurt, DE",
+    },
+    Metro {
+        code: "dal0",
+        location: "Dallas, TX",
+    },
+    Metro {
+        code: "sin0",
+        location: "Singapore",
+    },
+    Metro {
+        code: "was1",
+        location: "Washington, DC",
+    },
+];
+
+impl Metro {
+    /// Returns the name whose address is that of the metro's proxy.
+    pub fn host(&self) -> String {
+        format!("{}.kraft.host", self.code)
+    }
+}
+
+/// Where requests go: a base URL that ends with the version of the interface.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    base: Url,
+    metro: String,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({})", self.base)
+    }
+}
+
+/// Why a text names no metro.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// It is neither a code nor a URL.
+    #[error("`{0}` is no metro: metros are words such as `fra0`, or URLs")]
+    Name(String),
+    /// The URL cannot be used.
+    #[error("the metro's URL cannot be used: {0}")]
+    Url(&'static str),
+    /// A token would travel readable.
+    #[error("`{0}` is not spoken to without TLS: only this computer is")]
+    Plain(String),
+}
+
+impl Endpoint {
+    /// Returns where a metro is spoken to: `https://api.METRO.kraft.cloud/v1`, or the URL that is
+    /// given in its place. A URL without a path gets `/v1`.
+    pub fn of(metro: &str) -> Result<Self, EndpointError> {
+        let metro = metro.trim();
+        let text = if metro.contains("://") {
+            metro.to_owned()
+        } else {
+            let named = !metro.is_empty()
+                && metro.len() <= 63
+                && metro
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if !named {
+                return Err(EndpointError::Name(metro.chars().take(80).collect()));
+            }
+            format!("https://api.{metro}.kraft.cloud/v1")
+        };
+        let mut base = Url::parse(&text).map_err(|_| EndpointError::Url("it is not a URL"))?;
+        let host = base.host_str().unwrap_or_default().to_owned();
+        match base.scheme() {
+            "https" => {}
+            "http" if is_loopback(&host) => {}
+            "http" => return Err(EndpointError::Plain(host)),
+            _ => return Err(EndpointError::Url("it is neither `https` nor `http`")),
+        }
+        if host.is_empty() {
+            return Err(EndpointError::Url("it has no host"));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(EndpointError::Url("credentials do not belong into it"));
+        }
+        base.set_query(None);
+        base.set_fragment(None);
+        let path = base.path().trim_end_matches('/').to_owned();
+        base.set_path(if path.is_empty() { "/v1" } else { &path });
+        Ok(Self {
+            base,
+            metro: metro.to_owned(),
+        })
+    }
+
+    /// Returns the metro as it was named.
+    pub fn metro(&self) -> &str {
+        &self.metro
+    }
+
+    /// Returns the base, without a slash at its end.
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// Returns the host, as messages name it.
+    pub fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
+    }
+
+    /// Returns whether it is this computer.
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(self.host())
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metro_is_a_code_or_a_url() {
+        let at = |metro: &str| Endpoint::of(metro).unwrap().base().to_string();
+        assert_eq!(at("fra0"), "https://api.fra0.kraft.cloud/v1");
+        assert_eq!(at("http://127.0.0.1:8080/v1/"), "http://127.0.0.1:8080/v1");
+        assert_eq!(
+            at("https://api.fra.unikraft.cloud"),
+            "https://api.fra.unikraft.cloud/v1"
+        );
+    }
+
+    #[test]
+    fn a_metro_takes_no_token_where_others_could_read_it() {
+        assert!(matches!(
+            Endpoint::of("http://example.com/v1"),
+            Err(EndpointError::Plain(_))
+        ));
+        for odd in ["", "a.b", "a/b", "fra0@evil", "ftp://x/", "https://u:p@x/"] {
+            assert!(Endpoint::of(odd).is_err(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The token of an account: `base64(USER:SECRET)`, sent as a bearer.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// A token is at most this long, in bytes.
+const LONGEST: usize = 8 << 10;
+
+/// Who asks. It is never shown: `Debug` tells the account only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    user: String,
+    secret: String,
+}
+
+/// Why a text is no token. The text itself is not told: it may be a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It is not base64.
+    #[error("the token is not base64")]
+    Encoding,
+    /// It is not a user and a secret.
+    #[error("the token is not `USER:SECRET` in base64")]
+    Shape,
+}
+
+impl Token {
+    /// Reads a token as the platform gives it out.
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        let text = text.trim();
+        if text.len() > LONGEST {
+            return Err(TokenError::Shape);
+        }
+        let bytes = STANDARD.decode(text).map_err(|_| TokenError::Encoding)?;
+        let pair = String::from_utf8(bytes).map_err(|_| TokenError::Shape)?;
+        match pair.split_once(':') {
+            Some((user, secret)) => Self::of(user, secret),
+            None => Err(TokenError::Shape),
+        }
+    }
+
+    /// Makes a token from its halves, as a login keeps them.
+    pub fn of(user: &str, secret: &str) -> Result<Self, TokenError> {
+        let odd =
+            |half: &str| half.is_empty() || half.contains(|c: char| c == ':' || c.is_control());
+        if odd(user) || odd(secret) {
+            return Err(TokenError::Shape);
+        }
+        Ok(Self {
+            user: user.to_owned(),
+            secret: secret.to_owned(),
+        })
+    }
+
+    /// Returns the user as registries are told it: `robot$NAME.users.kraftcloud`.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Returns the name of the account, which is also the first part of its images' names.
+    pub fn account(&self) -> &str {
+        let user = self.user.strip_prefix("robot$").unwrap_or(&self.user);
+        user.strip_suffix(".users.kraftcloud").unwrap_or(user)
+    }
+
+    /// Returns the secret half, for the registry's login.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// Returns the words of the `Authorization` header.
+    pub(crate) fn bearer(&self) -> String {
+        let pair = format!("{}:{}", self.user, self.secret);
+        format!("Bearer {}", STANDARD.encode(pair))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({})", self.account())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_a_user_and_a_secret_and_shows_only_the_first() {
+        let text = STANDARD.encode("robot$anna.users.kraftcloud:hush");
+        let token = Token::parse(&text).unwrap();
+        assert_eq!(token.account(), "anna");
+        assert_eq!(token.user(), "robot$anna.users.kraftcloud");
+        assert_eq!(token.bearer(), format!("Bearer {text}"));
+        assert_eq!(format!("{token:?}"), "Token(anna)");
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused_without_being_repeated() {
+        assert_eq!(Token::parse("hush!"), Err(TokenError::Encoding));
+        for pair in ["user", "a:b:c", ":b", "a:", "a:b\n"] {
+            let text = STANDARD.encode(pair);
+            assert_eq!(Token::parse(&text), Err(TokenError::Shape), "{pair}");
+        }
+    }
+}
