@@ -129,11 +129,9 @@ impl Error {
             Self::Unauthorized { .. } => {
                 "set `UKC_TOKEN` to a token of this metro's account, or log in again"
             }
-            Self::Unreachable { .. } => {
-                "`kraft cloud metro list --status` tells which metros answer"
-            }
-            Self::Refused { code: Some(19), .. } => "`kraft cloud quota` tells what is in use",
-            Self::Refused { code: Some(23), .. } => "choose another name with `--name`",
+            Self::Unreachable { .. } => "`kraft cloud metro list` tells which metros there are",
+            Self::Refused { code: Some(19), .. } => "remove what is not needed any more",
+            Self::Refused { code: Some(23), .. } => "choose another name",
             _ => return Vec::new(),
         };
         vec![hint.to_owned()]

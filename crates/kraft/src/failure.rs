@@ -315,6 +315,21 @@ impl From<kraft_oci::registry::Error> for Failure {
     }
 }
 
+impl From<kraft_cloud::Error> for Failure {
+    fn from(error: kraft_cloud::Error) -> Self {
+        use kraft_cloud::ErrorKind;
+
+        let kind = match error.kind() {
+            ErrorKind::Network => Kind::Network,
+            ErrorKind::Auth => Kind::Authentication,
+            ErrorKind::NotFound => Kind::NotFound,
+            ErrorKind::Failed => Kind::Failed,
+        };
+        let hints = error.hints();
+        hints.into_iter().fold(Self::new(kind, error), Self::hint)
+    }
+}
+
 impl From<kraft_oci::pull::PullError> for Failure {
     fn from(error: kraft_oci::pull::PullError) -> Self {
         use kraft_oci::pull::PullError;

@@ -7,6 +7,7 @@
 mod build;
 mod check;
 mod clean;
+mod cloud;
 mod completion;
 mod config;
 mod dockerfile;
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     Events(events::Args),
     #[command(visible_alias = "rm")]
     Remove(remove::Args),
+    #[command(visible_alias = "cl")]
+    Cloud(Box<cloud::Args>),
     Doctor(doctor::Args),
     Config(config::Args),
     Completion(completion::Args),
@@ -111,6 +114,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "remove",
         ],
     ),
+    ("Unikraft Cloud commands", &["cloud"]),
     (
         "Miscellaneous commands",
         &["doctor", "config", "completion", "version"],
@@ -163,7 +167,8 @@ impl Command {
             | Self::Wait(_)
             | Self::Inspect(_)
             | Self::Events(_)
-            | Self::Remove(_) => Reading::Strict,
+            | Self::Remove(_)
+            | Self::Cloud(_) => Reading::Strict,
         }
     }
 }
@@ -201,6 +206,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Login(args) => login::exec(app, &args),
         Command::Logout(args) => logout::exec(app, &args),
         Command::Schema(args) => schema::exec(app, &args),
+        Command::Cloud(args) => cloud::exec(app, &args),
         Command::Doctor(args) => doctor::exec(app, &args),
         Command::Config(args) => config::exec(app, args),
         Command::Completion(args) => completion::exec(app, &args),

@@ -5,6 +5,7 @@ mod broken;
 pub(crate) mod build;
 pub(crate) mod catalog;
 pub(crate) mod checkup;
+pub(crate) mod cloud;
 pub(crate) mod components;
 pub(crate) mod dockerfile;
 pub(crate) mod follow;
