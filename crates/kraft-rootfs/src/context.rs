@@ -1,8 +1,10 @@
 //! Whether the files that a Dockerfile copies from are what they were: by a look at their numbers,
 //! or by reading them all.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -10,9 +12,9 @@ use kraft_core::dockerfile::patterns::Patterns;
 use kraft_sys::fs::Error as FileError;
 use sha2::{Digest as _, Sha256};
 
-use crate::Error;
 use crate::source::directory;
 use crate::tree::{Kind, Tree};
+use crate::{Error, shown};
 
 /// More than this is not read only to see whether it changed, in bytes.
 const MOST_READ: u64 = 64 << 20;
@@ -28,24 +30,18 @@ pub struct Context {
 impl Context {
     /// Looks at a directory; nothing in it is read.
     pub fn look(root: &Path, ignore: &Patterns) -> Result<Self, Error> {
-        let tree = directory::kept(root, ignore)?;
+        let numbers = RefCell::new(HashMap::new());
+        let seen = |path: &str, metadata: &Metadata| {
+            numbers
+                .borrow_mut()
+                .insert(path.to_owned(), numbers_of(metadata));
+        };
+        let tree = directory::kept(root, ignore, &seen)?;
+        let numbers = numbers.into_inner();
         let mut hasher = Sha256::new();
         for (path, node) in tree.entries() {
             hasher.update(&path);
-            let full = root.join(std::ffi::OsStr::from_bytes(&path));
-            let metadata =
-                std::fs::symlink_metadata(&full).map_err(FileError::on("read", &full))?;
-            let mut numbers = vec![u64::from(metadata.mode()), metadata.ino()];
-            if !node.is_directory() {
-                numbers.extend([
-                    metadata.size(),
-                    metadata.mtime().cast_unsigned(),
-                    metadata.mtime_nsec().cast_unsigned(),
-                    metadata.ctime().cast_unsigned(),
-                    metadata.ctime_nsec().cast_unsigned(),
-                ]);
-            }
-            for number in numbers {
+            for number in numbers.get(&shown(&path)).into_iter().flatten() {
                 hasher.update(number.to_le_bytes());
             }
             if let Kind::Symlink(target) = &node.kind {
@@ -102,6 +98,21 @@ impl Context {
         }
         Ok(Some(hex(hasher)))
     }
+}
+
+/// What a file system counts up when something in a file changes; of a directory only what it is.
+fn numbers_of(metadata: &Metadata) -> Vec<u64> {
+    let mut numbers = vec![u64::from(metadata.mode()), metadata.ino()];
+    if !metadata.is_dir() {
+        numbers.extend([
+            metadata.size(),
+            metadata.mtime().cast_unsigned(),
+            metadata.mtime_nsec().cast_unsigned(),
+            metadata.ctime().cast_unsigned(),
+            metadata.ctime_nsec().cast_unsigned(),
+        ]);
+    }
+    numbers
 }
 
 fn pour(from: &mut dyn Read, hasher: &mut Sha256) -> io::Result<()> {

@@ -366,7 +366,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         if let Some(context) = &self.context {
             return Ok(Rc::clone(context));
         }
-        let tree = directory::kept(self.recipe.context, self.recipe.ignore)?;
+        let tree = directory::kept(self.recipe.context, self.recipe.ignore, &|_, _| {})?;
         let tree = Rc::new(tree);
         self.context = Some(Rc::clone(&tree));
         Ok(tree)

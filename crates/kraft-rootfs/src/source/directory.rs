@@ -1,6 +1,6 @@
 //! A directory of this host as a tree. Links are kept, never followed.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ use crate::{EntryFault, Error, normalise, shown};
 ///
 /// What is at `out` is left out too: the archive of an earlier run would make the next one differ.
 /// So is what `keep` does not want, and everything below such a directory; it is asked with the
-/// path, and whether it is a directory.
+/// path and what the file system says of it.
 pub(crate) fn load(
     root: &Path,
     out: &Path,
-    keep: &dyn Fn(&str, bool) -> bool,
+    keep: &dyn Fn(&str, &Metadata) -> bool,
     warnings: &mut Vec<String>,
 ) -> Result<Tree, Error> {
     let opened = std::fs::OpenOptions::new()
@@ -47,10 +47,19 @@ pub(crate) fn load(
     Ok(walk.tree)
 }
 
-/// Reads a directory without what patterns match, as a `.dockerignore` means it.
-pub(crate) fn kept(root: &Path, ignore: &Patterns) -> Result<Tree, Error> {
-    let keep = |path: &str, directory: bool| {
-        !ignore.matches(path) || (directory && ignore.may_except_below(path))
+/// Reads a directory without what patterns match, as a `.dockerignore` means it; `seen` is shown
+/// what the file system says of everything that may stay.
+pub(crate) fn kept(
+    root: &Path,
+    ignore: &Patterns,
+    seen: &dyn Fn(&str, &Metadata),
+) -> Result<Tree, Error> {
+    let keep = |path: &str, metadata: &Metadata| {
+        let stays = !ignore.matches(path) || (metadata.is_dir() && ignore.may_except_below(path));
+        if stays {
+            seen(path, metadata);
+        }
+        stays
     };
     let mut tree = load(root, root, &keep, &mut Vec::new())?;
     // Directories that were only entered for what may be in them.
@@ -71,7 +80,7 @@ struct Walk<'a> {
     tree: Tree,
     root: Rc<File>,
     root_path: Rc<PathBuf>,
-    keep: &'a dyn Fn(&str, bool) -> bool,
+    keep: &'a dyn Fn(&str, &Metadata) -> bool,
     /// Device and number of the file that will be replaced by the archive.
     out: Option<(u64, u64)>,
     warnings: &'a mut Vec<String>,
@@ -92,7 +101,7 @@ impl Walk<'_> {
             }
             let name = below.as_os_str().as_bytes();
             let path = normalise(name).map_err(|fault| refuse(name, fault.into()))?;
-            if !(self.keep)(&shown(&path), metadata.is_dir()) {
+            if !(self.keep)(&shown(&path), &metadata) {
                 continue;
             }
             let Some(kind) = self.kind(&entry.path(), &path, &metadata)? else {
@@ -119,7 +128,7 @@ impl Walk<'_> {
         &mut self,
         full: &Path,
         path: &[u8],
-        metadata: &std::fs::Metadata,
+        metadata: &Metadata,
     ) -> Result<Option<Kind>, Error> {
         let kind = metadata.file_type();
         let (major, minor) = (
@@ -161,7 +170,7 @@ impl Walk<'_> {
 
 /// Returns one number for all names of a file. Inode numbers are unique in a filesystem only;
 /// the device goes into the high bits, where inode numbers of real filesystems are empty.
-fn identity(metadata: &std::fs::Metadata) -> u64 {
+fn identity(metadata: &Metadata) -> u64 {
     metadata.ino() ^ metadata.dev().rotate_right(16)
 }
 
