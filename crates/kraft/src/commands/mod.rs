@@ -86,7 +86,8 @@ pub(crate) enum Command {
     Events(events::Args),
     #[command(visible_alias = "rm")]
     Remove(remove::Args),
-    #[command(visible_alias = "cl")]
+    // Shown once all of it works.
+    #[command(alias = "cl", hide = true)]
     Cloud(Box<cloud::Args>),
     Doctor(doctor::Args),
     Config(config::Args),
@@ -114,7 +115,6 @@ const GROUPS: &[(&str, &[&str])] = &[
             "remove",
         ],
     ),
-    ("Unikraft Cloud commands", &["cloud"]),
     (
         "Miscellaneous commands",
         &["doctor", "config", "completion", "version"],
