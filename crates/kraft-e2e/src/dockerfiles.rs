@@ -15,8 +15,8 @@ use crate::harness::{Bench, Outcome, skip};
 use crate::registry::{Registry, digest_of, installed, skopeo};
 
 /// What a shell script may use in the base image.
-const APPLETS: [&str; 12] = [
-    "sh", "cat", "chmod", "cp", "echo", "id", "ln", "ls", "mkdir", "sleep", "touch", "wc",
+const APPLETS: [&str; 13] = [
+    "sh", "cat", "chmod", "cp", "dd", "echo", "id", "ln", "ls", "mkdir", "sleep", "touch", "wc",
 ];
 
 /// Makes a tar of the base image: busybox, and the directories of a system; `None` (and said so)

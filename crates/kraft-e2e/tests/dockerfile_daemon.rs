@@ -171,6 +171,22 @@ fn a_build_that_is_interrupted_ends_in_the_daemon_too() {
 }
 
 #[test]
+fn what_no_archive_can_hold_ends_the_build_at_once() {
+    let Some((_docker, bench)) = workshop() else {
+        return;
+    };
+    // Six gigabytes, of which nothing is on disk.
+    let dockerfile =
+        format!("FROM {BASE}\nRUN dd if=/dev/zero of=/huge bs=1 count=0 seek=6442450944\n");
+    context(&bench, &[("Dockerfile", &dockerfile)]);
+    let outcome = build(&bench, &ALONE).exits(1);
+    for part in ["cannot take `huge`", "smaller than 4 GiB"] {
+        assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
+    }
+    assert!(!bench.path().join("root.cpio").exists());
+}
+
+#[test]
 fn of_a_large_context_only_what_changed_travels() {
     let Some((_docker, bench)) = workshop() else {
         return;

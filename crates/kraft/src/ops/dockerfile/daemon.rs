@@ -73,12 +73,14 @@ pub(super) fn build(
     let (sink, mut tar) = kraft_buildkit::pipe();
     let name = Path::new("what the builder sends");
     let (archived, built) = std::thread::scope(|scope| {
-        let archiving = scope.spawn(|| {
-            kraft_rootfs::build_tar(name, &mut tar, out, &options, &mut |done| {
+        let (screen, options) = (&screen, &options);
+        // The reader goes with the thread: a build whose tar nobody takes any more must end.
+        let archiving = scope.spawn(move || {
+            kraft_rootfs::build_tar(name, &mut tar, out, options, &mut |done| {
                 screen.written(done);
             })
         });
-        let tell = |happening| draw(&screen, happening);
+        let tell = |happening| draw(screen, happening);
         let built = reached.runtime.block_on(kraft_buildkit::build(
             &reached.daemon,
             &described,
