@@ -34,7 +34,8 @@ const PICTURE: &[(&str, &[&str])] = &[
             "kraft-machine",
         ],
     ),
-    ("kraft-e2e", &[]),
+    ("kraft-cloud-emulator", &[]),
+    ("kraft-e2e", &["kraft-cloud-emulator"]),
     ("xtask", &["kraft", "kraft-core"]),
 ];
 

@@ -1,0 +1,149 @@
+//! What bodies may hold: every field that the description names, and no other.
+
+use serde_json::Value;
+
+use crate::answer::{Code, Fault};
+
+/// What one field holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// A text of at most so many bytes.
+    Text(usize),
+    /// A UUID.
+    Uuid,
+    /// A whole number between two ends, both allowed.
+    Number(i64, i64),
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A list of one kind, at most 253 of them.
+    List(&'static Kind),
+    /// An object with these fields.
+    Object(&'static [Field]),
+    /// An object whose values are texts.
+    Texts,
+    /// A number that may be missing on purpose.
+    MaybeNumber,
+}
+
+/// A field of a body: its name, what it holds, whether it must be there.
+pub(crate) type Field = (&'static str, Kind, bool);
+
+/// Most things in one list, by the description.
+const MAX_ITEMS: usize = 253;
+
+pub(crate) const NAME: Kind = Kind::Text(255);
+
+/// The two fields that say which thing is meant.
+pub(crate) const UUID_FIELD: Field = ("uuid", Kind::Uuid, false);
+/// See [`UUID_FIELD`].
+pub(crate) const NAME_FIELD: Field = ("name", NAME, false);
+
+/// A thing named by UUID or by name.
+pub(crate) const ID: &[Field] = &[UUID_FIELD, NAME_FIELD];
+
+/// Refuses an object that has a field too many, misses one, or holds what does not fit.
+pub(crate) fn object(value: &Value, fields: &[Field]) -> Result<(), Fault> {
+    checked(value, fields, "the body")
+}
+
+fn checked(value: &Value, shape: &[Field], at: &str) -> Result<(), Fault> {
+    let Some(map) = value.as_object() else {
+        return Err(malformed(format!("{at} is not an object")));
+    };
+    for name in map.keys() {
+        if !shape.iter().any(|(known, _, _)| known == name) {
+            return Err(malformed(format!("{at} has an unknown field `{name}`")));
+        }
+    }
+    for (name, kind, required) in shape {
+        match map.get(*name) {
+            Some(value) => fits(value, kind, &format!("`{name}` of {at}"))?,
+            None if *required => return Err(malformed(format!("{at} misses `{name}`"))),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn fits(value: &Value, kind: &Kind, at: &str) -> Result<(), Fault> {
+    let good = match kind {
+        Kind::Text(most) => value.as_str().is_some_and(|text| text.len() <= *most),
+        Kind::Uuid => value
+            .as_str()
+            .is_some_and(|text| uuid::Uuid::parse_str(text).is_ok()),
+        Kind::Number(low, high) => value.as_i64().is_some_and(|n| *low <= n && n <= *high),
+        Kind::MaybeNumber => value.is_i64() || value.is_null(),
+        Kind::Flag => value.is_boolean(),
+        Kind::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
+        Kind::Texts => {
+            let map = value.as_object();
+            map.is_some_and(|map| map.len() <= MAX_ITEMS && map.values().all(Value::is_string))
+        }
+        Kind::Object(fields) => return checked(value, fields, at),
+        Kind::List(kind) => match value.as_array() {
+            Some(list) if list.len() <= MAX_ITEMS => {
+                return list.iter().try_for_each(|value| fits(value, kind, at));
+            }
+            _ => false,
+        },
+    };
+    if good {
+        Ok(())
+    } else {
+        Err(Fault::new(
+            Code::Invalid,
+            format!("{at} is out of range or of the wrong type"),
+        ))
+    }
+}
+
+fn malformed(message: String) -> Fault {
+    Fault::new(Code::Malformed, message)
+}
+
+/// Which thing is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// The one of this UUID.
+    Uuid(String),
+    /// The one of this name.
+    Name(String),
+}
+
+impl Who {
+    /// Reads `uuid` or `name`, which exclude each other.
+    pub(crate) fn of(item: &Value) -> Result<Self, Fault> {
+        let text = |key: &str| item.get(key).and_then(Value::as_str).map(str::to_owned);
+        match (text("uuid"), text("name")) {
+            (Some(_), Some(_)) => Err(Fault::new(
+                Code::NotBoth,
+                "`uuid` and `name` exclude each other",
+            )),
+            (Some(uuid), None) => Ok(Self::Uuid(uuid)),
+            (None, Some(name)) => Ok(Self::Name(name)),
+            (None, None) => Err(Fault::new(
+                Code::MissingId,
+                "neither `uuid` nor `name` is given",
+            )),
+        }
+    }
+
+    /// Whether this is meant.
+    pub(crate) fn is(&self, uuid: &str, name: &str) -> bool {
+        match self {
+            Self::Uuid(wanted) => wanted == uuid,
+            Self::Name(wanted) => wanted == name,
+        }
+    }
+
+    /// The refusal when there is no such thing.
+    pub(crate) fn missing(&self, what: &str) -> Fault {
+        let message = match self {
+            Self::Uuid(uuid) => format!("No {what} with uuid '{uuid}'"),
+            Self::Name(name) => format!("No {what} with name '{name}'"),
+        };
+        Fault::new(Code::NotFound, message)
+    }
+}

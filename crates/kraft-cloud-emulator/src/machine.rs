@@ -1,0 +1,193 @@
+//! Real machines behind instances: a `kraft` that is given runs the image on this host.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::server::Shared;
+use crate::world::State;
+
+/// How often a machine is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What a machine is made of, taken out of the world so that nothing waits for it.
+struct Order {
+    kraft: std::path::PathBuf,
+    registry: Option<SocketAddr>,
+    image: String,
+    args: Vec<String>,
+    memory: i64,
+    ports: Vec<u16>,
+    name: String,
+}
+
+/// The name of the machine of an instance. Machines are found by it again.
+fn name_of(uuid: &str) -> String {
+    format!("cloud-{}", uuid.get(..8).unwrap_or(uuid))
+}
+
+fn order(shared: &Shared, uuid: &str) -> Option<Order> {
+    let world = shared.world();
+    let one = world.instance(uuid)?;
+    let group = one.group.as_ref();
+    let group = group.and_then(|uuid| world.groups.iter().find(|group| group.uuid == *uuid));
+    let services = group
+        .map(|group| group.services.clone())
+        .unwrap_or_default();
+    let ports = services
+        .iter()
+        .filter_map(|service| u16::try_from(service.get("destination_port")?.as_u64()?).ok());
+    let mut ports: Vec<u16> = ports.collect();
+    ports.sort_unstable();
+    ports.dedup();
+    Some(Order {
+        kraft: world.settings.kraft.clone()?,
+        registry: world.settings.registry,
+        image: one.image.clone(),
+        args: one.args.clone(),
+        memory: one.memory,
+        ports,
+        name: name_of(uuid),
+    })
+}
+
+/// Starts the machine of an instance and follows it, in a thread of its own.
+pub(crate) fn start(shared: &Shared, uuid: &str) {
+    let Some(order) = order(shared, uuid) else {
+        return;
+    };
+    let (shared, uuid) = (shared.clone(), uuid.to_owned());
+    std::thread::spawn(move || live(&shared, &uuid, &order));
+}
+
+fn live(shared: &Shared, uuid: &str, order: &Order) {
+    let _ = quiet(&order.kraft, &["rm", "-f", &order.name]);
+    let host = order
+        .registry
+        .map(|address| format!("{address}/"))
+        .unwrap_or_default();
+    let memory = format!("{}Mi", order.memory);
+    let image = format!("{host}{}", order.image);
+    let mut words = vec![
+        "run",
+        "--detach",
+        "--name",
+        &order.name,
+        "--memory",
+        &memory,
+    ];
+    let free: Vec<(u16, u16)> = order
+        .ports
+        .iter()
+        .filter_map(|inner| {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).ok()?;
+            Some((*inner, listener.local_addr().ok()?.port()))
+        })
+        .collect();
+    let maps = free
+        .iter()
+        .map(|(inner, outer)| format!("127.0.0.1:{outer}:{inner}"));
+    let maps: Vec<String> = maps.collect();
+    for map in &maps {
+        words.extend(["--port", map]);
+    }
+    words.push(&image);
+    if !order.args.is_empty() {
+        words.push("--");
+        words.extend(order.args.iter().map(String::as_str));
+    }
+    if let Err(said) = quiet(&order.kraft, &words) {
+        let mut world = shared.world();
+        if let Some(one) = world.instances.iter_mut().find(|one| one.uuid == uuid) {
+            one.print(said.as_bytes());
+        }
+        world.end(uuid, 1, None);
+        return;
+    }
+    {
+        let mut world = shared.world();
+        if let Some(one) = world.instances.iter_mut().find(|one| one.uuid == uuid) {
+            one.backends = free
+                .iter()
+                .map(|(inner, outer)| (*inner, SocketAddr::from(([127, 0, 0, 1], *outer))))
+                .collect();
+            one.state = State::Running;
+        }
+    }
+    follow(shared, uuid, order);
+}
+
+/// Copies the console until the machine is over, and then says how it ended.
+fn follow(shared: &Shared, uuid: &str, order: &Order) {
+    let mut logs = Command::new(&order.kraft);
+    logs.args(["logs", "--follow", &order.name])
+        .stdin(Stdio::null());
+    let Ok(mut logs) = logs.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else {
+        return;
+    };
+    if let Some(mut output) = logs.stdout.take() {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut piece) {
+            let mut world = shared.world();
+            match world.instances.iter_mut().find(|one| one.uuid == uuid) {
+                Some(one) => one.print(piece.get(..count).unwrap_or_default()),
+                None => break,
+            }
+        }
+    }
+    let _ = logs.kill();
+    let _ = logs.wait();
+    loop {
+        let listed = quiet(&order.kraft, &["ps", "--all", "-o", "json"]).unwrap_or_default();
+        let machines: serde_json::Value = serde_json::from_str(&listed).unwrap_or_default();
+        let mut machines = machines.as_array().into_iter().flatten();
+        let found = machines.find(|one| one.get("name") == Some(&order.name.as_str().into()));
+        let state = found.and_then(|one| one.get("state")?.as_str());
+        let mut world = shared.world();
+        let told = world
+            .instance(uuid)
+            .is_none_or(|one| one.state != State::Running);
+        if told {
+            return;
+        }
+        match state {
+            Some("running" | "created" | "starting") => {}
+            Some("exited") => return world.end(uuid, 3, Some(0)),
+            _ => return world.end(uuid, 1, None),
+        }
+        drop(world);
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Removes the machine of an instance, if there is one.
+pub(crate) fn remove(shared: &Shared, uuid: &str) {
+    let kraft = shared.world().settings.kraft.clone();
+    if let Some(kraft) = kraft {
+        let _ = quiet(&kraft, &["rm", "-f", &name_of(uuid)]);
+    }
+}
+
+/// Removes every machine that is left.
+pub(crate) fn stop_all(shared: &Shared) {
+    let world = shared.world();
+    let uuids: Vec<String> = world.instances.iter().map(|one| one.uuid.clone()).collect();
+    drop(world);
+    uuids.iter().for_each(|uuid| remove(shared, uuid));
+}
+
+/// Runs the program to its end: what it wrote, or what it complained about.
+fn quiet(program: &Path, words: &[&str]) -> Result<String, String> {
+    let output = Command::new(program)
+        .args(words)
+        .stdin(Stdio::null())
+        .output();
+    let output = output.map_err(|error| format!("cannot run {}: {error}\n", program.display()))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}

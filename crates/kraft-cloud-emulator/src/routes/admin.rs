@@ -1,0 +1,125 @@
+//! `/_emulator/…`: the door of the tests. It asks for no token, for it is only on this host.
+//!
+//! | method and path | what it does |
+//! |---|---|
+//! | `GET requests` | the journal: `{method, path, query, headers, body, status, answer, fault}` |
+//! | `DELETE requests` | forgets the journal |
+//! | `POST faults` | a fault, or a list of them, for requests to come |
+//! | `POST images` | an image: `{name, args?, size?, output?, crash?, delay_ms?}` |
+//! | `POST console` | prints on an instance's console: `{name, text}` |
+//! | `POST backends` | where a port of an instance is reached: `{name, port, address}` |
+//! | `PUT settings` | `{start_ms?, stop_ms?, volume_ms?, instances?, groups?, volumes?, memory_mb?}` |
+//! | `GET addresses` | published ports: `{fqdn, port, address}` |
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::fault::Planned;
+use crate::http::{Request, Response};
+use crate::server::Shared;
+use crate::world::{Image, World, hostless};
+
+/// Answers a request of a test.
+pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let mut world = shared.world();
+    let outcome = match (request.method.as_str(), path) {
+        ("GET", "requests") => Some(json!(world.journal)),
+        ("DELETE", "requests") => {
+            world.journal.clear();
+            Some(json!({}))
+        }
+        ("POST", "faults") => faults(&mut world, &body),
+        ("POST", "images") => image(&mut world, &body),
+        ("POST", "console") => console(&mut world, &body),
+        ("POST", "backends") => backend(&mut world, &body),
+        ("PUT", "settings") => settings(&mut world, &body),
+        ("GET", "addresses") => {
+            drop(world);
+            Some(crate::proxy::addresses(shared))
+        }
+        _ => return Response::new(404, json!({"error": "no such door"})),
+    };
+    match outcome {
+        Some(body) => Response::new(200, body),
+        None => Response::new(400, json!({"error": "this body means nothing here"})),
+    }
+}
+
+fn faults(world: &mut World, body: &Value) -> Option<Value> {
+    let list = match body {
+        Value::Array(list) => list.clone(),
+        one => vec![one.clone()],
+    };
+    let planned: Option<Vec<Planned>> = list.iter().map(Planned::of).collect();
+    world.faults.extend(planned?);
+    Some(json!({}))
+}
+
+fn image(world: &mut World, body: &Value) -> Option<Value> {
+    let text = |key: &str| body.get(key).and_then(Value::as_str);
+    let name = hostless(text("name")?);
+    let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
+    let hash = Sha256::digest(body.to_string().as_bytes());
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = text("digest").map_or_else(|| format!("sha256:{hash}"), str::to_owned);
+    let delay = body.get("delay_ms").and_then(Value::as_u64).unwrap_or(0);
+    for other in world
+        .images
+        .iter_mut()
+        .filter(|one| one.repository == repository)
+    {
+        other.tags.retain(|one| one != tag);
+    }
+    world.images.push(Image {
+        repository: repository.to_owned(),
+        digest: digest.clone(),
+        tags: vec![tag.to_owned()],
+        size: body.get("size").and_then(Value::as_u64).unwrap_or(1 << 20),
+        args: text("args").unwrap_or_default().to_owned(),
+        from: Instant::now() + Duration::from_millis(delay),
+        crash: text("crash").map(str::to_owned),
+        output: text("output").unwrap_or_default().to_owned(),
+    });
+    Some(json!({"digest": digest}))
+}
+
+fn console(world: &mut World, body: &Value) -> Option<Value> {
+    let name = body.get("name")?;
+    let uuid = world.find_instance(&json!({"name": name})).ok()?;
+    let one = world.instances.iter_mut().find(|one| one.uuid == uuid)?;
+    one.print(body.get("text")?.as_str()?.as_bytes());
+    Some(json!({}))
+}
+
+fn backend(world: &mut World, body: &Value) -> Option<Value> {
+    let name = body.get("name")?;
+    let uuid = world.find_instance(&json!({"name": name})).ok()?;
+    let port = u16::try_from(body.get("port")?.as_u64()?).ok()?;
+    let address = body.get("address")?.as_str()?.parse().ok()?;
+    let one = world.instances.iter_mut().find(|one| one.uuid == uuid)?;
+    one.backends.insert(port, address);
+    Some(json!({}))
+}
+
+fn settings(world: &mut World, body: &Value) -> Option<Value> {
+    let settings = &mut world.settings;
+    for (key, value) in body.as_object()? {
+        let number = value.as_u64()?;
+        let span = Duration::from_millis(number);
+        let count = usize::try_from(number).ok()?;
+        match key.as_str() {
+            "start_ms" => settings.start = span,
+            "stop_ms" => settings.stop = span,
+            "volume_ms" => settings.volume = span,
+            "instances" => settings.hard.instances = count,
+            "groups" => settings.hard.groups = count,
+            "volumes" => settings.hard.volumes = count,
+            "memory_mb" => settings.hard.memory = i64::try_from(number).ok()?,
+            _ => return None,
+        }
+    }
+    Some(json!({}))
+}

@@ -1,0 +1,241 @@
+//! What happens to instances over time: start, stop, wait, log.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::{done, each, must_ask, query};
+use crate::answer::{Code, Fault};
+use crate::check::{Field, Kind, NAME_FIELD, UUID_FIELD};
+use crate::http::{Request, Response};
+use crate::server::{LOOK, Shared};
+use crate::world::State;
+
+const TIME: Kind = Kind::Number(-1, 2_147_483_647);
+const START: &[Field] = &[UUID_FIELD, NAME_FIELD, ("wait_timeout_ms", TIME, false)];
+const STOP: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("force", Kind::Flag, false),
+    ("drain_timeout_ms", Kind::Number(-1, 3_600_000), false),
+];
+const STATES: Kind = Kind::Word(&[
+    "stopped", "starting", "running", "draining", "stopping", "standby",
+]);
+const WAIT: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("state", STATES, false),
+    ("timeout_ms", TIME, false),
+];
+const LOG: &[Field] = &[
+    UUID_FIELD,
+    NAME_FIELD,
+    ("offset", Kind::Number(-2_147_483_647, 2_147_483_647), false),
+    ("limit", Kind::Number(0, 16_383), false),
+];
+/// The longest anything blocks here, even when asked to for ever.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// How long so many milliseconds are; -1 means as long as can be.
+fn span(ms: i64) -> Duration {
+    u64::try_from(ms)
+        .map_or(FOR_EVER, Duration::from_millis)
+        .min(FOR_EVER)
+}
+
+/// Lets an instance start, for real if that is how things are set.
+pub(super) fn begin(shared: &Shared, uuid: &str) {
+    let real = {
+        let mut world = shared.world();
+        world.enter(uuid, State::Starting);
+        world.instance(uuid).is_some_and(|one| one.real)
+    };
+    if real {
+        crate::machine::start(shared, uuid);
+    }
+}
+
+/// Blocks until every one of them runs or ended, or the time is over.
+pub(super) fn until_running(shared: &Shared, uuids: &[String], timeout: Option<i64>) {
+    let end = Instant::now() + span(timeout.unwrap_or(0));
+    while Instant::now() < end {
+        let world = shared.world();
+        let starting = |uuid: &&String| {
+            world
+                .instance(uuid)
+                .is_some_and(|one| one.state == State::Starting)
+        };
+        if !uuids.iter().any(|uuid| starting(&uuid)) {
+            return;
+        }
+        drop(world);
+        std::thread::sleep(LOOK);
+    }
+}
+
+pub(super) fn start(
+    shared: &Shared,
+    request: &Request,
+    one: Option<&str>,
+) -> Result<Response, Response> {
+    query(request, &["wait_timeout_ms"])?;
+    let list = must_ask(request, one, START)?;
+    let asked = request
+        .parameter("wait_timeout_ms")
+        .and_then(|ms| ms.parse().ok());
+    Ok(each("instances", list, |item| {
+        let (uuid, name, before) = found(shared, item)?;
+        match before {
+            State::Stopped => {
+                if let Some(one) = shared.world().instances.iter_mut().find(|i| i.uuid == uuid) {
+                    one.attempts = 0;
+                }
+                begin(shared, &uuid);
+                let wait = item
+                    .get("wait_timeout_ms")
+                    .and_then(Value::as_i64)
+                    .or(asked);
+                until_running(shared, std::slice::from_ref(&uuid), wait);
+            }
+            State::Starting | State::Running => {}
+            State::Draining | State::Stopping => {
+                return Err(Fault::new(
+                    Code::WrongState,
+                    "the instance is being stopped",
+                ));
+            }
+        }
+        Ok(moved(shared, &uuid, &name, before))
+    }))
+}
+
+pub(super) fn stop(
+    shared: &Shared,
+    request: &Request,
+    one: Option<&str>,
+) -> Result<Response, Response> {
+    query(request, &["force", "drain_timeout_ms"])?;
+    let list = must_ask(request, one, STOP)?;
+    let drain = request
+        .parameter("drain_timeout_ms")
+        .and_then(|ms| ms.parse().ok());
+    let forced = request.parameter("force") == Some("true");
+    Ok(each("instances", list, |item| {
+        let (uuid, name, before) = found(shared, item)?;
+        let force = item.get("force").and_then(Value::as_bool).unwrap_or(forced);
+        let drain = item
+            .get("drain_timeout_ms")
+            .and_then(Value::as_i64)
+            .or(drain)
+            .unwrap_or(0);
+        let mut world = shared.world();
+        let pause = world.settings.stop;
+        let Some(one) = world.instances.iter_mut().find(|one| one.uuid == uuid) else {
+            return Ok(Value::Null);
+        };
+        if before == State::Stopped {
+            one.next = None;
+        } else if force {
+            world.end(&uuid, 28, None);
+        } else {
+            // There are no connections that could be drained: the stages pass by themselves.
+            one.state = if drain == 0 {
+                State::Stopping
+            } else {
+                State::Draining
+            };
+            one.next = Some((Instant::now() + pause, State::Stopped));
+        }
+        drop(world);
+        if before != State::Stopped {
+            crate::machine::remove(shared, &uuid);
+        }
+        Ok(moved(shared, &uuid, &name, before))
+    }))
+}
+
+fn found(shared: &Shared, item: &Value) -> Result<(String, String, State), Fault> {
+    let world = shared.world();
+    let uuid = world.find_instance(item)?;
+    let gone = || Fault::new(Code::NotFound, format!("No instance with uuid '{uuid}'"));
+    let one = world.instance(&uuid).ok_or_else(gone)?;
+    Ok((uuid.clone(), one.name.clone(), one.state))
+}
+
+fn moved(shared: &Shared, uuid: &str, name: &str, before: State) -> Value {
+    let world = shared.world();
+    let state = world.instance(uuid).map_or(State::Stopped, |one| one.state);
+    let more = json!({"state": state.word(), "previous_state": before.word()});
+    done(uuid, name, more)
+}
+
+pub(super) fn wait(shared: &Shared, request: &Request) -> Result<Response, Response> {
+    query(request, &[])?;
+    let list = must_ask(request, None, WAIT)?;
+    Ok(each("instances", list, |item| {
+        let wanted = item
+            .get("state")
+            .and_then(Value::as_str)
+            .unwrap_or("running");
+        let timeout = item.get("timeout_ms").and_then(Value::as_i64).unwrap_or(-1);
+        let end = Instant::now() + span(timeout);
+        loop {
+            let (uuid, name, state) = found(shared, item)?;
+            if state.word() == wanted {
+                return Ok(done(&uuid, &name, json!({"state": state.word()})));
+            }
+            if Instant::now() >= end {
+                let message = format!("The instance is {} and not {wanted}", state.word());
+                return Err(Fault::new(Code::TimedOut, message));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }))
+}
+
+pub(super) fn log(
+    shared: &Shared,
+    request: &Request,
+    one: Option<&str>,
+) -> Result<Response, Response> {
+    query(request, &["offset", "limit"])?;
+    let list = must_ask(request, one, LOG)?;
+    let parameter = |key: &str| {
+        request
+            .parameter(key)
+            .and_then(|text| text.parse::<i64>().ok())
+    };
+    let world = shared.world();
+    Ok(each("instances", list, |item| {
+        let uuid = world.find_instance(item)?;
+        let Some(one) = world.instance(&uuid) else {
+            return Ok(Value::Null);
+        };
+        let number = |key: &str| {
+            item.get(key)
+                .and_then(Value::as_i64)
+                .or_else(|| parameter(key))
+        };
+        let offset = number("offset").unwrap_or(-4096);
+        let limit = u64::try_from(number("limit").unwrap_or(4096).clamp(0, 16_383)).unwrap_or(0);
+        let (start, length) = (one.forgotten, one.console.len() as u64);
+        let end = start + length;
+        let from = match u64::try_from(offset) {
+            Ok(offset) => offset.clamp(start, end),
+            Err(_) => end.saturating_sub(offset.unsigned_abs()).max(start),
+        };
+        let to = (from + limit).min(end);
+        let place = |at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
+        let bytes = one.console.get(place(from)..place(to)).unwrap_or_default();
+        let more = json!({
+            "output": STANDARD.encode(bytes),
+            "available": {"start": start, "end": end},
+            "range": {"start": from, "end": to},
+            "state": one.state.word(),
+        });
+        Ok(done(&one.uuid, &one.name, more))
+    }))
+}

@@ -1,0 +1,250 @@
+//! `/services`: groups of published ports.
+
+use serde_json::{Value, json};
+
+use super::{asked, body, done, each, must_ask, nowhere, query, wrong_method};
+use crate::answer::{Code, Fault, items};
+use crate::check::{self, Field, ID, Kind, NAME, NAME_FIELD};
+use crate::http::{Request, Response};
+use crate::server::Shared;
+use crate::world::{Group, World, fresh_uuid, pointer, random, stamp};
+
+const PORT: Kind = Kind::Number(1, 65535);
+const HANDLERS: Kind = Kind::Word(&["tls", "http", "redirect"]);
+const MAPPING: &[Field] = &[
+    ("port", PORT, true),
+    ("destination_port", PORT, false),
+    ("handlers", Kind::List(&HANDLERS), false),
+];
+const DOMAIN: &[Field] = &[
+    ("name", NAME, true),
+    ("certificate", Kind::Object(ID), false),
+];
+/// What a group is made of; an instance may bring one along.
+pub(super) const CREATE: &[Field] = &[
+    NAME_FIELD,
+    ("services", Kind::List(&Kind::Object(MAPPING)), true),
+    ("domains", Kind::List(&Kind::Object(DOMAIN)), false),
+    ("soft_limit", PORT, false),
+    ("hard_limit", PORT, false),
+];
+
+pub(super) fn answer(
+    shared: &Shared,
+    request: &Request,
+    path: &[&str],
+) -> Result<Response, Response> {
+    let one = match path {
+        [] => None,
+        [uuid] => Some(*uuid),
+        _ => return Err(nowhere()),
+    };
+    let mut world = shared.world();
+    match (request.method.as_str(), one) {
+        ("POST", None) => {
+            let body = body(request)?;
+            check::object(&body, CREATE).map_err(|fault| fault.whole(400))?;
+            let outcome = create(&mut world, &body, true).and_then(|uuid| {
+                let group = world.find_group(&json!({"uuid": uuid}))?;
+                let more = json!({"domains": group.domains,
+                    "soft_limit": group.limits.0, "hard_limit": group.limits.1});
+                Ok(done(&group.uuid, &group.name, more))
+            });
+            drop(world);
+            crate::proxy::publish(shared);
+            Ok(items("service_groups", vec![(body, outcome)]))
+        }
+        ("GET", _) => {
+            query(request, &["details"])?;
+            let all = || {
+                world
+                    .groups
+                    .iter()
+                    .map(|one| json!({"uuid": one.uuid}))
+                    .collect()
+            };
+            let list = asked(request, one, ID)?.unwrap_or_else(all);
+            Ok(each("service_groups", list, |item| {
+                Ok(view(&world, world.find_group(item)?))
+            }))
+        }
+        ("DELETE", _) => {
+            let list = must_ask(request, one, ID)?;
+            Ok(each("service_groups", list, |item| {
+                let (uuid, name) = {
+                    let group = world.find_group(item)?;
+                    (group.uuid.clone(), group.name.clone())
+                };
+                if world
+                    .instances
+                    .iter()
+                    .any(|one| one.group.as_ref() == Some(&uuid))
+                {
+                    return Err(Fault::new(Code::Attached, "instances are attached to it"));
+                }
+                world.groups.retain(|one| one.uuid != uuid);
+                Ok(done(&uuid, &name, Value::Null))
+            }))
+        }
+        _ => Err(wrong_method()),
+    }
+}
+
+/// Makes a group and returns its UUID.
+pub(super) fn create(world: &mut World, body: &Value, persistent: bool) -> Result<String, Fault> {
+    if world.groups.len() >= world.settings.hard.groups {
+        return Err(Fault::new(
+            Code::Quota,
+            "no more service groups are allowed",
+        ));
+    }
+    let given = body.get("name").and_then(Value::as_str);
+    let name = given.map_or_else(|| format!("still-water-{}", random(8)), str::to_owned);
+    if world.groups.iter().any(|one| one.name == name) {
+        return Err(Fault::new(
+            Code::Exists,
+            format!("A service group named '{name}' exists"),
+        ));
+    }
+    let limit = |key: &str, default| body.get(key).and_then(Value::as_i64).unwrap_or(default);
+    let limits = (limit("soft_limit", 1), limit("hard_limit", 65535));
+    if limits.0 > limits.1 {
+        return Err(Fault::new(
+            Code::Invalid,
+            "`soft_limit` is above `hard_limit`",
+        ));
+    }
+    let services = mappings(body)?;
+    let domains = domains(world, body, &name, given.is_some())?;
+    let uuid = fresh_uuid();
+    world.groups.push(Group {
+        uuid: uuid.clone(),
+        name,
+        persistent,
+        created: stamp(),
+        services,
+        domains,
+        limits,
+        autoscale: None,
+        policies: Vec::new(),
+    });
+    Ok(uuid)
+}
+
+/// The mappings with what was left out, each obeying the rules of its port.
+fn mappings(body: &Value) -> Result<Vec<Value>, Fault> {
+    let mut mappings: Vec<Value> = Vec::new();
+    let asked = body.get("services").and_then(Value::as_array);
+    for one in asked.into_iter().flatten() {
+        let port = one.get("port").and_then(Value::as_i64).unwrap_or_default();
+        let inner = one
+            .get("destination_port")
+            .and_then(Value::as_i64)
+            .unwrap_or(port);
+        let listed = one.get("handlers").and_then(Value::as_array);
+        let handlers = listed.cloned().unwrap_or_default();
+        if mappings
+            .iter()
+            .any(|other| other.get("port") == one.get("port"))
+        {
+            return Err(Fault::new(
+                Code::Exists,
+                format!("port {port} is published twice"),
+            ));
+        }
+        let has = |word: &str| handlers.iter().any(|one| one == word);
+        let (tls, http, redirect) = (has("tls"), has("http"), has("redirect"));
+        let rule = match port {
+            80 if !http || tls => Some("port 80 must have the handler http and not tls"),
+            443 if !(http && tls) => Some("port 443 must have the handlers http and tls"),
+            80 | 443 => None,
+            _ if !tls || http => Some("this port must have the handler tls and not http"),
+            _ => None,
+        };
+        let rule = rule.or((redirect && port != 80).then_some("only port 80 can redirect"));
+        if let Some(rule) = rule {
+            return Err(Fault::new(Code::Invalid, format!("port {port}: {rule}")));
+        }
+        mappings.push(json!({"port": port, "destination_port": inner, "handlers": handlers}));
+    }
+    Ok(mappings)
+}
+
+/// The domains, each a name of its own; one is made up if none is given.
+fn domains(world: &World, body: &Value, group: &str, is_named: bool) -> Result<Vec<Value>, Fault> {
+    let metro = &world.settings.metro;
+    let asked = body
+        .get("domains")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    if asked.is_empty() {
+        let label = if is_named {
+            format!("{group}-{}", random(8))
+        } else {
+            group.to_owned()
+        };
+        return Ok(vec![json!({"fqdn": format!("{label}.{metro}")})]);
+    }
+    let mut domains = Vec::new();
+    for one in &asked {
+        let name = one.get("name").and_then(Value::as_str).unwrap_or_default();
+        let (fqdn, own) = match name.strip_suffix('.') {
+            Some(fqdn) => (fqdn.to_owned(), true),
+            None => (format!("{name}.{metro}"), false),
+        };
+        let labels = fqdn.split('.');
+        let mut bad = labels.filter(|l| l.is_empty() || l.len() > 63 || l.contains([' ', '/']));
+        if bad.next().is_some() {
+            return Err(Fault::new(
+                Code::Invalid,
+                format!("'{name}' is no name of a domain"),
+            ));
+        }
+        let known = world
+            .groups
+            .iter()
+            .flat_map(|group| &group.domains)
+            .chain(&domains);
+        let mut taken = known.filter(|other| other.get("fqdn") == Some(&json!(fqdn)));
+        if taken.next().is_some() {
+            return Err(Fault::new(
+                Code::Exists,
+                format!("The domain '{fqdn}' is taken"),
+            ));
+        }
+        let mut domain = json!({"fqdn": fqdn});
+        if own && let Some(certificate) = certificate(world, one, &fqdn)? {
+            domain = json!({"fqdn": fqdn, "certificate": certificate});
+        }
+        domains.push(domain);
+    }
+    Ok(domains)
+}
+
+/// The certificate that is named, or one that happens to be for this name.
+fn certificate(world: &World, domain: &Value, fqdn: &str) -> Result<Option<Value>, Fault> {
+    let found = match domain.get("certificate") {
+        Some(named) => Some(world.find_certificate(named)?),
+        None => world.certificates.iter().find(|one| one.cn == fqdn),
+    };
+    Ok(found.map(|one| json!({"uuid": one.uuid, "name": one.name, "state": one.state})))
+}
+
+fn view(world: &World, one: &Group) -> Value {
+    let members = world
+        .instances
+        .iter()
+        .filter(|i| i.group.as_ref() == Some(&one.uuid));
+    let more = json!({
+        "created_at": one.created,
+        "persistent": one.persistent,
+        "autoscale": one.autoscale.is_some(),
+        "soft_limit": one.limits.0,
+        "hard_limit": one.limits.1,
+        "services": one.services,
+        "domains": one.domains,
+        "instances": members.map(|i| pointer(&i.uuid, &i.name)).collect::<Vec<_>>(),
+    });
+    done(&one.uuid, &one.name, more)
+}

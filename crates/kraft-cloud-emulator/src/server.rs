@@ -1,0 +1,188 @@
+//! The door: connections in, faults and a journal around what the routes answer.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::answer::{Code, Fault};
+use crate::fault::{self, Kind};
+use crate::http::{Request, Response};
+use crate::routes;
+use crate::world::{Settings, World};
+
+/// Most entries of the journal.
+const MAX_JOURNAL: usize = 100_000;
+
+/// What every connection shares.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared(Arc<Mutex<World>>);
+
+impl Shared {
+    /// The world, settled. A thread that died in it left it whole enough to look at.
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        let mut world = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        world.settle();
+        world
+    }
+}
+
+/// A running emulator; it ends with this value.
+#[derive(Debug)]
+pub struct Emulator {
+    address: SocketAddr,
+    over: Arc<AtomicBool>,
+    shared: Shared,
+}
+
+impl Emulator {
+    /// Listens at an address, `127.0.0.1:0` for any port, and serves until dropped.
+    pub fn start(listen: SocketAddr, settings: Settings) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen)?;
+        let address = listener.local_addr()?;
+        let over = Arc::new(AtomicBool::new(false));
+        let shared = Shared(Arc::new(Mutex::new(World::new(settings))));
+        let (ending, sharing) = (Arc::clone(&over), shared.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if ending.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                let shared = sharing.clone();
+                std::thread::spawn(move || serve(&shared, stream));
+            }
+        });
+        Ok(Self {
+            address,
+            over,
+            shared,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What a client takes for a metro: the base of every path.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        // The listener sleeps in `accept`; one more connection wakes it.
+        let _ = TcpStream::connect(self.address);
+        crate::machine::stop_all(&self.shared);
+    }
+}
+
+fn serve(shared: &Shared, mut stream: TcpStream) {
+    let Some(request) = Request::read(&stream) else {
+        return;
+    };
+    if let Some(path) = request.path.strip_prefix("/_emulator/") {
+        routes::admin::answer(shared, &request, path).send(&mut stream, false);
+        return;
+    }
+    let spoilt = fault::take(&mut shared.world().faults, &request);
+    let answer = match &spoilt {
+        Some(Kind::DropBefore) => None,
+        Some(Kind::Status(status, pause)) => Some(refusal(*status, *pause)),
+        Some(Kind::Redirect(location)) => {
+            let mut response = refusal(307, None);
+            response
+                .headers
+                .push(("Location".to_owned(), location.clone()));
+            Some(response)
+        }
+        Some(Kind::Latency(delay)) => {
+            std::thread::sleep(*delay);
+            Some(answer(shared, &request))
+        }
+        Some(Kind::DropAfter | Kind::Half) | None => Some(answer(shared, &request)),
+    };
+    record(shared, &request, answer.as_ref(), spoilt.as_ref());
+    if let (Some(answer), false) = (answer, matches!(spoilt, Some(Kind::DropAfter))) {
+        answer.send(&mut stream, matches!(spoilt, Some(Kind::Half)));
+    }
+}
+
+fn refusal(status: u16, pause: Option<u64>) -> Response {
+    let mut response = Fault::new(Code::Failed, "on demand").whole(status);
+    if let Some(seconds) = pause {
+        let seconds = seconds.to_string();
+        response.headers.push(("Retry-After".to_owned(), seconds));
+    }
+    response
+}
+
+/// Lets in who has a token; without one, nothing is told apart.
+fn answer(shared: &Shared, request: &Request) -> Response {
+    let bearer = request.headers.get("authorization");
+    let token = bearer.and_then(|text| text.strip_prefix("Bearer "));
+    let known = token.is_some_and(|token| {
+        let world = shared.world();
+        world.settings.tokens.iter().any(|one| one == token)
+    });
+    if !known {
+        return Fault::new(Code::Failed, "unauthorized").whole(401);
+    }
+    let Some(path) = request.path.strip_prefix("/v1/") else {
+        return Fault::new(Code::NoSuchEndpoint, "No such endpoint").whole(404);
+    };
+    routes::answer(shared, request, path)
+}
+
+/// Writes down what was asked and answered; of a token only that it was there, and its hash.
+fn record(shared: &Shared, request: &Request, answer: Option<&Response>, spoilt: Option<&Kind>) {
+    let mut headers = serde_json::Map::new();
+    for (name, value) in &request.headers {
+        let shown = match name.as_str() {
+            "authorization" => {
+                let hash = Sha256::digest(value.as_bytes());
+                hash.iter().map(|byte| format!("{byte:02x}")).collect()
+            }
+            _ => value.clone(),
+        };
+        headers.insert(name.clone(), Value::String(shown));
+    }
+    let body = match request.body.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(&request.body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&request.body).into_owned())),
+    };
+    let entry = json!({
+        "method": request.method,
+        "path": request.path,
+        "query": request.query,
+        "headers": headers,
+        "body": without_key(body),
+        "status": answer.map(|answer| answer.status),
+        "answer": answer.map(|answer| &answer.body),
+        "fault": spoilt.map(|kind| format!("{kind:?}")),
+    });
+    let mut world = shared.world();
+    if world.journal.len() < MAX_JOURNAL {
+        world.journal.push(entry);
+    }
+}
+
+/// A private key is not for a journal, but its form is.
+fn without_key(mut body: Value) -> Value {
+    if let Some(key) = body.get_mut("pkey") {
+        let form = "-----BEGIN PRIVATE KEY-----\n…\n-----END PRIVATE KEY-----";
+        *key = Value::String(form.to_owned());
+    }
+    body
+}
+
+/// How often a blocking request looks again.
+pub(crate) const LOOK: Duration = Duration::from_millis(5);
