@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on. They drive the real binary from outside and import nothing
 //! of ours, so the same tests could be pointed at another `kraft` (`KRAFT_BIN`).
 
+pub mod cloud;
 pub mod dockerfiles;
 pub mod engines;
 pub mod guest;
