@@ -1,20 +1,45 @@
 //! Real machines behind instances: a `kraft` that is given runs the image on this host.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::server::Shared;
-use crate::world::State;
+use crate::world::{State, World};
 
 /// How often a machine is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// The program that runs machines, and its environment.
+#[derive(Clone)]
+struct Program {
+    path: std::path::PathBuf,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Program {
+    fn of(world: &World) -> Option<Self> {
+        Some(Self {
+            path: world.settings.kraft.clone()?,
+            env: world.settings.kraft_env.clone(),
+        })
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(words).stdin(Stdio::null());
+        if !self.env.is_empty() {
+            command.env_clear().envs(self.env.iter().cloned());
+        }
+        command
+    }
+}
+
 /// What a machine is made of, taken out of the world so that nothing waits for it.
 struct Order {
-    kraft: std::path::PathBuf,
+    kraft: Program,
     registry: Option<SocketAddr>,
     image: String,
     args: Vec<String>,
@@ -43,7 +68,7 @@ fn order(shared: &Shared, uuid: &str) -> Option<Order> {
     ports.sort_unstable();
     ports.dedup();
     Some(Order {
-        kraft: world.settings.kraft.clone()?,
+        kraft: Program::of(&world)?,
         registry: world.settings.registry,
         image: one.image.clone(),
         args: one.args.clone(),
@@ -121,9 +146,7 @@ fn live(shared: &Shared, uuid: &str, order: &Order) {
 
 /// Copies the console until the machine is over, and then says how it ended.
 fn follow(shared: &Shared, uuid: &str, order: &Order) {
-    let mut logs = Command::new(&order.kraft);
-    logs.args(["logs", "--follow", &order.name])
-        .stdin(Stdio::null());
+    let mut logs = order.kraft.command(&["logs", "--follow", &order.name]);
     let Ok(mut logs) = logs.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else {
         return;
     };
@@ -164,7 +187,7 @@ fn follow(shared: &Shared, uuid: &str, order: &Order) {
 
 /// Removes the machine of an instance, if there is one.
 pub(crate) fn remove(shared: &Shared, uuid: &str) {
-    let kraft = shared.world().settings.kraft.clone();
+    let kraft = Program::of(&shared.world());
     if let Some(kraft) = kraft {
         let _ = quiet(&kraft, &["rm", "-f", &name_of(uuid)]);
     }
@@ -179,12 +202,10 @@ pub(crate) fn stop_all(shared: &Shared) {
 }
 
 /// Runs the program to its end: what it wrote, or what it complained about.
-fn quiet(program: &Path, words: &[&str]) -> Result<String, String> {
-    let output = Command::new(program)
-        .args(words)
-        .stdin(Stdio::null())
-        .output();
-    let output = output.map_err(|error| format!("cannot run {}: {error}\n", program.display()))?;
+fn quiet(program: &Program, words: &[&str]) -> Result<String, String> {
+    let output = program.command(words).output();
+    let output =
+        output.map_err(|error| format!("cannot run {}: {error}\n", program.path.display()))?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {

@@ -34,6 +34,9 @@ pub struct Settings {
     pub hard: Hard,
     /// The program that runs images as machines of this host, if they are to be run for real.
     pub kraft: Option<std::path::PathBuf>,
+    /// The whole environment of that program, so that its machines are nobody else's; that of this
+    /// process if empty.
+    pub kraft_env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
     /// A registry on this host, spoken to by plain HTTP, whose images are known.
     pub registry: Option<SocketAddr>,
 }
@@ -67,6 +70,7 @@ impl Default for Settings {
                 memory: 32768,
             },
             kraft: None,
+            kraft_env: Vec::new(),
             registry: None,
         }
     }

@@ -1,13 +1,15 @@
 //! A cloud of one's own: the emulator, a token for it, and a plain client beside the one under test.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::process::Command;
 
 use kraft_cloud_emulator::{Emulator, Settings};
 use serde_json::Value;
 
-use crate::harness::{repository, skip};
+use crate::harness::{Bench, Outcome, kraft_binary, repository, skip};
 use crate::http;
+use crate::registry::Registry;
 
 /// `tester:secret` as a token: base64 of the pair.
 pub const TOKEN: &str = "dGVzdGVyOnNlY3JldA==";
@@ -39,6 +41,48 @@ impl Cloud {
         let any = "127.0.0.1:0".parse().unwrap();
         let emulator = Emulator::start(any, settings).unwrap();
         Self { emulator }
+    }
+
+    /// Starts one whose instances are real machines of `bench`, from the images of `registry`.
+    ///
+    /// # Panics
+    /// If this host has no free port.
+    pub fn real(bench: &Bench, registry: &Registry) -> Self {
+        let command = bench.command([""; 0]);
+        let env = command.get_envs();
+        Self::with(Settings {
+            kraft: Some(kraft_binary().to_owned()),
+            kraft_env: env
+                .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
+                .collect(),
+            registry: Some(registry.address().parse().unwrap()),
+            ..Settings::default()
+        })
+    }
+
+    /// Prepares a `kraft` of a bench that speaks to this cloud.
+    pub fn command(&self, bench: &Bench, args: &[&str]) -> Command {
+        let mut command = bench.command(args);
+        command
+            .env("UKC_METRO", self.metro())
+            .env("UKC_TOKEN", TOKEN);
+        command
+    }
+
+    /// Runs a `kraft` of a bench against this cloud to its end.
+    pub fn kraft(&self, bench: &Bench, args: &[&str]) -> Outcome {
+        Outcome::of(&mut self.command(bench, args))
+    }
+
+    /// Where a public port is reached; of several groups that publish it, the first one's.
+    ///
+    /// # Panics
+    /// If nothing is published there.
+    pub fn published(&self, port: u16) -> SocketAddr {
+        let all = self.door("GET addresses", &Value::Null);
+        let mut all = all.as_array().unwrap().iter();
+        let found = all.find(|one| one["port"] == port).unwrap();
+        found["address"].as_str().unwrap().parse().unwrap()
     }
 
     /// What `--metro` takes.
