@@ -1,5 +1,5 @@
 //! What the end-to-end tests stand on. They drive the real binary from outside and import nothing
-//! of ours, so the same tests could be pointed at another `kraft` (`KRAFT_BIN`).
+//! of ours but the emulated cloud, so the same tests could be pointed at another `kraft` (`KRAFT_BIN`).
 
 pub mod cloud;
 pub mod dockerfiles;

@@ -153,6 +153,14 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
     }
     let mounts = mounts(world, body)?;
     let group = group(world, body)?;
+    // All that can be refused comes before the first thing that stays.
+    let volumes = match volumes_of(world, mounts) {
+        Ok(volumes) => volumes,
+        Err(fault) => {
+            drop_unused(world);
+            return Err(fault);
+        }
+    };
     let given = body.get("args").and_then(Value::as_array);
     let given = given.map(|args| args.iter().filter_map(Value::as_str).map(str::to_owned));
     let args: Vec<String> = match given {
@@ -195,8 +203,11 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
         made.push(uuid);
     }
     remember_image(world, image);
-    if let Some(first) = made.first() {
-        mount(world, first, mounts)?;
+    for (uuid, at, readonly) in volumes {
+        let volume = world.volumes.iter_mut().find(|one| one.uuid == uuid);
+        if let (Some(volume), Some(first)) = (volume, made.first()) {
+            volume.attached.push((first.clone(), at, readonly));
+        }
     }
     Ok(made)
 }
@@ -304,17 +315,37 @@ fn mounts(world: &World, body: &Value) -> Result<Vec<Mount>, Fault> {
     mounts.collect()
 }
 
-fn mount(world: &mut World, instance: &str, mounts: Vec<Mount>) -> Result<(), Fault> {
+/// Makes the volumes that are not there yet: UUID, path, only to read.
+fn volumes_of(world: &mut World, mounts: Vec<Mount>) -> Result<Vec<(String, String, bool)>, Fault> {
+    let mut found = Vec::with_capacity(mounts.len());
     for Mount(which, at, readonly) in mounts {
         let uuid = match which {
             Ok(uuid) => uuid,
             Err(size) => volumes::create(world, None, size, false)?,
         };
-        if let Some(volume) = world.volumes.iter_mut().find(|one| one.uuid == uuid) {
-            volume.attached.push((instance.to_owned(), at, readonly));
-        }
+        found.push((uuid, at, readonly));
     }
-    Ok(())
+    Ok(found)
+}
+
+/// Takes back what was made for an instance that is refused after all.
+fn drop_unused(world: &mut World) {
+    world
+        .volumes
+        .retain(|one| one.persistent || !one.attached.is_empty());
+    let members = |uuid: &String| {
+        world
+            .instances
+            .iter()
+            .any(|one| one.group.as_ref() == Some(uuid))
+    };
+    let kept: Vec<bool> = world
+        .groups
+        .iter()
+        .map(|one| one.persistent || members(&one.uuid))
+        .collect();
+    let mut kept = kept.into_iter();
+    world.groups.retain(|_| kept.next().unwrap_or(true));
 }
 
 /// The group the instance joins: one that is there, or one made for it.
