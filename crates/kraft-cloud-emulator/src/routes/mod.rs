@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 mod autoscale;
 mod certificates;
+mod create;
 mod images;
 mod instances;
 mod life;
