@@ -7,7 +7,7 @@ use std::process::Command;
 use kraft_cloud_emulator::{Emulator, Settings};
 use serde_json::Value;
 
-use crate::harness::{Bench, Outcome, kraft_binary, repository, skip};
+use crate::harness::{Bench, Outcome, kraft_binary, repository};
 use crate::http;
 use crate::registry::Registry;
 
@@ -162,7 +162,8 @@ pub fn description() -> Option<Value> {
         PathBuf::from,
     );
     let Ok(text) = std::fs::read_to_string(&path) else {
-        skip("no description of the cloud's API: set KRAFT_CLOUD_OPENAPI to the file");
+        // Other people's data, which no set-up brings: missing, it is no failure anywhere.
+        eprintln!("SKIPPED: KRAFT_CLOUD_OPENAPI names no description of the cloud's API");
         return None;
     };
     Some(serde_json::from_str(&text).unwrap())
