@@ -76,11 +76,7 @@ impl Client {
             builder = builder.no_proxy();
         }
         if let Some(path) = &settings.ca_file {
-            let pem = kraft_sys::fs::read_file(path, LARGEST_PEM)
-                .map_err(|error| bad(error.to_string()))?;
-            let certificates = Certificate::from_pem_bundle(&pem)
-                .map_err(|error| bad(format!("`{}`: {error}", path.display())))?;
-            builder = builder.tls_certs_merge(certificates);
+            builder = builder.tls_certs_merge(certificates(path).map_err(bad)?);
         }
         let http = builder.build().map_err(|error| bad(error.to_string()))?;
         Ok(Self { http, settings })
@@ -279,6 +275,12 @@ impl Client {
     fn host(&self) -> String {
         self.settings.endpoint.host().to_owned()
     }
+}
+
+/// Reads the certificates that are trusted beyond those of this computer.
+pub(crate) fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>, String> {
+    let pem = kraft_sys::fs::read_file(path, LARGEST_PEM).map_err(|error| error.to_string())?;
+    Certificate::from_pem_bundle(&pem).map_err(|error| format!("`{}`: {error}", path.display()))
 }
 
 /// Reads an answer up to its limit.

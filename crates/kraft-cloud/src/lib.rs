@@ -16,5 +16,6 @@ mod error;
 pub mod request;
 pub mod resources;
 pub mod token;
+pub mod visit;
 
 pub use error::{Error, ErrorKind};

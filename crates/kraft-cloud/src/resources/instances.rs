@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Named;
+use super::end::End;
 use super::services::{Domain, Service, WantedDomain};
 use crate::request::{Id, Request, each, millis};
 
@@ -73,6 +74,9 @@ pub struct Instance {
     pub scale_to_zero: Option<ScaleToZero>,
     /// Its volumes.
     pub volumes: Vec<InstanceVolume>,
+    /// When the platform starts it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
     /// What else the platform tells.
     #[serde(flatten)]
     pub more: Map<String, Value>,
@@ -84,6 +88,35 @@ impl Instance {
         let group = self.service_group.as_ref()?;
         group.domains.first().map(|domain| domain.fqdn.as_str())
     }
+
+    /// Returns who or what ended it last, if it ended.
+    pub fn end(&self) -> Option<End> {
+        let reason = self.stop_reason?;
+        (self.state == "stopped").then_some(End {
+            reason,
+            code: self.stop_code,
+            exit: self.exit_code,
+        })
+    }
+
+    /// Returns what people call it by.
+    pub fn title(&self) -> &str {
+        if self.name.is_empty() {
+            &self.uuid
+        } else {
+            &self.name
+        }
+    }
+}
+
+/// When the platform starts an instance again that ended by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Restart {
+    /// So often it tried since the last healthy run.
+    pub attempt: u64,
+    /// When it tries next.
+    pub next_at: String,
 }
 
 /// The group of services that an instance is behind.
@@ -226,6 +259,14 @@ impl CreateInstance {
         }
         self
     }
+
+    /// Gives it a name of its own: the one it has, and five characters by chance.
+    pub fn rename(&mut self) {
+        if let Some(name) = &mut self.name {
+            name.push('-');
+            name.push_str(&by_chance());
+        }
+    }
 }
 
 /// Returns five characters by chance.
@@ -357,6 +398,8 @@ pub struct Metrics {
     pub uuid: String,
     /// Its name.
     pub name: String,
+    /// Its state.
+    pub state: String,
     /// Its memory in use, in bytes.
     pub rss_bytes: u64,
     /// Its time on processors, in milliseconds.
@@ -369,6 +412,10 @@ pub struct Metrics {
     pub nconns: u64,
     /// Requests now.
     pub nreqs: u64,
+    /// Requests that wait for an instance.
+    pub nqueued: u64,
+    /// Requests in all.
+    pub ntotal: u64,
     /// What else the platform tells.
     #[serde(flatten)]
     pub more: Map<String, Value>,

@@ -5,6 +5,7 @@
 
 pub mod autoscale;
 pub mod certificates;
+pub mod end;
 pub mod images;
 pub mod instances;
 pub mod services;

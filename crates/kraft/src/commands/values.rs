@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -41,6 +42,20 @@ pub(crate) fn platform() -> Named<PlatformArg> {
 /// Parses an architecture and offers their names.
 pub(crate) fn arch() -> Named<Arch> {
     Named::new(&["x86_64", "arm64", "arm"])
+}
+
+/// Understands how long something may take: `10s`, `1m30s`, `500ms`; a bare number counts seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a time such as 10s, 1m30s or 500ms".to_owned();
+    let seconds = text.parse::<u64>().map(Duration::from_secs);
+    match seconds {
+        Ok(time) => Ok(time),
+        Err(_) => text
+            .parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|time| Duration::try_from(time).ok())
+            .ok_or_else(wrong),
+    }
 }
 
 /// Parses by `FromStr` and offers some of the words it takes.

@@ -33,8 +33,9 @@ pub(crate) struct Console {
     writer: Writer,
 }
 
+/// How the bytes of one console are written: as they are, or line by line behind a prefix.
 #[derive(Debug, Default)]
-struct Writer {
+pub(crate) struct Writer {
     prefix: Option<String>,
     line: Vec<u8>,
 }
@@ -51,22 +52,28 @@ impl Console {
 
 /// Prepares consoles, each with the name of its machine at the beginning of every line.
 pub(crate) fn prefixed(app: &App, named: Vec<(&str, Logs)>) -> Vec<Console> {
-    let widest = named.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    named
-        .into_iter()
+    let (titles, logs): (Vec<&str>, Vec<Logs>) = named.into_iter().unzip();
+    logs.into_iter()
+        .zip(writers(app, &titles))
+        .map(|(logs, writer)| Console { logs, writer })
+        .collect()
+}
+
+/// Makes a writer for each name, which begins every line with it, in a colour of its own.
+pub(crate) fn writers(app: &App, names: &[&str]) -> Vec<Writer> {
+    let widest = names.iter().map(|name| name.len()).max().unwrap_or(0);
+    names
+        .iter()
         .zip(COLOURS.iter().cycle())
-        .map(|((name, logs), colour)| {
+        .map(|(name, colour)| {
             let style = if app.ui.colour() {
                 Style::new().fg_color(Some((*colour).into()))
             } else {
                 Style::new()
             };
-            Console {
-                logs,
-                writer: Writer {
-                    prefix: Some(format!("{style}{name:<widest$} |{style:#} ")),
-                    line: Vec::new(),
-                },
+            Writer {
+                prefix: Some(format!("{style}{name:<widest$} |{style:#} ")),
+                line: Vec::new(),
             }
         })
         .collect()
@@ -146,7 +153,7 @@ fn read(index: usize, mut logs: Logs, sender: &mpsc::SyncSender<(usize, Piece)>)
 
 impl Writer {
     /// Takes new bytes and returns what can be written of them.
-    fn take(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn take(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let Some(prefix) = &self.prefix else {
             return bytes;
         };
@@ -162,7 +169,7 @@ impl Writer {
     }
 
     /// Returns the last line if it has no end, with one.
-    fn finish(&mut self) -> Vec<u8> {
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
         match &self.prefix {
             Some(prefix) if !self.line.is_empty() => {
                 let mut out = prefix.clone().into_bytes();

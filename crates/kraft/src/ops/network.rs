@@ -30,7 +30,11 @@ impl Network {
         Self::with(app, own_credentials(app))
     }
 
-    fn with(app: &App, own: BTreeMap<String, (String, String)>) -> Result<Self, Failure> {
+    /// Makes a client that uses these credentials first, by host.
+    pub(crate) fn with(
+        app: &App,
+        own: BTreeMap<String, (String, String)>,
+    ) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -30,6 +30,13 @@ pub(crate) struct Column<T> {
     pub(crate) cell: fn(&T) -> Cell,
 }
 
+impl<T> Column<T> {
+    /// Makes a column.
+    pub(crate) const fn new(title: &'static str, cell: fn(&T) -> Cell) -> Self {
+        Self { title, cell }
+    }
+}
+
 /// Returns the listing as text that ends with a line break; an empty table is its header.
 pub(super) fn render<T: Serialize>(
     format: Format,

@@ -1,8 +1,10 @@
 //! `kraft cloud`: what runs on Unikraft Cloud.
 
+mod choose;
 mod instance;
 mod metro;
 mod output;
+mod shape;
 
 use clap::Subcommand;
 

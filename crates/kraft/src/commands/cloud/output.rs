@@ -24,20 +24,24 @@ pub(crate) enum Form {
     Raw,
 }
 
+/// A thing that the platform tells about, as people see it. Programs see all of its fields.
+pub(crate) trait Shown: Serialize + Sized + 'static {
+    /// What a table shows: what fits into a line.
+    const TABLE: &'static [Column<Self>];
+    /// What a list shows: everything.
+    const LIST: &'static [Column<Self>];
+}
+
 /// Prints an answer; what the platform refuses is told item by item behind it.
-pub(crate) fn print<T: Serialize>(
-    app: &App,
-    form: Form,
-    answer: Answer<T>,
-    columns: &[Column<T>],
-) -> Result<(), Failure> {
-    let format = match form {
-        Form::Raw => return app.ui.line(&answer.raw),
-        Form::Table => Format::Table,
-        Form::List => Format::List,
-        Form::Json => Format::Json,
-        Form::Yaml => Format::Yaml,
-    };
+pub(crate) fn print<T: Shown>(app: &App, form: Form, answer: Answer<T>) -> Result<(), Failure> {
+    if form == Form::Raw {
+        app.ui.line(&answer.raw)?;
+        // What it refuses stands in the text; the exit code says so.
+        return match answer.each().into_iter().find_map(Result::err) {
+            Some(error) => Err(Failure::told(Failure::from(error).kind)),
+            None => Ok(()),
+        };
+    }
     let (mut rows, mut refused) = (Vec::new(), Vec::new());
     for item in answer.each() {
         match item {
@@ -45,8 +49,31 @@ pub(crate) fn print<T: Serialize>(
             Err(error) => refused.push(error),
         }
     }
-    app.ui.listing(format, &rows, columns)?;
+    self::rows(app, form, &rows)?;
     tell(app, refused)
+}
+
+/// Prints things that several answers told; their text is not one, so that `raw` is JSON.
+pub(crate) fn rows<T: Shown>(app: &App, form: Form, rows: &[T]) -> Result<(), Failure> {
+    match form {
+        Form::Table => app.ui.listing(Format::Table, rows, T::TABLE),
+        Form::List => app.ui.listing(Format::List, rows, T::LIST),
+        Form::Json | Form::Raw => app.ui.listing(Format::Json, rows, T::LIST),
+        Form::Yaml => app.ui.listing(Format::Yaml, rows, T::LIST),
+    }
+}
+
+/// Understands a time of the platform; there may be none.
+pub(crate) fn when(text: &str) -> Option<jiff::Timestamp> {
+    text.parse().ok()
+}
+
+/// Returns how long ago a time of the platform was, for tables.
+pub(crate) fn ago(text: &str) -> String {
+    when(text).map_or_else(
+        || text.to_owned(),
+        |then| crate::ops::machines::ago(then, jiff::Timestamp::now()),
+    )
 }
 
 /// Prints the name of each thing that something was done to; what is refused is told.

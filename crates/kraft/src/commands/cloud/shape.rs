@@ -1,0 +1,369 @@
+//! What `instance create` and `deploy` are told of the instance: the same flags, understood once.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use kraft_cloud::request::Id;
+use kraft_cloud::resources::instances::{
+    CreateInstance, NewGroup, ScaleToZero, WantedGroup, WantedVolume,
+};
+use kraft_cloud::resources::services::WantedDomain;
+use kraft_core::quantity;
+
+use crate::app::App;
+use crate::commands::{run, values};
+use crate::failure::Failure;
+use crate::ops::cloud::launch::NewVolume;
+use crate::ops::cloud::ports;
+use crate::ops::cloud::rollout::{Qualifier, Rollout, Strategy};
+
+/// The names that a service has in the world.
+#[derive(Debug, Default, clap::Args)]
+#[group(skip)]
+pub(crate) struct DomainArgs {
+    /// Publish under this domain of your own
+    #[arg(short, long, value_name = "DOMAIN", alias = "fqdn")]
+    pub(crate) domain: Vec<String>,
+
+    /// Publish under this name below the metro's domain
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) subdomain: Vec<String>,
+
+    /// The certificate of the domain: its name or UUID, one for each domain
+    #[arg(short, long, value_name = "CERTIFICATE")]
+    pub(crate) certificate: Vec<String>,
+}
+
+impl DomainArgs {
+    /// Returns the names as the platform is told them.
+    pub(crate) fn wanted(&self) -> Result<Vec<WantedDomain>, Failure> {
+        if !self.certificate.is_empty() && self.certificate.len() != self.domain.len() {
+            return Err(Failure::usage(format!(
+                "there are {} certificates for {} domains: each `--domain` takes one",
+                self.certificate.len(),
+                self.domain.len()
+            )));
+        }
+        let own = self
+            .domain
+            .iter()
+            .enumerate()
+            .map(|(at, name)| WantedDomain {
+                // A dot at the end tells the platform that the name is whole.
+                name: format!("{}.", name.trim_end_matches('.')),
+                certificate: self.certificate.get(at).map(|text| Id::new(text)),
+            });
+        let below = self.subdomain.iter().map(|name| WantedDomain {
+            name: name.trim_end_matches('.').to_owned(),
+            certificate: None,
+        });
+        let all: Vec<WantedDomain> = own.chain(below).collect();
+        match all
+            .iter()
+            .find(|domain| domain.name.trim_matches('.').is_empty())
+        {
+            Some(_) => Err(Failure::usage("a domain has no name")),
+            None => Ok(all),
+        }
+    }
+}
+
+/// Whether an instance is started again that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Restart {
+    /// Never
+    Never,
+    /// Whenever it ends
+    Always,
+    /// When it crashes
+    OnFailure,
+}
+
+/// When an instance sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Zero {
+    /// Never
+    Off,
+    /// When nobody is connected to it
+    On,
+    /// When nothing is sent to it
+    Idle,
+}
+
+/// What an instance is to be.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct ShapeArgs {
+    /// Give the instance this name instead of one by chance
+    #[arg(short, long)]
+    pub(crate) name: Option<String>,
+
+    /// Its memory, such as 64Mi or 1G; a bare number counts MiB
+    #[arg(short = 'M', long, value_name = "SIZE")]
+    memory: Option<String>,
+
+    /// Its processors
+    #[arg(short = 'V', long, value_name = "N")]
+    vcpus: Option<u32>,
+
+    /// Set a variable of the application; without a value, take it from this environment
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<OsString>,
+
+    /// Publish a port; a lone 443 is a web site, with plain HTTP pointed to it
+    #[arg(short, long, value_name = "PORT[:PORT][/HANDLERS]")]
+    port: Vec<String>,
+
+    #[command(flatten)]
+    domains: DomainArgs,
+
+    /// Put it behind this service, which is there already
+    #[arg(short = 'g', long, value_name = "SERVICE", alias = "service-group",
+          conflicts_with_all = ["port", "domain", "subdomain", "certificate"])]
+    service: Option<String>,
+
+    /// Let it see a volume; with a size, the volume is made if it is not there
+    #[arg(short, long, value_name = "VOLUME:PATH[:ro][:size=SIZE]")]
+    volume: Vec<String>,
+
+    /// Run so many copies besides it
+    #[arg(
+        short = 'R',
+        long,
+        value_name = "N",
+        default_value = "0",
+        hide_default_value = true
+    )]
+    replicas: u32,
+
+    /// Start it again when it has ended
+    #[arg(long, value_name = "WHEN")]
+    restart: Option<Restart>,
+
+    /// Let it sleep when nobody needs it
+    #[arg(long, value_name = "WHEN")]
+    scale_to_zero: Option<Zero>,
+
+    /// Let it sleep after this time
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    scale_to_zero_cooldown: Option<Duration>,
+
+    /// Let it wake as it was, instead of booting
+    #[arg(long)]
+    scale_to_zero_stateful: bool,
+
+    /// Turn on a feature of the platform, such as delete-on-stop
+    #[arg(long, value_name = "FEATURE")]
+    feature: Vec<String>,
+
+    /// Run this program instead of the image's
+    #[arg(long, value_name = "PATH")]
+    pub(crate) entrypoint: Option<String>,
+
+    /// What becomes of the instances that the service has already
+    #[arg(long, value_name = "STRATEGY", default_value = "prompt")]
+    rollout: Strategy,
+
+    /// Which instances of the service it takes the place of
+    #[arg(long, value_name = "WHICH", default_value = "image")]
+    rollout_qualifier: Qualifier,
+
+    /// How long it may take until it runs, before the others are stopped or removed
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
+    rollout_wait: Duration,
+}
+
+impl ShapeArgs {
+    /// Returns what is wanted of an image; name, arguments and whether it starts are still to come.
+    pub(crate) fn wanted(&self, app: &App) -> Result<CreateInstance, Failure> {
+        let memory_mb = self.memory.as_deref().map(mebibytes).transpose()?;
+        let service_group = self.group()?;
+        let features = self.feature.clone();
+        if features.iter().any(|one| one == "delete-on-stop")
+            && self.restart.is_some_and(|policy| policy != Restart::Never)
+        {
+            return Err(Failure::usage(
+                "`--feature delete-on-stop` removes what has ended, which `--restart` would start",
+            ));
+        }
+        Ok(CreateInstance {
+            name: self.name.as_deref().map(|name| name.replace('/', "-")),
+            memory_mb,
+            vcpus: self.vcpus,
+            env: self.env(app)?,
+            replicas: (self.replicas > 0).then_some(self.replicas),
+            restart_policy: self.restart.as_ref().map(word),
+            scale_to_zero: self.scale_to_zero(app, service_group.is_some()),
+            features,
+            volumes: self
+                .volume
+                .iter()
+                .map(|text| volume(text).map(|(wanted, _)| wanted))
+                .collect::<Result<_, _>>()?,
+            service_group,
+            ..CreateInstance::default()
+        })
+    }
+
+    /// Returns the volumes that are made if they are not there.
+    pub(crate) fn new_volumes(&self) -> Result<Vec<NewVolume>, Failure> {
+        let mut new = Vec::new();
+        for text in &self.volume {
+            new.extend(volume(text)?.1);
+        }
+        Ok(new)
+    }
+
+    /// Returns how the instance takes the place of others.
+    pub(crate) fn rollout(&self) -> Rollout {
+        Rollout {
+            strategy: self.rollout,
+            qualifier: self.rollout_qualifier,
+            wait: self.rollout_wait,
+        }
+    }
+
+    fn env(&self, app: &App) -> Result<BTreeMap<String, String>, Failure> {
+        run::env(&self.env, &app.config.env)
+    }
+
+    fn group(&self) -> Result<Option<WantedGroup>, Failure> {
+        if let Some(service) = &self.service {
+            return Ok(Some(Id::new(service).into()));
+        }
+        let services = ports::parse(&self.port)?;
+        let domains = self.domains.wanted()?;
+        if services.is_empty() && domains.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(WantedGroup::New(NewGroup { services, domains })))
+    }
+
+    fn scale_to_zero(&self, app: &App, published: bool) -> Option<ScaleToZero> {
+        let typed = self.scale_to_zero.is_some()
+            || self.scale_to_zero_cooldown.is_some()
+            || self.scale_to_zero_stateful;
+        if !typed {
+            return None;
+        }
+        let policy = match self.scale_to_zero {
+            Some(policy) => policy,
+            // Who says how it sleeps wants that it does.
+            None => Zero::On,
+        };
+        if !published && policy != Zero::Off {
+            app.ui
+                .info("without a port nobody can wake the instance: it does not sleep");
+            return None;
+        }
+        Some(ScaleToZero {
+            policy: word(&policy),
+            stateful: self.scale_to_zero_stateful,
+            cooldown_time_ms: self.scale_to_zero_cooldown.map_or(1000, |time| {
+                u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+            }),
+        })
+    }
+}
+
+/// Returns the word that stands for a value.
+fn word<T: ValueEnum>(value: &T) -> String {
+    value
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
+
+/// Understands an amount of memory, in whole MiB; a bare number counts MiB.
+pub(crate) fn mebibytes(text: &str) -> Result<u64, Failure> {
+    let bytes = match text.trim().parse::<u64>() {
+        Ok(number) => number.saturating_mul(quantity::MIB),
+        Err(_) => quantity::parse(text).map_err(Failure::usage)?,
+    };
+    match bytes / quantity::MIB {
+        0 => Err(Failure::usage(format!("`{text}` is less than 1Mi"))),
+        whole => Ok(whole),
+    }
+}
+
+/// Understands `VOLUME:PATH[:ro][:size=SIZE]`.
+fn volume(text: &str) -> Result<(WantedVolume, Option<NewVolume>), Failure> {
+    let wrong = |why: &str| {
+        Failure::usage(format!("`--volume {text}`: {why}")).hint(
+            "write VOLUME:PATH, such as `data:/data`, `data:/data:ro` or `data:/data:size=64Mi`",
+        )
+    };
+    let mut parts = text.split(':');
+    let name = parts.next().filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| wrong("the volume is missing"))?;
+    let at = parts.next().filter(|path| path.starts_with('/'));
+    let at = at.ok_or_else(|| wrong("an absolute path is missing"))?;
+    let (mut readonly, mut new) = (false, None);
+    for option in parts {
+        match option.split_once('=') {
+            None if option == "ro" => readonly = true,
+            None if option == "rw" => readonly = false,
+            Some(("size", size)) => {
+                new = Some(NewVolume {
+                    name: name.to_owned(),
+                    size_mb: mebibytes(size)?,
+                });
+            }
+            _ => return Err(wrong(&format!("`{option}` means nothing"))),
+        }
+    }
+    let wanted = WantedVolume {
+        id: Id::new(name),
+        at: at.to_owned(),
+        readonly,
+    };
+    Ok((wanted, new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_gets_one_dot_and_a_subdomain_none() {
+        let args = DomainArgs {
+            domain: vec!["a.example".to_owned(), "b.example.".to_owned()],
+            subdomain: vec!["shop.".to_owned()],
+            certificate: vec!["one".to_owned(), "two".to_owned()],
+        };
+        let names: Vec<String> = args
+            .wanted()
+            .unwrap()
+            .into_iter()
+            .map(|one| one.name)
+            .collect();
+        assert_eq!(names, ["a.example.", "b.example.", "shop"]);
+        let short = DomainArgs {
+            certificate: vec!["one".to_owned()],
+            ..args
+        };
+        assert!(short.wanted().is_err());
+    }
+
+    #[test]
+    fn memory_counts_mebibytes() {
+        assert_eq!(mebibytes("256").unwrap(), 256);
+        assert_eq!(mebibytes("1Gi").unwrap(), 1024);
+        assert_eq!(mebibytes("64M").unwrap(), 61);
+        assert!(mebibytes("512Ki").is_err());
+        assert!(mebibytes("0").is_err());
+        assert!(mebibytes("much").is_err());
+    }
+
+    #[test]
+    fn a_volume_is_understood_with_its_options() {
+        let (wanted, new) = volume("data:/srv:ro:size=1Gi").unwrap();
+        assert_eq!((wanted.at.as_str(), wanted.readonly), ("/srv", true));
+        assert_eq!(new.unwrap().size_mb, 1024);
+        for bad in ["data", ":/x", "data:x", "data:/x:huge", "data:/x:size=0"] {
+            assert!(volume(bad).is_err(), "{bad}");
+        }
+    }
+}

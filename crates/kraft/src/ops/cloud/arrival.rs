@@ -1,0 +1,136 @@
+//! Waiting until what was started is there: until it runs, and until it answers.
+
+use std::time::{Duration, Instant};
+
+use kraft_cloud::request::Id;
+use kraft_cloud::resources::instances::{self, Instance};
+use kraft_cloud::visit::Visitor;
+
+use super::Cloud;
+use super::logs;
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+/// So many lines of a log are shown when an instance fails.
+const LINES: usize = 20;
+
+/// Waits until instances run, or are ready to be woken; the answer is what they are then.
+///
+/// Returns an error if one of them ends, which its log is shown with, or when the time is over.
+pub(crate) fn running(
+    app: &App,
+    cloud: &Cloud,
+    started: &[Instance],
+    limit: Duration,
+) -> Result<Vec<Instance>, Failure> {
+    let ids: Vec<Id> = started
+        .iter()
+        .map(|one| Id::Uuid(one.uuid.clone()))
+        .collect();
+    let until = Instant::now() + limit;
+    let mut told = false;
+    loop {
+        let found = cloud.send(&instances::get(&ids))?.all()?;
+        if let Some(bad) = found.iter().find(|one| has_failed(one)) {
+            return Err(why(app, cloud, bad, &how(bad)));
+        }
+        if found.iter().all(|one| is_there(&one.state)) {
+            return Ok(found);
+        }
+        if Instant::now() >= until {
+            let late = found.iter().find(|one| !is_there(&one.state));
+            let late = late.or(found.first()).cloned().unwrap_or_default();
+            let what = format!(
+                "the instance `{}` does not run after {} seconds: it is {}",
+                late.title(),
+                limit.as_secs(),
+                late.state
+            );
+            return Err(why(app, cloud, &late, &what));
+        }
+        if !told {
+            let names: Vec<&str> = started.iter().map(Instance::title).collect();
+            app.ui
+                .info(&format!("waiting for {} to run", names.join(", ")));
+            told = true;
+        }
+        cloud.pause(PAUSE)?;
+    }
+}
+
+/// Whether an instance is up, or asleep and wakes when it is needed.
+fn is_there(state: &str) -> bool {
+    matches!(state, "running" | "standby")
+}
+
+/// Whether an instance was started, ended, and stays so. One that was never started has no reason
+/// to have stopped.
+fn has_failed(one: &Instance) -> bool {
+    one.state == "stopped" && one.restart.is_none() && one.start_count > 0
+}
+
+fn how(one: &Instance) -> String {
+    match one.end() {
+        Some(end) => format!("the instance `{}` has ended: {end}", one.title()),
+        None => format!("the instance `{}` has stopped", one.title()),
+    }
+}
+
+/// Makes a failure of an instance, with the end of its log before it.
+pub(crate) fn why(app: &App, cloud: &Cloud, one: &Instance, what: &str) -> Failure {
+    let name = one.title();
+    match logs::last(cloud, &Id::Uuid(one.uuid.clone()), LINES) {
+        Ok(text) if text.trim().is_empty() => app.ui.info(&format!("`{name}` has printed nothing")),
+        Ok(text) => {
+            app.ui.info(&format!("the last lines of `{name}`:"));
+            for line in text.lines() {
+                app.ui.info(&format!("  {line}"));
+            }
+        }
+        // That it failed is what counts.
+        Err(_) => {}
+    }
+    Failure::new(Kind::Crashed, what.to_owned()).hint(format!(
+        "`kraft cloud instance logs {name}` shows everything it printed"
+    ))
+}
+
+/// Waits until an instance answers at its public name, if it has one and takes HTTP.
+///
+/// Returns the address that answered; nothing if there is none to ask.
+pub(crate) fn answering(
+    app: &App,
+    cloud: &Cloud,
+    one: &Instance,
+    visitor: &Visitor,
+    (url, limit): (&str, Duration),
+) -> Result<(), Failure> {
+    let until = Instant::now() + limit;
+    let mut told = false;
+    loop {
+        let Err(problem) = cloud.wait_for(visitor.visit(url))? else {
+            return Ok(());
+        };
+        let now = cloud
+            .send(&instances::get(&[Id::Uuid(one.uuid.clone())]))?
+            .one()?;
+        if has_failed(&now) {
+            return Err(self::why(app, cloud, &now, &how(&now)));
+        }
+        if Instant::now() >= until {
+            let what = format!(
+                "`{}` runs, but {url} does not answer after {} seconds: {problem}",
+                one.title(),
+                limit.as_secs()
+            );
+            return Err(self::why(app, cloud, &now, &what));
+        }
+        if !told {
+            app.ui.info(&format!("waiting for {url} to answer"));
+            told = true;
+        }
+        cloud.pause(PAUSE)?;
+    }
+}

@@ -1,0 +1,134 @@
+//! From a wanted instance to one that runs: its volumes, itself, and the roll-out behind it.
+
+use std::time::Duration;
+
+use kraft_cloud::ErrorKind;
+use kraft_cloud::answer::Answer;
+use kraft_cloud::request::Id;
+use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
+use kraft_cloud::resources::volumes;
+
+use super::rollout::{self, Rollout};
+use super::trail::{Thing, Trail};
+use super::{Cloud, arrival};
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+
+/// A volume that is made if it is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewVolume {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its size, in MiB.
+    pub(crate) size_mb: u64,
+}
+
+/// What is to be launched.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// The instance.
+    pub(crate) wanted: CreateInstance,
+    /// Its volumes that are made if they are not there.
+    pub(crate) volumes: Vec<NewVolume>,
+    /// What becomes of the ones before it.
+    pub(crate) rollout: Rollout,
+    /// How long it may take until it runs; nobody waits if there is no time.
+    pub(crate) patience: Option<Duration>,
+}
+
+/// Launches an instance and its copies; the answer is what they are in the end.
+pub(crate) fn launch(
+    app: &App,
+    cloud: &Cloud,
+    trail: &mut Trail,
+    launch: Launch,
+) -> Result<Vec<Instance>, Failure> {
+    let mut wanted = launch.wanted.named();
+    let plan = rollout::plan(app, cloud, &mut wanted, &launch.rollout)?;
+    for volume in &launch.volumes {
+        make_volume(app, cloud, trail, volume)?;
+    }
+    let made = create(app, cloud, trail, &wanted)?;
+    let patience = match plan {
+        Some(_) => Some(launch.rollout.wait),
+        None => launch.patience,
+    };
+    let Some(patience) = patience.filter(|_| wanted.autostart) else {
+        return look(cloud, &made);
+    };
+    let running = arrival::running(app, cloud, &made, patience);
+    let Some(plan) = plan else {
+        return running;
+    };
+    let running = running.map_err(|failure| failure.hint("the old instances stay as they are"))?;
+    rollout::finish(app, cloud, &plan)?;
+    Ok(running)
+}
+
+/// Makes a volume that is not there.
+fn make_volume(
+    app: &App,
+    cloud: &Cloud,
+    trail: &mut Trail,
+    volume: &NewVolume,
+) -> Result<(), Failure> {
+    let id = Id::new(&volume.name);
+    match cloud.send(&volumes::get(std::slice::from_ref(&id)))?.one() {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    if let Id::Uuid(uuid) = &id {
+        let what = format!("there is no volume `{uuid}`");
+        return Err(Failure::new(Kind::NotFound, what));
+    }
+    app.ui.info(&format!("making the volume {}", volume.name));
+    cloud
+        .send(&volumes::create(Some(&volume.name), volume.size_mb))?
+        .one()?;
+    trail.add(Thing::Volume(volume.name.clone()));
+    Ok(())
+}
+
+/// Creates instances, and remembers what came of it even if it was interrupted.
+fn create(
+    app: &App,
+    cloud: &Cloud,
+    trail: &mut Trail,
+    wanted: &CreateInstance,
+) -> Result<Vec<Instance>, Failure> {
+    let name = wanted.name.clone().unwrap_or_default();
+    app.ui.info(&format!("creating the instance {name}"));
+    let doubt = Thing::Perhaps(name.clone());
+    trail.add(doubt.clone());
+    let (created, interrupted) = cloud.create(wanted);
+    match created {
+        Some(Ok(made)) => {
+            for one in &made {
+                trail.add(Thing::Instance(one.title().to_owned()));
+            }
+            trail.drop(&doubt);
+            trail.next = Some(format!("kraft cloud instance get {name}"));
+            interrupted.map_or(Ok(made), Err)
+        }
+        Some(Err(error)) => {
+            if !error.may_have_happened() {
+                trail.drop(&doubt);
+            }
+            Err(error.into())
+        }
+        None => {
+            let asked = instances::get(&[Id::Name(name.clone())]);
+            if let Ok(Ok(_)) = cloud.send_anyway(&asked).map(Answer::one) {
+                trail.add(Thing::Instance(name));
+            }
+            Err(interrupted.unwrap_or_else(|| Failure::new(Kind::Interrupted, "interrupted")))
+        }
+    }
+}
+
+/// Returns instances as they are now.
+fn look(cloud: &Cloud, made: &[Instance]) -> Result<Vec<Instance>, Failure> {
+    let ids: Vec<Id> = made.iter().map(|one| Id::Uuid(one.uuid.clone())).collect();
+    Ok(cloud.send(&instances::get(&ids))?.all()?)
+}

@@ -1,0 +1,288 @@
+//! Logs of instances, read by offset so that nothing is lost or doubled when a connection breaks.
+
+use std::time::Duration;
+
+use kraft_cloud::request::Id;
+use kraft_cloud::resources::instances::{self, Instance, LONGEST_LOG, Log, Span};
+
+use super::Cloud;
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+use crate::ops::follow::Writer;
+
+/// Between two looks at logs that say nothing new.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Between two tries while the platform cannot be reached, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The end of a log is looked for in at most so many bytes.
+const LARGEST_TAIL: usize = 64 << 20;
+
+/// What is wanted of logs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    /// Only so many lines of the end.
+    pub(crate) tail: Option<usize>,
+    /// Go on until the instances have ended.
+    pub(crate) follow: bool,
+}
+
+/// One log, and how far it has been read.
+struct Reader {
+    id: Id,
+    title: String,
+    writer: Writer,
+    /// The first byte that was not read.
+    at: i64,
+    over: bool,
+}
+
+/// Writes the logs of instances to stdout.
+pub(crate) fn print(
+    app: &App,
+    cloud: &Cloud,
+    instances: Vec<(Instance, Writer)>,
+    wish: Wish,
+) -> Result<(), Failure> {
+    let mut readers = Vec::with_capacity(instances.len());
+    for (instance, writer) in instances {
+        let mut reader = Reader {
+            title: instance.title().to_owned(),
+            id: Id::Uuid(instance.uuid),
+            writer,
+            at: 0,
+            over: false,
+        };
+        if let Some(lines) = wish.tail {
+            let end = tail(cloud, &reader.id, lines)?;
+            reader.at = end.at;
+            app.ui.bytes(&reader.writer.take(end.bytes))?;
+        }
+        readers.push(reader);
+    }
+    if wish.follow {
+        follow(app, cloud, &mut readers)
+    } else {
+        dump(app, cloud, &mut readers)
+    }
+}
+
+/// Writes what is there now.
+fn dump(app: &App, cloud: &Cloud, readers: &mut [Reader]) -> Result<(), Failure> {
+    for reader in readers {
+        while reader.read(app, cloud)? {}
+        app.ui.bytes(&reader.writer.finish())?;
+    }
+    Ok(())
+}
+
+/// Writes what is there and what comes, until every instance has ended.
+fn follow(app: &App, cloud: &Cloud, readers: &mut [Reader]) -> Result<(), Failure> {
+    let mut broken: u32 = 0;
+    loop {
+        match round(app, cloud, readers) {
+            Ok(_) if readers.iter().all(|reader| reader.over) => return Ok(()),
+            Ok(news) => {
+                if broken > 0 {
+                    app.ui.info("the platform answers again");
+                    broken = 0;
+                }
+                if !news {
+                    cloud.pause(PAUSE)?;
+                }
+            }
+            Err(failure) if failure.kind == Kind::Network => {
+                if broken == 0 {
+                    app.ui.failure(&failure);
+                    app.ui.info("trying on: nothing of the log gets lost");
+                }
+                broken = broken.saturating_add(1);
+                cloud.pause((PAUSE * broken.min(10)).min(LONGEST_PAUSE))?;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Looks at every log once; returns whether there was news.
+fn round(app: &App, cloud: &Cloud, readers: &mut [Reader]) -> Result<bool, Failure> {
+    // The states are older than the logs: who had ended before has said everything by now.
+    let ended = ended(cloud, readers)?;
+    let mut news = false;
+    for (reader, ended) in readers.iter_mut().zip(ended) {
+        if reader.over {
+            continue;
+        }
+        let read = match (reader.read(app, cloud), &ended) {
+            (Err(failure), Some(_)) if failure.kind == Kind::NotFound => false,
+            (read, _) => read?,
+        };
+        news |= read;
+        if let (false, Some(how)) = (read, ended) {
+            app.ui.bytes(&reader.writer.finish())?;
+            app.ui.info(&format!("`{}` {how}", reader.title));
+            reader.over = true;
+        }
+    }
+    Ok(news)
+}
+
+/// Returns for each log how its instance ended, if it did for good.
+fn ended(cloud: &Cloud, readers: &[Reader]) -> Result<Vec<Option<String>>, Failure> {
+    let asked: Vec<Id> = readers
+        .iter()
+        .filter(|reader| !reader.over)
+        .map(|reader| reader.id.clone())
+        .collect();
+    let mut found = Vec::new();
+    for item in cloud.send(&instances::get(&asked))?.each() {
+        match item {
+            Ok(instance) => found.push(instance),
+            Err(error) if error.kind() == kraft_cloud::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(readers
+        .iter()
+        .map(|reader| {
+            let Some(one) = found.iter().find(|one| one.uuid == reader.id.as_str()) else {
+                return Some("was removed".to_owned());
+            };
+            (one.state == "stopped" && one.restart.is_none()).then(|| match one.end() {
+                Some(end) => format!("has ended: {end}"),
+                None => "does not run".to_owned(),
+            })
+        })
+        .collect())
+}
+
+impl Reader {
+    /// Reads on and writes it; returns whether there was anything.
+    fn read(&mut self, app: &App, cloud: &Cloud) -> Result<bool, Failure> {
+        let page = Page::read(cloud, &self.id, self.at)?;
+        if page.available.end < self.at && page.available != Span::default() {
+            app.ui
+                .warn(&format!("the log of `{}` begins anew", self.title));
+            self.at = page.available.start;
+            return Ok(true);
+        }
+        if page.bytes.is_empty() {
+            return Ok(false);
+        }
+        if page.at > self.at {
+            app.ui.warn(&format!(
+                "{} bytes of the log of `{}` are gone: the platform keeps its end only",
+                page.at - self.at,
+                self.title
+            ));
+        }
+        self.at = page.end();
+        app.ui.bytes(&self.writer.take(page.bytes))?;
+        Ok(true)
+    }
+}
+
+/// A part of a log.
+struct Page {
+    at: i64,
+    bytes: Vec<u8>,
+    available: Span,
+}
+
+impl Page {
+    fn read(cloud: &Cloud, id: &Id, offset: i64) -> Result<Self, Failure> {
+        let log: Log = cloud
+            .send(&instances::log(id, offset, LONGEST_LOG))?
+            .one()?;
+        let bytes = log.bytes().ok_or_else(|| {
+            let what = format!("the log of `{}` is not base64", id.as_str());
+            Failure::new(Kind::Network, what)
+        })?;
+        let mut page = Self {
+            at: log.range.start,
+            bytes,
+            available: log.available,
+        };
+        // Whatever was read already is not written again, however the platform cuts its pages.
+        if let (true, Ok(known)) = (offset >= 0, usize::try_from(offset - page.at)) {
+            page.bytes.drain(..known.min(page.bytes.len()));
+            page.at = offset;
+        }
+        Ok(page)
+    }
+
+    /// The first byte behind it.
+    fn end(&self) -> i64 {
+        self.at
+            .saturating_add(i64::try_from(self.bytes.len()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Returns the last lines of a log as text.
+pub(crate) fn last(cloud: &Cloud, id: &Id, lines: usize) -> Result<String, Failure> {
+    let tail = tail(cloud, id, lines)?;
+    Ok(String::from_utf8_lossy(&tail.bytes).into_owned())
+}
+
+/// The end of a log, and where it ends.
+struct Tail {
+    bytes: Vec<u8>,
+    at: i64,
+}
+
+/// Returns the last lines of a log.
+fn tail(cloud: &Cloud, id: &Id, lines: usize) -> Result<Tail, Failure> {
+    let last = Page::read(cloud, id, -i64::from(LONGEST_LOG))?;
+    let at = last.end();
+    let first = last.available.start;
+    let (mut start, mut bytes) = (last.at, last.bytes);
+    while cut(&bytes, lines).is_none() && start > first && bytes.len() < LARGEST_TAIL {
+        let from = (start - i64::from(LONGEST_LOG)).max(first);
+        let page = Page::read(cloud, id, from)?;
+        let Ok(wanted) = usize::try_from(start - page.at) else {
+            break;
+        };
+        let mut before = page.bytes;
+        before.truncate(wanted);
+        if before.len() < wanted || wanted == 0 {
+            break;
+        }
+        start = page.at;
+        before.append(&mut bytes);
+        bytes = before;
+    }
+    let begin = cut(&bytes, lines).unwrap_or(0);
+    bytes.drain(..begin);
+    Ok(Tail { bytes, at })
+}
+
+/// Returns where the last lines begin, if the line before them is there too.
+fn cut(bytes: &[u8], lines: usize) -> Option<usize> {
+    // The end of the last line begins no other one.
+    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    if lines == 0 {
+        return Some(bytes.len());
+    }
+    body.iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, byte)| **byte == b'\n')
+        .nth(lines - 1)
+        .map(|(at, _)| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_cut_at_line_ends() {
+        let last = |text: &str, lines| {
+            cut(text.as_bytes(), lines).map(|at| text.get(at..).unwrap_or_default().to_owned())
+        };
+        assert_eq!(last("a\nb\nc\n", 2).as_deref(), Some("b\nc\n"));
+        assert_eq!(last("a\nb\nc", 1).as_deref(), Some("c"));
+        assert_eq!(last("a\nb\n", 2), None);
+        assert_eq!(last("a\nb\n", 0).as_deref(), Some(""));
+        assert_eq!(last("", 1), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! The door to Unikraft Cloud: which metro, whose token, and one client made from both.
+//!
+//! ```text
+//! flags, variables, login ─ open ─► Cloud ─ send ─► Answer     what the commands do with answers is
+//!                                     │                         in the files beside this one
+//!                                     └ a dry run prints what it would send
+//! ```
+
+pub(crate) mod account;
+pub(crate) mod arrival;
+pub(crate) mod launch;
+pub(crate) mod logs;
+pub(crate) mod naming;
+pub(crate) mod ports;
+pub(crate) mod rollout;
+pub(crate) mod trail;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kraft_cloud::answer::Answer;
+use kraft_cloud::client::{Client, Settings};
+use kraft_cloud::endpoint::Endpoint;
+use kraft_cloud::request::Request;
+use kraft_cloud::resources::instances::{CreateInstance, Instance};
+use kraft_cloud::token::Token;
+use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
+
+use super::interrupt::Interrupt;
+use super::network;
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+
+/// The variables that name the metro, the first that is set counts. The names are those that the
+/// platform had over time.
+const METROS: &[&str] = &[
+    "UKC_METRO",
+    "UNIKRAFTCLOUD_METRO",
+    "KRAFTCLOUD_METRO",
+    "KC_METRO",
+];
+/// What is about to change something is waited for so long after an interrupt.
+const GRACE: Duration = Duration::from_secs(3);
+/// Between two looks at whether the user has enough.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What `kraft cloud` is told before the name of a command.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Where {
+    /// Speak to this metro: a code such as `fra0`, or a URL
+    #[arg(long, global = true, value_name = "METRO")]
+    pub(crate) metro: Option<String>,
+
+    /// The registry of the platform, where images are pushed to
+    #[arg(long, global = true, value_name = "HOST")]
+    pub(crate) registry: Option<String>,
+
+    /// Accepted for the sake of old scripts: a token does not belong where all users can read it
+    #[arg(long, global = true, hide = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+}
+
+/// A client of a metro, and what it runs on.
+#[derive(Debug)]
+pub(crate) struct Cloud {
+    runtime: Runtime,
+    client: Client,
+    registry: String,
+    interrupt: Option<Interrupt>,
+}
+
+impl Cloud {
+    /// Makes the client; opens no connection.
+    pub(crate) fn open(app: &App, at: &Where) -> Result<Self, Failure> {
+        let metro = at
+            .metro
+            .clone()
+            .or_else(|| first(app, METROS))
+            .ok_or_else(|| {
+                Failure::usage(
+                    "no metro is named: set `UKC_METRO`, or use `--metro`, such as `fra0`",
+                )
+            })?;
+        let endpoint = Endpoint::of(&metro).map_err(Failure::usage)?;
+        let token = account::token(app, at)?;
+        let (silence, retries) = network::patience(app)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                Failure::new(Kind::Failed, format!("cannot start threads: {error}"))
+            })?;
+        let client = Client::new(Settings {
+            endpoint,
+            token,
+            user_agent: format!("kraft/{}", env!("CARGO_PKG_VERSION")),
+            ca_file: app.config.text("ca_file").map(PathBuf::from),
+            offline: app.offline(),
+            silence,
+            retries,
+        })?;
+        Ok(Self {
+            runtime,
+            client,
+            registry: account::registry(app, at)?,
+            interrupt: None,
+        })
+    }
+
+    /// From now on an interrupt ends what is waited for with [`Kind::Interrupted`], instead of the
+    /// process.
+    pub(crate) fn listen(&mut self) -> Interrupt {
+        self.interrupt.get_or_insert_with(Interrupt::listen).clone()
+    }
+
+    /// Returns whom it speaks for.
+    pub(crate) fn token(&self) -> &Token {
+        self.client.token()
+    }
+
+    /// Returns the metro as it was named.
+    pub(crate) fn metro(&self) -> &str {
+        self.client.endpoint().metro()
+    }
+
+    /// Returns the host of the platform's registry.
+    pub(crate) fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// Sends a request and waits for the answer.
+    pub(crate) fn send<T: DeserializeOwned>(
+        &self,
+        request: &Request<T>,
+    ) -> Result<Answer<T>, Failure> {
+        Ok(self.wait_for(self.client.send(request))??)
+    }
+
+    /// Sends a request although there was an interrupt: to tell what is there now.
+    pub(crate) fn send_anyway<T: DeserializeOwned>(
+        &self,
+        request: &Request<T>,
+    ) -> Result<Answer<T>, Failure> {
+        Ok(self.runtime.block_on(self.client.send(request))?)
+    }
+
+    /// Creates instances, which must have a name: see [`Client::create`].
+    ///
+    /// An interrupt does not cut a request off at once that is about to change something: for a
+    /// moment its answer is waited for, so that it is known what exists. What was answered, if
+    /// anything was, comes with the interrupt, if there was one.
+    pub(crate) fn create(
+        &self,
+        wanted: &CreateInstance,
+    ) -> (
+        Option<Result<Vec<Instance>, kraft_cloud::Error>>,
+        Option<Failure>,
+    ) {
+        let work = self.client.create(wanted);
+        self.runtime.block_on(async {
+            let mut work = std::pin::pin!(work);
+            match unless(self.interrupt.as_ref(), work.as_mut()).await {
+                Ok(done) => (Some(done), None),
+                Err(interrupted) => {
+                    let late = tokio::time::timeout(GRACE, work).await;
+                    (late.ok(), Some(interrupted))
+                }
+            }
+        })
+    }
+
+    /// Does nothing for a while.
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), Failure> {
+        self.wait_for(tokio::time::sleep(time))
+    }
+
+    /// Waits for some work, unless the user has enough before.
+    pub(crate) fn wait_for<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        self.runtime.block_on(unless(self.interrupt.as_ref(), work))
+    }
+
+    /// Returns the address that a request would be sent to.
+    pub(crate) fn url<T>(&self, request: &Request<T>) -> String {
+        self.client.url(request).to_string()
+    }
+}
+
+/// Waits for some work, unless the user has enough before.
+pub(crate) async fn unless<T>(
+    interrupt: Option<&Interrupt>,
+    work: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let Some(interrupt) = interrupt else {
+        return Ok(work.await);
+    };
+    let enough = async {
+        while !interrupt.came() {
+            tokio::time::sleep(PATIENCE).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = enough => Err(Failure::new(Kind::Interrupted, "interrupted")),
+        done = work => Ok(done),
+    }
+}
+
+/// Returns the first of some variables that is set.
+fn first(app: &App, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| app.config.env.text(name))
+}
