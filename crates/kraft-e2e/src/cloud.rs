@@ -18,6 +18,7 @@ pub const TOKEN: &str = "dGVzdGVyOnNlY3JldA==";
 #[derive(Debug)]
 pub struct Cloud {
     emulator: Emulator,
+    registry: Option<String>,
 }
 
 impl Default for Cloud {
@@ -40,7 +41,10 @@ impl Cloud {
         settings.tokens.push(TOKEN.to_owned());
         let any = "127.0.0.1:0".parse().unwrap();
         let emulator = Emulator::start(any, settings).unwrap();
-        Self { emulator }
+        Self {
+            emulator,
+            registry: None,
+        }
     }
 
     /// Starts one whose instances are real machines of `bench`, from the images of `registry`.
@@ -50,14 +54,16 @@ impl Cloud {
     pub fn real(bench: &Bench, registry: &Registry) -> Self {
         let command = bench.command([""; 0]);
         let env = command.get_envs();
-        Self::with(Settings {
+        let mut cloud = Self::with(Settings {
             kraft: Some(kraft_binary().to_owned()),
             kraft_env: env
                 .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
                 .collect(),
             registry: Some(registry.address().parse().unwrap()),
             ..Settings::default()
-        })
+        });
+        cloud.registry = Some(registry.address());
+        cloud
     }
 
     /// Prepares a `kraft` of a bench that speaks to this cloud.
@@ -66,6 +72,9 @@ impl Cloud {
         command
             .env("UKC_METRO", self.metro())
             .env("UKC_TOKEN", TOKEN);
+        if let Some(registry) = &self.registry {
+            command.env("UKC_REGISTRY", registry);
+        }
         command
     }
 

@@ -1,13 +1,15 @@
 //! A pushed image becomes a real machine behind the emulated cloud.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use base64::Engine as _;
 use kraft_e2e::cloud::Cloud;
-use kraft_e2e::guest::{MOTD, package};
+use kraft_e2e::guest::{MOTD, mini, package};
 use kraft_e2e::harness::{Bench, eventually};
 use kraft_e2e::registry::Registry;
+use kraft_e2e::source::{skipped, workshop};
 use serde_json::{Value, json};
 
 fn console(cloud: &Cloud, name: &str) -> String {
@@ -110,4 +112,152 @@ fn a_published_port_leads_to_the_instances_in_turn() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen, ["one", "two"]);
+}
+
+/// A bench, a registry and a cloud whose instances are machines of that bench; `None` (and said
+/// so) if there is no registry here.
+fn place() -> Option<(Registry, Bench, Cloud)> {
+    let registry = Registry::plain()?;
+    let bench = Bench::new().env("KRAFTKIT_BUILDER", "kraft");
+    let cloud = Cloud::real(&bench, &registry);
+    Some((registry, bench, cloud))
+}
+
+/// Pushes our guest as a runtime that projects can be built on.
+fn push_runtime(registry: &Registry, bench: &Bench) -> String {
+    let runtime = registry.name("tester/mini:1");
+    let kernel = mini("x86_64");
+    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
+    bench.ok([
+        "pkg",
+        "--name",
+        &runtime,
+        "--kernel",
+        kernel.to_str().unwrap(),
+    ]
+    .iter()
+    .chain(&args));
+    runtime
+}
+
+#[test]
+fn a_project_with_a_dockerfile_ends_as_a_running_unikernel() {
+    let Some((registry, bench, cloud)) = place() else {
+        return;
+    };
+    let runtime = push_runtime(&registry, &bench);
+    let dir = bench.path().join("My Shop");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("motd"), "open all day\n").unwrap();
+    let dockerfile =
+        "FROM scratch\nCOPY motd /etc/motd\nENTRYPOINT [\"@cat:/etc/motd\", \"@sleep:600\"]\n";
+    fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
+    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./Dockerfile\n");
+    fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
+
+    let words = [
+        "cloud",
+        "deploy",
+        "-p",
+        "8443:8080/tls",
+        "-e",
+        "COLOUR=blue",
+        "My Shop",
+    ];
+    let outcome = cloud.kraft(&bench, &words).success();
+    assert!(
+        outcome.stdout.starts_with("[●] Deployed successfully!\n"),
+        "{}",
+        outcome.stdout
+    );
+    let listed = cloud.ok("GET /instances", &Value::Null);
+    assert_eq!(listed.len(), 1);
+    let name = listed[0]["name"].as_str().unwrap();
+    assert!(name.starts_with("myshop-"), "{name}");
+    let image = listed[0]["image"].as_str().unwrap();
+    assert!(image.starts_with("tester/myshop@sha256:"), "{image}");
+    eventually("its greeting", || {
+        console(&cloud, name).contains("open all day")
+    });
+    cloud
+        .kraft(&bench, &["cloud", "instance", "remove", name])
+        .success();
+    assert_eq!(bench.json(["ps", "--all", "-o", "json"]), json!([]));
+}
+
+#[test]
+fn a_project_built_from_source_ends_as_a_running_unikernel() {
+    if skipped() {
+        return;
+    }
+    let Some((_registry, bench, cloud)) = place() else {
+        return;
+    };
+    let place = workshop(&bench);
+    let app = place.join("apps/app-two-libs");
+    let outcome = cloud.kraft(
+        &bench,
+        &["cloud", "deploy", app.to_str().unwrap(), "-o", "json"],
+    );
+    let outcome = outcome.success();
+    let listed: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let name = listed[0]["name"].as_str().unwrap();
+    eventually("its greeting", || {
+        console(&cloud, name).contains("hello to two libraries!")
+    });
+}
+
+#[test]
+fn an_image_of_the_platform_is_deployed_with_more_arguments() {
+    let Some((registry, bench, cloud)) = place() else {
+        return;
+    };
+    let name = registry.name("tester/motd:v1");
+    package(&bench, &name, &["--args", "@cat:/etc/motd"]);
+    bench.ok(["pkg", "push", &name]);
+    let words = [
+        "cloud",
+        "deploy",
+        "-n",
+        "web",
+        "tester/motd:v1",
+        "--",
+        "@sleep:600",
+    ];
+    let outcome = cloud.kraft(&bench, &words).success();
+    assert!(outcome.stdout.contains("name: web\n"), "{}", outcome.stdout);
+    eventually("its console", || console(&cloud, "web").contains(MOTD));
+    assert_eq!(state(&cloud, "web"), "running");
+}
+
+#[test]
+fn an_instance_that_crashes_at_boot_fails_the_deployment_with_its_last_words() {
+    let Some((registry, bench, cloud)) = place() else {
+        return;
+    };
+    let name = registry.name("tester/motd:v1");
+    package(&bench, &name, &[]);
+    bench.ok(["pkg", "push", &name]);
+    let words = [
+        "cloud",
+        "deploy",
+        "-n",
+        "bang",
+        "tester/motd:v1",
+        "--",
+        "@print:going",
+        "@crash:panic",
+    ];
+    let outcome = cloud.kraft(&bench, &words).exits(8);
+    for said in [
+        "going",
+        "the instance `bang` has ended",
+        "kraft cloud instance remove bang",
+    ] {
+        assert!(
+            outcome.stderr.contains(said),
+            "no {said}: {}",
+            outcome.stderr
+        );
+    }
 }

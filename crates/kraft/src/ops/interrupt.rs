@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::failure::Kind;
+use crate::failure::{Failure, Kind};
+
+/// Between two looks at whether the signal has come.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Remembers whether the user wants us to stop.
 #[derive(Clone, Debug)]
@@ -31,5 +35,19 @@ impl Interrupt {
     /// Returns whether the signal has come.
     pub(crate) fn came(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+
+    /// Waits for some work, unless the user has enough before; then the work is dropped.
+    pub(crate) async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let enough = async {
+            while !self.came() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = enough => Err(Failure::new(Kind::Interrupted, "interrupted")),
+            done = work => Ok(done),
+        }
     }
 }

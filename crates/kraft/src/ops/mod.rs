@@ -18,6 +18,7 @@ pub(crate) mod library;
 pub(crate) mod machines;
 pub(crate) mod network;
 pub(crate) mod obtain;
+pub(crate) mod pack;
 pub(crate) mod package;
 pub(crate) mod pins;
 pub(crate) mod probe;

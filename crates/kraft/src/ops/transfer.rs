@@ -9,6 +9,7 @@ use kraft_oci::store::Store;
 use kraft_oci::{listing, pull, push};
 
 use super::images;
+use super::interrupt::Interrupt;
 use super::network::Network;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
@@ -97,10 +98,20 @@ fn was_here(store: &dyn Store, name: &Reference, candidate: &Candidate, lost: &[
 
 /// Pushes an image of the store to its registry, and returns nothing but success.
 pub(crate) fn push(app: &App, store: &Arc<dyn Store>, name: &Reference) -> Result<(), Failure> {
+    push_by(app, &Network::open(app)?, store, name, None)
+}
+
+/// Pushes an image as [`push`] does, by a client that is there; an interrupt ends it.
+pub(crate) fn push_by(
+    app: &App,
+    network: &Network,
+    store: &Arc<dyn Store>,
+    name: &Reference,
+    interrupt: Option<&Interrupt>,
+) -> Result<(), Failure> {
     let Some(named) = store.find(name)? else {
         return Err(images::not_here(&**store, name));
     };
-    let network = Network::open(app)?;
     app.ui.info(&format!("pushing {name}"));
     let progress = app.ui.progress();
     let work = push::push(
@@ -110,6 +121,9 @@ pub(crate) fn push(app: &App, store: &Arc<dyn Store>, name: &Reference) -> Resul
         &named.target,
         &progress,
     );
-    network.run(work)?;
+    match interrupt {
+        Some(interrupt) => network.run(interrupt.unless(work))??,
+        None => network.run(work)?,
+    };
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `kraft cloud`: what runs on Unikraft Cloud.
 
 mod choose;
+mod deploy;
 mod instance;
 mod metro;
 mod output;
@@ -27,6 +28,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(visible_aliases = ["launch", "run"])]
+    Deploy(Box<deploy::Args>),
     #[command(visible_aliases = ["inst", "instances", "vm", "vms"])]
     Instance(instance::Args),
     #[command(visible_aliases = ["metros", "m"])]
@@ -35,6 +38,7 @@ enum Command {
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     match &args.command {
+        Command::Deploy(command) => deploy::exec(app, &args.at, command),
         Command::Instance(command) => instance::exec(app, &args.at, command),
         Command::Metro(command) => metro::exec(app, command),
     }

@@ -2,30 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use kraft_core::arch::Arch;
-use kraft_core::kernel;
-use kraft_core::platform::Platform as PlatformName;
 use kraft_core::reference::Reference;
-use kraft_oci::choose::Wish;
-use kraft_oci::image::{Platform, RunConfig};
-use kraft_oci::layer::Role;
-use kraft_oci::store::Store;
 
 use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
-use crate::ops::dockerfile::Made;
-use crate::ops::package::{self, Layer, Package, Part, Strategy};
+use crate::ops::pack::{self, Order};
+use crate::ops::package::{self, Package, Strategy};
 use crate::ops::project::{self, Project};
-use crate::ops::rootfs::{self, RootSource};
-use crate::ops::settings::{self, Given};
 use crate::ops::workplace::Workplace;
-use crate::ops::{components, images, obtain, pins};
+use crate::ops::{components, images};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -132,11 +122,14 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let name = full_name(name)?;
     let store = images::open(app)?;
     let strategy = package::settle(app, &*store, &name, args.strategy)?;
+    let order = order(app, args)?;
     let subject = subject(app, args)?;
     let parts = match &subject {
-        Subject::Kernel(kernel) => vec![kernel_part(app, args, kernel)?],
-        Subject::Runtime(project) => vec![runtime_part(app, &store, args, project.as_deref())?],
-        Subject::Built(project) => built_parts(app, args, project)?,
+        Subject::Kernel(kernel) => vec![pack::of_kernel(app, &order, kernel)?],
+        Subject::Runtime(project) => {
+            vec![pack::of_runtime(app, &store, &order, project.as_deref())?]
+        }
+        Subject::Built(project) => pack::of_build(app, &order, project)?,
     };
     let package = Package {
         name: name.clone(),
@@ -161,6 +154,32 @@ pub(super) fn full_name(text: &str) -> Result<Reference, Failure> {
         )));
     }
     Ok(name)
+}
+
+/// Understands what was typed about the image.
+fn order(app: &App, args: &Args) -> Result<Order, Failure> {
+    let mut words = Vec::new();
+    for line in &args.words {
+        words.extend(kraft_core::words::split(line).map_err(|quote| {
+            Failure::usage(format!(
+                "`--args {line}`: the quote {quote} is never closed"
+            ))
+        })?);
+    }
+    Ok(Order {
+        runtime: args.runtime.clone(),
+        os: None,
+        rootfs: args.rootfs.clone(),
+        building: args.dockerfile.wish(),
+        words: (!words.is_empty()).then_some(words),
+        env: crate::commands::run::env(&args.env, &app.config.env)?,
+        labels: labels(&args.label)?,
+        arch: args.arch,
+        plat: args.plat.and_then(|plat| plat.0),
+        target: args.target.clone(),
+        no_kconfig: args.no_kconfig,
+        no_kernel_dbg: args.no_kernel_dbg,
+    })
 }
 
 /// What is packaged.
@@ -204,184 +223,6 @@ fn subject(app: &App, args: &Args) -> Result<Subject, Failure> {
     }
 }
 
-fn kernel_part(app: &App, args: &Args, kernel: &Path) -> Result<Part, Failure> {
-    let shown = kernel.display();
-    let mut file = File::open(kernel).map_err(|error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::NotFound => Kind::NotFound,
-            _ => Kind::Failed,
-        };
-        Failure::new(kind, format!("cannot read the kernel `{shown}`: {error}"))
-    })?;
-    let found = kernel::identify(&mut file);
-    let arch = match (args.arch, &found) {
-        (Some(arch), Ok(image)) if image.arch != arch => {
-            return Err(Failure::usage(format!(
-                "`--arch {arch}`: the kernel `{shown}` is for {}",
-                image.arch
-            )));
-        }
-        (Some(arch), Ok(_)) => arch,
-        (Some(arch), Err(error)) => {
-            app.ui.warn(&format!(
-                "`{shown}` is packaged as it is, but does not look like a kernel: {error}"
-            ));
-            arch
-        }
-        (None, Ok(image)) => image.arch,
-        (None, Err(error)) => {
-            return Err(
-                Failure::usage(format!("cannot package `{shown}`: {error}")).hint(
-                    "if it is a kernel nevertheless, say for what: `--arch ARCH --plat PLATFORM`",
-                ),
-            );
-        }
-    };
-    let plat = args
-        .plat
-        .and_then(|plat| plat.0)
-        .unwrap_or(PlatformName::Qemu);
-    let root = Root::of(app, args, None, arch.name())?;
-    let mut layers = vec![Layer::File(Role::Kernel, kernel.to_owned())];
-    layers.extend(root.path.clone().map(Layer::Rootfs));
-    Ok(Part {
-        platform: Platform {
-            architecture: arch.name().to_owned(),
-            os: plat.name().to_owned(),
-            os_features: features(args, package::implied_features(plat.name(), arch.name())),
-            ..Platform::default()
-        },
-        layers,
-        run: run_config(app, args, &root.given())?,
-        _made: root.made,
-    })
-}
-
-fn features(args: &Args, features: Vec<String>) -> Vec<String> {
-    if args.no_kconfig {
-        Vec::new()
-    } else {
-        features
-    }
-}
-
-fn runtime_part(
-    app: &App,
-    store: &Arc<dyn Store>,
-    args: &Args,
-    project: Option<&Project>,
-) -> Result<Part, Failure> {
-    let resolved = project.map(Project::resolved).transpose()?;
-    let wanted = match (&args.runtime, &resolved) {
-        (Some(name), _) => name.clone(),
-        (None, Some(resolved)) => settings::runtime_name(resolved)?,
-        (None, None) => return Err(Failure::new(Kind::NotFound, "no runtime is named")),
-    };
-    let mut wish = match (&resolved, args.runtime.is_some()) {
-        (Some(resolved), false) => settings::runtime_wish(resolved),
-        _ => Wish::default(),
-    };
-    if let Some(plat) = args.plat.and_then(|plat| plat.0) {
-        wish.os = Some(plat.name().to_owned());
-    }
-    if let Some(arch) = args.arch {
-        wish.arch = Some(arch.name().to_owned());
-    }
-    let mut typed: Reference = wanted.parse()?;
-    if let (Some(project), None) = (project, &args.runtime) {
-        typed = pins::pinned(app, &**store, project, &typed)?;
-    }
-    let image = obtain::obtain(app, store, &typed, &wish, obtain::Pull::Missing)?;
-    let root = Root::of(app, args, project, &image.config.platform.architecture)?;
-    let replaced = root.path.is_some();
-    let mut layers = package::layers_below(&image.manifest, replaced, !args.no_kernel_dbg);
-    layers.extend(root.path.clone().map(Layer::Rootfs));
-    let below = Given::of_image(&image.config);
-    let own = resolved.as_ref().map(|r| Given::of_project(app, r));
-    let mut stack = vec![below];
-    stack.extend(root.given());
-    stack.extend(own);
-    let mut platform = image.config.platform.clone();
-    platform.os_features = features(args, platform.os_features);
-    Ok(Part {
-        platform,
-        layers,
-        run: run_config(app, args, &stack)?,
-        _made: root.made,
-    })
-}
-
-/// A root filesystem that is packaged.
-#[derive(Debug, Default)]
-struct Root {
-    /// What is packed.
-    path: Option<PathBuf>,
-    /// What it is, if it was made from a Dockerfile or an image.
-    made: Option<Arc<Made>>,
-}
-
-impl Root {
-    /// The one that was typed, else that of the project.
-    fn of(app: &App, args: &Args, project: Option<&Project>, arch: &str) -> Result<Self, Failure> {
-        let source = match (&args.rootfs, project) {
-            (Some(word), project) => Some(RootSource::typed(word, "--rootfs", project)?),
-            (None, Some(project)) => RootSource::of_project(project)?,
-            (None, None) => None,
-        };
-        let Some(source) = source else {
-            return Ok(Self::default());
-        };
-        let made = rootfs::prepare(app, &source, arch, &args.dockerfile.wish())?;
-        let path = match (&made, source) {
-            (Some(made), _) => Some(made.archive.clone()),
-            (None, RootSource::Files(path)) => Some(path),
-            (None, RootSource::Dockerfile { .. } | RootSource::Image(_)) => None,
-        };
-        Ok(Self {
-            path,
-            made: made.map(Arc::new),
-        })
-    }
-
-    /// How its image wants to be run.
-    fn given(&self) -> Vec<Given> {
-        let made = self.made.iter();
-        made.map(|made| Given::of_rootfs(&made.settings)).collect()
-    }
-}
-
-/// Merges what runs the application: typed over project over image.
-fn run_config(app: &App, args: &Args, below: &[Given]) -> Result<RunConfig, Failure> {
-    let mut merged = Given::default();
-    for given in below {
-        merged = merged.under(given);
-    }
-    let mut words = Vec::new();
-    for line in &args.words {
-        words.extend(kraft_core::words::split(line).map_err(|quote| {
-            Failure::usage(format!(
-                "`--args {line}`: the quote {quote} is never closed"
-            ))
-        })?);
-    }
-    let typed = Given {
-        cmd: (!words.is_empty()).then_some(words),
-        env: crate::commands::run::env(&args.env, &app.config.env)?,
-        labels: labels(&args.label)?,
-    };
-    let merged = merged.under(&typed);
-    Ok(RunConfig {
-        cmd: merged.cmd.unwrap_or_default(),
-        env: merged
-            .env
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect(),
-        labels: merged.labels,
-        ..RunConfig::default()
-    })
-}
-
 fn labels(typed: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     typed
         .iter()
@@ -392,51 +233,4 @@ fn labels(typed: &[String]) -> Result<BTreeMap<String, String>, Failure> {
             ))),
         })
         .collect()
-}
-
-fn built_parts(app: &App, args: &Args, project: &Project) -> Result<Vec<Part>, Failure> {
-    let resolved = project.resolved()?;
-    let workplace = Workplace::find(app, project)?;
-    let chosen = project::built_targets(
-        app,
-        &workplace,
-        &resolved,
-        &project::TargetWish {
-            name: args.target.as_deref(),
-            platform: args.plat.and_then(|plat| plat.0),
-            arch: args.arch,
-        },
-    )?;
-    let mut parts = Vec::new();
-    for target in chosen {
-        let config = project::built_config(&workplace, &target)?;
-        let mut layers = vec![Layer::File(Role::Kernel, workplace.kernel(&target))];
-        let embedded = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
-        let root = if embedded {
-            Root::default()
-        } else {
-            Root::of(app, args, Some(project), &target.architecture)?
-        };
-        layers.extend(root.path.clone().map(Layer::Rootfs));
-        let mut given = Given::of_project(app, &resolved);
-        if given.cmd.is_none() {
-            given.cmd.clone_from(&target.cmd);
-        }
-        parts.push(Part {
-            platform: Platform {
-                architecture: target.architecture.clone(),
-                os: target.platform.clone(),
-                os_version: config
-                    .value("CONFIG_UK_FULLVERSION")
-                    .unwrap_or_default()
-                    .to_owned(),
-                os_features: features(args, config.features()),
-                variant: String::new(),
-            },
-            layers,
-            run: run_config(app, args, &[root.given(), vec![given]].concat())?,
-            _made: root.made,
-        });
-    }
-    Ok(parts)
 }

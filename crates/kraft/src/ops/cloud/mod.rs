@@ -8,6 +8,8 @@
 
 pub(crate) mod account;
 pub(crate) mod arrival;
+pub(crate) mod deploy;
+pub(crate) mod dry;
 pub(crate) mod launch;
 pub(crate) mod logs;
 pub(crate) mod naming;
@@ -42,8 +44,6 @@ const METROS: &[&str] = &[
 ];
 /// What is about to change something is waited for so long after an interrupt.
 const GRACE: Duration = Duration::from_secs(3);
-/// Between two looks at whether the user has enough.
-const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What `kraft cloud` is told before the name of a command.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -115,6 +115,11 @@ impl Cloud {
         self.interrupt.get_or_insert_with(Interrupt::listen).clone()
     }
 
+    /// Returns what remembers interrupts, if anything does.
+    pub(crate) fn interrupt(&self) -> Option<&Interrupt> {
+        self.interrupt.as_ref()
+    }
+
     /// Returns whom it speaks for.
     pub(crate) fn token(&self) -> &Token {
         self.client.token()
@@ -159,9 +164,12 @@ impl Cloud {
         Option<Failure>,
     ) {
         let work = self.client.create(wanted);
+        let Some(interrupt) = &self.interrupt else {
+            return (Some(self.runtime.block_on(work)), None);
+        };
         self.runtime.block_on(async {
             let mut work = std::pin::pin!(work);
-            match unless(self.interrupt.as_ref(), work.as_mut()).await {
+            match interrupt.unless(work.as_mut()).await {
                 Ok(done) => (Some(done), None),
                 Err(interrupted) => {
                     let late = tokio::time::timeout(GRACE, work).await;
@@ -173,37 +181,21 @@ impl Cloud {
 
     /// Does nothing for a while.
     pub(crate) fn pause(&self, time: Duration) -> Result<(), Failure> {
-        self.wait_for(tokio::time::sleep(time))
+        // The timer is made where the runtime is.
+        self.wait_for(async { tokio::time::sleep(time).await })
     }
 
     /// Waits for some work, unless the user has enough before.
     pub(crate) fn wait_for<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
-        self.runtime.block_on(unless(self.interrupt.as_ref(), work))
+        match &self.interrupt {
+            Some(interrupt) => self.runtime.block_on(interrupt.unless(work)),
+            None => Ok(self.runtime.block_on(work)),
+        }
     }
 
     /// Returns the address that a request would be sent to.
     pub(crate) fn url<T>(&self, request: &Request<T>) -> String {
         self.client.url(request).to_string()
-    }
-}
-
-/// Waits for some work, unless the user has enough before.
-pub(crate) async fn unless<T>(
-    interrupt: Option<&Interrupt>,
-    work: impl Future<Output = T>,
-) -> Result<T, Failure> {
-    let Some(interrupt) = interrupt else {
-        return Ok(work.await);
-    };
-    let enough = async {
-        while !interrupt.came() {
-            tokio::time::sleep(PATIENCE).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        () = enough => Err(Failure::new(Kind::Interrupted, "interrupted")),
-        done = work => Ok(done),
     }
 }
 

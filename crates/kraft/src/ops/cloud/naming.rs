@@ -36,8 +36,8 @@ pub(crate) fn of_platform(cloud: &Cloud, typed: &str) -> Result<String, Failure>
             cloud.token().account()
         )));
     }
-    let path = name.path();
-    let path = path.strip_prefix(OFFICIAL).unwrap_or(&path);
+    let path = name.repository();
+    let path = path.strip_prefix(OFFICIAL).unwrap_or(path);
     Ok(match name.digest() {
         Some(digest) => format!("{path}@{digest}"),
         None => format!("{path}:{}", name.tag().unwrap_or(DEFAULT_TAG)),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use kraft_cloud::request::Id;
+use kraft_cloud::request::{Id, Request};
+use kraft_cloud::resources::Named;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance, WantedGroup};
 use kraft_cloud::resources::services;
 
@@ -177,6 +178,11 @@ fn decide(
     }
 }
 
+/// Stops old instances, which may finish with their connections.
+pub(crate) fn stop(old: &[Id]) -> Request<Named> {
+    instances::stop(old, false, DRAIN)
+}
+
 /// Does to the old instances what was decided; the new one runs.
 pub(crate) fn finish(app: &App, cloud: &Cloud, plan: &Plan) -> Result<(), Failure> {
     let ids: Vec<Id> = plan
@@ -185,7 +191,7 @@ pub(crate) fn finish(app: &App, cloud: &Cloud, plan: &Plan) -> Result<(), Failur
         .map(|one| Id::Uuid(one.uuid.clone()))
         .collect();
     let (request, done) = match plan.strategy {
-        Strategy::Stop => (instances::stop(&ids, false, DRAIN), "stopped"),
+        Strategy::Stop => (stop(&ids), "stopped"),
         Strategy::Remove => (instances::remove(&ids), "removed"),
         Strategy::Keep | Strategy::Exit | Strategy::Prompt => return Ok(()),
     };

@@ -1,0 +1,69 @@
+//! What a deployment would send, in its order.
+
+use kraft_cloud::request::Id;
+use kraft_cloud::resources::instances::{self, CreateInstance};
+use kraft_cloud::resources::{images, services, volumes};
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::ops::cloud::Cloud;
+use crate::ops::cloud::deploy::subject::Subject;
+use crate::ops::cloud::deploy::{self, Deployment};
+use crate::ops::cloud::dry::DryRun;
+use crate::ops::cloud::naming;
+use crate::ops::cloud::rollout::{self, Strategy};
+
+/// Prints the requests; builds nothing, and sends none.
+pub(super) fn print(
+    app: &App,
+    cloud: &Cloud,
+    subject: &Subject,
+    deployment: Deployment,
+    json: bool,
+) -> Result<(), Failure> {
+    let mut run = DryRun::default();
+    let (image, words) = match subject {
+        Subject::Image { image, words } => (image.digest.clone(), words),
+        Subject::Project { project, words } => {
+            let name = deploy::image_name(cloud, project.as_deref(), &deployment.package)?;
+            run.add_other("PUSH", &name.to_string());
+            (naming::of_platform(cloud, &name.to_string())?, words)
+        }
+    };
+    run.add(cloud, &images::get(&image));
+    let wanted = CreateInstance {
+        // What stands in the image is only known once it is there.
+        args: naming::arguments(
+            &images::Image::default(),
+            deployment.entrypoint.as_deref(),
+            words,
+        ),
+        image,
+        ..deployment.wanted
+    }
+    .named();
+    if let Some(service) = rollout::service(&wanted) {
+        run.add(cloud, &services::get(&[service]));
+        run.add(
+            cloud,
+            &instances::get(&[Id::Name("OLD-INSTANCES".to_owned())]),
+        );
+    }
+    for volume in &deployment.volumes {
+        let id = Id::new(&volume.name);
+        run.add(cloud, &volumes::get(&[id]));
+        run.add(cloud, &volumes::create(Some(&volume.name), volume.size_mb));
+    }
+    run.add(cloud, &instances::create(&wanted));
+    let name = wanted.name.clone().unwrap_or_default();
+    run.add(cloud, &instances::get(&[Id::Name(name)]));
+    if rollout::service(&wanted).is_some() && wanted.autostart {
+        let old = [Id::Name("OLD-INSTANCES".to_owned())];
+        match deployment.rollout.strategy {
+            Strategy::Stop => run.add(cloud, &rollout::stop(&old)),
+            Strategy::Remove => run.add(cloud, &instances::remove(&old)),
+            Strategy::Keep | Strategy::Exit | Strategy::Prompt => {}
+        }
+    }
+    run.print(app, json)
+}

@@ -1,0 +1,342 @@
+//! The image that is deployed: packaged from a project, and pushed to the platform's registry.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use kraft_build::build::Configure;
+use kraft_core::kraftfile::{Resolved, ResolvedTarget};
+use kraft_core::reference::{Digest, Reference};
+use kraft_oci::image::Platform;
+use kraft_oci::store::Store;
+use kraft_oci::{listing, pull};
+
+use super::super::account;
+use super::Cloud;
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+use crate::ops::components::Fetching;
+use crate::ops::network::Network;
+use crate::ops::pack::{self, Order};
+use crate::ops::package::{self, Part, Strategy};
+use crate::ops::project::{self, Project};
+use crate::ops::{build, images, settings, transfer};
+
+/// The platforms that the cloud runs, best first: its own name for what Firecracker runs, and what
+/// at least an emulation of it does.
+const PLATFORMS: [&str; 3] = ["kraftcloud", "fc", "qemu"];
+/// What its machines run on.
+const ARCH: &str = "x86_64";
+/// What runs a root filesystem that has no kernel of its own.
+const BASE: &str = "official/base:latest";
+
+/// How an image is packaged.
+#[derive(Clone, Debug)]
+pub(crate) struct Package {
+    /// Its name: `[ACCOUNT/]NAME[:TAG]`; that of the project if it is missing.
+    pub(crate) name: Option<String>,
+    /// What was typed about its contents.
+    pub(crate) order: Order,
+    /// What to do about an image that has the name already.
+    pub(crate) strategy: Strategy,
+    /// How many things may be built at once.
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Whether what is built is configured first.
+    pub(crate) configure: Configure,
+    /// How components are fetched.
+    pub(crate) fetching: Fetching,
+}
+
+/// An image that is in the store under the platform's name for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Pushed {
+    name: Reference,
+    digest: Digest,
+}
+
+impl Pushed {
+    /// Returns the name that the platform has for exactly this image.
+    pub(crate) fn on_platform(&self) -> String {
+        format!("{}@{}", self.name.repository(), self.digest)
+    }
+
+    /// Returns the name that users type: `ACCOUNT/NAME:TAG`.
+    pub(crate) fn shown(&self) -> String {
+        let tag = self.name.tag().unwrap_or("latest");
+        format!("{}:{tag}", self.name.repository())
+    }
+}
+
+/// Packages a project, after building what is missing; without a project, a root filesystem.
+pub(crate) fn package(
+    app: &App,
+    cloud: &Cloud,
+    project: Option<Project>,
+    wish: &Package,
+) -> Result<Pushed, Failure> {
+    let name = name(cloud, project.as_ref(), wish)?;
+    let store = images::open(app)?;
+    let strategy = package::settle(app, &*store, &name, wish.strategy)?;
+    let parts = match project {
+        Some(project) if is_built(&project) && wish.order.runtime.is_none() => {
+            built(app, project, wish)?
+        }
+        project => {
+            let part = on_runtime(app, cloud, &store, project.as_ref(), &wish.order)?;
+            vec![part]
+        }
+    };
+    for part in &parts {
+        if part.platform.os != "kraftcloud" {
+            app.ui.info(&format!(
+                "the image is for {}/{}, not for the cloud's own platform",
+                part.platform.os, part.platform.architecture
+            ));
+        }
+    }
+    let package = package::Package {
+        name: name.clone(),
+        strategy,
+        linux: false,
+    };
+    let index = package::assemble(app, &*store, &package, parts)?;
+    images::tidy(app, &*store);
+    Ok(Pushed {
+        name,
+        digest: index.digest,
+    })
+}
+
+/// Pushes an image to the platform's registry; an interrupt ends it.
+pub(crate) fn push(app: &App, cloud: &Cloud, pushed: &Pushed) -> Result<(), Failure> {
+    let store = images::open(app)?;
+    let network = account::network(app, cloud)?;
+    let sent = transfer::push_by(app, &network, &store, &pushed.name, cloud.interrupt());
+    sent.map_err(|failure| match failure.kind {
+        Kind::Authentication => failure.hint(format!(
+            "the token is for images below `{}/{}`",
+            cloud.registry(),
+            cloud.token().account()
+        )),
+        _ => failure,
+    })
+}
+
+/// Returns the full name of the image.
+pub(crate) fn name(
+    cloud: &Cloud,
+    project: Option<&Project>,
+    wish: &Package,
+) -> Result<Reference, Failure> {
+    let name = match (wish.name.as_deref(), project) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(project)) => tame(&project_name(project)),
+        (None, None) => tame(&here()),
+    };
+    let host = format!("{}/", cloud.registry());
+    let path = name.strip_prefix(&host).unwrap_or(&name);
+    let path = path.strip_prefix("unikraft.io/").unwrap_or(path);
+    let full = if path.contains('/') {
+        format!("{host}{path}")
+    } else {
+        format!("{host}{}/{path}", tame(cloud.token().account()))
+    };
+    let name = full.parse::<Reference>()?.qualified();
+    if name.digest().is_some() {
+        return Err(Failure::usage(format!(
+            "`{full}`: an image is given a tag, its digest is what it is"
+        )));
+    }
+    Ok(name)
+}
+
+fn project_name(project: &Project) -> String {
+    match project.resolved() {
+        Ok(resolved) if !resolved.name.is_empty() => resolved.name,
+        _ => project.dir_name.clone(),
+    }
+}
+
+/// Returns the name of the current directory.
+fn here() -> String {
+    let dir = std::path::absolute(".").unwrap_or_default();
+    let name = dir
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "app".to_owned())
+}
+
+/// Returns a name in the letters that the names of images have.
+fn tame(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.to_lowercase().chars() {
+        match c {
+            'a'..='z' | '0'..='9' => out.push(c),
+            // Separators stand between letters, and alone.
+            _ if out.is_empty() || out.ends_with('-') => {}
+            _ => out.push('-'),
+        }
+    }
+    let name = out.trim_end_matches('-');
+    if name.is_empty() {
+        "app".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// Returns whether the kernel of a project is built from source.
+fn is_built(project: &Project) -> bool {
+    project.kraftfile.as_ref().is_some_and(|kraftfile| {
+        kraftfile.runtime.is_none()
+            && (kraftfile.unikraft.is_some() || kraftfile.template.is_some())
+    })
+}
+
+/// Builds the target of a project that the cloud likes best, and packs it.
+fn built(app: &App, project: Project, wish: &Package) -> Result<Vec<Part>, Failure> {
+    let site = build::site(app, project, &wish.fetching)?;
+    let target = target(&site.resolved, wish.order.target.as_deref())?;
+    let building = build::Wish {
+        jobs: wish.jobs,
+        configure: wish.configure,
+        rootfs: wish.order.rootfs.clone(),
+        dockerfile: wish.order.building.clone(),
+        ..build::Wish::default()
+    };
+    build::build(app, &site, std::slice::from_ref(&target), &building)?;
+    let order = Order {
+        target: Some(place(&target)),
+        ..wish.order.clone()
+    };
+    pack::of_build(app, &order, &site.project)
+}
+
+/// Returns the target that is deployed.
+fn target(resolved: &Resolved, typed: Option<&str>) -> Result<ResolvedTarget, Failure> {
+    let mut fitting: Vec<&ResolvedTarget> = resolved
+        .targets
+        .iter()
+        .filter(|target| target.architecture == ARCH && rank(&target.platform).is_some())
+        .filter(|target| typed.is_none_or(|typed| typed == target.name || typed == place(target)))
+        .collect();
+    fitting.sort_by_key(|target| rank(&target.platform));
+    fitting
+        .first()
+        .map(|target| (*target).clone())
+        .ok_or_else(|| {
+            Failure::usage("the project has no target that the cloud can run")
+                .hint(format!("add one to the Kraftfile: `targets: [fc/{ARCH}]`"))
+        })
+}
+
+/// Returns what a target is for, as it is typed.
+fn place(target: &ResolvedTarget) -> String {
+    format!("{}/{}", target.platform, target.architecture)
+}
+
+fn rank(platform: &str) -> Option<usize> {
+    PLATFORMS.iter().position(|known| *known == platform)
+}
+
+/// Packs a root filesystem on top of the runtime that was typed, that of the project, or the
+/// platform's own.
+fn on_runtime(
+    app: &App,
+    cloud: &Cloud,
+    store: &Arc<dyn Store>,
+    project: Option<&Project>,
+    order: &Order,
+) -> Result<Part, Failure> {
+    let named = match (&order.runtime, project) {
+        (Some(typed), _) => typed.clone(),
+        (None, Some(project)) if project.file.is_some() => {
+            settings::runtime_name(&project.resolved()?)?
+        }
+        (None, _) => BASE.to_owned(),
+    };
+    let runtime = runtime(cloud, &named)?;
+    let network = account::network(app, cloud)?;
+    let os = best(&platforms(app, &network, store, &runtime)?);
+    let order = Order {
+        runtime: Some(runtime.to_string()),
+        arch: ARCH.parse().ok(),
+        os,
+        ..order.clone()
+    };
+    pack::of_runtime(app, store, &order, project)
+}
+
+/// Returns the whole name of a runtime: one without a host is the platform's, and one without an
+/// account belongs to all.
+fn runtime(cloud: &Cloud, named: &str) -> Result<Reference, Failure> {
+    let typed: Reference = named.parse()?;
+    if let Some(host) = typed.registry() {
+        let full = match host {
+            "unikraft.io" => named.replacen("unikraft.io", cloud.registry(), 1),
+            _ => named.to_owned(),
+        };
+        return Ok(full.parse::<Reference>()?.qualified());
+    }
+    let account = if named.contains('/') { "" } else { "official/" };
+    let full = format!("{}/{account}{named}", cloud.registry());
+    Ok(full.parse::<Reference>()?.qualified())
+}
+
+/// Returns what an image runs on: as it is known here, else as its registry says.
+fn platforms(
+    app: &App,
+    network: &Network,
+    store: &Arc<dyn Store>,
+    name: &Reference,
+) -> Result<Vec<Platform>, Failure> {
+    let candidates = match images::look_up(&**store, name)? {
+        Some(found) => listing::candidates_of(&**store, &found.named.target)?,
+        None => {
+            app.ui.info(&format!("looking at {name}"));
+            network.run(async {
+                let remote = pull::look(&network.registry, name).await?;
+                remote.candidates(&network.registry, name).await
+            })?
+        }
+    };
+    Ok(candidates.into_iter().map(|one| one.platform).collect())
+}
+
+/// Returns the platform that the cloud likes best.
+fn best(platforms: &[Platform]) -> Option<String> {
+    platforms
+        .iter()
+        .filter(|platform| platform.architecture == ARCH)
+        .filter_map(|platform| rank(&platform.os).map(|rank| (rank, platform.os.clone())))
+        .min()
+        .map(|(_, os)| os)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_directories_become_names_of_images() {
+        assert_eq!(tame("My App (2)"), "my-app-2");
+        assert_eq!(tame("größe"), "gr-e");
+        assert_eq!(tame("???"), "app");
+        assert_eq!(tame("web"), "web");
+    }
+
+    #[test]
+    fn the_clouds_own_platform_comes_first() {
+        let of = |os: &str, architecture: &str| Platform {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            ..Platform::default()
+        };
+        let all = [
+            of("qemu", "x86_64"),
+            of("fc", "x86_64"),
+            of("kraftcloud", "arm64"),
+        ];
+        assert_eq!(best(&all).as_deref(), Some("fc"));
+        assert_eq!(best(&[of("xen", "x86_64")]), None);
+    }
+}
