@@ -103,6 +103,22 @@ fn collection(data: Map<String, Value>) -> Vec<Value> {
 }
 
 impl<T> Answer<T> {
+    /// Keeps some of the things; refusals stay, and so does the text.
+    pub fn retain(&mut self, wanted: impl Fn(&T) -> bool) {
+        self.items.retain(|item| match item {
+            Item::Done(value) => wanted(value),
+            Item::Failed(_) => true,
+        });
+    }
+
+    /// Sorts the things by a key; refusals come last.
+    pub fn sort_by<K: Ord>(&mut self, key: impl Fn(&T) -> K) {
+        self.items.sort_by_cached_key(|item| match item {
+            Item::Done(value) => (false, Some(key(value))),
+            Item::Failed(_) => (true, None),
+        });
+    }
+
     /// Returns what came of each thing, refusals as errors; an answer that refuses the whole and
     /// names no thing is one error.
     pub fn each(self) -> Vec<Result<T, Error>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use reqwest::{Certificate, Client as Http, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
@@ -14,6 +14,7 @@ use crate::Error;
 use crate::answer::{Answer, shown};
 use crate::endpoint::Endpoint;
 use crate::request::{Id, Request};
+use crate::resources::Named;
 use crate::resources::instances::{self, CreateInstance, Instance};
 use crate::token::Token;
 
@@ -145,6 +146,27 @@ impl Client {
         {
             Ok(answer) => answer.all().map_err(|_| error),
             Err(_) => Err(error),
+        }
+    }
+
+    /// Waits in the platform until instances are in a state: see [`instances::wait`].
+    pub async fn wait(
+        &self,
+        ids: &[Id],
+        state: &str,
+        limit: Option<Duration>,
+    ) -> Result<Answer<Named>, Error> {
+        let asked = self
+            .send(&instances::wait(Method::PUT, ids, state, limit))
+            .await;
+        match asked {
+            Err(Error::Status {
+                status: 404 | 405, ..
+            }) => {
+                self.send(&instances::wait(Method::GET, ids, state, limit))
+                    .await
+            }
+            asked => asked,
         }
     }
 

@@ -13,6 +13,8 @@ pub mod answer;
 pub mod client;
 pub mod endpoint;
 mod error;
+pub mod harbor;
+pub mod probe;
 pub mod request;
 pub mod resources;
 pub mod token;

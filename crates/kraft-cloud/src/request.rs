@@ -79,18 +79,32 @@ impl<T> Request<T> {
         }
     }
 
+    /// Asks about things of a collection. A single UUID stands in the path, which everything on the
+    /// way understands; anything else goes into a document. None at all means every one.
+    pub(crate) fn about(
+        method: Method,
+        (collection, action): (&str, Option<&str>),
+        ids: &[Id],
+        doing: impl Into<String>,
+    ) -> Self {
+        let mut path = vec![collection];
+        if let [Id::Uuid(uuid)] = ids {
+            path.push(uuid);
+            path.extend(action);
+            return Self::new(method, &path, doing);
+        }
+        path.extend(action);
+        let request = Self::new(method, &path, doing);
+        if ids.is_empty() {
+            request
+        } else {
+            request.with(json!(ids))
+        }
+    }
+
     pub(crate) fn with(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
-    }
-
-    /// Names the things that are meant; none at all means every one.
-    pub(crate) fn ids(self, ids: &[Id]) -> Self {
-        if ids.is_empty() {
-            self
-        } else {
-            self.with(json!(ids))
-        }
     }
 
     pub(crate) fn ask(mut self, name: &'static str, value: &impl ToString) -> Self {

@@ -107,13 +107,13 @@ pub fn create(wanted: &CreateAutoscale) -> Request<Named> {
 /// Asks how groups are scaled.
 pub fn get(ids: &[Id]) -> Request<Autoscale> {
     let doing = "get how services are scaled";
-    Request::new(Method::GET, &["services", "autoscale"], doing).ids(ids)
+    Request::about(Method::GET, ("services", Some("autoscale")), ids, doing)
 }
 
 /// Ceases to scale groups.
 pub fn reset(ids: &[Id]) -> Request<Named> {
     let doing = "cease to scale the service";
-    Request::new(Method::DELETE, &["services", "autoscale"], doing).with(json!(ids))
+    Request::about(Method::DELETE, ("services", Some("autoscale")), ids, doing)
 }
 
 /// Adds a policy to a group, which is named by its UUID.
@@ -127,20 +127,28 @@ pub fn add_policy(group: &str, policy: &Policy) -> Request<Named> {
     .with(json!(policy))
 }
 
-/// Asks for the policies of a group, which is named by its UUID.
-pub fn policies(group: &str) -> Request<Policy> {
-    let path = ["services", group, "autoscale", "policies"];
-    Request::new(Method::GET, &path, "get the policies")
+/// Asks for policies of a group, which is named by its UUID; without names for all.
+pub fn policies(group: &str, names: &[String]) -> Request<Policy> {
+    of_policies(Method::GET, group, names, "get the policies")
 }
 
-/// Asks for a policy of a group, which is named by its UUID.
-pub fn policy(group: &str, name: &str) -> Request<Policy> {
-    let path = ["services", group, "autoscale", "policies", name];
-    Request::new(Method::GET, &path, format!("get the policy `{name}`"))
+/// Removes policies of a group, which is named by its UUID.
+pub fn remove_policies(group: &str, names: &[String]) -> Request<Named> {
+    of_policies(Method::DELETE, group, names, "remove the policy")
 }
 
-/// Removes a policy of a group, which is named by its UUID.
-pub fn remove_policy(group: &str, name: &str) -> Request<Named> {
-    let path = ["services", group, "autoscale", "policies", name];
-    Request::new(Method::DELETE, &path, format!("remove the policy `{name}`"))
+/// A single policy stands in the path, several go into a document.
+fn of_policies<T>(method: Method, group: &str, names: &[String], doing: &str) -> Request<T> {
+    let mut path = vec!["services", group, "autoscale", "policies"];
+    match names {
+        [] => Request::new(method, &path, doing),
+        [name] => {
+            path.push(name);
+            Request::new(method, &path, doing)
+        }
+        several => {
+            let ids: Vec<Id> = several.iter().cloned().map(Id::Name).collect();
+            Request::new(method, &path, doing).with(json!(ids))
+        }
+    }
 }

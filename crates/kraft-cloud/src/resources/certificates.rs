@@ -81,10 +81,15 @@ pub fn create(wanted: &CreateCertificate) -> Request<Named> {
 
 /// Asks for certificates; without ids for all.
 pub fn get(ids: &[Id]) -> Request<Certificate> {
-    Request::new(Method::GET, &["certificates"], "get certificates").ids(ids)
+    Request::about(Method::GET, ("certificates", None), ids, "get certificates")
 }
 
 /// Removes certificates.
 pub fn remove(ids: &[Id]) -> Request<Named> {
-    Request::new(Method::DELETE, &["certificates"], "remove the certificate").with(json!(ids))
+    Request::about(
+        Method::DELETE,
+        ("certificates", None),
+        ids,
+        "remove the certificate",
+    )
 }

@@ -298,25 +298,33 @@ const FOREVER: Duration = Duration::from_hours(24);
 
 /// Asks for instances; without ids for all.
 pub fn get(ids: &[Id]) -> Request<Instance> {
-    Request::new(Method::GET, &["instances"], "get instances").ids(ids)
+    Request::about(Method::GET, ("instances", None), ids, "get instances")
 }
 
 /// Removes instances; those that run are killed.
 pub fn remove(ids: &[Id]) -> Request<Named> {
-    Request::new(Method::DELETE, &["instances"], "remove the instance").with(json!(ids))
+    Request::about(
+        Method::DELETE,
+        ("instances", None),
+        ids,
+        "remove the instance",
+    )
 }
 
 /// Starts instances, and lets the platform wait until they run.
 pub fn start(ids: &[Id], wait: Duration) -> Request<Named> {
-    let body = if wait.is_zero() {
-        json!(ids)
-    } else {
-        each(ids, &[("wait_timeout_ms", json!(millis(wait)))])
+    let request = Request::about(
+        Method::PUT,
+        ("instances", Some("start")),
+        ids,
+        "start the instance",
+    );
+    let request = match ids {
+        _ if wait.is_zero() => request,
+        [Id::Uuid(_)] => request.ask("wait_timeout_ms", &millis(wait)),
+        several => request.with(each(several, &[("wait_timeout_ms", json!(millis(wait)))])),
     };
-    Request::new(Method::PUT, &["instances", "start"], "start the instance")
-        .with(body)
-        .patient(wait)
-        .repeatable()
+    request.patient(wait).repeatable()
 }
 
 /// Stops instances: kills them, or lets them finish with their connections for a while.
@@ -328,19 +336,34 @@ pub fn stop(ids: &[Id], force: bool, drain: Duration) -> Request<Named> {
     if !drain.is_zero() {
         more.push(("drain_timeout_ms", json!(millis(drain))));
     }
-    Request::new(Method::PUT, &["instances", "stop"], "stop the instance")
-        .with(each(ids, &more))
-        .repeatable()
+    let mut request = Request::about(
+        Method::PUT,
+        ("instances", Some("stop")),
+        ids,
+        "stop the instance",
+    );
+    if matches!(ids, [Id::Uuid(_)]) {
+        for (name, value) in more {
+            request = request.ask(name, &value);
+        }
+    } else {
+        request = request.with(each(ids, &more));
+    }
+    request.repeatable()
 }
 
-/// Waits in the platform until instances are in a state.
-pub fn wait(ids: &[Id], state: &str, limit: Option<Duration>) -> Request<Named> {
+/// Waits in the platform until instances are in a state; without a limit for as long as it takes.
+///
+/// The platform's description asks for `PUT`; older platforms take `GET`:
+/// [`Client::wait`](crate::client::Client::wait) tries both.
+pub fn wait(method: Method, ids: &[Id], state: &str, limit: Option<Duration>) -> Request<Named> {
     let timeout = limit.map_or(-1, millis);
     let more = [("state", json!(state)), ("timeout_ms", json!(timeout))];
     let doing = format!("wait until the instance is {state}");
-    Request::new(Method::GET, &["instances", "wait"], doing)
+    Request::new(method, &["instances", "wait"], doing)
         .with(each(ids, &more))
         .patient(limit.unwrap_or(FOREVER))
+        .repeatable()
 }
 
 /// A range of a log, in bytes since the first boot.
@@ -390,6 +413,12 @@ pub fn log(id: &Id, offset: i64, limit: u32) -> Request<Log> {
         .with(each(std::slice::from_ref(id), &more))
 }
 
+/// Asks for the end of the log of an instance that is named by its UUID.
+pub fn log_end(uuid: &str) -> Request<Log> {
+    let path = ["instances", uuid, "log"];
+    Request::new(Method::GET, &path, format!("get the log of `{uuid}`"))
+}
+
 /// What was measured of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -423,7 +452,12 @@ pub struct Metrics {
 
 /// Asks what was measured; without ids of all.
 pub fn metrics(ids: &[Id]) -> Request<Metrics> {
-    Request::new(Method::GET, &["instances", "metrics"], "get metrics").ids(ids)
+    Request::about(
+        Method::GET,
+        ("instances", Some("metrics")),
+        ids,
+        "get metrics",
+    )
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ pub mod end;
 pub mod images;
 pub mod instances;
 pub mod services;
-pub mod single;
 pub mod users;
 pub mod volumes;
 

@@ -97,10 +97,15 @@ pub fn create(wanted: &CreateGroup) -> Request<Group> {
 
 /// Asks for groups; without ids for all.
 pub fn get(ids: &[Id]) -> Request<Group> {
-    Request::new(Method::GET, &["services"], "get services").ids(ids)
+    Request::about(Method::GET, ("services", None), ids, "get services")
 }
 
 /// Removes groups, which must have no instances.
 pub fn remove(ids: &[Id]) -> Request<Named> {
-    Request::new(Method::DELETE, &["services"], "remove the service").with(json!(ids))
+    Request::about(
+        Method::DELETE,
+        ("services", None),
+        ids,
+        "remove the service",
+    )
 }

@@ -55,7 +55,13 @@ pub fn create(name: Option<&str>, size_mb: u64) -> Request<Named> {
 
 /// Asks for volumes; without ids for all.
 pub fn get(ids: &[Id]) -> Request<Volume> {
-    Request::new(Method::GET, &["volumes"], "get volumes").ids(ids)
+    // The description has no call for a single one.
+    let request = Request::new(Method::GET, &["volumes"], "get volumes");
+    if ids.is_empty() {
+        request
+    } else {
+        request.with(json!(ids))
+    }
 }
 
 /// Removes volumes.

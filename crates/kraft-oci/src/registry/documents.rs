@@ -122,6 +122,16 @@ impl Registry {
         }
     }
 
+    /// Removes the document of a digest, and every tag that points to it.
+    pub async fn delete_manifest(&self, name: &Reference) -> Result<(), Error> {
+        let mut call = self.about(name, Method::DELETE, format!("remove `{name}`"));
+        call.scopes = vec![scope(name, "pull,delete")];
+        call.headers.clear();
+        let path = path_of(name);
+        call.to = Target::Path(&path);
+        self.call(&call).await.map(drop)
+    }
+
     /// Returns the tags of a repository.
     pub async fn tags(&self, name: &Reference) -> Result<Vec<String>, Error> {
         #[derive(Deserialize)]

@@ -1,11 +1,17 @@
 //! `kraft cloud`: what runs on Unikraft Cloud.
 
+mod certificate;
 mod choose;
 mod deploy;
+mod image;
 mod instance;
 mod metro;
 mod output;
+mod quota;
+mod scale;
+mod service;
 mod shape;
+mod volume;
 
 use clap::Subcommand;
 
@@ -32,6 +38,18 @@ enum Command {
     Deploy(Box<deploy::Args>),
     #[command(visible_aliases = ["inst", "instances", "vm", "vms"])]
     Instance(instance::Args),
+    #[command(visible_alias = "img")]
+    Image(image::Args),
+    #[command(visible_aliases = ["services", "svc"])]
+    Service(service::Args),
+    #[command(visible_aliases = ["volumes", "vol"])]
+    Volume(volume::Args),
+    #[command(visible_aliases = ["cert", "certificates", "certs", "crt", "crts"])]
+    Certificate(certificate::Args),
+    #[command(visible_aliases = ["autoscale", "scl"])]
+    Scale(scale::Args),
+    #[command(visible_aliases = ["quotas", "q"])]
+    Quota(quota::Args),
     #[command(visible_aliases = ["metros", "m"])]
     Metro(metro::Args),
 }
@@ -40,6 +58,12 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     match &args.command {
         Command::Deploy(command) => deploy::exec(app, &args.at, command),
         Command::Instance(command) => instance::exec(app, &args.at, command),
-        Command::Metro(command) => metro::exec(app, command),
+        Command::Image(command) => image::exec(app, &args.at, command),
+        Command::Service(command) => service::exec(app, &args.at, command),
+        Command::Volume(command) => volume::exec(app, &args.at, command),
+        Command::Certificate(command) => certificate::exec(app, &args.at, command),
+        Command::Scale(command) => scale::exec(app, &args.at, command),
+        Command::Quota(command) => quota::exec(app, &args.at, command),
+        Command::Metro(command) => metro::exec(app, &args.at, command),
     }
 }

@@ -190,11 +190,14 @@ struct Page {
 
 impl Page {
     fn read(cloud: &Cloud, id: &Id, offset: i64) -> Result<Self, Failure> {
-        let log: Log = cloud
-            .send(&instances::log(id, offset, LONGEST_LOG))?
-            .one()?;
+        let asked = instances::log(id, offset, LONGEST_LOG);
+        Self::of(&cloud.send(&asked)?.one()?, offset)
+    }
+
+    /// Understands an answer to a question for what begins at an offset.
+    fn of(log: &Log, offset: i64) -> Result<Self, Failure> {
         let bytes = log.bytes().ok_or_else(|| {
-            let what = format!("the log of `{}` is not base64", id.as_str());
+            let what = format!("the log of `{}` is not base64", log.name);
             Failure::new(Kind::Network, what)
         })?;
         let mut page = Self {
@@ -231,7 +234,10 @@ struct Tail {
 
 /// Returns the last lines of a log.
 fn tail(cloud: &Cloud, id: &Id, lines: usize) -> Result<Tail, Failure> {
-    let last = Page::read(cloud, id, -i64::from(LONGEST_LOG))?;
+    let last = match id {
+        Id::Uuid(uuid) => Page::of(&cloud.send(&instances::log_end(uuid))?.one()?, -1)?,
+        Id::Name(_) => Page::read(cloud, id, -i64::from(LONGEST_LOG))?,
+    };
     let at = last.end();
     let first = last.available.start;
     let (mut start, mut bytes) = (last.at, last.bytes);

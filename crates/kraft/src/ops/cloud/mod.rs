@@ -10,12 +10,15 @@ pub(crate) mod account;
 pub(crate) mod arrival;
 pub(crate) mod deploy;
 pub(crate) mod dry;
+pub(crate) mod images;
 pub(crate) mod launch;
 pub(crate) mod logs;
+pub(crate) mod metros;
 pub(crate) mod naming;
 pub(crate) mod ports;
 pub(crate) mod rollout;
 pub(crate) mod trail;
+pub(crate) mod vacancy;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,7 +26,8 @@ use std::time::Duration;
 use kraft_cloud::answer::Answer;
 use kraft_cloud::client::{Client, Settings};
 use kraft_cloud::endpoint::Endpoint;
-use kraft_cloud::request::Request;
+use kraft_cloud::request::{Id, Request};
+use kraft_cloud::resources::Named;
 use kraft_cloud::resources::instances::{CreateInstance, Instance};
 use kraft_cloud::token::Token;
 use serde::de::DeserializeOwned;
@@ -70,18 +74,19 @@ pub(crate) struct Cloud {
     interrupt: Option<Interrupt>,
 }
 
+impl Where {
+    /// Returns the metro that is named: by the flag, else by the environment.
+    pub(crate) fn metro(&self, app: &App) -> Option<String> {
+        self.metro.clone().or_else(|| first(app, METROS))
+    }
+}
+
 impl Cloud {
     /// Makes the client; opens no connection.
     pub(crate) fn open(app: &App, at: &Where) -> Result<Self, Failure> {
-        let metro = at
-            .metro
-            .clone()
-            .or_else(|| first(app, METROS))
-            .ok_or_else(|| {
-                Failure::usage(
-                    "no metro is named: set `UKC_METRO`, or use `--metro`, such as `fra0`",
-                )
-            })?;
+        let metro = at.metro(app).ok_or_else(|| {
+            Failure::usage("no metro is named: set `UKC_METRO`, or use `--metro`, such as `fra0`")
+        })?;
         let endpoint = Endpoint::of(&metro).map_err(Failure::usage)?;
         let token = account::token(app, at)?;
         let (silence, retries) = network::patience(app)?;
@@ -128,6 +133,11 @@ impl Cloud {
     /// Returns the metro as it was named.
     pub(crate) fn metro(&self) -> &str {
         self.client.endpoint().metro()
+    }
+
+    /// Returns whether it is no metro of the public platform, but one that a URL names.
+    pub(crate) fn is_private(&self) -> bool {
+        self.metro().contains("://")
     }
 
     /// Returns the host of the platform's registry.
@@ -177,6 +187,16 @@ impl Cloud {
                 }
             }
         })
+    }
+
+    /// Waits in the platform until instances are in a state.
+    pub(crate) fn wait_until(
+        &self,
+        ids: &[Id],
+        state: &str,
+        limit: Option<Duration>,
+    ) -> Result<Answer<Named>, Failure> {
+        Ok(self.wait_for(self.client.wait(ids, state, limit))??)
     }
 
     /// Does nothing for a while.

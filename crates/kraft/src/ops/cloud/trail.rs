@@ -9,8 +9,6 @@ pub(crate) enum Thing {
     Image(String),
     /// A volume.
     Volume(String),
-    /// A service.
-    Service(String),
     /// An instance.
     Instance(String),
     /// An instance of which nobody knows whether it was made.
@@ -22,7 +20,6 @@ impl Thing {
         match self {
             Self::Image(name) => format!("the image `{name}`"),
             Self::Volume(name) => format!("the volume `{name}`"),
-            Self::Service(name) => format!("the service `{name}`"),
             Self::Instance(name) => format!("the instance `{name}`"),
             Self::Perhaps(name) => format!("perhaps the instance `{name}`"),
         }
@@ -32,7 +29,6 @@ impl Thing {
         match self {
             Self::Image(name) => format!("kraft cloud image remove {name}"),
             Self::Volume(name) => format!("kraft cloud volume remove {name}"),
-            Self::Service(name) => format!("kraft cloud service remove {name}"),
             Self::Instance(name) | Self::Perhaps(name) => {
                 format!("kraft cloud instance remove {name}")
             }

@@ -132,10 +132,9 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             state,
             timeout,
         } => {
-            let ids = ids(instances);
-            choose::each(app, &cloud, &ids, |ids| {
-                instances::wait(ids, state, *timeout)
-            })
+            cloud.listen();
+            let answer = cloud.wait_until(&ids(instances), state, *timeout)?;
+            output::names(app, answer)
         }
         Command::Remove {
             instances,

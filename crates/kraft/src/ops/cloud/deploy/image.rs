@@ -18,7 +18,7 @@ use crate::ops::components::Fetching;
 use crate::ops::network::Network;
 use crate::ops::pack::{self, Order};
 use crate::ops::package::{self, Part, Strategy};
-use crate::ops::project::{self, Project};
+use crate::ops::project::Project;
 use crate::ops::{build, images, settings, transfer};
 
 /// The platforms that the cloud runs, best first: its own name for what Firecracker runs, and what
@@ -289,15 +289,14 @@ fn platforms(
     store: &Arc<dyn Store>,
     name: &Reference,
 ) -> Result<Vec<Platform>, Failure> {
-    let candidates = match images::look_up(&**store, name)? {
-        Some(found) => listing::candidates_of(&**store, &found.named.target)?,
-        None => {
-            app.ui.info(&format!("looking at {name}"));
-            network.run(async {
-                let remote = pull::look(&network.registry, name).await?;
-                remote.candidates(&network.registry, name).await
-            })?
-        }
+    let candidates = if let Some(found) = images::look_up(&**store, name)? {
+        listing::candidates_of(&**store, &found.named.target)?
+    } else {
+        app.ui.info(&format!("looking at {name}"));
+        network.run(async {
+            let remote = pull::look(&network.registry, name).await?;
+            remote.candidates(&network.registry, name).await
+        })?
     };
     Ok(candidates.into_iter().map(|one| one.platform).collect())
 }

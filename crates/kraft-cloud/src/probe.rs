@@ -1,0 +1,46 @@
+//! Probes: is a metro there, and how far away is it?
+//!
+//! They show nobody's token: a metro that is there answers 401 to a stranger.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use reqwest::{Client as Http, Url, redirect};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+/// A probe takes at most so long, each of its steps.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Returns the first address of a host in the old form.
+pub async fn address(host: &str) -> Option<Ipv4Addr> {
+    let found = timeout(PATIENCE, lookup_host((host, 443))).await.ok()?;
+    found.ok()?.find_map(|address| match address.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// Returns how long a connection to a metro takes, if the interface at this URL is one.
+pub async fn delay(base: &Url) -> Option<Duration> {
+    let http = Http::builder()
+        .timeout(PATIENCE)
+        .redirect(redirect::Policy::none())
+        .build()
+        .ok()?;
+    let mut root = base.clone();
+    root.set_path("/");
+    let answer = http.get(root).send().await.ok()?;
+    if answer.status() != StatusCode::UNAUTHORIZED {
+        return None;
+    }
+    let host = base.host_str()?.trim_matches(['[', ']']);
+    let port = base.port_or_known_default()?;
+    let begin = Instant::now();
+    timeout(PATIENCE, TcpStream::connect((host, port)))
+        .await
+        .ok()?
+        .ok()?;
+    Some(begin.elapsed())
+}

@@ -1,0 +1,248 @@
+//! `kraft cloud quota`.
+
+use kraft_cloud::harbor::{self, Storage};
+use kraft_cloud::resources::users::{self, Quota};
+use kraft_core::quantity;
+use serde::Serialize;
+
+use super::output::{self, Form, Shown};
+use crate::app::App;
+use crate::commands::pkg::size;
+use crate::failure::Failure;
+use crate::ops::cloud::account::INDEX;
+use crate::ops::cloud::{Cloud, Where};
+use crate::ui::{Cell, Column};
+
+/// So many cells show how much of something is in use.
+const BAR: u64 = 36;
+
+/// Tell what the account uses, and what it may
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The UUID of another user
+    #[arg(long, value_name = "UUID")]
+    user: Option<String>,
+
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "list")]
+    output: Form,
+}
+
+/// What an account uses.
+#[derive(Serialize)]
+struct Account {
+    user_name: String,
+    #[serde(flatten)]
+    quota: Quota,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_storage: Option<Storage>,
+}
+
+type Field = Column<Account>;
+
+const UUID: Field = Column::new("USER UUID", |one| Cell::new(&one.quota.uuid));
+const NAME: Field = Column::new("USER NAME", |one| Cell::new(&one.user_name));
+const IMAGES: Field = Column::new("IMAGE STORAGE", |one| match &one.image_storage {
+    Some(storage) => {
+        let amount = |bytes: i64| size(u64::try_from(bytes).unwrap_or_default());
+        Cell::new(format!("{}/{}", amount(storage.used), amount(storage.hard)))
+    }
+    None => Cell::default(),
+});
+const LIVE: Field = Column::new("ACTIVE INSTANCES", |one| {
+    of(
+        one.quota.used.live_instances,
+        one.quota.hard.live_instances.max(one.quota.hard.instances),
+    )
+});
+const TOTAL: Field = Column::new("TOTAL INSTANCES", |one| {
+    of(one.quota.used.instances, one.quota.hard.instances)
+});
+const VCPUS: Field = Column::new("ACTIVE VCPUS", |one| {
+    of(one.quota.used.live_vcpus, one.quota.hard.live_vcpus)
+});
+const VCPU_LIMIT: Field = Column::new("VCPU LIMIT", |one| {
+    between(
+        one.quota.limits.min_vcpus,
+        one.quota.limits.max_vcpus,
+        |n| n.to_string(),
+    )
+});
+const MEMORY: Field = Column::new("ACTIVE USED MEMORY", |one| {
+    Cell::new(format!(
+        "{}/{}",
+        mib(one.quota.used.live_memory_mb),
+        mib(one.quota.hard.live_memory_mb)
+    ))
+});
+const MEMORY_LIMIT: Field = Column::new("MEMORY SIZE LIMITS", |one| {
+    between(
+        one.quota.limits.min_memory_mb,
+        one.quota.limits.max_memory_mb,
+        mib,
+    )
+});
+const EXPOSED: Field = Column::new("EXPOSED SERVICES", |one| {
+    of(one.quota.used.services, one.quota.hard.services)
+});
+const SERVICES: Field = Column::new("SERVICES", |one| {
+    of(one.quota.used.service_groups, one.quota.hard.service_groups)
+});
+const VOLUMES: Field = Column::new("VOLUMES", |one| switch(one.quota.limits.max_volume_mb > 0));
+const VOLUME_SPACE: Field = Column::new("USED VOLUME SPACE", |one| {
+    Cell::new(format!(
+        "{}/{}",
+        mib(one.quota.used.total_volume_mb),
+        mib(one.quota.hard.total_volume_mb)
+    ))
+});
+const VOLUME_LIMIT: Field = Column::new("VOLUME SIZE LIMITS", |one| {
+    between(
+        one.quota.limits.min_volume_mb,
+        one.quota.limits.max_volume_mb,
+        mib,
+    )
+});
+const AUTOSCALE: Field = Column::new("AUTOSCALE", |one| {
+    switch(one.quota.limits.max_autoscale_size > 1)
+});
+const AUTOSCALE_LIMIT: Field = Column::new("AUTOSCALE LIMIT", |one| {
+    between(
+        one.quota.limits.min_autoscale_size,
+        one.quota.limits.max_autoscale_size,
+        |n| n.to_string(),
+    )
+});
+
+/// The same with a bar behind it.
+const LIVE_BAR: Field = Column::new("ACTIVE INSTANCES", |one| {
+    bar(
+        one.quota.used.live_instances,
+        one.quota.hard.live_instances.max(one.quota.hard.instances),
+    )
+});
+const TOTAL_BAR: Field = Column::new("TOTAL INSTANCES", |one| {
+    bar(one.quota.used.instances, one.quota.hard.instances)
+});
+const VCPUS_BAR: Field = Column::new("ACTIVE VCPUS", |one| {
+    bar(one.quota.used.live_vcpus, one.quota.hard.live_vcpus)
+});
+const EXPOSED_BAR: Field = Column::new("EXPOSED SERVICES", |one| {
+    bar(one.quota.used.services, one.quota.hard.services)
+});
+const SERVICES_BAR: Field = Column::new("SERVICES", |one| {
+    bar(one.quota.used.service_groups, one.quota.hard.service_groups)
+});
+const VOLUMES_BAR: Field = Column::new("ACTIVE VOLUMES", |one| {
+    bar(one.quota.used.volumes, one.quota.hard.volumes)
+});
+
+impl Shown for Account {
+    const TABLE: &'static [Field] = &[
+        NAME,
+        IMAGES,
+        LIVE,
+        TOTAL,
+        VCPUS,
+        VCPU_LIMIT,
+        MEMORY,
+        MEMORY_LIMIT,
+        EXPOSED,
+        SERVICES,
+        VOLUMES,
+        AUTOSCALE,
+    ];
+    const LIST: &'static [Field] = &[
+        UUID,
+        NAME,
+        IMAGES,
+        LIVE_BAR,
+        TOTAL_BAR,
+        VCPUS_BAR,
+        VCPU_LIMIT,
+        MEMORY,
+        MEMORY_LIMIT,
+        EXPOSED_BAR,
+        SERVICES_BAR,
+        VOLUMES,
+        VOLUMES_BAR,
+        VOLUME_SPACE,
+        VOLUME_LIMIT,
+        AUTOSCALE,
+        AUTOSCALE_LIMIT,
+    ];
+}
+
+fn of(used: u64, hard: u64) -> Cell {
+    Cell::new(format!("{used}/{hard}"))
+}
+
+fn bar(used: u64, hard: u64) -> Cell {
+    let full = used
+        .saturating_mul(BAR)
+        .checked_div(hard)
+        .unwrap_or(0)
+        .min(BAR);
+    let cells = |count: u64, letter: &str| letter.repeat(usize::try_from(count).unwrap_or(0));
+    let drawn = format!("{}{}", cells(full, "█"), cells(BAR - full, "░"));
+    Cell::new(format!("{drawn} {used}/{hard}"))
+}
+
+fn between(least: u64, most: u64, show: fn(u64) -> String) -> Cell {
+    Cell::new(format!("{}-{}", show(least), show(most)))
+}
+
+fn mib(amount: u64) -> String {
+    let bytes = amount.saturating_mul(quantity::MIB);
+    if bytes >= quantity::GIB && bytes.is_multiple_of(quantity::GIB) {
+        return format!("{} GiB", bytes / quantity::GIB);
+    }
+    format!("{amount} MiB")
+}
+
+fn switch(on: bool) -> Cell {
+    Cell::new(if on { "enabled" } else { "disabled" })
+}
+
+pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
+    let cloud = Cloud::open(app, at)?;
+    let answer = cloud.send(&users::quota(args.user.as_deref()))?;
+    if args.output == Form::Raw {
+        return app.ui.line(&answer.raw);
+    }
+    let quota = answer.one()?;
+    let image_storage = storage(app, &cloud)?;
+    let account = Account {
+        user_name: cloud.token().account().to_owned(),
+        quota,
+        image_storage,
+    };
+    output::rows(app, args.output, &[account])
+}
+
+/// Returns what the images take in the platform's own registry; others do not tell.
+fn storage(app: &App, cloud: &Cloud) -> Result<Option<Storage>, Failure> {
+    if cloud.registry() != INDEX || app.offline() || cloud.is_private() {
+        return Ok(None);
+    }
+    let agent = format!("kraft/{}", env!("CARGO_PKG_VERSION"));
+    match cloud.wait_for(harbor::storage(cloud.token(), &agent))? {
+        Ok(storage) => Ok(Some(storage).filter(|storage| storage.hard > 0)),
+        Err(error) => {
+            app.ui.info(&format!("{error}"));
+            Ok(None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_told_in_the_unit_that_fits() {
+        assert_eq!(mib(64), "64 MiB");
+        assert_eq!(mib(4096), "4 GiB");
+        assert_eq!(mib(1500), "1500 MiB");
+    }
+}

@@ -1,0 +1,97 @@
+//! Metros: the public ones, and the one that is named by its URL; all are asked at once.
+
+use std::net::Ipv4Addr;
+
+use kraft_cloud::endpoint::{self, Endpoint};
+use kraft_cloud::probe;
+use serde::Serialize;
+
+use super::Where;
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+
+/// A metro, and what is known of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    /// What it is called by: `fra0`, or a URL.
+    pub(crate) code: String,
+    /// The address of its proxy, if its name is known here.
+    pub(crate) ipv4: Option<Ipv4Addr>,
+    /// The town.
+    pub(crate) location: String,
+    /// The name of its proxy.
+    pub(crate) proxy: String,
+    /// Whether it answers as a metro does; nothing if nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) online: Option<bool>,
+    /// How long a connection to it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delay_ms: Option<u64>,
+}
+
+/// Returns all metros; with `status` the nearest first, and those that do not answer last.
+pub(crate) fn look(app: &App, at: &Where, status: bool) -> Result<Vec<Row>, Failure> {
+    let mut wanted = Vec::new();
+    for metro in endpoint::METROS {
+        let endpoint = Endpoint::of(metro.code).map_err(Failure::usage)?;
+        wanted.push((endpoint, metro.location.to_owned(), metro.host()));
+    }
+    if let Some(url) = at.metro(app).filter(|metro| metro.contains("://")) {
+        let endpoint = Endpoint::of(&url).map_err(Failure::usage)?;
+        let host = endpoint.host().to_owned();
+        wanted.push((endpoint, String::new(), host));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Failed, format!("cannot start threads: {error}")))?;
+    let offline = app.offline();
+    let asked: Vec<_> = wanted
+        .into_iter()
+        .map(|wanted| runtime.spawn(one(wanted, status, offline)))
+        .collect();
+    let mut rows: Vec<Row> = runtime.block_on(async {
+        let mut rows = Vec::new();
+        for asked in asked {
+            rows.extend(asked.await.ok());
+        }
+        rows
+    });
+    // The system's look-up of names cannot be called off, and nobody waits for it.
+    runtime.shutdown_background();
+    if status {
+        rows.sort_by_key(|row| row.delay_ms.unwrap_or(u64::MAX));
+    }
+    Ok(rows)
+}
+
+async fn one(
+    (endpoint, location, proxy): (Endpoint, String, String),
+    status: bool,
+    offline: bool,
+) -> Row {
+    let probing = status && !offline;
+    let (ipv4, delay) = tokio::join!(
+        async {
+            if offline {
+                return None;
+            }
+            probe::address(&proxy).await
+        },
+        async {
+            if !probing {
+                return None;
+            }
+            probe::delay(endpoint.base()).await
+        }
+    );
+    Row {
+        code: endpoint.metro().to_owned(),
+        ipv4,
+        location,
+        proxy,
+        online: status.then_some(delay.is_some()),
+        delay_ms: delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
