@@ -48,6 +48,7 @@ test | util-linux            | unshare                 | to run kraft where ther
 test | openssl               | openssl                 | to make the certificate of a registry
 test | apache2-utils         | htpasswd                | to make the password file of a registry
 test | docker-registry       | docker-registry         | a real registry to push to and pull from
+test | curl                  | curl                    | to visit what is deployed with a client that is not ours
 test | skopeo                | skopeo                  | to look at images with a reader that is not ours
 test | docker.io             | dockerd                 | to see that docker accepts our images
 test | buildah               | buildah                 | to build Dockerfiles with another builder

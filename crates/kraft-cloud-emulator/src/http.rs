@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Request {
     /// The method, as typed.
     pub method: String,
+    /// What is asked for, as typed.
+    pub target: String,
     /// The path without its query.
     pub path: String,
     /// The pairs of the query, decoded, in order.
@@ -67,6 +69,7 @@ impl Request {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         Some(Self {
             method,
+            target: target.clone(),
             path: path.to_owned(),
             query: pairs(query),
             headers,

@@ -8,7 +8,9 @@
 
 mod answer;
 mod check;
+mod door;
 mod fault;
+mod front;
 mod http;
 mod images;
 mod machine;

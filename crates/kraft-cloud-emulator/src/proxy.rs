@@ -1,18 +1,24 @@
-//! Published ports: a listener on this host for every port of a group, forwarding in turn to the
-//! instances of the group that run.
+//! Published ports: a listener on this host for every port of a group, which does what its handlers
+//! say and forwards in turn to the instances of the group that run.
 //!
 //! Public ports such as 443 are not taken: each gets a free port of the loopback, and
-//! [`addresses`] tells which stands for which. All of them are plain TCP; what the platform would
-//! unwrap (TLS) is not wrapped here.
+//! [`addresses`] tells which stands for which. Clients that go by names come through the
+//! [door](crate::door).
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use crate::server::Shared;
 use crate::world::State;
+
+/// The head of a request that is only pointed elsewhere is at most this long, in bytes.
+const LONGEST_HEAD: usize = 16 << 10;
 
 /// One published port and where it really is.
 #[derive(Debug, Clone)]
@@ -20,55 +26,156 @@ pub(crate) struct Published {
     group: String,
     port: u16,
     inner: u16,
+    handlers: Vec<String>,
     address: SocketAddr,
+}
+
+impl Published {
+    fn has(&self, handler: &str) -> bool {
+        self.handlers.iter().any(|one| one == handler)
+    }
 }
 
 /// Opens what is not open yet. A listener outlives its group: it then forwards to nobody.
 pub(crate) fn publish(shared: &Shared) {
     let mut world = shared.world();
-    let wanted: Vec<(String, u16, u16)> = world
+    let wanted: Vec<(String, Value)> = world
         .groups
         .iter()
         .flat_map(|group| {
-            let number =
-                |service: &Value, key: &str| u16::try_from(service.get(key)?.as_u64()?).ok();
-            group.services.iter().filter_map(move |service| {
-                let inner = number(service, "destination_port")?;
-                Some((group.uuid.clone(), number(service, "port")?, inner))
-            })
+            let services = group.services.iter().cloned();
+            services.map(|service| (group.uuid.clone(), service))
         })
         .collect();
-    for (group, port, inner) in wanted {
+    for (group, service) in wanted {
+        let number = |key: &str| u16::try_from(service.get(key)?.as_u64()?).ok();
+        let (Some(port), Some(inner)) = (number("port"), number("destination_port")) else {
+            continue;
+        };
         let open = |one: &Published| one.group == group && one.port == port;
         if world.published.iter().any(open) {
             continue;
         }
-        let Ok(listener) = TcpListener::bind(("127.0.0.1", 0)) else {
-            continue;
-        };
-        let Ok(address) = listener.local_addr() else {
+        let handlers = service.get("handlers").and_then(Value::as_array);
+        let handlers = handlers.into_iter().flatten().filter_map(Value::as_str);
+        let Some((listener, address)) = listen() else {
             continue;
         };
         let published = Published {
             group,
             port,
             inner,
+            handlers: handlers.map(str::to_owned).collect(),
             address,
         };
         world.published.push(published.clone());
         let shared = shared.clone();
-        std::thread::spawn(move || serve(&shared, &published, &listener));
+        world.runtime.spawn(serve(shared, published, listener));
     }
 }
 
-fn serve(shared: &Shared, published: &Published, listener: &TcpListener) {
+fn listen() -> Option<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).ok()?;
+    listener.set_nonblocking(true).ok()?;
+    let address = listener.local_addr().ok()?;
+    Some((listener, address))
+}
+
+async fn serve(shared: Shared, published: Published, listener: TcpListener) {
     static TURN: AtomicUsize = AtomicUsize::new(0);
-    for stream in listener.incoming().flatten() {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        return;
+    };
+    let acceptor = published
+        .has("tls")
+        .then(|| acceptor(&shared, &published))
+        .flatten();
+    while let Ok((stream, _)) = listener.accept().await {
         let turn = TURN.fetch_add(1, Ordering::Relaxed);
-        if let Some(backend) = backend(shared, published, turn) {
-            std::thread::spawn(move || join(&stream, backend));
+        let (shared, published, acceptor) = (shared.clone(), published.clone(), acceptor.clone());
+        tokio::spawn(async move {
+            // Who hangs up, or asks for a name that is not there, is no concern of others.
+            let _ = answer(&shared, &published, acceptor, (stream, turn)).await;
+        });
+    }
+}
+
+/// Unwraps TLS for the names of a group.
+fn acceptor(shared: &Shared, published: &Published) -> Option<TlsAcceptor> {
+    let authority = shared.world().authority.clone()?;
+    let (shared, group) = (shared.clone(), published.group.clone());
+    authority.acceptor(move |name| {
+        let world = shared.world();
+        let group = world.groups.iter().find(|one| one.uuid == group);
+        let domains = group.map(|group| group.domains.clone()).unwrap_or_default();
+        domains
+            .iter()
+            .any(|domain| domain.get("fqdn").and_then(Value::as_str) == Some(name))
+    })
+}
+
+async fn answer(
+    shared: &Shared,
+    published: &Published,
+    acceptor: Option<TlsAcceptor>,
+    (stream, turn): (TcpStream, usize),
+) -> io::Result<()> {
+    match acceptor {
+        Some(acceptor) => {
+            let stream = acceptor.accept(stream).await?;
+            forward(shared, published, stream, turn).await
+        }
+        None if published.has("redirect") => point_elsewhere(stream).await,
+        None => forward(shared, published, stream, turn).await,
+    }
+}
+
+/// Forwards a connection to the instance whose turn it is.
+async fn forward(
+    shared: &Shared,
+    published: &Published,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    turn: usize,
+) -> io::Result<()> {
+    let mut server = match backend(shared, published, turn) {
+        Some(backend) => TcpStream::connect(backend).await.ok(),
+        None => None,
+    };
+    let Some(server) = &mut server else {
+        if published.has("http") {
+            let text = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\
+                        Connection: close\r\n\r\n";
+            stream.write_all(text.as_bytes()).await?;
+        }
+        return stream.shutdown().await;
+    };
+    copy_bidirectional(&mut stream, server).await.map(drop)
+}
+
+/// Answers every request with the same address behind TLS.
+async fn point_elsewhere(mut stream: TcpStream) -> io::Result<()> {
+    let mut head = Vec::new();
+    let mut piece = [0; 1024];
+    while !head.windows(4).any(|four| four == b"\r\n\r\n") && head.len() < LONGEST_HEAD {
+        match stream.read(&mut piece).await? {
+            0 => return Ok(()),
+            count => head.extend_from_slice(piece.get(..count).unwrap_or_default()),
         }
     }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let path = head.split_whitespace().nth(1).unwrap_or("/").to_owned();
+    let host = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("host"))
+        .map_or("", |(_, host)| host.trim());
+    let host = host.split(':').next().unwrap_or_default();
+    let text = format!(
+        "HTTP/1.1 308 Permanent Redirect\r\nLocation: https://{host}{path}\r\n\
+         Content-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(text.as_bytes()).await?;
+    stream.shutdown().await
 }
 
 /// The next instance in turn that runs and has this port.
@@ -84,22 +191,17 @@ fn backend(shared: &Shared, published: &Published, turn: usize) -> Option<Socket
     backends.get(turn.checked_rem(backends.len())?).copied()
 }
 
-/// Copies both ways until both sides are done.
-fn join(client: &TcpStream, backend: SocketAddr) {
-    let copied = || -> io::Result<()> {
-        let server = TcpStream::connect(backend)?;
-        let (mut up_from, mut up_to) = (client.try_clone()?, server.try_clone()?);
-        let up = std::thread::spawn(move || {
-            let _ = io::copy(&mut up_from, &mut up_to);
-            let _ = up_to.shutdown(Shutdown::Write);
-        });
-        let _ = io::copy(&mut &server, &mut &*client);
-        let _ = client.shutdown(Shutdown::Write);
-        let _ = up.join();
-        Ok(())
-    };
-    // A backend that is not there is a connection that ends at once, as at the platform.
-    let _ = copied();
+/// Where a port of a name is reached on this host.
+pub(crate) fn address(shared: &Shared, name: &str, port: u16) -> Option<SocketAddr> {
+    let world = shared.world();
+    let here = |domain: &Value| domain.get("fqdn").and_then(Value::as_str) == Some(name);
+    let group = world
+        .groups
+        .iter()
+        .find(|group| group.domains.iter().any(here))?;
+    let mut published = world.published.iter();
+    let found = published.find(|one| one.group == group.uuid && one.port == port)?;
+    Some(found.address)
 }
 
 /// Which address of this host stands for which public port.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::answer::{Code, Fault};
+use crate::door;
 use crate::fault::{self, Kind};
 use crate::http::{Request, Response};
 use crate::routes;
@@ -37,6 +39,8 @@ pub struct Emulator {
     address: SocketAddr,
     over: Arc<AtomicBool>,
     shared: Shared,
+    /// Serves the published ports.
+    runtime: Option<Runtime>,
 }
 
 impl Emulator {
@@ -45,7 +49,12 @@ impl Emulator {
         let listener = TcpListener::bind(listen)?;
         let address = listener.local_addr()?;
         let over = Arc::new(AtomicBool::new(false));
-        let shared = Shared(Arc::new(Mutex::new(World::new(settings))));
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let world = World::new(settings, runtime.handle().clone());
+        let shared = Shared(Arc::new(Mutex::new(world)));
         let (ending, sharing) = (Arc::clone(&over), shared.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -61,6 +70,7 @@ impl Emulator {
             address,
             over,
             shared,
+            runtime: Some(runtime),
         })
     }
 
@@ -81,6 +91,9 @@ impl Drop for Emulator {
         // The listener sleeps in `accept`; one more connection wakes it.
         let _ = TcpStream::connect(self.address);
         crate::machine::stop_all(&self.shared);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -88,6 +101,9 @@ fn serve(shared: &Shared, mut stream: TcpStream) {
     let Some(request) = Request::read(&stream) else {
         return;
     };
+    if door::is_for_it(&request) {
+        return door::lead(shared, &request, stream);
+    }
     if let Some(path) = request.path.strip_prefix("/_emulator/") {
         routes::admin::answer(shared, &request, path).send(&mut stream, false);
         return;

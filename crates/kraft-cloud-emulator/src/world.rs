@@ -266,6 +266,10 @@ pub(crate) struct World {
     pub journal: Vec<Value>,
     /// The UUID of the account.
     pub account: String,
+    /// Who signs the certificates of published names.
+    pub(crate) authority: Option<crate::front::Authority>,
+    /// What published ports are served by.
+    pub(crate) runtime: tokio::runtime::Handle,
     /// Ports that are open on this host.
     pub(crate) published: Vec<crate::proxy::Published>,
     /// Addresses handed out.
@@ -274,7 +278,7 @@ pub(crate) struct World {
 
 impl World {
     /// An empty platform.
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, runtime: tokio::runtime::Handle) -> Self {
         Self {
             settings,
             instances: Vec::new(),
@@ -285,6 +289,8 @@ impl World {
             faults: Vec::new(),
             journal: Vec::new(),
             account: fresh_uuid(),
+            authority: crate::front::Authority::new(),
+            runtime,
             published: Vec::new(),
             addresses: 0,
         }

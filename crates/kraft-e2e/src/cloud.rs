@@ -78,6 +78,54 @@ impl Cloud {
         command
     }
 
+    /// Prepares a `kraft` as [`command`](Self::command) does, which reaches what is published by
+    /// its names.
+    ///
+    /// # Panics
+    /// If the emulator has no authority.
+    pub fn visitor(&self, bench: &Bench, args: &[&str]) -> Command {
+        let mut command = self.command(bench, args);
+        let door = format!("http://{}", self.emulator.address());
+        command
+            .env("HTTP_PROXY", &door)
+            .env("HTTPS_PROXY", &door)
+            .env("NO_PROXY", "127.0.0.1")
+            .env("KRAFTKIT_CA_FILE", self.ca(bench));
+        command
+    }
+
+    /// Writes what clients of published names are to trust below a bench.
+    ///
+    /// # Panics
+    /// If the emulator has no authority.
+    pub fn ca(&self, bench: &Bench) -> PathBuf {
+        let path = bench.path().join("cloud-ca.pem");
+        let ca = self.door("GET ca", &Value::Null);
+        std::fs::write(&path, ca["pem"].as_str().unwrap()).unwrap();
+        path
+    }
+
+    /// Asks for an address by a published name: `https://NAME/PATH`. Returns the body, a line with
+    /// the status and where a redirection points to, and what `curl` complains about.
+    ///
+    /// # Panics
+    /// If `curl` cannot be started.
+    pub fn curl(&self, bench: &Bench, url: &str) -> String {
+        let outcome = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "20", "--proxy"])
+            .arg(format!("http://{}", self.emulator.address()))
+            .arg("--cacert")
+            .arg(self.ca(bench))
+            .args(["--write-out", "\n%{http_code} %{redirect_url}", url])
+            .output()
+            .unwrap();
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&outcome.stdout),
+            String::from_utf8_lossy(&outcome.stderr)
+        )
+    }
+
     /// Runs a `kraft` of a bench against this cloud to its end.
     pub fn kraft(&self, bench: &Bench, args: &[&str]) -> Outcome {
         Outcome::of(&mut self.command(bench, args))

@@ -179,9 +179,8 @@ fn a_project_with_a_dockerfile_ends_as_a_running_unikernel() {
     eventually("its greeting", || {
         console(&cloud, name).contains("open all day")
     });
-    cloud
-        .kraft(&bench, &["cloud", "instance", "remove", name])
-        .success();
+    let words = ["cloud", "instance", "remove", name];
+    assert_eq!(cloud.kraft(&bench, &words).success().stdout.trim(), name);
     assert_eq!(bench.json(["ps", "--all", "-o", "json"]), json!([]));
 }
 

@@ -10,6 +10,7 @@
 //! | `POST backends` | where a port of an instance is reached: `{name, port, address}` |
 //! | `PUT settings` | `{start_ms?, stop_ms?, volume_ms?, instances?, groups?, volumes?, memory_mb?}` |
 //! | `GET addresses` | published ports: `{fqdn, port, address}` |
+//! | `GET ca` | what clients of published ports are to trust: `{pem}` |
 
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,10 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response
         ("POST", "console") => console(&mut world, &body),
         ("POST", "backends") => backend(&mut world, &body),
         ("PUT", "settings") => settings(&mut world, &body),
+        ("GET", "ca") => {
+            let authority = world.authority.as_ref();
+            authority.map(|authority| json!({"pem": authority.pem()}))
+        }
         ("GET", "addresses") => {
             drop(world);
             Some(crate::proxy::addresses(shared))

@@ -16,14 +16,24 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// So many lines of a log are shown when an instance fails.
 const LINES: usize = 20;
 
-/// Waits until instances run, or are ready to be woken; the answer is what they are then.
+/// How long instances may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Until they run.
+    pub(crate) limit: Duration,
+    /// They must have run for so long: many a one crashes in its first moments.
+    pub(crate) settling: Duration,
+}
+
+/// Waits until instances run, or are ready to be woken, or have done their work; the answer is what
+/// they are then.
 ///
-/// Returns an error if one of them ends, which its log is shown with, or when the time is over.
+/// Returns an error if one of them fails, which its log is shown with, or when the time is over.
 pub(crate) fn running(
     app: &App,
     cloud: &Cloud,
     started: &[Instance],
-    limit: Duration,
+    Patience { limit, settling }: Patience,
 ) -> Result<Vec<Instance>, Failure> {
     let ids: Vec<Id> = started
         .iter()
@@ -31,16 +41,22 @@ pub(crate) fn running(
         .collect();
     let until = Instant::now() + limit;
     let mut told = false;
+    let mut since = None;
     loop {
         let found = cloud.send(&instances::get(&ids))?.all()?;
         if let Some(bad) = found.iter().find(|one| has_failed(one)) {
             return Err(why(app, cloud, bad, &how(bad)));
         }
-        if found.iter().all(|one| is_there(&one.state)) {
-            return Ok(found);
+        if found.iter().all(is_there) {
+            let first = *since.get_or_insert_with(Instant::now);
+            if first.elapsed() >= settling {
+                return Ok(found);
+            }
+        } else {
+            since = None;
         }
-        if Instant::now() >= until {
-            let late = found.iter().find(|one| !is_there(&one.state));
+        if since.is_none() && Instant::now() >= until {
+            let late = found.iter().find(|one| !is_there(one));
             let late = late.or(found.first()).cloned().unwrap_or_default();
             let what = format!(
                 "the instance `{}` does not run after {} seconds: it is {}",
@@ -60,15 +76,21 @@ pub(crate) fn running(
     }
 }
 
-/// Whether an instance is up, or asleep and wakes when it is needed.
-fn is_there(state: &str) -> bool {
-    matches!(state, "running" | "standby")
+/// Whether an instance is up, or asleep and wakes when it is needed, or has done its work.
+fn is_there(one: &Instance) -> bool {
+    matches!(one.state.as_str(), "running" | "standby") || has_ended(one, true)
 }
 
-/// Whether an instance was started, ended, and stays so. One that was never started has no reason
-/// to have stopped.
+/// Whether an instance ended badly, and stays so.
 fn has_failed(one: &Instance) -> bool {
-    one.state == "stopped" && one.restart.is_none() && one.start_count > 0
+    has_ended(one, false)
+}
+
+/// Whether an instance was started and ended, well or badly. One that was never started has no
+/// reason to have stopped, and one that is started again has not ended.
+fn has_ended(one: &Instance, well: bool) -> bool {
+    let ended = one.state == "stopped" && one.restart.is_none() && one.start_count > 0;
+    ended && one.end().is_some_and(|end| end.is_clean()) == well
 }
 
 fn how(one: &Instance) -> String {

@@ -8,11 +8,15 @@ use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
 use kraft_cloud::resources::volumes;
 
+use super::arrival::Patience;
 use super::rollout::{self, Rollout};
 use super::trail::{Thing, Trail};
 use super::{Cloud, arrival};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
+
+/// Others are not stopped for an instance that has not run for so long.
+pub(crate) const SETTLING: Duration = Duration::from_secs(1);
 
 /// A volume that is made if it is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +37,7 @@ pub(crate) struct Launch {
     /// What becomes of the ones before it.
     pub(crate) rollout: Rollout,
     /// How long it may take until it runs; nobody waits if there is no time.
-    pub(crate) patience: Option<Duration>,
+    pub(crate) patience: Option<Patience>,
 }
 
 /// Launches an instance and its copies; the answer is what they are in the end.
@@ -50,7 +54,10 @@ pub(crate) fn launch(
     }
     let made = create(app, cloud, trail, &wanted)?;
     let patience = match plan {
-        Some(_) => Some(launch.rollout.wait),
+        Some(_) => Some(Patience {
+            limit: launch.rollout.wait,
+            settling: SETTLING,
+        }),
         None => launch.patience,
     };
     let Some(patience) = patience.filter(|_| wanted.autostart) else {

@@ -16,13 +16,14 @@ use std::time::Duration;
 use kraft_cloud::ErrorKind;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::images::Image;
-use kraft_cloud::resources::instances::{CreateInstance, Instance};
+use kraft_cloud::resources::instances::{CreateInstance, Instance, WantedGroup};
 use kraft_cloud::resources::services::{self, Service};
 use kraft_cloud::visit::Visitor;
 use kraft_core::quantity::MIB;
 
 pub(crate) use self::image::{Package, name as image_name, package, push};
 use self::subject::Subject;
+use super::arrival::Patience;
 use super::launch::{self, Launch, NewVolume};
 use super::rollout::Rollout;
 use super::trail::{Thing, Trail};
@@ -100,6 +101,12 @@ fn start(
 ) -> Result<Deployed, Failure> {
     let starts = deployment.wanted.autostart;
     let limit = deployment.limit;
+    // One that answers has shown that it runs.
+    let settling = if answers(&deployment.wanted) {
+        Duration::ZERO
+    } else {
+        launch::SETTLING
+    };
     let launch = Launch {
         wanted: CreateInstance {
             args: naming::arguments(image, deployment.entrypoint.as_deref(), words),
@@ -109,7 +116,7 @@ fn start(
         },
         volumes: deployment.volumes,
         rollout: deployment.rollout,
-        patience: (!deployment.no_wait).then_some(limit),
+        patience: (!deployment.no_wait).then_some(Patience { limit, settling }),
     };
     let instances = launch::launch(app, cloud, trail, launch)?;
     let services = published(cloud, &instances)?;
@@ -126,6 +133,15 @@ fn start(
         instances,
         services,
     })
+}
+
+/// Returns whether a wanted instance is to answer HTTP.
+fn answers(wanted: &CreateInstance) -> bool {
+    let Some(WantedGroup::New(group)) = &wanted.service_group else {
+        return false;
+    };
+    let mut handlers = group.services.iter().flat_map(|one| &one.handlers);
+    handlers.any(|handler| handler == "http")
 }
 
 /// Returns how much memory an image needs that does not fit into the usual one: the image lies in

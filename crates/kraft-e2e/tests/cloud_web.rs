@@ -1,0 +1,103 @@
+//! A deployed server answers the world: under its name, with TLS, from a real machine.
+
+use std::fs;
+
+use kraft_e2e::cloud::Cloud;
+use kraft_e2e::harness::{Bench, Outcome, skip};
+use kraft_e2e::linux;
+use kraft_e2e::registry::Registry;
+use serde_json::Value;
+
+/// A bench with a project whose server runs `script`, a registry with its runtime, and a cloud with
+/// real machines; `None` (and said so) if something is missing here.
+fn shop(script: &str) -> Option<(Registry, Bench, Cloud)> {
+    let registry = Registry::plain()?;
+    let bench = Bench::new().env("KRAFTKIT_BUILDER", "kraft");
+    let kernel = linux::kernel().map_err(skip).ok()?;
+    let runtime = registry.name("tester/linux:1");
+    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
+    bench.ok([
+        "pkg",
+        "--name",
+        &runtime,
+        "--kernel",
+        kernel.to_str().unwrap(),
+    ]
+    .iter()
+    .chain(&args));
+    let dir = bench.path().join("shop");
+    fs::create_dir(&dir).unwrap();
+    linux::lay_out(&dir.join("root"), script)
+        .map_err(skip)
+        .ok()?;
+    let dockerfile =
+        "FROM scratch\nCOPY root/ /\nCOPY <<PAGE /www/index.html\nopen all day\nPAGE\n";
+    fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
+    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./Dockerfile\n");
+    fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
+    let cloud = Cloud::real(&bench, &registry);
+    Some((registry, bench, cloud))
+}
+
+#[test]
+fn a_deployed_web_site_answers_under_its_name_once_deploy_returns() {
+    let Some((_registry, bench, cloud)) = shop("httpd -f -p 8080 -h /www") else {
+        return;
+    };
+    let words = [
+        "cloud", "deploy", "-p", "443:8080", "-s", "shop", "-M", "256", "shop",
+    ];
+    let outcome = Outcome::of(&mut cloud.visitor(&bench, &words)).success();
+    for said in [
+        "domain: https://shop.emu0.kraft.host",
+        "state: running",
+        "memory: 256 MiB",
+    ] {
+        assert!(
+            outcome.stdout.contains(said),
+            "no {said}: {}",
+            outcome.stdout
+        );
+    }
+    let page = cloud.curl(&bench, "https://shop.emu0.kraft.host/");
+    assert_eq!(page, "open all day\n\n200 ");
+    let plain = cloud.curl(&bench, "http://shop.emu0.kraft.host/x?y=1");
+    assert_eq!(plain, "\n308 https://shop.emu0.kraft.host/x?y=1");
+    // A name that nobody has leads nowhere.
+    let other = cloud.curl(&bench, "https://other.emu0.kraft.host/");
+    assert!(other.contains("502"), "{other}");
+}
+
+#[test]
+fn a_server_that_never_answers_fails_the_deployment_with_its_last_words() {
+    let Some((_registry, bench, cloud)) = shop("echo gone fishing; sleep 600") else {
+        return;
+    };
+    let words = [
+        "cloud",
+        "deploy",
+        "-p",
+        "443:8080",
+        "-n",
+        "shop",
+        "-M",
+        "256",
+        "--timeout",
+        "8s",
+        "shop",
+    ];
+    let outcome = Outcome::of(&mut cloud.visitor(&bench, &words)).exits(8);
+    for said in [
+        "`shop` runs, but https://",
+        "does not answer after 8 seconds",
+        "gone fishing",
+    ] {
+        assert!(
+            outcome.stderr.contains(said),
+            "no {said}: {}",
+            outcome.stderr
+        );
+    }
+    let there = cloud.ok("GET /instances", &Value::Null);
+    assert_eq!(there[0]["state"], "running");
+}
