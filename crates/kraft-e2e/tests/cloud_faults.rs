@@ -1,7 +1,9 @@
 //! A cloud that misbehaves: what is said of it, what is tried again, and what stays secret.
 
 use kraft_e2e::cloud::{Cloud, TOKEN};
+use kraft_e2e::guest::mini;
 use kraft_e2e::harness::{Bench, Outcome};
+use kraft_e2e::registry::Registry;
 use serde_json::{Value, json};
 
 const LIST: &[&str] = &["cloud", "instance", "list", "-o", "json"];
@@ -86,4 +88,164 @@ fn of_several_instances_each_is_told_of() {
     assert!(outcome.stderr.contains("ghost"), "{}", outcome.stderr);
     let told = cloud.ok("GET /instances", &json!([{"name": "web"}]));
     assert_ne!(told[0]["state"], "stopped", "{told:#?}");
+}
+
+const DEPLOY: [&str; 5] = ["cloud", "deploy", "-n", "web", "tester/web"];
+
+fn with_image() -> Cloud {
+    let cloud = Cloud::new();
+    cloud.door("POST images", &json!({"name": "tester/web"}));
+    cloud
+}
+
+fn assert_says(outcome: &Outcome, words: &[&str]) {
+    for word in words {
+        assert!(
+            outcome.stderr.contains(word),
+            "no `{word}`: {}",
+            outcome.stderr
+        );
+    }
+}
+
+#[test]
+fn a_creation_whose_answer_is_lost_makes_one_instance() {
+    for kind in ["drop-after", "half"] {
+        let cloud = with_image();
+        let fault = json!({"kind": kind, "method": "POST", "path": "/v1/instances"});
+        cloud.door("POST faults", &fault);
+        let outcome = cloud.kraft(&Bench::new(), &DEPLOY).success();
+        assert!(
+            outcome.stdout.contains("name: web\n"),
+            "{kind}: {}",
+            outcome.stdout
+        );
+        assert_eq!(cloud.ok("GET /instances", &Value::Null).len(), 1, "{kind}");
+        let posts = cloud
+            .journal()
+            .iter()
+            .filter(|entry| entry["method"] == "POST")
+            .count();
+        assert_eq!(posts, 1, "{kind}: it was told twice");
+    }
+}
+
+#[test]
+fn a_creation_that_never_arrived_is_an_error_and_makes_none() {
+    let cloud = with_image();
+    let fault = json!({"kind": "drop-before", "method": "POST", "path": "/v1/instances"});
+    cloud.door("POST faults", &fault);
+    let _ = cloud.kraft(&Bench::new(), &DEPLOY).exits(4);
+    assert_eq!(
+        cloud.ok("GET /instances", &Value::Null),
+        Vec::<Value>::new()
+    );
+}
+
+#[test]
+fn a_busy_platform_is_asked_again_for_an_instance_after_the_pause_it_told() {
+    let cloud = with_image();
+    let busy = json!({
+        "kind": "status", "status": 429, "retry_after": 1, "method": "POST",
+        "path": "/v1/instances",
+    });
+    cloud.door("POST faults", &busy);
+    let _ = cloud.kraft(&Bench::new(), &DEPLOY).success();
+    assert_eq!(cloud.ok("GET /instances", &Value::Null).len(), 1);
+}
+
+#[test]
+fn a_quota_a_name_and_an_image_are_told_of_as_what_they_are() {
+    let bench = Bench::new();
+    let cloud = with_image();
+    let outcome = cloud
+        .kraft(&bench, &["cloud", "deploy", "tester/ghost"])
+        .exits(3);
+    assert_says(&outcome, &["the platform has no image", "tester/ghost"]);
+    let _ = cloud.kraft(&bench, &DEPLOY).success();
+    let outcome = cloud.kraft(&bench, &DEPLOY).exits(1);
+    assert_says(
+        &outcome,
+        &["An instance named 'web' exists", "choose another name"],
+    );
+    assert!(
+        !outcome.stderr.contains("there is now"),
+        "{}",
+        outcome.stderr
+    );
+    cloud.door("PUT settings", &json!({"instances": 1}));
+    let outcome = cloud
+        .kraft(&bench, &["cloud", "deploy", "tester/web"])
+        .exits(1);
+    assert_says(
+        &outcome,
+        &["no more instances are allowed", "remove what is not needed"],
+    );
+    assert_eq!(cloud.ok("GET /instances", &Value::Null).len(), 1);
+}
+
+#[test]
+fn a_metro_that_is_not_there_and_one_that_is_none_are_told_apart() {
+    let bench = Bench::new();
+    let cloud = with_image();
+    let words = [
+        "cloud",
+        "--metro",
+        "nowhere0",
+        "instance",
+        "list",
+        "--http-retries",
+        "0",
+    ];
+    let outcome = cloud.kraft(&bench, &words).exits(4);
+    assert_says(
+        &outcome,
+        &["api.nowhere0.kraft.cloud", "kraft cloud metro list"],
+    );
+    let outcome = cloud
+        .kraft(&bench, &["cloud", "--metro", "a/b", "instance", "list"])
+        .exits(2);
+    assert_says(&outcome, &["`a/b` is no metro"]);
+    let mut command = bench.command(["cloud", "instance", "list"]);
+    let outcome = Outcome::of(command.env("UKC_TOKEN", TOKEN)).exits(2);
+    assert_says(&outcome, &["set `UKC_METRO`"]);
+    let mut command = bench.command(["cloud", "instance", "list"]);
+    let outcome = Outcome::of(command.env("UKC_METRO", "fra0")).exits(5);
+    assert_says(&outcome, &["set `UKC_TOKEN`"]);
+}
+
+#[test]
+fn a_push_that_is_refused_names_the_registry_and_makes_nothing() {
+    let Some(open) = Registry::plain() else {
+        return;
+    };
+    let Some(locked) = Registry::with_password("anna", "hush") else {
+        return;
+    };
+    let bench = Bench::new();
+    let runtime = open.name("tester/mini:1");
+    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
+    bench.ok([
+        "pkg",
+        "--name",
+        &runtime,
+        "--kernel",
+        mini("x86_64").to_str().unwrap(),
+    ]
+    .iter()
+    .chain(&args));
+    let dir = bench.path().join("shop");
+    std::fs::create_dir_all(dir.join("root")).unwrap();
+    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./root\n");
+    std::fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
+    let cloud = Cloud::new();
+    let mut command = cloud.command(&bench, &["cloud", "deploy", "shop"]);
+    let outcome = Outcome::of(command.env("UKC_REGISTRY", locked.address())).exits(5);
+    assert_says(&outcome, &[&locked.address(), "kraft login"]);
+    assert!(
+        !outcome.stderr.contains("there is now"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(cloud.journal(), Vec::<Value>::new());
 }
