@@ -115,7 +115,7 @@ impl Error {
             }
             Self::Unauthorized { .. } | Self::Redirect { .. } => ErrorKind::Auth,
             Self::Refused { code: Some(8), .. } => ErrorKind::NotFound,
-            Self::Status { status, .. } if *status >= 500 => ErrorKind::Network,
+            Self::Status { status, .. } if *status >= 500 || *status == 429 => ErrorKind::Network,
             Self::Offline { .. }
             | Self::Client { .. }
             | Self::Status { .. }

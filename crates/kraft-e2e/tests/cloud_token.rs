@@ -240,10 +240,7 @@ fn the_private_key_of_a_certificate_is_sent_and_never_told() {
     let _ = Outcome::of(&mut command(&cloud, &bench, &words)).exits(2);
     assert_eq!(cloud.journal().len(), journal.len());
     assert_eq!(
-        journal
-            .iter()
-            .filter(|one| one["method"] == Value::from("POST"))
-            .count(),
+        journal.iter().filter(|one| one["method"] == "POST").count(),
         1
     );
 }
