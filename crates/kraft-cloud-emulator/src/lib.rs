@@ -11,6 +11,7 @@ mod check;
 mod door;
 mod fault;
 mod front;
+mod helpers;
 mod http;
 mod images;
 mod machine;

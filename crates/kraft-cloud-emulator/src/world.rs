@@ -266,6 +266,10 @@ pub(crate) struct World {
     pub journal: Vec<Value>,
     /// The UUID of the account.
     pub account: String,
+    /// What helpers do wrong.
+    pub(crate) spoilt: crate::helpers::Spoilt,
+    /// What was imported into volumes, by their UUIDs.
+    pub(crate) imported: BTreeMap<String, Value>,
     /// Who signs the certificates of published names.
     pub(crate) authority: Option<crate::front::Authority>,
     /// What published ports are served by.
@@ -289,6 +293,8 @@ impl World {
             faults: Vec::new(),
             journal: Vec::new(),
             account: fresh_uuid(),
+            spoilt: crate::helpers::Spoilt::default(),
+            imported: BTreeMap::new(),
             authority: crate::front::Authority::new(),
             runtime,
             published: Vec::new(),
@@ -463,6 +469,9 @@ impl World {
     pub(crate) fn resolve(&self, name: &str) -> Result<Image, Fault> {
         let bare = hostless(name);
         let missing = || Fault::new(Code::NotFound, format!("No image with name '{bare}'"));
+        if let Some(image) = crate::helpers::image(bare) {
+            return Ok(image);
+        }
         let images = self.visible_images();
         let found = if let Some((repository, digest)) = bare.split_once('@') {
             let repository = repository.split(':').next().unwrap_or(repository);

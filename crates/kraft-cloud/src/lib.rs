@@ -11,13 +11,16 @@
 
 pub mod answer;
 pub mod client;
+pub mod dial;
 pub mod endpoint;
 mod error;
 pub mod harbor;
+pub mod import;
 pub mod probe;
 pub mod request;
 pub mod resources;
 pub mod token;
+pub mod tunnel;
 pub mod visit;
 
 pub use error::{Error, ErrorKind};

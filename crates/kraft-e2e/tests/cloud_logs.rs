@@ -91,7 +91,7 @@ fn following_neither_loses_nor_doubles_a_byte_across_broken_connections() {
         "0",
     ];
     let out = bench.path().join("out");
-    let mut child = cloud
+    let child = cloud
         .command(&bench, &words)
         .stdout(std::fs::File::create(&out).unwrap())
         .stderr(Stdio::piped())

@@ -9,7 +9,7 @@ use kraft_cloud_emulator::Settings;
 use kraft_e2e::cloud::Cloud;
 use kraft_e2e::harness::{Bench, Outcome};
 use kraft_e2e::registry::Registry;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// `robot$anna.users.kraftcloud:only-for-the-cloud`, and its halves' secret.
 const TOKEN: &str = "cm9ib3QkYW5uYS51c2Vycy5rcmFmdGNsb3VkOm9ubHktZm9yLXRoZS1jbG91ZA==";

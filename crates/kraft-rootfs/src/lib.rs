@@ -22,6 +22,7 @@ mod path;
 pub mod sandbox;
 mod source;
 mod tree;
+pub mod unpadded;
 
 pub use build::{Built, Layer, Options, build, build_layers, build_tar, verify};
 pub use context::Context;

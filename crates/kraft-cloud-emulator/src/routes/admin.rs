@@ -9,6 +9,8 @@
 //! | `POST console` | prints on an instance's console: `{name, text}` |
 //! | `POST backends` | where a port of an instance is reached: `{name, port, address}` |
 //! | `PUT settings` | `{start_ms?, stop_ms?, volume_ms?, instances?, groups?, volumes?, memory_mb?}` |
+//! | `PUT helpers` | what helpers do wrong: `{slots?, refusal?, control_ms?, complaint?: {at, text}, hang_up?}` |
+//! | `GET volumes/UUID` | what was imported: `{path, type, mode, size, sha256, target}` |
 //! | `GET addresses` | published ports: `{fqdn, port, address}` |
 //! | `GET ca` | what clients of published ports are to trust: `{pem}` |
 
@@ -18,6 +20,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::fault::Planned;
+use crate::helpers::Spoilt;
 use crate::http::{Request, Response};
 use crate::server::Shared;
 use crate::world::{Image, World, hostless};
@@ -37,6 +40,14 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response
         ("POST", "console") => console(&mut world, &body),
         ("POST", "backends") => backend(&mut world, &body),
         ("PUT", "settings") => settings(&mut world, &body),
+        ("PUT", "helpers") => {
+            world.spoilt = spoilt(&body);
+            Some(json!({}))
+        }
+        ("GET", path) if path.starts_with("volumes/") => {
+            let uuid = path.strip_prefix("volumes/").unwrap_or_default();
+            world.imported.get(uuid).cloned()
+        }
         ("GET", "ca") => {
             let authority = world.authority.as_ref();
             authority.map(|authority| json!({"pem": authority.pem()}))
@@ -107,6 +118,21 @@ fn backend(world: &mut World, body: &Value) -> Option<Value> {
     let one = world.instances.iter_mut().find(|one| one.uuid == uuid)?;
     one.backends.insert(port, address);
     Some(json!({}))
+}
+
+fn spoilt(body: &Value) -> Spoilt {
+    let number = |key: &str| body.get(key).and_then(Value::as_i64);
+    let complaint = body.get("complaint").and_then(|complaint| {
+        let text = complaint.get("text")?.as_str()?.to_owned();
+        Some((complaint.get("at")?.as_u64()?, text))
+    });
+    Spoilt {
+        slots: number("slots").and_then(|number| usize::try_from(number).ok()),
+        refusal: number("refusal").and_then(|number| i16::try_from(number).ok()),
+        control_ms: number("control_ms").and_then(|number| u64::try_from(number).ok()),
+        complaint,
+        hang_up: number("hang_up").and_then(|number| u64::try_from(number).ok()),
+    }
 }
 
 fn settings(world: &mut World, body: &Value) -> Option<Value> {

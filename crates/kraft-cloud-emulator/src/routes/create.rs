@@ -172,7 +172,7 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
             console: Vec::new(),
             forgotten: 0,
             backends: std::collections::BTreeMap::new(),
-            real: world.settings.kraft.is_some(),
+            real: world.settings.kraft.is_some() && !crate::helpers::plays(&image.repository),
         });
         made.push(uuid);
     }

@@ -55,6 +55,8 @@ pub(super) fn begin(shared: &Shared, uuid: &str) {
     };
     if real {
         crate::machine::start(shared, uuid);
+    } else {
+        crate::helpers::start(shared, uuid);
     }
 }
 

@@ -11,6 +11,7 @@ mod quota;
 mod scale;
 mod service;
 mod shape;
+mod tunnel;
 mod volume;
 
 use clap::Subcommand;
@@ -50,6 +51,7 @@ enum Command {
     Scale(scale::Args),
     #[command(visible_aliases = ["quotas", "q"])]
     Quota(quota::Args),
+    Tunnel(tunnel::Args),
     #[command(visible_aliases = ["metros", "m"])]
     Metro(metro::Args),
 }
@@ -64,6 +66,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         Command::Certificate(command) => certificate::exec(app, &args.at, command),
         Command::Scale(command) => scale::exec(app, &args.at, command),
         Command::Quota(command) => quota::exec(app, &args.at, command),
+        Command::Tunnel(command) => tunnel::exec(app, &args.at, command),
         Command::Metro(command) => metro::exec(app, &args.at, command),
     }
 }

@@ -10,7 +10,9 @@ pub(crate) mod account;
 pub(crate) mod arrival;
 pub(crate) mod deploy;
 pub(crate) mod dry;
+pub(crate) mod helper;
 pub(crate) mod images;
+pub(crate) mod import;
 pub(crate) mod launch;
 pub(crate) mod logs;
 pub(crate) mod metros;
@@ -18,6 +20,7 @@ pub(crate) mod naming;
 pub(crate) mod ports;
 pub(crate) mod rollout;
 pub(crate) mod trail;
+pub(crate) mod tunnel;
 pub(crate) mod vacancy;
 
 use std::path::PathBuf;
@@ -211,6 +214,11 @@ impl Cloud {
             Some(interrupt) => self.runtime.block_on(interrupt.unless(work)),
             None => Ok(self.runtime.block_on(work)),
         }
+    }
+
+    /// Lets some work go on beside what is waited for.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
     }
 
     /// Returns the address that a request would be sent to.

@@ -1,5 +1,7 @@
 //! `kraft cloud volume`.
 
+mod import;
+
 use clap::Subcommand;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::volumes::{self, Mounted, Volume};
@@ -57,6 +59,7 @@ enum Command {
         #[arg(long, value_name = "INSTANCE")]
         from: Option<String>,
     },
+    Import(import::Args),
     /// List volumes
     #[command(visible_alias = "ls")]
     List {
@@ -112,7 +115,7 @@ fn mounted(by: &Mounted) -> String {
 }
 
 pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
-    let cloud = Cloud::open(app, at)?;
+    let mut cloud = Cloud::open(app, at)?;
     match &args.command {
         Command::Create { name, size } => {
             let request = volumes::create(name.as_deref(), mebibytes(size)?);
@@ -132,6 +135,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             let request = volumes::detach(&Id::new(volume), from.as_ref());
             app.ui.line(&cloud.send(&request)?.one()?.uuid)
         }
+        Command::Import(args) => import::exec(app, &mut cloud, args),
         Command::List { output } => output::print(app, *output, cloud.send(&volumes::get(&[]))?),
         Command::Get { volumes, output } => {
             output::print(app, *output, cloud.send(&volumes::get(&ids(volumes)))?)

@@ -1,0 +1,214 @@
+//! Imports: files of this computer into a volume of the platform.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kraft_cloud::import::{self, ImportError, PORT, Room};
+use kraft_cloud::request::Id;
+use kraft_cloud::resources::instances::{CreateInstance, NewGroup, WantedGroup, WantedVolume};
+use kraft_cloud::resources::services::Service;
+use kraft_cloud::resources::volumes;
+use kraft_cloud::tunnel::Password;
+use kraft_core::event::{Event, Reporter};
+use kraft_core::quantity::MIB;
+use kraft_rootfs::{Source, unpadded};
+use tokio::sync::mpsc;
+
+use super::helper::{self, Helper, START};
+use super::{Cloud, naming};
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+use crate::ops::dockerfile;
+use crate::ops::rootfs::{self, RootSource};
+
+/// The helper's memory, in MiB.
+const MEMORY: u64 = 128;
+/// So many pieces wait to be sent.
+const WAITING: usize = 16;
+
+/// What is imported, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    /// A directory, a tarball, an archive, a Dockerfile or an image.
+    pub(crate) source: PathBuf,
+    /// The volume.
+    pub(crate) volume: String,
+    /// Whether to begin even if it does not fit.
+    pub(crate) force: bool,
+    /// How long the helper may say nothing.
+    pub(crate) timeout: Duration,
+    /// The helper's image.
+    pub(crate) image: String,
+    /// How a Dockerfile is built.
+    pub(crate) building: dockerfile::Wish,
+}
+
+/// An archive on disk, removed with this if it was made for the moment.
+enum Archive {
+    Aside(rootfs::Aside),
+    Made(dockerfile::Made),
+}
+
+impl Archive {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Aside(aside) => &aside.archive,
+            Self::Made(made) => &made.archive,
+        }
+    }
+}
+
+/// Imports files; returns how much room is left.
+pub(crate) fn import(app: &App, cloud: &Cloud, wish: &Wish) -> Result<Room, Failure> {
+    let archive = archive(app, wish)?;
+    let size = std::fs::metadata(archive.path())
+        .map_err(|error| Failure::new(Kind::Failed, error))?
+        .len();
+    let id = Id::new(&wish.volume);
+    let volume = cloud
+        .send(&volumes::get(std::slice::from_ref(&id)))?
+        .one()?;
+    let room = volume.size_mb.saturating_mul(MIB);
+    if size >= room && !wish.force {
+        return Err(too_small(size, room));
+    }
+    let password = Password::new()
+        .map_err(|error| Failure::new(Kind::Failed, format!("cannot make a password: {error}")))?;
+    let image = naming::of_platform(cloud, &wish.image)?;
+    let wanted = helper_of(wish, image, &password, Id::Uuid(volume.uuid));
+    let dialer = helper::dialer(app)?;
+    let (_helper, instance) = Helper::start(app, cloud, wanted)?;
+    let host = helper::host(&instance)?;
+    let mut stream = cloud.wait_for(Helper::dial(&dialer, &host, PORT))??;
+    let there = cloud.wait_for(import::greet(&mut stream, &password, wish.timeout))??;
+    if size > there.free && !wish.force {
+        return Err(too_small(size, there.free));
+    }
+    let pieces = pieces(app, archive.path(), size)?;
+    let sent = cloud.wait_for(import::send(stream, &password, pieces, wish.timeout))?;
+    Ok(sent?)
+}
+
+fn too_small(size: u64, room: u64) -> Failure {
+    Failure::new(
+        Kind::Failed,
+        format!("the volume is too small: {size} bytes do not fit into {room}"),
+    )
+    .hint("make a larger one; `--force` tries nevertheless")
+}
+
+/// Makes the archive that is sent.
+fn archive(app: &App, wish: &Wish) -> Result<Archive, Failure> {
+    let source = RootSource::typed(&wish.source, "--source", None)?;
+    // What fits an instance of the platform, if a Dockerfile or an image has to be built for one.
+    if let Some(made) = rootfs::prepare(app, &source, "x86_64", &wish.building)? {
+        return Ok(Archive::Made(made));
+    }
+    let source = Source::detect(&wish.source)?;
+    rootfs::build_aside(app, &source).map(Archive::Aside)
+}
+
+fn helper_of(wish: &Wish, image: String, password: &Password, volume: Id) -> CreateInstance {
+    let args = [
+        "-p",
+        &PORT.to_string(),
+        "-a",
+        password.expose(),
+        "-t",
+        &wish.timeout.as_secs().to_string(),
+    ];
+    CreateInstance {
+        image,
+        memory_mb: Some(MEMORY),
+        autostart: true,
+        wait_timeout_ms: i64::try_from(START.as_millis()).ok(),
+        features: vec!["delete-on-stop".to_owned()],
+        args: args.map(str::to_owned).to_vec(),
+        volumes: vec![WantedVolume {
+            id: volume,
+            at: "/".to_owned(),
+            readonly: false,
+        }],
+        service_group: Some(WantedGroup::New(NewGroup {
+            services: vec![Service {
+                port: PORT,
+                destination_port: Some(PORT),
+                handlers: vec!["tls".to_owned()],
+            }],
+            domains: Vec::new(),
+        })),
+        ..CreateInstance::default()
+    }
+}
+
+/// Reads an archive in a thread of its own, and hands it on in pieces without padding.
+fn pieces(
+    app: &App,
+    archive: &Path,
+    size: u64,
+) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, Failure> {
+    let mut file = File::open(archive)
+        .map_err(|error| Failure::new(Kind::Failed, format!("cannot read the archive: {error}")))?;
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let progress = app.ui.progress();
+    std::thread::spawn(move || {
+        let task = 1;
+        progress.report(Event::Started {
+            task,
+            what: "importing".to_owned(),
+            total: Some(size),
+        });
+        let mut out = Pieces {
+            sender: sender.clone(),
+            sent: 0,
+            told: &mut |done| progress.report(Event::Advanced { task, done }),
+        };
+        let written = unpadded::write(&mut file, &mut out);
+        progress.report(match written {
+            Ok(_) => Event::Finished { task },
+            Err(_) => Event::Failed { task },
+        });
+        if let Err(error) = written {
+            // Whoever does not listen any more has a reason of his own.
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    Ok(receiver)
+}
+
+/// Hands on what is written.
+struct Pieces<'a> {
+    sender: mpsc::Sender<io::Result<Vec<u8>>>,
+    sent: u64,
+    told: &'a mut dyn FnMut(u64),
+}
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.sender
+            .blocking_send(Ok(bytes.to_vec()))
+            .map_err(gone)?;
+        self.sent += bytes.len() as u64;
+        (self.told)(self.sent);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        let kind = match error {
+            ImportError::Told(_) | ImportError::Source(_) => Kind::Failed,
+            ImportError::Nonsense(_) | ImportError::Broken(_) | ImportError::Silent(_) => {
+                Kind::Network
+            }
+        };
+        Self::new(kind, error)
+    }
+}
