@@ -2,10 +2,11 @@
 
 use crate::problem::{Problem, Span};
 
-use super::faults::Faults;
-use super::model::{Component, KconfigOption, Located, Runtime, RuntimeKernel, Spec};
-use super::node::{Node, Value};
+use super::model::{Component, KconfigOption, Runtime, RuntimeKernel, Spec};
 use super::shape::{RUNTIME, Record, TEMPLATE};
+use crate::document::faults::Faults;
+use crate::document::located::Located;
+use crate::document::node::{Node, Value};
 
 /// Lowers the core or a library.
 pub(super) fn component(
@@ -112,7 +113,10 @@ pub(super) fn kconfig(node: Option<&Node>, faults: &mut Faults) -> Vec<KconfigOp
     let mut options = Vec::new();
     for entry in node.entries() {
         if let Some(value) = entry.value.text() {
-            let word = entry.value.scalar().and_then(super::node::Scalar::as_bool);
+            let word = entry
+                .value
+                .scalar()
+                .and_then(crate::document::node::Scalar::as_bool);
             let value = match word {
                 Some(true) => Located::new("y".to_owned(), value.span),
                 Some(false) => Located::new("n".to_owned(), value.span),

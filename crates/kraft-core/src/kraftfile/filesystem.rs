@@ -2,10 +2,11 @@
 
 use crate::problem::Problem;
 
-use super::faults::Faults;
-use super::model::{Filesystem, FilesystemFormat, Located, Volume};
-use super::node::{Node, Value};
+use super::model::{Filesystem, FilesystemFormat, Volume};
 use super::shape::{FILESYSTEM, SOURCE, VOLUME};
+use crate::document::faults::Faults;
+use crate::document::located::Located;
+use crate::document::node::{Node, Value};
 
 /// Lowers a root filesystem or a rom.
 pub(super) fn filesystem(node: &Node, faults: &mut Faults) -> Filesystem {
@@ -64,7 +65,7 @@ fn volume(node: &Node, faults: &mut Faults) -> Option<Volume> {
     let flag = VOLUME
         .get(node, "readonly")
         .and_then(Node::scalar)
-        .and_then(super::node::Scalar::as_bool);
+        .and_then(crate::document::node::Scalar::as_bool);
     let mode = VOLUME.get(node, "mode").and_then(Node::text);
     let by_mode = mode.as_ref().and_then(|mode| read_only_by_mode(mode));
     if let (Some(mode), Some(flag), Some(by_mode)) = (&mode, flag, by_mode)

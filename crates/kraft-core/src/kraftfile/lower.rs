@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use crate::problem::{Problem, Severity};
 use crate::words;
 
-use super::faults::Faults;
-use super::model::{EnvVar, Kraftfile, Library, Located, Spec};
-use super::node::{Entry, Node, Value};
+use super::model::{EnvVar, Kraftfile, Library, Spec};
 use super::shape::{COMPONENT, PROJECT, is_extension};
 use super::{component, filesystem, target};
+use crate::document::faults::Faults;
+use crate::document::located::Located;
+use crate::document::node::{Entry, Node, Value};
 
 /// Turns a tree into a project.
 pub(super) fn lower(root: &Node, spec: Spec, faults: &mut Faults) -> Kraftfile {

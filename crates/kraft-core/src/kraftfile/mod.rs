@@ -9,15 +9,11 @@
 //! what may stand where; the check, the fetching of values and the JSON Schema
 //! all follow it. Nothing here opens a file or reads the environment.
 
-mod check;
 mod component;
-mod faults;
 mod filesystem;
-mod interpolate;
 mod lower;
 mod model;
 mod names;
-mod node;
 pub mod options;
 mod resolved;
 mod schema;
@@ -26,16 +22,17 @@ mod shape;
 mod target;
 mod template;
 mod version;
-mod yaml;
 
 use crate::problem::{Problem, Severity, Span};
 
-use faults::Faults;
-use node::Value;
+use crate::document::faults::Faults;
+use crate::document::node::Value;
+use crate::document::{check, interpolate, yaml};
 
+pub use crate::document::located::Located;
 pub use model::{
-    Component, EnvVar, Filesystem, FilesystemFormat, KconfigOption, Kraftfile, Library, Located,
-    Runtime, RuntimeKernel, Spec, Target, Volume,
+    Component, EnvVar, Filesystem, FilesystemFormat, KconfigOption, Kraftfile, Library, Runtime,
+    RuntimeKernel, Spec, Target, Volume,
 };
 pub use names::normalised;
 pub use resolved::{
@@ -138,7 +135,12 @@ fn read(
     if spec < Spec::V07 {
         faults.append(interpolate::interpolate(text, &mut root, vars));
     }
-    faults.append(check::check(&root, &shape::PROJECT, spec >= Spec::V07));
+    faults.append(check::check(
+        &root,
+        &shape::PROJECT,
+        spec >= Spec::V07,
+        "a Kraftfile",
+    ));
     let kraftfile = lower::lower(&root, spec, faults);
     Some(kraftfile)
 }

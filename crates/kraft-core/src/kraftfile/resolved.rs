@@ -233,7 +233,7 @@ fn split_arguments(mut all: Vec<String>) -> (Vec<String>, Option<Vec<String>>) {
     }
 }
 
-fn text(value: Option<&super::Located<String>>) -> Option<String> {
+fn text(value: Option<&crate::document::located::Located<String>>) -> Option<String> {
     value.map(|v| v.value.clone())
 }
 

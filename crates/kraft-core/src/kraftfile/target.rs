@@ -8,11 +8,12 @@ use crate::platform::Platform;
 use crate::problem::Problem;
 
 use super::component::kconfig;
-use super::faults::Faults;
 use super::lower::{command, file_name};
-use super::model::{Located, Spec, Target};
-use super::node::Node;
+use super::model::{Spec, Target};
 use super::shape::TARGET;
+use crate::document::faults::Faults;
+use crate::document::located::Located;
+use crate::document::node::Node;
 
 /// Platforms that files still name although no monitor of ours serves them.
 const FORMER_PLATFORMS: [&str; 3] = ["linuxu", "kraftcloud", "hyperv"];
@@ -79,7 +80,7 @@ fn target(node: &Node, spec: Spec, faults: &mut Faults) -> Option<Target> {
 fn place(node: &Node, faults: &mut Faults) -> Option<(Located<String>, Located<String>)> {
     if node.entries().is_empty() {
         // Not a mapping, which the shapes have told, or one with nothing in it.
-        if matches!(node.value, super::node::Value::Map(_)) {
+        if matches!(node.value, crate::document::node::Value::Map(_)) {
             faults.push(Problem::error("this target says nothing").at(node.span));
         }
         return None;

@@ -13,7 +13,8 @@
 
 use crate::problem::Span;
 
-use super::model::{Component, EnvVar, KconfigOption, Kraftfile, Library, Located};
+use super::model::{Component, EnvVar, KconfigOption, Kraftfile, Library};
+use crate::document::located::Located;
 
 impl Kraftfile {
     /// Completes a project by what its template says.

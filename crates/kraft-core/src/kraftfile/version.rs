@@ -2,10 +2,10 @@
 
 use crate::problem::Problem;
 
-use super::faults::Faults;
 use super::model::Spec;
-use super::node::Node;
 use super::shape::PROJECT;
+use crate::document::faults::Faults;
+use crate::document::node::Node;
 
 /// Finds the version; a file without one is read as v0.6, one newer than we know as the newest.
 pub(super) fn version(root: &Node, partial: bool, faults: &mut Faults) -> Spec {

@@ -12,27 +12,27 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
 
 use crate::problem::{Problem, Span};
 
-use super::Located;
 use super::faults::Faults;
+use super::located::Located;
 use super::node::{Entry, Kind, Node, Scalar, Value};
 
-/// Lists and mappings may be nested so deep; a Kraftfile needs five.
+/// Lists and mappings may be nested so deep; real documents need less than ten.
 const DEEPEST: usize = 64;
 /// So many bytes of tree may come from aliases; every node counts as 16 at least.
 const ALIAS_BUDGET: usize = 1 << 20;
 
 /// The outcome of reading a text as YAML.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     /// The first document; after a syntax error what was complete of it.
-    pub(super) root: Option<Node>,
+    pub(crate) root: Option<Node>,
     /// What is wrong with the text as YAML.
-    pub(super) problems: Faults,
+    pub(crate) problems: Faults,
     /// Whether the end was not reached.
-    pub(super) partial: bool,
+    pub(crate) partial: bool,
 }
 
 /// Reads the first document of a text.
-pub(super) fn read(text: &str) -> Tree {
+pub(crate) fn read(text: &str) -> Tree {
     let options = granit_parser::options! {
         emit_comments: false,
         emit_unresolved_aliases: true,
@@ -423,7 +423,7 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
         ),
         ErrorKind::RecursionLimitExceeded => (
             "lists and mappings are nested too deep here",
-            Some("a Kraftfile may nest 64 levels and needs five"),
+            Some("a file may nest 64 levels and needs few"),
         ),
         ErrorKind::UnclosedQuotedScalar => (
             "this quoted string is never closed",

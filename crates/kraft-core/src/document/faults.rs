@@ -9,7 +9,7 @@ const MOST: usize = 1000;
 
 /// A list of problems that forgets what is beyond the ceiling, but not how grave it was.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     told: Vec<Problem>,
     untold: usize,
     fatal: bool,
@@ -18,18 +18,18 @@ pub(super) struct Faults {
 
 impl Faults {
     /// Adds a value that is of the wrong kind: nothing more will be said about its place.
-    pub(super) fn push_mistyped(&mut self, problem: Problem) {
+    pub(crate) fn push_mistyped(&mut self, problem: Problem) {
         let span = problem.span;
         self.push(problem);
         self.mistyped.extend(span);
     }
 
     /// Whether further problems would only be counted.
-    pub(super) fn full(&self) -> bool {
+    pub(crate) fn full(&self) -> bool {
         self.told.len() >= MOST
     }
 
-    pub(super) fn push(&mut self, problem: Problem) {
+    pub(crate) fn push(&mut self, problem: Problem) {
         if problem
             .span
             .is_some_and(|span| self.mistyped.contains(&span))
@@ -45,11 +45,11 @@ impl Faults {
     }
 
     /// Whether there is an error among them.
-    pub(super) fn fatal(&self) -> bool {
+    pub(crate) fn fatal(&self) -> bool {
         self.fatal
     }
 
-    pub(super) fn append(&mut self, other: Self) {
+    pub(crate) fn append(&mut self, other: Self) {
         self.fatal |= other.fatal;
         self.untold += other.untold;
         for problem in other.told {
@@ -59,7 +59,7 @@ impl Faults {
     }
 
     /// Returns the problems in the order of the text.
-    pub(super) fn into_problems(mut self) -> Vec<Problem> {
+    pub(crate) fn into_problems(mut self) -> Vec<Problem> {
         self.told.sort_by_key(|p| p.span.map(|s| s.start));
         if self.untold > 0 {
             let message = format!("{} further problems are not shown", self.untold);

@@ -1,4 +1,4 @@
-//! `${VAR}` in the values of a Kraftfile up to v0.6, by the rules of Compose.
+//! `${VAR}` in the values of a document, by the rules of Compose.
 //!
 //! ```text
 //! $NAME ${NAME}    the value, else nothing and a warning
@@ -16,7 +16,7 @@ use super::faults::Faults;
 use super::node::{Node, Value};
 
 /// Looks a variable up.
-pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// All values of a file may grow to this many bytes together.
 const BUDGET: usize = 1 << 20;
@@ -24,7 +24,7 @@ const BUDGET: usize = 1 << 20;
 const DEEPEST: usize = 8;
 
 /// Replaces the variables in every scalar below `node`.
-pub(super) fn interpolate(source: &str, node: &mut Node, lookup: Lookup<'_>) -> Faults {
+pub(crate) fn interpolate(source: &str, node: &mut Node, lookup: Lookup<'_>) -> Faults {
     let mut work = Work {
         source,
         lookup,

@@ -1,23 +1,23 @@
 //! The tree of a YAML text: what the parser's events say, each node with its place.
 //!
-//! Nothing here knows what a Kraftfile is.
+//! Nothing here knows what the text is about.
 
 use crate::problem::Span;
 
-use super::Located;
+use super::located::Located;
 
 /// One value of the tree.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Where it stands; of a list or mapping only the first line.
-    pub(super) span: Span,
+    pub(crate) span: Span,
     /// What it is.
-    pub(super) value: Value,
+    pub(crate) value: Value,
 }
 
 /// What a node is.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Scalar(Scalar),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -25,23 +25,23 @@ pub(super) enum Value {
 
 /// One entry of a mapping.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: Located<String>,
-    pub(super) value: Node,
+pub(crate) struct Entry {
+    pub(crate) key: Located<String>,
+    pub(crate) value: Node,
 }
 
 /// A scalar as it was written.
 #[derive(Clone, Debug)]
-pub(super) struct Scalar {
+pub(crate) struct Scalar {
     /// Its text, escapes and folding undone.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Whether the text may stand for something else than itself: neither quoted nor tagged `!!str`.
-    pub(super) plain: bool,
+    pub(crate) plain: bool,
 }
 
 /// What a scalar stands for by YAML 1.2. `yes`, `no`, `on`, `off`, `y` and `n` are text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Null,
     Bool,
     Number,
@@ -49,7 +49,7 @@ pub(super) enum Kind {
 }
 
 impl Scalar {
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         if !self.plain {
             return Kind::Text;
         }
@@ -62,7 +62,7 @@ impl Scalar {
     }
 
     /// Returns the boolean it stands for, also by the words of YAML 1.1.
-    pub(super) fn as_bool(&self) -> Option<bool> {
+    pub(crate) fn as_bool(&self) -> Option<bool> {
         if !self.plain {
             return None;
         }
@@ -98,7 +98,7 @@ fn is_number(text: &str) -> bool {
 
 impl Node {
     /// Returns the scalar, unless it stands for nothing.
-    pub(super) fn scalar(&self) -> Option<&Scalar> {
+    pub(crate) fn scalar(&self) -> Option<&Scalar> {
         match &self.value {
             Value::Scalar(scalar) if scalar.kind() != Kind::Null => Some(scalar),
             Value::Scalar(_) | Value::List(_) | Value::Map(_) => None,
@@ -106,37 +106,37 @@ impl Node {
     }
 
     /// Returns the text of a scalar with its place, unless it stands for nothing.
-    pub(super) fn text(&self) -> Option<Located<String>> {
+    pub(crate) fn text(&self) -> Option<Located<String>> {
         self.scalar()
             .map(|s| Located::new(s.text.clone(), self.span))
     }
 
-    pub(super) fn items(&self) -> &[Node] {
+    pub(crate) fn items(&self) -> &[Node] {
         match &self.value {
             Value::List(items) => items,
             Value::Scalar(_) | Value::Map(_) => &[],
         }
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map(entries) => entries,
             Value::Scalar(_) | Value::List(_) => &[],
         }
     }
 
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(s) if s.kind() == Kind::Null)
     }
 
     /// Whether it stands for an alias that was refused, which has been told already.
-    pub(super) fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         let empty = matches!(&self.value, Value::Scalar(s) if s.plain && s.text.is_empty());
         empty && self.span.end > self.span.start
     }
 
     /// Says what it is, for a sentence that begins with "found".
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let scalar = match &self.value {
             Value::List(_) => return "a list".to_owned(),
             Value::Map(_) => return "a mapping".to_owned(),
@@ -156,7 +156,7 @@ impl Node {
     }
 
     /// Returns the tree as JSON; numbers that JSON cannot hold stay text.
-    pub(super) fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::List(items) => items.iter().map(Self::to_json).collect(),
             Value::Map(entries) => entries

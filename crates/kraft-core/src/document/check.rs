@@ -7,13 +7,14 @@ use super::faults::Faults;
 use super::node::{Entry, Kind, Node, Value};
 use super::shape::{Field, Record, Shape, is_extension};
 
-/// Says what does not fit. With `lenient`, numbers and booleans pass for strings (v0.7).
-pub(super) fn check(root: &Node, record: &'static Record, lenient: bool) -> Faults {
+/// Says what does not fit. With `lenient`, numbers and booleans pass for strings. `subject` names the
+/// whole in a sentence: "a Kraftfile".
+pub(crate) fn check(root: &Node, record: &'static Record, lenient: bool, subject: &str) -> Faults {
     let mut checker = Checker {
         lenient,
         problems: Faults::default(),
     };
-    checker.record(root, record, "a Kraftfile");
+    checker.record(root, record, subject);
     checker.problems
 }
 

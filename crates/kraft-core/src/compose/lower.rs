@@ -1,0 +1,315 @@
+//! Tree → Compose: fetches the values by the table of shapes, and understands their short forms.
+
+use crate::document::faults::Faults;
+use crate::document::node::{Entry, Node, Value};
+use crate::document::shape::{Record, is_extension};
+use crate::problem::{Problem, Span};
+use crate::words;
+
+use super::model::{Build, Compose, EnvFile, Mount, Port, Restart, Service, Variable, Volume};
+use super::shape::{
+    AMOUNTS, BUILD, DEPLOY, ENV_FILE, FILE, MOUNT, PORT, RESOURCES, SERVICE, VOLUME,
+};
+use super::short;
+
+/// Makes the file from a tree whose shape was checked.
+pub(super) fn lower(root: &Node, faults: &mut Faults) -> Compose {
+    let own = |entry: &&Entry| !is_extension(&entry.key.value);
+    let services = FILE
+        .get(root, "services")
+        .map(Node::entries)
+        .unwrap_or_default();
+    let volumes = FILE
+        .get(root, "volumes")
+        .map(Node::entries)
+        .unwrap_or_default();
+    Compose {
+        name: text(&FILE, root, "name"),
+        services: services
+            .iter()
+            .filter(own)
+            .map(|entry| service(entry, faults))
+            .collect(),
+        volumes: volumes
+            .iter()
+            .filter(own)
+            .map(|entry| volume(entry, faults))
+            .collect(),
+    }
+}
+
+fn service(entry: &Entry, faults: &mut Faults) -> Service {
+    let node = &entry.value;
+    let get = |name: &str| SERVICE.get(node, name);
+    let service = Service {
+        name: entry.key.value.clone(),
+        span: entry.key.span,
+        image: text(&SERVICE, node, "image"),
+        build: get("build").map(build),
+        runtime: text(&SERVICE, node, "runtime"),
+        command: get("command").and_then(|node| command(node, faults)),
+        entrypoint: get("entrypoint").and_then(|node| command(node, faults)),
+        environment: get("environment").map(variables).unwrap_or_default(),
+        env_files: get("env_file").map(env_files).unwrap_or_default(),
+        ports: ports(get("ports"), faults),
+        volumes: mounts(get("volumes"), faults),
+        depends_on: get("depends_on").map(names).unwrap_or_default(),
+        domain: text(&SERVICE, node, "domainname"),
+        container_name: text(&SERVICE, node, "container_name"),
+        memory: memory(node, faults),
+        replicas: replicas(node, faults),
+        restart: get("restart").and_then(|node| restart(node, faults)),
+        attach: flag(get("attach"), true),
+    };
+    if service.image.is_none() && service.build.is_none() {
+        let message = format!(
+            "the service `{}` has neither an image nor a build",
+            service.name
+        );
+        let problem = Problem::error(message).at(service.span);
+        faults.push(problem.help("write `image: NAME` or `build: DIRECTORY`"));
+    }
+    service
+}
+
+fn text(record: &Record, node: &Node, name: &str) -> Option<String> {
+    record.get(node, name)?.text().map(|text| text.value)
+}
+
+fn flag(node: Option<&Node>, default: bool) -> bool {
+    let scalar = node.and_then(Node::scalar);
+    scalar
+        .and_then(crate::document::node::Scalar::as_bool)
+        .unwrap_or(default)
+}
+
+fn build(node: &Node) -> Build {
+    if let Some(context) = node.text() {
+        return Build {
+            context: context.value,
+            ..Build::default()
+        };
+    }
+    Build {
+        context: text(&BUILD, node, "context").unwrap_or_else(|| ".".to_owned()),
+        dockerfile: text(&BUILD, node, "dockerfile"),
+        args: BUILD.get(node, "args").map(variables).unwrap_or_default(),
+        target: text(&BUILD, node, "target"),
+    }
+}
+
+/// A line of words, or a list of them.
+fn command(node: &Node, faults: &mut Faults) -> Option<Vec<String>> {
+    if let Some(line) = node.text() {
+        return match words::split(&line.value) {
+            Ok(words) => Some(words),
+            Err(quote) => {
+                let problem = Problem::error(format!("the quote {quote} is never closed"));
+                faults.push(problem.at(line.span));
+                None
+            }
+        };
+    }
+    Some(names(node))
+}
+
+/// The texts of a list, or the keys of a mapping.
+fn names(node: &Node) -> Vec<String> {
+    match &node.value {
+        Value::List(items) => {
+            let texts = items.iter().filter_map(Node::text);
+            texts.map(|text| text.value).collect()
+        }
+        Value::Map(entries) => entries
+            .iter()
+            .map(|entry| entry.key.value.clone())
+            .collect(),
+        Value::Scalar(_) => Vec::new(),
+    }
+}
+
+fn variables(node: &Node) -> Vec<Variable> {
+    match &node.value {
+        Value::Map(entries) => entries
+            .iter()
+            .map(|entry| Variable {
+                name: entry.key.value.clone(),
+                value: entry.value.text().map(|text| text.value),
+            })
+            .collect(),
+        Value::List(_) => names(node)
+            .into_iter()
+            .map(|text| match text.split_once('=') {
+                Some((name, value)) => Variable {
+                    name: name.to_owned(),
+                    value: Some(value.to_owned()),
+                },
+                None => Variable {
+                    name: text,
+                    value: None,
+                },
+            })
+            .collect(),
+        Value::Scalar(_) => Vec::new(),
+    }
+}
+
+fn env_files(node: &Node) -> Vec<EnvFile> {
+    let file = |path: String| EnvFile {
+        path,
+        required: true,
+    };
+    if let Some(path) = node.text() {
+        return vec![file(path.value)];
+    }
+    let one = |item: &Node| match item.text() {
+        Some(path) => Some(file(path.value)),
+        None => Some(EnvFile {
+            path: text(&ENV_FILE, item, "path")?,
+            required: flag(ENV_FILE.get(item, "required"), true),
+        }),
+    };
+    node.items().iter().filter_map(one).collect()
+}
+
+/// Says what is wrong with a value.
+fn wrong(faults: &mut Faults, shown: &str, why: &str, span: Span) {
+    faults.push(Problem::error(format!("`{shown}`: {why}")).at(span));
+}
+
+fn ports(node: Option<&Node>, faults: &mut Faults) -> Vec<Port> {
+    let mut ports = Vec::new();
+    for item in node.map(Node::items).unwrap_or_default() {
+        let (shown, port) = match item.text() {
+            Some(text) => (text.value.clone(), short::port(&text.value, text.span)),
+            None => (
+                text(&PORT, item, "target").unwrap_or_default(),
+                long_port(item),
+            ),
+        };
+        match port {
+            Ok(port) => ports.push(port),
+            Err(why) => wrong(faults, &shown, why, item.span),
+        }
+    }
+    ports
+}
+
+fn long_port(item: &Node) -> Result<Port, &'static str> {
+    let target = text(&PORT, item, "target").unwrap_or_default();
+    let published = text(&PORT, item, "published");
+    let protocol = text(&PORT, item, "protocol");
+    Ok(Port {
+        published: published.as_deref().map(short::number).transpose()?,
+        target: short::number(&target)?,
+        protocol: protocol.unwrap_or_else(|| "tcp".to_owned()),
+        span: item.span,
+    })
+}
+
+fn mounts(node: Option<&Node>, faults: &mut Faults) -> Vec<Mount> {
+    let mut mounts = Vec::new();
+    for item in node.map(Node::items).unwrap_or_default() {
+        let (shown, mount) = if let Some(text) = item.text() {
+            (text.value.clone(), short::mount(&text.value, text.span))
+        } else {
+            let target = text(&MOUNT, item, "target").unwrap_or_default();
+            (target.clone(), long_mount(item, target))
+        };
+        match mount {
+            Ok(mount) => mounts.push(mount),
+            Err(why) => wrong(faults, &shown, why, item.span),
+        }
+    }
+    mounts
+}
+
+fn long_mount(item: &Node, target: String) -> Result<Mount, &'static str> {
+    let source = text(&MOUNT, item, "source");
+    if !target.starts_with('/') {
+        return Err("the target is no absolute path");
+    }
+    Ok(Mount {
+        source: source.ok_or("a volume without a name is not kept: name it")?,
+        target,
+        read_only: flag(MOUNT.get(item, "read_only"), false),
+        span: item.span,
+    })
+}
+
+/// What says first how much memory there is: a limit, else a reservation.
+fn memory(node: &Node, faults: &mut Faults) -> Option<u64> {
+    let resources = SERVICE
+        .get(node, "deploy")
+        .and_then(|deploy| DEPLOY.get(deploy, "resources"));
+    let amount = |name: &str| {
+        let amounts = RESOURCES.get(resources?, name)?;
+        AMOUNTS.get(amounts, "memory")
+    };
+    let said = SERVICE
+        .get(node, "mem_limit")
+        .or_else(|| amount("limits"))
+        .or_else(|| SERVICE.get(node, "mem_reservation"))
+        .or_else(|| amount("reservations"))?;
+    bytes(said, faults)
+}
+
+fn bytes(node: &Node, faults: &mut Faults) -> Option<u64> {
+    let said = node.text()?;
+    let bytes = short::bytes(&said.value);
+    if bytes.is_none() {
+        wrong(
+            faults,
+            &said.value,
+            "it is no amount such as `256m`",
+            said.span,
+        );
+    }
+    bytes
+}
+
+fn replicas(node: &Node, faults: &mut Faults) -> Option<u32> {
+    let said = SERVICE
+        .get(node, "deploy")
+        .and_then(|deploy| DEPLOY.get(deploy, "replicas"))
+        .or_else(|| SERVICE.get(node, "scale"))?
+        .text()?;
+    let number = said.value.parse().ok();
+    if number.is_none() {
+        wrong(faults, &said.value, "it is no number", said.span);
+    }
+    number
+}
+
+fn restart(node: &Node, faults: &mut Faults) -> Option<Restart> {
+    let said = node.text()?;
+    let word = said.value.split(':').next().unwrap_or_default();
+    match word {
+        "no" | "false" | "never" => Some(Restart::Never),
+        "always" | "unless-stopped" => Some(Restart::Always),
+        "on-failure" => Some(Restart::OnFailure),
+        _ => {
+            wrong(
+                faults,
+                &said.value,
+                "it is neither no, always, on-failure nor unless-stopped",
+                said.span,
+            );
+            None
+        }
+    }
+}
+
+fn volume(entry: &Entry, faults: &mut Faults) -> Volume {
+    let node = &entry.value;
+    let size = VOLUME.get(node, "driver_opts").and_then(|options| {
+        let mut options = options.entries().iter();
+        options.find(|option| option.key.value == "size")
+    });
+    Volume {
+        key: entry.key.value.clone(),
+        name: text(&VOLUME, node, "name"),
+        size: size.and_then(|option| bytes(&option.value, faults)),
+        external: flag(VOLUME.get(node, "external"), false),
+    }
+}

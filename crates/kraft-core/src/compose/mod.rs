@@ -1,0 +1,205 @@
+//! Compose files: a text becomes services, volumes and their order, or everything that is wrong with
+//! it.
+//!
+//! ```text
+//! text ─ yaml ─► tree ─ interpolate ─► tree ─ check ─► faults
+//!                                        └─── lower ─► Compose ─ order ─► services, needed ones first
+//! ```
+//!
+//! The format is that of the Compose specification (compose-spec.io), as far as unikernels can honour
+//! it: what they cannot is warned of by its name. Nothing here opens a file or reads the environment.
+
+mod lower;
+mod model;
+mod order;
+mod shape;
+mod short;
+
+pub use model::{Build, Compose, EnvFile, Mount, Port, Restart, Service, Variable, Volume};
+
+use crate::document::faults::Faults;
+use crate::document::node::Value;
+use crate::document::{check, interpolate, yaml};
+use crate::problem::{Problem, Span};
+
+/// A text larger than this is not read, in bytes.
+pub const LARGEST: usize = 4 << 20;
+
+/// The names that a Compose file has, in the order they are looked for (KraftKit).
+pub const FILE_NAMES: [&str; 5] = [
+    "docker-compose.yml",
+    "docker-compose.yaml",
+    "compose.yml",
+    "compose.yaml",
+    "Composefile",
+];
+
+/// What reading a Compose file gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// The file; `None` if any of the problems is an error.
+    pub compose: Option<Compose>,
+    /// Everything that is wrong, in the order of the text.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a Compose file; `vars` looks up the variables that it may use.
+pub fn parse(text: &str, vars: &dyn Fn(&str) -> Option<String>) -> Parsed {
+    let mut faults = Faults::default();
+    let compose = read(text, vars, &mut faults).filter(|_| !faults.fatal());
+    Parsed {
+        compose,
+        problems: faults.into_problems(),
+    }
+}
+
+fn read(text: &str, vars: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) -> Option<Compose> {
+    if text.len() > LARGEST {
+        let message = format!(
+            "the file has {} bytes; a Compose file may have {LARGEST}",
+            text.len()
+        );
+        faults.push(Problem::error(message));
+        return None;
+    }
+    let tree = yaml::read(text);
+    faults.append(tree.problems);
+    let Some(mut root) = tree.root.filter(|root| tree.partial || !root.is_null()) else {
+        if !faults.fatal() {
+            let problem = Problem::error("the file is empty").at(Span::default());
+            faults.push(problem.help("a Compose file has `services:`"));
+        }
+        return None;
+    };
+    if !matches!(root.value, Value::Map(_)) {
+        if !tree.partial {
+            let found = root.describe();
+            let message = format!("a Compose file must be a mapping, found {found}");
+            faults.push(Problem::error(message).at(root.span));
+        }
+        return None;
+    }
+    faults.append(interpolate::interpolate(text, &mut root, vars));
+    faults.append(check::check(&root, &shape::FILE, true, "a Compose file"));
+    let compose = lower::lower(&root, faults);
+    order::check(&compose, faults);
+    Some(compose)
+}
+
+/// Understands the text of an `.env` file: `NAME=VALUE` on each line, quotes as in a shell, `#` begins
+/// a comment. Lines that are none of it are left out.
+pub fn variables(text: &str) -> Vec<(String, String)> {
+    text.lines()
+        .filter_map(|line| {
+            let line = line.trim();
+            let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+            let (name, value) = line.split_once('=')?;
+            let name = name.trim();
+            let is_name =
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            is_name.then(|| (name.to_owned(), short::unquoted(value.trim())))
+        })
+        .collect()
+}
+
+/// Reads arbitrary bytes: the body of the fuzz target.
+pub fn exercise(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let parsed = parse(&text, &|name| Some(format!("<{name}>")));
+    if let Some(compose) = &parsed.compose {
+        let _ = compose.order(&[]);
+    }
+    crate::problem::render("compose.yaml", &text, &parsed.problems, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Compose {
+        let parsed = parse(text, &|name| (name == "TAG").then(|| "v2".to_owned()));
+        parsed
+            .compose
+            .unwrap_or_else(|| panic!("{:#?}", parsed.problems))
+    }
+
+    fn said(text: &str) -> String {
+        let parsed = parse(text, &|_| None);
+        let all: Vec<&str> = parsed
+            .problems
+            .iter()
+            .map(|one| one.message.as_str())
+            .collect();
+        all.join("\n")
+    }
+
+    #[test]
+    fn services_are_read_in_short_and_in_long() {
+        let compose = read(
+            "name: shop\nservices:\n  web:\n    image: nginx:${TAG}\n    ports: [443:8080, '53:53/udp']\n    \
+             environment: {A: 1, B: }\n    depends_on: [db]\n    mem_limit: 256m\n  db:\n    \
+             build: ./db\n    command: [/bin/db, -v]\n    environment: [C=x, D]\n    volumes:\n      \
+             - data:/data:ro\n      - {type: volume, source: logs, target: /logs}\n    \
+             deploy: {resources: {limits: {memory: 1g}}, replicas: 2}\n    restart: unless-stopped\n\
+             volumes:\n  data: {driver_opts: {size: 64m}}\n  logs:\n",
+        );
+        assert_eq!(compose.name.as_deref(), Some("shop"));
+        let [web, db] = compose.services.as_slice() else {
+            panic!("{compose:#?}");
+        };
+        assert_eq!(web.image.as_deref(), Some("nginx:v2"));
+        assert_eq!(web.memory, Some(256 << 20));
+        assert_eq!(
+            (web.ports[0].published, web.ports[0].target),
+            (Some(443), 8080)
+        );
+        assert_eq!(web.ports[1].protocol, "udp");
+        assert_eq!(web.environment[0].value.as_deref(), Some("1"));
+        assert_eq!(web.environment[1].value, None);
+        assert_eq!(db.build.as_ref().unwrap().context, "./db");
+        assert_eq!(db.command.as_deref().unwrap(), ["/bin/db", "-v"]);
+        assert_eq!((db.memory, db.replicas), (Some(1 << 30), Some(2)));
+        assert_eq!(db.restart, Some(Restart::Always));
+        assert!(db.volumes[0].read_only && db.volumes[1].source == "logs");
+        assert_eq!(compose.volumes[0].size, Some(64 << 20));
+        let order: Vec<&str> = compose
+            .order(&[])
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        assert_eq!(order, ["db", "web"]);
+        let needed: Vec<&str> = compose
+            .order(&["web".to_owned()])
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        assert_eq!(needed, ["db", "web"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_name() {
+        let say = |text: &str| said(&format!("services:\n  a:\n    {text}\n"));
+        assert!(say("image: x\n    depends_on: [b]").contains("there is no service `b`"));
+        assert!(say("image: x\n    privileged: true").contains("`privileged` has no effect here"));
+        assert!(say("ports: [80]").contains("has neither an image nor a build"));
+        assert!(say("image: x\n    ports: [80-90:80-90]").contains("ranges of ports"));
+        assert!(say("image: x\n    imag: y").contains("unknown key `imag`"));
+        assert!(say("image: x\n    mem_limit: much").contains("`much`: it is no amount"));
+        assert!(
+            said("services: {a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [a]}}")
+                .contains("need each other")
+        );
+        assert!(said("").contains("empty"));
+        assert!(said("[]").contains("must be a mapping"));
+    }
+
+    #[test]
+    fn variables_of_a_file_are_read_as_a_shell_would() {
+        let text = "# all\nA=1\nexport B='x y'\nC=\"q\"\nD=\n=x\nodd name=1\nE=a # b\n";
+        let pairs: Vec<String> = variables(text)
+            .iter()
+            .map(|(n, v)| format!("{n}={v}"))
+            .collect();
+        assert_eq!(pairs, ["A=1", "B=x y", "C=q", "D=", "E=a"]);
+    }
+}
