@@ -241,10 +241,17 @@ pub(crate) fn read_or_lone(
         return Err(missing);
     };
     let name = dockerfile.file_name().unwrap_or_default().to_string_lossy();
-    let runtime = runtime.unwrap_or(LONE_RUNTIME);
-    let text = format!("spec: v0.6\nruntime: '{runtime}'\nrootfs: ./{name}\n");
+    Ok(lone(dir, &name, runtime.unwrap_or(LONE_RUNTIME)))
+}
+
+/// Makes a project of a directory that has no Kraftfile: it runs what a Dockerfile builds, which is
+/// named relative to the directory, on `runtime`.
+pub(crate) fn lone(dir: &Path, dockerfile: &str, runtime: &str) -> Project {
+    let quoted = |text: &str| text.replace('\'', "''");
+    let (runtime, dockerfile) = (quoted(runtime), quoted(dockerfile));
+    let text = format!("spec: v0.6\nruntime: '{runtime}'\nrootfs: './{dockerfile}'\n");
     let (parsed, text) = kraftfile::parse_bytes(text.as_bytes(), &|_| None);
-    Ok(Project {
+    Project {
         kraftfile: parsed.kraftfile,
         problems: parsed.problems,
         text: Text {
@@ -254,7 +261,7 @@ pub(crate) fn read_or_lone(
         file: None,
         dir_name: dir_name(dir),
         dir: dir.to_owned(),
-    })
+    }
 }
 
 fn limit() -> u64 {

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod choose;
+mod compose;
 mod deploy;
 mod image;
 mod instance;
@@ -39,6 +40,8 @@ enum Command {
     Deploy(Box<deploy::Args>),
     #[command(visible_aliases = ["inst", "instances", "vm", "vms"])]
     Instance(instance::Args),
+    #[command(visible_alias = "comp")]
+    Compose(Box<compose::Args>),
     #[command(visible_alias = "img")]
     Image(image::Args),
     #[command(visible_aliases = ["services", "svc"])]
@@ -60,6 +63,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     match &args.command {
         Command::Deploy(command) => deploy::exec(app, &args.at, command),
         Command::Instance(command) => instance::exec(app, &args.at, command),
+        Command::Compose(command) => compose::exec(app, &args.at, command),
         Command::Image(command) => image::exec(app, &args.at, command),
         Command::Service(command) => service::exec(app, &args.at, command),
         Command::Volume(command) => volume::exec(app, &args.at, command),

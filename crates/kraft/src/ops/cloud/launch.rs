@@ -73,7 +73,7 @@ pub(crate) fn launch(
 }
 
 /// Makes a volume that is not there.
-fn make_volume(
+pub(crate) fn make_volume(
     app: &App,
     cloud: &Cloud,
     trail: &mut Trail,
@@ -98,7 +98,7 @@ fn make_volume(
 }
 
 /// Creates instances, and remembers what came of it even if it was interrupted.
-fn create(
+pub(crate) fn create(
     app: &App,
     cloud: &Cloud,
     trail: &mut Trail,

@@ -8,6 +8,7 @@
 
 pub(crate) mod account;
 pub(crate) mod arrival;
+pub(crate) mod compose;
 pub(crate) mod deploy;
 pub(crate) mod dry;
 pub(crate) mod helper;

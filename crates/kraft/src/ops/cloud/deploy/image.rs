@@ -11,7 +11,9 @@ use kraft_oci::store::Store;
 use kraft_oci::{listing, pull};
 
 use super::super::account;
+use super::super::trail::Trail;
 use super::Cloud;
+use super::local::local;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ops::components::Fetching;
@@ -48,12 +50,12 @@ pub(crate) struct Package {
 
 /// An image that is in the store under the platform's name for it.
 #[derive(Clone, Debug)]
-pub(crate) struct Pushed {
+pub(crate) struct Packaged {
     name: Reference,
     digest: Digest,
 }
 
-impl Pushed {
+impl Packaged {
     /// Returns the name that the platform has for exactly this image.
     pub(crate) fn on_platform(&self) -> String {
         format!("{}@{}", self.name.repository(), self.digest)
@@ -66,13 +68,25 @@ impl Pushed {
     }
 }
 
-/// Packages a project, after building what is missing; without a project, a root filesystem.
+/// Packages a project, after building what is missing; without a project, a root filesystem. An
+/// interrupt ends it, and what was made before is told.
 pub(crate) fn package(
     app: &App,
     cloud: &Cloud,
     project: Option<Project>,
+    (wish, trail): (&Package, &Trail),
+) -> Result<Packaged, Failure> {
+    local(app, cloud.interrupt(), trail, || {
+        pack(app, cloud, project, wish)
+    })
+}
+
+fn pack(
+    app: &App,
+    cloud: &Cloud,
+    project: Option<Project>,
     wish: &Package,
-) -> Result<Pushed, Failure> {
+) -> Result<Packaged, Failure> {
     let name = name(cloud, project.as_ref(), wish)?;
     let store = images::open(app)?;
     let strategy = package::settle(app, &*store, &name, wish.strategy)?;
@@ -100,17 +114,17 @@ pub(crate) fn package(
     };
     let index = package::assemble(app, &*store, &package, parts)?;
     images::tidy(app, &*store);
-    Ok(Pushed {
+    Ok(Packaged {
         name,
         digest: index.digest,
     })
 }
 
 /// Pushes an image to the platform's registry; an interrupt ends it.
-pub(crate) fn push(app: &App, cloud: &Cloud, pushed: &Pushed) -> Result<(), Failure> {
+pub(crate) fn push(app: &App, cloud: &Cloud, packaged: &Packaged) -> Result<(), Failure> {
     let store = images::open(app)?;
     let network = account::network(app, cloud)?;
-    let sent = transfer::push_by(app, &network, &store, &pushed.name, cloud.interrupt());
+    let sent = transfer::push_by(app, &network, &store, &packaged.name, cloud.interrupt());
     sent.map_err(|failure| match failure.kind {
         Kind::Authentication => failure.hint(format!(
             "the token is for images below `{}/{}`",
@@ -135,6 +149,7 @@ pub(crate) fn name(
     let host = format!("{}/", cloud.registry());
     let path = name.strip_prefix(&host).unwrap_or(&name);
     let path = path.strip_prefix("unikraft.io/").unwrap_or(path);
+    let path = below_account(path);
     let full = if path.contains('/') {
         format!("{host}{path}")
     } else {
@@ -147,6 +162,14 @@ pub(crate) fn name(
         )));
     }
     Ok(name)
+}
+
+/// Returns the name that an image of another registry has below the account: the last part of it.
+fn below_account(path: &str) -> &str {
+    match path.parse::<Reference>() {
+        Ok(name) if name.registry().is_some() => path.rsplit('/').next().unwrap_or(path),
+        _ => path,
+    }
 }
 
 fn project_name(project: &Project) -> String {

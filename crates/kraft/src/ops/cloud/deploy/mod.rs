@@ -21,7 +21,7 @@ use kraft_cloud::resources::services::{self, Service};
 use kraft_cloud::visit::Visitor;
 use kraft_core::quantity::MIB;
 
-pub(crate) use self::image::{Package, name as image_name, package, push};
+pub(crate) use self::image::{Package, Packaged, name as image_name, package, push};
 use self::subject::Subject;
 use super::arrival::Patience;
 use super::launch::{self, Launch, NewVolume};
@@ -73,14 +73,8 @@ pub(crate) fn deploy(
     let (image, words) = match subject {
         Subject::Image { image, words } => (*image, words),
         Subject::Project { project, words } => {
-            let packaged = local::local(app, cloud.interrupt(), || {
-                package(
-                    app,
-                    cloud,
-                    project.map(|project| *project),
-                    &deployment.package,
-                )
-            })?;
+            let project = project.map(|project| *project);
+            let packaged = package(app, cloud, project, (&deployment.package, trail))?;
             push(app, cloud, &packaged)?;
             trail.add(Thing::Image(packaged.shown()));
             trail.next = Some(format!("kraft cloud deploy {}", packaged.shown()));

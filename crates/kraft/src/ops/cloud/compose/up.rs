@@ -1,0 +1,209 @@
+//! Making the instances of services, starting them in their order, and taking them away.
+
+use std::time::Duration;
+
+use kraft_cloud::ErrorKind;
+use kraft_cloud::request::Id;
+use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
+use kraft_cloud::resources::{services, volumes};
+use kraft_core::compose::Service;
+
+use super::super::arrival::{self, Patience};
+use super::super::launch;
+use super::super::trail::{Thing, Trail};
+use super::images::Making;
+use super::{Cloud, Stack};
+use crate::app::App;
+use crate::failure::Failure;
+
+/// A service may take so long until it runs that others need.
+const NEEDED: Duration = Duration::from_mins(1);
+
+/// Makes what is not there yet: images, volumes, instances. Instances that are what the file says are
+/// left as they are; others are replaced. The answer is what there is, in the order of the services.
+pub(crate) fn create(
+    app: &App,
+    cloud: &Cloud,
+    stack: &Stack,
+    services: &[&Service],
+    (making, trail): (&Making, &mut Trail),
+) -> Result<Vec<Instance>, Failure> {
+    let mut wanted = Vec::with_capacity(services.len());
+    for service in services {
+        let image = stack.image(app, cloud, service, making, trail)?;
+        wanted.push(stack.wanted(app, service, &image)?);
+    }
+    for volume in stack.new_volumes(services) {
+        launch::make_volume(app, cloud, trail, &volume)?;
+    }
+    let found = stack.found(cloud, services)?;
+    let mut there = Vec::with_capacity(services.len());
+    for (wanted, (service, found)) in wanted.iter().zip(found) {
+        match found {
+            Some(one) if is_as_wanted(&one, wanted) => {
+                trail.add(Thing::Instance(one.name.clone()));
+                there.push(one);
+            }
+            Some(one) => {
+                app.ui.info(&format!(
+                    "the service {} has changed: replacing it",
+                    service.name
+                ));
+                remove(cloud, std::slice::from_ref(&one))?;
+                there.extend(make(app, cloud, wanted, trail)?);
+            }
+            None => there.extend(make(app, cloud, wanted, trail)?),
+        }
+    }
+    Ok(there)
+}
+
+fn make(
+    app: &App,
+    cloud: &Cloud,
+    wanted: &CreateInstance,
+    trail: &mut Trail,
+) -> Result<Option<Instance>, Failure> {
+    let made = launch::create(app, cloud, trail, wanted)?;
+    Ok(made.into_iter().next())
+}
+
+/// Whether an instance is what the file says.
+fn is_as_wanted(one: &Instance, wanted: &CreateInstance) -> bool {
+    let same_memory = wanted
+        .memory_mb
+        .is_none_or(|memory| memory == one.memory_mb);
+    let same_args = wanted.args.is_empty() || wanted.args == one.args;
+    one.image == wanted.image && same_memory && same_args && one.env == wanted.env
+}
+
+/// Starts instances of services, needed ones first; a service that others need runs before they
+/// start. Those that run are left alone.
+pub(crate) fn start(
+    app: &App,
+    cloud: &Cloud,
+    stack: &Stack,
+    services: &[&Service],
+    wait: Option<Duration>,
+) -> Result<Vec<Instance>, Failure> {
+    let mut started = Vec::new();
+    for (service, found) in stack.found(cloud, services)? {
+        let Some(one) = found else { continue };
+        if one.state == "stopped" {
+            app.ui.info(&format!("starting {}", one.name));
+            let ids = [Id::Uuid(one.uuid.clone())];
+            cloud.send(&instances::start(&ids, Duration::ZERO))?.one()?;
+        }
+        let needed = services
+            .iter()
+            .any(|other| other.depends_on.contains(&service.name));
+        let limit = if needed { Some(NEEDED) } else { wait };
+        match limit {
+            Some(limit) => {
+                let patience = Patience {
+                    limit,
+                    settling: Duration::ZERO,
+                };
+                started.extend(arrival::running(
+                    app,
+                    cloud,
+                    std::slice::from_ref(&one),
+                    patience,
+                )?);
+            }
+            None => started.push(one),
+        }
+    }
+    let ids: Vec<Id> = started
+        .iter()
+        .map(|one| Id::Uuid(one.uuid.clone()))
+        .collect();
+    if ids.is_empty() {
+        return Ok(started);
+    }
+    Ok(cloud.send(&instances::get(&ids))?.all()?)
+}
+
+/// Removes instances, and the copies that share their service.
+fn remove(cloud: &Cloud, found: &[Instance]) -> Result<Vec<String>, Failure> {
+    let mut ids: Vec<Id> = Vec::new();
+    for one in found {
+        for id in members(cloud, one)? {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
+    let mut removed = Vec::new();
+    if ids.is_empty() {
+        return Ok(removed);
+    }
+    for item in cloud.send(&instances::remove(&ids))?.each() {
+        match item {
+            Ok(one) => removed.push(one.title().to_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(removed)
+}
+
+/// Returns an instance with its copies: the others of a service that was made for it.
+fn members(cloud: &Cloud, one: &Instance) -> Result<Vec<Id>, Failure> {
+    let mut ids = vec![Id::Uuid(one.uuid.clone())];
+    let Some(group) = &one.service_group else {
+        return Ok(ids);
+    };
+    match cloud
+        .send(&services::get(&[Id::Uuid(group.uuid.clone())]))?
+        .one()
+    {
+        // One that stays without instances was not made by us.
+        Ok(group) if !group.persistent => {
+            let others = group
+                .instances
+                .into_iter()
+                .map(|other| Id::Uuid(other.uuid));
+            ids.extend(others.filter(|id| id.as_str() != one.uuid));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(ids)
+}
+
+/// Takes services away: their instances, and their volumes if that is wanted. Returns the names of
+/// what was removed.
+pub(crate) fn down(
+    cloud: &Cloud,
+    stack: &Stack,
+    services: &[&Service],
+    with_volumes: bool,
+) -> Result<Vec<String>, Failure> {
+    let mut found: Vec<Instance> = stack
+        .found(cloud, services)?
+        .into_iter()
+        .filter_map(|(_, found)| found)
+        .collect();
+    // Those that need others go before them.
+    found.reverse();
+    let mut removed = remove(cloud, &found)?;
+    if with_volumes {
+        let ids: Vec<Id> = stack
+            .new_volumes(services)
+            .into_iter()
+            .map(|volume| Id::Name(volume.name))
+            .collect();
+        if !ids.is_empty() {
+            for item in cloud.send(&volumes::remove(&ids))?.each() {
+                match item {
+                    Ok(one) => removed.push(one.title().to_owned()),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+    Ok(removed)
+}
