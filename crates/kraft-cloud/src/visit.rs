@@ -14,6 +14,19 @@ use crate::answer::shown;
 /// How long one visit may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Why nobody answered, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Absence {
+    /// This computer does not know the name, which tells nothing about the application: a new name
+    /// takes its time to spread.
+    #[error("{0}")]
+    Nameless(String),
+    /// Nobody takes the connection, or the platform answers in place of an application that is not
+    /// ready.
+    #[error("{0}")]
+    Silent(String),
+}
+
 /// Visits addresses.
 #[derive(Debug)]
 pub struct Visitor {
@@ -44,25 +57,34 @@ impl Visitor {
     }
 
     /// Goes to an address once, and returns the status that the application answered.
-    ///
-    /// # Errors
-    /// Why nobody answered, in words. The platform may answer in place of an application that is
-    /// not ready, which counts as nobody.
-    pub async fn visit(&self, url: &str) -> Result<u16, String> {
+    pub async fn visit(&self, url: &str) -> Result<u16, Absence> {
         match self.http.get(url).send().await {
             Ok(answer) => match answer.status() {
                 status @ (StatusCode::BAD_GATEWAY
                 | StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT) => Err(format!("the answer is {status}")),
+                | StatusCode::GATEWAY_TIMEOUT) => {
+                    Err(Absence::Silent(format!("the answer is {status}")))
+                }
                 status => Ok(status.as_u16()),
             },
-            Err(error) => {
-                let mut deepest: &dyn std::error::Error = &error;
-                while let Some(source) = deepest.source() {
-                    deepest = source;
-                }
-                Err(shown(&deepest.to_string()))
-            }
+            Err(error) => Err(absence(&error)),
         }
+    }
+}
+
+/// Finds the reason among causes: the outer ones repeat the address.
+fn absence(error: &reqwest::Error) -> Absence {
+    let mut deepest: &dyn std::error::Error = error;
+    let mut nameless = false;
+    while let Some(source) = deepest.source() {
+        // What the connector of our HTTP library calls a name that is not found.
+        nameless |= source.to_string() == "dns error";
+        deepest = source;
+    }
+    let why = shown(&deepest.to_string());
+    if nameless {
+        Absence::Nameless(why)
+    } else {
+        Absence::Silent(why)
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, Instance};
-use kraft_cloud::visit::Visitor;
+use kraft_cloud::visit::{Absence, Visitor};
 
 use super::Cloud;
 use super::logs;
@@ -13,6 +13,8 @@ use crate::failure::{Failure, Kind};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
+/// A new name may take so long until it is known here; it is not waited for longer.
+const SPREADING: Duration = Duration::from_secs(5);
 /// So many lines of a log are shown when an instance fails.
 const LINES: usize = 20;
 
@@ -121,7 +123,7 @@ pub(crate) fn why(app: &App, cloud: &Cloud, one: &Instance, what: &str) -> Failu
 
 /// Waits until an instance answers at its public name, if it has one and takes HTTP.
 ///
-/// Returns the address that answered; nothing if there is none to ask.
+/// A name that this computer does not know is no reason to fail: it is told.
 pub(crate) fn answering(
     app: &App,
     cloud: &Cloud,
@@ -129,11 +131,20 @@ pub(crate) fn answering(
     visitor: &Visitor,
     (url, limit): (&str, Duration),
 ) -> Result<(), Failure> {
-    let until = Instant::now() + limit;
+    let begin = Instant::now();
     let mut told = false;
     loop {
-        let Err(problem) = cloud.wait_for(visitor.visit(url))? else {
-            return Ok(());
+        let problem = match cloud.wait_for(visitor.visit(url))? {
+            Ok(_) => return Ok(()),
+            Err(Absence::Nameless(why)) if begin.elapsed() >= limit.min(SPREADING) => {
+                app.ui.warn(&format!(
+                    "`{}` runs; whether {url} answers cannot be told: its name is not known here \
+                     ({why})",
+                    one.title()
+                ));
+                return Ok(());
+            }
+            Err(problem) => problem,
         };
         let now = cloud
             .send(&instances::get(&[Id::Uuid(one.uuid.clone())]))?
@@ -141,7 +152,7 @@ pub(crate) fn answering(
         if has_failed(&now) {
             return Err(self::why(app, cloud, &now, &how(&now)));
         }
-        if Instant::now() >= until {
+        if begin.elapsed() >= limit {
             let what = format!(
                 "`{}` runs, but {url} does not answer after {} seconds: {problem}",
                 one.title(),
