@@ -86,8 +86,7 @@ pub(crate) enum Command {
     Events(events::Args),
     #[command(visible_alias = "rm")]
     Remove(remove::Args),
-    // Shown once all of it works.
-    #[command(alias = "cl", hide = true)]
+    #[command(visible_alias = "cl")]
     Cloud(Box<cloud::Args>),
     Doctor(doctor::Args),
     Config(config::Args),
@@ -115,6 +114,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "remove",
         ],
     ),
+    ("Unikraft Cloud commands", &["cloud"]),
     (
         "Miscellaneous commands",
         &["doctor", "config", "completion", "version"],
