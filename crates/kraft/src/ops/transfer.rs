@@ -101,7 +101,7 @@ pub(crate) fn push(app: &App, store: &Arc<dyn Store>, name: &Reference) -> Resul
     push_by(app, &Network::open(app)?, store, name, None)
 }
 
-/// Pushes an image as [`push`] does, by a client that is there; an interrupt ends it.
+/// Pushes an image as [`push()`] does, by a client that is there; an interrupt ends it.
 pub(crate) fn push_by(
     app: &App,
     network: &Network,
