@@ -43,6 +43,8 @@ struct Order {
     registry: Option<SocketAddr>,
     image: String,
     args: Vec<String>,
+    env: Vec<String>,
+    volumes: Vec<String>,
     memory: i64,
     ports: Vec<u16>,
     name: String,
@@ -72,10 +74,40 @@ fn order(shared: &Shared, uuid: &str) -> Option<Order> {
         registry: world.settings.registry,
         image: one.image.clone(),
         args: one.args.clone(),
+        env: env(&one.asked),
+        volumes: volumes(&world, uuid),
         memory: one.memory,
         ports,
         name: name_of(uuid),
     })
+}
+
+/// The variables of an instance, as they are typed.
+fn env(asked: &serde_json::Value) -> Vec<String> {
+    let env = asked.get("env").and_then(serde_json::Value::as_object);
+    let pairs = env.into_iter().flatten();
+    pairs
+        .filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)))
+        .collect()
+}
+
+/// The volumes of an instance, as they are typed: each is a directory of this host.
+fn volumes(world: &World, instance: &str) -> Vec<String> {
+    let mut typed = Vec::new();
+    for volume in &world.volumes {
+        for (_, at, readonly) in volume
+            .attached
+            .iter()
+            .filter(|(uuid, _, _)| uuid == instance)
+        {
+            let dir = world.disks.join(&volume.uuid);
+            if std::fs::create_dir_all(&dir).is_ok() {
+                let mode = if *readonly { ":ro" } else { "" };
+                typed.push(format!("{}:{at}{mode}", dir.display()));
+            }
+        }
+    }
+    typed
 }
 
 /// Starts the machine of an instance and follows it, in a thread of its own.
@@ -117,6 +149,12 @@ fn live(shared: &Shared, uuid: &str, order: &Order) {
     let maps: Vec<String> = maps.collect();
     for map in &maps {
         words.extend(["--port", map]);
+    }
+    for pair in &order.env {
+        words.extend(["--env", pair]);
+    }
+    for volume in &order.volumes {
+        words.extend(["--volume", volume]);
     }
     words.push(&image);
     if !order.args.is_empty() {

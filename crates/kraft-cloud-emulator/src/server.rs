@@ -91,6 +91,8 @@ impl Drop for Emulator {
         // The listener sleeps in `accept`; one more connection wakes it.
         let _ = TcpStream::connect(self.address);
         crate::machine::stop_all(&self.shared);
+        // There is only something if a machine had a volume.
+        let _ = std::fs::remove_dir_all(&self.shared.world().disks);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -266,6 +266,8 @@ pub(crate) struct World {
     pub journal: Vec<Value>,
     /// The UUID of the account.
     pub account: String,
+    /// Where the volumes of real machines are directories.
+    pub(crate) disks: std::path::PathBuf,
     /// What helpers do wrong.
     pub(crate) spoilt: crate::helpers::Spoilt,
     /// What was imported into volumes, by their UUIDs.
@@ -293,6 +295,7 @@ impl World {
             faults: Vec::new(),
             journal: Vec::new(),
             account: fresh_uuid(),
+            disks: std::env::temp_dir().join(format!("kraft-cloud-emulator-{}", fresh_uuid())),
             spoilt: crate::helpers::Spoilt::default(),
             imported: BTreeMap::new(),
             authority: crate::front::Authority::new(),

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use base64::Engine as _;
 use kraft_e2e::cloud::Cloud;
-use kraft_e2e::guest::{MOTD, mini, package};
+use kraft_e2e::guest::{MOTD, Report, mini, package};
 use kraft_e2e::harness::{Bench, eventually};
 use kraft_e2e::registry::Registry;
 use kraft_e2e::source::{skipped, workshop};
@@ -179,6 +179,12 @@ fn a_project_with_a_dockerfile_ends_as_a_running_unikernel() {
     eventually("its greeting", || {
         console(&cloud, name).contains("open all day")
     });
+    let report = Report::parse(&console(&cloud, name));
+    assert!(
+        report.env.contains(&"COLOUR=blue".to_owned()),
+        "{:?}",
+        report.env
+    );
     let words = ["cloud", "instance", "remove", name];
     assert_eq!(cloud.kraft(&bench, &words).success().stdout.trim(), name);
     assert_eq!(bench.json(["ps", "--all", "-o", "json"]), json!([]));

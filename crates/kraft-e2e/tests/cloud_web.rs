@@ -3,7 +3,8 @@
 use std::fs;
 
 use kraft_e2e::cloud::Cloud;
-use kraft_e2e::harness::{Bench, Outcome, skip};
+use kraft_e2e::guest::package;
+use kraft_e2e::harness::{Bench, Outcome, eventually, skip};
 use kraft_e2e::linux;
 use kraft_e2e::registry::Registry;
 use serde_json::Value;
@@ -69,10 +70,51 @@ fn a_deployed_web_site_answers_under_its_name_once_deploy_returns() {
 }
 
 #[test]
-fn a_server_that_never_answers_fails_the_deployment_with_its_last_words() {
-    let Some((_registry, bench, cloud)) = shop("echo gone fishing; sleep 600") else {
+fn a_volume_arrives_in_the_machine_and_outlives_it() {
+    let script = "cat /data/visits; echo visited >>/data/visits; echo written; sleep 600";
+    let Some((_registry, bench, cloud)) = shop(script) else {
         return;
     };
+    let visit = |name: &str| {
+        let words = [
+            "cloud",
+            "deploy",
+            "-n",
+            name,
+            "-M",
+            "256",
+            "-v",
+            "data:/data:size=16",
+            "shop",
+        ];
+        let _ = Outcome::of(&mut cloud.visitor(&bench, &words)).success();
+        let logs = ["cloud", "instance", "logs", name];
+        let mut said = String::new();
+        eventually("its words", || {
+            said = cloud.kraft(&bench, &logs).success().stdout;
+            said.contains("written")
+        });
+        let _ = cloud
+            .kraft(&bench, &["cloud", "instance", "remove", name])
+            .success();
+        said
+    };
+    let first = visit("first");
+    assert!(!first.contains("visited"), "{first}");
+    let second = visit("second");
+    assert!(second.contains("visited"), "{second}");
+}
+
+#[test]
+fn a_server_that_never_answers_fails_the_deployment_with_its_last_words() {
+    let Some(registry) = Registry::plain() else {
+        return;
+    };
+    let bench = Bench::new();
+    let cloud = Cloud::real(&bench, &registry);
+    let name = registry.name("tester/shop:v1");
+    package(&bench, &name, &["--args", "@print:gone-fishing"]);
+    bench.ok(["pkg", "push", &name]);
     let words = [
         "cloud",
         "deploy",
@@ -80,17 +122,17 @@ fn a_server_that_never_answers_fails_the_deployment_with_its_last_words() {
         "443:8080",
         "-n",
         "shop",
-        "-M",
-        "256",
         "--timeout",
-        "8s",
-        "shop",
+        "15s",
+        "tester/shop:v1",
+        "--",
+        "@sleep:600",
     ];
     let outcome = Outcome::of(&mut cloud.visitor(&bench, &words)).exits(8);
     for said in [
         "`shop` runs, but https://",
-        "does not answer after 8 seconds",
-        "gone fishing",
+        "does not answer after 15 seconds",
+        "gone-fishing",
     ] {
         assert!(
             outcome.stderr.contains(said),

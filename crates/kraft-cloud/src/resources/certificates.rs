@@ -18,6 +18,7 @@ pub struct Certificate {
     /// Its name.
     pub name: String,
     /// When it came to the platform.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
     /// The domain.
     pub common_name: String,
@@ -27,14 +28,19 @@ pub struct Certificate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
     /// Whom it is for.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
     /// Who signed it.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub issuer: String,
     /// Its number.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub serial_number: String,
     /// When it begins to count.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub not_before: String,
     /// When it ceases to.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub not_after: String,
     /// Which services use it.
     pub service_groups: Vec<Named>,

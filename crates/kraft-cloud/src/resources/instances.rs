@@ -26,6 +26,7 @@ pub struct Instance {
     /// Its name.
     pub name: String,
     /// When it was made.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
     /// `stopped`, `starting`, `running`, `draining`, `stopping` or `standby`.
     pub state: String,
@@ -44,10 +45,13 @@ pub struct Instance {
     /// How often the platform started it again.
     pub restart_count: u64,
     /// `never`, `always` or `on-failure`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub restart_policy: String,
     /// When it started last.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub started_at: String,
     /// When it stopped last.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub stopped_at: String,
     /// How long it has been up, in milliseconds.
     pub uptime_ms: u64,
@@ -63,8 +67,10 @@ pub struct Instance {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
     /// Its name in the network of the account.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub private_fqdn: String,
     /// Its address there.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub private_ip: String,
     /// The group of services that it is behind.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -51,6 +51,7 @@ pub struct Group {
     /// Its name.
     pub name: String,
     /// When it was made.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
     /// Whether it stays when its last instance goes.
     pub persistent: bool,

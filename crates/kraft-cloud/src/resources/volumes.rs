@@ -26,6 +26,7 @@ pub struct Volume {
     /// Whether it stays when its instance goes.
     pub persistent: bool,
     /// When it was made.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
     /// What else the platform tells.
     #[serde(flatten)]

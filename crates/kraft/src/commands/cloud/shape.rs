@@ -32,7 +32,7 @@ pub(crate) struct DomainArgs {
     pub(crate) subdomain: Vec<String>,
 
     /// The certificate of the domain: its name or UUID, one for each domain
-    #[arg(short, long, value_name = "CERTIFICATE")]
+    #[arg(short, long, short_alias = 'C', value_name = "CERTIFICATE")]
     pub(crate) certificate: Vec<String>,
 }
 

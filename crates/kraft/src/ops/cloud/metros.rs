@@ -66,6 +66,23 @@ pub(crate) fn look(app: &App, at: &Where, status: bool) -> Result<Vec<Row>, Fail
     Ok(rows)
 }
 
+/// Asks which metro is meant; nothing where nobody can be asked.
+pub(super) fn ask(app: &App) -> Result<Option<String>, Failure> {
+    let lines: Vec<String> = endpoint::METROS
+        .iter()
+        .map(|metro| format!("{} ({})", metro.code, metro.location))
+        .collect();
+    let at = app.ui.select("Which metro?", &lines)?;
+    let chosen = at.and_then(|at| endpoint::METROS.get(at));
+    if let Some(metro) = chosen {
+        app.ui.info(&format!(
+            "`export UKC_METRO={}` says it without being asked",
+            metro.code
+        ));
+    }
+    Ok(chosen.map(|metro| metro.code.to_owned()))
+}
+
 async fn one(
     (endpoint, location, proxy): (Endpoint, String, String),
     status: bool,

@@ -88,9 +88,14 @@ impl Where {
 impl Cloud {
     /// Makes the client; opens no connection.
     pub(crate) fn open(app: &App, at: &Where) -> Result<Self, Failure> {
-        let metro = at.metro(app).ok_or_else(|| {
-            Failure::usage("no metro is named: set `UKC_METRO`, or use `--metro`, such as `fra0`")
-        })?;
+        let metro = match at.metro(app) {
+            Some(metro) => metro,
+            None => metros::ask(app)?.ok_or_else(|| {
+                Failure::usage(
+                    "no metro is named: set `UKC_METRO`, or use `--metro`, such as `fra0`",
+                )
+            })?,
+        };
         let endpoint = Endpoint::of(&metro).map_err(Failure::usage)?;
         let token = account::token(app, at)?;
         let (silence, retries) = network::patience(app)?;
