@@ -59,7 +59,9 @@ struct Envelope {
 impl<T: DeserializeOwned> Answer<T> {
     /// Opens an envelope.
     pub(crate) fn read(raw: String, doing: &str) -> Result<Self, String> {
-        let envelope: Envelope = serde_json::from_str(&raw).map_err(|error| error.to_string())?;
+        let value = serde_json::from_str(&raw).map_err(|error| error.to_string())?;
+        let envelope =
+            Envelope::deserialize(without_nulls(value)).map_err(|error| error.to_string())?;
         let status = envelope.status.as_deref().unwrap_or_default();
         let failed = matches!(status, "error" | "failure");
         let mut items = Vec::new();
@@ -86,6 +88,21 @@ impl<T: DeserializeOwned> Answer<T> {
             doing: doing.to_owned(),
             failed,
         })
+    }
+}
+
+/// Takes the members away that are `null`: servers write that where others leave a member out.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(
+            members
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| (name, without_nulls(value)))
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        other => other,
     }
 }
 
@@ -200,6 +217,24 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "cannot get it: No instance with name 'b'"
+        );
+    }
+
+    #[test]
+    fn null_is_as_good_as_nothing() {
+        let raw = r#"{"status":"success","message":null,"errors":null,"data":{"instances":[
+            {"status":"success","uuid":"u","name":null,"args":null,"volumes":[{"at":null}]}]}}"#;
+        let answer =
+            Answer::<crate::resources::instances::Instance>::read(raw.to_owned(), "get it");
+        let one = answer.unwrap().one().unwrap();
+        assert_eq!((one.uuid.as_str(), one.name.as_str()), ("u", ""));
+        let nothing = r#"{"status":"success","data":null}"#.to_owned();
+        assert!(
+            Answer::<Value>::read(nothing, "x")
+                .unwrap()
+                .all()
+                .unwrap()
+                .is_empty()
         );
     }
 

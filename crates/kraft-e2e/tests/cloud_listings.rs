@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use kraft_e2e::cloud::Cloud;
-use kraft_e2e::harness::{Bench, repository};
+use kraft_e2e::harness::{Bench, eventually, repository};
 use serde_json::{Value, json};
 
 const FORMS: [&str; 5] = ["table", "list", "json", "yaml", "raw"];
@@ -340,4 +340,50 @@ fn a_form_that_is_none_is_refused() {
         "{}",
         outcome.stderr
     );
+}
+
+#[test]
+fn what_a_command_did_is_told_in_a_form_too() {
+    let (cloud, bench) = (cloud(), Bench::new());
+    let json = |words: &[&str]| -> Value {
+        let words: Vec<&str> = ["cloud"]
+            .iter()
+            .chain(words)
+            .copied()
+            .chain(["-o", "json"])
+            .collect();
+        let outcome = cloud.kraft(&bench, &words).success();
+        serde_json::from_str(&outcome.stdout).unwrap()
+    };
+    let started = json(&["instance", "start", "idle", "-w", "5s"]);
+    assert_eq!(started[0]["name"], "idle");
+    assert_eq!(started[0]["previous_state"], "stopped");
+    let stopped = json(&["instance", "stop", "idle", "--force"]);
+    assert_eq!(stopped[0]["previous_state"], "running", "{stopped}");
+    let removed = json(&["instance", "remove", "idle"]);
+    assert_eq!(removed[0]["name"], "idle", "{removed}");
+    let none = json(&["volume", "remove", "spare"]);
+    assert_eq!(none[0]["name"], "spare", "{none}");
+    assert_eq!(json(&["instance", "remove", "--all"])[0]["name"], "web");
+    // Nothing is left, and that is a list, too.
+    assert_eq!(json(&["instance", "remove", "--all"]), json!([]));
+}
+
+#[test]
+fn a_watched_list_is_told_again_when_something_changes() {
+    let (cloud, bench) = (cloud(), Bench::new());
+    let file = bench.path().join("watched");
+    let words = ["cloud", "volume", "list", "--watch"];
+    let mut watching = cloud
+        .command(&bench, &words)
+        .stdout(std::fs::File::create(&file).unwrap())
+        .spawn()
+        .unwrap();
+    let told = || std::fs::read_to_string(&file).unwrap();
+    eventually("the list", || told().contains("spare"));
+    cloud.ok("POST /volumes", &json!([{"name": "late", "size_mb": 1}]));
+    eventually("the new volume", || told().contains("late"));
+    watching.kill().unwrap();
+    let _ = watching.wait();
+    assert_eq!(told().matches("NAME").count(), 2, "{}", told());
 }

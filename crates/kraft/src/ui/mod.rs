@@ -105,6 +105,15 @@ impl Ui {
         Ok(())
     }
 
+    /// Empties the terminal that stdout is, if it is one, for what comes next.
+    pub(crate) fn wipe(&self) -> Result<(), Failure> {
+        match self.width {
+            // ECMA-48: CUP to the first cell, then ED of everything.
+            Some(_) => self.data("\x1b[H\x1b[2J"),
+            None => Ok(()),
+        }
+    }
+
     /// Writes one line of data to stdout.
     pub(crate) fn line(&self, line: &str) -> Result<(), Failure> {
         self.data(&format!("{line}\n"))

@@ -8,6 +8,7 @@ use kraft_cloud::request::Id;
 use kraft_cloud::resources::certificates::{self, Certificate, CreateCertificate};
 
 use super::choose::{self, Chosen, ids};
+use super::list::{self, ListArgs};
 use super::output::{self, Form, Shown, ago};
 use super::service::names;
 use crate::app::App;
@@ -46,11 +47,7 @@ enum Command {
     },
     /// List certificates
     #[command(visible_alias = "ls")]
-    List {
-        /// Print in this form
-        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-        output: Form,
-    },
+    List(ListArgs),
     /// Tell everything about certificates
     #[command(visible_aliases = ["status", "info"])]
     Get {
@@ -113,9 +110,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             });
             app.ui.line(cloud.send(&request)?.one()?.title())
         }
-        Command::List { output } => {
-            output::print(app, *output, cloud.send(&certificates::get(&[]))?)
-        }
+        Command::List(args) => list::exec(app, &cloud, args, &certificates::get(&[])),
         Command::Get {
             certificates,
             output,
@@ -130,7 +125,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             } else {
                 ids(&chosen.names)
             };
-            choose::each(app, &cloud, &ids, certificates::remove)
+            choose::each(app, &cloud, &chosen.told, &ids, certificates::remove)
         }
     }
 }

@@ -3,10 +3,11 @@
 use kraft_cloud::request::{Id, Request};
 use kraft_cloud::resources::Named;
 
-use super::output;
+use super::output::{self, Form, Shown};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ops::cloud::Cloud;
+use crate::ui::{Cell, Column};
 
 /// Which things a command is about.
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,33 @@ pub(crate) struct Chosen {
     /// Every one
     #[arg(short, long)]
     pub(crate) all: bool,
+
+    #[command(flatten)]
+    pub(crate) told: Told,
+}
+
+/// How a command tells what it did.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Told {
+    /// Print what was done in this form instead of the names alone
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<Form>,
+}
+
+const DONE: &[Column<Named>] = &[
+    Column::new("UUID", |one| Cell::new(&one.uuid)),
+    Column::new("NAME", |one| Cell::new(&one.name)),
+    Column::new("STATE", |one| {
+        Cell::new(one.state.as_deref().unwrap_or_default())
+    }),
+    Column::new("PREVIOUS STATE", |one| {
+        Cell::new(one.previous_state.as_deref().unwrap_or_default())
+    }),
+];
+
+impl Shown for Named {
+    const TABLE: &'static [Column<Self>] = DONE;
+    const LIST: &'static [Column<Self>] = DONE;
 }
 
 /// Understands names and UUIDs.
@@ -29,15 +57,18 @@ pub(crate) fn ids(words: &[String]) -> Vec<Id> {
     words.iter().map(|word| Id::new(word)).collect()
 }
 
-/// Does something to things, and prints the name of each; nothing is sent if there are none.
+/// Does something to things, and tells it; nothing is sent if there are none.
 pub(crate) fn each(
     app: &App,
     cloud: &Cloud,
+    told: &Told,
     ids: &[Id],
     request: impl FnOnce(&[Id]) -> Request<Named>,
 ) -> Result<(), Failure> {
-    if ids.is_empty() {
-        return Ok(());
+    match (told.output, ids) {
+        (None, []) => Ok(()),
+        (None, _) => output::names(app, cloud.send(&request(ids))?),
+        (Some(form), []) => output::rows::<Named>(app, form, &[]),
+        (Some(form), _) => output::print(app, form, cloud.send(&request(ids))?),
     }
-    output::names(app, cloud.send(&request(ids))?)
 }

@@ -6,6 +6,7 @@ mod compose;
 mod deploy;
 mod image;
 mod instance;
+mod list;
 mod metro;
 mod output;
 mod quota;

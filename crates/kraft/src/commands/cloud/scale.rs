@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::autoscale::{self, Autoscale, CreateAutoscale, Policy, Step};
 use kraft_cloud::resources::services::{self, Group};
 
-use super::choose;
+use super::choose::{self, Told};
 use super::output::{self, Form, Shown};
+use super::shape::word;
 use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
@@ -117,9 +118,20 @@ struct AddArgs {
     metric: String,
 
     /// What the adjustment means
-    #[arg(short, long, value_name = "KIND", default_value = "change",
-          value_parser = ["change", "exact", "percent"])]
-    adjustment: String,
+    #[arg(short, long, value_name = "KIND", default_value = "change")]
+    adjustment: Adjustment,
+}
+
+/// What the number of a step means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Adjustment {
+    /// So many instances more, or fewer
+    Change,
+    /// So many instances in all
+    #[value(alias = "absolute")]
+    Exact,
+    /// So many per cent more, or fewer
+    Percent,
 }
 
 type Field = Column<Autoscale>;
@@ -203,7 +215,8 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             )
         }
         Command::Reset { services } => {
-            choose::each(app, &cloud, &choose::ids(services), autoscale::reset)
+            let ids = choose::ids(services);
+            choose::each(app, &cloud, &Told::default(), &ids, autoscale::reset)
         }
     }
 }
@@ -266,7 +279,7 @@ fn add(app: &App, cloud: &Cloud, args: &AddArgs) -> Result<(), Failure> {
         name: args.name.clone(),
         sort: "step".to_owned(),
         metric: args.metric.clone(),
-        adjustment_type: args.adjustment.clone(),
+        adjustment_type: word(&args.adjustment),
         steps: args
             .step
             .iter()

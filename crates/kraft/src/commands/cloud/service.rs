@@ -6,6 +6,7 @@ use kraft_cloud::resources::Named;
 use kraft_cloud::resources::services::{self, CreateGroup, Group};
 
 use super::choose::{self, Chosen, ids};
+use super::list::{self, ListArgs};
 use super::output::{self, Form, Shown, ago};
 use super::shape::DomainArgs;
 use crate::app::App;
@@ -28,11 +29,7 @@ enum Command {
     Create(CreateArgs),
     /// List services
     #[command(visible_alias = "ls")]
-    List {
-        /// Print in this form
-        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-        output: Form,
-    },
+    List(ListArgs),
     /// Tell everything about services
     #[command(visible_alias = "gt")]
     Get {
@@ -120,7 +117,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
     let mut cloud = Cloud::open(app, at)?;
     match &args.command {
         Command::Create(args) => create(app, &cloud, args),
-        Command::List { output } => output::print(app, *output, cloud.send(&services::get(&[]))?),
+        Command::List(args) => list::exec(app, &cloud, args, &services::get(&[])),
         Command::Get { services, output } => {
             output::print(app, *output, cloud.send(&services::get(&ids(services)))?)
         }
@@ -135,7 +132,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
                 cloud.listen();
                 vacancy::wait(app, &cloud, &ids)?;
             }
-            choose::each(app, &cloud, &ids, services::remove)
+            choose::each(app, &cloud, &chosen.told, &ids, services::remove)
         }
     }
 }

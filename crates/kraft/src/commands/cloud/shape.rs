@@ -269,7 +269,7 @@ impl ShapeArgs {
 }
 
 /// Returns the word that stands for a value.
-fn word<T: ValueEnum>(value: &T) -> String {
+pub(super) fn word<T: ValueEnum>(value: &T) -> String {
     value
         .to_possible_value()
         .map(|value| value.get_name().to_owned())

@@ -13,8 +13,9 @@ use kraft_cloud::resources::instances::{self, Instance};
 use kraft_core::compose::Service;
 
 use self::view::{Row, StackRow};
+use super::choose::{self, Told};
+use super::output as shown;
 use super::output::{self, Form};
-use super::{choose, output as shown};
 use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values;
@@ -162,7 +163,10 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
         } => {
             let ids = ids(&cloud, &stack, &services.services)?;
             let drain = wait.unwrap_or_default();
-            choose::each(app, &cloud, &ids, |ids| instances::stop(ids, *force, drain))
+            let told = Told::default();
+            choose::each(app, &cloud, &told, &ids, |ids| {
+                instances::stop(ids, *force, drain)
+            })
         }
         Command::Ps { services, output } => {
             let services = stack.only(&services.services)?;

@@ -16,6 +16,8 @@ use crate::ops::cloud::trail::Trail;
 
 /// Create an instance of an image of the platform
 #[derive(Debug, clap::Args)]
+// Where `deploy` has `--follow`, a feature can be short.
+#[command(mut_arg("feature", |arg| arg.short('f')))]
 #[command(after_long_help = "\
 Examples:
   kraft cloud instance create --start -p 443:8080 nginx

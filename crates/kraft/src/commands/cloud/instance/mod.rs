@@ -11,7 +11,8 @@ use clap::Subcommand;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances;
 
-use super::choose::{self, Chosen, ids};
+use super::choose::{self, Chosen, Told, ids};
+use super::list::{self, ListArgs};
 use super::output::{self, Form};
 use crate::app::App;
 use crate::commands::values;
@@ -32,11 +33,7 @@ enum Command {
     Create(Box<create::Args>),
     /// List instances
     #[command(visible_alias = "ls")]
-    List {
-        /// Print in this form
-        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-        output: Form,
-    },
+    List(ListArgs),
     /// Tell everything about instances
     #[command(visible_aliases = ["status", "info"])]
     Get {
@@ -99,6 +96,8 @@ enum Command {
         /// Every instance that does not run
         #[arg(short, long)]
         stopped: bool,
+        #[command(flatten)]
+        told: Told,
     },
 }
 
@@ -106,7 +105,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
     let mut cloud = Cloud::open(app, at)?;
     match &args.command {
         Command::Create(args) => create::exec(app, &mut cloud, args),
-        Command::List { output } => output::print(app, *output, cloud.send(&instances::get(&[]))?),
+        Command::List(args) => list::exec(app, &cloud, args, &instances::get(&[])),
         Command::Get { instances, output } => {
             let answer = cloud.send(&instances::get(&ids(instances)))?;
             output::print(app, *output, answer)
@@ -116,7 +115,9 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
         Command::Start { chosen, wait } => {
             let wait = wait.unwrap_or_default();
             let ids = meant(&cloud, chosen)?;
-            choose::each(app, &cloud, &ids, |ids| instances::start(ids, wait))
+            choose::each(app, &cloud, &chosen.told, &ids, |ids| {
+                instances::start(ids, wait)
+            })
         }
         Command::Stop {
             chosen,
@@ -125,7 +126,9 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
         } => {
             let drain = wait.unwrap_or_default();
             let ids = meant(&cloud, chosen)?;
-            choose::each(app, &cloud, &ids, |ids| instances::stop(ids, *force, drain))
+            choose::each(app, &cloud, &chosen.told, &ids, |ids| {
+                instances::stop(ids, *force, drain)
+            })
         }
         Command::Wait {
             instances,
@@ -140,13 +143,14 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             instances,
             all,
             stopped,
+            told,
         } => {
             let ids = if *all || *stopped {
                 every(&cloud, |state| *all || state == "stopped")?
             } else {
                 ids(instances)
             };
-            choose::each(app, &cloud, &ids, instances::remove)
+            choose::each(app, &cloud, told, &ids, instances::remove)
         }
     }
 }

@@ -7,6 +7,7 @@ use kraft_cloud::request::Id;
 use kraft_cloud::resources::volumes::{self, Mounted, Volume};
 
 use super::choose::{self, Chosen, ids};
+use super::list::{self, ListArgs};
 use super::output::{self, Form, Shown, ago};
 use super::service::names;
 use super::shape::mebibytes;
@@ -62,11 +63,7 @@ enum Command {
     Import(import::Args),
     /// List volumes
     #[command(visible_alias = "ls")]
-    List {
-        /// Print in this form
-        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-        output: Form,
-    },
+    List(ListArgs),
     /// Tell everything about volumes
     #[command(visible_alias = "gt")]
     Get {
@@ -136,7 +133,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             app.ui.line(&cloud.send(&request)?.one()?.uuid)
         }
         Command::Import(args) => import::exec(app, &mut cloud, args),
-        Command::List { output } => output::print(app, *output, cloud.send(&volumes::get(&[]))?),
+        Command::List(args) => list::exec(app, &cloud, args, &volumes::get(&[])),
         Command::Get { volumes, output } => {
             output::print(app, *output, cloud.send(&volumes::get(&ids(volumes)))?)
         }
@@ -147,7 +144,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             } else {
                 ids(&chosen.names)
             };
-            choose::each(app, &cloud, &ids, volumes::remove)
+            choose::each(app, &cloud, &chosen.told, &ids, volumes::remove)
         }
     }
 }
