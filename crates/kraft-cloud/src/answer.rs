@@ -66,6 +66,9 @@ impl<T: DeserializeOwned> Answer<T> {
         let failed = matches!(status, "error" | "failure");
         let mut items = Vec::new();
         for value in collection(envelope.data.unwrap_or_default()) {
+            if let Some(name) = unprintable(&value) {
+                return Err(format!("a thing is called {name:?}"));
+            }
             let status = value.get("status").and_then(Value::as_str);
             let bad = matches!(status, Some("error" | "failure"))
                 || value
@@ -104,6 +107,14 @@ fn without_nulls(value: Value) -> Value {
         Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
         other => other,
     }
+}
+
+/// Returns what a thing is called by, if no terminal and no script should get to see it.
+fn unprintable(item: &Value) -> Option<&str> {
+    ["uuid", "name"]
+        .iter()
+        .filter_map(|member| item.get(member)?.as_str())
+        .find(|name| name.contains(char::is_control))
 }
 
 /// Returns the items: those of the only list, or the data itself where the description has a single
@@ -218,6 +229,13 @@ mod tests {
             error.to_string(),
             "cannot get it: No instance with name 'b'"
         );
+    }
+
+    #[test]
+    fn a_name_that_moves_the_cursor_is_no_name() {
+        let raw = r#"{"data":{"volumes":[{"name":"a\u001b[2J"}]}}"#.to_owned();
+        let error = Answer::<Value>::read(raw, "x").unwrap_err();
+        assert_eq!(error, "a thing is called \"a\\u{1b}[2J\"");
     }
 
     #[test]
