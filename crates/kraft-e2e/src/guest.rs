@@ -1,10 +1,11 @@
 //! The repository's own miniature kernel, and what it reports.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::harness::{Bench, repository};
+use crate::registry::Registry;
 
 /// Returns the guest kernel for an architecture, building all guests on first use.
 pub fn mini(arch: &str) -> PathBuf {
@@ -97,6 +98,32 @@ pub fn package(bench: &Bench, name: &str, more: &[&str]) -> String {
     let (_, digest) = said.trim().rsplit_once('@').unwrap();
     assert!(digest.starts_with("sha256:"), "{said}");
     digest.to_owned()
+}
+
+/// Pushes a kernel alone, as a runtime that projects are built on; returns its name.
+///
+/// # Panics
+/// If `kraft pkg` fails.
+pub fn push_runtime(registry: &Registry, bench: &Bench, kernel: &Path) -> String {
+    let stem = kernel.file_stem().unwrap().to_str().unwrap();
+    let name = registry.name(&format!("tester/{}:1", stem.to_lowercase()));
+    let kernel = kernel.to_str().unwrap();
+    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
+    bench.ok(["pkg", "--name", &name, "--kernel", kernel]
+        .iter()
+        .chain(&args));
+    name
+}
+
+/// Writes a project below the bench that runs on a runtime and has an empty root filesystem.
+///
+/// # Panics
+/// If it cannot be written.
+pub fn project_on(bench: &Bench, runtime: &str, name: &str) {
+    let dir = bench.path().join(name);
+    std::fs::create_dir_all(dir.join("root")).unwrap();
+    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./root\n");
+    std::fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
 }
 
 /// What `/etc/motd` of a packaged guest holds.

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use kraft_e2e::cloud::Cloud;
-use kraft_e2e::guest::{mini, package};
+use kraft_e2e::guest::{mini, package, push_runtime};
 use kraft_e2e::harness::{Bench, Outcome, eventually};
 use kraft_e2e::registry::Registry;
 use rustix::process::{Pid, Signal, kill_process};
@@ -289,17 +289,7 @@ fn three_services_run_as_real_machines() {
     };
     let bench = Bench::new().env("KRAFTKIT_BUILDER", "kraft");
     let cloud = Cloud::real(&bench, &registry);
-    let runtime = registry.name("tester/mini:1");
-    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
-    bench.ok([
-        "pkg",
-        "--name",
-        &runtime,
-        "--kernel",
-        mini("x86_64").to_str().unwrap(),
-    ]
-    .iter()
-    .chain(&args));
+    let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
     let ready = registry.name("tester/ready:v1");
     package(&bench, &ready, &["--args", "@print:ready"]);
     bench.ok(["pkg", "push", &ready]);

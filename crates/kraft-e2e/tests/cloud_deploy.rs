@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use base64::Engine as _;
 use kraft_e2e::cloud::Cloud;
-use kraft_e2e::guest::{MOTD, Report, mini, package};
+use kraft_e2e::guest::{MOTD, Report, mini, package, push_runtime};
 use kraft_e2e::harness::{Bench, eventually};
 use kraft_e2e::registry::Registry;
 use kraft_e2e::source::{skipped, workshop};
@@ -123,29 +123,12 @@ fn place() -> Option<(Registry, Bench, Cloud)> {
     Some((registry, bench, cloud))
 }
 
-/// Pushes our guest as a runtime that projects can be built on.
-fn push_runtime(registry: &Registry, bench: &Bench) -> String {
-    let runtime = registry.name("tester/mini:1");
-    let kernel = mini("x86_64");
-    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
-    bench.ok([
-        "pkg",
-        "--name",
-        &runtime,
-        "--kernel",
-        kernel.to_str().unwrap(),
-    ]
-    .iter()
-    .chain(&args));
-    runtime
-}
-
 #[test]
 fn a_project_with_a_dockerfile_ends_as_a_running_unikernel() {
     let Some((registry, bench, cloud)) = place() else {
         return;
     };
-    let runtime = push_runtime(&registry, &bench);
+    let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
     let dir = bench.path().join("My Shop");
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("motd"), "open all day\n").unwrap();

@@ -1,7 +1,7 @@
 //! A cloud that misbehaves: what is said of it, what is tried again, and what stays secret.
 
 use kraft_e2e::cloud::{Cloud, TOKEN};
-use kraft_e2e::guest::mini;
+use kraft_e2e::guest::{mini, project_on, push_runtime};
 use kraft_e2e::harness::{Bench, Outcome};
 use kraft_e2e::registry::Registry;
 use serde_json::{Value, json};
@@ -223,21 +223,8 @@ fn a_push_that_is_refused_names_the_registry_and_makes_nothing() {
         return;
     };
     let bench = Bench::new();
-    let runtime = open.name("tester/mini:1");
-    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
-    bench.ok([
-        "pkg",
-        "--name",
-        &runtime,
-        "--kernel",
-        mini("x86_64").to_str().unwrap(),
-    ]
-    .iter()
-    .chain(&args));
-    let dir = bench.path().join("shop");
-    std::fs::create_dir_all(dir.join("root")).unwrap();
-    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./root\n");
-    std::fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
+    let runtime = push_runtime(&open, &bench, &mini("x86_64"));
+    project_on(&bench, &runtime, "shop");
     let cloud = Cloud::new();
     let mut command = cloud.command(&bench, &["cloud", "deploy", "shop"]);
     let outcome = Outcome::of(command.env("UKC_REGISTRY", locked.address())).exits(5);

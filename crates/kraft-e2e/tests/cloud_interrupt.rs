@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use kraft_e2e::cloud::Cloud;
 use kraft_e2e::dockerfiles::{base_tar, push_base};
-use kraft_e2e::guest::mini;
+use kraft_e2e::guest::{mini, project_on, push_runtime};
 use kraft_e2e::harness::{Bench, eventually};
 use kraft_e2e::registry::Registry;
 use rustix::process::{Pid, Signal, kill_process};
@@ -66,17 +66,7 @@ fn while_the_root_filesystem_is_built() {
     fs::create_dir(&dir).unwrap();
     let text = format!("FROM {base_name}\nRUN echo now; sleep 600\n");
     fs::write(dir.join("Dockerfile"), text).unwrap();
-    let runtime = registry.name("tester/mini:1");
-    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
-    bench.ok([
-        "pkg",
-        "--name",
-        &runtime,
-        "--kernel",
-        mini("x86_64").to_str().unwrap(),
-    ]
-    .iter()
-    .chain(&args));
+    let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
     let cloud = Cloud::real(&bench, &registry);
     cloud.door("DELETE requests", &Value::Null);
     let words = ["cloud", "deploy", "--runtime", &runtime, "shop"];
@@ -91,21 +81,8 @@ fn while_the_image_is_pushed() {
         return;
     };
     let bench = Bench::new();
-    let runtime = registry.name("tester/mini:1");
-    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
-    bench.ok([
-        "pkg",
-        "--name",
-        &runtime,
-        "--kernel",
-        mini("x86_64").to_str().unwrap(),
-    ]
-    .iter()
-    .chain(&args));
-    let dir = bench.path().join("shop");
-    fs::create_dir_all(dir.join("root")).unwrap();
-    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./root\n");
-    fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
+    let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
+    project_on(&bench, &runtime, "shop");
     // A registry that takes connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let cloud = Cloud::new();
@@ -121,21 +98,8 @@ fn while_the_platform_does_not_know_the_image_yet() {
         return;
     };
     let bench = Bench::new();
-    let runtime = registry.name("tester/mini:1");
-    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
-    bench.ok([
-        "pkg",
-        "--name",
-        &runtime,
-        "--kernel",
-        mini("x86_64").to_str().unwrap(),
-    ]
-    .iter()
-    .chain(&args));
-    let dir = bench.path().join("shop");
-    fs::create_dir_all(dir.join("root")).unwrap();
-    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./root\n");
-    fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
+    let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
+    project_on(&bench, &runtime, "shop");
     // It never learns of it: it has another registry.
     let cloud = Cloud::new();
     let mut command = cloud.command(&bench, &["cloud", "deploy", "shop"]);

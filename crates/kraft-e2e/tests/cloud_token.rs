@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use kraft_cloud_emulator::Settings;
 use kraft_e2e::cloud::Cloud;
+use kraft_e2e::guest::{mini, project_on, push_runtime};
 use kraft_e2e::harness::{Bench, Outcome};
 use kraft_e2e::registry::Registry;
 use serde_json::json;
@@ -145,22 +146,8 @@ fn no_file_that_others_can_read_holds_the_token() {
         return;
     };
     let (bench, cloud) = (Bench::new(), cloud());
-    let dir = bench.path().join("shop");
-    fs::create_dir_all(dir.join("root")).unwrap();
-    let runtime = registry.name("anna/mini:1");
-    let kernel = kraft_e2e::guest::mini("x86_64");
-    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
-    bench.ok([
-        "pkg",
-        "--name",
-        &runtime,
-        "--kernel",
-        kernel.to_str().unwrap(),
-    ]
-    .iter()
-    .chain(&args));
-    let kraftfile = format!("spec: v0.6\nruntime: {runtime}\nrootfs: ./root\n");
-    fs::write(dir.join("Kraftfile"), kraftfile).unwrap();
+    let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
+    project_on(&bench, &runtime, "shop");
     let mut command = command(
         &cloud,
         &bench,

@@ -3,7 +3,7 @@
 use std::fs;
 
 use kraft_e2e::cloud::Cloud;
-use kraft_e2e::guest::package;
+use kraft_e2e::guest::{package, push_runtime};
 use kraft_e2e::harness::{Bench, Outcome, eventually, skip};
 use kraft_e2e::linux;
 use kraft_e2e::registry::Registry;
@@ -15,17 +15,7 @@ fn shop(script: &str) -> Option<(Registry, Bench, Cloud)> {
     let registry = Registry::plain()?;
     let bench = Bench::new().env("KRAFTKIT_BUILDER", "kraft");
     let kernel = linux::kernel().map_err(skip).ok()?;
-    let runtime = registry.name("tester/linux:1");
-    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
-    bench.ok([
-        "pkg",
-        "--name",
-        &runtime,
-        "--kernel",
-        kernel.to_str().unwrap(),
-    ]
-    .iter()
-    .chain(&args));
+    let runtime = push_runtime(&registry, &bench, &kernel);
     let dir = bench.path().join("shop");
     fs::create_dir(&dir).unwrap();
     linux::lay_out(&dir.join("root"), script)

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use kraft_e2e::dockerfiles::{base_tar, push_base};
-use kraft_e2e::guest::{Report, mini};
+use kraft_e2e::guest::{Report, mini, push_runtime};
 use kraft_e2e::harness::{Bench, eventually, skip};
 use kraft_e2e::linux;
 use kraft_e2e::registry::{Registry, free_port};
@@ -20,13 +20,7 @@ const DOCKERFILE: &str = "FROM scratch AS texts\nCOPY etc/ /etc/\nFROM scratch\n
 fn project(kraftfile: &str) -> Option<(Registry, Bench, String)> {
     let registry = Registry::plain()?;
     let bench = Bench::new().env("KRAFTKIT_BUILDER", "kraft");
-    let runtime = registry.name("mini:1");
-    let kernel = mini("x86_64");
-    let kernel = kernel.to_str().unwrap();
-    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
-    bench.ok(["pkg", "--name", &runtime, "--kernel", kernel]
-        .iter()
-        .chain(&args));
+    let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
     let dir = bench.path().join("project");
     fs::create_dir_all(dir.join("etc")).unwrap();
     fs::create_dir_all(dir.join("data")).unwrap();
@@ -230,12 +224,7 @@ fn a_server_out_of_a_dockerfile_answers_on_a_port_of_the_host() {
         Ok(kernel) => kernel,
         Err(reason) => return skip(reason),
     };
-    let runtime = registry.name("linux:1");
-    let kernel = kernel.to_str().unwrap();
-    let args = ["--arch", "x86_64", "--plat", "qemu", "--push"];
-    bench.ok(["pkg", "--name", &runtime, "--kernel", kernel]
-        .iter()
-        .chain(&args));
+    let runtime = push_runtime(&registry, &bench, &kernel);
     let dir = bench.path().join("project");
     let script = "mkdir -p /www; cp /page /www/index.html; httpd -f -p 80 -h /www";
     if let Err(reason) = linux::lay_out(&dir.join("root"), script) {
