@@ -17,13 +17,17 @@ mod short;
 
 pub use model::{Build, Compose, EnvFile, Mount, Port, Restart, Service, Variable, Volume};
 
-use crate::document::faults::Faults;
-use crate::document::node::Value;
-use crate::document::{check, interpolate, yaml};
-use crate::problem::{Problem, Span};
+pub use crate::document::open::LARGEST;
 
-/// A text larger than this is not read, in bytes.
-pub const LARGEST: usize = 4 << 20;
+use crate::document::faults::Faults;
+use crate::document::open::{Kind, open};
+use crate::document::{check, interpolate};
+use crate::problem::Problem;
+
+const KIND: Kind = Kind {
+    name: "a Compose file",
+    begin: "a Compose file has `services:`",
+};
 
 /// The names that a Compose file has, in the order they are looked for (KraftKit).
 pub const FILE_NAMES: [&str; 5] = [
@@ -54,33 +58,9 @@ pub fn parse(text: &str, vars: &dyn Fn(&str) -> Option<String>) -> Parsed {
 }
 
 fn read(text: &str, vars: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) -> Option<Compose> {
-    if text.len() > LARGEST {
-        let message = format!(
-            "the file has {} bytes; a Compose file may have {LARGEST}",
-            text.len()
-        );
-        faults.push(Problem::error(message));
-        return None;
-    }
-    let tree = yaml::read(text);
-    faults.append(tree.problems);
-    let Some(mut root) = tree.root.filter(|root| tree.partial || !root.is_null()) else {
-        if !faults.fatal() {
-            let problem = Problem::error("the file is empty").at(Span::default());
-            faults.push(problem.help("a Compose file has `services:`"));
-        }
-        return None;
-    };
-    if !matches!(root.value, Value::Map(_)) {
-        if !tree.partial {
-            let found = root.describe();
-            let message = format!("a Compose file must be a mapping, found {found}");
-            faults.push(Problem::error(message).at(root.span));
-        }
-        return None;
-    }
+    let (mut root, _) = open(text, &KIND, faults)?;
     faults.append(interpolate::interpolate(text, &mut root, vars));
-    faults.append(check::check(&root, &shape::FILE, true, "a Compose file"));
+    faults.append(check::check(&root, &shape::FILE, true, KIND.name));
     let compose = lower::lower(&root, faults);
     order::check(&compose, faults);
     Some(compose)

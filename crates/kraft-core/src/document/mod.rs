@@ -10,5 +10,6 @@ pub(crate) mod faults;
 pub(crate) mod interpolate;
 pub(crate) mod located;
 pub(crate) mod node;
+pub(crate) mod open;
 pub(crate) mod shape;
 pub(crate) mod yaml;

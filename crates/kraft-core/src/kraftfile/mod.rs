@@ -26,10 +26,11 @@ mod version;
 use crate::problem::{Problem, Severity, Span};
 
 use crate::document::faults::Faults;
-use crate::document::node::Value;
-use crate::document::{check, interpolate, yaml};
+use crate::document::open::{Kind, open};
+use crate::document::{check, interpolate};
 
 pub use crate::document::located::Located;
+pub use crate::document::open::LARGEST;
 pub use model::{
     Component, EnvVar, Filesystem, FilesystemFormat, KconfigOption, Kraftfile, Library, Runtime,
     RuntimeKernel, Spec, Target, Volume,
@@ -42,8 +43,10 @@ pub use resolved::{
 pub use schema::schema;
 pub use search::{Ambiguous, FILE_NAMES, choose};
 
-/// A text larger than this is not read, in bytes; the largest real Kraftfile has 10 KiB.
-pub const LARGEST: usize = 4 << 20;
+const KIND: Kind = Kind {
+    name: "a Kraftfile",
+    begin: "a Kraftfile begins with its format, for example `spec: v0.6`",
+};
 
 /// What reading a Kraftfile gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,35 +106,8 @@ fn read(
     vars: &dyn Fn(&str) -> Option<String>,
     faults: &mut Faults,
 ) -> Option<Kraftfile> {
-    if text.len() > LARGEST {
-        let message = format!(
-            "the file has {} bytes; a Kraftfile may have {LARGEST}",
-            text.len()
-        );
-        faults.push(Problem::error(message));
-        return None;
-    }
-    let tree = yaml::read(text);
-    faults.append(tree.problems);
-    let Some(mut root) = tree.root.filter(|root| tree.partial || !root.is_null()) else {
-        if !faults.fatal() {
-            faults.push(
-                Problem::error("the file is empty")
-                    .at(Span::default())
-                    .help("a Kraftfile begins with its format, for example `spec: v0.6`"),
-            );
-        }
-        return None;
-    };
-    if !matches!(root.value, Value::Map(_)) {
-        if !tree.partial {
-            let found = root.describe();
-            let problem = Problem::error(format!("a Kraftfile must be a mapping, found {found}"));
-            faults.push(problem.at(root.span).label("expected `key: value`"));
-        }
-        return None;
-    }
-    let spec = version::version(&root, tree.partial, faults);
+    let (mut root, partial) = open(text, &KIND, faults)?;
+    let spec = version::version(&root, partial, faults);
     if spec < Spec::V07 {
         faults.append(interpolate::interpolate(text, &mut root, vars));
     }
@@ -139,7 +115,7 @@ fn read(
         &root,
         &shape::PROJECT,
         spec >= Spec::V07,
-        "a Kraftfile",
+        KIND.name,
     ));
     let kraftfile = lower::lower(&root, spec, faults);
     Some(kraftfile)
