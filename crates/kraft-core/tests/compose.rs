@@ -1,0 +1,71 @@
+//! Compose files that nobody wrote on purpose: whatever stands in them, they are read or refused.
+
+use kraft_core::compose::{exercise, parse};
+use kraft_core::problem::Severity;
+use proptest::prelude::*;
+
+const EVERYTHING: &str = include_str!("compose/everything.yaml");
+
+#[test]
+fn every_member_that_is_understood_is_taken() {
+    let parsed = parse(EVERYTHING, &|name| (name == "TAG").then(|| "v2".to_owned()));
+    let errors: Vec<&str> = parsed
+        .problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .map(|problem| problem.message.as_str())
+        .collect();
+    assert_eq!(errors, Vec::<&str>::new());
+    let compose = parsed.compose.unwrap();
+    let names: Vec<&str> = compose
+        .order(&[])
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
+    assert_eq!(names, ["back", "front"]);
+}
+
+#[test]
+fn absurd_sizes_are_refused_quickly() {
+    let mega = 1 << 20;
+    for text in [
+        format!(
+            "services: {{a: {{image: \"{}\"}}}}\n",
+            "${A".repeat(mega / 4)
+        ),
+        format!(
+            "services:\n{}",
+            "  a:\n    depends_on: [a]\n".repeat(20_000)
+        ),
+        format!("services: {}\n", "[".repeat(mega)),
+        "x".repeat(8 * mega),
+    ] {
+        let parsed = parse(&text, &|_| None);
+        assert!(!parsed.problems.is_empty() && parsed.problems.len() <= 1001);
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(text in "[a-c:{}\\[\\],&*!|>'\"$#%~<\\- \t\r\n\u{feff}ü日0-9]{0,200}") {
+        exercise(text.as_bytes());
+        exercise(format!("services:\n  a:\n    {text}").as_bytes());
+        exercise(format!("services:\n  a:\n    ports: [\"{text}\"]\n").as_bytes());
+    }
+
+    #[test]
+    fn a_mutated_file_never_panics(
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..6),
+    ) {
+        let mut bytes = EVERYTHING.as_bytes().to_vec();
+        for (at, byte, kind) in edits {
+            let at = at.index(bytes.len());
+            match kind {
+                0 => bytes[at] = byte,
+                1 => { bytes.remove(at); }
+                _ => bytes.insert(at, byte),
+            }
+        }
+        exercise(&bytes);
+    }
+}
