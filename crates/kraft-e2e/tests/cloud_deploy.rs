@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use base64::Engine as _;
 use kraft_e2e::cloud::Cloud;
-use kraft_e2e::guest::{MOTD, Report, mini, package, push_runtime};
+use kraft_e2e::guest::{MOTD, Report, mini, package, project_on, push_runtime};
 use kraft_e2e::harness::{Bench, eventually};
 use kraft_e2e::registry::Registry;
 use kraft_e2e::source::{skipped, workshop};
@@ -171,6 +171,56 @@ fn a_project_with_a_dockerfile_ends_as_a_running_unikernel() {
     let words = ["cloud", "instance", "remove", name];
     assert_eq!(cloud.kraft(&bench, &words).success().stdout.trim(), name);
     assert_eq!(bench.json(["ps", "--all", "-o", "json"]), json!([]));
+}
+
+#[test]
+fn without_the_clouds_own_platform_the_image_is_for_all_that_a_cloud_may_run() {
+    let Some((registry, bench, cloud)) = place() else {
+        return;
+    };
+    let runtime = push_runtime(&registry, &bench, &mini("x86_64"));
+    let kernel = mini("x86_64");
+    let args = ["--arch", "x86_64", "--plat", "fc", "--strategy", "merge"];
+    bench.ok([
+        "pkg",
+        "--name",
+        &runtime,
+        "--kernel",
+        kernel.to_str().unwrap(),
+        "--push",
+    ]
+    .iter()
+    .chain(&args));
+    project_on(&bench, &runtime, "shop");
+    let platforms = |image: &str| -> Vec<String> {
+        let listed = bench.json(["pkg", "ls", "-o", "json"]);
+        let named = registry.name(image);
+        let rows = listed.as_array().unwrap().iter();
+        rows.filter(|row| row["name"] == named.as_str())
+            .map(|row| row["platform"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let deploy = ["cloud", "deploy", "shop", "--no-start", "--name"];
+    let words: Vec<&str> = deploy.iter().chain(&["both"]).copied().collect();
+    let outcome = cloud.kraft(&bench, &words).success();
+    assert!(
+        outcome.stderr.contains("for fc/x86_64 and qemu/x86_64"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(platforms("tester/both"), ["fc", "qemu"]);
+    let one = ["one", "--target", "qemu/x86_64"];
+    let words: Vec<&str> = deploy.iter().chain(&one).copied().collect();
+    let _ = cloud.kraft(&bench, &words).success();
+    assert_eq!(platforms("tester/one"), ["qemu"]);
+    let none = ["none", "--target", "xen/x86_64"];
+    let words: Vec<&str> = deploy.iter().chain(&none).copied().collect();
+    let outcome = cloud.kraft(&bench, &words).exits(2);
+    assert!(
+        outcome.stderr.contains("nothing for `xen/x86_64`"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]

@@ -89,6 +89,10 @@ pub(crate) struct Args {
     #[arg(short = 'D', long = "as", value_name = "KIND")]
     taken_as: Option<As>,
 
+    /// Take this target of the project, or this platform of its runtime: its name, or PLATFORM/ARCH
+    #[arg(short, long, value_name = "TARGET")]
+    target: Option<String>,
+
     /// Run on this image instead of the project's runtime
     #[arg(long, value_name = "IMAGE")]
     runtime: Option<String>,
@@ -188,6 +192,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
 fn deployment(app: &App, args: &Args) -> Result<Deployment, Failure> {
     let order = Order {
         runtime: args.runtime.clone(),
+        target: args.target.clone(),
         rootfs: args.rootfs.clone(),
         building: args.dockerfile.wish(),
         no_kernel_dbg: args.no_kernel_dbg,

@@ -23,9 +23,11 @@ use crate::ops::package::{self, Part, Strategy};
 use crate::ops::project::Project;
 use crate::ops::{build, images, settings, transfer};
 
-/// The platforms that the cloud runs, best first: its own name for what Firecracker runs, and what
-/// at least an emulation of it does.
-const PLATFORMS: [&str; 3] = ["kraftcloud", "fc", "qemu"];
+/// The cloud's own platform.
+const OWN: &str = "kraftcloud";
+/// What a cloud that runs nothing of its own runs, best first: the machines of the real one are
+/// Firecracker's, those of an emulation need not be.
+const OTHERS: [&str; 2] = ["fc", "qemu"];
 /// What its machines run on.
 const ARCH: &str = "x86_64";
 /// What runs a root filesystem that has no kernel of its own.
@@ -94,18 +96,14 @@ fn pack(
         Some(project) if is_built(&project) && wish.order.runtime.is_none() => {
             built(app, project, wish)?
         }
-        project => {
-            let part = on_runtime(app, cloud, &store, project.as_ref(), &wish.order)?;
-            vec![part]
-        }
+        project => on_runtime(app, cloud, &store, project.as_ref(), &wish.order)?,
     };
-    for part in &parts {
-        if part.platform.os != "kraftcloud" {
-            app.ui.info(&format!(
-                "the image is for {}/{}, not for the cloud's own platform",
-                part.platform.os, part.platform.architecture
-            ));
-        }
+    if parts.iter().all(|part| part.platform.os != OWN) {
+        let others: Vec<String> = parts.iter().map(|part| part.platform.pair()).collect();
+        app.ui.info(&format!(
+            "the image is for {}, not for the cloud's own platform",
+            others.join(" and ")
+        ));
     }
     let package = package::Package {
         name: name.clone(),
@@ -215,10 +213,10 @@ fn is_built(project: &Project) -> bool {
     })
 }
 
-/// Builds the target of a project that the cloud likes best, and packs it.
+/// Builds the targets of a project that the cloud can run, and packs them.
 fn built(app: &App, project: Project, wish: &Package) -> Result<Vec<Part>, Failure> {
     let site = build::site(app, project, &wish.fetching)?;
-    let target = target(&site.resolved, wish.order.target.as_deref())?;
+    let targets = targets(&site.resolved, wish.order.target.as_deref())?;
     let building = build::Wish {
         jobs: wish.jobs,
         configure: wish.configure,
@@ -226,39 +224,62 @@ fn built(app: &App, project: Project, wish: &Package) -> Result<Vec<Part>, Failu
         dockerfile: wish.order.building.clone(),
         ..build::Wish::default()
     };
-    build::build(app, &site, std::slice::from_ref(&target), &building)?;
-    let order = Order {
-        target: Some(place(&target)),
-        ..wish.order.clone()
-    };
-    pack::of_build(app, &order, &site.project)
+    build::build(app, &site, &targets, &building)?;
+    let mut parts = Vec::new();
+    for target in &targets {
+        let order = Order {
+            target: Some(place(target)),
+            ..made(&wish.order)
+        };
+        parts.extend(pack::of_build(app, &order, &site.project)?);
+    }
+    Ok(parts)
 }
 
-/// Returns the target that is deployed.
-fn target(resolved: &Resolved, typed: Option<&str>) -> Result<ResolvedTarget, Failure> {
-    let mut fitting: Vec<&ResolvedTarget> = resolved
+/// Returns an order whose root filesystem was made a moment ago, however anew that was to be.
+fn made(order: &Order) -> Order {
+    let mut order = order.clone();
+    order.building.fresh = false;
+    order
+}
+
+/// Returns the targets that are deployed.
+fn targets(resolved: &Resolved, typed: Option<&str>) -> Result<Vec<ResolvedTarget>, Failure> {
+    let fitting: Vec<&ResolvedTarget> = resolved
         .targets
         .iter()
-        .filter(|target| target.architecture == ARCH && rank(&target.platform).is_some())
+        .filter(|target| target.architecture == ARCH)
         .filter(|target| typed.is_none_or(|typed| typed == target.name || typed == place(target)))
         .collect();
-    fitting.sort_by_key(|target| rank(&target.platform));
-    fitting
-        .first()
-        .map(|target| (*target).clone())
-        .ok_or_else(|| {
-            Failure::usage("the project has no target that the cloud can run")
-                .hint(format!("add one to the Kraftfile: `targets: [fc/{ARCH}]`"))
-        })
+    let find = |os: &str| fitting.iter().find(|target| target.platform == os);
+    let found: Vec<ResolvedTarget> = runnable(|os| find(os).is_some())
+        .into_iter()
+        .filter_map(|os| find(os).map(|&target| target.clone()))
+        .collect();
+    if found.is_empty() {
+        return Err(match typed {
+            Some(typed) => Failure::usage(format!(
+                "the project has no target `{typed}` that the cloud can run"
+            )),
+            None => Failure::usage("the project has no target that the cloud can run"),
+        }
+        .hint(format!("add one to the Kraftfile: `targets: [fc/{ARCH}]`")));
+    }
+    Ok(found)
+}
+
+/// Returns which platforms of those that there are the cloud can run: its own, or else all that
+/// some cloud can.
+fn runnable(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    if is_there(OWN) {
+        return vec![OWN];
+    }
+    OTHERS.into_iter().filter(|os| is_there(os)).collect()
 }
 
 /// Returns what a target is for, as it is typed.
 fn place(target: &ResolvedTarget) -> String {
     format!("{}/{}", target.platform, target.architecture)
-}
-
-fn rank(platform: &str) -> Option<usize> {
-    PLATFORMS.iter().position(|known| *known == platform)
 }
 
 /// Packs a root filesystem on top of the runtime that was typed, that of the project, or the
@@ -269,7 +290,7 @@ fn on_runtime(
     store: &Arc<dyn Store>,
     project: Option<&Project>,
     order: &Order,
-) -> Result<Part, Failure> {
+) -> Result<Vec<Part>, Failure> {
     let named = match (&order.runtime, project) {
         (Some(typed), _) => typed.clone(),
         (None, Some(project)) if project.file.is_some() => {
@@ -279,14 +300,32 @@ fn on_runtime(
     };
     let runtime = runtime(cloud, &named)?;
     let network = account::network(app, cloud)?;
-    let os = best(&platforms(app, &network, store, &runtime)?);
+    let there = platforms(app, &network, store, &runtime)?;
+    let fits = |platform: &&Platform| {
+        platform.architecture == ARCH
+            && (order.target.as_deref()).is_none_or(|typed| typed == platform.pair())
+    };
+    let found = runnable(|os| there.iter().filter(fits).any(|one| one.os == os));
+    if let (Some(typed), []) = (&order.target, found.as_slice()) {
+        return Err(Failure::usage(format!(
+            "`{runtime}` has nothing for `{typed}` that the cloud can run"
+        )));
+    }
     let order = Order {
         runtime: Some(runtime.to_string()),
         arch: ARCH.parse().ok(),
-        os,
         ..order.clone()
     };
-    pack::of_runtime(app, store, &order, project)
+    let part = |order: Order, os: Option<&str>| {
+        let os = os.map(str::to_owned);
+        pack::of_runtime(app, store, &Order { os, ..order }, project)
+    };
+    // If there is none, it is told by whoever takes it.
+    let mut parts = vec![part(order.clone(), found.first().copied())?];
+    for os in found.iter().skip(1) {
+        parts.push(part(made(&order), Some(os))?);
+    }
+    Ok(parts)
 }
 
 /// Returns the whole name of a runtime: one without a host is the platform's, and one without an
@@ -324,16 +363,6 @@ fn platforms(
     Ok(candidates.into_iter().map(|one| one.platform).collect())
 }
 
-/// Returns the platform that the cloud likes best.
-fn best(platforms: &[Platform]) -> Option<String> {
-    platforms
-        .iter()
-        .filter(|platform| platform.architecture == ARCH)
-        .filter_map(|platform| rank(&platform.os).map(|rank| (rank, platform.os.clone())))
-        .min()
-        .map(|(_, os)| os)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,18 +376,10 @@ mod tests {
     }
 
     #[test]
-    fn the_clouds_own_platform_comes_first() {
-        let of = |os: &str, architecture: &str| Platform {
-            os: os.to_owned(),
-            architecture: architecture.to_owned(),
-            ..Platform::default()
-        };
-        let all = [
-            of("qemu", "x86_64"),
-            of("fc", "x86_64"),
-            of("kraftcloud", "arm64"),
-        ];
-        assert_eq!(best(&all).as_deref(), Some("fc"));
-        assert_eq!(best(&[of("xen", "x86_64")]), None);
+    fn the_clouds_own_platform_is_enough() {
+        let of = |there: &[&str]| runnable(|os| there.contains(&os));
+        assert_eq!(of(&["qemu", "fc", "kraftcloud"]), ["kraftcloud"]);
+        assert_eq!(of(&["qemu", "xen", "fc"]), ["fc", "qemu"]);
+        assert_eq!(of(&["xen"]), <[&str; 0]>::default());
     }
 }
