@@ -18,6 +18,7 @@ mod machine;
 mod proxy;
 mod routes;
 mod server;
+mod sleep;
 mod world;
 
 pub use crate::server::Emulator;

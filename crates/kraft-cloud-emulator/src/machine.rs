@@ -177,6 +177,7 @@ fn live(shared: &Shared, uuid: &str, order: &Order) {
                 .map(|(inner, outer)| (*inner, SocketAddr::from(([127, 0, 0, 1], *outer))))
                 .collect();
             one.state = State::Running;
+            one.traffic.touch();
         }
     }
     follow(shared, uuid, order);
@@ -209,7 +210,7 @@ fn follow(shared: &Shared, uuid: &str, order: &Order) {
         let mut world = shared.world();
         let told = world
             .instance(uuid)
-            .is_none_or(|one| one.state != State::Running);
+            .is_none_or(|one| !matches!(one.state, State::Running | State::Standby));
         if told {
             return;
         }

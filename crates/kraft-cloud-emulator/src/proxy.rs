@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::server::Shared;
+use crate::sleep::Guest;
 use crate::world::State;
 
 /// The head of a request that is only pointed elsewhere is at most this long, in bytes.
@@ -138,10 +139,10 @@ async fn forward(
     turn: usize,
 ) -> io::Result<()> {
     let mut server = match backend(shared, published, turn) {
-        Some(backend) => TcpStream::connect(backend).await.ok(),
+        Some((backend, guest)) => TcpStream::connect(backend).await.ok().zip(Some(guest)),
         None => None,
     };
-    let Some(server) = &mut server else {
+    let Some((server, _guest)) = &mut server else {
         if published.has("http") {
             let text = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\
                         Connection: close\r\n\r\n";
@@ -178,17 +179,24 @@ async fn point_elsewhere(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// The next instance in turn that runs and has this port.
-fn backend(shared: &Shared, published: &Published, turn: usize) -> Option<SocketAddr> {
+/// The next instance in turn that runs and has this port; if none does, one that sleeps is woken.
+fn backend(shared: &Shared, published: &Published, turn: usize) -> Option<(SocketAddr, Guest)> {
     let world = shared.world();
-    let live = world
-        .instances
-        .iter()
-        .filter(|one| one.state == State::Running && one.group.as_ref() == Some(&published.group));
-    let backends: Vec<SocketAddr> = live
-        .filter_map(|one| one.backends.get(&published.inner).copied())
-        .collect();
-    backends.get(turn.checked_rem(backends.len())?).copied()
+    let of_group = |state: State| {
+        let all = world.instances.iter();
+        let mine = all
+            .filter(|one| one.state == state && one.group.as_ref() == Some(&published.group))
+            .filter_map(|one| Some((one.backends.get(&published.inner).copied()?, &one.uuid)));
+        mine.collect::<Vec<_>>()
+    };
+    let awake = of_group(State::Running);
+    let (address, uuid) = match turn.checked_rem(awake.len()) {
+        Some(at) => awake.get(at).copied()?,
+        None => of_group(State::Standby).first().copied()?,
+    };
+    let uuid = uuid.clone();
+    drop(world);
+    Some((address, Guest::of(shared, &uuid)))
 }
 
 /// Where a port of a name is reached on this host.

@@ -85,6 +85,8 @@ pub(crate) enum State {
     Starting,
     /// It runs.
     Running,
+    /// It sleeps until somebody needs it.
+    Standby,
     /// It was told to stop and finishes what it has begun.
     Draining,
     /// It was told to stop.
@@ -98,6 +100,7 @@ impl State {
             Self::Stopped => "stopped",
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Standby => "standby",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
         }
@@ -170,6 +173,8 @@ pub(crate) struct Instance {
     pub backends: BTreeMap<u16, SocketAddr>,
     /// Whether a real machine stands behind it.
     pub real: bool,
+    /// Who is connected to it.
+    pub(crate) traffic: crate::sleep::Traffic,
 }
 
 impl Instance {
@@ -319,6 +324,11 @@ impl World {
                 }
             }
         }
+        for one in &mut self.instances {
+            if crate::sleep::is_due(one) {
+                one.state = State::Standby;
+            }
+        }
     }
 
     /// One instance moves to a state.
@@ -342,6 +352,7 @@ impl World {
                 }
             }
             State::Running => {
+                one.traffic.touch();
                 let Some(image) = image else { return };
                 one.print(image.output.as_bytes());
                 if let Some(last) = image.crash {
@@ -350,7 +361,7 @@ impl World {
                 }
             }
             State::Stopped => self.end(uuid, 15, None),
-            State::Draining | State::Stopping => {}
+            State::Standby | State::Draining | State::Stopping => {}
         }
     }
 

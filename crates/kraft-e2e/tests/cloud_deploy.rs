@@ -269,6 +269,41 @@ fn an_image_of_the_platform_is_deployed_with_more_arguments() {
 }
 
 #[test]
+fn an_instance_that_falls_asleep_at_once_is_well_deployed() {
+    let (cloud, bench) = (Cloud::new(), Bench::new());
+    cloud.door("POST images", &json!({"name": "tester/web"}));
+    let words = [
+        "cloud",
+        "deploy",
+        "-n",
+        "web",
+        "-p",
+        "8443:80/tls",
+        "--scale-to-zero",
+        "on",
+        "--scale-to-zero-cooldown",
+        "1ms",
+        "tester/web",
+    ];
+    let outcome = cloud.kraft(&bench, &words).success();
+    let title = "[●] Deployed but instance is on standby!\n";
+    assert!(outcome.stdout.starts_with(title), "{}", outcome.stdout);
+    let words = [
+        "cloud",
+        "instance",
+        "wait",
+        "web",
+        "--state",
+        "standby",
+        "--timeout",
+        "5s",
+    ];
+    assert_eq!(cloud.kraft(&bench, &words).success().stdout, "web\n");
+    let words = ["cloud", "instance", "stop", "web"];
+    assert_eq!(cloud.kraft(&bench, &words).success().stdout, "web\n");
+}
+
+#[test]
 fn an_instance_that_crashes_at_boot_fails_the_deployment_with_its_last_words() {
     let Some((registry, bench, cloud)) = place() else {
         return;

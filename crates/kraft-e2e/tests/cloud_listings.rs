@@ -33,7 +33,7 @@ fn cloud() -> Cloud {
         "service_group": {"name": "front"}, "memory_mb": 256, "args": ["/bin/web", "--fast"],
         "env": {"COLOUR": "blue", "SIZE": "very large"}, "restart_policy": "on-failure",
         "volumes": [{"name": "data", "at": "/data", "readonly": true}],
-        "scale_to_zero": {"policy": "on", "stateful": false, "cooldown_time_ms": 2000},
+        "scale_to_zero": {"policy": "on", "stateful": false, "cooldown_time_ms": 60_000},
     });
     cloud.ok("POST /instances", &new);
     cloud.ok(

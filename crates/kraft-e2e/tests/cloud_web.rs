@@ -36,7 +36,17 @@ fn a_deployed_web_site_answers_under_its_name_once_deploy_returns() {
         return;
     };
     let words = [
-        "cloud", "deploy", "-p", "443:8080", "-s", "shop", "-M", "256", "shop",
+        "cloud",
+        "deploy",
+        "-p",
+        "443:8080",
+        "-s",
+        "shop",
+        "-M",
+        "256",
+        "shop",
+        "--scale-to-zero-cooldown",
+        "5s",
     ];
     let outcome = Outcome::of(&mut cloud.visitor(&bench, &words)).success();
     for said in [
@@ -54,6 +64,12 @@ fn a_deployed_web_site_answers_under_its_name_once_deploy_returns() {
     assert_eq!(page, "open all day\n\n200 ");
     let plain = cloud.curl(&bench, "http://shop.emu0.kraft.host/x?y=1");
     assert_eq!(plain, "\n308 https://shop.emu0.kraft.host/x?y=1");
+    // It sleeps when nobody needs it, and whoever does wakes it.
+    let state = || cloud.ok("GET /instances", &Value::Null)[0]["state"].clone();
+    eventually("its sleep", || state() == "standby");
+    let page = cloud.curl(&bench, "https://shop.emu0.kraft.host/");
+    assert_eq!(page, "open all day\n\n200 ");
+    assert_eq!(state(), "running");
     // A name that nobody has leads nowhere.
     let other = cloud.curl(&bench, "https://other.emu0.kraft.host/");
     assert!(other.contains("502"), "{other}");

@@ -172,6 +172,7 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
             console: Vec::new(),
             forgotten: 0,
             backends: std::collections::BTreeMap::new(),
+            traffic: crate::sleep::Traffic::default(),
             real: world.settings.kraft.is_some() && !crate::helpers::plays(&image.repository),
         });
         made.push(uuid);

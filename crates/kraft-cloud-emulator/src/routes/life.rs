@@ -102,6 +102,12 @@ pub(super) fn start(
                     .or(asked);
                 until_running(shared, std::slice::from_ref(&uuid), wait);
             }
+            State::Standby => {
+                if let Some(one) = shared.world().instances.iter_mut().find(|i| i.uuid == uuid) {
+                    one.state = State::Running;
+                    one.traffic.touch();
+                }
+            }
             State::Starting | State::Running => {}
             State::Draining | State::Stopping => {
                 return Err(Fault::new(
