@@ -56,7 +56,7 @@ pub(super) fn render<T: Serialize>(
                 .map(|row| columns.iter().map(|column| (column.cell)(row)).collect())
                 .collect();
             Ok(match format {
-                Format::List => table::list(&titles, &cells),
+                Format::List => table::list(&titles, &cells, colour),
                 Format::Table | Format::Json | Format::Yaml => {
                     table::table(&titles, &cells, width, colour)
                 }

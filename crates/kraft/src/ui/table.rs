@@ -83,15 +83,22 @@ pub(super) fn table(
 }
 
 /// Returns one block per row: `title: value`, the titles in lower case and flush right.
-pub(super) fn list(titles: &[&str], rows: &[Vec<Cell>]) -> String {
+pub(super) fn list(titles: &[&str], rows: &[Vec<Cell>], colour: bool) -> String {
     let widest = titles.iter().map(|title| title.width()).max().unwrap_or(0);
     let mut blocks = Vec::with_capacity(rows.len());
     for row in rows {
         let mut block = String::new();
         for (title, cell) in titles.iter().zip(row) {
             let padding = " ".repeat(widest - title.width());
-            let line = format!("{padding}{}: {}", title.to_lowercase(), cell.text);
-            let _ = writeln!(block, "{}", line.trim_end());
+            let title = title.to_lowercase();
+            let _ = match cell.text.trim_end() {
+                "" => writeln!(block, "{padding}{title}:"),
+                text if colour && cell.colour.is_some() => {
+                    let style = Style::new().fg_color(cell.colour.map(Into::into));
+                    writeln!(block, "{padding}{title}: {style}{text}{style:#}")
+                }
+                text => writeln!(block, "{padding}{title}: {text}"),
+            };
         }
         blocks.push(block);
     }
@@ -206,13 +213,13 @@ mod tests {
     #[test]
     fn an_empty_table_is_its_header() {
         assert_eq!(table(&TITLES, &[], None, false), "NAME  ARGS  STATUS\n");
-        assert_eq!(list(&TITLES, &[]), "");
+        assert_eq!(list(&TITLES, &[], false), "");
     }
 
     #[test]
     fn a_list_has_a_block_per_row() {
         assert_eq!(
-            list(&TITLES, &rows()),
+            list(&TITLES, &rows(), false),
             "  name: alice\n  args: a rather long command line\nstatus: running\n\n  \
              name: 日本\n  args: tab\\there\nstatus:\n"
         );
@@ -220,10 +227,14 @@ mod tests {
 
     #[test]
     fn colour_does_not_count_as_width() {
-        let coloured = table(&TITLES, &rows(), None, true);
-        assert!(
-            coloured.contains("\u{1b}[32mrunning\u{1b}[0m"),
-            "{coloured:?}"
-        );
+        for coloured in [
+            table(&TITLES, &rows(), None, true),
+            list(&TITLES, &rows(), true),
+        ] {
+            assert!(
+                coloured.contains("\u{1b}[32mrunning\u{1b}[0m"),
+                "{coloured:?}"
+            );
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `kraft cloud quota`.
 
+use anstyle::AnsiColor;
 use kraft_cloud::harbor::{self, Storage};
 use kraft_cloud::resources::users::{self, Quota};
 use kraft_core::quantity;
@@ -185,7 +186,12 @@ fn bar(used: u64, hard: u64) -> Cell {
         .min(BAR);
     let cells = |count: u64, letter: &str| letter.repeat(usize::try_from(count).unwrap_or(0));
     let drawn = format!("{}{}", cells(full, "█"), cells(BAR - full, "░"));
-    Cell::new(format!("{drawn} {used}/{hard}"))
+    let colour = match full {
+        0..=20 => AnsiColor::Green,
+        21..=30 => AnsiColor::Yellow,
+        _ => AnsiColor::Red,
+    };
+    Cell::new(format!("{drawn} {used}/{hard}")).colour(colour)
 }
 
 fn between(least: u64, most: u64, show: fn(u64) -> String) -> Cell {
