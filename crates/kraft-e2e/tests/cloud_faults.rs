@@ -215,6 +215,28 @@ fn a_metro_that_is_not_there_and_one_that_is_none_are_told_apart() {
 }
 
 #[test]
+fn a_word_that_is_mistyped_does_not_deploy_the_project_instead() {
+    let (cloud, bench) = (with_image(), Bench::new());
+    project_on(&bench, "tester/mini:1", ".");
+    for (word, said) in [
+        ("tester/wbe", "the platform has no image of that name"),
+        ("./wbe", "`./wbe` is no directory"),
+    ] {
+        let outcome = cloud.kraft(&bench, &["cloud", "deploy", word]).exits(3);
+        assert_says(&outcome, &[said, "come after `--`"]);
+    }
+    assert_eq!(
+        cloud.ok("GET /instances", &Value::Null),
+        Vec::<Value>::new()
+    );
+    // An image that is there is what is meant, whatever else is.
+    let words = ["cloud", "deploy", "-n", "web", "tester/web", "--", "--fast"];
+    let _ = cloud.kraft(&bench, &words).success();
+    let made = cloud.ok("GET /instances", &Value::Null);
+    assert_eq!(made[0]["args"], json!(["--fast"]), "{made:?}");
+}
+
+#[test]
 fn a_push_that_is_refused_names_the_registry_and_makes_nothing() {
     let Some(open) = Registry::plain() else {
         return;

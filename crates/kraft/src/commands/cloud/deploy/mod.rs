@@ -161,9 +161,9 @@ pub(crate) struct Args {
 pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
     let mut cloud = Cloud::open(app, at)?;
     let deployment = deployment(app, args)?;
-    let words: Vec<String> = args.words.iter().chain(&args.more).cloned().collect();
     let look = Look {
-        words: &words,
+        words: &args.words,
+        more: &args.more,
         workdir: args.workdir.as_deref(),
         kraftfile: args.kraftfile.as_deref(),
         runtime: args.runtime.as_deref(),

@@ -1,10 +1,9 @@
 //! What the user points at: an image of the platform, a project, or a root filesystem.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ValueEnum;
 use kraft_cloud::resources::images::Image;
-use kraft_core::reference::Reference;
 
 use super::super::naming;
 use super::Cloud;
@@ -52,8 +51,10 @@ pub(crate) enum As {
 /// How a subject is looked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look<'a> {
-    /// The words that were typed.
+    /// The words that were typed: what is deployed, and arguments behind it.
     pub(crate) words: &'a [String],
+    /// The arguments of the application that were typed as such.
+    pub(crate) more: &'a [String],
     /// The directory of the project.
     pub(crate) workdir: Option<&'a Path>,
     /// The Kraftfile that was named.
@@ -70,108 +71,69 @@ pub(crate) struct Look<'a> {
 
 /// Finds out what is meant.
 ///
-/// A first word that is a directory is that of the project; one that the platform has an image of
-/// is that image. If both an image and a project could be meant, the user decides.
+/// The first word is the directory of a project, or else an image of the platform; without a word it
+/// is what there is in the current directory. So a name that is mistyped deploys nothing else.
 pub(crate) fn find(app: &App, cloud: &Cloud, look: Look<'_>) -> Result<Subject, Failure> {
+    let args = |words: &[String]| [words, look.more].concat();
     let (dir, words) = match look.words.split_first() {
-        Some((first, rest)) if Path::new(first).is_dir() => (Some(PathBuf::from(first)), rest),
-        _ => (look.workdir.map(Path::to_owned), look.words),
-    };
-    let project = project_at(app, dir.as_deref(), look)?;
-    let image = match words.split_first() {
-        Some((first, rest)) if dir.is_none() || look.workdir.is_some() => {
-            image_of(cloud, first, look, project.is_some())?.map(|image| (image, rest))
+        Some((first, rest)) if is_image(first, look) => {
+            return Ok(Subject::Image {
+                image: Box::new(image_of(cloud, first, look)?),
+                words: args(rest),
+            });
         }
-        _ => None,
-    };
-    let project_subject = |project| Subject::Project {
-        project,
-        words: words.to_vec(),
-    };
-    match (image, project) {
-        (Some((image, rest)), None) => Ok(Subject::Image {
-            image: Box::new(image),
-            words: rest.to_vec(),
-        }),
-        (Some((image, rest)), Some(project)) => {
-            if asked_for_image(app, &image)? {
-                return Ok(Subject::Image {
-                    image: Box::new(image),
-                    words: rest.to_vec(),
-                });
+        Some((first, rest)) => {
+            if !Path::new(first).is_dir() {
+                return Err(
+                    Failure::new(Kind::NotFound, format!("`{first}` is no directory")).hint(AFTER),
+                );
             }
-            Ok(project_subject(Some(Box::new(project))))
+            (Some(Path::new(first)), rest)
         }
-        (None, Some(project)) => Ok(project_subject(Some(Box::new(project)))),
-        (None, None) if look.rootfs.is_some() => Ok(project_subject(None)),
-        (None, None) => Err(nothing(words.first())),
+        None => (look.workdir, [].as_slice()),
+    };
+    let project = project_at(app, dir, look)?;
+    if project.is_none() && look.rootfs.is_none() {
+        return Err(Failure::usage("there is nothing to deploy here").hint(
+            "go to the directory of a project, name it, or name an image of the platform: \
+             `kraft cloud deploy WHAT`",
+        ));
+    }
+    Ok(Subject::Project {
+        project: project.map(Box::new),
+        words: args(words),
+    })
+}
+
+/// Where arguments are typed.
+const AFTER: &str = "what is deployed comes first; arguments of its application come after `--`";
+
+/// Returns whether a word is the name of an image.
+fn is_image(word: &str, look: Look<'_>) -> bool {
+    match look.taken_as {
+        Some(As::Image) => true,
+        Some(_) => false,
+        None => !Path::new(word).is_dir() && !word.starts_with(['-', '/', '.', '~']),
     }
 }
 
-fn nothing(word: Option<&String>) -> Failure {
-    let failure = match word {
-        Some(word) => Failure::new(
+/// Returns the image that a word names.
+fn image_of(cloud: &Cloud, word: &str, look: Look<'_>) -> Result<Image, Failure> {
+    if look.dry {
+        return Ok(Image {
+            digest: naming::of_platform(cloud, word)?,
+            ..Image::default()
+        });
+    }
+    naming::find(cloud, word).map_err(|failure| match failure.kind {
+        Kind::NotFound => Failure::new(
             Kind::NotFound,
             format!("`{word}` is no directory, and the platform has no image of that name"),
-        ),
-        None => Failure::usage("there is nothing to deploy here"),
-    };
-    failure.hint(
-        "go to the directory of a project, name it, or name an image of the platform: \
-         `kraft cloud deploy WHAT`",
-    )
-}
-
-/// Asks which of both is meant.
-fn asked_for_image(app: &App, image: &Image) -> Result<bool, Failure> {
-    let lines = [
-        format!("the image {}", image.digest),
-        "the project of this directory".to_owned(),
-    ];
-    match app.ui.select("What shall be deployed?", &lines)? {
-        Some(at) => {
-            app.ui.info("`--as` says it without being asked");
-            Ok(at == 0)
-        }
-        None => Err(Failure::usage(
-            "both an image of the platform and the project of this directory could be meant",
         )
-        .hint("say which: `--as image`, or `--as kraftfile-runtime`")),
-    }
-}
-
-/// Returns the image that a word names, if the platform has it.
-fn image_of(
-    cloud: &Cloud,
-    word: &str,
-    look: Look<'_>,
-    in_project: bool,
-) -> Result<Option<Image>, Failure> {
-    let wanted = look.taken_as.is_none_or(|taken| taken == As::Image);
-    let is_name = word.parse::<Reference>().is_ok() && !word.starts_with(['-', '/', '.', '~']);
-    if !wanted || !is_name {
-        return Ok(None);
-    }
-    if look.dry {
-        // Nobody is asked: outside of a project it can be nothing else.
-        let digest = naming::of_platform(cloud, word)?;
-        return Ok((!in_project || look.taken_as.is_some()).then(|| Image {
-            digest,
-            ..Image::default()
-        }));
-    }
-    match naming::find(cloud, word) {
-        Ok(image) => Ok(Some(image)),
-        // It may be an argument of the project's application.
-        Err(failure)
-            if look.taken_as.is_none()
-                && in_project
-                && matches!(failure.kind, Kind::NotFound | Kind::Usage) =>
-        {
-            Ok(None)
-        }
-        Err(failure) => Err(failure),
-    }
+        .hint("`kraft cloud image list --all` tells which there are")
+        .hint(AFTER),
+        _ => failure,
+    })
 }
 
 /// Returns the project in a directory, if there is one that may be meant.
