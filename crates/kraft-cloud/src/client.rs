@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method};
+use kraft_sys::clock;
 use reqwest::{Certificate, Client as Http, Response, Url, redirect};
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
@@ -268,7 +269,10 @@ impl Client {
             words,
         };
         // A 429 and a 503 with a time to wait say that nothing was done.
-        let pause = headers.get(RETRY_AFTER).and_then(retry_after);
+        let pause = headers.get(RETRY_AFTER).and_then(|value| {
+            let text = value.to_str().ok()?;
+            clock::retry_after(text, clock::now())
+        });
         let untouched = status == StatusCode::TOO_MANY_REQUESTS
             || (status == StatusCode::SERVICE_UNAVAILABLE && pause.is_some());
         if untouched {
@@ -328,12 +332,6 @@ fn said(body: &str) -> String {
     } else {
         format!(": {text}")
     }
-}
-
-/// Returns how long a server wants to be left alone, if it says so in seconds.
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    let seconds: u64 = value.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 /// Returns the host of a URL, or that it is none; the rest of it may hold secrets.

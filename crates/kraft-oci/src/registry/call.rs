@@ -7,13 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, IF_NONE_MATCH, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use kraft_sys::clock;
 use reqwest::{Body, Response, Url};
 use tokio::time::{sleep, timeout};
 
 use super::auth::{Doing, Refused, authority_of};
 use super::body::complaint;
 use super::error::{Error, Trouble};
-use super::header::{Challenge, challenge, retry_after};
+use super::header::{Challenge, challenge};
 use super::transport::{Host, shown, trouble};
 use super::{LONGEST_PAUSE, Registry};
 
@@ -360,7 +361,7 @@ pub(super) fn may_pass(status: u16) -> bool {
 /// Returns how long a server wants to be left alone.
 pub(super) fn pause(answer: &Response) -> Option<Duration> {
     let value = answer.headers().get(RETRY_AFTER)?;
-    retry_after(value.to_str().ok()?, kraft_sys::clock::now())
+    clock::retry_after(value.to_str().ok()?, clock::now())
 }
 
 /// Returns whether two URLs lead to the same server in the same way.

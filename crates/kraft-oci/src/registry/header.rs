@@ -1,9 +1,6 @@
 //! Headers that have a grammar of their own.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 /// How a registry wants to be asked for authorization (RFC 9110, section 11.6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,17 +84,6 @@ fn parameter(text: &str) -> (String, &str) {
     (value, "")
 }
 
-/// Reads a `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date; `now` in seconds since 1970.
-pub(super) fn retry_after(text: &str, now: Duration) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    let now = Timestamp::try_from(std::time::UNIX_EPOCH + now).ok()?;
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
-}
-
 /// Reads where a list goes on from a `Link` header (RFC 8288): `<URL>; rel="next"`.
 pub(super) fn next_link(text: &str) -> Option<&str> {
     text.split(',').find_map(|link| {
@@ -152,16 +138,6 @@ mod tests {
         ] {
             assert_eq!(challenge(nothing), None, "{nothing}");
         }
-    }
-
-    #[test]
-    fn pauses_are_seconds_or_dates() {
-        let now = Duration::from_secs(784_111_700);
-        assert_eq!(retry_after("121", now), Some(Duration::from_secs(121)));
-        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-        assert_eq!(retry_after(date, now), Some(Duration::from_secs(77)));
-        assert_eq!(retry_after(date, now * 2), Some(Duration::ZERO));
-        assert_eq!(retry_after("soon", now), None);
     }
 
     #[test]
