@@ -68,8 +68,10 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// Returns where a metro is spoken to: `https://api.METRO.kraft.cloud/v1`, or the URL that is
-    /// given in its place. A URL without a path gets `/v1`.
+    /// Returns where a metro is spoken to: `https://api.METRO.kraft.cloud/v1` for one with a number
+    /// such as `fra0`, `https://api.METRO.unikraft.cloud/v1` for one without such as `fra` (the
+    /// platform renamed both), or the URL that is given in its place. A URL without a path gets
+    /// `/v1`.
     pub fn of(metro: &str) -> Result<Self, EndpointError> {
         let metro = metro.trim();
         let text = if metro.contains("://") {
@@ -83,7 +85,11 @@ impl Endpoint {
             if !named {
                 return Err(EndpointError::Name(metro.chars().take(80).collect()));
             }
-            format!("https://api.{metro}.kraft.cloud/v1")
+            let domain = match metro.ends_with(|last: char| last.is_ascii_digit()) {
+                true => "kraft.cloud",
+                false => "unikraft.cloud",
+            };
+            format!("https://api.{metro}.{domain}/v1")
         };
         let mut base = Url::parse(&text).map_err(|_| EndpointError::Url("it is not a URL"))?;
         let host = base.host_str().unwrap_or_default().to_owned();
@@ -147,6 +153,7 @@ mod tests {
     fn a_metro_is_a_code_or_a_url() {
         let at = |metro: &str| Endpoint::of(metro).unwrap().base().to_string();
         assert_eq!(at("fra0"), "https://api.fra0.kraft.cloud/v1");
+        assert_eq!(at("sfo"), "https://api.sfo.unikraft.cloud/v1");
         assert_eq!(at("http://127.0.0.1:8080/v1/"), "http://127.0.0.1:8080/v1");
         assert_eq!(
             at("https://api.fra.unikraft.cloud"),
