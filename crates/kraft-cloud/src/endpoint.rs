@@ -85,9 +85,10 @@ impl Endpoint {
             if !named {
                 return Err(EndpointError::Name(metro.chars().take(80).collect()));
             }
-            let domain = match metro.ends_with(|last: char| last.is_ascii_digit()) {
-                true => "kraft.cloud",
-                false => "unikraft.cloud",
+            let domain = if metro.ends_with(|last: char| last.is_ascii_digit()) {
+                "kraft.cloud"
+            } else {
+                "unikraft.cloud"
             };
             format!("https://api.{metro}.{domain}/v1")
         };

@@ -1,6 +1,7 @@
 //! Tree → Compose: fetches the values by the table of shapes, and understands their short forms.
 
 use crate::document::faults::Faults;
+use crate::document::located::Located;
 use crate::document::node::{Entry, Node, Value};
 use crate::document::shape::{Record, is_extension};
 use crate::problem::{Problem, Span};
@@ -110,20 +111,14 @@ fn command(node: &Node, faults: &mut Faults) -> Option<Vec<String>> {
             }
         };
     }
-    Some(names(node))
+    Some(names(node).into_iter().map(|word| word.value).collect())
 }
 
 /// The texts of a list, or the keys of a mapping.
-fn names(node: &Node) -> Vec<String> {
+fn names(node: &Node) -> Vec<Located<String>> {
     match &node.value {
-        Value::List(items) => {
-            let texts = items.iter().filter_map(Node::text);
-            texts.map(|text| text.value).collect()
-        }
-        Value::Map(entries) => entries
-            .iter()
-            .map(|entry| entry.key.value.clone())
-            .collect(),
+        Value::List(items) => items.iter().filter_map(Node::text).collect(),
+        Value::Map(entries) => entries.iter().map(|entry| entry.key.clone()).collect(),
         Value::Scalar(_) => Vec::new(),
     }
 }
@@ -139,13 +134,13 @@ fn variables(node: &Node) -> Vec<Variable> {
             .collect(),
         Value::List(_) => names(node)
             .into_iter()
-            .map(|text| match text.split_once('=') {
+            .map(|text| match text.value.split_once('=') {
                 Some((name, value)) => Variable {
                     name: name.to_owned(),
                     value: Some(value.to_owned()),
                 },
                 None => Variable {
-                    name: text,
+                    name: text.value,
                     value: None,
                 },
             })

@@ -17,6 +17,7 @@ mod short;
 
 pub use model::{Build, Compose, EnvFile, Mount, Port, Restart, Service, Variable, Volume};
 
+pub use crate::document::located::Located;
 pub use crate::document::open::LARGEST;
 
 use crate::document::faults::Faults;
@@ -160,6 +161,9 @@ mod tests {
     fn what_is_wrong_is_told_with_its_name() {
         let say = |text: &str| said(&format!("services:\n  a:\n    {text}\n"));
         assert!(say("image: x\n    depends_on: [b]").contains("there is no service `b`"));
+        let file = "services: {a: {image: x, depends_on: [b]}}";
+        let place = parse(file, &|_| None).problems[0].span.unwrap();
+        assert_eq!(file.get(place.start..place.end), Some("b"));
         assert!(say("image: x\n    privileged: true").contains("`privileged` has no effect here"));
         assert!(say("ports: [80]").contains("has neither an image nor a build"));
         assert!(say("image: x\n    ports: [80-90:80-90]").contains("ranges of ports"));

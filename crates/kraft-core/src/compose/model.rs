@@ -1,5 +1,6 @@
 //! What a Compose file says, whatever form it is written in.
 
+use crate::document::located::Located;
 use crate::problem::Span;
 
 /// A Compose file.
@@ -39,7 +40,7 @@ pub struct Service {
     /// What it sees of volumes and directories.
     pub volumes: Vec<Mount>,
     /// The services that are started before it.
-    pub depends_on: Vec<String>,
+    pub depends_on: Vec<Located<String>>,
     /// The name that it is published under.
     pub domain: Option<String>,
     /// What its instance is called instead of `PROJECT-SERVICE`.

@@ -1,6 +1,7 @@
 //! The order of services: those that others need come first.
 
 use crate::document::faults::Faults;
+use crate::document::located::Located;
 use crate::nearest::nearest;
 use crate::problem::Problem;
 
@@ -25,7 +26,7 @@ impl Compose {
                 let need = current
                     .depends_on
                     .get(at)
-                    .and_then(|name| self.service(name));
+                    .and_then(|name| self.service(&name.value));
                 match (need, at < current.depends_on.len()) {
                     (Some(need), _) => {
                         stack.push((current, at + 1));
@@ -51,7 +52,7 @@ impl Compose {
 /// Says which services need ones that are not there, or each other.
 pub(super) fn check(compose: &Compose, faults: &mut Faults) {
     for service in &compose.services {
-        for need in &service.depends_on {
+        for Located { value: need, span } in &service.depends_on {
             if compose.service(need).is_some() {
                 continue;
             }
@@ -59,7 +60,7 @@ pub(super) fn check(compose: &Compose, faults: &mut Faults) {
                 "there is no service `{need}`, which `{}` needs",
                 service.name
             );
-            let problem = Problem::error(message).at(service.span);
+            let problem = Problem::error(message).at(*span);
             let names = compose.services.iter().map(|one| one.name.as_str());
             faults.push(match nearest(need, names) {
                 Some(name) => problem.help(format!("did you mean `{name}`?")),
@@ -84,7 +85,7 @@ pub(super) fn check(compose: &Compose, faults: &mut Faults) {
 /// Whether a service is among what it needs, in however many steps.
 fn needs_itself(compose: &Compose, service: &Service) -> bool {
     let mut seen: Vec<&str> = Vec::new();
-    let mut waiting: Vec<&str> = service.depends_on.iter().map(String::as_str).collect();
+    let mut waiting = needs(service);
     while let Some(name) = waiting.pop() {
         if name == service.name {
             return true;
@@ -93,8 +94,13 @@ fn needs_itself(compose: &Compose, service: &Service) -> bool {
             continue;
         }
         seen.push(name);
-        let needs = compose.service(name).map(|one| one.depends_on.as_slice());
-        waiting.extend(needs.unwrap_or_default().iter().map(String::as_str));
+        waiting.extend(compose.service(name).map(needs).unwrap_or_default());
     }
     false
+}
+
+/// Returns what a service needs.
+fn needs(service: &Service) -> Vec<&str> {
+    let needs = service.depends_on.iter();
+    needs.map(|need| need.value.as_str()).collect()
 }

@@ -94,9 +94,12 @@ pub(crate) fn start(
             let ids = [Id::Uuid(one.uuid.clone())];
             cloud.send(&instances::start(&ids, Duration::ZERO))?.one()?;
         }
-        let needed = services
-            .iter()
-            .any(|other| other.depends_on.contains(&service.name));
+        let needed = services.iter().any(|other| {
+            other
+                .depends_on
+                .iter()
+                .any(|need| need.value == service.name)
+        });
         let limit = if needed { Some(NEEDED) } else { wait };
         match limit {
             Some(limit) => {
