@@ -40,6 +40,13 @@ pub(super) fn print(
         app.ui
             .line(&format!(" {corner}{line} {key}: {}", plain(value)))?;
     }
+    if one.state == "stopped" {
+        let name = one.title();
+        app.ui.info(&match one.start_count {
+            0 => format!("`kraft cloud instance start {name}` starts it"),
+            _ => format!("`kraft cloud instance logs {name}` shows what it printed"),
+        });
+    }
     Ok(())
 }
 
