@@ -283,6 +283,39 @@ fn up_follows_the_logs_until_it_is_interrupted_and_the_services_run_on() {
 }
 
 #[test]
+fn a_service_of_a_profile_is_made_only_where_it_is_meant() {
+    let (cloud, bench) = place();
+    let file = "\
+services:
+  web: {image: tester/web}
+  check: {image: tester/api, profiles: [tests], depends_on: [store]}
+  store: {image: tester/db, profiles: [tests, tools]}
+";
+    fs::write(bench.path().join("compose.yaml"), file).unwrap();
+    let bench = bench.env("COMPOSE_PROJECT_NAME", "shop");
+    let names = |bench: &Bench| {
+        let rows = rows(&cloud, bench, &["ps", "-o", "json"]);
+        let names = rows
+            .iter()
+            .map(|row| row.split(' ').next().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let _ = compose(&cloud, &bench, &["up", "-d"]).success();
+    assert_eq!(names(&bench), ["web"]);
+    // Who names a service wants it, with what it needs.
+    let _ = compose(&cloud, &bench, &["up", "-d", "check"]).success();
+    assert_eq!(names(&bench), ["web", "store", "check"]);
+    // Nothing that was made is left, whatever is active now.
+    let down = compose(&cloud, &bench, &["down"]).success();
+    assert_eq!(down.stdout.lines().count(), 3, "{}", down.stdout);
+    let _ = compose(&cloud, &bench, &["up", "-d", "--profile", "tools"]).success();
+    assert_eq!(names(&bench), ["web", "store"]);
+    let bench = bench.env("COMPOSE_PROFILES", "tests, tools");
+    let _ = compose(&cloud, &bench, &["create"]).success();
+    assert_eq!(names(&bench), ["web", "store", "check"]);
+}
+
+#[test]
 fn three_services_run_as_real_machines() {
     let Some(registry) = Registry::plain() else {
         return;

@@ -61,6 +61,7 @@ fn service(entry: &Entry, faults: &mut Faults) -> Service {
         replicas: replicas(node, faults),
         restart: get("restart").and_then(|node| restart(node, faults)),
         attach: flag(get("attach"), true),
+        profiles: texts(get("profiles")),
     };
     if service.image.is_none() && service.build.is_none() {
         let message = format!(
@@ -111,7 +112,12 @@ fn command(node: &Node, faults: &mut Faults) -> Option<Vec<String>> {
             }
         };
     }
-    Some(names(node).into_iter().map(|word| word.value).collect())
+    Some(texts(Some(node)))
+}
+
+fn texts(node: Option<&Node>) -> Vec<String> {
+    let names = node.map(names).unwrap_or_default();
+    names.into_iter().map(|name| name.value).collect()
 }
 
 /// The texts of a list, or the keys of a mapping.

@@ -53,6 +53,17 @@ pub struct Service {
     pub restart: Option<Restart>,
     /// Whether its log is followed without its being named.
     pub attach: bool,
+    /// The profiles that it belongs to; without one it belongs to all.
+    pub profiles: Vec<String>,
+}
+
+impl Service {
+    /// Returns whether it is meant when profiles are active and nobody names it (Compose
+    /// specification, "profiles"); `*` is every profile.
+    pub fn is_active(&self, profiles: &[String]) -> bool {
+        let is = |own: &String| profiles.iter().any(|one| one == own || one == "*");
+        self.profiles.is_empty() || self.profiles.iter().any(is)
+    }
 }
 
 /// What an image is built from.

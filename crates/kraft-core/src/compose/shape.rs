@@ -128,6 +128,11 @@ static SERVICE_FIELDS: &[Field] = &[
     ),
     Field::new("attach", Shape::Bool, "Whether its log is followed."),
     Field::new(
+        "profiles",
+        TEXTS,
+        "When it is meant without being named: when one of these is active.",
+    ),
+    Field::new(
         "deploy",
         Shape::Record(&DEPLOY),
         "How many of it, and with how much memory.",
@@ -171,7 +176,6 @@ static SERVICE_FIELDS: &[Field] = &[
     idle("dns"),
     idle("extra_hosts"),
     idle("links"),
-    idle("profiles"),
     idle("secrets"),
     idle("configs"),
     idle("cpus"),

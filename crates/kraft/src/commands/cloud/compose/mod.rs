@@ -47,11 +47,20 @@ struct FileArgs {
     /// Call the project so instead of by its file or its directory
     #[arg(long, global = true, value_name = "NAME")]
     project_name: Option<String>,
+
+    /// Mean the services of this profile, too
+    #[arg(long, global = true, value_name = "PROFILE")]
+    profile: Vec<String>,
 }
 
 impl FileArgs {
     fn open(&self, app: &App) -> Result<Stack, Failure> {
-        Stack::open(app, self.file.as_deref(), self.project_name.as_deref())
+        Stack::open(
+            app,
+            self.file.as_deref(),
+            self.project_name.as_deref(),
+            &self.profile,
+        )
     }
 }
 
@@ -142,7 +151,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
         } => push(app, &mut cloud, &stack, (services, dockerfile)),
         Command::Down { services, volumes } => {
             cloud.listen();
-            let services = stack.only(&services.services)?;
+            let services = stack.ever(&services.services)?;
             for name in ops::down(&cloud, &stack, &services, *volumes)? {
                 app.ui.line(&name)?;
             }
@@ -169,13 +178,11 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             })
         }
         Command::Ps { services, output } => {
-            let services = stack.only(&services.services)?;
-            let rows = rows(&cloud, &stack, &services)?;
+            let rows = rows(&cloud, &stack, &services.services)?;
             shown::rows(app, *output, &rows)
         }
         Command::Ls { output } => {
-            let services = stack.only(&[])?;
-            let rows = rows(&cloud, &stack, &services)?;
+            let rows = rows(&cloud, &stack, &[])?;
             output::rows(app, *output, &[StackRow::of(&stack, &rows)])
         }
         Command::Logs(args) => logs::exec(app, &mut cloud, &stack, args),
@@ -184,8 +191,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
 
 /// Returns the instances of services that are there.
 fn ids(cloud: &Cloud, stack: &Stack, names: &[String]) -> Result<Vec<Id>, Failure> {
-    let services = stack.only(names)?;
-    let found = stack.found(cloud, &services)?;
+    let found = stack.found(cloud, &stack.ever(names)?)?;
     let there = found.into_iter().filter_map(|(_, found)| found);
     let mut ids: Vec<Id> = there.map(|one| Id::Uuid(one.uuid)).collect();
     // Those that need others end before them.
@@ -193,11 +199,15 @@ fn ids(cloud: &Cloud, stack: &Stack, names: &[String]) -> Result<Vec<Id>, Failur
     Ok(ids)
 }
 
-/// Returns a row for each service, whether its instance is there or not.
-fn rows(cloud: &Cloud, stack: &Stack, services: &[&Service]) -> Result<Vec<Row>, Failure> {
-    let found = stack.found(cloud, services)?;
+/// Returns a row for each service that is meant, whether its instance is there or not, and for each
+/// other one whose instance is.
+fn rows(cloud: &Cloud, stack: &Stack, names: &[String]) -> Result<Vec<Row>, Failure> {
+    let meant = stack.only(names)?;
+    let is_meant = |service: &Service| meant.iter().any(|one| one.name == service.name);
+    let found = stack.found(cloud, &stack.ever(names)?)?;
     Ok(found
         .into_iter()
+        .filter(|(service, found)| found.is_some() || is_meant(service))
         .map(|(service, found)| Row::of(stack, service, found))
         .collect())
 }

@@ -38,18 +38,25 @@ pub(crate) struct Stack {
     text: Text,
     /// The variables of the `.env` file beside it.
     variables: Vec<(String, String)>,
+    /// The profiles that are active.
+    profiles: Vec<String>,
 }
 
 impl Stack {
-    /// Reads the file that is named, else the one of the current directory.
+    /// Reads the file that is named, else the one of the current directory. What is not typed is
+    /// looked for in the variables of the Compose specification: `COMPOSE_FILE`,
+    /// `COMPOSE_PROJECT_NAME`, `COMPOSE_PROFILES`.
     pub(crate) fn open(
         app: &App,
         file: Option<&Path>,
         project: Option<&str>,
+        profiles: &[String],
     ) -> Result<Self, Failure> {
-        let file = match file {
-            Some(file) => file.to_owned(),
-            None => find()?,
+        let set = app.config.env.raw("COMPOSE_FILE");
+        let file = match (file, set.filter(|file| !file.is_empty())) {
+            (Some(file), _) => file.to_owned(),
+            (None, Some(file)) => PathBuf::from(file),
+            (None, None) => find()?,
         };
         let bytes = kraft_sys::fs::read_file(&file, LARGEST as u64 + 1)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -67,7 +74,17 @@ impl Stack {
             return Err(Failure::problems_in(Kind::Failed, text, parsed.problems));
         };
         app.ui.problems(Some(&text), &parsed.problems);
-        let project = project.map(str::to_owned).or_else(|| compose.name.clone());
+        let project = project
+            .map(str::to_owned)
+            .or_else(|| look_up(app, &variables, "COMPOSE_PROJECT_NAME"))
+            .filter(|name| !name.is_empty())
+            .or_else(|| compose.name.clone());
+        let profiles = if profiles.is_empty() {
+            let active = look_up(app, &variables, "COMPOSE_PROFILES").unwrap_or_default();
+            active.split(',').map(|one| one.trim().to_owned()).collect()
+        } else {
+            profiles.to_vec()
+        };
         Ok(Self {
             project: tame(&project.unwrap_or_else(|| name_of(&dir))),
             compose,
@@ -75,13 +92,26 @@ impl Stack {
             dir,
             text,
             variables,
+            profiles,
         })
     }
 
-    /// Returns the services that are meant, with what they need, needed ones first.
+    /// Returns the services that are meant, with what they need, needed ones first; without names
+    /// those of the active profiles.
     pub(crate) fn services(&self, names: &[String]) -> Result<Vec<&Service>, Failure> {
         self.known(names)?;
-        Ok(self.compose.order(names))
+        if !names.is_empty() {
+            return Ok(self.compose.order(names));
+        }
+        let services = self.compose.services.iter();
+        let active: Vec<String> = services
+            .filter(|one| one.is_active(&self.profiles))
+            .map(|one| one.name.clone())
+            .collect();
+        if active.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.compose.order(&active))
     }
 
     /// Returns the services that are meant and no others, in the order of their needs.
@@ -89,6 +119,15 @@ impl Stack {
         let mut services = self.services(names)?;
         services.retain(|one| names.is_empty() || names.contains(&one.name));
         Ok(services)
+    }
+
+    /// Returns the services that may be there: those that are named and no others, or all, whatever
+    /// profiles were active when they were made.
+    pub(crate) fn ever(&self, names: &[String]) -> Result<Vec<&Service>, Failure> {
+        if names.is_empty() {
+            return Ok(self.compose.order(&[]));
+        }
+        self.only(names)
     }
 
     fn known(&self, names: &[String]) -> Result<(), Failure> {
