@@ -28,7 +28,10 @@ impl Shared {
     /// The world, settled. A thread that died in it left it whole enough to look at.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         let mut world = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        world.settle();
+        for uuid in world.settle() {
+            let shared = self.clone();
+            std::thread::spawn(move || crate::machine::start(&shared, &uuid));
+        }
         world
     }
 }

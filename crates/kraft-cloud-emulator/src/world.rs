@@ -12,6 +12,8 @@ use crate::fault::Planned;
 
 /// Console bytes that are kept of an instance; older ones are forgotten.
 const MAX_CONSOLE: usize = 1 << 20;
+/// One that has run for so long begins its pauses anew when it crashes.
+const HEALTHY: Duration = Duration::from_secs(10);
 /// The longest pause before a crashed instance is started again.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 
@@ -310,8 +312,10 @@ impl World {
         }
     }
 
-    /// Lets time pass: states that are due are entered.
-    pub(crate) fn settle(&mut self) {
+    /// Lets time pass: states that are due are entered. Returns the instances whose real machines are
+    /// to be started again.
+    pub(crate) fn settle(&mut self) -> Vec<String> {
+        let mut again = Vec::new();
         let now = Instant::now();
         let uuids: Vec<String> = self.instances.iter().map(|one| one.uuid.clone()).collect();
         for uuid in uuids {
@@ -319,7 +323,13 @@ impl World {
             for _ in 0..4 {
                 let due = self.instance(&uuid).and_then(|one| one.next);
                 match due {
-                    Some((at, state)) if at <= now => self.enter(&uuid, state),
+                    Some((at, state)) if at <= now => {
+                        self.enter(&uuid, state);
+                        let real = self.instance(&uuid).is_some_and(|one| one.real);
+                        if real && state == State::Starting {
+                            again.push(uuid.clone());
+                        }
+                    }
                     _ => break,
                 }
             }
@@ -329,6 +339,7 @@ impl World {
                 one.state = State::Standby;
             }
         }
+        again
     }
 
     /// One instance moves to a state.
@@ -382,6 +393,10 @@ impl World {
             _ => false,
         };
         if again {
+            let ran = one.started.as_ref().map(|(at, _)| at.elapsed());
+            if ran.is_some_and(|ran| ran >= HEALTHY) {
+                one.attempts = 0;
+            }
             let pause = match one.attempts {
                 0 => Duration::ZERO,
                 n => Duration::from_secs(5 << (n - 1).min(10)).min(MAX_PAUSE),

@@ -74,6 +74,15 @@ fn a_machine_that_crashes_stops_its_instance_and_leaves_its_console() {
     let told = cloud.ok("GET /instances", &json!([{"name": "bang"}]));
     assert_eq!(told[0]["stop_reason"], 1, "{told:#?}");
     assert!(console(&cloud, "bang").contains("going"));
+    // One that is to be started again is booted again.
+    let mut new = new;
+    new["name"] = json!("again");
+    new["restart_policy"] = json!("on-failure");
+    cloud.ok("POST /instances", &new);
+    eventually("its second life", || {
+        state(&cloud, "again") == "stopped"
+            && console(&cloud, "again").matches("\ngoing").count() >= 2
+    });
 }
 
 #[test]
@@ -333,4 +342,37 @@ fn an_instance_that_crashes_at_boot_fails_the_deployment_with_its_last_words() {
             outcome.stderr
         );
     }
+}
+
+#[test]
+fn an_instance_that_is_started_again_and_again_fails_the_deployment_when_its_time_is_over() {
+    let (cloud, bench) = (Cloud::new(), Bench::new());
+    let image = json!({"name": "tester/web", "crash": "no floor\n"});
+    cloud.door("POST images", &image);
+    let words = [
+        "cloud",
+        "deploy",
+        "-n",
+        "web",
+        "--restart",
+        "on-failure",
+        "--timeout",
+        "1s",
+        "tester/web",
+    ];
+    let outcome = cloud.kraft(&bench, &words).exits(8);
+    for said in [
+        "no floor",
+        "the instance `web` does not run after 1 seconds",
+    ] {
+        assert!(
+            outcome.stderr.contains(said),
+            "no {said}: {}",
+            outcome.stderr
+        );
+    }
+    let words = ["cloud", "instance", "get", "web", "-o", "json"];
+    let told: Value = serde_json::from_str(&cloud.kraft(&bench, &words).success().stdout).unwrap();
+    assert_eq!(told[0]["restart"]["attempt"], 2, "{told}");
+    assert_eq!(told[0]["start_count"], 2, "{told}");
 }

@@ -129,6 +129,15 @@ fn uptime(one: &Instance) -> u64 {
     u64::try_from(since.unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
+/// When an instance is started again by itself, if it is.
+fn restart(one: &Instance) -> Option<Value> {
+    let (at, _) = one.next.filter(|(_, next)| *next == State::Starting)?;
+    let left = at.saturating_duration_since(std::time::Instant::now());
+    let then = jiff::Timestamp::now().checked_add(left).ok()?;
+    let then = then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    Some(json!({"attempt": one.attempts, "next_at": then}))
+}
+
 /// An instance as it is shown.
 pub(super) fn view(world: &World, one: &Instance, measured: bool) -> Value {
     let asked = |key: &str| one.asked.get(key).cloned();
@@ -188,6 +197,7 @@ pub(super) fn view(world: &World, one: &Instance, measured: bool) -> Value {
         "env": asked("env").unwrap_or_else(|| json!({})),
         "start_count": one.starts,
         "restart_count": one.attempts,
+        "restart": restart(one),
         "restart_policy": asked("restart_policy").unwrap_or_else(|| json!("never")),
         "started_at": one.started.as_ref().map(|(_, stamp)| stamp),
         "stopped_at": one.stopped,
