@@ -361,10 +361,7 @@ fn an_instance_that_is_started_again_and_again_fails_the_deployment_when_its_tim
         "tester/web",
     ];
     let outcome = cloud.kraft(&bench, &words).exits(8);
-    for said in [
-        "no floor",
-        "the instance `web` does not run after 1 seconds",
-    ] {
+    for said in ["no floor", "the instance `web` does not run after 1s"] {
         assert!(
             outcome.stderr.contains(said),
             "no {said}: {}",

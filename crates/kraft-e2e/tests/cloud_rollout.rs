@@ -223,7 +223,7 @@ fn a_new_one_that_takes_too_long_leaves_the_old_ones_alone() {
     ];
     let outcome = deploy(&cloud, &words).exits(8);
     assert!(
-        outcome.stderr.contains("does not run after 1 seconds"),
+        outcome.stderr.contains("does not run after 1s"),
         "{}",
         outcome.stderr
     );

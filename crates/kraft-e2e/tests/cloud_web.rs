@@ -137,7 +137,7 @@ fn a_server_that_never_answers_fails_the_deployment_with_its_last_words() {
     let outcome = Outcome::of(&mut cloud.visitor(&bench, &words)).exits(8);
     for said in [
         "`shop` runs, but https://",
-        "does not answer after 15 seconds",
+        "does not answer after 15s",
         "gone-fishing",
     ] {
         assert!(

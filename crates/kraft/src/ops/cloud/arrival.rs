@@ -61,9 +61,8 @@ pub(crate) fn running(
             let late = found.iter().find(|one| !is_there(one));
             let late = late.or(found.first()).cloned().unwrap_or_default();
             let what = format!(
-                "the instance `{}` does not run after {} seconds: it is {}",
+                "the instance `{}` does not run after {limit:?}: it is {}",
                 late.title(),
-                limit.as_secs(),
                 late.state
             );
             return Err(why(app, cloud, &late, &what));
@@ -154,9 +153,8 @@ pub(crate) fn answering(
         }
         if begin.elapsed() >= limit {
             let what = format!(
-                "`{}` runs, but {url} does not answer after {} seconds: {problem}",
-                one.title(),
-                limit.as_secs()
+                "`{}` runs, but {url} does not answer after {limit:?}: {problem}",
+                one.title()
             );
             return Err(self::why(app, cloud, &now, &what));
         }

@@ -99,10 +99,7 @@ pub(crate) fn wait(
         if Instant::now() >= until {
             return Err(Failure::new(
                 Kind::NotFound,
-                format!(
-                    "the platform does not know the image `{name}` after {} seconds",
-                    limit.as_secs()
-                ),
+                format!("the platform does not know the image `{name}` after {limit:?}"),
             )
             .hint("it may take a little: try again, or wait longer with `--timeout`"));
         }
