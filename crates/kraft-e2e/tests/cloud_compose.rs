@@ -167,6 +167,29 @@ fn going_up_again_touches_only_what_has_changed() {
     );
     assert_ne!(uuid("shop-web"), before[0]);
     assert_eq!(uuid("shop-api"), before[1]);
+    // Ports, and how a volume is seen, are as much of it as anything else.
+    let text = text_with(&[
+        ("256m", "512m"),
+        ("443:8080", "443:9090"),
+        ("data:/var/data", "data:/var/data:ro"),
+    ]);
+    fs::write(bench.path().join("compose.yaml"), text).unwrap();
+    let up = compose(&cloud, &bench, &["up", "-d"]).success();
+    for name in ["web", "data_base"] {
+        let said = format!("the service {name} has changed");
+        assert!(up.stderr.contains(&said), "no {said}: {}", up.stderr);
+    }
+    assert_eq!(uuid("shop-api"), before[1]);
+}
+
+/// The file with some of its text replaced.
+fn text_with(changes: &[(&str, &str)]) -> String {
+    let mut text = FILE.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "no {from}");
+        text = text.replace(from, to);
+    }
+    text
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! file ─ open ─► Stack ─ images ─► Launches ─ up ─► instances, needed ones first
 //! ```
 
+mod change;
 pub(crate) mod images;
 pub(crate) mod up;
 mod wanted;

@@ -12,7 +12,7 @@ use super::super::arrival::{self, Patience};
 use super::super::launch;
 use super::super::trail::{Thing, Trail};
 use super::images::Making;
-use super::{Cloud, Stack};
+use super::{Cloud, Stack, change};
 use crate::app::App;
 use crate::failure::Failure;
 
@@ -40,7 +40,7 @@ pub(crate) fn create(
     let mut there = Vec::with_capacity(services.len());
     for (wanted, (service, found)) in wanted.iter().zip(found) {
         match found {
-            Some(one) if is_as_wanted(&one, wanted) => {
+            Some(one) if change::is_as_wanted(cloud, &one, wanted)? => {
                 trail.add(Thing::Instance(one.name.clone()));
                 there.push(one);
             }
@@ -66,15 +66,6 @@ fn make(
 ) -> Result<Option<Instance>, Failure> {
     let made = launch::create(app, cloud, trail, wanted)?;
     Ok(made.into_iter().next())
-}
-
-/// Whether an instance is what the file says.
-fn is_as_wanted(one: &Instance, wanted: &CreateInstance) -> bool {
-    let same_memory = wanted
-        .memory_mb
-        .is_none_or(|memory| memory == one.memory_mb);
-    let same_args = wanted.args.is_empty() || wanted.args == one.args;
-    one.image == wanted.image && same_memory && same_args && one.env == wanted.env
 }
 
 /// Starts instances of services, needed ones first; a service that others need runs before they
