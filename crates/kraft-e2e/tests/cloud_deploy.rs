@@ -325,6 +325,9 @@ fn an_instance_that_crashes_at_boot_fails_the_deployment_with_its_last_words() {
         "deploy",
         "-n",
         "bang",
+        // What is to answer is watched until it does, however slowly it boots here.
+        "-p",
+        "443:8080",
         "tester/motd:v1",
         "--",
         "@print:going",
