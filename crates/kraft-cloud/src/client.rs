@@ -1,6 +1,6 @@
 //! The client: sends requests to one metro, and reads what it answers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -304,9 +304,14 @@ impl Client {
 }
 
 /// Reads the certificates that are trusted beyond those of this computer.
-pub(crate) fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>, String> {
-    let pem = kraft_sys::fs::read_file(path, LARGEST_PEM).map_err(|error| error.to_string())?;
-    Certificate::from_pem_bundle(&pem).map_err(|error| format!("`{}`: {error}", path.display()))
+pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
+    Certificate::from_pem_bundle(&pem(path)?)
+        .map_err(|error| format!("`{}`: {error}", path.display()))
+}
+
+/// Reads a file of certificates.
+pub(crate) fn pem(path: &Path) -> Result<Vec<u8>, String> {
+    kraft_sys::fs::read_file(path, LARGEST_PEM).map_err(|error| error.to_string())
 }
 
 /// Reads an answer up to its limit.

@@ -25,8 +25,6 @@ use crate::answer::shown;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A proxy's answer is at most this long, in bytes.
 const LONGEST_HEAD: usize = 16 << 10;
-/// A PEM file is at most this long, in bytes.
-const LARGEST_PEM: u64 = 4 << 20;
 
 /// A connection.
 pub type Stream = TlsStream<TcpStream>;
@@ -219,7 +217,7 @@ fn config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut extra: Vec<CertificateDer<'static>> = Vec::new();
     if let Some(path) = ca_file {
-        let pem = kraft_sys::fs::read_file(path, LARGEST_PEM).map_err(|error| error.to_string())?;
+        let pem = crate::client::pem(path)?;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate =
                 certificate.map_err(|error| format!("`{}`: {error}", path.display()))?;

@@ -35,24 +35,15 @@ impl Network {
         app: &App,
         own: BTreeMap<String, (String, String)>,
     ) -> Result<Self, Failure> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(|error| {
-                Failure::new(Kind::Failed, format!("cannot start threads: {error}"))
-            })?;
+        let runtime = runtime()?;
         let (silence, retries) = patience(app)?;
         let settings = Settings {
             retries,
             insecure: app.config.list("insecure").to_vec(),
-            ca_file: app.config.text("ca_file").map(PathBuf::from),
+            ca_file: ca_file(app),
             offline: app.offline(),
             silence,
-            ..Settings::new(
-                format!("kraft/{}", env!("CARGO_PKG_VERSION")),
-                Arc::new(keyrings(app, own)),
-            )
+            ..Settings::new(user_agent(), Arc::new(keyrings(app, own)))
         };
         // The client's own tasks need the runtime.
         let registry = {
@@ -66,6 +57,25 @@ impl Network {
     pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
+}
+
+/// Starts the threads that what speaks to servers runs on.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Failed, format!("cannot start threads: {error}")))
+}
+
+/// Returns how this program calls itself where servers ask.
+pub(crate) fn user_agent() -> String {
+    format!("kraft/{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Returns the file with the certificates that are trusted beyond those of this computer.
+pub(crate) fn ca_file(app: &App) -> Option<PathBuf> {
+    app.config.text("ca_file").map(PathBuf::from)
 }
 
 /// Returns how long a server may be silent, and how often what may yet work is tried again.

@@ -102,9 +102,9 @@ fn web(app: &App) -> Result<Web, Failure> {
         .map(|(host, (user, token))| (host, Credential { user, token }))
         .collect();
     Ok(Web {
-        user_agent: format!("kraft/{}", env!("CARGO_PKG_VERSION")),
+        user_agent: network::user_agent(),
         patience: Patience { silence, retries },
-        ca_file: app.config.text("ca_file").map(PathBuf::from),
+        ca_file: network::ca_file(app),
         insecure: app.config.list("insecure").to_vec(),
         credentials,
     })

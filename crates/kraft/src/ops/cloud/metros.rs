@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::Where;
 use crate::app::App;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
+use crate::ops::network;
 
 /// A metro, and what is known of it.
 #[derive(Clone, Debug, Serialize)]
@@ -41,11 +42,7 @@ pub(crate) fn look(app: &App, at: &Where, status: bool) -> Result<Vec<Row>, Fail
         let host = endpoint.host().to_owned();
         wanted.push((endpoint, String::new(), host));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Kind::Failed, format!("cannot start threads: {error}")))?;
+    let runtime = network::runtime()?;
     let offline = app.offline();
     let asked: Vec<_> = wanted
         .into_iter()

@@ -24,7 +24,6 @@ pub(crate) mod trail;
 pub(crate) mod tunnel;
 pub(crate) mod vacancy;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use kraft_cloud::answer::Answer;
@@ -40,7 +39,7 @@ use tokio::runtime::Runtime;
 use super::interrupt::Interrupt;
 use super::network;
 use crate::app::App;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 
 /// The variables that name the metro, the first that is set counts. The names are those that the
 /// platform had over time.
@@ -99,18 +98,12 @@ impl Cloud {
         let endpoint = Endpoint::of(&metro).map_err(Failure::usage)?;
         let token = account::token(app, at)?;
         let (silence, retries) = network::patience(app)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(|error| {
-                Failure::new(Kind::Failed, format!("cannot start threads: {error}"))
-            })?;
+        let runtime = network::runtime()?;
         let client = Client::new(Settings {
             endpoint,
             token,
-            user_agent: format!("kraft/{}", env!("CARGO_PKG_VERSION")),
-            ca_file: app.config.text("ca_file").map(PathBuf::from),
+            user_agent: network::user_agent(),
+            ca_file: network::ca_file(app),
             offline: app.offline(),
             silence,
             retries,

@@ -45,11 +45,7 @@ pub(super) fn reach(app: &App, address: &Address) -> Result<Answer, Failure> {
     if app.offline() && leaves {
         return Ok(Answer::Not("not asked, because of `--offline`".to_owned()));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Kind::Failed, format!("cannot start threads: {error}")))?;
+    let runtime = network::runtime()?;
     Ok(match runtime.block_on(Daemon::connect(address)) {
         Ok(daemon) => Answer::Here(Box::new(Reached { runtime, daemon })),
         Err(Error::Unreachable { source, .. }) => Answer::Not(chain(&source)),

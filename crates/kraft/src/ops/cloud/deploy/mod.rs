@@ -10,7 +10,6 @@ mod image;
 mod local;
 pub(crate) mod subject;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use kraft_cloud::ErrorKind;
@@ -30,6 +29,7 @@ use super::trail::{Thing, Trail};
 use super::{Cloud, arrival, naming};
 use crate::app::App;
 use crate::failure::Failure;
+use crate::ops::network;
 
 /// An instance has so much memory if nobody says how much, in MiB (cloud description, `memory_mb`).
 const USUAL_MEMORY: u64 = 128;
@@ -117,10 +117,8 @@ fn start(
     if let Some(one) = instances.first().filter(|_| starts && !deployment.no_wait)
         && let Some(url) = address(one, &services)
     {
-        let visitor = Visitor::new(
-            &format!("kraft/{}", env!("CARGO_PKG_VERSION")),
-            app.config.text("ca_file").map(PathBuf::from).as_ref(),
-        )?;
+        let ca_file = network::ca_file(app);
+        let visitor = Visitor::new(&network::user_agent(), ca_file.as_ref())?;
         arrival::answering(app, cloud, one, &visitor, (&url, limit))?;
     }
     Ok(Deployed {
