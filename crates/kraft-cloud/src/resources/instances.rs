@@ -104,15 +104,6 @@ impl Instance {
             exit: self.exit_code,
         })
     }
-
-    /// Returns what people call it by.
-    pub fn title(&self) -> &str {
-        if self.name.is_empty() {
-            &self.uuid
-        } else {
-            &self.name
-        }
-    }
 }
 
 /// When the platform starts an instance again that ended by itself.

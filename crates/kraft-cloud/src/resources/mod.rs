@@ -15,6 +15,8 @@ pub mod volumes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::request::Id;
+
 /// A thing as others mention it, and as most calls that change it answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
@@ -35,13 +37,52 @@ pub struct Named {
     pub more: Map<String, Value>,
 }
 
-impl Named {
+/// A thing that has a UUID, and a name for people.
+pub trait Known {
+    /// Returns its UUID.
+    fn uuid(&self) -> &str;
+
+    /// Returns its name; it may have none.
+    fn name(&self) -> &str;
+
     /// Returns what people call it by.
-    pub fn title(&self) -> &str {
-        if self.name.is_empty() {
-            &self.uuid
-        } else {
-            &self.name
+    fn title(&self) -> &str {
+        match self.name() {
+            "" => self.uuid(),
+            name => name,
         }
     }
+
+    /// Returns what requests call it by: its name may be another's tomorrow.
+    fn id(&self) -> Id {
+        Id::Uuid(self.uuid().to_owned())
+    }
 }
+
+/// Returns what requests call things by.
+pub fn ids<'t, T: Known + 't>(things: impl IntoIterator<Item = &'t T>) -> Vec<Id> {
+    things.into_iter().map(Known::id).collect()
+}
+
+macro_rules! known {
+    ($($thing:ty),*) => {$(
+        impl Known for $thing {
+            fn uuid(&self) -> &str {
+                &self.uuid
+            }
+
+            fn name(&self) -> &str {
+                &self.name
+            }
+        }
+    )*};
+}
+
+known!(
+    Named,
+    certificates::Certificate,
+    instances::Instance,
+    services::Group,
+    volumes::Mounted,
+    volumes::Volume
+);

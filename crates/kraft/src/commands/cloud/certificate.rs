@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use clap::Subcommand;
-use kraft_cloud::request::Id;
+use kraft_cloud::resources::Known;
 use kraft_cloud::resources::certificates::{self, Certificate, CreateCertificate};
 
 use super::choose::{self, Chosen, ids};
@@ -119,12 +119,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             output::print(app, *output, answer)
         }
         Command::Remove(chosen) => {
-            let ids = if chosen.all {
-                let all = cloud.send(&certificates::get(&[]))?.all()?;
-                all.into_iter().map(|one| Id::Uuid(one.uuid)).collect()
-            } else {
-                ids(&chosen.names)
-            };
+            let ids = chosen.ids(&cloud, &certificates::get(&[]))?;
             choose::each(app, &cloud, &chosen.told, &ids, certificates::remove)
         }
     }

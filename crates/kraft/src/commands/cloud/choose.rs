@@ -1,7 +1,8 @@
 //! Things of the platform as commands are told of them: by names and UUIDs, or all.
 
 use kraft_cloud::request::{Id, Request};
-use kraft_cloud::resources::Named;
+use kraft_cloud::resources::{self, Known, Named};
+use serde::de::DeserializeOwned;
 
 use super::output::{self, Form, Shown};
 use crate::app::App;
@@ -34,6 +35,19 @@ pub(crate) struct Told {
     /// Print what was done in this form instead of the names alone
     #[arg(short, long, value_name = "FORMAT")]
     output: Option<Form>,
+}
+
+impl Chosen {
+    /// Returns what the things are called by in requests; `every` asks about all of them.
+    pub(crate) fn ids<T>(&self, cloud: &Cloud, every: &Request<T>) -> Result<Vec<Id>, Failure>
+    where
+        T: Known + DeserializeOwned,
+    {
+        if !self.all {
+            return Ok(ids(&self.names));
+        }
+        Ok(resources::ids(&cloud.send(every)?.all()?))
+    }
 }
 
 const DONE: &[Column<Named>] = &[

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use kraft_cloud::answer::Answer;
+use kraft_cloud::resources::Known;
 use serde::Serialize;
 
 use crate::app::App;
@@ -55,12 +56,28 @@ pub(crate) fn print<T: Shown>(app: &App, form: Form, answer: Answer<T>) -> Resul
 
 /// Prints things that several answers told; their text is not one, so that `raw` is JSON.
 pub(crate) fn rows<T: Shown>(app: &App, form: Form, rows: &[T]) -> Result<(), Failure> {
-    match form {
-        Form::Table => app.ui.listing(Format::Table, rows, T::TABLE),
-        Form::List => app.ui.listing(Format::List, rows, T::LIST),
-        Form::Json | Form::Raw => app.ui.listing(Format::Json, rows, T::LIST),
-        Form::Yaml => app.ui.listing(Format::Yaml, rows, T::LIST),
-    }
+    let columns = if form == Form::Table {
+        T::TABLE
+    } else {
+        T::LIST
+    };
+    self::columns(app, form, rows, columns)
+}
+
+/// Prints things as [`rows()`] does, in columns that are chosen otherwise.
+pub(crate) fn columns<T: Serialize>(
+    app: &App,
+    form: Form,
+    rows: &[T],
+    columns: &[Column<T>],
+) -> Result<(), Failure> {
+    let format = match form {
+        Form::Table => Format::Table,
+        Form::List => Format::List,
+        Form::Json | Form::Raw => Format::Json,
+        Form::Yaml => Format::Yaml,
+    };
+    app.ui.listing(format, rows, columns)
 }
 
 /// Understands a time of the platform; there may be none.

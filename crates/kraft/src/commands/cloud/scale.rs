@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use kraft_cloud::request::Id;
+use kraft_cloud::resources::Known;
 use kraft_cloud::resources::autoscale::{self, Autoscale, CreateAutoscale, Policy, Step};
 use kraft_cloud::resources::services::{self, Group};
 
@@ -236,7 +237,7 @@ fn init(app: &App, cloud: &Cloud, args: &InitArgs) -> Result<(), Failure> {
         None => choose_master(app, &group)?,
     };
     let request = autoscale::create(&CreateAutoscale {
-        group: Id::Uuid(group.uuid.clone()),
+        group: group.id(),
         master,
         min_size: args.min_size,
         max_size: args.max_size,
@@ -260,7 +261,7 @@ fn choose_master(app: &App, group: &Group) -> Result<Id, Failure> {
         _ => app.ui.select("Which instance is copied?", &names)?,
     };
     let chosen = at.and_then(|at| group.instances.get(at));
-    chosen.map(|one| Id::Uuid(one.uuid.clone())).ok_or_else(|| {
+    chosen.map(Known::id).ok_or_else(|| {
         let there = if names.is_empty() {
             "it has none".to_owned()
         } else {

@@ -1,9 +1,8 @@
 //! `kraft cloud service`.
 
 use clap::Subcommand;
-use kraft_cloud::request::Id;
-use kraft_cloud::resources::Named;
 use kraft_cloud::resources::services::{self, CreateGroup, Group};
+use kraft_cloud::resources::{Known, Named};
 
 use super::choose::{self, Chosen, ids};
 use super::list::{self, ListArgs};
@@ -122,12 +121,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             output::print(app, *output, cloud.send(&services::get(&ids(services)))?)
         }
         Command::Remove { chosen, wait_empty } => {
-            let ids = if chosen.all {
-                let all = cloud.send(&services::get(&[]))?.all()?;
-                all.into_iter().map(|one| Id::Uuid(one.uuid)).collect()
-            } else {
-                ids(&chosen.names)
-            };
+            let ids = chosen.ids(&cloud, &services::get(&[]))?;
             if *wait_empty {
                 cloud.listen();
                 vacancy::wait(app, &cloud, &ids)?;
@@ -146,6 +140,6 @@ fn create(app: &App, cloud: &Cloud, args: &CreateArgs) -> Result<(), Failure> {
         hard_limit: args.hard_limit,
     };
     let made = cloud.send(&services::create(&wanted))?.one()?;
-    let answer = cloud.send(&services::get(&[Id::Uuid(made.uuid)]))?;
+    let answer = cloud.send(&services::get(&[made.id()]))?;
     output::print(app, args.output, answer)
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, Instance};
+use kraft_cloud::resources::{self, Known};
 use kraft_cloud::visit::{Absence, Visitor};
 
 use super::Cloud;
@@ -37,10 +37,7 @@ pub(crate) fn running(
     started: &[Instance],
     Patience { limit, settling }: Patience,
 ) -> Result<Vec<Instance>, Failure> {
-    let ids: Vec<Id> = started
-        .iter()
-        .map(|one| Id::Uuid(one.uuid.clone()))
-        .collect();
+    let ids = resources::ids(started);
     let until = Instant::now() + limit;
     let mut told = false;
     let mut since = None;
@@ -104,7 +101,7 @@ fn how(one: &Instance) -> String {
 /// Makes a failure of an instance, with the end of its log before it.
 pub(crate) fn why(app: &App, cloud: &Cloud, one: &Instance, what: &str) -> Failure {
     let name = one.title();
-    match logs::last(cloud, &Id::Uuid(one.uuid.clone()), LINES) {
+    match logs::last(cloud, &one.id(), LINES) {
         Ok(text) if text.trim().is_empty() => app.ui.info(&format!("`{name}` has printed nothing")),
         Ok(text) => {
             app.ui.info(&format!("the last lines of `{name}`:"));
@@ -145,9 +142,7 @@ pub(crate) fn answering(
             }
             Err(problem) => problem,
         };
-        let now = cloud
-            .send(&instances::get(&[Id::Uuid(one.uuid.clone())]))?
-            .one()?;
+        let now = cloud.send(&instances::get(&[one.id()]))?.one()?;
         if has_failed(&now) {
             return Err(self::why(app, cloud, &now, &how(&now)));
         }

@@ -1,18 +1,20 @@
 //! Instances that help for a while: made for one command, and removed when it ends, however it ends.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kraft_cloud::dial::{DialError, Dialer, Proxies, Stream};
 use kraft_cloud::request::Id;
-use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
+use kraft_cloud::resources::instances::{self, CreateInstance, Instance, NewGroup, WantedGroup};
+use kraft_cloud::resources::services::Service;
+use kraft_cloud::tunnel::Password;
 
 use super::Cloud;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
+use crate::ops::network;
 
 /// The platform waits so long for a helper to run.
-pub(crate) const START: Duration = Duration::from_secs(3);
+const START: Duration = Duration::from_secs(3);
 /// A helper that runs may take so long until it takes connections.
 const COMING_UP: Duration = Duration::from_secs(30);
 /// Between two tries to connect.
@@ -53,6 +55,33 @@ impl<'a> Helper<'a> {
             Failure::new(Kind::Network, "the platform made a helper and tells none")
         })?;
         Ok((helper, instance))
+    }
+
+    /// Returns what every helper is: small, reached by TLS at its ports, and gone when it stops.
+    pub(crate) fn wanted(image: String, memory_mb: u64, ports: &[u16]) -> CreateInstance {
+        let services = ports.iter().map(|&port| Service {
+            port,
+            destination_port: Some(port),
+            handlers: vec!["tls".to_owned()],
+        });
+        CreateInstance {
+            image,
+            memory_mb: Some(memory_mb),
+            autostart: true,
+            wait_timeout_ms: i64::try_from(START.as_millis()).ok(),
+            features: vec!["delete-on-stop".to_owned()],
+            service_group: Some(WantedGroup::New(NewGroup {
+                services: services.collect(),
+                domains: Vec::new(),
+            })),
+            ..CreateInstance::default()
+        }
+    }
+
+    /// Makes up what a helper knows its user by.
+    pub(crate) fn password() -> Result<Password, Failure> {
+        Password::new()
+            .map_err(|error| Failure::new(Kind::Failed, format!("cannot make a password: {error}")))
     }
 
     /// Connects to a port of a helper that is coming up.
@@ -111,9 +140,7 @@ pub(crate) fn dialer(app: &App) -> Result<Dialer, Failure> {
         https: first(["HTTPS_PROXY", "https_proxy"]),
         no: first(["NO_PROXY", "no_proxy"]),
     };
-    let ca_file = app.config.text("ca_file").map(PathBuf::from);
-    let ca_file = ca_file.filter(|path| !path.as_os_str().is_empty());
-    Dialer::new(proxies, ca_file.as_deref()).map_err(Failure::from)
+    Dialer::new(proxies, network::ca_file(app).as_deref()).map_err(Failure::from)
 }
 
 impl From<DialError> for Failure {

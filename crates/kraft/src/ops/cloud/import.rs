@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kraft_cloud::import::{self, ImportError, PORT, Room};
 use kraft_cloud::request::Id;
-use kraft_cloud::resources::instances::{CreateInstance, NewGroup, WantedGroup, WantedVolume};
-use kraft_cloud::resources::services::Service;
+use kraft_cloud::resources::Known;
+use kraft_cloud::resources::instances::{CreateInstance, WantedVolume};
 use kraft_cloud::resources::volumes;
 use kraft_cloud::tunnel::Password;
 use kraft_core::event::{Event, Reporter};
@@ -16,7 +16,7 @@ use kraft_core::quantity::MIB;
 use kraft_rootfs::{Source, unpadded};
 use tokio::sync::mpsc;
 
-use super::helper::{self, Helper, START};
+use super::helper::{self, Helper};
 use super::{Cloud, naming};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
@@ -74,10 +74,9 @@ pub(crate) fn import(app: &App, cloud: &Cloud, wish: &Wish) -> Result<Room, Fail
     if size >= room && !wish.force {
         return Err(too_small(size, room));
     }
-    let password = Password::new()
-        .map_err(|error| Failure::new(Kind::Failed, format!("cannot make a password: {error}")))?;
+    let password = Helper::password()?;
     let image = naming::of_platform(cloud, &wish.image)?;
-    let wanted = helper_of(wish, image, &password, Id::Uuid(volume.uuid));
+    let wanted = helper_of(wish, image, &password, volume.id());
     let dialer = helper::dialer(app)?;
     let (_helper, instance) = Helper::start(app, cloud, wanted)?;
     let host = helper::host(&instance)?;
@@ -120,26 +119,13 @@ fn helper_of(wish: &Wish, image: String, password: &Password, volume: Id) -> Cre
         &wish.timeout.as_secs().to_string(),
     ];
     CreateInstance {
-        image,
-        memory_mb: Some(MEMORY),
-        autostart: true,
-        wait_timeout_ms: i64::try_from(START.as_millis()).ok(),
-        features: vec!["delete-on-stop".to_owned()],
         args: args.map(str::to_owned).to_vec(),
         volumes: vec![WantedVolume {
             id: volume,
             at: "/".to_owned(),
             readonly: false,
         }],
-        service_group: Some(WantedGroup::New(NewGroup {
-            services: vec![Service {
-                port: PORT,
-                destination_port: Some(PORT),
-                handlers: vec!["tls".to_owned()],
-            }],
-            domains: Vec::new(),
-        })),
-        ..CreateInstance::default()
+        ..Helper::wanted(image, MEMORY, &[PORT])
     }
 }
 

@@ -7,6 +7,7 @@ use kraft_cloud::answer::Answer;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
 use kraft_cloud::resources::volumes;
+use kraft_cloud::resources::{self, Known};
 
 use super::arrival::Patience;
 use super::rollout::{self, Rollout};
@@ -136,6 +137,5 @@ pub(crate) fn create(
 
 /// Returns instances as they are now.
 fn look(cloud: &Cloud, made: &[Instance]) -> Result<Vec<Instance>, Failure> {
-    let ids: Vec<Id> = made.iter().map(|one| Id::Uuid(one.uuid.clone())).collect();
-    Ok(cloud.send(&instances::get(&ids))?.all()?)
+    Ok(cloud.send(&instances::get(&resources::ids(made)))?.all()?)
 }

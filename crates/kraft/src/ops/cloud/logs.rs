@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kraft_cloud::request::Id;
+use kraft_cloud::resources::Known;
 use kraft_cloud::resources::instances::{self, Instance, LONGEST_LOG, Log, Span};
 
 use super::Cloud;
@@ -47,7 +48,7 @@ pub(crate) fn print(
     for (instance, writer) in instances {
         let mut reader = Reader {
             title: instance.title().to_owned(),
-            id: Id::Uuid(instance.uuid),
+            id: instance.id(),
             writer,
             at: 0,
             over: false,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use kraft_cloud::request::{Id, Request};
-use kraft_cloud::resources::Named;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance, WantedGroup};
 use kraft_cloud::resources::services;
+use kraft_cloud::resources::{self, Known, Named};
 
 use super::Cloud;
 use crate::app::App;
@@ -89,11 +89,7 @@ pub(crate) fn plan(
         return Ok(None);
     }
     let group = cloud.send(&services::get(&[service]))?.one()?;
-    let members: Vec<Id> = group
-        .instances
-        .iter()
-        .map(|one| Id::Uuid(one.uuid.clone()))
-        .collect();
+    let members = resources::ids(&group.instances);
     if members.is_empty() {
         return Ok(None);
     }
@@ -185,11 +181,7 @@ pub(crate) fn stop(old: &[Id]) -> Request<Named> {
 
 /// Does to the old instances what was decided; the new one runs.
 pub(crate) fn finish(app: &App, cloud: &Cloud, plan: &Plan) -> Result<(), Failure> {
-    let ids: Vec<Id> = plan
-        .old
-        .iter()
-        .map(|one| Id::Uuid(one.uuid.clone()))
-        .collect();
+    let ids = resources::ids(&plan.old);
     let (request, done) = match plan.strategy {
         Strategy::Stop => (stop(&ids), "stopped"),
         Strategy::Remove => (instances::remove(&ids), "removed"),

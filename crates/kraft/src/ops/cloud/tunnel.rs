@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use kraft_cloud::dial::Dialer;
 use kraft_cloud::request::Id;
-use kraft_cloud::resources::instances::{self, CreateInstance, Instance, NewGroup, WantedGroup};
-use kraft_cloud::resources::services::Service;
+use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
 use kraft_cloud::tunnel::{self, Password, Way};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::helper::{self, Helper, START};
+use super::helper::{self, Helper};
 use super::{Cloud, naming};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
@@ -93,8 +92,7 @@ pub(crate) fn open(app: &App, cloud: &Cloud, wish: &Wish) -> Result<(), Failure>
     let listeners = cloud.wait_for(bind(&wish.tunnels))??;
     let ways = ways(cloud, wish, &ports)?;
     let image = naming::of_platform(cloud, &wish.image)?;
-    let password = Password::new()
-        .map_err(|error| Failure::new(Kind::Failed, format!("cannot make a password: {error}")))?;
+    let password = Helper::password()?;
     let wanted = helper_of(wish, image, &password, &ways);
     let (helper, instance) = Helper::start(app, cloud, wanted)?;
     let host = helper::host(&instance)?;
@@ -252,25 +250,11 @@ fn address(found: &[Instance], named: &str) -> Result<String, Failure> {
 }
 
 fn helper_of(wish: &Wish, image: String, password: &Password, ways: &[Way]) -> CreateInstance {
-    let published = |port: u16| Service {
-        port,
-        destination_port: Some(port),
-        handlers: vec!["tls".to_owned()],
-    };
-    let mut services: Vec<Service> = ways.iter().map(|way| published(way.proxy)).collect();
-    services.push(published(wish.control));
+    let mut ports: Vec<u16> = ways.iter().map(|way| way.proxy).collect();
+    ports.push(wish.control);
     CreateInstance {
-        image,
-        memory_mb: Some(MEMORY),
-        autostart: true,
-        wait_timeout_ms: i64::try_from(START.as_millis()).ok(),
-        features: vec!["delete-on-stop".to_owned()],
         args: tunnel::arguments(wish.control, password, ways),
-        service_group: Some(WantedGroup::New(NewGroup {
-            services,
-            domains: Vec::new(),
-        })),
-        ..CreateInstance::default()
+        ..Helper::wanted(image, MEMORY, &ports)
     }
 }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 use clap::Subcommand;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, Instance};
+use kraft_cloud::resources::{self, Known};
 use kraft_core::compose::Service;
 
 use self::view::{Row, StackRow};
 use super::choose::{self, Told};
-use super::output as shown;
 use super::output::{self, Form};
 use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
@@ -22,8 +22,6 @@ use crate::commands::values;
 use crate::failure::Failure;
 use crate::ops::cloud::compose::images::Making;
 use crate::ops::cloud::compose::{Stack, up as ops};
-use crate::ops::cloud::deploy;
-use crate::ops::cloud::trail::Trail;
 use crate::ops::cloud::{Cloud, Where};
 
 /// Look after several services that belong together, by a Compose file
@@ -148,7 +146,13 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
         Command::Push {
             services,
             dockerfile,
-        } => push(app, &mut cloud, &stack, (services, dockerfile)),
+        } => {
+            let making = Making {
+                building: dockerfile.wish(),
+                ..Making::default()
+            };
+            up::package(app, &mut cloud, &stack, (&services.services, &making), true)
+        }
         Command::Down { services, volumes } => {
             cloud.listen();
             let services = stack.ever(&services.services)?;
@@ -179,7 +183,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
         }
         Command::Ps { services, output } => {
             let rows = rows(&cloud, &stack, &services.services)?;
-            shown::rows(app, *output, &rows)
+            output::rows(app, *output, &rows)
         }
         Command::Ls { output } => {
             let rows = rows(&cloud, &stack, &[])?;
@@ -192,8 +196,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
 /// Returns the instances of services that are there.
 fn ids(cloud: &Cloud, stack: &Stack, names: &[String]) -> Result<Vec<Id>, Failure> {
     let found = stack.found(cloud, &stack.ever(names)?)?;
-    let there = found.into_iter().filter_map(|(_, found)| found);
-    let mut ids: Vec<Id> = there.map(|one| Id::Uuid(one.uuid)).collect();
+    let mut ids = resources::ids(found.iter().filter_map(|(_, found)| found.as_ref()));
     // Those that need others end before them.
     ids.reverse();
     Ok(ids)
@@ -210,26 +213,6 @@ fn rows(cloud: &Cloud, stack: &Stack, names: &[String]) -> Result<Vec<Row>, Fail
         .filter(|(service, found)| found.is_some() || is_meant(service))
         .map(|(service, found)| Row::of(stack, service, found))
         .collect())
-}
-
-fn push(
-    app: &App,
-    cloud: &mut Cloud,
-    stack: &Stack,
-    (services, dockerfile): (&Services, &DockerfileArgs),
-) -> Result<(), Failure> {
-    let making = Making {
-        building: dockerfile.wish(),
-        ..Making::default()
-    };
-    let services = stack.only(&services.services)?;
-    for service in services.into_iter().filter(|one| one.build.is_some()) {
-        let packaged = stack.build(app, cloud, service, (&making, &Trail::default()))?;
-        cloud.listen();
-        deploy::push(app, cloud, &packaged)?;
-        app.ui.line(&packaged.shown())?;
-    }
-    Ok(())
 }
 
 /// Returns rows of instances that were made or started, in the order of their services.

@@ -175,10 +175,28 @@ pub(super) fn build(
     args: &BuildArgs,
 ) -> Result<(), Failure> {
     let making = args.images.making();
-    let services = stack.only(&args.services.services)?;
+    package(
+        app,
+        cloud,
+        stack,
+        (&args.services.services, &making),
+        args.push,
+    )
+}
+
+/// Builds the images of services, and pushes them if that is wanted.
+pub(super) fn package(
+    app: &App,
+    cloud: &mut Cloud,
+    stack: &Stack,
+    (names, making): (&[String], &Making),
+    push: bool,
+) -> Result<(), Failure> {
+    let services = stack.only(names)?;
     for service in services.into_iter().filter(|one| one.build.is_some()) {
-        let packaged = stack.build(app, cloud, service, (&making, &Trail::default()))?;
-        if args.push {
+        let packaged = stack.build(app, cloud, service, (making, &Trail::default()))?;
+        if push {
+            cloud.listen();
             deploy::push(app, cloud, &packaged)?;
         }
         app.ui.line(&packaged.shown())?;

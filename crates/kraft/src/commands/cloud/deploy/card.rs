@@ -8,6 +8,7 @@
 //! ```
 
 use anstyle::{AnsiColor, Style};
+use kraft_cloud::resources::Known;
 use kraft_cloud::resources::instances::Instance;
 use kraft_cloud::resources::services::Service;
 

@@ -1,5 +1,6 @@
 //! `kraft cloud instance logs`.
 
+use kraft_cloud::resources::Known;
 use kraft_cloud::resources::instances;
 
 use super::super::choose::ids;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use kraft_cloud::request::Id;
-use kraft_cloud::resources::instances;
+use kraft_cloud::resources::{self, instances};
 
 use super::choose::{self, Chosen, Told, ids};
 use super::list::{self, ListArgs};
@@ -114,7 +114,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
         Command::Metrics(args) => metrics::exec(app, &cloud, args),
         Command::Start { chosen, wait } => {
             let wait = wait.unwrap_or_default();
-            let ids = meant(&cloud, chosen)?;
+            let ids = chosen.ids(&cloud, &instances::get(&[]))?;
             choose::each(app, &cloud, &chosen.told, &ids, |ids| {
                 instances::start(ids, wait)
             })
@@ -125,7 +125,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             wait,
         } => {
             let drain = wait.unwrap_or_default();
-            let ids = meant(&cloud, chosen)?;
+            let ids = chosen.ids(&cloud, &instances::get(&[]))?;
             choose::each(app, &cloud, &chosen.told, &ids, |ids| {
                 instances::stop(ids, *force, drain)
             })
@@ -155,17 +155,8 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn meant(cloud: &Cloud, chosen: &Chosen) -> Result<Vec<Id>, Failure> {
-    if chosen.all {
-        every(cloud, |_| true)
-    } else {
-        Ok(ids(&chosen.names))
-    }
-}
-
 /// Returns all instances in certain states.
 fn every(cloud: &Cloud, wanted: impl Fn(&str) -> bool) -> Result<Vec<Id>, Failure> {
     let all = cloud.send(&instances::get(&[]))?.all()?;
-    let wanted = all.into_iter().filter(|one| wanted(&one.state));
-    Ok(wanted.map(|one| Id::Uuid(one.uuid)).collect())
+    Ok(resources::ids(all.iter().filter(|one| wanted(&one.state))))
 }

@@ -4,6 +4,7 @@ mod import;
 
 use clap::Subcommand;
 use kraft_cloud::request::Id;
+use kraft_cloud::resources::Known;
 use kraft_cloud::resources::volumes::{self, Mounted, Volume};
 
 use super::choose::{self, Chosen, ids};
@@ -102,13 +103,8 @@ impl Shown for Volume {
 }
 
 fn mounted(by: &Mounted) -> String {
-    let name = if by.name.is_empty() {
-        &by.uuid
-    } else {
-        &by.name
-    };
     let mode = if by.readonly { ":ro" } else { "" };
-    format!("{name}{mode}")
+    format!("{}{mode}", by.title())
 }
 
 pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
@@ -138,12 +134,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             output::print(app, *output, cloud.send(&volumes::get(&ids(volumes)))?)
         }
         Command::Remove(chosen) => {
-            let ids = if chosen.all {
-                let all = cloud.send(&volumes::get(&[]))?.all()?;
-                all.into_iter().map(|one| Id::Uuid(one.uuid)).collect()
-            } else {
-                ids(&chosen.names)
-            };
+            let ids = chosen.ids(&cloud, &volumes::get(&[]))?;
             choose::each(app, &cloud, &chosen.told, &ids, volumes::remove)
         }
     }

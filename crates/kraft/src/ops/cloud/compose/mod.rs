@@ -53,10 +53,9 @@ impl Stack {
         project: Option<&str>,
         profiles: &[String],
     ) -> Result<Self, Failure> {
-        let set = app.config.env.raw("COMPOSE_FILE");
-        let file = match (file, set.filter(|file| !file.is_empty())) {
+        let file = match (file, app.config.env.path("COMPOSE_FILE")) {
             (Some(file), _) => file.to_owned(),
-            (None, Some(file)) => PathBuf::from(file),
+            (None, Some(file)) => file,
             (None, None) => find()?,
         };
         let bytes = kraft_sys::fs::read_file(&file, LARGEST as u64 + 1)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kraft_cloud::ErrorKind;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
-use kraft_cloud::resources::{services, volumes};
+use kraft_cloud::resources::{self, Known, services, volumes};
 use kraft_core::compose::Service;
 
 use super::super::arrival::{self, Patience};
@@ -82,8 +82,8 @@ pub(crate) fn start(
         let Some(one) = found else { continue };
         if one.state == "stopped" {
             app.ui.info(&format!("starting {}", one.name));
-            let ids = [Id::Uuid(one.uuid.clone())];
-            cloud.send(&instances::start(&ids, Duration::ZERO))?.one()?;
+            let request = instances::start(&[one.id()], Duration::ZERO);
+            cloud.send(&request)?.one()?;
         }
         let needed = services.iter().any(|other| {
             other
@@ -108,10 +108,7 @@ pub(crate) fn start(
             None => started.push(one),
         }
     }
-    let ids: Vec<Id> = started
-        .iter()
-        .map(|one| Id::Uuid(one.uuid.clone()))
-        .collect();
+    let ids = resources::ids(&started);
     if ids.is_empty() {
         return Ok(started);
     }
@@ -144,7 +141,7 @@ fn remove(cloud: &Cloud, found: &[Instance]) -> Result<Vec<String>, Failure> {
 
 /// Returns an instance with its copies: the others of a service that was made for it.
 fn members(cloud: &Cloud, one: &Instance) -> Result<Vec<Id>, Failure> {
-    let mut ids = vec![Id::Uuid(one.uuid.clone())];
+    let mut ids = vec![one.id()];
     let Some(group) = &one.service_group else {
         return Ok(ids);
     };
@@ -156,9 +153,9 @@ fn members(cloud: &Cloud, one: &Instance) -> Result<Vec<Id>, Failure> {
         Ok(group) if !group.persistent => {
             let others = group
                 .instances
-                .into_iter()
-                .map(|other| Id::Uuid(other.uuid));
-            ids.extend(others.filter(|id| id.as_str() != one.uuid));
+                .iter()
+                .filter(|other| other.uuid != one.uuid);
+            ids.extend(resources::ids(others));
         }
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
