@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::output::{self, Form, Shown};
+use super::output::{self, Form};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ops::cloud::Where;
@@ -35,54 +35,31 @@ struct ListArgs {
     output: Form,
 }
 
-/// A row that also tells what a probe found.
-#[derive(serde::Serialize)]
-#[serde(transparent)]
-struct Probed(Row);
-
 const CODE: Column<Row> = Column::new("CODE", |row| Cell::new(&row.code));
 const IPV4: Column<Row> = Column::new("IPV4", |row| {
     Cell::new(row.ipv4.map(|one| one.to_string()).unwrap_or_default())
 });
 const LOCATION: Column<Row> = Column::new("LOCATION", |row| Cell::new(&row.location));
 const PROXY: Column<Row> = Column::new("PROXY", |row| Cell::new(&row.proxy));
+const STATUS: Column<Row> = Column::new("STATUS", |row| {
+    Cell::new(if row.delay_ms.is_some() {
+        "online"
+    } else {
+        "offline"
+    })
+});
+const PING: Column<Row> = Column::new("PING", |row| {
+    let ping = row.delay_ms.map(|ms| format!("{ms} ms"));
+    Cell::new(ping.unwrap_or_default())
+});
 
-impl Shown for Row {
-    const TABLE: &'static [Column<Self>] = &[CODE, IPV4, LOCATION, PROXY];
-    const LIST: &'static [Column<Self>] = Self::TABLE;
-}
-
-impl Shown for Probed {
-    const TABLE: &'static [Column<Self>] = &[
-        Column::new("CODE", |row| (CODE.cell)(&row.0)),
-        Column::new("IPV4", |row| (IPV4.cell)(&row.0)),
-        Column::new("LOCATION", |row| (LOCATION.cell)(&row.0)),
-        Column::new("PROXY", |row| (PROXY.cell)(&row.0)),
-        Column::new("STATUS", |row| {
-            Cell::new(if row.0.delay_ms.is_some() {
-                "online"
-            } else {
-                "offline"
-            })
-        }),
-        Column::new("PING", |row| {
-            Cell::new(
-                row.0
-                    .delay_ms
-                    .map(|ms| format!("{ms} ms"))
-                    .unwrap_or_default(),
-            )
-        }),
-    ];
-    const LIST: &'static [Column<Self>] = Self::TABLE;
-}
+/// What is known without asking the metros, and what they answer.
+const KNOWN: &[Column<Row>] = &[CODE, IPV4, LOCATION, PROXY];
+const PROBED: &[Column<Row>] = &[CODE, IPV4, LOCATION, PROXY, STATUS, PING];
 
 pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
     let Command::List(args) = &args.command;
     let rows = metros::look(app, at, args.status)?;
-    if args.status {
-        let rows: Vec<Probed> = rows.into_iter().map(Probed).collect();
-        return output::rows(app, args.output, &rows);
-    }
-    output::rows(app, args.output, &rows)
+    let columns = if args.status { PROBED } else { KNOWN };
+    output::columns(app, args.output, &rows, columns)
 }

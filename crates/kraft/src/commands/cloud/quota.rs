@@ -12,6 +12,7 @@ use crate::commands::pkg::size;
 use crate::failure::Failure;
 use crate::ops::cloud::account::INDEX;
 use crate::ops::cloud::{Cloud, Where};
+use crate::ops::network;
 use crate::ui::{Cell, Column};
 
 /// So many cells show how much of something is in use.
@@ -50,18 +51,9 @@ const IMAGES: Field = Column::new("IMAGE STORAGE", |one| match &one.image_storag
     }
     None => Cell::default(),
 });
-const LIVE: Field = Column::new("ACTIVE INSTANCES", |one| {
-    of(
-        one.quota.used.live_instances,
-        one.quota.hard.live_instances.max(one.quota.hard.instances),
-    )
-});
-const TOTAL: Field = Column::new("TOTAL INSTANCES", |one| {
-    of(one.quota.used.instances, one.quota.hard.instances)
-});
-const VCPUS: Field = Column::new("ACTIVE VCPUS", |one| {
-    of(one.quota.used.live_vcpus, one.quota.hard.live_vcpus)
-});
+const LIVE: Field = Column::new("ACTIVE INSTANCES", |one| of(live(one)));
+const TOTAL: Field = Column::new("TOTAL INSTANCES", |one| of(total(one)));
+const VCPUS: Field = Column::new("ACTIVE VCPUS", |one| of(vcpus(one)));
 const VCPU_LIMIT: Field = Column::new("VCPU LIMIT", |one| {
     between(
         one.quota.limits.min_vcpus,
@@ -83,12 +75,8 @@ const MEMORY_LIMIT: Field = Column::new("MEMORY SIZE LIMITS", |one| {
         mib,
     )
 });
-const EXPOSED: Field = Column::new("EXPOSED SERVICES", |one| {
-    of(one.quota.used.services, one.quota.hard.services)
-});
-const SERVICES: Field = Column::new("SERVICES", |one| {
-    of(one.quota.used.service_groups, one.quota.hard.service_groups)
-});
+const EXPOSED: Field = Column::new("EXPOSED SERVICES", |one| of(exposed(one)));
+const SERVICES: Field = Column::new("SERVICES", |one| of(services(one)));
 const VOLUMES: Field = Column::new("VOLUMES", |one| switch(one.quota.limits.max_volume_mb > 0));
 const VOLUME_SPACE: Field = Column::new("USED VOLUME SPACE", |one| {
     Cell::new(format!(
@@ -115,27 +103,14 @@ const AUTOSCALE_LIMIT: Field = Column::new("AUTOSCALE LIMIT", |one| {
     )
 });
 
-/// The same with a bar behind it.
-const LIVE_BAR: Field = Column::new("ACTIVE INSTANCES", |one| {
-    bar(
-        one.quota.used.live_instances,
-        one.quota.hard.live_instances.max(one.quota.hard.instances),
-    )
-});
-const TOTAL_BAR: Field = Column::new("TOTAL INSTANCES", |one| {
-    bar(one.quota.used.instances, one.quota.hard.instances)
-});
-const VCPUS_BAR: Field = Column::new("ACTIVE VCPUS", |one| {
-    bar(one.quota.used.live_vcpus, one.quota.hard.live_vcpus)
-});
-const EXPOSED_BAR: Field = Column::new("EXPOSED SERVICES", |one| {
-    bar(one.quota.used.services, one.quota.hard.services)
-});
-const SERVICES_BAR: Field = Column::new("SERVICES", |one| {
-    bar(one.quota.used.service_groups, one.quota.hard.service_groups)
-});
+// The same with a bar before it, where there is room.
+const LIVE_BAR: Field = Column::new("ACTIVE INSTANCES", |one| bar(live(one)));
+const TOTAL_BAR: Field = Column::new("TOTAL INSTANCES", |one| bar(total(one)));
+const VCPUS_BAR: Field = Column::new("ACTIVE VCPUS", |one| bar(vcpus(one)));
+const EXPOSED_BAR: Field = Column::new("EXPOSED SERVICES", |one| bar(exposed(one)));
+const SERVICES_BAR: Field = Column::new("SERVICES", |one| bar(services(one)));
 const VOLUMES_BAR: Field = Column::new("ACTIVE VOLUMES", |one| {
-    bar(one.quota.used.volumes, one.quota.hard.volumes)
+    bar((one.quota.used.volumes, one.quota.hard.volumes))
 });
 
 impl Shown for Account {
@@ -174,11 +149,35 @@ impl Shown for Account {
     ];
 }
 
-fn of(used: u64, hard: u64) -> Cell {
+/// How much is used of something, and how much may be.
+type Share = (u64, u64);
+
+fn live(one: &Account) -> Share {
+    let (used, hard) = (&one.quota.used, &one.quota.hard);
+    (used.live_instances, hard.live_instances.max(hard.instances))
+}
+
+fn total(one: &Account) -> Share {
+    (one.quota.used.instances, one.quota.hard.instances)
+}
+
+fn vcpus(one: &Account) -> Share {
+    (one.quota.used.live_vcpus, one.quota.hard.live_vcpus)
+}
+
+fn exposed(one: &Account) -> Share {
+    (one.quota.used.services, one.quota.hard.services)
+}
+
+fn services(one: &Account) -> Share {
+    (one.quota.used.service_groups, one.quota.hard.service_groups)
+}
+
+fn of((used, hard): Share) -> Cell {
     Cell::new(format!("{used}/{hard}"))
 }
 
-fn bar(used: u64, hard: u64) -> Cell {
+fn bar((used, hard): Share) -> Cell {
     let full = used
         .saturating_mul(BAR)
         .checked_div(hard)
@@ -231,7 +230,7 @@ fn storage(app: &App, cloud: &Cloud) -> Result<Option<Storage>, Failure> {
     if cloud.registry() != INDEX || app.offline() || cloud.is_private() {
         return Ok(None);
     }
-    let agent = format!("kraft/{}", env!("CARGO_PKG_VERSION"));
+    let agent = network::user_agent();
     match cloud.wait_for(harbor::storage(cloud.token(), &agent))? {
         Ok(storage) => Ok(Some(storage).filter(|storage| storage.hard > 0)),
         Err(error) => {
