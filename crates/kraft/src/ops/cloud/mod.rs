@@ -116,7 +116,7 @@ impl Cloud {
         })
     }
 
-    /// From now on an interrupt ends what is waited for with [`Kind::Interrupted`], instead of the
+    /// From now on an interrupt ends what is waited for with `Kind::Interrupted`, instead of the
     /// process.
     pub(crate) fn listen(&mut self) -> Interrupt {
         self.interrupt.get_or_insert_with(Interrupt::listen).clone()
