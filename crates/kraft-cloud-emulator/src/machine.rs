@@ -163,7 +163,7 @@ fn live(shared: &Shared, uuid: &str, order: &Order) {
     }
     if let Err(said) = quiet(&order.kraft, &words) {
         let mut world = shared.world();
-        if let Some(one) = world.instances.iter_mut().find(|one| one.uuid == uuid) {
+        if let Some(one) = world.instance_mut(uuid) {
             one.print(said.as_bytes());
         }
         world.end(uuid, 1, None);
@@ -171,7 +171,7 @@ fn live(shared: &Shared, uuid: &str, order: &Order) {
     }
     {
         let mut world = shared.world();
-        if let Some(one) = world.instances.iter_mut().find(|one| one.uuid == uuid) {
+        if let Some(one) = world.instance_mut(uuid) {
             one.backends = free
                 .iter()
                 .map(|(inner, outer)| (*inner, SocketAddr::from(([127, 0, 0, 1], *outer))))
@@ -193,7 +193,7 @@ fn follow(shared: &Shared, uuid: &str, order: &Order) {
         let mut piece = [0; 4096];
         while let Ok(count @ 1..) = output.read(&mut piece) {
             let mut world = shared.world();
-            match world.instances.iter_mut().find(|one| one.uuid == uuid) {
+            match world.instance_mut(uuid) {
                 Some(one) => one.print(piece.get(..count).unwrap_or_default()),
                 None => break,
             }

@@ -75,7 +75,8 @@ pub(crate) fn publish(shared: &Shared) {
     }
 }
 
-fn listen() -> Option<(TcpListener, SocketAddr)> {
+/// Takes a free port of this host.
+pub(crate) fn listen() -> Option<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).ok()?;
     listener.set_nonblocking(true).ok()?;
     let address = listener.local_addr().ok()?;

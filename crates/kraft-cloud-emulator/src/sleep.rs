@@ -56,7 +56,7 @@ impl Guest {
     /// Comes to an instance, and wakes it if it sleeps.
     pub(crate) fn of(shared: &Shared, uuid: &str) -> Self {
         let mut world = shared.world();
-        if let Some(one) = world.instances.iter_mut().find(|one| one.uuid == uuid) {
+        if let Some(one) = world.instance_mut(uuid) {
             one.traffic.open += 1;
             one.traffic.touch();
             if one.state == State::Standby {
@@ -74,7 +74,7 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let mut world = self.shared.world();
-        if let Some(one) = world.instances.iter_mut().find(|one| one.uuid == self.uuid) {
+        if let Some(one) = world.instance_mut(&self.uuid) {
             one.traffic.open = one.traffic.open.saturating_sub(1);
             one.traffic.touch();
         }

@@ -348,7 +348,7 @@ impl World {
         let image = self
             .instance(uuid)
             .and_then(|one| self.image_of(&one.image));
-        let Some(one) = self.instances.iter_mut().find(|one| one.uuid == uuid) else {
+        let Some(one) = self.instance_mut(uuid) else {
             return;
         };
         one.next = None;
@@ -378,7 +378,7 @@ impl World {
 
     /// One instance is over, for a reason; it is started again if its policy says so.
     pub(crate) fn end(&mut self, uuid: &str, reason: u8, exit: Option<u8>) {
-        let Some(one) = self.instances.iter_mut().find(|one| one.uuid == uuid) else {
+        let Some(one) = self.instance_mut(uuid) else {
             return;
         };
         one.state = State::Stopped;
@@ -430,6 +430,10 @@ impl World {
 
     pub(crate) fn instance(&self, uuid: &str) -> Option<&Instance> {
         self.instances.iter().find(|one| one.uuid == uuid)
+    }
+
+    pub(crate) fn instance_mut(&mut self, uuid: &str) -> Option<&mut Instance> {
+        self.instances.iter_mut().find(|one| one.uuid == uuid)
     }
 
     /// The UUID of the instance that is meant.

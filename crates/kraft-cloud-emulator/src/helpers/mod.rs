@@ -4,7 +4,6 @@
 pub(crate) mod import;
 mod tunnel;
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::server::Shared;
@@ -69,12 +68,10 @@ pub(crate) fn start(shared: &Shared, uuid: &str) {
 
 /// Opens a port of a played instance: what takes its connections, and whether it still runs.
 fn open(shared: &Shared, uuid: &str, port: u16) -> Option<tokio::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).ok()?;
-    listener.set_nonblocking(true).ok()?;
-    let address: SocketAddr = listener.local_addr().ok()?;
+    let (listener, address) = crate::proxy::listen()?;
     let mut world = shared.world();
     let runtime = world.runtime.clone();
-    let one = world.instances.iter_mut().find(|one| one.uuid == uuid)?;
+    let one = world.instance_mut(uuid)?;
     one.backends.insert(port, address);
     let _inside = runtime.enter();
     tokio::net::TcpListener::from_std(listener).ok()

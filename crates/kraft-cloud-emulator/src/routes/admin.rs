@@ -105,7 +105,7 @@ fn image(world: &mut World, body: &Value) -> Option<Value> {
 fn console(world: &mut World, body: &Value) -> Option<Value> {
     let name = body.get("name")?;
     let uuid = world.find_instance(&json!({"name": name})).ok()?;
-    let one = world.instances.iter_mut().find(|one| one.uuid == uuid)?;
+    let one = world.instance_mut(&uuid)?;
     one.print(body.get("text")?.as_str()?.as_bytes());
     Some(json!({}))
 }
@@ -115,7 +115,7 @@ fn backend(world: &mut World, body: &Value) -> Option<Value> {
     let uuid = world.find_instance(&json!({"name": name})).ok()?;
     let port = u16::try_from(body.get("port")?.as_u64()?).ok()?;
     let address = body.get("address")?.as_str()?.parse().ok()?;
-    let one = world.instances.iter_mut().find(|one| one.uuid == uuid)?;
+    let one = world.instance_mut(&uuid)?;
     one.backends.insert(port, address);
     Some(json!({}))
 }

@@ -92,7 +92,7 @@ pub(super) fn start(
         let (uuid, name, before) = found(shared, item)?;
         match before {
             State::Stopped => {
-                if let Some(one) = shared.world().instances.iter_mut().find(|i| i.uuid == uuid) {
+                if let Some(one) = shared.world().instance_mut(&uuid) {
                     one.attempts = 0;
                 }
                 begin(shared, &uuid);
@@ -103,7 +103,7 @@ pub(super) fn start(
                 until_running(shared, std::slice::from_ref(&uuid), wait);
             }
             State::Standby => {
-                if let Some(one) = shared.world().instances.iter_mut().find(|i| i.uuid == uuid) {
+                if let Some(one) = shared.world().instance_mut(&uuid) {
                     one.state = State::Running;
                     one.traffic.touch();
                 }
@@ -141,7 +141,7 @@ pub(super) fn stop(
             .unwrap_or(0);
         let mut world = shared.world();
         let pause = world.settings.stop;
-        let Some(one) = world.instances.iter_mut().find(|one| one.uuid == uuid) else {
+        let Some(one) = world.instance_mut(&uuid) else {
             return Ok(Value::Null);
         };
         if before == State::Stopped {
