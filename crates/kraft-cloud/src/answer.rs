@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// An answer, with one item per thing that was asked about or made.
 #[derive(Clone, Debug)]
@@ -187,6 +187,17 @@ impl<T> Answer<T> {
         self.each().into_iter().collect()
     }
 
+    /// Returns the things that are there, or the first refusal for any other reason than that a thing
+    /// is not.
+    pub fn found(self) -> Result<Vec<T>, Error> {
+        let each = self.each().into_iter();
+        each.filter(|item| {
+            let error = item.as_ref().err();
+            error.is_none_or(|error| error.kind() != ErrorKind::NotFound)
+        })
+        .collect()
+    }
+
     /// Returns the only thing that was asked about.
     pub fn one(self) -> Result<T, Error> {
         let doing = self.doing.clone();
@@ -220,6 +231,7 @@ mod tests {
             {"status":"success","uuid":"u","name":"a"},
             {"status":"error","name":"b","message":"No instance with name 'b'","error":8}]}}"#;
         let answer = Answer::<Value>::read(raw.to_owned(), "get it").unwrap();
+        assert_eq!(answer.clone().found().unwrap().len(), 1);
         let each = answer.each();
         assert_eq!(each.len(), 2);
         assert!(each.first().unwrap().is_ok());

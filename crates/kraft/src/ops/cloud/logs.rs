@@ -134,14 +134,7 @@ fn ended(cloud: &Cloud, readers: &[Reader]) -> Result<Vec<Option<String>>, Failu
         .filter(|reader| !reader.over)
         .map(|reader| reader.id.clone())
         .collect();
-    let mut found = Vec::new();
-    for item in cloud.send(&instances::get(&asked))?.each() {
-        match item {
-            Ok(instance) => found.push(instance),
-            Err(error) if error.kind() == kraft_cloud::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let found = cloud.send(&instances::get(&asked))?.found()?;
     Ok(readers
         .iter()
         .map(|reader| {

@@ -21,8 +21,6 @@ use crate::ops::{components, workplace::Workplace};
 
 /// The registry of names that have none, among images of containers.
 const CONTAINERS: &str = "docker.io";
-/// The runtime that the platform has for what has no kernel.
-const BASE: &str = "official/base:latest";
 
 /// How images are made.
 #[derive(Clone, Debug, Default)]
@@ -120,7 +118,7 @@ impl Stack {
         let mut package = self.package(app, service, making, &Build::default(), runtime);
         package.order.rootfs = Some(format!("oci://{full}").into());
         // The name of the image belongs to somebody else.
-        package.name = Some(format!("{}-{}", self.project, service.name).replace('_', "-"));
+        package.name = Some(self.own(&service.name));
         deploy::package(app, cloud, None, (&package, trail))
     }
 
@@ -176,14 +174,18 @@ impl Stack {
             )
             .hint("`build` of a service names a directory with a Kraftfile or a Dockerfile"));
         }
-        Ok(project::lone(&dir, dockerfile, runtime.unwrap_or(BASE)))
+        Ok(project::lone(
+            &dir,
+            dockerfile,
+            runtime.unwrap_or(deploy::BASE),
+        ))
     }
 
     /// Returns what the image of a service is called on the platform.
     pub(crate) fn name_of_image(&self, service: &Service) -> String {
         match &service.image {
             Some(name) => name.clone(),
-            None => format!("{}-{}", self.project, service.name).replace('_', "-"),
+            None => self.own(&service.name),
         }
     }
 }

@@ -11,7 +11,6 @@ mod wanted;
 
 use std::path::{Path, PathBuf};
 
-use kraft_cloud::ErrorKind;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, Instance};
 use kraft_core::compose::{self, Compose, FILE_NAMES, LARGEST, Service};
@@ -148,11 +147,16 @@ impl Stack {
         Ok(())
     }
 
+    /// Returns what something of the project is called on the platform, whose names have no `_`.
+    fn own(&self, name: &str) -> String {
+        format!("{}-{name}", self.project).replace('_', "-")
+    }
+
     /// Returns what the instance of a service is called.
     pub(crate) fn instance(&self, service: &Service) -> String {
         match &service.container_name {
             Some(name) => name.replace('_', "-"),
-            None => format!("{}-{}", self.project, service.name).replace('_', "-"),
+            None => self.own(&service.name),
         }
     }
 
@@ -163,7 +167,7 @@ impl Stack {
             Some(volume) if volume.name.is_some() || volume.external => {
                 volume.name.clone().unwrap_or_else(|| volume.key.clone())
             }
-            _ => format!("{}-{key}", self.project).replace('_', "-"),
+            _ => self.own(key),
         }
     }
 
@@ -185,14 +189,7 @@ impl Stack {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut there = Vec::new();
-        for item in cloud.send(&instances::get(&ids))?.each() {
-            match item {
-                Ok(one) => there.push(one),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let there = cloud.send(&instances::get(&ids))?.found()?;
         Ok(services
             .iter()
             .map(|service| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kraft_cloud::ErrorKind;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
-use kraft_cloud::resources::{self, Known, services, volumes};
+use kraft_cloud::resources::{self, Known, Named, services, volumes};
 use kraft_core::compose::Service;
 
 use super::super::arrival::{self, Patience};
@@ -125,18 +125,15 @@ fn remove(cloud: &Cloud, found: &[Instance]) -> Result<Vec<String>, Failure> {
             }
         }
     }
-    let mut removed = Vec::new();
     if ids.is_empty() {
-        return Ok(removed);
+        return Ok(Vec::new());
     }
-    for item in cloud.send(&instances::remove(&ids))?.each() {
-        match item {
-            Ok(one) => removed.push(one.title().to_owned()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(removed)
+    let removed = cloud.send(&instances::remove(&ids))?.found()?;
+    Ok(titles(&removed))
+}
+
+fn titles(things: &[Named]) -> Vec<String> {
+    things.iter().map(|one| one.title().to_owned()).collect()
 }
 
 /// Returns an instance with its copies: the others of a service that was made for it.
@@ -187,13 +184,8 @@ pub(crate) fn down(
             .map(|volume| Id::Name(volume.name))
             .collect();
         if !ids.is_empty() {
-            for item in cloud.send(&volumes::remove(&ids))?.each() {
-                match item {
-                    Ok(one) => removed.push(one.title().to_owned()),
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            let gone = cloud.send(&volumes::remove(&ids))?.found()?;
+            removed.extend(titles(&gone));
         }
     }
     Ok(removed)

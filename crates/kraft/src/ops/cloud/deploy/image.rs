@@ -31,7 +31,7 @@ const OTHERS: [&str; 2] = ["fc", "qemu"];
 /// What its machines run on.
 const ARCH: &str = "x86_64";
 /// What runs a root filesystem that has no kernel of its own.
-const BASE: &str = "official/base:latest";
+pub(crate) const BASE: &str = "official/base:latest";
 
 /// How an image is packaged.
 #[derive(Clone, Debug)]

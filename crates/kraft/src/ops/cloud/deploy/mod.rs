@@ -20,7 +20,7 @@ use kraft_cloud::resources::services::{self, Service};
 use kraft_cloud::visit::Visitor;
 use kraft_core::quantity::MIB;
 
-pub(crate) use self::image::{Package, Packaged, name as image_name, package, push};
+pub(crate) use self::image::{BASE, Package, Packaged, name as image_name, package, push};
 use self::subject::Subject;
 use super::arrival::Patience;
 use super::launch::{self, Launch, NewVolume};
