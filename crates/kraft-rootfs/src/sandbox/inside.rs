@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use kraft_sys::tool;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, mount_remount, unmount,
@@ -22,6 +24,8 @@ use super::{NOT_STARTED, OURS, Spec};
 /// How the name begins where the old root is while mounts are made. Its end cannot be known before,
 /// so no link of an image leads there.
 const OLD: &str = ".kraft-old-root-";
+/// `/etc/passwd` and `/etc/group` of an image are not longer than this, in bytes.
+const LARGEST_TEXT: u64 = 1 << 20;
 /// So many links are followed for one path, as Linux does (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 /// What of `/proc` is for the whole host and may be read (moby, `oci/defaults.go`).
@@ -35,7 +39,7 @@ const HIDDEN: [&str; 5] = [
     "sched_debug",
 ];
 /// Devices a command may expect.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 /// Links that stand beside them.
 const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd", "fd"),
@@ -81,6 +85,9 @@ fn run(path: &Path) -> Result<i32, String> {
         let doing = doing.to_owned();
         move |error: io::Error| format!("could not be started: cannot {doing}: {error}")
     };
+    // What kraft was started with open, and its terminal, are not the step's.
+    kraft_sys::process::keep_files_from_children().map_err(told("close inherited files"))?;
+    rustix::process::setsid().map_err(|errno| told("leave the terminal")(errno.into()))?;
     let spec = Spec::read(path).map_err(told("read its description"))?;
     // Whoever is inside cannot look into us, who hold what is outside.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -388,7 +395,9 @@ fn start(spec: &Spec) -> Result<i32, String> {
             );
         }
     }
-    restrict();
+    restrict()?;
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|errno| format!("could not be started: cannot give up privileges: {errno}"))?;
     let mut child = command.spawn().map_err(|error| match error.raw_os_error() {
         Some(code) if code == rustix::io::Errno::NOEXEC.raw_os_error() => format!(
             "could not be started: `{program}` is for another processor, and this system emulates \
@@ -402,13 +411,23 @@ fn start(spec: &Spec) -> Result<i32, String> {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
 }
 
-/// Takes from our children what a container has not. What cannot be taken was not there.
-fn restrict() {
+/// Takes from our children what a container has not.
+fn restrict() -> Result<(), String> {
     for capability in CapabilitySet::all().iter() {
-        if !KEPT.contains(capability) {
-            let _ = remove_capability_from_bounding_set(capability);
+        if KEPT.contains(capability) {
+            continue;
+        }
+        match remove_capability_from_bounding_set(capability) {
+            // This kernel does not know the capability, so nobody has it.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => {
+                return Err(format!(
+                    "could not be started: cannot drop a capability: {errno}"
+                ));
+            }
         }
     }
+    Ok(())
 }
 
 /// Somebody of the root.
@@ -424,7 +443,7 @@ fn user(text: &str) -> Result<User, String> {
         Some((name, group)) => (name, Some(group)),
         None => (text, None),
     };
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let passwd = small_text("/etc/passwd")?;
     let known = passwd
         .lines()
         .map(|line| line.split(':').collect::<Vec<_>>());
@@ -454,11 +473,33 @@ fn user(text: &str) -> Result<User, String> {
     })
 }
 
+/// Reads a file of the image; one that is missing is empty. It may be anything, and a link to
+/// anything inside: only a regular file of a sensible size is read.
+fn small_text(path: &str) -> Result<String, String> {
+    let failed = |error: io::Error| format!("could not be started: cannot read `{path}`: {error}");
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
+        Err(errno) => return Err(failed(errno.into())),
+    };
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST_TEXT + 1).read_to_end(&mut bytes);
+    if read.map_err(failed)? as u64 > LARGEST_TEXT {
+        return Err(failed(io::Error::other("it is larger than 1 MiB")));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 fn group_number(group: &str) -> Result<u32, String> {
     if let Ok(number) = group.parse() {
         return Ok(number);
     }
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let groups = small_text("/etc/group")?;
     let line = groups
         .lines()
         .find(|line| line.split(':').next() == Some(group));

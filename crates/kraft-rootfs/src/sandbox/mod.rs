@@ -17,12 +17,15 @@ mod inside;
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kraft_sys::stream::{self, End};
 use kraft_sys::tool::{self, Tool};
+use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::dockerfile::{Command, Mount, Network, RunFault, Runner};
@@ -60,11 +63,12 @@ const FORBIDDEN: [(&str, &str, &str); 3] = [
 /// Runs commands in namespaces.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
-    /// This program.
-    me: PathBuf,
+    /// A sealed copy of this program: inside, nothing leads back to the file that was started.
+    copy: Arc<OwnedFd>,
     /// Where the descriptions of commands are laid down.
     scratch: PathBuf,
     root: bool,
+    network: Network,
 }
 
 /// What the inside is told. It is never shown: variables may be secrets.
@@ -85,7 +89,8 @@ struct Spec {
 impl Sandbox {
     /// Finds out whether this host lets us run commands so; otherwise says why not, and what to do.
     /// `me` is this program, which calls [`enter`] when it is started with [`WORD`].
-    pub fn find(me: &Path, scratch: &Path) -> Result<Self, String> {
+    /// `network` is what commands see of the network unless they ask for less themselves.
+    pub fn find(me: &Path, scratch: &Path, network: Network) -> Result<Self, String> {
         let root = rustix::process::geteuid().is_root();
         if tool::locate("unshare".as_ref()).is_none() {
             return Err("the program `unshare` is missing; install util-linux".to_owned());
@@ -97,9 +102,12 @@ impl Sandbox {
             .output();
         match trial {
             Ok(output) if output.status.success() => Ok(Self {
-                me: me.to_owned(),
+                copy: Arc::new(sealed_copy(me).map_err(|error| {
+                    format!("cannot copy `{}` into memory: {error}", me.display())
+                })?),
                 scratch: scratch.to_owned(),
                 root,
+                network,
             }),
             Ok(output) => Err(forbidden(&String::from_utf8_lossy(&output.stderr))),
             Err(error) => Err(error.to_string()),
@@ -109,9 +117,24 @@ impl Sandbox {
     fn process(&self, spec: &Path, network: bool) -> Process {
         let mut process = tool::command("unshare");
         process.args(flags(self.root, network));
-        process.arg("--").arg(&self.me).arg(WORD).arg(spec);
+        let copy = format!("/proc/self/fd/{}", self.copy.as_raw_fd());
+        process.arg("--").arg(copy).arg(WORD).arg(spec);
         process
     }
+}
+
+/// Copies a program into memory that nobody can write to any more, inherited by children.
+///
+/// A step that was started from the program on disk could change its mode or owner through
+/// `/proc/self/exe` (the class of CVE-2019-5736).
+fn sealed_copy(program: &Path) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::ALLOW_SEALING;
+    let copy = rustix::fs::memfd_create("kraft-step", flags)?;
+    let mut copy = File::from(copy);
+    io::copy(&mut File::open(program)?, &mut copy)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&copy, seals)?;
+    Ok(copy.into())
 }
 
 fn flags(root: bool, network: bool) -> Vec<&'static str> {
@@ -153,13 +176,18 @@ impl Runner for Sandbox {
     ) -> Result<(), RunFault> {
         let broken =
             |error: io::Error| RunFault::Host(format!("cannot start the command: {error}"));
-        let spec = Spec::new(root, command, self.root).map_err(broken)?;
+        let network = match (self.network, command.network) {
+            (Network::Host, Network::Host) => Network::Host,
+            (Network::None, _) | (_, Network::None) => Network::None,
+        };
+        let network = network == Network::Host;
+        let spec = Spec::new(root, command, self.root, network).map_err(broken)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.scratch).map_err(broken)?;
         serde_json::to_writer(&mut file, &spec).map_err(|error| broken(error.into()))?;
         file.flush().map_err(broken)?;
         // Nothing is ever written: its end is the news.
         let (lifeline, held) = io::pipe().map_err(broken)?;
-        let process = self.process(file.path(), command.network == Network::Host);
+        let process = self.process(file.path(), network);
         let mut ours = None;
         let ended = stream::lines_with_input(
             process,
@@ -196,7 +224,7 @@ impl Runner for Sandbox {
 }
 
 impl Spec {
-    fn new(root: &Path, command: &Command, root_outside: bool) -> io::Result<Self> {
+    fn new(root: &Path, command: &Command, root_outside: bool, network: bool) -> io::Result<Self> {
         let mount = |mount: &Mount| -> io::Result<(PathBuf, String, bool)> {
             Ok((
                 mount.source.canonicalize()?,
@@ -210,7 +238,7 @@ impl Spec {
             environment: command.environment.clone().into_iter().collect(),
             directory: command.directory.clone(),
             user: command.user.clone(),
-            network: command.network == Network::Host,
+            network,
             mounts: command.mounts.iter().map(mount).collect::<Result<_, _>>()?,
             root_outside,
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kraft_core::dockerfile::Dockerfile;
-use kraft_rootfs::dockerfile::{self, Fault, Recipe, Runner, Settings, Told};
+use kraft_rootfs::dockerfile::{self, Fault, Network, Recipe, Runner, Settings, Told};
 use kraft_rootfs::sandbox::Sandbox;
 use kraft_rootfs::{Options, build_layers};
 
@@ -55,7 +55,7 @@ fn read<'a>(job: &'a Job<'_>) -> Result<&'a Dockerfile, Failure> {
 
 /// Returns why we cannot build this, if we cannot.
 pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failure> {
-    let (runner, why) = match find_runner(app) {
+    let (runner, why) = match find_runner(app, job) {
         Ok(runner) => (Some(runner), String::new()),
         Err(why) => (None, why),
     };
@@ -83,7 +83,7 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Settings, Fa
     kraft_sys::fs::create_dir_all(&caches, 0o700)?;
     let secrets = job.secrets(app)?.into_iter();
     let means = Means {
-        runner: find_runner(app).ok(),
+        runner: find_runner(app, job).ok(),
         secrets: secrets.map(|secret| (secret.id, secret.bytes)).collect(),
         scratch: scratch.path().to_owned(),
         caches,
@@ -142,9 +142,13 @@ pub(super) fn flatten(app: &App, base: &Base, out: &Path) -> Result<Settings, Fa
 }
 
 /// Returns what runs commands, or why there is none.
-fn find_runner(app: &App) -> Result<Sandbox, String> {
+fn find_runner(app: &App, job: &Job<'_>) -> Result<Sandbox, String> {
     let me = std::env::current_exe().map_err(|error| error.to_string())?;
-    Sandbox::find(&me, &rootfs::dir(app))
+    let network = match job.wish.network.as_deref() {
+        Some("none") => Network::None,
+        _ => Network::Host,
+    };
+    Sandbox::find(&me, &rootfs::dir(app), network)
 }
 
 fn host_arch() -> &'static str {
