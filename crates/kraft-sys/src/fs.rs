@@ -15,10 +15,10 @@ use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
 use crate::clock;
@@ -76,10 +76,10 @@ pub struct NewFile {
 impl NewFile {
     /// Begins a file that will be found at `path`; its directory must exist.
     ///
-    /// A new file may be read by everyone whom the umask allows. An existing one keeps its
-    /// permissions, and is untouched until the commit.
+    /// A new file is writable by its owner only and readable as the umask allows. An existing one
+    /// keeps its permissions, and is untouched until the commit.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        Self::with_mode(path, 0o666)
+        Self::with_mode(path, 0o644)
     }
 
     /// Begins a file as [`create`](Self::create) does, with a mode of its own where none exists
@@ -166,13 +166,7 @@ impl Spare {
     /// File systems that cannot promise space are not an error: there the replacement itself
     /// will tell.
     pub fn reserve(&self, bytes: u64) -> Result<(), Error> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&self.path)
-            .map_err(Error::on("reserve", &self.path))?;
+        let file = open_own(&self.path, OpenOptions::new().write(true))?;
         reserve(&file, bytes).map_err(Error::on("reserve space in", &self.path))
     }
 
@@ -181,13 +175,8 @@ impl Spare {
     /// Returns once the bytes and the name are on disk. Nobody else may replace the same target
     /// meanwhile: hold a lock.
     pub fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&self.path)?;
+        let mut file = open_own(&self.path, OpenOptions::new().write(true))?;
+        let mut write = || -> io::Result<()> {
             // In this order: the reserved blocks are overwritten, not given back first.
             file.write_all(bytes)?;
             file.set_len(bytes.len() as u64)?;
@@ -203,14 +192,11 @@ impl Spare {
 ///
 /// The file stays the same one: who has it open sees it emptied. For logs, which no reader expects
 /// whole.
+///
+/// Errors: as for [`append`].
 pub fn truncate(path: &Path, reserved: u64) -> Result<(), Error> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(Error::on("write", path))?;
+    let file = open_own(path, OpenOptions::new().write(true))?;
+    file.set_len(0).map_err(Error::on("write", path))?;
     if reserved == 0 {
         return Ok(());
     }
@@ -226,14 +212,124 @@ pub fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         .map_err(Error::on("write", path))
 }
 
-/// Opens a file to write at its end.
+/// Opens a file to write at its end, or creates it.
+///
+/// Errors: also when the path is a symbolic link, a FIFO or anything else that is not a regular
+/// file. The file is one that kraft keeps for itself, so a link there was put by somebody else.
 pub fn append(path: &Path) -> Result<File, Error> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(Error::on("write", path))
+    open_own(path, OpenOptions::new().append(true))
+}
+
+/// Opens or creates a file that only kraft writes. Neither follows a link nor waits for a FIFO.
+fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
+    let mut open = || {
+        let file = options
+            .create(true)
+            .mode(0o600)
+            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+            .open(path)?;
+        regular(file)
+    };
+    match open() {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            Err(Error::on("write", path)(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is a symbolic link; remove it",
+            )))
+        }
+        // A FIFO that no process reads.
+        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+            Err(Error::on("write", path)(not_regular("a FIFO or a socket")))
+        }
+        other => other.map_err(Error::on("write", path)),
+    }
+}
+
+/// Opens a regular file for reading.
+///
+/// Errors: also for a FIFO, a device, a socket or a directory, of the kind
+/// [`io::ErrorKind::InvalidInput`]; opening never waits.
+pub fn open_file(path: &Path) -> Result<File, Error> {
+    let open = || {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags(OFlags::NONBLOCK))
+            .open(path)?;
+        regular(file)
+    };
+    open().map_err(Error::on("open", path))
+}
+
+/// Returns the open file if it is a regular one.
+fn regular(file: File) -> io::Result<File> {
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() {
+        return Ok(file);
+    }
+    Err(not_regular(match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    }))
+}
+
+fn not_regular(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {what}, not a regular file"),
+    )
+}
+
+/// Returns flags of `open(2)` in the form of the standard library.
+fn flags(flags: OFlags) -> i32 {
+    flags.bits().cast_signed()
+}
+
+/// Checks that a path below `root` does not leave it through a symbolic link.
+///
+/// What a cloned project holds may be a link to any file of the user. A part of the path that
+/// does not exist is fine; a link that leads to nothing is not, as creating the file would follow
+/// it. Errors are of the kind [`io::ErrorKind::InvalidInput`] and name the link.
+pub fn check_inside(root: &Path, path: &Path) -> Result<(), Error> {
+    let outside = |link: &Path| {
+        let target = std::fs::read_link(link).unwrap_or_default();
+        Error::on("use", link)(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "it is a symbolic link to `{}`, outside of `{}`; remove the link",
+                target.display(),
+                root.display()
+            ),
+        ))
+    };
+    let real = root.canonicalize().map_err(Error::on("open", root))?;
+    let Ok(below) = path.strip_prefix(root) else {
+        return Err(Error::on("use", path)(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("it is outside of `{}`", root.display()),
+        )));
+    };
+    let mut reached = root.to_owned();
+    for part in below.components() {
+        if part == std::path::Component::ParentDir {
+            return Err(Error::on("use", path)(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "`..` may leave the directory",
+            )));
+        }
+        reached.push(part);
+        match std::fs::symlink_metadata(&reached) {
+            Ok(found) if found.is_symlink() => match reached.canonicalize() {
+                Ok(target) if target.starts_with(&real) => {}
+                _ => return Err(outside(&reached)),
+            },
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::on("open", &reached)(error)),
+        }
+    }
+    Ok(())
 }
 
 /// Makes `link` a symbolic link to `target`, instead of what it was.
@@ -248,7 +344,7 @@ pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
     if std::fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
-    let mut source = File::open(from).map_err(Error::on("open", from))?;
+    let mut source = open_file(from)?;
     let mut target = NewFile::create(to)?;
     io::copy(&mut source, &mut target.file).map_err(Error::on("write", to))?;
     target.commit()
@@ -283,16 +379,14 @@ pub fn sync_dir(dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// Makes a directory and those above it, with a mode for the last; one that exists is fine and
-/// keeps its mode.
+/// Creates a directory and its missing parents, all with that mode; the umask can only take from
+/// it. One that exists keeps its mode.
 pub fn create_dir_all(dir: &Path, mode: u32) -> Result<(), Error> {
-    if let Some(above) = dir.parent() {
-        std::fs::create_dir_all(above).map_err(Error::on("create the directory", above))?;
-    }
-    match DirBuilder::new().mode(mode).create(dir) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-        other => other.map_err(Error::on("create the directory", dir)),
-    }
+    DirBuilder::new()
+        .mode(mode)
+        .recursive(true)
+        .create(dir)
+        .map_err(Error::on("create the directory", dir))
 }
 
 /// Makes one directory that must not exist yet.
@@ -336,9 +430,8 @@ pub fn remove_file(path: &Path) -> Result<(), Error> {
 /// Reads a whole file of at most `limit` bytes; a longer one is an error of the kind
 /// [`io::ErrorKind::FileTooLarge`].
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    File::open(path)
-        .and_then(|file| read_to_end(file, limit))
-        .map_err(Error::on("read", path))
+    let file = open_file(path).map_err(|error| Error::on("read", path)(error.source))?;
+    read_to_end(file, limit).map_err(Error::on("read", path))
 }
 
 /// Reads what is left in `source`, at most `limit` bytes of it; more is an error of the kind
@@ -502,6 +595,86 @@ mod tests {
         remove_tree(&tree).unwrap();
         assert_eq!(names(dir.path()), ["outside"]);
         assert_eq!(names(&outside), ["precious"]);
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_an_error_and_never_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+        let socket = dir.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [&fifo, &socket, dir.path(), Path::new("/dev/zero")] {
+            assert!(read_file(path, 10).is_err(), "{}", path.display());
+            assert!(append(path).is_err(), "{}", path.display());
+            assert!(truncate(path, 0).is_err(), "{}", path.display());
+        }
+        let error = read_file(&fifo, 10).unwrap_err();
+        assert_eq!(error.source.to_string(), "it is a FIFO, not a regular file");
+    }
+
+    #[test]
+    fn files_that_only_kraft_writes_are_never_written_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        replace_file(&file, b"precious").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(append(&link).is_err());
+        assert!(truncate(&link, 0).is_err());
+        assert!(overwrite(&link, b"x").is_err());
+        assert!(
+            Spare::new(link.clone(), file.clone())
+                .replace(b"x")
+                .is_err()
+        );
+        assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_path_is_inside_unless_a_link_leads_it_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+        create_dir_all(&root.join("a/b"), 0o755).unwrap();
+        create_dir_all(&outside, 0o755).unwrap();
+        let link = |target: &str, name: &str| {
+            std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        };
+        link("a", "inner");
+        link("../outside", "outer");
+        link(outside.to_str().unwrap(), "absolute");
+        link("nowhere", "dangling");
+        link("loop", "loop");
+        link("../../root/a", "a/back");
+        for fine in ["a/b", "a/b/new/file", "inner/b", "a/back/b", "new", ""] {
+            check_inside(&root, &root.join(fine)).unwrap();
+        }
+        let refused = [
+            "outer",
+            "outer/x",
+            "absolute/x",
+            "dangling",
+            "loop",
+            "a/../../outside",
+        ];
+        for path in refused {
+            let error = check_inside(&root, &root.join(path)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{path}");
+        }
+        assert!(check_inside(&root, &outside).is_err());
+    }
+
+    #[test]
+    fn every_directory_on_the_way_gets_the_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        create_dir_all(&dir.path().join("a/b/c"), 0o700).unwrap();
+        for name in ["a", "a/b", "a/b/c"] {
+            let mode = std::fs::metadata(dir.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o700, "{name}");
+        }
     }
 
     #[test]

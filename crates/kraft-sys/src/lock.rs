@@ -4,9 +4,11 @@
 //! whatever way. A directory is locked by itself: no lock file is left lying about, and none has
 //! to be made when the disk is full.
 
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use crate::fs::Error;
 
@@ -62,8 +64,13 @@ impl Lock {
     }
 }
 
+/// Opens what carries a lock; a FIFO in its place does not make us wait.
 fn open(path: &Path) -> Result<File, Error> {
-    File::open(path).map_err(Error::on("open", path))
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(Error::on("open", path))
 }
 
 #[cfg(test)]
