@@ -12,6 +12,7 @@ mod products;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use kraft_core::event::Reporter;
@@ -103,6 +104,8 @@ pub struct Job {
 /// Where the files of one target are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
+    /// The directory that all of them are in, but for `work` where make could not bear its path.
+    pub home: PathBuf,
     /// Where make works; a path that make can bear, and nobody else's.
     pub work: PathBuf,
     /// The configuration.
@@ -267,7 +270,10 @@ impl Job {
             self.call(&plan, &program, orders).targets(&["clean"])?;
         }
         for product in &state.products {
-            fs::remove_tree(&product.path)?;
+            // What is remembered may have been cloned with the project, and names any path.
+            if self.is_product(&product.path) {
+                fs::remove_file(&product.path)?;
+            }
         }
         if proper {
             fs::remove_tree(&self.places.log)?;
@@ -286,7 +292,42 @@ impl Job {
         Ok(())
     }
 
+    /// Returns whether a build can have made a file: the kernel, its variants, its debug twin.
+    fn is_product(&self, path: &Path) -> bool {
+        let kernel = self.places.kernel.as_os_str().as_bytes();
+        let variant = path.as_os_str().as_bytes().strip_prefix(kernel);
+        path == self.places.debug || variant.is_some_and(|ending| !ending.contains(&b'/'))
+    }
+
+    /// Checks that no symbolic link leads what is written out of the project.
+    fn check_links(&self) -> Result<(), fs::Error> {
+        let Places {
+            home,
+            work,
+            config,
+            kernel,
+            debug,
+            log,
+            ..
+        } = &self.places;
+        let beside = [
+            "",
+            ".lock",
+            ".json",
+            ".sources",
+            ".configure",
+            ".config",
+            ".defconfig",
+        ];
+        let work = beside.iter().map(|ending| fs::beside(work, ending));
+        let work = work.filter(|path| path.starts_with(home));
+        let others = [config, kernel, debug, log].into_iter().cloned();
+        work.chain(others)
+            .try_for_each(|path| fs::check_inside(home, &path))
+    }
+
     fn enter(&self) -> Result<(Lock, State), Error> {
+        self.check_links()?;
         fs::create_dir_all(&self.places.work, 0o755)?;
         if let Some(dir) = self.places.kernel.parent() {
             fs::create_dir_all(dir, 0o755)?;

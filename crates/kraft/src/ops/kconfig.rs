@@ -80,7 +80,7 @@ fn edit_target(app: &App, project: &Project, name: &str, edits: &[Edit]) -> Resu
         name: Some(name),
         ..TargetWish::default()
     };
-    let workplace = Workplace::find(app, project)?;
+    let workplace = Workplace::open(app, project)?;
     let mut changed = false;
     for target in project::meant_targets(&resolved, &wish)? {
         let path = workplace.config(&target);

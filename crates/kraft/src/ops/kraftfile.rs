@@ -1,6 +1,7 @@
 //! Changes what a Kraftfile says and leaves everything else in it as it was written.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use kraft_core::kraftfile;
 use kraft_sys::fs;
@@ -60,6 +61,8 @@ pub(crate) fn change(app: &App, project: &Project, changes: &[Change]) -> Result
     }
     // Through a link, so that the link stays one.
     let real = file.canonicalize().map_err(fs::Error::on("open", file))?;
+    let dir = file.parent().unwrap_or(Path::new(".")).join(".");
+    fs::check_inside(&dir, &dir.join(file.file_name().unwrap_or_default()))?;
     fs::replace_file(&real, text.as_bytes())?;
     Ok(true)
 }

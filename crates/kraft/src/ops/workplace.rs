@@ -51,9 +51,10 @@ impl Workplace {
         Self::at(app, real, home)
     }
 
-    /// Makes sure that things can be made.
+    /// Makes sure that things can be made, and that none of it lands outside of the project.
     pub(crate) fn open(app: &App, project: &Project) -> Result<Self, Failure> {
         let mut found = Self::find(app, project)?;
+        found.check_links()?;
         match fs::create_dir_all(&found.home.join(".unikraft"), 0o755)
             .and_then(|()| probe(&found.home))
         {
@@ -76,6 +77,33 @@ impl Workplace {
             Err(error) => return Err(error.into()),
         }
         Ok(found)
+    }
+
+    /// Checks that no symbolic link leads what kraft writes out of the project: a cloned project
+    /// may hold a link to any file of the user.
+    fn check_links(&self) -> Result<(), Failure> {
+        fs::check_inside(&self.project, &self.lock_file())?;
+        for dir in ["build", "make", "libs", "apps"] {
+            fs::check_inside(&self.home, &self.components().join(dir))?;
+        }
+        for (dir, start) in [
+            (".", ".config"),
+            (".unikraft", "."),
+            (".unikraft/build", ""),
+        ] {
+            let Ok(entries) = std::fs::read_dir(self.home.join(dir)) else {
+                continue;
+            };
+            for entry in entries {
+                let name = entry
+                    .map_err(fs::Error::on("read", &self.home))?
+                    .file_name();
+                if name.as_encoded_bytes().starts_with(start.as_bytes()) {
+                    fs::check_inside(&self.home, &self.home.join(dir).join(name))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn at(app: &App, project: PathBuf, home: PathBuf) -> Result<Self, Failure> {
@@ -125,6 +153,7 @@ impl Workplace {
         let file = kernel.file_name().unwrap_or_default().to_string_lossy();
         let outdir = self.project.join(&resolved.outdir);
         Places {
+            home: self.home.clone(),
             work: self.make.join(shadow::tame(&file)),
             config: self.config(target),
             log: self.home.join(format!(".unikraft/build/{file}.log")),
@@ -193,8 +222,6 @@ fn short_print(path: &Path) -> String {
 
 /// Finds out whether files can be made in a directory.
 fn probe(dir: &Path) -> Result<(), fs::Error> {
-    // A file of this name is never kept, so one that is left over does no harm.
-    let file = dir.join(".unikraft/.probe");
-    fs::overwrite(&file, b"")?;
-    fs::remove_file(&file)
+    // Never committed, so nothing is left of it.
+    fs::NewFile::create(&dir.join(".unikraft/probe")).map(drop)
 }

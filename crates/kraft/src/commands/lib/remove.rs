@@ -60,7 +60,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         changes = vec![Change::Nothing(vec!["libraries".to_owned()])];
     }
     kraftfile::change(app, &project, &changes)?;
-    let workplace = Workplace::find(app, &project)?;
+    let workplace = Workplace::open(app, &project)?;
     for name in &args.libraries {
         let place = workplace.components().join("libs").join(name);
         if is_ours(&place) {

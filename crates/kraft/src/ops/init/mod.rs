@@ -5,6 +5,7 @@ mod dockerfile;
 mod sources;
 mod text;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -395,6 +396,19 @@ fn check(text: &str, target: &Path) -> Result<(), Failure> {
 /// Writes everything, the Kraftfile last: only then it is a project.
 fn write(dir: &Path, target: &Path, planned: Planned) -> Result<Started, Failure> {
     fs::create_dir_all(dir, 0o755)?;
+    let mut ignoring = vec![".gitignore"];
+    if planned.images {
+        ignoring.push(".dockerignore");
+    }
+    // The directory may have been cloned: a link in it may lead to any file of the user.
+    let kraftfile = target.file_name().unwrap_or_default();
+    for name in ignoring
+        .iter()
+        .map(OsStr::new)
+        .chain([kraftfile, OsStr::new("rootfs")])
+    {
+        fs::check_inside(dir, &dir.join(name))?;
+    }
     let mut written = Vec::new();
     for (name, text) in planned.files {
         let path = dir.join(name);
@@ -411,10 +425,6 @@ fn write(dir: &Path, target: &Path, planned: Planned) -> Result<Started, Failure
             fs::link_or_copy(&dir.join(&program), &copy)?;
             written.push(copy);
         }
-    }
-    let mut ignoring = vec![".gitignore"];
-    if planned.images {
-        ignoring.push(".dockerignore");
     }
     for name in ignoring {
         written.extend(ignore(&dir.join(name))?);
