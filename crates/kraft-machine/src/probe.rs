@@ -64,7 +64,7 @@ pub(crate) fn cached(settings: &Settings, arch: Arch) -> Kvm {
         return answer;
     }
     // One at a time: the others find the answer when they get the lock.
-    let made = fs::create_dir_all(layout.runtime_dir(), 0o755)
+    let made = fs::create_dir_all(layout.runtime_dir(), 0o700)
         .and_then(|()| Lock::exclusive(layout.runtime_dir()));
     let _lock = match made {
         Ok(lock) => lock,

@@ -135,7 +135,7 @@ fn keep(dir: &Path, catalog: &Catalog) -> Result<(), CatalogError> {
     let bytes = serde_json::to_vec(catalog).map_err(io::Error::from);
     let path = path(dir, &catalog.host);
     let bytes = bytes.map_err(fs::Error::on("write", &path))?;
-    fs::create_dir_all(dir, 0o755)?;
+    fs::create_dir_all(dir, 0o700)?;
     Ok(fs::replace_file(&path, &bytes)?)
 }
 

@@ -138,6 +138,17 @@ pub fn wait_readable(files: &[BorrowedFd<'_>], deadline: Option<Instant>) -> io:
     }
 }
 
+/// Keeps other users from writing to what this process creates, whatever umask it was started with.
+pub fn restrict_umask() {
+    use rustix::fs::Mode;
+    use rustix::process::umask;
+
+    let others = Mode::WGRP | Mode::WOTH;
+    // The only way to read the umask is to set it.
+    let before = umask(others);
+    umask(before | others);
+}
+
 /// Leaves the session and its terminal, so that closing one does not end this process.
 pub fn leave_session() -> io::Result<()> {
     rustix::process::setsid()?;

@@ -46,6 +46,7 @@ pub fn main() -> ExitCode {
         let code = sandbox::enter(words.into_iter().skip(2));
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
+    kraft_sys::process::restrict_umask();
     let env = Environment::capture();
     match cli::parse(words.iter().cloned()) {
         Ok(typed) => run(typed, &env),

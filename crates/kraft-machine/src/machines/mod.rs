@@ -127,7 +127,7 @@ impl Machines {
             machines.layout.partial(),
         ] {
             if !dir.is_dir() {
-                fs::create_dir_all(&dir, 0o755)?;
+                fs::create_dir_all(&dir, 0o700)?;
             }
         }
         Ok(machines)

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 
 use kraft_sys::tool;
 use rustix::fs::{Mode, OFlags};
@@ -16,10 +16,10 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, mount_remount, unmount,
 };
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set, set_no_new_privs};
 
-use super::{NOT_STARTED, OURS, Spec};
+use super::{NOT_STARTED, Spec, filter};
 
 /// How the name begins where the old root is while mounts are made. Its end cannot be known before,
 /// so no link of an image leads there.
@@ -72,31 +72,67 @@ pub fn enter(words: impl IntoIterator<Item = OsString>) -> i32 {
     };
     match run(Path::new(&path)) {
         Ok(code) => code,
-        Err(what) => {
-            // Nobody is left to tell if this fails.
-            let _ = writeln!(io::stderr(), "{OURS}{what}");
+        Err((mark, what)) => {
+            // There is no other way to report it if this fails.
+            let _ = writeln!(io::stderr(), "{mark}{what}");
             NOT_STARTED
         }
     }
 }
 
-fn run(path: &Path) -> Result<i32, String> {
+/// Reads the description and runs it; an error comes with the mark of its line.
+fn run(path: &Path) -> Result<i32, (String, String)> {
+    let unread = |error: io::Error| (String::new(), format!("cannot read the step: {error}"));
+    // What kraft was started with open is not the step's, nor is the copy of this program.
+    close_inherited().map_err(unread)?;
+    let spec = Spec::read(path).map_err(unread)?;
+    run_spec(&spec).map_err(|what| (spec.mark, what))
+}
+
+/// Closes every descriptor but stdin, stdout and stderr.
+fn close_inherited() -> io::Result<()> {
+    // SAFETY: nothing in this process owns a descriptor above 2 yet: it has just begun.
+    #[expect(
+        unsafe_code,
+        reason = "no library closes descriptors that it did not open"
+    )]
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    if closed == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
+}
+
+/// Gives this process and its children a keyring of their own.
+fn leave_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    let unnamed = std::ptr::null::<libc::c_char>();
+    // SAFETY: the call reads no memory when the name is null (keyctl_join_session_keyring(3)).
+    #[expect(unsafe_code, reason = "no library of ours knows keyrings")]
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, unnamed) };
+    let error = io::Error::last_os_error();
+    // A kernel without keyrings has nothing to leave.
+    if joined >= 0 || error.raw_os_error() == Some(libc::ENOSYS) {
+        return Ok(());
+    }
+    Err(error)
+}
+
+fn run_spec(spec: &Spec) -> Result<i32, String> {
     let told = |doing: &str| {
         let doing = doing.to_owned();
         move |error: io::Error| format!("could not be started: cannot {doing}: {error}")
     };
-    // What kraft was started with open, and its terminal, are not the step's.
-    kraft_sys::process::keep_files_from_children().map_err(told("close inherited files"))?;
     rustix::process::setsid().map_err(|errno| told("leave the terminal")(errno.into()))?;
-    let spec = Spec::read(path).map_err(told("read its description"))?;
+    leave_keyring().map_err(told("leave the keyring"))?;
     // Whoever is inside cannot look into us, who hold what is outside.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|errno| told("hide itself")(errno.into()))?;
     hold_on_to_life();
     let mut room = Room::default();
-    room.build(&spec)
+    room.build(spec)
         .map_err(|(doing, error)| told(&doing)(error))?;
-    let ended = start(&spec);
+    let ended = start(spec);
     room.leave();
     ended
 }
@@ -278,16 +314,19 @@ impl Room {
     }
 
     /// `/sys` as it is outside, and nothing that is mounted in it: of that, some could be written.
+    /// Where only all of it can be had, as without privileges, it is empty.
     fn sys(&mut self, old: &Path) -> Done {
         let sys = Path::new("/sys");
         self.directory(sys)?;
         let outside = old.join("sys");
-        // Without privileges only all of it can be had, and then it is not ours to write.
-        let bound = mount_bind(&outside, sys).or_else(|_| mount_bind_recursive(&outside, sys));
-        if bound.is_ok() {
+        if mount_bind(&outside, sys).is_ok() {
             self.mounted.push(sys.to_owned());
-            doing("protect `/sys`", fasten(sys, true))?;
+            return doing("protect `/sys`", fasten(sys, true));
         }
+        let flags =
+            MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+        doing("mount /sys", mount("tmpfs", sys, "tmpfs", flags, None))?;
+        self.mounted.push(sys.to_owned());
         Ok(())
     }
 
@@ -395,10 +434,7 @@ fn start(spec: &Spec) -> Result<i32, String> {
             );
         }
     }
-    restrict()?;
-    rustix::thread::set_no_new_privs(true)
-        .map_err(|errno| format!("could not be started: cannot give up privileges: {errno}"))?;
-    let mut child = command.spawn().map_err(|error| match error.raw_os_error() {
+    let mut child = restricted(&mut command)?.map_err(|error| match error.raw_os_error() {
         Some(code) if code == rustix::io::Errno::NOEXEC.raw_os_error() => format!(
             "could not be started: `{program}` is for another processor, and this system emulates \
              none (on Debian: `apt install qemu-user-static`)"
@@ -409,6 +445,28 @@ fn start(spec: &Spec) -> Result<i32, String> {
     Ok(status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+}
+
+/// Starts a command with what a container may do. What takes it away holds for a thread and its
+/// children, and this process goes on: so a thread starts it.
+fn restricted(command: &mut Command) -> Result<io::Result<Child>, String> {
+    let lost = |what: String| format!("could not be started: cannot give up privileges: {what}");
+    let filters = filter::programs().map_err(lost)?;
+    let start = || -> Result<io::Result<Child>, String> {
+        restrict()?;
+        let no_core = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        setrlimit(Resource::Core, no_core).map_err(|errno| lost(errno.to_string()))?;
+        set_no_new_privs(true).map_err(|errno| lost(errno.to_string()))?;
+        for filter in &filters {
+            seccompiler::apply_filter(filter).map_err(|error| lost(error.to_string()))?;
+        }
+        Ok(command.spawn())
+    };
+    std::thread::scope(|scope| scope.spawn(start).join())
+        .unwrap_or_else(|_| Err(lost("the thread died".to_owned())))
 }
 
 /// Takes from our children what a container has not.

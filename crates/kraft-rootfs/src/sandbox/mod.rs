@@ -13,6 +13,7 @@
 //! Who is root maps nobody: files keep their owners. Everybody else is root inside and nobody else,
 //! so a command that gives files away fails.
 
+mod filter;
 mod inside;
 
 use std::fs::File;
@@ -34,8 +35,6 @@ pub use inside::enter;
 
 /// The hidden word that starts this program inside.
 pub const WORD: &str = "__step";
-/// What a line of the inside begins with when it is not the command that talks.
-const OURS: &str = "\u{1}kraft: ";
 /// How the inside ends when it could not start the command.
 const NOT_STARTED: i32 = 125;
 /// What the namespaces' trial may take.
@@ -74,6 +73,8 @@ pub struct Sandbox {
 /// What the inside is told. It is never shown: variables may be secrets.
 #[derive(Serialize, Deserialize)]
 struct Spec {
+    /// What a line begins with that the inside writes itself. A command cannot know it.
+    mark: String,
     root: PathBuf,
     words: Vec<String>,
     environment: Vec<(String, String)>,
@@ -194,7 +195,7 @@ impl Runner for Sandbox {
             Stdio::from(lifeline),
             |bytes| {
                 let text = String::from_utf8_lossy(bytes);
-                match text.strip_prefix(OURS) {
+                match text.strip_prefix(&spec.mark) {
                     Some(text) => ours = Some(text.to_owned()),
                     None => line(text.trim_end_matches('\r')),
                 }
@@ -232,7 +233,10 @@ impl Spec {
                 mount.read_only,
             ))
         };
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
         Ok(Self {
+            mark: format!("kraft-{:032x}: ", u128::from_ne_bytes(random)),
             root: root.canonicalize()?,
             words: command.words.clone(),
             environment: command.environment.clone().into_iter().collect(),

@@ -58,7 +58,7 @@ fn import_once(app: &App, layout: &Layout) -> Result<(), Failure> {
         app.ui
             .warn(&format!("`{place}` was left behind: {}", chain(error)));
     }
-    fs::create_dir_all(layout.dir(), 0o755)?;
+    fs::create_dir_all(layout.dir(), 0o700)?;
     Ok(fs::replace_file(&mark, b"")?)
 }
 

@@ -129,7 +129,7 @@ impl Containerd {
     }
 
     fn lock(&self) -> Result<Lock, Error> {
-        fs::create_dir_all(&self.lock_dir, 0o755)?;
+        fs::create_dir_all(&self.lock_dir, 0o700)?;
         Ok(Lock::exclusive(&self.lock_dir)?)
     }
 }

@@ -109,7 +109,7 @@ impl Layout {
             self.ingest_dir(),
             self.holds_dir(),
         ] {
-            fs::create_dir_all(&dir, 0o755)?;
+            fs::create_dir_all(&dir, 0o700)?;
         }
         // Last: who finds the mark finds the rest.
         let mark = format!("{{\"imageLayoutVersion\":\"{VERSION}\"}}");
