@@ -291,4 +291,21 @@ fn a_project_that_is_built_from_source_takes_its_files_from_a_dockerfile() {
     let _ = kraft_in(&bench, &app, &["build"]).success();
     let run = kraft_in(&bench, &app, &["run", "--rm", ".", "@cat:/etc/motd"]).success();
     assert!(run.stdout.contains("inside the kernel"), "{}", run.stdout);
+    // As a runtime, that kernel runs what others bring, and its image names nothing of this host.
+    let _ = kraft_in(&bench, &app, &["pkg", "--name", "localhost/rt:v1", "."]).success();
+    let inspected = kraft_in(&bench, &app, &["pkg", "inspect", "localhost/rt:v1"]).success();
+    let home = bench.path().display().to_string();
+    assert!(!inspected.stdout.contains(&home), "{}", inspected.stdout);
+    let user = bench.path().join("user");
+    write(
+        &user.join("Kraftfile"),
+        "spec: v0.6\nruntime: localhost/rt:v1\nrootfs: ./Dockerfile\n",
+    );
+    write(
+        &user.join("Dockerfile"),
+        "FROM scratch\nCOPY motd /etc/\nCMD [\"@cat:/etc/motd\"]\n",
+    );
+    write(&user.join("motd"), "on a runtime\n");
+    let run = kraft_in(&bench, &user, &["run", "--rm", "."]).success();
+    assert!(run.stdout.contains("on a runtime"), "{}", run.stdout);
 }

@@ -7,7 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Options that say where a kernel was built, and nothing about what it can do.
-const PLACES: [&str; 2] = ["CONFIG_UK_APP", "CONFIG_UK_BASE"];
+const PLACES: [&str; 3] = [
+    "CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD_PATH",
+    "CONFIG_UK_APP",
+    "CONFIG_UK_BASE",
+];
 /// What the name of every option begins with.
 const PREFIX: &str = "CONFIG_";
 
@@ -245,7 +249,8 @@ mod tests {
     fn set_options_are_read_and_places_left_out() {
         let config = DotConfig::parse(
             "#\n# comment\nCONFIG_B=y\n# CONFIG_C is not set\nCONFIG_UK_NAME=\"a \\\"q\\\"\"\n\
-             CONFIG_UK_APP=\"/home/me\"\nCONFIG_A=0x10\n\nnonsense\n",
+             CONFIG_UK_APP=\"/home/me\"\nCONFIG_A=0x10\n\
+             CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD_PATH=\"/home/me/x.cpio\"\n\nnonsense\n",
         );
         assert_eq!(config.value("CONFIG_UK_NAME"), Some("a \"q\""));
         assert_eq!(config.value("CONFIG_C"), None);

@@ -387,14 +387,15 @@ fn of_obtained(app: &App, store: &dyn Store, image: Obtained) -> Result<Ready, F
             image.name, kind.arch
         ));
     }
-    let embedded = "CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD=y".to_owned();
     Ok(Ready {
         origin: format!("oci://{}", image.name),
         kernel,
         image: kind,
         kernel_size,
         root: files.initrd.map_or(Root::None, Root::Unpacked),
-        mounts_by_itself: image.config.platform.os_features.contains(&embedded),
+        // Also where its kernel was built with a root filesystem inside: who runs an image, or
+        // uses it as a runtime, brings another one (KraftKit, `cli/kraft/run/runner_package.go`).
+        mounts_by_itself: false,
         features: image.config.platform.os_features.clone(),
         program: None,
         given: Given::of_image(&image.config),
