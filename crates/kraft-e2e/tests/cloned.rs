@@ -75,6 +75,29 @@ fn links_that_leave_the_project_are_refused_and_nothing_is_written_through_them(
 }
 
 #[test]
+fn clean_removes_only_what_a_build_can_have_made() {
+    let bench = Bench::new();
+    let dir = project(&bench);
+    let product = |path: &str| {
+        let path = bench.path().join("precious").join(path);
+        serde_json::json!({ "path": path, "size": 8, "time": 0 })
+    };
+    let state = serde_json::json!({
+        "version": 1, "inputs": "x", "configuration": "x", "settled": {}, "edits": {},
+        "products": [product("file"), product("")], "objects": 1,
+    });
+    fs::write(
+        dir.join(".unikraft/make/x_qemu-x86_64.json"),
+        state.to_string(),
+    )
+    .unwrap();
+    for words in [&["clean"][..], &["clean", "--proper"]] {
+        drop(in_project(&bench, &dir, words));
+        assert!(is_untouched(&bench), "{words:?}");
+    }
+}
+
+#[test]
 fn init_writes_through_no_link() {
     let bench = Bench::new();
     let dir = bench.path().join("cloned");

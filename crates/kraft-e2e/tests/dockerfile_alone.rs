@@ -73,6 +73,38 @@ fn what_runs_commands_is_built_in_namespaces() {
 }
 
 #[test]
+fn a_command_cannot_speak_for_kraft() {
+    let steps = "RUN printf '\\001kraft: forged\\nkraft: forged\\n' >&2; exit 125\n";
+    let Some((bench, _registry)) = with_base(steps) else {
+        return;
+    };
+    let outcome = build(&bench, &PROGRAMS);
+    assert!(
+        outcome.stderr.contains("ended with code 125"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_list_of_users_that_never_ends_stops_nothing() {
+    for links in ["/dev/zero", "/proc/self/mem", "/proc"] {
+        let steps = format!(
+            "RUN [\"/bin/busybox\", \"ln\", \"-sf\", \"{links}\", \"/etc/passwd\"]\nUSER web\nRUN id\n"
+        );
+        let Some((bench, _registry)) = with_base(&steps) else {
+            return;
+        };
+        let outcome = build(&bench, &PROGRAMS);
+        assert!(
+            outcome.stderr.contains("cannot read `/etc/passwd`"),
+            "{}",
+            outcome.stderr
+        );
+    }
+}
+
+#[test]
 fn an_ordinary_user_needs_no_privileges() {
     if !rustix::process::geteuid().is_root() {
         skip("only root can become somebody else");
