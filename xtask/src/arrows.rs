@@ -14,11 +14,15 @@ use crate::Outcome;
 /// Every crate of the workspace with the crates of ours it may import.
 const PICTURE: &[(&str, &[&str])] = &[
     ("kraft-core", &[]),
+    ("kraft-archive", &[]),
     ("kraft-sys", &[]),
-    ("kraft-build", &["kraft-core", "kraft-sys"]),
-    ("kraft-rootfs", &["kraft-core", "kraft-sys"]),
+    ("kraft-build", &["kraft-core", "kraft-sys", "kraft-archive"]),
+    (
+        "kraft-rootfs",
+        &["kraft-core", "kraft-sys", "kraft-archive"],
+    ),
     ("kraft-buildkit", &["kraft-core", "kraft-sys"]),
-    ("kraft-oci", &["kraft-core", "kraft-sys"]),
+    ("kraft-oci", &["kraft-core", "kraft-sys", "kraft-archive"]),
     ("kraft-cloud", &["kraft-core", "kraft-sys"]),
     ("kraft-machine", &["kraft-core", "kraft-sys"]),
     (
