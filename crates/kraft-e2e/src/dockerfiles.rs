@@ -126,15 +126,44 @@ pub fn text(bench: &Bench, path: &str) -> String {
     bench.ok(["rootfs", "cat", "root.cpio", path])
 }
 
-/// Returns whether a program that builds is here, and says so if not.
-pub fn has_builder(program: &str) -> bool {
-    let here = installed(program) && rustix::process::geteuid().is_root();
-    if !here {
+/// Returns whether a program that builds is here and can run a command, and says so if not. `bench`
+/// has the configuration of [`containers_conf`].
+pub fn has_builder(bench: &Bench, program: &str) -> bool {
+    if !installed(program) || !rustix::process::geteuid().is_root() {
         skip(&format!(
             "{program} is not installed: scripts/setup.sh test"
         ));
+        return false;
     }
-    here
+    let dir = bench.path().join("trial");
+    fs::create_dir_all(&dir).unwrap();
+    fs::copy("/bin/busybox", dir.join("busybox")).unwrap();
+    let text = "FROM scratch\nCOPY busybox /bin/sh\nRUN exit 0\n";
+    fs::write(dir.join("Dockerfile"), text).unwrap();
+    let trial = Command::new(program)
+        .args(["build", "--quiet", "--layers=false", "."])
+        .current_dir(&dir)
+        .env("CONTAINERS_CONF", containers_conf(bench.path()))
+        .output()
+        .unwrap();
+    if !trial.status.success() {
+        let why = String::from_utf8_lossy(&trial.stderr).into_owned();
+        skip(&format!("{program} cannot run commands here: {why}"));
+    }
+    trial.status.success()
+}
+
+/// Writes a configuration for buildah and podman, for the variable `CONTAINERS_CONF`: with runc
+/// where it is here, because crun refuses hosts with both versions of cgroups.
+pub fn containers_conf(dir: &Path) -> String {
+    let path = dir.join("containers.conf");
+    let runc = if installed("runc") {
+        "[engine]\nruntime = \"runc\"\n"
+    } else {
+        ""
+    };
+    fs::write(&path, runc).unwrap();
+    path.display().to_string()
 }
 
 /// The protocol of a stand-alone buildkitd, spoken by the BuildKit inside a Docker engine: whoever

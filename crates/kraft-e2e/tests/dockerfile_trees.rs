@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use kraft_e2e::dockerfiles::{
-    Bridge, base_tar, build, context, has_builder, push_base, text, tree,
+    Bridge, base_tar, build, containers_conf, context, has_builder, push_base, text, tree,
 };
 use kraft_e2e::engines::Docker;
 use kraft_e2e::harness::Bench;
@@ -133,6 +133,8 @@ fn every_builder_copies_the_same_tree() {
         "DOCKER_HOST",
         &format!("unix://{}", docker.socket().display()),
     );
+    let conf = containers_conf(bench.path());
+    let bench = bench.env("CONTAINERS_CONF", &conf);
     lay_out(&bench, COPIES);
     let expected = built(&bench, &["--builder", "docker"]);
     assert!(expected.len() > 20, "{expected:#?}");
@@ -147,7 +149,7 @@ fn every_builder_copies_the_same_tree() {
         assert_same(&address, &expected, &built(&bench, &flags));
     }
     for builder in ["kraft", "buildah", "podman"] {
-        if builder == "kraft" || has_builder(builder) {
+        if builder == "kraft" || has_builder(&bench, builder) {
             assert_same(builder, &expected, &built(&bench, &["--builder", builder]));
         }
     }
@@ -162,6 +164,8 @@ fn every_builder_runs_the_same_commands() {
         "DOCKER_HOST",
         &format!("unix://{}", docker.socket().display()),
     );
+    let conf = containers_conf(bench.path());
+    let bench = bench.env("CONTAINERS_CONF", &conf);
     let Some(base) = base_tar(bench.path()) else {
         return;
     };
@@ -173,7 +177,7 @@ fn every_builder_runs_the_same_commands() {
     assert_eq!(text(&bench, "a/name"), "value in /\n");
     assert_eq!(text(&bench, "web"), "33\n");
     for builder in ["kraft", "buildah", "podman"] {
-        if builder == "kraft" || has_builder(builder) {
+        if builder == "kraft" || has_builder(&bench, builder) {
             let flags = ["--builder", builder, "--build-network", "host"];
             assert_same(builder, &expected, &built(&bench, &flags));
             assert_eq!(text(&bench, "a/name"), "value in /\n");

@@ -86,7 +86,10 @@ impl Kitchen<'_, '_> {
                     lines,
                 });
             }
-            Err(fault @ RunFault::Host(_)) => return Err(at(step.span, fault)),
+            Err(fault @ RunFault::Host(_)) => {
+                let problem = Problem::error(fault.to_string()).at(step.span);
+                return Err(Fault::Host(Box::new(problem)));
+            }
         }
         let before = std::mem::take(&mut stage.tree);
         let taken = disk::take_back(

@@ -116,6 +116,9 @@ pub enum Fault {
         /// The last lines it wrote.
         lines: Vec<String>,
     },
+    /// This host cannot run a command, at its place.
+    #[error("{}", .0.message)]
+    Host(Box<Problem>),
     /// Something outside of it.
     #[error(transparent)]
     Room(#[from] Error),

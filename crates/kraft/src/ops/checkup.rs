@@ -13,7 +13,7 @@ use kraft_machine::host::{self, QemuError};
 use kraft_sys::tool::{self, Tool};
 use serde::Serialize;
 
-use super::machines;
+use super::{dockerfile, machines};
 use crate::app::App;
 use crate::config::Config;
 use crate::failure::chain;
@@ -78,7 +78,43 @@ pub(crate) fn all(app: &App) -> Vec<Check> {
     checks.push(runtime_dir(&app.config.runtime_dir()));
     checks.push(disk_space(&app.config.runtime_dir()));
     checks.extend(TOOLS.iter().map(toolchain));
+    checks.extend(builders(app));
     checks.push(registries(&app.config));
+    checks
+}
+
+/// Looks at everything that could build a Dockerfile. One builder that works is enough.
+fn builders(app: &App) -> Vec<Check> {
+    const NAME: &str = "Dockerfile builder";
+    let states = match dockerfile::states(app) {
+        Ok(states) => states,
+        Err(failure) => {
+            let detail = failure.message.sentences().join("; ");
+            let cure = failure.hints.join("; ");
+            return vec![Check::bad(NAME, Status::Warn, detail, cure)];
+        }
+    };
+    let mut first = true;
+    let mut checks: Vec<Check> = states
+        .iter()
+        .map(|state| match &state.missing {
+            None => {
+                let tried = if std::mem::take(&mut first) {
+                    ", tried first"
+                } else {
+                    ""
+                };
+                Check::ok(NAME, format!("{}{tried}", state.name))
+            }
+            // It is one of several: nothing is wrong if it is not here.
+            Some(why) => Check::ok(NAME, format!("{}: not usable: {why}", state.name)),
+        })
+        .collect();
+    if states.iter().all(|state| state.missing.is_some()) {
+        let detail = "no builder works, so Dockerfiles with `RUN` cannot be built";
+        let cure = "apt install util-linux, or apt install buildah";
+        checks.push(Check::bad(NAME, Status::Warn, detail, cure));
+    }
     checks
 }
 

@@ -58,16 +58,20 @@ impl std::io::Read for Unreadable {
 
 /// Returns the name of an image as Dockerfiles mean it: without a host it is Docker Hub's.
 pub(super) fn docker_name(name: &str) -> Result<Reference, Failure> {
+    Ok(docker_full_name(name).parse::<Reference>()?.qualified())
+}
+
+/// Returns the name of an image with the registry that Docker takes it from.
+pub(super) fn docker_full_name(name: &str) -> String {
     let host = name.split_once('/').map_or("", |(host, _)| host);
     let has_host = host == "localhost" || host.contains('.') || host.contains(':');
-    let full = if has_host {
+    if has_host {
         name.to_owned()
     } else if name.contains('/') {
         format!("docker.io/{name}")
     } else {
         format!("docker.io/library/{name}")
-    };
-    Ok(full.parse::<Reference>()?.qualified())
+    }
 }
 
 /// Finds an image for Linux here, or pulls it.

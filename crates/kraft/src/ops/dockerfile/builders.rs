@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use kraft_buildkit::{Address, TlsFiles};
 use kraft_rootfs::dockerfile::Settings;
 
-use super::daemon::{self, Answer};
+use super::daemon::{self, Reached};
 use super::job::Job;
-use super::{own, program};
+use super::own;
+use super::program::{self, Container};
+use super::trouble::Attempt;
 use crate::app::App;
 use crate::failure::{Failure, Kind, chain};
 
@@ -33,10 +35,12 @@ pub(crate) enum Builder {
     Kraft,
 }
 
-/// Someone who may be able to build.
+/// A builder that may be able to build.
 #[derive(Clone, Debug)]
 enum Candidate {
-    /// A BuildKit at an address, as it is called in a sentence.
+    /// The BuildKit that the user configured.
+    Configured(Address),
+    /// A BuildKit at a usual address, as it is called in a sentence.
     Daemon(Address, String),
     /// A program.
     Program(&'static str),
@@ -49,95 +53,123 @@ enum Candidate {
 /// The image of a buildkitd that is started for a build; KraftKit's.
 const BUILDKIT_IMAGE: &str = "moby/buildkit:v0.14.1";
 
-/// Who was asked, and why it is not the one.
-type Tried = Vec<(String, String)>;
-
-/// Builds with the first that can. Returns how the image wants to be run.
-pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Settings, Failure> {
-    let mut tried = Tried::new();
-    for candidate in candidates(app, job.wish.builder)? {
-        if let Some(settings) = offer(app, job, out, &candidate, &mut tried)? {
-            return Ok(settings);
-        }
-    }
-    Err(nobody(job, &tried))
+/// A builder that did not build, and why.
+#[derive(Debug)]
+struct Tried {
+    name: String,
+    why: String,
+    /// Whether the user named it in the configuration.
+    configured: bool,
 }
 
-/// Lets a candidate build if it can; `None` if it cannot.
-fn offer(
-    app: &App,
-    job: &Job<'_>,
-    out: &Path,
-    candidate: &Candidate,
-    tried: &mut Tried,
-) -> Result<Option<Settings>, Failure> {
-    match candidate {
-        Candidate::Daemon(address, name) => match daemon::reach(app, address)? {
-            Answer::Here(reached) => {
-                taken(app, job, name, tried);
-                daemon::build(app, job, out, &reached).map(Some)
-            }
-            Answer::Not(why) => {
-                tried.push((name.clone(), why));
-                Ok(None)
-            }
-        },
-        Candidate::Program(name) => match program::look(name) {
-            Ok(()) => {
-                taken(app, job, &format!("`{name}`"), tried);
-                program::build(app, job, out, name).map(Some)
-            }
-            Err(why) => {
-                tried.push((format!("`{name}`"), why));
-                Ok(None)
-            }
-        },
-        Candidate::Container if app.offline() => {
-            let why = "its image may have to be fetched, and there is `--offline`";
-            tried.push(("a buildkitd in a container".to_owned(), why.to_owned()));
-            Ok(None)
-        }
-        Candidate::Container => match program::start_buildkit(BUILDKIT_IMAGE) {
-            Ok(container) => {
-                let name = "a buildkitd in a container";
-                match daemon::reach(app, &container.address())? {
-                    Answer::Here(reached) => {
-                        taken(app, job, name, tried);
-                        daemon::build(app, job, out, &reached).map(Some)
+/// A builder that is there.
+enum Ready {
+    Daemon(Box<Reached>),
+    /// As [`Ready::Daemon`], in a container that goes with this.
+    Container(
+        Box<Reached>,
+        #[expect(dead_code, reason = "removed when dropped")] Container,
+    ),
+    Program(&'static str),
+    Own,
+}
+
+/// Builds with the first builder that can. Returns how the image wants to be run.
+///
+/// A builder that fails for a reason of its own is no judgement of the Dockerfile: where no
+/// builder was named, the next one is tried.
+pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Settings, Failure> {
+    let mut tried = Vec::new();
+    let mut last = None;
+    for candidate in candidates(app, job.wish.builder)? {
+        let name = candidate.name();
+        let why = match ready(app, job, &candidate)? {
+            Err(why) => why,
+            Ok(ready) => {
+                announce(app, job, &name, &tried);
+                match attempt(app, job, out, &ready)? {
+                    Attempt::Built(settings) => return Ok(settings),
+                    Attempt::Trouble { failure, .. } if job.wish.builder != Builder::Auto => {
+                        return Err(failure.hint(OTHERS));
                     }
-                    Answer::Not(why) => {
-                        tried.push((name.to_owned(), why));
-                        Ok(None)
+                    Attempt::Trouble { why, failure } => {
+                        app.ui.warn(&format!(
+                            "{name} failed for a reason of its own, trying the next builder: {why}"
+                        ));
+                        last = Some(failure);
+                        why
                     }
                 }
             }
-            Err(why) => {
-                tried.push(("a buildkitd in a container".to_owned(), why));
-                Ok(None)
-            }
-        },
-        Candidate::Own => match own::obstacle(app, job)? {
-            None => {
-                taken(app, job, "kraft itself", tried);
-                own::build(app, job, out).map(Some)
-            }
-            Some(why) => {
-                tried.push(("kraft itself".to_owned(), why));
-                Ok(None)
-            }
-        },
+        };
+        tried.push(Tried {
+            name,
+            why,
+            configured: matches!(candidate, Candidate::Configured(..)),
+        });
+    }
+    Err(last.unwrap_or_else(|| nobody(job, &tried)))
+}
+
+/// What to do where a builder that was named fails for a reason of its own.
+const OTHERS: &str = "build with kraft itself (`--builder kraft`), or with the first builder that \
+                      can (`--builder auto`)";
+
+impl Candidate {
+    /// Returns its name, as it stands in a sentence.
+    fn name(&self) -> String {
+        match self {
+            Self::Configured(address) => format!("the BuildKit at {address}"),
+            Self::Daemon(_, name) => name.clone(),
+            Self::Program(name) => format!("`{name}`"),
+            Self::Container => "a buildkitd in a container".to_owned(),
+            Self::Own => "kraft itself".to_owned(),
+        }
     }
 }
 
-/// Says who builds and why.
-fn taken(app: &App, job: &Job<'_>, name: &str, tried: &Tried) {
-    let why = match (job.wish.builder, tried.last()) {
-        (Builder::Auto, Some(_)) => {
-            let others: Vec<&str> = tried.iter().map(|(name, _)| name.as_str()).collect();
-            format!(" (not available: {})", others.join(", "))
+/// Gets a builder ready to build this, or says why it cannot.
+fn ready(
+    app: &App,
+    job: &Job<'_>,
+    candidate: &Candidate,
+) -> Result<Result<Ready, String>, Failure> {
+    Ok(match candidate {
+        Candidate::Configured(address) | Candidate::Daemon(address, _) => {
+            daemon::reach(app, address)?.map(Ready::Daemon)
         }
-        (Builder::Auto, None) => String::new(),
-        _ => " (as `--builder` says)".to_owned(),
+        Candidate::Program(name) => program::look(name).map(|()| Ready::Program(name)),
+        Candidate::Container if app.offline() => {
+            Err("its image may have to be fetched, and there is `--offline`".to_owned())
+        }
+        Candidate::Container => match program::start_buildkit(BUILDKIT_IMAGE) {
+            Ok(container) => daemon::reach(app, &container.address())?
+                .map(|reached| Ready::Container(reached, container)),
+            Err(why) => Err(why),
+        },
+        Candidate::Own => match own::obstacle(app, job)? {
+            None => Ok(Ready::Own),
+            Some(why) => Err(why),
+        },
+    })
+}
+
+fn attempt(app: &App, job: &Job<'_>, out: &Path, ready: &Ready) -> Result<Attempt, Failure> {
+    match ready {
+        Ready::Daemon(reached) | Ready::Container(reached, _) => {
+            daemon::build(app, job, out, reached)
+        }
+        Ready::Program(name) => program::build(app, job, out, name),
+        Ready::Own => own::build(app, job, out),
+    }
+}
+
+/// Says who builds, and which builder that the user configured does not.
+fn announce(app: &App, job: &Job<'_>, name: &str, tried: &[Tried]) {
+    let missing = tried.iter().find(|tried| tried.configured);
+    let why = match (job.wish.builder, missing) {
+        (Builder::Auto, Some(missing)) => format!(" (not available: {})", missing.name),
+        _ => String::new(),
     };
     app.ui.info(&format!(
         "building `{}` with {name}{why}",
@@ -145,34 +177,67 @@ fn taken(app: &App, job: &Job<'_>, name: &str, tried: &Tried) {
     ));
 }
 
-fn nobody(job: &Job<'_>, tried: &Tried) -> Failure {
+fn nobody(job: &Job<'_>, tried: &[Tried]) -> Failure {
     let mut text = format!("nothing here can build `{}`", job.shown_text().name);
-    for (name, why) in tried {
+    for Tried { name, why, .. } in tried {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n  {name}: {why}");
     }
-    Failure::new(Kind::Host, text).hint("install a builder: `sudo apt install buildah`")
+    Failure::new(Kind::Host, text)
+        .hint("install a builder: `sudo apt install buildah`; `kraft doctor` lists those here")
+}
+
+/// The state of a builder, for people.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// Its name.
+    pub(crate) name: String,
+    /// Why it cannot be used, if it cannot.
+    pub(crate) missing: Option<String>,
+}
+
+/// Looks at every builder in the order in which they are tried. Nothing is started for that.
+pub(crate) fn states(app: &App) -> Result<Vec<State>, Failure> {
+    let candidates = candidates(app, Builder::Auto)?;
+    let state = |candidate: &Candidate| -> Result<State, Failure> {
+        let missing = match candidate {
+            Candidate::Configured(address) | Candidate::Daemon(address, _) => {
+                daemon::reach(app, address)?.err()
+            }
+            Candidate::Program(name) => program::look(name).err(),
+            Candidate::Container => program::look("docker").err(),
+            Candidate::Own => own::find_runner(app, kraft_rootfs::dockerfile::Network::Host)
+                .err()
+                .map(|why| format!("Dockerfiles without `RUN` only: {why}")),
+        };
+        Ok(State {
+            name: candidate.name(),
+            missing,
+        })
+    };
+    candidates.iter().map(state).collect()
 }
 
 /// Returns who is asked, in order.
 fn candidates(app: &App, wanted: Builder) -> Result<Vec<Candidate>, Failure> {
+    let auto = wanted == Builder::Auto;
     let mut all = Vec::new();
-    if matches!(wanted, Builder::Auto | Builder::Buildkit) {
+    if auto || wanted == Builder::Buildkit {
         all.extend(daemons(app)?);
     }
-    if matches!(wanted, Builder::Auto | Builder::Docker) {
+    if auto || wanted == Builder::Docker {
         all.extend(engines(app));
     }
+    if auto || wanted == Builder::Kraft {
+        all.push(Candidate::Own);
+    }
     for (builder, name) in [(Builder::Buildah, "buildah"), (Builder::Podman, "podman")] {
-        if wanted == Builder::Auto || wanted == builder {
+        if auto || wanted == builder {
             all.push(Candidate::Program(name));
         }
     }
-    if matches!(wanted, Builder::Auto | Builder::Container) {
+    if auto || wanted == Builder::Container {
         all.push(Candidate::Container);
-    }
-    if matches!(wanted, Builder::Auto | Builder::Kraft) {
-        all.push(Candidate::Own);
     }
     Ok(all)
 }
@@ -193,10 +258,7 @@ fn daemons(app: &App) -> Result<Vec<Candidate>, Failure> {
         if let Address::Tcp { tls, .. } = &mut address {
             *tls = tls_files(app);
         }
-        all.push(Candidate::Daemon(
-            address.clone(),
-            format!("the BuildKit at {address}"),
-        ));
+        all.push(Candidate::Configured(address));
     }
     let mut sockets = vec![PathBuf::from("/run/buildkit/buildkitd.sock")];
     if let Some(own) = app.config.env.path("XDG_RUNTIME_DIR") {

@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use super::fault;
 use super::job::{self, Job};
 use super::told::Screen;
+use super::trouble::{self, Attempt};
 use crate::app::App;
 use crate::failure::{Failure, Kind, chain};
 use crate::ops::network;
@@ -25,31 +26,22 @@ pub(super) struct Reached {
     daemon: Daemon,
 }
 
-/// Whether a daemon answers.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// It does.
-    Here(Box<Reached>),
-    /// It does not, and why.
-    Not(String),
-}
-
-/// Asks for a daemon at an address.
-pub(super) fn reach(app: &App, address: &Address) -> Result<Answer, Failure> {
+/// Asks for a daemon at an address; the inner error is why none answers.
+pub(super) fn reach(app: &App, address: &Address) -> Result<Result<Box<Reached>, String>, Failure> {
     if let Address::Unix(path) | Address::Docker(path) = address
         && !path.exists()
     {
-        return Ok(Answer::Not("there is no such socket".to_owned()));
+        return Ok(Err("there is no such socket".to_owned()));
     }
     let leaves = matches!(address, Address::Tcp { .. } | Address::Ssh(_));
     if app.offline() && leaves {
-        return Ok(Answer::Not("not asked, because of `--offline`".to_owned()));
+        return Ok(Err("not asked, because of `--offline`".to_owned()));
     }
     let runtime = network::runtime()?;
     Ok(match runtime.block_on(Daemon::connect(address)) {
-        Ok(daemon) => Answer::Here(Box::new(Reached { runtime, daemon })),
-        Err(Error::Unreachable { source, .. }) => Answer::Not(chain(&source)),
-        Err(error) => Answer::Not(chain(&error)),
+        Ok(daemon) => Ok(Box::new(Reached { runtime, daemon })),
+        Err(Error::Unreachable { source, .. }) => Err(chain(&source)),
+        Err(error) => Err(chain(&error)),
     })
 }
 
@@ -59,7 +51,7 @@ pub(super) fn build(
     job: &Job<'_>,
     out: &Path,
     reached: &Reached,
-) -> Result<Settings, Failure> {
+) -> Result<Attempt, Failure> {
     let described = described(app, job)?;
     let options = Options {
         epoch: rootfs::epoch(app)?,
@@ -97,10 +89,20 @@ pub(super) fn build(
             {
                 return Err(Failure::from(refused));
             }
-            return Err(match error {
-                Error::Failed(failure) => fault::of_daemon(job, &failure),
-                error => Failure::new(Kind::Failed, chain(&error)),
-            });
+            return match error {
+                Error::Failed(failed) => {
+                    let failure = fault::of_daemon(job, &failed);
+                    match trouble::of_daemon(&failed) {
+                        Some(why) => Ok(Attempt::Trouble { why, failure }),
+                        None => Err(failure),
+                    }
+                }
+                error @ (Error::Unreachable { .. } | Error::Broken { .. }) => {
+                    let why = chain(&error);
+                    let failure = Failure::new(Kind::Failed, error);
+                    Ok(Attempt::Trouble { why, failure })
+                }
+            };
         }
     };
     let archived =
@@ -109,12 +111,13 @@ pub(super) fn build(
         app.ui.warn(warning);
     }
     let config = config.unwrap_or_else(|| b"{}".to_vec());
-    Settings::of_image(&config).map_err(|error| {
+    let settings = Settings::of_image(&config).map_err(|error| {
         Failure::new(
             Kind::Failed,
             format!("the configuration of the image cannot be read: {error}"),
         )
-    })
+    })?;
+    Ok(Attempt::Built(settings))
 }
 
 /// Returns whether the tar only ended because the build did.

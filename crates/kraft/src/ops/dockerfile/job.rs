@@ -113,13 +113,8 @@ impl<'a> Job<'a> {
         let Ok(dockerfile) = &self.read else {
             return names;
         };
-        let value = |name: &str| {
-            let default = dockerfile.arguments.iter().find(|pair| pair.name == name);
-            let default = default.and_then(|pair| pair.value.clone());
-            self.arguments.get(name).cloned().or(default)
-        };
         for (number, stage) in dockerfile.stages.iter().enumerate() {
-            let base = expand::word(&stage.from.image, dockerfile.escape, &value).ok();
+            let base = self.expanded(dockerfile, &stage.from.image);
             // A stage also goes by its number, but not after a `FROM`.
             let froms = stage.froms().filter(|name| name.parse::<usize>().is_err());
             for name in base.into_iter().chain(froms.map(str::to_owned)) {
@@ -131,6 +126,18 @@ impl<'a> Job<'a> {
             }
         }
         names
+    }
+
+    /// Expands a word in front of a stage, as far as arguments tell.
+    pub(super) fn expanded(&self, dockerfile: &Dockerfile, word: &str) -> Option<String> {
+        let value = |name: &str| {
+            let default = dockerfile.arguments.iter().find(|pair| pair.name == name);
+            let default = default.and_then(|pair| pair.value.clone());
+            self.arguments.get(name).cloned().or(default)
+        };
+        let expanded = expand::word(word, dockerfile.escape, &value).ok();
+        // What nobody knows is not nothing.
+        expanded.filter(|it| !it.is_empty())
     }
 
     /// Reads the secrets.
@@ -165,6 +172,23 @@ impl<'a> Job<'a> {
             agents.insert(id.to_owned(), socket);
         }
         Ok(agents)
+    }
+}
+
+#[cfg(test)]
+impl<'a> Job<'a> {
+    /// A build of a text in no directory.
+    pub(super) fn of_text(text: &str, wish: &'a Wish) -> Self {
+        Self {
+            file: PathBuf::from("Dockerfile"),
+            text: text.to_owned(),
+            read: dockerfile::parse(text),
+            context: PathBuf::from("."),
+            ignore: Patterns::default(),
+            arch: "amd64",
+            arguments: BTreeMap::new(),
+            wish,
+        }
     }
 }
 

@@ -15,9 +15,11 @@ mod cache;
 mod daemon;
 mod fault;
 mod job;
+mod names;
 mod own;
 mod program;
 mod told;
+mod trouble;
 
 use std::path::PathBuf;
 
@@ -25,7 +27,7 @@ use kraft_core::reference::Reference;
 use kraft_rootfs::dockerfile::Settings;
 use kraft_sys::lock::Lock;
 
-pub(crate) use builders::Builder;
+pub(crate) use builders::{Builder, states};
 pub(crate) use job::{Job, Wish};
 
 use crate::app::App;

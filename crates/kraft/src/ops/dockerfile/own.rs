@@ -12,6 +12,7 @@ use super::bases::{Base, Shelf};
 use super::fault;
 use super::job::Job;
 use super::told::Screen;
+use super::trouble::Attempt;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ops::rootfs::{self, Scratch};
@@ -55,7 +56,7 @@ fn read<'a>(job: &'a Job<'_>) -> Result<&'a Dockerfile, Failure> {
 
 /// Returns why we cannot build this, if we cannot.
 pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failure> {
-    let (runner, why) = match find_runner(app, job) {
+    let (runner, why) = match find_runner(app, network(job)) {
         Ok(runner) => (Some(runner), String::new()),
         Err(why) => (None, why),
     };
@@ -77,13 +78,13 @@ pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failu
 }
 
 /// Builds, and makes the archive at `out`.
-pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Settings, Failure> {
+pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Attempt, Failure> {
     let scratch = Scratch::new(app)?;
     let caches = super::cache::dir(app).join("mounts");
     kraft_sys::fs::create_dir_all(&caches, 0o700)?;
     let secrets = job.secrets(app)?.into_iter();
     let means = Means {
-        runner: find_runner(app, job).ok(),
+        runner: find_runner(app, network(job)).ok(),
         secrets: secrets.map(|secret| (secret.id, secret.bytes)).collect(),
         scratch: scratch.path().to_owned(),
         caches,
@@ -107,8 +108,12 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Settings, Fa
             for warning in &built.warnings {
                 app.ui.warn(warning);
             }
-            Ok(settings)
+            Ok(Attempt::Built(settings))
         }
+        Err(Fault::Host(problem)) => Ok(Attempt::Trouble {
+            why: problem.message.clone(),
+            failure: fault::in_text(job, *problem, &[]),
+        }),
         Err(Fault::Text(problem)) => Err(fault::in_text(job, *problem, &[])),
         Err(Fault::Command { problem, lines }) => Err(fault::in_text(job, *problem, &lines)),
         Err(Fault::Room(error)) => Err(error.into()),
@@ -142,13 +147,17 @@ pub(super) fn flatten(app: &App, base: &Base, out: &Path) -> Result<Settings, Fa
 }
 
 /// Returns what runs commands, or why there is none.
-fn find_runner(app: &App, job: &Job<'_>) -> Result<Sandbox, String> {
+pub(super) fn find_runner(app: &App, network: Network) -> Result<Sandbox, String> {
     let me = std::env::current_exe().map_err(|error| error.to_string())?;
-    let network = match job.wish.network.as_deref() {
+    Sandbox::find(&me, &rootfs::dir(app), network)
+}
+
+/// Returns what steps may see of the network.
+fn network(job: &Job<'_>) -> Network {
+    match job.wish.network.as_deref() {
         Some("none") => Network::None,
         _ => Network::Host,
-    };
-    Sandbox::find(&me, &rootfs::dir(app), network)
+    }
 }
 
 fn host_arch() -> &'static str {

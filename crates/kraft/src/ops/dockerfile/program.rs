@@ -11,9 +11,10 @@ use kraft_rootfs::dockerfile::Settings;
 use kraft_sys::tool::{self, Tool};
 use serde_json::Value;
 
-use super::fault;
 use super::job::Job;
 use super::told::Screen;
+use super::trouble::{self, Attempt};
+use super::{fault, names};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ops::rootfs::{self, Scratch};
@@ -39,7 +40,7 @@ pub(super) fn look(name: &str) -> Result<(), String> {
 }
 
 /// Builds, and makes the archive at `out` while the tar comes.
-pub(super) fn build(app: &App, job: &Job<'_>, out: &Path, name: &str) -> Result<Settings, Failure> {
+pub(super) fn build(app: &App, job: &Job<'_>, out: &Path, name: &str) -> Result<Attempt, Failure> {
     let scratch = Scratch::new(app)?;
     let id_file = scratch.path().join("image-id");
     let options = Options {
@@ -72,13 +73,17 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path, name: &str) -> Result<
     let said = listening.join().unwrap_or_default();
     screen.end(status.success() && archived.is_ok());
     if !status.success() {
-        return Err(failed(job, name, &said));
+        let failure = failed(job, name, &said);
+        return Ok(match trouble::of_program(&said) {
+            Some(why) => Attempt::Trouble { why, failure },
+            None => return Err(failure),
+        });
     }
     for warning in &archived?.warnings {
         app.ui.warn(warning);
     }
     let id = kraft_sys::fs::read_file(&id_file, 4096)?;
-    settings(name, String::from_utf8_lossy(&id).trim())
+    settings(name, String::from_utf8_lossy(&id).trim()).map(Attempt::Built)
 }
 
 fn archive(
@@ -107,7 +112,7 @@ fn words(app: &App, job: &Job<'_>, scratch: &Scratch) -> Result<Vec<String>, Fai
         "--platform".to_owned(),
         format!("linux/{}", job.arch),
         "--file".to_owned(),
-        path(&job.file),
+        path(&scratch.file("Dockerfile", names::qualified(job).as_bytes())?),
     ];
     let ignore = kraft_rootfs::dockerfile::ignore_file(&job.file, &job.context);
     if ignore.is_file() {
@@ -132,7 +137,7 @@ fn words(app: &App, job: &Job<'_>, scratch: &Scratch) -> Result<Vec<String>, Fai
     }
     // A file, and not the value in an argument that everybody sees.
     for (number, secret) in job.secrets(app)?.into_iter().enumerate() {
-        let file = scratch.secret(number, &secret.bytes)?;
+        let file = scratch.file(&format!("secret-{number}"), &secret.bytes)?;
         words.extend([
             "--secret".to_owned(),
             format!("id={},src={}", secret.id, path(&file)),

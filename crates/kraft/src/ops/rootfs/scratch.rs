@@ -39,9 +39,9 @@ impl Scratch {
         self.dir.path()
     }
 
-    /// Lays a secret down in a file that only we can read.
-    pub(crate) fn secret(&self, number: usize, bytes: &[u8]) -> Result<PathBuf, Failure> {
-        let path = self.path().join(format!("secret-{number}"));
+    /// Writes a file that only we can read.
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, Failure> {
+        let path = self.path().join(name);
         let mut file = fs::NewFile::with_mode(&path, 0o600)?;
         file.write_all(bytes)
             .map_err(fs::Error::on("write", &path))?;
