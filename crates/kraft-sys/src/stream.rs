@@ -2,12 +2,12 @@
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 
+use crate::guard::Guard;
 use crate::process::wait_readable;
 
 /// How often the listener is asked whether to go on.
@@ -29,7 +29,8 @@ pub enum End {
 /// Runs a program in a process group of its own and hands on every line it says, on stdout and
 /// stderr alike, in the order it said them.
 ///
-/// When `stop` becomes true, the whole group is asked to end, and killed where it does not.
+/// When `stop` becomes true, the whole group is asked to end, and killed where it does not. It is
+/// also killed when this process ends, however that happens.
 ///
 /// # Errors
 /// What the system says when the program cannot be started or listened to.
@@ -52,8 +53,8 @@ pub fn lines_with_input(
     stop: impl Fn() -> bool,
 ) -> io::Result<End> {
     let (mut ours, theirs) = io::pipe()?;
+    let guard = Guard::over(&mut command);
     command
-        .process_group(0)
         .stdin(input)
         .stdout(theirs.try_clone()?)
         .stderr(theirs);
@@ -62,7 +63,7 @@ pub fn lines_with_input(
     drop(command);
     let told = listen(&mut ours, &mut heard, &stop);
     if !matches!(told, Ok(true)) {
-        end_group(&mut child);
+        end_group(&mut child, &guard);
         told?;
         return Ok(End::Stopped);
     }
@@ -108,24 +109,18 @@ fn listen(
 }
 
 /// Asks a program and all it started to end; kills what does not.
-fn end_group(child: &mut Child) {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let signal = |signal| {
-        if let Some(group) = group {
-            let _ = kill_process_group(group, signal);
-        }
-    };
-    signal(Signal::TERM);
+fn end_group(child: &mut Child, guard: &Guard) {
+    guard.signal(child, Signal::TERM);
     let deadline = Instant::now() + GRACE;
     while Instant::now() < deadline {
         if matches!(child.try_wait(), Ok(Some(_))) {
             // What it started may have outlived it.
-            signal(Signal::KILL);
+            guard.signal(child, Signal::KILL);
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    signal(Signal::KILL);
+    guard.signal(child, Signal::KILL);
     let _ = child.wait();
 }
 

@@ -3,14 +3,15 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 
+use crate::environment::Inherit;
+use crate::guard::Guard;
 use crate::process::{Identity, Process, wait_readable};
 
 /// How much a program may say before the rest of it is dropped, in bytes.
@@ -123,6 +124,13 @@ impl Tool {
         self
     }
 
+    /// Restricts what it gets of our own environment.
+    #[must_use]
+    pub fn inherit(mut self, inherit: Inherit) -> Self {
+        inherit.apply(&mut self.command);
+        self
+    }
+
     /// Sets the directory it works in.
     #[must_use]
     pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
@@ -158,11 +166,10 @@ impl Tool {
         self
     }
 
-    /// Runs it to its end, however it ends.
+    /// Runs it to its end, however it ends. If this process is killed meanwhile, the program and
+    /// all it started end as well.
     pub fn output(mut self) -> Result<Output, ToolError> {
-        if !self.with_us {
-            self.command.process_group(0);
-        }
+        let guard = (!self.with_us).then(|| Guard::over(&mut self.command));
         self.command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -177,7 +184,7 @@ impl Tool {
                 self.cannot_start(source)
             }
         })?;
-        self.attend(child)
+        self.attend(child, guard.as_ref())
     }
 
     /// Runs it and insists on success.
@@ -202,7 +209,7 @@ impl Tool {
     }
 
     /// Feeds it, hears it out and waits for it.
-    fn attend(mut self, mut child: Child) -> Result<Output, ToolError> {
+    fn attend(mut self, mut child: Child, guard: Option<&Guard>) -> Result<Output, ToolError> {
         let input = std::mem::take(&mut self.input);
         if let Some(mut stdin) = child.stdin.take()
             && !input.is_empty()
@@ -212,7 +219,7 @@ impl Tool {
             std::thread::spawn(move || drop(stdin.write_all(&input)));
         }
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        match self.listen(&mut child, &mut out, &mut err) {
+        match self.listen(&mut child, guard, &mut out, &mut err) {
             Ok(Some(status)) => Ok(Output {
                 status,
                 stdout: out,
@@ -224,7 +231,7 @@ impl Tool {
                 said: (out, err),
             }),
             Err(source) => {
-                end(&mut child);
+                end(&mut child, guard);
                 Err(self.cannot_start(source))
             }
         }
@@ -234,6 +241,7 @@ impl Tool {
     fn listen(
         &self,
         child: &mut Child,
+        guard: Option<&Guard>,
         out: &mut Vec<u8>,
         err: &mut Vec<u8>,
     ) -> io::Result<Option<ExitStatus>> {
@@ -256,7 +264,7 @@ impl Tool {
                 return Ok(Some(status));
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                end(child);
+                end(child, guard);
                 return Ok(None);
             }
             let mut files = Vec::new();
@@ -270,10 +278,9 @@ impl Tool {
 
 /// Kills a child and its group. Never waits long: a process that even SIGKILL does not end (in
 /// uninterruptible sleep) is left to the system.
-fn end(child: &mut Child) {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    if let Some(group) = group {
-        let _ = kill_process_group(group, Signal::KILL);
+fn end(child: &mut Child, guard: Option<&Guard>) {
+    if let Some(guard) = guard {
+        guard.signal(child, Signal::KILL);
     }
     let _ = child.kill();
     if let Some(identity) = Identity::of(child.id())

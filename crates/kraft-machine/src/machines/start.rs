@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use kraft_core::cmdline::CommandLine;
 use kraft_core::machine::{EndReason, MachineSpec};
 use kraft_core::port::PortMapping;
+use kraft_sys::environment::Inherit;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{self, Identity};
@@ -33,6 +34,29 @@ use crate::watch::Watch;
 
 /// How long a VMM may take until it serves. It loads the kernel and the root archive meanwhile.
 const MOST_STARTING: Duration = Duration::from_mins(2);
+
+/// What monitors and VMMs get of the user's environment. They live long and need little of it:
+/// tokens and passwords in particular are none of their business.
+const ENVIRONMENT: Inherit = Inherit::Only(&[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "XDG_DATA_DIRS",
+    "LD_*",
+    "GLIBC_TUNABLES",
+    "MALLOC_*",
+    "QEMU_*",
+    "G_*",
+    "LLVM_PROFILE_FILE",
+]);
 
 /// A machine did not come up. It travels from the monitor to whoever asked for the start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -168,7 +192,8 @@ impl Machines {
             return Err(std::io::Error::other("no monitor is configured"));
         };
         process::keep_files_from_children()?;
-        tool::command(program)
+        let mut command = tool::command(program);
+        command
             .args(words)
             .arg(task)
             .arg(&self.settings.runtime_dir)
@@ -176,8 +201,9 @@ impl Machines {
             .args(&self.settings.qemu)
             .stdin(Stdio::null())
             .stdout(stdout)
-            .stderr(Stdio::null())
-            .spawn()
+            .stderr(Stdio::null());
+        ENVIRONMENT.apply(&mut command);
+        command.spawn()
     }
 
     /// Returns the ports of all machines that run or are being started, but for one.
@@ -333,22 +359,21 @@ impl Start<'_> {
             return Err(StartError::System("an empty command line".to_owned()));
         };
         let log = || fs::append(&self.dir.vmm_log());
-        tool::command(program)
+        let mut command = tool::command(program);
+        command
             .args(words)
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(log()?)
-            .stderr(log()?)
-            .spawn()
-            .map_err(|e| match e.kind() {
-                std::io::ErrorKind::NotFound => StartError::NoProgram {
-                    program: program.to_string_lossy().into_owned(),
-                    package: qemu::package(spec.arch).to_owned(),
-                },
-                _ => {
-                    StartError::System(format!("cannot start `{}`: {e}", program.to_string_lossy()))
-                }
-            })
+            .stderr(log()?);
+        ENVIRONMENT.apply(&mut command);
+        command.spawn().map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => StartError::NoProgram {
+                program: program.to_string_lossy().into_owned(),
+                package: qemu::package(spec.arch).to_owned(),
+            },
+            _ => StartError::System(format!("cannot start `{}`: {e}", program.to_string_lossy())),
+        })
     }
 
     /// Waits until the diary says that the VMM serves.

@@ -1,0 +1,126 @@
+//! A guard that ends a program, and all it started, when this process is gone.
+//!
+//! The guard is a shell that leads a process group of its own and reads from a pipe whose other
+//! end only we hold. The guarded program joins the group. However this process ends, also by
+//! SIGKILL, the pipe closes, and the guard kills its group:
+//!
+//! ```text
+//! kraft ──pipe──► sh (leader)      read _; kill -KILL 0
+//!                 program          the same process group
+//! ```
+//!
+//! A program that leaves its group on purpose (a daemon) is not reached.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::tool;
+
+/// A process group that does not outlive this process.
+#[derive(Debug)]
+pub struct Guard {
+    /// `None` where there is no shell.
+    shell: Option<Child>,
+}
+
+impl Guard {
+    /// Starts a guard and makes `command` join its group when it is spawned.
+    ///
+    /// Where there is no shell, the command gets a group of its own, and nothing ends it when
+    /// this process is killed.
+    pub fn over(command: &mut Command) -> Self {
+        let shell = tool::command("/bin/sh")
+            .args(["-c", "trap '' HUP INT TERM; read _; kill -KILL 0"])
+            .env_clear()
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok();
+        let group = shell.as_ref().and_then(|shell| raw(shell.id()));
+        command.process_group(group.map_or(0, |group| group.as_raw_nonzero().get()));
+        Self { shell }
+    }
+
+    /// Returns the process group of a program that was started under this guard.
+    pub(crate) fn group(&self, child: &Child) -> Option<Pid> {
+        raw(self.shell.as_ref().map_or(child.id(), Child::id))
+    }
+
+    /// Sends a signal to the program and all it started. The guard itself heeds only SIGKILL.
+    pub(crate) fn signal(&self, child: &Child, signal: Signal) {
+        if let Some(group) = self.group(child) {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Guard {
+    /// Ends the guard alone: what the program left behind on purpose stays.
+    fn drop(&mut self) {
+        if let Some(shell) = &mut self.shell {
+            let _ = shell.kill();
+            let _ = shell.wait();
+        }
+    }
+}
+
+fn raw(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+
+    use crate::process::{Identity, Process};
+
+    use super::*;
+
+    /// Starts a program that has a child of its own, both of which run for ever.
+    fn family() -> (Guard, Child, Process) {
+        let mut command = tool::command("sh");
+        command.args(["-c", "trap '' TERM HUP; sleep 600 & echo $!; wait"]);
+        command.stdout(Stdio::piped());
+        let guard = Guard::over(&mut command);
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let grandchild = Identity::of(line.trim().parse().unwrap()).unwrap();
+        let grandchild = Process::open(&grandchild).unwrap().unwrap();
+        (guard, child, grandchild)
+    }
+
+    #[test]
+    fn when_our_end_of_the_pipe_closes_the_program_ends_with_all_it_started() {
+        let (mut guard, mut child, grandchild) = family();
+        // What the system does when this process is killed.
+        drop(guard.shell.as_mut().unwrap().stdin.take());
+        assert!(!child.wait().unwrap().success());
+        assert!(grandchild.wait(None).unwrap());
+    }
+
+    #[test]
+    fn a_polite_signal_to_the_group_leaves_the_guard_in_place() {
+        let (mut guard, mut child, grandchild) = family();
+        guard.signal(&child, Signal::TERM);
+        drop(guard.shell.as_mut().unwrap().stdin.take());
+        child.wait().unwrap();
+        assert!(grandchild.wait(None).unwrap());
+    }
+
+    #[test]
+    fn a_guard_that_is_dismissed_ends_nothing() {
+        let (guard, mut child, grandchild) = family();
+        drop(guard);
+        assert!(child.try_wait().unwrap().is_none());
+        assert!(!grandchild.wait(Some(std::time::Duration::ZERO)).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        grandchild.signal(Signal::KILL).unwrap();
+    }
+}
