@@ -101,6 +101,7 @@ pub struct Stream<'a> {
     state: State<'a>,
     compression: Compression,
     produced: u64,
+    zeros: u64,
     /// Bytes of the segment that were read and put back.
     ahead: io::Cursor<Vec<u8>>,
 }
@@ -144,6 +145,7 @@ impl<'a> Stream<'a> {
             state: State::Between(input),
             compression: Compression::None,
             produced: 0,
+            zeros: 0,
             ahead: io::Cursor::default(),
         };
         stream.open()?;
@@ -162,7 +164,11 @@ impl<'a> Stream<'a> {
     pub fn next_segment(&mut self) -> io::Result<bool> {
         loop {
             match std::mem::replace(&mut self.state, State::Broken) {
-                State::Plain(mut input) | State::Between(mut input) => {
+                State::Plain(mut input) => {
+                    self.zeros += skip_zeros(&mut input)?;
+                    self.state = State::Between(input);
+                }
+                State::Between(mut input) => {
                     skip_zeros(&mut input)?;
                     let more = !input.fill_buf()?.is_empty();
                     self.state = State::Between(input);
@@ -177,13 +183,20 @@ impl<'a> Stream<'a> {
                     let mut bytes = vec![0; 4096];
                     let count = read_some(self, &mut bytes)?;
                     bytes.truncate(count);
-                    if let Some(at) = bytes.iter().position(|&byte| byte != 0) {
+                    let at = bytes.iter().position(|&byte| byte != 0);
+                    self.zeros += at.unwrap_or(count) as u64;
+                    if let Some(at) = at {
                         self.ahead = io::Cursor::new(bytes.split_off(at));
                         return Ok(true);
                     }
                 }
             }
         }
+    }
+
+    /// Returns how many zeros of segments [`Stream::next_segment`] passed over.
+    pub fn zeros(&self) -> u64 {
+        self.zeros
     }
 
     /// Begins the segment, or the member, that stands in the input.
@@ -291,14 +304,16 @@ fn peek<'i>(input: &'i mut Input<'_>) -> io::Result<&'i [u8]> {
     input.fill_buf()
 }
 
-fn skip_zeros(input: &mut impl BufRead) -> io::Result<()> {
+fn skip_zeros(input: &mut impl BufRead) -> io::Result<u64> {
+    let mut skipped = 0;
     loop {
         let bytes = input.fill_buf()?;
         let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
         let done = zeros < bytes.len() || bytes.is_empty();
         input.consume(zeros);
+        skipped += zeros as u64;
         if done {
-            return Ok(());
+            return Ok(skipped);
         }
     }
 }

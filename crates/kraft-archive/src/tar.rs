@@ -5,6 +5,7 @@
 //! drops long names behind an unusual magic.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use ::tar::Header;
 
@@ -13,6 +14,14 @@ use crate::limits::{self, invalid};
 use crate::sparse::{self, Map, Part, broken};
 
 const BLOCK: usize = 512;
+/// Where the fields of a header stand.
+const MODE: Range<usize> = 100..108;
+const UID: Range<usize> = 108..116;
+const GID: Range<usize> = 116..124;
+const SIZE: Range<usize> = 124..136;
+const CHECKSUM: Range<usize> = 148..156;
+const MAJOR: Range<usize> = 329..337;
+const MINOR: Range<usize> = 337..345;
 /// Where the four first stretches of an old GNU sparse file stand in its header.
 const SPARSE_AT: usize = 386;
 /// Bytes of one stretch: two numbers.
@@ -44,6 +53,59 @@ impl Limits {
         entries: limits::ENTRIES,
         bytes: limits::COMPONENT,
     };
+}
+
+/// What was taken of the limits. Several tarballs that become one tree, as the layers of an image
+/// do, share one.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    limits: Limits,
+    entries: u64,
+    bytes: u64,
+    holes: u64,
+    /// Bytes of the tarballs.
+    read: u64,
+}
+
+impl From<Limits> for Budget {
+    fn from(limits: Limits) -> Self {
+        Self {
+            limits,
+            entries: 0,
+            bytes: 0,
+            holes: 0,
+            read: 0,
+        }
+    }
+}
+
+impl Budget {
+    fn entry(&mut self) -> io::Result<()> {
+        self.entries += 1;
+        if self.entries > self.limits.entries {
+            let most = self.limits.entries;
+            return Err(invalid(format!(
+                "it has more than {most} entries, the limit"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Counts a file of `size` bytes, of which `data` are stored, before anything of it is read.
+    fn file(&mut self, size: u64, data: u64) -> io::Result<()> {
+        self.holes = self.holes.saturating_add(size.saturating_sub(data));
+        if self.holes > limits::expanded(self.read) {
+            return Err(limits::expands_too_far());
+        }
+        self.bytes = self.bytes.saturating_add(size);
+        if self.bytes > self.limits.bytes {
+            let most = self.limits.bytes >> 30;
+            return Err(invalid(format!(
+                "its files have more than {most} GiB, the limit"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// What an entry is.
@@ -95,12 +157,9 @@ pub struct Entry {
 pub struct Reader<R> {
     from: R,
     skip: fn(&mut R, u64) -> io::Result<()>,
-    limits: Limits,
     /// Bytes read or passed so far.
     at: u64,
-    entries: u64,
-    bytes: u64,
-    holes: u64,
+    budget: Budget,
     global: Owner,
     content: Content,
     ended: bool,
@@ -152,22 +211,19 @@ struct Sparse {
 
 impl<R: Read> Reader<R> {
     /// Reads from a stream.
-    pub fn new(from: R, limits: Limits) -> Self {
-        Self::with_skip(from, limits, |from, count| {
+    pub fn new(from: R, budget: impl Into<Budget>) -> Self {
+        Self::with_skip(from, budget.into(), |from, count| {
             let passed = io::copy(&mut from.take(count), &mut io::sink())?;
             if passed == count { Ok(()) } else { Err(cut()) }
         })
     }
 
-    fn with_skip(from: R, limits: Limits, skip: fn(&mut R, u64) -> io::Result<()>) -> Self {
+    fn with_skip(from: R, budget: Budget, skip: fn(&mut R, u64) -> io::Result<()>) -> Self {
         Self {
             from,
             skip,
-            limits,
             at: 0,
-            entries: 0,
-            bytes: 0,
-            holes: 0,
+            budget,
             global: Owner::default(),
             content: Content::default(),
             ended: false,
@@ -188,7 +244,7 @@ impl<R: Read> Reader<R> {
             if !matches!(kind, b'L' | b'K' | b'x' | b'X' | b'g') {
                 return self.entry(&header, described).map(Some);
             }
-            let size = header.entry_size()?;
+            let size = told(&header, SIZE)?;
             let text = self.extension(size, &mut room)?;
             match kind {
                 b'L' => described.path = Some(until_zero(&text)),
@@ -208,6 +264,11 @@ impl<R: Read> Reader<R> {
         self.at
     }
 
+    /// Returns what was taken of the limits.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
     /// Returns the stream, at whatever follows what was read.
     pub fn into_inner(self) -> R {
         self.from
@@ -221,7 +282,7 @@ impl<R: Read> Reader<R> {
         let mut header = Header::new_old();
         let block = header.as_mut_bytes();
         let count = read_full(&mut self.from, block)?;
-        self.at += count as u64;
+        self.passed(count as u64);
         if count == 0 || (count == BLOCK && block.iter().all(|&byte| byte == 0)) {
             self.ended = true;
             return Ok(None);
@@ -229,16 +290,7 @@ impl<R: Read> Reader<R> {
         if count < BLOCK {
             return Err(cut());
         }
-        let told = header.cksum()?;
-        let sum = |of: fn(u8) -> i64| -> i64 {
-            let blank = 148..156;
-            let bytes = header.as_bytes().iter().enumerate();
-            bytes
-                .map(|(at, &byte)| of(if blank.contains(&at) { b' ' } else { byte }))
-                .sum()
-        };
-        // Some old programs took bytes for signed.
-        if ![sum(i64::from), sum(|byte| i64::from(byte.cast_signed()))].contains(&i64::from(told)) {
+        if !is_sound(&header) {
             return Err(invalid("a header has a wrong checksum"));
         }
         Ok(Some(header))
@@ -260,13 +312,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn entry(&mut self, header: &Header, described: Described) -> io::Result<Entry> {
-        self.entries += 1;
-        if self.entries > self.limits.entries {
-            let most = self.limits.entries;
-            return Err(invalid(format!(
-                "it has more than {most} entries, the limit"
-            )));
-        }
+        self.budget.entry()?;
         let kind = header.entry_type().as_byte();
         let link = described.link.unwrap_or_else(|| {
             let name = header.link_name_bytes();
@@ -291,7 +337,7 @@ impl<R: Read> Reader<R> {
             b'1'..=b'6' => 0,
             _ => match described.size {
                 Some(size) => size,
-                None => header.entry_size()?,
+                None => told(header, SIZE)?,
             },
         };
         let owner = Owner {
@@ -318,38 +364,22 @@ impl<R: Read> Reader<R> {
         } else {
             0
         };
-        self.count(size)?;
+        let data = self.content.parts.iter().map(|part| part.size).sum();
+        self.budget.file(size, data)?;
         if kind != Kind::File {
             self.content.size = 0;
         }
         Ok(Entry {
             path,
             kind,
-            mode: header.mode()?,
-            uid: owner.uid.or(header.uid().ok()).unwrap_or(0),
-            gid: owner.gid.or(header.gid().ok()).unwrap_or(0),
+            mode: u32::try_from(told(header, MODE)?).unwrap_or(u32::MAX),
+            uid: owner.uid.or(told(header, UID).ok()).unwrap_or(0),
+            gid: owner.gid.or(told(header, GID).ok()).unwrap_or(0),
             size,
             link,
-            device: (number32(header, 329), number32(header, 337)),
+            device: (device(header, MAJOR), device(header, MINOR)),
             is_sparse,
         })
-    }
-
-    /// Counts a file against the limits, before anything of it is read.
-    fn count(&mut self, size: u64) -> io::Result<()> {
-        let data = self.content.parts.iter().map(|part| part.size).sum();
-        self.holes = self.holes.saturating_add(size.saturating_sub(data));
-        if self.holes > limits::expanded(self.at) {
-            return Err(limits::expands_too_far());
-        }
-        self.bytes = self.bytes.saturating_add(size);
-        if self.bytes > self.limits.bytes {
-            let most = self.limits.bytes >> 30;
-            return Err(invalid(format!(
-                "its files have more than {most} GiB, the limit"
-            )));
-        }
-        Ok(())
     }
 
     /// Reads the map of a sparse file, in whichever form it comes; `None` for any other file.
@@ -400,18 +430,16 @@ impl<R: Read> Reader<R> {
                 if offset.first().is_none_or(|&byte| byte == 0) {
                     break;
                 }
-                found.push((field(offset)?, field(size)?));
+                let offset = field(offset).ok_or_else(broken)?;
+                found.push((offset, field(size).ok_or_else(broken)?));
             }
             Ok(found)
         };
         for (offset, size) in slots(header, SPARSE_AT, 4)? {
             map.push(offset, size)?;
         }
-        let size = field(
-            header
-                .get(SPARSE_SIZE_AT..SPARSE_SIZE_AT + 12)
-                .unwrap_or_default(),
-        )?;
+        let size = header.get(SPARSE_SIZE_AT..SPARSE_SIZE_AT + 12);
+        let size = size.and_then(field).ok_or_else(broken)?;
         let mut more = header.get(SPARSE_MORE_AT).is_some_and(|&byte| byte != 0);
         let mut blocks = 0;
         while more {
@@ -469,7 +497,7 @@ impl<R: Read> Reader<R> {
 
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let count = read_full(&mut self.from, buffer)?;
-        self.at += count as u64;
+        self.passed(count as u64);
         if count == buffer.len() {
             Ok(())
         } else {
@@ -477,10 +505,15 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    fn passed(&mut self, count: u64) {
+        self.at = self.at.saturating_add(count);
+        self.budget.read = self.budget.read.saturating_add(count);
+    }
+
     fn pass(&mut self, count: u64) -> io::Result<()> {
         if count > 0 {
             (self.skip)(&mut self.from, count)?;
-            self.at = self.at.saturating_add(count);
+            self.passed(count);
         }
         Ok(())
     }
@@ -488,8 +521,8 @@ impl<R: Read> Reader<R> {
 
 impl<R: Read + Seek> Reader<R> {
     /// Reads from a file, and passes over contents without reading them.
-    pub fn seeking(from: R, limits: Limits) -> Self {
-        Self::with_skip(from, limits, |from, count| {
+    pub fn seeking(from: R, budget: impl Into<Budget>) -> Self {
+        Self::with_skip(from, budget.into(), |from, count| {
             let by = i64::try_from(count).map_err(|_| cut())?;
             from.seek(SeekFrom::Current(by)).map(drop)
         })
@@ -521,7 +554,6 @@ impl<R: Read> Read for Reader<R> {
             if count == 0 {
                 return Err(cut());
             }
-            self.at += count as u64;
             content.stored = content.stored.saturating_sub(count as u64);
             count
         } else {
@@ -531,6 +563,9 @@ impl<R: Read> Read for Reader<R> {
         content.at += count as u64;
         if stored && content.at == end {
             content.parts.pop();
+        }
+        if stored {
+            self.passed(count as u64);
         }
         Ok(count)
     }
@@ -599,32 +634,35 @@ impl Described {
     }
 }
 
-/// Reads a numeric field of a header: octal digits, or a number behind a first byte of 0x80.
-fn field(bytes: &[u8]) -> io::Result<u64> {
+/// Reads a numeric field of a header: octal digits, or a number behind a first byte of 0x80. A blank
+/// one is 0.
+fn field(bytes: &[u8]) -> Option<u64> {
     if let [0x80, rest @ ..] = bytes {
         let (high, low) = rest.split_at(rest.len().saturating_sub(8));
-        if high.iter().any(|&byte| byte != 0) {
-            return Err(broken());
-        }
-        return Ok(low
+        let number = low
             .iter()
-            .fold(0, |number, &byte| number << 8 | u64::from(byte)));
+            .fold(0, |number, &byte| number << 8 | u64::from(byte));
+        return high.iter().all(|&byte| byte == 0).then_some(number);
     }
     let text = until_zero(bytes);
-    let text = text.trim_ascii();
-    text.iter()
+    text.trim_ascii()
+        .iter()
         .try_fold(0u64, |number, &digit| match digit {
             b'0'..=b'7' => number.checked_mul(8)?.checked_add(u64::from(digit - b'0')),
             _ => None,
         })
-        .ok_or_else(broken)
 }
 
-/// Returns a device number, which a header of any form has at the same place.
-fn number32(header: &Header, at: usize) -> u32 {
-    let bytes = header.as_bytes().get(at..at + 8).unwrap_or_default();
-    field(bytes)
-        .ok()
+/// Reads a numeric field that a header has at the same place in every form.
+fn told(header: &Header, at: Range<usize>) -> io::Result<u64> {
+    let bytes = header.as_bytes().get(at).unwrap_or_default();
+    field(bytes).ok_or_else(|| invalid("a header has a number that is none"))
+}
+
+/// Returns a device number; only some writers fill the field for anything else.
+fn device(header: &Header, at: Range<usize>) -> u32 {
+    let number = told(header, at).ok();
+    number
         .and_then(|number| u32::try_from(number).ok())
         .unwrap_or(0)
 }
@@ -643,6 +681,34 @@ fn padding(size: u64) -> u64 {
 
 fn cut() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut off")
+}
+
+/// Returns whether bytes begin with a header: by its magic, or by its checksum, which headers from
+/// before POSIX have as well.
+pub fn is_header(start: &[u8]) -> bool {
+    let Some(block) = start.first_chunk::<BLOCK>() else {
+        return false;
+    };
+    if block.get(257..262) == Some(b"ustar") {
+        return true;
+    }
+    let mut header = Header::new_old();
+    header.as_mut_bytes().copy_from_slice(block);
+    block.first().is_some_and(|&byte| byte != 0) && is_sound(&header)
+}
+
+/// Returns whether the checksum of a header is right. Some old programs took bytes for signed.
+fn is_sound(header: &Header) -> bool {
+    let sum = |of: fn(u8) -> i64| -> i64 {
+        let bytes = header.as_bytes().iter().enumerate();
+        bytes
+            .map(|(at, &byte)| of(if CHECKSUM.contains(&at) { b' ' } else { byte }))
+            .sum()
+    };
+    let sums = [sum(i64::from), sum(|byte| i64::from(byte.cast_signed()))];
+    header
+        .cksum()
+        .is_ok_and(|told| sums.contains(&i64::from(told)))
 }
 
 /// Reads arbitrary bytes as a tarball to the end, and returns whether they are one: the body of a

@@ -14,7 +14,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::Command;
 
-use kraft_archive::tar::{Entry, Kind, Limits, Reader};
+use kraft_archive::tar::{Entry, Kind, Limits, Reader, is_header};
 
 const LIMITS: Limits = Limits::ROOT_FILESYSTEM;
 
@@ -407,6 +407,31 @@ fn pax_headers_describe_what_follows_and_global_ones_are_no_entries() {
 }
 
 #[test]
+fn headers_are_known_by_their_magic_or_their_checksum() {
+    for magic in [USTAR, GNU, ODD, &[0; 8]] {
+        assert!(is_header(&header(b"a", 0, b'0', magic)));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::File::create(dir.path().join("a")).unwrap();
+    for (program, form) in [("tar", "v7"), ("tar", "ustar"), ("bsdtar", "v7")] {
+        let args = [&format!("--format={form}"), "-cf", "-", "a"];
+        if let Some(tar) = made_by(program, &args, dir.path()) {
+            assert!(is_header(&tar[..512]), "{program} {form}");
+        }
+    }
+    assert!(!is_header(&[0; 512]) && !is_header(&[b'x'; 512]) && !is_header(b"ustar"));
+}
+
+#[test]
+fn tarballs_that_become_one_tree_share_their_limits() {
+    let layer = [hole(b"a", 3 << 30), end()].concat();
+    let mut first = Reader::new(layer.as_slice(), LIMITS);
+    assert!(first.next_entry().unwrap().is_some());
+    let mut second = Reader::new(layer.as_slice(), first.budget());
+    assert!(second.next_entry().is_err());
+}
+
+#[test]
 fn links_and_directories_have_no_content_whatever_their_size_says() {
     let tar = [
         header(b"d", 512, b'5', USTAR),
@@ -417,6 +442,22 @@ fn links_and_directories_have_no_content_whatever_their_size_says() {
     ]
     .concat();
     assert_eq!(read(&tar).unwrap().len(), 3);
+}
+
+#[test]
+fn blank_numbers_are_zero_and_others_that_are_none_are_errors() {
+    let mut blank = header(b"f", 0, b'0', USTAR);
+    blank[100..136].fill(0);
+    blank[108..116].fill(b' ');
+    sum(&mut blank);
+    let (entry, _) = read(&blank).unwrap().remove(0);
+    assert_eq!((entry.mode, entry.uid, entry.gid, entry.size), (0, 0, 0, 0));
+    for at in [100, 124] {
+        let mut wrong = header(b"f", 0, b'0', USTAR);
+        wrong[at] = b'9';
+        sum(&mut wrong);
+        assert!(refused(&wrong).contains("a number that is none"));
+    }
 }
 
 #[test]

@@ -2,19 +2,25 @@
 //!
 //! Every number and every name is checked before it is used, no path leaves the root, and an
 //! error says at which byte. Nothing is kept in memory but one name and the symbolic links seen.
+//!
+//! Several archives behind each other are read as Linux unpacks them (buffer-format.rst): zeros may
+//! stand between them, each may be compressed, and an entry below a symbolic link goes where the
+//! link leads.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use crate::newc::{self, Header, padding};
-use crate::path::{PathFault, normalise, parents};
-use crate::{shown, source};
+use kraft_archive::compression::{Stream, read_full, read_some};
+use kraft_archive::limits;
 
-/// The longest symbolic link target in bytes, and the longest name with its zero, plus what a
-/// leading `./` and the like may add.
+use crate::newc::{self, Header, padding};
+use crate::path::{self, PathFault, join, normalise, split};
+use crate::source;
+
+/// The longest symbolic link target in bytes.
 const LONGEST_TARGET: u32 = 4095;
-const LONGEST_NAME: u32 = 4096 + 64;
+const LONGEST_NAME: u32 = newc::LONGEST_NAME;
 const BUFFER: usize = 64 * 1024;
 
 /// Why an archive cannot be read.
@@ -58,16 +64,15 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
-    /// An entry would be unpacked through a symbolic link.
-    #[error("the entry at byte {at}, `{path}`, lies behind the symbolic link `{link}`")]
-    ThroughLink {
+    /// The symbolic links on the way to an entry lead in a circle.
+    #[error("the symbolic links on the way to the entry at byte {at} lead in a circle")]
+    Circle {
         /// Where its header begins.
         at: u64,
-        /// Its path.
-        path: String,
-        /// The link.
-        link: String,
     },
+    /// It asks for more than is allowed.
+    #[error("it has more than {0}, the limit")]
+    Limit(String),
     /// Something that is no archive follows the trailer.
     #[error("there is something behind the end of the archive, at byte {at}")]
     Tail {
@@ -112,8 +117,12 @@ pub struct Entry {
     pub mtime: u32,
     /// Bytes of content.
     pub size: u32,
-    /// Number of the file, the same for all its hard links.
+    /// Number of the file, the same for all its hard links in one archive and filesystem.
     pub ino: u32,
+    /// Major and minor number of the filesystem that it comes from.
+    pub filesystem: (u32, u32),
+    /// Which of several archives behind each other it stands in, from 0.
+    pub archive: u32,
     /// How many names the file has.
     pub nlink: u32,
     /// Major and minor number, for devices.
@@ -130,59 +139,145 @@ pub struct Reader<R> {
     /// Bytes of the current entry's content that were not read yet, and the padding behind it.
     content_left: u64,
     padding_left: usize,
-    links: HashSet<Vec<u8>>,
+    /// The symbolic links that came so far, and where they lead.
+    links: HashMap<Vec<u8>, Vec<u8>>,
+    entries: u64,
+    archive: u32,
+    /// Whether an entry stood below a symbolic link.
+    below_links: bool,
+    /// Goes to what follows an archive, past zeros, and returns whether something does. Without it
+    /// only zeros may follow.
+    follow: Option<fn(&mut R) -> io::Result<bool>>,
     ended: bool,
 }
 
-impl Reader<Box<dyn Read>> {
+impl Reader<Stream<'static>> {
     /// Opens an archive file, compressed or not.
     pub fn open(path: &Path) -> Result<Self, crate::Error> {
-        Ok(Self::new(source::open(path)?.1))
+        Ok(Self::of_segments(
+            source::open_segments(path)?,
+            Stream::next_segment,
+        ))
     }
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads from a stream that stands at the beginning of an archive.
+    /// Reads one archive from a stream.
     pub fn new(from: R) -> Self {
+        Self::with(from, None)
+    }
+
+    /// Reads archives from a stream; `follow` goes from the end of one to the next.
+    pub(crate) fn of_segments(from: R, follow: fn(&mut R) -> io::Result<bool>) -> Self {
+        Self::with(from, Some(follow))
+    }
+
+    fn with(from: R, follow: Option<fn(&mut R) -> io::Result<bool>>) -> Self {
         Self {
             from,
             at: 0,
             content_left: 0,
             padding_left: 0,
-            links: HashSet::new(),
+            links: HashMap::new(),
+            entries: 0,
+            archive: 0,
+            below_links: false,
+            follow,
             ended: false,
         }
     }
 
-    /// Returns the next entry, passing over content that was not read; `None` at the trailer.
+    /// Returns the stream, at whatever follows what was read.
+    pub(crate) fn into_inner(self) -> R {
+        self.from
+    }
+
+    /// Returns whether every reader of newc archives would unpack this one in the same way: it is
+    /// one archive, and none of its entries stands below a symbolic link.
+    pub(crate) fn is_simple(&self) -> bool {
+        self.archive == 0 && !self.below_links
+    }
+
+    /// Returns the next entry, passing over content that was not read; `None` behind the last
+    /// archive.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         self.copy_content(&mut io::sink())?;
-        if self.ended {
-            return Ok(None);
+        while !self.ended {
+            let start = self.at;
+            let mut bytes = [0; newc::HEADER];
+            let filled = self.fill(&mut bytes, "a header");
+            let header = match (filled, self.archive) {
+                (Err(Error::Truncated { .. }), 1..) => None,
+                (filled, _) => filled.map(|()| Header::decode(&bytes))?,
+            };
+            let header = header.ok_or(match self.archive {
+                0 => Error::NoHeader { at: start },
+                _ => Error::Tail { at: start },
+            })?;
+            let name = self.name(&header, start)?;
+            if name != newc::TRAILER {
+                return self.entry(&name, &header, start).map(Some);
+            }
+            // A trailer has no content, but nobody keeps it from having one.
+            self.content_left = u64::from(header.size);
+            self.padding_left = padding(self.content_left);
+            self.copy_content(&mut io::sink())?;
+            if self.follows()? {
+                self.archive = self.archive.saturating_add(1);
+            } else {
+                self.ended = true;
+            }
         }
-        let start = self.at;
-        let mut bytes = [0; newc::HEADER];
-        self.fill(&mut bytes, "a header")?;
-        let header = Header::decode(&bytes).ok_or(Error::NoHeader { at: start })?;
-        let name = self.name(&header, start)?;
-        if name == newc::TRAILER {
-            self.ended = true;
-            return Ok(None);
+        Ok(None)
+    }
+
+    /// Passes over the zeros behind an archive; returns whether another one follows.
+    fn follows(&mut self) -> Result<bool, Error> {
+        if let Some(follow) = self.follow {
+            let at = self.at;
+            return follow(&mut self.from).map_err(|source| Error::Io { at, source });
         }
-        let path = normalise(&name).map_err(|source| Error::Name { at: start, source })?;
-        self.check_way(&path, start)?;
-        self.content_left = u64::from(header.size);
-        self.padding_left = padding(self.content_left);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let count = self.some(&mut buffer)?;
+            let read = buffer.get(..count).unwrap_or_default();
+            if let Some(at) = read.iter().position(|&byte| byte != 0) {
+                let at = self.at - count as u64 + at as u64;
+                return Err(Error::Tail { at });
+            }
+            if count == 0 {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn some(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let at = self.at;
+        let count = read_some(&mut self.from, buffer).map_err(|source| Error::Io { at, source })?;
+        self.at += count as u64;
+        Ok(count)
+    }
+
+    fn entry(&mut self, name: &[u8], header: &Header, start: u64) -> Result<Entry, Error> {
         let kind = kind(header.mode).ok_or(Error::Malformed {
             at: start,
             what: "a mode of no known kind",
         })?;
+        self.entries += 1;
+        if self.entries > limits::ENTRIES {
+            return Err(Error::Limit(format!("{} entries", limits::ENTRIES)));
+        }
+        let path = normalise(name).map_err(|source| Error::Name { at: start, source })?;
+        let path = self.place(path, start)?;
+        self.content_left = u64::from(header.size);
+        self.padding_left = padding(self.content_left);
         let target = if kind == Kind::Symlink {
-            Some(self.target(&path, &header, start)?)
+            Some(self.target(&path, header, start)?)
         } else {
+            self.links.remove(&path);
             None
         };
-        Ok(Some(Entry {
+        Ok(Entry {
             path,
             kind,
             permissions: header.mode & newc::PERMISSIONS,
@@ -191,10 +286,12 @@ impl<R: Read> Reader<R> {
             mtime: header.mtime,
             size: header.size,
             ino: header.ino,
+            filesystem: (header.dev_major, header.dev_minor),
+            archive: self.archive,
             nlink: header.nlink,
             device: (header.rdev_major, header.rdev_minor),
             target,
-        }))
+        })
     }
 
     /// Writes the content of the current entry to `out`; returns how many bytes that were.
@@ -208,7 +305,7 @@ impl<R: Read> Reader<R> {
                 .unwrap_or(usize::MAX)
                 .min(buffer.len());
             let part = buffer.get_mut(..most).unwrap_or_default();
-            let count = self.from.read(part).map_err(|source| Error::Io {
+            let count = read_some(&mut self.from, part).map_err(|source| Error::Io {
                 at: self.at,
                 source,
             })?;
@@ -252,26 +349,10 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// Reads what follows the trailer, to the end: zeros, which `cpio` writes to fill a block.
+    /// Reads to the end, past the zeros that `cpio` writes to fill a block.
     pub fn finish(&mut self) -> Result<(), Error> {
         while self.next_entry()?.is_some() {}
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let count = self.from.read(&mut buffer).map_err(|source| Error::Io {
-                at: self.at,
-                source,
-            })?;
-            if count == 0 {
-                return Ok(());
-            }
-            let read = buffer.get(..count).unwrap_or_default();
-            if let Some(at) = read.iter().position(|&byte| byte != 0) {
-                return Err(Error::Tail {
-                    at: self.at + at as u64,
-                });
-            }
-            self.at += count as u64;
-        }
+        Ok(())
     }
 
     fn name(&mut self, header: &Header, start: u64) -> Result<Vec<u8>, Error> {
@@ -305,41 +386,49 @@ impl<R: Read> Reader<R> {
         }
         let mut target = Vec::new();
         self.copy_content(&mut target)?;
-        self.links.insert(path.to_vec());
+        self.links.insert(path.to_vec(), target.clone());
         Ok(target)
     }
 
-    /// Refuses a path that an earlier symbolic link would lead elsewhere.
-    fn check_way(&self, path: &[u8], start: u64) -> Result<(), Error> {
-        match parents(path).find(|parent| self.links.contains(*parent)) {
-            Some(link) => Err(Error::ThroughLink {
-                at: start,
-                path: shown(path),
-                link: shown(link),
-            }),
-            None => Ok(()),
+    /// Returns where an entry goes: the links that came before lead to its directory.
+    fn place(&mut self, path: Vec<u8>, start: u64) -> Result<Vec<u8>, Error> {
+        if self.links.is_empty() {
+            return Ok(path);
         }
+        let (directory, name) = split(&path);
+        let link = |path: &[u8]| self.links.get(path).map(Vec::as_slice);
+        let directory = path::resolve(directory, true, link);
+        let directory = directory.map_err(|_| Error::Circle { at: start })?;
+        let place = normalise(&join(&directory, name))
+            .map_err(|source| Error::Name { at: start, source })?;
+        self.below_links |= place != path;
+        Ok(place)
     }
 
     fn fill(&mut self, buffer: &mut [u8], what: &'static str) -> Result<(), Error> {
-        let mut filled = 0;
-        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.from.read(rest) {
-                Ok(0) => return Err(Error::Truncated { at: self.at, what }),
-                Ok(count) => {
-                    filled += count;
-                    self.at += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => {
-                    return Err(Error::Io {
-                        at: self.at,
-                        source,
-                    });
-                }
-            }
+        let at = self.at;
+        let count = read_full(&mut self.from, buffer).map_err(|source| Error::Io { at, source })?;
+        self.at += count as u64;
+        if count < buffer.len() {
+            return Err(Error::Truncated { at: self.at, what });
+        }
+        if self.at > limits::ROOT_FILESYSTEM {
+            let most = limits::ROOT_FILESYSTEM >> 30;
+            return Err(Error::Limit(format!("{most} GiB")));
         }
         Ok(())
+    }
+}
+
+/// Reads the content of the current entry.
+impl<R: Read> Read for Reader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.content_left).unwrap_or(usize::MAX);
+        let most = most.min(buffer.len());
+        let count = read_some(&mut self.from, buffer.get_mut(..most).unwrap_or_default())?;
+        self.at += count as u64;
+        self.content_left -= count as u64;
+        Ok(count)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use kraft_archive::compression::read_some;
 use kraft_sys::fs::{Error as FileError, NewFile};
 use kraft_sys::settle::Settler;
 
@@ -49,10 +50,10 @@ pub fn build(
 ) -> Result<Built, Error> {
     let mut warnings = Vec::new();
     let tree = match source {
-        Source::Cpio(path) => return pass_on(path, out, progress),
+        Source::Cpio(path) => return pass_on(path, out, options, progress),
         Source::Directory(path) => source::directory::load(path, out, &|_, _| true, &mut warnings)?,
         Source::Tar(path) => {
-            let (_, mut reader) = source::open(path)?;
+            let mut reader = source::open(path)?;
             return build_tar(path, &mut reader, out, options, progress);
         }
     };
@@ -178,26 +179,48 @@ pub fn verify(archive: &Path) -> Result<(), Error> {
     Reader::open(archive)?.finish().map_err(fault)
 }
 
-/// Checks an archive to its end, and copies it while it does: not a byte is changed.
-fn pass_on(path: &Path, out: &Path, progress: &mut dyn FnMut(u64)) -> Result<Built, Error> {
-    let (_, reader) = source::open(path)?;
-    let file = NewFile::create(out)?;
-    let mut copier = Copier {
-        reader,
-        copy: BufWriter::with_capacity(BUFFER, file.file()),
-        size: 0,
-        fault: None,
+/// Checks an archive to its end, and copies it while it does: not a byte is changed. What only Linux
+/// would unpack (several archives behind each other, entries below symbolic links) becomes one
+/// archive that every kernel unpacks.
+fn pass_on(
+    path: &Path,
+    out: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Built, Error> {
+    let fault = |source| Error::Archive {
+        path: path.to_owned(),
+        source,
     };
-    let checked = check(&mut copier, progress);
+    let reader = source::open_segments(path)?;
+    let file = NewFile::create(out)?;
+    let mut reader = Reader::of_segments(
+        Copier {
+            reader,
+            copy: BufWriter::with_capacity(BUFFER, file.file()),
+            size: 0,
+            fault: None,
+        },
+        |copier| copier.reader.next_segment(),
+    );
+    let checked = check(&mut reader, progress);
+    let mut copier = reader.into_inner();
     if let Some(fault) = copier.fault.take() {
         return Err(FileError::on("write", out)(fault).into());
     }
-    let (entries, warnings) = checked.map_err(|source| Error::Archive {
-        path: path.to_owned(),
-        source,
-    })?;
-    copier.copy.flush().map_err(FileError::on("write", out))?;
-    let size = copier.size;
+    let Some((entries, warnings)) = checked.map_err(fault)? else {
+        drop(copier);
+        drop(file);
+        return unpack(out, options, progress, |unpacker| {
+            source::newc::merge(&mut Reader::open(path)?, unpacker, &fault)
+        });
+    };
+    // The zeros that fill the last block.
+    let zeros = copier.reader.zeros();
+    io::copy(&mut io::repeat(0).take(zeros), &mut copier.copy)
+        .and_then(|_| copier.copy.flush())
+        .map_err(FileError::on("write", out))?;
+    let size = copier.size + zeros;
     drop(copier);
     file.commit()?;
     Ok(Built {
@@ -207,14 +230,17 @@ fn pass_on(path: &Path, out: &Path, progress: &mut dyn FnMut(u64)) -> Result<Bui
     })
 }
 
-fn check(
-    from: impl Read,
+/// Reads archives to the end; `None` as soon as they are not simple.
+fn check<R: Read>(
+    reader: &mut Reader<R>,
     progress: &mut dyn FnMut(u64),
-) -> Result<(u64, Vec<String>), archive::Error> {
-    let mut reader = Reader::new(from);
+) -> Result<Option<(u64, Vec<String>)>, archive::Error> {
     let (mut entries, mut contents) = (0, 0);
     let mut warnings = Vec::new();
     while let Some(entry) = reader.next_entry()? {
+        if !reader.is_simple() {
+            return Ok(None);
+        }
         entries += 1;
         contents += u64::from(entry.size);
         progress(contents);
@@ -225,8 +251,7 @@ fn check(
             ));
         }
     }
-    reader.finish()?;
-    Ok((entries, warnings))
+    Ok(Some((entries, warnings)))
 }
 
 /// Reads, and writes down what was read.
@@ -240,7 +265,7 @@ struct Copier<R, W> {
 
 impl<R: Read, W: Write> Read for Copier<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
+        let count = read_some(&mut self.reader, buffer)?;
         self.size += count as u64;
         if let Err(fault) = self.copy.write_all(buffer.get(..count).unwrap_or_default()) {
             self.fault = Some(fault);

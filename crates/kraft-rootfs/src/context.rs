@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use kraft_archive::compression::read_some;
 use kraft_core::dockerfile::patterns::Patterns;
 use kraft_sys::fs::Error as FileError;
 use sha2::{Digest as _, Sha256};
@@ -118,7 +119,7 @@ fn numbers_of(metadata: &Metadata) -> Vec<u64> {
 fn pour(from: &mut dyn Read, hasher: &mut Sha256) -> io::Result<()> {
     let mut buffer = vec![0; 256 * 1024];
     loop {
-        let count = from.read(&mut buffer)?;
+        let count = read_some(from, &mut buffer)?;
         if count == 0 {
             return Ok(());
         }

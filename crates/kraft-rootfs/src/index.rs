@@ -5,14 +5,12 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use kraft_sys::fs::Error as FileError;
+use kraft_sys::fs::{self, Error as FileError};
 
 use crate::archive::{Kind, Reader};
-use crate::path::split;
+use crate::path::{self, split};
 use crate::{Error, normalise};
 
-/// So many links are followed for one path (`path_resolution(7)`).
-const MOST_LINKS: usize = 40;
 const BUFFER: usize = 64 * 1024;
 
 /// The entries of an archive.
@@ -35,7 +33,7 @@ struct Found {
 impl Index {
     /// Reads the headers of an archive; `None` if it is compressed.
     pub fn of(path: &Path) -> Result<Option<Self>, Error> {
-        let file = File::open(path).map_err(FileError::on("open", path))?;
+        let file = fs::open_file(path)?;
         let again = file.try_clone().map_err(FileError::on("open", path))?;
         let mut start = BufReader::with_capacity(BUFFER, again);
         let magic = io::BufRead::fill_buf(&mut start).map_err(FileError::on("read", path))?;
@@ -65,34 +63,9 @@ impl Index {
 
     /// Returns what a path leads to, through links; `None` if nothing is there.
     pub fn resolve(&self, path: &str) -> Option<Vec<u8>> {
-        let mut here: Vec<u8> = Vec::new();
-        let mut rest: Vec<Vec<u8>> = parts(path.as_bytes());
-        let mut followed = 0;
-        while let Some(part) = rest.pop() {
-            if part == b".." {
-                here = split(&here).0.to_vec();
-                continue;
-            }
-            let mut next = here.clone();
-            if !next.is_empty() {
-                next.push(b'/');
-            }
-            next.extend_from_slice(&part);
-            let found = self.entries.get(&next)?;
-            if let Some(target) = &found.target {
-                followed += 1;
-                if followed > MOST_LINKS {
-                    return None;
-                }
-                if target.starts_with(b"/") {
-                    here.clear();
-                }
-                rest.extend(parts(target));
-            } else {
-                here = next;
-            }
-        }
-        Some(here)
+        let link = |path: &[u8]| self.entries.get(path)?.target.as_deref();
+        let real = path::resolve(path.as_bytes(), true, link).ok()?;
+        (real.is_empty() || self.entries.contains_key(&real)).then_some(real)
     }
 
     /// Returns the permissions of a file, if the path leads to one.
@@ -126,13 +99,6 @@ impl Index {
             .map(|(path, _)| format!("/{}", crate::shown(path)))
             .collect()
     }
-}
-
-/// Returns the parts of a path, the last first.
-fn parts(path: &[u8]) -> Vec<Vec<u8>> {
-    let parts = path.split(|&byte| byte == b'/').rev();
-    let parts = parts.filter(|part| !part.is_empty() && *part != b".");
-    parts.map(<[u8]>::to_vec).collect()
 }
 
 /// A file inside an archive.

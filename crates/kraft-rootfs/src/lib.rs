@@ -79,6 +79,9 @@ pub enum EntryFault {
     /// One of the directories above it is a symbolic link: what is written there may land anywhere.
     #[error("`{0}`, on the way to it, is a symbolic link")]
     ThroughLink(String),
+    /// Symbolic links on the way to it lead in a circle.
+    #[error("the symbolic links on the way to it lead in a circle")]
+    Circle,
     /// One of the directories above it is something else.
     #[error("`{0}`, on the way to it, is not a directory")]
     NotADirectory(String),

@@ -10,6 +10,9 @@ pub(crate) const HEADER: usize = 110;
 pub(crate) const NLINK_AT: u64 = 6 + 4 * 8;
 /// The name of the entry that ends an archive.
 pub(crate) const TRAILER: &[u8] = b"TRAILER!!!";
+/// The longest name with its zero, in bytes: `PATH_MAX` of Linux, and what a leading `./` and the
+/// like may add.
+pub(crate) const LONGEST_NAME: u32 = 4096 + 64;
 /// The bits of a mode that say what an entry is (`S_IFMT`).
 pub(crate) const TYPE_MASK: u32 = 0o170_000;
 /// The bits of a mode that are permissions, with setuid, setgid and sticky.

@@ -3,6 +3,11 @@
 /// The longest path that Linux takes, its final zero counted (`PATH_MAX`).
 const LONGEST: usize = 4096;
 
+/// So many links are followed for one path, as Linux does (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
+/// The targets of the links on one path have at most so many parts: a bound on the work.
+const MOST_PARTS: usize = 1024;
+
 /// Why a name is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathFault {
@@ -62,6 +67,65 @@ pub(crate) fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .enumerate()
         .filter(|&(_, &byte)| byte == b'/')
         .filter_map(|(at, _)| path.get(..at))
+}
+
+/// Links that lead in a circle.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Circle;
+
+/// Returns the path that a path leads to inside a root, whether it is there or not. `link` returns
+/// the target of the symbolic link at a path. Nothing leads above the root.
+pub(crate) fn resolve<'t>(
+    path: &[u8],
+    follow_last: bool,
+    link: impl Fn(&[u8]) -> Option<&'t [u8]>,
+) -> Result<Vec<u8>, Circle> {
+    let mut here: Vec<u8> = Vec::new();
+    let mut rest: Vec<Vec<u8>> = parts(path);
+    let (mut links, mut extra) = (0, 0);
+    while let Some(part) = rest.pop() {
+        if part == b".." {
+            here = split(&here).0.to_vec();
+            continue;
+        }
+        let next = join(&here, &part);
+        let target = if follow_last || !rest.is_empty() {
+            link(&next)
+        } else {
+            None
+        };
+        let Some(target) = target else {
+            here = next;
+            continue;
+        };
+        let target_parts = parts(target);
+        links += 1;
+        extra += target_parts.len();
+        if links > MOST_LINKS || extra > MOST_PARTS {
+            return Err(Circle);
+        }
+        if target.starts_with(b"/") {
+            here.clear();
+        }
+        rest.extend(target_parts);
+    }
+    Ok(here)
+}
+
+/// Returns the parts of a path, the last first.
+pub(crate) fn parts(path: &[u8]) -> Vec<Vec<u8>> {
+    let parts = path.split(|&byte| byte == b'/').rev();
+    let parts = parts.filter(|part| !part.is_empty() && *part != b".");
+    parts.map(<[u8]>::to_vec).collect()
+}
+
+/// Returns the path of a name in a directory.
+pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    match (directory, name) {
+        (b"", name) => name.to_vec(),
+        (directory, b"") => directory.to_vec(),
+        (directory, name) => [directory, b"/", name].concat(),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use crate::path::parents;
+use crate::path::{self, Circle, parents};
 use crate::{EntryFault, shown};
 
 /// Permissions of directories that nobody described.
@@ -111,7 +111,7 @@ impl Tree {
         let gone: Vec<Vec<u8>> = below
             .map(|(key, _)| key)
             .take_while(|key| key.starts_with(&first))
-            .filter(|key| !stays(&self::path(key)))
+            .filter(|key| !stays(&unkeyed(key)))
             .cloned()
             .collect();
         for key in gone {
@@ -124,10 +124,19 @@ impl Tree {
         self.nodes.get(&key(path))
     }
 
+    /// Returns the path that a path leads to through the links of the tree, whether something is
+    /// there or not.
+    pub(crate) fn resolve(&self, path: &[u8], follow_last: bool) -> Result<Vec<u8>, Circle> {
+        path::resolve(path, follow_last, |path| match self.get(path)?.kind {
+            Kind::Symlink(ref target) => Some(target),
+            _ => None,
+        })
+    }
+
     /// Changes every entry, but for what it is.
     pub(crate) fn for_each(&mut self, mut change: impl FnMut(&[u8], &mut Node)) {
         for (key, node) in &mut self.nodes {
-            change(&path(key), node);
+            change(&unkeyed(key), node);
         }
     }
 
@@ -155,12 +164,12 @@ impl Tree {
         let below = self.nodes.range(first.clone()..);
         below
             .take_while(move |(key, _)| key.starts_with(&first))
-            .map(|(key, node)| (path(key), node))
+            .map(|(key, node)| (unkeyed(key), node))
     }
 
     /// Returns every path with its entry, in the order of an archive.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Vec<u8>, &Node)> {
-        self.nodes.iter().map(|(key, node)| (path(key), node))
+        self.nodes.iter().map(|(key, node)| (unkeyed(key), node))
     }
 
     fn has_children(&self, key: &[u8]) -> bool {
@@ -194,7 +203,7 @@ fn key(path: &[u8]) -> Vec<u8> {
     swapped(path, b'/', 0)
 }
 
-fn path(key: &[u8]) -> Vec<u8> {
+fn unkeyed(key: &[u8]) -> Vec<u8> {
     swapped(key, 0, b'/')
 }
 

@@ -3,12 +3,10 @@
 
 use std::io::{self, Read, Write};
 
-use crate::newc::{HEADER, Header, TRAILER, padding};
+use crate::newc::{HEADER, Header, LONGEST_NAME, TRAILER, padding};
 
 /// A piece is at most so long, in bytes.
 const PIECE: usize = 64 << 10;
-/// A name is at most this long with its zero, in bytes (`PATH_MAX` of Linux).
-const LONGEST_NAME: u32 = 4096;
 
 /// Writes every entry of an archive without its padding, the trailer included: header, name with
 /// its zero, content in pieces of at most 64 KiB. Returns how many bytes that were.

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -422,4 +423,128 @@ fn what_a_command_locks_is_taken_over_locked() {
     assert_eq!(*table.runner.mounted.borrow(), ["111"]);
     let why = table.fails("FROM scratch\nRUN lock and fail\n");
     assert_eq!(why, "the command failed");
+}
+
+/// A tarball: a name that ends in `/` is a directory, a content that begins with `->` a link.
+fn tarball(entries: &[(&str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for &(name, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_uid(3);
+        if let Some(target) = content.strip_prefix("->") {
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            builder.append_link(&mut header, name, target).unwrap();
+            continue;
+        }
+        if name.ends_with('/') {
+            header.set_entry_type(tar::EntryType::Directory);
+        }
+        header.set_size(content.len() as u64);
+        builder
+            .append_data(&mut header, name, content.as_bytes())
+            .unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn add_unpacks_every_compression_and_copies_what_it_cannot_unpack() {
+    let table = Table::new(&[]);
+    let tar = tarball(&[("f", "abc")]);
+    let put = |name: &str, bytes: &[u8]| fs::write(table.context().join(name), bytes).unwrap();
+    put("a.tar", &tar);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar).unwrap();
+    put("a.tgz", &gzip.finish().unwrap());
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip2.write_all(&tar).unwrap();
+    put("a.tar.bz2", &bzip2.finish().unwrap());
+    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    xz.write_all(&tar).unwrap();
+    let xz = xz.finish().unwrap();
+    put("a.tar.xz", &xz);
+    put("a.tar.zst", &zstd::encode_all(tar.as_slice(), 1).unwrap());
+    for name in ["a.tar", "a.tgz", "a.tar.bz2", "a.tar.xz", "a.tar.zst"] {
+        let found = table.build(&format!("FROM scratch\nADD {name} /x/\n"));
+        assert_eq!(found, ["x 755 0:0 /", "x/f 755 3:0 abc"], "{name}");
+    }
+    // Neither is a tarball: a text that is compressed, and one that only begins so.
+    let mut text = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    text.write_all(b"no tarball").unwrap();
+    put("text.xz", &text.finish().unwrap());
+    put("short.xz", &xz[..20]);
+    put("b.bz2", b"BZh91AY&SY");
+    let found = table.paths("FROM scratch\nADD text.xz short.xz b.bz2 /x/\n");
+    assert_eq!(found, ["x", "x/b.bz2", "x/short.xz", "x/text.xz"]);
+    // A tarball that is cut off is one, and damaged.
+    put("cut.tar", &tar[..700]);
+    assert!(table.execute("FROM scratch\nADD cut.tar /x/\n").is_err());
+}
+
+#[test]
+fn add_goes_through_the_links_of_the_stage() {
+    let mut table = Table::new(&[]);
+    table.images.config = "{}".to_owned();
+    for target in ["usr/lib", "/usr/lib", "/../usr/lib"] {
+        let link = format!("->{target}");
+        table.images.tar = tarball(&[("usr/lib/", ""), ("usr/lib/x", "x"), ("lib", &link)]);
+        let archive = tarball(&[("lib/y", "y"), ("lib/sub/z", "z")]);
+        fs::write(table.context().join("a.tar"), archive).unwrap();
+        let found = table.paths("FROM base\nADD a.tar /\n");
+        let expected = [
+            "lib",
+            "usr",
+            "usr/lib",
+            "usr/lib/sub",
+            "usr/lib/sub/z",
+            "usr/lib/x",
+            "usr/lib/y",
+        ];
+        assert_eq!(found, expected, "{target}");
+        // The destination, too, and from one `ADD` to the next.
+        let found = table.paths("FROM base\nADD a.tar /lib/\nADD a.tar /lib\n");
+        assert!(found.contains(&"usr/lib/lib/sub/z".to_owned()), "{found:?}");
+    }
+    // Whatever is no directory gives way, as with docker.
+    table.images.tar = tarball(&[("usr/lib/x", "x"), ("lib", "->usr/lib"), ("d/e/f", "1")]);
+    let archive = tarball(&[("lib/", ""), ("lib/y", "y"), ("d", "file")]);
+    fs::write(table.context().join("a.tar"), archive).unwrap();
+    let found = table.paths("FROM base\nADD a.tar /\n");
+    assert_eq!(found, ["d", "lib", "lib/y", "usr", "usr/lib", "usr/lib/x"]);
+}
+
+#[test]
+fn add_links_only_files_of_the_archive_and_of_the_stage() {
+    let mut table = Table::new(&[("copied", "from the context")]);
+    table.images.config = "{}".to_owned();
+    table.images.tar = tarball(&[("base", "of the base")]);
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(3);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, "f", &b"abc"[..]).unwrap();
+    for (name, target) in [("g", "f"), ("h", "base"), ("i", "copied")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Link);
+        header.set_size(0);
+        builder.append_link(&mut header, name, target).unwrap();
+    }
+    let archive = builder.into_inner().unwrap();
+    fs::write(table.context().join("a.tar"), archive).unwrap();
+    let found = table.build("FROM base\nCOPY copied /\nADD a.tar /\n");
+    let contents: Vec<String> = found
+        .iter()
+        .map(|line| line.splitn(4, ' ').nth(3).unwrap().to_owned())
+        .collect();
+    let expected = [
+        "of the base",
+        "from the context",
+        "abc",
+        "abc",
+        "of the base",
+        "from the context",
+    ];
+    assert_eq!(contents, expected);
 }

@@ -184,7 +184,7 @@ impl Copier<'_> {
     }
 
     /// Returns where a destination is, through the links that are there.
-    fn place(&self, to: &[u8]) -> Result<Vec<u8>, CopyFault> {
+    pub(super) fn place(&self, to: &[u8]) -> Result<Vec<u8>, CopyFault> {
         if self.terms.through_links {
             Ok(resolve(self.into, to, true)?)
         } else {

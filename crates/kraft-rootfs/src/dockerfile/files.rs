@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
+use kraft_archive::{compression, tar};
 use kraft_core::dockerfile::expand;
 use kraft_core::dockerfile::patterns::Patterns;
 use kraft_core::dockerfile::{self as text, Document, Source, Step};
@@ -14,7 +15,6 @@ use kraft_sys::fs::Error as FileError;
 use super::copy::{Copier, CopyFault, Mode, Terms, matches};
 use super::stage::{Kitchen, Stage, absolute, at};
 use super::{Fault, lookup, plan};
-use crate::source::{compression, tar};
 use crate::tree::{Content, Kind, Node, Place, Tree};
 use crate::{Error, shown};
 
@@ -189,50 +189,47 @@ impl Kitchen<'_, '_> {
         let Some(Kind::File(content)) = from.get(&real).map(|node| &node.kind) else {
             return Ok(false);
         };
-        let mut start = Vec::new();
-        let mut looked = content.open()?;
-        (&mut looked)
-            .take(START)
-            .read_to_end(&mut start)
-            .map_err(FileError::on("read", &looked.name))
-            .map_err(Error::from)?;
-        if let Some(name) = compression::unknown(&start) {
-            let what = format!(
-                "cannot unpack `{}`: it is compressed by {name}",
-                shown(named)
-            );
-            let problem = Problem::error(what).at(span);
-            return Err(Fault::Text(Box::new(problem.help(
-                "unpack it before the build, compress it with gzip or zstd, or have BuildKit build",
-            ))));
-        }
         let opened = content.open()?;
         let full = opened.name.clone();
-        let Ok((_, mut reader)) = compression::look_through(opened) else {
+        // What is compressed in any other way, or damaged, is a file as any other.
+        let Ok(mut reader) = compression::decompress(opened) else {
             return Ok(false);
         };
         let mut plain = Vec::new();
         let readable = (&mut reader).take(START).read_to_end(&mut plain).is_ok();
-        if !readable || !tar::is_tar(&plain) {
+        if !readable || !tar::is_header(&plain) {
             return Ok(false);
         }
+        let into = self.add_directory(stage, to, terms, span)?;
         let mut reader = plain.as_slice().chain(reader);
-        let archive = self.unpacked(|unpacker| unpacker.tarball(&full, &mut reader))?;
-        let terms = Terms {
-            // An archive tells its own owners.
-            owner: None,
-            ..terms.clone()
-        };
+        let tree = std::mem::take(&mut stage.tree);
+        let (tree, numbers) = self.unpacked(|unpacker, numbers| {
+            unpacker.unpack_into(tree, &into, numbers);
+            unpacker.tarball(&full, &mut reader)
+        })?;
+        (stage.tree, self.numbers) = (tree, numbers);
+        Ok(true)
+    }
+
+    /// Returns the directory that an archive is unpacked into, made if need be. What is in the
+    /// archive tells its own owners and permissions (BuildKit, `file/backend.go`).
+    fn add_directory(
+        &mut self,
+        stage: &mut Stage,
+        to: &str,
+        terms: &Terms,
+        span: Span,
+    ) -> Result<Vec<u8>, Fault> {
+        let empty = Tree::default();
+        let wrong = |fault: CopyFault| cannot_copy(&fault, to, span);
         let mut copier = Copier {
             into: &mut stage.tree,
-            terms: &terms,
+            terms,
             numbers: &mut self.numbers,
             known: &mut HashMap::new(),
         };
-        copier
-            .one(&archive, b"", to)
-            .map_err(|fault| cannot_copy(&fault, &shown(named), span))?;
-        Ok(true)
+        copier.one(&empty, b"", to).map_err(wrong)?;
+        copier.place(to.as_bytes()).map_err(wrong)
     }
 }
 

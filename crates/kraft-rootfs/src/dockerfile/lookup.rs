@@ -2,46 +2,15 @@
 
 use kraft_core::dockerfile::patterns::Glob;
 
-use crate::path::split;
+pub(super) use crate::path::{Circle, join};
+use crate::path::{parts, split};
 use crate::shown;
-use crate::tree::{Kind, Tree};
-
-/// So many links are followed for one path, as Linux does (`path_resolution(7)`).
-const MOST_LINKS: usize = 40;
-
-/// Links that lead in a circle.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Circle;
+use crate::tree::Tree;
 
 /// Returns the path that a path leads to inside the tree, whether it is there or not. Nothing
 /// leads above the root.
 pub(super) fn resolve(tree: &Tree, path: &[u8], follow_last: bool) -> Result<Vec<u8>, Circle> {
-    let mut here: Vec<u8> = Vec::new();
-    let mut rest: Vec<Vec<u8>> = parts(path);
-    let mut followed = 0;
-    while let Some(part) = rest.pop() {
-        if part == b".." {
-            here = split(&here).0.to_vec();
-            continue;
-        }
-        let next = join(&here, &part);
-        let link = match tree.get(&next).map(|node| &node.kind) {
-            Some(Kind::Symlink(target)) if follow_last || !rest.is_empty() => target,
-            _ => {
-                here = next;
-                continue;
-            }
-        };
-        followed += 1;
-        if followed > MOST_LINKS {
-            return Err(Circle);
-        }
-        if link.starts_with(b"/") {
-            here.clear();
-        }
-        rest.extend(parts(link));
-    }
-    Ok(here)
+    tree.resolve(path, follow_last)
 }
 
 /// Returns the paths that a pattern matches, in order; the pattern may hold `*`, `?` and `[…]` in
@@ -89,26 +58,10 @@ fn unescaped(part: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Returns the parts of a path, the last first.
-fn parts(path: &[u8]) -> Vec<Vec<u8>> {
-    let parts = path.split(|&byte| byte == b'/').rev();
-    let parts = parts.filter(|part| !part.is_empty() && *part != b".");
-    parts.map(<[u8]>::to_vec).collect()
-}
-
-/// Returns the path of a name in a directory.
-pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    match (directory, name) {
-        (b"", name) => name.to_vec(),
-        (directory, b"") => directory.to_vec(),
-        (directory, name) => [directory, b"/", name].concat(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Node;
+    use crate::tree::{Kind, Node};
 
     fn tree() -> Tree {
         let mut tree = Tree::default();

@@ -192,7 +192,7 @@ impl<'a, 't> Kitchen<'a, 't> {
                 format!("the image `{name}` has no readable configuration: {error}"),
             )
         })?;
-        let tree = self.unpacked(|unpacker| {
+        let (tree, _) = self.unpacked(|unpacker, _| {
             while let Some(mut layer) = (image.layers)() {
                 unpacker.layer(&layer.name, &mut layer.tar)?;
             }
@@ -207,11 +207,12 @@ impl<'a, 't> Kitchen<'a, 't> {
         Ok(stage)
     }
 
-    /// Reads tarballs into a tree whose contents lie in an unnamed file.
+    /// Reads tarballs into a tree whose contents lie in an unnamed file. `work` is told the number
+    /// of the last file; that of the last one it brought is returned.
     pub(super) fn unpacked(
         &mut self,
-        work: impl FnOnce(&mut Unpacker<'_>) -> Result<(), Error>,
-    ) -> Result<Tree, Fault> {
+        work: impl FnOnce(&mut Unpacker<'_>, u64) -> Result<(), Error>,
+    ) -> Result<(Tree, u64), Fault> {
         let file = self.unnamed()?;
         let reading = file
             .try_clone()
@@ -221,7 +222,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         let mut silent = |_| {};
         let stream = cpio::Stream::new(&file, &options);
         let mut unpacker = Unpacker::new(stream, Rc::new(reading), &mut self.warnings, &mut silent);
-        work(&mut unpacker)?;
+        work(&mut unpacker, self.numbers)?;
         unpacker
             .into_tree()
             .map_err(|error| crate::build::of_writing(self.recipe.scratch, error).into())

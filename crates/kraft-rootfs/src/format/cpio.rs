@@ -17,6 +17,8 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
+use kraft_archive::compression::read_some;
+
 use crate::newc::{self, Header, padding};
 use crate::tree::{Content, Kind, Node, Place, Tree};
 use crate::{EntryFault, Error, Options, shown};
@@ -395,9 +397,8 @@ impl<'a> Writer<'a> {
                 let file = crate::source::directory::open_below(root, &full, path)?;
                 self.copy_from(&file, content.size, &full)?;
                 // A file that grew meanwhile would be cut, which nobody would see.
-                let grew = (&file)
-                    .read(&mut [0])
-                    .map_err(|source| cannot_read(&full, source))?;
+                let grew =
+                    read_some(&mut &file, &mut [0]).map_err(|source| cannot_read(&full, source))?;
                 if grew != 0 {
                     return Err(Error::Changed { path: full }.into());
                 }

@@ -1,18 +1,15 @@
 //! Sources of a root filesystem: what a path leads to decides, never its name.
 
-pub(crate) mod compression;
 mod content;
 pub(crate) mod directory;
+pub(crate) mod newc;
 pub(crate) mod tar;
 
-use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use kraft_sys::fs::Error as FileError;
-
-use crate::newc;
-use compression::Compression;
+use kraft_archive::compression::{self, Stream, Whole};
+use kraft_sys::fs::{self, Error as FileError};
 
 /// Something that a root filesystem can be made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ pub enum SourceError {
         /// What was named.
         path: PathBuf,
         /// What it seems to be.
-        what: &'static str,
+        what: String,
     },
     /// A tarball cannot be read.
     #[error("cannot read the tarball `{path}`", path = path.display())]
@@ -46,8 +43,10 @@ pub enum SourceError {
     },
 }
 
+/// A tar header, the longest start that is looked at.
+const START: u64 = 512;
 /// The old archive formats, by their first bytes, and what they are.
-const FOREIGN: [(&[u8], &str); 6] = [
+const FOREIGN: [(&[u8], &str); 4] = [
     (
         b"070707",
         "a cpio archive of the old portable format; write it with `cpio -H newc`",
@@ -56,8 +55,6 @@ const FOREIGN: [(&[u8], &str); 6] = [
         b"\xc7\x71",
         "a cpio archive of the old binary format; write it with `cpio -H newc`",
     ),
-    (b"\xfd7zXZ\0", "compressed with xz; unpack it first"),
-    (b"BZh", "compressed with bzip2; unpack it first"),
     (b"PK\x03\x04", "a zip archive; unpack it first"),
     (b"\x7fELF", "a program or a kernel, not an archive"),
 ];
@@ -72,21 +69,15 @@ impl Source {
         if !metadata.is_file() {
             return Err(unknown(path, "neither a file nor a directory").into());
         }
-        let file = File::open(path).map_err(FileError::on("open", path))?;
-        let start = compression::start_of(file).map_err(|source| {
-            let what = FileError::on("read", path)(source);
-            crate::Error::from(what)
-        })?;
-        if newc::is_magic(&start) {
+        let start = start_of(path)?;
+        if crate::newc::is_magic(&start) {
             Ok(Self::Cpio(path.to_owned()))
-        } else if tar::is_tar(&start) {
+        } else if kraft_archive::tar::is_header(&start) {
             Ok(Self::Tar(path.to_owned()))
         } else if start.is_empty() {
             Err(unknown(path, "empty").into())
         } else {
-            let foreign = FOREIGN.iter().find(|(magic, _)| start.starts_with(magic));
-            let what = foreign.map_or("no directory, cpio archive or tarball", |(_, what)| what);
-            Err(unknown(path, what).into())
+            Err(unknown(path, foreign(&start)).into())
         }
     }
 
@@ -98,15 +89,46 @@ impl Source {
     }
 }
 
-fn unknown(path: &Path, what: &'static str) -> SourceError {
+fn unknown(path: &Path, what: impl Into<String>) -> SourceError {
     SourceError::Unknown {
         path: path.to_owned(),
-        what,
+        what: what.into(),
     }
 }
 
-/// Opens a file and looks through its compression.
-pub(crate) fn open(path: &Path) -> Result<(Compression, Box<dyn io::Read>), FileError> {
-    let file = File::open(path).map_err(FileError::on("open", path))?;
-    compression::open(file).map_err(FileError::on("read", path))
+/// Describes what is no source.
+fn foreign(start: &[u8]) -> String {
+    if let Some(name) = compression::unsupported(start) {
+        return format!(
+            "compressed with {name}; unpack it, or compress it with gzip, bzip2, xz or zstd"
+        );
+    }
+    let known = FOREIGN.iter().find(|(magic, _)| start.starts_with(magic));
+    let what = known.map_or(
+        "not a directory, a cpio archive or a tarball",
+        |(_, what)| what,
+    );
+    what.to_owned()
+}
+
+/// Opens a file that is one compressed stream, or plain.
+pub(crate) fn open(path: &Path) -> Result<Whole<'static>, FileError> {
+    let file = fs::open_file(path)?;
+    compression::decompress(file).map_err(FileError::on("read", path))
+}
+
+/// Opens a file that may have several segments, each compressed in its own way.
+pub(crate) fn open_segments(path: &Path) -> Result<Stream<'static>, FileError> {
+    let file = fs::open_file(path)?;
+    Stream::new(file).map_err(FileError::on("read", path))
+}
+
+/// Returns the first bytes of what is in a file, at most a tar header.
+fn start_of(path: &Path) -> Result<Vec<u8>, FileError> {
+    let mut start = Vec::new();
+    open_segments(path)?
+        .take(START)
+        .read_to_end(&mut start)
+        .map_err(FileError::on("read", path))?;
+    Ok(start)
 }
