@@ -86,6 +86,29 @@ pub enum RecordError {
         /// Where and how.
         source: serde_json::Error,
     },
+    /// The directory of the machine is there, and its record is not.
+    #[error("the record `{path}` is missing", path = path.display())]
+    Missing {
+        /// The record.
+        path: std::path::PathBuf,
+    },
+    /// The directory of the machine was removed, and its VMM still runs.
+    #[error(
+        "its directory `{path}` is missing, and its VMM still runs (pid {pid})",
+        path = path.display()
+    )]
+    Lost {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// The VMM's process.
+        pid: u32,
+    },
+    /// Where the directory of a machine should be is something else.
+    #[error("`{path}` is not a directory that kraft made", path = path.display())]
+    Foreign {
+        /// The symbolic link or file.
+        path: std::path::PathBuf,
+    },
     /// A newer `kraft` wrote it.
     #[error(
         "the record `{path}` was written by a newer kraft (version {version}, this one reads {VERSION})",
@@ -103,6 +126,11 @@ impl RecordError {
     /// Tells whether there is no such machine (any more).
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::File(e) if e.kind() == std::io::ErrorKind::NotFound)
+    }
+
+    /// Tells whether it is no machine at all, but something that somebody put in its place.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::Foreign { .. })
     }
 }
 

@@ -212,17 +212,28 @@ pub fn living_in(dir: &std::path::Path) -> Vec<Identity> {
     let Ok(wanted) = std::fs::metadata(dir) else {
         return Vec::new();
     };
-    let Ok(all) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    all.flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+    all()
         .filter(|pid| {
             std::fs::metadata(format!("/proc/{pid}/cwd"))
                 .is_ok_and(|cwd| cwd.dev() == wanted.dev() && cwd.ino() == wanted.ino())
         })
         .filter_map(Identity::of)
         .collect()
+}
+
+/// Returns the ids of all processes that we may see.
+pub fn all() -> impl Iterator<Item = u32> {
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Returns the path of a process's current directory. The system adds ` (deleted)` to that of a
+/// directory that was removed.
+pub fn working_dir(pid: u32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/cwd")).ok()
 }
 
 /// Returns the words of a process's command line; empty if it cannot be read.

@@ -222,12 +222,32 @@ impl From<kraft_machine::Error> for Failure {
             Error::NotFound { .. } => Kind::NotFound,
             Error::Ambiguous { .. } | Error::BadName(_) => Kind::Usage,
             Error::Start {
-                source: StartError::NoProgram { .. } | StartError::Platform(_),
+                source: StartError::NoProgram { .. } | StartError::Platform(_) | StartError::NoProc,
                 ..
             } => Kind::Host,
+            Error::Start {
+                source: StartError::Interrupted,
+                ..
+            } => Kind::Interrupted,
             _ => Kind::Failed,
         };
-        Self::new(kind, error)
+        let hint = match &error {
+            Error::Unreadable { source, .. } if source.is_foreign() => {
+                Some("kraft follows and removes nothing there: remove it yourself".to_owned())
+            }
+            Error::Unreadable { id, .. } => Some(format!(
+                "`kraft rm --force {id}` kills what runs in its name and removes the rest"
+            )),
+            Error::Busy { name } => Some(format!(
+                "try again, or `kraft rm --force {name}` to end a start that hangs"
+            )),
+            _ => None,
+        };
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }
 

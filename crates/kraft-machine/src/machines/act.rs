@@ -10,7 +10,8 @@ use rustix::process::Signal;
 
 use crate::id::Id;
 use crate::layout::MachineDir;
-use crate::machines::truth::{Truth, read_diary, truth, vmms_in, written_ending};
+use crate::machines::lost::{kill_vmms, vmms_of};
+use crate::machines::truth::{Truth, read_diary, truth, written_ending};
 use crate::machines::{Error, Machine, Machines, StopOptions, now};
 use crate::qmp::{Qmp, QmpError};
 use crate::record::{Ending, Record};
@@ -18,7 +19,13 @@ use crate::record::{Ending, Record};
 /// How long a VMM may take to answer a command.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a VMM may take to obey SIGTERM, and the system to carry out SIGKILL.
+/// How long a VMM that is to end may take to greet us before it gets a signal instead.
+const GREETING: Duration = Duration::from_secs(1);
+
+/// How long a VMM may take to obey SIGTERM.
+const TERM_WAIT: Duration = Duration::from_secs(1);
+
+/// How long the system may take to carry out SIGKILL.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// A machine that nobody else may change.
@@ -27,6 +34,8 @@ struct Held {
     dir: MachineDir,
     record: Record,
     truth: Truth,
+    /// Whether it was being started, and we ended that.
+    start_ended: bool,
 }
 
 impl Held {
@@ -66,17 +75,36 @@ impl Machines {
     ///
     /// The VMM is asked to quit; if it does not within the grace period, it gets SIGTERM and then
     /// SIGKILL. The guest is not asked: few unikernels listen to a power button.
+    ///
+    /// A start under way is ended, too, when the grace period is over.
     pub fn stop(&self, id: &Id, options: StopOptions) -> Result<Ending, Error> {
-        let mut held = self.hold(*id)?;
-        if !held.truth.is_alive() {
-            return Err(held.not_running());
+        let patience = if options.force {
+            Duration::ZERO
+        } else {
+            options.grace
+        };
+        let stopped = || Ending {
+            at: now(),
+            reason: EndReason::Stopped,
+        };
+        let mut held = match self.hold(*id, Some(patience)) {
+            Err(Error::EndedAndRemoved { .. }) => return Ok(stopped()),
+            held => held?,
+        };
+        if held.truth.is_alive() {
+            return self.end(&mut held, options);
         }
-        self.end(&mut held, options)
+        let ended = held.record.run.as_ref().and_then(|run| run.end.clone());
+        match ended {
+            Some(ending) if held.start_ended => Ok(ending),
+            _ if held.start_ended => Ok(stopped()),
+            _ => Err(held.not_running()),
+        }
     }
 
     /// Stops the guest's processors; what it was doing stays as it is.
     pub fn pause(&self, id: &Id) -> Result<Machine, Error> {
-        let held = self.hold(*id)?;
+        let held = self.hold(*id, None)?;
         match held.state() {
             MachineState::Running => {}
             MachineState::Paused => return Err(Error::AlreadyPaused { name: held.name() }),
@@ -87,7 +115,7 @@ impl Machines {
 
     /// Lets a paused guest go on.
     pub fn unpause(&self, id: &Id) -> Result<Machine, Error> {
-        let held = self.hold(*id)?;
+        let held = self.hold(*id, None)?;
         let state = held.state();
         if state != MachineState::Paused {
             return Err(Error::NotPaused {
@@ -99,10 +127,15 @@ impl Machines {
     }
 
     /// Removes a machine with everything it left. A running one is refused, or with `force`
-    /// stopped first; with `force` even one whose record is damaged is removed.
+    /// killed first; with `force` even one is removed whose record is damaged or missing, or whose
+    /// directory is gone while its VMM runs on.
     pub fn remove(&self, id: &Id, force: bool) -> Result<(), Error> {
-        let mut held = match self.hold(*id) {
-            Err(Error::Unreadable { .. }) if force => return self.remove_blindly(*id),
+        let patience = force.then_some(Duration::ZERO);
+        let mut held = match self.hold(*id, patience) {
+            Err(Error::Unreadable { source, .. }) if force && !source.is_foreign() => {
+                return self.remove_blindly(*id);
+            }
+            Err(Error::EndedAndRemoved { .. }) => return Ok(()),
             held => held?,
         };
         if held.truth.is_alive() {
@@ -112,62 +145,67 @@ impl Machines {
                     state: held.state(),
                 });
             }
-            self.end(&mut held, StopOptions::default())?;
+            let options = StopOptions {
+                force: true,
+                ..StopOptions::default()
+            };
+            self.end(&mut held, options)?;
             if held.record.spec.get().remove_when_ended {
                 return Ok(());
             }
         }
+        // A record can be older than what runs: restored, or edited.
+        if force {
+            kill_vmms(*id, &held.record.name)?;
+        } else if !vmms_of(*id).is_empty() {
+            return Err(Error::Running {
+                name: held.name(),
+                state: MachineState::Running,
+            });
+        }
         self.bury(*id)
     }
 
-    /// Removes a machine without a readable record: whatever runs in its directory in its name is
-    /// killed.
+    /// Removes a machine without a readable record: whatever runs in its name is killed.
     fn remove_blindly(&self, id: Id) -> Result<(), Error> {
-        let dir = self.layout.machine(id);
-        let _lock = Lock::exclusive(dir.path()).map_err(|e| Error::Unreadable {
-            id,
-            source: e.into(),
-        })?;
-        for vmm in vmms_in(&dir, id) {
-            let killed = Process::open(&vmm).and_then(|process| match process {
-                Some(process) => {
-                    process.signal(Signal::KILL)?;
-                    process.wait(Some(LAST_WAIT))
-                }
-                None => Ok(true),
-            });
-            if !killed.map_err(Error::on("end the VMM"))? {
-                return Err(Error::WillNotEnd {
-                    name: self.name_of(id).unwrap_or_else(|| id.to_string()),
-                    pid: vmm.pid,
-                });
-            }
+        let name = self.name_of(id).unwrap_or_else(|| id.to_string());
+        let lock = match self.seize(id, Some(Duration::ZERO)) {
+            Ok((lock, _)) => Some(lock),
+            // Its directory was removed under its VMM.
+            Err(Error::NotFound { .. } | Error::EndedAndRemoved { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        kill_vmms(id, &name)?;
+        if lock.is_some() {
+            return self.bury(id);
         }
-        self.bury(id)
+        self.free_name(id, &name)
     }
 
-    /// Takes a machine's lock and finds out how it is.
-    fn hold(&self, id: Id) -> Result<Held, Error> {
+    /// Takes a machine's lock and finds out how it is. For `patience` see [`Self::seize`].
+    fn hold(&self, id: Id, patience: Option<Duration>) -> Result<Held, Error> {
         let dir = self.layout.machine(id);
-        let gone = || Error::NotFound {
-            word: id.to_string(),
-            near: Vec::new(),
+        let gone = || Error::not_found(id);
+        let load = || match self.load(id) {
+            Ok(Some(record)) => Ok(record),
+            Ok(None) => Err(gone()),
+            Err(source) => Err(Error::Unreadable { id, source }),
         };
-        let unreadable = |source| Error::Unreadable { id, source };
-        let lock = match Lock::exclusive(dir.path()) {
-            Ok(lock) => lock,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(gone()),
-            Err(e) => return Err(unreadable(e.into())),
-        };
-        let record = match Record::load(&dir) {
-            Ok(record) => record,
-            Err(e) if e.is_not_found() => return Err(gone()),
-            Err(e) => return Err(unreadable(e)),
-        };
+        // What is not a machine is not locked either.
+        load()?;
+        let (lock, start_ended) = self.seize(id, patience)?;
+        let record = load().map_err(|error| match error {
+            Error::NotFound { .. } if start_ended => Error::EndedAndRemoved { id },
+            error => error,
+        })?;
         let before = truth(&record, &dir);
         let (record, removed) = self.settle(record, &before, &dir);
         if removed {
-            return Err(gone());
+            return Err(if start_ended {
+                Error::EndedAndRemoved { id }
+            } else {
+                gone()
+            });
         }
         let truth = if before.is_settled() {
             before
@@ -179,6 +217,7 @@ impl Machines {
             dir,
             record,
             truth,
+            start_ended,
         })
     }
 
@@ -245,7 +284,7 @@ fn refused(held: &Held, what: &'static str, source: QmpError) -> Error {
 /// Ends a VMM, politely first; returns whether it ended.
 fn end_process(held: &Held, process: &Process, options: StopOptions) -> std::io::Result<bool> {
     if !options.force {
-        let patience = options.grace.clamp(Duration::from_millis(100), PATIENCE);
+        let patience = options.grace.clamp(Duration::from_millis(100), GREETING);
         // A VMM that does not answer is ended all the same. One that quits may not find the time
         // to answer.
         if let Ok(mut qmp) = held.talk(patience) {
@@ -255,7 +294,7 @@ fn end_process(held: &Held, process: &Process, options: StopOptions) -> std::io:
             }
         }
         process.signal(Signal::TERM)?;
-        if process.wait(Some(LAST_WAIT))? {
+        if process.wait(Some(TERM_WAIT))? {
             return Ok(true);
         }
     }

@@ -122,17 +122,23 @@ impl Machines {
         let buried = self.layout.buried(id);
         fs::rename(self.layout.machine(id).path(), buried.path())?;
         if let Some(name) = name {
-            // Whoever makes a machine may take over a name that leads nowhere: only under the lock
-            // can it be known to be ours still.
-            let _order = Lock::exclusive(&self.layout.machines())?;
-            let link = self.layout.name(&name);
-            if std::fs::read_link(&link).is_ok_and(|to| to == link_target(id)) {
-                fs::remove_file(&link)?;
-            }
+            self.free_name(id, &name)?;
         }
         // Those who wait for its end keep a shared lock until they have read it.
         wait_for_watchers(&buried);
         fs::remove_tree(buried.path())?;
+        Ok(())
+    }
+
+    /// Gives up the name of a machine that is gone.
+    pub(crate) fn free_name(&self, id: Id, name: &str) -> Result<(), Error> {
+        // Whoever makes a machine may take over a name that leads nowhere: only under the lock can
+        // it be known to be ours still.
+        let _order = Lock::exclusive(&self.layout.machines())?;
+        let link = self.layout.name(name);
+        if std::fs::read_link(&link).is_ok_and(|to| to == link_target(id)) {
+            fs::remove_file(&link)?;
+        }
         Ok(())
     }
 }

@@ -80,6 +80,18 @@ pub enum Error {
         /// Why.
         source: StartError,
     },
+    /// Another process is at work on it and does not finish.
+    #[error("machine `{name}` is locked: another kraft is starting, stopping or removing it")]
+    Busy {
+        /// The machine's name.
+        name: String,
+    },
+    /// Its start was ended, and whoever started it has removed it since.
+    #[error("machine `{id}` was ended while it started, and is removed")]
+    EndedAndRemoved {
+        /// Its identity.
+        id: Id,
+    },
     /// Not even SIGKILL ended the VMM in time.
     #[error("the VMM of machine `{name}` (pid {pid}) does not end")]
     WillNotEnd {
@@ -120,6 +132,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Says that there is no machine with that id (any more).
+    pub(crate) fn not_found(id: Id) -> Self {
+        Self::NotFound {
+            word: id.to_string(),
+            near: Vec::new(),
+        }
+    }
+
     /// Returns a function that wraps what the system said, for `map_err`.
     pub(crate) fn on(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::System { what, source }

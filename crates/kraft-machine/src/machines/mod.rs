@@ -19,6 +19,7 @@ use crate::record::{Ending, Record, RecordError};
 mod act;
 mod create;
 mod error;
+mod lost;
 mod start;
 mod truth;
 
@@ -70,7 +71,7 @@ pub struct Machine {
     pub end: Option<EndReason>,
     /// The VMM's process, while it lives.
     pub pid: Option<u32>,
-    /// The monitor's process, while it lives.
+    /// The monitor's process, while it lives: also while it starts the machine.
     pub monitor_pid: Option<u32>,
     /// Its directory.
     pub dir: PathBuf,
@@ -96,6 +97,8 @@ pub struct Unreadable {
     pub path: PathBuf,
     /// What is wrong.
     pub error: RecordError,
+    /// Its VMM's process, if one lives.
+    pub pid: Option<u32>,
 }
 
 /// How a machine is stopped.
@@ -133,10 +136,11 @@ impl Machines {
         Ok(machines)
     }
 
-    /// Returns every machine, oldest first. One that cannot be read hides no other.
+    /// Returns every machine, oldest first. One that cannot be read hides no other, and one whose
+    /// directory was removed is listed as long as its VMM runs.
     pub fn list(&self) -> Result<Vec<Listed>, Error> {
         let mut listed = Vec::new();
-        for id in self.ids()? {
+        for id in self.all_ids()? {
             match self.look(id) {
                 Ok(Some(machine)) => listed.push(Listed::Machine(Box::new(machine))),
                 Ok(None) => {}
@@ -172,7 +176,7 @@ impl Machines {
     /// Finds the id that a word means, even if nothing else can be read about the machine.
     pub fn resolve(&self, word: &str) -> Result<Id, Error> {
         let all: Vec<(Id, String)> = self
-            .ids()?
+            .all_ids()?
             .into_iter()
             .map(|id| (id, self.name_of(id).unwrap_or_default()))
             .collect();
@@ -212,7 +216,18 @@ impl Machines {
         }
     }
 
-    /// Returns the ids of all machines.
+    /// Returns the ids of all machines, also of those whose directory was removed under their VMM.
+    fn all_ids(&self) -> Result<Vec<Id>, Error> {
+        let mut ids = self.ids()?;
+        for lost in self.lost() {
+            if !ids.contains(&lost) {
+                ids.push(lost);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Returns the ids of all machines that have a directory.
     fn ids(&self) -> Result<Vec<Id>, Error> {
         let dir = self.layout.machines();
         let entries = std::fs::read_dir(&dir).map_err(fs::Error::on("list", &dir))?;
@@ -223,7 +238,7 @@ impl Machines {
     }
 
     /// Returns a machine's name: from its record, or else from the link that reserves it.
-    pub(crate) fn name_of(&self, id: Id) -> Option<String> {
+    pub fn name_of(&self, id: Id) -> Option<String> {
         if let Ok(record) = Record::load(&self.layout.machine(id)) {
             return Some(record.name);
         }
@@ -246,6 +261,7 @@ impl Machines {
             id,
             name: self.name_of(id),
             path: self.layout.machine(id).path().to_owned(),
+            pid: lost::vmms_of(id).first().map(|vmm| vmm.pid),
             error,
         }
     }
@@ -254,10 +270,8 @@ impl Machines {
     /// such machine, or not any more.
     pub(crate) fn look(&self, id: Id) -> Result<Option<Machine>, RecordError> {
         let dir = self.layout.machine(id);
-        let record = match Record::load(&dir) {
-            Ok(record) => record,
-            Err(e) if e.is_not_found() => return Ok(None),
-            Err(e) => return Err(e),
+        let Some(record) = self.load(id)? else {
+            return Ok(None);
         };
         let truth = truth(&record, &dir);
         if truth.is_settled() {
@@ -345,7 +359,11 @@ fn machine(record: &Record, truth: &Truth, dir: &MachineDir) -> Machine {
             run.vmm.as_ref().map(|vmm| vmm.pid),
             run.monitor.is_alive().then_some(run.monitor.pid),
         ),
-        _ => (None, None),
+        _ => {
+            let starting = record.starting.as_ref().map(|starting| &starting.monitor);
+            let alive = starting.filter(|monitor| monitor.is_alive());
+            (None, alive.map(|monitor| monitor.pid))
+        }
     };
     Machine {
         id: record.id,

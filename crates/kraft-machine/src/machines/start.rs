@@ -8,6 +8,7 @@
 //! The monitor does all of it, so that a `kraft` that is killed meanwhile leaves nothing half done.
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -24,13 +25,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 use crate::driver::{self, Launch, NoDriver, qemu};
+use crate::host;
 use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::machines::truth::{read_diary, truth, vmm_log};
-use crate::machines::{Error, Machines, now};
+use crate::machines::{Error, Machines, StopOptions, now};
 use crate::port::{self, PortError};
 use crate::record::{Ending, Record, Run, Starting};
 use crate::watch::Watch;
+
+/// How often the caller is asked whether to go on waiting.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// How long a VMM may take until it serves. It loads the kernel and the root archive meanwhile.
 const MOST_STARTING: Duration = Duration::from_mins(2);
@@ -96,7 +101,7 @@ pub enum StartError {
         package: String,
     },
     /// The VMM ended before it served.
-    #[error("{program} gave up ({how}){}", colon(said))]
+    #[error("{program} ended before the guest ran ({how}){}", colon(said))]
     Vmm {
         /// Its name.
         program: String,
@@ -117,6 +122,12 @@ pub enum StartError {
     /// The monitor died without a word.
     #[error("its monitor died: {0}")]
     Monitor(String),
+    /// There is no `/proc`, by which processes are known.
+    #[error("`/proc` is not mounted, and without it no process can be followed")]
+    NoProc,
+    /// The caller did not want to wait any longer.
+    #[error("it was interrupted")]
+    Interrupted,
 }
 
 fn colon(said: &str) -> String {
@@ -151,21 +162,37 @@ impl Machines {
     ///
     /// Returns when the VMM serves: the kernel is loaded and the ports are open.
     pub fn start(&self, id: &Id) -> Result<Watch, Error> {
+        self.start_unless(id, || false)
+    }
+
+    /// Starts a machine as [`start`](Self::start) does, unless `stop` becomes true before the VMM
+    /// serves: then the VMM is killed.
+    pub fn start_unless(&self, id: &Id, stop: impl Fn() -> bool) -> Result<Watch, Error> {
         let machine = self.get(*id)?;
         let failed = |source| Error::Start {
             name: machine.name.clone(),
             source,
         };
         let watch = self.watch(id)?;
+        if Identity::me().is_none() {
+            return Err(failed(StartError::NoProc));
+        }
         let mut child = self
             .spawn_monitor("start", *id, Stdio::piped())
             .map_err(|e| failed(StartError::Monitor(e.to_string())))?;
         let mut said = Vec::new();
         if let Some(mut stdout) = child.stdout.take() {
-            // It is closed when the monitor has made its report, or has died.
-            stdout
-                .read_to_end(&mut said)
-                .map_err(Error::on("hear from the monitor"))?;
+            let hear = Error::on("read the report of the monitor");
+            if !heard_out(&mut stdout, &mut said, &stop).map_err(hear)? {
+                let options = StopOptions {
+                    force: true,
+                    ..StopOptions::default()
+                };
+                // It may just have failed by itself.
+                let _ = self.stop(id, options);
+                let _ = child.wait();
+                return Err(failed(StartError::Interrupted));
+            }
         }
         match serde_json::from_slice::<Report>(&said) {
             Ok(Report { error: None }) => Ok(watch),
@@ -245,7 +272,7 @@ pub(crate) fn attend(machines: &Machines, id: Id) -> Result<(Child, Identity), S
     if truth.is_alive() {
         return Err(StartError::Alive(truth.state(&record).name().to_owned()));
     }
-    let me = Identity::me().ok_or_else(|| StartError::System("no /proc".to_owned()))?;
+    let me = Identity::me().ok_or(StartError::NoProc)?;
     let mut start = Start {
         machines,
         dir: &dir,
@@ -415,11 +442,14 @@ impl Start<'_> {
         let how = child
             .wait()
             .map_or_else(|e| e.to_string(), |status| status.to_string());
-        StartError::Vmm {
-            said: vmm_log(self.dir).trim().to_owned(),
-            program,
-            how,
+        let mut said = vmm_log(self.dir).trim().to_owned();
+        if said.is_empty() {
+            // Another program, or one that is too old, often says nothing.
+            let arch = self.record.spec.get().arch;
+            let why = host::qemu(&self.machines.settings, arch).err();
+            said = why.map_or_else(String::new, |why| why.to_string());
         }
+        StartError::Vmm { program, how, said }
     }
 
     /// Records that the start failed. The machine has the state it had, or `failed`.
@@ -435,6 +465,8 @@ impl Start<'_> {
             | StartError::Platform(_)
             | StartError::NoProgram { .. }
             | StartError::System(_)
+            | StartError::NoProc
+            | StartError::Interrupted
             | StartError::Monitor(_) => false,
         };
         if vmm_failed
@@ -464,6 +496,29 @@ impl Start<'_> {
         let _ = self.record.store(self.dir);
         if self.record.spec.get().remove_when_ended {
             let _ = self.machines.bury(self.record.id);
+        }
+    }
+}
+
+/// Reads the monitor's report, which ends when the monitor has made it, or has died; returns
+/// `false` if the caller wants to stop before that.
+fn heard_out(
+    from: &mut (impl Read + AsFd),
+    said: &mut Vec<u8>,
+    stop: &impl Fn() -> bool,
+) -> std::io::Result<bool> {
+    let mut chunk = [0; 4096];
+    loop {
+        let ready = process::wait_readable(&[from.as_fd()], Some(Instant::now() + GLANCE))?;
+        if ready.first() != Some(&true) {
+            if stop() {
+                return Ok(false);
+            }
+            continue;
+        }
+        match from.read(&mut chunk)? {
+            0 => return Ok(true),
+            read => said.extend(chunk.iter().take(read)),
         }
     }
 }

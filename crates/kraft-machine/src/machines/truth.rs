@@ -130,16 +130,13 @@ pub(crate) fn truth(record: &Record, dir: &MachineDir) -> Truth {
     }
 }
 
-/// Returns the VMMs that work in a machine's directory and have its identity among their words.
-pub(crate) fn vmms_in(dir: &MachineDir, id: Id) -> Vec<Identity> {
-    let mut all = process::living_in(dir.path());
-    all.retain(|identity| is_vmm(&process::command_line(identity.pid), id));
-    all
-}
-
-fn is_vmm(words: &[Vec<u8>], id: Id) -> bool {
+/// Tells whether these are the words of a VMM of that machine: `… -name ID …`.
+pub(crate) fn is_vmm(words: &[Vec<u8>], id: Id) -> bool {
     let id = id.to_string();
-    words.iter().any(|word| word == b"-name") && words.iter().any(|word| word == id.as_bytes())
+    words.windows(2).any(|window| match window {
+        [option, value] => option == b"-name" && value == id.as_bytes(),
+        _ => false,
+    })
 }
 
 /// Tells whether these are still a monitor's words: of one that is about to become the VMM.
@@ -185,6 +182,10 @@ pub(crate) fn read_diary(dir: &MachineDir) -> Diary {
 }
 
 fn state_of_living(diary: &Diary, dir: &MachineDir) -> MachineState {
+    if !diary.ready {
+        // The VMM has not come up: nothing of the guest has run.
+        return MachineState::Created;
+    }
     let state = diary.state();
     if state != MachineState::Paused {
         return state;

@@ -121,11 +121,12 @@ fn a_monitor_killed_at_any_moment_of_a_start_leaves_no_vmm_that_nobody_knows() {
         });
         let machine = bench.machines.get(id).unwrap();
         let vmms = processes_with(&id.to_string(), "-name");
+        // Created with a VMM: it is coming up.
         match machine.state {
-            MachineState::Created => assert!(vmms.is_empty(), "step {step}: {vmms:?}"),
-            MachineState::Running => {
+            MachineState::Created | MachineState::Running => {
                 let pids: Vec<u32> = vmms.iter().map(|vmm| vmm.pid).collect();
-                assert_eq!(pids, [machine.pid.unwrap()], "step {step}");
+                let known: Vec<u32> = machine.pid.into_iter().collect();
+                assert_eq!(pids, known, "step {step}: {:?}", machine.state);
             }
             other => panic!("step {step}: told as {other:?}"),
         }

@@ -247,7 +247,9 @@ fn what_cannot_be_started_says_why_and_can_be_removed() {
         ]
     );
     assert!(
-        told[2].starts_with("Failed: qemu-system-x86_64 gave up (exit status: 1): "),
+        told[2].starts_with(
+            "Failed: qemu-system-x86_64 ended before the guest ran (exit status: 1): "
+        ),
         "{}",
         told[2]
     );

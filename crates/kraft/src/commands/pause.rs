@@ -18,8 +18,14 @@ pub(crate) struct Args {
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::open(app)?;
     let runs = |state| state == MachineState::Running;
-    machines::each(app, &machines, &args.selection, runs, |machine| {
-        machines.pause(&machine.id)?;
-        Ok(Done::Something)
-    })
+    machines::each(
+        app,
+        &machines,
+        &args.selection,
+        |machine| runs(machine.state),
+        |machine| {
+            machines.pause(&machine.id)?;
+            Ok(Done::Something)
+        },
+    )
 }

@@ -52,11 +52,11 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let rows: Vec<Row> = machines
         .list()?
         .into_iter()
-        .map(|listed| match listed {
-            Listed::Machine(machine) => Row::from(*machine),
+        .filter_map(|listed| match listed {
+            Listed::Machine(machine) => Some(Row::from(*machine)),
             Listed::Unreadable(unreadable) => {
                 machines::warn_of(app, &unreadable);
-                Row::from(&unreadable)
+                (!unreadable.error.is_foreign()).then(|| Row::from(&unreadable))
             }
         })
         .filter(|row| wanted(args, row))
@@ -70,7 +70,10 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 
 /// A machine whose state cannot be told may well run: it is always listed.
 fn wanted(args: &Args, row: &Row) -> bool {
-    let state = args.all || matches!(row.moment, MachineState::Running | MachineState::Unknown);
+    let runs = matches!(row.moment, MachineState::Running | MachineState::Unknown);
+    // A VMM that has not come up yet is worth seeing, too.
+    let comes_up = row.moment == MachineState::Created && row.pid.is_some();
+    let state = args.all || runs || comes_up;
     let arch = args.arch.is_none() || row.arch.is_none() || row.arch == args.arch;
     state
         && arch

@@ -1,6 +1,5 @@
 //! `kraft remove`.
 
-use kraft_core::machine::MachineState;
 use kraft_machine::{Error, Id, Listed, Machine, Machines, StopOptions};
 
 use super::stop::is_up;
@@ -46,7 +45,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 struct Target {
     id: Id,
     name: String,
-    state: MachineState,
+    is_up: bool,
 }
 
 fn targets(
@@ -61,7 +60,10 @@ fn targets(
             .into_iter()
             .zip(&selection.machines)
             .map(|(chosen, word)| match chosen {
-                Err(_) if args.force => Ok(Target::unknown(machines.resolve(word)?, None)),
+                Err(_) if args.force => {
+                    let id = machines.resolve(word)?;
+                    Ok(Target::unknown(id, machines.name_of(id)))
+                }
                 chosen => chosen.map(Target::from),
             })
             .collect());
@@ -73,6 +75,9 @@ fn targets(
                 targets.push(Ok(Target::from(*machine)));
             }
             Listed::Machine(_) => {}
+            Listed::Unreadable(foreign) if foreign.error.is_foreign() => {
+                machines::warn_of(app, &foreign);
+            }
             Listed::Unreadable(gone) if args.force => {
                 targets.push(Ok(Target::unknown(gone.id, gone.name)));
             }
@@ -94,7 +99,7 @@ impl Target {
         Self {
             name: name.unwrap_or_else(|| id.to_string()),
             id,
-            state: MachineState::Unknown,
+            is_up: false,
         }
     }
 }
@@ -102,16 +107,16 @@ impl Target {
 impl From<Machine> for Target {
     fn from(machine: Machine) -> Self {
         Self {
+            is_up: is_up(&machine),
             id: machine.id,
             name: machine.name,
-            state: machine.state,
         }
     }
 }
 
 /// KraftKit compat: a machine that runs is stopped first, without being told to.
 fn remove(machines: &Machines, target: &Target, force: bool) -> Result<(), Failure> {
-    if !force && is_up(target.state) {
+    if !force && target.is_up {
         match machines.stop(&target.id, StopOptions::default()) {
             Ok(_) | Err(Error::NotRunning { .. }) => {}
             // It removes itself when it ends.

@@ -224,10 +224,13 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     if args.no_start {
         return app.ui.line(&machine.name);
     }
-    let watch = machines.start(&machine.id).inspect_err(|_| {
-        // That it did not start is what counts, and is told; its name is free for the next try.
-        let _ = machines.remove(&machine.id, true);
-    })?;
+    let enough = || interrupt.as_ref().is_some_and(Interrupt::came);
+    let watch = machines
+        .start_unless(&machine.id, enough)
+        .inspect_err(|_| {
+            // That it did not start is what counts, and is told; its name is free for the next try.
+            let _ = machines.remove(&machine.id, true);
+        })?;
     let Some(interrupt) = interrupt else {
         return app.ui.line(&machine.name);
     };

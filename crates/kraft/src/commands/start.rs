@@ -40,7 +40,9 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let mut tally = Tally::default();
     let mut started = Vec::new();
     let interrupt = (!args.detach).then(Interrupt::listen);
-    for chosen in machines::choose(app, &machines, &args.selection, can_start)? {
+    for chosen in machines::choose(app, &machines, &args.selection, |machine| {
+        can_start(machine.state)
+    })? {
         let done = chosen.and_then(|machine| {
             let watch = match machine.state {
                 MachineState::Paused | MachineState::Suspended => {
@@ -53,7 +55,9 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                 | MachineState::Restarting
                 | MachineState::Running
                 | MachineState::Exited
-                | MachineState::Errored => machines.start(&machine.id)?,
+                | MachineState::Errored => machines.start_unless(&machine.id, || {
+                    interrupt.as_ref().is_some_and(Interrupt::came)
+                })?,
             };
             if args.detach {
                 app.ui.line(&machine.name)?;

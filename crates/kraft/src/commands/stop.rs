@@ -1,7 +1,7 @@
 //! `kraft stop`.
 
 use kraft_core::machine::MachineState;
-use kraft_machine::{Error, StopOptions};
+use kraft_machine::{Error, Machine, StopOptions};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -31,7 +31,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         ..StopOptions::default()
     };
     machines::each(app, &machines, &args.selection, is_up, |machine| {
-        if !is_up(machine.state) {
+        if !is_up(machine) {
             return Ok(Done::Nothing);
         }
         match machines.stop(&machine.id, options) {
@@ -43,8 +43,12 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     })
 }
 
-/// Returns whether a machine has something to stop.
-pub(crate) fn is_up(state: MachineState) -> bool {
+/// Returns whether a machine has something to stop: a VMM, or a monitor that starts one.
+pub(crate) fn is_up(machine: &Machine) -> bool {
+    machine.pid.is_some() || machine.monitor_pid.is_some() || is_running(machine.state)
+}
+
+fn is_running(state: MachineState) -> bool {
     match state {
         MachineState::Running
         | MachineState::Paused

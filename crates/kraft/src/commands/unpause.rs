@@ -18,8 +18,14 @@ pub(crate) struct Args {
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::open(app)?;
     let rests = |state| matches!(state, MachineState::Paused | MachineState::Suspended);
-    machines::each(app, &machines, &args.selection, rests, |machine| {
-        machines.unpause(&machine.id)?;
-        Ok(Done::Something)
-    })
+    machines::each(
+        app,
+        &machines,
+        &args.selection,
+        |machine| rests(machine.state),
+        |machine| {
+            machines.unpause(&machine.id)?;
+            Ok(Done::Something)
+        },
+    )
 }

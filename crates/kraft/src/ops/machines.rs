@@ -8,7 +8,7 @@ use kraft_core::machine::{EndReason, MachineSpec, MachineState};
 use kraft_core::platform::Platform;
 use kraft_core::port::PortMapping;
 use kraft_machine::driver::{self, Launch};
-use kraft_machine::{Listed, Machine, Machines, Settings, Unreadable};
+use kraft_machine::{Error, Listed, Machine, Machines, Settings, Unreadable};
 use serde::Serialize;
 
 use crate::app::App;
@@ -82,7 +82,7 @@ pub(crate) fn each(
     app: &App,
     machines: &Machines,
     selection: &Selection,
-    wanted: impl Fn(MachineState) -> bool,
+    wanted: impl Fn(&Machine) -> bool,
     mut act: impl FnMut(&Machine) -> Result<Done, Failure>,
 ) -> Result<(), Failure> {
     let mut tally = Tally::default();
@@ -101,16 +101,23 @@ pub(crate) fn choose(
     app: &App,
     machines: &Machines,
     selection: &Selection,
-    wanted: impl Fn(MachineState) -> bool,
+    wanted: impl Fn(&Machine) -> bool,
 ) -> Result<Vec<Result<Machine, Failure>>, Failure> {
     if selection.all {
         let listed = machines.list()?;
         return Ok(listed
             .into_iter()
             .filter_map(|listed| match listed {
-                Listed::Machine(machine) => (wanted(machine.state)
+                Listed::Machine(machine) => (wanted(&machine)
                     && selection.plat.means(machine.spec.platform))
                 .then_some(Ok(*machine)),
+                // What runs and cannot be read is not done with a warning.
+                Listed::Unreadable(Unreadable {
+                    id,
+                    error,
+                    pid: Some(_),
+                    ..
+                }) => Some(Err(Failure::from(Error::Unreadable { id, source: error }))),
                 Listed::Unreadable(unreadable) => {
                     warn_of(app, &unreadable);
                     None
@@ -127,10 +134,14 @@ pub(crate) fn choose(
 
 /// Says that the record of a machine cannot be read.
 pub(crate) fn warn_of(app: &App, unreadable: &Unreadable) {
+    let why = crate::failure::chain(&unreadable.error);
+    if unreadable.error.is_foreign() {
+        app.ui.warn(&format!("skipped: {why}; remove it yourself"));
+        return;
+    }
     app.ui.warn(&format!(
-        "the state of the machine in `{}` cannot be told: {}",
+        "the state of the machine in `{}` cannot be told: {why}",
         unreadable.path.display(),
-        crate::failure::chain(&unreadable.error)
     ));
 }
 
@@ -255,7 +266,7 @@ impl From<&Unreadable> for Row {
             started_at: None,
             ended_at: None,
             exit_code: None,
-            pid: None,
+            pid: unreadable.pid,
             moment: MachineState::Unknown,
         }
     }
