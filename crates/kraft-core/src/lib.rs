@@ -34,4 +34,5 @@ pub mod problem;
 pub mod program;
 pub mod quantity;
 pub mod reference;
+pub mod tame;
 pub mod words;

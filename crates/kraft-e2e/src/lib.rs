@@ -13,4 +13,5 @@ pub mod measure;
 pub mod netns;
 pub mod registry;
 pub mod source;
+pub mod terminal;
 pub mod web;

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use kraft_e2e::harness::{Bench, eventually, skip};
+use kraft_e2e::harness::{Bench, skip};
 use kraft_e2e::registry::installed;
 use kraft_e2e::source::{build_and_boot, kraft_in, replace, skipped, workshop, write};
+use kraft_e2e::terminal::Terminal;
 
 fn app(bench: &Bench) -> PathBuf {
     workshop(bench).join("apps/app-two-libs")
@@ -243,84 +244,19 @@ fn a_menu_needs_a_terminal() {
     assert!(outcome.stderr.contains("needs a terminal"), "{outcome:?}");
 }
 
-/// A terminal in which a program runs; it ends with this.
-struct Terminal {
-    socket: PathBuf,
-}
-
-impl Terminal {
-    fn open(bench: &Bench, dir: &Path, words: &[&str]) -> Self {
-        let socket = bench.path().join("tmux");
-        let inner = bench.command(words);
-        let script = bench.path().join("in-the-terminal");
-        let mut text = "#!/bin/sh\n".to_owned();
-        for (key, value) in inner.get_envs() {
-            let value = value.unwrap_or_default().to_str().unwrap();
-            text.push_str(&format!("export {}='{value}'\n", key.to_str().unwrap()));
-        }
-        text.push_str("export KRAFTKIT_NO_PROMPT=false\n");
-        text.push_str(&format!(
-            "cd '{}'\n'{}'",
-            dir.display(),
-            inner.get_program().to_str().unwrap()
-        ));
-        for word in words {
-            text.push_str(&format!(" '{word}'"));
-        }
-        text.push_str("\necho \"ended with $?\"\nsleep 600\n");
-        std::fs::write(&script, text).unwrap();
-        let terminal = Self { socket };
-        terminal.tmux(&[
-            "new-session",
-            "-d",
-            "-x",
-            "100",
-            "-y",
-            "40",
-            "sh",
-            script.to_str().unwrap(),
-        ]);
-        terminal
-    }
-
-    fn tmux(&self, words: &[&str]) -> String {
-        let output = std::process::Command::new("tmux")
-            .arg("-S")
-            .arg(&self.socket)
-            .args(words)
-            .env("TERM", "xterm")
-            .env("LC_ALL", "C.UTF-8")
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    fn type_keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    fn wait_for(&self, text: &str) {
-        eventually(text, || self.tmux(&["capture-pane", "-p"]).contains(text));
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        self.tmux(&["kill-server"]);
-    }
-}
-
 #[test]
 fn what_is_changed_in_the_menu_can_be_written_into_the_kraftfile() {
     if skipped() {
         return;
     }
-    if !installed("tmux") || !installed("kconfig-mconf") {
-        return skip("tmux or kconfig-mconf is not installed: scripts/setup.sh test");
+    if !installed("kconfig-mconf") {
+        return skip("kconfig-mconf is not installed: scripts/setup.sh test");
     }
     let bench = Bench::new();
     let app = app(&bench);
-    let terminal = Terminal::open(&bench, &app, &["menu"]);
+    let Some(terminal) = Terminal::open(&bench, &app, 100, None, &["menu"]) else {
+        return;
+    };
     terminal.wait_for("Library configuration");
     terminal.type_keys(&["Down", "Down", "Enter"]);
     terminal.wait_for("[ ] net");

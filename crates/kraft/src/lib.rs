@@ -30,6 +30,7 @@ use crate::cli::Typed;
 pub use crate::cli::command;
 use crate::commands::Reading;
 use crate::config::env::Environment;
+use crate::config::layers::Origin;
 use crate::config::{Config, Flags};
 use crate::failure::{Failure, Kind};
 use crate::ops::machines::MONITOR;
@@ -75,8 +76,24 @@ fn run(typed: Typed, env: &Environment) -> ExitCode {
         misconfigured,
         ui,
     };
+    warn_of_ignored(&app);
     let outcome = commands::exec(&app, command);
     ended(Some(&app.ui), outcome)
+}
+
+/// Warns about global flags that nothing reads. Switches such as `--no-emojis` ask for what is so
+/// anyway, and files and variables are often KraftKit's.
+fn warn_of_ignored(app: &App) {
+    for setting in &app.config.layers.settings {
+        let key = setting.key;
+        if let Origin::Flag(flag) = setting.origin
+            && !key.used
+            && key.kind != config::keys::Kind::Switch
+        {
+            let why = "kraft does not use this setting of KraftKit";
+            app.ui.ignored(&format!("--{flag}"), true, why);
+        }
+    }
 }
 
 /// Tells how it ended, and turns that into the exit code.

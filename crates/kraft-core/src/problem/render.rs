@@ -21,6 +21,7 @@ use annotate_snippets::{
 };
 
 use super::{Problem, Severity, Span};
+use crate::tame::{mask, tame};
 
 /// So many problems are drawn; the rest is only counted.
 const MOST_DRAWN: usize = 100;
@@ -37,8 +38,9 @@ pub fn render(path: &str, text: &str, problems: &[Problem], color: bool) -> Stri
     } else {
         Renderer::plain()
     };
-    let lines = Lines::of(text);
-    let path = normalize_untrusted_str(path);
+    let text = mask(text);
+    let lines = Lines::of(&text);
+    let path = clean(path);
     let mut out = String::new();
     for problem in problems.iter().take(MOST_DRAWN) {
         if !out.is_empty() {
@@ -60,13 +62,13 @@ fn draw<'a>(path: &'a str, lines: &Lines<'a>, problem: &Problem) -> Group<'a> {
         Severity::Warning => Level::WARNING,
     };
     let mut group = level
-        .primary_title(normalize_untrusted_str(&problem.message))
+        .primary_title(clean(&problem.message))
         .elements(Vec::<Origin<'_>>::new());
     if let Some(span) = problem.span {
         group = place(group, path, lines, problem, span);
     }
     for help in &problem.help {
-        group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+        group = group.element(Level::HELP.message(clean(help)));
     }
     group
 }
@@ -92,11 +94,11 @@ fn place<'a>(
         let (line, column) = lines.position(main.start);
         let mut group = group.element(Origin::path(path).line(line).char_column(column));
         if let Some(label) = &problem.label {
-            group = group.element(Level::NOTE.message(normalize_untrusted_str(label)));
+            group = group.element(Level::NOTE.message(clean(label)));
         }
         for (range, label) in others {
             let (line, column) = lines.position(range.start);
-            let text = format!("{} at {line}:{column}", normalize_untrusted_str(label));
+            let text = format!("{} at {line}:{column}", clean(label));
             group = group.element(Level::NOTE.message(text));
         }
         return group;
@@ -106,7 +108,7 @@ fn place<'a>(
     };
     let mut primary = AnnotationKind::Primary.span(shift(&main));
     if let Some(label) = &problem.label {
-        primary = primary.label(normalize_untrusted_str(label));
+        primary = primary.label(clean(label));
     }
     let mut snippet = Snippet::source(quote)
         .line_start(lines.position(window.start).0)
@@ -114,9 +116,14 @@ fn place<'a>(
         .annotation(primary);
     for (range, label) in &others {
         let note = AnnotationKind::Context.span(shift(range));
-        snippet = snippet.annotation(note.label(normalize_untrusted_str(label)));
+        snippet = snippet.annotation(note.label(clean(label)));
     }
     group.element(snippet)
+}
+
+/// Returns words for the drawing: nothing in them moves the cursor.
+fn clean(words: &str) -> String {
+    tame(&normalize_untrusted_str(words), &['\n'])
 }
 
 /// A text and where its lines begin. A byte-order mark belongs to no line.
@@ -220,6 +227,29 @@ mod tests {
         let drawn = render("f", &text, &[problem], false);
         assert!(drawn.contains("f:1:4"), "{drawn}");
         assert!(drawn.len() < 300, "{}", drawn.len());
+    }
+
+    #[test]
+    fn a_drawing_holds_nothing_that_a_terminal_obeys() {
+        let hostile: String = ('\0'..='\u{2070}')
+            .filter(|&c| crate::tame::is_unsafe(c) && c != '\n')
+            .collect();
+        let text = format!("a: 1\nb{hostile}: c\nd: e\n");
+        let at = text.find('c').unwrap();
+        let span = Span {
+            start: at,
+            end: at + 1,
+        };
+        let problem = Problem::error(format!("bad `{hostile}`"))
+            .at(span)
+            .label(hostile.clone())
+            .related(Span { start: 5, end: 6 }, hostile.clone())
+            .help(format!("not {hostile}"));
+        let drawn = render(&format!("K{hostile}"), &text, &[problem], false);
+        let left = drawn
+            .chars()
+            .find(|&c| crate::tame::is_unsafe(c) && c != '\n');
+        assert_eq!(left, None, "{drawn}");
     }
 
     #[test]

@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
-use crate::commands::pkg::size;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
 use crate::ops::build::{self, Made, Site, Wish};
 use crate::ops::components::Fetching;
 use crate::ops::project::{self, Project, TargetWish};
+use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column, Format};
 
 /// Build a project's kernels from source
@@ -95,7 +95,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FORM")]
     output: Option<Format>,
 
-    /// Accepted for the sake of old scripts
+    /// Has no effect: accepted for old scripts
     #[arg(short = 'c', long, hide = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -159,7 +159,7 @@ pub(crate) struct ProjectArgs {
 impl ProjectArgs {
     /// Gets everything together that the project is built from.
     pub(crate) fn site(&self, app: &App) -> Result<Site, Failure> {
-        build::site(app, self.read(app)?, &self.fetching.fetching())
+        build::site(app, self.read(app)?, &self.fetching.fetching(app))
     }
 
     fn read(&self, app: &App) -> Result<Project, Failure> {
@@ -195,14 +195,19 @@ pub(crate) struct FetchArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     git_depth: Option<i64>,
 
-    /// Accepted for the sake of old scripts
+    /// Has no effect: accepted for old scripts
     #[arg(long, hide = true)]
     no_fetch: bool,
 }
 
 impl FetchArgs {
     /// Returns what is meant.
-    pub(crate) fn fetching(&self) -> Fetching {
+    pub(crate) fn fetching(&self, app: &App) -> Fetching {
+        app.ui.ignored(
+            "--no-fetch",
+            self.no_fetch,
+            "sources are fetched when they are missing; `--offline` forbids it",
+        );
         Fetching {
             locked: self.locked,
             again: self.force_pull,
@@ -228,9 +233,14 @@ struct Row {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    app.ui.ignored(
+        "--config",
+        args.config.is_some(),
+        "set options in the Kraftfile, with `kraft set` or with `kraft menu`",
+    );
     let project = args.project.read(app)?;
     let (wish, targets) = (wish(app, args)?, args.project.which.wish());
-    let fetching = args.project.fetching.fetching();
+    let fetching = args.project.fetching.fetching(app);
     let from_source = project
         .kraftfile
         .as_ref()

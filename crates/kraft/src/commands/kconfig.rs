@@ -135,7 +135,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 impl Of {
     fn site(&self, app: &App) -> Result<Site, Failure> {
         let project = self.which.project(app, self.workdir.as_deref())?;
-        build::site(app, project, &self.fetching.fetching())
+        build::site(app, project, &self.fetching.fetching(app))
     }
 
     /// Returns the target that is meant: the first one where several are and none is named.

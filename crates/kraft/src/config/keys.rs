@@ -114,8 +114,8 @@ pub(crate) const ALL: &[Key] = &[
         flag: Some("no-parallel"),
         kind: Kind::Switch,
         default: Default::Switch(false),
-        used: false,
-        help: "Do one thing after the other",
+        used: true,
+        help: "Run one job at a time",
     },
     Key {
         name: "no_emojis",

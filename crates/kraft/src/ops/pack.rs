@@ -57,6 +57,8 @@ pub(crate) struct Order {
     pub(crate) no_kconfig: bool,
     /// Whether to leave out the kernel with debug information.
     pub(crate) no_kernel_dbg: bool,
+    /// Whether to package the kernel with debug information of what was built.
+    pub(crate) symbolic: bool,
 }
 
 /// Packs a kernel file.
@@ -253,7 +255,12 @@ pub(crate) fn of_build(app: &App, order: &Order, project: &Project) -> Result<Ve
     let mut parts = Vec::new();
     for target in chosen {
         let config = project::built_config(&workplace, &target)?;
-        let mut layers = vec![Layer::File(Role::Kernel, workplace.kernel(&target))];
+        let kernel = if order.symbolic {
+            workplace.kernel_debug(&target)
+        } else {
+            workplace.kernel(&target)
+        };
+        let mut layers = vec![Layer::File(Role::Kernel, kernel)];
         let embedded = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
         let root = if embedded {
             Root::default()

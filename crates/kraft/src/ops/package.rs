@@ -166,7 +166,10 @@ pub(crate) fn assemble(
             _ => Expect::Anything,
         };
         match store.tag(&package.name, &index.descriptor, &expect) {
-            Ok(()) => return Ok(index.descriptor),
+            Ok(()) => {
+                bench.progress.close(&format!("packaged {}", package.name));
+                return Ok(index.descriptor);
+            }
             // Somebody packaged something under the same name meanwhile: merge with that.
             Err(store::Error::Moved(_)) if package.strategy == Strategy::Merge => {}
             Err(error) => return Err(error.into()),

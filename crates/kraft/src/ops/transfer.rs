@@ -67,7 +67,13 @@ pub(crate) fn pull(
         &chosen,
         &progress,
     );
-    Ok(network.run(work)?)
+    network.run(work)?;
+    if progress.moved() == 0 {
+        app.ui.info(&format!("{name} is up to date"));
+    } else {
+        progress.close(&format!("pulled {name}"));
+    }
+    Ok(())
 }
 
 fn fitting(candidates: Vec<Candidate>, wish: &Wish) -> Vec<Descriptor> {
@@ -125,5 +131,10 @@ pub(crate) fn push_by(
         Some(interrupt) => network.run(interrupt.unless(work))??,
         None => network.run(work)?,
     };
+    if progress.moved() == 0 {
+        app.ui.info(&format!("{name} is up to date"));
+    } else {
+        progress.close(&format!("pushed {name}"));
+    }
     Ok(())
 }

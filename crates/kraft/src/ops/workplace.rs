@@ -136,6 +136,11 @@ impl Workplace {
         self.home.join(&target.kernel)
     }
 
+    /// Returns the kernel of a target with debug information, as the build leaves it.
+    pub(crate) fn kernel_debug(&self, target: &ResolvedTarget) -> PathBuf {
+        self.home.join(&target.kernel_debug)
+    }
+
     /// Returns the configuration of a target.
     pub(crate) fn config(&self, target: &ResolvedTarget) -> PathBuf {
         self.home.join(&target.config)
@@ -157,7 +162,7 @@ impl Workplace {
             work: self.make.join(shadow::tame(&file)),
             config: self.config(target),
             log: self.home.join(format!(".unikraft/build/{file}.log")),
-            debug: self.home.join(&target.kernel_debug),
+            debug: self.kernel_debug(target),
             // An outdir that is the project itself would hide all of it.
             except: vec![outdir, self.lock_file()]
                 .into_iter()

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
+use kraft_core::tame::is_unsafe;
 use serde::Serialize;
 
 use super::table::{self, Cell};
@@ -69,18 +70,23 @@ pub(super) fn render<T: Serialize>(
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
     let text =
         serde_json::to_string_pretty(value).map_err(|error| Failure::new(Kind::Failed, error))?;
-    let mut tame = String::with_capacity(text.len() + 1);
-    for character in text.chars() {
-        // JSON lets these pass (RFC 8259, section 7); terminals take some of them for commands.
-        // They stand in strings only.
-        if ('\u{7f}'..='\u{9f}').contains(&character) {
-            let _ = write!(tame, "\\u{:04x}", u32::from(character));
+    Ok(escaped(&text) + "\n")
+}
+
+/// Returns a JSON text without what a terminal takes for commands.
+///
+/// JSON lets DEL, C1 and bidi controls pass (RFC 8259, section 7). They are in strings only, and
+/// a line break between values stays.
+pub(super) fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        if is_unsafe(character) && character != '\n' {
+            let _ = write!(text, "\\u{:04x}", u32::from(character));
         } else {
-            tame.push(character);
+            text.push(character);
         }
     }
-    tame.push('\n');
-    Ok(tame)
+    text
 }
 
 /// Returns a value as YAML, with a line break at the end.

@@ -12,10 +12,10 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use kraft_core::problem::{Problem, Severity};
+use kraft_core::tame::{is_unsafe, tame};
 use serde_json::{Map, Value, json};
 
-use super::problem;
-use super::table::tame;
+use super::{listing, problem};
 use crate::failure::{Failure, Message, Text, chain};
 
 /// How important something is.
@@ -178,10 +178,10 @@ impl Log {
             let first = plain.lines().next().unwrap_or_default();
             let message = first.trim_start_matches("error: ");
             write(&self.format(Level::Error, message, &[], Map::new()));
-        } else if colour {
+        } else if colour && !plain.contains(|c| is_unsafe(c) && c != '\n') {
             write(&text.ansi().to_string());
         } else {
-            write(&plain);
+            write(&tame(&plain, &['\n']));
         }
     }
 
@@ -208,7 +208,7 @@ impl Log {
             if let Some(time) = time {
                 object.insert("time".to_owned(), time.into());
             }
-            return format!("{}\n", Value::Object(object));
+            return format!("{}\n", listing::escaped(&Value::Object(object).to_string()));
         }
         let mut text = String::new();
         if let Some(time) = time {
@@ -220,7 +220,7 @@ impl Log {
             text.push_str(&self.styled(level.style(), &format!("{}:", level.name())));
             text.push(' ');
         }
-        // Much of what is said was said by strangers: images, registries, archives.
+        // Much of it comes from outside: images, registries, archives.
         text.push_str(&tame(message, &['\n', '\t']));
         text.push('\n');
         text.push_str(&self.hints(hints));

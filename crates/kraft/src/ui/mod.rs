@@ -6,10 +6,13 @@ mod log;
 mod problem;
 mod progress;
 mod prompt;
+pub(crate) mod quantity;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
 
+use indicatif::MultiProgress;
+use kraft_core::tame::tame;
 use serde::Serialize;
 
 pub(crate) use self::colour::is_wanted as colour_is_wanted;
@@ -24,6 +27,8 @@ use crate::failure::Failure;
 #[derive(Clone, Debug)]
 pub(crate) struct Ui {
     log: log::Log,
+    /// The bars that are on the screen.
+    bars: MultiProgress,
     /// Whether data may be coloured.
     colour: bool,
     /// The width of the terminal that stdout is, if it is one.
@@ -54,6 +59,7 @@ impl Ui {
                     && colour_is_wanted(no_colour, &config.env, stderr_is_terminal),
                 terminal: stderr_is_terminal,
             },
+            bars: MultiProgress::new(),
             colour: colour_is_wanted(no_colour, &config.env, stdout.is_terminal()),
             width,
             asks: stderr_is_terminal && io::stdin().is_terminal() && !config.switch("no_prompt"),
@@ -114,9 +120,17 @@ impl Ui {
         }
     }
 
-    /// Writes one line of data to stdout.
+    /// Writes one line of data to stdout, as [`Ui::text`] does.
     pub(crate) fn line(&self, line: &str) -> Result<(), Failure> {
-        self.data(&format!("{line}\n"))
+        self.text(&format!("{line}\n"))
+    }
+
+    /// Writes data to stdout: as it is for programs, without what moves the cursor on a terminal.
+    pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
+        if self.width.is_none() {
+            return self.data(text);
+        }
+        self.data(&tame(text, &['\n', '\t']))
     }
 
     /// Writes a value to stdout as JSON over several lines.
@@ -152,17 +166,27 @@ impl Ui {
 
     /// Says something a user may want to know.
     pub(crate) fn info(&self, message: &str) {
-        self.log.say(Level::Info, message, &[]);
+        self.bars
+            .suspend(|| self.log.say(Level::Info, message, &[]));
     }
 
     /// Says something a user should mind.
     pub(crate) fn warn(&self, message: &str) {
-        self.log.say(Level::Warn, message, &[]);
+        self.bars
+            .suspend(|| self.log.say(Level::Warn, message, &[]));
+    }
+
+    /// Warns about a flag that is accepted for old scripts and changes nothing; `why` is what
+    /// happens instead.
+    pub(crate) fn ignored(&self, flag: &str, typed: bool, why: &str) {
+        if typed {
+            self.warn(&format!("`{flag}` has no effect: {why}"));
+        }
     }
 
     /// Returns what draws the progress of a piece of work.
     pub(crate) fn progress(&self) -> Progress {
-        Progress::new(self.log)
+        Progress::new(self.log, self.bars.clone())
     }
 
     /// Tells a failure, unless it has been told.

@@ -1,4 +1,4 @@
-//! Progress: what the rooms tell while they work, drawn by the form of the talk.
+//! Progress: what the rooms report while they work, drawn by the form of the log.
 //!
 //! ```text
 //! fancy   a bar or a spinner that goes away when the work is done
@@ -13,19 +13,27 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kraft_core::event::{Event, Reporter};
+use kraft_core::tame::tame;
 use serde_json::{Map, Value};
 
 use super::log::{Form, Level, Log};
+use super::quantity;
 
 /// Between two JSON lines about the same work.
 const BETWEEN_LINES: Duration = Duration::from_millis(500);
+/// Between two steps of a spinner.
+const BETWEEN_TICKS: Duration = Duration::from_millis(120);
 
 /// Draws events; made by [`Ui::progress`](super::Ui::progress).
 #[derive(Debug)]
 pub(crate) struct Progress {
     log: Log,
+    /// All bars of the screen, those of other work included: they share its last lines.
     bars: MultiProgress,
     tasks: Mutex<HashMap<u64, Task>>,
+    /// Bytes of tasks that ended well.
+    moved: Mutex<u64>,
+    began: Instant,
 }
 
 /// A piece of work that goes on.
@@ -33,6 +41,7 @@ pub(crate) struct Progress {
 struct Task {
     what: String,
     total: Option<u64>,
+    done: u64,
     /// Whether its units are things and not bytes.
     counts: bool,
     bar: Option<ProgressBar>,
@@ -40,22 +49,54 @@ struct Task {
 }
 
 impl Progress {
-    pub(super) fn new(log: Log) -> Self {
+    pub(super) fn new(log: Log, bars: MultiProgress) -> Self {
         Self {
             log,
-            bars: MultiProgress::new(),
+            bars,
             tasks: Mutex::default(),
+            moved: Mutex::default(),
+            began: Instant::now(),
         }
     }
 
+    /// Prints the closing line of a transfer: `pushed NAME, 17.2 MiB in 4 s`.
+    pub(crate) fn close(&self, what: &str) {
+        let moved = self.moved();
+        let took = quantity::time(self.began.elapsed());
+        let mut more = Map::new();
+        more.insert("progress".to_owned(), "closed".into());
+        more.insert("bytes".to_owned(), moved.into());
+        let line = match moved {
+            0 => format!("{what} in {took}"),
+            _ => format!("{what}, {} in {took}", quantity::bytes(moved)),
+        };
+        self.log.say_more(Level::Info, &line, more);
+    }
+
+    /// Returns the bytes of the tasks that ended well.
+    pub(crate) fn moved(&self) -> u64 {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn started(&self, task: u64, what: String, total: Option<u64>) {
-        let bar = self.moves().then(|| self.bars.add(bar(&what, total)));
+        let bar = self.moves().then(|| {
+            // Added before anything draws it: a bar that is drawn on its own is never cleared.
+            let bar = self.bars.add(ProgressBar::new_spinner());
+            bar.set_style(style(false, total, 0));
+            if let Some(total) = total {
+                bar.set_length(total);
+            }
+            bar.set_message(tame(&what, &[]));
+            bar.enable_steady_tick(BETWEEN_TICKS);
+            bar
+        });
         if bar.is_none() {
             self.line(task, &what, "started", None, total);
         }
         let entry = Task {
             what,
             total,
+            done: 0,
             counts: false,
             bar,
             last_line: Instant::now(),
@@ -63,7 +104,7 @@ impl Progress {
         self.tasks().insert(task, entry);
     }
 
-    /// From here on the units are things, so many in all if that is known.
+    /// From here on the units are things; the total may be unknown.
     fn counted(&self, task: u64, total: Option<u64>, doing: Option<&str>) {
         let mut tasks = self.tasks();
         let Some(entry) = tasks.get_mut(&task) else {
@@ -72,27 +113,18 @@ impl Progress {
         if !entry.counts || total.is_some() {
             entry.counts = true;
             entry.total = total.or(entry.total);
-            if let Some(bar) = &entry.bar {
-                restyle(bar, entry.total);
-            }
+            entry.restyle();
         }
         match (&entry.bar, doing) {
-            (Some(bar), Some(doing)) => bar.set_message(format!("{}: {doing}", entry.what)),
+            (Some(_), Some(doing)) => entry.show(doing),
             (None, Some(doing)) => self.log.say(Level::Debug, doing, &[]),
             (_, None) => {}
         }
     }
 
     fn step(&self, task: u64, what: &str) {
-        let tasks = self.tasks();
-        match tasks.get(&task) {
-            Some(Task {
-                what: work,
-                bar: Some(bar),
-                ..
-            }) => {
-                bar.set_message(format!("{work}: {what}"));
-            }
+        match self.tasks().get(&task) {
+            Some(entry) if entry.bar.is_some() => entry.show(what),
             Some(_) => self.log.say(Level::Info, what, &[]),
             None => {}
         }
@@ -103,6 +135,11 @@ impl Progress {
         let Some(entry) = tasks.get_mut(&task) else {
             return;
         };
+        let first = entry.done == 0 && done > 0;
+        entry.done = done;
+        if first {
+            entry.restyle();
+        }
         if let Some(bar) = &entry.bar {
             bar.set_position(done);
         } else if self.log.form == Form::Json && entry.last_line.elapsed() >= BETWEEN_LINES {
@@ -115,8 +152,13 @@ impl Progress {
         let Some(entry) = self.tasks().remove(&task) else {
             return;
         };
+        if how == FINISHED && !entry.counts {
+            let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+            *moved = moved.saturating_add(entry.total.unwrap_or(entry.done));
+        }
         if let Some(bar) = entry.bar {
             bar.finish_and_clear();
+            self.bars.remove(&bar);
         } else if self.log.form == Form::Json {
             self.line(task, &entry.what, how, None, entry.total);
         }
@@ -142,6 +184,40 @@ impl Progress {
     }
 }
 
+/// How a task ended that did what it should.
+const FINISHED: &str = "finished";
+
+impl Task {
+    /// Shows what is being done at this moment.
+    fn show(&self, doing: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(tame(&format!("{}: {doing}", self.what), &[]));
+        }
+    }
+
+    /// Draws what is known by now.
+    fn restyle(&self) {
+        if let Some(bar) = &self.bar {
+            if let Some(total) = self.total {
+                bar.set_length(total);
+            }
+            bar.set_style(style(self.counts, self.total, self.done));
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        // Work that ended early leaves nothing on the screen.
+        for (_, task) in self.tasks().drain() {
+            if let Some(bar) = task.bar {
+                bar.finish_and_clear();
+                self.bars.remove(&bar);
+            }
+        }
+    }
+}
+
 impl Reporter for Progress {
     fn report(&self, event: Event) {
         match event {
@@ -150,7 +226,7 @@ impl Reporter for Progress {
             Event::Doing { task, what } => self.counted(task, None, Some(&what)),
             Event::Step { task, what } => self.step(task, &what),
             Event::Advanced { task, done } => self.advanced(task, done),
-            Event::Finished { task } => self.ended(task, "finished"),
+            Event::Finished { task } => self.ended(task, FINISHED),
             Event::Failed { task } => self.ended(task, "failed"),
             Event::Note(text) => self.bars.suspend(|| self.log.say(Level::Info, &text, &[])),
             Event::Warning(text) => self.bars.suspend(|| self.log.say(Level::Warn, &text, &[])),
@@ -159,32 +235,17 @@ impl Reporter for Progress {
     }
 }
 
-/// Draws things instead of bytes.
-fn restyle(bar: &ProgressBar, total: Option<u64>) {
-    let template = match total {
-        Some(total) => {
-            bar.set_length(total);
-            "{spinner} [{bar:24}] {pos}/{len} {wide_msg}"
+/// Returns how a bar is drawn. The message comes last and is cut where the line ends; where
+/// nothing is counted yet, no number is shown.
+fn style(counts: bool, total: Option<u64>, done: u64) -> ProgressStyle {
+    let template = match (counts, total, done) {
+        (true, Some(_), _) => "{spinner} [{bar:16}] {pos}/{len} {wide_msg}",
+        (false, Some(_), _) => {
+            "{spinner} [{bar:16}] {binary_bytes}/{binary_total_bytes} {wide_msg}"
         }
-        None => "{spinner} {pos} {wide_msg}",
+        (_, None, 0) => "{spinner} {wide_msg}",
+        (true, None, _) => "{spinner} {pos} {wide_msg}",
+        (false, None, _) => "{spinner} {binary_bytes} {wide_msg}",
     };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-}
-
-fn bar(what: &str, total: Option<u64>) -> ProgressBar {
-    let (bar, template) = match total {
-        Some(total) => (
-            ProgressBar::new(total),
-            "{spinner} {msg} [{bar:24}] {binary_bytes}/{binary_total_bytes}",
-        ),
-        None => (ProgressBar::new_spinner(), "{spinner} {msg} {binary_bytes}"),
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.set_message(what.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

@@ -6,6 +6,7 @@
 //! ```
 
 use anstyle::{AnsiColor, Style};
+use kraft_core::tame::tame;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -31,19 +32,6 @@ impl Cell {
         self.colour = Some(colour);
         self
     }
-}
-
-/// Writes characters that would move the cursor, or do worse, as escapes; `kept` ones stay.
-pub(super) fn tame(text: &str, kept: &[char]) -> String {
-    let mut tame = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && !kept.contains(&character) {
-            tame.extend(character.escape_default());
-        } else {
-            tame.push(character);
-        }
-    }
-    tame
 }
 
 /// Between two columns.

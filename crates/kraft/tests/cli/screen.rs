@@ -82,3 +82,94 @@ fn timestamps_come_on_request() {
     assert!(time.ends_with('Z'), "{}", outcome.stderr);
     assert_eq!(rest, "error: no machine `nobody`\n");
 }
+
+/// Every character that a terminal obeys or that reorders a line, but for NUL and line breaks.
+fn hostile() -> String {
+    let ranges = ['\u{1}'..='\u{8}', '\u{b}'..='\u{c}', '\u{e}'..='\u{1f}'];
+    let wide = [
+        '\u{7f}'..='\u{9f}',
+        '\u{200e}'..='\u{200f}',
+        '\u{202a}'..='\u{202e}',
+    ];
+    let last = ['\u{2066}'..='\u{2069}', '\u{61c}'..='\u{61c}'];
+    ranges
+        .into_iter()
+        .chain(wide)
+        .chain(last)
+        .flatten()
+        .collect()
+}
+
+#[test]
+fn nothing_from_outside_reaches_a_log_that_a_terminal_obeys() {
+    let home = Home::new();
+    let hostile = hostile();
+    // YAML itself refuses C0 controls and DEL; C1 but NEL and bidi controls it takes.
+    let wide: String = hostile
+        .chars()
+        .filter(|&c| c > '\u{9f}' || c == '\u{9b}')
+        .collect();
+    home.write(
+        "Kraftfile",
+        format!("spec: v0.6\nname: ok\nfoo{wide}bar: 1\nruntime: \"{wide}x\"\n"),
+    );
+    home.write("raw/Kraftfile", format!("spec: v0.6\nname: {hostile}\n"));
+    for words in [
+        &["check", "."][..],
+        &["check", "raw"],
+        &["check", &hostile],
+        &["run", &hostile],
+        &["inspect", &hostile],
+        &["pkg", "push", &hostile],
+        &["config", "get", &hostile],
+        &[&hostile],
+        &["run", &format!("--{wide}")],
+    ] {
+        for form in ["basic", "json", "fancy"] {
+            let mut command = home.command(words);
+            command.env("KRAFTKIT_LOG_TYPE", form);
+            let outcome = home.finish(&mut command);
+            let all = format!("{}{}", outcome.stdout, outcome.stderr);
+            let left = all
+                .chars()
+                .find(|&c| c != '\n' && c != '\t' && hostile.contains(c));
+            assert_eq!(left, None, "{words:?} {form}: {all:?}");
+        }
+    }
+}
+
+#[test]
+fn a_flag_without_effect_says_so_once() {
+    let home = Home::new();
+    home.write("Kraftfile", "spec: v0.6\nruntime: r\n");
+    for (words, flag) in [
+        (&["build", "--offline", "--no-fetch", "."][..], "--no-fetch"),
+        (&["build", "--offline", "--config", "x", "."], "--config"),
+        (
+            &["pkg", "--force-format", "--name", "a", "."],
+            "--force-format",
+        ),
+        (&["version", "--pager", "less"], "--pager"),
+        (&["version", "--editor", "vi"], "--editor"),
+        (&["version", "--with-mirror", "https://m"], "--with-mirror"),
+        (&["version", "--plugins-dir", "/p"], "--plugins-dir"),
+        (&["version", "--git-protocol", "ssh"], "--git-protocol"),
+        (&["version", "--http-unix-sock", "/s"], "--http-unix-sock"),
+        (&["version", "--events-pid-file", "/f"], "--events-pid-file"),
+    ] {
+        let outcome = home.kraft(words);
+        let warning = format!("warning: `{flag}` has no effect");
+        assert_eq!(outcome.stderr.matches(&warning).count(), 1, "{outcome:?}");
+    }
+    // These hold anyway, and scripts give them by habit.
+    let quiet = [
+        "version",
+        "--no-emojis",
+        "--no-warn-sudo",
+        "--no-check-updates",
+    ];
+    assert_eq!(home.kraft(&quiet).exits(0).stderr, "");
+    // A file that KraftKit wrote is not commented on by every command.
+    home.configure("pager: less\neditor: vi\n");
+    assert_eq!(home.kraft(&["version"]).exits(0).stderr, "");
+}

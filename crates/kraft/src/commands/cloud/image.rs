@@ -5,10 +5,10 @@ use kraft_cloud::resources::images::Image;
 
 use super::output::{self, Form, Shown};
 use crate::app::App;
-use crate::commands::pkg::size;
 use crate::failure::Failure;
 use crate::ops::cloud::{Cloud, Where, images};
 use crate::ops::machines::Tally;
+use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column};
 
 /// Look after images that the platform can start

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::output::{self, Form, Shown};
 use crate::app::App;
-use crate::commands::pkg::size;
 use crate::failure::Failure;
 use crate::ops::cloud::account::INDEX;
 use crate::ops::cloud::{Cloud, Where};
 use crate::ops::network;
+use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column};
 
 /// So many cells show how much of something is in use.

@@ -38,5 +38,6 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         app,
         args.output,
         rows.into_iter().map(ls::Row::from).collect(),
+        None,
     )
 }

@@ -13,7 +13,7 @@ use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, chain};
 use crate::ops::components::Fetching;
 use crate::ops::{images, machines, sources};
-use crate::ui::{Cell, Column, Format};
+use crate::ui::{Cell, Column, Format, quantity};
 
 /// List packages
 ///
@@ -68,11 +68,11 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct Old {
-    /// Accepted for the sake of old scripts
-    #[arg(short, long, hide = true, value_name = "COUNT")]
+    /// List at most this many packages
+    #[arg(short, long, value_name = "COUNT", overrides_with = "no_limit")]
     limit: Option<u32>,
 
-    /// Accepted for the sake of old scripts
+    /// List all packages, as without this flag
     #[arg(long, hide = true)]
     no_limit: bool,
 
@@ -231,11 +231,17 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         app.ui.info("no packages found");
         return Ok(());
     }
-    print(app, args.output, rows)
+    let limit = args.old.limit.filter(|_| !args.old.no_limit);
+    print(app, args.output, rows, limit)
 }
 
-/// Prints rows in the order of their names.
-pub(super) fn print(app: &App, output: Format, mut rows: Vec<Row>) -> Result<(), Failure> {
+/// Prints rows in the order of their names, the first `limit` of them.
+pub(super) fn print(
+    app: &App,
+    output: Format,
+    mut rows: Vec<Row>,
+    limit: Option<u32>,
+) -> Result<(), Failure> {
     rows.sort_by(|a, b| {
         let key = |row: &Row| {
             let kind = (row.format, row.kind);
@@ -251,6 +257,9 @@ pub(super) fn print(app: &App, output: Format, mut rows: Vec<Row>) -> Result<(),
             .then_with(|| a.architecture.cmp(&b.architecture))
             .then_with(|| a.manifest.cmp(&b.manifest))
     });
+    if let Some(limit) = limit {
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
     app.ui.listing(output, &rows, COLUMNS)
 }
 
@@ -300,7 +309,7 @@ const COLUMNS: &[Column<Row>] = &[
     },
     Column {
         title: "SIZE",
-        cell: |row| Cell::new(row.size.map_or_else(|| "-".to_owned(), size)),
+        cell: |row| Cell::new(row.size.map_or_else(|| "-".to_owned(), quantity::decimal)),
     },
 ];
 
@@ -309,53 +318,5 @@ fn version(version: &str) -> String {
     match version.strip_prefix("sha256:") {
         Some(hex) => format!("sha256:{}", hex.get(..7).unwrap_or(hex)),
         None => version.to_owned(),
-    }
-}
-
-/// Returns a size in decimal units, as KraftKit shows them: `245 kB`.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut tenths = bytes.saturating_mul(10) / 1000;
-    let mut unit = UNITS[0];
-    for next in &UNITS[1..] {
-        if tenths < 10_000 {
-            break;
-        }
-        tenths /= 1000;
-        unit = next;
-    }
-    if tenths < 100 {
-        format!("{}.{} {unit}", tenths / 10, tenths % 10)
-    } else {
-        format!("{} {unit}", tenths / 10)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_have_two_digits_or_more() {
-        let sizes = [
-            0,
-            999,
-            1000,
-            2048,
-            9999,
-            245_000,
-            1_500_000,
-            12_345_678,
-            3_000_000_000,
-        ];
-        assert_eq!(
-            sizes.map(size),
-            [
-                "0 B", "999 B", "1.0 kB", "2.0 kB", "9.9 kB", "245 kB", "1.5 MB", "12 MB", "3.0 GB"
-            ]
-        );
     }
 }

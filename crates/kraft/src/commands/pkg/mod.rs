@@ -17,7 +17,6 @@ mod update;
 
 use clap::Subcommand;
 
-pub(crate) use self::ls::size;
 pub(crate) use self::source::add_source;
 use crate::app::App;
 use crate::failure::Failure;

@@ -102,11 +102,11 @@ pub(crate) struct Args {
     #[arg(short = 'M', long = "as", hide = true, default_value = "oci", value_parser = ["oci", "auto"])]
     format: String,
 
-    /// Accepted for the sake of old scripts
-    #[arg(long, hide = true)]
+    /// Package the kernel with debug information of what was built
+    #[arg(long, conflicts_with = "kernel")]
     dbg: bool,
 
-    /// Accepted for the sake of old scripts
+    /// Has no effect: accepted for old scripts
     #[arg(long, hide = true)]
     force_format: bool,
 
@@ -119,6 +119,11 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         return Err(Failure::usage("cannot package without a name")
             .hint("give the image one: `kraft pkg --name [HOST/]PATH[:TAG]`"));
     };
+    app.ui.ignored(
+        "--force-format",
+        args.force_format,
+        "packages are always OCI images",
+    );
     let name = full_name(name)?;
     let store = images::open(app)?;
     let strategy = package::settle(app, &*store, &name, args.strategy)?;
@@ -179,6 +184,7 @@ fn order(app: &App, args: &Args) -> Result<Order, Failure> {
         target: args.target.clone(),
         no_kconfig: args.no_kconfig,
         no_kernel_dbg: args.no_kernel_dbg,
+        symbolic: args.dbg,
     })
 }
 

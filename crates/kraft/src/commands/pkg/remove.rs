@@ -35,12 +35,13 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if args.all {
         for named in store.names()? {
             store.untag(&named.name)?;
+            app.ui.line(&named.name.to_string())?;
         }
     }
     for word in args.images.iter().chain(&args.name) {
         let removed = images::find(&*store, word).and_then(|found| {
             store.untag(&found.named.name)?;
-            Ok(())
+            app.ui.line(&found.named.name.to_string())
         });
         tally.count(app, removed)?;
     }

@@ -55,5 +55,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         Ok(()) => Event::Finished { task },
         Err(_) => Event::Failed { task },
     });
-    Ok(saved?)
+    saved?;
+    progress.close(&format!("saved {}", args.output.display()));
+    Ok(())
 }

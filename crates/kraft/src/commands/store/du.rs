@@ -4,9 +4,9 @@ use kraft_oci::store::verify::{self, Usage};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::commands::pkg::size;
 use crate::failure::Failure;
 use crate::ops::images;
+use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column, Format};
 
 /// Show how much room images take

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::app::App;
-use crate::commands::pkg::size;
 use crate::failure::Failure;
 use crate::ops::images;
+use crate::ui::quantity::decimal as size;
 
 /// Remove what no image needs
 ///

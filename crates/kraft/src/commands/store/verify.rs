@@ -5,9 +5,9 @@ use kraft_oci::store::verify::{self, Fault, Verdict};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::commands::pkg::size;
 use crate::failure::{Failure, Kind};
 use crate::ops::{images, repair};
+use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column, Format};
 
 /// Check every image

@@ -134,31 +134,45 @@ pub(crate) struct Args {
     #[arg(long)]
     no_kernel_dbg: bool,
 
-    /// Accepted for the sake of old scripts
-    #[arg(long, hide = true)]
+    /// Deploy the kernel with debug information of what was built
+    #[arg(long)]
     dbg: bool,
 
-    /// Accepted for the sake of old scripts
+    /// Has no effect: accepted for old scripts
     #[arg(short = 'z', long, hide = true)]
     compress: bool,
 
-    /// Accepted for the sake of old scripts
-    #[arg(long, hide = true)]
+    /// Build sequentially (same as `--jobs 1`)
+    #[arg(long)]
     no_fast: bool,
 
-    /// Accepted for the sake of old scripts
+    /// Has no effect: accepted for old scripts
     #[arg(long, hide = true)]
     no_fetch: bool,
 
-    /// Accepted for the sake of old scripts
-    #[arg(long, hide = true, value_name = "FILE")]
+    /// Also write the output of the build to this file
+    #[arg(long, value_name = "FILE")]
     build_log: Option<PathBuf>,
 
     #[command(flatten)]
     dockerfile: DockerfileArgs,
 }
 
+impl Args {
+    /// Warns about the flags of old scripts that change nothing.
+    fn warn_of_ignored(&self, app: &App) {
+        app.ui
+            .ignored("--compress", self.compress, "layers are sent as they are");
+        app.ui.ignored(
+            "--no-fetch",
+            self.no_fetch,
+            "sources are fetched when they are missing; `--offline` forbids it",
+        );
+    }
+}
+
 pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
+    args.warn_of_ignored(app);
     let mut cloud = Cloud::open(app, at)?;
     let deployment = deployment(app, args)?;
     let look = Look {
@@ -196,6 +210,7 @@ fn deployment(app: &App, args: &Args) -> Result<Deployment, Failure> {
         rootfs: args.rootfs.clone(),
         building: args.dockerfile.wish(),
         no_kernel_dbg: args.no_kernel_dbg,
+        symbolic: args.dbg,
         ..Order::default()
     };
     Ok(Deployment {
@@ -211,6 +226,8 @@ fn deployment(app: &App, args: &Args) -> Result<Deployment, Failure> {
             order,
             strategy: args.strategy,
             jobs: args.jobs,
+            slowly: args.no_fast,
+            log: args.build_log.clone(),
             configure: if args.no_configure {
                 Configure::Never
             } else {

@@ -5,9 +5,9 @@ use kraft_cloud::resources::instances::{self, Metrics};
 use super::super::choose::ids;
 use super::super::output::{self, Form, Shown};
 use crate::app::App;
-use crate::commands::pkg::size;
 use crate::failure::Failure;
 use crate::ops::cloud::Cloud;
+use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column};
 
 /// Tell what was measured of instances: all, or some

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
-use crate::commands::pkg::size;
 use crate::commands::values;
 use crate::failure::Failure;
 use crate::ops::cloud::Cloud;
 use crate::ops::cloud::import::{self, Wish};
+use crate::ui::quantity::decimal as size;
 
 /// Copy files of this computer into a volume
 ///

@@ -139,6 +139,8 @@ impl Stack {
         building.arguments = arguments.chain(building.arguments).collect();
         building.target = building.target.or_else(|| build.target.clone());
         Package {
+            slowly: false,
+            log: None,
             name: Some(self.name_of_image(service)),
             order: Order {
                 runtime,

@@ -1,6 +1,7 @@
 //! The image that is deployed: packaged from a project, and pushed to the platform's registry.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kraft_build::build::Configure;
@@ -44,6 +45,10 @@ pub(crate) struct Package {
     pub(crate) strategy: Strategy,
     /// How many things may be built at once.
     pub(crate) jobs: Option<NonZeroUsize>,
+    /// Whether to build one thing after the other.
+    pub(crate) slowly: bool,
+    /// A file that gets the output of the build, too.
+    pub(crate) log: Option<PathBuf>,
     /// Whether what is built is configured first.
     pub(crate) configure: Configure,
     /// How components are fetched.
@@ -219,6 +224,8 @@ fn built(app: &App, project: Project, wish: &Package) -> Result<Vec<Part>, Failu
     let targets = targets(&site.resolved, wish.order.target.as_deref())?;
     let building = build::Wish {
         jobs: wish.jobs,
+        slowly: wish.slowly,
+        log: wish.log.clone(),
         configure: wish.configure,
         rootfs: wish.order.rootfs.clone(),
         dockerfile: wish.order.building.clone(),

@@ -1,0 +1,81 @@
+//! Text from outside, made safe to print on a terminal or into a log.
+//!
+//! ```text
+//! C0 and C1 controls, DEL   can move the cursor, set the title, answer as if typed
+//! bidi controls             can show a line in another order than it has
+//! line separators           can end a line that has not ended
+//! ```
+
+use std::borrow::Cow;
+
+/// Returns whether a character may not reach a terminal as it is.
+pub fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Writes unsafe characters as escapes (`\u{9b}`, `\n`), except those in `kept`.
+pub fn tame(text: &str, kept: &[char]) -> String {
+    let mut tame = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_unsafe(character) && !kept.contains(&character) {
+            tame.extend(character.escape_default());
+        } else {
+            tame.push(character);
+        }
+    }
+    tame
+}
+
+/// Replaces unsafe characters by visible ones of the same length in bytes, so that spans into the
+/// text stay valid. ASCII stays as it is.
+pub(crate) fn mask(text: &str) -> Cow<'_, str> {
+    let is_masked = |character: char| !character.is_ascii() && is_unsafe(character);
+    if !text.contains(is_masked) {
+        return Cow::Borrowed(text);
+    }
+    let masked = text.chars().map(|character| match character.len_utf8() {
+        2 if is_masked(character) => '\u{b7}',
+        3 if is_masked(character) => '\u{fffd}',
+        _ => character,
+    });
+    Cow::Owned(masked.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        let all: String = ('\0'..='\u{ffff}').collect();
+        let tamed = tame(&all, &['\n', '\t']);
+        let left: Vec<char> = tamed.chars().filter(|&c| is_unsafe(c)).collect();
+        assert_eq!(left, ['\t', '\n']);
+        assert_eq!(
+            tame("a\u{9b}31mb\u{202e}\u{1b}[2J\u{7f}", &[]),
+            r"a\u{9b}31mb\u{202e}\u{1b}[2J\u{7f}"
+        );
+        assert_eq!(tame("plain äß 日本 🙂", &[]), "plain äß 日本 🙂");
+    }
+
+    #[test]
+    fn a_masked_text_has_the_same_places() {
+        let all: String = ('\0'..='\u{ffff}').collect();
+        let masked = mask(&all);
+        assert_eq!(masked.len(), all.len());
+        for ((at, before), (place, after)) in all.char_indices().zip(masked.char_indices()) {
+            assert_eq!(at, place);
+            assert!(before == after || is_unsafe(before), "{before:?}");
+            assert!(after.is_ascii() || !is_unsafe(after), "{after:?}");
+        }
+        assert!(matches!(mask("a\tb\n"), Cow::Borrowed(_)));
+    }
+}

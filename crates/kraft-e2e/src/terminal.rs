@@ -1,0 +1,122 @@
+//! A real terminal (tmux) of a chosen size, in which kraft runs and whose screen is read.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::harness::{Bench, eventually, skip};
+use crate::registry::installed;
+
+/// A terminal in which a program runs; it ends with this.
+#[derive(Debug)]
+pub struct Terminal {
+    socket: PathBuf,
+}
+
+impl Terminal {
+    /// Runs `kraft` in a terminal of 40 lines; `None`, aloud, where there is no tmux.
+    ///
+    /// With `data`, stdout goes to that file and the screen shows stderr alone.
+    ///
+    /// # Panics
+    /// If the terminal cannot be opened.
+    pub fn open(
+        bench: &Bench,
+        dir: &Path,
+        columns: u16,
+        data: Option<&Path>,
+        words: &[&str],
+    ) -> Option<Self> {
+        use std::fmt::Write as _;
+
+        // A server that is being ended still has its socket.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+
+        if !installed("tmux") {
+            skip("tmux is not installed: scripts/setup.sh test");
+            return None;
+        }
+        let inner = bench.command(words);
+        let mut text = "#!/bin/sh\n".to_owned();
+        for (key, value) in inner.get_envs() {
+            let value = value.unwrap_or_default().to_str().unwrap();
+            let _ = writeln!(text, "export {}='{value}'", key.to_str().unwrap());
+        }
+        let program = inner.get_program().to_str().unwrap();
+        let _ = write!(
+            text,
+            "export KRAFTKIT_NO_PROMPT=false\ncd '{}'\n'{program}'",
+            dir.display()
+        );
+        for word in words {
+            let _ = write!(text, " '{word}'");
+        }
+        if let Some(data) = data {
+            let _ = write!(text, " > '{}'", data.display());
+        }
+        text.push_str("\necho \"ended with $?\"\nexec sh -i\n");
+        let script = bench.path().join("in-the-terminal");
+        std::fs::write(&script, text).unwrap();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let terminal = Self {
+            socket: bench.path().join(format!("tmux-{count}")),
+        };
+        let columns = columns.to_string();
+        let session = ["-f", "/dev/null", "new-session", "-d", "-x", &columns];
+        let script = script.to_str().unwrap();
+        terminal.tmux(&[&session[..], &["-y", "40", "sh", script]].concat());
+        Some(terminal)
+    }
+
+    /// Runs tmux, and returns what it printed.
+    ///
+    /// # Panics
+    /// If it cannot be run.
+    pub fn tmux(&self, words: &[&str]) -> String {
+        let output = std::process::Command::new("tmux")
+            .arg("-S")
+            .arg(&self.socket)
+            .args(words)
+            .env("TERM", "xterm")
+            .env("LC_ALL", "C.UTF-8")
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Types keys, in tmux's names.
+    pub fn type_keys(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    /// Waits until the screen shows a text.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub fn wait_for(&self, text: &str) {
+        eventually(text, || self.tmux(&["capture-pane", "-p"]).contains(text));
+    }
+
+    /// Waits until the program has ended well, and returns the lines that it left on the screen.
+    ///
+    /// # Panics
+    /// If it fails, or if a line was wider than the terminal.
+    pub fn left(&self) -> Vec<String> {
+        self.wait_for("ended with ");
+        let screen = self.tmux(&["capture-pane", "-p"]);
+        assert!(screen.contains("ended with 0"), "{screen}");
+        let (shown, _) = screen.split_once("ended with").unwrap();
+        let joined = self.tmux(&["capture-pane", "-p", "-J"]);
+        let lines = |text: &str| text.split("ended with").next().unwrap().lines().count();
+        assert_eq!(lines(&screen), lines(&joined), "a line wraps:\n{screen}");
+        shown
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
