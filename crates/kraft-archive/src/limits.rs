@@ -24,12 +24,12 @@ pub const XZ_MEMORY: u64 = 256 << 20;
 pub const ZSTD_WINDOW_BITS: u32 = 27;
 
 /// Returns what an archive of `size` bytes may expand to.
-pub(crate) fn expanded(size: u64) -> u64 {
+pub fn expanded(size: u64) -> u64 {
     EXPANDED.saturating_add(size.saturating_mul(EXPANSION))
 }
 
 /// The error for an archive that expands to more.
-pub(crate) fn expands_too_far() -> io::Error {
+pub fn expands_too_far() -> io::Error {
     invalid(format!(
         "it expands to more than {} GiB and {EXPANSION} times its own size, the limit",
         EXPANDED >> 30

@@ -2,13 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::process::Stdio;
 
+use kraft_archive::compression::{self, read_full, read_some};
+use kraft_archive::limits;
+use kraft_archive::tar::{Entry, Kind, Limits, Reader};
+use kraft_sys::fs;
 use kraft_sys::lock::Lock;
-use kraft_sys::{fs, tool};
 use sha2::{Digest as _, Sha256};
-use tar::{Archive, EntryType};
 
 use super::error::Error;
 use super::memory::{self, Memory};
@@ -20,11 +22,6 @@ use crate::trees;
 const ENDINGS: [&str; 8] = [
     ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tar.bz2", ".tar", ".zip",
 ];
-/// An unpacked component has at most so many bytes.
-const LARGEST: u64 = 8 << 30;
-/// An unpacked component has at most so many files.
-const MOST_ENTRIES: usize = 1_000_000;
-
 /// Returns whether a URL or path names an archive.
 pub(super) fn is_archive(source: &str) -> bool {
     let path = source.split(['?', '#']).next().unwrap_or(source);
@@ -93,7 +90,7 @@ fn fetch(
     }
     let mut told_of = None;
     if let Some(path) = local {
-        let mut source = File::open(&path).map_err(fs::Error::on("open", &path))?;
+        let mut source = fs::open_file(&path)?;
         fs::truncate(&part, 0)?;
         let mut target = fs::append(&part)?;
         io::copy(&mut source, &mut target).map_err(fs::Error::on("write", &part))?;
@@ -143,7 +140,7 @@ fn sum(path: &Path) -> Result<String, fs::Error> {
     let mut sum = Sha256::new();
     let mut chunk = vec![0; 128 << 10];
     loop {
-        let read = file.read(&mut chunk).map_err(fs::Error::on("read", path))?;
+        let read = read_some(&mut file, &mut chunk).map_err(fs::Error::on("read", path))?;
         if read == 0 {
             return Ok(trees::hex(sum));
         }
@@ -163,73 +160,15 @@ pub(super) fn unpack(archive: &Path, url: &str, name: &str, to: &Path) -> Result
         Fault::Bad(why) => bad(why),
         Fault::File(error) => Error::File(error),
     };
-    let mut head = [0; 6];
-    let mut file = File::open(archive).map_err(fs::Error::on("open", archive))?;
+    let mut head = [0; 4];
+    let mut file = fs::open_file(archive)?;
     let read = read_full(&mut file, &mut head).map_err(fs::Error::on("read", archive))?;
-    let open = || File::open(archive).map_err(fs::Error::on("open", archive));
-    let mut helper = None;
-    let reader: Box<dyn Read> = match head.get(..read).unwrap_or_default() {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(open()?)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(
-            zstd::stream::read::Decoder::new(open()?).map_err(|error| bad(error.to_string()))?,
-        ),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
-            let (reader, child) = through("xz", "xz-utils", open()?)?;
-            helper = Some((child, "xz"));
-            reader
-        }
-        [b'B', b'Z', b'h', ..] => {
-            let (reader, child) = through("bzip2", "bzip2", open()?)?;
-            helper = Some((child, "bzip2"));
-            reader
-        }
-        [b'P', b'K', 3, 4, ..] => return zip(open()?, to).map_err(error),
-        _ => Box::new(open()?),
-    };
-    let unpacked = entries(reader.take(LARGEST), to).map_err(error);
-    if let Some((mut child, program)) = helper {
-        let ended = child.wait();
-        unpacked?;
-        if !ended.is_ok_and(|status| status.success()) {
-            return Err(bad(format!("`{program}` cannot read it")));
-        }
-        return Ok(());
+    let file = fs::open_file(archive)?;
+    if head.get(..read) == Some(b"PK\x03\x04") {
+        return zip(file, to).map_err(error);
     }
-    unpacked
-}
-
-fn read_full(file: &mut File, head: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
-}
-
-/// Reads through a program that decompresses.
-fn through(
-    program: &str,
-    package: &'static str,
-    file: File,
-) -> Result<(Box<dyn Read>, std::process::Child), Error> {
-    let missing = || {
-        Error::Tool(tool::ToolError::NotFound {
-            program: program.to_owned(),
-            package: Some(package),
-        })
-    };
-    let mut child = tool::command(program)
-        .args(["-d", "-c"])
-        .stdin(file)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|_| missing())?;
-    let output = child.stdout.take().ok_or_else(missing)?;
-    Ok((Box::new(output), child))
+    let reader = compression::decompress(file).map_err(|error| bad(error.to_string()))?;
+    entries(reader, to).map_err(error)
 }
 
 enum Fault {
@@ -240,11 +179,21 @@ enum Fault {
 /// Unpacks a zip archive.
 fn zip(file: File, to: &Path) -> Result<(), Fault> {
     let bad = |error: zip::result::ZipError| Fault::Bad(error.to_string());
+    let size = file
+        .metadata()
+        .map_err(|error| Fault::Bad(error.to_string()))?
+        .len();
     let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(bad)?;
-    if archive.is_empty() || archive.len() > MOST_ENTRIES {
-        return Err(Fault::Bad(format!("it has {} entries", archive.len())));
+    if archive.is_empty() {
+        return Err(Fault::Bad("it is empty".to_owned()));
     }
-    let mut left = LARGEST;
+    if archive.len() as u64 > limits::ENTRIES {
+        let most = limits::ENTRIES;
+        return Err(Fault::Bad(format!(
+            "it has more than {most} entries, the limit"
+        )));
+    }
+    let mut left = limits::COMPONENT.min(limits::expanded(size));
     for at in 0..archive.len() {
         let mut entry = archive.by_index(at).map_err(bad)?;
         let named = PathBuf::from(entry.name().map_err(bad)?.into_owned());
@@ -267,10 +216,14 @@ fn zip(file: File, to: &Path) -> Result<(), Fault> {
         } else {
             let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
             let mode = if executable { 0o755 } else { 0o644 };
+            // What it says is believed for refusing it only.
+            if entry.size() >= left {
+                return Err(Fault::Bad(limits::expands_too_far().to_string()));
+            }
             let written = write(&mut entry.by_ref().take(left), &path, mode)?;
             left = left.saturating_sub(written);
             if left == 0 {
-                return Err(Fault::Bad(format!("it has more than {LARGEST} bytes")));
+                return Err(Fault::Bad(limits::expands_too_far().to_string()));
             }
         }
     }
@@ -281,44 +234,30 @@ fn leads_out(named: &Path) -> Fault {
     Fault::Bad(format!("the link `{}` leads out of it", named.display()))
 }
 
-fn entries(mut reader: impl Read, to: &Path) -> Result<(), Fault> {
-    tar_entries(&mut reader, to)?;
-    // Whether a compressed stream is whole shows at its very end.
-    io::copy(&mut reader, &mut io::sink())
-        .map(drop)
-        .map_err(|error| Fault::Bad(error.to_string()))
-}
-
-fn tar_entries(reader: &mut impl Read, to: &Path) -> Result<(), Fault> {
+fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
     let bad = |error: io::Error| Fault::Bad(error.to_string());
-    let mut archive = Archive::new(reader);
-    let mut count = 0;
+    let mut tar = Reader::new(reader, Limits::COMPONENT);
+    let mut is_empty = true;
     let mut links = Vec::new();
-    for entry in archive.entries().map_err(bad)? {
-        let mut entry = entry.map_err(bad)?;
-        count += 1;
-        if count > MOST_ENTRIES {
-            return Err(Fault::Bad(format!(
-                "it has more than {MOST_ENTRIES} entries"
-            )));
-        }
-        let kind = entry.header().entry_type();
-        if matches!(kind, EntryType::XGlobalHeader) {
-            continue;
-        }
-        let named = entry.path().map_err(bad)?.into_owned();
+    while let Some(entry) = tar.next_entry().map_err(bad)? {
+        is_empty = false;
+        let named = path_of(&entry.path);
         let Some(inner) = inside(&named)? else {
             continue;
         };
         let path = to.join(&inner);
         parents(to, &path, &named)?;
-        match kind {
-            EntryType::Directory => fs::create_dir_all(&path, 0o755).map_err(Fault::File)?,
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
-                write(&mut entry, &path, if executable { 0o755 } else { 0o644 })?;
+        match entry.kind {
+            Kind::Directory => fs::create_dir_all(&path, 0o755).map_err(Fault::File)?,
+            Kind::File => {
+                let mode = if entry.mode & 0o111 == 0 {
+                    0o644
+                } else {
+                    0o755
+                };
+                write(&mut tar, &path, mode)?;
             }
-            EntryType::Symlink => {
+            Kind::Symlink => {
                 let target = target(&entry, &named)?;
                 if escapes(&inner, &target) {
                     return Err(leads_out(&named));
@@ -326,8 +265,8 @@ fn tar_entries(reader: &mut impl Read, to: &Path) -> Result<(), Fault> {
                 fs::replace_link(&path, &target).map_err(Fault::File)?;
             }
             // What it is a link to may come later.
-            EntryType::Link => links.push((path, target(&entry, &named)?, named)),
-            _ => {
+            Kind::HardLink => links.push((path, target(&entry, &named)?, named)),
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Other(_) => {
                 return Err(Fault::Bad(format!(
                     "`{}` is neither a file, a directory nor a link",
                     named.display()
@@ -335,9 +274,18 @@ fn tar_entries(reader: &mut impl Read, to: &Path) -> Result<(), Fault> {
             }
         }
     }
-    if count == 0 {
+    if is_empty {
         return Err(Fault::Bad("it is empty".to_owned()));
     }
+    hard_links(links, to)?;
+    // Whether a compressed stream is whole shows at its very end.
+    io::copy(&mut tar.into_inner(), &mut io::sink())
+        .map(drop)
+        .map_err(bad)
+}
+
+/// Makes hard links: path, target, and the path as it stands in the archive.
+fn hard_links(links: Vec<(PathBuf, PathBuf, PathBuf)>, to: &Path) -> Result<(), Fault> {
     for (path, target, named) in links {
         let Some(inner) = inside(&target)? else {
             return Err(Fault::Bad(format!(
@@ -359,11 +307,16 @@ fn tar_entries(reader: &mut impl Read, to: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-fn target<R: Read>(entry: &tar::Entry<'_, R>, named: &Path) -> Result<PathBuf, Fault> {
-    let target = entry.link_name().ok().flatten();
-    target
-        .map(std::borrow::Cow::into_owned)
-        .ok_or_else(|| Fault::Bad(format!("the link `{}` leads nowhere", named.display())))
+fn target(entry: &Entry, named: &Path) -> Result<PathBuf, Fault> {
+    if entry.link.is_empty() {
+        let why = format!("the link `{}` leads nowhere", named.display());
+        return Err(Fault::Bad(why));
+    }
+    Ok(path_of(&entry.link))
+}
+
+fn path_of(name: &[u8]) -> PathBuf {
+    PathBuf::from(std::ffi::OsStr::from_bytes(name))
 }
 
 /// Returns the path below the directory that everything lies in; `None` for that itself.

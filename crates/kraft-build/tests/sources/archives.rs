@@ -262,3 +262,99 @@ fn what_would_do_harm_or_is_broken_is_refused_and_nothing_is_left() {
         );
     }
 }
+
+#[test]
+fn sparse_files_are_whole_and_count_as_what_is_written() {
+    let world = World::new();
+    let file = world.write("packed/x.tar/top/holes", "");
+    let data = |size: u64| {
+        let file = std::fs::File::options().write(true).open(&file).unwrap();
+        file.set_len(size).unwrap();
+    };
+    let fetched = |form: &str| {
+        world.tarball("x.tar", form, FILES);
+        let to = world.path(&format!("project/{form}"));
+        get(
+            &world.sources(),
+            &wanted(&world.path("files/x.tar").display().to_string(), None),
+            &to,
+        )
+        .map(|_| std::fs::metadata(to.join("holes")).unwrap().len())
+    };
+    let forms = ["-Sp", "-SHpax", "-SHgnu"];
+    for form in forms {
+        data(3 << 20);
+        assert_eq!(fetched(form).unwrap(), 3 << 20, "{form}");
+        // Some kilobytes that would fill the disk.
+        data(10 << 30);
+        let error = fetched(form).unwrap_err().to_string();
+        assert!(error.contains("more than 4 GiB and 64 times"), "{error}");
+        assert_eq!(
+            text(&world.path(&format!("project/{form}/Config.uk"))),
+            "one"
+        );
+    }
+}
+
+#[test]
+fn a_zip_that_lies_about_its_sizes_is_refused() {
+    let world = World::new();
+    let file = world.write("packed/top/holes", "");
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    file.set_len(1 << 20).unwrap();
+    let zip = world.path("files/x.zip");
+    Tool::new("zip")
+        .args(["-qr", "-fz-", zip.to_str().unwrap(), "top"])
+        .current_dir(world.path("packed"))
+        .run()
+        .unwrap();
+    let mut bytes = std::fs::read(&zip).unwrap();
+    let size = (1u32 << 20).to_le_bytes();
+    // Uncompressed sizes in the local header and in the directory.
+    let places: Vec<usize> = (0..bytes.len() - 4)
+        .filter(|&at| bytes[at..at + 4] == size)
+        .collect();
+    for at in places {
+        bytes[at..at + 4].copy_from_slice(&u32::MAX.wrapping_sub(1).to_le_bytes());
+    }
+    kraft_sys::fs::replace_file(&zip, &bytes).unwrap();
+    let source = zip.display().to_string();
+    let to = world.path("project/x");
+    assert!(get(&world.sources(), &wanted(&source, None), &to).is_err());
+    assert!(!to.exists());
+}
+
+#[test]
+fn an_archive_that_is_no_regular_file_is_refused_and_not_waited_for() {
+    let world = World::new();
+    let fifo = world.path("x.tar");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o644.into()).unwrap();
+    std::fs::create_dir(world.path("y.tar")).unwrap();
+    for (name, what) in [("x.tar", "FIFO"), ("y.tar", "directory")] {
+        let source = world.path(name).display().to_string();
+        let to = world.path("project/x");
+        let error = get(&world.sources(), &wanted(&source, None), &to).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let text = format!("{error}: {}", cause.unwrap_or_default());
+        assert!(text.contains(what), "{text}");
+        assert!(!to.exists());
+    }
+}
+
+#[test]
+fn a_damaged_or_foreign_compression_is_an_error() {
+    let world = World::new();
+    for (name, flag) in [("x.tar.gz", "-z"), ("x.tar.xz", "-J"), ("x.tar.bz2", "-j")] {
+        world.tarball(name, flag, FILES);
+        let path = world.path(&format!("files/{name}"));
+        let whole = std::fs::read(&path).unwrap();
+        let garbage = [&whole[..], b"garbage"].concat();
+        for bytes in [&whole[..whole.len() - 4], &garbage] {
+            kraft_sys::fs::replace_file(&path, bytes).unwrap();
+            let source = path.display().to_string();
+            let to = world.path("project/x");
+            assert!(get(&world.sources(), &wanted(&source, None), &to).is_err());
+            assert!(!to.exists(), "{name}");
+        }
+    }
+}
