@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::str::FromStr;
 
+use kraft_archive::tar::{Kind, Limits, Reader};
 use kraft_core::reference::{Digest, Reference};
 use kraft_sys::fs;
 use serde_json::json;
@@ -219,7 +220,7 @@ struct Tar {
 
 impl Tar {
     fn open(path: &Path) -> Result<Self, CopyError> {
-        let file = File::open(path).map_err(fs::Error::on("open", path))?;
+        let file = fs::open_file(path)?;
         let mut found = Self {
             file,
             blobs: BTreeMap::new(),
@@ -233,16 +234,18 @@ impl Tar {
     }
 
     fn scan(&mut self) -> io::Result<()> {
-        let mut tar = tar::Archive::new(&self.file);
-        for entry in tar.entries_with_seek()? {
-            let entry = entry?;
-            if !entry.header().entry_type().is_file() {
+        let mut tar = Reader::seeking(&self.file, Limits::ROOT_FILESYSTEM);
+        while let Some(entry) = tar.next_entry()? {
+            if entry.kind != Kind::File {
                 continue;
             }
-            let place = (entry.raw_file_position(), entry.size());
-            let name = entry.path_bytes();
-            let name = String::from_utf8_lossy(&name);
+            let place = (tar.position(), entry.size);
+            let name = String::from_utf8_lossy(&entry.path);
             let name = name.trim_start_matches("./");
+            if entry.is_sparse && (name == "index.json" || name.starts_with("blobs/")) {
+                let why = format!("`{name}` is stored as a sparse file; write the archive without");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
             if name == "index.json" {
                 self.index = Some(place);
             } else if let Some(hex) = name.strip_prefix("blobs/sha256/")
@@ -285,5 +288,43 @@ impl Blobs for Tar {
             .at(place)
             .map_err(|error| store::Error::reading(digest, error))?;
         Ok(Some(Box::new(reader)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(path: &Path) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Layout::open(dir.path()).unwrap();
+        let error = load(path, None, &store).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        format!("{error}: {}", cause.unwrap_or_default())
+    }
+
+    #[test]
+    fn what_is_no_archive_of_images_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.tar");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o644.into()).unwrap();
+        assert!(fault(&path).contains("FIFO"));
+        assert!(fault(Path::new("/dev/zero")).contains("a device"));
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNULongName);
+        header.set_size(3 << 30);
+        header.set_cksum();
+        let path = dir.path().join("b.tar");
+        fs::replace_file(&path, header.as_bytes()).unwrap();
+        assert!(fault(&path).contains("more than 1 MiB, the limit"));
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_path("index.json").unwrap();
+        header.set_size(0);
+        if let Some(gnu) = header.as_gnu_mut() {
+            gnu.realsize = *b"00000000012\0";
+        }
+        header.set_cksum();
+        fs::replace_file(&path, header.as_bytes()).unwrap();
+        assert!(fault(&path).contains("sparse file"), "{}", fault(&path));
     }
 }

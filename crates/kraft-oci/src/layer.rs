@@ -4,10 +4,10 @@
 //! time, no owner, no directory entries, two zero blocks and nothing behind them. So the digest of
 //! a layer depends on the file alone. What we read may be any tar, also a compressed one.
 
-use std::cell::Cell;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::rc::Rc;
+use std::io::{self, Read, Write};
 
+use kraft_archive::compression::{self, Compression, Whole};
+use kraft_archive::tar::{Entry, Kind, Limits, Reader};
 use kraft_core::reference::Digest;
 
 use crate::digest::Hasher;
@@ -18,18 +18,6 @@ const BLOCK: usize = 512;
 const BLOCK_U64: u64 = 512;
 /// The first size that the eleven octal digits of ustar cannot hold.
 const TOO_LARGE: u64 = 1 << 33;
-/// RFC 1952, section 2.3.1.
-const GZIP: &[u8] = b"\x1f\x8b";
-/// RFC 8878, section 3.1.1.
-const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
-/// A zstd window may be this many bits wide: 128 MiB, the limit of the zstd program.
-const ZSTD_WINDOW_BITS: u32 = 27;
-/// What comes out of a compressed layer may be this many times what went in, beyond a first GiB.
-const MOST_RATIO: u64 = 64;
-
-/// What stands before a file, its header and the longer forms of its names, has at most so many
-/// bytes: it is read into memory.
-const LARGEST_HEADER: u64 = 1 << 20;
 
 /// What a file of an image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -185,28 +173,19 @@ impl std::fmt::Debug for Found<'_> {
     }
 }
 
-/// Looks through a layer, whose compressed size is `size` bytes, and hands over the files of an
+/// Looks through a layer, and hands over the files of an
 /// image that stand in it. Returns what the plain tar hashes to.
 ///
 /// Errors: an entry that an honest image does not have, one that leads out of the root among them.
 pub fn read(
     layer: &mut (dyn Read + Send),
-    size: u64,
     take: &mut dyn FnMut(Found<'_>) -> io::Result<()>,
 ) -> Result<Digest, LayerError> {
-    let plain = plain(layer, size).map_err(LayerError::Read)?;
-    let allowed = Rc::clone(&plain.allowed);
-    let mut tar = tar::Archive::new(plain);
-    allowed.set(LARGEST_HEADER);
-    for entry in tar.entries().map_err(LayerError::Read)? {
-        let mut entry = entry.map_err(LayerError::Read)?;
-        allowed.set(u64::MAX);
-        look_at(&mut entry, take)?;
-        // Passed here, because of what follows only a little may be read at once.
-        io::copy(&mut entry, &mut io::sink()).map_err(LayerError::Read)?;
-        allowed.set(LARGEST_HEADER);
+    let plain = plain(layer).map_err(LayerError::Read)?;
+    let mut tar = Reader::new(plain, Limits::ROOT_FILESYSTEM);
+    while let Some(entry) = tar.next_entry().map_err(LayerError::Read)? {
+        look_at(&entry, &mut tar, take)?;
     }
-    allowed.set(u64::MAX);
     let mut rest = tar.into_inner();
     // What stands behind the end belongs to the digest too.
     io::copy(&mut rest, &mut io::sink()).map_err(LayerError::Read)?;
@@ -215,10 +194,11 @@ pub fn read(
 
 /// Hands an entry over if it is a file of an image.
 fn look_at(
-    entry: &mut tar::Entry<'_, Plain<'_>>,
+    entry: &Entry,
+    content: &mut dyn Read,
     take: &mut dyn FnMut(Found<'_>) -> io::Result<()>,
 ) -> Result<(), LayerError> {
-    let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+    let path = String::from_utf8_lossy(&entry.path).into_owned();
     let bad = |why| LayerError::Entry {
         path: shown(&path),
         why,
@@ -226,25 +206,19 @@ fn look_at(
     if path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains('\0') {
         return Err(bad("its path leads out of the image"));
     }
-    let kind = entry.header().entry_type();
-    if kind.is_gnu_sparse() {
-        // A few bytes of it can stand for more than any disk holds.
-        return Err(bad("it is a file with holes"));
-    }
-    if kind.is_dir() || kind.is_pax_global_extensions() {
+    if entry.kind == Kind::Directory {
         return Ok(());
     }
     let Some(role) = Role::of_path(&path) else {
         return Ok(());
     };
-    if !kind.is_file() && !kind.is_contiguous() {
+    if entry.kind != Kind::File {
         return Err(bad("it is a link or a device, and no file"));
     }
-    let size = entry.size();
     take(Found {
         role,
-        size,
-        content: entry,
+        size: entry.size,
+        content,
     })
     .map_err(LayerError::Taking)
 }
@@ -264,7 +238,7 @@ pub fn open(
     diff_id: Option<&Digest>,
 ) -> Result<Box<dyn Read>, LayerError> {
     let blob = store::open_verified(store, layer)?;
-    let plain = plain(blob, layer.size).map_err(LayerError::Read)?;
+    let plain = plain(blob).map_err(LayerError::Read)?;
     Ok(Box::new(Told {
         plain,
         expected: diff_id.cloned(),
@@ -295,60 +269,34 @@ impl Read for Told {
     }
 }
 
-/// Looks through gzip and zstd.
-fn plain<'a>(layer: impl Read + 'a, size: u64) -> io::Result<Plain<'a>> {
-    let mut layer = BufReader::with_capacity(1 << 18, layer);
-    let start = layer.fill_buf()?;
-    let (inner, limit): (Box<dyn Read + 'a>, u64) = if start.starts_with(GZIP) {
-        let limit = (1 << 30) + size.saturating_mul(MOST_RATIO);
-        (Box::new(flate2::bufread::MultiGzDecoder::new(layer)), limit)
-    } else if start.starts_with(ZSTD) {
-        let limit = (1 << 30) + size.saturating_mul(MOST_RATIO);
-        let mut decoder = zstd::Decoder::with_buffer(layer)?;
-        decoder.window_log_max(ZSTD_WINDOW_BITS)?;
-        (Box::new(decoder), limit)
-    } else {
-        (Box::new(layer), u64::MAX)
-    };
-    Ok(Plain {
-        inner,
-        hasher: Hasher::default(),
-        limit,
-        allowed: Rc::new(Cell::new(u64::MAX)),
-    })
+/// Decompresses a layer: plain, gzip or zstd (OCI image specification 1.1, layer.md).
+fn plain<'a>(layer: impl Read + 'a) -> io::Result<Plain<'a>> {
+    let inner = compression::decompress(layer)?;
+    match inner.compression() {
+        Compression::None | Compression::Gzip | Compression::Zstd => Ok(Plain {
+            inner,
+            hasher: Hasher::default(),
+        }),
+        other @ (Compression::Bzip2 | Compression::Xz) => {
+            let name = other.name().unwrap_or_default();
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("it is compressed with {name}; layers are plain, gzip or zstd"),
+            ))
+        }
+    }
 }
 
 /// The plain tar, hashed while it goes by.
 struct Plain<'a> {
-    inner: Box<dyn Read + 'a>,
+    inner: Whole<'a>,
     hasher: Hasher,
-    /// How much may come out of it, in bytes.
-    limit: u64,
-    /// How much of that may be read before more is allowed.
-    allowed: Rc<Cell<u64>>,
 }
 
 impl Read for Plain<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let allowed = self.allowed.get();
-        if allowed == 0 {
-            return Err(io::Error::other("an entry has names without end"));
-        }
-        let count = buffer
-            .len()
-            .min(usize::try_from(allowed).unwrap_or(usize::MAX));
-        let count = self
-            .inner
-            .read(buffer.get_mut(..count).unwrap_or_default())?;
-        if allowed != u64::MAX {
-            self.allowed.set(allowed.saturating_sub(count as u64));
-        }
+        let count = self.inner.read(buffer)?;
         self.hasher.update(buffer.get(..count).unwrap_or_default());
-        if self.hasher.size() > self.limit {
-            return Err(io::Error::other(
-                "what comes out of it is out of all proportion to what went in",
-            ));
-        }
         Ok(count)
     }
 }
@@ -481,7 +429,7 @@ mod tests {
         .unwrap();
         let mut found = Vec::new();
         let mut blob = layout.open(&layer.digest).unwrap();
-        let digest = read(&mut *blob, layer.size, &mut |file| {
+        let digest = read(&mut *blob, &mut |file| {
             let mut content = String::new();
             file.content.read_to_string(&mut content)?;
             found.push((file.role, file.size, content));
@@ -524,8 +472,7 @@ mod tests {
 
     fn fault(tar: &[u8]) -> String {
         let mut tar = tar;
-        let size = tar.len() as u64;
-        let error = read(&mut tar, size, &mut |file| {
+        let error = read(&mut tar, &mut |file| {
             io::copy(file.content, &mut io::sink()).map(drop)
         })
         .unwrap_err();
@@ -547,6 +494,40 @@ mod tests {
     }
 
     #[test]
+    fn layers_that_ask_for_too_much_are_refused_and_sparse_kernels_are_whole() {
+        let cause = |tar: &[u8]| {
+            let mut tar = tar;
+            let error = read(&mut tar, &mut |_| Ok(())).unwrap_err();
+            std::error::Error::source(&error).unwrap().to_string()
+        };
+        let long = hostile("././@LongLink", b'L', &vec![b'a'; 2 << 20]);
+        assert!(cause(&long).contains("more than 1 MiB, the limit"));
+        let xz = b"\xfd7zXZ\0 and more than ten bytes";
+        assert!(cause(xz).contains("compressed with xz"));
+        let holes = |size: u64| {
+            let records = |text: &str| format!("{} {text}\n", text.len() + 4);
+            let text = [
+                records("GNU.sparse.map=0,6"),
+                records(&format!("GNU.sparse.size={size}")),
+            ]
+            .concat();
+            let mut tar = hostile("pax", b'x', text.as_bytes());
+            tar.truncate(1024);
+            tar.extend(hostile("unikraft/bin/kernel", b'0', b"KERNEL"));
+            tar
+        };
+        assert!(cause(&holes(1 << 50)).contains("more than 4 GiB"));
+        let mut found = Vec::new();
+        let mut tar = &holes(1000)[..];
+        read(&mut tar, &mut |file| {
+            file.content.read_to_end(&mut found).map(drop)
+        })
+        .unwrap();
+        assert_eq!(found.len(), 1000);
+        assert!(found.starts_with(b"KERNEL\0"));
+    }
+
+    #[test]
     fn compressed_layers_are_looked_through() {
         let tar = hostile("unikraft/bin/kernel", b'0', b"kernel");
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -556,7 +537,7 @@ mod tests {
         for layer in [gzip, zstd] {
             let mut found = 0;
             let mut reader = &layer[..];
-            let digest = read(&mut reader, layer.len() as u64, &mut |file| {
+            let digest = read(&mut reader, &mut |file| {
                 found = file.size;
                 Ok(())
             })

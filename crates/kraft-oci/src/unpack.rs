@@ -11,10 +11,11 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use kraft_archive::compression::read_some;
 use kraft_core::reference::Digest;
 use kraft_sys::bulk::Bulk;
 use kraft_sys::fs;
@@ -135,7 +136,7 @@ fn is_whole(path: &Path) -> io::Result<bool> {
     let mut hasher = Hasher::default();
     let mut buffer = vec![0; 1 << 17];
     loop {
-        let count = file.read(&mut buffer)?;
+        let count = read_some(&mut file, &mut buffer)?;
         if count == 0 {
             return Ok(hasher.finish().hex() == sum);
         }
@@ -179,7 +180,7 @@ fn fill(
 ) -> Result<(), LayerError> {
     let mut blob = open_verified(store, layer)?;
     let mut take = |mut file: Found<'_>| take(&mut file, dir);
-    let found = layer::read(&mut blob, layer.size, &mut take).map_err(|error| match error {
+    let found = layer::read(&mut blob, &mut take).map_err(|error| match error {
         // The blob is at fault, not the tar that was made of it.
         LayerError::Read(error)
             if error
@@ -208,7 +209,7 @@ fn take(file: &mut Found<'_>, dir: &Path) -> io::Result<()> {
     let mut hasher = Hasher::default();
     let mut buffer = vec![0; 1 << 17];
     loop {
-        let count = file.content.read(&mut buffer)?;
+        let count = read_some(file.content, &mut buffer)?;
         if count == 0 {
             break;
         }

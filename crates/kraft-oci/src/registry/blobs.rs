@@ -1,6 +1,6 @@
 //! Blobs: looked for, fetched, mounted, pushed.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use kraft_archive::compression::read_full;
 use kraft_core::reference::{Digest, Reference};
 use reqwest::{Body, Url};
 use tokio::sync::mpsc;
@@ -356,13 +357,7 @@ fn read_into(source: &dyn BlobSource, pieces: &mpsc::Sender<io::Result<Bytes>>) 
     let mut reader = source.open()?;
     loop {
         let mut piece = vec![0; PIECE];
-        let mut filled = 0;
-        while let Some(room) = piece.get_mut(filled..).filter(|room| !room.is_empty()) {
-            match reader.read(room)? {
-                0 => break,
-                count => filled += count,
-            }
-        }
+        let filled = read_full(&mut *reader, &mut piece)?;
         piece.truncate(filled);
         let ends = filled < PIECE;
         if filled > 0 && pieces.blocking_send(Ok(piece.into())).is_err() {

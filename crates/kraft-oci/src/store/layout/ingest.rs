@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use kraft_archive::compression::read_some;
 use kraft_core::reference::Digest;
 use kraft_sys::bulk::{ALIGNMENT, Bulk};
 use kraft_sys::fs;
@@ -111,7 +112,7 @@ impl LayoutIngest {
         let mut rest = file.take(bytes);
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let count = rest.read(&mut buffer)?;
+            let count = read_some(&mut rest, &mut buffer)?;
             if count == 0 {
                 return Ok(());
             }
