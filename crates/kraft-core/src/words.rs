@@ -12,12 +12,19 @@ pub fn split(line: &str) -> Result<Vec<String>, char> {
             (Some('"'), '\\') => {
                 let next = chars.next().unwrap_or('\\');
                 let word = word.get_or_insert_default();
+                if next == '\n' {
+                    continue;
+                }
                 if !matches!(next, '"' | '\\' | '$' | '`') {
                     word.push('\\');
                 }
                 word.push(next);
             }
-            (None, '\\') => word.get_or_insert_default().extend(chars.next()),
+            (None, '\\') => match chars.next() {
+                // A backslash at the end of a line continues it.
+                Some('\n') => {}
+                next => word.get_or_insert_default().extend(next),
+            },
             (None, '"' | '\'') => {
                 quote = Some(c);
                 word.get_or_insert_default();
@@ -45,6 +52,8 @@ mod tests {
                 &["a b", "\"", "\\n", "", "xyz"],
             ),
             ("$HOME", &["$HOME"]),
+            ("a \\\n  b\\\nc \"d\\\ne\"", &["a", "bc", "de"]),
+            (" \\\n ", &[]),
         ] {
             assert_eq!(split(line).unwrap(), words, "{line}");
         }

@@ -43,7 +43,7 @@ pub(super) fn lower(root: &Node, spec: Spec, faults: &mut Faults) -> Kraftfile {
         volumes: get("volumes")
             .map(|n| filesystem::volumes(n, faults))
             .unwrap_or_default(),
-        cmd: get("cmd").map(|n| command(n, spec, faults)),
+        cmd: get("cmd").map(|n| command(n, faults)),
         env: get("env").map(|n| env(n, faults)).unwrap_or_default(),
         labels: get("labels")
             .map(|n| labels(n, spec, faults))
@@ -85,15 +85,12 @@ pub(super) fn file_name(name: &Located<String>, what: &str, faults: &mut Faults)
     faults.push(problem.label("files are named after it"));
 }
 
-/// A string is one argument up to v0.6 and a shell-like line in v0.7; a list is taken as it is.
-pub(super) fn command(node: &Node, spec: Spec, faults: &mut Faults) -> Vec<Located<String>> {
+/// Splits a string into the words a POSIX shell would see, in every version of the format; takes a
+/// list as it is.
+pub(super) fn command(node: &Node, faults: &mut Faults) -> Vec<Located<String>> {
     let Some(line) = node.text() else {
         return node.items().iter().filter_map(Node::text).collect();
     };
-    // KraftKit compat: the string stays whole before v0.7 (formats.md 1.5).
-    if spec < Spec::V07 {
-        return vec![line];
-    }
     match words::split(&line) {
         Ok(words) => words
             .into_iter()

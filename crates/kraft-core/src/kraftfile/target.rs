@@ -72,7 +72,7 @@ fn target(node: &Node, spec: Spec, faults: &mut Faults) -> Option<Target> {
         platform: known_platform(platform, faults),
         architecture: known_architecture(architecture, faults),
         kconfig: kconfig(TARGET.get(node, "kconfig"), faults),
-        cmd: TARGET.get(node, "cmd").map(|n| command(n, spec, faults)),
+        cmd: TARGET.get(node, "cmd").map(|n| command(n, faults)),
     })
 }
 
