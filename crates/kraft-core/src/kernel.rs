@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 
+pub mod abilities;
 mod elf;
 pub(crate) use elf::number;
 pub mod libinfo;

@@ -43,6 +43,28 @@ pub fn tag(index: usize) -> String {
     format!("fs{}", index.saturating_add(1))
 }
 
+/// Returns whether two volumes are mounted on the same path.
+pub fn same_place(one: &str, other: &str) -> bool {
+    match (check_destination(one), check_destination(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
+/// Lays volumes over others: one of the same path takes the other's place, the rest follow.
+pub fn over(below: Vec<Volume>, typed: Vec<Volume>) -> Vec<Volume> {
+    let mut typed = typed;
+    let mut all = Vec::with_capacity(below.len() + typed.len());
+    for volume in below {
+        let instead = typed
+            .iter()
+            .position(|own| same_place(&own.destination, &volume.destination));
+        all.push(instead.map_or(volume, |at| typed.remove(at)));
+    }
+    all.extend(typed);
+    all
+}
+
 /// A volume as it was typed: the source may still be relative, or the name of a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VolumeArg {
@@ -231,5 +253,32 @@ mod tests {
                 prop_assert!(!arg.source.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn a_volume_replaces_the_one_below_it_in_its_place() {
+        let volume = |source: &str, destination: &str| Volume {
+            source: source.into(),
+            destination: destination.into(),
+            read_only: false,
+        };
+        let below = vec![volume("/a", "/data"), volume("/b", "/data/sub")];
+        let shown = |typed: Vec<Volume>| {
+            over(below.clone(), typed)
+                .iter()
+                .map(|v| format!("{}:{}", v.source.display(), v.destination))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(shown(vec![]), "/a:/data /b:/data/sub");
+        assert_eq!(
+            shown(vec![volume("/x", "//data/"), volume("/y", "/y")]),
+            "/x://data/ /b:/data/sub /y:/y"
+        );
+        // Two of the same path stay two, for the plan to refuse.
+        assert_eq!(
+            shown(vec![volume("/x", "/data"), volume("/y", "/data")]),
+            "/x:/data /b:/data/sub /y:/data"
+        );
     }
 }

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use crate::arch::Arch;
 use crate::cmdline::CommandLine;
 use crate::host::{Host, Kvm};
+use crate::kernel::abilities::Abilities;
 use crate::kernel::{BootProtocol, KernelImage};
 use crate::machine::{self, Acceleration, MachineSpec};
 use crate::mount::{self, Volume};
@@ -67,6 +68,8 @@ pub struct Boot {
     pub kernel: PathBuf,
     /// What that file is.
     pub image: KernelImage,
+    /// What it can do, as far as that is known.
+    pub abilities: Abilities,
     /// Absolute path of the root archive, if any.
     pub initrd: Option<PathBuf>,
     /// Whether the kernel must be told to unpack the archive over `/`.
@@ -108,8 +111,8 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
     let (acceleration, note) = choose_acceleration(request.disable_acceleration, image.arch, host);
     notes.extend(note);
     notes.extend(unmounted(image.boot, &volumes));
-    notes.extend(check_variables(image.boot, env.len()));
-    let spec = MachineSpec {
+    notes.extend(check_variables(boot, env.len()));
+    let mut spec = MachineSpec {
         name: request.name.clone(),
         arch: image.arch,
         platform,
@@ -129,6 +132,7 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         acceleration,
         remove_when_ended: request.remove_when_ended,
     };
+    notes.extend(lacks::check(&mut spec, request, boot));
     if let Err(mut wrong) = CommandLine::of(&spec) {
         problems.append(&mut wrong);
     }
@@ -398,14 +402,24 @@ fn choose_acceleration(
 /// (`CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT`, as delivered); it drops the others without a word.
 const USUAL_VARIABLES: usize = 8;
 
-/// Warns of more variables than most kernels take: how many this one takes cannot be seen from outside.
-fn check_variables(boot: BootProtocol, count: usize) -> Option<Problem> {
-    (boot != BootProtocol::LinuxBzImage && count > USUAL_VARIABLES).then(|| {
-        Problem::warning(format!(
-            "the kernel may drop some of the {count} environment variables: most take {USUAL_VARIABLES}"
-        ))
-        .help("build it with a larger CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT, or pass them in a file")
-    })
+/// Warns of more variables than the kernel takes, or than most take where nothing says how many this one does.
+fn check_variables(boot: &Boot, count: usize) -> Option<Problem> {
+    let known = boot.abilities.variables;
+    let most = known.unwrap_or(USUAL_VARIABLES);
+    if boot.image.boot == BootProtocol::LinuxBzImage || count <= most {
+        return None;
+    }
+    let message = match known {
+        Some(most) => {
+            format!("the kernel drops some of the {count} environment variables: it takes {most}")
+        }
+        None => format!(
+            "the kernel may drop some of the {count} environment variables: most take {most}"
+        ),
+    };
+    Some(Problem::warning(message).help(
+        "build it with a larger CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT, or pass them in a file",
+    ))
 }
 
 /// Says that a Linux guest has to mount its volumes itself: there is no parameter that would make it.
@@ -425,5 +439,6 @@ fn unmounted(boot: BootProtocol, volumes: &[Volume]) -> Option<Problem> {
     )
 }
 
+mod lacks;
 #[cfg(test)]
 mod tests;

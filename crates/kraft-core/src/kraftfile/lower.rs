@@ -30,7 +30,7 @@ pub(super) fn lower(root: &Node, spec: Spec, faults: &mut Faults) -> Kraftfile {
         outdir: get("outdir").and_then(Node::text),
         unikraft: get("unikraft").map(|n| component::component(n, &COMPONENT, spec, faults)),
         libraries: libraries(get("libraries"), spec, faults),
-        targets: target::targets(targets, spec, faults),
+        targets: target::targets(targets, faults),
         template: get("template").map(|n| component::template(n, faults)),
         runtime: get("runtime").and_then(|n| component::runtime(n, faults)),
         rootfs: get("rootfs").map(|n| filesystem::filesystem(n, faults)),

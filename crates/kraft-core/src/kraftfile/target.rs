@@ -9,7 +9,7 @@ use crate::problem::Problem;
 
 use super::component::kconfig;
 use super::lower::{command, file_name};
-use super::model::{Spec, Target};
+use super::model::Target;
 use super::shape::TARGET;
 use crate::document::faults::Faults;
 use crate::document::located::Located;
@@ -19,10 +19,10 @@ use crate::document::node::Node;
 const FORMER_PLATFORMS: [&str; 3] = ["linuxu", "kraftcloud", "hyperv"];
 
 /// Lowers the list of targets.
-pub(super) fn targets(nodes: &[Node], spec: Spec, faults: &mut Faults) -> Vec<Target> {
+pub(super) fn targets(nodes: &[Node], faults: &mut Faults) -> Vec<Target> {
     let mut targets: Vec<Target> = Vec::new();
     for node in nodes {
-        let Some(target) = target(node, spec, faults) else {
+        let Some(target) = target(node, faults) else {
             continue;
         };
         let same = |t: &&Target| {
@@ -44,7 +44,7 @@ pub(super) fn targets(nodes: &[Node], spec: Spec, faults: &mut Faults) -> Vec<Ta
     targets
 }
 
-fn target(node: &Node, spec: Spec, faults: &mut Faults) -> Option<Target> {
+fn target(node: &Node, faults: &mut Faults) -> Option<Target> {
     if let Some(text) = node.text() {
         let Some((platform, architecture)) = split(&text) else {
             let problem = Problem::error(format!("the target `{}` names no architecture", *text))

@@ -16,6 +16,7 @@ fn boot() -> Boot {
             boot: BootProtocol::Multiboot,
             unikraft: true,
         },
+        abilities: Abilities::default(),
         initrd: None,
         mounts_initrd: false,
         args: vec![],
@@ -436,4 +437,94 @@ proptest! {
             prop_assert!(planned.spec.memory >= LEAST_MEMORY);
         }
     }
+}
+
+/// The warnings about a machine with everything, on a kernel of these options.
+fn lacks(options: &[&str], request: &RunRequest) -> (MachineSpec, String) {
+    let all = ["CONFIG_LIBUKBOOT=y"].iter().chain(options).copied();
+    let boot = Boot {
+        abilities: Abilities::of_options(all),
+        initrd: Some("/srv/root.cpio".into()),
+        mounts_initrd: true,
+        ..boot()
+    };
+    let planned = plan(request, &boot, &host(Kvm::Works)).unwrap();
+    let notes: Vec<String> = planned
+        .notes
+        .iter()
+        .map(|note| format!("{} | {}", note.message, note.help.join(", ")))
+        .collect();
+    (planned.spec, notes.join("\n"))
+}
+
+fn everything() -> RunRequest {
+    RunRequest {
+        ports: ports(&["8080:80"]),
+        volumes: vec![volume("/srv/data", "/data"), volume("/srv/x", "/x")],
+        env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
+        kernel_args: strings(&["a.b=c"]),
+        args: strings(&["/app"]),
+        ..RunRequest::default()
+    }
+}
+
+#[test]
+fn a_kernel_without_parameters_is_passed_none_and_the_user_told_what_is_lost() {
+    let (spec, notes) = lacks(&["CONFIG_LIBUKNETDEV=y"], &everything());
+    insta::assert_snapshot!(notes, @"the kernel parses no parameters: the root filesystem will not be mounted, the volumes `/data`, `/x` will not be mounted, the application does not get `A`, `a.b=c` is not passed | build the kernel with `CONFIG_LIBUKLIBPARAM: 'y'`, or use another runtime");
+    assert_eq!(CommandLine::of(&spec).unwrap().render(), "/app");
+    let quiet = RunRequest {
+        args: strings(&["x"]),
+        ..RunRequest::default()
+    };
+    let (_, notes) = lacks(&[], &quiet);
+    insta::assert_snapshot!(notes, @"the kernel parses no parameters: the root filesystem will not be mounted | build the kernel with `CONFIG_LIBUKLIBPARAM: 'y'`, or use another runtime");
+}
+
+#[test]
+fn what_a_kernel_lacks_is_said_before_it_boots() {
+    let (spec, notes) = lacks(&["CONFIG_LIBUKLIBPARAM=y"], &everything());
+    insta::assert_snapshot!(notes, @"
+    the kernel takes no environment variables from its command line: the application does not get `A` | build the kernel with `CONFIG_LIBPOSIX_ENVIRON_LIBPARAM: 'y'`
+    the kernel has no file system: the root filesystem will not be mounted | build the kernel with `CONFIG_LIBVFSCORE: 'y'`, or use another runtime
+    the kernel has no 9p file system: the volumes `/data`, `/x` will not be mounted | build the kernel with `CONFIG_LIB9PFS: 'y'`, or use another runtime
+    the kernel has no network: nothing will answer on `--port 0.0.0.0:8080:80/tcp` | build the kernel with a network stack such as lwip, or use another runtime
+    ");
+    assert_eq!(spec.volumes.len(), 2);
+    let full = [
+        "CONFIG_LIBUKLIBPARAM=y",
+        "CONFIG_LIBPOSIX_ENVIRON_LIBPARAM=y",
+        "CONFIG_LIBVFSCORE=y",
+        "CONFIG_LIB9PFS=y",
+        "CONFIG_LIBUKNETDEV=y",
+        "CONFIG_LWIP_FAILNOIFACE=y",
+    ];
+    assert_eq!(lacks(&full, &everything()).1, "");
+    let without = RunRequest {
+        ports: vec![],
+        ..everything()
+    };
+    insta::assert_snapshot!(lacks(&full, &without).1, @"the kernel does not boot without a network (CONFIG_LWIP_FAILNOIFACE), and the machine has none | publish a port: `--port 8080:8080`");
+}
+
+#[test]
+fn the_number_of_variables_is_that_of_the_kernel_where_it_is_known() {
+    let request = RunRequest {
+        env: (0..9).map(|n| (format!("N{n}"), String::new())).collect(),
+        ..everything()
+    };
+    let of = |count: &str| {
+        let option = format!("CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT={count}");
+        let base = [
+            "CONFIG_LIBPOSIX_ENVIRON_LIBPARAM=y",
+            "CONFIG_LIBUKLIBPARAM=y",
+            "CONFIG_LIBVFSCORE=y",
+            "CONFIG_LIB9PFS=y",
+            "CONFIG_LIBUKNETDEV=y",
+            &option,
+        ];
+        lacks(&base, &request).1
+    };
+    assert_eq!(of("9"), "");
+    assert!(of("8").contains("drops some of the 9 environment variables: it takes 8"));
 }

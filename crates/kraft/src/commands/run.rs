@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kraft_core::arch::Arch;
 use kraft_core::cmdline::CommandLine;
 use kraft_core::machine::MachineSpec;
-use kraft_core::mount::{Volume, VolumeArg};
+use kraft_core::mount::{self, Volume, VolumeArg};
 use kraft_core::plan::RunRequest;
 use kraft_core::port::PortMapping;
 use kraft_core::quantity;
@@ -186,7 +186,7 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         pull: args.pull,
     };
     let ready = subject::ready(app, subject, terms)?;
-    request.volumes = [ready.volumes.clone(), request.volumes].concat();
+    request.volumes = mount::over(ready.volumes.clone(), request.volumes);
     if let Some(program) = ready.program.as_ref().filter(|_| !request.args.is_empty()) {
         request.args.insert(0, program.clone());
     }
@@ -214,9 +214,10 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         &ready.boot(kernel, initrd),
         ready.kernel_size,
     )?;
-    if ready.is_unikraft() {
-        binary::warn(app, &spec);
-    }
+    let hopeless = ready
+        .is_unikraft()
+        .then(|| binary::warn(app, &spec, ready.abilities))
+        .flatten();
     let interrupt = (!args.detach && !args.no_start).then(Interrupt::listen);
     let machine = machines.create(&spec)?;
     drop(files);
@@ -238,7 +239,15 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         name: machine.name,
         watch,
     };
-    run::foreground(app, &machines, &[started], false, &interrupt)
+    let outcome = run::foreground(app, &machines, &[started], false, &interrupt);
+    // Such a kernel powers off as if its program had ended well.
+    match hopeless.filter(|_| outcome.is_ok()) {
+        Some(program) => Err(Failure::new(
+            Kind::Crashed,
+            format!("`{program}` could not be started, as warned before the boot"),
+        )),
+        None => outcome,
+    }
 }
 
 /// Understands the flags.

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use kraft_core::arch::Arch;
+use kraft_core::kernel::abilities::Abilities;
 use kraft_core::machine::MachineSpec;
 use kraft_core::program::Program;
 use kraft_rootfs::Index;
@@ -33,74 +34,96 @@ pub(crate) fn of_file(path: &Path) -> Option<Program> {
     Program::read(&mut File::open(path).ok()?).ok()?
 }
 
-/// Warns of what will keep the program of a machine from starting.
-///
-/// Only where a program is named by its path: what other words mean, its kernel knows. Not for
-/// Linux, which looks for programs of its own.
-pub(crate) fn warn(app: &App, spec: &MachineSpec) {
-    let Some(archive) = spec.initrd.as_deref() else {
-        return;
-    };
-    let Some(program) = spec.args.first().filter(|word| word.starts_with('/')) else {
-        return;
-    };
-    // An archive that cannot be read is told of by who builds or boots it.
-    let Ok(Some(index)) = Index::of(archive) else {
-        return;
-    };
-    for sentence in faults(&index, program, spec.arch) {
-        app.ui.warn(&sentence);
+/// Something about a program that a user should know before it is loaded.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault {
+    /// What it is, with its cure.
+    sentence: String,
+    /// Whether no loader can start the program.
+    fatal: bool,
+}
+
+impl Fault {
+    fn fatal(sentence: String) -> Self {
+        let fatal = true;
+        Self { sentence, fatal }
     }
 }
 
-/// Returns what is wrong, one sentence with its cure each.
-fn faults(index: &Index, path: &str, arch: Arch) -> Vec<String> {
+/// Warns of what will keep the program of a machine from starting; returns the program if that is
+/// certain, because the kernel is known to load its programs from there.
+///
+/// Only where a program is named by its path: what other words mean, its kernel knows. Not for
+/// Linux, which looks for programs of its own.
+pub(crate) fn warn(app: &App, spec: &MachineSpec, abilities: Abilities) -> Option<String> {
+    let archive = spec.initrd.as_deref()?;
+    let program = spec.args.first().filter(|word| word.starts_with('/'))?;
+    // An archive that cannot be read is told of by who builds or boots it.
+    let index = Index::of(archive).ok()??;
+    let faults = faults(&index, program, spec.arch);
+    for fault in &faults {
+        app.ui.warn(&fault.sentence);
+    }
+    let loads = abilities.loads_from_files == Some(true) && spec.mounts_initrd;
+    (loads && faults.iter().any(|fault| fault.fatal)).then(|| program.clone())
+}
+
+/// Returns what is wrong.
+fn faults(index: &Index, path: &str, arch: Arch) -> Vec<Fault> {
     let Some(permissions) = index.permissions(path) else {
-        return vec![missing(index, path)];
+        return vec![Fault::fatal(missing(index, path))];
     };
     if permissions & 0o111 == 0 {
-        return vec![format!(
-            "`{path}` is not executable: `chmod +x` it, or copy it with `COPY --chmod=755`"
-        )];
+        // Loaders can be built not to ask for this.
+        return vec![Fault {
+            sentence: format!(
+                "`{path}` is not executable: `chmod +x` it, or copy it with `COPY --chmod=755`"
+            ),
+            fatal: false,
+        }];
     }
     let Some(mut file) = index.open(path) else {
         return Vec::new();
     };
     if let Some(fault) = script(index, path, &mut file) {
-        return vec![fault];
+        return vec![Fault::fatal(fault)];
     }
     let Ok(Some(program)) = Program::read(&mut file) else {
         return Vec::new();
     };
     if program.arch != Some(arch) {
         let own = program.arch.map_or("another processor", Arch::name);
-        return vec![format!(
+        return vec![Fault::fatal(format!(
             "`{path}` is for {own} and the machine is {arch}: build the root filesystem for {arch}"
-        )];
+        ))];
     }
     let mut faults = Vec::new();
     if !program.position_independent {
-        faults.push(format!(
+        faults.push(Fault::fatal(format!(
             "`{path}` is not position-independent, which a loader of unikernels needs: link it with \
              `-static-pie` or `-pie`"
-        ));
+        )));
     }
     if let Some(interpreter) = &program.interpreter
         && index.permissions(interpreter).is_none()
     {
-        faults.push(format!(
+        faults.push(Fault::fatal(format!(
             "`{path}` is loaded by `{interpreter}`, which is not in the root filesystem: copy it \
              there with the libraries, or link with `-static-pie`"
-        ));
+        )));
     }
     let lost = libraries(index, &program);
     if !lost.is_empty() {
         let lost: Vec<String> = lost.iter().map(|name| format!("`{name}`")).collect();
-        faults.push(format!(
-            "`{path}` needs {}, not in the root filesystem: copy what `ldd` lists, or link with \
-             `-static-pie`",
-            lost.join(", ")
-        ));
+        // A variable may name more places to look in.
+        faults.push(Fault {
+            sentence: format!(
+                "`{path}` needs {}, not in the root filesystem: copy what `ldd` lists, or link with \
+                 `-static-pie`",
+                lost.join(", ")
+            ),
+            fatal: false,
+        });
     }
     faults
 }
@@ -217,7 +240,13 @@ mod tests {
         } else {
             Arch::Arm64
         };
-        let told = |path: &str, arch| faults(&index, path, arch).join("\n");
+        let told = |path: &str, arch| {
+            let faults = faults(&index, path, arch);
+            let fatal = |fault: &Fault| fault.fatal;
+            assert_eq!(faults.iter().any(fatal), path != "/bin/text", "{path}");
+            let sentences: Vec<String> = faults.into_iter().map(|f| f.sentence).collect();
+            sentences.join("\n")
+        };
         assert!(told("/own", host).contains("did you mean `/bin/own`?"));
         assert!(told("/bin/text", host).contains("not executable"));
         assert!(told("/bin/script", host).contains("a script for `/bin/sh`"));

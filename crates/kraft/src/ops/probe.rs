@@ -10,6 +10,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use kraft_core::kernel::abilities::Abilities;
 use kraft_core::kernel::libinfo::{self, Embedded, LibInfo};
 use kraft_core::kernel::object::{Home, Object, Symbol};
 use kraft_core::kernel::size::{self, Libraries, Measured};
@@ -279,6 +280,16 @@ impl Specimen {
             .map_err(|error| unreadable(&reading.path, error))?;
         Ok((reading.path, measured))
     }
+}
+
+/// Returns what a kernel can do by its own records; one that has none, or cannot be read, says nothing.
+pub(crate) fn abilities(kernel: &Path) -> Abilities {
+    let known = read(kernel).and_then(|reading| {
+        let info = records(&reading)?;
+        let names = info.libraries.iter().filter_map(|lib| lib.name.as_deref());
+        Ok(Abilities::of_libraries(names))
+    });
+    known.unwrap_or_default()
 }
 
 /// Reads the records about libraries.

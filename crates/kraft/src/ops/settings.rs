@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kraft_core::dockerfile::patterns;
 use kraft_core::kraftfile::Resolved;
-use kraft_core::mount::Volume;
+use kraft_core::mount::{self, Volume};
 use kraft_oci::choose::Wish;
 use kraft_oci::image::Config;
 use kraft_rootfs::dockerfile::Settings as RootSettings;
@@ -147,10 +147,20 @@ pub(crate) fn runtime_wish(resolved: &Resolved) -> Wish {
     wish
 }
 
-/// Returns the volumes of a project whose sources are directories.
-pub(crate) fn volumes(project: &Project, resolved: &Resolved) -> Result<Vec<Volume>, Failure> {
+/// Returns the volumes of a project, whose sources have to be directories; a typed one of the same
+/// path replaces it.
+pub(crate) fn volumes(
+    project: &Project,
+    resolved: &Resolved,
+    typed: &[Volume],
+) -> Result<Vec<Volume>, Failure> {
     let mut volumes = Vec::new();
     for volume in &resolved.volumes {
+        let replaced = |own: &&Volume| mount::same_place(&own.destination, &volume.destination);
+        if let Some(own) = typed.iter().find(replaced) {
+            volumes.push(own.clone());
+            continue;
+        }
         let source = project.dir.join(&volume.source);
         if !source.is_dir() {
             return Err(Failure::new(

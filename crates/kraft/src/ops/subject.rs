@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use kraft_core::kernel::abilities::Abilities;
 use kraft_core::kernel::{self, KernelImage, NotAKernel};
 use kraft_core::kraftfile::FILE_NAMES;
 use kraft_core::mount::Volume;
@@ -24,6 +25,7 @@ use super::components;
 use super::dockerfile::{Made, Wish as Building};
 use super::obtain::{self, Obtained, Pull};
 use super::pins;
+use super::probe;
 use super::project::{self, Project};
 use super::rootfs::{self, RootSource};
 use super::settings::{self, Given};
@@ -103,7 +105,14 @@ pub(crate) fn find(app: &App, look: Look<'_>) -> Result<(Subject, bool), Failure
         Some(Err(error)) if !looks_like_a_path => {
             Err(no_file(path).hint(format!("it names no image either: {error}")))
         }
-        _ => Err(no_file(path)),
+        _ => Err(match look.runtime {
+            Some(runtime) => no_file(path).hint(format!(
+                "the first argument is what to run, and `--runtime` what a project or a program runs \
+                 on; to run the image itself: `kraft run {runtime} {}`",
+                path.display()
+            )),
+            None => no_file(path),
+        }),
     }
 }
 
@@ -154,8 +163,8 @@ pub(crate) struct Ready {
     pub(crate) root: Root,
     /// Whether the kernel unpacks its root filesystem unasked, or reads it in its own way.
     mounts_by_itself: bool,
-    /// The options it was built with, if its image tells.
-    features: Vec<String>,
+    /// What it can do, as far as its options or its library records say.
+    pub(crate) abilities: Abilities,
     /// The program that words which were typed are arguments of, and do not take the place of.
     pub(crate) program: Option<String>,
     /// What runs the application.
@@ -194,6 +203,7 @@ impl Ready {
             origin: self.origin.clone(),
             kernel,
             image: self.image,
+            abilities: self.abilities,
             // A Unikraft kernel that was not told to mount an archive leaves it alone; one that
             // has no file systems skips what it is told.
             mounts_initrd: initrd.is_some() && self.image.unikraft && !self.mounts_by_itself,
@@ -250,12 +260,6 @@ pub(crate) fn ready(app: &App, subject: Subject, terms: Terms<'_>) -> Result<Rea
     }
 }
 
-/// Options of a loader that finds its program in a root filesystem; others take the program for one.
-const LOADS_FROM_FILES: [&str; 2] = [
-    "CONFIG_APPELFLOADER_VFSEXEC=y",
-    "CONFIG_LIBVFSCORE_AUTOMOUNT_CI=y",
-];
-
 /// A Linux program on the image that loads it: the one that was typed, else KraftKit's.
 fn of_program(app: &App, path: &Path, terms: Terms<'_>) -> Result<Ready, Failure> {
     let program = binary::of_file(path);
@@ -275,11 +279,7 @@ fn of_program(app: &App, path: &Path, terms: Terms<'_>) -> Result<Ready, Failure
             .warn("`--rootfs` is ignored: the program is the root filesystem");
     }
     let path = absolute(path);
-    let options = &ready.features;
-    let finds_files = LOADS_FROM_FILES
-        .iter()
-        .any(|own| options.iter().any(|option| option == own));
-    if finds_files {
+    if ready.abilities.loads_from_files == Some(true) {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let program = format!("/{file}");
         ready.given.cmd = Some(vec![program.clone()]);
@@ -306,7 +306,7 @@ fn of_kernel(path: &Path) -> Result<Ready, Failure> {
         kernel_size,
         root: Root::None,
         mounts_by_itself: false,
-        features: Vec::new(),
+        abilities: probe::abilities(path),
         program: None,
         given: Given::default(),
         volumes: Vec::new(),
@@ -387,6 +387,8 @@ fn of_obtained(app: &App, store: &dyn Store, image: Obtained) -> Result<Ready, F
             image.name, kind.arch
         ));
     }
+    let options = image.config.platform.os_features.iter().map(String::as_str);
+    let abilities = Abilities::of_options(options).or(probe::abilities(&kernel));
     Ok(Ready {
         origin: format!("oci://{}", image.name),
         kernel,
@@ -396,7 +398,7 @@ fn of_obtained(app: &App, store: &dyn Store, image: Obtained) -> Result<Ready, F
         // Also where its kernel was built with a root filesystem inside: who runs an image, or
         // uses it as a runtime, brings another one (KraftKit, `cli/kraft/run/runner_package.go`).
         mounts_by_itself: false,
-        features: image.config.platform.os_features.clone(),
+        abilities,
         program: None,
         given: Given::of_image(&image.config),
         volumes: Vec::new(),
@@ -408,7 +410,7 @@ fn of_obtained(app: &App, store: &dyn Store, image: Obtained) -> Result<Ready, F
 
 fn of_project(app: &App, project: &Project, terms: Terms<'_>) -> Result<Ready, Failure> {
     let resolved = project.resolved()?;
-    let own = Given::of_project(app, &resolved);
+    let mut own = Given::of_project(app, &resolved);
     let runtime = resolved.runtime.as_ref();
     let mut ready = if let Some(name) = terms.runtime {
         of_image(app, &name.parse()?, &typed_wish(terms), terms)?
@@ -423,11 +425,16 @@ fn of_project(app: &App, project: &Project, terms: Terms<'_>) -> Result<Ready, F
         let name = pins::pinned(app, &*images::open(app)?, project, &name)?;
         of_image(app, &name, &wish, terms)?
     } else {
-        of_target(app, project, &resolved, terms)?
+        let ready = of_target(app, project, &resolved, terms)?;
+        if ready.abilities.parameters == Some(false) {
+            // They are compiled in, and the command line cannot carry them.
+            own.env.clear();
+        }
+        ready
     };
     take_root(app, &mut ready, Some(project), terms)?;
     ready.given = ready.given.under(&own);
-    ready.volumes = settings::volumes(project, &resolved)?;
+    ready.volumes = settings::volumes(project, &resolved, &terms.request.volumes)?;
     Ok(ready)
 }
 
@@ -467,6 +474,9 @@ fn of_target(
     let mut ready = of_kernel(&workplace.kernel(target))?;
     let config = project::built_config(&workplace, target)?;
     ready.mounts_by_itself = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
+    let options = config.features();
+    let options = options.iter().map(String::as_str);
+    ready.abilities = Abilities::of_options(options).or(ready.abilities);
     ready.given.cmd.clone_from(&target.cmd);
     Ok(ready)
 }
