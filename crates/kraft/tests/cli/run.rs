@@ -198,3 +198,30 @@ fn doctor_names_what_is_missing_with_its_cure() {
         assert_eq!(check["status"] == "ok", check["cure"].is_null(), "{check}");
     }
 }
+
+#[test]
+fn a_typed_volume_takes_the_place_of_the_kraftfiles() {
+    let home = Home::new();
+    let kernel = home.kernel();
+    home.write("mine/x", "");
+    home.write("sub/x", "");
+    // The directory that is replaced need not exist.
+    home.write(
+        "Kraftfile",
+        &format!(
+            "spec: v0.6\nruntime: kernel://{kernel}\ncmd: \"-c '/etc/my app.conf'\"\n\
+             volumes: ['./missing:/data', './sub:/data/sub']\n"
+        ),
+    );
+    let run = ["run", "--dry-run", "-W"];
+    let refused = home.kraft(&run).exits(3);
+    assert!(refused.stderr.contains("missing"), "{}", refused.stderr);
+    let text = home.ok(&[&run[..], &["-v", "mine:/data/"]].concat());
+    for part in [
+        "path=[HOME]/mine,",
+        "path=[HOME]/sub,",
+        r#"vfs.fstab=[ "fs1:/data:9pfs:::mkmp" "fs2:/data/sub:9pfs:::mkmp" ] -- -c "/etc/my app.conf""#,
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
