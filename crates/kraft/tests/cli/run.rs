@@ -208,7 +208,7 @@ fn a_typed_volume_takes_the_place_of_the_kraftfiles() {
     // The directory that is replaced need not exist.
     home.write(
         "Kraftfile",
-        &format!(
+        format!(
             "spec: v0.6\nruntime: kernel://{kernel}\ncmd: \"-c '/etc/my app.conf'\"\n\
              volumes: ['./missing:/data', './sub:/data/sub']\n"
         ),
