@@ -185,7 +185,9 @@ mod tests {
         let metadata = with_arrow("kraft-rootfs", "kraft-machine", None);
         assert_eq!(
             complaints(&metadata),
-            ["`kraft-rootfs` imports `kraft-machine`, but may import only kraft-core, kraft-sys"]
+            [
+                "`kraft-rootfs` imports `kraft-machine`, but may import only kraft-core, kraft-sys, kraft-archive"
+            ]
         );
     }
 

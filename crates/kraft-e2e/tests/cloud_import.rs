@@ -50,7 +50,9 @@ fn a_directory_arrives_whole() {
     let outcome = import(&cloud, &bench, &[]).success();
     assert_eq!(outcome.stdout, "data\n");
     assert!(
-        outcome.stderr.contains("`data` has 16 MB of 16 MB left"),
+        outcome
+            .stderr
+            .contains("`data` has 15.8 MiB of 16.0 MiB left"),
         "{}",
         outcome.stderr
     );

@@ -9,7 +9,7 @@ use crate::commands::values;
 use crate::failure::Failure;
 use crate::ops::cloud::Cloud;
 use crate::ops::cloud::import::{self, Wish};
-use crate::ui::quantity::decimal as size;
+use crate::ui::quantity::bytes as size;
 
 /// Copy files of this computer into a volume
 ///
