@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
 use serde_json::Value;
 
 /// How long anything may take before a test says it hangs. Generous on purpose: it only decides
@@ -99,7 +100,16 @@ impl Bench {
 
     /// Prepares a `kraft` with arguments, ready to be changed or started.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(kraft_binary());
+        self.command_of(kraft_binary(), args)
+    }
+
+    /// Prepares a copy of `kraft` as [`Bench::command`] does the program itself.
+    pub fn command_of<S: AsRef<OsStr>>(
+        &self,
+        kraft: &Path,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(kraft);
         command
             .args(args)
             .env_clear()
@@ -117,6 +127,23 @@ impl Bench {
             command.env(key, value);
         }
         command
+    }
+
+    /// Gives everything of this bench to an ordinary user, and returns the command that runs
+    /// another as that user. Only root can.
+    pub fn hand_over(&self, user: u32) -> [String; 4] {
+        let owner = format!("{user}:{user}");
+        let owned = Command::new("chown")
+            .args(["-R", &owner])
+            .arg(self.path())
+            .status();
+        assert!(owned.unwrap().success());
+        [
+            "setpriv".to_owned(),
+            "--clear-groups".to_owned(),
+            format!("--reuid={user}"),
+            format!("--regid={user}"),
+        ]
     }
 
     /// Runs `kraft` to its end.
@@ -184,6 +211,31 @@ impl Drop for Bench {
         // The directory may have been made unusable by the test on purpose: no assertion here.
         let _ = self.command(["rm", "--all", "--force"]).output();
     }
+}
+
+/// Has a wrapper such as `strace` or `prlimit` run a command: with its arguments, and in its
+/// environment and directory.
+pub fn wrapped(mut wrapper: Command, command: &Command) -> Command {
+    wrapper
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .stdin(Stdio::null());
+    for (key, value) in command.get_envs() {
+        if let Some(value) = value {
+            wrapper.env(key, value);
+        }
+    }
+    if let Some(directory) = command.get_current_dir() {
+        wrapper.current_dir(directory);
+    }
+    wrapper
+}
+
+/// Returns whether a process runs. A zombie does not.
+pub fn is_running(pid: Pid) -> bool {
+    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    std::fs::read_to_string(stat).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 /// Waits until `condition` holds; panics with `what` if it never does.

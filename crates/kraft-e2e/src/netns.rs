@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::harness::wrapped;
+
 use crate::registry::installed;
 
 /// Tells why this host cannot show what a program does without a network, if it cannot.
@@ -31,20 +33,8 @@ pub fn isolated(command: &Command, trace: &Path) -> Command {
         .args(isolation())
         .args(["strace", "-f", "-qq", "-e", "trace=socket,connect", "-o"])
         .arg(trace)
-        .arg("--")
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear()
-        .stdin(Stdio::null());
-    for (key, value) in command.get_envs() {
-        if let Some(value) = value {
-            outer.env(key, value);
-        }
-    }
-    if let Some(directory) = command.get_current_dir() {
-        outer.current_dir(directory);
-    }
-    outer
+        .arg("--");
+    wrapped(outer, command)
 }
 
 /// Returns the lines of a trace in which somebody asked for a socket that leads out of the host,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kraft_e2e::guest::mini;
-use kraft_e2e::harness::{Bench, Outcome};
+use kraft_e2e::harness::{Bench, Outcome, wrapped};
 use kraft_e2e::hostile::{Act, Hostile, INDEX, Image, LAYER, MANIFEST, Request, misnamed, tar};
 use serde_json::{Value, json};
 
@@ -23,19 +23,9 @@ fn bench() -> Bench {
 
 /// Runs `kraft` with little memory, and insists that it ends by itself and in time.
 fn confined(bench: &Bench, args: &[&str]) -> Outcome {
-    let kraft = bench.command(args);
-    let mut command = Command::new("prlimit");
-    command
-        .arg(format!("--as={ROOM}"))
-        .arg("--core=0")
-        .arg(kraft.get_program())
-        .args(kraft.get_args())
-        .env_clear()
-        .current_dir(bench.path())
-        .stdin(std::process::Stdio::null());
-    for (key, value) in kraft.get_envs() {
-        command.env(key, value.unwrap_or_default());
-    }
+    let mut prlimit = Command::new("prlimit");
+    prlimit.arg(format!("--as={ROOM}")).arg("--core=0");
+    let mut command = wrapped(prlimit, &bench.command(args));
     let begun = Instant::now();
     let outcome = Outcome::of(&mut command);
     assert!(

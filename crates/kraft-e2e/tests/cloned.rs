@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use kraft_e2e::harness::{Bench, Outcome};
+use kraft_e2e::harness::{Bench, Outcome, wrapped};
 
 const KRAFTFILE: &str = "spec: v0.6\nname: x\nunikraft: {source: ./core}\ntargets: [qemu/x86_64]\n";
 
@@ -134,16 +134,9 @@ fn a_fifo_in_place_of_a_file_is_an_error_and_never_a_hang() {
 fn directories_are_private_under_any_umask() {
     let bench = Bench::new();
     let dir = project(&bench);
-    let like = bench.command(["pkg", "ls"]);
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "umask 000; exec \"$@\"", "sh"])
-        .arg(like.get_program())
-        .args(like.get_args())
-        .current_dir(dir);
-    for (key, value) in like.get_envs() {
-        command.env(key, value.unwrap_or_default());
-    }
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 000; exec \"$@\"", "sh"]);
+    let mut command = wrapped(shell, bench.command(["pkg", "ls"]).current_dir(dir));
     drop(Outcome::of(&mut command).success());
     let mut seen = 0;
     let mut left = vec![bench.path().to_owned()];

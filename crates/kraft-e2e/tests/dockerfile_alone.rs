@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kraft_e2e::dockerfiles::{base_tar, context, paths, push_base, text};
-use kraft_e2e::harness::{Bench, Outcome, kraft_binary, skip};
+use kraft_e2e::harness::{Bench, Outcome, kraft_binary, skip, wrapped};
 use kraft_e2e::registry::Registry;
 
 /// What such a computer has.
@@ -118,26 +118,27 @@ fn an_ordinary_user_needs_no_privileges() {
     // Nobody's directory may be looked into by others, and neither may the one of the build.
     let kraft = bench.path().join("kraft");
     fs::copy(kraft_binary(), &kraft).unwrap();
-    let owned = Command::new("chown")
-        .args(["-R", "1000:1000"])
-        .arg(bench.path())
-        .status();
-    assert!(owned.unwrap().success());
     let bin = search_path(bench.path(), &PROGRAMS);
-    let like = bench.command(["rootfs", "build", "context/Dockerfile", "-o", "root.cpio"]);
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid=1000", "--regid=1000", "--clear-groups"])
-        .arg(&kraft)
-        .args(like.get_args())
-        .env_clear()
-        .current_dir(bench.path());
-    for (key, value) in like.get_envs() {
-        command.env(key, value.unwrap_or_default());
-    }
+    let [setpriv, rights @ ..] = bench.hand_over(1000);
+    let mut wrapper = Command::new(setpriv);
+    wrapper.args(rights);
+    let mut command = wrapped(
+        wrapper,
+        &bench.command_of(
+            &kraft,
+            [
+                "rootfs",
+                "build",
+                "context/Dockerfile",
+                "-o",
+                "root.cpio",
+                "--builder",
+                "kraft",
+            ],
+        ),
+    );
     let search = std::env::var("PATH").unwrap();
     command.env("PATH", format!("{}:{search}", bin.display()));
-    command.args(["--builder", "kraft"]);
     let outcome = Outcome::of(&mut command);
     if outcome.stderr.contains("forbids user namespaces")
         || outcome.stderr.contains("gives us no namespaces")

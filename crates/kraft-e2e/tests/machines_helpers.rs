@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use kraft_e2e::guest::mini;
-use kraft_e2e::harness::{Bench, eventually};
+use kraft_e2e::harness::{Bench, eventually, is_running};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Writes a stand-in for QEMU: a shell script.
@@ -51,12 +51,6 @@ fn neither_the_vmm_nor_its_monitor_gets_secrets_of_the_environment() {
     }
 }
 
-/// Tells whether a process lives; one that nobody has reaped yet does not.
-fn lives(pid: Pid) -> bool {
-    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
-    std::fs::read_to_string(stat).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
 /// A program that hangs and has started another one that hangs as well.
 const HANGS: &str = "trap '' TERM HUP INT\necho $$ >> \"$0.pids\"\nsleep 600 &\n\
     echo $! >> \"$0.pids\"\nwait\nwait";
@@ -83,7 +77,9 @@ fn what_hangs_when_kraft_is_killed_ends_with_it() {
         kraft.kill().unwrap();
         kraft.wait().unwrap();
         for pid in started {
-            eventually(&format!("the end of {pid:?} of {words:?}"), || !lives(pid));
+            eventually(&format!("the end of {pid:?} of {words:?}"), || {
+                !is_running(pid)
+            });
         }
         for pid in pids() {
             let _ = kill_process(pid, Signal::KILL);

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use kraft_e2e::guest::mini;
-use kraft_e2e::harness::{Bench, eventually};
+use kraft_e2e::harness::{Bench, eventually, is_running};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A machine that runs until it is ended.
@@ -37,16 +37,10 @@ fn run(bench: &Bench, name: &str) -> Running {
     }
 }
 
-/// Tells whether a process lives; one that nobody has reaped yet does not.
-fn lives(pid: Pid) -> bool {
-    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
-    std::fs::read_to_string(stat).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
 /// Makes sure that nothing is left of a machine.
 fn gone(bench: &Bench, name: &str, machine: &Running) {
-    assert!(!lives(machine.vmm), "the VMM runs on");
-    eventually("the end of the monitor", || !lives(machine.monitor));
+    assert!(!is_running(machine.vmm), "the VMM runs on");
+    eventually("the end of the monitor", || !is_running(machine.monitor));
     assert!(!machine.dir.exists());
     let link = bench.runtime().join("names").join(name);
     assert!(link.symlink_metadata().is_err(), "the name is still taken");
@@ -107,7 +101,7 @@ fn a_machine_without_a_readable_record_is_listed_and_ended_only_by_force() {
                 "{how}: {}",
                 failed.stderr
             );
-            assert!(lives(machine.vmm));
+            assert!(is_running(machine.vmm));
         }
         assert_eq!(bench.ok(["rm", "--force", "nr"]), "nr\n", "{how}");
         gone(&bench, "nr", &machine);
@@ -126,7 +120,7 @@ fn a_machine_whose_directory_was_removed_is_listed_and_ended_by_force() {
         for command in ["rm", "stop"] {
             assert_eq!(bench.kraft([command, "lost"]).exits(1).stdout, "");
         }
-        assert!(lives(machine.vmm));
+        assert!(is_running(machine.vmm));
         let word = if all { "--all" } else { "lost" };
         assert_eq!(bench.ok(["rm", "--force", word]), "lost\n");
         gone(&bench, "lost", &machine);
@@ -151,7 +145,7 @@ fn another_machine_of_the_same_name_does_not_hide_one_that_lost_its_directory() 
     let second = run(&bench, "twin");
     assert_eq!(bench.ok(["ps", "--quiet"]).lines().count(), 2);
     bench.ok(["rm", "--force", &lost.id]);
-    assert!(!lives(lost.vmm) && lives(second.vmm));
+    assert!(!is_running(lost.vmm) && is_running(second.vmm));
     assert_eq!(bench.ok(["rm", "--force", "twin"]), "twin\n");
     gone(&bench, "twin", &second);
 }
@@ -229,7 +223,7 @@ fn a_vmm_that_never_comes_up_is_ended_at_once() {
         );
         let before = Instant::now();
         assert_eq!(bench.ok(end), "up\n", "{end:?}");
-        assert!(!lives(vmm), "{end:?}");
+        assert!(!is_running(vmm), "{end:?}");
         assert!(
             before.elapsed() < Duration::from_secs(60),
             "that waited for the start"
@@ -254,7 +248,7 @@ fn ctrl_c_ends_a_start_that_hangs() {
     let vmm = Pid::from_raw(pid().unwrap()).unwrap();
     kill_process(Pid::from_child(&run), Signal::INT).unwrap();
     assert_eq!(run.wait().unwrap().code(), Some(130));
-    assert!(!lives(vmm));
+    assert!(!is_running(vmm));
     assert_eq!(bench.ok(["ps", "--all", "--quiet"]), "");
 }
 
@@ -270,7 +264,7 @@ fn a_vmm_that_hangs_is_ended_by_stop_and_rm() {
         let machine = run(&bench, "h");
         kill_process(machine.vmm, Signal::STOP).unwrap();
         assert_eq!(bench.ok(end), "h\n", "{end:?}");
-        assert!(!lives(machine.vmm), "{end:?}");
+        assert!(!is_running(machine.vmm), "{end:?}");
     }
 }
 

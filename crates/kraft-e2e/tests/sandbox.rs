@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kraft_e2e::dockerfiles::{context, text};
-use kraft_e2e::harness::{Bench, Outcome, kraft_binary, repository, skip};
+use kraft_e2e::harness::{Bench, Outcome, kraft_binary, repository, skip, wrapped};
 
 /// Attempts that succeed outside of a sandbox as root: without them the suite proves nothing.
 const CONTROLS: [&str; 12] = [
@@ -118,49 +118,37 @@ fn attempt(bench: &Bench, host: &Host, user: Option<u32>) -> Option<String> {
     fs::copy(program, bench.path().join("context/escape")).unwrap();
     let kraft = bench.path().join("kraft");
     fs::copy(kraft_binary(), &kraft).unwrap();
-    let like = bench.command([
-        "rootfs",
-        "build",
-        "context/Dockerfile",
-        "-o",
-        "root.cpio",
-        "--builder",
-        "kraft",
-        "--build-network",
-        "none",
-        "--log-type",
-        "basic",
-    ]);
-    let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$@\" 7</", "sh"]);
+    let like = bench.command_of(
+        &kraft,
+        [
+            "rootfs",
+            "build",
+            "context/Dockerfile",
+            "-o",
+            "root.cpio",
+            "--builder",
+            "kraft",
+            "--build-network",
+            "none",
+            "--log-type",
+            "basic",
+        ],
+    );
+    let mut wrapper = Command::new("sh");
+    wrapper.args(["-c", "exec \"$@\" 7</", "sh"]);
     if let Some(user) = user {
-        let owned = Command::new("chown")
-            .args(["-R", &format!("{user}:{user}")])
-            .arg(bench.path())
-            .status();
-        assert!(owned.unwrap().success());
-        command.args(["setpriv", "--clear-groups"]);
-        command.args([format!("--reuid={user}"), format!("--regid={user}")]);
+        wrapper.args(bench.hand_over(user));
     }
-    command
-        .arg(&kraft)
-        .args(like.get_args())
-        .env_clear()
-        .current_dir(bench.path());
-    for (key, value) in like.get_envs() {
-        command.env(key, value.unwrap_or_default());
-    }
-    command.env("PATH", std::env::var_os("PATH").unwrap());
+    let mut command = wrapped(wrapper, &like);
     let before = fs::metadata(&kraft).unwrap();
     let outcome = Outcome::of(&mut command);
     if outcome.stderr.contains("forbids user namespaces") {
         skip("this system forbids user namespaces");
         return None;
     }
-    let outcome = outcome.success();
+    drop(outcome.success());
     let after = fs::metadata(&kraft).unwrap();
     assert_eq!((before.mode(), before.uid()), (after.mode(), after.uid()));
-    drop(outcome);
     Some(text(bench, "report"))
 }
 
@@ -200,7 +188,7 @@ fn a_step_of_root_reaches_nothing_of_the_host() {
 #[test]
 fn a_step_of_an_ordinary_user_reaches_nothing_of_the_host() {
     if !rustix::process::geteuid().is_root() {
-        skip("only root can become somebody else");
+        skip("switching to another user requires root");
         return;
     }
     let (bench, host) = (Bench::new(), Host::new());
