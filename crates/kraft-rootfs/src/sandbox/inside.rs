@@ -3,14 +3,13 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use kraft_sys::tool;
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
@@ -532,25 +531,15 @@ fn user(text: &str) -> Result<User, String> {
 }
 
 /// Reads a file of the image; one that is missing is empty. It may be anything, and a link to
-/// anything inside: only a regular file of a sensible size is read.
+/// anything inside.
 fn small_text(path: &str) -> Result<String, String> {
-    let failed = |error: io::Error| format!("could not be started: cannot read `{path}`: {error}");
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
-        Err(errno) => return Err(failed(errno.into())),
-    };
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
+    match kraft_sys::fs::read_file(Path::new(path), LARGEST_TEXT) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(String::new())
+        }
+        Err(error) => Err(format!("could not be started: {error}: {}", error.source)),
     }
-    let mut bytes = Vec::new();
-    let read = file.take(LARGEST_TEXT + 1).read_to_end(&mut bytes);
-    if read.map_err(failed)? as u64 > LARGEST_TEXT {
-        return Err(failed(io::Error::other("it is larger than 1 MiB")));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn group_number(group: &str) -> Result<u32, String> {

@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kraft_sys::stream::{self, End};
@@ -62,8 +62,11 @@ const FORBIDDEN: [(&str, &str, &str); 3] = [
 /// Runs commands in namespaces.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
-    /// A sealed copy of this program: inside, nothing leads back to the file that was started.
-    copy: Arc<OwnedFd>,
+    /// This program.
+    me: PathBuf,
+    /// A sealed copy of it, made for the first command: inside, nothing leads back to the file on
+    /// disk.
+    copy: Arc<OnceLock<OwnedFd>>,
     /// Where the descriptions of commands are laid down.
     scratch: PathBuf,
     root: bool,
@@ -103,9 +106,8 @@ impl Sandbox {
             .output();
         match trial {
             Ok(output) if output.status.success() => Ok(Self {
-                copy: Arc::new(sealed_copy(me).map_err(|error| {
-                    format!("cannot copy `{}` into memory: {error}", me.display())
-                })?),
+                me: me.to_owned(),
+                copy: Arc::default(),
                 scratch: scratch.to_owned(),
                 root,
                 network,
@@ -115,16 +117,22 @@ impl Sandbox {
         }
     }
 
-    fn process(&self, spec: &Path, network: bool) -> Process {
+    fn process(&self, spec: &Path, network: bool) -> io::Result<Process> {
+        let copy = if let Some(copy) = self.copy.get() {
+            copy
+        } else {
+            let made = sealed_copy(&self.me)?;
+            self.copy.get_or_init(|| made)
+        };
         let mut process = tool::command("unshare");
         process.args(flags(self.root, network));
-        let copy = format!("/proc/self/fd/{}", self.copy.as_raw_fd());
+        let copy = format!("/proc/self/fd/{}", copy.as_raw_fd());
         process.arg("--").arg(copy).arg(WORD).arg(spec);
-        process
+        Ok(process)
     }
 }
 
-/// Copies a program into memory that nobody can write to any more, inherited by children.
+/// Copies a program into memory that is sealed against writing. Children inherit the descriptor.
 ///
 /// A step that was started from the program on disk could change its mode or owner through
 /// `/proc/self/exe` (the class of CVE-2019-5736).
@@ -177,18 +185,14 @@ impl Runner for Sandbox {
     ) -> Result<(), RunFault> {
         let broken =
             |error: io::Error| RunFault::Host(format!("cannot start the command: {error}"));
-        let network = match (self.network, command.network) {
-            (Network::Host, Network::Host) => Network::Host,
-            (Network::None, _) | (_, Network::None) => Network::None,
-        };
-        let network = network == Network::Host;
+        let network = [self.network, command.network] == [Network::Host; 2];
         let spec = Spec::new(root, command, self.root, network).map_err(broken)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.scratch).map_err(broken)?;
         serde_json::to_writer(&mut file, &spec).map_err(|error| broken(error.into()))?;
         file.flush().map_err(broken)?;
         // Nothing is ever written: its end is the news.
         let (lifeline, held) = io::pipe().map_err(broken)?;
-        let process = self.process(file.path(), network);
+        let process = self.process(file.path(), network).map_err(broken)?;
         let mut ours = None;
         let ended = stream::lines_with_input(
             process,
