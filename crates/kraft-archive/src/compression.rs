@@ -159,8 +159,8 @@ impl<'a> Stream<'a> {
 
     /// Passes over zeros, and over the end of a segment; `false` at the end of the stream.
     ///
-    /// A plain segment has no end of its own: whoever reads it calls this where it stopped, and
-    /// what follows is looked at anew.
+    /// A plain segment does not mark its end: the caller decides where it ends and calls this, which
+    /// detects the compression of what follows.
     pub fn next_segment(&mut self) -> io::Result<bool> {
         loop {
             match std::mem::replace(&mut self.state, State::Broken) {

@@ -128,7 +128,7 @@ impl RecordError {
         matches!(self, Self::File(e) if e.kind() == std::io::ErrorKind::NotFound)
     }
 
-    /// Tells whether it is no machine at all, but something that somebody put in its place.
+    /// Returns whether the path holds a link or a file instead of a machine's directory.
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Foreign { .. })
     }

@@ -3,9 +3,9 @@
 /// The longest path that Linux takes, its final zero counted (`PATH_MAX`).
 const LONGEST: usize = 4096;
 
-/// So many links are followed for one path, as Linux does (`path_resolution(7)`).
+/// Maximum number of symbolic links followed for one path, as in Linux (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
-/// The targets of the links on one path have at most so many parts: a bound on the work.
+/// Maximum number of path components in the link targets of one path, to bound the work.
 const MOST_PARTS: usize = 1024;
 
 /// Why a name is none.

@@ -253,7 +253,7 @@ pub fn open_file(path: &Path) -> Result<File, Error> {
     let open = || {
         let file = OpenOptions::new()
             .read(true)
-            .custom_flags(flags(OFlags::NONBLOCK))
+            .custom_flags(flags(OFlags::NONBLOCK | OFlags::NOCTTY))
             .open(path)?;
         regular(file)
     };
@@ -292,37 +292,34 @@ fn flags(flags: OFlags) -> i32 {
 /// does not exist is fine; a link that leads to nothing is not, as creating the file would follow
 /// it. Errors are of the kind [`io::ErrorKind::InvalidInput`] and name the link.
 pub fn check_inside(root: &Path, path: &Path) -> Result<(), Error> {
-    let outside = |link: &Path| {
-        let target = std::fs::read_link(link).unwrap_or_default();
-        Error::on("use", link)(io::Error::new(
+    let refuse = |path: &Path, why: String| {
+        Err(Error::on("use", path)(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!(
-                "it is a symbolic link to `{}`, outside of `{}`; remove the link",
-                target.display(),
-                root.display()
-            ),
-        ))
+            why,
+        )))
     };
     let real = root.canonicalize().map_err(Error::on("open", root))?;
     let Ok(below) = path.strip_prefix(root) else {
-        return Err(Error::on("use", path)(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("it is outside of `{}`", root.display()),
-        )));
+        return refuse(path, format!("it is outside of `{}`", root.display()));
     };
     let mut reached = root.to_owned();
     for part in below.components() {
         if part == std::path::Component::ParentDir {
-            return Err(Error::on("use", path)(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "`..` may leave the directory",
-            )));
+            return refuse(path, "`..` may leave the directory".to_owned());
         }
         reached.push(part);
         match std::fs::symlink_metadata(&reached) {
             Ok(found) if found.is_symlink() => match reached.canonicalize() {
                 Ok(target) if target.starts_with(&real) => {}
-                _ => return Err(outside(&reached)),
+                _ => {
+                    let target = std::fs::read_link(&reached).unwrap_or_default();
+                    let why = format!(
+                        "it is a symbolic link to `{}`, outside of `{}`; remove the link",
+                        target.display(),
+                        root.display()
+                    );
+                    return refuse(&reached, why);
+                }
             },
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

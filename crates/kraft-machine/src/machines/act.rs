@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::id::Id;
 use crate::layout::MachineDir;
-use crate::machines::lost::{kill_vmms, vmms_of};
+use crate::machines::lost::{LAST_WAIT, kill_vmms, vmms_of};
 use crate::machines::truth::{Truth, read_diary, truth, written_ending};
 use crate::machines::{Error, Machine, Machines, StopOptions, now};
 use crate::qmp::{Qmp, QmpError};
@@ -24,9 +24,6 @@ const GREETING: Duration = Duration::from_secs(1);
 
 /// How long a VMM may take to obey SIGTERM.
 const TERM_WAIT: Duration = Duration::from_secs(1);
-
-/// How long the system may take to carry out SIGKILL.
-const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// A machine that nobody else may change.
 struct Held {

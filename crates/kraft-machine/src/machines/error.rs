@@ -86,7 +86,7 @@ pub enum Error {
         /// The machine's name.
         name: String,
     },
-    /// Its start was ended, and whoever started it has removed it since.
+    /// Its start was interrupted, and the process that started it has removed it.
     #[error("machine `{id}` was ended while it started, and is removed")]
     EndedAndRemoved {
         /// Its identity.

@@ -18,7 +18,7 @@ use crate::machines::{Error, Machines};
 use crate::record::{Record, RecordError};
 
 /// How long the system may take to carry out SIGKILL.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+pub(super) const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a command may take that changes a machine before we give up on its lock.
 const MOST_WORK: Duration = Duration::from_secs(15);

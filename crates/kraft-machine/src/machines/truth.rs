@@ -130,7 +130,7 @@ pub(crate) fn truth(record: &Record, dir: &MachineDir) -> Truth {
     }
 }
 
-/// Tells whether these are the words of a VMM of that machine: `… -name ID …`.
+/// Returns whether a command line is that of a VMM of this machine: `… -name ID …`.
 pub(crate) fn is_vmm(words: &[Vec<u8>], id: Id) -> bool {
     let id = id.to_string();
     words.windows(2).any(|window| match window {
