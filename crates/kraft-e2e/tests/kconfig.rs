@@ -119,6 +119,120 @@ fn a_loss_can_be_allowed_and_is_told_all_the_same() {
     let _ = kraft_in(&bench, &app, &["build"]).exits(6);
 }
 
+/// Insists on warnings that end with the file and line that asked for the value.
+fn warns_of(outcome: &kraft_e2e::harness::Outcome, says: &str, place: &str) {
+    let told = outcome.stderr.lines().any(|line| {
+        line.starts_with("warning:") && line.contains(says) && line.ends_with(&format!("({place})"))
+    });
+    assert!(told, "no warning `{says}` at {place}: {outcome:?}");
+}
+
+#[test]
+fn options_of_another_release_are_warnings_and_typing_errors_are_not() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    // Names that no component has, as a Kraftfile for another release of the core has them.
+    ask(
+        &app,
+        &[("LIBQUUX_FRAMES", "7"), ("LIBMINI_CRASH_SCREEN", "y")],
+    );
+    for _ in 0..2 {
+        let built = kraft_in(&bench, &app, &["build"]).success();
+        warns_of(
+            &built,
+            "CONFIG_LIBQUUX_FRAMES=7 was dropped: no component has this option",
+            "Kraftfile:6",
+        );
+        warns_of(
+            &built,
+            "CONFIG_LIBMINI_CRASH_SCREEN=y was dropped: no component has this option",
+            "Kraftfile:7",
+        );
+    }
+    // One mistake among them is an error, and the only one.
+    for typo in [
+        "LIBMINI_GREETINGS",
+        "LIBMINI_GREETNIG",
+        "LIB_MINI_GREETING",
+        "MINI_GREETING",
+    ] {
+        let text = std::fs::read_to_string(app.join("Kraftfile")).unwrap();
+        replace(&app.join("Kraftfile"), "LIBMINI_CRASH_SCREEN", typo);
+        let refused = kraft_in(&bench, &app, &["build"]).exits(6);
+        assert!(
+            refused
+                .stderr
+                .contains("did you mean `CONFIG_LIBMINI_GREETING`?"),
+            "{refused:?}"
+        );
+        assert!(!refused.stderr.contains("LIBQUUX"), "{refused:?}");
+        write(&app.join("Kraftfile"), &text);
+    }
+}
+
+#[test]
+fn an_option_may_be_off_for_one_that_is_selected_by_what_is_asked_for() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = app(&bench);
+    ask(
+        &app,
+        &[("LIBNET", "y"), ("LIBNET_TCP", "y"), ("LIBNET_CORE", "n")],
+    );
+    let built = kraft_in(&bench, &app, &["build"]).success();
+    warns_of(
+        &built,
+        "CONFIG_LIBNET_CORE=n became y: LIBNET_TCP selects it",
+        "Kraftfile:8",
+    );
+}
+
+#[test]
+fn whatever_a_template_asks_for_in_vain_is_a_warning_with_its_place() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let place = workshop(&bench);
+    let (template, app) = (
+        place.join("apps/app-template"),
+        place.join("apps/app-templated"),
+    );
+    // Unknown, a typing error, a value out of its range, and an unmet need.
+    replace(
+        &template.join("Kraftfile"),
+        "    CONFIG_LIBMINI_HEAP_PAGES: 8\n",
+        "    CONFIG_LIBQUUX: 'y'\n    CONFIG_LIBMINI_GREETINGS: x\n    CONFIG_LIBNET: 'y'\n    \
+         CONFIG_LIBNET_SOCKETS: 100\n    CONFIG_LIBNET_DHCP: 'y'\n",
+    );
+    let built = kraft_in(&bench, &app, &["build"]).success();
+    let file = template.join("Kraftfile").canonicalize().unwrap();
+    for (says, line) in [
+        ("CONFIG_LIBQUUX=y was dropped", 7),
+        ("CONFIG_LIBMINI_GREETINGS=x was dropped", 8),
+        ("CONFIG_LIBNET_SOCKETS=100 became 8", 10),
+        ("CONFIG_LIBNET_DHCP=y was dropped: needs LIBNET_UDP", 11),
+    ] {
+        warns_of(&built, says, &format!("{}:{line}", file.display()));
+    }
+    // The same value of the project's own is the project's mistake.
+    replace(
+        &app.join("Kraftfile"),
+        "    CONFIG_LIBMINI_HEAP_PAGES: 64\n",
+        "    CONFIG_LIBNET_SOCKETS: 100\n",
+    );
+    let refused = kraft_in(&bench, &app, &["build"]).exits(6);
+    assert!(
+        refused.stderr.contains("Kraftfile:6:5") && !refused.stderr.contains("LIBNET_DHCP"),
+        "{refused:?}"
+    );
+}
+
 #[test]
 fn what_a_refused_build_configured_is_not_taken_for_edits_by_hand() {
     if skipped() {

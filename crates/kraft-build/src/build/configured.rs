@@ -68,11 +68,10 @@ impl Job {
     }
 
     pub(super) fn judge(orders: &Orders<'_>, lost: &[Lost], plan: &Plan) -> Result<(), Error> {
-        let bad: Vec<Lost> = lost
-            .iter()
-            .filter(|lost| orders.configure != Configure::Never && !(orders.may_lose)(lost))
-            .cloned()
-            .collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let bad = (orders.refused)(plan, lost);
         if bad.is_empty() {
             return Ok(());
         }

@@ -140,8 +140,8 @@ pub struct Orders<'a> {
     pub configure: Configure,
     /// Whether to run make even if nothing changed.
     pub force: bool,
-    /// Is asked whether a value may get lost.
-    pub may_lose: &'a (dyn Fn(&Lost) -> bool + Sync),
+    /// Is told the values that got lost, and returns those that are worth an error.
+    pub refused: &'a (dyn Fn(&Plan, &[Lost]) -> Vec<Lost> + Sync),
     /// Is asked whether to stop.
     pub stop: &'a (dyn Fn() -> bool + Sync),
     /// Is told the progress.
@@ -178,7 +178,10 @@ impl Job {
         let (_lock, mut state) = self.enter()?;
         let inputs = self.inputs()?;
         if !orders.force && orders.configure != Configure::Afresh && state.is_current(&inputs.all) {
-            let lost = self.lost_now()?;
+            let lost = match orders.configure {
+                Configure::Never => Vec::new(),
+                Configure::IfNeeded | Configure::Afresh => self.lost_now()?,
+            };
             Self::judge(orders, &lost, &self.plan()?)?;
             return Ok(Built {
                 fresh: true,

@@ -27,6 +27,29 @@ pub struct Loss {
     pub cause: Cause,
 }
 
+impl Loss {
+    /// Returns whether the author of the value made a mistake, rather than wrote for another
+    /// release; `asks_for` tells whether a symbol is asked for to be `y` as well.
+    ///
+    /// A name that no component knows belongs to another release, unless it is a typing error.
+    /// And an option that another one selects is only left on where that other one is wanted.
+    pub fn is_mistake(&self, asks_for: impl Fn(&str) -> bool) -> bool {
+        match &self.cause {
+            Cause::Unknown { typo, .. } => *typo,
+            Cause::Selected { by } => !by.iter().any(|by| asks_for(by)),
+            Cause::WrongType { .. }
+            | Cause::NoModules
+            | Cause::OutOfRange { .. }
+            | Cause::Chosen { .. }
+            | Cause::OnlyChoice { .. }
+            | Cause::Needs { .. }
+            | Cause::Promptless { .. }
+            | Cause::Environment { .. }
+            | Cause::NotAsked { .. } => true,
+        }
+    }
+}
+
 /// Why a value is lost. Symbols are named without `CONFIG_`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -35,6 +58,8 @@ pub enum Cause {
     Unknown {
         /// The known symbol that is nearest.
         nearest: Option<String>,
+        /// Whether the name is a typing error of that one.
+        typo: bool,
     },
     /// Its type cannot have the value.
     WrongType {
@@ -167,8 +192,13 @@ impl Settled<'_> {
             cause,
         };
         let Some(id) = self.tree.find(name) else {
-            let nearest = self.tree.nearest(name).map(str::to_owned);
-            return (wanted != "n").then(|| loss(None, Cause::Unknown { nearest }));
+            let meant = self.tree.typo_of(name);
+            let nearest = meant.or_else(|| self.tree.nearest(name));
+            let cause = Cause::Unknown {
+                nearest: nearest.map(str::to_owned),
+                typo: meant.is_some(),
+            };
+            return (wanted != "n").then(|| loss(None, cause));
         };
         let found = self.shown(id);
         if found == wanted {

@@ -65,6 +65,12 @@ impl Tree {
         crate::nearest::nearest(bare, self.names())
     }
 
+    /// Returns the symbol of which a name that is not known is a typing error.
+    pub fn typo_of(&self, name: &str) -> Option<&str> {
+        let bare = name.strip_prefix("CONFIG_").unwrap_or(name);
+        crate::nearest::typo_of(bare, self.names())
+    }
+
     /// Finds the symbols that have all words of `pattern` in their name, prompt or help, whatever
     /// the case: those first that have them in the name, then in the prompt. An empty pattern
     /// finds nothing.

@@ -30,8 +30,10 @@ const EMBEDDED_PATH: &str = "CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD_PATH";
 pub enum Asker {
     /// The project's name.
     Name,
-    /// A `kconfig` of the Kraftfile or of its template.
+    /// A `kconfig` of the Kraftfile.
     Author,
+    /// A `kconfig` of the template.
+    Template,
     /// A library, by being listed.
     Library,
     /// The platform or the architecture of the target.
@@ -78,6 +80,22 @@ impl Kraftfile {
         }
         author(&mut options, &target.kconfig);
         options
+    }
+}
+
+impl Kraftfile {
+    /// Returns where each option stands that the file sets; of several places, the last.
+    pub fn option_places(&self) -> BTreeMap<String, Span> {
+        let components = self
+            .unikraft
+            .iter()
+            .chain(self.libraries.iter().map(|library| &library.component));
+        components
+            .map(|component| &component.kconfig)
+            .chain(self.targets.iter().map(|target| &target.kconfig))
+            .flatten()
+            .map(|(name, _)| (name.value.clone(), name.span))
+            .collect()
     }
 }
 
@@ -134,10 +152,15 @@ fn put(options: &mut Options, name: &str, value: &str, by: Asker) {
 
 fn author<'a>(options: &mut Options, given: impl IntoIterator<Item = &'a KconfigOption>) {
     for (name, value) in given {
+        // What a template says has no place in this text.
+        let span = Some(name.span).filter(|span| *span != Span::default());
         let asked = Asked {
             value: value.value.clone(),
-            by: Asker::Author,
-            span: Some(name.span).filter(|span| *span != Span::default()),
+            by: match span {
+                Some(_) => Asker::Author,
+                None => Asker::Template,
+            },
+            span,
         };
         options.insert(name.value.clone(), asked);
     }

@@ -34,6 +34,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         } else {
             Configure::IfNeeded
         },
+        // `kraft build` judges the options; what is downloaded does not depend on the lost ones.
+        may_lose: true,
         ..Wish::default()
     };
     for target in project::meant_targets(&site.resolved, &args.project.which.wish())? {

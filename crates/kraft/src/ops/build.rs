@@ -11,9 +11,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use kraft_build::build::{Built, Configure, Job, Orders};
-use kraft_build::configure::Lost;
 use kraft_build::plan;
-use kraft_core::kraftfile::options::{self, Asker, Options};
+use kraft_core::kraftfile::options::{self, Options};
 use kraft_core::kraftfile::{Resolved, ResolvedTarget};
 use kraft_core::reference::Reference;
 use kraft_rootfs::Source;
@@ -22,6 +21,7 @@ use kraft_sys::parallel;
 use super::components::{self, Components, Fetching};
 use super::dockerfile::Wish as DockerfileWish;
 use super::interrupt::Interrupt;
+use super::lost::Verdicts;
 use super::pins;
 use super::project::{self, Project, TargetWish};
 use super::rootfs::{self, RootSource};
@@ -69,6 +69,15 @@ pub(crate) struct Site {
     pub(crate) components: Components,
     /// When its kernels say they were compiled.
     date: String,
+}
+
+/// The work on one target.
+struct Work {
+    job: Job,
+    options: Options,
+    /// Its root filesystem.
+    archive: Option<PathBuf>,
+    verdicts: Verdicts,
 }
 
 /// What was built for one target.
@@ -140,11 +149,12 @@ pub(crate) fn build(
     for target in targets {
         let archive = rootfs.get(&target.architecture).cloned();
         let options = options(app, site, target, wish, archive.as_deref())?;
-        jobs.push((
-            job(site, target, &options, archive.as_deref()),
+        jobs.push(Work {
+            job: job(site, target, &options, archive.as_deref()),
             options,
             archive,
-        ));
+            verdicts: Verdicts::new(wish.may_lose),
+        });
     }
     let budget = budget(app, wish);
     let side_by_side = budget
@@ -153,12 +163,18 @@ pub(crate) fn build(
     let each = budget.map(|budget| (budget / side_by_side).max(1));
     let progress = app.ui.progress();
     let stop = || interrupt.came();
-    let results = parallel::in_order(&jobs, side_by_side, |at, (job, options, _)| {
+    let results = parallel::in_order(&jobs, side_by_side, |at, work| {
+        let Work {
+            job,
+            options,
+            verdicts,
+            ..
+        } = work;
         job.build(&Orders {
             jobs: each,
             configure: wish.configure,
             force: wish.force,
-            may_lose: &|lost| wish.may_lose || !is_grave(options, lost),
+            refused: &|plan, lost| verdicts.refused(options, job, plan, lost),
             stop: &stop,
             reporter: &progress,
             task: at as u64 + 1,
@@ -167,14 +183,16 @@ pub(crate) fn build(
     drop(progress);
     keep_log(wish, &jobs)?;
     let mut made = Vec::new();
-    for (((job, options, archive), result), target) in jobs.iter().zip(results).zip(targets) {
+    for ((work, result), target) in jobs.iter().zip(results).zip(targets) {
+        let Work { job, options, .. } = work;
         let built = result.map_err(|error| broken::failure(site, target, options, job, error))?;
-        tell(app, target, options, &built);
+        work.verdicts.tell(app, site, target, options);
+        tell_edits(app, target, &built);
         made.push(Made {
             target: target.clone(),
             kernel: job.places.kernel.clone(),
             debug: job.places.debug.clone(),
-            rootfs: archive.clone(),
+            rootfs: work.archive.clone(),
             fresh: built.fresh,
         });
     }
@@ -225,13 +243,14 @@ pub(crate) fn with_target<T>(
     let archive = site.workplace.rootfs(&target.architecture);
     let options = options(app, site, target, wish, Some(&archive))?;
     let job = job(site, target, &options, None);
+    let verdicts = Verdicts::new(wish.may_lose);
     let progress = app.ui.progress();
     let done = {
         let orders = Orders {
             jobs: budget(app, wish),
             configure: wish.configure,
             force: wish.force,
-            may_lose: &|lost| wish.may_lose || !is_grave(&options, lost),
+            refused: &|plan, lost| verdicts.refused(&options, &job, plan, lost),
             stop: &|| interrupt.came(),
             reporter: &progress,
             task: 1,
@@ -401,32 +420,8 @@ fn build_rootfs(
     Ok(())
 }
 
-/// Whether the loss of a value is worth an error: what nobody wrote down may be unknown to a core.
-fn is_grave(options: &Options, lost: &Lost) -> bool {
-    match options.get(&lost.name).map(|asked| asked.by) {
-        Some(Asker::Author | Asker::Target | Asker::Rootfs) => true,
-        Some(Asker::Name | Asker::Environment | Asker::Library) | None => false,
-    }
-}
-
-/// Tells what a user should know about a build that went well.
-fn tell(app: &App, target: &ResolvedTarget, options: &Options, built: &Built) {
-    for lost in &built.lost {
-        let by = options.get(&lost.name).map(|asked| asked.by);
-        match by {
-            Some(Asker::Environment) => app.ui.warn(&format!(
-                "{}: the variable `{}` is not compiled in: the kernel has no place for it",
-                project::shown(target),
-                lost.wanted
-            )),
-            Some(Asker::Author | Asker::Target | Asker::Rootfs) => app.ui.warn(&format!(
-                "{}: {}",
-                project::shown(target),
-                broken::sentence(lost)
-            )),
-            Some(Asker::Name | Asker::Library) | None => {}
-        }
-    }
+/// Tells which options stay as they were edited by hand.
+fn tell_edits(app: &App, target: &ResolvedTarget, built: &Built) {
     if !built.edits.is_empty() {
         let names: Vec<&str> = built.edits.keys().map(String::as_str).take(5).collect();
         app.ui.info(&format!(
@@ -483,10 +478,10 @@ pub(crate) fn lines_of_code(debug: &Path, target: &ResolvedTarget) -> Result<usi
 }
 
 /// Copies what make said to where the user wants it, too.
-fn keep_log(wish: &Wish, jobs: &[(Job, Options, Option<PathBuf>)]) -> Result<(), Failure> {
+fn keep_log(wish: &Wish, jobs: &[Work]) -> Result<(), Failure> {
     let Some(path) = &wish.log else { return Ok(()) };
     let mut all = Vec::new();
-    for (job, _, _) in jobs {
+    for Work { job, .. } in jobs {
         if let Ok(text) = kraft_sys::fs::read_file(&job.places.log, 256 << 20) {
             all.extend(text);
         }

@@ -15,6 +15,7 @@ pub(crate) mod interrupt;
 pub(crate) mod kconfig;
 pub(crate) mod kraftfile;
 pub(crate) mod library;
+pub(crate) mod lost;
 pub(crate) mod machines;
 pub(crate) mod network;
 pub(crate) mod obtain;

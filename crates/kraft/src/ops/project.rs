@@ -1,5 +1,6 @@
 //! Finds and reads the Kraftfile that a user means.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use kraft_core::arch::Arch;
 use kraft_core::kconfig::DotConfig;
 use kraft_core::kraftfile::{self, Kraftfile, LARGEST, Resolved, ResolvedTarget};
 use kraft_core::platform::Platform;
-use kraft_core::problem::Problem;
+use kraft_core::problem::{Problem, Span};
 use kraft_sys::fs;
 
 use super::rootfs;
@@ -36,6 +37,17 @@ pub(crate) struct Project {
     pub(crate) dir: PathBuf,
     /// Its name, from which defaults are derived.
     pub(crate) dir_name: String,
+    /// The Kraftfile of its template, once that is here.
+    pub(crate) template: Option<TemplateText>,
+}
+
+/// The text of a template's Kraftfile, and where the options stand in it.
+#[derive(Debug)]
+pub(crate) struct TemplateText {
+    /// The text.
+    pub(crate) text: Text,
+    /// The place of each option.
+    pub(crate) options: BTreeMap<String, Span>,
 }
 
 impl Project {
@@ -221,6 +233,7 @@ pub(crate) fn read(
         file,
         dir_name: dir_name(&dir),
         dir,
+        template: None,
     })
 }
 
@@ -261,6 +274,7 @@ pub(crate) fn lone(dir: &Path, dockerfile: &str, runtime: &str) -> Project {
         file: None,
         dir_name: dir_name(dir),
         dir: dir.to_owned(),
+        template: None,
     }
 }
 

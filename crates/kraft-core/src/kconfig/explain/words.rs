@@ -18,6 +18,7 @@ impl Loss {
         match &self.cause {
             Cause::Unknown {
                 nearest: Some(near),
+                ..
             } => Some(format!("did you mean `CONFIG_{near}`?")),
             Cause::Needs { needs } => {
                 let root = needs.iter().find_map(root)?;
@@ -32,7 +33,7 @@ impl Loss {
                 let by = selected_by.first()?;
                 Some(format!("set one that selects it, such as `CONFIG_{by}`"))
             }
-            Cause::Unknown { nearest: None }
+            Cause::Unknown { nearest: None, .. }
             | Cause::WrongType { .. }
             | Cause::NoModules
             | Cause::OutOfRange { .. }

@@ -21,12 +21,12 @@ pub(crate) use self::lockfile::{read as read_lock, write as write_lock};
 use self::part::{parts, template_part};
 use self::shelf::Shelf;
 pub(crate) use self::update::{Move, update};
-use super::project::{self, Project};
+use super::project::{self, Project, TemplateText};
 use super::sources;
 pub(crate) use super::sources::Fetching;
 use super::workplace::Workplace;
 use crate::app::App;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, Text};
 
 /// Where the components of a project are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,16 +48,14 @@ pub(crate) fn obtain(
 ) -> Result<(Project, Components), Failure> {
     let kraftfile = project.without_faults()?.clone();
     let mut store = Shelf::open(workplace, fetching)?;
-    let (kraftfile, application) = match &kraftfile.template {
-        None => (kraftfile, workplace.project.clone()),
+    let (kraftfile, application, template) = match &kraftfile.template {
+        None => (kraftfile, workplace.project.clone(), None),
         Some(template) => {
             let part = template_part(workplace, template)?;
             let dir = store.get(app, std::slice::from_ref(&part))?;
             let dir = dir.into_iter().next().unwrap_or(part.place);
-            (
-                kraftfile.clone().over_template(template_of(app, &dir)?),
-                dir,
-            )
+            let (template, text) = template_of(app, workplace, &dir)?;
+            (kraftfile.clone().over_template(template), dir, Some(text))
         }
     };
     if kraftfile.unikraft.is_none() {
@@ -81,6 +79,7 @@ pub(crate) fn obtain(
     store.close(app)?;
     let project = Project {
         kraftfile: Some(kraftfile),
+        template,
         ..project
     };
     Ok((
@@ -110,14 +109,21 @@ pub(crate) fn complete(
     if !dir.is_dir() {
         return Ok(project);
     }
-    let merged = kraftfile.clone().over_template(template_of(app, &dir)?);
+    let (template, text) = template_of(app, workplace, &dir)?;
+    let merged = kraftfile.clone().over_template(template);
     Ok(Project {
         kraftfile: Some(merged),
+        template: Some(text),
         ..project
     })
 }
 
-fn template_of(app: &App, dir: &Path) -> Result<Kraftfile, Failure> {
+/// Reads a template: what it says, seen from the project's directory, and its text.
+fn template_of(
+    app: &App,
+    workplace: &Workplace,
+    dir: &Path,
+) -> Result<(Kraftfile, TemplateText), Failure> {
     let here = kraft_core::kraftfile::FILE_NAMES
         .iter()
         .map(|name| dir.join(name))
@@ -130,6 +136,15 @@ fn template_of(app: &App, dir: &Path) -> Result<Kraftfile, Failure> {
     };
     let read = project::sound(app, project::read(app, Some(&file), None)?)?;
     let mut kraftfile = read.without_faults()?.clone();
+    let options = kraftfile.option_places();
+    let shown = file.strip_prefix(&workplace.project).unwrap_or(&file);
+    let text = TemplateText {
+        text: Text {
+            name: shown.display().to_string(),
+            text: read.text.text,
+        },
+        options,
+    };
     // What a template brings along lies beside its Kraftfile, not beside the project's.
     let below = |path: &mut String| *path = dir.join(&*path).to_string_lossy().into_owned();
     for rootfs in kraftfile.rootfs.iter_mut().chain(&mut kraftfile.roms) {
@@ -153,7 +168,7 @@ fn template_of(app: &App, dir: &Path) -> Result<Kraftfile, Failure> {
             }
         }
     }
-    Ok(kraftfile)
+    Ok((kraftfile, text))
 }
 
 /// Fetches a component of the catalog into the cache, and with a directory of a project below that.

@@ -49,7 +49,7 @@ pub(crate) fn update(
         if write || part.directory.is_some() {
             let dir = shelf.get(app, std::slice::from_ref(&part))?;
             if let Some(dir) = dir.first() {
-                kraftfile = kraftfile.over_template(template_of(app, dir)?);
+                kraftfile = kraftfile.over_template(template_of(app, workplace, dir)?.0);
             }
         }
     }
