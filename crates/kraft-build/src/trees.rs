@@ -1,15 +1,16 @@
 //! Fingerprints of source trees: whether anything that a build reads has changed.
 //!
-//! A file counts by its name, size, time, inode and permissions; nothing is read. That is what
-//! make itself goes by, and more.
+//! A file counts by its name, size, times, inode and permissions; nothing is read. That is what
+//! make itself goes by, and more: the time of the last change of the inode cannot be put back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use kraft_sys::fs;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Deeper trees than this are not looked into.
@@ -25,6 +26,30 @@ pub struct Prints {
     /// Over the files that decide the configuration: `Config.uk`, `Kconfig…`, `version.mk` and
     /// the Makefiles of the trees' roots, in hexadecimal digits.
     pub configuration: String,
+    /// Every file by its path, links resolved down to the tree's root.
+    pub files: BTreeMap<PathBuf, Stamp>,
+}
+
+/// What tells that a file was written to: its size, its two times in nanoseconds, its inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    size: u64,
+    /// When its content was changed, in nanoseconds since 1970.
+    pub modified: i128,
+    changed: i128,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(found: &Metadata) -> Self {
+        let nanos = |s: i64, n: i64| i128::from(s) * 1_000_000_000 + i128::from(n);
+        Self {
+            size: found.size(),
+            modified: nanos(found.mtime(), found.mtime_nsec()),
+            changed: nanos(found.ctime(), found.ctime_nsec()),
+            inode: found.ino(),
+        }
+    }
 }
 
 /// Looks at trees, except at some directories and files in them.
@@ -37,6 +62,7 @@ pub fn look(trees: &[&Path], except: &[&Path]) -> Result<Prints, fs::Error> {
         configuration: Sha256::new(),
         except,
         seen: BTreeSet::new(),
+        files: BTreeMap::new(),
     };
     for tree in trees {
         let real = tree.canonicalize().map_err(fs::Error::on("open", tree))?;
@@ -46,6 +72,7 @@ pub fn look(trees: &[&Path], except: &[&Path]) -> Result<Prints, fs::Error> {
     Ok(Prints {
         all: hex(walk.all),
         configuration: hex(walk.configuration),
+        files: walk.files,
     })
 }
 
@@ -74,6 +101,7 @@ struct Walk<'a> {
     configuration: Sha256,
     except: &'a [&'a Path],
     seen: BTreeSet<(u64, u64)>,
+    files: BTreeMap<PathBuf, Stamp>,
 }
 
 impl Walk<'_> {
@@ -110,28 +138,33 @@ impl Walk<'_> {
                 self.directory(&path, depth + 1)?;
             } else {
                 let configures = configures(&name.to_string_lossy(), depth);
-                self.file(name.as_bytes(), &found, configures);
+                let stamp = Stamp::of(&found);
+                self.file(name.as_bytes(), stamp, found.mode(), configures);
+                self.files.insert(path, stamp);
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, name: &[u8], found: &Metadata, configures: bool) {
-        let numbers = [
-            name.len() as u64,
-            found.size(),
-            found.mtime().cast_unsigned(),
-            found.mtime_nsec().cast_unsigned(),
-            found.ino(),
-            u64::from(found.mode()),
-        ];
+    fn file(&mut self, name: &[u8], stamp: Stamp, mode: u32, configures: bool) {
+        let Stamp {
+            size,
+            modified,
+            changed,
+            inode,
+        } = stamp;
+        let length = name.len() as u64;
+        let numbers = [length, size, inode, u64::from(mode)]
+            .map(i128::from)
+            .into_iter()
+            .chain([modified, changed]);
         let sums = [
             Some(&mut self.all),
             configures.then_some(&mut self.configuration),
         ];
         for sum in sums.into_iter().flatten() {
             sum.update(name);
-            for number in numbers {
+            for number in numbers.clone() {
                 sum.update(number.to_le_bytes());
             }
         }

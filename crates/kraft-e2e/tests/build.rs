@@ -4,6 +4,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use kraft_e2e::harness::Bench;
 use kraft_e2e::source::{
@@ -390,6 +391,113 @@ fn a_project_that_cannot_be_written_to_is_built_elsewhere() {
     let said = build_and_boot(&bench, &app, &[]);
     read_only(&place, false);
     says_two_libs(&said);
+}
+
+/// Copies a file with its time, as `cp -p` does, over the one that is there.
+fn put_back(saved: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-p").args([saved, to]).status();
+    assert!(copied.unwrap().success());
+}
+
+#[test]
+fn a_source_that_is_put_back_with_its_old_time_is_built_again() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let place = workshop(&bench);
+    let odd = bench.path().join("odd place");
+    std::fs::rename(&place, &odd).unwrap();
+    for place in [workshop(&bench), odd] {
+        let app = place.join("apps/app-two-libs");
+        says_two_libs(&build_and_boot(&bench, &app, &[]));
+        // A source of the application, one of a library, a header of the core.
+        for (file, old, new, is_new) in [
+            (
+                "libs/lib-hello/hello.c",
+                "hello to ",
+                "good day to ",
+                "good day to two libraries!",
+            ),
+            (
+                "core/lib/mini/main.c",
+                "put_text(\"bye\\n\");",
+                "put_text(\"see you\\nbye\\n\");",
+                "see you",
+            ),
+            (
+                "core/lib/mini/report.h",
+                "#define MINI_REPORT_H",
+                "#define MINI_REPORT_H\n#define REPORT_FAREWELL 1",
+                "",
+            ),
+        ] {
+            let (file, saved) = (place.join(file), bench.path().join("saved"));
+            put_back(&file, &saved);
+            replace(&file, old, new);
+            let said = build_and_boot(&bench, &app, &[]);
+            assert!(said.contains(is_new), "{said}");
+            // Over the old one; as a new file under the old name; with the time of the new one.
+            put_back(&saved, &file);
+            says_two_libs(&build_and_boot(&bench, &app, &[]));
+            assert!(compiled(&app, TWO_LIBS) > 0, "{}", file.display());
+            let newer = bench.path().join("newer");
+            put_back(&file, &newer);
+            replace(&newer, old, new);
+            for way in ["mv", "touch"] {
+                match way {
+                    "mv" => std::fs::rename(&newer, &file).unwrap(),
+                    _ => {
+                        let text = std::fs::read(&saved).unwrap();
+                        let time = std::fs::metadata(&file).unwrap().modified().unwrap();
+                        std::fs::write(&file, text).unwrap();
+                        let open = std::fs::File::options().append(true).open(&file).unwrap();
+                        open.set_modified(time).unwrap();
+                    }
+                }
+                let said = build_and_boot(&bench, &app, &[]);
+                assert_eq!(
+                    said.contains(is_new),
+                    way == "mv" || is_new.is_empty(),
+                    "{way}: {said}"
+                );
+            }
+        }
+        let again = kraft_in(&bench, &app, &["build"]).success();
+        assert!(again.stderr.contains("nothing has changed"), "{again:?}");
+    }
+}
+
+#[test]
+fn what_rules_of_make_read_is_seen_when_it_is_put_back_and_data_is_no_reason_to_compile() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let app = workshop(&bench).join("apps/app-two-libs");
+    write(&app.join("rootfs/a.dat"), "a");
+    write(&app.join("notes.md"), "a");
+    let text = std::fs::read_to_string(app.join("Kraftfile")).unwrap();
+    write(&app.join("Kraftfile"), &format!("{text}rootfs: ./rootfs\n"));
+    says_two_libs(&build_and_boot(&bench, &app, &[]));
+    let (rules, saved) = (app.join("Makefile.uk"), bench.path().join("saved"));
+    put_back(&rules, &saved);
+    let text = std::fs::read_to_string(&rules).unwrap();
+    write(&rules, &format!("{text}\nCFLAGS-y += -DANOTHER\n"));
+    let _ = kraft_in(&bench, &app, &["build"]).success();
+    let all = compiled(&app, TWO_LIBS);
+    put_back(&saved, &rules);
+    let _ = kraft_in(&bench, &app, &["build"]).success();
+    assert!(compiled(&app, TWO_LIBS) >= all, "nothing was compiled");
+    for data in ["rootfs/a.dat", "notes.md"] {
+        let data = app.join(data);
+        put_back(&data, &saved);
+        write(&data, "other");
+        let _ = kraft_in(&bench, &app, &["build"]).success();
+        put_back(&saved, &data);
+        let _ = kraft_in(&bench, &app, &["build"]).success();
+        assert_eq!(compiled(&app, TWO_LIBS), 0, "{}", data.display());
+    }
 }
 
 fn rustix_is_root() -> bool {

@@ -1,5 +1,6 @@
 //! What a kernel is made from, as fingerprints: to tell whether it has to be made again.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
@@ -10,6 +11,7 @@ use kraft_sys::{fs, tool};
 
 use super::{Error, Job};
 use crate::state::Product;
+use crate::trees::Stamp;
 use crate::{configure, trees};
 
 impl Job {
@@ -34,11 +36,12 @@ impl Job {
             let product = Product::of(file).map_err(fs::Error::on("look at", file))?;
             texts.push(format!("{product:?}").into_bytes());
         }
-        let trees = of(&texts, &trees.all);
+        let all = of(&texts, &trees.all);
         Ok(Inputs {
-            all: self.with_config(&trees)?,
-            trees,
+            all: self.with_config(&all)?,
+            trees: all,
             configuration,
+            files: trees.files,
         })
     }
 
@@ -73,6 +76,8 @@ pub(super) struct Inputs {
     pub(super) trees: String,
     /// What the configuration is made from.
     pub(super) configuration: String,
+    /// Every file of the trees.
+    pub(super) files: BTreeMap<PathBuf, Stamp>,
 }
 
 fn of(texts: &[Vec<u8>], print: &str) -> String {

@@ -9,6 +9,7 @@ mod configured;
 mod inputs;
 mod prepare;
 mod products;
+mod stale;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -118,6 +119,8 @@ pub struct Places {
     pub log: PathBuf,
     /// Directories in the trees that are not part of them.
     pub except: Vec<PathBuf>,
+    /// Files and directories in the trees that no rule of make reads.
+    pub data: Vec<PathBuf>,
 }
 
 /// Whether to configure.
@@ -191,6 +194,7 @@ impl Job {
             });
         }
         let plan = self.prepare()?;
+        let made_at = self.last_made(&state);
         begin(&self.places.log)?;
         let program = tools::make();
         let call = self.call(&plan, &program, orders);
@@ -198,6 +202,7 @@ impl Job {
         // From here on the old kernel is not to be trusted if we are killed.
         state.inputs = String::new();
         state.save(&self.state_file())?;
+        self.forget_stale(&call, &inputs.files, made_at)?;
         let made = self.make(&call, orders, state.objects)?;
         let products = self.publish(&made)?;
         state.objects = made.steps.max(1);
@@ -263,7 +268,7 @@ impl Job {
     pub fn clean(&self, proper: bool, orders: &Orders<'_>) -> Result<(), Error> {
         let (_lock, mut state) = self.enter()?;
         if proper {
-            for ending in ["", ".sources", ".configure", ".config", ".json"] {
+            for ending in ["", ".sources", ".configure", ".config", ".json", ".files"] {
                 fs::remove_tree(&fs::beside(&self.places.work, ending))?;
             }
         } else if self.places.config.exists() && self.places.work.join("Makefile").exists() {
@@ -317,6 +322,7 @@ impl Job {
             "",
             ".lock",
             ".json",
+            ".files",
             ".sources",
             ".configure",
             ".config",

@@ -163,6 +163,7 @@ impl Workplace {
             config: self.config(target),
             log: self.home.join(format!(".unikraft/build/{file}.log")),
             debug: self.kernel_debug(target),
+            data: data(&self.project, resolved),
             // An outdir that is the project itself would hide all of it.
             except: vec![outdir, self.lock_file()]
                 .into_iter()
@@ -171,6 +172,20 @@ impl Workplace {
             kernel,
         }
     }
+}
+
+/// Returns what of a project is for its root filesystem and its volumes.
+fn data(project: &Path, resolved: &Resolved) -> Vec<PathBuf> {
+    let roots = resolved.rootfs.iter().chain(&resolved.roms);
+    let paths = roots.filter_map(|root| root.path.as_ref());
+    let volumes = resolved.volumes.iter().map(|volume| &volume.source);
+    paths
+        .chain(volumes)
+        .map(|path| project.join(path))
+        .map(|path| path.canonicalize().unwrap_or(path))
+        // A root filesystem that is the project itself would hide all of it.
+        .filter(|path| !project.starts_with(path))
+        .collect()
 }
 
 /// Returns where the files of a project are that cannot have them itself.

@@ -1,0 +1,244 @@
+//! Makes make see what it would miss: it goes by times alone, and a file that was put back (by
+//! `cp -p`, `mv`, `tar`) may be older than what was made from the other one.
+//!
+//! ```text
+//! files that are not as they were before the last make
+//!   ├ named by dependency files: the objects are removed ─► make makes them
+//!   └ others, older than the last make and perhaps read by a rule ─► make clean
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use kraft_sys::fs;
+
+use super::{Error, Job};
+use crate::make::Call;
+use crate::state::{Product, State};
+use crate::trees::Stamp;
+
+/// What is remembered of the files is not longer than this, in bytes.
+const LARGEST_MEMORY: u64 = 256 << 20;
+/// Longer dependency files are not read, in bytes.
+const LARGEST_DEPENDENCIES: u64 = 4 << 20;
+/// Directories that lie deeper below make's own are not looked into.
+const DEEPEST: usize = 16;
+
+/// Endings of files that the compiler names in dependency files, wherever they are read.
+const COMPILED: [&str; 9] = ["c", "h", "S", "s", "cc", "cpp", "cxx", "hpp", "inc"];
+/// Endings of files that only people read.
+const PROSE: [&str; 5] = ["md", "rst", "adoc", "yaml", "yml"];
+/// How the names of files begin that no rule reads; what `Config` decides is configured afresh.
+const NO_RULE: [&str; 9] = [
+    ".",
+    "Kraftfile",
+    "Dockerfile",
+    "Config",
+    "Kconfig",
+    "README",
+    "LICENSE",
+    "COPYING",
+    "CODEOWNERS",
+];
+
+impl Job {
+    /// Returns when make last did something, in nanoseconds since 1970; to be asked before the
+    /// next log is begun.
+    pub(super) fn last_made(&self, state: &State) -> i128 {
+        let log = Product::of(&self.places.log).ok();
+        let made = log.iter().chain(&state.products);
+        made.map(|product| product.time).max().unwrap_or_default()
+    }
+
+    /// Removes what was made from files that are not the same any more, and remembers the files
+    /// as they are now. `last` is when make last did something.
+    pub(super) fn forget_stale(
+        &self,
+        call: &Call<'_>,
+        files: &BTreeMap<PathBuf, Stamp>,
+        last: i128,
+    ) -> Result<(), Error> {
+        let memory = fs::beside(&self.places.work, ".files");
+        let before = remembered(&memory);
+        // A file that was not there before cannot be older than anything made from it.
+        let changed: BTreeSet<&Path> = files
+            .iter()
+            .filter(|(path, now)| before.get(*path).is_some_and(|before| before != *now))
+            .map(|(path, _)| path.as_path())
+            .collect();
+        if !changed.is_empty() {
+            let named = remove_dependent(&self.places.work, &changed)?;
+            let missed = changed.iter().any(|path| {
+                !named.contains(*path)
+                    && files.get(*path).is_some_and(|now| now.modified <= last)
+                    && self.may_be_read(path)
+            });
+            if missed {
+                call.targets(&["clean"])?;
+            }
+        }
+        let text = serde_json::to_vec(&files.iter().collect::<Vec<_>>())
+            .map_err(|error| fs::Error::on("write", &memory)(error.into()))?;
+        Ok(fs::replace_file(&memory, &text)?)
+    }
+
+    /// Returns whether a rule of make may read a file that the compiler does not name.
+    fn may_be_read(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+        !COMPILED.contains(&ending)
+            && !PROSE.contains(&ending)
+            && !NO_RULE.iter().any(|start| name.starts_with(start))
+            && !self.places.data.iter().any(|data| path.starts_with(data))
+    }
+}
+
+/// Reads what is remembered; what makes no sense remembers nothing.
+fn remembered(memory: &Path) -> BTreeMap<PathBuf, Stamp> {
+    let files = fs::read_file(memory, LARGEST_MEMORY)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Vec<(PathBuf, Stamp)>>(&bytes).ok());
+    files.unwrap_or_default().into_iter().collect()
+}
+
+/// Removes the objects whose dependency files name one of these files; returns those that were
+/// named by any.
+fn remove_dependent<'c>(
+    work: &Path,
+    changed: &BTreeSet<&'c Path>,
+) -> Result<BTreeSet<&'c Path>, fs::Error> {
+    let mut named = BTreeSet::new();
+    let mut real = HashMap::new();
+    for list in dependency_files(work, 0) {
+        let Ok(bytes) = fs::read_file(&list, LARGEST_DEPENDENCIES) else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let mut hit = false;
+        for token in text.split_ascii_whitespace() {
+            let name = token.trim_end_matches([':', '\\']);
+            if !name.starts_with('/') {
+                continue;
+            }
+            let path = real
+                .entry(name.to_owned())
+                .or_insert_with(|| Path::new(name).canonicalize().ok());
+            if let Some(path) = path.as_deref().and_then(|path| changed.get(path)) {
+                named.insert(*path);
+                hit = true;
+            }
+        }
+        if hit {
+            remove_object(&list)?;
+        }
+    }
+    Ok(named)
+}
+
+/// Removes what a dependency file belongs to: `x.d` and `x.o.d` to `x.o`, `x.lds.d` to `x.lds`.
+fn remove_object(list: &Path) -> Result<(), fs::Error> {
+    let stem = list.with_extension("");
+    for object in [fs::beside(&stem, ".o"), stem] {
+        if object.is_file() {
+            fs::remove_file(&object)?;
+        }
+    }
+    Ok(())
+}
+
+/// Finds the dependency files below make's directory; no link is followed.
+fn dependency_files(dir: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let (path, kind) = (entry.path(), entry.file_type());
+        let Ok(kind) = kind else { continue };
+        if kind.is_dir() && depth < DEEPEST && entry.file_name() != "origin" {
+            found.extend(dependency_files(&path, depth + 1));
+        } else if kind.is_file() && path.extension().is_some_and(|ending| ending == "d") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_goes_by_every_way_of_naming_its_dependencies() {
+        let dir = tempfile::tempdir().unwrap();
+        let (work, tree) = (dir.path().join("work"), dir.path().join("tree"));
+        let source = tree.join("a.h");
+        let write = |path: &Path, text: &str| {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::replace_file(path, text.as_bytes()).unwrap();
+        };
+        write(&source, "");
+        write(&tree.join("sub/other.h"), "");
+        std::os::unix::fs::symlink(&tree, dir.path().join("link")).unwrap();
+        let named = source.display();
+        let at = dir.path().display();
+        for (list, text, object) in [
+            (
+                "l/gcc.o.d",
+                format!("gcc.o: /x.c \\\n {named}\n"),
+                "l/gcc.o",
+            ),
+            (
+                "l/phony.o.d",
+                format!("p.o: /x.c\n\n{named}:\n"),
+                "l/phony.o",
+            ),
+            (
+                "l/s/fixdep.d",
+                format!("deps := \\\n  {named} \\\n"),
+                "l/s/fixdep.o",
+            ),
+            (
+                "l/script.lds.d",
+                format!("x.lds: {named}\n"),
+                "l/script.lds",
+            ),
+            ("l/dots.d", format!("x: {at}/tree/sub/../a.h\n"), "l/dots.o"),
+            ("l/link.d", format!("x: {at}/link/a.h\n"), "l/link.o"),
+        ] {
+            write(&work.join(list), &text);
+            write(&work.join(object), "object");
+        }
+        write(
+            &work.join("l/not.d"),
+            &format!("x: {at}/tree/sub/other.h\n"),
+        );
+        write(&work.join("l/not.o"), "object");
+        write(&work.join("l/origin/no.d"), &format!("x: {named}\n"));
+        let real = source.canonicalize().unwrap();
+        let changed = BTreeSet::from([real.as_path()]);
+        let named = remove_dependent(&work, &changed).unwrap();
+        assert_eq!(named, changed);
+        let mut left: Vec<String> = std::fs::read_dir(work.join("l"))
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| {
+                Path::new(name)
+                    .extension()
+                    .is_none_or(|ending| ending != "d")
+            })
+            .collect();
+        left.sort_unstable();
+        assert_eq!(left, ["not.o", "origin", "s"]);
+        assert!(!work.join("l/s/fixdep.o").exists());
+    }
+
+    #[test]
+    fn a_memory_that_makes_no_sense_remembers_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let memory = dir.path().join("m.files");
+        for text in ["", "{}", "[[1]]", "[[\"/a\", {\"size\": -1}]]"] {
+            fs::replace_file(&memory, text.as_bytes()).unwrap();
+            assert!(remembered(&memory).is_empty(), "{text}");
+        }
+    }
+}
