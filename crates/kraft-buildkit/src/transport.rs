@@ -11,6 +11,7 @@ use std::time::Duration;
 use bollard_buildkit_proto::moby::buildkit::v1::ListWorkersRequest;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use hyper_util::rt::TokioIo;
+use kraft_sys::environment::Inherit;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -188,7 +189,10 @@ async fn secured(
 
 /// Speaks through the standard input and output of a program. It ends with the stream.
 fn spoken_through(program: &str, args: &[&str]) -> io::Result<Stream> {
-    let mut command = Command::from(kraft_sys::tool::command(program));
+    let mut command = kraft_sys::tool::command(program);
+    // `kubectl` asks helpers for credentials of any cloud.
+    Inherit::WithoutOurs.apply(&mut command);
+    let mut command = Command::from(command);
     command
         .args(args)
         .stdin(Stdio::piped())

@@ -1,7 +1,8 @@
 //! What a program that we start gets of our own environment.
 //!
 //! A variable holds for every process below it, and `/proc/PID/environ` shows it for as long as
-//! that process runs. Programs that have no use for a token must not get one.
+//! that process runs. Programs that have no use for a token must not get one: what
+//! [`crate::tool`] prepares inherits no secrets, unless the caller says which it needs.
 
 use std::ffi::{OsStr, OsString};
 use std::process::Command;
@@ -13,12 +14,31 @@ pub enum Inherit {
     /// Variables that look like secrets are left out even if a `*` covers them.
     Only(&'static [&'static str]),
     /// Everything but variables that look like secrets ([`is_secret`]), except for the listed
-    /// ones, which the program needs (`GH_TOKEN` for a git helper, say).
+    /// ones, which the program needs (`GH_TOKEN` for a git helper, say). A name that ends in `*`
+    /// stands for all that begin like it.
     WithoutSecrets {
         /// Names that are inherited although they look like secrets.
         keep: &'static [&'static str],
     },
+    /// Everything but the secrets of kraft itself: for programs whose business are credentials of
+    /// any service, such as credential helpers and container engines.
+    WithoutOurs,
 }
+
+/// What git needs to reach a remote: its own variables (`GIT_CONFIG_KEY_0`), and those by which
+/// the credential helpers of forges know their user.
+pub const GIT: Inherit = Inherit::WithoutSecrets {
+    keep: &[
+        "GIT_*",
+        "SSH_*",
+        "GCM_*",
+        "GH_TOKEN",
+        "GH_ENTERPRISE_TOKEN",
+        "GITHUB_TOKEN",
+        "GITHUB_ENTERPRISE_TOKEN",
+        "GITLAB_TOKEN",
+    ],
+};
 
 impl Inherit {
     /// Restricts a command to these variables. What was set on the command itself before stays.
@@ -32,8 +52,19 @@ impl Inherit {
         for (name, value) in set {
             match value {
                 Some(value) => command.env(name, value),
+                // What a program is not given for being a secret, this one may be given.
+                None if is_secret(&name.to_string_lossy()) && self.allows(&name) => command,
                 None => command.env_remove(name),
             };
+        }
+    }
+
+    /// Leaves out what looks like a secret from what a new command inherits.
+    pub(crate) fn nothing_secret(command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            if is_secret(&name.to_string_lossy()) {
+                command.env_remove(name);
+            }
         }
     }
 
@@ -44,13 +75,39 @@ impl Inherit {
             return false;
         };
         match self {
-            Self::Only(names) => names.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(start) => name.starts_with(start) && !is_secret(name),
-                None => name == *pattern,
+            Self::Only(names) => names.iter().any(|pattern| {
+                fits(name, pattern) && (!pattern.ends_with('*') || !is_secret(name))
             }),
-            Self::WithoutSecrets { keep } => keep.contains(&name) || !is_secret(name),
+            Self::WithoutSecrets { keep } => {
+                !is_secret(name) || keep.iter().any(|pattern| fits(name, pattern))
+            }
+            Self::WithoutOurs => !is_ours(name),
         }
     }
+}
+
+/// Returns whether a name is a pattern, or begins like one that ends in `*`.
+fn fits(name: &str, pattern: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == pattern,
+    }
+}
+
+/// How the variables begin that are meant for kraft.
+const OUR_BEGINNINGS: &[&str] = &[
+    "UKC_",
+    "UNIKRAFTCLOUD_",
+    "KRAFTCLOUD_",
+    "KC_",
+    "KRAFTKIT_",
+    "KRAFT_",
+];
+
+/// Returns whether the name of a variable is that of a secret of kraft.
+fn is_ours(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    is_secret(&name) && OUR_BEGINNINGS.iter().any(|start| name.starts_with(start))
 }
 
 /// Words in the name of a variable that holds a secret.
@@ -89,7 +146,18 @@ const SECRET_ENDINGS: &[&str] = &[
 ];
 
 /// How the variables of services begin that hold little else than secrets.
-const SECRET_BEGINNINGS: &[&str] = &["AWS_", "AZURE_", "UKC_", "VAULT_"];
+/// Configuration of git is among them, which may be a header with a password: count, keys and
+/// values belong together.
+const SECRET_BEGINNINGS: &[&str] = &[
+    "AWS_",
+    "AZURE_",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_KEY_",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_VALUE_",
+    "UKC_",
+    "VAULT_",
+];
 
 /// Returns whether the name of a variable looks as if it held a secret: a token, a password, a
 /// key. Works on names only; `SSH_AUTH_SOCK` (a socket) and `PWD` (a directory) are not secrets.
@@ -128,6 +196,8 @@ mod tests {
             "OPENAI_API_KEY",
             "GOOGLE_APPLICATION_CREDENTIALS",
             "registry-password",
+            "GIT_CONFIG_COUNT",
+            "GIT_CONFIG_VALUE_0",
         ] {
             assert!(is_secret(name), "{name}");
         }
@@ -143,6 +213,7 @@ mod tests {
             "MONKEY",
             "TOKENIZERS_PARALLELISM",
             "GIT_AUTHOR_NAME",
+            "GIT_CONFIG_GLOBAL",
         ] {
             assert!(!is_secret(name), "{name}");
         }
@@ -180,5 +251,38 @@ mod tests {
             set.iter()
                 .all(|(name, value)| *name != "PATH" || value.is_none())
         );
+    }
+
+    #[test]
+    fn git_gets_what_it_reaches_remotes_with_and_helpers_all_but_what_is_ours() {
+        for (name, git, helper) in [
+            ("GIT_CONFIG_KEY_0", true, true),
+            ("SSH_AUTH_SOCK", true, true),
+            ("GITHUB_TOKEN", true, true),
+            ("AWS_SECRET_ACCESS_KEY", false, true),
+            ("DB_PASSWORD", false, true),
+            ("UKC_TOKEN", false, false),
+            ("UKC_METRO", false, false),
+            ("KRAFTKIT_TOKEN", false, false),
+            ("KRAFTKIT_LOG_LEVEL", true, true),
+            ("KC_TOKEN", false, false),
+        ] {
+            assert_eq!(GIT.allows(OsStr::new(name)), git, "git: {name}");
+            let allowed = Inherit::WithoutOurs.allows(OsStr::new(name));
+            assert_eq!(allowed, helper, "helper: {name}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_left_out_by_default_can_be_asked_for() {
+        let mut command = crate::tool::command("sh");
+        command.env_remove("GH_TOKEN").env_remove("A_TOKEN");
+        GIT.apply(&mut command);
+        let left_out: Vec<_> = command
+            .get_envs()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name)
+            .collect();
+        assert!(!left_out.contains(&OsStr::new("GH_TOKEN")));
     }
 }

@@ -124,7 +124,7 @@ impl Tool {
         self
     }
 
-    /// Restricts what it gets of our own environment.
+    /// Says what it gets of our own environment; otherwise everything but secrets.
     #[must_use]
     pub fn inherit(mut self, inherit: Inherit) -> Self {
         inherit.apply(&mut self.command);
@@ -324,13 +324,16 @@ impl<'a, P: Read + AsFd> Ear<'a, P> {
     }
 }
 
-/// Prepares a program for callers that attend to it themselves.
+/// Prepares a program for callers that attend to it themselves. It inherits no secrets
+/// ([`crate::environment`]).
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the room that starts programs"
 )]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
-    Command::new(program)
+    let mut command = Command::new(program);
+    Inherit::nothing_secret(&mut command);
+    command
 }
 
 /// Finds a program as it would be found if it were started now.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kraft_sys::{fs, tool};
+use kraft_sys::{environment, fs, tool};
 
 use super::products::copy;
 use super::{Error, Job};
@@ -118,6 +118,7 @@ fn version_of(core: &Path, at: &Path) -> Result<(), fs::Error> {
     let said = tool::Tool::new("git")
         .args(["rev-parse", "HEAD"])
         .current_dir(core)
+        .inherit(environment::GIT)
         .env("GIT_CEILING_DIRECTORIES", core.parent().unwrap_or(core))
         .output();
     let commit = said

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kraft_core::nearest::nearest;
+use kraft_sys::environment;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::tool::{Output, Tool};
@@ -401,6 +402,7 @@ fn tool<'a>(words: impl IntoIterator<Item = &'a str>) -> Tool {
             "safe.directory=*",
         ])
         .args(words)
+        .inherit(environment::GIT)
         // Nobody answers questions here: credential helpers and agents do.
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("SSH_ASKPASS", "false")

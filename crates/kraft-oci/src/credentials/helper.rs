@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kraft_sys::environment::Inherit;
 use kraft_sys::tool::{Tool, ToolError};
 use serde::Deserialize;
 
@@ -38,6 +39,8 @@ pub(super) fn get(name: &str, server: &str, file: &Path) -> Result<Option<Creden
     }
     let run = Tool::new(&program)
         .args(["get"])
+        // What it knows its user by is its own affair.
+        .inherit(Inherit::WithoutOurs)
         .input(server.as_bytes().to_vec())
         .limit(PATIENCE)
         .output();

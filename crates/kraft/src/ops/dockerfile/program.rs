@@ -8,6 +8,7 @@ use kraft_buildkit::Address;
 use kraft_core::problem::Problem;
 use kraft_rootfs::Options;
 use kraft_rootfs::dockerfile::Settings;
+use kraft_sys::environment::Inherit;
 use kraft_sys::tool::{self, Tool};
 use serde_json::Value;
 
@@ -22,13 +23,21 @@ use crate::ops::rootfs::{self, Scratch};
 /// So many of the last bytes that a program says are kept for the case that it fails.
 const KEPT: usize = 8 * 1024;
 
+/// What container engines get of our own environment: their credential helpers know their user by
+/// variables of any service.
+const ENGINE: Inherit = Inherit::WithoutOurs;
+
+fn engine(name: &str) -> Tool {
+    Tool::new(name).inherit(ENGINE)
+}
+
 /// Returns whether a program is there and works, or why not.
 pub(super) fn look(name: &str) -> Result<(), String> {
     if tool::locate(name.as_ref()).is_none() {
         return Err("it is not installed".to_owned());
     }
     let limit = std::time::Duration::from_secs(20);
-    let output = Tool::new(name).args(["info"]).limit(limit).output();
+    let output = engine(name).args(["info"]).limit(limit).output();
     match output {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
@@ -49,6 +58,7 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path, name: &str) -> Result<
     };
     let screen = Screen::begin(app, &format!("building {}", job.shown_text().name));
     let mut command = tool::command(name);
+    ENGINE.apply(&mut command);
     command.args([
         "build",
         "--quiet",
@@ -225,7 +235,7 @@ fn settings(name: &str, id: &str) -> Result<Settings, Failure> {
         "podman" => &["image", "inspect"],
         _ => &["inspect", "--type", "image"],
     };
-    let output = Tool::new(name)
+    let output = engine(name)
         .args(args.iter().copied().chain([id]))
         .run()
         .map_err(|error| Failure::new(Kind::Failed, error))?;
@@ -265,9 +275,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         // What stays is seen by `docker ps`.
-        let _ = Tool::new("docker")
-            .args(["rm", "--force", &self.name])
-            .run();
+        let _ = engine("docker").args(["rm", "--force", &self.name]).run();
     }
 }
 
@@ -277,7 +285,7 @@ pub(super) fn start_buildkit(image: &str) -> Result<Container, String> {
         return Err("`docker` is not installed".to_owned());
     }
     let name = format!("kraft-buildkit-{}", kraft_machine::Id::new());
-    let started = Tool::new("docker")
+    let started = engine("docker")
         .args(["run", "--detach", "--rm", "--privileged", "--name", &name])
         .args([
             "--volume",

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kraft_core::problem::Problem;
-use kraft_sys::fs;
 use kraft_sys::tool::Tool;
+use kraft_sys::{environment, fs};
 
 use crate::failure::{Failure, Kind};
 
@@ -200,6 +200,7 @@ impl Library {
             Tool::new("git")
                 .package("git")
                 .args(words)
+                .inherit(environment::GIT)
                 .current_dir(stage)
                 .limit(GIT_LIMIT)
                 .run()
@@ -215,6 +216,7 @@ impl Library {
 pub(crate) fn of_git(key: &str) -> Option<String> {
     let said = Tool::new("git")
         .args(["config", "--get", key])
+        .inherit(environment::GIT)
         .limit(GIT_LIMIT)
         .output()
         .ok()
