@@ -305,6 +305,30 @@ fn documents_that_attack() -> Vec<Fault> {
             .to_string()
             .into_bytes(),
     );
+    let nest = |image: &mut Image, entries: Vec<Value>| {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+        image.set_index(index.to_string().into_bytes());
+        json!({"mediaType": INDEX, "digest": image.index, "size": 1})
+    };
+    let mut deep = good();
+    for _ in 0..4 {
+        let entry = json!({"mediaType": INDEX, "digest": deep.index, "size": 1});
+        nest(&mut deep, vec![entry]);
+    }
+    let mut masked = good();
+    let entry = json!({"mediaType": MANIFEST, "digest": masked.index, "size": 1,
+        "platform": {"os": "qemu", "architecture": "x86_64"}});
+    nest(&mut masked, vec![entry]);
+    let mut wide = good();
+    let entry = json!({"mediaType": INDEX, "digest": wide.index, "size": 1});
+    let entries = (0..100)
+        .map(|number| {
+            let mut entry = entry.clone();
+            entry["annotations"] = json!({"number": number.to_string()});
+            nest(&mut wide, vec![entry])
+        })
+        .collect();
+    nest(&mut wide, entries);
     let mut elsewhere = good();
     let entry = json!({"mediaType": MANIFEST, "digest": elsewhere.manifest, "size": 1,
         "platform": {"os": "linux", "architecture": "amd64"}});
@@ -381,13 +405,22 @@ fn documents_that_attack() -> Vec<Fault> {
             &[],
             honest,
         ),
+        fault("an index inside an index", inside, 0, &[], honest),
         fault(
-            "an index inside an index",
-            inside,
+            "indexes inside indexes without end",
+            deep,
             4,
-            &["index inside an index"],
+            &["indexes inside indexes"],
             honest,
         ),
+        fault(
+            "an index that says it is a manifest",
+            masked,
+            4,
+            &["not a manifest, but an index"],
+            honest,
+        ),
+        fault("a hundred indexes", wide, 4, &["65 blobs"], honest),
         fault(
             "nothing for unikernels",
             elsewhere,

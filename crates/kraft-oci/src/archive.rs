@@ -130,14 +130,19 @@ fn append(
     tar.append_data(&mut header, name, content.take(size))
 }
 
-/// Takes in every image of an archive or a directory, and returns their names.
+/// What was loaded from an archive.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The names of the images, sorted.
+    pub names: BTreeSet<Reference>,
+    /// Those that state a wrong size for some of their documents.
+    pub misstated: BTreeSet<Reference>,
+}
+
+/// Imports every image of an archive or a directory.
 ///
 /// `name` is for an archive with one image whose own name is missing or incomplete; it must be full.
-pub fn load(
-    path: &Path,
-    name: Option<&Reference>,
-    to: &dyn Store,
-) -> Result<Vec<Reference>, CopyError> {
+pub fn load(path: &Path, name: Option<&Reference>, to: &dyn Store) -> Result<Loaded, CopyError> {
     let place = path.display().to_string();
     let dir = path.is_dir();
     let (index, blobs): (Vec<u8>, Box<dyn Blobs>) = if dir {
@@ -155,12 +160,12 @@ pub fn load(
     let entries: Vec<&Descriptor> = index
         .manifests
         .iter()
-        .filter(|entry| media::is_index(&entry.media_type) || media::is_manifest(&entry.media_type))
+        .filter(|entry| media::is_document(&entry.media_type))
         .collect();
     if entries.is_empty() {
         return Err(CopyError::Empty(place));
     }
-    let mut loaded = BTreeSet::new();
+    let mut loaded = Loaded::default();
     for entry in &entries {
         let own = match (name, entries.len()) {
             (Some(name), 1) => Some(name.clone()),
@@ -171,10 +176,12 @@ pub fn load(
             digest: entry.digest.clone(),
         })?;
         let target = Descriptor::new(&entry.media_type, entry.digest.clone(), entry.size);
-        copy(&*blobs, &target, &name, to)?;
-        loaded.insert(name);
+        if copy(&*blobs, &target, &name, to)? > 0 {
+            loaded.misstated.insert(name.clone());
+        }
+        loaded.names.insert(name);
     }
-    Ok(loaded.into_iter().collect())
+    Ok(loaded)
 }
 
 /// Returns the full name that annotations carry, if they do. A mere tag is none.

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use serde::Serialize;
 
 use crate::image::{Descriptor, Platform};
-use crate::package::rank;
+use crate::package::{linux_arch, rank};
 
 /// What a manifest must be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,9 +24,9 @@ impl Wish {
     ///
     /// Features are compared as texts: `KEY=VALUE` must stand among those of the image.
     pub fn fits(&self, platform: &Platform) -> bool {
-        let is = |wished: &Option<String>, found: &str| wished.as_ref().is_none_or(|w| w == found);
-        is(&self.os, &platform.os)
-            && is(&self.arch, &platform.architecture)
+        let os = self.os.as_ref().is_none_or(|os| *os == platform.os);
+        let arch = self.arch.as_ref();
+        os && arch.is_none_or(|arch| is_same_arch(arch, &platform.architecture))
             && self
                 .features
                 .iter()
@@ -129,12 +129,55 @@ pub fn choose(candidates: &[Candidate], wish: &Wish, taste: &Taste) -> Choice {
     Choice::Several(equals)
 }
 
+/// Returns whether two names mean the same architecture: `x86_64` is `amd64`, `aarch64` is `arm64`.
+pub fn is_same_arch(one: &str, other: &str) -> bool {
+    one == other || linux_arch(one).is_some_and(|arch| linux_arch(other) == Some(arch))
+}
+
+/// Returns the manifests for Linux on an architecture, the one that containers of it would be made
+/// from first: the plain one, then the oldest variant, whatever the order of the index.
+pub fn for_linux<'a>(manifests: &'a [Descriptor], arch: &str) -> Vec<&'a Descriptor> {
+    let mut fitting: Vec<_> = manifests
+        .iter()
+        .filter_map(|descriptor| Some((descriptor, descriptor.platform.as_ref()?)))
+        .filter(|(_, platform)| {
+            platform.os == "linux" && is_same_arch(arch, &platform.architecture)
+        })
+        .collect();
+    // Sorting is stable, but the order of an index is an accident.
+    fitting.sort_by_key(|(descriptor, platform)| {
+        (variant_rank(arch, &platform.variant), &descriptor.digest)
+    });
+    let fitting = fitting.into_iter().map(|(descriptor, _)| descriptor);
+    fitting.collect()
+}
+
+/// The lower, the better: what every processor of the architecture runs, then the variants by their
+/// numbers. For 32-bit ARM that is v7, as containerd has it, and then what v7 runs, too.
+fn variant_rank(arch: &str, variant: &str) -> (u32, u32) {
+    let number = variant.strip_prefix('v').unwrap_or(variant);
+    let (major, minor) = number.split_once('.').unwrap_or((number, "0"));
+    let (major, minor) = (major.parse::<u32>().ok(), minor.parse::<u32>());
+    let (Some(major), Ok(minor)) = (major.or(variant.is_empty().then_some(0)), minor) else {
+        return (u32::MAX, 0);
+    };
+    let or = |plain: u32| if variant.is_empty() { plain } else { major };
+    match linux_arch(arch) {
+        Some("arm") => match or(7) {
+            newer @ 8.. => (newer, minor),
+            number => (7 - number, minor),
+        },
+        Some("arm64") => (or(8).abs_diff(8), minor),
+        _ => (or(1), minor),
+    }
+}
+
 /// The lower, the better: runnable at all, native, the host's order of platforms, a fixed order.
 fn merit(platform: &Platform, taste: &Taste) -> (usize, bool, usize, String) {
     let known = taste.platforms.iter().position(|os| *os == platform.os);
     (
         known.unwrap_or(taste.platforms.len()),
-        platform.architecture != taste.arch,
+        !is_same_arch(&platform.architecture, &taste.arch),
         rank(&platform.os),
         platform.pair(),
     )
@@ -226,6 +269,69 @@ mod tests {
         let one = choose(&[a.clone(), b.clone()], &Wish::default(), &taste());
         let other = choose(&[b, a], &Wish::default(), &taste());
         assert_eq!(one, other);
+    }
+
+    #[test]
+    fn architectures_have_several_names() {
+        let all = [
+            candidate("qemu", "amd64", &[]),
+            candidate("qemu", "aarch64", &[]),
+        ];
+        for (arch, found) in [("x86_64", "qemu/amd64"), ("arm64", "qemu/aarch64")] {
+            let wish = Wish {
+                arch: Some(arch.to_owned()),
+                ..Wish::default()
+            };
+            assert_eq!(chosen(&all, &wish), found);
+        }
+        assert_eq!(chosen(&all, &Wish::default()), "qemu/amd64");
+        assert!(!is_same_arch("riscv64", "s390x"));
+        assert!(is_same_arch("riscv64", "riscv64"));
+    }
+
+    #[test]
+    fn the_plainest_variant_goes_first_whatever_the_order() {
+        let chosen = |arch: &str, platforms: &[(&str, &str)]| {
+            let entries: Vec<Descriptor> = platforms
+                .iter()
+                .map(|(arch, variant)| {
+                    let mut one = Descriptor::of(media::MANIFEST, variant.as_bytes());
+                    one.platform = Some(Platform {
+                        os: "linux".to_owned(),
+                        architecture: (*arch).to_owned(),
+                        variant: (*variant).to_owned(),
+                        ..Platform::default()
+                    });
+                    one
+                })
+                .collect();
+            let mut reversed = entries.clone();
+            reversed.reverse();
+            let first = |entries: &[Descriptor]| {
+                let found = for_linux(entries, arch);
+                let found = found.first().and_then(|one| one.platform.as_ref());
+                found.map_or("none".to_owned(), |platform| platform.variant.clone())
+            };
+            assert_eq!(first(&entries), first(&reversed));
+            first(&entries)
+        };
+        let amd64 = |variants: &[&'static str]| {
+            let all: Vec<_> = variants.iter().map(|variant| ("amd64", *variant)).collect();
+            chosen("amd64", &all)
+        };
+        assert_eq!(amd64(&["v3", "v2", ""]), "");
+        assert_eq!(amd64(&["v3", "v1", "v2"]), "v1");
+        assert_eq!(amd64(&["v4", "v3"]), "v3");
+        assert_eq!(amd64(&["odd", "v4"]), "v4");
+        let arm64 = [("arm64", "v9"), ("arm64", "v8"), ("arm64", "v8.2")];
+        assert_eq!(chosen("arm64", &arm64), "v8");
+        assert_eq!(chosen("arm64", &[arm64[0], arm64[2]]), "v8.2");
+        assert_eq!(chosen("aarch64", &[("arm64", "v9"), ("arm64", "")]), "");
+        let arm = [("arm", "v5"), ("arm", "v8"), ("arm", "v7"), ("arm", "v6")];
+        assert_eq!(chosen("arm", &arm), "v7");
+        assert_eq!(chosen("arm", &arm[..2]), "v5");
+        assert_eq!(chosen("amd64", &[("x86_64", "")]), "");
+        assert_eq!(chosen("amd64", &arm), "none");
     }
 
     #[test]

@@ -6,12 +6,9 @@ use std::io::{self, Read};
 
 use kraft_core::reference::{Digest, Reference};
 
-use crate::digest::{Damage, Verified};
-use crate::image::{BadDocument, Descriptor, Document, LARGEST_DOCUMENT, media};
+use crate::digest::Damage;
+use crate::image::{Config, DEEPEST, Descriptor, Document, media};
 use crate::store::{self, About, Expect, Hold, Store};
-
-/// Indexes inside indexes are followed this deep.
-const DEEPEST: usize = 4;
 
 /// A place that blobs can be had from.
 pub trait Blobs {
@@ -32,63 +29,114 @@ impl Blobs for &dyn Store {
     }
 }
 
-/// Takes an image over into a store, under a full name. What was there under the name is replaced.
+/// Copies an image into a store, under a full name. What was there under the name is replaced.
+/// Returns how many of its documents have another size than is stated for them.
 pub fn copy(
     from: &dyn Blobs,
     target: &Descriptor,
     name: &Reference,
     to: &dyn Store,
-) -> Result<(), CopyError> {
+) -> Result<usize, CopyError> {
     let hold = to.hold()?;
-    let mut errand = Errand {
-        from,
-        hold: &*hold,
-        done: BTreeSet::new(),
-    };
-    errand.document(target, DEEPEST)?;
-    Ok(to.tag(name, target, &Expect::Anything)?)
+    let (target, misstated) = copy_below(from, target, &*hold)?;
+    to.tag(name, &target, &Expect::Anything)?;
+    Ok(misstated)
 }
 
-/// Takes over an image, and nothing of it twice: a few MiB can name the same millions of times.
+/// Copies a document and everything that belongs to it. Returns what points to it, with the size
+/// that it has, and how many documents have another size than is stated for them.
+pub(crate) fn copy_below(
+    from: &dyn Blobs,
+    target: &Descriptor,
+    hold: &dyn Hold,
+) -> Result<(Descriptor, usize), CopyError> {
+    let mut errand = Errand {
+        from,
+        hold,
+        done: BTreeSet::new(),
+        misstated: 0,
+    };
+    let stored = errand.document(target, DEEPEST)?;
+    Ok((stored.unwrap_or_else(|| target.clone()), errand.misstated))
+}
+
+/// Copies an image, and nothing of it twice: a few MiB can name the same millions of times.
 struct Errand<'a> {
     from: &'a dyn Blobs,
     hold: &'a dyn Hold,
-    /// What was taken over, by digest and promised size: another promise is another fault.
-    done: BTreeSet<(Digest, u64)>,
+    /// What was copied, by digest and promised size: another promise is another fault. Of documents
+    /// no size is relied on.
+    done: BTreeSet<(Digest, Option<u64>)>,
+    /// Documents that have another size than is stated for them.
+    misstated: usize,
 }
 
 impl Errand<'_> {
-    /// Takes over a document, after everything that belongs to it and is there.
-    fn document(&mut self, target: &Descriptor, depth: usize) -> Result<(), CopyError> {
-        if !self.done.insert((target.digest.clone(), target.size)) {
-            return Ok(());
+    /// Copies a document, after everything that belongs to it and is there; `None` if it was copied
+    /// before.
+    fn document(
+        &mut self,
+        target: &Descriptor,
+        depth: usize,
+    ) -> Result<Option<Descriptor>, CopyError> {
+        if !self.done.insert((target.digest.clone(), None)) {
+            return Ok(None);
         }
         let bytes = read(self.from, target)?;
         let document = Document::parse(&target.media_type, &bytes)
             .map_err(|source| store::Error::bad(&target.digest, source))?;
-        match document {
+        match &document {
             Document::Index(index) => {
                 for child in &index.manifests {
-                    let known =
-                        media::is_index(&child.media_type) || media::is_manifest(&child.media_type);
-                    // Manifests of platforms that nobody pulled are not there.
-                    if known && depth > 0 && self.from.open(&child.digest)?.is_some() {
+                    // Manifests of platforms that were not pulled are not there.
+                    if media::is_document(&child.media_type)
+                        && depth > 0
+                        && self.from.open(&child.digest)?.is_some()
+                    {
                         self.document(child, depth - 1)?;
                     }
                 }
             }
             Document::Manifest(manifest) => {
-                for blob in manifest.blobs() {
-                    self.blob(blob)?;
+                for layer in &manifest.layers {
+                    self.blob(layer)?;
+                }
+                if media::is_config(&manifest.config.media_type) {
+                    self.config(&manifest.config)?;
+                } else {
+                    self.blob(&manifest.config)?;
                 }
             }
         }
-        store::put(self.hold, &target.media_type, &bytes, None)?;
-        Ok(())
+        self.put(document.media_type(&target.media_type), target, &bytes)
+            .map(Some)
+    }
+
+    /// Copies a configuration. One that cannot be read is refused: the image could not be used.
+    fn config(&mut self, config: &Descriptor) -> Result<(), CopyError> {
+        if !self.done.insert((config.digest.clone(), None)) {
+            return Ok(());
+        }
+        let bytes = read(self.from, config)?;
+        Config::parse(&bytes).map_err(|source| store::Error::bad(&config.digest, source))?;
+        self.put(&config.media_type, config, &bytes).map(drop)
+    }
+
+    fn put(
+        &mut self,
+        media_type: &str,
+        stated: &Descriptor,
+        bytes: &[u8],
+    ) -> Result<Descriptor, CopyError> {
+        let stored = store::put(self.hold, media_type, bytes, None)?;
+        if stored.size != stated.size {
+            self.misstated += 1;
+        }
+        Ok(stored)
     }
 
     fn blob(&mut self, blob: &Descriptor) -> Result<(), CopyError> {
-        if !self.done.insert((blob.digest.clone(), blob.size)) {
+        if !self.done.insert((blob.digest.clone(), Some(blob.size))) {
             return Ok(());
         }
         let Some(mut ingest) = self.hold.ingest(&About::blob(blob))? else {
@@ -105,17 +153,10 @@ impl Errand<'_> {
     }
 }
 
-/// Reads a small blob, verified.
+/// Reads a document or a configuration, verified by its digest.
 pub(crate) fn read(from: &dyn Blobs, blob: &Descriptor) -> Result<Vec<u8>, CopyError> {
-    if blob.size > LARGEST_DOCUMENT {
-        return Err(store::Error::bad(&blob.digest, BadDocument::TooLong(blob.size)).into());
-    }
     let source = from.open(&blob.digest)?.ok_or_else(|| missing(blob))?;
-    let mut bytes = Vec::new();
-    Verified::new(source, blob.digest.clone(), blob.size)
-        .read_to_end(&mut bytes)
-        .map_err(|error| store::Error::reading(&blob.digest, error))?;
-    Ok(bytes)
+    Ok(store::read_document(source, blob)?)
 }
 
 fn missing(blob: &Descriptor) -> store::Error {

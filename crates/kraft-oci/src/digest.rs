@@ -122,6 +122,9 @@ pub enum Damage {
     /// There are none.
     #[error("it is not there")]
     Missing,
+    /// They are those of the digest, and make no sense.
+    #[error("it cannot be used: {0}")]
+    Unusable(String),
 }
 
 #[cfg(test)]

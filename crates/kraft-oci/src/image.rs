@@ -30,9 +30,23 @@ pub mod media {
         matches!(media_type, INDEX | DOCKER_INDEX)
     }
 
+    /// What docker calls a configuration.
+    pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+
     /// Returns whether it is a manifest.
     pub fn is_manifest(media_type: &str) -> bool {
         matches!(media_type, MANIFEST | DOCKER_MANIFEST)
+    }
+
+    /// Returns whether it may be an index or a manifest: where a descriptor does not say, the
+    /// document does.
+    pub fn is_document(media_type: &str) -> bool {
+        media_type.is_empty() || is_index(media_type) || is_manifest(media_type)
+    }
+
+    /// Returns whether it is the configuration of an image, and not that of another artifact.
+    pub fn is_config(media_type: &str) -> bool {
+        matches!(media_type, "" | CONFIG | DOCKER_CONFIG)
     }
 }
 
@@ -63,28 +77,57 @@ pub const LARGEST_DOCUMENT: u64 = 4 << 20;
 /// An index has at most this many manifests, a manifest at most this many layers.
 pub const MOST_CHILDREN: usize = 4096;
 
-fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// Indexes inside indexes are followed this deep: the target of a name is the first.
+pub const DEEPEST: usize = 4;
+
+/// Reads `null` as an absent value: Go writes empty lists and maps as `null`, and reads it so.
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
 {
-    // Go writes empty lists and maps as `null`.
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a list without its `null` entries.
+fn without_nulls<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let entries: Vec<Option<T>> = nullable(deserializer)?;
+    Ok(entries.into_iter().flatten().collect())
+}
+
+/// Reads a map without its `null` values.
+pub(crate) fn without_null_values<'de, D, T>(
+    deserializer: D,
+) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let entries: BTreeMap<String, Option<T>> = nullable(deserializer)?;
+    Ok(entries
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect())
 }
 
 /// What an image runs on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// `x86_64`, `arm64`; ordinary images say `amd64`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub architecture: String,
     /// `qemu`, `fc`, `xen`; ordinary images say `linux`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub os: String,
     /// The version of Unikraft.
     #[serde(
         rename = "os.version",
         default,
+        deserialize_with = "nullable",
         skip_serializing_if = "String::is_empty"
     )]
     pub os_version: String,
@@ -92,12 +135,16 @@ pub struct Platform {
     #[serde(
         rename = "os.features",
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "without_nulls",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub os_features: Vec<String>,
     /// The variant of the architecture.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub variant: String,
 }
 
@@ -113,21 +160,27 @@ impl Platform {
     }
 }
 
+/// On an entry of an index that describes another entry, and is nothing to run (`BuildKit`,
+/// docs/attestations/attestation-storage.md).
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+
 /// Points to a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// What the blob is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub media_type: String,
     /// Its digest.
     pub digest: Digest,
-    /// Its size in bytes.
+    /// Its size in bytes, as stated. Of documents and configurations it is not to be relied on:
+    /// `KraftKit` states 32 for manifests that it merges into an index.
+    #[serde(default, deserialize_with = "nullable")]
     pub size: u64,
     /// Notes.
     #[serde(
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "without_null_values",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub annotations: BTreeMap<String, String>,
@@ -152,6 +205,11 @@ impl Descriptor {
             platform: None,
         }
     }
+
+    /// Returns whether it only describes another entry of its index.
+    pub fn is_attestation(&self) -> bool {
+        self.annotations.contains_key(REFERENCE_TYPE)
+    }
 }
 
 /// An index: one entry per platform.
@@ -159,17 +217,22 @@ impl Descriptor {
 #[serde(rename_all = "camelCase")]
 pub struct Index {
     /// 2.
+    #[serde(default, deserialize_with = "nullable")]
     pub schema_version: u32,
     /// [`media::INDEX`].
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub media_type: String,
     /// The entries.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "without_nulls")]
     pub manifests: Vec<Descriptor>,
     /// Notes.
     #[serde(
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "without_null_values",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub annotations: BTreeMap<String, String>,
@@ -180,9 +243,14 @@ pub struct Index {
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// 2.
+    #[serde(default, deserialize_with = "nullable")]
     pub schema_version: u32,
     /// [`media::MANIFEST`].
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub media_type: String,
     /// The configuration; `KraftKit` reads the platform from its descriptor.
     pub config: Descriptor,
@@ -192,7 +260,7 @@ pub struct Manifest {
     /// Notes.
     #[serde(
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "without_null_values",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub annotations: BTreeMap<String, String>,
@@ -210,7 +278,11 @@ impl Manifest {
 #[serde(rename_all = "PascalCase")]
 pub struct RunConfig {
     /// Who.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub user: String,
     /// `80/tcp`, with nothing behind it.
     #[serde(
@@ -222,21 +294,21 @@ pub struct RunConfig {
     /// `KEY=VALUE`.
     #[serde(
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "without_nulls",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub env: Vec<String>,
     /// The program and its first arguments.
     #[serde(
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "without_nulls",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub entrypoint: Vec<String>,
     /// The arguments, unless the user gives others.
     #[serde(
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "without_nulls",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub cmd: Vec<String>,
@@ -248,17 +320,25 @@ pub struct RunConfig {
     )]
     pub volumes: BTreeMap<String, serde_json::Value>,
     /// Where the program starts.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub working_dir: String,
     /// Notes.
     #[serde(
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "without_null_values",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub labels: BTreeMap<String, String>,
     /// What stops it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub stop_signal: String,
 }
 
@@ -266,7 +346,7 @@ pub struct RunConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
     /// `layers`.
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "nullable")]
     pub kind: String,
     /// The digests of the plain tars; `null` where there are none.
     #[serde(default)]
@@ -280,16 +360,20 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// Who made it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub author: String,
     /// What it runs on.
     #[serde(flatten)]
     pub platform: Platform,
     /// How to run it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub config: RunConfig,
     /// Its layers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub rootfs: RootFs,
     /// How the layers came about.
     #[serde(
@@ -310,12 +394,24 @@ pub enum Document {
 }
 
 impl Document {
+    /// Returns what it is: what it was said to be, if that is known, else what it says itself.
+    pub fn media_type<'a>(&'a self, said: &'a str) -> &'a str {
+        let (own, usual) = match self {
+            Self::Index(index) => (index.media_type.as_str(), media::INDEX),
+            Self::Manifest(manifest) => (manifest.media_type.as_str(), media::MANIFEST),
+        };
+        [said, own]
+            .into_iter()
+            .find(|media_type| !media_type.is_empty())
+            .unwrap_or(usual)
+    }
+
     /// Reads a document; `media_type` is what whoever gave it says it is, if anything.
     pub fn parse(media_type: &str, bytes: &[u8]) -> Result<Self, BadDocument> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Glance {
-            #[serde(default)]
+            #[serde(default, deserialize_with = "nullable")]
             media_type: String,
             #[serde(default)]
             schema_version: Option<u32>,
@@ -382,12 +478,24 @@ pub enum BadDocument {
     /// Neither an index nor a manifest.
     #[error("it is neither an index nor a manifest")]
     Neither,
+    /// More indexes inside indexes than any real one has.
+    #[error("it holds indexes inside indexes, more than {DEEPEST} deep")]
+    TooDeep,
     /// More children than any real one has.
     #[error("it lists {0} blobs, and at most {MOST_CHILDREN} are taken")]
     TooMany(usize),
 }
 
-/// What a configuration that goes beyond a plain manifest says.
+impl BadDocument {
+    /// Returns it with its cause, in one line.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Json(cause) => format!("{self}: {cause}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl Config {
     /// Reads a configuration.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadDocument> {
@@ -395,5 +503,95 @@ impl Config {
             return Err(BadDocument::TooLong(bytes.len() as u64));
         }
         serde_json::from_slice(bytes).map_err(BadDocument::Json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Sets each field of a JSON value, at any depth, to `null` in turn.
+    fn each_null(value: &serde_json::Value) -> Vec<(String, serde_json::Value)> {
+        let mut changed = vec![(String::new(), serde_json::Value::Null)];
+        let inner: Vec<(String, serde_json::Value)> = match value {
+            serde_json::Value::Object(fields) => fields.clone().into_iter().collect(),
+            serde_json::Value::Array(entries) => entries
+                .iter()
+                .enumerate()
+                .map(|(at, entry)| (at.to_string(), entry.clone()))
+                .collect(),
+            _ => Vec::new(),
+        };
+        for (key, below) in inner {
+            for (path, null) in each_null(&below) {
+                let mut whole = value.clone();
+                match &mut whole {
+                    serde_json::Value::Array(entries) => {
+                        entries[key.parse::<usize>().unwrap()] = null;
+                    }
+                    other => other[&key] = null,
+                }
+                changed.push((format!("{key}/{path}"), whole));
+            }
+        }
+        changed
+    }
+
+    fn refused(value: &serde_json::Value, parses: impl Fn(&[u8]) -> bool) -> Vec<String> {
+        each_null(value)
+            .into_iter()
+            .filter(|(_, changed)| !parses(changed.to_string().as_bytes()))
+            .map(|(path, _)| path)
+            .collect()
+    }
+
+    #[test]
+    fn null_is_an_absent_value_in_every_document() {
+        let platform = json!({"architecture": "amd64", "os": "linux", "os.version": "1",
+            "os.features": ["a", "b"], "variant": "v2"});
+        let digest = crate::digest::of(b"a");
+        let descriptor = json!({"mediaType": media::MANIFEST, "digest": digest, "size": 1,
+            "annotations": {"a": "b"}, "platform": platform, "urls": ["u"]});
+        let index = json!({"schemaVersion": 2, "mediaType": media::INDEX,
+            "manifests": [descriptor], "annotations": {"a": "b"}, "subject": descriptor});
+        let manifest = json!({"schemaVersion": 2, "mediaType": media::MANIFEST,
+            "config": descriptor, "layers": [descriptor], "annotations": {"a": "b"}});
+        let mut config = json!({"created": "2024-01-01T00:00:00Z", "author": "a",
+            "config": {"User": "a", "ExposedPorts": {"80/tcp": {}}, "Env": ["A=b"],
+                "Entrypoint": ["/a"], "Cmd": ["b"], "Volumes": {"/v": {}}, "WorkingDir": "/",
+                "Labels": {"a": "b"}, "StopSignal": "SIGTERM", "Healthcheck": {"Test": ["a"]}},
+            "rootfs": {"type": "layers", "diff_ids": [digest]},
+            "history": [{"created_by": "a"}]});
+        for (key, value) in platform.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        let document = |bytes: &[u8]| Document::parse("", bytes).is_ok();
+        assert_eq!(
+            refused(&index, |bytes| Document::parse(media::INDEX, bytes).is_ok()),
+            ["", "manifests/0/digest/"],
+        );
+        // What a layer or a configuration is cannot be left out.
+        assert_eq!(
+            refused(&manifest, document),
+            [
+                "",
+                "config/",
+                "config/digest/",
+                "layers/0/",
+                "layers/0/digest/"
+            ],
+        );
+        let parses = |bytes: &[u8]| Config::parse(bytes).is_ok();
+        assert_eq!(refused(&config, parses), ["", "rootfs/diff_ids/0/"]);
+    }
+
+    #[test]
+    fn null_entries_of_lists_and_maps_are_left_out() {
+        let config = json!({"config": {"Env": [null, "A=b"], "Labels": {"a": null, "b": "c"}}});
+        let config = Config::parse(config.to_string().as_bytes()).unwrap();
+        assert_eq!(config.config.env, ["A=b"]);
+        assert_eq!(config.config.labels.len(), 1);
     }
 }

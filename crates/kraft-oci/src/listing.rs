@@ -6,6 +6,7 @@ use kraft_core::reference::{Digest, Reference};
 use crate::choose::{Candidate, candidates};
 use crate::digest::Damage;
 use crate::image::{Descriptor, Document, Manifest, Platform};
+use crate::store::leaves::leaves;
 use crate::store::{self, Error, Named, Store};
 
 /// One platform of an image.
@@ -102,18 +103,7 @@ pub fn rows_of(store: &dyn Store, named: &Named) -> Result<Vec<Row>, Error> {
 
 /// Returns the manifests of an image on which a unikernel could run, whether they are here or not.
 pub fn candidates_of(store: &dyn Store, target: &Descriptor) -> Result<Vec<Candidate>, Error> {
-    match store::document(store, target)? {
-        Document::Index(index) => Ok(candidates(&index.manifests)),
-        Document::Manifest(manifest) => {
-            let platform = match manifest.config.platform {
-                Some(platform) => platform,
-                None => store::config(store, &manifest.config)?.platform,
-            };
-            let mut descriptor = target.clone();
-            descriptor.platform = Some(platform);
-            Ok(candidates(&[descriptor]))
-        }
-    }
+    Ok(candidates(&leaves(store, target)?))
 }
 
 /// Reads a manifest.

@@ -1,7 +1,8 @@
 //! From a registry into a store.
 //!
 //! ```text
-//! look ─► Remote ─ (the caller chooses) ─► pull: manifests ─► blobs, several at a time ─► documents ─► name
+//! look ─► Remote ─ (the caller chooses) ─► pull: manifests, configurations ─► layers, several at a time
+//!                                                 ─► documents ─► name
 //! ```
 //!
 //! What is here is not fetched, what came halfway is gone on with, and the name is given last: an
@@ -16,23 +17,31 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use kraft_core::event::{Event, Reporter};
-use kraft_core::reference::Reference;
+use kraft_core::reference::{Digest, Reference};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::choose::{Candidate, candidates};
 use crate::digest::Damage;
-use crate::image::{BadDocument, Config, Descriptor, Document, LARGEST_DOCUMENT, Manifest};
+use crate::image::{
+    BadDocument, Config, DEEPEST, Descriptor, Document, Index, Manifest, Platform, media,
+};
 use crate::package::linux_arch;
 use crate::registry::{self, BlobSink, Fetched, Registry};
+use crate::store::leaves::inherit;
 use crate::store::{self, About, Expect, Hold, Ingest, Store};
 
 /// Blobs that are fetched at the same time.
 const AT_ONCE: usize = 4;
 /// Pieces that may wait for the disk; each is at most some hundred KiB.
 const WAITING: usize = 6;
-/// The manifests of one pull have at most so many bytes together: they are in memory until the last.
+/// The documents of one pull have at most this many bytes together: they are in memory until the last
+/// layer is here.
 const LARGEST_DOCUMENTS: u64 = 32 << 20;
+/// An index holds at most this many others.
+const MOST_INNER: usize = 64;
+/// Manifests whose platform no index names, and which are asked for it.
+const MOST_VAGUE: usize = 16;
 
 /// What a registry has under a name.
 #[derive(Clone, Debug)]
@@ -42,55 +51,177 @@ pub struct Remote {
     /// Its bytes.
     bytes: Bytes,
     /// What it says.
-    pub document: Document,
+    document: Document,
+    /// The indexes inside it, outermost first: media types and bytes.
+    inner: Vec<(Descriptor, Bytes)>,
+    /// The manifests below it, in their order, each once, with their platforms as far as the indexes
+    /// say; the document itself if it is a manifest.
+    leaves: Vec<Descriptor>,
 }
 
 impl Remote {
-    /// Returns the manifests on which a unikernel could run. A lone manifest that does not say what
-    /// it is for is asked for its configuration.
+    /// Returns the manifests on which a unikernel could run.
     pub async fn candidates(
         &self,
         registry: &Registry,
         name: &Reference,
     ) -> Result<Vec<Candidate>, PullError> {
-        let manifest = match &self.document {
-            Document::Index(index) => return Ok(candidates(&index.manifests)),
-            Document::Manifest(manifest) => manifest,
-        };
-        let mut alone = self.target.clone();
-        alone.platform.clone_from(&manifest.config.platform);
-        if alone.platform.is_none() {
-            let config = small_config(registry, name, &manifest.config).await?;
-            alone.platform = Some(config.platform);
+        Ok(candidates(&self.manifests(registry, name).await?))
+    }
+
+    /// Returns the manifests with their platforms. One that does not say what it is for is asked for
+    /// its configuration.
+    pub async fn manifests(
+        &self,
+        registry: &Registry,
+        name: &Reference,
+    ) -> Result<Vec<Descriptor>, PullError> {
+        let mut manifests = self.leaves.clone();
+        let vague = manifests
+            .iter_mut()
+            .filter(|leaf| leaf.platform.is_none() && !leaf.is_attestation());
+        for leaf in vague.take(MOST_VAGUE) {
+            let asked = self.platform_of(registry, name, leaf).await;
+            match (asked, self.leaves.len()) {
+                (Ok(platform), _) => leaf.platform = Some(platform),
+                // Among others, one that cannot be read is no choice.
+                (Err(PullError::Document { .. }), 2..) => {}
+                (Err(error), _) => return Err(error),
+            }
         }
-        Ok(candidates(&[alone]))
+        Ok(manifests)
+    }
+
+    async fn platform_of(
+        &self,
+        registry: &Registry,
+        name: &Reference,
+        leaf: &Descriptor,
+    ) -> Result<Platform, PullError> {
+        let fetched;
+        let document = if leaf.digest == self.target.digest {
+            &self.document
+        } else {
+            fetched = fetch(registry, &name.with_digest(&leaf.digest)).await?.2;
+            &fetched
+        };
+        let Document::Manifest(manifest) = document else {
+            return Ok(Platform::default());
+        };
+        if let Some(platform) = &manifest.config.platform {
+            return Ok(platform.clone());
+        }
+        let config = &manifest.config;
+        let bytes = registry.small_blob(name, &config.digest).await?;
+        Ok(parse_config(name, config, &bytes)?.platform)
     }
 }
 
-/// Fetches a configuration into memory, and holds it against its digest.
-async fn small_config(
+fn parse_config(name: &Reference, blob: &Descriptor, bytes: &[u8]) -> Result<Config, PullError> {
+    Config::parse(bytes).map_err(|source| PullError::Document {
+        name: name.with_digest(&blob.digest),
+        source,
+    })
+}
+
+/// Asks a registry what it has under a full name, indexes inside indexes included.
+pub async fn look(registry: &Registry, name: &Reference) -> Result<Remote, PullError> {
+    let (target, bytes, document) = fetch(registry, name).await?;
+    let mut descent = Descent {
+        seen: BTreeSet::from([target.digest.clone()]),
+        inner: Vec::new(),
+        leaves: Vec::new(),
+    };
+    match &document {
+        Document::Manifest(manifest) => {
+            let mut alone = target.clone();
+            alone.platform.clone_from(&manifest.config.platform);
+            descent.leaves.push(alone);
+        }
+        Document::Index(index) => {
+            // Level by level, as the entries stand.
+            let mut level = vec![(index.clone(), None)];
+            for depth in 1.. {
+                level = descent.level(registry, name, level).await?;
+                if level.is_empty() {
+                    break;
+                }
+                if depth == DEEPEST {
+                    let (name, source) = (name.clone(), BadDocument::TooDeep);
+                    return Err(PullError::Document { name, source });
+                }
+            }
+        }
+    }
+    Ok(Remote {
+        target,
+        bytes,
+        document,
+        inner: descent.inner,
+        leaves: descent.leaves,
+    })
+}
+
+/// A way down from an index.
+struct Descent {
+    seen: BTreeSet<Digest>,
+    inner: Vec<(Descriptor, Bytes)>,
+    leaves: Vec<Descriptor>,
+}
+
+/// Indexes, each with the platform of the entry that leads to it.
+type Level = Vec<(Index, Option<Platform>)>;
+
+impl Descent {
+    /// Passes the entries of indexes; returns the indexes among these.
+    async fn level(
+        &mut self,
+        registry: &Registry,
+        name: &Reference,
+        indexes: Level,
+    ) -> Result<Level, PullError> {
+        let mut below = Vec::new();
+        for (index, around) in indexes {
+            for mut child in index.manifests {
+                if !media::is_document(&child.media_type) || !self.seen.insert(child.digest.clone())
+                {
+                    continue;
+                }
+                inherit(&mut child, around.as_ref());
+                if media::is_manifest(&child.media_type) {
+                    self.leaves.push(child);
+                    continue;
+                }
+                let by_digest = name.with_digest(&child.digest);
+                if self.inner.len() == MOST_INNER {
+                    let source = BadDocument::TooMany(self.inner.len() + 1);
+                    return Err(PullError::Document {
+                        name: by_digest,
+                        source,
+                    });
+                }
+                let (found, bytes, document) = fetch(registry, &by_digest).await?;
+                match document {
+                    Document::Index(index) => {
+                        below.push((index, child.platform));
+                        self.inner.push((found, bytes));
+                    }
+                    Document::Manifest(_) => {
+                        child.media_type = found.media_type;
+                        self.leaves.push(child);
+                    }
+                }
+            }
+        }
+        Ok(below)
+    }
+}
+
+/// Fetches one document.
+async fn fetch(
     registry: &Registry,
     name: &Reference,
-    blob: &Descriptor,
-) -> Result<Config, PullError> {
-    let bad = |source| PullError::Document {
-        name: name.clone(),
-        source,
-    };
-    if blob.size > LARGEST_DOCUMENT {
-        return Err(bad(BadDocument::TooLong(blob.size)));
-    }
-    let mut sink = Memory::default();
-    registry.fetch_blob(name, blob, &mut sink).await?;
-    let found = crate::digest::of(&sink.0);
-    if found != blob.digest {
-        return Err(store::Error::damaged(&blob.digest, Damage::Digest { found }).into());
-    }
-    Config::parse(&sink.0).map_err(bad)
-}
-
-/// Asks a registry what it has under a full name.
-pub async fn look(registry: &Registry, name: &Reference) -> Result<Remote, PullError> {
+) -> Result<(Descriptor, Bytes, Document), PullError> {
     let fetched = registry.manifest(name, None).await?;
     let Fetched::Document {
         bytes,
@@ -105,15 +236,21 @@ pub async fn look(registry: &Registry, name: &Reference) -> Result<Remote, PullE
         name: name.clone(),
         source,
     })?;
-    let target = Descriptor::new(&media_type, digest, bytes.len() as u64);
-    Ok(Remote {
-        target,
-        bytes,
-        document,
-    })
+    let media_type = document.media_type(&media_type);
+    let target = Descriptor::new(media_type, digest, bytes.len() as u64);
+    Ok((target, bytes, document))
+}
+
+/// What a pull met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// How many of the documents have another size than is stated for them.
+    pub misstated: usize,
 }
 
 /// Pulls the chosen manifests of what was looked at, and gives the name to it.
+///
+/// What cannot be read is refused before a layer is fetched, and the name stays what it was.
 pub async fn pull(
     registry: &Registry,
     store: Arc<dyn Store>,
@@ -121,8 +258,8 @@ pub async fn pull(
     remote: &Remote,
     chosen: &[Descriptor],
     reporter: &dyn Reporter,
-) -> Result<(), PullError> {
-    let pull = Pull {
+) -> Result<Pulled, PullError> {
+    let mut pull = Pull {
         registry,
         name,
         hold: blocking({
@@ -133,74 +270,68 @@ pub async fn pull(
         .into(),
         reporter,
         tasks: AtomicU64::new(1),
+        in_memory: 0,
+        pulled: Pulled::default(),
     };
-    let wanted = wanted(name, remote, chosen)?;
-    let mut manifests: Vec<(Descriptor, Bytes, Manifest)> = Vec::new();
-    let mut blobs: BTreeMap<_, Descriptor> = BTreeMap::new();
-    for descriptor in wanted {
-        let (bytes, manifest) = pull.manifest(remote, &descriptor).await?;
-        for blob in manifest.blobs() {
-            blobs.insert(blob.digest.clone(), blob.clone());
+    let mut documents = Vec::new();
+    let mut layers: BTreeMap<_, Descriptor> = BTreeMap::new();
+    for descriptor in wanted(&remote.leaves, chosen) {
+        let (found, bytes, manifest) = pull.manifest(remote, &descriptor).await?;
+        if let Some(config) = pull.config(&store, &manifest.config).await? {
+            documents.push((manifest.config.media_type.clone(), config));
+        } else if !media::is_config(&manifest.config.media_type) {
+            layers.insert(manifest.config.digest.clone(), manifest.config);
         }
-        manifests.push((descriptor, bytes, manifest));
+        for layer in manifest.layers {
+            layers.insert(layer.digest.clone(), layer);
+        }
+        documents.push((found.media_type, bytes));
     }
     // All of it is held before the first is looked for.
-    let digests: Vec<_> = blobs.keys().cloned().collect();
+    let digests: Vec<_> = layers.keys().cloned().collect();
     let hold = Arc::clone(&pull.hold);
     blocking(move || hold.keep(&digests.iter().collect::<Vec<_>>())).await?;
-    stream::iter(blobs.into_values())
+    stream::iter(layers.into_values())
         .map(|blob| pull.blob(blob))
         .buffer_unordered(AT_ONCE)
         .try_collect::<()>()
         .await?;
-    for (descriptor, bytes, _) in manifests {
-        pull.put(descriptor.media_type, bytes).await?;
+    // What is inside stands before what leads to it.
+    let inner = remote.inner.iter().rev().cloned();
+    documents.extend(inner.map(|(descriptor, bytes)| (descriptor.media_type, bytes)));
+    documents.push((remote.target.media_type.clone(), remote.bytes.clone()));
+    for (media_type, bytes) in documents {
+        pull.put(media_type, bytes).await?;
     }
-    pull.put(remote.target.media_type.clone(), remote.bytes.clone())
-        .await?;
     let (name, target) = (name.clone(), remote.target.clone());
     blocking(move || store.tag(&name, &target, &Expect::Anything)).await?;
-    Ok(())
+    Ok(pull.pulled)
 }
 
 /// Returns the manifests to fetch, each once: the chosen ones, and their sides for containers.
-///
-/// Errors: they promise to be more than is kept in memory.
-fn wanted(
-    name: &Reference,
-    remote: &Remote,
-    chosen: &[Descriptor],
-) -> Result<Vec<Descriptor>, PullError> {
+fn wanted(leaves: &[Descriptor], chosen: &[Descriptor]) -> Vec<Descriptor> {
     let mut wanted = chosen.to_vec();
-    wanted.extend(linux_sides(&remote.document, chosen));
+    wanted.extend(linux_sides(leaves, chosen));
     let mut seen = BTreeSet::new();
     wanted.retain(|descriptor| seen.insert(descriptor.digest.clone()));
-    let sizes = wanted.iter().map(|descriptor| descriptor.size);
-    let bytes = sizes.fold(0, u64::saturating_add);
-    // One alone is held against its own limit when it comes.
-    if bytes > LARGEST_DOCUMENTS && wanted.len() > 1 {
-        let name = name.clone();
-        return Err(PullError::TooMuch { name, bytes });
-    }
-    Ok(wanted)
+    wanted
 }
 
 /// Returns the entries of an index with which engines of containers take the chosen ones: small
 /// documents over the same layers, without which the image could not be pushed elsewhere whole.
-fn linux_sides(document: &Document, chosen: &[Descriptor]) -> Vec<Descriptor> {
-    let Document::Index(index) = document else {
-        return Vec::new();
-    };
+fn linux_sides(leaves: &[Descriptor], chosen: &[Descriptor]) -> Vec<Descriptor> {
     let archs: Vec<&str> = chosen
         .iter()
-        .filter_map(|descriptor| linux_arch(&descriptor.platform.as_ref()?.architecture))
+        .filter_map(|descriptor| descriptor.platform.as_ref())
+        .filter(|platform| platform.is_unikernel())
+        .filter_map(|platform| linux_arch(&platform.architecture))
         .collect();
     let is_side = |descriptor: &&Descriptor| {
         descriptor.platform.as_ref().is_some_and(|platform| {
             platform.os == "linux" && archs.contains(&platform.architecture.as_str())
         })
     };
-    index.manifests.iter().filter(is_side).cloned().collect()
+    leaves.iter().filter(is_side).cloned().collect()
 }
 
 struct Pull<'a> {
@@ -209,33 +340,80 @@ struct Pull<'a> {
     hold: Arc<dyn Hold>,
     reporter: &'a dyn Reporter,
     tasks: AtomicU64,
+    /// Bytes of documents, which are in memory until the last layer is here.
+    in_memory: u64,
+    pulled: Pulled,
 }
 
 impl Pull<'_> {
-    /// Fetches a manifest, unless it is what was looked at.
+    /// Fetches a manifest, unless it is what was looked at. Its digest decides, and not the size that
+    /// the index states.
     async fn manifest(
-        &self,
+        &mut self,
         remote: &Remote,
         descriptor: &Descriptor,
-    ) -> Result<(Bytes, Manifest), PullError> {
+    ) -> Result<(Descriptor, Bytes, Manifest), PullError> {
         if descriptor.digest == remote.target.digest
             && let Document::Manifest(manifest) = &remote.document
         {
-            return Ok((remote.bytes.clone(), manifest.clone()));
+            return Ok((
+                remote.target.clone(),
+                remote.bytes.clone(),
+                manifest.clone(),
+            ));
         }
         let name = self.name.with_digest(&descriptor.digest);
-        let fetched = look(self.registry, &name).await?;
-        let (promised, came) = (descriptor.size, fetched.target.size);
-        match fetched.document {
-            // Whoever looks at the index later would take the manifest for damaged.
-            Document::Manifest(_) if promised != came => Err(PullError::Size {
-                name,
-                promised,
-                came,
-            }),
-            Document::Manifest(manifest) => Ok((fetched.bytes, manifest)),
-            Document::Index(_) => Err(PullError::NotAManifest(name)),
+        let (found, bytes, document) = fetch(self.registry, &name).await?;
+        let Document::Manifest(manifest) = document else {
+            return Err(PullError::NotAManifest(name));
+        };
+        self.count(descriptor, bytes.len())?;
+        Ok((found, bytes, manifest))
+    }
+
+    /// Fetches the configuration of an image, unless it is here; `None` for one of another kind. One
+    /// that cannot be read is refused.
+    async fn config(
+        &mut self,
+        store: &Arc<dyn Store>,
+        config: &Descriptor,
+    ) -> Result<Option<Bytes>, PullError> {
+        if !media::is_config(&config.media_type) {
+            return Ok(None);
         }
+        let (from, hold, wanted) = (Arc::clone(store), Arc::clone(&self.hold), config.clone());
+        let here = blocking(move || {
+            hold.keep(&[&wanted.digest])?;
+            match store::read(&*from, &wanted) {
+                Ok(bytes) => Ok(Some(Bytes::from(bytes))),
+                // Another one is fetched in its place.
+                Err(store::Error::Damaged { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        let bytes = match here.await? {
+            Some(bytes) => bytes,
+            None => self.registry.small_blob(self.name, &config.digest).await?,
+        };
+        parse_config(self.name, config, &bytes)?;
+        self.count(config, bytes.len())?;
+        Ok(Some(bytes))
+    }
+
+    /// Counts a document whose size may be another than is stated.
+    ///
+    /// Errors: all of them are more than is kept in memory.
+    fn count(&mut self, stated: &Descriptor, bytes: usize) -> Result<(), PullError> {
+        let bytes = bytes as u64;
+        if bytes != stated.size {
+            self.pulled.misstated += 1;
+        }
+        self.in_memory += bytes;
+        if self.in_memory > LARGEST_DOCUMENTS {
+            let name = self.name.clone();
+            return Err(PullError::TooMuch { name });
+        }
+        Ok(())
     }
 
     /// Fetches a blob that is not here.
@@ -387,26 +565,6 @@ impl BlobSink for Sink<'_> {
     }
 }
 
-/// A small blob in memory.
-#[derive(Default)]
-struct Memory(Vec<u8>);
-
-impl BlobSink for Memory {
-    fn offset(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn restart(&mut self) -> BoxFuture<'_, io::Result<()>> {
-        self.0.clear();
-        Box::pin(async { Ok(()) })
-    }
-
-    fn chunk(&mut self, bytes: Bytes) -> BoxFuture<'_, io::Result<()>> {
-        self.0.extend(&bytes);
-        Box::pin(async { Ok(()) })
-    }
-}
-
 /// Why an image could not be pulled.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
@@ -425,28 +583,16 @@ pub enum PullError {
         source: BadDocument,
     },
     /// An index stands where a manifest should.
-    #[error("`{0}` is an index inside an index, which no unikernel has")]
+    #[error("`{0}` is not a manifest, but an index")]
     NotAManifest(Reference),
-    /// An index lies about the size of a manifest.
-    #[error("the index promises {promised} bytes for `{name}`, which has {came}")]
-    Size {
-        /// The manifest.
-        name: Reference,
-        /// What the index says, in bytes.
-        promised: u64,
-        /// What came, in bytes.
-        came: u64,
-    },
-    /// The manifests are more than is kept in memory.
+    /// The documents are more than is kept in memory.
     #[error(
-        "the documents of `{name}` have {bytes} bytes together, and at most {} are taken",
+        "the documents of `{name}` have more than {} bytes together, the limit",
         LARGEST_DOCUMENTS
     )]
     TooMuch {
         /// The image.
         name: Reference,
-        /// What the index promises, in bytes.
-        bytes: u64,
     },
     /// The registry answered a question that was not asked.
     #[error("the registry says that `{0}` did not change, and nobody asked")]

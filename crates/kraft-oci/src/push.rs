@@ -15,7 +15,7 @@ use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::{Digest, Reference};
 use tokio::task::spawn_blocking;
 
-use crate::image::{Descriptor, Document, Platform};
+use crate::image::{DEEPEST, Descriptor, Document, Index, Platform};
 use crate::registry::{self, BlobSource, Registry};
 use crate::store::reach::{Part, parts, reachable};
 use crate::store::{self, Store};
@@ -78,9 +78,10 @@ pub async fn push(
 struct Plan {
     /// Configurations and layers.
     blobs: Vec<Part>,
-    /// Manifests below the target.
+    /// Manifests and indexes below the target, with their media types: what an index leads to stands
+    /// before it.
     manifests: Vec<(Descriptor, Bytes)>,
-    /// Manifests that are not here.
+    /// Those that are not here.
     absent: Vec<Descriptor>,
     /// The target.
     target: Bytes,
@@ -95,24 +96,23 @@ impl Plan {
         target: &Descriptor,
     ) -> Result<Self, store::Error> {
         let bytes = store::read(store, target)?;
-        let (mut manifests, mut absent) = (Vec::new(), Vec::new());
-        let mut documents = BTreeSet::from([target.digest.clone()]);
         let document = Document::parse(&target.media_type, &bytes)
             .map_err(|source| store::Error::bad(&target.digest, source))?;
+        let mut below = Below {
+            store,
+            documents: BTreeSet::from([target.digest.clone()]),
+            manifests: Vec::new(),
+            absent: Vec::new(),
+        };
         if let Document::Index(index) = document {
-            for child in index.manifests {
-                // Each once, however often an index names it: they are in memory.
-                if !documents.insert(child.digest.clone()) {
-                    continue;
-                }
-                if store.size(&child.digest)?.is_some() {
-                    let bytes = store::read(store, &child)?;
-                    manifests.push((child, bytes.into()));
-                } else {
-                    absent.push(child);
-                }
-            }
+            below.index(index, DEEPEST)?;
         }
+        let Below {
+            documents,
+            manifests,
+            absent,
+            ..
+        } = below;
         let mut blobs: BTreeMap<Digest, Part> = BTreeMap::new();
         for part in parts(store, target)? {
             if !documents.contains(&part.blob.digest) {
@@ -139,6 +139,42 @@ impl Plan {
             target: bytes.into(),
             elsewhere,
         })
+    }
+}
+
+/// The documents below the target.
+struct Below<'a> {
+    store: &'a dyn Store,
+    /// Each once, however often an index names it: they are in memory.
+    documents: BTreeSet<Digest>,
+    manifests: Vec<(Descriptor, Bytes)>,
+    absent: Vec<Descriptor>,
+}
+
+impl Below<'_> {
+    fn index(&mut self, index: Index, depth: usize) -> Result<(), store::Error> {
+        for mut child in index.manifests {
+            if !self.documents.insert(child.digest.clone()) {
+                continue;
+            }
+            if self.store.size(&child.digest)?.is_none() {
+                self.absent.push(child);
+                continue;
+            }
+            let bytes = store::read(self.store, &child)?;
+            let document = Document::parse(&child.media_type, &bytes);
+            if let Ok(document) = document {
+                let media_type = document.media_type(&child.media_type).to_owned();
+                child.media_type = media_type;
+                if let Document::Index(index) = document
+                    && depth > 1
+                {
+                    self.index(index, depth - 1)?;
+                }
+            }
+            self.manifests.push((child, bytes.into()));
+        }
+        Ok(())
     }
 }
 

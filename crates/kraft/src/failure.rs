@@ -275,6 +275,7 @@ impl From<kraft_oci::store::Error> for Failure {
                 "`kraft store verify --repair` fetches what is damaged again; `kraft pkg rm IMAGE` \
                  gives the image up",
             ),
+            Error::Size { .. } => Some("nothing of it was kept; tell whoever made the image"),
             Error::Names { .. } => Some("move the file away: the images can be pulled again"),
             Error::Foreign { .. } => Some("name another directory with `--runtime-dir`"),
             Error::Moved(_) => Some("try again"),
@@ -302,6 +303,10 @@ impl From<kraft_oci::copy::CopyError> for Failure {
         use kraft_oci::copy::CopyError;
 
         match error {
+            CopyError::Store(error @ kraft_oci::store::Error::Document { .. }) => {
+                Self::new(Kind::Failed, error)
+                    .hint("nothing of it was kept; tell whoever made the image")
+            }
             CopyError::Store(error) => error.into(),
             CopyError::File(error) => error.into(),
             error @ CopyError::Nameless { .. } => Self::new(Kind::Failed, error)
@@ -361,14 +366,14 @@ impl From<kraft_oci::pull::PullError> for Failure {
                     .about("what the registry sent is not what it promised")
                     .hint("nothing of it was kept; try again, or tell whoever runs the registry")
             }
-            PullError::Store(error @ kraft_oci::store::Error::Document { .. }) => {
-                Self::new(Kind::Network, error)
-                    .hint("nothing of it was kept; tell whoever made the image")
-            }
+            PullError::Store(
+                error @ (kraft_oci::store::Error::Document { .. }
+                | kraft_oci::store::Error::Size { .. }),
+            ) => Self::new(Kind::Network, error)
+                .hint("nothing of it was kept; tell whoever made the image"),
             PullError::Store(error) => error.into(),
             error @ (PullError::Document { .. }
             | PullError::NotAManifest(_)
-            | PullError::Size { .. }
             | PullError::TooMuch { .. }) => Self::new(Kind::Network, error)
                 .hint("nothing of it was kept; tell whoever made the image"),
             error => Self::new(Kind::Failed, error),

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::{Credential, Error, Secret, helper, host_of_key};
+use crate::image::{nullable, without_null_values};
 
 /// The user by which docker marks an identity token.
 pub(super) const TOKEN_USER: &str = "<token>";
@@ -22,8 +23,11 @@ const LARGEST: u64 = 4 << 20;
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct File {
+    #[serde(deserialize_with = "without_null_values")]
     auths: BTreeMap<String, Auth>,
+    #[serde(deserialize_with = "without_null_values")]
     cred_helpers: BTreeMap<String, String>,
+    #[serde(deserialize_with = "nullable")]
     creds_store: String,
 }
 

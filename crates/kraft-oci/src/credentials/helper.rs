@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::docker::TOKEN_USER;
 use super::{Credential, Error, Secret};
+use crate::image::nullable;
 
 /// A helper that takes longer is not waited for: it may ask a question that nobody sees.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,9 +20,9 @@ const NOT_FOUND: &str = "credentials not found in native keychain";
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     username: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     secret: String,
 }
 

@@ -20,7 +20,7 @@ use super::documents::scope;
 use super::error::{Error, Trouble};
 use super::header::range_start;
 use super::{BlobSink, BlobSource, Registry};
-use crate::image::Descriptor;
+use crate::image::{Descriptor, LARGEST_DOCUMENT};
 
 /// The size of the pieces that are sent, in bytes.
 const PIECE: usize = 512 << 10;
@@ -142,6 +142,37 @@ impl Registry {
         }
         let pieces = Pieces::of(answer, self.inner.settings.silence);
         drain(pieces, &call, blob, sink).await
+    }
+
+    /// Fetches a configuration into memory, whatever size is stated for it: its digest decides.
+    pub async fn small_blob(&self, name: &Reference, digest: &Digest) -> Result<Bytes, Error> {
+        let mut call = self.about(name, Method::GET, format!("fetch {digest} of `{name}`"));
+        call.headers.clear();
+        call.what = format!("blob {digest} of `{name}`");
+        let path = blob_path(name, digest);
+        call.to = Target::Path(&path);
+        let limit = usize::try_from(LARGEST_DOCUMENT).unwrap_or(usize::MAX);
+        let mut failures = 0;
+        let bytes = loop {
+            let answer = self.call(&call).await?;
+            match self.body(&call, answer, limit).await {
+                Ok(bytes) => break bytes,
+                Err(Error::Broken { .. }) if failures < self.inner.settings.retries => {
+                    sleep(self.backoff(failures)).await;
+                    failures += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let found = crate::digest::of(&bytes);
+        if found != *digest {
+            return Err(Error::WrongDigest {
+                host: name.host().to_owned(),
+                name: Box::new(name.with_digest(digest)),
+                found,
+            });
+        }
+        Ok(bytes)
     }
 
     /// Asks a registry to take a blob from another repository of its own. `false` where it does not

@@ -14,7 +14,7 @@ use super::call::{Call, Content, Target};
 use super::error::Error;
 use super::header::next_link;
 use super::{Fetched, Head, Registry};
-use crate::image::{LARGEST_DOCUMENT, media};
+use crate::image::{LARGEST_DOCUMENT, media, nullable};
 
 /// What we take for an image.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
@@ -301,7 +301,7 @@ fn media_type_of(told: &str, bytes: &[u8]) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Glance {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "nullable")]
         media_type: String,
     }
     let own = serde_json::from_slice::<Glance>(bytes).map(|glance| glance.media_type);

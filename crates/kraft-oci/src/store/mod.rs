@@ -12,6 +12,7 @@
 
 pub mod containerd;
 pub mod layout;
+pub mod leaves;
 pub mod reach;
 pub mod verify;
 
@@ -22,7 +23,7 @@ use jiff::Timestamp;
 use kraft_core::reference::{Digest, Reference};
 
 use crate::digest::{Damage, Verified};
-use crate::image::{BadDocument, Config, Descriptor, Document, LARGEST_DOCUMENT, media};
+use crate::image::{BadDocument, Config, Descriptor, Document, LARGEST_DOCUMENT};
 
 /// A name and what it points to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,21 +171,30 @@ pub fn open_verified(
     ))
 }
 
-/// Reads a small blob, verified.
+/// Reads a document or a configuration. The digest alone decides whether it is whole: the size that
+/// a descriptor states may be wrong.
 pub fn read(store: &dyn Store, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-    if descriptor.size > LARGEST_DOCUMENT {
-        return Err(Error::bad(
-            &descriptor.digest,
-            BadDocument::TooLong(descriptor.size),
-        ));
-    }
+    read_document(store.open(&descriptor.digest)?, descriptor)
+}
+
+/// Reads a document or a configuration from where it lies, verified by its digest.
+pub(crate) fn read_document(reader: impl Read, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+    let digest = &descriptor.digest;
     // Room for all of it and one more, so that one read gets it and the next one sees the end: a list
     // of many images consists of little else.
-    let room = usize::try_from(descriptor.size).unwrap_or_default();
+    let room = usize::try_from(descriptor.size.min(LARGEST_DOCUMENT)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(room.saturating_add(1));
-    open_verified(store, descriptor)?
+    reader
+        .take(LARGEST_DOCUMENT + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| Error::reading(&descriptor.digest, error))?;
+        .map_err(|error| Error::reading(digest, error))?;
+    if bytes.len() as u64 > LARGEST_DOCUMENT {
+        return Err(Error::bad(digest, BadDocument::TooLong(bytes.len() as u64)));
+    }
+    let found = crate::digest::of(&bytes);
+    if found != *digest {
+        return Err(Error::damaged(digest, Damage::Digest { found }));
+    }
     Ok(bytes)
 }
 
@@ -224,28 +234,6 @@ pub fn put(
     Ok(descriptor)
 }
 
-/// Returns the manifests of a document that are here: of an index those that were pulled or
-/// packaged, else the manifest itself.
-pub fn manifests(
-    store: &dyn Store,
-    target: &Descriptor,
-) -> Result<Vec<(Descriptor, crate::image::Manifest)>, Error> {
-    let children = match document(store, target)? {
-        Document::Manifest(manifest) => return Ok(vec![(target.clone(), manifest)]),
-        Document::Index(index) => index.manifests,
-    };
-    let mut found = Vec::new();
-    for child in children {
-        if media::is_index(&child.media_type) || store.size(&child.digest)?.is_none() {
-            continue;
-        }
-        if let Document::Manifest(manifest) = document(store, &child)? {
-            found.push((child, manifest));
-        }
-    }
-    Ok(found)
-}
-
 /// Why a store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -259,6 +247,16 @@ pub enum Error {
         digest: Digest,
         /// What is wrong.
         source: Damage,
+    },
+    /// An image states another size for a blob than the blob of that digest has.
+    #[error("the blob {digest} has {found} bytes, and the image states {stated}")]
+    Size {
+        /// Its digest.
+        digest: Digest,
+        /// What the image states, in bytes.
+        stated: u64,
+        /// What it has, in bytes.
+        found: u64,
     },
     /// A blob cannot be read.
     #[error("cannot read the blob {digest}")]

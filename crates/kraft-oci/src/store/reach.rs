@@ -1,19 +1,17 @@
 //! What belongs to an image: everything that can be reached from a name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 
 use kraft_core::reference::{Digest, Reference};
 
 use super::{Error, Store, document};
-use crate::image::{Descriptor, Document, media};
-
-/// Indexes inside indexes are followed this deep.
-const DEEPEST: usize = 4;
+use crate::image::{DEEPEST, Descriptor, Document, LARGEST_DOCUMENT, media};
 
 /// A blob that belongs to an image.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// The blob.
+    /// The blob; the size of a document or a configuration that is here is the one it has.
     pub blob: Descriptor,
     /// Its size in the store, in bytes; `None` if it is not here.
     pub stored: Option<u64>,
@@ -31,7 +29,8 @@ pub fn parts(store: &dyn Store, target: &Descriptor) -> Result<Vec<Part>, Error>
         seen: BTreeSet::new(),
         parts: Vec::new(),
     };
-    walk.document(target, true, DEEPEST)?;
+    // Indexes, and the manifests below the last of them.
+    walk.document(target, true, DEEPEST + 1)?;
     Ok(walk.parts)
 }
 
@@ -39,34 +38,48 @@ pub fn parts(store: &dyn Store, target: &Descriptor) -> Result<Vec<Part>, Error>
 struct Walk<'a> {
     store: &'a dyn Store,
     /// What was passed, by digest, promised size and whether it was needed: a promise that differs
-    /// is another fault to be found.
-    seen: BTreeSet<(Digest, u64, bool)>,
+    /// is another fault to be found. Of documents no size is relied on.
+    seen: BTreeSet<(Digest, Option<u64>, bool)>,
     parts: Vec<Part>,
 }
 
 impl Walk<'_> {
-    /// Passes a blob; returns its size in bytes if it is here and was not passed before.
-    fn pass(&mut self, blob: &Descriptor, needed: bool) -> Result<Option<u64>, Error> {
-        if !self.seen.insert((blob.digest.clone(), blob.size, needed)) {
+    /// Passes a blob whose size is a promise.
+    fn layer(&mut self, blob: &Descriptor) -> Result<(), Error> {
+        let key = (blob.digest.clone(), Some(blob.size), true);
+        if self.seen.insert(key) {
+            let stored = self.store.size(&blob.digest)?;
+            self.part(blob, stored, true);
+        }
+        Ok(())
+    }
+
+    /// Passes a document or a configuration; returns it as it is here, if it is and was not passed
+    /// before.
+    fn small(&mut self, blob: &Descriptor, needed: bool) -> Result<Option<Descriptor>, Error> {
+        if !self.seen.insert((blob.digest.clone(), None, needed)) {
             return Ok(None);
         }
         let stored = self.store.size(&blob.digest)?;
+        let whole = Descriptor {
+            size: stored.unwrap_or(blob.size),
+            ..blob.clone()
+        };
+        self.part(&whole, stored, needed);
+        Ok(stored.map(|_| whole))
+    }
+
+    fn part(&mut self, blob: &Descriptor, stored: Option<u64>, needed: bool) {
         self.parts.push(Part {
             blob: blob.clone(),
             stored,
             needed,
         });
-        Ok(stored)
     }
 
     fn document(&mut self, blob: &Descriptor, needed: bool, depth: usize) -> Result<(), Error> {
-        let Some(stored) = self.pass(blob, needed)?.filter(|_| depth > 0) else {
+        let Some(whole) = self.small(blob, needed)?.filter(|_| depth > 0) else {
             return Ok(());
-        };
-        // The digest decides whether it is whole; whatever else an index says of it may be a lie.
-        let whole = Descriptor {
-            size: stored,
-            ..blob.clone()
         };
         let found = match document(self.store, &whole) {
             // Rightly here, for another image, and no document: it leads nowhere.
@@ -76,14 +89,19 @@ impl Walk<'_> {
         match found {
             Document::Index(index) => {
                 for child in &index.manifests {
-                    if media::is_index(&child.media_type) || media::is_manifest(&child.media_type) {
+                    if media::is_document(&child.media_type) {
                         self.document(child, false, depth - 1)?;
                     }
                 }
             }
             Document::Manifest(manifest) => {
-                for child in manifest.blobs() {
-                    self.pass(child, true)?;
+                for layer in &manifest.layers {
+                    self.layer(layer)?;
+                }
+                if media::is_config(&manifest.config.media_type) {
+                    self.small(&manifest.config, true)?;
+                } else {
+                    self.layer(&manifest.config)?;
                 }
             }
         }
@@ -91,18 +109,59 @@ impl Walk<'_> {
     }
 }
 
+/// Returns the digests of everything that a document leads to, with their sizes in the store. Of a
+/// target that makes no sense to us, everything that it mentions: it may make sense to a newer
+/// program.
+///
+/// Errors: a document on the way that is here is damaged.
+pub fn digests(
+    store: &dyn Store,
+    target: &Descriptor,
+) -> Result<Vec<(Digest, Option<u64>)>, Error> {
+    match parts(store, target) {
+        Ok(parts) => Ok(parts
+            .into_iter()
+            .map(|part| (part.blob.digest, part.stored))
+            .collect()),
+        Err(Error::Document { .. }) => mentioned(store, target),
+        Err(error) => Err(error),
+    }
+}
+
+fn mentioned(store: &dyn Store, target: &Descriptor) -> Result<Vec<(Digest, Option<u64>)>, Error> {
+    let mut bytes = Vec::new();
+    store
+        .open(&target.digest)?
+        .take(LARGEST_DOCUMENT)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::reading(&target.digest, error))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut found = BTreeSet::from([target.digest.clone()]);
+    for (at, prefix) in text.match_indices("sha256:") {
+        let digest = text.get(at..at + prefix.len() + 64);
+        found.extend(digest.and_then(|digest| digest.parse::<Digest>().ok()));
+    }
+    found
+        .into_iter()
+        .map(|digest| {
+            let size = store.size(&digest)?;
+            Ok((digest, size))
+        })
+        .collect()
+}
+
 /// Returns every blob that a name leads to, with the names.
 ///
-/// Errors: [`Error::Unsure`] if a document that is here cannot be read: what it leads to is unknown.
+/// Errors: [`Error::Unsure`] if a document that is here is damaged: what it leads to is unknown.
 pub fn reachable(store: &dyn Store) -> Result<BTreeMap<Digest, Vec<Reference>>, Error> {
     let mut reached: BTreeMap<Digest, Vec<Reference>> = BTreeMap::new();
     for named in store.names()? {
-        let parts = parts(store, &named.target).map_err(|source| Error::Unsure {
+        let digests = digests(store, &named.target).map_err(|source| Error::Unsure {
             name: named.name.clone(),
             source: Box::new(source),
         })?;
-        for part in parts {
-            let names = reached.entry(part.blob.digest).or_default();
+        for (digest, _) in digests {
+            let names = reached.entry(digest).or_default();
             if names.last() != Some(&named.name) {
                 names.push(named.name.clone());
             }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kraft_core::reference::{Digest, Reference};
 use kraft_sys::parallel;
 
-use super::reach::parts;
-use super::{Error, Store, open_verified};
+use super::reach::{Part, digests, parts};
+use super::{Error, Store, config, open_verified};
 use crate::digest::Damage;
-use crate::image::Descriptor;
+use crate::image::{Descriptor, media};
 use crate::listing::candidates_of;
 
 /// Blobs that are read at the same time.
@@ -127,12 +127,15 @@ fn look_below(store: &dyn Store, target: &Descriptor) -> Result<(Vec<Digest>, Fo
     let parts = match parts(store, target) {
         Ok(parts) => parts,
         Err(Error::Damaged { digest, source }) => return Ok((Vec::new(), vec![(digest, source)])),
-        // Its bytes are those of its digest, and make no sense: it was stored so.
-        Err(Error::Document { .. }) => return Ok((Vec::new(), Vec::new())),
+        Err(Error::Document { digest, source }) => {
+            let damage = Damage::Unusable(source.in_words());
+            return Ok((vec![digest.clone()], vec![(digest, damage)]));
+        }
         Err(error) => return Err(error),
     };
     let needed = parts.iter().map(|part| part.blob.digest.clone()).collect();
     let mut faults = missing_manifests(store, target)?;
+    faults.extend(unusable(store, &parts)?);
     for part in parts {
         match part.stored {
             // What the image can do without may be another's, and the size that is promised a lie;
@@ -165,13 +168,37 @@ fn missing_manifests(store: &dyn Store, target: &Descriptor) -> Result<Found, Er
     if store.size(&target.digest)?.is_none() {
         return Ok(missing);
     }
-    for candidate in candidates_of(store, target)? {
+    let candidates = match candidates_of(store, target) {
+        // It has no configuration that can be read, and that is told of.
+        Err(Error::Document { .. } | Error::Damaged { .. }) => return Ok(missing),
+        candidates => candidates?,
+    };
+    for candidate in candidates {
         if store.size(&candidate.descriptor.digest)?.is_some() {
             return Ok(Vec::new());
         }
         missing.push((candidate.descriptor.digest, Damage::Missing));
     }
     Ok(missing)
+}
+
+/// Returns the configurations that make no sense, though they are what was stored.
+fn unusable(store: &dyn Store, parts: &[Part]) -> Result<Found, Error> {
+    let mut found = Vec::new();
+    let configs = parts
+        .iter()
+        .filter(|part| part.stored.is_some() && media::is_config(&part.blob.media_type));
+    for part in configs {
+        match config(store, &part.blob) {
+            Err(Error::Document { digest, source }) => {
+                found.push((digest, Damage::Unusable(source.in_words())));
+            }
+            // Seen when every blob was read.
+            Ok(_) | Err(Error::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// How much room an image takes.
@@ -202,9 +229,9 @@ pub fn room(store: &dyn Store) -> Result<Room, Error> {
     let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
     for named in store.names()? {
         let mut blobs = BTreeMap::new();
-        for part in parts(store, &named.target)? {
-            if let Some(size) = part.stored {
-                blobs.insert(part.blob.digest, size);
+        for (digest, size) in digests(store, &named.target)? {
+            if let Some(size) = size {
+                blobs.insert(digest, size);
             }
         }
         for digest in blobs.keys() {

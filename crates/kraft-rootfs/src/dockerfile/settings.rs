@@ -9,26 +9,28 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "PascalCase", default)]
 pub struct Settings {
     /// The user, as name or number, with its group behind a colon.
+    #[serde(deserialize_with = "null_is_empty")]
     pub user: String,
     /// Variables as `NAME=VALUE`.
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "without_nulls")]
     pub env: Vec<String>,
     /// What is run.
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "without_nulls")]
     pub entrypoint: Vec<String>,
     /// Its arguments, or what is run where there is no entry point.
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "without_nulls")]
     pub cmd: Vec<String>,
     /// Where it is run.
+    #[serde(deserialize_with = "null_is_empty")]
     pub working_dir: String,
     /// Labels.
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "without_null_values")]
     pub labels: BTreeMap<String, String>,
     /// The words before a command that is no list.
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "without_nulls")]
     pub shell: Vec<String>,
     /// Instructions for those who build on it.
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "without_nulls")]
     pub on_build: Vec<String>,
 }
 
@@ -46,6 +48,27 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a list without its `null` entries.
+fn without_nulls<'de, D>(deserializer: D) -> Result<Vec<String>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let entries: Vec<Option<String>> = null_is_empty(deserializer)?;
+    Ok(entries.into_iter().flatten().collect())
+}
+
+/// Reads a map without its `null` values.
+fn without_null_values<'de, D>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let entries: BTreeMap<String, Option<String>> = null_is_empty(deserializer)?;
+    let entries = entries.into_iter();
+    Ok(entries
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect())
 }
 
 impl Settings {
@@ -89,9 +112,13 @@ mod tests {
             (settings.cmd, settings.working_dir.as_str()),
             (vec!["x".to_owned()], "/w")
         );
-        assert_eq!(
-            Settings::of_image(br#"{"config":null}"#).unwrap(),
-            Settings::default()
-        );
+        for nothing in [
+            r#"{"config":null}"#,
+            r#"{"config":{"User":null,"WorkingDir":null,"Env":[null],"Labels":{"a":null}}}"#,
+            r#"{"config":{"Env":null,"Cmd":null,"Entrypoint":null,"Labels":null,"Shell":null}}"#,
+        ] {
+            let settings = Settings::of_image(nothing.as_bytes()).unwrap();
+            assert_eq!(settings, Settings::default(), "{nothing}");
+        }
     }
 }

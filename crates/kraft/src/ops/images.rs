@@ -37,6 +37,14 @@ pub(crate) fn open(app: &App) -> Result<Arc<dyn Store>, Failure> {
     Ok(Arc::new(layout))
 }
 
+/// Warns that an image states a wrong size for a document whose digest is right.
+pub(crate) fn warn_misstated(app: &App, name: &Reference) {
+    app.ui.warn(&format!(
+        "`{name}` states wrong sizes for some of its manifests, as KraftKit writes them; their \
+         digests are right, and the image is kept as it is"
+    ));
+}
+
 /// Returns the directory of what was unpacked from images.
 pub(crate) fn unpacked_dir(app: &App) -> PathBuf {
     app.config.runtime_dir().join("unpacked")

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::Reference;
 use kraft_oci::digest::Damage;
-use kraft_oci::image::{Descriptor, Document, Manifest, Platform, RunConfig};
+use kraft_oci::image::{DEEPEST, Descriptor, Document, Manifest, Platform, RunConfig, media};
 use kraft_oci::layer::{self, Role};
 use kraft_oci::package::{self, Cover};
 use kraft_oci::store::{self, Expect, Hold, Store};
@@ -203,8 +203,17 @@ fn store_document(
     Ok(())
 }
 
-/// Returns the entries of what has the name, to the letter; a lone manifest is one entry.
+/// Returns the entries of what has the name, to the letter but for sizes that are stated wrongly and
+/// for indexes inside it, whose entries stand in their place; a lone manifest is one entry.
 fn existing_entries(store: &dyn Store, target: &Descriptor) -> Result<Vec<Value>, Failure> {
+    entries_below(store, target, DEEPEST)
+}
+
+fn entries_below(
+    store: &dyn Store,
+    target: &Descriptor,
+    depth: usize,
+) -> Result<Vec<Value>, Failure> {
     let bytes = store::read(store, target)?;
     let document = Document::parse(&target.media_type, &bytes).map_err(|error| {
         Failure::new(
@@ -212,17 +221,41 @@ fn existing_entries(store: &dyn Store, target: &Descriptor) -> Result<Vec<Value>
             format!("the image cannot be merged with: {error}"),
         )
     })?;
-    match document {
+    let entries = match document {
         Document::Index(_) => {
-            package::entries_of(&bytes).map_err(|error| Failure::new(Kind::Failed, error))
+            package::entries_of(&bytes).map_err(|error| Failure::new(Kind::Failed, error))?
         }
         Document::Manifest(manifest) => {
             let mut entry = target.clone();
             entry.annotations = manifest.annotations;
             entry.platform = manifest.config.platform;
-            Ok(vec![serde_json::to_value(entry).unwrap_or_default()])
+            return Ok(vec![serde_json::to_value(entry).unwrap_or_default()]);
         }
+    };
+    let mut all = Vec::new();
+    for mut entry in entries {
+        let Ok(descriptor) = serde_json::from_value::<Descriptor>(entry.clone()) else {
+            continue;
+        };
+        let stored = store.size(&descriptor.digest)?;
+        if media::is_index(&descriptor.media_type) && stored.is_some() && depth > 1 {
+            for mut inner in entries_below(store, &descriptor, depth - 1)? {
+                if package::platform_of(&inner).is_none()
+                    && let (Some(platform), Some(fields)) =
+                        (entry.get("platform"), inner.as_object_mut())
+                {
+                    fields.insert("platform".to_owned(), platform.clone());
+                }
+                all.push(inner);
+            }
+            continue;
+        }
+        if let (Some(size), Some(fields)) = (stored, entry.as_object_mut()) {
+            fields.insert("size".to_owned(), size.into());
+        }
+        all.push(entry);
     }
+    Ok(all)
 }
 
 /// Gives every architecture its manifest for engines of containers, over the layers of the

@@ -17,7 +17,8 @@ pub(crate) fn repair(app: &App, store: &Arc<dyn Store>, faults: &[Fault]) -> Res
     let mut images = BTreeSet::new();
     let lost: Vec<_> = faults.iter().map(|fault| fault.digest.clone()).collect();
     for fault in faults {
-        if fault.damage != Damage::Missing {
+        // What makes no sense is what was stored: to fetch the same again would not help.
+        if !matches!(fault.damage, Damage::Missing | Damage::Unusable(_)) {
             store.discard(&fault.digest)?;
         }
         images.extend(&fault.images);

@@ -17,7 +17,7 @@ use kraft_core::kraftfile::FILE_NAMES;
 use kraft_core::mount::Volume;
 use kraft_core::plan::{Boot, RunRequest};
 use kraft_core::reference::Reference;
-use kraft_oci::choose::Wish;
+use kraft_oci::choose::{Wish, is_same_arch};
 use kraft_oci::store::Store;
 
 use super::binary;
@@ -381,7 +381,7 @@ fn of_obtained(app: &App, store: &dyn Store, image: Obtained) -> Result<Ready, F
     let (kind, kernel_size) = look_at(&kernel)
         .map_err(|failure| failure.about(&format!("the image `{}` cannot be run", image.name)))?;
     let says = &image.config.platform.architecture;
-    if says != kind.arch.name() {
+    if !is_same_arch(says, kind.arch.name()) {
         app.ui.warn(&format!(
             "the image `{}` says that it is for {says}, and its kernel is for {}",
             image.name, kind.arch

@@ -67,11 +67,14 @@ pub(crate) fn pull(
         &chosen,
         &progress,
     );
-    network.run(work)?;
+    let pulled = network.run(work)?;
     if progress.moved() == 0 {
         app.ui.info(&format!("{name} is up to date"));
     } else {
         progress.close(&format!("pulled {name}"));
+    }
+    if pulled.misstated > 0 {
+        images::warn_misstated(app, &name);
     }
     Ok(())
 }

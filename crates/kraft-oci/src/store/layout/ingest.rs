@@ -44,11 +44,21 @@ impl LayoutIngest {
             if let Some(digest) = about.digest
                 && let Some(found) = layout.size(digest)?
             {
-                if about.size.is_none_or(|size| size == found) {
-                    return Ok(None);
+                match about.size {
+                    Some(stated) if stated != found => {
+                        // Either the disk lost something of it, or whoever states the size lies.
+                        if is_whole(layout, digest)? {
+                            let digest = digest.clone();
+                            return Err(Error::Size {
+                                digest,
+                                stated,
+                                found,
+                            });
+                        }
+                        layout.discard(digest)?;
+                    }
+                    _ => return Ok(None),
                 }
-                // The name of a blob never lies about its bytes, but a disk may.
-                layout.discard(digest)?;
             }
             let name = match about.digest {
                 Some(digest) => digest.hex().to_owned(),
@@ -151,6 +161,21 @@ impl LayoutIngest {
             || "a blob".to_owned(),
             |digest| format!("the blob {digest}"),
         )
+    }
+}
+
+/// Returns whether the bytes of a blob are those of its digest.
+fn is_whole(layout: &Layout, digest: &Digest) -> Result<bool, Error> {
+    let mut blob = layout.open(digest)?;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count =
+            read_some(&mut blob, &mut buffer).map_err(|error| Error::reading(digest, error))?;
+        if count == 0 {
+            return Ok(hasher.finish() == *digest);
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
     }
 }
 

@@ -232,8 +232,8 @@ impl Store for Layout {
         let mut used = reachable(self)?;
         // Entries that other tools made and that have no name we could read.
         for target in names::unnamed(&self.dir)? {
-            for part in super::reach::parts(self, &target)? {
-                used.entry(part.blob.digest).or_default();
+            for (digest, _) in super::reach::digests(self, &target)? {
+                used.entry(digest).or_default();
             }
         }
         for (digest, size) in self.blobs()? {

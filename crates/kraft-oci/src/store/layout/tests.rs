@@ -218,3 +218,39 @@ fn entries_of_other_tools_are_kept_with_what_belongs_to_them() {
     let text = std::fs::read_to_string(layout.dir().join("index.json")).unwrap();
     assert!(text.contains(one.digest.as_str()) && text.contains(two.digest.as_str()));
 }
+
+#[test]
+fn a_wrong_size_for_a_blob_that_is_whole_is_refused_and_the_blob_stays() {
+    let (_dir, layout) = layout();
+    let hold = layout.hold().unwrap();
+    let stored = store::put(&*hold, media::LAYER, b"content", None).unwrap();
+    for size in [0, 6, 8, u64::MAX] {
+        let lie = Descriptor {
+            size,
+            ..stored.clone()
+        };
+        let error = hold.ingest(&About::blob(&lie)).unwrap_err();
+        assert!(matches!(error, Error::Size { found: 7, .. }), "{error}");
+        assert_eq!(layout.size(&stored.digest).unwrap(), Some(7));
+    }
+    // What the disk lost something of is taken again.
+    fs::replace_file(&layout.blob(&stored.digest), b"cont").unwrap();
+    let mut ingest = hold.ingest(&About::blob(&stored)).unwrap().unwrap();
+    ingest.write_all(b"content").unwrap();
+    assert_eq!(ingest.commit().unwrap(), (stored.digest, 7));
+}
+
+#[test]
+fn what_a_document_that_makes_no_sense_mentions_is_not_swept() {
+    let (_dir, layout) = layout();
+    let hold = layout.hold().unwrap();
+    let kept = store::put(&*hold, media::LAYER, b"mentioned", None).unwrap();
+    let gone = store::put(&*hold, media::LAYER, b"not mentioned", None).unwrap();
+    let odd = format!("{{\"manifests\": {{\"parts\": [\"{}\"]}}}}", kept.digest);
+    let odd = store::put(&*hold, media::INDEX, odd.as_bytes(), None).unwrap();
+    drop(hold);
+    layout.tag(&name("odd"), &odd, &Expect::Nothing).unwrap();
+    let swept = layout.sweep(false).unwrap();
+    assert_eq!(swept.blobs, [(gone.digest, gone.size)]);
+    assert!(layout.size(&odd.digest).unwrap().is_some());
+}

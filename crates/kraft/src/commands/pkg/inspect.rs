@@ -2,6 +2,7 @@
 
 use kraft_core::reference::{Digest, Reference};
 use kraft_oci::image::{Config, Descriptor, Document, Manifest, Platform};
+use kraft_oci::store::leaves::leaves;
 use kraft_oci::store::{self, Store};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -83,12 +84,12 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         };
         return app.ui.bytes(&bytes);
     }
-    let (annotations, children) = match store::document(&*store, target)? {
-        Document::Index(index) => (index.annotations, index.manifests),
-        Document::Manifest(manifest) => (manifest.annotations, vec![target.clone()]),
+    let annotations = match store::document(&*store, target)? {
+        Document::Index(index) => index.annotations,
+        Document::Manifest(manifest) => manifest.annotations,
     };
     let mut manifests = Vec::new();
-    for child in children {
+    for child in leaves(&*store, target)? {
         if found
             .manifest
             .as_ref()
@@ -118,7 +119,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 fn shown(store: &dyn Store, entry: Descriptor) -> Result<ShownManifest, Failure> {
-    let manifest: Option<Manifest> = match store.size(&entry.digest)? {
+    // What an index states may be wrong.
+    let stored = store.size(&entry.digest)?;
+    let manifest: Option<Manifest> = match stored {
         Some(_) => match store::document(store, &entry)? {
             Document::Manifest(manifest) => Some(manifest),
             Document::Index(_) => None,
@@ -128,7 +131,9 @@ fn shown(store: &dyn Store, entry: Descriptor) -> Result<ShownManifest, Failure>
     let config = match &manifest {
         Some(manifest) if store.size(&manifest.config.digest)?.is_some() => Some(ShownConfig {
             digest: manifest.config.digest.clone(),
-            size: manifest.config.size,
+            size: store
+                .size(&manifest.config.digest)?
+                .unwrap_or(manifest.config.size),
             content: store::config(store, &manifest.config)?,
         }),
         _ => None,
@@ -138,7 +143,7 @@ fn shown(store: &dyn Store, entry: Descriptor) -> Result<ShownManifest, Failure>
         .or_else(|| manifest.as_ref().and_then(|m| m.config.platform.clone()));
     Ok(ShownManifest {
         digest: entry.digest,
-        size: entry.size,
+        size: stored.unwrap_or(entry.size),
         platform,
         annotations: match &manifest {
             Some(manifest) => manifest.annotations.clone(),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kraft_oci::archive;
+use kraft_oci::{archive, listing};
 
 use super::pack::full_name;
 use crate::app::App;
@@ -28,8 +28,20 @@ pub(crate) struct Args {
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let name = args.name.as_deref().map(full_name).transpose()?;
     let store = images::open(app)?;
-    for loaded in archive::load(&args.input, name.as_ref(), &*store)? {
-        app.ui.line(&loaded.to_string())?;
+    let loaded = archive::load(&args.input, name.as_ref(), &*store)?;
+    for name in &loaded.names {
+        app.ui.line(&name.to_string())?;
+        if loaded.misstated.contains(name) {
+            images::warn_misstated(app, name);
+        }
+        if let Some(named) = store.find(name)?
+            && listing::candidates_of(&*store, &named.target)?.is_empty()
+        {
+            app.ui.info(&format!(
+                "`{name}` holds no unikernel: `kraft pkg ls` does not list it, and a Dockerfile can \
+                 be based on it"
+            ));
+        }
     }
     Ok(())
 }

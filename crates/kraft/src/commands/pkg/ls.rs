@@ -5,6 +5,7 @@ use kraft_core::arch::Arch;
 use kraft_core::catalog::Entry;
 use kraft_core::component::Kind as ComponentKind;
 use kraft_core::reference::Digest;
+use kraft_oci::choose::is_same_arch;
 use kraft_oci::listing;
 use serde::Serialize;
 
@@ -221,7 +222,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         platform
             && args
                 .arch
-                .is_none_or(|arch| row.platform.architecture == arch.name())
+                .is_none_or(|arch| is_same_arch(&row.platform.architecture, arch.name()))
     });
     let mut rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
     if !args.local {

@@ -1,6 +1,7 @@
 //! `kraft store verify`.
 
 use kraft_core::event::{Event, Reporter};
+use kraft_oci::digest::Damage;
 use kraft_oci::store::verify::{self, Fault, Verdict};
 use serde::Serialize;
 
@@ -66,6 +67,20 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let failure = Failure::new(Kind::Failed, format!("{looked_at}: {} damaged", rows.len()));
+    let is_unusable = |fault: &Fault| matches!(fault.damage, Damage::Unusable(_));
+    let failure = match verdict.faults.iter().find(|fault| is_unusable(fault)) {
+        Some(Fault { images, .. }) if !images.is_empty() => {
+            let images: Vec<_> = images.iter().map(ToString::to_string).collect();
+            failure.hint(format!(
+                "what cannot be used cannot be repaired: `kraft pkg rm {}` removes it",
+                images.join(" ")
+            ))
+        }
+        _ => failure,
+    };
+    if verdict.faults.iter().all(is_unusable) {
+        return Err(failure);
+    }
     Err(if args.repair {
         failure.hint("package again what no registry has, or remove it with `kraft pkg rm IMAGE`")
     } else {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use kraft_core::reference::{Digest, Reference};
-use kraft_oci::image::{Descriptor, Document, Manifest};
+use kraft_oci::choose::for_linux;
+use kraft_oci::image::{Descriptor, Manifest};
+use kraft_oci::store::leaves::leaves;
 use kraft_oci::store::{self, Hold, Store};
-use kraft_oci::{layer, pull};
+use kraft_oci::{layer, listing, pull};
 use kraft_rootfs::Layer;
 use kraft_rootfs::dockerfile::{Image, Images};
 
@@ -108,53 +110,49 @@ fn in_store(
 ) -> Result<Option<Base>, Failure> {
     let hold = store.hold()?;
     hold.keep(&[&target.digest])?;
-    for (descriptor, manifest) in store::manifests(&**store, target)? {
-        let config = store::read(&**store, &manifest.config)?;
-        let parsed = kraft_oci::image::Config::parse(&config)
-            .map_err(|error| Failure::new(Kind::Failed, error))?;
-        let platform = &parsed.platform;
-        if platform.os != "linux" || platform.architecture != arch {
-            continue;
-        }
-        let blobs: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
-        hold.keep(&[&descriptor.digest])?;
-        hold.keep(&blobs)?;
-        let mut whole = true;
-        for blob in &blobs {
-            whole &= store.size(blob)?.is_some();
-        }
-        if whole {
-            return Ok(Some(Base {
-                store: Arc::clone(store),
-                name: name.clone(),
-                descriptor,
-                diff_ids: parsed.rootfs.diff_ids.clone().unwrap_or_default(),
-                manifest,
-                config,
-                _hold: hold,
-            }));
+    let manifests = leaves(&**store, target)?;
+    let Some(&descriptor) = for_linux(&manifests, arch).first() else {
+        return Ok(None);
+    };
+    hold.keep(&[&descriptor.digest])?;
+    if store.size(&descriptor.digest)?.is_none() {
+        return Ok(None);
+    }
+    let manifest = listing::manifest(&**store, descriptor)?;
+    let blobs: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
+    hold.keep(&blobs)?;
+    for blob in &blobs {
+        if store.size(blob)?.is_none() {
+            return Ok(None);
         }
     }
-    Ok(None)
+    let config = store::read(&**store, &manifest.config)?;
+    let parsed = kraft_oci::image::Config::parse(&config).map_err(|error| {
+        Failure::new(Kind::Failed, error)
+            .about(&format!("the configuration of `{name}` cannot be used"))
+            .hint(format!("`kraft pkg rm {name}` removes the image"))
+    })?;
+    Ok(Some(Base {
+        store: Arc::clone(store),
+        name: name.clone(),
+        descriptor: descriptor.clone(),
+        diff_ids: parsed.rootfs.diff_ids.unwrap_or_default(),
+        manifest,
+        config,
+        _hold: hold,
+    }))
 }
 
 fn fetch(app: &App, store: &Arc<dyn Store>, name: &Reference, arch: &str) -> Result<(), Failure> {
     let network = Network::open(app)?;
     app.ui.info(&format!("pulling {name} for linux/{arch}"));
-    let remote = network.run(pull::look(&network.registry, name))?;
-    let chosen = [match &remote.document {
-        Document::Manifest(_) => remote.target.clone(),
-        Document::Index(index) => {
-            let fits = |descriptor: &&Descriptor| {
-                descriptor
-                    .platform
-                    .as_ref()
-                    .is_some_and(|platform| platform.os == "linux" && platform.architecture == arch)
-            };
-            let found = index.manifests.iter().find(fits);
-            found.cloned().ok_or_else(|| nothing_for(name, arch))?
-        }
-    }];
+    let (remote, manifests) = network.run(async {
+        let remote = pull::look(&network.registry, name).await?;
+        let manifests = remote.manifests(&network.registry, name).await?;
+        Ok::<_, pull::PullError>((remote, manifests))
+    })?;
+    let chosen = for_linux(&manifests, arch).first().copied().cloned();
+    let chosen = [chosen.ok_or_else(|| nothing_for(name, arch))?];
     let progress = app.ui.progress();
     let work = pull::pull(
         &network.registry,
@@ -164,7 +162,10 @@ fn fetch(app: &App, store: &Arc<dyn Store>, name: &Reference, arch: &str) -> Res
         &chosen,
         &progress,
     );
-    Ok(network.run(work)?)
+    if network.run(work)?.misstated > 0 {
+        images::warn_misstated(app, name);
+    }
+    Ok(())
 }
 
 /// Asks what an image is now: in the store, else, unless `here_only`, at its registry; `None` where

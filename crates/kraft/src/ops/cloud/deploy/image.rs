@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kraft_build::build::Configure;
 use kraft_core::kraftfile::{Resolved, ResolvedTarget};
 use kraft_core::reference::{Digest, Reference};
+use kraft_oci::choose::is_same_arch;
 use kraft_oci::image::Platform;
 use kraft_oci::store::Store;
 use kraft_oci::{listing, pull};
@@ -309,7 +310,7 @@ fn on_runtime(
     let network = account::network(app, cloud)?;
     let there = platforms(app, &network, store, &runtime)?;
     let fits = |platform: &&Platform| {
-        platform.architecture == ARCH
+        is_same_arch(&platform.architecture, ARCH)
             && (order.target.as_deref()).is_none_or(|typed| typed == platform.pair())
     };
     let found = runnable(|os| there.iter().filter(fits).any(|one| one.os == os));
