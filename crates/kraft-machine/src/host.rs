@@ -203,6 +203,7 @@ mod tests {
             runtime_dir: dir.path().join("runtime"),
             monitor: Vec::new(),
             qemu: None,
+            console_limit: crate::DEFAULT_CONSOLE_LIMIT,
         };
         let before = std::time::Instant::now();
         let first = probe(&settings);
@@ -227,6 +228,7 @@ mod tests {
             runtime_dir: dir.path().to_owned(),
             monitor: Vec::new(),
             qemu: Some(qemu.to_owned()),
+            console_limit: crate::DEFAULT_CONSOLE_LIMIT,
         };
         let error = |program: &str| qemu(&settings(program), Arch::X86_64).unwrap_err();
         assert!(matches!(error("/no/such/qemu"), QemuError::NotFound { .. }));

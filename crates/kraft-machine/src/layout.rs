@@ -8,7 +8,7 @@
 //! │       ├── diary.in     what the VMM is told when it opens its diary; watchers share its lock
 //! │       ├── diary.out    what the VMM writes down: the events of the machine protocol, QMP
 //! │       ├── control.sock the VMM's ear
-//! │       ├── console.log  what the guest printed since it was last started
+//! │       ├── console/     what the guest printed since it was last started
 //! │       ├── vmm.log      what the VMM's program said
 //! │       └── kernel, initrd   links, so that neither the VMM nor the guest sees an odd path
 //! ├── names/NAME           a symbolic link to ../machines/ID
@@ -114,7 +114,7 @@ impl MachineDir {
     }
 
     pub(crate) fn console(&self) -> PathBuf {
-        self.path.join("console.log")
+        self.path.join("console")
     }
 
     pub(crate) fn vmm_log(&self) -> PathBuf {

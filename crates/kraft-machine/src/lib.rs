@@ -5,7 +5,8 @@
 //!               │ start
 //!               ▼
 //!           monitor ──► driver::qemu ──► the VMM ──► diary.out     what the VMM says of itself
-//!               ▲                          │   └───► console.log   what the guest prints
+//!               ▲  ▲                       │   └───► console/pipe  what the guest prints
+//!               │  └── copied to segments ─┼─────────────────┘
 //!               └──── its end (waitpid) ───┘
 //! ```
 //!
@@ -16,7 +17,7 @@
 //!
 //! This room knows nothing of Kraftfiles or of what is inside an archive, and prints nothing.
 
-pub mod console;
+mod console;
 pub mod diary;
 pub mod driver;
 mod events;
@@ -33,9 +34,10 @@ pub mod qmp;
 mod record;
 mod watch;
 
+pub use console::{DEFAULT_LIMIT as DEFAULT_CONSOLE_LIMIT, LEAST_LIMIT as LEAST_CONSOLE_LIMIT};
 pub use events::{EventStream, MachineEvent, What};
 pub use id::Id;
-pub use logs::Logs;
+pub use logs::{Arrival, Chunk, Logs, LogsOptions};
 pub use machines::{
     Error, Listed, Machine, Machines, Settings, StartError, StopOptions, Unreadable,
 };

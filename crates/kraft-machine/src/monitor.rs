@@ -5,6 +5,7 @@
 //! is killed, the VMM lives on, and the next `kraft` that looks starts another one to adopt it.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -14,17 +15,21 @@ use kraft_core::machine::EndReason;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{self, Identity, Process};
 
+use crate::console::{Copied, Drain};
 use crate::id::Id;
 use crate::layout::MachineDir;
-use crate::machines::{Machines, Settings, Truth, attend, now, report, truth};
+use crate::machines::{Machines, Settings, Started, Truth, attend, now, report, truth};
 use crate::machines::{read_diary, vmm_log, written_ending};
 use crate::record::{Ending, Record};
+
+/// How long bytes of a guest are gathered before they are written.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// How long we try to write an end down.
 const PERSISTENCE: Duration = Duration::from_mins(10);
 
 /// Runs as a monitor; `args` are the words after the hidden one:
-/// `start|adopt RUNTIME_DIR ID [QEMU]`. Returns the exit code.
+/// `start|adopt RUNTIME_DIR ID CONSOLE_LIMIT [QEMU]`. Returns the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     let Some(task) = Task::parse(args) else {
         return 2;
@@ -48,6 +53,7 @@ impl Task {
         };
         let runtime_dir = PathBuf::from(args.next()?);
         let id = args.next()?.to_str()?.parse().ok()?;
+        let console_limit = args.next()?.to_str()?.parse().ok()?;
         let qemu = match args.next() {
             Some(qemu) => Some(qemu.into_string().ok()?),
             None => None,
@@ -59,6 +65,7 @@ impl Task {
                 runtime_dir,
                 monitor: Vec::new(),
                 qemu,
+                console_limit,
             },
         })
     }
@@ -97,8 +104,13 @@ type Ended = Option<(Identity, Ending)>;
 fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed> {
     let ear = process::take_stdout()?;
     match attend(machines, id) {
-        Ok((mut child, vmm)) => {
+        Ok(Started {
+            mut child,
+            vmm,
+            console,
+        }) => {
             report(ear, None);
+            record(&vmm, Some(console))?;
             let status = wait(&mut child)?;
             Ok(Some((vmm, ending_of_child(dir, status))))
         }
@@ -107,6 +119,30 @@ fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed>
             Ok(None)
         }
     }
+}
+
+/// Records what a VMM prints until it has ended.
+fn record(vmm: &Identity, mut console: Option<Drain>) -> std::io::Result<()> {
+    let Some(process) = Process::open(vmm)? else {
+        // What it printed last may still be in the pipe.
+        console.as_mut().map(Drain::copy);
+        return Ok(());
+    };
+    while let Some(open) = &mut console {
+        let ready = process::wait_readable(&[process.as_fd(), open.as_fd()], None)?;
+        let ended = ready.first() == Some(&true);
+        match open.copy() {
+            Copied::Something if ended => while open.copy() == Copied::Something {},
+            // A guest prints byte by byte: a few more may come at once.
+            Copied::Something => drop(process.wait(Some(GATHER))?),
+            Copied::Nothing => {}
+            Copied::Closed => console = None,
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+    process.wait(None).map(drop)
 }
 
 fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
@@ -175,9 +211,9 @@ fn adopt(machines: &Machines, dir: &MachineDir) -> Result<Ended, Failed> {
     record.store(dir)?;
     let _ = record.reserve(dir);
     drop(lock);
-    if let Some(process) = Process::open(&vmm)? {
-        process.wait(None)?;
-    }
+    // A VMM that an older kraft started writes its console itself.
+    let limit = machines.settings.console_limit;
+    self::record(&vmm, Drain::open(&dir.console(), limit).ok())?;
     let ending = written_ending(&read_diary(dir), dir).unwrap_or_else(|| Ending {
         at: now(),
         reason: EndReason::Killed { signal: None },

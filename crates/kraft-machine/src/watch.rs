@@ -11,7 +11,7 @@ use kraft_sys::process::{Process, short_path};
 
 use crate::id::Id;
 use crate::layout::MachineDir;
-use crate::logs::Logs;
+use crate::logs::{Logs, LogsOptions};
 use crate::machines::{Error, Machine, Machines, Truth, truth};
 use crate::record::{Ending, Record};
 
@@ -53,8 +53,8 @@ impl Machines {
     }
 
     /// Opens what a machine printed.
-    pub fn logs(&self, id: &Id) -> Result<Logs, Error> {
-        self.watch(id)?.logs()
+    pub fn logs(&self, id: &Id, options: LogsOptions) -> Result<Logs, Error> {
+        self.watch(id)?.logs(options)
     }
 }
 
@@ -69,14 +69,9 @@ impl Watch {
         self.machines.get(self.id)
     }
 
-    /// Opens what the machine printed, from the beginning of this run.
-    pub fn logs(&self) -> Result<Logs, Error> {
-        let record = self.record()?;
-        Logs::open(
-            &self.dir(),
-            record.spec.get().arch,
-            record.run.as_ref().and_then(|run| run.vmm.as_ref()),
-        )
+    /// Opens what the machine printed in this run.
+    pub fn logs(&self, options: LogsOptions) -> Result<Logs, Error> {
+        Logs::open(self.machines.clone(), &self.record()?, &self.dir(), options)
     }
 
     /// Waits for the end.

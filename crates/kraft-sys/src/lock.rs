@@ -45,6 +45,16 @@ impl Lock {
         Self { file }.still_at(path)
     }
 
+    /// Shares `path` with others who share it, if nobody holds it alone now; else returns `None`.
+    pub fn try_shared(path: &Path) -> Result<Option<Self>, Error> {
+        let file = open(path)?;
+        match file.try_lock_shared() {
+            Ok(()) => Self { file }.still_at(path).map(Some),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(Error::on("lock", path)(e)),
+        }
+    }
+
     /// Returns the open file or directory that carries the lock.
     pub fn file(&self) -> &File {
         &self.file

@@ -106,6 +106,7 @@ fn global(key: &'static Key, flag: &'static str) -> Arg {
             .value_parser(Words(&["true", "false"])),
         Kind::Text => arg.value_name("TEXT"),
         Kind::Path => arg.value_name("PATH").value_hint(clap::ValueHint::AnyPath),
+        Kind::Size(_) => arg.value_name("SIZE"),
         Kind::Choice(words) => arg.value_name("WORD").value_parser(Words(words)),
         Kind::List => arg.value_name("LIST").action(ArgAction::Append),
     }

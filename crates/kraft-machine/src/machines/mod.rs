@@ -26,7 +26,7 @@ mod truth;
 pub use error::Error;
 use error::near;
 pub use start::StartError;
-pub(crate) use start::{attend, report};
+pub(crate) use start::{Started, attend, report};
 pub(crate) use truth::{Truth, read_diary, truth, vmm_log, written_ending};
 
 /// What this room needs to know from the configuration.
@@ -39,6 +39,9 @@ pub struct Settings {
     pub monitor: Vec<OsString>,
     /// The QEMU to use instead of the usual one; may have arguments after blanks.
     pub qemu: Option<String>,
+    /// The most that the console of each machine takes on disk, in bytes; at least
+    /// [`LEAST_CONSOLE_LIMIT`](crate::LEAST_CONSOLE_LIMIT).
+    pub console_limit: u64,
 }
 
 /// The machines of one runtime directory.

@@ -24,6 +24,7 @@ use kraft_sys::tool;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
+use crate::console::{self, Drain};
 use crate::driver::{self, Launch, NoDriver, qemu};
 use crate::host;
 use crate::id::Id;
@@ -225,6 +226,7 @@ impl Machines {
             .arg(task)
             .arg(&self.settings.runtime_dir)
             .arg(id.to_string())
+            .arg(self.settings.console_limit.to_string())
             .args(&self.settings.qemu)
             .stdin(Stdio::null())
             .stdout(stdout)
@@ -257,9 +259,20 @@ impl Machines {
     }
 }
 
-/// Brings a machine up. Run by the monitor, in the machine's directory. Returns the VMM and its
-/// identity; the report is up to the caller.
-pub(crate) fn attend(machines: &Machines, id: Id) -> Result<(Child, Identity), StartError> {
+/// A VMM that serves, and what its monitor has to do with.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Its process.
+    pub(crate) child: Child,
+    /// That process's identity.
+    pub(crate) vmm: Identity,
+    /// What the guest prints.
+    pub(crate) console: Drain,
+}
+
+/// Brings a machine up. Run by the monitor, in the machine's directory; the report is up to the
+/// caller.
+pub(crate) fn attend(machines: &Machines, id: Id) -> Result<Started, StartError> {
     let dir = machines.layout.machine(id);
     let gone = |e: fs::Error| match e.kind() {
         std::io::ErrorKind::NotFound => StartError::Gone,
@@ -295,13 +308,13 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn run(&mut self) -> Result<(Child, Identity), StartError> {
+    fn run(&mut self) -> Result<Started, StartError> {
         let spec = self.record.spec.get().clone();
         check_files(&spec)?;
         let line = boot_line(&spec)?;
         let program = driver::program(&spec, self.machines.settings.qemu.as_deref())?;
         let ports = self.claim_ports(&spec)?;
-        self.prepare_files(&spec)?;
+        let console = self.prepare_files(&spec)?;
         let argv = driver::argv(&Launch {
             id: self.record.id,
             spec: &spec,
@@ -338,7 +351,11 @@ impl Start<'_> {
             let _ = child.wait();
             return Err(error);
         }
-        Ok((child, vmm))
+        Ok(Started {
+            child,
+            vmm,
+            console,
+        })
     }
 
     /// Takes the ports and says in the record that a start is under way.
@@ -362,13 +379,13 @@ impl Start<'_> {
     }
 
     /// Empties what the last run left and puts the kernel where the VMM looks for it.
-    fn prepare_files(&self, spec: &MachineSpec) -> Result<(), StartError> {
+    fn prepare_files(&self, spec: &MachineSpec) -> Result<Drain, StartError> {
         let dir = self.dir;
         fs::remove_file(&dir.control())?;
+        console::prepare(&dir.console())?;
         for (file, reserved) in [
             // Room for the events of a life, so that a full disk does not swallow the last one.
             (dir.diary_out(), 16 << 10),
-            (dir.console(), 0),
             (dir.vmm_log(), 4 << 10),
         ] {
             fs::truncate(&file, reserved)?;
@@ -378,7 +395,9 @@ impl Start<'_> {
         if let Some(initrd) = &spec.initrd {
             fs::replace_link(&dir.initrd(), initrd)?;
         }
-        Ok(())
+        // Open before the VMM is started, which would wait for a reader.
+        let limit = self.machines.settings.console_limit;
+        Ok(Drain::open(&dir.console(), limit)?)
     }
 
     fn spawn(&self, spec: &MachineSpec, argv: &[std::ffi::OsString]) -> Result<Child, StartError> {

@@ -11,6 +11,7 @@ use kraft_sys::fs;
 use kraft_sys::process::{self, Identity};
 use serde_json::Map;
 
+use crate::console;
 use crate::diary::{Diary, state_after};
 use crate::id::Id;
 use crate::layout::MachineDir;
@@ -260,8 +261,9 @@ fn signal_in(log: &str) -> Option<i32> {
 
 /// Returns when the machine last left a trace.
 fn last_sign(dir: &MachineDir) -> Option<Timestamp> {
-    [dir.console(), dir.diary_out(), dir.vmm_log()]
-        .iter()
+    [dir.diary_out(), dir.vmm_log()]
+        .into_iter()
+        .chain(console::last_written(&dir.console()))
         .filter_map(|path| std::fs::metadata(path).ok()?.modified().ok())
         .max()
         .and_then(|time| Timestamp::try_from(time).ok())

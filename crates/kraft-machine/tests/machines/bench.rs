@@ -9,7 +9,7 @@ use kraft_core::arch::Arch;
 use kraft_core::kernel::BootProtocol;
 use kraft_core::machine::{Acceleration, MachineSpec, MachineState};
 use kraft_core::platform::Platform;
-use kraft_machine::{Id, Listed, Logs, Machines, Settings};
+use kraft_machine::{Id, Listed, Logs, LogsOptions, Machines, Settings};
 use kraft_sys::process::{Identity, Process};
 use rustix::process::Signal;
 
@@ -51,8 +51,15 @@ impl Bench {
 
     /// Returns all that a machine printed so far.
     pub(crate) fn console(&self, id: Id) -> String {
-        let mut logs: Logs = self.machines.logs(&id).unwrap();
-        String::from_utf8(logs.read_new().unwrap()).unwrap()
+        let mut logs: Logs = self.machines.logs(&id, LogsOptions::default()).unwrap();
+        let mut console = Vec::new();
+        loop {
+            let chunk = logs.read().unwrap();
+            if chunk.bytes.is_empty() {
+                return String::from_utf8(console).unwrap();
+            }
+            console.extend(chunk.bytes);
+        }
     }
 
     pub(crate) fn wait_for_console(&self, id: Id, text: &str) {
@@ -79,6 +86,7 @@ pub(crate) fn settings(runtime_dir: &Path) -> Settings {
         runtime_dir: runtime_dir.to_owned(),
         monitor: vec![monitor.into()],
         qemu: None,
+        console_limit: kraft_machine::DEFAULT_CONSOLE_LIMIT,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kraft_core::machine::{EndReason, MachineState};
-use kraft_machine::{Error, StartError, StopOptions, What};
+use kraft_machine::{Error, LogsOptions, StartError, StopOptions, What};
 
 use crate::bench::{Bench, entries, eventually, spec};
 
@@ -120,10 +120,10 @@ fn arguments_arrive_and_logs_are_followed_to_the_last_byte() {
         .unwrap()
         .id;
     let watch = bench.machines.start(&id).unwrap();
-    let mut logs = watch.logs().unwrap();
+    let mut logs = watch.logs(LogsOptions::default()).unwrap();
     let mut console = Vec::new();
     while let Some(more) = logs.follow(crate::bench::PATIENCE).unwrap() {
-        console.extend(more);
+        console.extend(more.bytes);
     }
     let console = String::from_utf8(console).unwrap();
     for line in ["arg 1 \"a\"", "arg 2 \"b c\"", "arg 3 \"d\\\"e\"", "tick 3"] {
@@ -141,7 +141,7 @@ fn a_machine_that_removes_itself_still_tells_its_watchers_how_it_ended() {
         spec.remove_when_ended = true;
         let id = bench.machines.create(&spec).unwrap().id;
         let watch = bench.machines.start(&id).unwrap();
-        let mut logs = watch.logs().unwrap();
+        let mut logs = watch.logs(LogsOptions::default()).unwrap();
         let waiting: Vec<_> = (0..3)
             .map(|_| {
                 let machines = bench.machines.clone();
@@ -150,7 +150,7 @@ fn a_machine_that_removes_itself_still_tells_its_watchers_how_it_ended() {
             .collect();
         let mut console = Vec::new();
         while let Some(more) = logs.follow(crate::bench::PATIENCE).unwrap() {
-            console.extend(more);
+            console.extend(more.bytes);
         }
         assert!(console.starts_with(b"kraft-guest: hello"));
         let ending = watch.wait().unwrap();

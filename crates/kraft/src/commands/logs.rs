@@ -1,5 +1,9 @@
 //! `kraft logs`.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use kraft_machine::LogsOptions;
+
 use super::values::{self, PlatformArg};
 use crate::app::App;
 use crate::completion::MACHINE;
@@ -8,32 +12,73 @@ use crate::ops::follow::{self, Console, Stopped};
 use crate::ops::interrupt::Interrupt;
 use crate::ops::machines::{self, Tally};
 
-/// Print what machines have written to their consoles
+/// Print the console output of machines
 ///
 /// Print what machines have written to their consoles since they were last started. With several
 /// machines, each line begins with the name of its machine.
+///
+/// At most `console_limit` (64Mi) is kept of each console: the oldest output is removed first.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft logs alice
-  kraft logs --follow alice bob")]
+  kraft logs --follow alice bob
+  kraft logs --tail 20 --timestamps alice
+  kraft logs --since 10m alice
+  kraft logs --since 2026-01-31T12:00:00Z --until 2026-01-31T12:05:00Z alice")]
 pub(crate) struct Args {
     /// Machines, by name, id or the unique beginning of either
     #[arg(value_name = MACHINE, required = true)]
     machines: Vec<String>,
 
-    /// Go on printing until the machines have ended
+    /// Follow the output until the machines have ended
     #[arg(short, long)]
     follow: bool,
+
+    /// Print only this many lines of the end
+    #[arg(short = 'n', long, value_name = "LINES", default_value = "all", hide_default_value = true,
+          allow_negative_numbers = true, value_parser = tail)]
+    tail: Tail,
+
+    /// Print only lines since this time, or this long ago (such as 10m)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+
+    /// Print only lines until this time, or until this long ago
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "follow")]
+    until: Option<Timestamp>,
+
+    /// Begin each line with the time at which it arrived, within 10 ms
+    #[arg(short, long)]
+    timestamps: bool,
 
     /// Do not begin lines with the names of machines
     #[arg(long)]
     no_prefix: bool,
 
-    /// Take only machines on this platform
+    /// Select only machines on this platform
     #[arg(short, long, value_name = "PLATFORM", default_value = "auto", hide_default_value = true,
           value_parser = values::platform())]
     plat: PlatformArg,
+}
+
+/// How many lines of the end are wanted; `None` for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tail(Option<u64>);
+
+fn tail(text: &str) -> Result<Tail, String> {
+    match text {
+        // `-1` is what older tools take for all.
+        "all" | "-1" => Ok(Tail(None)),
+        _ => text
+            .parse()
+            .map(|count| Tail(Some(count)))
+            .map_err(|_| "expected a number of lines, or all".to_owned()),
+    }
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    values::time(text, Timestamp::now(), &TimeZone::system())
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
@@ -46,14 +91,21 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     }
     found.retain(|machine| args.plat.means(machine.spec.platform));
     let mut named = Vec::new();
+    let options = LogsOptions {
+        tail: args.tail.0,
+        since: args.since,
+        until: args.until,
+        arrivals: args.timestamps,
+    };
     for machine in &found {
-        let logs = machines.logs(&machine.id).map_err(Failure::from);
+        let logs = machines.logs(&machine.id, options.clone());
+        let logs = logs.map_err(Failure::from);
         tally.count(
             app,
             logs.map(|logs| named.push((machine.name.as_str(), logs))),
         )?;
     }
-    let consoles = if args.machines.len() > 1 && !args.no_prefix {
+    let consoles: Vec<Console> = if args.machines.len() > 1 && !args.no_prefix {
         follow::prefixed(app, named)
     } else {
         named
@@ -61,6 +113,10 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             .map(|(_, logs)| Console::plain(logs))
             .collect()
     };
+    let consoles = consoles
+        .into_iter()
+        .map(|console| console.timestamps(args.timestamps))
+        .collect();
     if args.follow {
         let interrupt = Interrupt::listen();
         if follow::follow(app, consoles, &interrupt)? == Stopped::Interrupted {

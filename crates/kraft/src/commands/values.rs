@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use kraft_core::arch::Arch;
 use kraft_core::platform::Platform;
 
@@ -51,11 +54,40 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match seconds {
         Ok(time) => Ok(time),
         Err(_) => text
-            .parse::<jiff::SignedDuration>()
+            .parse::<SignedDuration>()
             .ok()
             .and_then(|time| Duration::try_from(time).ok())
             .ok_or_else(wrong),
     }
+}
+
+/// Understands a point in time: how long ago (`10m`, `1h30m`), a date or a time as RFC 3339 writes
+/// them (without an offset, in the time zone given), or seconds since 1970.
+pub(crate) fn time(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+    let seconds = |text: &str| {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 9 {
+            return None;
+        }
+        let nanos = format!("{fraction:0<9}").parse().ok()?;
+        Timestamp::new(whole.parse().ok()?, nanos).ok()
+    };
+    let ago = |text: &str| {
+        let time = text.parse::<SignedDuration>().ok()?;
+        now.checked_sub(time).ok()
+    };
+    let local = |text: &str| {
+        let time = text.parse::<DateTime>().ok()?;
+        zone.to_timestamp(time).ok()
+    };
+    seconds(text)
+        .or_else(|| text.parse().ok())
+        .or_else(|| ago(text))
+        .or_else(|| local(text))
+        .ok_or_else(|| {
+            "expected a time such as 2026-01-31T12:00:00Z, or how long ago such as 10m".to_owned()
+        })
 }
 
 /// Parses by `FromStr` and offers some of the words it takes.
@@ -132,5 +164,40 @@ mod tests {
             assert_eq!(any.parse(), Ok(PlatformArg(None)));
         }
         assert!("vmware".parse::<PlatformArg>().is_err());
+    }
+
+    #[test]
+    fn points_in_time_are_understood_as_docker_does() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        for (text, wanted) in [
+            ("10m", "2026-01-31T11:50:00Z"),
+            ("1h30m", "2026-01-31T10:30:00Z"),
+            ("90s", "2026-01-31T11:58:30Z"),
+            ("500ms", "2026-01-31T11:59:59.5Z"),
+            ("2026-01-31T11:00:00Z", "2026-01-31T11:00:00Z"),
+            ("2026-01-31T11:00:00.25+01:00", "2026-01-31T10:00:00.25Z"),
+            ("2026-01-31T11:00:00", "2026-01-31T09:00:00Z"),
+            ("2026-01-31", "2026-01-30T22:00:00Z"),
+            ("1700000000", "2023-11-14T22:13:20Z"),
+            ("1700000000.5", "2023-11-14T22:13:20.5Z"),
+        ] {
+            assert_eq!(
+                time(text, now, &zone),
+                Ok(wanted.parse().unwrap()),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "yesterday",
+            "10x",
+            "2026-13-01",
+            "1.5.5",
+            "1.-5",
+            "99999999999999999999",
+        ] {
+            assert!(time(text, now, &zone).is_err(), "{text}");
+        }
     }
 }

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use kraft_machine::LEAST_CONSOLE_LIMIT;
+
 /// One key.
 #[derive(Debug)]
 pub(crate) struct Key {
@@ -35,6 +37,8 @@ pub(crate) enum Kind {
     Text,
     /// A path; `~/` at its beginning is the home directory.
     Path,
+    /// An amount of bytes such as 64Mi, at least this many.
+    Size(u64),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Several texts; in a variable or a flag they are parted by commas.
@@ -170,6 +174,15 @@ pub(crate) const ALL: &[Key] = &[
         default: Default::Data("runtime"),
         used: true,
         help: "Keep machines and images in this directory",
+    },
+    Key {
+        name: "console_limit",
+        env: "KRAFTKIT_CONSOLE_LIMIT",
+        flag: None,
+        kind: Kind::Size(LEAST_CONSOLE_LIMIT),
+        default: Default::Text("64Mi"),
+        used: true,
+        help: "Keep at most this much of what each machine prints, at least 1Mi",
     },
     Key {
         name: "offline",
@@ -420,6 +433,9 @@ mod tests {
                 | (Kind::Text | Kind::Path, Default::Text(_))
                 | (Kind::Path, Default::Data(_)) => true,
                 (Kind::Choice(words), Default::Text(word)) => words.contains(&word),
+                (Kind::Size(least), Default::Text(size)) => {
+                    kraft_core::quantity::parse(size).is_ok_and(|size| size >= least)
+                }
                 _ => false,
             };
             assert!(fits, "{}", key.name);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kraft_core::nearest::nearest;
 use kraft_core::problem::Problem;
+use kraft_core::quantity;
 use serde::Serialize;
 
 use super::env::Environment;
@@ -223,6 +224,10 @@ pub(crate) fn parse(kind: Kind, text: &str, home: &Path) -> Result<Value, String
         },
         Kind::Text => Ok(Value::Text(text.to_owned())),
         Kind::Path => Ok(Value::Text(expand(text, home))),
+        Kind::Size(least) => match quantity::parse(text) {
+            Ok(bytes) if bytes >= least => Ok(Value::Text(text.to_owned())),
+            Ok(_) | Err(_) => Err(expected_size(least)),
+        },
         Kind::Choice(words) => {
             let lower = text.to_ascii_lowercase();
             if words.contains(&lower.as_str()) {
@@ -239,6 +244,13 @@ pub(crate) fn parse(kind: Kind, text: &str, home: &Path) -> Result<Value, String
                 .collect(),
         )),
     }
+}
+
+fn expected_size(least: u64) -> String {
+    format!(
+        "expected an amount of bytes such as 64Mi, at least {}",
+        quantity::display(least)
+    )
 }
 
 fn expand(path: &str, home: &Path) -> String {
@@ -291,6 +303,7 @@ fn understand(kind: Kind, node: &Node, home: &Path) -> Result<Value, String> {
             Kind::Switch => "expected true or false".to_owned(),
             Kind::Text => "expected a text".to_owned(),
             Kind::Path => "expected a path".to_owned(),
+            Kind::Size(least) => expected_size(least),
             Kind::Choice(words) => format!("expected one of {}", words.join(", ")),
             Kind::List => "expected a list of texts".to_owned(),
         }),

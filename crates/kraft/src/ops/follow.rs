@@ -4,7 +4,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use kraft_machine::Logs;
+use jiff::Timestamp;
+use kraft_machine::{Arrival, Chunk, Logs};
 
 use super::interrupt::Interrupt;
 use crate::app::App;
@@ -16,6 +17,10 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const TURN: Duration = Duration::from_secs(1);
 /// Pieces of consoles that may wait to be written, so that a slow reader does not fill memory.
 const WAITING: usize = 16;
+
+/// Longer lines are broken where several consoles share the screen, so that one without newlines
+/// does not fill memory, in bytes.
+const LONGEST_LINE: usize = 64 << 10;
 
 /// Why the following came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +38,16 @@ pub(crate) struct Console {
     writer: Writer,
 }
 
-/// How the bytes of one console are written: as they are, or line by line behind a prefix.
+/// How the bytes of one console are written: as they are, or line by line behind a prefix; and
+/// whether lines begin with the time of their arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     prefix: Option<String>,
+    timestamps: bool,
+    /// The line that has no end yet, behind a prefix only.
     line: Vec<u8>,
+    /// Whether something of the line was written, or waits in `line`.
+    begun: bool,
 }
 
 impl Console {
@@ -47,6 +57,12 @@ impl Console {
             logs,
             writer: Writer::default(),
         }
+    }
+
+    /// Begins every line with the time of its arrival, which the logs were opened with.
+    pub(crate) fn timestamps(mut self, wanted: bool) -> Self {
+        self.writer.timestamps = wanted;
+        self
     }
 }
 
@@ -73,7 +89,7 @@ pub(crate) fn writers(app: &App, names: &[&str]) -> Vec<Writer> {
             };
             Writer {
                 prefix: Some(format!("{style}{name:<widest$} |{style:#} ")),
-                line: Vec::new(),
+                ..Writer::default()
             }
         })
         .collect()
@@ -95,11 +111,24 @@ pub(crate) fn dump(app: &App, consoles: Vec<Console>) -> Result<(), Failure> {
         mut writer,
     } in consoles
     {
-        let bytes = logs.read_new()?;
-        app.ui.bytes(&writer.take(bytes))?;
+        logs.stop_at_present_end()?;
+        while let Some(chunk) = logs.follow(TURN)? {
+            missed(app, logs.take_lost());
+            app.ui.bytes(&writer.take_chunk(chunk))?;
+        }
         app.ui.bytes(&writer.finish())?;
     }
     Ok(())
+}
+
+/// Tells that a part of a console was removed before it could be shown.
+fn missed(app: &App, bytes: u64) {
+    if bytes > 0 {
+        app.ui.warn(&format!(
+            "{} of output are not shown: they were removed because of the limit `console_limit`",
+            crate::ui::quantity::bytes(bytes)
+        ));
+    }
 }
 
 /// Writes the consoles as they grow, until all machines have ended or the user has enough.
@@ -122,7 +151,10 @@ pub(crate) fn follow(
             Ok((index, piece)) => {
                 if let Some(writer) = writers.get_mut(index) {
                     match piece? {
-                        Some(bytes) => app.ui.bytes(&writer.take(bytes))?,
+                        Some((chunk, lost)) => {
+                            missed(app, lost);
+                            app.ui.bytes(&writer.take_chunk(chunk))?;
+                        }
                         None => app.ui.bytes(&writer.finish())?,
                     }
                 }
@@ -136,16 +168,19 @@ pub(crate) fn follow(
     }
 }
 
-type Piece = Result<Option<Vec<u8>>, kraft_machine::Error>;
+/// A piece of a console, with the number of bytes that were lost before it; `None` is its end.
+type Piece = Result<Option<(Chunk, u64)>, kraft_machine::Error>;
 
-/// Hands a console on as it grows; `None` is its end.
+/// Hands a console on as it grows.
 fn read(index: usize, mut logs: Logs, sender: &mpsc::SyncSender<(usize, Piece)>) {
     loop {
         let piece = logs.follow(TURN);
-        let nothing = matches!(&piece, Ok(Some(bytes)) if bytes.is_empty());
-        let last = !matches!(&piece, Ok(Some(_)));
-        // Nobody listens any more once the user has enough.
-        if !nothing && sender.send((index, piece)).is_err() || last {
+        let lost = logs.take_lost();
+        let nothing = matches!(&piece, Ok(Some(chunk)) if chunk.bytes.is_empty() && lost == 0);
+        let is_end = !matches!(&piece, Ok(Some(_)));
+        let piece = piece.map(|chunk| chunk.map(|chunk| (chunk, lost)));
+        // The receiver is gone after an interrupt.
+        if !nothing && sender.send((index, piece)).is_err() || is_end {
             return;
         }
     }
@@ -154,15 +189,43 @@ fn read(index: usize, mut logs: Logs, sender: &mpsc::SyncSender<(usize, Piece)>)
 impl Writer {
     /// Takes new bytes and returns what can be written of them.
     pub(crate) fn take(&mut self, bytes: Vec<u8>) -> Vec<u8> {
-        let Some(prefix) = &self.prefix else {
-            return bytes;
-        };
-        let mut out = Vec::with_capacity(bytes.len());
-        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+        let arrivals = Vec::new();
+        self.take_chunk(Chunk { bytes, arrivals })
+    }
+
+    /// Takes the next piece of a console and returns what can be written of it.
+    pub(crate) fn take_chunk(&mut self, chunk: Chunk) -> Vec<u8> {
+        if self.prefix.is_none() && !self.timestamps {
+            return chunk.bytes;
+        }
+        let mut out = Vec::with_capacity(chunk.bytes.len());
+        let mut index = 0;
+        for piece in chunk.bytes.split_inclusive(|&byte| byte == b'\n') {
+            let whole = piece.ends_with(b"\n");
+            if !self.begun && self.timestamps {
+                let time = time_of(&chunk.arrivals, index);
+                let time = time.map_or_else(|| "-".to_owned(), |time| format!("{time:.6}"));
+                let begin = if self.prefix.is_some() {
+                    &mut self.line
+                } else {
+                    &mut out
+                };
+                begin.extend(format!("{time} ").into_bytes());
+            }
+            self.begun = !whole;
+            index += piece.len();
+            let Some(prefix) = &self.prefix else {
+                out.extend_from_slice(piece);
+                continue;
+            };
             self.line.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
+            if whole || self.line.len() > LONGEST_LINE {
                 out.extend_from_slice(prefix.as_bytes());
                 out.append(&mut self.line);
+                if !whole {
+                    out.push(b'\n');
+                    self.begun = false;
+                }
             }
         }
         out
@@ -182,6 +245,12 @@ impl Writer {
     }
 }
 
+/// Returns when a byte of a chunk arrived.
+fn time_of(arrivals: &[Arrival], index: usize) -> Option<Timestamp> {
+    let arrival = arrivals.iter().rev().find(|arrival| arrival.index <= index);
+    arrival.map(|arrival| arrival.time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,7 +258,7 @@ mod tests {
     fn written(prefix: Option<&str>, pieces: &[&str]) -> String {
         let mut writer = Writer {
             prefix: prefix.map(str::to_owned),
-            line: Vec::new(),
+            ..Writer::default()
         };
         let mut out = Vec::new();
         for piece in pieces {
@@ -210,5 +279,57 @@ mod tests {
     #[test]
     fn without_a_prefix_no_byte_is_changed() {
         assert_eq!(written(None, &["x\r\n", "\0y"]), "x\r\n\0y");
+    }
+
+    #[test]
+    fn a_line_has_the_time_of_its_first_byte() {
+        for (prefix, wanted) in [
+            (
+                None,
+                "2023-11-14T22:13:20.000000Z one\n2023-11-14T22:13:21.500000Z two\n- three",
+            ),
+            (
+                Some("a | "),
+                "a | 2023-11-14T22:13:20.000000Z one\na | 2023-11-14T22:13:21.500000Z two\na | - three\n",
+            ),
+        ] {
+            let mut writer = Writer {
+                prefix: prefix.map(str::to_owned),
+                timestamps: true,
+                ..Writer::default()
+            };
+            let arrival = |index, millis: i64| Arrival {
+                index,
+                time: Timestamp::from_millisecond(1_700_000_000_000 + millis).unwrap(),
+            };
+            let mut out = Vec::new();
+            for (text, arrivals) in [
+                ("on", vec![arrival(0, 0)]),
+                ("e\ntw", vec![arrival(0, 1000), arrival(2, 1500)]),
+                ("o\n", vec![arrival(0, 2000)]),
+                ("three", vec![]),
+            ] {
+                out.extend(writer.take_chunk(Chunk {
+                    bytes: text.as_bytes().to_vec(),
+                    arrivals,
+                }));
+            }
+            out.extend(writer.finish());
+            assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_broken_and_does_not_fill_memory() {
+        let mut writer = Writer {
+            prefix: Some("a | ".to_owned()),
+            ..Writer::default()
+        };
+        let mut written = 0;
+        for _ in 0..100 {
+            written += writer.take(vec![b'x'; 10_000]).len();
+            assert!(writer.line.len() <= LONGEST_LINE);
+        }
+        assert!(written > 900_000, "{written}");
     }
 }

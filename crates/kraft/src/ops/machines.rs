@@ -7,8 +7,12 @@ use kraft_core::arch::Arch;
 use kraft_core::machine::{EndReason, MachineSpec, MachineState};
 use kraft_core::platform::Platform;
 use kraft_core::port::PortMapping;
+use kraft_core::quantity;
 use kraft_machine::driver::{self, Launch};
-use kraft_machine::{Error, Listed, Machine, Machines, Settings, Unreadable};
+use kraft_machine::{
+    DEFAULT_CONSOLE_LIMIT, Error, LEAST_CONSOLE_LIMIT, Listed, Machine, Machines, Settings,
+    Unreadable,
+};
 use serde::Serialize;
 
 use crate::app::App;
@@ -25,7 +29,18 @@ pub(crate) fn settings(app: &App) -> Settings {
         runtime_dir: app.config.runtime_dir(),
         monitor: vec![program.into_os_string(), OsString::from(MONITOR)],
         qemu: app.config.qemu().map(str::to_owned),
+        console_limit: console_limit(app),
     }
+}
+
+/// Returns the most that a console takes on disk: the key `console_limit`, which was checked when
+/// the configuration was read.
+fn console_limit(app: &App) -> u64 {
+    let limit = app.config.text("console_limit");
+    limit
+        .and_then(|text| quantity::parse(text).ok())
+        .unwrap_or(DEFAULT_CONSOLE_LIMIT)
+        .max(LEAST_CONSOLE_LIMIT)
 }
 
 /// Opens the room of machines.

@@ -13,7 +13,7 @@ use kraft_core::host::{Host, Kvm};
 use kraft_core::machine::{EndReason, MachineSpec};
 use kraft_core::plan::{self, Boot, Planned, RunRequest};
 use kraft_core::problem::Problem;
-use kraft_machine::{Error, Machines, StopOptions, Watch};
+use kraft_machine::{Error, LogsOptions, Machines, StopOptions, Watch};
 
 use super::follow::{self, Console, Stopped};
 use super::interrupt::Interrupt;
@@ -93,7 +93,10 @@ pub(crate) fn foreground(
 ) -> Result<(), Failure> {
     let mut named = Vec::new();
     for machine in started {
-        named.push((machine.name.as_str(), machine.watch.logs()?));
+        named.push((
+            machine.name.as_str(),
+            machine.watch.logs(LogsOptions::default())?,
+        ));
     }
     let consoles = if prefixes && started.len() > 1 {
         follow::prefixed(app, named)

@@ -23,6 +23,33 @@ static void tick(const struct boot *boot, const char *times)
 	}
 }
 
+static void lines(const struct boot *boot, const char *count)
+{
+	uint64_t last = text_number(count);
+
+	(void)boot;
+	for (uint64_t n = 1; n <= last; n++) {
+		put_text("line ");
+		put_number(n);
+		put_byte('\n');
+	}
+}
+
+static void exit_with(const struct boot *boot, const char *code)
+{
+	(void)boot;
+	platform_exit((uint8_t)text_number(code));
+}
+
+static void crash_kernels(const struct boot *boot, const char *times)
+{
+	uint64_t count = text_number(times);
+
+	(void)boot;
+	for (uint64_t n = 0; n < count; n++)
+		platform_crash_loaded();
+}
+
 static void print(const struct boot *boot, const char *text)
 {
 	(void)boot;
@@ -108,6 +135,7 @@ static const struct {
 	void (*act)(const struct boot *boot, const char *operand);
 } actions[] = {
 	{ "@sleep:", sleep_seconds }, { "@tick:", tick },  { "@print:", print },
+	{ "@lines:", lines },         { "@exit:", exit_with }, { "@events:", crash_kernels },
 	{ "@cat:", cat },             { "@ls", list },     { "@mem", memory },
 	{ "@fill:", fill },           { "@crash:", crash },
 };

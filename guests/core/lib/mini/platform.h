@@ -17,6 +17,10 @@ extern const char platform_name[];
 
 void platform_sleep(uint64_t milliseconds);
 _Noreturn void platform_power_off(void);
+/* Powers off with an exit status, where the machine can carry one. */
+_Noreturn void platform_exit(uint8_t status);
+/* Reports that a crash kernel took over, where that can be reported. */
+void platform_crash_loaded(void);
 /* Tells the monitor that the guest is lost. */
 _Noreturn void platform_panic(void);
 /* Ends the machine the hard way: a triple fault, or a reset where there is none. */

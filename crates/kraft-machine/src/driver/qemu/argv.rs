@@ -99,8 +99,8 @@ pub(crate) const KVM_ARM_CPU: &str = "host";
 
 /// The console, the diary and the ear.
 fn channels(line: &mut Line) {
-    // Appending lets a console be truncated while the guest writes to it.
-    line.option("-chardev", "file,id=console,path=console.log,append=on");
+    // A pipe, which the monitor reads: without a reader the guest's output is dropped.
+    line.option("-chardev", "file,id=console,path=console/pipe,append=on");
     line.option("-serial", "chardev:console");
     line.option("-chardev", "pipe,id=diary,path=diary");
     line.option("-mon", "chardev=diary,mode=control");
@@ -242,7 +242,7 @@ mod tests {
         -m size=64M
         -smp cpus=1,threads=1,sockets=1
         -rtc base=utc
-        -chardev file,id=console,path=console.log,append=on
+        -chardev file,id=console,path=console/pipe,append=on
         -serial chardev:console
         -chardev pipe,id=diary,path=diary
         -mon chardev=diary,mode=control
@@ -288,7 +288,7 @@ mod tests {
         -m size=100M
         -smp cpus=1,threads=1,sockets=1
         -rtc base=utc
-        -chardev file,id=console,path=console.log,append=on
+        -chardev file,id=console,path=console/pipe,append=on
         -serial chardev:console
         -chardev pipe,id=diary,path=diary
         -mon chardev=diary,mode=control

@@ -61,6 +61,16 @@ _Noreturn void platform_power_off(void)
 }
 
 /* There is no panic device: a reset, which `-no-reboot` makes an end, is how a crash is told. */
+_Noreturn void platform_exit(uint8_t status)
+{
+	(void)status;
+	platform_power_off();
+}
+
+void platform_crash_loaded(void)
+{
+}
+
 _Noreturn void platform_panic(void)
 {
 	psci(PSCI_SYSTEM_RESET);

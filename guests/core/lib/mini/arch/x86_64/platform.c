@@ -28,6 +28,10 @@
 /* docs/specs/pvpanic of QEMU. */
 #define PVPANIC 0x505
 #define PVPANIC_PANICKED 1
+#define PVPANIC_CRASH_LOADED 2
+
+/* QEMU's isa-debug-exit, where kraft puts it: ends QEMU with twice the value and one. */
+#define DEBUG_EXIT 0xf4
 
 /* The keyboard controller's line to the processor's reset: Firecracker's only way out. */
 #define KEYBOARD 0x64
@@ -143,6 +147,23 @@ _Noreturn void platform_power_off(void)
 	out16(ACPI_CONTROL, ACPI_OFF);
 #endif
 	platform_hang();
+}
+
+_Noreturn void platform_exit(uint8_t status)
+{
+#ifndef CONFIG_KVM_VMM_FIRECRACKER
+	out8(DEBUG_EXIT, status);
+#else
+	(void)status;
+#endif
+	platform_power_off();
+}
+
+void platform_crash_loaded(void)
+{
+#ifndef CONFIG_KVM_VMM_FIRECRACKER
+	out8(PVPANIC, PVPANIC_CRASH_LOADED);
+#endif
 }
 
 _Noreturn void platform_panic(void)
