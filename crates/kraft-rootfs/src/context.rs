@@ -4,15 +4,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::Metadata;
-use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use kraft_archive::compression::read_some;
 use kraft_core::dockerfile::patterns::Patterns;
-use kraft_sys::fs::Error as FileError;
 use sha2::{Digest as _, Sha256};
 
+use crate::dockerfile::taken;
+use crate::key::{self, Key};
 use crate::source::directory;
 use crate::tree::{Kind, Tree};
 use crate::{Error, shown};
@@ -24,8 +23,8 @@ const MOST_READ: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Context {
     tree: Tree,
-    /// What may not change unseen.
-    numbers: String,
+    /// What may not change unseen, by paths.
+    numbers: HashMap<String, Vec<u64>>,
 }
 
 impl Context {
@@ -38,11 +37,25 @@ impl Context {
                 .insert(path.to_owned(), numbers_of(metadata));
         };
         let tree = directory::kept(root, ignore, &seen)?;
-        let numbers = numbers.into_inner();
+        Ok(Self {
+            tree,
+            numbers: numbers.into_inner(),
+        })
+    }
+
+    /// Returns what changes whenever a file may have been written to. Where it is known what is
+    /// `taken`, paths and patterns of paths, nothing else counts.
+    pub fn numbers(&self, taken: Option<&[String]>) -> String {
+        let part = taken.map(|taken| taken::of(&self.tree, taken));
         let mut hasher = Sha256::new();
+        for way in part.iter().flat_map(|part| &part.ways) {
+            hasher.update(way);
+            hasher.update([0]);
+        }
+        let tree = part.as_ref().map_or(&self.tree, |part| &part.tree);
         for (path, node) in tree.entries() {
             hasher.update(&path);
-            for number in numbers.get(&shown(&path)).into_iter().flatten() {
+            for number in self.numbers.get(&shown(&path)).into_iter().flatten() {
                 hasher.update(number.to_le_bytes());
             }
             if let Kind::Symlink(target) = &node.kind {
@@ -50,54 +63,26 @@ impl Context {
             }
             hasher.update([0]);
         }
-        Ok(Self {
-            tree,
-            numbers: hex(hasher),
-        })
+        key::hex(&hasher.finalize().into())
     }
 
-    /// Returns what changes whenever a file may have been written to.
-    pub fn numbers(&self) -> &str {
-        &self.numbers
-    }
-
-    /// Reads everything, and returns what changes when something in it does; `None` if there is so
-    /// much that building again costs less.
-    pub fn content(&self) -> Result<Option<String>, Error> {
-        let sizes = self
-            .tree
-            .entries()
-            .filter_map(|(_, node)| match &node.kind {
-                Kind::File(content) => Some(content.size),
-                _ => None,
-            });
+    /// Reads everything that is taken, and returns what changes when something in it does; `None`
+    /// if there is so much that building again costs less.
+    pub fn content(&self, taken: Option<&[String]>) -> Result<Option<String>, Error> {
+        let part = taken.map(|taken| taken::of(&self.tree, taken));
+        let tree = part.as_ref().map_or(&self.tree, |part| &part.tree);
+        let sizes = tree.entries().filter_map(|(_, node)| match &node.kind {
+            Kind::File(content) => Some(content.size),
+            _ => None,
+        });
         if sizes.sum::<u64>() > MOST_READ {
             return Ok(None);
         }
-        let mut hasher = Sha256::new();
-        for (path, node) in self.tree.entries() {
-            hasher.update(&path);
-            hasher.update([0]);
-            hasher.update(node.permissions.to_le_bytes());
-            match &node.kind {
-                Kind::Directory => hasher.update(b"d"),
-                Kind::Symlink(target) => {
-                    hasher.update(b"l");
-                    hasher.update(target);
-                    hasher.update([0]);
-                }
-                Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo => {
-                    hasher.update(b"s");
-                }
-                Kind::File(content) => {
-                    hasher.update(b"f");
-                    hasher.update(content.size.to_le_bytes());
-                    let mut file = content.open()?;
-                    pour(&mut file, &mut hasher).map_err(FileError::on("read", &file.name))?;
-                }
-            }
+        let mut all = Key::new("context").and(key::of_tree(tree)?);
+        for way in part.iter().flat_map(|part| &part.ways) {
+            all.add(way);
         }
-        Ok(Some(hex(hasher)))
+        Ok(Some(key::hex(&all.digest())))
     }
 }
 
@@ -114,27 +99,6 @@ fn numbers_of(metadata: &Metadata) -> Vec<u64> {
         ]);
     }
     numbers
-}
-
-fn pour(from: &mut dyn Read, hasher: &mut Sha256) -> io::Result<()> {
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let count = read_some(from, &mut buffer)?;
-        if count == 0 {
-            return Ok(());
-        }
-        hasher.update(buffer.get(..count).unwrap_or_default());
-    }
-}
-
-fn hex(hasher: Sha256) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for byte in hasher.finalize() {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]
@@ -155,8 +119,8 @@ mod tests {
         let look = || {
             let context = Context::look(dir.path(), &Patterns::new(["*.log"])).unwrap();
             (
-                context.numbers().to_owned(),
-                context.content().unwrap().unwrap(),
+                context.numbers(None),
+                context.content(None).unwrap().unwrap(),
             )
         };
         put("one");
@@ -170,5 +134,43 @@ mod tests {
         assert_eq!(touched.1, first.1);
         put("two");
         assert_ne!(look().1, first.1);
+    }
+
+    #[test]
+    fn only_what_is_taken_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            kraft_sys::fs::overwrite(&path, text.as_bytes()).unwrap();
+        };
+        let look = |taken: &[&str]| {
+            let taken: Vec<String> = taken.iter().map(|it| (*it).to_owned()).collect();
+            let context = Context::look(dir.path(), &Patterns::new([])).unwrap();
+            let read = context.content(Some(&taken)).unwrap().unwrap();
+            (context.numbers(Some(&taken)), read)
+        };
+        put("src/a.c", "a");
+        put("data/x", "1");
+        std::os::unix::fs::symlink("src", dir.path().join("link")).unwrap();
+        let kinds: [&[&str]; 4] = [&["src"], &["link/a.c"], &["s*/*.c", "none*"], &["src/a.c"]];
+        let before = kinds.map(look);
+        put("data/x", "2");
+        put("data/more", "3");
+        assert_eq!(kinds.map(look), before, "no kind takes `data`");
+        assert_ne!(look(&["."]), {
+            put("data/x", "4");
+            look(&["."])
+        });
+        put("src/a.c", "b");
+        for (kind, before) in kinds.iter().zip(&before) {
+            let now = look(kind);
+            assert_ne!((&now.0, &now.1), (&before.0, &before.1), "{kind:?}");
+            assert_ne!(now.1, before.1, "{kind:?}");
+        }
+        // A pattern takes what is new.
+        let before = look(&["n*"]);
+        put("new", "");
+        assert_ne!(look(&["n*"]), before);
     }
 }

@@ -17,6 +17,7 @@ mod context;
 pub mod dockerfile;
 mod format;
 mod index;
+mod key;
 mod newc;
 mod path;
 pub mod sandbox;

@@ -133,13 +133,6 @@ impl Tree {
         })
     }
 
-    /// Changes every entry, but for what it is.
-    pub(crate) fn for_each(&mut self, mut change: impl FnMut(&[u8], &mut Node)) {
-        for (key, node) in &mut self.nodes {
-            change(&unkeyed(key), node);
-        }
-    }
-
     /// Returns the names in a directory.
     pub(crate) fn children(&self, directory: &[u8]) -> impl Iterator<Item = &[u8]> {
         let mut first = key(directory);

@@ -19,7 +19,8 @@ use kraft_core::dockerfile::parse;
 use kraft_core::dockerfile::patterns::Patterns;
 use kraft_rootfs::archive::{Kind, Reader};
 use kraft_rootfs::dockerfile::{
-    Command, Fault, Image, Images, Recipe, RunFault, Runner, Settings, execute,
+    Command, Fault, Image, Images, Layers, Network, Recipe, Root, RunFault, Runner, Settings,
+    execute,
 };
 use kraft_rootfs::{Layer, Options};
 use tempfile::TempDir;
@@ -32,7 +33,10 @@ struct Recorder {
 }
 
 impl Runner for Recorder {
-    fn run(&self, root: &Path, command: &Command, _: &mut dyn FnMut(&str)) -> Result<(), RunFault> {
+    fn run(&self, root: &Root, command: &Command, _: &mut dyn FnMut(&str)) -> Result<(), RunFault> {
+        let Root::Directory(root) = root else {
+            return Err(RunFault::NoOverlay("not here".to_owned()));
+        };
         for mount in &command.mounts {
             let seen = match fs::read_to_string(&mount.source) {
                 Ok(text) => text,
@@ -70,6 +74,10 @@ impl Runner for Recorder {
     fn keeps_owners(&self) -> bool {
         false
     }
+
+    fn network(&self) -> Network {
+        Network::Host
+    }
 }
 
 fn names(dir: &Path) -> String {
@@ -95,6 +103,7 @@ impl Images for Images1 {
             tar: Box::new(self.tar.as_slice()),
         });
         Ok(Image {
+            id: "sha256:0".to_owned(),
             config: self.config.clone().into_bytes(),
             layers: Box::new(move || layer.take()),
         })
@@ -140,6 +149,7 @@ impl Table {
         let dockerfile = parse(text).unwrap_or_else(|faults| panic!("{faults:?}"));
         let ignore = Patterns::new(self.ignore.iter().copied());
         let scratch = self.dir.path().join("scratch");
+        let layers = Layers::open(&self.dir.path().join("layers")).unwrap();
         let recipe = Recipe {
             dockerfile: &dockerfile,
             context: &self.context(),
@@ -153,6 +163,8 @@ impl Table {
             secrets: &self.secrets,
             scratch: &scratch,
             caches: &self.dir.path().join("caches"),
+            layers: Some(&layers),
+            reuse: true,
         };
         let options = Options {
             keep_owners: true,
@@ -161,7 +173,7 @@ impl Table {
         let built = execute(&recipe, &self.archive(), &options, &mut |_| {});
         // Nothing of a build stays behind.
         assert_eq!(names(&scratch), "");
-        built.map(|(_, settings)| settings)
+        built.map(|executed| executed.settings)
     }
 
     fn archive(&self) -> PathBuf {

@@ -10,7 +10,9 @@ use kraft_sys::fs::Error as FileError;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::run::{Command, Mount, Network, RunFault};
+use super::index::Capture;
+use super::layers::{Ground, Layers, NewLayer, ROOT};
+use super::run::{Command, Mount, Network, Root, RunFault, Runner};
 use super::stage::{Kitchen, Stage, absolute, at, shell};
 use super::{Fault, Told, disk, lookup};
 use crate::tree::{Node, Tree};
@@ -20,6 +22,15 @@ use crate::{Error, shown};
 const KEPT_LINES: usize = 50;
 /// Where scripts with an interpreter of their own stand while they run (as BuildKit has them).
 const SCRIPTS: &str = "/dev/pipes";
+
+/// More layers are not put over each other: their names have to fit one page.
+const MOST_LAYERS: usize = 64;
+/// What an overlay needs, beside the root of a new layer.
+const WORK: &str = "work";
+/// Where it appears.
+const MERGED: &str = "merged";
+/// The name of what is mounted, in a directory of its own.
+const BOUND: &str = "bound";
 
 /// What a command has besides its root.
 #[derive(Debug, Default)]
@@ -39,15 +50,8 @@ impl Kitchen<'_, '_> {
         step: &Step,
         run: &text::Run,
     ) -> Result<(), Fault> {
-        let Some(runner) = self.recipe.runner else {
+        let (Some(runner), Some(layers)) = (self.recipe.runner, self.recipe.layers) else {
             return Err(at(step.span, "a `RUN` needs a builder that runs commands"));
-        };
-        let root = if let Some(root) = stage.disk.take() {
-            root
-        } else {
-            let root = self.directory("root")?;
-            disk::lay_out(&stage.tree, root.path(), runner.keeps_owners())?;
-            Rc::new(root)
         };
         let mut ready = self.mounts(number, stage, step, run)?;
         let words = self.words_of(stage, step, run, &mut ready)?;
@@ -64,18 +68,23 @@ impl Kitchen<'_, '_> {
             },
             mounts: ready.mounts,
         };
-        let mut lines: Vec<String> = Vec::new();
-        let tell = &mut *self.tell;
-        let ran = runner.run(root.path(), &command, &mut |line| {
-            if lines.len() == KEPT_LINES {
-                lines.remove(0);
-            }
-            lines.push(line.to_owned());
-            tell(Told::Line(line.to_owned()));
-        });
-        if ran.is_err() && !runner.keeps_owners() {
-            // Else it could not be taken away. If this fails, the command's failure is the news.
-            drop(disk::open_up(root.path()));
+        let new = layers.begin()?;
+        let mut lines = Vec::new();
+        let mut flat = self.flat || !(1..=MOST_LAYERS).contains(&stage.ground.layers.len());
+        let mut ran = Err(RunFault::NoOverlay(String::new()));
+        if !flat {
+            let root = layered(layers, &stage.ground, &new)?;
+            ran = self.run_command(runner, &root, &command, &mut lines);
+            new.remove(WORK)?;
+            new.remove(MERGED)?;
+        }
+        if let Err(RunFault::NoOverlay(_)) = ran {
+            self.flat |= !flat;
+            flat = true;
+            let root = new.root();
+            disk::lay_out(&stage.tree, &root, runner.keeps_owners())?;
+            disk::preserve(&stage.tree, &root, layers.dir())?;
+            ran = self.run_command(runner, &Root::Directory(root), &command, &mut lines);
         }
         match ran {
             Ok(()) => {}
@@ -86,22 +95,45 @@ impl Kitchen<'_, '_> {
                     lines,
                 });
             }
-            Err(fault @ RunFault::Host(_)) => {
+            Err(fault @ (RunFault::Host(_) | RunFault::NoOverlay(_))) => {
                 let problem = Problem::error(fault.to_string()).at(step.span);
                 return Err(Fault::Host(Box::new(problem)));
             }
         }
-        let before = std::mem::take(&mut stage.tree);
-        let taken = disk::take_back(
-            root.path(),
-            &before,
-            runner.keeps_owners(),
-            &mut self.warnings,
-        )?;
-        stage.tree = taken.tree;
-        self.kept.push(Rc::clone(&root));
-        stage.disk = taken.is_as_left.then_some(root);
+        let how = Capture {
+            owners: runner.keeps_owners(),
+            before: &stage.tree,
+            complete: flat,
+            devices: flat,
+        };
+        let layer = layers.finish(&new, &how)?;
+        let mut ground = std::mem::take(&mut stage.ground);
+        if flat {
+            ground = Ground::default();
+        }
+        layer.put_over(&mut ground.tree, &mut self.numbers, &mut self.warnings)?;
+        ground.layers.push(Rc::new(layer));
+        stage.tree = ground.tree.clone();
+        stage.ground = ground;
         Ok(())
+    }
+
+    /// Runs a command; `lines` are the last that it wrote.
+    fn run_command(
+        &mut self,
+        runner: &dyn Runner,
+        root: &Root,
+        command: &Command,
+        lines: &mut Vec<String>,
+    ) -> Result<(), RunFault> {
+        let tell = &mut *self.tell;
+        runner.run(root, command, &mut |line| {
+            if lines.len() == KEPT_LINES {
+                lines.remove(0);
+            }
+            lines.push(line.to_owned());
+            tell(Told::Line(line.to_owned()));
+        })
     }
 
     /// Returns the words of a command with its here-documents. Those are for the shell, which
@@ -244,10 +276,30 @@ impl Kitchen<'_, '_> {
     }
 }
 
+/// Returns the layers of a stage below a new one.
+fn layered(layers: &Layers, ground: &Ground, new: &NewLayer) -> Result<Root, Error> {
+    new.directory(WORK)?;
+    new.directory(MERGED)?;
+    let name = new.name();
+    let lower = ground.layers.iter().rev();
+    Ok(Root::Layers {
+        dir: layers.dir().to_owned(),
+        lower: lower.map(|layer| format!("{}/{ROOT}", layer.id)).collect(),
+        upper: format!("{name}/{ROOT}"),
+        work: format!("{name}/{WORK}"),
+        at: format!("{name}/{MERGED}"),
+    })
+}
+
 /// Lays out what a path of a tree leads to, and nothing else, in an empty directory; returns where
 /// it is. Links are followed inside the tree: on this host they would lead somewhere else.
 fn bound(tree: &Tree, source: &str, dir: &Path, span: Span) -> Result<PathBuf, Fault> {
-    const NAME: &[u8] = b"bound";
+    disk::lay_out(&part(tree, source, span)?, dir, false)?;
+    Ok(dir.join(BOUND))
+}
+
+/// Returns what a path of a tree leads to, under a name of its own.
+pub(super) fn part(tree: &Tree, source: &str, span: Span) -> Result<Tree, Fault> {
     let path = lookup::resolve(tree, source.as_bytes(), true).map_err(|_| {
         at(
             span,
@@ -264,16 +316,15 @@ fn bound(tree: &Tree, source: &str, dir: &Path, span: Span) -> Result<PathBuf, F
         let put = part.insert(path, node);
         put.map_err(|fault| at(span, format!("cannot mount `{}`: {fault}", shown(path))))
     };
-    put(NAME, node)?;
+    put(BOUND.as_bytes(), node)?;
     let skip = if path.is_empty() { 0 } else { path.len() + 1 };
     for (full, node) in tree.below(&path) {
         put(
-            &lookup::join(NAME, full.get(skip..).unwrap_or_default()),
+            &lookup::join(BOUND.as_bytes(), full.get(skip..).unwrap_or_default()),
             node.clone(),
         )?;
     }
-    disk::lay_out(&part, dir, false)?;
-    Ok(dir.join("bound"))
+    Ok(part)
 }
 
 fn small_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {

@@ -1,18 +1,19 @@
-//! A tree as real files, for commands that need them, and back.
+//! A tree as real files, for commands that need them.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use kraft_sys::fs::Error as FileError;
+use rustix::fs::{AtFlags, Timespec, Timestamps, XattrFlags};
 
 use crate::Error;
 use crate::newc::PERMISSIONS;
-use crate::source::directory;
-use crate::tree::{Content, Kind, Node, Tree};
+use crate::tree::{Content, Kind, Place, Tree};
 
 /// Lays a tree out in an empty directory. With `owners`, entries belong to whom they say.
 ///
@@ -22,7 +23,7 @@ pub(super) fn lay_out(tree: &Tree, root: &Path, owners: bool) -> Result<(), Erro
     let mut names: HashMap<u64, PathBuf> = HashMap::new();
     let mut directories = Vec::new();
     for (path, node) in tree.entries() {
-        let full = root.join(std::ffi::OsStr::from_bytes(&path));
+        let full = root.join(OsStr::from_bytes(&path));
         let failed = |error: io::Error| Error::from(FileError::on("write", &full)(error));
         match &node.kind {
             Kind::Directory => {
@@ -38,7 +39,7 @@ pub(super) fn lay_out(tree: &Tree, root: &Path, owners: bool) -> Result<(), Erro
                 names.insert(content.identity, full.clone());
             }
             Kind::Symlink(target) => {
-                symlink(std::ffi::OsStr::from_bytes(target), &full).map_err(failed)?;
+                symlink(OsStr::from_bytes(target), &full).map_err(failed)?;
             }
             Kind::Fifo => {
                 let mode = rustix::fs::Mode::from_raw_mode(node.permissions);
@@ -66,69 +67,73 @@ pub(super) fn lay_out(tree: &Tree, root: &Path, owners: bool) -> Result<(), Erro
 }
 
 fn write_file(content: &Content, full: &Path) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::from(FileError::on("write", full)(error));
-    let mut out = File::create_new(full).map_err(failed)?;
-    let mut from = content.open()?;
-    let copied = io::copy(&mut from, &mut out).map_err(failed)?;
-    if copied != content.size {
-        return Err(Error::Changed { path: from.name });
+    let mut out = File::create_new(full).map_err(FileError::on("write", full))?;
+    content.open()?.copy_to(&mut out, full)
+}
+
+/// Gives files their times and attributes, where they come from a file below `dir`: what a command
+/// left is what the next one finds, in whatever directory.
+pub(super) fn preserve(tree: &Tree, root: &Path, dir: &Path) -> Result<(), Error> {
+    for (path, node) in tree.entries() {
+        let Kind::File(Content { at, .. }) = &node.kind else {
+            continue;
+        };
+        let Place::Below {
+            root_path,
+            path: own,
+            ..
+        } = at
+        else {
+            continue;
+        };
+        if !root_path.starts_with(dir) {
+            continue;
+        }
+        let from = root_path.join(OsStr::from_bytes(own));
+        let to = root.join(OsStr::from_bytes(&path));
+        attributes(&from, &to).map_err(FileError::on("write", &to))?;
     }
     Ok(())
 }
 
-/// Reads a directory back after a command. What `before` knew that files on disk cannot show,
-/// devices and, without `owners`, to whom they belong, stays as it was.
-pub(super) fn take_back(
-    root: &Path,
-    before: &Tree,
-    owners: bool,
-    warnings: &mut Vec<String>,
-) -> Result<Taken, Error> {
-    // Root reads everything; others only what they opened up.
-    let locked = if owners {
-        HashMap::new()
-    } else {
-        open_up(root)?
-    };
-    let mut tree = directory::load(root, root, &|_, _| true, warnings)?;
-    if !owners {
-        tree.for_each(|path, node| {
-            let old = before.get(path).map_or((0, 0), |old| (old.uid, old.gid));
-            (node.uid, node.gid) = old;
-            if let Some(permissions) = locked.get(path) {
-                node.permissions = *permissions;
-            }
-        });
-    }
-    for (path, node) in before.entries() {
-        let device = matches!(
-            node.kind,
-            Kind::CharDevice { .. } | Kind::BlockDevice { .. }
-        );
-        if device && tree.get(&path).is_none() {
-            let kept: Result<(), _> = tree.insert(&path, Node::clone(node));
-            // Its directory is gone, and so is it.
-            drop(kept);
+fn attributes(from: &Path, to: &Path) -> io::Result<()> {
+    let mut names = vec![0; 64 << 10];
+    let length = rustix::fs::llistxattr(from, &mut names).unwrap_or_default();
+    let names = names.get(..length).unwrap_or_default();
+    for name in names.split(|byte| *byte == 0).filter(|it| !it.is_empty()) {
+        let own = [
+            b"trusted.overlay.".as_slice(),
+            b"user.overlay.",
+            b"security.selinux",
+        ];
+        if own.iter().any(|own| name.starts_with(own)) {
+            continue;
         }
+        let mut value = vec![0; 64 << 10];
+        let length = rustix::fs::lgetxattr(from, name, &mut value)?;
+        let value = value.get(..length).unwrap_or_default();
+        // What this user or file system may not have, the command had not either.
+        let _ = rustix::fs::lsetxattr(to, name, value, XattrFlags::empty());
     }
-    Ok(Taken {
-        tree,
-        is_as_left: locked.is_empty(),
-    })
+    let seconds = std::fs::symlink_metadata(from)?;
+    let time = Timespec {
+        tv_sec: seconds.mtime(),
+        tv_nsec: seconds.mtime_nsec(),
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    Ok(rustix::fs::utimensat(
+        rustix::fs::CWD,
+        to,
+        &times,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
-/// What a command left.
-#[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) tree: Tree,
-    /// Whether the files on disk still are as it left them.
-    pub(super) is_as_left: bool,
-}
-
-/// Lets us, who own everything below a directory, read all of it. Returns the permissions that were
-/// changed, by the paths of what they belong to.
-pub(super) fn open_up(root: &Path) -> Result<HashMap<Vec<u8>, u32>, Error> {
-    let mut locked = HashMap::new();
+/// Lets us, who own everything below a directory, read and remove all of it.
+pub(super) fn open_up(root: &Path) -> Result<(), Error> {
     let mut waiting = vec![PathBuf::new()];
     while let Some(below) = waiting.pop() {
         let full = root.join(&below);
@@ -149,12 +154,11 @@ pub(super) fn open_up(root: &Path) -> Result<HashMap<Vec<u8>, u32>, Error> {
             if mode & needed != needed {
                 let open = std::fs::Permissions::from_mode(mode | needed);
                 std::fs::set_permissions(&path, open).map_err(FileError::on("open", &path))?;
-                locked.insert(below.as_os_str().as_bytes().to_vec(), mode);
             }
             if metadata.is_dir() {
                 waiting.push(below);
             }
         }
     }
-    Ok(locked)
+    Ok(())
 }

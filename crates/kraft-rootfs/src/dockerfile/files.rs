@@ -42,7 +42,6 @@ impl Kitchen<'_, '_> {
         let destination = self.word(stage, &copy.destination, step.span)?;
         let to = absolute(&stage.settings.working_dir, &destination);
         let terms = self.terms(stage, step, copy, from_elsewhere)?;
-        stage.disk = None;
         for source in &copy.sources {
             match source {
                 Source::Document(document) => {

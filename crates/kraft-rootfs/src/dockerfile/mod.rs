@@ -3,25 +3,30 @@
 //!
 //! A stage is a `Tree`: `COPY` moves names and numbers from tree to tree, and
 //! contents stay where they are (in the context, in the layers of an image) until the archive is
-//! written. Only a `RUN` needs real files: the tree is laid out in a directory of its own, the
-//! command runs in it ([`Runner`]), and what is there then is the tree that goes on.
+//! written. Only a `RUN` needs real files: the tree lies in layers, the command runs over them
+//! ([`Runner`]), and what it changed is a layer that is kept for the next build ([`Layers`]).
 //!
 //! ```text
-//! execute ─ plan (which stages) ─► stage (one instruction after the other) ─ copy ─► tree
-//!                                        └─ run ─ disk ─► directory ─► tree
+//! execute ─ plan (which stages) ─► stage (what instructions mean) ─► make ─ copy ─► tree
+//!                                    key, layers (what is kept) ◄─┘  └─ commands ─► layer ─► tree
 //! ```
 //!
 //! The rules are those of the Dockerfile reference, and where it is silent, what BuildKit does.
 
 mod commands;
 mod copy;
+mod difference;
 mod disk;
 mod files;
+mod index;
+mod layers;
 mod lookup;
+mod make;
 mod plan;
 mod run;
 mod settings;
 mod stage;
+pub(crate) mod taken;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -34,8 +39,9 @@ use kraft_core::problem::Problem;
 
 use crate::{Built, Error, Layer, Options};
 
+pub use layers::{Keep, Layers, sweep};
 pub use plan::obstacle;
-pub use run::{Command, Mount, Network, RunFault, Runner};
+pub use run::{Command, Mount, Network, Root, RunFault, Runner};
 pub use settings::Settings;
 
 /// What is executed.
@@ -65,6 +71,10 @@ pub struct Recipe<'a> {
     pub scratch: &'a Path,
     /// Where the directories of `--mount=type=cache` are kept from build to build.
     pub caches: &'a Path,
+    /// Where what commands leave is kept; without it a `RUN` is a fault.
+    pub layers: Option<&'a Layers>,
+    /// Whether steps are taken from there that are what they were.
+    pub reuse: bool,
 }
 
 /// An image to build on.
@@ -73,6 +83,8 @@ pub struct Recipe<'a> {
     reason = "it is mostly readers of any kind"
 )]
 pub struct Image<'a> {
+    /// What says which image it is: the digest of its manifest.
+    pub id: String,
     /// Its configuration: the JSON document.
     pub config: Vec<u8>,
     /// Opens one layer after the other, the lowest first.
@@ -124,6 +136,17 @@ pub enum Fault {
     Room(#[from] Error),
 }
 
+/// What came of a Dockerfile.
+#[derive(Debug)]
+pub struct Executed {
+    /// The archive.
+    pub built: Built,
+    /// How the image wants to be run.
+    pub settings: Settings,
+    /// What of the context was taken: paths and patterns of paths. Nothing else in it counts.
+    pub taken: Vec<String>,
+}
+
 /// Executes a Dockerfile, and makes the archive of its root filesystem at `out`, as
 /// [`build`](crate::build()) does.
 pub fn execute(
@@ -131,9 +154,10 @@ pub fn execute(
     out: &Path,
     options: &Options,
     tell: &mut dyn FnMut(Told),
-) -> Result<(Built, Settings), Fault> {
+) -> Result<Executed, Fault> {
     let planned = plan::plan(recipe)?;
-    let mut kitchen = stage::Kitchen::new(recipe, tell);
+    let whole = plan::needed_whole(recipe, &planned);
+    let mut kitchen = stage::Kitchen::new(recipe, whole, tell);
     for number in planned {
         kitchen.stage(number)?;
     }
@@ -146,7 +170,14 @@ pub fn execute(
         size,
         warnings: last.warnings,
     };
-    Ok((built, last.settings))
+    if let Some(error) = recipe.layers.and_then(Layers::settle) {
+        tell(Told::Warning(format!("cannot keep the steps: {error}")));
+    }
+    Ok(Executed {
+        built,
+        settings: last.settings,
+        taken: last.taken,
+    })
 }
 
 /// Returns the ignore file of a Dockerfile: one of its own name beside it, else that of the

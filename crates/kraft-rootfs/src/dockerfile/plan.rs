@@ -85,17 +85,51 @@ fn earlier(
     number: usize,
     stage: &Stage,
 ) -> Vec<usize> {
+    let below = below(dockerfile, global, number, stage);
+    let copied = copied_from(dockerfile, number, stage);
+    below.into_iter().chain(copied).collect()
+}
+
+/// Returns the number of the stage that one is built on.
+fn below(
+    dockerfile: &Dockerfile,
+    global: &BTreeMap<String, String>,
+    number: usize,
+    stage: &Stage,
+) -> Option<usize> {
     let image = variables::expanded(dockerfile, &stage.from.image, global);
-    let base = image.ok().map(|name| base(dockerfile, number, &name));
+    stage_of(&base(dockerfile, number, &image.ok()?))
+}
+
+/// Returns the numbers of the stages that the instructions of one name.
+fn copied_from(dockerfile: &Dockerfile, number: usize, stage: &Stage) -> Vec<usize> {
     let froms = stage.froms().map(|name| origin(dockerfile, number, name));
-    let stages = base
-        .into_iter()
-        .chain(froms)
-        .filter_map(|origin| match origin {
-            Origin::Stage(before) => Some(before),
-            Origin::Scratch | Origin::Image(_) => None,
-        });
-    stages.collect()
+    froms.filter_map(|origin| stage_of(&origin)).collect()
+}
+
+fn stage_of(origin: &Origin) -> Option<usize> {
+    match origin {
+        Origin::Stage(before) => Some(*before),
+        Origin::Scratch | Origin::Image(_) => None,
+    }
+}
+
+/// Returns those of the planned stages whose files are needed for more than one stage on them: the
+/// last, and what is copied from.
+pub(super) fn needed_whole(recipe: &Recipe<'_>, planned: &[usize]) -> BTreeSet<usize> {
+    let dockerfile = recipe.dockerfile;
+    let global = variables::global(recipe).unwrap_or_default();
+    let mut whole: BTreeSet<usize> = planned.last().copied().into_iter().collect();
+    let mut seen = BTreeSet::new();
+    for number in planned {
+        let Some(stage) = dockerfile.stages.get(*number) else {
+            continue;
+        };
+        whole.extend(copied_from(dockerfile, *number, stage));
+        let again = below(dockerfile, &global, *number, stage);
+        whole.extend(again.filter(|below| !seen.insert(*below)));
+    }
+    whole
 }
 
 /// Returns the first thing in the needed stages of a Dockerfile that we cannot execute, if there

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A command to be run in a root. Its variables may be secrets, so only their names are shown.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -68,6 +68,29 @@ pub enum RunFault {
     /// This host does not let us run it.
     #[error("{0}")]
     Host(String),
+    /// This host cannot put directories over each other ([`Root::Layers`]).
+    #[error("no overlay file system: {0}")]
+    NoOverlay(String),
+}
+
+/// The root that a command runs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// A directory.
+    Directory(PathBuf),
+    /// Directories over each other: what the command changes goes to the uppermost.
+    Layers {
+        /// The directory that the others are below.
+        dir: PathBuf,
+        /// What is not changed, the uppermost first.
+        lower: Vec<String>,
+        /// Where changes go.
+        upper: String,
+        /// An empty directory for the file system.
+        work: String,
+        /// An empty directory where all of it appears.
+        at: String,
+    },
 }
 
 /// Runs commands in a root.
@@ -75,11 +98,14 @@ pub trait Runner: std::fmt::Debug {
     /// Runs a command, and hands on every line that it writes.
     fn run(
         &self,
-        root: &Path,
+        root: &Root,
         command: &Command,
         line: &mut dyn FnMut(&str),
     ) -> Result<(), RunFault>;
 
     /// Returns whether files of a root can belong to others than who runs us.
     fn keeps_owners(&self) -> bool;
+
+    /// Returns what a command sees of the network that asks for that of this host.
+    fn network(&self) -> Network;
 }

@@ -1,6 +1,8 @@
-//! One stage: its instructions in order, each over what the one before left.
+//! One stage: what its instructions mean, in order. Those that change files are only noted; `make`
+//! makes the files when they are needed.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::rc::Rc;
 
@@ -9,15 +11,18 @@ use kraft_core::problem::{Problem, Span};
 use kraft_sys::fs::Error as FileError;
 use tempfile::TempDir;
 
+use super::layers::Ground;
+use super::make::{Base, Op};
 use super::plan::{self, Origin};
 use super::settings::Settings;
 use super::variables::{self, Arguments};
-use super::{Fault, Recipe, Told, lookup};
+use super::{Fault, Image, Recipe, Told};
 use crate::format::cpio;
+use crate::key::Digest;
 use crate::source::directory;
 use crate::source::tar::Unpacker;
-use crate::tree::{Node, Tree};
-use crate::{Error, Options, shown};
+use crate::tree::Tree;
+use crate::{Error, Options};
 
 /// What a command has as its `PATH` where nobody says another (BuildKit,
 /// `util/system/path.go`).
@@ -31,13 +36,17 @@ pub(super) struct Kitchen<'a, 't> {
     pub(super) global: BTreeMap<String, String>,
     pub(super) stages: BTreeMap<usize, Stage>,
     pub(super) last: usize,
-    pub(super) images: BTreeMap<String, Stage>,
+    pub(super) images: BTreeMap<String, Rc<BaseImage>>,
+    /// The stages whose files are needed by others than the next stage on them.
+    whole: BTreeSet<usize>,
+    /// What of the context is taken: paths and patterns.
+    pub(super) taken: BTreeSet<String>,
+    /// Whether commands run in one directory, because this host has no overlays for us.
+    pub(super) flat: bool,
     /// The context, read when it is first needed.
     pub(super) context: Option<Rc<Tree>>,
     /// Contents that stand nowhere else: here-documents.
     pub(super) spool: Option<(Rc<File>, u64)>,
-    /// Directories that contents of trees lie in.
-    pub(super) kept: Vec<Rc<TempDir>>,
     pub(super) numbers: u64,
     pub(super) warnings: Vec<String>,
 }
@@ -48,10 +57,26 @@ pub(super) struct Stage {
     pub(super) tree: Tree,
     pub(super) settings: Settings,
     pub(super) arguments: Arguments,
-    /// The tree as files, if the last thing that changed it was a command.
-    pub(super) disk: Option<Rc<TempDir>>,
     /// Whether this stage said `CMD` itself.
     pub(super) own_cmd: bool,
+    pub(super) base: Base,
+    /// What changes files, over the base.
+    pub(super) ops: Vec<Rc<Op>>,
+    /// How many of them the tree holds; `None` if it does not even hold the base.
+    pub(super) made: Option<usize>,
+    /// The keys of the states after none, one, two of them and so on, as far as they are known.
+    pub(super) keys: Vec<Digest>,
+    /// What of the tree lies in layers.
+    pub(super) ground: Ground,
+}
+
+/// An image that is built on.
+#[derive(Debug)]
+pub(super) struct BaseImage {
+    pub(super) id: String,
+    settings: Settings,
+    /// Its files, once they were unpacked.
+    tree: RefCell<Option<Tree>>,
 }
 
 /// What the last stage became.
@@ -59,12 +84,15 @@ pub(super) struct Last {
     pub(super) tree: Tree,
     pub(super) settings: Settings,
     pub(super) warnings: Vec<String>,
-    /// Contents of the tree lie in these.
-    _kept: Vec<Rc<TempDir>>,
+    pub(super) taken: Vec<String>,
 }
 
 impl<'a, 't> Kitchen<'a, 't> {
-    pub(super) fn new(recipe: &'a Recipe<'a>, tell: &'t mut dyn FnMut(Told)) -> Self {
+    pub(super) fn new(
+        recipe: &'a Recipe<'a>,
+        whole: BTreeSet<usize>,
+        tell: &'t mut dyn FnMut(Told),
+    ) -> Self {
         Self {
             recipe,
             tell,
@@ -72,9 +100,11 @@ impl<'a, 't> Kitchen<'a, 't> {
             stages: BTreeMap::new(),
             last: 0,
             images: BTreeMap::new(),
+            whole,
+            taken: BTreeSet::new(),
+            flat: false,
             context: None,
             spool: None,
-            kept: Vec::new(),
             numbers: FIRST_NUMBER,
             warnings: Vec::new(),
         }
@@ -108,16 +138,16 @@ impl<'a, 't> Kitchen<'a, 't> {
                 text: trigger,
                 instruction,
             };
-            self.step(number, &mut stage, &step)?;
+            let label = format!("[{name}] ONBUILD {}", step.text);
+            self.step(number, &mut stage, &step, label)?;
         }
         let count = planned.steps.len();
         for (at, step) in planned.steps.iter().enumerate() {
-            (self.tell)(Told::Step(format!(
-                "[{name} {}/{count}] {}",
-                at + 1,
-                step.text
-            )));
-            self.step(number, &mut stage, step)?;
+            let label = format!("[{name} {}/{count}] {}", at + 1, step.text);
+            self.step(number, &mut stage, step, label)?;
+        }
+        if self.whole.contains(&number) {
+            self.make(&mut stage)?;
         }
         self.stages.insert(number, stage);
         self.last = number;
@@ -131,7 +161,7 @@ impl<'a, 't> Kitchen<'a, 't> {
             tree: stage.tree,
             settings: stage.settings,
             warnings: self.warnings,
-            _kept: self.kept,
+            taken: self.taken.into_iter().collect(),
         }
     }
 
@@ -143,7 +173,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         }
         let mut stage = match plan::base(self.recipe.dockerfile, number, &name) {
             Origin::Scratch => Stage::default(),
-            Origin::Stage(before) => self.stages.get(&before).cloned().unwrap_or_default(),
+            Origin::Stage(before) => self.base_stage(before)?,
             Origin::Image(image) => {
                 let platform = planned.from.platform.as_deref().map(|platform| {
                     variables::expanded(self.recipe.dockerfile, platform, &self.global)
@@ -153,58 +183,95 @@ impl<'a, 't> Kitchen<'a, 't> {
                     .map_err(|error| at(planned.span, error))?;
                 let platform = platform.as_deref().and_then(|it| it.strip_prefix("linux/"));
                 let architecture = platform.unwrap_or(self.recipe.architecture).to_owned();
-                self.image(&image, &architecture, planned.from.span)?
+                let span = planned.from.span;
+                Stage {
+                    settings: self.image(&image, &architecture, span)?.settings.clone(),
+                    base: Base::Image {
+                        name: image,
+                        architecture,
+                        span,
+                    },
+                    ..Stage::default()
+                }
             }
         };
         // Arguments that an earlier stage declared are known here, too; an image has none.
         stage.own_cmd = false;
-        // Its files are another stage's now.
-        stage.disk = None;
         if stage.settings.variable("PATH").is_none() {
             stage.settings.set_variable("PATH", DEFAULT_PATH);
         }
         Ok(stage)
     }
 
-    /// Reads an image; each only once.
-    fn image(&mut self, name: &str, architecture: &str, span: Span) -> Result<Stage, Fault> {
+    /// Returns a stage to build on. One that only the next stage needs becomes that one.
+    fn base_stage(&mut self, number: usize) -> Result<Stage, Fault> {
+        if !self.stages.contains_key(&number) {
+            self.stage(number)?;
+        }
+        let stage = if self.whole.contains(&number) {
+            self.stages.get(&number).cloned()
+        } else {
+            self.stages.remove(&number)
+        };
+        Ok(stage.unwrap_or_default())
+    }
+
+    /// Asks for an image; for each only once.
+    pub(super) fn image(
+        &mut self,
+        name: &str,
+        architecture: &str,
+        span: Span,
+    ) -> Result<Rc<BaseImage>, Fault> {
         let key = format!("{architecture} {name}");
         if let Some(known) = self.images.get(&key) {
-            return Ok(known.clone());
+            return Ok(Rc::clone(known));
         }
-        (self.tell)(Told::Step(format!("reading the image {name}")));
-        let mut image = self
-            .recipe
-            .images
-            .image(name, architecture)
-            .map_err(|error| {
-                Fault::Text(Box::new(
-                    Problem::error(format!(
-                        "cannot take the image `{name}`: {}",
-                        chain(&*error)
-                    ))
-                    .at(span),
-                ))
-            })?;
+        let image = self.asked(name, architecture, span)?;
         let settings = Settings::of_image(&image.config).map_err(|error| {
             at(
                 span,
                 format!("the image `{name}` has no readable configuration: {error}"),
             )
         })?;
+        let image = Rc::new(BaseImage {
+            id: image.id,
+            settings,
+            tree: RefCell::default(),
+        });
+        self.images.insert(key, Rc::clone(&image));
+        Ok(image)
+    }
+
+    fn asked(&self, name: &str, architecture: &str, span: Span) -> Result<Image<'a>, Fault> {
+        let image = self.recipe.images.image(name, architecture);
+        image.map_err(|error| {
+            let what = format!("cannot take the image `{name}`: {}", chain(&*error));
+            at(span, what)
+        })
+    }
+
+    /// Returns the files of an image, which are read only once.
+    pub(super) fn unpacked_image(
+        &mut self,
+        known: &BaseImage,
+        name: &str,
+        architecture: &str,
+        span: Span,
+    ) -> Result<Tree, Fault> {
+        if let Some(tree) = &*known.tree.borrow() {
+            return Ok(tree.clone());
+        }
+        (self.tell)(Told::Step(format!("reading the image {name}")));
+        let mut image = self.asked(name, architecture, span)?;
         let (tree, _) = self.unpacked(|unpacker, _| {
             while let Some(mut layer) = (image.layers)() {
                 unpacker.layer(&layer.name, &mut layer.tar)?;
             }
             Ok(())
         })?;
-        let stage = Stage {
-            tree,
-            settings,
-            ..Stage::default()
-        };
-        self.images.insert(key, stage.clone());
-        Ok(stage)
+        *known.tree.borrow_mut() = Some(tree.clone());
+        Ok(tree)
     }
 
     /// Reads tarballs into a tree whose contents lie in an unnamed file. `work` is told the number
@@ -234,11 +301,20 @@ impl<'a, 't> Kitchen<'a, 't> {
             .map_err(|error| Error::from(FileError::on("write", scratch)(error)).into())
     }
 
-    fn step(&mut self, number: usize, stage: &mut Stage, step: &Step) -> Result<(), Fault> {
+    /// Takes in an instruction; what changes files is noted.
+    fn step(
+        &mut self,
+        number: usize,
+        stage: &mut Stage,
+        step: &Step,
+        label: String,
+    ) -> Result<(), Fault> {
         match &step.instruction {
-            Instruction::Add(copy) => self.copy(number, stage, step, copy, true),
-            Instruction::Copy(copy) => self.copy(number, stage, step, copy, false),
-            Instruction::Run(run) => self.run(number, stage, step, run),
+            Instruction::Add(_) | Instruction::Copy(_) | Instruction::Run(_) => {
+                self.note_taken(stage, step)?;
+                stage.note(number, step, label);
+                Ok(())
+            }
             Instruction::Arg(pairs) => {
                 for pair in pairs {
                     let default = pair.value.as_ref();
@@ -285,7 +361,15 @@ impl<'a, 't> Kitchen<'a, 't> {
                 stage.settings.user = self.word(stage, word, step.span)?;
                 Ok(())
             }
-            Instruction::Workdir(word) => self.workdir(stage, word, step.span),
+            Instruction::Workdir(word) => {
+                let word = self.word(stage, word, step.span)?;
+                let directory = absolute(&stage.settings.working_dir, &word);
+                let bare = directory.trim_end_matches('/');
+                let bare = if bare.is_empty() { "/" } else { bare };
+                bare.clone_into(&mut stage.settings.working_dir);
+                stage.note(number, step, label);
+                Ok(())
+            }
             Instruction::Onbuild(text) => {
                 stage.settings.on_build.push(text.clone());
                 Ok(())
@@ -321,25 +405,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         }
     }
 
-    fn workdir(&mut self, stage: &mut Stage, word: &str, span: Span) -> Result<(), Fault> {
-        let word = self.word(stage, word, span)?;
-        let directory = absolute(&stage.settings.working_dir, &word);
-        let bare = directory.trim_end_matches('/');
-        let bare = if bare.is_empty() { "/" } else { bare };
-        bare.clone_into(&mut stage.settings.working_dir);
-        let path = lookup::resolve(&stage.tree, stage.settings.working_dir.as_bytes(), true)
-            .map_err(|_| at(span, "links lead in a circle"))?;
-        if !path.is_empty() && !stage.tree.get(&path).is_some_and(Node::is_directory) {
-            stage.disk = None;
-            stage
-                .tree
-                .insert(&path, Node::implied_directory())
-                .map_err(|fault| at(span, format!("cannot make `{}`: {fault}", shown(&path))))?;
-        }
-        Ok(())
-    }
-
-    /// Returns the stage or image that a `from=` names.
+    /// Returns the files of the stage or image that a `from=` names.
     pub(super) fn origin(
         &mut self,
         number: usize,
@@ -354,11 +420,22 @@ impl<'a, 't> Kitchen<'a, 't> {
                 if !self.stages.contains_key(&before) {
                     self.stage(before)?;
                 }
-                Ok(self.stages.get(&before).cloned().unwrap_or_default())
+                let mut stage = self.stages.remove(&before).unwrap_or_default();
+                self.make(&mut stage)?;
+                let tree = stage.tree.clone();
+                self.stages.insert(before, stage);
+                Ok(Stage {
+                    tree,
+                    ..Stage::default()
+                })
             }
             Origin::Image(image) => {
                 let architecture = self.recipe.architecture.to_owned();
-                self.image(&image, &architecture, span)
+                let (tree, _) = self.image_files(&image, &architecture, span)?;
+                Ok(Stage {
+                    tree,
+                    ..Stage::default()
+                })
             }
         }
     }
@@ -379,6 +456,19 @@ impl<'a, 't> Kitchen<'a, 't> {
             .prefix(prefix)
             .tempdir_in(scratch)
             .map_err(|error| Error::from(FileError::on("write", scratch)(error)).into())
+    }
+}
+
+impl Stage {
+    /// Notes an instruction that changes files, with what it sees besides them.
+    fn note(&mut self, number: usize, step: &Step, label: String) {
+        self.ops.push(Rc::new(Op {
+            number,
+            label,
+            step: step.clone(),
+            settings: self.settings.clone(),
+            arguments: self.arguments.clone(),
+        }));
     }
 }
 

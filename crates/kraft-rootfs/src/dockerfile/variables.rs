@@ -100,7 +100,14 @@ impl Arguments {
                 all.insert(name.to_owned(), value.clone());
             }
         }
-        all.extend(self.declared.clone());
+        all.extend(self.seen(settings));
+        all
+    }
+
+    /// Returns the variables that a command sees, without those that nobody declared: what it
+    /// leaves does not depend on them.
+    pub(super) fn seen(&self, settings: &Settings) -> BTreeMap<String, String> {
+        let mut all = self.declared.clone();
         let pairs = settings.env.iter().filter_map(|pair| pair.split_once('='));
         all.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
         all

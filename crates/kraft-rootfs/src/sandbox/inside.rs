@@ -1,7 +1,7 @@
 //! What happens inside the new namespaces, where this program is the init: mounts, the new root,
 //! and the command as a child.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -18,7 +18,7 @@ use rustix::mount::{
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set, set_no_new_privs};
 
-use super::{NOT_STARTED, Spec, filter};
+use super::{NO_OVERLAY, NOT_STARTED, Overlay, Spec, filter};
 
 /// How the name begins where the old root is while mounts are made. Its end cannot be known before,
 /// so no link of an image leads there.
@@ -129,8 +129,12 @@ fn run_spec(spec: &Spec) -> Result<i32, String> {
         .map_err(|errno| told("hide itself")(errno.into()))?;
     hold_on_to_life();
     let mut room = Room::default();
-    room.build(spec)
-        .map_err(|(doing, error)| told(&doing)(error))?;
+    room.build(spec).map_err(|(doing, error)| {
+        if doing == NO_OVERLAY {
+            return format!("{NO_OVERLAY}{error}");
+        }
+        told(&doing)(error)
+    })?;
     let ended = start(spec);
     room.leave();
     ended
@@ -214,16 +218,41 @@ fn followed(path: &Path) -> Done<PathBuf> {
     doing(&what, Err(rustix::io::Errno::LOOP))
 }
 
+/// Puts directories over each other at the root. Their names are short and plain, and meant from
+/// the directory that all of them are in: a mount takes no more than a page of text.
+fn put_over(overlay: &Overlay, spec: &Spec) -> Done {
+    // Without these a directory that is moved, or a file whose mode changes, would not be whole
+    // in the upper directory.
+    let mut options = format!(
+        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=nofollow",
+        overlay.lower.join(":"),
+        overlay.upper,
+        overlay.work
+    );
+    if !spec.root_outside {
+        options.push_str(",userxattr");
+    }
+    let options = CString::new(options).map_err(io::Error::other);
+    let options = doing("mount its root", options)?;
+    doing("mount its root", rustix::process::chdir(&overlay.dir))?;
+    let flags = MountFlags::NODEV;
+    let mounted = mount("overlay", &spec.root, "overlay", flags, Some(&*options));
+    doing(NO_OVERLAY, mounted)
+}
+
 impl Room {
     fn build(&mut self, spec: &Spec) -> Done {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         doing("keep its mounts to itself", mount_change("/", private))?;
-        doing(
-            "mount its root",
-            mount_bind_recursive(&spec.root, &spec.root),
-        )?;
+        match &spec.overlay {
+            Some(overlay) => put_over(overlay, spec)?,
+            None => doing(
+                "mount its root",
+                mount_bind_recursive(&spec.root, &spec.root),
+            )?,
+        }
         // Devices that a command makes are files that nobody can open.
-        if spec.root_outside {
+        if spec.root_outside && spec.overlay.is_none() {
             doing("mount its root", fasten(&spec.root, false))?;
         }
         let names = if spec.network {

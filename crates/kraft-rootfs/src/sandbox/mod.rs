@@ -29,7 +29,7 @@ use kraft_sys::tool::{self, Tool};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::dockerfile::{Command, Mount, Network, RunFault, Runner};
+use crate::dockerfile::{Command, Mount, Network, Root, RunFault, Runner};
 
 pub use inside::enter;
 
@@ -37,6 +37,8 @@ pub use inside::enter;
 pub const WORD: &str = "__step";
 /// How the inside ends when it could not start the command.
 const NOT_STARTED: i32 = 125;
+/// How its message begins when directories cannot be put over each other.
+const NO_OVERLAY: &str = "no overlay: ";
 /// What the namespaces' trial may take.
 const TRIAL: Duration = Duration::from_secs(10);
 
@@ -79,6 +81,7 @@ struct Spec {
     /// What a line begins with that the inside writes itself. A command cannot know it.
     mark: String,
     root: PathBuf,
+    overlay: Option<Overlay>,
     words: Vec<String>,
     environment: Vec<(String, String)>,
     directory: String,
@@ -88,6 +91,16 @@ struct Spec {
     mounts: Vec<(PathBuf, String, bool)>,
     /// Whether files keep their owners.
     root_outside: bool,
+}
+
+/// Directories that are put over each other at the root.
+#[derive(Serialize, Deserialize)]
+struct Overlay {
+    /// Where the names of the others begin.
+    dir: PathBuf,
+    lower: Vec<String>,
+    upper: String,
+    work: String,
 }
 
 impl Sandbox {
@@ -179,7 +192,7 @@ fn forbidden(said: &str) -> String {
 impl Runner for Sandbox {
     fn run(
         &self,
-        root: &Path,
+        root: &Root,
         command: &Command,
         line: &mut dyn FnMut(&str),
     ) -> Result<(), RunFault> {
@@ -213,7 +226,10 @@ impl Runner for Sandbox {
         };
         match (status.code(), ours) {
             (Some(0), _) => Ok(()),
-            (Some(NOT_STARTED), Some(why)) => Err(RunFault::Failed { how: why }),
+            (Some(NOT_STARTED), Some(why)) => Err(match why.strip_prefix(NO_OVERLAY) {
+                Some(why) => RunFault::NoOverlay(why.to_owned()),
+                None => RunFault::Failed { how: why },
+            }),
             (Some(code), _) => Err(RunFault::Failed {
                 how: format!("ended with code {code}"),
             }),
@@ -226,10 +242,14 @@ impl Runner for Sandbox {
     fn keeps_owners(&self) -> bool {
         self.root
     }
+
+    fn network(&self) -> Network {
+        self.network
+    }
 }
 
 impl Spec {
-    fn new(root: &Path, command: &Command, root_outside: bool, network: bool) -> io::Result<Self> {
+    fn new(root: &Root, command: &Command, root_outside: bool, network: bool) -> io::Result<Self> {
         let mount = |mount: &Mount| -> io::Result<(PathBuf, String, bool)> {
             Ok((
                 mount.source.canonicalize()?,
@@ -237,11 +257,31 @@ impl Spec {
                 mount.read_only,
             ))
         };
+        let (root, overlay) = match root {
+            Root::Directory(root) => (root.canonicalize()?, None),
+            Root::Layers {
+                dir,
+                lower,
+                upper,
+                work,
+                at,
+            } => {
+                let dir = dir.canonicalize()?;
+                let overlay = Overlay {
+                    lower: lower.clone(),
+                    upper: upper.clone(),
+                    work: work.clone(),
+                    dir,
+                };
+                (overlay.dir.join(at), Some(overlay))
+            }
+        };
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         Ok(Self {
             mark: format!("kraft-{:032x}: ", u128::from_ne_bytes(random)),
-            root: root.canonicalize()?,
+            root,
+            overlay,
             words: command.words.clone(),
             environment: command.environment.clone().into_iter().collect(),
             directory: command.directory.clone(),

@@ -2,16 +2,19 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kraft_sys::fs::Error as FileError;
 
 use super::directory::open_below;
 use crate::Error;
 use crate::tree::{Content, Place};
+
+/// What the kernel does not copy is copied in pieces of this size, in bytes.
+const BUFFER: usize = 256 * 1024;
 
 /// A content being read.
 #[derive(Debug)]
@@ -23,22 +26,53 @@ pub(crate) struct Opened {
     pub(crate) name: PathBuf,
 }
 
+/// Where a content is, for any thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot<'a> {
+    size: u64,
+    at: At<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At<'a> {
+    Below(&'a File, &'a Path, &'a [u8]),
+    Within(&'a File, u64),
+}
+
 impl Content {
     /// Opens it.
     pub(crate) fn open(&self) -> Result<Opened, Error> {
-        let (file, at, name) = match &self.at {
-            Place::Below {
-                root,
-                root_path,
-                path,
-            } => {
+        self.spot().open()
+    }
+
+    /// Returns where it is.
+    pub(crate) fn spot(&self) -> Spot<'_> {
+        Spot {
+            size: self.size,
+            at: match &self.at {
+                Place::Below {
+                    root,
+                    root_path,
+                    path,
+                } => At::Below(root, root_path, path),
+                Place::Within { file, offset } => At::Within(file, *offset),
+            },
+        }
+    }
+}
+
+impl Spot<'_> {
+    /// Opens it.
+    pub(crate) fn open(&self) -> Result<Opened, Error> {
+        let (file, at, name) = match self.at {
+            At::Below(root, root_path, path) => {
                 let full = root_path.join(OsStr::from_bytes(path));
                 (open_below(root, &full, path)?, 0, full)
             }
-            Place::Within { file, offset } => {
+            At::Within(file, offset) => {
                 let name = PathBuf::from("the unpacked archive");
                 let file = file.try_clone().map_err(FileError::on("open", &name))?;
-                (file, *offset, name)
+                (file, offset, name)
             }
         };
         Ok(Opened {
@@ -47,6 +81,38 @@ impl Content {
             left: self.size,
             name,
         })
+    }
+}
+
+impl Opened {
+    /// Copies what is left to a new file of this name, sharing blocks where the file system can.
+    pub(crate) fn copy_to(mut self, out: &mut File, name: &Path) -> Result<(), Error> {
+        let whole = self.at == 0 && self.file.metadata().is_ok_and(|it| it.len() == self.left);
+        if whole && rustix::fs::ioctl_ficlone(&*out, &self.file).is_ok() {
+            return Ok(());
+        }
+        while self.left > 0 {
+            let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+            match rustix::fs::copy_file_range(&self.file, Some(&mut self.at), &*out, None, most) {
+                Ok(0) => break,
+                Ok(count) => self.left -= count as u64,
+                // Between some file systems the kernel does not copy by itself.
+                Err(_) => {
+                    let mut from = BufReader::with_capacity(BUFFER, &mut self);
+                    io::copy(&mut from, out).map_err(FileError::on("write", name))?;
+                    break;
+                }
+            }
+        }
+        if self.left > 0 {
+            return Err(Error::Changed { path: self.name });
+        }
+        Ok(())
+    }
+
+    /// Returns how many bytes were not read yet.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sources of a root filesystem: what a path leads to decides, never its name.
 
-mod content;
+pub(crate) mod content;
 pub(crate) mod directory;
 pub(crate) mod newc;
 pub(crate) mod tar;

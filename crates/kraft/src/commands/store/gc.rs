@@ -4,13 +4,14 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::images;
+use crate::ops::{dockerfile, images};
 use crate::ui::quantity::decimal as size;
 
 /// Remove what no image needs
 ///
-/// Remove blobs that no image leads to, downloads that nobody went on with for a day, and unpacked
-/// copies of images that are gone. What a running kraft needs is left alone.
+/// Remove blobs that no image leads to, downloads that nobody went on with for a day, unpacked
+/// copies of images that are gone, and cached steps of Dockerfiles that were not used for a day.
+/// What a running kraft needs is left alone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only say what would be removed
@@ -53,7 +54,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             .iter()
             .map(|(digest, _)| digest.to_string())
             .collect(),
-        bytes: swept.bytes() + unpacked,
+        bytes: swept.bytes() + unpacked + dockerfile::sweep(app, args.dry_run)?,
         dry_run: args.dry_run,
     };
     match args.output {

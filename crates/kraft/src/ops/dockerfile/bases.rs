@@ -206,6 +206,7 @@ impl Images for Shelf<'_> {
         let config = base.config.clone();
         let mut numbers = 0..;
         Ok(Image {
+            id: base.digest().to_string(),
             config,
             layers: Box::new(move || base.layer(numbers.next()?)),
         })

@@ -4,13 +4,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use kraft_buildkit::{Address, TlsFiles};
-use kraft_rootfs::dockerfile::Settings;
 
 use super::daemon::{self, Reached};
 use super::job::Job;
-use super::own;
 use super::program::{self, Container};
 use super::trouble::Attempt;
+use super::{Image, own};
 use crate::app::App;
 use crate::failure::{Failure, Kind, chain};
 
@@ -78,7 +77,7 @@ enum Ready {
 ///
 /// A builder that fails for a reason of its own is no judgement of the Dockerfile: where no
 /// builder was named, the next one is tried.
-pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Settings, Failure> {
+pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Image, Failure> {
     let mut tried = Vec::new();
     let mut last = None;
     for candidate in candidates(app, job.wish.builder)? {
@@ -88,7 +87,7 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Settings, Fa
             Ok(ready) => {
                 announce(app, job, &name, &tried);
                 match attempt(app, job, out, &ready)? {
-                    Attempt::Built(settings) => return Ok(settings),
+                    Attempt::Built(image) => return Ok(image),
                     Attempt::Trouble { failure, .. } if job.wish.builder != Builder::Auto => {
                         return Err(failure.hint(OTHERS));
                     }

@@ -5,6 +5,7 @@
 //!                         SLOT.cpio    the archive
 //!                         SLOT.json    what it was made from, and how the image wants to be run
 //!                         mounts/      directories of `--mount=type=cache`
+//!                         layers/      what `RUN` steps left (`kraft_rootfs::dockerfile::Layers`)
 //! ```
 //!
 //! A slot belongs to one Dockerfile with its arguments, or to one image: what is built anew takes
@@ -18,13 +19,13 @@ use kraft_build::state::Product;
 use kraft_build::trees;
 use kraft_core::reference::Digest;
 use kraft_rootfs::Context;
-use kraft_rootfs::dockerfile::Settings;
+use kraft_rootfs::dockerfile::{self, Keep, Settings};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use serde::{Deserialize, Serialize};
 
 use super::job::Job;
-use super::{Made, bases, builders};
+use super::{Image, Made, bases, builders};
 use crate::app::App;
 use crate::failure::Failure;
 
@@ -34,6 +35,34 @@ const LARGEST: u64 = 1 << 20;
 const SILENCE: Duration = Duration::from_secs(1);
 /// What nobody used for so long is removed.
 const UNUSED: Duration = Duration::from_hours(30 * 24);
+
+/// What of steps is kept, in bytes. What was used last is kept first.
+const LAYERS: u64 = 10 << 30;
+/// What nobody used for so long is removed where somebody asks for room.
+const UNUSED_WITHIN_REASON: Duration = Duration::from_hours(24);
+
+/// Returns the directory of what steps left.
+pub(super) fn layers_dir(app: &App) -> PathBuf {
+    dir(app).join("layers")
+}
+
+/// Removes what no step needs after a build. Nobody waits for it.
+pub(super) fn prune_layers(app: &App) {
+    let keep = Keep {
+        unused: UNUSED,
+        bytes: LAYERS,
+    };
+    let _ = dockerfile::sweep(&layers_dir(app), keep, false);
+}
+
+/// Removes what steps left that was not used for a day; returns how many bytes that were.
+pub(crate) fn sweep(app: &App, dry_run: bool) -> Result<u64, Failure> {
+    let keep = Keep {
+        unused: UNUSED_WITHIN_REASON,
+        bytes: LAYERS,
+    };
+    Ok(dockerfile::sweep(&layers_dir(app), keep, dry_run)?)
+}
 
 /// Returns the directory.
 pub(super) fn dir(app: &App) -> PathBuf {
@@ -81,6 +110,9 @@ struct Record {
     size: u64,
     time: i128,
     settings: Settings,
+    /// What of the context was taken, if the builder knows.
+    #[serde(default)]
+    taken: Option<Vec<String>>,
 }
 
 impl Slot {
@@ -138,29 +170,29 @@ impl Slot {
         let Some(context) = &now.context else {
             return Ok(Some(record.settings));
         };
-        if context.numbers() != record.numbers {
+        let taken = record.taken.as_deref();
+        let numbers = context.numbers(taken);
+        if numbers != record.numbers {
             // Somebody touched files: whether they say something else, only reading tells.
-            if record.content.is_none() || context.content()? != record.content {
+            if record.content.is_none() || context.content(taken)? != record.content {
                 return Ok(None);
             }
-            context.numbers().clone_into(&mut record.numbers);
+            record.numbers = numbers;
             self.write(&record)?;
         }
         Ok(Some(record.settings))
     }
 
     /// Takes the next archive in, and writes down what it was made from.
-    pub(super) fn keep(
-        &self,
-        app: &App,
-        from: &Inputs,
-        settings: &Settings,
-    ) -> Result<(), Failure> {
+    pub(super) fn keep(&self, app: &App, from: &Inputs, image: &Image) -> Result<(), Failure> {
         // Looked at before it is taken in: another process may take in its own right after.
         let product = Product::of(&self.next.0).map_err(fs::Error::on("look at", &self.next.0))?;
         fs::rename(&self.next.0, &self.archive)?;
         let (numbers, content) = match &from.context {
-            Some(context) => (context.numbers().to_owned(), context.content()?),
+            Some(context) => {
+                let taken = image.taken.as_deref();
+                (context.numbers(taken), context.content(taken)?)
+            }
             None => (String::new(), None),
         };
         self.write(&Record {
@@ -170,7 +202,8 @@ impl Slot {
             bases: from.bases.clone(),
             size: product.size,
             time: product.time,
-            settings: settings.clone(),
+            settings: image.settings.clone(),
+            taken: image.taken.clone(),
         })?;
         prune(&dir(app));
         Ok(())

@@ -117,7 +117,7 @@ pub(super) fn build(
             format!("the configuration of the image cannot be read: {error}"),
         )
     })?;
-    Ok(Attempt::Built(settings))
+    Ok(Attempt::Built(settings.into()))
 }
 
 /// Returns whether the tar only ended because the build did.

@@ -28,10 +28,29 @@ use kraft_rootfs::dockerfile::Settings;
 use kraft_sys::lock::Lock;
 
 pub(crate) use builders::{Builder, states};
+pub(crate) use cache::sweep;
 pub(crate) use job::{Job, Wish};
 
 use crate::app::App;
 use crate::failure::Failure;
+
+/// What a builder tells of an image beside its files.
+#[derive(Debug)]
+struct Image {
+    /// How it wants to be run.
+    settings: Settings,
+    /// What of the context was taken, if the builder knows.
+    taken: Option<Vec<String>>,
+}
+
+impl From<Settings> for Image {
+    fn from(settings: Settings) -> Self {
+        Self {
+            settings,
+            taken: None,
+        }
+    }
+}
 
 /// What was made.
 #[derive(Debug)]
@@ -49,6 +68,7 @@ pub(crate) fn of_dockerfile(app: &App, job: &Job<'_>) -> Result<Made, Failure> {
     let slot = cache::Slot::of_job(app, job)?;
     let now = cache::Inputs::of_job(app, job)?;
     if !job.wish.fresh
+        && !job.wish.no_cache
         && let Some(settings) = slot.settings(&now)?
     {
         app.ui.info(&format!(
@@ -57,10 +77,10 @@ pub(crate) fn of_dockerfile(app: &App, job: &Job<'_>) -> Result<Made, Failure> {
         ));
         return Ok(slot.made(settings));
     }
-    let settings = builders::build(app, job, &slot.next.0)?;
+    let image = builders::build(app, job, &slot.next.0)?;
     // What it was made from is what was there before, not what somebody wrote meanwhile.
-    slot.keep(app, &now, &settings)?;
-    Ok(slot.made(settings))
+    slot.keep(app, &now, &image)?;
+    Ok(slot.made(image.settings))
 }
 
 /// Makes the root filesystem of an image, unless it is there already.
@@ -72,7 +92,7 @@ pub(crate) fn of_image(app: &App, name: &Reference, arch: &str) -> Result<Made, 
     if let Some(settings) = slot.settings(&now)? {
         return Ok(slot.made(settings));
     }
-    let settings = own::flatten(app, &base, &slot.next.0)?;
-    slot.keep(app, &now, &settings)?;
-    Ok(slot.made(settings))
+    let image = Image::from(own::flatten(app, &base, &slot.next.0)?);
+    slot.keep(app, &now, &image)?;
+    Ok(slot.made(image.settings))
 }

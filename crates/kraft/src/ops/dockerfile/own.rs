@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kraft_core::dockerfile::Dockerfile;
-use kraft_rootfs::dockerfile::{self, Fault, Network, Recipe, Runner, Settings, Told};
+use kraft_rootfs::dockerfile::{self, Fault, Layers, Network, Recipe, Runner, Settings, Told};
 use kraft_rootfs::sandbox::Sandbox;
 use kraft_rootfs::{Options, build_layers};
 
 use super::bases::{Base, Shelf};
-use super::fault;
 use super::job::Job;
 use super::told::Screen;
 use super::trouble::Attempt;
+use super::{Image, cache, fault};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ops::rootfs::{self, Scratch};
@@ -23,6 +23,7 @@ struct Means {
     secrets: BTreeMap<String, Vec<u8>>,
     scratch: PathBuf,
     caches: PathBuf,
+    layers: Option<Layers>,
 }
 
 fn recipe<'a>(
@@ -45,6 +46,8 @@ fn recipe<'a>(
         secrets: &means.secrets,
         scratch: &means.scratch,
         caches: &means.caches,
+        layers: means.layers.as_ref(),
+        reuse: !job.wish.no_cache,
     }
 }
 
@@ -65,6 +68,7 @@ pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failu
         secrets: BTreeMap::new(),
         scratch: PathBuf::new(),
         caches: PathBuf::new(),
+        layers: None,
     };
     let shelf = Shelf { app };
     let recipe = recipe(read(job)?, job, &shelf, &means);
@@ -80,7 +84,7 @@ pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failu
 /// Builds, and makes the archive at `out`.
 pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Attempt, Failure> {
     let scratch = Scratch::new(app)?;
-    let caches = super::cache::dir(app).join("mounts");
+    let caches = cache::dir(app).join("mounts");
     kraft_sys::fs::create_dir_all(&caches, 0o700)?;
     let secrets = job.secrets(app)?.into_iter();
     let means = Means {
@@ -88,6 +92,7 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Attempt, Fai
         secrets: secrets.map(|secret| (secret.id, secret.bytes)).collect(),
         scratch: scratch.path().to_owned(),
         caches,
+        layers: Some(Layers::open(&cache::layers_dir(app))?),
     };
     let shelf = Shelf { app };
     let recipe = recipe(read(job)?, job, &shelf, &means);
@@ -103,12 +108,17 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Attempt, Fai
         Told::Warning(text) => screen.warn(text),
     });
     screen.end(executed.is_ok());
+    drop(means);
+    cache::prune_layers(app);
     match executed {
-        Ok((built, settings)) => {
-            for warning in &built.warnings {
+        Ok(executed) => {
+            for warning in &executed.built.warnings {
                 app.ui.warn(warning);
             }
-            Ok(Attempt::Built(settings))
+            Ok(Attempt::Built(Image {
+                settings: executed.settings,
+                taken: Some(executed.taken),
+            }))
         }
         Err(Fault::Host(problem)) => Ok(Attempt::Trouble {
             why: problem.message.clone(),

@@ -93,7 +93,8 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path, name: &str) -> Result<
         app.ui.warn(warning);
     }
     let id = kraft_sys::fs::read_file(&id_file, 4096)?;
-    settings(name, String::from_utf8_lossy(&id).trim()).map(Attempt::Built)
+    settings(name, String::from_utf8_lossy(&id).trim())
+        .map(|settings| Attempt::Built(settings.into()))
 }
 
 fn archive(

@@ -2,15 +2,15 @@
 //! build it.
 
 use kraft_buildkit::Failure as DaemonFailure;
-use kraft_rootfs::dockerfile::Settings;
 
+use super::Image;
 use crate::failure::Failure;
 
 /// What became of a build.
 #[derive(Debug)]
 pub(super) enum Attempt {
-    /// The archive is made; how the image wants to be run.
-    Built(Settings),
+    /// The archive is made.
+    Built(Image),
     /// The builder could not build for a reason of its own.
     Trouble {
         /// The reason, in the builder's words.

@@ -1,0 +1,120 @@
+//! What of a tree is in no layer yet, as a layer.
+
+use std::os::unix::ffi::OsStrExt;
+
+use kraft_sys::fs::Error as FileError;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use super::disk;
+use super::index::Capture;
+use super::layers::{Ground, Layer, Layers};
+use crate::path::parents;
+use crate::tree::{Kind, Node, Tree};
+use crate::{EntryFault, Error, shown};
+
+/// Makes a layer that makes a tree out of `ground`; `None` if it is that already.
+pub(super) fn layer(
+    layers: &Layers,
+    ground: &Ground,
+    tree: &Tree,
+    owners: bool,
+) -> Result<Option<Layer>, Error> {
+    let mut part = Tree::default();
+    for (path, node) in tree.entries() {
+        if ground.tree.get(&path).is_some_and(|old| is_same(old, node)) {
+            continue;
+        }
+        let put = |part: &mut Tree| with_parents(part, tree, &path, node);
+        put(&mut part).map_err(|source| Error::Entry {
+            entry: shown(&path),
+            source,
+        })?;
+    }
+    let gone = gone(ground, tree);
+    for path in &gone {
+        // The directory they were in is part of the layer, as it is.
+        for parent in parents(path) {
+            if let Some(node) = tree.get(parent) {
+                let put = with_parents(&mut part, tree, parent, node);
+                put.map_err(|source| Error::Entry {
+                    entry: shown(parent),
+                    source,
+                })?;
+            }
+        }
+    }
+    if part.entries().next().is_none() && gone.is_empty() {
+        return Ok(None);
+    }
+    let new = layers.begin()?;
+    let root = new.root();
+    disk::lay_out(&part, &root, owners)?;
+    for path in gone {
+        let full = root.join(std::ffi::OsStr::from_bytes(&path));
+        mknodat(CWD, &full, FileType::CharacterDevice, Mode::empty(), 0)
+            .map_err(|errno| FileError::on("write", &full)(errno.into()))?;
+    }
+    let how = Capture {
+        owners,
+        before: &part,
+        complete: ground.layers.is_empty(),
+        devices: true,
+    };
+    layers.finish(&new, &how).map(Some)
+}
+
+/// Puts an entry into a part of a tree, with the directories it is in as they are there.
+fn with_parents(part: &mut Tree, tree: &Tree, path: &[u8], node: &Node) -> Result<(), EntryFault> {
+    let missing: Vec<Vec<u8>> = part.missing_above(path).map(<[u8]>::to_vec).collect();
+    for parent in missing {
+        if let Some(node) = tree.get(&parent) {
+            part.insert(&parent, node.clone())?;
+        }
+    }
+    part.insert(path, node.clone())
+}
+
+/// Returns what is in the layers and not in the tree, the highest directories only.
+fn gone(ground: &Ground, tree: &Tree) -> Vec<Vec<u8>> {
+    let mut gone = Vec::new();
+    for (path, _) in ground.tree.entries() {
+        if tree.get(&path).is_some() {
+            continue;
+        }
+        // What its directory became hides it.
+        let above = parents(&path).last();
+        let hidden = above.is_some_and(|above| !tree.get(above).is_some_and(Node::is_directory));
+        if !hidden {
+            gone.push(path);
+        }
+    }
+    gone
+}
+
+/// Returns whether an entry is the same file, not only one like it.
+fn is_same(one: &Node, other: &Node) -> bool {
+    let kinds = match (&one.kind, &other.kind) {
+        (Kind::Directory, Kind::Directory) | (Kind::Fifo, Kind::Fifo) => true,
+        (Kind::File(one), Kind::File(other)) => {
+            (one.identity, one.size) == (other.identity, other.size)
+        }
+        (Kind::Symlink(one), Kind::Symlink(other)) => one == other,
+        (
+            Kind::CharDevice { major, minor },
+            Kind::CharDevice {
+                major: major2,
+                minor: minor2,
+            },
+        )
+        | (
+            Kind::BlockDevice { major, minor },
+            Kind::BlockDevice {
+                major: major2,
+                minor: minor2,
+            },
+        ) => (major, minor) == (major2, minor2),
+        _ => false,
+    };
+    let of = |node: &Node| (node.permissions, node.uid, node.gid);
+    kinds && of(one) == of(other)
+}

@@ -1,0 +1,342 @@
+//! What `RUN` steps left, kept from build to build.
+//!
+//! ```text
+//! DIR/               its lock is shared by builds, and held alone by who removes
+//!     steps/KEY      the layers that a state of a stage consists of, the lowest first
+//!     ID/root/       the files of a layer as an overlay file system has them
+//!        index.json  what they are
+//!        held/N      contents that their owner may not read
+//!     new-…/         a layer that is being made
+//! ```
+//!
+//! A layer never changes once it has its name, and a state names all of its layers: what a key
+//! finds is always what one build left. A state is written down when its layers are on disk.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use kraft_sys::fs::{self, Error as FileError};
+use kraft_sys::lock::Lock;
+use serde::{Deserialize, Serialize};
+
+use super::disk;
+use super::index::{Capture, Index};
+use crate::Error;
+use crate::key::{self, Digest};
+use crate::tree::Tree;
+
+/// The files of a layer.
+pub(super) const ROOT: &str = "root";
+/// Contents of files that cannot be read.
+pub(super) const HELD: &str = "held";
+const INDEX: &str = "index.json";
+const STEPS: &str = "steps";
+const NEW: &str = "new-";
+/// An index is not longer than this, in bytes.
+const LARGEST_INDEX: u64 = 1 << 30;
+/// A state is not longer than this, in bytes.
+const LARGEST_STATE: u64 = 1 << 20;
+
+/// The layers of a directory, which nobody removes while this is there.
+#[derive(Debug)]
+pub struct Layers {
+    dir: PathBuf,
+    /// States that are on their way to the disk.
+    waiting: RefCell<Vec<JoinHandle<Result<(), FileError>>>>,
+    _lock: Lock,
+}
+
+/// A layer.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) id: String,
+    pub(super) index: Index,
+    /// Its directory.
+    pub(super) opened: Rc<File>,
+    pub(super) path: Rc<PathBuf>,
+}
+
+/// A layer that is being made; without [`finish`](Self::finish) it is removed.
+#[derive(Debug)]
+pub(super) struct NewLayer {
+    id: String,
+    path: PathBuf,
+}
+
+/// A state of a stage that lies in layers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ground {
+    /// The lowest first.
+    pub(super) layers: Vec<Rc<Layer>>,
+    /// What they come to.
+    pub(super) tree: Tree,
+}
+
+/// What is written down about a state.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    /// The names of its layers with their sizes in bytes, the lowest first.
+    layers: Vec<(String, u64)>,
+}
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// For how long without being used.
+    pub unused: Duration,
+    /// How many bytes in all; what was used last is kept first.
+    pub bytes: u64,
+}
+
+impl Layers {
+    /// Opens a directory, made if need be; removes what killed builds left.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(&dir.join(STEPS), 0o700)?;
+        if let Some(_alone) = Lock::try_exclusive(dir)? {
+            for path in entries(dir) {
+                if is_new(&path) {
+                    // What stays is only in the way of the disk.
+                    drop(remove(&path));
+                }
+            }
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            waiting: RefCell::default(),
+            _lock: Lock::shared(dir)?,
+        })
+    }
+
+    /// Returns the directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Begins a layer: an empty root in a directory of its own.
+    pub(super) fn begin(&self) -> Result<NewLayer, Error> {
+        let id = random_id().map_err(FileError::on("write", &self.dir))?;
+        let path = self.dir.join(format!("{NEW}{id}"));
+        fs::create_dir(&path, 0o700)?;
+        let new = NewLayer { id, path };
+        fs::create_dir(&new.root(), 0o755)?;
+        Ok(new)
+    }
+
+    /// Gives a layer its name, and looks at what is in it.
+    pub(super) fn finish(&self, new: &NewLayer, how: &Capture<'_>) -> Result<Layer, Error> {
+        let index = Index::capture(&new.path, how)?;
+        let bytes = serde_json::to_vec(&index)
+            .map_err(io::Error::from)
+            .map_err(FileError::on("write", &new.path))?;
+        fs::overwrite(&new.path.join(INDEX), &bytes)?;
+        let path = self.dir.join(&new.id);
+        fs::rename(&new.path, &path)?;
+        self.layer(&new.id, index)
+    }
+
+    fn layer(&self, id: &str, index: Index) -> Result<Layer, Error> {
+        let path = self.dir.join(id);
+        Ok(Layer {
+            id: id.to_owned(),
+            index,
+            opened: Rc::new(File::open(&path).map_err(FileError::on("open", &path))?),
+            path: Rc::new(path),
+        })
+    }
+
+    /// Writes down the layers of a state, when they are on disk; does not wait for that.
+    pub(super) fn keep(&self, key: &Digest, ground: &Ground) {
+        let sized = |layer: &Rc<Layer>| (layer.id.clone(), layer.index.bytes());
+        let state = State {
+            layers: ground.layers.iter().map(sized).collect(),
+        };
+        let path = self.state_path(key);
+        let dir = self.dir.clone();
+        let write = move || {
+            let opened = File::open(&dir).map_err(FileError::on("open", &dir))?;
+            rustix::fs::syncfs(&opened)
+                .map_err(|errno| FileError::on("write", &dir)(errno.into()))?;
+            let bytes = serde_json::to_vec(&state)
+                .map_err(io::Error::from)
+                .map_err(FileError::on("write", &path))?;
+            fs::replace_file(&path, &bytes)
+        };
+        self.waiting.borrow_mut().push(std::thread::spawn(write));
+    }
+
+    /// Waits until everything is on disk; returns why something is not.
+    pub(super) fn settle(&self) -> Option<FileError> {
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        let ended = waiting.into_iter().map(JoinHandle::join);
+        ended.filter_map(|ended| ended.ok()?.err()).last()
+    }
+
+    /// Returns the state of a key, if all of it is there.
+    pub(super) fn find(
+        &self,
+        key: &Digest,
+        numbers: &mut u64,
+        warnings: &mut Vec<String>,
+    ) -> Option<Ground> {
+        let path = self.state_path(key);
+        let state = read_state(&path)?;
+        let mut ground = Ground::default();
+        let mut told = Vec::new();
+        for (id, _) in state.layers {
+            let bytes = fs::read_file(&self.dir.join(&id).join(INDEX), LARGEST_INDEX).ok()?;
+            let index = serde_json::from_slice(&bytes).ok()?;
+            let layer = self.layer(&id, index).ok()?;
+            layer.put_over(&mut ground.tree, numbers, &mut told).ok()?;
+            ground.layers.push(Rc::new(layer));
+        }
+        warnings.append(&mut told);
+        touch(&path);
+        Some(ground)
+    }
+
+    fn state_path(&self, key: &Digest) -> PathBuf {
+        self.dir.join(STEPS).join(key::hex(key))
+    }
+}
+
+impl Drop for Layers {
+    fn drop(&mut self) {
+        // A build that failed keeps the steps before.
+        drop(self.settle());
+    }
+}
+
+impl NewLayer {
+    /// Returns the directory of its files.
+    pub(super) fn root(&self) -> PathBuf {
+        self.path.join(ROOT)
+    }
+
+    /// Returns the name of its directory.
+    pub(super) fn name(&self) -> String {
+        format!("{NEW}{}", self.id)
+    }
+
+    /// Makes a further directory in it.
+    pub(super) fn directory(&self, name: &str) -> Result<(), Error> {
+        Ok(fs::create_dir(&self.path.join(name), 0o755)?)
+    }
+
+    /// Removes a directory of it again.
+    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+        remove(&self.path.join(name))
+    }
+}
+
+impl Drop for NewLayer {
+    fn drop(&mut self) {
+        // Finished, it has another name; what stays is removed by the next build.
+        drop(remove(&self.path));
+    }
+}
+
+/// Removes what is not kept; returns how many bytes that were. Nothing is removed while a build is
+/// under way.
+pub fn sweep(dir: &Path, keep: Keep, dry_run: bool) -> Result<u64, Error> {
+    if !dir.is_dir() {
+        return Ok(0);
+    }
+    let Some(_alone) = Lock::try_exclusive(dir)? else {
+        return Ok(0);
+    };
+    let now = SystemTime::now();
+    let mut states = Vec::new();
+    for path in entries(&dir.join(STEPS)) {
+        let used = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let age = used.ok().and_then(|used| now.duration_since(used).ok());
+        states.push((age.unwrap_or_default(), path));
+    }
+    states.sort();
+    let (mut kept, mut bytes) = (HashSet::new(), 0);
+    let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+    for (age, path) in states {
+        let state = read_state(&path);
+        let whole = |state: &State| state.layers.iter().all(|(id, _)| dir.join(id).is_dir());
+        let state = state.filter(|state| age <= keep.unused && whole(state));
+        let layers = state.map(|state| state.layers).unwrap_or_default();
+        let new = layers.iter().filter(|(id, _)| !kept.contains(id));
+        let more: u64 = new.map(|(_, size)| size).sum();
+        if layers.is_empty() || bytes + more > keep.bytes {
+            sizes.extend(layers);
+            if !dry_run {
+                fs::remove_file(&path)?;
+            }
+            continue;
+        }
+        bytes += more;
+        kept.extend(layers.into_iter().map(|(id, _)| id));
+    }
+    let mut freed = 0;
+    for path in entries(dir) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name == STEPS || kept.contains(&*name) {
+            continue;
+        }
+        freed += sizes
+            .get(&*name)
+            .copied()
+            .unwrap_or_else(|| size_below(&path));
+        if !dry_run {
+            remove(&path)?;
+        }
+    }
+    Ok(freed)
+}
+
+fn read_state(path: &Path) -> Option<State> {
+    let bytes = fs::read_file(path, LARGEST_STATE).ok()?;
+    let state: State = serde_json::from_slice(&bytes).ok()?;
+    let plain = |(id, _): &(String, u64)| id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let sound = !state.layers.is_empty() && state.layers.iter().all(plain);
+    sound.then_some(state)
+}
+
+/// Marks a state as used now. Nobody depends on it.
+fn touch(path: &Path) {
+    if let Ok(file) = File::open(path) {
+        let _ = file.set_modified(SystemTime::now());
+    }
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+fn is_new(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().starts_with(NEW)
+}
+
+fn size_below(path: &Path) -> u64 {
+    let index = fs::read_file(&path.join(INDEX), LARGEST_INDEX).ok();
+    let index = index.and_then(|bytes| serde_json::from_slice::<Index>(&bytes).ok());
+    index.map_or(0, |index| index.bytes())
+}
+
+/// Removes a directory of ours, whatever its permissions became.
+fn remove(path: &Path) -> Result<(), Error> {
+    if !rustix::process::geteuid().is_root() && path.is_dir() {
+        disk::open_up(path)?;
+    }
+    Ok(fs::remove_tree(path)?)
+}
+
+fn random_id() -> io::Result<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(random)))
+}

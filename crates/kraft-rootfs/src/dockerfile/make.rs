@@ -1,0 +1,383 @@
+//! What the instructions of a stage make, when it is needed: out of the layers of an earlier build
+//! as far as nothing that they can see has changed.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use kraft_core::dockerfile::{self as text, Instruction, MountKind, Source, Step};
+use kraft_core::problem::Span;
+
+use super::layers::{Ground, Layers};
+use super::plan::{self, Origin};
+use super::settings::Settings;
+use super::stage::{Kitchen, Stage, absolute, at};
+use super::variables::Arguments;
+use super::{Fault, Network, Runner, Told, commands, difference, lookup};
+use crate::key::{self, Digest, Key};
+use crate::tree::Tree;
+
+/// Something that changes files: an instruction with what it sees besides them.
+#[derive(Debug)]
+pub(super) struct Op {
+    /// The stage it stands in.
+    pub(super) number: usize,
+    /// What people see of it.
+    pub(super) label: String,
+    pub(super) step: Step,
+    pub(super) settings: Settings,
+    pub(super) arguments: Arguments,
+}
+
+/// What a stage is built on.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Base {
+    /// Nothing.
+    #[default]
+    Scratch,
+    /// An image.
+    Image {
+        name: String,
+        architecture: String,
+        span: Span,
+    },
+}
+
+impl Op {
+    fn runs(&self) -> bool {
+        matches!(self.step.instruction, Instruction::Run(_))
+    }
+}
+
+impl Kitchen<'_, '_> {
+    /// Makes the files of a stage.
+    pub(super) fn make(&mut self, stage: &mut Stage) -> Result<(), Fault> {
+        self.find_kept(stage)?;
+        let first = match stage.made {
+            Some(made) => made,
+            None => self.make_base(stage)?,
+        };
+        for number in first..stage.ops.len() {
+            let Some(op) = stage.ops.get(number).map(Rc::clone) else {
+                break;
+            };
+            if op.runs() && self.ground(stage)? {
+                self.keep(stage, number)?;
+            }
+            self.execute(stage, &op)?;
+            if op.runs() {
+                self.keep(stage, number + 1)?;
+            }
+            stage.made = Some(number + 1);
+        }
+        Ok(())
+    }
+
+    /// Takes what an earlier build left, as far up as nothing has changed.
+    fn find_kept(&mut self, stage: &mut Stage) -> Result<(), Fault> {
+        let first = stage.made.unwrap_or_default();
+        let last = stage.ops.iter().rposition(|op| op.runs());
+        let (Some(last), Some(layers), true) = (last, self.recipe.layers, self.recipe.reuse) else {
+            return Ok(());
+        };
+        for done in (first + 1..=last + 1).rev() {
+            let after = stage.ops.get(done - 1).is_some_and(|op| op.runs());
+            let before = stage.ops.get(done).is_some_and(|op| op.runs());
+            if !after && !before {
+                continue;
+            }
+            let key = self.key(stage, done)?;
+            let Some(ground) = layers.find(&key, &mut self.numbers, &mut self.warnings) else {
+                continue;
+            };
+            for op in stage.ops.iter().take(done).skip(first) {
+                (self.tell)(Told::Step(format!("CACHED {}", op.label)));
+            }
+            stage.stand_on(ground, done);
+            break;
+        }
+        Ok(())
+    }
+
+    /// Makes what a stage is built on; returns that none of its instructions is done.
+    fn make_base(&mut self, stage: &mut Stage) -> Result<usize, Fault> {
+        let runs = stage.ops.iter().any(|op| op.runs());
+        if let Base::Image {
+            name,
+            architecture,
+            span,
+        } = &stage.base
+        {
+            let (tree, ground) = self.image_files(name, architecture, *span)?;
+            (stage.tree, stage.ground) = (tree, ground);
+            // The next build does not have to unpack it, whatever changes above it.
+            if runs && self.ground(stage)? {
+                self.keep(stage, 0)?;
+            }
+        }
+        stage.made = Some(0);
+        Ok(0)
+    }
+
+    fn execute(&mut self, stage: &mut Stage, op: &Op) -> Result<(), Fault> {
+        (self.tell)(Told::Step(op.label.clone()));
+        let settings = std::mem::replace(&mut stage.settings, op.settings.clone());
+        let arguments = std::mem::replace(&mut stage.arguments, op.arguments.clone());
+        let step = &op.step;
+        match &step.instruction {
+            Instruction::Add(copy) => self.copy(op.number, stage, step, copy, true)?,
+            Instruction::Copy(copy) => self.copy(op.number, stage, step, copy, false)?,
+            Instruction::Run(run) => self.run(op.number, stage, step, run)?,
+            Instruction::Workdir(_) => stage.make_working_dir(step.span)?,
+            _ => {}
+        }
+        (stage.settings, stage.arguments) = (settings, arguments);
+        Ok(())
+    }
+
+    /// Makes a layer of what of a stage is in none yet; returns whether there was something.
+    fn ground(&mut self, stage: &mut Stage) -> Result<bool, Fault> {
+        let (Some(layers), Some(runner)) = (self.recipe.layers, self.recipe.runner) else {
+            return Ok(false);
+        };
+        let owners = runner.keeps_owners();
+        let Some(layer) = difference::layer(layers, &stage.ground, &stage.tree, owners)? else {
+            return Ok(false);
+        };
+        let mut ground = std::mem::take(&mut stage.ground);
+        layer.put_over(&mut ground.tree, &mut self.numbers, &mut self.warnings)?;
+        ground.layers.push(Rc::new(layer));
+        stage.tree = ground.tree.clone();
+        stage.ground = ground;
+        Ok(true)
+    }
+
+    /// Writes down that the layers of a stage are what so many of its instructions leave.
+    fn keep(&mut self, stage: &mut Stage, done: usize) -> Result<(), Fault> {
+        if let Some(layers) = self.recipe.layers {
+            let key = self.key(stage, done)?;
+            layers.keep(&key, &stage.ground);
+        }
+        Ok(())
+    }
+
+    /// Returns the files of an image, and the layers they are in, if they are.
+    pub(super) fn image_files(
+        &mut self,
+        name: &str,
+        architecture: &str,
+        span: Span,
+    ) -> Result<(Tree, Ground), Fault> {
+        let image = self.image(name, architecture, span)?;
+        let key = self.image_key(&image.id);
+        let find = |layers: &Layers, numbers: &mut u64| layers.find(&key, numbers, &mut Vec::new());
+        if let Some(layers) = self.recipe.layers
+            && let Some(ground) = find(layers, &mut self.numbers)
+        {
+            return Ok((ground.tree.clone(), ground));
+        }
+        Ok((
+            self.unpacked_image(&image, name, architecture, span)?,
+            Ground::default(),
+        ))
+    }
+
+    /// Returns the key of what so many instructions of a stage leave.
+    fn key(&mut self, stage: &mut Stage, done: usize) -> Result<Digest, Fault> {
+        while stage.keys.len() <= done {
+            let op = stage.keys.len().checked_sub(1);
+            let op = op.and_then(|number| stage.ops.get(number));
+            let key = match (stage.keys.last(), op) {
+                (Some(below), Some(op)) => {
+                    let (below, op) = (*below, Rc::clone(op));
+                    self.op_key(below, &op)?
+                }
+                _ => match &stage.base {
+                    Base::Scratch => self.image_key("scratch"),
+                    Base::Image {
+                        name,
+                        architecture,
+                        span,
+                    } => {
+                        let image = self.image(name, architecture, *span)?;
+                        self.image_key(&image.id)
+                    }
+                },
+            };
+            stage.keys.push(key);
+        }
+        Ok(stage.keys.get(done).copied().unwrap_or_default())
+    }
+
+    fn image_key(&self, id: &str) -> Digest {
+        let owners = self.recipe.runner.is_some_and(Runner::keeps_owners);
+        let network = self.recipe.runner.map(Runner::network);
+        let network = network == Some(Network::Host);
+        let key = Key::new("base").and([u8::from(owners), u8::from(network)]);
+        key.and(self.recipe.architecture).and(id).digest()
+    }
+
+    fn op_key(&mut self, below: Digest, op: &Op) -> Result<Digest, Fault> {
+        let key = match &op.step.instruction {
+            Instruction::Add(copy) => self.copy_key(Key::new("add").and(below), op, copy, true)?,
+            Instruction::Copy(copy) => {
+                self.copy_key(Key::new("copy").and(below), op, copy, false)?
+            }
+            Instruction::Run(run) => self.run_key(Key::new("run").and(below), op, run)?,
+            _ => Key::new("workdir").and(below).and(&op.settings.working_dir),
+        };
+        Ok(key.digest())
+    }
+
+    /// A copy sees the files that it takes. They are copied into an empty tree to know them.
+    fn copy_key(
+        &mut self,
+        mut key: Key,
+        op: &Op,
+        copy: &text::Copy,
+        adds: bool,
+    ) -> Result<Key, Fault> {
+        let sees = Stage::seeing(op);
+        let span = op.step.span;
+        let to = self.word(&sees, &copy.destination, span)?;
+        key.add(absolute(&op.settings.working_dir, &to));
+        for word in [&copy.chown, &copy.chmod].into_iter().flatten() {
+            key.add(self.word(&sees, word, span)?);
+        }
+        key.add(format!(
+            "{} {} {} {:?}",
+            copy.chown.is_some(),
+            copy.link,
+            copy.parents,
+            copy.unpack
+        ));
+        let image = match &copy.from {
+            Some(name) => {
+                let name = self.word(&sees, name, span)?;
+                self.id_of(op.number, &name, span)?
+            }
+            None => None,
+        };
+        for pattern in &copy.exclude {
+            key.add(self.word(&sees, pattern, span)?);
+        }
+        for (number, source) in copy.sources.iter().enumerate() {
+            if let Source::Path { word, span } = source {
+                key.add(self.word(&sees, word, *span)?);
+            }
+            match (&image, source) {
+                (Some(id), Source::Path { .. }) => key.add(id),
+                (_, Source::Path { .. } | Source::Document(_)) => {
+                    let one = text::Copy {
+                        chown: None,
+                        unpack: Some(false),
+                        sources: vec![source.clone()],
+                        destination: format!("/{number}/"),
+                        ..copy.clone()
+                    };
+                    let mut taken = Stage::seeing(op);
+                    self.copy(op.number, &mut taken, &op.step, &one, adds)?;
+                    key.add(key::of_tree(&taken.tree)?);
+                }
+            }
+        }
+        Ok(key)
+    }
+
+    /// A command sees its own text, its variables, and what is mounted. Secrets count by name.
+    fn run_key(&mut self, mut key: Key, op: &Op, run: &text::Run) -> Result<Key, Fault> {
+        key.add(format!("{:?} {:?}", run.command, run.documents));
+        key.add(format!("{:?} {:?}", run.network, run.security));
+        key.add(format!("{:?}", op.settings.shell));
+        key.add(format!("{:?}", op.arguments.seen(&op.settings)));
+        key.add(&op.settings.working_dir);
+        key.add(&op.settings.user);
+        let sees = Stage::seeing(op);
+        let span = op.step.span;
+        for mount in &run.mounts {
+            key.add(format!("{mount:?}"));
+            if mount.kind != MountKind::Bind {
+                continue;
+            }
+            let source = mount.source.as_deref().unwrap_or_default();
+            let source = self.word(&sees, source, span)?;
+            key.add(&source);
+            let tree = match &mount.from {
+                None => self.context()?,
+                Some(name) => {
+                    if let Some(id) = self.id_of(op.number, name, span)? {
+                        key.add(id);
+                        continue;
+                    }
+                    Rc::new(self.origin(op.number, &sees, name, span)?.tree)
+                }
+            };
+            key.add(key::of_tree(&commands::part(&tree, &source, span)?)?);
+        }
+        Ok(key)
+    }
+
+    /// Returns what says which image the name after a `from=` means, if it is one.
+    fn id_of(&mut self, number: usize, name: &str, span: Span) -> Result<Option<String>, Fault> {
+        let Origin::Image(name) = plan::origin(self.recipe.dockerfile, number, name) else {
+            return Ok(None);
+        };
+        let architecture = self.recipe.architecture.to_owned();
+        Ok(Some(self.image(&name, &architecture, span)?.id.clone()))
+    }
+
+    /// Notes what of the context an instruction takes.
+    pub(super) fn note_taken(&mut self, stage: &Stage, step: &Step) -> Result<(), Fault> {
+        let mut taken = BTreeSet::new();
+        match &step.instruction {
+            Instruction::Add(copy) | Instruction::Copy(copy) if copy.from.is_none() => {
+                for source in &copy.sources {
+                    if let Source::Path { word, span } = source {
+                        taken.insert(self.word(stage, word, *span)?);
+                    }
+                }
+            }
+            Instruction::Run(run) => {
+                for mount in &run.mounts {
+                    if mount.kind == MountKind::Bind && mount.from.is_none() {
+                        let source = mount.source.as_deref().unwrap_or_default();
+                        taken.insert(self.word(stage, source, step.span)?);
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.taken.extend(taken);
+        Ok(())
+    }
+}
+
+impl Stage {
+    /// Returns a stage without files in which words mean what they mean to an instruction.
+    fn seeing(op: &Op) -> Self {
+        Self {
+            settings: op.settings.clone(),
+            arguments: op.arguments.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Makes the files of a stage those that layers hold, after so many instructions.
+    pub(super) fn stand_on(&mut self, ground: Ground, done: usize) {
+        self.tree = ground.tree.clone();
+        self.ground = ground;
+        self.made = Some(done);
+    }
+
+    fn make_working_dir(&mut self, span: Span) -> Result<(), Fault> {
+        use crate::shown;
+        use crate::tree::Node;
+        let path = lookup::resolve(&self.tree, self.settings.working_dir.as_bytes(), true)
+            .map_err(|_| at(span, "links lead in a circle"))?;
+        if !path.is_empty() && !self.tree.get(&path).is_some_and(Node::is_directory) {
+            self.tree
+                .insert(&path, Node::implied_directory())
+                .map_err(|fault| at(span, format!("cannot make `{}`: {fault}", shown(&path))))?;
+        }
+        Ok(())
+    }
+}
