@@ -1,4 +1,4 @@
-//! What images cost: `push` and `pull` of 1 GiB against `skopeo copy`, `pkg` of 1 GiB against
+//! What images cost: `push` and `pull` of 1 GiB against `skopeo copy`, also in processor time, `pkg` of 1 GiB against
 //! `sha256sum` of the same bytes, `pkg ls` with 500 images; each pair alternating in one run.
 //!
 //! skopeo copies the same image between the same registry and an OCI layout, with `--all
@@ -150,7 +150,12 @@ fn push(bench: &Bench, image: &str, shape: &str) {
             theirs.push(other);
         }
     }
-    row(&format!("pkg push, {shape} | skopeo copy"), ours, theirs);
+    row(
+        &format!("pkg push, {shape} | skopeo copy"),
+        ours.clone(),
+        theirs.clone(),
+    );
+    cpu_row(&format!("  its CPU, {shape} | skopeo copy"), ours, theirs);
 }
 
 /// Returns an image's name in a registry.
@@ -220,6 +225,17 @@ fn row(title: &str, ours: Vec<Cost>, theirs: Vec<Cost>) {
         ours.millis / theirs.millis,
         ours.mebibytes,
         theirs.mebibytes
+    );
+}
+
+/// A row of processor time.
+fn cpu_row(title: &str, ours: Vec<Cost>, theirs: Vec<Cost>) {
+    let (ours, theirs) = (Cost::typical(ours), Cost::typical(theirs));
+    println!(
+        "{title:<40} {:>9.1} {:>9.1} {:>7.2}",
+        ours.cpu_millis,
+        theirs.cpu_millis,
+        ours.cpu_millis / theirs.cpu_millis,
     );
 }
 

@@ -1,15 +1,19 @@
-//! What a command costs: its time, and the most memory it ever had. Benchmarks compare two such
+//! What a command costs: its time, that of its processors, and the most memory it ever had. Benchmarks compare two such
 //! costs of one run; costs of different machines say nothing to each other.
 
 use std::io::{Read, Seek, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 /// The price of one command.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     /// From its start to its end, in milliseconds.
     pub millis: f64,
+    /// What it kept processors busy, its threads together, in milliseconds: a multiple of 10.
+    pub cpu_millis: f64,
     /// The most it had resident, in MiB, without its children.
     pub mebibytes: f64,
 }
@@ -32,34 +36,60 @@ impl Cost {
         let _ = child.stdin.take().unwrap().write_all(input);
         let mut mebibytes = 0.0;
         // Its high-water mark only rises: the last look is the truth or just below.
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
+        loop {
+            if has_ended(&child) {
+                break;
             }
             mebibytes = high_water(child.id()).unwrap_or(mebibytes);
             std::thread::sleep(Duration::from_micros(200));
-        };
+        }
         let millis = start.elapsed().as_secs_f64() * 1e3;
+        let cpu_millis = busy(child.id()).unwrap_or_default();
+        let status = child.wait().unwrap();
         if !status.success() {
             let mut told = String::new();
             talk.rewind().unwrap();
             talk.read_to_string(&mut told).unwrap();
             panic!("{command:?}: {status}: {told}");
         }
-        Self { millis, mebibytes }
+        Self {
+            millis,
+            cpu_millis,
+            mebibytes,
+        }
     }
 
-    /// Returns the median of the times, and the most memory of any.
+    /// Returns the medians of the times, and the most memory of any.
     ///
     /// # Panics
     /// If there is none.
     pub fn typical(mut costs: Vec<Self>) -> Self {
+        costs.sort_by(|a, b| a.cpu_millis.total_cmp(&b.cpu_millis));
+        let cpu_millis = costs[costs.len() / 2].cpu_millis;
         costs.sort_by(|a, b| a.millis.total_cmp(&b.millis));
         Self {
             millis: costs[costs.len() / 2].millis,
+            cpu_millis,
             mebibytes: costs.iter().map(|cost| cost.mebibytes).fold(0.0, f64::max),
         }
     }
+}
+
+/// Returns whether a child has ended, and leaves it to be waited for.
+fn has_ended(child: &Child) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let pid = Pid::from_child(child);
+    waitid(WaitId::Pid(pid), options).is_ok_and(|status| status.is_some())
+}
+
+/// Returns `utime` and `stime` of a process that was not waited for yet (proc(5)), in milliseconds.
+fn busy(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the name, which may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<u32>().ok();
+    let ticks = ticks(11)?.checked_add(ticks(12)?)?;
+    Some(f64::from(ticks) * 1e3 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Returns `VmHWM` of a process that lives, in MiB.

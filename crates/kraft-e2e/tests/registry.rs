@@ -5,9 +5,11 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use kraft_e2e::guest::{MOTD, Report, package};
 use kraft_e2e::harness::{Bench, Outcome, skip};
+use kraft_e2e::hostile::{Act, Hostile, Image, Request, tar};
 use kraft_e2e::registry::{Registry, digest_of, installed, skopeo};
 
 const USER: &str = "joe";
@@ -194,6 +196,148 @@ fn what_docker_knows_of_a_registry_is_enough() {
     }});
     std::fs::write(docker.join("config.json"), entry.to_string()).unwrap();
     goes_round(&bench, &registry, &[]);
+}
+
+/// A registry that lets everybody in who has a token, and gives tokens to everybody.
+fn with_tokens_for_all() -> Hostile {
+    let image = Image::of_layers(&[tar("unikraft/bin/kernel", b'0', "", b"kernel")]);
+    let play = |request: &Request| {
+        if request.path.starts_with("/token") {
+            return Act::body(r#"{"token":"anonymous"}"#);
+        }
+        if request.headers.contains_key("authorization") {
+            return Act::Serve;
+        }
+        let realm = format!("http://{}/token", request.headers["host"]);
+        Act::field(
+            401,
+            "WWW-Authenticate",
+            &format!("Bearer realm=\"{realm}\""),
+        )
+    };
+    Hostile::start(image, Arc::new(play))
+}
+
+/// Gives docker this helper: a shell script, or one that is missing.
+fn with_helper(script: Option<&str>) -> Bench {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.path().join(".docker")).unwrap();
+    let config = bench.path().join(".docker/config.json");
+    std::fs::write(config, r#"{"auths": {}, "credsStore": "odd.exe"}"#).unwrap();
+    let bin = bench.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    if let Some(script) = script {
+        let helper = bin.join("docker-credential-odd.exe");
+        std::fs::write(&helper, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    bench.env("PATH", &path)
+}
+
+const HELPER: &str = "docker-credential-odd.exe";
+
+#[test]
+fn a_helper_that_fails_is_no_obstacle_to_an_image_for_everybody() {
+    let registry = with_tokens_for_all();
+    let name = registry.name("public/app:v1");
+    for (script, words) in [
+        (None, "no such program"),
+        (
+            Some("echo 'the vault is closed'; exit 1"),
+            "the vault is closed",
+        ),
+        (
+            Some("echo out; printf 'no \\033[31mkey\\n' >&2; exit 3"),
+            "no \\u{1b}[31mkey",
+        ),
+        (Some("echo nonsense"), "not the JSON"),
+        (Some("kill -9 $$"), "signal"),
+    ] {
+        let bench = with_helper(script);
+        let outcome = bench.kraft(["pkg", "pull", &name]).success();
+        for said in [HELPER, words, "without credentials"] {
+            assert_eq!(
+                outcome.stderr.matches(said).count(),
+                1,
+                "{said}: {}",
+                outcome.stderr
+            );
+        }
+        assert!(!outcome.stderr.contains('\u{1b}'), "{}", outcome.stderr);
+    }
+    let bench = with_helper(Some(
+        "echo 'credentials not found in native keychain'; exit 1",
+    ));
+    let outcome = bench.kraft(["pkg", "pull", &name]).success();
+    assert!(!outcome.stderr.contains(HELPER), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_helper_that_fails_is_named_where_a_registry_wants_a_password() {
+    let Some(registry) = Registry::with_password(USER, PASSWORD) else {
+        return;
+    };
+    let name = registry.name("apps/motd:v1");
+    let bench = with_helper(Some("echo 'the vault is closed'; exit 1"));
+    package(&bench, &name, &[]);
+    for command in ["pull", "push"] {
+        let outcome = bench.kraft(["pkg", command, &name]).exits(5);
+        let hints: Vec<&str> = outcome
+            .stderr
+            .lines()
+            .filter(|l| l.contains("hint: "))
+            .collect();
+        assert!(hints.iter().any(|hint| hint.contains(HELPER)), "{hints:?}");
+        assert!(
+            hints.iter().any(|hint| hint.contains("kraft login")),
+            "{hints:?}"
+        );
+        assert!(
+            outcome.stderr.contains("vault is closed"),
+            "{}",
+            outcome.stderr
+        );
+    }
+    // Our own log-in comes before it.
+    let _ = log_in(&bench, &registry, PASSWORD).success();
+    let outcome = bench.kraft(["pkg", "push", &name]).success();
+    assert!(!outcome.stderr.contains(HELPER), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_damaged_blob_is_named_and_not_pushed() {
+    let Some(registry) = Registry::plain() else {
+        return;
+    };
+    for change in [
+        (|bytes: &mut Vec<u8>| bytes[700] ^= 1) as fn(&mut Vec<u8>),
+        |bytes| bytes.truncate(700),
+        |bytes| bytes.push(0),
+    ] {
+        let bench = Bench::new();
+        let name = registry.name("apps/motd:v1");
+        package(&bench, &name, &[]);
+        let shown = bench.json(["pkg", "inspect", &name]);
+        let digest = shown["manifests"][0]["layers"][0]["digest"]
+            .as_str()
+            .unwrap();
+        let blobs = bench.runtime().join("images/blobs/sha256");
+        let path = blobs.join(digest.strip_prefix("sha256:").unwrap());
+        let mut bytes = std::fs::read(&path).unwrap();
+        change(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        let outcome = bench.kraft(["pkg", "push", &name]).exits(1);
+        for words in [digest, "damaged", "store verify --repair"] {
+            assert!(
+                outcome.stderr.contains(words),
+                "{words}: {}",
+                outcome.stderr
+            );
+        }
+        let tags = registry.ask("GET /v2/apps/motd/tags/list", &[], b"");
+        assert_eq!(tags.status, 404, "{tags:?}");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::{Digest, Reference};
 use tokio::task::spawn_blocking;
 
+use crate::digest::Damage;
 use crate::image::{DEEPEST, Descriptor, Document, Index, Platform};
 use crate::registry::{self, BlobSource, Registry};
 use crate::store::reach::{Part, parts, reachable};
@@ -204,8 +205,19 @@ impl Push<'_> {
                 return Ok(());
             }
         }
-        if part.stored.is_none() {
-            return Err(store::Error::damaged(&blob.digest, crate::digest::Damage::Missing).into());
+        let damage = match part.stored {
+            None => Some(Damage::Missing),
+            Some(found) if found < blob.size => Some(Damage::Shorter {
+                expected: blob.size,
+                found,
+            }),
+            Some(found) if found > blob.size => Some(Damage::Longer {
+                expected: blob.size,
+            }),
+            Some(_) => None,
+        };
+        if let Some(damage) = damage {
+            return Err(store::Error::damaged(&blob.digest, damage).into());
         }
         let task = self.tasks.fetch_add(1, Ordering::Relaxed);
         self.reporter.report(Event::Started {
@@ -227,11 +239,18 @@ impl Push<'_> {
             Ok(()) => Event::Finished { task },
             Err(_) => Event::Failed { task },
         });
-        Ok(pushed?)
+        let Err(error) = pushed else { return Ok(()) };
+        // The registry says that something is wrong with it, or that it ended too early.
+        Err(
+            match damage_of(Arc::clone(&self.store), blob.clone()).await {
+                Some(damage) => damage.into(),
+                None => error.into(),
+            },
+        )
     }
 }
 
-/// A blob of the store, verified while it is sent.
+/// A blob of the store. It is not hashed while it is sent: the registry does that.
 struct Stored {
     store: Arc<dyn Store>,
     blob: Descriptor,
@@ -239,8 +258,21 @@ struct Stored {
 
 impl BlobSource for Stored {
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
-        let blob = store::open_verified(&*self.store, &self.blob).map_err(io::Error::other)?;
-        Ok(Box::new(blob))
+        let blob = self.store.open(&self.blob.digest);
+        blob.map_err(io::Error::other)
+    }
+}
+
+/// Returns what is wrong with a blob that a registry did not take, if anything is.
+async fn damage_of(store: Arc<dyn Store>, blob: Descriptor) -> Option<store::Error> {
+    let read = move || {
+        let mut reader = store::open_verified(&*store, &blob)?;
+        io::copy(&mut reader, &mut io::sink())
+            .map_err(|error| store::Error::reading(&blob.digest, error))
+    };
+    match spawn_blocking(read).await {
+        Ok(Err(error @ store::Error::Damaged { .. })) => Some(error),
+        _ => None,
     }
 }
 

@@ -45,7 +45,12 @@ struct Auth {
 /// Looks a registry up in a file; one that is not there knows nothing.
 ///
 /// A helper for the registry counts before the helper for all, and that before what the file holds.
-pub(super) fn find(path: &Path, host: &str) -> Result<Option<Credential>, Error> {
+/// One that fails goes into `failed`, and what the file holds counts.
+pub(super) fn find(
+    path: &Path,
+    host: &str,
+    failed: &mut Vec<Error>,
+) -> Result<Option<Credential>, Error> {
     let bytes = match kraft_sys::fs::read_file(path, LARGEST) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -56,13 +61,14 @@ pub(super) fn find(path: &Path, host: &str) -> Result<Option<Credential>, Error>
         why,
     };
     // Only the place is told: the text around it may be a secret.
-    let file: File = serde_json::from_slice(&bytes).map_err(|error| {
+    let file: Option<File> = serde_json::from_slice(&bytes).map_err(|error| {
         broken(format!(
             "line {}, column {} is not what it should be",
             error.line(),
             error.column()
         ))
     })?;
+    let file = file.unwrap_or_default();
     let is_meant = |key: &&String| host_of_key(key) == host;
     let own = file.cred_helpers.iter().find(|(key, _)| is_meant(key));
     let program = match own {
@@ -74,8 +80,14 @@ pub(super) fn find(path: &Path, host: &str) -> Result<Option<Credential>, Error>
     if let Some(program) = program {
         let known = key.map_or(host, String::as_str);
         for server in names(known, host) {
-            if let Some(found) = helper::get(program, server, path)? {
-                return Ok(Some(found));
+            match helper::get(program, server, path) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                // By another name it would fail in the same way.
+                Err(error) => {
+                    failed.push(error);
+                    break;
+                }
             }
         }
     }

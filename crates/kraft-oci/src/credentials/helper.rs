@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kraft_core::tame::tame;
 use kraft_sys::environment::Inherit;
 use kraft_sys::tool::{Tool, ToolError};
 use serde::Deserialize;
@@ -17,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What every helper says, on stdout, about a server it does not know.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
+/// Of what a helper says no more characters are shown.
+const LONGEST_WORDS: usize = 200;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer {
@@ -24,6 +28,15 @@ struct Answer {
     username: String,
     #[serde(default, deserialize_with = "nullable")]
     secret: String,
+}
+
+/// Returns the first line of what a helper that failed wrote, safe to show: helpers write why to
+/// stdout, and most other programs to stderr.
+fn words(output: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(output);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let line: String = line.chars().take(LONGEST_WORDS).collect();
+    Some(tame(&line, &[]))
 }
 
 /// Asks a helper; `file` names it.
@@ -36,7 +49,7 @@ pub(super) fn get(name: &str, server: &str, file: &Path) -> Result<Option<Creden
     };
     // A name, not a way to any program.
     if name.contains('/') || name.starts_with('.') {
-        return Err(failed("its name is that of no helper".to_owned()));
+        return Err(failed("its name is not that of a helper".to_owned()));
     }
     let run = Tool::new(&program)
         .args(["get"])
@@ -57,11 +70,13 @@ pub(super) fn get(name: &str, server: &str, file: &Path) -> Result<Option<Creden
         if said.to_lowercase().contains(NOT_FOUND) {
             return Ok(None);
         }
-        return Err(failed(format!("it ended with {}", output.status)));
+        let own = words(&output.stderr).or_else(|| words(&output.stdout));
+        let own = own.map_or_else(String::new, |own| format!(": {own}"));
+        return Err(failed(format!("it ended with {}{own}", output.status)));
     }
     // What it answered is secret, also in an error.
     let answer: Answer = serde_json::from_slice(&output.stdout)
-        .map_err(|_| failed("it answered with something that is no JSON".to_owned()))?;
+        .map_err(|_| failed("its answer is not the JSON of a helper".to_owned()))?;
     if answer.secret.is_empty() {
         return Ok(None);
     }

@@ -1,7 +1,8 @@
 //! Credentials: found where users have put them already, shown nowhere.
 //!
 //! Our own log-in comes first, then docker's (its helpers included), then podman's. Nothing is read
-//! before a registry asks for it.
+//! before a registry asks for it. A file or a helper that fails is reported and passed over: most
+//! images need no credentials, and a registry that wants some will say so.
 
 mod docker;
 mod helper;
@@ -9,6 +10,9 @@ mod helper;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kraft_core::event::{Event, Reporter};
 
 /// Something that is not to be shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,6 +56,13 @@ pub enum Credential {
 pub trait CredentialSource: fmt::Debug + Send + Sync {
     /// Returns those for a registry, `HOST[:PORT]`, if there are any.
     fn find(&self, host: &str) -> Result<Option<Credential>, Error>;
+
+    /// Returns what the user can do about sources that failed when those for a registry were looked
+    /// for, one sentence each.
+    fn advice(&self, host: &str) -> Vec<String> {
+        let _ = host;
+        Vec::new()
+    }
 }
 
 /// Where credentials may be.
@@ -63,7 +74,15 @@ pub struct Keyrings {
     pub docker: Option<PathBuf>,
     /// Podman's `auth.json`, in the order in which they count.
     pub podman: Vec<PathBuf>,
+    /// Takes warnings of files and helpers that fail.
+    pub reporter: Option<Arc<dyn Reporter>>,
+    /// What to do about them, by host.
+    pub advice: Advice,
 }
+
+/// What the user can do about sources of credentials that failed, by host.
+#[derive(Clone, Debug, Default)]
+pub struct Advice(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
 
 impl fmt::Debug for Keyrings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,7 +90,7 @@ impl fmt::Debug for Keyrings {
             .field("own", &self.own.keys())
             .field("docker", &self.docker)
             .field("podman", &self.podman)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -91,12 +110,43 @@ impl CredentialSource for Keyrings {
         if let Some((user, token)) = self.own.get(host) {
             return Ok(Some(own(user, token)));
         }
-        for file in self.docker.iter().chain(&self.podman) {
-            if let Some(found) = docker::find(file, host)? {
-                return Ok(Some(found));
+        let mut failed = Vec::new();
+        let mut files = self.docker.iter().chain(&self.podman);
+        let found = files.find_map(|file| match docker::find(file, host, &mut failed) {
+            Ok(found) => found,
+            Err(error) => {
+                failed.push(error);
+                None
             }
+        });
+        for error in failed {
+            self.pass_over(host, &error, found.is_some());
         }
-        Ok(None)
+        Ok(found)
+    }
+
+    fn advice(&self, host: &str) -> Vec<String> {
+        let advice = self.advice.0.lock().unwrap_or_else(PoisonError::into_inner);
+        advice.get(host).cloned().unwrap_or_default()
+    }
+}
+
+impl Keyrings {
+    /// Reports a source that failed, and keeps what can be done about it.
+    fn pass_over(&self, host: &str, error: &Error, found: bool) {
+        if let Some(reporter) = &self.reporter {
+            let instead = if found {
+                "other credentials are used"
+            } else {
+                "going on without credentials"
+            };
+            reporter.report(Event::Warning(format!("{error}; {instead}")));
+        }
+        let mut advice = self.advice.0.lock().unwrap_or_else(PoisonError::into_inner);
+        advice
+            .entry(host.to_owned())
+            .or_default()
+            .extend(error.hint());
     }
 }
 
@@ -155,6 +205,20 @@ pub enum Error {
         /// What happened.
         why: String,
     },
+}
+
+impl Error {
+    /// Returns what the user can do about it.
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::File(_) => None,
+            Self::Broken { path, .. } => Some(format!("correct `{path}`")),
+            Self::Helper { program, path, .. } => Some(format!(
+                "make the helper `{program}` work, or remove it (`credsStore`, `credHelpers`) from \
+                 `{path}`"
+            )),
+        }
+    }
 }
 
 #[cfg(test)]

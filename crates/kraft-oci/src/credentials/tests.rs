@@ -40,6 +40,7 @@ fn our_own_come_first_then_dockers_then_podmans() {
         .into(),
         docker: Some(file(&dir, "config.json", &docker)),
         podman: vec![dir.path().join("missing"), file(&dir, "auth.json", &podman)],
+        ..Keyrings::default()
     };
     let find = |host: &str| keyrings.find(host).unwrap();
     assert_eq!(find("own.example"), Some(basic("me", "s3cret")));
@@ -60,39 +61,83 @@ fn a_token_alone_may_carry_its_user() {
     assert_eq!(own("", "opaque"), Credential::Bearer(Secret::new("opaque")));
 }
 
-#[test]
-fn a_broken_file_is_told_without_what_is_in_it() {
+/// Keeps warnings.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Reporter for Warnings {
+    fn report(&self, event: Event) {
+        if let Event::Warning(text) = event {
+            self.0.lock().unwrap().push(text);
+        }
+    }
+}
+
+/// Looks a registry up in a docker configuration; returns what was found, warned of and advised.
+fn look_up(text: &str, host: &str) -> (Option<Credential>, Vec<String>, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
+    let warnings = Arc::new(Warnings::default());
+    let keyrings = Keyrings {
+        docker: Some(file(&dir, "config.json", text)),
+        reporter: Some(Arc::clone(&warnings) as Arc<dyn Reporter>),
+        ..Keyrings::default()
+    };
+    let found = keyrings.find(host).unwrap();
+    let told = warnings.0.lock().unwrap().clone();
+    (found, told, keyrings.advice(host))
+}
+
+#[test]
+fn a_broken_file_is_passed_over_and_told_without_what_is_in_it() {
     for text in [
         r#"{"auths":{"a":{"auth":"s3cret"}}}"#,
         "{s3cret",
         r#"{"auths":"s3cret"}"#,
     ] {
-        let keyrings = Keyrings {
-            docker: Some(file(&dir, "config.json", text)),
-            ..Keyrings::default()
-        };
-        let error = keyrings.find("a").unwrap_err().to_string();
+        let (found, told, advice) = look_up(text, "a");
+        assert_eq!((found, told.len()), (None, 1), "{told:?}");
+        let told = format!("{told:?} {advice:?}");
         assert!(
-            error.contains("config.json") && !error.contains("s3cret"),
-            "{error}"
+            told.contains("config.json") && !told.contains("s3cret"),
+            "{told}"
         );
     }
 }
 
 #[test]
-fn a_helper_that_is_missing_is_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let keyrings = Keyrings {
-        docker: Some(file(
-            &dir,
-            "config.json",
-            r#"{"credsStore":"no-such-store"}"#,
-        )),
-        ..Keyrings::default()
-    };
-    let error = keyrings.find("a.example").unwrap_err().to_string();
-    assert!(error.contains("docker-credential-no-such-store"), "{error}");
+fn null_is_an_absent_value_in_a_file() {
+    let pair = STANDARD.encode("me:1");
+    for text in [
+        "null",
+        r#"{"auths":null,"credHelpers":null,"credsStore":null}"#,
+        r#"{"auths":{"a":null},"credHelpers":{"a":null},"credsStore":""}"#,
+        r#"{"auths":{"a":{"auth":null,"username":null,"password":null,"identitytoken":null}}}"#,
+    ] {
+        assert_eq!(look_up(text, "a"), (None, Vec::new(), Vec::new()), "{text}");
+    }
+    let text = format!(r#"{{"auths":{{"b":null,"a":{{"auth":"{pair}"}}}},"credHelpers":null}}"#);
+    assert_eq!(look_up(&text, "a").0, Some(basic("me", "1")));
+}
+
+#[test]
+fn a_helper_that_is_missing_is_named_and_passed_over() {
+    for text in [
+        r#"{"credsStore":"no-such-store"}"#,
+        r#"{"credHelpers":{"a.example":"no-such-store"}}"#,
+        r#"{"credsStore":"../no-such-store"}"#,
+    ] {
+        let (found, told, advice) = look_up(text, "a.example");
+        assert_eq!((found, told.len(), advice.len()), (None, 1, 1), "{told:?}");
+        assert!(told[0].contains("no-such-store"), "{told:?}");
+        assert!(told[0].contains("without credentials"), "{told:?}");
+        assert!(advice[0].contains("config.json"), "{advice:?}");
+    }
+    let pair = STANDARD.encode("me:1");
+    let text =
+        format!(r#"{{"credsStore":"no-such-store","auths":{{"a.example":{{"auth":"{pair}"}}}}}}"#);
+    let (found, told, _) = look_up(&text, "a.example");
+    assert_eq!(found, Some(basic("me", "1")));
+    assert!(told[0].contains("other credentials are used"), "{told:?}");
 }
 
 #[test]

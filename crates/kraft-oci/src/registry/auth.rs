@@ -317,6 +317,7 @@ impl Doing<'_> {
             doing: self.doing.to_owned(),
             reason: reason.to_owned(),
             had_credentials,
+            advice: Vec::new(),
         }
     }
 }

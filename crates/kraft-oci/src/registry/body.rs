@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::error::Trouble;
 use super::transport::{shown, trouble};
+use crate::image::nullable;
 
 /// What a registry says about a failure is read this far, in bytes.
 const LARGEST_COMPLAINT: usize = 64 << 10;
@@ -96,7 +97,7 @@ pub(super) async fn complaint(answer: Response, silence: Duration) -> String {
 pub(super) fn words(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Complaint {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "nullable")]
         errors: Vec<One>,
         #[serde(default)]
         details: Option<String>,
@@ -105,9 +106,9 @@ pub(super) fn words(body: &[u8]) -> String {
     }
     #[derive(Deserialize)]
     struct One {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "nullable")]
         code: String,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "nullable")]
         message: String,
     }
     let Ok(complaint) = serde_json::from_slice::<Complaint>(body) else {
@@ -139,6 +140,11 @@ mod tests {
         assert_eq!(words(body), ": no way");
         assert_eq!(words(br#"{"errors":[{"code":"DENIED"}]}"#), ": DENIED");
         assert_eq!(words(br#"{"details":"wrong"}"#), ": wrong");
+        assert_eq!(
+            words(br#"{"errors":[{"code":"DENIED","message":null}],"details":null}"#),
+            ": DENIED"
+        );
+        assert_eq!(words(br#"{"errors":null,"details":"wrong"}"#), ": wrong");
         assert_eq!(words(b"<html>"), "");
     }
 }

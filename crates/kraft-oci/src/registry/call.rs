@@ -103,6 +103,12 @@ impl Registry {
     /// A body that is made for each try is sent once: where it was to go there may be a part of it,
     /// so that whoever sent it has to find another place first.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Response, Error> {
+        let advise = || self.inner.settings.credentials.advice(&call.host.name);
+        let outcome = self.call_again(call).await;
+        outcome.map_err(|error| error.with_advice(advise))
+    }
+
+    async fn call_again(&self, call: &Call<'_>) -> Result<Response, Error> {
         let settings = &self.inner.settings;
         if settings.offline {
             return Err(Error::Offline {
@@ -126,11 +132,13 @@ impl Registry {
             if tries >= settings.retries || hopeless {
                 return Err(call.again(trouble));
             }
-            let waited = pause.unwrap_or_default().max(self.backoff(tries));
-            sleep(waited).await;
             if matches!(call.content, Content::Made(_)) {
+                // Whoever sends it again waits before that; here only as long as the server wants.
+                sleep(pause.unwrap_or_default()).await;
                 return Err(call.again(trouble));
             }
+            let waited = pause.unwrap_or_default().max(self.backoff(tries));
+            sleep(waited).await;
             tries += 1;
         }
     }
@@ -332,7 +340,12 @@ impl Registry {
                 &format!("`{elsewhere}`, where it leads to, wants credentials{words}"),
                 false,
             )),
-            403 => Err(Error::Forbidden { host, doing, words }),
+            403 => Err(Error::Forbidden {
+                host,
+                doing,
+                words,
+                advice: Vec::new(),
+            }),
             404 => Err(Error::NotFound {
                 host,
                 what: call.what.clone(),

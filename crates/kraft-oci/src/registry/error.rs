@@ -48,6 +48,8 @@ pub enum Error {
         reason: String,
         /// Whether it was given any.
         had_credentials: bool,
+        /// What to do about credentials that could not be looked up.
+        advice: Vec<String>,
     },
     /// It does not let this user do that.
     #[error("the registry `{host}` does not allow to {doing}{words}")]
@@ -58,6 +60,8 @@ pub enum Error {
         doing: String,
         /// What it said, behind a colon.
         words: String,
+        /// What to do about credentials that could not be looked up.
+        advice: Vec<String>,
     },
     /// It does not have it.
     #[error("the registry `{host}` has no {what}{words}")]
@@ -171,6 +175,14 @@ pub enum Trouble {
 }
 
 impl Error {
+    /// Adds advice to a refusal.
+    pub(super) fn with_advice(mut self, advise: impl FnOnce() -> Vec<String>) -> Self {
+        if let Self::Unauthorized { advice, .. } | Self::Forbidden { advice, .. } = &mut self {
+            *advice = advise();
+        }
+        self
+    }
+
     /// Returns what sort of failure it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -225,6 +237,11 @@ impl Error {
                 return Vec::new();
             }
         };
-        vec![hint]
+        match self {
+            Self::Unauthorized { advice, .. } | Self::Forbidden { advice, .. } => {
+                advice.iter().cloned().chain([hint]).collect()
+            }
+            _ => vec![hint],
+        }
     }
 }

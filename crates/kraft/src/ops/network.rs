@@ -1,11 +1,12 @@
 //! The door to registries: one client, made from the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::{DEFAULT_REGISTRY, check_host};
 use kraft_oci::credentials::{self, Keyrings};
 use kraft_oci::registry::{Registry, Settings};
@@ -15,6 +16,7 @@ use crate::app::App;
 use crate::config::keys::DEFAULT_MANIFEST;
 use crate::config::layers::Value;
 use crate::failure::{Failure, Kind};
+use crate::ui::Ui;
 
 /// A client of registries, and what it runs on.
 #[derive(Debug)]
@@ -119,6 +121,23 @@ fn keyrings(app: &App, own: BTreeMap<String, (String, String)>) -> Keyrings {
         own,
         docker,
         podman: podman.into_iter().flatten().collect(),
+        reporter: Some(Arc::new(OnceEach(app.ui.clone()))),
+        ..Keyrings::default()
+    }
+}
+
+/// Prints each warning once, however many clients of registries a command makes.
+struct OnceEach(Ui);
+
+impl Reporter for OnceEach {
+    fn report(&self, event: Event) {
+        static PRINTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        if let Event::Warning(text) = event {
+            let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
+            if printed.insert(text.clone()) {
+                self.0.warn(&text);
+            }
+        }
     }
 }
 
