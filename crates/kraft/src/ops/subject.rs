@@ -23,6 +23,7 @@ use kraft_oci::store::Store;
 use super::binary;
 use super::components;
 use super::dockerfile::{Made, Wish as Building};
+use super::init;
 use super::obtain::{self, Obtained, Pull};
 use super::pins;
 use super::probe;
@@ -34,6 +35,9 @@ use super::{images, unpacked};
 use crate::app::App;
 use crate::config::dirs::absolute;
 use crate::failure::{Failure, Kind};
+
+/// A Dockerfile that is only looked at is not longer than this, in bytes.
+const LARGEST_DOCKERFILE: u64 = 4 << 20;
 
 /// What the user pointed at.
 #[derive(Debug)]
@@ -334,6 +338,27 @@ fn take_root(
     };
     ready.root = Root::Source(source.clone());
     if terms.dry {
+        if let RootSource::Dockerfile { file, .. } = &source {
+            let cmd = match terms.building.target {
+                None => init::command_of(&text_of(file)),
+                Some(_) => None,
+            };
+            let decided = project.is_some_and(|project| {
+                let kraftfile = project.kraftfile.as_ref();
+                kraftfile.is_some_and(|kraftfile| kraftfile.cmd.is_some())
+            });
+            if cmd.is_none() && !decided && terms.request.args.is_empty() {
+                app.ui.warn(&format!(
+                    "a dry run builds nothing: what the image of `{}` runs is not known",
+                    file.display()
+                ));
+            }
+            let above = Given {
+                cmd,
+                ..Given::default()
+            };
+            ready.given = std::mem::take(&mut ready.given).under(&above);
+        }
         return Ok(());
     }
     let arch = ready.image.arch.name();
@@ -344,6 +369,12 @@ fn take_root(
         ready.made = Some(made);
     }
     Ok(())
+}
+
+/// Reads a Dockerfile; one that cannot be read says nothing.
+fn text_of(file: &Path) -> String {
+    let bytes = kraft_sys::fs::read_file(file, LARGEST_DOCKERFILE).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Returns what the flags ask of an image.

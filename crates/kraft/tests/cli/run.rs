@@ -225,3 +225,22 @@ fn a_typed_volume_takes_the_place_of_the_kraftfiles() {
         assert!(text.contains(part), "{part} is not in {text}");
     }
 }
+
+#[test]
+fn a_dry_run_shows_what_a_dockerfile_runs() {
+    let home = Home::new();
+    let kernel = home.kernel();
+    let run = ["run", "--dry-run", "-W", "--rootfs", "Dockerfile", &kernel];
+    home.write(
+        "Dockerfile",
+        "FROM scratch AS a\nCMD [\"/no\"]\nFROM scratch\nENTRYPOINT [\"/bin/x\"]\nCMD [\"two words\"]\n",
+    );
+    let text = home.ok(&run);
+    assert!(
+        text.trim_end().ends_with("-- /bin/x \"two words\""),
+        "{text}"
+    );
+    // What was typed stands behind the entry point's place, as without `--dry-run`.
+    let text = home.ok(&[&run[..], &["typed"]].concat());
+    assert!(text.trim_end().ends_with("-- typed"), "{text}");
+}

@@ -3,7 +3,7 @@
 /// Returns the command of the last stage: `ENTRYPOINT` with `CMD` behind it.
 ///
 /// `None` if there is none, or if it is a line for a shell: a unikernel has no shell to read it.
-pub(super) fn command(text: &str) -> Option<Vec<String>> {
+pub(crate) fn command(text: &str) -> Option<Vec<String>> {
     let mut entrypoint = None;
     let mut command = None;
     for line in logical_lines(text) {

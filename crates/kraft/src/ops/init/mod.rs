@@ -16,6 +16,7 @@ use kraft_core::kraftfile::{self, FILE_NAMES};
 use kraft_core::platform::Platform;
 use kraft_sys::fs;
 
+pub(crate) use self::dockerfile::command as command_of;
 use self::sources::Sources;
 use crate::app::App;
 use crate::failure::{Failure, Kind, Text};
