@@ -63,11 +63,7 @@ pub fn update(
     places: &[String],
     reporter: &dyn Reporter,
 ) -> Result<Updated, Error> {
-    fs::create_dir_all(manifests, DIRECTORIES)?;
-    fs::create_dir_all(&manifests.join(".sources"), 0o700)?;
-    let lock_file = manifests.join(".sources/lock");
-    fs::append(&lock_file)?;
-    let _lock = Lock::exclusive(&lock_file)?;
+    let _lock = lock(manifests)?;
     let asked = provider::ask_all(sources, manifests, places, reporter);
     let mut updated = Updated::default();
     for (place, answer) in places.iter().zip(asked) {
@@ -83,6 +79,39 @@ pub fn update(
     tidy(&mut updated.entries);
     write(manifests, &updated.entries)?;
     Ok(updated)
+}
+
+/// Forgets what came from other sources than these, without asking anybody; returns whether it is
+/// known what came from where. A catalog that was not written here is left alone.
+pub fn forget_others(manifests: &Path, places: &[String]) -> Result<bool, Error> {
+    if !manifests.join(".sources/lock").exists() {
+        return Ok(false);
+    }
+    let _lock = lock(manifests)?;
+    let mut entries = Vec::new();
+    for place in places {
+        match provider::said(manifests, place) {
+            Some(said) => entries.extend(said),
+            None => return Ok(false),
+        }
+    }
+    tidy(&mut entries);
+    write(manifests, &entries)?;
+    Ok(true)
+}
+
+/// Locks a catalog against others that write it.
+fn lock(manifests: &Path) -> Result<Lock, Error> {
+    fs::create_dir_all(manifests, DIRECTORIES)?;
+    fs::create_dir_all(&manifests.join(".sources"), 0o700)?;
+    let lock_file = manifests.join(".sources/lock");
+    fs::append(&lock_file)?;
+    Ok(Lock::exclusive(&lock_file)?)
+}
+
+/// Splits the name that a source is given from where it is: `lib-lwip=https://…`.
+pub fn named(place: &str) -> (Option<&str>, &str) {
+    provider::named(place)
 }
 
 /// Finds out whether a source is one; returns what it has.

@@ -5,6 +5,7 @@
 //! DIRECTORY                           a component, or a directory of components
 //! https://github.com/OWNER/lib-*      every repository with such a name
 //! anything else                       a Git repository
+//! lib-NAME=REPOSITORY                 one whose own name does not say what it is
 //! ```
 
 use std::path::Path;
@@ -97,11 +98,19 @@ pub(super) fn ask(
 }
 
 fn recall(manifests: &Path, place: &str) -> Kept {
+    kept(manifests, place).unwrap_or_default()
+}
+
+fn kept(manifests: &Path, place: &str) -> Option<Kept> {
     fs::read_file(&kept_at(manifests, place), LARGEST)
         .ok()
         .and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok())
         .filter(|kept| kept.place == place)
-        .unwrap_or_default()
+}
+
+/// Returns what a source said last, if it ever was asked.
+pub(super) fn said(manifests: &Path, place: &str) -> Option<Vec<Entry>> {
+    kept(manifests, place).map(|kept| kept.entries)
 }
 
 fn keep(manifests: Option<&Path>, kept: &Kept) -> Result<(), Error> {
@@ -291,13 +300,16 @@ fn is_bare_repository(path: &Path) -> bool {
 
 /// Reads the branches and tags of a repository.
 fn repository(sources: &Sources, place: &str) -> Result<Entry, Error> {
+    let (given, place) = named(place);
     let (url, pinned) = crate::sources::without_query(place);
-    let (kind, name) = component::of_source(url);
+    let (kind, name) = component::of_source(given.unwrap_or(url));
     let Some(kind) = kind else {
         return Err(Error::NoCatalog {
             place: place.to_owned(),
-            why: "its name does not say what it is: expected `lib-NAME`, `app-NAME` or `unikraft`"
-                .to_owned(),
+            why: format!(
+                "its name does not say what it is: expected `lib-NAME`, `app-NAME` or `unikraft`; \
+                 `lib-NAME={place}` gives it one"
+            ),
         });
     };
     let refs = sources.references(url)?;
@@ -363,6 +375,18 @@ fn repository(sources: &Sources, place: &str) -> Result<Entry, Error> {
         channels,
         versions,
     })
+}
+
+/// Splits the name that a repository is given from where it is: `lib-lwip=https://…`.
+pub(super) fn named(place: &str) -> (Option<&str>, &str) {
+    let given = place.split_once('=').filter(|(name, _)| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
+        name.bytes().all(fits) && component::of_source(name).0.is_some()
+    });
+    match given {
+        Some((name, rest)) => (Some(name), rest),
+        None => (None, place),
+    }
 }
 
 /// Returns the beginning of the URLs of a repository's archives, on a forge that makes them.
@@ -456,6 +480,32 @@ mod tests {
         );
         assert!(wildcard("https://github.com/unikraft/lib-lwip").is_none());
         assert!(wildcard("https://x.org/unikraft/lib-*").is_none());
+    }
+
+    #[test]
+    fn a_repository_can_be_given_a_name() {
+        for (place, name, rest) in [
+            (
+                "lib-lwip=https://x.org/fork.git",
+                Some("lib-lwip"),
+                "https://x.org/fork.git",
+            ),
+            (
+                "unikraft=file:///src/repo?tag=v1",
+                Some("unikraft"),
+                "file:///src/repo?tag=v1",
+            ),
+            ("app-x=git@x.org:y", Some("app-x"), "git@x.org:y"),
+            (
+                "https://x.org/lib-x?tag=a",
+                None,
+                "https://x.org/lib-x?tag=a",
+            ),
+            ("other=https://x.org/y", None, "other=https://x.org/y"),
+            ("./lib-a=b", None, "./lib-a=b"),
+        ] {
+            assert_eq!(named(place), (name, rest), "{place}");
+        }
     }
 
     #[test]

@@ -53,6 +53,14 @@ pub(super) fn normal(url: &str) -> String {
     url.to_owned()
 }
 
+/// Returns whether the user's git goes elsewhere for a URL (`url.….insteadOf`).
+pub(super) fn is_redirected(url: &str) -> bool {
+    let said = tool(["ls-remote", "--get-url", "--", url]).output();
+    said.is_ok_and(|output| {
+        output.status.success() && first_line(&output).is_some_and(|line| line != url)
+    })
+}
+
 /// Returns whether a version may be a commit, whole or the beginning of one.
 pub(super) fn may_be_commit(version: &str) -> bool {
     (4..=40).contains(&version.len()) && version.bytes().all(|b| b.is_ascii_hexdigit())

@@ -225,7 +225,9 @@ impl Sources {
             return self.git(&key, git, Some(release.version));
         };
         if archive::is_archive(resource) {
-            if let (true, Some(git)) = (self.prefer_git, git) {
+            if let Some(git) = git
+                && (self.prefer_git || git::is_redirected(&git::normal(git)))
+            {
                 return self.git(&key, git, Some(release.version));
             }
             return match (self.archive(&key, resource, release.sha256, told), git) {

@@ -57,8 +57,12 @@ pub(crate) fn manifests(app: &App) -> PathBuf {
 
 /// Returns the configured sources that are catalogs, and not registries.
 pub(crate) fn places(app: &App) -> Vec<String> {
-    app.config
-        .manifests()
+    catalogs(app.config.manifests())
+}
+
+/// Returns those of some sources that are catalogs, and not registries.
+pub(crate) fn catalogs(sources: &[String]) -> Vec<String> {
+    sources
         .iter()
         .filter(|place| network::registry_host(place).is_none())
         .cloned()
@@ -70,6 +74,8 @@ pub(crate) fn places(app: &App) -> Vec<String> {
 pub(crate) fn update(app: &App, sources: &mut Sources) -> Result<(), Failure> {
     let places = places(app);
     if places.is_empty() {
+        forget_others(app, &places)?;
+        sources.catalog = catalog::load(&manifests(app))?;
         return Ok(());
     }
     let progress = app.ui.progress();
@@ -93,6 +99,12 @@ pub(crate) fn update(app: &App, sources: &mut Sources) -> Result<(), Failure> {
         }
         None => Ok(()),
     }
+}
+
+/// Forgets what came from sources that are not configured any more; returns whether that could be
+/// told without asking anybody.
+pub(crate) fn forget_others(app: &App, places: &[String]) -> Result<bool, Failure> {
+    Ok(catalog::forget_others(&manifests(app), places)?)
 }
 
 fn web(app: &App) -> Result<Web, Failure> {

@@ -21,8 +21,9 @@ const KEY: &str = "unikraft.manifests";
 ///
 /// Add registries (`HOST[:PORT]`) and catalogs of components to those that are asked for packages.
 /// A catalog is an index or manifest file (a URL or a path), a directory of components, a Git
-/// repository, or `https://github.com/OWNER/lib-*`. Each is asked once whether it is one;
-/// `kraft pkg update` reads what it has.
+/// repository, or `https://github.com/OWNER/lib-*`. `lib-NAME=REPOSITORY` names a repository whose
+/// own name does not say what it is. Each is asked once whether it is one; `kraft pkg update` reads
+/// what it has.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -52,13 +53,7 @@ pub(super) fn add(app: &App, args: &SourceArgs) -> Result<(), Failure> {
     let mut sources = app.config.manifests().to_vec();
     let mut tally = Tally::default();
     for source in &args.sources {
-        // A path means the same from everywhere.
-        let path = Path::new(source);
-        let source = if path.exists() {
-            &absolute(path).to_string_lossy().into_owned()
-        } else {
-            source
-        };
+        let source = &from_everywhere(source);
         if sources.contains(source) {
             app.ui.warn(&format!("manifest already saved: {source}"));
             continue;
@@ -72,6 +67,20 @@ pub(super) fn add(app: &App, args: &SourceArgs) -> Result<(), Failure> {
     }
     save(app, &sources)?;
     tally.outcome()
+}
+
+/// Spells a source such that it means the same from everywhere: a path from the root.
+fn from_everywhere(source: &str) -> String {
+    let (name, place) = catalog::named(source);
+    let path = Path::new(place);
+    if !path.exists() {
+        return source.to_owned();
+    }
+    let path = absolute(path);
+    match name {
+        Some(name) => format!("{name}={}", path.display()),
+        None => path.display().to_string(),
+    }
 }
 
 /// Adds one catalog to those that are asked for packages.
@@ -99,7 +108,12 @@ pub(super) fn remove(app: &App, args: &UnsourceArgs) -> Result<(), Failure> {
             app.ui.warn(&format!("manifest not found: {source}"));
         }
     }
-    save(app, &sources)
+    save(app, &sources)?;
+    if !sources::forget_others(app, &sources::catalogs(&sources))? {
+        app.ui
+            .info("`kraft pkg update` reads what the other sources have");
+    }
+    Ok(())
 }
 
 fn save(app: &App, sources: &[String]) -> Result<(), Failure> {

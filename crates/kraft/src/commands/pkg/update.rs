@@ -24,6 +24,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         );
     }
     let indexes = sources::places(app);
+    if args.manager != "oci" && indexes.is_empty() {
+        sources::forget_others(app, &indexes)?;
+    }
     if args.manager != "oci" && !indexes.is_empty() {
         let mut door = sources::open(app, &Fetching::default())?;
         let updated = sources::update(app, &mut door);
