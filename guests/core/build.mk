@@ -13,6 +13,7 @@ CC := $(CROSS_COMPILE)gcc
 LD := $(CROSS_COMPILE)ld
 OBJCOPY := $(CROSS_COMPILE)objcopy
 STRIP := $(CROSS_COMPILE)strip
+WGET := wget -q
 
 CONFIG_H := $(BUILD_DIR)/include/uk/bits/config.h
 
@@ -102,9 +103,10 @@ $(CONFIG_H): $(C)
 .PHONY: fetch prepare all images libs objs clean print-libs print-objs print-srcs
 define upstream
 fetch: $(BUILD_DIR)/$(1)/.origin
-$(BUILD_DIR)/$(1)/.origin: | $(BUILD_DIR)/$(1)/.made
-	$$(call say,WGET,$(1): $(notdir $(2))) wget -q -O $(BUILD_DIR)/$(1)/origin.tar.gz '$(2)' || { echo 'cannot fetch $(2) for $(1): wget ended with '$$$$? >&2; exit 1; }
-	$$(call say,UNTAR,$(1): $(notdir $(2))) mkdir -p $(BUILD_DIR)/$(1)/origin && tar -xzf $(BUILD_DIR)/$(1)/origin.tar.gz -C $(BUILD_DIR)/$(1)/origin && touch $$@
+$(BUILD_DIR)/$(1)/$(notdir $(2)): | $(BUILD_DIR)/$(1)/.made
+	$$(call say,WGET,$(1): $(2)) $(WGET) -O $$@ '$(2)' || rm -f $$@
+$(BUILD_DIR)/$(1)/.origin: $(BUILD_DIR)/$(1)/$(notdir $(2))
+	$$(call say,UNTAR,$(1): $(notdir $(2))) mkdir -p $(BUILD_DIR)/$(1)/origin && tar -xzf $$< -C $(BUILD_DIR)/$(1)/origin && touch $$@
 $(BUILD_DIR)/$(1)/origin/%: | $(BUILD_DIR)/$(1)/.origin ;
 endef
 $(foreach I,$(LIBS),$(if $($(call uc,$(I))_URL),$(eval $(call upstream,$(I),$($(call uc,$(I))_URL)))))

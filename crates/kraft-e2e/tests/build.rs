@@ -534,7 +534,9 @@ fn cleaning_removes_what_was_built_and_properly_everything_make_had() {
     assert!(kernel.exists());
     let _ = kraft_in(&bench, &app, &["clean", "--proper"]).success();
     assert!(!app.join(format!(".unikraft/make/{TWO_LIBS}")).exists());
-    says_two_libs(&build_and_boot(&bench, &app, &[]));
+    let built = kraft_in(&bench, &app, &["build"]).success();
+    assert!(!built.stderr.contains("by hand"), "{built:?}");
+    says_two_libs(&boot(&bench, &app, &[]));
 }
 
 #[test]

@@ -323,8 +323,177 @@ fn what_libraries_download_themselves_is_fetched_ahead() {
         "put_text(\"count \")",
         "put_text(FROM_UPSTREAM \" count \")",
     );
+    // Whether all options hold is the business of a build.
+    let kraftfile = std::fs::read_to_string(app.join("Kraftfile")).unwrap();
+    replace(
+        &app.join("Kraftfile"),
+        "CONFIG_LIBMINI_HEAP_PAGES: 32",
+        "CONFIG_LIBMINI_HEAP_PAGES: many",
+    );
+    let _ = kraft_in(&bench, &app, &["build"]).exits(6);
     let _ = kraft_in(&bench, &app, &["fetch"]).success();
     assert_eq!(web.asked(), ["GET /upstream.tar.gz"]);
+    write(&app.join("Kraftfile"), &kraftfile);
+    let _ = kraft_in(&bench, &app, &["--offline", "build"]).success();
     assert!(build_and_boot(&bench, &app, &[]).contains("fetched count 1\n"));
     assert_eq!(web.asked(), [""; 0]);
+}
+
+#[test]
+fn a_download_that_fails_in_make_is_told_by_its_url() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let place = workshop(&bench);
+    let app = place.join("apps/app-two-libs");
+    let served = bench.path().join("served");
+    std::fs::create_dir(&served).unwrap();
+    let web = Web::serve(&served);
+    let url = web.url("upstream-2.0.tar.gz");
+    replace(
+        &place.join("libs/lib-count/Makefile.uk"),
+        "LIBCOUNT_SRCS-y",
+        &format!("LIBCOUNT_URL = {url}\nLIBCOUNT_SRCS-y"),
+    );
+    for words in [&["build"][..], &["fetch"], &["--offline", "build"]] {
+        let offline = words[0] == "--offline";
+        let outcome = kraft_in(&bench, &app, words).exits(4);
+        let told = format!("could not download `{url}`");
+        assert!(outcome.stderr.contains(&told), "{outcome:?}");
+        assert!(outcome.stderr.contains("`kraft fetch`"), "{outcome:?}");
+        assert_eq!(outcome.stderr.contains("as kraft is offline"), offline);
+        assert_eq!(web.asked().is_empty(), offline, "{words:?}");
+    }
+}
+
+#[test]
+fn cleaning_needs_neither_the_network_nor_the_components() {
+    if skipped() {
+        return;
+    }
+    let bench = Bench::new();
+    let place = workshop(&bench);
+    let never = bench.path().join("never");
+    write(
+        &never.join("Kraftfile"),
+        "spec: v0.6\nname: never\ntemplate: https://192.0.2.1/app-x.git\nunikraft: stable\n\
+         libraries: {lwip: stable}\ntargets: [qemu/x86_64]\n",
+    );
+    for words in [&["clean"][..], &["clean", "--proper"]] {
+        let _ = kraft_in(&bench, &never, words).success();
+        assert!(!never.join(".unikraft").exists());
+    }
+    // Built from a repository, which is gone with everything that came from it.
+    make_repository(&place.join("core"));
+    let app = place.join("apps/app-two-libs");
+    let remote = format!("source: file://{}", place.join("core").display());
+    let pinned = format!("{remote}\n  version: stable");
+    replace(&app.join("Kraftfile"), "source: ../../core", &pinned);
+    let _ = kraft_in(&bench, &app, &["build"]).success();
+    let kernel = app.join(".unikraft/build/two-libs_qemu-x86_64");
+    std::fs::rename(place.join("core"), place.join("away")).unwrap();
+    let _ = kraft_in(&bench, &app, &["clean"]).success();
+    assert!(!kernel.exists());
+    assert!(app.join(".unikraft/make/two-libs_qemu-x86_64").is_dir());
+    let _ = kraft_in(&bench, &app, &["--offline", "build"]).success();
+    std::fs::remove_dir_all(app.join(".unikraft/unikraft")).unwrap();
+    std::fs::remove_dir_all(bench.path().join("data")).unwrap();
+    let _ = kraft_in(&bench, &app, &["clean"]).success();
+    assert!(!kernel.exists());
+    assert!(!app.join(".unikraft/make/two-libs_qemu-x86_64").exists());
+    // And back: what was configured before is no edit by hand.
+    std::fs::rename(place.join("away"), place.join("core")).unwrap();
+    let built = kraft_in(&bench, &app, &["build"]).success();
+    assert!(!built.stderr.contains("by hand"), "{built:?}");
+}
+
+#[test]
+fn what_came_from_a_removed_source_is_not_listed_any_more() {
+    let bench = Bench::new();
+    let listed = |flag: &str| -> Vec<String> {
+        let rows = bench.json(["pkg", "ls", flag, "-o", "json"]);
+        let names = rows.as_array().unwrap().iter();
+        names
+            .map(|row| row["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    for name in ["lib-one", "fork", "core-copy"] {
+        let dir = bench.path().join("repositories").join(name);
+        write(&dir.join("Config.uk"), "config X\n");
+        make_repository(&dir);
+        let bare = bench.path().join(name);
+        let (dir, bare) = (dir.to_str().unwrap(), bare.to_str().unwrap());
+        git(bench.path(), ["clone", "--quiet", "--bare", dir, bare]);
+    }
+    let url = |name: &str| format!("file://{}", bench.path().join(name).display());
+    bench.ok([
+        "pkg",
+        "unsource",
+        "https://manifests.kraftkit.sh/index.yaml",
+    ]);
+    // A name that does not say what it is can be given one.
+    let refused = bench.kraft(["pkg", "source", &url("fork")]);
+    assert_ne!(refused.code, Some(0));
+    assert!(
+        refused
+            .stderr
+            .contains(&format!("`lib-NAME={}` gives it one", url("fork"))),
+        "{refused:?}"
+    );
+    let (two, core) = (
+        format!("lib-two={}", url("fork")),
+        format!("unikraft={}", url("core-copy")),
+    );
+    bench.ok(["pkg", "source", &url("lib-one"), &two, &core]);
+    bench.ok(["pkg", "update"]);
+    assert_eq!(listed("--libs"), ["one", "two"]);
+    assert_eq!(listed("--core"), ["unikraft"]);
+    bench.ok(["--offline", "pkg", "unsource", &two]);
+    assert_eq!(listed("--libs"), ["one"]);
+    bench.ok(["pkg", "unsource", &core]);
+    assert_eq!(listed("--core"), [""; 0]);
+    assert_eq!(listed("--libs"), ["one"]);
+    bench.ok(["pkg", "unsource", &url("lib-one")]);
+    assert_eq!(listed("--libs"), [""; 0]);
+}
+
+#[test]
+fn a_mirror_that_git_is_told_of_serves_components_of_a_catalog() {
+    let bench = Bench::new();
+    let place = bench.path().join("work/lib-one");
+    write(&place.join("Config.uk"), "config LIBONE\n");
+    make_repository(&place);
+    let (from, to) = (
+        place.to_str().unwrap(),
+        bench.path().join("mirror/lib-one.git"),
+    );
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    git(
+        bench.path(),
+        ["clone", "--quiet", "--bare", from, to.to_str().unwrap()],
+    );
+    let catalog = bench.path().join("index.yaml");
+    write(
+        &catalog,
+        "name: one\ntype: lib\norigin: https://forge.invalid/lib-one.git\nprovider: github\nchannels:\n\
+         - {name: stable, default: true, resource: https://forge.invalid/lib-one/stable.tar.gz}\n",
+    );
+    bench.ok([
+        "pkg",
+        "unsource",
+        "https://manifests.kraftkit.sh/index.yaml",
+    ]);
+    bench.ok(["pkg", "source", catalog.to_str().unwrap()]);
+    bench.ok(["pkg", "update"]);
+    let pull = ["pkg", "pull", "lib/one:stable", "--http-retries", "0"];
+    assert_ne!(bench.kraft(pull).code, Some(0));
+    write(
+        &bench.path().join(".gitconfig"),
+        &format!(
+            "[url \"file://{}/\"]\n\tinsteadOf = https://forge.invalid/\n",
+            bench.path().join("mirror").display()
+        ),
+    );
+    bench.ok(pull);
 }

@@ -143,6 +143,8 @@ pub struct Orders<'a> {
     pub configure: Configure,
     /// Whether to run make even if nothing changed.
     pub force: bool,
+    /// Whether no connection may be opened: what make would download is missed at once.
+    pub offline: bool,
     /// Is told the values that got lost, and returns those that are worth an error.
     pub refused: &'a (dyn Fn(&Plan, &[Lost]) -> Vec<Lost> + Sync),
     /// Is asked whether to stop.
@@ -266,9 +268,12 @@ impl Job {
 
     /// Removes what was built; with `proper`, everything that make worked with, too.
     pub fn clean(&self, proper: bool, orders: &Orders<'_>) -> Result<(), Error> {
+        if !self.places.work.exists() && !self.state_file().exists() {
+            return Ok(());
+        }
         let (_lock, mut state) = self.enter()?;
         if proper {
-            for ending in ["", ".sources", ".configure", ".config", ".json", ".files"] {
+            for ending in ["", ".sources", ".configure", ".config", ".files"] {
                 fs::remove_tree(&fs::beside(&self.places.work, ending))?;
             }
         } else if self.places.config.exists() && self.places.work.join("Makefile").exists() {
@@ -285,7 +290,12 @@ impl Job {
         }
         if proper {
             fs::remove_tree(&self.places.log)?;
-            return Ok(());
+            // The configuration stays, and so what of it is edits by hand.
+            state = State {
+                settled: state.settled,
+                edits: state.edits,
+                ..State::default()
+            };
         }
         state.inputs = String::new();
         state.products.clear();
@@ -357,7 +367,11 @@ impl Job {
             plan,
             program,
             jobs: orders.jobs,
-            extra: Vec::new(),
+            extra: if orders.offline {
+                vec!["WGET=false".into()]
+            } else {
+                Vec::new()
+            },
             log: &self.places.log,
             stop: orders.stop,
         }

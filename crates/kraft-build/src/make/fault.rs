@@ -21,6 +21,8 @@ pub struct Fault {
     pub target: Option<String>,
     /// A program that is missing.
     pub missing_program: Option<String>,
+    /// What could not be downloaded: a URL.
+    pub download: Option<String>,
     /// Whether the disk is full.
     pub disk_full: bool,
 }
@@ -45,6 +47,7 @@ impl Fault {
             context: Vec::new(),
             target: None,
             missing_program: None,
+            download: None,
             disk_full: false,
         }
     }
@@ -69,6 +72,12 @@ pub(super) struct Search {
     missing_program: Option<String>,
     disk_full: bool,
     make_says: Option<String>,
+    /// Libraries with the URL that each is downloaded from.
+    downloads: Vec<(String, String)>,
+    /// What could not be downloaded.
+    not_downloaded: Option<String>,
+    /// Whether a file was missed.
+    file_missing: bool,
 }
 
 #[derive(Debug)]
@@ -83,7 +92,10 @@ struct Found {
 impl Search {
     /// Takes the next line.
     pub(super) fn line(&mut self, text: &str) {
-        if let super::Line::Step { what, .. } = super::Line::read(text) {
+        if let super::Line::Step { verb, what } = super::Line::read(text) {
+            if matches!(verb.as_str(), "WGET" | "GIT") {
+                self.downloads.extend(download(&what));
+            }
             self.step = Some(what);
             self.close();
             return;
@@ -94,12 +106,16 @@ impl Search {
             }
             self.last.push(text.to_owned());
         }
+        self.file_missing |= text.ends_with(": No such file or directory");
         self.disk_full |= text.contains("No space left on device");
         if self.missing_program.is_none() {
             self.missing_program = missing_program(text);
         }
         if let Some(rest) = make_error(text) {
             self.close();
+            if self.not_downloaded.is_none() {
+                self.not_downloaded = self.download_of(&rest);
+            }
             self.make_says.get_or_insert(rest);
             return;
         }
@@ -151,6 +167,23 @@ impl Search {
         }
     }
 
+    /// Returns the URL that a target of make was to be made of, which failed: Unikraft's rules let
+    /// wget fail, and miss its file when they unpack it or compare its sum.
+    fn download_of(&self, said: &str) -> Option<String> {
+        // `[/lib/Makefile.uk:60: /out/libx/.origin] Error 9`
+        let target = said.split_once(']')?.0.rsplit(' ').next()?;
+        let (dir, file) = target.rsplit_once('/')?;
+        let library = dir.rsplit('/').next()?;
+        let missed = match file {
+            ".origin" => true,
+            ".chksum" => self.file_missing,
+            _ => false,
+        };
+        let mut known = self.downloads.iter();
+        let (_, url) = known.find(|(name, _)| missed && name == library)?;
+        Some(url.clone())
+    }
+
     /// Returns what was found when make has ended.
     pub(super) fn found(self, status: ExitStatus) -> Fault {
         let Self {
@@ -160,9 +193,19 @@ impl Search {
             missing_program,
             disk_full,
             make_says,
+            not_downloaded,
             ..
         } = self;
-        let (message, place, context, target) = if let Some(found) = found {
+        // What was found after a failed download is only the lack of it.
+        let download = not_downloaded.filter(|_| found.as_ref().is_none_or(|f| f.place.is_none()));
+        let (message, place, context, target) = if let Some(url) = &download {
+            (
+                format!("could not download `{url}`"),
+                None,
+                Vec::new(),
+                None,
+            )
+        } else if let Some(found) = found {
             (found.message, found.place, found.context, found.target)
         } else {
             let message = make_says.unwrap_or_else(|| format!("make failed ({status})"));
@@ -173,10 +216,19 @@ impl Search {
             place,
             context,
             target,
-            missing_program,
+            missing_program: missing_program.filter(|_| download.is_none()),
+            download,
             disk_full,
         }
     }
+}
+
+/// Reads `libx: URL`, or `libx: URL [retry-with: URL]`.
+fn download(what: &str) -> Option<(String, String)> {
+    let (library, url) = what.split_once(": ")?;
+    let url = url.split(' ').next()?;
+    let is_url = url.contains("://");
+    is_url.then(|| (library.to_owned(), url.to_owned()))
 }
 
 /// Reads `FILE:LINE[:COLUMN]: [fatal ]error: MESSAGE`, and what linkers and assemblers say.
@@ -191,6 +243,13 @@ fn error(text: &str) -> Option<(Option<Place>, String)> {
             let what = mark.trim_matches([':', ' ']);
             return Some((place(before), format!("{what} {message}")));
         }
+    }
+    if text.ends_with(" checksum validation failed") {
+        return Some((None, text.to_owned()));
+    }
+    // Git, which names what it could not reach.
+    if let Some(message) = text.strip_prefix("fatal: ") {
+        return Some((None, message.to_owned()));
     }
     let linker = text
         .split_once("ld: ")
@@ -323,6 +382,52 @@ mod tests {
         );
         assert_eq!(fault.summary(), "unknown statement \"confg\"");
         assert_eq!(fault.place.unwrap().line, 5);
+    }
+
+    #[test]
+    fn a_failed_download_is_told_by_its_url_and_not_by_the_file_that_is_missed() {
+        let url = "https://example.org/a/UPSTREAM.zip";
+        for rest in [
+            "unzip:  cannot find or open /o/libx/UPSTREAM.zip\n\
+             make[1]: *** [/l/Makefile.uk:60: /o/libx/.origin] Error 9\n",
+            "  SHA256  libx: UPSTREAM.zip\n\
+             /bin/bash: line 1: /o/libx/UPSTREAM.zip: No such file or directory\n\
+             /o/libx/UPSTREAM.zip: SHA256 checksum validation failed\n\
+             make[1]: *** [/l/Makefile.uk:60: /o/libx/.chksum] Error 1\n",
+        ] {
+            let fault = found(&format!(
+                "  WGET    libx: {url} [retry-with: https://example.org/b]\n  GEN     config.h\n{rest}\
+                 make: *** [Makefile:1175: sub-make] Error 2\n"
+            ));
+            assert_eq!(fault.summary(), format!("could not download `{url}`"));
+            assert_eq!(fault.download.as_deref(), Some(url));
+        }
+        // One that is there and is another file, one that was there before, and an error in a source.
+        for (text, message) in [
+            (
+                "  WGET    libx: https://example.org/x.zip\n/o/libx/x.zip: SHA256 checksum validation failed\n\
+                 make: *** [/l/Makefile.uk:60: /o/libx/.chksum] Error 1\n",
+                "/o/libx/x.zip: SHA256 checksum validation failed",
+            ),
+            (
+                "  UNZIP   libx: x.zip\nmake: *** [/l/Makefile.uk:60: /o/libx/.origin] Error 9\n",
+                "[/l/Makefile.uk:60: /o/libx/.origin] Error 9",
+            ),
+            (
+                "  WGET    libx: https://example.org/x.zip\n/a/x.c:1:2: error: no\nmake: *** [Makefile:3: /o/libx/x.o] Error 1\n",
+                "no",
+            ),
+        ] {
+            let fault = found(text);
+            assert_eq!((fault.message.as_str(), fault.download), (message, None));
+        }
+        let fault = found(
+            "fatal: unable to access 'https://x.org/': Could not resolve host: x.org\nmake: *** [M:1: /o/l/.origin] Error 128\n",
+        );
+        assert_eq!(
+            fault.message,
+            "unable to access 'https://x.org/': Could not resolve host: x.org"
+        );
     }
 
     #[test]

@@ -162,7 +162,8 @@ impl ProjectArgs {
         build::site(app, self.read(app)?, &self.fetching.fetching(app))
     }
 
-    fn read(&self, app: &App) -> Result<Project, Failure> {
+    /// Reads the project.
+    pub(crate) fn read(&self, app: &App) -> Result<Project, Failure> {
         self.which.project(app, self.dir.as_deref())
     }
 }

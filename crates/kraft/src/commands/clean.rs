@@ -3,8 +3,7 @@
 use crate::app::App;
 use crate::commands::build::ProjectArgs;
 use crate::failure::Failure;
-use crate::ops::build::{self, Wish};
-use crate::ops::project;
+use crate::ops::build;
 
 /// Remove what was built of a project
 ///
@@ -26,11 +25,6 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let site = args.project.site(app)?;
-    for target in project::meant_targets(&site.resolved, &args.project.which.wish())? {
-        build::with_target(app, &site, &target, &Wish::default(), |job, orders| {
-            job.clean(args.proper, orders)
-        })?;
-    }
-    Ok(())
+    let project = args.project.read(app)?;
+    build::clean(app, project, &args.project.which.wish(), args.proper)
 }

@@ -14,6 +14,7 @@ use kraft_sys::fs;
 use super::build::Site;
 use super::kconfig;
 use super::project;
+use crate::app::App;
 use crate::failure::{Failure, Kind, Text};
 
 /// A source file longer than this is not shown, in bytes.
@@ -21,6 +22,7 @@ const LARGEST_SOURCE: u64 = 4 << 20;
 
 /// Puts a failed build into words.
 pub(crate) fn failure(
+    app: &App,
     site: &Site,
     target: &ResolvedTarget,
     options: &Options,
@@ -29,10 +31,10 @@ pub(crate) fn failure(
 ) -> Failure {
     let shown = project::shown(target);
     match error {
-        Error::Make(make::Error::Failed { fault, log }) => of_fault(&shown, &fault, &log),
+        Error::Make(make::Error::Failed { fault, log }) => of_fault(app, &shown, &fault, &log),
         Error::Options { source, plan } => match (kconfig::fault(&plan), source) {
             (Some(failure), _) => failure,
-            (None, make::Error::Failed { fault, log }) => of_fault(&shown, &fault, &log),
+            (None, make::Error::Failed { fault, log }) => of_fault(app, &shown, &fault, &log),
             (None, source) => Failure::new(Kind::Build, source),
         },
         Error::Make(error @ make::Error::Interrupted) => Failure::new(Kind::Interrupted, error),
@@ -94,7 +96,7 @@ fn of_lost(site: &Site, options: &Options, lost: &[Lost], losses: &[Option<Loss>
     )
 }
 
-fn of_fault(shown: &str, fault: &Fault, log: &Path) -> Failure {
+fn of_fault(app: &App, shown: &str, fault: &Fault, log: &Path) -> Failure {
     let log = format!("everything make said is in `{}`", log.display());
     if fault.disk_full {
         return Failure::new(
@@ -102,6 +104,17 @@ fn of_fault(shown: &str, fault: &Fault, log: &Path) -> Failure {
             format!("cannot build {shown}: the disk is full"),
         )
         .hint(log);
+    }
+    if let Some(url) = &fault.download {
+        let offline = if app.offline() {
+            ", as kraft is offline"
+        } else {
+            ""
+        };
+        let message = format!("cannot build {shown}: could not download `{url}`{offline}");
+        return Failure::new(Kind::Network, message)
+            .hint("`kraft fetch` downloads everything that a build needs, while there is a network")
+            .hint(log);
     }
     let what = match &fault.target {
         Some(target) => format!("cannot build {shown}: {target}: {}", fault.message),

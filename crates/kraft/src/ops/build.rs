@@ -109,6 +109,41 @@ pub(crate) fn site(app: &App, project: Project, fetching: &Fetching) -> Result<S
     })
 }
 
+/// Removes what was built for a project's targets; with `proper`, everything that make worked with,
+/// too. Nothing is fetched for it.
+pub(crate) fn clean(
+    app: &App,
+    project: Project,
+    wish: &TargetWish<'_>,
+    proper: bool,
+) -> Result<(), Failure> {
+    if !Workplace::find(app, &project)?.components().is_dir() {
+        return Ok(());
+    }
+    let workplace = Workplace::open(app, &project)?;
+    let (project, components) = components::in_place(app, project, &workplace)?;
+    let resolved = project.resolved()?;
+    if resolved.targets.is_empty() {
+        // They are those of a template that was never here: nothing was built.
+        return Ok(());
+    }
+    // Make's rules for it are those of the components; without them, all of its work goes.
+    let proper = proper || components.is_none();
+    let site = Site {
+        components: components.unwrap_or_default(),
+        date: date(app)?,
+        project,
+        resolved,
+        workplace,
+    };
+    for target in project::meant_targets(&site.resolved, wish)? {
+        with_target(app, &site, &target, &Wish::default(), |job, orders| {
+            job.clean(proper, orders)
+        })?;
+    }
+    Ok(())
+}
+
 /// Returns when kernels say they were compiled: `SOURCE_DATE_EPOCH` (reproducible-builds.org), else
 /// 1970, so that the same sources give the same kernel.
 fn date(app: &App) -> Result<String, Failure> {
@@ -174,6 +209,7 @@ pub(crate) fn build(
             jobs: each,
             configure: wish.configure,
             force: wish.force,
+            offline: app.offline(),
             refused: &|plan, lost| verdicts.refused(options, job, plan, lost),
             stop: &stop,
             reporter: &progress,
@@ -185,7 +221,8 @@ pub(crate) fn build(
     let mut made = Vec::new();
     for ((work, result), target) in jobs.iter().zip(results).zip(targets) {
         let Work { job, options, .. } = work;
-        let built = result.map_err(|error| broken::failure(site, target, options, job, error))?;
+        let built =
+            result.map_err(|error| broken::failure(app, site, target, options, job, error))?;
         work.verdicts.tell(app, site, target, options);
         tell_edits(app, target, &built);
         made.push(Made {
@@ -250,6 +287,7 @@ pub(crate) fn with_target<T>(
             jobs: budget(app, wish),
             configure: wish.configure,
             force: wish.force,
+            offline: app.offline(),
             refused: &|plan, lost| verdicts.refused(&options, &job, plan, lost),
             stop: &|| interrupt.came(),
             reporter: &progress,
@@ -258,7 +296,7 @@ pub(crate) fn with_target<T>(
         work(&job, &orders)
     };
     drop(progress);
-    done.map_err(|error| broken::failure(site, target, &options, &job, error))
+    done.map_err(|error| broken::failure(app, site, target, &options, &job, error))
 }
 
 /// Returns the one target that is meant: asks where several are, or insists on being told.

@@ -29,7 +29,7 @@ use crate::app::App;
 use crate::failure::{Failure, Kind, Text};
 
 /// Where the components of a project are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Components {
     /// The core.
     pub(crate) core: PathBuf,
@@ -90,6 +90,47 @@ pub(crate) fn obtain(
             libraries,
         },
     ))
+}
+
+/// Returns a project completed by its template, and its components, if all of them are in their
+/// places; nothing is fetched, and nothing is changed.
+pub(crate) fn in_place(
+    app: &App,
+    project: Project,
+    workplace: &Workplace,
+) -> Result<(Project, Option<Components>), Failure> {
+    let kraftfile = project.without_faults()?;
+    let application = match &kraftfile.template {
+        None => Some(workplace.project.clone()),
+        Some(template) => here(template_part(workplace, template)?),
+    };
+    let project = complete(app, project, workplace)?;
+    let kraftfile = project.without_faults()?;
+    let mut places = parts(workplace, kraftfile).into_iter().map(here);
+    let core = kraftfile.unikraft.as_ref().and_then(|_| places.next());
+    let names = kraftfile
+        .libraries
+        .iter()
+        .map(|library| &library.name.value);
+    let libraries = names
+        .zip(places)
+        .map(|(name, place)| Some((name.clone(), place?)))
+        .collect::<Option<Vec<_>>>();
+    let components = match (core.flatten(), application, libraries) {
+        (Some(core), Some(app), Some(libraries)) => Some(Components {
+            core,
+            app,
+            libraries,
+        }),
+        _ => None,
+    };
+    Ok((project, components))
+}
+
+/// Returns where a component is, if it is here.
+fn here(part: part::Part) -> Option<PathBuf> {
+    let place = part.directory.unwrap_or(part.place);
+    place.is_dir().then_some(place)
 }
 
 /// Completes a project by its template if that is here; nothing is fetched.
