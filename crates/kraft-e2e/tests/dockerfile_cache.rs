@@ -425,6 +425,23 @@ fn attributes_of_files_are_kept() {
 }
 
 #[test]
+fn more_steps_than_an_overlay_has_layers_are_no_trouble() {
+    let Some(kitchen) = Kitchen::own() else {
+        return;
+    };
+    let many: String = (0..70)
+        .map(|number| format!("RUN echo {number} >> /all\n"))
+        .collect();
+    kitchen.dockerfile(&many);
+    drop(kitchen.build(&[]).success());
+    assert_eq!(text(&kitchen.bench, "all").lines().count(), 70);
+    kitchen.dockerfile(&format!("{many}RUN echo 70 >> /all\n"));
+    let outcome = kitchen.build(&[]).success();
+    assert_eq!(text(&kitchen.bench, "all").lines().last(), Some("70"));
+    assert!(outcome.stderr.contains("CACHED"), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_stage_that_is_copied_from_counts_by_what_is_copied() {
     let Some(kitchen) = Kitchen::own() else {
         return;

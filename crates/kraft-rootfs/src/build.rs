@@ -164,8 +164,18 @@ pub(crate) fn write(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(u64, u64), Error> {
     let file = NewFile::create(out)?;
-    let written = cpio::write(tree, file.file(), options, progress)
+    let growing = file
+        .file()
+        .try_clone()
+        .map_err(FileError::on("open", out))?;
+    let mut settler = Settler::new(growing);
+    let mut progress = |done| {
+        settler.grown(done);
+        progress(done);
+    };
+    let written = cpio::write(tree, file.file(), options, &mut progress)
         .map_err(|error| of_writing(out, error))?;
+    settler.finish().map_err(FileError::on("write", out))?;
     file.commit()?;
     Ok(written)
 }

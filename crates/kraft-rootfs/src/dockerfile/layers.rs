@@ -340,3 +340,104 @@ fn random_id() -> io::Result<String> {
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     Ok(format!("{:016x}", u64::from_ne_bytes(random)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A layer with one file of some bytes, kept under a key.
+    fn kept(layers: &Layers, key: u8, bytes: usize, below: &Ground) -> Ground {
+        let new = layers.begin().unwrap();
+        fs::overwrite(&new.root().join(format!("f{key}")), &vec![key; bytes]).unwrap();
+        let how = Capture {
+            owners: true,
+            before: &below.tree,
+            complete: false,
+            devices: false,
+        };
+        let layer = layers.finish(&new, &how).unwrap();
+        let mut ground = below.clone();
+        ground.layers.push(Rc::new(layer));
+        layers.keep(&[key; 32], &ground);
+        assert!(layers.settle().is_none());
+        ground
+    }
+
+    fn found(dir: &Path) -> Vec<u8> {
+        let layers = Layers::open(dir).unwrap();
+        let there = |key: &u8| {
+            let found = layers.find(&[*key; 32], &mut 0, &mut Vec::new());
+            let Some(ground) = found else {
+                return false;
+            };
+            let name = format!("f{key}");
+            assert!(ground.tree.get(name.as_bytes()).is_some());
+            true
+        };
+        (1..=3).filter(there).collect()
+    }
+
+    fn used(dir: &Path, key: u8, hours_ago: u64) {
+        let path = dir.join(STEPS).join(key::hex(&[key; 32]));
+        let then = SystemTime::now() - Duration::from_hours(hours_ago);
+        File::open(path).unwrap().set_modified(then).unwrap();
+    }
+
+    #[test]
+    fn what_was_used_last_is_kept_and_shared_layers_count_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let layers = Layers::open(dir.path()).unwrap();
+        let one = kept(&layers, 1, 1000, &Ground::default());
+        let two = kept(&layers, 2, 1000, &one);
+        drop(kept(&layers, 3, 1000, &two));
+        let keep = |hours, bytes| Keep {
+            unused: Duration::from_hours(hours),
+            bytes,
+        };
+        assert_eq!(sweep(dir.path(), keep(1, 0), false).unwrap(), 0, "in use");
+        drop(layers);
+        assert_eq!(sweep(dir.path(), keep(1, 3000), false).unwrap(), 0);
+        assert_eq!(found(dir.path()), [1, 2, 3]);
+        for (key, hours) in [(1, 3), (2, 2), (3, 5)] {
+            used(dir.path(), key, hours);
+        }
+        assert_eq!(sweep(dir.path(), keep(9, 2000), true).unwrap(), 1000);
+        assert_eq!(sweep(dir.path(), keep(9, 2000), false).unwrap(), 1000);
+        assert_eq!(
+            found(dir.path()),
+            [1, 2],
+            "the last two use the same layers"
+        );
+        for (key, hours) in [(1, 3), (2, 20)] {
+            used(dir.path(), key, hours);
+        }
+        assert_eq!(sweep(dir.path(), keep(9, 2000), false).unwrap(), 1000);
+        assert_eq!(found(dir.path()), [1]);
+        assert_eq!(sweep(dir.path(), keep(9, 0), false).unwrap(), 1000);
+        assert_eq!(entries(dir.path()).len(), 1, "only the directory of states");
+    }
+
+    #[test]
+    fn what_a_killed_build_left_is_removed_and_damage_is_a_miss() {
+        let dir = tempfile::tempdir().unwrap();
+        let layers = Layers::open(dir.path()).unwrap();
+        let one = kept(&layers, 1, 10, &Ground::default());
+        std::mem::forget(layers.begin().unwrap());
+        drop(layers);
+        assert_eq!(found(dir.path()), [1]);
+        assert!(!entries(dir.path()).iter().any(|path| is_new(path)));
+        let [layer] = one.layers.as_slice() else {
+            panic!("one layer");
+        };
+        let state = dir.path().join(STEPS).join(key::hex(&[1; 32]));
+        let good = fs::read_file(&state, LARGEST_STATE).unwrap();
+        for bad in ["", "{}", "{\"layers\":[]}", "{\"layers\":[[\"../x\",1]]}"] {
+            fs::overwrite(&state, bad.as_bytes()).unwrap();
+            assert_eq!(found(dir.path()), [0; 0], "{bad}");
+        }
+        fs::overwrite(&state, &good).unwrap();
+        assert_eq!(found(dir.path()), [1]);
+        fs::overwrite(&layer.path.join(INDEX), b"[").unwrap();
+        assert_eq!(found(dir.path()), [0; 0]);
+    }
+}

@@ -16,7 +16,7 @@ mod source;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use kraft_core::event::{Event, Reporter};
@@ -65,9 +65,13 @@ pub(crate) fn build(
     Ok(built)
 }
 
+/// Archives are copied in pieces of this size, in bytes.
+const COPIED_AT_ONCE: usize = 1 << 20;
+
 /// Copies an archive that was made to where a user wants it; returns its size in bytes.
 pub(crate) fn copy(archive: &Path, out: &Path) -> Result<u64, Failure> {
-    let mut from = File::open(archive).map_err(fs::Error::on("open", archive))?;
+    let from = File::open(archive).map_err(fs::Error::on("open", archive))?;
+    let mut from = BufReader::with_capacity(COPIED_AT_ONCE, from);
     let new = fs::NewFile::create(out)?;
     let writing = || fs::Error::on("write", out);
     let mut bulk = Bulk::new(new.file().try_clone().map_err(writing())?);
