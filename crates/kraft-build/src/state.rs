@@ -30,6 +30,9 @@ pub struct State {
     pub products: Vec<Product>,
     /// How many objects it made.
     pub objects: u64,
+    /// Where make worked; empty if that is not known.
+    #[serde(default)]
+    pub place: PathBuf,
 }
 
 /// A file that a build made.

@@ -2,7 +2,8 @@
 
 use kraft_e2e::harness::Bench;
 use kraft_e2e::source::{
-    build_and_boot, git, kraft_in, make_archive, make_repository, replace, skipped, workshop, write,
+    boot, build_and_boot, git, kraft_in, make_archive, make_repository, replace, skipped, workshop,
+    write,
 };
 use kraft_e2e::web::Web;
 use serde_json::Value;
@@ -337,6 +338,22 @@ fn what_libraries_download_themselves_is_fetched_ahead() {
     let _ = kraft_in(&bench, &app, &["--offline", "build"]).success();
     assert!(build_and_boot(&bench, &app, &[]).contains("fetched count 1\n"));
     assert_eq!(web.asked(), [""; 0]);
+
+    // A copy of all of it, with what was patched: unpacked anew, and not downloaded.
+    let unpacked = ".unikraft/make/two-libs_qemu-x86_64/libcount/origin/upstream-1.0/data.h";
+    replace(&app.join(unpacked), "fetched", "patched");
+    let copied = bench.path().join("copied");
+    let (from, to) = (place.to_str().unwrap(), copied.to_str().unwrap());
+    let copy = std::process::Command::new("cp")
+        .args(["-r", from, to])
+        .status();
+    assert!(copy.unwrap().success());
+    let app = copied.join("apps/app-two-libs");
+    let _ = kraft_in(&bench, &app, &["--offline", "build"]).success();
+    assert!(boot(&bench, &app, &[]).contains("fetched count 1\n"));
+    let again = kraft_in(&bench, &app, &["build"]).success();
+    assert!(again.stderr.contains("nothing has changed"), "{again:?}");
+    assert_eq!(web.asked(), [""; 0]);
 }
 
 #[test]
@@ -364,6 +381,35 @@ fn a_download_that_fails_in_make_is_told_by_its_url() {
         assert!(outcome.stderr.contains("`kraft fetch`"), "{outcome:?}");
         assert_eq!(outcome.stderr.contains("as kraft is offline"), offline);
         assert_eq!(web.asked().is_empty(), offline, "{words:?}");
+    }
+    // What makefiles clone is not cloned offline, either.
+    replace(
+        &place.join("libs/lib-count/Makefile.uk"),
+        &format!("LIBCOUNT_URL = {url}\n"),
+        "fetch: clone-count\nclone-count:\n\t@printf '  GIT     libcount\\n'; \
+         git clone -q https://192.0.2.1/x.git $(BUILD_DIR)/x\n",
+    );
+    let outcome = kraft_in(&bench, &app, &["--offline", "build"]).exits(4);
+    assert!(
+        outcome
+            .stderr
+            .contains("libcount cannot be cloned, as kraft is offline"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn without_a_catalog_and_a_network_it_is_the_network_that_is_missing() {
+    let bench = Bench::new();
+    let app = bench.path().join("app");
+    write(
+        &app.join("Kraftfile"),
+        "spec: v0.6\nname: app\nunikraft: stable\ntargets: [qemu/x86_64]\n",
+    );
+    for words in [&["build"][..], &["fetch"], &["update"]] {
+        let outcome = kraft_in(&bench, &app, &[&["--offline"], words].concat()).exits(4);
+        assert!(outcome.stderr.contains("kraft is offline"), "{outcome:?}");
+        assert!(outcome.stderr.contains("`kraft pkg update`"), "{outcome:?}");
     }
 }
 

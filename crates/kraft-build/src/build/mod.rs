@@ -294,6 +294,7 @@ impl Job {
             state = State {
                 settled: state.settled,
                 edits: state.edits,
+                place: state.place,
                 ..State::default()
             };
         }
@@ -355,7 +356,9 @@ impl Job {
         let file = fs::beside(&self.places.work, ".lock");
         fs::append(&file)?;
         let lock = Lock::exclusive(&file)?;
-        Ok((lock, State::load(&self.state_file())))
+        let mut state = State::load(&self.state_file());
+        self.forget_moved(&mut state)?;
+        Ok((lock, state))
     }
 
     fn state_file(&self) -> PathBuf {
@@ -367,11 +370,8 @@ impl Job {
             plan,
             program,
             jobs: orders.jobs,
-            extra: if orders.offline {
-                vec!["WGET=false".into()]
-            } else {
-                Vec::new()
-            },
+            extra: Vec::new(),
+            offline: orders.offline,
             log: &self.places.log,
             stop: orders.stop,
         }

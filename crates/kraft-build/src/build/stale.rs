@@ -29,6 +29,10 @@ const DEEPEST: usize = 16;
 const COMPILED: [&str; 9] = ["c", "h", "S", "s", "cc", "cpp", "cxx", "hpp", "inc"];
 /// Endings of files that only people read.
 const PROSE: [&str; 5] = ["md", "rst", "adoc", "yaml", "yml"];
+/// Endings of archives, as Unikraft's rules unpack them.
+const ARCHIVES: [&str; 8] = [
+    ".zip", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar",
+];
 /// How the names of files begin that no rule reads; what `Config` decides is configured afresh.
 const NO_RULE: [&str; 9] = [
     ".",
@@ -49,6 +53,22 @@ impl Job {
         let log = Product::of(&self.places.log).ok();
         let made = log.iter().chain(&state.products);
         made.map(|product| product.time).max().unwrap_or_default()
+    }
+
+    /// Removes what was made elsewhere: after a project was copied or moved, the names in makefiles
+    /// and dependency files lead to where it was, and the times of the copies say nothing about
+    /// what has been unpacked and patched. What was downloaded stays.
+    pub(super) fn forget_moved(&self, state: &mut State) -> Result<(), fs::Error> {
+        let here = &self.places.work;
+        if !state.place.as_os_str().is_empty() && state.place != *here {
+            keep_downloads(here)?;
+            fs::remove_tree(&fs::beside(here, ".files"))?;
+            state.inputs = String::new();
+            state.place.clone_from(here);
+            state.save(&self.state_file())?;
+        }
+        state.place.clone_from(here);
+        Ok(())
     }
 
     /// Removes what was made from files that are not the same any more, and remembers the files
@@ -92,6 +112,28 @@ impl Job {
             && !NO_RULE.iter().any(|start| name.starts_with(start))
             && !self.places.data.iter().any(|data| path.starts_with(data))
     }
+}
+
+/// Removes everything from make's directory but archives, which lie in those of the libraries.
+fn keep_downloads(work: &Path) -> Result<(), fs::Error> {
+    for library in std::fs::read_dir(work).into_iter().flatten().flatten() {
+        if !library.file_type().is_ok_and(|kind| kind.is_dir()) {
+            fs::remove_tree(&library.path())?;
+            continue;
+        }
+        for entry in std::fs::read_dir(library.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name().to_string_lossy().to_lowercase();
+            let is_archive = ARCHIVES.iter().any(|ending| name.ends_with(ending));
+            if !(is_archive && entry.file_type().is_ok_and(|kind| kind.is_file())) {
+                fs::remove_tree(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads what is remembered; what makes no sense remembers nothing.

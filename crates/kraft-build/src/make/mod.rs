@@ -69,6 +69,8 @@ pub struct Call<'a> {
     pub jobs: Option<usize>,
     /// Further variables and flags.
     pub extra: Vec<OsString>,
+    /// Whether it may open no connection.
+    pub offline: bool,
     /// Where everything it says goes, after what is there already.
     pub log: &'a Path,
     /// Is asked whether to stop.
@@ -157,6 +159,9 @@ impl Call<'_> {
         let mut command = tool::command(self.program);
         command.args(self.plan.arguments()).args(&self.extra);
         command.args(flags).args(targets);
+        if self.offline {
+            command.arg("WGET=false").env("GIT_ALLOW_PROTOCOL", "file");
+        }
         command.arg("-O");
         if let Some(jobs) = self.jobs {
             command.arg(format!("-j{jobs}"));

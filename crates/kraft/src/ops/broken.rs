@@ -20,6 +20,10 @@ use crate::failure::{Failure, Kind, Text};
 /// A source file longer than this is not shown, in bytes.
 const LARGEST_SOURCE: u64 = 4 << 20;
 
+/// What to do where something could not be downloaded.
+const FETCH: &str =
+    "`kraft fetch` downloads everything that a build needs, while there is a network";
+
 /// Puts a failed build into words.
 pub(crate) fn failure(
     app: &App,
@@ -112,9 +116,12 @@ fn of_fault(app: &App, shown: &str, fault: &Fault, log: &Path) -> Failure {
             ""
         };
         let message = format!("cannot build {shown}: could not download `{url}`{offline}");
-        return Failure::new(Kind::Network, message)
-            .hint("`kraft fetch` downloads everything that a build needs, while there is a network")
-            .hint(log);
+        return Failure::new(Kind::Network, message).hint(FETCH).hint(log);
+    }
+    if app.offline() && fault.message.starts_with("transport '") {
+        let what = fault.target.as_deref().unwrap_or("a repository");
+        let message = format!("cannot build {shown}: {what} cannot be cloned, as kraft is offline");
+        return Failure::new(Kind::Network, message).hint(FETCH).hint(log);
     }
     let what = match &fault.target {
         Some(target) => format!("cannot build {shown}: {target}: {}", fault.message),

@@ -122,6 +122,9 @@ fn web(app: &App) -> Result<Web, Failure> {
     })
 }
 
+const NO_NETWORK: &str = "check the network, and `HTTPS_PROXY` behind a proxy; `source:` in the Kraftfile may \
+                          name a directory or a mirror";
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         use kraft_build::sources::GitSort;
@@ -147,7 +150,7 @@ impl From<Error> for Failure {
                 Some("`version:` in the Kraftfile, or kraft.lock, names it"),
             ),
             Error::Git { sort, .. } => match sort {
-                GitSort::Network => (Kind::Network, None),
+                GitSort::Network => (Kind::Network, Some(NO_NETWORK)),
                 GitSort::Denied => (
                     Kind::Authentication,
                     Some(
@@ -169,7 +172,7 @@ impl From<Error> for Failure {
                 Kind::Authentication,
                 Some("`kraft login HOST` keeps credentials for it"),
             ),
-            Error::Network { .. } => (Kind::Network, None),
+            Error::Network { .. } => (Kind::Network, Some(NO_NETWORK)),
             Error::Checksum { .. } => (
                 Kind::Failed,
                 Some(

@@ -112,10 +112,22 @@ impl<'a> Shelf<'a> {
             found = sources.resolve(open, &progress);
         }
         drop(progress);
+        let offline = sources.offline;
         let mut origins = Vec::new();
         for (wanted, found) in open.iter().zip(found) {
             origins.push(found.map_err(|error| {
-                Failure::from(error).about(&format!("cannot get {}", wanted.key()))
+                use kraft_build::sources::Error;
+
+                let failure = match error {
+                    // Whether there is such a component cannot be told.
+                    Error::Unknown { empty: true, .. } if offline => Failure::new(
+                        Kind::Network,
+                        "no catalog has been read on this computer, and kraft is offline",
+                    )
+                    .hint("read it while there is a network: `kraft pkg update`, or `kraft fetch` for all of a project"),
+                    error => Failure::from(error),
+                };
+                failure.about(&format!("cannot get {}", wanted.key()))
             })?);
         }
         Ok(origins)
