@@ -117,7 +117,7 @@ mod tests {
                 .unwrap();
         };
         let look = || {
-            let context = Context::look(dir.path(), &Patterns::new(["*.log"])).unwrap();
+            let context = Context::look(dir.path(), &Patterns::new(["*.log"]).unwrap()).unwrap();
             (
                 context.numbers(None),
                 context.content(None).unwrap().unwrap(),
@@ -146,7 +146,7 @@ mod tests {
         };
         let look = |taken: &[&str]| {
             let taken: Vec<String> = taken.iter().map(|it| (*it).to_owned()).collect();
-            let context = Context::look(dir.path(), &Patterns::new([])).unwrap();
+            let context = Context::look(dir.path(), &Patterns::default()).unwrap();
             let read = context.content(Some(&taken)).unwrap().unwrap();
             (context.numbers(Some(&taken)), read)
         };

@@ -19,8 +19,8 @@ use kraft_core::dockerfile::parse;
 use kraft_core::dockerfile::patterns::Patterns;
 use kraft_rootfs::archive::{Kind, Reader};
 use kraft_rootfs::dockerfile::{
-    Command, Fault, Image, Images, Layers, Network, Recipe, Root, RunFault, Runner, Settings,
-    execute,
+    Command, Fault, Image, Images, Layers, MountSource, Network, Recipe, Root, RunFault, Runner,
+    Settings, execute,
 };
 use kraft_rootfs::{Layer, Options};
 use tempfile::TempDir;
@@ -38,9 +38,12 @@ impl Runner for Recorder {
             return Err(RunFault::NoOverlay("not here".to_owned()));
         };
         for mount in &command.mounts {
-            let seen = match fs::read_to_string(&mount.source) {
-                Ok(text) => text,
-                Err(_) => names(&mount.source),
+            let seen = match &mount.source {
+                MountSource::Memory { size } => format!("memory {size}"),
+                MountSource::Path(path) => match fs::read_to_string(path) {
+                    Ok(text) => text,
+                    Err(_) => names(path),
+                },
             };
             self.mounted.borrow_mut().push(seen);
         }
@@ -147,7 +150,7 @@ impl Table {
 
     fn execute(&self, text: &str) -> Result<Settings, Fault> {
         let dockerfile = parse(text).unwrap_or_else(|faults| panic!("{faults:?}"));
-        let ignore = Patterns::new(self.ignore.iter().copied());
+        let ignore = Patterns::new(self.ignore.iter().copied()).unwrap();
         let scratch = self.dir.path().join("scratch");
         let layers = Layers::open(&self.dir.path().join("layers")).unwrap();
         let recipe = Recipe {
@@ -231,7 +234,7 @@ fn the_shell_and_not_the_builder_expands_what_a_command_reads() {
     assert_eq!(words(0), "/bin/sh|-c|x=1\necho $x $SET\n");
     assert_eq!(
         words(1),
-        "/bin/sh|-c|cat <<ONE > /a && cat <<-'TWO'\n$SET\nONE\ntwo\nTWO"
+        "/bin/sh|-c|cat <<ONE > /a && cat <<-'TWO'\n$SET\nONE\n\ttwo\nTWO"
     );
     // A script that names its own interpreter is a program.
     assert_eq!(commands[2].mounts.len(), 1, "{:?}", commands[2]);
@@ -307,10 +310,10 @@ fn two_caches_are_not_one() {
          --mount=type=cache,target=/x,id=/a/b true\n",
     );
     let commands = table.runner.commands.borrow();
-    let sources: Vec<&Path> = commands[0]
+    let sources: Vec<&MountSource> = commands[0]
         .mounts
         .iter()
-        .map(|mount| mount.source.as_path())
+        .map(|mount| &mount.source)
         .collect();
     assert_ne!(sources[0], sources[1]);
     assert_eq!(sources[0], sources[2]);
@@ -321,39 +324,303 @@ fn a_pattern_may_match_nothing_and_a_name_may_not() {
     let table = Table::new(&[("package.json", "{}"), ("kept/a", "a"), ("kept/b", "b")]);
     let paths = table.paths("FROM scratch\nCOPY package.json lock* ./\nCOPY no?/* /x/\n");
     assert_eq!(paths, ["package.json"]);
-    let why = table.fails("FROM scratch\nCOPY lock /\n");
-    assert_eq!(why, "there is no `lock` to copy");
+    for missing in ["lock", "no/*", "kept/c"] {
+        let why = table.fails(&format!("FROM scratch\nCOPY {missing} /\n"));
+        assert_eq!(why, format!("there is no `{missing}` to copy"));
+    }
 }
 
-#[test]
-fn parents_exclude_and_link_change_what_is_copied() {
+/// A few files at several depths.
+fn several() -> Table {
     let table = Table::new(&[
         ("a/b/c.txt", ""),
         ("a/b/d.o", ""),
         ("a/e/f.o", ""),
+        ("a/x.o", ""),
         ("g", ""),
     ]);
+    for (path, mode) in [("a", 0o750), ("a/b", 0o711), ("a/x.o", 0o640), ("g", 0o600)] {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(table.context().join(path), mode).unwrap();
+    }
+    table
+}
+
+#[test]
+fn exclude_is_relative_to_each_source_directory() {
+    let table = several();
     let copied = |line: &str| {
-        let text = format!("FROM scratch\nCOPY g /real/\nWORKDIR /\nCOPY {line}\n");
-        table.paths(&text).join(" ")
+        table
+            .paths(&format!("FROM scratch\nCOPY {line}\n"))
+            .join(" ")
+    };
+    for (line, expected) in [
+        ("--exclude=*.o a /", "b b/c.txt b/d.o e e/f.o"),
+        ("--exclude=**/*.o a /", "b b/c.txt e"),
+        ("--exclude=a/*.o a /", "b b/c.txt b/d.o e e/f.o x.o"),
+        ("--exclude=b --exclude=e/ a /", "x.o"),
+        (
+            "--exclude=b --exclude=!b/c.txt a /",
+            "b b/c.txt e e/f.o x.o",
+        ),
+        ("--exclude=* --exclude=!e a /", "e e/f.o"),
+        // Each directory that a wildcard names is a source.
+        ("--exclude=*.o a/* /", "c.txt x.o"),
+        // A file that is named is never excluded.
+        ("--exclude=g g /", "g"),
+        // Patterns hold no variables.
+        ("--exclude=$NONE a/e /", "f.o"),
+    ] {
+        assert_eq!(copied(line), expected, "{line}");
+    }
+    let why = table.fails("FROM scratch\nCOPY --exclude=[ a /\n");
+    assert_eq!(why, "`--exclude`: `[` is not a valid pattern");
+}
+
+#[test]
+fn parents_come_along_up_to_a_dot() {
+    let table = several();
+    let copied = |line: &str| table.paths(&format!("FROM scratch\nCOPY --parents {line}\n"));
+    for (line, expected) in [
+        ("a/b/c.txt g /x/", "x x/a x/a/b x/a/b/c.txt x/g"),
+        ("a/*/*.o /x", "x x/a x/a/b x/a/b/d.o x/a/e x/a/e/f.o"),
+        ("a/./b/c.txt /x/", "x x/b x/b/c.txt"),
+        ("./a/./*/*.o /x/", "x x/b x/b/d.o x/e x/e/f.o"),
+        ("**/*.txt /x/", "x x/a x/a/b x/a/b/c.txt"),
+        ("a/**/*.o /", "a a/b a/b/d.o a/e a/e/f.o a/x.o"),
+        ("a/b /x/", "x x/a x/a/b x/a/b/c.txt x/a/b/d.o"),
+        ("--exclude=**/*.o a /x/", "x x/a x/a/b x/a/b/c.txt x/a/e"),
+        ("no* /x/", "x"),
+    ] {
+        assert_eq!(copied(line).join(" "), expected, "{line}");
+    }
+    for line in ["no /x/", "a/./no /x/", "no/./a /x/", "no/./* /x/"] {
+        let text = format!("FROM scratch\nCOPY --parents {line}\n");
+        let (source, _) = line.split_once(' ').unwrap();
+        assert_eq!(
+            table.fails(&text),
+            format!("there is no `{source}` to copy")
+        );
+    }
+    // Directories on the way are like those of the source, also those that are there.
+    let lines = table.build("FROM scratch\nCOPY g /a/\nCOPY --parents a/b/c.txt /\n");
+    assert_eq!(lines[..2], ["a 750 0:0 /", "a/b 711 0:0 /"]);
+}
+
+#[test]
+fn a_made_directory_has_the_mode_that_is_asked_for() {
+    let table = several();
+    let lines = |line: &str| table.build(&format!("FROM scratch\nCOPY {line}\n"));
+    let made = lines("--chmod=1700 a /x/y");
+    assert_eq!(
+        made[..3],
+        ["x 700 0:0 /", "x/y 700 0:0 /", "x/y/b 1700 0:0 /"]
+    );
+    let made = lines("--chmod=777 --chown=1:2 g /x/y/");
+    assert_eq!(made, ["x 777 1:2 /", "x/y 777 1:2 /", "x/y/g 777 1:2 "]);
+    // Symbolic modes change what is copied.
+    let made = lines("--chmod=go-rwx a /x");
+    assert_eq!(made[..2], ["x 755 0:0 /", "x/b 700 0:0 /"]);
+    // What is there stays as it is.
+    let made = lines("g /x/\nCOPY --chmod=700 a/e /x");
+    assert_eq!(made[..2], ["x 755 0:0 /", "x/f.o 700 0:0 "]);
+    let why = table.fails("FROM scratch\nCOPY --chmod=u+q a /x\n");
+    assert_eq!(why, "`--chmod=u+q` is not a valid mode");
+}
+
+#[test]
+fn several_sources_need_a_directory_once_variables_are_expanded() {
+    let table = several();
+    let text = |line: &str| format!("FROM scratch\nENV TO=/q/ NAME=/q\n{line}\n");
+    for line in [
+        "COPY g a/x.o $TO",
+        "COPY g a/x.o \"/q/\"",
+        "COPY g a/x.o ${NONE:-/q/}",
+        "COPY [\"g\", \"a/x.o\", \"/q/.\"]",
+        "COPY a/e /q\nCOPY g a/x.o $NAME",
+        "WORKDIR /q\nCOPY g a/x.o .",
+        "WORKDIR /q\nCOPY g a/x.o $NONE",
+    ] {
+        let paths = table.paths(&text(line)).join(" ");
+        assert!(
+            paths.starts_with("q ") && paths.ends_with("q/g q/x.o"),
+            "{line}: {paths}"
+        );
+    }
+    // Directories become one.
+    assert_eq!(table.paths(&text("COPY a/b a/e /q")).len(), 4);
+    for line in [
+        "COPY g a/x.o $NAME",
+        "COPY a/b/* /q",
+        "COPY g <<E /q\nE",
+        "COPY <<E <<F /q\nE\nF",
+    ] {
+        let why = table.fails(&text(line));
+        assert_eq!(
+            why, "several files are copied to `/q`, which is not a directory",
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn names_of_a_copy_are_not_grouped_by_quotes() {
+    let table = Table::new(&[("two words", "")]);
+    let why = table.fails("FROM scratch\nCOPY \"two words\" /x/\n");
+    assert_eq!(why, "`\"` is never closed");
+    let lines = table.build("FROM scratch\nCOPY [\"two words\", \"/x/\"]\n");
+    assert_eq!(lines[1], "x/two words 644 0:0 ");
+}
+
+#[test]
+fn a_file_takes_the_place_of_a_link_and_never_of_a_directory() {
+    let table = several();
+    symlink("/elsewhere", table.context().join("a/link")).unwrap();
+    let why = table.fails("FROM scratch\nCOPY a/e /x/g/\nCOPY g /x/\n");
+    assert_eq!(why, "cannot copy a file to `x/g`: it is a directory");
+    // The destination itself is followed, a link in it is replaced.
+    let lines = table.build(
+        "FROM scratch\nCOPY --parents a/link /\nCOPY g /a/link\nCOPY g /b/link\nCOPY a /b/\n",
+    );
+    let found: Vec<&str> = lines.iter().map(String::as_str).collect();
+    for line in [
+        "a/link 777 0:0 -> /elsewhere",
+        "elsewhere 600 0:0 ",
+        "b/link 777 0:0 -> /elsewhere",
+    ] {
+        assert!(found.contains(&line), "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn link_takes_numbers_only_and_ignores_what_is_there() {
+    let table = several();
+    let paths = table.paths("FROM scratch\nCOPY g /real/\nCOPY --link g /real/h\n");
+    assert_eq!(paths, ["real", "real/g", "real/h"]);
+    let why = table.fails("FROM scratch\nCOPY --link --chown=1:web g /\n");
+    assert!(why.contains("`--link` needs numbers"), "{why}");
+}
+
+#[test]
+fn caches_begin_as_what_they_are_seeded_with() {
+    let table = Table::new(&[("seeds/one", "1"), ("seeds/two", "2"), ("other", "")]);
+    let run = |seed: &str, mount: &str| {
+        let text = format!(
+            "FROM scratch AS base\nCOPY {seed} /s/\nFROM scratch\nRUN --mount=type=cache,\
+             target=/c,{mount} true\n"
+        );
+        table.build(&text);
+        let command = table.runner.commands.borrow_mut().pop().unwrap();
+        (
+            table.runner.mounted.take().concat(),
+            command.mounts[0].source.clone(),
+        )
+    };
+    let (seen, first) = run("seeds", "from=base,source=/s");
+    assert_eq!(seen, "one two");
+    assert_eq!(run("seeds", "from=base").0, "s");
+    // It outlives the build, and begins again where it would begin as something else.
+    let MountSource::Path(path) = &first else {
+        panic!("{first:?}");
+    };
+    fs::write(path.join("three"), "").unwrap();
+    assert_eq!(run("seeds", "from=base,source=s").0, "one three two");
+    assert_eq!(run("other", "from=base,source=/s").0, "other");
+    let (seen, plain) = run("seeds", "id=/c");
+    assert_eq!(seen, "");
+    assert_ne!(plain, first);
+    assert_ne!(run("seeds", "id=/c,mode=0700").1, plain);
+    for (mount, why) in [
+        ("from=base,source=/no", "there is no `/no` to mount"),
+        ("source=/no", "there is no `/no` to mount"),
+        ("from=base,source=/s/one", "`/s/one` is not a directory"),
+    ] {
+        let text = format!(
+            "FROM scratch AS base\nCOPY seeds /s/\nFROM scratch\nRUN --mount=type=cache,\
+             target=/c,{mount} true\n"
+        );
+        assert_eq!(table.fails(&text), why, "{mount}");
+    }
+    // Nothing that was begun stays behind.
+    let caches = names(&table.dir.path().join("caches"));
+    assert!(!caches.contains(".new-"), "{caches}");
+}
+
+#[test]
+fn private_caches_are_not_shared_and_one_step_may_name_one_twice() {
+    let table = Table::new(&[]);
+    let mounts = |sharing: &str| {
+        let mount = format!("--mount=type=cache,id=i,sharing={sharing}");
+        table.build(&format!(
+            "FROM scratch\nRUN {mount},target=/a {mount},target=/b true\n"
+        ));
+        let command = table.runner.commands.borrow_mut().pop().unwrap();
+        command.mounts
+    };
+    let locked = mounts("locked");
+    assert_eq!(locked[0].source, locked[1].source);
+    let MountSource::Path(path) = &locked[0].source else {
+        panic!("{locked:?}");
+    };
+    // Another build holds it.
+    let held = kraft_sys::lock::Lock::exclusive(path).unwrap();
+    let private = mounts("private");
+    assert_ne!(private[0].source, locked[0].source);
+    drop(held);
+    assert_eq!(mounts("private")[0].source, locked[0].source);
+    assert_eq!(mounts("shared")[0].source, locked[0].source);
+}
+
+#[test]
+fn mounts_are_checked_when_their_variables_are_known() {
+    let table = Table::new(&[("f", "")]);
+    let text =
+        |mount: &str| format!("FROM scratch\nARG N=7\nWORKDIR /w\nRUN --mount={mount} true\n");
+    let target = |mount: &str| {
+        table.build(&text(mount));
+        let command = table.runner.commands.borrow_mut().pop().unwrap();
+        let mount = &command.mounts[0];
+        let size = match mount.source {
+            MountSource::Memory { size } => Some(size),
+            MountSource::Path(_) => None,
+        };
+        (mount.target.clone(), mount.read_only, size)
     };
     assert_eq!(
-        copied("--parents a/b/c.txt g /x/"),
-        "real real/g x x/a x/a/b x/a/b/c.txt x/g"
+        target("type=tmpfs,target=t,size=${N}k"),
+        ("/w/t".into(), false, Some(7168))
     );
     assert_eq!(
-        copied("--parents a/*/*.o /x/"),
-        "real real/g x x/a x/a/b x/a/b/d.o x/a/e x/a/e/f.o"
+        target("type=tmpfs,target=/t/,ro"),
+        ("/t".into(), true, Some(0))
     );
+    assert_eq!(target("target=/f,source=f"), ("/f".into(), true, None));
+    assert_eq!(target("target=/f,source=f,rw"), ("/f".into(), false, None));
     assert_eq!(
-        copied("--exclude=**/*.o a /x/"),
-        "real real/g x x/b x/b/c.txt x/e"
+        target("type=cache,target=/c,readonly=true"),
+        ("/c".into(), true, None)
     );
-    assert_eq!(
-        copied("--exclude=**/*.o --exclude=a/e a /x/"),
-        "real real/g x x/b x/b/c.txt"
-    );
-    assert_eq!(copied("--link g /real/h"), "real real/g real/h");
+    for (mount, why) in [
+        (
+            "target=/",
+            "a mount cannot be over all of the root: name a `target`",
+        ),
+        (
+            "target=..",
+            "a mount cannot be over all of the root: name a `target`",
+        ),
+        (
+            "type=cache,target=/c,uid=x$N",
+            "`x7` is not a valid `uid` of a mount",
+        ),
+        (
+            "type=tmp$N,target=/c",
+            "`tmp7` is not a valid `type` of a mount",
+        ),
+        ("target=/c,source=$NONE:", "there is no `:` to mount"),
+    ] {
+        assert_eq!(table.fails(&text(mount)), why, "{mount}");
+    }
 }
 
 #[test]
@@ -423,7 +690,10 @@ fn directories_in_a_directory_become_like_those_copied_over_them() {
     let lines = table.build("FROM scratch\nCOPY one /d\nCOPY two /d\n");
     assert_eq!(lines[..2], ["d 755 0:0 /", "d/sub 711 0:0 /"]);
     let why = table.fails("FROM scratch\nCOPY one/sub/a /d/sub\nCOPY two /d\n");
-    assert_eq!(why, "cannot copy a directory to `d/sub`, which is none");
+    assert_eq!(
+        why,
+        "cannot copy a directory to `d/sub`: it is not a directory"
+    );
 }
 
 #[test]

@@ -50,12 +50,17 @@ pub(crate) fn list(root: &Path, filter: &Filter) -> io::Result<Vec<Stat>> {
     let everything = include
         .iter()
         .any(|path| matches!(path.as_str(), "" | "." | "/"));
+    let patterns = |list: &[String]| {
+        Patterns::new(list.iter().map(String::as_str))
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    };
     let include = (!include.is_empty() && !everything)
-        .then(|| Patterns::new(include.iter().map(String::as_str)));
+        .then(|| patterns(&include))
+        .transpose()?;
     let mut walk = Walk {
         root,
         include,
-        exclude: Patterns::new(filter.exclude.iter().map(String::as_str)),
+        exclude: patterns(&filter.exclude)?,
         names: HashMap::new(),
         waiting: Vec::new(),
         found: Vec::new(),

@@ -1,11 +1,14 @@
-//! Words with variables into words without: the rules of the Dockerfile reference, "Environment
-//! replacement", which are those of a shell for quotes and `${NAME…}`.
+//! Expansion of variables and removal of quotes: the rules of the Dockerfile reference,
+//! "Environment replacement", as the lexer of BuildKit applies them (`frontend/dockerfile/shell`).
 
-use super::patterns::Glob;
+use std::iter::Peekable;
+use std::str::Chars;
 
-/// A word does not grow beyond this, in bytes.
+use super::affix::Affix;
+
+/// Largest size of an expanded word, in bytes.
 const LARGEST: usize = 1 << 20;
-/// Braces do not stand deeper in each other than this.
+/// Largest depth of nested braces.
 const DEEPEST: usize = 32;
 
 /// Why a word cannot be expanded.
@@ -15,19 +18,25 @@ pub enum ExpandError {
     #[error("`{0}` is never closed")]
     Open(&'static str),
     /// What stands in braces is none of the forms.
-    #[error("`{0}` is no way to use a variable")]
+    #[error("`{0}` is not a valid use of a variable")]
     Form(String),
+    /// The pattern of `${NAME#PATTERN}` and its relatives is not valid.
+    #[error("`{0}` is not a valid pattern")]
+    Pattern(String),
     /// `${NAME:?MESSAGE}`.
     #[error("the variable `{name}` is not set: {message}")]
     Required {
         /// The variable.
         name: String,
-        /// What its author says.
+        /// The message of the Dockerfile.
         message: String,
     },
-    /// It became too long.
-    #[error("it becomes longer than a megabyte")]
+    /// The result is too long.
+    #[error("the result is longer than a megabyte")]
     Long,
+    /// Braces are nested too deeply.
+    #[error("braces are nested more than {DEEPEST} levels deep")]
+    Deep,
 }
 
 /// Where variables have their values.
@@ -42,9 +51,10 @@ impl<F: Fn(&str) -> Option<String>> Variables for F {
     }
 }
 
-/// Expands variables and takes quotes away: one word stays one word.
+/// Expands variables and removes quotes: one word stays one word.
 pub fn word(text: &str, escape: char, variables: &dyn Variables) -> Result<String, ExpandError> {
-    run(text, escape, variables, true)
+    let mut lexer = Lexer::new(text, escape, variables);
+    lexer.all().map(|expanded| expanded.text)
 }
 
 /// Expands variables and leaves quotes as they are: the text of a here-document.
@@ -53,117 +63,266 @@ pub fn document(
     escape: char,
     variables: &dyn Variables,
 ) -> Result<String, ExpandError> {
-    run(text, escape, variables, false)
+    let mut lexer = Lexer::new(text, escape, variables);
+    lexer.quotes = Quotes::None;
+    lexer.all().map(|expanded| expanded.text)
 }
 
-fn run(
-    text: &str,
-    escape: char,
-    variables: &dyn Variables,
-    unquotes: bool,
-) -> Result<String, ExpandError> {
-    let mut expander = Expander {
-        rest: text.chars().peekable(),
-        escape,
-        variables,
-        unquotes,
-        depth: 0,
-    };
-    expander.until(None)
+/// What [`split`] leaves in the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Split {
+    /// Neither quotes nor escapes.
+    Plain,
+    /// Quotes.
+    Quoted,
+    /// Quotes and escapes.
+    Raw,
 }
 
-struct Expander<'a> {
-    rest: std::iter::Peekable<std::str::Chars<'a>>,
+/// Splits a line into words without expanding anything. The escape character is always a
+/// backslash, as here-documents are looked for, whatever `# escape=` says.
+pub(super) fn split(text: &str, leaves: Split) -> Result<Vec<String>, ExpandError> {
+    let nothing = |_: &str| None;
+    let mut lexer = Lexer::new(text, '\\', &nothing);
+    lexer.keeps_unset = true;
+    if leaves != Split::Plain {
+        lexer.quotes = Quotes::Kept;
+    }
+    lexer.raw_escapes = leaves == Split::Raw;
+    lexer.all().map(|expanded| expanded.words)
+}
+
+/// What a lexer does with quotes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    /// They group, and are removed.
+    Removed,
+    /// They group, and stay.
+    Kept,
+    /// They are characters like all others.
+    None,
+}
+
+struct Lexer<'a> {
+    rest: Peekable<Chars<'a>>,
     escape: char,
     variables: &'a dyn Variables,
-    unquotes: bool,
+    quotes: Quotes,
+    raw_escapes: bool,
+    /// Whether variables without a value stay as they are.
+    keeps_unset: bool,
     depth: usize,
 }
 
-impl Expander<'_> {
-    /// Expands up to a character, which is taken.
-    fn until(&mut self, end: Option<char>) -> Result<String, ExpandError> {
-        let mut out = String::new();
-        loop {
-            if out.len() > LARGEST {
-                return Err(ExpandError::Long);
-            }
-            let Some(c) = self.rest.next() else {
-                return match end {
-                    None => Ok(out),
-                    Some('"') => Err(ExpandError::Open("\"")),
-                    Some(_) => Err(ExpandError::Open("{")),
-                };
-            };
+/// What a stretch of text becomes: as a whole, and split at its blanks.
+#[derive(Default)]
+struct Expanded {
+    text: String,
+    words: Vec<String>,
+    word: String,
+}
+
+impl Expanded {
+    fn character(&mut self, c: char) {
+        if c.is_whitespace() {
+            self.end();
+        } else {
+            self.word.push(c);
+        }
+    }
+
+    fn end(&mut self) {
+        if !self.word.is_empty() {
+            self.words.push(std::mem::take(&mut self.word));
+        }
+    }
+}
+
+impl<'a> Lexer<'a> {
+    fn new(text: &'a str, escape: char, variables: &'a dyn Variables) -> Self {
+        Self {
+            rest: text.chars().peekable(),
+            escape,
+            variables,
+            quotes: Quotes::Removed,
+            raw_escapes: false,
+            keeps_unset: false,
+            depth: 0,
+        }
+    }
+
+    fn all(&mut self) -> Result<Expanded, ExpandError> {
+        self.until(None, self.raw_escapes, false)
+    }
+
+    /// Expands up to a character, which is taken. `raw` keeps escapes; `doubles` writes literal
+    /// escape characters in quotes twice, for the pattern that this text becomes.
+    fn until(
+        &mut self,
+        end: Option<char>,
+        raw: bool,
+        doubles: bool,
+    ) -> Result<Expanded, ExpandError> {
+        if self.depth > DEEPEST {
+            return Err(ExpandError::Deep);
+        }
+        self.depth += 1;
+        let outer = std::mem::replace(&mut self.raw_escapes, raw);
+        let expanded = self.stretch(end, doubles);
+        self.raw_escapes = outer;
+        self.depth -= 1;
+        expanded
+    }
+
+    fn stretch(&mut self, end: Option<char>, doubles: bool) -> Result<Expanded, ExpandError> {
+        let mut out = Expanded::default();
+        while let Some(c) = self.rest.next() {
             if Some(c) == end {
+                out.end();
                 return Ok(out);
             }
             match c {
-                '\'' if self.unquotes && end != Some('"') => self.literal(&mut out)?,
-                '"' if self.unquotes && end != Some('"') => out.push_str(&self.until(Some('"'))?),
-                '$' => self.variable(&mut out)?,
-                c if c == self.escape => self.escaped(end, &mut out),
-                c => out.push(c),
-            }
-        }
-    }
-
-    fn literal(&mut self, out: &mut String) -> Result<(), ExpandError> {
-        for c in self.rest.by_ref() {
-            if c == '\'' {
-                return Ok(());
-            }
-            out.push(c);
-        }
-        Err(ExpandError::Open("'"))
-    }
-
-    fn escaped(&mut self, end: Option<char>, out: &mut String) {
-        match self.rest.next() {
-            // Inside double quotes and documents only what has a meaning there can lose it.
-            Some(next) if end == Some('"') || !self.unquotes => {
-                let meant = next == '$' || next == self.escape || (self.unquotes && next == '"');
-                if !meant {
-                    out.push(self.escape);
+                '$' => {
+                    let value = self.variable()?;
+                    value.chars().for_each(|c| out.character(c));
+                    out.text.push_str(&value);
                 }
+                '\'' | '"' if self.quotes != Quotes::None => {
+                    let value = self.quoted(c, doubles)?;
+                    out.word.push_str(&value);
+                    out.text.push_str(&value);
+                }
+                '<' => {
+                    let value = self.angle();
+                    out.word.push_str(&value);
+                    out.text.push_str(&value);
+                }
+                c if c == self.escape => {
+                    if self.raw_escapes {
+                        out.word.push(c);
+                        out.text.push(c);
+                    }
+                    let Some(next) = self.rest.next() else {
+                        break;
+                    };
+                    out.word.push(next);
+                    out.text.push(next);
+                }
+                c => {
+                    out.character(c);
+                    out.text.push(c);
+                }
+            }
+            if out.text.len() > LARGEST {
+                return Err(ExpandError::Long);
+            }
+        }
+        if end.is_some() {
+            return Err(ExpandError::Open("{"));
+        }
+        out.end();
+        Ok(out)
+    }
+
+    /// A `<<` keeps the blanks behind it: they belong to the word of a here-document.
+    fn angle(&mut self) -> String {
+        let mut out = "<".to_owned();
+        if let Some(second) = self.rest.next_if_eq(&'<') {
+            out.push(second);
+            while let Some(blank) = self.rest.next_if(|c| matches!(c, '\t' | '\r' | ' ')) {
+                out.push(blank);
+            }
+        }
+        out
+    }
+
+    fn quoted(&mut self, quote: char, doubles: bool) -> Result<String, ExpandError> {
+        let mut out = String::new();
+        let keeps = self.quotes == Quotes::Kept;
+        if keeps {
+            out.push(quote);
+        }
+        loop {
+            let Some(c) = self.rest.next() else {
+                let open = if quote == '"' { "\"" } else { "'" };
+                return Err(ExpandError::Open(open));
+            };
+            if c == quote {
+                if keeps {
+                    out.push(c);
+                }
+                return Ok(out);
+            }
+            if quote == '\'' {
+                if doubles && c == self.escape {
+                    out.push(c);
+                }
+                out.push(c);
+            } else if c == '$' {
+                out.push_str(&self.variable()?);
+            } else if c == self.escape {
+                self.escaped(&mut out, doubles);
+            } else {
+                out.push(c);
+            }
+            if out.len() > LARGEST {
+                return Err(ExpandError::Long);
+            }
+        }
+    }
+
+    /// Inside double quotes only what has a meaning there can be escaped.
+    fn escaped(&mut self, out: &mut String, doubles: bool) {
+        let escape = self.escape;
+        match self.rest.peek().copied() {
+            None => {}
+            Some(next) if matches!(next, '"' | '$') || next == escape => {
+                if self.raw_escapes {
+                    out.push(escape);
+                }
+                self.rest.next();
                 out.push(next);
             }
-            Some(next) => out.push(next),
-            None => out.push(self.escape),
-        }
-    }
-
-    fn variable(&mut self, out: &mut String) -> Result<(), ExpandError> {
-        match self.rest.peek().copied() {
-            Some('{') => {
-                self.rest.next();
-                self.depth += 1;
-                if self.depth > DEEPEST {
-                    return Err(ExpandError::Form("${".repeat(3)));
+            Some(_) => {
+                if self.raw_escapes && (self.quotes != Quotes::Kept || doubles) {
+                    out.push(escape);
                 }
-                let value = self.braced()?;
-                self.depth -= 1;
-                out.push_str(&value);
+                out.push(escape);
             }
-            Some(c) if c.is_ascii_alphabetic() || c == '_' => {
-                let name = self.name();
-                out.push_str(&self.variables.value(&name).unwrap_or_default());
-            }
-            // The positional parameters of a shell: there are none here.
-            Some(c) if c.is_ascii_digit() || "@*#".contains(c) => {
-                self.rest.next();
-            }
-            _ => out.push('$'),
         }
-        Ok(())
     }
 
+    fn variable(&mut self) -> Result<String, ExpandError> {
+        if self.rest.next_if_eq(&'{').is_some() {
+            return self.braced();
+        }
+        let name = self.name();
+        if name.is_empty() {
+            return Ok("$".to_owned());
+        }
+        Ok(match self.variables.value(&name) {
+            None if self.keeps_unset => format!("${name}"),
+            value => value.unwrap_or_default(),
+        })
+    }
+
+    /// Reads a name: letters and digits, only digits, or one of the parameters of a shell, which
+    /// have no value here.
     fn name(&mut self) -> String {
         let mut name = String::new();
-        while let Some(c) = self
-            .rest
-            .next_if(|c| c.is_ascii_alphanumeric() || *c == '_')
-        {
+        if let Some(special) = self.rest.next_if(|c| "@*#?-$!".contains(*c)) {
+            name.push(special);
+            return name;
+        }
+        let digits = self.rest.peek().is_some_and(|c| c.is_numeric());
+        let belongs = |c: &char| {
+            if digits {
+                c.is_numeric()
+            } else {
+                c.is_alphanumeric() || *c == '_'
+            }
+        };
+        while let Some(c) = self.rest.next_if(belongs) {
             name.push(c);
         }
         name
@@ -171,126 +330,93 @@ impl Expander<'_> {
 
     /// Reads what follows `${`, its brace included.
     fn braced(&mut self) -> Result<String, ExpandError> {
-        let name = self.name();
-        if name.is_empty() {
-            return Err(ExpandError::Form("${}".to_owned()));
+        match self.rest.peek().copied() {
+            None => return Err(ExpandError::Open("{")),
+            Some(c @ ('{' | '}' | ':')) => return Err(ExpandError::Form(format!("${{{c}"))),
+            Some(_) => {}
         }
-        let value = self.variables.value(&name);
+        let name = self.name();
         let Some(sign) = self.rest.next() else {
             return Err(ExpandError::Open("{"));
         };
+        let mut signs = sign.to_string();
         match sign {
-            '}' => Ok(value.unwrap_or_default()),
+            '}' => Ok(match self.variables.value(&name) {
+                None if self.keeps_unset => format!("${{{name}}}"),
+                value => value.unwrap_or_default(),
+            }),
             ':' => {
-                let sign = self.rest.next().unwrap_or('}');
-                let value = value.filter(|value| !value.is_empty());
-                self.replaced(sign, name, value)
+                let Some(second) = self.rest.next() else {
+                    return Err(ExpandError::Open("{"));
+                };
+                signs.push(second);
+                self.replaced(second, &signs, name)
             }
-            '-' | '+' | '?' => self.replaced(sign, name, value),
-            '#' | '%' => {
-                let greedy = self.rest.next_if_eq(&sign).is_some();
-                let pattern = self.until(Some('}'))?;
-                Ok(strip(
-                    &value.unwrap_or_default(),
-                    &pattern,
-                    sign == '#',
-                    greedy,
-                ))
-            }
-            '/' => {
-                let all = self.rest.next_if_eq(&'/').is_some();
-                let (pattern, with) = self.substitution()?;
-                Ok(substitute(&value.unwrap_or_default(), &pattern, &with, all))
-            }
+            '-' | '+' | '?' => self.replaced(sign, &signs, name),
+            '#' | '%' => self.stripped(sign, &name),
+            '/' => self.substituted(&name),
             other => Err(ExpandError::Form(format!("${{{name}{other}"))),
         }
     }
 
-    fn replaced(
-        &mut self,
-        sign: char,
-        name: String,
-        value: Option<String>,
-    ) -> Result<String, ExpandError> {
-        let other = self.until(Some('}'))?;
+    fn replaced(&mut self, sign: char, signs: &str, name: String) -> Result<String, ExpandError> {
+        if !matches!(sign, '-' | '+' | '?') {
+            return Err(ExpandError::Form(format!("${{{name}{signs}")));
+        }
+        let other = self.until(Some('}'), false, false)?.text;
+        let value = self.variables.value(&name);
+        if value.is_none() && self.keeps_unset {
+            return Ok(format!("${{{name}{signs}{other}}}"));
+        }
+        let value = value.filter(|value| !signs.starts_with(':') || !value.is_empty());
         match (sign, value) {
             ('-', value) => Ok(value.unwrap_or(other)),
             ('+', Some(_)) => Ok(other),
             ('+', None) => Ok(String::new()),
-            ('?', Some(value)) => Ok(value),
-            ('?', None) => Err(ExpandError::Required {
+            (_, Some(value)) => Ok(value),
+            (_, None) => Err(ExpandError::Required {
                 name,
                 message: if other.is_empty() {
-                    "it must be".to_owned()
+                    "it is required".to_owned()
                 } else {
                     other
                 },
             }),
-            (sign, _) => Err(ExpandError::Form(format!("${{{name}:{sign}"))),
         }
     }
 
-    fn substitution(&mut self) -> Result<(String, String), ExpandError> {
-        let mut pattern = String::new();
-        loop {
-            match self.rest.next() {
-                None => return Err(ExpandError::Open("{")),
-                Some('/') => break,
-                Some('}') => return Ok((pattern, String::new())),
-                Some(c) if c == self.escape => pattern.extend(self.rest.next()),
-                Some(c) => pattern.push(c),
-            }
+    fn stripped(&mut self, sign: char, name: &str) -> Result<String, ExpandError> {
+        let text = self.until(Some('}'), true, true)?.text;
+        let value = self.variables.value(name);
+        if value.is_none() && self.keeps_unset {
+            return Ok(format!("${{{name}{sign}{text}}}"));
         }
-        Ok((pattern, self.until(Some('}'))?))
-    }
-}
-
-/// Takes the shortest or longest match off an end.
-fn strip(value: &str, pattern: &str, front: bool, greedy: bool) -> String {
-    let glob = Glob::shell(pattern);
-    let mut cuts: Vec<usize> = value.char_indices().map(|(at, _)| at).collect();
-    cuts.push(value.len());
-    // The shortest match comes first: the smallest cut from the front, the largest from the end.
-    if front == greedy {
-        cuts.reverse();
-    }
-    for cut in cuts {
-        let (head, tail) = value.split_at_checked(cut).unwrap_or((value, ""));
-        if front && glob.matches(head) {
-            return tail.to_owned();
-        }
-        if !front && glob.matches(tail) {
-            return head.to_owned();
-        }
-    }
-    value.to_owned()
-}
-
-/// Puts something in the place of the first match, or of all.
-fn substitute(value: &str, pattern: &str, with: &str, all: bool) -> String {
-    let glob = Glob::shell(pattern);
-    if pattern.is_empty() {
-        return value.to_owned();
-    }
-    let mut out = String::new();
-    let mut rest = value;
-    while let Some(c) = rest.chars().next() {
-        // The longest match that begins here.
-        let ends = rest.char_indices().map(|(at, c)| at + c.len_utf8()).rev();
-        let found = ends
-            .filter_map(|end| rest.split_at_checked(end))
-            .find(|(head, _)| glob.matches(head));
-        if let Some((_, tail)) = found {
-            out.push_str(with);
-            rest = tail;
-            if !all {
-                break;
-            }
+        let (pattern, longest) = match text.strip_prefix(sign) {
+            Some(pattern) => (pattern, true),
+            None => (text.as_str(), false),
+        };
+        let affix = Affix::new(pattern).ok_or_else(|| ExpandError::Pattern(pattern.to_owned()))?;
+        let value = value.unwrap_or_default();
+        let rest = if sign == '#' {
+            affix.without_prefix(&value, longest)
         } else {
-            out.push(c);
-            rest = rest.get(c.len_utf8()..).unwrap_or_default();
-        }
+            affix.without_suffix(&value, longest)
+        };
+        rest.ok_or(ExpandError::Long)
     }
-    out.push_str(rest);
-    out
+
+    fn substituted(&mut self, name: &str) -> Result<String, ExpandError> {
+        let all = self.rest.next_if_eq(&'/').is_some();
+        let pattern = self.until(Some('/'), true, true)?.text;
+        let with = self.until(Some('}'), true, false)?.text;
+        let value = self.variables.value(name);
+        if value.is_none() && self.keeps_unset {
+            return Ok(format!("${{{name}/{pattern}/{with}}}"));
+        }
+        let affix = Affix::new(&pattern).ok_or(ExpandError::Pattern(pattern))?;
+        let replaced = affix.replaced(&value.unwrap_or_default(), &with, all);
+        replaced
+            .filter(|replaced| replaced.len() <= LARGEST)
+            .ok_or(ExpandError::Long)
+    }
 }

@@ -1,136 +1,138 @@
-//! The `--name=value` words before what an instruction says.
+//! The `--name=value` words before the arguments of an instruction.
 
-use super::instruction::{Mount, MountKind};
-use super::lines::{Line, Word};
+use super::lines::Line;
+use super::parse::{Outcome, fault};
 use crate::nearest;
 use crate::problem::{Problem, Span};
 
-/// One flag.
+/// One flag, without quotes.
 #[derive(Clone, Debug)]
 pub(super) struct Flag {
     pub(super) name: String,
     pub(super) value: Option<String>,
     pub(super) span: Span,
+    /// Where each byte of the value is in the file, if it holds no quotes.
+    value_at: Option<usize>,
 }
 
-/// Takes the flags off the front of a line. Returns them and where the rest begins.
-pub(super) fn take(line: &Line, words: &[Word<'_>]) -> (Vec<Flag>, usize) {
+/// Takes the flags off the front of a line, up to the first other word or behind a `--`. Returns
+/// them and where the rest begins.
+pub(super) fn take(line: &Line, escape: char) -> (Vec<Flag>, usize) {
     let mut flags = Vec::new();
-    for word in words {
-        let Some(body) = word.text.strip_prefix("--").filter(|body| !body.is_empty()) else {
-            return (flags, word.start);
-        };
+    let mut at = 0;
+    loop {
+        let rest = line.text.get(at..).unwrap_or_default();
+        let trimmed = rest.trim_start();
+        let start = at + (rest.len() - trimmed.len());
+        if !trimmed.starts_with("--") {
+            return (flags, start);
+        }
+        let (word, length) = unquoted(trimmed, escape);
+        at = start + length;
+        if word == "--" {
+            return (flags, at);
+        }
+        let body = word.strip_prefix("--").unwrap_or(&word);
         let (name, value) = match body.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (body, None),
         };
+        let value_at = (word.len() == length).then(|| start + name.len() + 3);
         flags.push(Flag {
             name: name.to_owned(),
             value,
-            span: line.span(word.start, word.end()),
+            span: line.span(start, at),
+            value_at: value_at.map(|at| line.span(at, at).start),
         });
     }
-    (flags, line.text.len())
+}
+
+/// Reads a word up to white space, without its quotes and escapes; also returns how long it is.
+fn unquoted(text: &str, escape: char) -> (String, usize) {
+    let mut word = String::new();
+    let mut quote = None;
+    let mut characters = text.char_indices();
+    while let Some((at, c)) = characters.next() {
+        if c == escape {
+            word.extend(characters.next().map(|(_, c)| c));
+        } else if quote == Some(c) {
+            quote = None;
+        } else if quote.is_none() && c.is_whitespace() {
+            return (word, at);
+        } else if quote.is_none() && matches!(c, '"' | '\'') {
+            quote = Some(c);
+        } else {
+            word.push(c);
+        }
+    }
+    (word, text.len())
+}
+
+/// Refuses flags that an instruction does not have, and those that are there twice, unless they are
+/// in `lists`.
+pub(super) fn check(flags: &[Flag], known: &[&str], lists: &[&str]) -> Outcome<()> {
+    for (at, flag) in flags.iter().enumerate() {
+        let name = flag.name.as_str();
+        if !known.contains(&name) && !lists.contains(&name) {
+            return fault(flag.unknown(&[known, lists].concat()));
+        }
+        let before = flags.get(..at).unwrap_or_default();
+        if let Some(first) = before.iter().find(|first| first.name == name)
+            && !lists.contains(&name)
+        {
+            let problem = Problem::error(format!("`--{name}` is there twice")).at(flag.span);
+            return fault(problem.related(first.span, "first here"));
+        }
+    }
+    Ok(())
 }
 
 impl Flag {
-    /// Returns the value, which must be there.
-    pub(super) fn needed(&self) -> Result<String, Box<Problem>> {
+    /// Returns the value; `None` if it is empty, which is as if the flag were not there.
+    pub(super) fn needed(&self) -> Outcome<Option<String>> {
         match &self.value {
-            Some(value) if !value.is_empty() => Ok(value.clone()),
-            _ => Err(Box::new(
+            Some(value) => Ok(Some(value.clone()).filter(|value| !value.is_empty())),
+            None => fault(
                 Problem::error(format!("`--{}` needs a value", self.name))
                     .at(self.span)
                     .label(format!("write `--{}=VALUE`", self.name)),
-            )),
+            ),
         }
     }
 
     /// Returns whether it is on.
-    pub(super) fn switch(&self) -> Result<bool, Box<Problem>> {
-        truth(self.value.as_deref().unwrap_or("true")).ok_or_else(|| {
-            let problem = Problem::error(format!("`--{}` is on or off", self.name));
-            Box::new(problem.at(self.span).label("`true` or `false`"))
+    pub(super) fn switch(&self) -> Outcome<bool> {
+        match self
+            .value
+            .as_deref()
+            .map(str::to_ascii_lowercase)
+            .as_deref()
+        {
+            None | Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => {
+                let problem = Problem::error(format!("`--{}` is on or off", self.name));
+                fault(problem.at(self.span).label("`true` or `false`"))
+            }
+        }
+    }
+
+    /// Returns where a stretch of the value is in the file, or all of the flag.
+    pub(super) fn span_in_value(&self, start: usize, end: usize) -> Span {
+        let at = self.value_at.filter(|at| at + end <= self.span.end);
+        at.map_or(self.span, |at| Span {
+            start: at + start,
+            end: at + end,
         })
     }
 
     /// Says that an instruction has no such flag.
-    pub(super) fn unknown(&self, known: &[&str]) -> Problem {
+    fn unknown(&self, known: &[&str]) -> Problem {
         let problem = Problem::error(format!("unknown flag `--{}`", self.name)).at(self.span);
         match nearest::nearest(&self.name, known.iter().copied()) {
             Some(meant) => problem.label(format!("did you mean `--{meant}`?")),
             None if known.is_empty() => problem.label("this instruction has no flags"),
             None => problem.help(format!("known here: --{}", known.join(", --"))),
         }
-    }
-
-    /// Reads the value of a `--mount`.
-    pub(super) fn mount(&self) -> Result<Mount, Box<Problem>> {
-        let mut mount = Mount {
-            kind: MountKind::Bind,
-            target: None,
-            source: None,
-            from: None,
-            id: None,
-            env: None,
-            read_only: None,
-            required: false,
-            mode: None,
-            uid: None,
-            gid: None,
-        };
-        let wrong = |what: String| Box::new(Problem::error(what).at(self.span));
-        let text = self.needed()?;
-        for field in text.trim_matches('"').split(',') {
-            let (name, value) = match field.split_once('=') {
-                Some((name, value)) => (name, value),
-                None => (field, "true"),
-            };
-            let number = |radix| {
-                u32::from_str_radix(value, radix)
-                    .map(Some)
-                    .map_err(|_| wrong(format!("`{name}={value}` is no number")))
-            };
-            let on = || truth(value).ok_or_else(|| wrong(format!("`{name}` is `true` or `false`")));
-            match name.to_ascii_lowercase().as_str() {
-                "type" => {
-                    mount.kind = match value {
-                        "bind" => MountKind::Bind,
-                        "cache" => MountKind::Cache,
-                        "tmpfs" => MountKind::Tmpfs,
-                        "secret" => MountKind::Secret,
-                        "ssh" => MountKind::Ssh,
-                        other => {
-                            return Err(wrong(format!(
-                                "unknown type of mount `{other}`: it is one of bind, cache, \
-                                 tmpfs, secret and ssh"
-                            )));
-                        }
-                    }
-                }
-                "target" | "dst" | "destination" => mount.target = Some(value.to_owned()),
-                "source" | "src" => mount.source = Some(value.to_owned()),
-                "from" => mount.from = Some(value.to_owned()),
-                "id" => mount.id = Some(value.to_owned()),
-                "env" => mount.env = Some(value.to_owned()),
-                "readonly" | "ro" => mount.read_only = Some(on()?),
-                "readwrite" | "rw" => mount.read_only = Some(!on()?),
-                "required" => mount.required = on()?,
-                "mode" => mount.mode = number(8)?,
-                "uid" => mount.uid = number(10)?,
-                "gid" => mount.gid = number(10)?,
-                "sharing" | "size" => {}
-                other => return Err(wrong(format!("unknown field `{other}` of a mount"))),
-            }
-        }
-        Ok(mount)
-    }
-}
-
-fn truth(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "t" => Some(true),
-        "false" | "0" | "f" => Some(false),
-        _ => None,
     }
 }

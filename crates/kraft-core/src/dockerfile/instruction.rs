@@ -1,5 +1,6 @@
 //! What an instruction says. Words are as they were typed: with quotes, and with `$NAME`s.
 
+use super::mount::Mount;
 use crate::problem::Span;
 
 /// An instruction of a stage.
@@ -133,53 +134,12 @@ pub struct Run {
     pub command: Command,
     /// Here-documents of the command.
     pub documents: Vec<Document>,
+    /// Whether the command is nothing but the first here-document.
+    pub is_document: bool,
     /// `--mount`.
     pub mounts: Vec<Mount>,
     /// `--network`: `default`, `none` or `host`.
     pub network: Option<String>,
     /// `--security`.
     pub security: Option<String>,
-}
-
-/// `--mount` of a `RUN`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    /// What is mounted.
-    pub kind: MountKind,
-    /// Where; the kind has a default.
-    pub target: Option<String>,
-    /// `source`: a path below `from`.
-    pub source: Option<String>,
-    /// `from`: a stage or an image.
-    pub from: Option<String>,
-    /// `id` of a cache or secret.
-    pub id: Option<String>,
-    /// `env`: a variable that holds the secret.
-    pub env: Option<String>,
-    /// Whether it cannot be written to.
-    pub read_only: Option<bool>,
-    /// Whether the step fails without it.
-    pub required: bool,
-    /// `mode`, `uid`, `gid` of what is mounted.
-    pub mode: Option<u32>,
-    /// Its owner.
-    pub uid: Option<u32>,
-    /// Its group.
-    pub gid: Option<u32>,
-}
-
-/// What a `--mount` mounts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MountKind {
-    /// Files of the context, a stage or an image.
-    #[default]
-    Bind,
-    /// A directory that outlives the build.
-    Cache,
-    /// A directory in memory.
-    Tmpfs,
-    /// A secret as a file.
-    Secret,
-    /// The socket of an ssh agent.
-    Ssh,
 }

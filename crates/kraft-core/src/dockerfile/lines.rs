@@ -41,14 +41,6 @@ impl Line {
         stretch.map_or(place, |(in_line, in_file)| in_file + (place - in_line))
     }
 
-    /// A line that stands nowhere: of an `ONBUILD` of an image.
-    pub(super) fn detached(text: &str) -> Self {
-        Self {
-            text: text.to_owned(),
-            stretches: vec![(0, 0)],
-        }
-    }
-
     /// Returns the end of the line from a place on, as a line of its own.
     pub(super) fn rest(&self, from: usize) -> Self {
         let text = self.text.get(from..).unwrap_or_default();
@@ -77,6 +69,8 @@ pub(super) struct Lines<'t> {
 pub(super) struct Directives {
     pub(super) syntax: Option<String>,
     pub(super) escape: Option<(String, Span)>,
+    /// The first that is there twice.
+    pub(super) repeated: Option<(String, Span)>,
 }
 
 impl<'t> Lines<'t> {
@@ -98,6 +92,7 @@ impl<'t> Lines<'t> {
     /// Reads the directives: comments of the form `name=value` before anything else.
     pub(super) fn directives(&mut self) -> Directives {
         let mut found = Directives::default();
+        let mut names = Vec::new();
         while let Some((start, line)) = self.peek() {
             let Some(comment) = line.trim().strip_prefix('#') else {
                 break;
@@ -109,13 +104,22 @@ impl<'t> Lines<'t> {
                 start,
                 end: start + line.trim_end().len(),
             };
+            let name = name.trim().to_ascii_lowercase();
             let value = value.trim().to_owned();
-            match name.trim().to_ascii_lowercase().as_str() {
-                "syntax" if found.syntax.is_none() => found.syntax = Some(value),
-                "escape" if found.escape.is_none() => found.escape = Some((value, span)),
-                "check" => {}
-                _ => break,
+            let known = matches!(name.as_str(), "syntax" | "escape" | "check");
+            if !known || value.is_empty() {
+                break;
             }
+            match name.as_str() {
+                "syntax" => found.syntax = Some(value),
+                "escape" => found.escape = Some((value, span)),
+                _ => {}
+            }
+            if names.contains(&name) {
+                found.repeated = Some((name, span));
+                break;
+            }
+            names.push(name);
             self.next_physical();
         }
         found
@@ -155,37 +159,40 @@ impl<'t> Lines<'t> {
         Some(line)
     }
 
-    /// Reads a here-document up to its word; `None` if it never ends. Also returns its end.
-    pub(super) fn document(&mut self, word: &str, strips_tabs: bool) -> Option<(String, usize)> {
+    /// Reads a here-document up to the line that ends it; `None` if it never ends. Also returns
+    /// where it ends in the file. Tabs before the line that ends it may be passed over; what is
+    /// before it stays as it is.
+    pub(super) fn document(&mut self, name: &str, strips_tabs: bool) -> Option<(String, usize)> {
         let mut text = String::new();
-        while let Some((_, line)) = self.next_physical() {
-            let line = if strips_tabs {
-                line.trim_start_matches('\t')
-            } else {
-                line
-            };
-            if line == word {
+        loop {
+            let start = self.at;
+            self.next_physical()?;
+            let line = self.text.get(start..self.at)?;
+            let mut end = line.trim_end_matches(['\r', '\n']);
+            if strips_tabs {
+                end = end.trim_start_matches('\t');
+            }
+            if end == name {
                 return Some((text, self.at));
             }
             text.push_str(line);
-            text.push('\n');
         }
-        None
     }
 
-    /// Splits off the sign that the next line belongs to this one.
+    /// Splits off the escape character that continues a line: the last of it, but not the second
+    /// of two.
     fn continued<'a>(&self, line: &'a str) -> (&'a str, bool) {
         let end = line.trim_end_matches([' ', '\t']);
         match end.strip_suffix(self.escape) {
-            Some(body) => (body, true),
-            None => (line, false),
+            Some(body) if !body.ends_with(self.escape) => (body, true),
+            _ => (line, false),
         }
     }
 
     fn peek(&self) -> Option<(usize, &'t str)> {
         let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
         let line = rest.split_once('\n').map_or(rest, |(line, _)| line);
-        Some((self.at, line.strip_suffix('\r').unwrap_or(line)))
+        Some((self.at, line.trim_end_matches('\r')))
     }
 
     fn next_physical(&mut self) -> Option<(usize, &'t str)> {
@@ -207,6 +214,24 @@ impl Word<'_> {
     pub(super) fn end(&self) -> usize {
         self.start + self.text.len()
     }
+}
+
+/// Returns whether a character separates the words of most instructions.
+pub(super) fn is_blank(c: char) -> bool {
+    matches!(c, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ')
+}
+
+/// Splits at blanks; quotes do not group.
+pub(super) fn plain_words(text: &str) -> Vec<Word<'_>> {
+    let mut words = Vec::new();
+    let mut start = 0;
+    for text in text.split(is_blank) {
+        if !text.is_empty() {
+            words.push(Word { text, start });
+        }
+        start += text.len() + 1;
+    }
+    words
 }
 
 /// Splits at white space that is not quoted; quotes stay.
@@ -239,8 +264,15 @@ pub(super) fn words(text: &str, escape: char) -> Vec<Word<'_>> {
             words.push(Word { text, start: from });
         }
     }
+    // An escape character that escapes nothing is dropped.
+    let end = if escaped {
+        text.len() - escape.len_utf8()
+    } else {
+        text.len()
+    };
     if let Some(from) = start
-        && let Some(text) = text.get(from..)
+        && let Some(text) = text.get(from..end)
+        && !text.is_empty()
     {
         words.push(Word { text, start: from });
     }

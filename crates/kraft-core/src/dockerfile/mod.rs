@@ -10,19 +10,22 @@
 //! Variables are expanded by whoever executes a [`Step`], because what they are depends on the
 //! steps before it. [`patterns`] is the language of `.dockerignore`.
 
+mod affix;
+mod documents;
 pub mod expand;
 mod flags;
+mod glob;
 mod instruction;
 mod lines;
+mod mount;
 mod parse;
 pub mod patterns;
 mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use instruction::{
-    Command, Copy, Document, From, Instruction, Mount, MountKind, Pair, Run, Source,
-};
+pub use instruction::{Command, Copy, Document, From, Instruction, Pair, Run, Source};
+pub use mount::{Mount, MountKind, MountOptions, Sharing};
 pub use parse::parse;
 
 use crate::problem::{Problem, Span};

@@ -1,8 +1,8 @@
 //! Logical lines into instructions.
 
-use super::flags;
+use super::flags::{self, Flag};
 use super::instruction::{Command, From, Instruction, Pair};
-use super::lines::{LARGEST, Line, Lines, words};
+use super::lines::{LARGEST, Line, Lines, is_blank, plain_words, words};
 use super::{Dockerfile, Stage, Step};
 use crate::nearest;
 use crate::problem::Problem;
@@ -59,12 +59,17 @@ pub fn parse(text: &str) -> Result<Dockerfile, Vec<Problem>> {
 }
 
 impl Instruction {
-    /// Reads one instruction without here-documents, such as the text of an `ONBUILD`.
+    /// Reads one instruction with its here-documents, such as the text of an `ONBUILD`.
     pub fn read(text: &str) -> Result<Self, Box<Problem>> {
-        let mut reader = Reader::new("");
-        reader
-            .instruction(&Line::detached(text.trim()))
-            .map(|(instruction, _)| instruction)
+        let mut reader = Reader::new(text);
+        let Some(line) = reader.lines.next_logical() else {
+            return fault(Problem::error("it is empty"));
+        };
+        let (instruction, _) = reader.instruction(&line)?;
+        match reader.lines.next_logical() {
+            None => Ok(instruction),
+            Some(_) => fault(Problem::error("it is more than one instruction")),
+        }
     }
 }
 
@@ -73,6 +78,8 @@ pub(super) type Outcome<T> = Result<T, Box<Problem>>;
 pub(super) struct Reader<'t> {
     pub(super) lines: Lines<'t>,
     pub(super) escape: char,
+    /// The lines behind an instruction that are its here-documents, for an `ONBUILD`.
+    pub(super) behind: Vec<String>,
     read: Dockerfile,
     faults: Vec<Problem>,
 }
@@ -82,6 +89,7 @@ impl<'t> Reader<'t> {
         Self {
             lines: Lines::new(text),
             escape: '\\',
+            behind: Vec::new(),
             read: Dockerfile {
                 syntax: None,
                 escape: '\\',
@@ -104,6 +112,10 @@ impl<'t> Reader<'t> {
                     .label("a backslash or a backtick"),
             ),
             _ => {}
+        }
+        if let Some((name, span)) = directives.repeated {
+            let problem = Problem::error(format!("the directive `{name}` is there twice"));
+            self.faults.push(problem.at(span));
         }
         self.lines.set_escape(self.escape);
         self.escape
@@ -147,29 +159,57 @@ impl<'t> Reader<'t> {
     /// Reads an instruction other than `FROM`; also returns where its here-documents end.
     fn instruction(&mut self, line: &Line) -> Outcome<(Instruction, Option<usize>)> {
         let (keyword, after) = keyword(line);
+        if !KEYWORDS.contains(&keyword.as_str()) {
+            return fault(unknown(line, &keyword, after));
+        }
         let rest = line.rest(after);
+        let (flags, after) = flags::take(&rest, self.escape);
+        let rest = rest.rest(after);
         let mut end = None;
-        if rest.text.is_empty() && KEYWORDS.contains(&keyword.as_str()) {
+        // BuildKit passes over the flags of two that have none.
+        let others = ["ADD", "COPY", "RUN", "HEALTHCHECK", "ARG", "STOPSIGNAL"];
+        if !others.contains(&keyword.as_str()) {
+            flags::check(&flags, &[], &[])?;
+        }
+        if rest.text.is_empty() {
             return fault(
-                Problem::error(format!("`{keyword}` says nothing"))
+                Problem::error(format!("`{keyword}` has no arguments"))
                     .at(line.whole())
                     .label("something must follow"),
             );
         }
         let instruction = match keyword.as_str() {
-            "ADD" => Instruction::Add(self.copy(&rest, true, &mut end)?),
-            "COPY" => Instruction::Copy(self.copy(&rest, false, &mut end)?),
-            "ARG" => Instruction::Arg(self.arguments(&rest)?),
-            "CMD" => Instruction::Cmd(command(&rest.text)),
-            "ENTRYPOINT" => Instruction::Entrypoint(command(&rest.text)),
-            "ENV" => Instruction::Env(self.pairs(&rest, "ENV")?),
-            "EXPOSE" => Instruction::Expose(self.plain(&rest)),
-            "HEALTHCHECK" => Instruction::Healthcheck(rest.text),
-            "LABEL" => Instruction::Label(self.pairs(&rest, "LABEL")?),
-            "MAINTAINER" => Instruction::Maintainer(rest.text),
-            "ONBUILD" => self.onbuild(&rest)?,
-            "RUN" => Instruction::Run(self.run(&rest, &mut end)?),
-            "SHELL" => match command(&rest.text) {
+            "ADD" => Instruction::Add(self.copy(line, &flags, &rest, true, &mut end)?),
+            "COPY" => Instruction::Copy(self.copy(line, &flags, &rest, false, &mut end)?),
+            "RUN" => Instruction::Run(self.run(line, &flags, &rest, &mut end)?),
+            "HEALTHCHECK" => healthcheck(&flags, rest)?,
+            _ => self.plain_instruction(&keyword, line, &rest, &mut end)?,
+        };
+        Ok((instruction, end))
+    }
+
+    /// Reads an instruction without flags.
+    fn plain_instruction(
+        &mut self,
+        keyword: &str,
+        line: &Line,
+        rest: &Line,
+        end: &mut Option<usize>,
+    ) -> Outcome<Instruction> {
+        let words = |line: &Line| {
+            let words = plain_words(&line.text);
+            words.iter().map(|word| word.text.to_owned()).collect()
+        };
+        Ok(match keyword {
+            "ARG" => Instruction::Arg(self.arguments(rest)?),
+            "CMD" => Instruction::Cmd(command(rest)?),
+            "ENTRYPOINT" => Instruction::Entrypoint(command(rest)?),
+            "ENV" => Instruction::Env(self.pairs(rest, "ENV")?),
+            "EXPOSE" => Instruction::Expose(words(rest)),
+            "LABEL" => Instruction::Label(self.pairs(rest, "LABEL")?),
+            "MAINTAINER" => Instruction::Maintainer(rest.text.clone()),
+            "ONBUILD" => self.onbuild(rest, end)?,
+            "SHELL" => match command(rest)? {
                 Command::Exec(words) if !words.is_empty() => Instruction::Shell(words),
                 _ => {
                     return fault(
@@ -179,35 +219,34 @@ impl<'t> Reader<'t> {
                     );
                 }
             },
-            "STOPSIGNAL" => Instruction::StopSignal(rest.text),
-            "USER" => Instruction::User(rest.text),
-            "VOLUME" => Instruction::Volume(match command(&rest.text) {
+            "STOPSIGNAL" => Instruction::StopSignal(rest.text.clone()),
+            "USER" => Instruction::User(rest.text.clone()),
+            "VOLUME" => Instruction::Volume(match command(rest)? {
+                Command::Exec(words) if words.is_empty() => {
+                    return fault(Problem::error("`VOLUME` has no arguments").at(rest.whole()));
+                }
                 Command::Exec(words) => words,
-                Command::Shell(_) => self.plain(&rest),
+                Command::Shell(_) => words(rest),
             }),
-            "WORKDIR" => Instruction::Workdir(rest.text),
-            "FROM" => {
+            "WORKDIR" => Instruction::Workdir(rest.text.clone()),
+            _ => {
                 return fault(Problem::error("`FROM` cannot stand here").at(line.whole()));
             }
-            other => return fault(unknown(line, other, after)),
-        };
-        Ok((instruction, end))
+        })
     }
 
     fn from(&mut self, line: &Line) -> Outcome<From> {
         let (_, after) = keyword(line);
         let rest = line.rest(after);
-        let found = words(&rest.text, self.escape);
-        let (flags, _) = flags::take(&rest, &found);
-        let mut platform = None;
-        for flag in &flags {
-            match flag.name.as_str() {
-                "platform" => platform = Some(flag.needed()?),
-                _ => return fault(flag.unknown(&["platform"])),
-            }
-        }
-        let found = found.get(flags.len()..).unwrap_or_default();
-        let (image, name) = match found {
+        let (flags, after) = flags::take(&rest, self.escape);
+        flags::check(&flags, &["platform"], &[])?;
+        let platform = match flags.as_slice() {
+            [platform] => platform.needed()?,
+            _ => None,
+        };
+        let rest = rest.rest(after);
+        let found = plain_words(&rest.text);
+        let (image, name) = match found.as_slice() {
             [image] => (image, None),
             [image, word, name] if word.text.eq_ignore_ascii_case("as") => (image, Some(name)),
             [] => {
@@ -242,25 +281,21 @@ impl<'t> Reader<'t> {
         })
     }
 
-    fn plain(&self, rest: &Line) -> Vec<String> {
-        let found = words(&rest.text, self.escape);
-        found.iter().map(|word| word.text.to_owned()).collect()
-    }
-
-    fn onbuild(&mut self, rest: &Line) -> Outcome<Instruction> {
+    fn onbuild(&mut self, rest: &Line, end: &mut Option<usize>) -> Outcome<Instruction> {
         let (keyword, after) = keyword(rest);
-        match keyword.as_str() {
-            "ONBUILD" | "FROM" | "MAINTAINER" => fault(
+        if matches!(keyword.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
+            return fault(
                 Problem::error(format!(
                     "`{keyword}` cannot be left to those who build on this"
                 ))
                 .at(rest.span(0, after)),
-            ),
-            _ => {
-                self.instruction(rest)?;
-                Ok(Instruction::Onbuild(rest.text.clone()))
-            }
+            );
         }
+        self.behind.clear();
+        let (_, after) = self.instruction(rest)?;
+        *end = after;
+        let documents = self.behind.concat();
+        Ok(Instruction::Onbuild(format!("{}{documents}", rest.text)))
     }
 
     fn arguments(&self, rest: &Line) -> Outcome<Vec<Pair>> {
@@ -294,7 +329,8 @@ impl<'t> Reader<'t> {
             return Ok(Vec::new());
         };
         if !first.text.contains('=') {
-            let value = rest.text.get(first.end()..).unwrap_or_default().trim();
+            let (name, value) = rest.text.split_once(is_blank).unwrap_or((&rest.text, ""));
+            let value = value.trim_start_matches(is_blank);
             if value.is_empty() {
                 return fault(
                     Problem::error(format!("`{}` has no value", first.text))
@@ -308,7 +344,7 @@ impl<'t> Reader<'t> {
                     .label(format!("write `{keyword} {}=…`", first.text)),
             );
             return Ok(vec![Pair {
-                name: first.text.to_owned(),
+                name: name.to_owned(),
                 value: Some(value.to_owned()),
                 span: rest.whole(),
             }]);
@@ -337,20 +373,62 @@ impl<'t> Reader<'t> {
 
 /// Returns the first word of a line in capitals, and where it ends.
 fn keyword(line: &Line) -> (String, usize) {
-    let end = line
-        .text
-        .find(char::is_whitespace)
-        .unwrap_or(line.text.len());
+    let end = line.text.find(is_blank).unwrap_or(line.text.len());
     let word = line.text.get(..end).unwrap_or_default();
     (word.to_ascii_uppercase(), end)
 }
 
 /// Reads a JSON list of words, or takes the text for the shell.
-pub(super) fn command(text: &str) -> Command {
-    match serde_json::from_str::<Vec<String>>(text) {
-        Ok(words) => Command::Exec(words),
-        Err(_) => Command::Shell(text.to_owned()),
+pub(super) fn command(rest: &Line) -> Outcome<Command> {
+    use serde_json::Value;
+
+    let text = &rest.text;
+    let list = Some(text).filter(|text| text.starts_with('['));
+    let list = list.and_then(|text| serde_json::from_str::<Vec<Value>>(text).ok());
+    let Some(list) = list else {
+        return Ok(Command::Shell(text.clone()));
+    };
+    let words = list.into_iter().map(|word| match word {
+        Value::String(word) => Ok(word),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            let what = format!("`{word}` in a list of words is not a string");
+            let problem = Problem::error(what).at(rest.whole());
+            fault(problem.label("every word of it needs double quotes"))
+        }
+    });
+    words.collect::<Outcome<_>>().map(Command::Exec)
+}
+
+/// Checks a `HEALTHCHECK`: a unikernel has none.
+fn healthcheck(flags: &[Flag], rest: Line) -> Outcome<Instruction> {
+    let known = [
+        "interval",
+        "timeout",
+        "start-period",
+        "start-interval",
+        "retries",
+    ];
+    let word = plain_words(&rest.text).first().map(|word| word.text.len());
+    let (kind, after) = rest
+        .text
+        .split_at_checked(word.unwrap_or(0))
+        .unwrap_or_default();
+    let expected = match kind.to_ascii_uppercase().as_str() {
+        "NONE" if after.is_empty() => {
+            return Ok(Instruction::Healthcheck(rest.text));
+        }
+        "CMD" if !after.is_empty() => None,
+        "CMD" => Some("a command after `CMD`"),
+        "NONE" => Some("nothing after `NONE`"),
+        _ => Some("`CMD` or `NONE`"),
+    };
+    if let Some(expected) = expected {
+        let problem = Problem::error("cannot read this `HEALTHCHECK`").at(rest.whole());
+        return fault(problem.label(format!("expected {expected}")));
     }
+    flags::check(flags, &known, &[])?;
+    command(&rest.rest(kind.len()))?;
+    Ok(Instruction::Healthcheck(rest.text))
 }
 
 fn is_stage_name(name: &str) -> bool {

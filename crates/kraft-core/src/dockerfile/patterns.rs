@@ -1,236 +1,93 @@
-//! Patterns of paths: those of `.dockerignore`, of `COPY`, and of shells.
+//! Patterns of paths: those of `.dockerignore`, of `--exclude` and of `--parents`.
 //!
 //! In a `.dockerignore` (docs.docker.com, "`.dockerignore` files") the last line that matches a
-//! path, or a directory above it, decides; `!` takes a path back in; `**` stands for any number of
-//! directories.
+//! path, or a directory above it, decides; `!` includes a path again; `**` matches any number of
+//! directories. Everything else is as in BuildKit (`moby/patternmatcher`).
 
-/// A pattern of one kind, ready to be matched in time that grows with pattern times text only.
-#[derive(Clone, Debug)]
-pub struct Glob {
-    tokens: Vec<Token>,
-}
+use regex::{RegexSet, RegexSetBuilder};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    /// This character.
-    One(char),
-    /// Any character but a slash.
-    Any,
-    /// Any characters but slashes.
-    Stretch,
-    /// Any characters.
-    Everything,
-    /// The next token may be passed over together with this one.
-    Optional,
-    /// Any characters and then a slash.
-    Directories,
-    /// One of these.
-    Class {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
-}
+use super::glob;
+pub use super::glob::{Glob, has_wildcards};
+use crate::problem::{Problem, Span};
 
-/// What slashes and stars mean to a kind of pattern.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Stars stop at slashes, double stars do not.
-    Ignore,
-    /// Stars stop at slashes, and there are no double stars.
-    Path,
-    /// Stars stop at nothing.
-    Shell,
-}
+/// Largest size of all patterns of a list when they are compiled, in bytes.
+const LARGEST: usize = 64 << 20;
+/// Largest size of what the matcher of a list remembers, in bytes.
+const MOST_MEMORY: usize = 16 << 20;
 
-impl Glob {
-    /// A pattern of a `.dockerignore` or of an include list.
-    pub fn ignore(pattern: &str) -> Self {
-        Self::compile(pattern, Kind::Ignore)
-    }
-
-    /// A pattern of the paths of a `COPY` (Go's `filepath.Match`).
-    pub fn path(pattern: &str) -> Self {
-        Self::compile(pattern, Kind::Path)
-    }
-
-    /// A pattern of a shell's `${NAME#PATTERN}`.
-    pub fn shell(pattern: &str) -> Self {
-        Self::compile(pattern, Kind::Shell)
-    }
-
-    fn compile(pattern: &str, kind: Kind) -> Self {
-        let mut tokens = Vec::new();
-        let mut rest = pattern.chars().peekable();
-        while let Some(c) = rest.next() {
-            match c {
-                '*' if kind == Kind::Shell => tokens.push(Token::Everything),
-                '*' if kind == Kind::Ignore && rest.next_if_eq(&'*').is_some() => {
-                    if rest.next_if_eq(&'/').is_some() {
-                        tokens.extend([Token::Optional, Token::Directories]);
-                    } else {
-                        tokens.push(Token::Everything);
-                    }
-                }
-                '*' => tokens.push(Token::Stretch),
-                '?' if kind == Kind::Shell => tokens.push(Token::Class {
-                    negated: true,
-                    ranges: Vec::new(),
-                }),
-                '?' => tokens.push(Token::Any),
-                '\\' => tokens.push(Token::One(rest.next().unwrap_or('\\'))),
-                '[' => tokens.push(class(&mut rest)),
-                c => tokens.push(Token::One(c)),
-            }
-        }
-        Self { tokens }
-    }
-
-    /// Returns whether all of a text is matched.
-    pub fn matches(&self, text: &str) -> bool {
-        self.reach(text).last().copied().unwrap_or(false)
-    }
-
-    /// Returns whether a path below this directory could match.
-    pub fn could_match_below(&self, directory: &str) -> bool {
-        let mut text = directory.to_owned();
-        text.push('/');
-        self.reach(&text).iter().any(|reached| *reached)
-    }
-
-    /// Returns which places of the pattern can be reached by a text: all of it is matched if the
-    /// last is.
-    fn reach(&self, text: &str) -> Vec<bool> {
-        let mut now = vec![false; self.tokens.len() + 1];
-        self.enter(&mut now, 0);
-        for c in text.chars() {
-            let mut next = vec![false; self.tokens.len() + 1];
-            for (at, token) in self.tokens.iter().enumerate() {
-                if now.get(at) != Some(&true) {
-                    continue;
-                }
-                match token {
-                    Token::One(own) if *own == c => self.enter(&mut next, at + 1),
-                    Token::Any if c != '/' => self.enter(&mut next, at + 1),
-                    Token::Class { negated, ranges } => {
-                        let inside = ranges.iter().any(|(from, to)| (*from..=*to).contains(&c));
-                        if inside != *negated {
-                            self.enter(&mut next, at + 1);
-                        }
-                    }
-                    Token::Stretch if c != '/' => self.enter(&mut next, at),
-                    Token::Everything => self.enter(&mut next, at),
-                    Token::Directories => {
-                        if let Some(stays) = next.get_mut(at) {
-                            *stays = true;
-                        }
-                        if c == '/' {
-                            self.enter(&mut next, at + 1);
-                        }
-                    }
-                    Token::One(_) | Token::Any | Token::Stretch | Token::Optional => {}
-                }
-            }
-            now = next;
-        }
-        now
-    }
-
-    /// Marks a place, and those that are reached from it for nothing.
-    fn enter(&self, places: &mut [bool], at: usize) {
-        let Some(place) = places.get_mut(at) else {
-            return;
-        };
-        if std::mem::replace(place, true) {
-            return;
-        }
-        match self.tokens.get(at) {
-            Some(Token::Stretch | Token::Everything) => self.enter(places, at + 1),
-            Some(Token::Optional) => {
-                self.enter(places, at + 1);
-                self.enter(places, at + 2);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Reads a class up to its bracket; one that is never closed matches nothing.
-fn class(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Token {
-    let negated = rest.next_if(|c| *c == '^' || *c == '!').is_some();
-    let mut ranges = Vec::new();
-    let mut closed = false;
-    while let Some(c) = rest.next() {
-        if c == ']' && !ranges.is_empty() {
-            closed = true;
-            break;
-        }
-        let from = if c == '\\' {
-            rest.next().unwrap_or(c)
-        } else {
-            c
-        };
-        let mut to = from;
-        if rest.next_if_eq(&'-').is_some() {
-            match rest.peek().copied() {
-                Some(']') | None => ranges.push(('-', '-')),
-                Some(_) => {
-                    to = rest.next().unwrap_or(from);
-                    if to == '\\' {
-                        to = rest.next().unwrap_or(to);
-                    }
-                }
-            }
-        }
-        ranges.push((from, to));
-    }
-    if !closed {
-        ranges.clear();
-    }
-    Token::Class {
-        negated: negated && closed,
-        ranges,
-    }
+/// Why a list of patterns cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// One of them is not valid.
+    #[error("`{0}` is not a valid pattern")]
+    Invalid(String),
+    /// All of them together need too much memory.
+    #[error("the patterns are too long")]
+    Long,
 }
 
 /// A list of patterns in which the last match decides.
 #[derive(Clone, Debug, Default)]
 pub struct Patterns {
     list: Vec<Pattern>,
+    set: RegexSet,
 }
 
 #[derive(Clone, Debug)]
 struct Pattern {
-    glob: Glob,
+    /// Without `!`.
+    text: String,
     /// It begins with `!`.
     negated: bool,
 }
 
+/// Which patterns of a list match a path, for the paths below it.
+#[derive(Clone, Debug, Default)]
+pub struct Matched {
+    by: Vec<bool>,
+    /// Whether the path is matched by the list as a whole.
+    pub is_matched: bool,
+}
+
 impl Patterns {
     /// Reads the text of a `.dockerignore`.
-    pub fn of_ignore_file(text: &str) -> Self {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let lines = text.lines().map(str::trim);
-        Self::new(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
-    }
-
-    /// Takes patterns as they come: of a file, or of a daemon that read one.
-    pub fn new<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Self {
-        let mut list = Vec::new();
-        for text in patterns {
-            let (negated, text) = match text.strip_prefix('!') {
-                Some(text) => (true, text.trim()),
-                None => (false, text),
+    pub fn of_ignore_file(text: &str) -> Result<Self, Box<Problem>> {
+        let text_start = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut start = text.len() - text_start.len();
+        let mut patterns = Vec::new();
+        for line in text_start.split_inclusive('\n') {
+            let span = Span {
+                start,
+                end: start + line.trim_end().len(),
             };
-            let path = clean(text);
-            // The root itself cannot be left out.
-            if !path.is_empty() {
-                list.push(Pattern {
-                    glob: Glob::ignore(&path),
-                    negated,
-                });
+            start += line.len();
+            if let Some(pattern) = of_line(line) {
+                let read = Pattern::read(&pattern);
+                let read = read.map_err(|error| Problem::error(error.to_string()).at(span))?;
+                patterns.extend(read);
             }
         }
-        Self { list }
+        Self::of(patterns).map_err(|error| Box::new(Problem::error(error.to_string())))
+    }
+
+    /// Takes patterns as they come: of a flag, or of a daemon that read a file.
+    pub fn new<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Result<Self, PatternError> {
+        let read = patterns.into_iter().map(Pattern::read);
+        let list = read.filter_map(Result::transpose);
+        Self::of(list.collect::<Result<_, _>>()?)
+    }
+
+    fn of(list: Vec<Pattern>) -> Result<Self, PatternError> {
+        let mut regexes = Vec::new();
+        for pattern in &list {
+            regexes.push(pattern.regex()?);
+        }
+        let set = RegexSetBuilder::new(regexes)
+            .size_limit(LARGEST)
+            .dfa_size_limit(MOST_MEMORY)
+            .build()
+            .map_err(|_| PatternError::Long)?;
+        Ok(Self { list, set })
     }
 
     /// Returns whether there are none.
@@ -238,38 +95,148 @@ impl Patterns {
         self.list.is_empty()
     }
 
+    /// Returns whether one of them begins with `!`.
+    pub fn has_exceptions(&self) -> bool {
+        self.list.iter().any(|pattern| pattern.negated)
+    }
+
     /// Returns whether a path, relative and clean, is matched: itself or by a directory above it.
     pub fn matches(&self, path: &str) -> bool {
-        let mut matched = false;
-        for pattern in &self.list {
-            // Only a pattern that would change the answer is worth matching.
-            if pattern.negated == matched && pattern.covers(path) {
-                matched = !pattern.negated;
+        if self.list.is_empty() {
+            return false;
+        }
+        let mut parent = None;
+        for (end, _) in path.match_indices('/') {
+            let above = path.get(..end).unwrap_or_default();
+            parent = Some(self.matched(above, parent.as_ref()));
+        }
+        self.matched(path, parent.as_ref()).is_matched
+    }
+
+    /// Matches a path. `parent` is the outcome for the directory it is in.
+    ///
+    /// As in BuildKit, a pattern that could not have changed the outcome for a directory does not
+    /// count for what is below it, even if it matches the directory.
+    pub fn matched(&self, path: &str, parent: Option<&Matched>) -> Matched {
+        let mut matched = Matched::default();
+        if self.list.is_empty() {
+            return matched;
+        }
+        let own = self.set.matches(path);
+        for (at, pattern) in self.list.iter().enumerate() {
+            let above = parent.and_then(|parent| parent.by.get(at));
+            let by_above = above.copied().unwrap_or(false);
+            let changes = pattern.negated == matched.is_matched;
+            let is_by = by_above || (changes && own.matched(at));
+            matched.by.push(is_by);
+            if is_by {
+                matched.is_matched = !pattern.negated;
             }
         }
         matched
     }
 
-    /// Returns whether something below a matched directory could still be taken back.
+    /// Returns whether something below a matched directory could still be included again.
     pub fn may_except_below(&self, directory: &str) -> bool {
         let mut negated = self.list.iter().filter(|pattern| pattern.negated);
-        negated.any(|pattern| pattern.glob.could_match_below(directory))
+        negated.any(|pattern| pattern.may_match_below(directory))
     }
 
     /// Returns whether something below a directory that is not matched itself could be.
     pub fn may_match_below(&self, directory: &str) -> bool {
         let mut positive = self.list.iter().filter(|pattern| !pattern.negated);
-        positive.any(|pattern| pattern.glob.could_match_below(directory))
+        positive.any(|pattern| pattern.may_match_below(directory))
     }
 }
 
 impl Pattern {
-    fn covers(&self, path: &str) -> bool {
-        if self.glob.matches(path) {
-            return true;
+    /// Reads a pattern; `None` if it is empty.
+    fn read(text: &str) -> Result<Option<Self>, PatternError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(None);
         }
-        let above = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
-        above.into_iter().any(|parent| self.glob.matches(parent))
+        let path = cleaned(text);
+        let pattern = match path.strip_prefix('!') {
+            Some("") => return Err(PatternError::Invalid(path)),
+            Some(path) => Self {
+                text: path.to_owned(),
+                negated: true,
+            },
+            None => Self {
+                text: path,
+                negated: false,
+            },
+        };
+        pattern.regex().map(|_| Some(pattern))
+    }
+
+    fn regex(&self) -> Result<String, PatternError> {
+        let invalid = || PatternError::Invalid(self.text.clone());
+        let regex = glob::ignore(&self.text).map_err(|_| invalid())?;
+        // Compiling all of them says which is at fault, but costs more than the list as a whole.
+        let odd = self.text.contains('[') && regex::Regex::new(&regex).is_err();
+        if odd { Err(invalid()) } else { Ok(regex) }
+    }
+
+    /// Returns whether it could match something below a directory: compares their parts up to the
+    /// first with a wildcard.
+    fn may_match_below(&self, directory: &str) -> bool {
+        let mut own = self.text.split('/');
+        for part in directory.split('/') {
+            match own.next() {
+                Some(own) if has_wildcards(own) || own.contains('\\') => return true,
+                Some(own) if own == part => {}
+                Some(_) | None => return false,
+            }
+        }
+        own.next().is_some()
+    }
+}
+
+/// Returns the pattern of a line of an ignore file.
+fn of_line(line: &str) -> Option<String> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let line = line.trim();
+    if line.is_empty() {
+        return None;
+    }
+    let (negation, path) = match line.strip_prefix('!') {
+        Some(path) => ("!", path.trim()),
+        None => ("", line),
+    };
+    if path.is_empty() {
+        return Some(negation.to_owned());
+    }
+    let path = cleaned(path);
+    // A pattern is always relative to the context.
+    let path = match path.strip_prefix('/') {
+        Some(relative) if !relative.is_empty() => relative,
+        _ => &path,
+    };
+    Some(format!("{negation}{path}"))
+}
+
+/// Brings a path into one form as Go does (`filepath.Clean`): `..` at the front of a relative path
+/// stays.
+fn cleaned(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            ".." if rooted => {}
+            part => parts.push(part),
+        }
+    }
+    let path = parts.join("/");
+    match (rooted, path.is_empty()) {
+        (true, _) => format!("/{path}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => path,
     }
 }
 

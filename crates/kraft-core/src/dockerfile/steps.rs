@@ -1,142 +1,193 @@
 //! `RUN`, `COPY` and `ADD`: flags, then words, of which some announce here-documents.
 
+use super::documents::{self, Announced};
 use super::flags::{self, Flag};
 use super::instruction::{Command, Copy, Document, Run, Source};
-use super::lines::{Line, Word, words};
+use super::lines::{Line, Word, plain_words};
+use super::mount::Mount;
 use super::parse::{Outcome, Reader, command, fault};
 use crate::problem::{Problem, Span};
 
 impl Reader<'_> {
-    pub(super) fn run(&mut self, rest: &Line, end: &mut Option<usize>) -> Outcome<Run> {
-        let found = words(&rest.text, self.escape);
-        let (flags, from) = flags::take(rest, &found);
+    /// Reads a `RUN`. `line` is all of it, for here-documents.
+    pub(super) fn run(
+        &mut self,
+        line: &Line,
+        flags: &[Flag],
+        rest: &Line,
+        end: &mut Option<usize>,
+    ) -> Outcome<Run> {
+        flags::check(flags, &["network", "security"], &["mount"])?;
         let mut run = Run {
-            command: Command::Shell(String::new()),
+            command: command(rest)?,
             documents: Vec::new(),
+            is_document: false,
             mounts: Vec::new(),
             network: None,
             security: None,
         };
-        for flag in &flags {
+        for flag in flags {
             match flag.name.as_str() {
-                "mount" => run.mounts.push(flag.mount()?),
-                "network" => run.network = Some(flag.needed()?),
-                "security" => run.security = Some(flag.needed()?),
-                _ => return fault(flag.unknown(&["mount", "network", "security"])),
+                "network" => run.network = network(flag)?,
+                "security" => run.security = flag.needed()?,
+                _ => run.mounts.push(Mount::read(flag)?),
             }
         }
-        let text = rest.text.get(from..).unwrap_or_default();
-        if text.is_empty() {
-            return fault(
-                Problem::error("`RUN` has no command")
-                    .at(rest.whole())
-                    .label("a command must follow"),
-            );
-        }
-        run.command = command(text);
-        if matches!(run.command, Command::Shell(_)) {
-            for word in found.iter().skip(flags.len()) {
-                if let Some(document) = self.document(rest, word, end)? {
-                    run.documents.push(document);
-                }
+        if let Command::Shell(text) = &run.command {
+            run.documents = self.documents(line, end)?;
+            // The shell removes the tabs of all others itself.
+            if let Some(announced) = documents::announced(text).ok().flatten()
+                && let Some(document) = run.documents.first_mut()
+            {
+                run.is_document = true;
+                document.text = announced.stripped(&document.text);
             }
         }
         Ok(run)
     }
 
+    /// Reads a `COPY` or `ADD`. `line` is all of it, for here-documents.
     pub(super) fn copy(
         &mut self,
+        line: &Line,
+        flags: &[Flag],
         rest: &Line,
         adds: bool,
         end: &mut Option<usize>,
     ) -> Outcome<Copy> {
         let keyword = if adds { "ADD" } else { "COPY" };
-        let found = words(&rest.text, self.escape);
-        let (flags, from) = flags::take(rest, &found);
-        let mut copy = copy_flags(&flags, adds)?;
-        let text = rest.text.get(from..).unwrap_or_default();
-        let mut named: Vec<(String, Span, Option<Word<'_>>)> = match command(text) {
-            Command::Exec(list) => {
-                let span = rest.span(from, rest.text.len());
-                list.into_iter().map(|word| (word, span, None)).collect()
+        let mut copy = copy_flags(flags, adds)?;
+        let mut named: Vec<(String, Span)> = match command(rest)? {
+            Command::Exec(list) => list.into_iter().map(|word| (word, rest.whole())).collect(),
+            Command::Shell(_) => {
+                let span = |word: &Word<'_>| rest.span(word.start, word.end());
+                let words = plain_words(&rest.text);
+                let documents = self.documents(line, end)?;
+                copy.sources = sources(&words, &documents, &span)?;
+                let last = words.last().filter(|_| !copy.sources.is_empty());
+                last.map(|word| (word.text.to_owned(), span(word)))
+                    .into_iter()
+                    .collect()
             }
-            Command::Shell(_) => found
-                .iter()
-                .skip(flags.len())
-                .map(|word| {
-                    let span = rest.span(word.start, word.end());
-                    (word.text.to_owned(), span, Some(*word))
-                })
-                .collect(),
         };
         let destination = named.pop();
-        let Some((destination, _, _)) = destination.filter(|_| !named.is_empty()) else {
+        copy.sources.extend(
+            named
+                .into_iter()
+                .map(|(word, span)| Source::Path { word, span }),
+        );
+        let Some((destination, span)) = destination.filter(|_| !copy.sources.is_empty()) else {
             return fault(
                 Problem::error(format!("`{keyword}` needs what is copied, and where to"))
                     .at(rest.whole())
                     .label(format!("such as `{keyword} app /app`")),
             );
         };
+        if documents::announced(&destination).ok().flatten().is_some() {
+            let problem = Problem::error("the destination cannot be a here-document");
+            return fault(problem.at(span));
+        }
         copy.destination = destination;
-        for (word, span, typed) in named {
-            let document = match typed {
-                Some(typed) => self.document(rest, &typed, end)?,
-                None => None,
-            };
-            copy.sources.push(match document {
-                Some(document) => Source::Document(document),
-                None => Source::Path { word, span },
-            });
-        }
-        if copy.sources.len() > 1 && !copy.destination.ends_with(['/', '.']) {
-            let problem = Problem::error(format!(
-                "`{keyword}` of several things goes into a directory, so `{}` must end with `/`",
-                copy.destination
-            ));
-            return fault(problem.at(rest.whole()));
-        }
         Ok(copy)
     }
 
-    /// Reads the here-document that a word announces: `<<EOF`, `<<-EOF`, `3<<"EOF"`.
-    fn document(
+    /// Reads the here-documents that a line announces, which are on the lines behind it.
+    pub(super) fn documents(
         &mut self,
-        rest: &Line,
-        word: &Word<'_>,
+        line: &Line,
         end: &mut Option<usize>,
-    ) -> Outcome<Option<Document>> {
-        let digits = word.text.trim_start_matches(|c: char| c.is_ascii_digit());
-        let descriptor = word.text.len() - digits.len();
-        let descriptor = word.text.get(..descriptor).unwrap_or_default();
-        let Some(name) = digits
-            .strip_prefix("<<")
-            .filter(|name| !name.starts_with('<'))
-        else {
-            return Ok(None);
-        };
-        let (name, strips) = match name.strip_prefix('-') {
-            Some(name) => (name, true),
-            None => (name, false),
-        };
-        let bare: String = name.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
-        let tame = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-        if bare.is_empty() || !bare.chars().all(tame) {
-            return Ok(None);
+    ) -> Outcome<Vec<Document>> {
+        let mut found = Vec::new();
+        let places: Vec<usize> = line.text.match_indices("<<").map(|(at, _)| at).collect();
+        if places.is_empty() {
+            return Ok(found);
         }
-        let Some((text, after)) = self.lines.document(&bare, strips) else {
-            return fault(
-                Problem::error(format!("the here-document `{bare}` never ends"))
-                    .at(rest.span(word.start, word.end()))
-                    .label(format!("a line with only `{bare}` must end it")),
-            );
-        };
-        *end = Some(after);
-        Ok(Some(Document {
-            expands: bare == name,
-            name: bare,
-            text,
-            descriptor: descriptor.parse().unwrap_or(0),
-        }))
+        let announced = documents::of_line(&line.text)
+            .map_err(|error| Box::new(Problem::error(error.to_string()).at(line.whole())))?;
+        for (number, announced) in announced.into_iter().enumerate() {
+            let Announced {
+                name,
+                expands,
+                strips,
+                descriptor,
+            } = announced;
+            let Some((text, after)) = self.lines.document(&name, strips) else {
+                let span = places.get(number).map_or(line.whole(), |at| {
+                    let word = line.text.get(*at..).unwrap_or_default();
+                    let length = word.find(char::is_whitespace).unwrap_or(word.len());
+                    line.span(*at, at + length)
+                });
+                return fault(
+                    Problem::error(format!("the here-document `{name}` never ends"))
+                        .at(span)
+                        .label(format!("a line with only `{name}` must end it")),
+                );
+            };
+            *end = Some(after);
+            self.behind.push(format!("\n{text}{name}"));
+            found.push(Document {
+                name,
+                text,
+                expands,
+                descriptor,
+            });
+        }
+        Ok(found)
+    }
+}
+
+/// Sorts the words of a `COPY` before its destination into paths and here-documents.
+fn sources(
+    words: &[Word<'_>],
+    documents: &[Document],
+    span: &dyn Fn(&Word<'_>) -> Span,
+) -> Outcome<Vec<Source>> {
+    let mut sources = Vec::new();
+    let before = words.len().saturating_sub(1);
+    let mut words = words.iter().take(before).peekable();
+    while let Some(word) = words.next() {
+        let mut text = word.text.to_owned();
+        // The name of a here-document may be a word of its own.
+        if documents::is_sign(&text)
+            && let Some(name) = words.next_if(|_| !documents.is_empty())
+        {
+            text.push_str(name.text);
+        }
+        let announced = documents::announced(&text)
+            .map_err(|error| Box::new(Problem::error(error.to_string()).at(span(word))))?;
+        // The last of a name counts.
+        let document = announced.and_then(|announced| {
+            let mut named = documents.iter().rev();
+            let document = named.find(|document| document.name == announced.name)?;
+            Some(Document {
+                text: announced.stripped(&document.text),
+                expands: announced.expands,
+                ..document.clone()
+            })
+        });
+        sources.push(match document {
+            Some(document) => Source::Document(document),
+            None => Source::Path {
+                word: text,
+                span: span(word),
+            },
+        });
+    }
+    Ok(sources)
+}
+
+fn network(flag: &Flag) -> Outcome<Option<String>> {
+    let mode = flag.needed()?;
+    match mode.as_deref() {
+        None | Some("default" | "none" | "host") => Ok(mode),
+        Some(other) => {
+            let problem = Problem::error(format!("`{other}` is not a valid network"));
+            fault(
+                problem
+                    .at(flag.span)
+                    .label("expected `default`, `none` or `host`"),
+            )
+        }
     }
 }
 
@@ -153,27 +204,30 @@ fn copy_flags(flags: &[Flag], adds: bool) -> Outcome<Copy> {
         sources: Vec::new(),
         destination: String::new(),
     };
+    let known: &[&str] = if adds {
+        &[
+            "chown",
+            "chmod",
+            "link",
+            "checksum",
+            "unpack",
+            "keep-git-dir",
+        ]
+    } else {
+        &["chown", "chmod", "link", "from", "parents"]
+    };
+    flags::check(flags, known, &["exclude"])?;
     for flag in flags {
         match flag.name.as_str() {
-            "chown" => copy.chown = Some(flag.needed()?),
-            "chmod" => copy.chmod = Some(flag.needed()?),
+            "chown" => copy.chown = flag.needed()?,
+            "chmod" => copy.chmod = flag.needed()?,
             "link" => copy.link = flag.switch()?,
-            "exclude" => copy.exclude.push(flag.needed()?),
-            "from" if !adds => copy.from = Some(flag.needed()?),
-            "parents" if !adds => copy.parents = flag.switch()?,
-            "checksum" if adds => copy.checksum = Some(flag.needed()?),
-            "unpack" if adds => copy.unpack = Some(flag.switch()?),
-            "keep-git-dir" if adds => {}
-            _ if adds => {
-                return fault(
-                    flag.unknown(&["chown", "chmod", "link", "exclude", "checksum", "unpack"]),
-                );
-            }
-            _ => {
-                return fault(
-                    flag.unknown(&["chown", "chmod", "link", "exclude", "from", "parents"]),
-                );
-            }
+            "from" => copy.from = flag.needed()?,
+            "parents" => copy.parents = flag.switch()?,
+            "checksum" => copy.checksum = flag.needed()?,
+            "unpack" => copy.unpack = Some(flag.switch()?),
+            "keep-git-dir" => drop(flag.switch()?),
+            _ => copy.exclude.extend(flag.needed()?),
         }
     }
     Ok(copy)

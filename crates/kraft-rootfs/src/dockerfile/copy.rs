@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use kraft_core::dockerfile::patterns::Patterns;
+use kraft_core::dockerfile::patterns::{Matched, PatternError, Patterns, clean, has_wildcards};
 
-use super::lookup::{Circle, join, matching, resolve};
-use crate::path::split;
+use super::lookup::{Circle, LookupError, is_below, join, matching, resolve};
+use super::mode::Mode;
+use crate::path::{parents, split};
 use crate::tree::{Kind, Node, Tree};
 use crate::{EntryFault, shown};
 
@@ -16,101 +17,10 @@ pub(super) struct Terms {
     pub(super) owner: Option<(u32, u32)>,
     /// The permissions they get.
     pub(super) mode: Option<Mode>,
-    /// What is left out: patterns of paths of the source.
+    /// What is left out: patterns of paths relative to each source directory.
     pub(super) exclude: Patterns,
-    /// Whether the directories of a source come along.
-    pub(super) parents: bool,
     /// Whether links of the destination count.
     pub(super) through_links: bool,
-}
-
-/// Permissions that are set, or changed.
-#[derive(Clone, Debug)]
-pub(super) enum Mode {
-    /// These.
-    Octal(u32),
-    /// Symbolic ones, as `chmod` takes them: `u+x,go=r`.
-    Symbolic(Vec<Change>),
-}
-
-/// One clause of symbolic permissions.
-#[derive(Clone, Debug)]
-pub(super) struct Change {
-    /// The bits of those who are meant: of `0o777`.
-    who: u32,
-    sign: char,
-    bits: u32,
-    /// `X`: execution only for directories, and for what somebody may execute.
-    conditional: bool,
-}
-
-impl Mode {
-    /// Reads what `--chmod` says.
-    pub(super) fn read(text: &str) -> Option<Self> {
-        if text.chars().all(|c| c.is_digit(8)) {
-            let bits = u32::from_str_radix(text, 8).ok()?;
-            return (bits <= 0o7777).then_some(Self::Octal(bits));
-        }
-        let clauses: Option<Vec<Change>> = text.split(',').map(change).collect();
-        clauses.map(Self::Symbolic)
-    }
-
-    fn apply(&self, old: u32, directory: bool) -> u32 {
-        match self {
-            Self::Octal(bits) => *bits,
-            Self::Symbolic(changes) => changes.iter().fold(old, |mode, change| {
-                let mut bits = change.bits;
-                if change.conditional && (directory || mode & 0o111 != 0) {
-                    bits |= 0o111;
-                }
-                let bits = bits & change.who;
-                match change.sign {
-                    '+' => mode | bits,
-                    '-' => mode & !bits,
-                    _ => (mode & !change.who) | bits,
-                }
-            }),
-        }
-    }
-}
-
-fn change(clause: &str) -> Option<Change> {
-    let at = clause.find(['+', '-', '='])?;
-    let (who, rest) = clause.split_at_checked(at)?;
-    let sign = rest.chars().next()?;
-    let mut change = Change {
-        who: 0,
-        sign,
-        bits: 0,
-        conditional: false,
-    };
-    for c in who.chars() {
-        change.who |= match c {
-            'u' => 0o4700,
-            'g' => 0o2070,
-            'o' => 0o1007,
-            'a' => 0o7777,
-            _ => return None,
-        };
-    }
-    if who.is_empty() {
-        change.who = 0o7777;
-    }
-    for c in rest.chars().skip(1) {
-        change.bits |= match c {
-            'r' => 0o444,
-            'w' => 0o222,
-            'x' => 0o111,
-            's' => 0o6000,
-            't' => 0o1000,
-            'X' => {
-                change.conditional = true;
-                0
-            }
-            _ => return None,
-        };
-    }
-    Some(change)
 }
 
 /// Why nothing can be copied.
@@ -124,6 +34,10 @@ pub(super) enum CopyFault {
     Entry(String, EntryFault),
     /// A directory would have to go where something else is.
     NotADirectory(String),
+    /// A file would have to go where a directory is.
+    IsADirectory(String),
+    /// A pattern is not valid.
+    Pattern(PatternError),
 }
 
 impl From<Circle> for CopyFault {
@@ -132,55 +46,121 @@ impl From<Circle> for CopyFault {
     }
 }
 
-/// Returns what a pattern matches: at least one path, unless it has wildcards, which may match
-/// nothing, as in `COPY package.json lock* ./`.
-pub(super) fn matches(from: &Tree, pattern: &str) -> Result<Vec<Vec<u8>>, CopyFault> {
-    let found = matching(from, pattern.as_bytes())?;
-    if found.is_empty() && !pattern.contains(['*', '?', '[']) {
-        return Err(CopyFault::Missing);
+impl From<LookupError> for CopyFault {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Missing => Self::Missing,
+            LookupError::Circle => Self::Circle,
+        }
     }
-    Ok(found)
 }
 
-/// Copies into a tree.
+/// What a source of a `COPY` names.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    /// Files, and directories whose contents are copied.
+    pub(super) paths: Vec<Vec<u8>>,
+    /// What of a directory is copied, if not everything.
+    pub(super) include: Option<Patterns>,
+}
+
+/// Returns what a source names: at least one path, unless it has wildcards, which may match
+/// nothing, as in `COPY package.json lock* ./`. With `parents`, all of it is copied from the root
+/// or from what is before a `/./`, and no link is followed behind that.
+pub(super) fn chosen(
+    from: &Tree,
+    source: &str,
+    parents: bool,
+    exclude: &Patterns,
+) -> Result<Chosen, CopyFault> {
+    if !parents {
+        return Ok(Chosen {
+            paths: matching(from, source)?,
+            include: None,
+        });
+    }
+    let (root, pattern) = source.split_once("/./").unwrap_or(("", source));
+    let pattern = clean(pattern);
+    let paths = matching(from, root)?;
+    if !has_wildcards(root) && !has_wildcards(&pattern) {
+        let root = resolve(from, root.as_bytes(), true)?;
+        let path = join(&root, pattern.as_bytes());
+        let skip = if root.is_empty() { 0 } else { root.len() + 1 };
+        let is_copied =
+            |path: &[u8]| !exclude.matches(&shown(path.get(skip..).unwrap_or_default()));
+        let is_there = pattern.is_empty()
+            || from.get(&path).is_some_and(|_| is_copied(&path))
+            || from.below(&path).any(|(below, _)| is_copied(&below));
+        if !is_there {
+            return Err(CopyFault::Missing);
+        }
+    }
+    Ok(Chosen {
+        paths,
+        // Only an empty pattern has none: the root itself, without what is in it.
+        include: Some(Patterns::new([pattern.as_str()]).map_err(CopyFault::Pattern)?),
+    })
+}
+
+/// Copies into a tree, by the rules of `tonistiigi/fsutil/copy`.
 pub(super) struct Copier<'a> {
     pub(super) into: &'a mut Tree,
     pub(super) terms: &'a Terms,
     /// Numbers for files: each is given once in a build, whatever trees they come from.
     pub(super) numbers: &'a mut u64,
     /// Files with several names keep them within one copy.
-    pub(super) known: &'a mut HashMap<u64, u64>,
+    pub(super) known: HashMap<u64, u64>,
+}
+
+/// A directory above the entry that is copied, and what it becomes.
+struct Above {
+    path: Vec<u8>,
+    to: Vec<u8>,
+    node: Node,
+    include: Matched,
+    exclude: Matched,
+    /// Whether it is there; one that is not wanted itself is made for what is in it.
+    is_made: bool,
 }
 
 impl Copier<'_> {
-    /// Copies one entry, or what is in a directory. `to` is the destination as it was typed, made
-    /// absolute.
-    pub(super) fn one(&mut self, from: &Tree, path: &[u8], to: &str) -> Result<(), CopyFault> {
+    /// Copies a file, or what is in a directory. `to` is the destination as it was typed, made
+    /// absolute. Returns whether a file was given the name of the destination.
+    pub(super) fn one(
+        &mut self,
+        from: &Tree,
+        path: &[u8],
+        to: &str,
+        include: Option<&Patterns>,
+    ) -> Result<bool, CopyFault> {
         // What is named itself is followed; links inside a directory are copied.
         let real = resolve(from, path, true)?;
-        let directory = real.is_empty() || from.get(&real).is_some_and(Node::is_directory);
-        if from.get(&real).is_none() && !real.is_empty() {
+        let node = from.get(&real);
+        if node.is_none() && !real.is_empty() {
             return Err(CopyFault::Missing);
         }
+        let file = node.filter(|node| !node.is_directory());
+        let above = if to.ends_with('/') {
+            to
+        } else {
+            to.rsplit_once('/').map_or("", |(above, _)| above)
+        };
+        self.directories(&self.place(above.as_bytes())?)?;
         let mut into = self.place(to.as_bytes())?;
-        if self.terms.parents {
-            into = join(&into, split(path).0);
-            if directory {
-                into = join(&into, split(path).1);
+        let Some(file) = file else {
+            if self.into.get(&into).is_none() {
+                self.directories(&into)?;
             }
+            self.directory(from, &real, &into, include)?;
+            return Ok(false);
+        };
+        let is_inside = into.is_empty() || self.into.get(&into).is_some_and(Node::is_directory);
+        if is_inside {
+            into = join(&into, split(path).1);
         }
-        if directory {
-            return self.directory(from, &real, &into);
-        }
-        let is_directory = to.ends_with(['/'])
-            || to.ends_with("/.")
-            || self.terms.parents
-            || into.is_empty()
-            || self.into.get(&into).is_some_and(Node::is_directory);
-        if is_directory {
-            into = self.place(&join(&into, split(path).1))?;
-        }
-        self.entry(from, &real, &into)
+        self.directories(split(&into).0)?;
+        self.file(file, &into)?;
+        Ok(!is_inside)
     }
 
     /// Returns where a destination is, through the links that are there.
@@ -192,60 +172,131 @@ impl Copier<'_> {
         }
     }
 
-    /// Copies a directory with everything in it: into an existing one, or as a new one.
-    fn directory(&mut self, from: &Tree, path: &[u8], into: &[u8]) -> Result<(), CopyFault> {
-        if !into.is_empty() {
-            self.destination(into)?;
-        }
-        let below: Vec<(Vec<u8>, Node)> = from
-            .below(path)
-            .map(|(path, node)| (path, node.clone()))
-            .collect();
-        for (full, node) in below {
-            if self.terms.exclude.matches(&shown(&full))
-                && !(node.is_directory() && self.terms.exclude.may_except_below(&shown(&full)))
-            {
-                continue;
+    /// Makes a directory and those above it, unless they are there: they are not like those that
+    /// are copied, but have the mode that was asked for.
+    fn directories(&mut self, path: &[u8]) -> Result<(), CopyFault> {
+        let permissions = match self.terms.mode {
+            Some(Mode::Octal(bits)) => bits & 0o777,
+            Some(Mode::Symbolic(_)) | None => Node::implied_directory().permissions,
+        };
+        let (uid, gid) = self.terms.owner.unwrap_or((0, 0));
+        for path in parents(path).chain([path]) {
+            match self.into.get(path).map(Node::is_directory) {
+                Some(true) => {}
+                Some(false) => return Err(CopyFault::NotADirectory(shown(path))),
+                None if path.is_empty() => {}
+                None => {
+                    let made = Node {
+                        permissions,
+                        uid,
+                        gid,
+                        ..Node::implied_directory()
+                    };
+                    self.put(made, path)?;
+                }
             }
-            let skip = if path.is_empty() { 0 } else { path.len() + 1 };
-            let to = join(into, full.get(skip..).unwrap_or_default());
-            // A directory that is there already becomes like the one that is copied over it.
-            let there = self.into.get(&to).map(Node::is_directory);
-            if node.is_directory() && there == Some(false) {
-                return Err(CopyFault::NotADirectory(shown(&to)));
-            }
-            self.node(&node, &to)?;
         }
         Ok(())
     }
 
-    /// Makes the directory that things are copied into, unless there is one: it is not like the one
-    /// they come from.
-    fn destination(&mut self, into: &[u8]) -> Result<(), CopyFault> {
-        match self.into.get(into).map(Node::is_directory) {
-            Some(true) => Ok(()),
-            Some(false) => Err(CopyFault::NotADirectory(shown(into))),
-            None => {
-                let (uid, gid) = self.terms.owner.unwrap_or((0, 0));
-                let made = Node {
-                    uid,
-                    gid,
-                    ..Node::implied_directory()
-                };
-                self.put(made, into)
+    /// Copies what is in a directory and is wanted.
+    fn directory(
+        &mut self,
+        from: &Tree,
+        root: &[u8],
+        into: &[u8],
+        include: Option<&Patterns>,
+    ) -> Result<(), CopyFault> {
+        if self.into.get(into).is_some_and(|node| !node.is_directory()) {
+            return Err(CopyFault::NotADirectory(shown(into)));
+        }
+        let exclude = &self.terms.exclude;
+        let skip = if root.is_empty() { 0 } else { root.len() + 1 };
+        let mut above: Vec<Above> = Vec::new();
+        let mut passed: Option<Vec<u8>> = None;
+        for (full, node) in from.below(root) {
+            let path = full.get(skip..).unwrap_or_default();
+            if passed.as_ref().is_some_and(|passed| is_below(path, passed)) {
+                continue;
+            }
+            while above.last().is_some_and(|last| !is_below(path, &last.path)) {
+                above.pop();
+            }
+            let name = shown(path);
+            let included = include
+                .map(|include| include.matched(&name, above.last().map(|above| &above.include)))
+                .unwrap_or_default();
+            let excluded = exclude.matched(&name, above.last().map(|above| &above.exclude));
+            let is_included = include.is_none() || included.is_matched;
+            let is_wanted = is_included && !excluded.is_matched;
+            let to = join(into, path);
+            if is_wanted {
+                self.made(&mut above)?;
+                if node.is_directory() {
+                    self.like(node, &to)?;
+                } else {
+                    self.file(node, &to)?;
+                }
+            }
+            if !node.is_directory() {
+                continue;
+            }
+            let enters = (is_included || include.is_some_and(|it| it.may_match_below(&name)))
+                && (!excluded.is_matched || exclude.may_except_below(&name));
+            if enters {
+                above.push(Above {
+                    path: path.to_vec(),
+                    to,
+                    node: node.clone(),
+                    include: included,
+                    exclude: excluded,
+                    is_made: is_wanted,
+                });
+            } else {
+                passed = Some(path.to_vec());
             }
         }
+        Ok(())
     }
 
-    fn entry(&mut self, from: &Tree, path: &[u8], into: &[u8]) -> Result<(), CopyFault> {
-        match from.get(path) {
-            Some(node) => self.node(&node.clone(), into),
-            None => Err(CopyFault::Missing),
+    /// Makes the directories that were only entered. One that is there keeps its owner, but not its
+    /// permissions.
+    fn made(&mut self, above: &mut [Above]) -> Result<(), CopyFault> {
+        for above in above.iter_mut().filter(|above| !above.is_made) {
+            match self.into.get(&above.to) {
+                None => self.node(&above.node, &above.to)?,
+                Some(there) if there.is_directory() => {
+                    let like = Node {
+                        permissions: above.node.permissions,
+                        ..there.clone()
+                    };
+                    self.put(like, &above.to)?;
+                }
+                Some(_) => return Err(CopyFault::NotADirectory(shown(&above.to))),
+            }
+            above.is_made = true;
         }
+        Ok(())
+    }
+
+    /// Copies a directory without what is in it; one that is there becomes like it.
+    fn like(&mut self, node: &Node, to: &[u8]) -> Result<(), CopyFault> {
+        if self.into.get(to).is_some_and(|there| !there.is_directory()) {
+            return Err(CopyFault::NotADirectory(shown(to)));
+        }
+        self.node(node, to)
+    }
+
+    /// Copies anything but a directory.
+    fn file(&mut self, node: &Node, to: &[u8]) -> Result<(), CopyFault> {
+        if self.into.get(to).is_some_and(Node::is_directory) {
+            return Err(CopyFault::IsADirectory(shown(to)));
+        }
+        self.node(node, to)
     }
 
     /// Puts an entry at a place, changed as the terms say.
-    pub(super) fn node(&mut self, node: &Node, into: &[u8]) -> Result<(), CopyFault> {
+    fn node(&mut self, node: &Node, into: &[u8]) -> Result<(), CopyFault> {
         let mut node = node.clone();
         if let Some((uid, gid)) = self.terms.owner {
             (node.uid, node.gid) = (uid, gid);
@@ -263,43 +314,9 @@ impl Copier<'_> {
         self.put(node, into)
     }
 
-    /// Puts an entry at a place, with the directories on the way there.
     fn put(&mut self, node: Node, into: &[u8]) -> Result<(), CopyFault> {
-        let owner = self.terms.owner.unwrap_or((0, 0));
-        let missing: Vec<Vec<u8>> = self.into.missing_above(into).map(<[u8]>::to_vec).collect();
-        for parent in missing {
-            let made = Node {
-                uid: owner.0,
-                gid: owner.1,
-                ..Node::implied_directory()
-            };
-            let put = self.into.insert(&parent, made);
-            put.map_err(|fault| CopyFault::Entry(shown(&parent), fault))?;
-        }
         self.into
             .insert(into, node)
             .map_err(|fault| CopyFault::Entry(shown(into), fault))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn permissions_are_read_as_chmod_does() {
-        for (text, old, new) in [
-            ("755", 0o644, 0o755),
-            ("u+x", 0o644, 0o744),
-            ("go=", 0o644, 0o600),
-            ("a-w,u+w", 0o666, 0o644),
-            ("+X", 0o644, 0o644),
-            ("+X", 0o744, 0o755),
-        ] {
-            assert_eq!(Mode::read(text).unwrap().apply(old, false), new, "{text}");
-        }
-        assert_eq!(Mode::read("+X").unwrap().apply(0o644, true), 0o755);
-        assert!(Mode::read("rwx").is_none());
-        assert!(Mode::read("99999").is_none());
     }
 }

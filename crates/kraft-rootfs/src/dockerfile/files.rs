@@ -12,7 +12,8 @@ use kraft_core::dockerfile::{self as text, Document, Source, Step};
 use kraft_core::problem::{Problem, Span};
 use kraft_sys::fs::Error as FileError;
 
-use super::copy::{Copier, CopyFault, Mode, Terms, matches};
+use super::copy::{Copier, CopyFault, Terms, chosen};
+use super::mode::Mode;
 use super::stage::{Kitchen, Stage, absolute, at};
 use super::{Fault, lookup, plan};
 use crate::tree::{Content, Kind, Node, Place, Tree};
@@ -39,39 +40,66 @@ impl Kitchen<'_, '_> {
                 Rc::new(self.origin(number, stage, &name, step.span)?.tree)
             }
         };
-        let destination = self.word(stage, &copy.destination, step.span)?;
+        let mut destination = self.word(stage, &copy.destination, step.span)?;
+        if destination.is_empty() {
+            destination.push('.');
+        }
         let to = absolute(&stage.settings.working_dir, &destination);
         let terms = self.terms(stage, step, copy, from_elsewhere)?;
+        // A file has the name of the destination, so nothing else can follow.
+        let mut is_taken = false;
+        let several = |span| {
+            let problem = Problem::error(format!(
+                "several files are copied to `{destination}`, which is not a directory"
+            ));
+            let problem = problem.label("each would replace the one before");
+            let problem = problem.help(format!("write `{destination}/` for a directory"));
+            Fault::Text(Box::new(problem.at(span)))
+        };
+        let mut documents = Vec::new();
         for source in &copy.sources {
-            match source {
+            let (word, span) = match source {
                 Source::Document(document) => {
-                    self.document(stage, document, &to, &terms, step.span)?;
+                    documents.push(document);
+                    continue;
                 }
-                Source::Path { word, span } => {
-                    let word = self.word(stage, word, *span)?;
-                    if adds && plan::is_remote(&word) {
-                        return Err(at(*span, "`ADD` of an address needs a builder"));
-                    }
-                    let wrong = |fault: CopyFault| cannot_copy(&fault, &word, *span);
-                    let found = matches(&from, &word).map_err(wrong)?;
-                    let mut known = HashMap::new();
-                    for path in found {
-                        let unpacks = adds && copy.unpack != Some(false);
-                        if unpacks && self.add_archive(stage, &from, &path, &to, &terms, *span)? {
-                            continue;
-                        }
-                        let mut copier = Copier {
-                            into: &mut stage.tree,
-                            terms: &terms,
-                            numbers: &mut self.numbers,
-                            known: &mut known,
-                        };
-                        copier.one(&from, &path, &to).map_err(wrong)?;
-                    }
+                Source::Path { word, span } => (self.word(stage, word, *span)?, *span),
+            };
+            if adds && plan::is_remote(&word) {
+                return Err(at(span, "`ADD` of an address needs a builder"));
+            }
+            let wrong = |fault: CopyFault| cannot_copy(&fault, &word, span);
+            let chosen = chosen(&from, &word, copy.parents, &terms.exclude).map_err(wrong)?;
+            for path in &chosen.paths {
+                let unpacks = adds && copy.unpack != Some(false);
+                if unpacks && self.add_archive(stage, &from, path, &to, &terms, span)? {
+                    continue;
                 }
+                if is_taken {
+                    return Err(several(span));
+                }
+                let mut copier = self.copier(stage, &terms);
+                is_taken = copier
+                    .one(&from, path, &to, chosen.include.as_ref())
+                    .map_err(wrong)?;
             }
         }
+        for document in documents {
+            if is_taken {
+                return Err(several(step.span));
+            }
+            is_taken = self.document(stage, document, &to, &terms, step.span)?;
+        }
         Ok(())
+    }
+
+    fn copier<'c>(&'c mut self, stage: &'c mut Stage, terms: &'c Terms) -> Copier<'c> {
+        Copier {
+            into: &mut stage.tree,
+            terms,
+            numbers: &mut self.numbers,
+            known: HashMap::new(),
+        }
     }
 
     fn terms(
@@ -84,6 +112,14 @@ impl Kitchen<'_, '_> {
         let owner = match &copy.chown {
             Some(owner) => {
                 let owner = self.word(stage, owner, step.span)?;
+                let mut names = owner.split(':');
+                if copy.link && !names.all(|name| name.parse::<u32>().is_ok()) {
+                    let what = format!(
+                        "`--chown={owner}` together with `--link` needs numbers: what the stage \
+                         holds does not count"
+                    );
+                    return Err(at(step.span, what));
+                }
                 Some(owner_of(stage, &owner, step.span)?)
             }
             None if keeps => None,
@@ -93,24 +129,24 @@ impl Kitchen<'_, '_> {
             Some(mode) => {
                 let mode = self.word(stage, mode, step.span)?;
                 let read = Mode::read(&mode);
-                Some(read.ok_or_else(|| at(step.span, format!("`--chmod={mode}` is no mode")))?)
+                Some(read.ok_or_else(|| {
+                    at(step.span, format!("`--chmod={mode}` is not a valid mode"))
+                })?)
             }
             None => None,
         };
-        let mut exclude = Vec::new();
-        for pattern in &copy.exclude {
-            exclude.push(self.word(stage, pattern, step.span)?);
-        }
+        // No variables are expanded in patterns, as in BuildKit.
+        let exclude = Patterns::new(copy.exclude.iter().map(String::as_str));
         Ok(Terms {
             owner,
             mode,
-            exclude: Patterns::new(exclude.iter().map(String::as_str)),
-            parents: copy.parents,
+            exclude: exclude.map_err(|error| at(step.span, format!("`--exclude`: {error}")))?,
             through_links: !copy.link,
         })
     }
 
-    /// Copies a here-document as a file of its name.
+    /// Copies a here-document as a file of its name. Returns whether it was given the name of the
+    /// destination.
     fn document(
         &mut self,
         stage: &mut Stage,
@@ -118,7 +154,7 @@ impl Kitchen<'_, '_> {
         to: &str,
         terms: &Terms,
         span: Span,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let text = self.document_text(stage, document, span)?;
         let content = self.spooled(text.as_bytes())?;
         let node = Node {
@@ -130,14 +166,9 @@ impl Kitchen<'_, '_> {
         let mut one = Tree::default();
         one.insert(document.name.as_bytes(), node)
             .map_err(|fault| at(span, fault))?;
-        let mut copier = Copier {
-            into: &mut stage.tree,
-            terms,
-            numbers: &mut self.numbers,
-            known: &mut HashMap::new(),
-        };
+        let mut copier = self.copier(stage, terms);
         copier
-            .one(&one, document.name.as_bytes(), to)
+            .one(&one, document.name.as_bytes(), to, None)
             .map_err(|fault| cannot_copy(&fault, &document.name, span))
     }
 
@@ -220,14 +251,13 @@ impl Kitchen<'_, '_> {
         span: Span,
     ) -> Result<Vec<u8>, Fault> {
         let empty = Tree::default();
-        let wrong = |fault: CopyFault| cannot_copy(&fault, to, span);
-        let mut copier = Copier {
-            into: &mut stage.tree,
-            terms,
-            numbers: &mut self.numbers,
-            known: &mut HashMap::new(),
+        let terms = Terms {
+            mode: None,
+            ..terms.clone()
         };
-        copier.one(&empty, b"", to).map_err(wrong)?;
+        let wrong = |fault: CopyFault| cannot_copy(&fault, to, span);
+        let mut copier = self.copier(stage, &terms);
+        copier.one(&empty, b"", to, None).map_err(wrong)?;
         copier.place(to.as_bytes()).map_err(wrong)
     }
 }
@@ -286,8 +316,12 @@ fn cannot_copy(fault: &CopyFault, word: &str, span: Span) -> Fault {
             Problem::error(format!("cannot copy to `{entry}`: {fault}"))
         }
         CopyFault::NotADirectory(entry) => Problem::error(format!(
-            "cannot copy a directory to `{entry}`, which is none"
+            "cannot copy a directory to `{entry}`: it is not a directory"
         )),
+        CopyFault::IsADirectory(entry) => Problem::error(format!(
+            "cannot copy a file to `{entry}`: it is a directory"
+        )),
+        CopyFault::Pattern(error) => Problem::error(error.to_string()),
     };
     Fault::Text(Box::new(problem.at(span)))
 }

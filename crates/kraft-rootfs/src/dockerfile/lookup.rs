@@ -1,9 +1,8 @@
 //! Finding things in a tree as somebody inside it would: through its links, and by patterns.
 
-use kraft_core::dockerfile::patterns::Glob;
+use kraft_core::dockerfile::patterns::{Glob, clean, has_wildcards};
 
 pub(super) use crate::path::{Circle, join};
-use crate::path::{parts, split};
 use crate::shown;
 use crate::tree::Tree;
 
@@ -13,49 +12,56 @@ pub(super) fn resolve(tree: &Tree, path: &[u8], follow_last: bool) -> Result<Vec
     tree.resolve(path, follow_last)
 }
 
-/// Returns the paths that a pattern matches, in order; the pattern may hold `*`, `?` and `[…]` in
-/// each of its parts. A pattern without them gives its path if it is there.
-pub(super) fn matching(tree: &Tree, pattern: &[u8]) -> Result<Vec<Vec<u8>>, Circle> {
-    let mut found = vec![Vec::new()];
-    let mut parts = parts(pattern);
-    while let Some(part) = parts.pop() {
-        let mut next = Vec::new();
-        for base in found {
-            if part == b".." {
-                next.push(split(&base).0.to_vec());
-                continue;
-            }
-            let inside = resolve(tree, &base, true)?;
-            if part.iter().any(|byte| b"*?[".contains(byte)) {
-                let glob = Glob::path(&shown(&part));
-                let names = tree.children(&inside);
-                let names = names.filter(|name| glob.matches(&shown(name)));
-                next.extend(names.map(|name| join(&inside, name)));
-            } else {
-                let literal: Vec<u8> = unescaped(&part);
-                let path = join(&inside, &literal);
-                if tree.get(&path).is_some() {
-                    next.push(path);
-                }
-            }
+/// Returns the paths that a pattern matches, in order. Links are followed up to the first part with
+/// wildcards and not below it; nothing is looked for below what is matched (BuildKit,
+/// `ResolveWildcards`). A pattern without wildcards returns its path if it is there.
+pub(super) fn matching(tree: &Tree, pattern: &str) -> Result<Vec<Vec<u8>>, LookupError> {
+    let pattern = clean(pattern);
+    let parts: Vec<&str> = pattern.split('/').collect();
+    let plain = parts.iter().take_while(|part| !has_wildcards(part)).count();
+    let (plain, wild) = parts.split_at_checked(plain).unwrap_or_default();
+    let (plain, wild) = (plain.join("/"), wild.join("/"));
+    let base = resolve(tree, plain.as_bytes(), true)?;
+    let is_there = base.is_empty() || tree.get(&base).is_some();
+    if !is_there {
+        return Err(LookupError::Missing);
+    }
+    if wild.is_empty() {
+        return Ok(vec![plain.into_bytes()]);
+    }
+    let glob = Glob::path(&wild);
+    let skip = if base.is_empty() { 0 } else { base.len() + 1 };
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    for (full, _) in tree.below(&base) {
+        if found.last().is_some_and(|last| is_below(&full, last)) {
+            continue;
         }
-        found = next;
+        if glob.matches(&shown(full.get(skip..).unwrap_or_default())) {
+            found.push(full);
+        }
     }
     Ok(found)
 }
 
-fn unescaped(part: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut bytes = part.iter();
-    while let Some(&byte) = bytes.next() {
-        let byte = if byte == b'\\' {
-            bytes.next().copied().unwrap_or(byte)
-        } else {
-            byte
-        };
-        out.push(byte);
+/// Why nothing was looked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LookupError {
+    /// The path, or the one before the first wildcard, is not there.
+    Missing,
+    /// Links lead in a circle.
+    Circle,
+}
+
+impl From<Circle> for LookupError {
+    fn from(_: Circle) -> Self {
+        Self::Circle
     }
-    out
+}
+
+/// Returns whether a path is below a directory.
+pub(super) fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    let rest = path.strip_prefix(directory);
+    rest.is_some_and(|rest| directory.is_empty() || rest.starts_with(b"/"))
 }
 
 #[cfg(test)]
@@ -92,15 +98,21 @@ mod tests {
     }
 
     #[test]
-    fn patterns_match_part_by_part() {
+    fn patterns_match_what_is_there() {
         let tree = tree();
         let all = |pattern: &str| -> Vec<String> {
-            let found = matching(&tree, pattern.as_bytes()).unwrap();
+            let found = matching(&tree, pattern).unwrap();
             found.iter().map(|path| shown(path)).collect()
         };
         assert_eq!(all("lib/*.so"), ["usr/lib/a.so", "usr/lib/b.so"]);
         assert_eq!(all("us?/[lm]ib/a.so"), ["usr/lib/a.so"]);
-        assert_eq!(all("lib/c.so"), Vec::<String>::new());
+        assert_eq!(all("us*"), ["usr"]);
+        assert_eq!(all("lib/c*"), Vec::<String>::new());
+        // Links are not followed behind a wildcard.
+        assert_eq!(all("li?/a.so"), Vec::<String>::new());
         assert_eq!(all("."), [""]);
+        for missing in ["lib/c.so", "no/*"] {
+            assert_eq!(matching(&tree, missing), Err(LookupError::Missing));
+        }
     }
 }

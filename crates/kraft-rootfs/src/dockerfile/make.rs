@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use kraft_core::dockerfile::{self as text, Instruction, MountKind, Source, Step};
+use kraft_core::dockerfile::{self as text, Instruction, MountKind, Source, Step, patterns};
 use kraft_core::problem::Span;
 
 use super::layers::{Ground, Layers};
@@ -12,7 +12,7 @@ use super::plan::{self, Origin};
 use super::settings::Settings;
 use super::stage::{Kitchen, Stage, absolute, at};
 use super::variables::Arguments;
-use super::{Fault, Network, Runner, Told, commands, difference, lookup};
+use super::{Fault, Network, Runner, Told, difference, lookup, mounts};
 use crate::key::{self, Digest, Key};
 use crate::tree::Tree;
 
@@ -258,7 +258,7 @@ impl Kitchen<'_, '_> {
             None => None,
         };
         for pattern in &copy.exclude {
-            key.add(self.word(&sees, pattern, span)?);
+            key.add(pattern);
         }
         for (number, source) in copy.sources.iter().enumerate() {
             if let Source::Path { word, span } = source {
@@ -294,13 +294,16 @@ impl Kitchen<'_, '_> {
         let sees = Stage::seeing(op);
         let span = op.step.span;
         for mount in &run.mounts {
-            key.add(format!("{mount:?}"));
-            if mount.kind != MountKind::Bind {
+            let options = self.mount_options(&sees, mount)?;
+            key.add(format!("{:?} {options:?}", mount.from));
+            let sees_files = match options.kind {
+                MountKind::Bind => true,
+                MountKind::Cache => mount.from.is_some(),
+                MountKind::Secret | MountKind::Ssh | MountKind::Tmpfs => false,
+            };
+            if !sees_files {
                 continue;
             }
-            let source = mount.source.as_deref().unwrap_or_default();
-            let source = self.word(&sees, source, span)?;
-            key.add(&source);
             let tree = match &mount.from {
                 None => self.context()?,
                 Some(name) => {
@@ -311,7 +314,7 @@ impl Kitchen<'_, '_> {
                     Rc::new(self.origin(op.number, &sees, name, span)?.tree)
                 }
             };
-            key.add(key::of_tree(&commands::part(&tree, &source, span)?)?);
+            key.add(key::of_tree(&mounts::part(&tree, &options.source, span)?)?);
         }
         Ok(key)
     }
@@ -332,15 +335,16 @@ impl Kitchen<'_, '_> {
             Instruction::Add(copy) | Instruction::Copy(copy) if copy.from.is_none() => {
                 for source in &copy.sources {
                     if let Source::Path { word, span } = source {
-                        taken.insert(self.word(stage, word, *span)?);
+                        let word = self.word(stage, word, *span)?;
+                        taken.insert(if copy.parents { way(&word) } else { word });
                     }
                 }
             }
             Instruction::Run(run) => {
                 for mount in &run.mounts {
-                    if mount.kind == MountKind::Bind && mount.from.is_none() {
-                        let source = mount.source.as_deref().unwrap_or_default();
-                        taken.insert(self.word(stage, source, step.span)?);
+                    let options = self.mount_options(stage, mount)?;
+                    if options.kind == MountKind::Bind && mount.from.is_none() {
+                        taken.insert(options.source);
                     }
                 }
             }
@@ -349,6 +353,17 @@ impl Kitchen<'_, '_> {
         self.taken.extend(taken);
         Ok(())
     }
+}
+
+/// Returns the first that a source of `--parents` takes: it brings the directories below along.
+fn way(source: &str) -> String {
+    let (root, pattern) = source.split_once("/./").unwrap_or(("", source));
+    let pattern = patterns::clean(pattern);
+    let first = pattern.split('/').next().unwrap_or_default();
+    if patterns::has_wildcards(first) {
+        return format!("{root}/");
+    }
+    format!("{root}/{first}")
 }
 
 impl Stage {
@@ -379,5 +394,26 @@ impl Stage {
                 .map_err(|fault| at(span, format!("cannot make `{}`: {fault}", shown(&path))))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents_take_all_from_their_first_directory_on() {
+        for (source, first) in [
+            ("a/b/c", "/a"),
+            ("./a/b", "/a"),
+            ("/a", "/a"),
+            ("**/x", "/"),
+            ("*/x", "/"),
+            ("a/b/./c/d", "a/b/c"),
+            ("a/./*/x", "a/"),
+            ("a*/./b/c", "a*/b"),
+        ] {
+            assert_eq!(way(source), first, "{source}");
+        }
     }
 }

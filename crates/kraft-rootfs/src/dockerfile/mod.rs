@@ -22,6 +22,8 @@ mod index;
 mod layers;
 mod lookup;
 mod make;
+mod mode;
+mod mounts;
 mod plan;
 mod run;
 mod settings;
@@ -41,7 +43,7 @@ use crate::{Built, Error, Layer, Options};
 
 pub use layers::{Keep, Layers, sweep};
 pub use plan::obstacle;
-pub use run::{Command, Mount, Network, Root, RunFault, Runner};
+pub use run::{Command, Mount, MountSource, Network, Root, RunFault, Runner};
 pub use settings::Settings;
 
 /// What is executed.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kraft_core::dockerfile::{Dockerfile, Instruction, Mount, MountKind, Source, Stage};
+use kraft_core::dockerfile::{Dockerfile, Instruction, Mount, Source, Stage};
 use kraft_core::problem::{Problem, Span};
 
 use super::{Fault, Recipe, variables};
@@ -166,10 +166,9 @@ fn instruction(instruction: &Instruction, runs: bool) -> Option<(&'static str, O
 }
 
 fn mount(mount: &Mount) -> Option<(&'static str, Option<Span>)> {
-    match mount.kind {
-        MountKind::Ssh => Some(("`RUN --mount=type=ssh` needs a daemon", None)),
-        MountKind::Bind | MountKind::Cache | MountKind::Tmpfs | MountKind::Secret => None,
-    }
+    mount
+        .is_ssh()
+        .then_some(("`RUN --mount=type=ssh` needs a daemon", None))
 }
 
 /// Returns whether a source of an `ADD` is an address.

@@ -48,12 +48,24 @@ pub enum Network {
 /// Something that is mounted over the root while a command runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// A file or directory of this host.
-    pub source: PathBuf,
+    /// What is mounted.
+    pub source: MountSource,
     /// Where it appears, absolute in the root. What is missing of the way there is made.
     pub target: String,
     /// Whether it cannot be written to.
     pub read_only: bool,
+}
+
+/// What is mounted over the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountSource {
+    /// A file or directory of this host.
+    Path(PathBuf),
+    /// An empty directory in memory.
+    Memory {
+        /// Its largest size in bytes; 0 is the default of the kernel.
+        size: u64,
+    },
 }
 
 /// Why a command could not be run, or failed.

@@ -23,7 +23,7 @@ pub(crate) fn of(tree: &Tree, taken: &[String]) -> Part {
     for pattern in taken {
         part.ways.push(pattern.clone().into_bytes());
         // Links that lead in a circle take nothing.
-        for path in matching(tree, pattern.as_bytes()).unwrap_or_default() {
+        for path in matching(tree, pattern).unwrap_or_default() {
             let Ok(real) = resolve(tree, &path, true) else {
                 continue;
             };

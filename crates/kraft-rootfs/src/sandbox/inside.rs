@@ -276,9 +276,15 @@ impl Room {
                 self.bind(&source, &followed(target)?, true)?;
             }
         }
-        for (source, target, read_only) in &spec.mounts {
-            let source = old.join(source.strip_prefix("/").unwrap_or(source));
-            self.bind(&source, Path::new(target), *read_only)?;
+        for mount in &spec.mounts {
+            let target = Path::new(&mount.target);
+            match &mount.source {
+                Some(source) => {
+                    let source = old.join(source.strip_prefix("/").unwrap_or(source));
+                    self.bind(&source, target, mount.read_only)?;
+                }
+                None => self.memory(target, mount.size, mount.read_only)?,
+            }
         }
         doing("leave the old root", unmount(&old, UnmountFlags::DETACH))?;
         doing("leave the old root", std::fs::remove_dir(&old))?;
@@ -368,6 +374,21 @@ impl Room {
         doing(&what, mount_bind_recursive(source, target))?;
         self.mounted.push(target.to_owned());
         doing(&what, fasten(target, read_only))
+    }
+
+    /// Mounts an empty directory in memory.
+    fn memory(&mut self, target: &Path, size: u64, read_only: bool) -> Done {
+        let what = format!("mount `{}`", target.display());
+        self.directory(target)?;
+        let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
+        if read_only {
+            flags |= MountFlags::RDONLY;
+        }
+        let options = CString::new(format!("size={size}")).unwrap_or_default();
+        let options = (size > 0).then_some(options.as_c_str());
+        doing(&what, mount("tmpfs", target, "tmpfs", flags, options))?;
+        self.mounted.push(target.to_owned());
+        Ok(())
     }
 
     /// Makes a directory and those above it; what was made is known.

@@ -29,7 +29,7 @@ use kraft_sys::tool::{self, Tool};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::dockerfile::{Command, Mount, Network, Root, RunFault, Runner};
+use crate::dockerfile::{Command, Mount, MountSource, Network, Root, RunFault, Runner};
 
 pub use inside::enter;
 
@@ -87,8 +87,7 @@ struct Spec {
     directory: String,
     user: String,
     network: bool,
-    /// Source, target, whether it is read-only.
-    mounts: Vec<(PathBuf, String, bool)>,
+    mounts: Vec<SpecMount>,
     /// Whether files keep their owners.
     root_outside: bool,
 }
@@ -101,6 +100,17 @@ struct Overlay {
     lower: Vec<String>,
     upper: String,
     work: String,
+}
+
+/// A mount over the root.
+#[derive(Serialize, Deserialize)]
+struct SpecMount {
+    /// Where it is outside; `None` for a directory in memory.
+    source: Option<PathBuf>,
+    /// Largest size of a directory in memory in bytes; 0 is the default of the kernel.
+    size: u64,
+    target: String,
+    read_only: bool,
 }
 
 impl Sandbox {
@@ -250,12 +260,17 @@ impl Runner for Sandbox {
 
 impl Spec {
     fn new(root: &Root, command: &Command, root_outside: bool, network: bool) -> io::Result<Self> {
-        let mount = |mount: &Mount| -> io::Result<(PathBuf, String, bool)> {
-            Ok((
-                mount.source.canonicalize()?,
-                mount.target.clone(),
-                mount.read_only,
-            ))
+        let mount = |mount: &Mount| -> io::Result<SpecMount> {
+            let (source, size) = match &mount.source {
+                MountSource::Path(path) => (Some(path.canonicalize()?), 0),
+                MountSource::Memory { size } => (None, *size),
+            };
+            Ok(SpecMount {
+                source,
+                size,
+                target: mount.target.clone(),
+                read_only: mount.read_only,
+            })
         };
         let (root, overlay) = match root {
             Root::Directory(root) => (root.canonicalize()?, None),

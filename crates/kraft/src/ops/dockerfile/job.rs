@@ -213,7 +213,13 @@ fn ignore(file: &Path, context: &Path) -> Result<Patterns, Failure> {
     };
     lines.push('\n');
     lines.push_str(OURS);
-    Ok(Patterns::of_ignore_file(&lines))
+    Patterns::of_ignore_file(&lines).map_err(|problem| {
+        let text = Text {
+            name: path.display().to_string(),
+            text: lines.clone(),
+        };
+        Failure::problems_in(Kind::Build, text, vec![*problem])
+    })
 }
 
 /// What a daemon is told to leave out beyond its own reading of the ignore file.
