@@ -549,10 +549,13 @@ fn caches_begin_as_what_they_are_seeded_with() {
 #[test]
 fn private_caches_are_not_shared_and_one_step_may_name_one_twice() {
     let table = Table::new(&[]);
-    let mounts = |sharing: &str| {
+    let mut step = 0;
+    let mut mounts = |sharing: &str| {
+        // A step that ran before is not run again.
+        step += 1;
         let mount = format!("--mount=type=cache,id=i,sharing={sharing}");
         table.build(&format!(
-            "FROM scratch\nRUN {mount},target=/a {mount},target=/b true\n"
+            "FROM scratch\nRUN {mount},target=/a {mount},target=/b step {step}\n"
         ));
         let command = table.runner.commands.borrow_mut().pop().unwrap();
         command.mounts
