@@ -205,7 +205,7 @@ fn sizes_that_kraftkit_states_wrongly_do_not_matter_in_its_own_store() {
     in_kraftkits_store(bench.runtime(), &image, "v1");
     let outcome = bench.kraft(["pkg", "ls", "--apps"]).success();
     assert!(
-        !outcome.stderr.contains("left behind"),
+        outcome.stderr.contains("0 left behind"),
         "{}",
         outcome.stderr
     );
@@ -213,6 +213,119 @@ fn sizes_that_kraftkit_states_wrongly_do_not_matter_in_its_own_store() {
     assert_eq!(rows(&bench, "old:v1").len(), 2);
     assert_boots(&bench, &["old:v1"]);
     bench.ok(["store", "verify"]);
+}
+
+/// Sets the time of an image in KraftKit's store.
+fn age(runtime: &Path, tag: &str, time: &str) {
+    let status = std::process::Command::new("touch")
+        .args(["--no-dereference", "--date", time])
+        .arg(runtime.join("oci/indexes/unikraft.org/old").join(tag))
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn what_kraftkit_gets_later_is_imported_when_it_is_asked_for() {
+    let bench = Bench::new();
+    let image = of_kraftkit(&[("qemu", "x86_64"), ("fc", "x86_64")]);
+    in_kraftkits_store(bench.runtime(), &image, "v1");
+    age(bench.runtime(), "v1", "2024-05-06T07:08:09Z");
+    let first = bench.kraft(["pkg", "ls", "--apps", "-o", "json"]).success();
+    assert!(first.stderr.contains("1 imported"), "{}", first.stderr);
+    let rows: Value = serde_json::from_str(&first.stdout).unwrap();
+    assert_eq!(rows[0]["pulled"], "2024-05-06T07:08:09Z");
+
+    let late = unikernel("qemu", "x86_64");
+    in_kraftkits_store(bench.runtime(), &late, "v2");
+    let command = "kraft store import-kraftkit";
+    for args in [
+        &["run", "--rm", "-W", "--offline", "old:v2"][..],
+        &["run", "--rm", "-W", "--pull", "never", "old:v2"],
+        &["pkg", "inspect", "old:v2"],
+        &["pkg", "push", "unikraft.org/old:v2"],
+    ] {
+        let outcome = bench.kraft(args);
+        assert_ne!(outcome.code, Some(0));
+        assert!(
+            outcome.stderr.contains(command),
+            "{args:?}: {}",
+            outcome.stderr
+        );
+    }
+    let outcome = bench.kraft(["pkg", "inspect", "old:v3"]).exits(3);
+    assert!(!outcome.stderr.contains(command), "{}", outcome.stderr);
+
+    let import = ["store", "import-kraftkit"];
+    assert_eq!(bench.ok(import), "unikraft.org/old:v2\n");
+    assert_boots(&bench, &["old:v2"]);
+    assert_eq!(bench.ok(import), "");
+    // Of the same name another image, one that lacks a blob, and one that is none.
+    bench.ok(["pkg", "tag", "old:v1", "old:v2"]);
+    let mut lacking = unikernel("xen", "x86_64");
+    let config: Value = serde_json::from_slice(&lacking.blobs[&lacking.manifest].1).unwrap();
+    let _ = lacking
+        .blobs
+        .remove(config["config"]["digest"].as_str().unwrap());
+    in_kraftkits_store(bench.runtime(), &lacking, "half");
+    std::fs::write(
+        bench.runtime().join("oci/indexes/unikraft.org/old/odd"),
+        "{",
+    )
+    .unwrap();
+    in_kraftkits_store(bench.runtime(), &unikernel("qemu", "arm64"), "v4");
+    let outcome = bench.kraft(import).exits(1);
+    assert_eq!(outcome.stdout, "unikraft.org/old:v4\n");
+    for words in [
+        "`unikraft.org/old/v2` was left behind: another image is named `unikraft.org/old:v2`",
+        "`unikraft.org/old/half` was left behind: KraftKit does not have all of it",
+        "`unikraft.org/old/odd` was left behind: ",
+        "1 imported",
+        "3 left behind",
+    ] {
+        assert!(
+            outcome.stderr.contains(words),
+            "{words}: {}",
+            outcome.stderr
+        );
+    }
+    let outcome = bench
+        .kraft(["store", "import-kraftkit", "--replace"])
+        .exits(1);
+    assert_eq!(outcome.stdout, "unikraft.org/old:v2\n");
+    assert_eq!(index_of(&bench, "old:v2"), late.index);
+    bench.ok(["store", "verify"]);
+
+    let empty = Bench::new();
+    let outcome = empty.kraft(import).exits(3);
+    assert!(
+        outcome.stderr.contains("--runtime-dir"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn many_images_of_kraftkit_are_imported_together() {
+    let bench = Bench::new();
+    let one = unikernel("qemu", "x86_64");
+    for number in 0..250 {
+        let mut entry = entry(&one, "qemu", "x86_64");
+        entry["annotations"]["number"] = json!(number.to_string());
+        let image = indexed(&[&one], &[entry]);
+        in_kraftkits_store(bench.runtime(), &image, &format!("v{number}"));
+    }
+    let outcome = bench.kraft(["store", "import-kraftkit"]).success();
+    assert_eq!(outcome.stdout.lines().count(), 250);
+    assert!(
+        outcome.stderr.contains("250 imported"),
+        "{}",
+        outcome.stderr
+    );
+    let rows = bench.json(["pkg", "ls", "--apps", "-o", "json"]);
+    assert_eq!(rows.as_array().unwrap().len(), 250);
+    bench.ok(["store", "verify"]);
+    bench.ok(["store", "gc"]);
+    assert_boots(&bench, &["old:v77"]);
 }
 
 #[test]

@@ -188,6 +188,12 @@ pub enum CopyError {
         /// The image.
         digest: Digest,
     },
+    /// The store of `KraftKit` lacks a blob of the image.
+    #[error("KraftKit does not have all of it: the blob {0} is missing")]
+    Lacking(Digest),
+    /// Another image has its name here.
+    #[error("another image is named `{0}` here")]
+    Taken(Reference),
     /// It holds no image at all.
     #[error("`{0}` holds no image")]
     Empty(String),

@@ -1,4 +1,4 @@
-//! The store that `KraftKit` leaves in its runtime directory, read once.
+//! The store that `KraftKit` has in its runtime directory.
 //!
 //! ```text
 //! oci/indexes/HOST/PATH/TAG    a link to the index, every `:` of the name being a `/`
@@ -8,26 +8,36 @@
 //! It is no image layout, and a blob of it may be another than its name says. So nothing is taken
 //! over that does not prove right, nothing is linked to, and nothing of it is changed.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use kraft_core::reference::{Digest, Reference};
 use kraft_sys::fs;
 
-use crate::copy::{Blobs, CopyError, copy};
-use crate::image::{Descriptor, Document, Index, LARGEST_DOCUMENT, annotation, media};
-use crate::store::{self, Store};
+use crate::copy::{Blobs, CopyError, copy_below};
+use crate::digest::Damage;
+use crate::image::{BadDocument, Descriptor, Document, Index, LARGEST_DOCUMENT, annotation, media};
+use crate::store::{self, Expect, Hold, Named, Store};
 
 /// Directories below `indexes` are followed this deep.
 const DEEPEST: usize = 16;
 
-/// What came of it.
+/// Images whose blobs are put on disk together.
+const TOGETHER: usize = 100;
+
+/// What came of an import.
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// Images that are in our store now.
+    /// Images that are in our store now, and were not.
     pub images: Vec<Reference>,
-    /// Images that could not be taken over, and why.
+    /// How many were in our store already.
+    pub known: usize,
+    /// Those of the new ones that state a wrong size for some of their documents.
+    pub misstated: Vec<Reference>,
+    /// Images that were left behind, as they lie there, and why.
     pub left: Vec<(String, CopyError)>,
 }
 
@@ -36,24 +46,147 @@ pub fn is_there(dir: &Path) -> bool {
     dir.join("indexes").is_dir() && dir.join("digests").is_dir()
 }
 
-/// Takes over every image of the store at `dir` whose name is still free. What is broken stays
-/// behind and is told.
-pub fn import(dir: &Path, to: &dyn Store) -> Result<Imported, CopyError> {
-    let mut imported = Imported::default();
+/// Returns whether the store at `dir` has an image of this full name.
+pub fn has(dir: &Path, name: &Reference) -> bool {
+    let below = name.to_string().replace(':', "/");
+    let is_plain = below
+        .split('/')
+        .all(|part| !matches!(part, "" | "." | ".."));
+    is_plain && dir.join("indexes").join(below).is_file()
+}
+
+/// Imports every image of the store at `dir` that is not in ours, as old as it is there. A name that
+/// another image has here is left, unless `replace`. `progress` takes how many images of how many are
+/// done.
+///
+/// What is broken stays behind; the rest is imported nevertheless.
+pub fn import(
+    dir: &Path,
+    to: &dyn Store,
+    replace: bool,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Imported, CopyError> {
     let indexes = dir.join("indexes");
     let mut found = Vec::new();
     collect(&indexes, DEEPEST, &mut found);
     found.sort();
-    for path in found {
-        let below = path.strip_prefix(&indexes).unwrap_or(&path);
+    let names = to.names()?.into_iter();
+    let mut import = Import {
+        dir,
+        to,
+        hold: to.hold_many()?,
+        there: names
+            .map(|named| (named.name, named.target.digest))
+            .collect(),
+        replace,
+        copied: Vec::new(),
+        imported: Imported::default(),
+    };
+    for (at, path) in found.iter().enumerate() {
+        progress(at, found.len());
+        let below = path.strip_prefix(&indexes).unwrap_or(path);
         let shown = below.display().to_string();
-        match import_one(dir, &path, &shown, to) {
-            Ok(Some(name)) => imported.images.push(name),
-            Ok(None) => {}
-            Err(error) => imported.left.push((shown, error)),
+        if let Err(error) = import.one(path, &shown) {
+            import.imported.left.push((shown, in_its_words(error)));
+        }
+        if import.copied.len() == TOGETHER {
+            import.settle()?;
         }
     }
-    Ok(imported)
+    import.settle()?;
+    progress(found.len(), found.len());
+    Ok(import.imported)
+}
+
+/// What is missing there is nobody's damage: `KraftKit` removes blobs that other images share.
+fn in_its_words(error: CopyError) -> CopyError {
+    match error {
+        CopyError::Store(store::Error::Damaged {
+            digest,
+            source: Damage::Missing,
+        }) => CopyError::Lacking(digest),
+        error => error,
+    }
+}
+
+/// An import that goes on.
+struct Import<'a> {
+    dir: &'a Path,
+    to: &'a dyn Store,
+    hold: Box<dyn Hold>,
+    /// What our names point to.
+    there: BTreeMap<Reference, Digest>,
+    replace: bool,
+    /// Images that are copied, and have no name yet; how many sizes they state wrongly, and where
+    /// they lie.
+    copied: Vec<((Named, Expect), usize, String)>,
+    imported: Imported,
+}
+
+impl Import<'_> {
+    fn one(&mut self, path: &Path, below: &str) -> Result<(), CopyError> {
+        let bytes = fs::read_file(path, LARGEST_DOCUMENT)?;
+        // The name of the blob is not to be trusted: what it was before somebody shortened the index.
+        let target = Descriptor::of(media::INDEX, &bytes);
+        let bad = |source| store::Error::bad(&target.digest, source);
+        let Document::Index(index) = Document::parse(media::INDEX, &bytes).map_err(bad)? else {
+            return Err(bad(BadDocument::Neither).into());
+        };
+        let Some(name) = name_of(&index, below) else {
+            return Err(CopyError::Nameless {
+                place: path.display().to_string(),
+                digest: target.digest,
+            });
+        };
+        let expect = match self.there.get(&name) {
+            Some(digest) if *digest == target.digest => {
+                self.imported.known += 1;
+                return Ok(());
+            }
+            Some(digest) if self.replace => Expect::This(digest.clone()),
+            Some(_) => return Err(CopyError::Taken(name)),
+            None => Expect::Nothing,
+        };
+        let source = OldStore {
+            dir: self.dir.join("digests/sha256"),
+            index: (target.digest.clone(), bytes),
+        };
+        let (target, misstated) = copy_below(&source, &target, &*self.hold)?;
+        self.there.insert(name.clone(), target.digest.clone());
+        let named = Named {
+            name,
+            target,
+            since: since(path),
+        };
+        self.copied
+            .push(((named, expect), misstated, below.to_owned()));
+        Ok(())
+    }
+
+    /// Gives the names to what was copied.
+    fn settle(&mut self) -> Result<(), CopyError> {
+        self.hold.settle()?;
+        let copied = std::mem::take(&mut self.copied);
+        let names: Vec<_> = copied.iter().map(|(named, ..)| named.clone()).collect();
+        let moved = self.to.tag_many(&names)?;
+        for ((Named { name, .. }, _), misstated, below) in copied {
+            if moved.contains(&name) {
+                self.imported.left.push((below, CopyError::Taken(name)));
+                continue;
+            }
+            if misstated > 0 {
+                self.imported.misstated.push(name.clone());
+            }
+            self.imported.images.push(name);
+        }
+        Ok(())
+    }
+}
+
+/// Returns since when an image is there: its entry is made or replaced when it is pulled or packaged.
+fn since(path: &Path) -> Option<Timestamp> {
+    let modified = std::fs::symlink_metadata(path).ok()?.modified().ok()?;
+    Timestamp::try_from(modified).ok()
 }
 
 /// Collects files, links to files among them.
@@ -69,36 +202,6 @@ fn collect(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) {
             _ => {}
         }
     }
-}
-
-fn import_one(
-    dir: &Path,
-    path: &Path,
-    below: &str,
-    to: &dyn Store,
-) -> Result<Option<Reference>, CopyError> {
-    let bytes = fs::read_file(path, LARGEST_DOCUMENT)?;
-    // The name of the blob is not to be trusted: what it was before somebody shortened the index.
-    let target = Descriptor::of(media::INDEX, &bytes);
-    let bad = |source| store::Error::bad(&target.digest, source);
-    let Document::Index(index) = Document::parse(media::INDEX, &bytes).map_err(bad)? else {
-        return Ok(None);
-    };
-    let Some(name) = name_of(&index, below) else {
-        return Err(CopyError::Nameless {
-            place: path.display().to_string(),
-            digest: target.digest,
-        });
-    };
-    if to.find(&name)?.is_some() {
-        return Ok(None);
-    }
-    let source = OldStore {
-        dir: dir.join("digests/sha256"),
-        index: (target.digest.clone(), bytes),
-    };
-    copy(&source, &target, &name, to)?;
-    Ok(Some(name))
 }
 
 /// Returns the name of an image: the one it carries, if it lies where that belongs; else the one

@@ -43,13 +43,18 @@ impl Bulk {
     }
 
     /// Writes what is left, and waits until all of it is on disk.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<()> {
+        self.write_out()?.sync_all()
+    }
+
+    /// Writes what is left, for whoever puts many files on disk at once.
+    pub fn write_out(mut self) -> io::Result<Arc<File>> {
         if let Some(writer) = self.writer.take() {
             writer.finish()?;
             buffered(&self.file)?;
         }
         (&*self.file).write_all(self.buffer.filled())?;
-        self.file.sync_all()
+        Ok(Arc::clone(&self.file))
     }
 
     fn flush_full_buffer(&mut self) -> io::Result<()> {

@@ -103,6 +103,12 @@ pub trait Store: Debug + Send + Sync {
     /// Begins to hold blobs.
     fn hold(&self) -> Result<Box<dyn Hold>, Error>;
 
+    /// Begins to hold blobs that come in numbers: where the store can, they appear together when they
+    /// are [settled](Hold::settle), which is much faster than one by one.
+    fn hold_many(&self) -> Result<Box<dyn Hold>, Error> {
+        self.hold()
+    }
+
     /// Returns every name, sorted.
     fn names(&self) -> Result<Vec<Named>, Error>;
 
@@ -115,6 +121,19 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// Errors: [`Error::Moved`] if the name does not point to what is expected.
     fn tag(&self, name: &Reference, target: &Descriptor, expect: &Expect) -> Result<(), Error>;
+
+    /// Gives several names, each with the time it was given if that is known; where the store can, in
+    /// one step. Returns those that do not point to what is expected, which stay as they are.
+    fn tag_many(&self, names: &[(Named, Expect)]) -> Result<Vec<Reference>, Error> {
+        let mut moved = Vec::new();
+        for (named, expect) in names {
+            match self.tag(&named.name, &named.target, expect) {
+                Err(Error::Moved(name)) => moved.push(name),
+                outcome => outcome?,
+            }
+        }
+        Ok(moved)
+    }
 
     /// Removes a name and returns what it pointed to. The blobs stay until they are swept.
     fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, Error>;
@@ -143,6 +162,12 @@ pub trait Hold: Debug + Send + Sync {
     /// Begins to take in a blob, and keeps it. Waits while another process takes in the same one;
     /// `None` if it is here already.
     fn ingest(&self, about: &About<'_>) -> Result<Option<Box<dyn Ingest>>, Error>;
+
+    /// Puts what was committed so far in its place and on disk, if that was put off
+    /// ([`Store::hold_many`]).
+    fn settle(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// A blob that is being taken in. Dropped before its commit, what came so far stays aside for the

@@ -12,17 +12,29 @@ use kraft_oci::image::Platform;
 use kraft_oci::store::containerd::{self, Containerd};
 use kraft_oci::store::layout::Layout;
 use kraft_oci::store::{Named, Store};
-use kraft_oci::{kraftkit, listing, unpack};
-use kraft_sys::fs;
+use kraft_oci::{listing, unpack};
 
+use super::kraftkit;
 use crate::app::App;
 use crate::failure::{Failure, Kind, chain};
 
-/// Beside our names: says that the store of KraftKit was read.
-const IMPORTED: &str = "imported-from-kraftkit";
-
 /// Opens the store of images: the containerd that is configured, else the directory of ours.
+/// What KraftKit left beside that directory is imported the first time.
 pub(crate) fn open(app: &App) -> Result<Arc<dyn Store>, Failure> {
+    let store = open_as_it_is(app)?;
+    if !in_containerd(app) {
+        kraftkit::import_once(app, &*store)?;
+    }
+    Ok(store)
+}
+
+/// Returns whether images are kept in a containerd.
+pub(super) fn in_containerd(app: &App) -> bool {
+    app.config.text("containerd_addr").is_some()
+}
+
+/// Opens the store of images without a look at what KraftKit left.
+pub(super) fn open_as_it_is(app: &App) -> Result<Arc<dyn Store>, Failure> {
     let dir = app.config.runtime_dir().join("images");
     if let Some(address) = app.config.text("containerd_addr") {
         let namespace = app.config.env.text("CONTAINERD_NAMESPACE");
@@ -32,42 +44,26 @@ pub(crate) fn open(app: &App) -> Result<Arc<dyn Store>, Failure> {
             lock_dir: dir,
         })?));
     }
-    let layout = Layout::open(&dir)?;
-    import_once(app, &layout)?;
-    Ok(Arc::new(layout))
+    Ok(Arc::new(Layout::open(&dir)?))
 }
 
-/// Warns that an image states a wrong size for a document whose digest is right.
-pub(crate) fn warn_misstated(app: &App, name: &Reference) {
+/// Warns, once, of images that state a wrong size for a document whose digest is right.
+pub(crate) fn warn_misstated<'a>(app: &App, names: impl IntoIterator<Item = &'a Reference>) {
+    let mut names = names.into_iter();
+    let Some(first) = names.next() else { return };
+    let which = match names.count() {
+        0 => format!("`{first}` states"),
+        more => format!("`{first}` and {more} other images state"),
+    };
     app.ui.warn(&format!(
-        "`{name}` states wrong sizes for some of its manifests, as KraftKit writes them; their \
-         digests are right, and the image is kept as it is"
+        "{which} wrong sizes for some manifests, as KraftKit writes them; the digests are right, and \
+         nothing is changed"
     ));
 }
 
 /// Returns the directory of what was unpacked from images.
 pub(crate) fn unpacked_dir(app: &App) -> PathBuf {
     app.config.runtime_dir().join("unpacked")
-}
-
-/// Takes over what KraftKit left in the same runtime directory, the first time.
-fn import_once(app: &App, layout: &Layout) -> Result<(), Failure> {
-    let old = app.config.runtime_dir().join("oci");
-    let mark = layout.dir().join(IMPORTED);
-    if !kraftkit::is_there(&old) || mark.exists() {
-        return Ok(());
-    }
-    app.ui.info(&format!(
-        "taking over the images of KraftKit from {}",
-        old.display()
-    ));
-    let imported = kraftkit::import(&old, layout)?;
-    for (place, error) in &imported.left {
-        app.ui
-            .warn(&format!("`{place}` was left behind: {}", chain(error)));
-    }
-    fs::create_dir_all(layout.dir(), 0o700)?;
-    Ok(fs::replace_file(&mark, b"")?)
 }
 
 /// An image of the store that was meant.
@@ -126,7 +122,7 @@ pub(crate) fn look_up(store: &dyn Store, typed: &Reference) -> Result<Option<Fou
 }
 
 /// Finds an image by its name or by the first digits of its digest, as `kraft pkg ls` shows them.
-pub(crate) fn find(store: &dyn Store, word: &str) -> Result<Found, Failure> {
+pub(crate) fn find(app: &App, store: &dyn Store, word: &str) -> Result<Found, Failure> {
     let typed: Reference = word.parse()?;
     if let Some(found) = look_up(store, &typed)? {
         return Ok(found);
@@ -151,15 +147,18 @@ pub(crate) fn find(store: &dyn Store, word: &str) -> Result<Found, Failure> {
             });
         }
     }
-    Err(not_here(store, &typed))
+    Err(not_here(app, store, &typed))
 }
 
 /// The image is not in the store.
-pub(crate) fn not_here(store: &dyn Store, typed: &Reference) -> Failure {
+pub(crate) fn not_here(app: &App, store: &dyn Store, typed: &Reference) -> Failure {
     let failure = Failure::new(
         Kind::NotFound,
         format!("there is no image `{}` on this computer", typed.qualified()),
     );
+    if kraftkit::has(app, typed) {
+        return kraftkit::advise(app, typed, failure);
+    }
     let names = store.names().unwrap_or_default();
     let names: Vec<String> = names.iter().map(|named| named.name.to_string()).collect();
     let full = typed.qualified().to_string();

@@ -14,6 +14,7 @@ pub(crate) mod init;
 pub(crate) mod interrupt;
 pub(crate) mod kconfig;
 pub(crate) mod kraftfile;
+pub(crate) mod kraftkit;
 pub(crate) mod library;
 pub(crate) mod lost;
 pub(crate) mod machines;

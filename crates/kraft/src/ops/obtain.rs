@@ -9,6 +9,7 @@ use kraft_oci::listing;
 use kraft_oci::store::{self, Hold, Store};
 
 use super::images::{self, Found};
+use super::kraftkit;
 use crate::app::App;
 use crate::failure::Failure;
 
@@ -55,14 +56,14 @@ pub(crate) fn obtain(
         }
     }
     if pull == Pull::Never {
-        return Err(
-            images::not_here(&**store, typed).hint("it is not fetched, because of `--pull never`")
-        );
+        return Err(images::not_here(app, &**store, typed)
+            .hint("it is not fetched, because of `--pull never`"));
     }
-    super::transfer::pull(app, store, typed, wish, super::transfer::Extent::Chosen)?;
+    super::transfer::pull(app, store, typed, wish, super::transfer::Extent::Chosen)
+        .map_err(|failure| kraftkit::advise(app, typed, failure))?;
     match images::look_up(&**store, typed)? {
         Some(found) => take(app, &**store, &found, wish),
-        None => Err(images::not_here(&**store, typed)),
+        None => Err(images::not_here(app, &**store, typed)),
     }
 }
 

@@ -181,7 +181,7 @@ fn of_project(
 
 fn of_image(app: &App, name: &Reference, wish: &TargetWish<'_>) -> Result<Specimen, Failure> {
     let store = images::open(app)?;
-    let found = images::find(&*store, &name.to_string())?;
+    let found = images::find(app, &*store, &name.to_string())?;
     let wish = Wish {
         os: wish.platform.map(|platform| platform.name().to_owned()),
         arch: wish.arch.map(|arch| arch.name().to_owned()),

@@ -74,7 +74,7 @@ pub(crate) fn pull(
         progress.close(&format!("pulled {name}"));
     }
     if pulled.misstated > 0 {
-        images::warn_misstated(app, &name);
+        images::warn_misstated(app, [&name]);
     }
     Ok(())
 }
@@ -119,7 +119,7 @@ pub(crate) fn push_by(
     interrupt: Option<&Interrupt>,
 ) -> Result<(), Failure> {
     let Some(named) = store.find(name)? else {
-        return Err(images::not_here(&**store, name));
+        return Err(images::not_here(app, &**store, name));
     };
     app.ui.info(&format!("pushing {name}"));
     let progress = app.ui.progress();

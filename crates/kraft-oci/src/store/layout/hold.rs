@@ -5,29 +5,35 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kraft_core::reference::Digest;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-use super::super::{About, Error, Hold, Ingest};
+use super::super::{About, Error, Hold, Ingest, Store};
 use super::ingest::LayoutIngest;
 use super::{Layout, entries};
 use crate::unique::unique;
 
 /// A line is a digest's 64 hexadecimal digits and a line break; more than a million are no hold.
 const LARGEST: u64 = 65 << 20;
+/// Blobs that wait to be put in their places: each is an open file.
+const MOST_WAITING: usize = 256;
 
 /// The digests that one process needs, one per line of a file that it has locked.
 #[derive(Debug)]
 pub(super) struct LayoutHold {
     layout: Layout,
     path: PathBuf,
+    /// What was committed and is not in its place yet; `None` where each blob goes there at once.
+    later: Option<Arc<Later>>,
     _lock: Lock,
 }
 
 impl LayoutHold {
-    pub(super) fn begin(layout: &Layout) -> Result<Self, Error> {
+    pub(super) fn begin(layout: &Layout, later: Option<Later>) -> Result<Self, Error> {
+        let later = later.map(Arc::new);
         loop {
             let path = layout.holds_dir().join(unique());
             drop(fs::append(&path)?);
@@ -36,6 +42,7 @@ impl LayoutHold {
                     return Ok(Self {
                         layout: layout.clone(),
                         path,
+                        later,
                         _lock: lock,
                     });
                 }
@@ -67,11 +74,79 @@ impl Hold for LayoutHold {
     fn ingest(&self, about: &About<'_>) -> Result<Option<Box<dyn Ingest>>, Error> {
         if let Some(digest) = about.digest {
             self.keep(&[digest])?;
+            if self.later.as_ref().is_some_and(|later| later.has(digest)) {
+                return Ok(None);
+            }
         }
-        match LayoutIngest::begin(&self.layout, &self.path, about)? {
+        match LayoutIngest::begin(&self.layout, &self.path, self.later.clone(), about)? {
             Some(ingest) => Ok(Some(Box::new(ingest))),
             None => Ok(None),
         }
+    }
+
+    fn settle(&self) -> Result<(), Error> {
+        match &self.later {
+            Some(later) => later.settle(&self.layout),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Blobs that are whole and wait, locked, to be put in their places together.
+#[derive(Debug, Default)]
+pub(super) struct Later(Mutex<Vec<Waiting>>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) path: PathBuf,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) lock: Lock,
+}
+
+impl Later {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, digest: &Digest) -> bool {
+        self.waiting().iter().any(|one| one.digest == *digest)
+    }
+
+    /// Adds a blob; all are settled when there are many.
+    pub(super) fn add(&self, layout: &Layout, blob: Waiting) -> Result<(), Error> {
+        let full = {
+            let mut waiting = self.waiting();
+            waiting.push(blob);
+            waiting.len() >= MOST_WAITING
+        };
+        if full { self.settle(layout) } else { Ok(()) }
+    }
+
+    fn settle(&self, layout: &Layout) -> Result<(), Error> {
+        let waiting = std::mem::take(&mut *self.waiting());
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        // A name must never lead to bytes that a crash can still take away.
+        fs::sync_file_system(&layout.ingest_dir())?;
+        for Waiting {
+            path,
+            digest,
+            size,
+            lock,
+        } in waiting
+        {
+            if layout.size(&digest)? == Some(size) {
+                fs::remove_file(&path)?;
+            } else {
+                fs::rename(&path, &layout.blob(&digest))?;
+            }
+            drop(lock);
+        }
+        fs::sync_dir(&layout.dir.join("blobs/sha256"))?;
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kraft_archive::compression::read_some;
 use kraft_core::reference::Digest;
@@ -12,6 +13,7 @@ use kraft_sys::lock::Lock;
 
 use super::super::{About, Error, Ingest, Store};
 use super::Layout;
+use super::hold::{Later, Waiting};
 use crate::digest::{Damage, Hasher};
 use crate::unique::unique;
 
@@ -29,7 +31,10 @@ pub(super) struct LayoutIngest {
     /// `None` once it was taken apart.
     out: Option<Bulk>,
     offset: u64,
-    lock: Lock,
+    /// `None` once it was handed on with the blob.
+    lock: Option<Lock>,
+    /// Where the blob waits for others when it is whole; `None` if it does not.
+    later: Option<Arc<Later>>,
     committed: bool,
 }
 
@@ -38,6 +43,7 @@ impl LayoutIngest {
     pub(super) fn begin(
         layout: &Layout,
         hold: &Path,
+        later: Option<Arc<Later>>,
         about: &About<'_>,
     ) -> Result<Option<Self>, Error> {
         loop {
@@ -81,7 +87,8 @@ impl LayoutIngest {
                 hasher: Hasher::default(),
                 out: None,
                 offset: 0,
-                lock,
+                lock: Some(lock),
+                later,
                 committed: false,
             };
             ingest.go_on()?;
@@ -228,7 +235,25 @@ impl Ingest for LayoutIngest {
             self.forget();
             return Err(error);
         }
-        if let Some(out) = self.out.take() {
+        let out = self.out.take();
+        if let (Some(later), Some(digest)) = (self.later.take(), self.digest.clone()) {
+            out.map(Bulk::write_out)
+                .transpose()
+                .map_err(|error| Error::writing(&self.shown(), error))?;
+            if let Some(lock) = self.lock.take() {
+                let path = self.path.clone();
+                let blob = Waiting {
+                    path,
+                    digest,
+                    size,
+                    lock,
+                };
+                self.committed = true;
+                later.add(&self.layout, blob)?;
+            }
+            return Ok((found, size));
+        }
+        if let Some(out) = out {
             out.finish()
                 .map_err(|error| Error::writing(&self.shown(), error))?;
         }

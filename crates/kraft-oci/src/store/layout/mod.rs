@@ -28,7 +28,7 @@ use kraft_core::reference::{Digest, Reference};
 use kraft_sys::lock::Lock;
 use kraft_sys::{clock, fs};
 
-use self::hold::LayoutHold;
+use self::hold::{Later, LayoutHold};
 use super::reach::reachable;
 use super::{Error, Expect, Hold, Named, Store, Swept};
 use crate::digest::Damage;
@@ -159,7 +159,12 @@ impl Store for Layout {
 
     fn hold(&self) -> Result<Box<dyn Hold>, Error> {
         self.prepare()?;
-        Ok(Box::new(LayoutHold::begin(self)?))
+        Ok(Box::new(LayoutHold::begin(self, None)?))
+    }
+
+    fn hold_many(&self) -> Result<Box<dyn Hold>, Error> {
+        self.prepare()?;
+        Ok(Box::new(LayoutHold::begin(self, Some(Later::default()))?))
     }
 
     fn names(&self) -> Result<Vec<Named>, Error> {
@@ -169,7 +174,21 @@ impl Store for Layout {
     fn tag(&self, name: &Reference, target: &Descriptor, expect: &Expect) -> Result<(), Error> {
         self.prepare()?;
         let _lock = Lock::exclusive(&self.dir)?;
-        names::set(&self.dir, name, target, expect)
+        let named = Named {
+            name: name.clone(),
+            target: target.clone(),
+            since: None,
+        };
+        match names::set(&self.dir, &[(named, expect.clone())])?.pop() {
+            Some(moved) => Err(Error::Moved(moved)),
+            None => Ok(()),
+        }
+    }
+
+    fn tag_many(&self, names: &[(Named, Expect)]) -> Result<Vec<Reference>, Error> {
+        self.prepare()?;
+        let _lock = Lock::exclusive(&self.dir)?;
+        names::set(&self.dir, names)
     }
 
     fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, Error> {

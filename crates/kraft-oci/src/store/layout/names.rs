@@ -3,11 +3,12 @@
 //! An entry carries the full name where other tools look for it. Entries that we did not make and
 //! cannot name are kept as they are.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use kraft_core::reference::Reference;
+use kraft_core::reference::{Digest, Reference};
 use kraft_sys::fs;
 use serde_json::{Map, Value, json};
 
@@ -36,39 +37,53 @@ pub(super) fn unnamed(dir: &Path) -> Result<Vec<Descriptor>, Error> {
         .collect())
 }
 
-/// Gives a name to a document. The caller has the lock.
-pub(super) fn set(
-    dir: &Path,
-    name: &Reference,
-    target: &Descriptor,
-    expect: &Expect,
-) -> Result<(), Error> {
+/// Gives names to documents, and returns the names that do not point to what is expected. The caller
+/// has the lock.
+pub(super) fn set(dir: &Path, names: &[(Named, Expect)]) -> Result<Vec<Reference>, Error> {
     let mut entries = load(dir)?;
-    let at = position(&entries, name);
-    let current = at.and_then(|at| entries.get(at)).and_then(named);
-    let fits = match (expect, &current) {
-        (Expect::Anything, _) | (Expect::Nothing, None) => true,
-        (Expect::This(digest), Some(current)) => current.target.digest == *digest,
-        (Expect::Nothing, Some(_)) | (Expect::This(_), None) => false,
-    };
-    if !fits {
-        return Err(Error::Moved(name.clone()));
+    let mut places: BTreeMap<Reference, (usize, Digest)> = BTreeMap::new();
+    for (at, entry) in entries.iter().enumerate().rev() {
+        places.extend(named(entry).map(|named| (named.name, (at, named.target.digest))));
     }
-    let entry = json!({
+    let mut moved = Vec::new();
+    for (named, expect) in names {
+        let place = places.get(&named.name);
+        let fits = match (expect, place) {
+            (Expect::Anything, _) | (Expect::Nothing, None) => true,
+            (Expect::This(digest), Some((_, current))) => current == digest,
+            (Expect::Nothing, Some(_)) | (Expect::This(_), None) => false,
+        };
+        if !fits {
+            moved.push(named.name.clone());
+            continue;
+        }
+        let entry = entry(named);
+        let at = place.map_or(entries.len(), |(at, _)| *at);
+        match entries.get_mut(at) {
+            Some(old) => *old = entry,
+            None => entries.push(entry),
+        }
+        places.insert(named.name.clone(), (at, named.target.digest.clone()));
+    }
+    if moved.len() < names.len() {
+        save(dir, &entries)?;
+    }
+    Ok(moved)
+}
+
+/// Returns the entry of a name.
+fn entry(named: &Named) -> Value {
+    let target = &named.target;
+    json!({
         "mediaType": target.media_type,
         "digest": target.digest,
         "size": target.size,
         "annotations": {
-            annotation::IMAGE_NAME: name,
-            annotation::REF_NAME: name,
-            SINCE: now().to_string(),
+            annotation::IMAGE_NAME: named.name,
+            annotation::REF_NAME: named.name,
+            SINCE: named.since.unwrap_or_else(now).to_string(),
         },
-    });
-    match at.and_then(|at| entries.get_mut(at)) {
-        Some(old) => *old = entry,
-        None => entries.push(entry),
-    }
-    save(dir, &entries)
+    })
 }
 
 /// Takes a name away. The caller has the lock.

@@ -254,3 +254,88 @@ fn what_a_document_that_makes_no_sense_mentions_is_not_swept() {
     assert_eq!(swept.blobs, [(gone.digest, gone.size)]);
     assert!(layout.size(&odd.digest).unwrap().is_some());
 }
+
+#[test]
+fn blobs_that_come_in_numbers_appear_when_they_are_settled() {
+    let (_dir, layout) = layout();
+    let hold = layout.hold_many().unwrap();
+    let blobs: Vec<Vec<u8>> = (0..600_u32)
+        .map(|number| number.to_le_bytes().repeat(1 + number as usize))
+        .collect();
+    let mut stored = Vec::new();
+    for bytes in blobs.iter().chain(&blobs) {
+        // The same once more is there already, though it waits.
+        stored.push(store::put(&*hold, media::LAYER, bytes, None).unwrap());
+    }
+    let last = stored.last().unwrap();
+    assert_eq!(layout.size(&last.digest).unwrap(), None);
+    hold.settle().unwrap();
+    hold.settle().unwrap();
+    for (descriptor, bytes) in stored.iter().zip(blobs.iter().chain(&blobs)) {
+        assert_eq!(store::read(&layout, descriptor).unwrap(), *bytes);
+    }
+    assert_eq!(
+        entries(&layout.ingest_dir()).unwrap(),
+        Vec::<PathBuf>::new()
+    );
+    assert_eq!(
+        layout.sweep(false).unwrap(),
+        Swept::default(),
+        "they are held"
+    );
+    drop(hold);
+    assert_eq!(layout.sweep(false).unwrap().blobs.len(), 600);
+}
+
+#[test]
+fn what_was_put_off_by_somebody_who_died_is_taken_again() {
+    let (_dir, layout) = layout();
+    let hold = layout.hold_many().unwrap();
+    let blob = store::put(&*hold, media::LAYER, b"put off", None).unwrap();
+    drop(hold);
+    assert_eq!(layout.size(&blob.digest).unwrap(), None);
+    let hold = layout.hold().unwrap();
+    let again = store::put(&*hold, media::LAYER, b"put off", None).unwrap();
+    assert_eq!(store::read(&layout, &again).unwrap(), b"put off");
+}
+
+#[test]
+fn many_names_are_given_at_once_and_those_that_moved_stay() {
+    let (_dir, layout) = layout();
+    let (one, _) = image(&layout, b"one");
+    let (two, _) = image(&layout, b"two");
+    layout.tag(&name("taken"), &one, &Expect::Nothing).unwrap();
+    let give = |text: &str, since: Option<&str>| Named {
+        name: name(text),
+        target: two.clone(),
+        since: since.map(|time| time.parse().unwrap()),
+    };
+    let moved = layout
+        .tag_many(&[
+            (give("old", Some("2024-05-06T07:08:09Z")), Expect::Nothing),
+            (give("taken", None), Expect::Nothing),
+            (give("other", None), Expect::This(two.digest.clone())),
+            (give("new", None), Expect::Anything),
+            // The last one of a name counts.
+            (
+                give("new", Some("2024-01-01T00:00:00Z")),
+                Expect::This(two.digest.clone()),
+            ),
+        ])
+        .unwrap();
+    assert_eq!(moved, [name("taken"), name("other")]);
+    assert_eq!(layout.names().unwrap().len(), 3);
+    let since = |text: &str| {
+        let found = layout.find(&name(text)).unwrap().unwrap();
+        (found.target.digest, found.since.unwrap().to_string())
+    };
+    assert_eq!(
+        since("old"),
+        (two.digest.clone(), "2024-05-06T07:08:09Z".to_owned())
+    );
+    assert_eq!(
+        since("new"),
+        (two.digest.clone(), "2024-01-01T00:00:00Z".to_owned())
+    );
+    assert_eq!(since("taken").0, one.digest);
+}

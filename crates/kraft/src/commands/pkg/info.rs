@@ -25,7 +25,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let mut rows = Vec::new();
     for word in &args.images {
-        let found = images::find(&*store, word)?;
+        let found = images::find(app, &*store, word)?;
         let of_image = kraft_oci::listing::rows_of(&*store, &found.named)?;
         rows.extend(of_image.into_iter().filter(|row| {
             found

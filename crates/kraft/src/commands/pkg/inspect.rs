@@ -72,7 +72,7 @@ struct ShownConfig {
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
-    let found = images::find(&*store, &args.image)?;
+    let found = images::find(app, &*store, &args.image)?;
     let target = &found.named.target;
     if args.raw {
         let bytes = match &found.manifest {

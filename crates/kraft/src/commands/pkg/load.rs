@@ -29,11 +29,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let name = args.name.as_deref().map(full_name).transpose()?;
     let store = images::open(app)?;
     let loaded = archive::load(&args.input, name.as_ref(), &*store)?;
+    images::warn_misstated(app, &loaded.misstated);
     for name in &loaded.names {
         app.ui.line(&name.to_string())?;
-        if loaded.misstated.contains(name) {
-            images::warn_misstated(app, name);
-        }
         if let Some(named) = store.find(name)?
             && listing::candidates_of(&*store, &named.target)?.is_empty()
         {

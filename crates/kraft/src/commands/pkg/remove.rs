@@ -39,7 +39,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         }
     }
     for word in args.images.iter().chain(&args.name) {
-        let removed = images::find(&*store, word).and_then(|found| {
+        let removed = images::find(app, &*store, word).and_then(|found| {
             store.untag(&found.named.name)?;
             app.ui.line(&found.named.name.to_string())
         });

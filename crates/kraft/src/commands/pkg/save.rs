@@ -31,7 +31,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let mut images: Vec<Named> = Vec::new();
     for word in &args.images {
-        let named = images::find(&*store, word)?.named;
+        let named = images::find(app, &*store, word)?.named;
         if !images.contains(&named) {
             images.push(named);
         }

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let name = full_name(&args.name)?;
     let store = images::open(app)?;
-    let found = images::find(&*store, &args.image)?;
+    let found = images::find(app, &*store, &args.image)?;
     store.tag(&name, &found.named.target, &Expect::Anything)?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod du;
 mod gc;
+mod import_kraftkit;
 mod verify;
 
 use clap::Subcommand;
@@ -22,6 +23,7 @@ enum Command {
     #[command(visible_alias = "prune")]
     Gc(gc::Args),
     Du(du::Args),
+    ImportKraftkit(import_kraftkit::Args),
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
@@ -29,5 +31,6 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         Command::Verify(args) => verify::exec(app, args),
         Command::Gc(args) => gc::exec(app, args),
         Command::Du(args) => du::exec(app, args),
+        Command::ImportKraftkit(args) => import_kraftkit::exec(app, args),
     }
 }

@@ -163,7 +163,7 @@ fn fetch(app: &App, store: &Arc<dyn Store>, name: &Reference, arch: &str) -> Res
         &progress,
     );
     if network.run(work)?.misstated > 0 {
-        images::warn_misstated(app, name);
+        images::warn_misstated(app, [name]);
     }
     Ok(())
 }

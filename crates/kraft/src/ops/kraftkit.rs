@@ -1,0 +1,103 @@
+//! Images that KraftKit keeps in the same runtime directory.
+
+use std::path::PathBuf;
+
+use kraft_core::event::{Event, Reporter};
+use kraft_core::reference::Reference;
+use kraft_oci::kraftkit::{self, Imported};
+use kraft_oci::store::Store;
+use kraft_sys::fs;
+
+use super::images;
+use crate::app::App;
+use crate::failure::{Failure, Kind, chain};
+
+/// Beside our names: says that the images of KraftKit were imported.
+const IMPORTED: &str = "imported-from-kraftkit";
+
+/// Returns where KraftKit keeps its images.
+fn dir(app: &App) -> PathBuf {
+    app.config.runtime_dir().join("oci")
+}
+
+/// Returns the file that says that the images of KraftKit were imported.
+fn mark(app: &App) -> PathBuf {
+    app.config.runtime_dir().join("images").join(IMPORTED)
+}
+
+/// Imports what KraftKit left, the first time the store is opened.
+pub(super) fn import_once(app: &App, store: &dyn Store) -> Result<(), Failure> {
+    if mark(app).exists() || !kraftkit::is_there(&dir(app)) {
+        return Ok(());
+    }
+    import_into(app, store, false).map(drop)
+}
+
+/// Imports what KraftKit has and is not here yet.
+pub(crate) fn import(app: &App, replace: bool) -> Result<Imported, Failure> {
+    import_into(app, &*images::open_as_it_is(app)?, replace)
+}
+
+/// Imports what KraftKit has, warns of what is left behind, and remembers that it was done.
+fn import_into(app: &App, store: &dyn Store, replace: bool) -> Result<Imported, Failure> {
+    let dir = dir(app);
+    if !kraftkit::is_there(&dir) {
+        return Err(Failure::new(
+            Kind::NotFound,
+            format!("KraftKit has no images in `{}`", dir.display()),
+        )
+        .hint("name the directory that KraftKit uses with `--runtime-dir`"));
+    }
+    let progress = app.ui.progress();
+    let task = 1;
+    progress.report(Event::Started {
+        task,
+        what: format!("importing the images of KraftKit from {}", dir.display()),
+        total: None,
+    });
+    let imported = kraftkit::import(&dir, store, replace, &|done, total| {
+        if done == 0 {
+            let total = total as u64;
+            progress.report(Event::Sized { task, total });
+        }
+        let done = done as u64;
+        progress.report(Event::Advanced { task, done });
+    });
+    progress.report(match imported {
+        Ok(_) => Event::Finished { task },
+        Err(_) => Event::Failed { task },
+    });
+    let imported = imported?;
+    for (place, error) in &imported.left {
+        app.ui
+            .warn(&format!("`{place}` was left behind: {}", chain(error)));
+    }
+    images::warn_misstated(app, &imported.misstated);
+    app.ui.info(&format!(
+        "images of KraftKit: {} imported, {} here already, {} left behind",
+        imported.images.len(),
+        imported.known,
+        imported.left.len()
+    ));
+    if !images::in_containerd(app) {
+        fs::create_dir_all(&app.config.runtime_dir().join("images"), 0o700)?;
+        fs::replace_file(&mark(app), b"")?;
+    }
+    Ok(imported)
+}
+
+/// Returns whether KraftKit has an image that is not here.
+pub(super) fn has(app: &App, typed: &Reference) -> bool {
+    kraftkit::has(&dir(app), &typed.qualified())
+}
+
+/// Adds a hint to a failure to find an image, if KraftKit has it.
+pub(super) fn advise(app: &App, typed: &Reference, failure: Failure) -> Failure {
+    if has(app, typed) {
+        return failure.hint(format!(
+            "KraftKit has an image `{}`: `kraft store import-kraftkit` imports it",
+            typed.qualified()
+        ));
+    }
+    failure
+}
