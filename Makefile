@@ -51,11 +51,16 @@ check: ## Check formatting, lints, arrows, generated files, documentation, licen
 	@scripts/setup.sh check
 	@$(AS_OWNER) $(MAKE) check-run
 
+# The fuzz targets are compiled with the stable Rust and not linked; the variable keeps libfuzzer-sys
+# from compiling the C++ of the fuzzer.
 check-run:
 	@echo "make: checking the formatting"
 	@$(RUST); cargo fmt --all --check
+	@$(RUST); cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@echo "make: checking lints"
 	@$(RUST); cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@echo "make: checking the fuzz targets"
+	@$(RUST); CUSTOM_LIBFUZZER_PATH=./unused cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked --quiet -- -D warnings
 	@echo "make: checking what imports what"
 	@$(RUST); cargo xtask arrows
 	@echo "make: checking that generated files are up to date"

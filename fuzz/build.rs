@@ -3,7 +3,12 @@
 fn main() {
     let mini = "../guests/core/lib/mini";
     cc::Build::new()
-        .files(["guest.c", "../guests/core/lib/mini/cmdline.c", "../guests/core/lib/mini/print.c", "../guests/core/lib/mini/report.c"])
+        .files([
+            "guest.c",
+            "../guests/core/lib/mini/cmdline.c",
+            "../guests/core/lib/mini/print.c",
+            "../guests/core/lib/mini/report.c",
+        ])
         .include(mini)
         .flag("-fno-builtin")
         .compile("guest");

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for a bounded time.
 #
-#   scripts/fuzz.sh [SECONDS-PER-TARGET]
+#   scripts/fuzz.sh [SECONDS-PER-TARGET [TARGET…]]
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -19,10 +19,33 @@ if ! command -v cargo-fuzz >/dev/null; then
     exit 1
 fi
 
-for target in $(cargo +nightly fuzz list); do
-    echo "fuzz: $target for $seconds s"
+# Prints the directories with inputs of a target: its own, and those of the tests.
+seeds() {
+    for dir in "fuzz/corpus/$1" "crates/kraft-core/tests/$1" "crates/kraft-core/tests/$1"/{ok,bad}; do
+        [ ! -d "$dir" ] || echo "$dir"
+    done
+    # The guests are kernels of 12 to 80 KiB.
+    [ "$1" != kernel ] || [ ! -d guests/build ] || echo guests/build
+}
+
+[ $# -gt 1 ] && targets=("${@:2}") || mapfile -t targets < <(cargo +nightly fuzz list)
+cargo +nightly fuzz build
+for target in "${targets[@]}"; do
     # What is found goes under target; fuzz/corpus holds only what was chosen.
-    mkdir -p "fuzz/target/corpus/$target" "fuzz/corpus/$target"
-    cargo +nightly fuzz run "$target" "fuzz/target/corpus/$target" "fuzz/corpus/$target" -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048
+    found=fuzz/target/corpus/$target
+    log=fuzz/target/$target.log
+    mkdir -p "$found"
+    mapfile -t seeds < <(seeds "$target")
+    if ! cargo +nightly fuzz run "$target" "$found" "${seeds[@]}" -- \
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 >"$log" 2>&1; then
+        tail -n 40 "$log" >&2
+        echo "fuzz: error: $target found a fault; all of its output is in $log" >&2
+        exit 1
+    fi
+    awk -v target="$target" '
+        /^stat::number_of_executed_units/ { runs = $2 }
+        /^stat::slowest_unit_time_sec/ { slowest = $2 }
+        /^stat::peak_rss_mb/ { memory = $2 }
+        END { printf "fuzz: %-12s %9d runs, slowest %d s, peak %d MB\n", target, runs, slowest, memory }' "$log"
 done
 echo "fuzz: no target found a fault"

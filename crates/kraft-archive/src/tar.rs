@@ -710,20 +710,3 @@ fn is_sound(header: &Header) -> bool {
         .cksum()
         .is_ok_and(|told| sums.contains(&i64::from(told)))
 }
-
-/// Reads arbitrary bytes as a tarball to the end, and returns whether they are one: the body of a
-/// fuzz target.
-pub fn exercise(bytes: &[u8]) -> bool {
-    let limits = Limits {
-        entries: 1000,
-        bytes: 1 << 24,
-    };
-    let mut reader = Reader::new(bytes, limits);
-    while let Ok(Some(entry)) = reader.next_entry() {
-        match io::copy(&mut reader, &mut io::sink()) {
-            Ok(count) => assert_eq!(count, entry.size, "{entry:?}"),
-            Err(_) => return false,
-        }
-    }
-    reader.ended
-}

@@ -475,7 +475,7 @@ fn damaged_tarballs_are_errors_and_missing_ends_are_not() {
         read(&[whole, end(), vec![9; 700]].concat()).unwrap().len(),
         1
     );
-    for length in 0..600 {
-        kraft_archive::tar::exercise(&wrong[..length]);
+    for length in 1..600 {
+        assert!(!refused(&wrong[..length]).is_empty());
     }
 }

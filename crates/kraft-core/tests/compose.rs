@@ -1,7 +1,7 @@
 //! Compose files that nobody wrote on purpose: whatever stands in them, they are read or refused.
 
-use kraft_core::compose::{exercise, parse};
-use kraft_core::problem::Severity;
+use kraft_core::compose::parse;
+use kraft_core::problem::{Severity, render};
 use proptest::prelude::*;
 
 const EVERYTHING: &str = include_str!("compose/everything.yaml");
@@ -43,6 +43,16 @@ fn absurd_sizes_are_refused_quickly() {
         let parsed = parse(&text, &|_| None);
         assert!(!parsed.problems.is_empty() && parsed.problems.len() <= 1001);
     }
+}
+
+/// Parses bytes, orders the services and renders the errors.
+fn exercise(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let parsed = parse(&text, &|name| Some(format!("<{name}>")));
+    if let Some(compose) = &parsed.compose {
+        compose.order(&[]);
+    }
+    render("compose.yaml", &text, &parsed.problems, true);
 }
 
 proptest! {

@@ -180,16 +180,25 @@ fn hostile_sizes_are_refused_without_harm() {
     }
 }
 
+/// Parses bytes, resolves them and renders the errors.
+fn exercise(bytes: &[u8]) {
+    let (parsed, text) = parse_bytes(bytes, &|name| Some(format!("<{name}>")));
+    if let Some(kraftfile) = &parsed.kraftfile {
+        kraftfile.resolve("directory");
+    }
+    drawn(&parsed, &text);
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        kraft_core::kraftfile::exercise(&bytes);
+        exercise(&bytes);
     }
 
     #[test]
     fn arbitrary_yaml_like_text_never_panics(text in "[a-c:{}\\[\\],&*!|>'\"$#%~<\\- \t\r\n\u{feff}ü日0-9]{0,200}") {
-        kraft_core::kraftfile::exercise(text.as_bytes());
-        kraft_core::kraftfile::exercise(format!("spec: v0.6\n{text}").as_bytes());
+        exercise(text.as_bytes());
+        exercise(format!("spec: v0.6\n{text}").as_bytes());
     }
 
     #[test]
@@ -208,6 +217,6 @@ proptest! {
                 _ => bytes.insert(at, byte),
             }
         }
-        kraft_core::kraftfile::exercise(&bytes);
+        exercise(&bytes);
     }
 }

@@ -444,20 +444,3 @@ fn kind(mode: u32) -> Option<Kind> {
         _ => return None,
     })
 }
-
-/// Reads arbitrary bytes as an archive to the end, and says whether they are one: the body of the
-/// fuzz target.
-pub fn exercise(bytes: &[u8]) -> bool {
-    let mut reader = Reader::new(bytes);
-    while let Ok(Some(entry)) = reader.next_entry() {
-        let mut parts = entry.path.split(|&byte| byte == b'/');
-        assert!(
-            entry.path.is_empty() || parts.all(|part| !matches!(part, b"" | b"." | b"..")),
-            "{entry:?} leads out of the root"
-        );
-        if reader.copy_content(&mut io::sink()).is_err() {
-            return false;
-        }
-    }
-    reader.finish().is_ok()
-}

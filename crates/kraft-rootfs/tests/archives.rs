@@ -556,13 +556,28 @@ fn what_is_no_source_is_named() {
     assert!(missing.contains("missing"), "{missing}");
 }
 
+/// Reads bytes as a newc archive as far as they are one: no path leads out of the root.
+fn exercise(bytes: &[u8]) {
+    let mut reader = kraft_rootfs::archive::Reader::new(bytes);
+    while let Ok(Some(entry)) = reader.next_entry() {
+        let mut parts = entry.path.split(|&byte| byte == b'/');
+        assert!(
+            entry.path.is_empty() || parts.all(|part| !matches!(part, b"" | b"." | b"..")),
+            "{entry:?}"
+        );
+        if reader.copy_content(&mut std::io::sink()).is_err() {
+            return;
+        }
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600)) {
-        kraft_rootfs::archive::exercise(&bytes);
+        exercise(&bytes);
         let mut framed = b"070701".to_vec();
         framed.extend(&bytes);
-        kraft_rootfs::archive::exercise(&framed);
+        exercise(&framed);
     }
 
     #[test]
@@ -572,6 +587,6 @@ proptest::proptest! {
         if let Some(place) = bytes.get_mut(at) {
             *place = byte;
         }
-        kraft_rootfs::archive::exercise(&bytes);
+        exercise(&bytes);
     }
 }

@@ -83,16 +83,6 @@ pub fn variables(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Reads arbitrary bytes: the body of the fuzz target.
-pub fn exercise(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let parsed = parse(&text, &|name| Some(format!("<{name}>")));
-    if let Some(compose) = &parsed.compose {
-        let _ = compose.order(&[]);
-    }
-    crate::problem::render("compose.yaml", &text, &parsed.problems, true)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

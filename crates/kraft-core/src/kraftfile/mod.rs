@@ -92,15 +92,6 @@ pub fn parse_bytes(bytes: &[u8], vars: &dyn Fn(&str) -> Option<String>) -> (Pars
     (parsed, String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// Reads arbitrary bytes, resolves and draws whatever they give: the body of the fuzz target.
-pub fn exercise(bytes: &[u8]) -> String {
-    let (parsed, text) = parse_bytes(bytes, &|name| Some(format!("<{name}>")));
-    if let Some(kraftfile) = &parsed.kraftfile {
-        kraftfile.resolve("directory");
-    }
-    crate::problem::render("Kraftfile", &text, &parsed.problems, true)
-}
-
 fn read(
     text: &str,
     vars: &dyn Fn(&str) -> Option<String>,

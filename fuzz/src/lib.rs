@@ -1,0 +1,21 @@
+//! The bodies of the fuzz targets: one function per parser of bytes from outside.
+//!
+//! Each takes arbitrary bytes and must return: without a panic, in bounded time and memory. Where
+//! a parser makes a promise about its result, the body asserts it.
+
+mod archives;
+mod cmdline;
+mod images;
+mod machines;
+mod projects;
+
+pub use archives::{cpio, rootfs, tar};
+pub use cmdline::cmdline;
+pub use images::{oci, reference};
+pub use machines::{diary, kernel, options};
+pub use projects::{compose, dockerfile, dotconfig, ignore, kconfig, kraftfile, lock};
+
+/// Splits the input at zero bytes into texts: the parts of a target that takes more than one.
+fn texts(bytes: &[u8]) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+    bytes.split(|&byte| byte == 0).map(String::from_utf8_lossy)
+}

@@ -1,0 +1,162 @@
+//! Files of a project: Kraftfile, Compose file, Dockerfile, `.dockerignore`, KConfig, `kraft.lock`.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use kraft_core::dockerfile::{self, expand, patterns::Glob, patterns::Patterns};
+use kraft_core::kconfig::language::{Sources, Tree};
+use kraft_core::kconfig::{DotConfig, diff};
+use kraft_core::lock::Lock;
+use kraft_core::problem::render;
+
+use crate::texts;
+
+/// Parses a Kraftfile, resolves it and renders its errors.
+pub fn kraftfile(bytes: &[u8]) {
+    let (parsed, text) = kraft_core::kraftfile::parse_bytes(bytes, &marked);
+    if let Some(kraftfile) = &parsed.kraftfile {
+        kraftfile.resolve("directory");
+    }
+    render("Kraftfile", &text, &parsed.problems, true);
+}
+
+/// Parses a Compose file, orders its services and renders its errors; parses the same text as an
+/// `.env` file.
+pub fn compose(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let parsed = kraft_core::compose::parse(&text, &marked);
+    if let Some(compose) = &parsed.compose {
+        compose.order(&[]);
+    }
+    render("compose.yaml", &text, &parsed.problems, true);
+    kraft_core::compose::variables(&text);
+}
+
+fn marked(name: &str) -> Option<String> {
+    Some(format!("<{name}>"))
+}
+
+/// Parses a Dockerfile, expands the variables of its steps and renders its errors.
+pub fn dockerfile(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let problems = match dockerfile::parse(&text) {
+        Ok(file) => {
+            for (number, stage) in file.stages.iter().enumerate() {
+                expand(&stage.from.image, file.escape);
+                for step in &stage.steps {
+                    expand(&step.text, file.escape);
+                }
+                for name in stage.froms() {
+                    file.named_before(number, name);
+                }
+            }
+            file.warnings
+        }
+        Err(problems) => problems,
+    };
+    render("Dockerfile", &text, &problems, true);
+}
+
+fn expand(text: &str, escape: char) {
+    let variables = |name: &str| name.len().is_multiple_of(2).then(|| format!("${name} \\ \" '"));
+    let _ = expand::word(text, escape, &variables);
+    let _ = expand::document(text, escape, &variables);
+}
+
+/// Matches paths with the patterns of a `.dockerignore`, of `COPY` and of a shell: the first text
+/// is the patterns, the others are the paths.
+pub fn ignore(bytes: &[u8]) {
+    let mut texts = texts(bytes);
+    let file = texts.next().unwrap_or_default();
+    let patterns = Patterns::of_ignore_file(&file);
+    let single: Vec<Glob> = file
+        .lines()
+        .take(8)
+        .flat_map(|line| [Glob::ignore(line), Glob::path(line), Glob::shell(line)])
+        .collect();
+    for path in texts.take(16) {
+        let path = dockerfile::patterns::clean(&path);
+        patterns.matches(&path);
+        patterns.may_match_below(&path);
+        patterns.may_except_below(&path);
+        for pattern in &single {
+            pattern.matches(&path);
+            pattern.could_match_below(&path);
+        }
+    }
+}
+
+/// Reads a KConfig tree, completes a configuration by it and explains the result: the first text
+/// is the `.config`, the others are the files `Config.uk`, `1`, `2`, and so on.
+pub fn kconfig(bytes: &[u8]) {
+    let mut texts = texts(bytes);
+    let config = DotConfig::parse(&texts.next().unwrap_or_default());
+    let mut files = Files::default();
+    for (number, text) in texts.enumerate() {
+        let name = match number {
+            0 => "Config.uk".to_owned(),
+            _ => number.to_string(),
+        };
+        files.0.insert(name, text.into_owned());
+    }
+    let tree = match Tree::parse("Config.uk", &files) {
+        Ok(tree) => tree,
+        Err(faults) => return drop(faults.to_string()),
+    };
+    let settled = tree.settle(&config);
+    settled.text();
+    settled.config();
+    settled.forced();
+    for loss in settled.losses(config.iter()) {
+        loss.reason();
+        loss.advice();
+    }
+    for name in tree.names().iter().take(20) {
+        tree.symbol(name);
+        settled.explain(name, "y");
+    }
+    tree.search("a");
+}
+
+/// The files of a tree, held in memory; commands echo.
+#[derive(Default)]
+struct Files(BTreeMap<String, String>);
+
+impl Sources for Files {
+    fn env(&self, name: &str) -> Option<String> {
+        marked(name)
+    }
+
+    fn shell(&self, command: &str) -> String {
+        command.to_owned()
+    }
+
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        let text = self.0.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(text.as_bytes().to_vec())
+    }
+
+    fn glob(&self, pattern: &str) -> Vec<String> {
+        let pattern = Glob::shell(pattern);
+        let names = self.0.keys().filter(|name| pattern.matches(name));
+        names.cloned().collect()
+    }
+}
+
+/// Parses a `.config`; what is written back reads the same.
+pub fn dotconfig(bytes: &[u8]) {
+    let config = DotConfig::parse(&String::from_utf8_lossy(bytes));
+    config.features();
+    let again = DotConfig::parse(&config.text());
+    assert!(diff(&config, &again).is_empty(), "{config:?}");
+}
+
+/// Parses a `kraft.lock`; what is written back reads the same.
+pub fn lock(bytes: &[u8]) {
+    let Ok(lock) = Lock::parse(&String::from_utf8_lossy(bytes)) else {
+        return;
+    };
+    let text = lock.text().expect("a lock can be written");
+    let again = Lock::parse(&text).expect("a lock that was written can be read");
+    assert_eq!(again, lock);
+}
