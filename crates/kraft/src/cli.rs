@@ -104,11 +104,11 @@ fn global(key: &'static Key, flag: &'static str) -> Arg {
             .default_missing_value("true")
             .hide_possible_values(true)
             .value_parser(Words(&["true", "false"])),
-        Kind::Text => arg.value_name("TEXT"),
+        Kind::Text(_) => arg.value_name("TEXT"),
         Kind::Path => arg.value_name("PATH").value_hint(clap::ValueHint::AnyPath),
         Kind::Size(_) => arg.value_name("SIZE"),
         Kind::Choice(words) => arg.value_name("WORD").value_parser(Words(words)),
-        Kind::List => arg.value_name("LIST").action(ArgAction::Append),
+        Kind::List(_) => arg.value_name("LIST").action(ArgAction::Append),
     }
 }
 

@@ -164,12 +164,12 @@ fn get(app: &App, name: &str, show_secrets: bool) -> Result<(), Failure> {
 
 fn set(app: &App, name: &str, typed: &str) -> Result<(), Failure> {
     let known = find(name)?;
+    let value = layers::parse(known.kind(), typed, "".as_ref())
+        .map_err(|expected| Failure::usage(format!("`{name}` cannot be `{typed}`: {expected}")))?;
     // A path is kept as it was typed: `~/` stays `~/`.
     let value = match known.kind() {
         keys::Kind::Path => Value::Text(typed.to_owned()),
-        kind => layers::parse(kind, typed, "".as_ref()).map_err(|expected| {
-            Failure::usage(format!("`{name}` cannot be `{typed}`: {expected}"))
-        })?,
+        _ => value,
     };
     config::change(&app.config, &known.path(), |text, path| {
         edit::set(text, path, &value).map(Some)

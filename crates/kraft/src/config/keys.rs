@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 use kraft_machine::LEAST_CONSOLE_LIMIT;
 
+use super::forms::Form;
+
 /// One key.
 #[derive(Debug)]
 pub(crate) struct Key {
@@ -33,8 +35,8 @@ pub(crate) struct Key {
 pub(crate) enum Kind {
     /// True or false.
     Switch,
-    /// Any text.
-    Text,
+    /// A text.
+    Text(Form),
     /// A path; `~/` at its beginning is the home directory.
     Path,
     /// An amount of bytes such as 64Mi, at least this many.
@@ -42,7 +44,7 @@ pub(crate) enum Kind {
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Several texts; in a variable or a flag they are parted by commas.
-    List,
+    List(Form),
 }
 
 /// What a key is when nobody sets it.
@@ -161,7 +163,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "qemu",
         env: "KRAFTKIT_QEMU",
         flag: Some("qemu"),
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Free),
         default: Default::Text(""),
         used: true,
         help: "Run this QEMU, whatever the architecture",
@@ -197,7 +199,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "insecure",
         env: "KRAFTKIT_INSECURE",
         flag: Some("insecure"),
-        kind: Kind::List,
+        kind: Kind::List(Form::Host),
         default: Default::List(&[]),
         used: true,
         help: "Trust these registries (HOST[:PORT]) whatever certificate they have, or none",
@@ -215,7 +217,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "http_timeout",
         env: "KRAFTKIT_HTTP_TIMEOUT",
         flag: Some("http-timeout"),
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Seconds),
         default: Default::Text("30"),
         used: true,
         help: "Give up on a server that is silent for so many seconds",
@@ -224,7 +226,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "http_retries",
         env: "KRAFTKIT_HTTP_RETRIES",
         flag: Some("http-retries"),
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Count),
         default: Default::Text("5"),
         used: true,
         help: "Try so often again what a server may yet do",
@@ -260,7 +262,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "unikraft.manifests",
         env: "KRAFTKIT_UNIKRAFT_MANIFESTS",
         flag: Some("with-manifest"),
-        kind: Kind::List,
+        kind: Kind::List(Form::Free),
         default: Default::List(&[DEFAULT_MANIFEST]),
         used: true,
         help: "Take packages from these indexes and registries",
@@ -269,7 +271,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "unikraft.mirrors",
         env: "KRAFTKIT_UNIKRAFT_MIRRORS",
         flag: Some("with-mirror"),
-        kind: Kind::List,
+        kind: Kind::List(Form::Free),
         default: Default::List(&[]),
         used: false,
         help: "Fetch from these mirrors",
@@ -278,7 +280,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "buildkit_host",
         env: "KRAFTKIT_BUILDKIT_HOST",
         flag: Some("buildkit-host"),
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Buildkit),
         default: Default::Text(""),
         used: true,
         help: "Build Dockerfiles with the BuildKit at this address",
@@ -287,7 +289,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "containerd_addr",
         env: "KRAFTKIT_CONTAINERD_ADDR",
         flag: Some("containerd-addr"),
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Containerd),
         default: Default::Text(""),
         used: true,
         help: "Keep images in the containerd at this address",
@@ -296,7 +298,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "http_unix_socket",
         env: "KRAFTKIT_HTTP_UNIX_SOCKET",
         flag: Some("http-unix-sock"),
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Free),
         default: Default::Text(""),
         used: false,
         help: "Speak HTTP through this socket",
@@ -314,7 +316,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "editor",
         env: "KRAFTKIT_EDITOR",
         flag: Some("editor"),
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Free),
         default: Default::Text(""),
         used: false,
         help: "Edit files with this program",
@@ -323,7 +325,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "git_protocol",
         env: "KRAFTKIT_GIT_PROTOCOL",
         flag: Some("git-protocol"),
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Free),
         default: Default::Text("https"),
         used: false,
         help: "Fetch from Git by this protocol",
@@ -332,7 +334,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "pager",
         env: "KRAFTKIT_PAGER",
         flag: Some("pager"),
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Free),
         default: Default::Text("cat"),
         used: false,
         help: "Page long output through this program",
@@ -341,7 +343,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "default_plat",
         env: "KRAFTKIT_DEFAULT_PLAT",
         flag: None,
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Free),
         default: Default::Text(""),
         used: false,
         help: "Prefer this platform",
@@ -350,7 +352,7 @@ pub(crate) const ALL: &[Key] = &[
         name: "default_arch",
         env: "KRAFTKIT_DEFAULT_ARCH",
         flag: None,
-        kind: Kind::Text,
+        kind: Kind::Text(Form::Free),
         default: Default::Text(""),
         used: false,
         help: "Prefer this architecture",
@@ -405,7 +407,7 @@ impl Known {
         match self {
             Self::Key(key) => key.kind,
             Self::Auth { field, .. } if *field == "verify_ssl" => Kind::Switch,
-            Self::Auth { .. } => Kind::Text,
+            Self::Auth { .. } => Kind::Text(Form::Free),
         }
     }
 }
@@ -429,8 +431,8 @@ mod tests {
         for key in ALL {
             let fits = match (key.kind, key.default) {
                 (Kind::Switch, Default::Switch(_))
-                | (Kind::List, Default::List(_))
-                | (Kind::Text | Kind::Path, Default::Text(_))
+                | (Kind::List(_), Default::List(_))
+                | (Kind::Text(_) | Kind::Path, Default::Text(_))
                 | (Kind::Path, Default::Data(_)) => true,
                 (Kind::Choice(words), Default::Text(word)) => words.contains(&word),
                 (Kind::Size(least), Default::Text(size)) => {

@@ -11,6 +11,7 @@ use kraft_core::quantity;
 use serde::Serialize;
 
 use super::env::Environment;
+use super::forms::Form;
 use super::keys::{self, Default, Key, Kind};
 use crate::yaml::document::{Node, Value as Yaml};
 
@@ -222,8 +223,14 @@ pub(crate) fn parse(kind: Kind, text: &str, home: &Path) -> Result<Value, String
             }
             _ => Err("expected true or false".to_owned()),
         },
-        Kind::Text => Ok(Value::Text(text.to_owned())),
-        Kind::Path => Ok(Value::Text(expand(text, home))),
+        Kind::Text(form) => {
+            form.check(text)?;
+            Ok(Value::Text(text.to_owned()))
+        }
+        Kind::Path => {
+            Form::Free.check(text)?;
+            Ok(Value::Text(expand(text, home)))
+        }
         Kind::Size(least) => match quantity::parse(text) {
             Ok(bytes) if bytes >= least => Ok(Value::Text(text.to_owned())),
             Ok(_) | Err(_) => Err(expected_size(least)),
@@ -236,13 +243,13 @@ pub(crate) fn parse(kind: Kind, text: &str, home: &Path) -> Result<Value, String
                 Err(format!("expected one of {}", words.join(", ")))
             }
         }
-        Kind::List => Ok(Value::List(
-            text.split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(str::to_owned)
-                .collect(),
-        )),
+        Kind::List(form) => text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(|item| checked(form, item))
+            .collect::<Result<_, _>>()
+            .map(Value::List),
     }
 }
 
@@ -251,6 +258,12 @@ fn expected_size(least: u64) -> String {
         "expected an amount of bytes such as 64Mi, at least {}",
         quantity::display(least)
     )
+}
+
+fn checked(form: Form, item: &str) -> Result<String, String> {
+    let fits = form.check(item);
+    fits.map_err(|expected| format!("{expected}, not `{item}`"))?;
+    Ok(item.to_owned())
 }
 
 fn expand(path: &str, home: &Path) -> String {
@@ -289,23 +302,25 @@ fn from_file(
 
 fn understand(kind: Kind, node: &Node, home: &Path) -> Result<Value, String> {
     match (&node.value, kind) {
-        (Yaml::Scalar { text, .. }, Kind::List) => Ok(Value::List(vec![text.clone()])),
+        (Yaml::Scalar { text, .. }, Kind::List(form)) => {
+            Ok(Value::List(vec![checked(form, text)?]))
+        }
         (Yaml::Scalar { text, .. }, _) => parse(kind, text, home),
-        (Yaml::List { items, .. }, Kind::List) => items
+        (Yaml::List { items, .. }, Kind::List(form)) => items
             .iter()
             .map(|item| match &item.value {
-                Yaml::Scalar { text, .. } => Ok(text.clone()),
+                Yaml::Scalar { text, .. } => checked(form, text),
                 Yaml::List { .. } | Yaml::Map { .. } => Err("expected a list of texts".to_owned()),
             })
             .collect::<Result<_, _>>()
             .map(Value::List),
         (Yaml::List { .. } | Yaml::Map { .. }, _) => Err(match kind {
             Kind::Switch => "expected true or false".to_owned(),
-            Kind::Text => "expected a text".to_owned(),
+            Kind::Text(_) => "expected a text".to_owned(),
             Kind::Path => "expected a path".to_owned(),
             Kind::Size(least) => expected_size(least),
             Kind::Choice(words) => format!("expected one of {}", words.join(", ")),
-            Kind::List => "expected a list of texts".to_owned(),
+            Kind::List(_) => "expected a list of texts".to_owned(),
         }),
     }
 }
@@ -338,7 +353,7 @@ fn credentials(file: &File<'_>, problems: &mut Vec<Problem>) -> Vec<Credential> 
             let kind = if field.key == "verify_ssl" {
                 Kind::Switch
             } else {
-                Kind::Text
+                Kind::Text(Form::Free)
             };
             let name = format!("auth.{}.{}", host.key, field.key);
             match understand(kind, &field.node, Path::new("")) {

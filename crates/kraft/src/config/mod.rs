@@ -12,6 +12,7 @@
 
 pub(crate) mod dirs;
 pub(crate) mod env;
+pub(crate) mod forms;
 pub(crate) mod keys;
 pub(crate) mod layers;
 

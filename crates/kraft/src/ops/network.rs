@@ -13,6 +13,7 @@ use kraft_oci::registry::{Registry, Settings};
 use tokio::runtime::Runtime;
 
 use crate::app::App;
+use crate::config::forms::seconds;
 use crate::config::keys::DEFAULT_MANIFEST;
 use crate::config::layers::Value;
 use crate::failure::{Failure, Kind};
@@ -38,7 +39,7 @@ impl Network {
         own: BTreeMap<String, (String, String)>,
     ) -> Result<Self, Failure> {
         let runtime = runtime()?;
-        let (silence, retries) = patience(app)?;
+        let (silence, retries) = patience(app);
         let settings = Settings {
             retries,
             insecure: app.config.list("insecure").to_vec(),
@@ -81,23 +82,14 @@ pub(crate) fn ca_file(app: &App) -> Option<PathBuf> {
 }
 
 /// Returns how long a server may be silent, and how often what may yet work is tried again.
-pub(crate) fn patience(app: &App) -> Result<(Duration, u32), Failure> {
-    let seconds = app.config.text("http_timeout").unwrap_or("30");
-    let silence = seconds
-        .parse::<f64>()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|silence| !silence.is_zero())
-        .ok_or_else(|| {
-            Failure::usage(format!(
-                "`http_timeout` is `{seconds}`, not a number of seconds"
-            ))
-        })?;
-    let retries = app.config.text("http_retries").unwrap_or("5");
-    let retries = retries
-        .parse::<u32>()
-        .map_err(|_| Failure::usage(format!("`http_retries` is `{retries}`, not a number")))?;
-    Ok((silence, retries.min(100)))
+pub(crate) fn patience(app: &App) -> (Duration, u32) {
+    let silence = app.config.text("http_timeout").and_then(seconds);
+    let retries = app.config.text("http_retries");
+    let retries = retries.and_then(|retries| retries.parse().ok());
+    (
+        silence.unwrap_or(Duration::from_secs(30)),
+        retries.unwrap_or(5u32).min(100),
+    )
 }
 
 /// Returns where credentials may be.

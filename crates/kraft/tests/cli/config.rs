@@ -152,6 +152,62 @@ fn a_value_that_makes_no_sense_is_refused_wherever_it_comes_from() {
 }
 
 #[test]
+fn a_value_of_the_wrong_form_is_refused_when_it_is_set_and_when_it_is_read() {
+    for (key, variable, bad, expected) in [
+        (
+            "http_timeout",
+            "HTTP_TIMEOUT",
+            "banana",
+            "number of seconds",
+        ),
+        ("http_timeout", "HTTP_TIMEOUT", "0", "number of seconds"),
+        ("http_retries", "HTTP_RETRIES", "many", "a whole number"),
+        ("insecure", "INSECURE", "https://x.org", "`HOST:PORT`"),
+        (
+            "buildkit_host",
+            "BUILDKIT_HOST",
+            "localhost",
+            "`unix://PATH`",
+        ),
+        (
+            "containerd_addr",
+            "CONTAINERD_ADDR",
+            "sock",
+            "absolute path",
+        ),
+        ("log.level", "LOG_LEVEL", "loud", "one of panic"),
+        ("no_color", "NO_COLOR", "maybe", "true or false"),
+    ] {
+        let home = Home::new();
+        let outcome = home.kraft(&["config", "set", key, bad]).exits(2);
+        let wrong = format!("`{key}` cannot be `{bad}`: expected");
+        assert!(outcome.stderr.contains(&wrong), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+        assert!(!home.config_file().exists());
+
+        let variable = format!("KRAFTKIT_{variable}");
+        let mut command = home.command(&["ps"]);
+        let outcome = home.finish(command.env(&variable, bad)).exits(2);
+        let wrong = format!("variable `{variable}` cannot be `{bad}`: expected");
+        assert!(outcome.stderr.contains(&wrong), "{}", outcome.stderr);
+
+        // A file that was written by hand: its name, the line, the key, what is expected.
+        let line = match key.split_once('.') {
+            Some((outer, inner)) => format!("{outer}:\n  {inner}: \"{bad}\"\n"),
+            None => format!("{key}: \"{bad}\"\n"),
+        };
+        home.configure(&line);
+        let outcome = home.kraft(&["ps"]).exits(2);
+        for part in ["config.yaml:", key, bad, expected] {
+            assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
+        }
+        // It can be mended without an editor.
+        let _ = home.kraft(&["config", "unset", key]).exits(0);
+        let _ = home.kraft(&["ps"]).exits(0);
+    }
+}
+
+#[test]
 fn tokens_are_shown_on_request_only() {
     let home = Home::new();
     home.ok(&["config", "set", "auth.ghcr.io:443.user", "me"]);

@@ -97,7 +97,7 @@ impl Cloud {
         };
         let endpoint = Endpoint::of(&metro).map_err(Failure::usage)?;
         let token = account::token(app, at)?;
-        let (silence, retries) = network::patience(app)?;
+        let (silence, retries) = network::patience(app);
         let runtime = network::runtime()?;
         let client = Client::new(Settings {
             endpoint,
