@@ -207,6 +207,24 @@ pub(crate) fn read(
     path: Option<&Path>,
     given: Option<&Path>,
 ) -> Result<Project, Failure> {
+    read_if_any(app, path, given)?.ok_or_else(|| missing(path))
+}
+
+/// The failure of a directory that has no Kraftfile.
+pub(crate) fn missing(path: Option<&Path>) -> Failure {
+    let start = path.unwrap_or(Path::new("."));
+    let message = format!("no Kraftfile in `{}` or above it", start.display());
+    Failure::new(Kind::NotFound, message)
+        .hint("name one with `--kraftfile FILE`, or go to the directory of your project")
+}
+
+/// Reads a Kraftfile as [`read`] does; `None` if none was named and the search finds none. A file
+/// or directory that was named and does not exist is a failure.
+fn read_if_any(
+    app: &App,
+    path: Option<&Path>,
+    given: Option<&Path>,
+) -> Result<Option<Project>, Failure> {
     let start = path.unwrap_or(Path::new("."));
     let (name, bytes, dir, file) = match given {
         Some(file) if file == Path::new("-") => {
@@ -218,7 +236,9 @@ pub(crate) fn read(
         Some(file) => read_file(file, path.unwrap_or_else(|| parent(file)))?,
         None if start.is_file() => read_file(start, parent(start))?,
         None => {
-            let file = find(start)?;
+            let Some(file) = find(start)? else {
+                return Ok(None);
+            };
             read_file(&file, parent(&file))?
         }
     };
@@ -226,7 +246,7 @@ pub(crate) fn read(
         let value = app.config.env.raw(name)?;
         Some(value.to_string_lossy().into_owned())
     });
-    Ok(Project {
+    Ok(Some(Project {
         kraftfile: parsed.kraftfile,
         problems: parsed.problems,
         text: Text { name, text },
@@ -234,27 +254,25 @@ pub(crate) fn read(
         dir_name: dir_name(&dir),
         dir,
         template: None,
-    })
+    }))
 }
 
 /// Reads a project as [`read`] does; a directory without a Kraftfile, but with a Dockerfile, is one
-/// that runs what the Dockerfile builds on `runtime`.
+/// that runs what the Dockerfile builds on `runtime`. `None` for a directory with neither.
 pub(crate) fn read_or_lone(
     app: &App,
     path: Option<&Path>,
     given: Option<&Path>,
     runtime: Option<&str>,
-) -> Result<Project, Failure> {
-    let missing = match read(app, path, given) {
-        Err(failure) if failure.kind == Kind::NotFound && given.is_none() => failure,
-        read => return read,
-    };
+) -> Result<Option<Project>, Failure> {
+    if let Some(project) = read_if_any(app, path, given)? {
+        return Ok(Some(project));
+    }
     let dir = path.unwrap_or(Path::new("."));
-    let Some(dockerfile) = rootfs::lone_dockerfile(app, dir) else {
-        return Err(missing);
-    };
-    let name = dockerfile.file_name().unwrap_or_default().to_string_lossy();
-    Ok(lone(dir, &name, runtime.unwrap_or(LONE_RUNTIME)))
+    Ok(rootfs::lone_dockerfile(app, dir).map(|dockerfile| {
+        let name = dockerfile.file_name().unwrap_or_default().to_string_lossy();
+        lone(dir, &name, runtime.unwrap_or(LONE_RUNTIME))
+    }))
 }
 
 /// Makes a project of a directory that has no Kraftfile: it runs what a Dockerfile builds, which is
@@ -304,7 +322,7 @@ fn parent(file: &Path) -> &Path {
 }
 
 /// Searches a directory and every one above it.
-fn find(start: &Path) -> Result<PathBuf, Failure> {
+fn find(start: &Path) -> Result<Option<PathBuf>, Failure> {
     let absolute = start.canonicalize().map_err(fs::Error::on("open", start))?;
     for dir in absolute.ancestors() {
         let names = names_in(dir)?;
@@ -315,16 +333,14 @@ fn find(start: &Path) -> Result<PathBuf, Failure> {
         if let Some(name) = chosen {
             // What was typed reads better than what it resolves to.
             let shown = if dir == absolute { start } else { dir };
-            return Ok(if shown == Path::new(".") {
+            return Ok(Some(if shown == Path::new(".") {
                 PathBuf::from(name)
             } else {
                 shown.join(name)
-            });
+            }));
         }
     }
-    let message = format!("no Kraftfile in `{}` or above it", start.display());
-    Err(Failure::new(Kind::NotFound, message)
-        .hint("name one with `--kraftfile FILE`, or go to the directory of your project"))
+    Ok(None)
 }
 
 fn names_in(dir: &Path) -> Result<Vec<String>, Failure> {

@@ -67,20 +67,18 @@ pub(crate) struct Look<'a> {
 /// no registry and no image of this computer is an argument of its application.
 pub(crate) fn find(app: &App, look: Look<'_>) -> Result<(Subject, bool), Failure> {
     let Some(word) = look.word else {
-        let read = project::read_or_lone(app, None, look.kraftfile, look.runtime);
-        let project = read.map_err(|failure| {
-            if failure.kind == Kind::NotFound {
-                return Failure::usage("there is nothing to run here").hint(
-                    "name a kernel file, an image or the directory of a project: `kraft run WHAT`",
-                );
-            }
-            failure
+        let project = project::read_or_lone(app, None, look.kraftfile, look.runtime)?;
+        let project = project.ok_or_else(|| {
+            Failure::usage("there is nothing to run here").hint(
+                "name a kernel file, an image or the directory of a project: `kraft run WHAT`",
+            )
         })?;
         return Ok((project_subject(app, project)?, false));
     };
     let path = Path::new(word);
     if path.is_dir() {
         let project = project::read_or_lone(app, Some(path), look.kraftfile, look.runtime)?;
+        let project = project.ok_or_else(|| project::missing(Some(path)))?;
         return Ok((project_subject(app, project)?, true));
     }
     let here = look.kraftfile.is_some() || FILE_NAMES.iter().any(|name| Path::new(name).is_file());

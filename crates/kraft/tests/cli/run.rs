@@ -84,6 +84,37 @@ fn what_is_no_kernel_is_told_by_what_it_is() {
 }
 
 #[test]
+fn a_file_or_directory_that_was_named_and_is_missing_is_named() {
+    let home = Home::new();
+    home.write("empty/x", "");
+    for words in [
+        &["run", "-K", "nope.yaml"][..],
+        &["run", "-K", "no/where/nope.yaml"],
+        &["run", "empty", "-K", "nope.yaml"],
+        &["pkg", "--name", "x", "-K", "nope.yaml"],
+        &["pkg", "--name", "x", "--runtime", "x:1", "-K", "nope.yaml"],
+        &["pkg", "--name", "x", "nope.yaml"],
+        &["pkg", "--name", "x", "nope.yaml", "--runtime", "x:1"],
+        &["build", "-K", "nope.yaml"],
+        &["build", "nope.yaml"],
+        &["check", "-K", "nope.yaml"],
+        &["set", "-K", "nope.yaml", "A=y"],
+        &["lib", "add", "-K", "nope.yaml", "lwip"],
+    ] {
+        let outcome = home.kraft(words).exits(3);
+        let named = outcome.stderr.contains("nope.yaml`: No such file");
+        assert!(named, "{words:?}: {}", outcome.stderr);
+    }
+    // Nothing was named and nothing is there: that is said instead.
+    let outcome = home.kraft(&["run"]).exits(2);
+    assert!(outcome.stderr.contains("nothing to run here"));
+    let outcome = home.kraft(&["pkg", "--name", "x"]).exits(3);
+    assert!(outcome.stderr.contains("nothing to package"));
+    let outcome = home.kraft(&["run", "empty"]).exits(3);
+    assert!(outcome.stderr.contains("no Kraftfile in `empty`"));
+}
+
+#[test]
 fn flags_that_make_no_sense_are_refused() {
     let home = Home::new();
     let kernel = home.kernel();

@@ -205,14 +205,13 @@ fn subject(app: &App, args: &Args) -> Result<Subject, Failure> {
     }
     let dir = args.dir.as_deref().or(args.workdir.as_deref());
     let runtime = args.runtime.as_deref();
-    let project = match project::read_or_lone(app, dir, args.kraftfile.as_deref(), runtime) {
-        Ok(project) => {
+    let project = match project::read_or_lone(app, dir, args.kraftfile.as_deref(), runtime)? {
+        Some(project) => {
             let project = project::sound(app, project)?;
             let workplace = Workplace::find(app, &project)?;
             Some(components::complete(app, project, &workplace)?)
         }
-        Err(failure) if failure.kind == Kind::NotFound && args.kraftfile.is_none() => None,
-        Err(failure) => return Err(failure),
+        None => None,
     };
     match project {
         None if args.runtime.is_some() => Ok(Subject::Runtime(None)),

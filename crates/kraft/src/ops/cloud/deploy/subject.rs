@@ -141,14 +141,11 @@ fn project_at(app: &App, dir: Option<&Path>, look: Look<'_>) -> Result<Option<Pr
     if look.taken_as == Some(As::Image) {
         return Ok(None);
     }
-    let read = project::read_or_lone(app, dir, look.kraftfile, look.runtime);
-    let project = match read {
-        Ok(project) => project::sound(app, project)?,
-        Err(failure) if failure.kind == Kind::NotFound && look.kraftfile.is_none() => {
-            return Ok(None);
-        }
-        Err(failure) => return Err(failure),
+    let read = project::read_or_lone(app, dir, look.kraftfile, look.runtime)?;
+    let Some(project) = read else {
+        return Ok(None);
     };
+    let project = project::sound(app, project)?;
     let kraftfile = project.kraftfile.as_ref();
     let has_runtime = kraftfile.is_some_and(|kraftfile| kraftfile.runtime.is_some());
     let is = match look.taken_as {
