@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod cmdline;
 pub mod component;
 pub mod compose;
+pub mod connection;
 pub mod dockerfile;
 mod document;
 pub mod event;

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::io;
 
+use kraft_core::connection;
 use kraft_core::problem::Problem;
 
 /// What sort of failure it is; each has its exit code.
@@ -350,8 +351,15 @@ impl From<kraft_cloud::Error> for Failure {
             ErrorKind::NotFound => Kind::NotFound,
             ErrorKind::Failed => Kind::Failed,
         };
-        let hints = error.hints();
-        hints.into_iter().fold(Self::new(kind, error), Self::hint)
+        let cause = match &error {
+            kraft_cloud::Error::Unreachable { why, .. } => connection::hint(why),
+            _ => None,
+        };
+        let hints = cause.map(str::to_owned).into_iter().chain(error.hints());
+        hints
+            .collect::<Vec<_>>()
+            .into_iter()
+            .fold(Self::new(kind, error), Self::hint)
     }
 }
 

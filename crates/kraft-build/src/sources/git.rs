@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kraft_core::connection::Cause;
 use kraft_core::nearest::nearest;
 use kraft_sys::environment;
 use kraft_sys::fs;
@@ -485,18 +486,9 @@ fn reason(said: &str) -> (String, GitSort) {
         "requested URL returned error: 403",
     ]) {
         GitSort::Denied
-    } else if any(&[
-        "Could not resolve host",
-        "Connection refused",
-        "Connection timed out",
-        "Network is unreachable",
-        "unable to connect",
-        "Failed to connect",
-        "Couldn't connect",
-        "No route to host",
-        "early EOF",
-        "Could not resolve hostname",
-    ]) {
+    } else if Cause::of(&why).is_some()
+        || any(&["unable to connect", "Failed to connect", "Couldn't connect"])
+    {
         GitSort::Network
     } else if any(&[
         "not found",

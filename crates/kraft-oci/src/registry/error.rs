@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use kraft_core::connection;
 use kraft_core::reference::{Digest, Reference};
 
 /// What sort of failure it is.
@@ -213,9 +214,9 @@ impl Error {
                 "trust who signed it with `--ca-file FILE`, or trust whoever answers with \
                  `--insecure={host}`"
             ),
-            Self::Unreachable { .. } => {
-                "check the name of the registry, the network and the proxy settings".to_owned()
-            }
+            Self::Unreachable { source, .. } => connection::hint(&source.to_string())
+                .unwrap_or("check the name of the registry, the network and the proxy settings")
+                .to_owned(),
             Self::Unauthorized {
                 host,
                 had_credentials: false,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use kraft_build::catalog::{self, Updated};
 use kraft_build::sources::{Credential, Error, Http, Patience, Sources, Web};
+use kraft_core::connection;
 
 use super::network;
 use crate::app::App;
@@ -39,7 +40,7 @@ pub(crate) fn open(app: &App, fetching: &Fetching) -> Result<Sources, Failure> {
             .text("GITHUB_API_URL")
             .unwrap_or_else(|| "https://api.github.com".to_owned()),
         catalog: Vec::new(),
-        http: Http::new(web(app)?),
+        http: Http::new(web(app)),
     };
     sources.catalog = catalog::load(&manifests(app))?;
     Ok(sources)
@@ -107,19 +108,19 @@ pub(crate) fn forget_others(app: &App, places: &[String]) -> Result<bool, Failur
     Ok(catalog::forget_others(&manifests(app), places)?)
 }
 
-fn web(app: &App) -> Result<Web, Failure> {
-    let (silence, retries) = network::patience(app)?;
+fn web(app: &App) -> Web {
+    let (silence, retries) = network::patience(app);
     let credentials = network::own_credentials(app)
         .into_iter()
         .map(|(host, (user, token))| (host, Credential { user, token }))
         .collect();
-    Ok(Web {
+    Web {
         user_agent: network::user_agent(),
         patience: Patience { silence, retries },
         ca_file: network::ca_file(app),
         insecure: app.config.list("insecure").to_vec(),
         credentials,
-    })
+    }
 }
 
 const NO_NETWORK: &str = "check the network, and `HTTPS_PROXY` behind a proxy; `source:` in the Kraftfile may \
@@ -149,8 +150,8 @@ impl From<Error> for Failure {
                 Kind::NotFound,
                 Some("`version:` in the Kraftfile, or kraft.lock, names it"),
             ),
-            Error::Git { sort, .. } => match sort {
-                GitSort::Network => (Kind::Network, Some(NO_NETWORK)),
+            Error::Git { sort, why, .. } => match sort {
+                GitSort::Network => (Kind::Network, connection::hint(why).or(Some(NO_NETWORK))),
                 GitSort::Denied => (
                     Kind::Authentication,
                     Some(
@@ -172,7 +173,7 @@ impl From<Error> for Failure {
                 Kind::Authentication,
                 Some("`kraft login HOST` keeps credentials for it"),
             ),
-            Error::Network { .. } => (Kind::Network, Some(NO_NETWORK)),
+            Error::Network { why, .. } => (Kind::Network, connection::hint(why).or(Some(NO_NETWORK))),
             Error::Checksum { .. } => (
                 Kind::Failed,
                 Some(

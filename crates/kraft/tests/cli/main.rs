@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `help` | what a user who asks for help gets to read |
 //! | `config` | which layer wins, and that editing loses nothing |
+//! | `connections` | what is said of servers that cannot be reached |
 //! | `machines` | machines that were made and never started: listed, found, removed |
 //! | `run` | what is refused before anything happens, and dry runs |
 //! | `init` | projects that are started, and what is never overwritten |
@@ -17,6 +18,7 @@
 
 mod completion;
 mod config;
+mod connections;
 mod help;
 mod init;
 mod library;
