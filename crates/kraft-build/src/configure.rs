@@ -75,7 +75,8 @@ pub fn configure(
     }
     .targets(&["defconfig"])?;
     let bytes = fs::read_file(&new, LARGEST)?;
-    if std::fs::read(config).map_or(true, |old| old != bytes) {
+    let old = fs::read_file(config, LARGEST);
+    if old.map_or(true, |old| old != bytes) {
         fs::replace_file(config, &bytes)?;
     }
     let found = DotConfig::parse(&String::from_utf8_lossy(&bytes));

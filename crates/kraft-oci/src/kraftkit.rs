@@ -9,7 +9,6 @@
 //! over that does not prove right, nothing is linked to, and nothing of it is changed.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -239,10 +238,10 @@ impl Blobs for OldStore {
             return Ok(Some(Box::new(&self.index.1[..])));
         }
         let path = self.dir.join(digest.hex());
-        match File::open(&path) {
+        match fs::open_file(&path) {
             Ok(file) => Ok(Some(Box::new(file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(fs::Error::on("open", &path)(error).into()),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -132,7 +132,7 @@ fn is_whole(path: &Path) -> io::Result<bool> {
     let Some((_, sum)) = name.rsplit_once('-') else {
         return Ok(false);
     };
-    let mut file = File::open(path)?;
+    let mut file = fs::open_file(path)?;
     let mut hasher = Hasher::default();
     let mut buffer = vec![0; 1 << 17];
     loop {

@@ -52,6 +52,13 @@ impl Error {
     }
 }
 
+/// Returns what the system said, for callers that name the file in their own words.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        error.source
+    }
+}
+
 /// Replaces the file at `path`, or makes it, so that a reader sees the old bytes or the new ones.
 ///
 /// An existing file keeps its permissions, and a symbolic link stays one: the file it leads to is

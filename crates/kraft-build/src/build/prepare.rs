@@ -1,6 +1,5 @@
 //! Makes ready what make is told: sources under names that it can bear, an application of its own.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -73,14 +72,12 @@ impl Job {
             empty_application(&self.app, &plan.app)?;
         }
         if plan.config != self.places.config {
-            match File::open(&self.places.config) {
+            match fs::open_file(&self.places.config) {
                 Ok(_) => copy(&self.places.config, &plan.config, 0o644)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     fs::remove_tree(&plan.config)?;
                 }
-                Err(error) => {
-                    return Err(fs::Error::on("open", &self.places.config)(error).into());
-                }
+                Err(error) => return Err(error.into()),
             }
         }
         tools::check(tools::needed(

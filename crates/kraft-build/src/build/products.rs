@@ -1,7 +1,6 @@
 //! Has make build a target, and puts what it made where the project expects it.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -83,7 +82,7 @@ impl Job {
 
 /// Copies a file so that nobody ever sees half of it.
 pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<(), fs::Error> {
-    let mut source = File::open(from).map_err(fs::Error::on("open", from))?;
+    let mut source = fs::open_file(from)?;
     let target = fs::NewFile::with_mode(to, mode)?;
     io::copy(&mut source, &mut target.file()).map_err(fs::Error::on("write", to))?;
     target.commit()

@@ -136,7 +136,7 @@ fn local(url: &str) -> Option<PathBuf> {
 }
 
 fn sum(path: &Path) -> Result<String, fs::Error> {
-    let mut file = File::open(path).map_err(fs::Error::on("open", path))?;
+    let mut file = fs::open_file(path)?;
     let mut sum = Sha256::new();
     let mut chunk = vec![0; 128 << 10];
     loop {

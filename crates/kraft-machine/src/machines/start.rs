@@ -552,9 +552,10 @@ fn check_files(spec: &MachineSpec) -> Result<(), StartError> {
             why: e.to_string(),
         }
     };
-    std::fs::File::open(&spec.kernel).map_err(missing("kernel", &spec.kernel))?;
+    let open = |path: &std::path::Path| fs::open_file(path).map(drop).map_err(std::io::Error::from);
+    open(&spec.kernel).map_err(missing("kernel", &spec.kernel))?;
     if let Some(initrd) = &spec.initrd {
-        std::fs::File::open(initrd).map_err(missing("root archive", initrd))?;
+        open(initrd).map_err(missing("root archive", initrd))?;
     }
     for volume in &spec.volumes {
         std::fs::read_dir(&volume.source).map_err(missing("volume", &volume.source))?;

@@ -247,7 +247,7 @@ fn explain(app: &App, args: &ExplainArgs) -> Result<(), Failure> {
     match args.of.output {
         Format::Json => app.ui.json(&explanation),
         Format::Yaml => app.ui.yaml(&explanation),
-        Format::Table | Format::List => app.ui.data(&text(&explanation)),
+        Format::Table | Format::List => app.ui.text(&text(&explanation)),
     }
 }
 
@@ -333,7 +333,7 @@ fn target(site: &Site, name: &str) -> Result<ResolvedTarget, Failure> {
 /// Returns the configuration that a word names: a file, or a target.
 fn configuration(app: &App, of: &Of, word: &str) -> Result<DotConfig, Failure> {
     let path = Path::new(word);
-    if path.is_file() {
+    if path.exists() && !path.is_dir() {
         return Ok(configure::read(path)?.unwrap_or_default());
     }
     let site = of.site(app)?;

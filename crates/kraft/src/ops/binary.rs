@@ -2,7 +2,6 @@
 //! machine boots.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use kraft_core::kernel::abilities::Abilities;
 use kraft_core::machine::MachineSpec;
 use kraft_core::program::Program;
 use kraft_rootfs::Index;
+use kraft_sys::fs;
 
 use crate::app::App;
 
@@ -31,7 +31,7 @@ const MOST_LIBRARIES: usize = 512;
 
 /// Returns what a file of this host is, if it is a Linux program.
 pub(crate) fn of_file(path: &Path) -> Option<Program> {
-    Program::read(&mut File::open(path).ok()?).ok()?
+    Program::read(&mut fs::open_file(path).ok()?).ok()?
 }
 
 /// Something about a program that a user should know before it is loaded.

@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use kraft_oci::choose::Wish;
 use kraft_oci::image::{Platform, RunConfig};
 use kraft_oci::layer::Role;
 use kraft_oci::store::Store;
+use kraft_sys::fs;
 
 use super::dockerfile::{Made, Wish as Building};
 use super::package::{self, Layer, Part};
@@ -64,13 +65,15 @@ pub(crate) struct Order {
 /// Packs a kernel file.
 pub(crate) fn of_kernel(app: &App, order: &Order, kernel: &Path) -> Result<Part, Failure> {
     let shown = kernel.display();
-    let mut file = File::open(kernel).map_err(|error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::NotFound => Kind::NotFound,
-            _ => Kind::Failed,
-        };
-        Failure::new(kind, format!("cannot read the kernel `{shown}`: {error}"))
-    })?;
+    let mut file = fs::open_file(kernel)
+        .map_err(io::Error::from)
+        .map_err(|error| {
+            let kind = match error.kind() {
+                io::ErrorKind::NotFound => Kind::NotFound,
+                _ => Kind::Failed,
+            };
+            Failure::new(kind, format!("cannot read the kernel `{shown}`: {error}"))
+        })?;
     let found = kernel::identify(&mut file);
     let arch = match (order.arch, &found) {
         (Some(arch), Ok(image)) if image.arch != arch => {

@@ -6,7 +6,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use kraft_oci::layer::{self, Role};
 use kraft_oci::package::{self, Cover};
 use kraft_oci::store::{self, Expect, Hold, Store};
 use kraft_rootfs::Source;
+use kraft_sys::fs;
 use serde_json::Value;
 
 use super::dockerfile::Made;
@@ -361,7 +362,9 @@ impl Bench<'_> {
             };
             Failure::new(kind, format!("cannot read `{}`: {error}", shown.display()))
         };
-        let mut file = File::open(path).map_err(opened)?;
+        let mut file = fs::open_file(path)
+            .map_err(io::Error::from)
+            .map_err(opened)?;
         let metadata = file.metadata().map_err(opened)?;
         if !metadata.is_file() {
             return Err(Failure::usage(format!(

@@ -85,7 +85,8 @@ pub(crate) fn find(
     if path.is_dir() {
         return of_project(app, Some(path), kraftfile, wish);
     }
-    if path.is_file() {
+    // Whatever is no regular file is refused where it is opened.
+    if path.exists() {
         return Ok(of_file(app, path));
     }
     let looks_like_a_path = word.to_string_lossy().starts_with(['/', '.', '~']);

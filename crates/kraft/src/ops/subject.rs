@@ -8,7 +8,7 @@
 //! ```
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use kraft_core::kernel::abilities::Abilities;
@@ -19,6 +19,7 @@ use kraft_core::plan::{Boot, RunRequest};
 use kraft_core::reference::Reference;
 use kraft_oci::choose::{Wish, is_same_arch};
 use kraft_oci::store::Store;
+use kraft_sys::fs;
 
 use super::binary;
 use super::components;
@@ -85,7 +86,7 @@ pub(crate) fn find(app: &App, look: Look<'_>) -> Result<(Subject, bool), Failure
     if path.exists() && !here {
         return Ok((Subject::Kernel(path.to_owned()), true));
     }
-    if path.exists() && File::open(path).is_ok_and(|mut file| kernel::identify(&mut file).is_ok()) {
+    if is_kernel(path) {
         return Ok((Subject::Kernel(path.to_owned()), true));
     }
     let name = word.to_str().map(str::parse::<Reference>);
@@ -295,7 +296,7 @@ fn of_program(app: &App, path: &Path, terms: Terms<'_>) -> Result<Ready, Failure
 }
 
 fn is_kernel(path: &Path) -> bool {
-    File::open(path).is_ok_and(|mut file| kernel::identify(&mut file).is_ok())
+    fs::open_file(path).is_ok_and(|mut file| kernel::identify(&mut file).is_ok())
 }
 
 fn of_kernel(path: &Path) -> Result<Ready, Failure> {
@@ -512,12 +513,12 @@ fn of_target(
 
 /// Looks at a kernel file: what it is, and its size in bytes.
 fn look_at(path: &Path) -> Result<(KernelImage, u64), Failure> {
-    let shown = path.display();
-    let mut file = File::open(path).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            return no_file(path);
-        }
-        Failure::new(Kind::Failed, format!("cannot open `{shown}`: {error}"))
+    if path.is_dir() {
+        return Err(not_a_kernel(path, &NotAKernel::Directory));
+    }
+    let mut file = fs::open_file(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => no_file(path),
+        _ => Failure::from(error),
     })?;
     let image = kernel::identify(&mut file).map_err(|error| not_a_kernel(path, &error))?;
     let size = file.metadata().map_or(0, |metadata| metadata.len());

@@ -18,7 +18,6 @@ mod hold;
 mod ingest;
 mod names;
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -211,12 +210,12 @@ impl Store for Layout {
 
     fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error> {
         let path = self.blob(digest);
-        match File::open(&path) {
+        match fs::open_file(&path) {
             Ok(file) => Ok(Box::new(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Error::damaged(digest, Damage::Missing))
             }
-            Err(error) => Err(fs::Error::on("open", &path)(error).into()),
+            Err(error) => Err(error.into()),
         }
     }
 

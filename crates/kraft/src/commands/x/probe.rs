@@ -218,7 +218,7 @@ fn write_back(
 
 fn put(app: &App, to: &Path, text: &str) -> Result<(), Failure> {
     if to == Path::new("-") {
-        return app.ui.data(text);
+        return app.ui.text(text);
     }
     fs::replace_file(to, text.as_bytes())?;
     Ok(())
@@ -240,7 +240,7 @@ fn platform(specimen: &Specimen, config: Option<&DotConfig>) -> Platform {
     if has("CONFIG_PLAT_XEN") {
         return Platform::Xen;
     }
-    let boot = std::fs::File::open(&specimen.kernel)
+    let boot = kraft_sys::fs::open_file(&specimen.kernel)
         .ok()
         .and_then(|mut file| kernel::identify(&mut file).ok())
         .map(|image| image.boot);

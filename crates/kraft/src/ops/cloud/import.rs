@@ -1,6 +1,5 @@
 //! Imports: files of this computer into a volume of the platform.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use kraft_cloud::tunnel::Password;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::quantity::MIB;
 use kraft_rootfs::{Source, unpadded};
+use kraft_sys::fs;
 use tokio::sync::mpsc;
 
 use super::helper::{self, Helper};
@@ -135,8 +135,7 @@ fn pieces(
     archive: &Path,
     size: u64,
 ) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, Failure> {
-    let mut file = File::open(archive)
-        .map_err(|error| Failure::new(Kind::Failed, format!("cannot read the archive: {error}")))?;
+    let mut file = fs::open_file(archive)?;
     let (sender, receiver) = mpsc::channel(WAITING);
     let progress = app.ui.progress();
     std::thread::spawn(move || {

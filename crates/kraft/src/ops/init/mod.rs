@@ -6,7 +6,6 @@ mod sources;
 mod text;
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use kraft_core::arch::Arch;
@@ -287,7 +286,7 @@ fn program(path: &Path, name: String) -> Option<Program> {
     let plain = name
         .chars()
         .all(|c| c.is_alphanumeric() || "-_.+".contains(c));
-    let mut file = File::open(path).ok()?;
+    let mut file = fs::open_file(path).ok()?;
     let metadata = file.metadata().ok()?;
     if !plain || !metadata.is_file() || metadata.len() > LARGEST_PROGRAM {
         return None;

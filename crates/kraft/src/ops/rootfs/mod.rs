@@ -15,7 +15,6 @@ mod scratch;
 mod source;
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -70,7 +69,7 @@ const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// Copies an archive that was made to where a user wants it; returns its size in bytes.
 pub(crate) fn copy(archive: &Path, out: &Path) -> Result<u64, Failure> {
-    let from = File::open(archive).map_err(fs::Error::on("open", archive))?;
+    let from = fs::open_file(archive)?;
     let mut from = BufReader::with_capacity(COPIED_AT_ONCE, from);
     let new = fs::NewFile::create(out)?;
     let writing = || fs::Error::on("write", out);

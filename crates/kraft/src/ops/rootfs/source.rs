@@ -167,7 +167,7 @@ fn is_dockerfile(path: &Path) -> bool {
 fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut start = Vec::new();
-    std::fs::File::open(path)?
+    kraft_sys::fs::open_file(path)?
         .take(LOOK)
         .read_to_end(&mut start)?;
     if let Err(error) = std::str::from_utf8(&start)
