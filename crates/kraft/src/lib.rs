@@ -30,7 +30,7 @@ use crate::cli::Typed;
 pub use crate::cli::command;
 use crate::commands::Reading;
 use crate::config::env::Environment;
-use crate::config::layers::Origin;
+use crate::config::layers::{Origin, Value};
 use crate::config::{Config, Flags};
 use crate::failure::{Failure, Kind};
 use crate::ops::machines::MONITOR;
@@ -82,13 +82,13 @@ fn run(typed: Typed, env: &Environment) -> ExitCode {
 }
 
 /// Warns about global flags that nothing reads. Switches such as `--no-emojis` ask for what is so
-/// anyway, and files and variables are often KraftKit's.
+/// anyway, unless they are switched off; files and variables are often KraftKit's.
 fn warn_of_ignored(app: &App) {
     for setting in &app.config.layers.settings {
         let key = setting.key;
         if let Origin::Flag(flag) = setting.origin
             && !key.used
-            && key.kind != config::keys::Kind::Switch
+            && setting.value != Value::Switch(true)
         {
             let why = "kraft does not use this setting of KraftKit";
             app.ui.ignored(&format!("--{flag}"), true, why);

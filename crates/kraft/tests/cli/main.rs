@@ -2,11 +2,13 @@
 //!
 //! | module | what it asks |
 //! |---|---|
+//! | `hidden` | that flags which are not listed work or warn |
 //! | `help` | what a user who asks for help gets to read |
 //! | `config` | which layer wins, and that editing loses nothing |
 //! | `connections` | what is said of servers that cannot be reached |
 //! | `machines` | machines that were made and never started: listed, found, removed |
 //! | `run` | what is refused before anything happens, and dry runs |
+//! | `irregular` | FIFOs and devices in place of files |
 //! | `init` | projects that are started, and what is never overwritten |
 //! | `library` | libraries that are started |
 //! | `probe` | what kernels say of themselves, and what is written back from it |
@@ -20,7 +22,9 @@ mod completion;
 mod config;
 mod connections;
 mod help;
+mod hidden;
 mod init;
+mod irregular;
 mod library;
 mod machines;
 mod probe;

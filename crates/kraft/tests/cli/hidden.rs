@@ -1,0 +1,250 @@
+//! Flags that are accepted and not listed: each does what it says, or reports that it has no effect.
+
+use clap::Command;
+
+use crate::support::Home;
+
+/// Every hidden flag, those of the whole program first: a command that uses it, and a part of the
+/// output that shows what it does. A flag that only selects among formats refuses those that do not
+/// exist.
+const TABLE: &[(&str, &[&str], &str)] = &[
+    (
+        "--no-emojis",
+        &["version", "--no-emojis=false"],
+        "`--no-emojis` has no effect",
+    ),
+    (
+        "--no-check-updates",
+        &["version", "--no-check-updates=false"],
+        "`--no-check-updates` has no effect",
+    ),
+    (
+        "--no-warn-sudo",
+        &["version", "--no-warn-sudo=false"],
+        "`--no-warn-sudo` has no effect",
+    ),
+    (
+        "--plugins-dir",
+        &["version", "--plugins-dir", "x"],
+        "`--plugins-dir` has no effect",
+    ),
+    (
+        "--with-mirror",
+        &["version", "--with-mirror", "x"],
+        "`--with-mirror` has no effect",
+    ),
+    (
+        "--http-unix-sock",
+        &["version", "--http-unix-sock", "x"],
+        "`--http-unix-sock` has no effect",
+    ),
+    (
+        "--events-pid-file",
+        &["version", "--events-pid-file", "x"],
+        "`--events-pid-file` has no effect",
+    ),
+    (
+        "--editor",
+        &["version", "--editor", "x"],
+        "`--editor` has no effect",
+    ),
+    (
+        "--git-protocol",
+        &["version", "--git-protocol", "x"],
+        "`--git-protocol` has no effect",
+    ),
+    (
+        "--pager",
+        &["version", "--pager", "x"],
+        "`--pager` has no effect",
+    ),
+    (
+        "build --no-fetch",
+        &["build", "--no-fetch"],
+        "`--no-fetch` has no effect",
+    ),
+    (
+        "build --config",
+        &["build", "--config", "x"],
+        "`--config` has no effect",
+    ),
+    // The menu itself needs a terminal; its arguments are those of `build`.
+    (
+        "menu --no-fetch",
+        &["menu", "--no-fetch"],
+        "a menu needs a terminal",
+    ),
+    (
+        "kconfig get --no-fetch",
+        &["kconfig", "get", "--no-fetch"],
+        "`--no-fetch` has no effect",
+    ),
+    (
+        "kconfig explain --no-fetch",
+        &["kconfig", "explain", "--no-fetch", "A"],
+        "`--no-fetch` has no effect",
+    ),
+    (
+        "kconfig diff --no-fetch",
+        &["kconfig", "diff", "--no-fetch", "x"],
+        "`--no-fetch` has no effect",
+    ),
+    (
+        "kconfig search --no-fetch",
+        &["kconfig", "search", "--no-fetch", "A"],
+        "`--no-fetch` has no effect",
+    ),
+    (
+        "fetch --no-fetch",
+        &["fetch", "--no-fetch"],
+        "`--no-fetch` has no effect",
+    ),
+    (
+        "clean --no-fetch",
+        &["clean", "--no-fetch"],
+        "`--no-fetch` has no effect",
+    ),
+    (
+        "pkg --workdir",
+        &["pkg", "--name", "x", "--workdir", "nope"],
+        "`nope`: No such file",
+    ),
+    (
+        "pkg --as",
+        &["pkg", "--name", "x", "--as", "deb"],
+        "possible values: oci, auto",
+    ),
+    (
+        "pkg --force-format",
+        &["pkg", "--name", "x", "--force-format"],
+        "`--force-format` has no effect",
+    ),
+    (
+        "pkg ls --no-limit",
+        &[
+            "pkg",
+            "ls",
+            "--local",
+            "-o",
+            "list",
+            "--limit",
+            "0",
+            "--no-limit",
+        ],
+        "packed",
+    ),
+    (
+        "pkg ls --archs",
+        &["pkg", "ls", "--local", "--archs"],
+        "no packages found",
+    ),
+    (
+        "pkg ls --plats",
+        &["pkg", "ls", "--local", "--plats"],
+        "no packages found",
+    ),
+    (
+        "pkg ls --core",
+        &["pkg", "ls", "--local", "--core"],
+        "no packages found",
+    ),
+    (
+        "pkg pull --as",
+        &["pkg", "pull", "--as", "deb"],
+        "possible values: oci, manifest, auto",
+    ),
+    (
+        "pkg pull --workdir",
+        &["pkg", "pull", "--workdir", "nope"],
+        "nope",
+    ),
+    (
+        "pkg push --as",
+        &["pkg", "push", "--as", "deb", "x"],
+        "possible values: oci, auto",
+    ),
+    (
+        "pkg rm --name",
+        &["pkg", "rm", "--name", "unheard-of"],
+        "unheard-of",
+    ),
+    (
+        "pkg rm --format",
+        &["pkg", "rm", "--format", "deb", "x"],
+        "possible values: any, oci",
+    ),
+    (
+        "pkg update --manager",
+        &["pkg", "update", "--manager", "deb"],
+        "possible values: all, oci, manifest",
+    ),
+    (
+        "run --initrd",
+        &["run", "--initrd", "nope", "KERNEL"],
+        "`--initrd` is the old name of `--rootfs`",
+    ),
+    (
+        "cloud --token",
+        &[
+            "cloud", "instance", "list", "--metro", "fra0", "--token", "x",
+        ],
+        "follows `--token`: set `UKC_TOKEN` instead",
+    ),
+    (
+        "cloud deploy --compress",
+        &["cloud", "deploy", "--compress"],
+        "`--compress` has no effect",
+    ),
+    (
+        "cloud deploy --no-fetch",
+        &["cloud", "deploy", "--no-fetch"],
+        "`--no-fetch` has no effect",
+    ),
+];
+
+fn listed(command: &Command, path: &str, found: &mut Vec<String>) {
+    for arg in command.get_arguments().filter(|arg| arg.is_hide_set()) {
+        let name = arg
+            .get_long()
+            .map_or_else(|| arg.get_id().to_string(), |long| format!("--{long}"));
+        found.push(format!("{path} {name}").trim().to_owned());
+    }
+    for inner in command
+        .get_subcommands()
+        .filter(|inner| !inner.is_hide_set())
+    {
+        listed(inner, format!("{path} {}", inner.get_name()).trim(), found);
+    }
+}
+
+#[test]
+fn every_hidden_flag_works_or_reports_that_it_has_no_effect() {
+    let mut found = Vec::new();
+    listed(&kraft::command(), "", &mut found);
+    let known: Vec<&str> = TABLE.iter().map(|(flag, ..)| *flag).collect();
+    assert_eq!(found, known);
+
+    let home = Home::new();
+    let kernel = home.kernel();
+    home.write(
+        "Kraftfile",
+        "spec: v0.6\nname: x\nunikraft: stable\ntargets: [qemu/x86_64]\n",
+    );
+    home.ok(&[
+        "pkg", "--name", "packed", "--kernel", &kernel, "--plat", "qemu",
+    ]);
+    let mut wrong = Vec::new();
+    for (flag, words, shows) in TABLE {
+        let given = words.iter().map(|&word| match word {
+            "KERNEL" => kernel.as_str(),
+            word => word,
+        });
+        let words: Vec<&str> = given.chain(["--offline"]).collect();
+        let outcome = home.kraft(&words);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        if !said.contains(shows) {
+            wrong.push(format!("{flag}: {said}"));
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+}
