@@ -29,14 +29,18 @@ seeds() {
 }
 
 [ $# -gt 1 ] && targets=("${@:2}") || mapfile -t targets < <(cargo +nightly fuzz list)
+echo "fuzz: building"
 cargo +nightly fuzz build
+host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+# What the address sanitizer says of Rust's own statics is no fault (as `cargo fuzz run` has it).
+export ASAN_OPTIONS="detect_odr_violation=0:${ASAN_OPTIONS:-}"
 for target in "${targets[@]}"; do
-    # What is found goes under target; fuzz/corpus holds only what was chosen.
+    # What is found goes under target and artifacts; fuzz/corpus holds only what was chosen.
     found=fuzz/target/corpus/$target
     log=fuzz/target/$target.log
-    mkdir -p "$found"
+    mkdir -p "$found" "fuzz/artifacts/$target"
     mapfile -t seeds < <(seeds "$target")
-    if ! cargo +nightly fuzz run "$target" "$found" "${seeds[@]}" -- \
+    if ! "fuzz/target/$host/release/$target" "$found" "${seeds[@]}" -artifact_prefix="fuzz/artifacts/$target/" \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 >"$log" 2>&1; then
         tail -n 40 "$log" >&2
         echo "fuzz: error: $target found a fault; all of its output is in $log" >&2

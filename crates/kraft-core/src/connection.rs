@@ -38,7 +38,10 @@ const WORDS: [(Cause, &[&str]); 8] = [
             "could not resolve host",
         ],
     ),
-    (Cause::Refused, &["connection refused"]),
+    (
+        Cause::Refused,
+        &["connection refused", "couldn't connect to server"],
+    ),
     (
         Cause::Route,
         &[
@@ -161,6 +164,10 @@ mod tests {
             ),
             (
                 "connect to host x port 22: Connection refused",
+                Cause::Refused,
+            ),
+            (
+                "Failed to connect to x port 443 after 0 ms: Couldn't connect to server",
                 Cause::Refused,
             ),
             ("Network is unreachable (os error 101)", Cause::Route),
