@@ -36,7 +36,8 @@ impl Terminal {
             return None;
         }
         let inner = bench.command(words);
-        let mut text = "#!/bin/sh\n".to_owned();
+        // The shell stays when the program that it runs is interrupted.
+        let mut text = "#!/bin/sh\ntrap : INT\n".to_owned();
         for (key, value) in inner.get_envs() {
             let value = value.unwrap_or_default().to_str().unwrap();
             let _ = writeln!(text, "export {}='{value}'", key.to_str().unwrap());

@@ -120,3 +120,30 @@ fn closing_lines_are_for_people_and_respect_what_is_asked_of_the_log() {
         );
     }
 }
+
+#[test]
+fn a_password_is_not_shown_and_ctrl_c_leaves_the_terminal_as_it_was() {
+    let bench = Bench::new();
+    let words = ["login", "localhost:1", "-u", "me"];
+    let Some(terminal) = Terminal::open(&bench, bench.path(), 80, None, &words) else {
+        return;
+    };
+    terminal.wait_for("Password:");
+    terminal.type_keys(&["s3cret", "C-c"]);
+    terminal.wait_for("ended with 130");
+    // The shell that follows shows what is typed: the terminal echoes again.
+    terminal.type_keys(&[": visible"]);
+    terminal.wait_for(": visible");
+    assert!(!terminal.tmux(&["capture-pane", "-p"]).contains("s3cret"));
+
+    let Some(terminal) = Terminal::open(&bench, bench.path(), 80, None, &words) else {
+        return;
+    };
+    terminal.wait_for("Password:");
+    terminal.type_keys(&["s3cret", "Enter"]);
+    // Nothing listens there: it is the connection that fails.
+    terminal.wait_for("ended with 4");
+    terminal.type_keys(&[": visible"]);
+    terminal.wait_for(": visible");
+    assert!(!terminal.tmux(&["capture-pane", "-p"]).contains("s3cret"));
+}

@@ -73,7 +73,7 @@ pub(crate) fn answer(app: &App, mut args: QuestionArgs) -> Result<(), Failure> {
         Some(Paths::Dirs) => text.push_str(":dirs\n"),
         None => {}
     }
-    app.ui.data(&text)
+    app.ui.text(&text)
 }
 
 /// Returns the machines that a command can be used on and that have not been named yet. Whatever

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use kraft_core::tame::tame;
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
@@ -80,10 +81,11 @@ fn lines(check: &Check, widest: usize, colour: bool) -> String {
     };
     let mut text = format!(
         "{style}{word:<4}{style:#}  {:<widest$}  {}\n",
-        check.name, check.detail
+        tame(&check.name, &[]),
+        tame(&check.detail, &[])
     );
     if let Some(cure) = &check.cure {
-        let _ = writeln!(text, "      {:<widest$}  cure: {cure}", "");
+        let _ = writeln!(text, "      {:<widest$}  cure: {}", "", tame(cure, &[]));
     }
     text
 }

@@ -31,7 +31,9 @@ pub(crate) struct Ui {
     bars: MultiProgress,
     /// Whether data may be coloured.
     colour: bool,
-    /// The width of the terminal that stdout is, if it is one.
+    /// Whether stdout is a terminal.
+    shown: bool,
+    /// The width of the terminal that stdout is, if it is one and has a width.
     width: Option<usize>,
     /// Whether somebody is there to answer, and may be asked.
     asks: bool,
@@ -61,6 +63,7 @@ impl Ui {
             },
             bars: MultiProgress::new(),
             colour: colour_is_wanted(no_colour, &config.env, stdout.is_terminal()),
+            shown: stdout.is_terminal(),
             width,
             asks: stderr_is_terminal && io::stdin().is_terminal() && !config.switch("no_prompt"),
         }
@@ -127,10 +130,18 @@ impl Ui {
 
     /// Writes data to stdout: as it is for programs, without what moves the cursor on a terminal.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
-        if self.width.is_none() {
+        if !self.shown {
             return self.data(text);
         }
         self.data(&tame(text, &['\n', '\t']))
+    }
+
+    /// Writes a document to stdout: byte for byte for programs, as [`Ui::text`] on a terminal.
+    pub(crate) fn document(&self, bytes: &[u8]) -> Result<(), Failure> {
+        if !self.shown {
+            return self.bytes(bytes);
+        }
+        self.text(&String::from_utf8_lossy(bytes))
     }
 
     /// Writes a value to stdout as JSON over several lines.
@@ -140,7 +151,7 @@ impl Ui {
 
     /// Writes a value to stdout as YAML.
     pub(crate) fn yaml<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
-        self.data(&listing::yaml(value)?)
+        self.text(&listing::yaml(value)?)
     }
 
     /// Writes a listing to stdout in the form that was asked for.
@@ -150,13 +161,12 @@ impl Ui {
         rows: &[T],
         columns: &[Column<T>],
     ) -> Result<(), Failure> {
-        self.data(&listing::render(
-            format,
-            rows,
-            columns,
-            self.width,
-            self.colour,
-        )?)
+        let text = listing::render(format, rows, columns, self.width, self.colour)?;
+        match format {
+            // YAML has no escapes outside of quotes; cells and JSON are safe already.
+            Format::Yaml => self.text(&text),
+            Format::Table | Format::List | Format::Json => self.data(&text),
+        }
     }
 
     /// Returns whether data may be coloured.

@@ -2,17 +2,30 @@
 //! forbade it.
 
 use std::io::{self, BufRead, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use kraft_core::tame::tame;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
 
 use crate::failure::{Failure, Kind};
+
+/// Between two looks at whether a signal has come.
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// Asks which of several lines is meant; the answer is its place.
 pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, Failure> {
     let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "{question}");
+    let _ = writeln!(stderr, "{}", tame(question, &['\n']));
     for (number, line) in lines.iter().enumerate() {
-        let _ = writeln!(stderr, "  {}) {line}", number + 1);
+        let _ = writeln!(stderr, "  {}) {}", number + 1, tame(line, &[]));
     }
     loop {
         let _ = write!(stderr, "1-{} [1]: ", lines.len());
@@ -23,7 +36,7 @@ pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, Failure>
         match answer.parse::<usize>() {
             Ok(number) if (1..=lines.len()).contains(&number) => return Ok(number - 1),
             _ => {
-                let _ = writeln!(stderr, "`{answer}` is none of them.");
+                let _ = writeln!(stderr, "`{}` is none of them.", tame(&answer, &[]));
             }
         }
     }
@@ -32,24 +45,109 @@ pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, Failure>
 /// Asks for a line of text.
 pub(super) fn line(question: &str) -> Result<String, Failure> {
     let mut stderr = io::stderr().lock();
-    let _ = write!(stderr, "{question}");
+    let _ = write!(stderr, "{}", tame(question, &['\n']));
     read_line(&mut stderr)
 }
 
-/// Asks for a line that is not shown while it is typed.
+/// Asks for a line that is not shown while it is typed. An interrupt ends the question.
 pub(super) fn secret(question: &str) -> Result<String, Failure> {
-    let stdin = io::stdin();
-    let failed = |error: rustix::io::Errno| {
-        Failure::new(Kind::Failed, format!("cannot hide what is typed: {error}"))
-    };
-    let before = tcgetattr(&stdin).map_err(failed)?;
-    let mut hidden = before.clone();
-    hidden.local_modes -= LocalModes::ECHO;
-    tcsetattr(&stdin, OptionalActions::Flush, &hidden).map_err(failed)?;
-    let answer = line(question);
-    let _ = tcsetattr(&stdin, OptionalActions::Flush, &before);
-    let _ = writeln!(io::stderr());
+    let interrupts = Interrupts::listen();
+    let hidden = Hidden::begin()?;
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "{}", tame(question, &['\n']));
+    let _ = stderr.flush();
+    let answer = read_hidden(&interrupts);
+    drop(hidden);
+    let _ = writeln!(stderr);
     answer
+}
+
+/// The signals that end the program, held back while the terminal is not as it was.
+struct Interrupts {
+    came: Arc<AtomicBool>,
+    /// Whether they have their usual effect again.
+    over: Arc<AtomicBool>,
+}
+
+impl Interrupts {
+    fn listen() -> Self {
+        let interrupts = Self {
+            came: Arc::default(),
+            over: Arc::default(),
+        };
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+            // Where the system refuses, the signal keeps its effect.
+            let _ = flag::register_conditional_default(signal, Arc::clone(&interrupts.over));
+            let _ = flag::register(signal, Arc::clone(&interrupts.came));
+        }
+        interrupts
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A terminal that does not show what is typed; it does again when this is dropped.
+struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    fn begin() -> Result<Self, Failure> {
+        let failed = |error: Errno| {
+            Failure::new(Kind::Failed, format!("cannot hide what is typed: {error}"))
+        };
+        let stdin = io::stdin();
+        let before = tcgetattr(&stdin).map_err(failed)?;
+        let mut hidden = before.clone();
+        hidden.local_modes -= LocalModes::ECHO;
+        tcsetattr(&stdin, OptionalActions::Flush, &hidden).map_err(failed)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
+    }
+}
+
+/// Reads a line from the terminal itself: nothing of it stays in a buffer.
+fn read_hidden(interrupts: &Interrupts) -> Result<String, Failure> {
+    let failed =
+        |error: Errno| Failure::new(Kind::Failed, format!("cannot read the answer: {error}"));
+    let stdin = io::stdin();
+    let mut answer = Vec::new();
+    loop {
+        if interrupts.came.load(Ordering::SeqCst) {
+            return Err(Failure::told(Kind::Interrupted));
+        }
+        let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut waiting, Some(&LOOK)) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let mut bytes = [0; 1024];
+        let count = match rustix::io::read(&stdin, &mut bytes) {
+            Ok(count) => count,
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        answer.extend_from_slice(bytes.get(..count).unwrap_or_default());
+        if count == 0 && answer.is_empty() {
+            return Err(Failure::told(Kind::Interrupted));
+        }
+        if count == 0 || answer.ends_with(b"\n") {
+            break;
+        }
+    }
+    let answer = String::from_utf8(answer)
+        .map_err(|_| Failure::usage("what was typed is not UTF-8 text"))?;
+    Ok(answer.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn read_line(stderr: &mut impl Write) -> Result<String, Failure> {

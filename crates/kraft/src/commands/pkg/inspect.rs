@@ -82,7 +82,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                 store::read(&*store, &Descriptor::new("", digest.clone(), size))?
             }
         };
-        return app.ui.bytes(&bytes);
+        return app.ui.document(&bytes);
     }
     let annotations = match store::document(&*store, target)? {
         Document::Index(index) => index.annotations,
