@@ -58,7 +58,11 @@ pub fn dockerfile(bytes: &[u8]) {
 }
 
 fn expand(text: &str, escape: char) {
-    let variables = |name: &str| name.len().is_multiple_of(2).then(|| format!("${name} \\ \" '"));
+    let variables = |name: &str| {
+        name.len()
+            .is_multiple_of(2)
+            .then(|| format!("${name} \\ \" '"))
+    };
     let _ = expand::word(text, escape, &variables);
     let _ = expand::document(text, escape, &variables);
 }
