@@ -10,7 +10,6 @@ use kraft_core::mount::VolumeArg;
 use kraft_core::platform::Platform;
 use kraft_core::program::Program;
 use kraft_core::{component, machine, port, quantity, words};
-use kraft_machine::console::Cutter;
 use kraft_machine::diary::Diary;
 
 /// Identifies a kernel or a program, and reads its sections, symbols and library records; reads
@@ -63,19 +62,12 @@ fn records(section: &[u8]) {
     let _ = facts.config();
 }
 
-/// Reads the event log of a VMM and the console of its guest.
+/// Reads the event log of a VMM.
 pub fn diary(bytes: &[u8]) {
     let diary = Diary::parse(bytes);
     diary.state();
     diary.ending();
     diary.panicked_at();
-    for arch in [Arch::X86_64, Arch::Arm64] {
-        let mut console = Cutter::new(arch);
-        for part in bytes.chunks(7) {
-            console.feed(part);
-        }
-        console.finish();
-    }
 }
 
 /// Parses the values of options: ports, volumes, sizes, names, components and lists of words.
