@@ -173,7 +173,9 @@ impl From<Error> for Failure {
                 Kind::Authentication,
                 Some("`kraft login HOST` keeps credentials for it"),
             ),
-            Error::Network { why, .. } => (Kind::Network, connection::hint(why).or(Some(NO_NETWORK))),
+            Error::Network { why, .. } => {
+                (Kind::Network, connection::hint(why).or(Some(NO_NETWORK)))
+            }
             Error::Checksum { .. } => (
                 Kind::Failed,
                 Some(
