@@ -465,6 +465,18 @@ fn a_source_that_is_put_back_with_its_old_time_is_built_again() {
         }
         let again = kraft_in(&bench, &app, &["build"]).success();
         assert!(again.stderr.contains("nothing has changed"), "{again:?}");
+        // One that was away meanwhile, and the build failed for it.
+        let (file, saved) = (
+            place.join("libs/lib-hello/hello.c"),
+            bench.path().join("saved"),
+        );
+        put_back(&file, &saved);
+        replace(&file, "hello to ", "good day to ");
+        let _ = kraft_in(&bench, &app, &["build"]).success();
+        std::fs::remove_file(&file).unwrap();
+        let _ = kraft_in(&bench, &app, &["build"]).exits(6);
+        put_back(&saved, &file);
+        says_two_libs(&build_and_boot(&bench, &app, &[]));
     }
 }
 

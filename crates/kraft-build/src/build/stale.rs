@@ -81,13 +81,13 @@ impl Job {
     ) -> Result<(), Error> {
         let memory = fs::beside(&self.places.work, ".files");
         let before = remembered(&memory);
-        // A file that was not there before cannot be older than anything made from it.
+        // One that was not there at the last, failed, try may have been there before.
         let changed: BTreeSet<&Path> = files
             .iter()
-            .filter(|(path, now)| before.get(*path).is_some_and(|before| before != *now))
+            .filter(|(path, now)| before.get(*path) != Some(*now))
             .map(|(path, _)| path.as_path())
             .collect();
-        if !changed.is_empty() {
+        if !before.is_empty() && !changed.is_empty() {
             let named = remove_dependent(&self.places.work, &changed)?;
             let missed = changed.iter().any(|path| {
                 !named.contains(*path)
@@ -150,6 +150,16 @@ fn remove_dependent<'c>(
     work: &Path,
     changed: &BTreeSet<&'c Path>,
 ) -> Result<BTreeSet<&'c Path>, fs::Error> {
+    // Below a link to a directory, a file has two names.
+    let spelled: HashMap<PathBuf, &Path> = changed
+        .iter()
+        .map(|path| {
+            (
+                path.canonicalize().unwrap_or_else(|_| path.to_path_buf()),
+                *path,
+            )
+        })
+        .collect();
     let mut named = BTreeSet::new();
     let mut real = HashMap::new();
     for list in dependency_files(work, 0) {
@@ -166,7 +176,7 @@ fn remove_dependent<'c>(
             let path = real
                 .entry(name.to_owned())
                 .or_insert_with(|| Path::new(name).canonicalize().ok());
-            if let Some(path) = path.as_deref().and_then(|path| changed.get(path)) {
+            if let Some(path) = path.as_ref().and_then(|path| spelled.get(path)) {
                 named.insert(*path);
                 hit = true;
             }
@@ -220,6 +230,8 @@ mod tests {
         write(&source, "");
         write(&tree.join("sub/other.h"), "");
         std::os::unix::fs::symlink(&tree, dir.path().join("link")).unwrap();
+        write(&dir.path().join("shared/b.h"), "");
+        std::os::unix::fs::symlink(dir.path().join("shared"), tree.join("shared")).unwrap();
         let named = source.display();
         let at = dir.path().display();
         for (list, text, object) in [
@@ -245,6 +257,11 @@ mod tests {
             ),
             ("l/dots.d", format!("x: {at}/tree/sub/../a.h\n"), "l/dots.o"),
             ("l/link.d", format!("x: {at}/link/a.h\n"), "l/link.o"),
+            (
+                "l/below.d",
+                format!("x: {at}/tree/shared/b.h\n"),
+                "l/below.o",
+            ),
         ] {
             write(&work.join(list), &text);
             write(&work.join(object), "object");
@@ -256,7 +273,8 @@ mod tests {
         write(&work.join("l/not.o"), "object");
         write(&work.join("l/origin/no.d"), &format!("x: {named}\n"));
         let real = source.canonicalize().unwrap();
-        let changed = BTreeSet::from([real.as_path()]);
+        let below = real.with_file_name("shared/b.h");
+        let changed = BTreeSet::from([real.as_path(), below.as_path()]);
         let named = remove_dependent(&work, &changed).unwrap();
         assert_eq!(named, changed);
         let mut left: Vec<String> = std::fs::read_dir(work.join("l"))

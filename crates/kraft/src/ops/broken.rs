@@ -24,6 +24,10 @@ const LARGEST_SOURCE: u64 = 4 << 20;
 const FETCH: &str =
     "`kraft fetch` downloads everything that a build needs, while there is a network";
 
+/// What to do where a server did not answer make.
+const CHECK: &str = "check the network, and `https_proxy` behind a proxy; `kraft fetch` downloads \
+                     everything ahead of a build";
+
 /// Puts a failed build into words.
 pub(crate) fn failure(
     app: &App,
@@ -110,13 +114,13 @@ fn of_fault(app: &App, shown: &str, fault: &Fault, log: &Path) -> Failure {
         .hint(log);
     }
     if let Some(url) = &fault.download {
-        let offline = if app.offline() {
-            ", as kraft is offline"
+        let (why, hint) = if app.offline() {
+            (", as kraft is offline", FETCH)
         } else {
-            ""
+            ("", CHECK)
         };
-        let message = format!("cannot build {shown}: could not download `{url}`{offline}");
-        return Failure::new(Kind::Network, message).hint(FETCH).hint(log);
+        let message = format!("cannot build {shown}: could not download `{url}`{why}");
+        return Failure::new(Kind::Network, message).hint(hint).hint(log);
     }
     if app.offline() && fault.message.starts_with("transport '") {
         let what = fault.target.as_deref().unwrap_or("a repository");

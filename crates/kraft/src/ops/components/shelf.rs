@@ -122,7 +122,7 @@ impl<'a> Shelf<'a> {
                     // Whether there is such a component cannot be told.
                     Error::Unknown { empty: true, .. } if offline => Failure::new(
                         Kind::Network,
-                        "no catalog has been read on this computer, and kraft is offline",
+                        "no catalog has been read on this host yet, and kraft is offline",
                     )
                     .hint("read it while there is a network: `kraft pkg update`, or `kraft fetch` for all of a project"),
                     error => Failure::from(error),
