@@ -23,7 +23,7 @@ const MOST_READ: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Context {
     tree: Tree,
-    /// What may not change unseen, by paths.
+    /// What identifies a version of a file without reading it, by path.
     numbers: HashMap<String, Vec<u64>>,
 }
 
@@ -43,8 +43,8 @@ impl Context {
         })
     }
 
-    /// Returns what changes whenever a file may have been written to. Where it is known what is
-    /// `taken`, paths and patterns of paths, nothing else counts.
+    /// Returns a digest that changes whenever a file may have been written to. With `taken` (paths
+    /// and patterns) only those files count.
     pub fn numbers(&self, taken: Option<&[String]>) -> String {
         let part = taken.map(|taken| taken::of(&self.tree, taken));
         let mut hasher = Sha256::new();
@@ -66,8 +66,8 @@ impl Context {
         key::hex(&hasher.finalize().into())
     }
 
-    /// Reads everything that is taken, and returns what changes when something in it does; `None`
-    /// if there is so much that building again costs less.
+    /// Returns a digest of the contents that are taken; `None` if building again costs less than
+    /// reading them.
     pub fn content(&self, taken: Option<&[String]>) -> Result<Option<String>, Error> {
         let part = taken.map(|taken| taken::of(&self.tree, taken));
         let tree = part.as_ref().map_or(&self.tree, |part| &part.tree);

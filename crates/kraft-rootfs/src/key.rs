@@ -13,23 +13,23 @@ use crate::Error;
 use crate::source::content::Opened;
 use crate::tree::{Content, Kind, Tree};
 
-/// Changes when the same key would mean something else, or the format of what is kept does.
+/// Changes when the meaning of a key or the format of the cache changes.
 const VERSION: &str = concat!("kraft ", env!("CARGO_PKG_VERSION"), ", steps 1");
-/// Files are read in pieces of this size, in bytes.
+/// Size of the read buffer in bytes.
 const BUFFER: usize = 256 * 1024;
-/// More threads than this do not read faster.
+/// Maximum number of threads that hash files.
 const MOST_READERS: usize = 4;
 
-/// A SHA-256.
+/// A SHA-256 digest.
 pub(crate) type Digest = [u8; 32];
 
-/// Gathers what a step can see. Every part has its length in front, so no two sequences of parts
-/// are the same bytes.
+/// Hashes everything that a step can see. Every part is prefixed with its length, so different
+/// sequences of parts never hash the same bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Key(Sha256);
 
 impl Key {
-    /// Begins a key of some kind.
+    /// Starts a key of a kind.
     pub(crate) fn new(kind: &str) -> Self {
         Self(Sha256::new()).and(VERSION).and(kind)
     }
@@ -53,8 +53,8 @@ impl Key {
     }
 }
 
-/// Returns a digest of a tree: paths, kinds, permissions, owners, hard links and contents. The
-/// contents are read by several threads.
+/// Returns the digest of a tree: paths, kinds, permissions, owners, hard links and contents, but
+/// not times. Several threads read the contents.
 pub(crate) fn of_tree(tree: &Tree) -> Result<Digest, Error> {
     let mut numbers: HashMap<u64, usize> = HashMap::new();
     let mut opened = Vec::new();
@@ -88,7 +88,7 @@ pub(crate) fn of_tree(tree: &Tree) -> Result<Digest, Error> {
     Ok(key.digest())
 }
 
-/// Returns the digests of contents, in their order.
+/// Returns the digests of contents in the same order.
 fn of_contents(contents: &[&Content]) -> Result<Vec<Digest>, Error> {
     let spots: Vec<_> = contents.iter().map(|content| content.spot()).collect();
     let readers = available_parallelism().map_or(1, NonZero::get);
@@ -121,7 +121,7 @@ fn of_content(mut from: Opened) -> Result<Digest, Error> {
     Ok(hasher.finalize().into())
 }
 
-/// Returns a digest in hexadecimal digits.
+/// Returns a digest as hexadecimal digits.
 pub(crate) fn hex(digest: &Digest) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();

@@ -18,11 +18,11 @@ const KEPT_LINES: usize = 50;
 /// Where scripts with an interpreter of their own stand while they run (as BuildKit has them).
 const SCRIPTS: &str = "/dev/pipes";
 
-/// More layers are not put over each other: their names have to fit one page.
+/// Maximum number of layers of one mount: its options must fit in one page.
 const MOST_LAYERS: usize = 64;
-/// What an overlay needs, beside the root of a new layer.
+/// Work directory of an overlay, beside the root of a new layer.
 const WORK: &str = "work";
-/// Where it appears.
+/// Mount point of an overlay.
 const MERGED: &str = "merged";
 
 impl Kitchen<'_, '_> {
@@ -101,7 +101,7 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
-    /// Runs a command; `lines` are the last that it wrote.
+    /// Runs a command; `lines` gets the last lines of its output.
     fn run_command(
         &mut self,
         runner: &dyn Runner,
@@ -164,7 +164,7 @@ impl Kitchen<'_, '_> {
     }
 }
 
-/// Returns the layers of a stage below a new one.
+/// Returns the overlay of a new layer over the layers of a stage.
 fn layered(layers: &Layers, ground: &Ground, new: &NewLayer) -> Result<Root, Error> {
     new.directory(WORK)?;
     new.directory(MERGED)?;

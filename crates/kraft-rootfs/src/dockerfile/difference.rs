@@ -1,4 +1,4 @@
-//! What of a tree is in no layer yet, as a layer.
+//! Layers from the difference between a tree and the layers below.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -12,7 +12,7 @@ use crate::path::parents;
 use crate::tree::{Kind, Node, Tree};
 use crate::{EntryFault, Error, shown};
 
-/// Makes a layer that makes a tree out of `ground`; `None` if it is that already.
+/// Creates the layer that turns `ground` into `tree`; `None` if they are equal.
 pub(super) fn layer(
     layers: &Layers,
     ground: &Ground,
@@ -32,7 +32,7 @@ pub(super) fn layer(
     }
     let gone = gone(ground, tree);
     for path in &gone {
-        // The directory they were in is part of the layer, as it is.
+        // A whiteout needs its directory in the same layer.
         for parent in parents(path) {
             if let Some(node) = tree.get(parent) {
                 let put = with_parents(&mut part, tree, parent, node);
@@ -63,7 +63,7 @@ pub(super) fn layer(
     layers.finish(&new, &how).map(Some)
 }
 
-/// Puts an entry into a part of a tree, with the directories it is in as they are there.
+/// Inserts an entry into a part of a tree, with its parent directories.
 fn with_parents(part: &mut Tree, tree: &Tree, path: &[u8], node: &Node) -> Result<(), EntryFault> {
     let missing: Vec<Vec<u8>> = part.missing_above(path).map(<[u8]>::to_vec).collect();
     for parent in missing {
@@ -74,14 +74,14 @@ fn with_parents(part: &mut Tree, tree: &Tree, path: &[u8], node: &Node) -> Resul
     part.insert(path, node.clone())
 }
 
-/// Returns what is in the layers and not in the tree, the highest directories only.
+/// Returns the topmost entries that are in the layers but not in the tree.
 fn gone(ground: &Ground, tree: &Tree) -> Vec<Vec<u8>> {
     let mut gone = Vec::new();
     for (path, _) in ground.tree.entries() {
         if tree.get(&path).is_some() {
             continue;
         }
-        // What its directory became hides it.
+        // Something else in place of its directory hides it.
         let above = parents(&path).last();
         let hidden = above.is_some_and(|above| !tree.get(above).is_some_and(Node::is_directory));
         if !hidden {
@@ -91,7 +91,7 @@ fn gone(ground: &Ground, tree: &Tree) -> Vec<Vec<u8>> {
     gone
 }
 
-/// Returns whether an entry is the same file, not only one like it.
+/// Returns whether two entries are the same file, not only equal.
 fn is_same(one: &Node, other: &Node) -> bool {
     let kinds = match (&one.kind, &other.kind) {
         (Kind::Directory, Kind::Directory) | (Kind::Fifo, Kind::Fifo) => true,

@@ -71,8 +71,8 @@ fn write_file(content: &Content, full: &Path) -> Result<(), Error> {
     content.open()?.copy_to(&mut out, full)
 }
 
-/// Gives files their times and attributes, where they come from a file below `dir`: what a command
-/// left is what the next one finds, in whatever directory.
+/// Copies times and extended attributes to the files of a tree that come from layers below `dir`, so
+/// that a command finds what the one before left.
 pub(super) fn preserve(tree: &Tree, root: &Path, dir: &Path) -> Result<(), Error> {
     for (path, node) in tree.entries() {
         let Kind::File(Content { at, .. }) = &node.kind else {
@@ -112,7 +112,7 @@ fn attributes(from: &Path, to: &Path) -> io::Result<()> {
         let mut value = vec![0; 64 << 10];
         let length = rustix::fs::lgetxattr(from, name, &mut value)?;
         let value = value.get(..length).unwrap_or_default();
-        // What this user or file system may not have, the command had not either.
+        // An attribute that cannot be set here could not be set by the command either.
         let _ = rustix::fs::lsetxattr(to, name, value, XattrFlags::empty());
     }
     let seconds = std::fs::symlink_metadata(from)?;
@@ -132,7 +132,7 @@ fn attributes(from: &Path, to: &Path) -> io::Result<()> {
     )?)
 }
 
-/// Lets us, who own everything below a directory, read and remove all of it.
+/// Makes everything below a directory of this user readable and removable.
 pub(super) fn open_up(root: &Path) -> Result<(), Error> {
     let mut waiting = vec![PathBuf::new()];
     while let Some(below) = waiting.pop() {

@@ -1,6 +1,6 @@
-//! What a layer holds: written down when the layer is made, because an ordinary user cannot look
-//! into everything that a command leaves (a directory of mode 000), and a file on disk does not
-//! show everything (devices, and without privileges its owner).
+//! Index of a layer: its entries, recorded when the layer is created. The files on disk are not
+//! enough: an ordinary user cannot read everything that a command leaves (a directory of mode
+//! 000), and devices and, without privileges, owners are not on disk.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{Metadata, Permissions};
@@ -17,14 +17,14 @@ use crate::newc::PERMISSIONS;
 use crate::tree::{Content, Kind, Node, Place, Tree};
 use crate::{Error, path, shown};
 
-/// How an overlay marks a directory that hides those below it, for root and for others. Commands
-/// cannot set the one that counts.
+/// Extended attribute of an opaque directory: in a mount by root, and in a mount with `userxattr`.
+/// Commands cannot set the one that their overlay uses.
 const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
 
-/// What is in a layer, parents before what is in them.
+/// The entries of a layer, directories before their contents.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Index {
-    /// Whether it is a whole root: nothing below it counts.
+    /// Whether the layer is a complete root that hides all layers below.
     pub(super) complete: bool,
     entries: Vec<Entry>,
 }
@@ -40,12 +40,12 @@ struct Entry {
 
 #[derive(Debug, Serialize, Deserialize)]
 enum What {
-    /// A directory; an opaque one hides what is below it.
+    /// A directory; an opaque one hides the same directory in lower layers.
     Directory {
         opaque: bool,
     },
-    /// A file. Names with the same `link` but 0 are one file. `held` is the number of a copy,
-    /// where its owner may not read it.
+    /// A file. Entries with the same `link`, unless 0, are hard links. `held` is the number of a
+    /// readable copy if the file itself is not readable.
     File {
         size: u64,
         link: u64,
@@ -63,13 +63,13 @@ enum What {
         minor: u32,
     },
     Fifo,
-    /// No archive carries one.
+    /// A socket, which no archive can contain.
     Socket,
-    /// Something below that was removed.
+    /// An entry of a lower layer that was removed.
     Whiteout,
 }
 
-/// A name, as text where it is one.
+/// A path or link target: text if it is UTF-8.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Bytes {
@@ -95,22 +95,22 @@ impl Bytes {
     }
 }
 
-/// How the files of a layer are looked at.
+/// Options of [`Index::capture`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capture<'a> {
-    /// Whether files on disk belong to whom they should; else `before` knows.
+    /// Whether files on disk have their final owners; otherwise owners come from `before`.
     pub(super) owners: bool,
-    /// What was there before.
+    /// The tree before the layer.
     pub(super) before: &'a Tree,
-    /// Whether the layer is all of the root.
+    /// Whether the layer is a complete root.
     pub(super) complete: bool,
-    /// Whether devices of `before` are part of the layer: nobody lays them out.
+    /// Whether the layer includes the devices of `before`, which are not created on disk.
     pub(super) devices: bool,
 }
 
 impl Index {
-    /// Looks at the files of a layer that is being made in `dir`, and leaves them as they are.
-    /// Contents that this user may not read are copied aside.
+    /// Indexes the files of a new layer in `dir`. The files stay unchanged; those that this user
+    /// may not read are copied to [`HELD`].
     pub(super) fn capture(dir: &Path, how: &Capture<'_>) -> Result<Self, Error> {
         let mut walk = Walk {
             root: dir.join(ROOT),
@@ -125,7 +125,7 @@ impl Index {
             hidden: HashSet::new(),
         };
         let walked = walk.all();
-        // From below: what is above may have to stay open until then.
+        // In reverse order: a directory must stay accessible until its contents are restored.
         for (path, mode) in walk.locked.iter().rev() {
             std::fs::set_permissions(path, Permissions::from_mode(*mode))
                 .map_err(FileError::on("set the permissions of", path))?;
@@ -138,7 +138,7 @@ impl Index {
         Ok(index)
     }
 
-    /// Adds the devices that nobody laid out, where their directory still is.
+    /// Adds the devices of a tree whose directories still exist.
     fn devices_of(&mut self, before: &Tree) {
         let mut there: HashMap<&[u8], bool> = HashMap::new();
         for entry in &self.entries {
@@ -167,7 +167,7 @@ impl Index {
         self.entries.extend(devices);
     }
 
-    /// Returns how many bytes its files have.
+    /// Returns the total size of its files in bytes.
     pub(super) fn bytes(&self) -> u64 {
         let size = |entry: &Entry| match entry.what {
             What::File { size, .. } => size,
@@ -182,11 +182,11 @@ struct Walk<'a> {
     held: PathBuf,
     how: &'a Capture<'a>,
     index: Index,
-    /// The numbers of copies, by those of their files.
+    /// Number of the copy by inode number.
     copies: HashMap<u64, u64>,
-    /// What was opened up, with its mode.
+    /// Paths whose mode was changed for the walk, with their original mode.
     locked: Vec<(PathBuf, u32)>,
-    /// The directories among it.
+    /// The directories among them.
     hidden: HashSet<PathBuf>,
 }
 
@@ -269,7 +269,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Lets us, who own it, read something until the walk is over. Root reads everything.
+    /// Makes an entry readable until the walk is over. Root can read everything anyway.
     fn open_up(&mut self, full: &Path, mode: u32, needed: u32) -> Result<bool, Error> {
         if self.how.owners || mode & needed == needed {
             return Ok(false);
@@ -280,9 +280,9 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Copies a file aside if we could not read it later; returns the number of the copy.
+    /// Copies a file that will not be readable later; returns the number of the copy.
     fn hold(&mut self, full: &Path, mode: u32, metadata: &Metadata) -> Result<Option<u64>, Error> {
-        // In a directory that was opened up for the walk, too.
+        // A file in a directory that was made readable for the walk counts as well.
         let hidden = !self.hidden.is_empty()
             && full
                 .ancestors()
@@ -315,14 +315,14 @@ fn is_opaque(full: &Path, root: bool) -> io::Result<bool> {
     let mut value = [0; 1];
     match rustix::fs::lgetxattr(full, name, &mut value) {
         Ok(count) => Ok(count == 1 && value == *b"y"),
-        // Where there are no attributes, nothing is marked.
+        // Without extended attributes no directory is opaque.
         Err(Errno::NODATA | Errno::NOTSUP | Errno::PERM | Errno::RANGE) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
 }
 
 impl Layer {
-    /// Puts what is in the layer over a tree. Files get numbers from `numbers` on.
+    /// Applies the layer to a tree. Files get identities from `numbers` on.
     pub(super) fn put_over(
         &self,
         tree: &mut Tree,

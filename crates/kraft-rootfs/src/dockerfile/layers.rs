@@ -1,16 +1,16 @@
-//! What `RUN` steps left, kept from build to build.
+//! Cache of the results of `RUN` steps.
 //!
 //! ```text
-//! DIR/               its lock is shared by builds, and held alone by who removes
-//!     steps/KEY      the layers that a state of a stage consists of, the lowest first
-//!     ID/root/       the files of a layer as an overlay file system has them
-//!        index.json  what they are
-//!        held/N      contents that their owner may not read
-//!     new-…/         a layer that is being made
+//! DIR/               locked: shared by builds, exclusively by garbage collection
+//!     steps/KEY      the layers of a state of a stage, the lowest first
+//!     ID/root/       the files of a layer as in the upper directory of an overlay
+//!        index.json  the entries of the layer
+//!        held/N      copies of files that are not readable
+//!     new-…/         a layer that is being created
 //! ```
 //!
-//! A layer never changes once it has its name, and a state names all of its layers: what a key
-//! finds is always what one build left. A state is written down when its layers are on disk.
+//! A layer never changes after it got its id, and a state lists all of its layers, so a state
+//! always is what one series of steps produced. A state is recorded after its layers are on disk.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -31,23 +31,23 @@ use crate::Error;
 use crate::key::{self, Digest};
 use crate::tree::Tree;
 
-/// The files of a layer.
+/// Directory of the files of a layer.
 pub(super) const ROOT: &str = "root";
-/// Contents of files that cannot be read.
+/// Directory of the copies of files that are not readable.
 pub(super) const HELD: &str = "held";
 const INDEX: &str = "index.json";
 const STEPS: &str = "steps";
 const NEW: &str = "new-";
-/// An index is not longer than this, in bytes.
+/// Maximum size of an index in bytes.
 const LARGEST_INDEX: u64 = 1 << 30;
-/// A state is not longer than this, in bytes.
+/// Maximum size of a state in bytes.
 const LARGEST_STATE: u64 = 1 << 20;
 
-/// The layers of a directory, which nobody removes while this is there.
+/// A cache of layers. While it is open, no layer is removed.
 #[derive(Debug)]
 pub struct Layers {
     dir: PathBuf,
-    /// States that are on their way to the disk.
+    /// States that are being written.
     waiting: RefCell<Vec<JoinHandle<Result<(), FileError>>>>,
     _lock: Lock,
 }
@@ -62,46 +62,46 @@ pub(super) struct Layer {
     pub(super) path: Rc<PathBuf>,
 }
 
-/// A layer that is being made; without [`finish`](Self::finish) it is removed.
+/// A layer that is being created; removed on drop unless [`Layers::finish`] was called.
 #[derive(Debug)]
 pub(super) struct NewLayer {
     id: String,
     path: PathBuf,
 }
 
-/// A state of a stage that lies in layers.
+/// The part of a stage that is in layers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ground {
     /// The lowest first.
     pub(super) layers: Vec<Rc<Layer>>,
-    /// What they come to.
+    /// The merged layers.
     pub(super) tree: Tree,
 }
 
-/// What is written down about a state.
+/// Record of a state.
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
-    /// The names of its layers with their sizes in bytes, the lowest first.
+    /// The ids of its layers with their sizes in bytes, the lowest first.
     layers: Vec<(String, u64)>,
 }
 
-/// What is kept.
+/// What garbage collection keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
-    /// For how long without being used.
+    /// Maximum time since the last use.
     pub unused: Duration,
-    /// How many bytes in all; what was used last is kept first.
+    /// Maximum total size in bytes; the states that were used last are kept first.
     pub bytes: u64,
 }
 
 impl Layers {
-    /// Opens a directory, made if need be; removes what killed builds left.
+    /// Opens or creates a cache; removes unfinished layers of killed builds.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         fs::create_dir_all(&dir.join(STEPS), 0o700)?;
         if let Some(_alone) = Lock::try_exclusive(dir)? {
             for path in entries(dir) {
                 if is_new(&path) {
-                    // What stays is only in the way of the disk.
+                    // Garbage collection removes it later.
                     drop(remove(&path));
                 }
             }
@@ -118,7 +118,7 @@ impl Layers {
         &self.dir
     }
 
-    /// Begins a layer: an empty root in a directory of its own.
+    /// Starts a layer with an empty root.
     pub(super) fn begin(&self) -> Result<NewLayer, Error> {
         let id = random_id().map_err(FileError::on("write", &self.dir))?;
         let path = self.dir.join(format!("{NEW}{id}"));
@@ -128,7 +128,7 @@ impl Layers {
         Ok(new)
     }
 
-    /// Gives a layer its name, and looks at what is in it.
+    /// Indexes a new layer and adds it to the cache.
     pub(super) fn finish(&self, new: &NewLayer, how: &Capture<'_>) -> Result<Layer, Error> {
         let index = Index::capture(&new.path, how)?;
         let bytes = serde_json::to_vec(&index)
@@ -150,7 +150,7 @@ impl Layers {
         })
     }
 
-    /// Writes down the layers of a state, when they are on disk; does not wait for that.
+    /// Records a state in the background, after its layers are on disk.
     pub(super) fn keep(&self, key: &Digest, ground: &Ground) {
         let sized = |layer: &Rc<Layer>| (layer.id.clone(), layer.index.bytes());
         let state = State {
@@ -170,14 +170,14 @@ impl Layers {
         self.waiting.borrow_mut().push(std::thread::spawn(write));
     }
 
-    /// Waits until everything is on disk; returns why something is not.
+    /// Waits until all states are recorded; returns the last error.
     pub(super) fn settle(&self) -> Option<FileError> {
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         let ended = waiting.into_iter().map(JoinHandle::join);
         ended.filter_map(|ended| ended.ok()?.err()).last()
     }
 
-    /// Returns the state of a key, if all of it is there.
+    /// Returns the state of a key if all of its layers exist.
     pub(super) fn find(
         &self,
         key: &Digest,
@@ -207,7 +207,7 @@ impl Layers {
 
 impl Drop for Layers {
     fn drop(&mut self) {
-        // A build that failed keeps the steps before.
+        // The steps before a failed one stay cached.
         drop(self.settle());
     }
 }
@@ -223,12 +223,12 @@ impl NewLayer {
         format!("{NEW}{}", self.id)
     }
 
-    /// Makes a further directory in it.
+    /// Creates a directory beside its root.
     pub(super) fn directory(&self, name: &str) -> Result<(), Error> {
         Ok(fs::create_dir(&self.path.join(name), 0o755)?)
     }
 
-    /// Removes a directory of it again.
+    /// Removes a directory beside its root.
     pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
         remove(&self.path.join(name))
     }
@@ -236,13 +236,13 @@ impl NewLayer {
 
 impl Drop for NewLayer {
     fn drop(&mut self) {
-        // Finished, it has another name; what stays is removed by the next build.
+        // A finished layer has another name. On an error, the next build removes it.
         drop(remove(&self.path));
     }
 }
 
-/// Removes what is not kept; returns how many bytes that were. Nothing is removed while a build is
-/// under way.
+/// Removes states and layers that are not kept; returns the freed bytes. Removes nothing while a
+/// build is running.
 pub fn sweep(dir: &Path, keep: Keep, dry_run: bool) -> Result<u64, Error> {
     if !dir.is_dir() {
         return Ok(0);
@@ -302,7 +302,7 @@ fn read_state(path: &Path) -> Option<State> {
     sound.then_some(state)
 }
 
-/// Marks a state as used now. Nobody depends on it.
+/// Sets the time of the last use of a state.
 fn touch(path: &Path) {
     if let Ok(file) = File::open(path) {
         let _ = file.set_modified(SystemTime::now());
@@ -327,7 +327,7 @@ fn size_below(path: &Path) -> u64 {
     index.map_or(0, |index| index.bytes())
 }
 
-/// Removes a directory of ours, whatever its permissions became.
+/// Removes a directory with its contents, whatever their permissions.
 fn remove(path: &Path) -> Result<(), Error> {
     if !rustix::process::geteuid().is_root() && path.is_dir() {
         disk::open_up(path)?;

@@ -1,5 +1,5 @@
-//! What the instructions of a stage make, when it is needed: out of the layers of an earlier build
-//! as far as nothing that they can see has changed.
+//! Executes the noted instructions of a stage when its files are needed, beginning at the last
+//! state that is cached.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -16,19 +16,19 @@ use super::{Fault, Network, Runner, Told, difference, lookup, mounts};
 use crate::key::{self, Digest, Key};
 use crate::tree::Tree;
 
-/// Something that changes files: an instruction with what it sees besides them.
+/// An instruction that changes files, with the settings and arguments it sees.
 #[derive(Debug)]
 pub(super) struct Op {
-    /// The stage it stands in.
+    /// The number of its stage.
     pub(super) number: usize,
-    /// What people see of it.
+    /// The text shown as progress.
     pub(super) label: String,
     pub(super) step: Step,
     pub(super) settings: Settings,
     pub(super) arguments: Arguments,
 }
 
-/// What a stage is built on.
+/// What the first stage of a chain of `FROM` is built on.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Base {
     /// Nothing.
@@ -49,7 +49,7 @@ impl Op {
 }
 
 impl Kitchen<'_, '_> {
-    /// Makes the files of a stage.
+    /// Executes the instructions of a stage that were not executed yet.
     pub(super) fn make(&mut self, stage: &mut Stage) -> Result<(), Fault> {
         self.find_kept(stage)?;
         let first = match stage.made {
@@ -72,7 +72,7 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
-    /// Takes what an earlier build left, as far up as nothing has changed.
+    /// Loads the last cached state of a stage, if there is one.
     fn find_kept(&mut self, stage: &mut Stage) -> Result<(), Fault> {
         let first = stage.made.unwrap_or_default();
         let last = stage.ops.iter().rposition(|op| op.runs());
@@ -98,7 +98,7 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
-    /// Makes what a stage is built on; returns that none of its instructions is done.
+    /// Loads the base of a stage; returns 0, the number of executed instructions.
     fn make_base(&mut self, stage: &mut Stage) -> Result<usize, Fault> {
         let runs = stage.ops.iter().any(|op| op.runs());
         if let Base::Image {
@@ -109,7 +109,7 @@ impl Kitchen<'_, '_> {
         {
             let (tree, ground) = self.image_files(name, architecture, *span)?;
             (stage.tree, stage.ground) = (tree, ground);
-            // The next build does not have to unpack it, whatever changes above it.
+            // A layer of its own, so that no later build has to unpack the image again.
             if runs && self.ground(stage)? {
                 self.keep(stage, 0)?;
             }
@@ -134,7 +134,7 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
-    /// Makes a layer of what of a stage is in none yet; returns whether there was something.
+    /// Puts the files of a stage that are in no layer into a new one; returns whether there were any.
     fn ground(&mut self, stage: &mut Stage) -> Result<bool, Fault> {
         let (Some(layers), Some(runner)) = (self.recipe.layers, self.recipe.runner) else {
             return Ok(false);
@@ -151,7 +151,7 @@ impl Kitchen<'_, '_> {
         Ok(true)
     }
 
-    /// Writes down that the layers of a stage are what so many of its instructions leave.
+    /// Records the layers of a stage as the state after `done` instructions.
     fn keep(&mut self, stage: &mut Stage, done: usize) -> Result<(), Fault> {
         if let Some(layers) = self.recipe.layers {
             let key = self.key(stage, done)?;
@@ -160,7 +160,7 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
-    /// Returns the files of an image, and the layers they are in, if they are.
+    /// Returns the files of an image, and their layers if they are cached.
     pub(super) fn image_files(
         &mut self,
         name: &str,
@@ -181,7 +181,7 @@ impl Kitchen<'_, '_> {
         ))
     }
 
-    /// Returns the key of what so many instructions of a stage leave.
+    /// Returns the key of the state after `done` instructions.
     fn key(&mut self, stage: &mut Stage, done: usize) -> Result<Digest, Fault> {
         while stage.keys.len() <= done {
             let op = stage.keys.len().checked_sub(1);
@@ -228,7 +228,7 @@ impl Kitchen<'_, '_> {
         Ok(key.digest())
     }
 
-    /// A copy sees the files that it takes. They are copied into an empty tree to know them.
+    /// Adds what a `COPY` or `ADD` sees. The files it takes are copied into an empty tree to find them.
     fn copy_key(
         &mut self,
         mut key: Key,
@@ -283,7 +283,7 @@ impl Kitchen<'_, '_> {
         Ok(key)
     }
 
-    /// A command sees its own text, its variables, and what is mounted. Secrets count by name.
+    /// Adds what a `RUN` sees: its text, variables and mounts. Secrets count by id.
     fn run_key(&mut self, mut key: Key, op: &Op, run: &text::Run) -> Result<Key, Fault> {
         key.add(format!("{:?} {:?}", run.command, run.documents));
         key.add(format!("{:?} {:?}", run.network, run.security));
@@ -319,7 +319,7 @@ impl Kitchen<'_, '_> {
         Ok(key)
     }
 
-    /// Returns what says which image the name after a `from=` means, if it is one.
+    /// Returns the id of the image that a `from=` names; `None` for a stage.
     fn id_of(&mut self, number: usize, name: &str, span: Span) -> Result<Option<String>, Fault> {
         let Origin::Image(name) = plan::origin(self.recipe.dockerfile, number, name) else {
             return Ok(None);
@@ -328,7 +328,7 @@ impl Kitchen<'_, '_> {
         Ok(Some(self.image(&name, &architecture, span)?.id.clone()))
     }
 
-    /// Notes what of the context an instruction takes.
+    /// Records which paths of the context an instruction takes.
     pub(super) fn note_taken(&mut self, stage: &Stage, step: &Step) -> Result<(), Fault> {
         let mut taken = BTreeSet::new();
         match &step.instruction {
@@ -367,7 +367,7 @@ fn way(source: &str) -> String {
 }
 
 impl Stage {
-    /// Returns a stage without files in which words mean what they mean to an instruction.
+    /// Returns an empty stage with the settings and arguments that an instruction sees.
     fn seeing(op: &Op) -> Self {
         Self {
             settings: op.settings.clone(),
@@ -376,7 +376,7 @@ impl Stage {
         }
     }
 
-    /// Makes the files of a stage those that layers hold, after so many instructions.
+    /// Sets the files of a stage to a cached state after `done` instructions.
     pub(super) fn stand_on(&mut self, ground: Ground, done: usize) {
         self.tree = ground.tree.clone();
         self.ground = ground;

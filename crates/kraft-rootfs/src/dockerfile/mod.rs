@@ -4,7 +4,7 @@
 //! A stage is a `Tree`: `COPY` moves names and numbers from tree to tree, and
 //! contents stay where they are (in the context, in the layers of an image) until the archive is
 //! written. Only a `RUN` needs real files: the tree lies in layers, the command runs over them
-//! ([`Runner`]), and what it changed is a layer that is kept for the next build ([`Layers`]).
+//! ([`Runner`]), and its changes become a layer that is cached ([`Layers`]).
 //!
 //! ```text
 //! execute ─ plan (which stages) ─► stage (what instructions mean) ─► make ─ copy ─► tree
@@ -73,9 +73,9 @@ pub struct Recipe<'a> {
     pub scratch: &'a Path,
     /// Where the directories of `--mount=type=cache` are kept from build to build.
     pub caches: &'a Path,
-    /// Where what commands leave is kept; without it a `RUN` is a fault.
+    /// The cache of steps; a `RUN` fails without it.
     pub layers: Option<&'a Layers>,
-    /// Whether steps are taken from there that are what they were.
+    /// Whether cached steps are used.
     pub reuse: bool,
 }
 
@@ -85,7 +85,7 @@ pub struct Recipe<'a> {
     reason = "it is mostly readers of any kind"
 )]
 pub struct Image<'a> {
-    /// What says which image it is: the digest of its manifest.
+    /// The digest of its manifest.
     pub id: String,
     /// Its configuration: the JSON document.
     pub config: Vec<u8>,
@@ -138,14 +138,14 @@ pub enum Fault {
     Room(#[from] Error),
 }
 
-/// What came of a Dockerfile.
+/// Result of [`execute`].
 #[derive(Debug)]
 pub struct Executed {
     /// The archive.
     pub built: Built,
     /// How the image wants to be run.
     pub settings: Settings,
-    /// What of the context was taken: paths and patterns of paths. Nothing else in it counts.
+    /// Paths and patterns that were taken from the context; no other file matters.
     pub taken: Vec<String>,
 }
 
@@ -173,7 +173,7 @@ pub fn execute(
         warnings: last.warnings,
     };
     if let Some(error) = recipe.layers.and_then(Layers::settle) {
-        tell(Told::Warning(format!("cannot keep the steps: {error}")));
+        tell(Told::Warning(format!("cannot cache the steps: {error}")));
     }
     Ok(Executed {
         built,

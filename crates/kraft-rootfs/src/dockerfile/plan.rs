@@ -114,8 +114,8 @@ fn stage_of(origin: &Origin) -> Option<usize> {
     }
 }
 
-/// Returns those of the planned stages whose files are needed for more than one stage on them: the
-/// last, and what is copied from.
+/// Returns the planned stages whose files are needed as a whole: the last one, those that others
+/// copy from, and those that several stages are built on.
 pub(super) fn needed_whole(recipe: &Recipe<'_>, planned: &[usize]) -> BTreeSet<usize> {
     let dockerfile = recipe.dockerfile;
     let global = variables::global(recipe).unwrap_or_default();

@@ -80,27 +80,27 @@ pub enum RunFault {
     /// This host does not let us run it.
     #[error("{0}")]
     Host(String),
-    /// This host cannot put directories over each other ([`Root::Layers`]).
+    /// This host cannot mount an overlay ([`Root::Layers`]).
     #[error("no overlay file system: {0}")]
     NoOverlay(String),
 }
 
-/// The root that a command runs in.
+/// The root directory of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Root {
     /// A directory.
     Directory(PathBuf),
-    /// Directories over each other: what the command changes goes to the uppermost.
+    /// An overlay. All names are relative to `dir`.
     Layers {
-        /// The directory that the others are below.
+        /// The directory that contains the others.
         dir: PathBuf,
-        /// What is not changed, the uppermost first.
+        /// The lower directories, the uppermost first.
         lower: Vec<String>,
-        /// Where changes go.
+        /// The upper directory, which gets all changes.
         upper: String,
-        /// An empty directory for the file system.
+        /// The work directory, empty.
         work: String,
-        /// An empty directory where all of it appears.
+        /// The mount point, empty.
         at: String,
     },
 }
@@ -118,6 +118,6 @@ pub trait Runner: std::fmt::Debug {
     /// Returns whether files of a root can belong to others than who runs us.
     fn keeps_owners(&self) -> bool;
 
-    /// Returns what a command sees of the network that asks for that of this host.
+    /// Returns the network of a command that asks for the one of the host.
     fn network(&self) -> Network;
 }

@@ -1,5 +1,5 @@
-//! One stage: what its instructions mean, in order. Those that change files are only noted; `make`
-//! makes the files when they are needed.
+//! One stage: evaluates its instructions in order. Those that change files are noted and executed
+//! by `make` when the files are needed.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,11 +37,11 @@ pub(super) struct Kitchen<'a, 't> {
     pub(super) stages: BTreeMap<usize, Stage>,
     pub(super) last: usize,
     pub(super) images: BTreeMap<String, Rc<BaseImage>>,
-    /// The stages whose files are needed by others than the next stage on them.
+    /// The stages whose files are needed as a whole ([`plan::needed_whole`]).
     whole: BTreeSet<usize>,
-    /// What of the context is taken: paths and patterns.
+    /// Paths and patterns that are taken from the context.
     pub(super) taken: BTreeSet<String>,
-    /// Whether commands run in one directory, because this host has no overlays for us.
+    /// Whether commands run in a plain directory because overlays cannot be mounted.
     pub(super) flat: bool,
     /// The context, read when it is first needed.
     pub(super) context: Option<Rc<Tree>>,
@@ -60,13 +60,13 @@ pub(super) struct Stage {
     /// Whether this stage said `CMD` itself.
     pub(super) own_cmd: bool,
     pub(super) base: Base,
-    /// What changes files, over the base.
+    /// The instructions that change files.
     pub(super) ops: Vec<Rc<Op>>,
-    /// How many of them the tree holds; `None` if it does not even hold the base.
+    /// How many of them were executed; `None` if the base is not loaded yet.
     pub(super) made: Option<usize>,
-    /// The keys of the states after none, one, two of them and so on, as far as they are known.
+    /// The keys of the states after 0, 1, 2 … instructions, as far as computed.
     pub(super) keys: Vec<Digest>,
-    /// What of the tree lies in layers.
+    /// The part of the tree that is in layers.
     pub(super) ground: Ground,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Stage {
 pub(super) struct BaseImage {
     pub(super) id: String,
     settings: Settings,
-    /// Its files, once they were unpacked.
+    /// Its files, after they were unpacked.
     tree: RefCell<Option<Tree>>,
 }
 
@@ -203,7 +203,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         Ok(stage)
     }
 
-    /// Returns a stage to build on. One that only the next stage needs becomes that one.
+    /// Returns the stage that a `FROM` names. One that is needed only there is moved, not cloned.
     fn base_stage(&mut self, number: usize) -> Result<Stage, Fault> {
         if !self.stages.contains_key(&number) {
             self.stage(number)?;
@@ -216,7 +216,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         Ok(stage.unwrap_or_default())
     }
 
-    /// Asks for an image; for each only once.
+    /// Returns an image; asks for each only once.
     pub(super) fn image(
         &mut self,
         name: &str,
@@ -251,7 +251,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         })
     }
 
-    /// Returns the files of an image, which are read only once.
+    /// Returns the files of an image; reads each only once.
     pub(super) fn unpacked_image(
         &mut self,
         known: &BaseImage,
@@ -301,7 +301,7 @@ impl<'a, 't> Kitchen<'a, 't> {
             .map_err(|error| Error::from(FileError::on("write", scratch)(error)).into())
     }
 
-    /// Takes in an instruction; what changes files is noted.
+    /// Evaluates an instruction; one that changes files is noted.
     fn step(
         &mut self,
         number: usize,
@@ -460,7 +460,7 @@ impl<'a, 't> Kitchen<'a, 't> {
 }
 
 impl Stage {
-    /// Notes an instruction that changes files, with what it sees besides them.
+    /// Notes an instruction that changes files, with its settings and arguments.
     fn note(&mut self, number: usize, step: &Step, label: String) {
         self.ops.push(Rc::new(Op {
             number,

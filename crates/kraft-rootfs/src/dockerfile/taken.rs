@@ -1,4 +1,4 @@
-//! What of a context the instructions of a Dockerfile take.
+//! The part of a build context that the instructions of a Dockerfile take.
 
 use super::lookup::{matching, resolve};
 use crate::tree::Tree;
@@ -7,22 +7,21 @@ use crate::tree::Tree;
 #[derive(Debug, Default)]
 pub(crate) struct Part {
     pub(crate) tree: Tree,
-    /// What led there: the paths that were named or matched, and where they lead.
+    /// The patterns, the paths they match, and where those lead through links.
     pub(crate) ways: Vec<Vec<u8>>,
 }
 
-/// Returns what paths and patterns of paths take of a tree.
+/// Returns the part of a tree that paths and patterns take.
 pub(crate) fn of(tree: &Tree, taken: &[String]) -> Part {
     let mut part = Part::default();
     let mut put = |path: &[u8]| {
-        // What stands below a link is there under its own path.
         if let Some(node) = tree.get(path) {
             drop(part.tree.insert(path, node.clone()));
         }
     };
     for pattern in taken {
         part.ways.push(pattern.clone().into_bytes());
-        // Links that lead in a circle take nothing.
+        // A loop of links takes nothing.
         for path in matching(tree, pattern).unwrap_or_default() {
             let Ok(real) = resolve(tree, &path, true) else {
                 continue;

@@ -104,8 +104,7 @@ impl Arguments {
         all
     }
 
-    /// Returns the variables that a command sees, without those that nobody declared: what it
-    /// leaves does not depend on them.
+    /// Returns the variables that are part of the key of a command: all but undeclared proxies.
     pub(super) fn seen(&self, settings: &Settings) -> BTreeMap<String, String> {
         let mut all = self.declared.clone();
         let pairs = settings.env.iter().filter_map(|pair| pair.split_once('='));

@@ -218,11 +218,11 @@ fn followed(path: &Path) -> Done<PathBuf> {
     doing(&what, Err(rustix::io::Errno::LOOP))
 }
 
-/// Puts directories over each other at the root. Their names are short and plain, and meant from
-/// the directory that all of them are in: a mount takes no more than a page of text.
+/// Mounts the overlay at the root. The names are short and relative to the current directory,
+/// because the options of a mount must fit in one page.
 fn put_over(overlay: &Overlay, spec: &Spec) -> Done {
-    // Without these a directory that is moved, or a file whose mode changes, would not be whole
-    // in the upper directory.
+    // Otherwise a renamed directory, or a file with a new mode, would be incomplete in the upper
+    // directory.
     let mut options = format!(
         "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=nofollow",
         overlay.lower.join(":"),

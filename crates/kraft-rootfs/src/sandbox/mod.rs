@@ -37,7 +37,7 @@ pub use inside::enter;
 pub const WORD: &str = "__step";
 /// How the inside ends when it could not start the command.
 const NOT_STARTED: i32 = 125;
-/// How its message begins when directories cannot be put over each other.
+/// Prefix of its message when the overlay cannot be mounted.
 const NO_OVERLAY: &str = "no overlay: ";
 /// What the namespaces' trial may take.
 const TRIAL: Duration = Duration::from_secs(10);
@@ -92,10 +92,10 @@ struct Spec {
     root_outside: bool,
 }
 
-/// Directories that are put over each other at the root.
+/// The overlay to mount at the root.
 #[derive(Serialize, Deserialize)]
 struct Overlay {
-    /// Where the names of the others begin.
+    /// The directory that the other names are relative to.
     dir: PathBuf,
     lower: Vec<String>,
     upper: String,

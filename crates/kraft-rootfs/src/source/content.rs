@@ -13,7 +13,7 @@ use super::directory::open_below;
 use crate::Error;
 use crate::tree::{Content, Place};
 
-/// What the kernel does not copy is copied in pieces of this size, in bytes.
+/// Buffer size in bytes for copies that the kernel cannot do.
 const BUFFER: usize = 256 * 1024;
 
 /// A content being read.
@@ -26,7 +26,7 @@ pub(crate) struct Opened {
     pub(crate) name: PathBuf,
 }
 
-/// Where a content is, for any thread.
+/// Location of a content that can be shared with other threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot<'a> {
     size: u64,
@@ -45,7 +45,7 @@ impl Content {
         self.spot().open()
     }
 
-    /// Returns where it is.
+    /// Returns its location.
     pub(crate) fn spot(&self) -> Spot<'_> {
         Spot {
             size: self.size,
@@ -85,7 +85,7 @@ impl Spot<'_> {
 }
 
 impl Opened {
-    /// Copies what is left to a new file of this name, sharing blocks where the file system can.
+    /// Copies the rest to a new file, as a reflink where the file system supports it.
     pub(crate) fn copy_to(mut self, out: &mut File, name: &Path) -> Result<(), Error> {
         let whole = self.at == 0 && self.file.metadata().is_ok_and(|it| it.len() == self.left);
         if whole && rustix::fs::ioctl_ficlone(&*out, &self.file).is_ok() {
@@ -96,7 +96,7 @@ impl Opened {
             match rustix::fs::copy_file_range(&self.file, Some(&mut self.at), &*out, None, most) {
                 Ok(0) => break,
                 Ok(count) => self.left -= count as u64,
-                // Between some file systems the kernel does not copy by itself.
+                // Not supported between these file systems.
                 Err(_) => {
                     let mut from = BufReader::with_capacity(BUFFER, &mut self);
                     io::copy(&mut from, out).map_err(FileError::on("write", name))?;
@@ -110,7 +110,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Returns how many bytes were not read yet.
+    /// Returns the number of unread bytes.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }

@@ -5,7 +5,7 @@
 //!                         SLOT.cpio    the archive
 //!                         SLOT.json    what it was made from, and how the image wants to be run
 //!                         mounts/      directories of `--mount=type=cache`
-//!                         layers/      what `RUN` steps left (`kraft_rootfs::dockerfile::Layers`)
+//!                         layers/      cached steps (`kraft_rootfs::dockerfile::Layers`)
 //! ```
 //!
 //! A slot belongs to one Dockerfile with its arguments, or to one image: what is built anew takes
@@ -36,17 +36,17 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// What nobody used for so long is removed.
 const UNUSED: Duration = Duration::from_hours(30 * 24);
 
-/// What of steps is kept, in bytes. What was used last is kept first.
+/// Maximum total size of cached steps in bytes.
 const LAYERS: u64 = 10 << 30;
-/// What nobody used for so long is removed where somebody asks for room.
-const UNUSED_WITHIN_REASON: Duration = Duration::from_hours(24);
+/// `kraft store gc` removes steps that were not used for this time.
+const UNUSED_FOR_GC: Duration = Duration::from_hours(24);
 
-/// Returns the directory of what steps left.
+/// Returns the directory of cached steps.
 pub(super) fn layers_dir(app: &App) -> PathBuf {
     dir(app).join("layers")
 }
 
-/// Removes what no step needs after a build. Nobody waits for it.
+/// Removes old cached steps after a build. Errors do not matter.
 pub(super) fn prune_layers(app: &App) {
     let keep = Keep {
         unused: UNUSED,
@@ -55,10 +55,10 @@ pub(super) fn prune_layers(app: &App) {
     let _ = dockerfile::sweep(&layers_dir(app), keep, false);
 }
 
-/// Removes what steps left that was not used for a day; returns how many bytes that were.
+/// Removes cached steps that were not used for a day; returns the freed bytes.
 pub(crate) fn sweep(app: &App, dry_run: bool) -> Result<u64, Failure> {
     let keep = Keep {
-        unused: UNUSED_WITHIN_REASON,
+        unused: UNUSED_FOR_GC,
         bytes: LAYERS,
     };
     Ok(dockerfile::sweep(&layers_dir(app), keep, dry_run)?)
@@ -110,7 +110,7 @@ struct Record {
     size: u64,
     time: i128,
     settings: Settings,
-    /// What of the context was taken, if the builder knows.
+    /// Paths and patterns that were taken from the context, if the builder reports them.
     #[serde(default)]
     taken: Option<Vec<String>>,
 }

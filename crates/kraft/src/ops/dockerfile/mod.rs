@@ -34,12 +34,12 @@ pub(crate) use job::{Job, Wish};
 use crate::app::App;
 use crate::failure::Failure;
 
-/// What a builder tells of an image beside its files.
+/// What a builder returns besides the files of an image.
 #[derive(Debug)]
 struct Image {
-    /// How it wants to be run.
+    /// Its run configuration.
     settings: Settings,
-    /// What of the context was taken, if the builder knows.
+    /// Paths and patterns that were taken from the context, if the builder reports them.
     taken: Option<Vec<String>>,
 }
 
