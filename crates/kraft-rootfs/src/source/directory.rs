@@ -89,13 +89,19 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn directory(&mut self, below: &Path, waiting: &mut Vec<PathBuf>) -> Result<(), Error> {
         let full = self.root_path.join(below);
-        for entry in std::fs::read_dir(&full).map_err(FileError::on("read", &full))? {
+        let entries = match std::fs::read_dir(&full) {
+            // Removed meanwhile, as a guest may do in a volume. The root itself must exist.
+            Err(error) if is_gone(&error) && !below.as_os_str().is_empty() => return Ok(()),
+            entries => entries.map_err(FileError::on("read", &full))?,
+        };
+        for entry in entries {
             let entry = entry.map_err(FileError::on("read", &full))?;
             let below = below.join(entry.file_name());
             // Does not follow links.
-            let metadata = entry
-                .metadata()
-                .map_err(FileError::on("read", &entry.path()))?;
+            let metadata = match entry.metadata() {
+                Err(error) if is_gone(&error) => continue,
+                metadata => metadata.map_err(FileError::on("read", &entry.path()))?,
+            };
             if metadata.is_file() && self.out == Some((metadata.dev(), metadata.ino())) {
                 continue;
             }
@@ -168,6 +174,10 @@ impl Walk<'_> {
     }
 }
 
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
+}
+
 /// Returns one number for all names of a file. Inode numbers are unique in a filesystem only;
 /// the device goes into the high bits, where inode numbers of real filesystems are empty.
 fn identity(metadata: &Metadata) -> u64 {
@@ -191,5 +201,40 @@ fn refuse(path: &[u8], source: EntryFault) -> Error {
     Error::Entry {
         entry: shown(path),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_are_removed_during_the_walk_are_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            let path = dir.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            kraft_sys::fs::overwrite(&path.join("file"), b"").unwrap();
+        }
+        // The first that is seen outlives the others.
+        let first = std::cell::RefCell::new(None);
+        let seen = |path: &str, _: &Metadata| {
+            let mut first = first.borrow_mut();
+            let first = first.get_or_insert_with(|| path.to_owned());
+            for name in ["a", "b", "c"] {
+                if name != first {
+                    kraft_sys::fs::remove_tree(&dir.path().join(name)).unwrap();
+                }
+            }
+        };
+        let tree = kept(dir.path(), &Patterns::default(), &seen).unwrap();
+        let file = format!("{}/file", first.borrow().as_ref().unwrap());
+        assert!(tree.get(file.as_bytes()).is_some());
+        let files = tree
+            .entries()
+            .filter(|(_, node)| matches!(node.kind, Kind::File(_)));
+        assert_eq!(files.count(), 1);
+        let gone = dir.path().join("gone");
+        assert!(kept(&gone, &Patterns::default(), &|_, _| {}).is_err());
     }
 }
