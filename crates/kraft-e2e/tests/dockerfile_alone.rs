@@ -111,7 +111,10 @@ fn an_ordinary_user_needs_no_privileges() {
         return;
     }
     let steps = "RUN mkdir /d && echo \"$(id -u)\" > /d/made\n\
-                 RUN --mount=type=tmpfs,target=/t touch /t/x && ls /t > /d/listed\n";
+                 RUN --mount=type=tmpfs,target=/t,size=64k touch /t/x && ls /t > /d/listed && \
+                 ! dd if=/dev/zero of=/t/y bs=1k count=1000\n\
+                 RUN --mount=type=cache,target=/c,mode=0700,uid=5 /bin/busybox stat -c '%a %u' /c \
+                 > /d/cache\n";
     let Some((bench, _registry)) = with_base(steps) else {
         return;
     };
@@ -146,9 +149,115 @@ fn an_ordinary_user_needs_no_privileges() {
         skip("this system forbids user namespaces");
         return;
     }
-    drop(outcome.success());
+    let outcome = outcome.success();
     assert_eq!(text(&bench, "d/made"), "0\n");
     assert_eq!(text(&bench, "d/listed"), "x\n");
+    // Files cannot be given to others here.
+    assert_eq!(text(&bench, "d/cache"), "700 0\n");
+    let warning = "`/c` belongs to root in the step";
+    assert!(outcome.stderr.contains(warning), "{}", outcome.stderr);
+}
+
+#[test]
+fn mounts_have_the_mode_owner_size_and_content_that_are_asked_for() {
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can give files to others");
+        return;
+    }
+    let steps = "ARG OWNER=7\nARG KIND=cache\nARG MODE=1777\n\
+        RUN --mount=type=${KIND},uid=$OWNER,gid=8,mode=$MODE,target=/c \
+        /bin/busybox stat -c '%a %u:%g' /c > /o1 && touch /c/kept\n\
+        RUN --mount=type=cache,target=/c ls /c > /o2\n\
+        RUN --mount=type=cache,uid=7,gid=8,mode=1777,target=/c ls /c > /o3\n\
+        RUN --mount=type=tmpfs,target=/t,size=64k dd if=/dev/zero of=/t/f bs=1k count=1000; \
+        wc -c < /t/f > /o4; /bin/busybox stat -c '%a' /t >> /o4\n\
+        RUN --mount=type=tmpfs,target=/t,ro touch /t/x || echo refused > /o5\n\
+        RUN --mount=type=secret,id=s,target=/key,uid=5,gid=6,mode=0440 \
+        /bin/busybox stat -c '%a %u:%g' /key > /o6\n\
+        RUN --mount=type=secret,id=s cat /run/secrets/s > /o7\n\
+        RUN --mount=type=cache,from=seeds,source=/in,target=/c cat /c/seed > /o8 && \
+        echo later > /c/seed\n\
+        RUN --mount=type=cache,from=seeds,source=/in,target=/c cat /c/seed > /o9\n\
+        RUN cat > /o10 << 'EOF' && cat /o10\nblank before $THE name\nEOF\n";
+    let Some((bench, _registry)) = with_base(steps) else {
+        return;
+    };
+    let from = fs::read_to_string(bench.path().join("context/Dockerfile")).unwrap();
+    let seeds = "FROM scratch AS seeds\nCOPY seed /in/\n";
+    context(
+        &bench,
+        &[
+            ("Dockerfile", &format!("{seeds}{from}")),
+            ("seed", "first\n"),
+            ("secret", "sesame\n"),
+        ],
+    );
+    let bin = search_path(bench.path(), &PROGRAMS);
+    let flags = [
+        "rootfs",
+        "build",
+        "context/Dockerfile",
+        "-o",
+        "root.cpio",
+        "--build-secret",
+        "id=s,src=context/secret",
+    ];
+    drop(Outcome::of(bench.command(flags).env("PATH", bin)).success());
+    for (path, expected) in [
+        ("o1", "1777 7:8\n"),
+        // Another owner is another cache.
+        ("o2", ""),
+        ("o3", "kept\n"),
+        ("o4", "65536\n1777\n"),
+        ("o5", "refused\n"),
+        ("o6", "440 5:6\n"),
+        ("o7", "sesame\n"),
+        ("o8", "first\n"),
+        ("o9", "later\n"),
+        ("o10", "blank before $THE name\n"),
+    ] {
+        assert_eq!(text(&bench, path), expected, "{path}");
+    }
+    // What is named must be there, and is shown where it is named.
+    for (mount, why) in [
+        (
+            "type=cache,target=/c,from=localhost:1/no",
+            "cannot take the image",
+        ),
+        (
+            "type=tmpfs,target=/c,mode=0700",
+            "a mount of type `tmpfs` has no `mode`",
+        ),
+        (
+            "type=cache,target=/c,uid=$MISSING",
+            "`` is not a valid `uid` of a mount",
+        ),
+    ] {
+        let text = format!("FROM scratch\nRUN --mount={mount} true\n");
+        context(&bench, &[("Dockerfile", &text)]);
+        let outcome = build(&bench, &PROGRAMS);
+        assert_ne!(outcome.code, Some(0), "{mount}");
+        let place = "context/Dockerfile:2:";
+        let shown = outcome.stderr.contains(why) && outcome.stderr.contains(place);
+        assert!(shown, "{mount}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_pattern_that_is_not_valid_is_shown_in_the_ignore_file() {
+    let bench = Bench::new();
+    context(
+        &bench,
+        &[
+            ("Dockerfile", "FROM scratch\nCOPY . /\n"),
+            (".dockerignore", "# ours\n[a-\n"),
+        ],
+    );
+    let outcome = build(&bench, &[]);
+    assert_ne!(outcome.code, Some(0));
+    for part in ["`[a-` is not a valid pattern", ".dockerignore:2:1"] {
+        assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
+    }
 }
 
 #[test]

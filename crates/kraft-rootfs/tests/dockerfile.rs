@@ -755,6 +755,9 @@ fn add_unpacks_every_compression_and_copies_what_it_cannot_unpack() {
         let found = table.build(&format!("FROM scratch\nADD {name} /x/\n"));
         assert_eq!(found, ["x 755 0:0 /", "x/f 755 3:0 abc"], "{name}");
     }
+    // Everything belongs to whom `--chown` names, and `--chmod` changes nothing.
+    let found = table.build("FROM scratch\nADD --chown=5:6 --chmod=600 a.tar /x/\n");
+    assert_eq!(found, ["x 755 5:6 /", "x/f 755 5:6 abc"]);
     // Neither is a tarball: a text that is compressed, and one that only begins so.
     let mut text = liblzma::write::XzEncoder::new(Vec::new(), 1);
     text.write_all(b"no tarball").unwrap();

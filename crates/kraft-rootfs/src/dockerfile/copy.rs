@@ -15,6 +15,8 @@ use crate::{EntryFault, shown};
 pub(super) struct Terms {
     /// The owner they get; `None` keeps theirs.
     pub(super) owner: Option<(u32, u32)>,
+    /// Whether the owner was asked for: what is unpacked gets it then, too.
+    pub(super) gives_owner: bool,
     /// The permissions they get.
     pub(super) mode: Option<Mode>,
     /// What is left out: patterns of paths relative to each source directory.

@@ -139,6 +139,7 @@ impl Kitchen<'_, '_> {
         let exclude = Patterns::new(copy.exclude.iter().map(String::as_str));
         Ok(Terms {
             owner,
+            gives_owner: copy.chown.is_some(),
             mode,
             exclude: exclude.map_err(|error| at(step.span, format!("`--exclude`: {error}")))?,
             through_links: !copy.link,
@@ -231,10 +232,11 @@ impl Kitchen<'_, '_> {
             return Ok(false);
         }
         let into = self.add_directory(stage, to, terms, span)?;
+        let owner = terms.owner.filter(|_| terms.gives_owner);
         let mut reader = plain.as_slice().chain(reader);
         let tree = std::mem::take(&mut stage.tree);
         let (tree, numbers) = self.unpacked(|unpacker, numbers| {
-            unpacker.unpack_into(tree, &into, numbers);
+            unpacker.unpack_into(tree, &into, numbers, owner);
             unpacker.tarball(&full, &mut reader)
         })?;
         (stage.tree, self.numbers) = (tree, numbers);

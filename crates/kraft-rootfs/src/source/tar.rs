@@ -57,6 +57,8 @@ pub(crate) struct Unpacker<'a> {
     sorted: bool,
     layers: u64,
     onto: Onto,
+    /// Who owns everything, whatever the archive says.
+    owner: Option<(u32, u32)>,
     /// Files of aufs' own that hard links name.
     hidden: HashMap<Vec<u8>, Node>,
     warnings: &'a mut Vec<String>,
@@ -98,14 +100,23 @@ impl<'a> Unpacker<'a> {
             sorted: true,
             layers: 0,
             onto: Onto::Nothing,
+            owner: None,
             hidden: HashMap::new(),
             warnings,
             progress,
         }
     }
 
-    /// Goes on in a directory of a tree; new files get numbers above `files`.
-    pub(crate) fn unpack_into(&mut self, tree: Tree, directory: &[u8], files: u64) {
+    /// Goes on in a directory of a tree; new files get numbers above `files`. All of it belongs to
+    /// `owner`, or to whom the archive says.
+    pub(crate) fn unpack_into(
+        &mut self,
+        tree: Tree,
+        directory: &[u8],
+        files: u64,
+        owner: Option<(u32, u32)>,
+    ) {
+        self.owner = owner;
         self.tree = tree;
         self.files = files;
         self.sorted = false;
@@ -344,10 +355,11 @@ impl<'a> Unpacker<'a> {
                 return Ok(None);
             }
         };
+        let (uid, gid) = self.owner.unwrap_or((owner(entry.uid), owner(entry.gid)));
         Ok(Some(Node {
             permissions: entry.mode & PERMISSIONS,
-            uid: owner(entry.uid),
-            gid: owner(entry.gid),
+            uid,
+            gid,
             kind,
         }))
     }
