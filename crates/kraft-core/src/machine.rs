@@ -169,6 +169,11 @@ impl MachineState {
 pub enum EndReason {
     /// The guest powered itself off.
     PoweredOff,
+    /// The guest ended with an exit status that is not 0.
+    Exited {
+        /// The exit status, as far as the machine carries it (1 to 127).
+        code: u8,
+    },
     /// The guest reported a panic or reset itself (a triple fault on x86).
     Crashed {
         /// What was seen: `guest panicked`, `guest reset itself`.
@@ -195,11 +200,12 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// Returns the exit code that stands for this end: 0 for a clean power-off or
+    /// Returns the exit code that stands for this end: the guest's own, 0 for a clean power-off or
     /// a stop on request, 1 for a crash, 128 + signal for a kill.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::PoweredOff | Self::Stopped => 0,
+            Self::Exited { code } => i32::from(*code),
             Self::Crashed { .. } | Self::HostDown | Self::Vanished => 1,
             Self::Killed { signal } => 128 + signal.unwrap_or(9),
             Self::MonitorFailed { code, .. } => code.filter(|&c| c != 0).unwrap_or(1),
@@ -251,6 +257,7 @@ mod tests {
         };
         assert_eq!(EndReason::PoweredOff.exit_code(), 0);
         assert_eq!(EndReason::Stopped.exit_code(), 0);
+        assert_eq!(EndReason::Exited { code: 7 }.exit_code(), 7);
         assert_eq!(crashed.exit_code(), 1);
         assert_eq!(EndReason::Killed { signal: Some(15) }.exit_code(), 143);
         assert_eq!(EndReason::Killed { signal: None }.exit_code(), 137);

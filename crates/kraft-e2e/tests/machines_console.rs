@@ -338,6 +338,6 @@ fn a_follower_that_hangs_up_ends_and_the_guest_goes_on() {
         .unwrap();
     assert!(head.stdout.starts_with(b"kraft-guest: hello"));
     assert_eq!(logs.wait().unwrap().code(), Some(0));
-    bench.wait_for_log("m", "end");
+    bench.wait_for_log("m", "\nend");
     bench.ok(["rm", "-f", "m"]);
 }

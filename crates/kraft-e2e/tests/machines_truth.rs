@@ -279,13 +279,10 @@ fn a_program_that_is_not_a_usable_qemu_is_named_as_the_cause() {
         std::fs::write(&path, format!("#!/bin/sh\necho '{version}'\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut run = bench.command(["run", "-W", "-d", "--qemu"]);
-        let failed = kraft_e2e::harness::Outcome::of(run.arg(&path).arg(mini("x86_64"))).exits(1);
-        // It prints its version to the VMM's log, so the log is what is shown.
-        let shown = failed.stderr.contains(told) || failed.stderr.contains(version);
-        assert!(
-            shown && failed.stderr.contains("ended before the guest ran"),
-            "{}",
-            failed.stderr
-        );
+        let failed = kraft_e2e::harness::Outcome::of(run.arg(&path).arg(mini("x86_64"))).exits(7);
+        let program = path.to_str().unwrap();
+        for part in [told, program, "kraft config set qemu PATH"] {
+            assert!(failed.stderr.contains(part), "{}", failed.stderr);
+        }
     }
 }

@@ -13,34 +13,48 @@
 //! Nobody waits for the VMM to finish a line, so the last one may be half; and no line is trusted:
 //! what cannot be understood is passed over.
 
+use std::collections::VecDeque;
+
 use jiff::Timestamp;
 use kraft_core::machine::{EndReason, MachineState};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::record::Ending;
 
-/// A diary, read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The most entries that are kept of a diary.
+const MOST_ENTRIES: usize = 256;
+
+/// What a diary comes to.
+///
+/// It is made line by line, and can be stored and continued: the lines it was made from are not
+/// needed any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diary {
     /// Whether the VMM has begun to serve: its devices exist, its ports are open, the kernel is
     /// loaded.
     pub ready: bool,
-    /// What happened, in order.
-    pub entries: Vec<Entry>,
+    /// The last changes of state, in order.
+    pub entries: VecDeque<Entry>,
+    /// Whether there was an event.
+    begun: bool,
+    changed: Option<Change>,
+    panicked_at: Option<Timestamp>,
+    ending: Option<Ending>,
 }
 
-/// Something the VMM wrote down.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A change of state that the VMM wrote down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// When, by the clock of the host.
     pub at: Timestamp,
     /// What.
-    pub what: Happened,
+    pub what: Change,
 }
 
-/// What can happen to a guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happened {
+/// How the state of a guest can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
     /// Its processors were stopped.
     Paused,
     /// They go on.
@@ -49,6 +63,11 @@ pub enum Happened {
     Suspended,
     /// It woke up.
     Woken,
+}
+
+/// An event of the VMM.
+enum Event {
+    Change(Change),
     /// The guest reported that it panicked.
     Panicked,
     /// The VMM is about to end, for a reason in the protocol's words (`guest-shutdown`).
@@ -82,63 +101,69 @@ impl Diary {
     pub fn parse(text: &[u8]) -> Self {
         let mut diary = Self::default();
         for line in text.split(|&byte| byte == b'\n') {
-            let Ok(line) = serde_json::from_slice::<Line>(line.trim_ascii()) else {
-                continue;
-            };
-            diary.ready |= line.answer.is_some();
-            diary.entries.extend(entry(line));
-        }
-        // The first thing that happens to every guest is that it is let go.
-        if diary
-            .entries
-            .first()
-            .is_some_and(|first| first.what == Happened::Resumed)
-        {
-            diary.entries.remove(0);
+            diary.take_line(line);
         }
         diary
+    }
+
+    /// Continues with the next line.
+    pub fn take_line(&mut self, line: &[u8]) {
+        // A guest can report this any number of times; only the first counts.
+        if self.panicked_at.is_some() && is_crash_loaded(line) {
+            return;
+        }
+        let Ok(line) = serde_json::from_slice::<Line>(line.trim_ascii()) else {
+            return;
+        };
+        self.ready |= line.answer.is_some();
+        let Some((at, event)) = event(line) else {
+            return;
+        };
+        let first = !std::mem::replace(&mut self.begun, true);
+        if self.ending.is_some() {
+            return;
+        }
+        match event {
+            // The first thing that happens to every guest is that it is let go.
+            Event::Change(Change::Resumed) if first => {}
+            Event::Change(what) => {
+                self.changed = Some(what);
+                self.entries.push_back(Entry { at, what });
+                if self.entries.len() > MOST_ENTRIES {
+                    self.entries.pop_front();
+                }
+            }
+            Event::Panicked => {
+                self.panicked_at.get_or_insert(at);
+            }
+            Event::ShutDown(cause) => {
+                let reason = end_reason(&cause, self.panicked_at.is_some());
+                self.ending = Some(Ending { at, reason });
+            }
+        }
     }
 
     /// Returns what the guest does as long as the VMM lives: running, paused, suspended, or already
     /// on its way out.
     pub fn state(&self) -> MachineState {
-        if let Some(ending) = self.ending() {
+        if let Some(ending) = &self.ending {
             return state_after(&ending.reason);
         }
-        self.entries
-            .iter()
-            .fold(MachineState::Running, |state, entry| match entry.what {
-                Happened::Paused => MachineState::Paused,
-                Happened::Suspended => MachineState::Suspended,
-                Happened::Resumed | Happened::Woken => MachineState::Running,
-                Happened::Panicked | Happened::ShutDown(_) => state,
-            })
+        match self.changed {
+            Some(Change::Paused) => MachineState::Paused,
+            Some(Change::Suspended) => MachineState::Suspended,
+            Some(Change::Resumed | Change::Woken) | None => MachineState::Running,
+        }
     }
 
     /// Returns how the machine ended, if the VMM had the time to write it down.
     pub fn ending(&self) -> Option<Ending> {
-        let mut panicked = false;
-        for entry in &self.entries {
-            match &entry.what {
-                Happened::Panicked => panicked = true,
-                Happened::ShutDown(reason) => {
-                    return Some(Ending {
-                        at: entry.at,
-                        reason: end_reason(reason, panicked),
-                    });
-                }
-                Happened::Paused | Happened::Resumed | Happened::Suspended | Happened::Woken => {}
-            }
-        }
-        None
+        self.ending.clone()
     }
 
     /// Returns when the guest reported a panic, whether or not the VMM ended then.
     pub fn panicked_at(&self) -> Option<Timestamp> {
-        self.entries
-            .iter()
-            .find(|entry| entry.what == Happened::Panicked)
-            .map(|entry| entry.at)
+        self.panicked_at
     }
 }
 
@@ -146,6 +171,7 @@ impl Diary {
 pub fn state_after(reason: &EndReason) -> MachineState {
     match reason {
         EndReason::PoweredOff
+        | EndReason::Exited { .. }
         | EndReason::Stopped
         | EndReason::Killed { .. }
         | EndReason::HostDown
@@ -155,7 +181,14 @@ pub fn state_after(reason: &EndReason) -> MachineState {
     }
 }
 
-fn entry(line: Line) -> Option<Entry> {
+/// Returns whether a line is the event of a crash kernel that took over, as far as that can be told
+/// quickly.
+fn is_crash_loaded(line: &[u8]) -> bool {
+    let mut words = line.split(|&byte| byte == b'"');
+    words.nth(7) == Some(b"event") && words.nth(1) == Some(b"GUEST_CRASHLOADED")
+}
+
+fn event(line: Line) -> Option<(Timestamp, Event)> {
     let stamp = line.timestamp?;
     let at = Timestamp::from_microsecond(
         stamp
@@ -165,17 +198,17 @@ fn entry(line: Line) -> Option<Entry> {
     )
     .ok()?;
     let what = match line.event?.as_str() {
-        "STOP" => Happened::Paused,
-        "RESUME" => Happened::Resumed,
-        "SUSPEND" | "SUSPEND_DISK" => Happened::Suspended,
-        "WAKEUP" => Happened::Woken,
-        "GUEST_PANICKED" | "GUEST_CRASHLOADED" => Happened::Panicked,
+        "STOP" => Event::Change(Change::Paused),
+        "RESUME" => Event::Change(Change::Resumed),
+        "SUSPEND" | "SUSPEND_DISK" => Event::Change(Change::Suspended),
+        "WAKEUP" => Event::Change(Change::Woken),
+        "GUEST_PANICKED" | "GUEST_CRASHLOADED" => Event::Panicked,
         "SHUTDOWN" => {
             let data = line.data;
             let by_guest = data.as_ref().and_then(|data| data.guest);
             let reason = data.and_then(|data| data.reason);
             // Before QEMU 4.0 there was no reason, only whether the guest wanted it.
-            Happened::ShutDown(reason.unwrap_or_else(|| {
+            Event::ShutDown(reason.unwrap_or_else(|| {
                 match by_guest {
                     Some(true) => "guest-shutdown",
                     Some(false) | None => "host-qmp-quit",
@@ -185,7 +218,7 @@ fn entry(line: Line) -> Option<Entry> {
         }
         _ => return None,
     };
-    Some(Entry { at, what })
+    Some((at, what))
 }
 
 /// Translates QEMU's `ShutdownCause`.
@@ -307,6 +340,52 @@ mod tests {
         };
         assert_eq!(diary.ending().unwrap().reason, crashed);
         assert!(diary.panicked_at().is_some());
+    }
+
+    #[test]
+    fn a_diary_can_be_stored_after_any_line_and_continued() {
+        let events = [
+            event(1, "\"event\": \"RESUME\""),
+            event(2, "\"event\": \"STOP\""),
+            event(3, "\"event\": \"RESUME\""),
+            event(
+                4,
+                "\"event\": \"GUEST_CRASHLOADED\", \"data\": {\"action\": \"run\"}",
+            ),
+            event(5, "\"event\": \"SUSPEND\""),
+            shutdown("guest-shutdown"),
+        ];
+        let text = format!("{GREETING}{}", events.concat());
+        let whole = Diary::parse(text.as_bytes());
+        assert_eq!(whole.entries.len(), 3);
+        let lines: Vec<&str> = text.lines().collect();
+        for cut in 0..=lines.len() {
+            let mut diary = Diary::parse(lines[..cut].join("\n").as_bytes());
+            let stored = serde_json::to_vec(&diary).unwrap();
+            diary = serde_json::from_slice(&stored).unwrap();
+            for line in &lines[cut..] {
+                diary.take_line(line.as_bytes());
+            }
+            assert_eq!(diary, whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_guest_that_changes_its_state_for_ever_is_remembered_by_its_last_changes() {
+        let changes: Vec<String> = (0..2000)
+            .map(|n| {
+                event(
+                    n,
+                    ["\"event\": \"SUSPEND\"", "\"event\": \"WAKEUP\""][usize::from(n % 2 == 1)],
+                )
+            })
+            .collect();
+        let diary = diary(&changes);
+        assert_eq!(diary.entries.len(), MOST_ENTRIES);
+        assert_eq!(
+            diary.entries.back().unwrap().at,
+            Timestamp::from_millisecond(1_999_250).unwrap()
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kraft_core::machine::EndReason;
 
-use crate::diary::Happened;
+use crate::diary::Change;
 use crate::id::Id;
 use crate::machines::{Error, Listed, Machine, Machines, now, read_diary};
 
@@ -156,13 +156,10 @@ fn history(machines: &Machines, machine: &Machine) -> Vec<(Timestamp, What)> {
     history.push((started_at, What::Started));
     for entry in read_diary(&machines.machine_dir(machine.id)).entries {
         let what = match entry.what {
-            Happened::Paused => What::Paused,
-            Happened::Resumed => What::Unpaused,
-            Happened::Suspended => What::Suspended,
-            Happened::Woken => What::Woken,
-            Happened::Panicked => continue,
-            // What follows is the VMM ending itself.
-            Happened::ShutDown(_) => break,
+            Change::Paused => What::Paused,
+            Change::Resumed => What::Unpaused,
+            Change::Suspended => What::Suspended,
+            Change::Woken => What::Woken,
         };
         history.push((entry.at, what));
     }

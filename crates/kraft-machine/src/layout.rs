@@ -7,6 +7,7 @@
 //! │       ├── record.json  the record; record.spare keeps disk space for its next version
 //! │       ├── diary.in     what the VMM is told when it opens its diary; watchers share its lock
 //! │       ├── diary.out    what the VMM writes down: the events of the machine protocol, QMP
+//! │       ├── diary.sum    what the part of diary.out comes to that was given back to the disk
 //! │       ├── control.sock the VMM's ear
 //! │       ├── console/     what the guest printed since it was last started
 //! │       ├── vmm.log      what the VMM's program said
@@ -107,6 +108,10 @@ impl MachineDir {
 
     pub(crate) fn diary_out(&self) -> PathBuf {
         self.path.join("diary.out")
+    }
+
+    pub(crate) fn diary_sum(&self) -> PathBuf {
+        self.path.join("diary.sum")
     }
 
     pub(crate) fn control(&self) -> PathBuf {

@@ -32,6 +32,7 @@ pub mod port;
 mod probe;
 pub mod qmp;
 mod record;
+mod upkeep;
 mod watch;
 
 pub use console::{DEFAULT_LIMIT as DEFAULT_CONSOLE_LIMIT, LEAST_LIMIT as LEAST_CONSOLE_LIMIT};

@@ -5,6 +5,7 @@
 //! is killed, the VMM lives on, and the next `kraft` that looks starts another one to adopt it.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -12,15 +13,20 @@ use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use kraft_core::machine::EndReason;
+use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{self, Identity, Process};
 
 use crate::console::{Copied, Drain};
 use crate::id::Id;
-use crate::layout::MachineDir;
-use crate::machines::{Machines, Settings, Started, Truth, attend, now, report, truth};
+use crate::layout::{Layout, MachineDir};
+use crate::machines::{Machines, Settings, StartError, Started, Truth, attend, now, report, truth};
 use crate::machines::{read_diary, vmm_log, written_ending};
 use crate::record::{Ending, Record};
+use crate::upkeep::Upkeep;
+
+/// How often the files of a VMM are looked at where the system does not tell that they grow.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long bytes of a guest are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(1);
@@ -34,7 +40,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     let Some(task) = Task::parse(args) else {
         return 2;
     };
-    i32::from(task.run().is_err())
+    let log = Layout::new(task.settings.runtime_dir.clone())
+        .machine(task.id)
+        .vmm_log();
+    match task.run() {
+        Ok(()) => 0,
+        Err(Failed(why)) => {
+            if let Ok(mut log) = fs::append(&log) {
+                // The disk may be full.
+                let _ = writeln!(log, "kraft: the monitor failed: {why}");
+            }
+            // Where a report was made already, stdout leads nowhere.
+            report(std::io::stdout(), Some(StartError::Monitor(why)));
+            1
+        }
+    }
 }
 
 struct Task {
@@ -72,11 +92,13 @@ impl Task {
 
     fn run(self) -> Result<(), Failed> {
         process::survive_polite_signals()?;
+        // The VMM inherits it: what it cannot write beyond its limit is dropped.
+        process::survive_file_size_limit()?;
         // Fails only where a session is ours already.
         let _ = process::leave_session();
         let machines = Machines::open(self.settings)?;
         let dir = machines.machine_dir(self.id);
-        std::env::set_current_dir(dir.path())?;
+        std::env::set_current_dir(dir.path()).map_err(fs::Error::on("enter", dir.path()))?;
         let ending = if self.adopt {
             adopt(&machines, &dir)?
         } else {
@@ -89,12 +111,19 @@ impl Task {
     }
 }
 
-/// Nobody hears why a monitor could not work: the record and the VMM's log say what there is.
-struct Failed;
+/// Why a monitor cannot work.
+struct Failed(String);
 
 impl<E: std::error::Error> From<E> for Failed {
-    fn from(_: E) -> Self {
-        Self
+    fn from(error: E) -> Self {
+        let mut why = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            why.push_str(": ");
+            why.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self(why)
     }
 }
 
@@ -108,9 +137,10 @@ fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed>
             mut child,
             vmm,
             console,
+            upkeep,
         }) => {
             report(ear, None);
-            record(&vmm, Some(console))?;
+            attend_to(&vmm, Some(console), upkeep)?;
             let status = wait(&mut child)?;
             Ok(Some((vmm, ending_of_child(dir, status))))
         }
@@ -121,28 +151,38 @@ fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed>
     }
 }
 
-/// Records what a VMM prints until it has ended.
-fn record(vmm: &Identity, mut console: Option<Drain>) -> std::io::Result<()> {
+/// Records what a VMM prints, and keeps its files small, until it has ended.
+fn attend_to(
+    vmm: &Identity,
+    mut console: Option<Drain>,
+    mut upkeep: Upkeep,
+) -> std::io::Result<()> {
     let Some(process) = Process::open(vmm)? else {
         // What it printed last may still be in the pipe.
         console.as_mut().map(Drain::copy);
         return Ok(());
     };
-    while let Some(open) = &mut console {
-        let ready = process::wait_readable(&[process.as_fd(), open.as_fd()], None)?;
+    loop {
+        let mut files = vec![process.as_fd()];
+        files.extend(upkeep.grown());
+        files.extend(console.as_ref().map(AsFd::as_fd));
+        let unwatched = upkeep.grown().is_none().then(|| Instant::now() + LOOK);
+        let ready = process::wait_readable(&files, unwatched)?;
         let ended = ready.first() == Some(&true);
-        match open.copy() {
-            Copied::Something if ended => while open.copy() == Copied::Something {},
-            // A guest prints byte by byte: a few more may come at once.
-            Copied::Something => drop(process.wait(Some(GATHER))?),
-            Copied::Nothing => {}
+        if upkeep.grown().is_none() || ready.get(1) == Some(&true) {
+            upkeep.look();
+        }
+        match console.as_mut().map_or(Copied::Nothing, Drain::copy) {
             Copied::Closed => console = None,
+            Copied::Nothing | Copied::Something => {}
         }
         if ended {
+            while console.as_mut().map(Drain::copy) == Some(Copied::Something) {}
             return Ok(());
         }
+        // A guest prints byte by byte: a few more may come at once.
+        process.wait(Some(GATHER))?;
     }
-    process.wait(None).map(drop)
 }
 
 fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
@@ -154,10 +194,33 @@ fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
     }
 }
 
+/// Returns the exit status of a guest that ended QEMU by its device `isa-debug-exit`: the device
+/// makes an odd number of it.
+fn guests_status(code: i32) -> Option<u8> {
+    (code & 1 == 1).then(|| u8::try_from(code >> 1).ok())?
+}
+
 /// Works out how a machine ended whose VMM was our child.
 fn ending_of_child(dir: &MachineDir, status: ExitStatus) -> Ending {
     // What the VMM wrote down is nearer to the guest than how its process ended.
-    if let Some(ending) = written_ending(&read_diary(dir), dir) {
+    let diary = read_diary(dir);
+    let written = written_ending(&diary, dir);
+    if let Some(code) = status.code().and_then(guests_status)
+        && written.as_ref().map_or_else(
+            // Before QEMU 8, such an end was not written down; one of QEMU's own is explained.
+            || diary.ready && vmm_log(dir).trim().is_empty(),
+            |ending| ending.reason == EndReason::PoweredOff,
+        )
+    {
+        return Ending {
+            at: written.map_or_else(now, |ending| ending.at),
+            reason: match code {
+                0 => EndReason::PoweredOff,
+                code => EndReason::Exited { code },
+            },
+        };
+    }
+    if let Some(ending) = written {
         return ending;
     }
     let said = || {
@@ -167,7 +230,7 @@ fn ending_of_child(dir: &MachineDir, status: ExitStatus) -> Ending {
     };
     let reason = match (status.code(), status.signal()) {
         // A VMM that ends itself by one of these has found a fault in itself.
-        (_, Some(signal)) if [4, 6, 7, 8, 11].contains(&signal) => EndReason::MonitorFailed {
+        (_, Some(signal)) if [4, 6, 7, 8, 11, 31].contains(&signal) => EndReason::MonitorFailed {
             code: Some(128 + signal),
             message: said(),
         },
@@ -213,7 +276,9 @@ fn adopt(machines: &Machines, dir: &MachineDir) -> Result<Ended, Failed> {
     drop(lock);
     // A VMM that an older kraft started writes its console itself.
     let limit = machines.settings.console_limit;
-    self::record(&vmm, Drain::open(&dir.console(), limit).ok())?;
+    let console = Drain::open(&dir.console(), limit).ok();
+    let upkeep = Upkeep::new(dir.clone(), vmm.clone(), record.spec.get());
+    attend_to(&vmm, console, upkeep)?;
     let ending = written_ending(&read_diary(dir), dir).unwrap_or_else(|| Ending {
         at: now(),
         reason: EndReason::Killed { signal: None },

@@ -445,6 +445,24 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     read_to_end(file, limit).map_err(Error::on("read", path))
 }
 
+/// Reads the end of a file, at most `limit` bytes of it.
+pub fn read_tail(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    use std::io::{Seek, SeekFrom};
+
+    let mut file = open_file(path).map_err(|error| Error::on("read", path)(error.source))?;
+    let mut read = || {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(limit)))?;
+        let mut bytes = Vec::new();
+        // It may grow meanwhile.
+        Read::by_ref(&mut file)
+            .take(limit)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(Error::on("read", path))
+}
+
 /// Reads what is left in `source`, at most `limit` bytes of it; more is an error of the kind
 /// [`io::ErrorKind::FileTooLarge`].
 pub fn read_to_end(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {

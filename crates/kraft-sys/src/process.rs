@@ -167,6 +167,35 @@ pub fn survive_polite_signals() -> io::Result<()> {
     Ok(())
 }
 
+/// Has writes beyond a limit of file sizes fail, in this process and in those it starts, instead of
+/// ending it by a signal.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    // SAFETY: to ignore a signal runs no code of ours in a handler, and the signal is raised by
+    // this process's own writes only.
+    #[expect(unsafe_code, reason = "no safe interface ignores a signal")]
+    let before = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    if before == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Limits how long a process may make a file, in bytes.
+pub fn limit_file_size(identity: &Identity, bytes: u64) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+
+    let Some(pid) = i32::try_from(identity.pid).ok().and_then(Pid::from_raw) else {
+        return Err(Errno::SRCH.into());
+    };
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    let limit = Rlimit {
+        current: Some(maximum.map_or(bytes, |maximum| bytes.min(maximum))),
+        maximum,
+    };
+    prlimit(Some(pid), Resource::Fsize, limit)?;
+    Ok(())
+}
+
 /// Keeps the files that whoever started us left open (beyond stdin, stdout and stderr) from the
 /// programs we start from now on.
 pub fn keep_files_from_children() -> io::Result<()> {

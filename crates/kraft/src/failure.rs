@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Host,
     /// The machine in the foreground crashed or was killed.
     Crashed,
+    /// The guest in the foreground ended with this exit status.
+    Guest(u8),
     /// Somebody pressed Ctrl-C.
     Interrupted,
     /// Nobody reads our output any more, which is no failure.
@@ -62,6 +64,7 @@ impl Kind {
             Self::Build => 6,
             Self::Host => 7,
             Self::Crashed => 8,
+            Self::Guest(status) => status,
             Self::Interrupted => 130,
         }
     }
@@ -223,7 +226,11 @@ impl From<kraft_machine::Error> for Failure {
             Error::NotFound { .. } => Kind::NotFound,
             Error::Ambiguous { .. } | Error::BadName(_) => Kind::Usage,
             Error::Start {
-                source: StartError::NoProgram { .. } | StartError::Platform(_) | StartError::NoProc,
+                source:
+                    StartError::NoProgram { .. }
+                    | StartError::Unusable { .. }
+                    | StartError::Platform(_)
+                    | StartError::NoProc,
                 ..
             } => Kind::Host,
             Error::Start {
@@ -239,6 +246,17 @@ impl From<kraft_machine::Error> for Failure {
             Error::Unreadable { id, .. } => Some(format!(
                 "`kraft rm --force {id}` kills what runs in its name and removes the rest"
             )),
+            Error::Start {
+                source: StartError::Unusable { .. },
+                ..
+            } => Some(
+                "install a newer QEMU, or correct the key `qemu`: `kraft config set qemu PATH`"
+                    .to_owned(),
+            ),
+            Error::Start {
+                source: StartError::NoProc,
+                ..
+            } => Some("mount it: `mount -t proc proc /proc`".to_owned()),
             Error::Busy { name } => Some(format!(
                 "try again, or `kraft rm --force {name}` to end a start that hangs"
             )),

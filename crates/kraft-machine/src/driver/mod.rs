@@ -26,6 +26,8 @@ pub struct Launch<'a> {
     pub program: &'a [String],
     /// Whether the VMM has a firmware faster than its usual one.
     pub fast_firmware: bool,
+    /// Whether the VMM gives up the system calls that it does not need.
+    pub sandbox: bool,
 }
 
 /// No driver for this platform yet.
@@ -47,6 +49,15 @@ pub fn argv(launch: &Launch<'_>) -> Result<Vec<OsString>, NoDriver> {
     match launch.spec.platform {
         Platform::Qemu => Ok(qemu::argv(launch)),
         platform @ (Platform::Firecracker | Platform::Xen) => Err(NoDriver(platform)),
+    }
+}
+
+/// Returns whether a VMM can give up the system calls that it does not need, as far as its
+/// arguments tell.
+pub fn may_be_sandboxed(spec: &MachineSpec, program: &[String]) -> bool {
+    match spec.platform {
+        Platform::Qemu => qemu::may_be_sandboxed(program),
+        Platform::Firecracker | Platform::Xen => false,
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::machines::lost::{LAST_WAIT, kill_vmms, vmms_of};
-use crate::machines::truth::{Truth, read_diary, truth, written_ending};
+use crate::machines::truth::{Truth, read_diary, state_of_living, truth, written_ending};
 use crate::machines::{Error, Machine, Machines, StopOptions, now};
 use crate::qmp::{Qmp, QmpError};
 use crate::record::{Ending, Record};
@@ -257,9 +257,12 @@ impl Machines {
             .map_err(|source| refused(held, what, source))?;
         qmp.execute(command)
             .map_err(|source| refused(held, what, source))?;
+        // It talks to one at a time.
+        drop(qmp);
         // The diary is what everybody else looks at.
+        let state = || state_of_living(&read_diary(&held.dir), &held.dir);
         let deadline = Instant::now() + PATIENCE;
-        while read_diary(&held.dir).state() != wanted && Instant::now() < deadline {
+        while state() != wanted && Instant::now() < deadline {
             let vmm_lives = held.vmm().is_some_and(Identity::is_alive);
             if !vmm_lives {
                 break;

@@ -233,11 +233,18 @@ impl Machines {
     /// Returns the ids of all machines that have a directory.
     fn ids(&self) -> Result<Vec<Id>, Error> {
         let dir = self.layout.machines();
-        let entries = std::fs::read_dir(&dir).map_err(fs::Error::on("list", &dir))?;
-        Ok(entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect())
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            // Nothing was made here yet.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(fs::Error::on("list", &dir)(e).into()),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(fs::Error::on("list", &dir))?.file_name();
+            ids.extend(name.to_str().and_then(|name| name.parse::<Id>().ok()));
+        }
+        Ok(ids)
     }
 
     /// Returns a machine's name: from its record, or else from the link that reserves it.

@@ -9,6 +9,7 @@
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -26,13 +27,14 @@ use serde_json::Map;
 
 use crate::console::{self, Drain};
 use crate::driver::{self, Launch, NoDriver, qemu};
-use crate::host;
+use crate::host::{self, QemuError};
 use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::machines::truth::{read_diary, truth, vmm_log};
 use crate::machines::{Error, Machines, StopOptions, now};
 use crate::port::{self, PortError};
 use crate::record::{Ending, Record, Run, Starting};
+use crate::upkeep::Upkeep;
 use crate::watch::Watch;
 
 /// How often the caller is asked whether to go on waiting.
@@ -40,6 +42,12 @@ const GLANCE: Duration = Duration::from_millis(50);
 
 /// How long a VMM may take until it serves. It loads the kernel and the root archive meanwhile.
 const MOST_STARTING: Duration = Duration::from_mins(2);
+
+/// How long a monitor may take to report: until it has the machine's lock, and the VMM serves.
+const MOST_REPORTING: Duration = Duration::from_mins(4);
+
+/// More than any report has, in bytes.
+const MOST_REPORT: usize = 1 << 20;
 
 /// What monitors and VMMs get of the user's environment. They live long and need little of it:
 /// tokens and passwords in particular are none of their business.
@@ -111,6 +119,14 @@ pub enum StartError {
         /// What it said.
         said: String,
     },
+    /// The VMM's program is too old, or not the VMM at all.
+    #[error("{why} (`{program}`)")]
+    Unusable {
+        /// Its name.
+        program: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The VMM lives and does not serve.
     #[error("{program} did not come up within {} s", MOST_STARTING.as_secs())]
     Slow {
@@ -120,8 +136,8 @@ pub enum StartError {
     /// A file could not be written, or something like that.
     #[error("{0}")]
     System(String),
-    /// The monitor died without a word.
-    #[error("its monitor died: {0}")]
+    /// The monitor could not work.
+    #[error("its monitor failed: {0}")]
     Monitor(String),
     /// There is no `/proc`, by which processes are known.
     #[error("`/proc` is not mounted, and without it no process can be followed")]
@@ -184,15 +200,22 @@ impl Machines {
         let mut said = Vec::new();
         if let Some(mut stdout) = child.stdout.take() {
             let hear = Error::on("read the report of the monitor");
-            if !heard_out(&mut stdout, &mut said, &stop).map_err(hear)? {
+            let heard = heard_out(&mut stdout, &mut said, &stop).map_err(hear)?;
+            if heard != Heard::All {
                 let options = StopOptions {
                     force: true,
                     ..StopOptions::default()
                 };
                 // It may just have failed by itself.
                 let _ = self.stop(id, options);
+                if heard == Heard::Interrupted {
+                    let _ = child.wait();
+                    return Err(failed(StartError::Interrupted));
+                }
+                // Whatever it does: it is not waited for.
+                let _ = child.kill();
                 let _ = child.wait();
-                return Err(failed(StartError::Interrupted));
+                return Err(failed(StartError::Monitor(heard.why())));
             }
         }
         match serde_json::from_slice::<Report>(&said) {
@@ -222,6 +245,8 @@ impl Machines {
         process::keep_files_from_children()?;
         let mut command = tool::command(program);
         command
+            // The path may be that of whichever program uses it.
+            .arg0("kraft")
             .args(words)
             .arg(task)
             .arg(&self.settings.runtime_dir)
@@ -268,6 +293,8 @@ pub(crate) struct Started {
     pub(crate) vmm: Identity,
     /// What the guest prints.
     pub(crate) console: Drain,
+    /// The files that the VMM writes.
+    pub(crate) upkeep: Upkeep,
 }
 
 /// Brings a machine up. Run by the monitor, in the machine's directory; the report is up to the
@@ -314,21 +341,51 @@ impl Start<'_> {
         let line = boot_line(&spec)?;
         let program = driver::program(&spec, self.machines.settings.qemu.as_deref())?;
         let ports = self.claim_ports(&spec)?;
-        let console = self.prepare_files(&spec)?;
-        let argv = driver::argv(&Launch {
-            id: self.record.id,
-            spec: &spec,
-            line: &line,
-            ports: &ports,
-            program: &program,
-            fast_firmware: driver::has_fast_firmware(&spec, &program),
-        })?;
-        let mut child = self.spawn(&spec, &argv)?;
+        let mut sandbox = driver::may_be_sandboxed(&spec, &program);
+        loop {
+            let console = self.prepare_files(&spec)?;
+            let argv = driver::argv(&Launch {
+                id: self.record.id,
+                spec: &spec,
+                line: &line,
+                ports: &ports,
+                program: &program,
+                fast_firmware: driver::has_fast_firmware(&spec, &program),
+                sandbox,
+            })?;
+            match self.launch(&spec, &argv, ports.clone()) {
+                Ok((child, vmm, upkeep)) => {
+                    return Ok(Started {
+                        child,
+                        vmm,
+                        console,
+                        upkeep,
+                    });
+                }
+                Err(StartError::Vmm { .. })
+                    if sandbox && qemu::refuses_sandbox(&vmm_log(self.dir)) =>
+                {
+                    sandbox = false;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Starts the VMM and waits until it serves.
+    fn launch(
+        &mut self,
+        spec: &MachineSpec,
+        argv: &[std::ffi::OsString],
+        ports: Vec<PortMapping>,
+    ) -> Result<(Child, Identity, Upkeep), StartError> {
+        let mut child = self.spawn(spec, argv)?;
         let program = argv.first().map(|p| p.to_string_lossy().into_owned());
         let program = program.unwrap_or_default();
         let Some(vmm) = Identity::of(child.id()) else {
             return Err(self.gave_up(&mut child, program));
         };
+        let upkeep = Upkeep::new(self.dir.clone(), vmm.clone(), spec);
         self.record.starting = None;
         self.record.run = Some(Run {
             started_at: now(),
@@ -351,11 +408,7 @@ impl Start<'_> {
             let _ = child.wait();
             return Err(error);
         }
-        Ok(Started {
-            child,
-            vmm,
-            console,
-        })
+        Ok((child, vmm, upkeep))
     }
 
     /// Takes the ports and says in the record that a start is under way.
@@ -382,6 +435,7 @@ impl Start<'_> {
     fn prepare_files(&self, spec: &MachineSpec) -> Result<Drain, StartError> {
         let dir = self.dir;
         fs::remove_file(&dir.control())?;
+        fs::remove_file(&dir.diary_sum())?;
         console::prepare(&dir.console())?;
         for (file, reserved) in [
             // Room for the events of a life, so that a full disk does not swallow the last one.
@@ -461,21 +515,25 @@ impl Start<'_> {
         let how = child
             .wait()
             .map_or_else(|e| e.to_string(), |status| status.to_string());
-        let mut said = vmm_log(self.dir).trim().to_owned();
-        if said.is_empty() {
-            // Another program, or one that is too old, often says nothing.
-            let arch = self.record.spec.get().arch;
-            let why = host::qemu(&self.machines.settings, arch).err();
-            said = why.map_or_else(String::new, |why| why.to_string());
+        let said = vmm_log(self.dir).trim().to_owned();
+        // What another program prints, or one that is too old, seldom tells that it is.
+        let arch = self.record.spec.get().arch;
+        match host::qemu(&self.machines.settings, arch) {
+            Err(why @ (QemuError::Strange { .. } | QemuError::TooOld { .. })) => {
+                let why = why.to_string();
+                StartError::Unusable { program, why }
+            }
+            Ok(_) | Err(QemuError::NotFound { .. } | QemuError::Mute { .. }) => {
+                StartError::Vmm { program, how, said }
+            }
         }
-        StartError::Vmm { program, how, said }
     }
 
     /// Records that the start failed. The machine has the state it had, or `failed`.
     fn give_up(&mut self, error: &StartError) {
         self.record.starting = None;
         let vmm_failed = match error {
-            StartError::Vmm { .. } | StartError::Slow { .. } => true,
+            StartError::Vmm { .. } | StartError::Unusable { .. } | StartError::Slow { .. } => true,
             StartError::Gone
             | StartError::Alive(_)
             | StartError::Missing { .. }
@@ -519,25 +577,54 @@ impl Start<'_> {
     }
 }
 
-/// Reads the monitor's report, which ends when the monitor has made it, or has died; returns
-/// `false` if the caller wants to stop before that.
+/// How reading the monitor's report ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// The monitor has made it, or has died.
+    All,
+    /// The caller wanted to stop before that.
+    Interrupted,
+    /// It did not come in time.
+    Late,
+    /// It is longer than any report.
+    Long,
+}
+
+impl Heard {
+    fn why(self) -> String {
+        match self {
+            Self::Late => format!("no report within {} s", MOST_REPORTING.as_secs()),
+            Self::Long => format!("a report of more than {MOST_REPORT} bytes"),
+            Self::All | Self::Interrupted => String::new(),
+        }
+    }
+}
+
+/// Reads the monitor's report.
 fn heard_out(
     from: &mut (impl Read + AsFd),
     said: &mut Vec<u8>,
     stop: &impl Fn() -> bool,
-) -> std::io::Result<bool> {
+) -> std::io::Result<Heard> {
+    let deadline = Instant::now() + MOST_REPORTING;
     let mut chunk = [0; 4096];
     loop {
         let ready = process::wait_readable(&[from.as_fd()], Some(Instant::now() + GLANCE))?;
         if ready.first() != Some(&true) {
             if stop() {
-                return Ok(false);
+                return Ok(Heard::Interrupted);
+            }
+            if Instant::now() > deadline {
+                return Ok(Heard::Late);
             }
             continue;
         }
         match from.read(&mut chunk)? {
-            0 => return Ok(true),
+            0 => return Ok(Heard::All),
             read => said.extend(chunk.iter().take(read)),
+        }
+        if said.len() > MOST_REPORT {
+            return Ok(Heard::Long);
         }
     }
 }
@@ -573,7 +660,7 @@ fn boot_line(spec: &MachineSpec) -> Result<String, StartError> {
 }
 
 /// Tells whoever asked for the start how it went.
-pub(crate) fn report(mut to: std::fs::File, error: Option<StartError>) {
+pub(crate) fn report(mut to: impl Write, error: Option<StartError>) {
     if let Ok(line) = serde_json::to_vec(&Report { error }) {
         // Whoever asked may be gone: then nobody wants to know.
         let _ = to.write_all(&line);

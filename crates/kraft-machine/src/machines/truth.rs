@@ -18,12 +18,10 @@ use crate::layout::MachineDir;
 use crate::machines::now;
 use crate::qmp::Qmp;
 use crate::record::{Ending, Record, Run, Starting};
+use crate::upkeep;
 
-/// The most of a diary that is read, in bytes; a guest can make it grow, slowly.
-const MOST_DIARY: u64 = 64 << 20;
-
-/// The most of the VMM's own log that is read, in bytes.
-const MOST_LOG: u64 = 1 << 20;
+/// The most of the VMM's own log that is read, in bytes: its end.
+const MOST_LOG: u64 = 64 << 10;
 
 /// How long a VMM may take to tell its state.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -178,23 +176,25 @@ fn left_by_monitor(record: &Record, starting: &Starting, dir: &MachineDir) -> Tr
 
 /// Reads the diary, or nothing where there is none.
 pub(crate) fn read_diary(dir: &MachineDir) -> Diary {
-    let text = fs::read_file(&dir.diary_out(), MOST_DIARY).unwrap_or_default();
-    Diary::parse(&text)
+    upkeep::read(dir)
 }
 
-fn state_of_living(diary: &Diary, dir: &MachineDir) -> MachineState {
+pub(crate) fn state_of_living(diary: &Diary, dir: &MachineDir) -> MachineState {
     if !diary.ready {
         // The VMM has not come up: nothing of the guest has run.
         return MachineState::Created;
     }
     let state = diary.state();
-    if state != MachineState::Paused {
+    // QEMU also stops a guest that it cannot execute any further, and does not write down why.
+    if state != MachineState::Paused && !upkeep::has_gaps(dir) {
         return state;
     }
-    // QEMU also stops a guest that it cannot execute any further, and does not write down why.
     match ask(dir).as_deref() {
         Some("internal-error" | "io-error") => MachineState::Failed,
         Some("guest-panicked") => MachineState::Errored,
+        Some("running") => MachineState::Running,
+        Some("paused") => MachineState::Paused,
+        Some("suspended") => MachineState::Suspended,
         _ => state,
     }
 }
@@ -245,7 +245,7 @@ pub(crate) fn written_ending(diary: &Diary, dir: &MachineDir) -> Option<Ending> 
 
 /// Returns what the VMM's program said.
 pub(crate) fn vmm_log(dir: &MachineDir) -> String {
-    let bytes = fs::read_file(&dir.vmm_log(), MOST_LOG).unwrap_or_default();
+    let bytes = fs::read_tail(&dir.vmm_log(), MOST_LOG).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -400,3 +400,58 @@ fn a_machine_to_be_removed_is_removed_though_its_monitor_died_in_between() {
     assert!(bench.machines.start(&id).is_err());
     assert!(bench.machines.list().unwrap().is_empty());
 }
+
+#[test]
+fn a_monitor_that_cannot_work_says_why() {
+    let bench = Bench::new();
+    let words = |task: &str, id: &str| {
+        let runtime_dir = bench.runtime_dir.to_str().unwrap().to_owned();
+        let monitor = crate::bench::settings(&bench.runtime_dir).monitor.remove(0);
+        let words = [
+            task.to_owned(),
+            runtime_dir,
+            id.to_owned(),
+            "1048576".to_owned(),
+        ];
+        let said = Tool::new(monitor).args(words).output().unwrap();
+        assert_eq!(said.status.code(), Some(1));
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let nobody = "6fa459ea-ee8a-4ca4-894e-db77e160355e";
+    let report = words("start", nobody);
+    assert!(
+        report.contains("cannot enter")
+            && report.contains(nobody)
+            && report.contains("No such file"),
+        "{report}"
+    );
+    // Nobody waits for a report of one that adopts: it is in the log.
+    let machine = bench.machines.create(&spec("m", &[])).unwrap();
+    kraft_sys::fs::replace_file(&machine.dir.join("record.json"), b"{").unwrap();
+    words("adopt", &machine.id.to_string());
+    let log = std::fs::read_to_string(machine.dir.join("vmm.log")).unwrap();
+    assert!(
+        log.contains("kraft: the monitor failed: the record"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_program_that_is_no_monitor_is_not_listened_to_for_ever() {
+    let bench = Bench::new();
+    for (program, told) in [
+        ("yes", "more than 1048576 bytes"),
+        ("true", "exit status: 0"),
+    ] {
+        let mut settings = crate::bench::settings(&bench.runtime_dir);
+        settings.monitor = vec![program.into()];
+        let machines = kraft_machine::Machines::open(settings).unwrap();
+        let id = machines.create(&spec("", &[])).unwrap().id;
+        let error = machines.start(&id).unwrap_err();
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        assert!(
+            why.starts_with("its monitor failed") && why.contains(told),
+            "{why}"
+        );
+    }
+}

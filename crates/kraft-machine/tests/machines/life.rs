@@ -80,6 +80,28 @@ fn the_end_of_a_guest_is_told_as_it_was() {
     };
     for (action, reason, state) in [
         ("@print:x", EndReason::PoweredOff, MachineState::Exited),
+        ("@exit:0", EndReason::PoweredOff, MachineState::Exited),
+        (
+            "@exit:1",
+            EndReason::Exited { code: 1 },
+            MachineState::Exited,
+        ),
+        (
+            "@exit:42",
+            EndReason::Exited { code: 42 },
+            MachineState::Exited,
+        ),
+        (
+            "@exit:127",
+            EndReason::Exited { code: 127 },
+            MachineState::Exited,
+        ),
+        // What does not fit is cut off by the device.
+        (
+            "@exit:130",
+            EndReason::Exited { code: 2 },
+            MachineState::Exited,
+        ),
         (
             "@crash:panic",
             crashed("guest panicked"),

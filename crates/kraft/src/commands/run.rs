@@ -43,7 +43,8 @@ use crate::ops::{binary, machines, rootfs};
 Arguments that begin with a dash come after `--`. If there is a second `--`, what stands before
 it are kernel parameters.
 
-Exit code: 0 if the machine powered off, 8 if it crashed or was killed, 130 after Ctrl-C.
+Exit code: the guest's exit status if it reports one, 0 if the machine powered off, 8 if it crashed
+or was killed, 130 after Ctrl-C.
 
 Examples:
   kraft run ./kernel

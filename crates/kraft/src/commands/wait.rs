@@ -9,8 +9,9 @@ use crate::ops::machines::{self, Tally};
 
 /// Wait for machines to end
 ///
-/// Wait until each machine has ended, and print the exit code that stands for its end: 0 if it
-/// powered off or was stopped, 1 if it crashed, 128 and the signal if its VMM was killed.
+/// Wait until each machine has ended, and print the exit code that stands for its end: its exit
+/// status if it reported one, 0 if it powered off or was stopped, 1 if it crashed, 128 and the signal
+/// if its VMM was killed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -24,10 +24,10 @@ pub(crate) const MONITOR: &str = "__monitor";
 
 /// Returns what the room of machines has to know from the configuration.
 pub(crate) fn settings(app: &App) -> Settings {
-    let program = std::env::current_exe().unwrap_or_else(|_| "kraft".into());
     Settings {
         runtime_dir: app.config.runtime_dir(),
-        monitor: vec![program.into_os_string(), OsString::from(MONITOR)],
+        // This very program, also when the file it was started from has been replaced.
+        monitor: vec![OsString::from("/proc/self/exe"), OsString::from(MONITOR)],
         qemu: app.config.qemu().map(str::to_owned),
         console_limit: console_limit(app),
     }
@@ -173,6 +173,7 @@ pub(crate) fn argv(app: &App, spec: &MachineSpec, line: &str) -> Result<Vec<OsSt
         ports: &spec.ports,
         program: &program,
         fast_firmware: driver::has_fast_firmware(spec, &program),
+        sandbox: driver::may_be_sandboxed(spec, &program),
     };
     Ok(driver::argv(&launch)?)
 }
@@ -304,6 +305,7 @@ pub(crate) fn state_colour(state: MachineState) -> AnsiColor {
 pub(crate) fn how_it_ended(reason: &EndReason) -> String {
     match reason {
         EndReason::PoweredOff => "powered off".to_owned(),
+        EndReason::Exited { code } => format!("exited with status {code}"),
         EndReason::Crashed { what } => format!("crashed: {what}"),
         EndReason::Stopped => "was stopped".to_owned(),
         EndReason::Killed { signal: Some(9) } => "was killed (SIGKILL)".to_owned(),

@@ -141,6 +141,7 @@ fn stop_all(app: &App, machines: &Machines, started: &[Started]) {
 fn judge(name: &str, reason: &EndReason) -> Result<(), Failure> {
     match reason {
         EndReason::PoweredOff | EndReason::Stopped => Ok(()),
+        EndReason::Exited { code } => Err(Failure::told(Kind::Guest(*code))),
         EndReason::Crashed { .. }
         | EndReason::Killed { .. }
         | EndReason::MonitorFailed { .. }

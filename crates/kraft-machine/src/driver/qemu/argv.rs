@@ -31,6 +31,9 @@ pub fn argv(launch: &Launch<'_>) -> Vec<OsString> {
     // Held until it is told to go on, in the diary's handshake.
     line.flag("-S");
     line.option("-display", "none");
+    if launch.sandbox {
+        line.option("-sandbox", SANDBOX);
+    }
     processor(&mut line, spec);
     line.option("-m", format!("size={}M", spec.memory / MIB));
     line.option("-smp", format!("cpus={0},threads=1,sockets={0}", spec.cpus));
@@ -87,8 +90,14 @@ fn processor(line: &mut Line, spec: &MachineSpec) {
     if spec.arch == Arch::X86_64 {
         // Lets the guest say that it panicked.
         line.option("-device", "pvpanic");
+        // Lets it end with an exit status. Not at QEMU's own port: Unikraft writes numbers of its
+        // own there, also when it crashes.
+        line.option("-device", "isa-debug-exit,iobase=0xf4,iosize=4");
     }
 }
+
+/// What QEMU gives up: system calls of the past, other rights, other programs, priorities.
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// Board and processor of a machine under KVM; the probe uses the same.
 pub(crate) const KVM_X86_BOARD: &str = "pc,accel=kvm";
@@ -214,6 +223,7 @@ mod tests {
             ports: &spec.ports,
             program: &["qemu".to_owned(), "-L".to_owned(), "/opt".to_owned()],
             fast_firmware,
+            sandbox: spec.boot == BootProtocol::LinuxBzImage,
         });
         let mut text = String::new();
         for word in words {
@@ -239,6 +249,7 @@ mod tests {
         -machine pc,accel=tcg
         -cpu max
         -device pvpanic
+        -device isa-debug-exit,iobase=0xf4,iosize=4
         -m size=64M
         -smp cpus=1,threads=1,sockets=1
         -rtc base=utc
@@ -285,6 +296,7 @@ mod tests {
         -machine pc,accel=tcg
         -cpu max
         -device pvpanic
+        -device isa-debug-exit,iobase=0xf4,iosize=4
         -m size=100M
         -smp cpus=1,threads=1,sockets=1
         -rtc base=utc
@@ -321,9 +333,11 @@ mod tests {
                 let lines: Vec<&str> = text
                     .lines()
                     .filter(|line| {
-                        ["-machine", "-cpu", "-bios", "-device", "-append"]
-                            .iter()
-                            .any(|option| line.starts_with(option))
+                        [
+                            "-sandbox", "-machine", "-cpu", "-bios", "-device", "-append",
+                        ]
+                        .iter()
+                        .any(|option| line.starts_with(option))
                     })
                     .collect();
                 lines.join(" ")
@@ -331,9 +345,9 @@ mod tests {
             .collect();
         insta::assert_snapshot!(differing.join("\n"), @"
         -machine virt,accel=tcg -cpu max -append k a
-        -machine pc,accel=tcg -cpu max -device pvpanic -bios qboot.rom
+        -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny -machine pc,accel=tcg -cpu max -device pvpanic -device isa-debug-exit,iobase=0xf4,iosize=4 -bios qboot.rom
         -machine virt,accel=kvm,gic-version=host -cpu host -append k a
-        -machine pc,accel=kvm -cpu host,+x2apic,-pmu -device pvpanic -bios qboot.rom
+        -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny -machine pc,accel=kvm -cpu host,+x2apic,-pmu -device pvpanic -device isa-debug-exit,iobase=0xf4,iosize=4 -bios qboot.rom
         ");
     }
 }

@@ -75,6 +75,28 @@ impl Version {
     }
 }
 
+/// Returns whether QEMU may be confined: not if the arguments that were configured for it do that
+/// themselves, or ask for a network device that is set up by another program.
+pub(crate) fn may_be_sandboxed(program: &[String]) -> bool {
+    let needs_programs = |word: &String| {
+        let value = |kind: &str| {
+            word.strip_prefix(kind)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
+        };
+        word.trim_start_matches('-') == "sandbox"
+            || value("tap")
+            || value("bridge")
+            || word.contains("exec:")
+    };
+    !program.iter().skip(1).any(needs_programs)
+}
+
+/// Returns whether what QEMU printed says that it cannot be confined: it was built without that,
+/// or the kernel has no filters for system calls.
+pub(crate) fn refuses_sandbox(said: &str) -> bool {
+    said.contains("sandbox") || said.contains("seccomp")
+}
+
 /// Tells whether QEMU's small, fast x86 firmware is installed beside the program and boots that
 /// kind of kernel with all it needs.
 ///
@@ -130,5 +152,28 @@ mod tests {
             program(Arch::X86_64, Some("/opt/qemu -L /opt/share")),
             ["/opt/qemu", "-L", "/opt/share"]
         );
+    }
+
+    #[test]
+    fn arguments_that_start_programs_keep_qemu_out_of_the_sandbox() {
+        let may = |line: &str| may_be_sandboxed(&program(Arch::X86_64, Some(line)));
+        for line in [
+            "",
+            "qemu",
+            "/opt/sandbox/qemu -L /tap",
+            "qemu -netdev user,id=a",
+        ] {
+            assert!(may(line), "{line}");
+        }
+        for line in [
+            "qemu -sandbox off",
+            "qemu --sandbox on",
+            "qemu -netdev tap,id=a,script=/etc/up",
+            "qemu -nic bridge,br=br0",
+            "qemu -nic tap",
+            "qemu -incoming exec:cat",
+        ] {
+            assert!(!may(line), "{line}");
+        }
     }
 }
