@@ -89,6 +89,9 @@ pub struct Planned {
     pub spec: MachineSpec,
     /// What the user should know about it, as warnings with advice.
     pub notes: Vec<Problem>,
+    /// That it runs without acceleration, and why in short. It is the same for all machines on this
+    /// host, so once is enough.
+    pub unaccelerated: Option<Problem>,
 }
 
 /// Decides what machine to make, or says everything that stands against it.
@@ -108,8 +111,8 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
     let volumes = choose_volumes(&request.volumes, boot, &mut problems);
     let env = merge_env(request, boot, &mut problems);
     let (kernel_args, args) = choose_args(request, boot);
-    let (acceleration, note) = choose_acceleration(request.disable_acceleration, image.arch, host);
-    notes.extend(note);
+    let (acceleration, unaccelerated) =
+        choose_acceleration(request.disable_acceleration, image.arch, host);
     notes.extend(unmounted(image.boot, &volumes));
     notes.extend(check_variables(boot, env.len()));
     let mut spec = MachineSpec {
@@ -137,7 +140,11 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         problems.append(&mut wrong);
     }
     if problems.is_empty() {
-        Ok(Planned { spec, notes })
+        Ok(Planned {
+            spec,
+            notes,
+            unaccelerated,
+        })
     } else {
         Err(problems)
     }
@@ -383,16 +390,12 @@ fn choose_acceleration(
         Kvm::Disabled => (Acceleration::Tcg, None),
         _ if host.arch != Some(guest) => {
             let here = host.arch.map_or("unknown", Arch::name);
-            let reason = format!("the kernel is built for {guest}, and this computer is {here}");
+            let reason = format!("the kernel is built for {guest}, and this host is {here}");
             (Acceleration::Tcg, Some(without(&reason)))
         }
         Kvm::Works => (Acceleration::Kvm, None),
-        Kvm::Unusable { reason, cure } => {
-            let note = without(reason);
-            let note = match cure {
-                Some(cure) => note.help(cure),
-                None => note,
-            };
+        Kvm::Unusable { .. } => {
+            let note = without("KVM does not work on this host").help("details: `kraft doctor`");
             (Acceleration::Tcg, Some(note))
         }
     }

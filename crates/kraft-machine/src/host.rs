@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kraft_core::arch::Arch;
 use kraft_core::host::{Host, Kvm};
+use kraft_sys::fs;
 use kraft_sys::tool::{self, Tool, ToolError};
 
 use crate::driver::qemu::{self, OLDEST, Version};
@@ -147,7 +148,8 @@ fn open_kvm(path: &Path) -> Result<(), Kvm> {
         ),
         io::ErrorKind::PermissionDenied => unusable(
             format!("{} may not be opened by this user", path.display()),
-            "Add yourself to the group `kvm` (`sudo usermod -aG kvm $USER`) and log in again.",
+            &std::fs::metadata(path)
+                .map_or_else(|e| e.to_string(), |meta| open_to_user(path, &meta)),
         ),
         _ => unusable(
             format!("{} does not open: {e}", path.display()),
@@ -168,9 +170,71 @@ fn open_kvm(path: &Path) -> Result<(), Kvm> {
     }
 }
 
+/// Returns what lets a user open a device that he may not open.
+fn open_to_user(path: &Path, device: &std::fs::Metadata) -> String {
+    let groups = fs::read_file(Path::new("/etc/group"), 1 << 20).unwrap_or_default();
+    let group = group_name(&String::from_utf8_lossy(&groups), device.gid());
+    access_cure(path, device.mode(), device.gid(), group.as_deref())
+}
+
+fn access_cure(path: &Path, mode: u32, gid: u32, group: Option<&str>) -> String {
+    let path = path.display();
+    let shared = mode & 0o060 == 0o060 && gid != 0;
+    match group {
+        Some(group) if shared => format!(
+            "Add yourself to the group `{group}` (`sudo usermod -aG {group} $USER`) and log in \
+             again."
+        ),
+        _ => format!(
+            "Its mode is {:04o} and its group is {}: open it to the group `kvm` (`sudo chgrp kvm \
+             {path} && sudo chmod 660 {path}`), add yourself to that group (`sudo usermod -aG kvm \
+             $USER`) and log in again.",
+            mode & 0o7777,
+            group.map_or_else(|| gid.to_string(), |group| format!("`{group}`")),
+        ),
+    }
+}
+
+/// Finds the name of a group in the text of `/etc/group`.
+fn group_name(groups: &str, gid: u32) -> Option<String> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(gid)).then(|| name.to_owned())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cure_for_a_device_that_may_not_be_opened_depends_on_its_group_and_mode() {
+        let groups = "root:x:0:\nkvm:x:104:me\nbroken\nvirt:x:36:\n";
+        let cure = |mode, gid| {
+            let group = group_name(groups, gid);
+            access_cure(Path::new("/dev/kvm"), mode, gid, group.as_deref())
+        };
+        insta::assert_snapshot!(
+            [
+                cure(0o20660, 104),
+                cure(0o20666, 36),
+                cure(0o20600, 0),
+                cure(0o20660, 0),
+                cure(0o20640, 104),
+                cure(0o20660, 77),
+            ]
+            .join("\n"),
+            @"
+        Add yourself to the group `kvm` (`sudo usermod -aG kvm $USER`) and log in again.
+        Add yourself to the group `virt` (`sudo usermod -aG virt $USER`) and log in again.
+        Its mode is 0600 and its group is `root`: open it to the group `kvm` (`sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm`), add yourself to that group (`sudo usermod -aG kvm $USER`) and log in again.
+        Its mode is 0660 and its group is `root`: open it to the group `kvm` (`sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm`), add yourself to that group (`sudo usermod -aG kvm $USER`) and log in again.
+        Its mode is 0640 and its group is `kvm`: open it to the group `kvm` (`sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm`), add yourself to that group (`sudo usermod -aG kvm $USER`) and log in again.
+        Its mode is 0660 and its group is 77: open it to the group `kvm` (`sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm`), add yourself to that group (`sudo usermod -aG kvm $USER`) and log in again.
+        "
+        );
+    }
 
     fn reason(path: &Path) -> String {
         match open_kvm(path) {

@@ -173,22 +173,24 @@ fn kvm_is_used_only_where_it_works_for_this_guest() {
         let planned = plan(&request, boot, &host(kvm.clone())).unwrap();
         assert!(
             planned
-                .notes
+                .unaccelerated
                 .iter()
                 .all(|note| note.severity == Severity::Warning)
         );
-        format!("{:?} {}", planned.spec.acceleration, listed(&planned.notes))
+        let notes: Vec<Problem> = planned.unaccelerated.into_iter().collect();
+        assert_eq!(planned.notes, []);
+        format!("{:?} {}", planned.spec.acceleration, listed(&notes))
     };
     assert_eq!(decided(&boot(), &Kvm::Works, false), "Kvm ");
     assert_eq!(decided(&boot(), &Kvm::Works, true), "Tcg ");
     assert_eq!(decided(&boot(), &Kvm::Disabled, false), "Tcg ");
     assert_eq!(decided(&boot(), &unusable, true), "Tcg ");
     insta::assert_snapshot!(decided(&boot(), &unusable, false), @"
-    Tcg running without acceleration: guests do not run: the probe did not answer
-      help: enable nested virtualisation on the outer host
+    Tcg running without acceleration: KVM does not work on this host
+      help: details: `kraft doctor`
     ");
-    insta::assert_snapshot!(decided(&arm64(), &Kvm::Works, false), @"Tcg running without acceleration: the kernel is built for arm64, and this computer is x86_64");
-    insta::assert_snapshot!(decided(&arm64(), &unusable, false), @"Tcg running without acceleration: the kernel is built for arm64, and this computer is x86_64");
+    insta::assert_snapshot!(decided(&arm64(), &Kvm::Works, false), @"Tcg running without acceleration: the kernel is built for arm64, and this host is x86_64");
+    insta::assert_snapshot!(decided(&arm64(), &unusable, false), @"Tcg running without acceleration: the kernel is built for arm64, and this host is x86_64");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! them, and bringing a record up to the truth.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -123,10 +124,16 @@ impl Default for StopOptions {
 }
 
 impl Machines {
+    /// Opens the machines of a runtime directory that there may be: where it is missing, there are
+    /// none, and none can be made.
+    pub fn existing(settings: Settings) -> Self {
+        let layout = Layout::new(settings.runtime_dir.clone());
+        Self { settings, layout }
+    }
+
     /// Opens the machines of a runtime directory, which is made if it is missing.
     pub fn open(settings: Settings) -> Result<Self, Error> {
-        let layout = Layout::new(settings.runtime_dir.clone());
-        let machines = Self { settings, layout };
+        let machines = Self::existing(settings);
         for dir in [
             machines.layout.machines(),
             machines.layout.names(),
@@ -236,7 +243,9 @@ impl Machines {
         let entries = match std::fs::read_dir(&dir) {
             Ok(entries) => entries,
             // Nothing was made here yet.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
             Err(e) => return Err(fs::Error::on("list", &dir)(e).into()),
         };
         let mut ids = Vec::new();

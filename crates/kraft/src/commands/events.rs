@@ -53,7 +53,7 @@ struct Line<'a> {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let machines = machines::open(app)?;
+    let machines = machines::existing(app);
     let mut chosen = Vec::new();
     for word in &args.machines {
         chosen.push(machines.resolve(word)?);

@@ -80,7 +80,7 @@ impl From<Machine> for Inspected {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let machines = machines::open(app)?;
+    let machines = machines::existing(app);
     let mut tally = Tally::default();
     let mut found = Vec::new();
     for word in &args.machines {

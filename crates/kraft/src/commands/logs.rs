@@ -82,7 +82,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let machines = machines::open(app)?;
+    let machines = machines::existing(app);
     let mut tally = Tally::default();
     let mut found = Vec::new();
     for word in &args.machines {

@@ -48,7 +48,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let machines = machines::open(app)?;
+    let machines = machines::existing(app);
     let rows: Vec<Row> = machines
         .list()?
         .into_iter()

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let machines = machines::open(app)?;
+    let machines = machines::existing(app);
     let mut tally = Tally::default();
     let mut started = Vec::new();
     let interrupt = (!args.detach).then(Interrupt::listen);

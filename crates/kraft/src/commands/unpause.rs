@@ -16,7 +16,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let machines = machines::open(app)?;
+    let machines = machines::existing(app);
     let rests = |state| matches!(state, MachineState::Paused | MachineState::Suspended);
     machines::each(
         app,

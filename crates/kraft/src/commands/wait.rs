@@ -24,7 +24,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let machines = machines::open(app)?;
+    let machines = machines::existing(app);
     let mut tally = Tally::default();
     // All are looked up first: one that ends and is removed meanwhile was there when asked.
     let found: Vec<_> = args

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::env::Environment;
+use crate::failure::Failure;
 
 /// The directories of this user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,18 @@ fn xdg(env: &Environment, variable: &str, below_home: &str) -> PathBuf {
         .filter(|path| path.is_absolute())
         .unwrap_or_else(|| home(env).join(below_home))
         .join("kraftkit")
+}
+
+/// Refuses a home directory that would be another one in every directory.
+pub(crate) fn check(env: &Environment) -> Result<(), Failure> {
+    match env.path("HOME") {
+        Some(home) if home.is_relative() => Err(Failure::usage(format!(
+            "`HOME` is `{}`, which is not an absolute path",
+            home.display()
+        ))
+        .hint("set it to your home directory: `export HOME=/home/NAME`")),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Returns the home directory: `HOME`, else what the system has for this user.

@@ -57,6 +57,7 @@ pub(crate) struct Config {
 impl Config {
     /// Reads the file, if there is one, and merges the layers.
     pub(crate) fn load(flags: &Flags, env: Environment) -> Result<Self, Failure> {
+        dirs::check(&env)?;
         let dirs = Dirs::find(flags.config_dir.as_deref(), &env);
         let path = dirs.config_file();
         let text = read(&path)?;
@@ -175,7 +176,14 @@ impl Config {
 pub(crate) fn read(path: &Path) -> Result<Option<String>, Failure> {
     let bytes = match fs::read_file(path, LARGEST) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
         Err(error) => {
             return Err(Failure::usage(error)
                 .hint("name another directory with `--config-dir`, or mend this one"));

@@ -43,16 +43,21 @@ fn console_limit(app: &App) -> u64 {
         .max(LEAST_CONSOLE_LIMIT)
 }
 
-/// Opens the room of machines.
+/// Opens the machines to make one: their directory is made if it is missing.
 pub(crate) fn open(app: &App) -> Result<Machines, Failure> {
     Ok(Machines::open(settings(app))?)
 }
 
+/// Opens the machines there are. Nothing is written: there may be no directory, nor a place where
+/// one could be made.
+pub(crate) fn existing(app: &App) -> Machines {
+    Machines::existing(settings(app))
+}
+
 /// Returns the machines that can be read, and nothing where none can.
 pub(crate) fn readable(app: &App) -> Vec<Machine> {
-    open(app)
-        .ok()
-        .and_then(|machines| machines.list().ok())
+    existing(app)
+        .list()
         .unwrap_or_default()
         .into_iter()
         .filter_map(|listed| match listed {

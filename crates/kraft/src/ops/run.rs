@@ -13,6 +13,9 @@ use kraft_core::host::{Host, Kvm};
 use kraft_core::machine::{EndReason, MachineSpec};
 use kraft_core::plan::{self, Boot, Planned, RunRequest};
 use kraft_core::problem::Problem;
+use kraft_sys::{clock, fs};
+use serde::{Deserialize, Serialize};
+
 use kraft_machine::{Error, LogsOptions, Machines, StopOptions, Watch};
 
 use super::follow::{self, Console, Stopped};
@@ -29,8 +32,15 @@ pub(crate) fn plan(
     kernel_size: u64,
 ) -> Result<MachineSpec, Failure> {
     let host = host(app, request, boot.image.arch);
-    let Planned { spec, notes } = plan::plan(request, boot, &host)
+    let Planned {
+        spec,
+        notes,
+        unaccelerated,
+    } = plan::plan(request, boot, &host)
         .map_err(|problems| Failure::problems(Kind::Usage, problems))?;
+    if let Some(note) = unaccelerated.filter(|note| is_new(app, &note.message)) {
+        tell(app, &note);
+    }
     for note in &notes {
         tell(app, note);
     }
@@ -42,6 +52,42 @@ pub(crate) fn plan(
         tell(app, &note);
     }
     Ok(spec)
+}
+
+/// What was told since the host was started.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Told {
+    boot: String,
+    messages: Vec<String>,
+}
+
+/// Returns whether a message was not told yet since the host was started, and remembers it where
+/// machines are kept already.
+fn is_new(app: &App, message: &str) -> bool {
+    let runtime_dir = app.config.runtime_dir();
+    let path = runtime_dir.join("told.json");
+    let stored = fs::read_file(&path, 64 << 10).ok();
+    let mut told: Told = stored
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let boot = clock::boot_id();
+    if told.boot != boot {
+        told = Told {
+            boot,
+            messages: Vec::new(),
+        };
+    }
+    if told.messages.iter().any(|told| told == message) {
+        return false;
+    }
+    told.messages.push(message.to_owned());
+    if let Ok(json) = serde_json::to_vec(&told)
+        && runtime_dir.is_dir()
+    {
+        // Else it is told again, which does no harm.
+        let _ = fs::replace_file(&path, &json);
+    }
+    true
 }
 
 /// Tells a note of a plan in one line, with what would help.

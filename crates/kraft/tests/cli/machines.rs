@@ -214,3 +214,54 @@ fn a_machine_whose_record_is_damaged_is_listed_and_only_force_removes_it() {
     assert_eq!(home.ok(&["rm", "--all", "--force"]), "alice\n");
     assert_eq!(home.ok(&["ps", "-aq"]), "");
 }
+
+#[test]
+fn where_no_directory_can_be_made_there_are_no_machines() {
+    let home = Home::new();
+    home.write("file", "");
+    // A file in the place of a directory is in the way of root as well.
+    for runtime_dir in ["/proc/none/of/this", "file/below"] {
+        let kraft = |words: &[&str]| {
+            let mut command = home.command(words);
+            command.env("KRAFTKIT_RUNTIME_DIR", runtime_dir);
+            home.finish(&mut command)
+        };
+        for words in [&["ps"][..], &["ps", "--all", "-q"], &["ps", "-o", "json"]] {
+            let listed = kraft(words).exits(0);
+            assert!(!listed.stdout.contains("m1"), "{}", listed.stdout);
+        }
+        for words in [
+            &["logs", "m1"][..],
+            &["stop", "m1"],
+            &["rm", "m1"],
+            &["wait", "m1"],
+        ] {
+            let missing = kraft(words).exits(3);
+            assert!(
+                missing.stderr.contains("no machine `m1`"),
+                "{}",
+                missing.stderr
+            );
+        }
+    }
+    let mut command = home.command(&["ps", "-q"]);
+    command.env("HOME", "/dev/null");
+    assert_eq!(home.finish(&mut command).exits(0).stdout, "");
+    // Looking makes nothing.
+    home.ok(&["ps"]);
+    assert!(!home.path().join(".local").exists());
+}
+
+#[test]
+fn a_home_that_is_a_relative_path_is_refused() {
+    let home = Home::new();
+    let mut command = home.command(&["ps"]);
+    command.env("HOME", "relative");
+    let refused = home.finish(&mut command).exits(2);
+    assert!(
+        refused.stderr.contains("`HOME` is `relative`") && refused.stderr.contains("export HOME="),
+        "{}",
+        refused.stderr
+    );
+    assert!(!home.path().join("relative").exists());
+}
