@@ -153,7 +153,7 @@ pub(crate) struct ProjectArgs {
     pub(crate) which: Which,
 
     #[command(flatten)]
-    fetching: FetchArgs,
+    pub(crate) fetching: FetchArgs,
 }
 
 impl ProjectArgs {
@@ -202,13 +202,18 @@ pub(crate) struct FetchArgs {
 }
 
 impl FetchArgs {
-    /// Returns what is meant.
-    pub(crate) fn fetching(&self, app: &App) -> Fetching {
+    /// Warns about the flags of old scripts that change nothing.
+    pub(crate) fn warn_of_ignored(&self, app: &App) {
         app.ui.ignored(
             "--no-fetch",
             self.no_fetch,
             "sources are fetched when they are missing; `--offline` forbids it",
         );
+    }
+
+    /// Returns what is meant.
+    pub(crate) fn fetching(&self, app: &App) -> Fetching {
+        self.warn_of_ignored(app);
         Fetching {
             locked: self.locked,
             again: self.force_pull,
