@@ -67,17 +67,13 @@ fn expand(text: &str, escape: char) {
     let _ = expand::document(text, escape, &variables);
 }
 
-/// Matches paths with the patterns of a `.dockerignore`, of `COPY` and of a shell: the first text
-/// is the patterns, the others are the paths.
+/// Matches paths with the patterns of a `.dockerignore` and of `COPY`: the first text is the
+/// patterns, the others are the paths.
 pub fn ignore(bytes: &[u8]) {
     let mut texts = texts(bytes);
     let file = texts.next().unwrap_or_default();
-    let patterns = Patterns::of_ignore_file(&file);
-    let single: Vec<Glob> = file
-        .lines()
-        .take(8)
-        .flat_map(|line| [Glob::ignore(line), Glob::path(line), Glob::shell(line)])
-        .collect();
+    let patterns = Patterns::of_ignore_file(&file).unwrap_or_default();
+    let single: Vec<Glob> = file.lines().take(8).map(Glob::path).collect();
     for path in texts.take(16) {
         let path = dockerfile::patterns::clean(&path);
         patterns.matches(&path);
@@ -85,7 +81,6 @@ pub fn ignore(bytes: &[u8]) {
         patterns.may_except_below(&path);
         for pattern in &single {
             pattern.matches(&path);
-            pattern.could_match_below(&path);
         }
     }
 }
@@ -141,7 +136,7 @@ impl Sources for Files {
     }
 
     fn glob(&self, pattern: &str) -> Vec<String> {
-        let pattern = Glob::shell(pattern);
+        let pattern = Glob::path(pattern);
         let names = self.0.keys().filter(|name| pattern.matches(name));
         names.cloned().collect()
     }
