@@ -53,6 +53,9 @@ test | skopeo                | skopeo                  | to look at images with 
 test | docker.io             | dockerd                 | to see that docker accepts our images
 test | buildah               | buildah                 | to build Dockerfiles with another builder
 test | podman                | podman                  | and another
+test | passt                 | pasta                   | to give build steps a network of their own
+test | slirp4netns           | slirp4netns             | the same, with another program
+test | iproute2              | ip                      | to make networks for the tests
 test | socat                 | socat                   | to put TLS, or a program, between kraft and a BuildKit
 test | containerd            | ctr                     | to see that containerd accepts them
 test | runc                  | runc                    | what both of them run containers with

@@ -9,31 +9,24 @@ use kraft_e2e::dockerfiles::{base_tar, context, paths, push_base, text};
 use kraft_e2e::harness::{Bench, Outcome, kraft_binary, skip, wrapped};
 use kraft_e2e::registry::Registry;
 
-/// What such a computer has.
-const PROGRAMS: [&str; 2] = ["unshare", "true"];
-
-/// Makes a search path with some programs only.
-fn search_path(dir: &Path, programs: &[&str]) -> PathBuf {
+/// Makes a search path without any program.
+fn no_programs(dir: &Path) -> PathBuf {
     let bin = dir.join("only");
     fs::create_dir_all(&bin).unwrap();
-    for program in programs {
-        let found = ["/usr/bin", "/bin"]
-            .iter()
-            .map(|dir| Path::new(dir).join(program));
-        let found = found.into_iter().find(|path| path.exists()).unwrap();
-        let _ = fs::remove_file(bin.join(program));
-        symlink(found, bin.join(program)).unwrap();
-    }
     bin
 }
 
 /// Builds `context/Dockerfile` where nobody else could.
-fn build(bench: &Bench, programs: &[&str]) -> Outcome {
-    let bin = search_path(bench.path(), programs);
+fn build(bench: &Bench) -> Outcome {
+    Outcome::of(&mut building(bench))
+}
+
+fn building(bench: &Bench) -> Command {
+    let bin = no_programs(bench.path());
     let mut command = bench.command(["rootfs", "build", "context/Dockerfile", "-o", "root.cpio"]);
     let nowhere = format!("unix://{}", bench.path().join("nowhere").display());
     command.env("PATH", bin).env("DOCKER_HOST", nowhere);
-    Outcome::of(&mut command)
+    command
 }
 
 #[test]
@@ -42,7 +35,7 @@ fn what_only_copies_is_built() {
     let dockerfile = "FROM scratch AS one\nCOPY a /in/\nFROM scratch\n\
                       COPY --from=one --chmod=0500 /in /out\nCOPY <<TEXT /note\nto $WHO\nTEXT\n";
     context(&bench, &[("Dockerfile", dockerfile), ("a", "x")]);
-    let outcome = build(&bench, &[]).success();
+    let outcome = build(&bench).success();
     assert!(
         outcome.stderr.contains("with kraft itself"),
         "{}",
@@ -57,7 +50,7 @@ fn what_runs_commands_is_built_in_namespaces() {
     let Some((bench, _registry)) = with_base("RUN echo \"$(id -u) on $BASE\" > /made\n") else {
         return;
     };
-    drop(build(&bench, &PROGRAMS).success());
+    drop(build(&bench).success());
     assert_eq!(text(&bench, "made"), "0 on yes\n");
     // Nothing of what was mounted stays.
     let found = paths(&bench);
@@ -78,7 +71,7 @@ fn a_command_cannot_speak_for_kraft() {
     let Some((bench, _registry)) = with_base(steps) else {
         return;
     };
-    let outcome = build(&bench, &PROGRAMS);
+    let outcome = build(&bench);
     assert!(
         outcome.stderr.contains("ended with code 125"),
         "{}",
@@ -95,7 +88,7 @@ fn a_list_of_users_that_never_ends_stops_nothing() {
         let Some((bench, _registry)) = with_base(&steps) else {
             return;
         };
-        let outcome = build(&bench, &PROGRAMS);
+        let outcome = build(&bench);
         assert!(
             outcome.stderr.contains("cannot read `/etc/passwd`"),
             "{}",
@@ -121,7 +114,7 @@ fn an_ordinary_user_needs_no_privileges() {
     // Nobody's directory may be looked into by others, and neither may the one of the build.
     let kraft = bench.path().join("kraft");
     fs::copy(kraft_binary(), &kraft).unwrap();
-    let bin = search_path(bench.path(), &PROGRAMS);
+    let bin = no_programs(bench.path());
     let [setpriv, rights @ ..] = bench.hand_over(1000);
     let mut wrapper = Command::new(setpriv);
     wrapper.args(rights);
@@ -192,7 +185,7 @@ fn mounts_have_the_mode_owner_size_and_content_that_are_asked_for() {
             ("secret", "sesame\n"),
         ],
     );
-    let bin = search_path(bench.path(), &PROGRAMS);
+    let bin = no_programs(bench.path());
     let flags = [
         "rootfs",
         "build",
@@ -235,7 +228,7 @@ fn mounts_have_the_mode_owner_size_and_content_that_are_asked_for() {
     ] {
         let text = format!("FROM scratch\nRUN --mount={mount} true\n");
         context(&bench, &[("Dockerfile", &text)]);
-        let outcome = build(&bench, &PROGRAMS);
+        let outcome = build(&bench);
         assert_ne!(outcome.code, Some(0), "{mount}");
         let place = "context/Dockerfile:2:";
         let shown = outcome.stderr.contains(why) && outcome.stderr.contains(place);
@@ -253,7 +246,7 @@ fn a_pattern_that_is_not_valid_is_shown_in_the_ignore_file() {
             (".dockerignore", "# ours\n[a-\n"),
         ],
     );
-    let outcome = build(&bench, &[]);
+    let outcome = build(&bench);
     assert_ne!(outcome.code, Some(0));
     for part in ["`[a-` is not a valid pattern", ".dockerignore:2:1"] {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
@@ -264,7 +257,12 @@ fn a_pattern_that_is_not_valid_is_shown_in_the_ignore_file() {
 fn where_nobody_can_the_error_says_who_was_asked_and_the_cure() {
     let bench = Bench::new();
     context(&bench, &[("Dockerfile", "FROM scratch\nRUN make\n")]);
-    let outcome = build(&bench, &[]).exits(7);
+    // A host that forbids namespaces: the setting holds for the user namespace that it is made in.
+    let mut host = Command::new("/usr/bin/unshare");
+    host.args(["--user", "--map-root-user", "/bin/sh", "-c"]);
+    let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"";
+    host.args([forbid, "sh"]);
+    let outcome = Outcome::of(&mut wrapped(host, &building(&bench))).exits(7);
     for part in [
         "nothing here can build `context/Dockerfile`",
         "buildkitd at unix:///run/buildkit/buildkitd.sock: ",
@@ -272,7 +270,8 @@ fn where_nobody_can_the_error_says_who_was_asked_and_the_cure() {
         "`buildah`: it is not installed",
         "`podman`: it is not installed",
         "`docker` is not installed",
-        "kraft itself: a `RUN` needs a builder: the program `unshare` is missing",
+        "kraft itself: a `RUN` needs a builder: this system forbids user namespaces",
+        "`sudo sysctl user.max_user_namespaces=10000`",
         "sudo apt install buildah",
     ] {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
@@ -281,7 +280,7 @@ fn where_nobody_can_the_error_says_who_was_asked_and_the_cure() {
         &bench,
         &[("Dockerfile", "FROM scratch\nADD https://example.org/x /x\n")],
     );
-    let outcome = build(&bench, &[]).exits(7);
+    let outcome = build(&bench).exits(7);
     assert!(
         outcome
             .stderr
@@ -296,12 +295,12 @@ fn a_failing_command_and_what_is_missing_are_shown_in_the_dockerfile() {
     let Some((bench, _registry)) = with_base("RUN echo before && exit 9\n") else {
         return;
     };
-    let outcome = build(&bench, &PROGRAMS).exits(6);
+    let outcome = build(&bench).exits(6);
     for part in ["ended with code 9", "context/Dockerfile:2:1", "    before"] {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
     }
     context(&bench, &[("Dockerfile", "FROM scratch\nCOPY lost /\n")]);
-    let outcome = build(&bench, &[]).exits(6);
+    let outcome = build(&bench).exits(6);
     for part in ["there is no `lost` to copy", "context/Dockerfile:2:6"] {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
     }
@@ -312,11 +311,11 @@ fn what_was_built_is_there_without_the_registry_of_its_base_image() {
     let Some((bench, registry)) = with_base("RUN echo once > /made\n") else {
         return;
     };
-    drop(build(&bench, &PROGRAMS).success());
+    drop(build(&bench).success());
     drop(registry);
     // Nor is its copy here any more.
     fs::remove_dir_all(bench.runtime().join("images")).unwrap();
-    let again = build(&bench, &[]).success();
+    let again = build(&bench).success();
     assert!(again.stderr.contains("is as it was"), "{}", again.stderr);
 }
 
@@ -328,7 +327,7 @@ fn a_command_cannot_reach_out_of_its_root() {
     let Some((bench, _registry)) = with_base(steps) else {
         return;
     };
-    drop(build(&bench, &PROGRAMS).success());
+    drop(build(&bench).success());
     assert!(!Path::new("/etc/kraft-was-here").exists());
     assert!(text(&bench, "users").contains("web:x:33"));
     assert!(!text(&bench, "listed").contains("kraft"));
@@ -345,7 +344,7 @@ fn a_command_has_no_hold_on_the_host() {
     let Some((bench, _registry)) = with_base(steps) else {
         return;
     };
-    drop(build(&bench, &PROGRAMS).success());
+    drop(build(&bench).success());
     assert_eq!(text(&bench, "one"), "\0");
 }
 
@@ -361,7 +360,7 @@ fn a_command_is_found_from_where_it_begins_and_odd_links_do_not_stop_it() {
     let odd = bench.path().join("context/odd");
     fs::create_dir(&odd).unwrap();
     symlink("/run/nowhere/resolv.conf", odd.join("resolv.conf")).unwrap();
-    drop(build(&bench, &PROGRAMS).success());
+    drop(build(&bench).success());
     let found = paths(&bench);
     assert!(found.contains(&"relative".to_owned()), "{found:?}");
     assert!(

@@ -8,10 +8,14 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use rustix::process::Pid;
 
 use kraft_e2e::dockerfiles::{context, text};
-use kraft_e2e::harness::{Bench, Outcome, kraft_binary, repository, skip, wrapped};
+use kraft_e2e::harness::{
+    Bench, Outcome, eventually, is_running, kraft_binary, repository, skip, wrapped,
+};
 
 /// Attempts that succeed outside of a sandbox as root: without them the suite proves nothing.
 const CONTROLS: [&str; 12] = [
@@ -182,7 +186,130 @@ fn a_step_of_root_reaches_nothing_of_the_host() {
     let (bench, host) = (Bench::new(), Host::new());
     if let Some(output) = attempt(&bench, &host, None) {
         held(&output);
+        let (_, facts) = parse(&output);
+        assert_ne!(
+            facts["root-outside"], "0",
+            "root of a step is root of the host"
+        );
     }
+}
+
+/// Returns the fields of `/proc/PID/status`.
+fn status(pid: &str) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    fields
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+/// Finds the process with a certain argument, and returns its number.
+fn process_with(argument: &str) -> Option<String> {
+    let mut pids = fs::read_dir("/proc").unwrap().flatten();
+    pids.find_map(|entry| {
+        let words = fs::read(entry.path().join("cmdline")).ok()?;
+        let mut words = words.split(|byte| *byte == 0);
+        let is_command = words.next()?.ends_with(b"busybox");
+        (is_command && words.any(|word| word == argument.as_bytes()))
+            .then(|| entry.file_name().into_string().unwrap())
+    })
+}
+
+fn descriptors(pid: &str) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let mut descriptors: Vec<_> = entries
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    descriptors.sort();
+    descriptors
+}
+
+#[test]
+fn init_of_a_step_is_confined_and_holds_three_descriptors() {
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can look into it");
+        return;
+    }
+    for user in [None, Some(1000)] {
+        let bench = Bench::new();
+        // Any number will do that no other process has as its argument.
+        let time = format!("{}.5", 10_000 + std::process::id());
+        let dockerfile =
+            format!("FROM scratch\nCOPY busybox /\nRUN [\"/busybox\", \"sleep\", \"{time}\"]\n");
+        context(&bench, &[("Dockerfile", &dockerfile)]);
+        fs::copy("/bin/busybox", bench.path().join("context/busybox")).unwrap();
+        let kraft = bench.path().join("kraft");
+        fs::copy(kraft_binary(), &kraft).unwrap();
+        let words = ["rootfs", "build", "context/Dockerfile", "-o", "x.cpio"];
+        let like = bench.command_of(&kraft, words.into_iter().chain(["--builder", "kraft"]));
+        let mut wrapper = Command::new("env");
+        if let Some(user) = user {
+            wrapper.args(bench.hand_over(user));
+        }
+        let mut building = wrapped(wrapper, &like)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut step = None;
+        eventually("the step", || {
+            assert!(building.try_wait().unwrap().is_none(), "it ended too early");
+            step = process_with(&time);
+            step.is_some()
+        });
+        let step = step.unwrap();
+        let init = status(&step)["PPid"].clone();
+        for pid in [&init, &step] {
+            // One more for the moment in which it starts the command.
+            eventually("three descriptors", || descriptors(pid) == ["0", "1", "2"]);
+            let facts = status(pid);
+            assert_eq!((&*facts["NoNewPrivs"], &*facts["Seccomp"]), ("1", "2"));
+            for set in ["CapEff", "CapPrm", "CapBnd"] {
+                assert_eq!(u64::from_str_radix(&facts[set], 16), Ok(DOCKER), "{set}");
+            }
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            let (_, after) = stat.rsplit_once(')').unwrap();
+            assert_eq!(after.split_whitespace().nth(4), Some("0"), "a terminal");
+        }
+        assert!(status(&init)["NSpid"].ends_with("\t1"));
+        building.kill().unwrap();
+        building.wait().unwrap();
+        let pids = [&step, &init].map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap());
+        eventually("the end of the step", || !pids.into_iter().any(is_running));
+        // What the killed build left goes with the next.
+        let leftovers = || {
+            let rootfs = bench.runtime().join("rootfs");
+            let entries = fs::read_dir(rootfs).unwrap().flatten();
+            entries.map(|entry| entry.file_name()).collect::<Vec<_>>()
+        };
+        assert_eq!(leftovers().len(), 1);
+        let mut cleaner = Command::new("env");
+        if let Some(user) = user {
+            cleaner.args(bench.hand_over(user));
+        }
+        let like = bench.command_of(&kraft, ["store", "gc"]);
+        drop(Outcome::of(&mut wrapped(cleaner, &like)).success());
+        assert!(leftovers().is_empty(), "{:?}", leftovers());
+    }
+}
+
+#[test]
+fn a_build_that_takes_too_long_is_stopped() {
+    let bench = Bench::new();
+    let dockerfile = "FROM scratch\nCOPY busybox /\nRUN [\"/busybox\", \"sleep\", \"600\"]\n";
+    context(&bench, &[("Dockerfile", dockerfile)]);
+    fs::copy("/bin/busybox", bench.path().join("context/busybox")).unwrap();
+    let words = ["rootfs", "build", "context/Dockerfile", "-o", "x.cpio"];
+    let limit = ["--builder", "kraft", "--build-timeout", "300ms"];
+    let outcome = bench.kraft(words.into_iter().chain(limit));
+    if outcome.stderr.contains("forbids user namespaces") {
+        skip("this system forbids user namespaces");
+        return;
+    }
+    assert_ne!(outcome.code, Some(0));
+    let error = outcome.stderr;
+    assert!(error.contains("took longer than 300ms"), "{error}");
+    assert!(error.contains("--build-timeout"), "{error}");
 }
 
 #[test]

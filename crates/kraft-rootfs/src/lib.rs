@@ -16,6 +16,7 @@ mod build;
 mod context;
 pub mod dockerfile;
 mod format;
+mod ids;
 mod index;
 mod key;
 mod newc;
@@ -27,6 +28,7 @@ pub mod unpadded;
 
 pub use build::{Built, Layer, Options, build, build_layers, build_tar, verify};
 pub use context::Context;
+pub use ids::{Extent, IdMap};
 pub use index::{Index, Stretch};
 pub use path::{PathFault, normalise};
 pub use source::{Source, SourceError};

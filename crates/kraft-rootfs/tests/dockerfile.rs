@@ -74,8 +74,8 @@ impl Runner for Recorder {
         Ok(())
     }
 
-    fn keeps_owners(&self) -> bool {
-        false
+    fn ids(&self) -> Option<&kraft_rootfs::IdMap> {
+        None
     }
 
     fn network(&self) -> Network {

@@ -18,10 +18,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, OFlags};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::clock;
+
+/// So many files of a directory are looked at for leftovers.
+const MOST_NEIGHBOURS: usize = 4096;
 
 /// Something could not be done to a file or directory.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +97,7 @@ impl NewFile {
     pub fn with_mode(path: &Path, mode: u32) -> Result<Self, Error> {
         let path = behind_links(path)?;
         let existing = std::fs::metadata(&path).ok();
+        remove_leftovers(&path);
         let (file, temporary) = create_beside(&path, mode)?;
         let new = Self {
             file,
@@ -504,18 +508,57 @@ fn behind_links(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// Makes a file nobody else has, beside `path`.
-fn create_beside(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| Error::on("write", path)(io::Error::from(io::ErrorKind::InvalidFilename)))?;
+/// Returns what the names of temporary files beside `path` begin with.
+fn temporary_prefix(path: &Path) -> Option<String> {
     // The start of the name is enough to recognise a leftover, and the whole stays below the
     // 255 bytes a name may have.
-    let start: Vec<u8> = name.as_bytes().iter().copied().take(100).collect();
-    let start = String::from_utf8_lossy(&start).into_owned();
+    let start: Vec<u8> = path
+        .file_name()?
+        .as_bytes()
+        .iter()
+        .copied()
+        .take(100)
+        .collect();
+    Some(format!(".{}.", String::from_utf8_lossy(&start)))
+}
+
+/// Removes temporary files beside `path` of processes that were killed. What cannot be removed is
+/// harmless, and left to the next.
+fn remove_leftovers(path: &Path) {
+    let (Some(prefix), Ok(entries)) = (temporary_prefix(path), std::fs::read_dir(parent(path)))
+    else {
+        return;
+    };
+    for entry in entries.take(MOST_NEIGHBOURS).flatten() {
+        let name = entry.file_name();
+        let salt = name.to_str().and_then(|name| {
+            let salt = name.strip_prefix(&prefix)?.strip_suffix(".new")?;
+            u128::from_str_radix(salt, 16).ok()
+        });
+        let Some(salt) = salt else { continue };
+        let made_by = salt >> 64;
+        if Path::new(&format!("/proc/{made_by}")).exists() {
+            continue;
+        }
+        // Its process may be one that this one cannot see, in another container: that has it locked.
+        let unused = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+            .open(entry.path())
+            .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
+        if unused {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Makes a file nobody else has, beside `path`.
+fn create_beside(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
+    let prefix = temporary_prefix(path)
+        .ok_or_else(|| Error::on("write", path)(io::Error::from(io::ErrorKind::InvalidFilename)))?;
     let mut salt = u128::from(std::process::id()) << 64 | clock::ticks();
     loop {
-        let temporary = parent(path).join(format!(".{start}.{salt:x}.new"));
+        let temporary = parent(path).join(format!("{prefix}{salt:x}.new"));
         let created = OpenOptions::new()
             .read(true)
             .write(true)
@@ -523,7 +566,11 @@ fn create_beside(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
             .mode(mode)
             .open(&temporary);
         match created {
-            Ok(file) => return Ok((file, temporary)),
+            Ok(file) => {
+                // A file system without locks has leftovers longer.
+                let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                return Ok((file, temporary));
+            }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => salt += 1,
             Err(e) => return Err(Error::on("write", path)(e)),
         }
@@ -533,6 +580,30 @@ fn create_beside(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leftovers_of_killed_processes_are_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.json");
+        // No process has the number 0.
+        let dead = dir.path().join(".index.json.1234.new");
+        let in_use = dir.path().join(".index.json.5678.new");
+        let others = [".index.json.new", ".other.1234.new", ".index.json.x.new"];
+        for file in [&dead, &in_use] {
+            File::create(file).unwrap();
+        }
+        for file in others {
+            File::create(dir.path().join(file)).unwrap();
+        }
+        let held = File::open(&in_use).unwrap();
+        flock(&held, FlockOperation::LockExclusive).unwrap();
+        let mine = NewFile::create(&path).unwrap();
+        let second = NewFile::create(&path).unwrap();
+        assert!(!dead.exists() && in_use.exists());
+        assert!(mine.temporary.exists() && second.temporary.exists());
+        drop((mine, second));
+        assert_eq!(names(dir.path()).len(), 1 + others.len());
+    }
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(dir)

@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     if words.get(1).is_some_and(|word| word == sandbox::WORD) {
-        let code = sandbox::enter(words.into_iter().skip(2));
+        let code = sandbox::enter();
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     kraft_sys::process::restrict_umask();

@@ -45,13 +45,16 @@ impl Kitchen<'_, '_> {
             environment,
             directory: absolute(&stage.settings.working_dir, ""),
             user: stage.settings.user.clone(),
-            network: match run.network.as_deref() {
-                Some("none") => Network::None,
-                _ => Network::Host,
-            },
+            network: run.network.as_deref().map(|name| match name {
+                "none" => Network::None,
+                "host" => Network::Host,
+                _ => Network::Own,
+            }),
             mounts: ready.mounts,
         };
+        let ids = runner.ids();
         let new = layers.begin()?;
+        disk::give_to_root(ids, &new.root())?;
         let mut lines = Vec::new();
         let mut flat = self.flat || !(1..=MOST_LAYERS).contains(&stage.ground.layers.len());
         let mut ran = Err(RunFault::NoOverlay(String::new()));
@@ -65,7 +68,7 @@ impl Kitchen<'_, '_> {
             self.flat |= !flat;
             flat = true;
             let root = new.root();
-            disk::lay_out(&stage.tree, &root, runner.keeps_owners())?;
+            disk::lay_out(&stage.tree, &root, ids)?;
             disk::preserve(&stage.tree, &root, layers.dir())?;
             ran = self.run_command(runner, &Root::Directory(root), &command, &mut lines);
         }
@@ -84,7 +87,7 @@ impl Kitchen<'_, '_> {
             }
         }
         let how = Capture {
-            owners: runner.keeps_owners(),
+            ids,
             before: &stage.tree,
             complete: flat,
             devices: flat,

@@ -8,6 +8,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use super::disk;
 use super::index::Capture;
 use super::layers::{Ground, Layer, Layers};
+use crate::ids::IdMap;
 use crate::path::parents;
 use crate::tree::{Kind, Node, Tree};
 use crate::{EntryFault, Error, shown};
@@ -17,7 +18,7 @@ pub(super) fn layer(
     layers: &Layers,
     ground: &Ground,
     tree: &Tree,
-    owners: bool,
+    ids: Option<&IdMap>,
 ) -> Result<Option<Layer>, Error> {
     let mut part = Tree::default();
     for (path, node) in tree.entries() {
@@ -48,14 +49,14 @@ pub(super) fn layer(
     }
     let new = layers.begin()?;
     let root = new.root();
-    disk::lay_out(&part, &root, owners)?;
+    disk::lay_out(&part, &root, ids)?;
     for path in gone {
         let full = root.join(std::ffi::OsStr::from_bytes(&path));
         mknodat(CWD, &full, FileType::CharacterDevice, Mode::empty(), 0)
             .map_err(|errno| FileError::on("write", &full)(errno.into()))?;
     }
     let how = Capture {
-        owners,
+        ids,
         before: &part,
         complete: ground.layers.is_empty(),
         devices: true,

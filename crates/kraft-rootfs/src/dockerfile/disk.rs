@@ -5,21 +5,24 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use kraft_sys::fs::Error as FileError;
 use rustix::fs::{AtFlags, Timespec, Timestamps, XattrFlags};
 
 use crate::Error;
+use crate::ids::IdMap;
 use crate::newc::PERMISSIONS;
 use crate::tree::{Content, Kind, Place, Tree};
 
-/// Lays a tree out in an empty directory. With `owners`, entries belong to whom they say.
+/// Lays a tree out in an empty directory. With `ids`, entries belong to their owners as those are
+/// numbered outside of the user namespace of a command.
 ///
 /// Everything is made new and by its own path, and the tree holds no entry below a link, so
 /// nothing leads out of the directory.
-pub(super) fn lay_out(tree: &Tree, root: &Path, owners: bool) -> Result<(), Error> {
+pub(super) fn lay_out(tree: &Tree, root: &Path, ids: Option<&IdMap>) -> Result<(), Error> {
+    give_to_root(ids, root)?;
     let mut names: HashMap<u64, PathBuf> = HashMap::new();
     let mut directories = Vec::new();
     for (path, node) in tree.entries() {
@@ -49,8 +52,8 @@ pub(super) fn lay_out(tree: &Tree, root: &Path, owners: bool) -> Result<(), Erro
             // Nobody without privileges makes devices; they are put back afterwards.
             Kind::CharDevice { .. } | Kind::BlockDevice { .. } => continue,
         }
-        if owners {
-            lchown(&full, Some(node.uid), Some(node.gid)).map_err(failed)?;
+        if let Some(ids) = ids {
+            ids.give(&full, node.uid, node.gid).map_err(failed)?;
         }
         if let Kind::File(_) = node.kind {
             // After the owner: a change of owner takes setuid away.
@@ -64,6 +67,12 @@ pub(super) fn lay_out(tree: &Tree, root: &Path, owners: bool) -> Result<(), Erro
         std::fs::set_permissions(&full, permissions).map_err(FileError::on("write", &full))?;
     }
     Ok(())
+}
+
+/// Gives a file or directory to root of the user namespace.
+pub(super) fn give_to_root(ids: Option<&IdMap>, path: &Path) -> Result<(), Error> {
+    let given = ids.map_or(Ok(()), |ids| ids.give(path, 0, 0));
+    Ok(given.map_err(FileError::on("write", path))?)
 }
 
 fn write_file(content: &Content, full: &Path) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use kraft_sys::fs::Error as FileError;
 use serde::{Deserialize, Serialize};
 
 use super::layers::{HELD, Layer, ROOT};
+use crate::ids::IdMap;
 use crate::newc::PERMISSIONS;
 use crate::tree::{Content, Kind, Node, Place, Tree};
 use crate::{Error, path, shown};
@@ -98,8 +99,8 @@ impl Bytes {
 /// Options of [`Index::capture`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capture<'a> {
-    /// Whether files on disk have their final owners; otherwise owners come from `before`.
-    pub(super) owners: bool,
+    /// Users and groups of files on disk; owners that it does not have come from `before`.
+    pub(super) ids: Option<&'a IdMap>,
     /// The tree before the layer.
     pub(super) before: &'a Tree,
     /// Whether the layer is a complete root.
@@ -214,12 +215,9 @@ impl Walk<'_> {
         let path = below.as_os_str().as_bytes().to_vec();
         let mode = metadata.mode() & PERMISSIONS;
         let what = self.what(full, mode, metadata)?;
-        let (uid, gid) = if self.how.owners {
-            (metadata.uid(), metadata.gid())
-        } else {
-            let old = self.how.before.get(&path);
-            old.map_or((0, 0), |old| (old.uid, old.gid))
-        };
+        let old = self.how.before.get(&path);
+        let old = old.map_or((0, 0), |old| (old.uid, old.gid));
+        let (uid, gid) = owner(self.how.ids, old, (metadata.uid(), metadata.gid()));
         self.index.entries.push(Entry {
             path: path.into(),
             what,
@@ -239,7 +237,8 @@ impl Walk<'_> {
                 self.hidden.insert(full.to_owned());
             }
             What::Directory {
-                opaque: is_opaque(full, self.how.owners).map_err(FileError::on("read", full))?,
+                opaque: is_opaque(full, self.how.ids.is_some())
+                    .map_err(FileError::on("read", full))?,
             }
         } else if kind.is_file() {
             What::File {
@@ -271,7 +270,7 @@ impl Walk<'_> {
 
     /// Makes an entry readable until the walk is over. Root can read everything anyway.
     fn open_up(&mut self, full: &Path, mode: u32, needed: u32) -> Result<bool, Error> {
-        if self.how.owners || mode & needed == needed {
+        if self.how.ids.is_some() || mode & needed == needed {
             return Ok(false);
         }
         let open = Permissions::from_mode(mode | needed);
@@ -306,6 +305,17 @@ impl Walk<'_> {
         self.copies.insert(metadata.ino(), number);
         Ok(Some(number))
     }
+}
+
+/// Returns the owner of an entry of whom the disk says `now`, and that had the owner `old`.
+fn owner(ids: Option<&IdMap>, old: (u32, u32), now: (u32, u32)) -> (u32, u32) {
+    let Some(ids) = ids else { return old };
+    // What the disk could not show, and the command did not change.
+    if !ids.holds(old.0, old.1) && ids.outside(old.0, old.1) == now {
+        return old;
+    }
+    let (uid, gid) = ids.inside(now.0, now.1);
+    (uid.unwrap_or(old.0), gid.unwrap_or(old.1))
 }
 
 fn is_opaque(full: &Path, root: bool) -> io::Result<bool> {

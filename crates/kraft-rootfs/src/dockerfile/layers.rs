@@ -350,7 +350,7 @@ mod tests {
         let new = layers.begin().unwrap();
         fs::overwrite(&new.root().join(format!("f{key}")), &vec![key; bytes]).unwrap();
         let how = Capture {
-            owners: true,
+            ids: None,
             before: &below.tree,
             complete: false,
             devices: false,

@@ -12,7 +12,8 @@ use super::plan::{self, Origin};
 use super::settings::Settings;
 use super::stage::{Kitchen, Stage, absolute, at};
 use super::variables::Arguments;
-use super::{Fault, Network, Runner, Told, difference, lookup, mounts};
+use super::{Fault, Runner, Told, difference, lookup, mounts};
+use crate::ids::IdMap;
 use crate::key::{self, Digest, Key};
 use crate::tree::Tree;
 
@@ -139,8 +140,8 @@ impl Kitchen<'_, '_> {
         let (Some(layers), Some(runner)) = (self.recipe.layers, self.recipe.runner) else {
             return Ok(false);
         };
-        let owners = runner.keeps_owners();
-        let Some(layer) = difference::layer(layers, &stage.ground, &stage.tree, owners)? else {
+        let ids = runner.ids();
+        let Some(layer) = difference::layer(layers, &stage.ground, &stage.tree, ids)? else {
             return Ok(false);
         };
         let mut ground = std::mem::take(&mut stage.ground);
@@ -209,10 +210,11 @@ impl Kitchen<'_, '_> {
     }
 
     fn image_key(&self, id: &str) -> Digest {
-        let owners = self.recipe.runner.is_some_and(Runner::keeps_owners);
-        let network = self.recipe.runner.map(Runner::network);
-        let network = network == Some(Network::Host);
-        let key = Key::new("base").and([u8::from(owners), u8::from(network)]);
+        let runner = self.recipe.runner;
+        // Files of layers belong to users that are numbered so.
+        let root = runner.and_then(Runner::ids).map(IdMap::root);
+        let network = runner.map(Runner::network);
+        let key = Key::new("base").and(format!("{root:?} {network:?}"));
         key.and(self.recipe.architecture).and(id).digest()
     }
 

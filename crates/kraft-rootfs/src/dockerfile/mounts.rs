@@ -1,6 +1,6 @@
 //! What is mounted over the root while a `RUN` goes on.
 
-use std::os::unix::fs::{FileExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::run::{Mount, MountSource};
 use super::stage::{Kitchen, Stage, absolute, at};
 use super::{Fault, Told, disk, lookup};
+use crate::ids::IdMap;
 use crate::tree::{Node, Tree};
 use crate::{Error, key, shown};
 
@@ -161,7 +162,7 @@ impl Kitchen<'_, '_> {
         };
         let part = part(&tree, &wanted.options.source, wanted.span)?;
         let dir = self.directory("bind")?;
-        disk::lay_out(&part, dir.path(), self.keeps_owners())?;
+        disk::lay_out(&part, dir.path(), self.ids())?;
         ready.mounts.push(Mount {
             source: MountSource::Path(dir.path().join(BOUND)),
             target: wanted.target,
@@ -245,7 +246,7 @@ impl Kitchen<'_, '_> {
             debug_assert!(root.is_ok(), "the tree is empty");
             &made
         });
-        disk::lay_out(seed, fresh.path(), self.keeps_owners())?;
+        disk::lay_out(seed, fresh.path(), self.ids())?;
         let begun = fresh.path().join(BOUND);
         if !begun.is_dir() {
             let what = format!("`{}` is not a directory", wanted.options.source);
@@ -297,12 +298,10 @@ impl Kitchen<'_, '_> {
     /// Gives a file to the owner that a mount names, if this user can.
     fn give(&mut self, path: &Path, wanted: &Wanted<'_>) -> Result<(), Fault> {
         let (uid, gid) = (wanted.options.uid, wanted.options.gid);
-        if self.keeps_owners() {
-            if uid.is_some() || gid.is_some() {
-                chown(path, uid.or(Some(0)), gid.or(Some(0)))
-                    .map_err(FileError::on("write", path))
-                    .map_err(Error::from)?;
-            }
+        if let Some(ids) = self.ids() {
+            ids.give(path, uid.unwrap_or(0), gid.unwrap_or(0))
+                .map_err(FileError::on("write", path))
+                .map_err(Error::from)?;
         } else if [uid, gid].into_iter().flatten().any(|id| id != 0) {
             self.warnings.push(format!(
                 "`{}` belongs to root in the step: only a build as root can mount it for other \
@@ -313,9 +312,8 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
-    fn keeps_owners(&self) -> bool {
-        let runner = self.recipe.runner;
-        runner.is_some_and(super::Runner::keeps_owners)
+    fn ids(&self) -> Option<&IdMap> {
+        self.recipe.runner.and_then(super::Runner::ids)
     }
 }
 

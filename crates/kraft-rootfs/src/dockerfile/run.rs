@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::ids::IdMap;
+
 /// A command to be run in a root. Its variables may be secrets, so only their names are shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Command {
@@ -15,8 +17,8 @@ pub struct Command {
     pub directory: String,
     /// The user: a name or number, with a group behind a colon; empty for root.
     pub user: String,
-    /// What it sees of the network.
-    pub network: Network,
+    /// What it asks to see of the network.
+    pub network: Option<Network>,
     /// What is mounted over the root.
     pub mounts: Vec<Mount>,
 }
@@ -38,10 +40,12 @@ impl fmt::Debug for Command {
 /// What a command sees of the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Network {
-    /// That of this host.
+    /// A network of its own, with a way out where the host has one.
     #[default]
+    Own,
+    /// That of the host.
     Host,
-    /// None.
+    /// Only a loopback device.
     None,
 }
 
@@ -115,9 +119,10 @@ pub trait Runner: std::fmt::Debug {
         line: &mut dyn FnMut(&str),
     ) -> Result<(), RunFault>;
 
-    /// Returns whether files of a root can belong to others than who runs us.
-    fn keeps_owners(&self) -> bool;
+    /// Returns the users and groups of commands; `None` if every file of a root belongs to who runs
+    /// this process.
+    fn ids(&self) -> Option<&IdMap>;
 
-    /// Returns the network of a command that asks for the one of the host.
+    /// Returns the network of a command that asks for no other.
     fn network(&self) -> Network;
 }

@@ -1,46 +1,57 @@
-//! Commands in a root of their own, without a daemon and without privileges: Linux namespaces, as
-//! util-linux's `unshare` makes them.
+//! Commands in a root of their own, without a daemon and without privileges: in Linux namespaces.
 //!
 //! ```text
-//! kraft ── unshare (namespaces, user map) ── kraft WORD SPEC (init of the new pid namespace)
-//!   ▲ lines                                    mounts, pivots, then starts the command
+//! kraft ── copy of kraft (makes namespaces) ── init ── the command
+//!   ▲ lines
 //! ```
 //!
-//! Namespaces are for processes with one thread only, so what happens inside is done by this very
-//! program, started anew by a hidden word ([`enter`]). It holds a pipe to who started it: whoever
-//! kills that, also without mercy, ends everything inside.
+//! Namespaces are for processes with one thread only, so this very program is started again, with a
+//! hidden word ([`WORD`], [`enter`]), from a sealed copy. It holds a pipe to who started it: when
+//! that ends, also by SIGKILL, everything inside ends.
 //!
-//! Who is root maps nobody: files keep their owners. Everybody else is root inside and nobody else,
-//! so a command that gives files away fails.
+//! What is root inside is nobody on the host ([`crate::ids`]). An ordinary user can give files to
+//! nobody else, so there a command that gives files away fails.
 
+mod command;
 mod filter;
-mod inside;
+mod namespaces;
+mod network;
+mod outside;
+mod root;
+mod spec;
+mod trees;
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kraft_sys::stream::{self, End};
 use kraft_sys::tool::{self, Tool};
 use rustix::fs::{MemfdFlags, SealFlags};
-use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
+use self::network::{Access, Way};
+use self::spec::{Overlay, Spec, Step, StepMount, StepSource};
 use crate::dockerfile::{Command, Mount, MountSource, Network, Root, RunFault, Runner};
+use crate::ids::IdMap;
 
-pub use inside::enter;
+pub use namespaces::enter;
 
-/// The hidden word that starts this program inside.
+/// The hidden word that starts this program as the one that makes namespaces.
 pub const WORD: &str = "__step";
-/// How the inside ends when it could not start the command.
+/// The code the sandbox ends with if it could not start the command.
 const NOT_STARTED: i32 = 125;
 /// Prefix of its message when the overlay cannot be mounted.
 const NO_OVERLAY: &str = "no overlay: ";
 /// What the namespaces' trial may take.
 const TRIAL: Duration = Duration::from_secs(10);
+/// How the host is named inside where the network is not the host's.
+const HOSTNAME: &str = "kraft-build";
 
 /// Settings of the kernel that forbid user namespaces: where, what they are then, and the cure.
 const FORBIDDEN: [(&str, &str, &str); 3] = [
@@ -69,89 +80,138 @@ pub struct Sandbox {
     /// A sealed copy of it, made for the first command: inside, nothing leads back to the file on
     /// disk.
     copy: Arc<OnceLock<OwnedFd>>,
-    /// Where the descriptions of commands are laid down.
+    /// Where files lie that are mounted for a command.
     scratch: PathBuf,
-    root: bool,
-    network: Network,
-}
-
-/// What the inside is told. It is never shown: variables may be secrets.
-#[derive(Serialize, Deserialize)]
-struct Spec {
-    /// What a line begins with that the inside writes itself. A command cannot know it.
-    mark: String,
-    root: PathBuf,
-    overlay: Option<Overlay>,
-    words: Vec<String>,
-    environment: Vec<(String, String)>,
-    directory: String,
-    user: String,
-    network: bool,
-    mounts: Vec<SpecMount>,
-    /// Whether files keep their owners.
-    root_outside: bool,
-}
-
-/// The overlay to mount at the root.
-#[derive(Serialize, Deserialize)]
-struct Overlay {
-    /// The directory that the other names are relative to.
-    dir: PathBuf,
-    lower: Vec<String>,
-    upper: String,
-    work: String,
-}
-
-/// A mount over the root.
-#[derive(Serialize, Deserialize)]
-struct SpecMount {
-    /// Where it is outside; `None` for a directory in memory.
-    source: Option<PathBuf>,
-    /// Largest size of a directory in memory in bytes; 0 is the default of the kernel.
-    size: u64,
-    target: String,
-    read_only: bool,
+    /// Users and groups inside; `None` for an ordinary user, who is root there.
+    ids: Option<IdMap>,
+    network: Access,
+    /// Why commands share the network of the host although that was not asked for.
+    no_way_out: Option<String>,
+    deadline: Option<Instant>,
 }
 
 impl Sandbox {
-    /// Finds out whether this host lets us run commands so; otherwise says why not, and what to do.
-    /// `me` is this program, which calls [`enter`] when it is started with [`WORD`].
-    /// `network` is what commands see of the network unless they ask for less themselves.
+    /// Finds out whether this host allows it.
+    ///
+    /// `me` is this program, which calls [`enter`] when it is started with [`WORD`]. `network` is
+    /// what commands see of the network unless they ask for less themselves.
+    ///
+    /// # Errors
+    /// The reason why it does not, and what to do.
     pub fn find(me: &Path, scratch: &Path, network: Network) -> Result<Self, String> {
-        let root = rustix::process::geteuid().is_root();
-        if tool::locate("unshare".as_ref()).is_none() {
-            return Err("the program `unshare` is missing; install util-linux".to_owned());
-        }
-        let trial = Tool::new("unshare")
-            .args(flags(root, true))
-            .args(["true"])
-            .limit(TRIAL)
-            .output();
-        match trial {
-            Ok(output) if output.status.success() => Ok(Self {
-                me: me.to_owned(),
-                copy: Arc::default(),
-                scratch: scratch.to_owned(),
-                root,
-                network,
+        let ids = rustix::process::geteuid()
+            .is_root()
+            .then(IdMap::of_root)
+            .transpose()
+            .map_err(|error| format!("cannot find out which users there are: {error}"))?;
+        try_out(me, ids.clone())?;
+        let (network, no_way_out) = match network {
+            Network::Host => (Access::Host, None),
+            Network::None => (Access::None, None),
+            Network::Own => match Way::find() {
+                Ok(way) => (Access::Own(way), None),
+                Err(why) => (Access::Host, Some(why)),
+            },
+        };
+        Ok(Self {
+            me: me.to_owned(),
+            copy: Arc::default(),
+            scratch: scratch.to_owned(),
+            ids,
+            network,
+            no_way_out,
+            deadline: None,
+        })
+    }
+
+    /// Stops commands that still run at this time.
+    #[must_use]
+    pub fn until(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Returns why commands share the network of the host although a network of their own was
+    /// asked for.
+    #[must_use]
+    pub fn no_way_out(&self) -> Option<&str> {
+        self.no_way_out.as_deref()
+    }
+
+    /// Returns what a command sees of the network.
+    fn access(&self, asked: Option<Network>) -> Result<Access, RunFault> {
+        match asked {
+            None | Some(Network::Own) => Ok(self.network.clone()),
+            Some(Network::None) => Ok(Access::None),
+            Some(Network::Host) if self.network == Access::Host => Ok(Access::Host),
+            Some(Network::Host) => Err(RunFault::Failed {
+                how: "asks for the network of the host: allow it with `--build-network host`"
+                    .to_owned(),
             }),
-            Ok(output) => Err(forbidden(&String::from_utf8_lossy(&output.stderr))),
-            Err(error) => Err(error.to_string()),
         }
     }
 
-    fn process(&self, spec: &Path, network: bool) -> io::Result<Process> {
+    fn process(&self) -> io::Result<Process> {
         let copy = if let Some(copy) = self.copy.get() {
             copy
         } else {
             let made = sealed_copy(&self.me)?;
             self.copy.get_or_init(|| made)
         };
-        let mut process = tool::command("unshare");
-        process.args(flags(self.root, network));
         let copy = format!("/proc/self/fd/{}", copy.as_raw_fd());
-        process.arg("--").arg(copy).arg(WORD).arg(spec);
+        let mut process = tool::command(copy);
+        process.arg(WORD);
         Ok(process)
+    }
+
+    /// Returns the files by which a command resolves names, and what keeps them.
+    fn names(&self, access: &Access) -> io::Result<(Vec<StepMount>, Vec<NamedTempFile>)> {
+        let mount = |source: PathBuf, target: &str| StepMount {
+            source: StepSource::Path(source),
+            target: target.to_owned(),
+            read_only: true,
+            over_links: true,
+        };
+        match access {
+            Access::Host => {
+                let files = trees::name_files().into_iter();
+                let mounts = files.map(|(source, target)| mount(source, target));
+                Ok((mounts.collect(), Vec::new()))
+            }
+            Access::None => Ok((Vec::new(), Vec::new())),
+            Access::Own(way) => {
+                let hosts = format!("127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost\n");
+                let texts = [("/etc/resolv.conf", way.resolver()), ("/etc/hosts", hosts)];
+                let (mut mounts, mut files) = (Vec::new(), Vec::new());
+                for (target, text) in texts {
+                    let mut file = NamedTempFile::new_in(&self.scratch)?;
+                    file.write_all(text.as_bytes())?;
+                    let readable = std::fs::Permissions::from_mode(0o644);
+                    file.as_file().set_permissions(readable)?;
+                    mounts.push(mount(file.path().canonicalize()?, target));
+                    files.push(file);
+                }
+                Ok((mounts, files))
+            }
+        }
+    }
+}
+
+/// Makes namespaces, to see whether they can be had.
+fn try_out(me: &Path, ids: Option<IdMap>) -> Result<(), String> {
+    let mut request = Vec::new();
+    let spec = Spec {
+        ids,
+        network: Access::None,
+        step: None,
+    };
+    spec.write(&mut request)
+        .map_err(|error| error.to_string())?;
+    let trial = Tool::new(me).args([WORD]).input(request).limit(TRIAL);
+    match trial.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(forbidden(&String::from_utf8_lossy(&output.stderr))),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -169,25 +229,17 @@ fn sealed_copy(program: &Path) -> io::Result<OwnedFd> {
     Ok(copy.into())
 }
 
-fn flags(root: bool, network: bool) -> Vec<&'static str> {
-    let mut flags = vec![
-        "--fork",
-        "--kill-child",
-        "--mount",
-        "--pid",
-        "--ipc",
-        "--uts",
-    ];
-    if !root {
-        flags.extend(["--user", "--map-root-user"]);
-    }
-    if !network {
-        flags.push("--net");
-    }
-    flags
+/// Ends this process without cleaning up after others, from whichever thread.
+#[expect(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "forks end here, and the init of a namespace ends everything in it by ending"
+)]
+fn end_now(code: i32) -> ! {
+    std::process::exit(code);
 }
 
-/// Says why namespaces are not to be had.
+/// Returns why namespaces cannot be had.
 fn forbidden(said: &str) -> String {
     for (path, value, cure) in FORBIDDEN {
         let now = kraft_sys::fs::read_file(Path::new(path), 64).unwrap_or_default();
@@ -208,31 +260,44 @@ impl Runner for Sandbox {
     ) -> Result<(), RunFault> {
         let broken =
             |error: io::Error| RunFault::Host(format!("cannot start the command: {error}"));
-        let network = [self.network, command.network] == [Network::Host; 2];
-        let spec = Spec::new(root, command, self.root, network).map_err(broken)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.scratch).map_err(broken)?;
-        serde_json::to_writer(&mut file, &spec).map_err(|error| broken(error.into()))?;
-        file.flush().map_err(broken)?;
-        // Nothing is ever written: its end is the news.
-        let (lifeline, held) = io::pipe().map_err(broken)?;
-        let process = self.process(file.path(), network).map_err(broken)?;
+        let access = self.access(command.network)?;
+        let mut step = Step::new(root, command, self.ids.is_some()).map_err(broken)?;
+        // They are removed when the command has ended.
+        let (names, _files) = self.names(&access).map_err(broken)?;
+        step.mounts.splice(0..0, names);
+        let mark = step.mark.clone();
+        let spec = Spec {
+            ids: self.ids.clone(),
+            network: access,
+            step: Some(step),
+        };
+        let process = self.process().map_err(broken)?;
+        // After the request nothing is written: its end is the news.
+        let (input, held) = io::pipe().map_err(broken)?;
         let mut ours = None;
-        let ended = stream::lines_with_input(
-            process,
-            Stdio::from(lifeline),
-            |bytes| {
-                let text = String::from_utf8_lossy(bytes);
-                match text.strip_prefix(&spec.mark) {
-                    Some(text) => ours = Some(text.to_owned()),
-                    None => line(text.trim_end_matches('\r')),
-                }
-            },
-            || false,
-        );
+        let ended = std::thread::scope(|scope| {
+            // If the other end is gone, so is the process, and its end is the news.
+            scope.spawn(|| spec.write(&held));
+            stream::lines_with_input(
+                process,
+                Stdio::from(input),
+                |bytes| {
+                    let text = String::from_utf8_lossy(bytes);
+                    match text.strip_prefix(&mark) {
+                        Some(text) => ours = Some(text.to_owned()),
+                        None => line(text.trim_end_matches('\r')),
+                    }
+                },
+                || self.deadline.is_some_and(|end| Instant::now() >= end),
+            )
+        });
         drop(held);
         let status = match ended.map_err(broken)? {
             End::Itself(status) => status,
-            End::Stopped => return Err(RunFault::Host("the command was stopped".to_owned())),
+            End::Stopped => {
+                let how = "was stopped: the time for the build is up".to_owned();
+                return Err(RunFault::Failed { how });
+            }
         };
         match (status.code(), ours) {
             (Some(0), _) => Ok(()),
@@ -249,27 +314,31 @@ impl Runner for Sandbox {
         }
     }
 
-    fn keeps_owners(&self) -> bool {
-        self.root
+    fn ids(&self) -> Option<&IdMap> {
+        self.ids.as_ref()
     }
 
     fn network(&self) -> Network {
-        self.network
+        match self.network {
+            Access::Host => Network::Host,
+            Access::None => Network::None,
+            Access::Own(_) => Network::Own,
+        }
     }
 }
 
-impl Spec {
-    fn new(root: &Root, command: &Command, root_outside: bool, network: bool) -> io::Result<Self> {
-        let mount = |mount: &Mount| -> io::Result<SpecMount> {
-            let (source, size) = match &mount.source {
-                MountSource::Path(path) => (Some(path.canonicalize()?), 0),
-                MountSource::Memory { size } => (None, *size),
+impl Step {
+    fn new(root: &Root, command: &Command, has_users: bool) -> io::Result<Self> {
+        let mount = |mount: &Mount| -> io::Result<StepMount> {
+            let source = match &mount.source {
+                MountSource::Path(path) => StepSource::Path(path.canonicalize()?),
+                MountSource::Memory { size } => StepSource::Memory(*size),
             };
-            Ok(SpecMount {
+            Ok(StepMount {
                 source,
-                size,
                 target: mount.target.clone(),
                 read_only: mount.read_only,
+                over_links: false,
             })
         };
         let (root, overlay) = match root {
@@ -281,12 +350,11 @@ impl Spec {
                 work,
                 at,
             } => {
-                let dir = dir.canonicalize()?;
                 let overlay = Overlay {
+                    dir: dir.canonicalize()?,
                     lower: lower.clone(),
                     upper: upper.clone(),
                     work: work.clone(),
-                    dir,
                 };
                 (overlay.dir.join(at), Some(overlay))
             }
@@ -301,13 +369,8 @@ impl Spec {
             environment: command.environment.clone().into_iter().collect(),
             directory: command.directory.clone(),
             user: command.user.clone(),
-            network,
+            has_users,
             mounts: command.mounts.iter().map(mount).collect::<Result<_, _>>()?,
-            root_outside,
         })
-    }
-
-    fn read(path: &Path) -> io::Result<Self> {
-        Ok(serde_json::from_reader(File::open(path)?)?)
     }
 }

@@ -1,5 +1,7 @@
 //! The flags of every command that may have to build a Dockerfile.
 
+use std::time::Duration;
+
 use crate::ops::dockerfile::{Builder, Wish};
 
 /// How Dockerfiles are built.
@@ -31,9 +33,13 @@ pub(crate) struct DockerfileArgs {
     #[arg(long, value_name = "type=KIND,…|IMAGE")]
     build_cache_to: Vec<String>,
 
-    /// The network of the commands
+    /// Network of `RUN` commands: none, that of the host, or one of their own
     #[arg(long, value_name = "NETWORK", value_parser = ["none", "host", "default"])]
     build_network: Option<String>,
+
+    /// Stop the build after this time, such as 10m
+    #[arg(long, value_name = "DURATION", value_parser = super::values::duration)]
+    build_timeout: Option<Duration>,
 
     /// Run every step again
     #[arg(long)]
@@ -67,6 +73,7 @@ impl DockerfileArgs {
                 .build_network
                 .clone()
                 .filter(|network| network != "default"),
+            timeout: self.build_timeout,
             no_cache: self.build_no_cache,
             fresh: self.no_rootfs_cache || self.build_no_cache,
             builder: self.builder,

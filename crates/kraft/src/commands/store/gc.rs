@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::{dockerfile, images};
+use crate::ops::{dockerfile, images, rootfs};
 use crate::ui::quantity::decimal as size;
 
 /// Remove what no image needs
 ///
 /// Remove blobs that no image leads to, downloads that nobody went on with for a day, unpacked
-/// copies of images that are gone, and cached steps of Dockerfiles that were not used for a day.
-/// What a running kraft needs is left alone.
+/// copies of images that are gone, files of builds that were killed, and cached steps of
+/// Dockerfiles that were not used for a day. What a running kraft needs is left alone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only say what would be removed
@@ -48,6 +48,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let swept = store.sweep(args.dry_run)?;
     let unpacked = kraft_oci::unpack::sweep(&*store, &images::unpacked_dir(app), args.dry_run)?;
+    if !args.dry_run {
+        rootfs::remove_leftovers(app);
+    }
     let removed = Removed {
         blobs: swept
             .blobs

@@ -12,6 +12,7 @@ use super::trouble::Attempt;
 use super::{Image, own};
 use crate::app::App;
 use crate::failure::{Failure, Kind, chain};
+use crate::ops::rootfs;
 
 /// Who is to build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -86,7 +87,8 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Image, Failu
             Err(why) => why,
             Ok(ready) => {
                 announce(app, job, &name, &tried);
-                match attempt(app, job, out, &ready)? {
+                let attempt = attempt(app, job, out, &ready);
+                match attempt.map_err(|failure| job.in_time(failure))? {
                     Attempt::Built(image) => return Ok(image),
                     Attempt::Trouble { failure, .. } if job.wish.builder != Builder::Auto => {
                         return Err(failure.hint(OTHERS));
@@ -205,9 +207,11 @@ pub(crate) fn states(app: &App) -> Result<Vec<State>, Failure> {
             }
             Candidate::Program(name) => program::look(name).err(),
             Candidate::Container => program::look("docker").err(),
-            Candidate::Own => own::find_runner(app, kraft_rootfs::dockerfile::Network::Host)
-                .err()
-                .map(|why| format!("Dockerfiles without `RUN` only: {why}")),
+            Candidate::Own => {
+                own::find_runner(&rootfs::dir(app), kraft_rootfs::dockerfile::Network::Own)
+                    .err()
+                    .map(|why| format!("Dockerfiles without `RUN` only: {why}"))
+            }
         };
         Ok(State {
             name: candidate.name(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use kraft_buildkit::{Address, Build, Credentials, Daemon, Error, Happening, Login};
 use kraft_oci::credentials::Keyrings;
@@ -69,17 +70,18 @@ pub(super) fn build(
             })
         });
         let tell = |happening| draw(screen, happening);
-        let built = reached.runtime.block_on(kraft_buildkit::build(
-            &reached.daemon,
-            &described,
-            sink,
-            &tell,
+        let built = reached.runtime.block_on(in_time(
+            job.deadline,
+            kraft_buildkit::build(&reached.daemon, &described, sink, &tell),
         ));
         // The sink is gone with the build, so the reader comes to its end.
         let archived = archiving.join();
         (archived, built)
     });
-    screen.end(built.is_ok() && matches!(archived, Ok(Ok(_))));
+    screen.end(matches!(built, Some(Ok(_))) && matches!(archived, Ok(Ok(_))));
+    let Some(built) = built else {
+        return Err(job.out_of_time());
+    };
     let config = match built {
         Ok(config) => config,
         Err(error) => {
@@ -118,6 +120,15 @@ pub(super) fn build(
         )
     })?;
     Ok(Attempt::Built(settings.into()))
+}
+
+/// Ends a build that takes too long, with `None`. That closes its session, and the daemon cancels
+/// it.
+async fn in_time<T>(deadline: Option<Instant>, build: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), build).await.ok(),
+        None => Some(build.await),
+    }
 }
 
 /// Returns whether the tar only ended because the build did.

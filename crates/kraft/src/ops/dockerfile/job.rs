@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use kraft_buildkit::{Cache, Secret};
 use kraft_core::dockerfile::patterns::Patterns;
@@ -37,6 +38,8 @@ pub(crate) struct Wish {
     pub(crate) cache_to: Vec<String>,
     /// The network of commands.
     pub(crate) network: Option<String>,
+    /// How long the build may take.
+    pub(crate) timeout: Option<Duration>,
     /// Whether every step runs again.
     pub(crate) no_cache: bool,
     /// Whether it is built even if nothing changed.
@@ -64,6 +67,8 @@ pub(crate) struct Job<'a> {
     pub(crate) arguments: BTreeMap<String, String>,
     /// What was typed.
     pub(crate) wish: &'a Wish,
+    /// When the build must have ended.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl<'a> Job<'a> {
@@ -93,8 +98,30 @@ impl<'a> Job<'a> {
             context,
             arch: oci_arch(arch)?,
             arguments: arguments(app, &wish.arguments)?,
+            deadline: wish
+                .timeout
+                .and_then(|time| Instant::now().checked_add(time)),
             wish,
         })
+    }
+
+    /// Returns that the build took too long.
+    pub(super) fn out_of_time(&self) -> Failure {
+        let name = self.shown_text().name;
+        let time = self.wish.timeout.unwrap_or_default();
+        Failure::new(
+            Kind::Build,
+            format!("building `{name}` took longer than {time:?}, and was stopped"),
+        )
+        .hint("give it more time with `--build-timeout`")
+    }
+
+    /// Returns why a build failed: if its time is up, it was stopped.
+    pub(super) fn in_time(&self, failure: Failure) -> Failure {
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => self.out_of_time(),
+            _ => failure,
+        }
     }
 
     /// Returns the Dockerfile as a text that problems point into.
@@ -188,6 +215,7 @@ impl<'a> Job<'a> {
             arch: "amd64",
             arguments: BTreeMap::new(),
             wish,
+            deadline: None,
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kraft_core::dockerfile::Dockerfile;
+use kraft_core::dockerfile::{Dockerfile, Instruction};
 use kraft_rootfs::dockerfile::{self, Fault, Layers, Network, Recipe, Runner, Settings, Told};
 use kraft_rootfs::sandbox::Sandbox;
-use kraft_rootfs::{Options, build_layers};
+use kraft_rootfs::{IdMap, Options, build_layers};
 
 use super::bases::{Base, Shelf};
 use super::job::Job;
@@ -59,7 +59,7 @@ fn read<'a>(job: &'a Job<'_>) -> Result<&'a Dockerfile, Failure> {
 
 /// Returns why we cannot build this, if we cannot.
 pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failure> {
-    let (runner, why) = match find_runner(app, network(job)) {
+    let (runner, why) = match find_runner(&rootfs::dir(app), network(job)) {
         Ok(runner) => (Some(runner), String::new()),
         Err(why) => (None, why),
     };
@@ -84,11 +84,20 @@ pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failu
 /// Builds, and makes the archive at `out`.
 pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Attempt, Failure> {
     let scratch = Scratch::new(app)?;
-    let caches = cache::dir(app).join("mounts");
+    let runner = find_runner(scratch.path(), network(job)).ok();
+    let runner = runner.map(|runner| runner.until(job.deadline));
+    let caches = cache::dir(app).join(mounts_of(runner.as_ref()));
     kraft_sys::fs::create_dir_all(&caches, 0o700)?;
+    if let Some(why) = runner.as_ref().and_then(Sandbox::no_way_out)
+        && runs_commands(job)
+    {
+        app.ui.info(&format!(
+            "steps share the network of this host, because {why}"
+        ));
+    }
     let secrets = job.secrets(app)?.into_iter();
     let means = Means {
-        runner: find_runner(app, network(job)).ok(),
+        runner,
         secrets: secrets.map(|secret| (secret.id, secret.bytes)).collect(),
         scratch: scratch.path().to_owned(),
         caches,
@@ -157,16 +166,32 @@ pub(super) fn flatten(app: &App, base: &Base, out: &Path) -> Result<Settings, Fa
 }
 
 /// Returns what runs commands, or why there is none.
-pub(super) fn find_runner(app: &App, network: Network) -> Result<Sandbox, String> {
+pub(super) fn find_runner(scratch: &Path, network: Network) -> Result<Sandbox, String> {
     let me = std::env::current_exe().map_err(|error| error.to_string())?;
-    Sandbox::find(&me, &rootfs::dir(app), network)
+    Sandbox::find(&me, scratch, network)
+}
+
+/// Returns the name of the directory of cache mounts. Their files belong to users that the runner
+/// numbers in its own way.
+fn mounts_of(runner: Option<&Sandbox>) -> String {
+    match runner.and_then(Runner::ids).map(IdMap::root) {
+        None | Some(0) => "mounts".to_owned(),
+        Some(root) => format!("mounts-{root}"),
+    }
+}
+
+fn runs_commands(job: &Job<'_>) -> bool {
+    let stages = job.read.iter().flat_map(|dockerfile| &dockerfile.stages);
+    let mut steps = stages.flat_map(|stage| &stage.steps);
+    steps.any(|step| matches!(step.instruction, Instruction::Run(_)))
 }
 
 /// Returns what steps may see of the network.
 fn network(job: &Job<'_>) -> Network {
     match job.wish.network.as_deref() {
         Some("none") => Network::None,
-        _ => Network::Host,
+        Some("host") => Network::Host,
+        _ => Network::Own,
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Stdio};
+use std::sync::mpsc;
+use std::time::Instant;
 
 use kraft_buildkit::Address;
 use kraft_core::problem::Problem;
@@ -10,6 +12,7 @@ use kraft_rootfs::Options;
 use kraft_rootfs::dockerfile::Settings;
 use kraft_sys::environment::Inherit;
 use kraft_sys::tool::{self, Tool};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::job::Job;
@@ -76,7 +79,22 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path, name: &str) -> Result<
         .map_err(|error| Failure::new(Kind::Host, format!("cannot start `{name}`: {error}")))?;
     let errors = child.stderr.take();
     let listening = std::thread::spawn(move || last_words(errors));
-    let archived = archive(&mut child, out, &options, &screen);
+    let archived = std::thread::scope(|scope| {
+        let (done, over) = mpsc::channel::<()>();
+        let pid = Pid::from_child(&child);
+        if let Some(deadline) = job.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Until its output has ended, the child is not waited for, so the number is its own.
+            scope.spawn(move || {
+                if over.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    let _ = kill_process(pid, Signal::TERM);
+                }
+            });
+        }
+        let archived = archive(&mut child, out, &options, &screen);
+        drop(done);
+        archived
+    });
     let status = child
         .wait()
         .map_err(|error| Failure::new(Kind::Failed, format!("`{name}` is lost: {error}")))?;

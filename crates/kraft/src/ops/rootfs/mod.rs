@@ -25,7 +25,7 @@ use kraft_sys::bulk::Bulk;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-pub(crate) use scratch::Scratch;
+pub(crate) use scratch::{Scratch, remove_leftovers};
 pub(crate) use source::{RootSource, lone_dockerfile};
 
 use super::dockerfile::{self, Job, Made, Wish};

@@ -1,42 +1,56 @@
-//! A directory for a moment, which sweepers take away if we cannot.
+//! A directory for the time of a build.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
-use tempfile::TempDir;
 
 use crate::app::App;
 use crate::failure::Failure;
 
-/// A directory that only we can look into, removed with this.
+/// What the names of such directories begin with.
+const PREFIX: &str = "scratch-";
+
+/// A directory that only we can look into, removed with this. If this process is killed, the next
+/// one that makes such a directory removes it, as does [`remove_leftovers`].
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    dir: TempDir,
-    /// Keeps sweepers out.
+    path: PathBuf,
+    /// Says that the directory is in use.
+    _own: Lock,
+    /// Keeps files of machines from being removed.
     _building: Lock,
 }
 
 impl Scratch {
     /// Makes one.
     pub(crate) fn new(app: &App) -> Result<Self, Failure> {
+        remove_leftovers(app);
         let above = super::dir(app);
         fs::create_dir_all(&above, 0o700)?;
-        let lock = Lock::shared(&above)?;
-        let dir = tempfile::Builder::new()
-            .prefix("scratch-")
+        let building = Lock::shared(&above)?;
+        let begun = tempfile::Builder::new()
+            .prefix(".new-")
             .tempdir_in(&above)
             .map_err(fs::Error::on("write", &above))?;
+        // It gets its name when it is locked: what has the name and no lock is a leftover.
+        let own = Lock::exclusive(begun.path())?;
+        let name = begun.path().file_name().unwrap_or_default();
+        let name = name.to_string_lossy().replacen(".new-", PREFIX, 1);
+        let path = above.join(name);
+        fs::rename(begun.path(), &path)?;
+        drop(begun.keep());
         Ok(Self {
-            dir,
-            _building: lock,
+            path,
+            _own: own,
+            _building: building,
         })
     }
 
     /// Returns it.
     pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
+        &self.path
     }
 
     /// Writes a file that only we can read.
@@ -47,5 +61,29 @@ impl Scratch {
             .map_err(fs::Error::on("write", &path))?;
         file.commit()?;
         Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays is removed later.
+        let _ = fs::remove_tree(&self.path);
+    }
+}
+
+/// Removes what builds left that were killed: root trees, and files with secrets.
+pub(crate) fn remove_leftovers(app: &App) {
+    let Ok(entries) = std::fs::read_dir(super::dir(app)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        // Its build holds the lock as long as it runs.
+        if let Ok(Some(_lock)) = Lock::try_exclusive(&entry.path()) {
+            // What cannot be removed now is removed by the next.
+            let _ = fs::remove_tree(&entry.path());
+        }
     }
 }

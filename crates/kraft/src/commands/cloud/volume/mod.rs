@@ -61,7 +61,7 @@ enum Command {
         #[arg(long, value_name = "INSTANCE")]
         from: Option<String>,
     },
-    Import(import::Args),
+    Import(Box<import::Args>),
     /// List volumes
     #[command(visible_alias = "ls")]
     List(ListArgs),

@@ -1,0 +1,121 @@
+//! What a step sees of the host, opened before its root is changed: from then on, paths are those
+//! of the image, and nothing is looked up on the host.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType};
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
+
+use super::NO_OVERLAY;
+use super::spec::{Overlay, Step, StepMount, StepSource};
+
+/// Devices a command may expect.
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+/// Files by which names of hosts are resolved.
+const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+/// A copy of a mount of the host, at no place yet (`open_tree(2)`).
+#[derive(Debug)]
+pub(super) struct HostTree(OwnedFd);
+
+/// Everything of the host that a step sees.
+#[derive(Debug)]
+pub(super) struct Trees {
+    pub(super) root: HostTree,
+    /// Devices, by their names in `/dev`.
+    pub(super) devices: Vec<(&'static str, HostTree)>,
+    /// What is mounted; without a tree, a directory in memory.
+    pub(super) mounts: Vec<(Option<HostTree>, StepMount)>,
+}
+
+impl Trees {
+    /// Opens all of it, in a mount namespace of this process.
+    ///
+    /// # Errors
+    /// What cannot be opened, as a step reports it.
+    pub(super) fn open(step: &Step) -> Result<Self, String> {
+        let open = |path: &Path| {
+            HostTree::open(path).map_err(|errno| {
+                let path = path.display();
+                format!("could not be started: cannot open `{path}`: {errno}")
+            })
+        };
+        let device = |name: &&'static str| {
+            // One that is missing is missed by few.
+            let tree = HostTree::open(&Path::new("/dev").join(name)).ok()?;
+            tree.is(FileType::CharacterDevice).then_some((*name, tree))
+        };
+        let mount = |mount: &StepMount| {
+            let tree = match &mount.source {
+                StepSource::Path(path) => Some(open(path)?),
+                StepSource::Memory(_) => None,
+            };
+            Ok((tree, mount.clone()))
+        };
+        if let Some(overlay) = &step.overlay {
+            put_over(overlay, &step.root, step.has_users)
+                .map_err(|error| format!("{NO_OVERLAY}{error}"))?;
+        }
+        Ok(Self {
+            root: open(&step.root)?,
+            devices: DEVICES.iter().filter_map(device).collect(),
+            mounts: step
+                .mounts
+                .iter()
+                .map(mount)
+                .collect::<Result<_, String>>()?,
+        })
+    }
+}
+
+/// Puts directories over each other at the root. Their names are short and plain, and meant from the
+/// directory that all of them are in: a mount takes no more than a page of text.
+fn put_over(overlay: &Overlay, root: &Path, privileged: bool) -> io::Result<()> {
+    // Without these a directory that is moved, or a file whose mode changes, would not be whole
+    // in the upper directory.
+    let mut options = format!(
+        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=nofollow",
+        overlay.lower.join(":"),
+        overlay.upper,
+        overlay.work
+    );
+    if !privileged {
+        options.push_str(",userxattr");
+    }
+    let options = CString::new(options).map_err(io::Error::other)?;
+    rustix::process::chdir(&overlay.dir)?;
+    let flags = MountFlags::NODEV;
+    mount("overlay", root, "overlay", flags, Some(&*options))?;
+    Ok(rustix::process::chdir("/")?)
+}
+
+/// Returns the files by which the host resolves names, where they really are and where they are
+/// looked for.
+pub(super) fn name_files() -> Vec<(PathBuf, &'static str)> {
+    let real = |file: &'static str| Some((std::fs::canonicalize(file).ok()?, file));
+    NAMES.into_iter().filter_map(real).collect()
+}
+
+impl HostTree {
+    fn open(path: &Path) -> rustix::io::Result<Self> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE;
+        open_tree(CWD, path, flags).map(Self)
+    }
+
+    /// Returns whether it is a file of a kind.
+    pub(super) fn is(&self, kind: FileType) -> bool {
+        let found = rustix::fs::fstat(&self.0);
+        found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == kind)
+    }
+
+    /// Gives it a place.
+    pub(super) fn mount(self, target: &Path) -> rustix::io::Result<()> {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(&self.0, "", CWD, target, flags)
+    }
+}
