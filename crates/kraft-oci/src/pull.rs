@@ -24,7 +24,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::choose::{Candidate, candidates};
 use crate::digest::Damage;
 use crate::image::{
-    BadDocument, Config, DEEPEST, Descriptor, Document, Index, Manifest, Platform, media,
+    BadDocument, Config, DEEPEST, Descriptor, Document, Index, LARGEST_DOCUMENT, Manifest,
+    Platform, media,
 };
 use crate::package::linux_arch;
 use crate::registry::{self, BlobSink, Fetched, Registry};
@@ -393,11 +394,24 @@ impl Pull<'_> {
         });
         let bytes = match here.await? {
             Some(bytes) => bytes,
-            None => self.registry.small_blob(self.name, &config.digest).await?,
+            None => self.small_blob(config).await?,
         };
         parse_config(self.name, config, &bytes)?;
         self.count(config, bytes.len())?;
         Ok(Some(bytes))
+    }
+
+    async fn small_blob(&self, config: &Descriptor) -> Result<Bytes, PullError> {
+        match self.registry.small_blob(self.name, &config.digest).await {
+            // It is what was stated, and that is the image's fault and not the registry's.
+            Err(registry::Error::Protocol { .. }) if config.size > LARGEST_DOCUMENT => {
+                Err(PullError::Document {
+                    name: self.name.with_digest(&config.digest),
+                    source: BadDocument::TooLong(config.size),
+                })
+            }
+            fetched => Ok(fetched?),
+        }
     }
 
     /// Counts a document whose size may be another than is stated.
