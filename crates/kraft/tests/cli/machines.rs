@@ -265,3 +265,29 @@ fn a_home_that_is_a_relative_path_is_refused() {
     );
     assert!(!home.path().join("relative").exists());
 }
+
+#[test]
+fn a_lack_of_acceleration_is_told_once_and_a_dry_run_remembers_nothing() {
+    let home = Home::new();
+    let kernel = home.kernel();
+    let other = "running without acceleration: the kernel is built for arm64, and this host is";
+    let told = |words: &[&str]| home.kraft(&[words, &[&kernel]].concat()).exits(0).stderr;
+    // On an arm64 host, it may be accelerated.
+    if !told(&["run", "--dry-run"]).contains(other) {
+        return;
+    }
+    assert!(told(&["run", "--dry-run"]).contains(other));
+    assert!(told(&["run", "--no-start"]).contains(other));
+    assert_eq!(told(&["run", "--no-start"]), "");
+    assert_eq!(told(&["run", "--dry-run"]), "");
+    // After another boot of the host it is told again.
+    let path = home.path().join(".local/share/kraftkit/runtime/told.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, after) = text.split_once("\"boot\":\"").unwrap();
+    let (_, after) = after.split_once('"').unwrap();
+    home.write(
+        ".local/share/kraftkit/runtime/told.json",
+        format!("{before}\"boot\":\"another\"{after}"),
+    );
+    assert!(told(&["run", "--no-start"]).contains(other));
+}
