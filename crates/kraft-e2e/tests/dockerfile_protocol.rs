@@ -205,7 +205,7 @@ fn addresses_that_lead_nowhere_and_such_as_are_none_are_told() {
     assert!(
         wrong
             .stderr
-            .contains("`http://127.0.0.1` is no address of a BuildKit"),
+            .contains("`--buildkit-host` cannot be `http://127.0.0.1`"),
         "{}",
         wrong.stderr
     );
