@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kraft_sys::lock::Lock;
@@ -58,19 +59,28 @@ fn kill(identity: &Identity) -> std::io::Result<bool> {
     }
 }
 
+/// Resolves the links of a path of which the last directories may be missing.
+fn canonical(path: &Path) -> PathBuf {
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(above), Some(name)) => canonical(above).join(name),
+        _ => path.to_owned(),
+    }
+}
+
 impl Machines {
     /// Returns the machines whose directory was removed while their VMM ran, and still runs.
     ///
     /// Such a VMM works in a directory that is deleted; the system remembers its path.
     pub(crate) fn lost(&self) -> Vec<Id> {
-        let Ok(machines) = self.layout.machines().canonicalize() else {
-            return Vec::new();
-        };
+        let machines = canonical(&self.layout.machines());
         let mut lost: Vec<Id> = process::all()
             .filter_map(|pid| {
                 let dir = process::working_dir(pid)?;
                 let dir = dir.as_os_str().as_bytes().strip_suffix(b" (deleted)")?;
-                let dir = std::path::Path::new(OsStr::from_bytes(dir));
+                let dir = Path::new(OsStr::from_bytes(dir));
                 let id: Id = dir.file_name()?.to_str()?.parse().ok()?;
                 let ours = dir.parent() == Some(machines.as_path());
                 (ours && is_vmm(&process::command_line(pid), id)).then_some(id)

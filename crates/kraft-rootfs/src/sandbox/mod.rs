@@ -9,7 +9,7 @@
 //! hidden word ([`WORD`], [`enter`]), from a sealed copy. It holds a pipe to who started it: when
 //! that ends, also by SIGKILL, everything inside ends.
 //!
-//! What is root inside is nobody on the host ([`crate::ids`]). An ordinary user can give files to
+//! What is root inside is nobody on the host ([`IdMap`]). An ordinary user can give files to
 //! nobody else, so there a command that gives files away fails.
 
 mod command;

@@ -28,7 +28,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let machines = machines::existing(app);
+    let machines = machines::ending(app);
     let mut tally = Tally::default();
     for target in targets(app, &machines, args)? {
         let done = target.and_then(|target| {

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let machines = machines::existing(app);
+    let machines = machines::ending(app);
     let options = StopOptions {
         force: args.force,
         ..StopOptions::default()

@@ -48,6 +48,12 @@ pub(crate) fn open(app: &App) -> Result<Machines, Failure> {
     Ok(Machines::open(settings(app))?)
 }
 
+/// Opens the machines to end one: the directory it was made in may be gone, and is made again, for
+/// the lock. Where that is not possible, there are the machines there are.
+pub(crate) fn ending(app: &App) -> Machines {
+    open(app).unwrap_or_else(|_| existing(app))
+}
+
 /// Opens the machines there are. Nothing is written: there may be no directory, nor a place where
 /// one could be made.
 pub(crate) fn existing(app: &App) -> Machines {
