@@ -19,6 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 
+/// The program of this process, for starting it again: also when a newer one has taken its place
+/// on disk, where the path that [`std::env::current_exe`] returns leads nowhere (`proc_pid_exe(5)`).
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Names one process among all that ever run on this computer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {

@@ -5,12 +5,12 @@
 //!   ▲ lines
 //! ```
 //!
-//! Namespaces are for processes with one thread only, so this very program is started again, with a
-//! hidden word ([`WORD`], [`enter`]), from a sealed copy. It holds a pipe to who started it: when
-//! that ends, also by SIGKILL, everything inside ends.
+//! Only a process with one thread can make namespaces, so this program is started again, with a
+//! hidden argument ([`WORD`], [`enter`]), from a sealed copy. It holds a pipe to the process that
+//! started it: when that ends, also by SIGKILL, everything inside ends.
 //!
-//! What is root inside is nobody on the host ([`IdMap`]). An ordinary user can give files to
-//! nobody else, so there a command that gives files away fails.
+//! Root inside is a user without rights on the host ([`IdMap`]). If kraft is started by an ordinary
+//! user, there are no other users inside, and `chown` to one fails.
 
 mod command;
 mod filter;
@@ -42,7 +42,7 @@ use crate::ids::IdMap;
 
 pub use namespaces::enter;
 
-/// The hidden word that starts this program as the one that makes namespaces.
+/// The hidden argument that starts this program as the one that makes namespaces.
 pub const WORD: &str = "__step";
 /// The code the sandbox ends with if it could not start the command.
 const NOT_STARTED: i32 = 125;
@@ -98,7 +98,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// The reason why it does not, and what to do.
-    pub fn find(me: &Path, scratch: &Path, network: Network) -> Result<Self, String> {
+    pub fn find(me: &Path, network: Network) -> Result<Self, String> {
         let ids = rustix::process::geteuid()
             .is_root()
             .then(IdMap::of_root)
@@ -116,7 +116,7 @@ impl Sandbox {
         Ok(Self {
             me: me.to_owned(),
             copy: Arc::default(),
-            scratch: scratch.to_owned(),
+            scratch: std::env::temp_dir(),
             ids,
             network,
             no_way_out,
@@ -124,9 +124,11 @@ impl Sandbox {
         })
     }
 
-    /// Stops commands that still run at this time.
+    /// Returns the sandbox of one build, whose files lie in `scratch`. Commands that still run at
+    /// the deadline are stopped.
     #[must_use]
-    pub fn until(mut self, deadline: Option<Instant>) -> Self {
+    pub fn for_build(mut self, scratch: &Path, deadline: Option<Instant>) -> Self {
+        scratch.clone_into(&mut self.scratch);
         self.deadline = deadline;
         self
     }
@@ -174,7 +176,7 @@ impl Sandbox {
         };
         match access {
             Access::Host => {
-                let files = trees::name_files().into_iter();
+                let files = network::name_files().into_iter();
                 let mounts = files.map(|(source, target)| mount(source, target));
                 Ok((mounts.collect(), Vec::new()))
             }
@@ -197,7 +199,7 @@ impl Sandbox {
     }
 }
 
-/// Makes namespaces, to see whether they can be had.
+/// Makes namespaces, to find out whether this host allows it.
 fn try_out(me: &Path, ids: Option<IdMap>) -> Result<(), String> {
     let mut request = Vec::new();
     let spec = Spec {

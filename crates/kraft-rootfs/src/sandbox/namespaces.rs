@@ -225,7 +225,8 @@ pub(super) fn become_root() -> io::Result<()> {
     )?)
 }
 
-fn fork() -> io::Result<libc::pid_t> {
+/// Forks this process, which must have no other thread.
+pub(super) fn fork() -> io::Result<libc::pid_t> {
     // SAFETY: this process has one thread, so the child may do whatever the parent could.
     #[expect(unsafe_code, reason = "no library forks")]
     let child = unsafe { libc::fork() };

@@ -21,6 +21,9 @@ const SLIRP_DNS: &str = "10.0.2.3";
 /// `/etc/resolv.conf` is not longer than this, in bytes.
 const LARGEST: u64 = 1 << 20;
 
+/// Files by which names of hosts are resolved.
+const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
 /// What a command sees of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Access {
@@ -115,6 +118,13 @@ fn served_by(server: &str, text: &str) -> String {
         changed.push('\n');
     }
     changed
+}
+
+/// Returns the files by which the host resolves names, where they really are and where they are
+/// looked for.
+pub(super) fn name_files() -> Vec<(PathBuf, &'static str)> {
+    let real = |file: &'static str| Some((std::fs::canonicalize(file).ok()?, file));
+    NAMES.into_iter().filter_map(real).collect()
 }
 
 /// Returns whether a route leads out of the network namespace of a process.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::end_now;
+use super::namespaces::{become_root, fork};
 use super::network::{self, Access, Way};
 use super::spec::Spec;
 use crate::ids::{Extent, IdMap};
@@ -37,21 +39,15 @@ impl Outside {
         let (theirs, requests) = io::pipe()?;
         let (answers, answer) = io::pipe()?;
         let whom = std::process::id();
-        // SAFETY: this process has one thread, so the child may do whatever the parent could.
-        #[expect(unsafe_code, reason = "no library forks")]
-        let forked = unsafe { libc::fork() };
-        match forked {
-            -1 => Err(io::Error::last_os_error()),
-            0 => {
-                drop((requests, answers));
-                serve(spec, whom, theirs, answer);
-                super::end_now(0)
-            }
-            _ => Ok(Self {
-                requests,
-                answers: BufReader::new(answers),
-            }),
+        if fork()? == 0 {
+            drop((requests, answers));
+            serve(spec, whom, theirs, answer);
+            end_now(0)
         }
+        Ok(Self {
+            requests,
+            answers: BufReader::new(answers),
+        })
     }
 
     /// Has the users and groups of this process's namespace set.
@@ -164,17 +160,17 @@ fn lead_out(way: &Way, whom: u32, mapped: bool) -> Result<Child, String> {
 fn join(command: &mut Command, whom: u32) -> Result<(), String> {
     let path = format!("/proc/{whom}/ns/user");
     let namespace = std::fs::File::open(&path).map_err(|error| format!("`{path}`: {error}"))?;
-    let become_root = move || -> io::Result<()> {
+    let enter = move || -> io::Result<()> {
         move_into_link_name_space(
             std::os::fd::AsFd::as_fd(&namespace),
             Some(LinkNameSpaceType::User),
         )?;
-        super::namespaces::become_root()
+        become_root()
     };
     // SAFETY: it makes system calls only, and the process that forks has one thread.
     #[expect(unsafe_code, reason = "the child has to join before it executes")]
     unsafe {
-        command.pre_exec(become_root);
+        command.pre_exec(enter);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, FileType};
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
@@ -14,8 +14,6 @@ use super::spec::{Overlay, Step, StepMount, StepSource};
 
 /// Devices a command may expect.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
-/// Files by which names of hosts are resolved.
-const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
 /// A copy of a mount of the host, at no place yet (`open_tree(2)`).
 #[derive(Debug)]
@@ -90,13 +88,6 @@ fn put_over(overlay: &Overlay, root: &Path, privileged: bool) -> io::Result<()> 
     let flags = MountFlags::NODEV;
     mount("overlay", root, "overlay", flags, Some(&*options))?;
     Ok(rustix::process::chdir("/")?)
-}
-
-/// Returns the files by which the host resolves names, where they really are and where they are
-/// looked for.
-pub(super) fn name_files() -> Vec<(PathBuf, &'static str)> {
-    let real = |file: &'static str| Some((std::fs::canonicalize(file).ok()?, file));
-    NAMES.into_iter().filter_map(real).collect()
 }
 
 impl HostTree {

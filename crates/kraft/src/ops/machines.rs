@@ -13,6 +13,7 @@ use kraft_machine::{
     DEFAULT_CONSOLE_LIMIT, Error, LEAST_CONSOLE_LIMIT, Listed, Machine, Machines, Settings,
     Unreadable,
 };
+use kraft_sys::process::OWN_PROGRAM;
 use serde::Serialize;
 
 use crate::app::App;
@@ -27,7 +28,7 @@ pub(crate) fn settings(app: &App) -> Settings {
     Settings {
         runtime_dir: app.config.runtime_dir(),
         // This very program, also when the file it was started from has been replaced.
-        monitor: vec![OsString::from("/proc/self/exe"), OsString::from(MONITOR)],
+        monitor: vec![OsString::from(OWN_PROGRAM), OsString::from(MONITOR)],
         qemu: app.config.qemu().map(str::to_owned),
         console_limit: console_limit(app),
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use kraft_buildkit::{Address, TlsFiles};
+use kraft_rootfs::sandbox::Sandbox;
 
 use super::daemon::{self, Reached};
 use super::job::Job;
@@ -12,7 +13,6 @@ use super::trouble::Attempt;
 use super::{Image, own};
 use crate::app::App;
 use crate::failure::{Failure, Kind, chain};
-use crate::ops::rootfs;
 
 /// Who is to build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -71,7 +71,8 @@ enum Ready {
         #[expect(dead_code, reason = "removed when dropped")] Container,
     ),
     Program(&'static str),
-    Own,
+    /// Ourselves, with what runs commands where that can be had.
+    Own(Box<Option<Sandbox>>),
 }
 
 /// Builds with the first builder that can. Returns how the image wants to be run.
@@ -87,7 +88,7 @@ pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Image, Failu
             Err(why) => why,
             Ok(ready) => {
                 announce(app, job, &name, &tried);
-                let attempt = attempt(app, job, out, &ready);
+                let attempt = attempt(app, job, out, ready);
                 match attempt.map_err(|failure| job.in_time(failure))? {
                     Attempt::Built(image) => return Ok(image),
                     Attempt::Trouble { failure, .. } if job.wish.builder != Builder::Auto => {
@@ -148,20 +149,17 @@ fn ready(
                 .map(|reached| Ready::Container(reached, container)),
             Err(why) => Err(why),
         },
-        Candidate::Own => match own::obstacle(app, job)? {
-            None => Ok(Ready::Own),
-            Some(why) => Err(why),
-        },
+        Candidate::Own => own::ready(app, job)?.map(|runner| Ready::Own(Box::new(runner))),
     })
 }
 
-fn attempt(app: &App, job: &Job<'_>, out: &Path, ready: &Ready) -> Result<Attempt, Failure> {
+fn attempt(app: &App, job: &Job<'_>, out: &Path, ready: Ready) -> Result<Attempt, Failure> {
     match ready {
         Ready::Daemon(reached) | Ready::Container(reached, _) => {
-            daemon::build(app, job, out, reached)
+            daemon::build(app, job, out, &reached)
         }
         Ready::Program(name) => program::build(app, job, out, name),
-        Ready::Own => own::build(app, job, out),
+        Ready::Own(runner) => own::build(app, job, out, *runner),
     }
 }
 
@@ -207,11 +205,9 @@ pub(crate) fn states(app: &App) -> Result<Vec<State>, Failure> {
             }
             Candidate::Program(name) => program::look(name).err(),
             Candidate::Container => program::look("docker").err(),
-            Candidate::Own => {
-                own::find_runner(&rootfs::dir(app), kraft_rootfs::dockerfile::Network::Own)
-                    .err()
-                    .map(|why| format!("Dockerfiles without `RUN` only: {why}"))
-            }
+            Candidate::Own => own::find_runner(kraft_rootfs::dockerfile::Network::Own)
+                .err()
+                .map(|why| format!("Dockerfiles without `RUN` only: {why}")),
         };
         Ok(State {
             name: candidate.name(),

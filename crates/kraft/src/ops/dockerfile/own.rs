@@ -7,6 +7,7 @@ use kraft_core::dockerfile::{Dockerfile, Instruction};
 use kraft_rootfs::dockerfile::{self, Fault, Layers, Network, Recipe, Runner, Settings, Told};
 use kraft_rootfs::sandbox::Sandbox;
 use kraft_rootfs::{IdMap, Options, build_layers};
+use kraft_sys::process::OWN_PROGRAM;
 
 use super::bases::{Base, Shelf};
 use super::job::Job;
@@ -57,9 +58,9 @@ fn read<'a>(job: &'a Job<'_>) -> Result<&'a Dockerfile, Failure> {
     read.map_err(|problems| fault::of_reading(job, problems))
 }
 
-/// Returns why we cannot build this, if we cannot.
-pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failure> {
-    let (runner, why) = match find_runner(&rootfs::dir(app), network(job)) {
+/// Returns what runs the commands of this build, if that can be had; or why we cannot build this.
+pub(super) fn ready(app: &App, job: &Job<'_>) -> Result<Result<Option<Sandbox>, String>, Failure> {
+    let (runner, why) = match find_runner(network(job)) {
         Ok(runner) => (Some(runner), String::new()),
         Err(why) => (None, why),
     };
@@ -72,20 +73,24 @@ pub(super) fn obstacle(app: &App, job: &Job<'_>) -> Result<Option<String>, Failu
     };
     let shelf = Shelf { app };
     let recipe = recipe(read(job)?, job, &shelf, &means);
-    Ok(dockerfile::obstacle(&recipe).map(|problem| {
-        if problem.message.contains("`RUN`") && !why.is_empty() {
-            format!("{}: {why}", problem.message)
-        } else {
-            problem.message
+    Ok(match dockerfile::obstacle(&recipe) {
+        None => Ok(means.runner),
+        Some(problem) if problem.message.contains("`RUN`") && !why.is_empty() => {
+            Err(format!("{}: {why}", problem.message))
         }
-    }))
+        Some(problem) => Err(problem.message),
+    })
 }
 
 /// Builds, and makes the archive at `out`.
-pub(super) fn build(app: &App, job: &Job<'_>, out: &Path) -> Result<Attempt, Failure> {
+pub(super) fn build(
+    app: &App,
+    job: &Job<'_>,
+    out: &Path,
+    runner: Option<Sandbox>,
+) -> Result<Attempt, Failure> {
     let scratch = Scratch::new(app)?;
-    let runner = find_runner(scratch.path(), network(job)).ok();
-    let runner = runner.map(|runner| runner.until(job.deadline));
+    let runner = runner.map(|runner| runner.for_build(scratch.path(), job.deadline));
     let caches = cache::dir(app).join(mounts_of(runner.as_ref()));
     kraft_sys::fs::create_dir_all(&caches, 0o700)?;
     if let Some(why) = runner.as_ref().and_then(Sandbox::no_way_out)
@@ -166,9 +171,8 @@ pub(super) fn flatten(app: &App, base: &Base, out: &Path) -> Result<Settings, Fa
 }
 
 /// Returns what runs commands, or why there is none.
-pub(super) fn find_runner(scratch: &Path, network: Network) -> Result<Sandbox, String> {
-    let me = std::env::current_exe().map_err(|error| error.to_string())?;
-    Sandbox::find(&me, scratch, network)
+pub(super) fn find_runner(network: Network) -> Result<Sandbox, String> {
+    Sandbox::find(Path::new(OWN_PROGRAM), network)
 }
 
 /// Returns the name of the directory of cache mounts. Their files belong to users that the runner
