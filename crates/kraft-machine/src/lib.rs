@@ -21,6 +21,7 @@ mod console;
 pub mod diary;
 pub mod driver;
 mod events;
+mod grown;
 pub mod host;
 mod id;
 mod layout;

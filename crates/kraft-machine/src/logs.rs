@@ -1,14 +1,14 @@
 //! What a machine printed, as it grows, without what its firmware printed.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kraft_core::arch::Arch;
 use kraft_sys::process::{Identity, Process, wait_readable};
-use rustix::fs::inotify;
 
 use crate::console::{Reader, firmware};
+use crate::grown::Grown;
 use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::machines::{Error, Machines};
@@ -29,7 +29,7 @@ const ADOPTION: Duration = Duration::from_millis(100);
 /// Which part of a console is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct LogsOptions {
-    /// Only so many lines at the end of what is there already.
+    /// The number of lines to begin with, from the end of the present output.
     pub tail: Option<u64>,
     /// Only lines that began at this time or later.
     pub since: Option<Timestamp>,
@@ -78,7 +78,7 @@ pub struct Logs {
     monitor: Option<Process>,
     ended: Option<Instant>,
     /// Wakes us when the console grows.
-    grown: Option<OwnedFd>,
+    grown: Option<Grown>,
 }
 
 impl Logs {
@@ -91,13 +91,7 @@ impl Logs {
         let reader = Reader::open(dir)?;
         let run = record.run.as_ref();
         let vmm = process(run.and_then(|run| run.vmm.as_ref()))?;
-        let watch = |reader: &Reader| {
-            let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-            let watch = inotify::init(flags).ok()?;
-            let grown = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
-            inotify::add_watch(&watch, reader.path(), grown).ok()?;
-            Some(watch)
-        };
+        let watch = |reader: &Reader| Grown::watch([reader.path()]);
         Ok(Self {
             id: record.id,
             machines,
@@ -271,9 +265,7 @@ impl Logs {
         }
         wait_readable(&files, Some(until))?;
         if let Some(grown) = &self.grown {
-            let mut events = [0; 4096];
-            // What it says does not matter, only that it is silent afterwards.
-            let _ = rustix::io::read(grown, &mut events);
+            grown.clear();
         }
         Ok(())
     }

@@ -15,15 +15,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use kraft_core::machine::MachineSpec;
 use kraft_sys::fs;
 use kraft_sys::process::{self, Identity};
-use rustix::fs::{FallocateFlags, fallocate, inotify};
+use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
 use crate::diary::Diary;
+use crate::grown::Grown;
 use crate::layout::MachineDir;
 
 /// How much of a diary is read again at every look, at most, in bytes, as long as a monitor lives.
@@ -121,22 +122,14 @@ pub(crate) struct Upkeep {
     limited: bool,
     summed: u64,
     /// Wakes us when one of the files grows.
-    grown: Option<OwnedFd>,
+    grown: Option<Grown>,
 }
 
 impl Upkeep {
     /// Begins to look after the files of a VMM.
     pub(crate) fn new(dir: MachineDir, vmm: Identity, spec: &MachineSpec) -> Self {
-        let watch = || {
-            let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-            let watch = inotify::init(flags).ok()?;
-            for file in [dir.diary_out(), dir.vmm_log()] {
-                inotify::add_watch(&watch, file, inotify::WatchFlags::MODIFY).ok()?;
-            }
-            Some(watch)
-        };
         let mut upkeep = Self {
-            grown: watch(),
+            grown: Grown::watch([dir.diary_out(), dir.vmm_log()]),
             limited: spec.volumes.iter().all(|volume| volume.read_only),
             summed: summary(&dir).offset,
             dir,
@@ -156,9 +149,7 @@ impl Upkeep {
     /// Makes the files small again that have grown.
     pub(crate) fn look(&mut self) {
         if let Some(grown) = &self.grown {
-            let mut events = [0; 4096];
-            // What it says does not matter, only that it is silent afterwards.
-            let _ = rustix::io::read(grown, &mut events);
+            grown.clear();
         }
         let length = |path| std::fs::metadata(path).map_or(0, |meta| meta.len());
         if length(self.dir.diary_out()).saturating_sub(self.summed) > UNREAD {
