@@ -23,6 +23,8 @@ use kraft_sys::lock::Lock;
 
 use crate::sources::{Error, Sources};
 
+pub use provider::named;
+
 /// A catalog file has at most so many bytes.
 const LARGEST: u64 = 32 << 20;
 /// The permissions of its files and directories, as KraftKit's (formats.md 4.4).
@@ -107,11 +109,6 @@ fn lock(manifests: &Path) -> Result<Lock, Error> {
     let lock_file = manifests.join(".sources/lock");
     fs::append(&lock_file)?;
     Ok(Lock::exclusive(&lock_file)?)
-}
-
-/// Splits the name that a source is given from where it is: `lib-lwip=https://…`.
-pub fn named(place: &str) -> (Option<&str>, &str) {
-    provider::named(place)
 }
 
 /// Finds out whether a source is one; returns what it has.

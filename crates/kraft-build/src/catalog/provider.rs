@@ -377,8 +377,8 @@ fn repository(sources: &Sources, place: &str) -> Result<Entry, Error> {
     })
 }
 
-/// Splits the name that a repository is given from where it is: `lib-lwip=https://…`.
-pub(super) fn named(place: &str) -> (Option<&str>, &str) {
+/// Splits the name that a source is given from where it is: `lib-lwip=https://…`.
+pub fn named(place: &str) -> (Option<&str>, &str) {
     let given = place.split_once('=').filter(|(name, _)| {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
         name.bytes().all(fits) && component::of_source(name).0.is_some()

@@ -165,18 +165,9 @@ fn make(
         let _ = fs::remove_tree(&temporary);
         return Err(error);
     }
-    sync(&temporary)?;
+    fs::sync_file_system(&temporary)?;
     fs::rename(&temporary, &place)?;
     Ok(place)
-}
-
-/// Has everything on the file system written to the disk.
-fn sync(dir: &Path) -> Result<(), Error> {
-    let file = std::fs::File::open(dir).map_err(fs::Error::on("open", dir))?;
-    rustix::fs::syncfs(&file)
-        .map_err(io::Error::from)
-        .map_err(fs::Error::on("sync", dir))?;
-    Ok(())
 }
 
 /// Gives a tree a repository of nothing but its commit: Unikraft asks `git` for the version that

@@ -1,7 +1,5 @@
 //! `RUN` of a stage: the tree becomes files, a command changes them, and they become the tree.
 
-use std::rc::Rc;
-
 use kraft_core::dockerfile::{self as text, Step};
 use kraft_core::problem::Problem;
 
@@ -93,15 +91,7 @@ impl Kitchen<'_, '_> {
             devices: flat,
         };
         let layer = layers.finish(&new, &how)?;
-        let mut ground = std::mem::take(&mut stage.ground);
-        if flat {
-            ground = Ground::default();
-        }
-        layer.put_over(&mut ground.tree, &mut self.numbers, &mut self.warnings)?;
-        ground.layers.push(Rc::new(layer));
-        stage.tree = ground.tree.clone();
-        stage.ground = ground;
-        Ok(())
+        self.add_layer(stage, layer)
     }
 
     /// Runs a command; `lines` gets the last lines of its output.

@@ -159,9 +159,7 @@ impl Layers {
         let path = self.state_path(key);
         let dir = self.dir.clone();
         let write = move || {
-            let opened = File::open(&dir).map_err(FileError::on("open", &dir))?;
-            rustix::fs::syncfs(&opened)
-                .map_err(|errno| FileError::on("write", &dir)(errno.into()))?;
+            fs::sync_file_system(&dir)?;
             let bytes = serde_json::to_vec(&state)
                 .map_err(io::Error::from)
                 .map_err(FileError::on("write", &path))?;

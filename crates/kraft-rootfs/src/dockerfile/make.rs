@@ -7,7 +7,7 @@ use std::rc::Rc;
 use kraft_core::dockerfile::{self as text, Instruction, MountKind, Source, Step, patterns};
 use kraft_core::problem::Span;
 
-use super::layers::{Ground, Layers};
+use super::layers::{Ground, Layer, Layers};
 use super::plan::{self, Origin};
 use super::settings::Settings;
 use super::stage::{Kitchen, Stage, absolute, at};
@@ -144,12 +144,21 @@ impl Kitchen<'_, '_> {
         let Some(layer) = difference::layer(layers, &stage.ground, &stage.tree, ids)? else {
             return Ok(false);
         };
+        self.add_layer(stage, layer)?;
+        Ok(true)
+    }
+
+    /// Adds a layer to a stage, over those that it has; a complete one takes their place.
+    pub(super) fn add_layer(&mut self, stage: &mut Stage, layer: Layer) -> Result<(), Fault> {
         let mut ground = std::mem::take(&mut stage.ground);
+        if layer.index.complete {
+            ground = Ground::default();
+        }
         layer.put_over(&mut ground.tree, &mut self.numbers, &mut self.warnings)?;
         ground.layers.push(Rc::new(layer));
         stage.tree = ground.tree.clone();
         stage.ground = ground;
-        Ok(true)
+        Ok(())
     }
 
     /// Records the layers of a stage as the state after `done` instructions.
