@@ -102,6 +102,17 @@ pub fn context(bench: &Bench, files: &[(&str, &str)]) {
     }
 }
 
+/// The arguments that have kraft's own builder build [`context`].
+pub const OWN_BUILD: [&str; 7] = [
+    "rootfs",
+    "build",
+    "context/Dockerfile",
+    "-o",
+    "root.cpio",
+    "--builder",
+    "kraft",
+];
+
 /// Builds `context/Dockerfile` into `root.cpio`.
 pub fn build(bench: &Bench, flags: &[&str]) -> Outcome {
     let mut args = vec!["rootfs", "build", "context/Dockerfile", "-o", "root.cpio"];

@@ -129,6 +129,13 @@ impl Bench {
         command
     }
 
+    /// Returns a copy of `kraft` in the private directory, which an ordinary user can run.
+    pub fn kraft_copy(&self) -> PathBuf {
+        let copy = self.path().join("kraft");
+        std::fs::copy(kraft_binary(), &copy).unwrap();
+        copy
+    }
+
     /// Gives everything of this bench to an ordinary user, and returns the command that runs
     /// another as that user. Only root can.
     pub fn hand_over(&self, user: u32) -> [String; 4] {

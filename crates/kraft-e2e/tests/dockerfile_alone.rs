@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kraft_e2e::dockerfiles::{base_tar, context, paths, push_base, text};
-use kraft_e2e::harness::{Bench, Outcome, kraft_binary, skip, wrapped};
+use kraft_e2e::dockerfiles::{OWN_BUILD, base_tar, context, paths, push_base, text};
+use kraft_e2e::harness::{Bench, Outcome, skip, wrapped};
 use kraft_e2e::registry::Registry;
 
 /// Makes a search path without any program.
@@ -112,27 +112,12 @@ fn an_ordinary_user_needs_no_privileges() {
         return;
     };
     // Nobody's directory may be looked into by others, and neither may the one of the build.
-    let kraft = bench.path().join("kraft");
-    fs::copy(kraft_binary(), &kraft).unwrap();
+    let kraft = bench.kraft_copy();
     let bin = no_programs(bench.path());
     let [setpriv, rights @ ..] = bench.hand_over(1000);
     let mut wrapper = Command::new(setpriv);
     wrapper.args(rights);
-    let mut command = wrapped(
-        wrapper,
-        &bench.command_of(
-            &kraft,
-            [
-                "rootfs",
-                "build",
-                "context/Dockerfile",
-                "-o",
-                "root.cpio",
-                "--builder",
-                "kraft",
-            ],
-        ),
-    );
+    let mut command = wrapped(wrapper, &bench.command_of(&kraft, OWN_BUILD));
     let search = std::env::var("PATH").unwrap();
     command.env("PATH", format!("{}:{search}", bin.display()));
     let outcome = Outcome::of(&mut command);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use kraft_e2e::dockerfiles::{base_tar, context, paths, push_base, text, tree};
-use kraft_e2e::harness::{Bench, Outcome, eventually, kraft_binary, skip, wrapped};
+use kraft_e2e::harness::{Bench, Outcome, eventually, skip, wrapped};
 use kraft_e2e::registry::Registry;
 
 /// A shell is all that the stages have.
@@ -17,7 +17,7 @@ const SHELL: &str = "FROM scratch\nCOPY --chmod=755 busybox /bin/sh\n";
 /// Who builds, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cook {
-    /// Whoever runs the tests: root, as a rule.
+    /// The user who runs the tests, usually root.
     Own,
     /// An ordinary user.
     User,
@@ -42,7 +42,7 @@ impl Kitchen {
         all.into_iter().filter_map(Self::new).collect()
     }
 
-    /// Returns the bench of whoever runs the tests.
+    /// Returns the bench of the user who runs the tests.
     fn own() -> Option<Self> {
         Self::new(Cook::Own)
     }
@@ -58,7 +58,7 @@ impl Kitchen {
         fs::set_permissions(bench.path(), everybody).unwrap();
         fs::create_dir_all(bench.path().join("context")).unwrap();
         fs::copy("/bin/busybox", bench.path().join("context/busybox")).unwrap();
-        fs::copy(kraft_binary(), bench.path().join("kraft")).unwrap();
+        bench.kraft_copy();
         let kitchen = Self { bench, cook };
         kitchen.write("Dockerfile", &format!("{SHELL}RUN true\n"));
         let outcome = kitchen.build(&[]);
@@ -652,7 +652,7 @@ fn what_is_not_used_is_removed_and_made_again() {
 #[test]
 fn secrets_are_in_nothing_that_is_kept() {
     for kitchen in Kitchen::all() {
-        let secret = "a-secret-that-nobody-may-find";
+        let secret = "a-secret-that-must-not-be-found";
         kitchen.write("key", secret);
         kitchen.write(".dockerignore", "key\n");
         kitchen.dockerfile(

@@ -70,6 +70,13 @@ fn stub(bench: &Bench, script: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// Starts the machine `m` with a stand-in for QEMU.
+fn start_with(bench: &Bench, qemu: &str) {
+    let mut run = bench.command(["run", "-W", "-d", "--name", "m", "--qemu", qemu]);
+    run.arg(mini("x86_64")).stdout(Stdio::null());
+    assert!(run.status().unwrap().success());
+}
+
 #[test]
 fn a_guest_that_never_stops_printing_fills_neither_the_disk_nor_memory() {
     let bench = bench();
@@ -79,14 +86,7 @@ fn a_guest_that_never_stops_printing_fills_neither_the_disk_nor_memory() {
         &bench,
         &format!("yes {line} | head -n 2000000 >&9; seq 10 >&9; sleep 600 9>&-"),
     );
-    let mut run = bench.command(["run", "-W", "-d", "--name", "m", "--qemu", &qemu]);
-    assert!(
-        run.arg(mini("x86_64"))
-            .stdout(Stdio::null())
-            .status()
-            .unwrap()
-            .success()
-    );
+    start_with(&bench, &qemu);
     let console = dir(&bench, "m").join("console");
     eventually("the last line", || {
         assert!(on_disk(&console) <= LIMIT);
@@ -115,14 +115,7 @@ fn logs_are_read_in_constant_memory() {
         &bench,
         "yes 0123456 | head -c 50000000 >&9; exec 9>&-; sleep 600",
     );
-    let mut run = bench.command(["run", "-W", "-d", "--name", "m", "--qemu", &qemu]);
-    assert!(
-        run.arg(mini("x86_64"))
-            .stdout(Stdio::null())
-            .status()
-            .unwrap()
-            .success()
-    );
+    start_with(&bench, &qemu);
     eventually("all of it", || {
         on_disk(&dir(&bench, "m").join("console")) > 50_000_000
     });

@@ -12,10 +12,8 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Pid;
 
-use kraft_e2e::dockerfiles::{context, text};
-use kraft_e2e::harness::{
-    Bench, Outcome, eventually, is_running, kraft_binary, repository, skip, wrapped,
-};
+use kraft_e2e::dockerfiles::{OWN_BUILD, context, text};
+use kraft_e2e::harness::{Bench, Outcome, eventually, is_running, repository, skip, wrapped};
 
 /// Attempts that succeed outside of a sandbox as root: without them the suite proves nothing.
 const CONTROLS: [&str; 12] = [
@@ -120,24 +118,9 @@ fn attempt(bench: &Bench, host: &Host, user: Option<u32>) -> Option<String> {
     let dockerfile = format!("FROM scratch\nCOPY escape /\nRUN [\"/escape\", {words}\n");
     context(bench, &[("Dockerfile", &dockerfile)]);
     fs::copy(program, bench.path().join("context/escape")).unwrap();
-    let kraft = bench.path().join("kraft");
-    fs::copy(kraft_binary(), &kraft).unwrap();
-    let like = bench.command_of(
-        &kraft,
-        [
-            "rootfs",
-            "build",
-            "context/Dockerfile",
-            "-o",
-            "root.cpio",
-            "--builder",
-            "kraft",
-            "--build-network",
-            "none",
-            "--log-type",
-            "basic",
-        ],
-    );
+    let kraft = bench.kraft_copy();
+    let flags = ["--build-network", "none", "--log-type", "basic"];
+    let like = bench.command_of(&kraft, OWN_BUILD.into_iter().chain(flags));
     let mut wrapper = Command::new("sh");
     wrapper.args(["-c", "exec \"$@\" 7</", "sh"]);
     if let Some(user) = user {
@@ -224,6 +207,15 @@ fn descriptors(pid: &str) -> Vec<String> {
     descriptors
 }
 
+/// Returns a command as a user runs it, who then owns everything of the bench.
+fn run_by(bench: &Bench, user: Option<u32>, command: &Command) -> Command {
+    let mut wrapper = Command::new("env");
+    if let Some(user) = user {
+        wrapper.args(bench.hand_over(user));
+    }
+    wrapped(wrapper, command)
+}
+
 #[test]
 fn init_of_a_step_is_confined_and_holds_three_descriptors() {
     if !rustix::process::geteuid().is_root() {
@@ -238,15 +230,8 @@ fn init_of_a_step_is_confined_and_holds_three_descriptors() {
             format!("FROM scratch\nCOPY busybox /\nRUN [\"/busybox\", \"sleep\", \"{time}\"]\n");
         context(&bench, &[("Dockerfile", &dockerfile)]);
         fs::copy("/bin/busybox", bench.path().join("context/busybox")).unwrap();
-        let kraft = bench.path().join("kraft");
-        fs::copy(kraft_binary(), &kraft).unwrap();
-        let words = ["rootfs", "build", "context/Dockerfile", "-o", "x.cpio"];
-        let like = bench.command_of(&kraft, words.into_iter().chain(["--builder", "kraft"]));
-        let mut wrapper = Command::new("env");
-        if let Some(user) = user {
-            wrapper.args(bench.hand_over(user));
-        }
-        let mut building = wrapped(wrapper, &like)
+        let kraft = bench.kraft_copy();
+        let mut building = run_by(&bench, user, &bench.command_of(&kraft, OWN_BUILD))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -283,12 +268,8 @@ fn init_of_a_step_is_confined_and_holds_three_descriptors() {
             entries.map(|entry| entry.file_name()).collect::<Vec<_>>()
         };
         assert_eq!(leftovers().len(), 1);
-        let mut cleaner = Command::new("env");
-        if let Some(user) = user {
-            cleaner.args(bench.hand_over(user));
-        }
-        let like = bench.command_of(&kraft, ["store", "gc"]);
-        drop(Outcome::of(&mut wrapped(cleaner, &like)).success());
+        let cleaning = bench.command_of(&kraft, ["store", "gc"]);
+        drop(Outcome::of(&mut run_by(&bench, user, &cleaning)).success());
         assert!(leftovers().is_empty(), "{:?}", leftovers());
     }
 }
@@ -299,9 +280,8 @@ fn a_build_that_takes_too_long_is_stopped() {
     let dockerfile = "FROM scratch\nCOPY busybox /\nRUN [\"/busybox\", \"sleep\", \"600\"]\n";
     context(&bench, &[("Dockerfile", dockerfile)]);
     fs::copy("/bin/busybox", bench.path().join("context/busybox")).unwrap();
-    let words = ["rootfs", "build", "context/Dockerfile", "-o", "x.cpio"];
-    let limit = ["--builder", "kraft", "--build-timeout", "300ms"];
-    let outcome = bench.kraft(words.into_iter().chain(limit));
+    let limit = ["--build-timeout", "300ms"];
+    let outcome = bench.kraft(OWN_BUILD.into_iter().chain(limit));
     if outcome.stderr.contains("forbids user namespaces") {
         skip("this system forbids user namespaces");
         return;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kraft_e2e::dockerfiles::{context, text};
-use kraft_e2e::harness::{Bench, Outcome, kraft_binary, skip, wrapped};
+use kraft_e2e::dockerfiles::{OWN_BUILD, context, text};
+use kraft_e2e::harness::{Bench, Outcome, skip, wrapped};
 use kraft_e2e::registry::installed;
 
 /// What that host has of its own; all its processes end with the command.
@@ -79,10 +79,8 @@ fn report(way: &str, user: Option<u32>, network: Option<&str>) -> String {
     let programs = bench.path().join("programs");
     fs::create_dir(&programs).unwrap();
     std::os::unix::fs::symlink(program(way), programs.join(way)).unwrap();
-    let kraft = bench.path().join("kraft");
-    fs::copy(kraft_binary(), &kraft).unwrap();
-    let mut words = vec!["rootfs", "build", "context/Dockerfile", "-o", "root.cpio"];
-    words.extend(["--builder", "kraft"]);
+    let kraft = bench.kraft_copy();
+    let mut words = OWN_BUILD.to_vec();
     if let Some(network) = network {
         words.extend(["--build-network", network]);
     }

@@ -80,36 +80,24 @@ fn a_fifo_in_place_of_a_file_that_is_named_is_an_error() {
     assert_eq!(wrong, [""; 0]);
 }
 
+const BUILD: [&str; 7] = [
+    "rootfs",
+    "build",
+    "--builder",
+    "kraft",
+    "./Dockerfile",
+    "-o",
+    "x",
+];
+
 #[test]
 fn a_fifo_in_place_of_a_file_that_kraft_looks_for_is_an_error() {
     let mut wrong = Vec::new();
     for (at, words) in [
         ("Kraftfile", &["check"][..]),
         (".config/kraftkit/config.yaml", &["ps"]),
-        (
-            ".dockerignore",
-            &[
-                "rootfs",
-                "build",
-                "--builder",
-                "kraft",
-                "./Dockerfile",
-                "-o",
-                "x",
-            ],
-        ),
-        (
-            "Dockerfile",
-            &[
-                "rootfs",
-                "build",
-                "--builder",
-                "kraft",
-                "./Dockerfile",
-                "-o",
-                "x",
-            ],
-        ),
+        (".dockerignore", &BUILD),
+        ("Dockerfile", &BUILD),
         ("kraft.lock", &["build", "--locked"]),
     ] {
         let home = Home::new();
