@@ -1,7 +1,7 @@
 //! Why a connection failed, and what the user can check.
 //!
-//! Registries, downloads, Git and the cloud report failures in the words of their libraries and of
-//! the system; the cause is recognised by these words, so that the hint is the same everywhere.
+//! Registries, downloads, Git and the cloud report failures as messages of their libraries and of
+//! the system. The cause is recognised by these messages, so that the hint is the same everywhere.
 
 /// Why a connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,7 +33,8 @@ const PROSE: [&str; 5] = ["md", "rst", "adoc", "yaml", "yml"];
 const ARCHIVES: [&str; 8] = [
     ".zip", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar",
 ];
-/// How the names of files begin that no rule reads; what `Config` decides is configured afresh.
+/// Prefixes of the names of files that no rule reads. A change of `Config` files is seen when the
+/// kernel is configured.
 const NO_RULE: [&str; 9] = [
     ".",
     "Kraftfile",

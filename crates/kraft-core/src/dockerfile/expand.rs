@@ -68,7 +68,7 @@ pub fn document(
     lexer.all().map(|expanded| expanded.text)
 }
 
-/// What [`split`] leaves in the words.
+/// What [`split`] keeps of quotes and escapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Split {
     /// Neither quotes nor escapes.
@@ -224,7 +224,7 @@ impl<'a> Lexer<'a> {
         Ok(out)
     }
 
-    /// A `<<` keeps the blanks behind it: they belong to the word of a here-document.
+    /// Blanks after a `<<` are part of the word: the name of a here-document may follow them.
     fn angle(&mut self) -> String {
         let mut out = "<".to_owned();
         if let Some(second) = self.rest.next_if_eq(&'<') {

@@ -351,7 +351,7 @@ struct Out {
     run: Run,
 }
 
-/// A run of `?` and `*`: so many characters of a name, or more.
+/// A run of `?` and `*`: a minimum number of characters, and whether more may follow.
 #[derive(Debug, Default)]
 struct Run {
     count: usize,

@@ -216,7 +216,7 @@ impl Word<'_> {
     }
 }
 
-/// Returns whether a character separates the words of most instructions.
+/// Returns whether a character separates the arguments of most instructions.
 pub(super) fn is_blank(c: char) -> bool {
     matches!(c, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ')
 }

@@ -136,7 +136,7 @@ impl Reader<'_> {
     }
 }
 
-/// Sorts the words of a `COPY` before its destination into paths and here-documents.
+/// Separates the sources of a `COPY` into paths and here-documents.
 fn sources(
     words: &[Word<'_>],
     documents: &[Document],

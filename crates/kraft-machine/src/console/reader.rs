@@ -160,7 +160,7 @@ impl Reader {
         times.map_or_else(|| Ok(Vec::new()), |times| times.arrivals(range))
     }
 
-    /// Returns the first bytes of the console, at most so many; `None` if they were removed.
+    /// Returns at most `most` bytes from the start of the console; `None` if they were removed.
     pub(crate) fn beginning(&self, most: usize) -> io::Result<Option<Vec<u8>>> {
         let bounds = self.bounds()?;
         if bounds.start > 0 {
