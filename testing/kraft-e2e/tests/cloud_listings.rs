@@ -195,7 +195,7 @@ fn assert_golden(name: &str, words: &[&str]) {
 
 fn hold(name: &str, told: &str) {
     let file: PathBuf = repository()
-        .join("crates/kraft-e2e/tests/golden/cloud")
+        .join("testing/kraft-e2e/tests/golden/cloud")
         .join(name);
     if std::env::var_os("KRAFT_GOLDEN").is_some_and(|value| value == "renew") {
         std::fs::write(&file, told).unwrap();

@@ -80,7 +80,7 @@ fn escape(dir: &Path) -> Option<PathBuf> {
     let built = Command::new("gcc")
         .args(["-O1", "-static", "-o"])
         .arg(&program)
-        .arg(repository().join("crates/kraft-e2e/fixtures/escape.c"))
+        .arg(repository().join("testing/kraft-e2e/fixtures/escape.c"))
         .status();
     if !built.is_ok_and(|status| status.success()) {
         skip("gcc or the static C library is not installed: scripts/setup.sh test");
