@@ -21,7 +21,7 @@ fi
 
 # Prints the directories with inputs of a target: its own, and those of the tests.
 seeds() {
-    for dir in "fuzz/corpus/$1" "crates/kraft-core/tests/$1" "crates/kraft-core/tests/$1"/{ok,bad}; do
+    for dir in "fuzz/corpus/$1" crates/kraft-{core,kconfig}/tests/"$1" crates/kraft-core/tests/"$1"/{ok,bad}; do
         [ ! -d "$dir" ] || echo "$dir"
     done
     # The guests are kernels of 12 to 80 KiB.

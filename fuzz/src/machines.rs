@@ -59,7 +59,7 @@ fn records(section: &[u8]) {
         !kraft_core::kraftfile::has_errors(&parsed.problems),
         "{text}"
     );
-    let _ = facts.config();
+    let _ = facts.options();
 }
 
 /// Reads the event log of a VMM.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 
 use kraft_core::dockerfile::{self, expand, patterns::Glob, patterns::Patterns};
-use kraft_core::kconfig::DotConfig;
-use kraft_core::kconfig::language::{Sources, Tree};
 use kraft_core::lock::Lock;
 use kraft_core::problem::render;
+use kraft_kconfig::DotConfig;
+use kraft_kconfig::language::{Sources, Tree};
 
 use crate::texts;
 

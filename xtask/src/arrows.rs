@@ -16,7 +16,11 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("kraft-core", &[]),
     ("kraft-archive", &[]),
     ("kraft-sys", &[]),
-    ("kraft-build", &["kraft-core", "kraft-sys", "kraft-archive"]),
+    ("kraft-kconfig", &["kraft-core"]),
+    (
+        "kraft-build",
+        &["kraft-core", "kraft-kconfig", "kraft-sys", "kraft-archive"],
+    ),
     (
         "kraft-rootfs",
         &["kraft-core", "kraft-sys", "kraft-archive"],
@@ -29,6 +33,7 @@ const PICTURE: &[(&str, &[&str])] = &[
         "kraft",
         &[
             "kraft-core",
+            "kraft-kconfig",
             "kraft-sys",
             "kraft-build",
             "kraft-buildkit",

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kraft_core::kconfig::{DotConfig, defconfig_text};
+use kraft_kconfig::{DotConfig, defconfig_text};
 use kraft_sys::fs;
 
 use crate::make::{Call, Error};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kraft_core::component::fits;
-use kraft_core::kconfig::DotConfig;
-use kraft_core::kconfig::language::{Faults, Sources, Tree};
+use kraft_kconfig::DotConfig;
+use kraft_kconfig::language::{Faults, Sources, Tree};
 use kraft_sys::{fs, tool};
 
 use crate::plan::Plan;

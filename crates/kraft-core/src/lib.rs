@@ -21,7 +21,6 @@ pub mod dockerfile;
 mod document;
 pub mod event;
 pub mod host;
-pub mod kconfig;
 pub mod kernel;
 pub mod kraftfile;
 pub mod lock;

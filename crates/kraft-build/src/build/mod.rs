@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use kraft_core::event::Reporter;
-use kraft_core::kconfig::DotConfig;
+use kraft_kconfig::DotConfig;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 

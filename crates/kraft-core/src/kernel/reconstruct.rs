@@ -1,4 +1,4 @@
-//! A Kraftfile and a `.config` written back from what a kernel says of itself.
+//! A Kraftfile and the options of a `.config`, written back from what a kernel says of itself.
 //!
 //! A kernel does not say everything: where its libraries came from is in no record, nor which of
 //! them are the core's own, and few kernels carry their configuration. What is guessed, or missing,
@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 
 use super::libinfo::LibInfo;
 use crate::arch::Arch;
-use crate::kconfig::DotConfig;
 use crate::platform::Platform;
 
 /// How the names of the libraries in Unikraft's own tree begin (`lib`, `drivers` and `plat` of 0.17).
@@ -59,8 +58,8 @@ pub struct Facts<'a> {
     pub platform: Platform,
     /// Its records.
     pub info: &'a LibInfo<'a>,
-    /// The configuration it carries.
-    pub config: Option<&'a DotConfig>,
+    /// The options of the configuration it carries, by name, strings without their quotes.
+    pub config: Option<&'a [(&'a str, &'a str)]>,
 }
 
 impl Facts<'_> {
@@ -121,38 +120,31 @@ impl Facts<'_> {
         text
     }
 
-    /// Returns what can be told of the configuration of a kernel that does not carry it.
+    /// Returns the names of the options that are known to be `y` in a kernel that does not carry its
+    /// configuration: those of its target and of its libraries.
     #[must_use]
-    pub fn config(&self) -> String {
-        let mut config = DotConfig::default();
-        config.set(
-            match self.arch {
-                Arch::X86_64 => "CONFIG_ARCH_X86_64",
-                Arch::Arm64 => "CONFIG_ARCH_ARM_64",
-                Arch::Arm => "CONFIG_ARCH_ARM_32",
-            },
-            "y",
-        );
-        for option in match self.platform {
+    pub fn options(&self) -> Vec<String> {
+        let arch = match self.arch {
+            Arch::X86_64 => "CONFIG_ARCH_X86_64",
+            Arch::Arm64 => "CONFIG_ARCH_ARM_64",
+            Arch::Arm => "CONFIG_ARCH_ARM_32",
+        };
+        let platform = match self.platform {
             Platform::Qemu => ["CONFIG_PLAT_KVM", "CONFIG_KVM_VMM_QEMU"].as_slice(),
             Platform::Firecracker => &["CONFIG_PLAT_KVM", "CONFIG_KVM_VMM_FIRECRACKER"],
             Platform::Xen => &["CONFIG_PLAT_XEN"],
-        } {
-            config.set(*option, "y");
-        }
-        let names = self
+        };
+        let libraries = self
             .info
             .libraries
             .iter()
-            .filter_map(|library| library.name.as_deref());
-        for name in names.filter(|name| name.starts_with("lib") && is_plain(name)) {
-            config.set(format!("CONFIG_{}", name.to_ascii_uppercase()), "y");
-        }
-        format!(
-            "# Written by `kraft x probe` from the names of the libraries in a kernel, which does\n\
-             # not carry its configuration: every option of theirs is missing.\n{}",
-            config.text()
-        )
+            .filter_map(|library| library.name.as_deref())
+            .filter(|name| name.starts_with("lib") && is_plain(name));
+        let target = platform.iter().chain([&arch]);
+        target
+            .map(|option| (*option).to_owned())
+            .chain(libraries.map(|name| format!("CONFIG_{}", name.to_ascii_uppercase())))
+            .collect()
     }
 }
 
@@ -237,9 +229,12 @@ mod tests {
             "0.17.0~eaf6fda1",
             &["apphello", "libukboot", "libnolibc", "liblwip"],
         );
-        let config = DotConfig::parse(
-            "CONFIG_LWIP_TCP=y\nCONFIG_ARCH_X86_64=y\nCONFIG_UK_NAME=\"a\"\nCONFIG_X=\"$HOME \\\"\"\n",
-        );
+        let config = [
+            ("CONFIG_LWIP_TCP", "y"),
+            ("CONFIG_ARCH_X86_64", "y"),
+            ("CONFIG_UK_NAME", "a"),
+            ("CONFIG_X", "$HOME \""),
+        ];
         let facts = Facts {
             name: "hello\n- $PATH",
             arch: Arch::X86_64,
@@ -259,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_says_nothing_still_has_a_sound_kraftfile_and_a_configuration() {
+    fn a_kernel_that_says_nothing_still_has_a_sound_kraftfile_and_options() {
         let nothing = info("1\n# x: y", &["liblwip", "lib\ny: z", "lib"]);
         let facts = Facts {
             name: "k",
@@ -269,9 +264,15 @@ mod tests {
             config: None,
         };
         read_back(&facts.kraftfile());
-        let config = DotConfig::parse(&facts.config());
-        assert_eq!(config.value("CONFIG_LIBLWIP"), Some("y"));
-        assert_eq!(config.value("CONFIG_ARCH_ARM_64"), Some("y"));
-        assert_eq!(config.value("CONFIG_KVM_VMM_QEMU"), Some("y"));
+        assert_eq!(
+            facts.options(),
+            [
+                "CONFIG_PLAT_KVM",
+                "CONFIG_KVM_VMM_QEMU",
+                "CONFIG_ARCH_ARM_64",
+                "CONFIG_LIBLWIP",
+                "CONFIG_LIB",
+            ]
+        );
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use kraft_build::configure;
-use kraft_core::kconfig::explain::Loss;
-use kraft_core::kconfig::settle::Mode;
-use kraft_core::kconfig::{Change, DotConfig, SymbolInfo, diff};
 use kraft_core::kraftfile::ResolvedTarget;
+use kraft_kconfig::explain::Loss;
+use kraft_kconfig::settle::Mode;
+use kraft_kconfig::{Change, DotConfig, SymbolInfo, diff};
 use serde::Serialize;
 
 use crate::app::App;

@@ -1,7 +1,7 @@
 //! `kraft menu`.
 
 use kraft_build::build::Configure;
-use kraft_core::kconfig::DotConfig;
+use kraft_kconfig::DotConfig;
 use std::io::IsTerminal;
 
 use crate::app::App;

@@ -5,10 +5,10 @@ use std::path::Path;
 use kraft_build::build::{Error, Job};
 use kraft_build::configure::Lost;
 use kraft_build::make::{self, Fault};
-use kraft_core::kconfig::explain::Loss;
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_core::kraftfile::options::Options;
 use kraft_core::problem::{Problem, Span};
+use kraft_kconfig::explain::Loss;
 use kraft_sys::fs;
 
 use super::build::Site;

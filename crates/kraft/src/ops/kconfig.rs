@@ -4,11 +4,11 @@ use kraft_build::build::Job;
 use kraft_build::configure::{self, Lost};
 use kraft_build::menu;
 use kraft_build::plan::Plan;
-use kraft_core::kconfig::DotConfig;
-use kraft_core::kconfig::explain::Loss;
-use kraft_core::kconfig::language::{Faults, Tree};
-use kraft_core::kconfig::settle::Mode;
 use kraft_core::kraftfile::ResolvedTarget;
+use kraft_kconfig::DotConfig;
+use kraft_kconfig::explain::Loss;
+use kraft_kconfig::language::{Faults, Tree};
+use kraft_kconfig::settle::Mode;
 use kraft_sys::fs;
 
 use super::build::{self, Site, Wish};
@@ -111,7 +111,7 @@ fn edit_target(app: &App, project: &Project, name: &str, edits: &[Edit]) -> Resu
 /// Edits one option in the text of a `.config`.
 fn with(text: &str, edit: &Edit) -> String {
     let line = match &edit.value {
-        Some(value) => kraft_core::kconfig::defconfig_text([(edit.name.as_str(), value.as_str())]),
+        Some(value) => kraft_kconfig::defconfig_text([(edit.name.as_str(), value.as_str())]),
         None => format!("# {} is not set\n", edit.name),
     };
     let (set, not_set) = (

@@ -13,10 +13,10 @@ use std::sync::OnceLock;
 use kraft_build::build::Job;
 use kraft_build::configure::Lost;
 use kraft_build::plan::Plan;
-use kraft_core::kconfig::explain::Loss;
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_core::kraftfile::options::{Asker, Options};
 use kraft_core::problem::Span;
+use kraft_kconfig::explain::Loss;
 
 use super::build::Site;
 use super::{broken, kconfig, project};

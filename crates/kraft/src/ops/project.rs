@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kraft_core::arch::Arch;
-use kraft_core::kconfig::DotConfig;
 use kraft_core::kraftfile::{self, Kraftfile, LARGEST, Resolved, ResolvedTarget};
 use kraft_core::platform::Platform;
 use kraft_core::problem::{Problem, Span};
+use kraft_kconfig::DotConfig;
 use kraft_sys::fs;
 
 use super::rootfs;

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use kraft_core::arch::Arch;
-use kraft_core::kconfig::DotConfig;
 use kraft_core::kernel::libinfo::{Info, LibInfo};
 use kraft_core::kernel::reconstruct::Facts;
 use kraft_core::kernel::{self, BootProtocol, libinfo};
 use kraft_core::platform::Platform;
+use kraft_kconfig::DotConfig;
 use kraft_sys::fs;
 use serde::Serialize;
 
@@ -196,24 +196,38 @@ fn write_back(
     })?;
     let platform = platform(specimen, config.as_ref());
     let name = project_name(specimen, platform, arch);
+    let carried: Option<Vec<_>> = config.as_ref().map(|config| config.iter().collect());
     let facts = Facts {
         name: &name,
         arch,
         platform,
         info,
-        config: config.as_ref(),
+        config: carried.as_deref(),
     };
     if let Some(to) = &args.kraftfile {
         put(app, to, &facts.kraftfile())?;
     }
     if let Some(to) = &args.config {
-        put(app, to, &text.unwrap_or_else(|| facts.config()))?;
+        put(app, to, &text.unwrap_or_else(|| known_options(&facts)))?;
     }
     if config.is_none() {
         app.ui
             .warn("the kernel does not carry its configuration; what is written is incomplete");
     }
     Ok(())
+}
+
+/// Returns a `.config` of what is known about a kernel that does not carry its own.
+fn known_options(facts: &Facts<'_>) -> String {
+    let mut config = DotConfig::default();
+    for option in facts.options() {
+        config.set(option, "y");
+    }
+    format!(
+        "# Written by `kraft x probe` from the names of the libraries in a kernel, which does\n\
+         # not carry its configuration: every option of theirs is missing.\n{}",
+        config.text()
+    )
 }
 
 fn put(app: &App, to: &Path, text: &str) -> Result<(), Failure> {

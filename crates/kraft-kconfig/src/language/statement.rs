@@ -1,7 +1,7 @@
 //! The words of one statement, taken one after the other, and the problems of what is not there.
 
 use super::lexer::{Spanned, Token};
-use crate::problem::{Problem, Span};
+use kraft_core::problem::{Problem, Span};
 
 /// A result whose error is a problem of the statement.
 pub(super) type Outcome<T> = Result<T, Box<Problem>>;
@@ -177,7 +177,7 @@ pub(super) fn unknown(words: &[Spanned]) -> Problem {
         words,
         format!("`{word}` is no statement of KConfig, or not one for this place"),
     );
-    match crate::nearest::nearest(&word, KNOWN) {
+    match kraft_core::nearest::nearest(&word, KNOWN) {
         Some(near) if near != word => problem.help(format!("did you mean `{near}`?")),
         _ => problem,
     }

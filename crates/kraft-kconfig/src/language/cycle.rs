@@ -5,7 +5,7 @@
 use super::expr::{Operand, SymbolId};
 use super::sources::Fault;
 use super::tree::Tree;
-use crate::problem::Problem;
+use kraft_core::problem::Problem;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {

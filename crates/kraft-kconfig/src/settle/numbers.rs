@@ -1,6 +1,6 @@
 //! Numbers in the texts of symbols, read the way the C library reads them for `conf`.
 
-use crate::kconfig::language::Kind;
+use crate::language::Kind;
 
 /// A text as a comparison sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::problem::{Problem, Span};
+use kraft_core::problem::{Problem, Span};
 
 /// So many bytes of files are read into one tree.
 pub(super) const MOST_BYTES: usize = 16 << 20;

@@ -1,8 +1,8 @@
 //! Trees that are wrong, strange or hostile.
 
-use kraft_core::kconfig::DotConfig;
-use kraft_core::kconfig::language::Tree;
 use kraft_core::problem::render;
+use kraft_kconfig::DotConfig;
+use kraft_kconfig::language::Tree;
 use proptest::prelude::*;
 
 use crate::world::Memory;

@@ -28,9 +28,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kraft_core::kconfig::DotConfig;
-use kraft_core::kconfig::language::Tree;
-use kraft_core::kconfig::settle::Mode;
+use kraft_kconfig::DotConfig;
+use kraft_kconfig::language::Tree;
+use kraft_kconfig::settle::Mode;
 use world::{Chance, Disk, random_config};
 
 fn runs() -> u64 {

@@ -1,8 +1,8 @@
 //! The ways to lose a value, each told with its cause.
 
-use kraft_core::kconfig::DotConfig;
-use kraft_core::kconfig::language::Tree;
-use kraft_core::kconfig::settle::Mode;
+use kraft_kconfig::DotConfig;
+use kraft_kconfig::language::Tree;
+use kraft_kconfig::settle::Mode;
 
 use crate::world::Memory;
 

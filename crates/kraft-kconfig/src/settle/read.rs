@@ -2,10 +2,10 @@
 //! turns out to be out of range is dropped.
 
 use super::{Mode, Settled, numbers};
-use crate::kconfig::DotConfig;
-use crate::kconfig::dotconfig::Written;
-use crate::kconfig::language::expr::{SymbolId, Tristate};
-use crate::kconfig::language::{Kind, Symbol};
+use crate::DotConfig;
+use crate::dotconfig::Written;
+use crate::language::expr::{SymbolId, Tristate};
+use crate::language::{Kind, Symbol};
 
 /// The size of the table in which `conf` keeps its symbols.
 const BUCKETS: u32 = 9973;

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use super::{Settled, numbers};
-use crate::kconfig::language::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate};
-use crate::kconfig::language::{Kind, Range, Symbol};
+use crate::language::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate};
+use crate::language::{Kind, Range, Symbol};
 
 impl<'t> Settled<'t> {
     /// Brings a symbol up to date.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kraft_core::kconfig::language::{Kind, Sources, Tree};
+use kraft_kconfig::language::{Kind, Sources, Tree};
 
 /// Files, commands and an environment, as a program started with it sees them.
 #[derive(Default)]

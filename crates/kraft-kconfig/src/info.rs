@@ -62,13 +62,13 @@ impl Tree {
     /// Returns the symbol whose name is the nearest to one that is not known.
     pub fn nearest(&self, name: &str) -> Option<&str> {
         let bare = name.strip_prefix("CONFIG_").unwrap_or(name);
-        crate::nearest::nearest(bare, self.names())
+        kraft_core::nearest::nearest(bare, self.names())
     }
 
     /// Returns the symbol of which a name that is not known is a typing error.
     pub fn typo_of(&self, name: &str) -> Option<&str> {
         let bare = name.strip_prefix("CONFIG_").unwrap_or(name);
-        crate::nearest::typo_of(bare, self.names())
+        kraft_core::nearest::typo_of(bare, self.names())
     }
 
     /// Finds the symbols that have all words of `pattern` in their name, prompt or help, whatever

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::{Cause, Need, Why};
-use crate::kconfig::language::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate};
-use crate::kconfig::language::{Kind, Symbol, Tree};
-use crate::kconfig::settle::{Settled, State, fits, leading};
+use crate::language::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate};
+use crate::language::{Kind, Symbol, Tree};
+use crate::settle::{Settled, State, fits, leading};
 
 /// So many symbols are followed from one to the next.
 const DEEPEST: usize = 10;

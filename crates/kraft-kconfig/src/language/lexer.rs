@@ -6,7 +6,7 @@
 use super::macros::{Assign, Here, Macros};
 use super::sources::line_of;
 use super::statement::Outcome;
-use crate::problem::{Problem, Span};
+use kraft_core::problem::{Problem, Span};
 
 /// One word of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]

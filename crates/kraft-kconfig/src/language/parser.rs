@@ -13,7 +13,7 @@ use super::sources::{
 use super::statement::{Cursor, Outcome, at, first, shown, unknown, whole};
 use super::tree::{Node, NodeKind, Symbol, Tree};
 use super::{choice, cycle};
-use crate::problem::Problem;
+use kraft_core::problem::Problem;
 
 /// Reads a tree.
 pub(super) fn parse(root: &str, sources: &dyn Sources) -> Result<Tree, Faults> {

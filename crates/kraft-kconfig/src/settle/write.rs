@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 
 use super::Settled;
-use crate::kconfig::dotconfig::{Written, in_quotes};
-use crate::kconfig::language::expr::{SymbolId, Tristate};
-use crate::kconfig::language::{Kind, NodeKind};
+use crate::dotconfig::{Written, in_quotes};
+use crate::language::expr::{SymbolId, Tristate};
+use crate::language::{Kind, NodeKind};
 
 /// Longest comment at the start of a file, in bytes.
 const LONGEST_HEAD: usize = 255;
