@@ -4,6 +4,7 @@
 //! cargo xtask arrows           who may import whom, against `cargo metadata`
 //! cargo xtask docs [--check]   the checked-in references made from the code
 //! cargo xtask man DIRECTORY    the manual, for packagers and `make install`
+//! cargo xtask words            the phrases that our prose does not use
 //! ```
 //!
 //! A chore returns what it has to say and never prints: `main` does.
@@ -12,6 +13,7 @@ mod arrows;
 mod docs;
 mod man;
 mod markdown;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,6 +43,14 @@ enum Chore {
         /// Where to write them
         directory: PathBuf,
     },
+    /// Fail on banned phrases in help texts, messages, pages and comments
+    Words {
+        /// Check only files below these paths, from the root of the workspace
+        paths: Vec<PathBuf>,
+        /// Print the share of doc comment lines with a banned phrase, per crate
+        #[arg(long)]
+        count: bool,
+    },
 }
 
 /// What a chore ends with: a line of success, or every complaint.
@@ -56,6 +66,7 @@ fn main() -> ExitCode {
         Chore::Arrows => arrows::exec(root()),
         Chore::Docs { check } => docs::exec(root(), check),
         Chore::Man { directory } => man::exec(&directory),
+        Chore::Words { paths, count } => words::exec(root(), &paths, count),
     };
     match outcome {
         Ok(line) => {
