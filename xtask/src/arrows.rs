@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::Outcome;
+use crate::{Outcome, modules};
 
 /// Every crate of the workspace with the crates of ours it may import.
 const PICTURE: &[(&str, &[&str])] = &[
@@ -30,6 +30,37 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("kraft-cloud", &["kraft-core", "kraft-sys"]),
     ("kraft-machine", &["kraft-core", "kraft-sys"]),
     (
+        "kraft-config",
+        &["kraft-core", "kraft-sys", "kraft-buildkit", "kraft-machine"],
+    ),
+    (
+        "kraft-engine",
+        &[
+            "kraft-core",
+            "kraft-kconfig",
+            "kraft-sys",
+            "kraft-build",
+            "kraft-buildkit",
+            "kraft-rootfs",
+            "kraft-oci",
+            "kraft-cloud",
+            "kraft-machine",
+            "kraft-config",
+        ],
+    ),
+    (
+        "kraft-deploy",
+        &[
+            "kraft-core",
+            "kraft-sys",
+            "kraft-rootfs",
+            "kraft-oci",
+            "kraft-cloud",
+            "kraft-config",
+            "kraft-engine",
+        ],
+    ),
+    (
         "kraft",
         &[
             "kraft-core",
@@ -41,6 +72,9 @@ const PICTURE: &[(&str, &[&str])] = &[
             "kraft-oci",
             "kraft-cloud",
             "kraft-machine",
+            "kraft-config",
+            "kraft-engine",
+            "kraft-deploy",
         ],
     ),
     ("kraft-cloud-emulator", &[]),
@@ -71,7 +105,8 @@ struct Dependency {
 
 /// Compares `cargo metadata` of the workspace in `root` with the picture.
 pub(crate) fn exec(root: &Path) -> Outcome {
-    let complaints = complaints(&metadata(root)?);
+    let mut complaints = complaints(&metadata(root)?);
+    complaints.extend(modules::complaints(root));
     if complaints.is_empty() {
         Ok(format!(
             "arrows: {} crates import only what the picture allows",

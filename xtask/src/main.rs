@@ -13,6 +13,7 @@ mod arrows;
 mod docs;
 mod man;
 mod markdown;
+mod modules;
 mod words;
 
 use std::path::{Path, PathBuf};

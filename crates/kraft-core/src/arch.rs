@@ -18,7 +18,15 @@ pub enum Arch {
     Arm,
 }
 
+/// The architecture of this host, by the name that Rust gives it.
+pub const HOST: &str = std::env::consts::ARCH;
+
 impl Arch {
+    /// Returns the architecture of this host; `None` if no unikernel can be built for it.
+    pub fn host() -> Option<Self> {
+        HOST.parse().ok()
+    }
+
     /// Every architecture, in the order they are offered to users.
     pub const ALL: [Self; 3] = [Self::X86_64, Self::Arm64, Self::Arm];
 

@@ -1,5 +1,9 @@
 //! What the rooms tell while they work: one stream of events, drawn elsewhere.
 
+use std::time::Duration;
+
+use crate::problem::{Problem, Text};
+
 /// Something that happened while work was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -55,6 +59,29 @@ pub enum Event {
     Note(String),
     /// Something the user should mind.
     Warning(String),
+    /// Problems in a request or in a text that do not end the work.
+    Problems {
+        /// The text they point into.
+        text: Option<Text>,
+        /// The problems.
+        problems: Vec<Problem>,
+    },
+    /// An error that does not end the work.
+    Error {
+        /// The error with its causes, in one line.
+        message: String,
+        /// What the user can do, one sentence each.
+        hints: Vec<String>,
+    },
+    /// A command is done: the line that says what came of it.
+    Closed {
+        /// What was done: `pushed NAME`.
+        what: String,
+        /// Bytes that were moved; 0 if none were counted.
+        bytes: u64,
+        /// How long it took.
+        took: Duration,
+    },
 }
 
 /// Takes events; implemented by the user interface, and by tests.

@@ -33,6 +33,8 @@ pub mod port;
 pub mod problem;
 pub mod program;
 pub mod quantity;
+pub mod readable;
 pub mod reference;
 pub mod tame;
 pub mod words;
+pub mod yaml;

@@ -1,23 +1,43 @@
-//! What every command is given: the configuration and the screen.
+//! What every command is given: the configuration, the context of flows, and the screen.
 
-use crate::config::Config;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use kraft_config::Config;
+use kraft_engine::context::Context;
+
 use crate::failure::Failure;
 use crate::ui::Ui;
 
-/// The program, set up; commands borrow it and own nothing of it.
+/// The program, set up. Flows take it as their [`Context`].
 #[derive(Debug)]
 pub(crate) struct App {
     /// The effective configuration.
     pub(crate) config: Config,
     /// Why the configuration was not read, for the commands that work without it.
     pub(crate) misconfigured: Option<Failure>,
-    /// The screen: data to stdout, talk to stderr.
+    /// The screen: data to stdout, logs to stderr.
     pub(crate) ui: Ui,
+    context: Context,
 }
 
 impl App {
-    /// Returns whether no connection may be opened.
-    pub(crate) fn offline(&self) -> bool {
-        self.config.switch("offline")
+    /// Sets the program up.
+    pub(crate) fn new(config: Config, misconfigured: Option<Failure>, ui: Ui) -> Self {
+        let context = Context::new(&config, Arc::new(ui.clone()), Arc::new(ui.clone()));
+        Self {
+            config,
+            misconfigured,
+            ui,
+            context,
+        }
+    }
+}
+
+impl Deref for App {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
     }
 }

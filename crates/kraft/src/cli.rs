@@ -8,8 +8,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::{self, Command};
-use crate::config::Flags;
-use crate::config::keys::{self, Key, Kind};
+use kraft_config::Flags;
+use kraft_config::keys::{self, Key, Kind};
 
 /// Build, package and run unikernels
 ///

@@ -6,18 +6,15 @@
 //! ```
 //!
 //! A command is a file in `commands/`: its arguments, whose comments are its manual, and an
-//! `exec` that reads top to bottom. A flow that several commands share is in `ops/`. Nothing
-//! below `commands/` knows clap, the environment or the configuration file.
+//! `exec` that reads top to bottom. Flows are in `kraft-engine` and `kraft-deploy`, which know
+//! neither clap nor the environment nor the configuration file.
 
 mod app;
 mod cli;
 mod commands;
 mod completion;
-mod config;
 mod failure;
-mod ops;
 mod ui;
-mod yaml;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -29,12 +26,12 @@ use crate::app::App;
 use crate::cli::Typed;
 pub use crate::cli::command;
 use crate::commands::Reading;
-use crate::config::env::Environment;
-use crate::config::layers::{Origin, Value};
-use crate::config::{Config, Flags};
-use crate::failure::{Failure, Kind};
-use crate::ops::machines::MONITOR;
+use crate::failure::{Failure, Kind, exit_code};
 use crate::ui::Ui;
+use kraft_config::env::Environment;
+use kraft_config::layers::{Origin, Value};
+use kraft_config::{Config, Flags};
+use kraft_engine::machines::MONITOR;
 
 /// Runs the program with the words and the environment of this process.
 pub fn main() -> ExitCode {
@@ -67,15 +64,11 @@ fn run(typed: Typed, env: &Environment) -> ExitCode {
     };
     let (config, misconfigured) = match read {
         Ok(config) => (config, None),
-        Err(failure) if command.reading() == Reading::Lenient => (bare(), Some(failure)),
-        Err(failure) => return ended(Some(&Ui::new(&bare())), Err(failure)),
+        Err(error) if command.reading() == Reading::Lenient => (bare(), Some(error.into())),
+        Err(error) => return ended(Some(&Ui::new(&bare())), Err(error.into())),
     };
     let ui = Ui::new(&config);
-    let app = App {
-        config,
-        misconfigured,
-        ui,
-    };
+    let app = App::new(config, misconfigured, ui);
     warn_of_ignored(&app);
     let outcome = commands::exec(&app, command);
     ended(Some(&app.ui), outcome)
@@ -104,7 +97,7 @@ fn ended(ui: Option<&Ui>, outcome: Result<(), Failure>) -> ExitCode {
             if let Some(ui) = ui {
                 ui.failure(&failure);
             }
-            ExitCode::from(failure.kind.exit_code())
+            ExitCode::from(exit_code(failure.kind))
         }
     }
 }
@@ -154,5 +147,5 @@ fn misunderstood(error: &clap::Error, words: &[OsString], env: &Environment) -> 
         &text,
         ui::colour_is_wanted(no_color, env, io::stderr().is_terminal()),
     );
-    ExitCode::from(Kind::Usage.exit_code())
+    ExitCode::from(exit_code(Kind::Usage))
 }

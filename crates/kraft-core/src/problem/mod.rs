@@ -17,6 +17,15 @@ pub struct Span {
     pub end: usize,
 }
 
+/// A text that problems point into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// Its name in messages: a path.
+    pub name: String,
+    /// The text itself.
+    pub text: String,
+}
+
 /// How much a problem weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -12,11 +12,11 @@ use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
-use crate::ops::build::{self, Made, Site, Wish};
-use crate::ops::components::Fetching;
-use crate::ops::project::{self, Project, TargetWish};
-use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column, Format};
+use kraft_core::readable::decimal as size;
+use kraft_engine::build::{self, Made, Site, Wish};
+use kraft_engine::components::Fetching;
+use kraft_engine::project::{self, Project, TargetWish};
 
 /// Build a project's kernels from source
 ///
@@ -367,7 +367,7 @@ fn env(app: &App, given: &[OsString]) -> Result<Vec<(String, String)>, Failure> 
                 all.push((name.to_owned(), value.to_owned()));
             }
             None if !text.is_empty() => {
-                let value = app.config.env.text(text).ok_or_else(|| {
+                let value = app.env.text(text).ok_or_else(|| {
                     Failure::new(Kind::Usage, format!("there is no variable `{text}` here"))
                         .hint("give it a value: `--env NAME=VALUE`")
                 })?;

@@ -7,7 +7,7 @@ use kraft_core::problem::Severity;
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
-use crate::ops::project;
+use kraft_engine::project;
 
 /// Check a project's Kraftfile
 ///

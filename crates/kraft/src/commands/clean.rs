@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::commands::build::ProjectArgs;
 use crate::failure::Failure;
-use crate::ops::build;
+use kraft_engine::build;
 
 /// Remove what was built of a project
 ///

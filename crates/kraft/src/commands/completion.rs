@@ -4,9 +4,9 @@ use kraft_core::machine::MachineState;
 
 use crate::app::App;
 use crate::completion::{self, Candidate, Names, Paths, Shell};
-use crate::config::keys;
 use crate::failure::Failure;
-use crate::ops::machines;
+use kraft_config::keys;
+use kraft_engine::machines;
 
 /// Print the completion script of a shell
 ///

@@ -5,12 +5,11 @@ use serde::Serialize;
 
 use super::Reading;
 use crate::app::App;
-use crate::config;
-use crate::config::keys::{self, Known};
-use crate::config::layers::{self, Origin, Value};
 use crate::failure::{Failure, Kind, Text};
 use crate::ui::{Cell, Column, Format};
-use crate::yaml::edit;
+use kraft_config::keys::{self, Known};
+use kraft_config::layers::{self, Origin, Value};
+use kraft_core::yaml::edit;
 
 /// Show and change the configuration
 ///
@@ -171,7 +170,7 @@ fn set(app: &App, name: &str, typed: &str) -> Result<(), Failure> {
         keys::Kind::Path => Value::Text(typed.to_owned()),
         _ => value,
     };
-    config::change(&app.config, &known.path(), |text, path| {
+    kraft_config::change(&app.config, &known.path(), |text, path| {
         edit::set(text, path, &value).map(Some)
     })?;
     warn_if_overridden(app, name);
@@ -180,7 +179,7 @@ fn set(app: &App, name: &str, typed: &str) -> Result<(), Failure> {
 
 fn unset(app: &App, name: &str) -> Result<(), Failure> {
     let known = find(name)?;
-    if config::change(&app.config, &known.path(), edit::unset)? {
+    if kraft_config::change(&app.config, &known.path(), edit::unset)? {
         return Ok(());
     }
     let path = app.config.dirs.config_file();

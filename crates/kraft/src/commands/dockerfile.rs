@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ops::dockerfile::{Builder, Wish};
+use kraft_engine::dockerfile::{Builder, Wish};
 
 /// How Dockerfiles are built.
 #[derive(Debug, Default, clap::Args)]
@@ -54,6 +54,7 @@ pub(crate) struct DockerfileArgs {
         long,
         value_name = "BUILDER",
         default_value = "auto",
+        value_parser = super::choices::BUILDER,
         env = "KRAFTKIT_BUILDER"
     )]
     builder: Builder,

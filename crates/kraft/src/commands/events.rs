@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::app::App;
 use crate::completion::MACHINE;
 use crate::failure::{Failure, Kind};
-use crate::ops::interrupt::Interrupt;
-use crate::ops::machines;
+use kraft_engine::interrupt::Interrupt;
+use kraft_engine::machines;
 
 /// Print what happens to machines, as it happens
 ///

@@ -5,8 +5,8 @@ use kraft_build::build::Configure;
 use crate::app::App;
 use crate::commands::build::ProjectArgs;
 use crate::failure::Failure;
-use crate::ops::build::{self, Wish};
-use crate::ops::project;
+use kraft_engine::build::{self, Wish};
+use kraft_engine::project;
 
 /// Fetch everything that a build needs
 ///

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::init::{self, Type, Wish};
+use kraft_engine::init::{self, Type, Wish};
 
 /// Begin a project
 ///
@@ -29,7 +29,8 @@ pub(crate) struct Args {
         short = 't',
         long = "type",
         visible_alias = "template",
-        value_name = "TYPE"
+        value_name = "TYPE",
+        value_parser = super::choices::PROJECT
     )]
     kind: Option<Type>,
 

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::app::App;
 use crate::completion::MACHINE;
 use crate::failure::Failure;
-use crate::ops::machines::{self, Tally};
+use kraft_engine::machines;
+use kraft_engine::tally::Tally;
 
 /// Show everything about machines
 ///

@@ -14,10 +14,10 @@ use crate::app::App;
 use crate::commands::build::{FetchArgs, Which};
 use crate::commands::set;
 use crate::failure::{Failure, Kind};
-use crate::ops::build::{self, Site};
-use crate::ops::kconfig::{self, Menu};
-use crate::ops::project;
 use crate::ui::{Cell, Column, Format};
+use kraft_engine::build::{self, Site};
+use kraft_engine::kconfig::{self, Menu};
+use kraft_engine::project;
 
 /// Look at and change the options of a project
 ///

@@ -5,11 +5,11 @@ use std::io::Read;
 use kraft_core::reference::check_host;
 
 use crate::app::App;
-use crate::config::layers::Value;
-use crate::config::{self, keys};
 use crate::failure::{Failure, Kind};
-use crate::ops::network;
-use crate::yaml::edit;
+use kraft_config::layers::Value;
+use kraft_config::{self, keys};
+use kraft_core::yaml::edit;
+use kraft_engine::network;
 
 /// Log in to a registry
 ///
@@ -56,7 +56,7 @@ const LONGEST: u64 = 64 << 10;
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let host = host(&args.host)?;
     let (user, token) = credentials(app, args)?;
-    let known = app.offline();
+    let known = app.settings.offline;
     if known {
         app.ui
             .warn("the credentials were not tried, because of `--offline`");
@@ -69,7 +69,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     };
     for (field, value) in [("user", &user), ("token", &token)] {
         let value = Value::Text(value.clone());
-        config::change(&app.config, &path(field).path(), |text, path| {
+        kraft_config::change(&app.config, &path(field).path(), |text, path| {
             edit::set(text, path, &value).map(Some)
         })?;
     }
@@ -115,7 +115,7 @@ fn credentials(app: &App, args: &Args) -> Result<(String, String), Failure> {
         Some(user) => user.clone(),
         // A token may carry its user, or need none.
         None if token.is_some() => String::new(),
-        None => app.ui.ask("User: ")?.ok_or_else(nobody)?,
+        None => app.line("User: ")?.ok_or_else(nobody)?,
     };
     let token = match token {
         Some(token) => token,

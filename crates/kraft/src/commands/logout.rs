@@ -2,9 +2,8 @@
 
 use super::login;
 use crate::app::App;
-use crate::config;
 use crate::failure::Failure;
-use crate::yaml::edit;
+use kraft_core::yaml::edit;
 
 /// Forget the credentials of a registry
 ///
@@ -22,7 +21,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let mut known = false;
     for host in [host.as_str(), args.host.as_str()] {
         let path = ["auth".into(), host.into()];
-        known |= config::change(&app.config, &path, edit::unset)?;
+        known |= kraft_config::change(&app.config, &path, edit::unset)?;
     }
     app.ui.info(&if known {
         format!("logged out of {host}")

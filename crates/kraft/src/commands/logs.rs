@@ -8,9 +8,10 @@ use super::values::{self, PlatformArg};
 use crate::app::App;
 use crate::completion::MACHINE;
 use crate::failure::{Failure, Kind};
-use crate::ops::follow::{self, Console, Stopped};
-use crate::ops::interrupt::Interrupt;
-use crate::ops::machines::{self, Tally};
+use kraft_engine::follow::{self, Console, Stopped};
+use kraft_engine::interrupt::Interrupt;
+use kraft_engine::machines;
+use kraft_engine::tally::Tally;
 
 /// Print the console output of machines
 ///
@@ -106,7 +107,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         )?;
     }
     let consoles: Vec<Console> = if args.machines.len() > 1 && !args.no_prefix {
-        follow::prefixed(app, named)
+        follow::prefixed(named, app.ui.colour())
     } else {
         named
             .into_iter()
@@ -119,11 +120,12 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         .collect();
     if args.follow {
         let interrupt = Interrupt::listen();
-        if follow::follow(app, consoles, &interrupt)? == Stopped::Interrupted {
+        if follow::follow(app, &mut app.ui.output(), consoles, &interrupt)? == Stopped::Interrupted
+        {
             return Err(Failure::told(Kind::Interrupted));
         }
     } else {
-        follow::dump(app, consoles)?;
+        follow::dump(app, &mut app.ui.output(), consoles)?;
     }
     tally.outcome()
 }

@@ -7,9 +7,9 @@ use std::io::IsTerminal;
 use crate::app::App;
 use crate::commands::build::ProjectArgs;
 use crate::failure::{Failure, Kind};
-use crate::ops::build::{self, Wish};
-use crate::ops::kconfig;
-use crate::ops::kraftfile::{self, Change};
+use kraft_engine::build::{self, Wish};
+use kraft_engine::kconfig;
+use kraft_engine::kraftfile::{self, Change};
 
 /// Options that the build itself fills in, and that no Kraftfile should repeat.
 const FILLED_IN: [&str; 3] = ["CONFIG_UK_", "CONFIG_HOST_", "CONFIG_CC_"];
@@ -78,7 +78,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     for (name, value) in &changes {
         app.ui.line(&format!("{name}={value}"))?;
     }
-    let answer = app.ui.select(
+    let answer = app.select(
         "Write these changes into the Kraftfile?",
         &["yes".to_owned(), "no".to_owned()],
     );

@@ -6,6 +6,7 @@
 
 mod build;
 mod check;
+mod choices;
 mod clean;
 mod cloud;
 mod completion;
@@ -14,6 +15,7 @@ mod dockerfile;
 mod doctor;
 mod events;
 mod fetch;
+mod foreground;
 mod init;
 mod inspect;
 mod kconfig;
@@ -21,6 +23,7 @@ mod lib;
 mod login;
 mod logout;
 mod logs;
+mod machines;
 mod menu;
 mod pause;
 mod pkg;

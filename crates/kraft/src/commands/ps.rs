@@ -7,9 +7,10 @@ use kraft_machine::Listed;
 
 use super::values::{self, PlatformArg};
 use crate::app::App;
+use crate::commands::machines::Row;
 use crate::failure::Failure;
-use crate::ops::machines::{self, Row};
 use crate::ui::{Cell, Column, Format};
+use kraft_engine::machines;
 
 /// List machines
 ///
@@ -104,13 +105,13 @@ const CREATED: Column<Row> = Column {
         let now = jiff::Timestamp::now();
         Cell::new(
             row.created_at
-                .map_or_else(String::new, |at| machines::ago(at, now)),
+                .map_or_else(String::new, |at| crate::commands::machines::ago(at, now)),
         )
     },
 };
 const STATUS: Column<Row> = Column {
     title: "STATUS",
-    cell: |row| Cell::new(row.state).colour(machines::state_colour(row.moment)),
+    cell: |row| Cell::new(row.state).colour(crate::commands::machines::state_colour(row.moment)),
 };
 const MEM: Column<Row> = Column {
     title: "MEM",

@@ -4,9 +4,11 @@ use kraft_machine::{Error, Id, Listed, Machine, Machines, StopOptions};
 
 use super::stop::is_up;
 use crate::app::App;
+use crate::commands::machines::Selection;
 use crate::failure::{Failure, Kind};
-use crate::ops::machines::{self, Selection, Tally};
-use crate::ops::rootfs;
+use kraft_engine::machines;
+use kraft_engine::rootfs;
+use kraft_engine::tally::Tally;
 
 /// Remove machines
 ///
@@ -56,17 +58,19 @@ fn targets(
     let selection = &args.selection;
     if !selection.all {
         // Only force removes what nothing can be read of, and then only the id is needed.
-        return Ok(machines::choose(app, machines, selection, |_| true)?
-            .into_iter()
-            .zip(&selection.machines)
-            .map(|(chosen, word)| match chosen {
-                Err(_) if args.force => {
-                    let id = machines.resolve(word)?;
-                    Ok(Target::unknown(id, machines.name_of(id)))
-                }
-                chosen => chosen.map(Target::from),
-            })
-            .collect());
+        return Ok(
+            crate::commands::machines::choose(app, machines, selection, |_| true)?
+                .into_iter()
+                .zip(&selection.machines)
+                .map(|(chosen, word)| match chosen {
+                    Err(_) if args.force => {
+                        let id = machines.resolve(word)?;
+                        Ok(Target::unknown(id, machines.name_of(id)))
+                    }
+                    chosen => chosen.map(Target::from),
+                })
+                .collect(),
+        );
     }
     let mut targets = Vec::new();
     for listed in machines.list()? {

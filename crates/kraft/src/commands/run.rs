@@ -13,17 +13,19 @@ use kraft_core::port::PortMapping;
 use kraft_core::quantity;
 use serde::Serialize;
 
+use super::choices;
 use super::dockerfile::DockerfileArgs;
+use super::foreground::{self, Started};
 use super::values::{self, PlatformArg};
 use crate::app::App;
-use crate::config::dirs::absolute;
-use crate::config::env::Environment;
 use crate::failure::{Failure, Kind};
-use crate::ops::interrupt::Interrupt;
-use crate::ops::obtain::Pull;
-use crate::ops::run::{self, Started};
-use crate::ops::subject::{self, Look, Root, Terms};
-use crate::ops::{binary, machines, rootfs};
+use kraft_config::dirs::absolute;
+use kraft_config::env::Environment;
+use kraft_engine::interrupt::Interrupt;
+use kraft_engine::obtain::Pull;
+use kraft_engine::run;
+use kraft_engine::subject::{self, Look, Root, Terms};
+use kraft_engine::{binary, machines, rootfs};
 
 /// Run a unikernel
 ///
@@ -137,7 +139,7 @@ pub(crate) struct Args {
     kraftfile: Option<PathBuf>,
 
     /// When to fetch the image
-    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    #[arg(long, value_name = "WHEN", default_value = "missing", value_parser = choices::PULL)]
     pull: Pull,
 
     /// Insist on this architecture
@@ -240,7 +242,7 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         name: machine.name,
         watch,
     };
-    let outcome = run::foreground(app, &machines, &[started], false, &interrupt);
+    let outcome = foreground::run(app, &machines, &[started], false, &interrupt);
     // Such a kernel powers off as if its program had ended well.
     match hopeless.filter(|_| outcome.is_ok()) {
         Some(program) => Err(Failure::new(
@@ -269,10 +271,10 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
             .iter()
             .map(|volume| self::volume(volume))
             .collect::<Result<_, _>>()?,
-        env: env(&args.env, &app.config.env)?,
+        env: env(&args.env, &app.env)?,
         kernel_args: args.kernel_arg.clone(),
         args: words.collect::<Result<_, _>>()?,
-        disable_acceleration: args.disable_acceleration || app.config.acceleration_is_off(),
+        disable_acceleration: args.disable_acceleration || app.settings.acceleration_is_off,
         remove_when_ended: args.rm,
     })
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::kconfig::{self, Edit, Where};
-use crate::ops::project;
+use kraft_engine::kconfig::{self, Edit, Where};
+use kraft_engine::project;
 
 /// Give options of a project's configuration values
 ///

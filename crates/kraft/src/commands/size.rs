@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::app::App;
 use crate::commands::build::Which;
 use crate::failure::{Failure, Kind};
-use crate::ops::probe::{self, Specimen};
 use crate::ui::{Cell, Column, Format};
+use kraft_engine::probe::{self, Specimen};
 
 /// Tell how large a kernel is, and which libraries, symbols and sections make it so
 ///

@@ -3,10 +3,12 @@
 use kraft_core::machine::MachineState;
 
 use crate::app::App;
+use crate::commands::foreground::{self, Started};
+use crate::commands::machines::Selection;
 use crate::failure::Failure;
-use crate::ops::interrupt::Interrupt;
-use crate::ops::machines::{self, Selection, Tally};
-use crate::ops::run::{self, Started};
+use kraft_engine::interrupt::Interrupt;
+use kraft_engine::machines;
+use kraft_engine::tally::Tally;
 
 /// Start machines that are not running
 ///
@@ -40,7 +42,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let mut tally = Tally::default();
     let mut started = Vec::new();
     let interrupt = (!args.detach).then(Interrupt::listen);
-    for chosen in machines::choose(app, &machines, &args.selection, |machine| {
+    for chosen in crate::commands::machines::choose(app, &machines, &args.selection, |machine| {
         can_start(machine.state)
     })? {
         let done = chosen.and_then(|machine| {
@@ -73,7 +75,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let Some(interrupt) = interrupt.filter(|_| !started.is_empty()) else {
         return tally.outcome();
     };
-    let ended = run::foreground(app, &machines, &started, !args.no_prefix, &interrupt);
+    let ended = foreground::run(app, &machines, &started, !args.no_prefix, &interrupt);
     if args.rm {
         for machine in &started {
             let removed = machines.remove(&machine.watch.id(), false);

@@ -4,8 +4,9 @@ use kraft_core::machine::MachineState;
 use kraft_machine::{Error, Machine, StopOptions};
 
 use crate::app::App;
+use crate::commands::machines::{Done, Selection};
 use crate::failure::Failure;
-use crate::ops::machines::{self, Done, Selection};
+use kraft_engine::machines;
 
 /// Stop machines
 ///
@@ -30,7 +31,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         force: args.force,
         ..StopOptions::default()
     };
-    machines::each(app, &machines, &args.selection, is_up, |machine| {
+    crate::commands::machines::each(app, &machines, &args.selection, is_up, |machine| {
         if !is_up(machine) {
             return Ok(Done::Nothing);
         }

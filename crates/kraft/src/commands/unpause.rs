@@ -3,8 +3,9 @@
 use kraft_core::machine::MachineState;
 
 use crate::app::App;
+use crate::commands::machines::{Done, Selection};
 use crate::failure::Failure;
-use crate::ops::machines::{self, Done, Selection};
+use kraft_engine::machines;
 
 /// Let paused machines go on
 ///
@@ -18,7 +19,7 @@ pub(crate) struct Args {
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::existing(app);
     let rests = |state| matches!(state, MachineState::Paused | MachineState::Suspended);
-    machines::each(
+    crate::commands::machines::each(
         app,
         &machines,
         &args.selection,

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
-use crate::ops::components::{self, Move};
-use crate::ops::pins::{self, Moved};
-use crate::ops::project::{self, Project};
-use crate::ops::settings;
-use crate::ops::workplace::Workplace;
 use crate::ui::{Cell, Column, Format};
+use kraft_engine::components::{self, Move};
+use kraft_engine::pins::{self, Moved};
+use kraft_engine::project::{self, Project};
+use kraft_engine::settings;
+use kraft_engine::workplace::Workplace;
 
 /// Move the pins of kraft.lock to what their versions are at now
 ///

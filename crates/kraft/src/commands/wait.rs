@@ -5,7 +5,8 @@ use kraft_core::machine::EndReason;
 use crate::app::App;
 use crate::completion::MACHINE;
 use crate::failure::Failure;
-use crate::ops::machines::{self, Tally};
+use kraft_engine::machines;
+use kraft_engine::tally::Tally;
 
 /// Wait for machines to end
 ///

@@ -1,6 +1,6 @@
 //! Whether to use colours, by the conventions that other programs follow.
 
-use crate::config::env::Environment;
+use kraft_config::env::Environment;
 
 /// Decides for one stream.
 ///

@@ -250,7 +250,7 @@ fn place(text: &Text, problem: &Problem) -> Map<String, Value> {
     let mut place = Map::new();
     place.insert("file".to_owned(), text.name.as_str().into());
     if let Some(span) = problem.span {
-        let (line, column) = crate::yaml::edit::line_and_column(&text.text, span);
+        let (line, column) = kraft_core::yaml::edit::line_and_column(&text.text, span);
         place.insert("line".to_owned(), line.into());
         place.insert("column".to_owned(), column.into());
     }

@@ -6,22 +6,24 @@ mod log;
 mod problem;
 mod progress;
 mod prompt;
-pub(crate) mod quantity;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use indicatif::MultiProgress;
+use kraft_core::event::{Event, Reporter};
 use kraft_core::tame::tame;
+use kraft_engine::context::{Ask, AskError};
 use serde::Serialize;
 
 pub(crate) use self::colour::is_wanted as colour_is_wanted;
 pub(crate) use self::listing::{Column, Format};
 pub(crate) use self::log::{Form, Level};
-pub(crate) use self::progress::Progress;
+use self::progress::Progress;
 pub(crate) use self::table::Cell;
-use crate::config::Config;
 use crate::failure::Failure;
+use kraft_config::Config;
 
 /// What is known about the screen.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct Ui {
     log: log::Log,
     /// The bars that are on the screen.
     bars: MultiProgress,
+    /// Draws what flows report.
+    progress: Arc<Progress>,
     /// Whether data may be coloured.
     colour: bool,
     /// Whether stdout is a terminal.
@@ -52,16 +56,19 @@ impl Ui {
             .flatten()
             .map(|size| usize::from(size.ws_col))
             .filter(|&columns| columns > 0);
+        let log = log::Log {
+            form,
+            level: Level::named(config.text("log.level").unwrap_or_default()),
+            timestamps: config.switch("log.timestamps"),
+            colour: form == Form::Fancy
+                && colour_is_wanted(no_colour, &config.env, stderr_is_terminal),
+            terminal: stderr_is_terminal,
+        };
+        let bars = MultiProgress::new();
         Self {
-            log: log::Log {
-                form,
-                level: Level::named(config.text("log.level").unwrap_or_default()),
-                timestamps: config.switch("log.timestamps"),
-                colour: form == Form::Fancy
-                    && colour_is_wanted(no_colour, &config.env, stderr_is_terminal),
-                terminal: stderr_is_terminal,
-            },
-            bars: MultiProgress::new(),
+            log,
+            progress: Arc::new(Progress::new(log, bars.clone())),
+            bars,
             colour: colour_is_wanted(no_colour, &config.env, stdout.is_terminal()),
             shown: stdout.is_terminal(),
             width,
@@ -69,32 +76,12 @@ impl Ui {
         }
     }
 
-    /// Asks which of several lines is meant; `None` where nobody can be asked.
-    pub(crate) fn select(
-        &self,
-        question: &str,
-        lines: &[String],
-    ) -> Result<Option<usize>, Failure> {
-        if !self.asks {
-            return Ok(None);
-        }
-        prompt::select(question, lines).map(Some)
-    }
-
-    /// Asks for a line of text; `None` where nobody can be asked.
-    pub(crate) fn ask(&self, question: &str) -> Result<Option<String>, Failure> {
-        if !self.asks {
-            return Ok(None);
-        }
-        prompt::line(question).map(Some)
-    }
-
     /// Asks for a line that is not shown while it is typed; `None` where nobody can be asked.
     pub(crate) fn ask_secret(&self, question: &str) -> Result<Option<String>, Failure> {
         if !self.asks {
             return Ok(None);
         }
-        prompt::secret(question).map(Some)
+        Ok(prompt::secret(question).map(Some)?)
     }
 
     /// Writes data to stdout.
@@ -194,9 +181,13 @@ impl Ui {
         }
     }
 
-    /// Returns what draws the progress of a piece of work.
-    pub(crate) fn progress(&self) -> Progress {
-        Progress::new(self.log, self.bars.clone())
+    /// Returns stdout, for data that is written as it comes.
+    #[expect(
+        clippy::unused_self,
+        reason = "printing is the screen's: who has no screen cannot print"
+    )]
+    pub(crate) fn output(&self) -> io::Stdout {
+        io::stdout()
     }
 
     /// Tells a failure, unless it has been told.
@@ -216,5 +207,31 @@ impl Ui {
     /// Tells a mistake on the command line, in clap's words.
     pub(crate) fn usage_error(&self, text: &clap::builder::StyledStr, colour: bool) {
         self.log.usage_error(text, colour);
+    }
+}
+
+impl Reporter for Ui {
+    fn report(&self, event: Event) {
+        self.progress.report(event);
+    }
+}
+
+impl Ask for Ui {
+    fn select(&self, question: &str, lines: &[String]) -> Result<Option<usize>, AskError> {
+        if !self.asks {
+            return Ok(None);
+        }
+        prompt::select(question, lines).map(Some)
+    }
+
+    fn line(&self, question: &str) -> Result<Option<String>, AskError> {
+        if !self.asks {
+            return Ok(None);
+        }
+        prompt::line(question).map(Some)
+    }
+
+    fn stdin(&self, limit: u64) -> io::Result<Vec<u8>> {
+        kraft_sys::fs::read_to_end(io::stdin().lock(), limit)
     }
 }

@@ -13,27 +13,24 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kraft_core::event::{Event, Reporter};
+use kraft_core::readable;
 use kraft_core::tame::tame;
 use serde_json::{Map, Value};
 
 use super::log::{Form, Level, Log};
-use super::quantity;
 
 /// Between two JSON lines about the same work.
 const BETWEEN_LINES: Duration = Duration::from_millis(500);
 /// Between two steps of a spinner.
 const BETWEEN_TICKS: Duration = Duration::from_millis(120);
 
-/// Draws events; made by [`Ui::progress`](super::Ui::progress).
+/// Draws events: all of the process share one.
 #[derive(Debug)]
 pub(crate) struct Progress {
     log: Log,
     /// All bars of the screen, those of other work included: they share its last lines.
     bars: MultiProgress,
     tasks: Mutex<HashMap<u64, Task>>,
-    /// Bytes of tasks that ended well.
-    moved: Mutex<u64>,
-    began: Instant,
 }
 
 /// A piece of work that goes on.
@@ -54,28 +51,21 @@ impl Progress {
             log,
             bars,
             tasks: Mutex::default(),
-            moved: Mutex::default(),
-            began: Instant::now(),
         }
     }
 
-    /// Prints the closing line of a transfer: `pushed NAME, 17.2 MiB in 4 s`.
-    pub(crate) fn close(&self, what: &str) {
-        let moved = self.moved();
-        let took = quantity::time(self.began.elapsed());
+    /// Prints the closing line of a command: `pushed NAME, 17.2 MiB in 4 s`.
+    fn close(&self, what: &str, bytes: u64, took: Duration) {
+        let took = readable::time(took);
         let mut more = Map::new();
         more.insert("progress".to_owned(), "closed".into());
-        more.insert("bytes".to_owned(), moved.into());
-        let line = match moved {
+        more.insert("bytes".to_owned(), bytes.into());
+        let line = match bytes {
             0 => format!("{what} in {took}"),
-            _ => format!("{what}, {} in {took}", quantity::bytes(moved)),
+            _ => format!("{what}, {} in {took}", readable::bytes(bytes)),
         };
-        self.log.say_more(Level::Info, &line, more);
-    }
-
-    /// Returns the bytes of the tasks that ended well.
-    pub(crate) fn moved(&self) -> u64 {
-        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bars
+            .suspend(|| self.log.say_more(Level::Info, &line, more));
     }
 
     fn started(&self, task: u64, what: String, total: Option<u64>) {
@@ -152,10 +142,6 @@ impl Progress {
         let Some(entry) = self.tasks().remove(&task) else {
             return;
         };
-        if how == FINISHED && !entry.counts {
-            let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-            *moved = moved.saturating_add(entry.total.unwrap_or(entry.done));
-        }
         if let Some(bar) = entry.bar {
             bar.finish_and_clear();
             self.bars.remove(&bar);
@@ -184,9 +170,6 @@ impl Progress {
     }
 }
 
-/// How a task ended that did what it should.
-const FINISHED: &str = "finished";
-
 impl Task {
     /// Shows what is being done at this moment.
     fn show(&self, doing: &str) {
@@ -206,18 +189,6 @@ impl Task {
     }
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        // Work that ended early leaves nothing on the screen.
-        for (_, task) in self.tasks().drain() {
-            if let Some(bar) = task.bar {
-                bar.finish_and_clear();
-                self.bars.remove(&bar);
-            }
-        }
-    }
-}
-
 impl Reporter for Progress {
     fn report(&self, event: Event) {
         match event {
@@ -226,9 +197,16 @@ impl Reporter for Progress {
             Event::Doing { task, what } => self.counted(task, None, Some(&what)),
             Event::Step { task, what } => self.step(task, &what),
             Event::Advanced { task, done } => self.advanced(task, done),
-            Event::Finished { task } => self.ended(task, FINISHED),
+            Event::Finished { task } => self.ended(task, "finished"),
             Event::Failed { task } => self.ended(task, "failed"),
             Event::Note(text) => self.bars.suspend(|| self.log.say(Level::Info, &text, &[])),
+            Event::Problems { text, problems } => self
+                .bars
+                .suspend(|| self.log.problems(text.as_ref(), &problems)),
+            Event::Error { message, hints } => self
+                .bars
+                .suspend(|| self.log.say(Level::Error, &message, &hints)),
+            Event::Closed { what, bytes, took } => self.close(&what, bytes, took),
             Event::Warning(text) => self.bars.suspend(|| self.log.say(Level::Warn, &text, &[])),
             _ => {}
         }

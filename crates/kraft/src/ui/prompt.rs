@@ -12,7 +12,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 
-use crate::failure::{Failure, Kind};
+use kraft_engine::context::AskError;
 
 /// Between two looks at whether a signal has come.
 const LOOK: Timespec = Timespec {
@@ -21,7 +21,7 @@ const LOOK: Timespec = Timespec {
 };
 
 /// Asks which of several lines is meant; the answer is its place.
-pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, Failure> {
+pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, AskError> {
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "{}", tame(question, &['\n']));
     for (number, line) in lines.iter().enumerate() {
@@ -43,14 +43,14 @@ pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, Failure>
 }
 
 /// Asks for a line of text.
-pub(super) fn line(question: &str) -> Result<String, Failure> {
+pub(super) fn line(question: &str) -> Result<String, AskError> {
     let mut stderr = io::stderr().lock();
     let _ = write!(stderr, "{}", tame(question, &['\n']));
     read_line(&mut stderr)
 }
 
 /// Asks for a line that is not shown while it is typed. An interrupt ends the question.
-pub(super) fn secret(question: &str) -> Result<String, Failure> {
+pub(super) fn secret(question: &str) -> Result<String, AskError> {
     let interrupts = Interrupts::listen();
     let hidden = Hidden::begin()?;
     let mut stderr = io::stderr().lock();
@@ -96,10 +96,8 @@ struct Hidden {
 }
 
 impl Hidden {
-    fn begin() -> Result<Self, Failure> {
-        let failed = |error: Errno| {
-            Failure::new(Kind::Failed, format!("cannot hide what is typed: {error}"))
-        };
+    fn begin() -> Result<Self, AskError> {
+        let failed = |error: Errno| AskError::Read(error.into());
         let stdin = io::stdin();
         let before = tcgetattr(&stdin).map_err(failed)?;
         let mut hidden = before.clone();
@@ -116,14 +114,13 @@ impl Drop for Hidden {
 }
 
 /// Reads a line from the terminal itself: nothing of it stays in a buffer.
-fn read_hidden(interrupts: &Interrupts) -> Result<String, Failure> {
-    let failed =
-        |error: Errno| Failure::new(Kind::Failed, format!("cannot read the answer: {error}"));
+fn read_hidden(interrupts: &Interrupts) -> Result<String, AskError> {
+    let failed = |error: Errno| AskError::Read(error.into());
     let stdin = io::stdin();
     let mut answer = Vec::new();
     loop {
         if interrupts.came.load(Ordering::SeqCst) {
-            return Err(Failure::told(Kind::Interrupted));
+            return Err(AskError::Interrupted);
         }
         let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
         match poll(&mut waiting, Some(&LOOK)) {
@@ -139,26 +136,25 @@ fn read_hidden(interrupts: &Interrupts) -> Result<String, Failure> {
         };
         answer.extend_from_slice(bytes.get(..count).unwrap_or_default());
         if count == 0 && answer.is_empty() {
-            return Err(Failure::told(Kind::Interrupted));
+            return Err(AskError::Interrupted);
         }
         if count == 0 || answer.ends_with(b"\n") {
             break;
         }
     }
-    let answer = String::from_utf8(answer)
-        .map_err(|_| Failure::usage("what was typed is not UTF-8 text"))?;
+    let answer = String::from_utf8(answer).map_err(|_| AskError::NotText)?;
     Ok(answer.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn read_line(stderr: &mut impl Write) -> Result<String, Failure> {
+fn read_line(stderr: &mut impl Write) -> Result<String, AskError> {
     let _ = stderr.flush();
     let mut answer = String::new();
     let count = io::stdin()
         .lock()
         .read_line(&mut answer)
-        .map_err(|error| Failure::new(Kind::Failed, format!("cannot read the answer: {error}")))?;
+        .map_err(AskError::Read)?;
     if count == 0 {
-        return Err(Failure::told(Kind::Interrupted));
+        return Err(AskError::Interrupted);
     }
     Ok(answer.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -13,8 +13,8 @@ use super::output::{self, Form, Shown, ago};
 use super::service::names;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
-use crate::ops::cloud::{Cloud, Where};
 use crate::ui::{Cell, Column};
+use kraft_deploy::{Cloud, Where};
 
 /// A PEM file is at most this long, in bytes.
 const LARGEST_PEM: u64 = 1 << 20;

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use super::output::{self, Form, Shown};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::Cloud;
 use crate::ui::{Cell, Column};
+use kraft_deploy::Cloud;
 
 /// Which things a command is about.
 #[derive(Debug, clap::Args)]

@@ -6,10 +6,10 @@ use kraft_cloud::resources::images::Image;
 use super::output::{self, Form, Shown};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::{Cloud, Where, images};
-use crate::ops::machines::Tally;
-use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column};
+use kraft_core::readable::decimal as size;
+use kraft_deploy::{Cloud, Where, images};
+use kraft_engine::tally::Tally;
 
 /// Look after images that the platform can start
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::output::{self, Form, Shown};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::Cloud;
+use kraft_deploy::Cloud;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -5,9 +5,9 @@ use clap::Subcommand;
 use super::output::{self, Form};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::Where;
-use crate::ops::cloud::metros::{self, Row};
 use crate::ui::{Cell, Column};
+use kraft_deploy::Where;
+use kraft_deploy::metros::{self, Row};
 
 /// Look at the places where the platform runs
 #[derive(Debug, clap::Args)]

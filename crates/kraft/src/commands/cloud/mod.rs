@@ -20,7 +20,7 @@ use clap::Subcommand;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::Where;
+use kraft_deploy::Where;
 
 /// Look after what runs on Unikraft Cloud
 ///
@@ -29,10 +29,26 @@ use crate::ops::cloud::Where;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    at: Where,
+    at: WhereArgs,
 
     #[command(subcommand)]
     command: Command,
+}
+
+/// Which metro and registry, and whose token.
+#[derive(Debug, clap::Args)]
+struct WhereArgs {
+    /// Speak to this metro: a code such as `fra0`, or a URL
+    #[arg(long, global = true, value_name = "METRO")]
+    metro: Option<String>,
+
+    /// The registry of the platform, where images are pushed to
+    #[arg(long, global = true, value_name = "HOST")]
+    registry: Option<String>,
+
+    /// Accepted for the sake of old scripts: a token does not belong where all users can read it
+    #[arg(long, global = true, hide = true, value_name = "TOKEN")]
+    token: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,17 +77,22 @@ enum Command {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let at = &Where {
+        metro: args.at.metro.clone(),
+        registry: args.at.registry.clone(),
+        token: args.at.token.clone(),
+    };
     match &args.command {
-        Command::Deploy(command) => deploy::exec(app, &args.at, command),
-        Command::Instance(command) => instance::exec(app, &args.at, command),
-        Command::Compose(command) => compose::exec(app, &args.at, command),
-        Command::Image(command) => image::exec(app, &args.at, command),
-        Command::Service(command) => service::exec(app, &args.at, command),
-        Command::Volume(command) => volume::exec(app, &args.at, command),
-        Command::Certificate(command) => certificate::exec(app, &args.at, command),
-        Command::Scale(command) => scale::exec(app, &args.at, command),
-        Command::Quota(command) => quota::exec(app, &args.at, command),
-        Command::Tunnel(command) => tunnel::exec(app, &args.at, command),
-        Command::Metro(command) => metro::exec(app, &args.at, command),
+        Command::Deploy(command) => deploy::exec(app, at, command),
+        Command::Instance(command) => instance::exec(app, at, command),
+        Command::Compose(command) => compose::exec(app, at, command),
+        Command::Image(command) => image::exec(app, at, command),
+        Command::Service(command) => service::exec(app, at, command),
+        Command::Volume(command) => volume::exec(app, at, command),
+        Command::Certificate(command) => certificate::exec(app, at, command),
+        Command::Scale(command) => scale::exec(app, at, command),
+        Command::Quota(command) => quota::exec(app, at, command),
+        Command::Tunnel(command) => tunnel::exec(app, at, command),
+        Command::Metro(command) => metro::exec(app, at, command),
     }
 }

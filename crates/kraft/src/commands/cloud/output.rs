@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::machines::Tally;
 use crate::ui::{Column, Format};
+use kraft_deploy::dry::DryRun;
+use kraft_engine::tally::Tally;
 
 /// The form of an answer: what `-o` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -89,7 +90,7 @@ pub(crate) fn when(text: &str) -> Option<jiff::Timestamp> {
 pub(crate) fn ago(text: &str) -> String {
     when(text).map_or_else(
         || text.to_owned(),
-        |then| crate::ops::machines::ago(then, jiff::Timestamp::now()),
+        |then| crate::commands::machines::ago(then, jiff::Timestamp::now()),
     )
 }
 
@@ -114,4 +115,18 @@ fn tell(app: &App, refused: Vec<kraft_cloud::Error>) -> Result<(), Failure> {
         tally.count(app, Err(error.into()))?;
     }
     tally.outcome()
+}
+
+/// Prints the requests of a dry run: for people, or as JSON.
+pub(crate) fn dry_run(app: &App, run: &DryRun, json: bool) -> Result<(), Failure> {
+    if json {
+        return app.ui.json(run.steps());
+    }
+    for step in run.steps() {
+        app.ui.line(&format!("{} {}", step.method, step.url))?;
+        if let Some(body) = &step.body {
+            app.ui.json(body)?;
+        }
+    }
+    Ok(())
 }

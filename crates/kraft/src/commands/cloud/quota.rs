@@ -9,11 +9,11 @@ use serde::Serialize;
 use super::output::{self, Form, Shown};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::account::INDEX;
-use crate::ops::cloud::{Cloud, Where};
-use crate::ops::network;
-use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column};
+use kraft_core::readable::decimal as size;
+use kraft_deploy::account::INDEX;
+use kraft_deploy::{Cloud, Where};
+use kraft_engine::network;
 
 /// So many cells show how much of something is in use.
 const BAR: u64 = 36;
@@ -227,7 +227,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
 
 /// Returns what the images take in the platform's own registry; others do not tell.
 fn storage(app: &App, cloud: &Cloud) -> Result<Option<Storage>, Failure> {
-    if cloud.registry() != INDEX || app.offline() || cloud.is_private() {
+    if cloud.registry() != INDEX || app.settings.offline || cloud.is_private() {
         return Ok(None);
     }
     let agent = network::user_agent();

@@ -14,8 +14,8 @@ use super::shape::word;
 use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
-use crate::ops::cloud::{Cloud, Where};
 use crate::ui::{Cell, Column};
+use kraft_deploy::{Cloud, Where};
 
 /// Let services have as many instances as they need
 #[derive(Debug, clap::Args)]
@@ -258,7 +258,7 @@ fn choose_master(app: &App, group: &Group) -> Result<Id, Failure> {
     let at = match names.len() {
         1 => Some(0),
         0 => None,
-        _ => app.ui.select("Which instance is copied?", &names)?,
+        _ => app.select("Which instance is copied?", &names)?,
     };
     let chosen = at.and_then(|at| group.instances.get(at));
     chosen.map(Known::id).ok_or_else(|| {

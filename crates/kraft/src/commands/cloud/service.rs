@@ -10,8 +10,8 @@ use super::output::{self, Form, Shown, ago};
 use super::shape::DomainArgs;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::{Cloud, Where, ports, vacancy};
 use crate::ui::{Cell, Column};
+use kraft_deploy::{Cloud, Where, ports, vacancy};
 
 /// Look after services: published ports and the domains they are at
 #[derive(Debug, clap::Args)]

@@ -13,11 +13,12 @@ use kraft_cloud::resources::services::WantedDomain;
 use kraft_core::quantity;
 
 use crate::app::App;
+use crate::commands::choices;
 use crate::commands::{run, values};
 use crate::failure::Failure;
-use crate::ops::cloud::launch::NewVolume;
-use crate::ops::cloud::ports;
-use crate::ops::cloud::rollout::{Qualifier, Rollout, Strategy};
+use kraft_deploy::launch::NewVolume;
+use kraft_deploy::ports;
+use kraft_deploy::rollout::{Qualifier, Rollout, Strategy};
 
 /// The names that a service has in the world.
 #[derive(Debug, Default, clap::Args)]
@@ -163,11 +164,11 @@ pub(crate) struct ShapeArgs {
     pub(crate) entrypoint: Option<String>,
 
     /// What becomes of the instances that the service has already
-    #[arg(long, value_name = "STRATEGY", default_value = "prompt")]
+    #[arg(long, value_name = "STRATEGY", default_value = "prompt", value_parser = choices::ROLLOUT)]
     rollout: Strategy,
 
     /// Which instances of the service it takes the place of
-    #[arg(long, value_name = "WHICH", default_value = "image")]
+    #[arg(long, value_name = "WHICH", default_value = "image", value_parser = choices::QUALIFIER)]
     rollout_qualifier: Qualifier,
 
     /// How long it may take until it runs, before the others are stopped or removed
@@ -226,7 +227,7 @@ impl ShapeArgs {
     }
 
     fn env(&self, app: &App) -> Result<BTreeMap<String, String>, Failure> {
-        run::env(&self.env, &app.config.env)
+        run::env(&self.env, &app.env)
     }
 
     fn group(&self) -> Result<Option<WantedGroup>, Failure> {

@@ -2,8 +2,8 @@
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::tunnel::{self, Wish};
-use crate::ops::cloud::{Cloud, Where};
+use kraft_deploy::tunnel::{self, Wish};
+use kraft_deploy::{Cloud, Where};
 
 /// Lead ports of this computer to ports of instances
 ///

@@ -7,9 +7,9 @@ use kraft_core::component::{self, Kind as ComponentKind, Name};
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
-use crate::ops::components::Fetching;
-use crate::ops::kraftfile::{self, Change};
-use crate::ops::{project, sources};
+use kraft_engine::components::Fetching;
+use kraft_engine::kraftfile::{self, Change};
+use kraft_engine::{project, sources};
 
 /// Add a library to a project
 ///
@@ -119,7 +119,7 @@ fn in_catalog(app: &App, name: &Name, no_update: bool) -> Result<Found, Failure>
         ..name.clone()
     };
     let mut door = sources::open(app, &Fetching::default())?;
-    if catalog::find(&door.catalog, &name).is_empty() && !no_update && !app.offline() {
+    if catalog::find(&door.catalog, &name).is_empty() && !no_update && !app.settings.offline {
         sources::update(app, &mut door)?;
     }
     let found = catalog::find(&door.catalog, &name);

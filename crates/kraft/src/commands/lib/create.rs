@@ -7,11 +7,11 @@ use kraft_build::catalog;
 
 use crate::app::App;
 use crate::commands::pkg;
-use crate::config::dirs::absolute;
 use crate::failure::{Failure, Kind};
-use crate::ops::components::Fetching;
-use crate::ops::library::{self, Library};
-use crate::ops::sources;
+use kraft_config::dirs::absolute;
+use kraft_engine::components::Fetching;
+use kraft_engine::library::{self, Library};
+use kraft_engine::sources;
 
 /// Begin a library of one's own
 ///
@@ -107,7 +107,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         let mut places = sources::places(app);
         places.push(place);
         let door = sources::open(app, &Fetching::default())?;
-        let progress = app.ui.progress();
+        let progress = app.progress();
         catalog::update(&door, &sources::manifests(app), &places, &progress)?;
         return Ok(());
     }
@@ -174,7 +174,7 @@ fn value(
         return Ok(typed.clone());
     }
     let offered = usual.map_or(String::new(), |usual| format!(" [{usual}]"));
-    let answer = app.ui.ask(&format!("{question}{offered}: "))?;
+    let answer = app.line(&format!("{question}{offered}: "))?;
     Ok(match answer {
         Some(answer) if answer.trim().is_empty() => usual.unwrap_or_default().to_owned(),
         Some(answer) => answer.trim().to_owned(),

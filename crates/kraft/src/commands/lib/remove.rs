@@ -7,9 +7,9 @@ use kraft_sys::fs;
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
-use crate::ops::kraftfile::{self, Change};
-use crate::ops::project;
-use crate::ops::workplace::Workplace;
+use kraft_engine::kraftfile::{self, Change};
+use kraft_engine::project;
+use kraft_engine::workplace::Workplace;
 
 /// Take a library out of a project
 ///

@@ -3,8 +3,8 @@
 use super::ls;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::images;
 use crate::ui::Format;
+use kraft_engine::images;
 
 /// Show the rows of some images
 ///

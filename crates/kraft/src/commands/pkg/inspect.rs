@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
-use crate::ops::images;
+use kraft_engine::images;
 
 /// Show everything about an image
 ///

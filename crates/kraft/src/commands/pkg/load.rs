@@ -7,7 +7,7 @@ use kraft_oci::{archive, listing};
 use super::pack::full_name;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::images;
+use kraft_engine::images;
 
 /// Take in images from a file or a directory
 ///

@@ -12,9 +12,10 @@ use serde::Serialize;
 use crate::app::App;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, chain};
-use crate::ops::components::Fetching;
-use crate::ops::{images, machines, sources};
-use crate::ui::{Cell, Column, Format, quantity};
+use crate::ui::{Cell, Column, Format};
+use kraft_core::readable;
+use kraft_engine::components::Fetching;
+use kraft_engine::{images, sources};
 
 /// List packages
 ///
@@ -211,7 +212,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         }
         rows.extend(listing.rows);
         if !args.local {
-            crate::ops::catalog::add(app, &mut rows, args.update)?;
+            kraft_engine::catalog::add(app, &mut rows, args.update)?;
         }
     }
     rows.retain(|row| {
@@ -285,7 +286,7 @@ const COLUMNS: &[Column<Row>] = &[
         title: "PULLED",
         cell: |row| {
             Cell::new(match row.pulled {
-                Some(at) => machines::ago(at, Timestamp::now()),
+                Some(at) => crate::commands::machines::ago(at, Timestamp::now()),
                 None if row.here => "yes".to_owned(),
                 None => "never".to_owned(),
             })
@@ -310,7 +311,7 @@ const COLUMNS: &[Column<Row>] = &[
     },
     Column {
         title: "SIZE",
-        cell: |row| Cell::new(row.size.map_or_else(|| "-".to_owned(), quantity::decimal)),
+        cell: |row| Cell::new(row.size.map_or_else(|| "-".to_owned(), readable::decimal)),
     },
 ];
 

@@ -8,14 +8,15 @@ use kraft_core::arch::Arch;
 use kraft_core::reference::Reference;
 
 use crate::app::App;
+use crate::commands::choices;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
-use crate::ops::pack::{self, Order};
-use crate::ops::package::{self, Package, Strategy};
-use crate::ops::project::{self, Project};
-use crate::ops::workplace::Workplace;
-use crate::ops::{components, images};
+use kraft_engine::pack::{self, Order};
+use kraft_engine::package::{self, Package, Strategy};
+use kraft_engine::project::{self, Project};
+use kraft_engine::workplace::Workplace;
+use kraft_engine::{components, images};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -71,7 +72,7 @@ pub(crate) struct Args {
     target: Option<String>,
 
     /// What to do about an image that has the name already
-    #[arg(long, value_name = "STRATEGY", default_value = "overwrite")]
+    #[arg(long, value_name = "STRATEGY", default_value = "overwrite", value_parser = choices::STRATEGY)]
     strategy: Strategy,
 
     /// Push the image to its registry
@@ -145,7 +146,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     images::tidy(app, &*store);
     app.ui.line(&format!("{name}@{}", index.digest))?;
     if args.push {
-        crate::ops::transfer::push(app, &store, &name)?;
+        kraft_engine::transfer::push(app, &store, &name)?;
     }
     Ok(())
 }
@@ -177,7 +178,7 @@ fn order(app: &App, args: &Args) -> Result<Order, Failure> {
         rootfs: args.rootfs.clone(),
         building: args.dockerfile.wish(),
         words: (!words.is_empty()).then_some(words),
-        env: crate::commands::run::env(&args.env, &app.config.env)?,
+        env: crate::commands::run::env(&args.env, &app.env)?,
         labels: labels(&args.label)?,
         arch: args.arch,
         plat: args.plat.and_then(|plat| plat.0),

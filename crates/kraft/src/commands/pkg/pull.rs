@@ -10,10 +10,10 @@ use kraft_oci::choose::Wish;
 use crate::app::App;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
-use crate::ops::components::{self, Fetching};
-use crate::ops::machines::Tally;
-use crate::ops::transfer::{self, Extent};
-use crate::ops::{build, images, project, settings};
+use kraft_engine::components::{self, Fetching};
+use kraft_engine::tally::Tally;
+use kraft_engine::transfer::{self, Extent};
+use kraft_engine::{build, images, project, settings};
 
 /// Fetch images from their registries, and components
 ///

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::{images, transfer};
+use kraft_engine::{images, transfer};
 
 /// Push an image to its registry
 ///

@@ -2,8 +2,8 @@
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::images;
-use crate::ops::machines::Tally;
+use kraft_engine::images;
+use kraft_engine::tally::Tally;
 
 /// Remove images
 ///

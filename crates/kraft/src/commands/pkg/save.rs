@@ -8,7 +8,7 @@ use kraft_oci::store::Named;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::images;
+use kraft_engine::images;
 
 /// Write images to a file or a directory
 ///
@@ -37,7 +37,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         }
     }
     let to_tar = args.output.extension().is_some_and(|end| end == "tar") && !args.output.is_dir();
-    let progress = app.ui.progress();
+    let progress = app.progress();
     let task = 1;
     progress.report(Event::Started {
         task,

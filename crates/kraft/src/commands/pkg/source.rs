@@ -5,14 +5,14 @@ use std::path::Path;
 use kraft_build::catalog;
 
 use crate::app::App;
-use crate::config::dirs::absolute;
-use crate::config::layers::Value;
-use crate::config::{self, keys};
 use crate::failure::Failure;
-use crate::ops::components::Fetching;
-use crate::ops::machines::Tally;
-use crate::ops::{network, sources};
-use crate::yaml::edit;
+use kraft_config::dirs::absolute;
+use kraft_config::layers::Value;
+use kraft_config::{self, keys};
+use kraft_core::yaml::edit;
+use kraft_engine::components::Fetching;
+use kraft_engine::tally::Tally;
+use kraft_engine::{network, sources};
 
 /// The key of the list.
 const KEY: &str = "unikraft.manifests";
@@ -59,7 +59,7 @@ pub(super) fn add(app: &App, args: &SourceArgs) -> Result<(), Failure> {
             continue;
         }
         let checked = match network::registry_host(source) {
-            _ if args.force || app.offline() => Ok(()),
+            _ if args.force || app.settings.offline => Ok(()),
             Some(host) => network::check_registry(app, &host),
             None => check_catalog(app, source),
         };
@@ -123,7 +123,7 @@ fn save(app: &App, sources: &[String]) -> Result<(), Failure> {
     let value = Value::List(sources.to_vec());
     let path: Vec<_> = KEY.split('.').map(Into::into).collect();
     debug_assert!(keys::ALL.iter().any(|key| key.name == KEY));
-    config::change(&app.config, &path, |text, path| {
+    kraft_config::change(&app.config, &path, |text, path| {
         edit::set(text, path, &value).map(Some)
     })?;
     Ok(())

@@ -5,7 +5,7 @@ use kraft_oci::store::Expect;
 use super::pack::full_name;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::images;
+use kraft_engine::images;
 
 /// Give an image another name
 ///

@@ -3,8 +3,8 @@
 use crate::app::App;
 use crate::commands::rootfs;
 use crate::failure::{Failure, Kind};
-use crate::ops::{images, obtain, unpacked};
 use crate::ui::Format;
+use kraft_engine::{images, obtain, unpacked};
 
 /// List what is in the root filesystem of an image
 ///

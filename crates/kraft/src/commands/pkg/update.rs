@@ -2,8 +2,8 @@
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
-use crate::ops::components::Fetching;
-use crate::ops::{catalog, network, sources};
+use kraft_engine::components::Fetching;
+use kraft_engine::{catalog, network, sources};
 
 /// Ask registries and indexes what they have
 ///
@@ -17,7 +17,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    if app.offline() {
+    if app.settings.offline {
         return Err(
             Failure::new(Kind::Network, "nobody is asked while kraft is offline")
                 .hint("leave out `--offline`"),

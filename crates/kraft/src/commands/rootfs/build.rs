@@ -9,8 +9,8 @@ use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values;
 use crate::failure::Failure;
-use crate::ops::images;
-use crate::ops::rootfs::{self, RootSource};
+use kraft_engine::images;
+use kraft_engine::rootfs::{self, RootSource};
 
 /// Build a root filesystem
 ///

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::images;
-use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column, Format};
+use kraft_core::readable::decimal as size;
+use kraft_engine::images;
 
 /// Show how much room images take
 ///

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::{dockerfile, images, rootfs};
-use crate::ui::quantity::decimal as size;
+use kraft_core::readable::decimal as size;
+use kraft_engine::{dockerfile, images, rootfs};
 
 /// Remove what no image needs
 ///

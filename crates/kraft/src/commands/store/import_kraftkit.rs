@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
-use crate::ops::kraftkit;
+use kraft_engine::kraftkit;
 
 /// Import the images of KraftKit
 ///

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
-use crate::ops::{images, repair};
-use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column, Format};
+use kraft_core::readable::decimal as size;
+use kraft_engine::{images, repair};
 
 /// Check every image
 ///
@@ -89,7 +89,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 fn look(app: &App, store: &dyn kraft_oci::store::Store) -> Result<Verdict, Failure> {
-    let progress = app.ui.progress();
+    let progress = app.progress();
     let task = 1;
     progress.report(Event::Started {
         task,

@@ -15,9 +15,9 @@ use serde::Serialize;
 use crate::app::App;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
-use crate::ops::probe::{self, Reading, Specimen};
-use crate::ops::project::TargetWish;
 use crate::ui::{Cell, Column, Format};
+use kraft_engine::probe::{self, Reading, Specimen};
+use kraft_engine::project::TargetWish;
 
 /// Show what a kernel says of itself: its core and its libraries
 ///

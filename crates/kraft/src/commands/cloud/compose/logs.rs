@@ -5,10 +5,10 @@ use kraft_core::compose::Service;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::Cloud;
-use crate::ops::cloud::compose::Stack;
-use crate::ops::cloud::logs::{self, Wish};
-use crate::ops::follow;
+use kraft_deploy::Cloud;
+use kraft_deploy::compose::Stack;
+use kraft_deploy::logs::{self, Wish};
+use kraft_engine::follow;
 
 /// Print what services have written to their consoles, each line behind the name of its service
 #[derive(Debug, clap::Args)]
@@ -73,7 +73,13 @@ pub(super) fn print(
         .iter()
         .map(|(service, _)| service.name.as_str())
         .collect();
-    let writers = follow::writers(app, &names);
+    let writers = follow::writers(&names, app.ui.colour());
     let instances = there.into_iter().map(|(_, one)| one);
-    logs::print(app, cloud, instances.zip(writers).collect(), wish)
+    logs::print(
+        app,
+        &mut app.ui.output(),
+        cloud,
+        instances.zip(writers).collect(),
+        wish,
+    )
 }

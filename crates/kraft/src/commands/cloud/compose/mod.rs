@@ -20,9 +20,9 @@ use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values;
 use crate::failure::Failure;
-use crate::ops::cloud::compose::images::Making;
-use crate::ops::cloud::compose::{Stack, up as ops};
-use crate::ops::cloud::{Cloud, Where};
+use kraft_deploy::compose::images::Making;
+use kraft_deploy::compose::{Stack, up as ops};
+use kraft_deploy::{Cloud, Where};
 
 /// Look after several services that belong together, by a Compose file
 #[derive(Debug, clap::Args)]

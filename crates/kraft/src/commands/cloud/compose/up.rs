@@ -9,12 +9,12 @@ use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values;
 use crate::failure::{Failure, Kind};
-use crate::ops::cloud::Cloud;
-use crate::ops::cloud::compose::images::Making;
-use crate::ops::cloud::compose::{Stack, up as ops};
-use crate::ops::cloud::deploy;
-use crate::ops::cloud::logs::Wish;
-use crate::ops::cloud::trail::Trail;
+use kraft_deploy::Cloud;
+use kraft_deploy::compose::images::Making;
+use kraft_deploy::compose::{Stack, up as ops};
+use kraft_deploy::deploy;
+use kraft_deploy::logs::Wish;
+use kraft_deploy::trail::Trail;
 
 /// How images are made.
 #[derive(Debug, clap::Args)]

@@ -5,8 +5,8 @@ use kraft_core::compose::Service;
 use serde::Serialize;
 
 use super::super::output::Shown;
-use crate::ops::cloud::compose::Stack;
 use crate::ui::{Cell, Column};
+use kraft_deploy::compose::Stack;
 
 /// A service, and its instance if that is there.
 #[derive(Debug, Serialize)]

@@ -15,7 +15,7 @@ use kraft_cloud::resources::services::Service;
 use super::super::instance::view::boot_time;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::Cloud;
+use kraft_deploy::Cloud;
 
 /// Prints the card.
 pub(super) fn print(

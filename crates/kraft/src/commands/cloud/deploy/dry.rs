@@ -4,14 +4,15 @@ use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance};
 use kraft_cloud::resources::{images, services, volumes};
 
+use super::super::output;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::Cloud;
-use crate::ops::cloud::deploy::subject::Subject;
-use crate::ops::cloud::deploy::{self, Deployment};
-use crate::ops::cloud::dry::DryRun;
-use crate::ops::cloud::naming;
-use crate::ops::cloud::rollout::{self, Strategy};
+use kraft_deploy::Cloud;
+use kraft_deploy::deploy::subject::Subject;
+use kraft_deploy::deploy::{self, Deployment};
+use kraft_deploy::dry::DryRun;
+use kraft_deploy::naming;
+use kraft_deploy::rollout::{self, Strategy};
 
 /// Prints the requests; builds nothing, and sends none.
 pub(super) fn print(
@@ -65,5 +66,5 @@ pub(super) fn print(
             Strategy::Keep | Strategy::Exit | Strategy::Prompt => {}
         }
     }
-    run.print(app, json)
+    output::dry_run(app, &run, json)
 }

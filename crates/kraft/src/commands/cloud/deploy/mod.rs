@@ -13,18 +13,19 @@ use kraft_cloud::resources::instances::CreateInstance;
 use super::output::{self, Form};
 use super::shape::ShapeArgs;
 use crate::app::App;
+use crate::commands::choices;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values;
 use crate::failure::Failure;
-use crate::ops::cloud::deploy::subject::{self, As, Look};
-use crate::ops::cloud::deploy::{self, Deployed, Deployment, Package};
-use crate::ops::cloud::logs::{self, Wish};
-use crate::ops::cloud::trail::Trail;
-use crate::ops::cloud::{Cloud, Where};
-use crate::ops::components::Fetching;
-use crate::ops::follow::Writer;
-use crate::ops::pack::Order;
-use crate::ops::package::Strategy;
+use kraft_deploy::deploy::subject::{self, As, Look};
+use kraft_deploy::deploy::{self, Deployed, Deployment, Package};
+use kraft_deploy::logs::{self, Wish};
+use kraft_deploy::trail::Trail;
+use kraft_deploy::{Cloud, Where};
+use kraft_engine::components::Fetching;
+use kraft_engine::follow::Writer;
+use kraft_engine::pack::Order;
+use kraft_engine::package::Strategy;
 
 /// Deploy a project, a Dockerfile or an image
 ///
@@ -82,11 +83,11 @@ pub(crate) struct Args {
     image: Option<String>,
 
     /// What to do about an image that has the name already
-    #[arg(long, value_name = "STRATEGY", default_value = "overwrite")]
+    #[arg(long, value_name = "STRATEGY", default_value = "overwrite", value_parser = choices::STRATEGY)]
     strategy: Strategy,
 
     /// What WHAT is, if it could be several things
-    #[arg(short = 'D', long = "as", value_name = "KIND")]
+    #[arg(short = 'D', long = "as", value_name = "KIND", value_parser = choices::TAKEN_AS)]
     taken_as: Option<As>,
 
     /// Take this target of the project, or this platform of its runtime: its name, or PLATFORM/ARCH
@@ -254,7 +255,7 @@ fn show(app: &App, cloud: &Cloud, args: &Args, deployed: Deployed) -> Result<(),
         };
         let readers = deployed.instances.into_iter().take(1);
         let readers = readers.map(|one| (one, Writer::default())).collect();
-        return logs::print(app, cloud, readers, wish);
+        return logs::print(app, &mut app.ui.output(), cloud, readers, wish);
     }
     match (args.output, deployed.instances.as_slice()) {
         (Some(form), instances) => output::rows(app, form, instances),

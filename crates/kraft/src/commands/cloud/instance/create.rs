@@ -9,10 +9,10 @@ use super::super::shape::ShapeArgs;
 use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
-use crate::ops::cloud::Cloud;
-use crate::ops::cloud::launch::{self, Launch};
-use crate::ops::cloud::naming;
-use crate::ops::cloud::trail::Trail;
+use kraft_deploy::Cloud;
+use kraft_deploy::launch::{self, Launch};
+use kraft_deploy::naming;
+use kraft_deploy::trail::Trail;
 
 /// Create an instance of an image of the platform
 #[derive(Debug, clap::Args)]

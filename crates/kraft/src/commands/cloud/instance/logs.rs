@@ -6,9 +6,9 @@ use kraft_cloud::resources::instances;
 use super::super::choose::ids;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::Cloud;
-use crate::ops::cloud::logs::{self, Wish};
-use crate::ops::follow::{self, Writer};
+use kraft_deploy::Cloud;
+use kraft_deploy::logs::{self, Wish};
+use kraft_engine::follow::{self, Writer};
 
 /// Print what instances have written to their consoles
 ///
@@ -53,11 +53,17 @@ pub(super) fn exec(app: &App, cloud: &mut Cloud, args: &Args) -> Result<(), Fail
     let writers: Vec<Writer> = if plain {
         names.iter().map(|_| Writer::default()).collect()
     } else {
-        follow::writers(app, &names)
+        follow::writers(&names, app.ui.colour())
     };
     let wish = Wish {
         tail: usize::try_from(args.tail).ok(),
         follow: args.follow,
     };
-    logs::print(app, cloud, found.into_iter().zip(writers).collect(), wish)
+    logs::print(
+        app,
+        &mut app.ui.output(),
+        cloud,
+        found.into_iter().zip(writers).collect(),
+        wish,
+    )
 }

@@ -6,9 +6,9 @@ use super::super::choose::ids;
 use super::super::output::{self, Form, Shown};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::Cloud;
-use crate::ui::quantity::decimal as size;
 use crate::ui::{Cell, Column};
+use kraft_core::readable::decimal as size;
+use kraft_deploy::Cloud;
 
 /// Tell what was measured of instances: all, or some
 #[derive(Debug, clap::Args)]

@@ -17,7 +17,7 @@ use super::output::{self, Form};
 use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
-use crate::ops::cloud::{Cloud, Where};
+use kraft_deploy::{Cloud, Where};
 
 /// Look after instances
 #[derive(Debug, clap::Args)]

@@ -7,9 +7,9 @@ use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values;
 use crate::failure::Failure;
-use crate::ops::cloud::Cloud;
-use crate::ops::cloud::import::{self, Wish};
-use crate::ui::quantity::bytes as size;
+use kraft_core::readable::bytes as size;
+use kraft_deploy::Cloud;
+use kraft_deploy::import::{self, Wish};
 
 /// Copy files of this computer into a volume
 ///

@@ -14,8 +14,8 @@ use super::service::names;
 use super::shape::mebibytes;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::ops::cloud::{Cloud, Where};
 use crate::ui::{Cell, Column};
+use kraft_deploy::{Cloud, Where};
 
 /// Look after volumes, which outlive instances
 #[derive(Debug, clap::Args)]

@@ -1,0 +1,53 @@
+//! The environment, read once. Nobody else reads it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// The variables `kraft` was started with.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+}
+
+impl Environment {
+    /// Takes the environment of this process.
+    pub fn capture() -> Self {
+        Self {
+            variables: std::env::vars_os().collect(),
+        }
+    }
+
+    /// Returns a variable as it is, if it is set.
+    pub fn raw(&self, name: &str) -> Option<&OsStr> {
+        self.variables
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+    }
+
+    /// Returns a variable that is set to something. One that is empty counts as not set, as
+    /// everywhere in KraftKit; bytes that are not UTF-8 are replaced.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.raw(name)
+            .filter(|value| !value.is_empty())
+            .map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// Returns a variable that is set to something, as a path.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.raw(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self {
+            variables: variables
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        }
+    }
+}

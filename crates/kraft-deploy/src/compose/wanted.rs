@@ -1,0 +1,191 @@
+//! From a service of a Compose file to the instance that is wanted.
+
+use std::collections::BTreeMap;
+
+use kraft_cloud::request::Id;
+use kraft_cloud::resources::images::Image;
+use kraft_cloud::resources::instances::{CreateInstance, NewGroup, WantedGroup, WantedVolume};
+use kraft_cloud::resources::services::{Service as Published, WantedDomain};
+use kraft_core::compose::{Port, Restart, Service};
+use kraft_core::problem::Problem;
+use kraft_core::quantity::MIB;
+
+use super::super::launch::NewVolume;
+use super::super::{naming, ports};
+use super::{Stack, variables};
+use kraft_engine::context::Context;
+use kraft_engine::failure::{Failure, Kind};
+
+/// A volume has this size if nobody says one, in MiB (KraftKit).
+const USUAL_VOLUME: u64 = 64;
+
+impl Stack {
+    /// Returns the instance that a service wants of an image; it does not start by itself.
+    pub(super) fn wanted(
+        &self,
+        ctx: &Context,
+        service: &Service,
+        image: &Image,
+    ) -> Result<CreateInstance, Failure> {
+        let service_group = self.group(ctx, service)?;
+        let replicas = service.replicas.unwrap_or(1);
+        if replicas > 1 && service_group.is_none() {
+            ctx.warn(&format!(
+                "`{}` publishes no port that its copies could share: there will be one",
+                service.name
+            ));
+        }
+        let program = service
+            .entrypoint
+            .as_deref()
+            .and_then(|words| words.split_first());
+        let mut words: Vec<String> = program.map(|(_, rest)| rest.to_vec()).unwrap_or_default();
+        words.extend(service.command.clone().unwrap_or_default());
+        Ok(CreateInstance {
+            name: Some(self.instance(service)),
+            args: naming::arguments(image, program.map(|(first, _)| first.as_str()), &words),
+            image: image.digest.clone(),
+            env: self.env(ctx, service)?,
+            memory_mb: service.memory.map(|bytes| (bytes / MIB).max(1)),
+            replicas: (replicas > 1 && service_group.is_some()).then(|| replicas - 1),
+            restart_policy: service.restart.map(|policy| {
+                match policy {
+                    Restart::Never => "never",
+                    Restart::Always => "always",
+                    Restart::OnFailure => "on-failure",
+                }
+                .to_owned()
+            }),
+            volumes: self.mounts(ctx, service),
+            service_group,
+            ..CreateInstance::default()
+        })
+    }
+
+    /// Returns the variables: those of files, and over them those of the service.
+    fn env(&self, ctx: &Context, service: &Service) -> Result<BTreeMap<String, String>, Failure> {
+        let mut env = BTreeMap::new();
+        for file in &service.env_files {
+            env.extend(variables(&self.dir.join(&file.path), file.required)?);
+        }
+        for variable in &service.environment {
+            let value = variable.value.clone();
+            if let Some(value) = value.or_else(|| self.look_up(ctx, &variable.name)) {
+                env.insert(variable.name.clone(), value);
+            }
+        }
+        Ok(env)
+    }
+
+    fn group(&self, ctx: &Context, service: &Service) -> Result<Option<WantedGroup>, Failure> {
+        if service.ports.is_empty() {
+            if service.domain.is_some() {
+                ctx.warn(&format!(
+                    "`{}` publishes no port: its domain leads nowhere",
+                    service.name
+                ));
+            }
+            return Ok(None);
+        }
+        let domains = service.domain.as_deref().map(domain).into_iter().collect();
+        Ok(Some(WantedGroup::New(NewGroup {
+            services: self.published(&service.ports)?,
+            domains,
+        })))
+    }
+
+    /// Returns the published ports by the rules of the platform: HTTPS at 443, HTTP at 80, TLS at
+    /// every other one.
+    fn published(&self, ports: &[Port]) -> Result<Vec<Published>, Failure> {
+        let has_http = ports.iter().any(|port| port.published == Some(80));
+        let mut all = Vec::new();
+        for port in ports {
+            if !matches!(port.protocol.as_str(), "tcp" | "tls") {
+                let message = format!("the platform does not publish `{}`", port.protocol);
+                return Err(self.at_fault(Problem::error(message).at(port.span)));
+            }
+            let handlers = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+            let plain = |handlers| Published {
+                port: port.published.unwrap_or(port.target),
+                destination_port: Some(port.target),
+                handlers,
+            };
+            match port.published.unwrap_or(port.target) {
+                443 => {
+                    let mut site = ports::web_site(Some(port.target));
+                    site.retain(|one| one.port == 443 || !has_http);
+                    all.extend(site);
+                }
+                80 => all.push(plain(handlers(&["http"]))),
+                _ => all.push(plain(handlers(&["tls"]))),
+            }
+        }
+        Ok(all)
+    }
+
+    fn at_fault(&self, problem: Problem) -> Failure {
+        let text = kraft_engine::failure::Text {
+            name: self.text.name.clone(),
+            text: self.text.text.clone(),
+        };
+        Failure::problems_in(Kind::Usage, text, vec![problem])
+    }
+
+    /// Returns the volumes that a service sees; directories of this computer are told and left out.
+    fn mounts(&self, ctx: &Context, service: &Service) -> Vec<WantedVolume> {
+        let mut mounts = Vec::new();
+        for mount in &service.volumes {
+            if mount.is_directory() {
+                ctx.warn(&format!(
+                    "`{}` does not see `{}`: a directory of this computer is not in the cloud; \
+                     `kraft cloud volume import` copies it into a volume",
+                    service.name, mount.source
+                ));
+                continue;
+            }
+            mounts.push(WantedVolume {
+                id: Id::Name(self.volume(&mount.source)),
+                at: mount.target.clone(),
+                readonly: mount.read_only,
+            });
+        }
+        mounts
+    }
+
+    /// Returns the volumes of services that are made if they are not there.
+    pub fn new_volumes(&self, services: &[&Service]) -> Vec<NewVolume> {
+        let mut new: Vec<NewVolume> = Vec::new();
+        let mounts = services.iter().flat_map(|service| &service.volumes);
+        for mount in mounts.filter(|mount| !mount.is_directory()) {
+            let declared = self
+                .compose
+                .volumes
+                .iter()
+                .find(|one| one.key == mount.source);
+            if declared.is_some_and(|volume| volume.external) {
+                continue;
+            }
+            let name = self.volume(&mount.source);
+            let bytes = declared.and_then(|volume| volume.size);
+            let size_mb = bytes.map_or(USUAL_VOLUME, |bytes| bytes.div_ceil(MIB).max(1));
+            if !new.iter().any(|one| one.name == name) {
+                new.push(NewVolume { name, size_mb });
+            }
+        }
+        new
+    }
+}
+
+/// Returns a domain as the platform is told it: one with a dot is meant as it is.
+fn domain(name: &str) -> WantedDomain {
+    let bare = name.trim_end_matches('.');
+    let name = if bare.contains('.') {
+        format!("{bare}.")
+    } else {
+        bare.to_owned()
+    };
+    WantedDomain {
+        name,
+        certificate: None,
+    }
+}

@@ -1,0 +1,258 @@
+//! Linux programs on a unikernel that loads them: what would keep one from starting, seen before the
+//! machine boots.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+
+use kraft_core::arch::Arch;
+use kraft_core::kernel::abilities::Abilities;
+use kraft_core::machine::MachineSpec;
+use kraft_core::program::Program;
+use kraft_rootfs::Index;
+use kraft_sys::fs;
+
+use crate::context::Context;
+
+/// Where loaders look for libraries that name no place (`ld.so(8)`, with the directories of Debian's
+/// multiarch and of musl).
+const LIBRARY_DIRS: [&str; 8] = [
+    "/lib",
+    "/usr/lib",
+    "/lib64",
+    "/usr/lib64",
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+];
+/// So many libraries are looked at.
+const MOST_LIBRARIES: usize = 512;
+
+/// Returns what a file of this host is, if it is a Linux program.
+pub fn of_file(path: &Path) -> Option<Program> {
+    Program::read(&mut fs::open_file(path).ok()?).ok()?
+}
+
+/// Something about a program that a user should know before it is loaded.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault {
+    /// What it is, with its cure.
+    sentence: String,
+    /// Whether no loader can start the program.
+    fatal: bool,
+}
+
+impl Fault {
+    fn fatal(sentence: String) -> Self {
+        let fatal = true;
+        Self { sentence, fatal }
+    }
+}
+
+/// Warns of what will keep the program of a machine from starting; returns the program if that is
+/// certain, because the kernel is known to load its programs from there.
+///
+/// Only where a program is named by its path: what other words mean, its kernel knows. Not for
+/// Linux, which looks for programs of its own.
+pub fn warn(ctx: &Context, spec: &MachineSpec, abilities: Abilities) -> Option<String> {
+    let archive = spec.initrd.as_deref()?;
+    let program = spec.args.first().filter(|word| word.starts_with('/'))?;
+    // An archive that cannot be read is told of by who builds or boots it.
+    let index = Index::of(archive).ok()??;
+    let faults = faults(&index, program, spec.arch);
+    for fault in &faults {
+        ctx.warn(&fault.sentence);
+    }
+    let loads = abilities.loads_from_files == Some(true) && spec.mounts_initrd;
+    (loads && faults.iter().any(|fault| fault.fatal)).then(|| program.clone())
+}
+
+/// Returns what is wrong.
+fn faults(index: &Index, path: &str, arch: Arch) -> Vec<Fault> {
+    let Some(permissions) = index.permissions(path) else {
+        return vec![Fault::fatal(missing(index, path))];
+    };
+    if permissions & 0o111 == 0 {
+        // Loaders can be built not to ask for this.
+        return vec![Fault {
+            sentence: format!(
+                "`{path}` is not executable: `chmod +x` it, or copy it with `COPY --chmod=755`"
+            ),
+            fatal: false,
+        }];
+    }
+    let Some(mut file) = index.open(path) else {
+        return Vec::new();
+    };
+    if let Some(fault) = script(index, path, &mut file) {
+        return vec![Fault::fatal(fault)];
+    }
+    let Ok(Some(program)) = Program::read(&mut file) else {
+        return Vec::new();
+    };
+    if program.arch != Some(arch) {
+        let own = program.arch.map_or("another processor", Arch::name);
+        return vec![Fault::fatal(format!(
+            "`{path}` is for {own} and the machine is {arch}: build the root filesystem for {arch}"
+        ))];
+    }
+    let mut faults = Vec::new();
+    if !program.position_independent {
+        faults.push(Fault::fatal(format!(
+            "`{path}` is not position-independent, which a loader of unikernels needs: link it with \
+             `-static-pie` or `-pie`"
+        )));
+    }
+    if let Some(interpreter) = &program.interpreter
+        && index.permissions(interpreter).is_none()
+    {
+        faults.push(Fault::fatal(format!(
+            "`{path}` is loaded by `{interpreter}`, which is not in the root filesystem: copy it \
+             there with the libraries, or link with `-static-pie`"
+        )));
+    }
+    let lost = libraries(index, &program);
+    if !lost.is_empty() {
+        let lost: Vec<String> = lost.iter().map(|name| format!("`{name}`")).collect();
+        // A variable may name more places to look in.
+        faults.push(Fault {
+            sentence: format!(
+                "`{path}` needs {}, not in the root filesystem: copy what `ldd` lists, or link with \
+                 `-static-pie`",
+                lost.join(", ")
+            ),
+            fatal: false,
+        });
+    }
+    faults
+}
+
+fn missing(index: &Index, path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    match index.named(name).as_slice() {
+        [] => {
+            format!("there is no `{path}` in the root filesystem: copy it there, or name another")
+        }
+        [one, ..] => format!("there is no `{path}` in the root filesystem: did you mean `{one}`?"),
+    }
+}
+
+/// A script needs what runs it.
+fn script(index: &Index, path: &str, file: &mut impl Read) -> Option<String> {
+    let mut start = Vec::new();
+    file.take(256).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?;
+    let line = String::from_utf8_lossy(line).into_owned();
+    let interpreter = line.lines().next()?.split_whitespace().next()?.to_owned();
+    Some(match index.permissions(&interpreter) {
+        Some(_) => format!(
+            "`{path}` is a script: name what runs it as the command, `{interpreter} {path}`"
+        ),
+        None => {
+            format!("`{path}` is a script for `{interpreter}`, which is not in the root filesystem")
+        }
+    })
+}
+
+/// Returns the libraries that nobody will find, those of libraries included.
+fn libraries(index: &Index, program: &Program) -> BTreeSet<String> {
+    let mut lost = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut waiting = vec![program.clone()];
+    while let Some(next) = waiting.pop() {
+        for name in &next.libraries {
+            if seen.len() >= MOST_LIBRARIES || !seen.insert(name.clone()) {
+                continue;
+            }
+            match find(index, name, &next.search) {
+                Some(path) => {
+                    let library = index.open(&path);
+                    let read = library.and_then(|mut file| Program::read(&mut file).ok()?);
+                    waiting.extend(read);
+                }
+                None => drop(lost.insert(name.clone())),
+            }
+        }
+    }
+    lost
+}
+
+fn find(index: &Index, name: &str, search: &[String]) -> Option<String> {
+    if name.contains('/') {
+        return index.permissions(name).map(|_| name.to_owned());
+    }
+    // What is relative to the program's own place is only known to who loads it.
+    if search.iter().any(|dir| dir.contains('$')) {
+        return index.named(name).into_iter().next();
+    }
+    let dirs = search.iter().map(String::as_str).chain(LIBRARY_DIRS);
+    dirs.map(|dir| format!("{dir}/{name}"))
+        .find(|path| index.permissions(path).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use kraft_rootfs::{Options, Source};
+
+    use super::*;
+
+    /// An archive with this very program, a script and a text.
+    fn index(dir: &Path) -> Index {
+        let root = dir.join("root");
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        let put = |name: &str, bytes: &[u8], mode: u32| {
+            use std::io::Write as _;
+            let path = root.join(name);
+            std::fs::File::create(&path)
+                .unwrap()
+                .write_all(bytes)
+                .unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let own = std::fs::read("/proc/self/exe").unwrap();
+        put("bin/own", &own, 0o755);
+        put("bin/text", &own, 0o644);
+        put("bin/script", b"#!/bin/sh -e\necho\n", 0o755);
+        let archive = dir.join("root.cpio");
+        kraft_rootfs::build(
+            &Source::Directory(root),
+            &archive,
+            &Options::default(),
+            &mut |_| {},
+        )
+        .unwrap();
+        Index::of(&archive).unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_keeps_a_program_from_starting_is_told_with_its_cure() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = index(dir.path());
+        let host = match kraft_core::arch::HOST {
+            "aarch64" => Arch::Arm64,
+            _ => Arch::X86_64,
+        };
+        let other = if host == Arch::Arm64 {
+            Arch::X86_64
+        } else {
+            Arch::Arm64
+        };
+        let told = |path: &str, arch| {
+            let faults = faults(&index, path, arch);
+            let fatal = |fault: &Fault| fault.fatal;
+            assert_eq!(faults.iter().any(fatal), path != "/bin/text", "{path}");
+            let sentences: Vec<String> = faults.into_iter().map(|f| f.sentence).collect();
+            sentences.join("\n")
+        };
+        assert!(told("/own", host).contains("did you mean `/bin/own`?"));
+        assert!(told("/bin/text", host).contains("not executable"));
+        assert!(told("/bin/script", host).contains("a script for `/bin/sh`"));
+        assert!(told("/bin/own", other).contains("build the root filesystem for"));
+        let own = told("/bin/own", host);
+        assert!(own.contains("is loaded by `/lib"), "{own}");
+        assert!(own.contains("`libc.so.6`"), "{own}");
+    }
+}

@@ -1,0 +1,459 @@
+//! The error desk: the only place that decides exit codes and how a failure is worded.
+//!
+//! Rooms return typed errors. Here each becomes a [`Failure`]: a kind, which is the exit code,
+//! the error with its causes, and hints. `docs/errors.md` tells the same to users.
+
+use std::error::Error;
+use std::io;
+
+use kraft_core::connection;
+use kraft_core::problem::Problem;
+pub use kraft_core::problem::Text;
+
+use crate::context::AskError;
+
+/// What sort of failure it is; each has its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something went wrong that has no kind of its own.
+    Failed,
+    /// The command line or the configuration makes no sense.
+    Usage,
+    /// A thing that was named does not exist.
+    NotFound,
+    /// A server cannot be reached, or answers nonsense.
+    Network,
+    /// A server wants credentials, or others than it was given.
+    Authentication,
+    /// A kernel or a root filesystem could not be built: the fault is in what it is built from.
+    Build,
+    /// This computer cannot do it: a tool is missing, the guest is for another processor.
+    Host,
+    /// The machine in the foreground crashed or was killed.
+    Crashed,
+    /// The guest in the foreground ended with this exit status.
+    Guest(u8),
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+    /// Nobody reads our output any more, which is no failure.
+    Unread,
+}
+
+/// A command that did not do what it was asked to.
+#[derive(Debug)]
+pub struct Failure {
+    /// Decides the exit code.
+    pub kind: Kind,
+    /// What is still to be told.
+    pub message: Message,
+    /// What the user can do, one sentence each.
+    pub hints: Vec<String>,
+}
+
+/// What is to be told about a failure.
+#[derive(Debug)]
+pub enum Message {
+    /// Nothing more: the command has told it already.
+    Told,
+    /// One error and its causes.
+    Error(Box<dyn Error + Send + Sync>),
+    /// Faults in a request, or in a text.
+    Problems {
+        /// The text they point into.
+        text: Option<Text>,
+        /// The faults.
+        problems: Vec<Problem>,
+    },
+}
+
+impl Message {
+    /// Returns what is to be told, without places and advice.
+    pub fn sentences(&self) -> Vec<String> {
+        match self {
+            Self::Told => Vec::new(),
+            Self::Error(error) => vec![chain(error.as_ref())],
+            Self::Problems { problems, .. } => problems.iter().map(|p| p.message.clone()).collect(),
+        }
+    }
+}
+
+impl Failure {
+    /// Makes a failure from an error, or from a sentence.
+    pub fn new(kind: Kind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            message: Message::Error(error.into()),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Makes a failure about the command line or the configuration.
+    pub fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Usage, error)
+    }
+
+    /// Makes a failure that the command has told already.
+    pub fn told(kind: Kind) -> Self {
+        Self {
+            kind,
+            message: Message::Told,
+            hints: Vec::new(),
+        }
+    }
+
+    /// Makes a failure from faults in what was asked for.
+    pub fn problems(kind: Kind, problems: Vec<Problem>) -> Self {
+        Self {
+            kind,
+            message: Message::Problems {
+                text: None,
+                problems,
+            },
+            hints: Vec::new(),
+        }
+    }
+
+    /// Makes a failure from faults in a text.
+    pub fn problems_in(kind: Kind, text: Text, problems: Vec<Problem>) -> Self {
+        Self {
+            kind,
+            message: Message::Problems {
+                text: Some(text),
+                problems,
+            },
+            hints: Vec::new(),
+        }
+    }
+
+    /// Says first what could not be done, and then why.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Self {
+        if let Message::Error(error) = self.message {
+            self.message = Message::Error(format!("{what}: {}", chain(error.as_ref())).into());
+        }
+        self
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+/// Returns an error with all its causes in one line: `cannot read `x`: no such file`.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        // Some libraries repeat the cause in their own words.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// Writing to stdout failed.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::told(Kind::Unread);
+        }
+        Self::new(Kind::Failed, format!("cannot write to stdout: {error}"))
+    }
+}
+
+impl From<kraft_sys::fs::Error> for Failure {
+    fn from(error: kraft_sys::fs::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => Kind::NotFound,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Interrupted => Self::told(Kind::Interrupted),
+            AskError::NotText => Self::usage(error),
+            AskError::Read(_) => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraft_config::Error> for Failure {
+    fn from(error: kraft_config::Error) -> Self {
+        use kraft_config::Error;
+
+        match error {
+            Error::RelativeHome(_) => {
+                Self::usage(error).hint("set it to your home directory: `export HOME=/home/NAME`")
+            }
+            Error::Value(sentence) => Self::usage(sentence),
+            Error::File { text, problems } => Self::problems_in(Kind::Usage, text, problems),
+            Error::Unreadable(error) => Self::usage(error)
+                .hint("name another directory with `--config-dir`, or repair this one"),
+            Error::Write(error) => error.into(),
+        }
+    }
+}
+
+impl From<kraft_machine::Error> for Failure {
+    fn from(error: kraft_machine::Error) -> Self {
+        use kraft_machine::{Error, StartError};
+
+        let kind = match &error {
+            Error::NotFound { .. } => Kind::NotFound,
+            Error::Ambiguous { .. } | Error::BadName(_) => Kind::Usage,
+            Error::Start {
+                source:
+                    StartError::NoProgram { .. }
+                    | StartError::Unusable { .. }
+                    | StartError::Platform(_)
+                    | StartError::NoProc,
+                ..
+            } => Kind::Host,
+            Error::Start {
+                source: StartError::Interrupted,
+                ..
+            } => Kind::Interrupted,
+            _ => Kind::Failed,
+        };
+        let hint = match &error {
+            Error::Unreadable { source, .. } if source.is_foreign() => {
+                Some("kraft follows and removes nothing there: remove it yourself".to_owned())
+            }
+            Error::Unreadable { id, .. } => Some(format!(
+                "`kraft rm --force {id}` kills what runs in its name and removes the rest"
+            )),
+            Error::Start {
+                source: StartError::Unusable { .. },
+                ..
+            } => Some(
+                "install a newer QEMU, or correct the key `qemu`: `kraft config set qemu PATH`"
+                    .to_owned(),
+            ),
+            Error::Start {
+                source: StartError::NoProc,
+                ..
+            } => Some("mount it: `mount -t proc proc /proc`".to_owned()),
+            Error::Busy { name } => Some(format!(
+                "try again, or `kraft rm --force {name}` to end a start that hangs"
+            )),
+            _ => None,
+        };
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<kraft_machine::driver::NoDriver> for Failure {
+    fn from(error: kraft_machine::driver::NoDriver) -> Self {
+        Self::new(Kind::Host, error)
+    }
+}
+
+impl From<kraft_rootfs::Error> for Failure {
+    fn from(error: kraft_rootfs::Error) -> Self {
+        match error {
+            kraft_rootfs::Error::File(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraft_oci::store::Error> for Failure {
+    fn from(error: kraft_oci::store::Error) -> Self {
+        use kraft_oci::store::Error;
+
+        let hint = match &error {
+            Error::Damaged { .. } | Error::Document { .. } | Error::Unsure { .. } => Some(
+                "`kraft store verify --repair` fetches what is damaged again; `kraft pkg rm IMAGE` \
+                 gives the image up",
+            ),
+            Error::Size { .. } => Some("nothing of it was kept; tell whoever made the image"),
+            Error::Names { .. } => Some("move the file away: the images can be pulled again"),
+            Error::Foreign { .. } => Some("name another directory with `--runtime-dir`"),
+            Error::Moved(_) => Some("try again"),
+            Error::Containerd { .. } => Some(
+                "`containerd_addr` in the configuration names the containerd that keeps the images",
+            ),
+            Error::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("make room first: `kraft store gc` removes what no image needs")
+            }
+            Error::File(_) | Error::Read { .. } | Error::Write { .. } => None,
+        };
+        let failure = match error {
+            Error::File(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<kraft_oci::copy::CopyError> for Failure {
+    fn from(error: kraft_oci::copy::CopyError) -> Self {
+        use kraft_oci::copy::CopyError;
+
+        match error {
+            CopyError::Store(error @ kraft_oci::store::Error::Document { .. }) => {
+                Self::new(Kind::Failed, error)
+                    .hint("nothing of it was kept; tell whoever made the image")
+            }
+            CopyError::Store(error) => error.into(),
+            CopyError::File(error) => error.into(),
+            error @ CopyError::Nameless { .. } => Self::new(Kind::Failed, error)
+                .hint("give it one with `--name`, if it is the only image"),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraft_oci::layer::LayerError> for Failure {
+    fn from(error: kraft_oci::layer::LayerError) -> Self {
+        match error {
+            kraft_oci::layer::LayerError::Store(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraft_oci::registry::Error> for Failure {
+    fn from(error: kraft_oci::registry::Error) -> Self {
+        use kraft_oci::registry::ErrorKind;
+
+        let kind = match error.kind() {
+            ErrorKind::Network => Kind::Network,
+            ErrorKind::Auth => Kind::Authentication,
+            ErrorKind::NotFound => Kind::NotFound,
+            ErrorKind::Failed => Kind::Failed,
+        };
+        let hints = error.hints();
+        hints.into_iter().fold(Self::new(kind, error), Self::hint)
+    }
+}
+
+impl From<kraft_cloud::Error> for Failure {
+    fn from(error: kraft_cloud::Error) -> Self {
+        use kraft_cloud::ErrorKind;
+
+        let kind = match error.kind() {
+            ErrorKind::Network => Kind::Network,
+            ErrorKind::Auth => Kind::Authentication,
+            ErrorKind::NotFound => Kind::NotFound,
+            ErrorKind::Failed => Kind::Failed,
+        };
+        let cause = match &error {
+            kraft_cloud::Error::Unreachable { why, .. } => connection::hint(why),
+            _ => None,
+        };
+        let hints = cause.map(str::to_owned).into_iter().chain(error.hints());
+        hints
+            .collect::<Vec<_>>()
+            .into_iter()
+            .fold(Self::new(kind, error), Self::hint)
+    }
+}
+
+impl From<kraft_cloud::dial::DialError> for Failure {
+    fn from(error: kraft_cloud::dial::DialError) -> Self {
+        Self::new(Kind::Network, error)
+    }
+}
+
+impl From<kraft_cloud::import::ImportError> for Failure {
+    fn from(error: kraft_cloud::import::ImportError) -> Self {
+        use kraft_cloud::import::ImportError;
+
+        let kind = match error {
+            ImportError::Told(_) | ImportError::Source(_) => Kind::Failed,
+            ImportError::Nonsense(_) | ImportError::Broken(_) | ImportError::Silent(_) => {
+                Kind::Network
+            }
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<kraft_oci::pull::PullError> for Failure {
+    fn from(error: kraft_oci::pull::PullError) -> Self {
+        use kraft_oci::pull::PullError;
+
+        match error {
+            PullError::Registry(error) => error.into(),
+            PullError::Store(error @ kraft_oci::store::Error::Damaged { .. }) => {
+                Self::new(Kind::Network, error)
+                    .about("what the registry sent is not what it promised")
+                    .hint("nothing of it was kept; try again, or tell whoever runs the registry")
+            }
+            PullError::Store(
+                error @ (kraft_oci::store::Error::Document { .. }
+                | kraft_oci::store::Error::Size { .. }),
+            ) => Self::new(Kind::Network, error)
+                .hint("nothing of it was kept; tell whoever made the image"),
+            PullError::Store(error) => error.into(),
+            error @ (PullError::Document { .. }
+            | PullError::NotAManifest(_)
+            | PullError::TooMuch { .. }) => Self::new(Kind::Network, error)
+                .hint("nothing of it was kept; tell whoever made the image"),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraft_oci::push::PushError> for Failure {
+    fn from(error: kraft_oci::push::PushError) -> Self {
+        use kraft_oci::push::PushError;
+
+        match error {
+            PushError::Registry(error) => error.into(),
+            PushError::Store(error) => error.into(),
+            error @ PushError::Incomplete { .. } => Self::new(Kind::NotFound, error)
+                .hint("fetch all of it first: `kraft pkg pull --all IMAGE`"),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraft_oci::catalog::CatalogError> for Failure {
+    fn from(error: kraft_oci::catalog::CatalogError) -> Self {
+        match error {
+            kraft_oci::catalog::CatalogError::Registry(error) => error.into(),
+            kraft_oci::catalog::CatalogError::File(error) => error.into(),
+        }
+    }
+}
+
+impl From<kraft_core::reference::ReferenceError> for Failure {
+    fn from(error: kraft_core::reference::ReferenceError) -> Self {
+        Self::usage(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open the door")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn causes_follow_in_one_line() {
+        let error = Outer(io::Error::other("it is locked"));
+        assert_eq!(chain(&error), "cannot open the door: it is locked");
+    }
+}

@@ -1,0 +1,74 @@
+//! What a Dockerfile runs.
+
+/// Returns the command of the last stage: `ENTRYPOINT` with `CMD` behind it.
+///
+/// `None` if there is none, or if it is a line for a shell: a unikernel has no shell to read it.
+pub fn command(text: &str) -> Option<Vec<String>> {
+    let mut entrypoint = None;
+    let mut command = None;
+    for line in logical_lines(text) {
+        let line = line.trim();
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        match word.to_ascii_uppercase().as_str() {
+            "FROM" => (entrypoint, command) = (None, None),
+            // In its parent's stead, an entry point forgets the command.
+            "ENTRYPOINT" => entrypoint = Some(words(rest)),
+            "CMD" => command = Some(words(rest)),
+            _ => {}
+        }
+    }
+    let all: Vec<String> = match (entrypoint, command) {
+        (Some(entrypoint), command) => {
+            let mut all = entrypoint?;
+            all.extend(command.unwrap_or(Some(Vec::new()))?);
+            all
+        }
+        (None, command) => command??,
+    };
+    (!all.is_empty()).then_some(all)
+}
+
+/// Returns the words of the exec form, `["a", "b"]`; `None` for the shell form.
+fn words(text: &str) -> Option<Vec<String>> {
+    serde_json::from_str(text.trim()).ok()
+}
+
+/// Joins lines that end with `\`, and leaves comments out.
+fn logical_lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut current = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with('#') {
+            continue;
+        }
+        if let Some(part) = line.trim_end().strip_suffix('\\') {
+            current.push_str(part);
+            current.push(' ');
+        } else {
+            current.push_str(line);
+            lines.push(std::mem::take(&mut current));
+        }
+    }
+    lines.push(current);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_stage_decides_and_lines_may_be_continued() {
+        let text = "FROM a\nCMD [\"no\"]\nfrom b\n# x\nENTRYPOINT [\"/bin/nginx\", \\\n  # why\n  \"-c\"]\nCmd [\"/conf\"]\n";
+        assert_eq!(command(text).unwrap(), ["/bin/nginx", "-c", "/conf"]);
+        assert_eq!(command("FROM a\nCMD [\"/a\"]").unwrap(), ["/a"]);
+    }
+
+    #[test]
+    fn a_line_for_a_shell_is_no_command() {
+        assert_eq!(command("FROM a\nCMD nginx -c x"), None);
+        assert_eq!(command("FROM a\nENTRYPOINT [\"/a\"]\nCMD b"), None);
+        assert_eq!(command("FROM a"), None);
+        assert_eq!(command(""), None);
+    }
+}

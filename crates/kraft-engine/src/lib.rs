@@ -1,0 +1,50 @@
+//! Build, package and run unikernels: the flows behind the command line.
+//!
+//! ```text
+//! a front end ─ Context, requests ─► flows ─► crates for builds, images, machines
+//!             ◄─ events, questions ─┘    └─► values
+//! ```
+//!
+//! A flow is a function over plain values. It gets a [`Context`](context::Context), returns a value,
+//! reports events and asks questions; it never prints, reads no environment and knows no command
+//! line. [`subject`] finds what to run, [`project`] reads a project, [`components`] fetches its
+//! sources, [`build`] compiles it, [`rootfs`] and [`dockerfile`] make its root filesystem,
+//! [`package`] makes an image, [`transfer`] pulls and pushes it, [`run`] plans a machine.
+
+pub mod binary;
+mod broken;
+pub mod build;
+pub mod catalog;
+pub mod components;
+pub mod context;
+pub mod dockerfile;
+pub mod failure;
+pub mod follow;
+pub mod images;
+pub mod init;
+pub mod interrupt;
+pub mod kconfig;
+pub mod kraftfile;
+pub mod kraftkit;
+pub mod library;
+pub mod lost;
+pub mod machines;
+pub mod network;
+pub mod obtain;
+pub mod pack;
+pub mod package;
+pub mod pins;
+pub mod probe;
+pub mod progress;
+pub mod project;
+pub mod repair;
+pub mod rootfs;
+pub mod run;
+pub mod settings;
+pub mod sources;
+pub mod subject;
+pub mod tally;
+mod trace;
+pub mod transfer;
+pub mod unpacked;
+pub mod workplace;

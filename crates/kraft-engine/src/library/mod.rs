@@ -1,0 +1,269 @@
+//! Starts a library: a directory with what Unikraft's build system and readers expect of one.
+
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kraft_core::problem::Problem;
+use kraft_sys::tool::Tool;
+use kraft_sys::{environment, fs};
+
+use crate::failure::{Failure, Kind};
+
+/// Git has nothing to do here that takes longer.
+const GIT_LIMIT: Duration = Duration::from_mins(1);
+
+/// What a library is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    /// The name of the project: `hello`.
+    pub project: String,
+    /// The name of the library and of its directory: `lib-hello`.
+    pub name: String,
+    /// The name of its option: `LIBHELLO`.
+    pub kname: String,
+    /// The version of what it brings.
+    pub version: String,
+    /// What it is, in one line.
+    pub description: String,
+    /// Who writes it.
+    pub author: String,
+    /// Their address.
+    pub email: String,
+    /// Who has the copyright.
+    pub holder: String,
+    /// The branch that work begins on.
+    pub branch: String,
+    /// The archive of the sources it brings, if it is a port.
+    pub origin: Option<String>,
+    /// Whether it can bring a `main`.
+    pub main: bool,
+    /// The directory of its changes to the sources it brings.
+    pub patches: Option<String>,
+    /// Whether it is made a Git repository.
+    pub git: bool,
+    /// The directory that its own is made in.
+    pub path: PathBuf,
+}
+
+impl Library {
+    /// Returns what is wrong with it, all at once.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (what, text) in [
+            ("project name", &self.project),
+            ("version", &self.version),
+            ("author name", &self.author),
+            ("author email", &self.email),
+        ] {
+            if text.is_empty() {
+                problems.push(Problem::error(format!("{what} cannot be empty")));
+            }
+        }
+        let plain = |text: &str| {
+            !text.starts_with(['.', '-'])
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b))
+        };
+        for (what, text) in [
+            ("project name", &self.project),
+            ("library name", &self.name),
+            ("version", &self.version),
+            (
+                "directory of patches",
+                self.patches.as_ref().unwrap_or(&self.version),
+            ),
+        ] {
+            if !plain(text) {
+                let help = "expected letters, digits, `-`, `_`, `.` and `+`, beginning with a letter or a digit";
+                problems.push(Problem::error(format!("`{text}` cannot be the {what}")).help(help));
+            }
+        }
+        let option = self
+            .kname
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        let begins = self
+            .kname
+            .strip_prefix("LIB")
+            .is_some_and(|rest| !rest.is_empty());
+        let named = option && begins;
+        if !(named || self.project.is_empty()) {
+            let problem =
+                Problem::error(format!("`{}` cannot be the name of an option", self.kname));
+            problems.push(problem.help("expected `LIB` and upper-case letters, digits and `_`"));
+        }
+        for (what, text) in [
+            ("description", &self.description),
+            ("author name", &self.author),
+            ("author email", &self.email),
+            ("copyright holder", &self.holder),
+        ] {
+            if text.chars().any(char::is_control) {
+                problems.push(Problem::error(format!(
+                    "the {what} must be one line of plain text"
+                )));
+            }
+        }
+        let awkward = |c: char| c.is_control() || c.is_whitespace() || "$#\\'\"`,()".contains(c);
+        if self
+            .origin
+            .as_deref()
+            .is_some_and(|origin| origin.is_empty() || origin.contains(awkward))
+        {
+            let problem = Problem::error("the origin cannot stand in a makefile");
+            problems.push(
+                problem.help("expected the URL of an archive, without spaces, quotes, `$` and `#`"),
+            );
+        }
+        problems
+    }
+
+    /// Returns the files it begins with, by their names.
+    fn files(&self, year: i16) -> Vec<(String, String)> {
+        let mut files = vec![
+            ("CODING_STYLE.md", text::coding_style(self)),
+            ("CONTRIBUTING.md", text::contributing(self)),
+            ("COPYING.md", text::copying(self, year)),
+            ("Config.uk", text::config(self)),
+            ("Makefile.uk", text::makefile(self)),
+            ("README.md", text::readme(self)),
+        ];
+        if self.main {
+            files.push(("main.c", text::main(self, year)));
+        }
+        let mut files: Vec<(String, String)> = files
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), text))
+            .collect();
+        if let Some(dir) = &self.patches {
+            files.push((format!("{dir}/README.md"), text::patches(self)));
+        }
+        files
+    }
+
+    /// Makes the library; returns its directory, which must not be there yet.
+    ///
+    /// It is put together beside its place, and appears there whole.
+    pub fn create(&self, year: i16) -> Result<PathBuf, Failure> {
+        let dir = self.path.join(&self.name);
+        if std::fs::symlink_metadata(&dir).is_ok() {
+            return Err(Failure::new(
+                Kind::Failed,
+                format!("`{}` is there already", dir.display()),
+            )
+            .hint("take another name, or another place with `--project-path`"));
+        }
+        fs::create_dir_all(&self.path, 0o755)?;
+        let stage = self.path.join(format!(".{}.new", self.name));
+        fs::remove_tree(&stage)?;
+        let made = self.fill(&stage, year);
+        if let Err(failure) = made.and_then(|()| Ok(fs::rename(&stage, &dir)?)) {
+            let _ = fs::remove_tree(&stage);
+            return Err(failure);
+        }
+        fs::sync_dir(&self.path)?;
+        Ok(dir)
+    }
+
+    fn fill(&self, stage: &Path, year: i16) -> Result<(), Failure> {
+        fs::create_dir(stage, 0o755)?;
+        if let Some(dir) = &self.patches {
+            fs::create_dir(&stage.join(dir), 0o755)?;
+        }
+        for (name, text) in self.files(year) {
+            fs::replace_file(&stage.join(name), text.as_bytes())?;
+        }
+        if self.git {
+            self.init(stage)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the directory a Git repository with a first commit.
+    fn init(&self, stage: &Path) -> Result<(), Failure> {
+        let name = format!("user.name={}", self.author);
+        let email = format!("user.email={}", self.email);
+        let subject = format!("Start {}", self.name);
+        let identity = ["-c", &name, "-c", &email, "-c", "commit.gpgSign=false"];
+        let commit: Vec<&str> = identity
+            .into_iter()
+            .chain(["commit", "-q", "-m", &subject])
+            .collect();
+        for words in [
+            &["init", "-q", "-b", &self.branch, "."][..],
+            &["add", "-A"],
+            &commit,
+        ] {
+            Tool::new("git")
+                .package("git")
+                .args(words)
+                .inherit(environment::GIT)
+                .current_dir(stage)
+                .limit(GIT_LIMIT)
+                .run()
+                .map_err(|error| {
+                    Failure::new(Kind::Failed, error).about("cannot make it a Git repository")
+                })?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns what Git has under a name in the configuration of its user, if anything.
+pub fn of_git(key: &str) -> Option<String> {
+    let said = Tool::new("git")
+        .args(["config", "--get", key])
+        .inherit(environment::GIT)
+        .limit(GIT_LIMIT)
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let text = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Returns the option of a library by the name of its project: `LIBHELLO` for `hello`.
+pub fn kname(project: &str) -> String {
+    let bare = project.strip_prefix("lib-").unwrap_or(project);
+    let word: String = bare
+        .chars()
+        .filter(|c| *c != '-')
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    format!("LIB{word}")
+}
+
+/// Returns the name of a library by the name of its project: `lib-hello` for `hello`.
+pub fn name(project: &str) -> String {
+    if project.starts_with("lib-") {
+        return project.to_owned();
+    }
+    format!("lib-{project}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_from_that_of_the_project() {
+        assert_eq!(
+            (name("hello"), kname("hello")),
+            ("lib-hello".into(), "LIBHELLO".into())
+        );
+        assert_eq!(
+            (name("lib-a-b"), kname("lib-a-b")),
+            ("lib-a-b".into(), "LIBAB".into())
+        );
+        assert_eq!(kname("zlib1.2"), "LIBZLIB1_2");
+    }
+}

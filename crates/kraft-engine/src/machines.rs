@@ -1,0 +1,109 @@
+//! Machines as flows meet them: opened by the settings, and the command line of their VMM.
+
+use std::ffi::OsString;
+
+use kraft_core::machine::{EndReason, MachineSpec};
+use kraft_machine::driver::{self, Launch};
+use kraft_machine::{Listed, Machine, Machines, Settings, Unreadable};
+use kraft_sys::process::OWN_PROGRAM;
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// The hidden first word that makes this program the monitor of a machine.
+pub const MONITOR: &str = "__monitor";
+
+/// Returns what the room of machines has to know from the configuration.
+pub fn settings(ctx: &Context) -> Settings {
+    Settings {
+        runtime_dir: ctx.settings.runtime_dir.clone(),
+        // This very program, also when the file it was started from has been replaced.
+        monitor: vec![OsString::from(OWN_PROGRAM), OsString::from(MONITOR)],
+        qemu: ctx.settings.qemu.clone(),
+        console_limit: ctx.settings.console_limit,
+    }
+}
+
+/// Opens the machines to make one: their directory is made if it is missing.
+pub fn open(ctx: &Context) -> Result<Machines, Failure> {
+    Ok(Machines::open(settings(ctx))?)
+}
+
+/// Opens the machines to end one: the directory it was made in may be gone, and is made again, for
+/// the lock. Where that is not possible, there are the machines there are.
+pub fn ending(ctx: &Context) -> Machines {
+    open(ctx).unwrap_or_else(|_| existing(ctx))
+}
+
+/// Opens the machines there are. Nothing is written: there may be no directory, nor a place where
+/// one could be made.
+pub fn existing(ctx: &Context) -> Machines {
+    Machines::existing(settings(ctx))
+}
+
+/// Returns the machines that can be read, and nothing where none can.
+pub fn readable(ctx: &Context) -> Vec<Machine> {
+    existing(ctx)
+        .list()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|listed| match listed {
+            Listed::Machine(machine) => Some(*machine),
+            Listed::Unreadable(_) => None,
+        })
+        .collect()
+}
+
+/// Says that the record of a machine cannot be read.
+pub fn warn_of(ctx: &Context, unreadable: &Unreadable) {
+    let why = crate::failure::chain(&unreadable.error);
+    if unreadable.error.is_foreign() {
+        ctx.warn(&format!("skipped: {why}; remove it yourself"));
+        return;
+    }
+    ctx.warn(&format!(
+        "the state of the machine in `{}` cannot be told: {why}",
+        unreadable.path.display(),
+    ));
+}
+
+/// The id of no machine, so that the same question has the same answer.
+const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Returns the command line of the VMM of a machine, without making one.
+pub fn argv(ctx: &Context, spec: &MachineSpec, line: &str) -> Result<Vec<OsString>, Failure> {
+    let program = driver::program(spec, ctx.settings.qemu.as_deref())?;
+    let launch = Launch {
+        id: NOBODY.parse().unwrap_or_default(),
+        spec,
+        line,
+        ports: &spec.ports,
+        program: &program,
+        fast_firmware: driver::has_fast_firmware(spec, &program),
+        sandbox: driver::may_be_sandboxed(spec, &program),
+    };
+    Ok(driver::argv(&launch)?)
+}
+
+/// Says in a few words how a machine ended.
+pub fn how_it_ended(reason: &EndReason) -> String {
+    match reason {
+        EndReason::PoweredOff => "powered off".to_owned(),
+        EndReason::Exited { code } => format!("exited with status {code}"),
+        EndReason::Crashed { what } => format!("crashed: {what}"),
+        EndReason::Stopped => "was stopped".to_owned(),
+        EndReason::Killed { signal: Some(9) } => "was killed (SIGKILL)".to_owned(),
+        EndReason::Killed {
+            signal: Some(signal),
+        } => format!("was killed by signal {signal}"),
+        EndReason::Killed { signal: None } => "was killed".to_owned(),
+        EndReason::MonitorFailed { message, .. } if message.is_empty() => {
+            "ended because its VMM failed".to_owned()
+        }
+        EndReason::MonitorFailed { message, .. } => {
+            format!("ended because its VMM failed: {message}")
+        }
+        EndReason::HostDown => "ended when the computer went down".to_owned(),
+        EndReason::Vanished => "is gone, and nobody saw how".to_owned(),
+    }
+}

@@ -1,0 +1,295 @@
+//! What an image is packed from: a kernel, a root filesystem on top of an image, or what was built.
+//!
+//! ```text
+//! Order (what was typed) ─┬ of_kernel ─┐
+//! project ────────────────┼ of_runtime ├─► Part: platform, layers still to be packed, how it is run
+//! image ──────────────────┴ of_build ──┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kraft_core::arch::Arch;
+use kraft_core::kernel;
+use kraft_core::platform::Platform as PlatformName;
+use kraft_core::reference::Reference;
+use kraft_oci::choose::Wish;
+use kraft_oci::image::{Platform, RunConfig};
+use kraft_oci::layer::Role;
+use kraft_oci::store::Store;
+use kraft_sys::fs;
+
+use super::dockerfile::{Made, Wish as Building};
+use super::package::{self, Layer, Part};
+use super::project::{self, Project, TargetWish};
+use super::rootfs::{self, RootSource};
+use super::settings::{self, Given};
+use super::workplace::Workplace;
+use super::{obtain, pins};
+use crate::context::Context;
+use crate::failure::{Failure, Kind};
+
+/// What was typed about the image.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// The image to package on top of, instead of the project's runtime.
+    pub runtime: Option<String>,
+    /// The platform that is wanted of that image, by its name in images.
+    pub os: Option<String>,
+    /// The root filesystem instead of the project's.
+    pub rootfs: Option<PathBuf>,
+    /// How it is built.
+    pub building: Building,
+    /// The arguments of the application, if any were typed.
+    pub words: Option<Vec<String>>,
+    /// Variables of the application.
+    pub env: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// The architecture.
+    pub arch: Option<Arch>,
+    /// The platform, where it is one that machines run on.
+    pub plat: Option<PlatformName>,
+    /// The target of the project: its name, or `PLATFORM/ARCH`.
+    pub target: Option<String>,
+    /// Whether to leave out with which options the kernel was built.
+    pub no_kconfig: bool,
+    /// Whether to leave out the kernel with debug information.
+    pub no_kernel_dbg: bool,
+    /// Whether to package the kernel with debug information of what was built.
+    pub symbolic: bool,
+}
+
+/// Packs a kernel file.
+pub fn of_kernel(ctx: &Context, order: &Order, kernel: &Path) -> Result<Part, Failure> {
+    let shown = kernel.display();
+    let mut file = fs::open_file(kernel)
+        .map_err(io::Error::from)
+        .map_err(|error| {
+            let kind = match error.kind() {
+                io::ErrorKind::NotFound => Kind::NotFound,
+                _ => Kind::Failed,
+            };
+            Failure::new(kind, format!("cannot read the kernel `{shown}`: {error}"))
+        })?;
+    let found = kernel::identify(&mut file);
+    let arch = match (order.arch, &found) {
+        (Some(arch), Ok(image)) if image.arch != arch => {
+            return Err(Failure::usage(format!(
+                "`--arch {arch}`: the kernel `{shown}` is for {}",
+                image.arch
+            )));
+        }
+        (Some(arch), Ok(_)) => arch,
+        (Some(arch), Err(error)) => {
+            ctx.warn(&format!(
+                "`{shown}` is packaged as it is, but does not look like a kernel: {error}"
+            ));
+            arch
+        }
+        (None, Ok(image)) => image.arch,
+        (None, Err(error)) => {
+            return Err(
+                Failure::usage(format!("cannot package `{shown}`: {error}")).hint(
+                    "if it is a kernel nevertheless, say for what: `--arch ARCH --plat PLATFORM`",
+                ),
+            );
+        }
+    };
+    let plat = order.plat.unwrap_or(PlatformName::Qemu);
+    let root = Root::of(ctx, order, None, arch.name())?;
+    let mut layers = vec![Layer::File(Role::Kernel, kernel.to_owned())];
+    layers.extend(root.path.clone().map(Layer::Rootfs));
+    Ok(Part {
+        platform: Platform {
+            architecture: arch.name().to_owned(),
+            os: plat.name().to_owned(),
+            os_features: features(order, package::implied_features(plat.name(), arch.name())),
+            ..Platform::default()
+        },
+        layers,
+        run: run_config(order, &root.given()),
+        made: root.made,
+    })
+}
+
+fn features(order: &Order, features: Vec<String>) -> Vec<String> {
+    if order.no_kconfig {
+        Vec::new()
+    } else {
+        features
+    }
+}
+
+/// Packs a root filesystem on top of an image; without a project, what was typed is all.
+pub fn of_runtime(
+    ctx: &Context,
+    store: &Arc<dyn Store>,
+    order: &Order,
+    project: Option<&Project>,
+) -> Result<Part, Failure> {
+    let resolved = project.map(Project::resolved).transpose()?;
+    let wanted = match (&order.runtime, &resolved) {
+        (Some(name), _) => name.clone(),
+        (None, Some(resolved)) => settings::runtime_name(resolved)?,
+        (None, None) => return Err(Failure::new(Kind::NotFound, "no runtime is named")),
+    };
+    let mut wish = match (&resolved, order.runtime.is_some()) {
+        (Some(resolved), false) => settings::runtime_wish(resolved),
+        _ => Wish::default(),
+    };
+    if let Some(plat) = order.plat {
+        wish.os = Some(plat.name().to_owned());
+    }
+    if order.os.is_some() {
+        wish.os.clone_from(&order.os);
+    }
+    if let Some(arch) = order.arch {
+        wish.arch = Some(arch.name().to_owned());
+    }
+    let mut typed: Reference = wanted.parse()?;
+    if let (Some(project), None) = (project, &order.runtime) {
+        typed = pins::pinned(ctx, &**store, project, &typed)?;
+    }
+    let image = obtain::obtain(ctx, store, &typed, &wish, obtain::Pull::Missing)?;
+    let root = Root::of(ctx, order, project, &image.config.platform.architecture)?;
+    let replaced = root.path.is_some();
+    let mut layers = package::layers_below(&image.manifest, replaced, !order.no_kernel_dbg);
+    layers.extend(root.path.clone().map(Layer::Rootfs));
+    let below = Given::of_image(&image.config);
+    let own = resolved.as_ref().map(|r| Given::of_project(ctx, r));
+    let mut stack = vec![below];
+    stack.extend(root.given());
+    stack.extend(own);
+    let mut platform = image.config.platform.clone();
+    platform.os_features = features(order, platform.os_features);
+    Ok(Part {
+        platform,
+        layers,
+        run: run_config(order, &stack),
+        made: root.made,
+    })
+}
+
+/// A root filesystem that is packaged.
+#[derive(Debug, Default)]
+struct Root {
+    /// What is packed.
+    path: Option<PathBuf>,
+    /// What it is, if it was made from a Dockerfile or an image.
+    made: Option<Arc<Made>>,
+}
+
+impl Root {
+    /// The one that was typed, else that of the project.
+    fn of(
+        ctx: &Context,
+        order: &Order,
+        project: Option<&Project>,
+        arch: &str,
+    ) -> Result<Self, Failure> {
+        let source = match (&order.rootfs, project) {
+            (Some(word), project) => Some(RootSource::typed(word, "--rootfs", project)?),
+            (None, Some(project)) => RootSource::of_project(project)?,
+            (None, None) => None,
+        };
+        let Some(source) = source else {
+            return Ok(Self::default());
+        };
+        let made = rootfs::prepare(ctx, &source, arch, &order.building)?;
+        let path = match (&made, source) {
+            (Some(made), _) => Some(made.archive.clone()),
+            (None, RootSource::Files(path)) => Some(path),
+            (None, RootSource::Dockerfile { .. } | RootSource::Image(_)) => None,
+        };
+        Ok(Self {
+            path,
+            made: made.map(Arc::new),
+        })
+    }
+
+    /// How its image wants to be run.
+    fn given(&self) -> Vec<Given> {
+        let made = self.made.iter();
+        made.map(|made| Given::of_rootfs(&made.settings)).collect()
+    }
+}
+
+/// Merges what runs the application: typed over project over image.
+fn run_config(order: &Order, below: &[Given]) -> RunConfig {
+    let mut merged = Given::default();
+    for given in below {
+        merged = merged.under(given);
+    }
+    let typed = Given {
+        cmd: order.words.clone(),
+        env: order.env.clone(),
+        labels: order.labels.clone(),
+    };
+    let merged = merged.under(&typed);
+    RunConfig {
+        cmd: merged.cmd.unwrap_or_default(),
+        env: merged
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect(),
+        labels: merged.labels,
+        ..RunConfig::default()
+    }
+}
+
+/// Packs what was built in a project.
+pub fn of_build(ctx: &Context, order: &Order, project: &Project) -> Result<Vec<Part>, Failure> {
+    let resolved = project.resolved()?;
+    let workplace = Workplace::find(ctx, project)?;
+    let chosen = project::built_targets(
+        ctx,
+        &workplace,
+        &resolved,
+        &TargetWish {
+            name: order.target.as_deref(),
+            platform: order.plat,
+            arch: order.arch,
+        },
+    )?;
+    let mut parts = Vec::new();
+    for target in chosen {
+        let config = project::built_config(&workplace, &target)?;
+        let kernel = if order.symbolic {
+            workplace.kernel_debug(&target)
+        } else {
+            workplace.kernel(&target)
+        };
+        let mut layers = vec![Layer::File(Role::Kernel, kernel)];
+        let embedded = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
+        let root = if embedded {
+            Root::default()
+        } else {
+            Root::of(ctx, order, Some(project), &target.architecture)?
+        };
+        layers.extend(root.path.clone().map(Layer::Rootfs));
+        let mut given = Given::of_project(ctx, &resolved);
+        if given.cmd.is_none() {
+            given.cmd.clone_from(&target.cmd);
+        }
+        parts.push(Part {
+            platform: Platform {
+                architecture: target.architecture.clone(),
+                os: target.platform.clone(),
+                os_version: config
+                    .value("CONFIG_UK_FULLVERSION")
+                    .unwrap_or_default()
+                    .to_owned(),
+                os_features: features(order, config.features()),
+                variant: String::new(),
+            },
+            layers,
+            run: run_config(order, &[root.given(), vec![given]].concat()),
+            made: root.made,
+        });
+    }
+    Ok(parts)
+}

@@ -1,0 +1,93 @@
+//! `kraft doctor`.
+
+mod checks;
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use kraft_core::tame::tame;
+
+use self::checks::{Check, Status};
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+use crate::ui::{Cell, Column, Format};
+
+/// Say what this computer is missing
+///
+/// Look at everything kraft depends on: its configuration, QEMU, KVM, the toolchain, directories,
+/// disk space, registries. For each line that is not well the cure follows.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit code: 0 if machines can be run, also where something could be better; 7 if not.
+
+Examples:
+  kraft doctor
+  kraft doctor -o json | jq '.[] | select(.status != \"ok\")'")]
+pub(crate) struct Args {
+    /// Print in this form
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let checks = checks::all(app);
+    if args.output == Format::Table {
+        let widest = checks.iter().map(|c| c.name.len()).max().unwrap_or(0);
+        for check in &checks {
+            app.ui.data(&lines(check, widest, app.ui.colour()))?;
+        }
+    } else {
+        app.ui.listing(args.output, &checks, COLUMNS)?;
+    }
+    if checks.iter().any(|check| check.status == Status::Fail) {
+        return Err(Failure::told(Kind::Host));
+    }
+    Ok(())
+}
+
+const COLUMNS: &[Column<Check>] = &[
+    Column {
+        title: "STATUS",
+        cell: |check| Cell::new(word(check.status)),
+    },
+    Column {
+        title: "NAME",
+        cell: |check| Cell::new(&check.name),
+    },
+    Column {
+        title: "DETAIL",
+        cell: |check| Cell::new(&check.detail),
+    },
+    Column {
+        title: "CURE",
+        cell: |check| Cell::new(check.cure.as_deref().unwrap_or_default()),
+    },
+];
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Warn => "warn",
+        Status::Fail => "fail",
+    }
+}
+
+/// Returns a check as lines for people.
+fn lines(check: &Check, widest: usize, colour: bool) -> String {
+    let word = word(check.status);
+    let style = match (colour, check.status) {
+        (false, _) => Style::new(),
+        (true, Status::Ok) => Style::new().fg_color(Some(AnsiColor::Green.into())),
+        (true, Status::Warn) => Style::new().fg_color(Some(AnsiColor::Yellow.into())),
+        (true, Status::Fail) => Style::new().fg_color(Some(AnsiColor::Red.into())),
+    };
+    let mut text = format!(
+        "{style}{word:<4}{style:#}  {:<widest$}  {}\n",
+        tame(&check.name, &[]),
+        tame(&check.detail, &[])
+    );
+    if let Some(cure) = &check.cure {
+        let _ = writeln!(text, "      {:<widest$}  cure: {}", "", tame(cure, &[]));
+    }
+    text
+}

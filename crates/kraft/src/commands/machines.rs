@@ -1,0 +1,204 @@
+//! The machines that a command is about: chosen by arguments, shown, and acted on one by one.
+
+use std::time::Duration;
+
+use anstyle::AnsiColor;
+use kraft_core::arch::Arch;
+use kraft_core::machine::{EndReason, MachineState};
+use kraft_core::platform::Platform;
+use kraft_core::port::PortMapping;
+use kraft_core::readable;
+use kraft_engine::machines::warn_of;
+use kraft_engine::tally::Tally;
+use kraft_machine::{Error, Listed, Machine, Machines, Unreadable};
+use serde::Serialize;
+
+use super::values::PlatformArg;
+use crate::app::App;
+use crate::failure::Failure;
+
+/// The machines that a command is about.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Selection {
+    /// Machines, by name, id or the unique beginning of either
+    #[arg(value_name = crate::completion::MACHINE)]
+    pub(crate) machines: Vec<String>,
+
+    /// Take every machine that it can be done to
+    #[arg(long, conflicts_with = "machines")]
+    pub(crate) all: bool,
+
+    /// With --all, take only machines on this platform
+    #[arg(short, long, value_name = "PLATFORM", default_value = "auto", hide_default_value = true,
+          value_parser = super::values::platform())]
+    pub(crate) plat: PlatformArg,
+}
+
+/// What an act did to a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// What was asked.
+    Something,
+    /// Nothing: it was so already.
+    Nothing,
+}
+
+/// Does something to each chosen machine, and prints the name of each it was done to.
+///
+/// A machine it cannot be done to does not keep the others from theirs; it is told, and the exit
+/// code is that of the first such failure. With `--all`, machines that are not `wanted` are
+/// passed over.
+pub(crate) fn each(
+    app: &App,
+    machines: &Machines,
+    selection: &Selection,
+    wanted: impl Fn(&Machine) -> bool,
+    mut act: impl FnMut(&Machine) -> Result<Done, Failure>,
+) -> Result<(), Failure> {
+    let mut tally = Tally::default();
+    for chosen in choose(app, machines, selection, wanted)? {
+        let done = chosen.and_then(|machine| match act(&machine)? {
+            Done::Something => app.ui.line(&machine.name),
+            Done::Nothing => Ok(()),
+        });
+        tally.count(app, done)?;
+    }
+    tally.outcome()
+}
+
+/// Finds the machines of a selection; each word that means none is a failure of its own.
+pub(crate) fn choose(
+    app: &App,
+    machines: &Machines,
+    selection: &Selection,
+    wanted: impl Fn(&Machine) -> bool,
+) -> Result<Vec<Result<Machine, Failure>>, Failure> {
+    if selection.all {
+        let listed = machines.list()?;
+        return Ok(listed
+            .into_iter()
+            .filter_map(|listed| match listed {
+                Listed::Machine(machine) => (wanted(&machine)
+                    && selection.plat.means(machine.spec.platform))
+                .then_some(Ok(*machine)),
+                // What runs and cannot be read is not done with a warning.
+                Listed::Unreadable(Unreadable {
+                    id,
+                    error,
+                    pid: Some(_),
+                    ..
+                }) => Some(Err(Failure::from(Error::Unreadable { id, source: error }))),
+                Listed::Unreadable(unreadable) => {
+                    warn_of(app, &unreadable);
+                    None
+                }
+            })
+            .collect());
+    }
+    if selection.machines.is_empty() {
+        return Err(Failure::usage("no machine is named").hint("name machines, or use `--all`"));
+    }
+    let find = |word: &String| machines.find(word).map_err(Failure::from);
+    Ok(selection.machines.iter().map(find).collect())
+}
+
+/// One machine in `ps -o json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its name; none if it cannot be read.
+    pub(crate) name: Option<String>,
+    /// The word of its state.
+    pub(crate) state: &'static str,
+    /// Where its kernel came from.
+    pub(crate) kernel: Option<String>,
+    /// The arguments of its application.
+    pub(crate) args: Vec<String>,
+    /// Its processor.
+    pub(crate) arch: Option<Arch>,
+    /// What runs it.
+    pub(crate) platform: Option<Platform>,
+    /// Its memory in bytes.
+    pub(crate) memory: Option<u64>,
+    /// Its virtual processors.
+    pub(crate) cpus: Option<u32>,
+    /// Its ports on the host, while it runs.
+    pub(crate) ports: Vec<PortMapping>,
+    /// When it was made.
+    pub(crate) created_at: Option<jiff::Timestamp>,
+    /// When it was last started.
+    pub(crate) started_at: Option<jiff::Timestamp>,
+    /// When it last ended.
+    pub(crate) ended_at: Option<jiff::Timestamp>,
+    /// The exit code that stands for its last end.
+    pub(crate) exit_code: Option<i32>,
+    /// The process of its VMM, while that lives.
+    pub(crate) pid: Option<u32>,
+    #[serde(skip)]
+    pub(crate) moment: MachineState,
+}
+
+impl From<Machine> for Row {
+    fn from(machine: Machine) -> Self {
+        Self {
+            id: machine.id.to_string(),
+            name: Some(machine.name),
+            state: machine.state.name(),
+            kernel: Some(machine.spec.origin),
+            args: machine.spec.args,
+            arch: Some(machine.spec.arch),
+            platform: Some(machine.spec.platform),
+            memory: Some(machine.spec.memory),
+            cpus: Some(machine.spec.cpus),
+            ports: machine.ports,
+            created_at: Some(machine.created_at),
+            started_at: machine.started_at,
+            ended_at: machine.ended_at,
+            exit_code: machine.end.as_ref().map(EndReason::exit_code),
+            pid: machine.pid,
+            moment: machine.state,
+        }
+    }
+}
+
+impl From<&Unreadable> for Row {
+    fn from(unreadable: &Unreadable) -> Self {
+        Self {
+            id: unreadable.id.to_string(),
+            name: unreadable.name.clone(),
+            state: MachineState::Unknown.name(),
+            kernel: None,
+            args: Vec::new(),
+            arch: None,
+            platform: None,
+            memory: None,
+            cpus: None,
+            ports: Vec::new(),
+            created_at: None,
+            started_at: None,
+            ended_at: None,
+            exit_code: None,
+            pid: unreadable.pid,
+            moment: MachineState::Unknown,
+        }
+    }
+}
+
+/// Returns the colour of a state.
+pub(crate) fn state_colour(state: MachineState) -> AnsiColor {
+    match state {
+        MachineState::Unknown | MachineState::Exited => AnsiColor::BrightBlack,
+        MachineState::Created => AnsiColor::Blue,
+        MachineState::Failed | MachineState::Errored => AnsiColor::Red,
+        MachineState::Restarting | MachineState::Paused | MachineState::Suspended => {
+            AnsiColor::Yellow
+        }
+        MachineState::Running => AnsiColor::Green,
+    }
+}
+
+/// Returns how long ago something was: `2 hours ago`.
+pub(crate) fn ago(then: jiff::Timestamp, now: jiff::Timestamp) -> String {
+    readable::ago(Duration::try_from(now.duration_since(then)).unwrap_or_default())
+}
