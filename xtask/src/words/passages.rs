@@ -79,13 +79,13 @@ impl Passage {
 
 /// Returns the comments of a Rust source, and the string literals that are sentences. In tests,
 /// where they are input and expectation, string literals are left out.
-pub(super) fn of_rust(source: &str, test: bool) -> Vec<Passage> {
+pub(super) fn of_rust(source: &str, is_test: bool) -> Vec<Passage> {
     let mut scanner = Scanner {
         chars: source.char_indices().peekable(),
         source,
         line: 1,
     };
-    let product = if test { 0 } else { lines_of_product(source) };
+    let product = if is_test { 0 } else { lines_of_product(source) };
     let mut comments = Comments::default();
     let mut passages = Vec::new();
     while let Some(token) = scanner.next() {
