@@ -1,0 +1,10 @@
+//! Builds: from sources and Kraftfiles to kernels that boot.
+
+mod broken;
+mod cloned;
+mod kconfig;
+mod locked;
+mod projects;
+mod real_unikraft;
+mod sources;
+mod unikraft;

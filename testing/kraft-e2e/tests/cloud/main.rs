@@ -1,0 +1,15 @@
+//! The cloud: commands against an emulator of its API, with real machines behind it where it matters.
+
+mod compose;
+mod deploy;
+mod emulator;
+mod faults;
+mod import;
+mod interrupt;
+mod listings;
+mod logs;
+mod rollout;
+mod schema;
+mod token;
+mod tunnel;
+mod web;

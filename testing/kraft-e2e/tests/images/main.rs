@@ -1,0 +1,12 @@
+//! Images: packages, registries, the local store and what other engines make of them.
+
+mod attacks;
+mod catalog;
+mod containerd;
+mod engines;
+mod foreign;
+mod hostile;
+mod offline;
+mod packages;
+mod registry;
+mod torture;

@@ -1,0 +1,12 @@
+//! Machines: from a kernel to a guest that runs, and the state that kraft reports of it.
+
+mod boot;
+mod console;
+mod helpers;
+mod kvm;
+mod lifecycle;
+mod limits;
+mod linux;
+mod secrets;
+mod terminal;
+mod truth;
