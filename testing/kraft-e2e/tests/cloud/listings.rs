@@ -1,12 +1,9 @@
-//! Every listing of the cloud in every form, held against files: `tests/golden/cloud/NAME.FORM`.
+//! Every listing of the cloud in every form, compared with reviewed snapshots.
 //!
-//! What is another each time (UUIDs, times, addresses) is written as what it is. After a change that is
-//! meant, `KRAFT_GOLDEN=renew` writes the files anew.
-
-use std::path::PathBuf;
+//! What changes with every run (UUIDs, times, addresses) is replaced by its kind.
 
 use kraft_e2e::cloud::Cloud;
-use kraft_e2e::harness::{Bench, eventually, repository};
+use kraft_e2e::harness::{Bench, eventually};
 use serde_json::{Value, json};
 
 const FORMS: [&str; 5] = ["table", "list", "json", "yaml", "raw"];
@@ -171,7 +168,7 @@ fn told(form: &str, text: &str, cloud: &Cloud) -> String {
     if form == "table" { even(&text) } else { text }
 }
 
-/// Runs a listing in every form, and holds each against its file.
+/// Runs a listing in every form, and compares each with its snapshot.
 fn assert_golden(name: &str, words: &[&str]) {
     let (cloud, bench) = (cloud(), Bench::new());
     for form in FORMS {
@@ -193,21 +190,9 @@ fn assert_golden(name: &str, words: &[&str]) {
     }
 }
 
+/// Compares a text with its snapshot, `snapshots/cloud__listings__NAME.snap`.
 fn hold(name: &str, told: &str) {
-    let file: PathBuf = repository()
-        .join("testing/kraft-e2e/tests/golden/cloud")
-        .join(name);
-    if std::env::var_os("KRAFT_GOLDEN").is_some_and(|value| value == "renew") {
-        std::fs::write(&file, told).unwrap();
-        return;
-    }
-    let wanted = std::fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(
-        told,
-        wanted,
-        "{} is another; KRAFT_GOLDEN=renew writes it anew",
-        file.display()
-    );
+    insta::assert_snapshot!(name, told);
 }
 
 #[test]
