@@ -13,5 +13,7 @@ pub mod measure;
 pub mod netns;
 pub mod registry;
 pub mod source;
+#[cfg(test)]
+mod suites;
 pub mod terminal;
 pub mod web;
