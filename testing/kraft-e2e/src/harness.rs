@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 use serde_json::Value;
 
+use crate::program;
+
 /// How long anything may take before a test says it hangs. Generous on purpose: it only decides
 /// between "slow" and "never".
 pub const PATIENCE: Duration = Duration::from_mins(2);
@@ -132,7 +134,7 @@ impl Bench {
     /// Returns a copy of `kraft` in the private directory, which an ordinary user can run.
     pub fn kraft_copy(&self) -> PathBuf {
         let copy = self.path().join("kraft");
-        std::fs::copy(kraft_binary(), &copy).unwrap();
+        program::copy(kraft_binary(), &copy);
         copy
     }
 

@@ -11,6 +11,7 @@ pub mod http;
 pub mod linux;
 pub mod measure;
 pub mod netns;
+pub mod program;
 pub mod registry;
 pub mod source;
 #[cfg(test)]

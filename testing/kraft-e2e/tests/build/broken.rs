@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use kraft_e2e::harness::{Bench, Outcome, eventually};
+use kraft_e2e::program;
 use kraft_e2e::source::{
     build_and_boot, copy, git, kraft_in, make_archive, make_repository, replace, skipped, workshop,
 };
@@ -326,10 +327,10 @@ fn a_key_that_ssh_refuses_is_told() {
         return;
     };
     let ssh = bench.path().join("ssh");
-    let script =
-        "#!/bin/sh\necho 'git@example.test: Permission denied (publickey).' >&2\nexit 255\n";
-    std::fs::write(&ssh, script).unwrap();
-    std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    program::script(
+        &ssh,
+        "echo 'git@example.test: Permission denied (publickey).' >&2\nexit 255\n",
+    );
     let url = "git@example.test:libs/lib-count.git";
     edit(&app, "../../libs/lib-count", url);
     let mut command = bench.command(["build"]);

@@ -2,11 +2,11 @@
 //! `kraft doctor` says about them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use kraft_e2e::dockerfiles::{base_tar, build, context, push_base, text};
 use kraft_e2e::engines::Docker;
 use kraft_e2e::harness::Bench;
+use kraft_e2e::program;
 use kraft_e2e::registry::Registry;
 
 /// A directory that is the whole search path, with scripts in the place of programs.
@@ -14,13 +14,10 @@ fn with_programs(bench: Bench, programs: &[(&str, &str)]) -> Bench {
     let bin = bench.path().join("only");
     fs::create_dir_all(&bin).unwrap();
     for (name, script) in programs {
-        let path = bin.join(name);
-        fs::write(
-            &path,
-            format!("#!/bin/sh\nexport PATH=/usr/bin:/bin\n{script}"),
-        )
-        .unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        program::script(
+            &bin.join(name),
+            &format!("export PATH=/usr/bin:/bin\n{script}"),
+        );
     }
     let nowhere = format!("unix://{}", bench.path().join("nowhere").display());
     let search = bin.display().to_string();

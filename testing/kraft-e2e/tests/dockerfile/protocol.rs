@@ -1,7 +1,6 @@
 //! The ways to a BuildKit, and what it may ask of us while it builds.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use kraft_e2e::dockerfiles::{Bridge, base_tar, build, context, paths, push_base, text};
 use kraft_e2e::engines::Docker;
 use kraft_e2e::harness::{Bench, Outcome, eventually, skip};
+use kraft_e2e::program;
 use kraft_e2e::registry::{Registry, free_port, installed};
 
 /// An engine behind the protocol of a stand-alone BuildKit; `None` (and said so) if there is none
@@ -164,13 +164,11 @@ fn a_buildkit_in_a_container_is_reached_through_the_program_of_its_engine() {
     fs::create_dir(&bin).unwrap();
     // What `docker exec -i NAME buildctl dial-stdio` does, for a container that is none.
     let script = format!(
-        "#!/bin/sh\n[ \"$*\" = 'exec -i builder buildctl dial-stdio' ] || exit 9\n\
+        "[ \"$*\" = 'exec -i builder buildctl dial-stdio' ] || exit 9\n\
          exec socat - UNIX-CONNECT:{socket}\n"
     );
-    for program in ["docker", "podman"] {
-        let path = bin.join(program);
-        fs::write(&path, &script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["docker", "podman"] {
+        program::script(&bin.join(name), &script);
     }
     let search = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let bench = bench.env("PATH", &search);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kraft_e2e::guest::{MOTD, Report, package};
 use kraft_e2e::harness::{Bench, Outcome, skip};
 use kraft_e2e::hostile::{Act, Hostile, Image, Request, tar};
+use kraft_e2e::program;
 use kraft_e2e::registry::{Registry, digest_of, installed, skopeo};
 
 const USER: &str = "joe";
@@ -228,8 +229,7 @@ fn with_helper(script: Option<&str>) -> Bench {
     std::fs::create_dir(&bin).unwrap();
     if let Some(script) = script {
         let helper = bin.join("docker-credential-odd.exe");
-        std::fs::write(&helper, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program::script(&helper, &format!("{script}\n"));
     }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     bench.env("PATH", &path)

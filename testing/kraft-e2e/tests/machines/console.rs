@@ -2,12 +2,13 @@
 //! whole where nothing bad happens.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use kraft_e2e::guest::mini;
 use kraft_e2e::harness::{Bench, eventually, is_running};
+use kraft_e2e::program;
 use rustix::process::{Pid, Signal, kill_process};
 
 const LIMIT: u64 = 1 << 20;
@@ -61,12 +62,10 @@ fn peak_memory(process: &Child) -> u64 {
 fn stub(bench: &Bench, script: &str) -> String {
     let path = bench.path().join("qemu-stub");
     let served = r#"printf '{"QMP": {}}\n{"return": {}}\n' > diary.out"#;
-    std::fs::write(
+    program::script(
         &path,
-        format!("#!/bin/sh\nexec 9> console/pipe\n{served}\n{script}\n"),
-    )
-    .unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        &format!("exec 9> console/pipe\n{served}\n{script}\n"),
+    );
     path.to_str().unwrap().to_owned()
 }
 

@@ -1,18 +1,17 @@
 //! What kraft starts gets no secrets and does not outlive kraft, also when it hangs and kraft is
 //! killed.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use kraft_e2e::guest::mini;
 use kraft_e2e::harness::{Bench, eventually, is_running};
+use kraft_e2e::program;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Writes a stand-in for QEMU: a shell script.
 fn stub(bench: &Bench, script: &str) -> PathBuf {
     let path = bench.path().join("qemu-stub");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program::script(&path, &format!("{script}\n"));
     path
 }
 

@@ -320,7 +320,7 @@ fn a_machine_whose_directory_cannot_be_read_is_unknown_and_hides_no_other() {
         );
     };
     // The program and the kernel must be readable by that user, wherever the checkout lies.
-    std::fs::copy(kraft_e2e::harness::kraft_binary(), home.join("kraft")).unwrap();
+    bench.kraft_copy();
     std::fs::copy(mini("x86_64"), home.join("mini")).unwrap();
     own(&home);
     let as_nobody = |args: &[&str]| {

@@ -1,12 +1,13 @@
 //! What a guest reports reaches the user, what a guest writes does not fill the host, and what its
 //! VMM can do is limited.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kraft_e2e::guest::mini;
 use kraft_e2e::harness::{Bench, Outcome, eventually, is_running};
+use kraft_e2e::program;
 use rustix::process::{Pid, Signal, kill_process};
 
 fn inspect(bench: &Bench, name: &str) -> serde_json::Value {
@@ -146,12 +147,10 @@ fn a_machine_with_a_volume_to_write_to_has_no_limit_of_file_sizes() {
 /// Writes a program that is QEMU but for what a script does first.
 fn wrapper(bench: &Bench, script: &str) -> String {
     let path = bench.path().join("qemu-wrapper");
-    std::fs::write(
+    program::script(
         &path,
-        format!("#!/bin/sh\n{script}\nexec qemu-system-x86_64 \"$@\"\n"),
-    )
-    .unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        &format!("{script}\nexec qemu-system-x86_64 \"$@\"\n"),
+    );
     path.to_str().unwrap().to_owned()
 }
 
@@ -185,7 +184,7 @@ fn qemu_is_confined_where_it_can_be() {
 fn a_kraft_that_was_replaced_meanwhile_still_starts_monitors() {
     let bench = Bench::new();
     let old = bench.path().join("kraft-old");
-    std::fs::copy(kraft_e2e::harness::kraft_binary(), &old).unwrap();
+    program::copy(kraft_e2e::harness::kraft_binary(), &old);
     let machine = start(&bench, "m", &["@tick:100000"]);
     let mut logs = bench
         .command_of(&old, ["logs", "-f", "m"])

@@ -3,11 +3,11 @@
 //! Stand-ins write down their environment and then do what the real ones do.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use kraft_e2e::harness::{Bench, Outcome};
+use kraft_e2e::program;
 use kraft_e2e::registry::Registry;
 use kraft_e2e::source::{git, make_repository, replace, skipped, workshop, write};
 
@@ -34,18 +34,14 @@ impl Stubs {
     fn new(bench: &Bench, programs: &[(&str, &str)]) -> Self {
         let (bin, dumps) = (bench.path().join("stubs"), bench.path().join("dumps"));
         fs::create_dir_all(&dumps).unwrap();
+        fs::create_dir_all(&bin).unwrap();
         for (name, then) in programs {
             let then = match *then {
                 "" => format!("exec {} \"$@\"", real(name)),
                 then => then.to_owned(),
             };
             let dump = format!("{}/{name}.$$", dumps.display());
-            write(
-                &bin.join(name),
-                &format!("#!/bin/sh\nenv > {dump}\n{then}\n"),
-            );
-            let mode = fs::Permissions::from_mode(0o755);
-            fs::set_permissions(bin.join(name), mode).unwrap();
+            program::script(&bin.join(name), &format!("env > {dump}\n{then}\n"));
         }
         Self { bin, dumps }
     }

@@ -1,12 +1,12 @@
 //! Records and directories that are missing, VMMs that hang: what is reported done is done.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use kraft_e2e::guest::mini;
 use kraft_e2e::harness::{Bench, eventually, is_running};
+use kraft_e2e::program;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A machine that runs until it is ended.
@@ -190,10 +190,9 @@ fn a_link_in_the_place_of_a_machine_is_neither_followed_nor_removed() {
 /// Writes a QEMU that tells its version and never comes up.
 fn never_up(bench: &Bench) -> String {
     let path = bench.path().join("qemu-never-up");
-    let script = "#!/bin/sh\ncase \"$*\" in\n*-version*) echo 'QEMU emulator version 10.0.2'; exit;;\n\
+    let script = "case \"$*\" in\n*-version*) echo 'QEMU emulator version 10.0.2'; exit;;\n\
         esac\ntrap '' TERM INT HUP\necho $$ > \"$0.pid\"\nexec sleep 6000\n";
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program::script(&path, script);
     path.to_str().unwrap().to_owned()
 }
 
@@ -276,8 +275,7 @@ fn a_program_that_is_not_a_usable_qemu_is_named_as_the_cause() {
         ("hello", "does not look like QEMU"),
     ] {
         let path = bench.path().join("qemu-other");
-        std::fs::write(&path, format!("#!/bin/sh\necho '{version}'\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program::script(&path, &format!("echo '{version}'\n"));
         let mut run = bench.command(["run", "-W", "-d", "--qemu"]);
         let failed = kraft_e2e::harness::Outcome::of(run.arg(&path).arg(mini("x86_64"))).exits(7);
         let program = path.to_str().unwrap();
