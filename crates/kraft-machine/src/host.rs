@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_about_kvm_comes_in_time_and_is_remembered() {
+    fn the_answer_about_kvm_is_remembered() {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings {
             runtime_dir: dir.path().join("runtime"),
@@ -269,9 +269,7 @@ mod tests {
             qemu: None,
             console_limit: crate::DEFAULT_CONSOLE_LIMIT,
         };
-        let before = std::time::Instant::now();
         let first = probe(&settings);
-        assert!(before.elapsed() < Duration::from_mins(1));
         assert!(!matches!(first.kvm, Kvm::Disabled), "{first:?}");
         assert_eq!(probe(&settings), first);
         // Where the device itself is unusable nothing had to be tried.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::harness::{Bench, Outcome, kraft_binary, repository};
 use crate::http;
+use crate::limit::Limit;
 use crate::registry::Registry;
 
 /// `tester:secret` as a token: base64 of the pair.
@@ -19,6 +20,7 @@ pub const TOKEN: &str = "dGVzdGVyOnNlY3JldA==";
 pub struct Cloud {
     emulator: Emulator,
     registry: Option<String>,
+    _limit: Limit,
 }
 
 impl Default for Cloud {
@@ -44,6 +46,7 @@ impl Cloud {
         Self {
             emulator,
             registry: None,
+            _limit: Limit::new(),
         }
     }
 

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 use serde_json::Value;
 
+use crate::limit::Limit;
 use crate::program;
 
 /// How long anything may take before a test says it hangs. Generous on purpose: it only decides
 /// between "slow" and "never".
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Returns the `kraft` under test: `KRAFT_BIN`, else the workspace's own, built on first use.
 pub fn kraft_binary() -> &'static Path {
@@ -52,6 +53,7 @@ pub struct Bench {
     dir: tempfile::TempDir,
     runtime: PathBuf,
     extra_env: Vec<(String, String)>,
+    limit: Limit,
 }
 
 impl Default for Bench {
@@ -73,6 +75,7 @@ impl Bench {
             dir,
             runtime,
             extra_env: Vec::new(),
+            limit: Limit::new(),
         }
     }
 
@@ -87,6 +90,13 @@ impl Bench {
     #[must_use]
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.extra_env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets how long the test of this bench may take.
+    #[must_use]
+    pub fn limit(self, limit: Duration) -> Self {
+        self.limit.set(limit);
         self
     }
 

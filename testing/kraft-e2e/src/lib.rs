@@ -8,6 +8,7 @@ pub mod guest;
 pub mod harness;
 pub mod hostile;
 pub mod http;
+pub mod limit;
 pub mod linux;
 pub mod measure;
 pub mod netns;

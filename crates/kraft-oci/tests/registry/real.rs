@@ -13,7 +13,7 @@ use kraft_oci::registry::{Error, ErrorKind, Fetched, Registry};
 use crate::{Given, Memory, Nothing, anonymous, bytes, name, settings, user_of};
 
 /// How long a registry may take to listen.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A registry of its own; it ends when it is dropped.
 struct Real {

@@ -246,7 +246,7 @@ int main(void)
 #[test]
 fn the_catalogs_base_builds_and_runs_linux_programs() {
     let Some(sources) = sources() else { return };
-    let bench = Bench::new();
+    let bench = Bench::new().limit(Duration::from_mins(90));
     let project = base(&bench, &sources);
     builds_with_options_of_other_releases(&bench, &project);
     sees_a_source_that_was_put_back(&bench, &project);

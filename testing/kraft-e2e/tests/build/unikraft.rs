@@ -2,6 +2,7 @@
 //! clones of `unikraft` and `app-helloworld`; skipped everywhere else.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kraft_e2e::harness::Bench;
 use kraft_e2e::source::{compiled, kraft_in, replace, write};
@@ -40,7 +41,7 @@ fn helloworld(bench: &Bench, clones: &Path) -> PathBuf {
 #[test]
 fn helloworld_builds_for_three_targets_and_boots() {
     let Some(clones) = clones() else { return };
-    let bench = Bench::new();
+    let bench = Bench::new().limit(Duration::from_mins(90));
     let app = helloworld(&bench, &clones);
     let built = kraft_in(&bench, &app, &["build", "--all"]).success();
     assert_eq!(built.stdout.lines().count(), 3, "{built:?}");
@@ -95,7 +96,7 @@ fn helloworld_builds_for_three_targets_and_boots() {
 #[test]
 fn a_project_with_a_library_builds_and_boots() {
     let Some(clones) = clones() else { return };
-    let bench = Bench::new();
+    let bench = Bench::new().limit(Duration::from_mins(90));
     let app = helloworld(&bench, &clones);
     let library = bench.path().join("lib-greet");
     write(

@@ -129,7 +129,7 @@ fn an_instance_that_crashes_at_boot_stops_and_keeps_its_console() {
     let image = json!({"name": "tester/bad", "output": "boot\n", "crash": "oops\n"});
     cloud.door("POST images", &image);
     let new = json!({
-        "name": "bad", "image": "tester/bad", "autostart": true, "wait_timeout_ms": 5000,
+        "name": "bad", "image": "tester/bad", "autostart": true, "wait_timeout_ms": 60_000,
     });
     let made = cloud.ok("POST /instances", &new);
     assert_eq!(

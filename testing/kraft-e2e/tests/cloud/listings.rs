@@ -26,7 +26,7 @@ fn cloud() -> Cloud {
         &json!({"name": "front", "services": services, "domains": domains}),
     );
     let new = json!({
-        "name": "web", "image": "tester/web:v1", "autostart": true, "wait_timeout_ms": 5000,
+        "name": "web", "image": "tester/web:v1", "autostart": true, "wait_timeout_ms": 60_000,
         "service_group": {"name": "front"}, "memory_mb": 256, "args": ["/bin/web", "--fast"],
         "env": {"COLOUR": "blue", "SIZE": "very large"}, "restart_policy": "on-failure",
         "volumes": [{"name": "data", "at": "/data", "readonly": true}],
@@ -340,7 +340,7 @@ fn what_a_command_did_is_told_in_a_form_too() {
         let outcome = cloud.kraft(&bench, &words).success();
         serde_json::from_str(&outcome.stdout).unwrap()
     };
-    let started = json(&["instance", "start", "idle", "-w", "5s"]);
+    let started = json(&["instance", "start", "idle", "-w", "60s"]);
     assert_eq!(started[0]["name"], "idle");
     assert_eq!(started[0]["previous_state"], "stopped");
     let stopped = json(&["instance", "stop", "idle", "--force"]);

@@ -13,7 +13,7 @@ fn with_instances(names: &[&str]) -> Cloud {
     cloud.door("POST images", &json!({"name": "tester/web"}));
     for name in names {
         let new = json!({
-            "name": name, "image": "tester/web", "autostart": true, "wait_timeout_ms": 5000,
+            "name": name, "image": "tester/web", "autostart": true, "wait_timeout_ms": 60_000,
         });
         cloud.ok("POST /instances", &new);
     }

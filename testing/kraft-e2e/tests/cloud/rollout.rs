@@ -22,7 +22,7 @@ fn with_service() -> Cloud {
     ] {
         let new = json!({
             "name": name, "image": image, "service_group": {"name": "front"},
-            "autostart": true, "wait_timeout_ms": 5000,
+            "autostart": true, "wait_timeout_ms": 60_000,
         });
         cloud.ok("POST /instances", &new);
     }

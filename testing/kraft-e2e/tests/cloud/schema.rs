@@ -158,7 +158,7 @@ fn instances(cloud: &Cloud) {
         "service_group": {"services": [{
             "port": 443, "destination_port": 8080, "handlers": ["tls", "http"]
         }]},
-        "autostart": true, "wait_timeout_ms": 5000,
+        "autostart": true, "wait_timeout_ms": 60_000,
     });
     let made = cloud.ok("POST /instances", &new);
     let uuid = made[0]["uuid"].as_str().unwrap().to_owned();
@@ -176,7 +176,7 @@ fn instances(cloud: &Cloud) {
         "PUT /instances/stop",
         &json!([{"uuid": uuid, "drain_timeout_ms": 10}]),
     );
-    let stopped = json!([{"uuid": uuid, "state": "stopped", "timeout_ms": 5000}]);
+    let stopped = json!([{"uuid": uuid, "state": "stopped", "timeout_ms": 60_000}]);
     cloud.ok("PUT /instances/wait", &stopped);
     cloud.ok("PUT /instances/start", &ids);
     cloud.ok(
@@ -184,7 +184,7 @@ fn instances(cloud: &Cloud) {
         &Value::Null,
     );
     cloud.ok(
-        &format!("PUT /instances/{uuid}/start?wait_timeout_ms=5000"),
+        &format!("PUT /instances/{uuid}/start?wait_timeout_ms=60000"),
         &Value::Null,
     );
     cloud.ok("DELETE /instances", &ids);

@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use kraft_cloud_emulator::Settings;
 use kraft_e2e::cloud::Cloud;
 use kraft_e2e::guest::{mini, project_on, push_runtime};
-use kraft_e2e::harness::{Bench, Outcome};
+use kraft_e2e::harness::{Bench, Outcome, eventually};
 use kraft_e2e::registry::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// `robot$anna.users.kraftcloud:only-for-the-cloud`, and its halves' secret.
 const TOKEN: &str = "cm9ib3QkYW5uYS51c2Vycy5rcmFmdGNsb3VkOm9ubHktZm9yLXRoZS1jbG91ZA==";
@@ -101,31 +101,25 @@ fn command_lines() -> Vec<String> {
 #[test]
 fn no_process_shows_the_token() {
     let (bench, cloud) = (Bench::new(), cloud());
-    cloud.door("PUT settings", &json!({"start_ms": 60_000}));
-    let words = [
-        "cloud",
-        "deploy",
-        "-n",
-        "web",
-        "--timeout",
-        "5s",
-        "anna/web",
-    ];
+    cloud.door("PUT settings", &json!({"start_ms": 3_600_000}));
+    let words = ["cloud", "deploy", "-n", "web", "anna/web"];
     let mut command = command(&cloud, &bench, &words);
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut looks = 0;
-    while child.try_wait().unwrap().is_none() {
+    // From its start until it waits for the instance, which it does for longer than this takes.
+    eventually("a look at a deployment that waits", || {
+        let waits = !cloud.ok("GET /instances", &Value::Null).is_empty();
         for line in command_lines() {
             assert_silent(&line);
         }
-        looks += 1;
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    assert!(looks > 10, "it was over after {looks} looks");
+        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+        waits
+    });
+    child.kill().unwrap();
+    let _ = child.wait();
 }
 
 /// Every file below a directory.

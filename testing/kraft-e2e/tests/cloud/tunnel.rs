@@ -3,10 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Stdio};
-use std::time::Duration;
 
 use kraft_e2e::cloud::Cloud;
-use kraft_e2e::harness::{Bench, Outcome, eventually};
+use kraft_e2e::harness::{Bench, Outcome, PATIENCE, eventually};
 use kraft_e2e::registry::{digest_of, free_port};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -35,7 +34,7 @@ fn with_echo() -> Cloud {
     let cloud = Cloud::new();
     cloud.door("POST images", &json!({"name": "tester/web"}));
     let new = json!({
-        "name": "web", "image": "tester/web", "autostart": true, "wait_timeout_ms": 5000,
+        "name": "web", "image": "tester/web", "autostart": true, "wait_timeout_ms": 60_000,
     });
     cloud.ok("POST /instances", &new);
     let backend = json!({"name": "web", "port": 7, "address": echo().to_string()});
@@ -80,9 +79,7 @@ impl Tunnel {
     /// Sends bytes through it, and returns what comes back.
     fn ask(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut answer = Vec::new();
         if stream.write_all(bytes).is_ok() {
             let _ = stream.shutdown(Shutdown::Write);

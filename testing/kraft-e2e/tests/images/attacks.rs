@@ -3,7 +3,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kraft_e2e::guest::mini;
 use kraft_e2e::harness::{Bench, Outcome, wrapped};
@@ -12,8 +12,6 @@ use serde_json::{Value, json};
 
 /// What an attacked `kraft` may take of the address space, in bytes; threads reserve much of it.
 const ROOM: u64 = 1 << 30;
-/// After so long an attack on time has succeeded.
-const LONGEST: Duration = Duration::from_mins(1);
 
 fn bench() -> Bench {
     Bench::new()
@@ -21,18 +19,16 @@ fn bench() -> Bench {
         .env("KRAFTKIT_HTTP_RETRIES", "2")
 }
 
-/// Runs `kraft` with little memory, and insists that it ends by itself and in time.
+/// Runs `kraft` with little memory, and insists that it ends by itself.
 fn confined(bench: &Bench, args: &[&str]) -> Outcome {
     let mut prlimit = Command::new("prlimit");
     prlimit.arg(format!("--as={ROOM}")).arg("--core=0");
     let mut command = wrapped(prlimit, &bench.command(args));
-    let begun = Instant::now();
     let outcome = Outcome::of(&mut command);
     assert!(
         outcome.code.is_some_and(|code| code < 126),
         "did not end by itself: {outcome:?}"
     );
-    assert!(begun.elapsed() < LONGEST, "took {:?}", begun.elapsed());
     assert!(!outcome.stderr.contains("panicked"), "{outcome:?}");
     outcome
 }
