@@ -72,6 +72,9 @@ fn where_kvm_works_machines_run_with_it_and_nothing_is_warned_of() {
                 "-nodefaults",
             ])
             .args(["-display", "none", "-no-reboot", "-serial", "stdio"])
+            // Its clock counts instructions, so that kraft's own time limits do not depend on how
+            // fast the host is.
+            .args(["-icount", "shift=0,sleep=off"])
             .args([
                 "-append",
                 "console=ttyS0 quiet panic=-1",
