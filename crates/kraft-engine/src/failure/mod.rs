@@ -3,6 +3,10 @@
 //! Rooms return typed errors. Here each becomes a [`Failure`]: a kind, which is the exit code,
 //! the error with its causes, and hints. `docs/errors.md` tells the same to users.
 
+mod image;
+mod project;
+mod rootfs;
+
 use std::error::Error;
 use std::io;
 

@@ -1,0 +1,1 @@
+//! Kinds and hints of the errors of projects: Kraftfiles, components and builds.

@@ -1,0 +1,1 @@
+//! Kinds and hints of the errors of root filesystems and Dockerfiles.
