@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use kraft_machine::LEAST_CONSOLE_LIMIT;
+use kraft_machine::MIN_CONSOLE_LIMIT;
 
 use super::forms::Form;
 
@@ -181,7 +181,7 @@ pub const ALL: &[Key] = &[
         name: "console_limit",
         env: "KRAFTKIT_CONSOLE_LIMIT",
         flag: None,
-        kind: Kind::Size(LEAST_CONSOLE_LIMIT),
+        kind: Kind::Size(MIN_CONSOLE_LIMIT),
         default: Default::Text("64Mi"),
         used: true,
         help: "Keep at most this much of what each machine prints, at least 1Mi",

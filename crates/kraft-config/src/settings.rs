@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kraft_core::quantity;
-use kraft_machine::{DEFAULT_CONSOLE_LIMIT, LEAST_CONSOLE_LIMIT};
+use kraft_machine::{DEFAULT_CONSOLE_LIMIT, MIN_CONSOLE_LIMIT};
 
 use crate::forms::seconds;
 use crate::layers::Value;
@@ -70,7 +70,7 @@ impl Config {
             console_limit: console_limit
                 .and_then(|limit| quantity::parse(limit).ok())
                 .unwrap_or(DEFAULT_CONSOLE_LIMIT)
-                .max(LEAST_CONSOLE_LIMIT),
+                .max(MIN_CONSOLE_LIMIT),
             insecure: self.list("insecure").to_vec(),
             ca_file: self.text("ca_file").map(PathBuf::from),
             http_timeout: self

@@ -1,29 +1,44 @@
-//! Facts about this computer, as a plain value: found by `kraft-machine`, used by [`crate::plan`].
+//! Facts about this host, as a plain value: determined by `kraft-machine`, used by [`crate::plan`].
 
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
+use crate::kernel::BootProtocol;
+use crate::platform::Platform;
 
-/// What this computer can run, and with what.
+/// What this host can run, and with what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
-    /// The processor of this computer, if it is one we know.
+    /// The architecture of this host, if it is known.
     pub arch: Option<Arch>,
     /// Whether guests really run under KVM.
     pub kvm: Kvm,
+    /// The VMMs that there are drivers for, whether they are installed or not.
+    pub vmms: Vec<VmmSupport>,
 }
 
-/// The answer to "can guests run under KVM here?".
+/// What the VMM of a platform can run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmmSupport {
+    /// The platform.
+    pub platform: Platform,
+    /// The kernels it can boot.
+    pub boots: Vec<BootProtocol>,
+    /// Whether it can publish ports on IPv6 addresses of the host.
+    pub ipv6_ports: bool,
+}
+
+/// Whether guests can run under KVM on this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Kvm {
     /// A guest was booted under KVM and answered.
     Works,
-    /// It cannot be used.
+    /// KVM cannot be used.
     Unusable {
-        /// Why not, one lower-case fragment: `guests do not run: …`.
+        /// The reason, as a lower-case fragment: `guests do not run: …`.
         reason: String,
-        /// What the user can do about it, one sentence, if anything.
+        /// What the user can do about it, as a sentence.
         cure: Option<String>,
     },
     /// The configuration or a flag forbids it; no probe was made.

@@ -14,6 +14,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
+use crate::platform::Platform;
 
 pub mod abilities;
 mod elf;
@@ -35,6 +36,26 @@ pub enum BootProtocol {
     LinuxBzImage,
     /// A 64-bit ELF entered by the Linux 64-bit protocol (Firecracker): nothing is prepended.
     Linux64,
+}
+
+impl BootProtocol {
+    /// Returns the platform that kernels with this protocol are built for.
+    pub const fn platform(self) -> Platform {
+        match self {
+            Self::Multiboot | Self::Arm64Image | Self::LinuxBzImage => Platform::Qemu,
+            Self::Linux64 => Platform::Firecracker,
+        }
+    }
+
+    /// Returns the format of kernel files with this protocol.
+    pub const fn format(self) -> &'static str {
+        match self {
+            Self::Multiboot => "Multiboot",
+            Self::Arm64Image => "arm64 Image",
+            Self::LinuxBzImage => "bzImage",
+            Self::Linux64 => "64-bit ELF",
+        }
+    }
 }
 
 /// A kernel, recognised.

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use crate::arch::Arch;
 use crate::cmdline::CommandLine;
-use crate::host::{Host, Kvm};
+use crate::host::{Host, Kvm, VmmSupport};
 use crate::kernel::abilities::Abilities;
 use crate::kernel::{BootProtocol, KernelImage};
 use crate::machine::{self, Acceleration, MachineSpec};
@@ -105,9 +105,10 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         problems.push(Problem::error(format!("`--name {name}`: {error}")));
     }
     problems.extend(check_arch(request.arch, image.arch));
-    let platform = choose_platform(request.platform, image.boot, &mut problems);
+    let platform = choose_platform(request.platform, image.boot, &host.vmms, &mut problems);
     let memory = choose_memory(request.memory, &mut problems);
-    let ports = choose_ports(&request.ports, &mut problems);
+    let vmm = host.vmms.iter().find(|vmm| vmm.platform == platform);
+    let ports = choose_ports(&request.ports, vmm, &mut problems);
     let volumes = choose_volumes(&request.volumes, boot, &mut problems);
     let env = merge_env(request, boot, &mut problems);
     let (kernel_args, args) = choose_args(request, boot);
@@ -181,41 +182,48 @@ fn check_arch(asked: Option<Arch>, kernel: Arch) -> Option<Problem> {
     )
 }
 
-/// Chooses the monitor, and notes what stands against it.
+/// Chooses the platform, and reports why it cannot run the kernel.
 fn choose_platform(
     asked: Option<Platform>,
     boot: BootProtocol,
+    vmms: &[VmmSupport],
     problems: &mut Vec<Problem>,
 ) -> Platform {
-    let native = match boot {
-        BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::LinuxBzImage => {
-            Platform::Qemu
-        }
-        BootProtocol::Linux64 => Platform::Firecracker,
-    };
+    let native = boot.platform();
     let platform = asked.unwrap_or(native);
-    match platform {
-        Platform::Qemu if native != Platform::Qemu => problems.push(
-            Problem::error(
-                "QEMU cannot load this kernel, which is built for Firecracker (64-bit ELF)",
-            )
-            .help("build the project for qemu and run that kernel"),
+    let supported = |platform| vmms.iter().find(|vmm| vmm.platform == platform);
+    match supported(platform) {
+        Some(vmm) if vmm.boots.contains(&boot) => {}
+        Some(_) => problems.push(
+            Problem::error(format!(
+                "{} cannot load this kernel, which is built for {} ({})",
+                platform.title(),
+                native.title(),
+                boot.format()
+            ))
+            .help(format!(
+                "build the project for {platform} and run that kernel"
+            )),
         ),
-        Platform::Qemu => {}
-        Platform::Firecracker | Platform::Xen => {
+        None => {
             let why = match asked {
                 Some(_) => format!("`--plat {platform}`: there is no driver for {platform} yet"),
                 None => {
                     format!("the kernel is built for {platform}, for which there is no driver yet")
                 }
             };
-            let cure = match native {
-                Platform::Qemu => "leave out `--plat`: QEMU boots this kernel",
-                Platform::Firecracker | Platform::Xen => {
-                    "build the project for qemu, the platform that works now"
-                }
-            };
-            problems.push(Problem::error(why).help(cure));
+            let problem = Problem::error(why);
+            problems.push(match (supported(native), vmms.first()) {
+                (Some(_), _) => problem.help(format!(
+                    "leave out `--plat`: {} boots this kernel",
+                    native.title()
+                )),
+                (None, Some(vmm)) => problem.help(format!(
+                    "build the project for {}, which has a driver",
+                    vmm.platform
+                )),
+                (None, None) => problem,
+            });
         }
     }
     platform
@@ -235,15 +243,20 @@ fn choose_memory(asked: Option<u64>, problems: &mut Vec<Problem>) -> u64 {
     bytes / MIB * MIB
 }
 
-/// Drops what was said twice, and finds mappings that would listen at the same place.
-fn choose_ports(asked: &[PortMapping], problems: &mut Vec<Problem>) -> Vec<PortMapping> {
+/// Removes duplicates, and finds mappings that would listen on the same port or that the VMM cannot publish.
+fn choose_ports(
+    asked: &[PortMapping],
+    vmm: Option<&VmmSupport>,
+    problems: &mut Vec<Problem>,
+) -> Vec<PortMapping> {
     let mut ports: Vec<PortMapping> = Vec::new();
     for port in asked {
         let shown = port.as_typed();
-        if port.host_ip.is_ipv6() {
+        if let Some(vmm) = vmm.filter(|vmm| port.host_ip.is_ipv6() && !vmm.ipv6_ports) {
             problems.push(
                 Problem::error(format!(
-                    "`--port {shown}`: QEMU's user-mode network listens on IPv4 addresses only"
+                    "`--port {shown}`: {} publishes ports on IPv4 addresses only",
+                    vmm.platform.title()
                 ))
                 .help("give an IPv4 address, such as 127.0.0.1"),
             );

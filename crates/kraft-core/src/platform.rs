@@ -31,6 +31,15 @@ impl Platform {
             Self::Xen => "xen",
         }
     }
+
+    /// Returns the name of its virtual machine monitor, as it is written in sentences.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Qemu => "QEMU",
+            Self::Firecracker => "Firecracker",
+            Self::Xen => "Xen",
+        }
+    }
 }
 
 impl fmt::Display for Platform {

@@ -37,6 +37,26 @@ pub fn split(line: &str) -> Result<Vec<String>, char> {
     quote.map_or(Ok(words), Err)
 }
 
+/// Joins arguments to a line that a POSIX shell splits into the same arguments.
+///
+/// ```
+/// let line = kraft_core::words::join(["run", "it's", "a b", ""]);
+/// assert_eq!(line, r"run 'it'\''s' 'a b' ''");
+/// assert_eq!(kraft_core::words::split(&line).unwrap(), ["run", "it's", "a b", ""]);
+/// ```
+pub fn join(words: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,.:/@%".contains(c);
+    let quoted = words.into_iter().map(|word| {
+        let word = word.as_ref();
+        if !word.is_empty() && word.chars().all(plain) {
+            word.to_owned()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::split;

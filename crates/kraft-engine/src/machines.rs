@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use kraft_core::machine::{EndReason, MachineSpec};
-use kraft_machine::driver::{self, Launch};
+use kraft_core::platform::Platform;
+use kraft_machine::driver::Drivers;
 use kraft_machine::{Listed, Machine, Machines, Settings, Unreadable};
 use kraft_sys::process::OWN_PROGRAM;
 
@@ -19,7 +20,10 @@ pub fn settings(ctx: &Context) -> Settings {
         runtime_dir: ctx.settings.runtime_dir.clone(),
         // This very program, also when the file it was started from has been replaced.
         monitor: vec![OsString::from(OWN_PROGRAM), OsString::from(MONITOR)],
-        qemu: ctx.settings.qemu.clone(),
+        drivers: match &ctx.settings.qemu {
+            Some(program) => Drivers::default().with_program(Platform::Qemu, program),
+            None => Drivers::default(),
+        },
         console_limit: ctx.settings.console_limit,
     }
 }
@@ -67,22 +71,9 @@ pub fn warn_of(ctx: &Context, unreadable: &Unreadable) {
     ));
 }
 
-/// The id of no machine, so that the same question has the same answer.
-const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
-
 /// Returns the command line of the VMM of a machine, without making one.
 pub fn argv(ctx: &Context, spec: &MachineSpec, line: &str) -> Result<Vec<OsString>, Failure> {
-    let program = driver::program(spec, ctx.settings.qemu.as_deref())?;
-    let launch = Launch {
-        id: NOBODY.parse().unwrap_or_default(),
-        spec,
-        line,
-        ports: &spec.ports,
-        program: &program,
-        fast_firmware: driver::has_fast_firmware(spec, &program),
-        sandbox: driver::may_be_sandboxed(spec, &program),
-    };
-    Ok(driver::argv(&launch)?)
+    Ok(existing(ctx).preview(spec, line)?)
 }
 
 /// Says in a few words how a machine ended.

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use kraft_core::arch::Arch;
 use kraft_core::host::{Host, Kvm};
+use kraft_core::kernel::KernelImage;
 use kraft_core::machine::MachineSpec;
 use kraft_core::plan::{self, Boot, Planned, RunRequest};
 use kraft_core::problem::Problem;
@@ -26,7 +27,7 @@ pub fn plan(
     boot: &Boot,
     kernel_size: u64,
 ) -> Result<MachineSpec, Failure> {
-    let host = host(ctx, request, boot.image.arch);
+    let host = host(ctx, request, boot.image);
     let Planned {
         spec,
         notes,
@@ -95,18 +96,18 @@ fn tell(ctx: &Context, note: &Problem) {
 }
 
 /// Asks what this computer can do, unless the answer would make no difference.
-fn host(ctx: &Context, request: &RunRequest, guest: Arch) -> Host {
-    let arch = Arch::host();
+fn host(ctx: &Context, request: &RunRequest, kernel: KernelImage) -> Host {
+    let settings = super::machines::settings(ctx);
     if request.disable_acceleration {
-        let kvm = Kvm::Disabled;
-        return Host { arch, kvm };
+        return kraft_machine::host::facts(&settings, Kvm::Disabled);
     }
-    if arch != Some(guest) {
+    if Arch::host() != Some(kernel.arch) {
         let kvm = Kvm::Unusable {
             reason: "it was not tried, because the guest is of another architecture".to_owned(),
             cure: None,
         };
-        return Host { arch, kvm };
+        return kraft_machine::host::facts(&settings, kvm);
     }
-    kraft_machine::host::probe(&super::machines::settings(ctx))
+    let platform = request.platform.unwrap_or(kernel.boot.platform());
+    kraft_machine::host::probe(&settings, platform)
 }

@@ -1,7 +1,11 @@
-//! A program that is nothing but a monitor: what `kraft` becomes by its hidden word. The tests of
-//! this crate start it.
+//! A program that only runs as a monitor, for the tests of this crate. It has one more driver than
+//! `kraft`: that of the tests.
+
+#[path = "../tests/machines/script/driver.rs"]
+mod driver;
 
 fn main() -> std::process::ExitCode {
-    let code = kraft_machine::monitor::main(std::env::args_os().skip(1));
+    let args = std::env::args_os().skip(1);
+    let code = kraft_machine::monitor::main_with(driver::registry, args);
     std::process::ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

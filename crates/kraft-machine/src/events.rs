@@ -1,4 +1,4 @@
-//! What happens to all machines, as a stream.
+//! Events of all machines, as a stream.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -7,38 +7,38 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kraft_core::machine::EndReason;
 
-use crate::diary::Change;
+use crate::event_log::StateChange;
 use crate::id::Id;
-use crate::machines::{Error, Listed, Machine, Machines, now, read_diary};
+use crate::machines::{Error, Listed, Machine, Machines, now};
 
-/// How often the machines are looked at.
-const STEP: Duration = Duration::from_millis(50);
+/// The interval of polling.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Something that happened to a machine.
+/// An event of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineEvent {
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
-    /// To which machine.
+    /// The id of the machine.
     pub id: Id,
-    /// Its name.
+    /// The name of the machine.
     pub name: String,
-    /// What.
-    pub what: What,
+    /// What happened.
+    pub kind: EventKind,
 }
 
-/// What can happen to a machine.
+/// The kind of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// It was made.
+pub enum EventKind {
+    /// It was created.
     Created,
     /// It was started.
     Started,
     /// It was paused.
     Paused,
-    /// It goes on.
+    /// It was resumed.
     Unpaused,
-    /// It put itself to sleep.
+    /// It suspended itself.
     Suspended,
     /// It woke up.
     Woken,
@@ -48,7 +48,7 @@ pub enum What {
     Removed,
 }
 
-/// What happens to all machines from the moment it was made.
+/// The events of all machines since the stream was opened.
 #[derive(Debug)]
 pub struct EventStream {
     machines: Machines,
@@ -56,48 +56,48 @@ pub struct EventStream {
     waiting: VecDeque<MachineEvent>,
 }
 
-/// What was already told of a machine.
+/// What was already reported about a machine.
 #[derive(Debug)]
 struct Known {
     name: String,
-    told: Vec<(Timestamp, What)>,
+    reported: Vec<(Timestamp, EventKind)>,
 }
 
 impl Machines {
-    /// Begins to collect what happens to the machines, from now on.
+    /// Opens a stream of the events from now on.
     pub fn events(&self) -> Result<EventStream, Error> {
         let mut stream = EventStream {
             machines: self.clone(),
             known: BTreeMap::new(),
             waiting: VecDeque::new(),
         };
-        stream.look()?;
+        stream.poll()?;
         stream.waiting.clear();
         Ok(stream)
     }
 }
 
 impl EventStream {
-    /// Waits for the next event, at most as long as told.
+    /// Waits for the next event, at most for `limit`.
     pub fn next(&mut self, limit: Duration) -> Result<Option<MachineEvent>, Error> {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(Some(event));
             }
-            self.look()?;
+            self.poll()?;
             if self.waiting.is_empty() {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Ok(None);
                 }
-                std::thread::sleep(STEP.min(left));
+                std::thread::sleep(POLL_INTERVAL.min(left));
             }
         }
     }
 
-    /// Compares all machines with what was told of them.
-    fn look(&mut self) -> Result<(), Error> {
+    /// Compares all machines with what was reported about them.
+    fn poll(&mut self) -> Result<(), Error> {
         let mut fresh = Vec::new();
         let mut seen = Vec::new();
         for listed in self.machines.list()? {
@@ -106,21 +106,21 @@ impl EventStream {
                     seen.push(machine.id);
                     self.compare(&machine, &mut fresh);
                 }
-                // It is there; more cannot be told.
+                // It exists; its events cannot be read.
                 Listed::Unreadable(unreadable) => seen.push(unreadable.id),
             }
         }
         self.known.retain(|id, known| {
-            let stays = seen.contains(id);
-            if !stays {
+            let exists = seen.contains(id);
+            if !exists {
                 fresh.push(MachineEvent {
                     at: now(),
                     id: *id,
                     name: known.name.clone(),
-                    what: What::Removed,
+                    kind: EventKind::Removed,
                 });
             }
-            stays
+            exists
         });
         fresh.sort_by_key(|event| event.at);
         self.waiting.extend(fresh);
@@ -130,41 +130,45 @@ impl EventStream {
     fn compare(&mut self, machine: &Machine, fresh: &mut Vec<MachineEvent>) {
         let known = self.known.entry(machine.id).or_insert_with(|| Known {
             name: machine.name.clone(),
-            told: Vec::new(),
+            reported: Vec::new(),
         });
         let history = history(&self.machines, machine);
-        for (at, what) in &history {
-            if !known.told.contains(&(*at, what.clone())) {
+        for (at, kind) in &history {
+            if !known.reported.contains(&(*at, kind.clone())) {
                 fresh.push(MachineEvent {
                     at: *at,
                     id: machine.id,
                     name: machine.name.clone(),
-                    what: what.clone(),
+                    kind: kind.clone(),
                 });
             }
         }
-        known.told = history;
+        known.reported = history;
     }
 }
 
-/// Returns what is known to have happened to a machine, in order: its making and its last run.
-fn history(machines: &Machines, machine: &Machine) -> Vec<(Timestamp, What)> {
-    let mut history = vec![(machine.created_at, What::Created)];
+/// Returns the known events of a machine in order: its creation and its last run.
+fn history(machines: &Machines, machine: &Machine) -> Vec<(Timestamp, EventKind)> {
+    let mut history = vec![(machine.created_at, EventKind::Created)];
     let Some(started_at) = machine.started_at else {
         return history;
     };
-    history.push((started_at, What::Started));
-    for entry in read_diary(&machines.machine_dir(machine.id)).entries {
-        let what = match entry.what {
-            Change::Paused => What::Paused,
-            Change::Resumed => What::Unpaused,
-            Change::Suspended => What::Suspended,
-            Change::Woken => What::Woken,
-        };
-        history.push((entry.at, what));
+    history.push((started_at, EventKind::Started));
+    if let Ok(driver) = machines.settings.drivers.get(machine.spec.platform) {
+        let log = driver.events(&machines.machine_dir(machine.id));
+        history.extend(log.changes().map(|change| (change.at, kind(change.change))));
     }
     if let (Some(at), Some(reason)) = (machine.ended_at, &machine.end) {
-        history.push((at, What::Ended(reason.clone())));
+        history.push((at, EventKind::Ended(reason.clone())));
     }
     history
+}
+
+fn kind(change: StateChange) -> EventKind {
+    match change {
+        StateChange::Paused => EventKind::Paused,
+        StateChange::Resumed => EventKind::Unpaused,
+        StateChange::Suspended => EventKind::Suspended,
+        StateChange::Woken => EventKind::Woken,
+    }
 }

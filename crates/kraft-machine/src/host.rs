@@ -1,118 +1,67 @@
-//! What this computer can do: its processor, its KVM, its VMMs.
+//! What this host can do: its processor, its KVM, its VMMs.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use kraft_core::arch::Arch;
 use kraft_core::host::{Host, Kvm};
+use kraft_core::platform::Platform;
 use kraft_sys::fs;
-use kraft_sys::tool::{self, Tool, ToolError};
 
-use crate::driver::qemu::{self, OLDEST, Version};
+use crate::driver::{Installed, ProgramError};
 use crate::machines::Settings;
-use crate::probe;
 
-/// How long QEMU may take to tell its version.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// An installed QEMU.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Qemu {
-    /// Its program, found.
-    pub program: PathBuf,
-    /// Its version.
-    pub version: Version,
-    /// The line it introduces itself with.
-    pub text: String,
+/// Finds the VMM of a platform for guests of an architecture, and checks its version.
+///
+/// Returns `None` if there is no driver for the platform.
+pub fn vmm(
+    settings: &Settings,
+    platform: Platform,
+    arch: Arch,
+) -> Option<Result<Installed, ProgramError>> {
+    let driver = settings.drivers.get(platform).ok()?;
+    Some(driver.find(arch, settings.drivers.configured(platform)))
 }
 
-/// There is no QEMU that could be used.
-#[derive(Debug, thiserror::Error)]
-pub enum QemuError {
-    /// It is not installed, or not where the configuration says.
-    #[error("cannot find the program `{program}`")]
-    NotFound {
-        /// Its name or path.
-        program: String,
-        /// The Debian package that has it.
-        package: &'static str,
-    },
-    /// It does not run.
-    #[error("`{program}` does not tell its version")]
-    Mute {
-        /// Its path.
-        program: String,
-        /// Why not, if it could not be run.
-        source: ToolError,
-    },
-    /// It runs and says something else.
-    #[error("`{program}` does not look like QEMU: it says `{text}`")]
-    Strange {
-        /// Its path.
-        program: String,
-        /// What it says.
-        text: String,
-    },
-    /// It is too old.
-    #[error("QEMU {version} is too old: {OLDEST} or newer is needed")]
-    TooOld {
-        /// Its path.
-        program: String,
-        /// Its version.
-        version: Version,
-    },
-}
-
-/// Finds the QEMU for an architecture and asks for its version.
-pub fn qemu(settings: &Settings, arch: Arch) -> Result<Qemu, QemuError> {
-    let words = qemu::program(arch, settings.qemu.as_deref());
-    let name = words.first().cloned().unwrap_or_default();
-    let path = tool::locate(name.as_ref()).ok_or_else(|| QemuError::NotFound {
-        program: name,
-        package: qemu::package(arch),
-    })?;
-    let program = path.display().to_string();
-    let output = Tool::new(&path)
-        .args(words.iter().skip(1))
-        .args(["-version"])
-        .limit(PATIENCE)
-        .run()
-        .map_err(|source| QemuError::Mute {
-            program: program.clone(),
-            source,
-        })?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let text = text.lines().next().unwrap_or_default().to_owned();
-    match Version::parse(&text) {
-        None => Err(QemuError::Strange { program, text }),
-        Some(version) if version < OLDEST => Err(QemuError::TooOld { program, version }),
-        Some(version) => Ok(Qemu {
-            program: path,
-            version,
-            text,
-        }),
-    }
-}
-
-/// Finds out what this computer can run, and with what. Whether guests really run under KVM is
-/// tried once per boot and remembered in the runtime directory; that takes a few seconds at most.
-pub fn probe(settings: &Settings) -> Host {
-    let arch = this_arch();
-    Host {
-        arch,
-        kvm: match arch {
-            Some(arch) => kvm(settings, arch),
-            None => Kvm::Unusable {
-                reason: "this computer's processor is unknown to kraft".to_owned(),
-                cure: None,
-            },
+/// Determines what this host can run on a platform. Whether guests really run under KVM is tried
+/// once per boot and remembered in the runtime directory; that takes a few seconds at most.
+///
+/// ```no_run
+/// use kraft_core::host::Kvm;
+/// use kraft_core::platform::Platform;
+/// use kraft_machine::{DEFAULT_CONSOLE_LIMIT, Settings, driver::Drivers, host};
+///
+/// let settings = Settings {
+///     runtime_dir: "/tmp/kraft".into(),
+///     monitor: Vec::new(),
+///     drivers: Drivers::default(),
+///     console_limit: DEFAULT_CONSOLE_LIMIT,
+/// };
+/// let host = host::probe(&settings, Platform::Qemu);
+/// println!("{}", host.kvm == Kvm::Works);
+/// ```
+pub fn probe(settings: &Settings, platform: Platform) -> Host {
+    let kvm = match this_arch() {
+        Some(arch) => kvm(settings, platform, arch),
+        None => Kvm::Unusable {
+            reason: "this host's processor is unknown to kraft".to_owned(),
+            cure: None,
         },
+    };
+    facts(settings, kvm)
+}
+
+/// Returns what is known about this host without a probe of KVM.
+pub fn facts(settings: &Settings, kvm: Kvm) -> Host {
+    Host {
+        arch: this_arch(),
+        kvm,
+        vmms: settings.drivers.support(),
     }
 }
 
-/// Returns the architecture this program was built for.
+/// Returns the architecture that this program was built for.
 const fn this_arch() -> Option<Arch> {
     if cfg!(target_arch = "x86_64") {
         Some(Arch::X86_64)
@@ -125,15 +74,24 @@ const fn this_arch() -> Option<Arch> {
     }
 }
 
-/// Finds out whether guests run under KVM.
-fn kvm(settings: &Settings, arch: Arch) -> Kvm {
-    match open_kvm(Path::new("/dev/kvm")) {
-        Err(unusable) => unusable,
-        Ok(()) => probe::cached(settings, arch),
+/// Determines whether guests run under KVM.
+fn kvm(settings: &Settings, platform: Platform, arch: Arch) -> Kvm {
+    if let Err(unusable) = open_kvm(Path::new("/dev/kvm")) {
+        return unusable;
+    }
+    match settings.drivers.get(platform) {
+        Ok(driver) => {
+            let configured = settings.drivers.configured(platform);
+            driver.probe(arch, configured, &settings.runtime_dir)
+        }
+        Err(error) => Kvm::Unusable {
+            reason: format!("it cannot be tried: {error}"),
+            cure: None,
+        },
     }
 }
 
-/// Makes sure that the device is there, is what it should be and opens.
+/// Checks that the device exists, is the KVM device and can be opened.
 fn open_kvm(path: &Path) -> Result<(), Kvm> {
     let unusable = |reason: String, cure: &str| Kvm::Unusable {
         reason,
@@ -160,7 +118,7 @@ fn open_kvm(path: &Path) -> Result<(), Kvm> {
     match kraft_sys::device::kvm_version(&file) {
         Ok(12) if is_device => Ok(()),
         Ok(version) if is_device => Err(unusable(
-            format!("KVM speaks version {version} of its interface, and not 12"),
+            format!("KVM has version {version} of its interface, and not 12"),
             "Use a Linux kernel of this century.",
         )),
         Ok(_) | Err(_) => Err(unusable(
@@ -170,7 +128,7 @@ fn open_kvm(path: &Path) -> Result<(), Kvm> {
     }
 }
 
-/// Returns what lets a user open a device that he may not open.
+/// Returns what a user can do who may not open a device.
 fn open_to_user(path: &Path, device: &std::fs::Metadata) -> String {
     let groups = fs::read_file(Path::new("/etc/group"), 1 << 20).unwrap_or_default();
     let group = group_name(&String::from_utf8_lossy(&groups), device.gid());
@@ -207,9 +165,10 @@ fn group_name(groups: &str, gid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::Drivers;
 
     #[test]
-    fn the_cure_for_a_device_that_may_not_be_opened_depends_on_its_group_and_mode() {
+    fn the_hint_for_a_device_that_may_not_be_opened_depends_on_its_group_and_mode() {
         let groups = "root:x:0:\nkvm:x:104:me\nbroken\nvirt:x:36:\n";
         let cure = |mode, gid| {
             let group = group_name(groups, gid);
@@ -247,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_missing_or_another_one_is_told() {
+    fn a_missing_or_wrong_device_is_reported() {
         assert_eq!(
             reason(Path::new("/dev/no-kvm")),
             "/dev/no-kvm does not exist"
@@ -266,13 +225,13 @@ mod tests {
         let settings = Settings {
             runtime_dir: dir.path().join("runtime"),
             monitor: Vec::new(),
-            qemu: None,
+            drivers: Drivers::default(),
             console_limit: crate::DEFAULT_CONSOLE_LIMIT,
         };
-        let first = probe(&settings);
+        let first = probe(&settings, Platform::Qemu);
         assert!(!matches!(first.kvm, Kvm::Disabled), "{first:?}");
-        assert_eq!(probe(&settings), first);
-        // Where the device itself is unusable nothing had to be tried.
+        assert_eq!(probe(&settings, Platform::Qemu), first);
+        // If the device itself is unusable, no guest was tried.
         let tried = std::fs::read_to_string(settings.runtime_dir.join("probe.json"));
         if let Ok(text) = tried {
             let remembered: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -281,26 +240,5 @@ mod tests {
                 serde_json::to_value(&first.kvm).unwrap()
             );
         }
-    }
-
-    #[test]
-    fn a_program_that_is_not_qemu_is_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let settings = |qemu: &str| Settings {
-            runtime_dir: dir.path().to_owned(),
-            monitor: Vec::new(),
-            qemu: Some(qemu.to_owned()),
-            console_limit: crate::DEFAULT_CONSOLE_LIMIT,
-        };
-        let error = |program: &str| qemu(&settings(program), Arch::X86_64).unwrap_err();
-        assert!(matches!(error("/no/such/qemu"), QemuError::NotFound { .. }));
-        assert!(matches!(error("false"), QemuError::Mute { .. }));
-        let strange = error("echo hello").to_string();
-        assert!(
-            strange.ends_with("does not look like QEMU: it says `hello -version`"),
-            "{strange}"
-        );
-        let old = error("echo QEMU emulator version 4.1.9").to_string();
-        assert_eq!(old, "QEMU 4.1.9 is too old: 4.2.0 or newer is needed");
     }
 }

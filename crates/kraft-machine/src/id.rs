@@ -1,4 +1,4 @@
-//! What names a machine for good: a UUID.
+//! The id of a machine: a UUID.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,15 +6,28 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The identity of a machine, a random UUID in its usual form.
+/// The id of a machine: a random UUID, written in lower case with hyphens.
+///
+/// ```
+/// use kraft_machine::Id;
+///
+/// let id: Id = "6fa459ea-ee8a-4ca4-894e-db77e160355e".parse().unwrap();
+/// assert_eq!(id.to_string(), "6fa459ea-ee8a-4ca4-894e-db77e160355e");
+/// assert!("6FA459EA-EE8A-4CA4-894E-DB77E160355E".parse::<Id>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Id(Uuid);
 
 impl Id {
-    /// Makes an identity that no machine has.
+    /// Returns a new random id.
     pub fn new() -> Self {
         Self(Uuid::new_v4())
+    }
+
+    /// Returns the id of no machine: all zeros.
+    pub(crate) fn nil() -> Self {
+        Self(Uuid::nil())
     }
 
     /// Returns three bytes that differ from machine to machine, for hardware addresses.
@@ -36,7 +49,7 @@ impl fmt::Display for Id {
     }
 }
 
-/// The text is not the identity of a machine.
+/// The text is not the id of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a machine's id: expected a UUID in lower case")]
 pub struct NotAnId(pub String);
@@ -44,8 +57,8 @@ pub struct NotAnId(pub String);
 impl FromStr for Id {
     type Err = NotAnId;
 
-    /// Parses the one form that [`Display`](fmt::Display) writes, so that an id and the name of
-    /// its directory are the same.
+    /// Parses the form that [`Display`](fmt::Display) writes and no other, so that an id and the
+    /// name of its directory are the same.
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         Uuid::try_parse(text)
             .map(Self)
@@ -60,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_written_form_is_read() {
+    fn only_the_form_that_is_written_is_parsed() {
         let id = Id::new();
         assert_eq!(id.to_string().parse(), Ok(id));
         for text in [

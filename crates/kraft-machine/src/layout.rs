@@ -1,20 +1,20 @@
-//! Where things lie on disk.
+//! The files and directories of machines.
 //!
 //! ```text
 //! RUNTIME_DIR/
-//! ├── machines/            its lock (flock on the directory): names and ports are given out under it
+//! ├── machines/            its lock (flock on the directory): names and ports are assigned under it
 //! │   └── ID/              its lock: whoever changes the machine holds it
-//! │       ├── record.json  the record; record.spare keeps disk space for its next version
-//! │       ├── diary.in     what the VMM is told when it opens its diary; watchers share its lock
-//! │       ├── diary.out    what the VMM writes down: the events of the machine protocol, QMP
-//! │       ├── diary.sum    what the part of diary.out comes to that was given back to the disk
-//! │       ├── control.sock the VMM's ear
+//! │       ├── record.json  the record; record.spare reserves disk space for its next version
+//! │       ├── diary.in     input of the event log, if the VMM needs one; watchers share its lock
+//! │       ├── diary.out    the event log of the VMM
+//! │       ├── diary.sum    the folded part of the event log whose space was given back
+//! │       ├── control.sock the socket by which the VMM is controlled
 //! │       ├── console/     what the guest printed since it was last started
-//! │       ├── vmm.log      what the VMM's program said
-//! │       └── kernel, initrd   links, so that neither the VMM nor the guest sees an odd path
+//! │       ├── vmm.log      what the VMM and the monitor printed
+//! │       └── kernel, initrd   links that a VMM may use instead of the paths
 //! ├── names/NAME           a symbolic link to ../machines/ID
 //! ├── partial/
-//! │   ├── new-ID/          being made, under the lock of machines/: stale if that lock is free
+//! │   ├── new-ID/          being created, under the lock of machines/: stale if that lock is free
 //! │   └── gone-ID/         being removed, under its own lock: stale if that lock is free
 //! └── probe.json           what is known about this host
 //! ```
@@ -24,9 +24,11 @@
 
 use std::path::{Path, PathBuf};
 
+use kraft_sys::fs;
+
 use crate::id::Id;
 
-/// The directories of this room.
+/// The directories of this crate.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     runtime_dir: PathBuf,
@@ -35,10 +37,6 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn new(runtime_dir: PathBuf) -> Self {
         Self { runtime_dir }
-    }
-
-    pub(crate) fn runtime_dir(&self) -> &Path {
-        &self.runtime_dir
     }
 
     pub(crate) fn machines(&self) -> PathBuf {
@@ -53,10 +51,6 @@ impl Layout {
         self.runtime_dir.join("partial")
     }
 
-    pub(crate) fn probe(&self) -> PathBuf {
-        self.runtime_dir.join("probe.json")
-    }
-
     pub(crate) fn name(&self, name: &str) -> PathBuf {
         self.names().join(name)
     }
@@ -69,28 +63,32 @@ impl Layout {
         MachineDir::new(self.partial().join(format!("{NEW}{id}")))
     }
 
-    pub(crate) fn buried(&self, id: Id) -> MachineDir {
+    pub(crate) fn removed(&self, id: Id) -> MachineDir {
         MachineDir::new(self.partial().join(format!("{GONE}{id}")))
     }
 }
 
-/// How the name of a directory begins that is still being made.
+/// The prefix of a directory that is being created.
 pub(crate) const NEW: &str = "new-";
-/// How the name of a directory begins that is being removed.
+/// The prefix of a directory that is being removed.
 pub(crate) const GONE: &str = "gone-";
 
 /// The directory of one machine.
 #[derive(Debug, Clone)]
-pub(crate) struct MachineDir {
+pub struct MachineDir {
     path: PathBuf,
 }
+
+/// The maximal length of the end of the VMM's log that is read, in bytes.
+const MAX_LOG: u64 = 64 << 10;
 
 impl MachineDir {
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Returns the path of the directory.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -102,35 +100,60 @@ impl MachineDir {
         self.path.join("record.spare")
     }
 
-    pub(crate) fn diary_in(&self) -> PathBuf {
+    /// Returns the file that watchers of the machine lock. It must stay the same file for the life
+    /// of the machine.
+    pub(crate) fn watchers(&self) -> PathBuf {
+        self.events_input()
+    }
+
+    /// Returns the input of the event log, for VMMs that need one. It exists, and must be
+    /// overwritten, never replaced.
+    pub fn events_input(&self) -> PathBuf {
         self.path.join("diary.in")
     }
 
-    pub(crate) fn diary_out(&self) -> PathBuf {
+    /// Returns the event log: the VMM appends a line per event.
+    pub fn events(&self) -> PathBuf {
         self.path.join("diary.out")
     }
 
-    pub(crate) fn diary_sum(&self) -> PathBuf {
+    pub(crate) fn events_summary(&self) -> PathBuf {
         self.path.join("diary.sum")
     }
 
-    pub(crate) fn control(&self) -> PathBuf {
+    /// Returns the path for a socket by which the VMM is controlled.
+    pub fn control(&self) -> PathBuf {
         self.path.join("control.sock")
     }
 
+    /// Returns the directory of the console.
     pub(crate) fn console(&self) -> PathBuf {
         self.path.join("console")
     }
 
-    pub(crate) fn vmm_log(&self) -> PathBuf {
+    /// Returns the named pipe that the monitor copies the console from.
+    pub fn console_pipe(&self) -> PathBuf {
+        self.console().join("pipe")
+    }
+
+    /// Returns the file with what the VMM printed.
+    pub fn vmm_log(&self) -> PathBuf {
         self.path.join("vmm.log")
     }
 
-    pub(crate) fn kernel(&self) -> PathBuf {
+    /// Reads the end of what the VMM printed; empty if there is nothing.
+    pub fn read_vmm_log(&self) -> String {
+        let bytes = fs::read_tail(&self.vmm_log(), MAX_LOG).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Returns the path for a link to the kernel.
+    pub fn kernel(&self) -> PathBuf {
         self.path.join("kernel")
     }
 
-    pub(crate) fn initrd(&self) -> PathBuf {
+    /// Returns the path for a link to the root archive.
+    pub fn initrd(&self) -> PathBuf {
         self.path.join("initrd")
     }
 }

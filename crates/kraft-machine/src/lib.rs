@@ -1,27 +1,33 @@
-//! Machines on this host: what is known about each, and everything that can be done to one.
+//! Machines on this host: their records, their life cycle and the VMMs that run them.
 //!
 //! ```text
-//!  kraft ──► Machines ──► record.json              what was asked, what runs, how it ended
+//!  kraft ──► Machines ──► record.json              the request, what runs, how it ended
 //!               │ start
 //!               ▼
-//!           monitor ──► driver::qemu ──► the VMM ──► diary.out     what the VMM says of itself
-//!               ▲  ▲                       │   └───► console/pipe  what the guest prints
-//!               │  └── copied to segments ─┼─────────────────┘
+//!           monitor ──► Driver ──► the VMM ──► diary.out     events that the VMM reports
+//!               ▲  ▲                  │   └──► console/pipe  the guest's console
+//!               │  └── copied to segments ───────────┘
 //!               └──── its end (waitpid) ───┘
 //! ```
 //!
-//! No `kraft` that a user typed owns a VMM: a [`monitor`] does, one per machine. The truth about a
-//! machine is put together from three things, each of which survives the others: the record, the
-//! identity of the VMM's process, and the VMM's own [`diary`]. Whoever looks at a machine and finds
-//! the record behind the truth mends it.
+//! The `kraft` that a user runs never owns a VMM: a [`monitor`] does, one per machine. The state of
+//! a machine is determined from three things, each of which survives the others: the record, the
+//! identity of the VMM's process, and the [event log](EventLog) of the VMM. Every access to a
+//! machine whose record is outdated reconciles it.
 //!
-//! This room knows nothing of Kraftfiles or of what is inside an archive, and prints nothing.
+//! Everything that is specific to one kind of VMM is a [`Driver`](driver::Driver).
+//!
+//! This crate knows nothing of Kraftfiles or of the contents of archives, and prints nothing.
+//! It reports what it does by `tracing` events: command lines of VMMs, probes and waits for locks
+//! at `debug`, commands to VMMs and their answers at `trace`. Values of environment variables of
+//! guests may be secrets and are never reported.
 
+mod compact;
 mod console;
-pub mod diary;
 pub mod driver;
+mod event_log;
 mod events;
-mod grown;
+mod file_watch;
 pub mod host;
 mod id;
 mod layout;
@@ -30,18 +36,18 @@ mod machines;
 pub mod monitor;
 mod names;
 pub mod port;
-mod probe;
-pub mod qmp;
 mod record;
-mod upkeep;
 mod watch;
 
-pub use console::{DEFAULT_LIMIT as DEFAULT_CONSOLE_LIMIT, LEAST_LIMIT as LEAST_CONSOLE_LIMIT};
-pub use events::{EventStream, MachineEvent, What};
+pub use console::{DEFAULT_LIMIT as DEFAULT_CONSOLE_LIMIT, MIN_LIMIT as MIN_CONSOLE_LIMIT};
+pub use event_log::file::Compaction;
+pub use event_log::{EventLog, StateChange, TimedChange, VmmEvent};
+pub use events::{EventKind, EventStream, MachineEvent};
 pub use id::Id;
+pub use layout::MachineDir;
 pub use logs::{Arrival, Chunk, Logs, LogsOptions};
 pub use machines::{
     Error, Listed, Machine, Machines, Settings, StartError, StopOptions, Unreadable,
 };
-pub use record::Ending;
+pub use record::{Ending, RecordError};
 pub use watch::Watch;

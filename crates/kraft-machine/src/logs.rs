@@ -1,4 +1,4 @@
-//! What a machine printed, as it grows, without what its firmware printed.
+//! The output of a machine as it grows, without that of its firmware.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -7,35 +7,36 @@ use jiff::Timestamp;
 use kraft_core::arch::Arch;
 use kraft_sys::process::{Identity, Process, wait_readable};
 
-use crate::console::{Reader, firmware};
-use crate::grown::Grown;
+use crate::console::Reader;
+use crate::driver::{Driver, MAX_FIRMWARE};
+use crate::file_watch::FileWatch;
 use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::machines::{Error, Machines};
 use crate::record::Record;
 
-/// The most that is returned at once, in bytes.
-const CHUNK: usize = 64 << 10;
+/// The maximal number of bytes that are returned at once.
+const MAX_CHUNK: usize = 64 << 10;
 
-/// How long a monitor may take to copy the last bytes of a VMM that has ended.
-const LAST_BYTES: Duration = Duration::from_secs(2);
+/// How long a monitor may take to copy the last bytes of a VMM that has exited.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Between two looks at what cannot be waited for.
-const STEP: Duration = Duration::from_millis(1);
+/// The interval of polling where waiting is not possible.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Between two attempts to find a monitor for a VMM that has lost its own.
-const ADOPTION: Duration = Duration::from_millis(100);
+/// The interval of attempts to find a monitor for an orphaned VMM.
+const ADOPTION_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Which part of a console is wanted.
+/// The part of a console to read.
 #[derive(Clone, Debug, Default)]
 pub struct LogsOptions {
-    /// The number of lines to begin with, from the end of the present output.
+    /// The number of lines to start with, from the end of the present output; `None` for all.
     pub tail: Option<u64>,
-    /// Only lines that began at this time or later.
+    /// Skips lines that began before this time.
     pub since: Option<Timestamp>,
-    /// Only lines that began at this time or earlier.
+    /// Skips lines that began after this time.
     pub until: Option<Timestamp>,
-    /// Whether [`Chunk::arrivals`] is wanted.
+    /// Whether to return [`Chunk::arrivals`].
     pub arrivals: bool,
 }
 
@@ -44,41 +45,55 @@ pub struct LogsOptions {
 pub struct Chunk {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// When they arrived, if that was asked for and is known.
+    /// When they arrived, if [`LogsOptions::arrivals`] is set and it is known.
     pub arrivals: Vec<Arrival>,
 }
 
-/// From this byte of a chunk on, the bytes arrived at this time.
+/// The time of arrival of the bytes of a chunk from an index on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// The index of the byte in the chunk.
     pub index: usize,
-    /// When it arrived, by the clock of the host.
+    /// The time of arrival, by the clock of the host.
     pub time: Timestamp,
 }
 
-/// A machine's console, open.
+/// The console of a machine, opened for reading.
+///
+/// ```no_run
+/// # fn example(machines: kraft_machine::Machines) -> Result<(), kraft_machine::Error> {
+/// use std::time::Duration;
+///
+/// let machine = machines.find("web")?;
+/// let mut logs = machines.logs(&machine.id, kraft_machine::LogsOptions::default())?;
+/// while let Some(chunk) = logs.follow(Duration::from_secs(1))? {
+///     print!("{}", String::from_utf8_lossy(&chunk.bytes));
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Logs {
     machines: Machines,
     id: Id,
     arch: Arch,
+    /// `None` if this kraft has no driver for the machine.
+    driver: Option<&'static dyn Driver>,
     options: LogsOptions,
     /// `None` if the machine was never started.
     reader: Option<Reader>,
-    /// Whether it was found where to begin.
+    /// Whether the start was found.
     begun: bool,
-    /// How many bytes were removed before it was begun, and were wanted.
+    /// The number of requested bytes that were removed before the start was found.
     lost: u64,
-    /// Where to stop, if it is not where the machine does.
+    /// The offset to stop at, if it is not the end of the machine.
     end: Option<u64>,
-    /// The VMM, if it lived when the logs were opened.
+    /// The VMM, if it was alive when the logs were opened.
     vmm: Option<Process>,
-    /// The monitor, which copies what the VMM prints.
+    /// The monitor, which copies the console.
     monitor: Option<Process>,
     ended: Option<Instant>,
-    /// Wakes us when the console grows.
-    grown: Option<Grown>,
+    /// Readable when the console grows.
+    file_watch: Option<FileWatch>,
 }
 
 impl Logs {
@@ -91,13 +106,14 @@ impl Logs {
         let reader = Reader::open(dir)?;
         let run = record.run.as_ref();
         let vmm = process(run.and_then(|run| run.vmm.as_ref()))?;
-        let watch = |reader: &Reader| Grown::watch([reader.path()]);
+        let watch = |reader: &Reader| FileWatch::new([reader.path()]);
         Ok(Self {
             id: record.id,
-            machines,
             arch: record.spec.get().arch,
+            driver: machines.driver(record),
+            machines,
             options,
-            grown: vmm.as_ref().and(reader.as_ref()).and_then(watch),
+            file_watch: vmm.as_ref().and(reader.as_ref()).and_then(watch),
             reader,
             begun: false,
             lost: 0,
@@ -111,7 +127,7 @@ impl Logs {
         })
     }
 
-    /// Has the logs end where they end now, unless the machine has ended.
+    /// Makes the logs end at their present end, unless the machine has ended.
     pub fn stop_at_present_end(&mut self) -> Result<(), Error> {
         if self.vmm_lives()
             && let Some(reader) = &self.reader
@@ -121,15 +137,15 @@ impl Logs {
         Ok(())
     }
 
-    /// Returns how many bytes were passed over since the last call: they were removed, because of
-    /// the limit of the console, before they were read.
+    /// Returns how many bytes were skipped since the last call: they were removed, because of the
+    /// limit of the console, before they were read.
     pub fn take_lost(&mut self) -> u64 {
         let before = std::mem::take(&mut self.lost);
         before + self.reader.as_mut().map_or(0, Reader::take_lost)
     }
 
-    /// Returns what was printed since the last call, at most 64 KiB of it; nothing if that is
-    /// nothing.
+    /// Returns the output since the last call, at most 64 KiB of it; an empty chunk if there is
+    /// none.
     pub fn read(&mut self) -> Result<Chunk, Error> {
         let ended = self.ended();
         self.read_more(ended).map_err(unreadable())
@@ -145,7 +161,7 @@ impl Logs {
         let left = self
             .end
             .map_or(u64::MAX, |end| end.saturating_sub(reader.position()));
-        let mut bytes = vec![0; usize::try_from(left).unwrap_or(CHUNK).min(CHUNK)];
+        let mut bytes = vec![0; usize::try_from(left).unwrap_or(MAX_CHUNK).min(MAX_CHUNK)];
         let read = if bytes.is_empty() {
             0
         } else {
@@ -161,14 +177,17 @@ impl Logs {
         Ok(Chunk { bytes, arrivals })
     }
 
-    /// Finds where to begin; `false` if that cannot be told yet.
+    /// Finds the start; `false` if it cannot be decided yet.
     fn begin(&mut self, complete: bool) -> std::io::Result<bool> {
         let Some(reader) = &mut self.reader else {
             return Ok(false);
         };
         let mut bounds = reader.bounds()?;
-        if let Some(first) = reader.beginning(firmware::MOST)? {
-            match firmware::kernel_start(self.arch, &first, complete) {
+        if let Some(first) = reader.beginning(MAX_FIRMWARE)? {
+            let start = self.driver.map_or(Some(0), |driver| {
+                driver.guest_output(self.arch, &first, complete)
+            });
+            match start {
                 Some(start) => bounds.start = start as u64,
                 None => return Ok(false),
             }
@@ -183,7 +202,7 @@ impl Logs {
             bounds.start = reader.line_at(arrived, &bounds)?;
         }
         if let Some(until) = self.options.until {
-            // The last moment there is has none after it.
+            // The latest representable time has no successor.
             let later = until
                 .checked_add(jiff::SignedDuration::from_micros(1))
                 .unwrap_or(until);
@@ -207,18 +226,18 @@ impl Logs {
         self.vmm.as_ref().is_some_and(|vmm| !ended(vmm))
     }
 
-    /// Tells whether nothing will be printed any more, and all of it is on disk.
+    /// Returns whether the machine has ended and its whole output is on disk.
     fn ended(&mut self) -> bool {
         if self.vmm_lives() {
             return false;
         }
         let since = *self.ended.get_or_insert_with(Instant::now);
         let recorded = self.reader.as_ref().is_some_and(Reader::is_recorded);
-        !recorded || since.elapsed() > LAST_BYTES
+        !recorded || since.elapsed() > FLUSH_TIMEOUT
     }
 
-    /// Waits until more is printed, and returns it; nothing when the limit passed; `None` when the
-    /// machine has ended and all was returned.
+    /// Waits for more output and returns it; an empty chunk after `limit`; `None` when the machine
+    /// has ended and everything was returned.
     pub fn follow(&mut self, limit: Duration) -> Result<Option<Chunk>, Error> {
         let deadline = Instant::now() + limit;
         loop {
@@ -246,37 +265,37 @@ impl Logs {
     /// Sleeps until the console grows, or the VMM or its monitor ends.
     fn sleep(&mut self, deadline: Instant) -> std::io::Result<()> {
         if self.ended.is_some() {
-            // The monitor copies the last bytes.
-            std::thread::sleep(STEP);
+            // The monitor is copying the last bytes.
+            std::thread::sleep(POLL_INTERVAL);
             return Ok(());
         }
         self.find_monitor();
         let mut files = Vec::new();
         files.extend(self.vmm.as_ref().map(AsFd::as_fd));
         let mut until = deadline;
-        match &self.grown {
-            Some(grown) => files.push(grown.as_fd()),
-            // Without inotify we look every now and then.
-            None => until = until.min(Instant::now() + 20 * STEP),
+        match &self.file_watch {
+            Some(watch) => files.push(watch.as_fd()),
+            // Without inotify, the console is polled.
+            None => until = until.min(Instant::now() + 20 * POLL_INTERVAL),
         }
         match &self.monitor {
             Some(monitor) => files.push(monitor.as_fd()),
-            None => until = until.min(Instant::now() + ADOPTION),
+            None => until = until.min(Instant::now() + ADOPTION_INTERVAL),
         }
         wait_readable(&files, Some(until))?;
-        if let Some(grown) = &self.grown {
-            grown.clear();
+        if let Some(watch) = &self.file_watch {
+            watch.clear();
         }
         Ok(())
     }
 
-    /// Has a VMM adopted that has lost its monitor: nothing of what it prints is kept meanwhile.
+    /// Has an orphaned VMM adopted: its output is dropped until then.
     fn find_monitor(&mut self) {
         let ended = |monitor: &Process| monitor.wait(Some(Duration::ZERO)).unwrap_or(true);
         if self.monitor.as_ref().is_some_and(|monitor| !ended(monitor)) {
             return;
         }
-        let _ = self.machines.look(self.id);
+        let _ = self.machines.refresh(self.id);
         let record = Record::load(&self.machines.machine_dir(self.id)).ok();
         let run = record.and_then(|record| record.run);
         self.monitor = process(run.as_ref().map(|run| &run.monitor)).ok().flatten();

@@ -1,7 +1,7 @@
-//! Names for machines that were given none.
+//! Generated names for machines.
 
-/// First halves of made-up names.
-const QUALITIES: [&str; 96] = [
+/// First halves of generated names.
+const ADJECTIVES: [&str; 96] = [
     "airy", "amber", "ample", "azure", "balmy", "blithe", "bold", "brave", "breezy", "brisk",
     "calm", "candid", "cheery", "chipper", "civil", "clever", "cosy", "crisp", "curious", "dapper",
     "daring", "deft", "dewy", "downy", "eager", "early", "earnest", "easy", "elfin", "fabled",
@@ -14,8 +14,8 @@ const QUALITIES: [&str; 96] = [
     "sunny", "swift", "tidy", "vivid", "witty", "zesty",
 ];
 
-/// Second halves: small and nimble, like what they name.
-const CREATURES: [&str; 96] = [
+/// Second halves of generated names: small animals.
+const ANIMALS: [&str; 96] = [
     "ant",
     "axolotl",
     "badger",
@@ -114,21 +114,21 @@ const CREATURES: [&str; 96] = [
     "wren",
 ];
 
-/// Makes up a name from a random number, `adjective_noun`; `attempt` above zero adds that number,
-/// so that there is always another name.
-pub(crate) fn make_up(random: u64, attempt: u32) -> String {
+/// Generates the name `adjective_animal` from a random number. From the fifth attempt on, the number
+/// of the attempt is appended, so that there is always another name.
+pub(crate) fn generate(random: u64, attempt: u32) -> String {
     let pick = |from: &[&'static str], random: u64| {
         let count = from.len().max(1) as u64;
         let index = usize::try_from(random % count).unwrap_or_default();
         from.get(index).copied().unwrap_or_default()
     };
-    let quality = pick(&QUALITIES, random & 0xffff_ffff);
-    let creature = pick(&CREATURES, random >> 32);
-    // A few collisions are chance; many mean that the names run out.
+    let adjective = pick(&ADJECTIVES, random & 0xffff_ffff);
+    let animal = pick(&ANIMALS, random >> 32);
+    // After many collisions most names are in use.
     if attempt < 4 {
-        format!("{quality}_{creature}")
+        format!("{adjective}_{animal}")
     } else {
-        format!("{quality}_{creature}_{attempt}")
+        format!("{adjective}_{animal}_{attempt}")
     }
 }
 
@@ -141,16 +141,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_made_up_name_is_a_good_one_and_none_is_twice_in_the_lists() {
-        for words in [&QUALITIES[..], &CREATURES[..]] {
+    fn every_generated_name_is_valid_and_no_word_is_listed_twice() {
+        for words in [&ADJECTIVES[..], &ANIMALS[..]] {
             let distinct: BTreeSet<_> = words.iter().collect();
             assert_eq!(distinct.len(), words.len());
         }
         for random in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
             for attempt in [0, 3, 4, 5000] {
-                check_name(&make_up(random, attempt)).unwrap();
+                check_name(&generate(random, attempt)).unwrap();
             }
         }
-        assert_ne!(make_up(7, 4), make_up(7, 5));
+        assert_ne!(generate(7, 4), generate(7, 5));
     }
 }

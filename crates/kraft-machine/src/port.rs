@@ -1,4 +1,4 @@
-//! Ports of this host: who has one, and which are free.
+//! Ports of this host: which are in use, and by which process.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -7,40 +7,42 @@ use std::path::Path;
 use kraft_core::port::{PortMapping, Protocol};
 use serde::{Deserialize, Serialize};
 
-/// A port cannot be had.
+/// A port cannot be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum PortError {
-    /// Somebody has it.
+    /// It is in use.
     #[error("port {address}/{protocol} is already in use by {owner}")]
     Taken {
-        /// The address and port that were asked for.
+        /// The requested address and port.
         address: SocketAddr,
         /// TCP or UDP.
         protocol: Protocol,
-        /// Who has it.
+        /// What uses it.
         owner: Owner,
     },
     /// This host or this user cannot listen there at all.
     #[error("cannot listen on {address}/{protocol}: {why}")]
     Impossible {
-        /// The address and port that were asked for.
+        /// The requested address and port.
         address: SocketAddr,
         /// TCP or UDP.
         protocol: Protocol,
-        /// What the system said.
+        /// The error of the system.
         why: String,
     },
-    /// QEMU's forwarder speaks IPv4 only.
-    #[error("cannot listen on {address}/{protocol}: QEMU forwards from IPv4 addresses only")]
+    /// The VMM cannot publish ports on IPv6 addresses.
+    #[error("cannot listen on {address}/{protocol}: {vmm} publishes ports on IPv4 addresses only")]
     NotIpv4 {
-        /// The address and port that were asked for.
+        /// The name of the VMM.
+        vmm: String,
+        /// The requested address and port.
         address: SocketAddr,
         /// TCP or UDP.
         protocol: Protocol,
     },
 }
 
-/// Who has a port.
+/// What uses a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
@@ -53,7 +55,7 @@ pub enum Owner {
         /// Its process id.
         pid: u32,
     },
-    /// A program that we may not see, another user's for instance.
+    /// A program that this user cannot see, for example another user's.
     Unknown,
 }
 
@@ -67,22 +69,25 @@ impl std::fmt::Display for Owner {
     }
 }
 
-/// Makes sure that every port can be had and picks free ones where none is named.
+/// Checks that every port is free and assigns free ones where the host port is 0.
 ///
-/// `others` are the ports of the machines that run, with their names. Between this look and the
-/// moment the VMM listens a foreign program can still come first; the VMM then says so.
+/// `others` are the ports of running machines, with the names of the machines. Another program can
+/// still take a port before the VMM listens; the VMM then reports that.
+///
+/// ```
+/// use kraft_core::port;
+/// use kraft_machine::port::claim;
+///
+/// let any = port::parse("127.0.0.1:0:80/tcp").unwrap();
+/// let claimed = claim(&any, &[]).unwrap();
+/// assert_ne!(claimed[0].host_port, 0);
+/// ```
 pub fn claim(
     wanted: &[PortMapping],
     others: &[(String, PortMapping)],
 ) -> Result<Vec<PortMapping>, PortError> {
     let mut claimed: Vec<PortMapping> = Vec::with_capacity(wanted.len());
     for port in wanted {
-        if port.host_ip.is_ipv6() {
-            return Err(PortError::NotIpv4 {
-                address: SocketAddr::new(port.host_ip, port.host_port),
-                protocol: port.protocol,
-            });
-        }
         let port = if port.host_port == 0 {
             allocate(port, others, &claimed)?
         } else {
@@ -111,8 +116,8 @@ fn check(port: &PortMapping, others: &[(String, PortMapping)]) -> Result<(), Por
     }
 }
 
-/// Picks a free port. Nothing keeps it free but the system's habit of not offering the same one
-/// again soon, and our own look at the other machines.
+/// Picks a free port. It is not reserved: the system does not offer the same one again soon, and
+/// other machines' ports are checked.
 fn allocate(
     port: &PortMapping,
     others: &[(String, PortMapping)],
@@ -146,7 +151,7 @@ fn impossible(address: SocketAddr, protocol: Protocol, error: &io::Error) -> Por
     }
 }
 
-/// Listens for a moment; returns the address, which names a port even if none was given.
+/// Listens and closes again; returns the address with the port that the system chose.
 fn listen(address: SocketAddr, protocol: Protocol) -> io::Result<SocketAddr> {
     match protocol {
         Protocol::Tcp => TcpListener::bind(address)?.local_addr(),
@@ -154,14 +159,14 @@ fn listen(address: SocketAddr, protocol: Protocol) -> io::Result<SocketAddr> {
     }
 }
 
-/// Tells whether two mappings want the same port of the host.
+/// Returns whether two mappings use the same port of the host.
 fn overlap(a: &PortMapping, b: &PortMapping) -> bool {
     a.protocol == b.protocol
         && a.host_port == b.host_port
         && (a.host_ip == b.host_ip || a.host_ip.is_unspecified() || b.host_ip.is_unspecified())
 }
 
-/// Finds the program that listens at an address.
+/// Finds the program that listens on an address.
 fn owner(address: SocketAddr, protocol: Protocol) -> Owner {
     let tables: [(&str, bool); 2] = match protocol {
         Protocol::Tcp => [("tcp", false), ("tcp6", true)],
@@ -177,7 +182,7 @@ fn owner(address: SocketAddr, protocol: Protocol) -> Owner {
         .unwrap_or(Owner::Unknown)
 }
 
-/// Finds the socket that listens at `address` in a table of `/proc/net`; see proc(5). Columns:
+/// Finds the socket that listens on `address` in a table of `/proc/net`, see proc(5). Columns:
 /// number, local address, remote address, state, …, inode as the tenth.
 fn inode_of(table: &str, address: SocketAddr, protocol: Protocol, v6: bool) -> Option<u64> {
     let listening = match protocol {
@@ -194,11 +199,11 @@ fn inode_of(table: &str, address: SocketAddr, protocol: Protocol, v6: bool) -> O
     })
 }
 
-/// Tells whether a socket bound to `ip` (as in `/proc/net`, in the byte order of the host) keeps
-/// others from binding to `wanted`.
+/// Returns whether a socket bound to `ip` (as in `/proc/net`, in the byte order of the host)
+/// prevents others from binding to `wanted`.
 fn reaches(ip: &str, wanted: IpAddr, v6: bool) -> bool {
     if v6 {
-        // Bound to every address, IPv4 ones included, or to an IPv4 address written as IPv6.
+        // Bound to all addresses, including IPv4, or to an IPv4 address in the form of IPv6.
         return ip.bytes().all(|digit| digit == b'0')
             || ip.get(24..).is_some_and(|low| reaches(low, wanted, false));
     }
@@ -209,7 +214,7 @@ fn reaches(ip: &str, wanted: IpAddr, v6: bool) -> bool {
     bound == wanted || bound.is_unspecified() || wanted.is_unspecified()
 }
 
-/// Finds the process that has a socket open.
+/// Finds the process that holds a socket.
 fn holder_of(inode: u64) -> Option<Owner> {
     let link = format!("socket:[{inode}]");
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
@@ -289,7 +294,7 @@ mod tests {
             for ip in [[127, 0, 0, 1], [0, 0, 0, 0]] {
                 let wanted = mapping(ip, address.port(), protocol);
                 let PortError::Taken { owner, .. } = claim(&[wanted], &[]).unwrap_err() else {
-                    panic!("not told as taken");
+                    panic!("the port was not reported as taken");
                 };
                 let Owner::Program { pid, .. } = owner else {
                     panic!("{owner:?}");
@@ -320,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_that_are_left_open_are_allocated_and_differ() {
+    fn ports_without_a_number_are_assigned_and_differ() {
         let open = mapping([127, 0, 0, 1], 0, Protocol::Tcp);
         let claimed = claim(&[open.clone(), open.clone(), open], &[]).unwrap();
         let mut ports: Vec<u16> = claimed.iter().map(|p| p.host_port).collect();
@@ -331,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_this_host_does_not_have_is_told() {
+    fn an_address_of_another_host_is_refused() {
         let error = claim(&[mapping([192, 0, 2, 1], 8080, Protocol::Tcp)], &[]).unwrap_err();
         assert_eq!(
             error.to_string(),

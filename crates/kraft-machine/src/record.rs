@@ -1,7 +1,7 @@
-//! What is on disk about one machine: `record.json`, versioned.
+//! The record of a machine on disk: `record.json`, versioned.
 //!
-//! It is changed only under the machine's lock, and replaced as a whole. What a newer `kraft` added
-//! to it survives being rewritten by this one.
+//! It is changed only under the machine's lock, and replaced as a whole. Fields that a newer `kraft`
+//! added are kept when this one rewrites it.
 
 use jiff::Timestamp;
 use kraft_core::machine::{EndReason, MachineSpec};
@@ -17,22 +17,22 @@ use crate::layout::MachineDir;
 /// The version this `kraft` writes, and the newest it reads.
 const VERSION: u32 = 1;
 
-/// More than any record has, in bytes.
-const MOST_BYTES: u64 = 16 << 20;
+/// The maximal size of a record in bytes.
+const MAX_BYTES: u64 = 16 << 20;
 
-/// What is set aside for the next version of a record at least, in bytes.
-const LEAST_SPARE: u64 = 16 << 10;
+/// The minimal size that is reserved for the next version of a record, in bytes.
+const MIN_SPARE: u64 = 16 << 10;
 
-/// A machine came to its end.
+/// The end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
-    /// When.
+    /// When it ended.
     pub at: Timestamp,
-    /// Why.
+    /// Why it ended.
     pub reason: EndReason,
 }
 
-/// A machine, as it lies on disk.
+/// A machine on disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) version: u32,
@@ -40,17 +40,17 @@ pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) created_at: Timestamp,
     pub(crate) spec: Verbatim<MachineSpec>,
-    /// The monitor that is starting it right now, and the ports it has claimed.
+    /// The start in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) starting: Option<Starting>,
-    /// The last time it ran, or runs.
+    /// The current or last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<Run>,
     #[serde(flatten)]
     pub(crate) unknown: Map<String, Value>,
 }
 
-/// A start under way.
+/// A start in progress: the monitor, and the ports it has claimed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Starting {
     pub(crate) monitor: Identity,
@@ -64,7 +64,7 @@ pub(crate) struct Run {
     pub(crate) monitor: Identity,
     /// The VMM's process; `None` if it could not be started.
     pub(crate) vmm: Option<Identity>,
-    /// The ports of the specification, with those allocated that it left open.
+    /// The ports of the specification, with the assigned host ports.
     pub(crate) ports: Vec<PortMapping>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) end: Option<Ending>,
@@ -78,21 +78,21 @@ pub enum RecordError {
     /// The file cannot be read or written.
     #[error(transparent)]
     File(#[from] fs::Error),
-    /// The file is not what we wrote.
+    /// The file is not a valid record.
     #[error("the record `{path}` is damaged", path = path.display())]
     Damaged {
         /// The record.
         path: std::path::PathBuf,
-        /// Where and how.
+        /// The syntax error.
         source: serde_json::Error,
     },
-    /// The directory of the machine is there, and its record is not.
+    /// The directory of the machine exists, and its record does not.
     #[error("the record `{path}` is missing", path = path.display())]
     Missing {
         /// The record.
         path: std::path::PathBuf,
     },
-    /// The directory of the machine was removed, and its VMM still runs.
+    /// The directory of the machine was removed while its VMM runs.
     #[error(
         "its directory `{path}` is missing, and its VMM still runs (pid {pid})",
         path = path.display()
@@ -103,7 +103,7 @@ pub enum RecordError {
         /// The VMM's process.
         pid: u32,
     },
-    /// Where the directory of a machine should be is something else.
+    /// The path of the machine's directory is something else.
     #[error("`{path}` is not a directory that kraft made", path = path.display())]
     Foreign {
         /// The symbolic link or file.
@@ -123,12 +123,12 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// Tells whether there is no such machine (any more).
+    /// Returns whether there is no such machine (any more).
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::File(e) if e.kind() == std::io::ErrorKind::NotFound)
     }
 
-    /// Returns whether the path holds a link or a file instead of a machine's directory.
+    /// Returns whether the path is a link or a file instead of a machine's directory.
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Foreign { .. })
     }
@@ -150,7 +150,7 @@ impl Record {
 
     pub(crate) fn load(dir: &MachineDir) -> Result<Self, RecordError> {
         let path = dir.record();
-        let bytes = fs::read_file(&path, MOST_BYTES)?;
+        let bytes = fs::read_file(&path, MAX_BYTES)?;
         Self::parse(&bytes).map_err(|e| match e {
             ParseError::Damaged(source) => RecordError::Damaged { path, source },
             ParseError::TooNew(version) => RecordError::TooNew { path, version },
@@ -167,21 +167,21 @@ impl Record {
         serde_json::from_value(value).map_err(ParseError::Damaged)
     }
 
-    /// Puts the record on disk, if need be into the space set aside for it.
+    /// Writes the record, into the reserved space if the disk is full.
     pub(crate) fn store(&self, dir: &MachineDir) -> Result<(), fs::Error> {
         spare(dir).replace(&self.to_json())
     }
 
-    /// Sets disk space aside, so that the end can be recorded even when the disk is full then.
+    /// Reserves disk space, so that the end can be recorded even if the disk is full then.
     pub(crate) fn reserve(&self, dir: &MachineDir) -> Result<(), fs::Error> {
-        // What is added until the end is a few lines; twice the size is plenty.
-        let bytes = (self.to_json().len() as u64 * 2).max(LEAST_SPARE);
+        // Until the end, a few lines are added: twice the size is enough.
+        let bytes = (self.to_json().len() as u64 * 2).max(MIN_SPARE);
         spare(dir).reserve(bytes)
     }
 
     fn to_json(&self) -> Vec<u8> {
-        // INVARIANT: every map in a record has strings as keys, and no number in it is a float:
-        // nothing is left that could fail.
+        // INVARIANT: serialising cannot fail, because all keys of maps are strings and no number is
+        // a float.
         let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
         json.push(b'\n');
         json
@@ -197,7 +197,7 @@ enum ParseError {
     TooNew(u64),
 }
 
-/// A value that is written back exactly as it was read, with all that we do not know about it.
+/// A value that is written back exactly as it was read, including unknown fields.
 #[derive(Clone, Debug)]
 pub(crate) struct Verbatim<T> {
     value: T,

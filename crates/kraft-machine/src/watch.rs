@@ -1,7 +1,7 @@
-//! Watching one run of a machine until its end, even if it removes itself then.
+//! Watching one run of a machine until its end, even if it is removed then.
 //!
-//! A watch keeps the machine's directory open and shares the lock of its `diary.in`; whoever
-//! removes the machine waits (for a while) until no one does, so that the end can still be read.
+//! A watch keeps the machine's directory open and holds a shared lock; the process that removes the
+//! machine waits (for a limited time) for these locks, so that the end can still be read.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -12,16 +12,24 @@ use kraft_sys::process::{Process, short_path};
 use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::logs::{Logs, LogsOptions};
-use crate::machines::{Error, Machine, Machines, Truth, truth};
+use crate::machines::{Error, Machine, Machines, Status};
 use crate::record::{Ending, Record};
 
-/// How long a monitor may take to write an end down before we look for ourselves.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a monitor may take to record an end before the status is determined without it.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often we look for what cannot be waited for.
-const STEP: Duration = Duration::from_millis(2);
+/// The interval of polling where waiting is not possible.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// A machine under watch.
+/// A watch over one run of a machine.
+///
+/// ```no_run
+/// # fn example(machines: kraft_machine::Machines) -> Result<(), kraft_machine::Error> {
+/// let machine = machines.find("web")?;
+/// let watch = machines.start(&machine.id)?;
+/// println!("exit code {}", watch.wait()?.reason.exit_code());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Watch {
     machines: Machines,
@@ -32,7 +40,7 @@ pub struct Watch {
 }
 
 impl Machines {
-    /// Begins to watch a machine.
+    /// Starts watching a machine.
     pub fn watch(&self, id: &Id) -> Result<Watch, Error> {
         let machine = self.get(*id)?;
         let dir = self.layout.machine(*id);
@@ -42,17 +50,17 @@ impl Machines {
             id: *id,
             name: machine.name,
             open,
-            _shared: Lock::shared(&dir.diary_in())?,
+            _shared: Lock::shared(&dir.watchers())?,
         })
     }
 
-    /// Waits for the end of a machine that was started, and returns how it ended; at once if it
-    /// has ended. Any number of processes may wait.
+    /// Waits for the end of a machine that was started and returns it; immediately if it has ended.
+    /// Any number of processes may wait.
     pub fn wait(&self, id: &Id) -> Result<Ending, Error> {
         self.watch(id)?.wait()
     }
 
-    /// Opens what a machine printed.
+    /// Opens the output of a machine.
     pub fn logs(&self, id: &Id, options: LogsOptions) -> Result<Logs, Error> {
         self.watch(id)?.logs(options)
     }
@@ -64,12 +72,12 @@ impl Watch {
         self.id
     }
 
-    /// Returns the machine as it is now; an error once it is removed.
+    /// Returns the present state of the machine; an error once it is removed.
     pub fn machine(&self) -> Result<Machine, Error> {
         self.machines.get(self.id)
     }
 
-    /// Opens what the machine printed in this run.
+    /// Opens the output of the machine in this run.
     pub fn logs(&self, options: LogsOptions) -> Result<Logs, Error> {
         Logs::open(self.machines.clone(), &self.record()?, &self.dir(), options)
     }
@@ -83,35 +91,36 @@ impl Watch {
         }
     }
 
-    /// Waits for the end, at most as long as told.
+    /// Waits for the end, at most for `limit`.
     ///
-    /// Returns when the end is on record and, for a machine that removes itself, when it is off
-    /// the list.
+    /// Returns when the end is recorded and, for a machine that is removed after its end, when it
+    /// is not listed any more.
     pub fn wait_timeout(&self, limit: Duration) -> Result<Option<Ending>, Error> {
         let deadline = Instant::now() + limit;
         loop {
             let record = self.record()?;
-            let truth = truth(&record, &self.dir());
+            let status = self.machines.observe(&record, &self.dir());
             let end = record.run.as_ref().and_then(|run| run.end.clone());
-            match (truth, end) {
-                (Truth::Idle | Truth::Ended { .. }, Some(end)) => {
+            match (status, end) {
+                (Status::Idle | Status::Ended { .. }, Some(end)) => {
                     if record.spec.get().remove_when_ended {
-                        self.wait_until_off_the_list();
+                        self.wait_until_removed();
                     }
                     return Ok(Some(end));
                 }
-                (Truth::Idle, None) => {
+                (Status::Idle, None) => {
                     return Err(Error::NeverStarted {
                         name: self.name.clone(),
                     });
                 }
-                (Truth::Alive { .. } | Truth::Orphaned { .. }, _) => {
-                    // Has somebody adopt it, if need be.
-                    let _ = self.machines.look(self.id);
+                (Status::Running { .. } | Status::Orphaned { .. }, _) => {
+                    // Starts a monitor, if there is none.
+                    let _ = self.machines.refresh(self.id);
                     let vmm = record.run.as_ref().and_then(|run| run.vmm.as_ref());
                     let process = vmm.map(Process::open).transpose();
-                    if let Some(process) =
-                        process.map_err(Error::on("look after the VMM"))?.flatten()
+                    if let Some(process) = process
+                        .map_err(Error::on("open the VMM's process"))?
+                        .flatten()
                     {
                         let left = deadline.saturating_duration_since(Instant::now());
                         process
@@ -119,15 +128,15 @@ impl Watch {
                             .map_err(Error::on("wait for the VMM"))?;
                     }
                 }
-                (Truth::Ended { ending, .. }, None) => {
+                (Status::Ended { ending, .. }, None) => {
                     if let Some(ending) = self.until_recorded(ending) {
                         return Ok(Some(ending));
                     }
                 }
-                (Truth::Starting, _) => std::thread::sleep(STEP),
-                (Truth::NeverRan | Truth::Found { .. }, _) => {
-                    let _ = self.machines.look(self.id);
-                    std::thread::sleep(STEP);
+                (Status::Starting, _) => std::thread::sleep(POLL_INTERVAL),
+                (Status::StartLost | Status::Unrecorded { .. }, _) => {
+                    let _ = self.machines.refresh(self.id);
+                    std::thread::sleep(POLL_INTERVAL);
                 }
             }
             if Instant::now() >= deadline {
@@ -136,31 +145,31 @@ impl Watch {
         }
     }
 
-    /// Waits until the monitor, which got the VMM's exit status, has written the end down; if it
-    /// does not, our own conclusion stands. `None` if there is a record to look at again.
-    fn until_recorded(&self, concluded: Ending) -> Option<Ending> {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits until the monitor, which got the VMM's exit status, has recorded the end; `None` if the
+    /// record has changed. If it does not, the observed end is returned.
+    fn until_recorded(&self, observed: Ending) -> Option<Ending> {
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
-            // Mends it if nobody else will.
-            let _ = self.machines.look(self.id);
+            // Reconciles the record if no other process will.
+            let _ = self.machines.refresh(self.id);
             match self.record() {
                 Ok(record) => {
                     if record.run.is_some_and(|run| run.end.is_some()) {
                         return None;
                     }
                 }
-                Err(_) => return Some(concluded),
+                Err(_) => return Some(observed),
             }
-            std::thread::sleep(STEP);
+            std::thread::sleep(POLL_INTERVAL);
         }
-        Some(concluded)
+        Some(observed)
     }
 
-    fn wait_until_off_the_list(&self) {
-        let deadline = Instant::now() + PATIENCE;
+    fn wait_until_removed(&self) {
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline && self.machines.machine_dir(self.id).path().exists() {
-            let _ = self.machines.look(self.id);
-            std::thread::sleep(STEP);
+            let _ = self.machines.refresh(self.id);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -171,7 +180,7 @@ impl Watch {
         })
     }
 
-    /// Returns the directory, wherever it was moved to.
+    /// Returns the directory, which may have been moved.
     fn dir(&self) -> MachineDir {
         MachineDir::new(short_path(&self.open))
     }

@@ -37,9 +37,19 @@ fn arm64() -> Boot {
 }
 
 fn host(kvm: Kvm) -> Host {
+    let qemu = VmmSupport {
+        platform: Platform::Qemu,
+        boots: vec![
+            BootProtocol::Multiboot,
+            BootProtocol::Arm64Image,
+            BootProtocol::LinuxBzImage,
+        ],
+        ipv6_ports: false,
+    };
     Host {
         arch: Some(Arch::X86_64),
         kvm,
+        vmms: vec![qemu],
     }
 }
 
@@ -234,7 +244,7 @@ fn platforms_without_a_driver_are_refused_with_what_works() {
     ");
     insta::assert_snapshot!(refused(&RunRequest::default(), &firecracker), @"
     the kernel is built for fc, for which there is no driver yet
-      help: build the project for qemu, the platform that works now
+      help: build the project for qemu, which has a driver
     ");
     insta::assert_snapshot!(refused(&asked(Platform::Qemu), &firecracker), @"
     QEMU cannot load this kernel, which is built for Firecracker (64-bit ELF)
@@ -294,7 +304,7 @@ fn ports_that_listen_at_one_place_collide() {
       help: give one of them another host port, or each its own address
     ");
     insta::assert_snapshot!(decided(&["[::1]:8080:80"]), @"
-    `--port [::1]:8080:80/tcp`: QEMU's user-mode network listens on IPv4 addresses only
+    `--port [::1]:8080:80/tcp`: QEMU publishes ports on IPv4 addresses only
       help: give an IPv4 address, such as 127.0.0.1
     ");
 }

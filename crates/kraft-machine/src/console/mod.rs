@@ -1,39 +1,39 @@
-//! The console of a machine on disk: what the guest printed, bounded, with the times of arrival.
+//! The console of a machine on disk: what the guest printed, limited in size, with the times of
+//! arrival.
 //!
 //! The VMM writes into a named pipe, and the monitor copies from there into segments:
 //!
 //! ```text
 //! console/                          its lock: the monitor holds it until all is copied
-//! ├── pipe                          where the VMM writes
+//! ├── pipe                          the VMM writes here
 //! ├── 00000000000000000000.log      the bytes from this offset on
 //! ├── 00000000000000000000.times    when they arrived: an offset and a time, 16 bytes
 //! └── 00000000000008380416.log …
 //! ```
 //!
-//! When the last segment is full a new one is begun, and the oldest is removed when there are more
-//! than [`SEGMENTS`]. While no monitor reads (it was killed), writes to the pipe fail: the guest
-//! goes on, what it prints is dropped, and no file grows.
+//! When the last segment is full, a new one is created, and the oldest is removed when there are
+//! more than [`SEGMENTS`]. While no monitor reads (it was killed), writes to the pipe fail: the guest
+//! continues, its output is dropped, and no file grows.
 
 use std::path::{Path, PathBuf};
 
-pub(crate) mod firmware;
 mod reader;
 mod recorder;
 
 pub(crate) use reader::Reader;
 pub(crate) use recorder::{Copied, Drain, prepare};
 
-/// The most that a console takes on disk unless it is configured, in bytes.
+/// The default limit of a console's size on disk, in bytes.
 pub const DEFAULT_LIMIT: u64 = 64 << 20;
 
-/// The smallest limit of a console, in bytes.
-pub const LEAST_LIMIT: u64 = 1 << 20;
+/// The smallest limit of a console's size on disk, in bytes.
+pub const MIN_LIMIT: u64 = 1 << 20;
 
-/// The most segments a console has.
+/// The maximal number of segments.
 const SEGMENTS: usize = 8;
 
-/// How an arrival is written: an offset and microseconds since 1970, each as 8 bytes in little
-/// endian.
+/// The size of an entry of the times: an offset and microseconds since 1970, each as 8 bytes in
+/// little endian.
 const ENTRY: usize = 16;
 
 /// Returns the path of a segment's bytes.
@@ -46,12 +46,12 @@ fn times(dir: &Path, start: u64) -> PathBuf {
     dir.join(format!("{start:020}.times"))
 }
 
-/// Returns the file of a console that was written last.
+/// Returns the segment that was written last.
 pub(crate) fn last_written(dir: &Path) -> Option<PathBuf> {
     Some(log(dir, *segments(dir).ok()?.last()?))
 }
 
-/// Returns the offsets at which the segments begin, in order; none if there is no directory.
+/// Returns the offsets at which the segments begin, in order; empty if there is no directory.
 fn segments(dir: &Path) -> std::io::Result<Vec<u64>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -68,7 +68,7 @@ fn segments(dir: &Path) -> std::io::Result<Vec<u64>> {
     Ok(starts)
 }
 
-/// One entry of the times: from this byte on, bytes arrived at this time.
+/// One entry of the times: bytes from this offset on arrived at this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     offset: u64,

@@ -1,4 +1,4 @@
-//! Reads the segments of a console, from any offset, while they are written and removed.
+//! Reads the segments of a console from any offset, while they are written and removed.
 
 use std::fs::File;
 use std::io;
@@ -15,26 +15,26 @@ use super::{ENTRY, Entry, log, segments, times};
 use crate::layout::MachineDir;
 use crate::logs::Arrival;
 
-/// How much of the times is read at once, in bytes.
+/// The number of bytes of the times that are read at once.
 const TIMES: usize = 4096;
 
-/// How much is read at once when a console is searched, in bytes.
+/// The number of bytes that are read at once when a console is searched.
 const BLOCK: usize = 64 << 10;
 
-/// How often the list of segments is read again because one of them was removed meanwhile.
+/// How often the list of segments is read again because one of them was removed.
 const ATTEMPTS: usize = 16;
 
 /// A console that is read in order.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    /// Open, so that it stays the same when the machine is removed or started again.
+    /// Held open, so that it stays the same when the machine is removed or started again.
     dir: File,
     open: Option<Open>,
     position: u64,
     lost: u64,
 }
 
-/// The segment that is read.
+/// The segment that is being read.
 #[derive(Debug)]
 struct Open {
     log: File,
@@ -64,31 +64,31 @@ impl Reader {
         self.position
     }
 
-    /// Goes to another offset.
+    /// Continues at another offset.
     pub(crate) fn seek(&mut self, position: u64) {
         self.position = position;
         self.open = None;
     }
 
-    /// Returns how many bytes were passed over since the last call, because they were removed
-    /// before they were read.
+    /// Returns how many bytes were skipped since the last call, because they were removed before
+    /// they were read.
     pub(crate) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
     }
 
-    /// Returns whether a monitor still copies what the VMM printed.
+    /// Returns whether a monitor still copies the console.
     pub(crate) fn is_recorded(&self) -> bool {
         matches!(Lock::try_shared(&self.path()), Ok(None))
     }
 
-    /// Returns the path of the directory, as long as this is open.
+    /// Returns the path of the directory; valid while this is open.
     pub(crate) fn path(&self) -> PathBuf {
         short_path(&self.dir)
     }
 
     /// Returns the range of offsets that are on disk.
     pub(crate) fn bounds(&self) -> io::Result<Range<u64>> {
-        self.settled(|all| {
+        self.with_segments(|all| {
             let (Some(first), Some(last)) = (all.first(), all.last()) else {
                 return Ok(0..0);
             };
@@ -111,7 +111,7 @@ impl Reader {
             let Some(next) = segments(&self.path())?.into_iter().find(|at| *at > start) else {
                 return Ok(0);
             };
-            // The next one is begun after the last byte of this one was written.
+            // The next one was created after the last byte of this one was written.
             let read = self.read_open(buffer)?;
             if read > 0 {
                 return Ok(read);
@@ -132,11 +132,11 @@ impl Reader {
         Ok(read)
     }
 
-    /// Opens the segment that has the position, or the next one there is.
+    /// Opens the segment that contains the position, or the next one.
     fn open_at_position(&mut self) -> io::Result<bool> {
         let dir = self.path();
         let position = self.position;
-        let found = self.settled(|all| {
+        let found = self.with_segments(|all| {
             let start = all.iter().rev().find(|start| **start <= position);
             let Some(start) = start.or(all.first()).copied() else {
                 return Ok(None);
@@ -154,7 +154,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// Returns when the bytes of a range arrived, of which the last was just read.
+    /// Returns when the bytes of a range arrived, whose last byte was just read.
     pub(crate) fn arrivals(&mut self, range: Range<u64>) -> io::Result<Vec<Arrival>> {
         let times = self.open.as_mut().and_then(|open| open.times.as_mut());
         times.map_or_else(|| Ok(Vec::new()), |times| times.arrivals(range))
@@ -181,7 +181,7 @@ impl Reader {
     /// Returns the offset of the first byte that arrived at a time or later; the end if none did.
     pub(crate) fn arrived_since(&self, time: Timestamp) -> io::Result<u64> {
         let micros = u64::try_from(time.as_microsecond()).unwrap_or(0);
-        self.settled(|all| {
+        self.with_segments(|all| {
             let dir = self.path();
             // The last segment that begins before that time, or the one after it.
             for start in all.iter().rev() {
@@ -208,8 +208,8 @@ impl Reader {
         })
     }
 
-    /// Returns where the first line begins at or after an offset in the range; the offset itself if
-    /// none does.
+    /// Returns the start of the first line at or after an offset in the range; the offset itself if
+    /// there is none.
     pub(crate) fn line_at(&self, offset: u64, bounds: &Range<u64>) -> io::Result<u64> {
         if offset <= bounds.start {
             return Ok(offset);
@@ -218,7 +218,7 @@ impl Reader {
         Ok(newline.map_or(offset, |at| at + 1))
     }
 
-    /// Returns where the first whole line begins behind what was removed; the offset itself if that
+    /// Returns the start of the first complete line after a removed part; the offset itself if that
     /// is far away.
     pub(crate) fn whole_line_after(&self, offset: u64) -> io::Result<u64> {
         let newline = self.newline_in(offset..offset + BLOCK as u64)?;
@@ -243,7 +243,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// Returns where the last `count` lines of a range begin. What follows the last newline is a
+    /// Returns the start of the last `count` lines of a range. Bytes after the last newline are a
     /// line as well.
     pub(crate) fn tail(&self, count: u64, bounds: &Range<u64>) -> io::Result<u64> {
         let mut left = count;
@@ -257,12 +257,12 @@ impl Reader {
             let wanted = usize::try_from(end - start).unwrap_or(BLOCK);
             let block = block.get_mut(..wanted).unwrap_or_default();
             if !self.read_exact_at(block, start)? {
-                // It was removed meanwhile: what is left begins here.
+                // Removed meanwhile: the rest begins here.
                 return Ok(end);
             }
             for (index, _) in block.iter().enumerate().rev().filter(|(_, b)| **b == b'\n') {
                 let after = start + index as u64 + 1;
-                // The newline that ends the last line begins no other.
+                // The newline at the end of the last line starts no other.
                 if after == bounds.end {
                     continue;
                 }
@@ -288,7 +288,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// Reads at an offset; nothing where there are no bytes.
+    /// Reads at an offset; returns 0 where there are no bytes.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let all = segments(&self.path())?;
         let Some(index) = all.iter().rposition(|start| *start <= offset) else {
@@ -302,11 +302,11 @@ impl Reader {
         }
     }
 
-    /// Asks about the segments there are, again if one of them was removed meanwhile.
-    fn settled<T>(&self, ask: impl Fn(&[u64]) -> io::Result<T>) -> io::Result<T> {
+    /// Runs a function on the list of segments, again if one of them was removed meanwhile.
+    fn with_segments<T>(&self, run: impl Fn(&[u64]) -> io::Result<T>) -> io::Result<T> {
         let mut attempt = 0;
         loop {
-            match ask(&segments(&self.path())?) {
+            match run(&segments(&self.path())?) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
                 other => return other,
             }
@@ -322,7 +322,7 @@ fn open(path: &Path) -> io::Result<File> {
 #[derive(Debug)]
 struct Times {
     file: File,
-    /// Where the next block begins in the file.
+    /// The offset of the next block in the file.
     offset: u64,
     block: Vec<u8>,
     used: usize,
@@ -345,7 +345,7 @@ impl Times {
     /// Returns the next entry; `None` at the present end.
     fn next(&mut self) -> io::Result<Option<Entry>> {
         if self.used + ENTRY > self.block.len() {
-            // The last entry may be half written: it is read again.
+            // The last entry may be incomplete: it is read again.
             let mut block = vec![0; TIMES];
             let read = self.file.read_at(&mut block, self.offset)?;
             block.truncate(read / ENTRY * ENTRY);

@@ -1,4 +1,4 @@
-//! Copies what the VMM writes into the pipe to the segments.
+//! Copies the pipe to the segments.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -13,19 +13,19 @@ use kraft_sys::lock::Lock;
 use kraft_sys::process::short_path;
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::{ENTRY, Entry, LEAST_LIMIT, SEGMENTS, log, segments, times};
+use super::{ENTRY, Entry, MIN_LIMIT, SEGMENTS, log, segments, times};
 use crate::machines::now;
 
 /// Bytes that arrive within this time of each other have the same time.
 const GRANULARITY: Duration = Duration::from_millis(10);
 
-/// What a file may take on disk beyond its length, in bytes.
+/// The disk space that a file may use beyond its length, in bytes.
 const BLOCK: u64 = 4096;
 
-/// How much is copied at a time, in bytes.
+/// The number of bytes that are copied at once.
 const CHUNK: usize = 64 << 10;
 
-/// Makes the directory of the console, empty, with its pipe.
+/// Creates the directory of the console, with an empty pipe.
 pub(crate) fn prepare(dir: &Path) -> Result<(), fs::Error> {
     fs::remove_tree(dir)?;
     fs::create_dir(dir, 0o700)?;
@@ -35,7 +35,7 @@ pub(crate) fn prepare(dir: &Path) -> Result<(), fs::Error> {
         .map_err(|e| fs::Error::on("create", &pipe)(e.into()))
 }
 
-/// The reading end of the pipe, and where the bytes go.
+/// The reading end of the pipe, and the segments.
 #[derive(Debug)]
 pub(crate) struct Drain {
     pipe: File,
@@ -44,8 +44,8 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Opens a console that was [prepared](prepare) to be recorded, and goes on where the last
-    /// one who did that stopped. Waits until that one has stopped.
+    /// Opens a [prepared](prepare) console for recording, and continues where the last recorder
+    /// stopped. Waits until that one has stopped.
     pub(crate) fn open(dir: &Path, limit: u64) -> Result<Self, fs::Error> {
         let recorder = Recorder::open(dir, limit)?;
         let pipe = dir.join("pipe");
@@ -62,10 +62,10 @@ impl Drain {
         })
     }
 
-    /// Copies what is in the pipe now.
+    /// Copies the present content of the pipe.
     pub(crate) fn copy(&mut self) -> Copied {
         let mut copied = Copied::Nothing;
-        // As much as a full pipe holds, so that a guest that never stops does not keep us here.
+        // At most as much as a full pipe holds: the guest may print without end.
         for _ in 0..16 {
             match self.pipe.read(&mut self.buffer) {
                 Ok(0) => {
@@ -89,29 +89,29 @@ impl Drain {
 }
 
 impl AsFd for Drain {
-    /// Returns the pipe, which is readable when there is something to copy.
+    /// Returns the pipe, which is readable when there are bytes to copy.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }
 }
 
-/// What a copy found.
+/// The outcome of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Copied {
     /// The pipe was empty.
     Nothing,
-    /// Bytes.
+    /// Bytes were copied.
     Something,
-    /// Nothing, and no process has the pipe open for writing.
+    /// The pipe was empty, and no process has it open for writing.
     Closed,
 }
 
 /// Writes segments.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    /// The directory stays the one we opened, whatever is at its path later.
+    /// Holds the directory open: its path may become another directory.
     lock: Lock,
-    /// The most a segment may have, bytes and times together.
+    /// The maximal size of a segment, bytes and times together.
     capacity: u64,
     segment: Option<Segment>,
     /// Where the next segment begins.
@@ -119,7 +119,7 @@ pub(super) struct Recorder {
     last: u64,
 }
 
-/// The segment that is written to.
+/// The segment that is being written.
 #[derive(Debug)]
 struct Segment {
     log: File,
@@ -127,21 +127,21 @@ struct Segment {
     start: u64,
     length: u64,
     entries: u64,
-    /// The time of the last entry, in microseconds; none if it is not known.
+    /// The time of the last entry in microseconds, if it is known.
     noted: Option<u64>,
 }
 
 impl Recorder {
     pub(super) fn open(dir: &Path, limit: u64) -> Result<Self, fs::Error> {
         let lock = Lock::exclusive(dir)?;
-        // Less by the blocks that are not full: those of two files for each segment.
-        let capacity = limit.max(LEAST_LIMIT) / SEGMENTS as u64 - 2 * BLOCK;
+        // Each segment has two files whose last blocks are not full.
+        let capacity = limit.max(MIN_LIMIT) / SEGMENTS as u64 - 2 * BLOCK;
         let last = segments(dir).ok().and_then(|all| all.last().copied());
         let segment = last.and_then(|start| Segment::open(dir, start, false).ok());
         Ok(Self {
             lock,
             capacity,
-            // Never where another segment is, even if that one does not open.
+            // Never the start of another segment, even if that one cannot be opened.
             end: segment
                 .as_ref()
                 .map_or(last.map_or(0, |start| start + 1), Segment::end),
@@ -150,9 +150,9 @@ impl Recorder {
         })
     }
 
-    /// Writes bytes that arrived now. What cannot be written, on a full disk, is dropped.
+    /// Writes bytes that arrived now. If the disk is full, they are dropped.
     pub(super) fn record(&mut self, mut bytes: &[u8], now: Timestamp) {
-        // Times never run backwards, whatever the clock does.
+        // Times never go backwards, even if the clock does.
         let now = u64::try_from(now.as_microsecond()).unwrap_or(0);
         let now = now.max(self.last);
         let capacity = self.capacity;
@@ -162,7 +162,7 @@ impl Recorder {
             };
             segment.arrive(now);
             let room = usize::try_from(segment.room_in(capacity)).unwrap_or(usize::MAX);
-            // The entry may just have taken the last of it: one byte always goes.
+            // The entry may have used the last space: one byte always fits.
             let piece = bytes
                 .get(..room.max(1).min(bytes.len()))
                 .unwrap_or_default();
@@ -179,13 +179,13 @@ impl Recorder {
         }
     }
 
-    /// Returns the segment to write to, a new one if the last is full.
+    /// Returns the segment to write to; creates a new one if the last is full.
     fn segment_with_room(&mut self) -> Option<&mut Segment> {
         let full = |segment: &Segment| segment.room_in(self.capacity) <= ENTRY as u64;
         if self.segment.as_ref().is_none_or(full) {
             let dir = self.dir();
             let all = segments(&dir).ok()?;
-            // Room is made first.
+            // The oldest are removed first, to stay within the limit.
             let surplus = (all.len() + 1).saturating_sub(SEGMENTS);
             for start in all.iter().take(surplus) {
                 let _ = std::fs::remove_file(log(&dir, *start));
@@ -209,7 +209,7 @@ impl Segment {
             options.write(true).create(true).truncate(new);
             options.mode(0o600).custom_flags(flags).open(path)
         };
-        // Whoever sees the bytes is to see their times.
+        // Created first: a reader of the bytes must find their times.
         let times = open(&times(dir, start))?;
         let log = open(&log(dir, start))?;
         Ok(Self {
@@ -231,7 +231,7 @@ impl Segment {
         capacity.saturating_sub(self.length + self.entries * ENTRY as u64)
     }
 
-    /// Notes the time of what comes next, if the last note is not of about the same time.
+    /// Records the time of the next bytes, unless the last entry is about as old.
     fn arrive(&mut self, now: u64) {
         let granularity = u64::try_from(GRANULARITY.as_micros()).unwrap_or(0);
         let noted = self.noted.map(|noted| noted.saturating_add(granularity));

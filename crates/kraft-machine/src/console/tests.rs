@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::recorder::Recorder;
-use super::{LEAST_LIMIT, Reader, SEGMENTS, prepare, segments};
+use super::{MIN_LIMIT, Reader, SEGMENTS, prepare, segments};
 use crate::layout::MachineDir;
 
 /// A console of a machine's directory, prepared.
@@ -20,7 +20,7 @@ fn at(millis: i64) -> Timestamp {
 }
 
 fn record(machine: &MachineDir, pieces: &[(&[u8], i64)]) {
-    let mut recorder = Recorder::open(&machine.console(), LEAST_LIMIT).unwrap();
+    let mut recorder = Recorder::open(&machine.console(), MIN_LIMIT).unwrap();
     for (bytes, millis) in pieces {
         recorder.record(bytes, at(*millis));
     }
@@ -41,7 +41,7 @@ fn reader(machine: &MachineDir) -> Reader {
     Reader::open(machine).unwrap().unwrap()
 }
 
-/// Bytes that tell where they are.
+/// Numbered lines.
 fn numbered(bytes: usize) -> Vec<u8> {
     let mut text = Vec::new();
     let mut number = 0;
@@ -52,7 +52,7 @@ fn numbered(bytes: usize) -> Vec<u8> {
     text
 }
 
-/// What the directory takes on disk.
+/// Returns the disk usage of the directory.
 fn on_disk(dir: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let entries = std::fs::read_dir(dir).unwrap();
@@ -65,28 +65,28 @@ fn on_disk(dir: &Path) -> u64 {
 fn whatever_is_printed_stays_within_the_limit_and_the_end_of_it_is_kept() {
     let (_dir, machine) = console();
     let all = numbered(5 << 20);
-    let mut recorder = Recorder::open(&machine.console(), LEAST_LIMIT).unwrap();
+    let mut recorder = Recorder::open(&machine.console(), MIN_LIMIT).unwrap();
     for (index, piece) in all.chunks(777).enumerate() {
         // Times that fill as much as the bytes do, or more.
         recorder.record(piece, at(i64::try_from(index).unwrap() * 20));
         assert!(segments(&machine.console()).unwrap().len() <= SEGMENTS);
     }
-    assert!(on_disk(&machine.console()) <= LEAST_LIMIT);
+    assert!(on_disk(&machine.console()) <= MIN_LIMIT);
     let mut reader = reader(&machine);
     let kept = rest(&mut reader);
     assert!(all.ends_with(&kept));
-    assert!(kept.len() as u64 > LEAST_LIMIT * 3 / 4, "{}", kept.len());
+    assert!(kept.len() as u64 > MIN_LIMIT * 3 / 4, "{}", kept.len());
     assert_eq!(reader.take_lost() + kept.len() as u64, all.len() as u64);
 }
 
 #[test]
 fn single_bytes_far_apart_stay_within_the_limit_as_well() {
     let (_dir, machine) = console();
-    let mut recorder = Recorder::open(&machine.console(), LEAST_LIMIT).unwrap();
+    let mut recorder = Recorder::open(&machine.console(), MIN_LIMIT).unwrap();
     for index in 0..200_000 {
         recorder.record(b"x", at(index * 1000));
     }
-    assert!(on_disk(&machine.console()) <= LEAST_LIMIT);
+    assert!(on_disk(&machine.console()) <= MIN_LIMIT);
     assert!(!rest(&mut reader(&machine)).is_empty());
 }
 
@@ -97,7 +97,7 @@ fn a_reader_that_keeps_up_loses_nothing_across_segments_and_recorders() {
     let mut reader = reader(&machine);
     let mut seen = Vec::new();
     for part in all.chunks(all.len() / 5) {
-        let mut recorder = Recorder::open(&machine.console(), LEAST_LIMIT).unwrap();
+        let mut recorder = Recorder::open(&machine.console(), MIN_LIMIT).unwrap();
         for piece in part.chunks(4096) {
             recorder.record(piece, at(0));
             seen.extend(rest(&mut reader));
@@ -185,7 +185,7 @@ fn a_removed_segment_without_a_directory_or_a_console_is_no_failure() {
     let (dir, machine) = console();
     let mut reader = reader(&machine);
     assert_eq!(reader.bounds().unwrap(), 0..0);
-    let mut recorder = Recorder::open(&machine.console(), LEAST_LIMIT).unwrap();
+    let mut recorder = Recorder::open(&machine.console(), MIN_LIMIT).unwrap();
     recorder.record(b"before", at(0));
     kraft_sys::fs::remove_tree(&machine.console()).unwrap();
     recorder.record(&numbered(1 << 20), at(1));

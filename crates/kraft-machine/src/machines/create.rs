@@ -1,4 +1,4 @@
-//! Making a machine: a name nobody else has, and a directory that is whole or not there.
+//! Creating and removing a machine: a unique name, and a directory that is complete or absent.
 
 use std::path::PathBuf;
 
@@ -13,35 +13,35 @@ use crate::names;
 use crate::record::Record;
 
 impl Machines {
-    /// Makes a machine and its name; it is not started.
+    /// Creates a machine, and generates a name if the specification has none. It is not started.
     ///
-    /// Any number of processes may do this at once: names are given out one at a time.
+    /// Any number of processes may do this at once: names are assigned one at a time.
     pub fn create(&self, spec: &MachineSpec) -> Result<Machine, Error> {
         if let Some(name) = &spec.name {
             check_name(name)?;
         }
         let id = Id::new();
-        let lock = Lock::exclusive(&self.layout.machines())?;
-        self.sweep();
+        let lock = self.lock_all()?;
+        self.remove_stale();
         let name = self.reserve_name(spec.name.as_deref(), id)?;
-        let made = self.make(id, &name, spec);
-        if made.is_err() {
-            // The first error is the one that counts.
+        let created = self.create_directory(id, &name, spec);
+        if created.is_err() {
+            // Only the first error is returned.
             let _ = fs::remove_tree(self.layout.unfinished(id).path());
             let _ = fs::remove_file(&self.layout.name(&name));
         }
         drop(lock);
-        made?;
+        created?;
         self.get(id)
     }
 
-    /// Builds the directory under another name and then gives it its own.
-    fn make(&self, id: Id, name: &str, spec: &MachineSpec) -> Result<(), Error> {
+    /// Creates the directory under a temporary name and renames it.
+    fn create_directory(&self, id: Id, name: &str, spec: &MachineSpec) -> Result<(), Error> {
         let dir = self.layout.unfinished(id);
-        // Nobody else's business: environments hold secrets.
+        // Private: environments contain secrets.
         fs::create_dir(dir.path(), 0o700)?;
-        // Those who watch the machine lock this one: it stays the same file for good.
-        fs::truncate(&dir.diary_in(), 0)?;
+        // Watchers lock this file: it stays the same for the life of the machine.
+        fs::truncate(&dir.watchers(), 0)?;
         let record = Record::new(id, name.to_owned(), spec.clone(), now());
         record.reserve(&dir)?;
         record.store(&dir)?;
@@ -50,9 +50,9 @@ impl Machines {
         Ok(())
     }
 
-    /// Reserves the wished name, or one that is made up. The lock of `machines/` is held.
-    fn reserve_name(&self, wished: Option<&str>, id: Id) -> Result<String, Error> {
-        if let Some(name) = wished {
+    /// Reserves the requested name, or a generated one. The lock of `machines/` is held.
+    fn reserve_name(&self, requested: Option<&str>, id: Id) -> Result<String, Error> {
+        if let Some(name) = requested {
             return if self.try_name(name, id)? {
                 Ok(name.to_owned())
             } else {
@@ -65,7 +65,7 @@ impl Machines {
         loop {
             let random = getrandom::u64()
                 .map_err(|e| Error::on("get a random number")(std::io::Error::other(e)))?;
-            let name = names::make_up(random, attempt);
+            let name = names::generate(random, attempt);
             if self.try_name(&name, id)? {
                 return Ok(name);
             }
@@ -73,8 +73,8 @@ impl Machines {
         }
     }
 
-    /// Takes a name unless a machine has it. A link that leads nowhere is what somebody left who
-    /// was killed while he held the lock: the name is free.
+    /// Reserves a name unless a machine has it. A dangling link is left over from a process that was
+    /// killed while it held the lock: the name is free.
     fn try_name(&self, name: &str, id: Id) -> Result<bool, Error> {
         let link = self.layout.name(name);
         for _ in 0..2 {
@@ -83,7 +83,7 @@ impl Machines {
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(fs::Error::on("reserve the name", &link)(e).into()),
             }
-            // Asked of the name's target itself: it may be a directory that we may not enter.
+            // The target itself is checked: it may be a directory that this user may not enter.
             match std::fs::metadata(&link) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => fs::remove_file(&link)?,
                 _ => return Ok(false),
@@ -92,9 +92,9 @@ impl Machines {
         Ok(false)
     }
 
-    /// Clears away what others left half done who were killed. The lock of `machines/` is held,
-    /// so nobody is making a machine; one that is being removed is locked by its remover.
-    fn sweep(&self) {
+    /// Removes what killed processes left incomplete. The lock of `machines/` is held, so no machine
+    /// is being created; one that is being removed is locked.
+    fn remove_stale(&self) {
         let Ok(entries) = std::fs::read_dir(self.layout.partial()) else {
             return;
         };
@@ -109,32 +109,30 @@ impl Machines {
                 false
             };
             if stale {
-                // What cannot be cleared away does no harm: it is no machine.
+                // If it cannot be removed, it does no harm: it is not a machine.
                 let _ = fs::remove_tree(&entry.path());
             }
         }
     }
 
-    /// Removes a machine from the list at once, and then from the disk. The machine's lock is
-    /// held.
-    pub(crate) fn bury(&self, id: Id) -> Result<(), Error> {
+    /// Removes a machine from the list, and then from the disk. The machine's lock is held.
+    pub(crate) fn remove_directory(&self, id: Id) -> Result<(), Error> {
         let name = self.name_of(id);
-        let buried = self.layout.buried(id);
-        fs::rename(self.layout.machine(id).path(), buried.path())?;
+        let removed = self.layout.removed(id);
+        fs::rename(self.layout.machine(id).path(), removed.path())?;
         if let Some(name) = name {
-            self.free_name(id, &name)?;
+            self.release_name(id, &name)?;
         }
-        // Those who wait for its end keep a shared lock until they have read it.
-        wait_for_watchers(&buried);
-        fs::remove_tree(buried.path())?;
+        // Watchers hold a shared lock until they have read the end.
+        wait_for_watchers(&removed);
+        fs::remove_tree(removed.path())?;
         Ok(())
     }
 
-    /// Gives up the name of a machine that is gone.
-    pub(crate) fn free_name(&self, id: Id, name: &str) -> Result<(), Error> {
-        // Whoever makes a machine may take over a name that leads nowhere: only under the lock can
-        // it be known to be ours still.
-        let _order = Lock::exclusive(&self.layout.machines())?;
+    /// Releases the name of a machine that was removed.
+    pub(crate) fn release_name(&self, id: Id, name: &str) -> Result<(), Error> {
+        // Another machine may take over a dangling link, but only under this lock.
+        let _lock = self.lock_all()?;
         let link = self.layout.name(name);
         if std::fs::read_link(&link).is_ok_and(|to| to == link_target(id)) {
             fs::remove_file(&link)?;
@@ -143,17 +141,17 @@ impl Machines {
     }
 }
 
-/// Returns what the link that reserves a name points to.
+/// Returns the target of the link that reserves a name.
 pub(crate) fn link_target(id: Id) -> PathBuf {
     PathBuf::from(format!("../machines/{id}"))
 }
 
-/// Waits until nobody watches a machine, but not for ever: a watcher may be stopped itself.
+/// Waits until no process watches a machine, for a limited time: a watcher may be stopped.
 fn wait_for_watchers(dir: &MachineDir) {
-    const STEP: std::time::Duration = std::time::Duration::from_millis(2);
+    const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_millis(2);
     for _ in 0..1000 {
-        match Lock::try_exclusive(&dir.diary_in()) {
-            Ok(None) => std::thread::sleep(STEP),
+        match Lock::try_exclusive(&dir.watchers()) {
+            Ok(None) => std::thread::sleep(POLL_INTERVAL),
             Ok(Some(_)) | Err(_) => return,
         }
     }

@@ -1,50 +1,52 @@
-//! What can go wrong with machines, and the names a user may have meant.
+//! Errors of operations on machines, and suggestions for mistyped names.
+
+use std::path::Path;
 
 use kraft_core::machine::{BadName, MachineState};
 use kraft_sys::fs;
 
+use crate::driver::{ControlError, NoDriver};
 use crate::id::Id;
 use crate::machines::StartError;
-use crate::qmp::QmpError;
 use crate::record::RecordError;
 
-/// Something could not be done to machines.
+/// An operation on machines failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No machine has that name or id.
-    #[error("no machine `{word}`{}", near_names(near))]
+    #[error("no machine `{query}`{}", suggestion(similar))]
     NotFound {
-        /// What was asked for.
-        word: String,
-        /// Names that look like it.
-        near: Vec<String>,
+        /// The name or id.
+        query: String,
+        /// Similar names.
+        similar: Vec<String>,
     },
-    /// Several machines begin like that.
-    #[error("`{word}` could be any of {}", quoted(candidates))]
+    /// The names or ids of several machines begin with the text.
+    #[error("`{query}` could be any of {}", quoted(candidates))]
     Ambiguous {
-        /// What was asked for.
-        word: String,
+        /// The beginning of a name or id.
+        query: String,
         /// The machines it could mean.
         candidates: Vec<String>,
     },
     /// Another machine has the name.
-    #[error("a machine named `{name}` exists already")]
+    #[error("a machine named `{name}` already exists")]
     NameTaken {
         /// The name.
         name: String,
     },
-    /// The text cannot name a machine.
+    /// The name is not valid.
     #[error(transparent)]
     BadName(#[from] BadName),
-    /// It is not running, and what was asked needs it to.
+    /// The machine is not running, and the operation requires that.
     #[error("machine `{name}` is not running, it is {}", state.name())]
     NotRunning {
         /// Its name.
         name: String,
-        /// What it is instead.
+        /// Its state.
         state: MachineState,
     },
-    /// It runs, and what was asked needs it not to.
+    /// The machine is running, and the operation requires that it is not.
     #[error("machine `{name}` is {}", state.name())]
     Running {
         /// Its name.
@@ -52,105 +54,110 @@ pub enum Error {
         /// `running`, `paused` or `suspended`.
         state: MachineState,
     },
-    /// It was never started, so there is no end to wait for.
+    /// The machine was never started, so there is no end to wait for.
     #[error("machine `{name}` was never started")]
     NeverStarted {
         /// Its name.
         name: String,
     },
-    /// It was paused before.
-    #[error("machine `{name}` is paused already")]
+    /// The machine is paused.
+    #[error("machine `{name}` is already paused")]
     AlreadyPaused {
         /// Its name.
         name: String,
     },
-    /// It was not paused.
+    /// The machine is not paused.
     #[error("machine `{name}` is not paused, it is {}", state.name())]
     NotPaused {
         /// Its name.
         name: String,
-        /// What it is instead.
+        /// Its state.
         state: MachineState,
     },
-    /// It did not come up.
+    /// The machine could not be started.
     #[error("cannot start machine `{name}`")]
     Start {
         /// Its name.
         name: String,
-        /// Why.
+        /// The reason.
         source: StartError,
+        /// The log of the VMM and the monitor, if it may say more.
+        log: Option<Box<Path>>,
     },
-    /// Another process is at work on it and does not finish.
+    /// Another process holds its lock for too long.
     #[error("machine `{name}` is locked: another kraft is starting, stopping or removing it")]
     Busy {
         /// The machine's name.
         name: String,
     },
-    /// Its start was interrupted, and the process that started it has removed it.
+    /// Its start was ended, and the process that started it has removed it.
     #[error("machine `{id}` was ended while it started, and is removed")]
     EndedAndRemoved {
-        /// Its identity.
+        /// Its id.
         id: Id,
     },
-    /// Not even SIGKILL ended the VMM in time.
-    #[error("the VMM of machine `{name}` (pid {pid}) does not end")]
+    /// The VMM did not exit in time after SIGKILL.
+    #[error("the VMM of machine `{name}` (pid {pid}) does not exit")]
     WillNotEnd {
         /// The machine's name.
         name: String,
         /// The VMM's process.
         pid: u32,
     },
-    /// The VMM would not do what was asked.
+    /// The VMM did not do what it was asked to do.
     #[error("cannot {what} machine `{name}`")]
     Vmm {
-        /// What was attempted: `pause`.
+        /// The operation: `pause`.
         what: &'static str,
         /// The machine's name.
         name: String,
-        /// What went wrong.
-        source: QmpError,
+        /// The reason.
+        source: ControlError,
     },
+    /// There is no driver for its platform.
+    #[error(transparent)]
+    NoDriver(#[from] NoDriver),
     /// Its record or directory cannot be read.
-    #[error("cannot tell anything about machine `{id}`")]
+    #[error("cannot read machine `{id}`")]
     Unreadable {
-        /// Its identity.
+        /// Its id.
         id: Id,
-        /// Why.
+        /// The reason.
         source: RecordError,
     },
-    /// A file or directory is in the way.
+    /// A file or directory cannot be accessed.
     #[error(transparent)]
     File(#[from] fs::Error),
-    /// The system refused something else.
+    /// Another operation of the system failed.
     #[error("cannot {what}")]
     System {
-        /// What was attempted.
+        /// The operation.
         what: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
 }
 
 impl Error {
-    /// Says that there is no machine with that id (any more).
+    /// There is no machine with that id (any more).
     pub(crate) fn not_found(id: Id) -> Self {
         Self::NotFound {
-            word: id.to_string(),
-            near: Vec::new(),
+            query: id.to_string(),
+            similar: Vec::new(),
         }
     }
 
-    /// Returns a function that wraps what the system said, for `map_err`.
+    /// Returns a function that adds the operation to an error, for `map_err`.
     pub(crate) fn on(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::System { what, source }
     }
 }
 
-fn near_names(near: &[String]) -> String {
-    if near.is_empty() {
+fn suggestion(similar: &[String]) -> String {
+    if similar.is_empty() {
         return String::new();
     }
-    format!(": did you mean {}?", quoted(near))
+    format!(": did you mean {}?", quoted(similar))
 }
 
 fn quoted(names: &[String]) -> String {
@@ -158,21 +165,22 @@ fn quoted(names: &[String]) -> String {
     quoted.join(", ")
 }
 
-/// Returns the names that differ little from a word, nearest first.
-pub(super) fn near<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let most = (word.chars().count() / 3).max(1);
-    let mut near: Vec<(usize, &str)> = names
-        .map(|name| (distance(word, name), name))
-        .filter(|(distance, _)| *distance <= most)
+/// Returns the names that are similar to a text, most similar first.
+pub(super) fn similar<'a>(query: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let limit = (query.chars().count() / 3).max(1);
+    let mut similar: Vec<(usize, &str)> = names
+        .map(|name| (distance(query, name), name))
+        .filter(|(distance, _)| *distance <= limit)
         .collect();
-    near.sort_unstable();
-    near.into_iter()
+    similar.sort_unstable();
+    similar
+        .into_iter()
         .take(3)
         .map(|(_, name)| name.to_owned())
         .collect()
 }
 
-/// Counts the letters to change, add or drop to make one word of the other (Levenshtein).
+/// Returns the Levenshtein distance: the number of characters to change, add or remove.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -197,12 +205,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_names_are_those_a_slip_of_the_finger_away() {
+    fn similar_names_differ_by_a_few_characters() {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("abc", ""), 3);
         let names = ["anna", "annette", "bert"];
-        assert_eq!(near("ana", names.into_iter()), ["anna"]);
-        assert_eq!(near("zoe", names.into_iter()), [""; 0]);
+        assert_eq!(similar("ana", names.into_iter()), ["anna"]);
+        assert_eq!(similar("zoe", names.into_iter()), [""; 0]);
     }
 }

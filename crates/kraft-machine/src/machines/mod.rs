@@ -1,5 +1,4 @@
-//! All machines of one runtime directory: what one looks like from outside, listing and finding
-//! them, and bringing a record up to the truth.
+//! All machines of one runtime directory: listing and finding them, and reconciling their records.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -13,59 +12,93 @@ use kraft_sys::clock;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
+use crate::driver::{Drivers, Launch, NoDriver};
 use crate::id::Id;
 use crate::layout::{Layout, MachineDir};
 use crate::record::{Ending, Record, RecordError};
 
-mod act;
 mod create;
 mod error;
-mod lost;
+mod lifecycle;
+mod lock;
+mod processes;
 mod start;
-mod truth;
+mod status;
 
 pub use error::Error;
-use error::near;
+use error::similar;
 pub use start::StartError;
-pub(crate) use start::{Started, attend, report};
-pub(crate) use truth::{Truth, read_diary, truth, vmm_log, written_ending};
+pub(crate) use start::{ENVIRONMENT, READY_TIMEOUT, Report};
+pub(crate) use status::{Status, reported_ending};
 
-/// What this room needs to know from the configuration.
+/// The configuration of [`Machines`].
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the machines live; made if it is missing.
+    /// The directory of the machines.
     pub runtime_dir: PathBuf,
-    /// The words that start this very program as a [`monitor`](crate::monitor): its path, then
-    /// the hidden word. [`monitor::main`](crate::monitor::main) gets what follows them.
+    /// The command that starts a [`monitor`](crate::monitor): usually this program and a hidden
+    /// argument. [`monitor::main`](crate::monitor::main) gets the arguments that are added to it.
     pub monitor: Vec<OsString>,
-    /// The QEMU to use instead of the usual one; may have arguments after blanks.
-    pub qemu: Option<String>,
-    /// The most that the console of each machine takes on disk, in bytes; at least
-    /// [`LEAST_CONSOLE_LIMIT`](crate::LEAST_CONSOLE_LIMIT).
+    /// The drivers, and the programs of their VMMs.
+    pub drivers: Drivers,
+    /// The maximal size of each console on disk, in bytes; at least
+    /// [`MIN_CONSOLE_LIMIT`](crate::MIN_CONSOLE_LIMIT).
     pub console_limit: u64,
 }
 
 /// The machines of one runtime directory.
+///
+/// Any number of processes and threads may use the same directory at once.
+///
+/// ```
+/// use kraft_machine::{DEFAULT_CONSOLE_LIMIT, Machines, Settings, driver::Drivers};
+///
+/// # fn main() -> Result<(), kraft_machine::Error> {
+/// # let temporary = std::env::temp_dir().join(format!("kraft-{}", kraft_machine::Id::new()));
+/// let machines = Machines::existing(Settings {
+///     runtime_dir: temporary,
+///     monitor: vec!["/proc/self/exe".into(), "__monitor".into()],
+///     drivers: Drivers::default(),
+///     console_limit: DEFAULT_CONSOLE_LIMIT,
+/// });
+/// assert!(machines.list()?.is_empty());
+/// # Ok(()) }
+/// ```
+///
+/// With a specification, for example from `kraft_core::plan`, a machine is created and run:
+///
+/// ```no_run
+/// # fn example(
+/// #     machines: kraft_machine::Machines,
+/// #     spec: kraft_core::machine::MachineSpec,
+/// # ) -> Result<(), kraft_machine::Error> {
+/// let machine = machines.create(&spec)?;
+/// let watch = machines.start(&machine.id)?;
+/// let ending = watch.wait()?;
+/// println!("{} ended: {:?}", machine.name, ending.reason);
+/// machines.remove(&machine.id, false)?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Machines {
     pub(crate) settings: Settings,
     pub(crate) layout: Layout,
 }
 
-/// A machine, as it is at the moment of looking.
+/// A machine and its present state.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Its identity.
+    /// Its id.
     pub id: Id,
     /// Its name, unique in the runtime directory.
     pub name: String,
-    /// What it was made from.
+    /// Its specification.
     pub spec: MachineSpec,
-    /// Its ports; while it runs, with those allocated that the specification leaves open.
+    /// Its ports; while it runs, with the assigned host ports.
     pub ports: Vec<PortMapping>,
-    /// What it does.
+    /// Its state.
     pub state: MachineState,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it was last started.
     pub started_at: Option<Timestamp>,
@@ -79,6 +112,8 @@ pub struct Machine {
     pub monitor_pid: Option<u32>,
     /// Its directory.
     pub dir: PathBuf,
+    /// The file with what its VMM and its monitor printed, if it was ever started.
+    pub log: PathBuf,
 }
 
 /// An entry of the list of machines.
@@ -90,27 +125,27 @@ pub enum Listed {
     Unreadable(Unreadable),
 }
 
-/// A machine about which nothing can be read.
+/// A machine that cannot be read.
 #[derive(Debug)]
 pub struct Unreadable {
-    /// Its identity.
+    /// Its id.
     pub id: Id,
-    /// Its name, if that can be told.
+    /// Its name, if it can be determined.
     pub name: Option<String>,
     /// Its directory.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The reason.
     pub error: RecordError,
-    /// Its VMM's process, if one lives.
+    /// Its VMM's process, if there is one.
     pub pid: Option<u32>,
 }
 
-/// How a machine is stopped.
+/// Options of [`Machines::stop`].
 #[derive(Debug, Clone, Copy)]
 pub struct StopOptions {
-    /// How long the VMM may take to end when it is asked to, before it is killed.
+    /// How long the VMM may take to exit when it is asked to, before it is killed.
     pub grace: Duration,
-    /// Kill it at once.
+    /// Whether to kill it without asking.
     pub force: bool,
 }
 
@@ -124,14 +159,14 @@ impl Default for StopOptions {
 }
 
 impl Machines {
-    /// Opens the machines of a runtime directory that there may be: where it is missing, there are
-    /// none, and none can be made.
+    /// Opens a runtime directory without creating it: if it is missing, there are no machines, and
+    /// none can be created.
     pub fn existing(settings: Settings) -> Self {
         let layout = Layout::new(settings.runtime_dir.clone());
         Self { settings, layout }
     }
 
-    /// Opens the machines of a runtime directory, which is made if it is missing.
+    /// Opens a runtime directory, and creates it if it is missing.
     pub fn open(settings: Settings) -> Result<Self, Error> {
         let machines = Self::existing(settings);
         for dir in [
@@ -146,12 +181,12 @@ impl Machines {
         Ok(machines)
     }
 
-    /// Returns every machine, oldest first. One that cannot be read hides no other, and one whose
-    /// directory was removed is listed as long as its VMM runs.
+    /// Lists all machines, oldest first: also those that cannot be read, and those whose directory
+    /// was removed while their VMM runs.
     pub fn list(&self) -> Result<Vec<Listed>, Error> {
         let mut listed = Vec::new();
         for id in self.all_ids()? {
-            match self.look(id) {
+            match self.refresh(id) {
                 Ok(Some(machine)) => listed.push(Listed::Machine(Box::new(machine))),
                 Ok(None) => {}
                 Err(error) => listed.push(Listed::Unreadable(self.unreadable(id, error))),
@@ -164,54 +199,51 @@ impl Machines {
         Ok(listed)
     }
 
-    /// Finds a machine by its name or id, by a beginning that no other name has, or by a beginning
-    /// that no other id has; in this order.
-    pub fn find(&self, word: &str) -> Result<Machine, Error> {
-        let id = self.resolve(word)?;
+    /// Finds a machine by its name or id, by a unique beginning of its name, or by a unique
+    /// beginning of its id, in this order.
+    pub fn find(&self, query: &str) -> Result<Machine, Error> {
+        let id = self.resolve(query)?;
         self.get(id)
     }
 
     /// Returns the machine with that id.
     pub fn get(&self, id: Id) -> Result<Machine, Error> {
-        match self.look(id) {
+        match self.refresh(id) {
             Ok(Some(machine)) => Ok(machine),
-            Ok(None) => Err(Error::NotFound {
-                word: id.to_string(),
-                near: Vec::new(),
-            }),
+            Ok(None) => Err(Error::not_found(id)),
             Err(source) => Err(Error::Unreadable { id, source }),
         }
     }
 
-    /// Finds the id that a word means, even if nothing else can be read about the machine.
-    pub fn resolve(&self, word: &str) -> Result<Id, Error> {
+    /// Finds the id of a machine as [`find`](Self::find) does, even if the machine cannot be read.
+    pub fn resolve(&self, query: &str) -> Result<Id, Error> {
         let all: Vec<(Id, String)> = self
             .all_ids()?
             .into_iter()
             .map(|id| (id, self.name_of(id).unwrap_or_default()))
             .collect();
-        let exact = |(id, name): &&(Id, String)| *name == word || id.to_string() == word;
+        let exact = |(id, name): &&(Id, String)| *name == query || id.to_string() == query;
         if let Some((id, _)) = all.iter().find(exact) {
             return Ok(*id);
         }
         let beginning = |begins: &dyn Fn(Id, &str) -> bool| -> Vec<&(Id, String)> {
             all.iter()
-                .filter(|(id, name)| !word.is_empty() && begins(*id, name))
+                .filter(|(id, name)| !query.is_empty() && begins(*id, name))
                 .collect()
         };
-        // Names first: an id that happens to begin like a name must not be in its way.
-        let mut begins = beginning(&|_, name| name.starts_with(word));
+        // Names first: an id may happen to begin like a name.
+        let mut begins = beginning(&|_, name| name.starts_with(query));
         if begins.is_empty() {
-            begins = beginning(&|id, _| id.to_string().starts_with(word));
+            begins = beginning(&|id, _| id.to_string().starts_with(query));
         }
         match begins.as_slice() {
             [(id, _)] => Ok(*id),
             [] => Err(Error::NotFound {
-                word: word.to_owned(),
-                near: near(word, all.iter().map(|(_, name)| name.as_str())),
+                query: query.to_owned(),
+                similar: similar(query, all.iter().map(|(_, name)| name.as_str())),
             }),
             several => Err(Error::Ambiguous {
-                word: word.to_owned(),
+                query: query.to_owned(),
                 candidates: several
                     .iter()
                     .map(|(id, name)| {
@@ -226,7 +258,8 @@ impl Machines {
         }
     }
 
-    /// Returns the ids of all machines, also of those whose directory was removed under their VMM.
+    /// Returns the ids of all machines, including those whose directory was removed while their VMM
+    /// runs.
     fn all_ids(&self) -> Result<Vec<Id>, Error> {
         let mut ids = self.ids()?;
         for lost in self.lost() {
@@ -242,7 +275,7 @@ impl Machines {
         let dir = self.layout.machines();
         let entries = match std::fs::read_dir(&dir) {
             Ok(entries) => entries,
-            // Nothing was made here yet.
+            // No machine was created yet.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(Vec::new());
             }
@@ -256,7 +289,7 @@ impl Machines {
         Ok(ids)
     }
 
-    /// Returns a machine's name: from its record, or else from the link that reserves it.
+    /// Returns a machine's name from its record, or else from the link that reserves it.
     pub fn name_of(&self, id: Id) -> Option<String> {
         if let Ok(record) = Record::load(&self.layout.machine(id)) {
             return Some(record.name);
@@ -280,61 +313,84 @@ impl Machines {
             id,
             name: self.name_of(id),
             path: self.layout.machine(id).path().to_owned(),
-            pid: lost::vmms_of(id).first().map(|vmm| vmm.pid),
+            pid: self.vmms_of(id).first().map(|vmm| vmm.pid),
             error,
         }
     }
 
-    /// Looks at a machine and mends its record if that is behind the truth; `None` if there is no
-    /// such machine, or not any more.
-    pub(crate) fn look(&self, id: Id) -> Result<Option<Machine>, RecordError> {
+    /// Returns the command line that the VMM of a machine would get, without creating the machine.
+    ///
+    /// `kernel_line` is the kernel command line.
+    pub fn preview(
+        &self,
+        spec: &MachineSpec,
+        kernel_line: &str,
+    ) -> Result<Vec<OsString>, NoDriver> {
+        let driver = self.settings.drivers.get(spec.platform)?;
+        let configured = self.settings.drivers.configured(spec.platform);
+        let program = driver.program(spec.arch, configured);
+        Ok(driver.command_line(&Launch {
+            id: Id::nil(),
+            spec,
+            kernel_line,
+            ports: &spec.ports,
+            program: &program,
+            sandbox: driver.can_be_sandboxed(&program),
+        }))
+    }
+
+    /// Reads a machine and reconciles its record if that is outdated; `None` if there is no such
+    /// machine (any more).
+    pub(crate) fn refresh(&self, id: Id) -> Result<Option<Machine>, RecordError> {
         let dir = self.layout.machine(id);
         let Some(record) = self.load(id)? else {
             return Ok(None);
         };
-        let truth = truth(&record, &dir);
-        if truth.is_settled() {
-            return Ok(Some(machine(&record, &truth, &dir)));
+        let status = self.observe(&record, &dir);
+        if status.is_consistent() {
+            return Ok(Some(machine(&record, &status, &dir)));
         }
-        Ok(self.mend(&record, &truth, &dir))
+        Ok(self.try_reconcile(&record, &status, &dir))
     }
 
-    /// Brings a record up to the truth, unless somebody is at work on the machine.
-    fn mend(&self, record: &Record, truth: &Truth, dir: &MachineDir) -> Option<Machine> {
-        if let Truth::Orphaned { .. } = truth {
-            // It needs somebody who waits for its end. Whoever is first with the lock becomes
-            // that; failing only means that the next look tries again.
-            let _ = self.spawn_adopter(record.id);
+    /// Reconciles a record, unless another process holds the machine's lock.
+    fn try_reconcile(&self, record: &Record, status: &Status, dir: &MachineDir) -> Option<Machine> {
+        if let Status::Orphaned { .. } = status {
+            // It needs a monitor. Of several, the first that gets the lock stays. If none can be
+            // started, the next access tries again.
+            if let Err(error) = self.spawn_adopter(record.id) {
+                tracing::debug!(machine = %record.id, %error, "cannot start a monitor");
+            }
         } else if let Ok(Some(lock)) = Lock::try_exclusive(dir.path())
             && let Ok(record) = Record::load(dir)
         {
-            let truth = self::truth(&record, dir);
-            if truth.is_settled() {
-                return Some(machine(&record, &truth, dir));
+            let status = self.observe(&record, dir);
+            if status.is_consistent() {
+                return Some(machine(&record, &status, dir));
             }
-            let (record, removed) = self.settle(record, &truth, dir);
+            let (record, removed) = self.reconcile(record, &status, dir);
             drop(lock);
             if removed {
                 return None;
             }
-            return Some(machine(&record, &truth, dir));
+            return Some(machine(&record, &status, dir));
         }
-        Some(machine(record, truth, dir))
+        Some(machine(record, status, dir))
     }
 
-    /// Records an end that nobody recorded, and removes the machine if that was wished. The
-    /// machine's lock is held. Returns the new record, and whether the machine is gone.
+    /// Updates the record to the observed status, and removes a machine that has ended if its
+    /// specification says so. The machine's lock is held. Returns the new record, and whether the
+    /// machine was removed.
     ///
-    /// A record that cannot be written (a full disk) is no loss: the truth is found again by the
-    /// next who looks.
-    pub(crate) fn settle(
+    /// If the record cannot be written (a full disk), the next access determines the status again.
+    pub(crate) fn reconcile(
         &self,
         mut record: Record,
-        truth: &Truth,
+        status: &Status,
         dir: &MachineDir,
     ) -> (Record, bool) {
-        match truth {
-            Truth::Ended { ending, .. } => {
+        match status {
+            Status::Ended { ending, .. } => {
                 if let Some(run) = &mut record.run
                     && run.end.is_none()
                 {
@@ -343,38 +399,38 @@ impl Machines {
                     let _ = record.store(dir);
                 }
                 if record.spec.get().remove_when_ended {
-                    let gone = self.bury(record.id).is_ok();
-                    return (record, gone);
+                    let removed = self.remove_directory(record.id).is_ok();
+                    return (record, removed);
                 }
             }
-            Truth::NeverRan => {
+            Status::StartLost => {
                 record.starting = None;
                 let _ = record.store(dir);
             }
-            Truth::Found { run } => {
+            Status::Unrecorded { run } => {
                 record.starting = None;
                 record.run = Some((**run).clone());
                 let _ = record.store(dir);
             }
-            Truth::Idle | Truth::Starting | Truth::Alive { .. } | Truth::Orphaned { .. } => {}
+            Status::Idle | Status::Starting | Status::Running { .. } | Status::Orphaned { .. } => {}
         }
         (record, false)
     }
 }
 
-/// Puts together what a caller sees of a machine.
-fn machine(record: &Record, truth: &Truth, dir: &MachineDir) -> Machine {
-    let run = match truth {
-        Truth::Found { run } => Some(run.as_ref()),
+/// Returns the public view of a machine.
+fn machine(record: &Record, status: &Status, dir: &MachineDir) -> Machine {
+    let run = match status {
+        Status::Unrecorded { run } => Some(run.as_ref()),
         _ => record.run.as_ref(),
     };
-    let ended = truth.ending().cloned().or_else(|| {
-        // A machine that is being started again still has its last end.
-        run.filter(|_| !truth.is_alive())
+    let ended = status.ending().cloned().or_else(|| {
+        // A machine that is being started again has its last end until then.
+        run.filter(|_| !status.is_alive())
             .and_then(|run| run.end.clone())
     });
     let (pid, monitor_pid) = match run {
-        Some(run) if truth.is_alive() => (
+        Some(run) if status.is_alive() => (
             run.vmm.as_ref().map(|vmm| vmm.pid),
             run.monitor.is_alive().then_some(run.monitor.pid),
         ),
@@ -389,10 +445,10 @@ fn machine(record: &Record, truth: &Truth, dir: &MachineDir) -> Machine {
         name: record.name.clone(),
         spec: record.spec.get().clone(),
         ports: match run {
-            Some(run) if truth.is_alive() => run.ports.clone(),
+            Some(run) if status.is_alive() => run.ports.clone(),
             _ => record.spec.get().ports.clone(),
         },
-        state: truth.state(record),
+        state: status.state(record),
         created_at: record.created_at,
         started_at: run.map(|run| run.started_at),
         ended_at: ended.as_ref().map(|ending: &Ending| ending.at),
@@ -400,11 +456,12 @@ fn machine(record: &Record, truth: &Truth, dir: &MachineDir) -> Machine {
         pid,
         monitor_pid,
         dir: dir.path().to_owned(),
+        log: dir.vmm_log(),
     }
 }
 
 /// Returns the time now, for records.
 pub(crate) fn now() -> Timestamp {
-    // A clock that shows a time beyond the year 9999 shows no time.
+    // A time after the year 9999 cannot be represented.
     Timestamp::try_from(std::time::UNIX_EPOCH + clock::now()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -1,4 +1,4 @@
-//! A runtime directory with machines in it, and nothing left of them afterwards.
+//! A runtime directory with machines, which are removed afterwards.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,11 +9,12 @@ use kraft_core::arch::Arch;
 use kraft_core::kernel::BootProtocol;
 use kraft_core::machine::{Acceleration, MachineSpec, MachineState};
 use kraft_core::platform::Platform;
+use kraft_machine::driver::Drivers;
 use kraft_machine::{Id, Listed, Logs, LogsOptions, Machines, Settings};
 use kraft_sys::process::{Identity, Process};
 use rustix::process::Signal;
 
-/// How long anything may take before a test says it hangs.
+/// How long anything may take before a test fails because it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Bench {
         }
     }
 
-    /// Makes a machine and starts it.
+    /// Creates a machine and starts it.
     pub(crate) fn run(&self, name: &str, args: &[&str]) -> Id {
         let id = self.machines.create(&spec(name, args)).unwrap().id;
         self.machines.start(&id).unwrap();
@@ -49,7 +50,7 @@ impl Bench {
         self.machines.get(id).unwrap().state
     }
 
-    /// Returns all that a machine printed so far.
+    /// Returns everything that a machine has printed.
     pub(crate) fn console(&self, id: Id) -> String {
         let mut logs: Logs = self.machines.logs(&id, LogsOptions::default()).unwrap();
         let mut console = Vec::new();
@@ -85,7 +86,7 @@ pub(crate) fn settings(runtime_dir: &Path) -> Settings {
     Settings {
         runtime_dir: runtime_dir.to_owned(),
         monitor: vec![monitor.into()],
-        qemu: None,
+        drivers: Drivers::from_registry(crate::script::driver::registry),
         console_limit: kraft_machine::DEFAULT_CONSOLE_LIMIT,
     }
 }

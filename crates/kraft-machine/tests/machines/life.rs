@@ -1,12 +1,12 @@
-//! A machine that nothing bad happens to.
+//! The life of a machine without failures.
 
 use kraft_core::machine::{EndReason, MachineState};
-use kraft_machine::{Error, LogsOptions, StartError, StopOptions, What};
+use kraft_machine::{Error, EventKind, LogsOptions, StartError, StopOptions};
 
 use crate::bench::{Bench, entries, eventually, spec};
 
 #[test]
-fn a_machine_is_made_started_paused_resumed_stopped_started_again_and_removed() {
+fn a_machine_is_created_started_paused_resumed_stopped_started_again_and_removed() {
     let bench = Bench::new();
     let machines = &bench.machines;
     let made = machines.create(&spec("alice", &["@tick:1000000"])).unwrap();
@@ -80,7 +80,7 @@ fn a_machine_is_made_started_paused_resumed_stopped_started_again_and_removed() 
 }
 
 #[test]
-fn the_end_of_a_guest_is_told_as_it_was() {
+fn the_end_of_a_guest_is_reported() {
     let bench = Bench::new();
     let crashed = |what: &str| EndReason::Crashed {
         what: what.to_owned(),
@@ -103,7 +103,7 @@ fn the_end_of_a_guest_is_told_as_it_was() {
             EndReason::Exited { code: 127 },
             MachineState::Exited,
         ),
-        // What does not fit is cut off by the device.
+        // The device cuts off what does not fit.
         (
             "@exit:130",
             EndReason::Exited { code: 2 },
@@ -163,7 +163,7 @@ fn arguments_arrive_and_logs_are_followed_to_the_last_byte() {
 }
 
 #[test]
-fn a_machine_that_removes_itself_still_tells_its_watchers_how_it_ended() {
+fn watchers_get_the_end_of_a_machine_that_is_removed_then() {
     let bench = Bench::new();
     for _ in 0..5 {
         let mut spec = spec("", &["@crash:panic"]);
@@ -190,8 +190,8 @@ fn a_machine_that_removes_itself_still_tells_its_watchers_how_it_ended() {
         ));
         for waiter in waiting {
             match waiter.join().unwrap() {
-                Ok(told) => assert_eq!(told, ending),
-                // It came when all was over.
+                Ok(reported) => assert_eq!(reported, ending),
+                // It came too late.
                 Err(Error::NotFound { .. }) => {}
                 Err(e) => panic!("{e}"),
             }
@@ -205,13 +205,13 @@ fn a_machine_that_removes_itself_still_tells_its_watchers_how_it_ended() {
 }
 
 #[test]
-fn a_detached_machine_removes_itself_with_nobody_there() {
+fn a_detached_machine_is_removed_by_its_monitor() {
     let bench = Bench::new();
     let mut spec = spec("m", &["@sleep:1"]);
     spec.remove_when_ended = true;
     let id = bench.machines.create(&spec).unwrap().id;
     drop(bench.machines.start(&id).unwrap());
-    // Not a single look at it: the directory says it.
+    // The directory is checked: the API would reconcile.
     let dir = bench.runtime_dir.join("machines");
     eventually("its removal", || entries(&dir).is_empty());
     eventually("its name", || {
@@ -220,38 +220,38 @@ fn a_detached_machine_removes_itself_with_nobody_there() {
 }
 
 #[test]
-fn events_tell_a_life_in_order() {
+fn events_are_in_order() {
     let bench = Bench::new();
     let mut events = bench.machines.events().unwrap();
     let id = bench.run("m", &["@sleep:600"]);
     bench.machines.pause(&id).unwrap();
     bench.machines.unpause(&id).unwrap();
     bench.machines.stop(&id, StopOptions::default()).unwrap();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let mut next = || {
         let event = events.next(crate::bench::PATIENCE).unwrap().unwrap();
         assert_eq!((event.id, event.name.as_str()), (id, "m"));
-        told.push(event.what.clone());
-        event.what
+        reported.push(event.kind.clone());
+        event.kind
     };
-    while !matches!(next(), What::Ended(_)) {}
+    while !matches!(next(), EventKind::Ended(_)) {}
     bench.machines.remove(&id, false).unwrap();
     next();
     assert_eq!(
-        told,
+        reported,
         [
-            What::Created,
-            What::Started,
-            What::Paused,
-            What::Unpaused,
-            What::Ended(EndReason::Stopped),
-            What::Removed,
+            EventKind::Created,
+            EventKind::Started,
+            EventKind::Paused,
+            EventKind::Unpaused,
+            EventKind::Ended(EndReason::Stopped),
+            EventKind::Removed,
         ]
     );
 }
 
 #[test]
-fn what_cannot_be_started_says_why_and_can_be_removed() {
+fn a_machine_that_cannot_be_started_has_a_reason_and_can_be_removed() {
     let bench = Bench::new();
     let gone = bench.runtime_dir.join("gone");
     let mut no_kernel = spec("no-kernel", &[]);
@@ -260,34 +260,34 @@ fn what_cannot_be_started_says_why_and_can_be_removed() {
     no_initrd.initrd = Some(gone.clone());
     let mut no_memory = spec("no-memory", &[]);
     no_memory.memory = 1 << 60;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for spec in [no_kernel, no_initrd, no_memory] {
         let id = bench.machines.create(&spec).unwrap().id;
         let Err(Error::Start { source, .. }) = bench.machines.start(&id) else {
             panic!("{:?} was started", spec.name);
         };
         let state = bench.state(id);
-        told.push(format!("{state:?}: {source}").replace(gone.to_str().unwrap(), "GONE"));
+        reported.push(format!("{state:?}: {source}").replace(gone.to_str().unwrap(), "GONE"));
         bench.machines.remove(&id, false).unwrap();
     }
     assert_eq!(
-        told[..2],
+        reported[..2],
         [
             "Created: its kernel `GONE` cannot be read: No such file or directory (os error 2)",
             "Created: its root archive `GONE` cannot be read: No such file or directory (os error 2)",
         ]
     );
     assert!(
-        told[2].starts_with(
-            "Failed: qemu-system-x86_64 ended before the guest ran (exit status: 1): "
+        reported[2].starts_with(
+            "Failed: qemu-system-x86_64 exited before the guest ran (exit status: 1): "
         ),
         "{}",
-        told[2]
+        reported[2]
     );
 }
 
 #[test]
-fn a_runtime_directory_with_a_long_and_odd_path_serves_as_well() {
+fn a_runtime_directory_can_have_a_long_and_odd_path() {
     let dir = tempfile::tempdir().unwrap();
     let odd = format!("a, b'\"{}", "x".repeat(200));
     let runtime_dir = dir.path().join(odd).join("y".repeat(100));

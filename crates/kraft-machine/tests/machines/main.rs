@@ -1,4 +1,5 @@
-//! Machines that really run: the library, its monitor, QEMU and the repository's own guest.
+//! Machines that really run: the library, its monitor, QEMU and the repository's own guest, and a
+//! driver for another VMM.
 
 #[cfg(test)]
 mod bench;
@@ -8,3 +9,5 @@ mod death;
 mod life;
 #[cfg(test)]
 mod many;
+#[cfg(test)]
+mod script;

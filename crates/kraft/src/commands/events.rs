@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kraft_core::machine::EndReason;
-use kraft_machine::{MachineEvent, What};
+use kraft_machine::{EventKind, MachineEvent};
 use serde::Serialize;
 
 use crate::app::App;
@@ -73,15 +73,15 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 fn line(output: Output, event: &MachineEvent) -> Result<String, Failure> {
-    let (word, end) = match &event.what {
-        What::Created => ("created", None),
-        What::Started => ("started", None),
-        What::Paused => ("paused", None),
-        What::Unpaused => ("unpaused", None),
-        What::Suspended => ("suspended", None),
-        What::Woken => ("woken", None),
-        What::Ended(reason) => ("ended", Some(reason)),
-        What::Removed => ("removed", None),
+    let (word, end) = match &event.kind {
+        EventKind::Created => ("created", None),
+        EventKind::Started => ("started", None),
+        EventKind::Paused => ("paused", None),
+        EventKind::Unpaused => ("unpaused", None),
+        EventKind::Suspended => ("suspended", None),
+        EventKind::Woken => ("woken", None),
+        EventKind::Ended(reason) => ("ended", Some(reason)),
+        EventKind::Removed => ("removed", None),
     };
     let line = Line {
         at: event.at,

@@ -143,7 +143,7 @@ fn a_name_is_given_once() {
         .exits(1);
     assert_eq!(
         outcome.stderr,
-        "error: a machine named `alice` exists already\n"
+        "error: a machine named `alice` already exists\n"
     );
 }
 

@@ -1,7 +1,7 @@
 //! A machine's specification → QEMU's command line. Pure.
 //!
-//! Lean on purpose: no default device, no user configuration, no network card unless a port leads
-//! to it, no option ROMs. Every file is named relative to the machine's directory: the names are
+//! Minimal on purpose: no default devices, no user configuration, no network card unless a port is
+//! published, no option ROMs. Every file is relative to the machine's directory: the names are
 //! short, free of commas and blanks, and the same for every machine.
 
 use std::ffi::{OsStr, OsString};
@@ -15,20 +15,20 @@ use kraft_core::mount::{self, Volume};
 use kraft_core::port::PortMapping;
 use kraft_core::quantity::MIB;
 
+use super::program::FAST_FIRMWARE;
 use crate::driver::Launch;
-use crate::driver::qemu::FAST_FIRMWARE;
 use crate::id::Id;
 
 /// Returns QEMU's command line, its program first.
-pub fn argv(launch: &Launch<'_>) -> Vec<OsString> {
+pub(super) fn argv(launch: &Launch<'_>, fast_firmware: bool) -> Vec<OsString> {
     let spec = launch.spec;
     let mut line = Line(launch.program.iter().map(OsString::from).collect());
-    line.option("-name", launch.id.to_string());
+    line.option(NAME, launch.id.to_string());
     line.flag("-no-user-config");
     line.flag("-nodefaults");
-    // A guest that resets itself ends: a crash is to be seen, not repeated for ever.
+    // A reset ends the guest: a crash must be seen, not repeated for ever.
     line.flag("-no-reboot");
-    // Held until it is told to go on, in the diary's handshake.
+    // Paused until the handshake of the event log resumes it.
     line.flag("-S");
     line.option("-display", "none");
     if launch.sandbox {
@@ -43,20 +43,32 @@ pub fn argv(launch: &Launch<'_>) -> Vec<OsString> {
         share(&mut line, &mount::tag(index), volume);
     }
     network(&mut line, launch.id, launch.ports);
-    if launch.fast_firmware {
+    if fast_firmware {
         line.option("-bios", FAST_FIRMWARE);
     }
     line.option("-kernel", "kernel");
     if spec.initrd.is_some() {
         line.option("-initrd", "initrd");
     }
-    if !launch.line.is_empty() {
-        line.option("-append", launch.line);
+    if !launch.kernel_line.is_empty() {
+        line.option("-append", launch.kernel_line);
     }
     line.0
 }
 
-/// A command line that grows.
+/// The option by which a process is recognised.
+const NAME: &str = "-name";
+
+/// Returns whether the arguments of a process are those of QEMU for this machine: `… -name ID …`.
+pub(super) fn is_vmm(argv: &[Vec<u8>], id: Id) -> bool {
+    let id = id.to_string();
+    argv.windows(2).any(|window| match window {
+        [option, value] => option == NAME.as_bytes() && value == id.as_bytes(),
+        _ => false,
+    })
+}
+
+/// A command line under construction.
 struct Line(Vec<OsString>);
 
 impl Line {
@@ -70,7 +82,7 @@ impl Line {
     }
 }
 
-/// The board, the processor and how its instructions are executed.
+/// The board, the processor and how instructions are executed.
 fn processor(line: &mut Line, spec: &MachineSpec) {
     let board = match (spec.arch, spec.acceleration) {
         (Arch::X86_64, Acceleration::Kvm) => KVM_X86_BOARD,
@@ -81,34 +93,34 @@ fn processor(line: &mut Line, spec: &MachineSpec) {
     let cpu = match (spec.arch, spec.acceleration) {
         (Arch::X86_64, Acceleration::Kvm) => KVM_X86_CPU,
         (Arch::Arm64 | Arch::Arm, Acceleration::Kvm) => KVM_ARM_CPU,
-        // All that the translator knows, RDRAND and (from QEMU 8) RDSEED among it, which
-        // Unikraft wants; no version of QEMU warns about features it lacks.
+        // All that the translator knows, including RDRAND and (from QEMU 8) RDSEED, which
+        // Unikraft needs; no version of QEMU warns about features it lacks.
         (_, Acceleration::Tcg) => "max",
     };
     line.option("-machine", board);
     line.option("-cpu", cpu);
     if spec.arch == Arch::X86_64 {
-        // Lets the guest say that it panicked.
+        // Allows the guest to report a panic.
         line.option("-device", "pvpanic");
-        // Lets it end with an exit status. Not at QEMU's own port: Unikraft writes numbers of its
-        // own there, also when it crashes.
+        // Allows it to end with an exit status. Not at QEMU's default port: Unikraft writes other
+        // numbers there, also when it crashes.
         line.option("-device", "isa-debug-exit,iobase=0xf4,iosize=4");
     }
 }
 
-/// What QEMU gives up: system calls of the past, other rights, other programs, priorities.
+/// What QEMU's sandbox denies: obsolete system calls, other privileges, other programs, priorities.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// Board and processor of a machine under KVM; the probe uses the same.
-pub(crate) const KVM_X86_BOARD: &str = "pc,accel=kvm";
-pub(crate) const KVM_X86_CPU: &str = "host,+x2apic,-pmu";
-/// An interrupt controller of another generation than the host's would not work.
-pub(crate) const KVM_ARM_BOARD: &str = "virt,accel=kvm,gic-version=host";
-pub(crate) const KVM_ARM_CPU: &str = "host";
+pub(super) const KVM_X86_BOARD: &str = "pc,accel=kvm";
+pub(super) const KVM_X86_CPU: &str = "host,+x2apic,-pmu";
+/// An interrupt controller of another generation than the host's does not work.
+pub(super) const KVM_ARM_BOARD: &str = "virt,accel=kvm,gic-version=host";
+pub(super) const KVM_ARM_CPU: &str = "host";
 
-/// The console, the diary and the ear.
+/// The console, the event log and the control socket.
 fn channels(line: &mut Line) {
-    // A pipe, which the monitor reads: without a reader the guest's output is dropped.
+    // A named pipe that the monitor reads: without a reader the guest's output is dropped.
     line.option("-chardev", "file,id=console,path=console/pipe,append=on");
     line.option("-serial", "chardev:console");
     line.option("-chardev", "pipe,id=diary,path=diary");
@@ -120,9 +132,9 @@ fn channels(line: &mut Line) {
     line.option("-mon", "chardev=control,mode=control");
 }
 
-/// A directory of the host, which the guest knows by its tag.
+/// A shared directory of the host, which the guest mounts by its tag.
 fn share(line: &mut Line, tag: &str, volume: &Volume) {
-    // `none` does what `passthrough` does, and lets a user who may not give files away use it.
+    // `none` is `passthrough` without the right to change the owners of files.
     // Directories on other file systems inside it get distinct inode numbers by `remap`.
     let mut fsdev = OsString::from(format!("local,id={tag},path="));
     fsdev.push(escaped(&volume.source));
@@ -137,7 +149,7 @@ fn share(line: &mut Line, tag: &str, volume: &Volume) {
     );
 }
 
-/// One card with all ports on it, or none.
+/// One network card with all ports, or none.
 fn network(line: &mut Line, id: Id, ports: &[PortMapping]) {
     if ports.is_empty() {
         return;
@@ -162,14 +174,14 @@ fn network(line: &mut Line, id: Id, ports: &[PortMapping]) {
     }
     line.option("-netdev", netdev);
     let [a, b, _] = id.salt();
-    // KraftKit's prefix; an empty ROM file: nothing boots from this card.
+    // The prefix is KraftKit's. No ROM file: nothing boots from this card.
     line.option(
         "-device",
         format!("virtio-net-pci,netdev=net0,mac=02:b0:b0:{a:02x}:{b:02x}:01,romfile="),
     );
 }
 
-/// Doubles the commas of a path, as QEMU's option parser wants it.
+/// Doubles the commas of a path, as QEMU's option parser requires.
 fn escaped(path: &Path) -> OsString {
     let mut bytes = Vec::with_capacity(path.as_os_str().len());
     for &byte in OsStr::as_bytes(path.as_os_str()) {
@@ -214,17 +226,17 @@ mod tests {
         }
     }
 
-    /// Writes each option on a line of its own.
+    /// Returns the command line with one option per line.
     fn shown(spec: &MachineSpec, line: &str, fast_firmware: bool) -> String {
-        let words = argv(&Launch {
+        let launch = Launch {
             id: "6fa459ea-ee8a-4ca4-894e-db77e160355e".parse().unwrap(),
             spec,
-            line,
+            kernel_line: line,
             ports: &spec.ports,
             program: &["qemu".to_owned(), "-L".to_owned(), "/opt".to_owned()],
-            fast_firmware,
             sandbox: spec.boot == BootProtocol::LinuxBzImage,
-        });
+        };
+        let words = argv(&launch, fast_firmware);
         let mut text = String::new();
         for word in words {
             let word = word.to_string_lossy().into_owned();
@@ -235,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plainest_machine_has_nothing_it_does_not_need() {
+    fn the_simplest_machine_has_only_what_it_needs() {
         let spec = spec(Arch::X86_64, BootProtocol::Multiboot);
         insta::assert_snapshot!(shown(&spec, "", false), @"
         qemu

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use kraft_core::arch::Arch;
 use kraft_core::host::Kvm;
-use kraft_machine::driver::qemu::Version;
-use kraft_machine::host::{self, QemuError};
+use kraft_core::platform::Platform;
+use kraft_machine::driver::ProgramError;
+use kraft_machine::host;
 use kraft_sys::tool::{self, Tool};
 use serde::Serialize;
 
@@ -72,7 +73,7 @@ pub(crate) fn all(app: &App) -> Vec<Check> {
     let mut checks = vec![configuration(app)];
     let here = std::env::consts::ARCH.parse().ok();
     for arch in [Arch::X86_64, Arch::Arm64] {
-        checks.push(qemu(app, arch, here == Some(arch)));
+        checks.extend(vmm(app, Platform::Qemu, arch, here == Some(arch)));
     }
     checks.push(kvm(app));
     checks.push(runtime_dir(&app.settings.runtime_dir));
@@ -118,36 +119,35 @@ fn builders(app: &App) -> Vec<Check> {
     checks
 }
 
-/// From this version on its translator has the RDSEED that Unikraft wants.
-const RDSEED: Version = Version(8, 0, 0);
-
-fn qemu(app: &App, arch: Arch, needed: bool) -> Check {
-    let name = format!("QEMU for {arch}");
+fn vmm(app: &App, platform: Platform, arch: Arch, needed: bool) -> Option<Check> {
+    let name = format!("{} for {arch}", platform.title());
     let status = if needed { Status::Fail } else { Status::Warn };
-    match host::qemu(&machines::settings(app), arch) {
-        Ok(qemu) => {
-            let detail = format!("{}, {}", qemu.version, qemu.program.display());
-            if qemu.version < RDSEED && arch == Arch::X86_64 {
-                let detail = format!("{detail}: without KVM it lacks RDSEED, which Unikraft wants");
-                let cure = "install QEMU 8 or newer (Debian 12: from bookworm-backports)";
-                return Check::bad(name, Status::Warn, detail, cure);
+    let check = match host::vmm(&machines::settings(app), platform, arch)? {
+        Ok(found) => {
+            let detail = format!("{}, {}", found.version, found.program.display());
+            match found.limitation {
+                Some(limited) => {
+                    let detail = format!("{detail}: {}", limited.what);
+                    Check::bad(name, Status::Warn, detail, limited.hint)
+                }
+                None => Check::ok(name, detail),
             }
-            Check::ok(name, detail)
         }
         Err(error) => {
             let cure = match &error {
-                QemuError::NotFound { package, .. } => match app.settings.qemu {
+                ProgramError::NotFound { package, .. } => match app.settings.qemu {
                     Some(_) => "correct the key `qemu`: `kraft config set qemu PATH`".to_owned(),
                     None => format!("apt install {package}"),
                 },
-                QemuError::TooOld { .. } => "install a newer QEMU".to_owned(),
-                QemuError::Mute { .. } | QemuError::Strange { .. } => {
-                    "install QEMU anew, or correct the key `qemu`".to_owned()
+                ProgramError::TooOld { vmm, .. } => format!("install a newer {vmm}"),
+                ProgramError::NoVersion { .. } | ProgramError::Unrecognized { .. } => {
+                    format!("reinstall {}, or correct the key `qemu`", platform.title())
                 }
             };
             Check::bad(name, status, chain(&error), cure)
         }
-    }
+    };
+    Some(check)
 }
 
 fn kvm(app: &App) -> Check {
@@ -161,7 +161,7 @@ fn kvm(app: &App) -> Check {
             "kraft config set acceleration auto",
         );
     }
-    match host::probe(&machines::settings(app)).kvm {
+    match host::probe(&machines::settings(app), Platform::Qemu).kvm {
         Kvm::Works => Check::ok(name, "guests run with it"),
         Kvm::Disabled => Check::ok(name, "not tried"),
         Kvm::Unusable { reason, cure } => {

@@ -1,8 +1,8 @@
-//! Where the kernel's output begins on a console, behind that of the firmware.
+//! Where the guest's output begins on a console, behind that of the firmware.
 //!
-//! The VMM is started so that the firmware prints nothing. Where it prints all the same (a user's
-//! extra flags, another VMM), it begins with its name, often behind sequences that clear a screen,
-//! and ends with where it boots from; the kernel's first letter follows without a line break:
+//! QEMU is started so that its firmware prints nothing. If it prints all the same (because of a
+//! user's extra arguments), it begins with its name, often behind sequences that clear a screen,
+//! and ends with the boot device; the guest's first byte follows without a line break:
 //!
 //! ```text
 //! SeaBIOS (version 1.16.3)⏎ … ⏎Booting from ROM..Powered by …
@@ -10,42 +10,39 @@
 
 use kraft_core::arch::Arch;
 
-/// The firmware's last words.
-const LAST_WORDS: &[u8] = b"Booting from ROM..";
+use crate::driver::MAX_FIRMWARE;
 
-/// How the firmware introduces itself.
-const NAME: &[u8] = b"SeaBIOS (version ";
+/// The last text that the firmware prints.
+const END: &[u8] = b"Booting from ROM..";
 
-/// The most a firmware prints, in bytes.
-pub(crate) const MOST: usize = 64 << 10;
+/// The first text that the firmware prints.
+const START: &[u8] = b"SeaBIOS (version ";
 
-/// Returns the offset at which the kernel's bytes begin, by the first bytes of a console: all of
-/// them (`complete`) or at least [`MOST`]; `None` while fewer do not tell.
+/// Returns the offset at which the guest's output begins; see
+/// [`Driver::guest_output`](crate::driver::Driver::guest_output).
 ///
-/// A firmware that found nothing to boot is worth seeing: what it printed is not skipped.
-pub(crate) fn kernel_start(arch: Arch, first: &[u8], complete: bool) -> Option<usize> {
+/// If the firmware found nothing to boot, its output is not skipped.
+pub(super) fn guest_output(arch: Arch, first: &[u8], complete: bool) -> Option<usize> {
     match arch {
         Arch::X86_64 => {}
         // QEMU's `virt` enters the kernel directly.
         Arch::Arm64 | Arch::Arm => return Some(0),
     }
-    let undecided = (complete || first.len() >= MOST).then_some(0);
+    let undecided = (complete || first.len() >= MAX_FIRMWARE).then_some(0);
     let Some(start) = skip_screen_control(first) else {
         return undecided;
     };
     let text = first.get(start..).unwrap_or_default();
-    let known = text.len().min(NAME.len());
-    if text.get(..known) != NAME.get(..known) {
-        // No firmware: everything counts, but for the zeros a serial line may begin with.
+    let known = text.len().min(START.len());
+    if text.get(..known) != START.get(..known) {
+        // No firmware: everything counts except zeros, which a serial line may begin with.
         return Some(first.iter().take_while(|&&byte| byte == 0).count());
     }
-    find(first, LAST_WORDS)
-        .map(|at| at + LAST_WORDS.len())
-        .or(undecided)
+    find(first, END).map(|at| at + END.len()).or(undecided)
 }
 
-/// Returns how many bytes only move the cursor, clear the screen or are zero; `None` if the bytes
-/// end in the middle of that.
+/// Returns the number of bytes that only move the cursor, clear the screen or are zero; `None` if
+/// the bytes end within such a sequence.
 fn skip_screen_control(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -83,18 +80,18 @@ mod tests {
         \n\n\rBooting from ROM..";
 
     fn shown(arch: Arch, text: &str) -> &str {
-        let start = kernel_start(arch, text.as_bytes(), true).unwrap();
+        let start = guest_output(arch, text.as_bytes(), true).unwrap();
         text.get(start..).unwrap()
     }
 
     #[test]
-    fn the_kernels_first_line_glued_to_the_firmwares_last_word_is_kept() {
+    fn the_first_line_of_the_kernel_directly_behind_the_firmware_is_kept() {
         let text = format!("{CHATTER}Powered by\r\nhello");
         assert_eq!(shown(Arch::X86_64, &text), "Powered by\r\nhello");
     }
 
     #[test]
-    fn without_a_firmware_every_byte_is_the_kernels() {
+    fn without_a_firmware_every_byte_is_kept() {
         for text in [
             "hello\n",
             "",
@@ -121,13 +118,13 @@ mod tests {
     }
 
     #[test]
-    fn no_beginning_of_a_console_keeps_the_rest_of_it_back_for_ever() {
+    fn the_start_is_decided_after_a_limited_number_of_bytes() {
         for beginning in ["SeaBIOS (version ", "\0", "\u{1b}[", "\0\n"] {
             let mut console = beginning.as_bytes().to_vec();
             let filler = *console.last().unwrap();
-            assert_eq!(kernel_start(Arch::X86_64, &console, false), None);
-            console.resize(MOST, filler);
-            assert!(kernel_start(Arch::X86_64, &console, false).is_some());
+            assert_eq!(guest_output(Arch::X86_64, &console, false), None);
+            console.resize(MAX_FIRMWARE, filler);
+            assert!(guest_output(Arch::X86_64, &console, false).is_some());
         }
     }
 
@@ -147,9 +144,9 @@ mod tests {
             let text = if firmware { format!("{CHATTER}{kernel}") } else { kernel };
             let text = text.as_bytes();
             let first = &text[..cut.min(text.len())];
-            if let Some(early) = kernel_start(Arch::X86_64, first, false) {
+            if let Some(early) = guest_output(Arch::X86_64, first, false) {
                 // Zeros that follow zeros are the only thing that later bytes can add.
-                let whole = kernel_start(Arch::X86_64, text, true).unwrap();
+                let whole = guest_output(Arch::X86_64, text, true).unwrap();
                 prop_assert_eq!(early, whole);
             }
         }

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use rustix::fs::inotify;
 
-/// Becomes readable when one of some files is written to, or when a file is made in one of some
-/// directories.
+/// Becomes readable when one of the watched files is written to, or when a file is created in one
+/// of the watched directories.
 #[derive(Debug)]
-pub(crate) struct Grown(OwnedFd);
+pub(crate) struct FileWatch(OwnedFd);
 
-impl Grown {
-    /// Begins to watch; `None` if the system does not allow it.
-    pub(crate) fn watch(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Option<Self> {
+impl FileWatch {
+    /// Starts watching; `None` if the system does not allow it.
+    pub(crate) fn new(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Option<Self> {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let watch = inotify::init(flags).ok()?;
         let changes = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
@@ -22,15 +22,15 @@ impl Grown {
         Some(Self(watch))
     }
 
-    /// Forgets what has grown until now.
+    /// Discards all pending notifications.
     pub(crate) fn clear(&self) {
         let mut events = [0; 4096];
-        // What they are does not matter, only that it is silent afterwards.
+        // Their content does not matter: the file must only stop being readable.
         let _ = rustix::io::read(&self.0, &mut events);
     }
 }
 
-impl AsFd for Grown {
+impl AsFd for FileWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -9,8 +9,8 @@
 //! ◄ {"return": {}, "id": 2}
 //! ```
 //!
-//! The other side is not trusted: lines are limited in length, every wait has an end, and what
-//! cannot be understood is an error and not a hang.
+//! The other side is not trusted: the length of lines and every wait are limited, and an invalid
+//! message is an error.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -22,41 +22,41 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The most a line may have, in bytes.
-const MOST_LINE: usize = 1 << 20;
+/// The maximal length of a line in bytes.
+const MAX_LINE: usize = 1 << 20;
 
-/// A conversation with a VMM went wrong.
+/// A command could not be executed.
 #[derive(Debug, thiserror::Error)]
-pub enum QmpError {
-    /// Nobody listens at the socket, or it broke.
-    #[error("cannot talk to the VMM")]
+pub(super) enum QmpError {
+    /// The socket cannot be connected to, or the connection broke.
+    #[error("cannot connect to the VMM")]
     Io(#[from] io::Error),
-    /// It listens and does not answer in time.
+    /// It does not answer in time.
     #[error("the VMM did not answer within {} ms", .0.as_millis())]
-    Silent(Duration),
-    /// It closed the socket before it answered.
-    #[error("the VMM hung up")]
-    HungUp,
-    /// It said something that is not the protocol.
-    #[error("the VMM does not speak the machine protocol: {0}")]
-    Garbled(String),
+    Timeout(Duration),
+    /// It closed the connection before it answered.
+    #[error("the VMM closed the QMP connection")]
+    Closed,
+    /// A message is not valid.
+    #[error("invalid QMP message from the VMM: {0}")]
+    Invalid(String),
     /// It refused a command.
     #[error("the VMM refused `{command}`: {description} ({class})")]
     Refused {
         /// The command.
         command: String,
-        /// The protocol's class of the error.
+        /// The class of the error.
         class: String,
-        /// The VMM's words.
+        /// Its description.
         description: String,
     },
 }
 
-/// An open conversation.
+/// A connection to a VMM.
 #[derive(Debug)]
-pub struct Qmp {
+pub(super) struct Qmp {
     stream: UnixStream,
-    /// What was received and not yet taken.
+    /// Bytes that were received and not yet parsed.
     received: Vec<u8>,
     last_id: u64,
     limit: Duration,
@@ -85,29 +85,30 @@ struct Refusal {
 }
 
 impl Qmp {
-    /// Opens a conversation over the socket at `path` (at most 107 bytes long). Neither this nor
-    /// any command takes longer than `limit`.
-    pub fn connect(path: &Path, limit: Duration) -> Result<Self, QmpError> {
+    /// Connects to the socket at `path` (at most 107 bytes long). Neither this nor any command
+    /// takes longer than `limit`.
+    pub(super) fn connect(path: &Path, limit: Duration) -> Result<Self, QmpError> {
         let deadline = Instant::now() + limit;
         let mut qmp = Self {
-            stream: dial(path, deadline, limit)?,
+            stream: connect_socket(path, deadline, limit)?,
             received: Vec::new(),
             last_id: 0,
             limit,
         };
         if qmp.message(deadline)?.greeting.is_none() {
-            return Err(QmpError::Garbled("no greeting".to_owned()));
+            return Err(QmpError::Invalid("the greeting is missing".to_owned()));
         }
         qmp.execute("qmp_capabilities")?;
         Ok(qmp)
     }
 
-    /// Has a command carried out and returns its answer.
-    pub fn execute(&mut self, command: &str) -> Result<Value, QmpError> {
+    /// Executes a command and returns its answer.
+    pub(super) fn execute(&mut self, command: &str) -> Result<Value, QmpError> {
         let deadline = Instant::now() + self.limit;
         self.last_id += 1;
         let id = self.last_id;
-        // INVARIANT: a name and a number always become JSON.
+        tracing::trace!(command, id, "QMP command");
+        // INVARIANT: a name and a number can always be serialised.
         let mut line = serde_json::to_vec(&Command {
             execute: command,
             id,
@@ -118,7 +119,7 @@ impl Qmp {
         self.stream.write_all(&line).map_err(|e| self.broken(e))?;
         loop {
             let message = self.message(deadline)?;
-            // Events, and answers to what nobody asked, are passed over.
+            // Events and answers to other commands are skipped.
             if message.id != Some(Value::from(id)) {
                 // QEMU leaves out the id when it cannot read the command at all.
                 if let (None, Some(refusal)) = (&message.id, &message.error) {
@@ -127,36 +128,37 @@ impl Qmp {
                 continue;
             }
             if let Some(refusal) = message.error {
+                tracing::trace!(id, error = %refusal.desc, "QMP answer");
                 return Err(refused(command, &refusal));
             }
             if let Some(answer) = message.answer {
+                tracing::trace!(id, %answer, "QMP answer");
                 return Ok(answer);
             }
         }
     }
 
-    /// Returns the state of the guest in the protocol's words: `running`, `paused`,
-    /// `internal-error`, …
-    pub fn status(&mut self) -> Result<String, QmpError> {
+    /// Returns QEMU's run state: `running`, `paused`, `internal-error`, …
+    pub(super) fn status(&mut self) -> Result<String, QmpError> {
         let answer = self.execute("query-status")?;
         match answer.get("status").and_then(Value::as_str) {
             Some(status) => Ok(status.to_owned()),
-            None => Err(QmpError::Garbled("a status without a status".to_owned())),
+            None => Err(QmpError::Invalid("a status is missing".to_owned())),
         }
     }
 
-    /// Takes the next message.
+    /// Receives the next message.
     fn message(&mut self, deadline: Instant) -> Result<Message, QmpError> {
         loop {
             let line = self.line(deadline)?;
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            return serde_json::from_slice(&line).map_err(|e| QmpError::Garbled(e.to_string()));
+            return serde_json::from_slice(&line).map_err(|e| QmpError::Invalid(e.to_string()));
         }
     }
 
-    /// Takes the next line.
+    /// Receives the next line.
     fn line(&mut self, deadline: Instant) -> Result<Vec<u8>, QmpError> {
         let mut searched = 0;
         loop {
@@ -166,23 +168,23 @@ impl Qmp {
                 return Ok(std::mem::replace(&mut self.received, rest));
             }
             searched = self.received.len();
-            if searched > MOST_LINE {
-                return Err(QmpError::Garbled("a line without an end".to_owned()));
+            if searched > MAX_LINE {
+                return Err(QmpError::Invalid("a line is too long".to_owned()));
             }
             self.receive(deadline)?;
         }
     }
 
-    /// Receives some bytes.
+    /// Receives bytes.
     fn receive(&mut self, deadline: Instant) -> Result<(), QmpError> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(QmpError::Silent(self.limit));
+            return Err(QmpError::Timeout(self.limit));
         }
         self.stream.set_read_timeout(Some(left))?;
         let mut chunk = [0; 4096];
         match self.stream.read(&mut chunk) {
-            Ok(0) => Err(QmpError::HungUp),
+            Ok(0) => Err(QmpError::Closed),
             Ok(count) => {
                 self.received.extend(chunk.iter().take(count));
                 Ok(())
@@ -194,8 +196,8 @@ impl Qmp {
 
     fn broken(&self, error: io::Error) -> QmpError {
         match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => QmpError::Silent(self.limit),
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => QmpError::HungUp,
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => QmpError::Timeout(self.limit),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => QmpError::Closed,
             _ => QmpError::Io(error),
         }
     }
@@ -209,8 +211,8 @@ fn refused(command: &str, refusal: &Refusal) -> QmpError {
     }
 }
 
-/// Connects, without ever waiting for a listener that does not accept.
-fn dial(path: &Path, deadline: Instant, limit: Duration) -> Result<UnixStream, QmpError> {
+/// Connects without waiting for a listener that does not accept.
+fn connect_socket(path: &Path, deadline: Instant, limit: Duration) -> Result<UnixStream, QmpError> {
     let address = SocketAddrUnix::new(path).map_err(io::Error::from)?;
     loop {
         let socket = rustix::net::socket_with(
@@ -226,11 +228,11 @@ fn dial(path: &Path, deadline: Instant, limit: Duration) -> Result<UnixStream, Q
                 stream.set_nonblocking(false)?;
                 return Ok(stream);
             }
-            // The queue is full: it talks to somebody else.
+            // The queue is full: it serves another client.
             Err(Errno::AGAIN) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            Err(Errno::AGAIN) => return Err(QmpError::Silent(limit)),
+            Err(Errno::AGAIN) => return Err(QmpError::Timeout(limit)),
             Err(e) => return Err(QmpError::Io(e.into())),
         }
     }
@@ -245,8 +247,8 @@ mod tests {
     const GREETING: &str = "{\"QMP\": {}}\n";
     const READY: &str = "{\"return\": {}, \"id\": 1}\n";
 
-    /// Talks to a server that says all of `lines` at once and then, if told so, stays silent.
-    fn talk(lines: &[u8], stay: bool) -> Result<Value, QmpError> {
+    /// Connects to a server that sends all of `lines` at once and then closes, or sends nothing more.
+    fn execute(lines: &[u8], stay: bool) -> Result<Value, QmpError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
@@ -254,7 +256,7 @@ mod tests {
         let (done, wait) = std::sync::mpsc::channel::<()>();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            // A client that has heard enough hangs up.
+            // The client may have closed the connection.
             let _ = stream.write_all(&lines);
             if stay {
                 let _ = wait.recv();
@@ -271,21 +273,21 @@ mod tests {
     }
 
     #[test]
-    fn events_and_foreign_answers_are_passed_over() {
+    fn events_and_answers_to_other_commands_are_skipped() {
         let lines = format!(
             "{GREETING}{{\"event\": \"X\"}}\n{READY}{{\"event\": \"STOP\"}}\r\n\n\
              {{\"return\": 5, \"id\": 7}}\n{{\"return\": 3, \"id\": 2}}\n"
         );
-        assert_eq!(talk(lines.as_bytes(), false).unwrap(), Value::from(3));
+        assert_eq!(execute(lines.as_bytes(), false).unwrap(), Value::from(3));
     }
 
     #[test]
-    fn a_refusal_tells_the_vmms_words() {
+    fn a_refusal_contains_the_description() {
         let lines = format!(
             "{GREETING}{READY}{{\"error\": {{\"class\": \"GenericError\", \"desc\": \"not now\"}}, \
              \"id\": 2}}\n"
         );
-        let error = talk(lines.as_bytes(), false).unwrap_err();
+        let error = execute(lines.as_bytes(), false).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the VMM refused `stop`: not now (GenericError)"
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_a_vmm_says_makes_us_wait_for_ever() {
+    fn no_output_of_a_vmm_makes_a_command_hang() {
         let endless = [GREETING.as_bytes(), READY.as_bytes(), &vec![b'x'; 3 << 20]].concat();
         let nested = format!("{GREETING}{READY}{}\n", "[".repeat(100_000));
         let results: Vec<String> = [
@@ -307,22 +309,22 @@ mod tests {
             (b"{\"QMP\"", true),
         ]
         .iter()
-        .map(|(lines, stay)| talk(lines, *stay).unwrap_err().to_string())
+        .map(|(lines, stay)| execute(lines, *stay).unwrap_err().to_string())
         .collect();
         insta::assert_snapshot!(results.join("\n"), @"
-        the VMM hung up
-        the VMM does not speak the machine protocol: expected value at line 1 column 1
-        the VMM does not speak the machine protocol: no greeting
-        the VMM does not speak the machine protocol: expected value at line 1 column 1
-        the VMM does not speak the machine protocol: a line without an end
-        the VMM does not speak the machine protocol: EOF while parsing a list at line 2 column 0
+        the VMM closed the QMP connection
+        invalid QMP message from the VMM: expected value at line 1 column 1
+        invalid QMP message from the VMM: the greeting is missing
+        invalid QMP message from the VMM: expected value at line 1 column 1
+        invalid QMP message from the VMM: a line is too long
+        invalid QMP message from the VMM: EOF while parsing a list at line 2 column 0
         the VMM did not answer within 100 ms
         the VMM did not answer within 100 ms
         ");
     }
 
     #[test]
-    fn nobody_at_the_socket_is_an_error() {
+    fn a_missing_socket_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let error = Qmp::connect(&dir.path().join("s"), Duration::from_secs(1)).unwrap_err();
         assert!(matches!(error, QmpError::Io(_)), "{error}");

@@ -1,11 +1,11 @@
-//! Do guests really run under KVM here? Found out by booting one, and remembered until the next
-//! boot.
+//! Whether guests really run under KVM: a trial guest is booted, and the answer is remembered until
+//! the host is rebooted.
 //!
-//! That `/dev/kvm` opens says little: on a nested host whose own host offers virtualization by
-//! halves, QEMU aborts over a register it may not set, or guests hang at their first interrupt or
-//! vector instruction. So a guest of a few hundred bytes is booted with the very words a machine
-//! would get. It does what a unikernel does first and says how far it came, a letter at a time; it
-//! has a few seconds, and is then killed.
+//! That `/dev/kvm` opens is not enough: on a nested host whose own host supports virtualization
+//! incompletely, QEMU aborts over a register it may not set, or guests hang at their first
+//! interrupt or vector instruction. So a guest of a few hundred bytes is booted with the arguments
+//! that a machine gets. It does what a unikernel does first and prints a letter per step; after a
+//! few seconds it is killed.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -23,65 +23,59 @@ use kraft_sys::lock::Lock;
 use kraft_sys::tool::{self, Tool, ToolError};
 use serde::{Deserialize, Serialize};
 
-use crate::driver::qemu;
-use crate::layout::Layout;
-use crate::machines::Settings;
+use super::argv::{KVM_ARM_BOARD, KVM_ARM_CPU, KVM_X86_BOARD, KVM_X86_CPU};
+use super::program;
 
 /// How long the guest may take. Where KVM works it needs a hundredth of that.
-const LIMIT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is remembered, with all that it depends on.
+/// A remembered answer with everything it depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered {
     version: u32,
-    /// The run of the computer.
+    /// The boot of the host.
     boot: String,
-    /// The QEMU that was used: its words, and what tells one build from another.
+    /// QEMU's program and first arguments.
     qemu: Vec<String>,
+    /// Distinguishes one build of the program from another.
     qemu_file: (u64, u64, i64, u64),
     answer: Kvm,
 }
 
-/// Returns what was found out since this computer started, or finds it out now.
-pub(crate) fn cached(settings: &Settings, arch: Arch) -> Kvm {
-    let words = qemu::program(arch, settings.qemu.as_deref());
-    let Some(program) = words.first().and_then(|word| tool::locate(word.as_ref())) else {
-        let name = words.first().map(String::as_str).unwrap_or_default();
+/// Returns the answer that was found since the host was booted, or finds it now.
+pub(super) fn cached(qemu: Vec<String>, arch: Arch, runtime_dir: &Path) -> Kvm {
+    let Some(program) = qemu.first().and_then(|word| tool::locate(word.as_ref())) else {
+        let name = qemu.first().map(String::as_str).unwrap_or_default();
         return Kvm::Unusable {
             reason: format!("it cannot be tried without `{name}`"),
             cure: Some(format!(
                 "Install it: `apt install {}`.",
-                qemu::package(arch)
+                program::package(arch)
             )),
         };
     };
-    let Some(question) = question(words, &program) else {
-        return cannot_try("the file of QEMU cannot be read");
+    let Some(key) = key(qemu, &program) else {
+        return cannot_try("QEMU's program cannot be read");
     };
-    let layout = Layout::new(settings.runtime_dir.clone());
-    let path = layout.probe();
-    if let Some(answer) = recall(&path, &question) {
+    let path = runtime_dir.join("probe.json");
+    if let Some(answer) = load(&path, &key) {
+        tracing::debug!(?answer, "remembered answer about KVM");
         return answer;
     }
     // One at a time: the others find the answer when they get the lock.
-    let made = fs::create_dir_all(layout.runtime_dir(), 0o700)
-        .and_then(|()| Lock::exclusive(layout.runtime_dir()));
-    let _lock = match made {
+    let locked = fs::create_dir_all(runtime_dir, 0o700).and_then(|()| Lock::exclusive(runtime_dir));
+    let _lock = match locked {
         Ok(lock) => lock,
         Err(e) => return cannot_try(&e.to_string()),
     };
-    if let Some(answer) = recall(&path, &question) {
+    if let Some(answer) = load(&path, &key) {
         return answer;
     }
-    let answer = ask(
-        &question.qemu,
-        arch,
-        Acceleration::Kvm,
-        layout.runtime_dir(),
-    );
-    let remembered = Remembered { answer, ..question };
+    let answer = try_guest(&key.qemu, arch, Acceleration::Kvm, runtime_dir);
+    tracing::debug!(qemu = ?key.qemu, ?answer, "tried a guest under KVM");
+    let remembered = Remembered { answer, ..key };
     if let Ok(json) = serde_json::to_vec_pretty(&remembered) {
-        // Not remembering costs the next one a second, no more.
+        // If it cannot be stored, it is tried again next time.
         let _ = fs::replace_file(&path, &json);
     }
     remembered.answer
@@ -94,8 +88,8 @@ fn cannot_try(why: &str) -> Kvm {
     }
 }
 
-/// Describes what an answer will depend on.
-fn question(qemu: Vec<String>, program: &Path) -> Option<Remembered> {
+/// Returns what an answer depends on, with a placeholder for the answer.
+fn key(qemu: Vec<String>, program: &Path) -> Option<Remembered> {
     let file = std::fs::metadata(program).ok()?;
     Some(Remembered {
         version: 1,
@@ -106,27 +100,28 @@ fn question(qemu: Vec<String>, program: &Path) -> Option<Remembered> {
     })
 }
 
-fn recall(path: &Path, question: &Remembered) -> Option<Kvm> {
+/// Loads a remembered answer, if it was found under the same conditions.
+fn load(path: &Path, key: &Remembered) -> Option<Kvm> {
     let bytes = fs::read_file(path, 1 << 20).ok()?;
     let remembered: Remembered = serde_json::from_slice(&bytes).ok()?;
-    let asked = Remembered {
+    let expected = Remembered {
         answer: remembered.answer.clone(),
-        ..question.clone()
+        ..key.clone()
     };
-    (remembered == asked).then_some(remembered.answer)
+    (remembered == expected).then_some(remembered.answer)
 }
 
-/// A guest that answers.
+/// A trial guest.
 struct Guest {
     image: &'static [u8],
-    /// How the letters of a guest that got through look.
+    /// What it prints if every step succeeds.
     success: &'static str,
-    /// The words for how it is heard.
+    /// The arguments for its output.
     channels: &'static [&'static str],
-    /// Board and processor, natively and translated.
+    /// Board and processor under KVM and under TCG.
     kvm: (&'static str, &'static str),
     tcg: (&'static str, &'static str),
-    /// What each letter says was reached.
+    /// The step that each letter stands for.
     steps: &'static [(char, &'static str)],
 }
 
@@ -141,7 +136,7 @@ const X86_64: Guest = Guest {
         "-device",
         "isa-debug-exit,iobase=0x501,iosize=4",
     ],
-    kvm: (qemu::KVM_X86_BOARD, qemu::KVM_X86_CPU),
+    kvm: (KVM_X86_BOARD, KVM_X86_CPU),
     tcg: ("pc,accel=tcg", "max"),
     steps: &[
         ('P', "protected mode"),
@@ -156,7 +151,7 @@ const ARM64: Guest = Guest {
     image: include_bytes!("probe/arm64.bin"),
     success: "EFTK",
     channels: &["-chardev", "stdio,id=letters", "-serial", "chardev:letters"],
-    kvm: (qemu::KVM_ARM_BOARD, qemu::KVM_ARM_CPU),
+    kvm: (KVM_ARM_BOARD, KVM_ARM_CPU),
     tcg: ("virt,accel=tcg", "max"),
     steps: &[
         ('E', "its first instruction"),
@@ -165,39 +160,39 @@ const ARM64: Guest = Guest {
     ],
 };
 
-/// Boots the guest and hears it out.
-fn ask(qemu: &[String], arch: Arch, acceleration: Acceleration, dir: &Path) -> Kvm {
+/// Boots a trial guest and evaluates what it prints.
+fn try_guest(qemu: &[String], arch: Arch, acceleration: Acceleration, dir: &Path) -> Kvm {
     let guest = match arch {
         Arch::X86_64 => &X86_64,
         Arch::Arm64 => &ARM64,
-        Arch::Arm => return cannot_try("there is no trial guest for this processor"),
+        Arch::Arm => return cannot_try("there is no trial guest for this architecture"),
     };
     let image = dir.join("probe.kernel");
     if let Err(e) = fs::replace_file(&image, guest.image) {
         return cannot_try(&e.to_string());
     }
-    let Some((program, before)) = qemu.split_first() else {
+    let Some((program, first_args)) = qemu.split_first() else {
         return cannot_try("no QEMU is configured");
     };
     let outcome = Tool::new(program)
-        .args(before)
-        .args(words(guest, acceleration, image.clone()))
-        .limit(LIMIT)
+        .args(first_args)
+        .args(guest_args(guest, acceleration, image.clone()))
+        .limit(TIMEOUT)
         .output();
     let _ = fs::remove_file(&image);
     match outcome {
-        Ok(output) => judge(guest, &output.stdout, &output.stderr, Some(output.status)),
-        Err(ToolError::TimedOut { said, .. }) => judge(guest, &said.0, &said.1, None),
+        Ok(output) => evaluate(guest, &output.stdout, &output.stderr, Some(output.status)),
+        Err(ToolError::TimedOut { said, .. }) => evaluate(guest, &said.0, &said.1, None),
         Err(e) => cannot_try(&e.to_string()),
     }
 }
 
-fn words(guest: &Guest, acceleration: Acceleration, image: PathBuf) -> Vec<OsString> {
+fn guest_args(guest: &Guest, acceleration: Acceleration, image: PathBuf) -> Vec<OsString> {
     let (board, cpu) = match acceleration {
         Acceleration::Kvm => guest.kvm,
         Acceleration::Tcg => guest.tcg,
     };
-    let mut words: Vec<OsString> = [
+    let mut args: Vec<OsString> = [
         "-no-user-config",
         "-nodefaults",
         "-no-reboot",
@@ -213,14 +208,14 @@ fn words(guest: &Guest, acceleration: Acceleration, image: PathBuf) -> Vec<OsStr
     .iter()
     .map(OsString::from)
     .collect();
-    words.extend(guest.channels.iter().map(OsString::from));
-    words.push("-kernel".into());
-    words.push(image.into());
-    words
+    args.extend(guest.channels.iter().map(OsString::from));
+    args.push("-kernel".into());
+    args.push(image.into());
+    args
 }
 
-/// Judges by what the guest said, and where it did not get through, by what QEMU said.
-fn judge(guest: &Guest, letters: &[u8], said: &[u8], status: Option<ExitStatus>) -> Kvm {
+/// Evaluates the guest's letters and, if a step failed, QEMU's own output.
+fn evaluate(guest: &Guest, letters: &[u8], stderr: &[u8], status: Option<ExitStatus>) -> Kvm {
     let letters: String = letters
         .iter()
         .map(|&byte| char::from(byte))
@@ -229,14 +224,14 @@ fn judge(guest: &Guest, letters: &[u8], said: &[u8], status: Option<ExitStatus>)
     if letters == guest.success {
         return Kvm::Works;
     }
-    let said = String::from_utf8_lossy(said);
-    let last_words = said
+    let stderr = String::from_utf8_lossy(stderr);
+    let message = stderr
         .lines()
         .map(str::trim)
         .find(|line| line.contains("error") || line.contains("failed"))
-        .or_else(|| said.lines().map(str::trim).rfind(|line| !line.is_empty()));
+        .or_else(|| stderr.lines().map(str::trim).rfind(|line| !line.is_empty()));
     // `qemu-system-x86_64: error: failed to set …`: the rest is what matters.
-    let last_words = last_words.map(|line| line.split_once(": error: ").map_or(line, |(_, it)| it));
+    let message = message.map(|line| line.split_once(": error: ").map_or(line, |(_, rest)| rest));
     let reached = guest
         .steps
         .iter()
@@ -250,8 +245,8 @@ fn judge(guest: &Guest, letters: &[u8], said: &[u8], status: Option<ExitStatus>)
         (None | Some((None, None)), None) => "a trial guest hung at once".to_owned(),
     };
     Kvm::Unusable {
-        reason: match last_words {
-            Some(words) => format!("guests do not run: {how}: {words}"),
+        reason: match message {
+            Some(message) => format!("guests do not run: {how}: {message}"),
             None => format!("guests do not run: {how}"),
         },
         cure: Some(cure(is_virtual())),
@@ -260,7 +255,7 @@ fn judge(guest: &Guest, letters: &[u8], said: &[u8], status: Option<ExitStatus>)
 
 fn cure(is_virtual: bool) -> String {
     if is_virtual {
-        "This computer is itself a virtual machine: have nested virtualization switched on in its \
+        "This host is itself a virtual machine: have nested virtualization switched on in its \
          host, or use a host that is not virtual."
     } else {
         "Look for messages of kvm in `dmesg`, and switch virtualization on in the firmware's setup."
@@ -268,7 +263,7 @@ fn cure(is_virtual: bool) -> String {
     .to_owned()
 }
 
-/// Tells whether this computer is a virtual machine, as far as it admits that.
+/// Returns whether this host is a virtual machine, as far as it shows that.
 fn is_virtual() -> bool {
     let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let x86 = flags
@@ -285,13 +280,13 @@ fn is_virtual() -> bool {
 mod tests {
     use super::*;
 
-    /// The guests prove nothing unless they get through where everything works.
+    /// The guests prove nothing unless they succeed where everything works.
     #[test]
-    fn the_trial_guests_get_through_when_instructions_are_translated() {
+    fn the_trial_guests_succeed_under_tcg() {
         let dir = tempfile::tempdir().unwrap();
         for arch in [Arch::X86_64, Arch::Arm64] {
-            let qemu = qemu::program(arch, None);
-            let answer = ask(&qemu, arch, Acceleration::Tcg, dir.path());
+            let qemu = program::program(arch, None);
+            let answer = try_guest(&qemu, arch, Acceleration::Tcg, dir.path());
             assert_eq!(answer, Kvm::Works, "{arch}");
         }
     }
@@ -301,7 +296,7 @@ mod tests {
     fn the_trial_guests_are_what_their_sources_say() {
         let dir = tempfile::tempdir().unwrap();
         let source = |name: &str| {
-            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/probe");
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/driver/qemu/probe");
             dir.join(name)
         };
         let run = |program: &str, words: &[&str], files: &[PathBuf]| {
@@ -328,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_is_told_by_the_step_and_the_words_of_qemu() {
+    fn a_failure_is_reported_with_the_step_and_the_message_of_qemu() {
         let status = |raw| Some(ExitStatus::from_raw(raw));
         let cases = [
             (&b"PLSTAK"[..], "", status(0)),
@@ -343,16 +338,16 @@ mod tests {
             (b"PLSX", "", status(1 << 8)),
             (b"", "", None),
         ];
-        let told: Vec<String> = cases
+        let reported: Vec<String> = cases
             .iter()
             .map(|(letters, said, status)| {
-                match judge(&X86_64, letters, said.as_bytes(), *status) {
+                match evaluate(&X86_64, letters, said.as_bytes(), *status) {
                     Kvm::Unusable { reason, .. } => reason,
                     other => format!("{other:?}"),
                 }
             })
             .collect();
-        insta::assert_snapshot!(told.join("\n"), @"
+        insta::assert_snapshot!(reported.join("\n"), @"
         Works
         guests do not run: QEMU aborted with signal 6: failed to set MSR 0x10a
         guests do not run: QEMU gave up with exit code 1
@@ -364,38 +359,38 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_remembered_until_something_it_depends_on_changes() {
+    fn an_answer_is_remembered_until_a_condition_changes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("probe.json");
-        let asked = question(vec!["qemu".to_owned()], Path::new("/bin/sh")).unwrap();
-        assert_eq!(recall(&path, &asked), None);
+        let key = super::key(vec!["qemu".to_owned()], Path::new("/bin/sh")).unwrap();
+        assert_eq!(load(&path, &key), None);
         let works = Remembered {
             answer: Kvm::Works,
-            ..asked.clone()
+            ..key.clone()
         };
         fs::replace_file(&path, &serde_json::to_vec(&works).unwrap()).unwrap();
-        assert_eq!(recall(&path, &asked), Some(Kvm::Works));
+        assert_eq!(load(&path, &key), Some(Kvm::Works));
         let after_a_boot = Remembered {
             boot: "another".to_owned(),
-            ..asked.clone()
+            ..key.clone()
         };
-        let other_qemu = question(vec!["qemu".to_owned()], Path::new("/bin/ls")).unwrap();
+        let other_qemu = super::key(vec!["qemu".to_owned()], Path::new("/bin/ls")).unwrap();
         for other in [after_a_boot, other_qemu] {
-            assert_eq!(recall(&path, &other), None);
+            assert_eq!(load(&path, &other), None);
         }
         fs::replace_file(&path, b"{").unwrap();
-        assert_eq!(recall(&path, &asked), None);
+        assert_eq!(load(&path, &key), None);
     }
 
     #[test]
-    fn a_qemu_that_hangs_does_not_hang_us() {
+    fn a_qemu_that_hangs_is_killed() {
         let dir = tempfile::tempdir().unwrap();
         let script = dir.path().join("qemu");
         fs::replace_file(&script, b"#!/bin/sh\nprintf PL\nexec sleep 600\n").unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&script, mode).unwrap();
         let words = [script.display().to_string()];
-        let answer = ask(&words, Arch::X86_64, Acceleration::Kvm, dir.path());
+        let answer = try_guest(&words, Arch::X86_64, Acceleration::Kvm, dir.path());
         let Kvm::Unusable { reason, .. } = answer else {
             panic!("{answer:?}");
         };

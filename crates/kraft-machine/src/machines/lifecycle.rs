@@ -1,0 +1,334 @@
+//! Changing an existing machine: stop, pause, resume, remove.
+
+use std::time::{Duration, Instant};
+
+use kraft_core::machine::{EndReason, MachineState};
+use kraft_sys::lock::Lock;
+use kraft_sys::process::Process;
+use rustix::process::Signal;
+
+use crate::driver::{Action, ControlError, Driver, Vmm};
+use crate::id::Id;
+use crate::layout::MachineDir;
+use crate::machines::processes::{KILL_TIMEOUT, kill_vmms};
+use crate::machines::status::{Status, guest_state, reported_ending};
+use crate::machines::{Error, Machine, Machines, StopOptions, now};
+use crate::record::{Ending, Record};
+
+/// How long a VMM may take to answer a command.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a VMM may take to accept a request to exit before it gets a signal instead.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a VMM may take to exit after SIGTERM.
+const TERM_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A machine whose lock is held.
+struct LockedMachine {
+    _lock: Lock,
+    dir: MachineDir,
+    record: Record,
+    status: Status,
+    driver: Option<&'static dyn Driver>,
+    /// Whether a start in progress was ended to get the lock.
+    start_ended: bool,
+}
+
+impl LockedMachine {
+    fn state(&self) -> MachineState {
+        self.status.state(&self.record)
+    }
+
+    fn name(&self) -> String {
+        self.record.name.clone()
+    }
+
+    /// Returns the VMM if it is alive.
+    fn vmm(&self) -> Option<Vmm<'_>> {
+        if !self.status.is_alive() {
+            return None;
+        }
+        let process = self.record.run.as_ref()?.vmm.as_ref()?;
+        Some(Vmm {
+            dir: &self.dir,
+            process,
+        })
+    }
+
+    fn not_running(&self) -> Error {
+        Error::NotRunning {
+            name: self.name(),
+            state: self.state(),
+        }
+    }
+}
+
+impl Machines {
+    /// Stops a machine and returns how it ended: usually [`EndReason::Stopped`], but the guest may
+    /// have ended first.
+    ///
+    /// The VMM is asked to exit. If it does not within the grace period, it gets SIGTERM and then
+    /// SIGKILL. The guest is not asked: few unikernels react to a power button.
+    ///
+    /// A start in progress is ended as well, after the grace period.
+    pub fn stop(&self, id: &Id, options: StopOptions) -> Result<Ending, Error> {
+        let grace = if options.force {
+            Duration::ZERO
+        } else {
+            options.grace
+        };
+        let stopped = || Ending {
+            at: now(),
+            reason: EndReason::Stopped,
+        };
+        let mut locked = match self.lock_machine(*id, Some(grace)) {
+            Err(Error::EndedAndRemoved { .. }) => return Ok(stopped()),
+            locked => locked?,
+        };
+        if locked.status.is_alive() {
+            return self.end(&mut locked, options);
+        }
+        let ended = locked.record.run.as_ref().and_then(|run| run.end.clone());
+        match ended {
+            Some(ending) if locked.start_ended => Ok(ending),
+            _ if locked.start_ended => Ok(stopped()),
+            _ => Err(locked.not_running()),
+        }
+    }
+
+    /// Pauses a machine: stops the guest's processors.
+    pub fn pause(&self, id: &Id) -> Result<Machine, Error> {
+        let locked = self.lock_machine(*id, None)?;
+        match locked.state() {
+            MachineState::Running => {}
+            MachineState::Paused => {
+                return Err(Error::AlreadyPaused {
+                    name: locked.name(),
+                });
+            }
+            _ => return Err(locked.not_running()),
+        }
+        self.control(&locked, "pause", Action::Pause, MachineState::Paused)
+    }
+
+    /// Resumes a paused machine.
+    pub fn unpause(&self, id: &Id) -> Result<Machine, Error> {
+        let locked = self.lock_machine(*id, None)?;
+        let state = locked.state();
+        if state != MachineState::Paused {
+            return Err(Error::NotPaused {
+                name: locked.name(),
+                state,
+            });
+        }
+        self.control(&locked, "unpause", Action::Resume, MachineState::Running)
+    }
+
+    /// Removes a machine with all its files. A running one is an error, or with `force` killed
+    /// first. With `force`, a machine is removed even if its record is damaged or missing, or if its
+    /// directory was removed while its VMM runs.
+    pub fn remove(&self, id: &Id, force: bool) -> Result<(), Error> {
+        let grace = force.then_some(Duration::ZERO);
+        let mut locked = match self.lock_machine(*id, grace) {
+            Err(Error::Unreadable { source, .. }) if force && !source.is_foreign() => {
+                return self.remove_unreadable(*id);
+            }
+            Err(Error::EndedAndRemoved { .. }) => return Ok(()),
+            locked => locked?,
+        };
+        if locked.status.is_alive() {
+            if !force {
+                return Err(Error::Running {
+                    name: locked.name(),
+                    state: locked.state(),
+                });
+            }
+            let options = StopOptions {
+                force: true,
+                ..StopOptions::default()
+            };
+            self.end(&mut locked, options)?;
+            if locked.record.spec.get().remove_when_ended {
+                return Ok(());
+            }
+        }
+        // The record may be older than the VMM, if it was restored or edited.
+        if force {
+            kill_vmms(&self.vmms_of(*id), &locked.record.name)?;
+        } else if !self.vmms_of(*id).is_empty() {
+            return Err(Error::Running {
+                name: locked.name(),
+                state: MachineState::Running,
+            });
+        }
+        self.remove_directory(*id)
+    }
+
+    /// Removes a machine without a readable record. All its processes are killed.
+    fn remove_unreadable(&self, id: Id) -> Result<(), Error> {
+        let name = self.name_of(id).unwrap_or_else(|| id.to_string());
+        let lock = match self.acquire_lock(id, Some(Duration::ZERO)) {
+            Ok((lock, _)) => Some(lock),
+            // Its directory was removed while its VMM runs.
+            Err(Error::NotFound { .. } | Error::EndedAndRemoved { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        kill_vmms(&self.vmms_of(id), &name)?;
+        if lock.is_some() {
+            return self.remove_directory(id);
+        }
+        self.release_name(id, &name)
+    }
+
+    /// Locks a machine and reconciles its record. For `grace` see [`Self::acquire_lock`].
+    fn lock_machine(&self, id: Id, grace: Option<Duration>) -> Result<LockedMachine, Error> {
+        let dir = self.layout.machine(id);
+        let gone = || Error::not_found(id);
+        let load = || match self.load(id) {
+            Ok(Some(record)) => Ok(record),
+            Ok(None) => Err(gone()),
+            Err(source) => Err(Error::Unreadable { id, source }),
+        };
+        // Checked before: what is not a machine must not be locked.
+        load()?;
+        let (lock, start_ended) = self.acquire_lock(id, grace)?;
+        let record = load().map_err(|error| match error {
+            Error::NotFound { .. } if start_ended => Error::EndedAndRemoved { id },
+            error => error,
+        })?;
+        let before = self.observe(&record, &dir);
+        let (record, removed) = self.reconcile(record, &before, &dir);
+        if removed {
+            return Err(if start_ended {
+                Error::EndedAndRemoved { id }
+            } else {
+                gone()
+            });
+        }
+        let status = if before.is_consistent() {
+            before
+        } else {
+            self.observe(&record, &dir)
+        };
+        Ok(LockedMachine {
+            _lock: lock,
+            driver: self.driver(&record),
+            dir,
+            record,
+            status,
+            start_ended,
+        })
+    }
+
+    /// Ends the VMM and records the end. The monitor, which waits for the VMM as well, finds the
+    /// end recorded and does not change it.
+    fn end(&self, locked: &mut LockedMachine, options: StopOptions) -> Result<Ending, Error> {
+        let Some(vmm) = locked.vmm() else {
+            return Err(locked.not_running());
+        };
+        let process = Process::open(vmm.process).map_err(Error::on("open the VMM's process"))?;
+        if let Some(process) = process
+            && !end_process(locked.driver, &vmm, &process, options)
+                .map_err(Error::on("end the VMM"))?
+        {
+            return Err(Error::WillNotEnd {
+                name: locked.name(),
+                pid: vmm.process.pid,
+            });
+        }
+        let ending = ending_of_stopped(locked.driver, &locked.dir);
+        let status = Status::Ended {
+            ending: ending.clone(),
+            handled: false,
+        };
+        let (record, _) = self.reconcile(locked.record.clone(), &status, &locked.dir);
+        locked.record = record;
+        locked.status = status;
+        Ok(ending)
+    }
+
+    /// Has the VMM do something to the guest and waits for the new state.
+    fn control(
+        &self,
+        locked: &LockedMachine,
+        what: &'static str,
+        action: Action,
+        expected: MachineState,
+    ) -> Result<Machine, Error> {
+        let failed = |source| Error::Vmm {
+            what,
+            name: locked.name(),
+            source,
+        };
+        let driver = self
+            .settings
+            .drivers
+            .get(locked.record.spec.get().platform)?;
+        if !driver.capabilities().pause {
+            return Err(failed(ControlError::Unsupported));
+        }
+        let Some(vmm) = locked.vmm() else {
+            return Err(locked.not_running());
+        };
+        driver
+            .control(&vmm, action, CONTROL_TIMEOUT)
+            .map_err(failed)?;
+        // Other processes see the new state only when the event is written.
+        let deadline = Instant::now() + CONTROL_TIMEOUT;
+        while guest_state(Some(driver), &vmm) != expected
+            && Instant::now() < deadline
+            && vmm.process.is_alive()
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.get(locked.record.id)
+    }
+}
+
+/// Ends a VMM, by request first; returns whether it has exited.
+fn end_process(
+    driver: Option<&'static dyn Driver>,
+    vmm: &Vmm<'_>,
+    process: &Process,
+    options: StopOptions,
+) -> std::io::Result<bool> {
+    if !options.force {
+        let limit = options
+            .grace
+            .clamp(Duration::from_millis(100), QUIT_TIMEOUT);
+        // A VMM that does not accept the request gets signals at once.
+        let accepted = driver.is_some_and(|driver| {
+            let asked = driver.control(vmm, Action::Quit, limit);
+            if let Err(error) = &asked {
+                tracing::debug!(pid = vmm.process.pid, %error, "cannot ask the VMM to exit");
+            }
+            asked.is_ok()
+        });
+        if accepted && process.wait(Some(options.grace))? {
+            return Ok(true);
+        }
+        process.signal(Signal::TERM)?;
+        if process.wait(Some(TERM_TIMEOUT))? {
+            return Ok(true);
+        }
+    }
+    process.signal(Signal::KILL)?;
+    process.wait(Some(KILL_TIMEOUT))
+}
+
+/// Determines the end of a machine that was stopped: that of the guest, if it ended first.
+fn ending_of_stopped(driver: Option<&'static dyn Driver>, dir: &MachineDir) -> Ending {
+    let stopped = |at| Ending {
+        at,
+        reason: EndReason::Stopped,
+    };
+    match driver.and_then(|driver| reported_ending(driver, dir, None).1) {
+        Some(Ending {
+            at,
+            reason: EndReason::Killed { .. },
+        }) => stopped(at),
+        Some(ending) => ending,
+        None => stopped(now()),
+    }
+}

@@ -1,0 +1,248 @@
+//! The status of a machine: its record, its processes and its event log, put together.
+//!
+//! Observing changes nothing. A process that holds the machine's lock may then reconcile the record
+//! with what it observed.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kraft_core::machine::{EndReason, MachineState};
+use kraft_sys::process::{self, Identity};
+use serde_json::Map;
+
+use crate::compact;
+use crate::console;
+use crate::driver::{Driver, Exited, Vmm};
+use crate::event_log::{EventLog, state_after};
+use crate::id::Id;
+use crate::layout::MachineDir;
+use crate::machines::{Machines, now};
+use crate::record::{Ending, Record, Run, Starting};
+
+/// How long a VMM may take to report its state.
+const QUERY_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// The observed status of a machine.
+#[derive(Debug, Clone)]
+pub(crate) enum Status {
+    /// Nothing runs, and the record says so: the machine was never started, or has ended.
+    Idle,
+    /// A monitor is starting it.
+    Starting,
+    /// The monitor that was starting it died before there was a VMM.
+    StartLost,
+    /// The monitor that was starting it died when there was a VMM, before it was recorded.
+    Unrecorded {
+        /// What should have been recorded.
+        run: Box<Run>,
+    },
+    /// Its VMM and its monitor are alive.
+    Running {
+        /// The state of the guest.
+        state: MachineState,
+    },
+    /// Its VMM is alive, and its monitor is not.
+    Orphaned {
+        /// The state of the guest.
+        state: MachineState,
+    },
+    /// Its VMM has exited, and the end has to be recorded or the machine to be removed.
+    Ended {
+        /// How it ended.
+        ending: Ending,
+        /// Whether its monitor is alive and will do that.
+        handled: bool,
+    },
+}
+
+impl Status {
+    /// Returns whether the record is up to date, or will be updated by a living process.
+    pub(crate) fn is_consistent(&self) -> bool {
+        match self {
+            Self::Idle | Self::Starting | Self::Running { .. } => true,
+            Self::Ended { handled, .. } => *handled,
+            Self::StartLost | Self::Unrecorded { .. } | Self::Orphaned { .. } => false,
+        }
+    }
+
+    /// Returns whether a VMM is alive.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self {
+            Self::Running { .. } | Self::Orphaned { .. } | Self::Unrecorded { .. } => true,
+            Self::Idle | Self::Starting | Self::StartLost | Self::Ended { .. } => false,
+        }
+    }
+
+    pub(crate) fn ending(&self) -> Option<&Ending> {
+        match self {
+            Self::Ended { ending, .. } => Some(ending),
+            Self::Idle
+            | Self::Starting
+            | Self::StartLost
+            | Self::Unrecorded { .. }
+            | Self::Running { .. }
+            | Self::Orphaned { .. } => None,
+        }
+    }
+
+    pub(crate) fn state(&self, record: &Record) -> MachineState {
+        match self {
+            Self::Running { state } | Self::Orphaned { state } => *state,
+            Self::Unrecorded { .. } => MachineState::Running,
+            Self::Ended { ending, .. } => state_after(&ending.reason),
+            Self::Idle | Self::Starting | Self::StartLost => {
+                let last = record.run.as_ref().and_then(|run| run.end.as_ref());
+                last.map_or(MachineState::Created, |end| state_after(&end.reason))
+            }
+        }
+    }
+}
+
+impl Machines {
+    /// Returns the driver for a machine; `None` if this kraft has none.
+    pub(crate) fn driver(&self, record: &Record) -> Option<&'static dyn Driver> {
+        self.settings.drivers.get(record.spec.get().platform).ok()
+    }
+
+    /// Determines the status of a machine.
+    pub(crate) fn observe(&self, record: &Record, dir: &MachineDir) -> Status {
+        if let Some(starting) = &record.starting {
+            return if starting.monitor.is_alive() {
+                Status::Starting
+            } else {
+                self.observe_lost_start(record, starting, dir)
+            };
+        }
+        let Some(run) = &record.run else {
+            return Status::Idle;
+        };
+        let monitor_lives = run.monitor.is_alive();
+        if let Some(ending) = &run.end {
+            return if record.spec.get().remove_when_ended {
+                Status::Ended {
+                    ending: ending.clone(),
+                    handled: monitor_lives,
+                }
+            } else {
+                Status::Idle
+            };
+        }
+        match &run.vmm {
+            Some(vmm) if vmm.is_alive() => {
+                let vmm = Vmm { dir, process: vmm };
+                let state = guest_state(self.driver(record), &vmm);
+                if monitor_lives {
+                    Status::Running { state }
+                } else {
+                    Status::Orphaned { state }
+                }
+            }
+            vmm => Status::Ended {
+                ending: ending(self.driver(record), vmm.as_ref(), dir),
+                handled: monitor_lives,
+            },
+        }
+    }
+
+    /// Looks for what a monitor left behind that died before it could record a VMM.
+    fn observe_lost_start(&self, record: &Record, starting: &Starting, dir: &MachineDir) -> Status {
+        if starting.monitor.is_from_another_boot() {
+            return Status::StartLost;
+        }
+        for identity in process::living_in(dir.path()) {
+            let argv = process::command_line(identity.pid);
+            if self.settings.drivers.is_vmm(&argv, record.id) {
+                return Status::Unrecorded {
+                    run: Box::new(Run {
+                        started_at: now(),
+                        monitor: starting.monitor.clone(),
+                        vmm: Some(identity),
+                        ports: starting.ports.clone(),
+                        end: None,
+                        unknown: Map::new(),
+                    }),
+                };
+            }
+            // Between fork and exec, a process has the arguments of its parent, or none.
+            if is_forked_monitor(&argv, record.id) || argv.iter().all(Vec::is_empty) {
+                return Status::Starting;
+            }
+        }
+        Status::StartLost
+    }
+}
+
+/// Returns whether these are the arguments of a monitor that starts this machine: then the process
+/// is about to become the VMM.
+fn is_forked_monitor(argv: &[Vec<u8>], id: Id) -> bool {
+    let id = id.to_string();
+    argv.windows(3).any(|window| match window {
+        [task, _, word] => task == b"start" && word == id.as_bytes(),
+        _ => false,
+    })
+}
+
+/// Returns the state of a guest whose VMM is alive.
+pub(crate) fn guest_state(driver: Option<&'static dyn Driver>, vmm: &Vmm<'_>) -> MachineState {
+    let Some(driver) = driver else {
+        return MachineState::Running;
+    };
+    let log = driver.events(vmm.dir);
+    if !log.is_ready() {
+        // Nothing of the guest has run.
+        return MachineState::Created;
+    }
+    let state = log.state();
+    // A VMM may stop a guest that it cannot execute any further without an event that says why.
+    let ask = state == MachineState::Paused
+        || !driver.capabilities().event_log
+        || compact::may_have_gaps(vmm.dir);
+    let answer = ask
+        .then(|| driver.query_state(vmm, QUERY_TIMEOUT))
+        .flatten();
+    answer.unwrap_or(state)
+}
+
+/// Determines how a machine ended whose VMM has exited, without its exit status.
+fn ending(driver: Option<&'static dyn Driver>, vmm: Option<&Identity>, dir: &MachineDir) -> Ending {
+    if let Some(ending) = driver.and_then(|driver| reported_ending(driver, dir, None).1) {
+        return ending;
+    }
+    let from_another_boot = vmm.is_some_and(Identity::is_from_another_boot);
+    Ending {
+        at: last_activity(dir).unwrap_or_else(now),
+        reason: if from_another_boot {
+            EndReason::HostDown
+        } else {
+            EndReason::Vanished
+        },
+    }
+}
+
+/// Returns the events of a VMM that has exited, and the end that follows from them and from its
+/// exit status.
+pub(crate) fn reported_ending(
+    driver: &dyn Driver,
+    dir: &MachineDir,
+    status: Option<ExitStatus>,
+) -> (EventLog, Option<Ending>) {
+    let events = driver.events(dir);
+    let exited = Exited {
+        dir,
+        events: &events,
+        status,
+    };
+    let ending = driver.ending(&exited);
+    (events, ending)
+}
+
+/// Returns when the VMM last wrote to one of its files.
+fn last_activity(dir: &MachineDir) -> Option<Timestamp> {
+    [dir.events(), dir.vmm_log()]
+        .into_iter()
+        .chain(console::last_written(&dir.console()))
+        .filter_map(|path| std::fs::metadata(path).ok()?.modified().ok())
+        .max()
+        .and_then(|time| Timestamp::try_from(time).ok())
+}

@@ -1,0 +1,336 @@
+//! The monitor: one process per running machine that waits for its end and records it.
+//!
+//! It is this program, started with a hidden argument. It leaves the session of the process that
+//! started it, so that closing a terminal ends neither it nor its VMM, and runs as long as the VMM
+//! does. If it is killed, the VMM continues, and the next `kraft` that accesses the machine starts
+//! another monitor to adopt it.
+//!
+//! Its stderr leads nowhere: if it fails, it writes why to the machine's `vmm.log`.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use kraft_core::machine::EndReason;
+use kraft_core::platform::Platform;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+use kraft_sys::process::{self, Identity, Process};
+
+use crate::compact::Compactor;
+use crate::console::{Copied, Drain};
+use crate::driver::{self, Drivers, Registry};
+use crate::id::Id;
+use crate::layout::{Layout, MachineDir};
+use crate::machines::{Machines, Report, Settings, StartError, Status, now, reported_ending};
+use crate::record::{Ending, Record};
+
+mod ending;
+mod start;
+
+use start::Started;
+
+/// The interval of polling the VMM's files where the system cannot report that they grow.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long bytes of a guest are collected before they are written.
+const COLLECT: Duration = Duration::from_millis(1);
+
+/// How long the monitor tries to record an end.
+const RECORD_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Runs as a monitor with the arguments that [`Machines`] adds to [`Settings::monitor`], and returns
+/// the exit code: `start|adopt RUNTIME_DIR ID CONSOLE_LIMIT [PLATFORM=PROGRAM]…`.
+///
+/// A program that starts machines calls this when it is started with its hidden argument:
+///
+/// ```no_run
+/// let mut args = std::env::args_os().skip(1);
+/// if args.next().is_some_and(|arg| arg == "__monitor") {
+///     std::process::exit(kraft_machine::monitor::main(args));
+/// }
+/// ```
+pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    main_with(driver::built_in, args)
+}
+
+/// Runs as a monitor with other drivers than the built-in ones; see [`main`].
+pub fn main_with(registry: Registry, args: impl IntoIterator<Item = OsString>) -> i32 {
+    let Some(task) = Task::parse(registry, args) else {
+        return 2;
+    };
+    let log = Layout::new(task.settings.runtime_dir.clone())
+        .machine(task.id)
+        .vmm_log();
+    match task.run() {
+        Ok(()) => 0,
+        Err(Failed(why)) => {
+            if let Ok(mut log) = fs::append(&log) {
+                // The disk may be full.
+                let _ = writeln!(log, "kraft: the monitor failed: {why}");
+            }
+            // If there was a report already, stdout leads nowhere.
+            let report = Report {
+                error: Some(StartError::Monitor(why)),
+                ..Report::default()
+            };
+            report.send(std::io::stdout());
+            1
+        }
+    }
+}
+
+struct Task {
+    adopt: bool,
+    id: Id,
+    settings: Settings,
+}
+
+impl Task {
+    fn parse(registry: Registry, args: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let mut args = args.into_iter();
+        let adopt = match args.next()?.to_str()? {
+            "start" => false,
+            "adopt" => true,
+            _ => return None,
+        };
+        let runtime_dir = PathBuf::from(args.next()?);
+        let id = args.next()?.to_str()?.parse().ok()?;
+        let console_limit = args.next()?.to_str()?.parse().ok()?;
+        let mut drivers = Drivers::from_registry(registry);
+        for arg in args {
+            let (platform, program) = arg.to_str()?.split_once('=')?;
+            let platform: Platform = platform.parse().ok()?;
+            drivers = drivers.with_program(platform, program);
+        }
+        Some(Self {
+            adopt,
+            id,
+            settings: Settings {
+                runtime_dir,
+                monitor: Vec::new(),
+                drivers,
+                console_limit,
+            },
+        })
+    }
+
+    fn run(self) -> Result<(), Failed> {
+        process::survive_polite_signals()?;
+        // Inherited by the VMM: what it cannot write beyond its limit is dropped.
+        process::survive_file_size_limit()?;
+        // Fails only if this process leads a session already.
+        let _ = process::leave_session();
+        let machines = Machines::open(self.settings)?;
+        let dir = machines.machine_dir(self.id);
+        std::env::set_current_dir(dir.path()).map_err(fs::Error::on("enter", dir.path()))?;
+        let ended = if self.adopt {
+            adopt(&machines, &dir)?
+        } else {
+            start(&machines, self.id, &dir)?
+        };
+        if let Some((vmm, ending)) = ended {
+            record_end(&machines, &dir, &vmm, &ending);
+        }
+        Ok(())
+    }
+}
+
+/// Why a monitor failed: an error with its causes.
+struct Failed(String);
+
+impl<E: std::error::Error> From<E> for Failed {
+    fn from(error: E) -> Self {
+        let mut why = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            why.push_str(": ");
+            why.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self(why)
+    }
+}
+
+/// The VMM and how it ended; `None` if there was nothing to wait for.
+type Ended = Option<(Identity, Ending)>;
+
+/// Starts the machine, reports the result, and waits for the end.
+fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed> {
+    let stdout = process::take_stdout()?;
+    let (started, command_line) = start::start(machines, id);
+    match started {
+        Ok(Started {
+            driver,
+            mut child,
+            vmm,
+            console,
+            compactor,
+        }) => {
+            let report = Report {
+                error: None,
+                command_line,
+            };
+            report.send(stdout);
+            supervise(&vmm, Some(console), compactor)?;
+            let status = wait(&mut child)?;
+            Ok(Some((vmm, ending::of_child(driver, dir, status))))
+        }
+        Err(error) => {
+            let report = Report {
+                error: Some(error),
+                command_line,
+            };
+            report.send(stdout);
+            Ok(None)
+        }
+    }
+}
+
+/// Records the console of a VMM and compacts its files until it exits.
+fn supervise(
+    vmm: &Identity,
+    mut console: Option<Drain>,
+    mut compactor: Compactor,
+) -> std::io::Result<()> {
+    let Some(process) = Process::open(vmm)? else {
+        // Its last output may still be in the pipe.
+        console.as_mut().map(Drain::copy);
+        return Ok(());
+    };
+    loop {
+        let mut files = vec![process.as_fd()];
+        files.extend(compactor.watch());
+        files.extend(console.as_ref().map(AsFd::as_fd));
+        let poll = compactor.watch().is_none();
+        let deadline = poll.then(|| Instant::now() + POLL_INTERVAL);
+        let ready = process::wait_readable(&files, deadline)?;
+        let exited = ready.first() == Some(&true);
+        if poll || ready.get(1) == Some(&true) {
+            compactor.run();
+        }
+        match console.as_mut().map_or(Copied::Nothing, Drain::copy) {
+            Copied::Closed => console = None,
+            Copied::Nothing | Copied::Something => {}
+        }
+        if exited {
+            while console.as_mut().map(Drain::copy) == Some(Copied::Something) {}
+            return Ok(());
+        }
+        // A guest prints byte by byte: a few more may arrive at once.
+        process.wait(Some(COLLECT))?;
+    }
+}
+
+fn wait(child: &mut Child) -> std::io::Result<ExitStatus> {
+    loop {
+        match child.wait() {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Adopts an orphaned VMM and waits for its end.
+fn adopt(machines: &Machines, dir: &MachineDir) -> Result<Ended, Failed> {
+    let lock = Lock::exclusive(dir.path())?;
+    let record = Record::load(dir)?;
+    let status = machines.observe(&record, dir);
+    if status.is_consistent() {
+        // Another process was first.
+        return Ok(None);
+    }
+    let (mut record, removed) = machines.reconcile(record, &status, dir);
+    if removed {
+        return Ok(None);
+    }
+    let Status::Orphaned { .. } = machines.observe(&record, dir) else {
+        return Ok(None);
+    };
+    let Some(driver) = machines.driver(&record) else {
+        return Ok(None);
+    };
+    let (Some(run), Some(me)) = (&mut record.run, Identity::me()) else {
+        return Ok(None);
+    };
+    run.monitor = me;
+    let Some(vmm) = run.vmm.clone() else {
+        return Ok(None);
+    };
+    record.store(dir)?;
+    let _ = record.reserve(dir);
+    drop(lock);
+    // A VMM that an older kraft started writes its console itself.
+    let limit = machines.settings.console_limit;
+    let console = Drain::open(&dir.console(), limit).ok();
+    let compactor = Compactor::new(driver, dir.clone(), vmm.clone(), record.spec.get());
+    supervise(&vmm, console, compactor)?;
+    let (_, reported) = reported_ending(driver, dir, None);
+    let ending = reported.unwrap_or_else(|| Ending {
+        at: now(),
+        reason: EndReason::Killed { signal: None },
+    });
+    Ok(Some((vmm, ending)))
+}
+
+/// Records the end of this run, unless another process has. On a full disk this is tried for a
+/// while; until then, other processes find the same end in the event log.
+fn record_end(machines: &Machines, dir: &MachineDir, vmm: &Identity, ending: &Ending) {
+    let deadline = Instant::now() + RECORD_TIMEOUT;
+    while Instant::now() < deadline {
+        let Ok(lock) = Lock::exclusive(dir.path()) else {
+            // The machine was removed.
+            return;
+        };
+        let Ok(record) = Record::load(dir) else {
+            return;
+        };
+        let ours = record
+            .run
+            .as_ref()
+            .is_some_and(|run| run.vmm.as_ref() == Some(vmm));
+        if !ours {
+            // The machine was started again, and has another monitor.
+            return;
+        }
+        let already = record.run.as_ref().and_then(|run| run.end.clone());
+        let status = Status::Ended {
+            ending: already.unwrap_or_else(|| ending.clone()),
+            handled: false,
+        };
+        let (_, removed) = machines.reconcile(record, &status, dir);
+        let recorded =
+            Record::load(dir).is_ok_and(|record| record.run.is_some_and(|run| run.end.is_some()));
+        if removed || recorded {
+            return;
+        }
+        drop(lock);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_a_monitor_carry_the_programs_of_vmms() {
+        let id = Id::new().to_string();
+        let parse = |rest: &[&str]| {
+            let args = ["adopt", "/run/a b", &id, "1048576"];
+            let args = args.iter().chain(rest).map(OsString::from);
+            Task::parse(driver::built_in, args)
+        };
+        let task = parse(&["qemu=/opt/qemu -L a=b"]).unwrap();
+        let drivers = &task.settings.drivers;
+        assert_eq!(drivers.configured(Platform::Qemu), Some("/opt/qemu -L a=b"));
+        assert_eq!(drivers.configured(Platform::Xen), None);
+        assert!(parse(&[]).is_some());
+        for wrong in ["qemu", "vmware=x"] {
+            assert!(parse(&[wrong]).is_none(), "{wrong}");
+        }
+    }
+}

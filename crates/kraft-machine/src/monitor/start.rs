@@ -1,0 +1,460 @@
+//! Starting a machine, as far as the monitor is concerned.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use kraft_core::cmdline::CommandLine;
+use kraft_core::machine::{EndReason, MachineSpec};
+use kraft_core::port::PortMapping;
+use kraft_core::words;
+use kraft_sys::fs;
+use kraft_sys::lock::Lock;
+use kraft_sys::process::{Identity, Process};
+use kraft_sys::tool;
+use serde_json::Map;
+
+use crate::compact::Compactor;
+use crate::console::{self, Drain};
+use crate::driver::{Console, Driver, Launch, ProgramError};
+use crate::id::Id;
+use crate::layout::MachineDir;
+use crate::machines::{ENVIRONMENT, Machines, READY_TIMEOUT, StartError, now};
+use crate::port::{self, PortError};
+use crate::record::{Ending, Record, Run, Starting};
+
+/// A VMM that is ready, with what its monitor needs.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) driver: &'static dyn Driver,
+    pub(super) child: Child,
+    pub(super) vmm: Identity,
+    pub(super) console: Drain,
+    pub(super) compactor: Compactor,
+}
+
+/// Starts a machine; also returns the command line of the VMM for logs, as far as it came to that.
+/// The current directory must be that of the machine.
+pub(super) fn start(machines: &Machines, id: Id) -> (Result<Started, StartError>, Option<String>) {
+    let mut command_line = None;
+    let started = try_start(machines, id, &mut command_line);
+    (started, command_line)
+}
+
+fn try_start(
+    machines: &Machines,
+    id: Id,
+    command_line: &mut Option<String>,
+) -> Result<Started, StartError> {
+    let dir = machines.layout.machine(id);
+    let gone = |e: fs::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => StartError::Gone,
+        _ => e.into(),
+    };
+    let _lock = Lock::exclusive(dir.path()).map_err(gone)?;
+    let record = Record::load(&dir).map_err(|e| StartError::System(e.to_string()))?;
+    let status = machines.observe(&record, &dir);
+    let (record, _) = machines.reconcile(record, &status, &dir);
+    if status.is_alive() {
+        return Err(StartError::Alive(status.state(&record).name().to_owned()));
+    }
+    let me = Identity::me().ok_or(StartError::NoProc)?;
+    let mut start = Start {
+        machines,
+        dir: &dir,
+        record,
+        me,
+    };
+    let started = start.run(command_line);
+    if let Err(error) = &started {
+        start.record_failure(error);
+    }
+    started
+}
+
+/// A start in progress.
+struct Start<'a> {
+    machines: &'a Machines,
+    dir: &'a MachineDir,
+    record: Record,
+    me: Identity,
+}
+
+impl Start<'_> {
+    fn run(&mut self, command_line: &mut Option<String>) -> Result<Started, StartError> {
+        let spec = self.record.spec.get().clone();
+        check_files(&spec)?;
+        let kernel_line = kernel_line(&spec)?;
+        let drivers = &self.machines.settings.drivers;
+        let driver = drivers.get(spec.platform)?;
+        let program = driver.program(spec.arch, drivers.configured(spec.platform));
+        let ports = self.claim_ports(driver, &spec)?;
+        let mut launch = Launch {
+            id: self.record.id,
+            spec: &spec,
+            kernel_line: &kernel_line,
+            ports: &ports,
+            program: &program,
+            sandbox: driver.can_be_sandboxed(&program),
+        };
+        loop {
+            let console = self.prepare_files(driver, &spec)?;
+            *command_line = loggable(driver, &launch);
+            match self.launch(driver, &launch) {
+                Ok((child, vmm, compactor)) => {
+                    return Ok(Started {
+                        driver,
+                        child,
+                        vmm,
+                        console,
+                        compactor,
+                    });
+                }
+                Err(StartError::Vmm { .. })
+                    if launch.sandbox && driver.refused_sandbox(&self.dir.read_vmm_log()) =>
+                {
+                    launch.sandbox = false;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Starts the VMM and waits until it is ready.
+    fn launch(
+        &mut self,
+        driver: &'static dyn Driver,
+        launch: &Launch<'_>,
+    ) -> Result<(Child, Identity, Compactor), StartError> {
+        let spec = launch.spec;
+        let mut child = self.spawn(driver, spec, &driver.command_line(launch))?;
+        let program = launch.program.first().cloned().unwrap_or_default();
+        let Some(vmm) = Identity::of(child.id()) else {
+            return Err(self.exited(driver, &mut child, program));
+        };
+        let compactor = Compactor::new(driver, self.dir.clone(), vmm.clone(), spec);
+        self.record.starting = None;
+        self.record.run = Some(Run {
+            started_at: now(),
+            monitor: self.me.clone(),
+            vmm: Some(vmm.clone()),
+            ports: launch.ports.to_vec(),
+            end: None,
+            unknown: Map::new(),
+        });
+        // Written while the VMM becomes ready.
+        let recorded = self
+            .record
+            .store(self.dir)
+            .and_then(|()| self.record.reserve(self.dir));
+        let ready = recorded
+            .map_err(StartError::from)
+            .and_then(|()| self.wait_until_ready(driver, &mut child, &vmm, program));
+        if let Err(error) = ready {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
+        Ok((child, vmm, compactor))
+    }
+
+    /// Claims the ports and records that a start is in progress.
+    fn claim_ports(
+        &mut self,
+        driver: &dyn Driver,
+        spec: &MachineSpec,
+    ) -> Result<Vec<PortMapping>, StartError> {
+        if let Some(port) = spec.ports.iter().find(|port| port.host_ip.is_ipv6())
+            && !driver.capabilities().ipv6_ports
+        {
+            return Err(StartError::Port(PortError::NotIpv4 {
+                vmm: spec.platform.title().to_owned(),
+                address: std::net::SocketAddr::new(port.host_ip, port.host_port),
+                protocol: port.protocol,
+            }));
+        }
+        // Ports are assigned one at a time; a claim is valid once it is recorded.
+        let lock = if spec.ports.is_empty() {
+            None
+        } else {
+            Some(self.machines.lock_all()?)
+        };
+        let ports = match lock {
+            None => Vec::new(),
+            Some(_) => port::claim(&spec.ports, &self.machines.ports_in_use(self.record.id)?)?,
+        };
+        self.record.starting = Some(Starting {
+            monitor: self.me.clone(),
+            ports: ports.clone(),
+        });
+        self.record.store(self.dir)?;
+        Ok(ports)
+    }
+
+    /// Empties the files of the last run and writes those that the VMM reads.
+    fn prepare_files(&self, driver: &dyn Driver, spec: &MachineSpec) -> Result<Drain, StartError> {
+        let dir = self.dir;
+        fs::remove_file(&dir.events_summary())?;
+        console::prepare(&dir.console())?;
+        for (file, reserved) in [
+            // Space for some events, so that the end can be reported on a full disk.
+            (dir.events(), 16 << 10),
+            (dir.vmm_log(), 4 << 10),
+        ] {
+            fs::truncate(&file, reserved)?;
+        }
+        driver.prepare(dir, spec)?;
+        // Opened before the VMM is started, which would wait for a reader.
+        let limit = self.machines.settings.console_limit;
+        Ok(Drain::open(&dir.console(), limit)?)
+    }
+
+    fn spawn(
+        &self,
+        driver: &dyn Driver,
+        spec: &MachineSpec,
+        argv: &[OsString],
+    ) -> Result<Child, StartError> {
+        let Some((program, rest)) = argv.split_first() else {
+            return Err(StartError::System("an empty command line".to_owned()));
+        };
+        let log = || fs::append(&self.dir.vmm_log());
+        let stdout = match driver.capabilities().console {
+            Console::Pipe => log()?,
+            Console::Stdout => {
+                let pipe = self.dir.console_pipe();
+                let opened = OpenOptions::new().write(true).open(&pipe);
+                opened.map_err(fs::Error::on("open", &pipe))?
+            }
+        };
+        let mut command = tool::command(program);
+        command
+            .args(rest)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(log()?);
+        ENVIRONMENT.apply(&mut command);
+        driver.environment().apply(&mut command);
+        command.spawn().map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => StartError::NoProgram {
+                program: program.to_string_lossy().into_owned(),
+                package: driver.package(spec.arch).to_owned(),
+            },
+            _ => StartError::System(format!("cannot start `{}`: {e}", program.to_string_lossy())),
+        })
+    }
+
+    /// Waits until the event log says that the VMM is ready.
+    fn wait_until_ready(
+        &self,
+        driver: &dyn Driver,
+        child: &mut Child,
+        vmm: &Identity,
+        program: String,
+    ) -> Result<(), StartError> {
+        let system = |e: std::io::Error| StartError::System(e.to_string());
+        let is_ready = || driver.events(self.dir).is_ready();
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let mut step = Duration::from_millis(2);
+        let handle = Process::open(vmm).map_err(system)?;
+        while let Some(handle) = &handle {
+            if is_ready() {
+                return Ok(());
+            }
+            if handle.wait(Some(step)).map_err(system)? {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(StartError::Slow { program });
+            }
+            step = (step * 2).min(Duration::from_millis(8));
+        }
+        // A guest may have ended already.
+        if is_ready() {
+            return Ok(());
+        }
+        Err(self.exited(driver, child, program))
+    }
+
+    /// Returns the error for a VMM that exited before it was ready.
+    fn exited(&self, driver: &dyn Driver, child: &mut Child, program: String) -> StartError {
+        let how = child
+            .wait()
+            .map_or_else(|e| e.to_string(), |status| status.to_string());
+        let said = self.dir.read_vmm_log().trim().to_owned();
+        // Another program, or one that is too old, rarely prints that it is.
+        let spec = self.record.spec.get();
+        let configured = self.machines.settings.drivers.configured(spec.platform);
+        match driver.find(spec.arch, configured) {
+            Err(why @ (ProgramError::Unrecognized { .. } | ProgramError::TooOld { .. })) => {
+                let why = why.to_string();
+                StartError::Unusable { program, why }
+            }
+            Ok(_) | Err(ProgramError::NotFound { .. } | ProgramError::NoVersion { .. }) => {
+                StartError::Vmm { program, how, said }
+            }
+        }
+    }
+
+    /// Records that the start failed. The machine has the state it had before, or `failed`.
+    fn record_failure(&mut self, error: &StartError) {
+        self.record.starting = None;
+        let vmm_failed = match error {
+            StartError::Vmm { .. } | StartError::Unusable { .. } | StartError::Slow { .. } => true,
+            StartError::Gone
+            | StartError::Alive(_)
+            | StartError::Missing { .. }
+            | StartError::Port(_)
+            | StartError::Line(_)
+            | StartError::Platform(_)
+            | StartError::NoProgram { .. }
+            | StartError::System(_)
+            | StartError::NoProc
+            | StartError::Interrupted
+            | StartError::Monitor(_) => false,
+        };
+        let run = self.record.run.as_ref();
+        if vmm_failed || run.is_some_and(|run| run.end.is_none()) {
+            let at = now();
+            self.record.run = Some(Run {
+                started_at: at,
+                monitor: self.me.clone(),
+                vmm: None,
+                ports: Vec::new(),
+                end: Some(Ending {
+                    at,
+                    reason: EndReason::MonitorFailed {
+                        code: None,
+                        message: error.to_string(),
+                    },
+                }),
+                unknown: Map::new(),
+            });
+        }
+        // If it cannot be written, the record still says "starting", which means "not started" once
+        // this process has exited.
+        let _ = self.record.store(self.dir);
+        if self.record.spec.get().remove_when_ended {
+            let _ = self.machines.remove_directory(self.record.id);
+        }
+    }
+}
+
+/// Checks that the files of the machine can be read: the error is better than that of a VMM.
+fn check_files(spec: &MachineSpec) -> Result<(), StartError> {
+    let missing = |what: &str, path: &std::path::Path| {
+        let (what, path) = (what.to_owned(), path.to_owned());
+        move |e: std::io::Error| StartError::Missing {
+            what,
+            path,
+            why: e.to_string(),
+        }
+    };
+    let open = |path: &std::path::Path| fs::open_file(path).map(drop).map_err(std::io::Error::from);
+    open(&spec.kernel).map_err(missing("kernel", &spec.kernel))?;
+    if let Some(initrd) = &spec.initrd {
+        open(initrd).map_err(missing("root archive", initrd))?;
+    }
+    for volume in &spec.volumes {
+        std::fs::read_dir(&volume.source).map_err(missing("volume", &volume.source))?;
+    }
+    Ok(())
+}
+
+fn kernel_line(spec: &MachineSpec) -> Result<String, StartError> {
+    CommandLine::of(spec)
+        .map(|line| line.render())
+        .map_err(|problems| {
+            let messages: Vec<String> = problems.into_iter().map(|p| p.message).collect();
+            StartError::Line(messages.join("; "))
+        })
+}
+
+/// Returns the command line of a VMM as one line that a shell understands, for logs.
+///
+/// Environment variables of the guest are on the kernel command line. Their values may be secrets
+/// and are replaced. If they were given as kernel parameters, there is no safe form: `None`.
+fn loggable(driver: &dyn Driver, launch: &Launch<'_>) -> Option<String> {
+    let mut spec = launch.spec.clone();
+    if spec.kernel_args.iter().any(|arg| arg.starts_with("env.")) {
+        return None;
+    }
+    for value in spec.env.values_mut() {
+        "***".clone_into(value);
+    }
+    let kernel_line = CommandLine::of(&spec).ok()?.render();
+    let argv = driver.command_line(&Launch {
+        spec: &spec,
+        kernel_line: &kernel_line,
+        ..*launch
+    });
+    Some(words::join(argv.iter().map(|arg| arg.to_string_lossy())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kraft_core::arch::Arch;
+    use kraft_core::kernel::BootProtocol;
+    use kraft_core::machine::Acceleration;
+    use kraft_core::platform::Platform;
+
+    use super::*;
+    use crate::driver::qemu::Qemu;
+
+    #[test]
+    fn a_logged_command_line_has_no_values_of_variables() {
+        let secret = "hunter2 with blanks";
+        for boot in [BootProtocol::Multiboot, BootProtocol::LinuxBzImage] {
+            let spec = MachineSpec {
+                name: None,
+                arch: Arch::X86_64,
+                platform: Platform::Qemu,
+                origin: String::new(),
+                kernel: "/k".into(),
+                boot,
+                initrd: None,
+                mounts_initrd: false,
+                kernel_args: Vec::new(),
+                args: vec!["it's".to_owned()],
+                env: BTreeMap::from([("TOKEN".to_owned(), secret.to_owned())]),
+                labels: BTreeMap::new(),
+                memory: 64 << 20,
+                cpus: 1,
+                ports: Vec::new(),
+                volumes: Vec::new(),
+                acceleration: Acceleration::Tcg,
+                remove_when_ended: false,
+            };
+            let program = ["qemu".to_owned()];
+            let shown = |spec: &MachineSpec| {
+                loggable(
+                    &Qemu,
+                    &Launch {
+                        id: Id::nil(),
+                        spec,
+                        kernel_line: &kernel_line(spec).unwrap(),
+                        ports: &[],
+                        program: &program,
+                        sandbox: false,
+                    },
+                )
+            };
+            let line = shown(&spec).unwrap();
+            assert!(!line.contains("hunter2"), "{line}");
+            assert!(line.contains("TOKEN=***"), "{line}");
+            let argv = words::split(&line).unwrap();
+            assert!(argv.last().unwrap().contains("it's"), "{line}");
+
+            let as_parameter = MachineSpec {
+                env: BTreeMap::new(),
+                kernel_args: vec!["env.vars=[ TOKEN=hunter2 ]".to_owned()],
+                ..spec
+            };
+            assert_eq!(shown(&as_parameter), None);
+        }
+    }
+}
