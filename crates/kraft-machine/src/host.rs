@@ -42,7 +42,7 @@ pub fn vmm(
 /// println!("{}", host.kvm == Kvm::Works);
 /// ```
 pub fn probe(settings: &Settings, platform: Platform) -> Host {
-    let kvm = match this_arch() {
+    let kvm = match Arch::host() {
         Some(arch) => kvm(settings, platform, arch),
         None => Kvm::Unusable {
             reason: "this host's processor is unknown to kraft".to_owned(),
@@ -55,22 +55,9 @@ pub fn probe(settings: &Settings, platform: Platform) -> Host {
 /// Returns what is known about this host without a probe of KVM.
 pub fn facts(settings: &Settings, kvm: Kvm) -> Host {
     Host {
-        arch: this_arch(),
+        arch: Arch::host(),
         kvm,
         vmms: settings.drivers.support(),
-    }
-}
-
-/// Returns the architecture that this program was built for.
-const fn this_arch() -> Option<Arch> {
-    if cfg!(target_arch = "x86_64") {
-        Some(Arch::X86_64)
-    } else if cfg!(target_arch = "aarch64") {
-        Some(Arch::Arm64)
-    } else if cfg!(target_arch = "arm") {
-        Some(Arch::Arm)
-    } else {
-        None
     }
 }
 

@@ -223,7 +223,8 @@ impl From<kraft_machine::Error> for Failure {
                     | StartError::Platform(_)
                     | StartError::NoProc,
                 ..
-            } => Kind::Host,
+            }
+            | Error::NoDriver(_) => Kind::Host,
             Error::Start {
                 source: StartError::Interrupted,
                 ..
@@ -248,6 +249,9 @@ impl From<kraft_machine::Error> for Failure {
                 source: StartError::NoProc,
                 ..
             } => Some("mount it: `mount -t proc proc /proc`".to_owned()),
+            Error::Start { log: Some(log), .. } => {
+                Some(format!("the log of its VMM: `{}`", log.display()))
+            }
             Error::Busy { name } => Some(format!(
                 "try again, or `kraft rm --force {name}` to end a start that hangs"
             )),

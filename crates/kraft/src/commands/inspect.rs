@@ -53,6 +53,7 @@ struct Inspected {
     monitor_pid: Option<u32>,
     ports: Vec<PortMapping>,
     dir: std::path::PathBuf,
+    log: std::path::PathBuf,
     command_line: Option<String>,
     spec: MachineSpec,
 }
@@ -72,6 +73,7 @@ impl From<Machine> for Inspected {
             monitor_pid: machine.monitor_pid,
             ports: machine.ports,
             dir: machine.dir,
+            log: machine.log,
             command_line: CommandLine::of(&machine.spec)
                 .ok()
                 .map(|line| line.render()),

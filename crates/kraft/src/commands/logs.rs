@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use kraft_machine::LogsOptions;
+use kraft_core::machine::EndReason;
+use kraft_machine::{LogsOptions, Machine};
 
 use super::values::{self, PlatformArg};
 use crate::app::App;
@@ -82,6 +83,17 @@ fn time(text: &str) -> Result<Timestamp, String> {
     values::time(text, Timestamp::now(), &TimeZone::system())
 }
 
+/// Returns whether a machine ended because of its VMM, and the VMM or its monitor printed why.
+fn has_failed_vmm(machine: &Machine) -> bool {
+    let failed = matches!(machine.end, Some(EndReason::MonitorFailed { .. }));
+    failed && std::fs::metadata(&machine.log).is_ok_and(|meta| meta.len() > 0)
+}
+
+fn vmm_log(machine: &Machine) -> String {
+    let Machine { name, log, .. } = machine;
+    format!("the VMM of `{name}` failed; its log: `{}`", log.display())
+}
+
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::existing(app);
     let mut tally = Tally::default();
@@ -118,6 +130,8 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         .into_iter()
         .map(|console| console.timestamps(args.timestamps))
         .collect();
+    let failed = found.iter().filter(|machine| has_failed_vmm(machine));
+    let logs: Vec<String> = failed.map(vmm_log).collect();
     if args.follow {
         let interrupt = Interrupt::listen();
         if follow::follow(app, &mut app.ui.output(), consoles, &interrupt)? == Stopped::Interrupted
@@ -126,6 +140,9 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         }
     } else {
         follow::dump(app, &mut app.ui.output(), consoles)?;
+    }
+    for log in logs {
+        app.ui.warn(&log);
     }
     tally.outcome()
 }
