@@ -51,7 +51,7 @@ pub fn build(
     let mut warnings = Vec::new();
     let tree = match source {
         Source::Cpio(path) => return pass_on(path, out, options, progress),
-        Source::Directory(path) => source::directory::load(path, out, &|_, _| true, &mut warnings)?,
+        Source::Directory(path) => source::directory::load(path, out, None, &mut warnings)?,
         Source::Tar(path) => {
             let mut reader = source::open(path)?;
             return build_tar(path, &mut reader, out, options, progress);

@@ -67,10 +67,11 @@ impl Header {
             self.name_size,
             self.check,
         ];
-        let digits = fields.into_iter().flat_map(digits);
         let mut bytes = [0; HEADER];
-        for (byte, value) in bytes.iter_mut().zip(MAGIC.iter().copied().chain(digits)) {
-            *byte = value;
+        let (magic, places) = bytes.split_at_mut(MAGIC.len());
+        magic.copy_from_slice(MAGIC);
+        for (place, field) in places.chunks_exact_mut(8).zip(fields) {
+            place.copy_from_slice(&digits(field));
         }
         bytes
     }

@@ -1,7 +1,9 @@
 //! A filesystem tree: names and numbers in memory, contents where they are.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -17,7 +19,7 @@ const IMPLIED_DIRECTORY: u32 = 0o755;
 pub(crate) struct Tree {
     /// Keyed by the path with zeros for slashes: those sort before every byte of a name, which
     /// makes the order of the map the order of a walk.
-    nodes: BTreeMap<Vec<u8>, Node>,
+    nodes: BTreeMap<Box<[u8]>, Node>,
 }
 
 /// One entry.
@@ -35,7 +37,7 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     Directory,
     File(Content),
-    Symlink(Vec<u8>),
+    Symlink(Box<[u8]>),
     CharDevice { major: u32, minor: u32 },
     BlockDevice { major: u32, minor: u32 },
     Fifo,
@@ -52,19 +54,62 @@ pub(crate) struct Content {
 /// Where the bytes of a file are.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
-    /// In a file below an opened directory.
+    /// In a file with this path below a directory.
     Below {
-        root: Rc<File>,
-        root_path: Rc<PathBuf>,
-        path: Vec<u8>,
+        directory: Rc<Directory>,
+        path: Box<[u8]>,
     },
     /// In a stretch of a file that holds many.
     Within { file: Rc<File>, offset: u64 },
 }
 
+/// A directory of this host that files of a tree are in.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    /// The directory that nothing may lead out of, opened.
+    pub(crate) root: Rc<Root>,
+    /// The path below the root; empty for the root itself.
+    pub(crate) path: Vec<u8>,
+}
+
+impl Directory {
+    /// Returns the whole path of something below it, as it is shown to users.
+    pub(crate) fn full(&self, path: &[u8]) -> PathBuf {
+        let path = path::join(&self.path, path);
+        self.root.path.join(OsStr::from_bytes(&path))
+    }
+}
+
+/// An opened directory with its path.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
+}
+
 impl Tree {
     /// Puts an entry at a normalised path. A later entry takes the place of an earlier one.
     pub(crate) fn insert(&mut self, path: &[u8], node: Node) -> Result<(), EntryFault> {
+        let key = key(path);
+        if !self.is_directory(parent(&key)) {
+            self.insert_parents(path)?;
+        }
+        let loses_others = !node.is_directory()
+            && self.nodes.get(&key).is_some_and(Node::is_directory)
+            && self.has_children(&key);
+        if loses_others {
+            return Err(EntryFault::ReplacesDirectory);
+        }
+        self.nodes.insert(key, node);
+        Ok(())
+    }
+
+    /// Returns whether a directory is at a key. Above one there are only directories.
+    fn is_directory(&self, key: &[u8]) -> bool {
+        key.is_empty() || self.nodes.get(key).is_some_and(Node::is_directory)
+    }
+
+    fn insert_parents(&mut self, path: &[u8]) -> Result<(), EntryFault> {
         for parent in parents(path) {
             let key = key(parent);
             match self.nodes.get(&key).map(|node| &node.kind) {
@@ -74,12 +119,6 @@ impl Tree {
                 None => drop(self.nodes.insert(key, Node::implied_directory())),
             }
         }
-        let key = key(path);
-        let replaces = self.nodes.get(&key).is_some_and(Node::is_directory);
-        if replaces && !node.is_directory() && self.has_children(&key) {
-            return Err(EntryFault::ReplacesDirectory);
-        }
-        self.nodes.insert(key, node);
         Ok(())
     }
 
@@ -103,12 +142,9 @@ impl Tree {
 
     /// Removes what is below a directory, but for what is to stay.
     pub(crate) fn remove_below(&mut self, path: &[u8], stays: &dyn Fn(&[u8]) -> bool) {
-        let mut first = key(path);
-        if !first.is_empty() {
-            first.push(0);
-        }
+        let first = prefix(path);
         let below = self.nodes.range(first.clone()..);
-        let gone: Vec<Vec<u8>> = below
+        let gone: Vec<Box<[u8]>> = below
             .map(|(key, _)| key)
             .take_while(|key| key.starts_with(&first))
             .filter(|key| !stays(&unkeyed(key)))
@@ -135,14 +171,11 @@ impl Tree {
 
     /// Returns the names in a directory.
     pub(crate) fn children(&self, directory: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let mut first = key(directory);
-        if !first.is_empty() {
-            first.push(0);
-        }
+        let first = prefix(directory);
         let length = first.len();
         let below = self.nodes.range(first.clone()..);
         below
-            .map(|(key, _)| key.as_slice())
+            .map(|(key, _)| &**key)
             .take_while(move |key| key.starts_with(&first))
             .filter_map(move |key| key.get(length..))
             .filter(|name| !name.contains(&0))
@@ -150,10 +183,7 @@ impl Tree {
 
     /// Returns every path below a directory with its entry, in the order of an archive.
     pub(crate) fn below(&self, directory: &[u8]) -> impl Iterator<Item = (Vec<u8>, &Node)> {
-        let mut first = key(directory);
-        if !first.is_empty() {
-            first.push(0);
-        }
+        let first = prefix(directory);
         let below = self.nodes.range(first.clone()..);
         below
             .take_while(move |(key, _)| key.starts_with(&first))
@@ -165,9 +195,13 @@ impl Tree {
         self.nodes.iter().map(|(key, node)| (unkeyed(key), node))
     }
 
+    /// Returns every entry, in the order of an archive.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
     fn has_children(&self, key: &[u8]) -> bool {
-        let mut first = key.to_vec();
-        first.push(0);
+        let first: Box<[u8]> = [key, &[0]].concat().into();
         self.nodes
             .range(first.clone()..)
             .next()
@@ -192,12 +226,27 @@ impl Node {
     }
 }
 
-fn key(path: &[u8]) -> Vec<u8> {
-    swapped(path, b'/', 0)
+fn key(path: &[u8]) -> Box<[u8]> {
+    swapped(path, b'/', 0).into()
 }
 
 fn unkeyed(key: &[u8]) -> Vec<u8> {
     swapped(key, 0, b'/')
+}
+
+/// Returns what the keys of everything below a directory begin with.
+fn prefix(directory: &[u8]) -> Box<[u8]> {
+    let mut prefix = swapped(directory, b'/', 0);
+    if !prefix.is_empty() {
+        prefix.push(0);
+    }
+    prefix.into()
+}
+
+/// Returns the key of the directory that an entry is in; empty for the root.
+fn parent(key: &[u8]) -> &[u8] {
+    let end = key.iter().rposition(|byte| *byte == 0).unwrap_or_default();
+    key.get(..end).unwrap_or_default()
 }
 
 fn swapped(bytes: &[u8], from: u8, to: u8) -> Vec<u8> {
@@ -232,7 +281,7 @@ mod tests {
     #[test]
     fn nothing_is_put_below_a_link_or_a_file() {
         let mut tree = Tree::default();
-        tree.insert(b"link", node(Kind::Symlink(b"/etc".to_vec())))
+        tree.insert(b"link", node(Kind::Symlink(b"/etc"[..].into())))
             .unwrap();
         tree.insert(b"file", node(Kind::Fifo)).unwrap();
         let below = |tree: &mut Tree, path: &[u8]| tree.insert(path, node(Kind::Fifo)).unwrap_err();
@@ -250,7 +299,7 @@ mod tests {
     fn the_last_entry_wins_unless_it_would_lose_others() {
         let mut tree = Tree::default();
         tree.insert(b"d/x", node(Kind::Fifo)).unwrap();
-        tree.insert(b"d/x", node(Kind::Symlink(b"y".to_vec())))
+        tree.insert(b"d/x", node(Kind::Symlink(b"y"[..].into())))
             .unwrap();
         assert!(matches!(tree.get(b"d/x").unwrap().kind, Kind::Symlink(_)));
         tree.insert(b"d", node(Kind::Directory)).unwrap();

@@ -88,17 +88,16 @@ pub(super) fn preserve(tree: &Tree, root: &Path, dir: &Path) -> Result<(), Error
             continue;
         };
         let Place::Below {
-            root_path,
+            directory,
             path: own,
-            ..
         } = at
         else {
             continue;
         };
-        if !root_path.starts_with(dir) {
+        if !directory.root.path.starts_with(dir) {
             continue;
         }
-        let from = root_path.join(OsStr::from_bytes(own));
+        let from = directory.full(own);
         let to = root.join(OsStr::from_bytes(&path));
         attributes(&from, &to).map_err(FileError::on("write", &to))?;
     }

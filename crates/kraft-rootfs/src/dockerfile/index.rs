@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use kraft_sys::fs::Error as FileError;
 use serde::{Deserialize, Serialize};
@@ -376,7 +377,7 @@ impl Layer {
                         at: self.place(path, *held),
                     })
                 }
-                What::Symlink { target } => Kind::Symlink(target.get().to_vec()),
+                What::Symlink { target } => Kind::Symlink(target.get().into()),
                 What::CharDevice { major, minor } => Kind::CharDevice {
                     major: *major,
                     minor: *minor,
@@ -410,9 +411,8 @@ impl Layer {
             None => path::join(ROOT.as_bytes(), path),
         };
         Place::Below {
-            root: std::rc::Rc::clone(&self.opened),
-            root_path: std::rc::Rc::clone(&self.path),
-            path,
+            directory: Rc::clone(&self.directory),
+            path: path.into(),
         }
     }
 }

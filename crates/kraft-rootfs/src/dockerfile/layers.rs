@@ -29,7 +29,7 @@ use super::disk;
 use super::index::{Capture, Index};
 use crate::Error;
 use crate::key::{self, Digest};
-use crate::tree::Tree;
+use crate::tree::{Directory, Root, Tree};
 
 /// Directory of the files of a layer.
 pub(super) const ROOT: &str = "root";
@@ -57,9 +57,8 @@ pub struct Layers {
 pub(super) struct Layer {
     pub(super) id: String,
     pub(super) index: Index,
-    /// Its directory.
-    pub(super) opened: Rc<File>,
-    pub(super) path: Rc<PathBuf>,
+    /// The directory it is in, which its files are opened in.
+    pub(super) directory: Rc<Directory>,
 }
 
 /// A layer that is being created; removed on drop unless [`Layers::finish`] was called.
@@ -142,11 +141,14 @@ impl Layers {
 
     fn layer(&self, id: &str, index: Index) -> Result<Layer, Error> {
         let path = self.dir.join(id);
+        let file = File::open(&path).map_err(FileError::on("open", &path))?;
         Ok(Layer {
             id: id.to_owned(),
             index,
-            opened: Rc::new(File::open(&path).map_err(FileError::on("open", &path))?),
-            path: Rc::new(path),
+            directory: Rc::new(Directory {
+                root: Rc::new(Root { file, path }),
+                path: Vec::new(),
+            }),
         })
     }
 
@@ -435,7 +437,7 @@ mod tests {
         }
         fs::overwrite(&state, &good).unwrap();
         assert_eq!(found(dir.path()), [1]);
-        fs::overwrite(&layer.path.join(INDEX), b"[").unwrap();
+        fs::overwrite(&layer.directory.root.path.join(INDEX), b"[").unwrap();
         assert_eq!(found(dir.path()), [0; 0]);
     }
 }

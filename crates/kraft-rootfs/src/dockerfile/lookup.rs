@@ -80,9 +80,9 @@ mod tests {
         };
         put("usr/lib/a.so", Kind::Fifo);
         put("usr/lib/b.so", Kind::Fifo);
-        put("lib", Kind::Symlink(b"usr/lib".to_vec()));
-        put("up", Kind::Symlink(b"/../../usr".to_vec()));
-        put("loop", Kind::Symlink(b"loop".to_vec()));
+        put("lib", Kind::Symlink(b"usr/lib"[..].into()));
+        put("up", Kind::Symlink(b"/../../usr"[..].into()));
+        put("loop", Kind::Symlink(b"loop"[..].into()));
         tree
     }
 

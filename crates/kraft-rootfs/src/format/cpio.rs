@@ -14,17 +14,20 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use kraft_archive::compression::read_some;
 
 use crate::newc::{self, Header, padding};
+use crate::source::directory::Opener;
 use crate::tree::{Content, Kind, Node, Place, Tree};
 use crate::{EntryFault, Error, Options, shown};
 
 /// Header, names and small files gather here; larger files go past it.
 const BUFFER: usize = 256 * 1024;
+/// Maximum size in bytes of a file that is read at once.
+const SMALL: usize = 64 * 1024;
 
 /// Writes a whole archive; `progress` is told the bytes of file contents written so far.
 ///
@@ -185,20 +188,32 @@ impl Read for Positioned<'_> {
 #[derive(Debug, Default)]
 struct Inodes {
     last: u32,
+    /// The number of names of files that have several; in a stream, where it is not known, of none.
     names: HashMap<u64, u32>,
+    /// Whether the names came first: then a file that is not among them has one.
+    counted: bool,
     given: HashMap<u64, u32>,
 }
 
 impl Inodes {
     fn of(tree: &Tree) -> Self {
-        let mut names = HashMap::new();
-        for (_, node) in tree.entries() {
-            if let Kind::File(content) = &node.kind {
-                *names.entry(content.identity).or_insert(0u32) += 1;
-            }
-        }
+        let mut identities: Vec<u64> = tree
+            .nodes()
+            .filter_map(|node| match &node.kind {
+                Kind::File(content) => Some(content.identity),
+                _ => None,
+            })
+            .collect();
+        identities.sort_unstable();
+        let same = identities.chunk_by(|one, other| one == other);
+        let names = same.filter_map(|same| {
+            let count = u32::try_from(same.len()).unwrap_or(u32::MAX);
+            let first = same.first().filter(|_| count > 1)?;
+            Some((*first, count))
+        });
         Self {
-            names,
+            names: names.collect(),
+            counted: true,
             ..Self::default()
         }
     }
@@ -210,7 +225,11 @@ impl Inodes {
 
     /// Returns the number and the link count of a file.
     fn of_file(&mut self, identity: u64) -> (u32, u32) {
-        let links = self.names.get(&identity).copied().unwrap_or(1);
+        let names = self.names.get(&identity).copied();
+        if self.counted && names.is_none() {
+            return (self.next(), 1);
+        }
+        let links = names.unwrap_or(1);
         if let Some(&ino) = self.given.get(&identity) {
             return (ino, links);
         }
@@ -227,6 +246,9 @@ struct Writer<'a> {
     contents: u64,
     inodes: Inodes,
     options: &'a Options,
+    opener: Opener,
+    /// Where small files are read to.
+    small: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
@@ -237,6 +259,8 @@ impl<'a> Writer<'a> {
             contents: 0,
             inodes,
             options,
+            opener: Opener::default(),
+            small: vec![0; SMALL + 1],
         }
     }
 
@@ -387,14 +411,16 @@ impl<'a> Writer<'a> {
     /// Copies a file's bytes, as many as were promised in its header.
     fn copy(&mut self, content: &Content) -> Result<(), WriteError> {
         match &content.at {
-            Place::Below {
-                root,
-                root_path,
-                path,
-            } => {
-                let name = std::ffi::OsStr::from_bytes(path);
-                let full = root_path.join(name);
-                let file = crate::source::directory::open_below(root, &full, path)?;
+            Place::Below { directory, path } => {
+                let full = || directory.full(path);
+                let file = self
+                    .opener
+                    .open(directory, path)
+                    .map_err(|error| cannot_read(&full(), error))?;
+                if content.size <= SMALL as u64 {
+                    return self.copy_small(&file, content.size, &full);
+                }
+                let full = full();
                 self.copy_from(&file, content.size, &full)?;
                 // A file that grew meanwhile would be cut, which nobody would see.
                 let grew =
@@ -412,6 +438,34 @@ impl<'a> Writer<'a> {
                 self.copy_from(file, content.size, spool)
             }
         }
+    }
+
+    /// Copies a file that is read at once, with room for one byte more: a file that grew meanwhile
+    /// would be cut, which no one would see.
+    fn copy_small(
+        &mut self,
+        mut file: &File,
+        size: u64,
+        full: &dyn Fn() -> PathBuf,
+    ) -> Result<(), WriteError> {
+        let size = usize::try_from(size).unwrap_or(SMALL);
+        let mut filled = 0;
+        // Fewer bytes than asked for are the end of a regular file.
+        while filled < size || filled == 0 {
+            let room = self.small.get_mut(filled..=size).unwrap_or_default();
+            let count = read_some(&mut file, room).map_err(|error| cannot_read(&full(), error))?;
+            filled += count;
+            if count == 0 {
+                break;
+            }
+        }
+        if filled != size {
+            return Err(Error::Changed { path: full() }.into());
+        }
+        self.out
+            .write_all(self.small.get(..size).unwrap_or_default())?;
+        self.written += size as u64;
+        Ok(())
     }
 
     fn copy_from(

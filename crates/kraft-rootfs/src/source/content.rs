@@ -11,7 +11,8 @@ use kraft_sys::fs::Error as FileError;
 
 use super::directory::open_below;
 use crate::Error;
-use crate::tree::{Content, Place};
+use crate::path::join;
+use crate::tree::{Content, Place, Root};
 
 /// Buffer size in bytes for copies that the kernel cannot do.
 const BUFFER: usize = 256 * 1024;
@@ -35,7 +36,11 @@ pub(crate) struct Spot<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum At<'a> {
-    Below(&'a File, &'a Path, &'a [u8]),
+    Below {
+        root: &'a Root,
+        directory: &'a [u8],
+        path: &'a [u8],
+    },
     Within(&'a File, u64),
 }
 
@@ -50,11 +55,11 @@ impl Content {
         Spot {
             size: self.size,
             at: match &self.at {
-                Place::Below {
-                    root,
-                    root_path,
+                Place::Below { directory, path } => At::Below {
+                    root: &directory.root,
+                    directory: &directory.path,
                     path,
-                } => At::Below(root, root_path, path),
+                },
                 Place::Within { file, offset } => At::Within(file, *offset),
             },
         }
@@ -65,9 +70,15 @@ impl Spot<'_> {
     /// Opens it.
     pub(crate) fn open(&self) -> Result<Opened, Error> {
         let (file, at, name) = match self.at {
-            At::Below(root, root_path, path) => {
-                let full = root_path.join(OsStr::from_bytes(path));
-                (open_below(root, &full, path)?, 0, full)
+            At::Below {
+                root,
+                directory,
+                path,
+            } => {
+                let path = join(directory, path);
+                let full = root.path.join(OsStr::from_bytes(&path));
+                let file = open_below(&root.file, &path).map_err(FileError::on("read", &full))?;
+                (file, 0, full)
             }
             At::Within(file, offset) => {
                 let name = PathBuf::from("the unpacked archive");

@@ -1,9 +1,11 @@
 //! A directory of this host as a tree. Links are kept, never followed.
 
-use std::fs::{File, Metadata};
+use std::ffi::OsStr;
+use std::fs::{DirEntry, File, Metadata};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use kraft_core::dockerfile::patterns::Patterns;
@@ -12,37 +14,40 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::newc::PERMISSIONS;
-use crate::tree::{Content, Kind, Node, Place, Tree};
+use crate::path::join;
+use crate::tree::{Content, Directory, Kind, Node, Place, Root, Tree};
 use crate::{EntryFault, Error, normalise, shown};
+
+/// Asks whether an entry is kept, by its path and what the file system says of it.
+type Keep<'a> = &'a dyn Fn(&str, &Metadata) -> bool;
 
 /// Reads names and numbers of everything below `root`; says what it had to leave out.
 ///
 /// What is at `out` is left out too: the archive of an earlier run would make the next one differ.
-/// So is what `keep` does not want, and everything below such a directory; it is asked with the
-/// path and what the file system says of it.
+/// So is what `keep` does not want, and everything below such a directory.
 pub(crate) fn load(
     root: &Path,
     out: &Path,
-    keep: &dyn Fn(&str, &Metadata) -> bool,
+    keep: Option<Keep<'_>>,
     warnings: &mut Vec<String>,
 ) -> Result<Tree, Error> {
-    let opened = std::fs::OpenOptions::new()
+    let file = std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
         .open(root)
         .map_err(FileError::on("open", root))?;
+    let path = root.to_owned();
     let mut walk = Walk {
         tree: Tree::default(),
-        root: Rc::new(opened),
-        root_path: Rc::new(root.to_owned()),
+        root: Rc::new(Root { file, path }),
         keep,
         out: std::fs::metadata(out).ok().map(|it| (it.dev(), it.ino())),
         warnings,
     };
     // Depth is bounded by the longest path, not by the stack: directories wait in a list.
-    let mut waiting = vec![PathBuf::new()];
+    let mut waiting = vec![Vec::new()];
     while let Some(directory) = waiting.pop() {
-        walk.directory(&directory, &mut waiting)?;
+        walk.directory(directory, &mut waiting)?;
     }
     Ok(walk.tree)
 }
@@ -61,7 +66,7 @@ pub(crate) fn kept(
         }
         stays
     };
-    let mut tree = load(root, root, &keep, &mut Vec::new())?;
+    let mut tree = load(root, root, Some(&keep), &mut Vec::new())?;
     // Directories that were only entered for what may be in them.
     let entered: Vec<Vec<u8>> = tree
         .entries()
@@ -78,39 +83,42 @@ pub(crate) fn kept(
 
 struct Walk<'a> {
     tree: Tree,
-    root: Rc<File>,
-    root_path: Rc<PathBuf>,
-    keep: &'a dyn Fn(&str, &Metadata) -> bool,
+    root: Rc<Root>,
+    keep: Option<Keep<'a>>,
     /// Device and number of the file that will be replaced by the archive.
     out: Option<(u64, u64)>,
     warnings: &'a mut Vec<String>,
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, below: &Path, waiting: &mut Vec<PathBuf>) -> Result<(), Error> {
-        let full = self.root_path.join(below);
+    fn directory(&mut self, path: Vec<u8>, waiting: &mut Vec<Vec<u8>>) -> Result<(), Error> {
+        let full = self.root.path.join(OsStr::from_bytes(&path));
         let entries = match std::fs::read_dir(&full) {
             // Removed meanwhile, as a guest may do in a volume. The root itself must exist.
-            Err(error) if is_gone(&error) && !below.as_os_str().is_empty() => return Ok(()),
+            Err(error) if is_gone(&error) && !path.is_empty() => return Ok(()),
             entries => entries.map_err(FileError::on("read", &full))?,
         };
+        let root = Rc::clone(&self.root);
+        let directory = Rc::new(Directory { root, path });
         for entry in entries {
             let entry = entry.map_err(FileError::on("read", &full))?;
-            let below = below.join(entry.file_name());
             // Does not follow links.
             let metadata = match entry.metadata() {
                 Err(error) if is_gone(&error) => continue,
-                metadata => metadata.map_err(FileError::on("read", &entry.path()))?,
+                metadata => metadata.map_err(|error| cannot_read(&entry, error))?,
             };
             if metadata.is_file() && self.out == Some((metadata.dev(), metadata.ino())) {
                 continue;
             }
-            let name = below.as_os_str().as_bytes();
-            let path = normalise(name).map_err(|fault| refuse(name, fault.into()))?;
-            if !(self.keep)(&shown(&path), &metadata) {
+            let path = join(&directory.path, entry.file_name().as_bytes());
+            let path = normalise(&path).map_err(|fault| refuse(&path, fault.into()))?;
+            if self
+                .keep
+                .is_some_and(|keep| !keep(&shown(&path), &metadata))
+            {
                 continue;
             }
-            let Some(kind) = self.kind(&entry.path(), &path, &metadata)? else {
+            let Some(kind) = self.kind(&entry, &directory, &path, &metadata)? else {
                 continue;
             };
             let node = Node {
@@ -123,7 +131,7 @@ impl Walk<'_> {
                 .insert(&path, node)
                 .map_err(|fault| refuse(&path, fault))?;
             if metadata.is_dir() {
-                waiting.push(below);
+                waiting.push(path);
             }
         }
         Ok(())
@@ -132,7 +140,8 @@ impl Walk<'_> {
     /// Returns what an entry is; `None` for a socket, which no archive carries.
     fn kind(
         &mut self,
-        full: &Path,
+        entry: &DirEntry,
+        directory: &Rc<Directory>,
         path: &[u8],
         metadata: &Metadata,
     ) -> Result<Option<Kind>, Error> {
@@ -144,13 +153,17 @@ impl Walk<'_> {
         Ok(Some(if kind.is_dir() {
             Kind::Directory
         } else if kind.is_symlink() {
-            let target = std::fs::read_link(full).map_err(FileError::on("read", full))?;
-            Kind::Symlink(target.into_os_string().into_vec())
+            let target = std::fs::read_link(entry.path());
+            let target = target.map_err(|error| cannot_read(entry, error))?;
+            Kind::Symlink(target.into_os_string().into_vec().into())
         } else if kind.is_file() {
             Kind::File(Content {
                 size: metadata.size(),
                 identity: identity(metadata),
-                at: self.place(path),
+                at: Place::Below {
+                    directory: Rc::clone(directory),
+                    path: entry.file_name().into_vec().into(),
+                },
             })
         } else if kind.is_char_device() {
             Kind::CharDevice { major, minor }
@@ -164,14 +177,10 @@ impl Walk<'_> {
             return Ok(None);
         }))
     }
+}
 
-    fn place(&self, path: &[u8]) -> Place {
-        Place::Below {
-            root: Rc::clone(&self.root),
-            root_path: Rc::clone(&self.root_path),
-            path: path.to_vec(),
-        }
-    }
+fn cannot_read(entry: &DirEntry, error: std::io::Error) -> Error {
+    FileError::on("read", &entry.path())(error).into()
 }
 
 fn is_gone(error: &std::io::Error) -> bool {
@@ -184,17 +193,50 @@ fn identity(metadata: &Metadata) -> u64 {
     metadata.ino() ^ metadata.dev().rotate_right(16)
 }
 
-/// Opens a file below a root, so that nothing that is swapped in meanwhile leads out of it.
-pub(crate) fn open_below(root: &File, full: &Path, path: &[u8]) -> Result<File, Error> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+/// Opens files of directories, one directory after the other: each is opened once and its files are
+/// looked up in it, which for many small files takes less time than the whole path.
+#[derive(Debug, Default)]
+pub(crate) struct Opener {
+    last: Option<(Rc<Directory>, File)>,
+}
+
+impl Opener {
+    /// Opens a file for reading.
+    pub(crate) fn open(&mut self, directory: &Rc<Directory>, path: &[u8]) -> io::Result<File> {
+        if directory.path.is_empty() {
+            return open_below(&directory.root.file, path);
+        }
+        let (_, opened) = match self.last.take() {
+            Some(last) if Rc::ptr_eq(&last.0, directory) => self.last.insert(last),
+            _ => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let opened = beneath(&directory.root.file, &directory.path, flags)?;
+                self.last.insert((Rc::clone(directory), opened))
+            }
+        };
+        open_below(opened, path)
+    }
+}
+
+/// Opens a file below a directory, so that nothing that is swapped in meanwhile leads out of it.
+pub(crate) fn open_below(directory: &File, path: &[u8]) -> io::Result<File> {
+    beneath(
+        directory,
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK,
+    )
+}
+
+fn beneath(directory: &File, path: &[u8], flags: OFlags) -> io::Result<File> {
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let opened = match rustix::fs::openat2(root, path, flags, Mode::empty(), beneath) {
+    let opened = match rustix::fs::openat2(directory, path, flags, Mode::empty(), beneath) {
         // Kernels before 5.6, and sandboxes that hide the call.
-        Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(root, path, flags, Mode::empty()),
+        Err(Errno::NOSYS | Errno::PERM) => {
+            rustix::fs::openat(directory, path, flags, Mode::empty())
+        }
         opened => opened,
     };
-    let file = opened.map_err(|errno| FileError::on("read", full)(errno.into()))?;
-    Ok(File::from(file))
+    Ok(File::from(opened?))
 }
 
 fn refuse(path: &[u8], source: EntryFault) -> Error {

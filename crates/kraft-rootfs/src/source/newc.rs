@@ -61,7 +61,7 @@ fn described(entry: &Entry, unpacker: &mut Unpacker<'_>) -> Result<Option<Node>,
     let kind = match entry.kind {
         EntryKind::Directory => Kind::Directory,
         EntryKind::File => unpacker.new_file(&entry.path, u64::from(entry.size))?,
-        EntryKind::Symlink => Kind::Symlink(entry.target.clone().unwrap_or_default()),
+        EntryKind::Symlink => Kind::Symlink(entry.target.clone().unwrap_or_default().into()),
         EntryKind::CharDevice => Kind::CharDevice { major, minor },
         EntryKind::BlockDevice => Kind::BlockDevice { major, minor },
         EntryKind::Fifo => Kind::Fifo,

@@ -340,7 +340,7 @@ impl<'a> Unpacker<'a> {
         let (major, minor) = entry.device;
         let kind = match entry.kind {
             tar::Kind::Directory => Kind::Directory,
-            tar::Kind::Symlink => Kind::Symlink(target(entry, path)?),
+            tar::Kind::Symlink => Kind::Symlink(target(entry, path)?.into()),
             // A hard link is the file it names, permissions included.
             tar::Kind::HardLink => return self.linked(entry, path).map(Some),
             tar::Kind::CharDevice => Kind::CharDevice { major, minor },
