@@ -78,15 +78,15 @@ pub struct Found {
 /// Finds an image by its name, by the digest of its index or of one of its manifests, or without
 /// its registry; `None` if there is none.
 pub fn look_up(store: &dyn Store, typed: &Reference) -> Result<Option<Found>, Failure> {
-    let names = store.names()?;
     let full = typed.qualified();
     let whole = |named: &Named| Found {
         named: named.clone(),
         manifest: None,
     };
-    if let Some(named) = names.iter().find(|named| named.name == full) {
-        return Ok(Some(whole(named)));
+    if let Some(named) = store.find(&full)? {
+        return Ok(Some(whole(&named)));
     }
+    let names = store.names()?;
     let same_place = |named: &&Named| match typed.registry() {
         Some(_) => named.name.path() == full.path(),
         None => named.name.repository() == full.repository(),
@@ -269,7 +269,7 @@ pub fn here(store: &dyn Store, found: &Found) -> Result<Vec<Candidate>, Failure>
 /// Removes what no name leads to any more. Nobody waits for it: a store that cannot be swept now
 /// is swept the next time.
 pub fn tidy(ctx: &Context, store: &dyn Store) {
-    if let Err(error) = store.sweep(false) {
+    if let Err(error) = store.collect() {
         ctx.warn(&format!("unused blobs were kept: {}", chain(&error)));
         return;
     }

@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use crate::digest::Damage;
 use crate::image::{DEEPEST, Descriptor, Document, Index, Platform};
 use crate::registry::{self, BlobSource, Registry};
-use crate::store::reach::{Part, parts, reachable};
+use crate::store::reach::{Part, digests, parts};
 use crate::store::{self, Store};
 
 /// Blobs that are sent at the same time.
@@ -120,19 +120,7 @@ impl Plan {
                 blobs.insert(part.blob.digest.clone(), part);
             }
         }
-        let mut elsewhere = BTreeMap::new();
-        for (digest, names) in reachable(store).unwrap_or_default() {
-            if blobs.contains_key(&digest) {
-                let mut names: Vec<Reference> = names
-                    .into_iter()
-                    .filter(|other| {
-                        other.host() == name.host() && other.repository() != name.repository()
-                    })
-                    .collect();
-                names.dedup_by(|a, b| a.repository() == b.repository());
-                elsewhere.insert(digest, names);
-            }
-        }
+        let elsewhere = elsewhere(store, name, &blobs).unwrap_or_default();
         Ok(Self {
             blobs: blobs.into_values().collect(),
             manifests,
@@ -141,6 +129,33 @@ impl Plan {
             elsewhere,
         })
     }
+}
+
+/// Returns for some blobs which other repositories of the registry have them, by the images of the
+/// store: the registry need not be sent those again.
+fn elsewhere(
+    store: &dyn Store,
+    name: &Reference,
+    blobs: &BTreeMap<Digest, Part>,
+) -> Result<BTreeMap<Digest, Vec<Reference>>, store::Error> {
+    let mut elsewhere: BTreeMap<Digest, Vec<Reference>> = BTreeMap::new();
+    let names = store.names()?;
+    let others = names.iter().filter(|other| {
+        other.name.host() == name.host() && other.name.repository() != name.repository()
+    });
+    for other in others {
+        for (digest, _) in digests(store, &other.target)? {
+            if !blobs.contains_key(&digest) {
+                continue;
+            }
+            let names = elsewhere.entry(digest).or_default();
+            let last = names.last().map(Reference::repository);
+            if last != Some(other.name.repository()) {
+                names.push(other.name.clone());
+            }
+        }
+    }
+    Ok(elsewhere)
 }
 
 /// The documents below the target.

@@ -9,7 +9,6 @@
 //! hashed again before it is handed out, so what boots is what the image holds, whatever happened
 //! on disk meanwhile.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -232,17 +231,14 @@ pub fn sweep(store: &dyn Store, dir: &Path, dry_run: bool) -> Result<u64, store:
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Ok(0);
     };
-    let blobs: HashSet<Digest> = store
-        .blobs()?
-        .into_iter()
-        .map(|(digest, _)| digest)
-        .collect();
     let mut bytes = 0;
     for entry in entries.flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
         let of_layer = Digest::from_str(&format!("sha256:{name}")).ok();
-        if of_layer.is_some_and(|digest| blobs.contains(&digest)) {
+        if let Some(digest) = of_layer
+            && store.size(&digest)?.is_some()
+        {
             continue;
         }
         // Whoever is unpacking holds its lock.

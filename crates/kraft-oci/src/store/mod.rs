@@ -11,6 +11,7 @@
 //! All of it blocks: call it from a thread that may.
 
 pub mod containerd;
+mod documents;
 pub mod layout;
 pub mod leaves;
 pub mod reach;
@@ -138,6 +139,15 @@ pub trait Store: Debug + Send + Sync {
     /// Removes a name and returns what it pointed to. The blobs stay until they are swept.
     fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, Error>;
 
+    /// Removes several names; where the store can, in one step. Returns what they pointed to.
+    fn untag_many(&self, names: &[Reference]) -> Result<Vec<Descriptor>, Error> {
+        let mut removed = Vec::new();
+        for name in names {
+            removed.extend(self.untag(name)?);
+        }
+        Ok(removed)
+    }
+
     /// Returns the size of a blob in bytes, if it is here.
     fn size(&self, digest: &Digest) -> Result<Option<u64>, Error>;
 
@@ -152,6 +162,12 @@ pub trait Store: Debug + Send + Sync {
 
     /// Removes every blob that no name leads to and nobody holds; with `dry_run`, only tells them.
     fn sweep(&self, dry_run: bool) -> Result<Swept, Error>;
+
+    /// Removes what changed and removed names led to, and what writers left that have ended; where
+    /// the store can, without a look at other images.
+    fn collect(&self) -> Result<Swept, Error> {
+        self.sweep(false)
+    }
 }
 
 /// Keeps blobs from being swept, until it is dropped.

@@ -128,7 +128,11 @@ pub fn digests(
     }
 }
 
-fn mentioned(store: &dyn Store, target: &Descriptor) -> Result<Vec<(Digest, Option<u64>)>, Error> {
+/// Returns the digests that the text of a document mentions, with their sizes in the store.
+pub(crate) fn mentioned(
+    store: &dyn Store,
+    target: &Descriptor,
+) -> Result<Vec<(Digest, Option<u64>)>, Error> {
     let mut bytes = Vec::new();
     store
         .open(&target.digest)?

@@ -1,20 +1,21 @@
 //! Looking after a store: is every blob what it says, does every image have its parts, and what
 //! takes how much room.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::available_parallelism;
 
 use kraft_core::reference::{Digest, Reference};
 use kraft_sys::parallel;
 
+use super::documents::Documents;
 use super::reach::{Part, digests, parts};
-use super::{Error, Store, config, open_verified};
+use super::{Error, Named, Store, config, open_verified};
 use crate::digest::Damage;
 use crate::image::{Descriptor, media};
 use crate::listing::candidates_of;
-
-/// Blobs that are read at the same time.
-const READERS: usize = 2;
 
 /// What is wrong with one blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,34 +42,46 @@ pub struct Verdict {
 }
 
 /// Reads every blob, and follows every name to all its parts. `progress` takes the bytes done.
+///
+/// Documents are read while names are followed, and not once more; all of it on every core.
 pub fn verify(store: &dyn Store, progress: &(dyn Fn(u64) + Sync)) -> Result<Verdict, Error> {
+    let readers = available_parallelism().map_or(2, NonZero::get);
+    let names = store.names()?;
+    let mut targets: BTreeMap<&Digest, (&Descriptor, Vec<&Reference>)> = BTreeMap::new();
+    for named in &names {
+        let (_, names) = targets
+            .entry(&named.target.digest)
+            .or_insert_with(|| (&named.target, Vec::new()));
+        names.push(&named.name);
+    }
+    let targets: Vec<_> = targets.into_values().collect();
+    let whole = Mutex::new(HashSet::new());
+    let below = parallel::in_order(&targets, readers, |_, (target, _)| {
+        look_below(&Documents::new(store, &whole), target)
+    });
+    let whole = whole.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // After the names: of what was stored since, nothing is said but whether it is whole.
     let blobs = store.blobs()?;
-    let damaged = read_all(store, &blobs, progress)?;
+    let damaged = read_all(store, &blobs, &whole, readers, progress)?;
     let mut faults: BTreeMap<Digest, (Damage, BTreeSet<Reference>)> = damaged
         .into_iter()
         .map(|(digest, damage)| (digest, (damage, BTreeSet::new())))
         .collect();
-    let names = store.names()?;
-    for named in &names {
-        let (needed, found) = look_below(store, &named.target)?;
+    for ((_, names), below) in targets.iter().zip(below) {
+        let (needed, found) = below?;
         for (digest, damage) in found {
             let fault = faults.entry(digest);
             let (_, images) = fault.or_insert_with(|| (damage, BTreeSet::new()));
-            images.insert(named.name.clone());
+            images.extend(names.iter().copied().cloned());
         }
         for digest in needed {
             if let Some((_, images)) = faults.get_mut(&digest) {
-                images.insert(named.name.clone());
+                images.extend(names.iter().copied().cloned());
             }
         }
-        // Whoever removed or replaced it meanwhile may have swept its blobs.
-        let still = store.find(&named.name)?;
-        if still.is_none_or(|now| now.target != named.target) {
-            faults.retain(|_, (damage, images)| {
-                images.remove(&named.name);
-                *damage != Damage::Missing || !images.is_empty()
-            });
-        }
+    }
+    if !faults.is_empty() {
+        forget_changed(store, &names, &mut faults)?;
     }
     Ok(Verdict {
         blobs: blobs.len(),
@@ -85,15 +98,46 @@ pub fn verify(store: &dyn Store, progress: &(dyn Fn(u64) + Sync)) -> Result<Verd
     })
 }
 
-/// Reads blobs, several at a time, and returns those that are damaged.
+/// Takes back what was found about names that were removed or replaced since: their blobs may have
+/// been removed.
+fn forget_changed(
+    store: &dyn Store,
+    names: &[Named],
+    faults: &mut BTreeMap<Digest, (Damage, BTreeSet<Reference>)>,
+) -> Result<(), Error> {
+    let now: BTreeMap<Reference, Descriptor> = store
+        .names()?
+        .into_iter()
+        .map(|named| (named.name, named.target))
+        .collect();
+    for named in names {
+        if now.get(&named.name) == Some(&named.target) {
+            continue;
+        }
+        faults.retain(|_, (damage, images)| {
+            images.remove(&named.name);
+            *damage != Damage::Missing || !images.is_empty()
+        });
+    }
+    Ok(())
+}
+
+/// Reads the blobs that were not read as documents, several at a time, and returns those that are
+/// damaged.
 fn read_all(
     store: &dyn Store,
     blobs: &[(Digest, u64)],
+    whole: &HashSet<Digest>,
+    readers: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<(Digest, Damage)>, Error> {
     let done = AtomicU64::new(0);
-    parallel::in_order(blobs, READERS, |_, (digest, size)| {
-        let damage = damage_of(store, &Descriptor::new("", digest.clone(), *size))?;
+    parallel::in_order(blobs, readers, |_, (digest, size)| {
+        let damage = if whole.contains(digest) {
+            None
+        } else {
+            damage_of(store, &Descriptor::new("", digest.clone(), *size))?
+        };
         progress(done.fetch_add(*size, Ordering::Relaxed) + size);
         Ok(damage.map(|damage| (digest.clone(), damage)))
     })

@@ -1,10 +1,11 @@
 //! Holds: what a living process needs, told to those who sweep.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kraft_core::reference::Digest;
@@ -13,11 +14,15 @@ use kraft_sys::lock::Lock;
 
 use super::super::{About, Error, Hold, Ingest, Store};
 use super::ingest::LayoutIngest;
-use super::{Layout, entries};
+use super::{Layout, entries, references};
 use crate::unique::unique;
 
 /// A line is a digest's 64 hexadecimal digits and a line break; more than a million are no hold.
 const LARGEST: u64 = 65 << 20;
+/// The file of a lease that is worth reading when it ends, in bytes: some hundred digests.
+const FEW_BYTES: u64 = 8 << 10;
+/// Leases of ended processes that are read at once: each is an open file.
+const MOST_ENDED: usize = 256;
 /// Blobs that wait to be put in their places: each is an open file.
 const MOST_WAITING: usize = 256;
 
@@ -28,6 +33,10 @@ pub(super) struct LayoutHold {
     path: PathBuf,
     /// What was committed and is not in its place yet; `None` where each blob goes there at once.
     later: Option<Arc<Later>>,
+    /// Whether it lists blobs that were stored under it, and are garbage unless they got a name.
+    stored: AtomicBool,
+    /// Whether it lists blobs that lose a name: then its file stays for the next collection.
+    lost: AtomicBool,
     _lock: Lock,
 }
 
@@ -43,6 +52,8 @@ impl LayoutHold {
                         layout: layout.clone(),
                         path,
                         later,
+                        stored: AtomicBool::new(false),
+                        lost: AtomicBool::new(false),
                         _lock: lock,
                     });
                 }
@@ -54,14 +65,19 @@ impl LayoutHold {
     }
 }
 
-impl Hold for LayoutHold {
-    fn keep(&self, digests: &[&Digest]) -> Result<(), Error> {
-        let mut lines = String::with_capacity(digests.len() * 65);
-        for digest in digests {
-            lines.push_str(digest.hex());
+impl LayoutHold {
+    /// Lists blobs that lose a name, for the next collection once this is dropped.
+    pub(super) fn leave<'a>(&self, digits: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+        self.lost.store(true, Ordering::Relaxed);
+        self.list(digits)
+    }
+
+    fn list<'a>(&self, digits: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+        let mut lines = String::new();
+        for digits in digits {
+            lines.push_str(digits);
             lines.push('\n');
         }
-        let _no_sweeping = self.layout.no_sweeping()?;
         let mut file = OpenOptions::new()
             .append(true)
             .open(&self.path)
@@ -69,6 +85,30 @@ impl Hold for LayoutHold {
         file.write_all(lines.as_bytes())
             .map_err(fs::Error::on("write", &self.path))?;
         Ok(())
+    }
+
+    /// Returns whether something that is listed may be garbage once this is dropped.
+    fn leaves(&self) -> bool {
+        if self.lost.load(Ordering::Relaxed) {
+            return true;
+        }
+        if !self.stored.load(Ordering::Relaxed) {
+            return false;
+        }
+        match fs::read_file(&self.path, FEW_BYTES) {
+            // What was stored has its name by now, in most cases.
+            Ok(listed) => {
+                !references::are_recent(self.layout.dir(), &String::from_utf8_lossy(&listed))
+            }
+            Err(_) => true,
+        }
+    }
+}
+
+impl Hold for LayoutHold {
+    fn keep(&self, digests: &[&Digest]) -> Result<(), Error> {
+        let _no_sweeping = self.layout.no_sweeping()?;
+        self.list(digests.iter().map(|digest| digest.hex()))
     }
 
     fn ingest(&self, about: &About<'_>) -> Result<Option<Box<dyn Ingest>>, Error> {
@@ -79,7 +119,10 @@ impl Hold for LayoutHold {
             }
         }
         match LayoutIngest::begin(&self.layout, &self.path, self.later.clone(), about)? {
-            Some(ingest) => Ok(Some(Box::new(ingest))),
+            Some(ingest) => {
+                self.stored.store(true, Ordering::Relaxed);
+                Ok(Some(Box::new(ingest)))
+            }
             None => Ok(None),
         }
     }
@@ -152,35 +195,62 @@ impl Later {
 
 impl Drop for LayoutHold {
     fn drop(&mut self) {
-        // What stays is swept with the next sweep.
-        let _ = fs::remove_file(&self.path);
+        if !self.leaves() {
+            // What cannot be removed now is removed with the next collection.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
-/// Returns every digest that a living process holds, and removes what the dead left. The caller
-/// keeps everyone from beginning to hold.
-pub(super) fn held(dir: &Path) -> Result<HashSet<Digest>, Error> {
-    let mut held = HashSet::new();
-    for path in entries(dir)? {
-        match Lock::try_exclusive(&path) {
-            Ok(Some(_dead)) => fs::remove_file(&path)?,
-            Ok(None) => {
-                let lines = match fs::read_file(&path, LARGEST) {
-                    Ok(lines) => lines,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(error.into()),
-                };
-                let lines = String::from_utf8_lossy(&lines);
-                held.extend(
-                    lines
-                        .lines()
-                        .filter_map(|hex| Digest::from_str(&format!("sha256:{hex}")).ok()),
-                );
+/// What the leases in a store say. The caller keeps everyone from beginning one.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    /// What living processes need.
+    pub(super) needed: BTreeSet<Digest>,
+    /// What ended processes listed.
+    pub(super) left: BTreeSet<Digest>,
+    /// The leases of ended processes, locked: one may only just begin.
+    ended: Vec<(PathBuf, Lock)>,
+}
+
+impl Leases {
+    /// Reads all leases, but at most [`MOST_ENDED`] of ended processes.
+    pub(super) fn read(dir: &Path) -> Result<Self, Error> {
+        let mut leases = Self::default();
+        for path in entries(dir)? {
+            match Lock::try_exclusive(&path) {
+                Ok(Some(_)) if leases.ended.len() >= MOST_ENDED => {}
+                Ok(Some(lock)) => {
+                    leases.left.extend(listed(&path)?);
+                    leases.ended.push((path, lock));
+                }
+                Ok(None) => leases.needed.extend(listed(&path)?),
+                // It ended just now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
             }
-            // It ended just now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
         }
+        Ok(leases)
     }
-    Ok(held)
+
+    /// Removes the leases of ended processes.
+    pub(super) fn remove_ended(&self) -> Result<(), Error> {
+        for (path, _lock) in &self.ended {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the digests in the file of a lease; none if it has vanished.
+fn listed(path: &Path) -> Result<Vec<Digest>, Error> {
+    let lines = match fs::read_file(path, LARGEST) {
+        Ok(lines) => lines,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(String::from_utf8_lossy(&lines)
+        .lines()
+        .filter_map(|hex| Digest::from_str(&format!("sha256:{hex}")).ok())
+        .collect())
 }

@@ -7,16 +7,19 @@
 //!     blobs/sha256/HEX    appear whole, under the digest they have, and never change
 //!     ingest/HEX          a blob on its way in; locked by who writes it, kept for the next try
 //!     ingest/new-ID       one whose digest is not known yet
-//!     holds/ID            digests that a living process needs; locked by it
+//!     holds/ID            digests that a living process needs, locked by it; or that an ended one left
+//!     references          which blobs belong to which index or manifest: a cache
 //! ```
 //!
 //! Three locks, all of the system's making (they vanish with their holder): `DIR` itself for who
 //! changes names, `DIR/blobs` shared by who begins to rely on a blob and exclusive for who sweeps,
 //! and each file in `ingest` and `holds` by its owner.
 
+mod collect;
 mod hold;
 mod ingest;
 mod names;
+mod references;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -28,7 +31,8 @@ use kraft_sys::lock::Lock;
 use kraft_sys::{clock, fs};
 
 use self::hold::{Later, LayoutHold};
-use super::reach::reachable;
+use self::names::Change;
+use self::references::Line;
 use super::{Error, Expect, Hold, Named, Store, Swept};
 use crate::digest::Damage;
 use crate::image::Descriptor;
@@ -110,6 +114,9 @@ impl Layout {
         ] {
             fs::create_dir_all(&dir, 0o700)?;
         }
+        if !self.dir.join("index.json").exists() {
+            references::create(&self.dir)?;
+        }
         // Last: who finds the mark finds the rest.
         let mark = format!("{{\"imageLayoutVersion\":\"{VERSION}\"}}");
         fs::replace_file(&self.dir.join(MARK), mark.as_bytes())?;
@@ -119,6 +126,26 @@ impl Layout {
     /// Keeps sweepers out for as long as it takes to begin to rely on a blob.
     fn no_sweeping(&self) -> Result<Lock, Error> {
         Ok(Lock::shared(&self.blobs_dir())?)
+    }
+
+    /// Writes changed names; returns those that were not changed. What they pointed to before is left
+    /// to the next collection, also if this process is killed in between. The caller has the lock.
+    fn save(&self, change: Change) -> Result<Vec<Reference>, Error> {
+        let lease = if change.dropped.is_empty() {
+            None
+        } else {
+            Some(LayoutHold::begin(self, None)?)
+        };
+        if let Some(lease) = &lease {
+            for target in &change.dropped {
+                match Line::of(self, target) {
+                    Ok(line) => lease.leave(line.blobs())?,
+                    Err(_) => lease.leave([target.digest.hex()])?,
+                }
+            }
+        }
+        change.save()?;
+        Ok(change.moved)
     }
 
     /// Sweeps the parts of downloads that nobody goes on with, and what dead holders left.
@@ -170,15 +197,17 @@ impl Store for Layout {
         names::read(&self.dir)
     }
 
+    fn find(&self, name: &Reference) -> Result<Option<Named>, Error> {
+        names::find(&self.dir, name)
+    }
+
     fn tag(&self, name: &Reference, target: &Descriptor, expect: &Expect) -> Result<(), Error> {
-        self.prepare()?;
-        let _lock = Lock::exclusive(&self.dir)?;
         let named = Named {
             name: name.clone(),
             target: target.clone(),
             since: None,
         };
-        match names::set(&self.dir, &[(named, expect.clone())])?.pop() {
+        match self.tag_many(&[(named, expect.clone())])?.pop() {
             Some(moved) => Err(Error::Moved(moved)),
             None => Ok(()),
         }
@@ -186,16 +215,33 @@ impl Store for Layout {
 
     fn tag_many(&self, names: &[(Named, Expect)]) -> Result<Vec<Reference>, Error> {
         self.prepare()?;
+        // A document that is damaged keeps nothing from being removed later, but an error then.
+        let lines: Vec<Line> = names
+            .iter()
+            .filter_map(|(named, _)| Line::of(self, &named.target).ok())
+            .collect();
         let _lock = Lock::exclusive(&self.dir)?;
-        names::set(&self.dir, names)
+        let mut change = Change::begin(&self.dir)?;
+        change.set(names)?;
+        // A cache: what is not in it is found out when it is needed.
+        let _ = references::append(&self.dir, &lines);
+        self.save(change)
     }
 
     fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, Error> {
+        Ok(self.untag_many(std::slice::from_ref(name))?.pop())
+    }
+
+    fn untag_many(&self, names: &[Reference]) -> Result<Vec<Descriptor>, Error> {
         if !self.check_mark()? {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let _lock = Lock::exclusive(&self.dir)?;
-        names::remove(&self.dir, name)
+        let mut change = Change::begin(&self.dir)?;
+        change.remove(names)?;
+        let dropped = change.dropped.clone();
+        self.save(change)?;
+        Ok(dropped)
     }
 
     fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
@@ -240,31 +286,17 @@ impl Store for Layout {
     }
 
     fn sweep(&self, dry_run: bool) -> Result<Swept, Error> {
-        let mut swept = Swept::default();
         if !self.check_mark()? {
-            return Ok(swept);
+            return Ok(Swept::default());
         }
-        // From here on nobody begins to rely on a blob that we do not see them rely on.
-        let _lock = Lock::exclusive(&self.blobs_dir())?;
-        let held = hold::held(&self.holds_dir())?;
-        let mut used = reachable(self)?;
-        // Entries that other tools made and that have no name we could read.
-        for target in names::unnamed(&self.dir)? {
-            for (digest, _) in super::reach::digests(self, &target)? {
-                used.entry(digest).or_default();
-            }
+        collect::all(self, dry_run)
+    }
+
+    fn collect(&self) -> Result<Swept, Error> {
+        if !self.check_mark()? {
+            return Ok(Swept::default());
         }
-        for (digest, size) in self.blobs()? {
-            if used.contains_key(&digest) || held.contains(&digest) {
-                continue;
-            }
-            if !dry_run {
-                fs::remove_file(&self.blob(&digest))?;
-            }
-            swept.blobs.push((digest, size));
-        }
-        swept.other = self.sweep_leftovers(dry_run)?;
-        Ok(swept)
+        collect::ended(self)
     }
 }
 

@@ -339,3 +339,327 @@ fn many_names_are_given_at_once_and_those_that_moved_stay() {
     );
     assert_eq!(since("taken").0, one.digest);
 }
+
+/// Returns those of some blobs that are not in the store any more.
+fn gone<'a>(layout: &Layout, blobs: impl IntoIterator<Item = &'a Digest>) -> Vec<&'a Digest> {
+    let blobs = blobs.into_iter();
+    blobs
+        .filter(|blob| layout.size(blob).unwrap().is_none())
+        .collect()
+}
+
+fn collected(layout: &Layout) -> Vec<Digest> {
+    let swept = layout.collect().unwrap();
+    swept.blobs.into_iter().map(|(digest, _)| digest).collect()
+}
+
+/// Returns what is in one list of blobs only, sorted.
+fn only(blobs: &[Digest], others: &[Digest]) -> Vec<Digest> {
+    let mut only: Vec<Digest> = blobs.to_vec();
+    only.retain(|blob| !others.contains(blob));
+    only.sort();
+    only
+}
+
+#[test]
+fn collecting_removes_what_removed_and_replaced_names_led_to() {
+    let (_dir, layout) = layout();
+    let (one, one_blobs) = image(&layout, b"1");
+    let (two, two_blobs) = image(&layout, b"2");
+    let (three, three_blobs) = image(&layout, b"3");
+    for (text, target) in [("a", &one), ("b", &two), ("c", &three)] {
+        layout.tag(&name(text), target, &Expect::Nothing).unwrap();
+    }
+    assert_eq!(collected(&layout), []);
+
+    layout.untag(&name("a")).unwrap();
+    // The configuration is that of the others, too.
+    assert_eq!(collected(&layout), only(&one_blobs, &two_blobs));
+    layout.tag(&name("b"), &three, &Expect::Anything).unwrap();
+    assert_eq!(collected(&layout), only(&two_blobs, &three_blobs));
+    layout.untag(&name("b")).unwrap();
+    assert_eq!(collected(&layout), [], "`c` leads to it");
+    layout.untag(&name("c")).unwrap();
+    assert_eq!(collected(&layout), only(&three_blobs, &[]));
+    assert_eq!(layout.blobs().unwrap(), []);
+    assert_eq!(entries(&layout.holds_dir()).unwrap(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn several_names_are_removed_at_once() {
+    let (_dir, layout) = layout();
+    let (one, blobs) = image(&layout, b"1");
+    for number in 0..40 {
+        let name = name(&format!("n{number}"));
+        layout.tag(&name, &one, &Expect::Nothing).unwrap();
+    }
+    let some: Vec<Reference> = (0..39).map(|number| name(&format!("n{number}"))).collect();
+    assert_eq!(layout.untag_many(&some).unwrap().len(), 39);
+    assert_eq!(layout.untag_many(&some).unwrap(), []);
+    assert_eq!(layout.names().unwrap().len(), 1);
+    assert_eq!(collected(&layout), []);
+    layout.untag_many(&[name("n39"), name("n39")]).unwrap();
+    assert_eq!(collected(&layout).len(), blobs.len());
+}
+
+#[test]
+fn collecting_removes_what_failed_and_killed_writers_stored_and_keeps_what_living_ones_need() {
+    let (_dir, layout) = layout();
+    let (_, failed) = image(&layout, b"no name");
+    let living = layout.hold().unwrap();
+    let needed = store::put(&*living, media::LAYER, b"needed", None).unwrap();
+    assert_eq!(collected(&layout), only(&failed, &[]));
+
+    let (kept, kept_blobs) = image(&layout, b"kept");
+    layout.tag(&name("kept"), &kept, &Expect::Nothing).unwrap();
+    let killed = store::put(&*layout.hold().unwrap(), media::LAYER, b"killed", None).unwrap();
+    // One that was killed lists what it needed of others as well.
+    let left = layout.holds_dir().join("1-killed");
+    let listed = [&kept_blobs[0], &needed.digest, &killed.digest].map(Digest::hex);
+    fs::replace_file(&left, (listed.join("\n") + "\n").as_bytes()).unwrap();
+    assert_eq!(collected(&layout), [killed.digest]);
+    assert!(!left.exists());
+    assert!(gone(&layout, kept_blobs.iter().chain([&needed.digest])).is_empty());
+    drop(living);
+    assert_eq!(collected(&layout), [needed.digest]);
+}
+
+#[test]
+fn a_change_of_names_that_is_killed_halfway_loses_nothing_and_leaves_nothing() {
+    let (_dir, layout) = layout();
+    let (one, blobs) = image(&layout, b"1");
+    layout.tag(&name("a"), &one, &Expect::Nothing).unwrap();
+    let list: Vec<&str> = blobs.iter().map(Digest::hex).collect();
+    let list = list.join("\n") + "\n";
+    // Before the names are written.
+    fs::replace_file(&layout.holds_dir().join("1-killed"), list.as_bytes()).unwrap();
+    assert_eq!(collected(&layout), []);
+    // And behind.
+    let names = std::fs::read_to_string(layout.dir().join("index.json")).unwrap();
+    layout.untag(&name("a")).unwrap();
+    assert!(!entries(&layout.holds_dir()).unwrap().is_empty());
+    assert_eq!(collected(&layout).len(), blobs.len());
+    // What was restored by hand is damaged, and nothing else.
+    fs::replace_file(&layout.dir().join("index.json"), names.as_bytes()).unwrap();
+    assert_eq!(layout.names().unwrap().len(), 1);
+}
+
+#[test]
+fn references_that_are_lost_damaged_or_old_cost_time_and_no_blob() {
+    type Spoil = fn(&Layout, &[u8]);
+    let spoils: [(&str, Spoil); 8] = [
+        ("lost", |layout, _| {
+            fs::remove_file(&layout.dir().join("references")).unwrap();
+        }),
+        ("empty", |layout, _| write_references(layout, b"")),
+        ("cut short", |layout, text| {
+            write_references(layout, &text[..text.len() - 30]);
+        }),
+        ("zeros", |layout, text| {
+            let mut text = text.to_vec();
+            text[70..140].fill(0);
+            write_references(layout, &text);
+        }),
+        ("all zeros", |layout, text| {
+            write_references(layout, &vec![0; text.len()]);
+        }),
+        ("something else", |layout, _| {
+            write_references(layout, b"\n\n\nhello world\n \xff\n");
+        }),
+        ("torn lines", |layout, text| {
+            write_references(layout, &[&text[..100], b"\n", text].concat());
+        }),
+        ("lines of another store", |layout, text| {
+            write_references(layout, &text.iter().rev().copied().collect::<Vec<u8>>());
+        }),
+    ];
+    for (title, spoil) in spoils {
+        let (_dir, layout) = layout();
+        let (one, one_blobs) = image(&layout, b"1");
+        let (two, two_blobs) = image(&layout, b"2");
+        layout.tag(&name("one"), &one, &Expect::Nothing).unwrap();
+        layout.tag(&name("two"), &two, &Expect::Nothing).unwrap();
+        layout.tag(&name("too"), &two, &Expect::Nothing).unwrap();
+        layout.untag(&name("two")).unwrap();
+        let text = std::fs::read(layout.dir().join("references")).unwrap();
+        spoil(&layout, &text);
+        assert_eq!(collected(&layout), [], "{title}");
+        assert!(
+            gone(&layout, one_blobs.iter().chain(&two_blobs)).is_empty(),
+            "{title}"
+        );
+        layout.untag(&name("too")).unwrap();
+        assert_eq!(collected(&layout), only(&two_blobs, &one_blobs), "{title}");
+    }
+}
+
+fn write_references(layout: &Layout, bytes: &[u8]) {
+    fs::replace_file(&layout.dir().join("references"), bytes).unwrap();
+}
+
+#[test]
+fn names_that_other_tools_and_versions_give_keep_their_blobs() {
+    let (_dir, layout) = layout();
+    let (one, _) = image(&layout, b"1");
+    let (two, two_blobs) = image(&layout, b"2");
+    let (three, three_blobs) = image(&layout, b"3");
+    layout.tag(&name("one"), &one, &Expect::Nothing).unwrap();
+    layout
+        .tag(&name("three"), &three, &Expect::Nothing)
+        .unwrap();
+    // As an earlier version writes it, with one name in short and an entry without a name.
+    let entry = |target: &Descriptor, name: Option<&str>| {
+        let mut entry = serde_json::to_value(target).unwrap();
+        if let Some(name) = name {
+            entry["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": name});
+        }
+        entry
+    };
+    let entries = [
+        entry(&two, None),
+        entry(&three, Some("three")),
+        entry(&one, Some("x.io/one:v1")),
+    ];
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+    for text in [to_vec(&index), serde_json::to_vec_pretty(&index).unwrap()] {
+        fs::replace_file(&layout.dir().join("index.json"), &text).unwrap();
+        let (gone_later, blobs) = image(&layout, b"4");
+        layout
+            .tag(&name("four"), &gone_later, &Expect::Nothing)
+            .unwrap();
+        assert_eq!(layout.find(&name("three")).unwrap().unwrap().target, three);
+        assert_eq!(layout.find(&name("one")).unwrap(), None);
+        layout.untag(&name("four")).unwrap();
+        assert_eq!(collected(&layout), only(&blobs, &two_blobs));
+        assert!(gone(&layout, two_blobs.iter().chain(&three_blobs)).is_empty());
+        assert_eq!(layout.names().unwrap().len(), 2);
+    }
+    // The short name is found and replaced, not given twice.
+    layout
+        .tag(&name("three"), &one, &Expect::This(three.digest.clone()))
+        .unwrap();
+    assert_eq!(layout.names().unwrap().len(), 2);
+    assert_eq!(collected(&layout), only(&three_blobs, &two_blobs));
+    assert_eq!(layout.sweep(true).unwrap(), Swept::default());
+}
+
+#[test]
+fn manifests_that_arrive_after_their_index_was_named_are_kept_with_what_they_lead_to() {
+    let (_dir, layout) = layout();
+    let (other, other_blobs) = image(&layout, b"other");
+    layout
+        .tag(&name("other"), &other, &Expect::Nothing)
+        .unwrap();
+    let (index, blobs) = image(&layout, b"late");
+    layout.tag(&name("late"), &index, &Expect::Nothing).unwrap();
+    // The manifest and its layer vanish, and the line is written without them.
+    for blob in only(&blobs[..3], &other_blobs) {
+        layout.discard(&blob).unwrap();
+    }
+    fs::remove_file(&layout.dir().join("references")).unwrap();
+    assert_eq!(collected(&layout), []);
+    // They come back, and their writer ends.
+    image(&layout, b"late");
+    assert_eq!(collected(&layout), []);
+    assert!(gone(&layout, &blobs).is_empty());
+    layout.untag(&name("late")).unwrap();
+    assert_eq!(collected(&layout), only(&blobs, &other_blobs));
+}
+
+#[test]
+fn an_image_without_a_layer_keeps_the_layer_that_is_fetched_again() {
+    let (_dir, layout) = layout();
+    let (index, blobs) = image(&layout, b"lost");
+    layout.discard(&blobs[0]).unwrap();
+    layout.tag(&name("a"), &index, &Expect::Nothing).unwrap();
+    image(&layout, b"lost");
+    assert_eq!(collected(&layout), []);
+    assert!(gone(&layout, &blobs).is_empty());
+}
+
+#[test]
+fn collecting_finds_what_following_every_name_finds() {
+    let (_dir, layout) = layout();
+    let mut model: std::collections::BTreeMap<Reference, Descriptor> =
+        std::collections::BTreeMap::new();
+    let mut random = 7_u32;
+    let mut next = |most: u32| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) % most
+    };
+    for round in 0..80 {
+        let name = name(&format!("n{}", next(12)));
+        match next(8) {
+            0 | 1 => {
+                let removed = layout.untag(&name).unwrap();
+                assert_eq!(removed, model.remove(&name));
+            }
+            // As other tools write it.
+            2 => {
+                let path = layout.dir().join("index.json");
+                if let Ok(text) = std::fs::read(&path) {
+                    let index: serde_json::Value = serde_json::from_slice(&text).unwrap();
+                    fs::replace_file(&path, &serde_json::to_vec(&index).unwrap()).unwrap();
+                }
+            }
+            3 => drop(image(&layout, &round.to_string().into_bytes())),
+            _ => {
+                let (target, _) = image(&layout, &next(9).to_string().into_bytes());
+                let expect = match model.get(&name) {
+                    Some(old) => Expect::This(old.digest.clone()),
+                    None => Expect::Nothing,
+                };
+                layout.tag(&name, &target, &expect).unwrap();
+                model.insert(name.clone(), target);
+            }
+        }
+        assert_eq!(
+            layout
+                .find(&name)
+                .unwrap()
+                .map(|named| named.target)
+                .as_ref(),
+            model.get(&name)
+        );
+        let names = layout.names().unwrap().into_iter();
+        assert!(
+            names
+                .map(|named| (named.name, named.target))
+                .eq(model.clone())
+        );
+        if next(3) == 0 {
+            layout.collect().unwrap();
+            assert_eq!(
+                layout.sweep(true).unwrap(),
+                Swept::default(),
+                "round {round}"
+            );
+        }
+    }
+    for target in model.values() {
+        assert!(is_whole(&layout, target));
+    }
+}
+
+fn is_whole(layout: &Layout, target: &Descriptor) -> bool {
+    let digests = store::reach::digests(layout, target).unwrap();
+    digests.iter().all(|(_, size)| size.is_some())
+}
+
+#[test]
+fn the_file_of_references_does_not_grow_without_end() {
+    let (_dir, layout) = layout();
+    for number in 0..400_u32 {
+        let (target, _) = image(&layout, &number.to_le_bytes());
+        layout.tag(&name("a"), &target, &Expect::Anything).unwrap();
+        if number % 80 == 0 {
+            layout.collect().unwrap();
+        }
+    }
+    layout.collect().unwrap();
+    let size = std::fs::metadata(layout.dir().join("references"))
+        .unwrap()
+        .len();
+    assert!(size < 300 * 400, "{size}");
+    assert_eq!(layout.blobs().unwrap().len(), 4);
+}

@@ -1,5 +1,7 @@
 //! `kraft pkg rm`.
 
+use kraft_core::reference::Reference;
+
 use crate::app::App;
 use crate::failure::Failure;
 use kraft_engine::images;
@@ -33,9 +35,11 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let mut tally = Tally::default();
     if args.all {
-        for named in store.names()? {
-            store.untag(&named.name)?;
-            app.ui.line(&named.name.to_string())?;
+        let names = store.names()?.into_iter().map(|named| named.name);
+        let names: Vec<Reference> = names.collect();
+        store.untag_many(&names)?;
+        for name in &names {
+            app.ui.line(&name.to_string())?;
         }
     }
     for word in args.images.iter().chain(&args.name) {
