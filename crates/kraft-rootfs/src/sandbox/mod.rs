@@ -44,6 +44,8 @@ pub use namespaces::enter;
 
 /// The hidden argument that starts this program as the one that makes namespaces.
 pub const WORD: &str = "__step";
+/// The exit code of a command that the system call filter killed: 128 and the number of SIGSYS.
+const REFUSED: i32 = 128 + 31;
 /// The code the sandbox ends with if it could not start the command.
 const NOT_STARTED: i32 = 125;
 /// Prefix of its message when the overlay cannot be mounted.
@@ -306,6 +308,12 @@ impl Runner for Sandbox {
             (Some(NOT_STARTED), Some(why)) => Err(match why.strip_prefix(NO_OVERLAY) {
                 Some(why) => RunFault::NoOverlay(why.to_owned()),
                 None => RunFault::Failed { how: why },
+            }),
+            (Some(REFUSED), _) => Err(RunFault::Failed {
+                how: format!(
+                    "ended with code {REFUSED}: a 32-bit program, or a system call that build \
+                     steps must not make; `--builder docker` or `buildkit` may run it"
+                ),
             }),
             (Some(code), _) => Err(RunFault::Failed {
                 how: format!("ended with code {code}"),

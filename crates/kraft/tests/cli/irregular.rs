@@ -99,6 +99,7 @@ fn a_fifo_in_place_of_a_file_that_kraft_looks_for_is_an_error() {
         (".dockerignore", &BUILD),
         ("Dockerfile", &BUILD),
         ("kraft.lock", &["build", "--locked"]),
+        ("compose.yaml", &["cloud", "compose", "ps"]),
     ] {
         let home = Home::new();
         home.write(
