@@ -282,13 +282,18 @@ pub struct Outcome {
 impl Outcome {
     /// Runs a command to its end, or kills it when patience is over.
     pub fn of(command: &mut Command) -> Self {
+        Self::within(PATIENCE, command)
+    }
+
+    /// Runs a command to its end, or kills it after `patience`.
+    pub fn within(patience: Duration, command: &mut Command) -> Self {
         let text = format!("{command:?}");
         let child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let output = wait_with_patience(child, &text);
+        let output = wait_with_patience(child, patience, &text);
         Self {
             command: text,
             code: output.status.code(),
@@ -318,7 +323,7 @@ impl Outcome {
     }
 }
 
-fn wait_with_patience(mut child: Child, what: &str) -> Output {
+fn wait_with_patience(mut child: Child, patience: Duration, what: &str) -> Output {
     let drain = |pipe: Option<Box<dyn Read + Send>>| {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
@@ -330,7 +335,7 @@ fn wait_with_patience(mut child: Child, what: &str) -> Output {
     };
     let stdout = drain(child.stdout.take().map(|p| Box::new(p) as _));
     let stderr = drain(child.stderr.take().map(|p| Box::new(p) as _));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use kraft_e2e::guest::mini;
 use kraft_e2e::harness::{Bench, Outcome, kraft_binary, skip};
+use kraft_e2e::limit;
 use kraft_e2e::linux;
 
 /// Loads KVM and runs kraft. Nested paging is off: emulated, it breaks Multiboot guests.
@@ -60,7 +61,9 @@ fn where_kvm_works_machines_run_with_it_and_nothing_is_warned_of() {
     bench.ok(["rootfs", "build", "root", "-o", "root.cpio"]);
 
     // Not by kraft: the processor that is wanted here is none for its users.
-    let outcome = Outcome::of(
+    // An emulated processor that emulates another is slow; only the limit of the test bounds it.
+    let outcome = Outcome::within(
+        limit::USUAL,
         Command::new(qemu)
             .args([
                 "-machine",
