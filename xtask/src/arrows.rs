@@ -17,17 +17,27 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("kraft-archive", &[]),
     ("kraft-sys", &[]),
     ("kraft-kconfig", &["kraft-core"]),
+    ("kraft-http", &["kraft-core", "kraft-sys"]),
     (
         "kraft-build",
-        &["kraft-core", "kraft-kconfig", "kraft-sys", "kraft-archive"],
+        &[
+            "kraft-core",
+            "kraft-kconfig",
+            "kraft-sys",
+            "kraft-archive",
+            "kraft-http",
+        ],
     ),
     (
         "kraft-rootfs",
         &["kraft-core", "kraft-sys", "kraft-archive"],
     ),
-    ("kraft-buildkit", &["kraft-core", "kraft-sys"]),
-    ("kraft-oci", &["kraft-core", "kraft-sys", "kraft-archive"]),
-    ("kraft-cloud", &["kraft-core", "kraft-sys"]),
+    ("kraft-buildkit", &["kraft-core", "kraft-sys", "kraft-http"]),
+    (
+        "kraft-oci",
+        &["kraft-core", "kraft-sys", "kraft-archive", "kraft-http"],
+    ),
+    ("kraft-cloud", &["kraft-http"]),
     ("kraft-machine", &["kraft-core", "kraft-sys"]),
     (
         "kraft-config",
@@ -39,6 +49,7 @@ const PICTURE: &[(&str, &[&str])] = &[
             "kraft-core",
             "kraft-kconfig",
             "kraft-sys",
+            "kraft-http",
             "kraft-build",
             "kraft-buildkit",
             "kraft-rootfs",
@@ -53,6 +64,7 @@ const PICTURE: &[(&str, &[&str])] = &[
         &[
             "kraft-core",
             "kraft-sys",
+            "kraft-http",
             "kraft-rootfs",
             "kraft-oci",
             "kraft-cloud",
@@ -81,6 +93,9 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("kraft-e2e", &["kraft-cloud-emulator"]),
     ("xtask", &["kraft", "kraft-core"]),
 ];
+
+/// Crates from elsewhere that only one of ours may import, so that there is one policy for what they do.
+const KEPT_TO: &[(&str, &str)] = &[("reqwest", "kraft-http")];
 
 /// The part of `cargo metadata --format-version 1` that tells the arrows.
 #[derive(Debug, Deserialize)]
@@ -146,6 +161,15 @@ fn complaints(metadata: &Metadata) -> Vec<String> {
             ));
             continue;
         };
+        for (theirs, ours) in KEPT_TO {
+            let imports = |d: &Dependency| d.name == *theirs && d.path.is_none();
+            if package.name != *ours && package.dependencies.iter().any(imports) {
+                complaints.push(format!(
+                    "`{}` imports `{theirs}`, which only `{ours}` may import",
+                    package.name
+                ));
+            }
+        }
         for dependency in package.dependencies.iter().filter(|d| d.path.is_some()) {
             if !allowed.contains(&dependency.name.as_str()) {
                 complaints.push(forbidden(package, dependency, allowed));
@@ -251,6 +275,24 @@ mod tests {
             });
         }
         assert_eq!(complaints(&metadata), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_crate_that_is_kept_to_one_of_ours_is_named_elsewhere() {
+        let mut metadata = with_arrow("kraft", "kraft-core", None);
+        for package in &mut metadata.packages {
+            if ["kraft-http", "kraft-oci"].contains(&package.name.as_str()) {
+                package.dependencies.push(Dependency {
+                    name: "reqwest".to_owned(),
+                    kind: None,
+                    path: None,
+                });
+            }
+        }
+        assert_eq!(
+            complaints(&metadata),
+            ["`kraft-oci` imports `reqwest`, which only `kraft-http` may import"]
+        );
     }
 
     #[test]

@@ -11,9 +11,11 @@ use std::time::Duration;
 use bollard_buildkit_proto::moby::buildkit::v1::ListWorkersRequest;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use hyper_util::rt::TokioIo;
+use kraft_http::text::innermost;
+use kraft_http::trust;
 use kraft_sys::environment::Inherit;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -91,15 +93,6 @@ pub(crate) fn control(channel: Channel) -> ControlClient<Channel> {
         .max_encoding_message_size(LARGEST_MESSAGE)
 }
 
-/// tonic says "transport error"; what is behind it is what people need.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
-}
-
 /// Opens a stream that speaks gRPC (HTTP/2 without upgrade).
 async fn dial(address: &Address) -> io::Result<Stream> {
     Ok(match address {
@@ -153,14 +146,12 @@ async fn secured(
     host: &str,
     files: &TlsFiles,
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let unusable = |path: &Path| {
-        let path = path.display().to_string();
-        move |error| io::Error::other(format!("cannot use `{path}`: {error}"))
+    let unusable = |path: &Path, why: String| {
+        io::Error::other(format!("cannot use `{}`: {why}", path.display()))
     };
+    let certificates = |path: &Path| trust::certificates(path).map_err(|why| unusable(path, why));
     let mut roots = RootCertStore::empty();
-    let authorities = &files.authorities;
-    for certificate in CertificateDer::pem_file_iter(authorities).map_err(unusable(authorities))? {
-        let certificate = certificate.map_err(unusable(authorities))?;
+    for certificate in certificates(&files.authorities)? {
         roots.add(certificate).map_err(io::Error::other)?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -171,12 +162,10 @@ async fn secured(
     let mut config = match &files.client {
         None => config.with_no_client_auth(),
         Some((certificate, key)) => {
-            let chain = CertificateDer::pem_file_iter(certificate)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(unusable(certificate))?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(unusable(key))?;
+            let private = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| unusable(key, error.to_string()))?;
             config
-                .with_client_auth_cert(chain, key)
+                .with_client_auth_cert(certificates(certificate)?, private)
                 .map_err(io::Error::other)?
         }
     };

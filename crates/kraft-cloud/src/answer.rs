@@ -5,6 +5,7 @@
 //!  "data": {"instances": [{"status": "success", "uuid": …}, {"status": "error", "error": 8, …}]}}
 //! ```
 
+use kraft_http::text::sanitized;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -152,7 +153,7 @@ impl<T> Answer<T> {
     pub fn each(self) -> Vec<Result<T, Error>> {
         if self.items.is_empty() && self.failed {
             return vec![Err(Error::Refused {
-                message: shown(
+                message: sanitized(
                     self.message
                         .as_deref()
                         .unwrap_or("the platform does not say why"),
@@ -169,7 +170,7 @@ impl<T> Answer<T> {
                 Item::Done(value) => Ok(value),
                 Item::Failed(refusal) => Err(Error::Refused {
                     doing: doing.clone(),
-                    message: shown(
+                    message: sanitized(
                         refusal
                             .message
                             .as_deref()
@@ -209,16 +210,6 @@ impl<T> Answer<T> {
             })
         })
     }
-}
-
-/// Makes text of a stranger fit for a terminal: one line, no control characters, not too long.
-pub(crate) fn shown(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(300)
-        .collect::<String>()
-        .trim()
-        .to_owned()
 }
 
 #[cfg(test)]

@@ -1,97 +1,67 @@
 //! The client: sends requests to one metro, and reads what it answers.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method};
-use kraft_sys::clock;
-use reqwest::{Certificate, Client as Http, Response, Url, redirect};
+use kraft_http::text::{innermost, sanitized};
+use kraft_http::{
+    Client as HttpClient, ClientError, Clients, Failed, Policy, RequestError, Response, Url,
+    authority, read_body, retry_after, send,
+};
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 
 use crate::Error;
-use crate::answer::{Answer, shown};
+use crate::answer::Answer;
 use crate::endpoint::Endpoint;
 use crate::request::{Id, Request};
 use crate::resources::Named;
 use crate::resources::instances::{self, CreateInstance, Instance};
 use crate::token::Token;
 
-/// How long a connection may take to come about.
-const CONNECTING: Duration = Duration::from_secs(10);
 /// An answer is at most this long, in bytes.
 const LARGEST_ANSWER: usize = 64 << 20;
-/// Nobody waits longer than this because a server says so.
-const LONGEST_PAUSE: Duration = Duration::from_mins(2);
-/// A PEM file is at most this long, in bytes.
-const LARGEST_PEM: u64 = 4 << 20;
-
-/// What a client is told.
-#[derive(Debug)]
-pub struct Settings {
-    /// Where it sends its requests.
-    pub endpoint: Endpoint,
-    /// Whom it speaks for.
-    pub token: Token,
-    /// How it calls itself.
-    pub user_agent: String,
-    /// Certificates that it trusts beyond those of this computer.
-    pub ca_file: Option<PathBuf>,
-    /// Whether no connection may be opened.
-    pub offline: bool,
-    /// How long the platform may be silent.
-    pub silence: Duration,
-    /// How often what may yet work is tried again.
-    pub retries: u32,
-}
 
 /// A client of one metro.
 #[derive(Debug)]
 pub struct Client {
-    http: Http,
-    settings: Settings,
+    endpoint: Endpoint,
+    token: Token,
+    clients: Clients<HttpClient>,
 }
 
-/// What became of one try.
-enum Outcome {
-    Answer(String),
-    Again(Error, Option<Duration>),
+/// Returns the HTTP clients of everything in the cloud.
+pub(crate) fn clients(policy: Policy) -> Result<Clients<HttpClient>, ClientError> {
+    Clients::new(Policy {
+        // Tokens are shown to verified servers only.
+        insecure: Vec::new(),
+        // A connection that the server closed meanwhile would look like a request that it lost.
+        keep_alive: false,
+        ..policy
+    })
 }
 
 impl Client {
     /// Makes a client; opens no connection.
-    pub fn new(settings: Settings) -> Result<Self, Error> {
-        let bad = |why: String| Error::Client {
-            host: settings.endpoint.host().to_owned(),
-            why,
-        };
-        let mut builder = Http::builder()
-            .user_agent(&settings.user_agent)
-            .connect_timeout(CONNECTING)
-            // The token is for one origin: whoever points elsewhere is named instead.
-            .redirect(redirect::Policy::none())
-            // A connection that the server closed meanwhile would look like a request that it lost.
-            .pool_max_idle_per_host(0);
-        if settings.endpoint.is_loopback() {
-            builder = builder.no_proxy();
-        }
-        if let Some(path) = &settings.ca_file {
-            builder = builder.tls_certs_merge(certificates(path).map_err(bad)?);
-        }
-        let http = builder.build().map_err(|error| bad(error.to_string()))?;
-        Ok(Self { http, settings })
+    pub fn new(endpoint: Endpoint, token: Token, policy: Policy) -> Result<Self, Error> {
+        let clients = clients(policy).map_err(|error| Error::client(endpoint.host(), &error))?;
+        Ok(Self {
+            endpoint,
+            token,
+            clients,
+        })
     }
 
     /// Returns whom it speaks for.
     pub fn token(&self) -> &Token {
-        &self.settings.token
+        &self.token
     }
 
     /// Returns where it sends its requests.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.settings.endpoint
+        &self.endpoint
     }
 
     /// Sends a request, again where that may help and cannot harm, and reads the answer.
@@ -99,32 +69,23 @@ impl Client {
         &self,
         request: &Request<T>,
     ) -> Result<Answer<T>, Error> {
-        if self.settings.offline {
+        let policy = self.clients.policy();
+        if policy.offline {
             return Err(Error::Offline {
                 doing: request.doing.clone(),
             });
         }
-        let mut tries = 0;
+        let mut retry = policy.retry();
         loop {
-            let (error, pause) = match self.attempt(request).await? {
-                Outcome::Answer(raw) => {
+            let failed = match self.attempt(request, retry.attempt()).await {
+                Ok(raw) => {
                     return Answer::read(raw, &request.doing)
                         .map_err(|why| self.nonsense(&request.doing, &why));
                 }
-                Outcome::Again(error, pause) => (error, pause),
+                Err(failed) => failed,
             };
-            if let Some(pause) = pause.filter(|pause| *pause > LONGEST_PAUSE) {
-                return Err(Error::Busy {
-                    host: self.host(),
-                    pause,
-                });
-            }
-            if tries >= self.settings.retries {
-                return Err(error);
-            }
-            let usual = Duration::from_millis(250 << tries.min(6));
-            sleep(pause.unwrap_or(usual)).await;
-            tries += 1;
+            let host = self.host();
+            sleep(retry.delay(failed, |pause| Error::Busy { host, pause })?).await;
         }
     }
 
@@ -171,65 +132,74 @@ impl Client {
         }
     }
 
-    async fn attempt<T>(&self, request: &Request<T>) -> Result<Outcome, Error> {
-        let patience = request.patience.map_or(self.settings.silence, |more| {
-            self.settings.silence.saturating_add(more)
-        });
-        let asked = timeout(patience, self.ask(request)).await;
-        let broken = |why: String, sent: bool| Error::Unreachable {
-            host: self.host(),
-            doing: request.doing.clone(),
-            why,
-            sent,
+    /// Sends a request once, and returns the body of its answer.
+    async fn attempt<T>(
+        &self,
+        request: &Request<T>,
+        attempt: u32,
+    ) -> Result<String, Failed<Error>> {
+        let idle = self.clients.policy().idle;
+        let patience = request
+            .patience
+            .map_or(idle, |more| idle.saturating_add(more));
+        // Only what did not reach the platform, or does no harm twice, is sent again.
+        let broken = |why: String, sent: bool| {
+            let error = Error::Unreachable {
+                host: self.host(),
+                doing: request.doing.clone(),
+                why,
+                sent,
+            };
+            Failed::new(error, request.repeatable || !sent, None)
         };
-        let response = match asked {
+        let client = self.clients.get(&authority(self.endpoint.base()));
+        let client = client.map_err(|error| Error::client(self.endpoint.host(), &error))?;
+        let response = match timeout(patience, self.ask(client, request, attempt)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 let sent = !error.is_connect() && !error.is_builder();
-                let error = broken(last(&error), sent);
-                return self.perhaps_again(error, request.repeatable || !sent);
+                return Err(broken(innermost(&error), sent));
             }
             Err(_) => {
-                let error = broken(
-                    format!("no answer for {} seconds", patience.as_secs()),
-                    true,
-                );
-                return self.perhaps_again(error, request.repeatable);
+                let why = format!("no answer for {} seconds", patience.as_secs());
+                return Err(broken(why, true));
             }
         };
         let status = response.status();
         let headers = response.headers().clone();
-        let body = match timeout(patience, read(response)).await {
+        let body = match timeout(patience, read_body(response, LARGEST_ANSWER, patience)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(why)) => return self.perhaps_again(broken(why, true), request.repeatable),
-            Err(_) => {
-                let error = broken("the answer stopped in its middle".to_owned(), true);
-                return self.perhaps_again(error, request.repeatable);
-            }
+            Ok(Err(error)) => return Err(broken(error.to_string(), true)),
+            Err(_) => return Err(broken("the answer stopped in its middle".to_owned(), true)),
         };
+        let body = String::from_utf8(body)
+            .map_err(|_| broken("the answer is not UTF-8".to_owned(), true))?;
         self.judge(request, status, &headers, body)
     }
 
-    async fn ask<T>(&self, request: &Request<T>) -> Result<Response, reqwest::Error> {
-        let url = self.url(request);
-        let mut bearer = HeaderValue::from_str(&self.settings.token.bearer())
+    async fn ask<T>(
+        &self,
+        client: &HttpClient,
+        request: &Request<T>,
+        attempt: u32,
+    ) -> Result<Response, RequestError> {
+        let mut bearer = HeaderValue::from_str(&self.token.bearer())
             .unwrap_or_else(|_| HeaderValue::from_static(""));
         bearer.set_sensitive(true);
-        let mut builder = self
-            .http
-            .request(request.method.clone(), url)
+        let mut builder = client
+            .request(request.method.clone(), self.url(request))
             .header(AUTHORIZATION, bearer)
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/json");
         if let Some(body) = &request.body {
             builder = builder.body(body.to_string());
         }
-        builder.send().await
+        send(builder, attempt).await
     }
 
     /// Returns where a request goes: every step of the path is encoded, so that none leaves it.
     pub fn url<T>(&self, request: &Request<T>) -> Url {
-        let mut url = self.settings.endpoint.base().clone();
+        let mut url = self.endpoint.base().clone();
         if let Ok(mut steps) = url.path_segments_mut() {
             steps.extend(&request.path);
         }
@@ -245,22 +215,22 @@ impl Client {
         status: StatusCode,
         headers: &HeaderMap,
         body: String,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<String, Failed<Error>> {
         let (host, doing) = (self.host(), request.doing.clone());
         if status.is_success() {
-            return Ok(Outcome::Answer(body));
+            return Ok(body);
         }
         if status.is_redirection() {
             let to = headers.get(LOCATION).and_then(|to| to.to_str().ok());
-            return Err(Error::Redirect {
+            return Err(Failed::from(Error::Redirect {
                 host,
                 to: host_of(to.unwrap_or_default()),
                 doing,
-            });
+            }));
         }
         let words = said(&body);
         if status == StatusCode::UNAUTHORIZED {
-            return Err(Error::Unauthorized { host, doing, words });
+            return Err(Failed::from(Error::Unauthorized { host, doing, words }));
         }
         let error = Error::Status {
             host,
@@ -269,61 +239,24 @@ impl Client {
             words,
         };
         // A 429 and a 503 with a time to wait say that nothing was done.
-        let pause = headers.get(RETRY_AFTER).and_then(|value| {
-            let text = value.to_str().ok()?;
-            clock::retry_after(text, clock::now())
-        });
+        let after = retry_after(headers);
         let untouched = status == StatusCode::TOO_MANY_REQUESTS
-            || (status == StatusCode::SERVICE_UNAVAILABLE && pause.is_some());
-        if untouched {
-            return Ok(Outcome::Again(error, pause));
-        }
-        self.perhaps_again(error, request.repeatable && status.is_server_error())
-    }
-
-    #[expect(clippy::unused_self, reason = "it reads like the other ends of a try")]
-    fn perhaps_again(&self, error: Error, again: bool) -> Result<Outcome, Error> {
-        if again {
-            Ok(Outcome::Again(error, None))
-        } else {
-            Err(error)
-        }
+            || (status == StatusCode::SERVICE_UNAVAILABLE && after.is_some());
+        let again = untouched || (request.repeatable && status.is_server_error());
+        Err(Failed::new(error, again, after.filter(|_| untouched)))
     }
 
     fn nonsense(&self, doing: &str, why: &str) -> Error {
         Error::Nonsense {
             host: self.host(),
             doing: doing.to_owned(),
-            why: shown(why),
+            why: sanitized(why),
         }
     }
 
     fn host(&self) -> String {
-        self.settings.endpoint.host().to_owned()
+        self.endpoint.host().to_owned()
     }
-}
-
-/// Reads the certificates that are trusted beyond those of this computer.
-pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
-    Certificate::from_pem_bundle(&pem(path)?)
-        .map_err(|error| format!("`{}`: {error}", path.display()))
-}
-
-/// Reads a file of certificates.
-pub(crate) fn pem(path: &Path) -> Result<Vec<u8>, String> {
-    kraft_sys::fs::read_file(path, LARGEST_PEM).map_err(|error| error.to_string())
-}
-
-/// Reads an answer up to its limit.
-async fn read(mut response: Response) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| last(&error))? {
-        if bytes.len() + chunk.len() > LARGEST_ANSWER {
-            return Err("the answer is too long".to_owned());
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    String::from_utf8(bytes).map_err(|_| "the answer is not UTF-8".to_owned())
 }
 
 /// Returns what a refused request was answered, behind a colon.
@@ -331,7 +264,7 @@ fn said(body: &str) -> String {
     let message = serde_json::from_str::<serde_json::Value>(body)
         .ok()
         .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
-    let text = shown(message.as_deref().unwrap_or(body));
+    let text = sanitized(message.as_deref().unwrap_or(body));
     if text.is_empty() {
         text
     } else {
@@ -345,13 +278,4 @@ fn host_of(url: &str) -> String {
         .ok()
         .and_then(|url| url.host_str().map(str::to_owned))
         .unwrap_or_else(|| "another path".to_owned())
-}
-
-/// Returns the innermost cause: the outer ones repeat URLs.
-fn last(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    shown(&deepest.to_string())
 }

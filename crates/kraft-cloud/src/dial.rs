@@ -8,18 +8,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::Verifier;
+use kraft_http::text::sanitized;
+use kraft_http::trust;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-
-use crate::answer::shown;
 
 /// How long each step of a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -113,7 +110,7 @@ impl Dialer {
         let tls = |why: String| DialError::Tls {
             host: host.to_owned(),
             port,
-            why: shown(&why),
+            why: sanitized(&why),
         };
         let name = ServerName::try_from(host.to_owned()).map_err(|error| tls(error.to_string()))?;
         let plain = self.plain(host, port).await?;
@@ -162,7 +159,7 @@ async fn through(proxy: &Intercept, host: &str, port: u16) -> Result<TcpStream, 
         proxy: name.clone(),
         host: host.to_owned(),
         port,
-        why: shown(&why),
+        why: sanitized(&why),
     };
     if proxy.uri().scheme_str() != Some("http") {
         return Err(refused(
@@ -214,32 +211,11 @@ async fn answer(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 fn config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut extra: Vec<CertificateDer<'static>> = Vec::new();
-    if let Some(path) = ca_file {
-        let pem = crate::client::pem(path)?;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate =
-                certificate.map_err(|error| format!("`{}`: {error}", path.display()))?;
-            extra.push(certificate);
+    let extra = match ca_file {
+        Some(path) => {
+            trust::certificates(path).map_err(|why| format!("`{}`: {why}", path.display()))?
         }
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    match Verifier::new_with_extra_roots(extra.clone(), provider) {
-        Ok(verifier) => Ok(builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth()),
-        // A computer that trusts nobody at all still trusts the file.
-        Err(_) if !extra.is_empty() => {
-            let mut roots = RootCertStore::empty();
-            for certificate in extra {
-                roots.add(certificate).map_err(|error| error.to_string())?;
-            }
-            Ok(builder.with_root_certificates(roots).with_no_client_auth())
-        }
-        Err(error) => Err(error.to_string()),
-    }
+        None => Vec::new(),
+    };
+    trust::client_config(&extra, &[])
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use reqwest::Url;
+use kraft_http::{Url, is_loopback};
 
 /// A place where the platform runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,20 +130,6 @@ impl Endpoint {
     pub fn host(&self) -> &str {
         self.base.host_str().unwrap_or_default()
     }
-
-    /// Returns whether it is this computer.
-    pub(crate) fn is_loopback(&self) -> bool {
-        is_loopback(self.host())
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -2,18 +2,7 @@
 
 use std::time::Duration;
 
-/// What sort of failure it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// The platform cannot be reached, or answers nonsense.
-    Network,
-    /// It does not take the token.
-    Auth,
-    /// It does not have it.
-    NotFound,
-    /// Anything else.
-    Failed,
-}
+use kraft_http::{ClientError, ErrorKind};
 
 /// Why the platform did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +96,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns why there is no client for a host.
+    pub(crate) fn client(host: &str, error: &ClientError) -> Self {
+        Self::Client {
+            host: host.to_owned(),
+            why: error.to_string(),
+        }
+    }
+
     /// Returns what sort of failure it is.
     pub fn kind(&self) -> ErrorKind {
         match self {

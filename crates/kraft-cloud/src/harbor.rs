@@ -3,17 +3,20 @@
 
 use std::time::Duration;
 
-use reqwest::{Client as Http, redirect};
+use kraft_http::text::{innermost, sanitized};
+use kraft_http::{Policy, read_body, send};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::answer::shown;
 use crate::token::Token;
 
 /// Where it is.
 const HOST: &str = "harbor.unikraft.io";
 /// It is only asked for a figure, so that nobody waits for it long.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer is at most this long, in bytes.
+const LARGEST_ANSWER: usize = 1 << 20;
 
 /// How much is kept, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,41 +47,36 @@ struct Amount {
 }
 
 /// Asks how much the account of a token keeps in the platform's registry.
-pub async fn storage(token: &Token, user_agent: &str) -> Result<Storage, Error> {
+pub async fn storage(token: &Token, policy: &Policy) -> Result<Storage, Error> {
     let broken = |why: String| Error::Unreachable {
         host: HOST.to_owned(),
         doing: "get the storage of images".to_owned(),
-        why: shown(&why),
+        why: sanitized(&why),
         sent: false,
     };
-    let http = Http::builder()
-        .user_agent(user_agent)
+    let clients = crate::client::clients(policy.clone());
+    let clients = clients.map_err(|error| Error::client(HOST, &error))?;
+    let client = clients.get(HOST);
+    let account = token.account();
+    let request = client
+        .map_err(|error| Error::client(HOST, &error))?
+        .get(format!(
+            "https://{HOST}/api/v2.0/projects/{account}/summary"
+        ))
         .timeout(PATIENCE)
-        .redirect(redirect::Policy::none())
-        .build()
-        .map_err(|error| broken(error.to_string()))?;
-    let url = format!(
-        "https://{HOST}/api/v2.0/projects/{}/summary",
-        token.account()
-    );
-    let asked = http
-        .get(url)
-        .basic_auth(token.user(), Some(token.secret()))
-        .send()
-        .await;
-    let answer = asked.map_err(|error| broken(error.without_url().to_string()))?;
+        .basic_auth(token.user(), Some(token.secret()));
+    let asked = send(request, 1).await;
+    let answer = asked.map_err(|error| broken(innermost(&error)))?;
     if !answer.status().is_success() {
         return Err(broken(format!("it answers {}", answer.status())));
     }
-    let text = answer
-        .text()
-        .await
-        .map_err(|error| broken(error.to_string()))?;
-    read(&text).map_err(broken)
+    let body = read_body(answer, LARGEST_ANSWER, PATIENCE).await;
+    let body = body.map_err(|error| broken(error.to_string()))?;
+    read(&body).map_err(broken)
 }
 
-fn read(text: &str) -> Result<Storage, String> {
-    let summary: Summary = serde_json::from_str(text).map_err(|error| error.to_string())?;
+fn read(body: &[u8]) -> Result<Storage, String> {
+    let summary: Summary = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     Ok(Storage {
         used: summary.quota.used.storage,
         hard: summary.quota.hard.storage,
@@ -93,12 +91,12 @@ mod tests {
     fn the_storage_stands_in_the_summary() {
         let text = r#"{"repo_count":2,"quota":{"hard":{"storage":1000},"used":{"storage":10}}}"#;
         assert_eq!(
-            read(text),
+            read(text.as_bytes()),
             Ok(Storage {
                 used: 10,
                 hard: 1000
             })
         );
-        assert!(read("{}").is_err());
+        assert!(read(b"{}").is_err());
     }
 }

@@ -13,11 +13,11 @@
 use std::io;
 use std::time::Duration;
 
+use kraft_http::text::sanitized;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::answer::shown;
 use crate::tunnel::Password;
 
 /// The image of the helper.
@@ -136,7 +136,7 @@ async fn room(from: &mut (impl AsyncRead + Unpin)) -> Result<Room, ImportError> 
             1 => {}
             0 => {
                 complaint.extend_from_slice(&message);
-                let text = shown(&String::from_utf8_lossy(&complaint));
+                let text = sanitized(&String::from_utf8_lossy(&complaint));
                 return Err(ImportError::Told(text));
             }
             i32::MIN..0 => {

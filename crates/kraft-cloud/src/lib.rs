@@ -23,4 +23,5 @@ pub mod token;
 pub mod tunnel;
 pub mod visit;
 
-pub use error::{Error, ErrorKind};
+pub use error::Error;
+pub use kraft_http::ErrorKind;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use reqwest::{Client as Http, Url, redirect};
+use kraft_http::{Policy, Url, authority, send};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -23,15 +23,12 @@ pub async fn address(host: &str) -> Option<Ipv4Addr> {
 }
 
 /// Returns how long a connection to a metro takes, if the interface at this URL is one.
-pub async fn delay(base: &Url) -> Option<Duration> {
-    let http = Http::builder()
-        .timeout(PATIENCE)
-        .redirect(redirect::Policy::none())
-        .build()
-        .ok()?;
+pub async fn delay(base: &Url, policy: &Policy) -> Option<Duration> {
+    let clients = crate::client::clients(policy.clone()).ok()?;
+    let client = clients.get(&authority(base)).ok()?;
     let mut root = base.clone();
     root.set_path("/");
-    let answer = http.get(root).send().await.ok()?;
+    let answer = send(client.get(root).timeout(PATIENCE), 1).await.ok()?;
     if answer.status() != StatusCode::UNAUTHORIZED {
         return None;
     }

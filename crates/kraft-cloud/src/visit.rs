@@ -2,14 +2,13 @@
 //!
 //! A visitor shows nobody's token.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use http::StatusCode;
-use reqwest::{Client as Http, redirect};
+use kraft_http::text::sanitized;
+use kraft_http::{Client, Clients, Policy, RequestError, Url, authority, send};
 
 use crate::Error;
-use crate::answer::shown;
 
 /// How long one visit may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,35 +29,28 @@ pub enum Absence {
 /// Visits addresses.
 #[derive(Debug)]
 pub struct Visitor {
-    http: Http,
+    clients: Clients<Client>,
 }
 
 impl Visitor {
-    /// Makes a visitor, which trusts the certificates in a file beyond those of this computer.
+    /// Makes a visitor.
     ///
     /// # Errors
-    /// If the file has no certificates.
-    pub fn new(user_agent: &str, ca_file: Option<&PathBuf>) -> Result<Self, Error> {
-        let bad = |why: String| Error::Client {
-            host: "what is deployed".to_owned(),
-            why,
-        };
-        let mut builder = Http::builder()
-            .user_agent(user_agent)
-            .timeout(PATIENCE)
-            // An application that sends its visitors elsewhere has answered.
-            .redirect(redirect::Policy::none())
-            .pool_max_idle_per_host(0);
-        if let Some(path) = ca_file {
-            builder = builder.tls_certs_merge(crate::client::certificates(path).map_err(bad)?);
-        }
-        let http = builder.build().map_err(|error| bad(error.to_string()))?;
-        Ok(Self { http })
+    /// If the certificates of the policy cannot be used.
+    pub fn new(policy: Policy) -> Result<Self, Error> {
+        let clients = crate::client::clients(policy);
+        let clients = clients.map_err(|error| Error::client("what is deployed", &error))?;
+        Ok(Self { clients })
     }
 
     /// Goes to an address once, and returns the status that the application answered.
     pub async fn visit(&self, url: &str) -> Result<u16, Absence> {
-        match self.http.get(url).send().await {
+        let silent = |why: String| Absence::Silent(why);
+        let url = Url::parse(url).map_err(|error| silent(error.to_string()))?;
+        let client = self.clients.get(&authority(&url));
+        let client = client.map_err(|error| silent(error.to_string()))?;
+        match send(client.get(url).timeout(PATIENCE), 1).await {
+            // An application that sends its visitors elsewhere has answered.
             Ok(answer) => match answer.status() {
                 status @ (StatusCode::BAD_GATEWAY
                 | StatusCode::SERVICE_UNAVAILABLE
@@ -73,7 +65,7 @@ impl Visitor {
 }
 
 /// Finds the reason among causes: the outer ones repeat the address.
-fn absence(error: &reqwest::Error) -> Absence {
+fn absence(error: &RequestError) -> Absence {
     let mut deepest: &dyn std::error::Error = error;
     let mut nameless = false;
     while let Some(source) = deepest.source() {
@@ -81,7 +73,7 @@ fn absence(error: &reqwest::Error) -> Absence {
         nameless |= source.to_string() == "dns error";
         deepest = source;
     }
-    let why = shown(&deepest.to_string());
+    let why = sanitized(&deepest.to_string());
     if nameless {
         Absence::Nameless(why)
     } else {

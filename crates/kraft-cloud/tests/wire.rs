@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use kraft_cloud::client::{Client, Settings};
+use kraft_cloud::client::Client;
 use kraft_cloud::endpoint::Endpoint;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance};
 use kraft_cloud::token::Token;
 use kraft_cloud::{Error, ErrorKind};
+use kraft_http::Policy;
 
 /// What the server got, one text per connection.
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -67,16 +68,13 @@ fn instance(name: &str) -> String {
 }
 
 fn client(base: &str) -> Client {
-    Client::new(Settings {
-        endpoint: Endpoint::of(base).unwrap(),
-        token: Token::of("anna", "hush-hush").unwrap(),
-        user_agent: "test".to_owned(),
-        ca_file: None,
-        offline: false,
-        silence: Duration::from_secs(20),
+    let policy = Policy {
+        idle: Duration::from_secs(20),
         retries: 3,
-    })
-    .unwrap()
+        ..Policy::new("test")
+    };
+    let token = Token::of("anna", "hush-hush").unwrap();
+    Client::new(Endpoint::of(base).unwrap(), token, policy).unwrap()
 }
 
 fn wanted() -> CreateInstance {

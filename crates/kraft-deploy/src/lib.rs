@@ -28,7 +28,7 @@ pub mod vacancy;
 use std::time::Duration;
 
 use kraft_cloud::answer::Answer;
-use kraft_cloud::client::{Client, Settings};
+use kraft_cloud::client::Client;
 use kraft_cloud::endpoint::Endpoint;
 use kraft_cloud::request::{Id, Request};
 use kraft_cloud::resources::Named;
@@ -95,17 +95,8 @@ impl Cloud {
         };
         let endpoint = Endpoint::of(&metro).map_err(Failure::usage)?;
         let token = account::token(ctx, at)?;
-        let (silence, retries) = network::patience(ctx);
         let runtime = network::runtime()?;
-        let client = Client::new(Settings {
-            endpoint,
-            token,
-            user_agent: network::user_agent(),
-            ca_file: network::ca_file(ctx),
-            offline: ctx.settings.offline,
-            silence,
-            retries,
-        })?;
+        let client = Client::new(endpoint, token, network::policy(ctx))?;
         Ok(Self {
             runtime,
             client,

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use kraft_cloud::endpoint::{self, Endpoint};
 use kraft_cloud::probe;
+use kraft_http::Policy;
 use serde::Serialize;
 
 use super::Where;
@@ -43,10 +44,10 @@ pub fn look(ctx: &Context, at: &Where, status: bool) -> Result<Vec<Row>, Failure
         wanted.push((endpoint, String::new(), host));
     }
     let runtime = network::runtime()?;
-    let offline = ctx.settings.offline;
+    let policy = network::policy(ctx);
     let asked: Vec<_> = wanted
         .into_iter()
-        .map(|wanted| runtime.spawn(one(wanted, status, offline)))
+        .map(|wanted| runtime.spawn(one(wanted, status, policy.clone())))
         .collect();
     let mut rows: Vec<Row> = runtime.block_on(async {
         let mut rows = Vec::new();
@@ -83,8 +84,9 @@ pub(super) fn ask(ctx: &Context) -> Result<Option<String>, Failure> {
 async fn one(
     (endpoint, location, proxy): (Endpoint, String, String),
     status: bool,
-    offline: bool,
+    policy: Policy,
 ) -> Row {
+    let offline = policy.offline;
     let probing = status && !offline;
     let (ipv4, delay) = tokio::join!(
         async {
@@ -97,7 +99,7 @@ async fn one(
             if !probing {
                 return None;
             }
-            probe::delay(endpoint.base()).await
+            probe::delay(endpoint.base(), &policy).await
         }
     );
     Row {

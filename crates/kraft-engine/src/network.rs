@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::{DEFAULT_REGISTRY, check_host};
+use kraft_http::Policy;
 use kraft_oci::credentials::{self, Keyrings};
-use kraft_oci::registry::{Registry, Settings};
+use kraft_oci::registry::Registry;
 use tokio::runtime::Runtime;
 
 use crate::context::Context;
@@ -33,19 +33,11 @@ impl Network {
     /// Makes a client that uses these credentials first, by host.
     pub fn with(ctx: &Context, own: BTreeMap<String, (String, String)>) -> Result<Self, Failure> {
         let runtime = runtime()?;
-        let (silence, retries) = patience(ctx);
-        let settings = Settings {
-            retries,
-            insecure: ctx.settings.insecure.clone(),
-            ca_file: ca_file(ctx),
-            offline: ctx.settings.offline,
-            silence,
-            ..Settings::new(user_agent(), Arc::new(keyrings(ctx, own)))
-        };
+        let keyrings = Arc::new(keyrings(ctx, own));
         // The client's own tasks need the runtime.
         let registry = {
             let _inside = runtime.enter();
-            Registry::new(settings)?
+            Registry::new(policy(ctx), keyrings)?
         };
         Ok(Self { runtime, registry })
     }
@@ -65,19 +57,21 @@ pub fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::new(Kind::Failed, format!("cannot start threads: {error}")))
 }
 
-/// Returns how this program calls itself where servers ask.
-pub fn user_agent() -> String {
-    format!("kraft/{}", env!("CARGO_PKG_VERSION"))
+/// Returns how servers are spoken to over HTTP.
+pub fn policy(ctx: &Context) -> Policy {
+    Policy {
+        ca_file: ca_file(ctx),
+        insecure: ctx.settings.insecure.clone(),
+        offline: ctx.settings.offline,
+        idle: ctx.settings.http_timeout,
+        retries: ctx.settings.http_retries,
+        ..Policy::new(concat!("kraft/", env!("CARGO_PKG_VERSION")))
+    }
 }
 
 /// Returns the file with the certificates that are trusted beyond those of this computer.
 pub fn ca_file(ctx: &Context) -> Option<PathBuf> {
     ctx.settings.ca_file.clone()
-}
-
-/// Returns how long a server may be silent, and how often what may yet work is tried again.
-pub fn patience(ctx: &Context) -> (Duration, u32) {
-    (ctx.settings.http_timeout, ctx.settings.http_retries)
 }
 
 /// Returns where credentials may be.

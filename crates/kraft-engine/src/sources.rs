@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kraft_build::catalog::{self, Updated};
-use kraft_build::sources::{Credential, Error, Http, Patience, Sources, Web};
+use kraft_build::sources::{Credential, Error, Http, Sources};
 use kraft_core::connection;
 
 use super::network;
@@ -39,7 +39,7 @@ pub fn open(ctx: &Context, fetching: &Fetching) -> Result<Sources, Failure> {
             .text("GITHUB_API_URL")
             .unwrap_or_else(|| "https://api.github.com".to_owned()),
         catalog: Vec::new(),
-        http: Http::new(web(ctx)),
+        http: Http::new(network::policy(ctx), credentials(ctx)),
     };
     sources.catalog = catalog::load(&manifests(ctx))?;
     Ok(sources)
@@ -106,19 +106,11 @@ pub fn forget_others(ctx: &Context, places: &[String]) -> Result<bool, Failure> 
     Ok(catalog::forget_others(&manifests(ctx), places)?)
 }
 
-fn web(ctx: &Context) -> Web {
-    let (silence, retries) = network::patience(ctx);
-    let credentials = network::own_credentials(ctx)
+fn credentials(app: &App) -> Vec<(String, Credential)> {
+    network::own_credentials(ctx)
         .into_iter()
         .map(|(host, (user, token))| (host, Credential { user, token }))
-        .collect();
-    Web {
-        user_agent: network::user_agent(),
-        patience: Patience { silence, retries },
-        ca_file: network::ca_file(ctx),
-        insecure: ctx.settings.insecure.clone(),
-        credentials,
-    }
+        .collect()
 }
 
 const NO_NETWORK: &str = "check the network, and `HTTPS_PROXY` behind a proxy; `source:` in the Kraftfile may \

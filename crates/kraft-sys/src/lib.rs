@@ -11,6 +11,7 @@
 
 pub mod bulk;
 pub mod clock;
+pub mod command_line;
 pub mod device;
 pub mod environment;
 pub mod fs;

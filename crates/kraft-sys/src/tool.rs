@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 
+use crate::command_line;
 use crate::environment::Inherit;
 use crate::guard::Guard;
 use crate::process::{Identity, Process, wait_readable};
@@ -168,7 +169,22 @@ impl Tool {
 
     /// Runs it to its end, however it ends. If this process is killed meanwhile, the program and
     /// all it started end as well.
-    pub fn output(mut self) -> Result<Output, ToolError> {
+    pub fn output(self) -> Result<Output, ToolError> {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return self.ended();
+        }
+        let (command, begin) = (command_line::shown(&self.command), Instant::now());
+        let outcome = self.ended();
+        let ended = match &outcome {
+            Ok(output) => output.status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let milliseconds = begin.elapsed().as_millis();
+        tracing::debug!(command, outcome = ended, milliseconds, "program");
+        outcome
+    }
+
+    fn ended(mut self) -> Result<Output, ToolError> {
         let guard = (!self.with_us).then(|| Guard::over(&mut self.command));
         self.command
             .stdin(Stdio::piped())

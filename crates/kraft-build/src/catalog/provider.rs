@@ -186,7 +186,7 @@ fn beside(url: &str, link: &str) -> Result<String, Error> {
         return Ok(link.to_owned());
     }
     let relative = !link.starts_with('/') && !link.contains("://");
-    let whole = reqwest::Url::parse(url).and_then(|url| url.join(link));
+    let whole = kraft_http::Url::parse(url).and_then(|url| url.join(link));
     match whole {
         Ok(whole) if relative => Ok(whole.into()),
         _ => Err(Error::NoCatalog {

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use kraft_sys::command_line;
 use kraft_sys::stream::{self, End};
 use kraft_sys::{fs, tool};
 
@@ -175,7 +176,9 @@ impl Call<'_> {
             command.env("GIT_CEILING_DIRECTORIES", above);
         }
         let mut log = Log::open(self.log)?;
-        log.line(format!("$ {}", shown(&command)).as_bytes());
+        let line = command_line::shown(&command);
+        log.line(format!("$ {line}").as_bytes());
+        tracing::debug!(command = line, "program");
         let mut faults = fault::Search::default();
         let end = stream::lines(
             command,
@@ -203,23 +206,6 @@ impl Call<'_> {
             }),
         }
     }
-}
-
-/// The command as it could be typed.
-fn shown(command: &std::process::Command) -> String {
-    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    for argument in command.get_args() {
-        let argument = argument.to_string_lossy();
-        let plain = argument
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_-./=:@%+,".contains(&b));
-        words.push(if plain {
-            argument.into_owned()
-        } else {
-            format!("'{}'", argument.replace('\'', "'\\''"))
-        });
-    }
-    words.join(" ")
 }
 
 /// Everything make says, kept for whoever wants to read it all.

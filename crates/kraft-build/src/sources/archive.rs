@@ -8,13 +8,13 @@ use std::path::{Component, Path, PathBuf};
 use kraft_archive::compression::{self, read_full, read_some};
 use kraft_archive::limits;
 use kraft_archive::tar::{Entry, Kind, Limits, Reader};
+use kraft_http::text::redacted_url;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use sha2::{Digest as _, Sha256};
 
 use super::error::Error;
 use super::memory::{self, Memory};
-use super::url::shown;
 use super::{Sources, Told};
 use crate::trees;
 
@@ -74,7 +74,7 @@ fn fetch(
     let local = local(url);
     if sources.offline && local.is_none() {
         return Err(Error::Offline {
-            what: format!("`{}`", shown(url)),
+            what: format!("`{}`", redacted_url(url)),
         });
     }
     let dir = sources.cache.join("archives");
@@ -108,7 +108,7 @@ fn fetch(
         fs::remove_file(&part)?;
         return Err(Error::Checksum {
             name: name.to_owned(),
-            url: shown(url),
+            url: redacted_url(url),
             wanted: wanted.to_owned(),
             found,
         });
@@ -153,7 +153,7 @@ fn sum(path: &Path) -> Result<String, fs::Error> {
 pub(super) fn unpack(archive: &Path, url: &str, name: &str, to: &Path) -> Result<(), Error> {
     let bad = |why: String| Error::Archive {
         name: name.to_owned(),
-        url: shown(url),
+        url: redacted_url(url),
         why,
     };
     let error = |fault| match fault {

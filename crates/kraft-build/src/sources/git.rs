@@ -1,11 +1,11 @@
 //! Git repositories, by the user's own `git`: its credentials, its ssh, its proxies.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kraft_core::connection::Cause;
 use kraft_core::nearest::nearest;
+use kraft_sys::command_line::redacted;
 use kraft_sys::environment;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
@@ -131,7 +131,7 @@ impl Mirror {
                 .unwrap_or(name)
         });
         Err(Error::NoVersion {
-            url: without_secret(&self.url),
+            url: redacted(&self.url),
             version: version.to_owned(),
             nearest: nearest(version, names).map(ToOwned::to_owned),
         })
@@ -150,7 +150,7 @@ impl Mirror {
                 what: format!(
                     "what `{}` is at in `{}`",
                     version.unwrap_or("HEAD"),
-                    without_secret(&self.url)
+                    redacted(&self.url)
                 ),
             })?
         } else {
@@ -184,11 +184,7 @@ impl Mirror {
         }
         if sources.offline && !is_local(&self.url) {
             return Err(Error::Offline {
-                what: format!(
-                    "commit {} of `{}`",
-                    short(commit),
-                    without_secret(&self.url)
-                ),
+                what: format!("commit {} of `{}`", short(commit), redacted(&self.url)),
             });
         }
         // Most servers hand out a commit by its name; that is the least to fetch.
@@ -218,7 +214,7 @@ impl Mirror {
             return Ok(());
         }
         Err(Error::NoVersion {
-            url: without_secret(&self.url),
+            url: redacted(&self.url),
             version: commit.to_owned(),
             nearest: None,
         })
@@ -227,7 +223,7 @@ impl Mirror {
     fn fetch_all(&self, sources: &Sources) -> Result<(), Error> {
         if sources.offline && !is_local(&self.url) {
             return Err(Error::Offline {
-                what: format!("the history of `{}`", without_secret(&self.url)),
+                what: format!("the history of `{}`", redacted(&self.url)),
             });
         }
         let _lock = self.enter()?;
@@ -335,7 +331,7 @@ impl Mirror {
             if is_local(&url) && !is_local(&self.url) {
                 return Err(Error::Archive {
                     name: self.name.clone(),
-                    url: without_secret(&self.url),
+                    url: redacted(&self.url),
                     why: format!("the submodule `{path}` leads to this computer"),
                 });
             }
@@ -364,11 +360,11 @@ impl Mirror {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let (why, sort) = reason(&said);
         Err(Error::Git {
-            url: without_secret(&self.url),
+            url: redacted(&self.url),
             why: if why.is_empty() {
                 format!("it failed for {} ({})", self.name, output.status)
             } else {
-                without_secret(&why)
+                redacted(&why)
             },
             sort,
         })
@@ -503,28 +499,6 @@ fn reason(said: &str) -> (String, GitSort) {
     (why, sort)
 }
 
-/// Takes a password out of a URL.
-fn without_secret(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        clean.push_str(before);
-        let host_end = after.find(['/', '\'', '"', ' ']).unwrap_or(after.len());
-        let (authority, behind) = after.split_at(host_end);
-        match authority.rsplit_once('@') {
-            Some((user, host)) => {
-                let user = user.split(':').next().unwrap_or_default();
-                let _ = write!(clean, "{user}@{host}");
-            }
-            None => clean.push_str(authority),
-        }
-        rest = behind;
-    }
-    clean.push_str(rest);
-    clean
-}
-
 /// Reads the URL of a submodule: `../other.git` is beside the outer repository.
 fn beside(outer: &str, url: &str) -> String {
     if !url.starts_with("./") && !url.starts_with("../") {
@@ -597,8 +571,8 @@ mod tests {
     #[test]
     fn urls_are_shown_without_passwords_and_spelled_as_git_takes_them() {
         assert_eq!(
-            without_secret("cannot read 'https://me:pass@h/x' and https://h/y"),
-            "cannot read 'https://me@h/x' and https://h/y"
+            redacted("cannot read 'https://me:pass@h/x' and https://h/y"),
+            "cannot read 'https://h/x' and https://h/y"
         );
         assert_eq!(normal("git+ssh://git@h/x"), "ssh://git@h/x");
         assert_eq!(

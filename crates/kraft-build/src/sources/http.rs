@@ -2,49 +2,31 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::blocking::{Client, Response};
-use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, LAST_MODIFIED, LINK, RANGE,
 };
-use reqwest::{Certificate, StatusCode, Url, redirect};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use kraft_http::blocking::{Client, Response};
+use kraft_http::redirect::{self, CIRCLE, MOST_REDIRECTS};
+use kraft_http::text::redacted_url;
+use kraft_http::{
+    ClientError, Clients, Failed, Policy, TransferError, Url, authority, credential, is_transient,
+    retry_after, send_blocking,
+};
 
+use super::Told;
 use super::error::Error;
 use super::memory::Memory;
-use super::url::{is_this_computer, shown};
-use super::{Patience, Told};
 
-/// How long a connection may take to come about.
-const CONNECTING: Duration = Duration::from_secs(10);
-/// How often a server may send us elsewhere.
-const MOST_REDIRECTS: usize = 10;
-/// The longest that a server may ask us to wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A document (an index, an answer of an API) has at most so many bytes.
 const LARGEST_DOCUMENT: u64 = 32 << 20;
 /// A component has at most so many bytes.
 const LARGEST_ARCHIVE: u64 = 4 << 30;
-/// A PEM file is at most this long, in bytes.
-const LARGEST_PEM: u64 = 4 << 20;
-
-/// How HTTP is spoken.
-#[derive(Clone, Debug)]
-pub struct Web {
-    /// What we call ourselves.
-    pub user_agent: String,
-    /// How patient we are.
-    pub patience: Patience,
-    /// A PEM file with further authorities.
-    pub ca_file: Option<PathBuf>,
-    /// Hosts (`HOST[:PORT]`) whose certificates are not looked at.
-    pub insecure: Vec<String>,
-    /// Credentials by host.
-    pub credentials: Vec<(String, Credential)>,
-}
 
 /// A user and a token; without a user, the token is a bearer's.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,12 +45,13 @@ impl std::fmt::Debug for Credential {
     }
 }
 
-/// A client, made when it is needed first.
+/// A client of servers with components and catalogs.
 #[derive(Debug)]
 pub struct Http {
-    web: Web,
-    /// By whether certificates count, and whether it is this computer.
-    clients: [OnceLock<Client>; 4],
+    policy: Policy,
+    /// By host, `HOST[:PORT]`.
+    credentials: Vec<(String, Credential)>,
+    clients: OnceLock<Clients<Client>>,
 }
 
 /// A document, and what marks this state of it.
@@ -83,41 +66,36 @@ pub struct Document {
 }
 
 impl Http {
-    /// Makes a client; opens no connection.
-    pub fn new(web: Web) -> Self {
+    /// Makes a client with credentials by host; opens no file and no connection.
+    pub fn new(policy: Policy, credentials: Vec<(String, Credential)>) -> Self {
         Self {
-            web,
-            clients: Default::default(),
+            policy,
+            credentials,
+            clients: OnceLock::new(),
         }
     }
 
     /// Fetches a document; `None` if it is still what `etag` marks.
     pub fn document(&self, url: &str, etag: Option<&str>) -> Result<Option<Document>, Error> {
-        self.patiently(url, || {
+        self.patiently(url, |attempt| {
             let mut headers = HeaderMap::new();
             if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
                 headers.insert(IF_NONE_MATCH, etag);
             }
-            let response = self.get(url, &headers)?;
+            let response = self.get(url, &headers, attempt)?;
             if response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(None);
             }
             let response = good(url, response)?;
-            let text = |name| {
-                let value: Option<&HeaderValue> = response.headers().get(name);
-                value.and_then(|v| v.to_str().ok()).map(ToOwned::to_owned)
-            };
-            let (etag, link) = (text("etag"), text("link"));
+            let (etag, link) = (text(&response, &ETAG), text(&response, &LINK));
             let mut bytes = Vec::new();
             response
                 .take(LARGEST_DOCUMENT + 1)
                 .read_to_end(&mut bytes)
-                .map_err(|error| Trouble::again(url, &error))?;
+                .map_err(|error| self.broken(url, &error))?;
             if bytes.len() as u64 > LARGEST_DOCUMENT {
-                return Err(Trouble::last(Error::Network {
-                    url: shown(url),
-                    why: format!("it has more than {LARGEST_DOCUMENT} bytes"),
-                }));
+                let why = format!("it has more than {LARGEST_DOCUMENT} bytes");
+                return Err(nonsense(url, &why));
             }
             Ok(Some(Document { bytes, etag, link }))
         })
@@ -133,12 +111,11 @@ impl Http {
         told: &Told<'_>,
     ) -> Result<Option<Memory>, Error> {
         let mut mark: Option<String> = None;
-        self.patiently(url, || {
-            let mut part =
-                kraft_sys::fs::append(file).map_err(|error| Trouble::last(error.into()))?;
+        self.patiently(url, |attempt| {
+            let mut part = kraft_sys::fs::append(file).map_err(Error::from)?;
             let have = part
                 .seek(SeekFrom::End(0))
-                .map_err(|error| Trouble::last(write_error(file, error)))?;
+                .map_err(|error| write_error(file, error))?;
             let mut headers = HeaderMap::new();
             // Only what we saw the beginning of is continued: without a mark it may be another.
             let resumes = have > 0 && mark.is_some();
@@ -154,7 +131,7 @@ impl Http {
                 headers.extend(value(&known.etag).map(|etag| (IF_NONE_MATCH, etag)));
                 headers.extend(value(&known.last_modified).map(|time| (IF_MODIFIED_SINCE, time)));
             }
-            let response = self.get(url, &headers)?;
+            let response = self.get(url, &headers, attempt)?;
             if response.status() == StatusCode::NOT_MODIFIED && known.is_some() {
                 return Ok(None);
             }
@@ -162,40 +139,25 @@ impl Http {
             let continues = response.status() == StatusCode::PARTIAL_CONTENT
                 && begins_at(&response) == Some(have);
             if !continues && have > 0 {
-                part.set_len(0)
-                    .map_err(|error| Trouble::last(write_error(file, error)))?;
+                part.set_len(0).map_err(|error| write_error(file, error))?;
             }
-            mark = response
-                .headers()
-                .get(ETAG)
-                .and_then(|value| value.to_str().ok())
-                .filter(|etag| !etag.starts_with("W/"))
-                .map(ToOwned::to_owned);
+            mark = text(&response, &ETAG).filter(|etag| !etag.starts_with("W/"));
             let start = if continues { have } else { 0 };
-            let text = |name| {
-                let value: Option<&HeaderValue> = response.headers().get(name);
-                let text = value.and_then(|value| value.to_str().ok());
-                text.filter(|text| text.len() < 1024).map(ToOwned::to_owned)
-            };
+            let known = |name| text(&response, name).filter(|text| text.len() < 1024);
             let memory = Memory {
                 sha256: String::new(),
-                etag: text(ETAG),
-                last_modified: text(LAST_MODIFIED),
+                etag: known(&ETAG),
+                last_modified: known(&LAST_MODIFIED),
             };
-            pour(url, response, &mut part, file, start, told)?;
+            self.pour(url, response, &mut part, file, start, told)?;
             Ok(Some(memory))
         })
     }
 
-    fn get(&self, url: &str, headers: &HeaderMap) -> Result<Response, Trouble> {
-        let mut url = Url::parse(url).map_err(|error| {
-            Trouble::last(Error::Network {
-                url: shown(url),
-                why: error.to_string(),
-            })
-        })?;
-        let first = url.clone();
-        for _ in 0..MOST_REDIRECTS {
+    fn get(&self, url: &str, headers: &HeaderMap, attempt: u32) -> Result<Response, Failed<Error>> {
+        let first = url;
+        let mut url = Url::parse(url).map_err(|error| nonsense(first, &error.to_string()))?;
+        for _ in 0..=MOST_REDIRECTS {
             let client = self.client(&url)?;
             let mut request = client
                 .get(url.clone())
@@ -205,181 +167,126 @@ impl Http {
             if let Some(value) = self.authorization(&url) {
                 request = request.header(AUTHORIZATION, value);
             }
-            let response = request
-                .send()
-                .map_err(|error| Trouble::again(first.as_str(), &error))?;
-            let status = response.status();
-            if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
+            let response =
+                send_blocking(request, attempt).map_err(|error| self.broken(first, &error))?;
+            if !redirect::is_redirect(response.status().as_u16()) {
                 return Ok(response);
             }
-            let target = response
-                .headers()
-                .get(LOCATION)
-                .and_then(|value| value.to_str().ok())
-                .and_then(|target| url.join(target).ok());
-            let Some(target) = target else {
-                return Err(nonsense(
-                    &first,
-                    "it sends us elsewhere without saying where",
-                ));
-            };
-            if !matches!(target.scheme(), "http" | "https")
-                || (url.scheme() == "https" && target.scheme() == "http")
-            {
-                return Err(nonsense(
-                    &first,
-                    "it sends us to a place without encryption",
-                ));
-            }
-            url = target;
+            url =
+                redirect::target(response.headers(), &url).map_err(|why| nonsense(first, &why))?;
         }
-        Err(nonsense(&first, "it sends us around in circles"))
+        Err(nonsense(first, CIRCLE))
     }
 
     fn authorization(&self, url: &Url) -> Option<HeaderValue> {
-        use base64::Engine as _;
-
-        let host = host(url);
-        let (_, credential) = self
-            .web
+        let host = authority(url);
+        let (_, Credential { user, token }) = self
             .credentials
             .iter()
             .find(|(name, _)| *name == host || Some(name.as_str()) == url.host_str())?;
-        let text = if credential.user.is_empty() {
-            format!("Bearer {}", credential.token)
+        if user.is_empty() {
+            credential::bearer(token).ok()
         } else {
-            let pair = format!("{}:{}", credential.user, credential.token);
-            let pair = base64::engine::general_purpose::STANDARD.encode(pair);
-            format!("Basic {pair}")
-        };
-        let mut value = HeaderValue::from_str(&text).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+            credential::basic(user, token).ok()
+        }
     }
 
-    fn client(&self, url: &Url) -> Result<&Client, Trouble> {
-        let lax = self.web.insecure.contains(&host(url));
-        let direct = is_this_computer(url.host_str().unwrap_or_default());
-        let Some(made) = self.clients.get(usize::from(lax) + 2 * usize::from(direct)) else {
-            return Err(nonsense(url, "no client"));
+    fn client(&self, url: &Url) -> Result<&Client, Error> {
+        let clients = if let Some(clients) = self.clients.get() {
+            clients
+        } else {
+            let made = Clients::new(self.policy.clone());
+            let made = made.map_err(|error| no_client(url, error))?;
+            self.clients.get_or_init(|| made)
         };
-        if let Some(client) = made.get() {
-            return Ok(client);
-        }
-        let mut builder = Client::builder()
-            .user_agent(&self.web.user_agent)
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECTING)
-            // In this client it is the time between two reads.
-            .timeout(self.web.patience.silence)
-            .tls_danger_accept_invalid_certs(lax)
-            .tls_danger_accept_invalid_hostnames(lax);
-        if let Some(path) = self.web.ca_file.as_ref().filter(|_| !lax) {
-            let pem = kraft_sys::fs::read_file(path, LARGEST_PEM)
-                .map_err(|error| Trouble::last(error.into()))?;
-            let certificates = Certificate::from_pem_bundle(&pem)
-                .map_err(|error| nonsense(url, &format!("`{}`: {error}", path.display())))?;
-            for certificate in certificates {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
-        if direct {
-            builder = builder.no_proxy();
-        }
-        let client = builder
-            .build()
-            .map_err(|error| nonsense(url, &error.to_string()))?;
-        Ok(made.get_or_init(|| client))
+        let client = clients.get(&authority(url));
+        client.map_err(|error| no_client(url, error))
     }
 
     /// Tries until it works, or cannot work, or has been tried often enough.
     fn patiently<T>(
         &self,
         url: &str,
-        mut work: impl FnMut() -> Result<T, Trouble>,
+        mut work: impl FnMut(u32) -> Result<T, Failed<Error>>,
     ) -> Result<T, Error> {
-        let mut wait = Duration::from_millis(200);
-        let mut tries = 0;
-        loop {
-            match work() {
-                Ok(done) => return Ok(done),
-                Err(trouble) if !trouble.again || tries == self.web.patience.retries => {
-                    return Err(*trouble.error);
-                }
-                Err(trouble) => {
-                    tries += 1;
-                    // Not everybody at the same moment again.
-                    let jitter = u64::from(std::process::id() % 100) + url.len() as u64 % 50;
-                    let pause = trouble.after.unwrap_or(wait) + Duration::from_millis(jitter);
-                    std::thread::sleep(pause.min(LONGEST_WAIT));
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                }
-            }
-        }
-    }
-}
-
-fn host(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
-}
-
-/// A try that failed.
-struct Trouble {
-    error: Box<Error>,
-    /// Whether another try may help.
-    again: bool,
-    /// How long the server wants us to wait.
-    after: Option<Duration>,
-}
-
-impl Trouble {
-    fn last(error: Error) -> Self {
-        Self {
-            error: Box::new(error),
-            again: false,
-            after: None,
-        }
-    }
-
-    fn again(url: &str, error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut why = String::new();
-        let mut next = Some(error);
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            // The client repeats the URL in every sentence.
-            if !text.contains(url) && !why.contains(&text) {
-                if !why.is_empty() {
-                    why.push_str(": ");
-                }
-                why.push_str(&text);
-            }
-            next = cause.source();
-        }
-        let why = if why.is_empty() {
-            error.to_string()
-        } else {
-            why
+        let mut retry = self.policy.retry();
+        let busy = |pause: Duration| Error::Network {
+            url: redacted_url(url),
+            why: format!(
+                "the server takes no more requests for {} seconds",
+                pause.as_secs()
+            ),
         };
-        let url = shown(url);
-        // A name that does not exist will not exist in a second.
-        let again = !why.contains("Name or service not known");
-        Self {
-            error: Box::new(Error::Network { url, why }),
-            again,
-            after: None,
+        loop {
+            match work(retry.attempt()) {
+                Ok(done) => return Ok(done),
+                Err(failed) => std::thread::sleep(retry.delay(failed, busy)?),
+            }
+        }
+    }
+
+    /// Returns a failure of the connection.
+    fn broken(&self, url: &str, error: &(dyn std::error::Error + 'static)) -> Failed<Error> {
+        let error = TransferError::of(error, self.policy.idle);
+        let again = !error.is_permanent();
+        let (url, why) = (redacted_url(url), error.to_string());
+        Failed::new(Error::Network { url, why }, again, None)
+    }
+
+    /// Writes what comes into a file.
+    fn pour(
+        &self,
+        url: &str,
+        mut response: Response,
+        part: &mut File,
+        file: &Path,
+        start: u64,
+        told: &Told<'_>,
+    ) -> Result<(), Failed<Error>> {
+        let mut done = start;
+        let mut chunk = vec![0; 128 << 10];
+        loop {
+            let read = response
+                .read(&mut chunk)
+                .map_err(|error| self.broken(url, &error))?;
+            if read == 0 {
+                return Ok(());
+            }
+            done += read as u64;
+            if done > LARGEST_ARCHIVE {
+                let why = format!("it has more than {LARGEST_ARCHIVE} bytes");
+                return Err(nonsense(url, &why));
+            }
+            part.write_all(chunk.get(..read).unwrap_or_default())
+                .map_err(|error| write_error(file, error))?;
+            told.advanced(done);
         }
     }
 }
 
-fn nonsense(url: &Url, why: &str) -> Trouble {
-    Trouble::last(Error::Network {
-        url: shown(url.as_str()),
+fn text(response: &Response, name: &HeaderName) -> Option<String> {
+    let value = response.headers().get(name)?;
+    value.to_str().ok().map(ToOwned::to_owned)
+}
+
+fn nonsense(url: &str, why: &str) -> Failed<Error> {
+    Failed::from(Error::Network {
+        url: redacted_url(url),
         why: why.to_owned(),
     })
+}
+
+fn no_client(url: &Url, error: ClientError) -> Error {
+    match error {
+        ClientError::Certificates { path, why } => {
+            let doing = kraft_sys::fs::Error::on("use the certificates in", Path::new(&path));
+            doing(std::io::Error::other(why)).into()
+        }
+        ClientError::Client(why) => Error::Network {
+            url: redacted_url(url.as_str()),
+            why,
+        },
+    }
 }
 
 fn write_error(path: &Path, source: std::io::Error) -> Error {
@@ -387,64 +294,25 @@ fn write_error(path: &Path, source: std::io::Error) -> Error {
 }
 
 /// Insists on success.
-fn good(url: &str, response: Response) -> Result<Response, Trouble> {
-    let status = response.status();
-    if status.is_success() {
+fn good(url: &str, response: Response) -> Result<Response, Failed<Error>> {
+    if response.status().is_success() {
         return Ok(response);
     }
-    let (url, code) = (shown(url), status.as_u16());
-    let after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .map(Duration::from_secs);
-    Err(match code {
-        404 | 410 => Trouble::last(Error::NotThere { url, status: code }),
-        401 | 403 => Trouble::last(Error::Denied { url, status: code }),
-        _ => Trouble {
-            error: Box::new(Error::Network {
-                url,
-                why: format!("the server says {code}"),
-            }),
-            again: code == 429 || code == 408 || status.is_server_error(),
-            after,
+    let (url, status) = (redacted_url(url), response.status().as_u16());
+    let error = match status {
+        404 | 410 => Error::NotThere { url, status },
+        401 | 403 => Error::Denied { url, status },
+        _ => Error::Network {
+            url,
+            why: format!("the server says {status}"),
         },
-    })
+    };
+    let after = retry_after(response.headers());
+    Err(Failed::new(error, is_transient(status), after))
 }
 
 /// Returns where a part of a file begins, by `Content-Range` (RFC 9110, section 14.4).
 fn begins_at(response: &Response) -> Option<u64> {
     let text = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     text.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
-}
-
-/// Writes what comes into a file.
-fn pour(
-    url: &str,
-    mut response: Response,
-    part: &mut File,
-    file: &Path,
-    start: u64,
-    told: &Told<'_>,
-) -> Result<(), Trouble> {
-    let mut done = start;
-    let mut chunk = vec![0; 128 << 10];
-    loop {
-        let read = response
-            .read(&mut chunk)
-            .map_err(|error| Trouble::again(url, &error))?;
-        if read == 0 {
-            return Ok(());
-        }
-        done += read as u64;
-        if done > LARGEST_ARCHIVE {
-            return Err(Trouble::last(Error::Network {
-                url: shown(url),
-                why: format!("it has more than {LARGEST_ARCHIVE} bytes"),
-            }));
-        }
-        part.write_all(chunk.get(..read).unwrap_or_default())
-            .map_err(|error| Trouble::last(write_error(file, error)))?;
-        told.advanced(done);
-    }
 }

@@ -19,10 +19,8 @@ mod http;
 mod inside;
 mod memory;
 mod tree;
-mod url;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use kraft_core::catalog::Entry;
 use kraft_core::component::{self, Kind};
@@ -31,7 +29,7 @@ use kraft_core::lock::{Pin, is_sha256};
 use kraft_sys::parallel;
 
 pub use error::{Error, GitSort};
-pub use http::{Credential, Http, Web};
+pub use http::{Credential, Http};
 pub(crate) use tree::stub_repository;
 pub use tree::{Put, is_in_place, is_ours};
 
@@ -352,13 +350,4 @@ pub(crate) fn without_query(source: &str) -> (&str, Option<&str>) {
 /// Returns the name of a component without a name of its own: that of its source.
 pub fn name_of(source: &str) -> &str {
     component::of_source(source).1
-}
-
-/// How patient clients are with servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// How long a server may be silent.
-    pub silence: Duration,
-    /// How often what may yet work is tried again.
-    pub retries: u32,
 }

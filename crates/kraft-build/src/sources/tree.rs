@@ -6,11 +6,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use kraft_core::lock::Pin;
+use kraft_http::text::redacted_url;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
 use super::error::Error;
-use super::url::shown;
 use super::{Sources, archive, git, inside};
 use crate::trees;
 
@@ -194,7 +194,7 @@ fn check(tree: &Path, url: &str, name: &str) -> Result<(), Error> {
     match inside::fault(tree)? {
         Some(why) => Err(Error::Archive {
             name: name.to_owned(),
-            url: shown(url),
+            url: redacted_url(url),
             why,
         }),
         None => Ok(()),

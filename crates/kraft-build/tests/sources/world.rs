@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kraft_build::sources::{Credential, Error, Http, Origin, Patience, Put, Sources, Wanted, Web};
+use kraft_build::sources::{Credential, Error, Http, Origin, Put, Sources, Wanted};
 use kraft_core::component::Kind;
 use kraft_core::event::Silent;
 use kraft_core::lock::Pin;
+use kraft_http::Policy;
 use kraft_sys::tool::Tool;
 
 use crate::server::Server;
@@ -40,6 +41,11 @@ impl World {
         retries: u32,
         credentials: Vec<(String, Credential)>,
     ) -> Sources {
+        let policy = Policy {
+            idle: Duration::from_secs(20),
+            retries,
+            ..Policy::new("kraft-tests")
+        };
         Sources {
             cache: self.path("cache"),
             offline: false,
@@ -47,16 +53,7 @@ impl World {
             depth: None,
             github_api: self.server.url("files"),
             catalog: Vec::new(),
-            http: Http::new(Web {
-                user_agent: "kraft-tests".to_owned(),
-                patience: Patience {
-                    silence: Duration::from_secs(20),
-                    retries,
-                },
-                ca_file: None,
-                insecure: Vec::new(),
-                credentials,
-            }),
+            http: Http::new(policy, credentials),
         }
     }
 

@@ -117,8 +117,7 @@ fn start(
     if let Some(one) = instances.first().filter(|_| starts && !deployment.no_wait)
         && let Some(url) = address(one, &services)
     {
-        let ca_file = network::ca_file(ctx);
-        let visitor = Visitor::new(&network::user_agent(), ca_file.as_ref())?;
+        let visitor = Visitor::new(network::policy(ctx))?;
         arrival::answering(ctx, cloud, one, &visitor, (&url, limit))?;
     }
     Ok(Deployed {

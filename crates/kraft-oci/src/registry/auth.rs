@@ -8,21 +8,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use http::header::AUTHORIZATION;
-use reqwest::Url;
+use http::header::{AUTHORIZATION, InvalidHeaderValue};
+use kraft_http::text::redacted_url;
+use kraft_http::{
+    BodyError, Failed, RequestBuilder, TransferError, Url, authority, credential, is_loopback,
+    is_transient, read_body, retry_after, send_within,
+};
 use serde::Deserialize;
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::body::{BodyFault, bounded_body, words};
-use super::call::{may_pass, pause};
-use super::error::{Error, Trouble};
+use super::complaint::words;
+use super::error::Error;
 use super::header::Challenge;
-use super::transport::{Host, is_loopback, shown, trouble};
-use super::{Inner, LONGEST_PAUSE, Registry};
+use super::transport::Host;
+use super::{Inner, Registry};
 use crate::credentials::{Credential, Secret};
 
 /// What a token server answers is at most this long, in bytes.
@@ -152,22 +153,15 @@ impl Registry {
 
     /// Gets a token, asking as often as it may help.
     async fn fetch_token(&self, at: Doing<'_>, question: Question<'_>) -> Result<Token, Error> {
-        let mut tries = 0;
+        let mut retry = self.policy().retry();
         loop {
-            let Stumble { error, pause } = match self.ask_for_token(at, question).await? {
+            let asked = self.ask_for_token(at, question, retry.attempt()).await;
+            let failed = match asked {
                 Ok(token) => return Ok(token),
-                Err(stumble) => stumble,
+                Err(failed) => failed,
             };
-            let pause = pause.unwrap_or_default();
-            if pause > LONGEST_PAUSE {
-                let host = at.host.name.clone();
-                return Err(Error::Busy { host, pause });
-            }
-            if tries >= self.inner.settings.retries {
-                return Err(error);
-            }
-            sleep(pause.max(self.backoff(tries))).await;
-            tries += 1;
+            let host = at.host.name.clone();
+            sleep(retry.delay(failed, |pause| Error::Busy { host, pause })?).await;
         }
     }
 
@@ -176,10 +170,12 @@ impl Registry {
         &self,
         at: Doing<'_>,
         question: Question<'_>,
-    ) -> Result<Result<Token, Stumble>, Error> {
+        attempt: u32,
+    ) -> Result<Token, Failed<Error>> {
         let realm = self.realm(at, question.realm).await?;
-        let owner = Host::new(&authority_of(&realm), &self.inner.settings);
-        let client = self.inner.clients.get(&owner)?;
+        let server = authority(&realm);
+        let client = self.inner.clients.get(&server);
+        let client = client.map_err(|error| Error::client(&server, error))?;
         let mut request = if let Some(Credential::IdentityToken(token)) = question.credential {
             client.post(realm.clone()).form_of(&[
                 ("grant_type", "refresh_token"),
@@ -194,68 +190,65 @@ impl Registry {
         if let Some(Credential::Basic { user, password }) = question.credential {
             request = request.header(AUTHORIZATION, basic(user, password)?);
         }
-        let silence = self.inner.settings.silence;
-        let (host, server) = (at.host.name.clone(), authority_of(&realm));
+        let idle = self.policy().idle;
+        let host = at.host.name.clone();
         let doing = format!("{} (its token server is `{server}`)", at.doing);
-        let unreachable = |source| {
-            // A certificate does not become better by asking again.
-            let hopeless = matches!(source, Trouble::Certificate(_));
+        let unreachable = |source: TransferError| {
+            let again = !source.is_permanent();
             let error = Error::Unreachable {
                 host: host.clone(),
                 doing: doing.clone(),
                 source,
             };
-            if hopeless {
-                return Err(error);
-            }
-            Ok(Err(Stumble { error, pause: None }))
+            Failed::new(error, again, None)
         };
-        let answer = match timeout(silence, request.send()).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return unreachable(trouble(&error)),
-            Err(_) => return unreachable(Trouble::Silent(silence)),
-        };
-        let (status, pause) = (answer.status(), pause(&answer));
-        let body = match bounded_body(answer, LARGEST_ANSWER, silence).await {
+        let sent = send_within(request, attempt, idle).await;
+        let answer = sent.map_err(unreachable)?;
+        let (status, after) = (answer.status(), retry_after(answer.headers()));
+        let body = match read_body(answer, LARGEST_ANSWER, idle).await {
             Ok(body) => body,
-            Err(BodyFault::TooLong) => {
-                return Err(at.protocol("its token server gave an endless answer"));
+            Err(BodyError::TooLong(_)) => {
+                return Err(at
+                    .protocol("its token server gave an endless answer")
+                    .into());
             }
-            Err(BodyFault::Trouble(source)) => return unreachable(source),
+            Err(BodyError::Transfer(source)) => return Err(unreachable(source)),
         };
-        if status.as_u16() == 401 || status.as_u16() == 403 || status.as_u16() == 400 {
-            let words = words(&body);
-            return Err(at.unauthorized(
-                &format!("its token server refused{words}"),
-                question.credential.is_some(),
-            ));
+        match status.as_u16() {
+            400 | 401 | 403 => {
+                let words = words(&body);
+                Err(at
+                    .unauthorized(
+                        &format!("its token server refused{words}"),
+                        question.credential.is_some(),
+                    )
+                    .into())
+            }
+            code if is_transient(code) => {
+                let error = Error::Server {
+                    host,
+                    doing,
+                    status: code,
+                    words: words(&body),
+                };
+                Err(Failed::transient(error, after))
+            }
+            code if !status.is_success() => Err(at
+                .protocol(&format!("its token server answered HTTP {code}"))
+                .into()),
+            _ => Ok(read_token(&body).ok_or_else(|| at.protocol("its token server gave no token"))?),
         }
-        if may_pass(status.as_u16()) {
-            let error = Error::Server {
-                host,
-                doing,
-                status: status.as_u16(),
-                words: words(&body),
-            };
-            return Ok(Err(Stumble { error, pause }));
-        }
-        if !status.is_success() {
-            return Err(at.protocol(&format!(
-                "its token server answered HTTP {}",
-                status.as_u16()
-            )));
-        }
-        let token = read_token(&body);
-        Ok(Ok(token.ok_or_else(|| {
-            at.protocol("its token server gave no token")
-        })?))
     }
 
     /// Checks where a registry sends us for a token: what is secret travels protected, unless the
     /// registry itself is one that is trusted without.
     async fn realm(&self, at: Doing<'_>, text: &str) -> Result<Url, Error> {
-        let url = Url::parse(text)
-            .map_err(|_| at.protocol(&format!("its token server `{}` is no URL", shown(text))))?;
+        let url = Url::parse(text).map_err(|_| {
+            at.protocol(&format!(
+                "its token server `{}` is no URL",
+                redacted_url(text)
+            ))
+        })?;
         match url.scheme() {
             "https" => Ok(url),
             "http" => {
@@ -263,20 +256,20 @@ impl Registry {
                     .host
                     .base()
                     .await
-                    .is_ok_and(|base| base == format!("http://{}", authority_of(&url)));
+                    .is_ok_and(|base| base == format!("http://{}", authority(&url)));
                 let here = url.host_str().is_some_and(is_loopback);
-                let trusted = self.inner.settings.insecure.contains(&authority_of(&url));
+                let trusted = self.policy().is_insecure(&authority(&url));
                 if (same || here || trusted) && at.host.may_be_plain() {
                     return Ok(url);
                 }
                 Err(at.protocol(&format!(
                     "it wants credentials to be sent unprotected to `{}`",
-                    shown(text)
+                    redacted_url(text)
                 )))
             }
             _ => Err(at.protocol(&format!(
                 "its token server `{}` is no web server",
-                shown(text)
+                redacted_url(text)
             ))),
         }
     }
@@ -292,7 +285,7 @@ impl Inner {
         if let Looked::Found(found) = &known.credential {
             return Ok(found.clone());
         }
-        let (source, name) = (Arc::clone(&self.settings.credentials), host.name.clone());
+        let (source, name) = (Arc::clone(&self.credentials), host.name.clone());
         let found = match tokio::task::spawn_blocking(move || source.find(&name)).await {
             Ok(found) => found?.map(Arc::new),
             Err(_) => None,
@@ -320,13 +313,6 @@ impl Doing<'_> {
             advice: Vec::new(),
         }
     }
-}
-
-/// A failure of a token server that may be over the next time.
-struct Stumble {
-    error: Error,
-    /// How long it wants to be left alone.
-    pause: Option<Duration>,
 }
 
 #[derive(Clone, Copy)]
@@ -359,7 +345,7 @@ trait Form {
     fn form_of(self, fields: &[(&str, &str)]) -> Self;
 }
 
-impl Form for reqwest::RequestBuilder {
+impl Form for RequestBuilder {
     fn form_of(self, fields: &[(&str, &str)]) -> Self {
         // The query of a URL is written in the same way.
         let body = Url::parse_with_params("http://form/", fields)
@@ -371,15 +357,6 @@ impl Form for reqwest::RequestBuilder {
             "application/x-www-form-urlencoded",
         )
         .body(body)
-    }
-}
-
-/// Returns `HOST[:PORT]` of a URL.
-pub(super) fn authority_of(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
     }
 }
 
@@ -408,20 +385,16 @@ fn read_token(body: &[u8]) -> Option<Token> {
 }
 
 fn basic(user: &str, password: &Secret) -> Result<HeaderValue, Error> {
-    let pair = STANDARD.encode(format!("{user}:{}", password.reveal()));
-    sensitive(&format!("Basic {pair}"))
+    credential::basic(user, password.reveal()).map_err(unusable)
 }
 
 fn bearer(token: &Secret) -> Result<HeaderValue, Error> {
-    sensitive(&format!("Bearer {}", token.reveal()))
+    credential::bearer(token.reveal()).map_err(unusable)
 }
 
-/// A header that is not shown in any log.
-fn sensitive(text: &str) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| Error::Local {
+fn unusable(_: InvalidHeaderValue) -> Error {
+    Error::Local {
         doing: "use a token with line breaks in it".to_owned(),
         source: std::io::ErrorKind::InvalidData.into(),
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
+    }
 }

@@ -10,14 +10,14 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use kraft_archive::compression::read_full;
 use kraft_core::reference::{Digest, Reference};
-use reqwest::{Body, Url};
+use kraft_http::redirect;
+use kraft_http::{Body, Chunks, TransferError, Url, is_transient};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::body::Pieces;
-use super::call::{Call, Content, Target, location, may_pass};
+use super::call::{Call, Content, Target};
 use super::documents::scope;
-use super::error::{Error, Trouble};
+use super::error::Error;
 use super::header::range_start;
 use super::{BlobSink, BlobSource, Registry};
 use crate::image::{Descriptor, LARGEST_DOCUMENT};
@@ -61,7 +61,7 @@ impl Registry {
                 source,
             })?;
         }
-        let mut failures = 0;
+        let mut retry = self.policy().retry();
         // Only what was never reached before is progress: a blob that begins anew has been here.
         let mut furthest = sink.offset();
         loop {
@@ -73,17 +73,16 @@ impl Registry {
             };
             if sink.offset() >= furthest.saturating_add(PROGRESS) {
                 furthest = sink.offset();
-                failures = 0;
+                retry = self.policy().retry();
             }
-            if failures >= self.inner.settings.retries {
+            let Some(delay) = retry.next_delay() else {
                 return Err(Error::Broken {
                     host: name.host().to_owned(),
                     doing: format!("fetch {} of `{name}`", blob.digest),
                     source,
                 });
-            }
-            sleep(self.backoff(failures)).await;
-            failures += 1;
+            };
+            sleep(delay).await;
         }
     }
 
@@ -93,7 +92,7 @@ impl Registry {
         name: &Reference,
         blob: &Descriptor,
         sink: &mut dyn BlobSink,
-    ) -> Result<Option<Trouble>, Error> {
+    ) -> Result<Option<TransferError>, Error> {
         let offset = sink.offset();
         let doing = format!("fetch {} of `{name}`", blob.digest);
         let mut call = self.about(name, Method::GET, doing);
@@ -126,7 +125,7 @@ impl Registry {
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 restart(sink, &call).await?;
-                return Ok(Some(Trouble::Short {
+                return Ok(Some(TransferError::Short {
                     came: offset,
                     promised: blob.size,
                 }));
@@ -140,8 +139,8 @@ impl Registry {
         {
             return Err(too_long(&call, blob));
         }
-        let pieces = Pieces::of(answer, self.inner.settings.silence);
-        drain(pieces, &call, blob, sink).await
+        let chunks = Chunks::of(answer, self.policy().idle);
+        drain(chunks, &call, blob, sink).await
     }
 
     /// Fetches a configuration into memory, whatever size is stated for it: its digest decides.
@@ -152,16 +151,16 @@ impl Registry {
         let path = blob_path(name, digest);
         call.to = Target::Path(&path);
         let limit = usize::try_from(LARGEST_DOCUMENT).unwrap_or(usize::MAX);
-        let mut failures = 0;
+        let mut retry = self.policy().retry();
         let bytes = loop {
             let answer = self.call(&call).await?;
-            match self.body(&call, answer, limit).await {
+            let error = match self.body(&call, answer, limit).await {
                 Ok(bytes) => break bytes,
-                Err(Error::Broken { .. }) if failures < self.inner.settings.retries => {
-                    sleep(self.backoff(failures)).await;
-                    failures += 1;
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            match retry.next_delay() {
+                Some(delay) if matches!(error, Error::Broken { .. }) => sleep(delay).await,
+                _ => return Err(error),
             }
         };
         let found = crate::digest::of(&bytes);
@@ -209,7 +208,7 @@ impl Registry {
             StatusCode::CREATED => Ok(true),
             StatusCode::ACCEPTED => {
                 // It began an upload instead; nobody will go on with it.
-                if let Ok(upload) = location(&answer, answer.url()) {
+                if let Ok(upload) = redirect::target(answer.headers(), answer.url()) {
                     let mut cancel = self.about(to, Method::DELETE, "cancel an upload".to_owned());
                     cancel.scopes = vec![scope(to, "pull,push")];
                     cancel.to = Target::Given(&upload);
@@ -230,7 +229,7 @@ impl Registry {
         source: Arc<dyn BlobSource>,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), Error> {
-        let mut failures = 0;
+        let mut retry = self.policy().retry();
         loop {
             let upload = self.begin_upload(name, blob).await?;
             let outcome = self.send_blob(name, blob, &upload, &source, progress).await;
@@ -242,16 +241,15 @@ impl Registry {
             // not found was of another time, or of another server; 416 tells of such a part (OCI
             // distribution specification, "Pushing a blob in chunks").
             let may_pass = match &error {
-                Error::Unreachable { source, .. } => !matches!(source, Trouble::Certificate(_)),
+                Error::Unreachable { source, .. } => !source.is_permanent(),
                 Error::Broken { .. } | Error::NotFound { .. } => true,
-                Error::Server { status, .. } => *status == 416 || may_pass(*status),
+                Error::Server { status, .. } => *status == 416 || is_transient(*status),
                 _ => false,
             };
-            if !may_pass || failures >= self.inner.settings.retries {
-                return Err(error);
+            match retry.next_delay() {
+                Some(delay) if may_pass => sleep(delay).await,
+                _ => return Err(error),
             }
-            sleep(self.backoff(failures)).await;
-            failures += 1;
         }
     }
 
@@ -265,8 +263,8 @@ impl Registry {
         let path = format!("/v2/{}/blobs/uploads/", name.repository());
         call.to = Target::Path(&path);
         let answer = self.call(&call).await?;
-        let mut upload =
-            location(&answer, answer.url()).map_err(|fault| call.at().protocol(&fault))?;
+        let mut upload = redirect::target(answer.headers(), answer.url())
+            .map_err(|fault| call.at().protocol(&fault))?;
         upload
             .query_pairs_mut()
             .append_pair("digest", blob.digest.as_str());
@@ -318,17 +316,17 @@ const TICK: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Hands a body to the sink; returns what broke it off.
 async fn drain(
-    mut pieces: Pieces,
+    mut chunks: Chunks,
     call: &Call<'_>,
     blob: &Descriptor,
     sink: &mut dyn BlobSink,
-) -> Result<Option<Trouble>, Error> {
+) -> Result<Option<TransferError>, Error> {
     loop {
-        let piece = match pieces.next().await {
+        let piece = match chunks.next().await {
             Ok(Some(piece)) => piece,
             Ok(None) if sink.offset() == blob.size => return Ok(None),
             Ok(None) => {
-                return Ok(Some(Trouble::Short {
+                return Ok(Some(TransferError::Short {
                     came: sink.offset(),
                     promised: blob.size,
                 }));

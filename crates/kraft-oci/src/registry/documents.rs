@@ -6,10 +6,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use kraft_core::reference::{Digest, Reference};
-use reqwest::{Response, Url};
+use kraft_http::{BodyError, Response, Url, read_body};
 use serde::Deserialize;
 
-use super::body::{BodyFault, bounded_body};
 use super::call::{Call, Content, Target};
 use super::error::Error;
 use super::header::next_link;
@@ -266,12 +265,10 @@ impl Registry {
         answer: Response,
         limit: usize,
     ) -> Result<Bytes, Error> {
-        match bounded_body(answer, limit, self.inner.settings.silence).await {
-            Ok(bytes) => Ok(bytes),
-            Err(BodyFault::TooLong) => Err(call
-                .at()
-                .protocol(&format!("the answer has more than {limit} bytes"))),
-            Err(BodyFault::Trouble(source)) => Err(Error::Broken {
+        match read_body(answer, limit, self.policy().idle).await {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(error @ BodyError::TooLong(_)) => Err(call.at().protocol(&error.to_string())),
+            Err(BodyError::Transfer(source)) => Err(Error::Broken {
                 host: call.host.name.clone(),
                 doing: call.doing.clone(),
                 source,

@@ -5,19 +5,7 @@ use std::time::Duration;
 
 use kraft_core::connection;
 use kraft_core::reference::{Digest, Reference};
-
-/// What sort of failure it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// The registry cannot be reached, or does not work.
-    Network,
-    /// It wants credentials, or others.
-    Auth,
-    /// It does not have it.
-    NotFound,
-    /// Anything else.
-    Failed,
-}
+use kraft_http::{ClientError, ErrorKind, TransferError};
 
 /// Why a registry did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +24,7 @@ pub enum Error {
         /// What was attempted.
         doing: String,
         /// What stood in the way.
-        source: Trouble,
+        source: TransferError,
     },
     /// It wants credentials, or others than it was given.
     #[error("the registry `{host}` refuses to {doing}: {reason}")]
@@ -122,7 +110,7 @@ pub enum Error {
         /// What was attempted.
         doing: String,
         /// What happened.
-        source: Trouble,
+        source: TransferError,
     },
     /// Our own side of a transfer failed.
     #[error("cannot {doing}")]
@@ -145,37 +133,19 @@ pub enum Error {
     },
 }
 
-/// What stood in the way of a connection or a transfer.
-#[derive(Debug, thiserror::Error)]
-pub enum Trouble {
-    /// The certificate is not one we trust.
-    #[error("its certificate is not trusted: {0}")]
-    Certificate(String),
-    /// Nothing came for so long.
-    #[error("it was silent for {} seconds", .0.as_secs())]
-    Silent(Duration),
-    /// Next to nothing came for so long.
-    #[error("it sent only {came} bytes in {} seconds", .time.as_secs())]
-    Slow {
-        /// Bytes that came.
-        came: usize,
-        /// How long they were waited for.
-        time: Duration,
-    },
-    /// The other side ended too early; bytes that came, and that were promised.
-    #[error("only {came} of {promised} bytes came")]
-    Short {
-        /// Bytes that came.
-        came: u64,
-        /// Bytes that were promised.
-        promised: u64,
-    },
-    /// Anything else, in the words of those who met it.
-    #[error("{0}")]
-    Other(String),
-}
-
 impl Error {
+    /// Returns why there is no client for a registry.
+    pub(super) fn client(host: &str, error: ClientError) -> Self {
+        match error {
+            ClientError::Certificates { path, why } => Self::Authorities { path, why },
+            ClientError::Client(why) => Self::Unreachable {
+                host: host.to_owned(),
+                doing: "speak to it".to_owned(),
+                source: TransferError::Other(why),
+            },
+        }
+    }
+
     /// Adds advice to a refusal.
     pub(super) fn with_advice(mut self, advise: impl FnOnce() -> Vec<String>) -> Self {
         if let Self::Unauthorized { advice, .. } | Self::Forbidden { advice, .. } = &mut self {
@@ -208,7 +178,7 @@ impl Error {
             Self::Offline { .. } => "leave out `--offline` where there is a network".to_owned(),
             Self::Unreachable {
                 host,
-                source: Trouble::Certificate(_),
+                source: TransferError::Certificate(_),
                 ..
             } => format!(
                 "trust who signed it with `--ca-file FILE`, or trust whoever answers with \

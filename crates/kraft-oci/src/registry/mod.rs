@@ -10,68 +10,28 @@
 
 mod auth;
 mod blobs;
-mod body;
 mod call;
+mod complaint;
 mod documents;
 mod error;
 mod header;
 mod transport;
-mod trust;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kraft_core::reference::Digest;
+use kraft_http::{Client, Clients, Policy};
 
-pub use self::error::{Error, ErrorKind};
-use self::transport::{Clients, Host};
+pub use kraft_http::ErrorKind;
+
+pub use self::error::Error;
+use self::transport::Host;
 use crate::credentials::CredentialSource;
-
-/// What a client has to know.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How it introduces itself.
-    pub user_agent: String,
-    /// Registries, `HOST[:PORT]`, whose certificate is not looked at, or that have none.
-    pub insecure: Vec<String>,
-    /// A PEM file with certificates of further authorities.
-    pub ca_file: Option<PathBuf>,
-    /// Whether no connection may be opened.
-    pub offline: bool,
-    /// Where credentials come from.
-    pub credentials: Arc<dyn CredentialSource>,
-    /// How long a server may be silent.
-    pub silence: Duration,
-    /// How often something is tried again that may yet succeed.
-    pub retries: u32,
-    /// How long to wait before the first such try, at most; doubled for each further one.
-    pub pause: Duration,
-}
-
-/// A server that asks for a longer pause than this is not waited for.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-
-impl Settings {
-    /// Returns the usual settings.
-    pub fn new(user_agent: String, credentials: Arc<dyn CredentialSource>) -> Self {
-        Self {
-            user_agent,
-            insecure: Vec::new(),
-            ca_file: None,
-            offline: false,
-            credentials,
-            silence: Duration::from_secs(30),
-            retries: 5,
-            pause: Duration::from_millis(300),
-        }
-    }
-}
 
 /// A client; cheap to clone.
 #[derive(Clone, Debug)]
@@ -81,24 +41,29 @@ pub struct Registry {
 
 #[derive(Debug)]
 struct Inner {
-    settings: Settings,
-    clients: Clients,
+    clients: Clients<Client>,
+    credentials: Arc<dyn CredentialSource>,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
 }
 
 impl Registry {
-    /// Makes a client; opens no connection.
+    /// Makes a client; opens no connection. Credentials are looked up when a registry asks for them.
     ///
     /// Errors: the file of authorities cannot be read.
-    pub fn new(settings: Settings) -> Result<Self, Error> {
-        let clients = Clients::new(&settings)?;
+    pub fn new(policy: Policy, credentials: Arc<dyn CredentialSource>) -> Result<Self, Error> {
+        let clients = Clients::new(policy).map_err(|error| Error::client("any", error))?;
         Ok(Self {
             inner: Arc::new(Inner {
-                settings,
                 clients,
+                credentials,
                 hosts: Mutex::default(),
             }),
         })
+    }
+
+    /// Returns how servers are spoken to.
+    fn policy(&self) -> &Policy {
+        self.inner.clients.policy()
     }
 
     /// Returns what is known of a registry.
@@ -108,7 +73,7 @@ impl Registry {
             .hosts
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let make = || Arc::new(Host::new(name, &self.inner.settings));
+        let make = || Arc::new(Host::new(name, self.policy()));
         Arc::clone(hosts.entry(name.to_owned()).or_insert_with(make))
     }
 }

@@ -7,7 +7,7 @@ use kraft_oci::image::Descriptor;
 use kraft_oci::registry::{Error, ErrorKind, Fetched, Registry};
 
 use crate::scripted::{Answer, Request, Server};
-use crate::{Given, Memory, Only, anonymous, bytes, name, settings, user_of};
+use crate::{Given, Memory, Only, anonymous, bytes, name, policy, registry, user_of};
 
 /// Base64 of `me:s3cret`.
 const BASIC: &str = "Basic bWU6czNjcmV0";
@@ -109,7 +109,7 @@ async fn an_identity_token_is_exchanged_and_never_shown_to_the_registry() {
         }
     });
     let credential = Credential::IdentityToken(Secret::new("1dent&ty"));
-    let registry = Registry::new(settings(Only(server.address.clone(), credential))).unwrap();
+    let registry = registry(Only(server.address.clone(), credential));
     registry
         .manifest(&name(&server.address, "a/b:1"), None)
         .await
@@ -242,9 +242,9 @@ async fn who_has_no_credentials_is_told_how_to_log_in() {
 #[tokio::test]
 async fn offline_opens_no_connection() {
     let server = Server::start(|_| Answer::status(200).body(MANIFEST));
-    let mut settings = settings(crate::Nothing);
-    settings.offline = true;
-    let registry = Registry::new(settings).unwrap();
+    let mut policy = policy();
+    policy.offline = true;
+    let registry = Registry::new(policy, Arc::new(crate::Nothing)).unwrap();
     let image = name(&server.address, "a/b:1");
     let digest = kraft_oci::digest::of(b"x");
     for error in [

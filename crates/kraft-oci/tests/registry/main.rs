@@ -20,8 +20,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kraft_core::reference::Reference;
+use kraft_http::Policy;
 use kraft_oci::credentials::{self, Credential, CredentialSource, Secret};
-use kraft_oci::registry::{BlobSink, BlobSource, Registry, Settings};
+use kraft_oci::registry::{BlobSink, BlobSource, Registry};
 
 /// Credentials for one host, and for no other.
 #[derive(Debug)]
@@ -43,15 +44,20 @@ impl CredentialSource for Nothing {
     }
 }
 
-/// Settings whose pauses are too short to be noticed.
-fn settings(credentials: impl CredentialSource + 'static) -> Settings {
-    let mut settings = Settings::new("kraft-test".to_owned(), Arc::new(credentials));
-    settings.pause = Duration::from_millis(2);
-    settings
+/// A policy whose delays are too short to be noticed.
+fn policy() -> Policy {
+    Policy {
+        backoff: Duration::from_millis(2),
+        ..Policy::new("kraft-test")
+    }
+}
+
+fn registry(credentials: impl CredentialSource + 'static) -> Registry {
+    Registry::new(policy(), Arc::new(credentials)).unwrap()
 }
 
 fn anonymous() -> Registry {
-    Registry::new(settings(Nothing)).unwrap()
+    registry(Nothing)
 }
 
 fn user_of(host: &str) -> Registry {
@@ -59,7 +65,7 @@ fn user_of(host: &str) -> Registry {
         user: "me".to_owned(),
         password: Secret::new("s3cret"),
     };
-    Registry::new(settings(Only(host.to_owned(), credential))).unwrap()
+    registry(Only(host.to_owned(), credential))
 }
 
 fn name(host: &str, rest: &str) -> Reference {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use kraft_oci::image::{Descriptor, media};
 use kraft_oci::registry::{Error, ErrorKind, Fetched, Registry};
 
-use crate::{Given, Memory, Nothing, anonymous, bytes, name, settings, user_of};
+use crate::{Given, Memory, Nothing, anonymous, bytes, name, policy, user_of};
 
 /// How long a registry may take to listen.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -239,12 +239,13 @@ async fn a_certificate_is_trusted_when_the_user_says_so_and_else_never() {
         "{hint}"
     );
 
-    let mut trusting = settings(Nothing);
+    let mut trusting = policy();
     trusting.ca_file = Some(real.dir.path().join("certificate"));
-    let trusting = Registry::new(trusting).unwrap();
+    let trusting = Registry::new(trusting, Arc::new(Nothing)).unwrap();
     assert_eq!(trusting.catalog(&real.address).await.unwrap().len(), 0);
 
-    let mut careless = settings(Nothing);
+    let mut careless = policy();
     careless.insecure = vec![real.address.clone()];
-    round_trip(&Registry::new(careless).unwrap(), &real.address).await;
+    let careless = Registry::new(careless, Arc::new(Nothing)).unwrap();
+    round_trip(&careless, &real.address).await;
 }

@@ -230,8 +230,8 @@ fn storage(app: &App, cloud: &Cloud) -> Result<Option<Storage>, Failure> {
     if cloud.registry() != INDEX || app.settings.offline || cloud.is_private() {
         return Ok(None);
     }
-    let agent = network::user_agent();
-    match cloud.wait_for(harbor::storage(cloud.token(), &agent))? {
+    let policy = network::policy(app);
+    match cloud.wait_for(harbor::storage(cloud.token(), &policy))? {
         Ok(storage) => Ok(Some(storage).filter(|storage| storage.hard > 0)),
         Err(error) => {
             app.ui.info(&format!("{error}"));

@@ -1,9 +1,11 @@
-//! Whom we trust beyond what this computer trusts: the certificates of a file.
+//! Certificates of a file, trusted in addition to those of the system.
 //!
-//! They count as authorities, and each counts for itself as well: a registry that shows exactly
-//! that certificate is trusted for the names in it. Many small registries sign their own, which by
-//! the book of authorities (RFC 5280, section 4.2.1.9) is none of a server.
+//! They count as authorities, and each also as a server's certificate: a server that presents
+//! exactly that certificate is trusted for the names in it. Small registries are often set up with
+//! a self-signed one, which is an authority's and therefore not valid for a server (RFC 5280,
+//! section 4.2.1.9).
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,9 +19,17 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
+/// A PEM file is at most this long, in bytes.
+const LARGEST_PEM: u64 = 4 << 20;
+
 /// Reads the certificates of a PEM file.
-pub(super) fn read(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+///
+/// # Errors
+/// If it cannot be read, is damaged, or holds no certificate. The text does not name the file.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem =
+        kraft_sys::fs::read_file(path, LARGEST_PEM).map_err(|error| error.source.to_string())?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|error| error.to_string())?;
     if certificates.is_empty() {
@@ -28,25 +38,36 @@ pub(super) fn read(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(certificates)
 }
 
-/// Makes the configuration of connections that trust these, and what this computer trusts.
-pub(super) fn config(certificates: &[CertificateDer<'static>]) -> Result<ClientConfig, Error> {
+/// Returns the TLS configuration of a client that trusts these certificates and the system's.
+/// `protocols` are the names of what is spoken inside, by preference (ALPN).
+///
+/// # Errors
+/// If one of them cannot be an authority, or there are none and the system has none either.
+pub fn client_config(
+    certificates: &[CertificateDer<'static>],
+    protocols: &[&[u8]],
+) -> Result<ClientConfig, String> {
+    let mut config = config(certificates).map_err(|error| error.to_string())?;
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
+}
+
+fn config(certificates: &[CertificateDer<'static>]) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let usual = Verifier::new_with_extra_roots(certificates.to_vec(), Arc::clone(&provider))?;
     let trust = Trust {
         usual: Arc::new(usual),
         certificates: certificates.to_vec(),
     };
-    let mut config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(trust))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+        .with_no_client_auth())
 }
 
-/// Asks the usual verifier, and looks at the list only where that stumbles over a certificate that
-/// is its own authority.
+/// Asks the usual verifier, and looks at the list only where that refuses a certificate because it is
+/// an authority's.
 #[derive(Debug)]
 struct Trust {
     usual: Arc<Verifier>,

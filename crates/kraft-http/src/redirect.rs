@@ -1,0 +1,94 @@
+//! Redirects: followed by hand, so that each is judged.
+//!
+//! A redirect never leads from TLS to a plain connection, nor to anything but HTTP. A credential is
+//! for one server: whoever follows a redirect sends it only where [`same_server`] holds.
+
+use http::HeaderMap;
+use http::header::LOCATION;
+use reqwest::Url;
+
+use crate::text::redacted_url;
+
+/// The maximum number of redirects of one request.
+pub const MOST_REDIRECTS: u32 = 10;
+
+/// What is reported where a request is redirected more than [`MOST_REDIRECTS`] times.
+pub const CIRCLE: &str = "it redirects in circles";
+
+/// Returns whether two URLs lead to the same server over the same protocol.
+pub fn same_server(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host_str() == b.host_str()
+        && a.port_or_known_default() == b.port_or_known_default()
+}
+
+/// Returns whether a status asks a client to repeat a GET elsewhere (RFC 9110, section 15.4).
+pub fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
+/// Reads where an answer leads; `from` is the URL that was asked for.
+///
+/// # Errors
+/// If it leads nowhere, or to a place that is less safe. The text follows the name of the server.
+pub fn target(headers: &HeaderMap, from: &Url) -> Result<Url, String> {
+    let text = headers
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| "it does not say where to go on".to_owned())?;
+    let leads = |what: &str| format!("it leads to `{}`, {what}", redacted_url(text));
+    let to = from.join(text).map_err(|_| leads("which is no URL"))?;
+    match (from.scheme(), to.scheme()) {
+        ("https", "http") => Err(leads("from a protected connection to an unprotected one")),
+        (_, "http" | "https") => Ok(to),
+        _ => Err(leads("which is no web server")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_server_is_a_scheme_a_host_and_a_port() {
+        let home = url("https://a.example");
+        assert!(same_server(&url("https://a.example:443/x"), &home));
+        for other in [
+            "http://a.example/",
+            "https://a.example:444/",
+            "https://b.example/",
+            "https://a.example.b.example/",
+        ] {
+            assert!(!same_server(&url(other), &home), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_never_less_safe() {
+        let to = |location: &'static str| {
+            let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static(location))]);
+            target(&headers, &url("https://a.example/x/y"))
+        };
+        assert_eq!(to("../z").unwrap(), url("https://a.example/z"));
+        assert_eq!(to("//b.example/").unwrap(), url("https://b.example/"));
+        for bad in [
+            "http://a.example/",
+            "file:///etc/passwd",
+            "https://",
+            "ftp://b",
+        ] {
+            assert!(to(bad).is_err(), "{bad}");
+        }
+        let secret = to("http://u:hush@b.example/?sig=hush").unwrap_err();
+        assert!(!secret.contains("hush"), "{secret}");
+        assert!(target(&HeaderMap::new(), &url("http://a/")).is_err());
+        let plain = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static("https://b/"))]);
+        assert!(target(&plain, &url("http://a/")).is_ok());
+    }
+}
