@@ -106,7 +106,7 @@ pub fn forget_others(ctx: &Context, places: &[String]) -> Result<bool, Failure> 
     Ok(catalog::forget_others(&manifests(ctx), places)?)
 }
 
-fn credentials(app: &App) -> Vec<(String, Credential)> {
+fn credentials(ctx: &Context) -> Vec<(String, Credential)> {
     network::own_credentials(ctx)
         .into_iter()
         .map(|(host, (user, token))| (host, Credential { user, token }))

@@ -1,7 +1,7 @@
 //! Redirects: followed by hand, so that each is judged.
 //!
 //! A redirect never leads from TLS to a plain connection, nor to anything but HTTP. A credential is
-//! for one server: whoever follows a redirect sends it only where [`same_server`] holds.
+//! for one server: a client that follows a redirect sends it only where [`same_server`] holds.
 
 use http::HeaderMap;
 use http::header::LOCATION;
@@ -35,13 +35,13 @@ pub fn target(headers: &HeaderMap, from: &Url) -> Result<Url, String> {
     let text = headers
         .get(LOCATION)
         .and_then(|value| value.to_str().ok())
-        .ok_or_else(|| "it does not say where to go on".to_owned())?;
+        .ok_or_else(|| "it redirects without a `Location`".to_owned())?;
     let leads = |what: &str| format!("it leads to `{}`, {what}", redacted_url(text));
-    let to = from.join(text).map_err(|_| leads("which is no URL"))?;
+    let to = from.join(text).map_err(|_| leads("which is not a URL"))?;
     match (from.scheme(), to.scheme()) {
         ("https", "http") => Err(leads("from a protected connection to an unprotected one")),
         (_, "http" | "https") => Ok(to),
-        _ => Err(leads("which is no web server")),
+        _ => Err(leads("which is not an HTTP URL")),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sending, with one debug event for each request.
 //!
-//! An event tells method, URL, status, duration and attempt. It never tells headers, bodies, the
-//! credentials of a URL or its query, because all of them may hold secrets.
+//! An event has the method, the URL, the status, the duration and the number of the attempt. It never
+//! has headers, bodies, or the credentials and the query of a URL, because all of them may hold
+//! secrets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -96,7 +97,7 @@ struct Sent {
 
 impl Exchange {
     fn begin(method: &str, url: &str, attempt: u32) -> Self {
-        // Nothing is copied where nobody listens.
+        // Without a subscriber, nothing is copied.
         let sent = tracing::enabled!(tracing::Level::DEBUG).then(|| Sent {
             method: method.to_owned(),
             url: redacted_url(url),

@@ -68,6 +68,7 @@ fn run(typed: Typed, env: &Environment) -> ExitCode {
         Err(error) => return ended(Some(&Ui::new(&bare())), Err(error.into())),
     };
     let ui = Ui::new(&config);
+    ui.trace();
     let app = App::new(config, misconfigured, ui);
     warn_of_ignored(&app);
     let outcome = commands::exec(&app, command);

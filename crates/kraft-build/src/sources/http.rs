@@ -23,9 +23,9 @@ use super::Told;
 use super::error::Error;
 use super::memory::Memory;
 
-/// A document (an index, an answer of an API) has at most so many bytes.
+/// The maximum size of a document (an index, an answer of an API), in bytes.
 const LARGEST_DOCUMENT: u64 = 32 << 20;
-/// A component has at most so many bytes.
+/// The maximum size of a component, in bytes.
 const LARGEST_ARCHIVE: u64 = 4 << 30;
 
 /// A user and a token; without a user, the token is a bearer's.

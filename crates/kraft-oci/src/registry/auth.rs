@@ -245,7 +245,7 @@ impl Registry {
     async fn realm(&self, at: Doing<'_>, text: &str) -> Result<Url, Error> {
         let url = Url::parse(text).map_err(|_| {
             at.protocol(&format!(
-                "its token server `{}` is no URL",
+                "its token server `{}` is not a URL",
                 redacted_url(text)
             ))
         })?;
@@ -268,7 +268,7 @@ impl Registry {
                 )))
             }
             _ => Err(at.protocol(&format!(
-                "its token server `{}` is no web server",
+                "its token server `{}` is not an HTTP URL",
                 redacted_url(text)
             ))),
         }

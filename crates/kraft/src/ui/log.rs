@@ -6,8 +6,11 @@
 //! json           {"level":"error","msg":"cannot read `x`: no such file","hints":["…"]}
 //! quiet          as basic, warnings and errors only
 //! ```
+//!
+//! A log file gets all of it, down to the level of debugging, with the time of each line.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -113,21 +116,38 @@ pub(super) struct Log {
     pub(super) colour: bool,
     /// Whether stderr is a terminal.
     pub(super) terminal: bool,
+    /// Where all lines are kept as well.
+    pub(super) file: Option<&'static File>,
 }
 
 impl Log {
     /// Says a message with its hints, if it is important enough.
     pub(super) fn say(self, level: Level, message: &str, hints: &[String]) {
-        if self.is_said(level) {
-            write(&self.format(level, message, hints, Map::new()));
-        }
+        self.write(level, |log| log.format(level, message, hints, Map::new()));
     }
 
     /// Says a message with more fields, which only programs get to see.
-    pub(super) fn say_more(self, level: Level, message: &str, more: Map<String, Value>) {
-        if self.is_said(level) {
-            write(&self.format(level, message, &[], more));
-        }
+    pub(super) fn say_more(self, level: Level, message: &str, more: &Map<String, Value>) {
+        self.write(level, |log| log.format(level, message, &[], more.clone()));
+    }
+
+    /// Reports an event with fields, which everybody gets to see.
+    pub(super) fn event(self, level: Level, message: &str, fields: &Map<String, Value>) {
+        self.write(level, |log| {
+            if log.form == Form::Json {
+                return log.format(level, message, &[], fields.clone());
+            }
+            let text = fields
+                .iter()
+                .map(|(name, value)| format!(" {name}={}", plain(value)));
+            let message = format!("{message}{}", text.collect::<String>());
+            log.format(level, &message, &[], Map::new())
+        });
+    }
+
+    /// Returns whether lines of a level go anywhere.
+    pub(super) fn takes(self, level: Level) -> bool {
+        self.is_said(level) || (self.file.is_some() && level <= self.kept())
     }
 
     /// Tells a failure; no level silences one.
@@ -136,7 +156,7 @@ impl Log {
             Message::Told => {}
             Message::Error(error) => {
                 let message = chain(error.as_ref());
-                write(&self.format(Level::Error, &message, &failure.hints, Map::new()));
+                self.say(Level::Error, &message, &failure.hints);
             }
             Message::Problems { text, problems } => {
                 self.problems(text.as_ref(), problems);
@@ -145,7 +165,7 @@ impl Log {
                         self.say(Level::Error, hint, &[]);
                     }
                 } else {
-                    write(&self.hints(&failure.hints));
+                    self.write(Level::Error, |log| log.hints(&failure.hints));
                 }
             }
         }
@@ -156,7 +176,9 @@ impl Log {
         if self.form != Form::Json
             && let Some(text) = text
         {
-            write(&problem::render(text, problems, self.colour));
+            self.write(Level::Error, |log| {
+                problem::render(text, problems, log.colour)
+            });
             return;
         }
         for problem in problems {
@@ -164,10 +186,10 @@ impl Log {
                 Severity::Error => Level::Error,
                 Severity::Warning => Level::Warn,
             };
-            if level == Level::Error || self.is_said(level) {
-                let place = text.map_or_else(Map::new, |text| place(text, problem));
-                write(&self.format(level, &problem.message, &problem.help, place));
-            }
+            let place = text.map_or_else(Map::new, |text| place(text, problem));
+            self.write(level, |log| {
+                log.format(level, &problem.message, &problem.help, place.clone())
+            });
         }
     }
 
@@ -176,12 +198,50 @@ impl Log {
         let plain = text.to_string();
         if self.form == Form::Json {
             let first = plain.lines().next().unwrap_or_default();
-            let message = first.trim_start_matches("error: ");
-            write(&self.format(Level::Error, message, &[], Map::new()));
-        } else if colour && !plain.contains(|c| is_unsafe(c) && c != '\n') {
+            self.say(Level::Error, first.trim_start_matches("error: "), &[]);
+            return;
+        }
+        if colour && !plain.contains(|c| is_unsafe(c) && c != '\n') {
             write(&text.ansi().to_string());
         } else {
             write(&tame(&plain, &['\n']));
+        }
+        self.keep(Level::Error, |_| tame(&plain, &['\n']));
+    }
+
+    /// Writes a line to stderr, if its level is printed there, and into the log file.
+    fn write(self, level: Level, line: impl Fn(Self) -> String) {
+        if self.is_said(level) {
+            write(&line(self));
+        }
+        self.keep(level, line);
+    }
+
+    /// Writes a line into the log file, if there is one.
+    fn keep(self, level: Level, line: impl Fn(Self) -> String) {
+        if let Some(mut file) = self.file
+            && level <= self.kept()
+        {
+            // One write for each line, so that several processes can share the file.
+            let _ = file.write_all(line(self.of_file()).as_bytes());
+        }
+    }
+
+    /// The least important level that is kept in the log file.
+    fn kept(self) -> Level {
+        self.level.max(Level::Debug)
+    }
+
+    fn of_file(self) -> Self {
+        Self {
+            form: match self.form {
+                Form::Json => Form::Json,
+                Form::Fancy | Form::Basic | Form::Quiet => Form::Basic,
+            },
+            timestamps: true,
+            colour: false,
+            terminal: false,
+            ..self
         }
     }
 
@@ -257,6 +317,17 @@ fn place(text: &Text, problem: &Problem) -> Map<String, Value> {
     place
 }
 
+/// Returns the value of a field as it is read by people and by `grep`.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.is_empty() || text.contains([' ', '"', '\n']) => {
+            format!("{text:?}")
+        }
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// Writes to stderr; if nobody can hear us, nobody can be told so.
 fn write(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
@@ -272,6 +343,7 @@ mod tests {
         timestamps: false,
         colour: false,
         terminal: false,
+        file: None,
     };
 
     #[test]
@@ -287,6 +359,39 @@ mod tests {
             say(Form::Json, Level::Warn),
             "{\"level\":\"warning\",\"msg\":\"a \\\"b\\\"\",\"hints\":[\"try again\"]}\n"
         );
+    }
+
+    #[test]
+    fn a_log_file_gets_every_line_with_its_time_and_without_colours() {
+        let file: &'static File = Box::leak(Box::new(tempfile::tempfile().unwrap()));
+        let log = Log {
+            form: Form::Quiet,
+            level: Level::Error,
+            colour: true,
+            file: Some(file),
+            ..LOG
+        };
+        assert!(log.takes(Level::Debug) && !log.takes(Level::Trace));
+        log.say(Level::Info, "one", &[]);
+        log.say(Level::Trace, "two", &[]);
+        let fields = Map::from_iter([
+            ("a".to_owned(), "x y".into()),
+            ("b".to_owned(), 3.into()),
+            ("c".to_owned(), "z".into()),
+        ]);
+        log.event(Level::Debug, "three", &fields);
+        let mut text = String::new();
+        let mut reader = file;
+        io::Seek::rewind(&mut reader).unwrap();
+        io::Read::read_to_string(&mut reader, &mut text).unwrap();
+        let lines: Vec<_> = text
+            .lines()
+            .map(|line| line.split_once(' ').unwrap())
+            .collect();
+        let said: Vec<_> = lines.iter().map(|(_, said)| *said).collect();
+        assert_eq!(said, ["one", "debug: three a=\"x y\" b=3 c=z"]);
+        let times = |(time, _): &(&str, &str)| time.parse::<jiff::Timestamp>().is_ok();
+        assert!(lines.iter().all(times), "{text}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod problem;
 mod progress;
 mod prompt;
 mod table;
+mod trace;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use indicatif::MultiProgress;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::tame::tame;
 use kraft_engine::context::{Ask, AskError};
+use kraft_sys::fs::append;
 use serde::Serialize;
 
 pub(crate) use self::colour::is_wanted as colour_is_wanted;
@@ -24,6 +26,9 @@ use self::progress::Progress;
 pub(crate) use self::table::Cell;
 use crate::failure::Failure;
 use kraft_config::Config;
+
+/// The variable that names a file in which every line of the log is kept.
+const LOG_FILE: &str = "KRAFTKIT_LOG_FILE";
 
 /// What is known about the screen.
 #[derive(Clone, Debug)]
@@ -56,6 +61,12 @@ impl Ui {
             .flatten()
             .map(|size| usize::from(size.ws_col))
             .filter(|&columns| columns > 0);
+        let opened = config.env.path(LOG_FILE).map(|path| append(&path));
+        let (file, unusable) = match opened {
+            Some(Ok(file)) => (Some(&*Box::leak(Box::new(file))), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
+        };
         let log = log::Log {
             form,
             level: Level::named(config.text("log.level").unwrap_or_default()),
@@ -63,9 +74,10 @@ impl Ui {
             colour: form == Form::Fancy
                 && colour_is_wanted(no_colour, &config.env, stderr_is_terminal),
             terminal: stderr_is_terminal,
+            file,
         };
         let bars = MultiProgress::new();
-        Self {
+        let ui = Self {
             log,
             progress: Arc::new(Progress::new(log, bars.clone())),
             bars,
@@ -73,7 +85,19 @@ impl Ui {
             shown: stdout.is_terminal(),
             width,
             asks: stderr_is_terminal && io::stdin().is_terminal() && !config.switch("no_prompt"),
+        };
+        if let Some(error) = unusable {
+            let why = crate::failure::chain(&error);
+            ui.warn(&format!(
+                "no log file is written, though `{LOG_FILE}` is set: {why}"
+            ));
         }
+        ui
+    }
+
+    /// Reports what our crates do from now on: at `--log-level debug`, or into the log file.
+    pub(crate) fn trace(&self) {
+        trace::start(self.log, self.bars.clone());
     }
 
     /// Asks for a line that is not shown while it is typed; `None` where nobody can be asked.

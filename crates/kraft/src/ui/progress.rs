@@ -65,7 +65,7 @@ impl Progress {
             _ => format!("{what}, {} in {took}", readable::bytes(bytes)),
         };
         self.bars
-            .suspend(|| self.log.say_more(Level::Info, &line, more));
+            .suspend(|| self.log.say_more(Level::Info, &line, &more));
     }
 
     fn started(&self, task: u64, what: String, total: Option<u64>) {
@@ -157,7 +157,7 @@ impl Progress {
         more.insert("progress".to_owned(), how.into());
         more.extend(done.map(|done| ("done".to_owned(), Value::from(done))));
         more.extend(total.map(|total| ("total".to_owned(), Value::from(total))));
-        self.log.say_more(Level::Info, what, more);
+        self.log.say_more(Level::Info, what, &more);
     }
 
     /// Returns whether there is something to draw on.

@@ -6,6 +6,7 @@
 //! | `help` | what a user who asks for help gets to read |
 //! | `config` | which layer wins, and that editing loses nothing |
 //! | `connections` | what is said of servers that cannot be reached |
+//! | `log_file` | what a log file holds, and which files are none |
 //! | `machines` | machines that were made and never started: listed, found, removed |
 //! | `run` | what is refused before anything happens, and dry runs |
 //! | `irregular` | FIFOs and devices in place of files |
@@ -26,6 +27,7 @@ mod hidden;
 mod init;
 mod irregular;
 mod library;
+mod log_file;
 mod machines;
 mod probe;
 mod run;

@@ -460,12 +460,16 @@ fn answers_that_are_none() -> Vec<Fault> {
             },
         ),
         fault("a circle", good(), 4, &["circle"], loops),
-        fault("a way to a file", good(), 4, &["no web server"], |_| {
+        fault("a way to a file", good(), 4, &["not an HTTP URL"], |_| {
             Act::field(302, "Location", "file:///etc/passwd")
         }),
-        fault("a way to nowhere", good(), 4, &["where to go on"], |_| {
-            Act::status(307)
-        }),
+        fault(
+            "a way to nowhere",
+            good(),
+            4,
+            &["without a `Location`"],
+            |_| Act::status(307),
+        ),
         fault("hangs up", good(), 4, &["cannot reach"], |_| {
             Act::Raw(Vec::new())
         }),
@@ -525,14 +529,14 @@ fn tokens() -> Vec<Fault> {
             "a token server that is none",
             good(),
             4,
-            &["no web server"],
+            &["not an HTTP URL"],
             sends_to("ftp://stranger.example/"),
         ),
         fault(
             "a token server without a name",
             good(),
             4,
-            &["no URL"],
+            &["is not a URL"],
             sends_to("nonsense"),
         ),
         fault(

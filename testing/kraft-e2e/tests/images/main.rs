@@ -3,6 +3,7 @@
 mod attacks;
 mod catalog;
 mod containerd;
+mod diagnostics;
 mod engines;
 mod foreign;
 mod hostile;
