@@ -1,11 +1,11 @@
-//! The decision: what was asked for, what will boot and what this host can do become one machine.
+//! Planning a machine: the request, the kernel and the abilities of this host become one specification.
 //!
-//! Nothing is touched here, so a plan can be printed, compared and thrown away. Everything that is wrong is said at
-//! once, each with the flag that it is about.
+//! Planning has no effects, so a plan can be printed, compared and discarded. All errors are returned at once, each with
+//! the flag that it is about.
 //!
-//! | value | the first that says something wins |
+//! | value | from the first that has one |
 //! |---|---|
-//! | kernel parameters | `--kernel-arg`; what stands before a `--` among the arguments; none |
+//! | kernel parameters | `--kernel-arg`; the arguments before a `--`; none |
 //! | arguments | typed ones; those of the project or image |
 //! | environment | `--env` over that of the project or image, name by name |
 //! | architecture | the kernel; `--arch` can only agree |
@@ -27,12 +27,12 @@ use crate::port::PortMapping;
 use crate::problem::Problem;
 use crate::quantity::{self, MIB};
 
-/// What a machine gets if nothing is said, in bytes.
+/// The default memory of a machine, in bytes.
 pub const DEFAULT_MEMORY: u64 = 64 * MIB;
-/// Below this no machine is made, in bytes.
+/// The minimal memory of a machine, in bytes.
 pub const LEAST_MEMORY: u64 = MIB;
 
-/// What the user asked for, in values.
+/// The request of the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunRequest {
     /// `--name`.
@@ -51,7 +51,7 @@ pub struct RunRequest {
     pub env: BTreeMap<String, String>,
     /// Every `--kernel-arg`; if there is one, they replace those from anywhere else.
     pub kernel_args: Vec<String>,
-    /// What was typed after the thing to run, a literal `--` included.
+    /// The arguments after the target, including a literal `--`.
     pub args: Vec<String>,
     /// `--disable-acceleration`.
     pub disable_acceleration: bool,
@@ -59,10 +59,10 @@ pub struct RunRequest {
     pub remove_when_ended: bool,
 }
 
-/// What will boot, and what it brings along.
+/// The kernel to boot, with what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boot {
-    /// Where the kernel came from, as shown to people: `kernel://FILE`.
+    /// Where the kernel came from, as shown to users: `kernel://FILE`.
     pub origin: String,
     /// Absolute path of the kernel file.
     pub kernel: PathBuf,
@@ -72,7 +72,7 @@ pub struct Boot {
     pub abilities: Abilities,
     /// Absolute path of the root archive, if any.
     pub initrd: Option<PathBuf>,
-    /// Whether the kernel must be told to unpack the archive over `/`.
+    /// Whether the kernel needs a parameter to unpack the archive over `/`.
     pub mounts_initrd: bool,
     /// The arguments of the project or image, a literal `--` included.
     pub args: Vec<String>,
@@ -82,19 +82,19 @@ pub struct Boot {
     pub labels: BTreeMap<String, String>,
 }
 
-/// A machine that can be made.
+/// A machine that can be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
     /// The machine.
     pub spec: MachineSpec,
-    /// What the user should know about it, as warnings with advice.
+    /// Warnings about it, with hints.
     pub notes: Vec<Problem>,
-    /// That it runs without acceleration, and why in short. It is the same for all machines on this
-    /// host, so once is enough.
+    /// The warning that it runs without acceleration. It is the same for all machines on this host,
+    /// so it is needed once.
     pub unaccelerated: Option<Problem>,
 }
 
-/// Decides what machine to make, or says everything that stands against it.
+/// Plans a machine, or returns all reasons why it cannot run.
 pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut notes = Vec::new();
@@ -236,7 +236,7 @@ fn choose_memory(asked: Option<u64>, problems: &mut Vec<Problem>) -> u64 {
         let shown = quantity::display(bytes);
         problems.push(
             // KraftKit compat: the first half is its sentence.
-            Problem::error(format!("memory must be at least 1Mi: `--memory` says {shown}"))
+            Problem::error(format!("memory must be at least 1Mi: `--memory` is {shown}"))
                 .help("`Mi` means 1024 × 1024 bytes, as in `--memory 64Mi` (a small `m` means thousandths)"),
         );
     }
@@ -337,7 +337,7 @@ fn in_the_way(place: &str, before: &[Volume], boot: &Boot) -> Option<(String, &'
     ))
 }
 
-/// Tells whether an absolute path lies somewhere below another.
+/// Returns whether an absolute path is below another.
 fn is_below(path: &str, above: &str) -> bool {
     (path.strip_prefix(above)).is_some_and(|rest| above == "/" || rest.starts_with('/'))
 }
@@ -390,7 +390,7 @@ fn choose_args(request: &RunRequest, boot: &Boot) -> (Vec<String>, Vec<String>) 
     (kernel_args.to_vec(), args.to_vec())
 }
 
-/// Chooses how instructions are executed, and says why if it is not the fast way although nobody forbade it.
+/// Chooses how instructions are executed, and why not by KVM unless that was disabled.
 fn choose_acceleration(
     disabled: bool,
     guest: Arch,
@@ -402,8 +402,8 @@ fn choose_acceleration(
         _ if disabled => (Acceleration::Tcg, None),
         Kvm::Disabled => (Acceleration::Tcg, None),
         _ if host.arch != Some(guest) => {
-            let here = host.arch.map_or("unknown", Arch::name);
-            let reason = format!("the kernel is built for {guest}, and this host is {here}");
+            let this = host.arch.map_or("unknown", Arch::name);
+            let reason = format!("the kernel is built for {guest}, and this host is {this}");
             (Acceleration::Tcg, Some(without(&reason)))
         }
         Kvm::Works => (Acceleration::Kvm, None),

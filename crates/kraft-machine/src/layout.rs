@@ -19,8 +19,7 @@
 //! └── probe.json           what is known about this host
 //! ```
 //!
-//! Locks are taken in this order, and never the other way round: a machine's, then that of
-//! `machines/`.
+//! The order of locks is always the same: that of a machine, then that of `machines/`.
 
 use std::path::{Path, PathBuf};
 

@@ -17,7 +17,7 @@
 //!
 //! Everything that is specific to one kind of VMM is a [`Driver`](driver::Driver).
 //!
-//! This crate knows nothing of Kraftfiles or of the contents of archives, and prints nothing.
+//! This crate has nothing to do with Kraftfiles or the contents of archives, and prints nothing.
 //! It reports what it does by `tracing` events: command lines of VMMs, probes and waits for locks
 //! at `debug`, commands to VMMs and their answers at `trace`. Values of environment variables of
 //! guests may be secrets and are never reported.

@@ -261,7 +261,7 @@ fn memory_is_counted_in_whole_mebibytes() {
     assert_eq!(spec(&asked(100_000_000), &boot()).memory, 95 * MIB);
     assert_eq!(spec(&asked(MIB), &boot()).memory, MIB);
     insta::assert_snapshot!(refused(&asked(MIB - 1), &boot()), @"
-    memory must be at least 1Mi: `--memory` says 1048575
+    memory must be at least 1Mi: `--memory` is 1048575
       help: `Mi` means 1024 × 1024 bytes, as in `--memory 64Mi` (a small `m` means thousandths)
     ");
 }
@@ -403,7 +403,7 @@ fn everything_that_is_wrong_is_said_at_once() {
       help: leave out `--arch`, or give a kernel built for arm64
     `--plat xen`: there is no driver for xen yet
       help: leave out `--plat`: QEMU boots this kernel
-    memory must be at least 1Mi: `--memory` says 64
+    memory must be at least 1Mi: `--memory` is 64
       help: `Mi` means 1024 × 1024 bytes, as in `--memory 64Mi` (a small `m` means thousandths)
     `--port 0.0.0.0:80:81/tcp` and `--port 0.0.0.0:80:80/tcp` both listen on port 80 of the host
       help: give one of them another host port, or each its own address

@@ -144,7 +144,7 @@ pub trait Driver: Debug + Sync {
     }
 
     /// Returns the offset at which the guest's output begins on a console that starts with these
-    /// bytes: behind that of the firmware. `complete` tells that there are no more bytes. `None` if
+    /// bytes: behind that of the firmware. `complete` means that there are no more bytes. `None` if
     /// more bytes are needed to decide, which must not happen from [`MAX_FIRMWARE`] bytes on.
     fn guest_output(&self, arch: Arch, first: &[u8], complete: bool) -> Option<usize> {
         let _ = (arch, first, complete);

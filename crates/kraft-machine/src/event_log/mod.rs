@@ -79,7 +79,7 @@ pub enum StateChange {
 pub enum VmmEvent {
     /// The state of the guest changed.
     Change(StateChange),
-    /// The guest reported a panic. The VMM may go on.
+    /// The guest reported a panic. The VMM may continue.
     Panicked,
     /// The VMM is about to end.
     Ended(EndReason),

@@ -34,7 +34,7 @@ pub(super) struct Started {
     pub(super) compactor: Compactor,
 }
 
-/// Starts a machine; also returns the command line of the VMM for logs, as far as it came to that.
+/// Starts a machine; also returns the command line of the VMM for logs, if there is one.
 /// The current directory must be that of the machine.
 pub(super) fn start(machines: &Machines, id: Id) -> (Result<Started, StartError>, Option<String>) {
     let mut command_line = None;

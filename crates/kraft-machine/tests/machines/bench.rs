@@ -79,7 +79,7 @@ impl Drop for Bench {
 }
 
 pub(crate) fn settings(runtime_dir: &Path) -> Settings {
-    // A test lies in target/PROFILE/deps, the examples beside it.
+    // A test is in target/PROFILE/deps, the examples are beside that.
     let test = std::env::current_exe().unwrap();
     let monitor = test.ancestors().nth(2).unwrap().join("examples/monitor");
     assert!(monitor.is_file(), "no {}", monitor.display());

@@ -1,4 +1,4 @@
-//! Whatever dies, and whenever: nothing untrue is told.
+//! VMMs and monitors that die at any moment: the reported state is always right.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::bench::{Bench, PATIENCE, eventually, kill, spec};
 
 #[test]
-fn a_killed_vmm_is_told_as_killed() {
+fn a_killed_vmm_is_reported_as_killed() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     kill(bench.machines.get(id).unwrap().pid.unwrap());
@@ -22,7 +22,7 @@ fn a_killed_vmm_is_told_as_killed() {
 }
 
 #[test]
-fn a_vmm_that_is_told_to_end_from_outside_is_told_as_killed_by_that_signal() {
+fn a_vmm_that_gets_sigterm_is_reported_as_killed_by_that_signal() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     let pid = bench.machines.get(id).unwrap().pid.unwrap();
@@ -32,14 +32,14 @@ fn a_vmm_that_is_told_to_end_from_outside_is_told_as_killed_by_that_signal() {
     assert_eq!(ending.reason, EndReason::Killed { signal: Some(15) });
 }
 
-/// Starts a machine that soon does what `wish` says, and kills its monitor before; returns the
+/// Starts a machine that soon does what `request` says, and kills its monitor before; returns the
 /// machine as it was then.
-fn orphan(bench: &Bench, wish: &MachineSpec) -> Machine {
+fn orphan(bench: &Bench, request: &MachineSpec) -> Machine {
     // Where the host is so slow that the guest is faster, the guest waits longer.
     for seconds in [1, 5, 25, 125] {
-        let mut wish = wish.clone();
-        wish.args.insert(0, format!("@sleep:{seconds}"));
-        let id = bench.machines.create(&wish).unwrap().id;
+        let mut request = request.clone();
+        request.args.insert(0, format!("@sleep:{seconds}"));
+        let id = bench.machines.create(&request).unwrap().id;
         bench.machines.start(&id).unwrap();
         let Ok(machine) = bench.machines.get(id) else {
             continue;
@@ -58,7 +58,7 @@ fn orphan(bench: &Bench, wish: &MachineSpec) -> Machine {
 }
 
 #[test]
-fn a_monitor_survives_polite_signals() {
+fn a_monitor_survives_signals_that_ask_it_to_end() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     let machine = bench.machines.get(id).unwrap();
@@ -78,7 +78,7 @@ fn a_monitor_survives_polite_signals() {
 }
 
 #[test]
-fn a_machine_outlives_its_monitor_and_is_adopted_by_whoever_looks() {
+fn a_machine_outlives_its_monitor_and_is_adopted_at_the_next_access() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     let first = bench.machines.get(id).unwrap().monitor_pid.unwrap();
@@ -89,7 +89,7 @@ fn a_machine_outlives_its_monitor_and_is_adopted_by_whoever_looks() {
         let now = bench.machines.get(id).unwrap().monitor_pid;
         now.is_some_and(|pid| pid != first)
     });
-    // The new monitor records the end though nobody looks: the record itself says so.
+    // The new monitor records the end without another access: the record itself is checked.
     kill(orphan.pid.unwrap());
     let record = orphan.dir.join("record.json");
     eventually("the recorded end", || {
@@ -103,7 +103,7 @@ fn a_vmm_that_was_started_and_not_recorded_is_found() {
     let id = bench.run("m", &["@sleep:600"]);
     let machine = bench.machines.get(id).unwrap();
     kill(machine.monitor_pid.unwrap());
-    // As if the monitor had been killed between starting the VMM and saying so.
+    // As if the monitor had been killed between starting the VMM and recording it.
     let path = machine.dir.join("record.json");
     let text = std::fs::read_to_string(&path).unwrap();
     let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -118,7 +118,7 @@ fn a_vmm_that_was_started_and_not_recorded_is_found() {
 }
 
 #[test]
-fn a_monitor_killed_at_any_moment_of_a_start_leaves_no_vmm_that_nobody_knows() {
+fn a_monitor_killed_at_any_moment_of_a_start_leaves_no_unknown_vmm() {
     let bench = Bench::new();
     for step in 0..24u64 {
         let id = bench
@@ -157,7 +157,7 @@ fn a_monitor_killed_at_any_moment_of_a_start_leaves_no_vmm_that_nobody_knows() {
                 let known: Vec<u32> = machine.pid.into_iter().collect();
                 assert_eq!(pids, known, "step {step}: {:?}", machine.state);
             }
-            other => panic!("step {step}: told as {other:?}"),
+            other => panic!("step {step}: reported as {other:?}"),
         }
         bench.machines.remove(&id, true).unwrap();
         let left = processes_with(&id.to_string(), "-name");
@@ -181,7 +181,7 @@ fn processes_with(one: &str, other: &str) -> Vec<Identity> {
 }
 
 #[test]
-fn an_end_that_nobody_saw_is_read_in_the_diary() {
+fn an_end_without_a_monitor_is_read_from_the_event_log() {
     let bench = Bench::new();
     for (actions, reason) in [
         (&[][..], EndReason::PoweredOff),
@@ -204,12 +204,12 @@ fn an_end_that_nobody_saw_is_read_in_the_diary() {
             "the time is the VMM's, not ours"
         );
         let record = std::fs::read_to_string(machine.dir.join("record.json")).unwrap();
-        assert!(record.contains("\"end\""), "mended: {record}");
+        assert!(record.contains("\"end\""), "{record}");
     }
 }
 
 #[test]
-fn when_both_are_killed_nobody_claims_to_know_more() {
+fn when_monitor_and_vmm_are_killed_the_end_is_unknown() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     let machine = bench.machines.get(id).unwrap();
@@ -223,7 +223,7 @@ fn when_both_are_killed_nobody_claims_to_know_more() {
 }
 
 #[test]
-fn after_a_reboot_nothing_is_said_to_run_though_a_process_has_the_pid() {
+fn after_a_reboot_no_machine_runs_even_if_a_process_has_its_pid() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     let machine = bench.machines.get(id).unwrap();
@@ -246,7 +246,7 @@ fn after_a_reboot_nothing_is_said_to_run_though_a_process_has_the_pid() {
 }
 
 #[test]
-fn a_record_of_a_newer_kraft_keeps_what_this_one_does_not_know() {
+fn unknown_fields_of_a_record_are_kept() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     bench.machines.stop(&id, StopOptions::default()).unwrap();
@@ -300,9 +300,9 @@ fn a_damaged_record_hides_no_other_machine_and_can_be_removed() {
     assert_eq!(bench.machines.list().unwrap().len(), 1);
 }
 
-/// A VMM that ends neither by the protocol nor by SIGTERM; QEMU cannot be made to do that.
+/// A VMM that reacts neither to requests nor to SIGTERM: a stopped process.
 #[test]
-fn a_vmm_that_listens_to_nothing_is_killed() {
+fn a_vmm_that_does_not_react_is_killed() {
     let bench = Bench::new();
     let id = bench.run("m", &["@sleep:600"]);
     let pid = bench.machines.get(id).unwrap().pid.unwrap();
@@ -318,7 +318,7 @@ fn a_vmm_that_listens_to_nothing_is_killed() {
 }
 
 #[test]
-fn a_full_disk_keeps_no_end_off_the_record() {
+fn an_end_is_recorded_on_a_full_disk() {
     let dir = tempfile::tempdir().unwrap();
     let small = dir.path().join("small");
     std::fs::create_dir(&small).unwrap();
@@ -350,7 +350,7 @@ fn a_full_disk_keeps_no_end_off_the_record() {
         assert_eq!(machine.state, MachineState::Exited);
         let record = std::fs::read_to_string(machine.dir.join("record.json")).unwrap();
         assert!(record.contains("powered_off"), "{record}");
-        // What was set aside for the end is free again.
+        // The space that was reserved for the end is free again.
         fill_up();
         assert!(bench.machines.create(&spec("n", &[])).is_err());
         assert_eq!(bench.machines.list().unwrap().len(), 1);
@@ -375,7 +375,7 @@ impl Drop for Unmount {
 }
 
 #[test]
-fn what_a_killed_kraft_left_half_made_is_cleared_away() {
+fn incomplete_directories_of_a_killed_kraft_are_removed() {
     let bench = Bench::new();
     let partial = bench.runtime_dir.join("partial");
     let half = partial.join("new-6fa459ea-ee8a-4ca4-894e-db77e160355e");
@@ -394,12 +394,12 @@ fn what_a_killed_kraft_left_half_made_is_cleared_away() {
 }
 
 #[test]
-fn a_machine_to_be_removed_is_removed_though_its_monitor_died_in_between() {
+fn a_machine_is_removed_after_its_end_even_if_its_monitor_died() {
     let bench = Bench::new();
-    let mut wish = spec("m", &[]);
-    wish.remove_when_ended = true;
-    let id = orphan(&bench, &wish).id;
-    // Whoever waits finds its end, or comes when all is over.
+    let mut request = spec("m", &[]);
+    request.remove_when_ended = true;
+    let id = orphan(&bench, &request).id;
+    // A waiter finds the end, or comes too late.
     match bench.machines.wait(&id) {
         Ok(ending) => assert_eq!(ending.reason, EndReason::PoweredOff),
         Err(Error::NotFound { .. }) => {}
@@ -417,22 +417,22 @@ fn a_machine_to_be_removed_is_removed_though_its_monitor_died_in_between() {
     });
     let path = machine.dir.join("record.json");
     let text = std::fs::read_to_string(&path).unwrap();
-    let wished = text.replace(
+    let requested = text.replace(
         "\"remove_when_ended\": false",
         "\"remove_when_ended\": true",
     );
-    kraft_sys::fs::replace_file(&path, wished.as_bytes()).unwrap();
+    kraft_sys::fs::replace_file(&path, requested.as_bytes()).unwrap();
     assert!(bench.machines.list().unwrap().is_empty());
 
     // One that could not even be started is removed as well.
-    wish.kernel = "/no/such/kernel".into();
-    let id = bench.machines.create(&wish).unwrap().id;
+    request.kernel = "/no/such/kernel".into();
+    let id = bench.machines.create(&request).unwrap().id;
     assert!(bench.machines.start(&id).is_err());
     assert!(bench.machines.list().unwrap().is_empty());
 }
 
 #[test]
-fn a_monitor_that_cannot_work_says_why() {
+fn a_monitor_that_fails_reports_why() {
     let bench = Bench::new();
     let words = |task: &str, id: &str| {
         let runtime_dir = bench.runtime_dir.to_str().unwrap().to_owned();
@@ -447,15 +447,15 @@ fn a_monitor_that_cannot_work_says_why() {
         assert_eq!(said.status.code(), Some(1));
         String::from_utf8(said.stdout).unwrap()
     };
-    let nobody = "6fa459ea-ee8a-4ca4-894e-db77e160355e";
-    let report = words("start", nobody);
+    let missing = "6fa459ea-ee8a-4ca4-894e-db77e160355e";
+    let report = words("start", missing);
     assert!(
         report.contains("cannot enter")
-            && report.contains(nobody)
+            && report.contains(missing)
             && report.contains("No such file"),
         "{report}"
     );
-    // Nobody waits for a report of one that adopts: it is in the log.
+    // One that adopts has no report: the reason is in the log.
     let machine = bench.machines.create(&spec("m", &[])).unwrap();
     kraft_sys::fs::replace_file(&machine.dir.join("record.json"), b"{").unwrap();
     words("adopt", &machine.id.to_string());
@@ -467,9 +467,9 @@ fn a_monitor_that_cannot_work_says_why() {
 }
 
 #[test]
-fn a_program_that_is_no_monitor_is_not_listened_to_for_ever() {
+fn the_report_of_a_monitor_is_limited() {
     let bench = Bench::new();
-    for (program, told) in [
+    for (program, expected) in [
         ("yes", "more than 1048576 bytes"),
         ("true", "exit status: 0"),
     ] {
@@ -480,8 +480,24 @@ fn a_program_that_is_no_monitor_is_not_listened_to_for_ever() {
         let error = machines.start(&id).unwrap_err();
         let why = std::error::Error::source(&error).unwrap().to_string();
         assert!(
-            why.starts_with("its monitor failed") && why.contains(told),
+            why.starts_with("its monitor failed") && why.contains(expected),
             "{why}"
         );
     }
+}
+
+#[test]
+fn a_failed_start_points_to_the_log_of_the_monitor() {
+    let bench = Bench::new();
+    let mut settings = crate::bench::settings(&bench.runtime_dir);
+    // The arguments are the task, the runtime directory and the id of the machine.
+    let script = "echo broken >> \"$1/machines/$2/vmm.log\"";
+    settings.monitor = ["sh", "-c", script].map(Into::into).to_vec();
+    let machines = kraft_machine::Machines::open(settings).unwrap();
+    let machine = machines.create(&spec("m", &[])).unwrap();
+    let kraft_machine::Error::Start { log, .. } = machines.start(&machine.id).unwrap_err() else {
+        panic!("the start did not fail");
+    };
+    assert_eq!(log.as_deref(), Some(machine.log.as_path()));
+    assert_eq!(std::fs::read_to_string(machine.log).unwrap(), "broken\n");
 }

@@ -15,7 +15,7 @@ fn twenty_machines_made_and_started_at_once_have_twenty_names_and_all_can_be_rem
         .map(|_| {
             let settings = settings(&bench.runtime_dir);
             std::thread::spawn(move || {
-                // Each opens the directory anew, as a process of its own would.
+                // Each opens the directory itself, as another process would.
                 let machines = Machines::open(settings).unwrap();
                 let machine = machines.create(&spec("", &["@sleep:600"])).unwrap();
                 machines.start(&machine.id).unwrap();

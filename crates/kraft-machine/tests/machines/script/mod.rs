@@ -1,7 +1,10 @@
 //! Machines on another VMM: everything but the driver is the same.
 
+use std::net::{Ipv6Addr, TcpListener};
+
 use kraft_core::machine::{EndReason, MachineSpec, MachineState};
 use kraft_core::platform::Platform;
+use kraft_core::port::{PortMapping, Protocol};
 use kraft_machine::{Error, Id, LogsOptions, StartError, StopOptions};
 
 use crate::bench::{Bench, eventually, kill, spec};
@@ -134,4 +137,34 @@ fn the_command_line_of_a_vmm_can_be_previewed() {
     let argv = bench.machines.preview(&spec, "").unwrap();
     assert_eq!(argv.last().unwrap(), "print:a b");
     assert!(bench.machines.list().unwrap().is_empty());
+}
+
+#[test]
+fn only_a_vmm_that_can_publishes_ports_on_ipv6_addresses() {
+    let port = PortMapping {
+        host_ip: Ipv6Addr::LOCALHOST.into(),
+        host_port: 0,
+        machine_port: 80,
+        protocol: Protocol::Tcp,
+    };
+    let bench = Bench::new();
+    let mut on_qemu = spec("", &[]);
+    on_qemu.ports = vec![port.clone()];
+    let id = bench.machines.create(&on_qemu).unwrap().id;
+    let Err(Error::Start { source, .. }) = bench.machines.start(&id) else {
+        panic!("it was started");
+    };
+    assert_eq!(
+        source.to_string(),
+        "cannot listen on [::1]:0/tcp: QEMU publishes ports on IPv4 addresses only"
+    );
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        // This host has no IPv6.
+        return;
+    }
+    let mut on_script = script(Platform::Xen, &["wait"]);
+    on_script.ports = vec![port];
+    let id = bench.machines.create(&on_script).unwrap().id;
+    bench.machines.start(&id).unwrap();
+    assert_ne!(bench.machines.get(id).unwrap().ports[0].host_port, 0);
 }
