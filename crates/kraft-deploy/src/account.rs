@@ -68,5 +68,5 @@ pub fn network(ctx: &Context, cloud: &Cloud) -> Result<Network, Failure> {
         let pair = (token.user().to_owned(), token.secret().to_owned());
         own.extend(BTreeMap::from([(host.to_owned(), pair)]));
     }
-    Network::with(ctx, own)
+    Ok(Network::with(ctx, own)?)
 }

@@ -35,7 +35,7 @@ use kraft_cloud::resources::Named;
 use kraft_cloud::resources::instances::{CreateInstance, Instance};
 use kraft_cloud::token::Token;
 use serde::de::DeserializeOwned;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 
 use kraft_engine::context::Context;
 use kraft_engine::failure::Failure;
@@ -69,9 +69,12 @@ pub struct Where {
 /// A client of a metro, and what it runs on.
 #[derive(Debug)]
 pub struct Cloud {
-    runtime: Runtime,
+    runtime: Handle,
     client: Client,
     registry: String,
+    /// The token of the process.
+    process_interrupt: Interrupt,
+    /// The token, once this client listens to it.
     interrupt: Option<Interrupt>,
 }
 
@@ -95,12 +98,13 @@ impl Cloud {
         };
         let endpoint = Endpoint::of(&metro).map_err(Failure::usage)?;
         let token = account::token(ctx, at)?;
-        let runtime = network::runtime()?;
+        let runtime = ctx.runtime()?;
         let client = Client::new(endpoint, token, network::policy(ctx))?;
         Ok(Self {
             runtime,
             client,
             registry: account::registry(ctx, at)?,
+            process_interrupt: ctx.interrupt.clone(),
             interrupt: None,
         })
     }
@@ -108,7 +112,10 @@ impl Cloud {
     /// From now on an interrupt ends what is waited for with `Kind::Interrupted`, instead of the
     /// process.
     pub fn listen(&mut self) -> Interrupt {
-        self.interrupt.get_or_insert_with(Interrupt::listen).clone()
+        let process = &self.process_interrupt;
+        self.interrupt
+            .get_or_insert_with(|| process.listen())
+            .clone()
     }
 
     /// Returns what remembers interrupts, if anything does.
@@ -171,7 +178,7 @@ impl Cloud {
                 Ok(done) => (Some(done), None),
                 Err(interrupted) => {
                     let late = tokio::time::timeout(GRACE, work).await;
-                    (late.ok(), Some(interrupted))
+                    (late.ok(), Some(interrupted.into()))
                 }
             }
         })
@@ -196,7 +203,7 @@ impl Cloud {
     /// Waits for some work, unless the user has enough before.
     pub fn wait_for<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         match &self.interrupt {
-            Some(interrupt) => self.runtime.block_on(interrupt.unless(work)),
+            Some(interrupt) => Ok(self.runtime.block_on(interrupt.unless(work))?),
             None => Ok(self.runtime.block_on(work)),
         }
     }

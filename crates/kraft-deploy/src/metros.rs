@@ -43,7 +43,7 @@ pub fn look(ctx: &Context, at: &Where, status: bool) -> Result<Vec<Row>, Failure
         let host = endpoint.host().to_owned();
         wanted.push((endpoint, String::new(), host));
     }
-    let runtime = network::runtime()?;
+    let runtime = ctx.runtime()?;
     let policy = network::policy(ctx);
     let asked: Vec<_> = wanted
         .into_iter()
@@ -56,8 +56,6 @@ pub fn look(ctx: &Context, at: &Where, status: bool) -> Result<Vec<Row>, Failure
         }
         rows
     });
-    // The system's look-up of names cannot be called off, and nobody waits for it.
-    runtime.shutdown_background();
     if status {
         rows.sort_by_key(|row| row.delay_ms.unwrap_or(u64::MAX));
     }

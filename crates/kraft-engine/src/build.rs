@@ -21,7 +21,6 @@ use kraft_sys::parallel;
 
 use super::components::{self, Components, Fetching};
 use super::dockerfile::Wish as DockerfileWish;
-use super::interrupt::Interrupt;
 use super::lost::Verdicts;
 use super::pins;
 use super::project::{self, Project, TargetWish};
@@ -179,7 +178,7 @@ pub fn build(
     targets: &[ResolvedTarget],
     wish: &Wish,
 ) -> Result<Vec<Made>, Failure> {
-    let interrupt = Interrupt::listen();
+    let interrupt = ctx.interrupt.listen();
     let rootfs = rootfs_of(ctx, site, targets, wish)?;
     let mut jobs = Vec::new();
     for target in targets {
@@ -198,7 +197,7 @@ pub fn build(
         .max(1);
     let each = budget.map(|budget| (budget / side_by_side).max(1));
     let progress = ctx.progress();
-    let stop = || interrupt.came();
+    let stop = || interrupt.is_cancelled();
     let results = parallel::in_order(&jobs, side_by_side, |at, work| {
         let Work {
             job,
@@ -277,7 +276,7 @@ pub fn with_target<T>(
     wish: &Wish,
     work: impl FnOnce(&Job, &Orders<'_>) -> Result<T, kraft_build::build::Error>,
 ) -> Result<T, Failure> {
-    let interrupt = Interrupt::listen();
+    let interrupt = ctx.interrupt.listen();
     let archive = site.workplace.rootfs(&target.architecture);
     let options = options(ctx, site, target, wish, Some(&archive))?;
     let job = job(site, target, &options, None);
@@ -290,7 +289,7 @@ pub fn with_target<T>(
             force: wish.force,
             offline: ctx.settings.offline,
             refused: &|plan, lost| verdicts.refused(&options, &job, plan, lost),
-            stop: &|| interrupt.came(),
+            stop: &|| interrupt.is_cancelled(),
             reporter: &progress,
             task: 1,
         };

@@ -1,4 +1,5 @@
-//! What every flow is given: directories, settings, the environment, and who hears and answers.
+//! What every flow is given: directories, settings, the environment, a reporter, a prompt, and what
+//! is opened once per process.
 
 use std::fmt;
 use std::path::Path;
@@ -9,9 +10,13 @@ use kraft_config::dirs::Dirs;
 use kraft_config::env::Environment;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::problem::{Problem, Text};
+use tokio::runtime::Handle;
 
 use crate::failure::{Failure, Message};
+use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::resources::Resources;
+pub use crate::resources::RuntimeError;
 
 /// Answers the questions of flows; implemented by the terminal, and by tests.
 pub trait Ask: Send + Sync {
@@ -70,7 +75,8 @@ impl Ask for NoPrompt {
     }
 }
 
-/// What a flow works with. It owns no connection and no open file, so clones are cheap.
+/// What a flow works with. Clones are cheap, and share what is opened once per process: the async
+/// runtime, the registry client and the image store.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -96,6 +102,9 @@ pub struct Context {
     pub reporter: Arc<dyn Reporter>,
     /// Answers questions.
     pub ask: Arc<dyn Ask>,
+    /// Cancelled when the user interrupts, once a flow listens.
+    pub interrupt: Interrupt,
+    pub(crate) resources: Arc<Resources>,
 }
 
 impl Context {
@@ -112,7 +121,25 @@ impl Context {
             env: config.env.clone(),
             reporter,
             ask,
+            interrupt: Interrupt::default(),
+            resources: Arc::default(),
         }
+    }
+
+    /// Connects the context with the signals of the process.
+    #[must_use]
+    pub fn with_interrupt(mut self, interrupt: Interrupt) -> Self {
+        self.interrupt = interrupt;
+        self
+    }
+
+    /// Returns the async runtime of the process, which is started on first use.
+    ///
+    /// # Errors
+    ///
+    /// If threads cannot be started.
+    pub fn runtime(&self) -> Result<Handle, RuntimeError> {
+        self.resources.runtime()
     }
 
     /// Returns the directory of machines and images.

@@ -1,20 +1,18 @@
 //! Consoles of machines, copied to stdout as they grow.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use kraft_core::readable;
 use kraft_machine::{Arrival, Chunk, Logs};
+use tokio::sync::mpsc;
 
-use super::interrupt::Interrupt;
+use super::interrupt::{Interrupt, Interrupted};
 use crate::context::Context;
 use crate::failure::Failure;
 
-/// Between two looks at whether the user has enough.
-const PATIENCE: Duration = Duration::from_millis(50);
 /// How long a console is waited for at a time.
 const TURN: Duration = Duration::from_secs(1);
 /// Pieces of consoles that may wait to be written, so that a slow reader does not fill memory.
@@ -147,7 +145,8 @@ pub fn follow(
     consoles: Vec<Console>,
     interrupt: &Interrupt,
 ) -> Result<Stopped, Failure> {
-    let (sender, pieces) = mpsc::sync_channel(WAITING);
+    let runtime = ctx.runtime()?;
+    let (sender, mut pieces) = mpsc::channel(WAITING);
     let mut writers = Vec::with_capacity(consoles.len());
     for (index, Console { logs, writer }) in consoles.into_iter().enumerate() {
         let sender = sender.clone();
@@ -157,23 +156,21 @@ pub fn follow(
     // What is left are the senders of the consoles: when the last one has ended, so have we.
     drop(sender);
     loop {
-        match pieces.recv_timeout(PATIENCE) {
-            Ok((index, piece)) => {
-                if let Some(writer) = writers.get_mut(index) {
-                    match piece? {
-                        Some((chunk, lost)) => {
-                            missed(ctx, lost);
-                            put(out, &writer.take_chunk(chunk))?;
-                        }
-                        None => put(out, &writer.finish())?,
+        match runtime.block_on(interrupt.unless(pieces.recv())) {
+            Err(Interrupted) => return Ok(Stopped::Interrupted),
+            Ok(None) => return Ok(Stopped::AllEnded),
+            Ok(Some((index, piece))) => {
+                let Some(writer) = writers.get_mut(index) else {
+                    continue;
+                };
+                match piece? {
+                    Some((chunk, lost)) => {
+                        missed(ctx, lost);
+                        put(out, &writer.take_chunk(chunk))?;
                     }
+                    None => put(out, &writer.finish())?,
                 }
             }
-            Err(RecvTimeoutError::Disconnected) => return Ok(Stopped::AllEnded),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if interrupt.came() {
-            return Ok(Stopped::Interrupted);
         }
     }
 }
@@ -182,7 +179,7 @@ pub fn follow(
 type Piece = Result<Option<(Chunk, u64)>, kraft_machine::Error>;
 
 /// Hands a console on as it grows.
-fn read(index: usize, mut logs: Logs, sender: &mpsc::SyncSender<(usize, Piece)>) {
+fn read(index: usize, mut logs: Logs, sender: &mpsc::Sender<(usize, Piece)>) {
     loop {
         let piece = logs.follow(TURN);
         let lost = logs.take_lost();
@@ -190,7 +187,7 @@ fn read(index: usize, mut logs: Logs, sender: &mpsc::SyncSender<(usize, Piece)>)
         let is_end = !matches!(&piece, Ok(Some(_)));
         let piece = piece.map(|chunk| chunk.map(|chunk| (chunk, lost)));
         // The receiver is gone after an interrupt.
-        if !nothing && sender.send((index, piece)).is_err() || is_end {
+        if !nothing && sender.blocking_send((index, piece)).is_err() || is_end {
             return;
         }
     }

@@ -21,11 +21,13 @@ use crate::failure::{Failure, Kind, chain};
 /// Opens the store of images: the containerd that is configured, else the directory of ours.
 /// What KraftKit left beside that directory is imported the first time.
 pub fn open(ctx: &Context) -> Result<Arc<dyn Store>, Failure> {
-    let store = open_as_it_is(ctx)?;
-    if !in_containerd(ctx) {
-        kraftkit::import_once(ctx, &*store)?;
-    }
-    Ok(store)
+    ctx.resources.store(|| {
+        let store = open_as_it_is(ctx)?;
+        if !in_containerd(ctx) {
+            kraftkit::import_once(ctx, &*store)?;
+        }
+        Ok(store)
+    })
 }
 
 /// Returns whether images are kept in a containerd.

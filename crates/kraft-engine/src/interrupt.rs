@@ -1,61 +1,181 @@
-//! Ctrl-C and its relatives, for commands that have something to put in order first.
+//! Cancellation: one token per process, which Ctrl-C, SIGTERM and SIGHUP cancel.
+//!
+//! Signals keep their usual effect, which is to end the process, until a flow that has something to
+//! put in order calls [`Interrupt::listen`]. From then on the first signal cancels the token, and
+//! the second one ends the process.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::fmt;
+use std::sync::{Arc, Once};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::{flag, low_level};
+use tokio_util::sync::CancellationToken;
 
-use crate::failure::{Failure, Kind};
+/// Work was cancelled by the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
 
-/// Between two looks at whether the signal has come.
-const LOOK: Duration = Duration::from_millis(50);
+/// The signals of the process; implemented by the command line.
+pub trait Signals: Send + Sync {
+    /// Registers handlers: the first signal cancels the token, the second one ends the process.
+    ///
+    /// If handlers cannot be registered, signals keep their usual effect.
+    fn register(&self, token: &CancellationToken);
 
-/// The exit code after a second signal: 128 and the number of SIGINT, as shells have it.
-const INTERRUPTED: i32 = 130;
+    /// Ends the process at once, as a second signal does.
+    fn exit(&self);
+}
 
-/// Remembers whether the user wants us to stop.
-#[derive(Clone, Debug)]
-pub struct Interrupt(Arc<AtomicBool>);
+/// Registers no handlers and ends no process: for programs that cancel with [`Interrupt::cancel`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSignals;
+
+impl Signals for NoSignals {
+    fn register(&self, _token: &CancellationToken) {}
+
+    fn exit(&self) {}
+}
+
+/// The cancellation token of a process; clones share it.
+///
+/// ```
+/// use kraft_engine::interrupt::{Interrupt, Interrupted};
+///
+/// let interrupt = Interrupt::default();
+/// assert_eq!(interrupt.check(), Ok(()));
+/// interrupt.cancel();
+/// assert_eq!(interrupt.check(), Err(Interrupted));
+/// ```
+#[derive(Clone)]
+pub struct Interrupt(Arc<Inner>);
+
+struct Inner {
+    token: CancellationToken,
+    signals: Box<dyn Signals>,
+    registered: Once,
+}
 
 impl Interrupt {
-    /// From now on the first interrupt, termination or hang-up is remembered; a second one ends
-    /// the process at once.
+    /// Makes a token that is cancelled by these signals.
+    pub fn new(signals: impl Signals + 'static) -> Self {
+        Self(Arc::new(Inner {
+            token: CancellationToken::new(),
+            signals: Box::new(signals),
+            registered: Once::new(),
+        }))
+    }
+
+    /// Registers the signal handlers, once per process, and returns the token.
+    #[must_use]
+    pub fn listen(&self) -> Self {
+        let Inner {
+            token,
+            signals,
+            registered,
+        } = &*self.0;
+        registered.call_once(|| signals.register(token));
+        self.clone()
+    }
+
+    /// Cancels, as a signal does.
+    pub fn cancel(&self) {
+        self.0.token.cancel();
+    }
+
+    /// Returns whether the user interrupted.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.token.is_cancelled()
+    }
+
+    /// Returns an error if the user interrupted.
     ///
-    /// Where the system refuses to tell, the signals keep their usual effect, which is to end us.
-    pub fn listen() -> Self {
-        let flag = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            let code = INTERRUPTED;
-            // In this order: the second signal finds what the first one left.
-            let _ = flag::register_conditional_shutdown(signal, code, Arc::clone(&flag));
-            let _ = flag::register(signal, Arc::clone(&flag));
+    /// # Errors
+    ///
+    /// [`Interrupted`].
+    pub fn check(&self) -> Result<(), Interrupted> {
+        if self.is_cancelled() {
+            return Err(Interrupted);
         }
-        Self(flag)
+        Ok(())
     }
 
-    /// Returns whether the signal has come.
-    pub fn came(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+    /// Waits until the user interrupts.
+    pub async fn cancelled(&self) {
+        self.0.token.cancelled().await;
     }
 
-    /// Waits for some work, unless the user has enough before; then the work is dropped.
-    pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
-        let enough = async {
-            while !self.came() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
+    /// Waits for work until the user interrupts; then the work is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`].
+    pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, Interrupted> {
         tokio::select! {
             biased;
-            () = enough => Err(Failure::new(Kind::Interrupted, "interrupted")),
+            () = self.cancelled() => Err(Interrupted),
             done = work => Ok(done),
         }
     }
+
+    /// Ends the process at once, as a second signal does: for work that cannot be cancelled.
+    pub fn exit(&self) {
+        self.0.signals.exit();
+    }
 }
 
-/// Ends the process at once, as a second signal does: for work that does not stop by itself.
-pub fn exit() -> ! {
-    low_level::exit(INTERRUPTED)
+impl Default for Interrupt {
+    fn default() -> Self {
+        Self::new(NoSignals)
+    }
+}
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Interrupt")
+            .field(&self.is_cancelled())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    struct Counter(Arc<AtomicUsize>);
+
+    impl Signals for Counter {
+        fn register(&self, _token: &CancellationToken) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn exit(&self) {}
+    }
+
+    #[test]
+    fn handlers_are_registered_once_and_not_before_a_flow_listens() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let interrupt = Interrupt::new(Counter(Arc::clone(&count)));
+        let other = interrupt.clone();
+        assert_eq!(count.load(Ordering::SeqCst), 0);
+        let _ = interrupt.listen();
+        let _ = other.listen();
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn cancelling_wakes_a_waiting_task_and_drops_the_work() {
+        let interrupt = Interrupt::default();
+        let waiting = interrupt.unless(std::future::pending::<()>());
+        let cancelling = async { interrupt.cancel() };
+        let (waited, ()) = tokio::join!(waiting, cancelling);
+        assert_eq!(waited, Err(Interrupted));
+    }
+
+    #[tokio::test]
+    async fn work_that_ends_first_returns_its_result() {
+        let interrupt = Interrupt::default();
+        assert_eq!(interrupt.unless(async { 7 }).await, Ok(7));
+    }
 }

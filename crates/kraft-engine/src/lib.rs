@@ -38,6 +38,7 @@ pub mod probe;
 pub mod progress;
 pub mod project;
 pub mod repair;
+mod resources;
 pub mod rootfs;
 pub mod run;
 pub mod settings;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use kraft_config::Config;
 use kraft_engine::context::Context;
+use kraft_engine::interrupt::Interrupt;
 
 use crate::failure::Failure;
+use crate::signals::ProcessSignals;
 use crate::ui::Ui;
 
 /// The program, set up. Flows take it as their [`Context`].
@@ -24,7 +26,8 @@ pub(crate) struct App {
 impl App {
     /// Sets the program up.
     pub(crate) fn new(config: Config, misconfigured: Option<Failure>, ui: Ui) -> Self {
-        let context = Context::new(&config, Arc::new(ui.clone()), Arc::new(ui.clone()));
+        let context = Context::new(&config, Arc::new(ui.clone()), Arc::new(ui.clone()))
+            .with_interrupt(Interrupt::new(ProcessSignals));
         Self {
             config,
             misconfigured,

@@ -14,6 +14,7 @@ mod cli;
 mod commands;
 mod completion;
 mod failure;
+mod signals;
 mod ui;
 
 use std::ffi::OsString;

@@ -204,12 +204,14 @@ impl Stack {
 /// Finds the file of the current directory.
 fn find() -> Result<PathBuf, Failure> {
     let mut names = FILE_NAMES.iter().map(PathBuf::from);
-    names.find(|name| name.exists() && !name.is_dir()).ok_or_else(|| {
-        Failure::new(Kind::NotFound, "there is no Compose file here").hint(format!(
-            "it is called {}; or name it with `--file`",
-            FILE_NAMES.join(", ")
-        ))
-    })
+    names
+        .find(|name| name.exists() && !name.is_dir())
+        .ok_or_else(|| {
+            Failure::new(Kind::NotFound, "there is no Compose file here").hint(format!(
+                "it is called {}; or name it with `--file`",
+                FILE_NAMES.join(", ")
+            ))
+        })
 }
 
 /// Reads a file of variables.

@@ -1,17 +1,15 @@
 //! The part of a deployment that happens on this computer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::super::trail::Trail;
 use kraft_engine::context::Context;
-use kraft_engine::failure::{Failure, Kind};
-use kraft_engine::interrupt::{self, Interrupt};
+use kraft_engine::failure::Failure;
+use kraft_engine::interrupt::{Interrupt, Interrupted};
+use tokio::sync::Notify;
 
-/// Between two looks at whether the user has enough.
-const LOOK: Duration = Duration::from_millis(50);
-/// Work that puts things in order when it is interrupted gets so many looks to do it.
-const LOOKS: u32 = 40;
+/// How long work may take to put things in order after an interrupt.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Does some work on this computer. If the user has enough before it is done, says what was made
 /// elsewhere before.
@@ -27,37 +25,27 @@ pub(super) fn local<T>(
     let Some(interrupt) = interrupt else {
         return work();
     };
-    let over = AtomicBool::new(false);
+    let runtime = ctx.runtime()?;
+    let over = Notify::new();
     let done = std::thread::scope(|scope| {
-        scope.spawn(|| watch(ctx, interrupt, trail, &over));
+        scope.spawn(|| runtime.block_on(watch(ctx, interrupt, trail, &over)));
         let done = work();
-        over.store(true, Ordering::SeqCst);
+        over.notify_one();
         done
     });
-    if interrupt.came() {
-        return Err(interrupted());
-    }
+    interrupt.check()?;
     done
 }
 
-fn interrupted() -> Failure {
-    Failure::new(Kind::Interrupted, "interrupted")
-}
-
 /// Ends the program if the work does not end by itself after an interrupt.
-fn watch(ctx: &Context, interrupt: &Interrupt, trail: &Trail, over: &AtomicBool) {
-    while !interrupt.came() {
-        if over.load(Ordering::SeqCst) {
-            return;
-        }
-        std::thread::sleep(LOOK);
+async fn watch(ctx: &Context, interrupt: &Interrupt, trail: &Trail, over: &Notify) {
+    let over = over.notified();
+    let mut over = std::pin::pin!(over);
+    if interrupt.unless(over.as_mut()).await.is_ok() {
+        return;
     }
-    for _ in 0..LOOKS {
-        if over.load(Ordering::SeqCst) {
-            return;
-        }
-        std::thread::sleep(LOOK);
+    if tokio::time::timeout(GRACE, over).await.is_err() {
+        ctx.failure(&trail.explain(Interrupted.into()));
+        interrupt.exit();
     }
-    ctx.failure(&trail.explain(interrupted()));
-    interrupt::exit();
 }

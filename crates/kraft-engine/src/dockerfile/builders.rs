@@ -271,10 +271,7 @@ pub(super) fn image_id(ctx: &Context, wanted: Builder, name: &str) -> Option<Str
     if !matches!(wanted, Builder::Auto | Builder::Docker) {
         return None;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .ok()?;
+    let runtime = ctx.runtime().ok()?;
     engines(ctx)
         .into_iter()
         .find_map(|candidate| match candidate {

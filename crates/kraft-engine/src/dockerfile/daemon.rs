@@ -9,7 +9,7 @@ use kraft_buildkit::{Address, Build, Credentials, Daemon, Error, Happening, Logi
 use kraft_oci::credentials::Keyrings;
 use kraft_rootfs::Options;
 use kraft_rootfs::dockerfile::Settings;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 
 use super::fault;
 use super::job::{self, Job};
@@ -23,7 +23,7 @@ use crate::rootfs;
 /// A daemon that answers, and what the talk with it runs on.
 #[derive(Debug)]
 pub(super) struct Reached {
-    runtime: Runtime,
+    runtime: Handle,
     daemon: Daemon,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn reach(
     if ctx.settings.offline && leaves {
         return Ok(Err("not asked, because of `--offline`".to_owned()));
     }
-    let runtime = network::runtime()?;
+    let runtime = ctx.runtime()?;
     Ok(match runtime.block_on(Daemon::connect(address)) {
         Ok(daemon) => Ok(Box::new(Reached { runtime, daemon })),
         Err(Error::Unreachable { source, .. }) => Err(chain(&source)),

@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::app::App;
 use crate::completion::MACHINE;
 use crate::failure::{Failure, Kind};
-use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines;
 
 /// Print what happens to machines, as it happens
@@ -58,9 +57,9 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     for word in &args.machines {
         chosen.push(machines.resolve(word)?);
     }
-    let interrupt = Interrupt::listen();
+    let interrupt = app.interrupt.listen();
     let mut events = machines.events()?;
-    while !interrupt.came() {
+    while !interrupt.is_cancelled() {
         match events.next(PATIENCE)? {
             Some(event) if chosen.is_empty() || chosen.contains(&event.id) => {
                 app.ui.line(&line(args.output, &event)?)?;

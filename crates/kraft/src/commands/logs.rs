@@ -10,7 +10,6 @@ use crate::app::App;
 use crate::completion::MACHINE;
 use crate::failure::{Failure, Kind};
 use kraft_engine::follow::{self, Console, Stopped};
-use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines;
 use kraft_engine::tally::Tally;
 
@@ -133,7 +132,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let failed = found.iter().filter(|machine| has_failed_vmm(machine));
     let logs: Vec<String> = failed.map(vmm_log).collect();
     if args.follow {
-        let interrupt = Interrupt::listen();
+        let interrupt = app.interrupt.listen();
         if follow::follow(app, &mut app.ui.output(), consoles, &interrupt)? == Stopped::Interrupted
         {
             return Err(Failure::told(Kind::Interrupted));

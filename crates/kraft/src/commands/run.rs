@@ -221,14 +221,14 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         .is_unikraft()
         .then(|| binary::warn(app, &spec, ready.abilities))
         .flatten();
-    let interrupt = (!args.detach && !args.no_start).then(Interrupt::listen);
+    let interrupt = (!args.detach && !args.no_start).then(|| app.interrupt.listen());
     let machine = machines.create(&spec)?;
     drop(files);
     drop(ready);
     if args.no_start {
         return app.ui.line(&machine.name);
     }
-    let enough = || interrupt.as_ref().is_some_and(Interrupt::came);
+    let enough = || interrupt.as_ref().is_some_and(Interrupt::is_cancelled);
     let watch = machines
         .start_unless(&machine.id, enough)
         .inspect_err(|_| {

@@ -41,7 +41,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::existing(app);
     let mut tally = Tally::default();
     let mut started = Vec::new();
-    let interrupt = (!args.detach).then(Interrupt::listen);
+    let interrupt = (!args.detach).then(|| app.interrupt.listen());
     for chosen in crate::commands::machines::choose(app, &machines, &args.selection, |machine| {
         can_start(machine.state)
     })? {
@@ -58,7 +58,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                 | MachineState::Running
                 | MachineState::Exited
                 | MachineState::Errored => machines.start_unless(&machine.id, || {
-                    interrupt.as_ref().is_some_and(Interrupt::came)
+                    interrupt.as_ref().is_some_and(Interrupt::is_cancelled)
                 })?,
             };
             if args.detach {

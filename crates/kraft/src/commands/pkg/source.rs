@@ -60,7 +60,7 @@ pub(super) fn add(app: &App, args: &SourceArgs) -> Result<(), Failure> {
         }
         let checked = match network::registry_host(source) {
             _ if args.force || app.settings.offline => Ok(()),
-            Some(host) => network::check_registry(app, &host),
+            Some(host) => network::check_registry(app, &host).map_err(Failure::from),
             None => check_catalog(app, source),
         };
         tally.count(app, checked.map(|()| sources.push(source.clone())))?;
