@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 const MODULES: &[(&str, &[&str])] = &[
     ("failure", &[]),
     ("completion", &[]),
+    ("signals", &[]),
     ("ui", &["failure"]),
-    ("app", &["failure", "ui"]),
+    ("app", &["failure", "signals", "ui"]),
     (
         "commands",
         &["app", "completion", "failure", "ui", "command"],
