@@ -37,7 +37,7 @@ pub(crate) fn failure(
     job: &Job,
     error: Error,
 ) -> Failure {
-    let shown = project::shown(target);
+    let shown = project::label(target);
     match error {
         Error::Make(make::Error::Failed { fault, log }) => of_fault(ctx, &shown, &fault, &log),
         Error::Options { source, plan } => match (kconfig::fault(&plan), source) {

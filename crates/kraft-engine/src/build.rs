@@ -23,7 +23,7 @@ use super::components::{self, Components, Fetching};
 use super::dockerfile::Wish as DockerfileWish;
 use super::lost::Verdicts;
 use super::pins;
-use super::project::{self, Project, TargetWish};
+use super::project::{self, Project, TargetFilter};
 use super::rootfs::{self, RootSource};
 use super::settings;
 use super::workplace::Workplace;
@@ -99,7 +99,7 @@ pub struct Made {
 pub fn site(ctx: &Context, project: Project, fetching: &Fetching) -> Result<Site, Failure> {
     let workplace = Workplace::open(ctx, &project)?;
     let (project, components) = components::obtain(ctx, project, &workplace, fetching)?;
-    let resolved = project.resolved()?;
+    let resolved = project.resolved();
     Ok(Site {
         project,
         resolved,
@@ -114,7 +114,7 @@ pub fn site(ctx: &Context, project: Project, fetching: &Fetching) -> Result<Site
 pub fn clean(
     ctx: &Context,
     project: Project,
-    wish: &TargetWish<'_>,
+    wish: &TargetFilter<'_>,
     proper: bool,
 ) -> Result<(), Failure> {
     if !Workplace::find(ctx, &project)?.components().is_dir() {
@@ -122,7 +122,7 @@ pub fn clean(
     }
     let workplace = Workplace::open(ctx, &project)?;
     let (project, components) = components::in_place(ctx, project, &workplace)?;
-    let resolved = project.resolved()?;
+    let resolved = project.resolved();
     if resolved.targets.is_empty() {
         // They are those of a template that was never here: nothing was built.
         return Ok(());
@@ -136,7 +136,7 @@ pub fn clean(
         resolved,
         workplace,
     };
-    for target in project::meant_targets(&site.resolved, wish)? {
+    for target in project::select_targets(&site.resolved, wish)? {
         with_target(ctx, &site, &target, &Wish::default(), |job, orders| {
             job.clean(proper, orders)
         })?;
@@ -147,7 +147,7 @@ pub fn clean(
 /// Returns when kernels say they were compiled: `SOURCE_DATE_EPOCH` (reproducible-builds.org), else
 /// 1970, so that the same sources give the same kernel.
 fn date(ctx: &Context) -> Result<String, Failure> {
-    let seconds = rootfs::epoch(ctx)?.unwrap_or(0);
+    let seconds = crate::epoch::read(&ctx.env)?.unwrap_or(0);
     let date = jiff::Timestamp::from_second(i64::from(seconds))
         .map_err(|error| Failure::new(Kind::Failed, error))?;
     Ok(date.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string())
@@ -157,18 +157,18 @@ fn date(ctx: &Context) -> Result<String, Failure> {
 pub fn targets(
     ctx: &Context,
     resolved: &Resolved,
-    wish: &TargetWish<'_>,
+    wish: &TargetFilter<'_>,
     all: bool,
 ) -> Result<Vec<ResolvedTarget>, Failure> {
     if resolved.targets.is_empty() {
         return Err(Failure::new(Kind::Usage, "the project has no targets")
             .hint("add what to build for to the Kraftfile: `targets: [qemu/x86_64]`"));
     }
-    let meant = project::meant_targets(resolved, wish)?;
+    let meant = project::select_targets(resolved, wish)?;
     if all {
         return Ok(meant);
     }
-    project::one_or_all(ctx, "Which target?", meant)
+    Ok(project::ask_one_or_all(ctx, "Which target?", meant)?)
 }
 
 /// Builds targets, several at a time where the jobs allow.
@@ -240,11 +240,11 @@ pub fn build(
 pub fn of_runtime(
     ctx: &Context,
     project: &Project,
-    target: &TargetWish<'_>,
+    target: &TargetFilter<'_>,
     fetching: &Fetching,
     wish: &Wish,
 ) -> Result<(Reference, Option<PathBuf>), Failure> {
-    let resolved = project.resolved()?;
+    let resolved = project.resolved();
     let name: Reference = settings::runtime_name(&resolved)?.parse()?;
     let mut asked = settings::runtime_wish(&resolved);
     asked.os = target
@@ -299,24 +299,6 @@ pub fn with_target<T>(
     done.map_err(|error| broken::failure(ctx, site, target, &options, &job, error))
 }
 
-/// Returns the one target that is meant: asks where several are, or insists on being told.
-pub fn one_target(
-    ctx: &Context,
-    resolved: &Resolved,
-    wish: &TargetWish<'_>,
-) -> Result<ResolvedTarget, Failure> {
-    let meant = project::meant_targets(resolved, wish)?;
-    let lines: Vec<String> = meant.iter().map(project::shown).collect();
-    let at = match lines.len() {
-        1 => Some(0),
-        _ => ctx.select("Which target?", &lines)?,
-    };
-    at.and_then(|at| meant.into_iter().nth(at)).ok_or_else(|| {
-        Failure::usage(format!("several targets are meant: {}", lines.join(", ")))
-            .hint("name one: `--target PLATFORM/ARCH`")
-    })
-}
-
 /// Returns how many things may be done at once; `None` where a jobserver above us decides.
 fn budget(ctx: &Context, wish: &Wish) -> Option<usize> {
     if let Some(jobs) = wish.jobs {
@@ -341,7 +323,7 @@ fn cross_prefix(target: &ResolvedTarget) -> Option<&'static str> {
 fn job(site: &Site, target: &ResolvedTarget, options: &Options, archive: Option<&Path>) -> Job {
     let embedded = options::embeds_rootfs(options);
     Job {
-        label: project::shown(target),
+        label: project::label(target),
         name: target.name.clone(),
         core: site.components.core.clone(),
         app: site.components.app.clone(),
@@ -369,7 +351,7 @@ fn options(
     wish: &Wish,
     archive: Option<&Path>,
 ) -> Result<Options, Failure> {
-    let kraftfile = site.project.without_faults()?;
+    let kraftfile = &site.project.kraftfile;
     let at = site.resolved.targets.iter().position(|t| t == target);
     let Some(written) = at.and_then(|at| kraftfile.targets.get(at)) else {
         return Err(Failure::new(
@@ -378,7 +360,8 @@ fn options(
         ));
     };
     let mut options = kraftfile.options(written, &site.project.dir_name);
-    let mut env: BTreeMap<String, String> = settings::Given::of_project(ctx, &site.resolved).env;
+    let mut env: BTreeMap<String, String> =
+        settings::AppConfig::of_project(&ctx.env, &site.resolved).env;
     env.extend(wish.env.iter().cloned());
     let left = options::add_environment(
         &mut options,
@@ -464,7 +447,7 @@ fn tell_edits(ctx: &Context, target: &ResolvedTarget, built: &Built) {
         let names: Vec<&str> = built.edits.keys().map(String::as_str).take(5).collect();
         ctx.info(&format!(
             "{}: {} in `{}` {} edited by hand and {} ({}{}); `--configure` starts afresh",
-            project::shown(target),
+            project::label(target),
             match built.edits.len() {
                 1 => "one option".to_owned(),
                 n => format!("{n} options"),

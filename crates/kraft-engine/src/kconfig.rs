@@ -14,7 +14,7 @@ use kraft_sys::fs;
 use super::build::{self, Site, Wish};
 use super::components::Fetching;
 use super::kraftfile::{self, Change};
-use super::project::{self, Project, TargetWish};
+use super::project::{self, Project, TargetFilter};
 use super::workplace::Workplace;
 use crate::context::Context;
 use crate::failure::{Failure, Kind, Text};
@@ -80,20 +80,20 @@ fn edit_target(
     name: &str,
     edits: &[Edit],
 ) -> Result<bool, Failure> {
-    let resolved = project.resolved()?;
-    let wish = TargetWish {
+    let resolved = project.resolved();
+    let wish = TargetFilter {
         name: Some(name),
-        ..TargetWish::default()
+        ..TargetFilter::default()
     };
     let workplace = Workplace::open(ctx, project)?;
     let mut changed = false;
-    for target in project::meant_targets(&resolved, &wish)? {
+    for target in project::select_targets(&resolved, &wish)? {
         let path = workplace.config(&target);
         let bytes = fs::read_file(&path, configure::LARGEST).map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
                 Failure::new(
                     Kind::NotFound,
-                    format!("{} has never been configured", project::shown(&target)),
+                    format!("{} has never been configured", project::label(&target)),
                 )
                 .hint("`kraft build` or `kraft menu` configures it")
             } else {
@@ -280,15 +280,14 @@ fn check_known(ctx: &Context, project: &Project, edits: &[Edit]) -> Result<(), F
 /// Reads the options of a project's first target, if it has been configured before.
 fn menu_if_configured(ctx: &Context, project: &Project) -> Result<Option<Menu>, Failure> {
     let workplace = Workplace::find(ctx, project)?;
-    let known = project.resolved().is_ok_and(|resolved| {
-        let mut targets = resolved.targets.iter();
-        targets.any(|target| workplace.config(target).is_file())
-    });
+    let targets = project.resolved().targets;
+    let known = targets
+        .iter()
+        .any(|target| workplace.config(target).is_file());
     if !known {
         return Ok(None);
     }
-    let again = project::read(ctx, Some(&project.dir), project.file.as_deref())?;
-    let site = build::site(ctx, again, &Fetching::default())?;
+    let site = build::site(ctx, project.clone(), &Fetching::default())?;
     let configured = |target: &&ResolvedTarget| site.workplace.config(target).is_file();
     let Some(target) = site.resolved.targets.iter().find(configured).cloned() else {
         return Ok(None);

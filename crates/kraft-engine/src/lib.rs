@@ -18,6 +18,7 @@ pub mod catalog;
 pub mod components;
 pub mod context;
 pub mod dockerfile;
+pub mod epoch;
 pub mod failure;
 pub mod follow;
 pub mod images;
@@ -45,6 +46,8 @@ pub mod settings;
 pub mod sources;
 pub mod subject;
 pub mod tally;
+#[cfg(test)]
+mod testing;
 mod trace;
 pub mod transfer;
 pub mod unpacked;

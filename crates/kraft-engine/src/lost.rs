@@ -59,7 +59,7 @@ impl Verdicts {
 
     /// Warns of what was let pass.
     pub fn tell(&self, ctx: &Context, site: &Site, target: &ResolvedTarget, options: &Options) {
-        let shown = project::shown(target);
+        let shown = project::label(target);
         for Verdict { lost, why, .. } in self.found.get().into_iter().flatten() {
             match options.get(&lost.name).map(|asked| asked.by) {
                 Some(Asker::Environment) => ctx.warn(&format!(

@@ -23,9 +23,9 @@ use kraft_sys::fs;
 
 use super::dockerfile::{Made, Wish as Building};
 use super::package::{self, Layer, Part};
-use super::project::{self, Project, TargetWish};
+use super::project::{self, Project, TargetFilter};
 use super::rootfs::{self, RootSource};
-use super::settings::{self, Given};
+use super::settings::{self, AppConfig};
 use super::workplace::Workplace;
 use super::{obtain, pins};
 use crate::context::Context;
@@ -130,7 +130,7 @@ pub fn of_runtime(
     order: &Order,
     project: Option<&Project>,
 ) -> Result<Part, Failure> {
-    let resolved = project.map(Project::resolved).transpose()?;
+    let resolved = project.map(Project::resolved);
     let wanted = match (&order.runtime, &resolved) {
         (Some(name), _) => name.clone(),
         (None, Some(resolved)) => settings::runtime_name(resolved)?,
@@ -158,8 +158,10 @@ pub fn of_runtime(
     let replaced = root.path.is_some();
     let mut layers = package::layers_below(&image.manifest, replaced, !order.no_kernel_dbg);
     layers.extend(root.path.clone().map(Layer::Rootfs));
-    let below = Given::of_image(&image.config);
-    let own = resolved.as_ref().map(|r| Given::of_project(ctx, r));
+    let below = AppConfig::of_image(&image.config);
+    let own = resolved
+        .as_ref()
+        .map(|r| AppConfig::of_project(&ctx.env, r));
     let mut stack = vec![below];
     stack.extend(root.given());
     stack.extend(own);
@@ -211,24 +213,25 @@ impl Root {
     }
 
     /// How its image wants to be run.
-    fn given(&self) -> Vec<Given> {
+    fn given(&self) -> Vec<AppConfig> {
         let made = self.made.iter();
-        made.map(|made| Given::of_rootfs(&made.settings)).collect()
+        made.map(|made| AppConfig::of_rootfs(&made.settings))
+            .collect()
     }
 }
 
 /// Merges what runs the application: typed over project over image.
-fn run_config(order: &Order, below: &[Given]) -> RunConfig {
-    let mut merged = Given::default();
+fn run_config(order: &Order, below: &[AppConfig]) -> RunConfig {
+    let mut merged = AppConfig::default();
     for given in below {
-        merged = merged.under(given);
+        merged = merged.overridden_by(given);
     }
-    let typed = Given {
+    let typed = AppConfig {
         cmd: order.words.clone(),
         env: order.env.clone(),
         labels: order.labels.clone(),
     };
-    let merged = merged.under(&typed);
+    let merged = merged.overridden_by(&typed);
     RunConfig {
         cmd: merged.cmd.unwrap_or_default(),
         env: merged
@@ -243,13 +246,13 @@ fn run_config(order: &Order, below: &[Given]) -> RunConfig {
 
 /// Packs what was built in a project.
 pub fn of_build(ctx: &Context, order: &Order, project: &Project) -> Result<Vec<Part>, Failure> {
-    let resolved = project.resolved()?;
+    let resolved = project.resolved();
     let workplace = Workplace::find(ctx, project)?;
     let chosen = project::built_targets(
         ctx,
         &workplace,
         &resolved,
-        &TargetWish {
+        &TargetFilter {
             name: order.target.as_deref(),
             platform: order.plat,
             arch: order.arch,
@@ -271,7 +274,7 @@ pub fn of_build(ctx: &Context, order: &Order, project: &Project) -> Result<Vec<P
             Root::of(ctx, order, Some(project), &target.architecture)?
         };
         layers.extend(root.path.clone().map(Layer::Rootfs));
-        let mut given = Given::of_project(ctx, &resolved);
+        let mut given = AppConfig::of_project(&ctx.env, &resolved);
         if given.cmd.is_none() {
             given.cmd.clone_from(&target.cmd);
         }

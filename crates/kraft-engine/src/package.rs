@@ -180,17 +180,8 @@ pub fn assemble(
 /// Returns the time that the image says it was made at: a fixed one, so that the digest tells the
 /// content and nothing else.
 fn created(ctx: &Context) -> Result<Timestamp, Failure> {
-    let Some(text) = ctx.env.text("SOURCE_DATE_EPOCH") else {
-        return Ok(Timestamp::UNIX_EPOCH);
-    };
-    let seconds = text.parse::<i64>().ok();
-    seconds
-        .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .ok_or_else(|| {
-            Failure::usage(format!(
-                "the variable `SOURCE_DATE_EPOCH` is `{text}`, not a number of seconds since 1970"
-            ))
-        })
+    let seconds = crate::epoch::read(&ctx.env)?.unwrap_or(0);
+    Timestamp::from_second(i64::from(seconds)).map_err(|error| Failure::new(Kind::Failed, error))
 }
 
 fn store_document(

@@ -20,7 +20,7 @@ use kraft_oci::choose::Wish;
 use kraft_sys::fs;
 
 use super::obtain::{self, Obtained};
-use super::project::{self, TargetWish};
+use super::project::{self, TargetFilter};
 use super::workplace::Workplace;
 use super::{images, unpacked};
 use crate::context::Context;
@@ -76,7 +76,7 @@ pub fn find(
     ctx: &Context,
     word: Option<&OsStr>,
     kraftfile: Option<&Path>,
-    wish: &TargetWish<'_>,
+    wish: &TargetFilter<'_>,
 ) -> Result<Specimen, Failure> {
     let Some(word) = word else {
         return of_project(ctx, None, kraftfile, wish);
@@ -116,11 +116,12 @@ fn of_file(ctx: &Context, path: &Path) -> Specimen {
     };
     // A kernel of a project: its Kraftfile tells where it was built. What is wrong with the
     // project is no concern here.
-    if let Ok(project) = project::read(ctx, Some(dir), None)
-        && let Ok(resolved) = project.resolved()
+    if let Ok(draft) = project::read(ctx, Some(dir), None)
+        && let Ok((project, _)) = draft.into_project()
         && let Ok(workplace) = Workplace::find(ctx, &project)
         && let Ok(real) = plain.canonicalize().or_else(|_| path.canonicalize())
     {
+        let resolved = project.resolved();
         for target in &resolved.targets {
             let places = workplace.places(&resolved, target);
             let own = [&places.kernel, &places.debug];
@@ -152,11 +153,10 @@ fn of_project(
     ctx: &Context,
     dir: Option<&Path>,
     kraftfile: Option<&Path>,
-    wish: &TargetWish<'_>,
+    wish: &TargetFilter<'_>,
 ) -> Result<Specimen, Failure> {
-    let project = project::read(ctx, dir, kraftfile)?;
-    let project = project::sound(ctx, project)?;
-    let resolved = project.resolved()?;
+    let project = project::open(ctx, dir, kraftfile)?;
+    let resolved = project.resolved();
     let workplace = Workplace::find(ctx, &project)?;
     let targets = project::built_targets(ctx, &workplace, &resolved, wish)?;
     let Some(target) = targets.first() else {
@@ -166,7 +166,7 @@ fn of_project(
         ctx.info(&format!(
             "{} targets were built; reading {}",
             targets.len(),
-            project::shown(target)
+            project::label(target)
         ));
     }
     let places = workplace.places(&resolved, target);
@@ -180,7 +180,7 @@ fn of_project(
     })
 }
 
-fn of_image(ctx: &Context, name: &Reference, wish: &TargetWish<'_>) -> Result<Specimen, Failure> {
+fn of_image(ctx: &Context, name: &Reference, wish: &TargetFilter<'_>) -> Result<Specimen, Failure> {
     let store = images::open(ctx)?;
     let found = images::find(ctx, &*store, &name.to_string())?;
     let wish = Wish {

@@ -1,8 +1,16 @@
-//! What an image, a project and a command line each say about running an application, and what
-//! comes of it when they are laid over each other.
+//! How an application is run: what images, the project and the command line say, and which of them
+//! wins.
+//!
+//! ```text
+//! runtime image < image of the root filesystem < Kraftfile < command line       (later wins)
+//! ```
+//!
+//! Arguments are replaced as a whole; environment variables and labels by name.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use kraft_config::env::Environment;
 use kraft_core::dockerfile::patterns;
 use kraft_core::kraftfile::Resolved;
 use kraft_core::mount::{self, Volume};
@@ -11,22 +19,48 @@ use kraft_oci::image::Config;
 use kraft_rootfs::dockerfile::Settings as RootSettings;
 
 use super::project::Project;
-use crate::context::Context;
-use crate::failure::{Failure, Kind};
 
-/// What one of them says.
+/// Why the settings of a project cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An image is needed, and the project's runtime is none.
+    #[error("the runtime of the project is not an image")]
+    NoRuntimeImage,
+    /// The source of a volume is missing, or not a directory.
+    #[error("the source of the volume `{destination}` is not a directory: `{}`", source_dir.display())]
+    VolumeSource {
+        /// The source.
+        source_dir: PathBuf,
+        /// The directory of the machine.
+        destination: String,
+    },
+}
+
+/// How an application is run, as one source says.
+///
+/// ```
+/// use kraft_engine::settings::AppConfig;
+///
+/// let args = |line: &str| Some(line.split(' ').map(str::to_owned).collect());
+/// let image = AppConfig { cmd: args("/nginx -c /etc/nginx.conf"), ..AppConfig::default() };
+/// let flags = AppConfig { cmd: args("/nginx -v"), ..AppConfig::default() };
+/// assert_eq!(image.clone().overridden_by(&flags).cmd, flags.cmd);
+/// assert_eq!(image.clone().overridden_by(&AppConfig::default()), image);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Given {
-    /// The arguments, a literal `--` included; `None` where it is silent.
+pub struct AppConfig {
+    /// The arguments, including a literal `--` after those of the kernel; `None` if the source does
+    /// not say.
     pub cmd: Option<Vec<String>>,
-    /// Variables.
+    /// Environment variables.
     pub env: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
 }
 
-impl Given {
-    /// What the configuration of an image says.
+impl AppConfig {
+    /// Reads the configuration of an image.
+    #[must_use]
     pub fn of_image(config: &Config) -> Self {
         let run = &config.config;
         let env = run.env.iter().map(|pair| match pair.split_once('=') {
@@ -40,8 +74,9 @@ impl Given {
         }
     }
 
-    /// What the image of a root filesystem says. A command that is named relative to where it is to
-    /// run is looked for there: a unikernel begins at its root.
+    /// Reads the configuration of an image that a root filesystem is made from. A relative path of
+    /// the program is resolved against the working directory: a unikernel starts in `/`.
+    #[must_use]
     pub fn of_rootfs(settings: &RootSettings) -> Self {
         let mut cmd = [settings.entrypoint.clone(), settings.cmd.clone()].concat();
         if let Some(program) = cmd.first_mut()
@@ -59,11 +94,12 @@ impl Given {
         }
     }
 
-    /// What a Kraftfile says. Variables without a value have that of this environment.
-    pub fn of_project(ctx: &Context, resolved: &Resolved) -> Self {
+    /// Reads a Kraftfile. Variables without a value get it from `host`, or are left out.
+    #[must_use]
+    pub fn of_project(host: &Environment, resolved: &Resolved) -> Self {
         let mut env = BTreeMap::new();
         for variable in &resolved.env {
-            let own = || ctx.env.raw(&variable.name);
+            let own = || host.raw(&variable.name);
             let value = match &variable.value {
                 Some(value) => Some(value.clone()),
                 None => own().map(|value| value.to_string_lossy().into_owned()),
@@ -88,10 +124,9 @@ impl Given {
         }
     }
 
-    /// Lays something over this: its arguments instead of ours, its variables and labels over ours
-    /// of the same name.
+    /// Overrides this with `over`: its arguments as a whole, its variables and labels by name.
     #[must_use]
-    pub fn under(mut self, over: &Self) -> Self {
+    pub fn overridden_by(mut self, over: &Self) -> Self {
         if over.cmd.is_some() {
             self.cmd.clone_from(&over.cmd);
         }
@@ -102,11 +137,15 @@ impl Given {
 }
 
 /// Returns the name of the image that a project runs on.
-pub fn runtime_name(resolved: &Resolved) -> Result<String, Failure> {
+///
+/// # Errors
+///
+/// If the project has no runtime, or it is a kernel file.
+pub fn runtime_name(resolved: &Resolved) -> Result<String, Error> {
     let runtime = resolved.runtime.as_ref();
     let name = runtime.and_then(|runtime| runtime.name.as_ref());
     let Some(name) = name else {
-        return Err(Failure::usage("the runtime of the project names no image"));
+        return Err(Error::NoRuntimeImage);
     };
     Ok(match runtime.and_then(|runtime| runtime.version.as_ref()) {
         Some(version) if version.starts_with("sha256:") => format!("{name}@{version}"),
@@ -115,14 +154,15 @@ pub fn runtime_name(resolved: &Resolved) -> Result<String, Failure> {
     })
 }
 
-/// Returns what that image must be: for the only target, if there is one, and with the options
-/// that the Kraftfile asks for.
+/// Returns the requirements of a Kraftfile for that image: the platform and architecture of the only
+/// target, if there is one, and the options of `kconfig`.
+#[must_use]
 pub fn runtime_wish(resolved: &Resolved) -> Wish {
     let mut features = Vec::new();
     let mut ask = |options: &serde_json::Map<String, serde_json::Value>| {
         for (name, value) in options {
             let value = value.as_str().unwrap_or_default();
-            // Options that are off do not stand among the features of an image.
+            // The features of an image list only options that are on.
             if value != "n" {
                 let prefix = if name.starts_with("CONFIG_") {
                     ""
@@ -148,27 +188,29 @@ pub fn runtime_wish(resolved: &Resolved) -> Wish {
     wish
 }
 
-/// Returns the volumes of a project, whose sources have to be directories; a typed one of the same
-/// path replaces it.
+/// Returns the volumes of a project; one of `flags` with the same destination replaces it.
+///
+/// # Errors
+///
+/// If the source of a volume is not a directory.
 pub fn volumes(
     project: &Project,
     resolved: &Resolved,
-    typed: &[Volume],
-) -> Result<Vec<Volume>, Failure> {
+    flags: &[Volume],
+) -> Result<Vec<Volume>, Error> {
     let mut volumes = Vec::new();
     for volume in &resolved.volumes {
         let replaced = |own: &&Volume| mount::same_place(&own.destination, &volume.destination);
-        if let Some(own) = typed.iter().find(replaced) {
+        if let Some(own) = flags.iter().find(replaced) {
             volumes.push(own.clone());
             continue;
         }
         let source = project.dir.join(&volume.source);
         if !source.is_dir() {
-            return Err(Failure::new(
-                Kind::NotFound,
-                format!("there is no directory `{}`", source.display()),
-            )
-            .hint("`volumes` in the Kraftfile names it, relative to the project"));
+            return Err(Error::VolumeSource {
+                source_dir: source,
+                destination: volume.destination.clone(),
+            });
         }
         volumes.push(Volume {
             source: kraft_config::dirs::absolute(&source),
@@ -177,4 +219,224 @@ pub fn volumes(
         });
     }
     Ok(volumes)
+}
+
+#[cfg(test)]
+mod tests {
+    use kraft_core::kraftfile;
+
+    use super::*;
+
+    fn resolved(text: &str) -> Resolved {
+        let parsed = kraftfile::parse(text, &|_| None);
+        parsed
+            .kraftfile
+            .unwrap_or_else(|| panic!("{text}: {:?}", parsed.problems))
+            .resolve("dir")
+    }
+
+    fn words(line: &str) -> Option<Vec<String>> {
+        (!line.is_empty()).then(|| line.split(' ').map(ToOwned::to_owned).collect())
+    }
+
+    fn map(pairs: &str) -> BTreeMap<String, String> {
+        let pairs = pairs
+            .split_whitespace()
+            .filter_map(|pair| pair.split_once('='));
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    fn config(cmd: &str, env: &str, labels: &str) -> AppConfig {
+        AppConfig {
+            cmd: words(cmd),
+            env: map(env),
+            labels: map(labels),
+        }
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_kraftfile_and_that_over_images() {
+        // Each row: runtime image, image of the root filesystem, Kraftfile, command line, result.
+        let silent = || config("", "", "");
+        for (layers, expected) in [
+            ([silent(), silent(), silent(), silent()], silent()),
+            (
+                [
+                    config("/a 1", "A=1 B=1", "l=1"),
+                    silent(),
+                    silent(),
+                    silent(),
+                ],
+                config("/a 1", "A=1 B=1", "l=1"),
+            ),
+            (
+                [
+                    config("/a 1", "A=1 B=1", "l=1"),
+                    config("/b", "B=2", ""),
+                    silent(),
+                    silent(),
+                ],
+                config("/b", "A=1 B=2", "l=1"),
+            ),
+            (
+                [
+                    config("/a 1", "A=1", "l=1 m=1"),
+                    config("/b", "A=2", ""),
+                    config("/c x", "A=3", "l=3"),
+                    silent(),
+                ],
+                config("/c x", "A=3", "l=3 m=1"),
+            ),
+            (
+                [
+                    config("/a", "A=1", ""),
+                    silent(),
+                    config("/c", "B=3", ""),
+                    config("/d", "A=4 C=4", "n=4"),
+                ],
+                config("/d", "A=4 B=3 C=4", "n=4"),
+            ),
+            (
+                // An empty list of arguments is one, too.
+                [
+                    config("/a", "", ""),
+                    silent(),
+                    silent(),
+                    AppConfig {
+                        cmd: Some(Vec::new()),
+                        ..silent()
+                    },
+                ],
+                AppConfig {
+                    cmd: Some(Vec::new()),
+                    ..silent()
+                },
+            ),
+        ] {
+            let merged = layers.iter().fold(AppConfig::default(), |below, over| {
+                below.overridden_by(over)
+            });
+            assert_eq!(merged, expected, "{layers:?}");
+        }
+    }
+
+    #[test]
+    fn a_kraftfile_gives_arguments_variables_and_labels() {
+        let host = Environment::from([("FROM_HOST", "h"), ("EMPTY", ""), ("SET", "host")]);
+        for (text, expected) in [
+            ("spec: v0.6\n", config("", "", "")),
+            ("spec: v0.6\ncmd: [\"/a\", \"b\"]\n", config("/a b", "", "")),
+            // What is before `--` is for the kernel.
+            (
+                "spec: v0.6\ncmd: [\"mem=1\", \"--\", \"/a\"]\n",
+                config("mem=1 -- /a", "", ""),
+            ),
+            (
+                "spec: v0.6\nenv:\n- SET=own\n- FROM_HOST\n- EMPTY\n- UNSET\n",
+                config("", "SET=own FROM_HOST=h EMPTY=", ""),
+            ),
+            ("spec: v0.6\nlabels: {a: b}\n", config("", "", "a=b")),
+        ] {
+            assert_eq!(
+                AppConfig::of_project(&host, &resolved(text)),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_relative_program_is_resolved_in_the_working_directory() {
+        for (entrypoint, cmd, dir, expected) in [
+            ("./app", "x", "/srv", "/srv/app x"),
+            ("../app", "", "/srv/a", "/srv/app"),
+            ("./app", "", "", "/app"),
+            ("app", "./x", "/srv", "app ./x"),
+            ("/app", "", "/srv", "/app"),
+            ("", "./app", "/srv/", "/srv/app"),
+            ("", "", "/srv", ""),
+        ] {
+            let settings = RootSettings {
+                entrypoint: words(entrypoint).unwrap_or_default(),
+                cmd: words(cmd).unwrap_or_default(),
+                working_dir: dir.to_owned(),
+                ..RootSettings::default()
+            };
+            assert_eq!(
+                AppConfig::of_rootfs(&settings).cmd,
+                words(expected),
+                "{entrypoint} {cmd}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_runtime_is_named_by_tag_or_digest_and_must_be_an_image() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (text, expected) in [
+            ("runtime: base\n".to_owned(), Some("base".to_owned())),
+            (
+                "runtime: r.io/base:1\n".to_owned(),
+                Some("r.io/base:1".to_owned()),
+            ),
+            (
+                format!("runtime: base@{digest}\n"),
+                Some(format!("base@{digest}")),
+            ),
+            ("runtime: kernel://./k\n".to_owned(), None),
+            (String::new(), None),
+        ] {
+            let name = runtime_name(&resolved(&format!("spec: v0.6\n{text}")));
+            assert_eq!(name.ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_runtime_has_the_options_and_the_only_target_of_the_kraftfile() {
+        let wish = |text: &str| runtime_wish(&resolved(text));
+        let one = wish(
+            "spec: v0.6\nruntime: {source: base, kconfig: {CONFIG_B: \"y\", A: \"1\", CONFIG_C: \"n\"}}\ntargets:\n- platform: kvm\n  architecture: arm64\n  kconfig: {CONFIG_B: \"y\", CONFIG_D: \"m\"}\n",
+        );
+        assert_eq!(one.os.as_deref(), Some("qemu"));
+        assert_eq!(one.arch.as_deref(), Some("arm64"));
+        assert_eq!(one.features, ["CONFIG_A=1", "CONFIG_B=y", "CONFIG_D=m"]);
+        // Of several targets, the image may be for any.
+        let several = wish("spec: v0.6\nruntime: base\ntargets: [qemu/x86_64, fc/x86_64]\n");
+        assert_eq!(several, Wish::default());
+    }
+
+    #[test]
+    fn a_volume_of_the_command_line_replaces_that_of_the_project() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("data")).unwrap();
+        let text = "spec: v0.6\nruntime: base\nvolumes:\n- ./data:/data\n- ./gone:/gone\n";
+        let project = super::super::project::Draft::parse(
+            "Kraftfile".into(),
+            text.as_bytes(),
+            dir.path(),
+            &Environment::default(),
+        );
+        let project = project.into_project().unwrap().0;
+        let resolved = project.resolved();
+        let own = |destination: &str| Volume {
+            source: "/elsewhere".into(),
+            destination: destination.to_owned(),
+            read_only: true,
+        };
+        let error = volumes(&project, &resolved, &[]).unwrap_err();
+        let gone = dir.path().join("./gone");
+        assert!(
+            matches!(&error, Error::VolumeSource { source_dir, destination } if *source_dir == gone && destination == "/gone"),
+            "{error}"
+        );
+        let found = volumes(&project, &resolved, &[own("/gone/"), own("/more")]).unwrap();
+        let pairs: Vec<(String, bool)> = found
+            .into_iter()
+            .map(|volume| (volume.source.display().to_string(), volume.read_only))
+            .collect();
+        let data = dir.path().join("data").display().to_string();
+        assert_eq!(pairs, [(data, false), ("/elsewhere".to_owned(), true)]);
+    }
 }

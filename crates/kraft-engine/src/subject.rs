@@ -30,7 +30,7 @@ use super::pins;
 use super::probe;
 use super::project::{self, Project};
 use super::rootfs::{self, RootSource};
-use super::settings::{self, Given};
+use super::settings::{self, AppConfig};
 use super::workplace::Workplace;
 use super::{images, unpacked};
 use crate::context::Context;
@@ -68,7 +68,7 @@ pub struct Look<'a> {
 /// no registry and no image of this computer is an argument of its application.
 pub fn find(ctx: &Context, look: Look<'_>) -> Result<(Subject, bool), Failure> {
     let Some(word) = look.word else {
-        let project = project::read_or_lone(ctx, None, look.kraftfile, look.runtime)?;
+        let project = project::open_or_lone(ctx, None, look.kraftfile, look.runtime)?;
         let project = project.ok_or_else(|| {
             Failure::usage("there is nothing to run here").hint(
                 "name a kernel file, an image or the directory of a project: `kraft run WHAT`",
@@ -78,7 +78,7 @@ pub fn find(ctx: &Context, look: Look<'_>) -> Result<(Subject, bool), Failure> {
     };
     let path = Path::new(word);
     if path.is_dir() {
-        let project = project::read_or_lone(ctx, Some(path), look.kraftfile, look.runtime)?;
+        let project = project::open_or_lone(ctx, Some(path), look.kraftfile, look.runtime)?;
         let project = project.ok_or_else(|| project::missing(Some(path)))?;
         return Ok((project_subject(ctx, project)?, true));
     }
@@ -99,7 +99,7 @@ pub fn find(ctx: &Context, look: Look<'_>) -> Result<(Subject, bool), Failure> {
             _ => false,
         };
         if !named {
-            let project = project::read(ctx, None, look.kraftfile)?;
+            let project = project::open(ctx, None, look.kraftfile)?;
             return Ok((project_subject(ctx, project)?, false));
         }
     }
@@ -120,7 +120,6 @@ pub fn find(ctx: &Context, look: Look<'_>) -> Result<(Subject, bool), Failure> {
 }
 
 fn project_subject(ctx: &Context, project: Project) -> Result<Subject, Failure> {
-    let project = project::sound(ctx, project)?;
     let workplace = Workplace::find(ctx, &project)?;
     let project = components::complete(ctx, project, &workplace)?;
     Ok(Subject::Project(Box::new(project)))
@@ -171,7 +170,7 @@ pub struct Ready {
     /// The program that words which were typed are arguments of, and do not take the place of.
     pub program: Option<String>,
     /// What runs the application.
-    given: Given,
+    given: AppConfig,
     /// Directories of the project that the machine sees.
     pub volumes: Vec<Volume>,
     /// Whether the kernel has to be linked to, because what it came from may go.
@@ -310,7 +309,7 @@ fn of_kernel(path: &Path) -> Result<Ready, Failure> {
         mounts_by_itself: false,
         abilities: probe::abilities(path),
         program: None,
-        given: Given::default(),
+        given: AppConfig::default(),
         volumes: Vec::new(),
         borrowed: false,
         _image: None,
@@ -341,29 +340,26 @@ fn take_root(
                 None => init::command_of(&text_of(file)),
                 Some(_) => None,
             };
-            let decided = project.is_some_and(|project| {
-                let kraftfile = project.kraftfile.as_ref();
-                kraftfile.is_some_and(|kraftfile| kraftfile.cmd.is_some())
-            });
+            let decided = project.is_some_and(|project| project.kraftfile.cmd.is_some());
             if cmd.is_none() && !decided && terms.request.args.is_empty() {
                 ctx.warn(&format!(
                     "a dry run builds nothing: what the image of `{}` runs is not known",
                     file.display()
                 ));
             }
-            let above = Given {
+            let above = AppConfig {
                 cmd,
-                ..Given::default()
+                ..AppConfig::default()
             };
-            ready.given = std::mem::take(&mut ready.given).under(&above);
+            ready.given = std::mem::take(&mut ready.given).overridden_by(&above);
         }
         return Ok(());
     }
     let arch = ready.image.arch.name();
     if let Some(made) = rootfs::prepare(ctx, &source, arch, terms.building)? {
         ready.root = Root::Made(made.archive.clone());
-        let above = Given::of_rootfs(&made.settings);
-        ready.given = std::mem::take(&mut ready.given).under(&above);
+        let above = AppConfig::of_rootfs(&made.settings);
+        ready.given = std::mem::take(&mut ready.given).overridden_by(&above);
         ready.made = Some(made);
     }
     Ok(())
@@ -434,7 +430,7 @@ fn of_obtained(ctx: &Context, store: &dyn Store, image: Obtained) -> Result<Read
         mounts_by_itself: false,
         abilities,
         program: None,
-        given: Given::of_image(&image.config),
+        given: AppConfig::of_image(&image.config),
         volumes: Vec::new(),
         borrowed: true,
         _image: Some(image),
@@ -443,8 +439,8 @@ fn of_obtained(ctx: &Context, store: &dyn Store, image: Obtained) -> Result<Read
 }
 
 fn of_project(ctx: &Context, project: &Project, terms: Terms<'_>) -> Result<Ready, Failure> {
-    let resolved = project.resolved()?;
-    let mut own = Given::of_project(ctx, &resolved);
+    let resolved = project.resolved();
+    let mut own = AppConfig::of_project(&ctx.env, &resolved);
     let runtime = resolved.runtime.as_ref();
     let mut ready = if let Some(name) = terms.runtime {
         of_image(ctx, &name.parse()?, &typed_wish(terms), terms)?
@@ -467,7 +463,7 @@ fn of_project(ctx: &Context, project: &Project, terms: Terms<'_>) -> Result<Read
         ready
     };
     take_root(ctx, &mut ready, Some(project), terms)?;
-    ready.given = ready.given.under(&own);
+    ready.given = ready.given.overridden_by(&own);
     ready.volumes = settings::volumes(project, &resolved, &terms.request.volumes)?;
     Ok(ready)
 }
@@ -479,7 +475,7 @@ fn of_target(
     resolved: &kraft_core::kraftfile::Resolved,
     terms: Terms<'_>,
 ) -> Result<Ready, Failure> {
-    let wish = project::TargetWish {
+    let wish = project::TargetFilter {
         name: terms.target,
         platform: terms.request.platform,
         arch: terms.request.arch,

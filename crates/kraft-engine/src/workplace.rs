@@ -1,15 +1,15 @@
-//! Where the files of a project are that are made and not written.
+//! Where kraft puts the files that it makes for a project.
 //!
 //! ```text
 //! PROJECT/.config.NAME_PLAT-ARCH     the configuration of a target
 //!         .unikraft/build/           kernels, or where `outdir` says
-//!                   make/TARGET/     where make works; beside it what is remembered of it
+//!                   make/TARGET/     the build directory of make; beside it the state of the build
 //!                   unikraft, libs/, apps/   components
-//!         kraft.lock                 which components exactly
+//!         kraft.lock                 the exact components and images
 //! ```
 //!
-//! A project in a directory that cannot be written to has all this below the data directory
-//! instead, and one whose path make cannot bear has there what make works in.
+//! If the project's directory is not writable, all of this is below the data directory instead. If
+//! make cannot handle the directory's path, only its build directories are.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,38 +21,60 @@ use kraft_sys::fs;
 
 use super::project::Project;
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
 
-/// The places of one project.
+/// Why there is no place for the files of a project.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Make cannot handle the path, nor any other that may be used instead.
+    #[error("make cannot work below `{}`", .0.display())]
+    NoMakeDirectory(PathBuf),
+    /// A directory that any user can create belongs to another user.
+    #[error("`{}` belongs to another user", .0.display())]
+    ForeignDirectory(PathBuf),
+    /// A file or directory cannot be used.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+}
+
+/// The directories and files of one project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workplace {
-    /// The project's own directory, from the root.
+    /// The project's own directory, as an absolute path without links.
     pub project: PathBuf,
-    /// Where everything is made: the project's directory, unless it cannot be written to.
+    /// The directory that everything is made in: the project's, if it is writable.
     pub home: PathBuf,
-    /// Where make works.
+    /// The directory of make's build directories.
     make: PathBuf,
 }
 
 impl Workplace {
-    /// Finds the places; nothing is made.
-    pub fn find(ctx: &Context, project: &Project) -> Result<Self, Failure> {
+    /// Finds the directories of a project; creates none of its files.
+    ///
+    /// # Errors
+    ///
+    /// If the project's directory cannot be opened, or there is no directory for make.
+    pub fn find(ctx: &Context, project: &Project) -> Result<Self, Error> {
         let real = project
             .dir
             .canonicalize()
             .map_err(fs::Error::on("open", &project.dir))?;
-        let aside = aside(ctx, &real);
-        // Who could not write here once could not write here then either.
-        let home = if !real.join(".unikraft").is_dir() && aside.is_dir() {
-            aside
+        let fallback = fallback_dir(ctx, &real);
+        // The project was not writable when it was built, so its files are there.
+        let home = if !real.join(".unikraft").is_dir() && fallback.is_dir() {
+            fallback
         } else {
             real.clone()
         };
         Self::at(ctx, real, home)
     }
 
-    /// Makes sure that things can be made, and that none of it lands outside of the project.
-    pub fn open(ctx: &Context, project: &Project) -> Result<Self, Failure> {
+    /// Finds the directories of a project, and makes sure that they are writable and that no
+    /// symbolic link leads out of the project.
+    ///
+    /// # Errors
+    ///
+    /// As [`Workplace::find`]; if a link leads out of the project, or a directory cannot be created.
+    pub fn open(ctx: &Context, project: &Project) -> Result<Self, Error> {
         let mut found = Self::find(ctx, project)?;
         found.check_links()?;
         match fs::create_dir_all(&found.home.join(".unikraft"), 0o755)
@@ -65,14 +87,14 @@ impl Workplace {
                     io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
                 ) =>
             {
-                let aside = aside(ctx, &found.project);
-                fs::create_dir_all(&aside.join(".unikraft"), 0o755)?;
+                let fallback = fallback_dir(ctx, &found.project);
+                fs::create_dir_all(&fallback.join(".unikraft"), 0o755)?;
                 ctx.info(&format!(
-                    "`{}` cannot be written to; working in `{}`",
+                    "`{}` is not writable: using `{}`",
                     found.project.display(),
-                    aside.display()
+                    fallback.display()
                 ));
-                found = Self::at(ctx, found.project, aside)?;
+                found = Self::at(ctx, found.project, fallback)?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -81,7 +103,7 @@ impl Workplace {
 
     /// Checks that no symbolic link leads what kraft writes out of the project: a cloned project
     /// may hold a link to any file of the user.
-    fn check_links(&self) -> Result<(), Failure> {
+    fn check_links(&self) -> Result<(), fs::Error> {
         fs::check_inside(&self.project, &self.lock_file())?;
         for dir in ["build", "make", "libs", "apps"] {
             fs::check_inside(&self.home, &self.components().join(dir))?;
@@ -106,10 +128,10 @@ impl Workplace {
         Ok(())
     }
 
-    fn at(ctx: &Context, project: PathBuf, home: PathBuf) -> Result<Self, Failure> {
+    fn at(ctx: &Context, project: PathBuf, home: PathBuf) -> Result<Self, Error> {
         let usual = home.join(".unikraft/make");
         let make = if shadow::is_awkward(&usual) {
-            plain(ctx, &home)?
+            make_dir(ctx, &home)?
         } else {
             usual
         };
@@ -120,13 +142,12 @@ impl Workplace {
         })
     }
 
-    /// Returns where components are put.
+    /// Returns the directory of components.
     pub fn components(&self) -> PathBuf {
         self.home.join(".unikraft")
     }
 
-    /// Returns the file that says which components exactly; it belongs to the project, wherever
-    /// things are made.
+    /// Returns the lock file; it is always in the project's directory.
     pub fn lock_file(&self) -> PathBuf {
         self.project.join("kraft.lock")
     }
@@ -136,7 +157,7 @@ impl Workplace {
         self.home.join(&target.kernel)
     }
 
-    /// Returns the kernel of a target with debug information, as the build leaves it.
+    /// Returns the kernel of a target with debug information.
     pub fn kernel_debug(&self, target: &ResolvedTarget) -> PathBuf {
         self.home.join(&target.kernel_debug)
     }
@@ -152,7 +173,7 @@ impl Workplace {
             .join(format!(".unikraft/build/initramfs-{architecture}.cpio"))
     }
 
-    /// Returns the places of a target.
+    /// Returns the files and directories of a target.
     pub fn places(&self, resolved: &Resolved, target: &ResolvedTarget) -> Places {
         let kernel = self.kernel(target);
         let file = kernel.file_name().unwrap_or_default().to_string_lossy();
@@ -174,7 +195,8 @@ impl Workplace {
     }
 }
 
-/// Returns what of a project is for its root filesystem and its volumes.
+/// Returns the files and directories of a project that its root filesystem and its volumes are made
+/// from.
 fn data(project: &Path, resolved: &Resolved) -> Vec<PathBuf> {
     let roots = resolved.rootfs.iter().chain(&resolved.roms);
     let paths = roots.filter_map(|root| root.path.as_ref());
@@ -188,13 +210,13 @@ fn data(project: &Path, resolved: &Resolved) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns where the files of a project are that cannot have them itself.
-fn aside(ctx: &Context, project: &Path) -> PathBuf {
-    ctx.dirs.data.join("projects").join(short_print(project))
+/// Returns the directory for the files of a project whose own is not writable.
+fn fallback_dir(ctx: &Context, project: &Path) -> PathBuf {
+    ctx.dirs.data.join("projects").join(short_hash(project))
 }
 
-/// Returns a place for make whose path it can bear.
-fn plain(ctx: &Context, home: &Path) -> Result<PathBuf, Failure> {
+/// Returns a directory for make whose path has only characters that make can handle.
+fn make_dir(ctx: &Context, home: &Path) -> Result<PathBuf, Error> {
     let env = &ctx.env;
     let user = rustix::process::getuid().as_raw();
     let candidates = [
@@ -208,27 +230,21 @@ fn plain(ctx: &Context, home: &Path) -> Result<PathBuf, Failure> {
         .flatten()
         .find(|path| path.is_absolute() && !shadow::is_awkward(path))
     else {
-        return Err(Failure::new(
-            Kind::Host,
-            format!("make cannot work below `{}`", home.display()),
-        ));
+        return Err(Error::NoMakeDirectory(home.to_owned()));
     };
-    // A place that everybody can write to must be ours before anything is built in it.
+    // Every user can create a directory there: it must be this user's before anything is built in
+    // it.
     fs::create_dir_all(&base, 0o700)?;
     let owner = std::os::unix::fs::MetadataExt::uid(
         &std::fs::symlink_metadata(&base).map_err(fs::Error::on("look at", &base))?,
     );
     if owner != user {
-        return Err(Failure::new(
-            Kind::Host,
-            format!("`{}` belongs to somebody else", base.display()),
-        )
-        .hint("remove it, or set `TMPDIR` to a directory of yours"));
+        return Err(Error::ForeignDirectory(base));
     }
-    Ok(base.join(short_print(home)))
+    Ok(base.join(short_hash(home)))
 }
 
-fn short_print(path: &Path) -> String {
+fn short_hash(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
 
     let mut print = trees::of_texts([path.as_os_str().as_bytes()]);
@@ -236,8 +252,8 @@ fn short_print(path: &Path) -> String {
     print
 }
 
-/// Finds out whether files can be made in a directory.
+/// Fails unless files can be created in a directory.
 fn probe(dir: &Path) -> Result<(), fs::Error> {
-    // Never committed, so nothing is left of it.
+    // It is never committed, so it is removed when it is dropped.
     fs::NewFile::create(&dir.join(".unikraft/probe")).map(drop)
 }

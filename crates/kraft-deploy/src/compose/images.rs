@@ -163,7 +163,7 @@ impl Stack {
         let dir = self.dir.join(&build.context);
         let dockerfile = build.dockerfile.as_deref();
         if dockerfile.is_none() && has_kraftfile(&dir) {
-            let project = project::sound(ctx, project::read(ctx, Some(&dir), None)?)?;
+            let project = project::open(ctx, Some(&dir), None)?;
             let workplace = Workplace::find(ctx, &project)?;
             return components::complete(ctx, project, &workplace);
         }
@@ -175,11 +175,8 @@ impl Stack {
             )
             .hint("`build` of a service names a directory with a Kraftfile or a Dockerfile"));
         }
-        Ok(project::lone(
-            &dir,
-            dockerfile,
-            runtime.unwrap_or(deploy::BASE),
-        ))
+        let runtime = runtime.unwrap_or(deploy::BASE);
+        Ok(project::lone(&dir, dockerfile, runtime)?)
     }
 
     /// Returns what the image of a service is called on the platform.

@@ -177,9 +177,11 @@ fn below_account(path: &str) -> &str {
 }
 
 fn project_name(project: &Project) -> String {
-    match project.resolved() {
-        Ok(resolved) if !resolved.name.is_empty() => resolved.name,
-        _ => project.dir_name.clone(),
+    let name = project.resolved().name;
+    if name.is_empty() {
+        project.dir_name.clone()
+    } else {
+        name
     }
 }
 
@@ -213,10 +215,7 @@ fn tame(name: &str) -> String {
 
 /// Returns whether the kernel of a project is built from source.
 fn is_built(project: &Project) -> bool {
-    project.kraftfile.as_ref().is_some_and(|kraftfile| {
-        kraftfile.runtime.is_none()
-            && (kraftfile.unikraft.is_some() || kraftfile.template.is_some())
-    })
+    project.has_sources() && !project.has_runtime()
 }
 
 /// Builds the targets of a project that the cloud can run, and packs them.
@@ -302,7 +301,7 @@ fn on_runtime(
     let named = match (&order.runtime, project) {
         (Some(typed), _) => typed.clone(),
         (None, Some(project)) if project.file.is_some() => {
-            settings::runtime_name(&project.resolved()?)?
+            settings::runtime_name(&project.resolved())?
         }
         (None, _) => BASE.to_owned(),
     };

@@ -141,13 +141,11 @@ fn project_at(
     if look.taken_as == Some(As::Image) {
         return Ok(None);
     }
-    let read = project::read_or_lone(ctx, dir, look.kraftfile, look.runtime)?;
+    let read = project::open_or_lone(ctx, dir, look.kraftfile, look.runtime)?;
     let Some(project) = read else {
         return Ok(None);
     };
-    let project = project::sound(ctx, project)?;
-    let kraftfile = project.kraftfile.as_ref();
-    let has_runtime = kraftfile.is_some_and(|kraftfile| kraftfile.runtime.is_some());
+    let has_runtime = project.has_runtime();
     let is = match look.taken_as {
         None | Some(As::Image) => true,
         Some(As::KraftfileRuntime) => has_runtime,

@@ -46,7 +46,7 @@ pub fn obtain(
     workplace: &Workplace,
     fetching: &Fetching,
 ) -> Result<(Project, Components), Failure> {
-    let kraftfile = project.without_faults()?.clone();
+    let kraftfile = project.kraftfile.clone();
     let mut store = Shelf::open(workplace, fetching)?;
     let (kraftfile, application, template) = match &kraftfile.template {
         None => (kraftfile, workplace.project.clone(), None),
@@ -78,7 +78,7 @@ pub fn obtain(
     store.tell_drift(ctx, &parts);
     store.close(ctx)?;
     let project = Project {
-        kraftfile: Some(kraftfile),
+        kraftfile,
         template,
         ..project
     };
@@ -99,13 +99,12 @@ pub fn in_place(
     project: Project,
     workplace: &Workplace,
 ) -> Result<(Project, Option<Components>), Failure> {
-    let kraftfile = project.without_faults()?;
-    let application = match &kraftfile.template {
+    let application = match &project.kraftfile.template {
         None => Some(workplace.project.clone()),
         Some(template) => here(template_part(workplace, template)?),
     };
     let project = complete(ctx, project, workplace)?;
-    let kraftfile = project.without_faults()?;
+    let kraftfile = &project.kraftfile;
     let mut places = parts(workplace, kraftfile).into_iter().map(here);
     let core = kraftfile.unikraft.as_ref().and_then(|_| places.next());
     let names = kraftfile
@@ -139,10 +138,7 @@ pub fn complete(
     project: Project,
     workplace: &Workplace,
 ) -> Result<Project, Failure> {
-    let Some(kraftfile) = &project.kraftfile else {
-        return Ok(project);
-    };
-    let Some(template) = &kraftfile.template else {
+    let Some(template) = &project.kraftfile.template else {
         return Ok(project);
     };
     let part = template_part(workplace, template)?;
@@ -151,9 +147,9 @@ pub fn complete(
         return Ok(project);
     }
     let (template, text) = template_of(ctx, workplace, &dir)?;
-    let merged = kraftfile.clone().over_template(template);
+    let kraftfile = project.kraftfile.over_template(template);
     Ok(Project {
-        kraftfile: Some(merged),
+        kraftfile,
         template: Some(text),
         ..project
     })
@@ -175,8 +171,8 @@ fn template_of(
             format!("the template in `{}` has no Kraftfile", dir.display()),
         ));
     };
-    let read = project::sound(ctx, project::read(ctx, Some(&file), None)?)?;
-    let mut kraftfile = read.without_faults()?.clone();
+    let read = project::open(ctx, Some(&file), None)?;
+    let mut kraftfile = read.kraftfile;
     let options = kraftfile.option_places();
     let shown = file.strip_prefix(&workplace.project).unwrap_or(&file);
     let text = TemplateText {

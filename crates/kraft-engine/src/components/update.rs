@@ -36,7 +36,7 @@ pub fn update(
     names: &[String],
     write: bool,
 ) -> Result<Vec<Move>, Failure> {
-    let mut kraftfile = project.without_faults()?.clone();
+    let mut kraftfile = project.kraftfile.clone();
     let fetching = Fetching {
         fresh_catalog: true,
         ..Fetching::default()

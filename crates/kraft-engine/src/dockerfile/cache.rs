@@ -139,7 +139,8 @@ impl Slot {
     fn open(ctx: &Context, words: &[String]) -> Result<Self, Failure> {
         let dir = dir(ctx);
         fs::create_dir_all(&dir, 0o700)?;
-        let epoch = ctx.env.text("SOURCE_DATE_EPOCH").unwrap_or_default();
+        let epoch = crate::epoch::read(&ctx.env)?;
+        let epoch = epoch.map_or_else(String::new, |seconds| seconds.to_string());
         let words = words.iter().map(String::as_bytes);
         let name = trees::of_texts(words.chain([epoch.as_bytes()]));
         let name = name.get(..32).unwrap_or(&name);

@@ -18,7 +18,6 @@ use super::trouble::{self, Attempt};
 use crate::context::Context;
 use crate::failure::{Failure, Kind, chain};
 use crate::network;
-use crate::rootfs;
 
 /// A daemon that answers, and what the talk with it runs on.
 #[derive(Debug)]
@@ -58,7 +57,7 @@ pub(super) fn build(
 ) -> Result<Attempt, Failure> {
     let described = described(ctx, job)?;
     let options = Options {
-        epoch: rootfs::epoch(ctx)?,
+        epoch: crate::epoch::read(&ctx.env)?,
         keep_owners: false,
     };
     let screen = Screen::begin(ctx, &format!("building {}", job.shown_text().name));

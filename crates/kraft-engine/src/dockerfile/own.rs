@@ -16,7 +16,7 @@ use super::trouble::Attempt;
 use super::{Image, cache, fault};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
-use crate::rootfs::{self, Scratch};
+use crate::rootfs::Scratch;
 
 /// What a build of ours works with.
 struct Means {
@@ -114,7 +114,7 @@ pub(super) fn build(
     let shelf = Shelf { ctx };
     let recipe = recipe(read(job)?, job, &shelf, &means);
     let options = Options {
-        epoch: rootfs::epoch(ctx)?,
+        epoch: crate::epoch::read(&ctx.env)?,
         keep_owners: false,
     };
     let screen = Screen::begin(ctx, &format!("building {}", job.shown_text().name));
@@ -150,7 +150,7 @@ pub(super) fn build(
 /// Lays the layers of an image over each other.
 pub(super) fn flatten(ctx: &Context, base: &Base, out: &Path) -> Result<Settings, Failure> {
     let options = Options {
-        epoch: rootfs::epoch(ctx)?,
+        epoch: crate::epoch::read(&ctx.env)?,
         keep_owners: false,
     };
     let screen = Screen::begin(ctx, "unpacking the image");

@@ -21,7 +21,7 @@ use super::trouble::{self, Attempt};
 use super::{fault, names};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
-use crate::rootfs::{self, Scratch};
+use crate::rootfs::Scratch;
 
 /// So many of the last bytes that a program says are kept for the case that it fails.
 const KEPT: usize = 8 * 1024;
@@ -61,7 +61,7 @@ pub(super) fn build(
     let scratch = Scratch::new(ctx)?;
     let id_file = scratch.path().join("image-id");
     let options = Options {
-        epoch: rootfs::epoch(ctx)?,
+        epoch: crate::epoch::read(&ctx.env)?,
         keep_owners: false,
     };
     let screen = Screen::begin(ctx, &format!("building {}", job.shown_text().name));

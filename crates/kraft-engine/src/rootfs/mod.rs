@@ -40,7 +40,7 @@ pub fn build(
     keep_owners: bool,
 ) -> Result<Built, Failure> {
     let options = Options {
-        epoch: epoch(ctx)?,
+        epoch: crate::epoch::read(&ctx.env)?,
         keep_owners,
     };
     let progress = ctx.progress();
@@ -96,19 +96,6 @@ pub fn prepare(
         }
         RootSource::Image(name) => dockerfile::of_image(ctx, name, arch).map(Some),
     }
-}
-
-/// Reads `SOURCE_DATE_EPOCH` (reproducible-builds.org): seconds since 1970.
-pub fn epoch(ctx: &Context) -> Result<Option<u32>, Failure> {
-    let Some(text) = ctx.env.text("SOURCE_DATE_EPOCH") else {
-        return Ok(None);
-    };
-    text.parse().map(Some).map_err(|_| {
-        Failure::usage(format!(
-            "the variable `SOURCE_DATE_EPOCH` is `{text}`, not a number of seconds since 1970 \
-             that an archive can hold"
-        ))
-    })
 }
 
 /// An archive that is needed for a moment, and removed with this.

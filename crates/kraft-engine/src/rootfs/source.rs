@@ -47,7 +47,7 @@ impl RootSource {
 
     /// Returns that of a project.
     pub fn of_project(project: &Project) -> Result<Option<Self>, Failure> {
-        let Some(rootfs) = project.resolved()?.rootfs else {
+        let Some(rootfs) = project.resolved().rootfs else {
             return Ok(None);
         };
         if let Some(file) = &rootfs.dockerfile {

@@ -16,7 +16,7 @@ use crate::ui::{Cell, Column, Format};
 use kraft_core::readable::decimal as size;
 use kraft_engine::build::{self, Made, Site, Wish};
 use kraft_engine::components::Fetching;
-use kraft_engine::project::{self, Project, TargetWish};
+use kraft_engine::project::{self, Project, TargetFilter};
 
 /// Build a project's kernels from source
 ///
@@ -126,8 +126,8 @@ pub(crate) struct Which {
 
 impl Which {
     /// Returns which targets are meant.
-    pub(crate) fn wish(&self) -> TargetWish<'_> {
-        TargetWish {
+    pub(crate) fn wish(&self) -> TargetFilter<'_> {
+        TargetFilter {
             name: self.target.as_deref(),
             platform: self.plat.and_then(|plat| plat.0),
             arch: self.arch,
@@ -136,8 +136,7 @@ impl Which {
 
     /// Reads the project in a directory, or the one whose Kraftfile is named; it has no faults.
     pub(crate) fn project(&self, app: &App, dir: Option<&Path>) -> Result<Project, Failure> {
-        let project = project::read(app, dir, self.kraftfile.as_deref())?;
-        project::sound(app, project)
+        Ok(project::open(app, dir, self.kraftfile.as_deref())?)
     }
 }
 
@@ -247,15 +246,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let project = args.project.read(app)?;
     let (wish, targets) = (wish(app, args)?, args.project.which.wish());
     let fetching = args.project.fetching.fetching(app);
-    let from_source = project
-        .kraftfile
-        .as_ref()
-        .is_some_and(|kraftfile| kraftfile.unikraft.is_some() || kraftfile.template.is_some());
-    let has_runtime = project
-        .kraftfile
-        .as_ref()
-        .is_some_and(|kraftfile| kraftfile.runtime.is_some());
-    if has_runtime && !from_source {
+    if project.has_runtime() && !project.has_sources() {
         let (image, rootfs) = build::of_runtime(app, &project, &targets, &fetching, &wish)?;
         app.ui.info(&format!("the project runs on {image}"));
         if let Some(rootfs) = rootfs {
@@ -272,7 +263,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             let lines = build::lines_of_code(&made.debug, &made.target)?;
             app.ui.info(&format!(
                 "{}: {lines} lines of code",
-                project::shown(&made.target)
+                project::label(&made.target)
             ));
         }
     }

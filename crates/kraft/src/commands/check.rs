@@ -46,10 +46,7 @@ enum Output {
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let project = project::read(app, args.path.as_deref(), args.kraftfile.as_deref())?;
-    let resolved = project
-        .kraftfile
-        .as_ref()
-        .map(|kraftfile| kraftfile.resolve(&project.dir_name));
+    let resolved = project.resolved();
     let warnings_fail = args.output == Output::Text && !args.allow_warnings;
     let failed = project
         .problems

@@ -38,7 +38,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         may_lose: true,
         ..Wish::default()
     };
-    for target in project::meant_targets(&site.resolved, &args.project.which.wish())? {
+    for target in project::select_targets(&site.resolved, &args.project.which.wish())? {
         build::with_target(app, &site, &target, &wish, |job, orders| {
             if !args.no_configure {
                 job.configure(orders)?;

@@ -140,7 +140,7 @@ impl Of {
 
     /// Returns the target that is meant: the first one where several are and none is named.
     fn target(&self, site: &Site) -> Result<ResolvedTarget, Failure> {
-        let meant = project::meant_targets(&site.resolved, &self.which.wish())?;
+        let meant = project::select_targets(&site.resolved, &self.which.wish())?;
         meant
             .into_iter()
             .next()
@@ -319,11 +319,11 @@ fn compare(app: &App, args: &DiffArgs) -> Result<(), Failure> {
 }
 
 fn target(site: &Site, name: &str) -> Result<ResolvedTarget, Failure> {
-    let wish = project::TargetWish {
+    let wish = project::TargetFilter {
         name: Some(name),
-        ..project::TargetWish::default()
+        ..project::TargetFilter::default()
     };
-    let meant = project::meant_targets(&site.resolved, &wish)?;
+    let meant = project::select_targets(&site.resolved, &wish)?;
     meant
         .into_iter()
         .next()

@@ -10,6 +10,7 @@ use crate::failure::{Failure, Kind};
 use kraft_engine::build::{self, Wish};
 use kraft_engine::kconfig;
 use kraft_engine::kraftfile::{self, Change};
+use kraft_engine::project;
 
 /// Options that the build itself fills in, and that no Kraftfile should repeat.
 const FILLED_IN: [&str; 3] = ["CONFIG_UK_", "CONFIG_HOST_", "CONFIG_CC_"];
@@ -55,7 +56,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             .hint("`kraft set OPTION=VALUE` changes options without one"));
     }
     let site = args.project.site(app)?;
-    let target = build::one_target(app, &site.resolved, &args.project.which.wish())?;
+    let target = project::one_target(app, &site.resolved, &args.project.which.wish())?;
     let wish = Wish {
         may_lose: true,
         configure: if args.no_configure {

@@ -91,8 +91,7 @@ pub(crate) fn unset(app: &App, args: &UnsetArgs) -> Result<(), Failure> {
 }
 
 fn edit(app: &App, place: &PlaceArgs, edits: &[Edit]) -> Result<(), Failure> {
-    let project = project::read(app, place.workdir.as_deref(), place.kraftfile.as_deref())?;
-    let project = project::sound(app, project)?;
+    let project = project::open(app, place.workdir.as_deref(), place.kraftfile.as_deref())?;
     let at = match &place.target {
         Some(target) => Where::Target(target.clone()),
         None => Where::Kraftfile,

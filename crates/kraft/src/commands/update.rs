@@ -84,8 +84,7 @@ impl From<Moved> for Row {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let project = project::read(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
-    let project = project::sound(app, project)?;
+    let project = project::open(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
     let workplace = Workplace::open(app, &project)?;
     let mut rows: Vec<Row> = Vec::new();
     if let Some(name) = image(&project, &args.names)? {
@@ -113,7 +112,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 
 /// Returns the image that a project runs on, if it is not built from components.
 fn image(project: &Project, names: &[String]) -> Result<Option<Reference>, Failure> {
-    let resolved = project.resolved()?;
+    let resolved = project.resolved();
     let by_name = resolved
         .runtime
         .as_ref()

@@ -48,8 +48,7 @@ struct Found {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let project = project::read(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
-    let project = project::sound(app, project)?;
+    let project = project::open(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
     let mut changes = Vec::new();
     for library in &args.libraries {
         let found = find(app, &project.dir, library, args.no_update)?;

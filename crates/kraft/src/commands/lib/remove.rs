@@ -32,12 +32,11 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let project = project::read(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
-    let project = project::sound(app, project)?;
+    let project = project::open(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
     let known: Vec<String> = project
         .kraftfile
+        .libraries
         .iter()
-        .flat_map(|kraftfile| &kraftfile.libraries)
         .map(|library| library.name.value.clone())
         .collect();
     let mut changes = Vec::new();

@@ -206,9 +206,8 @@ fn subject(app: &App, args: &Args) -> Result<Subject, Failure> {
     }
     let dir = args.dir.as_deref().or(args.workdir.as_deref());
     let runtime = args.runtime.as_deref();
-    let project = match project::read_or_lone(app, dir, args.kraftfile.as_deref(), runtime)? {
+    let project = match project::open_or_lone(app, dir, args.kraftfile.as_deref(), runtime)? {
         Some(project) => {
-            let project = project::sound(app, project)?;
             let workplace = Workplace::find(app, &project)?;
             Some(components::complete(app, project, &workplace)?)
         }
@@ -219,7 +218,7 @@ fn subject(app: &App, args: &Args) -> Result<Subject, Failure> {
         None => Err(Failure::new(Kind::NotFound, "there is nothing to package")
             .hint("go to the directory of a project, or name a kernel (`--kernel FILE`) or an image to build on (`--runtime IMAGE`)")),
         Some(project) => {
-            let has_runtime = project.resolved().is_ok_and(|r| r.runtime.is_some());
+            let has_runtime = project.has_runtime();
             if args.runtime.is_some() || has_runtime {
                 Ok(Subject::Runtime(Some(Box::new(project))))
             } else {

@@ -159,9 +159,8 @@ fn subject(
     if !Path::new(word).is_dir() {
         return Ok(Some((word.parse()?, typed.clone())));
     }
-    let project = project::read(app, Some(Path::new(word)), args.kraftfile.as_deref())?;
-    let project = project::sound(app, project)?;
-    let resolved = project.resolved()?;
+    let project = project::open(app, Some(Path::new(word)), args.kraftfile.as_deref())?;
+    let resolved = project.resolved();
     if resolved.unikraft.is_some() || resolved.template.is_some() {
         build::site(app, project, &Fetching::default())?;
         return Ok(None);

@@ -17,7 +17,7 @@ use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
 use kraft_engine::probe::{self, Reading, Specimen};
-use kraft_engine::project::TargetWish;
+use kraft_engine::project::TargetFilter;
 
 /// Show what a kernel says of itself: its core and its libraries
 ///
@@ -76,7 +76,7 @@ struct Probed<'a> {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let wish = TargetWish {
+    let wish = TargetFilter {
         name: args.target.as_deref(),
         platform: args.plat.and_then(|plat| plat.0),
         arch: args.arch,
