@@ -10,10 +10,11 @@ const MODULES: &[(&str, &[&str])] = &[
     ("completion", &[]),
     ("signals", &[]),
     ("ui", &["failure"]),
-    ("app", &["failure", "signals", "ui"]),
+    ("recent", &[]),
+    ("app", &["failure", "recent", "signals", "ui"]),
     (
         "commands",
-        &["app", "completion", "failure", "ui", "command"],
+        &["app", "completion", "failure", "recent", "ui", "command"],
     ),
     ("cli", &["commands"]),
 ];

@@ -59,15 +59,21 @@ pub enum Event {
     Note(String),
     /// Something the user should mind.
     Warning(String),
-    /// Problems in a request or in a text that do not end the work.
+    /// Problems in a request or in a text.
     Problems {
+        /// The stable name of the kind of failure they are; none if the work goes on.
+        code: Option<&'static str>,
         /// The text they point into.
         text: Option<Text>,
         /// The problems.
         problems: Vec<Problem>,
+        /// What the user can do, one sentence each.
+        hints: Vec<String>,
     },
-    /// An error that does not end the work.
+    /// An error.
     Error {
+        /// The stable name of its kind.
+        code: &'static str,
         /// The error with its causes, in one line.
         message: String,
         /// What the user can do, one sentence each.

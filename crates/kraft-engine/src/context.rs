@@ -161,27 +161,31 @@ impl Context {
     /// Reports problems that do not end the work.
     pub fn problems(&self, text: Option<&Text>, problems: &[Problem]) {
         self.reporter.report(Event::Problems {
+            code: None,
             text: text.cloned(),
             problems: problems.to_vec(),
+            hints: Vec::new(),
         });
     }
 
-    /// Reports a failure that does not end the work.
+    /// Reports a failure, unless it has been reported already.
     pub fn failure(&self, failure: &Failure) {
-        match &failure.message {
+        let code = failure.kind.code();
+        let hints = failure.hints.clone();
+        self.reporter.report(match &failure.message {
             Message::Told => return,
-            Message::Problems { text, problems } => self.problems(text.as_ref(), problems),
-            Message::Error(error) => {
-                self.reporter.report(Event::Error {
-                    message: crate::failure::chain(error.as_ref()),
-                    hints: failure.hints.clone(),
-                });
-                return;
-            }
-        }
-        for hint in &failure.hints {
-            self.warn(hint);
-        }
+            Message::Error(error) => Event::Error {
+                code,
+                message: crate::failure::chain(error.as_ref()),
+                hints,
+            },
+            Message::Problems { text, problems } => Event::Problems {
+                code: Some(code),
+                text: text.clone(),
+                problems: problems.clone(),
+                hints,
+            },
+        });
     }
 
     /// Begins to report the progress of a piece of work.

@@ -4,10 +4,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use kraft_config::Config;
+use kraft_config::dirs::Dirs;
+use kraft_core::event::{Event, Reporter};
 use kraft_engine::context::Context;
 use kraft_engine::interrupt::Interrupt;
 
 use crate::failure::Failure;
+use crate::recent;
 use crate::signals::ProcessSignals;
 use crate::ui::Ui;
 
@@ -25,8 +28,18 @@ pub(crate) struct App {
 
 impl App {
     /// Sets the program up.
-    pub(crate) fn new(config: Config, misconfigured: Option<Failure>, ui: Ui) -> Self {
-        let context = Context::new(&config, Arc::new(ui.clone()), Arc::new(ui.clone()))
+    pub(crate) fn new(
+        config: Config,
+        misconfigured: Option<Failure>,
+        ui: Ui,
+        command: String,
+    ) -> Self {
+        let recorder = Recorder {
+            ui: ui.clone(),
+            dirs: config.dirs.clone(),
+            command,
+        };
+        let context = Context::new(&config, Arc::new(recorder), Arc::new(ui.clone()))
             .with_interrupt(Interrupt::new(ProcessSignals));
         Self {
             config,
@@ -34,6 +47,22 @@ impl App {
             ui,
             context,
         }
+    }
+}
+
+/// Shows events, and keeps errors for bug reports.
+struct Recorder {
+    ui: Ui,
+    dirs: Dirs,
+    command: String,
+}
+
+impl Reporter for Recorder {
+    fn report(&self, event: Event) {
+        if let Event::Error { code, message, .. } = &event {
+            recent::keep(&self.dirs, &self.command, code, message);
+        }
+        self.ui.report(event);
     }
 }
 

@@ -36,6 +36,8 @@ const CONFIG_DIR: &str = "config-dir";
 pub(crate) struct Typed {
     /// The command; without one, help is wanted.
     pub(crate) command: Option<Command>,
+    /// The name of the command.
+    pub(crate) name: String,
     /// The global flags.
     pub(crate) flags: Flags,
 }
@@ -63,9 +65,11 @@ pub fn command() -> clap::Command {
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Typed, clap::Error> {
     let mut matches = command().try_get_matches_from(words).map_err(as_help)?;
     let flags = flags(&mut matches);
+    let name = matches.subcommand_name().unwrap_or_default().to_owned();
     let cli = Cli::from_arg_matches_mut(&mut matches)?;
     Ok(Typed {
         command: cli.command,
+        name,
         flags,
     })
 }

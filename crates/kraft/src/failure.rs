@@ -52,4 +52,13 @@ mod tests {
         codes.dedup();
         assert_eq!(codes.len(), ALL.len());
     }
+
+    #[test]
+    fn the_manual_lists_every_code_with_its_exit_code() {
+        let manual = include_str!("../../../docs/errors.md");
+        for kind in ALL {
+            let row = format!("| {} | `{}` |", exit_code(kind), kind.code());
+            assert!(kind == Kind::Unread || manual.contains(&row), "{row}");
+        }
+    }
 }

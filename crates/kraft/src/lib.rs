@@ -14,6 +14,7 @@ mod cli;
 mod commands;
 mod completion;
 mod failure;
+mod recent;
 mod signals;
 mod ui;
 
@@ -70,10 +71,16 @@ fn run(typed: Typed, env: &Environment) -> ExitCode {
     };
     let ui = Ui::new(&config);
     ui.trace();
-    let app = App::new(config, misconfigured, ui);
+    let app = App::new(config, misconfigured, ui, typed.name);
     warn_of_ignored(&app);
     let outcome = commands::exec(&app, command);
-    ended(Some(&app.ui), outcome)
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            app.failure(&failure);
+            ExitCode::from(exit_code(failure.kind))
+        }
+    }
 }
 
 /// Warns about global flags that nothing reads. Switches such as `--no-emojis` ask for what is so

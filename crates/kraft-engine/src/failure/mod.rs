@@ -43,6 +43,26 @@ pub enum Kind {
     Unread,
 }
 
+impl Kind {
+    /// Returns the stable name of the kind, for programs. `docs/errors.md` lists them.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Unread => "output_closed",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::Network => "network",
+            Self::Authentication => "authentication",
+            Self::Build => "build",
+            Self::Host => "host",
+            Self::Crashed => "crashed",
+            Self::Guest(_) => "guest",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// A command that did not do what it was asked to.
 #[derive(Debug)]
 pub struct Failure {

@@ -1,5 +1,7 @@
 //! `kraft version`.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::app::App;
@@ -25,28 +27,40 @@ enum Output {
 
 /// What `-o json` prints.
 #[derive(Debug, Serialize)]
-struct Build {
+pub(crate) struct Build {
     version: &'static str,
     commit: &'static str,
     compiler: &'static str,
     time: String,
 }
 
-pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "kraft {} ({}) {} {}",
+            self.version, self.commit, self.compiler, self.time
+        )
+    }
+}
+
+/// Returns what is known of this build.
+pub(crate) fn build() -> Build {
     let epoch = env!("KRAFT_BUILD_EPOCH").parse().unwrap_or(0);
-    let build = Build {
+    Build {
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("KRAFT_COMMIT"),
         compiler: env!("KRAFT_RUSTC"),
         time: jiff::Timestamp::from_second(epoch)
             .unwrap_or_default()
             .to_string(),
-    };
+    }
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let build = build();
     match args.output {
         Output::Json => app.ui.json(&build),
-        Output::Text => app.ui.line(&format!(
-            "kraft {} ({}) {} {}",
-            build.version, build.commit, build.compiler, build.time
-        )),
+        Output::Text => app.ui.line(&build.to_string()),
     }
 }

@@ -19,7 +19,7 @@ use kraft_core::tame::{is_unsafe, tame};
 use serde_json::{Map, Value, json};
 
 use super::{listing, problem};
-use crate::failure::{Failure, Message, Text, chain};
+use crate::failure::{Failure, Kind, Message, Text, chain};
 
 /// How important something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,6 +126,15 @@ impl Log {
         self.write(level, |log| log.format(level, message, hints, Map::new()));
     }
 
+    /// Reports an error with its stable code, which only programs see; no level silences one.
+    pub(super) fn error(self, code: &str, message: &str, hints: &[String]) {
+        self.write(Level::Error, |log| {
+            let mut more = Map::new();
+            more.insert("code".to_owned(), code.into());
+            log.format(Level::Error, message, hints, more)
+        });
+    }
+
     /// Says a message with more fields, which only programs get to see.
     pub(super) fn say_more(self, level: Level, message: &str, more: &Map<String, Value>) {
         self.write(level, |log| log.format(level, message, &[], more.clone()));
@@ -156,23 +165,35 @@ impl Log {
             Message::Told => {}
             Message::Error(error) => {
                 let message = chain(error.as_ref());
-                self.say(Level::Error, &message, &failure.hints);
+                self.error(failure.kind.code(), &message, &failure.hints);
             }
             Message::Problems { text, problems } => {
-                self.problems(text.as_ref(), problems);
-                if self.form == Form::Json {
-                    for hint in &failure.hints {
-                        self.say(Level::Error, hint, &[]);
-                    }
-                } else {
-                    self.write(Level::Error, |log| log.hints(&failure.hints));
-                }
+                let code = Some(failure.kind.code());
+                self.problems(code, text.as_ref(), problems, &failure.hints);
             }
         }
     }
 
-    /// Tells problems, each with its place if it has one.
-    pub(super) fn problems(self, text: Option<&Text>, problems: &[Problem]) {
+    /// Prints problems, each with its place if it has one, and hints; errors among them have the
+    /// code of the failure they make.
+    pub(super) fn problems(
+        self,
+        code: Option<&str>,
+        text: Option<&Text>,
+        problems: &[Problem],
+        hints: &[String],
+    ) {
+        self.each_problem(code, text, problems);
+        if self.form == Form::Json {
+            for hint in hints {
+                self.say(Level::Error, hint, &[]);
+            }
+        } else if !hints.is_empty() {
+            self.write(Level::Error, |log| log.hints(hints));
+        }
+    }
+
+    fn each_problem(self, code: Option<&str>, text: Option<&Text>, problems: &[Problem]) {
         if self.form != Form::Json
             && let Some(text) = text
         {
@@ -186,9 +207,12 @@ impl Log {
                 Severity::Error => Level::Error,
                 Severity::Warning => Level::Warn,
             };
-            let place = text.map_or_else(Map::new, |text| place(text, problem));
+            let mut more = text.map_or_else(Map::new, |text| place(text, problem));
+            if let Some(code) = code.filter(|_| level == Level::Error) {
+                more.insert("code".to_owned(), code.into());
+            }
             self.write(level, |log| {
-                log.format(level, &problem.message, &problem.help, place.clone())
+                log.format(level, &problem.message, &problem.help, more.clone())
             });
         }
     }
@@ -198,7 +222,8 @@ impl Log {
         let plain = text.to_string();
         if self.form == Form::Json {
             let first = plain.lines().next().unwrap_or_default();
-            self.say(Level::Error, first.trim_start_matches("error: "), &[]);
+            let message = first.trim_start_matches("error: ");
+            self.error(Kind::Usage.code(), message, &[]);
             return;
         }
         if colour && !plain.contains(|c| is_unsafe(c) && c != '\n') {

@@ -225,7 +225,7 @@ impl Ui {
         text: Option<&crate::failure::Text>,
         problems: &[kraft_core::problem::Problem],
     ) {
-        self.log.problems(text, problems);
+        self.log.problems(None, text, problems, &[]);
     }
 
     /// Tells a mistake on the command line, in clap's words.

@@ -200,12 +200,19 @@ impl Reporter for Progress {
             Event::Finished { task } => self.ended(task, "finished"),
             Event::Failed { task } => self.ended(task, "failed"),
             Event::Note(text) => self.bars.suspend(|| self.log.say(Level::Info, &text, &[])),
-            Event::Problems { text, problems } => self
+            Event::Problems {
+                code,
+                text,
+                problems,
+                hints,
+            } => self
                 .bars
-                .suspend(|| self.log.problems(text.as_ref(), &problems)),
-            Event::Error { message, hints } => self
-                .bars
-                .suspend(|| self.log.say(Level::Error, &message, &hints)),
+                .suspend(|| self.log.problems(code, text.as_ref(), &problems, &hints)),
+            Event::Error {
+                code,
+                message,
+                hints,
+            } => self.bars.suspend(|| self.log.error(code, &message, &hints)),
             Event::Closed { what, bytes, took } => self.close(&what, bytes, took),
             Event::Warning(text) => self.bars.suspend(|| self.log.say(Level::Warn, &text, &[])),
             _ => {}

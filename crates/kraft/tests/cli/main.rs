@@ -22,6 +22,7 @@
 mod completion;
 mod config;
 mod connections;
+mod doctor;
 mod help;
 mod hidden;
 mod init;

@@ -277,13 +277,24 @@ fn where_nobody_can_the_error_says_who_was_asked_and_the_cure() {
 
 #[test]
 fn a_failing_command_and_what_is_missing_are_shown_in_the_dockerfile() {
-    let Some((bench, _registry)) = with_base("RUN echo before && exit 9\n") else {
+    let Some((bench, registry)) = with_base("RUN echo before && exit 9\n") else {
         return;
     };
     let outcome = build(&bench).exits(6);
     for part in ["ended with code 9", "context/Dockerfile:2:1", "    before"] {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
     }
+    let base = registry.name("base:1");
+    let killed = format!("FROM {base}\nRUN sh -c 'kill -SYS $$'; exit $?\n");
+    context(&bench, &[("Dockerfile", &killed)]);
+    let outcome = build(&bench).exits(6);
+    assert!(
+        outcome
+            .stderr
+            .contains("ended with code 159: a 32-bit program"),
+        "{}",
+        outcome.stderr
+    );
     context(&bench, &[("Dockerfile", "FROM scratch\nCOPY lost /\n")]);
     let outcome = build(&bench).exits(6);
     for part in ["there is no `lost` to copy", "context/Dockerfile:2:6"] {

@@ -11,6 +11,7 @@ use kraft_core::host::Kvm;
 use kraft_core::platform::Platform;
 use kraft_machine::driver::ProgramError;
 use kraft_machine::host;
+use kraft_sys::command_line::redacted;
 use kraft_sys::tool::{self, Tool};
 use serde::Serialize;
 
@@ -323,7 +324,7 @@ fn registries(config: &Config) -> Check {
         .map(|(host, _)| host)
         .collect();
     hosts.dedup();
-    let manifests = config.manifests().join(", ");
+    let manifests = redacted(&config.manifests().join(", "));
     let credentials = if hosts.is_empty() {
         "no credentials".to_owned()
     } else {

@@ -1,6 +1,7 @@
 //! `kraft doctor`.
 
 mod checks;
+mod report;
 
 use std::fmt::Write as _;
 
@@ -8,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 use kraft_core::tame::tame;
 
 use self::checks::{Check, Status};
+use self::report::Report;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
@@ -22,14 +24,28 @@ Exit code: 0 if machines can be run, also where something could be better; 7 if 
 
 Examples:
   kraft doctor
+  kraft doctor --report > report.md
   kraft doctor -o json | jq '.[] | select(.status != \"ok\")'")]
 pub(crate) struct Args {
     /// Print in this form
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
+
+    /// Print what a bug report needs: versions, settings, checks and the last errors, without
+    /// secrets
+    #[arg(long)]
+    report: bool,
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    if args.report {
+        let report = Report::gather(app);
+        return match args.output {
+            Format::Json => app.ui.json(&report),
+            Format::Yaml => app.ui.yaml(&report),
+            Format::Table | Format::List => app.ui.data(&report.markdown()),
+        };
+    }
     let checks = checks::all(app);
     if args.output == Format::Table {
         let widest = checks.iter().map(|c| c.name.len()).max().unwrap_or(0);
