@@ -28,7 +28,7 @@ mod transport;
 pub use address::{Address, BadAddress, TlsFiles};
 pub use engine::image_id;
 pub use error::{Error, Failure, Place};
-pub use output::{TarReader, TarSink, pipe};
+pub use output::{TarReader, TarSink, is_cut_off, pipe};
 pub use progress::Happening;
 pub use session::{Credentials, Login, Secret};
 pub use solve::{Build, Cache, build};

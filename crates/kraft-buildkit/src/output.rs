@@ -1,13 +1,24 @@
-//! The tar on its way from the daemon to whoever reads it: bounded, and whole or an error.
+//! The tar of a build, from the daemon to a reader on another thread: bounded in memory, and complete
+//! or an error.
 
 use std::io::{self, Read};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// So many messages, of 32 KiB as a rule, wait for their reader.
+/// Maximum number of messages, usually of 32 KiB, that wait for the reader.
 const WAITING: usize = 32;
 
-/// Makes a pipe from a build to a reader on another thread.
+/// Returns a pipe from a build to a reader on another thread.
+///
+/// ```
+/// use std::io::Read;
+///
+/// let (sink, mut reader) = kraft_buildkit::pipe();
+/// // The build ended before its tar was complete.
+/// drop(sink);
+/// let error = reader.read(&mut [0; 512]).unwrap_err();
+/// assert!(kraft_buildkit::is_cut_off(&error));
+/// ```
 pub fn pipe() -> (TarSink, TarReader) {
     let (sender, receiver) = channel(WAITING);
     let reader = TarReader {
@@ -19,7 +30,7 @@ pub fn pipe() -> (TarSink, TarReader) {
     (TarSink { sender }, reader)
 }
 
-/// Where a build puts its tar.
+/// The end of the pipe that a build writes its tar to.
 #[derive(Clone, Debug)]
 pub struct TarSink {
     sender: Sender<Piece>,
@@ -31,19 +42,31 @@ enum Piece {
     End,
 }
 
+/// The build ended before its tar was complete.
+#[derive(Debug, thiserror::Error)]
+#[error("the builder ended before its output was complete")]
+struct CutOff;
+
+/// Returns whether an error of a [`TarReader`] is only that the build ended before its tar was
+/// complete: the error of the build is the cause.
+pub fn is_cut_off(error: &io::Error) -> bool {
+    matches!(error.get_ref(), Some(inner) if inner.is::<CutOff>())
+}
+
 impl TarSink {
-    /// Hands bytes on; `false` if nobody reads any more.
+    /// Sends bytes; `false` if the reader is gone.
     pub(crate) async fn put(&self, bytes: Vec<u8>) -> bool {
         self.sender.send(Piece::Bytes(bytes)).await.is_ok()
     }
 
-    /// Says that it is whole.
+    /// Marks the tar as complete; `false` if the reader is gone.
     pub(crate) async fn end(&self) -> bool {
         self.sender.send(Piece::End).await.is_ok()
     }
 }
 
-/// The tar of a build, for a thread that may block.
+/// The end of the pipe that a thread reads; reads block. An incomplete tar ends with an error, see
+/// [`is_cut_off`].
 #[derive(Debug)]
 pub struct TarReader {
     receiver: Receiver<Piece>,
@@ -65,10 +88,7 @@ impl Read for TarReader {
                 }
                 Some(Piece::End) => self.whole = true,
                 None => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the builder broke off",
-                    ));
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, CutOff));
                 }
             }
         }

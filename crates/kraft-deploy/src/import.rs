@@ -42,13 +42,13 @@ pub struct Wish {
     /// The helper's image.
     pub image: String,
     /// How a Dockerfile is built.
-    pub building: dockerfile::Wish,
+    pub building: dockerfile::BuildOptions,
 }
 
 /// An archive on disk, removed with this if it was made for the moment.
 enum Archive {
-    Aside(rootfs::Aside),
-    Made(dockerfile::Made),
+    Aside(rootfs::TemporaryArchive),
+    Made(dockerfile::BuildOutput),
 }
 
 impl Archive {
@@ -100,13 +100,13 @@ fn too_small(size: u64, room: u64) -> Failure {
 
 /// Makes the archive that is sent.
 fn archive(ctx: &Context, wish: &Wish) -> Result<Archive, Failure> {
-    let source = RootSource::typed(&wish.source, "--source", None)?;
+    let source = RootSource::from_argument(&wish.source, "--source", None)?;
     // What fits an instance of the platform, if a Dockerfile or an image has to be built for one.
     if let Some(made) = rootfs::prepare(ctx, &source, "x86_64", &wish.building)? {
         return Ok(Archive::Made(made));
     }
     let source = Source::detect(&wish.source)?;
-    rootfs::build_aside(ctx, &source).map(Archive::Aside)
+    Ok(Archive::Aside(rootfs::build_temporary(ctx, &source)?))
 }
 
 fn helper_of(wish: &Wish, image: String, password: &Password, volume: Id) -> CreateInstance {

@@ -20,7 +20,7 @@ use kraft_rootfs::Source;
 use kraft_sys::parallel;
 
 use super::components::{self, Components, Fetching};
-use super::dockerfile::Wish as DockerfileWish;
+use super::dockerfile::BuildOptions;
 use super::lost::Verdicts;
 use super::pins;
 use super::project::{self, Project, TargetFilter};
@@ -51,7 +51,7 @@ pub struct Wish {
     /// Whether to leave the root filesystem alone.
     pub no_rootfs: bool,
     /// How Dockerfiles are built.
-    pub dockerfile: DockerfileWish,
+    pub dockerfile: BuildOptions,
     /// A file that gets everything make says, too.
     pub log: Option<PathBuf>,
 }
@@ -380,11 +380,11 @@ fn options(
 }
 
 /// Returns what the root filesystem is built from: what was typed, else what the project names.
-fn rootfs_source(project: &Project, wish: &Wish) -> Result<Option<RootSource>, Failure> {
+fn rootfs_source(project: &Project, wish: &Wish) -> Result<Option<RootSource>, rootfs::Error> {
     match &wish.rootfs {
         _ if wish.no_rootfs => Ok(None),
-        Some(word) => RootSource::typed(word, "--rootfs", Some(project)).map(Some),
-        None => RootSource::of_project(project),
+        Some(word) => RootSource::from_argument(word, "--rootfs", Some(project)).map(Some),
+        None => RootSource::from_project(project),
     }
 }
 
@@ -422,7 +422,7 @@ fn build_rootfs(
     source: &RootSource,
     archive: &Path,
     arch: &str,
-    dockerfile: &DockerfileWish,
+    dockerfile: &BuildOptions,
 ) -> Result<(), Failure> {
     if let Some(dir) = archive.parent() {
         kraft_sys::fs::create_dir_all(dir, 0o755)?;

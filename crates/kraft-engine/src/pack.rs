@@ -21,7 +21,7 @@ use kraft_oci::layer::Role;
 use kraft_oci::store::Store;
 use kraft_sys::fs;
 
-use super::dockerfile::{Made, Wish as Building};
+use super::dockerfile::{BuildOptions, BuildOutput};
 use super::package::{self, Layer, Part};
 use super::project::{self, Project, TargetFilter};
 use super::rootfs::{self, RootSource};
@@ -41,7 +41,7 @@ pub struct Order {
     /// The root filesystem instead of the project's.
     pub rootfs: Option<PathBuf>,
     /// How it is built.
-    pub building: Building,
+    pub building: BuildOptions,
     /// The arguments of the application, if any were typed.
     pub words: Option<Vec<String>>,
     /// Variables of the application.
@@ -181,7 +181,7 @@ struct Root {
     /// What is packed.
     path: Option<PathBuf>,
     /// What it is, if it was made from a Dockerfile or an image.
-    made: Option<Arc<Made>>,
+    made: Option<Arc<BuildOutput>>,
 }
 
 impl Root {
@@ -193,8 +193,8 @@ impl Root {
         arch: &str,
     ) -> Result<Self, Failure> {
         let source = match (&order.rootfs, project) {
-            (Some(word), project) => Some(RootSource::typed(word, "--rootfs", project)?),
-            (None, Some(project)) => RootSource::of_project(project)?,
+            (Some(word), project) => Some(RootSource::from_argument(word, "--rootfs", project)?),
+            (None, Some(project)) => RootSource::from_project(project)?,
             (None, None) => None,
         };
         let Some(source) = source else {

@@ -23,7 +23,7 @@ use kraft_rootfs::Source;
 use kraft_sys::fs;
 use serde_json::Value;
 
-use super::dockerfile::Made;
+use super::dockerfile::BuildOutput;
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
 use crate::progress::Progress;
@@ -51,7 +51,7 @@ pub struct Part {
     /// How it is run.
     pub run: RunConfig,
     /// Keeps the root filesystem among its layers, if that was made for it.
-    pub made: Option<Arc<Made>>,
+    pub made: Option<Arc<BuildOutput>>,
 }
 
 /// One layer of a manifest that is to be made.
@@ -340,7 +340,7 @@ impl Bench<'_> {
             kraft_rootfs::verify(archive)?;
             return self.file(Role::Initrd, archive, path);
         }
-        let built = super::rootfs::build_aside(self.ctx, &source)?;
+        let built = super::rootfs::build_temporary(self.ctx, &source)?;
         self.file(Role::Initrd, &built.archive, path)
     }
 

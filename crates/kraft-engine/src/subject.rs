@@ -23,7 +23,7 @@ use kraft_sys::fs;
 
 use super::binary;
 use super::components;
-use super::dockerfile::{Made, Wish as Building};
+use super::dockerfile::{BuildOptions, BuildOutput};
 use super::init;
 use super::obtain::{self, Obtained, Pull};
 use super::pins;
@@ -139,7 +139,7 @@ pub struct Terms<'a> {
     /// The root filesystem that was typed.
     pub rootfs: Option<&'a Path>,
     /// What was typed about building it.
-    pub building: &'a Building,
+    pub building: &'a BuildOptions,
     /// Whether nothing is to be built: it will only be shown.
     pub dry: bool,
     /// The image that was typed to run the project on.
@@ -178,7 +178,7 @@ pub struct Ready {
     /// Keeps the image it came from.
     _image: Option<Obtained>,
     /// Keeps the root filesystem that was made.
-    made: Option<Made>,
+    made: Option<BuildOutput>,
 }
 
 /// What a root filesystem is before the machine is made.
@@ -326,8 +326,8 @@ fn take_root(
     terms: Terms<'_>,
 ) -> Result<(), Failure> {
     let source = match (terms.rootfs, project) {
-        (Some(word), project) => Some(RootSource::typed(word, "--rootfs", project)?),
-        (None, Some(project)) if !ready.mounts_by_itself => RootSource::of_project(project)?,
+        (Some(word), project) => Some(RootSource::from_argument(word, "--rootfs", project)?),
+        (None, Some(project)) if !ready.mounts_by_itself => RootSource::from_project(project)?,
         (None, _) => None,
     };
     let Some(source) = source else {

@@ -12,7 +12,7 @@ use super::super::naming;
 use super::super::trail::{Thing, Trail};
 use super::{Cloud, Stack};
 use kraft_engine::context::Context;
-use kraft_engine::dockerfile::Wish as Building;
+use kraft_engine::dockerfile::BuildOptions;
 use kraft_engine::failure::{Failure, Kind};
 use kraft_engine::pack::Order;
 use kraft_engine::package::Strategy;
@@ -30,7 +30,7 @@ pub struct Making {
     /// The runtime of services, by their names.
     pub runtimes: BTreeMap<String, String>,
     /// How Dockerfiles are built.
-    pub building: Building,
+    pub building: BuildOptions,
     /// How long the platform may take to know an image.
     pub limit: std::time::Duration,
 }

@@ -1,22 +1,27 @@
-//! Images of containers: from the store, else from their registry.
+//! Images to build on: from the store, else from their registry.
 
 use std::sync::Arc;
 
-use kraft_core::reference::{Digest, Reference};
+use kraft_core::reference::{Digest, Reference, ReferenceError};
 use kraft_oci::choose::for_linux;
-use kraft_oci::image::{Descriptor, Manifest};
+use kraft_oci::image::{Config, Descriptor, Manifest};
 use kraft_oci::store::leaves::leaves;
 use kraft_oci::store::{self, Hold, Store};
 use kraft_oci::{layer, listing, pull};
 use kraft_rootfs::Layer;
 use kraft_rootfs::dockerfile::{Image, Images};
 
+use super::error::Error;
+use super::names::docker_full_name;
 use crate::context::Context;
-use crate::failure::{Failure, Kind, chain};
+use crate::failure::chain;
 use crate::images;
 use crate::network::Network;
 
-/// An image that is here, for one architecture.
+/// How long to wait for a registry that is asked for the digest of a base, in seconds.
+const DIGEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// An image in the store, for one architecture.
 #[derive(Debug)]
 pub(super) struct Base {
     store: Arc<dyn Store>,
@@ -26,58 +31,53 @@ pub(super) struct Base {
     /// Its configuration: the JSON document.
     pub(super) config: Vec<u8>,
     diff_ids: Vec<Digest>,
-    /// Keeps it.
-    _hold: Box<dyn Hold>,
+    /// Keeps its blobs from being removed.
+    _lease: Box<dyn Hold>,
 }
 
 impl Base {
+    /// Returns its name.
+    pub(super) fn name(&self) -> &Reference {
+        &self.name
+    }
+
     /// Returns the digest of its manifest.
     pub(super) fn digest(&self) -> &Digest {
         &self.descriptor.digest
     }
 
-    /// Opens a layer by its number, the lowest is 0; `None` behind the last. One that cannot be
-    /// opened is one that cannot be read.
+    /// Opens a layer by its number, the lowest is 0; `None` after the last. The error of a layer
+    /// that cannot be opened is returned when it is read.
     pub(super) fn layer(&self, number: usize) -> Option<Layer<'static>> {
         let descriptor = self.manifest.layers.get(number)?;
         let name = format!("layer {} of {}", descriptor.digest.short(), self.name);
         let tar = layer::open(&*self.store, descriptor, self.diff_ids.get(number));
         Some(Layer {
             name: name.into(),
-            tar: tar.unwrap_or_else(|error| Box::new(Unreadable(chain(&error)))),
+            tar: tar.unwrap_or_else(|error| Box::new(Unreadable(Some(error)))),
         })
     }
 }
 
-/// A layer that could not be opened.
-struct Unreadable(String);
+/// A layer that could not be opened: the first read returns the error.
+struct Unreadable(Option<layer::LayerError>);
 
 impl std::io::Read for Unreadable {
     fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-        Err(std::io::Error::other(self.0.clone()))
+        Err(match self.0.take() {
+            Some(error) => std::io::Error::other(error),
+            None => std::io::ErrorKind::UnexpectedEof.into(),
+        })
     }
 }
 
-/// Returns the name of an image as Dockerfiles mean it: without a host it is Docker Hub's.
-pub(super) fn docker_name(name: &str) -> Result<Reference, Failure> {
+/// Returns the name of an image as Dockerfiles use it: without a host, it is Docker Hub's.
+pub(super) fn docker_name(name: &str) -> Result<Reference, ReferenceError> {
     Ok(docker_full_name(name).parse::<Reference>()?.qualified())
 }
 
-/// Returns the name of an image with the registry that Docker takes it from.
-pub(super) fn docker_full_name(name: &str) -> String {
-    let host = name.split_once('/').map_or("", |(host, _)| host);
-    let has_host = host == "localhost" || host.contains('.') || host.contains(':');
-    if has_host {
-        name.to_owned()
-    } else if name.contains('/') {
-        format!("docker.io/{name}")
-    } else {
-        format!("docker.io/library/{name}")
-    }
-}
-
-/// Finds an image for Linux here, or pulls it.
-pub(super) fn obtain(ctx: &Context, name: &Reference, arch: &str) -> Result<Base, Failure> {
+/// Returns an image for Linux from the store, else pulls it. `arch` is as OCI names it.
+pub(super) fn obtain(ctx: &Context, name: &Reference, arch: &str) -> Result<Base, Error> {
     let store = images::open(ctx)?;
     if let Some(found) = images::look_up(&*store, name)?
         && let Some(base) = in_store(&store, &found.named.name, &found.named.target, arch)?
@@ -91,46 +91,45 @@ pub(super) fn obtain(ctx: &Context, name: &Reference, arch: &str) -> Result<Base
         Some(named) => in_store(&store, &named.name, &named.target, arch)?,
         None => None,
     };
-    base.ok_or_else(|| nothing_for(&full, arch))
+    base.ok_or_else(|| no_manifest(&full, arch))
 }
 
-fn nothing_for(name: &Reference, arch: &str) -> Failure {
-    Failure::new(
-        Kind::NotFound,
-        format!("the image `{name}` has nothing for linux/{arch}"),
-    )
+fn no_manifest(name: &Reference, arch: &str) -> Error {
+    Error::NoManifest {
+        name: name.clone(),
+        arch: arch.to_owned(),
+    }
 }
 
-/// Returns the manifest for Linux of an image in the store, if it is whole.
+/// Returns the manifest for Linux of an image in the store; `None` unless all its blobs are there.
 fn in_store(
     store: &Arc<dyn Store>,
     name: &Reference,
     target: &Descriptor,
     arch: &str,
-) -> Result<Option<Base>, Failure> {
-    let hold = store.hold()?;
-    hold.keep(&[&target.digest])?;
+) -> Result<Option<Base>, Error> {
+    let lease = store.hold()?;
+    lease.keep(&[&target.digest])?;
     let manifests = leaves(&**store, target)?;
     let Some(&descriptor) = for_linux(&manifests, arch).first() else {
         return Ok(None);
     };
-    hold.keep(&[&descriptor.digest])?;
+    lease.keep(&[&descriptor.digest])?;
     if store.size(&descriptor.digest)?.is_none() {
         return Ok(None);
     }
     let manifest = listing::manifest(&**store, descriptor)?;
     let blobs: Vec<&Digest> = manifest.blobs().map(|blob| &blob.digest).collect();
-    hold.keep(&blobs)?;
+    lease.keep(&blobs)?;
     for blob in &blobs {
         if store.size(blob)?.is_none() {
             return Ok(None);
         }
     }
     let config = store::read(&**store, &manifest.config)?;
-    let parsed = kraft_oci::image::Config::parse(&config).map_err(|error| {
-        Failure::new(Kind::Failed, error)
-            .about(&format!("the configuration of `{name}` cannot be used"))
-            .hint(format!("`kraft pkg rm {name}` removes the image"))
+    let parsed = Config::parse(&config).map_err(|source| Error::ImageConfig {
+        name: name.clone(),
+        source,
     })?;
     Ok(Some(Base {
         store: Arc::clone(store),
@@ -139,16 +138,11 @@ fn in_store(
         diff_ids: parsed.rootfs.diff_ids.unwrap_or_default(),
         manifest,
         config,
-        _hold: hold,
+        _lease: lease,
     }))
 }
 
-fn fetch(
-    ctx: &Context,
-    store: &Arc<dyn Store>,
-    name: &Reference,
-    arch: &str,
-) -> Result<(), Failure> {
+fn fetch(ctx: &Context, store: &Arc<dyn Store>, name: &Reference, arch: &str) -> Result<(), Error> {
     let network = Network::open(ctx)?;
     ctx.info(&format!("pulling {name} for linux/{arch}"));
     let (remote, manifests) = network.run(async {
@@ -157,7 +151,7 @@ fn fetch(
         Ok::<_, pull::PullError>((remote, manifests))
     })?;
     let chosen = for_linux(&manifests, arch).first().copied().cloned();
-    let chosen = [chosen.ok_or_else(|| nothing_for(name, arch))?];
+    let chosen = [chosen.ok_or_else(|| no_manifest(name, arch))?];
     let progress = ctx.progress();
     let work = pull::pull(
         &network.registry,
@@ -173,41 +167,41 @@ fn fetch(
     Ok(())
 }
 
-/// Asks what an image is now: in the store, else, unless `here_only`, at its registry; `None` where
-/// nobody can tell.
-pub(super) fn digest_now(ctx: &Context, name: &str, here_only: bool) -> Option<String> {
+/// Returns the current digest of an image: from the store, else, unless `local_only`, from its
+/// registry; `None` if neither has it.
+pub(super) fn current_digest(ctx: &Context, name: &str, local_only: bool) -> Option<String> {
     let typed: Reference = name.parse().ok()?;
     let store = images::open(ctx).ok()?;
     if let Ok(Some(found)) = images::look_up(&*store, &typed) {
         return Some(found.named.target.digest.to_string());
     }
-    if here_only || ctx.settings.offline {
+    if local_only || ctx.settings.offline {
         return None;
     }
     let full = docker_name(name).ok()?;
     let network = Network::open(ctx).ok()?;
-    let asking = async {
-        let patience = std::time::Duration::from_secs(3);
-        tokio::time::timeout(patience, network.registry.head(&full)).await
+    let head = async {
+        let head = network.registry.head(&full);
+        tokio::time::timeout(DIGEST_TIMEOUT, head).await
     };
-    let head = network.run(asking).ok()?.ok()??;
+    let head = network.run(head).ok()?.ok()??;
     head.digest.map(|digest| digest.to_string())
 }
 
-/// Images for our own executor.
+/// Images of the store and of registries, for kraft's own executor.
 #[derive(Debug)]
-pub(super) struct Shelf<'a> {
+pub(super) struct StoreImages<'a> {
     pub(super) ctx: &'a Context,
 }
 
-impl Images for Shelf<'_> {
+impl Images for StoreImages<'_> {
     fn image(
         &self,
         name: &str,
         architecture: &str,
     ) -> Result<Image<'_>, Box<dyn std::error::Error + Send + Sync>> {
-        let told = |failure: Failure| failure.message.sentences().join(": ");
-        let base = self.find(name, architecture).map_err(told)?;
+        let base = self.find(name, architecture);
+        let base = base.map_err(|error| chain(&error))?;
         let config = base.config.clone();
         let mut numbers = 0..;
         Ok(Image {
@@ -218,9 +212,9 @@ impl Images for Shelf<'_> {
     }
 }
 
-impl Shelf<'_> {
-    /// One of the store under the name as it stands, else Docker's meaning of the name.
-    fn find(&self, name: &str, arch: &str) -> Result<Base, Failure> {
+impl StoreImages<'_> {
+    /// Returns the image of that name in the store, else the one that Docker would use.
+    fn find(&self, name: &str, arch: &str) -> Result<Base, Error> {
         let typed: Reference = name.parse()?;
         let store = images::open(self.ctx)?;
         if let Some(found) = images::look_up(&*store, &typed)?

@@ -1,15 +1,15 @@
-//! Archives that were made from Dockerfiles and images, with what they were made from.
+//! Cache of archives that were built from Dockerfiles and images, with a record of their inputs.
 //!
 //! ```text
-//! RUNTIME_DIR/dockerfiles/             its lock is shared by who builds or uses
+//! RUNTIME_DIR/dockerfiles/             its lock is shared by processes that build or use
 //!                         SLOT.cpio    the archive
-//!                         SLOT.json    what it was made from, and how the image wants to be run
+//!                         SLOT.json    its inputs, and the run configuration of the image
 //!                         mounts/      directories of `--mount=type=cache`
 //!                         layers/      cached steps (`kraft_rootfs::dockerfile::Layers`)
 //! ```
 //!
-//! A slot belongs to one Dockerfile with its arguments, or to one image: what is built anew takes
-//! the place of what was there.
+//! A slot belongs to one Dockerfile with its arguments, or to one image: a new build replaces the
+//! archive.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,22 +17,23 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kraft_build::state::Product;
 use kraft_build::trees;
+use kraft_buildkit::Secret;
 use kraft_core::reference::Digest;
 use kraft_rootfs::dockerfile::{self, Keep, Settings};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use serde::{Deserialize, Serialize};
 
-use super::job::Job;
-use super::{Image, Made, bases, builders};
+use super::error::Error;
+use super::request::BuildRequest;
+use super::{BuildOutput, Image, bases, builders};
 use crate::context::Context;
-use crate::failure::Failure;
 
-/// A record is not longer than this, in bytes.
+/// Maximum size of a record in bytes.
 const LARGEST: u64 = 1 << 20;
-/// A registry that does not answer for so long is not there.
+/// After a registry that did not answer for this time, no other registry is asked.
 const SILENCE: Duration = Duration::from_secs(1);
-/// What nobody used for so long is removed.
+/// Archives and steps that were not used for this time are removed.
 const UNUSED: Duration = Duration::from_hours(30 * 24);
 
 /// Maximum total size of cached steps in bytes.
@@ -55,7 +56,7 @@ pub(super) fn prune_layers(ctx: &Context) {
 }
 
 /// Removes cached steps that were not used for a day; returns the freed bytes.
-pub fn sweep(ctx: &Context, dry_run: bool) -> Result<u64, Failure> {
+pub fn remove_unused(ctx: &Context, dry_run: bool) -> Result<u64, Error> {
     let keep = Keep {
         unused: UNUSED_FOR_GC,
         bytes: LAYERS,
@@ -63,43 +64,45 @@ pub fn sweep(ctx: &Context, dry_run: bool) -> Result<u64, Failure> {
     Ok(dockerfile::sweep(&layers_dir(ctx), keep, dry_run)?)
 }
 
-/// Returns the directory.
+/// Returns the directory of the cache.
 pub(super) fn dir(ctx: &Context) -> PathBuf {
     ctx.settings.runtime_dir.join("dockerfiles")
 }
 
-/// Where an archive is kept.
+/// Place of one archive in the cache.
 #[derive(Debug)]
 pub(super) struct Slot {
     /// The archive.
     archive: PathBuf,
-    /// Where the next one grows, which nobody else uses.
-    pub(super) next: Next,
+    /// The next archive while it is built.
+    pub(super) pending: Pending,
     record: PathBuf,
-    hold: Lock,
+    lock: Lock,
 }
 
-/// An archive that is not taken in yet, removed with this unless it was.
+/// An archive that is built, with a name that no other process uses; removed with this unless it
+/// was kept.
 #[derive(Debug)]
-pub(super) struct Next(pub(super) PathBuf);
+pub(super) struct Pending(pub(super) PathBuf);
 
-impl Drop for Next {
+impl Drop for Pending {
     fn drop(&mut self) {
-        // There is none, as a rule.
+        // There usually is no such file.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// What an archive is made from, as far as it can be told without reading files.
+/// Inputs of an archive, as far as they are known without reading files.
 #[derive(Debug)]
 pub(super) struct Inputs {
-    /// Changes with the Dockerfile, and what is said beside it.
+    /// Fingerprint of the Dockerfile, the builder and the secrets.
     text: String,
     context: Option<kraft_rootfs::Context>,
+    /// Digests of the images that are built on; empty where unknown.
     bases: BTreeMap<String, String>,
 }
 
-/// What was written down about an archive.
+/// Record of an archive on disk.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     text: String,
@@ -109,51 +112,36 @@ struct Record {
     size: u64,
     time: i128,
     settings: Settings,
-    /// Paths and patterns that were taken from the context, if the builder reports them.
+    /// Paths and patterns that were read from the context, if the builder reports them.
     #[serde(default)]
     taken: Option<Vec<String>>,
 }
 
 impl Slot {
-    /// Returns that of a Dockerfile.
-    pub(super) fn of_job(ctx: &Context, job: &Job<'_>) -> Result<Self, Failure> {
-        let mut words = vec![
-            job.file.to_string_lossy().into_owned(),
-            job.context.to_string_lossy().into_owned(),
-            job.arch.to_owned(),
-            job.wish.target.clone().unwrap_or_default(),
-        ];
-        words.extend(
-            job.arguments
-                .iter()
-                .map(|(name, value)| format!("{name}={value}")),
-        );
-        Self::open(ctx, &words)
+    /// Returns the slot of a Dockerfile.
+    pub(super) fn of_request(ctx: &Context, request: &BuildRequest<'_>) -> Result<Self, Error> {
+        Self::open(ctx, request_key(request))
     }
 
-    /// Returns that of an image.
-    pub(super) fn of_image(ctx: &Context, digest: &Digest, arch: &str) -> Result<Self, Failure> {
-        Self::open(ctx, &[digest.to_string(), arch.to_owned()])
+    /// Returns the slot of an image.
+    pub(super) fn of_image(ctx: &Context, digest: &Digest, arch: &str) -> Result<Self, Error> {
+        Self::open(ctx, vec![digest.to_string(), arch.to_owned()])
     }
 
-    fn open(ctx: &Context, words: &[String]) -> Result<Self, Failure> {
+    fn open(ctx: &Context, key: Vec<String>) -> Result<Self, Error> {
         let dir = dir(ctx);
         fs::create_dir_all(&dir, 0o700)?;
-        let epoch = crate::epoch::read(&ctx.env)?;
-        let epoch = epoch.map_or_else(String::new, |seconds| seconds.to_string());
-        let words = words.iter().map(String::as_bytes);
-        let name = trees::of_texts(words.chain([epoch.as_bytes()]));
-        let name = name.get(..32).unwrap_or(&name);
+        let name = slot_name(key, crate::epoch::read(&ctx.env)?);
         Ok(Self {
             archive: dir.join(format!("{name}.cpio")),
-            next: Next(dir.join(format!("{name}-{}.cpio", kraft_machine::Id::new()))),
+            pending: Pending(dir.join(format!("{name}-{}.cpio", kraft_machine::Id::new()))),
             record: dir.join(format!("{name}.json")),
-            hold: Lock::shared(&dir)?,
+            lock: Lock::shared(&dir)?,
         })
     }
 
-    /// Returns what was written down, if the archive is still what would be made now.
-    pub(super) fn settings(&self, now: &Inputs) -> Result<Option<Settings>, Failure> {
+    /// Returns the run configuration of the archive, if it is up to date.
+    pub(super) fn settings(&self, now: &Inputs) -> Result<Option<Settings>, Error> {
         let Ok(bytes) = fs::read_file(&self.record, LARGEST) else {
             return Ok(None);
         };
@@ -173,7 +161,7 @@ impl Slot {
         let taken = record.taken.as_deref();
         let numbers = context.numbers(taken);
         if numbers != record.numbers {
-            // Somebody touched files: whether they say something else, only reading tells.
+            // Files were touched: only reading them shows whether their contents changed.
             if record.content.is_none() || context.content(taken)? != record.content {
                 return Ok(None);
             }
@@ -183,11 +171,12 @@ impl Slot {
         Ok(Some(record.settings))
     }
 
-    /// Takes the next archive in, and writes down what it was made from.
-    pub(super) fn keep(&self, ctx: &Context, from: &Inputs, image: &Image) -> Result<(), Failure> {
-        // Looked at before it is taken in: another process may take in its own right after.
-        let product = Product::of(&self.next.0).map_err(fs::Error::on("look at", &self.next.0))?;
-        fs::rename(&self.next.0, &self.archive)?;
+    /// Replaces the archive with the pending one, and records its inputs.
+    pub(super) fn keep(&self, ctx: &Context, from: &Inputs, image: &Image) -> Result<(), Error> {
+        // Before the rename: another process may replace the archive right after it.
+        let pending = &self.pending.0;
+        let product = Product::of(pending).map_err(fs::Error::on("read", pending))?;
+        fs::rename(pending, &self.archive)?;
         let (numbers, content) = match &from.context {
             Some(context) => {
                 let taken = image.taken.as_deref();
@@ -209,56 +198,84 @@ impl Slot {
         Ok(())
     }
 
-    /// Hands the archive over.
-    pub(super) fn made(self, settings: Settings) -> Made {
-        Made {
+    /// Returns the archive with its lock.
+    pub(super) fn output(self, settings: Settings) -> BuildOutput {
+        BuildOutput {
             archive: self.archive,
             settings,
-            _hold: self.hold,
+            _lock: self.lock,
         }
     }
 
-    fn write(&self, record: &Record) -> Result<(), Failure> {
-        let bytes = serde_json::to_vec(record)
-            .map_err(|error| Failure::new(crate::failure::Kind::Failed, error))?;
+    fn write(&self, record: &Record) -> Result<(), Error> {
+        let bytes = serde_json::to_vec(record).map_err(Error::Record)?;
         Ok(fs::replace_file(&self.record, &bytes)?)
     }
 }
 
+/// Returns what selects the slot of a Dockerfile.
+fn request_key(request: &BuildRequest<'_>) -> Vec<String> {
+    let mut key = vec![
+        request.file.to_string_lossy().into_owned(),
+        request.context.to_string_lossy().into_owned(),
+        request.arch.to_owned(),
+        request.options.target.clone().unwrap_or_default(),
+    ];
+    let arguments = request.arguments.iter();
+    key.extend(arguments.map(|(name, value)| format!("{name}={value}")));
+    key
+}
+
+/// Returns the name of a slot: a fingerprint of its key and of the time in the archive.
+fn slot_name(mut key: Vec<String>, epoch: Option<u32>) -> String {
+    key.push(epoch.map_or_else(String::new, |epoch| epoch.to_string()));
+    let mut name = trees::of_texts(key.iter().map(String::as_bytes));
+    name.truncate(32);
+    name
+}
+
+/// Returns the fingerprint of what a Dockerfile is built from besides its context and its bases.
+fn text_key(request: &BuildRequest<'_>, secrets: Vec<Secret>) -> String {
+    let mut key = vec![
+        env!("CARGO_PKG_VERSION").to_owned(),
+        request.text.clone(),
+        format!("{:?}", request.options.builder),
+    ];
+    for secret in secrets {
+        key.push(secret.id);
+        key.push(trees::of_texts([secret.bytes.as_slice()]));
+    }
+    trees::of_texts(key.iter().map(String::as_bytes))
+}
+
 impl Inputs {
-    /// Returns those of a Dockerfile.
-    pub(super) fn of_job(ctx: &Context, job: &Job<'_>) -> Result<Self, Failure> {
-        let version = env!("CARGO_PKG_VERSION");
-        let mut words = vec![
-            version.to_owned(),
-            job.text.clone(),
-            format!("{:?}", job.wish.builder),
-        ];
-        for secret in job.secrets(ctx)? {
-            words.push(secret.id);
-            words.push(trees::of_texts([secret.bytes.as_slice()]));
-        }
+    /// Returns the inputs of a Dockerfile.
+    pub(super) fn of_request(ctx: &Context, request: &BuildRequest<'_>) -> Result<Self, Error> {
+        let text = text_key(request, request.secrets(ctx)?);
         let mut now = BTreeMap::new();
-        // Where one registry is silent the others are not waited for: there is no network.
+        // After one silent registry no other is asked: there is no network.
         let mut silent = false;
-        for name in job.bases() {
-            let mut digest = builders::image_id(ctx, job.wish.builder, &name);
+        for name in request.bases() {
+            let mut digest = builders::image_id(ctx, request.options.builder, &name);
             if digest.is_none() {
                 let asked = Instant::now();
-                digest = bases::digest_now(ctx, &name, silent);
+                digest = bases::current_digest(ctx, &name, silent);
                 silent |= digest.is_none() && asked.elapsed() > SILENCE;
             }
-            // What nobody can tell is taken to be what it was.
+            // An unknown digest counts as unchanged.
             now.insert(name, digest.unwrap_or_default());
         }
         Ok(Self {
-            text: trees::of_texts(words.iter().map(String::as_bytes)),
-            context: Some(kraft_rootfs::Context::look(&job.context, &job.ignore)?),
+            text,
+            context: Some(kraft_rootfs::Context::look(
+                &request.context,
+                &request.ignore,
+            )?),
             bases: now,
         })
     }
 
-    /// Returns those of an image, which its digest says.
+    /// Returns the inputs of an image: its digest.
     pub(super) fn of_image(digest: &Digest) -> Self {
         Self {
             text: format!("{} {digest}", env!("CARGO_PKG_VERSION")),
@@ -268,7 +285,7 @@ impl Inputs {
     }
 }
 
-/// Returns whether images are what they were, as far as anybody can tell.
+/// Returns whether images have the digests that they had, as far as those are known.
 fn same_bases(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> bool {
     let same = |(name, digest): (&String, &String)| {
         then.get(name)
@@ -277,7 +294,7 @@ fn same_bases(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -
     then.len() == now.len() && now.iter().all(same)
 }
 
-/// Removes what nobody used for long. Nobody waits for it.
+/// Removes archives that were not used for long. Errors do not matter: the next build tries again.
 fn prune(dir: &Path) {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return;
@@ -290,5 +307,152 @@ fn prune(dir: &Path) {
         if old.is_some_and(|unused| unused > UNUSED) {
             let _ = fs::remove_file(&entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use kraft_core::dockerfile::patterns::Patterns;
+
+    use super::super::options::BuildOptions;
+    use super::super::tests::context;
+    use super::*;
+
+    #[test]
+    fn each_part_of_a_key_selects_another_slot() {
+        let options = BuildOptions::default();
+        let release = BuildOptions {
+            target: Some("release".to_owned()),
+            ..BuildOptions::default()
+        };
+        let request = |change: fn(&mut BuildRequest<'_>)| {
+            let mut request = BuildRequest::of_text("FROM scratch\n", &options);
+            change(&mut request);
+            request_key(&request)
+        };
+        let argument = |name: &str, value: &str| {
+            let mut request = BuildRequest::of_text("FROM scratch\n", &options);
+            request.arguments.insert(name.to_owned(), value.to_owned());
+            request_key(&request)
+        };
+        let keys = [
+            (request(|_| {}), None),
+            (request(|_| {}), Some(0)),
+            (request(|_| {}), Some(1)),
+            (request(|request| request.file = "other".into()), None),
+            (request(|request| request.context = "other".into()), None),
+            (request(|request| request.arch = "arm64"), None),
+            (request_key(&BuildRequest::of_text("", &release)), None),
+            (argument("A", "1"), None),
+            (argument("A", "2"), None),
+            (argument("A", ""), None),
+            (argument("A=1", ""), None),
+            (argument("B", "1"), None),
+        ];
+        let count = keys.len();
+        let names = keys.map(|(key, epoch)| slot_name(key, epoch));
+        assert!(names.iter().all(|name| name.len() == 32), "{names:?}");
+        assert_eq!(names.into_iter().collect::<BTreeSet<_>>().len(), count);
+        // The text is an input, not a part of the key: a new text replaces the archive.
+        let other = BuildRequest::of_text("FROM a\n", &options);
+        assert_eq!(request_key(&other), request(|_| {}));
+    }
+
+    #[test]
+    fn the_fingerprint_changes_with_text_builder_and_secrets() {
+        let options = BuildOptions::default();
+        let kraft = BuildOptions {
+            builder: builders::Builder::Kraft,
+            ..BuildOptions::default()
+        };
+        let secret = |id: &str, bytes: &str| Secret {
+            id: id.to_owned(),
+            bytes: bytes.into(),
+        };
+        let of = |text: &str, options: &BuildOptions, secrets: Vec<Secret>| {
+            text_key(&BuildRequest::of_text(text, options), secrets)
+        };
+        let keys = BTreeSet::from([
+            of("FROM a\n", &options, vec![]),
+            of("FROM b\n", &options, vec![]),
+            of("FROM a\n", &kraft, vec![]),
+            of("FROM a\n", &options, vec![secret("a", "1")]),
+            of("FROM a\n", &options, vec![secret("a", "2")]),
+            of("FROM a\n", &options, vec![secret("b", "1")]),
+        ]);
+        assert_eq!(keys.len(), 6);
+    }
+
+    #[test]
+    fn bases_are_the_same_unless_a_known_digest_differs() {
+        let bases = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(n, d)| ((*n).to_owned(), (*d).to_owned()))
+                .collect()
+        };
+        for (then, now, expected) in [
+            (&[][..], &[][..], true),
+            (&[("a", "1")], &[("a", "1")], true),
+            (&[("a", "1")], &[("a", "2")], false),
+            (&[("a", "1")], &[("a", "")], true),
+            (&[("a", "")], &[("a", "1")], false),
+            (&[("a", "1")], &[("b", "1")], false),
+            (&[("a", "1")], &[], false),
+            (&[("a", "1")], &[("a", "1"), ("b", "")], false),
+        ] {
+            assert_eq!(
+                same_bases(&bases(then), &bases(now)),
+                expected,
+                "{then:?} {now:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_archive_is_up_to_date_while_its_inputs_are_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = context(dir.path(), []);
+        let project = dir.path().join("project");
+        std::fs::create_dir(&project).unwrap();
+        let put = |name: &str, text: &str| {
+            fs::replace_file(&project.join(name), text.as_bytes()).unwrap();
+        };
+        put("used", "1");
+        let inputs = |text: &str, base: &str| Inputs {
+            text: text.to_owned(),
+            context: Some(kraft_rootfs::Context::look(&project, &Patterns::default()).unwrap()),
+            bases: BTreeMap::from([("a".to_owned(), base.to_owned())]),
+        };
+        let slot = || Slot::open(&ctx, vec!["key".to_owned()]).unwrap();
+        let current = |now: &Inputs| slot().settings(now).unwrap().is_some();
+        assert!(!current(&inputs("t", "1")), "there is no archive");
+
+        let image = Image {
+            settings: Settings::default(),
+            taken: Some(vec!["used".to_owned()]),
+        };
+        let built = slot();
+        fs::replace_file(&built.pending.0, b"archive").unwrap();
+        built.keep(&ctx, &inputs("t", "1"), &image).unwrap();
+        assert!(current(&inputs("t", "1")));
+        assert!(current(&inputs("t", "")), "the base cannot be asked for");
+        assert!(!current(&inputs("t", "2")), "the base changed");
+        assert!(!current(&inputs("u", "1")), "the text changed");
+
+        put("unused", "2");
+        assert!(current(&inputs("t", "1")), "the file is not copied");
+        put("used", "1");
+        assert!(current(&inputs("t", "1")), "the content is the same");
+        put("used", "2");
+        assert!(!current(&inputs("t", "1")), "the content changed");
+        put("used", "1");
+        assert!(current(&inputs("t", "1")));
+        fs::replace_file(&built.archive, b"damaged").unwrap();
+        assert!(!current(&inputs("t", "1")), "the archive changed");
+        drop(built);
+        assert!(slot().pending.0.metadata().is_err());
     }
 }

@@ -1,132 +1,133 @@
-//! A build by a BuildKit.
+//! Builds by a BuildKit.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kraft_buildkit::{Address, Build, Credentials, Daemon, Error, Happening, Login};
+use kraft_buildkit::{Address, Build, Credentials, Daemon, Happening, Login};
 use kraft_oci::credentials::Keyrings;
 use kraft_rootfs::Options;
 use kraft_rootfs::dockerfile::Settings;
 use tokio::runtime::Handle;
 
-use super::fault;
-use super::job::{self, Job};
-use super::told::Screen;
-use super::trouble::{self, Attempt};
+use super::attempt::{self, Attempt};
+use super::diagnostics;
+use super::error::Error;
+use super::options;
+use super::progress::BuildProgress;
+use super::request::{self, BuildRequest};
 use crate::context::Context;
-use crate::failure::{Failure, Kind, chain};
+use crate::failure::chain;
 use crate::network;
 
-/// A daemon that answers, and what the talk with it runs on.
+/// A connection to a daemon.
 #[derive(Debug)]
-pub(super) struct Reached {
+pub(super) struct Connection {
     runtime: Handle,
     daemon: Daemon,
 }
 
-/// Asks for a daemon at an address; the inner error is why none answers.
-pub(super) fn reach(
+/// Connects to the daemon at an address; the inner error is the reason if there is none.
+pub(super) fn connect(
     ctx: &Context,
     address: &Address,
-) -> Result<Result<Box<Reached>, String>, Failure> {
+) -> Result<Result<Box<Connection>, String>, Error> {
     if let Address::Unix(path) | Address::Docker(path) = address
         && !path.exists()
     {
         return Ok(Err("there is no such socket".to_owned()));
     }
-    let leaves = matches!(address, Address::Tcp { .. } | Address::Ssh(_));
-    if ctx.settings.offline && leaves {
-        return Ok(Err("not asked, because of `--offline`".to_owned()));
+    let remote = matches!(address, Address::Tcp { .. } | Address::Ssh(_));
+    if ctx.settings.offline && remote {
+        return Ok(Err("`--offline` forbids a connection".to_owned()));
     }
     let runtime = ctx.runtime()?;
     Ok(match runtime.block_on(Daemon::connect(address)) {
-        Ok(daemon) => Ok(Box::new(Reached { runtime, daemon })),
-        Err(Error::Unreachable { source, .. }) => Err(chain(&source)),
+        Ok(daemon) => Ok(Box::new(Connection { runtime, daemon })),
+        Err(kraft_buildkit::Error::Unreachable { source, .. }) => Err(chain(&source)),
         Err(error) => Err(chain(&error)),
     })
 }
 
-/// Builds, and makes the archive at `out` while the tar comes.
+/// Builds, and writes the archive at `out` while the daemon sends the tar.
 pub(super) fn build(
     ctx: &Context,
-    job: &Job<'_>,
+    request: &BuildRequest<'_>,
     out: &Path,
-    reached: &Reached,
-) -> Result<Attempt, Failure> {
-    let described = described(ctx, job)?;
+    connection: &Connection,
+) -> Result<Attempt, Error> {
+    let description = description(ctx, request)?;
     let options = Options {
         epoch: crate::epoch::read(&ctx.env)?,
         keep_owners: false,
     };
-    let screen = Screen::begin(ctx, &format!("building {}", job.shown_text().name));
+    let progress = BuildProgress::begin(ctx, &format!("building {}", request.shown()));
     let (sink, mut tar) = kraft_buildkit::pipe();
-    let name = Path::new("what the builder sends");
+    let name = Path::new("the output of the builder");
     let (archived, built) = std::thread::scope(|scope| {
-        let (screen, options) = (&screen, &options);
-        // The reader goes with the thread: a build whose tar nobody takes any more must end.
+        let (progress, options) = (&progress, &options);
+        // The thread owns the reader: after an error in it the build ends too.
         let archiving = scope.spawn(move || {
             kraft_rootfs::build_tar(name, &mut tar, out, options, &mut |done| {
-                screen.written(done);
+                progress.written(done);
             })
         });
-        let tell = |happening| draw(screen, happening);
-        let built = reached.runtime.block_on(in_time(
-            job.deadline,
-            kraft_buildkit::build(&reached.daemon, &described, sink, &tell),
+        let report = |event| report(progress, event);
+        let built = connection.runtime.block_on(with_deadline(
+            request.deadline,
+            kraft_buildkit::build(&connection.daemon, &description, sink, &report),
         ));
-        // The sink is gone with the build, so the reader comes to its end.
+        // The sink was dropped with the build, so the reader reaches its end.
         let archived = archiving.join();
         (archived, built)
     });
-    screen.end(matches!(built, Some(Ok(_))) && matches!(archived, Ok(Ok(_))));
+    progress.end(matches!(built, Some(Ok(_))) && matches!(archived, Ok(Ok(_))));
     let Some(built) = built else {
-        return Err(job.out_of_time());
+        return Err(request.timed_out());
     };
     let config = match built {
         Ok(config) => config,
         Err(error) => {
-            // A tar that we refused is the cause, and the daemon's complaint its effect.
-            if let Ok(Err(refused)) = archived
-                && !broke_off(&refused)
+            // An invalid tar is the cause, and the daemon's error its effect.
+            if let Ok(Err(invalid)) = archived
+                && !is_cut_off(&invalid)
             {
-                return Err(Failure::from(refused));
+                return Err(invalid.into());
             }
             return match error {
-                Error::Failed(failed) => {
-                    let failure = fault::of_daemon(job, &failed);
-                    match trouble::of_daemon(&failed) {
-                        Some(why) => Ok(Attempt::Trouble { why, failure }),
-                        None => Err(failure),
+                kraft_buildkit::Error::Failed(failure) => {
+                    let reason = attempt::of_daemon(&failure);
+                    let error = diagnostics::of_daemon(request, *failure);
+                    match reason {
+                        Some(reason) => Ok(Attempt::BuilderFailed { reason, error }),
+                        None => Err(error),
                     }
                 }
-                error @ (Error::Unreachable { .. } | Error::Broken { .. }) => {
-                    let why = chain(&error);
-                    let failure = Failure::new(Kind::Failed, error);
-                    Ok(Attempt::Trouble { why, failure })
-                }
+                error @ (kraft_buildkit::Error::Unreachable { .. }
+                | kraft_buildkit::Error::Broken { .. }) => Ok(Attempt::BuilderFailed {
+                    reason: chain(&error),
+                    error: error.into(),
+                }),
             };
         }
     };
-    let archived =
-        archived.map_err(|_| Failure::new(Kind::Failed, "the archive was not written"))?;
+    let archived = archived.map_err(|_| Error::NoArchive {
+        file: request.shown(),
+    })?;
     for warning in &archived?.warnings {
         ctx.warn(warning);
     }
     let config = config.unwrap_or_else(|| b"{}".to_vec());
-    let settings = Settings::of_image(&config).map_err(|error| {
-        Failure::new(
-            Kind::Failed,
-            format!("the configuration of the image cannot be read: {error}"),
-        )
+    let settings = Settings::of_image(&config).map_err(|source| Error::BuiltConfig {
+        builder: "BuildKit".to_owned(),
+        source,
     })?;
     Ok(Attempt::Built(settings.into()))
 }
 
-/// Ends a build that takes too long, with `None`. That closes its session, and the daemon cancels
+/// Ends a build at its deadline and returns `None`: its session is closed, and the daemon cancels
 /// it.
-async fn in_time<T>(deadline: Option<Instant>, build: impl Future<Output = T>) -> Option<T> {
+async fn with_deadline<T>(deadline: Option<Instant>, build: impl Future<Output = T>) -> Option<T> {
     match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline.into(), build).await.ok(),
         None => Some(build.await),
@@ -134,64 +135,87 @@ async fn in_time<T>(deadline: Option<Instant>, build: impl Future<Output = T>) -
 }
 
 /// Returns whether the tar only ended because the build did.
-fn broke_off(error: &kraft_rootfs::Error) -> bool {
-    chain(error).contains("the builder broke off")
+fn is_cut_off(error: &kraft_rootfs::Error) -> bool {
+    let mut next: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(kraft_buildkit::is_cut_off) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
-fn described(ctx: &Context, job: &Job<'_>) -> Result<Build, Failure> {
-    let caches = |typed: &[String]| {
-        typed
-            .iter()
-            .map(|typed| job::cache(typed))
-            .collect::<Result<Vec<_>, _>>()
+fn description(ctx: &Context, request: &BuildRequest<'_>) -> Result<Build, Error> {
+    let caches = |options: &[String]| {
+        let caches = options.iter().map(|option| options::cache(option));
+        caches.collect::<Result<Vec<_>, _>>()
     };
     Ok(Build {
-        context: job.context.clone(),
-        dockerfile: job.file.clone(),
-        exclude: job::ours(),
-        target: job.wish.target.clone(),
-        platform: format!("linux/{}", job.arch),
-        arguments: job
-            .arguments
-            .clone()
-            .into_iter()
-            .collect::<BTreeMap<_, _>>(),
-        no_cache: job.wish.no_cache,
-        network: job.wish.network.clone(),
-        secrets: job.secrets(ctx)?,
-        agents: job.agents(ctx)?,
-        credentials: Arc::new(Known(network::own_keyrings(ctx))),
-        cache_from: caches(&job.wish.cache_from)?,
-        cache_to: caches(&job.wish.cache_to)?,
+        context: request.context.clone(),
+        dockerfile: request.file.clone(),
+        exclude: request::always_ignored(),
+        target: request.options.target.clone(),
+        platform: format!("linux/{}", request.arch),
+        arguments: request.arguments.clone(),
+        no_cache: request.options.no_cache,
+        network: request.options.network.clone(),
+        secrets: request.secrets(ctx)?,
+        agents: request.agents(ctx)?,
+        credentials: Arc::new(StoredCredentials(network::own_keyrings(ctx))),
+        cache_from: caches(&request.options.cache_from)?,
+        cache_to: caches(&request.options.cache_to)?,
     })
 }
 
-/// The credentials that registries are asked with here too.
+/// The credentials that kraft uses for registries.
 #[derive(Debug)]
-struct Known(Keyrings);
+struct StoredCredentials(Keyrings);
 
-impl Credentials for Known {
+impl Credentials for StoredCredentials {
     fn login(&self, host: &str) -> Option<Login> {
         let (user, secret) = self.0.pair(host)?;
         Some(Login { user, secret })
     }
 }
 
-fn draw(screen: &Screen, happening: Happening) {
-    match happening {
-        // What every build begins with is no news.
+/// Reports an event of a daemon.
+fn report(progress: &BuildProgress, event: Happening) {
+    match event {
+        // Every build begins with these steps.
         Happening::Began { name, .. } | Happening::Cached { name, .. }
             if name.starts_with("[internal]") =>
         {
-            screen.line(name);
+            progress.line(name);
         }
-        Happening::Began { name, .. } => screen.step(name),
-        Happening::Cached { name, .. } => screen.step(format!("{name} (cached)")),
-        Happening::Line { text, .. } => screen.line(text),
-        Happening::Warning(text) => screen.warn(text),
+        Happening::Began { name, .. } => progress.step(name),
+        Happening::Cached { name, .. } => progress.step(format!("{name} (cached)")),
+        Happening::Line { text, .. } => progress.line(text),
+        Happening::Warning(text) => progress.warn(text),
         Happening::Sent { bytes } => {
-            screen.line(format!("{bytes} bytes of the context were sent"));
+            progress.line(format!("{bytes} bytes of the context were sent"));
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tar_that_ends_with_its_build_is_not_the_cause() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = |tar: &mut dyn std::io::Read| {
+            let (name, out) = (Path::new("tar"), dir.path().join("out"));
+            kraft_rootfs::build_tar(name, tar, &out, &Options::default(), &mut |_| {}).unwrap_err()
+        };
+        let (sink, mut tar) = kraft_buildkit::pipe();
+        drop(sink);
+        let error = archive(&mut tar);
+        assert!(is_cut_off(&error), "{}", chain(&error));
+        let error = archive(&mut &[b'x'; 1024][..]);
+        assert!(!is_cut_off(&error), "{}", chain(&error));
     }
 }

@@ -1,25 +1,27 @@
-//! Root filesystems out of Dockerfiles and images, made once.
+//! Builds root filesystems from Dockerfiles and images, and caches them.
 //!
 //! ```text
-//! Dockerfile ─ job ─ cache? ─ builders (who can) ─┬─ daemon   BuildKit, wherever it is
-//!                                                 ├─ program  buildah, podman
-//!                                                 └─ own      kraft-rootfs executes it
-//! image ───── job ─ cache? ─ bases ─ layers
+//! Dockerfile ─ request ─ cache? ─ builders (which one) ─┬─ daemon   a BuildKit
+//!                                                       ├─ program  buildah, podman
+//!                                                       └─ own      kraft-rootfs
+//! image ────── request ─ cache? ─ bases ─ layers
 //! ```
 //!
-//! All of them end as an archive in the cache and the settings of the image.
+//! Each builder writes an archive into the cache and returns the run configuration of the image.
 
+mod attempt;
 mod bases;
 mod builders;
 mod cache;
 mod daemon;
-mod fault;
-mod job;
+mod diagnostics;
+mod error;
 mod names;
+mod options;
 mod own;
 mod program;
-mod told;
-mod trouble;
+mod progress;
+mod request;
 
 use std::path::PathBuf;
 
@@ -27,19 +29,20 @@ use kraft_core::reference::Reference;
 use kraft_rootfs::dockerfile::Settings;
 use kraft_sys::lock::Lock;
 
-pub use builders::{Builder, states};
-pub use cache::sweep;
-pub use job::{Job, Wish};
+pub use builders::{Attempted, Builder, BuilderState, states};
+pub use cache::remove_unused;
+pub use error::Error;
+pub use options::{BuildOptions, CacheError, OptionError, SecretError};
+pub use request::BuildRequest;
 
 use crate::context::Context;
-use crate::failure::Failure;
 
 /// What a builder returns besides the files of an image.
 #[derive(Debug)]
 struct Image {
     /// Its run configuration.
     settings: Settings,
-    /// Paths and patterns that were taken from the context, if the builder reports them.
+    /// Paths and patterns that were read from the context, if the builder reports them.
     taken: Option<Vec<String>>,
 }
 
@@ -52,47 +55,121 @@ impl From<Settings> for Image {
     }
 }
 
-/// What was made.
+/// A root filesystem that was built from a Dockerfile or an image.
 #[derive(Debug)]
-pub struct Made {
+pub struct BuildOutput {
     /// The archive, in the cache.
     pub archive: PathBuf,
-    /// How the image wants to be run.
+    /// Run configuration of the image.
     pub settings: Settings,
-    /// Keeps the archive while it is used.
-    _hold: Lock,
+    /// Keeps the archive from being removed.
+    _lock: Lock,
 }
 
-/// Makes the root filesystem of a Dockerfile, unless it is there already.
-pub fn of_dockerfile(ctx: &Context, job: &Job<'_>) -> Result<Made, Failure> {
-    let slot = cache::Slot::of_job(ctx, job)?;
-    let now = cache::Inputs::of_job(ctx, job)?;
-    if !job.wish.fresh
-        && !job.wish.no_cache
-        && let Some(settings) = slot.settings(&now)?
+/// Builds the root filesystem of a Dockerfile, unless the cached one is up to date.
+///
+/// ```no_run
+/// # fn example(ctx: &kraft_engine::context::Context) -> Result<(), kraft_engine::dockerfile::Error> {
+/// use std::path::Path;
+///
+/// use kraft_engine::dockerfile::{BuildOptions, BuildRequest, of_dockerfile};
+///
+/// let options = BuildOptions::default();
+/// let (file, dir) = (Path::new("app/Dockerfile"), Path::new("app"));
+/// let request = BuildRequest::new(ctx, file, dir, "x86_64", &options)?;
+/// let output = of_dockerfile(ctx, &request)?;
+/// println!("{}", output.archive.display());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// If the Dockerfile has errors, a step fails, or no builder can build it.
+pub fn of_dockerfile(ctx: &Context, request: &BuildRequest<'_>) -> Result<BuildOutput, Error> {
+    let slot = cache::Slot::of_request(ctx, request)?;
+    let inputs = cache::Inputs::of_request(ctx, request)?;
+    if !request.options.fresh
+        && !request.options.no_cache
+        && let Some(settings) = slot.settings(&inputs)?
     {
         ctx.info(&format!(
-            "the root filesystem of `{}` is as it was",
-            job.file.display()
+            "the root filesystem of `{}` is up to date",
+            request.file.display()
         ));
-        return Ok(slot.made(settings));
+        return Ok(slot.output(settings));
     }
-    let image = builders::build(ctx, job, &slot.next.0)?;
-    // What it was made from is what was there before, not what somebody wrote meanwhile.
-    slot.keep(ctx, &now, &image)?;
-    Ok(slot.made(image.settings))
+    let image = builders::build(ctx, request, &slot.pending.0)?;
+    // The inputs from before the build: files may have been written during it.
+    slot.keep(ctx, &inputs, &image)?;
+    Ok(slot.output(image.settings))
 }
 
-/// Makes the root filesystem of an image, unless it is there already.
-pub fn of_image(ctx: &Context, name: &Reference, arch: &str) -> Result<Made, Failure> {
-    let arch = job::oci_arch(arch)?;
+/// Builds the root filesystem of an image, unless it is cached. `arch` is as KraftKit names it.
+///
+/// # Errors
+///
+/// If the image cannot be pulled, has no manifest for Linux on the architecture, or its layers are
+/// invalid.
+pub fn of_image(ctx: &Context, name: &Reference, arch: &str) -> Result<BuildOutput, Error> {
+    let arch = request::oci_arch(arch)?;
     let base = bases::obtain(ctx, name, arch)?;
     let slot = cache::Slot::of_image(ctx, base.digest(), arch)?;
-    let now = cache::Inputs::of_image(base.digest());
-    if let Some(settings) = slot.settings(&now)? {
-        return Ok(slot.made(settings));
+    let inputs = cache::Inputs::of_image(base.digest());
+    if let Some(settings) = slot.settings(&inputs)? {
+        return Ok(slot.output(settings));
     }
-    let image = Image::from(own::flatten(ctx, &base, &slot.next.0)?);
-    slot.keep(ctx, &now, &image)?;
-    Ok(slot.made(image.settings))
+    let image = Image::from(own::flatten(ctx, &base, &slot.pending.0)?);
+    slot.keep(ctx, &inputs, &image)?;
+    Ok(slot.output(image.settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use kraft_config::env::Environment;
+    use kraft_config::{Config, Flags};
+    use kraft_core::event::Silent;
+
+    use super::*;
+    use crate::context::NoPrompt;
+
+    /// Returns a context whose files are below `dir`.
+    pub(super) fn context<const N: usize>(dir: &Path, variables: [(&str, &str); N]) -> Context {
+        let config = Config::without_file(&Flags::default(), Environment::from(variables));
+        let mut ctx = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+        ctx.settings.runtime_dir = dir.join("run");
+        ctx
+    }
+
+    #[test]
+    fn a_dockerfile_is_built_once_until_something_it_uses_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = context(dir.path(), []);
+        let put = |name: &str, text: &str| {
+            kraft_sys::fs::replace_file(&dir.path().join(name), text.as_bytes()).unwrap();
+        };
+        let options = BuildOptions {
+            builder: Builder::Kraft,
+            ..BuildOptions::default()
+        };
+        let build = || {
+            let file = dir.path().join("Dockerfile");
+            let request = BuildRequest::new(&ctx, &file, dir.path(), "x86_64", &options)?;
+            let output = of_dockerfile(&ctx, &request)?;
+            Ok::<_, Error>((std::fs::read(&output.archive).unwrap(), output.settings))
+        };
+        put("Dockerfile", "FROM scratch\nCOPY a /a\nCMD [\"/a\"]\n");
+        put("a", "one");
+        let (first, settings) = build().unwrap();
+        assert_eq!(settings.cmd, ["/a"]);
+        put("other", "not copied");
+        assert_eq!(build().unwrap().0, first);
+        put("a", "two");
+        assert_ne!(build().unwrap().0, first);
+        put("Dockerfile", "FROM scratch\nCOPY lost /a\n");
+        assert!(matches!(build(), Err(Error::Step { .. })));
+    }
 }

@@ -1,28 +1,40 @@
-//! Short names of images, made whole for builders that would resolve them in another way.
+//! Full names of images, for builders that would resolve short ones differently.
 //!
-//! To Docker, `gcc:13` is `docker.io/library/gcc:13`. buildah and podman ask the configuration of
-//! this host instead (aliases, search registries), which finds another image or none.
+//! To Docker, `gcc:13` is `docker.io/library/gcc:13`. buildah and podman use the aliases and search
+//! registries that the host configures, and find another image or none.
 
 use std::borrow::Cow;
 
 use kraft_core::dockerfile::{Dockerfile, Stage};
 
-use super::bases::docker_full_name;
-use super::job::Job;
+use super::request::BuildRequest;
 
-/// Returns the text of the Dockerfile with every image named by its registry.
-pub(super) fn qualified<'a>(job: &'a Job<'_>) -> Cow<'a, str> {
-    let Ok(dockerfile) = &job.read else {
-        return Cow::Borrowed(&job.text);
+/// Returns the name of an image with the registry that Docker pulls it from.
+pub(super) fn docker_full_name(name: &str) -> String {
+    let host = name.split_once('/').map_or("", |(host, _)| host);
+    let has_host = host == "localhost" || host.contains('.') || host.contains(':');
+    if has_host {
+        name.to_owned()
+    } else if name.contains('/') {
+        format!("docker.io/{name}")
+    } else {
+        format!("docker.io/library/{name}")
+    }
+}
+
+/// Returns the text of the Dockerfile with the registry in every name of an image.
+pub(super) fn qualified<'a>(request: &'a BuildRequest<'_>) -> Cow<'a, str> {
+    let Ok(dockerfile) = &request.parsed else {
+        return Cow::Borrowed(&request.text);
     };
-    let mut text = String::with_capacity(job.text.len());
+    let mut text = String::with_capacity(request.text.len());
     let mut done = 0;
     for (number, stage) in dockerfile.stages.iter().enumerate() {
         let image = stage.from.span.start..stage.from.span.end;
-        if let Some(name) = job.expanded(dockerfile, &stage.from.image)
+        if let Some(name) = request.expanded(dockerfile, &stage.from.image)
             && let Some(full) = full_name(dockerfile, number, &name)
             && image.start >= done
-            && let Some(before) = job.text.get(done..image.start)
+            && let Some(before) = request.text.get(done..image.start)
         {
             text.push_str(before);
             text.push_str(&full);
@@ -33,9 +45,10 @@ pub(super) fn qualified<'a>(job: &'a Job<'_>) -> Cow<'a, str> {
             .iter()
             .map(|step| step.span.start..step.span.end)
         {
-            let (Some(before), Some(own)) =
-                (job.text.get(done..step.start), job.text.get(step.clone()))
-            else {
+            let (Some(before), Some(own)) = (
+                request.text.get(done..step.start),
+                request.text.get(step.clone()),
+            ) else {
                 continue;
             };
             text.push_str(before);
@@ -43,11 +56,11 @@ pub(super) fn qualified<'a>(job: &'a Job<'_>) -> Cow<'a, str> {
             done = step.end;
         }
     }
-    text.push_str(job.text.get(done..).unwrap_or_default());
+    text.push_str(request.text.get(done..).unwrap_or_default());
     Cow::Owned(text)
 }
 
-/// Names the images after `from=` in the text of a step by their registries.
+/// Returns the text of a step with the registry in every name after `from=`.
 fn with_full_froms(dockerfile: &Dockerfile, number: usize, stage: &Stage, text: &str) -> String {
     let mut text = text.to_owned();
     for name in stage.froms() {
@@ -61,7 +74,7 @@ fn with_full_froms(dockerfile: &Dockerfile, number: usize, stage: &Stage, text: 
         while let Some(at) = rest.find(&flag) {
             let (before, found) = rest.split_at(at);
             let after = found.get(flag.len()..).unwrap_or_default();
-            // Not the beginning of a longer name.
+            // A longer name may begin with this one.
             let ends = after.starts_with(|c: char| c.is_whitespace() || "\"',".contains(c));
             whole.push_str(before);
             whole.push_str("from=");
@@ -74,7 +87,7 @@ fn with_full_froms(dockerfile: &Dockerfile, number: usize, stage: &Stage, text: 
     text
 }
 
-/// Returns the name of an image with its registry, if `name` is a short one.
+/// Returns the full name of an image; `None` if it is full already, a stage or unknown.
 fn full_name(dockerfile: &Dockerfile, number: usize, name: &str) -> Option<String> {
     let is_stage = dockerfile.named_before(number, name).is_some();
     if is_stage || name.is_empty() || name == "scratch" || name.contains('$') {
@@ -86,21 +99,38 @@ fn full_name(dockerfile: &Dockerfile, number: usize, name: &str) -> Option<Strin
 
 #[cfg(test)]
 mod tests {
-    use super::super::job::Wish;
+    use super::super::options::BuildOptions;
     use super::*;
 
     fn qualified_text(text: &str, arguments: &[(&str, &str)]) -> String {
-        let wish = Wish::default();
-        let mut job = Job::of_text(text, &wish);
+        let options = BuildOptions::default();
+        let mut request = BuildRequest::of_text(text, &options);
         for (name, value) in arguments {
-            job.arguments
+            request
+                .arguments
                 .insert((*name).to_owned(), (*value).to_owned());
         }
-        qualified(&job).into_owned()
+        qualified(&request).into_owned()
     }
 
     #[test]
-    fn short_names_get_the_registry_that_docker_means() {
+    fn names_without_a_host_are_docker_hubs() {
+        for (name, full) in [
+            ("gcc", "docker.io/library/gcc"),
+            ("gcc:13@sha256:00", "docker.io/library/gcc:13@sha256:00"),
+            ("nginx/unit:1", "docker.io/nginx/unit:1"),
+            ("localhost/x", "localhost/x"),
+            ("localhost:5000/x", "localhost:5000/x"),
+            ("host:5000/x", "host:5000/x"),
+            ("ghcr.io/a/b", "ghcr.io/a/b"),
+            ("docker.io/gcc", "docker.io/gcc"),
+        ] {
+            assert_eq!(docker_full_name(name), full);
+        }
+    }
+
+    #[test]
+    fn short_names_get_the_registry_of_docker() {
         for (name, full) in [
             ("gcc:13.2.0", "docker.io/library/gcc:13.2.0"),
             ("alpine", "docker.io/library/alpine"),
@@ -117,12 +147,12 @@ mod tests {
     fn stages_registries_and_unknown_variables_stay_as_they_are() {
         let text = "FROM ghcr.io/a/b AS one\nFROM localhost/x AS two\nFROM one\nFROM scratch\n\
                     COPY --from=two /a /b\nCOPY --from=0 /a /b\nCOPY --from=127.0.0.1:5000/c / /\n\
-                    FROM $NOBODY_KNOWS\n";
+                    FROM $NOT_SET\n";
         assert_eq!(qualified_text(text, &[]), text);
     }
 
     #[test]
-    fn variables_and_other_places_of_images_count() {
+    fn variables_and_the_images_of_copy_and_mounts_are_resolved() {
         let text = "ARG V=12\nARG BASE\nFROM gcc:$V\nFROM ${BASE} AS gcc\nFROM scratch\n\
                     COPY --from=busybox:1 /bin /bin\nCOPY --from=busybox /bin /bin\n\
                     RUN --mount=type=bind,from=busybox,target=/b echo from=busyboxes\n\

@@ -1,4 +1,4 @@
-//! A build by ourselves.
+//! Builds by kraft itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use kraft_rootfs::sandbox::Sandbox;
 use kraft_rootfs::{IdMap, Options, build_layers};
 use kraft_sys::process::OWN_PROGRAM;
 
-use super::bases::{Base, Shelf};
-use super::job::Job;
-use super::told::Screen;
-use super::trouble::Attempt;
-use super::{Image, cache, fault};
+use super::attempt::Attempt;
+use super::bases::{Base, StoreImages};
+use super::error::Error;
+use super::progress::BuildProgress;
+use super::request::BuildRequest;
+use super::{Image, cache, diagnostics};
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
 use crate::rootfs::Scratch;
 
-/// What a build of ours works with.
-struct Means {
+/// Directories, secrets and the sandbox of a build.
+struct Resources {
     runner: Option<Sandbox>,
     secrets: BTreeMap<String, Vec<u8>>,
     scratch: PathBuf,
@@ -27,105 +27,115 @@ struct Means {
     layers: Option<Layers>,
 }
 
+/// Returns what the executor needs to know.
 fn recipe<'a>(
     dockerfile: &'a Dockerfile,
-    job: &'a Job<'_>,
-    shelf: &'a Shelf<'_>,
-    means: &'a Means,
+    request: &'a BuildRequest<'_>,
+    images: &'a StoreImages<'_>,
+    resources: &'a Resources,
 ) -> Recipe<'a> {
-    let runner = means.runner.as_ref();
+    let runner = resources.runner.as_ref();
     Recipe {
         dockerfile,
-        context: &job.context,
-        ignore: &job.ignore,
-        target: job.wish.target.as_deref(),
-        arguments: &job.arguments,
-        architecture: job.arch,
+        context: &request.context,
+        ignore: &request.ignore,
+        target: request.options.target.as_deref(),
+        arguments: &request.arguments,
+        architecture: request.arch,
         host: host_arch(),
-        images: shelf,
+        images,
         runner: runner.map(|runner| runner as &dyn Runner),
-        secrets: &means.secrets,
-        scratch: &means.scratch,
-        caches: &means.caches,
-        layers: means.layers.as_ref(),
-        reuse: !job.wish.no_cache,
+        secrets: &resources.secrets,
+        scratch: &resources.scratch,
+        caches: &resources.caches,
+        layers: resources.layers.as_ref(),
+        reuse: !request.options.no_cache,
     }
 }
 
-/// Returns the Dockerfile, or what is wrong with it: where we build, it is our word that counts.
-fn read<'a>(job: &'a Job<'_>) -> Result<&'a Dockerfile, Failure> {
-    let read = job.read.as_ref();
-    read.map_err(|problems| fault::of_reading(job, problems))
+/// Returns the Dockerfile, or its errors: here kraft's own parser decides.
+fn parsed<'a>(request: &'a BuildRequest<'_>) -> Result<&'a Dockerfile, Error> {
+    let parsed = request.parsed.as_ref();
+    parsed.map_err(|problems| diagnostics::of_dockerfile(request, problems))
 }
 
-/// Returns what runs the commands of this build, if that can be had; or why we cannot build this.
-pub(super) fn ready(
+/// Returns the sandbox for the commands of the build, if there is one; or why kraft cannot build it.
+pub(super) fn prepare(
     ctx: &Context,
-    job: &Job<'_>,
-) -> Result<Result<Option<Sandbox>, String>, Failure> {
-    let (runner, why) = match find_runner(network(job)) {
-        Ok(runner) => (Some(runner), String::new()),
-        Err(why) => (None, why),
+    request: &BuildRequest<'_>,
+) -> Result<Result<Option<Sandbox>, String>, Error> {
+    prepare_with(ctx, request, find_sandbox(network(request)))
+}
+
+/// As [`prepare`], with a sandbox or the reason why there is none.
+pub(super) fn prepare_with(
+    ctx: &Context,
+    request: &BuildRequest<'_>,
+    sandbox: Result<Sandbox, String>,
+) -> Result<Result<Option<Sandbox>, String>, Error> {
+    let (runner, reason) = match sandbox {
+        Ok(sandbox) => (Some(sandbox), String::new()),
+        Err(reason) => (None, reason),
     };
-    let means = Means {
+    let resources = Resources {
         runner,
         secrets: BTreeMap::new(),
         scratch: PathBuf::new(),
         caches: PathBuf::new(),
         layers: None,
     };
-    let shelf = Shelf { ctx };
-    let recipe = recipe(read(job)?, job, &shelf, &means);
+    let images = StoreImages { ctx };
+    let recipe = recipe(parsed(request)?, request, &images, &resources);
     Ok(match dockerfile::obstacle(&recipe) {
-        None => Ok(means.runner),
-        Some(problem) if problem.message.contains("`RUN`") && !why.is_empty() => {
-            Err(format!("{}: {why}", problem.message))
+        None => Ok(resources.runner),
+        Some(problem) if problem.message.contains("`RUN`") && !reason.is_empty() => {
+            Err(format!("{}: {reason}", problem.message))
         }
         Some(problem) => Err(problem.message),
     })
 }
 
-/// Builds, and makes the archive at `out`.
+/// Builds, and writes the archive at `out`.
 pub(super) fn build(
     ctx: &Context,
-    job: &Job<'_>,
+    request: &BuildRequest<'_>,
     out: &Path,
     runner: Option<Sandbox>,
-) -> Result<Attempt, Failure> {
+) -> Result<Attempt, Error> {
     let scratch = Scratch::new(ctx)?;
-    let runner = runner.map(|runner| runner.for_build(scratch.path(), job.deadline));
+    let runner = runner.map(|runner| runner.for_build(scratch.path(), request.deadline));
     let caches = cache::dir(ctx).join(mounts_of(runner.as_ref()));
     kraft_sys::fs::create_dir_all(&caches, 0o700)?;
-    if let Some(why) = runner.as_ref().and_then(Sandbox::no_way_out)
-        && runs_commands(job)
+    if let Some(reason) = runner.as_ref().and_then(Sandbox::no_way_out)
+        && runs_commands(request)
     {
         ctx.info(&format!(
-            "steps share the network of this host, because {why}"
+            "steps share the network of this host, because {reason}"
         ));
     }
-    let secrets = job.secrets(ctx)?.into_iter();
-    let means = Means {
+    let secrets = request.secrets(ctx)?.into_iter();
+    let resources = Resources {
         runner,
         secrets: secrets.map(|secret| (secret.id, secret.bytes)).collect(),
         scratch: scratch.path().to_owned(),
         caches,
         layers: Some(Layers::open(&cache::layers_dir(ctx))?),
     };
-    let shelf = Shelf { ctx };
-    let recipe = recipe(read(job)?, job, &shelf, &means);
+    let images = StoreImages { ctx };
+    let recipe = recipe(parsed(request)?, request, &images, &resources);
     let options = Options {
         epoch: crate::epoch::read(&ctx.env)?,
         keep_owners: false,
     };
-    let screen = Screen::begin(ctx, &format!("building {}", job.shown_text().name));
+    let progress = BuildProgress::begin(ctx, &format!("building {}", request.shown()));
     let executed = dockerfile::execute(&recipe, out, &options, &mut |told| match told {
-        Told::Step(step) => screen.step(step),
-        Told::Line(line) => screen.line(line),
-        Told::Written(done) => screen.written(done),
-        Told::Warning(text) => screen.warn(text),
+        Told::Step(step) => progress.step(step),
+        Told::Line(line) => progress.line(line),
+        Told::Written(done) => progress.written(done),
+        Told::Warning(text) => progress.warn(text),
     });
-    screen.end(executed.is_ok());
-    drop(means);
+    progress.end(executed.is_ok());
+    drop(resources);
     cache::prune_layers(ctx);
     match executed {
         Ok(executed) => {
@@ -137,49 +147,49 @@ pub(super) fn build(
                 taken: Some(executed.taken),
             }))
         }
-        Err(Fault::Host(problem)) => Ok(Attempt::Trouble {
-            why: problem.message.clone(),
-            failure: fault::in_text(job, *problem, &[]),
+        Err(Fault::Host(problem)) => Ok(Attempt::BuilderFailed {
+            reason: problem.message.clone(),
+            error: diagnostics::of_step(request, *problem, Vec::new()),
         }),
-        Err(Fault::Text(problem)) => Err(fault::in_text(job, *problem, &[])),
-        Err(Fault::Command { problem, lines }) => Err(fault::in_text(job, *problem, &lines)),
+        Err(Fault::Text(problem)) => Err(diagnostics::of_step(request, *problem, Vec::new())),
+        Err(Fault::Command { problem, lines }) => {
+            Err(diagnostics::of_step(request, *problem, lines))
+        }
         Err(Fault::Room(error)) => Err(error.into()),
     }
 }
 
-/// Lays the layers of an image over each other.
-pub(super) fn flatten(ctx: &Context, base: &Base, out: &Path) -> Result<Settings, Failure> {
+/// Merges the layers of an image into the archive at `out`.
+pub(super) fn flatten(ctx: &Context, base: &Base, out: &Path) -> Result<Settings, Error> {
     let options = Options {
         epoch: crate::epoch::read(&ctx.env)?,
         keep_owners: false,
     };
-    let screen = Screen::begin(ctx, "unpacking the image");
+    let progress = BuildProgress::begin(ctx, "unpacking the image");
     let mut numbers = 0..;
     let built = build_layers(
         &mut || base.layer(numbers.next()?),
         out,
         &options,
-        &mut |done| screen.written(done),
+        &mut |done| progress.written(done),
     );
-    screen.end(built.is_ok());
+    progress.end(built.is_ok());
     for warning in &built?.warnings {
         ctx.warn(warning);
     }
-    Settings::of_image(&base.config).map_err(|error| {
-        Failure::new(
-            Kind::Failed,
-            format!("the configuration of the image cannot be read: {error}"),
-        )
+    Settings::of_image(&base.config).map_err(|source| Error::ImageConfig {
+        name: base.name().clone(),
+        source: kraft_oci::image::BadDocument::Json(source),
     })
 }
 
-/// Returns what runs commands, or why there is none.
-pub(super) fn find_runner(network: Network) -> Result<Sandbox, String> {
+/// Returns the sandbox that runs commands, or why there is none.
+pub(super) fn find_sandbox(network: Network) -> Result<Sandbox, String> {
     Sandbox::find(Path::new(OWN_PROGRAM), network)
 }
 
-/// Returns the name of the directory of cache mounts. Their files belong to users that the runner
-/// numbers in its own way.
+/// Returns the name of the directory of cache mounts. The owners of their files depend on the user
+/// namespace of the sandbox.
 fn mounts_of(runner: Option<&Sandbox>) -> String {
     match runner.and_then(Runner::ids).map(IdMap::root) {
         None | Some(0) => "mounts".to_owned(),
@@ -187,21 +197,26 @@ fn mounts_of(runner: Option<&Sandbox>) -> String {
     }
 }
 
-fn runs_commands(job: &Job<'_>) -> bool {
-    let stages = job.read.iter().flat_map(|dockerfile| &dockerfile.stages);
+/// Returns whether the Dockerfile has a `RUN`.
+fn runs_commands(request: &BuildRequest<'_>) -> bool {
+    let stages = request
+        .parsed
+        .iter()
+        .flat_map(|dockerfile| &dockerfile.stages);
     let mut steps = stages.flat_map(|stage| &stage.steps);
     steps.any(|step| matches!(step.instruction, Instruction::Run(_)))
 }
 
-/// Returns what steps may see of the network.
-fn network(job: &Job<'_>) -> Network {
-    match job.wish.network.as_deref() {
+/// Returns the network of commands.
+fn network(request: &BuildRequest<'_>) -> Network {
+    match request.options.network.as_deref() {
         Some("none") => Network::None,
         Some("host") => Network::Host,
         _ => Network::Own,
     }
 }
 
+/// Returns the architecture of this host, as OCI names it.
 fn host_arch() -> &'static str {
     match kraft_core::arch::HOST {
         "x86_64" => "amd64",

@@ -1,4 +1,4 @@
-//! A build by a program that needs no daemon: buildah, or podman, which is made of it.
+//! Builds by a program that needs no daemon: buildah, or podman, which contains it.
 
 use std::io::Read;
 use std::path::Path;
@@ -15,18 +15,18 @@ use kraft_sys::tool::{self, Tool};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::job::Job;
-use super::told::Screen;
-use super::trouble::{self, Attempt};
-use super::{fault, names};
+use super::attempt::{self, Attempt};
+use super::error::Error;
+use super::progress::BuildProgress;
+use super::request::BuildRequest;
+use super::{diagnostics, names};
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
 use crate::rootfs::Scratch;
 
-/// So many of the last bytes that a program says are kept for the case that it fails.
+/// Number of bytes at the end of a program's output that are kept for its error.
 const KEPT: usize = 8 * 1024;
 
-/// What container engines get of our own environment: their credential helpers know their user by
+/// Which environment container engines inherit: their credential helpers identify their user by
 /// variables of any service.
 const ENGINE: Inherit = Inherit::WithoutOurs;
 
@@ -34,8 +34,8 @@ fn engine(name: &str) -> Tool {
     Tool::new(name).inherit(ENGINE)
 }
 
-/// Returns whether a program is there and works, or why not.
-pub(super) fn look(name: &str) -> Result<(), String> {
+/// Checks that a program is installed and works; the error is the reason if it does not.
+pub(super) fn check(name: &str) -> Result<(), String> {
     if tool::locate(name.as_ref()).is_none() {
         return Err("it is not installed".to_owned());
     }
@@ -44,27 +44,31 @@ pub(super) fn look(name: &str) -> Result<(), String> {
     match output {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            Err(said.lines().last().unwrap_or("it does not work").to_owned())
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            Err(errors
+                .lines()
+                .last()
+                .unwrap_or("it does not work")
+                .to_owned())
         }
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Builds, and makes the archive at `out` while the tar comes.
+/// Builds, and writes the archive at `out` while the program sends the tar.
 pub(super) fn build(
     ctx: &Context,
-    job: &Job<'_>,
+    request: &BuildRequest<'_>,
     out: &Path,
     name: &str,
-) -> Result<Attempt, Failure> {
+) -> Result<Attempt, Error> {
     let scratch = Scratch::new(ctx)?;
     let id_file = scratch.path().join("image-id");
     let options = Options {
         epoch: crate::epoch::read(&ctx.env)?,
         keep_owners: false,
     };
-    let screen = Screen::begin(ctx, &format!("building {}", job.shown_text().name));
+    let progress = BuildProgress::begin(ctx, &format!("building {}", request.shown()));
     let mut command = tool::command(name);
     ENGINE.apply(&mut command);
     command.args([
@@ -75,42 +79,48 @@ pub(super) fn build(
         "--iidfile",
     ]);
     command.arg(&id_file);
-    command.args(words(ctx, job, &scratch)?);
+    command.args(arguments(ctx, request, &scratch)?);
+    tracing::debug!(program = name, file = %request.file.display(), "start the builder");
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| Failure::new(Kind::Host, format!("cannot start `{name}`: {error}")))?;
+        .map_err(|source| Error::Start {
+            program: name.to_owned(),
+            source,
+        })?;
     let errors = child.stderr.take();
-    let listening = std::thread::spawn(move || last_words(errors));
+    let reader = std::thread::spawn(move || last_output(errors));
     let archived = std::thread::scope(|scope| {
         let (done, over) = mpsc::channel::<()>();
         let pid = Pid::from_child(&child);
-        if let Some(deadline) = job.deadline {
+        if let Some(deadline) = request.deadline {
             let left = deadline.saturating_duration_since(Instant::now());
-            // Until its output has ended, the child is not waited for, so the number is its own.
+            // The child is not waited for before its output has ended, so the process id is its own.
             scope.spawn(move || {
                 if over.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
                     let _ = kill_process(pid, Signal::TERM);
                 }
             });
         }
-        let archived = archive(&mut child, out, &options, &screen);
+        let archived = archive(request, &mut child, out, &options, &progress);
         drop(done);
         archived
     });
-    let status = child
-        .wait()
-        .map_err(|error| Failure::new(Kind::Failed, format!("`{name}` is lost: {error}")))?;
-    let said = listening.join().unwrap_or_default();
-    screen.end(status.success() && archived.is_ok());
+    let status = child.wait().map_err(|source| Error::Wait {
+        program: name.to_owned(),
+        source,
+    })?;
+    tracing::debug!(program = name, %status, "the builder exited");
+    let output = reader.join().unwrap_or_default();
+    progress.end(status.success() && archived.is_ok());
     if !status.success() {
-        let failure = failed(job, name, &said);
-        return Ok(match trouble::of_program(&said) {
-            Some(why) => Attempt::Trouble { why, failure },
-            None => return Err(failure),
-        });
+        let error = failed(request, name, &output);
+        return match attempt::of_program(&output) {
+            Some(reason) => Ok(Attempt::BuilderFailed { reason, error }),
+            None => Err(error),
+        };
     }
     for warning in &archived?.warnings {
         ctx.warn(warning);
@@ -120,82 +130,91 @@ pub(super) fn build(
         .map(|settings| Attempt::Built(settings.into()))
 }
 
+/// Writes the archive from the tar that the program prints.
 fn archive(
+    request: &BuildRequest<'_>,
     child: &mut Child,
     out: &Path,
     options: &Options,
-    screen: &Screen,
-) -> Result<kraft_rootfs::Built, Failure> {
+    progress: &BuildProgress,
+) -> Result<kraft_rootfs::Built, Error> {
     let Some(mut tar) = child.stdout.take() else {
-        return Err(Failure::new(Kind::Failed, "the builder has no output"));
+        return Err(Error::NoArchive {
+            file: request.shown(),
+        });
     };
-    let name = Path::new("what the builder sends");
+    let name = Path::new("the output of the builder");
     let built = kraft_rootfs::build_tar(name, &mut tar, out, options, &mut |done| {
-        screen.written(done);
+        progress.written(done);
     });
     if built.is_err() {
-        // What it would still say is of no use, and nobody reads it.
+        // The rest of its output is not read.
         let _ = child.kill();
     }
     Ok(built?)
 }
 
-fn words(ctx: &Context, job: &Job<'_>, scratch: &Scratch) -> Result<Vec<String>, Failure> {
+/// Returns the arguments of the program.
+fn arguments(
+    ctx: &Context,
+    request: &BuildRequest<'_>,
+    scratch: &Scratch,
+) -> Result<Vec<String>, Error> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
-    let mut words = vec![
+    let mut arguments = vec![
         "--platform".to_owned(),
-        format!("linux/{}", job.arch),
+        format!("linux/{}", request.arch),
         "--file".to_owned(),
-        path(&scratch.file("Dockerfile", names::qualified(job).as_bytes())?),
+        path(&scratch.file("Dockerfile", names::qualified(request).as_bytes())?),
     ];
-    let ignore = kraft_rootfs::dockerfile::ignore_file(&job.file, &job.context);
+    let ignore = kraft_rootfs::dockerfile::ignore_file(&request.file, &request.context);
     if ignore.is_file() {
-        words.extend(["--ignorefile".to_owned(), path(&ignore)]);
+        arguments.extend(["--ignorefile".to_owned(), path(&ignore)]);
     }
-    if let Some(target) = &job.wish.target {
-        words.extend(["--target".to_owned(), target.clone()]);
+    if let Some(target) = &request.options.target {
+        arguments.extend(["--target".to_owned(), target.clone()]);
     }
-    if let Some(network) = &job.wish.network {
-        words.extend(["--network".to_owned(), network.clone()]);
+    if let Some(network) = &request.options.network {
+        arguments.extend(["--network".to_owned(), network.clone()]);
     }
-    if job.bases().iter().any(|name| speaks_plainly(ctx, name)) {
-        words.push("--tls-verify=false".to_owned());
+    if request.bases().iter().any(|name| without_tls(ctx, name)) {
+        arguments.push("--tls-verify=false".to_owned());
     }
-    if job.wish.no_cache {
-        words.push("--no-cache".to_owned());
+    if request.options.no_cache {
+        arguments.push("--no-cache".to_owned());
     }
-    // With a cache of layers, buildah 1.28 sends what was there before the last of them.
-    words.push("--layers=false".to_owned());
-    for (name, value) in &job.arguments {
-        words.extend(["--build-arg".to_owned(), format!("{name}={value}")]);
+    // With a cache of layers, buildah 1.28 exports the files from before the last of them.
+    arguments.push("--layers=false".to_owned());
+    for (name, value) in &request.arguments {
+        arguments.extend(["--build-arg".to_owned(), format!("{name}={value}")]);
     }
-    // A file, and not the value in an argument that everybody sees.
-    for (number, secret) in job.secrets(ctx)?.into_iter().enumerate() {
+    // A file: every user of the host can see arguments.
+    for (number, secret) in request.secrets(ctx)?.into_iter().enumerate() {
         let file = scratch.file(&format!("secret-{number}"), &secret.bytes)?;
-        words.extend([
+        arguments.extend([
             "--secret".to_owned(),
             format!("id={},src={}", secret.id, path(&file)),
         ]);
     }
-    for (id, socket) in job.agents(ctx)? {
-        if !job.wish.agents.is_empty() {
-            words.extend(["--ssh".to_owned(), format!("{id}={}", path(&socket))]);
+    for (id, socket) in request.agents(ctx)? {
+        if !request.options.agents.is_empty() {
+            arguments.extend(["--ssh".to_owned(), format!("{id}={}", path(&socket))]);
         }
     }
-    words.push(path(&job.context));
-    Ok(words)
+    arguments.push(path(&request.context));
+    Ok(arguments)
 }
 
-/// Returns whether an image's registry may be spoken to without TLS, as our own client does: one on
-/// this computer, or one that `--insecure` names.
-fn speaks_plainly(ctx: &Context, name: &str) -> bool {
+/// Returns whether the registry of an image is used without TLS, as by kraft's own client: one on this
+/// host, or one that `--insecure` names.
+fn without_tls(ctx: &Context, name: &str) -> bool {
     let host = name.split_once('/').map_or("", |(host, _)| host);
-    let here = host.starts_with("127.") || host.split(':').next() == Some("localhost");
-    here || ctx.settings.insecure.iter().any(|named| named == host)
+    let local = host.starts_with("127.") || host.split(':').next() == Some("localhost");
+    local || ctx.settings.insecure.iter().any(|named| named == host)
 }
 
-/// Keeps what a program said last.
-fn last_words(errors: Option<ChildStderr>) -> String {
+/// Returns the end of what a program prints.
+fn last_output(errors: Option<ChildStderr>) -> String {
     let mut kept: Vec<u8> = Vec::new();
     if let Some(mut errors) = errors {
         let mut chunk = [0; 4096];
@@ -208,35 +227,33 @@ fn last_words(errors: Option<ChildStderr>) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-fn failed(job: &Job<'_>, name: &str, said: &str) -> Failure {
-    if let Err(problems) = &job.read {
-        return fault::of_reading(job, problems);
+/// Returns the error of a program that failed.
+fn failed(request: &BuildRequest<'_>, name: &str, output: &str) -> Error {
+    if let Err(problems) = &request.parsed {
+        return diagnostics::of_dockerfile(request, problems);
     }
-    let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+    let lines: Vec<String> = output.lines().map(str::to_owned).collect();
     let error = lines
         .iter()
         .rev()
         .find_map(|line| line.strip_prefix("Error: "));
     let message = error.map_or_else(|| format!("`{name}` failed"), str::to_owned);
     let mut problem = Problem::error(message);
-    problem.span = failed_step(job, said);
+    problem.span = failed_step(request, output);
     if problem.span.is_none() {
-        let shown = said.trim();
-        return Failure::new(
-            Kind::Build,
-            format!(
-                "cannot build `{}` with `{name}`:\n{shown}",
-                job.shown_text().name
-            ),
-        );
+        return Error::Build {
+            file: request.shown(),
+            builder: format!("`{name}`"),
+            message: output.trim().to_owned(),
+        };
     }
-    fault::in_text(job, problem, &lines)
+    diagnostics::of_step(request, problem, lines)
 }
 
-/// Finds the instruction in `building at STEP "RUN make": …`.
-fn failed_step(job: &Job<'_>, said: &str) -> Option<kraft_core::problem::Span> {
-    let (_, after) = said.split_once("building at STEP \"")?;
-    let dockerfile = job.read.as_ref().ok()?;
+/// Returns the place of the instruction in `building at STEP "RUN make": …`.
+fn failed_step(request: &BuildRequest<'_>, output: &str) -> Option<kraft_core::problem::Span> {
+    let (_, after) = output.split_once("building at STEP \"")?;
+    let dockerfile = request.parsed.as_ref().ok()?;
     let steps = dockerfile.stages.iter().flat_map(|stage| &stage.steps);
     let mut steps = steps.filter(|step| {
         let text = step.text.trim();
@@ -249,8 +266,8 @@ fn failed_step(job: &Job<'_>, said: &str) -> Option<kraft_core::problem::Span> {
     steps.next().map(|step| step.span)
 }
 
-/// Asks for the configuration of an image that was built.
-fn settings(name: &str, id: &str) -> Result<Settings, Failure> {
+/// Returns the run configuration of an image that a program built.
+fn settings(name: &str, id: &str) -> Result<Settings, Error> {
     let args: &[&str] = match name {
         "podman" => &["image", "inspect"],
         _ => &["inspect", "--type", "image"],
@@ -258,32 +275,29 @@ fn settings(name: &str, id: &str) -> Result<Settings, Failure> {
     let output = engine(name)
         .args(args.iter().copied().chain([id]))
         .run()
-        .map_err(|error| Failure::new(Kind::Failed, error))?;
-    let unreadable = |what: &str| {
-        Failure::new(
-            Kind::Failed,
-            format!("`{name}` does not tell the configuration of the image: {what}"),
-        )
+        .map_err(Error::Inspect)?;
+    let unreadable = |source| Error::BuiltConfig {
+        builder: format!("`{name}`"),
+        source,
     };
-    let answer: Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| unreadable(&error.to_string()))?;
+    let answer: Value = serde_json::from_slice(&output.stdout).map_err(unreadable)?;
     let config = match name {
         "podman" => answer.get(0).and_then(|image| image.get("Config")),
         _ => answer.get("OCIv1").and_then(|image| image.get("config")),
     };
     let config = config.cloned().unwrap_or_default();
     let whole = serde_json::json!({ "config": config });
-    Settings::of_image(whole.to_string().as_bytes()).map_err(|error| unreadable(&error.to_string()))
+    Settings::of_image(whole.to_string().as_bytes()).map_err(unreadable)
 }
 
-/// A buildkitd in a container, removed with this.
+/// A buildkitd in a container, which is removed with this.
 #[derive(Debug)]
 pub(super) struct Container {
     name: String,
 }
 
 impl Container {
-    /// Returns where it is.
+    /// Returns the address of the buildkitd.
     pub(super) fn address(&self) -> Address {
         Address::Container {
             program: "docker",
@@ -294,12 +308,13 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // What stays is seen by `docker ps`.
+        // A container that stays is listed by `docker ps`.
         let _ = engine("docker").args(["rm", "--force", &self.name]).run();
     }
 }
 
-/// Starts a buildkitd through docker, with KraftKit's volume for its cache.
+/// Starts a buildkitd with `docker run`, with KraftKit's volume for its cache. The error is the reason
+/// if it cannot be started.
 pub(super) fn start_buildkit(image: &str) -> Result<Container, String> {
     if tool::locate("docker".as_ref()).is_none() {
         return Err("`docker` is not installed".to_owned());

@@ -291,15 +291,6 @@ impl From<kraft_machine::driver::NoDriver> for Failure {
     }
 }
 
-impl From<kraft_rootfs::Error> for Failure {
-    fn from(error: kraft_rootfs::Error) -> Self {
-        match error {
-            kraft_rootfs::Error::File(error) => error.into(),
-            error => Self::new(Kind::Failed, error),
-        }
-    }
-}
-
 impl From<kraft_oci::store::Error> for Failure {
     fn from(error: kraft_oci::store::Error) -> Self {
         use kraft_oci::store::Error;

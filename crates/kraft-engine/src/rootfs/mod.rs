@@ -1,16 +1,17 @@
-//! Builds root filesystems, for `kraft rootfs build` and for `kraft run --rootfs` alike.
+//! Builds root filesystems, for `kraft rootfs build` and for `kraft run --rootfs`.
 //!
-//! That of a machine lives where it is found as long as the machine does:
+//! The files of a machine are kept while the machine exists:
 //!
 //! ```text
-//! RUNTIME_DIR/rootfs/         its lock is shared by who builds, and exclusive for who sweeps
+//! RUNTIME_DIR/rootfs/         its lock is shared by builds, and exclusive for removal
 //!                    ID.cpio    one per machine
-//!                    ID/kernel  the kernel of a machine that was made from an image
+//!                    ID/kernel  the kernel of a machine that was created from an image
 //! ```
 //!
-//! A file that no machine uses any more is swept away by the next `kraft run` or `kraft rm`:
-//! so it goes too when its machine removed itself, or when the `kraft` that built it was killed.
+//! The next `kraft run` or `kraft rm` removes files that no machine uses: so they are removed too
+//! when their machine removed itself, or when the `kraft` that built them was killed.
 
+mod error;
 mod scratch;
 mod source;
 
@@ -25,20 +26,48 @@ use kraft_sys::bulk::Bulk;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
+pub use error::Error;
 pub use scratch::{Scratch, remove_leftovers};
 pub use source::{RootSource, lone_dockerfile};
 
-use super::dockerfile::{self, Job, Made, Wish};
+use super::dockerfile::{self, BuildOptions, BuildOutput, BuildRequest};
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
 
-/// Builds an archive from a source at `out`, and says what had to be left out.
+/// Builds an archive from a source at `out`, and warns of entries that are left out.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use kraft_config::env::Environment;
+/// use kraft_config::{Config, Flags};
+/// use kraft_core::event::Silent;
+/// use kraft_engine::context::{Context, NoPrompt};
+/// use kraft_engine::rootfs;
+/// use kraft_rootfs::Source;
+///
+/// let dir = tempfile::tempdir()?;
+/// std::fs::create_dir(dir.path().join("root"))?;
+/// std::fs::write(dir.path().join("root/hello"), "Hello")?;
+///
+/// let environment = Environment::from([("SOURCE_DATE_EPOCH", "1700000000")]);
+/// let config = Config::without_file(&Flags::default(), environment);
+/// let ctx = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+/// let source = Source::detect(&dir.path().join("root"))?;
+/// let out = dir.path().join("root.cpio");
+/// let built = rootfs::build(&ctx, &source, &out, false)?;
+/// assert_eq!(built.size, std::fs::metadata(&out)?.len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// If the source cannot be read or is invalid, or the archive cannot be written.
 pub fn build(
     ctx: &Context,
     source: &Source,
     out: &Path,
     keep_owners: bool,
-) -> Result<Built, Failure> {
+) -> Result<Built, Error> {
     let options = Options {
         epoch: crate::epoch::read(&ctx.env)?,
         keep_owners,
@@ -64,13 +93,13 @@ pub fn build(
     Ok(built)
 }
 
-/// Archives are copied in pieces of this size, in bytes.
-const COPIED_AT_ONCE: usize = 1 << 20;
+/// Size of the buffer for copies, in bytes.
+const COPY_BUFFER: usize = 1 << 20;
 
-/// Copies an archive that was made to where a user wants it; returns its size in bytes.
-pub fn copy(archive: &Path, out: &Path) -> Result<u64, Failure> {
+/// Copies an archive; returns its size in bytes.
+pub fn copy(archive: &Path, out: &Path) -> Result<u64, fs::Error> {
     let from = fs::open_file(archive)?;
-    let mut from = BufReader::with_capacity(COPIED_AT_ONCE, from);
+    let mut from = BufReader::with_capacity(COPY_BUFFER, from);
     let new = fs::NewFile::create(out)?;
     let writing = || fs::Error::on("write", out);
     let mut bulk = Bulk::new(new.file().try_clone().map_err(writing())?);
@@ -80,86 +109,94 @@ pub fn copy(archive: &Path, out: &Path) -> Result<u64, Failure> {
     Ok(size)
 }
 
-/// Makes what a Dockerfile or an image comes to, unless it is there; `None` for files, which are
-/// built where they are needed. `arch` is as KraftKit names it.
+/// Builds the root filesystem of a Dockerfile or an image, unless it is cached; `None` for files, which
+/// are built where they are used. `arch` is as KraftKit names it.
+///
+/// # Errors
+///
+/// As [`dockerfile::of_dockerfile`] and [`dockerfile::of_image`].
 pub fn prepare(
     ctx: &Context,
     source: &RootSource,
     arch: &str,
-    wish: &Wish,
-) -> Result<Option<Made>, Failure> {
+    options: &BuildOptions,
+) -> Result<Option<BuildOutput>, dockerfile::Error> {
     match source {
         RootSource::Files(_) => Ok(None),
         RootSource::Dockerfile { file, context } => {
-            let job = Job::new(ctx, file, context, arch, wish)?;
-            dockerfile::of_dockerfile(ctx, &job).map(Some)
+            let request = BuildRequest::new(ctx, file, context, arch, options)?;
+            dockerfile::of_dockerfile(ctx, &request).map(Some)
         }
         RootSource::Image(name) => dockerfile::of_image(ctx, name, arch).map(Some),
     }
 }
 
-/// An archive that is needed for a moment, and removed with this.
+/// An archive that is removed when this is dropped.
 #[derive(Debug)]
-pub struct Aside {
+pub struct TemporaryArchive {
     /// The archive.
     pub archive: PathBuf,
-    /// Keeps sweepers out.
-    _building: Lock,
+    /// Keeps the archive from being removed by other processes.
+    _lock: Lock,
 }
 
-impl Drop for Aside {
+impl Drop for TemporaryArchive {
     fn drop(&mut self) {
-        // What stays is swept later.
+        // What stays is removed later.
         let _ = fs::remove_file(&self.archive);
     }
 }
 
-/// Builds an archive that is needed for a moment.
-pub fn build_aside(ctx: &Context, source: &Source) -> Result<Aside, Failure> {
+/// Builds an archive that is removed when it is dropped.
+pub fn build_temporary(ctx: &Context, source: &Source) -> Result<TemporaryArchive, Error> {
     let dir = dir(ctx);
     fs::create_dir_all(&dir, 0o700)?;
     let lock = Lock::shared(&dir)?;
-    let aside = Aside {
+    let temporary = TemporaryArchive {
         archive: dir.join(format!("{}.cpio", Id::new())),
-        _building: lock,
+        _lock: lock,
     };
-    build(ctx, source, &aside.archive, false)?;
-    Ok(aside)
+    build(ctx, source, &temporary.archive, false)?;
+    Ok(temporary)
 }
 
-/// The files of a machine that is about to be made.
+/// The kernel and the root filesystem of a machine that is about to be created.
 #[derive(Debug)]
-pub struct Files {
+pub struct MachineFiles {
     dir: PathBuf,
     id: Id,
-    /// Keeps sweepers out until the machine that uses the files is on record.
-    _building: Lock,
+    /// Keeps the files from being removed until the machine that uses them is on record.
+    _lock: Lock,
 }
 
-impl Files {
-    /// Keeps a kernel for the machine, whatever becomes of the image it came from.
-    pub fn kernel(&self, from: &Path) -> Result<PathBuf, Failure> {
+impl MachineFiles {
+    /// Keeps a kernel for the machine, even if its image is removed.
+    pub fn kernel(&self, from: &Path) -> Result<PathBuf, fs::Error> {
         let dir = self.dir.join(self.id.to_string());
         fs::create_dir_all(&dir, 0o700)?;
-        // A kernel is told the name of its file.
+        // The kernel's command line starts with the name of its file.
         let kernel = dir.join("kernel");
         fs::link_or_copy(from, &kernel)?;
         Ok(kernel)
     }
 
-    /// Keeps an archive for the machine, whatever becomes of the image it came from.
-    pub fn archive(&self, from: &Path) -> Result<PathBuf, Failure> {
+    /// Keeps an archive for the machine, even if its image is removed.
+    pub fn archive(&self, from: &Path) -> Result<PathBuf, fs::Error> {
         let archive = self.dir.join(format!("{}.cpio", self.id));
         fs::link_or_copy(from, &archive)?;
         Ok(archive)
     }
 
-    /// Builds the root filesystem of the machine.
-    pub fn build(&self, ctx: &Context, source: &RootSource) -> Result<PathBuf, Failure> {
+    /// Builds the root filesystem of the machine from files.
+    ///
+    /// # Errors
+    ///
+    /// As [`build()`]; and if the source is a Dockerfile or an image, which [`prepare`] builds.
+    pub fn build(&self, ctx: &Context, source: &RootSource) -> Result<PathBuf, Error> {
         let RootSource::Files(path) = source else {
-            // Everything else is made before a machine is.
-            let message = format!("`{}` was not built", source.shown());
-            return Err(Failure::new(Kind::Failed, message));
+            return Err(Error::NotPrepared {
+                source_name: source.shown(),
+            });
         };
         let archive = self.dir.join(format!("{}.cpio", self.id));
         build(ctx, &Source::detect(path)?, &archive, false)?;
@@ -167,9 +204,9 @@ impl Files {
     }
 }
 
-impl Files {
-    /// Builds a root filesystem that holds one program only, at its root.
-    pub fn program(&self, ctx: &Context, program: &Path) -> Result<PathBuf, Failure> {
+impl MachineFiles {
+    /// Builds a root filesystem that contains one program, at its root.
+    pub fn program(&self, ctx: &Context, program: &Path) -> Result<PathBuf, Error> {
         let scratch = Scratch::new(ctx)?;
         let name = program.file_name().unwrap_or(program.as_os_str());
         fs::link_or_copy(program, &scratch.path().join(name))?;
@@ -177,21 +214,21 @@ impl Files {
     }
 }
 
-/// Begins to gather the files of a machine that is about to be made.
-pub fn for_machine(ctx: &Context, machines: &Machines) -> Result<Files, Failure> {
-    sweep(ctx, machines);
+/// Prepares the directory for the files of a machine that is about to be created.
+pub fn for_machine(ctx: &Context, machines: &Machines) -> Result<MachineFiles, fs::Error> {
+    remove_unused(ctx, machines);
     let dir = dir(ctx);
     fs::create_dir_all(&dir, 0o700)?;
-    Ok(Files {
-        _building: Lock::shared(&dir)?,
+    Ok(MachineFiles {
+        _lock: Lock::shared(&dir)?,
         dir,
         id: Id::new(),
     })
 }
 
-/// Removes files that no machine uses. Nobody waits for this and nothing depends on it: what
-/// cannot be removed now is removed by the next.
-pub fn sweep(ctx: &Context, machines: &Machines) {
+/// Removes files that no machine uses. Errors do not matter: what cannot be removed now is removed by
+/// the next call.
+pub fn remove_unused(ctx: &Context, machines: &Machines) {
     let dir = dir(ctx);
     let Ok(entries) = std::fs::read_dir(&dir) else {
         return;
@@ -209,7 +246,7 @@ pub fn sweep(ctx: &Context, machines: &Machines) {
                 used.extend(machine.spec.initrd);
                 used.insert(machine.spec.kernel);
             }
-            // Who knows what it uses.
+            // It may use any of the files.
             Listed::Unreadable(_) => return,
         }
     }
@@ -221,7 +258,7 @@ pub fn sweep(ctx: &Context, machines: &Machines) {
     }
 }
 
-/// Returns the directory of the files of machines, and of what is only there for a moment.
+/// Returns the directory of the files of machines, and of temporary files.
 pub fn dir(ctx: &Context) -> PathBuf {
     ctx.settings.runtime_dir.join("rootfs")
 }

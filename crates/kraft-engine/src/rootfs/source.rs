@@ -1,22 +1,35 @@
-//! What a root filesystem is made from, as a user or a Kraftfile names it.
+//! Sources of root filesystems, as a user or a Kraftfile names them.
 
 use std::path::{Path, PathBuf};
 
 use kraft_core::reference::Reference;
 
+use super::Error;
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
 use crate::project::Project;
 use kraft_config::dirs::absolute;
 
-/// The schemes of images that stand in a registry or in the store.
+/// Schemes of the names of images.
 const SCHEMES: [&str; 2] = ["oci://", "docker://"];
-/// What the text of a Dockerfile can begin with.
+/// First words of a Dockerfile.
 const BEGINNINGS: [&str; 4] = ["from ", "arg ", "# syntax=", "#syntax="];
-/// So much of a file is looked at, in bytes.
-const LOOK: u64 = 4096;
+/// Number of bytes at the start of a file that decide whether it is a Dockerfile.
+const START: u64 = 4096;
 
-/// What a root filesystem is made from.
+/// Source of a root filesystem.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use kraft_engine::rootfs::RootSource;
+///
+/// let source = RootSource::from_argument(Path::new("oci://nginx:1.27"), "--rootfs", None)?;
+/// assert!(matches!(source, RootSource::Image(_)));
+///
+/// let error = RootSource::from_argument(Path::new("nowhere"), "--rootfs", None).unwrap_err();
+/// assert_eq!(error.to_string(), "`--rootfs`: there is no `nowhere`");
+/// # Ok::<(), kraft_engine::rootfs::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootSource {
     /// A directory, a tarball or an archive.
@@ -33,20 +46,30 @@ pub enum RootSource {
 }
 
 impl RootSource {
-    /// Understands what was typed. `flag` is where.
-    pub fn typed(word: &Path, flag: &str, project: Option<&Project>) -> Result<Self, Failure> {
-        let context = project.map_or_else(|| parent(word), |project| project.dir.clone());
-        Self::find(word, word.to_path_buf(), context)?.ok_or_else(|| {
-            Failure::new(
-                Kind::NotFound,
-                format!("`{flag}`: there is no `{}`", word.display()),
-            )
-            .hint("an image is named with its registry: `oci://HOST/NAME:TAG`")
+    /// Returns the source that the argument of a command names. `flag` is the flag of the argument.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such file, or the name of the image is invalid.
+    pub fn from_argument(
+        argument: &Path,
+        flag: &str,
+        project: Option<&Project>,
+    ) -> Result<Self, Error> {
+        let context = project.map_or_else(|| parent(argument), |project| project.dir.clone());
+        let found = Self::find(argument, argument.to_path_buf(), context)?;
+        found.ok_or_else(|| Error::NotFound {
+            flag: flag.to_owned(),
+            path: argument.to_owned(),
         })
     }
 
-    /// Returns that of a project.
-    pub fn of_project(project: &Project) -> Result<Option<Self>, Failure> {
+    /// Returns the source that a Kraftfile names, if it names one.
+    ///
+    /// # Errors
+    ///
+    /// If the Kraftfile names a file that does not exist, or the name of the image is invalid.
+    pub fn from_project(project: &Project) -> Result<Option<Self>, Error> {
         let Some(rootfs) = project.resolved().rootfs else {
             return Ok(None);
         };
@@ -54,7 +77,7 @@ impl RootSource {
             let context = rootfs.path.as_deref().unwrap_or(".");
             let file = project.dir.join(file);
             if !file.is_file() {
-                return Err(missing(&file));
+                return Err(Error::NotInProject { path: file });
             }
             return Ok(Some(Self::Dockerfile {
                 file,
@@ -67,12 +90,12 @@ impl RootSource {
         let path = project.dir.join(word);
         match Self::find(Path::new(word), path.clone(), project.dir.clone())? {
             Some(source) => Ok(Some(source)),
-            None => Err(missing(&path)),
+            None => Err(Error::NotInProject { path }),
         }
     }
 
-    /// Finds out what a word means: what is there decides, and only then how it looks.
-    fn find(word: &Path, path: PathBuf, context: PathBuf) -> Result<Option<Self>, Failure> {
+    /// Resolves a word: an existing file counts before the name of an image.
+    fn find(word: &Path, path: PathBuf, context: PathBuf) -> Result<Option<Self>, Error> {
         if let Some(name) = word.to_str().and_then(image_name) {
             return Ok(Some(Self::Image(name.parse()?)));
         }
@@ -92,7 +115,7 @@ impl RootSource {
         })
     }
 
-    /// Returns it as people know it.
+    /// Returns its name for messages.
     pub fn shown(&self) -> String {
         match self {
             Self::Files(path) | Self::Dockerfile { file: path, .. } => path.display().to_string(),
@@ -101,7 +124,7 @@ impl RootSource {
     }
 }
 
-/// The Dockerfile of a directory that has no Kraftfile.
+/// Returns the Dockerfile of a directory that has no Kraftfile.
 pub fn lone_dockerfile(ctx: &Context, dir: &Path) -> Option<PathBuf> {
     let file = ["Dockerfile", "dockerfile"]
         .into_iter()
@@ -114,19 +137,12 @@ pub fn lone_dockerfile(ctx: &Context, dir: &Path) -> Option<PathBuf> {
     Some(file)
 }
 
-fn missing(path: &Path) -> Failure {
-    Failure::new(
-        Kind::NotFound,
-        format!("there is no root filesystem `{}`", path.display()),
-    )
-    .hint("`rootfs` in the Kraftfile names it, relative to the project; an image is named with its registry: `oci://HOST/NAME:TAG`")
-}
-
+/// Returns the name after the scheme of an image.
 fn image_name(word: &str) -> Option<&str> {
     SCHEMES.iter().find_map(|scheme| word.strip_prefix(scheme))
 }
 
-/// Returns whether a name begins with a host: only then nobody mistook a path.
+/// Returns whether a name begins with a host: without one it may be a mistyped path.
 fn names_a_registry(name: &str) -> bool {
     if name.starts_with(['/', '.', '~']) {
         return false;
@@ -137,7 +153,7 @@ fn names_a_registry(name: &str) -> bool {
     host == "localhost" || host.contains('.') || host.contains(':')
 }
 
-/// Returns whether a file is a Dockerfile: by its name, as KraftKit tells, or by how it begins.
+/// Returns whether a file is a Dockerfile: by its name, as in KraftKit, or by its first words.
 fn is_dockerfile(path: &Path) -> bool {
     let Ok(start) = read_start(path) else {
         return false;
@@ -160,21 +176,23 @@ fn is_dockerfile(path: &Path) -> bool {
         .any(|beginning| first.starts_with(beginning))
 }
 
+/// Reads the start of a file, up to a whole character.
 fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut start = Vec::new();
     kraft_sys::fs::open_file(path)?
-        .take(LOOK)
+        .take(START)
         .read_to_end(&mut start)?;
     if let Err(error) = std::str::from_utf8(&start)
         && error.error_len().is_none()
     {
-        // A character was cut in two.
+        // The last character is cut off.
         start.truncate(error.valid_up_to());
     }
     Ok(start)
 }
 
+/// Returns the directory of a file.
 fn parent(file: &Path) -> PathBuf {
     let file = absolute(file);
     file.parent()
@@ -201,6 +219,53 @@ mod tests {
     }
 
     #[test]
+    fn an_existing_file_counts_before_the_name_of_an_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            kraft_sys::fs::replace_file(&path, text.as_bytes()).unwrap();
+            path
+        };
+        let dockerfile = put("Dockerfile", "FROM scratch\n");
+        let tarball = put("root.tar", "not read here");
+        std::fs::create_dir(dir.path().join("localhost")).unwrap();
+        let files = dir.path().join("localhost/x");
+        std::fs::create_dir(&files).unwrap();
+        let image = |name: &str| Some(RootSource::Image(name.parse().unwrap()));
+        for (word, path, expected) in [
+            (
+                "Dockerfile",
+                dockerfile.clone(),
+                Some(RootSource::Dockerfile {
+                    file: dockerfile,
+                    context: "/project".into(),
+                }),
+            ),
+            (
+                "root.tar",
+                tarball.clone(),
+                Some(RootSource::Files(tarball)),
+            ),
+            ("localhost/x", files.clone(), Some(RootSource::Files(files))),
+            (
+                "localhost/y",
+                dir.path().join("localhost/y"),
+                image("localhost/y"),
+            ),
+            ("oci://nginx:1", dir.path().join("oci:"), image("nginx:1")),
+            ("docker://a/b", dir.path().join("docker:"), image("a/b")),
+            ("nginx", dir.path().join("nginx"), None),
+            ("./localhost/y", dir.path().join("localhost/y"), None),
+            ("localhost/UPPER", dir.path().join("localhost/UPPER"), None),
+        ] {
+            let found = RootSource::find(Path::new(word), path, "/project".into());
+            assert_eq!(found.unwrap(), expected, "{word}");
+        }
+        let invalid = RootSource::find(Path::new("oci://UPPER"), "/none".into(), "/".into());
+        assert!(matches!(invalid, Err(Error::Reference(_))));
+    }
+
+    #[test]
     fn a_dockerfile_is_known_by_its_name_or_its_beginning() {
         let dir = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &[u8]| {
@@ -213,7 +278,7 @@ mod tests {
             is_dockerfile(&path)
         };
         assert!(put("my.Dockerfile", b"anything"));
-        assert!(put("Containerfile", b"# talk\n\nFROM scratch\n"));
+        assert!(put("Containerfile", b"# comment\n\nFROM scratch\n"));
         assert!(!put("notes.txt", b"this is FROM me\n"));
         assert!(!put("Dockerfile.tar", b"\xff\xfe\0"));
     }

@@ -285,7 +285,7 @@ fn wish(app: &App, args: &Args) -> Result<Wish, Failure> {
         env: env(app, &args.env)?,
         rootfs: args.rootfs.clone(),
         no_rootfs: args.no_rootfs,
-        dockerfile: args.dockerfile.wish(),
+        dockerfile: args.dockerfile.options(),
         log: args.build_log.clone(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kraft_engine::dockerfile::{Builder, Wish};
+use kraft_engine::dockerfile::{BuildOptions, Builder};
 
 /// How Dockerfiles are built.
 #[derive(Debug, Default, clap::Args)]
@@ -61,9 +61,9 @@ pub(crate) struct DockerfileArgs {
 }
 
 impl DockerfileArgs {
-    /// Returns what was typed.
-    pub(crate) fn wish(&self) -> Wish {
-        Wish {
+    /// Returns the options of the build.
+    pub(crate) fn options(&self) -> BuildOptions {
+        BuildOptions {
             arguments: self.build_arg.clone(),
             target: self.build_target.clone(),
             secrets: self.build_secret.clone(),

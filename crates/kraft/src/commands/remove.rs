@@ -39,7 +39,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         });
         tally.count(app, done)?;
     }
-    rootfs::sweep(app, &machines);
+    rootfs::remove_unused(app, &machines);
     tally.outcome()
 }
 

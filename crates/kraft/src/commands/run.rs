@@ -177,7 +177,7 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         args.words.insert(0, word);
     }
     let root = root_word(app, &mut args);
-    let building = args.dockerfile.wish();
+    let building = args.dockerfile.options();
     let mut request = request(app, &args)?;
     let terms = Terms {
         request: &request,

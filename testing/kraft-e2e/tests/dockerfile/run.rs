@@ -73,7 +73,7 @@ fn a_project_boots_with_the_files_arguments_and_environment_of_its_image() {
     let again = bench
         .kraft(["run", "--rm", "project", "@cat:/etc/motd", "typed"])
         .success();
-    assert!(again.stderr.contains("is as it was"), "{}", again.stderr);
+    assert!(again.stderr.contains("is up to date"), "{}", again.stderr);
     assert_eq!(
         Report::parse(&again.stdout).args,
         ["@cat:/etc/motd", "typed"]
@@ -277,7 +277,7 @@ fn a_project_that_is_built_from_source_takes_its_files_from_a_dockerfile() {
     assert!(app.join(".unikraft/build/initramfs-x86_64.cpio").is_file());
     // What is built has not become part of what it is built from.
     let again = kraft_in(&bench, &app, &["build"]).success();
-    assert!(again.stderr.contains("is as it was"), "{}", again.stderr);
+    assert!(again.stderr.contains("is up to date"), "{}", again.stderr);
     // Inside the kernel, where it asks for that.
     let inside = kraftfile.replace(
         "    CONFIG_LIBMINI_HEAP_PAGES: 32\n",

@@ -16,7 +16,7 @@ use kraft_sys::tool::{self, Tool};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::failure::chain;
+use crate::failure::{Failure, chain};
 use kraft_config::Config;
 use kraft_engine::{dockerfile, machines};
 
@@ -90,7 +90,8 @@ fn builders(app: &App) -> Vec<Check> {
     const NAME: &str = "Dockerfile builder";
     let states = match dockerfile::states(app) {
         Ok(states) => states,
-        Err(failure) => {
+        Err(error) => {
+            let failure = Failure::from(error);
             let detail = failure.message.sentences().join("; ");
             let cure = failure.hints.join("; ");
             return vec![Check::bad(NAME, Status::Warn, detail, cure)];

@@ -176,7 +176,7 @@ fn order(app: &App, args: &Args) -> Result<Order, Failure> {
         runtime: args.runtime.clone(),
         os: None,
         rootfs: args.rootfs.clone(),
-        building: args.dockerfile.wish(),
+        building: args.dockerfile.options(),
         words: (!words.is_empty()).then_some(words),
         env: crate::commands::run::env(&args.env, &app.env)?,
         labels: labels(&args.label)?,

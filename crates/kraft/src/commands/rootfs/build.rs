@@ -48,13 +48,13 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let mut source = RootSource::typed(&args.source, "SOURCE", None)?;
+    let mut source = RootSource::from_argument(&args.source, "SOURCE", None)?;
     if let (RootSource::Dockerfile { context, .. }, Some(given)) = (&mut source, &args.context) {
         context.clone_from(given);
     }
     let own = images::taste().arch;
     let arch = args.arch.map_or(own, |arch| arch.name().to_owned());
-    let made = rootfs::prepare(app, &source, &arch, &args.dockerfile.wish())?;
+    let made = rootfs::prepare(app, &source, &arch, &args.dockerfile.options())?;
     if let Some(made) = made {
         let size = rootfs::copy(&made.archive, &args.output)?;
         app.ui.info(&format!(

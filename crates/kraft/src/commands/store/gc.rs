@@ -57,7 +57,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             .iter()
             .map(|(digest, _)| digest.to_string())
             .collect(),
-        bytes: swept.bytes() + unpacked + dockerfile::sweep(app, args.dry_run)?,
+        bytes: swept.bytes() + unpacked + dockerfile::remove_unused(app, args.dry_run)?,
         dry_run: args.dry_run,
     };
     match args.output {

@@ -148,7 +148,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             dockerfile,
         } => {
             let making = Making {
-                building: dockerfile.wish(),
+                building: dockerfile.options(),
                 ..Making::default()
             };
             up::package(app, &mut cloud, &stack, (&services.services, &making), true)

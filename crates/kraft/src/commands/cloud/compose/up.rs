@@ -53,7 +53,7 @@ impl ImageArgs {
         }
         Making {
             runtimes,
-            building: self.dockerfile.wish(),
+            building: self.dockerfile.options(),
             ..Making::default()
         }
     }

@@ -209,7 +209,7 @@ fn deployment(app: &App, args: &Args) -> Result<Deployment, Failure> {
         runtime: args.runtime.clone(),
         target: args.target.clone(),
         rootfs: args.rootfs.clone(),
-        building: args.dockerfile.wish(),
+        building: args.dockerfile.options(),
         no_kernel_dbg: args.no_kernel_dbg,
         symbolic: args.dbg,
         ..Order::default()

@@ -47,7 +47,7 @@ pub(super) fn exec(app: &App, cloud: &mut Cloud, args: &Args) -> Result<(), Fail
         force: args.force,
         timeout: args.timeout,
         image: args.image.clone(),
-        building: args.dockerfile.wish(),
+        building: args.dockerfile.options(),
     };
     cloud.listen();
     let room = import::import(app, cloud, &wish)?;

@@ -1,27 +1,27 @@
-//! Failures of a builder that are its own: this Dockerfile may be fine, and another builder may
-//! build it.
+//! Result of one builder: a failure of the builder or of the host is told apart from an error in the
+//! Dockerfile, because another builder may build it.
 
 use kraft_buildkit::Failure as DaemonFailure;
 
 use super::Image;
-use crate::failure::Failure;
+use super::error::Error;
 
-/// What became of a build.
+/// Result of a build by one builder.
 #[derive(Debug)]
 pub(super) enum Attempt {
-    /// The archive is made.
+    /// The archive was built.
     Built(Image),
-    /// The builder could not build for a reason of its own.
-    Trouble {
-        /// The reason, in the builder's words.
-        why: String,
-        /// What to show where no other builder is tried.
-        failure: Failure,
+    /// The builder failed for a reason of its own.
+    BuilderFailed {
+        /// The reason, as the builder reports it.
+        reason: String,
+        /// The error of the build if no other builder is tried.
+        error: Error,
     },
 }
 
-/// What engines print when the runtime, the network, the storage or the host is at fault (moby,
-/// buildkit, runc, crun, containers/buildah).
+/// What engines print when the runtime, the network, the storage or the host fails (moby, buildkit,
+/// runc, crun, containers/buildah).
 const OF_ENGINES: [&str; 18] = [
     "network bridge not found",
     "could not find an available, non-overlapping",
@@ -43,7 +43,7 @@ const OF_ENGINES: [&str; 18] = [
     "failed to create temp dir",
 ];
 
-/// What they print when they cannot get an image that another builder may have, or may get.
+/// What engines print when they cannot pull an image that another builder may have or may pull.
 const OF_IMAGES: [&str; 9] = [
     "did not resolve to an alias",
     "failed to resolve source metadata",
@@ -56,9 +56,9 @@ const OF_IMAGES: [&str; 9] = [
     "failed to resolve reference",
 ];
 
-/// Returns the reason if a daemon failed for one of its own.
+/// Returns the reason if a daemon failed for a reason of its own.
 pub(super) fn of_daemon(failure: &DaemonFailure) -> Option<String> {
-    // A command ran and ended: whatever its message mentions, it is the command's.
+    // A command ran and exited: its message is the command's, whatever it mentions.
     if failure.message.contains("exit code:") && !failure.message.contains("runc run failed") {
         return None;
     }
@@ -66,14 +66,14 @@ pub(super) fn of_daemon(failure: &DaemonFailure) -> Option<String> {
     lines.find(|line| is_own(line)).map(shortened)
 }
 
-/// Returns the reason if a program failed for one of its own. Only what the program itself says
-/// counts, not what commands print.
-pub(super) fn of_program(said: &str) -> Option<String> {
+/// Returns the reason if a program failed for a reason of its own. Only what the program itself
+/// prints counts, not what commands print.
+pub(super) fn of_program(output: &str) -> Option<String> {
     let own = ["Error: ", "error running container: ", "error building "];
-    let mut lines = said.lines();
+    let mut lines = output.lines();
     lines.find_map(|line| {
         let why = own.iter().find_map(|start| line.strip_prefix(start))?;
-        // A step that is named in quotes may hold anything.
+        // A step in quotes may contain anything.
         let why = match why.strip_prefix("building at STEP ") {
             Some(_) => why.rsplit_once("\": ").map_or("", |(_, why)| why),
             None => why,
@@ -90,7 +90,7 @@ fn is_own(line: &str) -> bool {
         .any(|known| line.contains(known))
 }
 
-/// Cuts a message at a length that fits a line or two.
+/// Truncates a message to a length that fits a line or two.
 fn shortened(line: &str) -> String {
     const LONGEST: usize = 240;
     let line = line.trim();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_without_a_network_is_not_the_fault_of_the_dockerfile() {
+    fn a_daemon_without_a_network_failed_for_a_reason_of_its_own() {
         for message in [
             "process \"/bin/sh -c x\" did not complete successfully: network bridge not found",
             "executor failed running [/bin/sh -c make]: network bridge not found",
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_or_the_text_does_wrong_is_theirs() {
+    fn errors_of_commands_and_of_the_dockerfile_are_not_the_daemons() {
         for message in [
             "process \"/bin/sh -c cat cgroup\" did not complete successfully: exit code: 1",
             "executor failed running [/bin/sh -c false]: exit code: 1",
@@ -136,20 +136,20 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_refuses_the_host_is_the_trouble_of_the_program() {
-        let said = "error running container: from /usr/bin/crun creating container for \
+    fn a_runtime_that_does_not_support_the_host_is_the_reason_of_the_program() {
+        let output = "error running container: from /usr/bin/crun creating container for \
                     [/bin/sh -c echo hi]: cgroups in hybrid mode not supported\n: exit status 1\n\
                     Error: building at STEP \"RUN echo hi\": while running runtime: exit status 1\n";
-        assert!(of_program(said).unwrap().contains("hybrid mode"));
-        let said = "Error: creating build container: short-name \"gcc:13\" did not resolve to an \
+        assert!(of_program(output).unwrap().contains("hybrid mode"));
+        let output = "Error: creating build container: short-name \"gcc:13\" did not resolve to an \
                     alias and no unqualified-search registries are defined\n";
-        assert!(of_program(said).is_some());
+        assert!(of_program(output).is_some());
     }
 
     #[test]
-    fn a_command_that_prints_such_words_is_not_believed() {
-        let said = "cat: no such file in the cgroup\n\
+    fn the_same_words_in_the_output_of_a_command_do_not_count() {
+        let output = "cat: no such file in the cgroup\n\
                     Error: building at STEP \"RUN ls cgroup\": while running runtime: exit status 3\n";
-        assert_eq!(of_program(said), None);
+        assert_eq!(of_program(output), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What builders tell, on the screen.
+//! Progress of a build, reported as events.
 
 use kraft_core::event::{Event, Reporter};
 
@@ -8,49 +8,49 @@ use crate::progress::Progress;
 /// The task of a build.
 const TASK: u64 = 1;
 
-/// Draws a build.
+/// Reports the progress of a build.
 #[derive(Debug)]
-pub(super) struct Screen {
+pub(super) struct BuildProgress {
     progress: Progress,
 }
 
-impl Screen {
-    /// Begins.
+impl BuildProgress {
+    /// Reports that a build begins.
     pub(super) fn begin(ctx: &Context, what: &str) -> Self {
-        let screen = Self {
+        let progress = Self {
             progress: ctx.progress(),
         };
-        screen.progress.report(Event::Started {
+        progress.progress.report(Event::Started {
             task: TASK,
             what: what.to_owned(),
             total: None,
         });
-        screen
+        progress
     }
 
-    /// A step began, or was there already.
+    /// Reports that a step began or was cached.
     pub(super) fn step(&self, what: String) {
         self.progress.report(Event::Step { task: TASK, what });
     }
 
-    /// Something happens in the present step.
+    /// Reports what the current step does.
     pub(super) fn line(&self, what: String) {
         self.progress.report(Event::Doing { task: TASK, what });
     }
 
-    /// So many bytes of the archive are written.
+    /// Reports the number of bytes of the archive that are written.
     pub(super) fn written(&self, done: u64) {
         self.progress.report(Event::Advanced { task: TASK, done });
     }
 
-    /// Something the user should know.
+    /// Reports a warning.
     pub(super) fn warn(&self, what: String) {
         self.progress.report(Event::Warning(what));
     }
 
-    /// Ends.
-    pub(super) fn end(&self, well: bool) {
-        self.progress.report(if well {
+    /// Reports the end.
+    pub(super) fn end(&self, succeeded: bool) {
+        self.progress.report(if succeeded {
             Event::Finished { task: TASK }
         } else {
             Event::Failed { task: TASK }
