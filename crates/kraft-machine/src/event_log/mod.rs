@@ -2,7 +2,7 @@
 //!
 //! A VMM appends one line per event to a file in the machine's directory. The driver parses the
 //! lines ([`Driver::parse_event`](crate::driver::Driver::parse_event)) and records what they mean;
-//! state and end of the machine follow from that. [`file`] reads the file and keeps it small.
+//! state and end of the machine follow from that. [`mod@file`] reads the file and keeps it small.
 
 use std::collections::VecDeque;
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kraft_core::arch::Arch;
 use kraft_core::host::Kvm;
@@ -28,6 +28,8 @@ use super::program;
 
 /// How long the guest may take. Where KVM works it needs a hundredth of that.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// How long it is remembered that a guest took longer: the host may have been busy.
+const TIMEOUT_REMEMBERED: Duration = Duration::from_hours(1);
 
 /// A remembered answer with everything it depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,9 @@ struct Remembered {
     /// Distinguishes one build of the program from another.
     qemu_file: (u64, u64, i64, u64),
     answer: Kvm,
+    /// When the answer is no longer valid, in seconds since 1970; `None` for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
 }
 
 /// Returns the answer that was found since the host was booted, or finds it now.
@@ -71,9 +76,16 @@ pub(super) fn cached(qemu: Vec<String>, arch: Arch, runtime_dir: &Path) -> Kvm {
     if let Some(answer) = load(&path, &key) {
         return answer;
     }
+    let began = Instant::now();
     let answer = try_guest(&key.qemu, arch, Acceleration::Kvm, runtime_dir);
+    let timed_out = answer != Kvm::Works && began.elapsed() >= TIMEOUT;
+    let expires = timed_out.then(|| (clock::now() + TIMEOUT_REMEMBERED).as_secs());
     tracing::debug!(qemu = ?key.qemu, ?answer, "tried a guest under KVM");
-    let remembered = Remembered { answer, ..key };
+    let remembered = Remembered {
+        answer,
+        expires,
+        ..key
+    };
     if let Ok(json) = serde_json::to_vec_pretty(&remembered) {
         // If it cannot be stored, it is tried again next time.
         let _ = fs::replace_file(&path, &json);
@@ -97,6 +109,7 @@ fn key(qemu: Vec<String>, program: &Path) -> Option<Remembered> {
         qemu,
         qemu_file: (file.dev(), file.ino(), file.mtime(), file.size()),
         answer: Kvm::Disabled,
+        expires: None,
     })
 }
 
@@ -106,9 +119,13 @@ fn load(path: &Path, key: &Remembered) -> Option<Kvm> {
     let remembered: Remembered = serde_json::from_slice(&bytes).ok()?;
     let expected = Remembered {
         answer: remembered.answer.clone(),
+        expires: remembered.expires,
         ..key.clone()
     };
-    (remembered == expected).then_some(remembered.answer)
+    let valid = remembered
+        .expires
+        .is_none_or(|expires| clock::now().as_secs() < expires);
+    (valid && remembered == expected).then_some(remembered.answer)
 }
 
 /// A trial guest.
@@ -375,6 +392,15 @@ mod tests {
             ..key.clone()
         };
         let other_qemu = super::key(vec!["qemu".to_owned()], Path::new("/bin/ls")).unwrap();
+        for (seconds, answer) in [(60, Some(Kvm::Works)), (0, None)] {
+            let expiring = Remembered {
+                expires: Some(clock::now().as_secs() + seconds),
+                ..works.clone()
+            };
+            fs::replace_file(&path, &serde_json::to_vec(&expiring).unwrap()).unwrap();
+            assert_eq!(load(&path, &key), answer);
+        }
+        fs::replace_file(&path, &serde_json::to_vec(&works).unwrap()).unwrap();
         for other in [after_a_boot, other_qemu] {
             assert_eq!(load(&path, &other), None);
         }
