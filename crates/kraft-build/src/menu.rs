@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kraft_core::component::fits;
+use kraft_core::component::matches;
 use kraft_kconfig::DotConfig;
 use kraft_kconfig::language::{Faults, Sources, Tree};
 use kraft_sys::{fs, tool};
@@ -126,7 +126,7 @@ impl Sources for World {
                 let mut names: Vec<String> = entries
                     .flatten()
                     .filter_map(|entry| entry.file_name().into_string().ok())
-                    .filter(|name| !name.starts_with('.') && fits(part, name))
+                    .filter(|name| !name.starts_with('.') && matches(part, name))
                     .collect();
                 names.sort_unstable();
                 next.extend(names.iter().map(|name| with(name)));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A processor architecture, by the name KraftKit gives it.
+/// A processor architecture, named as in KraftKit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
@@ -46,7 +46,7 @@ impl fmt::Display for Arch {
     }
 }
 
-/// The text names no architecture we know.
+/// The text is not the name of a supported architecture.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown architecture `{0}`: expected x86_64, arm64 or arm")]
 pub struct UnknownArch(pub String);
@@ -54,7 +54,7 @@ pub struct UnknownArch(pub String);
 impl FromStr for Arch {
     type Err = UnknownArch;
 
-    /// Parses a name as users type it; `amd64` and `aarch64` are understood too.
+    /// Parses a name as users type it; the aliases `amd64` and `aarch64` are accepted.
     fn from_str(text: &str) -> Result<Self, UnknownArch> {
         match text {
             "x86_64" | "amd64" => Ok(Self::X86_64),
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_back_and_so_are_those_of_other_tools() {
+    fn names_and_aliases_of_other_tools_are_parsed() {
         for arch in Arch::ALL {
             assert_eq!(arch.name().parse(), Ok(arch));
         }

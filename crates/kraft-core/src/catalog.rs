@@ -1,7 +1,8 @@
-//! Catalogs of components: which there are, in which versions, and where each is to be had.
+//! Catalogs of components: their names, versions and download locations.
 //!
-//! An index file lists entries or links to files that each hold one; KraftKit calls both
-//! manifests. What is written here is read by KraftKit, and the other way round (formats.md 4).
+//! An index file lists entries, or links to files that hold one entry each; KraftKit calls both
+//! manifests. The format is compatible with KraftKit in both directions: files written here are
+//! read by KraftKit, and vice versa.
 //!
 //! ```yaml
 //! name: lwip
@@ -21,10 +22,10 @@ use crate::nearest::nearest;
 /// An index file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Index {
-    /// A name for people.
+    /// A display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// When it was written (RFC 3339).
+    /// When the file was written (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_updated: Option<String>,
     /// The entries, or links to them.
@@ -32,65 +33,65 @@ pub struct Index {
     pub entries: Vec<Entry>,
 }
 
-/// One component.
+/// One component of a catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its name without the kind.
+    /// Its name without the kind prefix.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// Another file that has the rest, relative to this one.
+    /// Path or URL of a file with the remaining fields, relative to this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
-    /// What it does.
+    /// A description for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Where it is from: a Git URL, a directory, or the URL of the entry.
+    /// Where it comes from: a Git URL, a directory, or the URL of the entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// What the origin is: `git`, `github`, `dir`, `manifest`, `index`.
+    /// The type of the origin: `git`, `github`, `dir`, `manifest`, `index`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// Versions that move.
+    /// Versions that move, such as branches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<Channel>,
-    /// Versions that do not.
+    /// Fixed versions, such as tags and commits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<Version>,
 }
 
-/// A version that moves: a branch.
+/// A moving version: a branch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
-    /// Its name.
+    /// Name of the channel: `stable`.
     pub name: String,
-    /// Whether it is meant where none is named.
+    /// Whether it is the default where no version is named.
     #[serde(default)]
     pub default: bool,
-    /// When it moved last.
+    /// When it was last updated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
-    /// Where it is to be had.
+    /// URL or path of its archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// The SHA-256 of that, in hexadecimal digits.
+    /// The SHA-256 of that archive, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
-/// A version that stays: a tag or a commit.
+/// A fixed version: a tag or a commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// Its name.
+    /// Name of the version.
     pub version: String,
-    /// Where it is to be had.
+    /// URL or path of its archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// The SHA-256 of that, in hexadecimal digits.
+    /// The SHA-256 of that archive, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// `semver` or `gitsha`.
+    /// The form of the version: `semver` or `gitsha`.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub form: Option<String>,
     /// The Unikraft release it is for.
@@ -98,36 +99,36 @@ pub struct Version {
     pub unikraft: Option<String>,
 }
 
-/// Where a version of a component is to be had.
+/// Where to download a version of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release<'a> {
-    /// The version's own name.
+    /// The version's name.
     pub version: &'a str,
-    /// Its URL or path.
+    /// URL or path of the archive.
     pub resource: Option<&'a str>,
-    /// The SHA-256 of that.
+    /// The SHA-256 of the archive, in hexadecimal digits.
     pub sha256: Option<&'a str>,
-    /// Whether it may be another tomorrow.
+    /// Whether the version can change over time: it is a channel.
     pub moves: bool,
 }
 
-/// An entry has no such version.
+/// The requested version was not found in an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoRelease {
-    /// None is named, and none is the default.
+pub enum ReleaseError {
+    /// No version was requested, and there is no default channel.
     #[error("it has no default version; it has {}", some(known))]
     Default {
-        /// What it has.
+        /// The versions that exist.
         known: Vec<String>,
     },
-    /// The one that is named is not there.
+    /// The requested version does not exist.
     #[error("it has no version `{version}`{}; it has {}", meant(nearest.as_ref()), some(known))]
     Unknown {
-        /// What was asked for.
+        /// The requested version.
         version: String,
-        /// What may have been meant.
+        /// The existing version most similar to it.
         nearest: Option<String>,
-        /// What it has.
+        /// The versions that exist.
         known: Vec<String>,
     },
 }
@@ -154,14 +155,14 @@ fn some(known: &[String]) -> String {
 }
 
 impl Entry {
-    /// Finds a version: by its own name, by the Unikraft release it is for (the last one that is
-    /// listed), by the name of a channel; without one, the default channel.
-    pub fn release(&self, version: Option<&str>) -> Result<Release<'_>, NoRelease> {
+    /// Finds a version: by its name, by the Unikraft release it is for (the last one listed), or by
+    /// the name of a channel; without one, the default channel.
+    pub fn release(&self, version: Option<&str>) -> Result<Release<'_>, ReleaseError> {
         let Some(wanted) = version else {
             return self
                 .default_channel()
                 .map(Release::of_channel)
-                .ok_or_else(|| NoRelease::Default {
+                .ok_or_else(|| ReleaseError::Default {
                     known: self.known(),
                 });
         };
@@ -184,14 +185,14 @@ impl Entry {
             return Ok(Release::of_version(found));
         }
         let known = self.known();
-        Err(NoRelease::Unknown {
+        Err(ReleaseError::Unknown {
             nearest: nearest(wanted, known.iter().map(String::as_str)).map(ToOwned::to_owned),
             version: wanted.to_owned(),
             known,
         })
     }
 
-    /// Returns the channel that is meant where none is named.
+    /// Returns the default channel.
     pub fn default_channel(&self) -> Option<&Channel> {
         let named = |name: &str| self.channels.iter().find(|c| c.name == name);
         self.channels
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_found_by_name_by_release_and_by_channel() {
+    fn versions_are_found_by_name_release_and_channel() {
         assert_eq!(found(None), "stable");
         assert_eq!(found(Some("staging")), "staging");
         assert_eq!(found(Some("aaaaaaa")), "aaaaaaa");
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_told_with_what_is() {
+    fn unknown_versions_are_reported_with_the_known_ones() {
         let error = entry().release(Some("stabel")).unwrap_err().to_string();
         assert_eq!(
             error,
@@ -307,7 +308,7 @@ mod tests {
         });
         assert!(matches!(
             entry.release(None),
-            Err(NoRelease::Default { .. })
+            Err(ReleaseError::Default { .. })
         ));
     }
 }

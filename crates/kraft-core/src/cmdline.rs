@@ -1,4 +1,5 @@
-//! The boot line: the one text that carries kernel parameters, environment, mounts and arguments into a machine.
+//! The kernel command line, which carries kernel parameters, environment, mounts and application
+//! arguments.
 //!
 //! ```text
 //! kernel vfs.fstab=[ "fs1:/data:9pfs:::mkmp" ] env.vars=[ "K=v w" ] -- a "b c" 'd"e'
@@ -6,8 +7,9 @@
 //! program, unless the loader prepends one                            only after a parameter
 //! ```
 //!
-//! [`CommandLine::of`] decides what stands on it and refuses what no line can carry; [`CommandLine::render`] writes
-//! it; [`parse`] is our model of what the guest makes of it, so that tests can prove the two to be inverse.
+//! [`CommandLine::of`] decides the content and rejects what a command line cannot represent;
+//! [`CommandLine::render`] writes it; [`parse`] models how the guest reads it, so that tests can
+//! check that the two are inverse.
 
 use crate::kernel::BootProtocol;
 use crate::machine::MachineSpec;
@@ -24,33 +26,35 @@ pub use limits::{MAX_BYTES, MAX_WORDS, needs_safe_path};
 pub use linux::parse as parse_linux;
 pub use param::{Param, Value};
 
-/// Whose grammar the line is written in.
+/// The grammar of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// Unikraft 0.17: lib/ukargparse splits it into words, lib/uklibparam reads the parameters.
+    /// Unikraft 0.17: lib/ukargparse splits the line, lib/uklibparam reads the parameters.
     Unikraft,
-    /// Linux: lib/cmdline.c splits it, init/main.c hands what it does not know to init.
+    /// Linux: lib/cmdline.c splits the line, init/main.c passes unknown parameters to init.
     Linux,
 }
 
-/// What stands on a boot line, before it is written down.
+/// The content of a kernel command line before it is rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine {
-    /// Whose grammar it will be written in.
+    /// The grammar it is rendered in.
     pub dialect: Dialect,
-    /// The first word, which the guest takes for its own name; `None` if the loader prepends it or there is none.
+    /// The first argument, which the guest uses as its program name; `None` if the loader prepends
+    /// it or there is none.
     pub program: Option<String>,
-    /// What the kernel reads, in order.
+    /// Kernel parameters, in order.
     pub params: Vec<Param>,
-    /// What the application gets, in order.
+    /// Application arguments, in order.
     pub args: Vec<String>,
 }
 
 impl CommandLine {
-    /// Decides what stands on the line of a machine, or says everything that it cannot carry.
+    /// Returns the command line of a machine, or every reason why it cannot be represented.
     ///
-    /// The length is counted with the kernel's path in front where QEMU prepends it. A driver that hands QEMU
-    /// another path (see [`needs_safe_path`]) is on the safe side as long as that is not longer.
+    ///
+    /// The length includes the kernel's path where QEMU prepends it. A driver that passes another
+    /// path to QEMU (see [`needs_safe_path`]) is safe as long as that path is not longer.
     pub fn of(spec: &MachineSpec) -> Result<Self, Vec<Problem>> {
         let dialect = match spec.boot {
             BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::Linux64 => {
@@ -71,7 +75,7 @@ impl CommandLine {
             Dialect::Linux => params.extend(linux_params(&params, spec)),
         }
         if dialect == Dialect::Unikraft && params.is_empty() && needs_stop(spec) {
-            // An empty list is a parameter that changes nothing.
+            // An empty list is a parameter without effect.
             params.push(Param::list(ENVIRONMENT, Vec::new()));
         }
         let line = Self {
@@ -90,14 +94,14 @@ impl CommandLine {
         }
     }
 
-    /// Writes the line, without a blank at its end.
+    /// Renders the line, without a trailing blank.
     ///
-    /// It is one argument of the monitor (`-append LINE`), where QEMU takes it as it is, commas included.
+    /// It is one argument of the VMM (`-append LINE`); QEMU takes it unchanged, commas included.
     pub fn render(&self) -> String {
         self.words().join(" ")
     }
 
-    /// Returns the words of the line, each as it is written: quoted where it must be.
+    /// Returns the arguments of the line, each quoted where necessary.
     fn words(&self) -> Vec<String> {
         let write = match self.dialect {
             Dialect::Unikraft => guest::quote,
@@ -110,7 +114,8 @@ impl CommandLine {
                 Dialect::Linux => words.push(linux::quote(&param.as_word())),
             }
         }
-        // Unikraft looks for the `--` only behind a parameter: without one it would be an argument itself.
+        // Unikraft looks for the `--` only after a parameter: without a parameter, `--` would be an
+        // argument itself.
         let stop = match self.dialect {
             Dialect::Unikraft => !self.params.is_empty(),
             Dialect::Linux => !self.args.is_empty(),
@@ -123,12 +128,13 @@ impl CommandLine {
     }
 }
 
-/// The kernel's table of file systems (Unikraft 0.17 lib/vfscore).
+/// The kernel's parameter for the table of file systems (Unikraft 0.17 lib/vfscore).
 const FSTAB: &str = "vfs.fstab";
-/// The application's environment (Unikraft 0.17 lib/posix-environ).
+/// The kernel's parameter for the application's environment (Unikraft 0.17 lib/posix-environ).
 const ENVIRONMENT: &str = "env.vars";
 
-/// Returns the parameters that the machine's mounts and environment make. The root comes before what is mounted in it.
+/// Returns the parameters for the machine's mounts and environment. The root file system comes
+/// before volumes mounted in it.
 fn unikraft_params(spec: &MachineSpec) -> Vec<Param> {
     let root =
         (spec.mounts_initrd && spec.initrd.is_some()).then(|| mount::INITRD_ENTRY.to_owned());
@@ -145,9 +151,10 @@ fn unikraft_params(spec: &MachineSpec) -> Vec<Param> {
         .collect()
 }
 
-/// Returns what a Linux kernel is told beside the user's parameters: where to talk and that a panic is the end,
-/// unless the user decided that; the mounts, one word each, for an init that wants them (the kernel itself passes
-/// over `vfs.fstab`, taking it for a parameter of a module); and the environment, which init inherits.
+/// Returns the parameters of a Linux kernel besides the user's: the console and `panic`, unless the
+/// user set them; the mounts, one parameter each, for an init that reads them (the kernel itself
+/// ignores `vfs.fstab`, which it takes for a module parameter); and the environment, which init
+/// inherits.
 fn linux_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
     let defaults = [("console", "ttyS0"), ("panic", "-1")].into_iter();
     let mounts = spec.volumes.iter().enumerate();
@@ -159,19 +166,21 @@ fn linux_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
         .collect()
 }
 
-/// Tells whether the arguments need a `--` in front of them even where there is no parameter.
+/// Returns whether the arguments need a `--` before them even without a parameter.
 ///
-/// The kernel cuts the line at the first bare `--` that has a word before it: of `a -- b` it would keep only `b`.
-/// And Firecracker inserts its devices before the `--`, or behind everything if there is none.
+/// The kernel cuts the line at the first bare `--` that follows another argument: of `a -- b` it
+/// would keep only `b`. Firecracker inserts its devices before the `--`, or at the end if there is
+/// none.
 fn needs_stop(spec: &MachineSpec) -> bool {
     let first_stop = spec.args.iter().position(|arg| arg == "--");
     first_stop.is_some_and(|at| at > 0)
         || (spec.boot == BootProtocol::Linux64 && !spec.args.is_empty())
 }
 
-/// Returns the word that the guest will take for its name, where nobody else prepends one.
+/// Returns the program name to prepend if the loader does not prepend one.
 ///
-/// Without it an arm64 kernel loses its first parameter: the parser never looks at the first word.
+/// Without it an arm64 kernel loses its first parameter: the parser always skips the first
+/// argument.
 fn program(spec: &MachineSpec) -> Option<String> {
     match spec.boot {
         BootProtocol::Multiboot | BootProtocol::LinuxBzImage => None,

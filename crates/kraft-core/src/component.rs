@@ -1,4 +1,4 @@
-//! Components: what kinds there are, and how people name them.
+//! Components of a unikernel: their kinds and names.
 //!
 //! ```text
 //! lwip            lib/lwip:stable     app-elfloader:RELEASE-0.17.0     unikraft:stable
@@ -10,19 +10,19 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What a component is to a unikernel.
+/// The kind of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The Unikraft core.
     Core,
-    /// An architecture of its own.
+    /// An external architecture.
     Arch,
-    /// A platform of its own.
+    /// An external platform.
     Plat,
     /// A library.
     Lib,
-    /// An application, or a template of one.
+    /// An application or an application template.
     App,
 }
 
@@ -30,7 +30,7 @@ impl Kind {
     /// Every kind.
     pub const ALL: [Self; 5] = [Self::Core, Self::Arch, Self::Plat, Self::Lib, Self::App];
 
-    /// Returns the word for it.
+    /// Returns its name as used in Kraftfiles and catalogs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
@@ -48,27 +48,27 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A component as it is named: some parts may be open.
+/// The name of a component, possibly incomplete or a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
-    /// Its kind, if the name says.
+    /// Its kind, if the name has a prefix.
     pub kind: Option<Kind>,
-    /// The name itself; `*` stands for anything.
+    /// The name itself; `*` matches any text.
     pub name: String,
-    /// A channel, tag, branch or commit, if the name says.
+    /// A channel, tag, branch or commit, if the name has one.
     pub version: Option<String>,
 }
 
-/// The text is no name of a component.
+/// The text is not a valid component name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no component: expected [lib/]NAME[:VERSION]")]
-pub struct NoName(pub String);
+#[error("`{0}` is not a valid component name: expected [lib/]NAME[:VERSION]")]
+pub struct InvalidName(pub String);
 
 impl FromStr for Name {
-    type Err = NoName;
+    type Err = InvalidName;
 
-    fn from_str(text: &str) -> Result<Self, NoName> {
-        let bad = || NoName(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let bad = || InvalidName(text.to_owned());
         let (name, version) = match text.split_once(':') {
             Some((name, version)) => (name, Some(version)),
             None => (text, None),
@@ -116,7 +116,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Splits the kind from a name: `lib-lwip`, `libs/lwip`.
+/// Splits the kind prefix from a name: `lib-lwip`, `libs/lwip`.
 pub fn split(text: &str) -> (Option<Kind>, &str) {
     for kind in [Kind::Lib, Kind::App, Kind::Plat, Kind::Arch] {
         let word = kind.name();
@@ -140,7 +140,8 @@ pub fn split(text: &str) -> (Option<Kind>, &str) {
     (None, text)
 }
 
-/// Returns the name of a component by where it comes from: the last part without its ornaments.
+/// Returns kind and name of a component by its source: the last path segment without prefix and
+/// extension.
 ///
 /// `https://github.com/unikraft/lib-lwip.git` is the library `lwip`.
 pub fn of_source(source: &str) -> (Option<Kind>, &str) {
@@ -161,8 +162,8 @@ pub fn of_source(source: &str) -> (Option<Kind>, &str) {
     (kind, name)
 }
 
-/// Returns whether a name fits a pattern in which `*` stands for anything.
-pub fn fits(pattern: &str, name: &str) -> bool {
+/// Returns whether a name matches a pattern in which `*` matches any text.
+pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
         return false;
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_names_and_versions_are_told_apart() {
+    fn kind_name_and_version_are_parsed() {
         for (text, kind, name, version) in [
             ("nginx:1.21.6", None, "nginx", Some("1.21.6")),
             ("lib/musl:stable", Some(Kind::Lib), "musl", Some("stable")),
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_names_its_component() {
+    fn names_are_derived_from_sources() {
         for (source, kind, name) in [
             (
                 "https://github.com/unikraft/lib-lwip.git",
@@ -249,13 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn patterns_fit_with_stars_anywhere() {
-        assert!(fits("*", "lwip"));
-        assert!(fits("l*p", "lwip"));
-        assert!(fits("lwip", "lwip"));
-        assert!(fits("*w*", "lwip"));
-        assert!(!fits("lw", "lwip"));
-        assert!(!fits("l*x", "lwip"));
-        assert!(!fits("lwip*lwip", "lwip"));
+    fn patterns_match_with_stars_anywhere() {
+        assert!(matches("*", "lwip"));
+        assert!(matches("l*p", "lwip"));
+        assert!(matches("lwip", "lwip"));
+        assert!(matches("*w*", "lwip"));
+        assert!(!matches("lw", "lwip"));
+        assert!(!matches("l*x", "lwip"));
+        assert!(!matches("lwip*lwip", "lwip"));
     }
 }

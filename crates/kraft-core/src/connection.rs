@@ -1,9 +1,9 @@
-//! Why a connection failed, and what the user can check.
+//! Causes of connection failures, with hints for users.
 //!
-//! Registries, downloads, Git and the cloud report failures as messages of their libraries and of
-//! the system. The cause is recognised by these messages, so that the hint is the same everywhere.
+//! Registries, downloads, Git and the cloud report failures as text from their libraries and from
+//! the system. Recognising the cause in that text gives the same hint everywhere.
 
-/// Why a connection failed.
+/// The cause of a connection failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The name of the host cannot be resolved.
@@ -24,7 +24,7 @@ pub enum Cause {
     Closed,
 }
 
-/// What each cause is recognised by, in lower case; the first match counts.
+/// Texts by which each cause is recognised, in lower case; the first match wins.
 const WORDS: [(Cause, &[&str]); 8] = [
     (
         Cause::Name,
@@ -89,9 +89,9 @@ const WORDS: [(Cause, &[&str]); 8] = [
 ];
 
 impl Cause {
-    /// Recognises the cause in the text of an error; `None` if it is not one of a connection.
+    /// Returns the cause found in an error text; `None` if it is not a connection failure.
     pub fn of(text: &str) -> Option<Self> {
-        // A URL says nothing about the cause, whatever its path is called.
+        // URLs are ignored: their paths could contain such texts.
         let words = text.split_whitespace().filter(|word| !word.contains("://"));
         let text = words.collect::<Vec<_>>().join(" ").to_lowercase();
         let found = WORDS
@@ -100,7 +100,7 @@ impl Cause {
         found.map(|(cause, _)| *cause)
     }
 
-    /// Returns what the user can check.
+    /// Returns a hint for the user.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Name => {
@@ -129,8 +129,7 @@ impl Cause {
     }
 }
 
-/// Returns what the user can check about the text of an error; `None` if it is not one of a
-/// connection.
+/// Returns a hint for an error text; `None` if it is not a connection failure.
 pub fn hint(text: &str) -> Option<&'static str> {
     Cause::of(text).map(Cause::hint)
 }
@@ -140,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_recognised_in_the_words_of_every_library() {
+    fn causes_are_recognised_in_messages_of_every_library() {
         for (text, cause) in [
             (
                 "failed to lookup address information: Name or service not known",

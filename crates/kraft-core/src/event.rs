@@ -1,102 +1,103 @@
-//! What the rooms tell while they work: one stream of events, drawn elsewhere.
+//! Progress and log events reported by libraries; the user interface displays them.
 
 use std::time::Duration;
 
 use crate::problem::{Problem, Text};
 
-/// Something that happened while work was done.
+/// An event reported during an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A piece of work began; more events with the same `task` follow.
+    /// A task began; more events with the same `task` follow.
     Started {
-        /// Names the piece of work within this run of the program.
+        /// Identifies the task within this process.
         task: u64,
-        /// What is done: `building the root filesystem`.
+        /// Description: `building the root filesystem`.
         what: String,
-        /// How many units it has, if that is known.
+        /// Number of units, if known.
         total: Option<u64>,
     },
-    /// It is known now how many units it has.
+    /// The number of units became known.
     Sized {
-        /// The piece of work.
+        /// The task.
         task: u64,
-        /// Units in all.
+        /// Total number of units.
         total: u64,
     },
-    /// What of it is being done at this moment.
+    /// The current activity of a task.
     Doing {
-        /// The piece of work.
+        /// The task.
         task: u64,
-        /// In a few words: `CC libx: file.o`.
+        /// Short description: `CC libx: file.o`.
         what: String,
     },
-    /// One of its steps began, or was there already: worth a line of its own where nothing moves.
+    /// A step of a task began or was found in the cache; printed on a line of its own without a
+    /// terminal.
     Step {
-        /// The piece of work.
+        /// The task.
         task: u64,
-        /// What it does: `[build 2/3] RUN make`.
+        /// Description: `[build 2/3] RUN make`.
         what: String,
     },
-    /// Some of it is done.
+    /// A task progressed.
     Advanced {
-        /// The piece of work.
+        /// The task.
         task: u64,
         /// Units done so far.
         done: u64,
     },
-    /// It ended well.
+    /// A task succeeded.
     Finished {
-        /// The piece of work.
+        /// The task.
         task: u64,
     },
-    /// It ended badly; the error itself travels as a `Result`.
+    /// A task failed; the error itself is returned as a `Result`.
     Failed {
-        /// The piece of work.
+        /// The task.
         task: u64,
     },
-    /// Something the user should know, once.
+    /// An informational message.
     Note(String),
-    /// Something the user should mind.
+    /// A warning.
     Warning(String),
     /// Problems in a request or in a text.
     Problems {
-        /// The stable name of the kind of failure they are; none if the work goes on.
+        /// Stable error code; `None` if the operation continues.
         code: Option<&'static str>,
-        /// The text they point into.
+        /// The text that the spans refer to.
         text: Option<Text>,
         /// The problems.
         problems: Vec<Problem>,
-        /// What the user can do, one sentence each.
+        /// Hints for the user, one sentence each.
         hints: Vec<String>,
     },
     /// An error.
     Error {
-        /// The stable name of its kind.
+        /// Stable error code.
         code: &'static str,
-        /// The error with its causes, in one line.
+        /// The error with its causes, on one line.
         message: String,
-        /// What the user can do, one sentence each.
+        /// Hints for the user, one sentence each.
         hints: Vec<String>,
     },
-    /// A command is done: the line that says what came of it.
+    /// A command succeeded: its summary line.
     Closed {
-        /// What was done: `pushed NAME`.
+        /// Summary: `pushed NAME`.
         what: String,
-        /// Bytes that were moved; 0 if none were counted.
+        /// Transferred bytes; 0 if they were not counted.
         bytes: u64,
-        /// How long it took.
+        /// Duration of the command.
         took: Duration,
     },
 }
 
-/// Takes events; implemented by the user interface, and by tests.
+/// Receives events; implemented by the user interface and by tests.
 pub trait Reporter: Send + Sync {
-    /// Takes one event. Must not block for long and must not fail.
+    /// Receives one event. Must not block for long and must not fail.
     fn report(&self, event: Event);
 }
 
-/// A reporter that drops everything.
+/// A reporter that ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

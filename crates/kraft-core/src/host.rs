@@ -1,4 +1,5 @@
-//! Facts about this host, as a plain value: determined by `kraft-machine`, used by [`crate::plan`].
+//! Capabilities of this host, as a plain value: determined by `kraft-machine`, used by
+//! [`crate::plan`].
 
 use serde::{Deserialize, Serialize};
 
@@ -6,18 +7,18 @@ use crate::arch::Arch;
 use crate::kernel::BootProtocol;
 use crate::platform::Platform;
 
-/// What this host can run, and with what.
+/// What this host can run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// The architecture of this host, if it is known.
     pub arch: Option<Arch>,
-    /// Whether guests really run under KVM.
+    /// Whether guests run under KVM.
     pub kvm: Kvm,
-    /// The VMMs that there are drivers for, whether they are installed or not.
+    /// The VMMs with a driver, installed or not.
     pub vmms: Vec<VmmSupport>,
 }
 
-/// What the VMM of a platform can run.
+/// Capabilities of the VMM of a platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmmSupport {
     /// The platform.

@@ -1,13 +1,14 @@
-//! What a kernel file is, told from its bytes and never from its name.
+//! Identifies kernel files by their content, never by their name.
 //!
-//! | file | told by | boots as |
+//! | file | identified by | boots as |
 //! |---|---|---|
 //! | x86 ELF | a Multiboot 1 header in the first 8 KiB | [`BootProtocol::Multiboot`] |
 //! | x86-64 ELF | Unikraft's sections, no Multiboot header | [`BootProtocol::Linux64`] |
 //! | x86 `bzImage` | `HdrS` at 0x202 | [`BootProtocol::LinuxBzImage`] |
 //! | arm64 `Image` | `ARM\x64` at 56 | [`BootProtocol::Arm64Image`] |
 //!
-//! Only a fixed head and some table entries are read, each at a bounded size: a hostile header costs nothing.
+//! Only a fixed header and some table entries are read, each of bounded size, so a hostile header
+//! costs nothing.
 
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
@@ -24,7 +25,7 @@ pub mod object;
 pub mod reconstruct;
 pub mod size;
 
-/// How a monitor hands control and the command line to a kernel.
+/// The protocol by which a VMM passes control and the command line to a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BootProtocol {
@@ -58,18 +59,19 @@ impl BootProtocol {
     }
 }
 
-/// A kernel, recognised.
+/// A kernel file that was identified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KernelImage {
-    /// The processor it is for.
+    /// Its processor architecture.
     pub arch: Arch,
-    /// How it is booted.
+    /// Its boot protocol.
     pub boot: BootProtocol,
-    /// Whether it carries the marks of a Unikraft kernel; an arm64 `Image` has no room for any and counts as one.
+    /// Whether it is a Unikraft kernel; an arm64 `Image` has no space for such a mark and counts as
+    /// one.
     pub unikraft: bool,
 }
 
-/// A file that no monitor can boot, by what it is instead.
+/// Why a file cannot be booted, by its actual type.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotAKernel {
@@ -85,15 +87,15 @@ pub enum NotAKernel {
     /// It begins with `#!`.
     #[error("it is a script for `{0}`, not a kernel")]
     Script(String),
-    /// An ELF file without any mark of a kernel: a program for Linux, most likely.
+    /// An ELF file without any sign of a kernel: most likely a Linux program.
     #[error(
         "it is a program, not a kernel: it has neither Unikraft's sections nor a Multiboot header"
     )]
     Program,
-    /// The product of a compiler, not of a linker.
+    /// Output of a compiler, not of a linker.
     #[error("it is an object file or a core dump, not a kernel")]
     NotExecutable,
-    /// An ELF file for a processor that cannot be served.
+    /// An ELF file for an unsupported processor.
     #[error("it is an ELF file for {0}, expected x86_64 or arm64")]
     Machine(String),
     /// The linked image with debug symbols, which QEMU does not load.
@@ -101,19 +103,17 @@ pub enum NotAKernel {
         "it is a kernel's debug image, which QEMU cannot load: give the file beside it without `.dbg`"
     )]
     DebugImage,
-    /// A 32-bit Unikraft kernel that QEMU does not recognise.
+    /// A 32-bit Unikraft kernel that QEMU does not recognise as bootable.
     #[error("it is a Unikraft kernel without a Multiboot header: QEMU cannot load it")]
     NoBootHeader,
-    /// The ELF header is cut off.
+    /// The ELF header is truncated.
     #[error("it is a damaged ELF file: its header is incomplete")]
     Damaged,
     /// An archive or compressed file.
     #[error("it is {0}, not a kernel")]
     Archive(&'static str),
-    /// Nothing that is known.
-    #[error(
-        "it is no kernel: neither an ELF file with the marks of one, nor an arm64 or x86 Linux image"
-    )]
+    /// An unknown file type.
+    #[error("it is not a kernel: neither a Unikraft ELF file nor an arm64 or x86 Linux image")]
     Unknown,
 }
 
@@ -126,10 +126,11 @@ impl From<io::Error> for NotAKernel {
     }
 }
 
-/// QEMU looks for a Multiboot header in so many bytes (Multiboot 0.6.96 §3.1; QEMU hw/i386/multiboot.c).
+/// Number of bytes that QEMU searches for a Multiboot header (Multiboot 0.6.96 §3.1; QEMU
+/// hw/i386/multiboot.c).
 const HEAD: u64 = 8192;
 
-/// Tells what kind of kernel a file is.
+/// Returns the kind of kernel in a file.
 pub fn identify(file: &mut (impl Read + Seek)) -> Result<KernelImage, NotAKernel> {
     let mut head = Vec::with_capacity(8192);
     file.seek(SeekFrom::Start(0))?;
@@ -140,7 +141,8 @@ pub fn identify(file: &mut (impl Read + Seek)) -> Result<KernelImage, NotAKernel
     if has(&head, 56, b"ARM\x64") {
         return Ok(image(Arch::Arm64, BootProtocol::Arm64Image, true));
     }
-    // Linux Documentation/arch/x86/boot.rst: the signature of a boot sector, then the header's own.
+    // Linux Documentation/arch/x86/boot.rst: the signature of a boot sector, then that of the
+    // header.
     if has(&head, 0x1fe, &[0x55, 0xaa]) && has(&head, 0x202, b"HdrS") {
         return Ok(image(Arch::X86_64, BootProtocol::LinuxBzImage, false));
     }
@@ -165,7 +167,7 @@ fn has(bytes: &[u8], at: usize, expected: &[u8]) -> bool {
         .is_some_and(|rest| rest.starts_with(expected))
 }
 
-/// Says what a file is that is no kernel, by the first bytes of well-known formats.
+/// Returns the type of a file that is not a kernel, by the first bytes of well-known formats.
 fn something_else(head: &[u8]) -> NotAKernel {
     const FORMATS: [(usize, &[u8], &str); 9] = [
         (0, b"\x1f\x8b", "a gzip-compressed file"),
@@ -203,12 +205,13 @@ fn something_else(head: &[u8]) -> NotAKernel {
         })
 }
 
-/// The flag of a Multiboot header that carries load addresses, so that the ELF headers are not looked at.
+/// The flag of a Multiboot header with load addresses, for which QEMU ignores the ELF headers.
 const MULTIBOOT_HAS_ADDRESSES: u32 = 1 << 16;
 
-/// Returns the flags of the Multiboot 1 header, if one lies where QEMU looks.
+/// Returns the flags of the Multiboot 1 header, if there is one where QEMU searches.
 ///
-/// QEMU goes in steps of 4 and stops where the longest form of the header (48 bytes) would cross 8 KiB.
+/// QEMU searches in steps of 4 and stops where the longest form of the header (48 bytes) would
+/// cross 8 KiB.
 fn multiboot(head: &[u8]) -> Option<u32> {
     const MAGIC: u32 = 0x1bad_b002;
     let words = head.as_chunks::<4>().0;

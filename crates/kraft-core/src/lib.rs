@@ -1,14 +1,14 @@
-//! What the things of a unikernel are, and what follows from them.
+//! Values and pure functions of the product: unikernels, projects, machines and their rules.
 //!
-//! Everything here is a value or a pure function: no file, no clock, no
-//! environment, no printing. A reader who knows this crate knows the product.
+//! Nothing here accesses files, the clock or the environment, or prints. A reader who knows this
+//! crate knows the product.
 //!
 //! ```text
 //! text of a Kraftfile ──► kraftfile ──► Kraftfile        (or Problems with spans)
 //! bytes of a kernel   ──► kernel    ──► KernelImage
-//! what the user asked ┐
-//! what will boot      ├─► plan ──► MachineSpec ──► cmdline ──► the boot line
-//! what this host can  ┘           (or Problems)
+//! the user's request    ┐
+//! the kernel to boot    ├─► plan ──► MachineSpec ──► cmdline ──► kernel command line
+//! this host's abilities ┘            (or Problems)
 //! ```
 
 pub mod arch;

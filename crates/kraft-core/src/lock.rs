@@ -1,4 +1,4 @@
-//! `kraft.lock`: which components a project was resolved to.
+//! `kraft.lock`: the exact sources that a project's components were resolved to.
 //!
 //! ```json
 //! {
@@ -15,19 +15,19 @@
 //! }
 //! ```
 //!
-//! An entry counts as long as the Kraftfile still asks for the same. Directories are not pinned:
-//! they are their own truth.
+//! An entry is valid while the Kraftfile still requests the same source and version. Directories
+//! are not pinned.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The name of the file, beside the Kraftfile.
+/// File name, beside the Kraftfile.
 pub const FILE_NAME: &str = "kraft.lock";
 /// The version of the format.
 pub const VERSION: u32 = 1;
 
-/// The whole file.
+/// The content of a lock file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
@@ -51,17 +51,17 @@ impl Default for Lock {
     }
 }
 
-/// One component.
+/// The pinned source of one component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// What the Kraftfile asked for.
+    /// What the Kraftfile requested.
     pub asked: Asked,
-    /// What it came to.
+    /// What it was resolved to.
     #[serde(flatten)]
     pub pin: Pin,
 }
 
-/// What a Kraftfile asks for.
+/// The source that a Kraftfile requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
@@ -73,7 +73,7 @@ pub struct Asked {
     pub version: Option<String>,
 }
 
-/// Exactly which source.
+/// An exact source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Pin {
@@ -81,7 +81,7 @@ pub enum Pin {
     Git {
         /// Its URL.
         git: String,
-        /// The whole hash.
+        /// The full hash.
         commit: String,
     },
     /// An archive.
@@ -93,7 +93,7 @@ pub enum Pin {
     },
 }
 
-/// Returns whether a text is a SHA-256 in hexadecimal digits.
+/// Returns whether a text is a SHA-256 in 64 hexadecimal digits.
 pub fn is_sha256(text: &str) -> bool {
     is_hex(text, 64)
 }
@@ -103,7 +103,7 @@ fn is_hex(text: &str, digits: usize) -> bool {
 }
 
 impl Pin {
-    /// Returns whether its commit or sum is one: files are named after them.
+    /// Returns whether its commit or checksum is valid; files are named after it.
     pub fn is_sound(&self) -> bool {
         match self {
             Self::Git { commit, .. } => is_hex(commit, 40),
@@ -111,7 +111,7 @@ impl Pin {
         }
     }
 
-    /// Returns the part that a person compares: a short commit or a short sum.
+    /// Returns the first digits of the commit or checksum, for users.
     pub fn short(&self) -> &str {
         match self {
             Self::Git { commit: sum, .. } | Self::Archive { sha256: sum, .. } => {
@@ -121,22 +121,22 @@ impl Pin {
     }
 }
 
-/// The text is no lock file that we read.
+/// Why a text cannot be read as a lock file.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It is no such document.
-    #[error("it is no lock file: {0}")]
+    /// It is not valid JSON of this format.
+    #[error("it is not a valid lock file: {0}")]
     Document(#[from] serde_json::Error),
-    /// A sum or a commit in it is none.
-    #[error("its entry for `{0}` has no whole commit or SHA-256")]
+    /// An entry has an invalid commit or checksum.
+    #[error("its entry for `{0}` has an invalid commit or SHA-256")]
     Sum(String),
-    /// It is of another version.
-    #[error("it is of version {0}, and this kraft reads version {VERSION}")]
+    /// It has an unsupported version.
+    #[error("its version {0} is not supported: expected version {VERSION}")]
     Version(u32),
 }
 
 impl Lock {
-    /// Reads the text of a file.
+    /// Parses the text of a lock file.
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
         #[derive(Deserialize)]
         struct Head {
@@ -157,7 +157,7 @@ impl Lock {
         }
     }
 
-    /// Writes the text of a file: sorted, one value a line, so that two versions compare well.
+    /// Formats the file: sorted, one value per line, so that diffs are small.
     pub fn text(&self) -> Result<String, serde_json::Error> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_written_lock_file_is_read_back() {
         let text = sample().text().unwrap();
         assert!(text.ends_with("}\n"));
         assert_eq!(Lock::parse(&text).unwrap(), sample());
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_and_nonsense_are_refused() {
+    fn unsupported_versions_and_invalid_files_are_rejected() {
         assert!(matches!(
             Lock::parse("{\"version\": 2}"),
             Err(Unreadable::Version(2))
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_that_is_none_is_refused() {
+    fn invalid_checksums_are_rejected() {
         let text = sample()
             .text()
             .unwrap()
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_is_shown_by_its_first_digits() {
+    fn pins_are_shortened_for_users() {
         assert_eq!(
             sample().components["core/unikraft"].pin.short(),
             "0123456789ab"

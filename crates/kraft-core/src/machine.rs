@@ -1,4 +1,4 @@
-//! Machines: what one is made of (decided once, before anything happens) and how it ends.
+//! Machines: their specification (decided once, before anything happens), state and end.
 //!
 //! ```text
 //!            start              pause
@@ -19,25 +19,25 @@ use crate::mount::Volume;
 use crate::platform::Platform;
 use crate::port::PortMapping;
 
-/// Everything that must be known to launch a machine; immutable once planned.
+/// Everything needed to launch a machine; immutable once planned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineSpec {
-    /// The name the user chose; `None` asks for a generated one.
+    /// The name the user chose; `None` to generate one.
     pub name: Option<String>,
-    /// Processor of the guest.
+    /// Architecture of the guest.
     pub arch: Arch,
-    /// The monitor that runs it.
+    /// The platform, which selects the VMM.
     pub platform: Platform,
-    /// Where the kernel came from, as shown to people: `kernel://FILE`.
+    /// Source of the kernel, for display: `kernel://FILE`.
     pub origin: String,
     /// Absolute path of the kernel file.
     pub kernel: PathBuf,
-    /// How that kernel takes over.
+    /// Boot protocol of the kernel.
     pub boot: BootProtocol,
-    /// Absolute path of the root archive, if any.
+    /// Absolute path of the initramfs, if any.
     pub initrd: Option<PathBuf>,
-    /// Whether the kernel must be told to unpack the archive over `/`; false if it does so by itself, or reads it
-    /// in its own way.
+    /// Whether the kernel needs a parameter to unpack the initramfs over `/`; false if it does so
+    /// by itself, or reads it in another way.
     #[serde(default)]
     pub mounts_initrd: bool,
     /// Kernel parameters given by the user, each `lib.param=value`, in order.
@@ -46,64 +46,65 @@ pub struct MachineSpec {
     pub args: Vec<String>,
     /// Environment of the application.
     pub env: BTreeMap<String, String>,
-    /// Labels of the image or project, which mean nothing to the machine.
+    /// Labels of the image or project; they do not affect the machine.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// Memory in bytes.
     pub memory: u64,
-    /// Number of virtual processors.
+    /// Number of virtual CPUs.
     pub cpus: u32,
-    /// Host ports that lead to the machine.
+    /// Published ports.
     pub ports: Vec<PortMapping>,
-    /// Host directories it sees.
+    /// Mounted host directories.
     pub volumes: Vec<Volume>,
     /// How instructions are executed.
     pub acceleration: Acceleration,
-    /// Whether the machine is removed once it ended.
+    /// Whether the machine is removed when it ends.
     pub remove_when_ended: bool,
 }
 
-/// A name that no machine can have.
+/// Why a machine name is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadName {
+pub enum MachineNameError {
     /// It has no characters.
     #[error("a machine's name cannot be empty")]
     Empty,
     /// It has more than [`NAME_LIMIT`] characters.
     #[error("a machine's name has at most {NAME_LIMIT} characters")]
     TooLong,
-    /// It begins with a character that would make it look like a flag or a hidden file.
+    /// It begins with a character other than a letter or digit, as a flag or a hidden file would.
     #[error("a machine's name begins with a letter or a digit (A-Z, a-z, 0-9)")]
     Beginning,
-    /// It has a character that shells, paths or listings trip over.
+    /// It contains a character that is not allowed.
     #[error(
         "a machine's name is made of letters, digits, `_`, `.` and `-`, and `{0}` is none of these"
     )]
     Character(char),
-    /// It could be the id of another machine.
+    /// It has the form of a machine id.
     #[error("a machine's name cannot look like a machine's id")]
     LooksLikeId,
 }
 
-/// The most characters that a machine's name may have.
+/// Maximum length of a machine name, in characters.
 pub const NAME_LIMIT: usize = 63;
 
-/// Tells whether a machine can be called so.
-pub fn check_name(name: &str) -> Result<(), BadName> {
+/// Checks that a text is a valid machine name.
+pub fn check_name(name: &str) -> Result<(), MachineNameError> {
     let odd = |c: &char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
     match name.chars().next() {
-        None => Err(BadName::Empty),
-        _ if name.len() > NAME_LIMIT => Err(BadName::TooLong),
-        _ if looks_like_id(name) => Err(BadName::LooksLikeId),
-        Some(first) if !first.is_ascii_alphanumeric() => Err(BadName::Beginning),
+        None => Err(MachineNameError::Empty),
+        _ if name.len() > NAME_LIMIT => Err(MachineNameError::TooLong),
+        _ if looks_like_id(name) => Err(MachineNameError::LooksLikeId),
+        Some(first) if !first.is_ascii_alphanumeric() => Err(MachineNameError::Beginning),
         Some(_) => name
             .chars()
             .find(odd)
-            .map_or(Ok(()), |c| Err(BadName::Character(c))),
+            .map_or(Ok(()), |c| Err(MachineNameError::Character(c))),
     }
 }
 
-/// Tells whether this has the shape of a UUID: hexadecimal digits in groups of 8, 4, 4, 4 and 12.
+/// Returns whether a text has the form of a UUID: hexadecimal digits in groups of 8, 4, 4, 4 and
+/// 12.
 fn looks_like_id(text: &str) -> bool {
     let groups = text.split('-').map(|group| {
         let hexadecimal = group.bytes().all(|b| b.is_ascii_hexdigit());
@@ -112,25 +113,25 @@ fn looks_like_id(text: &str) -> bool {
     groups.eq([8, 4, 4, 4, 12].map(Some))
 }
 
-/// How the monitor executes the guest's instructions.
+/// How the guest's instructions are executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Acceleration {
-    /// By the processor itself, through KVM.
+    /// Natively, through KVM.
     Kvm,
-    /// By translation in software (QEMU's TCG).
+    /// By binary translation (QEMU's TCG).
     Tcg,
 }
 
-/// The state of a machine, in KraftKit's words.
+/// The state of a machine, named as in KraftKit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MachineState {
-    /// What it does cannot be told (its directory cannot be read, say).
+    /// Its state cannot be determined, for example because its directory is unreadable.
     Unknown,
-    /// It exists and has not been started.
+    /// It has not been started yet.
     Created,
-    /// Its monitor could not be started, or broke.
+    /// Its VMM could not be started or failed.
     Failed,
     /// It is being reset.
     Restarting,
@@ -140,14 +141,14 @@ pub enum MachineState {
     Paused,
     /// It suspended itself.
     Suspended,
-    /// It ended as it should, or was stopped or killed from outside.
+    /// It ended normally, or was stopped or killed from outside.
     Exited,
     /// The guest crashed.
     Errored,
 }
 
 impl MachineState {
-    /// Returns the word for it, as KraftKit writes it.
+    /// Returns the name that KraftKit uses for it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -163,45 +164,45 @@ impl MachineState {
     }
 }
 
-/// Why a machine came to its end.
+/// Why a machine ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EndReason {
     /// The guest powered itself off.
     PoweredOff,
-    /// The guest ended with an exit status that is not 0.
+    /// The guest exited with a status other than 0.
     Exited {
-        /// The exit status, as far as the machine carries it (1 to 127).
+        /// The exit status, as far as the VMM can report it (1 to 127).
         code: u8,
     },
-    /// The guest reported a panic or reset itself (a triple fault on x86).
+    /// The guest reported a panic or reset itself (a `triple fault` on x86).
     Crashed {
-        /// What was seen: `guest panicked`, `guest reset itself`.
+        /// A description: `guest panicked`, `guest reset itself`.
         what: String,
     },
     /// `kraft stop`, or Ctrl-C on a foreground run.
     Stopped,
-    /// The monitor process was killed by a signal.
+    /// The VMM process was killed by a signal.
     Killed {
-        /// The signal's number, if it is known.
+        /// The signal number, if known.
         signal: Option<i32>,
     },
-    /// The monitor could not be started or gave up.
+    /// The VMM could not be started or failed.
     MonitorFailed {
-        /// The exit code of the monitor process, if it is known.
+        /// The exit code of the VMM process, if known.
         code: Option<i32>,
-        /// What the monitor said last.
+        /// The last output of the VMM.
         message: String,
     },
-    /// The computer went down while the machine ran.
+    /// The host shut down while the machine was running.
     HostDown,
-    /// The machine is gone, and nobody saw how.
+    /// The machine ended, and no process recorded how.
     Vanished,
 }
 
 impl EndReason {
-    /// Returns the exit code that stands for this end: the guest's own, 0 for a clean power-off or
-    /// a stop on request, 1 for a crash, 128 + signal for a kill.
+    /// Returns the exit code for this end: the guest's own, 0 for a clean power-off or a requested
+    /// stop, 1 for a crash, 128 + signal for a kill.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::PoweredOff | Self::Stopped => 0,
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_plain_words_that_are_neither_flags_nor_ids() {
+    fn names_that_look_like_flags_or_ids_are_rejected() {
         for good in [
             "a",
             "0",
@@ -230,24 +231,27 @@ mod tests {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
         for (bad, error) in [
-            ("", BadName::Empty),
-            ("-d", BadName::Beginning),
-            (".hidden", BadName::Beginning),
-            ("..", BadName::Beginning),
-            ("a/b", BadName::Character('/')),
-            ("a b", BadName::Character(' ')),
-            ("ä", BadName::Beginning),
-            ("aä", BadName::Character('ä')),
-            ("a\n", BadName::Character('\n')),
-            (&"x".repeat(NAME_LIMIT + 1), BadName::TooLong),
-            ("123E4567-e89b-12d3-a456-426614174000", BadName::LooksLikeId),
+            ("", MachineNameError::Empty),
+            ("-d", MachineNameError::Beginning),
+            (".hidden", MachineNameError::Beginning),
+            ("..", MachineNameError::Beginning),
+            ("a/b", MachineNameError::Character('/')),
+            ("a b", MachineNameError::Character(' ')),
+            ("ä", MachineNameError::Beginning),
+            ("aä", MachineNameError::Character('ä')),
+            ("a\n", MachineNameError::Character('\n')),
+            (&"x".repeat(NAME_LIMIT + 1), MachineNameError::TooLong),
+            (
+                "123E4567-e89b-12d3-a456-426614174000",
+                MachineNameError::LooksLikeId,
+            ),
         ] {
             assert_eq!(check_name(bad), Err(error), "{bad}");
         }
     }
 
     #[test]
-    fn a_stop_on_request_is_no_failure_and_a_crash_is() {
+    fn exit_codes_tell_stops_from_crashes() {
         let crashed = EndReason::Crashed {
             what: "guest panicked".into(),
         };

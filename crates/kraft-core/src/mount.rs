@@ -1,38 +1,39 @@
-//! What a machine mounts: host directories over 9p, and the root archive.
+//! Mounts of a machine: host directories over 9p, and the initramfs.
 //!
-//! A volume is typed as `SRC:DST[:ro|:rw]`. The guest learns of it by an entry of its file system table,
-//! `device:path:driver:flags:options:unikraft-options` (Unikraft 0.17 lib/vfscore/automount), whose device is the 9p
-//! mount tag: `fs1:/data:9pfs:::mkmp`.
+//! A volume is written as `SRC:DST[:ro|:rw]`. The guest learns of it from an entry of its file
+//! system table, `device:path:driver:flags:options:unikraft-options` (Unikraft 0.17
+//! lib/vfscore/automount), whose device is the 9p mount tag: `fs1:/data:9pfs:::mkmp`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The entry that unpacks the root archive: device, mount point, driver, flags, options, Unikraft's options.
+/// The table entry that unpacks the initramfs: device, mount point, driver, flags, options,
+/// Unikraft's options.
 ///
-/// Without `ramfs=2` (a root in memory, if there is none yet) Unikraft 0.17 finds nothing to unpack into and does not
-/// boot; kernels that do not know the option pass over it (lib/vfscore/automount.c).
+/// Without `ramfs=2` (mount a ramfs root if there is none yet) Unikraft 0.17 has nothing to unpack
+/// into and does not boot; kernels without that option ignore it (lib/vfscore/automount.c).
 pub const INITRD_ENTRY: &str = "initrd0:/:extract::ramfs=2:";
 
-/// How many entries the guest's table holds (`CONFIG_LIBVFSCORE_AUTOMOUNT_UP_SIZE`, as delivered).
+/// Number of entries in the guest's table (`CONFIG_LIBVFSCORE_AUTOMOUNT_UP_SIZE`, default value).
 pub const FSTAB_LIMIT: usize = 16;
 
-/// A directory of the host that the machine sees.
+/// A host directory mounted in the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Volume {
     /// Absolute path of a directory on the host.
     ///
-    /// QEMU splits `-fsdev` at commas: a driver doubles those of this path.
+    /// QEMU splits `-fsdev` at commas, so a driver doubles the commas of this path.
     pub source: PathBuf,
     /// Absolute path inside the machine.
     pub destination: String,
-    /// Whether the machine may not write to it; the monitor refuses the writes, the guest is not told.
+    /// Whether the mount is read-only; the VMM rejects writes, the guest is not informed.
     pub read_only: bool,
 }
 
 impl Volume {
-    /// Returns the entry for the guest's table; `mkmp` makes it create the mount point.
+    /// Returns its entry for the guest's table; `mkmp` creates the mount point.
     pub fn fstab_entry(&self, index: usize) -> String {
         format!("{}:{}:9pfs:::mkmp", tag(index), self.destination)
     }
@@ -51,7 +52,8 @@ pub fn same_place(one: &str, other: &str) -> bool {
     }
 }
 
-/// Lays volumes over others: one of the same path takes the other's place, the rest follow.
+/// Merges two lists of volumes: one in `typed` replaces one in `below` with the same destination;
+/// the others are appended.
 pub fn over(below: Vec<Volume>, typed: Vec<Volume>) -> Vec<Volume> {
     let mut typed = typed;
     let mut all = Vec::with_capacity(below.len() + typed.len());
@@ -65,64 +67,64 @@ pub fn over(below: Vec<Volume>, typed: Vec<Volume>) -> Vec<Volume> {
     all
 }
 
-/// A volume as it was typed: the source may still be relative, or the name of a volume.
+/// A volume as written; the source may be a relative path or a volume name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VolumeArg {
-    /// What stands before the first colon.
+    /// The text before the first colon.
     pub source: String,
-    /// Absolute path inside the machine, without a slash at its end.
+    /// Absolute path inside the machine, without a trailing slash.
     pub destination: String,
     /// Whether `:ro` was given.
     pub read_only: bool,
 }
 
-/// A text that is no volume.
+/// The text is not a valid volume.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("volume `{text}`: {fault}")]
+#[error("volume `{text}`: {kind}")]
 pub struct VolumeError {
-    /// What was written.
+    /// The invalid text.
     pub text: String,
     /// What is wrong with it.
-    pub fault: VolumeFault,
+    kind: VolumeErrorKind,
 }
 
-/// What can be wrong with a volume.
+/// Why a volume is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum VolumeFault {
-    /// It has not two or three parts.
+pub enum VolumeErrorKind {
+    /// It does not have two or three parts.
     #[error("expected HOST_DIRECTORY:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)")]
     Shape,
-    /// There is nothing before the colon.
+    /// The part before the first colon is empty.
     #[error("the directory on the host is missing")]
     NoSource,
     /// The third part is neither `ro` nor `rw`.
     #[error("unknown mode `{0}`: expected ro or rw")]
     Mode(String),
-    /// The path inside the machine cannot be used.
+    /// The path inside the machine is invalid.
     #[error(transparent)]
     Destination(#[from] DestinationError),
 }
 
-/// A path that cannot be a mount point of a machine.
+/// Why a path cannot be a mount point of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DestinationError {
-    /// It does not begin at the root.
+    /// It is not absolute.
     #[error("the path inside the machine, `{0}`, is not absolute: it must begin with a slash")]
     NotAbsolute(String),
-    /// It has `.` or `..` among its parts.
+    /// It contains `.` or `..`.
     #[error("the path inside the machine, `{0}`, must not contain `.` or `..`")]
     Dots(String),
-    /// It has a character that ends a field of the guest's table.
+    /// It contains the separator of the guest's table fields.
     #[error(
         "the path inside the machine, `{0}`, contains a colon, which separates the fields of the guest's table"
     )]
     Colon(String),
-    /// It has a character that the command line cannot carry.
+    /// It contains a character that the command line cannot represent.
     #[error("the path inside the machine, {0:?}, contains a control character")]
     Control(String),
 }
 
-/// Returns the path in its plain form: no slash at the end, none doubled.
+/// Returns the normalised path: no trailing slash, no double slashes.
 pub fn check_destination(path: &str) -> Result<String, DestinationError> {
     let own = || path.to_owned();
     if path.contains(char::is_control) {
@@ -152,24 +154,24 @@ impl FromStr for VolumeArg {
     type Err = VolumeError;
 
     fn from_str(text: &str) -> Result<Self, VolumeError> {
-        read(text).map_err(|fault| VolumeError {
+        read(text).map_err(|kind| VolumeError {
             text: text.to_owned(),
-            fault,
+            kind,
         })
     }
 }
 
-fn read(text: &str) -> Result<VolumeArg, VolumeFault> {
-    let (source, rest) = text.split_once(':').ok_or(VolumeFault::Shape)?;
+fn read(text: &str) -> Result<VolumeArg, VolumeErrorKind> {
+    let (source, rest) = text.split_once(':').ok_or(VolumeErrorKind::Shape)?;
     if source.is_empty() {
-        return Err(VolumeFault::NoSource);
+        return Err(VolumeErrorKind::NoSource);
     }
     let (destination, mode) = rest.split_once(':').unwrap_or((rest, "rw"));
     let read_only = match mode {
         "ro" => true,
         "rw" => false,
-        _ if mode.contains(':') => return Err(VolumeFault::Shape),
-        _ => return Err(VolumeFault::Mode(mode.to_owned())),
+        _ if mode.contains(':') => return Err(VolumeErrorKind::Shape),
+        _ => return Err(VolumeErrorKind::Mode(mode.to_owned())),
     };
     Ok(VolumeArg {
         source: source.to_owned(),
@@ -185,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_volume_is_read_with_and_without_a_mode() {
+    fn volumes_are_parsed_with_and_without_a_mode() {
         let arg = |source: &str, destination: &str, read_only| {
             Ok(VolumeArg {
                 source: source.into(),
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_volume_says_what_is_wrong() {
+    fn errors_of_volumes_name_the_invalid_part() {
         let texts = [
             "/data",
             "",
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_numbered_like_their_tags() {
+    fn table_entries_use_the_mount_tags() {
         let volume = Volume {
             source: "/srv".into(),
             destination: "/data".into(),
@@ -247,7 +249,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC*|[a/:.ro]{0,16}") {
+        fn any_text_is_parsed_or_rejected(text in "\\PC*|[a/:.ro]{0,16}") {
             if let Ok(arg) = text.parse::<VolumeArg>() {
                 prop_assert_eq!(check_destination(&arg.destination), Ok(arg.destination.clone()));
                 prop_assert!(!arg.source.is_empty());
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_replaces_the_one_below_it_in_its_place() {
+    fn volumes_replace_those_of_the_same_destination() {
         let volume = |source: &str, destination: &str| Volume {
             source: source.into(),
             destination: destination.into(),
@@ -275,7 +277,7 @@ mod tests {
             shown(vec![volume("/x", "//data/"), volume("/y", "/y")]),
             "/x://data/ /b:/data/sub /y:/y"
         );
-        // Two of the same path stay two, for the plan to refuse.
+        // Duplicates in the second list are kept; planning rejects them.
         assert_eq!(
             shown(vec![volume("/x", "/data"), volume("/y", "/data")]),
             "/x:/data /b:/data/sub /y:/data"

@@ -1,11 +1,11 @@
-//! The nearest of several names to one that was mistyped.
+//! Suggestions for mistyped names.
 
-/// Two letters of a word that is shorter than this make another word.
+/// Names shorter than this may differ in one letter only: with two it would be another name.
 const SHORT: usize = 8;
 
-/// Returns the candidate that `word` was most likely meant to be, if any is near.
+/// Returns the candidate most similar to `word`, if one is similar enough.
 ///
-/// Case does not count, and a swap of two neighbouring letters counts once.
+/// Case is ignored, and swapping two adjacent letters counts as one edit.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     if word.len() > 64 {
         return None;
@@ -25,8 +25,8 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Returns the candidate of which `word` is a typing error: the same but for one or two letters (one
-/// in a short word), for underscores, or for a `LIB` in front. Case does not count.
+/// Returns the candidate that `word` is a misspelling of: equal except for one or two letters (one
+/// in a short name), underscores, or a `LIB` prefix. Case is ignored.
 pub fn typo_of<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     if word.len() > 64 {
         return None;
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typo_finds_its_name_and_a_stranger_none() {
+    fn typos_are_matched_and_other_names_are_not() {
         let names = ["runtime", "rootfs", "roms", "cmd"];
         assert_eq!(nearest("rutnime", names), Some("runtime"));
         assert_eq!(nearest("rootFS", names), Some("rootfs"));
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typing_error_is_told_from_the_name_of_something_else() {
+    fn misspellings_are_told_apart_from_other_names() {
         let names = [
             "LIBUKDEBUG_PRINTK",
             "LIBPOSIX_EVENT",
@@ -80,7 +80,7 @@ mod tests {
             ("UKDEBUG_PRINTK", Some("LIBUKDEBUG_PRINTK")),
             ("LWIP", Some("LIBLWIP")),
             ("LWIP_DCHP", Some("LWIP_DHCP")),
-            // The names of other things, however alike they are.
+            // Names of other options, however similar.
             ("LIBPOSIX_NETLINK", None),
             ("LIBUKDEBUG_CRASH_SCREEN", None),
             ("I8042", None),

@@ -1,7 +1,8 @@
-//! Planning a machine: the request, the kernel and the abilities of this host become one specification.
+//! Plans a machine: combines the request, the kernel and the abilities of this host into one
+//! specification.
 //!
-//! Planning has no effects, so a plan can be printed, compared and discarded. All errors are returned at once, each with
-//! the flag that it is about.
+//! Planning has no effects, so a plan can be printed, compared and discarded. All errors are
+//! returned at once, each naming the flag that caused it.
 //!
 //! | value | from the first that has one |
 //! |---|---|
@@ -74,7 +75,7 @@ pub struct Boot {
     pub initrd: Option<PathBuf>,
     /// Whether the kernel needs a parameter to unpack the archive over `/`.
     pub mounts_initrd: bool,
-    /// The arguments of the project or image, a literal `--` included.
+    /// The arguments of the project or image, including a literal `--`.
     pub args: Vec<String>,
     /// The environment of the project or image.
     pub env: BTreeMap<String, String>,
@@ -151,9 +152,10 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
     }
 }
 
-/// Warns of a machine that cannot hold what it has to load; `kernel` and `initrd` are sizes of files, in bytes.
+/// Warns about a machine with too little memory to load; `kernel` and `initrd` are file sizes in
+/// bytes.
 ///
-/// The kernel reads the archive from memory and unpacks it into memory, so it is there twice.
+/// The kernel unpacks the initramfs from memory into memory, so it needs twice its size.
 pub fn check_fit(spec: &MachineSpec, kernel: u64, initrd: u64) -> Option<Problem> {
     let needed = kernel.saturating_add(initrd.saturating_mul(2));
     if spec.memory > needed {
@@ -166,7 +168,7 @@ pub fn check_fit(spec: &MachineSpec, kernel: u64, initrd: u64) -> Option<Problem
         Problem::warning(format!(
             "{memory} of memory may not hold the kernel and its root filesystem of {size}Mi, which is unpacked into memory"
         ))
-        .help(format!("give it more: `--memory {round}Mi`")),
+        .help(format!("increase it: `--memory {round}Mi`")),
     )
 }
 
@@ -229,13 +231,14 @@ fn choose_platform(
     platform
 }
 
-/// Returns the memory in whole MiB, since that is what monitors count in: what is shown is what the machine has.
+/// Returns the memory rounded to whole MiB, the unit of VMMs, so that the displayed size is the
+/// actual one.
 fn choose_memory(asked: Option<u64>, problems: &mut Vec<Problem>) -> u64 {
     let bytes = asked.unwrap_or(DEFAULT_MEMORY);
     if bytes < LEAST_MEMORY {
         let shown = quantity::display(bytes);
         problems.push(
-            // KraftKit compat: the first half is its sentence.
+            // KraftKit compat: the first half of the message is KraftKit's.
             Problem::error(format!("memory must be at least 1Mi: `--memory` is {shown}"))
                 .help("`Mi` means 1024 × 1024 bytes, as in `--memory 64Mi` (a small `m` means thousandths)"),
         );
@@ -243,7 +246,8 @@ fn choose_memory(asked: Option<u64>, problems: &mut Vec<Problem>) -> u64 {
     bytes / MIB * MIB
 }
 
-/// Removes duplicates, and finds mappings that would listen on the same port or that the VMM cannot publish.
+/// Removes duplicates, and reports mappings that listen on the same port or that the VMM cannot
+/// publish.
 fn choose_ports(
     asked: &[PortMapping],
     vmm: Option<&VmmSupport>,
@@ -262,7 +266,8 @@ fn choose_ports(
             );
             continue;
         }
-        // Mappings without a host port get one each, so only named ones can be the same.
+        // Mappings without a host port each get a different one, so only explicit ports can
+        // conflict.
         if port.host_port != 0 && ports.contains(port) {
             continue;
         }
@@ -281,7 +286,7 @@ fn choose_ports(
     ports
 }
 
-/// Brings the mount points into their plain form, and finds volumes that cannot be mounted where they shall.
+/// Normalises the mount points, and reports volumes that cannot be mounted.
 fn choose_volumes(asked: &[Volume], boot: &Boot, problems: &mut Vec<Problem>) -> Vec<Volume> {
     let mut volumes: Vec<Volume> = Vec::new();
     for volume in asked {
@@ -311,7 +316,8 @@ fn choose_volumes(asked: &[Volume], boot: &Boot, problems: &mut Vec<Problem>) ->
     volumes
 }
 
-/// Says why nothing can be mounted at a place, and what to do: mounts are made in order, each over the former.
+/// Returns why a volume cannot be mounted at a path, and a hint. Volumes are mounted in order, each
+/// over the former.
 fn in_the_way(place: &str, before: &[Volume], boot: &Boot) -> Option<(String, &'static str)> {
     if place == "/" && boot.mounts_initrd && boot.initrd.is_some() {
         return Some((
@@ -342,7 +348,7 @@ fn is_below(path: &str, above: &str) -> bool {
     (path.strip_prefix(above)).is_some_and(|rest| above == "/" || rest.starts_with('/'))
 }
 
-/// Joins the environments, and finds names that are none.
+/// Merges the environments, and reports invalid names.
 fn merge_env(
     request: &RunRequest,
     boot: &Boot,
@@ -363,13 +369,13 @@ fn merge_env(
                 "the name of environment variable `{}` {wrong}",
                 name.escape_debug()
             ))
-            .help("write `--env NAME=VALUE`, or `--env NAME` to pass on your own"),
+            .help("write `--env NAME=VALUE`, or `--env NAME` to pass that of this shell"),
         );
     }
     env
 }
 
-/// Chooses kernel parameters and arguments; a `--` among the arguments parts the one from the other.
+/// Chooses kernel parameters and arguments; a `--` among the arguments separates the two.
 fn choose_args(request: &RunRequest, boot: &Boot) -> (Vec<String>, Vec<String>) {
     let words = if request.args.is_empty() {
         &boot.args
@@ -390,7 +396,7 @@ fn choose_args(request: &RunRequest, boot: &Boot) -> (Vec<String>, Vec<String>) 
     (kernel_args.to_vec(), args.to_vec())
 }
 
-/// Chooses how instructions are executed, and why not by KVM unless that was disabled.
+/// Chooses the accelerator, and warns where KVM is not available although it was not disabled.
 fn choose_acceleration(
     disabled: bool,
     guest: Arch,
@@ -414,11 +420,12 @@ fn choose_acceleration(
     }
 }
 
-/// How many variables a Unikraft kernel takes from its line, unless it was built for more
-/// (`CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT`, as delivered); it drops the others without a word.
+/// Number of variables that a Unikraft kernel accepts on its command line by default
+/// (`CONFIG_LIBPOSIX_ENVIRON_LIBPARAM_MAXCOUNT`); it drops further ones silently.
 const USUAL_VARIABLES: usize = 8;
 
-/// Warns of more variables than the kernel takes, or than most take where nothing says how many this one does.
+/// Warns about more variables than the kernel accepts, or than most kernels accept if its limit is
+/// unknown.
 fn check_variables(boot: &Boot, count: usize) -> Option<Problem> {
     let known = boot.abilities.variables;
     let most = known.unwrap_or(USUAL_VARIABLES);
@@ -438,7 +445,7 @@ fn check_variables(boot: &Boot, count: usize) -> Option<Problem> {
     ))
 }
 
-/// Says that a Linux guest has to mount its volumes itself: there is no parameter that would make it.
+/// Warns that a Linux guest has to mount its volumes itself, since no kernel parameter does it.
 fn unmounted(boot: BootProtocol, volumes: &[Volume]) -> Option<Problem> {
     if boot != BootProtocol::LinuxBzImage || volumes.is_empty() {
         return None;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A platform, by the name KraftKit gives it.
+/// A platform, named as in KraftKit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Platform {
     /// QEMU, with or without KVM.
@@ -32,7 +32,7 @@ impl Platform {
         }
     }
 
-    /// Returns the name of its virtual machine monitor, as it is written in sentences.
+    /// Returns the name of its virtual machine monitor for messages.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Qemu => "QEMU",
@@ -48,7 +48,7 @@ impl fmt::Display for Platform {
     }
 }
 
-/// The text names no platform we know.
+/// The text is not the name of a supported platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown platform `{0}`: expected qemu (or kvm), fc (or firecracker) or xen")]
 pub struct UnknownPlatform(pub String);
@@ -56,7 +56,7 @@ pub struct UnknownPlatform(pub String);
 impl FromStr for Platform {
     type Err = UnknownPlatform;
 
-    /// Parses a name as users type it; the aliases `kvm` and `firecracker` are understood.
+    /// Parses a name as users type it; the aliases `kvm` and `firecracker` are accepted.
     fn from_str(text: &str) -> Result<Self, UnknownPlatform> {
         match text {
             "qemu" | "kvm" => Ok(Self::Qemu),
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_back_and_so_are_their_aliases() {
+    fn names_and_aliases_are_parsed() {
         for platform in Platform::ALL {
             assert_eq!(platform.name().parse(), Ok(platform));
         }

@@ -1,7 +1,7 @@
-//! Port mappings: `[[HOST_IP:]HOST_PORT:]GUEST_PORT[/PROTOCOL]`, as Docker writes them.
+//! Port mappings: `[[HOST_IP:]HOST_PORT:]GUEST_PORT[/PROTOCOL]`, as in Docker.
 //!
-//! Ranges of the same length pair up (`8000-8002:80-82`), an IPv6 address stands in brackets, and a host port that is
-//! left out or 0 asks for any free one.
+//! Ranges of the same length are paired (`8000-8002:80-82`), IPv6 addresses are in brackets, and a
+//! missing or zero host port selects any free port.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,24 +28,24 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// One port of the host that leads to one port of the machine.
+/// A published port of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PortMapping {
-    /// Address of the host that listens; unspecified (`0.0.0.0`) means every one.
+    /// Host address to listen on; the unspecified address (`0.0.0.0`) listens on all.
     pub host_ip: IpAddr,
-    /// Port of the host; 0 until one is allocated for a mapping that names none.
+    /// Host port; 0 until one is allocated.
     pub host_port: u16,
     /// Port inside the machine.
     pub machine_port: u16,
-    /// What is forwarded.
+    /// The forwarded protocol.
     pub protocol: Protocol,
 }
 
 impl PortMapping {
-    /// Tells whether both would listen at the same place of the host.
+    /// Returns whether two mappings would listen on the same address and port.
     ///
-    /// An unspecified address takes the port on every address of its family, and `::` takes it for IPv4 as well
-    /// (Linux listens on both unless told otherwise). Ports still to be allocated are never the same.
+    /// An unspecified address occupies the port on every address of its family, and `::` also for
+    /// IPv4 (Linux default). Host ports that are not allocated yet never collide.
     pub fn collides(&self, other: &Self) -> bool {
         self.host_port != 0
             && self.host_port == other.host_port
@@ -55,7 +55,7 @@ impl PortMapping {
                 || covers(other.host_ip, self.host_ip))
     }
 
-    /// Returns the mapping as it is typed after `--port`: `127.0.0.1:8080:80/tcp`.
+    /// Returns the mapping in the syntax of `--port`: `127.0.0.1:8080:80/tcp`.
     pub fn as_typed(&self) -> String {
         let Self {
             host_port,
@@ -72,7 +72,7 @@ impl PortMapping {
 }
 
 impl fmt::Display for PortMapping {
-    /// Writes the form `kraft ps` shows: `0.0.0.0:8080->80/tcp`.
+    /// Formats it as in `kraft ps`: `0.0.0.0:8080->80/tcp`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             host_ip,
@@ -85,7 +85,7 @@ impl fmt::Display for PortMapping {
     }
 }
 
-/// An address as it stands before a colon.
+/// An address as written before a colon.
 struct Bracketed(IpAddr);
 
 impl fmt::Display for Bracketed {
@@ -104,84 +104,84 @@ fn covers(wide: IpAddr, narrow: IpAddr) -> bool {
     }
 }
 
-/// A text that is no port mapping.
+/// The text is not a valid port mapping.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("port mapping `{text}`: {fault}")]
+#[error("port mapping `{text}`: {kind}")]
 pub struct PortError {
-    /// What was written.
+    /// The invalid text.
     pub text: String,
     /// What is wrong with it.
-    pub fault: PortFault,
+    pub kind: PortErrorKind,
 }
 
-/// What can be wrong with a port mapping.
+/// Why a port mapping is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PortFault {
-    /// There are more parts than three.
+pub enum PortErrorKind {
+    /// It has more than three parts.
     #[error(
-        "expected [[HOST_IP:]HOST_PORT:]GUEST_PORT[/PROTOCOL] (an IPv6 address stands in brackets)"
+        "expected [[HOST_IP:]HOST_PORT:]GUEST_PORT[/PROTOCOL] (with IPv6 addresses in brackets)"
     )]
     Shape,
-    /// The address is no IP address.
+    /// The host address is not an IP address.
     #[error("the address `{0}` is not an IP address, such as 127.0.0.1 or [::1]")]
     Address(String),
-    /// An address separator without an address: an unset variable, most likely.
+    /// The host address is empty, most likely from an unset variable.
     #[error(
         "the address before the first colon is empty: leave out that colon to listen on every address"
     )]
     NoAddress,
-    /// A port is no number of 16 bits, or is missing.
+    /// A port is missing or not a 16-bit number.
     #[error("the {side} port `{text}` is not a number from {least} to 65535")]
     Port {
         /// `host` or `guest`.
         side: &'static str,
-        /// What stands there.
+        /// The invalid text.
         text: String,
-        /// The least number that may stand there.
+        /// The minimum port number.
         least: u16,
     },
-    /// A range runs backwards.
-    #[error("the {side} ports `{text}` run backwards")]
+    /// A range ends before it begins.
+    #[error("the range of {side} ports `{text}` ends before it begins")]
     Backwards {
         /// `host` or `guest`.
         side: &'static str,
-        /// What stands there.
+        /// The invalid text.
         text: String,
     },
-    /// The two ranges differ in length.
+    /// The ranges have different lengths.
     #[error(
-        "{host} host ports cannot lead to {guest} guest ports: both ranges need the same length"
+        "cannot map {host} host ports to {guest} guest ports: both ranges must have the same length"
     )]
     Lengths {
-        /// Number of ports on the host's side.
+        /// Number of host ports.
         host: usize,
-        /// Number of ports on the guest's side.
+        /// Number of guest ports.
         guest: usize,
     },
-    /// SCTP, which Docker knows.
+    /// SCTP, which Docker supports.
     #[error("sctp cannot be forwarded, since user-mode networks carry only tcp and udp")]
     Sctp,
-    /// No protocol at all.
+    /// An unknown protocol.
     #[error("unknown protocol `{0}`: expected tcp or udp")]
     Protocol(String),
 }
 
-/// Returns the mappings that a text stands for: several for a range, and never twice the same.
+/// Parses a mapping, or several for a range; duplicates are removed.
 pub fn parse(text: &str) -> Result<Vec<PortMapping>, PortError> {
-    parse_parts(text.trim()).map_err(|fault| PortError {
+    parse_parts(text.trim()).map_err(|kind| PortError {
         text: text.to_owned(),
-        fault,
+        kind,
     })
 }
 
-fn parse_parts(text: &str) -> Result<Vec<PortMapping>, PortFault> {
+fn parse_parts(text: &str) -> Result<Vec<PortMapping>, PortErrorKind> {
     let (addresses, protocol) = match text.rsplit_once('/') {
         Some((addresses, protocol)) => (addresses, read_protocol(protocol)?),
         None => (text, Protocol::Tcp),
     };
     let (host_ip, ports) = split_address(addresses)?;
     let (host, guest) = match ports.split_once(':') {
-        Some((_, guest)) if guest.contains(':') => return Err(PortFault::Shape),
+        Some((_, guest)) if guest.contains(':') => return Err(PortErrorKind::Shape),
         Some(("", guest)) => (None, guest),
         Some((host, guest)) => (Some(host), guest),
         None => (None, ports),
@@ -195,7 +195,7 @@ fn parse_parts(text: &str) -> Result<Vec<PortMapping>, PortFault> {
         protocol,
     };
     match host {
-        Some(host) if host.len() != guest.len() => Err(PortFault::Lengths {
+        Some(host) if host.len() != guest.len() => Err(PortErrorKind::Lengths {
             host: host.len(),
             guest: guest.len(),
         }),
@@ -204,26 +204,26 @@ fn parse_parts(text: &str) -> Result<Vec<PortMapping>, PortFault> {
     }
 }
 
-/// Splits the address off `IP:HOST:GUEST`, `[IP]:HOST:GUEST` or a text without one.
-fn split_address(text: &str) -> Result<(IpAddr, &str), PortFault> {
+/// Splits the address from `IP:HOST:GUEST`, `[IP]:HOST:GUEST` or a text without one.
+fn split_address(text: &str) -> Result<(IpAddr, &str), PortErrorKind> {
     if let Some(rest) = text.strip_prefix('[') {
-        let (address, ports) = rest.split_once("]:").ok_or(PortFault::Shape)?;
+        let (address, ports) = rest.split_once("]:").ok_or(PortErrorKind::Shape)?;
         let ip: Ipv6Addr = address
             .parse()
-            .map_err(|_| PortFault::Address(format!("[{address}]")))?;
-        // `[::1]:80` names no host port; without a second colon it is the guest's.
+            .map_err(|_| PortErrorKind::Address(format!("[{address}]")))?;
+        // `[::1]:80` has no host port; without a second colon the port is the guest's.
         return Ok((ip.into(), ports));
     }
     match text.split_once(':') {
         Some((address, ports)) if ports.contains(':') => match address {
-            "" => Err(PortFault::NoAddress),
+            "" => Err(PortErrorKind::NoAddress),
             _ if text.parse::<Ipv6Addr>().is_ok() || ports.matches(':').count() > 1 => {
-                Err(PortFault::Shape)
+                Err(PortErrorKind::Shape)
             }
             _ => Ok((
                 address
                     .parse()
-                    .map_err(|_| PortFault::Address(address.to_owned()))?,
+                    .map_err(|_| PortErrorKind::Address(address.to_owned()))?,
                 ports,
             )),
         },
@@ -231,12 +231,12 @@ fn split_address(text: &str) -> Result<(IpAddr, &str), PortFault> {
     }
 }
 
-fn read_protocol(text: &str) -> Result<Protocol, PortFault> {
+fn read_protocol(text: &str) -> Result<Protocol, PortErrorKind> {
     match text.to_ascii_lowercase().as_str() {
         "tcp" => Ok(Protocol::Tcp),
         "udp" => Ok(Protocol::Udp),
-        "sctp" => Err(PortFault::Sctp),
-        _ => Err(PortFault::Protocol(text.to_owned())),
+        "sctp" => Err(PortErrorKind::Sctp),
+        _ => Err(PortErrorKind::Protocol(text.to_owned())),
     }
 }
 
@@ -244,13 +244,13 @@ fn read_range(
     side: &'static str,
     text: &str,
     least: u16,
-) -> Result<RangeInclusive<u16>, PortFault> {
-    let port = |text: &str, least: u16| -> Result<u16, PortFault> {
+) -> Result<RangeInclusive<u16>, PortErrorKind> {
+    let port = |text: &str, least: u16| -> Result<u16, PortErrorKind> {
         Some(text)
             .filter(|text| text.chars().all(|c| c.is_ascii_digit()))
             .and_then(|text| text.parse().ok())
             .filter(|&port| port >= least)
-            .ok_or_else(|| PortFault::Port {
+            .ok_or_else(|| PortErrorKind::Port {
                 side,
                 text: text.to_owned(),
                 least,
@@ -262,7 +262,7 @@ fn read_range(
         None => port(text, least).map(|only| only..=only)?,
     };
     if range.is_empty() {
-        return Err(PortFault::Backwards {
+        return Err(PortErrorKind::Backwards {
             side,
             text: text.to_owned(),
         });
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_that_docker_knows_is_read() {
+    fn every_form_of_docker_is_parsed() {
         let forms = [
             "80",
             "8080:80",
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_names_the_part_that_is_wrong() {
+    fn errors_name_the_invalid_part() {
         let forms = [
             "",
             "http",
@@ -364,13 +364,13 @@ mod tests {
         port mapping `80/icmp`: unknown protocol `icmp`: expected tcp or udp
         port mapping `localhost:8080:80`: the address `localhost` is not an IP address, such as 127.0.0.1 or [::1]
         port mapping `:8080:80`: the address before the first colon is empty: leave out that colon to listen on every address
-        port mapping `1.2.3.4:1:2:3`: expected [[HOST_IP:]HOST_PORT:]GUEST_PORT[/PROTOCOL] (an IPv6 address stands in brackets)
+        port mapping `1.2.3.4:1:2:3`: expected [[HOST_IP:]HOST_PORT:]GUEST_PORT[/PROTOCOL] (with IPv6 addresses in brackets)
         port mapping `::1:8080:80`: the address before the first colon is empty: leave out that colon to listen on every address
-        port mapping `[::1]8080:80`: expected [[HOST_IP:]HOST_PORT:]GUEST_PORT[/PROTOCOL] (an IPv6 address stands in brackets)
+        port mapping `[::1]8080:80`: expected [[HOST_IP:]HOST_PORT:]GUEST_PORT[/PROTOCOL] (with IPv6 addresses in brackets)
         port mapping `[127.0.0.1]:8080:80`: the address `[127.0.0.1]` is not an IP address, such as 127.0.0.1 or [::1]
-        port mapping `[::1`: expected [[HOST_IP:]HOST_PORT:]GUEST_PORT[/PROTOCOL] (an IPv6 address stands in brackets)
-        port mapping `82-80`: the guest ports `82-80` run backwards
-        port mapping `8000-8001:80`: 2 host ports cannot lead to 1 guest ports: both ranges need the same length
+        port mapping `[::1`: expected [[HOST_IP:]HOST_PORT:]GUEST_PORT[/PROTOCOL] (with IPv6 addresses in brackets)
+        port mapping `82-80`: the range of guest ports `82-80` ends before it begins
+        port mapping `8000-8001:80`: cannot map 2 host ports to 1 guest ports: both ranges must have the same length
         port mapping `8000-:80`: the host port `` is not a number from 1 to 65535
         port mapping `a-b:80-81`: the host port `a` is not a number from 1 to 65535
         ");
@@ -394,12 +394,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC*|[0-9:./a-z\\[\\]-]{0,24}") {
+        fn any_text_is_parsed_or_rejected(text in "\\PC*|[0-9:./a-z\\[\\]-]{0,24}") {
             let _ = parse(&text);
         }
 
         #[test]
-        fn what_is_typed_is_read_back(
+        fn mappings_are_parsed_as_written(
             ip: IpAddr, host: u16, guest in 1..=u16::MAX, udp: bool,
         ) {
             let mapping = PortMapping {

@@ -1,23 +1,23 @@
-//! Programs for Linux: what a loader of unikernels must know of one before it boots.
+//! ELF programs for Linux: what is needed to boot one with Unikraft's ELF loader.
 //!
 //! Offsets and numbers are those of the System V ABI, "Object Files" and "Program Loading", for
-//! files of 64 bits.
+//! 64-bit files.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::arch::Arch;
 use crate::kernel::number;
 
-/// What every ELF file begins with.
+/// The first bytes of every ELF file.
 const MAGIC: &[u8] = b"\x7fELF";
 const HEADER: usize = 64;
 const SEGMENT: usize = 56;
 const ENTRY: usize = 16;
-/// No program has more segments than this.
+/// Maximum number of segments.
 const MOST_SEGMENTS: u64 = 512;
-/// No program has more dynamic entries than this.
+/// Maximum number of dynamic entries.
 const MOST_ENTRIES: u64 = 4096;
-/// No name in a program is longer than this, in bytes.
+/// Maximum length of a name, in bytes.
 const LONGEST_NAME: usize = 4096;
 
 const ET_EXEC: u64 = 2;
@@ -33,20 +33,20 @@ const DT_RUNPATH: u64 = 29;
 /// A program or a shared library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
-    /// The processor it is for; `None` for one that no machine has.
+    /// Its processor architecture; `None` if it is not supported.
     pub arch: Option<Arch>,
-    /// Whether it can be loaded anywhere (`ET_DYN`).
+    /// Whether it can be loaded at any address (`ET_DYN`).
     pub position_independent: bool,
-    /// The program that loads it: `/lib64/ld-linux-x86-64.so.2`; `None` for a static one.
+    /// The dynamic loader: `/lib64/ld-linux-x86-64.so.2`; `None` for a static program.
     pub interpreter: Option<String>,
-    /// The libraries that it names.
+    /// The shared libraries it needs (`DT_NEEDED`).
     pub libraries: Vec<String>,
-    /// Directories that it wants them looked for in first.
+    /// Its library search path (`DT_RUNPATH` or `DT_RPATH`).
     pub search: Vec<String>,
 }
 
 impl Program {
-    /// Reads a program; `None` if these bytes are none for Linux.
+    /// Reads a program; `None` if the file is not an ELF program for Linux.
     pub fn read(file: &mut (impl Read + Seek)) -> io::Result<Option<Self>> {
         let header = stretch(file, 0, HEADER)?;
         let wide_and_little = header.get(4) == Some(&2) && header.get(5) == Some(&1);
@@ -134,7 +134,7 @@ fn segments(file: &mut (impl Read + Seek), at: u64, count: u64) -> io::Result<Ve
     Ok(segments.collect())
 }
 
-/// Returns where in the file an address is.
+/// Returns the file offset of an address.
 fn offset_of(address: u64, segments: &[Segment]) -> Option<u64> {
     let mut loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD);
     loaded.find_map(|segment| {
@@ -143,7 +143,7 @@ fn offset_of(address: u64, segments: &[Segment]) -> Option<u64> {
     })
 }
 
-/// Reads a text up to its zero.
+/// Reads a zero-terminated string.
 fn text(file: &mut (impl Read + Seek), at: u64) -> io::Result<Option<String>> {
     let bytes = stretch(file, at, LONGEST_NAME)?;
     let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -152,9 +152,9 @@ fn text(file: &mut (impl Read + Seek), at: u64) -> io::Result<Option<String>> {
         .filter(|text| !text.is_empty()))
 }
 
-/// Reads bytes; fewer where the file ends.
+/// Reads bytes; fewer at the end of the file.
 fn stretch(file: &mut (impl Read + Seek), at: u64, length: usize) -> io::Result<Vec<u8>> {
-    // Beyond what a file can have, seeking itself fails.
+    // Seeking beyond the maximum file size would fail.
     if i64::try_from(at).is_err() {
         return Ok(Vec::new());
     }
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_program_is_none_and_damage_is_harmless() {
+    fn other_and_damaged_files_are_not_programs() {
         for bytes in [
             &b""[..],
             b"#!/bin/sh\n",
@@ -180,7 +180,7 @@ mod tests {
         ] {
             assert_eq!(Program::read(&mut Cursor::new(bytes)).unwrap(), None);
         }
-        // Every number of the header at its largest.
+        // Every number of the header at its maximum.
         let mut bytes = vec![0xff; 4096];
         for (to, from) in bytes.iter_mut().zip(b"\x7fELF\x02\x01") {
             *to = *from;

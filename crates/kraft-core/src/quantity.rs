@@ -1,9 +1,9 @@
-//! Amounts of bytes as people write them: `64Mi`, `1G`, `1.5Gi`, `2e9`.
+//! Amounts of memory as users write them: `64Mi`, `1G`, `1.5Gi`, `2e9`.
 //!
-//! The grammar is that of Kubernetes' quantities (apimachinery `resource.Quantity`), which KraftKit uses: a decimal
-//! number, then nothing, a decimal suffix (`k M G T P E`, and the small `m u n`), a binary one (`Ki` … `Ei`) or an
-//! exponent (`e3`, `E-2`). All arithmetic is exact; what is not a whole number of bytes is rounded up, as
-//! Kubernetes does.
+//! The grammar is that of Kubernetes' quantities (apimachinery `resource.Quantity`), which KraftKit
+//! uses: a decimal number, then nothing, a decimal suffix (`k M G T P E`, and the small `m u n`), a
+//! binary one (`Ki` … `Ei`) or an exponent (`e3`, `E-2`). All arithmetic is exact; fractions of a
+//! byte are rounded up, as in Kubernetes.
 
 /// One KiB, in bytes.
 pub const KIB: u64 = 1 << 10;
@@ -12,50 +12,50 @@ pub const MIB: u64 = 1 << 20;
 /// One GiB, in bytes.
 pub const GIB: u64 = 1 << 30;
 
-/// A text that is no amount of bytes.
+/// The text is not a valid amount of memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an amount of memory: {fault}")]
+#[error("`{text}` is not an amount of memory: {kind}")]
 pub struct QuantityError {
-    /// What was written.
+    /// The invalid text.
     pub text: String,
     /// What is wrong with it.
-    pub fault: QuantityFault,
+    pub kind: QuantityErrorKind,
 }
 
-/// What can be wrong with an amount.
+/// Why an amount is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QuantityFault {
-    /// Nothing was written.
+pub enum QuantityErrorKind {
+    /// It is empty.
     #[error("it is empty")]
     Empty,
     /// It does not begin with a number.
     #[error("it does not begin with a decimal number such as 64 or 1.5")]
     NoNumber,
-    /// It is below zero.
+    /// It is negative.
     #[error("it is negative")]
     Negative,
-    /// The number is followed by something unknown, which may have a likely meaning.
+    /// The unit is unknown.
     #[error("unknown unit `{unit}`{}", hint.as_deref().map(|hint| format!(": did you mean {hint}?")).unwrap_or_default())]
     UnknownUnit {
-        /// What follows the number.
+        /// The text after the number.
         unit: String,
-        /// What was probably meant.
+        /// A suggestion.
         hint: Option<String>,
     },
-    /// It is more than 64 bits can count.
-    #[error("it is more than can be counted (16Ei)")]
+    /// It exceeds 64 bits.
+    #[error("it exceeds the maximum of 16Ei")]
     TooLarge,
 }
 
-/// Returns the bytes that a text stands for.
+/// Parses an amount, in bytes.
 pub fn parse(text: &str) -> Result<u64, QuantityError> {
-    parse_trimmed(text.trim()).map_err(|fault| QuantityError {
+    parse_trimmed(text.trim()).map_err(|kind| QuantityError {
         text: text.to_owned(),
-        fault,
+        kind,
     })
 }
 
-/// Returns the shortest text that means exactly this many bytes: `64Mi`, `1536Ki`, `1000`.
+/// Formats an amount exactly, in the shortest form: `64Mi`, `1536Ki`, `1000`.
 pub fn display(bytes: u64) -> String {
     let steps = (bytes.trailing_zeros() / 10).min(6);
     match ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].get(steps as usize) {
@@ -64,12 +64,12 @@ pub fn display(bytes: u64) -> String {
     }
 }
 
-fn parse_trimmed(text: &str) -> Result<u64, QuantityFault> {
+fn parse_trimmed(text: &str) -> Result<u64, QuantityErrorKind> {
     if text.is_empty() {
-        return Err(QuantityFault::Empty);
+        return Err(QuantityErrorKind::Empty);
     }
     if text.starts_with('-') {
-        return Err(QuantityFault::Negative);
+        return Err(QuantityErrorKind::Negative);
     }
     let unsigned = text.strip_prefix('+').unwrap_or(text);
     let end = unsigned
@@ -77,21 +77,21 @@ fn parse_trimmed(text: &str) -> Result<u64, QuantityFault> {
         .unwrap_or(unsigned.len());
     let (number, unit) = unsigned
         .split_at_checked(end)
-        .ok_or(QuantityFault::NoNumber)?;
+        .ok_or(QuantityErrorKind::NoNumber)?;
     let (digits, decimals) = read_number(number)?;
-    let (doublings, tens) = read_unit(unit).ok_or_else(|| QuantityFault::UnknownUnit {
+    let (doublings, tens) = read_unit(unit).ok_or_else(|| QuantityErrorKind::UnknownUnit {
         unit: unit.to_owned(),
         hint: likely_unit(number, unit),
     })?;
-    scale(digits, doublings, tens.saturating_sub(decimals)).ok_or(QuantityFault::TooLarge)
+    scale(digits, doublings, tens.saturating_sub(decimals)).ok_or(QuantityErrorKind::TooLarge)
 }
 
-/// Reads `12`, `1.5`, `.5` or `5.` as all its digits and the number of those behind the point.
-fn read_number(number: &str) -> Result<(u128, i32), QuantityFault> {
+/// Parses `12`, `1.5`, `.5` or `5.` as all digits and the number of decimal places.
+fn read_number(number: &str) -> Result<(u128, i32), QuantityErrorKind> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let fraction = fraction.trim_end_matches('0');
     if !number.contains(|c: char| c.is_ascii_digit()) || fraction.contains('.') {
-        return Err(QuantityFault::NoNumber);
+        return Err(QuantityErrorKind::NoNumber);
     }
     let digits = whole.trim_start_matches('0').to_owned() + fraction;
     let value = if digits.is_empty() {
@@ -101,10 +101,10 @@ fn read_number(number: &str) -> Result<(u128, i32), QuantityFault> {
     };
     value
         .zip(i32::try_from(fraction.len()).ok())
-        .ok_or(QuantityFault::TooLarge)
+        .ok_or(QuantityErrorKind::TooLarge)
 }
 
-/// Returns what a unit multiplies by, as powers of two and of ten.
+/// Returns the factor of a unit, as powers of two and of ten.
 fn read_unit(unit: &str) -> Option<(u32, i32)> {
     Some(match unit {
         "" => (0, 0),
@@ -127,7 +127,7 @@ fn read_unit(unit: &str) -> Option<(u32, i32)> {
     })
 }
 
-/// Guesses what `K`, `MB`, `gib` and the like were meant to be.
+/// Suggests a unit for `K`, `MB`, `gib` and the like.
 fn likely_unit(number: &str, unit: &str) -> Option<String> {
     let lower = unit.trim().to_ascii_lowercase();
     let stem = lower.strip_suffix('b').unwrap_or(&lower);
@@ -148,7 +148,7 @@ fn likely_unit(number: &str, unit: &str) -> Option<String> {
     })
 }
 
-/// Returns `digits × 2^doublings × 10^tens`, rounded up; `None` beyond 64 bits.
+/// Returns `digits × 2^doublings × 10^tens`, rounded up; `None` if it exceeds 64 bits.
 fn scale(digits: u128, doublings: u32, tens: i32) -> Option<u64> {
     if digits == 0 {
         return Some(0);
@@ -159,7 +159,7 @@ fn scale(digits: u128, doublings: u32, tens: i32) -> Option<u64> {
         Some(power) if tens >= 0 => doubled.checked_mul(power)?,
         Some(power) => doubled.div_ceil(power),
         None if tens >= 0 => return None,
-        // Something, divided by more than a u128 holds.
+        // A positive number divided by more than a u128 holds rounds up to 1.
         None => 1,
     };
     u64::try_from(bytes).ok()
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_suffix_of_the_grammar_counts_exactly() {
+    fn every_suffix_is_exact() {
         let table = [
             ("0", 0),
             ("1", 1),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_explained_with_what_was_meant() {
+    fn mistakes_are_reported_with_a_suggestion() {
         let said = |text: &str| parse(text).unwrap_err().to_string();
         insta::assert_snapshot!(
             ["", "Mi", "-1", "64K", "64KB", "64mb", "2gib", "10b", "5 Mi", "5x", "1.2.3", "1e", "16Ei", "1e99", "٣Mi", "."]
@@ -236,8 +236,8 @@ mod tests {
         `5x` is not an amount of memory: unknown unit `x`
         `1.2.3` is not an amount of memory: it does not begin with a decimal number such as 64 or 1.5
         `1e` is not an amount of memory: unknown unit `e`: did you mean `1E` (powers of 1000) or `1Ei` (of 1024)?
-        `16Ei` is not an amount of memory: it is more than can be counted (16Ei)
-        `1e99` is not an amount of memory: it is more than can be counted (16Ei)
+        `16Ei` is not an amount of memory: it exceeds the maximum of 16Ei
+        `1e99` is not an amount of memory: it exceeds the maximum of 16Ei
         `٣Mi` is not an amount of memory: it does not begin with a decimal number such as 64 or 1.5
         `.` is not an amount of memory: it does not begin with a decimal number such as 64 or 1.5
         "
@@ -262,7 +262,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC*|[-+0-9.eEkKmMiIgGbB]{0,12}") {
+        fn any_text_is_parsed_or_rejected(text in "\\PC*|[-+0-9.eEkKmMiIgGbB]{0,12}") {
             let _ = parse(&text);
         }
 

@@ -1,13 +1,13 @@
-//! Sizes and times as users read them.
+//! Human-readable sizes and durations.
 
 use std::time::Duration;
 
-/// Returns a size in binary units with one digit after the point: `17.2 MiB`.
+/// Formats a size in binary units with one decimal place: `17.2 MiB`.
 pub fn bytes(bytes: u64) -> String {
     scaled(bytes, 1024, &["KiB", "MiB", "GiB", "TiB"], |_| true)
 }
 
-/// Returns a size in decimal units, as KraftKit shows them in listings: `245 kB`, `1.5 MB`.
+/// Formats a size in decimal units, as in KraftKit's listings: `245 kB`, `1.5 MB`.
 pub fn decimal(bytes: u64) -> String {
     scaled(bytes, 1000, &["kB", "MB", "GB", "TB"], |tenths| {
         tenths < 100
@@ -15,7 +15,7 @@ pub fn decimal(bytes: u64) -> String {
 }
 
 /// Scales a number to the first unit in which it has at most three digits, rounding to nearest.
-/// `fine` decides by the number of tenths whether one digit after the point is shown.
+/// `fine` decides by the number of tenths whether to show one decimal place.
 fn scaled(bytes: u64, step: u128, units: &[&str], fine: fn(u128) -> bool) -> String {
     let bytes = u128::from(bytes);
     if bytes < step {
@@ -39,7 +39,7 @@ fn scaled(bytes: u64, step: u128, units: &[&str], fine: fn(u128) -> bool) -> Str
     format!("{bytes} B")
 }
 
-/// Returns how long something took: `0.4 s`, `22 s`, `3 min 5 s`.
+/// Formats a duration: `0.4 s`, `22 s`, `3 min 5 s`.
 pub fn time(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -57,7 +57,7 @@ pub fn time(time: Duration) -> String {
     }
 }
 
-/// Returns how long ago something was: `2 hours ago`.
+/// Formats how long ago something happened: `2 hours ago`.
 pub fn ago(passed: Duration) -> String {
     let seconds = passed.as_secs();
     let (count, unit) = match seconds {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_as_exact_as_people_want_them() {
+    fn durations_are_rounded_to_two_units() {
         for (millis, shown) in [
             (0, "0.0 s"),
             (40, "0.0 s"),

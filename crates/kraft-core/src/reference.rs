@@ -1,32 +1,32 @@
-//! Names of images: `[HOST[:PORT]/]PATH[:TAG][@sha256:HEX]`.
+//! Image references: `[HOST[:PORT]/]PATH[:TAG][@sha256:HEX]`.
 //!
 //! The grammar of a path and a tag is that of the OCI distribution specification (1.1, "Pulling
-//! manifests"); what the first part of a path means follows KraftKit and docker: it is a registry
-//! if it has a `.` or a `:`, or is `localhost`.
+//! manifests"). As in Docker and KraftKit, the first part of the path is a registry if it contains
+//! a `.` or a `:`, or is `localhost`.
 //!
-//! What was typed without a registry stays without one until somebody asks for the
-//! [qualified](Reference::qualified) name: on this computer it may mean an image of any registry.
+//! A reference without a registry stays so until its [qualified](Reference::qualified) form is
+//! requested: locally it matches an image of any registry.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The registry of names that have none.
+/// The default registry.
 pub const DEFAULT_REGISTRY: &str = "unikraft.org";
-/// The tag of names that have neither tag nor digest.
+/// The default tag, for references with neither tag nor digest.
 pub const DEFAULT_TAG: &str = "latest";
-/// A repository path is at most this long, in bytes.
+/// Maximum length of a repository path, in bytes.
 const LONGEST_PATH: usize = 255;
-/// A tag is at most this long, in bytes.
+/// Maximum length of a tag, in bytes.
 const LONGEST_TAG: usize = 128;
 
-/// The digest of bytes: `sha256:` and 64 lower-case hexadecimal digits.
+/// A content digest: `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(String);
 
 impl Digest {
-    /// Makes the digest of 32 bytes that SHA-256 gave.
+    /// Returns the digest for a SHA-256 hash.
     pub fn of_sha256(hash: [u8; 32]) -> Self {
         use fmt::Write as _;
         let mut text = String::with_capacity(71);
@@ -37,17 +37,17 @@ impl Digest {
         Self(text)
     }
 
-    /// Returns the whole text, algorithm first.
+    /// Returns the whole text, including the algorithm.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Returns the hexadecimal digits alone.
+    /// Returns the hexadecimal digits only.
     pub fn hex(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, hex)| hex)
     }
 
-    /// Returns the first digits, as listings show them.
+    /// Returns the first digits, for listings.
     pub fn short(&self) -> &str {
         self.hex().get(..7).unwrap_or_default()
     }
@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// The name of an image, as typed or as stored.
+/// An image reference, as typed or as stored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     registry: Option<String>,
@@ -106,28 +106,28 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Returns the registry, `HOST[:PORT]`, if the name has one.
+    /// Returns the registry, `HOST[:PORT]`, if there is one.
     pub fn registry(&self) -> Option<&str> {
         self.registry.as_deref()
     }
 
-    /// Returns the path below the registry.
+    /// Returns the path without the registry.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// Returns the tag, if the name has one.
+    /// Returns the tag, if there is one.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// Returns the digest, if the name has one.
+    /// Returns the digest, if there is one.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// Returns the name in full: with the default registry and, where there is neither tag nor
-    /// digest, the default tag. Images are stored under such names alone.
+    /// Returns the complete reference: with the default registry and, without tag and digest, the
+    /// default tag. Images are stored under such names only.
     #[must_use]
     pub fn qualified(&self) -> Self {
         let mut full = self.clone();
@@ -139,17 +139,17 @@ impl Reference {
         full
     }
 
-    /// Returns the registry of the full name.
+    /// Returns the registry of the complete reference.
     pub fn host(&self) -> &str {
         self.registry.as_deref().unwrap_or(DEFAULT_REGISTRY)
     }
 
-    /// Returns `HOST/PATH` of the full name, without tag and digest.
+    /// Returns `HOST/PATH` of the complete reference, without tag and digest.
     pub fn path(&self) -> String {
         format!("{}/{}", self.host(), self.repository)
     }
 
-    /// Returns the same repository by digest alone.
+    /// Returns a reference to the same repository by digest.
     #[must_use]
     pub fn with_digest(&self, digest: &Digest) -> Self {
         Self {
@@ -159,7 +159,7 @@ impl Reference {
         }
     }
 
-    /// Returns the part that names a version: the digest, else the tag of the full name.
+    /// Returns the version: the digest, otherwise the tag of the complete reference.
     pub fn version(&self) -> &str {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.as_str(),
@@ -239,12 +239,12 @@ impl<'de> Deserialize<'de> for Reference {
     }
 }
 
-/// Returns whether the first part of a path names a registry.
+/// Returns whether the first part of a path is a registry.
 fn is_host(first: &str) -> bool {
     first == "localhost" || first.contains(['.', ':'])
 }
 
-/// Docker's own registry answers under another name, and its official images have no owner.
+/// Docker Hub's registry has another host name, and its official images have no owner.
 fn docker_hub(registry: Option<String>, path: &str) -> (Option<String>, String) {
     match registry.as_deref() {
         Some("docker.io" | "index.docker.io" | "registry-1.docker.io") => {
@@ -259,7 +259,7 @@ fn docker_hub(registry: Option<String>, path: &str) -> (Option<String>, String) 
     }
 }
 
-/// Checks `HOST[:PORT]`, `[IPv6][:PORT]` included, and returns it in lower case.
+/// Checks `HOST[:PORT]`, including `[IPv6][:PORT]`, and returns it in lower case.
 pub fn check_host(text: &str) -> Result<String, ReferenceError> {
     let bad = || ReferenceError::Host(text.to_owned());
     let (name, port) = match text.strip_prefix('[') {
@@ -317,7 +317,8 @@ fn check_path(path: &str) -> Result<(), ReferenceError> {
     }
 }
 
-/// Lower-case letters and digits, joined by `.`, `_`, `__` or any number of `-`.
+/// Returns whether a path part is valid: lower-case letters and digits, joined by `.`, `_`, `__` or
+/// any number of `-`.
 fn part_is_good(part: &str) -> bool {
     let mut separator = String::new();
     let mut any = false;
@@ -354,39 +355,41 @@ fn check_tag(tag: &str) -> Result<(), ReferenceError> {
     }
 }
 
-/// Why a text names no image.
+/// Why an image reference is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// Nothing, or nothing before the tag.
+    /// It is empty, or nothing precedes the tag.
     #[error("the name of the image is empty")]
     Empty,
-    /// `https://…`.
-    #[error("`{0}://` does not belong before the name of an image; write HOST/PATH[:TAG]")]
+    /// It begins with a URL scheme: `https://…`.
+    #[error("an image reference has no `{0}://`: expected HOST/PATH[:TAG]")]
     Scheme(String),
-    /// The part before the first `/` looks like a registry, and is none.
-    #[error("`{0}` is no registry: expected HOST or HOST:PORT")]
+    /// The first part looks like a registry and is not a valid one.
+    #[error("`{0}` is not a valid registry: expected HOST or HOST:PORT")]
     Host(String),
     /// The path is too long; its length in bytes.
     #[error("the path has {0} characters, and at most 255 are allowed")]
     TooLong(usize),
-    /// Registries know lower case only.
-    #[error("`{0}` has upper-case letters, and the names of images have none")]
+    /// It contains upper-case letters.
+    #[error("`{0}` contains upper-case letters: image names are lower-case")]
     UpperCase(String),
-    /// Another character, or one in a wrong place.
+    /// The path contains another invalid character, or one in the wrong position.
     #[error(
-        "`{0}` is no path of an image: lower-case letters and digits, joined by `.`, `_`, `-` and `/`"
+        "`{0}` is not a valid image path: expected lower-case letters and digits, joined by `.`, `_`, `-` and `/`"
     )]
     Path(String),
-    /// The part behind the `:`.
+    /// The tag is invalid.
     #[error(
-        "`{0}` is no tag: up to 128 letters, digits, `_`, `.` and `-`, the first of them a letter, a \
+        "`{0}` is not a valid tag: expected up to 128 letters, digits, `_`, `.` and `-`, the first of them a letter, a \
          digit or `_`"
     )]
     Tag(String),
-    /// The part behind the `@`.
-    #[error("`{0}` is no digest: expected `sha256:` and 64 hexadecimal digits in lower case")]
+    /// The digest is invalid.
+    #[error(
+        "`{0}` is not a valid digest: expected `sha256:` and 64 hexadecimal digits in lower case"
+    )]
     Digest(String),
-    /// A hash function we do not have.
+    /// The hash algorithm is not supported.
     #[error("digests by `{0}` are not supported: expected `sha256:` and 64 hexadecimal digits")]
     Algorithm(String),
 }
@@ -403,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_completed() {
+    fn defaults_are_added() {
         for (typed, expected) in [
             ("nginx", "unikraft.org/nginx:latest"),
             ("nginx:1.25", "unikraft.org/nginx:1.25"),
@@ -428,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_is_kept() {
+    fn the_reference_is_kept_as_typed() {
         for typed in ["nginx", "a/b:c", "localhost:5000/x"] {
             assert_eq!(typed.parse::<Reference>().unwrap().to_string(), typed);
         }
@@ -436,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused_with_its_reason() {
+    fn invalid_references_are_rejected_with_a_reason() {
         use ReferenceError as E;
         for (typed, expected) in [
             ("", E::Empty),

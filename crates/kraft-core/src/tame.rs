@@ -1,14 +1,14 @@
-//! Text from outside, made safe to print on a terminal or into a log.
+//! Escapes untrusted text for terminals and logs.
 //!
 //! ```text
-//! C0 and C1 controls, DEL   can move the cursor, set the title, answer as if typed
-//! bidi controls             can show a line in another order than it has
-//! line separators           can end a line that has not ended
+//! C0 and C1 controls, DEL   can move the cursor, set the title, inject input
+//! bidi controls             can reorder a line visually
+//! line separators           can break a line
 //! ```
 
 use std::borrow::Cow;
 
-/// Returns whether a character may not reach a terminal as it is.
+/// Returns whether a character must not be printed unescaped.
 pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -21,7 +21,7 @@ pub fn is_unsafe(character: char) -> bool {
         )
 }
 
-/// Writes unsafe characters as escapes (`\u{9b}`, `\n`), except those in `kept`.
+/// Escapes unsafe characters (`\u{9b}`, `\n`), except those in `kept`.
 pub fn tame(text: &str, kept: &[char]) -> String {
     let mut tame = String::with_capacity(text.len());
     for character in text.chars() {
@@ -35,7 +35,7 @@ pub fn tame(text: &str, kept: &[char]) -> String {
 }
 
 /// Replaces unsafe characters by visible ones of the same length in bytes, so that spans into the
-/// text stay valid. ASCII stays as it is.
+/// text stay valid. ASCII is unchanged.
 pub(crate) fn mask(text: &str) -> Cow<'_, str> {
     let is_masked = |character: char| !character.is_ascii() && is_unsafe(character);
     if !text.contains(is_masked) {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_left() {
+    fn control_characters_are_escaped() {
         let all: String = ('\0'..='\u{ffff}').collect();
         let tamed = tame(&all, &['\n', '\t']);
         let left: Vec<char> = tamed.chars().filter(|&c| is_unsafe(c)).collect();
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_masked_text_has_the_same_places() {
+    fn masking_keeps_byte_offsets() {
         let all: String = ('\0'..='\u{ffff}').collect();
         let masked = mask(&all);
         assert_eq!(masked.len(), all.len());

@@ -1,6 +1,6 @@
-//! A line of words, as shells read it.
+//! Splits and joins command lines by the rules of a POSIX shell.
 
-/// Splits by the rules of a POSIX shell, without any expansion; the error is the quote left open.
+/// Splits a command line without any expansion; the error is the unclosed quote.
 pub fn split(line: &str) -> Result<Vec<String>, char> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -37,7 +37,7 @@ pub fn split(line: &str) -> Result<Vec<String>, char> {
     quote.map_or(Ok(words), Err)
 }
 
-/// Joins arguments to a line that a POSIX shell splits into the same arguments.
+/// Joins arguments to a command line that a POSIX shell splits into the same arguments.
 ///
 /// ```
 /// let line = kraft_core::words::join(["run", "it's", "a b", ""]);
@@ -62,7 +62,7 @@ mod tests {
     use super::split;
 
     #[test]
-    fn a_command_line_is_split_as_a_shell_would() {
+    fn command_lines_are_split_as_by_a_shell() {
         for (line, words) in [
             ("", &[][..]),
             ("a  b\tc", &["a", "b", "c"]),

@@ -1,11 +1,12 @@
-//! What we write on a boot line against the parser of the repository's own guest, which is C.
+//! Rendered command lines against the C parser of the repository's own guest.
 //!
-//! `make -C guests` builds that parser for the host; without it the test reports itself skipped.
+//! `make -C guests` builds that parser for the host; without it the test reports that it is
+//! skipped.
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::string_slice,
-    reason = "the other side of this test is a program, and a panic is how it reports"
+    reason = "test helpers panic"
 )]
 
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ fn machine(words: Vec<String>, variables: Vec<String>, mounts: Vec<String>) -> M
     }
 }
 
-/// What the guest reports of one line: the strings behind a word.
+/// Returns the strings that the guest reports after a keyword.
 fn strings(report: &str, word: &str) -> Vec<String> {
     report
         .lines()
@@ -67,7 +68,7 @@ fn strings(report: &str, word: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_guest_reads_what_we_write() {
+fn the_guest_parses_rendered_command_lines() {
     let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build/host/parse-cmdline");
     if !tool.is_file() {
         eprintln!("SKIPPED: the guest's parser is not built: make -C guests");
@@ -85,7 +86,7 @@ fn the_guest_reads_what_we_write() {
     while cases.len() < LINES {
         let (words, variables, mounts) = strategy.new_tree(&mut runner).unwrap().current();
         let spec = machine(words, variables, mounts);
-        // What no line can carry is refused, and that is tested elsewhere.
+        // Unrepresentable command lines are rejected, which other tests check.
         if let Ok(line) = CommandLine::of(&spec) {
             lines.extend(line.render().into_bytes());
             lines.push(0);

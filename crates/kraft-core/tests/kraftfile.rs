@@ -1,12 +1,12 @@
-//! The Kraftfile corpus: every form, every fault, and what nobody would write on purpose.
+//! Tests over a corpus of Kraftfiles: every form, every error, and hostile input.
 //!
 //! `kraftfile/ok` holds valid files, with a snapshot of the resolved project;
-//! `kraftfile/bad` holds broken ones, with a snapshot of what the user reads.
+//! `kraftfile/bad` holds broken ones, with a snapshot of the rendered errors.
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests read their corpus from disk and its place from the environment"
+    reason = "tests read their corpus from disk and its path from the environment"
 )]
-#![expect(clippy::unwrap_used, reason = "a broken corpus ends the test")]
+#![expect(clippy::unwrap_used, reason = "tests panic on errors")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -49,7 +49,7 @@ fn drawn(parsed: &Parsed, text: &str) -> String {
 }
 
 #[test]
-fn every_valid_file_resolves_to_its_snapshot_without_a_word() {
+fn valid_files_resolve_without_warnings() {
     for (name, bytes) in corpus("ok") {
         let (parsed, text) = parse_bytes(&bytes, &lookup);
         assert_eq!(drawn(&parsed, &text), "", "{name}");
@@ -60,7 +60,7 @@ fn every_valid_file_resolves_to_its_snapshot_without_a_word() {
 }
 
 #[test]
-fn every_broken_file_is_explained_as_its_snapshot_says() {
+fn broken_files_are_reported_as_in_their_snapshot() {
     let files = corpus("bad");
     assert!(files.len() >= 30);
     for (name, bytes) in files {
@@ -94,7 +94,7 @@ fn every_file_of_the_community_catalog_parses() {
             "{name}: {}",
             drawn(&parsed, &text)
         );
-        // A few files of the catalog repeat a key with the same value.
+        // Some files of the catalog repeat a key with the same value.
         for problem in &parsed.problems {
             assert!(
                 problem.message.contains("written twice"),
@@ -119,7 +119,7 @@ fn the_schema_allows_every_valid_file_and_knows_every_key() {
         let text = String::from_utf8(bytes).unwrap();
         let options = serde_saphyr::options! { strict_booleans: true };
         let json: serde_json::Value = serde_saphyr::from_str_with_options(&text, options).unwrap();
-        // `readOnly: yes` is a string to YAML 1.2; we understand it, editors may frown.
+        // `readOnly: yes` is a string in YAML 1.2; kraft accepts it, editors may report it.
         let errors: Vec<_> = validator
             .iter_errors(&json)
             .map(|e| format!("{}: {e}", e.instance_path()))
@@ -127,8 +127,8 @@ fn the_schema_allows_every_valid_file_and_knows_every_key() {
             .collect();
         assert!(errors.is_empty(), "{name}: {errors:#?}");
     }
-    // Each key of the schema is known to the parser and the other way round:
-    // a key with a slip is unknown to both.
+    // Each key of the schema is accepted by the parser and vice versa: a misspelled key is unknown
+    // to both.
     let keys = schema["properties"].as_object().unwrap();
     for key in keys.keys() {
         let known = parse(&format!("spec: v0.6\n{key}: {{}}\n"), &|_| None);
@@ -145,7 +145,7 @@ fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
 }
 
 #[test]
-fn hostile_sizes_are_refused_without_harm() {
+fn huge_files_are_rejected() {
     let mega = 1 << 20;
     for text in [
         "[".repeat(mega),

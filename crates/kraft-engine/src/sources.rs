@@ -133,7 +133,7 @@ impl From<Error> for Failure {
                     "`kraft pkg ls --all` lists what there is; `source:` in the Kraftfile names a place of its own",
                 ),
             ),
-            Error::NoRelease { .. } | Error::NoResource { .. } => {
+            Error::ReleaseError { .. } | Error::NoResource { .. } => {
                 (Kind::NotFound, Some("`version:` in the Kraftfile names it"))
             }
             Error::NoVersion { .. } => (

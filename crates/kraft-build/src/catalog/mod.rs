@@ -122,7 +122,7 @@ pub fn find<'a>(entries: &'a [Entry], name: &Name) -> Vec<&'a Entry> {
         .iter()
         .filter(|entry| {
             name.kind.is_none_or(|kind| kind == entry.kind)
-                && component::fits(&name.name, &entry.name)
+                && component::matches(&name.name, &entry.name)
         })
         .collect()
 }

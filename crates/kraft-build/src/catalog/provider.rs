@@ -449,7 +449,7 @@ fn owner(sources: &Sources, wild: &Wild) -> Result<Vec<Entry>, Error> {
         found.extend(
             repositories
                 .into_iter()
-                .filter(|repository| component::fits(&wild.pattern, &repository.name)),
+                .filter(|repository| component::matches(&wild.pattern, &repository.name)),
         );
         let more = document
             .link

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kraft_core::catalog::{Entry, NoRelease};
+use kraft_core::catalog::{Entry, ReleaseError};
 use kraft_core::nearest::nearest;
 use kraft_sys::fs;
 use kraft_sys::tool::ToolError;
@@ -24,11 +24,11 @@ pub enum Error {
     },
     /// The component has no such version.
     #[error("cannot take {name}")]
-    NoRelease {
+    ReleaseError {
         /// The component.
         name: String,
         /// Why.
-        source: NoRelease,
+        source: ReleaseError,
     },
     /// The catalog does not say where the version is.
     #[error("the catalog does not say where {name} {version} is to be had")]

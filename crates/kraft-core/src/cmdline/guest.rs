@@ -1,27 +1,28 @@
-//! Unikraft's side of the boot line, in Rust: how it is split, what becomes of the words, and how to quote for it.
+//! Unikraft's parser of the kernel command line, in Rust, and quoting for it.
 //!
-//! This follows Unikraft 0.17: lib/ukargparse (words), lib/ukboot's early init (where the arguments begin) and
-//! lib/uklibparam (parameters). It is the yardstick of the round-trip tests, quirks included.
+//! This follows Unikraft 0.17: lib/ukargparse (splitting), lib/ukboot's early init (where the
+//! arguments begin) and lib/uklibparam (parameters). It is the reference of the round-trip tests,
+//! quirks included.
 
 use super::limits::MAX_WORDS;
 
-/// What a guest makes of a boot line.
+/// A command line as parsed by the guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
-    /// The first word; no parameter is ever looked for in it.
+    /// The first argument; it is never parsed as a parameter.
     pub program: Option<String>,
-    /// What was assigned to parameters, in order.
+    /// Values assigned to parameters, in order.
     pub params: Vec<Assignment>,
-    /// Words between parameters that are none: the kernel warns and skips them.
+    /// Arguments among the parameters that are not parameters: the kernel warns and skips them.
     pub strays: Vec<String>,
-    /// Whether `help` stands among the parameters: the kernel prints them all and stops.
+    /// Whether `help` is among the parameters: the kernel prints all parameters and stops.
     pub help: bool,
-    /// What the application gets.
+    /// The application's arguments.
     pub args: Vec<String>,
 }
 
 impl Parsed {
-    /// Returns every value that a parameter was given, in order.
+    /// Returns every value assigned to a parameter, in order.
     pub fn values(&self, name: &str) -> Vec<&str> {
         (self.params.iter())
             .filter(|assignment| assignment.name == name)
@@ -30,7 +31,7 @@ impl Parsed {
     }
 }
 
-/// One value given to a parameter; an entry of a list is one as well.
+/// One value assigned to a parameter; each entry of a list is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// `lib.param`.
@@ -39,14 +40,14 @@ pub struct Assignment {
     pub value: Option<String>,
 }
 
-/// Returns what a Unikraft guest makes of a line, the program's name included.
+/// Returns a command line as parsed by a Unikraft guest, including the program name.
 pub fn parse(line: &str) -> Parsed {
     let mut words = split(line, MAX_WORDS).words.into_iter();
     let program = words.next();
     let words: Vec<String> = words.collect();
     let (reading, stop) = Reading::of(&words);
     match stop {
-        // The kernel's own condition: a `--`, and at least one word before it.
+        // The kernel's condition: a `--` that is not the first argument.
         Some(at) if at > 0 => Parsed {
             program,
             params: reading.params,
@@ -62,18 +63,18 @@ pub fn parse(line: &str) -> Parsed {
     }
 }
 
-/// What lib/uklibparam reads from words, up to the `--`.
+/// The state of lib/uklibparam while it reads parameters up to the `--`.
 #[derive(Default)]
 struct Reading {
     params: Vec<Assignment>,
     strays: Vec<String>,
     help: bool,
-    /// The parameter whose list is open: a `--` in it would be a value.
+    /// The parameter with an open list: a `--` in it would be a value.
     list: Option<String>,
 }
 
 impl Reading {
-    /// Reads words until the `--`, and returns the place of that.
+    /// Reads arguments up to the `--`, and returns its index.
     fn of(words: &[String]) -> (Self, Option<usize>) {
         let mut reading = Self::default();
         for (at, word) in words.iter().enumerate() {
@@ -121,7 +122,7 @@ impl Reading {
     }
 }
 
-/// Reads a value that begins with `[` as the list it is; `None` if it does not end where the list does.
+/// Parses a value that begins with `[` as a list; `None` if it does not end where the list does.
 pub(super) fn read_list(value: &str) -> Option<Vec<String>> {
     let split = split(value, usize::MAX);
     if split.open_quote {
@@ -139,9 +140,9 @@ pub(super) fn read_list(value: &str) -> Option<Vec<String>> {
     closed.then(|| values.collect())
 }
 
-/// A line in words.
+/// A split command line.
 pub(super) struct Split {
-    /// The words, without their quotes.
+    /// The arguments without quotes.
     pub(super) words: Vec<String>,
     /// Whether the line ended inside quotes.
     pub(super) open_quote: bool,
@@ -149,8 +150,8 @@ pub(super) struct Split {
 
 /// Splits a line as lib/ukargparse does.
 ///
-/// With the last word that fits, the splitter stops at once: that word keeps the whole rest of the line, quotes and
-/// blanks included.
+/// The splitter stops at the maximum number of arguments: the last one keeps the whole rest of the
+/// line, including quotes and blanks.
 pub(super) fn split(line: &str, most: usize) -> Split {
     let mut words: Vec<String> = Vec::new();
     let mut between = true;
@@ -207,7 +208,7 @@ pub(super) fn split(line: &str, most: usize) -> Split {
     }
 }
 
-/// Writes a word so that [`split`] returns it as it is; plainly if possible.
+/// Quotes an argument for [`split`], if necessary.
 pub(super) fn quote(word: &str) -> String {
     if word.contains([' ', '\t', '"', '\'', '\\']) || word.is_empty() {
         quote_always(word)
@@ -216,10 +217,10 @@ pub(super) fn quote(word: &str) -> String {
     }
 }
 
-/// Writes a word in quotes.
+/// Quotes an argument.
 ///
-/// Between single quotes nothing is special, also for kernels older than the backslash (Unikraft < 0.16): they are
-/// taken wherever double ones would need one.
+/// In single quotes nothing is special, even for kernels without backslash escapes (Unikraft <
+/// 0.16), so they are preferred wherever double quotes would need an escape.
 pub(super) fn quote_always(word: &str) -> String {
     if !word.contains(['"', '\\']) {
         format!("\"{word}\"")

@@ -1,4 +1,4 @@
-//! What a boot line cannot carry, and why.
+//! Limits of the kernel command line.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,20 +10,22 @@ use crate::machine::MachineSpec;
 use crate::mount;
 use crate::problem::Problem;
 
-/// How many words a Unikraft kernel keeps (`CONFIG_LIBUKBOOT_MAXNBARGS`, as delivered), program and brackets included.
+/// Number of arguments that a Unikraft kernel keeps (default of `CONFIG_LIBUKBOOT_MAXNBARGS`),
+/// including program name and brackets.
 pub const MAX_WORDS: usize = 60;
 
-/// How many bytes it keeps (`CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN`, as delivered, is 4096).
+/// Number of bytes that it keeps (the default of `CONFIG_LIBUKBOOT_CMDLINE_MAX_LEN` is 4096).
 ///
-/// One byte is for the zero at the end, and one more since arm64's device tree counts that zero in, behind which the
-/// kernel then writes its own.
+/// One byte is for the terminating zero. Another is reserved because arm64's device tree counts
+/// that zero, and the kernel then appends its own.
 pub const MAX_BYTES: usize = 4094;
 
-/// Tells whether QEMU would garble this path, of a kernel or of an initrd, on the way to the guest.
+/// Returns whether QEMU would corrupt the path of a kernel or an initrd on its way to the guest.
 ///
-/// With Multiboot, QEMU puts the kernel's path in front of the line, where the guest splits it like the rest; of
-/// `-initrd` it makes a list at commas, and cuts each name at its first blank. A driver then gives QEMU another name
-/// for the file: a link called `kernel` in the machine's own directory, say, with that as working directory.
+/// With Multiboot, QEMU puts the kernel's path at the front of the line, where the guest splits it;
+/// QEMU splits `-initrd` at commas, and cuts each name at its first blank. A driver then passes
+/// another name for the file, for example a link called `kernel` in the machine's directory, with
+/// that as working directory.
 pub fn needs_safe_path(path: &Path, boot: BootProtocol) -> bool {
     match boot {
         BootProtocol::Multiboot => path
@@ -35,7 +37,7 @@ pub fn needs_safe_path(path: &Path, boot: BootProtocol) -> bool {
     }
 }
 
-/// Finds the texts of a machine that cannot become words of the line.
+/// Reports texts of a machine that cannot be represented as arguments of the line.
 pub(super) fn check_texts(dialect: Dialect, spec: &MachineSpec) -> Vec<Problem> {
     let args = (spec.args.iter().enumerate())
         .filter_map(|(index, arg)| check_argument(dialect, index, arg));
@@ -51,7 +53,7 @@ fn check_argument(dialect: Dialect, index: usize, arg: &str) -> Option<Problem> 
     if arg.is_empty() {
         return Some(
             Problem::error(format!(
-                "argument {number} is empty, and a kernel command line cannot carry an empty word"
+                "argument {number} is empty, and a kernel command line cannot represent an empty argument"
             ))
             .help("pass the empty value by `--env NAME=`, or in a file of the root filesystem"),
         );
@@ -71,13 +73,13 @@ fn check_argument(dialect: Dialect, index: usize, arg: &str) -> Option<Problem> 
     )
 }
 
-/// Its value may be a secret, so only the name is shown.
+/// The value may be a secret, so only the name is shown.
 fn check_variable(dialect: Dialect, name: &str, value: &str) -> Option<Problem> {
     let what = format!("environment variable `{}`", name.escape_debug());
     if dialect == Dialect::Linux && name.contains('.') {
         return Some(
             Problem::error(format!(
-                "{what} has a dot in its name, and Linux does not pass such names on"
+                "{what} has a dot in its name, and Linux does not pass such names to init"
             ))
             .help("give it a name of letters, digits and `_`"),
         );
@@ -86,16 +88,16 @@ fn check_variable(dialect: Dialect, name: &str, value: &str) -> Option<Problem> 
 }
 
 fn check_characters(dialect: Dialect, what: &str, text: &str) -> Option<Problem> {
-    // Unikraft takes a tab between quotes as it is; every other one may end the line on its way.
+    // Unikraft keeps a tab between quotes; any other control character may end the line.
     let carried = |c: char| c == '\t' && dialect == Dialect::Unikraft;
     let control = text.chars().find(|&c| c.is_control() && !carried(c));
     let reason = match control {
         Some(c) => format!(
-            "a control character (U+{:04X}), which a kernel command line cannot carry",
+            "a control character (U+{:04X}), which a kernel command line cannot represent",
             u32::from(c)
         ),
         None if dialect == Dialect::Linux && text.contains('"') => {
-            "a double quote, which a Linux command line cannot carry".to_owned()
+            "a double quote, which a Linux command line cannot represent".to_owned()
         }
         None => return None,
     };
@@ -105,7 +107,7 @@ fn check_characters(dialect: Dialect, what: &str, text: &str) -> Option<Problem>
     )
 }
 
-/// Finds what is wrong with a line as a whole: its limits of words, bytes and table entries.
+/// Reports limits of the line as a whole: arguments, bytes and table entries.
 pub(super) fn check_line(line: &CommandLine, spec: &MachineSpec) -> Vec<Problem> {
     let prepended = match spec.boot {
         BootProtocol::Multiboot => Some(spec.kernel.as_os_str()),
@@ -152,7 +154,8 @@ fn check_bytes(line: &CommandLine, prepended: Option<&OsStr>) -> Option<Problem>
     Some(problem.help("put long values into a file of the root filesystem or of a volume"))
 }
 
-/// A word more than the kernel keeps is lost, and the last one that it keeps is not freed of its quotes.
+/// Reports arguments beyond the limit: the kernel loses them, and does not unquote the last one
+/// that it keeps.
 fn check_words(line: &CommandLine, program_prepended: bool) -> Option<Problem> {
     let words = line.words();
     let count = words.len() + usize::from(program_prepended);
@@ -167,7 +170,7 @@ fn check_words(line: &CommandLine, program_prepended: bool) -> Option<Problem> {
     };
     let before = count - line.args.len();
     let problem = Problem::error(format!(
-        "the kernel command line would have {count} words, and the kernel keeps {most}{exactly} (names, brackets and `--` count)"
+        "the kernel command line would have {count} arguments, and the kernel keeps {most}{exactly} (names, brackets and `--` count)"
     ));
     let lost = most.saturating_sub(before);
     let problem = match line.args.get(lost) {
@@ -216,7 +219,7 @@ fn check_init(line: &CommandLine, spec: &MachineSpec) -> Vec<Problem> {
     args.into_iter().chain(variables).collect()
 }
 
-/// Shows a text in a message: quoted, escaped, and not longer than a message bears.
+/// Quotes and escapes a text for a message, and shortens it.
 fn shorten(text: &str) -> String {
     const MOST: usize = 40;
     let short: String = text.chars().take(MOST).collect();

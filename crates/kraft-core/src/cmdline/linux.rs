@@ -1,19 +1,21 @@
-//! Linux's side of the boot line: its quoting is poorer than Unikraft's.
+//! Linux's parser of the kernel command line, whose quoting is more limited than Unikraft's.
 //!
-//! By lib/cmdline.c (`next_arg`) blanks separate, a double quote begins or ends a stretch where they do not, and only
-//! quotes at the ends of a word or of a value are taken off; nothing escapes them. init/main.c passes `NAME=VALUE`
-//! that it does not know to init's environment, and what follows a `--` as init's arguments.
+//! In lib/cmdline.c (`next_arg`) blanks separate arguments, a double quote begins or ends a part
+//! where they do not, and only quotes at the ends of an argument or value are removed; quotes
+//! cannot be escaped. init/main.c passes unknown `NAME=VALUE` to init's environment, and everything
+//! after a `--` as init's arguments.
 
 use super::guest::{Assignment, Parsed};
 
-/// Arguments that init can get, beside its name (`CONFIG_INIT_ENV_ARG_LIMIT`, 32).
+/// Maximum number of arguments of init, besides its name (`CONFIG_INIT_ENV_ARG_LIMIT`, 32).
 pub(super) const MAX_ARGS: usize = 31;
-/// Variables that init can get, beside `HOME` and `TERM` (the same limit).
+/// Maximum number of variables of init, besides `HOME` and `TERM` (the same limit).
 pub(super) const MAX_VARIABLES: usize = 30;
-/// Bytes of the line (`COMMAND_LINE_SIZE` of x86, without the zero at its end); Linux silently cuts what is more.
+/// Maximum length of the line in bytes (`COMMAND_LINE_SIZE` of x86, without the terminating zero);
+/// Linux silently truncates it.
 pub(super) const MAX_BYTES: usize = 2047;
 
-/// Writes a word; one with a double quote cannot be written and must not come here.
+/// Quotes an argument; the caller has rejected double quotes.
 pub(super) fn quote(word: &str) -> String {
     let splits = |text: &str| text.bytes().any(is_blank);
     if !splits(word) {
@@ -25,7 +27,7 @@ pub(super) fn quote(word: &str) -> String {
     }
 }
 
-/// Returns what Linux makes of a line: parameters, which may be init's environment, and init's arguments.
+/// Parses a line as Linux does: parameters, which may be init's environment, and init's arguments.
 pub fn parse(line: &str) -> Parsed {
     let mut parsed = Parsed::default();
     let mut words = split(line).into_iter();
@@ -58,18 +60,19 @@ fn split(line: &str) -> Vec<(String, Option<String>)> {
         .collect()
 }
 
-/// Linux's `isspace`: that of ASCII, and 0xA0, which is a blank in Latin 1 and half of an `à` in UTF-8.
+/// Linux's `isspace`: ASCII blanks, and 0xA0, which is a blank in Latin 1 and half of an `à` in
+/// UTF-8.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r' | 0xa0)
 }
 
-/// Parts a word at its first `=`, and takes quotes off the ends.
+/// Splits an argument at its first `=`, and removes quotes from the ends.
 fn unquote(word: &str) -> (String, Option<String>) {
     let whole = word.strip_prefix('"');
     let word = whole.unwrap_or(word);
     let trimmed = || word.strip_suffix('"').unwrap_or(word);
     match word.split_once('=') {
-        // The `=` of a name that is empty is part of the name.
+        // A leading `=` is part of the name.
         Some((name, value)) if !name.is_empty() => {
             let inner = value.strip_prefix('"');
             let ends = inner.is_some() || whole.is_some();

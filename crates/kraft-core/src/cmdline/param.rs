@@ -1,31 +1,31 @@
-//! Kernel parameters: as a user writes them, and as they stand on the line.
+//! Kernel parameters, as written by users and on the command line.
 
 use super::Dialect;
 use super::guest::{quote, quote_always, read_list};
 use crate::problem::Problem;
 
-/// A parameter of the kernel.
+/// A kernel parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Param {
-    /// `lib.param` for Unikraft, anything for Linux.
+    /// `lib.param` for Unikraft, any name for Linux.
     pub name: String,
-    /// What it is set to.
+    /// Its value.
     pub value: Value,
 }
 
-/// What a parameter is set to.
+/// The value of a kernel parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Nothing: the name alone stands on the line.
+    /// None: only the name is written.
     Bare,
     /// One value.
     One(String),
-    /// Values that are added to an array, in order.
+    /// Values appended to an array, in order.
     List(Vec<String>),
 }
 
 impl Param {
-    /// Makes a parameter of one value.
+    /// Returns a parameter with one value.
     pub fn one(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -33,7 +33,7 @@ impl Param {
         }
     }
 
-    /// Makes a parameter of a list of values.
+    /// Returns a parameter with a list of values.
     pub fn list(name: impl Into<String>, values: Vec<String>) -> Self {
         Self {
             name: name.into(),
@@ -41,7 +41,8 @@ impl Param {
         }
     }
 
-    /// Returns the parameter as one unquoted word, the values of a list parted by commas as Linux has them.
+    /// Returns the parameter as one unquoted argument; list values are separated by commas as in
+    /// Linux.
     pub(super) fn as_word(&self) -> String {
         let name = &self.name;
         match &self.value {
@@ -51,10 +52,11 @@ impl Param {
         }
     }
 
-    /// Appends the words of the parameter as Unikraft reads them.
+    /// Appends the arguments of the parameter in Unikraft's syntax.
     ///
-    /// A list ends with the first word that ends in `]`. A value that itself ends so therefore closes its list, with
-    /// a bracket more that the kernel takes off, and the next value opens another: arrays go on where they were.
+    /// A list ends with the first argument that ends in `]`. A value that itself ends in `]`
+    /// therefore closes its list, with an additional bracket that the kernel removes, and the next
+    /// value opens another list: the kernel appends to the array.
     pub(super) fn write_unikraft(&self, words: &mut Vec<String>) {
         let name = &self.name;
         let values = match &self.value {
@@ -84,7 +86,7 @@ impl Param {
     }
 }
 
-/// Reads the parameters that a user gave, or says what is wrong with each.
+/// Parses the user's kernel parameters, or reports what is wrong with each.
 pub(super) fn read_all(dialect: Dialect, texts: &[String]) -> Result<Vec<Param>, Vec<Problem>> {
     let mut params = Vec::new();
     let mut problems = Vec::new();
@@ -114,7 +116,7 @@ fn read_linux(text: &str) -> Param {
     }
 }
 
-/// Reads `lib.param=value`; a value in brackets is a list in the kernel's own spelling.
+/// Parses `lib.param=value`; a value in brackets is a list in the kernel's syntax.
 fn read_unikraft(text: &str) -> Result<Param, Box<Problem>> {
     let (name, value) = text
         .split_once('=')
@@ -127,7 +129,7 @@ fn read_unikraft(text: &str) -> Result<Param, Box<Problem>> {
     Ok(Param::list(name, values))
 }
 
-/// Tells whether this is a library's prefix and a parameter's name, with one dot between them.
+/// Returns whether the text is a library prefix and a parameter name, separated by one dot.
 fn is_parameter_name(name: &str) -> bool {
     let is_name = |part: &str| {
         !part.is_empty()
@@ -149,9 +151,9 @@ fn not_a_list(name: &str, text: &str) -> Problem {
 }
 
 fn not_a_parameter(text: &str) -> Problem {
-    // KraftKit compat: users and scripts know this sentence.
+    // KraftKit compat: users and scripts rely on this message.
     Problem::error(format!(
         "expected param to be in the format 'libname.param=value' but got: '{text}'"
     ))
-    .help("words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all")
+    .help("arguments before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all")
 }

@@ -1,4 +1,4 @@
-//! Lines as they are written, lines that are refused, and the proof that the guest reads what was meant.
+//! Rendering, rejected command lines, and round trips through the guest's parser.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -75,7 +75,7 @@ fn render(spec: &MachineSpec) -> String {
     }
 }
 
-/// What the guest gets, where QEMU puts the kernel's path in front.
+/// What the guest parses, where QEMU prepends the kernel's path.
 fn received(spec: &MachineSpec) -> Parsed {
     let line = CommandLine::of(spec).unwrap().render();
     match spec.boot {
@@ -85,7 +85,7 @@ fn received(spec: &MachineSpec) -> Parsed {
     }
 }
 
-/// A machine with something of everything.
+/// A machine that uses every feature.
 fn full(boot: BootProtocol) -> MachineSpec {
     MachineSpec {
         initrd: Some("/srv/root.cpio".into()),
@@ -99,7 +99,7 @@ fn full(boot: BootProtocol) -> MachineSpec {
 }
 
 #[test]
-fn everything_stands_in_its_place_on_every_kind_of_line() {
+fn every_element_is_rendered_in_every_dialect() {
     insta::assert_snapshot!(render(&full(BootProtocol::Multiboot)), @r#"netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract::ramfs=2:" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
     insta::assert_snapshot!(render(&full(BootProtocol::Arm64Image)), @r#"app_qemu netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract::ramfs=2:" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
     insta::assert_snapshot!(render(&full(BootProtocol::Linux64)), @r#"app_qemu netdev.ip=172.18.0.2/16:172.18.0.1:::: vfs.fstab=[ "initrd0:/:extract::ramfs=2:" "fs1:/data:9pfs:::mkmp" "fs2:/with blank:9pfs:::mkmp" ] env.vars=[ "EMPTY=" "K=v w" ] -- a "b c" 'd"e'"#);
@@ -112,7 +112,7 @@ fn everything_stands_in_its_place_on_every_kind_of_line() {
 }
 
 #[test]
-fn the_stop_word_stands_only_behind_a_parameter() {
+fn the_double_dash_follows_parameters_only() {
     let args = |args: &[&str], boot| {
         render(&MachineSpec {
             args: strings(args),
@@ -176,7 +176,7 @@ fn arguments_that_mean_something_to_the_kernel_reach_the_application() {
 }
 
 #[test]
-fn lists_are_read_from_the_kernels_own_spelling_and_written_anew() {
+fn lists_in_kernel_syntax_are_parsed_and_rendered_again() {
     let line = |text: &str| {
         render(&MachineSpec {
             kernel_args: strings(&[text]),
@@ -209,7 +209,7 @@ fn a_value_that_ends_in_a_bracket_does_not_end_its_list() {
 }
 
 #[test]
-fn words_are_quoted_only_where_they_must_be() {
+fn arguments_are_quoted_only_if_necessary() {
     let words = [
         "plain",
         "a b",
@@ -239,7 +239,7 @@ fn words_are_quoted_only_where_they_must_be() {
 }
 
 #[test]
-fn what_no_line_can_carry_is_refused_with_the_reason() {
+fn unrepresentable_arguments_are_rejected_with_a_reason() {
     let wrong = MachineSpec {
         args: strings(&["ok", "", "a\nb", "nul\0"]),
         kernel_args: strings(&[
@@ -249,17 +249,17 @@ fn what_no_line_can_carry_is_refused_with_the_reason() {
         ..spec(BootProtocol::Multiboot)
     };
     insta::assert_snapshot!(render(&wrong), @r#"
-    REFUSED: argument 2 is empty, and a kernel command line cannot carry an empty word | pass the empty value by `--env NAME=`, or in a file of the root filesystem
-    REFUSED: argument 3 (`a\nb`) contains a control character (U+000A), which a kernel command line cannot carry | put it into a file of the root filesystem or of a volume instead
-    REFUSED: argument 4 (`nul\0`) contains a control character (U+0000), which a kernel command line cannot carry | put it into a file of the root filesystem or of a volume instead
-    REFUSED: kernel parameter `a.b=\u{1b}` contains a control character (U+001B), which a kernel command line cannot carry | put it into a file of the root filesystem or of a volume instead
-    REFUSED: environment variable `K` contains a control character (U+000D), which a kernel command line cannot carry | put it into a file of the root filesystem or of a volume instead
-    REFUSED: expected param to be in the format 'libname.param=value' but got: 'novalue' | words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
-    REFUSED: expected param to be in the format 'libname.param=value' but got: 'no=dot' | words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
-    REFUSED: expected param to be in the format 'libname.param=value' but got: 'a.b.c=d' | words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
-    REFUSED: expected param to be in the format 'libname.param=value' but got: '.b=c' | words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
-    REFUSED: expected param to be in the format 'libname.param=value' but got: 'a.=c' | words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
-    REFUSED: expected param to be in the format 'libname.param=value' but got: 'a b.c=d' | words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
+    REFUSED: argument 2 is empty, and a kernel command line cannot represent an empty argument | pass the empty value by `--env NAME=`, or in a file of the root filesystem
+    REFUSED: argument 3 (`a\nb`) contains a control character (U+000A), which a kernel command line cannot represent | put it into a file of the root filesystem or of a volume instead
+    REFUSED: argument 4 (`nul\0`) contains a control character (U+0000), which a kernel command line cannot represent | put it into a file of the root filesystem or of a volume instead
+    REFUSED: kernel parameter `a.b=\u{1b}` contains a control character (U+001B), which a kernel command line cannot represent | put it into a file of the root filesystem or of a volume instead
+    REFUSED: environment variable `K` contains a control character (U+000D), which a kernel command line cannot represent | put it into a file of the root filesystem or of a volume instead
+    REFUSED: expected param to be in the format 'libname.param=value' but got: 'novalue' | arguments before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
+    REFUSED: expected param to be in the format 'libname.param=value' but got: 'no=dot' | arguments before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
+    REFUSED: expected param to be in the format 'libname.param=value' but got: 'a.b.c=d' | arguments before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
+    REFUSED: expected param to be in the format 'libname.param=value' but got: '.b=c' | arguments before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
+    REFUSED: expected param to be in the format 'libname.param=value' but got: 'a.=c' | arguments before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
+    REFUSED: expected param to be in the format 'libname.param=value' but got: 'a b.c=d' | arguments before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
     "#);
     let linux = MachineSpec {
         args: strings(&["d\"e", "--", ""]),
@@ -267,11 +267,11 @@ fn what_no_line_can_carry_is_refused_with_the_reason() {
         ..spec(BootProtocol::LinuxBzImage)
     };
     insta::assert_snapshot!(render(&linux), @r#"
-    REFUSED: argument 1 (`d\"e`) contains a double quote, which a Linux command line cannot carry | put it into a file of the root filesystem or of a volume instead
+    REFUSED: argument 1 (`d\"e`) contains a double quote, which a Linux command line cannot represent | put it into a file of the root filesystem or of a volume instead
     REFUSED: argument 2 is `--`, and Linux drops it and everything after it | pass the arguments in a file of the root filesystem
-    REFUSED: argument 3 is empty, and a kernel command line cannot carry an empty word | pass the empty value by `--env NAME=`, or in a file of the root filesystem
-    REFUSED: environment variable `Q` contains a double quote, which a Linux command line cannot carry | put it into a file of the root filesystem or of a volume instead
-    REFUSED: environment variable `a.b` has a dot in its name, and Linux does not pass such names on | give it a name of letters, digits and `_`
+    REFUSED: argument 3 is empty, and a kernel command line cannot represent an empty argument | pass the empty value by `--env NAME=`, or in a file of the root filesystem
+    REFUSED: environment variable `Q` contains a double quote, which a Linux command line cannot represent | put it into a file of the root filesystem or of a volume instead
+    REFUSED: environment variable `a.b` has a dot in its name, and Linux does not pass such names to init | give it a name of letters, digits and `_`
     "#);
 }
 
@@ -293,7 +293,7 @@ fn a_line_that_is_too_long_names_the_longest_argument() {
 }
 
 #[test]
-fn the_last_word_that_the_kernel_keeps_must_need_no_quotes() {
+fn the_last_kept_argument_must_not_need_quotes() {
     let many = |count: usize, last: &str| MachineSpec {
         args: (1..count)
             .map(|n| n.to_string())
@@ -304,14 +304,14 @@ fn the_last_word_that_the_kernel_keeps_must_need_no_quotes() {
     for spec in [many(58, "a b"), many(59, "plain")] {
         assert_eq!(received(&spec).args, spec.args);
     }
-    insta::assert_snapshot!(render(&many(59, "a b")), @"REFUSED: the kernel command line would have 60 words, and the kernel keeps 59, or one more if that needs no quotes (names, brackets and `--` count) | argument 59 (`a b`) is the first that would be lost | put the arguments into a file of the root filesystem or of a volume");
-    insta::assert_snapshot!(render(&many(60, "x")), @"REFUSED: the kernel command line would have 61 words, and the kernel keeps 60 (names, brackets and `--` count) | argument 60 (`x`) is the first that would be lost | put the arguments into a file of the root filesystem or of a volume");
+    insta::assert_snapshot!(render(&many(59, "a b")), @"REFUSED: the kernel command line would have 60 arguments, and the kernel keeps 59, or one more if that needs no quotes (names, brackets and `--` count) | argument 59 (`a b`) is the first that would be lost | put the arguments into a file of the root filesystem or of a volume");
+    insta::assert_snapshot!(render(&many(60, "x")), @"REFUSED: the kernel command line would have 61 arguments, and the kernel keeps 60 (names, brackets and `--` count) | argument 60 (`x`) is the first that would be lost | put the arguments into a file of the root filesystem or of a volume");
     let env = (0..70).map(|n| (format!("N{n}"), String::new())).collect();
-    insta::assert_snapshot!(render(&MachineSpec { env, ..many(1, "x") }), @"REFUSED: the kernel command line would have 75 words, and the kernel keeps 60 (names, brackets and `--` count) | argument 1 (`x`) is the first that would be lost | put the arguments into a file of the root filesystem or of a volume");
+    insta::assert_snapshot!(render(&MachineSpec { env, ..many(1, "x") }), @"REFUSED: the kernel command line would have 75 arguments, and the kernel keeps 60 (names, brackets and `--` count) | argument 1 (`x`) is the first that would be lost | put the arguments into a file of the root filesystem or of a volume");
 }
 
 #[test]
-fn tables_of_the_guest_have_an_end() {
+fn table_limits_of_the_guest_are_checked() {
     let volumes = |count: usize| MachineSpec {
         volumes: (0..count).map(|n| volume(&format!("/{n}"))).collect(),
         initrd: Some("/srv/root.cpio".into()),
@@ -347,7 +347,7 @@ fn the_program_is_called_by_the_kernels_file_name() {
 }
 
 #[test]
-fn paths_that_qemu_would_garble_are_told() {
+fn paths_that_qemu_would_corrupt_are_detected() {
     let needs = |path: &str| needs_safe_path(&PathBuf::from(path), BootProtocol::Multiboot);
     assert!(!needs("/srv/app_qemu-x86_64"));
     for path in ["/a b", "/a,b", "/a\"", "/a'", "/a\\b", "/a\tb", "/a\nb"] {
@@ -415,7 +415,7 @@ fn the_guests_parameters_have_their_quirks() {
     assert_eq!(parse(""), Parsed::default());
 }
 
-/// Texts that can stand on a line: arbitrary ones, and ones made of what parsers look at.
+/// Texts valid on a command line: arbitrary ones, and ones with characters special to parsers.
 fn text(least: usize) -> impl Strategy<Value = String> {
     let arbitrary = proptest::string::string_regex(&format!("[^\\p{{Cc}}]{{{least},16}}")).unwrap();
     let special =
@@ -450,7 +450,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn the_guest_receives_what_was_meant(spec in carried()) {
+    fn unikraft_parses_what_was_rendered(spec in carried()) {
         let received = received(&spec);
         let mut fstab: Vec<String> = spec.mounts_initrd.then(|| mount::INITRD_ENTRY.into()).into_iter().collect();
         fstab.extend(spec.volumes.iter().enumerate().map(|(index, volume)| volume.fstab_entry(index)));
@@ -469,7 +469,7 @@ proptest! {
     }
 
     #[test]
-    fn linux_receives_what_was_meant(
+    fn linux_parses_what_was_rendered(
         args in vec("[^\\p{Cc}\"]{1,12}|[abà =-]{1,6}", 0..8),
         env in btree_map("[A-Za-z_][A-Za-z0-9_]{0,6}", "[^\\p{Cc}\"]{0,12}|[ab =-]{0,6}", 0..5),
     ) {
@@ -492,7 +492,7 @@ proptest! {
     }
 
     #[test]
-    fn any_machine_has_a_line_or_a_reason(
+    fn any_machine_has_a_line_or_an_error(
         boot in prop_oneof![Just(BootProtocol::Multiboot), Just(BootProtocol::LinuxBzImage)],
         args in vec(any::<String>(), 0..80),
         kernel_args in vec("\\PC*|a\\.b=[\\[\\] \"']{0,8}", 0..4),

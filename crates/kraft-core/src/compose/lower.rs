@@ -1,8 +1,8 @@
-//! Tree → Compose: fetches the values by the table of shapes, and understands their short forms.
+//! Converts the YAML tree to a Compose file, including the short forms.
 
-use crate::document::faults::Faults;
 use crate::document::located::Located;
 use crate::document::node::{Entry, Node, Value};
+use crate::document::problems::Problems;
 use crate::document::shape::{Record, is_extension};
 use crate::problem::{Problem, Span};
 use crate::words;
@@ -13,8 +13,8 @@ use super::shape::{
 };
 use super::short;
 
-/// Makes the file from a tree whose shape was checked.
-pub(super) fn lower(root: &Node, faults: &mut Faults) -> Compose {
+/// Converts a tree whose shape was checked.
+pub(super) fn lower(root: &Node, problems: &mut Problems) -> Compose {
     let own = |entry: &&Entry| !is_extension(&entry.key.value);
     let services = FILE
         .get(root, "services")
@@ -29,17 +29,17 @@ pub(super) fn lower(root: &Node, faults: &mut Faults) -> Compose {
         services: services
             .iter()
             .filter(own)
-            .map(|entry| service(entry, faults))
+            .map(|entry| service(entry, problems))
             .collect(),
         volumes: volumes
             .iter()
             .filter(own)
-            .map(|entry| volume(entry, faults))
+            .map(|entry| volume(entry, problems))
             .collect(),
     }
 }
 
-fn service(entry: &Entry, faults: &mut Faults) -> Service {
+fn service(entry: &Entry, problems: &mut Problems) -> Service {
     let node = &entry.value;
     let get = |name: &str| SERVICE.get(node, name);
     let service = Service {
@@ -48,18 +48,18 @@ fn service(entry: &Entry, faults: &mut Faults) -> Service {
         image: text(&SERVICE, node, "image"),
         build: get("build").map(build),
         runtime: text(&SERVICE, node, "runtime"),
-        command: get("command").and_then(|node| command(node, faults)),
-        entrypoint: get("entrypoint").and_then(|node| command(node, faults)),
+        command: get("command").and_then(|node| command(node, problems)),
+        entrypoint: get("entrypoint").and_then(|node| command(node, problems)),
         environment: get("environment").map(variables).unwrap_or_default(),
         env_files: get("env_file").map(env_files).unwrap_or_default(),
-        ports: ports(get("ports"), faults),
-        volumes: mounts(get("volumes"), faults),
+        ports: ports(get("ports"), problems),
+        volumes: mounts(get("volumes"), problems),
         depends_on: get("depends_on").map(names).unwrap_or_default(),
         domain: text(&SERVICE, node, "domainname"),
         container_name: text(&SERVICE, node, "container_name"),
-        memory: memory(node, faults),
-        replicas: replicas(node, faults),
-        restart: get("restart").and_then(|node| restart(node, faults)),
+        memory: memory(node, problems),
+        replicas: replicas(node, problems),
+        restart: get("restart").and_then(|node| restart(node, problems)),
         attach: flag(get("attach"), true),
         profiles: texts(get("profiles")),
     };
@@ -69,7 +69,7 @@ fn service(entry: &Entry, faults: &mut Faults) -> Service {
             service.name
         );
         let problem = Problem::error(message).at(service.span);
-        faults.push(problem.help("write `image: NAME` or `build: DIRECTORY`"));
+        problems.push(problem.help("write `image: NAME` or `build: DIRECTORY`"));
     }
     service
 }
@@ -100,14 +100,14 @@ fn build(node: &Node) -> Build {
     }
 }
 
-/// A line of words, or a list of them.
-fn command(node: &Node, faults: &mut Faults) -> Option<Vec<String>> {
+/// A command line, or a list of arguments.
+fn command(node: &Node, problems: &mut Problems) -> Option<Vec<String>> {
     if let Some(line) = node.text() {
         return match words::split(&line.value) {
             Ok(words) => Some(words),
             Err(quote) => {
                 let problem = Problem::error(format!("the quote {quote} is never closed"));
-                faults.push(problem.at(line.span));
+                problems.push(problem.at(line.span));
                 None
             }
         };
@@ -120,7 +120,7 @@ fn texts(node: Option<&Node>) -> Vec<String> {
     names.into_iter().map(|name| name.value).collect()
 }
 
-/// The texts of a list, or the keys of a mapping.
+/// The strings of a list, or the keys of a mapping.
 fn names(node: &Node) -> Vec<Located<String>> {
     match &node.value {
         Value::List(items) => items.iter().filter_map(Node::text).collect(),
@@ -173,12 +173,12 @@ fn env_files(node: &Node) -> Vec<EnvFile> {
     node.items().iter().filter_map(one).collect()
 }
 
-/// Says what is wrong with a value.
-fn wrong(faults: &mut Faults, shown: &str, why: &str, span: Span) {
-    faults.push(Problem::error(format!("`{shown}`: {why}")).at(span));
+/// Reports an invalid value.
+fn wrong(problems: &mut Problems, shown: &str, why: &str, span: Span) {
+    problems.push(Problem::error(format!("`{shown}`: {why}")).at(span));
 }
 
-fn ports(node: Option<&Node>, faults: &mut Faults) -> Vec<Port> {
+fn ports(node: Option<&Node>, problems: &mut Problems) -> Vec<Port> {
     let mut ports = Vec::new();
     for item in node.map(Node::items).unwrap_or_default() {
         let (shown, port) = match item.text() {
@@ -190,7 +190,7 @@ fn ports(node: Option<&Node>, faults: &mut Faults) -> Vec<Port> {
         };
         match port {
             Ok(port) => ports.push(port),
-            Err(why) => wrong(faults, &shown, why, item.span),
+            Err(why) => wrong(problems, &shown, why, item.span),
         }
     }
     ports
@@ -208,7 +208,7 @@ fn long_port(item: &Node) -> Result<Port, &'static str> {
     })
 }
 
-fn mounts(node: Option<&Node>, faults: &mut Faults) -> Vec<Mount> {
+fn mounts(node: Option<&Node>, problems: &mut Problems) -> Vec<Mount> {
     let mut mounts = Vec::new();
     for item in node.map(Node::items).unwrap_or_default() {
         let (shown, mount) = if let Some(text) = item.text() {
@@ -219,7 +219,7 @@ fn mounts(node: Option<&Node>, faults: &mut Faults) -> Vec<Mount> {
         };
         match mount {
             Ok(mount) => mounts.push(mount),
-            Err(why) => wrong(faults, &shown, why, item.span),
+            Err(why) => wrong(problems, &shown, why, item.span),
         }
     }
     mounts
@@ -228,7 +228,7 @@ fn mounts(node: Option<&Node>, faults: &mut Faults) -> Vec<Mount> {
 fn long_mount(item: &Node, target: String) -> Result<Mount, &'static str> {
     let source = text(&MOUNT, item, "source");
     if !target.starts_with('/') {
-        return Err("the target is no absolute path");
+        return Err("the target is not an absolute path");
     }
     Ok(Mount {
         source: source.ok_or("a volume without a name is not kept: name it")?,
@@ -238,8 +238,8 @@ fn long_mount(item: &Node, target: String) -> Result<Mount, &'static str> {
     })
 }
 
-/// What says first how much memory there is: a limit, else a reservation.
-fn memory(node: &Node, faults: &mut Faults) -> Option<u64> {
+/// The memory limit, otherwise the reservation.
+fn memory(node: &Node, problems: &mut Problems) -> Option<u64> {
     let resources = SERVICE
         .get(node, "deploy")
         .and_then(|deploy| DEPLOY.get(deploy, "resources"));
@@ -252,24 +252,24 @@ fn memory(node: &Node, faults: &mut Faults) -> Option<u64> {
         .or_else(|| amount("limits"))
         .or_else(|| SERVICE.get(node, "mem_reservation"))
         .or_else(|| amount("reservations"))?;
-    bytes(said, faults)
+    bytes(said, problems)
 }
 
-fn bytes(node: &Node, faults: &mut Faults) -> Option<u64> {
+fn bytes(node: &Node, problems: &mut Problems) -> Option<u64> {
     let said = node.text()?;
     let bytes = short::bytes(&said.value);
     if bytes.is_none() {
         wrong(
-            faults,
+            problems,
             &said.value,
-            "it is no amount such as `256m`",
+            "it is not a valid amount, such as `256m`",
             said.span,
         );
     }
     bytes
 }
 
-fn replicas(node: &Node, faults: &mut Faults) -> Option<u32> {
+fn replicas(node: &Node, problems: &mut Problems) -> Option<u32> {
     let said = SERVICE
         .get(node, "deploy")
         .and_then(|deploy| DEPLOY.get(deploy, "replicas"))
@@ -277,12 +277,12 @@ fn replicas(node: &Node, faults: &mut Faults) -> Option<u32> {
         .text()?;
     let number = said.value.parse().ok();
     if number.is_none() {
-        wrong(faults, &said.value, "it is no number", said.span);
+        wrong(problems, &said.value, "it is not a number", said.span);
     }
     number
 }
 
-fn restart(node: &Node, faults: &mut Faults) -> Option<Restart> {
+fn restart(node: &Node, problems: &mut Problems) -> Option<Restart> {
     let said = node.text()?;
     let word = said.value.split(':').next().unwrap_or_default();
     match word {
@@ -291,7 +291,7 @@ fn restart(node: &Node, faults: &mut Faults) -> Option<Restart> {
         "on-failure" => Some(Restart::OnFailure),
         _ => {
             wrong(
-                faults,
+                problems,
                 &said.value,
                 "it is neither no, always, on-failure nor unless-stopped",
                 said.span,
@@ -301,7 +301,7 @@ fn restart(node: &Node, faults: &mut Faults) -> Option<Restart> {
     }
 }
 
-fn volume(entry: &Entry, faults: &mut Faults) -> Volume {
+fn volume(entry: &Entry, problems: &mut Problems) -> Volume {
     let node = &entry.value;
     let size = VOLUME.get(node, "driver_opts").and_then(|options| {
         let mut options = options.entries().iter();
@@ -310,7 +310,7 @@ fn volume(entry: &Entry, faults: &mut Faults) -> Volume {
     Volume {
         key: entry.key.value.clone(),
         name: text(&VOLUME, node, "name"),
-        size: size.and_then(|option| bytes(&option.value, faults)),
+        size: size.and_then(|option| bytes(&option.value, problems)),
         external: flag(VOLUME.get(node, "external"), false),
     }
 }

@@ -1,13 +1,14 @@
-//! Compose files: a text becomes services, volumes and their order, or everything that is wrong with
-//! it.
+//! Compose files: parses a text to services, volumes and their order, or reports everything that is
+//! wrong with it.
 //!
 //! ```text
-//! text ─ yaml ─► tree ─ interpolate ─► tree ─ check ─► faults
+//! text ─ yaml ─► tree ─ interpolate ─► tree ─ check ─► problems
 //!                                        └─── lower ─► Compose ─ order ─► services, needed ones first
 //! ```
 //!
-//! The format is that of the Compose specification (compose-spec.io), as far as unikernels can honour
-//! it: what they cannot is warned of by its name. Nothing here opens a file or reads the environment.
+//! The format is that of the Compose specification (compose-spec.io), as far as it applies to
+//! unikernels; unsupported keys cause a warning. Nothing here opens a file or reads the
+//! environment.
 
 mod lower;
 mod model;
@@ -20,8 +21,8 @@ pub use model::{Build, Compose, EnvFile, Mount, Port, Restart, Service, Variable
 pub use crate::document::located::Located;
 pub use crate::document::open::LARGEST;
 
-use crate::document::faults::Faults;
 use crate::document::open::{Kind, open};
+use crate::document::problems::Problems;
 use crate::document::{check, interpolate};
 use crate::problem::Problem;
 
@@ -30,7 +31,7 @@ const KIND: Kind = Kind {
     begin: "a Compose file has `services:`",
 };
 
-/// The names that a Compose file has, in the order they are looked for (KraftKit).
+/// Names of Compose files, in order of preference (as in KraftKit).
 pub const FILE_NAMES: [&str; 5] = [
     "docker-compose.yml",
     "docker-compose.yaml",
@@ -39,36 +40,40 @@ pub const FILE_NAMES: [&str; 5] = [
     "Composefile",
 ];
 
-/// What reading a Compose file gave.
+/// The result of parsing a Compose file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// The file; `None` if any of the problems is an error.
     pub compose: Option<Compose>,
-    /// Everything that is wrong, in the order of the text.
+    /// All problems, in the order of the text.
     pub problems: Vec<Problem>,
 }
 
-/// Reads a Compose file; `vars` looks up the variables that it may use.
+/// Parses a Compose file; `vars` looks up the variables that it may use.
 pub fn parse(text: &str, vars: &dyn Fn(&str) -> Option<String>) -> Parsed {
-    let mut faults = Faults::default();
-    let compose = read(text, vars, &mut faults).filter(|_| !faults.fatal());
+    let mut problems = Problems::default();
+    let compose = read(text, vars, &mut problems).filter(|_| !problems.fatal());
     Parsed {
         compose,
-        problems: faults.into_problems(),
+        problems: problems.into_problems(),
     }
 }
 
-fn read(text: &str, vars: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) -> Option<Compose> {
-    let (mut root, _) = open(text, &KIND, faults)?;
-    faults.append(interpolate::interpolate(text, &mut root, vars));
-    faults.append(check::check(&root, &shape::FILE, true, KIND.name));
-    let compose = lower::lower(&root, faults);
-    order::check(&compose, faults);
+fn read(
+    text: &str,
+    vars: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) -> Option<Compose> {
+    let (mut root, _) = open(text, &KIND, problems)?;
+    problems.append(interpolate::interpolate(text, &mut root, vars));
+    problems.append(check::check(&root, &shape::FILE, true, KIND.name));
+    let compose = lower::lower(&root, problems);
+    order::check(&compose, problems);
     Some(compose)
 }
 
-/// Understands the text of an `.env` file: `NAME=VALUE` on each line, quotes as in a shell, `#` begins
-/// a comment. Lines that are none of it are left out.
+/// Parses the text of an `.env` file: `NAME=VALUE` on each line, quotes as in a shell, `#` begins a
+/// comment. Other lines are ignored.
 pub fn variables(text: &str) -> Vec<(String, String)> {
     text.lines()
         .filter_map(|line| {
@@ -105,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn services_are_read_in_short_and_in_long() {
+    fn short_and_long_forms_of_services_are_parsed() {
         let compose = read(
             "name: shop\nservices:\n  web:\n    image: nginx:${TAG}\n    ports: [443:8080, '53:53/udp']\n    \
              environment: {A: 1, B: }\n    depends_on: [db]\n    mem_limit: 256m\n  db:\n    \
@@ -148,17 +153,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_name() {
+    fn errors_name_the_invalid_value() {
         let say = |text: &str| said(&format!("services:\n  a:\n    {text}\n"));
         assert!(say("image: x\n    depends_on: [b]").contains("there is no service `b`"));
         let file = "services: {a: {image: x, depends_on: [b]}}";
         let place = parse(file, &|_| None).problems[0].span.unwrap();
         assert_eq!(file.get(place.start..place.end), Some("b"));
-        assert!(say("image: x\n    privileged: true").contains("`privileged` has no effect here"));
+        assert!(say("image: x\n    privileged: true").contains("`privileged` has no effect"));
         assert!(say("ports: [80]").contains("has neither an image nor a build"));
         assert!(say("image: x\n    ports: [80-90:80-90]").contains("ranges of ports"));
         assert!(say("image: x\n    imag: y").contains("unknown key `imag`"));
-        assert!(say("image: x\n    mem_limit: much").contains("`much`: it is no amount"));
+        assert!(say("image: x\n    mem_limit: much").contains("`much`: it is not a valid amount"));
         assert!(
             said("services: {a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [a]}}")
                 .contains("need each other")
@@ -168,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_a_file_are_read_as_a_shell_would() {
+    fn env_files_are_parsed_as_by_a_shell() {
         let text = "# all\nA=1\nexport B='x y'\nC=\"q\"\nD=\n=x\nodd name=1\nE=a # b\n";
         let pairs: Vec<String> = variables(text)
             .iter()

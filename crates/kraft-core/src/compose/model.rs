@@ -1,4 +1,4 @@
-//! What a Compose file says, whatever form it is written in.
+//! The content of a Compose file, independent of short and long forms.
 
 use crate::document::located::Located;
 use crate::problem::Span;
@@ -6,11 +6,11 @@ use crate::problem::Span;
 /// A Compose file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compose {
-    /// The name of the project; without it, that of its directory.
+    /// The name of the project; by default that of its directory.
     pub name: Option<String>,
     /// The services, in the order of the file.
     pub services: Vec<Service>,
-    /// The volumes that are declared.
+    /// The declared volumes.
     pub volumes: Vec<Volume>,
 }
 
@@ -19,67 +19,67 @@ pub struct Compose {
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// Where that stands.
+    /// Position of the name.
     pub span: Span,
     /// Its image.
     pub image: Option<String>,
-    /// What its image is built from.
+    /// The build section.
     pub build: Option<Build>,
-    /// The image that what is built runs on (`x-runtime`, or KraftKit's `runtime`).
+    /// The image to run the built filesystem on (`x-runtime`, or KraftKit's `runtime`).
     pub runtime: Option<String>,
-    /// The arguments of its program.
+    /// Arguments of its program.
     pub command: Option<Vec<String>>,
     /// Its program.
     pub entrypoint: Option<Vec<String>>,
-    /// Its variables.
+    /// Environment variables.
     pub environment: Vec<Variable>,
-    /// Files with more of them, which count less.
+    /// Files with more variables, of lower precedence.
     pub env_files: Vec<EnvFile>,
-    /// Its published ports.
+    /// Published ports.
     pub ports: Vec<Port>,
-    /// What it sees of volumes and directories.
+    /// Mounted volumes and directories.
     pub volumes: Vec<Mount>,
-    /// The services that are started before it.
+    /// Services to start before it.
     pub depends_on: Vec<Located<String>>,
-    /// The name that it is published under.
+    /// Domain name to publish it under.
     pub domain: Option<String>,
-    /// What its instance is called instead of `PROJECT-SERVICE`.
+    /// Name of the instance instead of `PROJECT-SERVICE`.
     pub container_name: Option<String>,
-    /// Its memory, in bytes.
+    /// Memory, in bytes.
     pub memory: Option<u64>,
-    /// So many of it.
+    /// Number of instances.
     pub replicas: Option<u32>,
-    /// When it is started again.
+    /// Restart policy.
     pub restart: Option<Restart>,
-    /// Whether its log is followed without its being named.
+    /// Whether its logs are followed when it is not named.
     pub attach: bool,
-    /// The profiles that it belongs to; without one it belongs to all.
+    /// Its profiles; without one it is always active.
     pub profiles: Vec<String>,
 }
 
 impl Service {
-    /// Returns whether it is meant when profiles are active and nobody names it (Compose
-    /// specification, "profiles"); `*` is every profile.
+    /// Returns whether it is selected by active profiles when it is not named (Compose
+    /// specification, "profiles"); `*` activates every profile.
     pub fn is_active(&self, profiles: &[String]) -> bool {
         let is = |own: &String| profiles.iter().any(|one| one == own || one == "*");
         self.profiles.is_empty() || self.profiles.iter().any(is)
     }
 }
 
-/// What an image is built from.
+/// How an image is built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Build {
-    /// The directory, relative to that of the file.
+    /// The build context, relative to the directory of the Compose file.
     pub context: String,
     /// The Dockerfile, relative to the context.
     pub dockerfile: Option<String>,
     /// Build arguments.
     pub args: Vec<Variable>,
-    /// The stage.
+    /// The target stage.
     pub target: Option<String>,
 }
 
-/// A variable; one without a value has that of the environment.
+/// A variable; one without a value inherits that of the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     /// Its name.
@@ -93,38 +93,38 @@ pub struct Variable {
 pub struct EnvFile {
     /// Its path, relative to the directory of the Compose file.
     pub path: String,
-    /// Whether it must be there.
+    /// Whether a missing file is an error.
     pub required: bool,
 }
 
 /// A published port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// What the world sees; the same as inside where it is left out.
+    /// Public port; by default the same as `target`.
     pub published: Option<u16>,
-    /// The port of the service.
+    /// Port of the service.
     pub target: u16,
     /// `tcp`, `udp`, `tls` …
     pub protocol: String,
-    /// Where it stands.
+    /// Position in the text.
     pub span: Span,
 }
 
-/// What a service sees of a volume or a directory.
+/// A mounted volume or directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// The name of a volume, or the path of a directory.
     pub source: String,
-    /// Where the service sees it.
+    /// Path inside the service.
     pub target: String,
-    /// Whether it may not write to it.
+    /// Whether it is read-only.
     pub read_only: bool,
-    /// Where it stands.
+    /// Position in the text.
     pub span: Span,
 }
 
 impl Mount {
-    /// Returns whether the source is a directory of this computer.
+    /// Returns whether the source is a directory on this host.
     pub fn is_directory(&self) -> bool {
         self.source.starts_with(['/', '.', '~'])
     }
@@ -133,23 +133,23 @@ impl Mount {
 /// A volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
-    /// What services call it.
+    /// Its key in the Compose file.
     pub key: String,
-    /// What it is called instead.
+    /// Its name, if it differs from the key.
     pub name: Option<String>,
     /// Its size, in bytes.
     pub size: Option<u64>,
-    /// Whether somebody else makes it.
+    /// Whether it is managed outside of the project.
     pub external: bool,
 }
 
-/// When a service is started again.
+/// A restart policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
     /// Never.
     Never,
-    /// Whenever it ends.
+    /// When it ends.
     Always,
-    /// When it crashes.
+    /// When it fails.
     OnFailure,
 }

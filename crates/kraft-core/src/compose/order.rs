@@ -1,20 +1,20 @@
-//! The order of services: those that others need come first.
+//! Start order of services: dependencies first.
 
-use crate::document::faults::Faults;
 use crate::document::located::Located;
+use crate::document::problems::Problems;
 use crate::nearest::nearest;
 use crate::problem::Problem;
 
 use super::model::{Compose, Service};
 
 impl Compose {
-    /// Returns services with everything that they need, needed ones first; without names all.
-    /// Otherwise the order is that of the file.
+    /// Returns services with all their dependencies, dependencies first; without names, all
+    /// services. Otherwise in the order of the file.
     ///
-    /// Names that no service has are passed over.
+    /// Unknown names are ignored.
     pub fn order(&self, names: &[String]) -> Vec<&Service> {
         let mut order: Vec<&Service> = Vec::new();
-        // What is entered and not left yet: its needs are being looked at.
+        // Services whose dependencies are being visited.
         let mut stack: Vec<(&Service, usize)> = Vec::new();
         let wanted = |one: &&Service| names.is_empty() || names.contains(&one.name);
         for service in self.services.iter().filter(wanted) {
@@ -30,7 +30,7 @@ impl Compose {
                 match (need, at < current.depends_on.len()) {
                     (Some(need), _) => {
                         stack.push((current, at + 1));
-                        // A circle is a fault of the file, and no reason to run in it for ever.
+                        // A cycle is reported as an error; skip it here.
                         if !stack.iter().any(|(one, _)| one.name == need.name) {
                             stack.push((need, 0));
                         }
@@ -49,8 +49,8 @@ impl Compose {
     }
 }
 
-/// Says which services need ones that are not there, or each other.
-pub(super) fn check(compose: &Compose, faults: &mut Faults) {
+/// Reports missing and cyclic dependencies.
+pub(super) fn check(compose: &Compose, problems: &mut Problems) {
     for service in &compose.services {
         for Located { value: need, span } in &service.depends_on {
             if compose.service(need).is_some() {
@@ -62,7 +62,7 @@ pub(super) fn check(compose: &Compose, faults: &mut Faults) {
             );
             let problem = Problem::error(message).at(*span);
             let names = compose.services.iter().map(|one| one.name.as_str());
-            faults.push(match nearest(need, names) {
+            problems.push(match nearest(need, names) {
                 Some(name) => problem.help(format!("did you mean `{name}`?")),
                 None => problem,
             });
@@ -78,11 +78,11 @@ pub(super) fn check(compose: &Compose, faults: &mut Faults) {
             service.name
         );
         let problem = Problem::error(message).at(service.span);
-        faults.push(problem.help("take one of them out of `depends_on`"));
+        problems.push(problem.help("take one of them out of `depends_on`"));
     }
 }
 
-/// Whether a service is among what it needs, in however many steps.
+/// Returns whether a service depends on itself, directly or indirectly.
 fn needs_itself(compose: &Compose, service: &Service) -> bool {
     let mut seen: Vec<&str> = Vec::new();
     let mut waiting = needs(service);
@@ -99,7 +99,7 @@ fn needs_itself(compose: &Compose, service: &Service) -> bool {
     false
 }
 
-/// Returns what a service needs.
+/// Returns the direct dependencies of a service.
 fn needs(service: &Service) -> Vec<&str> {
     let needs = service.depends_on.iter();
     needs.map(|need| need.value.as_str()).collect()

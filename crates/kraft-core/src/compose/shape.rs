@@ -1,4 +1,4 @@
-//! What may stand where in a Compose file, as a table.
+//! Allowed keys and values of a Compose file, as a table.
 
 use crate::document::shape::{Field, Record, Shape};
 
@@ -6,13 +6,9 @@ const TEXTS: Shape = Shape::List(&Shape::Scalar);
 const COMMAND: Shape = Shape::Either(&[Shape::Scalar, TEXTS]);
 const VARIABLES: Shape = Shape::Either(&[Shape::Map(&Shape::ScalarOrNothing), TEXTS]);
 
-/// A key that containers have, and unikernels have nothing for.
+/// A key for containers that has no effect on unikernels.
 const fn idle(name: &'static str) -> Field {
-    Field::new(
-        name,
-        Shape::Any,
-        "A unikernel has nothing that this could be done to.",
-    )
+    Field::new(name, Shape::Any, "Has no effect on unikernels.")
 }
 
 /// The whole file.
@@ -24,7 +20,7 @@ pub(super) static FILE: Record = Record {
         Field::new(
             "version",
             Shape::Scalar,
-            "The version of old files; it means nothing any more.",
+            "The version of the format; obsolete and ignored.",
         ),
         Field::new(
             "services",
@@ -43,17 +39,17 @@ pub(super) static FILE: Record = Record {
         Field::new(
             "networks",
             Shape::Any,
-            "All instances of an account share a network.",
+            "Ignored: all instances of an account share a network.",
         ),
         Field::new(
             "configs",
             Shape::Any,
-            "A root filesystem holds what an instance reads.",
+            "Not supported: put the files into the root filesystem.",
         ),
         Field::new(
             "secrets",
             Shape::Any,
-            "Variables of the environment are what an instance reads.",
+            "Not supported: use environment variables.",
         ),
     ],
 };
@@ -70,12 +66,12 @@ static SERVICE_FIELDS: &[Field] = &[
     Field::new(
         "build",
         Shape::Either(&[Shape::Scalar, Shape::Record(&BUILD)]),
-        "What the image is built from: a directory, or in detail.",
+        "How the image is built: a directory, or in detail.",
     ),
     Field::new(
         "runtime",
         Shape::Scalar,
-        "The image that what is built runs on.",
+        "The image to run the built filesystem on.",
     )
     .or(&["x-runtime"]),
     Field::new("command", COMMAND, "The arguments of the program."),
@@ -91,7 +87,7 @@ static SERVICE_FIELDS: &[Field] = &[
             Shape::Scalar,
             Shape::List(&Shape::Either(&[Shape::Scalar, Shape::Record(&ENV_FILE)])),
         ]),
-        "Files with variables.",
+        "Files with environment variables.",
     ),
     Field::new(
         "ports",
@@ -106,12 +102,12 @@ static SERVICE_FIELDS: &[Field] = &[
     Field::new(
         "depends_on",
         Shape::Either(&[TEXTS, Shape::Map(&Shape::Any)]),
-        "Services that are started before.",
+        "Services to start before it.",
     ),
     Field::new(
         "domainname",
         Shape::Scalar,
-        "The name that it is published under.",
+        "Domain name to publish it under.",
     ),
     Field::new("container_name", Shape::Scalar, "The name of the instance."),
     Field::new("mem_limit", Shape::Scalar, "Its memory, such as `256m`."),
@@ -120,36 +116,44 @@ static SERVICE_FIELDS: &[Field] = &[
         Shape::Scalar,
         "Its memory, if there is no limit.",
     ),
-    Field::new("scale", Shape::Scalar, "So many of it."),
+    Field::new("scale", Shape::Scalar, "Number of instances."),
     Field::new(
         "restart",
         Shape::Scalar,
-        "When it is started again: no, always, on-failure, unless-stopped.",
+        "The restart policy: no, always, on-failure, unless-stopped.",
     ),
     Field::new("attach", Shape::Bool, "Whether its log is followed."),
     Field::new(
         "profiles",
         TEXTS,
-        "When it is meant without being named: when one of these is active.",
+        "Profiles that activate it when it is not named.",
     ),
     Field::new(
         "deploy",
         Shape::Record(&DEPLOY),
-        "How many of it, and with how much memory.",
+        "Number of instances and their memory.",
     ),
-    Field::new("labels", VARIABLES, "Labels, which nobody reads."),
+    Field::new("labels", VARIABLES, "Labels; ignored."),
     Field::new(
         "platform",
         Shape::Scalar,
-        "What it runs on: `PLATFORM/ARCHITECTURE`.",
+        "The platform to run on: `PLATFORM/ARCHITECTURE`.",
     ),
-    Field::new("expose", TEXTS, "Ports inside: all are."),
+    Field::new(
+        "expose",
+        TEXTS,
+        "Ignored: all ports are exposed inside the network.",
+    ),
     Field::new(
         "hostname",
         Shape::Scalar,
-        "Its name inside, which the platform chooses.",
+        "Ignored: the platform chooses the host name.",
     ),
-    Field::new("extends", Shape::Any, "Write the service out."),
+    Field::new(
+        "extends",
+        Shape::Any,
+        "Not supported: repeat the definition.",
+    ),
     idle("networks"),
     idle("network_mode"),
     idle("privileged"),
@@ -181,10 +185,10 @@ static SERVICE_FIELDS: &[Field] = &[
     idle("cpus"),
 ];
 
-/// What an image is built from.
+/// How an image is built.
 pub(super) static BUILD: Record = Record {
     name: "build",
-    doc: "What an image is built from.",
+    doc: "How an image is built.",
     fields: &[
         Field::new("context", Shape::Scalar, "The directory."),
         Field::new(
@@ -196,23 +200,31 @@ pub(super) static BUILD: Record = Record {
         Field::new("target", Shape::Scalar, "The stage."),
         idle("labels"),
         idle("network"),
-        Field::new("cache_from", Shape::Any, "`--build-cache-from` says it."),
-        Field::new("cache_to", Shape::Any, "`--build-cache-to` says it."),
-        Field::new("secrets", Shape::Any, "`--build-secret` says it."),
-        Field::new("ssh", Shape::Any, "`--build-ssh` says it."),
-        Field::new("platforms", Shape::Any, "What it runs on decides."),
-        Field::new("no_cache", Shape::Any, "`--build-no-cache` says it."),
+        Field::new("cache_from", Shape::Any, "Use `--build-cache-from`."),
+        Field::new("cache_to", Shape::Any, "Use `--build-cache-to`."),
+        Field::new("secrets", Shape::Any, "Use `--build-secret`."),
+        Field::new("ssh", Shape::Any, "Use `--build-ssh`."),
+        Field::new(
+            "platforms",
+            Shape::Any,
+            "Ignored: determined by the runtime.",
+        ),
+        Field::new("no_cache", Shape::Any, "Use `--build-no-cache`."),
     ],
 };
 
-/// A file with variables.
+/// A file with environment variables.
 pub(super) static ENV_FILE: Record = Record {
     name: "env_file",
-    doc: "A file with variables.",
+    doc: "A file with environment variables.",
     fields: &[
         Field::new("path", Shape::Scalar, "Its path.").required(),
-        Field::new("required", Shape::Bool, "Whether it must be there."),
-        Field::new("format", Shape::Any, "There is one format."),
+        Field::new(
+            "required",
+            Shape::Bool,
+            "Whether a missing file is an error.",
+        ),
+        Field::new("format", Shape::Any, "Ignored: there is one format."),
     ],
 };
 
@@ -222,19 +234,23 @@ pub(super) static PORT: Record = Record {
     doc: "A published port.",
     fields: &[
         Field::new("target", Shape::Scalar, "The port of the service.").required(),
-        Field::new("published", Shape::Scalar, "The port that the world sees."),
+        Field::new("published", Shape::Scalar, "The public port."),
         Field::new("protocol", Shape::Scalar, "`tcp`."),
-        Field::new("app_protocol", Shape::Scalar, "What is spoken: `http`."),
-        Field::new("name", Shape::Scalar, "What it is called."),
+        Field::new(
+            "app_protocol",
+            Shape::Scalar,
+            "The application protocol: `http`.",
+        ),
+        Field::new("name", Shape::Scalar, "The name of the port."),
         idle("host_ip"),
         idle("mode"),
     ],
 };
 
-/// What a service sees of a volume.
+/// A mounted volume.
 pub(super) static MOUNT: Record = Record {
     name: "mount",
-    doc: "What a service sees of a volume.",
+    doc: "A mounted volume.",
     fields: &[
         Field::new(
             "type",
@@ -242,10 +258,10 @@ pub(super) static MOUNT: Record = Record {
             "`volume`, or `bind` for a directory.",
         ),
         Field::new("source", Shape::Scalar, "The volume.").or(&["src"]),
-        Field::new("target", Shape::Scalar, "Where the service sees it.")
+        Field::new("target", Shape::Scalar, "Path inside the service.")
             .or(&["dst", "destination"])
             .required(),
-        Field::new("read_only", Shape::Bool, "Whether it may not write to it.").or(&["readonly"]),
+        Field::new("read_only", Shape::Bool, "Whether it is read-only.").or(&["readonly"]),
         idle("bind"),
         idle("volume"),
         idle("tmpfs"),
@@ -253,13 +269,17 @@ pub(super) static MOUNT: Record = Record {
     ],
 };
 
-/// How many, and with how much.
+/// Number of instances and their resources.
 pub(super) static DEPLOY: Record = Record {
     name: "deploy",
-    doc: "How many of a service, and with how much memory.",
+    doc: "Number of instances and their resources.",
     fields: &[
-        Field::new("replicas", Shape::Scalar, "So many of it."),
-        Field::new("resources", Shape::Record(&RESOURCES), "With how much."),
+        Field::new("replicas", Shape::Scalar, "Number of instances."),
+        Field::new(
+            "resources",
+            Shape::Record(&RESOURCES),
+            "Resources of an instance.",
+        ),
         idle("mode"),
         idle("labels"),
         idle("placement"),
@@ -270,17 +290,17 @@ pub(super) static DEPLOY: Record = Record {
     ],
 };
 
-/// With how much.
+/// Resources of an instance.
 pub(super) static RESOURCES: Record = Record {
     name: "resources",
-    doc: "With how much memory.",
+    doc: "Resources of an instance.",
     fields: &[
-        Field::new("limits", Shape::Record(&AMOUNTS), "At most."),
-        Field::new("reservations", Shape::Record(&AMOUNTS), "At least."),
+        Field::new("limits", Shape::Record(&AMOUNTS), "Maximum."),
+        Field::new("reservations", Shape::Record(&AMOUNTS), "Minimum."),
     ],
 };
 
-/// Amounts.
+/// Amounts of resources.
 pub(super) static AMOUNTS: Record = Record {
     name: "amounts",
     doc: "Amounts of memory and processors.",
@@ -297,14 +317,18 @@ pub(super) static VOLUME: Record = Record {
     name: "volume",
     doc: "A volume.",
     fields: &[
-        Field::new("name", Shape::Scalar, "What it is called."),
-        Field::new("external", Shape::Bool, "Whether somebody else makes it."),
-        Field::new("driver", Shape::Scalar, "The platform has one kind."),
+        Field::new("name", Shape::Scalar, "Its name."),
+        Field::new(
+            "external",
+            Shape::Bool,
+            "Whether it is managed outside of the project.",
+        ),
+        Field::new("driver", Shape::Scalar, "Ignored: there is one driver."),
         Field::new(
             "driver_opts",
             Shape::Map(&Shape::ScalarOrNothing),
             "`size` is its size, such as `64m`.",
         ),
-        Field::new("labels", VARIABLES, "Labels, which nobody reads."),
+        Field::new("labels", VARIABLES, "Labels; ignored."),
     ],
 };

@@ -1,11 +1,11 @@
-//! The short forms of a Compose file: amounts, ports, volumes, lines of words.
+//! Short forms in Compose files: amounts, ports, volumes and command lines.
 
 use crate::problem::Span;
 
 use super::model::{Mount, Port};
 
-/// Returns the bytes that a text stands for by the rules of Compose: `64m`, `1.5gb`, `1024`; `k`, `m`,
-/// `g` and `t` are powers of 1024.
+/// Parses an amount of bytes by the rules of Compose: `64m`, `1.5gb`, `1024`; `k`, `m`, `g` and `t`
+/// are powers of 1024.
 pub(super) fn bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let end = text
@@ -37,7 +37,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     }
 }
 
-/// Understands `[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`; the error says what is wrong.
+/// Parses `[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`.
 pub(super) fn port(text: &str, span: Span) -> Result<Port, &'static str> {
     let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let mut parts = numbers.rsplit(':');
@@ -54,16 +54,16 @@ pub(super) fn port(text: &str, span: Span) -> Result<Port, &'static str> {
     })
 }
 
-/// Understands a port.
+/// Parses a port number.
 pub(super) fn number(text: &str) -> Result<u16, &'static str> {
     match text.parse::<u16>() {
         Ok(port @ 1..) => Ok(port),
         _ if text.contains('-') => Err("ranges of ports are not published: name each"),
-        _ => Err("it is no port from 1 to 65535"),
+        _ => Err("it is not a valid port: expected 1-65535"),
     }
 }
 
-/// Understands `SOURCE:TARGET[:OPTIONS]`; the error says what is wrong.
+/// Parses `SOURCE:TARGET[:OPTIONS]`.
 pub(super) fn mount(text: &str, span: Span) -> Result<Mount, &'static str> {
     let mut parts = text.split(':');
     let source = parts.next().unwrap_or_default();
@@ -82,7 +82,7 @@ pub(super) fn mount(text: &str, span: Span) -> Result<Mount, &'static str> {
     })
 }
 
-/// Takes the quotes, or the comment, from a value of an `.env` file.
+/// Removes quotes, or a trailing comment, from a value of an `.env` file.
 pub(super) fn unquoted(text: &str) -> String {
     for quote in ['\'', '"'] {
         let inner = text

@@ -1,12 +1,12 @@
-//! Patterns of `${NAME#PATTERN}` and its relatives: only `*` and `?` are special (BuildKit,
+//! Patterns of `${NAME#PATTERN}` and similar forms: only `*` and `?` are special (BuildKit,
 //! `frontend/dockerfile/shell`).
 
 use regex::Regex;
 
-/// Largest product of the sizes of a pattern and of the value it is matched with.
+/// Maximum product of the sizes of a pattern and of the value it is matched with.
 const MOST_WORK: usize = 1 << 28;
 
-/// A pattern of a part of a value.
+/// A pattern for a part of a value.
 #[derive(Debug)]
 pub(super) struct Affix {
     tokens: Vec<Token>,
@@ -20,7 +20,7 @@ enum Token {
 }
 
 impl Affix {
-    /// Reads a pattern, in which a backslash takes the meaning of `*`, `?`, `\`, `}` and `/`.
+    /// Parses a pattern; a backslash escapes `*`, `?`, `\`, `}` and `/`.
     pub(super) fn new(pattern: &str) -> Option<Self> {
         let mut tokens = Vec::new();
         let mut rest = pattern.chars();
@@ -38,28 +38,28 @@ impl Affix {
         Some(Self { tokens })
     }
 
-    /// Returns a value without its longest or shortest start that matches; `None` if that would be
-    /// too much work.
+    /// Removes the longest or shortest matching prefix from a value; `None` if matching would be
+    /// too expensive.
     pub(super) fn without_prefix(&self, value: &str, longest: bool) -> Option<String> {
         let regex = compiled(self.tokens.iter(), longest, true, value)?;
         let end = regex.find(value).map_or(0, |found| found.end());
         value.get(end..).map(str::to_owned)
     }
 
-    /// Returns a value without its longest or shortest end that matches.
+    /// Removes the longest or shortest matching suffix from a value.
     pub(super) fn without_suffix(&self, value: &str, longest: bool) -> Option<String> {
-        // The shortest match at the end is the first only from the other side.
+        // Matching from the end: the regex crate finds the shortest match from the front only.
         let regex = compiled(self.tokens.iter().rev(), longest, true, value)?;
         let turned: String = value.chars().rev().collect();
         let end = regex.find(&turned).map_or(0, |found| found.end());
         turned.get(end..).map(|rest| rest.chars().rev().collect())
     }
 
-    /// Returns a value with the first match replaced, or all.
+    /// Replaces the first match in a value, or all.
     pub(super) fn replaced(&self, value: &str, with: &str, all: bool) -> Option<String> {
         let regex = compiled(self.tokens.iter(), true, false, value)?;
         if all {
-            // What replaces may name groups (`$1`), of which there are none.
+            // `replace_all` expands group names (`$1`), but the pattern has no groups.
             return Some(regex.replace_all(value, with).into_owned());
         }
         let Some(found) = regex.find(value) else {

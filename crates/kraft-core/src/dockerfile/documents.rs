@@ -1,23 +1,23 @@
-//! How a line announces here-documents: `<<EOF`, `<<-EOF`, `3<<"EOF"` (BuildKit,
+//! Markers of here-documents: `<<EOF`, `<<-EOF`, `3<<"EOF"` (BuildKit,
 //! `frontend/dockerfile/parser`).
 
 use super::expand::{self, ExpandError};
 
-/// A here-document that is announced.
+/// The marker of a here-document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Announced {
     /// The line that ends it.
     pub(super) name: String,
-    /// Whether variables in it are expanded: not if its name is quoted.
+    /// Whether variables in it are expanded: only if its name is not quoted.
     pub(super) expands: bool,
     /// `<<-`: tabs at the start of its lines are removed.
     pub(super) strips: bool,
-    /// The descriptor before the sign; 0 if there is none.
+    /// The file descriptor before the marker; 0 if there is none.
     pub(super) descriptor: u32,
 }
 
 impl Announced {
-    /// Returns a text without the tabs that are removed.
+    /// Returns a text without leading tabs if they are to be removed.
     pub(super) fn stripped(&self, text: &str) -> String {
         if !self.strips {
             return text.to_owned();
@@ -27,15 +27,15 @@ impl Announced {
     }
 }
 
-/// Returns the here-documents that an instruction announces, in order.
+/// Returns the here-documents that an instruction contains markers of, in order.
 pub(super) fn of_line(line: &str) -> Result<Vec<Announced>, ExpandError> {
-    // What cannot be split, for an open quote, announces none: it may be the shell's.
+    // A text that cannot be split because of an open quote has no markers: it may be shell code.
     let words = expand::split(line, expand::Split::Raw).unwrap_or_default();
     let found = words.iter().filter_map(|word| announced(word).transpose());
     found.collect()
 }
 
-/// Reads a word that may announce a here-document. Blanks may be between the sign and the name.
+/// Parses an argument that may be a marker. Blanks are allowed between `<<` and the name.
 pub(super) fn announced(word: &str) -> Result<Option<Announced>, ExpandError> {
     let Some((descriptor, strips, name)) = sign(word) else {
         return Ok(None);
@@ -57,12 +57,12 @@ pub(super) fn announced(word: &str) -> Result<Option<Announced>, ExpandError> {
     }))
 }
 
-/// Returns whether a word is only the sign of a here-document, without a name.
+/// Returns whether an argument is a marker without a name.
 pub(super) fn is_sign(word: &str) -> bool {
     sign(word).is_some_and(|(_, strips, name)| !strips && name.is_empty())
 }
 
-/// Splits a word into the descriptor, whether tabs are removed, and the name.
+/// Splits an argument into the file descriptor, whether tabs are removed, and the name.
 fn sign(word: &str) -> Option<(u32, bool, &str)> {
     let (descriptor, name) = word.split_once("<<")?;
     if !descriptor.chars().all(|c| c.is_ascii_digit()) {

@@ -1,26 +1,26 @@
-//! Expansion of variables and removal of quotes: the rules of the Dockerfile reference,
-//! "Environment replacement", as the lexer of BuildKit applies them (`frontend/dockerfile/shell`).
+//! Expands variables and removes quotes: the rules of the Dockerfile reference, "Environment
+//! replacement", as implemented by BuildKit's lexer (`frontend/dockerfile/shell`).
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use super::affix::Affix;
 
-/// Largest size of an expanded word, in bytes.
+/// Maximum size of an expanded text, in bytes.
 const LARGEST: usize = 1 << 20;
-/// Largest depth of nested braces.
+/// Maximum depth of nested braces.
 const DEEPEST: usize = 32;
 
-/// Why a word cannot be expanded.
+/// Why a text cannot be expanded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
     /// A brace or a quote is never closed.
     #[error("`{0}` is never closed")]
     Open(&'static str),
-    /// What stands in braces is none of the forms.
+    /// The braces contain an unknown form.
     #[error("`{0}` is not a valid use of a variable")]
     Form(String),
-    /// The pattern of `${NAME#PATTERN}` and its relatives is not valid.
+    /// The pattern of `${NAME#PATTERN}` or a similar form is invalid.
     #[error("`{0}` is not a valid pattern")]
     Pattern(String),
     /// `${NAME:?MESSAGE}`.
@@ -39,7 +39,7 @@ pub enum ExpandError {
     Deep,
 }
 
-/// Where variables have their values.
+/// Looks up the values of variables.
 pub trait Variables {
     /// Returns the value of a variable.
     fn value(&self, name: &str) -> Option<String>;
@@ -51,13 +51,13 @@ impl<F: Fn(&str) -> Option<String>> Variables for F {
     }
 }
 
-/// Expands variables and removes quotes: one word stays one word.
+/// Expands variables and removes quotes; the result is not split.
 pub fn word(text: &str, escape: char, variables: &dyn Variables) -> Result<String, ExpandError> {
     let mut lexer = Lexer::new(text, escape, variables);
     lexer.all().map(|expanded| expanded.text)
 }
 
-/// Expands variables and leaves quotes as they are: the text of a here-document.
+/// Expands variables and keeps quotes, as in here-documents.
 pub fn document(
     text: &str,
     escape: char,
@@ -68,7 +68,7 @@ pub fn document(
     lexer.all().map(|expanded| expanded.text)
 }
 
-/// What [`split`] keeps of quotes and escapes.
+/// Which quotes and escapes [`split`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Split {
     /// Neither quotes nor escapes.
@@ -79,8 +79,8 @@ pub(super) enum Split {
     Raw,
 }
 
-/// Splits a line into words without expanding anything. The escape character is always a
-/// backslash, as here-documents are looked for, whatever `# escape=` says.
+/// Splits a line into arguments without expansion. The escape character is always a backslash, as
+/// in BuildKit's search for here-documents, regardless of `# escape=`.
 pub(super) fn split(text: &str, leaves: Split) -> Result<Vec<String>, ExpandError> {
     let nothing = |_: &str| None;
     let mut lexer = Lexer::new(text, '\\', &nothing);
@@ -92,14 +92,14 @@ pub(super) fn split(text: &str, leaves: Split) -> Result<Vec<String>, ExpandErro
     lexer.all().map(|expanded| expanded.words)
 }
 
-/// What a lexer does with quotes.
+/// How a lexer treats quotes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Quotes {
     /// They group, and are removed.
     Removed,
-    /// They group, and stay.
+    /// They group, and are kept.
     Kept,
-    /// They are characters like all others.
+    /// They are ordinary characters.
     None,
 }
 
@@ -109,12 +109,12 @@ struct Lexer<'a> {
     variables: &'a dyn Variables,
     quotes: Quotes,
     raw_escapes: bool,
-    /// Whether variables without a value stay as they are.
+    /// Whether variables without a value stay unexpanded.
     keeps_unset: bool,
     depth: usize,
 }
 
-/// What a stretch of text becomes: as a whole, and split at its blanks.
+/// The expansion of a part of a text: as a whole, and split at blanks.
 #[derive(Default)]
 struct Expanded {
     text: String,
@@ -155,8 +155,8 @@ impl<'a> Lexer<'a> {
         self.until(None, self.raw_escapes, false)
     }
 
-    /// Expands up to a character, which is taken. `raw` keeps escapes; `doubles` writes literal
-    /// escape characters in quotes twice, for the pattern that this text becomes.
+    /// Expands up to a delimiter, which is consumed. `raw` keeps escapes; `doubles` duplicates
+    /// literal escape characters in quotes, since the text becomes a pattern.
     fn until(
         &mut self,
         end: Option<char>,
@@ -224,7 +224,8 @@ impl<'a> Lexer<'a> {
         Ok(out)
     }
 
-    /// Blanks after a `<<` are part of the word: the name of a here-document may follow them.
+    /// Blanks after a `<<` belong to the same argument: the name of a here-document may follow
+    /// them.
     fn angle(&mut self) -> String {
         let mut out = "<".to_owned();
         if let Some(second) = self.rest.next_if_eq(&'<') {
@@ -271,7 +272,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Inside double quotes only what has a meaning there can be escaped.
+    /// In double quotes only special characters can be escaped.
     fn escaped(&mut self, out: &mut String, doubles: bool) {
         let escape = self.escape;
         match self.rest.peek().copied() {
@@ -306,8 +307,8 @@ impl<'a> Lexer<'a> {
         })
     }
 
-    /// Reads a name: letters and digits, only digits, or one of the parameters of a shell, which
-    /// have no value here.
+    /// Reads a name: letters and digits, only digits, or one of the special shell parameters, which
+    /// have no value in a Dockerfile.
     fn name(&mut self) -> String {
         let mut name = String::new();
         if let Some(special) = self.rest.next_if(|c| "@*#?-$!".contains(*c)) {
@@ -328,7 +329,7 @@ impl<'a> Lexer<'a> {
         name
     }
 
-    /// Reads what follows `${`, its brace included.
+    /// Reads the rest of a `${…}` form, including its closing brace.
     fn braced(&mut self) -> Result<String, ExpandError> {
         match self.rest.peek().copied() {
             None => return Err(ExpandError::Open("{")),

@@ -1,7 +1,7 @@
-//! The `--name=value` words before the arguments of an instruction.
+//! The `--name=value` flags before the arguments of an instruction.
 
 use super::lines::Line;
-use super::parse::{Outcome, fault};
+use super::parse::{Outcome, fail};
 use crate::nearest;
 use crate::problem::{Problem, Span};
 
@@ -11,12 +11,12 @@ pub(super) struct Flag {
     pub(super) name: String,
     pub(super) value: Option<String>,
     pub(super) span: Span,
-    /// Where each byte of the value is in the file, if it holds no quotes.
+    /// Position in the file of each byte of the value, if it contains no quotes.
     value_at: Option<usize>,
 }
 
-/// Takes the flags off the front of a line, up to the first other word or behind a `--`. Returns
-/// them and where the rest begins.
+/// Removes the flags from the front of a line, up to the first other argument or after a `--`.
+/// Returns them and the offset of the rest.
 pub(super) fn take(line: &Line, escape: char) -> (Vec<Flag>, usize) {
     let mut flags = Vec::new();
     let mut at = 0;
@@ -47,7 +47,7 @@ pub(super) fn take(line: &Line, escape: char) -> (Vec<Flag>, usize) {
     }
 }
 
-/// Reads a word up to white space, without its quotes and escapes; also returns how long it is.
+/// Reads up to white space, without quotes and escapes; also returns the length read.
 fn unquoted(text: &str, escape: char) -> (String, usize) {
     let mut word = String::new();
     let mut quote = None;
@@ -68,31 +68,30 @@ fn unquoted(text: &str, escape: char) -> (String, usize) {
     (word, text.len())
 }
 
-/// Refuses flags that an instruction does not have, and those that are there twice, unless they are
-/// in `lists`.
+/// Rejects unknown flags, and repeated ones unless they are in `lists`.
 pub(super) fn check(flags: &[Flag], known: &[&str], lists: &[&str]) -> Outcome<()> {
     for (at, flag) in flags.iter().enumerate() {
         let name = flag.name.as_str();
         if !known.contains(&name) && !lists.contains(&name) {
-            return fault(flag.unknown(&[known, lists].concat()));
+            return fail(flag.unknown(&[known, lists].concat()));
         }
         let before = flags.get(..at).unwrap_or_default();
         if let Some(first) = before.iter().find(|first| first.name == name)
             && !lists.contains(&name)
         {
-            let problem = Problem::error(format!("`--{name}` is there twice")).at(flag.span);
-            return fault(problem.related(first.span, "first here"));
+            let problem = Problem::error(format!("`--{name}` is specified twice")).at(flag.span);
+            return fail(problem.related(first.span, "first specified in this place"));
         }
     }
     Ok(())
 }
 
 impl Flag {
-    /// Returns the value; `None` if it is empty, which is as if the flag were not there.
+    /// Returns the value; `None` if it is empty, which is equivalent to no flag.
     pub(super) fn needed(&self) -> Outcome<Option<String>> {
         match &self.value {
             Some(value) => Ok(Some(value.clone()).filter(|value| !value.is_empty())),
-            None => fault(
+            None => fail(
                 Problem::error(format!("`--{}` needs a value", self.name))
                     .at(self.span)
                     .label(format!("write `--{}=VALUE`", self.name)),
@@ -100,7 +99,7 @@ impl Flag {
         }
     }
 
-    /// Returns whether it is on.
+    /// Returns the boolean value of the flag.
     pub(super) fn switch(&self) -> Outcome<bool> {
         match self
             .value
@@ -112,12 +111,12 @@ impl Flag {
             Some("false") => Ok(false),
             Some(_) => {
                 let problem = Problem::error(format!("`--{}` is on or off", self.name));
-                fault(problem.at(self.span).label("`true` or `false`"))
+                fail(problem.at(self.span).label("`true` or `false`"))
             }
         }
     }
 
-    /// Returns where a stretch of the value is in the file, or all of the flag.
+    /// Returns the position in the file of a part of the value, or of the whole flag.
     pub(super) fn span_in_value(&self, start: usize, end: usize) -> Span {
         let at = self.value_at.filter(|at| at + end <= self.span.end);
         at.map_or(self.span, |at| Span {
@@ -126,13 +125,13 @@ impl Flag {
         })
     }
 
-    /// Says that an instruction has no such flag.
+    /// Reports an unknown flag.
     fn unknown(&self, known: &[&str]) -> Problem {
         let problem = Problem::error(format!("unknown flag `--{}`", self.name)).at(self.span);
         match nearest::nearest(&self.name, known.iter().copied()) {
             Some(meant) => problem.label(format!("did you mean `--{meant}`?")),
             None if known.is_empty() => problem.label("this instruction has no flags"),
-            None => problem.help(format!("known here: --{}", known.join(", --"))),
+            None => problem.help(format!("expected one of: --{}", known.join(", --"))),
         }
     }
 }

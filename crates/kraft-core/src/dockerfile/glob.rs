@@ -1,24 +1,24 @@
-//! Patterns of paths as Go reads them, translated for the `regex` crate: matching takes time that
-//! grows with pattern times path, whatever the pattern.
+//! Path patterns with Go's semantics, translated for the `regex` crate, so that matching time is
+//! bounded by the product of pattern and path lengths.
 
 use regex::Regex;
 
-/// Largest count of characters that a run of `?` and `*` asks for: no name of a file is longer.
+/// Maximum number of characters required by a run of `?` and `*`: file names are not longer.
 const LONGEST_NAME: usize = 256;
 
-/// A pattern is not valid.
+/// A pattern is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Invalid;
 
-/// A pattern of the paths of a `COPY` (Go's `filepath.Match`).
+/// A pattern for the source paths of `COPY` (Go's `filepath.Match`).
 #[derive(Clone, Debug)]
 pub struct Glob {
-    /// `None` if the pattern is not valid: it matches nothing.
+    /// `None` if the pattern is invalid and matches nothing.
     regex: Option<Regex>,
 }
 
 impl Glob {
-    /// Reads a pattern; one that is not valid matches nothing.
+    /// Parses a pattern; an invalid one matches nothing.
     pub fn path(pattern: &str) -> Self {
         let regex = path(pattern).ok();
         Self {
@@ -26,14 +26,14 @@ impl Glob {
         }
     }
 
-    /// Returns whether all of a text is matched.
+    /// Returns whether the pattern matches the whole text.
     pub fn matches(&self, text: &str) -> bool {
         let regex = self.regex.as_ref();
         regex.is_some_and(|regex| regex.is_match(text))
     }
 }
 
-/// Returns whether a path has wildcards, which can be escaped.
+/// Returns whether a path contains unescaped wildcards.
 pub fn has_wildcards(path: &str) -> bool {
     let mut characters = path.chars();
     while let Some(c) = characters.next() {
@@ -67,9 +67,9 @@ pub(super) fn path(pattern: &str) -> Result<String, Invalid> {
 
 /// Translates a pattern of an ignore file (`patternmatcher`).
 ///
-/// That makes a regular expression of Go of it, with some oddities: the text of a class is taken
-/// as it is, `^` outside of one matches the start, and a pattern whose only wildcard is a `**` at
-/// one of its ends is compared as text.
+/// `patternmatcher` translates it to a regular expression of Go, with some oddities: the content of
+/// a class is copied unchanged, `^` outside of a class matches the start, and a pattern whose only
+/// wildcard is a `**` at one of its ends is compared as text.
 pub(super) fn ignore(pattern: &str) -> Result<String, Invalid> {
     if is_refused(pattern) {
         return Err(Invalid);
@@ -93,8 +93,8 @@ pub(super) fn ignore(pattern: &str) -> Result<String, Invalid> {
     })
 }
 
-/// Returns whether `patternmatcher` refuses a pattern: it matches it with `.` by `filepath.Match`,
-/// which reads a pattern only as far as it must.
+/// Returns whether `patternmatcher` rejects a pattern: it matches the pattern with `.` by
+/// `filepath.Match`, which parses a pattern only as far as necessary.
 fn is_refused(pattern: &str) -> bool {
     let mut rest = pattern;
     let mut name = ".";
@@ -126,7 +126,7 @@ fn is_refused(pattern: &str) -> bool {
     false
 }
 
-/// Returns where the part of a pattern up to the next `*` outside of a class ends.
+/// Returns the end of the part of a pattern up to the next `*` outside of a class.
 fn chunk_end(pattern: &str) -> usize {
     let mut inside = false;
     let mut characters = pattern.char_indices();
@@ -142,8 +142,8 @@ fn chunk_end(pattern: &str) -> usize {
     pattern.len()
 }
 
-/// Matches a part of a pattern without `*` with the start of a name of one dot, or of none. Returns
-/// what is left of the name if it matches.
+/// Matches a part of a pattern without `*` with the start of the name `.`, or of an empty name.
+/// Returns the rest of the name if it matches.
 fn chunk_rest<'n>(chunk: &str, name: &'n str) -> Result<Option<&'n str>, Invalid> {
     let mut rest = chunk;
     let mut left = Some(name);
@@ -252,7 +252,7 @@ fn translated(text: &str) -> Result<String, Invalid> {
                 out.class(&class);
             }
             Some('\\') => out.literal(next(&mut rest).ok_or(Invalid)?),
-            // A class that held `*` has ended before it, and is repeated.
+            // A class that contained `*` has ended before it, and is repeated.
             Some('*') => out.raw("*"),
             Some('?') => out.raw("?"),
             Some('^') => out.raw("^"),
@@ -263,7 +263,7 @@ fn translated(text: &str) -> Result<String, Invalid> {
     Ok(out.end())
 }
 
-/// Reads a class of `filepath.Match` up to its bracket.
+/// Reads a class of `filepath.Match` up to its closing bracket.
 fn path_class(rest: &mut &str) -> Result<String, Invalid> {
     fn one(rest: &mut &str) -> Result<char, Invalid> {
         match next(rest) {
@@ -277,7 +277,7 @@ fn path_class(rest: &mut &str) -> Result<String, Invalid> {
     while empty || !eat(rest, ']') {
         let from = one(rest)?;
         let to = if eat(rest, '-') { one(rest)? } else { from };
-        // A range that is turned around matches nothing.
+        // A reversed range matches nothing.
         if from <= to {
             push_range(&mut class, from, to);
         }
@@ -287,7 +287,7 @@ fn path_class(rest: &mut &str) -> Result<String, Invalid> {
     Ok(class)
 }
 
-/// Reads a class of a regular expression of Go up to its bracket.
+/// Reads a class of a Go regular expression up to its closing bracket.
 fn go_class(rest: &mut &str) -> Result<String, Invalid> {
     fn one(rest: &mut &str) -> Result<char, Invalid> {
         match next(rest) {
@@ -323,13 +323,13 @@ fn go_class(rest: &mut &str) -> Result<String, Invalid> {
     Ok(class)
 }
 
-/// The names of classes of characters.
+/// Names of character classes.
 const NAMED: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
     "space", "upper", "word", "xdigit",
 ];
 
-/// Returns the class `[:NAME:]` at the front of a text, and what is behind it.
+/// Parses the class `[:NAME:]` at the front of a text; also returns the rest.
 fn named_class(text: &str) -> Option<(&str, &str)> {
     let end = text.strip_prefix("[:")?.find(":]")?;
     text.split_at_checked(end + 4)
@@ -344,14 +344,14 @@ fn push_range(class: &mut String, from: char, to: char) {
     class.extend([format!("\\x{{{from:x}}}-\\x{{{to:x}}}")]);
 }
 
-/// A regular expression that is written.
+/// A regular expression under construction.
 #[derive(Debug, Default)]
 struct Out {
     text: String,
     run: Run,
 }
 
-/// A run of `?` and `*`: a minimum number of characters, and whether more may follow.
+/// A run of `?` and `*`: the minimum number of characters, and whether more may follow.
 #[derive(Debug, Default)]
 struct Run {
     count: usize,
@@ -379,7 +379,7 @@ impl Out {
         self.raw(&Self::of_class(class));
     }
 
-    /// Returns a class as it is written: without a range it matches nothing, or everything.
+    /// Formats a class: without a range it matches nothing, or everything.
     fn of_class(class: &str) -> String {
         let class = match class {
             "[]" => "[^\\x{0}-\\x{10ffff}]",

@@ -1,4 +1,4 @@
-//! What an instruction says. Words are as they were typed: with quotes, and with `$NAME`s.
+//! Instructions of a Dockerfile. Arguments are kept as written, with quotes and `$NAME` variables.
 
 use super::mount::Mount;
 use crate::problem::Span;
@@ -6,9 +6,9 @@ use crate::problem::Span;
 /// An instruction of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instruction {
-    /// `ADD`: like `COPY`, and archives are unpacked, addresses fetched.
+    /// `ADD`: like `COPY`, and archives are unpacked, URLs downloaded.
     Add(Copy),
-    /// `ARG`: names with their defaults.
+    /// `ARG`: names with default values.
     Arg(Vec<Pair>),
     /// `CMD`.
     Cmd(Command),
@@ -20,17 +20,17 @@ pub enum Instruction {
     Env(Vec<Pair>),
     /// `EXPOSE`: ports.
     Expose(Vec<String>),
-    /// `HEALTHCHECK`: its words; a unikernel has none.
+    /// `HEALTHCHECK`: its arguments; ignored by unikernels.
     Healthcheck(String),
     /// `LABEL`.
     Label(Vec<Pair>),
-    /// `MAINTAINER`: who.
+    /// `MAINTAINER`: the author.
     Maintainer(String),
-    /// `ONBUILD`: the text of an instruction for those who build on this.
+    /// `ONBUILD`: an instruction to execute in builds that use this image as base.
     Onbuild(String),
     /// `RUN`.
     Run(Run),
-    /// `SHELL`: the words before a command that is no list.
+    /// `SHELL`: the arguments before a command in shell form.
     Shell(Vec<String>),
     /// `STOPSIGNAL`.
     StopSignal(String),
@@ -47,31 +47,31 @@ pub enum Instruction {
 pub struct From {
     /// An image, an earlier stage, or `scratch`.
     pub image: String,
-    /// Where the image stands.
+    /// Position of the image.
     pub span: Span,
-    /// What the image is to be for.
+    /// The value of `--platform`.
     pub platform: Option<String>,
     /// The name of the stage.
     pub name: Option<String>,
 }
 
-/// A name and what it is set to.
+/// A name and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// The name.
     pub name: String,
-    /// The value; `None` for an `ARG` without default.
+    /// The value; `None` for an `ARG` without default value.
     pub value: Option<String>,
-    /// Where they stand.
+    /// Position in the text.
     pub span: Span,
 }
 
-/// A command, in one of its two forms.
+/// A command in shell form or exec form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// A text for the shell.
+    /// Shell form: a text for the shell.
     Shell(String),
-    /// A JSON list of words.
+    /// Exec form: a JSON list of arguments.
     Exec(Vec<String>),
 }
 
@@ -84,57 +84,57 @@ pub struct Copy {
     pub chown: Option<String>,
     /// `--chmod`.
     pub chmod: Option<String>,
-    /// `--link`: what was there before does not matter.
+    /// `--link`: independent of earlier layers.
     pub link: bool,
-    /// `--parents`: directories of the sources are kept.
+    /// `--parents`: keeps parent directories of the sources.
     pub parents: bool,
-    /// `--exclude`: patterns of what is left out.
+    /// `--exclude`: patterns of files to omit.
     pub exclude: Vec<String>,
     /// `--unpack` of `ADD`.
     pub unpack: Option<bool>,
     /// `--checksum` of `ADD`.
     pub checksum: Option<String>,
-    /// What is copied.
+    /// The sources.
     pub sources: Vec<Source>,
-    /// Where to.
+    /// The destination path.
     pub destination: String,
 }
 
-/// Something that is copied.
+/// A source of `COPY` or `ADD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A path, or a pattern of paths, or an address.
+    /// A path, a pattern, or a URL.
     Path {
-        /// As it was typed.
+        /// As written.
         word: String,
-        /// Where it stands.
+        /// Position in the text.
         span: Span,
     },
-    /// A here-document, which becomes a file.
+    /// A here-document, whose content becomes a file.
     Document(Document),
 }
 
 /// A here-document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// The word that ends it: also the name of the file it becomes.
+    /// Its delimiter, also the name of the file.
     pub name: String,
     /// Its text.
     pub text: String,
-    /// Whether variables in it are expanded: not if its word is quoted.
+    /// Whether variables in it are expanded: only if its delimiter is not quoted.
     pub expands: bool,
-    /// The descriptor it is given to a command on; 0 if none was typed.
+    /// The file descriptor on which a command receives it; 0 if none was specified.
     pub descriptor: u32,
 }
 
 /// `RUN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// What is run.
+    /// The command.
     pub command: Command,
     /// Here-documents of the command.
     pub documents: Vec<Document>,
-    /// Whether the command is nothing but the first here-document.
+    /// Whether the command consists only of the first here-document.
     pub is_document: bool,
     /// `--mount`.
     pub mounts: Vec<Mount>,

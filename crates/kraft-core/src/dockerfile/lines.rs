@@ -1,8 +1,8 @@
-//! Text into logical lines: continuations joined, comments dropped, here-documents taken along.
+//! Splits a text into logical lines: joins continuations, removes comments, reads here-documents.
 
 use crate::problem::Span;
 
-/// A text longer than this is no Dockerfile, in bytes.
+/// Maximum size of a Dockerfile, in bytes.
 pub(super) const LARGEST: usize = 4 << 20;
 
 /// A logical line.
@@ -10,15 +10,15 @@ pub(super) const LARGEST: usize = 4 << 20;
 pub(super) struct Line {
     /// Its text, joined.
     pub(super) text: String,
-    /// Where stretches of it stand in the file: (place in `text`, place in the file), ascending.
+    /// Positions of its parts in the file: (offset in `text`, offset in the file), ascending.
     stretches: Vec<(usize, usize)>,
 }
 
 impl Line {
-    /// Returns where a stretch of the line stands in the file.
+    /// Returns the position in the file of a part of the line.
     pub(super) fn span(&self, start: usize, end: usize) -> Span {
         let start = self.at(start);
-        // The end belongs to the last byte: a line break may follow it.
+        // Map the last byte rather than the end, which may be on the next line.
         let end = end
             .checked_sub(1)
             .map_or(start, |last| self.at(last).saturating_add(1));
@@ -28,7 +28,7 @@ impl Line {
         }
     }
 
-    /// Returns where the whole line stands.
+    /// Returns the position of the whole line.
     pub(super) fn whole(&self) -> Span {
         self.span(0, self.text.len())
     }
@@ -41,7 +41,7 @@ impl Line {
         stretch.map_or(place, |(in_line, in_file)| in_file + (place - in_line))
     }
 
-    /// Returns the end of the line from a place on, as a line of its own.
+    /// Returns the rest of the line from an offset as a new line.
     pub(super) fn rest(&self, from: usize) -> Self {
         let text = self.text.get(from..).unwrap_or_default();
         let skipped = text.len() - text.trim_start().len();
@@ -64,12 +64,12 @@ pub(super) struct Lines<'t> {
     escape: char,
 }
 
-/// What `# name=value` lines at the top say.
+/// Parser directives: `# name=value` lines at the top.
 #[derive(Debug, Default)]
 pub(super) struct Directives {
     pub(super) syntax: Option<String>,
     pub(super) escape: Option<(String, Span)>,
-    /// The first that is there twice.
+    /// The first repeated directive.
     pub(super) repeated: Option<(String, Span)>,
 }
 
@@ -89,7 +89,7 @@ impl<'t> Lines<'t> {
         self.escape = escape;
     }
 
-    /// Reads the directives: comments of the form `name=value` before anything else.
+    /// Reads the parser directives: comments of the form `name=value` before anything else.
     pub(super) fn directives(&mut self) -> Directives {
         let mut found = Directives::default();
         let mut names = Vec::new();
@@ -134,7 +134,7 @@ impl<'t> Lines<'t> {
         let mut begun = false;
         while let Some((start, physical)) = self.next_physical() {
             let trimmed = physical.trim_start();
-            // Comments and empty lines inside a continued line are passed over.
+            // Comments and empty lines inside a continued line are skipped.
             if trimmed.is_empty() || trimmed.starts_with('#') {
                 continue;
             }
@@ -159,9 +159,8 @@ impl<'t> Lines<'t> {
         Some(line)
     }
 
-    /// Reads a here-document up to the line that ends it; `None` if it never ends. Also returns
-    /// where it ends in the file. Tabs before the line that ends it may be passed over; what is
-    /// before it stays as it is.
+    /// Reads a here-document up to its delimiter; `None` if it is unterminated. Also returns its
+    /// end in the file. Tabs before the delimiter may be ignored; the content is unchanged.
     pub(super) fn document(&mut self, name: &str, strips_tabs: bool) -> Option<(String, usize)> {
         let mut text = String::new();
         loop {
@@ -179,8 +178,7 @@ impl<'t> Lines<'t> {
         }
     }
 
-    /// Splits off the escape character that continues a line: the last of it, but not the second
-    /// of two.
+    /// Removes the trailing escape character that continues a line, unless it is itself escaped.
     fn continued<'a>(&self, line: &'a str) -> (&'a str, bool) {
         let end = line.trim_end_matches([' ', '\t']);
         match end.strip_suffix(self.escape) {
@@ -203,7 +201,7 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// A word of a line and where it stands in it.
+/// An argument and its offset in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word<'t> {
     pub(super) text: &'t str,
@@ -234,7 +232,7 @@ pub(super) fn plain_words(text: &str) -> Vec<Word<'_>> {
     words
 }
 
-/// Splits at white space that is not quoted; quotes stay.
+/// Splits at white space outside of quotes; quotes are kept.
 pub(super) fn words(text: &str, escape: char) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut start = None;
@@ -264,7 +262,7 @@ pub(super) fn words(text: &str, escape: char) -> Vec<Word<'_>> {
             words.push(Word { text, start: from });
         }
     }
-    // An escape character that escapes nothing is dropped.
+    // A trailing escape character without a following character is removed.
     let end = if escaped {
         text.len() - escape.len_utf8()
     } else {

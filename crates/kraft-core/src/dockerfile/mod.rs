@@ -1,14 +1,14 @@
-//! Dockerfiles: what their text says, with the place of every word.
+//! Parser for Dockerfiles that keeps the position of every element.
 //!
-//! The language is that of BuildKit's frontend (docs.docker.com, "Dockerfile reference"). Reading
-//! happens in three steps, each in a file of its own:
+//! The language is that of BuildKit's frontend (docs.docker.com, "Dockerfile reference"). Parsing
+//! has three stages, each in its own file:
 //!
 //! ```text
 //! text ─ lines ─► logical lines, here-documents ─ parse ─► Dockerfile ─ expand ─► words
 //! ```
 //!
-//! Variables are expanded by whoever executes a [`Step`], because what they are depends on the
-//! steps before it. [`patterns`] is the language of `.dockerignore`.
+//! Variables are expanded when a [`Step`] is executed, because their values depend on earlier
+//! steps. [`patterns`] implements `.dockerignore`.
 
 mod affix;
 mod documents;
@@ -30,45 +30,45 @@ pub use parse::parse;
 
 use crate::problem::{Problem, Span};
 
-/// A Dockerfile that could be read.
+/// A parsed Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dockerfile {
-    /// What `# syntax=` names: an image of another frontend.
+    /// The image of another frontend (`# syntax=`).
     pub syntax: Option<String>,
-    /// The character that takes the meaning of the next: `\`, or a backtick by `# escape=`.
+    /// The escape character: `\`, or a backtick with `# escape=`.
     pub escape: char,
-    /// The `ARG`s before the first `FROM`: names with their defaults.
+    /// The `ARG`s before the first `FROM`: names with default values.
     pub arguments: Vec<Pair>,
     /// The stages, at least one.
     pub stages: Vec<Stage>,
-    /// What is likely not meant so.
+    /// Warnings about likely mistakes.
     pub warnings: Vec<Problem>,
 }
 
-/// A `FROM` with everything up to the next.
+/// A build stage: a `FROM` and the instructions up to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// What it begins with.
+    /// Its base image.
     pub from: From,
-    /// Where the `FROM` stands.
+    /// Position of the `FROM`.
     pub span: Span,
-    /// What is done, in order.
+    /// Its instructions, in order.
     pub steps: Vec<Step>,
 }
 
 /// One instruction of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Where it stands, here-documents included.
+    /// Position, including here-documents.
     pub span: Span,
-    /// Its text on one line, for people.
+    /// Its text on one line, for display.
     pub text: String,
-    /// What it says.
+    /// The parsed instruction.
     pub instruction: Instruction,
 }
 
 impl Stage {
-    /// Returns what its instructions name after `from=`: stages and images.
+    /// Returns the stages and images that its instructions reference by `from=`.
     pub fn froms(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().flat_map(|step| match &step.instruction {
             Instruction::Copy(copy) => copy.from.as_deref().into_iter().collect(),
@@ -83,8 +83,8 @@ impl Stage {
 }
 
 impl Dockerfile {
-    /// Returns the number of the stage that is meant: by its name (letter case is ignored), by
-    /// its number, or the last.
+    /// Returns the index of a stage: by its name (case-insensitive), by its number, or by default
+    /// the last.
     pub fn stage(&self, wanted: Option<&str>) -> Option<usize> {
         let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
             return self.stages.len().checked_sub(1);
@@ -95,7 +95,7 @@ impl Dockerfile {
         })
     }
 
-    /// Returns the last stage before stage `before` that has a name.
+    /// Returns the last stage before stage `before` with a name.
     pub fn named_before(&self, before: usize, name: &str) -> Option<usize> {
         let stages = self.stages.get(..before)?;
         stages.iter().rposition(|stage| {

@@ -1,13 +1,13 @@
-//! `--mount` of a `RUN`: its fields as they were typed, and what they are once variables are
-//! expanded (BuildKit, `frontend/dockerfile/instructions/commands_runmount.go`).
+//! `--mount` of `RUN`: its fields as written, and their values after expansion of variables
+//! (BuildKit, `frontend/dockerfile/instructions/commands_runmount.go`).
 
 use super::expand::ExpandError;
 use super::flags::Flag;
-use super::parse::{Outcome, fault};
+use super::parse::{Outcome, fail};
 use crate::nearest;
 use crate::problem::{Problem, Span};
 
-/// Every field of a `--mount`.
+/// All fields of `--mount`.
 const FIELDS: [&str; 19] = [
     "type",
     "from",
@@ -30,10 +30,10 @@ const FIELDS: [&str; 19] = [
     "env",
 ];
 
-/// A `--mount` as it was typed.
+/// A `--mount` as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// `from`: a stage or an image, the only field without variables.
+    /// `from`: a stage or an image; the only field that cannot contain variables.
     pub from: Option<String>,
     fields: Vec<Field>,
     span: Span,
@@ -46,42 +46,42 @@ struct Field {
     span: Span,
 }
 
-/// What a `--mount` asks for.
+/// The options of a `--mount`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {
-    /// What is mounted.
+    /// The type of the mount.
     pub kind: MountKind,
-    /// `source`: a path below `from`; of a secret another name of `id`.
+    /// `source`: a path below `from`; for a secret an alias of `id`.
     pub source: String,
-    /// Where; empty if none was typed.
+    /// `target`: the mount point; empty if not specified.
     pub target: String,
-    /// Whether it cannot be written to.
+    /// Whether it is read-only.
     pub read_only: bool,
-    /// `size` of a tmpfs in bytes; 0 is the default of the kernel.
+    /// `size` of a tmpfs in bytes; 0 is the kernel's default.
     pub size: u64,
     /// `id` of a cache or secret.
     pub id: String,
     /// `sharing` of a cache.
     pub sharing: Sharing,
-    /// Whether the step fails without it.
+    /// Whether the step fails if it is missing.
     pub required: bool,
-    /// `env`: a variable that holds the secret.
+    /// `env`: a variable that contains the secret.
     pub env: Option<String>,
-    /// `mode` of what is mounted.
+    /// `mode` of the mounted file or directory.
     pub mode: Option<u32>,
-    /// Its owner.
+    /// `uid`: its owner.
     pub uid: Option<u32>,
-    /// Its group.
+    /// `gid`: its group.
     pub gid: Option<u32>,
 }
 
-/// What a `--mount` mounts.
+/// The type of a `--mount`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MountKind {
     /// Files of the context, a stage or an image.
     #[default]
     Bind,
-    /// A directory that outlives the build.
+    /// A directory that persists between builds.
     Cache,
     /// A directory in memory.
     Tmpfs,
@@ -91,15 +91,15 @@ pub enum MountKind {
     Ssh,
 }
 
-/// Who uses a cache at the same time.
+/// How a cache can be used concurrently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
-    /// Every step that wants to.
+    /// Several steps use it at the same time.
     #[default]
     Shared,
-    /// Every step at the same time has one of its own.
+    /// Concurrent steps get separate caches.
     Private,
-    /// One step after the other.
+    /// Steps wait for each other.
     Locked,
 }
 
@@ -127,7 +127,7 @@ impl MountKind {
 }
 
 impl Mount {
-    /// Reads the value of the flag. What has no variables is checked at once.
+    /// Parses the value of the flag. Fields without variables are validated at once.
     pub(super) fn read(flag: &Flag) -> Outcome<Self> {
         let text = flag.needed()?.unwrap_or_default();
         let fields = fields(flag, &text)?;
@@ -140,10 +140,10 @@ impl Mount {
             let value = field.value.as_deref().unwrap_or_default();
             if field.name == "from" {
                 if value.strip_suffix('$').unwrap_or(value).contains('$') {
-                    let problem = Problem::error("`from` of a mount takes no variables")
+                    let problem = Problem::error("`from` of a mount cannot contain variables")
                         .at(field.span)
                         .label("name a stage: `FROM $IMAGE AS NAME`, then `from=NAME`");
-                    return fault(problem);
+                    return fail(problem);
                 }
                 mount.from = Some(value.to_owned()).filter(|from| !from.is_empty());
             }
@@ -155,7 +155,7 @@ impl Mount {
         Ok(mount)
     }
 
-    /// Returns whether it is known to be the socket of an ssh agent before variables are expanded.
+    /// Returns whether its type is known to be `ssh` before variables are expanded.
     pub fn is_ssh(&self) -> bool {
         let mut fields = self.fields.iter().filter(|field| field.name == "type");
         fields.any(|field| {
@@ -164,7 +164,7 @@ impl Mount {
         })
     }
 
-    /// Returns what the fields say when variables are expanded.
+    /// Returns the options after expansion of variables.
     pub fn options(
         &self,
         expand: &dyn Fn(&str) -> Result<String, ExpandError>,
@@ -178,10 +178,10 @@ impl Mount {
                     "readonly" | "ro" => read_only = Some(true),
                     "readwrite" | "rw" => read_only = Some(false),
                     "required" if options.kind.can_be_required() => options.required = true,
-                    "required" => return fault(field.not_of(options.kind)),
+                    "required" => return fail(field.not_of(options.kind)),
                     _ => {
                         let what = format!("`{}` of a mount has no value", field.name);
-                        return fault(field.problem(what, "expected NAME=VALUE"));
+                        return fail(field.problem(what, "expected NAME=VALUE"));
                     }
                 }
                 continue;
@@ -201,19 +201,19 @@ impl Mount {
                     options.required = field.truth(&value)?;
                 }
                 "size" if options.kind == MountKind::Tmpfs => options.size = field.size(&value)?,
-                "required" | "size" => return fault(field.not_of(options.kind)),
+                "required" | "size" => return fail(field.not_of(options.kind)),
                 "sharing" => sharing = Some((field, field.one_of(&value, &Sharing::ALL)?)),
                 "mode" => options.mode = Some(field.number(&value, 8)?),
                 "uid" => options.uid = Some(field.number(&value, 10)?),
                 "gid" => options.gid = Some(field.number(&value, 10)?),
-                _ => return fault(field.unknown()),
+                _ => return fail(field.unknown()),
             }
         }
         let writable = matches!(options.kind, MountKind::Cache | MountKind::Tmpfs);
         options.read_only = read_only.unwrap_or(!writable);
         if let Some((field, sharing)) = sharing {
             if options.kind != MountKind::Cache {
-                return fault(field.not_of(options.kind));
+                return fail(field.not_of(options.kind));
             }
             options.sharing = sharing;
         }
@@ -221,7 +221,7 @@ impl Mount {
         Ok(options)
     }
 
-    /// Refuses fields that do not go together.
+    /// Rejects conflicting fields.
     fn check(&self, options: &MountOptions) -> Outcome<()> {
         let named = |names: &[&str]| {
             let mut fields = self.fields.iter();
@@ -230,7 +230,7 @@ impl Mount {
         if let Some(field) = named(&["mode", "uid", "gid"])
             && !options.kind.has_owner()
         {
-            return fault(field.not_of(options.kind));
+            return fail(field.not_of(options.kind));
         }
         if options.kind != MountKind::Secret {
             return Ok(());
@@ -238,18 +238,18 @@ impl Mount {
         if let Some(field) = named(&["from"])
             && self.from.is_some()
         {
-            return fault(field.not_of(options.kind));
+            return fail(field.not_of(options.kind));
         }
         if options.source.is_empty() && options.target.is_empty() && options.id.is_empty() {
             let problem = Problem::error("the mount does not name a secret").at(self.span);
-            return fault(problem.label("add `id=NAME`"));
+            return fail(problem.label("add `id=NAME`"));
         }
         if let Some(field) = named(&["source", "src"])
             && !options.source.is_empty()
             && !options.id.is_empty()
         {
             let what = "`source` and `id` of a secret are the same";
-            return fault(field.problem(what.to_owned(), "leave one of them out"));
+            return fail(field.problem(what.to_owned(), "leave one of them out"));
         }
         Ok(())
     }
@@ -284,7 +284,7 @@ impl Field {
 
     fn invalid<T>(&self, value: &str, expected: &str) -> Outcome<T> {
         let what = format!("`{value}` is not a valid `{}` of a mount", self.name);
-        fault(self.problem(what, &format!("expected {expected}")))
+        fail(self.problem(what, &format!("expected {expected}")))
     }
 
     fn one_of<T: Copy>(&self, value: &str, all: &[(&str, T)]) -> Outcome<T> {
@@ -344,7 +344,7 @@ fn size(text: &str) -> Option<u64> {
     (0.0..9e18).contains(&bytes).then_some(bytes as u64)
 }
 
-/// Splits the value of the flag at its commas; a field in double quotes may hold some.
+/// Splits the value of the flag at its commas; fields in double quotes may contain commas.
 fn fields(flag: &Flag, text: &str) -> Outcome<Vec<Field>> {
     let wrong = |what: &str| Box::new(Problem::error(what).at(flag.span));
     let mut fields = Vec::new();
@@ -377,12 +377,16 @@ fn fields(flag: &Flag, text: &str) -> Outcome<Vec<Field>> {
         match after.strip_prefix(',') {
             Some(next) => rest = next,
             None if after.is_empty() => return Ok(fields),
-            None => return Err(wrong("a quoted field of `--mount` goes on after its quote")),
+            None => {
+                return Err(wrong(
+                    "a quoted field of `--mount` continues after its closing quote",
+                ));
+            }
         }
     }
 }
 
-/// Reads a field up to its closing quote; two quotes are one in it.
+/// Reads a field up to its closing quote; two quotes in it are one.
 fn quoted_field(text: &str) -> Option<(String, &str)> {
     let mut field = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! Logical lines into instructions.
+//! Parses logical lines to instructions.
 
 use super::flags::{self, Flag};
 use super::instruction::{Command, From, Instruction, Pair};
@@ -7,7 +7,7 @@ use super::{Dockerfile, Stage, Step};
 use crate::nearest;
 use crate::problem::Problem;
 
-/// Every word an instruction can begin with.
+/// Keywords of all instructions.
 const KEYWORDS: [&str; 18] = [
     "ADD",
     "ARG",
@@ -29,46 +29,46 @@ const KEYWORDS: [&str; 18] = [
     "WORKDIR",
 ];
 
-/// Reads a Dockerfile, or says everything that is wrong with it.
+/// Parses a Dockerfile, or reports all errors in it.
 pub fn parse(text: &str) -> Result<Dockerfile, Vec<Problem>> {
     if text.len() > LARGEST {
         return Err(vec![Problem::error(
-            "a Dockerfile is not larger than 4 MiB",
+            "the Dockerfile is too large: the limit is 4 MiB",
         )]);
     }
     let mut reader = Reader::new(text);
     let escape = reader.directives();
     while let Some(line) = reader.lines.next_logical() {
         if let Err(problem) = reader.statement(&line) {
-            reader.faults.push(*problem);
+            reader.problems.push(*problem);
         }
     }
     let mut read = reader.read;
     read.escape = escape;
-    if read.stages.is_empty() && reader.faults.is_empty() {
-        reader.faults.push(
+    if read.stages.is_empty() && reader.problems.is_empty() {
+        reader.problems.push(
             Problem::error("the Dockerfile has no `FROM`")
                 .help("begin with `FROM scratch`, or with the image to build on"),
         );
     }
-    if reader.faults.is_empty() {
+    if reader.problems.is_empty() {
         Ok(read)
     } else {
-        Err(reader.faults)
+        Err(reader.problems)
     }
 }
 
 impl Instruction {
-    /// Reads one instruction with its here-documents, such as the text of an `ONBUILD`.
+    /// Parses one instruction with its here-documents, such as the text of an `ONBUILD`.
     pub fn read(text: &str) -> Result<Self, Box<Problem>> {
         let mut reader = Reader::new(text);
         let Some(line) = reader.lines.next_logical() else {
-            return fault(Problem::error("it is empty"));
+            return fail(Problem::error("it is empty"));
         };
         let (instruction, _) = reader.instruction(&line)?;
         match reader.lines.next_logical() {
             None => Ok(instruction),
-            Some(_) => fault(Problem::error("it is more than one instruction")),
+            Some(_) => fail(Problem::error("it is more than one instruction")),
         }
     }
 }
@@ -78,10 +78,10 @@ pub(super) type Outcome<T> = Result<T, Box<Problem>>;
 pub(super) struct Reader<'t> {
     pub(super) lines: Lines<'t>,
     pub(super) escape: char,
-    /// The lines behind an instruction that are its here-documents, for an `ONBUILD`.
+    /// The lines after an instruction that contain its here-documents, for an `ONBUILD`.
     pub(super) behind: Vec<String>,
     read: Dockerfile,
-    faults: Vec<Problem>,
+    problems: Vec<Problem>,
 }
 
 impl<'t> Reader<'t> {
@@ -97,7 +97,7 @@ impl<'t> Reader<'t> {
                 stages: Vec::new(),
                 warnings: Vec::new(),
             },
-            faults: Vec::new(),
+            problems: Vec::new(),
         }
     }
 
@@ -106,7 +106,7 @@ impl<'t> Reader<'t> {
         self.read.syntax = directives.syntax;
         match directives.escape {
             Some((value, _)) if value == "`" => self.escape = '`',
-            Some((value, span)) if value != "\\" => self.faults.push(
+            Some((value, span)) if value != "\\" => self.problems.push(
                 Problem::error(format!("`{value}` cannot be the escape character"))
                     .at(span)
                     .label("a backslash or a backtick"),
@@ -114,8 +114,8 @@ impl<'t> Reader<'t> {
             _ => {}
         }
         if let Some((name, span)) = directives.repeated {
-            let problem = Problem::error(format!("the directive `{name}` is there twice"));
-            self.faults.push(problem.at(span));
+            let problem = Problem::error(format!("the directive `{name}` is specified twice"));
+            self.problems.push(problem.at(span));
         }
         self.lines.set_escape(self.escape);
         self.escape
@@ -144,10 +144,10 @@ impl<'t> Reader<'t> {
             None => match instruction {
                 Instruction::Arg(pairs) => self.read.arguments.extend(pairs),
                 _ => {
-                    return fault(
-                        Problem::error(format!("`{keyword}` stands before any `FROM`"))
+                    return fail(
+                        Problem::error(format!("`{keyword}` comes before the first `FROM`"))
                             .at(span)
-                            .label("only `ARG` may stand here")
+                            .label("only `ARG` is allowed before `FROM`")
                             .help("begin with `FROM scratch`, or with the image to build on"),
                     );
                 }
@@ -156,26 +156,26 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    /// Reads an instruction other than `FROM`; also returns where its here-documents end.
+    /// Parses an instruction other than `FROM`; also returns the end of its here-documents.
     fn instruction(&mut self, line: &Line) -> Outcome<(Instruction, Option<usize>)> {
         let (keyword, after) = keyword(line);
         if !KEYWORDS.contains(&keyword.as_str()) {
-            return fault(unknown(line, &keyword, after));
+            return fail(unknown(line, &keyword, after));
         }
         let rest = line.rest(after);
         let (flags, after) = flags::take(&rest, self.escape);
         let rest = rest.rest(after);
         let mut end = None;
-        // BuildKit passes over the flags of two that have none.
+        // BuildKit ignores the flags of two other instructions.
         let others = ["ADD", "COPY", "RUN", "HEALTHCHECK", "ARG", "STOPSIGNAL"];
         if !others.contains(&keyword.as_str()) {
             flags::check(&flags, &[], &[])?;
         }
         if rest.text.is_empty() {
-            return fault(
+            return fail(
                 Problem::error(format!("`{keyword}` has no arguments"))
                     .at(line.whole())
-                    .label("something must follow"),
+                    .label("arguments are required"),
             );
         }
         let instruction = match keyword.as_str() {
@@ -188,7 +188,7 @@ impl<'t> Reader<'t> {
         Ok((instruction, end))
     }
 
-    /// Reads an instruction without flags.
+    /// Parses an instruction without flags.
     fn plain_instruction(
         &mut self,
         keyword: &str,
@@ -212,8 +212,8 @@ impl<'t> Reader<'t> {
             "SHELL" => match command(rest)? {
                 Command::Exec(words) if !words.is_empty() => Instruction::Shell(words),
                 _ => {
-                    return fault(
-                        Problem::error("`SHELL` needs a list of words")
+                    return fail(
+                        Problem::error("`SHELL` needs a JSON list of arguments")
                             .at(rest.whole())
                             .label("such as [\"/bin/sh\", \"-c\"]"),
                     );
@@ -223,14 +223,16 @@ impl<'t> Reader<'t> {
             "USER" => Instruction::User(rest.text.clone()),
             "VOLUME" => Instruction::Volume(match command(rest)? {
                 Command::Exec(words) if words.is_empty() => {
-                    return fault(Problem::error("`VOLUME` has no arguments").at(rest.whole()));
+                    return fail(Problem::error("`VOLUME` has no arguments").at(rest.whole()));
                 }
                 Command::Exec(words) => words,
                 Command::Shell(_) => words(rest),
             }),
             "WORKDIR" => Instruction::Workdir(rest.text.clone()),
             _ => {
-                return fault(Problem::error("`FROM` cannot stand here").at(line.whole()));
+                return fail(
+                    Problem::error("`FROM` cannot be used in this place").at(line.whole()),
+                );
             }
         })
     }
@@ -250,15 +252,15 @@ impl<'t> Reader<'t> {
             [image] => (image, None),
             [image, word, name] if word.text.eq_ignore_ascii_case("as") => (image, Some(name)),
             [] => {
-                return fault(
-                    Problem::error("`FROM` names no image")
+                return fail(
+                    Problem::error("`FROM` needs an image")
                         .at(line.whole())
                         .label("such as `FROM scratch`"),
                 );
             }
             [_, extra, ..] => {
-                return fault(
-                    Problem::error("cannot read this `FROM`")
+                return fail(
+                    Problem::error("invalid arguments of `FROM`")
                         .at(rest.span(extra.start, extra.end()))
                         .label("expected `AS NAME` or the end of the line"),
                 );
@@ -267,10 +269,10 @@ impl<'t> Reader<'t> {
         if let Some(name) = name
             && !is_stage_name(name.text)
         {
-            return fault(
-                Problem::error(format!("`{}` cannot be the name of a stage", name.text))
+            return fail(
+                Problem::error(format!("`{}` is not a valid stage name", name.text))
                     .at(rest.span(name.start, name.end()))
-                    .label("a letter, then letters, digits, `-`, `_` and `.`"),
+                    .label("expected a letter, then letters, digits, `-`, `_` and `.`"),
             );
         }
         Ok(From {
@@ -284,11 +286,9 @@ impl<'t> Reader<'t> {
     fn onbuild(&mut self, rest: &Line, end: &mut Option<usize>) -> Outcome<Instruction> {
         let (keyword, after) = keyword(rest);
         if matches!(keyword.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
-            return fault(
-                Problem::error(format!(
-                    "`{keyword}` cannot be left to those who build on this"
-                ))
-                .at(rest.span(0, after)),
+            return fail(
+                Problem::error(format!("`{keyword}` cannot be used in `ONBUILD`"))
+                    .at(rest.span(0, after)),
             );
         }
         self.behind.clear();
@@ -307,7 +307,7 @@ impl<'t> Reader<'t> {
             };
             let span = rest.span(word.start, word.end());
             if name.is_empty() {
-                return fault(
+                return fail(
                     Problem::error("an `ARG` has no name")
                         .at(span)
                         .label("write NAME or NAME=DEFAULT"),
@@ -322,7 +322,7 @@ impl<'t> Reader<'t> {
         Ok(pairs)
     }
 
-    /// Reads `NAME=VALUE…`, or the old form `NAME VALUE`.
+    /// Parses `NAME=VALUE…`, or the old form `NAME VALUE`.
     fn pairs(&mut self, rest: &Line, keyword: &str) -> Outcome<Vec<Pair>> {
         let found = words(&rest.text, self.escape);
         let Some(first) = found.first() else {
@@ -332,14 +332,14 @@ impl<'t> Reader<'t> {
             let (name, value) = rest.text.split_once(is_blank).unwrap_or((&rest.text, ""));
             let value = value.trim_start_matches(is_blank);
             if value.is_empty() {
-                return fault(
+                return fail(
                     Problem::error(format!("`{}` has no value", first.text))
                         .at(rest.whole())
                         .label(format!("write `{keyword} {}=VALUE`", first.text)),
                 );
             }
             self.read.warnings.push(
-                Problem::warning(format!("`{keyword} NAME VALUE` is an old form"))
+                Problem::warning(format!("`{keyword} NAME VALUE` is deprecated"))
                     .at(rest.whole())
                     .label(format!("write `{keyword} {}=…`", first.text)),
             );
@@ -359,10 +359,10 @@ impl<'t> Reader<'t> {
                     span,
                 }),
                 _ => {
-                    return fault(
+                    return fail(
                         Problem::error(format!("`{}` is not NAME=VALUE", word.text))
                             .at(span)
-                            .label("a value with spaces stands in quotes"),
+                            .label("put a value with spaces in quotes"),
                     );
                 }
             }
@@ -371,14 +371,14 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// Returns the first word of a line in capitals, and where it ends.
+/// Returns the first word of a line in upper case, and its end.
 fn keyword(line: &Line) -> (String, usize) {
     let end = line.text.find(is_blank).unwrap_or(line.text.len());
     let word = line.text.get(..end).unwrap_or_default();
     (word.to_ascii_uppercase(), end)
 }
 
-/// Reads a JSON list of words, or takes the text for the shell.
+/// Parses a JSON list of arguments; any other text is a shell command.
 pub(super) fn command(rest: &Line) -> Outcome<Command> {
     use serde_json::Value;
 
@@ -391,15 +391,15 @@ pub(super) fn command(rest: &Line) -> Outcome<Command> {
     let words = list.into_iter().map(|word| match word {
         Value::String(word) => Ok(word),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            let what = format!("`{word}` in a list of words is not a string");
+            let what = format!("`{word}` in a list of arguments is not a string");
             let problem = Problem::error(what).at(rest.whole());
-            fault(problem.label("every word of it needs double quotes"))
+            fail(problem.label("every argument needs double quotes"))
         }
     });
     words.collect::<Outcome<_>>().map(Command::Exec)
 }
 
-/// Checks a `HEALTHCHECK`: a unikernel has none.
+/// Validates a `HEALTHCHECK`, which has no effect on unikernels.
 fn healthcheck(flags: &[Flag], rest: Line) -> Outcome<Instruction> {
     let known = [
         "interval",
@@ -423,8 +423,8 @@ fn healthcheck(flags: &[Flag], rest: Line) -> Outcome<Instruction> {
         _ => Some("`CMD` or `NONE`"),
     };
     if let Some(expected) = expected {
-        let problem = Problem::error("cannot read this `HEALTHCHECK`").at(rest.whole());
-        return fault(problem.label(format!("expected {expected}")));
+        let problem = Problem::error("invalid arguments of `HEALTHCHECK`").at(rest.whole());
+        return fail(problem.label(format!("expected {expected}")));
     }
     flags::check(flags, &known, &[])?;
     command(&rest.rest(kind.len()))?;
@@ -443,10 +443,10 @@ fn unknown(line: &Line, word: &str, end: usize) -> Problem {
     let problem = Problem::error(format!("unknown instruction `{word}`")).at(line.span(0, end));
     match nearest::nearest(word, KEYWORDS) {
         Some(meant) => problem.label(format!("did you mean `{meant}`?")),
-        None => problem.label("no instruction of a Dockerfile"),
+        None => problem.label("expected an instruction"),
     }
 }
 
-pub(super) fn fault<T>(problem: Problem) -> Outcome<T> {
+pub(super) fn fail<T>(problem: Problem) -> Outcome<T> {
     Err(Box::new(problem))
 }

@@ -1,8 +1,8 @@
-//! Patterns of paths: those of `.dockerignore`, of `--exclude` and of `--parents`.
+//! Path patterns of `.dockerignore`, `--exclude` and `--parents`.
 //!
 //! In a `.dockerignore` (docs.docker.com, "`.dockerignore` files") the last line that matches a
 //! path, or a directory above it, decides; `!` includes a path again; `**` matches any number of
-//! directories. Everything else is as in BuildKit (`moby/patternmatcher`).
+//! directories. Otherwise as in BuildKit (`moby/patternmatcher`).
 
 use regex::{RegexSet, RegexSetBuilder};
 
@@ -10,23 +10,23 @@ use super::glob;
 pub use super::glob::{Glob, has_wildcards};
 use crate::problem::{Problem, Span};
 
-/// Largest size of all patterns of a list when they are compiled, in bytes.
+/// Maximum total size of the compiled patterns of a list, in bytes.
 const LARGEST: usize = 64 << 20;
-/// Largest size of what the matcher of a list remembers, in bytes.
+/// Maximum memory of the lazy matcher of a list, in bytes.
 const MOST_MEMORY: usize = 16 << 20;
 
-/// Why a list of patterns cannot be used.
+/// Why a list of patterns is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// One of them is not valid.
+    /// A pattern is invalid.
     #[error("`{0}` is not a valid pattern")]
     Invalid(String),
-    /// All of them together need too much memory.
+    /// All patterns together need too much memory.
     #[error("the patterns are too long")]
     Long,
 }
 
-/// A list of patterns in which the last match decides.
+/// A list of patterns of which the last match decides.
 #[derive(Clone, Debug, Default)]
 pub struct Patterns {
     list: Vec<Pattern>,
@@ -35,22 +35,22 @@ pub struct Patterns {
 
 #[derive(Clone, Debug)]
 struct Pattern {
-    /// Without `!`.
+    /// The pattern without `!`.
     text: String,
-    /// It begins with `!`.
+    /// Whether it begins with `!`.
     negated: bool,
 }
 
-/// Which patterns of a list match a path, for the paths below it.
+/// Which patterns match a path, for matching the paths below it.
 #[derive(Clone, Debug, Default)]
 pub struct Matched {
     by: Vec<bool>,
-    /// Whether the path is matched by the list as a whole.
+    /// Whether the list as a whole matches the path.
     pub is_matched: bool,
 }
 
 impl Patterns {
-    /// Reads the text of a `.dockerignore`.
+    /// Parses the text of a `.dockerignore`.
     pub fn of_ignore_file(text: &str) -> Result<Self, Box<Problem>> {
         let text_start = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut start = text.len() - text_start.len();
@@ -70,7 +70,7 @@ impl Patterns {
         Self::of(patterns).map_err(|error| Box::new(Problem::error(error.to_string())))
     }
 
-    /// Takes patterns as they come: of a flag, or of a daemon that read a file.
+    /// Parses patterns from a flag, or from a BuildKit daemon.
     pub fn new<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Result<Self, PatternError> {
         let read = patterns.into_iter().map(Pattern::read);
         let list = read.filter_map(Result::transpose);
@@ -90,17 +90,17 @@ impl Patterns {
         Ok(Self { list, set })
     }
 
-    /// Returns whether there are none.
+    /// Returns whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Returns whether one of them begins with `!`.
+    /// Returns whether a pattern begins with `!`.
     pub fn has_exceptions(&self) -> bool {
         self.list.iter().any(|pattern| pattern.negated)
     }
 
-    /// Returns whether a path, relative and clean, is matched: itself or by a directory above it.
+    /// Returns whether a path (relative and clean) or a directory above it is matched.
     pub fn matches(&self, path: &str) -> bool {
         if self.list.is_empty() {
             return false;
@@ -113,10 +113,10 @@ impl Patterns {
         self.matched(path, parent.as_ref()).is_matched
     }
 
-    /// Matches a path. `parent` is the outcome for the directory it is in.
+    /// Matches a path. `parent` is the result for its directory.
     ///
-    /// As in BuildKit, a pattern that could not have changed the outcome for a directory does not
-    /// count for what is below it, even if it matches the directory.
+    /// As in BuildKit, a pattern that could not have changed the result for a directory is ignored
+    /// for paths below it, even if it matches the directory.
     pub fn matched(&self, path: &str, parent: Option<&Matched>) -> Matched {
         let mut matched = Matched::default();
         if self.list.is_empty() {
@@ -136,13 +136,13 @@ impl Patterns {
         matched
     }
 
-    /// Returns whether something below a matched directory could still be included again.
+    /// Returns whether a path below a matched directory could be included again.
     pub fn may_except_below(&self, directory: &str) -> bool {
         let mut negated = self.list.iter().filter(|pattern| pattern.negated);
         negated.any(|pattern| pattern.may_match_below(directory))
     }
 
-    /// Returns whether something below a directory that is not matched itself could be.
+    /// Returns whether a path below an unmatched directory could match.
     pub fn may_match_below(&self, directory: &str) -> bool {
         let mut positive = self.list.iter().filter(|pattern| !pattern.negated);
         positive.any(|pattern| pattern.may_match_below(directory))
@@ -150,7 +150,7 @@ impl Patterns {
 }
 
 impl Pattern {
-    /// Reads a pattern; `None` if it is empty.
+    /// Parses a pattern; `None` if it is empty.
     fn read(text: &str) -> Result<Option<Self>, PatternError> {
         let text = text.trim();
         if text.is_empty() {
@@ -174,13 +174,14 @@ impl Pattern {
     fn regex(&self) -> Result<String, PatternError> {
         let invalid = || PatternError::Invalid(self.text.clone());
         let regex = glob::ignore(&self.text).map_err(|_| invalid())?;
-        // Compiling all of them says which is at fault, but costs more than the list as a whole.
+        // Compiling each pattern finds the invalid one, but costs more than compiling the whole
+        // list.
         let odd = self.text.contains('[') && regex::Regex::new(&regex).is_err();
         if odd { Err(invalid()) } else { Ok(regex) }
     }
 
-    /// Returns whether it could match something below a directory: compares their parts up to the
-    /// first with a wildcard.
+    /// Returns whether it could match a path below a directory: compares their parts up to the
+    /// first wildcard.
     fn may_match_below(&self, directory: &str) -> bool {
         let mut own = self.text.split('/');
         for part in directory.split('/') {
@@ -211,7 +212,7 @@ fn of_line(line: &str) -> Option<String> {
         return Some(negation.to_owned());
     }
     let path = cleaned(path);
-    // A pattern is always relative to the context.
+    // Patterns are always relative to the context.
     let path = match path.strip_prefix('/') {
         Some(relative) if !relative.is_empty() => relative,
         _ => &path,
@@ -219,8 +220,7 @@ fn of_line(line: &str) -> Option<String> {
     Some(format!("{negation}{path}"))
 }
 
-/// Brings a path into one form as Go does (`filepath.Clean`): `..` at the front of a relative path
-/// stays.
+/// Normalises a path as Go's `filepath.Clean`: leading `..` of a relative path are kept.
 fn cleaned(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
@@ -240,8 +240,8 @@ fn cleaned(path: &str) -> String {
     }
 }
 
-/// Brings a path into one form: no empty parts, no `.`, `..` resolved, nothing at the ends. What
-/// leads above the root is the root.
+/// Normalises a path: no empty parts, no `.`, `..` resolved, no leading or trailing slash; the
+/// parent of the root is the root.
 pub fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

@@ -1,15 +1,16 @@
-//! `RUN`, `COPY` and `ADD`: flags, then words, of which some announce here-documents.
+//! Parses `RUN`, `COPY` and `ADD`: flags, then arguments, some of which are markers of
+//! here-documents.
 
 use super::documents::{self, Announced};
 use super::flags::{self, Flag};
 use super::instruction::{Command, Copy, Document, Run, Source};
 use super::lines::{Line, Word, plain_words};
 use super::mount::Mount;
-use super::parse::{Outcome, Reader, command, fault};
+use super::parse::{Outcome, Reader, command, fail};
 use crate::problem::{Problem, Span};
 
 impl Reader<'_> {
-    /// Reads a `RUN`. `line` is all of it, for here-documents.
+    /// Parses a `RUN`. `line` is the whole line, for here-documents.
     pub(super) fn run(
         &mut self,
         line: &Line,
@@ -35,7 +36,7 @@ impl Reader<'_> {
         }
         if let Command::Shell(text) = &run.command {
             run.documents = self.documents(line, end)?;
-            // The shell removes the tabs of all others itself.
+            // For all other commands the shell removes the tabs.
             if let Some(announced) = documents::announced(text).ok().flatten()
                 && let Some(document) = run.documents.first_mut()
             {
@@ -46,7 +47,7 @@ impl Reader<'_> {
         Ok(run)
     }
 
-    /// Reads a `COPY` or `ADD`. `line` is all of it, for here-documents.
+    /// Parses a `COPY` or `ADD`. `line` is the whole line, for here-documents.
     pub(super) fn copy(
         &mut self,
         line: &Line,
@@ -77,21 +78,21 @@ impl Reader<'_> {
                 .map(|(word, span)| Source::Path { word, span }),
         );
         let Some((destination, span)) = destination.filter(|_| !copy.sources.is_empty()) else {
-            return fault(
-                Problem::error(format!("`{keyword}` needs what is copied, and where to"))
+            return fail(
+                Problem::error(format!("`{keyword}` needs a source and a destination"))
                     .at(rest.whole())
                     .label(format!("such as `{keyword} app /app`")),
             );
         };
         if documents::announced(&destination).ok().flatten().is_some() {
             let problem = Problem::error("the destination cannot be a here-document");
-            return fault(problem.at(span));
+            return fail(problem.at(span));
         }
         copy.destination = destination;
         Ok(copy)
     }
 
-    /// Reads the here-documents that a line announces, which are on the lines behind it.
+    /// Reads the here-documents of a line from the lines after it.
     pub(super) fn documents(
         &mut self,
         line: &Line,
@@ -117,8 +118,8 @@ impl Reader<'_> {
                     let length = word.find(char::is_whitespace).unwrap_or(word.len());
                     line.span(*at, at + length)
                 });
-                return fault(
-                    Problem::error(format!("the here-document `{name}` never ends"))
+                return fail(
+                    Problem::error(format!("the here-document `{name}` is unterminated"))
                         .at(span)
                         .label(format!("a line with only `{name}` must end it")),
                 );
@@ -147,7 +148,7 @@ fn sources(
     let mut words = words.iter().take(before).peekable();
     while let Some(word) = words.next() {
         let mut text = word.text.to_owned();
-        // The name of a here-document may be a word of its own.
+        // The name of a here-document may be the next argument.
         if documents::is_sign(&text)
             && let Some(name) = words.next_if(|_| !documents.is_empty())
         {
@@ -155,7 +156,7 @@ fn sources(
         }
         let announced = documents::announced(&text)
             .map_err(|error| Box::new(Problem::error(error.to_string()).at(span(word))))?;
-        // The last of a name counts.
+        // The last here-document of a name wins.
         let document = announced.and_then(|announced| {
             let mut named = documents.iter().rev();
             let document = named.find(|document| document.name == announced.name)?;
@@ -182,7 +183,7 @@ fn network(flag: &Flag) -> Outcome<Option<String>> {
         None | Some("default" | "none" | "host") => Ok(mode),
         Some(other) => {
             let problem = Problem::error(format!("`{other}` is not a valid network"));
-            fault(
+            fail(
                 problem
                     .at(flag.span)
                     .label("expected `default`, `none` or `host`"),

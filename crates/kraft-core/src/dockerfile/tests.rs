@@ -8,12 +8,12 @@ fn read(text: &str) -> Dockerfile {
         .unwrap_or_else(|problems| panic!("{}", render("Dockerfile", text, &problems, false)))
 }
 
-fn faults(text: &str) -> String {
+fn problems(text: &str) -> String {
     let problems = parse(text).unwrap_err();
     render("Dockerfile", text, &problems, false)
 }
 
-/// Returns what a mount asks for, with some variables.
+/// Returns the options of a mount, with some variables set.
 fn resolved(mount: &Mount) -> Result<MountOptions, Box<crate::problem::Problem>> {
     let variables = |name: &str| match name {
         "KIND" => Some("cache".to_owned()),
@@ -79,7 +79,7 @@ fn lines_are_joined_and_comments_dropped() {
 }
 
 #[test]
-fn both_forms_of_a_command_are_told_apart() {
+fn shell_and_exec_form_are_distinguished() {
     let file = read("FROM scratch\nCMD [\"/a\", \"b c\"]\nENTRYPOINT /a b\nCMD [not json]\n");
     let steps = &file.stages[0].steps;
     assert_eq!(
@@ -142,28 +142,32 @@ fn flags_and_mounts_are_read() {
 }
 
 #[test]
-fn faults_have_a_place_and_advice() {
-    let text = faults("FROM scratch\nCOPYY a b\nCOPY a\nENV X\nRUN --mont=x y\nCOPY <<E /x\n");
+fn errors_have_a_position_and_a_hint() {
+    let text = problems("FROM scratch\nCOPYY a b\nCOPY a\nENV X\nRUN --mont=x y\nCOPY <<E /x\n");
     for part in [
         "unknown instruction `COPYY`",
         "did you mean `COPY`?",
         "Dockerfile:2:1",
-        "needs what is copied",
+        "needs a source and a destination",
         "Dockerfile:3:6",
         "`X` has no value",
         "did you mean `--mount`?",
-        "the here-document `E` never ends",
+        "the here-document `E` is unterminated",
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
-    assert!(faults("RUN x\n").contains("stands before any `FROM`"));
-    assert!(faults("# nothing\n").contains("has no `FROM`"));
+    assert!(problems("RUN x\n").contains("comes before the first `FROM`"));
+    assert!(problems("# nothing\n").contains("has no `FROM`"));
 }
 
 #[test]
-fn a_fault_in_a_continued_line_is_shown_where_it_stands() {
+fn errors_in_continued_lines_have_the_right_position() {
     let text = "FROM scratch\nLABEL a=b \\\n  oops\n";
-    assert!(faults(text).contains("Dockerfile:3:3"), "{}", faults(text));
+    assert!(
+        problems(text).contains("Dockerfile:3:3"),
+        "{}",
+        problems(text)
+    );
 }
 
 #[test]
@@ -223,24 +227,24 @@ fn only_a_single_escape_character_continues_a_line() {
         let command = Command::Shell(expected.to_owned());
         assert_eq!(run(text).command, command, "{text:?}");
     }
-    assert!(faults("FROM scratch\nRUN a \\\\\nb\n").contains("unknown instruction `B`"));
+    assert!(problems("FROM scratch\nRUN a \\\\\nb\n").contains("unknown instruction `B`"));
 }
 
 #[test]
-fn directives_end_at_the_first_that_is_none_and_come_once() {
+fn directives_are_at_the_top_and_unique() {
     let escape = |text: &str| read(text).escape;
     assert_eq!(escape("# escape = `\nFROM scratch\n"), '`');
     assert_eq!(escape("# escape=\n# escape=`\nFROM scratch\n"), '\\');
     assert_eq!(escape("# talk\n# escape=`\nFROM scratch\n"), '\\');
-    let text = faults("# escape=`\n# escape=`\nFROM scratch\n");
-    assert!(text.contains("`escape` is there twice"), "{text}");
+    let text = problems("# escape=`\n# escape=`\nFROM scratch\n");
+    assert!(text.contains("`escape` is specified twice"), "{text}");
 }
 
 #[test]
-fn a_list_of_words_holds_strings_only() {
+fn exec_form_contains_strings_only() {
     for list in ["[1]", "[\"a\", null]", "[[\"a\"]]"] {
         for instruction in ["CMD", "RUN", "COPY", "VOLUME", "HEALTHCHECK CMD"] {
-            let text = faults(&format!("FROM scratch\n{instruction} {list}\n"));
+            let text = problems(&format!("FROM scratch\n{instruction} {list}\n"));
             assert!(
                 text.contains("is not a string"),
                 "{instruction} {list}: {text}"
@@ -259,14 +263,17 @@ fn flags_lose_their_quotes_and_end_at_two_dashes() {
     assert_eq!((read.from, read.link), (None, false));
     assert!(matches!(&read.sources[..], [Source::Path { word, .. }] if word == "--link"));
     for (line, why) in [
-        ("COPY --chmod=1 --chmod=2 a b", "`--chmod` is there twice"),
+        (
+            "COPY --chmod=1 --chmod=2 a b",
+            "`--chmod` is specified twice",
+        ),
         ("COPY --link=1 a b", "`--link` is on or off"),
         ("COPY --chmod a b", "`--chmod` needs a value"),
         ("CMD --version", "unknown flag `--version`"),
         ("RUN --network=bridge x", "`bridge` is not a valid network"),
         ("HEALTHCHECK --retrys=1 CMD x", "did you mean `--retries`?"),
     ] {
-        let text = faults(&format!("FROM scratch\n{line}\n"));
+        let text = problems(&format!("FROM scratch\n{line}\n"));
         assert!(text.contains(why), "{line}: {text}");
     }
 }
@@ -295,7 +302,7 @@ fn here_documents_are_announced_as_in_a_shell() {
         assert_eq!(names(line, body), expected, "{line}");
     }
     assert_eq!(names("a <<A << B", "1\nA\n2\nB\n").len(), 2);
-    // The text is the lines as they are, and the shell removes its tabs itself.
+    // The text is kept as it is; the shell removes the tabs.
     let read = run("RUN cat <<-E\r\n\ta\r\nE\r\n");
     assert_eq!(read.documents[0].text, "\ta\r\n");
     assert!(!read.is_document);
@@ -324,7 +331,7 @@ fn here_documents_of_a_copy_may_share_a_name_and_have_blanks() {
         ("A", "\tthird\n", true),
     ];
     assert_eq!(texts, expected);
-    let text = faults("FROM scratch\nCOPY a <<E\nE\n");
+    let text = problems("FROM scratch\nCOPY a <<E\nE\n");
     assert!(
         text.contains("destination cannot be a here-document"),
         "{text}"
@@ -332,7 +339,7 @@ fn here_documents_of_a_copy_may_share_a_name_and_have_blanks() {
 }
 
 #[test]
-fn what_is_left_to_others_keeps_its_here_documents() {
+fn onbuild_keeps_its_here_documents() {
     let file = read("FROM scratch\nONBUILD RUN cat <<E\na\nE\nUSER 1\n");
     let [onbuild, user] = file.stages[0].steps.as_slice() else {
         panic!()
@@ -388,7 +395,7 @@ fn every_field_of_a_mount_but_one_takes_variables() {
 }
 
 #[test]
-fn mounts_that_cannot_be_are_refused_at_their_field() {
+fn invalid_mounts_are_rejected_at_their_field() {
     for (value, why, column) in [
         (
             "type=tmpfs,target=/t,mode=0700",
@@ -430,18 +437,18 @@ fn mounts_that_cannot_be_are_refused_at_their_field() {
         ("readonly=yes", "`yes` is not a valid `readonly`", 13),
         (
             "from=$X,target=/t",
-            "`from` of a mount takes no variables",
+            "`from` of a mount cannot contain variables",
             13,
         ),
         ("tagret=/t", "did you mean `target`?", 13),
         ("target", "`target` of a mount has no value", 13),
     ] {
-        let text = faults(&format!("FROM scratch\nRUN --mount={value} true\n"));
+        let text = problems(&format!("FROM scratch\nRUN --mount={value} true\n"));
         assert!(text.contains(why), "{value}: {text}");
         let place = format!("Dockerfile:2:{column}");
         assert!(text.contains(&place), "{value}: {place}: {text}");
     }
-    // With variables only when they are known.
+    // Fields with variables are validated after expansion only.
     let problem = resolved(&mount("type=$KIND,uid=x$N")).unwrap_err();
     assert_eq!(problem.message, "`x7` is not a valid `uid` of a mount");
     assert!(problem.span.is_some());
@@ -475,7 +482,7 @@ fn parameters_of_a_shell_have_no_value() {
 }
 
 #[test]
-fn patterns_in_braces_know_stars_and_question_marks_only() {
+fn patterns_in_braces_support_stars_and_question_marks() {
     let variables = |name: &str| match name {
         "F" => Some("lib/foo.tar.gz".to_owned()),
         "S" => Some("a*b?c[d]".to_owned()),
@@ -505,7 +512,7 @@ fn patterns_in_braces_know_stars_and_question_marks_only() {
         Err(ExpandError::Pattern("\\d".to_owned()))
     );
     assert!(matches!(expand("${F:#l}"), Err(ExpandError::Form(_))));
-    // Neither size nor depth nor time grows without end.
+    // Size, depth and time are bounded.
     let deep = "${U:-".repeat(100) + &"}".repeat(100);
     assert_eq!(expand(&deep), Err(ExpandError::Deep));
     let long = |_: &str| Some("a".repeat(1 << 19));
@@ -542,7 +549,7 @@ fn the_last_pattern_that_matches_decides() {
     }
     assert!(patterns.may_except_below("docs"));
     assert!(!patterns.may_except_below("build"));
-    // A pattern that changed nothing for a directory counts for nothing below it.
+    // A pattern that changed nothing for a directory is ignored below it.
     assert!(ignored("a/b\n!a\n").matches("a/b"));
     assert!(!ignored("a\n!a\n").matches("a/b"));
 }
@@ -611,7 +618,7 @@ fn paths_of_a_copy_have_no_double_stars() {
 }
 
 #[test]
-fn time_grows_with_patterns_times_path_only() {
+fn matching_time_is_bounded() {
     let lines: Vec<String> = (0..200)
         .map(|number| format!("{}{number}", "*?".repeat(100)))
         .collect();
@@ -622,12 +629,12 @@ fn time_grows_with_patterns_times_path_only() {
     assert_eq!(matched.count(), 400);
     assert!(!patterns.matches(&"ab".repeat(120)));
     assert!(!ignored(&"*a".repeat(200)).matches(&"ab".repeat(2500)));
-    // A run of more than a name has characters is as long as a name.
+    // A run is limited to the maximum length of a file name.
     assert!(!ignored(&"?".repeat(100_000)).matches("a"));
 }
 
 #[test]
-fn directories_that_cannot_hold_a_match_are_known() {
+fn directories_without_possible_matches_are_skipped() {
     let patterns = ignored("a/*/c\n!x/y/z\n");
     assert!(patterns.may_match_below("a"));
     assert!(patterns.may_match_below("a/b"));
@@ -639,7 +646,7 @@ fn directories_that_cannot_hold_a_match_are_known() {
 }
 
 #[test]
-fn paths_are_cleaned_and_never_lead_above_the_root() {
+fn paths_are_normalised_and_stay_below_the_root() {
     for (path, expected) in [
         ("./a//b/", "a/b"),
         ("/a/../../b", "b"),

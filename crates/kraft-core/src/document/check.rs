@@ -1,18 +1,23 @@
-//! Holds a tree against the table of shapes and says everything that does not fit.
+//! Validates a YAML tree against a table of shapes.
 
 use crate::nearest::nearest;
 use crate::problem::{Problem, Span};
 
-use super::faults::Faults;
 use super::node::{Entry, Kind, Node, Value};
+use super::problems::Problems;
 use super::shape::{Field, Record, Shape, is_extension};
 
-/// Says what does not fit. With `lenient`, numbers and booleans pass for strings. `subject` names the
-/// whole in a sentence: "a Kraftfile".
-pub(crate) fn check(root: &Node, record: &'static Record, lenient: bool, subject: &str) -> Faults {
+/// Reports everything that does not fit. With `lenient`, numbers and booleans are accepted as
+/// strings. `subject` names the whole document in messages: "a Kraftfile".
+pub(crate) fn check(
+    root: &Node,
+    record: &'static Record,
+    lenient: bool,
+    subject: &str,
+) -> Problems {
     let mut checker = Checker {
         lenient,
-        problems: Faults::default(),
+        problems: Problems::default(),
     };
     checker.record(root, record, subject);
     checker.problems
@@ -20,11 +25,11 @@ pub(crate) fn check(root: &Node, record: &'static Record, lenient: bool, subject
 
 struct Checker {
     lenient: bool,
-    problems: Faults,
+    problems: Problems,
 }
 
 impl Checker {
-    /// `subject` names the value in a sentence: "`name`", "an item of `cmd`".
+    /// `subject` names the value in messages: "`name`", "an item of `cmd`".
     fn value(&mut self, node: &Node, shape: &'static Shape, subject: &str, key: Span) {
         match (fitting(shape, node), &node.value) {
             (Some(Shape::List(shape)), Value::List(items)) => {
@@ -48,8 +53,8 @@ impl Checker {
     }
 
     fn free_map(&mut self, entries: &[Entry], shape: &'static Shape, subject: &str) {
-        // Only where a value may be a record are `x-` keys the author's own:
-        // a label or variable of such a name is meant as one.
+        // `x-` keys belong to the author only where the value may be a record: a label or variable
+        // may have such a name.
         let records = matches!(shape, Shape::Either(_));
         for Entry { key, value } in entries {
             if !(records && is_extension(&key.value)) {
@@ -74,7 +79,7 @@ impl Checker {
                 let problem = Problem::error(message).at(entry.key.span);
                 let problem = problem
                     .label("keep only one")
-                    .related(first.key.span, "first here");
+                    .related(first.key.span, "first defined in this place");
                 self.problems.push(problem);
                 continue;
             }
@@ -95,13 +100,12 @@ impl Checker {
             return;
         }
         if field.old.contains(&name) {
-            let problem = Problem::warning(format!("`{name}` is an old name")).at(entry.key.span);
+            let problem = Problem::warning(format!("`{name}` is deprecated")).at(entry.key.span);
             self.problems
-                .push(problem.label(format!("now `{}`", field.name)));
+                .push(problem.label(format!("use `{}`", field.name)));
         }
         if matches!(field.shape, Shape::Any) {
-            let problem =
-                Problem::warning(format!("`{name}` has no effect here")).at(entry.key.span);
+            let problem = Problem::warning(format!("`{name}` has no effect")).at(entry.key.span);
             self.problems.push(problem.help(field.doc));
         } else if entry.value.is_null() && !field.required {
             let problem = Problem::warning(format!("`{name}` is left empty")).at(entry.key.span);
@@ -123,7 +127,7 @@ impl Checker {
             return;
         }
         if self.problems.full() {
-            // Looking for near names costs too much for what is only counted.
+            // Searching similar names is too expensive for problems that are only counted.
             self.problems.push(Problem::warning("unknown key"));
             return;
         }
@@ -138,14 +142,14 @@ impl Checker {
         let problem = match nearest(key, names()) {
             Some(name) => problem.label(format!("did you mean `{name}`?")),
             None => problem.help(format!(
-                "known here: {}; keys of your own begin with `x-`",
+                "expected one of: {}; custom keys begin with `x-`",
                 names().collect::<Vec<_>>().join(", ")
             )),
         };
         self.problems.push(problem);
     }
 
-    /// Returns whether a scalar is of the kind that the shape wants.
+    /// Returns whether a scalar has the kind that the shape requires.
     fn scalar(&mut self, node: &Node, shape: &'static Shape, subject: &str) -> bool {
         let Value::Scalar(scalar) = &node.value else {
             return false;
@@ -203,7 +207,7 @@ impl Checker {
     }
 }
 
-/// Picks the alternative for the kind of node at hand.
+/// Selects the alternative for the kind of node.
 fn fitting(shape: &'static Shape, node: &Node) -> Option<&'static Shape> {
     match (shape, &node.value) {
         (Shape::Either(shapes), _) => shapes.iter().find_map(|shape| fitting(shape, node)),

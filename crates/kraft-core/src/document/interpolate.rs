@@ -1,35 +1,35 @@
-//! `${VAR}` in the values of a document, by the rules of Compose.
+//! Expands `${VAR}` in the values of a document, by the rules of Compose.
 //!
 //! ```text
-//! $NAME ${NAME}    the value, else nothing and a warning
+//! $NAME ${NAME}    the value, or empty with a warning
 //! ${NAME:-text}    text if unset or empty      ${NAME-text}   text if unset
 //! ${NAME:?text}    an error if unset or empty  ${NAME?text}   an error if unset
 //! ${NAME:+text}    text if set and not empty   ${NAME+text}   text if set
 //! $$               a dollar sign
 //! ```
 //!
-//! The `text` of a form may hold further forms, to a depth of eight.
+//! The `text` may contain further variables, up to a depth of eight.
 
 use crate::problem::{Problem, Span};
 
-use super::faults::Faults;
 use super::node::{Node, Value};
+use super::problems::Problems;
 
-/// Looks a variable up.
+/// Looks up a variable.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// All values of a file may grow to this many bytes together.
+/// Maximum total size of the expanded values of a file, in bytes.
 const BUDGET: usize = 1 << 20;
-/// Forms may be nested so deep.
+/// Maximum nesting depth.
 const DEEPEST: usize = 8;
 
-/// Replaces the variables in every scalar below `node`.
-pub(crate) fn interpolate(source: &str, node: &mut Node, lookup: Lookup<'_>) -> Faults {
+/// Expands the variables in every scalar below `node`.
+pub(crate) fn interpolate(source: &str, node: &mut Node, lookup: Lookup<'_>) -> Problems {
     let mut work = Work {
         source,
         lookup,
         left: BUDGET,
-        problems: Faults::default(),
+        problems: Problems::default(),
     };
     work.node(node);
     work.problems
@@ -39,14 +39,14 @@ struct Work<'a> {
     source: &'a str,
     lookup: Lookup<'a>,
     left: usize,
-    problems: Faults,
+    problems: Problems,
 }
 
-/// Where the text of a scalar stands, to point at one variable of it.
+/// Position of a scalar, for pointing at one variable in it.
 #[derive(Clone, Copy)]
 struct Site {
     span: Span,
-    /// The byte where the text begins, if it stands there letter by letter.
+    /// Offset of the text in the file, if it is written there without escapes.
     verbatim: Option<usize>,
 }
 
@@ -82,7 +82,7 @@ impl Work<'_> {
         }
     }
 
-    /// Appends `text`, which begins `base` bytes into the scalar, with its variables replaced.
+    /// Appends `text`, which begins `base` bytes into the scalar, with its variables expanded.
     fn text(&mut self, text: &str, base: usize, site: Site, depth: usize, out: &mut String) {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
@@ -99,12 +99,12 @@ impl Work<'_> {
             out.push_str(text);
         } else if self.left > 0 {
             self.left = 0;
-            let problem = Problem::error("the variables of this file make it larger than 1 MiB");
+            let problem = Problem::error("the expanded values of this file exceed 1 MiB");
             self.problems.push(problem.at(site.span));
         }
     }
 
-    /// Takes one variable, whose `$` stands at byte `at`, and returns what follows it.
+    /// Expands one variable, whose `$` is at byte `at`, and returns the rest of the text.
     fn variable<'t>(
         &mut self,
         after: &'t str,
@@ -132,8 +132,8 @@ impl Work<'_> {
             };
         };
         let Some(length) = closing(inner) else {
-            // Nothing more of this text is looked at: searching for the end of
-            // every one of many unclosed forms would take quadratic time.
+            // The rest of the text is skipped: searching for the end of each of many unclosed forms
+            // would take quadratic time.
             self.invalid(at, site);
             return "";
         };
@@ -155,13 +155,13 @@ impl Work<'_> {
         } else {
             let problem = Problem::warning(format!("the variable `{name}` is not set"))
                 .at(place)
-                .label("becomes nothing")
+                .label("expands to an empty string")
                 .help(format!("set it, or give a default: `${{{name}:-text}}`"));
             self.problems.push(problem);
         }
     }
 
-    /// Takes a form with an operator; `form` begins with it, at the byte that `from` says.
+    /// Expands a form with an operator; `form` begins with it, at byte `from`.
     fn form(
         &mut self,
         name: &str,
@@ -179,7 +179,7 @@ impl Work<'_> {
         let text_at = at + form.len() - text.len();
         if depth >= DEEPEST {
             self.problems
-                .push(Problem::error("variables are nested too deep here").at(place));
+                .push(Problem::error("variables are nested too deeply").at(place));
             return;
         }
         match (operator.chars().next(), value) {
@@ -198,7 +198,7 @@ impl Work<'_> {
                 self.problems.push(problem.at(place));
             }
             _ => {
-                let problem = Problem::error(format!("`${{{name}…}}` has an unknown form"))
+                let problem = Problem::error(format!("`${{{name}…}}` is not a valid variable"))
                     .at(place)
                     .help("after the name, write `:-`, `-`, `:?`, `?`, `:+` or `+`");
                 self.problems.push(problem);
@@ -207,14 +207,14 @@ impl Work<'_> {
     }
 
     fn invalid(&mut self, at: usize, site: Site) {
-        let problem = Problem::error("this `$` begins no variable")
+        let problem = Problem::error("this `$` is not followed by a variable name")
             .at(site.part(at, at + 1))
             .help("write `$NAME` or `${NAME}`, or `$$` for a dollar sign");
         self.problems.push(problem);
     }
 }
 
-/// Splits off the name of a variable: letters, digits and `_`, not a digit first.
+/// Splits off the name of a variable: letters, digits and `_`, not beginning with a digit.
 fn split_name(text: &str) -> (&str, &str) {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         return ("", text);
@@ -225,7 +225,7 @@ fn split_name(text: &str) -> (&str, &str) {
     text.split_at_checked(end).unwrap_or(("", text))
 }
 
-/// Returns the byte of the `}` that closes the form whose inside begins here.
+/// Returns the offset of the `}` that closes the form.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     let mut dollar = false;
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_of_variables_is_refused() {
+    fn exponential_expansion_is_rejected() {
         let nested = "${B-".repeat(5000);
         run(&nested);
         run(&format!("{}{}", nested, "}".repeat(5000)));

@@ -1,4 +1,4 @@
-//! Values that know where they stand.
+//! Values with their position in the text.
 
 use std::ops::Deref;
 
@@ -6,22 +6,22 @@ use serde::{Serialize, Serializer};
 
 use crate::problem::Span;
 
-/// A value and where it stands in the text.
+/// A value and its position in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Its place, in bytes of the text.
+    /// Position, in bytes.
     pub span: Span,
 }
 
 impl<T> Located<T> {
-    /// Puts a value and its place together.
+    /// Returns a value with its position.
     pub const fn new(value: T, span: Span) -> Self {
         Self { value, span }
     }
 
-    /// Changes the value and keeps the place.
+    /// Converts the value and keeps the position.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Located<U> {
         Located::new(change(self.value), self.span)
     }

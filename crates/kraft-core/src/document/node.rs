@@ -1,21 +1,21 @@
-//! The tree of a YAML text: what the parser's events say, each node with its place.
+//! The tree of a YAML text, each node with its position.
 //!
-//! Nothing here knows what the text is about.
+//! Independent of the document's format.
 
 use crate::problem::Span;
 
 use super::located::Located;
 
-/// One value of the tree.
+/// A node of the tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    /// Where it stands; of a list or mapping only the first line.
+    /// Position; of a list or mapping only the first line.
     pub(crate) span: Span,
-    /// What it is.
+    /// Its value.
     pub(crate) value: Value,
 }
 
-/// What a node is.
+/// The value of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Scalar(Scalar),
@@ -30,16 +30,16 @@ pub(crate) struct Entry {
     pub(crate) value: Node,
 }
 
-/// A scalar as it was written.
+/// A scalar as written.
 #[derive(Clone, Debug)]
 pub(crate) struct Scalar {
-    /// Its text, escapes and folding undone.
+    /// Its text, after escapes and folding.
     pub(crate) text: String,
-    /// Whether the text may stand for something else than itself: neither quoted nor tagged `!!str`.
+    /// Whether YAML resolves its type by its text: neither quoted nor tagged `!!str`.
     pub(crate) plain: bool,
 }
 
-/// What a scalar stands for by YAML 1.2. `yes`, `no`, `on`, `off`, `y` and `n` are text.
+/// The type of a scalar by YAML 1.2. `yes`, `no`, `on`, `off`, `y` and `n` are strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Null,
@@ -61,7 +61,7 @@ impl Scalar {
         }
     }
 
-    /// Returns the boolean it stands for, also by the words of YAML 1.1.
+    /// Returns the boolean value, also for the keywords of YAML 1.1.
     pub(crate) fn as_bool(&self) -> Option<bool> {
         if !self.plain {
             return None;
@@ -97,7 +97,7 @@ fn is_number(text: &str) -> bool {
 }
 
 impl Node {
-    /// Returns the scalar, unless it stands for nothing.
+    /// Returns the scalar, unless it is null.
     pub(crate) fn scalar(&self) -> Option<&Scalar> {
         match &self.value {
             Value::Scalar(scalar) if scalar.kind() != Kind::Null => Some(scalar),
@@ -105,7 +105,7 @@ impl Node {
         }
     }
 
-    /// Returns the text of a scalar with its place, unless it stands for nothing.
+    /// Returns the text of a scalar with its position, unless it is null.
     pub(crate) fn text(&self) -> Option<Located<String>> {
         self.scalar()
             .map(|s| Located::new(s.text.clone(), self.span))
@@ -129,13 +129,13 @@ impl Node {
         matches!(&self.value, Value::Scalar(s) if s.kind() == Kind::Null)
     }
 
-    /// Whether it stands for an alias that was refused, which has been told already.
+    /// Returns whether it replaces a rejected alias, which has already been reported.
     pub(crate) fn is_refused(&self) -> bool {
         let empty = matches!(&self.value, Value::Scalar(s) if s.plain && s.text.is_empty());
         empty && self.span.end > self.span.start
     }
 
-    /// Says what it is, for a sentence that begins with "found".
+    /// Describes the value for a message that begins with "found".
     pub(crate) fn describe(&self) -> String {
         let scalar = match &self.value {
             Value::List(_) => return "a list".to_owned(),
@@ -155,7 +155,7 @@ impl Node {
         format!("the {what} `{text}`")
     }
 
-    /// Returns the tree as JSON; numbers that JSON cannot hold stay text.
+    /// Returns the tree as JSON; numbers that JSON cannot represent become strings.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::List(items) => items.iter().map(Self::to_json).collect(),

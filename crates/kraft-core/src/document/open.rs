@@ -1,38 +1,38 @@
-//! From a text to a tree that is a mapping: what every kind of document begins with.
+//! Parses a text to a mapping, the first step for every document format.
 
-use super::faults::Faults;
 use super::node::{Node, Value};
+use super::problems::Problems;
 use super::yaml;
 use crate::problem::{Problem, Span};
 
-/// A text larger than this is not read, in bytes; the largest real Kraftfile has 10 KiB.
+/// Maximum size of a document, in bytes; the largest known Kraftfile has 10 KiB.
 pub const LARGEST: usize = 4 << 20;
 
-/// A kind of document, as problems speak of it.
+/// A document format, as named in messages.
 pub(crate) struct Kind {
-    /// Such as `a Kraftfile`.
+    /// Its name: `a Kraftfile`.
     pub(crate) name: &'static str,
-    /// What an empty one is told.
+    /// A hint for an empty document.
     pub(crate) begin: &'static str,
 }
 
-/// Reads a document; besides its root, tells whether it is only what could be read of it.
-pub(crate) fn open(text: &str, kind: &Kind, faults: &mut Faults) -> Option<(Node, bool)> {
+/// Parses a document; also returns whether the tree is incomplete because of errors.
+pub(crate) fn open(text: &str, kind: &Kind, problems: &mut Problems) -> Option<(Node, bool)> {
     let name = kind.name;
     if text.len() > LARGEST {
         let message = format!(
-            "the file has {} bytes; {name} may have {LARGEST}",
+            "the file has {} bytes: the limit of {name} is {LARGEST}",
             text.len()
         );
-        faults.push(Problem::error(message));
+        problems.push(Problem::error(message));
         return None;
     }
     let tree = yaml::read(text);
-    faults.append(tree.problems);
+    problems.append(tree.problems);
     let Some(root) = tree.root.filter(|root| tree.partial || !root.is_null()) else {
-        if !faults.fatal() {
+        if !problems.fatal() {
             let problem = Problem::error("the file is empty").at(Span::default());
-            faults.push(problem.help(kind.begin));
+            problems.push(problem.help(kind.begin));
         }
         return None;
     };
@@ -40,7 +40,7 @@ pub(crate) fn open(text: &str, kind: &Kind, faults: &mut Faults) -> Option<(Node
         if !tree.partial {
             let found = root.describe();
             let problem = Problem::error(format!("{name} must be a mapping, found {found}"));
-            faults.push(problem.at(root.span).label("expected `key: value`"));
+            problems.push(problem.at(root.span).label("expected `key: value`"));
         }
         return None;
     }

@@ -1,30 +1,30 @@
-//! Shapes: what may stand where in a document, as a table. Who reads a kind of document writes the
-//! table; [`super::check`] holds a tree against it.
+//! Tables of allowed keys and values. Each document format has such a table, and [`super::check`]
+//! validates a tree against it.
 
 use super::node::Node;
 
-/// What may stand at a place.
+/// The allowed values of a key.
 #[derive(Debug)]
 pub(crate) enum Shape {
     /// A string.
     Text,
-    /// One of a few words.
+    /// One of several keywords.
     Word(&'static [&'static str]),
-    /// Anything scalar, kept as it was written.
+    /// Any scalar, kept as written.
     Scalar,
-    /// Anything scalar, or nothing.
+    /// Any scalar, or null.
     ScalarOrNothing,
     /// A boolean.
     Bool,
-    /// Items of one shape.
+    /// A list of values of one shape.
     List(&'static Shape),
-    /// Values of one shape under keys that the author chooses.
+    /// A mapping with arbitrary keys and values of one shape.
     Map(&'static Shape),
-    /// Known keys.
+    /// A mapping with known keys.
     Record(&'static Record),
-    /// One of several; at most one of them for a scalar, a list and a mapping each.
+    /// Alternatives; at most one each for a scalar, a list and a mapping.
     Either(&'static [Shape]),
-    /// Whatever it is.
+    /// Any value.
     Any,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum Shape {
 pub(crate) struct Record {
     /// The name of its definition in the schema.
     pub(crate) name: &'static str,
-    /// What it is: the words an editor shows.
+    /// Description shown by editors.
     pub(crate) doc: &'static str,
     /// Its keys.
     pub(crate) fields: &'static [Field],
@@ -42,17 +42,17 @@ pub(crate) struct Record {
 /// One key of a mapping.
 #[derive(Debug)]
 pub(crate) struct Field {
-    /// The name we write.
+    /// The preferred name.
     pub(crate) name: &'static str,
-    /// Other names that mean the same.
+    /// Other names with the same meaning.
     pub(crate) aliases: &'static [&'static str],
-    /// Names of old that mean the same but are warned of.
+    /// Deprecated names with the same meaning.
     pub(crate) old: &'static [&'static str],
-    /// Whether the mapping is useless without it.
+    /// Whether the key is required.
     pub(crate) required: bool,
-    /// What it is: the words an editor shows.
+    /// Description shown by editors.
     pub(crate) doc: &'static str,
-    /// What may stand there.
+    /// Its allowed values.
     pub(crate) shape: Shape,
 }
 
@@ -83,7 +83,7 @@ impl Field {
         self
     }
 
-    /// Returns every name of the field, the one we write first.
+    /// Returns all names of the field, the preferred one first.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         let others = self.aliases.iter().chain(self.old);
         std::iter::once(self.name).chain(others.copied())
@@ -91,14 +91,14 @@ impl Field {
 }
 
 impl Record {
-    /// Returns the field that a key names.
+    /// Returns the field with a name.
     pub(crate) fn field(&self, key: &str) -> Option<&'static Field> {
         self.fields.iter().find(|f| f.names().any(|n| n == key))
     }
 
-    /// Returns the value under a field, whichever of its names the author wrote.
+    /// Returns the value of a field under any of its names.
     ///
-    /// A value that is left empty counts as absent.
+    /// An empty value counts as absent.
     pub(crate) fn get<'n>(&self, node: &'n Node, name: &str) -> Option<&'n Node> {
         let field = self.field(name)?;
         let entry = node
@@ -109,7 +109,7 @@ impl Record {
     }
 }
 
-/// Whether a key of a record belongs to the author alone.
+/// Returns whether a key is reserved for the author's extensions.
 pub(crate) fn is_extension(key: &str) -> bool {
     key.starts_with("x-") || key == "extensions"
 }

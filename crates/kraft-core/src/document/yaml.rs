@@ -1,9 +1,9 @@
-//! Text → tree: drives the YAML parser and refuses what would cost too much.
+//! Parses YAML to a tree, with limits on size and nesting.
 //!
-//! The parser gives a flat stream of events. They are stacked up here without
-//! recursion, and the parser itself stops at a depth of [`DEEPEST`], so nesting
-//! costs no machine stack. After a syntax error, the entries of the outermost
-//! mapping that were already complete are kept: their faults are reported too.
+//! The parser emits a flat sequence of events. They are assembled here without recursion, and the
+//! parser itself stops at a depth of [`DEEPEST`], so nesting does not use the machine stack. After
+//! a syntax error, the complete entries of the outermost mapping are kept, so that errors in them
+//! are reported as well.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,26 +12,26 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
 
 use crate::problem::{Problem, Span};
 
-use super::faults::Faults;
 use super::located::Located;
 use super::node::{Entry, Kind, Node, Scalar, Value};
+use super::problems::Problems;
 
-/// Lists and mappings may be nested so deep; real documents need less than ten.
+/// Maximum nesting of lists and mappings; real documents need less than ten.
 const DEEPEST: usize = 64;
-/// So many bytes of tree may come from aliases; every node counts as 16 at least.
+/// Maximum size of tree copied from aliases, in bytes; every node counts as at least 16.
 const ALIAS_BUDGET: usize = 1 << 20;
 
-/// The outcome of reading a text as YAML.
+/// The result of parsing YAML.
 pub(crate) struct Tree {
-    /// The first document; after a syntax error what was complete of it.
+    /// The first document; after a syntax error its complete part.
     pub(crate) root: Option<Node>,
-    /// What is wrong with the text as YAML.
-    pub(crate) problems: Faults,
-    /// Whether the end was not reached.
+    /// Errors in the YAML syntax.
+    pub(crate) problems: Problems,
+    /// Whether parsing stopped before the end.
     pub(crate) partial: bool,
 }
 
-/// Reads the first document of a text.
+/// Parses the first document of a text.
 pub(crate) fn read(text: &str) -> Tree {
     let options = granit_parser::options! {
         emit_comments: false,
@@ -57,7 +57,7 @@ pub(crate) fn read(text: &str) -> Tree {
     builder.finish()
 }
 
-/// A list or mapping that is not complete yet.
+/// An incomplete list or mapping.
 struct Frame {
     start: usize,
     anchor: usize,
@@ -76,7 +76,7 @@ enum Open {
 enum Key {
     Name(Located<String>),
     Merge,
-    /// It was refused: its value is dropped.
+    /// It was rejected: its value is dropped.
     Refused,
 }
 
@@ -87,7 +87,7 @@ struct Builder<'a> {
     anchors: HashMap<usize, Node>,
     alias_budget: usize,
     documents: usize,
-    problems: Faults,
+    problems: Problems,
     partial: bool,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Builder<'a> {
             anchors: HashMap::new(),
             alias_budget: ALIAS_BUDGET,
             documents: 0,
-            problems: Faults::default(),
+            problems: Problems::default(),
             partial: false,
         }
     }
@@ -114,7 +114,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Takes one event; true means that nothing after it matters.
+    /// Processes one event; returns true if all later events can be skipped.
     fn event(&mut self, event: Event<'_>, span: Span) -> bool {
         match event {
             Event::DocumentStart(..) => {
@@ -122,7 +122,7 @@ impl<'a> Builder<'a> {
                 if self.documents > 1 {
                     let problem = Problem::warning("only the first document of the file is read")
                         .at(span)
-                        .label("the second one begins here");
+                        .label("the second document begins in this line");
                     self.problems.push(problem);
                     return true;
                 }
@@ -152,9 +152,13 @@ impl<'a> Builder<'a> {
             Event::SequenceEnd | Event::MappingEnd => self.close(span),
             Event::Alias(id) => return self.alias(id, span),
             Event::UnresolvedAlias(name) => {
-                let problem = Problem::error(format!("there is no anchor `&{name}` before this alias"))
-                    .at(span)
-                    .help(format!("mark the value it shall repeat with `&{name}`, or quote the alias if it is text"));
+                let problem = Problem::error(format!(
+                    "there is no anchor `&{name}` before this alias"
+                ))
+                .at(span)
+                .help(format!(
+                    "mark the value to repeat with `&{name}`, or quote the alias if it is text"
+                ));
                 self.problems.push(problem);
                 self.push(null(span), 0);
             }
@@ -163,15 +167,13 @@ impl<'a> Builder<'a> {
         false
     }
 
-    /// Returns whether the tag makes a scalar text; a tag of the author's own is warned of.
+    /// Returns whether the tag makes a scalar a string; custom tags cause a warning.
     fn is_text_by_tag(&mut self, tag: Option<&Cow<'_, Tag>>, span: Span) -> bool {
         let Some(tag) = tag else { return false };
         if tag.is_yaml_core_schema() {
             return tag.is_yaml_core_schema_tag("str");
         }
-        let problem = Problem::warning(format!(
-            "the tag `{tag}` has no meaning here and is ignored"
-        ));
+        let problem = Problem::warning(format!("the tag `{tag}` is not supported and ignored"));
         self.problems.push(problem.at(span));
         false
     }
@@ -207,7 +209,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Reports keys written twice and adds what `<<` brings in.
+    /// Reports duplicate keys and adds the entries merged by `<<`.
     fn whole_map(&mut self, entries: Vec<Entry>, merges: &[Node]) -> Vec<Entry> {
         let mut places: HashMap<String, usize> = HashMap::with_capacity(entries.len());
         let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
@@ -244,15 +246,15 @@ impl<'a> Builder<'a> {
 
     fn alias(&mut self, id: usize, span: Span) -> bool {
         let Some(node) = self.anchors.get(&id) else {
-            let problem = Problem::error("this alias stands inside the value it repeats").at(span);
+            let problem = Problem::error("this alias is inside of the value it repeats").at(span);
             self.problems.push(problem);
             self.push(null(span), 0);
             return false;
         };
         let Some(left) = charge(node, self.alias_budget) else {
-            let problem = Problem::error("the aliases of this file repeat too much")
+            let problem = Problem::error("the aliases of this file expand to more than 1 MiB")
                 .at(span)
-                .help("repeated values may make up 1 MiB together");
+                .help("write the values without aliases");
             self.problems.push(problem);
             self.partial = true;
             return true;
@@ -263,7 +265,7 @@ impl<'a> Builder<'a> {
         false
     }
 
-    /// Puts a complete node where it belongs.
+    /// Adds a complete node to its parent.
     fn push(&mut self, node: Node, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
@@ -305,7 +307,7 @@ impl<'a> Builder<'a> {
         self.partial = true;
     }
 
-    /// The parser notices a tab only behind it; the user shall see the tab.
+    /// The parser reports the position after a tab; the user should see the tab.
     fn tab_before(&self, kind: &ErrorKind, at: usize) -> usize {
         let tab = matches!(
             kind,
@@ -355,7 +357,7 @@ fn null(span: Span) -> Node {
     }
 }
 
-/// Complains of a key written twice; with the same value both times it does no harm.
+/// Reports a duplicate key; with the same value it is only a warning.
 fn written_twice(first: &Entry, again: &Entry) -> Problem {
     let key: String = again.key.chars().take(60).collect();
     let same = match (first.value.text(), again.value.text()) {
@@ -368,15 +370,15 @@ fn written_twice(first: &Entry, again: &Entry) -> Problem {
         ))
     } else {
         Problem::error(format!("the key `{key}` is written twice"))
-            .help("keep one of them; older tools took the last without a word")
+            .help("keep one of them; older tools silently used the last")
     };
     problem
         .at(again.key.span)
-        .label("again here")
-        .related(first.key.span, "first here")
+        .label("defined again")
+        .related(first.key.span, "first defined in this place")
 }
 
-/// Returns what is left of a budget after copying a tree, nothing if it is too small.
+/// Returns the rest of a budget after copying a tree; `None` if it is exceeded.
 fn charge(node: &Node, budget: usize) -> Option<usize> {
     let budget = budget.checked_sub(16)?;
     match &node.value {
@@ -390,7 +392,7 @@ fn charge(node: &Node, budget: usize) -> Option<usize> {
     }
 }
 
-fn key_of(node: Node, problems: &mut Faults) -> Key {
+fn key_of(node: Node, problems: &mut Problems) -> Key {
     let what = node.describe();
     let Value::Scalar(scalar) = node.value else {
         let problem = Problem::error("a key must be a string").at(node.span);
@@ -410,7 +412,7 @@ fn key_of(node: Node, problems: &mut Faults) -> Key {
     }
 }
 
-/// Says a syntax error in our words where the parser's are not those of a user.
+/// Rewords syntax errors whose message by the parser is unclear.
 fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
     let (message, help) = match kind {
         ErrorKind::TabNotAllowed
@@ -422,8 +424,8 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
             Some("indent with blanks"),
         ),
         ErrorKind::RecursionLimitExceeded => (
-            "lists and mappings are nested too deep here",
-            Some("a file may nest 64 levels and needs few"),
+            "lists and mappings are nested too deeply",
+            Some("the limit is 64 levels"),
         ),
         ErrorKind::UnclosedQuotedScalar => (
             "this quoted string is never closed",
@@ -440,18 +442,18 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
         }
         ErrorKind::ExpectedFlowSequenceSeparator => (
             "expected `,` or `]` in the list",
-            Some("the list may lack its `]`, or this text its quotes"),
+            Some("the closing `]` of the list or quotes around this text may be missing"),
         ),
         ErrorKind::ExpectedFlowMappingSeparator => (
             "expected `,` or `}` in the mapping",
-            Some("the mapping may lack its `}`, or this text its quotes"),
+            Some("the closing `}` of the mapping or quotes around this text may be missing"),
         ),
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => (
             "expected `:` after this key",
             Some("write `key: value`, with a blank after the colon"),
         ),
         ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidMappingValueWhitespace => (
-            "a second `key: value` cannot stand on this line",
+            "a second `key: value` is not allowed on the same line",
             Some("put the value in quotes if the colon belongs to it"),
         ),
         ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation => (
@@ -459,8 +461,8 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
             Some("entries of the same mapping or list begin in the same column"),
         ),
         ErrorKind::InvalidColonPlacement => (
-            "a `:` cannot stand here",
-            Some("a list or mapping before it may lack its closing bracket"),
+            "unexpected `:`",
+            Some("the closing bracket of a list or mapping before it may be missing"),
         ),
         ErrorKind::UnknownQuotedScalarEscape => (
             "unknown escape in a double-quoted string",

@@ -1,36 +1,39 @@
-//! What a kernel can do, as far as its configuration or its library records say.
+//! Features of a kernel, derived from its configuration or its library records.
 //!
-//! A kernel that lacks something ignores what needs it without a message, or takes its parameters for arguments of
-//! the application. Nothing is guessed: an incomplete list of options or libraries says nothing.
+//! A kernel silently ignores what it does not support, or passes its parameters to the application
+//! as arguments. Nothing is guessed: incomplete lists of options or libraries leave features
+//! unknown.
 
-/// Abilities of a kernel; `None` where nothing says.
+/// Features of a kernel; `None` if unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Abilities {
     /// Whether it parses parameters before `--` on its command line (`LIBUKLIBPARAM`).
     pub parameters: Option<bool>,
-    /// Whether it takes environment variables from its command line (`LIBPOSIX_ENVIRON_LIBPARAM`).
+    /// Whether it reads environment variables from its command line (`LIBPOSIX_ENVIRON_LIBPARAM`).
     pub environment: Option<bool>,
-    /// How many variables it takes from there.
+    /// Maximum number of variables it reads from there.
     pub variables: Option<usize>,
     /// Whether it has a file system to unpack an archive into (`LIBVFSCORE`, `LIBPOSIX_VFS`).
     pub files: Option<bool>,
-    /// Whether it mounts directories of the host (`LIB9PFS`).
+    /// Whether it mounts host directories (`LIB9PFS`).
     pub volumes: Option<bool>,
-    /// Whether it drives network devices (`LIBUKNETDEV`).
+    /// Whether it has drivers for network devices (`LIBUKNETDEV`).
     pub network: Option<bool>,
-    /// Whether it panics where there is no network interface (`LWIP_FAILNOIFACE`).
+    /// Whether it panics without a network interface (`LWIP_FAILNOIFACE`).
     pub insists_on_network: bool,
-    /// Whether it is a loader of Linux programs (`APPELFLOADER`).
+    /// Whether it loads Linux programs (`APPELFLOADER`).
     pub loads_programs: Option<bool>,
-    /// Whether that loader opens its program in the root filesystem; otherwise the archive is the program.
+    /// Whether that loader opens the program in the root filesystem; otherwise the initrd is the
+    /// program.
     pub loads_from_files: Option<bool>,
 }
 
 impl Abilities {
-    /// Reads a configuration: `CONFIG_NAME=VALUE` each, without the options that are off.
+    /// Derives features from a configuration: `CONFIG_NAME=VALUE` entries, without disabled
+    /// options.
     ///
-    /// Images that were packaged from a kernel file list only what their platform implies: such a list is taken for
-    /// what it has, and not for what it lacks.
+    /// Images packaged from a kernel file list only the options implied by their platform: such a
+    /// list proves which features exist, but not which are missing.
     pub fn of_options<'a>(options: impl IntoIterator<Item = &'a str>) -> Self {
         let mut on = std::collections::BTreeSet::new();
         let mut variables = None;
@@ -65,7 +68,7 @@ impl Abilities {
         }
     }
 
-    /// Reads the names of the libraries that a kernel says it is made of: `libukboot`.
+    /// Derives features from the names of the libraries that a kernel records: `libukboot`.
     pub fn of_libraries<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let names: std::collections::BTreeSet<&str> = names.into_iter().collect();
         if !names.contains("libukboot") {
@@ -77,7 +80,7 @@ impl Abilities {
         let parameters = any(&["libuklibparam"]);
         Self {
             parameters: Some(parameters),
-            // Whether the library was built with that parameter is not recorded.
+            // The records do not contain whether the library was built with that parameter.
             environment: (!parameters || !any(&["libposix_environ"])).then_some(false),
             variables: None,
             files: Some(files),
@@ -85,12 +88,12 @@ impl Abilities {
             network: Some(any(&["libuknetdev"])),
             insists_on_network: false,
             loads_programs: Some(loads),
-            // Only a loader that looks in the root filesystem selects the library of file systems.
+            // Only a loader that uses the root filesystem selects the file system library.
             loads_from_files: loads.then_some(files),
         }
     }
 
-    /// Takes what this does not know from other knowledge about the same kernel.
+    /// Fills unknown features from another source about the same kernel.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -112,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_complete_configuration_says_what_is_missing() {
+    fn complete_configurations_prove_missing_features() {
         let hello = Abilities::of_options(["CONFIG_LIBUKBOOT=y", "CONFIG_LIBUKDEBUG=y"]);
         assert_eq!(hello.parameters, Some(false));
         assert_eq!(hello.volumes, Some(false));
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_list_says_nothing_about_what_it_does_not_name() {
+    fn incomplete_lists_leave_features_unknown() {
         let implied = ["CONFIG_ARCH_X86_64=y", "CONFIG_PLAT_KVM=y"];
         assert_eq!(Abilities::of_options(implied), Abilities::default());
         let older = Abilities::of_options(["CONFIG_LIB9PFS=y", "CONFIG_LIBUKNETDEV=n"]);
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_say_as_much_as_their_names() {
+    fn library_names_imply_features() {
         let it = Abilities::of_libraries(["libukboot", "appelfloader", "libvfscore", "lib9pfs"]);
         assert_eq!(it.loads_from_files, Some(true));
         assert_eq!(it.volumes, Some(true));
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_source_does_not_know_another_may() {
+    fn unknown_features_are_filled_from_another_source() {
         let options = Abilities::of_options(["CONFIG_LIB9PFS=y"]);
         let libraries = Abilities::of_libraries(["libukboot"]);
         let both = options.or(libraries);

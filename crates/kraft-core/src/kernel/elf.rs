@@ -1,16 +1,17 @@
-//! ELF files: just enough to find Unikraft's sections without trusting a single number.
+//! Minimal ELF reader that finds Unikraft's sections and validates every number.
 //!
-//! Offsets and sizes are those of the System V ABI, "Object Files". Every read is of a fixed, small size.
+//! Offsets and sizes are those of the System V ABI, "Object Files". Every read has a fixed, small
+//! size.
 
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
 use super::{BootProtocol, KernelImage, MULTIBOOT_HAS_ADDRESSES, NotAKernel, image, multiboot};
 use crate::arch::Arch;
 
-/// Sections that only Unikraft's linker scripts make; KraftKit knows a kernel by them too.
+/// Sections created only by Unikraft's linker scripts; KraftKit identifies kernels by them too.
 const UNIKRAFT_SECTIONS: [&[u8]; 3] = [b".uk_inittab\0", b".uk_ctortab\0", b".uk_thread_inittab\0"];
 
-/// More sections than any real kernel has; a header that claims more is not believed.
+/// Maximum number of sections; real kernels have far fewer.
 const MOST_SECTIONS: u64 = 4096;
 
 const ET_EXEC: u64 = 2;
@@ -19,7 +20,7 @@ pub(super) const EM_386: u64 = 3;
 pub(super) const EM_X86_64: u64 = 62;
 pub(super) const EM_AARCH64: u64 = 183;
 
-/// The fields of an ELF header that are used, with the layout they were read by.
+/// The relevant fields of an ELF header, and its layout.
 struct Header {
     wide: bool,
     kind: u64,
@@ -29,7 +30,7 @@ struct Header {
     names_index: u64,
 }
 
-/// Tells what an ELF file is; `head` is its beginning.
+/// Identifies an ELF file; `head` is its beginning.
 pub(super) fn identify(
     head: &[u8],
     file: &mut (impl Read + Seek),
@@ -45,7 +46,8 @@ pub(super) fn identify(
     }
     let unikraft = has_unikraft_section(&header, file)?;
     if arch == Arch::Arm64 {
-        // QEMU would enter an arm64 ELF without a device tree, hence without memory map and command line.
+        // QEMU would boot an arm64 ELF without a device tree, and so without memory map and command
+        // line.
         return Err(if unikraft {
             NotAKernel::DebugImage
         } else {
@@ -53,7 +55,8 @@ pub(super) fn identify(
         });
     }
     match multiboot(head) {
-        // "Cannot load x86-64 image, give a 32bit one", says QEMU, and means this field and not the class.
+        // QEMU's error "Cannot load x86-64 image, give a 32bit one" refers to this field, not to
+        // the class.
         Some(flags) if header.machine == EM_X86_64 && flags & MULTIBOOT_HAS_ADDRESSES == 0 => {
             Err(NotAKernel::DebugImage)
         }
@@ -88,7 +91,7 @@ impl Header {
         })
     }
 
-    /// Reads one entry of the section table; `None` if it lies outside the file.
+    /// Reads an entry of the section table; `None` if it is outside of the file.
     fn section(
         &self,
         file: &mut (impl Read + Seek),
@@ -133,7 +136,7 @@ fn has_unikraft_section(
     if header.section_offset == 0 {
         return Ok(false);
     }
-    // Counts that do not fit 16 bits are kept in the first entry.
+    // Counts that exceed 16 bits are in the first entry.
     let Some(first) = header.section(file, 0)? else {
         return Ok(false);
     };
@@ -166,7 +169,7 @@ fn has_unikraft_section(
     Ok(false)
 }
 
-/// Some bytes of a file: as many as there were.
+/// Bytes read from a file, possibly fewer than requested.
 struct Bytes<const N: usize> {
     bytes: [u8; N],
     length: usize,
@@ -178,7 +181,7 @@ impl<const N: usize> Bytes<N> {
     }
 }
 
-/// Reads up to `wanted` bytes at an offset; fewer where the file ends.
+/// Reads up to `wanted` bytes at an offset; fewer at the end of the file.
 fn read_at<const N: usize>(
     file: &mut (impl Read + Seek),
     at: u64,
@@ -186,7 +189,7 @@ fn read_at<const N: usize>(
 ) -> Result<Bytes<N>, NotAKernel> {
     let mut bytes = [0; N];
     let mut length = 0;
-    // Beyond what a file can have, seeking itself fails.
+    // Seeking beyond the maximum file size would fail.
     if i64::try_from(at).is_err() {
         return Ok(Bytes { bytes, length });
     }
@@ -216,7 +219,7 @@ pub(crate) fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     )
 }
 
-/// Names a processor by its number in ELF headers.
+/// Returns the name of a processor by its number in ELF headers.
 fn machine_name(machine: u64) -> String {
     match machine {
         2 | 18 | 43 => "SPARC".to_owned(),

@@ -1,99 +1,99 @@
-//! What a kernel says about the libraries it is made of: the records of its section `.uk_libinfo`.
+//! Parses the library records of a kernel: its section `.uk_libinfo`.
 //!
-//! Unikraft's `lib/uklibid` writes them (`include/uk/libid/info.h`, layout 1). The section is a row of
-//! blocks, one per library and one for the kernel as a whole, which has no library's name:
+//! Unikraft's `lib/uklibid` writes them (`include/uk/libid/info.h`, layout 1). The section is a
+//! sequence of blocks, one per library and one without a library name for the kernel as a whole:
 //!
 //! ```text
 //! block:   u32 length, header included │ u16 layout │ records …
 //! record:  u16 type │ u32 length, these six bytes included │ data: a text that ends with a zero, or bytes
 //! ```
 //!
-//! Behind each record stands `.align 1`, which to the assembler of x86 is nothing and to that of arm64
-//! a step to an even address. The byte that is passed over is a zero, with which no type begins, and
-//! is counted by the block and not by the record.
+//! Each record is followed by `.align 1`, which the x86 assembler ignores, while the arm64
+//! assembler aligns to an even address. The padding byte is zero, which is not the first byte of
+//! any type, and is included in the length of the block but not of the record.
 
 use serde::Serialize;
 
 /// The section that holds the records.
 pub const SECTION: &str = ".uk_libinfo";
 
-/// The only layout of blocks there is so far.
+/// The only supported block layout.
 const LAYOUT: u64 = 1;
 
-/// The size of a block's header, and of a record's.
+/// Size of a block header, and of a record header.
 const HEADER: usize = 6;
 
-/// More libraries than any kernel has.
+/// Maximum number of libraries.
 const MOST_BLOCKS: usize = 65_536;
 
-/// What was recorded about a library, or about the kernel as a whole; `None` is what was not.
+/// Records about a library, or about the kernel as a whole; `None` if not recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Info {
-    /// The name of the library as the build knows it: `libukboot`.
+    /// Name of the library in the build: `libukboot`.
     pub name: Option<String>,
-    /// A remark.
+    /// A comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// The version of a library, else that of the core it was built with.
+    /// Version of the library, or of the core it was built with.
     pub version: Option<String>,
     /// The licence.
     pub license: Option<String>,
-    /// What Git said of the sources.
+    /// Output of Git about the sources.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git: Option<String>,
-    /// The code name of the core's release.
+    /// Code name of the Unikraft release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codename: Option<String>,
-    /// The compiler.
+    /// The compiler and its version.
     pub compiler: Option<String>,
-    /// When it was compiled, as the build wrote it.
+    /// Compile date, as written by the build.
     pub compile_date: Option<String>,
-    /// Who compiled it.
+    /// User who compiled it.
     pub compiled_by: Option<String>,
-    /// On whose behalf.
+    /// Organisation that compiled it.
     pub compiled_by_assoc: Option<String>,
-    /// How it was compiled.
+    /// Compile options.
     pub compile_flags: Vec<&'static str>,
 }
 
-/// The configuration that a kernel was built with, if it carries it.
+/// The embedded configuration of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Embedded<'f> {
-    /// As text.
+    /// Plain text.
     Plain(&'f [u8]),
-    /// Compressed by gzip.
+    /// Gzip-compressed text.
     Gzip(&'f [u8]),
 }
 
-/// Everything the records say.
+/// All library records of a kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LibInfo<'f> {
-    /// About the kernel as a whole.
+    /// Records of the kernel as a whole.
     pub core: Option<Info>,
-    /// About each library, in the order of the section.
+    /// Records of each library, in the order of the section.
     pub libraries: Vec<Info>,
-    /// Its configuration.
+    /// The embedded configuration.
     pub config: Option<Embedded<'f>>,
 }
 
-/// The records make no sense.
+/// Why library records cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LibInfoError {
-    /// A length leads out of the section, or nowhere.
-    #[error("its records about libraries are damaged at byte {0}")]
+    /// A length exceeds the section or is too small.
+    #[error("its library records are damaged at byte {0}")]
     Damaged(usize),
-    /// A layout of the future.
-    #[error("its records about libraries are of layout {0}, which is newer than this program")]
+    /// An unsupported layout.
+    #[error("its library records have the unsupported layout {0}")]
     Layout(u64),
 }
 
-/// Reads the records of the section.
+/// Parses the section.
 ///
-/// Records of types that are not known are passed over: types are only ever added.
+/// Unknown record types are skipped: new types may be added.
 ///
 /// # Errors
-/// A length leads out of the section, or the layout is not known.
+/// A length exceeds the section, or the layout is not supported.
 pub fn parse(section: &[u8]) -> Result<LibInfo<'_>, LibInfoError> {
     let mut found = LibInfo::default();
     let mut at = 0;
@@ -121,7 +121,7 @@ pub fn parse(section: &[u8]) -> Result<LibInfo<'_>, LibInfoError> {
     Ok(found)
 }
 
-/// Reads the records of a block, which begins at byte `start` of the section.
+/// Parses the records of a block, which begins at byte `start` of the section.
 fn records<'f>(
     block: &'f [u8],
     start: usize,
@@ -169,8 +169,8 @@ fn length(bytes: &[u8], at: usize, size: usize) -> Option<usize> {
     usize::try_from(super::elf::number(bytes, at, size)?).ok()
 }
 
-/// Returns the text of a record; an empty one says nothing. Quotes that the preprocessor left
-/// around it are taken off.
+/// Returns the text of a record; `None` if it is empty. Quotes left by the preprocessor are
+/// removed.
 fn text(data: &[u8]) -> Option<String> {
     let bytes = data.split(|&byte| byte == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(bytes);
@@ -182,7 +182,7 @@ fn text(data: &[u8]) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Names the bits of the compile options.
+/// Returns the names of compile options by their bits.
 fn flags(bits: u64) -> Vec<&'static str> {
     let names = ["PIE", "DCE", "LTO"];
     let set = names.into_iter().enumerate();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lead_nowhere_are_told_and_never_followed() {
+    fn invalid_lengths_are_reported() {
         let good = block(&[record(1, b"libx\0")]);
         for (at, value) in [(0, 0), (0, 5), (0, 200), (8, 0), (8, 5), (8, 200)] {
             let mut bad = good.clone();
@@ -285,7 +285,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_bytes_upset_the_reader(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
             let _ = parse(&bytes);
         }
     }

@@ -1,19 +1,19 @@
-//! ELF files as tables: every section, and every symbol, of a kernel or an object file.
+//! Reads sections and symbols of ELF files: kernels and object files.
 //!
 //! Layouts are those of the System V ABI, "Object Files", for little-endian files of both widths.
-//! The bytes are a stranger's: each read is checked, tables are bounded, and what lies outside the
-//! file is an error that names it.
+//! The content is untrusted: each read is checked, tables are bounded, and offsets outside of the
+//! file are reported as errors.
 
 use super::elf::number;
 use crate::arch::Arch;
 
-/// More sections than any real file has, also with one per function.
+/// Maximum number of sections; more than real files have, even with one section per function.
 const MOST_SECTIONS: u64 = 1 << 17;
 
-/// More symbols than the largest kernels have.
+/// Maximum number of symbols; more than the largest kernels have.
 const MOST_SYMBOLS: u64 = 1 << 20;
 
-/// Names are read up to so many bytes: many entries may lead into one endless text.
+/// Maximum length of a name, in bytes: many entries may point into one huge string.
 const LONGEST_NAME: usize = 1024;
 
 const SHT_SYMTAB: u64 = 2;
@@ -28,36 +28,36 @@ const SHF_TLS: u64 = 1 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {
-    /// It does not begin as ELF files do.
-    #[error("it is no ELF file")]
+    /// It does not begin with the ELF magic number.
+    #[error("it is not an ELF file")]
     NotElf,
-    /// A big-endian file, or of an unknown width.
-    #[error("it is an ELF file of a layout that no kernel here has")]
+    /// It is big-endian or has an unknown width.
+    #[error("it is an ELF file with an unsupported layout")]
     Layout,
     /// It has no section table.
     #[error("it is an ELF file without sections")]
     NoSections,
-    /// A table says that there is more than the file has.
+    /// A table exceeds the file.
     #[error("it is a damaged ELF file: {0} lies outside of it")]
     Outside(&'static str),
-    /// A table is larger than any real one.
+    /// A table exceeds the limits.
     #[error("it is a damaged ELF file: it claims {1} {0}")]
     TooMany(&'static str, u64),
 }
 
-/// What a section is in memory.
+/// The kind of memory that a section occupies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum Class {
     /// Instructions.
     #[serde(rename = "text")]
     Code,
-    /// Data that is never written.
+    /// Read-only data.
     #[serde(rename = "rodata")]
     Constants,
-    /// Data with values of its own.
+    /// Initialised data.
     #[serde(rename = "data")]
     Data,
-    /// Data that begins as zeros and takes no room in the file.
+    /// Zero-initialised data, which occupies no space in the file.
     #[serde(rename = "bss")]
     Zeros,
 }
@@ -65,11 +65,11 @@ pub enum Class {
 /// One section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section<'f> {
-    /// Its name; bytes that are no UTF-8 make it an empty one.
+    /// Its name; empty if it is not UTF-8.
     pub name: &'f str,
-    /// Where it is in memory.
+    /// Its address in memory.
     pub address: u64,
-    /// Where its bytes are in the file.
+    /// Its offset in the file.
     pub offset: u64,
     /// Its size in bytes.
     pub size: u64,
@@ -80,7 +80,7 @@ pub struct Section<'f> {
 }
 
 impl Section<'_> {
-    /// Returns what the section is in memory; `None` if it is in the file only.
+    /// Returns the kind of memory it occupies; `None` if it is not loaded.
     #[must_use]
     pub fn class(&self) -> Option<Class> {
         if self.flags & SHF_ALLOC == 0 {
@@ -97,7 +97,7 @@ impl Section<'_> {
         })
     }
 
-    /// Returns how many bytes of the file it takes.
+    /// Returns the number of bytes it occupies in the file.
     #[must_use]
     pub fn size_in_file(&self) -> u64 {
         if self.kind == SHT_NOBITS {
@@ -107,18 +107,18 @@ impl Section<'_> {
         }
     }
 
-    /// Returns whether the linker folds equal contents of it into one.
+    /// Returns whether the linker merges equal contents in it.
     pub(super) fn is_merged(&self) -> bool {
         self.flags & SHF_MERGE != 0
     }
 
-    /// Returns whether every thread has its own.
+    /// Returns whether it is thread-local.
     pub(super) fn is_per_thread(&self) -> bool {
         self.flags & SHF_TLS != 0
     }
 }
 
-/// What a symbol names.
+/// The type of a symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SymbolKind {
@@ -126,49 +126,49 @@ pub enum SymbolKind {
     Function,
     /// A variable.
     Object,
-    /// A variable of every thread; its value counts from the first such section.
+    /// A thread-local variable; its value is relative to the first such section.
     ThreadLocal,
-    /// A place: of assembly, or of the linker.
+    /// A label from assembly or from the linker.
     Label,
     /// The source file of the local symbols that follow.
     File,
-    /// A section, or something that no kernel has.
+    /// A section, or a type that kernels do not use.
     Other,
 }
 
-/// Where a symbol is.
+/// The location of a symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
     /// In another file.
     Elsewhere,
-    /// In the section of this place in the table.
+    /// In the section with this index.
     Section(usize),
-    /// Room that the linker makes.
+    /// Common: allocated by the linker.
     Common,
-    /// Nowhere: the value is a number.
+    /// Absolute: the value is a number.
     Nowhere,
 }
 
 /// One symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol<'f> {
-    /// Its name; bytes that are no UTF-8 make it an empty one.
+    /// Its name; empty if it is not UTF-8.
     pub name: &'f str,
-    /// Its address; in object files its place in the section.
+    /// Its address; in object files its offset in the section.
     pub value: u64,
-    /// Its size in bytes; 0 if nobody said.
+    /// Its size in bytes; 0 if unknown.
     pub size: u64,
-    /// What it names.
+    /// Its type.
     pub kind: SymbolKind,
-    /// Whether other files see it.
+    /// Whether it is visible in other files.
     pub global: bool,
-    /// Whether another of its name may take its place.
+    /// Whether another definition may replace it.
     pub weak: bool,
-    /// Where it is.
+    /// Its location.
     pub home: Home,
 }
 
-/// An ELF file, its tables found.
+/// A parsed ELF file.
 #[derive(Clone, Debug)]
 pub struct Object<'f> {
     bytes: &'f [u8],
@@ -178,10 +178,10 @@ pub struct Object<'f> {
 }
 
 impl<'f> Object<'f> {
-    /// Reads the section table of a whole file.
+    /// Parses the section table of a file.
     ///
     /// # Errors
-    /// The file is no ELF file, or its section table is not in it.
+    /// The file is not an ELF file, or its section table is outside of the file.
     pub fn parse(bytes: &'f [u8]) -> Result<Self, ObjectError> {
         if !bytes.starts_with(b"\x7fELF") {
             return Err(ObjectError::NotElf);
@@ -205,7 +205,7 @@ impl<'f> Object<'f> {
         if table == 0 {
             return Err(ObjectError::NoSections);
         }
-        // Counts that do not fit 16 bits are kept in the first entry.
+        // Counts that exceed 16 bits are in the first entry.
         let first = object.entry(table, 0)?;
         let count = match field((0x30, 2), (0x3c, 2))? {
             0 => first.size,
@@ -222,14 +222,14 @@ impl<'f> Object<'f> {
         let names = object.contents(&names)?;
         for index in 0..count {
             let mut section = object.entry(table, index)?;
-            // Until its name is known, an entry keeps where the name is in `name_at`.
+            // Until names are resolved, `name_at` is the offset of the name.
             section.section.name = text(names, section.name_at);
             object.sections.push(section.section);
         }
         Ok(object)
     }
 
-    /// Returns the processor it is for; `None` if kernels are not built for it.
+    /// Returns its processor architecture; `None` if it is not supported.
     #[must_use]
     pub fn arch(&self) -> Option<Arch> {
         match self.machine {
@@ -239,22 +239,22 @@ impl<'f> Object<'f> {
         }
     }
 
-    /// Returns every section, by its place in the table.
+    /// Returns all sections, in the order of the table.
     #[must_use]
     pub fn sections(&self) -> &[Section<'f>] {
         &self.sections
     }
 
-    /// Returns the section of a name.
+    /// Returns a section by name.
     #[must_use]
     pub fn section(&self, name: &str) -> Option<&Section<'f>> {
         self.sections.iter().find(|section| section.name == name)
     }
 
-    /// Returns the bytes of a section; none for one of zeros.
+    /// Returns the content of a section; empty for zero-initialised data.
     ///
     /// # Errors
-    /// They are not in the file.
+    /// They are outside of the file.
     pub fn contents(&self, section: &Section<'f>) -> Result<&'f [u8], ObjectError> {
         if section.kind == SHT_NOBITS {
             return Ok(&[]);
@@ -262,10 +262,10 @@ impl<'f> Object<'f> {
         slice(self.bytes, section.offset, section.size).ok_or(ObjectError::Outside("a section"))
     }
 
-    /// Returns the symbols in the order of the table; none if the file was stripped of them.
+    /// Returns the symbols in the order of the table; none if the file was stripped.
     ///
     /// # Errors
-    /// The table is not in the file, or larger than any real one.
+    /// The table is outside of the file, or exceeds the limits.
     pub fn symbols(&self) -> Result<Vec<Symbol<'f>>, ObjectError> {
         let Some(table) = self.sections.iter().find(|s| s.kind == SHT_SYMTAB) else {
             return Ok(Vec::new());
@@ -315,7 +315,7 @@ impl<'f> Object<'f> {
             home: match field(home)? {
                 0 => Home::Elsewhere,
                 0xfff2 => Home::Common,
-                // Other reserved numbers; files with so many sections are not linked kernels.
+                // Other reserved indices; linked kernels do not have that number of sections.
                 index if index >= 0xff00 => Home::Nowhere,
                 index => Home::Section(usize::try_from(index).ok()?),
             },
@@ -350,7 +350,7 @@ impl<'f> Object<'f> {
     }
 }
 
-/// An entry of the section table whose name has not been looked up yet.
+/// A section table entry whose name is not resolved yet.
 struct Entry<'f> {
     name_at: u64,
     section: Section<'f>,
@@ -369,8 +369,7 @@ fn slice(bytes: &[u8], at: u64, size: u64) -> Option<&[u8]> {
     bytes.get(usize::try_from(at).ok()?..end)
 }
 
-/// Returns the text that begins at a place and ends before a zero; of a longer one than names are,
-/// its beginning.
+/// Returns the zero-terminated string at an offset, truncated to the maximum length.
 fn text(names: &[u8], at: u64) -> &str {
     let rest = usize::try_from(at).ok().and_then(|at| names.get(at..));
     let rest = rest.unwrap_or_default();

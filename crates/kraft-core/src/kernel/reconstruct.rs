@@ -1,8 +1,7 @@
-//! A Kraftfile and the options of a `.config`, written back from what a kernel says of itself.
-//!
-//! A kernel does not say everything: where its libraries came from is in no record, nor which of
-//! them are the core's own, and few kernels carry their configuration. What is guessed, or missing,
-//! is said in the text itself.
+//! Reconstructs a Kraftfile and `.config` options from the records in a kernel.
+//! A kernel does not record everything: sources of libraries are missing, as is which of them
+//! belong to the core, and few kernels embed their configuration. The generated text marks what is
+//! guessed or missing.
 
 use std::fmt::Write as _;
 
@@ -10,7 +9,7 @@ use super::libinfo::LibInfo;
 use crate::arch::Arch;
 use crate::platform::Platform;
 
-/// How the names of the libraries in Unikraft's own tree begin (`lib`, `drivers` and `plat` of 0.17).
+/// Prefixes of library names in Unikraft's own tree (`lib`, `drivers` and `plat` of 0.17).
 const CORE_FAMILIES: [&str; 7] = [
     "libuk",
     "libposix_",
@@ -21,7 +20,7 @@ const CORE_FAMILIES: [&str; 7] = [
     "libmini",
 ];
 
-/// Those of its own libraries that begin in another way.
+/// Unikraft's libraries without such a prefix.
 const CORE_LIBRARIES: [&str; 10] = [
     "lib9pfs",
     "libcontext",
@@ -35,7 +34,7 @@ const CORE_LIBRARIES: [&str; 10] = [
     "libvfscore",
 ];
 
-/// Options that follow from the target, or from the computer it was built on.
+/// Options that follow from the target, or from the build host.
 const FOLLOWING: [&str; 8] = [
     "CONFIG_UK_APP",
     "CONFIG_UK_BASE",
@@ -47,27 +46,27 @@ const FOLLOWING: [&str; 8] = [
     "CONFIG_HOST_ARCH",
 ];
 
-/// What is known about a kernel.
+/// Known facts about a kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// What the project shall be called.
+    /// Name of the generated project.
     pub name: &'a str,
-    /// The processor it is for.
+    /// Its architecture.
     pub arch: Arch,
-    /// What it runs on.
+    /// Its platform.
     pub platform: Platform,
-    /// Its records.
+    /// Its library records.
     pub info: &'a LibInfo<'a>,
-    /// The options of the configuration it carries, by name, strings without their quotes.
+    /// Options of the embedded configuration, strings without quotes.
     pub config: Option<&'a [(&'a str, &'a str)]>,
 }
 
 impl Facts<'_> {
-    /// Returns a Kraftfile of the format v0.6 for such a kernel.
+    /// Returns a Kraftfile in format v0.6 for the kernel.
     #[must_use]
     pub fn kraftfile(&self) -> String {
         let mut text = String::from(
-            "# Written by `kraft x probe` from what a kernel says of itself.\n\
+            "# Written by `kraft x probe` from the records in a kernel.\n\
              # A kernel does not record where its components came from.\n\
              spec: v0.6\n",
         );
@@ -81,7 +80,7 @@ impl Facts<'_> {
         text.push_str("unikraft:\n");
         match version {
             Some(full) => {
-                // `0.17.0~eaf6fda1` is the release, and the commit it was built from.
+                // `0.17.0~eaf6fda1` is the release and the commit.
                 let release = full.split('~').next().unwrap_or(full);
                 let _ = writeln!(
                     text,
@@ -101,7 +100,7 @@ impl Facts<'_> {
                 let _ = writeln!(text, "    {name}: {}", quoted(value));
             }
         } else {
-            text.push_str("  # The kernel does not carry its configuration.\n");
+            text.push_str("  # The kernel has no embedded configuration.\n");
         }
         let mut heading = "libraries:\n";
         for library in &self.info.libraries {
@@ -120,8 +119,8 @@ impl Facts<'_> {
         text
     }
 
-    /// Returns the names of the options that are known to be `y` in a kernel that does not carry its
-    /// configuration: those of its target and of its libraries.
+    /// Returns the names of options known to be `y` in a kernel without an embedded configuration:
+    /// those of its target and of its libraries.
     #[must_use]
     pub fn options(&self) -> Vec<String> {
         let arch = match self.arch {
@@ -148,7 +147,7 @@ impl Facts<'_> {
     }
 }
 
-/// Returns a remark about the commit, if the kernel recorded one that can stand in a comment.
+/// Returns a comment about the commit, if the kernel recorded one that is valid in a comment.
 fn built_from(full: &str, release: &str) -> String {
     if full == release || !full.bytes().all(|byte| byte.is_ascii_graphic()) {
         return String::new();
@@ -156,7 +155,7 @@ fn built_from(full: &str, release: &str) -> String {
     format!(" # built from {full}")
 }
 
-/// Returns the name by which a Kraftfile knows a library that is not the core's own.
+/// Returns the Kraftfile name of an external library.
 fn external(name: &str) -> Option<&str> {
     let own = CORE_LIBRARIES.contains(&name)
         || CORE_FAMILIES.iter().any(|family| name.starts_with(family));
@@ -171,8 +170,8 @@ fn is_plain(name: &str) -> bool {
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Returns whether somebody may have asked for an option: not what a target says already, nor what
-/// the computer was that it was built on.
+/// Returns whether a user may have set an option: it follows neither from the target nor from the
+/// build host.
 fn is_asked_for(name: &str) -> bool {
     let families = [
         "CONFIG_ARCH_",
@@ -188,8 +187,8 @@ fn is_asked_for(name: &str) -> bool {
     plain && !FOLLOWING.contains(&name) && !families.iter().any(|family| name.starts_with(family))
 }
 
-/// Returns a text in quotes, as YAML and JSON have it, that means itself also where variables of
-/// the environment are put in.
+/// Returns a quoted string, valid in YAML and JSON, whose value is not changed by variable
+/// expansion.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text.replace('$', "$$")).to_string()
 }
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kraftfile_is_sound_and_names_what_is_not_the_cores() {
+    fn the_kraftfile_is_valid_and_lists_external_libraries() {
         let info = info(
             "0.17.0~eaf6fda1",
             &["apphello", "libukboot", "libnolibc", "liblwip"],
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_says_nothing_still_has_a_sound_kraftfile_and_options() {
+    fn kernels_without_records_have_a_valid_kraftfile() {
         let nothing = info("1\n# x: y", &["liblwip", "lib\ny: z", "lib"]);
         let facts = Facts {
             name: "k",

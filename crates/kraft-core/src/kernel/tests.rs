@@ -1,4 +1,4 @@
-//! Kernels made byte by byte, sound and broken.
+//! Valid and damaged kernels, built byte by byte.
 
 use std::io::Cursor;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a made-up ELF file has.
+/// Contents of a generated ELF file.
 struct Elf {
     wide: bool,
     kind: u16,
@@ -24,7 +24,7 @@ const KERNEL32: Elf = Elf {
 };
 
 impl Elf {
-    /// Header, Multiboot header, section names, section table: in this order.
+    /// Header, Multiboot header, section names, section table, in this order.
     fn bytes(&self) -> Vec<u8> {
         let (header, entry) = if self.wide { (64, 64) } else { (52, 40) };
         let mut out = vec![0; header];
@@ -138,7 +138,7 @@ fn a_64_bit_elf_is_for_firecracker_unless_it_is_a_debug_image() {
         ..kernel
     };
     assert!(told(&debug.bytes()).unwrap_err().contains("without `.dbg`"));
-    // With load addresses in the header QEMU does not look at the ELF at all.
+    // With load addresses in the header QEMU ignores the ELF headers.
     let addressed = Elf {
         multiboot: Some(1 << 16),
         ..debug
@@ -187,7 +187,7 @@ fn a_multiboot_header_needs_its_checksum_and_its_place() {
 }
 
 #[test]
-fn what_is_no_kernel_is_called_by_its_name() {
+fn other_file_types_are_named() {
     let program = Elf {
         wide: true,
         machine: 62,
@@ -283,12 +283,12 @@ fn what_is_no_kernel_is_called_by_its_name() {
     gzip: it is a gzip-compressed file, not a kernel
     cpio: it is a CPIO archive (a root filesystem is given by `--rootfs`), not a kernel
     tar: it is a tar archive, not a kernel
-    text: it is no kernel: neither an ELF file with the marks of one, nor an arm64 or x86 Linux image
+    text: it is not a kernel: neither a Unikraft ELF file nor an arm64 or x86 Linux image
     ");
 }
 
 #[test]
-fn a_directory_is_told_from_an_unreadable_file() {
+fn directories_and_unreadable_files_are_distinguished() {
     struct Broken(ErrorKind);
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -312,8 +312,8 @@ fn a_directory_is_told_from_an_unreadable_file() {
 }
 
 #[test]
-fn numbers_in_headers_are_not_believed() {
-    // The section table at the end of the address space, then the section names.
+fn numbers_in_headers_are_validated() {
+    // The section table is at the end of the address space, then the section names.
     let kernel = Elf {
         wide: true,
         machine: 62,
@@ -326,7 +326,7 @@ fn numbers_in_headers_are_not_believed() {
     let mut bytes = kernel.bytes();
     bytes[0x3c..0x40].copy_from_slice(&[0xff; 4]);
     assert!(told(&bytes).is_err());
-    // No count at all: it stands in the first entry, and is a lie.
+    // The count is zero, so the count in the first entry is used, which is wrong.
     let mut bytes = kernel.bytes();
     let table = usize::from(u16::from_le_bytes([bytes[0x28], bytes[0x29]]));
     bytes[0x3c..0x3e].fill(0);
@@ -339,12 +339,12 @@ fn numbers_in_headers_are_not_believed() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_recognised_or_refused(bytes: Vec<u8>) {
+    fn any_bytes_are_identified_or_rejected(bytes: Vec<u8>) {
         let _ = told(&bytes);
     }
 
     #[test]
-    fn a_damaged_kernel_is_recognised_or_refused(
+    fn damaged_kernels_are_identified_or_rejected(
         wide: bool,
         hits in proptest::collection::vec((0_usize..1200, any::<u8>()), 1..12),
         length in 0_usize..1400,

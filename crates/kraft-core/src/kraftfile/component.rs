@@ -1,19 +1,19 @@
-//! The core, libraries, template and runtime: where something comes from, in all its spellings.
+//! The core, libraries, template and runtime: short and long forms of their sources.
 
 use crate::problem::{Problem, Span};
 
 use super::model::{Component, KconfigOption, Runtime, RuntimeKernel, Spec};
 use super::shape::{RUNTIME, Record, TEMPLATE};
-use crate::document::faults::Faults;
 use crate::document::located::Located;
 use crate::document::node::{Node, Value};
+use crate::document::problems::Problems;
 
 /// Lowers the core or a library.
 pub(super) fn component(
     node: &Node,
     record: &'static Record,
     spec: Spec,
-    faults: &mut Faults,
+    problems: &mut Problems,
 ) -> Component {
     let Value::Map(_) = node.value else {
         let short = node.text();
@@ -39,15 +39,15 @@ pub(super) fn component(
             .get(node, "version")
             .and_then(Node::text)
             .or(from_url),
-        kconfig: kconfig(record.get(node, "kconfig"), faults),
+        kconfig: kconfig(record.get(node, "kconfig"), problems),
         short: None,
     }
 }
 
 /// Lowers a template: a scalar is always its source.
-pub(super) fn template(node: &Node, faults: &mut Faults) -> Component {
+pub(super) fn template(node: &Node, problems: &mut Problems) -> Component {
     let Some(text) = node.text() else {
-        return component(node, &TEMPLATE, Spec::NEWEST, faults);
+        return component(node, &TEMPLATE, Spec::NEWEST, problems);
     };
     let (source, version) = located_source(&text);
     Component {
@@ -58,14 +58,14 @@ pub(super) fn template(node: &Node, faults: &mut Faults) -> Component {
     }
 }
 
-/// Whether a scalar says where something is rather than which version of it.
+/// Returns whether a scalar is a source rather than a version.
 fn is_source(text: &str) -> bool {
     is_url(text)
         || text.starts_with(['/', '.', '~'])
         || (text.starts_with("git@") && text.contains(':'))
 }
 
-/// Whether the text has a scheme and a host.
+/// Returns whether the text has a scheme and a host.
 fn is_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, rest)| {
         !scheme.is_empty()
@@ -76,9 +76,9 @@ fn is_url(text: &str) -> bool {
     })
 }
 
-/// Takes the version out of a source: `?branch=`, `?tag=`, `?version=` or a trailing `@VERSION`.
+/// Extracts the version from a source: `?branch=`, `?tag=`, `?version=` or a trailing `@VERSION`.
 ///
-/// With a query the source stays whole, as the fetcher reads the query too.
+/// With a query the source is kept unchanged, since the download reads the query too.
 fn located_source(text: &Located<String>) -> (Option<Located<String>>, Option<Located<String>>) {
     let at = |value: &str| Some(Located::new(value.to_owned(), text.span));
     if !is_url(text) {
@@ -92,7 +92,7 @@ fn located_source(text: &Located<String>) -> (Option<Located<String>>, Option<Lo
             .and_then(|(_, value)| at(value));
         return (Some(text.clone()), version);
     }
-    // An `@` before the path belongs to the user of the host.
+    // An `@` before the path separates user and host.
     let path = text
         .find("://")
         .and_then(|scheme| text.get(scheme + 3..))
@@ -107,8 +107,8 @@ fn located_source(text: &Located<String>) -> (Option<Located<String>>, Option<Lo
     }
 }
 
-/// Lowers options of the kernel's configuration.
-pub(super) fn kconfig(node: Option<&Node>, faults: &mut Faults) -> Vec<KconfigOption> {
+/// Lowers Kconfig options.
+pub(super) fn kconfig(node: Option<&Node>, problems: &mut Problems) -> Vec<KconfigOption> {
     let Some(node) = node else { return Vec::new() };
     let mut options = Vec::new();
     for entry in node.entries() {
@@ -133,30 +133,30 @@ pub(super) fn kconfig(node: Option<&Node>, faults: &mut Faults) -> Vec<KconfigOp
             )),
             _ => {
                 let problem = Problem::error("a kconfig option must be a key and a value");
-                faults.push(problem.at(item.span).label("expected `KEY=VALUE`"));
+                problems.push(problem.at(item.span).label("expected `KEY=VALUE`"));
             }
         }
     }
     for (key, _) in &options {
         if key.is_empty() || key.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            let problem = Problem::error("the name of a kconfig option has no blanks");
-            faults.push(problem.at(key.span));
+            let problem = Problem::error("the name of a kconfig option must not contain blanks");
+            problems.push(problem.at(key.span));
         }
     }
     options
 }
 
-/// Lowers a runtime, short or long.
-pub(super) fn runtime(node: &Node, faults: &mut Faults) -> Option<Runtime> {
+/// Lowers a runtime, in short or long form.
+pub(super) fn runtime(node: &Node, problems: &mut Problems) -> Option<Runtime> {
     if let Some(text) = node.text() {
         return Some(Runtime {
-            kernel: reference(&text, faults)?,
+            kernel: reference(&text, problems)?,
             kconfig: Vec::new(),
         });
     }
     let source = RUNTIME.get(node, "source").and_then(Node::text)?;
     let written = RUNTIME.get(node, "version").and_then(Node::text);
-    let kernel = match (reference(&source, faults)?, written) {
+    let kernel = match (reference(&source, problems)?, written) {
         (
             RuntimeKernel::Package {
                 name,
@@ -166,27 +166,27 @@ pub(super) fn runtime(node: &Node, faults: &mut Faults) -> Option<Runtime> {
         ) => RuntimeKernel::Package { name, version },
         (kernel, None) => kernel,
         (_, Some(version)) => {
-            let problem = Problem::error("the runtime has two versions").at(version.span);
-            faults.push(
+            let problem = Problem::error("the runtime has two versions: keep one").at(version.span);
+            problems.push(
                 problem
-                    .label("one here")
-                    .related(source.span, "and one here"),
+                    .label("the first version")
+                    .related(source.span, "the second version"),
             );
             return None;
         }
     };
     Some(Runtime {
         kernel,
-        kconfig: kconfig(RUNTIME.get(node, "kconfig"), faults),
+        kconfig: kconfig(RUNTIME.get(node, "kconfig"), problems),
     })
 }
 
 /// Splits `[oci://]NAME[:TAG][@DIGEST]` or `kernel://PATH`.
-fn reference(text: &Located<String>, faults: &mut Faults) -> Option<RuntimeKernel> {
+fn reference(text: &Located<String>, problems: &mut Problems) -> Option<RuntimeKernel> {
     let at = |value: &str| Located::new(value.to_owned(), text.span);
     if let Some(path) = text.strip_prefix("kernel://") {
         if path.is_empty() {
-            return refuse("expected a path after `kernel://`", text.span, faults);
+            return refuse("expected a path after `kernel://`", text.span, problems);
         }
         return Some(RuntimeKernel::File(at(path)));
     }
@@ -197,10 +197,14 @@ fn reference(text: &Located<String>, faults: &mut Faults) -> Option<RuntimeKerne
     };
     let blank = |t: &str| t.is_empty() || t.chars().any(|c| c.is_whitespace() || c.is_control());
     if blank(name) || name.contains("://") {
-        return refuse("expected a name such as `base:latest`", text.span, faults);
+        return refuse("expected a name such as `base:latest`", text.span, problems);
     }
     if version.is_some_and(blank) {
-        return refuse("expected a tag or digest after the name", text.span, faults);
+        return refuse(
+            "expected a tag or digest after the name",
+            text.span,
+            problems,
+        );
     }
     Some(RuntimeKernel::Package {
         name: at(name),
@@ -216,8 +220,8 @@ fn split_tag(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn refuse<T>(label: &str, span: Span, faults: &mut Faults) -> Option<T> {
-    let problem = Problem::error("this is no reference to a runtime").at(span);
-    faults.push(problem.label(label));
+fn refuse<T>(label: &str, span: Span, problems: &mut Problems) -> Option<T> {
+    let problem = Problem::error("this is not a valid runtime reference").at(span);
+    problems.push(problem.label(label));
     None
 }

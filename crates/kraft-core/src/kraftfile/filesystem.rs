@@ -1,15 +1,15 @@
-//! Filesystems and volumes: paths of the host, in all their spellings.
+//! Filesystems and volumes: short and long forms.
 
 use crate::problem::Problem;
 
 use super::model::{Filesystem, FilesystemFormat, Volume};
 use super::shape::{FILESYSTEM, SOURCE, VOLUME};
-use crate::document::faults::Faults;
 use crate::document::located::Located;
 use crate::document::node::{Node, Value};
+use crate::document::problems::Problems;
 
-/// Lowers a root filesystem or a rom.
-pub(super) fn filesystem(node: &Node, faults: &mut Faults) -> Filesystem {
+/// Lowers a root filesystem or a ROM.
+pub(super) fn filesystem(node: &Node, problems: &mut Problems) -> Filesystem {
     let mut filesystem = Filesystem {
         path: node.text(),
         dockerfile: None,
@@ -37,29 +37,29 @@ pub(super) fn filesystem(node: &Node, faults: &mut Faults) -> Filesystem {
     filesystem.kind = SOURCE.get(source, "type").and_then(Node::text);
     if filesystem.path.is_none() && filesystem.dockerfile.is_none() {
         let problem = Problem::error("this source has neither `path` nor `dockerfile`");
-        faults.push(problem.at(source.span));
+        problems.push(problem.at(source.span));
     }
     if let Some(entry) = node.entries().iter().find(|e| e.key.value == "type") {
         let problem = Problem::error("`type` beside a `source` in detail is ambiguous")
             .at(entry.key.span)
             .help("write `format` for how it is packed, or move `type` into `source`");
-        faults.push(problem);
+        problems.push(problem);
     }
     filesystem
 }
 
-/// Lowers volumes: one alone or a list of them.
-pub(super) fn volumes(node: &Node, faults: &mut Faults) -> Vec<Volume> {
+/// Lowers a single volume or a list of volumes.
+pub(super) fn volumes(node: &Node, problems: &mut Problems) -> Vec<Volume> {
     let nodes = match &node.value {
         Value::List(items) => items.as_slice(),
         Value::Scalar(_) | Value::Map(_) => std::slice::from_ref(node),
     };
-    nodes.iter().filter_map(|n| volume(n, faults)).collect()
+    nodes.iter().filter_map(|n| volume(n, problems)).collect()
 }
 
-fn volume(node: &Node, faults: &mut Faults) -> Option<Volume> {
+fn volume(node: &Node, problems: &mut Problems) -> Option<Volume> {
     if let Some(text) = node.text() {
-        return short_volume(&text, faults);
+        return short_volume(&text, problems);
     }
     let source = VOLUME.get(node, "source").and_then(Node::text)?;
     let flag = VOLUME
@@ -72,11 +72,11 @@ fn volume(node: &Node, faults: &mut Faults) -> Option<Volume> {
         && flag != by_mode
     {
         let problem = Problem::error("`mode` and `readonly` contradict each other");
-        faults.push(problem.at(mode.span));
+        problems.push(problem.at(mode.span));
     }
     let destination = VOLUME.get(node, "destination").and_then(Node::text);
     let destination = destination.unwrap_or_else(|| Located::new("/".to_owned(), source.span));
-    absolute(&destination, faults);
+    absolute(&destination, problems);
     Some(Volume {
         destination,
         read_only: flag.or(by_mode).unwrap_or(false),
@@ -85,7 +85,7 @@ fn volume(node: &Node, faults: &mut Faults) -> Option<Volume> {
     })
 }
 
-/// Reads `ro`, `rw` or an octal mode such as `0555`, where no write bit means read-only.
+/// Parses `ro`, `rw` or an octal mode such as `0555`, which is read-only without any write bit.
 fn read_only_by_mode(mode: &str) -> Option<bool> {
     match mode {
         "ro" => Some(true),
@@ -99,7 +99,7 @@ fn read_only_by_mode(mode: &str) -> Option<bool> {
     }
 }
 
-fn short_volume(text: &Located<String>, faults: &mut Faults) -> Option<Volume> {
+fn short_volume(text: &Located<String>, problems: &mut Problems) -> Option<Volume> {
     let at = |value: &str| Located::new(value.to_owned(), text.span);
     let mut parts = text.split(':');
     let (source, destination, mode) = (parts.next()?, parts.next(), parts.next());
@@ -110,12 +110,12 @@ fn short_volume(text: &Located<String>, faults: &mut Faults) -> Option<Volume> {
     };
     let complete = !source.is_empty() && destination != Some("") && parts.next().is_none();
     let Some(read_only) = read_only.filter(|_| complete) else {
-        let problem = Problem::error("this is no volume").at(text.span);
-        faults.push(problem.label("expected `SRC`, `SRC:DST`, `SRC:DST:ro` or `SRC:DST:rw`"));
+        let problem = Problem::error("this is not a valid volume").at(text.span);
+        problems.push(problem.label("expected `SRC`, `SRC:DST`, `SRC:DST:ro` or `SRC:DST:rw`"));
         return None;
     };
     let destination = at(destination.unwrap_or("/"));
-    absolute(&destination, faults);
+    absolute(&destination, problems);
     Some(Volume {
         source: at(source),
         destination,
@@ -124,9 +124,9 @@ fn short_volume(text: &Located<String>, faults: &mut Faults) -> Option<Volume> {
     })
 }
 
-fn absolute(destination: &Located<String>, faults: &mut Faults) {
+fn absolute(destination: &Located<String>, problems: &mut Problems) {
     if !destination.starts_with('/') {
         let problem = Problem::error("the destination of a volume must begin with `/`");
-        faults.push(problem.at(destination.span));
+        problems.push(problem.at(destination.span));
     }
 }

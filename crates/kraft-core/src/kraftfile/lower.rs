@@ -1,8 +1,7 @@
-//! Tree → [`Kraftfile`]: every short and long form becomes the same values.
+//! Converts a YAML tree to a [`Kraftfile`]; short and long forms become the same values.
 //!
-//! The tree has been held against the table of shapes before, so what is
-//! not of the right shape is passed over here without another word; this room
-//! only reports what the shapes cannot say.
+//! The tree has been validated against the table of shapes, so values of the wrong shape are
+//! ignored here; this module only reports what the shapes cannot express.
 
 use std::collections::HashMap;
 
@@ -12,66 +11,66 @@ use crate::words;
 use super::model::{EnvVar, Kraftfile, Library, Spec};
 use super::shape::{COMPONENT, PROJECT, is_extension};
 use super::{component, filesystem, target};
-use crate::document::faults::Faults;
 use crate::document::located::Located;
 use crate::document::node::{Entry, Node, Value};
+use crate::document::problems::Problems;
 
-/// Turns a tree into a project.
-pub(super) fn lower(root: &Node, spec: Spec, faults: &mut Faults) -> Kraftfile {
+/// Converts a tree to a project.
+pub(super) fn lower(root: &Node, spec: Spec, problems: &mut Problems) -> Kraftfile {
     let get = |name| PROJECT.get(root, name);
     let name = get("name").and_then(Node::text);
     if let Some(name) = &name {
-        file_name(name, "the name of the project", faults);
+        file_name(name, "the name of the project", problems);
     }
     let targets = get("targets").map(Node::items).unwrap_or_default();
     Kraftfile {
         spec,
         name,
         outdir: get("outdir").and_then(Node::text),
-        unikraft: get("unikraft").map(|n| component::component(n, &COMPONENT, spec, faults)),
-        libraries: libraries(get("libraries"), spec, faults),
-        targets: target::targets(targets, faults),
-        template: get("template").map(|n| component::template(n, faults)),
-        runtime: get("runtime").and_then(|n| component::runtime(n, faults)),
-        rootfs: get("rootfs").map(|n| filesystem::filesystem(n, faults)),
+        unikraft: get("unikraft").map(|n| component::component(n, &COMPONENT, spec, problems)),
+        libraries: libraries(get("libraries"), spec, problems),
+        targets: target::targets(targets, problems),
+        template: get("template").map(|n| component::template(n, problems)),
+        runtime: get("runtime").and_then(|n| component::runtime(n, problems)),
+        rootfs: get("rootfs").map(|n| filesystem::filesystem(n, problems)),
         roms: get("roms")
             .map(Node::items)
             .unwrap_or_default()
             .iter()
-            .map(|n| filesystem::filesystem(n, faults))
+            .map(|n| filesystem::filesystem(n, problems))
             .collect(),
         volumes: get("volumes")
-            .map(|n| filesystem::volumes(n, faults))
+            .map(|n| filesystem::volumes(n, problems))
             .unwrap_or_default(),
-        cmd: get("cmd").map(|n| command(n, faults)),
-        env: get("env").map(|n| env(n, faults)).unwrap_or_default(),
+        cmd: get("cmd").map(|n| command(n, problems)),
+        env: get("env").map(|n| env(n, problems)).unwrap_or_default(),
         labels: get("labels")
-            .map(|n| labels(n, spec, faults))
+            .map(|n| labels(n, spec, problems))
             .unwrap_or_default(),
         extensions: extensions(root),
     }
 }
 
-fn libraries(node: Option<&Node>, spec: Spec, faults: &mut Faults) -> Vec<Library> {
+fn libraries(node: Option<&Node>, spec: Spec, problems: &mut Problems) -> Vec<Library> {
     let entries = node.map(Node::entries).unwrap_or_default();
     let mut libraries = Vec::new();
     for Entry { key, value } in entries.iter().filter(|e| !is_extension(&e.key.value)) {
-        file_name(key, "the name of a library", faults);
+        file_name(key, "the name of a library", problems);
         libraries.push(Library {
             name: key.clone(),
-            component: component::component(value, &COMPONENT, spec, faults),
+            component: component::component(value, &COMPONENT, spec, problems),
         });
     }
     libraries
 }
 
-/// Refuses what cannot be one component of a path: kernels and sources are filed under these names.
-pub(super) fn file_name(name: &Located<String>, what: &str, faults: &mut Faults) {
+/// Rejects invalid file names: kernels and sources are stored under these names.
+pub(super) fn file_name(name: &Located<String>, what: &str, problems: &mut Problems) {
     let text = name.value.as_str();
     let why = if text.is_empty() {
         "must not be empty"
     } else if text == "." || text == ".." {
-        "must not be a step between directories"
+        "must not be `.` or `..`"
     } else if text.contains('/') {
         "must not contain `/`"
     } else if text.chars().any(char::is_control) {
@@ -82,12 +81,11 @@ pub(super) fn file_name(name: &Located<String>, what: &str, faults: &mut Faults)
         return;
     };
     let problem = Problem::error(format!("{what} {why}")).at(name.span);
-    faults.push(problem.label("files are named after it"));
+    problems.push(problem.label("files are named after it"));
 }
 
-/// Splits a string into the words a POSIX shell would see, in every version of the format; takes a
-/// list as it is.
-pub(super) fn command(node: &Node, faults: &mut Faults) -> Vec<Located<String>> {
+/// Splits a string as a POSIX shell does, in every version of the format; a list is used unchanged.
+pub(super) fn command(node: &Node, problems: &mut Problems) -> Vec<Located<String>> {
     let Some(line) = node.text() else {
         return node.items().iter().filter_map(Node::text).collect();
     };
@@ -100,13 +98,13 @@ pub(super) fn command(node: &Node, faults: &mut Faults) -> Vec<Located<String>> 
             let problem = Problem::error(format!(
                 "the quote `{quote}` in this command is never closed"
             ));
-            faults.push(problem.at(line.span));
+            problems.push(problem.at(line.span));
             Vec::new()
         }
     }
 }
 
-/// Splits `KEY=VALUE`; both halves keep the place of the whole.
+/// Splits `KEY=VALUE`; both halves get the position of the whole text.
 fn pair(text: &Located<String>) -> (Located<String>, Option<Located<String>>) {
     match text.value.split_once('=') {
         Some((key, value)) => (
@@ -117,7 +115,7 @@ fn pair(text: &Located<String>) -> (Located<String>, Option<Located<String>>) {
     }
 }
 
-fn env(node: &Node, faults: &mut Faults) -> Vec<EnvVar> {
+fn env(node: &Node, problems: &mut Problems) -> Vec<EnvVar> {
     let mut vars: Vec<EnvVar> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     let listed = node.items().iter().filter_map(Node::text);
@@ -128,15 +126,15 @@ fn env(node: &Node, faults: &mut Faults) -> Vec<EnvVar> {
     for (name, value) in listed.map(|text| pair(&text)).chain(mapped) {
         if name.is_empty() || name.contains(['=', '\0']) {
             let problem = Problem::error("an environment variable needs a name without `=`");
-            faults.push(problem.at(name.span).label("expected `KEY=VALUE` or `KEY`"));
+            problems.push(problem.at(name.span).label("expected `KEY=VALUE` or `KEY`"));
             continue;
         }
         let var = EnvVar { name, value };
         if let Some(first) = places.get(&var.name.value).and_then(|at| vars.get_mut(*at)) {
             let problem = Problem::warning(format!("`{}` is set twice", var.name.value))
                 .at(var.name.span)
-                .label("this one counts");
-            faults.push(problem.related(first.name.span, "first here"));
+                .label("this value is used");
+            problems.push(problem.related(first.name.span, "first set in this place"));
             *first = var;
             continue;
         }
@@ -146,13 +144,17 @@ fn env(node: &Node, faults: &mut Faults) -> Vec<EnvVar> {
     vars
 }
 
-fn labels(node: &Node, spec: Spec, faults: &mut Faults) -> Vec<(Located<String>, Located<String>)> {
+fn labels(
+    node: &Node,
+    spec: Spec,
+    problems: &mut Problems,
+) -> Vec<(Located<String>, Located<String>)> {
     if matches!(node.value, Value::List(_)) && spec < Spec::V07 {
         let problem = Problem::error("`labels` must be a mapping, found a list").at(node.span);
-        faults.push(
+        problems.push(
             problem
                 .label("expected a mapping")
-                .help("write `key: value` on a line each"),
+                .help("write `key: value` on separate lines"),
         );
         return Vec::new();
     }
@@ -170,8 +172,8 @@ fn labels(node: &Node, spec: Spec, faults: &mut Faults) -> Vec<(Located<String>,
             } else {
                 Severity::Error
             };
-            let problem = Problem::error("this is no name for a label").at(key.span);
-            faults.push(Problem {
+            let problem = Problem::error("this is not a valid label name").at(key.span);
+            problems.push(Problem {
                 severity,
                 ..problem.label("expected letters, digits, `.`, `_`, `/` and `-`")
             });

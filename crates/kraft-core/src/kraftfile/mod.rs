@@ -1,13 +1,13 @@
-//! Kraftfiles: a text becomes a typed project, or everything that is wrong with it.
+//! Parser for Kraftfiles: returns a typed project, or all problems of the file.
 //!
 //! ```text
-//! text ─yaml─► tree ─version─► spec ─interpolate─► tree ─check─► faults
+//! text ─yaml─► tree ─version─► spec ─interpolate─► tree ─check─► problems
 //!                                                   └───lower──► Kraftfile ─resolve─► Resolved
 //! ```
 //!
-//! Versions 0.4 to 0.7 become the same [`Kraftfile`]. `shape` is the table of
-//! what may stand where; the check, the fetching of values and the JSON Schema
-//! all follow it. Nothing here opens a file or reads the environment.
+//! Versions 0.4 to 0.7 become the same [`Kraftfile`]. `shape` is the table of allowed keys and
+//! values, used by the validation, the conversion and the JSON Schema. Nothing here opens a file or
+//! reads the environment.
 
 mod component;
 mod filesystem;
@@ -25,8 +25,8 @@ mod version;
 
 use crate::problem::{Problem, Severity, Span};
 
-use crate::document::faults::Faults;
 use crate::document::open::{Kind, open};
+use crate::document::problems::Problems;
 use crate::document::{check, interpolate};
 
 pub use crate::document::located::Located;
@@ -48,35 +48,35 @@ const KIND: Kind = Kind {
     begin: "a Kraftfile begins with its format, for example `spec: v0.6`",
 };
 
-/// What reading a Kraftfile gave.
+/// The result of parsing a Kraftfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// The project; `None` if any of the problems is an error.
     pub kraftfile: Option<Kraftfile>,
-    /// Everything that is wrong, in the order of the text.
+    /// All problems, in the order of the text.
     pub problems: Vec<Problem>,
 }
 
-/// Reads a Kraftfile; `vars` looks up the variables that files up to v0.6 may use.
+/// Parses a Kraftfile; `vars` looks up the variables that files up to v0.6 may use.
 pub fn parse(text: &str, vars: &dyn Fn(&str) -> Option<String>) -> Parsed {
-    let mut faults = Faults::default();
-    let kraftfile = read(text, vars, &mut faults).filter(|_| !faults.fatal());
+    let mut problems = Problems::default();
+    let kraftfile = read(text, vars, &mut problems).filter(|_| !problems.fatal());
     Parsed {
         kraftfile,
-        problems: faults.into_problems(),
+        problems: problems.into_problems(),
     }
 }
 
-/// Reads a Kraftfile that may not even be text.
+/// Parses a Kraftfile that may not be UTF-8.
 ///
-/// The second value is the text that the spans of the problems refer to: where
-/// bytes are not UTF-8, they are replaced by `U+FFFD`.
+/// The second value is the text that the spans of the problems refer to, in which invalid UTF-8 is
+/// replaced by `U+FFFD`.
 pub fn parse_bytes(bytes: &[u8], vars: &dyn Fn(&str) -> Option<String>) -> (Parsed, String) {
-    let fault = match std::str::from_utf8(bytes) {
+    let error = match std::str::from_utf8(bytes) {
         Ok(text) => return (parse(text, vars), text.to_owned()),
-        Err(fault) => fault,
+        Err(error) => error,
     };
-    let start = fault.valid_up_to();
+    let start = error.valid_up_to();
     let span = Span {
         start,
         end: start + '\u{fffd}'.len_utf8(),
@@ -95,24 +95,24 @@ pub fn parse_bytes(bytes: &[u8], vars: &dyn Fn(&str) -> Option<String>) -> (Pars
 fn read(
     text: &str,
     vars: &dyn Fn(&str) -> Option<String>,
-    faults: &mut Faults,
+    problems: &mut Problems,
 ) -> Option<Kraftfile> {
-    let (mut root, partial) = open(text, &KIND, faults)?;
-    let spec = version::version(&root, partial, faults);
+    let (mut root, partial) = open(text, &KIND, problems)?;
+    let spec = version::version(&root, partial, problems);
     if spec < Spec::V07 {
-        faults.append(interpolate::interpolate(text, &mut root, vars));
+        problems.append(interpolate::interpolate(text, &mut root, vars));
     }
-    faults.append(check::check(
+    problems.append(check::check(
         &root,
         &shape::PROJECT,
         spec >= Spec::V07,
         KIND.name,
     ));
-    let kraftfile = lower::lower(&root, spec, faults);
+    let kraftfile = lower::lower(&root, spec, problems);
     Some(kraftfile)
 }
 
-/// Whether any of the problems is an error.
+/// Returns whether any of the problems is an error.
 pub fn has_errors(problems: &[Problem]) -> bool {
     problems.iter().any(|p| p.severity == Severity::Error)
 }

@@ -1,27 +1,27 @@
-//! What a Kraftfile says, whatever version and form it is written in.
+//! The content of a Kraftfile, independent of version and form.
 
 use serde::{Serialize, Serializer};
 
 use crate::document::located::Located;
 
-/// A version of the format that we read.
+/// A supported version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Spec {
     /// 0.4: `architecture` and `platform` spelled out.
     V04,
     /// 0.5: the same forms, under `specification`.
     V05,
-    /// 0.6: short forms; the format of nearly every file there is.
+    /// 0.6: short forms; used by nearly all existing files.
     V06,
-    /// 0.7: scalars always mean a version, nothing is interpolated.
+    /// 0.7: scalars always are versions, variables are not expanded.
     V07,
 }
 
 impl Spec {
-    /// The newest version that we read.
+    /// The newest supported version.
     pub const NEWEST: Self = Self::V07;
 
-    /// Returns the name as files spell it.
+    /// Returns the name as written in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::V04 => "v0.4",
@@ -41,53 +41,52 @@ impl Serialize for Spec {
 /// A Kraftfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kraftfile {
-    /// The version it is read as.
+    /// The version of its format.
     pub spec: Spec,
-    /// The name as it is written.
+    /// The name as written.
     pub name: Option<Located<String>>,
-    /// Where kernels are built.
+    /// The output directory for kernels.
     pub outdir: Option<Located<String>>,
     /// The Unikraft core.
     pub unikraft: Option<Component>,
     /// External libraries, in the order of the file.
     pub libraries: Vec<Library>,
-    /// What to build for.
+    /// The build targets.
     pub targets: Vec<Target>,
-    /// A project whose settings this one begins with.
+    /// A template: a project whose settings this one inherits.
     pub template: Option<Component>,
-    /// A ready kernel to run on.
+    /// A prebuilt kernel to run on.
     pub runtime: Option<Runtime>,
     /// The root filesystem.
     pub rootfs: Option<Filesystem>,
-    /// Further read-only filesystems.
+    /// Additional read-only filesystems.
     pub roms: Vec<Filesystem>,
-    /// Directories of the host that the machine sees.
+    /// Host directories mounted in the machine.
     pub volumes: Vec<Volume>,
-    /// The arguments, kernel and application still together. `None` where the file is silent.
+    /// The arguments, of kernel and application together. `None` if not specified.
     pub cmd: Option<Vec<Located<String>>>,
-    /// Environment variables in the order of the file, each name once.
+    /// Environment variables in the order of the file, without duplicates.
     pub env: Vec<EnvVar>,
     /// Labels of the package in the order of the file.
     pub labels: Vec<(Located<String>, Located<String>)>,
-    /// Top-level keys that belong to the author alone (`x-…`).
+    /// Top-level extension keys (`x-…`).
     pub extensions: Vec<(String, serde_json::Value)>,
 }
 
-/// One option of the kernel's configuration: the key verbatim, the value as `.config` holds it
-/// but without quotes.
+/// A Kconfig option: the name as written, and its value as in `.config` but without quotes.
 pub type KconfigOption = (Located<String>, Located<String>);
 
-/// The core, a library or a template, and where it comes from.
+/// The source of the core, a library or a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Component {
     /// A URL or a path.
     pub source: Option<Located<String>>,
     /// A channel, tag, branch or commit.
     pub version: Option<Located<String>>,
-    /// Options it brings.
+    /// Its Kconfig options.
     pub kconfig: Vec<KconfigOption>,
-    /// The scalar it was written as, if it was: up to v0.6 an existing directory
-    /// of that name is the source, which only who can look at the disk decides.
+    /// The scalar in short form: up to v0.6 it is the source if a directory of that name exists,
+    /// which only code with access to the disk can decide.
     pub short: Option<Located<String>>,
 }
 
@@ -96,35 +95,35 @@ pub struct Component {
 pub struct Library {
     /// Its name: a file name without `/`.
     pub name: Located<String>,
-    /// Where it comes from.
+    /// Its source.
     pub component: Component,
 }
 
-/// One thing to build.
+/// A build target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Its own name, if it has one.
+    /// Its name, if it has one.
     pub name: Option<Located<String>>,
     /// The platform by its short name; unknown names are kept.
     pub platform: Located<String>,
-    /// The architecture by its usual name; unknown names are kept.
+    /// The architecture by its canonical name; unknown names are kept.
     pub architecture: Located<String>,
-    /// Options for this target alone.
+    /// Kconfig options for this target.
     pub kconfig: Vec<KconfigOption>,
-    /// Arguments for this target alone.
+    /// Arguments for this target.
     pub cmd: Option<Vec<Located<String>>>,
 }
 
-/// A ready kernel.
+/// A prebuilt kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runtime {
-    /// What it is.
+    /// The kernel.
     pub kernel: RuntimeKernel,
-    /// Options it must have been built with.
+    /// Kconfig options that it must have been built with.
     pub kconfig: Vec<KconfigOption>,
 }
 
-/// Where a ready kernel comes from.
+/// The source of a prebuilt kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuntimeKernel {
     /// A package.
@@ -138,39 +137,39 @@ pub enum RuntimeKernel {
     File(Located<String>),
 }
 
-/// A filesystem to be packed or passed on.
+/// A filesystem to be packed, or passed unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filesystem {
-    /// A path as it is written.
+    /// A path as written.
     pub path: Option<Located<String>>,
-    /// The Dockerfile, if it was named as such.
+    /// The Dockerfile, if specified as such.
     pub dockerfile: Option<Located<String>>,
-    /// What the path is, in the author's words.
+    /// The type of the path, as written.
     pub kind: Option<Located<String>>,
-    /// How it is packed, if the author says.
+    /// The format to pack it in, if specified.
     pub format: Option<Located<FilesystemFormat>>,
 }
 
-/// How a filesystem is packed.
+/// The format of a packed filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FilesystemFormat {
-    /// A newc archive.
+    /// A newc CPIO archive.
     Cpio,
     /// An EROFS image.
     Erofs,
 }
 
-/// A directory of the host that the machine sees.
+/// A host directory mounted in the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
     /// A directory or a named volume.
     pub source: Located<String>,
-    /// Where the machine sees it.
+    /// Mount point in the machine.
     pub destination: Located<String>,
-    /// Whether the machine may only read it.
+    /// Whether it is read-only.
     pub read_only: bool,
-    /// How it is shared, if the author says.
+    /// The driver that shares it, if specified.
     pub driver: Option<Located<String>>,
 }
 
@@ -179,6 +178,6 @@ pub struct Volume {
 pub struct EnvVar {
     /// Its name.
     pub name: Located<String>,
-    /// Its value; `None` takes that of the host, if it has one.
+    /// Its value; `None` inherits that of the host, if it is set.
     pub value: Option<Located<String>>,
 }

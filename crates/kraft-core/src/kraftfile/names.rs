@@ -1,4 +1,4 @@
-//! Names that follow from a Kraftfile: of projects, kernels, configurations and sources.
+//! Names derived from a Kraftfile: of projects, kernels, configurations and sources.
 //!
 //! ```text
 //! name: My-App, target kvm/x86_64
@@ -11,10 +11,11 @@
 
 use super::model::{Component, Kraftfile, Library, Spec, Target};
 
-/// Where kernels are built if the file does not say.
+/// The default output directory.
 const BUILD_DIRECTORY: &str = ".unikraft/build";
 
-/// Returns a name in lower case, with only letters, digits, `_` and `-`, the last two not in front.
+/// Returns a name in lower case, with only letters, digits, `_` and `-`, beginning with a letter or
+/// digit.
 pub fn normalised(name: &str) -> String {
     let kept: String = name
         .to_lowercase()
@@ -25,19 +26,19 @@ pub fn normalised(name: &str) -> String {
 }
 
 impl Kraftfile {
-    /// Returns the name as it is written, else that of the directory the file lies in.
+    /// Returns the name as written, or by default that of the file's directory.
     pub fn raw_name<'a>(&'a self, directory: &'a str) -> &'a str {
         self.name
             .as_ref()
             .map_or(directory, |name| name.value.as_str())
     }
 
-    /// Returns the normalised name: what the project is called.
+    /// Returns the normalised project name.
     pub fn project_name(&self, directory: &str) -> String {
         normalised(self.raw_name(directory))
     }
 
-    /// Returns the directory that kernels are built in.
+    /// Returns the output directory for kernels.
     pub fn build_directory(&self) -> &str {
         self.outdir
             .as_ref()
@@ -46,7 +47,7 @@ impl Kraftfile {
 
     /// Returns the file name of a target's kernel.
     ///
-    /// Up to v0.6 it is made of the raw name, from v0.7 on of the normalised one.
+    /// Up to v0.6 it contains the raw name, from v0.7 on the normalised one.
     pub fn kernel_file_name(&self, target: &Target, directory: &str) -> String {
         let raw = match &target.name {
             Some(name) => name.value.as_str(),
@@ -81,12 +82,12 @@ impl Kraftfile {
 }
 
 impl Library {
-    /// Returns the directory that its source is put in.
+    /// Returns the directory of its source.
     pub fn directory(&self) -> String {
         format!(".unikraft/libs/{}", *self.name)
     }
 
-    /// Returns the option that switches it on.
+    /// Returns the Kconfig option that enables it.
     pub fn symbol(&self) -> String {
         let name = self.name.to_uppercase();
         let name = name.strip_prefix("LIB").unwrap_or(&name);
@@ -95,7 +96,8 @@ impl Library {
 }
 
 impl Component {
-    /// Returns the name of a template by its source: its last part without the ornaments.
+    /// Returns the name of a template by its source: the last path segment without prefix and
+    /// extension.
     ///
     /// `https://github.com/unikraft/app-elfloader.git` is `elfloader`.
     pub fn template_name(&self) -> Option<&str> {

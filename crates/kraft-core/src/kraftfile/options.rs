@@ -1,7 +1,7 @@
-//! Which options a target is configured with, and who asked for each.
+//! Kconfig options of a target, and the origin of each.
 //!
 //! ```text
-//! name < unikraft < libraries, each with the option that switches it on < platform, architecture
+//! name < unikraft < libraries, each with the option that enables it < platform, architecture
 //!   < target < environment < embedded root filesystem        (later wins)
 //! ```
 
@@ -12,20 +12,20 @@ use crate::problem::Span;
 use super::model::{KconfigOption, Kraftfile, Target};
 use super::names::normalised;
 
-/// A kernel takes at most this many variables; index 0 is its own
-/// (Unikraft, lib/posix-environ).
+/// Maximum number of variables in a kernel; index 0 is reserved for the kernel (Unikraft,
+/// lib/posix-environ).
 const MOST_VARIABLES: usize = 15;
 
-/// Options that tell a kernel to mount a root filesystem that is part of it.
+/// Options that make a kernel mount an embedded root filesystem.
 const EMBEDDED: [&str; 3] = [
     "CONFIG_LIBVFSCORE_FSTAB",
     "CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD",
     "CONFIG_LIBVFSCORE_AUTOMOUNT_CI_EINITRD",
 ];
-/// Where that root filesystem is.
+/// The option with the path of that root filesystem.
 const EMBEDDED_PATH: &str = "CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD_PATH";
 
-/// Who asked for an option.
+/// The origin of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Asker {
     /// The project's name.
@@ -34,7 +34,7 @@ pub enum Asker {
     Author,
     /// A `kconfig` of the template.
     Template,
-    /// A library, by being listed.
+    /// A listed library.
     Library,
     /// The platform or the architecture of the target.
     Target,
@@ -44,14 +44,14 @@ pub enum Asker {
     Rootfs,
 }
 
-/// One option and where it comes from.
+/// An option and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Its value as `.config` holds it, without quotes.
+    /// Its value as in `.config`, without quotes.
     pub value: String,
-    /// Who asked for it.
+    /// Its origin.
     pub by: Asker,
-    /// Where in the Kraftfile, if it stands there.
+    /// Position in the Kraftfile, if it is set there.
     pub span: Option<Span>,
 }
 
@@ -59,7 +59,7 @@ pub struct Asked {
 pub type Options = BTreeMap<String, Asked>;
 
 impl Kraftfile {
-    /// Returns what a target is configured with, before environment and root filesystem.
+    /// Returns the options of a target, without environment and root filesystem.
     pub fn options(&self, target: &Target, directory: &str) -> Options {
         let mut options = Options::new();
         let name = normalised(self.raw_name(directory));
@@ -84,7 +84,7 @@ impl Kraftfile {
 }
 
 impl Kraftfile {
-    /// Returns where each option stands that the file sets; of several places, the last.
+    /// Returns the position of each option that the file sets; the last if there are several.
     pub fn option_places(&self) -> BTreeMap<String, Span> {
         let components = self
             .unikraft
@@ -99,8 +99,7 @@ impl Kraftfile {
     }
 }
 
-/// Compiles variables in, each given as its name and value; returns the names of those for which
-/// there is no place.
+/// Compiles in variables, given by name and value; returns the names of those beyond the limit.
 pub fn add_environment<'a>(
     options: &mut Options,
     variables: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -124,14 +123,14 @@ fn variable(n: usize) -> String {
     format!("CONFIG_LIBPOSIX_ENVIRON_ENVP{n}")
 }
 
-/// Returns whether the kernel is to carry its root filesystem inside.
+/// Returns whether the kernel embeds its root filesystem.
 pub fn embeds_rootfs(options: &Options) -> bool {
     EMBEDDED
         .iter()
         .any(|name| options.get(*name).is_some_and(|asked| asked.value == "y"))
 }
 
-/// Names the archive that the kernel is to carry inside, unless the author did.
+/// Sets the path of the embedded archive, unless the Kraftfile does.
 pub fn embed_rootfs(options: &mut Options, archive: &str) {
     let named = options
         .get(EMBEDDED_PATH)
@@ -152,7 +151,7 @@ fn put(options: &mut Options, name: &str, value: &str, by: Asker) {
 
 fn author<'a>(options: &mut Options, given: impl IntoIterator<Item = &'a KconfigOption>) {
     for (name, value) in given {
-        // What a template says has no place in this text.
+        // Options of a template have no position in this text.
         let span = Some(name.span).filter(|span| *span != Span::default());
         let asked = Asked {
             value: value.value.clone(),
@@ -166,7 +165,7 @@ fn author<'a>(options: &mut Options, given: impl IntoIterator<Item = &'a Kconfig
     }
 }
 
-/// Returns the symbols of a platform (Unikraft, plat/); unknown platforms have none.
+/// Returns the options of a platform (Unikraft, plat/); unknown platforms have none.
 pub fn platform_options(platform: &str) -> &'static [&'static str] {
     match platform {
         "qemu" | "kvm" => &["CONFIG_PLAT_KVM", "CONFIG_KVM_VMM_QEMU"],
@@ -177,7 +176,7 @@ pub fn platform_options(platform: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns the symbol of an architecture (Unikraft, arch/).
+/// Returns the option of an architecture (Unikraft, arch/).
 pub fn architecture_option(architecture: &str) -> Option<&'static str> {
     match architecture {
         "x86_64" => Some("CONFIG_ARCH_X86_64"),
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn later_layers_win_and_libraries_switch_themselves_on() {
+    fn later_layers_win_and_libraries_are_enabled() {
         let it = options(
             "spec: v0.6\nunikraft: {version: stable, kconfig: {CONFIG_A: 1, CONFIG_B: 1, CONFIG_LIBLWIP: 'n'}}\n\
              libraries: {lwip: {version: stable, kconfig: {CONFIG_B: 2, CONFIG_C: 2}}, libelf: stable}\n\
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_take_the_free_places_and_the_sixteenth_has_none() {
+    fn variables_use_free_indices_up_to_the_limit() {
         let mut it = options(
             "spec: v0.6\nunikraft: {version: stable, kconfig: {CONFIG_LIBPOSIX_ENVIRON_ENVP2: 'X=1'}}\n\
              targets: [qemu/x86_64]\n",
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_is_embedded_where_it_is_wanted_and_not_named() {
+    fn archives_are_embedded_on_request() {
         let mut it = options(
             "spec: v0.6\nunikraft: {version: s, kconfig: {CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD: 'y'}}\n\
              targets: [qemu/x86_64]\n",

@@ -1,7 +1,7 @@
-//! The fully resolved project as a document: what `kraft check -o json` prints.
+//! The fully resolved project: the output of `kraft check -o json`.
 //!
-//! Defaults are applied, variables replaced, names derived. Field names are a
-//! promise: `docs/kraftfile.md` lists them.
+//! Defaults are applied, variables expanded, names derived. Field names are stable:
+//! `docs/kraftfile.md` lists them.
 
 use std::collections::BTreeMap;
 
@@ -12,55 +12,55 @@ use super::model::{
     Component, Filesystem, FilesystemFormat, KconfigOption, Kraftfile, RuntimeKernel, Spec,
 };
 
-/// A project with nothing left to decide.
+/// A project with all defaults applied.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Resolved {
-    /// The version the file was read as, such as `v0.6`.
+    /// The version of the format, such as `v0.6`.
     pub spec: Spec,
     /// The normalised name.
     pub name: String,
     /// The name as written, or that of the directory.
     pub raw_name: String,
-    /// Where kernels are built, relative to the project.
+    /// The output directory for kernels, relative to the project.
     pub outdir: String,
     /// The Unikraft core.
     pub unikraft: Option<ResolvedComponent>,
     /// External libraries in the order of the file.
     pub libraries: Vec<ResolvedLibrary>,
-    /// What to build.
+    /// The build targets.
     pub targets: Vec<ResolvedTarget>,
     /// The template.
     pub template: Option<ResolvedComponent>,
-    /// The ready kernel.
+    /// The prebuilt kernel.
     pub runtime: Option<ResolvedRuntime>,
     /// The root filesystem.
     pub rootfs: Option<ResolvedFilesystem>,
-    /// Further filesystems.
+    /// Additional filesystems.
     pub roms: Vec<ResolvedFilesystem>,
-    /// Shared directories.
+    /// Mounted directories.
     pub volumes: Vec<ResolvedVolume>,
     /// Arguments for the kernel: those before a `--`.
     pub kernel_args: Vec<String>,
-    /// Arguments for the application; `null` where the file is silent.
+    /// Arguments for the application; `null` if not specified.
     pub cmd: Option<Vec<String>>,
     /// Environment variables in order.
     pub env: Vec<ResolvedVariable>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Keys of the author's own.
+    /// Extension keys of the author.
     pub extensions: Map<String, Value>,
 }
 
-/// A component with its place in the project.
+/// A component and its directory in the project.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ResolvedComponent {
     /// A URL or path.
     pub source: Option<String>,
     /// A channel, tag, branch or commit.
     pub version: Option<String>,
-    /// Options, values as text.
+    /// Kconfig options, values as text.
     pub kconfig: Map<String, Value>,
-    /// Where its source is put; `null` if its name cannot be known.
+    /// The directory of its source; `null` if its name is unknown.
     pub path: Option<String>,
 }
 
@@ -69,9 +69,9 @@ pub struct ResolvedComponent {
 pub struct ResolvedLibrary {
     /// Its name.
     pub name: String,
-    /// The option that switches it on.
+    /// The Kconfig option that enables it.
     pub symbol: String,
-    /// Where it comes from.
+    /// Its source.
     #[serde(flatten)]
     pub component: ResolvedComponent,
 }
@@ -79,7 +79,7 @@ pub struct ResolvedLibrary {
 /// A target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ResolvedTarget {
-    /// The name its files begin with.
+    /// The prefix of its file names.
     pub name: String,
     /// The platform by its short name.
     pub platform: String,
@@ -91,13 +91,13 @@ pub struct ResolvedTarget {
     pub kernel_debug: String,
     /// Path of the configuration.
     pub config: String,
-    /// Options, values as text.
+    /// Kconfig options, values as text.
     pub kconfig: Map<String, Value>,
-    /// Arguments for this target alone.
+    /// Arguments for this target.
     pub cmd: Option<Vec<String>>,
 }
 
-/// A ready kernel: either a package or a file.
+/// A prebuilt kernel: either a package or a file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ResolvedRuntime {
     /// The name of the package.
@@ -106,7 +106,7 @@ pub struct ResolvedRuntime {
     pub version: Option<String>,
     /// The kernel file.
     pub kernel: Option<String>,
-    /// Options it must have been built with.
+    /// Kconfig options that it must have been built with.
     pub kconfig: Map<String, Value>,
 }
 
@@ -115,9 +115,9 @@ pub struct ResolvedRuntime {
 pub struct ResolvedFilesystem {
     /// The path as written.
     pub path: Option<String>,
-    /// The Dockerfile, if named as such.
+    /// The Dockerfile, if specified as such.
     pub dockerfile: Option<String>,
-    /// What the path is, if the author says or a Dockerfile is named.
+    /// The type of the path, if specified or implied by a Dockerfile.
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// `cpio` or `erofs`.
@@ -129,11 +129,11 @@ pub struct ResolvedFilesystem {
 pub struct ResolvedVolume {
     /// A directory or named volume.
     pub source: String,
-    /// Where the machine sees it.
+    /// Mount point in the machine.
     pub destination: String,
-    /// Whether the machine may only read it.
+    /// Whether it is read-only.
     pub read_only: bool,
-    /// How it is shared.
+    /// The driver that shares it.
     pub driver: String,
 }
 
@@ -142,12 +142,12 @@ pub struct ResolvedVolume {
 pub struct ResolvedVariable {
     /// Its name.
     pub name: String,
-    /// Its value; `null` takes that of the host.
+    /// Its value; `null` inherits that of the host.
     pub value: Option<String>,
 }
 
 impl Kraftfile {
-    /// Applies every default; `directory` is the name of the directory the file lies in.
+    /// Applies all defaults; `directory` is the name of the file's directory.
     pub fn resolve(&self, directory: &str) -> Resolved {
         let cmd: Option<Vec<String>> = self
             .cmd
@@ -222,7 +222,7 @@ impl Kraftfile {
     }
 }
 
-/// Splits at the first `--`: before it the kernel's, after it the application's.
+/// Splits at the first `--`: kernel arguments before it, application arguments after it.
 fn split_arguments(mut all: Vec<String>) -> (Vec<String>, Option<Vec<String>>) {
     match all.iter().position(|argument| argument == "--") {
         Some(at) => {

@@ -1,4 +1,4 @@
-//! The JSON Schema of the format, drawn from the table that files are held against.
+//! The JSON Schema of the format, generated from the table of shapes.
 
 use serde_json::{Map, Value, json};
 
@@ -8,9 +8,8 @@ use super::shape::{
 
 /// Returns the JSON Schema (draft 2020-12) of a Kraftfile.
 ///
-/// It allows what [`super::parse`] accepts without a word: a key that is only
-/// warned of is marked as deprecated, an unknown one is not allowed, so that
-/// editors underline it.
+/// It allows what [`super::parse`] accepts without a warning: deprecated keys are marked as
+/// deprecated, unknown ones are not allowed, so that editors highlight them.
 pub fn schema() -> Value {
     let mut definitions = Map::new();
     for part in [

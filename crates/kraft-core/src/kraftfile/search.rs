@@ -1,6 +1,6 @@
-//! Which file of a directory is the Kraftfile.
+//! Selects the Kraftfile in a directory.
 
-/// The names a Kraftfile may have, the preferred one first.
+/// Names of Kraftfiles, in order of preference.
 pub const FILE_NAMES: [&str; 5] = [
     "kraft.yaml",
     "kraft.yml",
@@ -9,17 +9,17 @@ pub const FILE_NAMES: [&str; 5] = [
     "Kraftfile",
 ];
 
-/// A directory holds more than one Kraftfile.
+/// A directory contains several Kraftfiles.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("several Kraftfiles in one directory: {}", .names.join(", "))]
 pub struct Ambiguous {
-    /// Their names, in the order of preference.
+    /// Their names, in order of preference.
     pub names: Vec<&'static str>,
 }
 
-/// Picks the Kraftfile from the names in a directory.
+/// Selects the Kraftfile from the file names of a directory.
 ///
-/// No name among them is not an error: the caller may look elsewhere.
+/// It is not an error if there is none: the caller may search elsewhere.
 pub fn choose<'n>(
     names: impl IntoIterator<Item = &'n str>,
 ) -> Result<Option<&'static str>, Ambiguous> {

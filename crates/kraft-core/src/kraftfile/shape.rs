@@ -1,8 +1,8 @@
-//! The elements of a Kraftfile as a table: what may stand where, under which names.
+//! Allowed keys and values of a Kraftfile, as a table.
 //!
-//! This table is the one source of truth: [`crate::document::check`] holds a file against
-//! it, [`super::lower`] fetches values by it, [`mod@super::schema`] is drawn from it.
-//! A new element is one line here and one line in `lower`.
+//! This table is the single source of truth: [`crate::document::check`] validates a file against
+//! it, [`super::lower`] reads values by it, [`mod@super::schema`] is generated from it. A new
+//! element is one line here and one line in `lower`.
 
 pub(super) use crate::document::shape::{Field, Record, Shape, is_extension};
 
@@ -28,17 +28,17 @@ pub(super) static PROJECT: Record = Record {
         Field::new(
             "name",
             Shape::Text,
-            "The name of the project; without it, that of its directory.",
+            "The name of the project; by default that of its directory.",
         ),
         Field::new(
             "outdir",
             Shape::Text,
-            "Where kernels are built; without it, `.unikraft/build`.",
+            "The output directory for kernels; by default `.unikraft/build`.",
         ),
         Field::new(
             "unikraft",
             COMPONENT_OR_SCALAR,
-            "The Unikraft core: a version such as `stable`, or where it comes from.",
+            "The Unikraft core: a version such as `stable`, or a source.",
         ),
         Field::new(
             "libraries",
@@ -46,22 +46,22 @@ pub(super) static PROJECT: Record = Record {
                 Shape::ScalarOrNothing,
                 Shape::Record(&COMPONENT),
             ])),
-            "External libraries by name: each a version, or where it comes from.",
+            "External libraries by name: each a version, or a source.",
         ),
         Field::new(
             "targets",
             Shape::List(&Shape::Either(&[Shape::Text, Shape::Record(&TARGET)])),
-            "What to build for: `platform/architecture` such as `qemu/x86_64`, or in detail.",
+            "The build targets: `platform/architecture` such as `qemu/x86_64`, or in detail.",
         ),
         Field::new(
             "template",
             Shape::Either(&[Shape::Text, Shape::Record(&TEMPLATE)]),
-            "A project whose settings this one begins with.",
+            "A template: a project whose settings this one inherits.",
         ),
         Field::new(
             "runtime",
             Shape::Either(&[Shape::Text, Shape::Record(&RUNTIME)]),
-            "A ready kernel to run on: a reference such as `base:latest`.",
+            "A prebuilt kernel to run on: an image reference such as `base:latest`.",
         ),
         Field::new(
             "rootfs",
@@ -72,7 +72,7 @@ pub(super) static PROJECT: Record = Record {
         Field::new(
             "roms",
             Shape::List(&FILESYSTEM_OR_PATH),
-            "Further read-only filesystems handed to the kernel.",
+            "Additional read-only filesystems for the kernel.",
         ),
         Field::new(
             "volumes",
@@ -81,7 +81,7 @@ pub(super) static PROJECT: Record = Record {
                 Shape::Record(&VOLUME),
                 Shape::List(&VOLUME_OR_TEXT),
             ]),
-            "Directories of the host that the machine sees: `SRC:DST[:ro]`, or in detail.",
+            "Host directories mounted in the machine: `SRC:DST[:ro]`, or in detail.",
         ),
         Field::new(
             "cmd",
@@ -92,7 +92,7 @@ pub(super) static PROJECT: Record = Record {
         Field::new(
             "env",
             Shape::Either(&[Shape::Map(&Shape::ScalarOrNothing), TEXTS]),
-            "Environment variables: a mapping or a list of `KEY=VALUE`; without a value, that of the host.",
+            "Environment variables: a mapping or a list of `KEY=VALUE`; without a value, that of the host is inherited.",
         ),
         Field::new(
             "labels",
@@ -105,7 +105,7 @@ pub(super) static PROJECT: Record = Record {
 /// The core or a library.
 pub(super) static COMPONENT: Record = Record {
     name: "component",
-    doc: "A component and where it comes from.",
+    doc: "The source of a component.",
     fields: &[
         Field::new("source", Shape::Text, "A URL or a directory."),
         Field::new(
@@ -117,10 +117,10 @@ pub(super) static COMPONENT: Record = Record {
     ],
 };
 
-/// The project this one begins with.
+/// The template of a project.
 pub(super) static TEMPLATE: Record = Record {
     name: "template",
-    doc: "A project whose settings this one begins with.",
+    doc: "A template: a project whose settings this one inherits.",
     fields: &[
         Field::new("source", Shape::Text, "A URL or a directory.").required(),
         Field::new("version", Shape::Scalar, "A tag, a branch or a commit."),
@@ -128,15 +128,15 @@ pub(super) static TEMPLATE: Record = Record {
     ],
 };
 
-/// A ready kernel.
+/// A prebuilt kernel.
 pub(super) static RUNTIME: Record = Record {
     name: "runtime",
-    doc: "A ready kernel to run on.",
+    doc: "A prebuilt kernel to run on.",
     fields: &[
         Field::new(
             "source",
             Shape::Text,
-            "The reference of its package, without the tag.",
+            "The image reference of its package, without the tag.",
         )
         .required(),
         Field::new("version", Shape::Scalar, "Its tag or digest."),
@@ -144,21 +144,21 @@ pub(super) static RUNTIME: Record = Record {
     ],
 };
 
-/// What to build for.
+/// A build target.
 pub(super) static TARGET: Record = Record {
     name: "target",
-    doc: "One thing to build: a platform and an architecture.",
+    doc: "A build target: a platform and an architecture.",
     fields: &[
         Field::new(
             "name",
             Shape::Text,
-            "The name its kernel gets; without it, that of the project.",
+            "The name of its kernel; by default that of the project.",
         )
         .once(&["kernel"]),
         Field::new(
             "platform",
             Shape::Text,
-            "The virtual machine monitor: `qemu`, `fc` or `xen`; may hold the architecture after a `/`.",
+            "The virtual machine monitor: `qemu`, `fc` or `xen`; may include the architecture after a `/`.",
         )
         .or(&["plat"]),
         Field::new(
@@ -171,13 +171,13 @@ pub(super) static TARGET: Record = Record {
         Field::new(
             "cmd",
             Shape::Either(&[Shape::Text, TEXTS]),
-            "Arguments of this target alone; formats before v0.6 had them here.",
+            "Arguments for this target; used by formats before v0.6.",
         )
         .once(&["command"]),
         Field::new(
             "initrd",
             Shape::Any,
-            "Never read by any version of the format; use `rootfs` of the project.",
+            "Ignored by all versions of the format; use `rootfs` of the project.",
         ),
     ],
 };
@@ -185,7 +185,7 @@ pub(super) static TARGET: Record = Record {
 /// A filesystem in detail.
 pub(super) static FILESYSTEM: Record = Record {
     name: "filesystem",
-    doc: "A filesystem: where its content comes from and how it is packed.",
+    doc: "A filesystem: its content and its format.",
     fields: &[
         Field::new(
             "source",
@@ -196,7 +196,7 @@ pub(super) static FILESYSTEM: Record = Record {
         Field::new(
             "format",
             Shape::Word(&["cpio", "erofs"]),
-            "How it is packed: `cpio` or `erofs`.",
+            "The format to pack it in: `cpio` or `erofs`.",
         )
         .or(&["type"]),
     ],
@@ -205,7 +205,7 @@ pub(super) static FILESYSTEM: Record = Record {
 /// The content of a filesystem in detail.
 pub(super) static SOURCE: Record = Record {
     name: "source",
-    doc: "Where the content of a filesystem comes from.",
+    doc: "The content of a filesystem.",
     fields: &[
         Field::new(
             "path",
@@ -216,7 +216,7 @@ pub(super) static SOURCE: Record = Record {
         Field::new(
             "type",
             Shape::Text,
-            "What the path is; without it, found out by looking.",
+            "The type of the path; detected by default.",
         ),
     ],
 };
@@ -224,9 +224,9 @@ pub(super) static SOURCE: Record = Record {
 /// A volume in detail.
 pub(super) static VOLUME: Record = Record {
     name: "volume",
-    doc: "A directory of the host that the machine sees.",
+    doc: "A host directory mounted in the machine.",
     fields: &[
-        Field::new("driver", Shape::Text, "How it is shared: `9pfs`."),
+        Field::new("driver", Shape::Text, "The driver that shares it: `9pfs`."),
         Field::new(
             "source",
             Shape::Text,
@@ -236,14 +236,9 @@ pub(super) static VOLUME: Record = Record {
         Field::new(
             "destination",
             Shape::Text,
-            "Where the machine sees it; without it, at `/`.",
+            "Mount point in the machine; by default `/`.",
         ),
-        Field::new(
-            "readonly",
-            Shape::Bool,
-            "Whether the machine may only read it.",
-        )
-        .or(&["readOnly"]),
-        Field::new("mode", Shape::Scalar, "`ro` to forbid writing, else `rw`."),
+        Field::new("readonly", Shape::Bool, "Whether it is read-only.").or(&["readOnly"]),
+        Field::new("mode", Shape::Scalar, "`ro` for read-only, otherwise `rw`."),
     ],
 };

@@ -1,4 +1,4 @@
-//! Targets: platform and architecture in all their spellings.
+//! Targets: short and long forms of platform and architecture.
 
 use std::str::FromStr;
 
@@ -11,18 +11,18 @@ use super::component::kconfig;
 use super::lower::{command, file_name};
 use super::model::Target;
 use super::shape::TARGET;
-use crate::document::faults::Faults;
 use crate::document::located::Located;
 use crate::document::node::Node;
+use crate::document::problems::Problems;
 
-/// Platforms that files still name although no monitor of ours serves them.
+/// Platforms named by existing files that have no VMM driver.
 const FORMER_PLATFORMS: [&str; 3] = ["linuxu", "kraftcloud", "hyperv"];
 
 /// Lowers the list of targets.
-pub(super) fn targets(nodes: &[Node], faults: &mut Faults) -> Vec<Target> {
+pub(super) fn targets(nodes: &[Node], problems: &mut Problems) -> Vec<Target> {
     let mut targets: Vec<Target> = Vec::new();
     for node in nodes {
-        let Some(target) = target(node, faults) else {
+        let Some(target) = target(node, problems) else {
             continue;
         };
         let same = |t: &&Target| {
@@ -36,52 +36,54 @@ pub(super) fn targets(nodes: &[Node], faults: &mut Faults) -> Vec<Target> {
                 "the target `{}/{}` is listed twice",
                 *target.platform, *target.architecture
             );
-            let problem = Problem::warning(message).at(node.span).label("again here");
-            faults.push(problem.related(first.platform.span, "first here"));
+            let problem = Problem::warning(message)
+                .at(node.span)
+                .label("listed again");
+            problems.push(problem.related(first.platform.span, "first listed in this place"));
         }
         targets.push(target);
     }
     targets
 }
 
-fn target(node: &Node, faults: &mut Faults) -> Option<Target> {
+fn target(node: &Node, problems: &mut Problems) -> Option<Target> {
     if let Some(text) = node.text() {
         let Some((platform, architecture)) = split(&text) else {
-            let problem = Problem::error(format!("the target `{}` names no architecture", *text))
+            let problem = Problem::error(format!("the target `{}` has no architecture", *text))
                 .at(text.span)
                 .label("expected `platform/architecture`")
                 .help("for example `qemu/x86_64`");
-            faults.push(problem);
+            problems.push(problem);
             return None;
         };
         return Some(Target {
             name: None,
-            platform: known_platform(platform, faults),
-            architecture: known_architecture(architecture, faults),
+            platform: known_platform(platform, problems),
+            architecture: known_architecture(architecture, problems),
             kconfig: Vec::new(),
             cmd: None,
         });
     }
-    let (platform, architecture) = place(node, faults)?;
+    let (platform, architecture) = place(node, problems)?;
     let name = TARGET.get(node, "name").and_then(Node::text);
     if let Some(name) = &name {
-        file_name(name, "the name of a target", faults);
+        file_name(name, "the name of a target", problems);
     }
     Some(Target {
         name,
-        platform: known_platform(platform, faults),
-        architecture: known_architecture(architecture, faults),
-        kconfig: kconfig(TARGET.get(node, "kconfig"), faults),
-        cmd: TARGET.get(node, "cmd").map(|n| command(n, faults)),
+        platform: known_platform(platform, problems),
+        architecture: known_architecture(architecture, problems),
+        kconfig: kconfig(TARGET.get(node, "kconfig"), problems),
+        cmd: TARGET.get(node, "cmd").map(|n| command(n, problems)),
     })
 }
 
-/// Finds platform and architecture of a target in detail.
-fn place(node: &Node, faults: &mut Faults) -> Option<(Located<String>, Located<String>)> {
+/// Returns platform and architecture of a target in long form.
+fn place(node: &Node, problems: &mut Problems) -> Option<(Located<String>, Located<String>)> {
     if node.entries().is_empty() {
-        // Not a mapping, which the shapes have told, or one with nothing in it.
+        // Not a mapping, which was already reported, or an empty one.
         if matches!(node.value, crate::document::node::Value::Map(_)) {
-            faults.push(Problem::error("this target says nothing").at(node.span));
+            problems.push(Problem::error("this target is empty").at(node.span));
         }
         return None;
     }
@@ -92,16 +94,16 @@ fn place(node: &Node, faults: &mut Faults) -> Option<(Located<String>, Located<S
         problem.help(format!("add one, for example `{what}: {example}`"))
     };
     if !has("platform") {
-        faults.push(missing("platform", "qemu"));
+        problems.push(missing("platform", "qemu"));
         if !has("architecture") {
-            faults.push(missing("architecture", "x86_64"));
+            problems.push(missing("architecture", "x86_64"));
         }
         return None;
     }
     let platform = text("platform")?;
     let Some((platform, in_platform)) = split(&platform) else {
         if !has("architecture") {
-            faults.push(missing("architecture", "x86_64"));
+            problems.push(missing("architecture", "x86_64"));
             return None;
         }
         return Some((platform, text("architecture")?));
@@ -110,16 +112,16 @@ fn place(node: &Node, faults: &mut Faults) -> Option<(Located<String>, Located<S
         Some(architecture) if architecture.value != in_platform.value => {
             let problem = Problem::error("this target has two architectures")
                 .at(architecture.span)
-                .label("one here")
-                .related(in_platform.span, "and one here");
-            faults.push(problem);
+                .label("the first architecture")
+                .related(in_platform.span, "the second architecture");
+            problems.push(problem);
             None
         }
         _ => Some((platform, in_platform)),
     }
 }
 
-/// Splits at the first `/`; each half keeps its own place if the text stands there letter by letter.
+/// Splits at the first `/`; each half gets its own position if the text is written without escapes.
 fn split(text: &Located<String>) -> Option<(Located<String>, Located<String>)> {
     let (platform, architecture) = text.value.split_once('/')?;
     Some((
@@ -128,31 +130,31 @@ fn split(text: &Located<String>) -> Option<(Located<String>, Located<String>)> {
     ))
 }
 
-fn known_platform(platform: Located<String>, faults: &mut Faults) -> Located<String> {
+fn known_platform(platform: Located<String>, problems: &mut Problems) -> Located<String> {
     if let Ok(known) = Platform::from_str(&platform) {
         return platform.map(|_| known.name().to_owned());
     }
-    file_name(&platform, "the platform of a target", faults);
+    file_name(&platform, "the platform of a target", problems);
     let names = Platform::ALL
         .iter()
         .map(|p| p.name())
         .chain(["kvm", "firecracker"]);
     if !FORMER_PLATFORMS.contains(&platform.as_str()) {
-        unknown("platform", &platform, names, faults);
+        unknown("platform", &platform, names, problems);
     }
     platform
 }
 
-fn known_architecture(arch: Located<String>, faults: &mut Faults) -> Located<String> {
+fn known_architecture(arch: Located<String>, problems: &mut Problems) -> Located<String> {
     if let Ok(known) = Arch::from_str(&arch) {
         return arch.map(|_| known.name().to_owned());
     }
-    file_name(&arch, "the architecture of a target", faults);
+    file_name(&arch, "the architecture of a target", problems);
     unknown(
         "architecture",
         &arch,
         Arch::ALL.iter().map(|a| a.name()),
-        faults,
+        problems,
     );
     arch
 }
@@ -161,14 +163,14 @@ fn unknown(
     what: &str,
     name: &Located<String>,
     known: impl Iterator<Item = &'static str> + Clone,
-    faults: &mut Faults,
+    problems: &mut Problems,
 ) {
     let clipped: String = name.chars().take(60).collect();
     let problem = Problem::warning(format!("unknown {what} `{clipped}`")).at(name.span);
-    faults.push(match nearest(name, known.clone()) {
+    problems.push(match nearest(name, known.clone()) {
         Some(near) => problem.label(format!("did you mean `{near}`?")),
         None => problem.help(format!(
-            "known are {}",
+            "expected one of: {}",
             known.collect::<Vec<_>>().join(", ")
         )),
     });

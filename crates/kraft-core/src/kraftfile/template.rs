@@ -1,10 +1,10 @@
-//! A project under its template: who says what, when both say something.
+//! Merges a project with its template.
 //!
 //! The rule, the same for every version of the format:
 //!
 //! | part | result |
 //! |---|---|
-//! | name, outdir, targets, cmd, runtime, rootfs, roms, volumes | the project's, if it says anything; else the template's |
+//! | name, outdir, targets, cmd, runtime, rootfs, roms, volumes | the project's, if it is specified; otherwise the template's |
 //! | libraries | both; an entry that both have is the project's as a whole, except for `kconfig` |
 //! | env, labels | both, key by key; the project wins |
 //! | unikraft | source and version of the project, where it gives any; `kconfig` key by key |
@@ -17,10 +17,10 @@ use super::model::{Component, EnvVar, KconfigOption, Kraftfile, Library};
 use crate::document::located::Located;
 
 impl Kraftfile {
-    /// Completes a project by what its template says.
+    /// Completes a project with values of its template.
     ///
-    /// Values that come from the template have the place [`Span::default`]: they stand in another
-    /// text than the project's own.
+    /// Values from the template have the position [`Span::default`], since they are not in the
+    /// project's text.
     #[must_use]
     pub fn over_template(self, template: Self) -> Self {
         let template = template.without_places();
@@ -43,7 +43,7 @@ impl Kraftfile {
         }
     }
 
-    /// Forgets where options stand, as that is a place in another text.
+    /// Removes the positions of options, since they refer to another text.
     fn without_places(mut self) -> Self {
         let components = self.unikraft.iter_mut().chain(
             self.libraries
@@ -74,7 +74,7 @@ fn either<T>(ours: Vec<T>, theirs: Vec<T>) -> Vec<T> {
 }
 
 fn over_component(ours: Component, theirs: Component) -> Component {
-    // A source without a version is not to get the version of another source.
+    // A source without a version must not get the version of another source.
     let (source, version, short) = if ours.source.is_some() {
         (ours.source, ours.version, ours.short)
     } else if ours.version.is_some() {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_project_takes_everything_but_the_template_of_the_template() {
+    fn unspecified_values_are_inherited() {
         let it = merged(
             "spec: v0.6\ntemplate: https://x.org/app-t.git\n",
             "spec: v0.6\nname: t\ntemplate: https://x.org/app-u.git\nunikraft: stable\n\
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_project_says_wins_as_a_whole_or_key_by_key() {
+    fn values_of_the_project_take_precedence() {
         let it = merged(
             "spec: v0.6\nname: p\ntemplate: https://x.org/app-t.git\n\
              unikraft: {version: staging, kconfig: {CONFIG_A: 'n', CONFIG_C: 'y'}}\n\
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_a_template_have_no_place_in_the_project() {
+    fn options_of_a_template_have_no_position_in_the_project() {
         let merged = read("spec: v0.6\ntemplate: https://x.org/t.git\n").over_template(read(
             "spec: v0.6\nunikraft: {version: stable, kconfig: {CONFIG_A: 'y'}}\n",
         ));

@@ -1,14 +1,14 @@
-//! Which version of the format a file is written in.
+//! Determines the version of a file's format.
 
 use crate::problem::Problem;
 
 use super::model::Spec;
 use super::shape::PROJECT;
-use crate::document::faults::Faults;
 use crate::document::node::Node;
+use crate::document::problems::Problems;
 
-/// Finds the version; a file without one is read as v0.6, one newer than we know as the newest.
-pub(super) fn version(root: &Node, partial: bool, faults: &mut Faults) -> Spec {
+/// Returns the version; a file without one is read as v0.6, an unsupported newer one as the newest.
+pub(super) fn version(root: &Node, partial: bool, problems: &mut Problems) -> Spec {
     let Some(text) = PROJECT.get(root, "spec").and_then(Node::text) else {
         let said = root.entries().iter().any(|e| {
             PROJECT
@@ -16,20 +16,21 @@ pub(super) fn version(root: &Node, partial: bool, faults: &mut Faults) -> Spec {
                 .is_some_and(|f| f.name == "spec")
         });
         if !partial && !said {
-            let problem = Problem::warning("the file does not say its format, it is read as v0.6")
-                .at(root.span)
-                .help("begin it with `spec: v0.6`");
-            faults.push(problem);
+            let problem =
+                Problem::warning("the file does not specify its format and is read as v0.6")
+                    .at(root.span)
+                    .help("begin it with `spec: v0.6`");
+            problems.push(problem);
         }
         return Spec::V06;
     };
-    // KraftKit compat: unquoted numbers are understood too, by their text.
+    // KraftKit compat: unquoted numbers are accepted too, by their text.
     let Some((major, minor, patch)) = numbers(&text) else {
         let written: String = text.chars().take(40).collect();
-        let problem = Problem::error(format!("`{written}` is no version of the format"))
+        let problem = Problem::error(format!("`{written}` is not a valid format version"))
             .at(text.span)
             .label("expected v0.5, v0.6 or v0.7");
-        faults.push(problem);
+        problems.push(problem);
         return Spec::V06;
     };
     match (major, minor, patch) {
@@ -40,19 +41,19 @@ pub(super) fn version(root: &Node, partial: bool, faults: &mut Faults) -> Spec {
         _ => {
             let newest = Spec::NEWEST.name();
             let problem = Problem::warning(format!(
-                "the format {} is newer than this kraft knows",
+                "the format {} is newer than this kraft supports",
                 *text
             ))
             .at(text.span)
             .label(format!("read as {newest}"))
-            .help("what is new in it is not understood: look for a newer kraft");
-            faults.push(problem);
+            .help("upgrade kraft to use features of the newer format");
+            problems.push(problem);
             Spec::NEWEST
         }
     }
 }
 
-/// Reads `[v]MAJOR.MINOR[.PATCH]`, whatever pre-release or build name follows.
+/// Parses `[v]MAJOR.MINOR[.PATCH]`, ignoring a pre-release or build suffix.
 fn numbers(text: &str) -> Option<(u32, u32, u32)> {
     let text = text.strip_prefix('v').unwrap_or(text);
     let core = text.split_once(['-', '+']).map_or(text, |(core, _)| core);
@@ -71,7 +72,7 @@ mod tests {
     use super::numbers;
 
     #[test]
-    fn versions_are_read_loosely_but_not_anyhow() {
+    fn versions_are_parsed_leniently() {
         assert_eq!(numbers("v0.6"), Some((0, 6, 0)));
         assert_eq!(numbers("0.10"), Some((0, 10, 0)));
         assert_eq!(numbers("v0.7.0"), Some((0, 7, 0)));

@@ -1,11 +1,11 @@
-//! What a machine asks of its kernel that the kernel cannot do: said before it boots, and not asked of it.
+//! Checks the requirements of a machine against the features of its kernel before it boots.
 
 use super::{Boot, RunRequest};
 use crate::machine::MachineSpec;
 use crate::port::PortMapping;
 use crate::problem::Problem;
 
-/// Warns of what the kernel lacks, and takes out of the machine what such a kernel would take for arguments.
+/// Warns about missing features, and removes what such a kernel would misinterpret as arguments.
 pub(super) fn check(spec: &mut MachineSpec, request: &RunRequest, boot: &Boot) -> Vec<Problem> {
     let can = boot.abilities;
     let mut notes = Vec::new();
@@ -16,7 +16,7 @@ pub(super) fn check(spec: &mut MachineSpec, request: &RunRequest, boot: &Boot) -
             let names: Vec<String> = request.env.keys().map(|name| format!("`{name}`")).collect();
             notes.push(
                 Problem::warning(format!(
-                    "the kernel takes no environment variables from its command line: the application does not get {}",
+                    "the kernel does not read environment variables from its command line: the application does not get {}",
                     names.join(", ")
                 ))
                 .help("build the kernel with `CONFIG_LIBPOSIX_ENVIRON_LIBPARAM: 'y'`"),
@@ -56,7 +56,7 @@ pub(super) fn check(spec: &mut MachineSpec, request: &RunRequest, boot: &Boot) -
     notes
 }
 
-/// A kernel that parses no parameters passes them on to its application as arguments.
+/// A kernel without parameter support passes parameters to its application as arguments.
 fn without_parameters(spec: &mut MachineSpec) -> Option<Problem> {
     let mut lost = Vec::new();
     if spec.mounts_initrd {
@@ -78,7 +78,7 @@ fn without_parameters(spec: &mut MachineSpec) -> Option<Problem> {
     spec.kernel_args.clear();
     (!lost.is_empty()).then(|| {
         Problem::warning(format!(
-            "the kernel parses no parameters: {}",
+            "the kernel does not support parameters: {}",
             lost.join(", ")
         ))
         .help("build the kernel with `CONFIG_LIBUKLIBPARAM: 'y'`, or use another runtime")

@@ -1,4 +1,4 @@
-//! What is decided, said as a person would check it.
+//! Decisions of the planner.
 
 use std::net::Ipv4Addr;
 
@@ -76,7 +76,7 @@ fn spec(request: &RunRequest, boot: &Boot) -> MachineSpec {
     plan(request, boot, &host(Kvm::Works)).unwrap().spec
 }
 
-/// Lists problems as a terminal might.
+/// Formats problems as in a terminal.
 fn listed(problems: &[Problem]) -> String {
     let lines = problems.iter().map(|problem| {
         let help: Vec<String> = problem
@@ -94,7 +94,7 @@ fn refused(request: &RunRequest, boot: &Boot) -> String {
 }
 
 #[test]
-fn a_kernel_alone_makes_a_machine_of_defaults() {
+fn a_kernel_without_options_gets_the_defaults() {
     let planned = plan(&RunRequest::default(), &boot(), &host(Kvm::Works)).unwrap();
     assert_eq!(planned.notes, []);
     insta::assert_snapshot!(serde_json::to_string_pretty(&planned.spec).unwrap(), @r#"
@@ -272,13 +272,13 @@ fn a_root_filesystem_that_does_not_fit_is_noted() {
     assert_eq!(check_fit(&spec, MIB, 20 * MIB), None);
     insta::assert_snapshot!(listed(&[check_fit(&spec, MIB, 40 * MIB).unwrap()]), @"
     64Mi of memory may not hold the kernel and its root filesystem of 40Mi, which is unpacked into memory
-      help: give it more: `--memory 112Mi`
+      help: increase it: `--memory 112Mi`
     ");
     assert!(check_fit(&spec, u64::MAX, u64::MAX).is_some());
 }
 
 #[test]
-fn ports_that_listen_at_one_place_collide() {
+fn ports_on_the_same_address_collide() {
     let decided = |texts: &[&str]| {
         let request = RunRequest {
             ports: ports(texts),
@@ -310,7 +310,7 @@ fn ports_that_listen_at_one_place_collide() {
 }
 
 #[test]
-fn volumes_have_places_of_their_own() {
+fn volumes_must_not_cover_each_other() {
     let request = RunRequest {
         volumes: vec![
             volume("/a", "/data"),
@@ -358,7 +358,7 @@ fn more_variables_than_kernels_usually_take_are_noted() {
 }
 
 #[test]
-fn a_linux_guest_is_told_to_mount_its_volumes() {
+fn volumes_of_linux_guests_cause_a_warning() {
     let linux = Boot {
         image: KernelImage {
             boot: BootProtocol::LinuxBzImage,
@@ -380,7 +380,7 @@ fn a_linux_guest_is_told_to_mount_its_volumes() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
+fn all_errors_are_reported_at_once() {
     let env = [("", "x"), ("A B", "x"), ("A=B", "x"), ("A\"", "x")];
     let request = RunRequest {
         name: Some("-d".into()),
@@ -409,23 +409,23 @@ fn everything_that_is_wrong_is_said_at_once() {
       help: give one of them another host port, or each its own address
     `--volume /a:data`: the path inside the machine, `data`, is not absolute: it must begin with a slash
     the name of environment variable `` is empty
-      help: write `--env NAME=VALUE`, or `--env NAME` to pass on your own
+      help: write `--env NAME=VALUE`, or `--env NAME` to pass that of this shell
     the name of environment variable `A B` contains a blank
-      help: write `--env NAME=VALUE`, or `--env NAME` to pass on your own
+      help: write `--env NAME=VALUE`, or `--env NAME` to pass that of this shell
     the name of environment variable `A\"` contains a quote or a backslash
-      help: write `--env NAME=VALUE`, or `--env NAME` to pass on your own
+      help: write `--env NAME=VALUE`, or `--env NAME` to pass that of this shell
     the name of environment variable `A=B` contains `=`
-      help: write `--env NAME=VALUE`, or `--env NAME` to pass on your own
-    argument 2 is empty, and a kernel command line cannot carry an empty word
+      help: write `--env NAME=VALUE`, or `--env NAME` to pass that of this shell
+    argument 2 is empty, and a kernel command line cannot represent an empty argument
       help: pass the empty value by `--env NAME=`, or in a file of the root filesystem
     expected param to be in the format 'libname.param=value' but got: 'quiet'
-      help: words before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
+      help: arguments before a `--` are kernel parameters: to pass them to the application, put a `--` in front of them all
     "#);
 }
 
 proptest! {
     #[test]
-    fn any_request_is_planned_or_refused(
+    fn any_request_is_planned_or_rejected(
         name: Option<String>,
         memory: Option<u64>,
         args in proptest::collection::vec("\\PC{0,6}|--", 0..6),
@@ -451,7 +451,7 @@ proptest! {
     }
 }
 
-/// The warnings about a machine with everything, on a kernel of these options.
+/// Warnings about a machine that uses every feature, on a kernel with these options.
 fn lacks(options: &[&str], request: &RunRequest) -> (MachineSpec, String) {
     let all = ["CONFIG_LIBUKBOOT=y"].iter().chain(options).copied();
     let boot = Boot {
@@ -481,23 +481,23 @@ fn everything() -> RunRequest {
 }
 
 #[test]
-fn a_kernel_without_parameters_is_passed_none_and_the_user_told_what_is_lost() {
+fn kernels_without_parameters_get_none_and_cause_a_warning() {
     let (spec, notes) = lacks(&["CONFIG_LIBUKNETDEV=y"], &everything());
-    insta::assert_snapshot!(notes, @"the kernel parses no parameters: the root filesystem will not be mounted, the volumes `/data`, `/x` will not be mounted, the application does not get `A`, `a.b=c` is not passed | build the kernel with `CONFIG_LIBUKLIBPARAM: 'y'`, or use another runtime");
+    insta::assert_snapshot!(notes, @"the kernel does not support parameters: the root filesystem will not be mounted, the volumes `/data`, `/x` will not be mounted, the application does not get `A`, `a.b=c` is not passed | build the kernel with `CONFIG_LIBUKLIBPARAM: 'y'`, or use another runtime");
     assert_eq!(CommandLine::of(&spec).unwrap().render(), "/app");
     let quiet = RunRequest {
         args: strings(&["x"]),
         ..RunRequest::default()
     };
     let (_, notes) = lacks(&[], &quiet);
-    insta::assert_snapshot!(notes, @"the kernel parses no parameters: the root filesystem will not be mounted | build the kernel with `CONFIG_LIBUKLIBPARAM: 'y'`, or use another runtime");
+    insta::assert_snapshot!(notes, @"the kernel does not support parameters: the root filesystem will not be mounted | build the kernel with `CONFIG_LIBUKLIBPARAM: 'y'`, or use another runtime");
 }
 
 #[test]
-fn what_a_kernel_lacks_is_said_before_it_boots() {
+fn missing_features_cause_warnings() {
     let (spec, notes) = lacks(&["CONFIG_LIBUKLIBPARAM=y"], &everything());
     insta::assert_snapshot!(notes, @"
-    the kernel takes no environment variables from its command line: the application does not get `A` | build the kernel with `CONFIG_LIBPOSIX_ENVIRON_LIBPARAM: 'y'`
+    the kernel does not read environment variables from its command line: the application does not get `A` | build the kernel with `CONFIG_LIBPOSIX_ENVIRON_LIBPARAM: 'y'`
     the kernel has no file system: the root filesystem will not be mounted | build the kernel with `CONFIG_LIBVFSCORE: 'y'`, or use another runtime
     the kernel has no 9p file system: the volumes `/data`, `/x` will not be mounted | build the kernel with `CONFIG_LIB9PFS: 'y'`, or use another runtime
     the kernel has no network: nothing will answer on `--port 0.0.0.0:8080:80/tcp` | build the kernel with a network stack such as lwip, or use another runtime
@@ -520,7 +520,7 @@ fn what_a_kernel_lacks_is_said_before_it_boots() {
 }
 
 #[test]
-fn the_number_of_variables_is_that_of_the_kernel_where_it_is_known() {
+fn the_kernels_limit_of_variables_is_used_if_known() {
     let request = RunRequest {
         env: (0..9).map(|n| (format!("N{n}"), String::new())).collect(),
         ..everything()

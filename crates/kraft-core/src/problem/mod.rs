@@ -1,4 +1,4 @@
-//! Problems: what is wrong, where, and what to do about it; as values, rendered elsewhere.
+//! Diagnostics as values: errors and warnings with positions and hints.
 
 mod render;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use render::render;
 
-/// A stretch of a text, in bytes.
+/// A range of a text, in bytes.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -17,54 +17,54 @@ pub struct Span {
     pub end: usize,
 }
 
-/// A text that problems point into.
+/// A text that problems refer to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
-    /// Its name in messages: a path.
+    /// Its name in messages, usually a path.
     pub name: String,
     /// The text itself.
     pub text: String,
 }
 
-/// How much a problem weighs.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It still works, but not as its author may think.
+    /// Likely a mistake, but not fatal.
     Warning,
-    /// It cannot work.
+    /// Fatal.
     Error,
 }
 
-/// One thing that is wrong.
+/// An error or a warning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// How much it weighs.
+    /// Its severity.
     pub severity: Severity,
-    /// What is wrong: a lower-case fragment without a full stop.
+    /// The message: a lower-case fragment without a full stop.
     pub message: String,
-    /// Where in the text, if it is about a text.
+    /// Its position, if it refers to a text.
     pub span: Option<Span>,
-    /// What is expected at that place: the words beside the caret.
+    /// The expected value: the text beside the caret.
     pub label: Option<String>,
-    /// Other places of the same text that belong to the story.
+    /// Related positions in the same text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<Place>,
-    /// What the user can do: sentences shown after `help:`.
+    /// Hints for the user: sentences shown after `help:`.
     pub help: Vec<String>,
 }
 
-/// A second place of the same text, and its part in the problem.
+/// A related position in the same text, with a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// Where it is.
+    /// Its position.
     pub span: Span,
-    /// What it has to do with the problem: the words beside the underline.
+    /// Its label: the text beside the underline.
     pub label: String,
 }
 
 impl Problem {
-    /// Makes an error without a place.
+    /// Returns an error without a position.
     pub fn error(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
@@ -76,7 +76,7 @@ impl Problem {
         }
     }
 
-    /// Makes a warning without a place.
+    /// Returns a warning without a position.
     pub fn warning(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
@@ -84,21 +84,21 @@ impl Problem {
         }
     }
 
-    /// Says where it is.
+    /// Sets the position.
     #[must_use]
     pub fn at(mut self, span: Span) -> Self {
         self.span = Some(span);
         self
     }
 
-    /// Says what belongs there.
+    /// Sets the label.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Points at another place of the same text.
+    /// Adds a related position in the same text.
     #[must_use]
     pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
         self.related.push(Place {
@@ -108,7 +108,7 @@ impl Problem {
         self
     }
 
-    /// Adds advice.
+    /// Adds a hint.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());

@@ -1,4 +1,4 @@
-//! Draws problems the way rustc does: the line of the text, a caret, the advice.
+//! Renders problems like rustc: the source line, a caret, hints.
 //!
 //! ```text
 //! error: `targets` must be a list, found the string `qemu/x86_64`
@@ -10,8 +10,8 @@
 //!   = help: …
 //! ```
 //!
-//! Only the lines around a problem are handed to the drawing crate, so that a
-//! thousand problems in a large text do not cost a thousand readings of it.
+//! Only the lines around a problem are passed to the rendering crate, so that the cost of rendering
+//! many problems does not depend on the size of the text.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -23,12 +23,12 @@ use annotate_snippets::{
 use super::{Problem, Severity, Span};
 use crate::tame::{mask, tame};
 
-/// So many problems are drawn; the rest is only counted.
+/// Maximum number of rendered problems; the others are only counted.
 const MOST_DRAWN: usize = 100;
-/// A stretch of text longer than this is not quoted: only its place is named.
+/// Maximum length of quoted text, in bytes; for longer lines only the position is printed.
 const LONGEST_QUOTE: usize = 8 * 1024;
 
-/// Draws `problems` of `text`, which its reader knows as `path`.
+/// Renders `problems` of `text`, whose path is `path`.
 ///
 /// Spans that do not fit the text are clamped to it. With `color` the result
 /// holds ANSI escapes. It ends with a line break unless there is no problem.
@@ -73,7 +73,7 @@ fn draw<'a>(path: &'a str, lines: &Lines<'a>, problem: &Problem) -> Group<'a> {
     group
 }
 
-/// Adds the quoted lines, or only the place where quoting makes no sense.
+/// Adds the quoted lines, or only the position where quoting is not possible.
 fn place<'a>(
     group: Group<'a>,
     path: &'a str,
@@ -121,12 +121,12 @@ fn place<'a>(
     group.element(snippet)
 }
 
-/// Returns words for the drawing: nothing in them moves the cursor.
+/// Escapes control characters.
 fn clean(words: &str) -> String {
     tame(&normalize_untrusted_str(words), &['\n'])
 }
 
-/// A text and where its lines begin. A byte-order mark belongs to no line.
+/// A text and the offsets of its lines. A byte-order mark is not part of any line.
 struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
@@ -155,14 +155,14 @@ impl<'a> Lines<'a> {
         (index + 1, before.chars().count() + 1)
     }
 
-    /// Returns the whole lines from the one of `first` to the one of `last`.
+    /// Returns the range of whole lines from the one of `first` to the one of `last`.
     fn around(&self, first: usize, last: usize) -> Range<usize> {
         let begin = self.start(self.index(first));
         let end = self.start(self.index(last) + 1);
         begin..end.max(begin)
     }
 
-    /// Moves a span onto the text and onto characters; it ends on the line where it begins.
+    /// Limits a span to the text, to character boundaries, and to the line where it begins.
     fn clamp(&self, span: Span) -> Range<usize> {
         let floor = self.start(0);
         let start = self.character(span.start.clamp(floor, self.text.len().max(floor)));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drawing_holds_nothing_that_a_terminal_obeys() {
+    fn control_characters_are_escaped() {
         let hostile: String = ('\0'..='\u{2070}')
             .filter(|&c| crate::tame::is_unsafe(c) && c != '\n')
             .collect();

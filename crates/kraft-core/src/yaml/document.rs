@@ -1,32 +1,32 @@
-//! A YAML text as a tree in which every node knows its bytes.
+//! A YAML tree in which every node has its byte range, for editing.
 //!
-//! Small on purpose: what is edited has no anchors, no tags and no long nesting. What is
-//! strange is told as a [`Problem`] with its place, never guessed at.
+//! Limited on purpose: edited files have no anchors, tags or deep nesting. Unsupported syntax is
+//! reported as a [`Problem`] with its position.
 
 use crate::problem::{Problem, Span};
 use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 
-/// Mappings and lists may be nested so deep; the deepest key of ours lies at three.
+/// Maximum nesting of mappings and lists; kraft's own keys have at most three levels.
 const DEEPEST: usize = 32;
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// The bytes it takes, quotes and brackets included. In block style a mapping or list
-    /// reaches from its first key or item to wherever its last value ends.
+    /// Its byte range, including quotes and brackets. In block style a mapping or list extends from
+    /// its first key or item to the end of its last value.
     pub span: Span,
-    /// What it is.
+    /// Its value.
     pub value: Value,
 }
 
-/// What a node is.
+/// The value of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// A scalar: its text, and whether it was written without quotes.
     Scalar {
         /// Its text, without quotes.
         text: String,
-        /// Whether it stands without quotes.
+        /// Whether it is written without quotes.
         plain: bool,
     },
     /// A list.
@@ -50,20 +50,20 @@ pub enum Value {
 pub struct Entry {
     /// The key.
     pub key: String,
-    /// Where the key stands.
+    /// Position of the key.
     pub key_span: Span,
     /// The value.
     pub node: Node,
 }
 
 impl Node {
-    /// Returns whether there is nothing: `key:`, `key: ~`, `key: null`.
+    /// Returns whether it is null: `key:`, `key: ~`, `key: null`.
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
-    /// Returns the entries of a mapping; nothing else has any.
+    /// Returns the entries of a mapping; empty for other nodes.
     pub fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map { entries, .. } => entries,
@@ -71,7 +71,7 @@ impl Node {
         }
     }
 
-    /// Returns what it is, for a sentence that begins with "found".
+    /// Describes the value for a message that begins with "found".
     pub fn describe(&self) -> String {
         match &self.value {
             Value::Scalar { .. } if self.is_null() => "nothing".to_owned(),
@@ -81,7 +81,7 @@ impl Node {
         }
     }
 
-    /// Returns the entry at the end of a path of keys.
+    /// Returns the entry at a path of keys.
     pub fn find<K: AsRef<str>>(&self, path: &[K]) -> Option<&Entry> {
         let (first, rest) = path.split_first()?;
         let entry = self.entries().iter().find(|e| e.key == first.as_ref())?;
@@ -92,7 +92,7 @@ impl Node {
         }
     }
 
-    /// Returns the same tree without its places and its style, for comparing.
+    /// Returns the tree without positions and style, for comparison.
     pub fn plain(&self) -> serde_json::Value {
         match &self.value {
             Value::Scalar { .. } if self.is_null() => serde_json::Value::Null,
@@ -107,7 +107,7 @@ impl Node {
     }
 }
 
-/// Reads a text; an empty one, or one of comments only, has no root.
+/// Parses a text; `None` if it is empty or contains only comments.
 pub fn parse(text: &str) -> Result<Option<Node>, Vec<Problem>> {
     let options = granit_parser::options! {
         emit_comments: false,
@@ -145,10 +145,10 @@ pub fn parse(text: &str) -> Result<Option<Node>, Vec<Problem>> {
     }
 }
 
-/// A list or mapping whose end has not come yet.
+/// A list or mapping that is not closed yet.
 struct Open {
     start: usize,
-    /// Where the last child ended.
+    /// End of the last child.
     end: usize,
     what: OpenValue,
 }
@@ -172,12 +172,15 @@ impl Builder {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents == 2 {
-                    self.refuse("a configuration is one document", span);
+                    self.refuse("a configuration must be a single document", span);
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
                 if anchor != 0 || tag.is_some() {
-                    self.refuse("anchors and tags have no place in a configuration", span);
+                    self.refuse(
+                        "anchors and tags are not supported in a configuration",
+                        span,
+                    );
                 }
                 let value = Value::Scalar {
                     text: text.into_owned(),
@@ -186,7 +189,7 @@ impl Builder {
                 self.push(Node { span, value });
             }
             Event::Alias(_) => {
-                self.refuse("aliases have no place in a configuration", span);
+                self.refuse("aliases are not supported in a configuration", span);
                 let value = Value::Scalar {
                     text: String::new(),
                     plain: true,
@@ -216,7 +219,7 @@ impl Builder {
         let Some(open) = self.stack.pop() else {
             return;
         };
-        // In flow style the end has a bracket of its own; in block style it has no bytes.
+        // In flow style the end is a bracket; in block style it has no bytes.
         let flow = end.end > end.start;
         let span = Span {
             start: open.start,
@@ -229,7 +232,7 @@ impl Builder {
         self.push(Node { span, value });
     }
 
-    /// Puts a complete node where it belongs.
+    /// Adds a complete node to its parent.
     fn push(&mut self, node: Node) {
         let Some(open) = self.stack.last_mut() else {
             self.root.get_or_insert(node);
@@ -265,8 +268,8 @@ impl Builder {
         if let Some((key, span, first)) = twice {
             let problem = Problem::error(format!("the key `{key}` is written twice"))
                 .at(span)
-                .label("again here")
-                .related(first, "first here")
+                .label("defined again")
+                .related(first, "first defined in this place")
                 .help("keep one of them");
             self.problems.push(problem);
         }
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_knows_its_bytes() {
+    fn values_have_their_byte_ranges() {
         let text = "# top\na: 'x y' # why\nlog:\n    level: debug\n    type:\nlist:\n- one\n- two # 2\nflow: {k: [1, 2]}\n";
         assert_eq!(slice(text, &["a"]), "'x y'");
         assert_eq!(slice(text, &["log", "level"]), "debug");
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mapping_is_refused_with_its_place() {
+    fn other_values_than_mappings_are_rejected() {
         for (text, start) in [
             ("- a\n", 0),
             ("word\n", 0),
@@ -322,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_brackets_is_a_problem_and_no_crash() {
+    fn deep_nesting_is_rejected() {
         assert!(parse(&"[".repeat(1 << 20)).is_err());
         assert!(parse(&"a: ".repeat(1 << 10)).is_err());
     }

@@ -1,8 +1,8 @@
-//! Changes one value in a text and leaves every other byte alone.
+//! Changes one value in a YAML text and keeps every other byte.
 //!
-//! Comments, order, quotes, blank lines and keys of other programs survive. Each edit is checked
-//! afterwards: the new text is read again and must differ from the old in that one value and in
-//! nothing else, or the edit is refused and the user is asked to make it by hand.
+//! Comments, order, quotes, blank lines and unknown keys are preserved. Each edit is verified: the
+//! new text is parsed again and must differ from the old one only in that value; otherwise the edit
+//! is rejected and the user is asked to make it by hand.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -14,8 +14,7 @@ use serde_json::Value as Json;
 use super::document::{self, Entry, Node, Value as Yaml};
 use super::value::Value;
 
-/// Columns that a mapping is indented by inside its parent where the text gives no example, as
-/// KraftKit writes it.
+/// Default indentation of a mapping inside its parent, in columns, as in KraftKit.
 const INDENT: usize = 4;
 
 /// Returns the text with the value at `path` set.
@@ -31,7 +30,7 @@ pub fn set(text: &str, path: &[Cow<'_, str>], value: &Value) -> Result<String, V
     checked(edited, &wanted)
 }
 
-/// Returns the text without the value at `path`, or nothing if it has none.
+/// Returns the text without the value at `path`; `None` if it is not set.
 pub fn unset(text: &str, path: &[Cow<'_, str>]) -> Result<Option<String>, Vec<Problem>> {
     let Some(root) = document::parse(text)? else {
         return Ok(None);
@@ -52,7 +51,7 @@ pub fn unset(text: &str, path: &[Cow<'_, str>]) -> Result<Option<String>, Vec<Pr
     checked(splice(text, range, ""), &wanted).map(Some)
 }
 
-/// Makes sure that an edit did what was wanted and nothing else.
+/// Verifies that an edit changed only the requested value.
 fn checked(edited: String, wanted: &Json) -> Result<String, Vec<Problem>> {
     let reached = document::parse(&edited)
         .ok()
@@ -66,7 +65,7 @@ fn checked(edited: String, wanted: &Json) -> Result<String, Vec<Problem>> {
     ])
 }
 
-/// A new value in place of an old one.
+/// Replaces the value of an entry.
 fn replace(text: &str, entry: &Entry, value: &Value) -> String {
     let node = &entry.node;
     match (&node.value, value) {
@@ -78,7 +77,7 @@ fn replace(text: &str, entry: &Entry, value: &Value) -> String {
             replace_block(text, entry, &scalar_or_list(value))
         }
         (Yaml::Scalar { .. }, _) if node.span.start == node.span.end => {
-            // `key:` with nothing behind it: the value follows the colon.
+            // An empty value, `key:`: insert after the colon.
             let colon = after_colon(text, entry.key_span.end);
             splice(text, colon..colon, &format!(" {}", scalar_or_list(value)))
         }
@@ -91,8 +90,8 @@ fn replace(text: &str, entry: &Entry, value: &Value) -> String {
     }
 }
 
-/// Keeps the lines of the items that stay, with their comments; nothing if the new list is not
-/// the old one with some items dropped and some appended.
+/// Keeps the lines of unchanged items, with their comments; `None` if the new list is not the old
+/// one with some items removed and some appended.
 fn replace_items(text: &str, items: &[Node], wanted: &[String]) -> Option<String> {
     let old: Vec<&str> = items
         .iter()
@@ -125,21 +124,21 @@ fn replace_items(text: &str, items: &[Node], wanted: &[String]) -> Option<String
     Some(dropped.into_iter().rev().fold(edited, without))
 }
 
-/// Puts a value behind the colon in place of the lines of a block.
+/// Replaces the lines of a block by a value after the colon.
 fn replace_block(text: &str, entry: &Entry, value: &str) -> String {
     let block = lines(text, entry.node.span.start, entry.node.span.end);
     let colon = after_colon(text, entry.key_span.end);
     splice(&splice(text, block, ""), colon..colon, &format!(" {value}"))
 }
 
-/// A value where there was none.
+/// Inserts a value that did not exist.
 fn insert(
     text: &str,
     root: Option<&Node>,
     path: &[Cow<'_, str>],
     value: &Value,
 ) -> Result<String, Vec<Problem>> {
-    // The deepest mapping on the way that exists already.
+    // The deepest existing mapping on the path.
     let mut depth = path.len().saturating_sub(1);
     let mut parent = None;
     while depth > 0 {
@@ -186,7 +185,7 @@ fn insert(
                 line.end..line.end,
                 &on_own_lines(text, line.end, &added),
             );
-            // `key: ~` cannot have anything below it.
+            // `key: ~` cannot have children.
             let null = parent.node.span.start..parent.node.span.end;
             Ok(splice(&edited, null, ""))
         }
@@ -232,7 +231,7 @@ fn into_map(
     }
 }
 
-/// Returns by how many columns the text indents a mapping inside another.
+/// Returns the number of columns by which the text indents nested mappings.
 fn step(text: &str, root: Option<&Node>) -> usize {
     let nested = root.into_iter().flat_map(Node::entries).find_map(|entry| {
         let Yaml::Map {
@@ -248,7 +247,7 @@ fn step(text: &str, root: Option<&Node>) -> usize {
     nested.filter(|step| *step > 0).unwrap_or(INDENT)
 }
 
-/// Writes a value below its keys, each key on a line of its own.
+/// Formats a value below its keys, each key on its own line.
 fn block(path: &[Cow<'_, str>], value: &Value, indent: usize, step: usize) -> String {
     let mut text = String::new();
     let mut indent = indent;
@@ -275,7 +274,7 @@ fn block(path: &[Cow<'_, str>], value: &Value, indent: usize, step: usize) -> St
     text
 }
 
-/// Writes a value below its keys inside braces.
+/// Formats a value below its keys in braces.
 fn flow(path: &[Cow<'_, str>], value: &Value) -> String {
     match path.split_first() {
         Some((key, [])) => format!("{}: {}", scalar(key), scalar_or_list(value)),
@@ -295,7 +294,7 @@ fn scalar_or_list(value: &Value) -> String {
     }
 }
 
-/// Writes a text so that every YAML reads it back as that text, quoted only where it must be.
+/// Formats a string so that every YAML parser reads it back as a string, quoted only if necessary.
 fn scalar(text: &str) -> String {
     let tame = |c: char| c.is_ascii_alphanumeric() || "/._-+~=@".contains(c);
     let reserved = [
@@ -312,14 +311,14 @@ fn scalar(text: &str) -> String {
     Json::from(text).to_string()
 }
 
-/// Returns the bytes of whole lines from the one that holds `start` to the one that holds the
-/// last byte before `end`.
+/// Returns the byte range of whole lines from the one that contains `start` to the one that
+/// contains the last byte before `end`.
 fn lines(text: &str, start: usize, end: usize) -> Range<usize> {
     let first = text
         .get(..start)
         .and_then(|t| t.rfind('\n'))
         .map_or(0, |n| n + 1);
-    // A block scalar's bytes include its last line break.
+    // The range of a block scalar includes its last line break.
     let end = match text.get(start..end) {
         Some(body) => start + body.trim_end_matches(['\n', '\r']).len(),
         None => end,
@@ -331,7 +330,7 @@ fn lines(text: &str, start: usize, end: usize) -> Range<usize> {
     first..last
 }
 
-/// Returns the bytes of an entry between braces, with one of its commas.
+/// Returns the byte range of an entry in braces, with one of its commas.
 fn flow_entry(text: &str, map: &Node, entry: &Entry) -> Range<usize> {
     let entries = map.entries();
     let index = entries.iter().position(|e| e.key_span == entry.key_span);
@@ -360,7 +359,7 @@ fn column(text: &str, at: usize) -> usize {
     before.len() - before.rfind('\n').map_or(0, |n| n + 1)
 }
 
-/// Returns lines that shall be put at `at`, after a line break if the text has none there.
+/// Returns lines to insert at `at`, after a line break if the text has none there.
 fn on_own_lines(text: &str, at: usize, added: &str) -> String {
     let before = text.get(..at).unwrap_or_default();
     let added = if added.is_empty() || before.is_empty() || before.ends_with('\n') {
@@ -420,7 +419,7 @@ fn remove(tree: &mut Json, path: &[Cow<'_, str>]) {
     }
 }
 
-/// Returns the tree without what says nothing: nulls and mappings of nothing.
+/// Returns the tree without nulls and empty mappings.
 fn pruned(tree: &Json) -> Json {
     match tree {
         Json::Object(map) => {
@@ -441,7 +440,7 @@ fn pruned(tree: &Json) -> Json {
     }
 }
 
-/// Returns the place of a span's first byte as line and column, counted from 1.
+/// Returns line and column of a span's first byte, counted from 1.
 pub fn line_and_column(text: &str, span: Span) -> (usize, usize) {
     let before = text.get(..span.start).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
@@ -481,7 +480,7 @@ unikraft:
     - https://two
 ";
 
-    /// Returns the lines that differ, old ones with `-` and new ones with `+`.
+    /// Returns the different lines, old ones with `-` and new ones with `+`.
     fn diff(old: &str, new: &str) -> String {
         let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
         let gone = old.iter().filter(|line| !new.contains(line));
@@ -508,7 +507,7 @@ unikraft:
     }
 
     #[test]
-    fn a_new_key_joins_its_family() {
+    fn new_keys_are_added_to_their_mapping() {
         assert_eq!(
             set_diff("log.timestamps", &Value::Switch(true)),
             "+    timestamps: true\n"
@@ -538,7 +537,7 @@ unikraft:
     }
 
     #[test]
-    fn a_list_grows_and_shrinks_line_by_line() {
+    fn items_are_added_and_removed_by_line() {
         assert_eq!(
             set_diff(
                 "unikraft.manifests",
@@ -557,7 +556,7 @@ unikraft:
     }
 
     #[test]
-    fn line_breaks_stay_what_they_are() {
+    fn line_breaks_are_preserved() {
         let edited = set(
             "a: 1 # x\r\nlog:\r\n  level: info\r\n",
             &path("log.type"),
@@ -571,7 +570,7 @@ unikraft:
 
     proptest! {
         #[test]
-        fn an_edit_does_what_it_shall_or_is_refused(
+        fn edits_are_exact_or_rejected(
             file in "(#?[a-c]{1,2}:?( (x|\"y\"|\\[1, 2\\]|\\{a: b\\}|~|\\||\u{e9}))?( # z)?\n( {2,4}[a-c]: ?[a-c]?\n| *- [a-c]\n)*){0,4}",
             name in "[a-c](\\.[a-c])?",
             value in "\\PC{0,5}",
@@ -590,7 +589,7 @@ unikraft:
         }
 
         #[test]
-        fn no_text_makes_an_edit_panic(file in "[a: \n#\\-\\[\\]{}\"'?&*|>\t\u{e9}]{0,40}") {
+        fn arbitrary_text_never_panics(file in "[a: \n#\\-\\[\\]{}\"'?&*|>\t\u{e9}]{0,40}") {
             let _ = set(&file, &path("a.b"), &text("c"));
             let _ = set(&file, &path("a"), &list(&["c", "d"]));
             let _ = unset(&file, &path("a"));
@@ -607,7 +606,7 @@ unikraft:
     }
 
     #[test]
-    fn texts_that_yaml_would_take_for_something_else_are_quoted() {
+    fn ambiguous_strings_are_quoted() {
         for word in [
             "yes", "NO", "1.0", "~", "", "a: b", "# c", "- d", "{e", "ü", "a\nb", "null",
         ] {
@@ -619,7 +618,7 @@ unikraft:
     }
 
     #[test]
-    fn an_entry_goes_with_its_line_and_nothing_else() {
+    fn removing_an_entry_keeps_other_lines() {
         let without = |name| unset(FILE, &path(name)).unwrap().unwrap();
         assert_eq!(
             diff(FILE, &without("log.level")),
@@ -643,7 +642,7 @@ unikraft:
     }
 
     #[test]
-    fn a_mapping_is_wanted_where_something_else_stands() {
+    fn setting_below_a_scalar_is_rejected() {
         let problems = set("log: loud\n", &path("log.level"), &text("warn")).unwrap_err();
         assert_eq!(problems[0].message, "`log` cannot be `loud`");
         assert_eq!(
@@ -653,7 +652,7 @@ unikraft:
     }
 
     #[test]
-    fn what_cannot_be_edited_safely_is_refused() {
+    fn unsafe_edits_are_rejected() {
         for strange in [
             "? qemu\n: x\n",
             "{qemu: x}\n",

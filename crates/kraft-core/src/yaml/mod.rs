@@ -1,6 +1,6 @@
-//! YAML texts that people wrote and that we change: the configuration, Kraftfiles.
+//! Reads and edits YAML files written by users: the configuration, Kraftfiles.
 //!
-//! A value is changed in its place and every other byte stays as it was.
+//! Edits keep all bytes other than the changed value.
 
 pub mod document;
 pub mod edit;

@@ -1,4 +1,4 @@
-//! The values that settings in a YAML file can have.
+//! Values of settings in a YAML file.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub enum Value {
 }
 
 impl fmt::Display for Value {
-    /// Writes it as in a flag: lists with commas.
+    /// Formats it as in a flag: lists separated by commas.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Switch(on) => write!(f, "{on}"),

@@ -107,7 +107,7 @@ impl<'a> Shelf<'a> {
             matches!(
                 found,
                 Err(kraft_build::sources::Error::Unknown { .. }
-                    | kraft_build::sources::Error::NoRelease { .. })
+                    | kraft_build::sources::Error::ReleaseError { .. })
             )
         });
         if unknown && !fetching.fresh_catalog && !fetching.old_catalog && !sources.offline {

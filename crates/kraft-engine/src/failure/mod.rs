@@ -235,7 +235,7 @@ impl From<kraft_machine::Error> for Failure {
 
         let kind = match &error {
             Error::NotFound { .. } => Kind::NotFound,
-            Error::Ambiguous { .. } | Error::BadName(_) => Kind::Usage,
+            Error::Ambiguous { .. } | Error::MachineNameError(_) => Kind::Usage,
             Error::Start {
                 source:
                     StartError::NoProgram { .. }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kraft_core::machine::{BadName, MachineState};
+use kraft_core::machine::{MachineNameError, MachineState};
 use kraft_sys::fs;
 
 use crate::driver::{ControlError, NoDriver};
@@ -37,7 +37,7 @@ pub enum Error {
     },
     /// The name is not valid.
     #[error(transparent)]
-    BadName(#[from] BadName),
+    MachineNameError(#[from] MachineNameError),
     /// The machine is not running, and the operation requires that.
     #[error("machine `{name}` is not running, it is {}", state.name())]
     NotRunning {

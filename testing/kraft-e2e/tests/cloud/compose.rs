@@ -237,7 +237,7 @@ fn what_is_wrong_with_the_file_is_told_with_its_line() {
         "other.yaml:4",
         "does not publish `udp`",
         "other.yaml:5",
-        "`tty` has no effect here",
+        "`tty` has no effect",
     ] {
         assert!(
             outcome.stderr.contains(said),

@@ -1,9 +1,9 @@
-//! Where the bytes of a kernel go: to sections, symbols and libraries.
+//! Memory usage of a kernel by section, symbol and library.
 //!
-//! What counts is memory: the sections that are loaded, or begin as zeros. Every byte of them is
-//! given to one symbol, or to none, so the shares of a section add up to its size. Where symbols
-//! overlap, the one that begins first has the bytes; aliases count once. What no symbol covers
-//! (texts of string literals, unwinding tables, padding) is a share without one.
+//! Only memory counts: sections that are loaded or zero-initialised. Every byte of them is
+//! attributed to one symbol or to none, so the shares of a section add up to its size. Where
+//! symbols overlap, the first one gets the bytes; aliases count once. Bytes without a symbol
+//! (string literals, unwind tables, padding) are a share without a symbol.
 
 mod libraries;
 
@@ -14,54 +14,54 @@ use serde::Serialize;
 pub use self::libraries::Libraries;
 use super::object::{Class, Home, Object, ObjectError, Symbol, SymbolKind};
 
-/// A section of the kernel in memory.
+/// A loaded section of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SectionSize {
     /// Its name: `.text`.
     pub section: String,
-    /// What it is.
+    /// Its kind of memory.
     pub class: Class,
-    /// Where it is in memory.
+    /// Its address.
     pub address: u64,
     /// Its size in memory, in bytes.
     pub size: u64,
-    /// How many bytes of the file it takes.
+    /// Its size in the file, in bytes.
     pub size_in_file: u64,
 }
 
-/// Bytes of a section that belong together.
+/// Bytes of a section with the same owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// The place of the section in [`Measured::sections`].
+    /// Index of the section in [`Measured::sections`].
     pub section: usize,
-    /// How many bytes.
+    /// Number of bytes.
     pub size: u64,
-    /// Whose they are; `None` for bytes that no symbol covers.
+    /// The symbol; `None` for bytes without one.
     pub symbol: Option<Named>,
 }
 
-/// The symbol that has a share.
+/// The symbol of a share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// Its name.
     pub name: String,
-    /// What it names.
+    /// Its type.
     pub kind: SymbolKind,
-    /// The library it is of, if that is known for sure.
+    /// Its library, if known for sure.
     pub library: Option<String>,
 }
 
-/// A kernel, measured.
+/// Sizes of a kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// The sections in memory, in the order of the file.
+    /// The loaded sections, in the order of the file.
     pub sections: Vec<SectionSize>,
-    /// Who has their bytes; those of a section add up to its size.
+    /// Shares of the sections; those of a section add up to its size.
     pub shares: Vec<Share>,
 }
 
-/// Returns whether two files have the same sections at the same places in memory, as a kernel and
-/// the debug image it was stripped from do.
+/// Returns whether two files have the same sections at the same addresses, as a kernel and its
+/// debug image have.
 #[must_use]
 pub fn have_same_layout(one: &Object<'_>, other: &Object<'_>) -> bool {
     sections(one)
@@ -69,7 +69,7 @@ pub fn have_same_layout(one: &Object<'_>, other: &Object<'_>) -> bool {
         .eq(sections(other).map(|(_, section)| section))
 }
 
-/// Returns the sections in memory, each with its place in the table of the file.
+/// Returns the loaded sections, each with its index in the file.
 fn sections<'o>(object: &'o Object<'_>) -> impl Iterator<Item = (usize, SectionSize)> + 'o {
     let all = object.sections().iter().enumerate();
     all.filter_map(|(place, section)| {
@@ -85,7 +85,7 @@ fn sections<'o>(object: &'o Object<'_>) -> impl Iterator<Item = (usize, SectionS
     })
 }
 
-/// Measures a kernel by its own symbols; `libraries` tells whose these are.
+/// Measures a kernel by its own symbols; `libraries` maps them to libraries.
 ///
 /// # Errors
 /// The symbols cannot be read.
@@ -131,7 +131,7 @@ pub fn measure(object: &Object<'_>, libraries: &Libraries) -> Result<Measured, O
     Ok(measured)
 }
 
-/// What a symbol says is its own.
+/// The bytes that a symbol covers.
 struct Claim<'f> {
     start: u64,
     end: u64,
@@ -139,10 +139,9 @@ struct Claim<'f> {
     library: Option<&'f str>,
 }
 
-/// Gives every byte of a section to one claim, or to none.
+/// Attributes every byte of a section to one symbol, or to none.
 fn shares(section: usize, size: u64, mut claims: Vec<Claim<'_>>) -> Vec<Share> {
-    // Of several names of one thing, the one that others see, that says how large it is, and then
-    // any, but always the same.
+    // Among aliases prefer a global symbol, then one with a size, then any, deterministically.
     claims.sort_by_key(|claim| {
         let symbol = claim.symbol;
         let silent = symbol.size == 0;

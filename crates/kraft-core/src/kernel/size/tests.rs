@@ -1,9 +1,9 @@
 use super::*;
 
-/// A section of a made-up file: name, address, size, and whether it is written to.
+/// A section of a generated file: name, address, size, and whether it is writable.
 type TestSection = (&'static str, u64, u64, bool);
 
-/// A symbol: name, value, size, info (binding and kind), section.
+/// A symbol: name, value, size, info (binding and type), section.
 type TestSymbol = (&'static str, u64, u64, u8, u16);
 
 const LOCAL_LABEL: u8 = 0;
@@ -15,7 +15,7 @@ const GLOBAL_FUNCTION: u8 = 0x12;
 const WEAK_FUNCTION: u8 = 0x22;
 const ABSOLUTE: u16 = 0xfff1;
 
-/// Writes a 64-bit ELF file with these sections (the first is number 1), of zeros, and symbols.
+/// Returns a 64-bit ELF file with these sections (numbered from 1), filled with zeros, and symbols.
 fn elf(sections: &[TestSection], symbols: &[TestSymbol]) -> Vec<u8> {
     let mut bytes = vec![0; 64];
     bytes.splice(0..6, *b"\x7fELF\x02\x01");
@@ -123,7 +123,7 @@ fn library(
 }
 
 #[test]
-fn every_byte_is_counted_once_and_gaps_are_nobodys() {
+fn every_byte_is_counted_once_and_gaps_have_no_symbol() {
     let kernel = elf(
         &[(".text", 0x1000, 100, false), (".data", 0x2000, 8, true)],
         &[
@@ -192,7 +192,7 @@ fn global_symbols_are_of_the_library_that_defines_them() {
 }
 
 #[test]
-fn local_symbols_are_told_apart_by_their_files_and_neighbours() {
+fn local_symbols_are_mapped_by_files_and_neighbours() {
     let mut libraries = Libraries::default();
     let text = [(".text", 0, 64, false)];
     let util = [
@@ -216,7 +216,7 @@ fn local_symbols_are_told_apart_by_their_files_and_neighbours() {
     let file = |name| (name, 0, 0, FILE, ABSOLUTE);
     let function = |name, at: u64| (name, 0x1000 + at, 8, LOCAL_FUNCTION, 1);
 
-    // Between two symbols of one library, it is that library's.
+    // Between two symbols of the same library it is that library's.
     let clear = kernel(&[
         file("own.c"),
         function("of_a", 0),
@@ -227,7 +227,7 @@ fn local_symbols_are_told_apart_by_their_files_and_neighbours() {
     ]);
     assert_eq!(shares_of(&clear, &libraries)[1], share("help", 8, "liba"));
 
-    // Between two libraries, it may be either's.
+    // Between two different libraries it is ambiguous.
     let open = kernel(&[
         file("own.c"),
         function("of_a", 0),
@@ -238,13 +238,13 @@ fn local_symbols_are_told_apart_by_their_files_and_neighbours() {
     ]);
     assert_eq!(shares_of(&open, &libraries)[1], share("help", 8, ""));
 
-    // Of another size, it is neither's.
+    // With another size it belongs to neither.
     let other = kernel(&[file("util.c"), ("help", 0x1000, 9, LOCAL_FUNCTION, 1)]);
     assert_eq!(shares_of(&other, &libraries)[0], share("help", 9, ""));
 }
 
 #[test]
-fn labels_reach_to_the_next_symbol_of_their_library() {
+fn labels_extend_to_the_next_symbol_of_their_library() {
     let mut libraries = Libraries::default();
     library(
         &mut libraries,
@@ -277,7 +277,7 @@ fn labels_reach_to_the_next_symbol_of_their_library() {
 }
 
 #[test]
-fn layouts_are_compared_by_what_is_in_memory() {
+fn layouts_are_compared_by_loaded_sections() {
     let kernel = elf(&[(".text", 0x1000, 64, false)], &[]);
     let debug = elf(
         &[(".text", 0x1000, 64, false)],
@@ -290,7 +290,7 @@ fn layouts_are_compared_by_what_is_in_memory() {
 }
 
 #[test]
-fn damaged_files_are_refused_and_never_followed() {
+fn damaged_files_are_rejected() {
     let good = elf(
         &[(".text", 0x1000, 64, false)],
         &[("go", 0x1000, 8, GLOBAL_FUNCTION, 1)],

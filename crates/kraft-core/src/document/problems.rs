@@ -1,30 +1,30 @@
-//! Problems as they are found, with a ceiling: a megabyte of faults is not worth a gigabyte of words.
+//! Collects problems up to a limit, so that a large invalid file does not produce unbounded output.
 
 use std::collections::HashSet;
 
 use crate::problem::{Problem, Severity, Span};
 
-/// So many problems of a file are told.
+/// Maximum number of problems kept per file.
 const MOST: usize = 1000;
 
-/// A list of problems that forgets what is beyond the ceiling, but not how grave it was.
+/// A list of problems that counts those beyond the limit, and remembers their severity.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
+pub(crate) struct Problems {
     told: Vec<Problem>,
-    untold: usize,
+    omitted: usize,
     fatal: bool,
     mistyped: HashSet<Span>,
 }
 
-impl Faults {
-    /// Adds a value that is of the wrong kind: nothing more will be said about its place.
+impl Problems {
+    /// Adds a value of the wrong kind, so that no further problem is reported for its position.
     pub(crate) fn push_mistyped(&mut self, problem: Problem) {
         let span = problem.span;
         self.push(problem);
         self.mistyped.extend(span);
     }
 
-    /// Whether further problems would only be counted.
+    /// Returns whether further problems are only counted.
     pub(crate) fn full(&self) -> bool {
         self.told.len() >= MOST
     }
@@ -40,18 +40,18 @@ impl Faults {
         if self.told.len() < MOST {
             self.told.push(problem);
         } else {
-            self.untold += 1;
+            self.omitted += 1;
         }
     }
 
-    /// Whether there is an error among them.
+    /// Returns whether any of the problems is an error.
     pub(crate) fn fatal(&self) -> bool {
         self.fatal
     }
 
     pub(crate) fn append(&mut self, other: Self) {
         self.fatal |= other.fatal;
-        self.untold += other.untold;
+        self.omitted += other.omitted;
         for problem in other.told {
             self.push(problem);
         }
@@ -61,8 +61,8 @@ impl Faults {
     /// Returns the problems in the order of the text.
     pub(crate) fn into_problems(mut self) -> Vec<Problem> {
         self.told.sort_by_key(|p| p.span.map(|s| s.start));
-        if self.untold > 0 {
-            let message = format!("{} further problems are not shown", self.untold);
+        if self.omitted > 0 {
+            let message = format!("{} further problems are not shown", self.omitted);
             self.told.push(if self.fatal {
                 Problem::error(message)
             } else {
