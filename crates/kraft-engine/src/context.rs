@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use kraft_config::Settings;
 use kraft_config::dirs::Dirs;
@@ -185,6 +186,15 @@ impl Context {
                 problems: problems.clone(),
                 hints,
             },
+        });
+    }
+
+    /// Reports that a command is done, with the bytes that it wrote: `wrote root.cpio`.
+    pub fn close(&self, what: &str, bytes: u64, began: Instant) {
+        self.reporter.report(Event::Closed {
+            what: what.to_owned(),
+            bytes,
+            took: began.elapsed(),
         });
     }
 

@@ -1,6 +1,7 @@
 //! `kraft rootfs build`.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use kraft_core::arch::Arch;
 use kraft_rootfs::Source;
@@ -48,6 +49,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let began = Instant::now();
+    let wrote = format!("wrote {}", args.output.display());
     let mut source = RootSource::from_argument(&args.source, "SOURCE", None)?;
     if let (RootSource::Dockerfile { context, .. }, Some(given)) = (&mut source, &args.context) {
         context.clone_from(given);
@@ -57,19 +60,11 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let made = rootfs::prepare(app, &source, &arch, &args.dockerfile.options())?;
     if let Some(made) = made {
         let size = rootfs::copy(&made.archive, &args.output)?;
-        app.ui.info(&format!(
-            "wrote {} with {size} bytes",
-            args.output.display()
-        ));
+        app.close(&wrote, size, began);
         return Ok(());
     }
     let source = Source::detect(&args.source)?;
     let built = rootfs::build(app, &source, &args.output, args.keep_owners)?;
-    app.ui.info(&format!(
-        "wrote {} with {} entries, {} bytes",
-        args.output.display(),
-        built.entries,
-        built.size
-    ));
+    app.close(&wrote, built.size, began);
     Ok(())
 }
