@@ -1,12 +1,12 @@
-//! Finds what `kraft version` tells: the commit, its time and the compiler.
+//! Collects what `kraft version` prints: the commit, its time and the compiler.
 //!
-//! The same sources give the same answer: the time is `SOURCE_DATE_EPOCH` or that of the
-//! commit, never that of the build. Outside a checkout of this repository the commit is
-//! `unknown`, unless the packager names it in `KRAFT_COMMIT`.
+//! The output is reproducible: the time is `SOURCE_DATE_EPOCH` or that of the commit, never that of
+//! the build. Outside a checkout of this repository the commit is `unknown`, unless `KRAFT_COMMIT`
+//! is set.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a build script talks to cargo through the environment and stdout"
+    reason = "a build script communicates with cargo through the environment and stdout"
 )]
 
 use std::path::{Path, PathBuf};
@@ -40,8 +40,8 @@ fn main() {
     println!("cargo::rustc-env=KRAFT_RUSTC=rustc-{compiler}");
 }
 
-/// Returns the root of the checkout these sources belong to; a tree that was unpacked inside
-/// somebody else's repository belongs to none.
+/// Returns the root of this repository's checkout; `None` for sources that were unpacked inside
+/// another repository.
 fn own_checkout() -> Option<PathBuf> {
     let manifest = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let root = manifest.ancestors().nth(2)?.canonicalize().ok()?;

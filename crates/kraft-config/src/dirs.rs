@@ -1,4 +1,4 @@
-//! Where things are kept. Nothing is created or moved here.
+//! Paths of the configuration and the data. This module creates and moves nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::Error;
 pub struct Dirs {
     /// Holds the configuration file.
     pub config: PathBuf,
-    /// Holds what is kept: machines, caches, indexes.
+    /// Holds persistent data: machines, caches, indexes.
     pub data: PathBuf,
 }
 
@@ -18,8 +18,8 @@ impl Dirs {
     /// Finds the directories.
     ///
     /// The configuration: `--config-dir`, `KRAFTKIT_CONFIG_DIR`, `$XDG_CONFIG_HOME/kraftkit`,
-    /// `~/.config/kraftkit`; the first that is given counts, whether it exists or not.
-    /// The data: `$XDG_DATA_HOME/kraftkit`, `~/.local/share/kraftkit`.
+    /// `~/.config/kraftkit`; the first one that is set is used, whether it exists or not. The data:
+    /// `$XDG_DATA_HOME/kraftkit`, `~/.local/share/kraftkit`.
     pub fn find(flag: Option<&str>, env: &Environment) -> Self {
         let config = flag
             .filter(|dir| !dir.is_empty())
@@ -38,8 +38,8 @@ impl Dirs {
     }
 }
 
-/// Returns our place below a base directory of the XDG specification, which says that a
-/// relative one is to be ignored.
+/// Returns kraft's directory below an XDG base directory. Relative base directories are ignored, as
+/// the XDG specification demands.
 fn xdg(env: &Environment, variable: &str, below_home: &str) -> PathBuf {
     env.path(variable)
         .filter(|path| path.is_absolute())
@@ -47,7 +47,7 @@ fn xdg(env: &Environment, variable: &str, below_home: &str) -> PathBuf {
         .join("kraftkit")
 }
 
-/// Refuses a home directory that would be another one in every directory.
+/// Returns an error if `HOME` is relative: it would change with the working directory.
 pub fn check(env: &Environment) -> Result<(), Error> {
     match env.path("HOME") {
         Some(home) if home.is_relative() => Err(Error::RelativeHome(home)),
@@ -55,15 +55,14 @@ pub fn check(env: &Environment) -> Result<(), Error> {
     }
 }
 
-/// Returns the home directory: `HOME`, else what the system has for this user.
+/// Returns the home directory: `HOME`, else the one of the system's user database.
 pub fn home(env: &Environment) -> PathBuf {
     env.path("HOME")
         .or_else(|| etcetera::home_dir().ok())
         .unwrap_or_else(|| PathBuf::from("/"))
 }
 
-/// Returns the path from the root; one that cannot be told (the current directory is gone)
-/// stays as it is.
+/// Returns the absolute path. The path is returned unchanged if the current directory is gone.
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn data_lives_below_the_data_home() {
+    fn data_is_below_the_data_home() {
         let env = Environment::from([("HOME", "/h")]);
         assert_eq!(
             Dirs::find(None, &env).data,

@@ -1,39 +1,39 @@
-//! The environment, read once. Nobody else reads it.
+//! The environment, read once. No other module reads it.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// The variables `kraft` was started with.
+/// The environment variables of the `kraft` process.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
 }
 
 impl Environment {
-    /// Takes the environment of this process.
+    /// Captures the environment of this process.
     pub fn capture() -> Self {
         Self {
             variables: std::env::vars_os().collect(),
         }
     }
 
-    /// Returns a variable as it is, if it is set.
+    /// Returns the raw value of a variable, if it is set.
     pub fn raw(&self, name: &str) -> Option<&OsStr> {
         self.variables
             .get(OsStr::new(name))
             .map(OsString::as_os_str)
     }
 
-    /// Returns a variable that is set to something. One that is empty counts as not set, as
-    /// everywhere in KraftKit; bytes that are not UTF-8 are replaced.
+    /// Returns a variable that is not empty. An empty variable counts as unset, as in KraftKit;
+    /// bytes that are not UTF-8 are replaced.
     pub fn text(&self, name: &str) -> Option<String> {
         self.raw(name)
             .filter(|value| !value.is_empty())
             .map(|value| value.to_string_lossy().into_owned())
     }
 
-    /// Returns a variable that is set to something, as a path.
+    /// Returns a variable that is not empty, as a path.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.raw(name)
             .filter(|value| !value.is_empty())

@@ -1,10 +1,11 @@
-//! What the text of a setting must look like; the same check for flags, variables and the file.
+//! Validation of settings: the same rules for flags, variables and the file.
 
 use std::time::Duration;
 
 use kraft_core::reference::check_host;
 
-/// The form of a text, or of each item of a list. An empty text is always valid: the default applies.
+/// The format of a text, or of each item of a list. An empty text is always valid: the default
+/// applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Any text without control characters.
@@ -21,11 +22,11 @@ pub enum Form {
     Host,
 }
 
-/// The longest that a timeout can be.
+/// The maximum of a timeout.
 const A_DAY: Duration = Duration::from_hours(24);
 
 impl Form {
-    /// Returns what was expected if a text has another form.
+    /// Returns what is expected if a text has a different format.
     pub fn check(self, text: &str) -> Result<(), &'static str> {
         if text.contains(char::is_control) {
             return Err("expected a text without control characters");
@@ -37,7 +38,7 @@ impl Form {
             Self::Free => (true, ""),
             Self::Seconds => (
                 seconds(text).is_some(),
-                "expected a number of seconds, more than 0 and at most 86400",
+                "expected a number of seconds greater than 0 and at most 86400",
             ),
             Self::Count => (
                 text.parse::<u32>().is_ok(),
@@ -52,7 +53,7 @@ impl Form {
                 text.strip_prefix("unix://")
                     .unwrap_or(text)
                     .starts_with('/'),
-                "expected the absolute path of a socket, with `unix://` before it or without",
+                "expected the absolute path of a socket, with or without `unix://`",
             ),
             Self::Host => (check_host(text).is_ok(), "expected `HOST` or `HOST:PORT`"),
         };
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_fit_their_form_or_the_expected_form_is_named() {
+    fn valid_texts_pass_and_others_name_the_expected_format() {
         let good = [
             (Form::Free, vec!["", "a b", "ü"]),
             (Form::Seconds, vec!["", "30", "0.5", "86400", "1e2"]),

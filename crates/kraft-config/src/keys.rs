@@ -1,9 +1,8 @@
 //! Every configuration key: its name in the file, its variable, its flag, its default.
 //!
-//! This table is the single truth: global flags, help, `kraft config` and the checks of the
-//! file are made from it. Names, variables and flags are KraftKit's. Keys that nothing reads
-//! yet are accepted all the same, so that existing files, scripts and environments keep
-//! working; they are left out of the help.
+//! This table is the single source of truth: global flags, help, `kraft config` and the validation
+//! of the file are derived from it. Names, variables and flags are KraftKit's. Unused keys are
+//! accepted, so that existing files, scripts and environments keep working; the help omits them.
 
 use std::borrow::Cow;
 
@@ -20,17 +19,17 @@ pub struct Key {
     pub env: &'static str,
     /// The global flag that sets it, without the dashes.
     pub flag: Option<&'static str>,
-    /// What it can be.
+    /// The type of its values.
     pub kind: Kind,
-    /// What it is when nobody sets it.
+    /// Its value when it is not set.
     pub default: Default,
-    /// Whether something reads it.
+    /// Whether kraft uses it.
     pub used: bool,
-    /// What it does: the text of the flag's help.
+    /// The help of the flag.
     pub help: &'static str,
 }
 
-/// What a key can be.
+/// The type of a key's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// True or false.
@@ -39,15 +38,15 @@ pub enum Kind {
     Text(Form),
     /// A path; `~/` at its beginning is the home directory.
     Path,
-    /// An amount of bytes such as 64Mi, at least this many.
+    /// A size in bytes such as 64Mi, with this minimum.
     Size(u64),
-    /// One of these words.
+    /// One of these values.
     Choice(&'static [&'static str]),
-    /// Several texts; in a variable or a flag they are parted by commas.
+    /// Several texts; separated by commas in a variable or a flag.
     List(Form),
 }
 
-/// What a key is when nobody sets it.
+/// The value of a key that is not set.
 #[derive(Clone, Copy, Debug)]
 pub enum Default {
     /// A switch.
@@ -64,7 +63,7 @@ pub enum Default {
 pub const LEVELS: &[&str] = &["panic", "fatal", "error", "warn", "info", "debug", "trace"];
 /// The types of `log.type`.
 pub const LOG_TYPES: &[&str] = &["fancy", "basic", "json", "quiet"];
-/// The index that KraftKit reads where nothing else is configured.
+/// The index that KraftKit reads by default.
 pub const DEFAULT_MANIFEST: &str = "https://manifests.kraftkit.sh/index.yaml";
 
 /// Every key, in the order `kraft config` shows them.
@@ -76,7 +75,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Choice(LEVELS),
         default: Default::Text("info"),
         used: true,
-        help: "Say only what is at least this important",
+        help: "Set the minimum level of log messages",
     },
     Key {
         name: "log.type",
@@ -85,7 +84,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Choice(LOG_TYPES),
         default: Default::Text("fancy"),
         used: true,
-        help: "Talk in this form; fancy becomes basic where stderr is no terminal",
+        help: "Set the log format; fancy falls back to basic without a terminal",
     },
     Key {
         name: "log.timestamps",
@@ -94,7 +93,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Switch(false),
         used: true,
-        help: "Begin every line of talk with the time",
+        help: "Prefix log lines with a timestamp",
     },
     Key {
         name: "no_color",
@@ -103,7 +102,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Switch(false),
         used: true,
-        help: "Use no colours",
+        help: "Disable colours",
     },
     Key {
         name: "no_prompt",
@@ -112,7 +111,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Switch(false),
         used: true,
-        help: "Never ask: fail where an answer is needed",
+        help: "Never prompt; fail if an answer is required",
     },
     Key {
         name: "no_parallel",
@@ -121,7 +120,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Switch(false),
         used: true,
-        help: "Run one job at a time",
+        help: "Run jobs one at a time",
     },
     Key {
         name: "no_emojis",
@@ -130,7 +129,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Switch(true),
         used: false,
-        help: "Use no emojis",
+        help: "Disable emojis",
     },
     Key {
         name: "no_check_updates",
@@ -139,7 +138,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Switch(false),
         used: false,
-        help: "Do not look for a newer version",
+        help: "Do not check for a newer version",
     },
     Key {
         name: "no_warn_sudo",
@@ -148,7 +147,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Switch(false),
         used: false,
-        help: "Do not warn of running under sudo",
+        help: "Do not warn about running under sudo",
     },
     Key {
         name: "acceleration",
@@ -157,7 +156,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Choice(&["auto", "off"]),
         default: Default::Text("auto"),
         used: true,
-        help: "Run machines with KVM where it works (auto), or never (off)",
+        help: "Set hardware acceleration: auto uses KVM if it works, off never does",
     },
     Key {
         name: "qemu",
@@ -166,7 +165,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Text(Form::Free),
         default: Default::Text(""),
         used: true,
-        help: "Run this QEMU, whatever the architecture",
+        help: "Use this QEMU binary for every architecture",
     },
     Key {
         name: "runtime_dir",
@@ -175,7 +174,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Path,
         default: Default::Data("runtime"),
         used: true,
-        help: "Keep machines and images in this directory",
+        help: "Store machines and images in this directory",
     },
     Key {
         name: "console_limit",
@@ -184,7 +183,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Size(MIN_CONSOLE_LIMIT),
         default: Default::Text("64Mi"),
         used: true,
-        help: "Keep at most this much of what each machine prints, at least 1Mi",
+        help: "Limit the stored console output of each machine (at least 1Mi)",
     },
     Key {
         name: "offline",
@@ -193,7 +192,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Switch(false),
         used: true,
-        help: "Never open a connection: work with what is on this computer",
+        help: "Work offline: never open a network connection",
     },
     Key {
         name: "insecure",
@@ -202,7 +201,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::List(Form::Host),
         default: Default::List(&[]),
         used: true,
-        help: "Trust these registries (HOST[:PORT]) whatever certificate they have, or none",
+        help: "Allow plain HTTP and unverified certificates for these registries (HOST[:PORT])",
     },
     Key {
         name: "ca_file",
@@ -211,7 +210,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Path,
         default: Default::Text(""),
         used: true,
-        help: "Trust registries with certificates signed by those in this PEM file, too",
+        help: "Trust the CA certificates in this PEM file, too",
     },
     Key {
         name: "http_timeout",
@@ -220,7 +219,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Text(Form::Seconds),
         default: Default::Text("30"),
         used: true,
-        help: "Give up on a server that is silent for so many seconds",
+        help: "Set the timeout of an idle connection, in seconds",
     },
     Key {
         name: "http_retries",
@@ -229,7 +228,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Text(Form::Count),
         default: Default::Text("5"),
         used: true,
-        help: "Try so often again what a server may yet do",
+        help: "Set the number of retries for a failed request",
     },
     Key {
         name: "paths.manifests",
@@ -238,7 +237,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Path,
         default: Default::Data("manifests"),
         used: true,
-        help: "Keep the package index in this directory",
+        help: "Store the package index in this directory",
     },
     Key {
         name: "paths.sources",
@@ -247,7 +246,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Path,
         default: Default::Data("sources"),
         used: true,
-        help: "Keep downloaded sources in this directory",
+        help: "Store downloaded sources in this directory",
     },
     Key {
         name: "paths.plugins",
@@ -256,7 +255,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Path,
         default: Default::Data("plugins"),
         used: false,
-        help: "Look for plugins in this directory",
+        help: "Load plugins from this directory",
     },
     Key {
         name: "unikraft.manifests",
@@ -265,7 +264,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::List(Form::Free),
         default: Default::List(&[DEFAULT_MANIFEST]),
         used: true,
-        help: "Take packages from these indexes and registries",
+        help: "Use packages of these indexes and registries",
     },
     Key {
         name: "unikraft.mirrors",
@@ -274,7 +273,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::List(Form::Free),
         default: Default::List(&[]),
         used: false,
-        help: "Fetch from these mirrors",
+        help: "Download from these mirrors",
     },
     Key {
         name: "buildkit_host",
@@ -292,7 +291,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Text(Form::Containerd),
         default: Default::Text(""),
         used: true,
-        help: "Keep images in the containerd at this address",
+        help: "Store images in the containerd at this address",
     },
     Key {
         name: "http_unix_socket",
@@ -301,7 +300,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Text(Form::Free),
         default: Default::Text(""),
         used: false,
-        help: "Speak HTTP through this socket",
+        help: "Send HTTP through this socket",
     },
     Key {
         name: "events_pidfile",
@@ -310,7 +309,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Path,
         default: Default::Data("runtime/events.pid"),
         used: false,
-        help: "Keep the process number of the event watcher in this file",
+        help: "Store the PID of the event watcher in this file",
     },
     Key {
         name: "editor",
@@ -328,7 +327,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Text(Form::Free),
         default: Default::Text("https"),
         used: false,
-        help: "Fetch from Git by this protocol",
+        help: "Use this protocol for Git",
     },
     Key {
         name: "pager",
@@ -337,7 +336,7 @@ pub const ALL: &[Key] = &[
         kind: Kind::Text(Form::Free),
         default: Default::Text("cat"),
         used: false,
-        help: "Page long output through this program",
+        help: "Use this pager for long output",
     },
     Key {
         name: "default_plat",
@@ -361,15 +360,15 @@ pub const ALL: &[Key] = &[
 
 /// The mapping of credentials, by host.
 pub const AUTH: &str = "auth";
-/// What is kept for each host below [`AUTH`].
+/// The fields of each host below [`AUTH`].
 pub const AUTH_FIELDS: &[&str] = &["user", "token", "endpoint", "verify_ssl"];
-/// Mappings that KraftKit knows and nothing reads.
+/// Mappings of KraftKit that kraft does not use.
 pub const FREE_MAPPINGS: &[&str] = &["aliases"];
 
-/// A key that can be got, set and unset.
+/// A key that can be read, set and unset.
 #[derive(Debug)]
 pub enum Known {
-    /// One of the table.
+    /// A key of the table.
     Key(&'static Key),
     /// `auth.HOST.FIELD`.
     Auth {
@@ -381,7 +380,7 @@ pub enum Known {
 }
 
 impl Known {
-    /// Finds what a name means; hosts may hold dots.
+    /// Finds the key of a name; hosts may contain dots.
     pub fn find(name: &str) -> Option<Self> {
         if let Some(key) = ALL.iter().find(|key| key.name == name) {
             return Some(Self::Key(key));
@@ -394,7 +393,7 @@ impl Known {
         })
     }
 
-    /// Returns the keys that lead to it in the file, outermost first.
+    /// Returns its path in the file, outermost key first.
     pub fn path(&self) -> Vec<Cow<'_, str>> {
         match self {
             Self::Key(key) => key.name.split('.').map(Cow::from).collect(),
@@ -402,7 +401,7 @@ impl Known {
         }
     }
 
-    /// Returns what it can be.
+    /// Returns the type of its values.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Key(key) => key.kind,
@@ -419,7 +418,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_variable_or_flag_is_given_twice() {
+    fn names_variables_and_flags_are_unique() {
         let distinct = |texts: Vec<&str>| texts.iter().collect::<HashSet<_>>().len() == texts.len();
         assert!(distinct(ALL.iter().map(|key| key.name).collect()));
         assert!(distinct(ALL.iter().map(|key| key.env).collect()));
@@ -427,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_is_of_its_kind() {
+    fn a_default_has_the_type_of_its_key() {
         for key in ALL {
             let fits = match (key.kind, key.default) {
                 (Kind::Switch, Default::Switch(_))
@@ -445,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_dots_and_a_port_is_one_word_of_the_path() {
+    fn a_host_with_dots_and_a_port_is_one_part_of_the_path() {
         let known = Known::find("auth.index.unikraft.io:443.token").unwrap();
         assert_eq!(known.path(), ["auth", "index.unikraft.io:443", "token"]);
         assert!(Known::find("auth.token").is_none());

@@ -1,6 +1,6 @@
 //! The layers of the configuration, merged: flag over environment over file over default.
 //!
-//! Each value remembers where it came from. Pure: files and environment were read before.
+//! Each value records its origin. Pure: files and environment are read elsewhere.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use super::keys::{self, Default, Key, Kind};
 use kraft_core::yaml::document::{Node, Value as Yaml};
 pub use kraft_core::yaml::value::Value;
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A flag of this command line.
@@ -23,12 +23,12 @@ pub enum Origin {
     Env(&'static str),
     /// A line of the configuration file, counted from 1.
     File(PathBuf, usize),
-    /// Built in.
+    /// The built-in default.
     Default,
 }
 
 impl Origin {
-    /// Returns the sort of origin, one word.
+    /// Returns the name of the layer.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Flag(_) => "flag",
@@ -38,7 +38,7 @@ impl Origin {
         }
     }
 
-    /// Returns which flag, which variable, which line; a default has none.
+    /// Returns the flag, the variable, or the file with its line; `None` for a default.
     pub fn place(&self) -> Option<String> {
         match self {
             Self::Flag(flag) => Some(format!("--{flag}")),
@@ -56,7 +56,7 @@ pub struct Setting {
     pub key: &'static Key,
     /// Its value.
     pub value: Value,
-    /// Where that came from.
+    /// Its origin.
     pub origin: Origin,
 }
 
@@ -67,13 +67,13 @@ pub struct Credential {
     pub name: String,
     /// Its value.
     pub value: Value,
-    /// Whether it must not be shown.
+    /// Whether it is a secret.
     pub secret: bool,
-    /// Where it came from.
+    /// Its origin.
     pub origin: Origin,
 }
 
-/// What the configuration file says, and where.
+/// The parsed configuration file.
 #[derive(Debug)]
 pub struct File<'f> {
     /// Its path.
@@ -84,33 +84,33 @@ pub struct File<'f> {
     pub(super) root: &'f Node,
 }
 
-/// Everything merged.
+/// The merged layers.
 #[derive(Debug)]
 pub struct Layers {
-    /// Every key of the table, in its order.
+    /// Every key, in the order of the table.
     pub settings: Vec<Setting>,
     /// Credentials, in the order of the file.
     pub credentials: Vec<Credential>,
-    /// Keys of the file that mean nothing to us, with their places.
+    /// Warnings about unknown keys of the file, with their spans.
     pub unknown: Vec<Problem>,
 }
 
-/// What is wrong with a layer.
+/// An invalid layer.
 #[derive(Debug)]
-pub enum Fault {
-    /// A flag or a variable: one sentence.
+pub enum LayerError {
+    /// A flag or a variable has an invalid value; the message.
     Typed(String),
-    /// The file: faults with places in its text.
+    /// The file has errors, with spans in its text.
     File(Vec<Problem>),
 }
 
-/// Merges the layers; `flags` are the global flags that were typed, by key name.
+/// Merges the layers; `flags` are the global flags of the command line, by key name.
 pub fn merge(
     flags: &[(&'static str, String)],
     env: &Environment,
     file: Option<&File<'_>>,
     bases: &Bases,
-) -> Result<Layers, Fault> {
+) -> Result<Layers, LayerError> {
     let mut problems = Vec::new();
     let mut settings = Vec::with_capacity(keys::ALL.len());
     for key in keys::ALL {
@@ -120,7 +120,7 @@ pub fn merge(
     let credentials = file.map_or_else(Vec::new, |file| credentials(file, &mut problems));
     if !problems.is_empty() {
         problems.sort_by_key(|problem| problem.span);
-        return Err(Fault::File(problems));
+        return Err(LayerError::File(problems));
     }
     Ok(Layers {
         settings,
@@ -129,7 +129,7 @@ pub fn merge(
     })
 }
 
-/// What relative things are relative to.
+/// Directories that relative paths are resolved against.
 #[derive(Clone, Debug)]
 pub struct Bases {
     /// The home directory, for `~/`.
@@ -145,22 +145,24 @@ fn effective(
     file: Option<&File<'_>>,
     bases: &Bases,
     problems: &mut Vec<Problem>,
-) -> Result<(Value, Origin), Fault> {
-    // The file is looked at even where it loses, so that its faults are always told.
+) -> Result<(Value, Origin), LayerError> {
+    // The file is validated even where it is overridden, so that its errors are always reported.
     let from_file = file.and_then(|file| from_file(key, file, bases, problems));
     if let Some((flag, text)) = key.flag.and_then(|flag| {
         let typed = flags.iter().find(|(name, _)| *name == key.name)?;
         Some((flag, &typed.1))
     }) {
         let value = parse(key.kind, text, &bases.home).map_err(|expected| {
-            Fault::Typed(format!("`--{flag}` cannot be `{text}`: {expected}"))
+            LayerError::Typed(format!(
+                "`{text}` is not a valid value of `--{flag}`: {expected}"
+            ))
         })?;
         return Ok((value, Origin::Flag(flag)));
     }
     if let Some(text) = env.text(key.env) {
         let value = parse(key.kind, &text, &bases.home).map_err(|expected| {
-            Fault::Typed(format!(
-                "the environment variable `{}` cannot be `{text}`: {expected}",
+            LayerError::Typed(format!(
+                "`{text}` is not a valid value of the environment variable `{}`: {expected}",
                 key.env
             ))
         })?;
@@ -178,7 +180,7 @@ fn default(default: Default, data: &Path) -> Value {
     }
 }
 
-/// Understands a value that was typed; else returns what was expected.
+/// Parses a text; returns what was expected if it is invalid.
 pub fn parse(kind: Kind, text: &str, home: &Path) -> Result<Value, String> {
     match kind {
         Kind::Switch => match text {
@@ -222,7 +224,7 @@ pub fn parse(kind: Kind, text: &str, home: &Path) -> Result<Value, String> {
 
 fn expected_size(least: u64) -> String {
     format!(
-        "expected an amount of bytes such as 64Mi, at least {}",
+        "expected a size such as 64Mi, at least {}",
         quantity::display(least)
     )
 }
@@ -251,13 +253,13 @@ fn from_file(
     if entry.node.is_null() {
         return None;
     }
-    match understand(key.kind, &entry.node, &bases.home) {
+    match parse_node(key.kind, &entry.node, &bases.home) {
         Ok(value) => Some((value, file.origin(entry.key_span.start))),
         Err(expected) => {
             let problem = Problem::error(format!(
-                "`{}` cannot be {}",
+                "{} is not a valid value of `{}`",
+                entry.node.describe(),
                 key.name,
-                entry.node.describe()
             ))
             .at(entry.node.span)
             .label(expected);
@@ -267,7 +269,7 @@ fn from_file(
     }
 }
 
-fn understand(kind: Kind, node: &Node, home: &Path) -> Result<Value, String> {
+fn parse_node(kind: Kind, node: &Node, home: &Path) -> Result<Value, String> {
     match (&node.value, kind) {
         (Yaml::Scalar { text, .. }, Kind::List(form)) => {
             Ok(Value::List(vec![checked(form, text)?]))
@@ -306,9 +308,12 @@ fn credentials(file: &File<'_>, problems: &mut Vec<Problem>) -> Vec<Credential> 
     };
     if !matches!(auth.node.value, Yaml::Map { .. }) && !auth.node.is_null() {
         problems.push(
-            Problem::error(format!("`auth` cannot be {}", auth.node.describe()))
-                .at(auth.node.span)
-                .label("expected a mapping of hosts"),
+            Problem::error(format!(
+                "{} is not a valid value of `auth`",
+                auth.node.describe()
+            ))
+            .at(auth.node.span)
+            .label("expected a mapping of hosts"),
         );
     }
     let mut found = Vec::new();
@@ -323,7 +328,7 @@ fn credentials(file: &File<'_>, problems: &mut Vec<Problem>) -> Vec<Credential> 
                 Kind::Text(Form::Free)
             };
             let name = format!("auth.{}.{}", host.key, field.key);
-            match understand(kind, &field.node, Path::new("")) {
+            match parse_node(kind, &field.node, Path::new("")) {
                 Ok(value) => found.push(Credential {
                     secret: field.key == "token",
                     value,
@@ -332,7 +337,7 @@ fn credentials(file: &File<'_>, problems: &mut Vec<Problem>) -> Vec<Credential> 
                 }),
                 // The value may be a secret: it is not repeated.
                 Err(expected) => problems.push(
-                    Problem::error(format!("`{name}` makes no sense"))
+                    Problem::error(format!("`{name}` is invalid"))
                         .at(field.key_span)
                         .label(expected),
                 ),
@@ -342,7 +347,7 @@ fn credentials(file: &File<'_>, problems: &mut Vec<Problem>) -> Vec<Credential> 
     found
 }
 
-/// Returns a warning for each key that nobody knows.
+/// Returns a warning for each unknown key.
 fn unknown(file: &File<'_>) -> Vec<Problem> {
     let mut warnings = Vec::new();
     for entry in file.root.entries() {
@@ -352,14 +357,14 @@ fn unknown(file: &File<'_>) -> Vec<Problem> {
         }
         let prefix = format!("{name}.");
         if !keys::ALL.iter().any(|key| key.name.starts_with(&prefix)) {
-            warnings.push(stranger(name, entry.key_span));
+            warnings.push(unknown_key(name, entry.key_span));
             continue;
         }
         for inner in entry.node.entries() {
             let inner_name = format!("{prefix}{}", inner.key);
             // KraftKit writes its own directory into the file and never reads it there.
             if !is_key(&inner_name) && inner_name != "paths.config" {
-                warnings.push(stranger(&inner_name, inner.key_span));
+                warnings.push(unknown_key(&inner_name, inner.key_span));
             }
         }
     }
@@ -370,8 +375,8 @@ fn is_key(name: &str) -> bool {
     keys::ALL.iter().any(|key| key.name == name)
 }
 
-fn stranger(name: &str, span: kraft_core::problem::Span) -> Problem {
-    let message = format!("the configuration has no key `{name}`: it is ignored");
+fn unknown_key(name: &str, span: kraft_core::problem::Span) -> Problem {
+    let message = format!("unknown configuration key `{name}`: ignored");
     let problem = Problem::warning(message).at(span);
     match nearest(name, keys::ALL.iter().map(|key| key.name)) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
@@ -388,7 +393,7 @@ mod tests {
         flags: &[(&'static str, String)],
         env: &Environment,
         text: &str,
-    ) -> Result<Layers, Fault> {
+    ) -> Result<Layers, LayerError> {
         let root = document::parse(text).unwrap();
         let file = root.as_ref().map(|root| File {
             path: Path::new("/c/config.yaml"),
@@ -440,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_know_the_home_and_the_data_directory() {
+    fn paths_are_resolved_against_home_and_data_directory() {
         let layers = merged(&[], &Environment::default(), "runtime_dir: ~/machines\n").unwrap();
         assert_eq!(
             setting(&layers, "runtime_dir").value.to_string(),
@@ -453,9 +458,9 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_the_file_is_told_at_its_place() {
+    fn every_error_of_the_file_is_reported_at_its_place() {
         let text = "no_prompt: maybe\nlog: {level: loud}\nruntime_dir: [x]\n";
-        let Err(Fault::File(problems)) = merged(&[], &Environment::default(), text) else {
+        let Err(LayerError::File(problems)) = merged(&[], &Environment::default(), text) else {
             panic!("accepted");
         };
         let places: Vec<&str> = problems
@@ -467,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_warned_of_and_credentials_found() {
+    fn unknown_keys_are_warnings_and_credentials_are_found() {
         let text = "colour: red\nlog: {volume: 11}\naliases: {x: y}\npaths: {config: /x}\n\
                     auth:\n  ghcr.io: {user: me, token: s3cret, verify_ssl: no}\n";
         let layers = merged(&[], &Environment::default(), text).unwrap();

@@ -1,4 +1,4 @@
-//! The configuration: found, read, merged; and changed without losing a comment.
+//! The configuration: locates, reads and merges its layers, and edits the file with its comments.
 //!
 //! ```text
 //! --flag  ─┐
@@ -7,8 +7,8 @@
 //! default ─┘
 //! ```
 //!
-//! The file is never made by reading it, and secrets stay where they are: the first
-//! `kraft config set` makes it, readable for its owner only.
+//! Reading never creates the file. The first `kraft config set` creates it, readable by its owner
+//! only.
 
 pub mod dirs;
 pub mod env;
@@ -27,28 +27,28 @@ use kraft_sys::lock::Lock;
 
 use crate::dirs::Dirs;
 use crate::env::Environment;
-use crate::layers::{Bases, Fault, Layers, Value};
+use crate::layers::{Bases, LayerError, Layers, Value};
 pub use crate::settings::Settings;
 use kraft_core::problem::Text;
 
-/// A configuration file is not longer than this, in bytes.
+/// Maximum size of the configuration file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Why the configuration cannot be read or changed.
+/// An error while the configuration is read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `HOME` is relative, so it would be another directory in every working directory.
+    /// `HOME` is relative, so it would change with the working directory.
     #[error("`HOME` is `{}`, which is not an absolute path", .0.display())]
     RelativeHome(PathBuf),
-    /// A flag or an environment variable has a value that it cannot have.
+    /// A flag or an environment variable has an invalid value.
     #[error("{0}")]
     Value(String),
     /// The file has errors.
     #[error("the configuration file `{}` has errors", .text.name)]
     File {
-        /// The file.
+        /// The text of the file.
         text: Text,
-        /// What is wrong, with places.
+        /// The errors, with spans.
         problems: Vec<Problem>,
     },
     /// The file cannot be read.
@@ -59,10 +59,10 @@ pub enum Error {
     Write(#[from] fs::Error),
 }
 
-/// The global flags that were typed, by the name of their key, and `--config-dir`.
+/// The global flags of the command line, by the name of their key, and `--config-dir`.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
-    /// Key names with what was typed.
+    /// Key names with their values.
     pub values: Vec<(&'static str, String)>,
     /// The directory of the configuration file.
     pub config_dir: Option<String>,
@@ -71,9 +71,9 @@ pub struct Flags {
 /// The effective configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// The environment it was made from.
+    /// The environment.
     pub env: Environment,
-    /// Where things are kept.
+    /// The directories of the configuration and the data.
     pub dirs: Dirs,
     /// Every key with its value and origin.
     pub layers: Layers,
@@ -113,8 +113,8 @@ impl Config {
         };
         let layers = layers::merge(&flags.values, &env, file.as_ref(), &bases).map_err(
             |fault| match fault {
-                Fault::Typed(sentence) => Error::Value(sentence),
-                Fault::File(problems) => fail(problems),
+                LayerError::Typed(sentence) => Error::Value(sentence),
+                LayerError::File(problems) => fail(problems),
             },
         )?;
         Ok(Self {
@@ -125,8 +125,8 @@ impl Config {
         })
     }
 
-    /// Returns the built-in configuration with flags and environment, for commands that must
-    /// work whatever the file says; what is wrong with those is ignored as well.
+    /// Returns the built-in configuration with flags and environment, for commands that must work
+    /// with any file. Invalid flags and variables are ignored, too.
     pub fn without_file(flags: &Flags, env: Environment) -> Self {
         let dirs = Dirs::find(flags.config_dir.as_deref(), &env);
         let bases = Bases {
@@ -181,7 +181,7 @@ impl Config {
     }
 }
 
-/// Reads the configuration file; one that does not exist says nothing.
+/// Reads the configuration file; `None` if it does not exist.
 pub fn read(path: &Path) -> Result<Option<String>, Error> {
     let bytes = match fs::read_file(path, LARGEST) {
         Ok(bytes) => bytes,
@@ -218,7 +218,7 @@ pub fn read(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// Writes the configuration file whole; a new one is for its owner's eyes only.
+/// Writes the configuration file atomically; a new one is readable by its owner only.
 pub fn write(path: &Path, text: &str) -> Result<(), fs::Error> {
     use std::io::Write as _;
 
@@ -231,19 +231,19 @@ pub fn write(path: &Path, text: &str) -> Result<(), fs::Error> {
     file.commit()
 }
 
-/// Edits the file and writes it; returns whether there was anything to change.
+/// Edits the file and writes it; returns whether it changed.
 pub fn change(
     config: &Config,
     path: &[Cow<'_, str>],
     edit: impl Fn(&str, &[Cow<'_, str>]) -> Result<Option<String>, Vec<Problem>>,
 ) -> Result<bool, Error> {
     let file = config.dirs.config_file();
-    // One at a time, or one of two changes would be lost. The lock is on the directory, which is
-    // made now if need be; who only reads never waits.
+    // The lock keeps concurrent changes from being lost. It is on the directory, which is created
+    // if it is missing; readers do not take it.
     let dir = &config.dirs.config;
     fs::create_dir_all(dir, 0o700)?;
     let _lock = Lock::exclusive(dir)?;
-    // Not the text that was read at the start: somebody else may have changed it since.
+    // The file is read again: another process may have changed it since the start.
     let text = read(&file)?.unwrap_or_default();
     let edited = edit(&text, path).map_err(|problems| {
         let text = Text {

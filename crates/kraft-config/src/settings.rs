@@ -1,4 +1,4 @@
-//! The configuration as typed values, for what does not need to know where they came from.
+//! The configuration as typed values, without their origins.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::forms::seconds;
 use crate::layers::Value;
 use crate::{Config, dirs};
 
-/// Requests are never retried more often than this.
+/// The maximum number of retries of a request.
 const MOST_RETRIES: u32 = 100;
 
-/// What the configuration decides for flows. Every value was validated when it was read.
+/// The settings that flows use. Every value was validated when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Whether no connection may be opened.
@@ -22,15 +22,15 @@ pub struct Settings {
     pub no_parallel: bool,
     /// Whether machines never use KVM.
     pub acceleration_is_off: bool,
-    /// The QEMU to use instead of the usual one.
+    /// The QEMU binary to use instead of the default.
     pub qemu: Option<String>,
     /// Holds machines and images; absolute.
     pub runtime_dir: PathBuf,
-    /// The most that a console takes on disk, in bytes.
+    /// The maximum size of a console on disk, in bytes.
     pub console_limit: u64,
-    /// Registries that are trusted whatever certificate they have, as `HOST[:PORT]`.
+    /// Registries whose certificates are not verified, as `HOST[:PORT]`.
     pub insecure: Vec<String>,
-    /// A PEM file with certificates that are trusted beside those of the host.
+    /// A PEM file with further trusted CA certificates.
     pub ca_file: Option<PathBuf>,
     /// Timeout of an idle connection.
     pub http_timeout: Duration,
@@ -44,7 +44,7 @@ pub struct Settings {
     pub sources_dir: PathBuf,
     /// The address of a BuildKit.
     pub buildkit_host: Option<String>,
-    /// The socket of the containerd that keeps images.
+    /// The socket of the containerd that stores images.
     pub containerd_addr: Option<String>,
     /// Values below `auth`: host and field with the text, in the order of the file.
     pub credentials: Vec<(String, String, String)>,

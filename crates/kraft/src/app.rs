@@ -1,4 +1,5 @@
-//! What every command is given: the configuration, the context of flows, and the screen.
+//! The state of the program that every command gets: configuration, context of flows, terminal
+//! output.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -14,20 +15,20 @@ use crate::recent;
 use crate::signals::ProcessSignals;
 use crate::ui::Ui;
 
-/// The program, set up. Flows take it as their [`Context`].
+/// The initialized program. Dereferences to the [`Context`] of flows.
 #[derive(Debug)]
 pub(crate) struct App {
     /// The effective configuration.
     pub(crate) config: Config,
-    /// Why the configuration was not read, for the commands that work without it.
+    /// The error of an unreadable configuration, for the commands that work without it.
     pub(crate) misconfigured: Option<Failure>,
-    /// The screen: data to stdout, logs to stderr.
+    /// The output: data to stdout, logs to stderr.
     pub(crate) ui: Ui,
     context: Context,
 }
 
 impl App {
-    /// Sets the program up.
+    /// Initializes the program.
     pub(crate) fn new(
         config: Config,
         misconfigured: Option<Failure>,
@@ -50,7 +51,7 @@ impl App {
     }
 }
 
-/// Shows events, and keeps errors for bug reports.
+/// Shows events, and records errors for bug reports.
 struct Recorder {
     ui: Ui,
     dirs: Dirs,

@@ -1,5 +1,5 @@
-//! The command tree: the commands, the global flags made from the configuration keys, and the
-//! look of the help.
+//! The command tree: the commands, the global flags derived from the configuration keys, and the
+//! layout of the help.
 
 use std::ffi::OsString;
 
@@ -13,8 +13,8 @@ use kraft_config::keys::{self, Key, Kind};
 
 /// Build, package and run unikernels
 ///
-/// kraft boots unikernels and looks after the machines they run in. Begin with
-/// `kraft doctor`, which says what this computer is missing, and `kraft run KERNEL`.
+/// kraft boots unikernels and manages the machines they run in. Start with `kraft doctor`, which
+/// checks this host, and `kraft run KERNEL`.
 #[derive(Debug, Parser)]
 #[command(name = "kraft", version, styles = STYLES, max_term_width = 100)]
 struct Cli {
@@ -26,15 +26,15 @@ const STYLES: Styles = Styles::styled()
     .header(anstyle::Style::new().bold())
     .usage(anstyle::Style::new().bold());
 
-/// The heading of the flags that every command takes.
+/// The heading of the flags that every command accepts.
 const GLOBAL: &str = "Global options";
-/// Names the directory of the configuration file; it cannot be a key of that file.
+/// The flag for the directory of the configuration file; not a key of that file.
 const CONFIG_DIR: &str = "config-dir";
 
-/// What was typed.
+/// A parsed command line.
 #[derive(Debug)]
-pub(crate) struct Typed {
-    /// The command; without one, help is wanted.
+pub(crate) struct Invocation {
+    /// The command; `None` prints the help.
     pub(crate) command: Option<Command>,
     /// The name of the command.
     pub(crate) name: String,
@@ -58,39 +58,41 @@ pub fn command() -> clap::Command {
         .help("Read config.yaml in this directory [env: KRAFTKIT_CONFIG_DIR]")
         .help_heading(GLOBAL)
         .hide_short_help(true);
-    commands::grouped(root.arg(config_dir)).mut_subcommands(dress)
+    commands::grouped(root.arg(config_dir)).mut_subcommands(with_template)
 }
 
-/// Understands the words of a command line, the program's name first.
-pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Typed, clap::Error> {
-    let mut matches = command().try_get_matches_from(words).map_err(as_help)?;
+/// Parses the arguments of a command line; the first is the program's name.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let mut matches = command()
+        .try_get_matches_from(args)
+        .map_err(missing_subcommand_as_help)?;
     let flags = flags(&mut matches);
     let name = matches.subcommand_name().unwrap_or_default().to_owned();
     let cli = Cli::from_arg_matches_mut(&mut matches)?;
-    Ok(Typed {
+    Ok(Invocation {
         command: cli.command,
         name,
         flags,
     })
 }
 
-/// A bare parent command (`kraft rootfs`) asks for its help, whatever global flags it has.
-fn as_help(error: clap::Error) -> clap::Error {
+/// Turns a parent command without a subcommand (`kraft rootfs`) into a request for its help.
+fn missing_subcommand_as_help(error: clap::Error) -> clap::Error {
     if error.kind() != ErrorKind::MissingSubcommand {
         return error;
     }
     let Some(ContextValue::String(path)) = error.get(ContextKind::InvalidSubcommand) else {
         return error;
     };
-    let words: Vec<OsString> = path
+    let args: Vec<OsString> = path
         .split(' ')
         .chain(["--help"])
         .map(OsString::from)
         .collect();
-    command().try_get_matches_from(words).err().unwrap_or(error)
+    command().try_get_matches_from(args).err().unwrap_or(error)
 }
 
-/// Makes the global flag of a key.
+/// Returns the global flag of a key.
 fn global(key: &'static Key, flag: &'static str) -> Arg {
     let arg = Arg::new(key.name)
         .long(flag)
@@ -107,23 +109,23 @@ fn global(key: &'static Key, flag: &'static str) -> Arg {
             .require_equals(true)
             .default_missing_value("true")
             .hide_possible_values(true)
-            .value_parser(Words(&["true", "false"])),
+            .value_parser(Suggested(&["true", "false"])),
         Kind::Text(_) => arg.value_name("TEXT"),
         Kind::Path => arg.value_name("PATH").value_hint(clap::ValueHint::AnyPath),
         Kind::Size(_) => arg.value_name("SIZE"),
-        Kind::Choice(words) => arg.value_name("WORD").value_parser(Words(words)),
+        Kind::Choice(values) => arg.value_name("VALUE").value_parser(Suggested(values)),
         Kind::List(_) => arg.value_name("LIST").action(ArgAction::Append),
     }
 }
 
-/// Takes any word and offers a few.
+/// Accepts any text and offers some values.
 ///
-/// Whether the word fits is decided where the layers are merged, in the same way and with the
-/// same sentence for flags, variables and the file.
+/// The value is validated when the layers are merged, with the same rules and messages for flags,
+/// variables and the file.
 #[derive(Clone)]
-struct Words(&'static [&'static str]);
+struct Suggested(&'static [&'static str]);
 
-impl TypedValueParser for Words {
+impl TypedValueParser for Suggested {
     type Value = String;
 
     fn parse_ref(
@@ -151,7 +153,7 @@ fn flags(matches: &mut ArgMatches) -> Flags {
             continue;
         }
         if let Some(typed) = matches.remove_many::<String>(key.name) {
-            // A switch without a value is `true`; a list is given once or several times.
+            // A switch without a value is `true`; a list can be repeated.
             let typed: Vec<String> = typed.collect();
             values.push((key.name, typed.join(",")));
         }
@@ -162,9 +164,8 @@ fn flags(matches: &mut ArgMatches) -> Flags {
     }
 }
 
-/// Gives the help of a command, and of those below it, the look of all: what it does, how it is
-/// typed, its other names, its arguments.
-fn dress(command: clap::Command) -> clap::Command {
+/// Sets the help template of a command and its subcommands: description, usage, aliases, arguments.
+fn with_template(command: clap::Command) -> clap::Command {
     let aliases: Vec<&str> = command.get_visible_aliases().collect();
     let aliases = if aliases.is_empty() {
         String::new()
@@ -176,25 +177,25 @@ fn dress(command: clap::Command) -> clap::Command {
         .help_template(format!(
             "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{aliases}{{all-args}}{{after-help}}\n"
         ))
-        .mut_subcommands(dress)
+        .mut_subcommands(with_template)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn typed(words: &[&str]) -> Result<Typed, clap::Error> {
-        parse(words.iter().map(OsString::from))
+    fn typed(args: &[&str]) -> Result<Invocation, clap::Error> {
+        parse(args.iter().map(OsString::from))
     }
 
     #[test]
-    fn the_tree_is_sound() {
+    fn the_command_tree_is_valid() {
         command().debug_assert();
     }
 
     #[test]
-    fn global_flags_count_wherever_they_stand() {
-        for words in [
+    fn global_flags_work_before_and_after_the_command() {
+        for args in [
             &["kraft", "--log-level", "debug", "version"][..],
             &["kraft", "version", "--log-level", "debug"],
             &[
@@ -205,32 +206,32 @@ mod tests {
                 "--log-level=debug",
             ],
         ] {
-            let flags = typed(words).unwrap().flags;
+            let flags = typed(args).unwrap().flags;
             assert_eq!(
                 flags.values,
                 [("log.level", "debug".to_owned())],
-                "{words:?}"
+                "{args:?}"
             );
         }
     }
 
     #[test]
-    fn a_switch_takes_a_value_only_behind_an_equals_sign() {
-        let value = |words: &[&str]| typed(words).unwrap().flags.values.pop().unwrap().1;
+    fn a_switch_takes_a_value_only_after_an_equals_sign() {
+        let value = |args: &[&str]| typed(args).unwrap().flags.values.pop().unwrap().1;
         assert_eq!(value(&["kraft", "--no-prompt", "version"]), "true");
         assert_eq!(value(&["kraft", "--no-prompt=false", "version"]), "false");
     }
 
     #[test]
     fn a_list_may_be_repeated() {
-        let words = [
+        let args = [
             "kraft",
             "--with-manifest=a,b",
             "--with-manifest",
             "c",
             "version",
         ];
-        let flags = typed(&words).unwrap().flags;
+        let flags = typed(&args).unwrap().flags;
         assert_eq!(flags.values, [("unikraft.manifests", "a,b,c".to_owned())]);
     }
 }

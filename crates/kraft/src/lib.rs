@@ -1,13 +1,13 @@
 //! The command line of `kraft`.
 //!
 //! ```text
-//! words ─ cli ─► commands::X::Args ─ commands::X::exec ─► rooms ─► ui
-//!                       App (config, ui) ┘      └─► Failure ─► exit code
+//! args ─ cli ─► commands::X::Args ─ commands::X::exec ─► flows ─► ui
+//!                      App (config, ui) ┘      └─► Failure ─► exit code
 //! ```
 //!
-//! A command is a file in `commands/`: its arguments, whose comments are its manual, and an
-//! `exec` that reads top to bottom. Flows are in `kraft-engine` and `kraft-deploy`, which know
-//! neither clap nor the environment nor the configuration file.
+//! A command is a file in `commands/`: its arguments, whose doc comments are its manual, and an
+//! `exec` function. Flows are in `kraft-engine` and `kraft-deploy`, which depend neither on clap
+//! nor on the environment nor on the configuration file.
 
 mod app;
 mod cli;
@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use kraft_rootfs::sandbox;
 
 use crate::app::App;
-use crate::cli::Typed;
+use crate::cli::Invocation;
 pub use crate::cli::command;
 use crate::commands::Reading;
 use crate::failure::{Failure, Kind, exit_code};
@@ -35,44 +35,44 @@ use kraft_config::layers::{Origin, Value};
 use kraft_config::{Config, Flags};
 use kraft_engine::machines::MONITOR;
 
-/// Runs the program with the words and the environment of this process.
+/// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().collect();
-    if words.get(1).is_some_and(|word| word == MONITOR) {
-        let code = kraft_machine::monitor::main(words.into_iter().skip(2));
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|arg| arg == MONITOR) {
+        let code = kraft_machine::monitor::main(args.into_iter().skip(2));
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
-    if words.get(1).is_some_and(|word| word == sandbox::WORD) {
+    if args.get(1).is_some_and(|arg| arg == sandbox::WORD) {
         let code = sandbox::enter();
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     kraft_sys::process::restrict_umask();
     let env = Environment::capture();
-    match cli::parse(words.iter().cloned()) {
-        Ok(typed) => run(typed, &env),
-        Err(error) => misunderstood(&error, &words, &env),
+    match cli::parse(args.iter().cloned()) {
+        Ok(invocation) => run(invocation, &env),
+        Err(error) => not_a_command(&error, &args, &env),
     }
 }
 
-/// Does what was typed.
-fn run(typed: Typed, env: &Environment) -> ExitCode {
-    let Some(command) = typed.command else {
-        return ended(None, print_help(env));
+/// Runs the command.
+fn run(invocation: Invocation, env: &Environment) -> ExitCode {
+    let Some(command) = invocation.command else {
+        return finish(None, print_help(env));
     };
-    let bare = || Config::without_file(&typed.flags, env.clone());
+    let bare = || Config::without_file(&invocation.flags, env.clone());
     let read = match command.reading() {
         Reading::None => Ok(bare()),
-        Reading::Strict | Reading::Lenient => Config::load(&typed.flags, env.clone()),
+        Reading::Strict | Reading::Lenient => Config::load(&invocation.flags, env.clone()),
     };
     let (config, misconfigured) = match read {
         Ok(config) => (config, None),
         Err(error) if command.reading() == Reading::Lenient => (bare(), Some(error.into())),
-        Err(error) => return ended(Some(&Ui::new(&bare())), Err(error.into())),
+        Err(error) => return finish(Some(&Ui::new(&bare())), Err(error.into())),
     };
     let ui = Ui::new(&config);
     ui.trace();
-    let app = App::new(config, misconfigured, ui, typed.name);
-    warn_of_ignored(&app);
+    let app = App::new(config, misconfigured, ui, invocation.name);
+    warn_about_ignored_flags(&app);
     let outcome = commands::exec(&app, command);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,9 +83,9 @@ fn run(typed: Typed, env: &Environment) -> ExitCode {
     }
 }
 
-/// Warns about global flags that nothing reads. Switches such as `--no-emojis` ask for what is so
-/// anyway, unless they are switched off; files and variables are often KraftKit's.
-fn warn_of_ignored(app: &App) {
+/// Warns about global flags that have no effect. Switches such as `--no-emojis` ask for the
+/// default, unless they are switched off; files and variables are often KraftKit's.
+fn warn_about_ignored_flags(app: &App) {
     for setting in &app.config.layers.settings {
         let key = setting.key;
         if let Origin::Flag(flag) = setting.origin
@@ -98,8 +98,8 @@ fn warn_of_ignored(app: &App) {
     }
 }
 
-/// Tells how it ended, and turns that into the exit code.
-fn ended(ui: Option<&Ui>, outcome: Result<(), Failure>) -> ExitCode {
+/// Prints the failure, if any, and returns the exit code.
+fn finish(ui: Option<&Ui>, outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -122,9 +122,9 @@ fn print_help(env: &Environment) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Answers what clap did not take as a command: a question for help, or a mistake.
-fn misunderstood(error: &clap::Error, words: &[OsString], env: &Environment) -> ExitCode {
-    let typed = |flag: &str| words.iter().any(|word| word == flag);
+/// Handles what clap does not return as a command: a request for help, or a usage error.
+fn not_a_command(error: &clap::Error, args: &[OsString], env: &Environment) -> ExitCode {
+    let typed = |flag: &str| args.iter().any(|arg| arg == flag);
     let no_color = typed("--no-color");
     let text = error.render();
     if error.exit_code() == 0
@@ -140,15 +140,15 @@ fn misunderstood(error: &clap::Error, words: &[OsString], env: &Environment) -> 
         let written = stdout
             .write_all(text.as_bytes())
             .and_then(|()| stdout.flush());
-        return ended(None, written.map_err(Failure::from));
+        return finish(None, written.map_err(Failure::from));
     }
-    // What could be understood of the flags decides how the mistake is told.
+    // The flags that can be recognized decide the format of the error.
     let mut flags = Flags::default();
     if no_color {
         flags.values.push(("no_color", "true".to_owned()));
     }
     let json = |pair: &[OsString]| matches!(pair, [flag, value] if flag == "--log-type" && value == "json");
-    if typed("--log-type=json") || words.windows(2).any(json) {
+    if typed("--log-type=json") || args.windows(2).any(json) {
         flags.values.push(("log.type", "json".to_owned()));
     }
     let ui = Ui::new(&Config::without_file(&flags, env.clone()));

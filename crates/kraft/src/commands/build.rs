@@ -20,42 +20,37 @@ use kraft_engine::project::{self, Project, TargetFilter};
 
 /// Build a project's kernels from source
 ///
-/// Gets the core, the libraries and the template that the Kraftfile names, configures each target
-/// and has make build it. What has not changed is not built again.
+/// Downloads the core, the libraries and the template that the Kraftfile names, configures each
+/// target and builds it with make. Targets that have not changed are not built again.
 ///
-/// A value that the Kraftfile asks for and that KConfig drops or changes is an error: it says why.
+/// It is an error, with the reason, if KConfig drops or changes a value that the Kraftfile sets.
 /// Prints the paths of the kernels.
-///
-/// Examples:
-///
-///   Build everything in the project of this directory
-///   $ kraft build --all
-///
-///   Build one target with what kraft.lock says and nothing else
-///   $ kraft build --locked -t `qemu/x86_64`
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = "\
+Examples:
+  kraft build --all
+  kraft build --locked -t qemu/x86_64")]
 pub(crate) struct Args {
-    /// Build every target that is meant, without asking
+    /// Build all selected targets without prompting
     #[arg(long)]
     all: bool,
 
     #[command(flatten)]
     project: ProjectArgs,
 
-    /// Do so many things at once
+    /// Set the number of parallel jobs
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 
-    /// Do one thing after the other unless `--jobs` says otherwise
+    /// Build sequentially, unless `--jobs` is set
     #[arg(long)]
     no_fast: bool,
 
-    /// Configure afresh, forgetting what was edited in the configuration by hand
+    /// Reconfigure from the Kraftfile, discarding manual edits of the configuration
     #[arg(long, conflicts_with = "no_configure")]
     configure: bool,
 
-    /// Build with the configuration as it is
+    /// Build with the existing configuration
     #[arg(long)]
     no_configure: bool,
 
@@ -63,19 +58,19 @@ pub(crate) struct Args {
     #[arg(short, long)]
     force: bool,
 
-    /// Only warn of values that KConfig drops or changes
+    /// Only warn about values that KConfig drops or changes
     #[arg(long)]
     allow_lost: bool,
 
-    /// Compile a variable in; without a value, take it from this environment
+    /// Compile an environment variable into the kernel; without a value, use that of the host
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
 
-    /// The root filesystem instead of the project's
+    /// Use this root filesystem instead of the project's
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     rootfs: Option<PathBuf>,
 
-    /// Leave the root filesystem alone
+    /// Do not build the root filesystem
     #[arg(long, conflicts_with = "rootfs")]
     no_rootfs: bool,
 
@@ -83,19 +78,19 @@ pub(crate) struct Args {
     #[arg(long)]
     dbg: bool,
 
-    /// Keep everything make says in this file, too
+    /// Write the output of make to this file, too
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     build_log: Option<PathBuf>,
 
-    /// Count the lines of code that ended up in each kernel
+    /// Print the number of source lines compiled into each kernel
     #[arg(long)]
     print_stats: bool,
 
-    /// Print the result in this form
-    #[arg(short, long, value_name = "FORM")]
+    /// Set the output format
+    #[arg(short, long, value_name = "FORMAT")]
     output: Option<Format>,
 
-    /// Has no effect: accepted for old scripts
+    /// Do nothing: accepted for old scripts
     #[arg(short = 'c', long, hide = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -103,19 +98,19 @@ pub(crate) struct Args {
     dockerfile: DockerfileArgs,
 }
 
-/// Which project and which of its targets.
+/// Selects targets of a project, and its Kraftfile.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Which {
-    /// Only targets for this architecture
+    /// Select only targets for this architecture
     #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
     pub(crate) arch: Option<Arch>,
 
-    /// Only targets for this platform
+    /// Select only targets for this platform
     #[arg(short, long, value_name = "PLATFORM", value_parser = values::platform())]
     pub(crate) plat: Option<PlatformArg>,
 
-    /// Only this target: its name, or PLATFORM/ARCH
+    /// Select only this target: its name, or PLATFORM/ARCH
     #[arg(short, long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
 
@@ -125,7 +120,7 @@ pub(crate) struct Which {
 }
 
 impl Which {
-    /// Returns which targets are meant.
+    /// Returns the selected targets.
     pub(crate) fn wish(&self) -> TargetFilter<'_> {
         TargetFilter {
             name: self.target.as_deref(),
@@ -134,17 +129,17 @@ impl Which {
         }
     }
 
-    /// Reads the project in a directory, or the one whose Kraftfile is named; it has no faults.
+    /// Reads and validates the project in a directory, or that of the given Kraftfile.
     pub(crate) fn project(&self, app: &App, dir: Option<&Path>) -> Result<Project, Failure> {
         Ok(project::open(app, dir, self.kraftfile.as_deref())?)
     }
 }
 
-/// The project that a command is about, and how its components are fetched.
+/// Selects a project, its targets and how its components are fetched.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct ProjectArgs {
-    /// The directory of the project
+    /// Project directory (default: the current directory)
     #[arg(value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
 
@@ -156,7 +151,7 @@ pub(crate) struct ProjectArgs {
 }
 
 impl ProjectArgs {
-    /// Gets everything together that the project is built from.
+    /// Resolves and fetches everything that the project is built from.
     pub(crate) fn site(&self, app: &App) -> Result<Site, Failure> {
         build::site(app, self.read(app)?, &self.fetching.fetching(app))
     }
@@ -167,41 +162,41 @@ impl ProjectArgs {
     }
 }
 
-/// How components are fetched.
+/// Options for fetching components.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct FetchArgs {
-    /// Take exactly what kraft.lock says, or fail
+    /// Use exactly the versions in kraft.lock, or fail
     #[arg(long)]
     locked: bool,
 
-    /// Fetch components again even if they are here
+    /// Fetch components again even if they exist locally
     #[arg(long)]
     force_pull: bool,
 
-    /// Do not look at what is cached
+    /// Ignore cached indexes
     #[arg(short = 'F', long)]
     no_cache: bool,
 
-    /// Do not look for newer indexes
+    /// Do not update indexes
     #[arg(long)]
     no_update: bool,
 
-    /// Fetch with Git where there is a choice
+    /// Prefer Git over archives
     #[arg(short, long)]
     git: bool,
 
-    /// Fetch so many commits of history
+    /// Limit the fetched Git history to this number of commits
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     git_depth: Option<i64>,
 
-    /// Has no effect: accepted for old scripts
+    /// Do nothing: accepted for old scripts
     #[arg(long, hide = true)]
     no_fetch: bool,
 }
 
 impl FetchArgs {
-    /// Warns about the flags of old scripts that change nothing.
+    /// Warns about flags that are accepted for old scripts and have no effect.
     pub(crate) fn warn_of_ignored(&self, app: &App) {
         app.ui.ignored(
             "--no-fetch",
@@ -210,7 +205,7 @@ impl FetchArgs {
         );
     }
 
-    /// Returns what is meant.
+    /// Returns the options of the engine.
     pub(crate) fn fetching(&self, app: &App) -> Fetching {
         self.warn_of_ignored(app);
         Fetching {
@@ -224,7 +219,7 @@ impl FetchArgs {
     }
 }
 
-/// One built kernel, as it is printed.
+/// A built kernel, as it is printed.
 #[derive(Debug, Serialize)]
 struct Row {
     name: String,
@@ -270,7 +265,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Understands how the build is wanted.
+/// Returns the options of the build.
 fn wish(app: &App, args: &Args) -> Result<Wish, Failure> {
     Ok(Wish {
         jobs: args.jobs,
@@ -344,14 +339,12 @@ fn row(made: &Made) -> Row {
     }
 }
 
-/// Understands `--env`.
+/// Parses `--env`.
 fn env(app: &App, given: &[OsString]) -> Result<Vec<(String, String)>, Failure> {
     let mut all = Vec::new();
     for text in given {
         let Some(text) = text.to_str() else {
-            return Err(Failure::usage(
-                "a variable that is compiled in must be UTF-8",
-            ));
+            return Err(Failure::usage("invalid `--env`: not UTF-8"));
         };
         match text.split_once('=') {
             Some((name, value)) if !name.is_empty() => {
@@ -359,12 +352,19 @@ fn env(app: &App, given: &[OsString]) -> Result<Vec<(String, String)>, Failure> 
             }
             None if !text.is_empty() => {
                 let value = app.env.text(text).ok_or_else(|| {
-                    Failure::new(Kind::Usage, format!("there is no variable `{text}` here"))
-                        .hint("give it a value: `--env NAME=VALUE`")
+                    Failure::new(
+                        Kind::Usage,
+                        format!("`--env {text}`: the variable is not set in the environment"),
+                    )
+                    .hint("set a value: `--env NAME=VALUE`")
                 })?;
                 all.push((text.to_owned(), value));
             }
-            _ => return Err(Failure::usage(format!("`{text}` names no variable"))),
+            _ => {
+                return Err(Failure::usage(format!(
+                    "`--env {text}`: expected NAME or NAME=VALUE"
+                )));
+            }
         }
     }
     Ok(all)

@@ -11,16 +11,15 @@ use kraft_engine::project;
 
 /// Check a project's Kraftfile
 ///
-/// Tells every fault and every warning at once, with its place, and fails if there is one. With
-/// `-o json` or `-o yaml` the project is printed as it is understood: one form for every version
-/// of the format, variables replaced, names and paths filled in; then only faults make it fail.
+/// Reports all errors and warnings with their places, and fails if there are any. `-o json` and `-o
+/// yaml` print the resolved project: the same fields for every version of the format, variables
+/// replaced, default names and paths filled in; then only errors make the command fail.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The project's directory, or its Kraftfile; the current directory and those above it if
-    /// left out
+    /// Project directory or Kraftfile (default: the current directory and its parents)
     path: Option<PathBuf>,
 
-    /// Read this Kraftfile; `-` is standard input
+    /// Use this Kraftfile; `-` is stdin
     #[arg(short = 'K', long, value_name = "FILE")]
     kraftfile: Option<PathBuf>,
 
@@ -28,14 +27,14 @@ pub(crate) struct Args {
     #[arg(long)]
     allow_warnings: bool,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Output,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// Only what is wrong, to stderr
+    /// Errors and warnings only, to stderr
     #[value(alias = "table")]
     Text,
     /// The resolved project as a JSON object
@@ -65,7 +64,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     app.ui.problems(Some(&project.text), &project.problems);
     match args.output {
         Output::Text => {
-            app.ui.info(&format!("{} is sound", project.text.name));
+            app.ui.info(&format!("{} is valid", project.text.name));
             Ok(())
         }
         Output::Json => app.ui.json(&resolved),

@@ -1,4 +1,4 @@
-//! The names on the command line of what flows let users choose.
+//! Choices of flows, with their names on the command line.
 
 use std::ffi::OsStr;
 
@@ -10,7 +10,7 @@ use kraft_engine::init::Type;
 use kraft_engine::obtain::Pull;
 use kraft_engine::package;
 
-/// One choice: its names, the first of which is shown; its help; what it means.
+/// A choice: its names, the first of which is shown; its help; its value.
 type Choice<T> = (&'static [&'static str], &'static str, T);
 
 /// Parses one of several choices.
@@ -52,105 +52,105 @@ impl<T> Choices<T> {
     }
 }
 
-/// When an image is pulled.
+/// When to pull an image.
 pub(crate) const PULL: Choices<Pull> = Choices(&[
-    (&["always"], "Whenever it is used", Pull::Always),
-    (&["missing"], "When it is not here", Pull::Missing),
-    (&["never"], "Never", Pull::Never),
+    (&["always"], "Pull always", Pull::Always),
+    (
+        &["missing"],
+        "Pull if the image does not exist locally",
+        Pull::Missing,
+    ),
+    (&["never"], "Never pull", Pull::Never),
 ]);
 
-/// What builds Dockerfiles.
+/// Builders of Dockerfiles.
 pub(crate) const BUILDER: Choices<Builder> = Choices(&[
-    (&["auto"], "The first that can", Builder::Auto),
+    (&["auto"], "The first available builder", Builder::Auto),
     (
         &["buildkit"],
-        "A buildkitd: the one that is configured, or one at its usual socket",
+        "A buildkitd: the configured one, or one at its default socket",
         Builder::Buildkit,
     ),
     (
         &["docker"],
-        "The BuildKit inside a Docker engine",
+        "The BuildKit of a Docker engine",
         Builder::Docker,
     ),
-    (&["buildah"], "The program buildah", Builder::Buildah),
-    (&["podman"], "The program podman", Builder::Podman),
+    (&["buildah"], "The buildah program", Builder::Buildah),
+    (&["podman"], "The podman program", Builder::Podman),
     (
         &["container"],
-        "A buildkitd in a container that is started for the build",
+        "A buildkitd in a container started for the build",
         Builder::Container,
     ),
     (
         &["kraft", "own"],
-        "kraft itself: no daemon, no privileges",
+        "kraft itself, without a daemon or privileges",
         Builder::Kraft,
     ),
 ]);
 
-/// What a new project is made from.
+/// Types of new projects.
 pub(crate) const PROJECT: Choices<Type> = Choices(&[
     (
         &["dockerfile"],
-        "A Dockerfile, run by a ready kernel that runs Linux programs",
+        "A Dockerfile, run by a prebuilt kernel for Linux programs",
         Type::Dockerfile,
     ),
     (&["c"], "C sources, built into a kernel", Type::C),
     (
         &["binary", "elf"],
-        "A Linux program, run by a ready kernel; or a kernel",
+        "A Linux program, run by a prebuilt kernel; or a kernel",
         Type::Binary,
     ),
 ]);
 
-/// What happens to an image that has the name already.
+/// What to do if the image already exists.
 pub(crate) const STRATEGY: Choices<package::Strategy> = Choices(&[
-    (
-        &["overwrite"],
-        "Put a new image in its place",
-        package::Strategy::Overwrite,
-    ),
+    (&["overwrite"], "Replace it", package::Strategy::Overwrite),
     (
         &["merge"],
-        "Add to it; the same platform is replaced",
+        "Add to it, replacing the same platform",
         package::Strategy::Merge,
     ),
     (&["abort", "exit"], "Fail", package::Strategy::Abort),
     (&["prompt"], "Ask", package::Strategy::Prompt),
 ]);
 
-/// What happens to the old instances of a service.
+/// What to do with the existing instances of a service.
 pub(crate) const ROLLOUT: Choices<rollout::Strategy> = Choices(&[
     (
         &["exit", "abort"],
-        "Make nothing if there are any",
+        "Fail if there are any",
         rollout::Strategy::Exit,
     ),
     (
         &["stop"],
-        "Stop them once the new one runs",
+        "Stop them when the new one runs",
         rollout::Strategy::Stop,
     ),
     (
         &["remove"],
-        "Remove them once the new one runs",
+        "Remove them when the new one runs",
         rollout::Strategy::Remove,
     ),
-    (&["keep"], "Leave them as they are", rollout::Strategy::Keep),
+    (&["keep"], "Keep them unchanged", rollout::Strategy::Keep),
     (&["prompt"], "Ask", rollout::Strategy::Prompt),
 ]);
 
-/// Which instances of a service are old ones.
+/// Which existing instances of a service to replace.
 pub(crate) const QUALIFIER: Choices<Qualifier> = Choices(&[
     (
         &["image"],
-        "Those of the same image, in whatever version",
+        "Those of the same image, in any version",
         Qualifier::Image,
     ),
-    (&["name"], "Those of the same name", Qualifier::Name),
+    (&["name"], "Those with the same name", Qualifier::Name),
     (&["all"], "All", Qualifier::All),
     (&["none"], "None", Qualifier::None),
 ]);
 
-/// What the target of a deployment is taken for.
+/// The kind of the deployed target.
 pub(crate) const TAKEN_AS: Choices<As> = Choices(&[
     (
         &["image", "image-name"],
@@ -164,7 +164,7 @@ pub(crate) const TAKEN_AS: Choices<As> = Choices(&[
     ),
     (
         &["kraftfile-unikraft", "unikraft"],
-        "A project that is built from source",
+        "A project built from source",
         As::KraftfileUnikraft,
     ),
     (

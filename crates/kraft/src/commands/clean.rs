@@ -5,11 +5,11 @@ use crate::commands::build::ProjectArgs;
 use crate::failure::Failure;
 use kraft_engine::build;
 
-/// Remove what was built of a project
+/// Remove build artifacts of a project
 ///
-/// Removes the objects and the kernels of each target that is meant. Components, configurations
-/// and the root filesystem stay. With `--proper`, everything that make works with goes, too, so that
-/// the next build begins anew.
+/// Removes the objects and the kernels of the selected targets. Components, configurations and the
+/// root filesystem are kept. With `--proper`, all files of make are removed, too, so that the next
+/// build starts from scratch.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     project: ProjectArgs,
 
-    /// Remove everything that make works with
+    /// Remove all files of make, configurations included
     #[arg(short = 'P', long)]
     proper: bool,
 }

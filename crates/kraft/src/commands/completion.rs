@@ -10,17 +10,17 @@ use kraft_engine::machines;
 
 /// Print the completion script of a shell
 ///
-/// Print the script that lets a shell complete commands, flags, values and the names of machines.
+/// Print the script with which a shell completes commands, flags, values and the names of machines.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   Bash, for this session:   source <(kraft completion bash)
-  Bash, for good:           kraft completion bash > ~/.local/share/bash-completion/completions/kraft
-  Zsh, for good:            kraft completion zsh > \"${fpath[1]}/_kraft\"
-  Fish, for good:           kraft completion fish > ~/.config/fish/completions/kraft.fish
+  Bash, permanently:        kraft completion bash > ~/.local/share/bash-completion/completions/kraft
+  Zsh, permanently:         kraft completion zsh > \"${fpath[1]}/_kraft\"
+  Fish, permanently:        kraft completion fish > ~/.config/fish/completions/kraft.fish
   PowerShell:               kraft completion powershell | Out-String | Invoke-Expression")]
 pub(crate) struct Args {
-    /// The shell
+    /// Name of the shell
     shell: Shell,
 }
 
@@ -30,17 +30,17 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 
 /// Complete a command line
 #[derive(Debug, clap::Args)]
-pub(crate) struct QuestionArgs {
-    /// The words so far, without the program's name
+pub(crate) struct CompleteArgs {
+    /// Arguments so far, without the program's name
     #[arg(last = true, num_args = 0..)]
     words: Vec<String>,
 }
 
-/// Answers a shell: a line per candidate, a tab before its description.
-pub(crate) fn answer(app: &App, mut args: QuestionArgs) -> Result<(), Failure> {
+/// Prints one candidate per line, with a tab before its description.
+pub(crate) fn answer(app: &App, mut args: CompleteArgs) -> Result<(), Failure> {
     match args.words.last_mut() {
         None => args.words.push(String::new()),
-        // Older PowerShells drop empty words and are made to say it in this way.
+        // Older PowerShells drop empty arguments; the script passes `""` for one.
         Some(last) if last == "\"\"" => last.clear(),
         Some(_) => {}
     }
@@ -61,7 +61,7 @@ pub(crate) fn answer(app: &App, mut args: QuestionArgs) -> Result<(), Failure> {
     completion.candidates.extend(fitting);
     let mut text = String::new();
     for Candidate { word, about } in completion.candidates {
-        // A description is one line of plain text here, whatever the help looks like.
+        // A description is one line of plain text, whatever the help looks like.
         let about = about.split(['\t', '\n']).next().unwrap_or_default();
         text.push_str(&word);
         text.push('\t');
@@ -76,8 +76,8 @@ pub(crate) fn answer(app: &App, mut args: QuestionArgs) -> Result<(), Failure> {
     app.ui.text(&text)
 }
 
-/// Returns the machines that a command can be used on and that have not been named yet. Whatever
-/// is wrong with them is not the shell's business.
+/// Returns the machines that a command applies to, without those already on the command line.
+/// Errors are ignored: a shell cannot show them.
 fn named_machines(app: &App, command: &str, taken: &[String]) -> Vec<Candidate> {
     use MachineState::{
         Created, Errored, Exited, Failed, Paused, Restarting, Running, Suspended, Unknown,

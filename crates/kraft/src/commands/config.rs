@@ -1,4 +1,4 @@
-//! `kraft config`: shows every setting with its origin, and changes one in the file.
+//! `kraft config`: shows all settings with their origins, and changes settings in the file.
 
 use kraft_core::nearest::nearest;
 use serde::Serialize;
@@ -11,10 +11,10 @@ use kraft_config::keys::{self, Known};
 use kraft_config::layers::{self, Origin, Value};
 use kraft_core::yaml::edit;
 
-/// Show and change the configuration
+/// Show or change the configuration
 ///
-/// Show every setting with its effective value and where that came from. A flag wins over an
-/// environment variable, that over the configuration file, and that over the default.
+/// Show all settings with their effective values and origins. Flags override environment variables,
+/// which override the configuration file, which overrides the defaults.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -27,11 +27,11 @@ pub(crate) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 
-    /// Show tokens too
+    /// Show tokens, too
     #[arg(long)]
     show_secrets: bool,
 }
@@ -40,26 +40,27 @@ pub(crate) struct Args {
 enum Action {
     /// Print the effective value of a key
     ///
-    /// Print the effective value of a key; a list one item a line.
+    /// Print the effective value of a key. Lists are printed one item per line.
     Get {
-        /// The key, as `kraft config` names it
+        /// Key, as `kraft config` lists it
         key: String,
-        /// Print a token instead of stars
+        /// Show a token instead of asterisks
         #[arg(long)]
         show_secrets: bool,
     },
     /// Write a value into the configuration file
     ///
-    /// Write a value into the configuration file, which is made if there is none. Comments, order and keys that kraft does not know are kept.
+    /// Write a value into the configuration file, which is created if it does not exist. Comments,
+    /// order and unknown keys are kept.
     Set {
-        /// The key, as `kraft config` names it, or `auth.HOST.FIELD`
+        /// Key, as `kraft config` lists it, or `auth.HOST.FIELD`
         key: String,
-        /// The value; items of a list are parted by commas
+        /// Value; separate the items of a list by commas
         value: String,
     },
-    /// Take a key out of the configuration file
+    /// Remove a key from the configuration file
     Unset {
-        /// The key, as `kraft config` names it
+        /// Key, as `kraft config` lists it
         key: String,
     },
     /// Print the path of the configuration file
@@ -67,7 +68,7 @@ enum Action {
 }
 
 impl Args {
-    /// Where a file is can be told whatever is in it, and what is edited is read anew.
+    /// The path does not depend on the content, and `set` and `unset` read the file again.
     pub(crate) fn reading(&self) -> Reading {
         match self.action {
             Some(Action::Path) => Reading::None,
@@ -163,9 +164,12 @@ fn get(app: &App, name: &str, show_secrets: bool) -> Result<(), Failure> {
 
 fn set(app: &App, name: &str, typed: &str) -> Result<(), Failure> {
     let known = find(name)?;
-    let value = layers::parse(known.kind(), typed, "".as_ref())
-        .map_err(|expected| Failure::usage(format!("`{name}` cannot be `{typed}`: {expected}")))?;
-    // A path is kept as it was typed: `~/` stays `~/`.
+    let value = layers::parse(known.kind(), typed, "".as_ref()).map_err(|expected| {
+        Failure::usage(format!(
+            "`{typed}` is not a valid value of `{name}`: {expected}"
+        ))
+    })?;
+    // A path is stored unchanged: `~/` stays `~/`.
     let value = match known.kind() {
         keys::Kind::Path => Value::Text(typed.to_owned()),
         _ => value,
@@ -199,17 +203,17 @@ fn warn_if_overridden(app: &App, name: &str) {
         && let Origin::Env(variable) = setting.origin
     {
         app.ui.warn(&format!(
-            "the environment variable `{variable}` overrides `{name}` as long as it is set"
+            "the environment variable `{variable}` overrides `{name}`"
         ));
     }
 }
 
 fn find(name: &str) -> Result<Known, Failure> {
     Known::find(name).ok_or_else(|| {
-        let failure = Failure::usage(format!("the configuration has no key `{name}`"));
+        let failure = Failure::usage(format!("unknown configuration key `{name}`"));
         match nearest(name, keys::ALL.iter().map(|key| key.name)) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure.hint("type `kraft config` to see every key"),
+            None => failure.hint("`kraft config` lists all keys"),
         }
     })
 }

@@ -1,47 +1,47 @@
-//! The flags of every command that may have to build a Dockerfile.
+//! The flags of all commands that may build a Dockerfile.
 
 use std::time::Duration;
 
 use kraft_engine::dockerfile::{BuildOptions, Builder};
 
-/// How Dockerfiles are built.
+/// Options for building Dockerfiles.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "Dockerfiles")]
 pub(crate) struct DockerfileArgs {
-    /// Set a build argument; without a value, take it from this environment
+    /// Set a build argument; without a value, use that of the host's environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
 
-    /// Build this stage instead of the last
+    /// Build this stage instead of the last one
     #[arg(long, value_name = "STAGE")]
     build_target: Option<String>,
 
-    /// Let steps see a secret that no layer keeps
+    /// Expose a secret to build steps; it is not stored in a layer
     #[arg(long, value_name = "id=ID,src=FILE|env=NAME")]
     build_secret: Vec<String>,
 
-    /// Let steps use an ssh agent, by default that of this session
+    /// Expose an SSH agent to build steps (default: the agent of the session)
     #[arg(long, value_name = "ID[=SOCKET]")]
     build_ssh: Vec<String>,
 
-    /// Read this cache of a builder
+    /// Import this build cache
     #[arg(long, value_name = "type=KIND,…|IMAGE")]
     build_cache_from: Vec<String>,
 
-    /// Write this cache of a builder
+    /// Export this build cache
     #[arg(long, value_name = "type=KIND,…|IMAGE")]
     build_cache_to: Vec<String>,
 
-    /// Network of `RUN` commands: none, that of the host, or one of their own
+    /// Set the network of `RUN` steps; `default` is a private network
     #[arg(long, value_name = "NETWORK", value_parser = ["none", "host", "default"])]
     build_network: Option<String>,
 
-    /// Stop the build after this time, such as 10m
+    /// Set the timeout of the build, such as 10m
     #[arg(long, value_name = "DURATION", value_parser = super::values::duration)]
     build_timeout: Option<Duration>,
 
-    /// Run every step again
+    /// Run every step again, ignoring the cache
     #[arg(long)]
     build_no_cache: bool,
 
@@ -49,7 +49,7 @@ pub(crate) struct DockerfileArgs {
     #[arg(long)]
     no_rootfs_cache: bool,
 
-    /// Who builds
+    /// Set the builder of Dockerfiles
     #[arg(
         long,
         value_name = "BUILDER",

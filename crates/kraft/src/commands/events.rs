@@ -11,34 +11,34 @@ use crate::completion::MACHINE;
 use crate::failure::{Failure, Kind};
 use kraft_engine::machines;
 
-/// Print what happens to machines, as it happens
+/// Print events of machines as they happen
 ///
-/// Print a line for everything that happens to machines from now on, until Ctrl-C.
+/// Print one line for each event of a machine from now on, until Ctrl-C.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft events
   kraft events -o json | jq -c 'select(.event == \"ended\")'")]
 pub(crate) struct Args {
-    /// Only these machines, by name, id or the unique beginning of either
+    /// Machines, by name, id or unique prefix of either (default: all)
     #[arg(value_name = MACHINE)]
     machines: Vec<String>,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Output,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
-    /// A line for people
+    /// Human-readable lines
     Text,
-    /// A JSON object a line
+    /// One JSON object per line
     Json,
 }
 
-/// How long an event is waited for until the user is listened to.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Interval of checks for an interrupt.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// One event as JSON.
 #[derive(Debug, Serialize)]
@@ -60,14 +60,14 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let interrupt = app.interrupt.listen();
     let mut events = machines.events()?;
     while !interrupt.is_cancelled() {
-        match events.next(PATIENCE)? {
+        match events.next(INTERRUPT_INTERVAL)? {
             Some(event) if chosen.is_empty() || chosen.contains(&event.id) => {
                 app.ui.line(&line(args.output, &event)?)?;
             }
             Some(_) | None => {}
         }
     }
-    // To listen until one has heard enough is what this command is for.
+    // An interrupt is the regular end of this command, not a failure.
     Ok(())
 }
 

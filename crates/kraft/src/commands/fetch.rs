@@ -10,8 +10,8 @@ use kraft_engine::project;
 
 /// Fetch everything that a build needs
 ///
-/// Gets the components of the project, and what their makefiles download themselves. After that the
-/// project can be built without a network.
+/// Downloads the components of the project and the sources that their makefiles download.
+/// Afterwards the project can be built offline.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     project: ProjectArgs,
 
-    /// Fetch for the configuration as it is
+    /// Fetch for the existing configuration
     #[arg(long)]
     no_configure: bool,
 }
@@ -34,7 +34,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         } else {
             Configure::IfNeeded
         },
-        // `kraft build` judges the options; what is downloaded does not depend on the lost ones.
+        // `kraft build` reports lost options; the downloads do not depend on them.
         may_lose: true,
         ..Wish::default()
     };

@@ -9,20 +9,19 @@ use kraft_machine::{Error, LogsOptions, Machines, StopOptions, Watch};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 
-/// A machine that was started just now, under watch.
+/// A machine in the foreground.
 #[derive(Debug)]
 pub(crate) struct Started {
     /// Its name.
     pub(crate) name: String,
-    /// Knows its end, even if it removes itself.
+    /// Reports its end, even if the machine is removed when it ends.
     pub(crate) watch: Watch,
 }
 
-/// Shows what machines print until they end; an interrupt stops them.
+/// Prints the consoles of machines until they end; an interrupt stops the machines.
 ///
-/// The interrupt is listened for since before the first of them was made: whenever it comes, no
-/// machine is left to run unseen.
-/// The first that did not end well decides the failure.
+/// `interrupt` was registered before the first machine was created, so that an interrupt never
+/// leaves a machine running. The first machine that failed decides the failure.
 pub(crate) fn run(
     app: &App,
     machines: &Machines,
@@ -59,7 +58,8 @@ pub(crate) fn run(
             Err(Failure::told(Kind::Interrupted))
         }
         Err(failure) => {
-            // Nobody sees the machines any more, and nobody asked for them to go on unseen.
+            // Without a console the machines must not continue: they were not started in the
+            // background.
             stop_all(app, machines, started);
             Err(failure)
         }
@@ -69,14 +69,14 @@ pub(crate) fn run(
 fn stop_all(app: &App, machines: &Machines, started: &[Started]) {
     for machine in started {
         match machines.stop(&machine.watch.id(), StopOptions::default()) {
-            // It ended by itself meanwhile, and perhaps removed itself.
+            // It ended meanwhile, and may have been removed.
             Ok(_) | Err(Error::NotRunning { .. } | Error::NotFound { .. }) => {}
             Err(error) => app.ui.failure(&error.into()),
         }
     }
 }
 
-/// Returns whether a machine in the foreground ended as it should.
+/// Returns the failure of a machine that did not end normally.
 fn judge(name: &str, reason: &EndReason) -> Result<(), Failure> {
     match reason {
         EndReason::PoweredOff | EndReason::Stopped => Ok(()),

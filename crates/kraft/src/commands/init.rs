@@ -6,13 +6,13 @@ use crate::app::App;
 use crate::failure::Failure;
 use kraft_engine::init::{self, Type, Wish};
 
-/// Begin a project
+/// Create a project
 ///
-/// Looks at what is in the directory, and writes a Kraftfile for it: for a Dockerfile, for C sources
-/// (with a Makefile.uk, if there is none), or for a program or a kernel that is there. What kraft
-/// makes in the project is added to `.gitignore`, and to `.dockerignore` where images are built.
+/// Detects what is in the directory and writes a Kraftfile for it: for a Dockerfile, for C sources
+/// (with a Makefile.uk, if it is missing), or for a program or a kernel. The files that kraft
+/// generates in a project are added to `.gitignore`, and to `.dockerignore` for a Dockerfile.
 ///
-/// Nothing that is there is overwritten. Prints the files it wrote.
+/// Existing files are not overwritten. Prints the files it wrote.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -20,11 +20,11 @@ Examples:
   kraft init hello --type c
   kraft init --name web --type dockerfile")]
 pub(crate) struct Args {
-    /// The directory; made if it is not there
+    /// Project directory; created if it does not exist (default: the current directory)
     #[arg(default_value = ".", hide_default_value = true, value_hint = clap::ValueHint::DirPath)]
     dir: PathBuf,
 
-    /// What to make the project from
+    /// Set the type of the project (default: detected)
     #[arg(
         short = 't',
         long = "type",
@@ -34,15 +34,15 @@ pub(crate) struct Args {
     )]
     kind: Option<Type>,
 
-    /// The name of the project; that of the directory if left out
+    /// Set the name of the project (default: the name of the directory)
     #[arg(short, long, value_name = "NAME")]
     name: Option<String>,
 
-    /// The image that a Dockerfile or a program runs on
+    /// Set the image that a Dockerfile or a program runs on
     #[arg(long, value_name = "IMAGE", default_value = "base:latest")]
     runtime: String,
 
-    /// Write the Kraftfile anew if there is one
+    /// Overwrite an existing Kraftfile
     #[arg(short, long)]
     force: bool,
 }

@@ -12,20 +12,20 @@ use crate::failure::Failure;
 use kraft_engine::machines;
 use kraft_engine::tally::Tally;
 
-/// Show everything about machines
+/// Show details of machines
 ///
-/// Print everything that is known about machines, as a JSON array.
+/// Print all details of machines as a JSON array.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft inspect alice
   kraft inspect alice | jq -r '.[0].command_line'")]
 pub(crate) struct Args {
-    /// Machines, by name, id or the unique beginning of either
+    /// Machines, by name, id or unique prefix of either
     #[arg(value_name = MACHINE, required = true)]
     machines: Vec<String>,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "json")]
     output: Output,
 }
@@ -38,7 +38,7 @@ enum Output {
     Yaml,
 }
 
-/// One machine, whole.
+/// All details of a machine.
 #[derive(Debug, Serialize)]
 struct Inspected {
     id: String,

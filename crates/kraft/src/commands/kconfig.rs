@@ -19,10 +19,10 @@ use kraft_engine::build::{self, Site};
 use kraft_engine::kconfig::{self, Menu};
 use kraft_engine::project;
 
-/// Look at and change the options of a project
+/// Show and change KConfig options of a project
 ///
-/// Options are those of the core, its libraries and the application; `CONFIG_` in front of a name
-/// may be left out.
+/// The options are those of the core, its libraries and the application. The prefix `CONFIG_` of a
+/// name is optional.
 #[derive(Debug, clap::Args)]
 #[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -40,11 +40,11 @@ enum Command {
     Search(SearchArgs),
 }
 
-/// The project and the target that are looked at.
+/// Selects a project and its target.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct Of {
-    /// The directory of the project
+    /// Use the project in this directory
     #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     workdir: Option<PathBuf>,
 
@@ -54,14 +54,14 @@ struct Of {
     #[command(flatten)]
     fetching: FetchArgs,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
 
-/// Print what options are
+/// Print values of options
 ///
-/// Of a target as it is configured; without names, all that are set.
+/// Prints the configured values of a target; without names, all options that are set.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft kconfig get LIBUKDEBUG")]
 struct GetArgs {
@@ -73,16 +73,16 @@ struct GetArgs {
     of: Of,
 }
 
-/// Tell all of an option: what it is, what it needs, and why it has its value
+/// Explain an option: its definition, dependencies and value
 ///
-/// With a value, tell why the option would not have it.
+/// With a value, explains why the option does not get that value.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft kconfig explain LWIP_DHCP
   kraft kconfig explain LWIP_DHCP=y")]
 struct ExplainArgs {
-    /// An option, with a value or without
+    /// Option, optionally with a value
     #[arg(value_name = "OPTION[=VALUE]")]
     option: String,
 
@@ -90,18 +90,18 @@ struct ExplainArgs {
     of: Of,
 }
 
-/// Tell how two configurations differ
+/// Compare two configurations
 ///
-/// Of two targets or two files; with one, how what is configured differs from what the Kraftfile
-/// asks for.
+/// Compares two targets or two files. With one argument, compares its configuration with the
+/// options that the Kraftfile sets.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft kconfig diff qemu/x86_64 fc/x86_64")]
 struct DiffArgs {
-    /// A target, or a file
+    /// Target or file
     #[arg(value_name = "A")]
     before: String,
 
-    /// Another target, or another file
+    /// Target or file to compare with
     #[arg(value_name = "B")]
     after: Option<String>,
 
@@ -109,11 +109,11 @@ struct DiffArgs {
     of: Of,
 }
 
-/// Look for options by their names, prompts and help texts
+/// Search options by name, prompt and help text
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft kconfig search dhcp")]
 struct SearchArgs {
-    /// What to look for; `*` stands for anything
+    /// Text to search for; `*` matches anything
     #[arg(value_name = "PATTERN")]
     pattern: String,
 
@@ -138,7 +138,7 @@ impl Of {
         build::site(app, project, &self.fetching.fetching(app))
     }
 
-    /// Returns the target that is meant: the first one where several are and none is named.
+    /// Returns the selected target: the first one if several match.
     fn target(&self, site: &Site) -> Result<ResolvedTarget, Failure> {
         let meant = project::select_targets(&site.resolved, &self.which.wish())?;
         meant
@@ -158,7 +158,7 @@ impl Of {
 #[derive(Debug, Serialize)]
 struct Value {
     name: String,
-    /// `null` for one that is not set.
+    /// `null` if it is not set.
     value: Option<String>,
 }
 
@@ -180,7 +180,7 @@ fn get(app: &App, args: &GetArgs) -> Result<(), Failure> {
         }));
     }
     if args.of.output == Format::Table {
-        // A value alone is what a script wants.
+        // A single value is printed alone, for scripts.
         for row in &rows {
             let value = row.value.as_deref().unwrap_or("n");
             let line = if rows.len() == 1 && args.options.len() == 1 {
@@ -206,16 +206,16 @@ const VALUES: &[Column<Value>] = &[
     },
 ];
 
-/// All of an option, as it is printed.
+/// The explanation of an option, as it is printed.
 #[derive(Debug, Serialize)]
 struct Explanation {
     #[serde(flatten)]
     symbol: SymbolInfo,
-    /// What it is.
+    /// Its value.
     value: Option<String>,
-    /// What the Kraftfile asks for.
+    /// The value that the Kraftfile sets.
     asked: Option<String>,
-    /// Why it is not what was asked for, or what the command line names.
+    /// Why it differs from the requested value, or from that of the command line.
     loss: Option<Loss>,
 }
 
@@ -254,27 +254,27 @@ fn explain(app: &App, args: &ExplainArgs) -> Result<(), Failure> {
 fn text(it: &Explanation) -> String {
     let symbol = &it.symbol;
     let mut lines = vec![format!("CONFIG_{} ({})", symbol.name, symbol.kind.word())];
-    let mut say = |what: &str, text: String| {
+    let mut field = |what: &str, text: String| {
         if !text.is_empty() {
             lines.push(format!("  {what:<12}{text}"));
         }
     };
-    say("prompt", symbol.prompt.clone().unwrap_or_default());
-    say("value", it.value.clone().unwrap_or_else(|| "n".to_owned()));
-    say("asked for", it.asked.clone().unwrap_or_default());
+    field("prompt", symbol.prompt.clone().unwrap_or_default());
+    field("value", it.value.clone().unwrap_or_else(|| "n".to_owned()));
+    field("requested", it.asked.clone().unwrap_or_default());
     let places = symbol.places.iter();
     let places: Vec<String> = places
         .map(|at| format!("{}:{}", at.file, at.line))
         .collect();
-    say("defined in", places.join(", "));
-    say("default", symbol.defaults.join(", "));
-    say("range", symbol.ranges.join(", "));
-    say("needs", symbol.depends.join(" or "));
-    say("choice", symbol.choice.clone().unwrap_or_default());
-    say("selected by", symbol.selected_by.join(", "));
-    say("implied by", symbol.implied_by.join(", "));
-    say("selects", symbol.selects.join(", "));
-    say("implies", symbol.implies.join(", "));
+    field("defined in", places.join(", "));
+    field("default", symbol.defaults.join(", "));
+    field("range", symbol.ranges.join(", "));
+    field("depends on", symbol.depends.join(" or "));
+    field("choice", symbol.choice.clone().unwrap_or_default());
+    field("selected by", symbol.selected_by.join(", "));
+    field("implied by", symbol.implied_by.join(", "));
+    field("selects", symbol.selects.join(", "));
+    field("implies", symbol.implies.join(", "));
     if let Some(help) = &symbol.help {
         lines.push(String::new());
         lines.extend(
@@ -301,7 +301,7 @@ fn compare(app: &App, args: &DiffArgs) -> Result<(), Failure> {
         let site = args.of.site(app)?;
         let target = target(&site, &args.before)?;
         let menu = kconfig::menu(app, &site, &target)?;
-        // Only what was asked for can differ from what was asked for.
+        // Only requested options can differ from the Kraftfile.
         let mut found = DotConfig::default();
         for (name, value) in menu.config.iter() {
             if menu.asked.value(name).is_some() {
@@ -312,7 +312,7 @@ fn compare(app: &App, args: &DiffArgs) -> Result<(), Failure> {
     };
     let rows = diff(&before, &after);
     if rows.is_empty() && args.of.output == Format::Table {
-        app.ui.info("there is no difference");
+        app.ui.info("the configurations are equal");
         return Ok(());
     }
     app.ui.listing(args.of.output, &rows, CHANGES)
@@ -330,7 +330,7 @@ fn target(site: &Site, name: &str) -> Result<ResolvedTarget, Failure> {
         .ok_or_else(|| Failure::new(Kind::NotFound, "the project has no such target"))
 }
 
-/// Returns the configuration that a word names: a file, or a target.
+/// Returns the configuration of a file or a target.
 fn configuration(app: &App, of: &Of, word: &str) -> Result<DotConfig, Failure> {
     let path = Path::new(word);
     if path.exists() && !path.is_dir() {
@@ -356,7 +356,7 @@ const CHANGES: &[Column<Change>] = &[
     },
 ];
 
-/// An option that was found, as it is printed.
+/// A matching option, as it is printed.
 #[derive(Debug, Serialize)]
 struct Found {
     #[serde(flatten)]
@@ -379,7 +379,7 @@ fn search(app: &App, args: &SearchArgs) -> Result<(), Failure> {
         })
         .collect();
     if rows.is_empty() && args.of.output == Format::Table {
-        app.ui.info("no option fits");
+        app.ui.info("no option matches");
         return Ok(());
     }
     app.ui.listing(args.of.output, &rows, FOUND)

@@ -13,19 +13,19 @@ use kraft_engine::network;
 
 /// Log in to a registry
 ///
-/// Ask the registry whether it takes the credentials, and keep them in the configuration file,
-/// which only its owner can read. What docker and podman keep is used without logging in again.
+/// Verify the credentials with the registry, and store them in the configuration file, which only
+/// its owner can read. The credentials of docker and podman are used without another login.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft login ghcr.io
   echo $TOKEN | kraft login -u me --password-stdin registry.example.com")]
 pub(crate) struct Args {
-    /// The registry: `HOST[:PORT]`
+    /// Registry, as `HOST[:PORT]`
     #[arg(value_name = "HOST")]
     host: String,
 
-    /// The user
+    /// Set the user
     #[arg(
         short,
         long,
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     )]
     user: Option<String>,
 
-    /// The password or token; other users of this computer can see what is typed here
+    /// Set the password or token; other users of the host can read it from the process list
     #[arg(
         short,
         long,
@@ -50,8 +50,8 @@ pub(crate) struct Args {
     password_stdin: bool,
 }
 
-/// A password is at most this long, in bytes.
-const LONGEST: u64 = 64 << 10;
+/// Maximum length of a password, in bytes.
+const MAX_PASSWORD: u64 = 64 << 10;
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let host = host(&args.host)?;
@@ -59,7 +59,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let known = app.settings.offline;
     if known {
         app.ui
-            .warn("the credentials were not tried, because of `--offline`");
+            .warn("the credentials were not verified, because of `--offline`");
     } else {
         network::check_login(app, &host, &user, &token)?;
     }
@@ -77,7 +77,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Understands a host, also one that was typed as a URL.
+/// Parses a host; URLs are accepted.
 pub(super) fn host(typed: &str) -> Result<String, Failure> {
     let host = typed
         .strip_prefix("https://")
@@ -100,26 +100,26 @@ fn credentials(app: &App, args: &Args) -> Result<(String, String), Failure> {
         let mut text = String::new();
         std::io::stdin()
             .lock()
-            .take(LONGEST)
+            .take(MAX_PASSWORD)
             .read_to_string(&mut text)
             .map_err(|error| Failure::new(Kind::Failed, format!("cannot read stdin: {error}")))?;
         Some(text.trim_end_matches(['\r', '\n']).to_owned())
     } else {
         args.token.clone()
     };
-    let nobody = || {
-        Failure::usage("the credentials are missing, and nobody can be asked for them")
-            .hint("give them: `kraft login -u USER --password-stdin HOST`")
+    let no_terminal = || {
+        Failure::usage("missing credentials, and no terminal to prompt for them")
+            .hint("use `kraft login -u USER --password-stdin HOST`")
     };
     let user = match &args.user {
         Some(user) => user.clone(),
-        // A token may carry its user, or need none.
+        // A token may contain its user, or need none.
         None if token.is_some() => String::new(),
-        None => app.line("User: ")?.ok_or_else(nobody)?,
+        None => app.line("User: ")?.ok_or_else(no_terminal)?,
     };
     let token = match token {
         Some(token) => token,
-        None => app.ui.ask_secret("Password: ")?.ok_or_else(nobody)?,
+        None => app.ui.ask_secret("Password: ")?.ok_or_else(no_terminal)?,
     };
     if token.is_empty() {
         return Err(Failure::usage("the password is empty"));

@@ -5,13 +5,14 @@ use crate::app::App;
 use crate::failure::Failure;
 use kraft_core::yaml::edit;
 
-/// Forget the credentials of a registry
+/// Log out of a registry
 ///
-/// What docker or podman keep for the same registry stays, and is used.
+/// Removes the credentials from the configuration file. Those of docker or podman for the same
+/// registry are kept, and used.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft logout ghcr.io")]
 pub(crate) struct Args {
-    /// The registry: `HOST[:PORT]`
+    /// Registry, as `HOST[:PORT]`
     #[arg(value_name = "HOST")]
     host: String,
 }

@@ -15,10 +15,10 @@ use kraft_engine::tally::Tally;
 
 /// Print the console output of machines
 ///
-/// Print what machines have written to their consoles since they were last started. With several
-/// machines, each line begins with the name of its machine.
+/// Print what machines have written to their consoles since their last start. With several
+/// machines, each line is prefixed with the name of its machine.
 ///
-/// At most `console_limit` (64Mi) is kept of each console: the oldest output is removed first.
+/// At most `console_limit` (64Mi) of each console is stored: the oldest output is removed first.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -28,32 +28,32 @@ Examples:
   kraft logs --since 10m alice
   kraft logs --since 2026-01-31T12:00:00Z --until 2026-01-31T12:05:00Z alice")]
 pub(crate) struct Args {
-    /// Machines, by name, id or the unique beginning of either
+    /// Machines, by name, id or unique prefix of either
     #[arg(value_name = MACHINE, required = true)]
     machines: Vec<String>,
 
-    /// Follow the output until the machines have ended
+    /// Follow the output until the machines end
     #[arg(short, long)]
     follow: bool,
 
-    /// Print only this many lines of the end
+    /// Print only this number of lines from the end
     #[arg(short = 'n', long, value_name = "LINES", default_value = "all", hide_default_value = true,
           allow_negative_numbers = true, value_parser = tail)]
     tail: Tail,
 
-    /// Print only lines since this time, or this long ago (such as 10m)
+    /// Print only lines since this time or age (such as 10m)
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
 
-    /// Print only lines until this time, or until this long ago
+    /// Print only lines until this time or age
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "follow")]
     until: Option<Timestamp>,
 
-    /// Begin each line with the time at which it arrived, within 10 ms
+    /// Prefix each line with the time of its arrival, within 10 ms
     #[arg(short, long)]
     timestamps: bool,
 
-    /// Do not begin lines with the names of machines
+    /// Do not prefix lines with the names of machines
     #[arg(long)]
     no_prefix: bool,
 
@@ -63,13 +63,13 @@ pub(crate) struct Args {
     plat: PlatformArg,
 }
 
-/// How many lines of the end are wanted; `None` for all.
+/// Number of lines from the end; `None` for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tail(Option<u64>);
 
 fn tail(text: &str) -> Result<Tail, String> {
     match text {
-        // `-1` is what older tools take for all.
+        // Older tools use `-1` for all.
         "all" | "-1" => Ok(Tail(None)),
         _ => text
             .parse()
@@ -82,7 +82,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
     values::time(text, Timestamp::now(), &TimeZone::system())
 }
 
-/// Returns whether a machine ended because of its VMM, and the VMM or its monitor printed why.
+/// Returns whether a machine ended because its VMM failed, and the log of the VMM is not empty.
 fn has_failed_vmm(machine: &Machine) -> bool {
     let failed = matches!(machine.end, Some(EndReason::MonitorFailed { .. }));
     failed && std::fs::metadata(&machine.log).is_ok_and(|meta| meta.len() > 0)

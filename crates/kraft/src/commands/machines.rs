@@ -1,4 +1,4 @@
-//! The machines that a command is about: chosen by arguments, shown, and acted on one by one.
+//! Machines that a command applies to: selected by arguments, listed, and processed one by one.
 
 use std::time::Duration;
 
@@ -17,37 +17,36 @@ use super::values::PlatformArg;
 use crate::app::App;
 use crate::failure::Failure;
 
-/// The machines that a command is about.
+/// The arguments that select machines.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Selection {
-    /// Machines, by name, id or the unique beginning of either
+    /// Machines, by name, id or unique prefix of either
     #[arg(value_name = crate::completion::MACHINE)]
     pub(crate) machines: Vec<String>,
 
-    /// Take every machine that it can be done to
+    /// Select all machines that the command applies to
     #[arg(long, conflicts_with = "machines")]
     pub(crate) all: bool,
 
-    /// With --all, take only machines on this platform
+    /// With --all, select only machines on this platform
     #[arg(short, long, value_name = "PLATFORM", default_value = "auto", hide_default_value = true,
           value_parser = super::values::platform())]
     pub(crate) plat: PlatformArg,
 }
 
-/// What an act did to a machine.
+/// The result of an action on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
-    /// What was asked.
+    /// The requested action.
     Something,
-    /// Nothing: it was so already.
+    /// Nothing: the machine was in that state already.
     Nothing,
 }
 
-/// Does something to each chosen machine, and prints the name of each it was done to.
+/// Runs an action on each selected machine, and prints the names of the machines that changed.
 ///
-/// A machine it cannot be done to does not keep the others from theirs; it is told, and the exit
-/// code is that of the first such failure. With `--all`, machines that are not `wanted` are
-/// passed over.
+/// A failure is logged and does not stop the others; the exit code is that of the first failure.
+/// With `--all`, machines that are not `wanted` are skipped.
 pub(crate) fn each(
     app: &App,
     machines: &Machines,
@@ -66,7 +65,7 @@ pub(crate) fn each(
     tally.outcome()
 }
 
-/// Finds the machines of a selection; each word that means none is a failure of its own.
+/// Finds the selected machines; each argument that matches none is a separate failure.
 pub(crate) fn choose(
     app: &App,
     machines: &Machines,
@@ -81,7 +80,7 @@ pub(crate) fn choose(
                 Listed::Machine(machine) => (wanted(&machine)
                     && selection.plat.means(machine.spec.platform))
                 .then_some(Ok(*machine)),
-                // What runs and cannot be read is not done with a warning.
+                // A running machine that cannot be read is an error, not only a warning.
                 Listed::Unreadable(Unreadable {
                     id,
                     error,
@@ -96,7 +95,7 @@ pub(crate) fn choose(
             .collect());
     }
     if selection.machines.is_empty() {
-        return Err(Failure::usage("no machine is named").hint("name machines, or use `--all`"));
+        return Err(Failure::usage("no machine selected").hint("pass machines, or use `--all`"));
     }
     let find = |word: &String| machines.find(word).map_err(Failure::from);
     Ok(selection.machines.iter().map(find).collect())
@@ -107,17 +106,17 @@ pub(crate) fn choose(
 pub(crate) struct Row {
     /// Its id.
     pub(crate) id: String,
-    /// Its name; none if it cannot be read.
+    /// Its name; `null` if it cannot be read.
     pub(crate) name: Option<String>,
-    /// The word of its state.
+    /// The name of its state.
     pub(crate) state: &'static str,
-    /// Where its kernel came from.
+    /// The origin of its kernel.
     pub(crate) kernel: Option<String>,
     /// The arguments of its application.
     pub(crate) args: Vec<String>,
-    /// Its processor.
+    /// Its architecture.
     pub(crate) arch: Option<Arch>,
-    /// What runs it.
+    /// Its platform.
     pub(crate) platform: Option<Platform>,
     /// Its memory in bytes.
     pub(crate) memory: Option<u64>,
@@ -125,15 +124,15 @@ pub(crate) struct Row {
     pub(crate) cpus: Option<u32>,
     /// Its ports on the host, while it runs.
     pub(crate) ports: Vec<PortMapping>,
-    /// When it was made.
+    /// When it was created.
     pub(crate) created_at: Option<jiff::Timestamp>,
     /// When it was last started.
     pub(crate) started_at: Option<jiff::Timestamp>,
     /// When it last ended.
     pub(crate) ended_at: Option<jiff::Timestamp>,
-    /// The exit code that stands for its last end.
+    /// The exit code of its last end.
     pub(crate) exit_code: Option<i32>,
-    /// The process of its VMM, while that lives.
+    /// The PID of its VMM, while it runs.
     pub(crate) pid: Option<u32>,
     #[serde(skip)]
     pub(crate) moment: MachineState,
@@ -198,7 +197,7 @@ pub(crate) fn state_colour(state: MachineState) -> AnsiColor {
     }
 }
 
-/// Returns how long ago something was: `2 hours ago`.
+/// Returns the age of a timestamp: `2 hours ago`.
 pub(crate) fn ago(then: jiff::Timestamp, now: jiff::Timestamp) -> String {
     readable::ago(Duration::try_from(now.duration_since(then)).unwrap_or_default())
 }

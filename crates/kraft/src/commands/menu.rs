@@ -12,14 +12,13 @@ use kraft_engine::kconfig;
 use kraft_engine::kraftfile::{self, Change};
 use kraft_engine::project;
 
-/// Options that the build itself fills in, and that no Kraftfile should repeat.
+/// Options that the build sets itself; they do not belong into a Kraftfile.
 const FILLED_IN: [&str; 3] = ["CONFIG_UK_", "CONFIG_HOST_", "CONFIG_CC_"];
 
-/// Change the configuration of a target in a menu
+/// Edit the configuration of a target in a menu
 ///
-/// Opens one of the front ends of KConfig on the terminal. What is changed stays in the target's
-/// configuration, and the next build takes it; afterwards kraft offers to write the changes into the
-/// Kraftfile, too.
+/// Opens a front end of KConfig on the terminal. Changes are saved in the target's configuration
+/// and used by the next build; kraft then offers to write them into the Kraftfile, too.
 #[derive(Debug, clap::Args)]
 #[command(
     visible_alias = "menuconfig",
@@ -32,11 +31,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     project: ProjectArgs,
 
-    /// Open this front end, a target of make
+    /// Use this front end: the name of its make target
     #[arg(short, long, value_name = "NAME", default_value = "menuconfig")]
     frontend: String,
 
-    /// Open the configuration as it is
+    /// Open the existing configuration
     #[arg(long)]
     no_configure: bool,
 }
@@ -46,13 +45,13 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let is_name = front.ends_with("config") && front.bytes().all(|b| b.is_ascii_alphanumeric());
     if !is_name {
         return Err(
-            Failure::usage(format!("`{front}` is no front end of KConfig"))
-                .hint("take menuconfig, nconfig, xconfig or gconfig"),
+            Failure::usage(format!("`{front}` is not a front end of KConfig"))
+                .hint("use menuconfig, nconfig, xconfig or gconfig"),
         );
     }
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     if matches!(front, "menuconfig" | "nconfig") && !(stdin.is_terminal() && stdout.is_terminal()) {
-        return Err(Failure::usage("a menu needs a terminal")
+        return Err(Failure::usage("the menu needs a terminal")
             .hint("`kraft set OPTION=VALUE` changes options without one"));
     }
     let site = args.project.site(app)?;
@@ -85,13 +84,13 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     );
     let yes = match answer {
         Ok(answer) => answer == Some(0),
-        // Whoever leaves the question has answered it.
+        // An aborted prompt means no.
         Err(failure) if failure.kind == Kind::Interrupted => false,
         Err(failure) => return Err(failure),
     };
     if !yes {
         app.ui
-            .info(&format!("the changes stay in `{}`", target.config));
+            .info(&format!("the changes are saved in `{}`", target.config));
         return Ok(());
     }
     let changes: Vec<Change> = changes
@@ -102,7 +101,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns what somebody changed: options with their new values, `n` for those that are off.
+/// Returns the changed options with their new values, `n` for disabled ones.
 fn changes(before: &DotConfig, after: &DotConfig) -> Vec<(String, String)> {
     let is_ours = |name: &str| FILLED_IN.iter().any(|start| name.starts_with(start));
     let mut changes: Vec<(String, String)> = after
@@ -125,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_new_values_and_options_switched_off() {
+    fn changes_are_new_values_and_disabled_options() {
         let before = DotConfig::parse("CONFIG_A=y\nCONFIG_B=1\nCONFIG_C=y\nCONFIG_D=5\n");
         let after = DotConfig::parse("CONFIG_A=y\nCONFIG_B=2\nCONFIG_E=y\nCONFIG_UK_APP=\"x\"\n");
         let found = changes(&before, &after);

@@ -1,8 +1,8 @@
 //! The commands, one file each.
 //!
-//! A command's file has `Args`, whose comments are the manual, and
-//! `exec(&App, Args) -> Result<(), Failure>`. To add one: its file, a `mod` line, a variant and
-//! an arm here, and its place in [`GROUPS`].
+//! A command's file has `Args`, whose doc comments are its manual, and `exec(&App, Args) ->
+//! Result<(), Failure>`. A new command needs its file, a `mod` line, a variant and an arm in this
+//! file, and an entry in [`GROUPS`].
 
 mod build;
 mod check;
@@ -51,7 +51,7 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::failure::Failure;
 
-/// Every command, in the order of the manual.
+/// All commands, in the order of the manual.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(init::Args),
@@ -97,7 +97,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "v")]
     Version(version::Args),
     #[command(name = "__complete", hide = true)]
-    Complete(completion::QuestionArgs),
+    Complete(completion::CompleteArgs),
 }
 
 /// The headings of `kraft --help`, with the commands below each.
@@ -124,14 +124,14 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What a command does about a configuration that makes no sense.
+/// How a command reads the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// It fails: it would do something else than its user means.
+    /// It fails if the configuration is invalid.
     Strict,
-    /// It works with the defaults, and knows why.
+    /// It falls back to the defaults, and gets the error.
     Lenient,
-    /// It does not look at the file at all.
+    /// It does not read the file.
     None,
 }
 
@@ -176,7 +176,7 @@ impl Command {
     }
 }
 
-/// Does a command.
+/// Runs a command.
 pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::exec(app, *args),
@@ -218,7 +218,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Gives the root its help: the commands by groups.
+/// Sets the help of the root command: the commands by groups.
 pub(crate) fn grouped(root: clap::Command) -> clap::Command {
     let bold = anstyle::Style::new().bold();
     let mut text = String::new();
@@ -238,13 +238,15 @@ pub(crate) fn grouped(root: clap::Command) -> clap::Command {
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{text}\
          {bold}Options:{bold:#}\n{{options}}{{after-help}}\n"
     ))
-    .after_help("Type `kraft help COMMAND` for one command, `kraft --help` for the flags of all.")
+    .after_help(
+        "Run `kraft help COMMAND` for the help of a command, `kraft --help` for global options.",
+    )
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn every_command_stands_under_one_heading() {
+    fn every_command_is_under_one_heading() {
         let root = crate::command();
         let mut visible: Vec<&str> = root
             .get_subcommands()

@@ -9,7 +9,7 @@ use kraft_engine::machines;
 
 /// Pause machines
 ///
-/// Freeze machines where they are, and print the name of each; `kraft unpause` lets them go on.
+/// Pause running machines, and print their names. `kraft unpause` resumes them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -14,7 +14,7 @@ use kraft_engine::machines;
 
 /// List machines
 ///
-/// List the machines that run, or with --all every machine.
+/// List running machines, or with --all every machine.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -22,7 +22,7 @@ Examples:
   kraft ps --all --long
   kraft ps --all -o json | jq -r '.[] | select(.state == \"errored\") | .name'")]
 pub(crate) struct Args {
-    /// List machines in every state
+    /// List all machines, not only running ones
     #[arg(short, long)]
     all: bool,
 
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     long: bool,
 
-    /// Print ids only
+    /// Print only ids
     #[arg(short, long, conflicts_with_all = ["long", "output"])]
     quiet: bool,
 
@@ -43,7 +43,7 @@ pub(crate) struct Args {
           value_parser = values::platform())]
     plat: PlatformArg,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
@@ -69,10 +69,10 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     app.ui.listing(args.output, &rows, columns)
 }
 
-/// A machine whose state cannot be told may well run: it is always listed.
+/// A machine of unknown state may be running: it is always listed.
 fn wanted(args: &Args, row: &Row) -> bool {
     let runs = matches!(row.moment, MachineState::Running | MachineState::Unknown);
-    // A VMM that has not come up yet is worth seeing, too.
+    // A VMM that is still starting is listed, too.
     let comes_up = row.moment == MachineState::Created && row.pid.is_some();
     let state = args.all || runs || comes_up;
     let arch = args.arch.is_none() || row.arch.is_none() || row.arch == args.arch;

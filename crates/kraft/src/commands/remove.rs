@@ -12,8 +12,7 @@ use kraft_engine::tally::Tally;
 
 /// Remove machines
 ///
-/// Remove machines and all that belongs to them, and print the name of each. A machine that runs
-/// is stopped first.
+/// Remove machines and their files, and print their names. Running machines are stopped first.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -24,7 +23,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
 
-    /// Kill what runs, and remove what cannot be read as well
+    /// Kill running machines, and remove unreadable ones, too
     #[arg(short, long)]
     force: bool,
 }
@@ -43,7 +42,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     tally.outcome()
 }
 
-/// What is to be removed: a machine of which perhaps nothing but the id can be read.
+/// A machine to remove; perhaps only its id can be read.
 struct Target {
     id: Id,
     name: String,
@@ -57,7 +56,7 @@ fn targets(
 ) -> Result<Vec<Result<Target, Failure>>, Failure> {
     let selection = &args.selection;
     if !selection.all {
-        // Only force removes what nothing can be read of, and then only the id is needed.
+        // Only `--force` removes unreadable machines, and then only the id is needed.
         return Ok(
             crate::commands::machines::choose(app, machines, selection, |_| true)?
                 .into_iter()
@@ -89,9 +88,9 @@ fn targets(
                 machines::warn_of(app, &unreadable);
                 targets.push(Err(Failure::new(
                     Kind::Failed,
-                    format!("the machine `{}` is not removed", unreadable.id),
+                    format!("the machine `{}` was not removed", unreadable.id),
                 )
-                .hint("remove it all the same with `--force`")));
+                .hint("use `--force` to remove it")));
             }
         }
     }
@@ -118,12 +117,12 @@ impl From<Machine> for Target {
     }
 }
 
-/// KraftKit compat: a machine that runs is stopped first, without being told to.
+/// Removes a machine. For compatibility with KraftKit, a running one is stopped first.
 fn remove(machines: &Machines, target: &Target, force: bool) -> Result<(), Failure> {
     if !force && target.is_up {
         match machines.stop(&target.id, StopOptions::default()) {
             Ok(_) | Err(Error::NotRunning { .. }) => {}
-            // It removes itself when it ends.
+            // It is removed when it ends.
             Err(Error::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         }

@@ -29,21 +29,21 @@ use kraft_engine::{binary, machines, rootfs};
 
 /// Run a unikernel
 ///
-/// Boot a kernel file, an image or a project in a new machine and show what it prints until it
-/// ends. Ctrl-C stops it.
+/// Boot a kernel file, an image or a project in a new machine, and print its console until it ends.
+/// Ctrl-C stops it.
 ///
-/// A kernel is known by its bytes, never by its name: Unikraft for QEMU on Intel, AMD and Arm
-/// processors of 64 bits. An image that is not on this computer is fetched, and the manifest that
-/// suits this host is taken. A project runs on its `runtime`, or boots what was built.
+/// Kernels are detected by content, not by file name: Unikraft for QEMU on `x86_64` and `arm64`. Images
+/// that do not exist locally are pulled, with the manifest for this host. A project runs on its
+/// `runtime`, or boots its built kernel.
 ///
-/// Arguments, variables and the root filesystem come from the command line, else from the
-/// Kraftfile, else from the image; variables are merged name by name.
+/// Arguments, environment variables and the root filesystem are those of the command line, else of
+/// the Kraftfile, else of the image. Environment variables are merged by name.
 #[derive(Debug, clap::Args)]
 #[command(
     visible_alias = "r",
     after_long_help = "\
-Arguments that begin with a dash come after `--`. If there is a second `--`, what stands before
-it are kernel parameters.
+Arguments that begin with a dash come after `--`. If there is a second `--`, the
+arguments before it are kernel parameters.
 
 Exit code: the guest's exit status if it reports one, 0 if the machine powered off, 8 if it crashed
 or was killed, 130 after Ctrl-C.
@@ -59,40 +59,40 @@ Examples:
   kraft run --dry-run ./kernel"
 )]
 pub(crate) struct Args {
-    /// A kernel file, an image, or the directory of a project (the current one if left out)
-    #[arg(value_name = "WHAT", value_hint = clap::ValueHint::AnyPath)]
+    /// Kernel file, image or project directory (default: the current directory)
+    #[arg(value_name = "TARGET", value_hint = clap::ValueHint::AnyPath)]
     subject: Option<OsString>,
 
-    /// The arguments of its application
+    /// Arguments of the application
     #[arg(value_name = "ARGS")]
     words: Vec<OsString>,
 
-    /// Give the machine this name instead of a random one
+    /// Set the name of the machine (default: random)
     #[arg(short, long)]
     name: Option<String>,
 
-    /// Memory of the machine, such as 64Mi or 1G
+    /// Set the memory of the machine, such as 64Mi or 1G
     #[arg(short = 'M', long, value_name = "SIZE", default_value = "64Mi")]
     memory: String,
 
-    /// Set a variable of the application; without a value, take it from this environment
+    /// Set an environment variable of the application; without a value, use that of the host
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
 
-    /// Let the machine see a directory of the host
+    /// Mount a host directory in the machine
     #[arg(short, long, value_name = "DIR:PATH[:ro]")]
     volume: Vec<String>,
 
-    /// Let a port of the host lead to a port of the machine
+    /// Publish a port of the machine on the host
     #[arg(short, long, value_name = "[[IP:]PORT:]PORT[/udp]")]
     port: Vec<String>,
 
-    /// Boot with this root filesystem: a directory, a tarball, a CPIO archive, a Dockerfile, or an
-    /// image with its registry
+    /// Use this root filesystem: a directory, a tarball, a CPIO archive, a Dockerfile, or an image
+    /// with its registry
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     rootfs: Option<PathBuf>,
 
-    /// The old name of --rootfs
+    /// Use this root filesystem: the old name of --rootfs
     #[arg(long, hide = true, value_name = "PATH")]
     initrd: Option<PathBuf>,
 
@@ -100,23 +100,23 @@ pub(crate) struct Args {
     #[arg(short = 'a', long, value_name = "LIB.NAME=VALUE")]
     kernel_arg: Vec<String>,
 
-    /// Print the name of the machine and return at once
+    /// Run in the background and print the name of the machine
     #[arg(short, long)]
     detach: bool,
 
-    /// Remove the machine when it has ended
+    /// Remove the machine when it ends
     #[arg(long)]
     rm: bool,
 
-    /// Make the machine and print its name, but do not start it
+    /// Create the machine and print its name without starting it
     #[arg(long)]
     no_start: bool,
 
-    /// Print the command line of the VMM and that of the kernel, and do nothing
+    /// Print the command lines of the VMM and the kernel without running anything
     #[arg(long)]
     dry_run: bool,
 
-    /// Print the dry run in this form
+    /// Set the output format of --dry-run
     #[arg(
         short,
         long,
@@ -126,7 +126,7 @@ pub(crate) struct Args {
     )]
     output: Output,
 
-    /// Run on this image instead of the project's runtime
+    /// Use this image as the runtime instead of the project's
     #[arg(short, long, value_name = "IMAGE")]
     runtime: Option<String>,
 
@@ -138,11 +138,11 @@ pub(crate) struct Args {
     #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     kraftfile: Option<PathBuf>,
 
-    /// When to fetch the image
+    /// Set when to pull the image
     #[arg(long, value_name = "WHEN", default_value = "missing", value_parser = choices::PULL)]
     pull: Pull,
 
-    /// Insist on this architecture
+    /// Require this architecture
     #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
     arch: Option<Arch>,
 
@@ -150,7 +150,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PLATFORM", default_value = "auto", value_parser = values::platform())]
     plat: PlatformArg,
 
-    /// Do not use KVM, even where it works
+    /// Do not use KVM, even if it works
     #[arg(short = 'W', long)]
     disable_acceleration: bool,
 
@@ -160,7 +160,7 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
-    /// Two lines for people and shells
+    /// Two lines, quoted for a shell
     Text,
     /// A JSON object
     Json,
@@ -198,7 +198,7 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         return print_plan(app, args.output, &spec);
     }
     let machines = machines::open(app)?;
-    // The files are kept from sweepers until the machine that uses them is on record.
+    // The lease keeps the files from garbage collection until the machine is recorded.
     let files = rootfs::for_machine(app, &machines)?;
     let kernel = if ready.borrowed {
         files.kernel(ready.kernel())?
@@ -232,7 +232,7 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     let watch = machines
         .start_unless(&machine.id, enough)
         .inspect_err(|_| {
-            // That it did not start is what counts, and is told; its name is free for the next try.
+            // The failed start is what is reported; its name is free for another attempt.
             let _ = machines.remove(&machine.id, true);
         })?;
     let Some(interrupt) = interrupt else {
@@ -243,17 +243,17 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         watch,
     };
     let outcome = foreground::run(app, &machines, &[started], false, &interrupt);
-    // Such a kernel powers off as if its program had ended well.
+    // Such a kernel powers off as if its program had succeeded.
     match hopeless.filter(|_| outcome.is_ok()) {
         Some(program) => Err(Failure::new(
             Kind::Crashed,
-            format!("`{program}` could not be started, as warned before the boot"),
+            format!("cannot start `{program}`: see the warning before the boot"),
         )),
         None => outcome,
     }
 }
 
-/// Understands the flags.
+/// Parses the flags.
 fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
     let words = args.words.iter().map(|word| text(word, "an argument"));
     let mut ports: Vec<PortMapping> = Vec::new();
@@ -279,8 +279,8 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
     })
 }
 
-/// Understands `NAME=VALUE`, and `NAME` by the environment of this process; one that is not set
-/// there is left out.
+/// Parses `NAME=VALUE`, and `NAME` with the value of this process's environment; an unset variable
+/// is omitted.
 pub(super) fn env(
     typed: &[OsString],
     own: &Environment,
@@ -294,7 +294,7 @@ pub(super) fn env(
         };
         if name.is_empty() {
             return Err(Failure::usage(format!(
-                "`--env {word}`: the name of the variable is missing"
+                "`--env {word}`: missing name of the variable"
             )));
         }
         let value = match value {
@@ -311,7 +311,7 @@ pub(super) fn env(
     Ok(env)
 }
 
-/// Understands a volume, whose directory has to be there.
+/// Parses a volume, whose directory must exist.
 fn volume(typed: &str) -> Result<Volume, Failure> {
     let arg: VolumeArg = typed.parse().map_err(Failure::usage)?;
     let source = absolute(Path::new(&arg.source));
@@ -327,22 +327,22 @@ fn volume(typed: &str) -> Result<Volume, Failure> {
         ))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Failure::new(
             Kind::NotFound,
-            format!("`--volume {typed}`: there is no directory `{shown}`"),
+            format!("`--volume {typed}`: the directory `{shown}` does not exist"),
         )
-        .hint(format!("make it: `mkdir -p {}`", quoted(&arg.source)))),
+        .hint(format!("create it: `mkdir -p {}`", quoted(&arg.source)))),
         Err(error) => Err(Failure::new(
             Kind::Failed,
-            format!("`--volume {typed}`: cannot look at `{shown}`: {error}"),
+            format!("`--volume {typed}`: cannot read `{shown}`: {error}"),
         )),
     }
 }
 
-/// Returns what was typed about the root filesystem.
+/// Returns the root filesystem of the arguments.
 fn root_word(app: &App, args: &mut Args) -> Option<PathBuf> {
     if let Some(initrd) = args.initrd.take() {
         if args.rootfs.is_some() {
             app.ui
-                .warn("`--initrd` is ignored, because there is a `--rootfs`");
+                .warn("`--initrd` is ignored because `--rootfs` is set");
         } else {
             app.ui.warn("`--initrd` is the old name of `--rootfs`");
             args.rootfs = Some(initrd);
@@ -351,14 +351,14 @@ fn root_word(app: &App, args: &mut Args) -> Option<PathBuf> {
     args.rootfs.take()
 }
 
-/// Returns a word as text, which is all that a kernel's command line can carry.
+/// Returns an argument as text: a kernel's command line supports only UTF-8.
 fn text(word: &std::ffi::OsStr, what: &str) -> Result<String, Failure> {
     word.to_str()
         .map(str::to_owned)
         .ok_or_else(|| Failure::usage(format!("{what} is not UTF-8 text: `{}`", word.display())))
 }
 
-/// What a dry run prints as JSON.
+/// The JSON output of a dry run.
 #[derive(Debug, Serialize)]
 struct DryRun<'a> {
     argv: Vec<String>,
@@ -388,7 +388,7 @@ fn print_plan(app: &App, output: Output, spec: &MachineSpec) -> Result<(), Failu
     }
 }
 
-/// Returns a word as a shell reads it back.
+/// Returns an argument, quoted for a shell.
 fn quoted(word: &str) -> String {
     let tame = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(tame) {
@@ -402,7 +402,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variable_without_a_value_comes_from_the_host_if_it_is_set_there() {
+    fn a_variable_without_a_value_is_that_of_the_host_if_set() {
         let own = Environment::from([("HOST", "h=1"), ("EMPTY", "")]);
         let typed = ["A=1", "A=2", "B=", "C=x,y", "HOST", "EMPTY", "MISSING"].map(OsString::from);
         let env = env(&typed, &own).unwrap();
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_reads_back_what_is_quoted() {
+    fn arguments_are_quoted_for_a_shell() {
         assert_eq!(quoted("size=64M"), "size=64M");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");

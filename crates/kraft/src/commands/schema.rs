@@ -7,8 +7,9 @@ use crate::failure::Failure;
 
 /// Print the JSON Schema of Kraftfiles
 ///
-/// Editors with a YAML language server complete and check a Kraftfile with it: save it, and name
-/// it in the file's first line, `# yaml-language-server: $schema=kraftfile.schema.json`.
+/// Editors with a YAML language server complete and validate Kraftfiles with the schema. Save it,
+/// and refer to it in the first line of a Kraftfile: `# yaml-language-server:
+/// $schema=kraftfile.schema.json`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 

@@ -7,14 +7,14 @@ use crate::failure::Failure;
 use kraft_engine::kconfig::{self, Edit, Where};
 use kraft_engine::project;
 
-/// Give options of a project's configuration values
+/// Set configuration options of a project
 ///
-/// Edits the Kraftfile, whose comments stay; with `--target`, the configuration of that target. The
-/// short form of `kraft kconfig set`.
+/// Edits the Kraftfile and keeps its comments; with `--target`, edits the configuration of that
+/// target. Same as `kraft kconfig set`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft set LIBUKDEBUG=y CONFIG_LWIP_HEAP=4096")]
 pub(crate) struct SetArgs {
-    /// Options with their values; `CONFIG_` in front may be left out
+    /// Options with their values; the prefix `CONFIG_` is optional
     #[arg(value_name = "OPTION=VALUE", required = true)]
     options: Vec<String>,
 
@@ -22,14 +22,14 @@ pub(crate) struct SetArgs {
     pub(crate) place: PlaceArgs,
 }
 
-/// Take options out of a project's configuration
+/// Unset configuration options of a project
 ///
-/// Edits the Kraftfile, whose comments stay; with `--target`, the configuration of that target. The
-/// short form of `kraft kconfig unset`.
+/// Edits the Kraftfile and keeps its comments; with `--target`, edits the configuration of that
+/// target. Same as `kraft kconfig unset`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft unset LIBUKDEBUG")]
 pub(crate) struct UnsetArgs {
-    /// Options; `CONFIG_` in front may be left out
+    /// Options; the prefix `CONFIG_` is optional
     #[arg(value_name = "OPTION", required = true)]
     options: Vec<String>,
 
@@ -37,7 +37,7 @@ pub(crate) struct UnsetArgs {
     pub(crate) place: PlaceArgs,
 }
 
-/// What is edited.
+/// The arguments that select the edited file.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct PlaceArgs {
@@ -45,7 +45,7 @@ pub(crate) struct PlaceArgs {
     #[arg(short, long, value_name = "TARGET")]
     target: Option<String>,
 
-    /// The directory of the project
+    /// Use the project in this directory
     #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     workdir: Option<PathBuf>,
 
@@ -53,7 +53,7 @@ pub(crate) struct PlaceArgs {
     #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     kraftfile: Option<PathBuf>,
 
-    /// Take the option even if the core does not know it
+    /// Accept options that no component defines
     #[arg(short, long)]
     force: bool,
 }
@@ -69,10 +69,8 @@ pub(crate) fn set(app: &App, args: &SetArgs) -> Result<(), Failure> {
                 });
             }
             _ => {
-                return Err(
-                    Failure::usage(format!("invalid or malformed argument: {text}"))
-                        .hint("expected OPTION=VALUE; `kraft unset OPTION` takes one out"),
-                );
+                return Err(Failure::usage(format!("`{text}` is not a valid option"))
+                    .hint("expected OPTION=VALUE; use `kraft unset OPTION` to remove one"));
             }
         }
     }

@@ -14,16 +14,15 @@ use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
 use kraft_engine::probe::{self, Specimen};
 
-/// Tell how large a kernel is, and which libraries, symbols and sections make it so
+/// Show kernel size by library, symbol or section
 ///
-/// Every byte that is in memory when the kernel runs counts once, and each listing adds up to the
-/// sizes of the sections; `-` has what belongs to nobody, such as padding and the texts of string
-/// literals.
+/// Every byte that is in memory when the kernel runs is counted once, and each listing adds up to
+/// the sizes of the sections. `-` lists unattributed bytes, such as padding and string literals.
 ///
-/// Symbols are those of the debug image beside the kernel. Which library has a symbol is told by
-/// the objects that a build left; where they do not prove it, nobody has it.
+/// Symbols are read from the debug image next to the kernel. They are attributed to libraries by
+/// the object files of the build; ambiguous symbols are unattributed.
 ///
-/// Of two kernels, the difference is told.
+/// With two kernels, shows the differences.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -31,34 +30,34 @@ Examples:
   kraft size --sections -t qemu/x86_64
   kraft size before/app_qemu-x86_64 app_qemu-x86_64 --symbols")]
 pub(crate) struct Args {
-    /// A kernel file, the directory of a project or an image; the project here if left out
+    /// Kernel file, project directory or image (default: the current directory)
     #[arg(value_hint = clap::ValueHint::AnyPath)]
     kernel: Option<OsString>,
 
-    /// Another one, to compare with
+    /// Kernel to compare with
     #[arg(value_hint = clap::ValueHint::AnyPath)]
     other: Option<OsString>,
 
-    /// Tell the sizes of libraries, as without a flag
+    /// Show the sizes of libraries (default)
     #[arg(long, visible_alias = "libraries", group = "what")]
     libs: bool,
 
-    /// Tell the sizes of symbols
+    /// Show the sizes of symbols
     #[arg(long, group = "what")]
     symbols: bool,
 
-    /// Tell the sizes of sections
+    /// Show the sizes of sections
     #[arg(long, group = "what")]
     sections: bool,
 
-    /// The directory of the objects that the kernel was linked from
+    /// Use the object files in this directory
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     objects: Option<PathBuf>,
 
     #[command(flatten)]
     which: Which,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
@@ -71,8 +70,8 @@ enum By {
     Symbol,
 }
 
-/// Who has what belongs to nobody.
-const NOBODY: &str = "-";
+/// The name for unattributed bytes.
+const UNATTRIBUTED: &str = "-";
 
 #[derive(Debug, Serialize)]
 struct SectionRow {
@@ -84,7 +83,7 @@ struct SectionRow {
     address: u64,
 }
 
-/// The bytes of a library, by what they are for.
+/// The bytes of a library, by type.
 #[derive(Debug, Default, Serialize)]
 struct LibraryRow {
     name: String,
@@ -104,7 +103,7 @@ struct SymbolRow {
     size: u64,
 }
 
-/// What two kernels differ by.
+/// A difference between two kernels.
 #[derive(Debug, Serialize)]
 struct ChangeRow {
     name: String,
@@ -113,7 +112,7 @@ struct ChangeRow {
     change: i128,
 }
 
-/// A kernel with the symbols of the libraries that it was linked from, as far as they are here.
+/// A kernel with the symbols of its libraries, as far as their object files exist.
 type Subject = (Specimen, Libraries);
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
@@ -150,7 +149,7 @@ fn subject(app: &App, args: &Args, word: Option<&OsString>) -> Result<Subject, F
     Ok((specimen, libraries))
 }
 
-/// Returns what the rows are: what was asked for, else libraries, where these are known.
+/// Returns the type of the rows: the requested type, else libraries, if these are known.
 fn by(app: &App, args: &Args, subjects: &[Subject]) -> Result<By, Failure> {
     if args.sections {
         return Ok(By::Section);
@@ -162,16 +161,16 @@ fn by(app: &App, args: &Args, subjects: &[Subject]) -> Result<By, Failure> {
         return Ok(By::Library);
     };
     let missing = format!(
-        "the objects that `{}` was linked from are not here",
+        "the object files of `{}` are missing",
         specimen.kernel.display()
     );
     if args.libs {
         return Err(Failure::new(Kind::NotFound, missing)
-            .hint("build it again, or name their directory with `--objects`")
+            .hint("build it again, or pass their directory with `--objects`")
             .hint("`kraft size --symbols` and `--sections` need none"));
     }
     app.ui
-        .info(&format!("{missing}, so these are the sizes of sections"));
+        .info(&format!("{missing}; showing the sizes of sections"));
     Ok(By::Section)
 }
 
@@ -182,7 +181,7 @@ fn measured((specimen, libraries): &Subject, by: By) -> Result<Measured, Failure
             Kind::NotFound,
             format!("`{}` has no symbols", read.display()),
         )
-        .hint("its debug image has them, the file `.dbg` that is made with it: name that one"));
+        .hint("pass its debug image, the `.dbg` file that is built with it"));
     }
     Ok(measured)
 }
@@ -202,12 +201,12 @@ fn sections(app: &App, output: Format, measured: &Measured) -> Result<(), Failur
     app.ui.listing(output, &rows, SECTIONS)
 }
 
-/// Returns the library that has a share.
+/// Returns the library of a share.
 fn library_of(share: &Share) -> &str {
     let symbol = share.symbol.as_ref();
     symbol
         .and_then(|symbol| symbol.library.as_deref())
-        .unwrap_or(NOBODY)
+        .unwrap_or(UNATTRIBUTED)
 }
 
 fn libraries(app: &App, output: Format, measured: &Measured) -> Result<(), Failure> {
@@ -225,7 +224,7 @@ fn libraries(app: &App, output: Format, measured: &Measured) -> Result<(), Failu
                 Class::Data => &mut row.data,
                 Class::Zeros => &mut row.bss,
             };
-            // What a damaged file claims to have may be more than any number.
+            // The sizes in a corrupt file may overflow.
             *part = part.saturating_add(share.size);
             row.total = row.total.saturating_add(share.size);
         }
@@ -254,7 +253,7 @@ fn symbols(app: &App, output: Format, measured: &Measured) -> Result<(), Failure
             let library = library_of(share).to_owned();
             let (name, kind) = match &share.symbol {
                 Some(named) => (named.name.clone(), Some(named.kind)),
-                None => (NOBODY.to_owned(), None),
+                None => (UNATTRIBUTED.to_owned(), None),
             };
             SymbolRow {
                 name,
@@ -269,20 +268,20 @@ fn symbols(app: &App, output: Format, measured: &Measured) -> Result<(), Failure
     app.ui.listing(output, &rows, SYMBOLS)
 }
 
-/// Adds up what two kernels are compared by; symbols of one name count together.
+/// Sums up the sizes that are compared; symbols with the same name are added.
 fn sums(measured: &Measured, by: By) -> BTreeMap<String, u64> {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     for share in &measured.shares {
         let name = match by {
             By::Section => {
                 let section = measured.sections.get(share.section);
-                section.map_or(NOBODY, |section| section.section.as_str())
+                section.map_or(UNATTRIBUTED, |section| section.section.as_str())
             }
             By::Library => library_of(share),
             By::Symbol => share
                 .symbol
                 .as_ref()
-                .map_or(NOBODY, |symbol| symbol.name.as_str()),
+                .map_or(UNATTRIBUTED, |symbol| symbol.name.as_str()),
         };
         let sum = sums.entry(name.to_owned()).or_default();
         *sum = sum.saturating_add(share.size);
@@ -311,7 +310,7 @@ fn compare(
         .collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.change.unsigned_abs()));
     if rows.is_empty() && output == Format::Table {
-        app.ui.info("there is no difference");
+        app.ui.info("the kernels are equal");
         return Ok(());
     }
     app.ui.listing(output, &rows, CHANGES)

@@ -10,10 +10,10 @@ use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines;
 use kraft_engine::tally::Tally;
 
-/// Start machines that are not running
+/// Start machines
 ///
-/// Start machines that were created or have ended, let paused ones go on, and show what they
-/// print until they end. Ctrl-C stops them.
+/// Start machines that were created or have ended, resume paused ones, and print their consoles
+/// until they end. Ctrl-C stops them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -24,15 +24,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
 
-    /// Print the names of the machines and return at once
+    /// Run in the background and print the names of the machines
     #[arg(short, long)]
     detach: bool,
 
-    /// Do not begin lines with the names of machines
+    /// Do not prefix lines with the names of machines
     #[arg(long)]
     no_prefix: bool,
 
-    /// Remove the machines when they have ended
+    /// Remove the machines when they end
     #[arg(long, conflicts_with = "detach")]
     rm: bool,
 }

@@ -10,7 +10,7 @@ use kraft_engine::machines;
 
 /// Stop machines
 ///
-/// Stop machines and print the name of each. A machine that has ended already is fine.
+/// Stop machines and print their names. Machines that have ended already are not an error.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
 
-    /// Do not ask the VMM to quit: kill it
+    /// Kill the VMM instead of asking it to quit
     #[arg(short, long)]
     force: bool,
 }
@@ -37,7 +37,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         }
         match machines.stop(&machine.id, options) {
             Ok(_) => Ok(Done::Something),
-            // It ended by itself between the look and the act, and perhaps removed itself.
+            // It ended meanwhile, and may have been removed.
             Err(Error::NotRunning { .. } | Error::NotFound { .. }) => Ok(Done::Nothing),
             Err(error) => Err(error.into()),
         }

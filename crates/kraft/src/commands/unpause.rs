@@ -7,9 +7,9 @@ use crate::commands::machines::{Done, Selection};
 use crate::failure::Failure;
 use kraft_engine::machines;
 
-/// Let paused machines go on
+/// Resume paused machines
 ///
-/// Let paused machines go on, and print the name of each.
+/// Resume paused machines and print their names.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -15,11 +15,11 @@ use kraft_engine::project::{self, Project};
 use kraft_engine::settings;
 use kraft_engine::workplace::Workplace;
 
-/// Move the pins of kraft.lock to what their versions are at now
+/// Update the versions pinned in kraft.lock
 ///
-/// kraft.lock says which commit or archive each component of the project is, and builds keep to it.
-/// This asks again, for everything or for the components that are named, and says from what to what
-/// each pin moves. With `--check`, nothing is written, and the command fails if anything would move.
+/// kraft.lock pins the commit or archive of each component, and builds use exactly these. This
+/// command resolves the versions of all or of the given components again, and prints the old and
+/// new pins. With `--check`, nothing is written, and the command fails if a pin is out of date.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -27,15 +27,15 @@ Examples:
   kraft update lwip
   kraft update --check")]
 pub(crate) struct Args {
-    /// Components, by name or as `lib/NAME`; all of them if left out
+    /// Components, by name or as `lib/NAME` (default: all)
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 
-    /// Write nothing; fail if anything would move
+    /// Write nothing; fail if a pin is out of date
     #[arg(long, visible_alias = "dry-run")]
     check: bool,
 
-    /// The directory of the project
+    /// Use the project in this directory
     #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     workdir: Option<PathBuf>,
 
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     kraftfile: Option<PathBuf>,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
@@ -103,14 +103,14 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         let names: Vec<&str> = rows.iter().map(|it| it.name.as_str()).collect();
         return Err(Failure::new(
             Kind::Failed,
-            format!("kraft.lock is behind: {} moved", names.join(", ")),
+            format!("kraft.lock is out of date: {}", names.join(", ")),
         )
-        .hint("`kraft update` moves the pins"));
+        .hint("`kraft update` updates it"));
     }
     Ok(())
 }
 
-/// Returns the image that a project runs on, if it is not built from components.
+/// Returns the runtime image of a project that is not built from components.
 fn image(project: &Project, names: &[String]) -> Result<Option<Reference>, Failure> {
     let resolved = project.resolved();
     let by_name = resolved
@@ -152,7 +152,7 @@ const COLUMNS: &[Column<Row>] = &[
     },
 ];
 
-/// Returns the first digits of a commit or a sum.
+/// Returns a shortened commit or checksum.
 fn short(text: &str) -> &str {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     digits.get(..12).unwrap_or(digits)

@@ -1,4 +1,4 @@
-//! Values that arguments of several commands take.
+//! Value parsers that several commands use.
 
 use std::ffi::OsStr;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use kraft_core::arch::Arch;
 use kraft_core::platform::Platform;
 
-/// A platform, or none in particular: `auto`, `host` and `all` mean whichever there is.
+/// A platform; `auto`, `host` and `all` match every platform.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlatformArg(pub(crate) Option<Platform>);
 
@@ -31,25 +31,25 @@ impl FromStr for PlatformArg {
 }
 
 impl PlatformArg {
-    /// Returns whether a platform is meant.
+    /// Returns whether a platform matches.
     pub(crate) fn means(self, platform: Platform) -> bool {
         self.0.is_none_or(|meant| meant == platform)
     }
 }
 
-/// Parses a platform and offers the usual names of them.
+/// Returns a parser of platforms that offers their usual names.
 pub(crate) fn platform() -> Named<PlatformArg> {
     Named::new(&["auto", "qemu", "fc", "xen"])
 }
 
-/// Parses an architecture and offers their names.
+/// Returns a parser of architectures that offers their names.
 pub(crate) fn arch() -> Named<Arch> {
     Named::new(&["x86_64", "arm64", "arm"])
 }
 
-/// Understands how long something may take: `10s`, `1m30s`, `500ms`; a bare number counts seconds.
+/// Parses a duration: `10s`, `1m30s`, `500ms`; a plain number is in seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a time such as 10s, 1m30s or 500ms".to_owned();
+    let wrong = || "expected a duration such as 10s, 1m30s or 500ms".to_owned();
     let seconds = text.parse::<u64>().map(Duration::from_secs);
     match seconds {
         Ok(time) => Ok(time),
@@ -61,8 +61,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Understands a point in time: how long ago (`10m`, `1h30m`), a date or a time as RFC 3339 writes
-/// them (without an offset, in the time zone given), or seconds since 1970.
+/// Parses a point in time: an age (`10m`, `1h30m`), an RFC 3339 date or time (without an offset, in
+/// the given time zone), or seconds since 1970.
 pub(crate) fn time(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
     let seconds = |text: &str| {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -86,11 +86,11 @@ pub(crate) fn time(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timest
         .or_else(|| ago(text))
         .or_else(|| local(text))
         .ok_or_else(|| {
-            "expected a time such as 2026-01-31T12:00:00Z, or how long ago such as 10m".to_owned()
+            "expected a time such as 2026-01-31T12:00:00Z, or an age such as 10m".to_owned()
         })
 }
 
-/// Parses by `FromStr` and offers some of the words it takes.
+/// Parses by `FromStr` and offers some of the valid values.
 #[derive(Debug)]
 pub(crate) struct Named<T> {
     offered: &'static [&'static str],
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_of_a_platform_is_understood() {
+    fn every_name_of_a_platform_is_parsed() {
         assert_eq!("kvm".parse(), Ok(PlatformArg(Some(Platform::Qemu))));
         assert_eq!(
             "firecracker".parse(),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn points_in_time_are_understood_as_docker_does() {
+    fn points_in_time_are_parsed_as_docker_does() {
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let zone = TimeZone::fixed(jiff::tz::offset(2));
         for (text, wanted) in [

@@ -9,10 +9,10 @@ use crate::failure::Failure;
 
 /// Show kraft version information
 ///
-/// One line: the version, the commit, the compiler and the time of the commit.
+/// Prints the version, the commit, the compiler and the time of the commit in one line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Output,
 }
@@ -25,7 +25,7 @@ enum Output {
     Json,
 }
 
-/// What `-o json` prints.
+/// The fields of `-o json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Build {
     version: &'static str,

@@ -10,16 +10,16 @@ use kraft_engine::tally::Tally;
 
 /// Wait for machines to end
 ///
-/// Wait until each machine has ended, and print the exit code that stands for its end: its exit
-/// status if it reported one, 0 if it powered off or was stopped, 1 if it crashed, 128 and the signal
-/// if its VMM was killed.
+/// Wait until each machine has ended, and print its exit code: its exit status if it reported one,
+/// 0 if it powered off or was stopped, 1 if it crashed, 128 plus the signal number if its VMM was
+/// killed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft wait alice
   test $(kraft wait alice) = 0 && echo all is well")]
 pub(crate) struct Args {
-    /// Machines, by name, id or the unique beginning of either
+    /// Machines, by name, id or unique prefix of either
     #[arg(value_name = MACHINE, required = true)]
     machines: Vec<String>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::existing(app);
     let mut tally = Tally::default();
-    // All are looked up first: one that ends and is removed meanwhile was there when asked.
+    // All are looked up first: one of them may end and be removed meanwhile.
     let found: Vec<_> = args
         .machines
         .iter()

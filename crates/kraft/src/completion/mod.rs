@@ -1,11 +1,11 @@
-//! Completion: what can stand at the end of a command line, whatever the shell.
+//! Completion: candidates for the last argument of a command line, for every shell.
 //!
-//! A shell's script asks `kraft __complete -- WORDS…` and shows what it answers, one candidate a
-//! line, a tab before its description. So all shells know the same, and what only the moment
-//! knows (the names of machines) comes for free.
+//! A shell's script runs `kraft __complete -- ARGS…` and shows its output: one candidate per line,
+//! a tab before its description. All shells offer the same candidates, including the names of
+//! existing machines.
 //!
 //! ```text
-//! kraft stop --lo⇥     --log-level<TAB>Say only what is at least this important
+//! kraft stop --lo⇥     --log-level<TAB>Set the minimum level of log messages
 //! kraft stop a⇥        alice<TAB>running
 //! kraft run ⇥          :files            (a directive: the shell completes paths itself)
 //! ```
@@ -16,27 +16,27 @@ use clap::{Arg, ArgAction, Command, ValueHint};
 
 pub(crate) use scripts::{Shell, script};
 
-/// One word that could stand there.
+/// A candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// The whole word.
+    /// The whole argument.
     pub(crate) word: String,
-    /// What it is, for shells that show that.
+    /// Its description, for shells that show one.
     pub(crate) about: String,
 }
 
-/// What can stand at the end of a command line.
+/// The candidates for the last argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Completion {
-    /// Words.
+    /// Fixed candidates.
     pub(crate) candidates: Vec<Candidate>,
     /// Paths, which shells complete better themselves.
     pub(crate) paths: Option<Paths>,
-    /// Names of things that only the moment knows.
+    /// Names that are looked up when the completion runs.
     pub(crate) names: Option<Names>,
 }
 
-/// Which paths are meant.
+/// The kind of paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paths {
     /// Files and the directories they are in.
@@ -45,27 +45,27 @@ pub(crate) enum Paths {
     Dirs,
 }
 
-/// Which names are meant.
+/// The kind of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Names {
     /// Machines that the command can be used on.
     Machines {
         /// The name of the command.
         command: String,
-        /// Those that have been named already.
+        /// Names that the command line has already.
         taken: Vec<String>,
     },
     /// Keys of the configuration.
     Keys,
 }
 
-/// The name of an argument's value that stands for a machine.
+/// The value name of arguments that take a machine.
 pub(crate) const MACHINE: &str = "MACHINE";
-/// The name of an argument's value that stands for a key of the configuration.
+/// The value name of arguments that take a key of the configuration.
 pub(crate) const KEY: &str = "KEY";
 
-/// Says what can stand for the last of `words`, which may be empty; the program's name is not
-/// among them.
+/// Returns the candidates for the last of `words`, which may be empty. `words` does not contain the
+/// program's name.
 pub(crate) fn complete(root: &Command, words: &[String]) -> Completion {
     let mut root = root.clone();
     root.build();
@@ -79,16 +79,16 @@ pub(crate) fn complete(root: &Command, words: &[String]) -> Completion {
     walk.offer(current)
 }
 
-/// A walk along the words before the one that is completed.
+/// Parser state for the arguments before the completed one.
 struct Walk<'c> {
     command: &'c Command,
     /// The flag whose value comes next.
     pending: Option<&'c Arg>,
-    /// The positionals that have passed.
+    /// The number of positionals so far.
     positionals: Vec<String>,
-    /// The flags that have passed.
+    /// The flags so far.
     used: Vec<&'c Arg>,
-    /// Whether `--` has passed: what follows is no flag.
+    /// Whether `--` came before: what follows is not a flag.
     escaped: bool,
 }
 
@@ -201,7 +201,7 @@ impl<'c> Walk<'c> {
                 continue;
             }
             let about = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            // The long one says more; the short one is offered where only it can be meant.
+            // The long flag is preferred; the short one is offered if it is the only match.
             let long = arg.get_long().map(|long| format!("--{long}"));
             let short = arg.get_short().map(|short| format!("-{short}"));
             let word = long
@@ -217,7 +217,7 @@ impl<'c> Walk<'c> {
         }
     }
 
-    /// Offers values of an argument, each behind `prefix`.
+    /// Offers values of an argument, each after `prefix`.
     fn values(&self, arg: &Arg, current: &str, prefix: &str) -> Completion {
         let candidates = arg
             .get_possible_values()
@@ -254,7 +254,7 @@ impl<'c> Walk<'c> {
         }
     }
 
-    /// Returns the positional that comes next; the last one may take many.
+    /// Returns the next positional; the last one may take several values.
     fn positional(&self) -> Option<&'c Arg> {
         let all: Vec<&Arg> = self.command.get_positionals().collect();
         let many = |arg: &Arg| matches!(arg.get_action(), ArgAction::Append);
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_flags_values_and_names_are_offered_where_they_fit() {
+    fn commands_flags_values_and_names_are_offered_where_they_apply() {
         assert_eq!(words(""), ["stop", "run", "help"]);
         assert_eq!(words("st"), ["stop"]);
         assert_eq!(words("stop --"), ["--all", "--help", "--level"]);
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn no_words_are_no_question() {
+    fn without_arguments_there_are_no_candidates() {
         assert_eq!(complete(&tree(), &[]), Completion::default());
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// A shell we have a script for.
+/// A supported shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
     /// The Bourne-again shell, 4.4 or newer
@@ -26,8 +26,8 @@ pub(crate) fn script(shell: Shell) -> &'static str {
     }
 }
 
-// Readline cuts words at `=` and `:`. The words are put together again before they are handed
-// over, and of each answer only the part behind the last cut is given back.
+// Readline cuts words at `=` and `:`. The script joins them again before it passes them, and
+// returns only the part of each candidate after the last cut.
 const BASH: &str = r#"# bash completion for kraft; load it with: source <(kraft completion bash)
 _kraft() {
     local words=() word i glue=0

@@ -1,12 +1,12 @@
-//! Whether to use colours, by the conventions that other programs follow.
+//! Whether to use colours, by the usual conventions.
 
 use kraft_config::env::Environment;
 
-/// Decides for one stream.
+/// Returns whether one stream is coloured.
 ///
-/// Against: `--no-color` or its key, `NO_COLOR` set to anything, `CLICOLOR=0`, `TERM=dumb`, a
-/// stream that is no terminal. For, unless one of the first two speaks against:
-/// `CLICOLOR_FORCE` set to anything but `0`.
+/// `--no-color` or its key and any value of `NO_COLOR` disable colours. Else any `CLICOLOR_FORCE`
+/// but `0` enables them. Else `CLICOLOR=0`, `TERM=dumb` and a stream that is not a terminal disable
+/// them.
 pub(crate) fn is_wanted(no_color: bool, env: &Environment, is_terminal: bool) -> bool {
     if no_color || env.text("NO_COLOR").is_some() {
         return false;
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conventions_are_followed_in_their_order() {
+    fn conventions_apply_in_their_order() {
         let wanted = |variables: &[(&str, &str)], no_color, terminal| {
             let env = match variables {
                 [] => Environment::default(),

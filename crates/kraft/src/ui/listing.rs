@@ -1,4 +1,4 @@
-//! Listings: the same rows as a table for people, or as JSON or YAML for programs.
+//! Listings: the same rows as a table, as JSON or as YAML.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::table::{self, Cell};
 use crate::failure::{Failure, Kind};
 
-/// The form of a listing: what `-o` takes.
+/// The format of a listing: the values of `-o`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Columns for people
+    /// A table
     #[default]
     Table,
     /// One line per value, one block per row
@@ -23,16 +23,16 @@ pub(crate) enum Format {
     Yaml,
 }
 
-/// One column of a table: its title, and what stands in it for a row.
+/// One column of a table.
 pub(crate) struct Column<T> {
-    /// Upper-case words.
+    /// Its title, in upper case.
     pub(crate) title: &'static str,
-    /// Makes the cell.
+    /// Returns the cell of a row.
     pub(crate) cell: fn(&T) -> Cell,
 }
 
 impl<T> Column<T> {
-    /// Makes a column.
+    /// Creates a column.
     pub(crate) const fn new(title: &'static str, cell: fn(&T) -> Cell) -> Self {
         Self { title, cell }
     }
@@ -73,10 +73,10 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> 
     Ok(escaped(&text) + "\n")
 }
 
-/// Returns a JSON text without what a terminal takes for commands.
+/// Returns a JSON text with terminal control characters escaped.
 ///
-/// JSON lets DEL, C1 and bidi controls pass (RFC 8259, section 7). They are in strings only, and
-/// a line break between values stays.
+/// JSON allows DEL, C1 and bidi controls in strings (RFC 8259, section 7). Line breaks between
+/// values stay.
 pub(super) fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len() + 1);
     for character in json.chars() {

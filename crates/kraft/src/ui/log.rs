@@ -1,4 +1,4 @@
-//! Talk: one line per fact to stderr, as text for people or as JSON for programs.
+//! The log: one line per message to stderr, as text or as JSON.
 //!
 //! ```text
 //! fancy, basic   error: cannot read `x`: no such file        (fancy: with colours)
@@ -7,7 +7,7 @@
 //! quiet          as basic, warnings and errors only
 //! ```
 //!
-//! A log file gets all of it, down to the level of debugging, with the time of each line.
+//! A log file gets every message down to the debug level, with timestamps.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -21,23 +21,23 @@ use serde_json::{Map, Value, json};
 use super::{listing, problem};
 use crate::failure::{Failure, Kind, Message, Text, chain};
 
-/// How important something is.
+/// The level of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// It went wrong.
+    /// An error.
     Error,
-    /// It should be minded.
+    /// A warning.
     Warn,
-    /// It is good to know.
+    /// Information.
     Info,
-    /// It helps who looks for a fault.
+    /// Details for debugging.
     Debug,
-    /// It helps who looks very closely.
+    /// More details for debugging.
     Trace,
 }
 
 impl Level {
-    /// Returns the level that a word of `log.level` means. There is nothing above an error.
+    /// Returns the level of a value of `log.level`. Levels above `error` are `error`.
     pub(crate) fn named(word: &str) -> Self {
         match word {
             "panic" | "fatal" | "error" => Self::Error,
@@ -48,7 +48,7 @@ impl Level {
         }
     }
 
-    /// Returns the word in a JSON line; KraftKit writes `warning` where it reads `warn`.
+    /// Returns the name in a JSON line; KraftKit writes `warning` where it reads `warn`.
     fn json_name(self) -> &'static str {
         match self {
             Self::Warn => "warning",
@@ -78,10 +78,10 @@ impl Level {
     }
 }
 
-/// The form of the talk.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// With colours and moving progress; on a terminal only, else basic.
+    /// With colours and progress bars; basic without a terminal.
     Fancy,
     /// Plain lines.
     Basic,
@@ -92,7 +92,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// Returns the form that a word of `log.type` means.
+    /// Returns the format of a value of `log.type`.
     pub(crate) fn named(word: &str) -> Self {
         match word {
             "basic" => Self::Basic,
@@ -103,30 +103,30 @@ impl Form {
     }
 }
 
-/// Where and how talk goes.
+/// Writes log messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Log {
-    /// The form.
+    /// The format.
     pub(super) form: Form,
-    /// The least important level that is said.
+    /// The minimum level that is printed.
     pub(super) level: Level,
-    /// Whether a line begins with the time.
+    /// Whether lines have a timestamp.
     pub(super) timestamps: bool,
     /// Whether there are colours.
     pub(super) colour: bool,
     /// Whether stderr is a terminal.
     pub(super) terminal: bool,
-    /// Where all lines are kept as well.
+    /// The log file, which gets all lines.
     pub(super) file: Option<&'static File>,
 }
 
 impl Log {
-    /// Says a message with its hints, if it is important enough.
+    /// Logs a message with its hints, if its level is printed.
     pub(super) fn say(self, level: Level, message: &str, hints: &[String]) {
         self.write(level, |log| log.format(level, message, hints, Map::new()));
     }
 
-    /// Reports an error with its stable code, which only programs see; no level silences one.
+    /// Logs an error with its stable code, which only JSON shows, at every level.
     pub(super) fn error(self, code: &str, message: &str, hints: &[String]) {
         self.write(Level::Error, |log| {
             let mut more = Map::new();
@@ -135,12 +135,12 @@ impl Log {
         });
     }
 
-    /// Says a message with more fields, which only programs get to see.
+    /// Logs a message with further fields, which only JSON shows.
     pub(super) fn say_more(self, level: Level, message: &str, more: &Map<String, Value>) {
         self.write(level, |log| log.format(level, message, &[], more.clone()));
     }
 
-    /// Reports an event with fields, which everybody gets to see.
+    /// Logs an event with its fields, in every format.
     pub(super) fn event(self, level: Level, message: &str, fields: &Map<String, Value>) {
         self.write(level, |log| {
             if log.form == Form::Json {
@@ -154,12 +154,12 @@ impl Log {
         });
     }
 
-    /// Returns whether lines of a level go anywhere.
+    /// Returns whether lines of a level are written anywhere.
     pub(super) fn takes(self, level: Level) -> bool {
-        self.is_said(level) || (self.file.is_some() && level <= self.kept())
+        self.is_printed(level) || (self.file.is_some() && level <= self.kept())
     }
 
-    /// Tells a failure; no level silences one.
+    /// Logs a failure, at every level.
     pub(super) fn failure(self, failure: &Failure) {
         match &failure.message {
             Message::Told => {}
@@ -174,8 +174,8 @@ impl Log {
         }
     }
 
-    /// Prints problems, each with its place if it has one, and hints; errors among them have the
-    /// code of the failure they make.
+    /// Logs problems, each with its place if it has one, and hints. Errors have the code of their
+    /// failure.
     pub(super) fn problems(
         self,
         code: Option<&str>,
@@ -217,7 +217,7 @@ impl Log {
         }
     }
 
-    /// Tells a mistake on the command line, in clap's words.
+    /// Logs a usage error with clap's message.
     pub(super) fn usage_error(self, text: &clap::builder::StyledStr, colour: bool) {
         let plain = text.to_string();
         if self.form == Form::Json {
@@ -236,7 +236,7 @@ impl Log {
 
     /// Writes a line to stderr, if its level is printed there, and into the log file.
     fn write(self, level: Level, line: impl Fn(Self) -> String) {
-        if self.is_said(level) {
+        if self.is_printed(level) {
             write(&line(self));
         }
         self.keep(level, line);
@@ -252,7 +252,7 @@ impl Log {
         }
     }
 
-    /// The least important level that is kept in the log file.
+    /// The minimum level that the log file gets.
     fn kept(self) -> Level {
         self.level.max(Level::Debug)
     }
@@ -270,7 +270,7 @@ impl Log {
         }
     }
 
-    fn is_said(self, level: Level) -> bool {
+    fn is_printed(self, level: Level) -> bool {
         level <= self.level && (self.form != Form::Quiet || level <= Level::Warn)
     }
 
@@ -300,12 +300,12 @@ impl Log {
             text.push_str(&time);
             text.push(' ');
         }
-        // Information is the common case and speaks for itself.
+        // Information is the common case and has no prefix.
         if level != Level::Info {
             text.push_str(&self.styled(level.style(), &format!("{}:", level.name())));
             text.push(' ');
         }
-        // Much of it comes from outside: images, registries, archives.
+        // Much of it is untrusted: names from images, registries, archives.
         text.push_str(&tame(message, &['\n', '\t']));
         text.push('\n');
         text.push_str(&self.hints(hints));
@@ -342,7 +342,7 @@ fn place(text: &Text, problem: &Problem) -> Map<String, Value> {
     place
 }
 
-/// Returns the value of a field as it is read by people and by `grep`.
+/// Returns the value of a field, quoted only if necessary.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) if text.is_empty() || text.contains([' ', '"', '\n']) => {
@@ -353,7 +353,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Writes to stderr; if nobody can hear us, nobody can be told so.
+/// Writes to stderr; errors are ignored, as there is nowhere to report them.
 fn write(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_file_gets_every_line_with_its_time_and_without_colours() {
+    fn a_log_file_gets_every_line_with_timestamps_and_without_colours() {
         let file: &'static File = Box::leak(Box::new(tempfile::tempfile().unwrap()));
         let log = Log {
             form: Form::Quiet,
@@ -420,12 +420,12 @@ mod tests {
     }
 
     #[test]
-    fn quiet_and_the_level_silence_what_is_less_important() {
-        assert!(LOG.is_said(Level::Info) && !LOG.is_said(Level::Debug));
+    fn quiet_and_the_level_suppress_less_important_messages() {
+        assert!(LOG.is_printed(Level::Info) && !LOG.is_printed(Level::Debug));
         let quiet = Log {
             form: Form::Quiet,
             ..LOG
         };
-        assert!(quiet.is_said(Level::Warn) && !quiet.is_said(Level::Info));
+        assert!(quiet.is_printed(Level::Warn) && !quiet.is_printed(Level::Info));
     }
 }

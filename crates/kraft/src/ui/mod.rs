@@ -1,4 +1,4 @@
-//! The screen: data to stdout, everything else to stderr. The only room that prints.
+//! Terminal output: data to stdout, everything else to stderr. The only module that prints.
 
 mod colour;
 mod listing;
@@ -27,29 +27,29 @@ pub(crate) use self::table::Cell;
 use crate::failure::Failure;
 use kraft_config::Config;
 
-/// The variable that names a file in which every line of the log is kept.
+/// The variable with the path of the log file.
 const LOG_FILE: &str = "KRAFTKIT_LOG_FILE";
 
-/// What is known about the screen.
+/// The output streams and their properties.
 #[derive(Clone, Debug)]
 pub(crate) struct Ui {
     log: log::Log,
-    /// The bars that are on the screen.
+    /// The visible progress bars.
     bars: MultiProgress,
-    /// Draws what flows report.
+    /// Draws the events of flows.
     progress: Arc<Progress>,
     /// Whether data may be coloured.
     colour: bool,
     /// Whether stdout is a terminal.
     shown: bool,
-    /// The width of the terminal that stdout is, if it is one and has a width.
+    /// The width of stdout's terminal, if it has one.
     width: Option<usize>,
-    /// Whether somebody is there to answer, and may be asked.
+    /// Whether prompts are possible and allowed.
     asks: bool,
 }
 
 impl Ui {
-    /// Looks at the terminal and at the configuration.
+    /// Inspects the terminal and the configuration.
     pub(crate) fn new(config: &Config) -> Self {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let stderr_is_terminal = stderr.is_terminal();
@@ -88,19 +88,18 @@ impl Ui {
         };
         if let Some(error) = unusable {
             let why = crate::failure::chain(&error);
-            ui.warn(&format!(
-                "no log file is written, though `{LOG_FILE}` is set: {why}"
-            ));
+            ui.warn(&format!("cannot write the log file of `{LOG_FILE}`: {why}"));
         }
         ui
     }
 
-    /// Reports what our crates do from now on: at `--log-level debug`, or into the log file.
+    /// Logs the diagnostics of kraft's crates from now on: at `--log-level debug`, or into the log
+    /// file.
     pub(crate) fn trace(&self) {
         trace::start(self.log, self.bars.clone());
     }
 
-    /// Asks for a line that is not shown while it is typed; `None` where nobody can be asked.
+    /// Asks for a line that is not shown while it is typed; `None` if prompts are not possible.
     pub(crate) fn ask_secret(&self, question: &str) -> Result<Option<String>, Failure> {
         if !self.asks {
             return Ok(None);
@@ -114,10 +113,7 @@ impl Ui {
     }
 
     /// Writes data to stdout, byte for byte, at once.
-    #[expect(
-        clippy::unused_self,
-        reason = "printing is the screen's: who has no screen cannot print"
-    )]
+    #[expect(clippy::unused_self, reason = "only the user interface prints")]
     pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
@@ -125,7 +121,7 @@ impl Ui {
         Ok(())
     }
 
-    /// Empties the terminal that stdout is, if it is one, for what comes next.
+    /// Clears stdout's terminal, if it is one.
     pub(crate) fn wipe(&self) -> Result<(), Failure> {
         match self.width {
             // ECMA-48: CUP to the first cell, then ED of everything.
@@ -139,7 +135,8 @@ impl Ui {
         self.text(&format!("{line}\n"))
     }
 
-    /// Writes data to stdout: as it is for programs, without what moves the cursor on a terminal.
+    /// Writes data to stdout: unchanged to a file or pipe, with control characters escaped on a
+    /// terminal.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         if !self.shown {
             return self.data(text);
@@ -147,7 +144,7 @@ impl Ui {
         self.data(&tame(text, &['\n', '\t']))
     }
 
-    /// Writes a document to stdout: byte for byte for programs, as [`Ui::text`] on a terminal.
+    /// Writes a document to stdout: byte for byte to a file or pipe, as [`Ui::text`] on a terminal.
     pub(crate) fn document(&self, bytes: &[u8]) -> Result<(), Failure> {
         if !self.shown {
             return self.bytes(bytes);
@@ -165,7 +162,7 @@ impl Ui {
         self.text(&listing::yaml(value)?)
     }
 
-    /// Writes a listing to stdout in the form that was asked for.
+    /// Writes a listing to stdout in a format.
     pub(crate) fn listing<T: Serialize>(
         &self,
         format: Format,
@@ -185,41 +182,38 @@ impl Ui {
         self.colour
     }
 
-    /// Says something a user may want to know.
+    /// Logs information.
     pub(crate) fn info(&self, message: &str) {
         self.bars
             .suspend(|| self.log.say(Level::Info, message, &[]));
     }
 
-    /// Says something a user should mind.
+    /// Logs a warning.
     pub(crate) fn warn(&self, message: &str) {
         self.bars
             .suspend(|| self.log.say(Level::Warn, message, &[]));
     }
 
-    /// Warns about a flag that is accepted for old scripts and changes nothing; `why` is what
-    /// happens instead.
+    /// Warns about a flag that is accepted for old scripts and has no effect; `why` is what happens
+    /// instead.
     pub(crate) fn ignored(&self, flag: &str, typed: bool, why: &str) {
         if typed {
             self.warn(&format!("`{flag}` has no effect: {why}"));
         }
     }
 
-    /// Returns stdout, for data that is written as it comes.
-    #[expect(
-        clippy::unused_self,
-        reason = "printing is the screen's: who has no screen cannot print"
-    )]
+    /// Returns stdout, for data that is streamed.
+    #[expect(clippy::unused_self, reason = "only the user interface prints")]
     pub(crate) fn output(&self) -> io::Stdout {
         io::stdout()
     }
 
-    /// Tells a failure, unless it has been told.
+    /// Logs a failure, unless it has been logged.
     pub(crate) fn failure(&self, failure: &Failure) {
         self.log.failure(failure);
     }
 
-    /// Tells problems of a text, or of a request.
+    /// Logs problems of a text, or of a request.
     pub(crate) fn problems(
         &self,
         text: Option<&crate::failure::Text>,
@@ -228,7 +222,7 @@ impl Ui {
         self.log.problems(None, text, problems, &[]);
     }
 
-    /// Tells a mistake on the command line, in clap's words.
+    /// Logs a usage error with clap's message.
     pub(crate) fn usage_error(&self, text: &clap::builder::StyledStr, colour: bool) {
         self.log.usage_error(text, colour);
     }

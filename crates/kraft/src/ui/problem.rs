@@ -1,10 +1,10 @@
-//! Problems as a compiler shows them: file, line, caret, advice.
+//! Diagnostics as a compiler shows them: file, line, caret, help.
 
 use kraft_core::problem::{self, Problem};
 
 use crate::failure::Text;
 
-/// Draws problems that point into a text.
+/// Renders problems with spans in a text.
 pub(super) fn render(text: &Text, problems: &[Problem], colour: bool) -> String {
     problem::render(&text.name, &text.text, problems, colour)
 }

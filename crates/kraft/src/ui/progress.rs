@@ -1,7 +1,7 @@
-//! Progress: what the rooms report while they work, drawn by the form of the log.
+//! Progress: the events of flows, drawn in the format of the log.
 //!
 //! ```text
-//! fancy   a bar or a spinner that goes away when the work is done
+//! fancy   a bar or a spinner that disappears when the task is done
 //! basic   building the root filesystem
 //! json    {"level":"info","msg":"building the root filesystem","task":1,"progress":"started"}
 //! quiet   nothing
@@ -19,27 +19,27 @@ use serde_json::{Map, Value};
 
 use super::log::{Form, Level, Log};
 
-/// Between two JSON lines about the same work.
+/// Interval between two JSON lines of a task.
 const BETWEEN_LINES: Duration = Duration::from_millis(500);
-/// Between two steps of a spinner.
+/// Interval between two frames of a spinner.
 const BETWEEN_TICKS: Duration = Duration::from_millis(120);
 
-/// Draws events: all of the process share one.
+/// Draws events; one per process.
 #[derive(Debug)]
 pub(crate) struct Progress {
     log: Log,
-    /// All bars of the screen, those of other work included: they share its last lines.
+    /// All visible bars, those of other tasks included.
     bars: MultiProgress,
     tasks: Mutex<HashMap<u64, Task>>,
 }
 
-/// A piece of work that goes on.
+/// A running task.
 #[derive(Debug)]
 struct Task {
     what: String,
     total: Option<u64>,
     done: u64,
-    /// Whether its units are things and not bytes.
+    /// Whether it counts items instead of bytes.
     counts: bool,
     bar: Option<ProgressBar>,
     last_line: Instant,
@@ -70,7 +70,7 @@ impl Progress {
 
     fn started(&self, task: u64, what: String, total: Option<u64>) {
         let bar = self.moves().then(|| {
-            // Added before anything draws it: a bar that is drawn on its own is never cleared.
+            // Added before anything draws it: a bar that is drawn before is never cleared.
             let bar = self.bars.add(ProgressBar::new_spinner());
             bar.set_style(style(false, total, 0));
             if let Some(total) = total {
@@ -94,7 +94,7 @@ impl Progress {
         self.tasks().insert(task, entry);
     }
 
-    /// From here on the units are things; the total may be unknown.
+    /// Counts items from now on; the total may be unknown.
     fn counted(&self, task: u64, total: Option<u64>, doing: Option<&str>) {
         let mut tasks = self.tasks();
         let Some(entry) = tasks.get_mut(&task) else {
@@ -160,7 +160,7 @@ impl Progress {
         self.log.say_more(Level::Info, what, &more);
     }
 
-    /// Returns whether there is something to draw on.
+    /// Returns whether bars are drawn.
     fn moves(&self) -> bool {
         self.log.form == Form::Fancy && self.log.terminal && self.log.level >= Level::Info
     }
@@ -171,14 +171,14 @@ impl Progress {
 }
 
 impl Task {
-    /// Shows what is being done at this moment.
+    /// Shows the current step of a task.
     fn show(&self, doing: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(tame(&format!("{}: {doing}", self.what), &[]));
         }
     }
 
-    /// Draws what is known by now.
+    /// Draws the current state of a task.
     fn restyle(&self) {
         if let Some(bar) = &self.bar {
             if let Some(total) = self.total {
@@ -220,8 +220,8 @@ impl Reporter for Progress {
     }
 }
 
-/// Returns how a bar is drawn. The message comes last and is cut where the line ends; where
-/// nothing is counted yet, no number is shown.
+/// Returns the template of a bar. The message comes last and is truncated to the line; without a
+/// count, no number is shown.
 fn style(counts: bool, total: Option<u64>, done: u64) -> ProgressStyle {
     let template = match (counts, total, done) {
         (true, Some(_), _) => "{spinner} [{bar:16}] {pos}/{len} {wide_msg}",

@@ -1,5 +1,4 @@
-//! Questions, asked only where somebody can answer: stdin and stderr are terminals, and nobody
-//! forbade it.
+//! Prompts, shown only if stdin and stderr are terminals and `--no-prompt` is not set.
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -14,13 +13,13 @@ use signal_hook::flag;
 
 use kraft_engine::context::AskError;
 
-/// Between two looks at whether a signal has come.
+/// Poll interval for signals.
 const LOOK: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
 
-/// Asks which of several lines is meant; the answer is its place.
+/// Asks for one of several lines; returns its index.
 pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, AskError> {
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "{}", tame(question, &['\n']));
@@ -36,7 +35,7 @@ pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, AskError
         match answer.parse::<usize>() {
             Ok(number) if (1..=lines.len()).contains(&number) => return Ok(number - 1),
             _ => {
-                let _ = writeln!(stderr, "`{}` is none of them.", tame(&answer, &[]));
+                let _ = writeln!(stderr, "`{}` is not one of them.", tame(&answer, &[]));
             }
         }
     }
@@ -49,7 +48,7 @@ pub(super) fn line(question: &str) -> Result<String, AskError> {
     read_line(&mut stderr)
 }
 
-/// Asks for a line that is not shown while it is typed. An interrupt ends the question.
+/// Asks for a line without echo. A signal ends the prompt.
 pub(super) fn secret(question: &str) -> Result<String, AskError> {
     let interrupts = Interrupts::listen();
     let hidden = Hidden::begin()?;
@@ -62,10 +61,10 @@ pub(super) fn secret(question: &str) -> Result<String, AskError> {
     answer
 }
 
-/// The signals that end the program, held back while the terminal is not as it was.
+/// The signals that end the program, deferred while the terminal has no echo.
 struct Interrupts {
     came: Arc<AtomicBool>,
-    /// Whether they have their usual effect again.
+    /// Whether they have their default effect again.
     over: Arc<AtomicBool>,
 }
 
@@ -76,7 +75,7 @@ impl Interrupts {
             over: Arc::default(),
         };
         for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
-            // Where the system refuses, the signal keeps its effect.
+            // If this fails, the signal keeps its default effect.
             let _ = flag::register_conditional_default(signal, Arc::clone(&interrupts.over));
             let _ = flag::register(signal, Arc::clone(&interrupts.came));
         }
@@ -90,7 +89,7 @@ impl Drop for Interrupts {
     }
 }
 
-/// A terminal that does not show what is typed; it does again when this is dropped.
+/// Disables the terminal's echo until it is dropped.
 struct Hidden {
     before: Termios,
 }
@@ -113,7 +112,7 @@ impl Drop for Hidden {
     }
 }
 
-/// Reads a line from the terminal itself: nothing of it stays in a buffer.
+/// Reads a line from the terminal without a buffer.
 fn read_hidden(interrupts: &Interrupts) -> Result<String, AskError> {
     let failed = |error: Errno| AskError::Read(error.into());
     let stdin = io::stdin();

@@ -1,4 +1,4 @@
-//! Tables of text, measured by what a terminal shows and not by bytes.
+//! Tables of text, aligned by display width.
 //!
 //! ```text
 //! NAME   KERNEL                 STATUS
@@ -10,7 +10,7 @@ use kraft_core::tame::tame;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// What stands in one field.
+/// The content of a field.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cell {
     text: String,
@@ -18,7 +18,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Makes a field; characters that would move the cursor are written as escapes.
+    /// Creates a field; control characters are escaped.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
         Self {
             text: tame(text.as_ref(), &[]),
@@ -26,7 +26,7 @@ impl Cell {
         }
     }
 
-    /// Gives the field a colour, where there are colours.
+    /// Sets the colour of the field, if colours are enabled.
     #[must_use]
     pub(crate) fn colour(mut self, colour: AnsiColor) -> Self {
         self.colour = Some(colour);
@@ -34,12 +34,12 @@ impl Cell {
     }
 }
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: &str = "  ";
-/// No column but the first is made narrower than this.
+/// The minimum width of every column but the first.
 const NARROWEST: usize = 8;
 
-/// Returns a table under its titles. With a width, columns are cut to fit it, the widest first
+/// Returns a table under its titles. With a width, columns are truncated to fit, the widest first
 /// and the first column never.
 pub(super) fn table(
     titles: &[&str],
@@ -93,7 +93,7 @@ pub(super) fn list(titles: &[&str], rows: &[Vec<Cell>], colour: bool) -> String 
     blocks.join("\n")
 }
 
-/// Takes from the widest column, one by one, until the line fits.
+/// Narrows the widest column by one until the line fits.
 fn fit(widths: &mut [usize], total: usize) {
     let gaps = GAP.len() * widths.len().saturating_sub(1);
     let mut sum = widths.iter().sum::<usize>() + gaps;
@@ -134,7 +134,7 @@ fn line<'c>(
             out.push_str(GAP);
         }
     }
-    // An empty last field leaves no blanks at the end of the line.
+    // An empty last field leaves no trailing blanks.
     let end = out
         .get(start..)
         .map_or(out.len(), |line| start + line.trim_end().len());
@@ -147,13 +147,13 @@ fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
-    let mut room = width.saturating_sub(1);
+    let mut left = width.saturating_sub(1);
     let mut out: String = text
         .chars()
         .take_while(|character| {
             let needed = character.width().unwrap_or(0);
-            let fits = needed <= room;
-            room = room.saturating_sub(needed);
+            let fits = needed <= left;
+            left = left.saturating_sub(needed);
             fits
         })
         .collect();
@@ -179,7 +179,7 @@ mod tests {
     const TITLES: [&str; 3] = ["NAME", "ARGS", "STATUS"];
 
     #[test]
-    fn columns_stand_below_each_other() {
+    fn columns_are_aligned() {
         assert_eq!(
             table(&TITLES, &rows(), None, false),
             "NAME   ARGS                        STATUS\n\

@@ -1,11 +1,11 @@
-//! Diagnostics: what our crates report with `tracing`, as lines of the log.
+//! Diagnostics: the `tracing` events of kraft's crates, as lines of the log.
 //!
 //! ```text
 //! basic   debug: HTTP request method=GET url=https://h/v2/ outcome=200 milliseconds=12 attempt=1
 //! json    {"level":"debug","msg":"HTTP request","method":"GET","url":"https://h/v2/",…}
 //! ```
 //!
-//! Events of libraries are left out: they may hold secrets.
+//! Events of libraries are omitted: they may contain secrets.
 
 use std::fmt;
 
@@ -18,26 +18,26 @@ use tracing::{Event, Metadata, Subscriber};
 
 use super::log::{Level, Log};
 
-/// Events of modules whose paths begin like this are reported.
+/// The prefix of the module paths whose events are logged.
 const OURS: &str = "kraft";
 
-/// Writes events into the log; spans are not used.
+/// Writes events into the log; spans are ignored.
 struct Diagnostics {
     log: Log,
     bars: MultiProgress,
 }
 
-/// Reports events from now on, if the log wants any.
+/// Logs events from now on, if the log level allows any.
 pub(super) fn start(log: Log, bars: MultiProgress) {
     if log.takes(Level::Debug) {
-        // A second one, in the tests of this crate, changes nothing.
+        // A second call, in the tests of this crate, has no effect.
         let _ = tracing::subscriber::set_global_default(Diagnostics { log, bars });
     }
 }
 
 impl Subscriber for Diagnostics {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // `enabled!` asks without an event.
+        // `enabled!` calls this without an event.
         !metadata.is_span()
             && metadata.target().starts_with(OURS)
             && self.log.takes(level(metadata))
@@ -83,7 +83,7 @@ fn level(metadata: &Metadata<'_>) -> Level {
     }
 }
 
-/// What an event says.
+/// The message and the fields of an event.
 #[derive(Default)]
 struct Fields {
     message: String,

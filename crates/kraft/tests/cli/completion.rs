@@ -1,8 +1,8 @@
-//! What shells are told, and that bash takes it.
+//! Completion candidates, and the bash script.
 
 use crate::support::Home;
 
-fn asked(home: &Home, line: &str) -> Vec<String> {
+fn candidates(home: &Home, line: &str) -> Vec<String> {
     let mut words = vec!["__complete", "--"];
     words.extend(line.split(' '));
     home.ok(&words)
@@ -28,18 +28,18 @@ fn commands_flags_values_and_machines_are_offered() {
     let home = Home::new();
     let kernel = home.kernel();
     home.ok(&["run", "-W", "--no-start", "-n", "alice", &kernel]);
-    assert_eq!(asked(&home, "sta"), ["start"]);
-    assert_eq!(asked(&home, "run --det"), ["--detach"]);
-    assert_eq!(asked(&home, "--log-type j"), ["json"]);
-    assert_eq!(asked(&home, "ps --output=y"), ["--output=yaml"]);
-    assert_eq!(asked(&home, "rm "), ["alice"]);
-    assert_eq!(asked(&home, "start a"), ["alice"]);
-    assert_eq!(asked(&home, "stop "), [""; 0]);
-    assert_eq!(asked(&home, "rm alice "), [""; 0]);
-    assert_eq!(asked(&home, "run "), [":files"]);
-    assert_eq!(asked(&home, "config set log.l"), ["log.level"]);
+    assert_eq!(candidates(&home, "sta"), ["start"]);
+    assert_eq!(candidates(&home, "run --det"), ["--detach"]);
+    assert_eq!(candidates(&home, "--log-type j"), ["json"]);
+    assert_eq!(candidates(&home, "ps --output=y"), ["--output=yaml"]);
+    assert_eq!(candidates(&home, "rm "), ["alice"]);
+    assert_eq!(candidates(&home, "start a"), ["alice"]);
+    assert_eq!(candidates(&home, "stop "), [""; 0]);
+    assert_eq!(candidates(&home, "rm alice "), [""; 0]);
+    assert_eq!(candidates(&home, "run "), [":files"]);
+    assert_eq!(candidates(&home, "config set log.l"), ["log.level"]);
     home.configure("[");
-    assert_eq!(asked(&home, "ver"), ["version"]);
+    assert_eq!(candidates(&home, "ver"), ["version"]);
 }
 
 /// Has bash itself complete a line, as it would at the key Tab.
@@ -65,7 +65,7 @@ fn bash(home: &Home, words: &[&str]) -> String {
 }
 
 #[test]
-fn bash_completes_commands_machines_and_values_behind_an_equals_sign() {
+fn bash_completes_commands_machines_and_values_after_an_equals_sign() {
     let home = Home::new();
     let kernel = home.kernel();
     home.ok(&["run", "-W", "--no-start", "-n", "alice", &kernel]);

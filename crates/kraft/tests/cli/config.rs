@@ -1,4 +1,4 @@
-//! Which layer wins, and that editing loses nothing.
+//! Precedence of layers, and edits that keep everything else.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -13,7 +13,7 @@ mine: {stays: true}
 ";
 
 #[test]
-fn each_layer_wins_over_the_next() {
+fn each_layer_overrides_the_next() {
     let home = Home::new();
     home.configure(FILE);
     let told = |words: &[&str], env: Option<&str>| {
@@ -50,7 +50,7 @@ fn each_layer_wins_over_the_next() {
 }
 
 #[test]
-fn reading_makes_no_file_and_the_first_set_makes_a_private_one() {
+fn reading_creates_no_file_and_the_first_set_creates_a_private_one() {
     let home = Home::new();
     home.ok(&["config"]);
     home.ok(&["ps"]);
@@ -96,25 +96,25 @@ fn set_and_unset_keep_every_other_byte() {
 }
 
 #[test]
-fn a_file_that_makes_no_sense_is_shown_with_a_caret_and_never_overwritten() {
+fn an_invalid_file_is_shown_with_a_caret_and_never_overwritten() {
     let home = Home::new();
     home.configure("log:\n    level: loud\nno_prompt: [x]\n");
     let outcome = home.kraft(&["ps"]).exits(2);
     assert_eq!(outcome.stdout, "");
     insta::assert_snapshot!(outcome.stderr, @r"
-    error: `log.level` cannot be `loud`
+    error: `loud` is not a valid value of `log.level`
      --> [HOME]/.config/kraftkit/config.yaml:2:12
       |
     2 |     level: loud
       |            ^^^^ expected one of panic, fatal, error, warn, info, debug, trace
 
-    error: `no_prompt` cannot be a list
+    error: a list is not a valid value of `no_prompt`
      --> [HOME]/.config/kraftkit/config.yaml:3:12
       |
     3 | no_prompt: [x]
       |            ^^^ expected true or false
     ");
-    // What is wrong can be put right with kraft itself.
+    // The file can be corrected with kraft itself.
     home.ok(&["config", "unset", "no_prompt"]);
     home.ok(&["config", "set", "log.level", "warn"]);
     home.ok(&["ps"]);
@@ -128,31 +128,39 @@ fn a_file_that_makes_no_sense_is_shown_with_a_caret_and_never_overwritten() {
 }
 
 #[test]
-fn a_value_that_makes_no_sense_is_refused_wherever_it_comes_from() {
+fn an_invalid_value_is_an_error_from_every_origin() {
     let home = Home::new();
     let outcome = home.kraft(&["--log-level", "loud", "ps"]).exits(2);
     assert!(
         outcome
             .stderr
-            .starts_with("error: `--log-level` cannot be `loud`: expected one of")
+            .starts_with("error: `loud` is not a valid value of `--log-level`: expected one of")
     );
     let mut command = home.command(&["ps"]);
     let outcome = home
         .finish(command.env("KRAFTKIT_NO_PROMPT", "maybe"))
         .exits(2);
     assert!(
-        outcome
-            .stderr
-            .contains("`KRAFTKIT_NO_PROMPT` cannot be `maybe`")
+        outcome.stderr.contains(
+            "`maybe` is not a valid value of the environment variable `KRAFTKIT_NO_PROMPT`"
+        )
     );
     let outcome = home.kraft(&["config", "set", "log.level", "loud"]).exits(2);
-    assert!(outcome.stderr.contains("`log.level` cannot be `loud`"));
+    assert!(
+        outcome
+            .stderr
+            .contains("`loud` is not a valid value of `log.level`")
+    );
     let outcome = home.kraft(&["config", "set", "loglevel", "x"]).exits(2);
-    assert!(outcome.stderr.contains("no key `loglevel`"));
+    assert!(
+        outcome
+            .stderr
+            .contains("unknown configuration key `loglevel`")
+    );
 }
 
 #[test]
-fn a_value_of_the_wrong_form_is_refused_when_it_is_set_and_when_it_is_read() {
+fn a_value_of_the_wrong_format_is_an_error_when_it_is_set_and_when_it_is_read() {
     for (key, variable, bad, expected) in [
         (
             "http_timeout",
@@ -180,7 +188,7 @@ fn a_value_of_the_wrong_form_is_refused_when_it_is_set_and_when_it_is_read() {
     ] {
         let home = Home::new();
         let outcome = home.kraft(&["config", "set", key, bad]).exits(2);
-        let wrong = format!("`{key}` cannot be `{bad}`: expected");
+        let wrong = format!("`{bad}` is not a valid value of `{key}`: expected");
         assert!(outcome.stderr.contains(&wrong), "{}", outcome.stderr);
         assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
         assert!(!home.config_file().exists());
@@ -188,7 +196,9 @@ fn a_value_of_the_wrong_form_is_refused_when_it_is_set_and_when_it_is_read() {
         let variable = format!("KRAFTKIT_{variable}");
         let mut command = home.command(&["ps"]);
         let outcome = home.finish(command.env(&variable, bad)).exits(2);
-        let wrong = format!("variable `{variable}` cannot be `{bad}`: expected");
+        let wrong = format!(
+            "`{bad}` is not a valid value of the environment variable `{variable}`: expected"
+        );
         assert!(outcome.stderr.contains(&wrong), "{}", outcome.stderr);
 
         // A file that was written by hand: its name, the line, the key, what is expected.
@@ -201,7 +211,7 @@ fn a_value_of_the_wrong_form_is_refused_when_it_is_set_and_when_it_is_read() {
         for part in ["config.yaml:", key, bad, expected] {
             assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
         }
-        // It can be mended without an editor.
+        // It can be corrected without an editor.
         let _ = home.kraft(&["config", "unset", key]).exits(0);
         let _ = home.kraft(&["ps"]).exits(0);
     }
@@ -224,7 +234,7 @@ fn tokens_are_shown_on_request_only() {
 }
 
 #[test]
-fn the_file_is_found_where_the_flag_the_variable_or_the_specification_says() {
+fn the_file_is_found_by_flag_variable_and_xdg_specification() {
     let home = Home::new();
     home.write("flag/config.yaml", "qemu: from-flag\n");
     home.write("var/config.yaml", "qemu: from-variable\n");
@@ -245,7 +255,7 @@ fn the_file_is_found_where_the_flag_the_variable_or_the_specification_says() {
 }
 
 #[test]
-fn changes_made_at_once_are_all_kept() {
+fn concurrent_changes_are_all_kept() {
     let home = Home::new();
     home.configure("# mine\n");
     let keys = [

@@ -1,4 +1,5 @@
-//! Servers that cannot be reached: images, catalogs, Git and the cloud say the cause and what to check.
+//! Unreachable servers: errors of images, catalogs, Git and the cloud name the cause and what to
+//! check.
 
 use std::net::TcpListener;
 
@@ -36,7 +37,7 @@ fn hints(home: &Home, words: &[&str], metro: &str) -> String {
 }
 
 #[test]
-fn a_host_name_that_cannot_be_resolved_is_told_apart_from_a_closed_port() {
+fn an_unknown_host_name_and_a_closed_port_have_different_errors() {
     let home = Home::new();
     let port = closed_port();
     for (server, hint) in [
@@ -73,7 +74,7 @@ fn a_host_name_that_cannot_be_resolved_is_told_apart_from_a_closed_port() {
 }
 
 #[test]
-fn a_server_that_does_not_speak_tls_is_told_by_its_port() {
+fn the_error_of_a_server_without_tls_names_its_port() {
     let home = Home::new();
     let index = format!("https://localhost:{}/index.yaml", rude_server());
     let stderr = hints(&home, &["pkg", "update", "--with-manifest", &index], "fra");

@@ -1,10 +1,10 @@
-//! What a user who asks for help gets to read.
+//! Help texts.
 
 use std::fmt::Write as _;
 
 use crate::support::Home;
 
-/// Every visible command, with the words that lead to it.
+/// Returns the path of every visible command.
 fn commands() -> Vec<Vec<String>> {
     fn walk(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
         for child in command.get_subcommands() {
@@ -36,7 +36,7 @@ fn the_short_help_of_every_command_is_as_reviewed() {
 }
 
 #[test]
-fn every_command_says_what_it_does_first_and_shows_the_global_flags_in_full_help_only() {
+fn help_begins_with_a_description_and_has_global_flags_only_in_its_long_form() {
     let home = Home::new();
     for path in commands() {
         let mut words: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -95,7 +95,7 @@ fn version_is_one_line_that_scripts_can_match() {
 }
 
 #[test]
-fn version_and_the_path_of_the_configuration_are_told_whatever_that_holds() {
+fn version_and_path_of_the_configuration_do_not_depend_on_its_content() {
     let home = Home::new();
     home.configure("[");
     assert!(home.ok(&["version"]).starts_with("kraft "));

@@ -1,4 +1,4 @@
-//! Flags that are accepted and not listed: each does what it says, or reports that it has no effect.
+//! Hidden flags: each works, or warns that it has no effect.
 
 use clap::Command;
 
@@ -72,7 +72,7 @@ const TABLE: &[(&str, &[&str], &str)] = &[
     (
         "menu --no-fetch",
         &["menu", "--no-fetch"],
-        "a menu needs a terminal",
+        "the menu needs a terminal",
     ),
     (
         "kconfig get --no-fetch",

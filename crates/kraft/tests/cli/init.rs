@@ -1,9 +1,9 @@
-//! Projects that are started: what is found, what is written, and what is never overwritten.
+//! New projects: detected sources, written files, and files that are never overwritten.
 
 use crate::probe::elf;
 use crate::support::Home;
 
-/// Checks that a project is sound and returns it.
+/// Validates a project and returns it.
 fn sound(home: &Home, dir: &str) -> serde_json::Value {
     let _ = home.kraft(&["check", dir]).exits(0);
     home.json(&["check", dir, "-o", "json"])
@@ -14,7 +14,7 @@ fn text(home: &Home, path: &str) -> String {
 }
 
 #[test]
-fn a_first_program_is_written_where_there_is_nothing() {
+fn an_empty_directory_gets_a_first_program() {
     let home = Home::new();
     let outcome = home.kraft(&["init", "hello", "-t", "c"]).exits(0);
     insta::assert_snapshot!(outcome.stdout, @r"
@@ -31,7 +31,7 @@ fn a_first_program_is_written_where_there_is_nothing() {
 }
 
 #[test]
-fn nothing_at_all_is_a_failure_that_writes_nothing() {
+fn an_empty_directory_without_a_type_is_an_error_and_nothing_is_written() {
     let home = Home::new();
     let outcome = home.kraft(&["init", "empty"]).exits(3);
     assert!(outcome.stderr.contains("--type c"), "{}", outcome.stderr);
@@ -44,7 +44,7 @@ fn nothing_at_all_is_a_failure_that_writes_nothing() {
 }
 
 #[test]
-fn sources_are_found_in_directories_and_odd_names_are_told() {
+fn sources_are_found_in_directories_and_odd_names_are_reported() {
     let home = Home::new();
     for file in [
         "main.c",
@@ -77,7 +77,7 @@ fn sources_are_found_in_directories_and_odd_names_are_told() {
 }
 
 #[test]
-fn a_dockerfile_says_what_to_run() {
+fn the_command_is_that_of_the_dockerfile() {
     let home = Home::new();
     home.write(
         "web/Dockerfile",
@@ -101,7 +101,7 @@ fn a_dockerfile_says_what_to_run() {
 }
 
 #[test]
-fn a_program_gets_a_root_filesystem_and_a_kernel_none() {
+fn a_program_gets_a_root_filesystem_but_a_kernel_does_not() {
     let home = Home::new();
     home.write(
         "run/tool",
@@ -121,7 +121,7 @@ fn a_program_gets_a_root_filesystem_and_a_kernel_none() {
 }
 
 #[test]
-fn nothing_that_is_there_is_overwritten() {
+fn existing_files_are_not_overwritten() {
     let home = Home::new();
     home.write("p/main.c", "mine");
     home.write("p/Makefile.uk", "mine");
@@ -144,7 +144,7 @@ fn nothing_that_is_there_is_overwritten() {
 }
 
 #[test]
-fn a_name_that_no_project_can_have_is_refused_before_anything_is_written() {
+fn an_invalid_name_is_an_error_before_anything_is_written() {
     let home = Home::new();
     let outcome = home
         .kraft(&["init", "p", "--type", "c", "--name", "a/b"])

@@ -1,4 +1,4 @@
-//! FIFOs, devices, sockets and directories in place of files: an error at once, never a wait.
+//! FIFOs, devices, sockets and directories in place of files: an immediate error, never a hang.
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn fails(home: &Home, words: &[&str]) -> String {
 }
 
 #[test]
-fn a_fifo_in_place_of_a_file_that_is_named_is_an_error() {
+fn a_fifo_in_place_of_a_file_argument_is_an_error() {
     let mut wrong = Vec::new();
     let home = Home::new();
     let kernel = home.kernel();
@@ -91,7 +91,7 @@ const BUILD: [&str; 7] = [
 ];
 
 #[test]
-fn a_fifo_in_place_of_a_file_that_kraft_looks_for_is_an_error() {
+fn a_fifo_in_place_of_a_file_that_kraft_searches_is_an_error() {
     let mut wrong = Vec::new();
     for (at, words) in [
         ("Kraftfile", &["check"][..]),
@@ -120,7 +120,7 @@ fn a_fifo_in_place_of_a_file_that_kraft_looks_for_is_an_error() {
 }
 
 #[test]
-fn sockets_devices_and_directories_are_no_kernels_and_no_archives() {
+fn sockets_devices_and_directories_are_not_kernels_or_archives() {
     let home = Home::new();
     let socket = home.path().join("socket");
     let _listening = UnixListener::bind(&socket).unwrap();

@@ -1,4 +1,4 @@
-//! Libraries that are started.
+//! New libraries.
 
 use crate::support::Home;
 
@@ -18,7 +18,7 @@ fn text(home: &Home, path: &str) -> String {
 }
 
 #[test]
-fn everything_that_is_missing_is_told_at_once() {
+fn all_missing_values_are_reported_together() {
     let home = Home::new();
     let outcome = home.kraft(&["--no-prompt", "lib", "create"]).exits(2);
     insta::assert_snapshot!(outcome.stderr, @r"
@@ -31,7 +31,7 @@ fn everything_that_is_missing_is_told_at_once() {
 }
 
 #[test]
-fn a_library_has_the_files_that_readers_and_builds_expect() {
+fn a_library_has_the_expected_files() {
     let home = Home::new();
     let words = [
         "hello-you",
@@ -81,7 +81,7 @@ fn a_library_has_the_files_that_readers_and_builds_expect() {
 }
 
 #[test]
-fn a_port_fetches_what_it_brings_and_patches_it() {
+fn a_port_fetches_and_patches_its_upstream_sources() {
     let home = Home::new();
     let words = [
         "zlib",
@@ -110,7 +110,7 @@ fn a_port_fetches_what_it_brings_and_patches_it() {
 }
 
 #[test]
-fn it_becomes_a_repository_of_the_author_whom_git_knows() {
+fn the_repository_has_the_author_of_the_git_configuration() {
     let home = Home::new();
     home.write(
         ".gitconfig",
@@ -137,7 +137,7 @@ fn it_becomes_a_repository_of_the_author_whom_git_knows() {
 }
 
 #[test]
-fn it_is_in_the_catalog_on_request() {
+fn it_is_added_to_the_catalog_on_request() {
     let home = Home::new();
     home.configure("unikraft:\n  manifests: []\n");
     let _ = create(&home, &["hello", "--version", "1", "--update-refs"]).exits(0);
@@ -146,7 +146,7 @@ fn it_is_in_the_catalog_on_request() {
 }
 
 #[test]
-fn what_cannot_be_built_is_refused_and_nothing_is_left_behind() {
+fn an_invalid_library_is_an_error_and_nothing_is_left_behind() {
     let home = Home::new();
     for (words, said) in [
         (

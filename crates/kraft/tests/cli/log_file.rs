@@ -1,4 +1,4 @@
-//! The log file: what it holds, and which files are none.
+//! The log file: its contents, and refused paths.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -14,8 +14,8 @@ fn logged(home: &Home, file: &str, words: &[&str]) -> Outcome {
 fn a_log_file_is_private_and_grows() {
     let home = Home::new();
     for words in [
-        &["inspect", "nobody"][..],
-        &["--log-type=quiet", "stop", "nobody"],
+        &["inspect", "unknown"][..],
+        &["--log-type=quiet", "stop", "unknown"],
     ] {
         let _ = logged(&home, "log", words).exits(3);
     }
@@ -31,7 +31,7 @@ fn a_log_file_is_private_and_grows() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_left_alone_and_the_command_works() {
+fn a_path_that_is_not_a_regular_file_is_unchanged_and_the_command_works() {
     let home = Home::new();
     let victim = home.write("victim", "as it was");
     symlink(&victim, home.path().join("link")).unwrap();

@@ -1,4 +1,4 @@
-//! Machines that were made and never started: listed, found, removed.
+//! Created machines that were never started: listed, found, removed.
 
 use crate::support::Home;
 
@@ -81,7 +81,7 @@ fn a_machine_is_listed_with_values_of_real_types() {
 }
 
 #[test]
-fn a_word_means_a_machine_by_name_id_or_unique_beginning() {
+fn a_machine_is_found_by_name_id_or_unique_prefix() {
     let home = Home::new();
     for name in ["anna", "annette", "bert"] {
         make(&home, name);
@@ -102,7 +102,7 @@ fn a_word_means_a_machine_by_name_id_or_unique_beginning() {
 }
 
 #[test]
-fn the_good_ones_are_done_and_the_bad_one_decides_the_exit_code() {
+fn valid_machines_are_processed_and_the_invalid_one_decides_the_exit_code() {
     let home = Home::new();
     for name in ["anna", "bert", "carl"] {
         make(&home, name);
@@ -117,7 +117,7 @@ fn the_good_ones_are_done_and_the_bad_one_decides_the_exit_code() {
 }
 
 #[test]
-fn what_cannot_be_done_to_a_machine_is_said() {
+fn an_impossible_action_is_an_error() {
     let home = Home::new();
     make(&home, "alice");
     let outcome = home.kraft(&["pause", "alice"]).exits(1);
@@ -127,14 +127,14 @@ fn what_cannot_be_done_to_a_machine_is_said() {
     );
     let outcome = home.kraft(&["wait", "alice"]).exits(1);
     assert_eq!(outcome.stderr, "error: machine `alice` was never started\n");
-    // What is not running need not be stopped, and has said nothing.
+    // A machine that is not running is not stopped, and has no console output.
     assert_eq!(home.ok(&["stop", "alice"]), "");
     assert_eq!(home.ok(&["logs", "alice"]), "");
     assert_eq!(home.ok(&["logs", "--follow", "alice"]), "");
 }
 
 #[test]
-fn a_name_is_given_once() {
+fn a_name_is_unique() {
     let home = Home::new();
     make(&home, "alice");
     let kernel = home.kernel();
@@ -148,7 +148,7 @@ fn a_name_is_given_once() {
 }
 
 #[test]
-fn the_root_filesystem_of_a_machine_lives_as_long_as_the_machine() {
+fn the_root_filesystem_is_removed_with_its_machine() {
     let home = Home::new();
     let kernel = home.kernel();
     home.write("root/etc/motd", "hello\n");
@@ -172,7 +172,7 @@ fn the_root_filesystem_of_a_machine_lives_as_long_as_the_machine() {
         home.ok(&["rootfs", "cat", &archive, "/etc/motd"])
             .contains("hello")
     );
-    // A stranger's archive, left by somebody who was killed, goes with the next sweep.
+    // An archive of a killed process is removed by the next garbage collection.
     let stale = home.write(".local/share/kraftkit/runtime/rootfs/stale.cpio", "x");
     home.ok(&["rm", "a"]);
     assert!(!std::path::Path::new(&archive).exists());
@@ -180,7 +180,7 @@ fn the_root_filesystem_of_a_machine_lives_as_long_as_the_machine() {
 }
 
 #[test]
-fn a_machine_whose_record_is_damaged_is_listed_and_only_force_removes_it() {
+fn a_machine_with_a_corrupt_record_is_listed_and_only_force_removes_it() {
     let home = Home::new();
     make(&home, "alice");
     make(&home, "bob");
@@ -216,10 +216,10 @@ fn a_machine_whose_record_is_damaged_is_listed_and_only_force_removes_it() {
 }
 
 #[test]
-fn where_no_directory_can_be_made_there_are_no_machines() {
+fn without_a_writable_directory_there_are_no_machines() {
     let home = Home::new();
     home.write("file", "");
-    // A file in the place of a directory is in the way of root as well.
+    // A file in place of a directory is an obstacle for root as well.
     for runtime_dir in ["/proc/none/of/this", "file/below"] {
         let kraft = |words: &[&str]| {
             let mut command = home.command(words);
@@ -247,13 +247,13 @@ fn where_no_directory_can_be_made_there_are_no_machines() {
     let mut command = home.command(&["ps", "-q"]);
     command.env("HOME", "/dev/null");
     assert_eq!(home.finish(&mut command).exits(0).stdout, "");
-    // Looking makes nothing.
+    // Listing creates nothing.
     home.ok(&["ps"]);
     assert!(!home.path().join(".local").exists());
 }
 
 #[test]
-fn a_home_that_is_a_relative_path_is_refused() {
+fn a_relative_home_is_an_error() {
     let home = Home::new();
     let mut command = home.command(&["ps"]);
     command.env("HOME", "relative");
@@ -267,7 +267,7 @@ fn a_home_that_is_a_relative_path_is_refused() {
 }
 
 #[test]
-fn a_lack_of_acceleration_is_told_once_and_a_dry_run_remembers_nothing() {
+fn missing_acceleration_is_logged_once_and_a_dry_run_records_nothing() {
     let home = Home::new();
     let kernel = home.kernel();
     let other = "running without acceleration: the kernel is built for arm64, and this host is";
@@ -280,7 +280,7 @@ fn a_lack_of_acceleration_is_told_once_and_a_dry_run_remembers_nothing() {
     assert!(told(&["run", "--no-start"]).contains(other));
     assert_eq!(told(&["run", "--no-start"]), "");
     assert_eq!(told(&["run", "--dry-run"]), "");
-    // After another boot of the host it is told again.
+    // It is logged again after a reboot of the host.
     let path = home.path().join(".local/share/kraftkit/runtime/told.json");
     let text = std::fs::read_to_string(&path).unwrap();
     let (before, after) = text.split_once("\"boot\":\"").unwrap();

@@ -1,21 +1,21 @@
-//! The real binary in an empty home and without QEMU: proves the wiring, not the logic.
+//! Tests of the real binary in an empty home directory without QEMU: the wiring, not the logic.
 //!
-//! | module | what it asks |
+//! | module | what it tests |
 //! |---|---|
-//! | `hidden` | that flags which are not listed work or warn |
-//! | `help` | what a user who asks for help gets to read |
-//! | `config` | which layer wins, and that editing loses nothing |
-//! | `connections` | what is said of servers that cannot be reached |
-//! | `log_file` | what a log file holds, and which files are none |
-//! | `machines` | machines that were made and never started: listed, found, removed |
-//! | `run` | what is refused before anything happens, and dry runs |
+//! | `hidden` | hidden flags, which work or warn |
+//! | `help` | help texts |
+//! | `config` | precedence of layers, and edits that keep everything else |
+//! | `connections` | errors about unreachable servers |
+//! | `log_file` | contents of the log file, and refused paths |
+//! | `machines` | created machines that were never started: listed, found, removed |
+//! | `run` | errors before the boot, and dry runs |
 //! | `irregular` | FIFOs and devices in place of files |
-//! | `init` | projects that are started, and what is never overwritten |
-//! | `library` | libraries that are started |
-//! | `probe` | what kernels say of themselves, and what is written back from it |
-//! | `size` | sizes of kernels, which add up |
-//! | `completion` | what shells are told, and that bash takes it |
-//! | `screen` | stdout and stderr, colours, forms, broken pipes |
+//! | `init` | new projects, and files that are never overwritten |
+//! | `library` | new libraries |
+//! | `probe` | library records of kernels, and Kraftfiles generated from them |
+//! | `size` | sizes of kernels |
+//! | `completion` | completion candidates, and the bash script |
+//! | `screen` | stdout and stderr, colours, log formats, broken pipes |
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! What kernels say of themselves, read back from files made here.
+//! Library records of kernels, read from generated files.
 
 use crate::support::Home;
 
@@ -17,7 +17,7 @@ pub(crate) fn elf(sections: &[TestSection<'_>], symbols: &[TestSymbol<'_>]) -> V
     let mut names = vec![0];
     let mut table = vec![[0_u64; 8]];
     let mut address = BASE;
-    // The names of symbols are in the section behind that of the symbols.
+    // The names of symbols are in the section after that of the symbols.
     let strings_at = sections.len() as u64 + 2;
     let mut add = |file: &mut Vec<u8>, names: &mut Vec<u8>, name: &str, kind: u64, bytes: &[u8]| {
         let (kind, flags) = (kind & 0xff, kind >> 8);
@@ -130,7 +130,7 @@ fn the_records_are_shown_as_two_tables() {
 }
 
 #[test]
-fn the_records_are_one_object_for_programs() {
+fn the_records_are_one_json_object() {
     let home = Home::new();
     home.write("app_fc-x86_64", kernel(&[]));
     let probed = home.json(&["x", "probe", "app_fc-x86_64", "-o", "json"]);
@@ -147,7 +147,7 @@ fn the_records_are_one_object_for_programs() {
 }
 
 #[test]
-fn a_kraftfile_that_is_written_back_is_sound() {
+fn a_generated_kraftfile_is_valid() {
     let home = Home::new();
     home.write("app_fc-x86_64", kernel(&[]));
     let outcome = home
@@ -155,7 +155,9 @@ fn a_kraftfile_that_is_written_back_is_sound() {
         .exits(0);
     assert_eq!(outcome.stdout, "");
     assert!(
-        outcome.stderr.contains("does not carry its configuration"),
+        outcome
+            .stderr
+            .contains("does not contain its configuration"),
         "{}",
         outcome.stderr
     );
@@ -170,7 +172,7 @@ fn a_kraftfile_that_is_written_back_is_sound() {
 }
 
 #[test]
-fn a_configuration_that_a_kernel_carries_is_given_as_it_is() {
+fn an_embedded_configuration_is_printed_unchanged() {
     let home = Home::new();
     let config = "#\n# a remark\n#\nCONFIG_LIBLWIP=y\n# CONFIG_X is not set\nCONFIG_A=\"b\"\n";
     home.write("k", kernel(&[record(9, config.as_bytes())]));
@@ -182,7 +184,7 @@ fn a_configuration_that_a_kernel_carries_is_given_as_it_is() {
 }
 
 #[test]
-fn a_debug_image_tells_what_the_kernel_cannot_and_one_of_another_build_is_refused() {
+fn a_debug_image_completes_its_kernel_and_one_of_another_build_is_an_error() {
     let home = Home::new();
     home.kernel();
     let alone = home.kraft(&["x", "probe", "./kernel"]).exits(1);
@@ -209,14 +211,14 @@ fn a_debug_image_tells_what_the_kernel_cannot_and_one_of_another_build_is_refuse
 }
 
 #[test]
-fn what_says_nothing_or_nonsense_is_told_so() {
+fn missing_and_invalid_records_are_errors() {
     let home = Home::new();
     for (bytes, code, said) in [
         (b"#!/bin/sh\n".to_vec(), 1, "no ELF file"),
         (
             elf(&[(".text", 6, b"code")], &[]),
             3,
-            "says nothing of itself",
+            "contains no library records",
         ),
         (
             elf(&[(".uk_libinfo", 2, &[255; 40])], &[]),

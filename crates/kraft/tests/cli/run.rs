@@ -1,9 +1,9 @@
-//! What is refused before anything happens, and dry runs.
+//! Errors before the boot, and dry runs.
 
 use crate::support::Home;
 
 #[test]
-fn a_dry_run_prints_both_command_lines_and_makes_nothing() {
+fn a_dry_run_prints_both_command_lines_and_creates_nothing() {
     let home = Home::new();
     let kernel = home.kernel();
     home.write("data/x", "");
@@ -30,7 +30,7 @@ fn a_dry_run_prints_both_command_lines_and_makes_nothing() {
     ];
     let text = home.ok(&words);
     let (vmm, line) = text.trim_end().split_once('\n').unwrap();
-    // The whole line is its driver's business; here it counts that everything arrived there.
+    // The driver's tests cover the whole line; this test covers that every argument arrives there.
     for part in [
         "qemu-system-aarch64 ",
         " size=96M ",
@@ -56,7 +56,7 @@ fn a_dry_run_prints_both_command_lines_and_makes_nothing() {
 }
 
 #[test]
-fn what_is_no_kernel_is_told_by_what_it_is() {
+fn the_error_of_a_file_that_is_not_a_kernel_names_its_type() {
     let home = Home::new();
     home.write("script", "#!/bin/sh\n");
     home.write("empty", "");
@@ -84,7 +84,7 @@ fn what_is_no_kernel_is_told_by_what_it_is() {
 }
 
 #[test]
-fn a_file_or_directory_that_was_named_and_is_missing_is_named() {
+fn the_error_of_a_missing_file_or_directory_names_it() {
     let home = Home::new();
     home.write("empty/x", "");
     for words in [
@@ -105,7 +105,7 @@ fn a_file_or_directory_that_was_named_and_is_missing_is_named() {
         let named = outcome.stderr.contains("nope.yaml`: No such file");
         assert!(named, "{words:?}: {}", outcome.stderr);
     }
-    // Nothing was named and nothing is there: that is said instead.
+    // Without an argument and without a project, the error is another one.
     let outcome = home.kraft(&["run"]).exits(2);
     assert!(outcome.stderr.contains("nothing to run here"));
     let outcome = home.kraft(&["pkg", "--name", "x"]).exits(3);
@@ -115,7 +115,7 @@ fn a_file_or_directory_that_was_named_and_is_missing_is_named() {
 }
 
 #[test]
-fn flags_that_make_no_sense_are_refused() {
+fn invalid_flags_are_errors() {
     let home = Home::new();
     let kernel = home.kernel();
     home.write("file", "");
@@ -147,7 +147,7 @@ fn flags_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn several_faults_are_told_at_once() {
+fn several_errors_are_reported_together() {
     let home = Home::new();
     let kernel = home.kernel();
     let outcome = home
@@ -172,7 +172,7 @@ fn several_faults_are_told_at_once() {
 }
 
 #[test]
-fn flags_may_stand_among_the_arguments_and_end_at_two_dashes() {
+fn flags_can_be_among_the_arguments_and_end_at_two_dashes() {
     let home = Home::new();
     let kernel = home.kernel();
     let plan = home.json(&[
@@ -196,7 +196,7 @@ fn flags_may_stand_among_the_arguments_and_end_at_two_dashes() {
 }
 
 #[test]
-fn without_qemu_a_start_fails_as_this_computers_lack_and_says_what_to_install() {
+fn without_qemu_the_error_names_the_package_to_install() {
     let home = Home::new();
     let kernel = home.kernel();
     let mut command = home.command(&["run", "--rm", "-W", &kernel]);
@@ -215,7 +215,7 @@ fn without_qemu_a_start_fails_as_this_computers_lack_and_says_what_to_install() 
 }
 
 #[test]
-fn doctor_names_what_is_missing_with_its_cure() {
+fn doctor_names_missing_parts_with_their_cure() {
     let home = Home::new();
     home.configure("acceleration: off\nlog: {level: loud}\n");
     let mut command = home.command(&["doctor", "-o", "json"]);
@@ -231,7 +231,7 @@ fn doctor_names_what_is_missing_with_its_cure() {
 }
 
 #[test]
-fn a_typed_volume_takes_the_place_of_the_kraftfiles() {
+fn a_volume_argument_replaces_that_of_the_kraftfile() {
     let home = Home::new();
     let kernel = home.kernel();
     home.write("mine/x", "");
@@ -258,7 +258,7 @@ fn a_typed_volume_takes_the_place_of_the_kraftfiles() {
 }
 
 #[test]
-fn a_dry_run_shows_what_a_dockerfile_runs() {
+fn a_dry_run_shows_the_command_of_a_dockerfile() {
     let home = Home::new();
     let kernel = home.kernel();
     let run = ["run", "--dry-run", "-W", "--rootfs", "Dockerfile", &kernel];
@@ -271,7 +271,7 @@ fn a_dry_run_shows_what_a_dockerfile_runs() {
         text.trim_end().ends_with("-- /bin/x \"two words\""),
         "{text}"
     );
-    // What was typed stands behind the entry point's place, as without `--dry-run`.
+    // The arguments follow the entry point, as without `--dry-run`.
     let text = home.ok(&[&run[..], &["typed"]].concat());
     assert!(text.trim_end().ends_with("-- typed"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! stdout and stderr, colours, forms, broken pipes.
+//! stdout and stderr, colours, log formats, broken pipes.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::support::Home;
 
 #[test]
-fn a_reader_who_goes_away_is_no_failure() {
+fn a_broken_pipe_is_not_a_failure() {
     let home = Home::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -31,7 +31,7 @@ fn a_reader_who_goes_away_is_no_failure() {
 }
 
 #[test]
-fn talk_is_json_on_request_also_about_the_command_line_itself() {
+fn the_log_is_json_on_request_also_for_usage_errors() {
     let home = Home::new();
     for words in [
         &["--log-type", "json", "inspect", "nobody"][..],
@@ -73,7 +73,7 @@ fn colours_follow_the_conventions() {
 }
 
 #[test]
-fn timestamps_come_on_request() {
+fn timestamps_are_printed_on_request() {
     let home = Home::new();
     let outcome = home
         .kraft(&["--log-timestamps", "inspect", "nobody"])
@@ -101,10 +101,10 @@ fn hostile() -> String {
 }
 
 #[test]
-fn nothing_from_outside_reaches_a_log_that_a_terminal_obeys() {
+fn control_characters_from_outside_never_reach_a_log() {
     let home = Home::new();
     let hostile = hostile();
-    // YAML itself refuses C0 controls and DEL; C1 but NEL and bidi controls it takes.
+    // YAML itself refuses C0 controls and DEL; it accepts C1 but NEL, and bidi controls.
     let wide: String = hostile
         .chars()
         .filter(|&c| c > '\u{9f}' || c == '\u{9b}')
@@ -139,7 +139,7 @@ fn nothing_from_outside_reaches_a_log_that_a_terminal_obeys() {
 }
 
 #[test]
-fn a_flag_without_effect_says_so_once() {
+fn a_flag_without_effect_warns_once() {
     let home = Home::new();
     home.write("Kraftfile", "spec: v0.6\nruntime: r\n");
     for (words, flag) in [
@@ -161,7 +161,7 @@ fn a_flag_without_effect_says_so_once() {
         let warning = format!("warning: `{flag}` has no effect");
         assert_eq!(outcome.stderr.matches(&warning).count(), 1, "{outcome:?}");
     }
-    // These hold anyway, and scripts give them by habit.
+    // These are the defaults, and scripts often pass them.
     let quiet = [
         "version",
         "--no-emojis",
@@ -169,7 +169,7 @@ fn a_flag_without_effect_says_so_once() {
         "--no-check-updates",
     ];
     assert_eq!(home.kraft(&quiet).exits(0).stderr, "");
-    // A file that KraftKit wrote is not commented on by every command.
+    // Settings in a file of KraftKit cause no warnings.
     home.configure("pager: less\neditor: vi\n");
     assert_eq!(home.kraft(&["version"]).exits(0).stderr, "");
 }

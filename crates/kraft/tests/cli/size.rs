@@ -1,4 +1,4 @@
-//! Sizes of kernels: they add up, whatever they are listed by.
+//! Sizes of kernels: every listing adds up.
 
 use serde_json::Value;
 
@@ -8,8 +8,8 @@ use crate::support::Home;
 const GLOBAL_FUNCTION: u8 = 0x12;
 const GLOBAL_OBJECT: u8 = 0x11;
 
-/// Puts a kernel, its debug image and the objects of two libraries into a home; the first function
-/// has so many bytes.
+/// Writes a kernel, its debug image and the objects of two libraries into a home directory; `first`
+/// is the size of the first function.
 fn build(home: &Home, dir: &str, first: usize) {
     let code = vec![0x90; first + 40];
     let sections: [(&str, u64, &[u8]); 2] = [(".text", 6, &code), (".data", 3, &[7; 12])];
@@ -29,7 +29,7 @@ fn build(home: &Home, dir: &str, first: usize) {
     home.write(&format!("{dir}/libtwo.ld.o"), "not looked at");
 }
 
-/// Adds up what a listing tells, whatever it is listed by.
+/// Returns the sum of the sizes of a listing.
 fn total(rows: &Value) -> u64 {
     let size = |row: &Value| {
         row.get("total")
@@ -85,7 +85,7 @@ fn two_kernels_are_compared() {
 }
 
 #[test]
-fn what_cannot_be_told_says_what_is_missing() {
+fn errors_name_the_missing_files() {
     let home = Home::new();
     build(&home, "o", 100);
     std::fs::create_dir(home.path().join("bare")).unwrap();
@@ -133,12 +133,12 @@ fn what_cannot_be_told_says_what_is_missing() {
 }
 
 #[test]
-fn a_file_that_claims_to_be_larger_than_anything_is_no_catastrophe() {
+fn an_overflowing_size_is_not_a_panic() {
     let home = Home::new();
     build(&home, "o", 100);
     let mut kernel = std::fs::read(home.path().join("o/app_qemu-x86_64.dbg")).unwrap();
-    // The section table is at the end: five entries of 64 bytes behind the empty one. Both
-    // sections of memory become zeros of half of all there is.
+    // The section table is at the end: five entries of 64 bytes after the empty one. Both sections
+    // of memory become zeros of half of the address space.
     let table = kernel.len() - 6 * 64;
     for entry in [table + 64, table + 128] {
         kernel.splice(entry + 4..entry + 8, 8_u32.to_le_bytes());

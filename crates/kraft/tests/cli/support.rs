@@ -48,7 +48,7 @@ impl Home {
         self.write(".config/kraftkit/config.yaml", text);
     }
 
-    /// Prepares a `kraft` with these words.
+    /// Prepares a `kraft` with these arguments.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kraft"));
         command
@@ -60,7 +60,7 @@ impl Home {
         command
     }
 
-    /// Runs `kraft` with these words.
+    /// Runs `kraft` with these arguments.
     pub(crate) fn kraft(&self, words: &[&str]) -> Outcome {
         self.finish(&mut self.command(words))
     }
@@ -77,19 +77,19 @@ impl Home {
         }
     }
 
-    /// Runs `kraft`, which must succeed, and returns what it wrote to stdout.
+    /// Runs `kraft`, which must succeed, and returns its stdout.
     pub(crate) fn ok(&self, words: &[&str]) -> String {
         self.kraft(words).exits(0).stdout
     }
 
-    /// Runs `kraft`, which must succeed, and returns the JSON it wrote.
+    /// Runs `kraft`, which must succeed, and returns its JSON output.
     pub(crate) fn json(&self, words: &[&str]) -> serde_json::Value {
         let text = self.ok(words);
         assert!(text.ends_with('\n'), "no line break at the end: {text:?}");
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Writes a file that counts as a kernel: the head of an arm64 `Image`.
+    /// Writes a file that is detected as a kernel: the head of an arm64 `Image`.
     pub(crate) fn kernel(&self) -> String {
         let mut image = vec![0; 64];
         image.splice(56..60, *b"ARM\x64");
@@ -99,7 +99,7 @@ impl Home {
 }
 
 impl Outcome {
-    /// Insists on an exit code.
+    /// Asserts the exit code.
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(
             self.code, code,

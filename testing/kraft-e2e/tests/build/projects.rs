@@ -100,7 +100,7 @@ fn a_library_of_ones_own_is_made_and_added() {
     assert!(
         unknown
             .stderr
-            .contains("library greet does not exist in the project"),
+            .contains("library `greet` does not exist in the project"),
         "{unknown:?}"
     );
 }
@@ -192,7 +192,7 @@ fn a_catalog_over_http_names_what_a_project_is_built_from() {
     assert!(build_and_boot(&bench, &app, &[]).contains("hello to the world\n"));
     let wrong = kraft_in(&bench, &app, &["lib", "add", "helo"]).exits(3);
     assert!(
-        wrong.stderr.contains("specified library not found"),
+        wrong.stderr.contains("library `helo` not found"),
         "{wrong:?}"
     );
     let _ = bench.kraft(["pkg", "pull", "lib/hello:stable"]).success();

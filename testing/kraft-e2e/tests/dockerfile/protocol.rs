@@ -203,7 +203,7 @@ fn addresses_that_lead_nowhere_and_such_as_are_none_are_told() {
     assert!(
         wrong
             .stderr
-            .contains("`--buildkit-host` cannot be `http://127.0.0.1`"),
+            .contains("`http://127.0.0.1` is not a valid value of `--buildkit-host`"),
         "{}",
         wrong.stderr
     );

@@ -13,8 +13,8 @@ use kraft_engine::{project, sources};
 
 /// Add a library to a project
 ///
-/// Adds it to the Kraftfile, whose comments stay. The library is one of the catalog, a directory, an
-/// archive or a Git repository.
+/// Adds the library to the Kraftfile and keeps its comments. The library is one of the catalog, a
+/// directory, an archive or a Git repository.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(value_name = "LIBRARY", required = true)]
     libraries: Vec<String>,
 
-    /// The directory of the project
+    /// Use the project in this directory
     #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     workdir: Option<PathBuf>,
 
@@ -34,14 +34,14 @@ pub(crate) struct Args {
     #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     kraftfile: Option<PathBuf>,
 
-    /// Do not read the catalog anew
+    /// Do not update the catalog
     #[arg(long)]
     no_update: bool,
 }
 
-/// A library as it is written into a Kraftfile.
+/// A library, as it is written into a Kraftfile.
 #[derive(Debug)]
-struct Found {
+struct Library {
     name: String,
     source: Option<String>,
     version: Option<String>,
@@ -68,10 +68,10 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn find(app: &App, project: &Path, text: &str, no_update: bool) -> Result<Found, Failure> {
+fn find(app: &App, project: &Path, text: &str, no_update: bool) -> Result<Library, Failure> {
     let path = Path::new(text);
     if path.is_dir() {
-        return Ok(Found {
+        return Ok(Library {
             name: named(
                 text,
                 &path
@@ -84,7 +84,7 @@ fn find(app: &App, project: &Path, text: &str, no_update: bool) -> Result<Found,
     }
     if text.contains("://") || text.starts_with("git@") || path.is_file() {
         let (source, version) = match text.rsplit_once('@') {
-            // An `@` in front of the path belongs to the user of the host.
+            // An `@` before the path belongs to the user of the host.
             Some((source, version)) if !version.contains(['/', ':']) && source.contains('/') => {
                 (source, Some(version.to_owned()))
             }
@@ -95,24 +95,22 @@ fn find(app: &App, project: &Path, text: &str, no_update: bool) -> Result<Found,
         } else {
             source.to_owned()
         };
-        return Ok(Found {
+        return Ok(Library {
             name: named(text, source)?,
             source: Some(source_text),
             version,
         });
     }
     let name: Name = text.parse().map_err(|error| {
-        Failure::usage(error).hint("name a library of the catalog, a directory or a URL")
+        Failure::usage(error).hint("pass a library of the catalog, a directory or a URL")
     })?;
     if name.kind.is_some_and(|kind| kind != ComponentKind::Lib) {
-        return Err(Failure::usage(format!(
-            "specified package {text} is not a library"
-        )));
+        return Err(Failure::usage(format!("`{text}` is not a library")));
     }
     in_catalog(app, &name, no_update)
 }
 
-fn in_catalog(app: &App, name: &Name, no_update: bool) -> Result<Found, Failure> {
+fn in_catalog(app: &App, name: &Name, no_update: bool) -> Result<Library, Failure> {
     let name = Name {
         kind: Some(ComponentKind::Lib),
         ..name.clone()
@@ -124,47 +122,46 @@ fn in_catalog(app: &App, name: &Name, no_update: bool) -> Result<Found, Failure>
     let found = catalog::find(&door.catalog, &name);
     let entry = match found.as_slice() {
         [] => {
-            return Err(Failure::new(
-                Kind::NotFound,
-                format!("specified library not found: {name}"),
-            )
-            .hint("`kraft pkg ls --libs` lists what there is"));
+            return Err(
+                Failure::new(Kind::NotFound, format!("library `{name}` not found"))
+                    .hint("`kraft pkg ls --libs` lists libraries"),
+            );
         }
         [entry] => entry,
         several => {
             let names: Vec<&str> = several.iter().map(|entry| entry.name.as_str()).collect();
             return Err(Failure::usage(format!(
-                "found more than one library: {}",
+                "more than one library matches: {}",
                 names.join(", ")
             )));
         }
     };
     let release = entry.release(name.version.as_deref()).map_err(|error| {
-        Failure::new(Kind::NotFound, error).about(&format!("cannot take {name}"))
+        Failure::new(Kind::NotFound, error).about(&format!("cannot add `{name}`"))
     })?;
-    Ok(Found {
+    Ok(Library {
         name: entry.name.clone(),
         source: None,
         version: Some(name.version.unwrap_or_else(|| release.version.to_owned())),
     })
 }
 
-/// Returns the name of a library by where it comes from.
+/// Returns the name of a library, derived from its source.
 fn named(typed: &str, source: &str) -> Result<String, Failure> {
     let (kind, name) = component::of_source(source);
     if kind.is_some_and(|kind| kind != ComponentKind::Lib) {
-        return Err(Failure::usage(format!(
-            "specified package {typed} is not a library"
-        )));
+        return Err(Failure::usage(format!("`{typed}` is not a library")));
     }
     if name.is_empty() {
-        return Err(Failure::usage(format!("`{typed}` has no name")));
+        return Err(Failure::usage(format!(
+            "cannot derive a name from `{typed}`"
+        )));
     }
     Ok(name.to_owned())
 }
 
-/// Spells a path as the Kraftfile of a project does: from its directory, if both are below one
-/// that is not the root.
+/// Returns a path as the Kraftfile of a project has it: relative to its directory, if both have a
+/// common parent other than the root.
 fn from(project: &Path, path: &Path) -> String {
     let (Ok(project), Ok(path)) = (project.canonicalize(), path.canonicalize()) else {
         return path.display().to_string();
@@ -193,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_spelled_from_the_project() {
+    fn paths_are_relative_to_the_project() {
         let dir = tempfile::tempdir().unwrap();
         for sub in ["work/app", "work/lib-x", "work/app/lib-y"] {
             std::fs::create_dir_all(dir.path().join(sub)).unwrap();

@@ -13,13 +13,13 @@ use kraft_engine::components::Fetching;
 use kraft_engine::library::{self, Library};
 use kraft_engine::sources;
 
-/// Begin a library of one's own
+/// Create a library
 ///
-/// Makes a directory `lib-NAME`, and in it the files of a library: its options, its
-/// makefile, what a reader should know, and a `main.c` that can be switched on.
+/// Creates a directory `lib-NAME` with the files of a library: `Config.uk`, `Makefile.uk`, a
+/// README, and an optional `main.c`.
 ///
-/// What is not said by flags is asked for on a terminal. Elsewhere the names of the project, the
-/// version and the author must be given; the author may be the one of the Git configuration.
+/// Prompts for missing values on a terminal. Without one, the name of the project, the version and
+/// the author are required; the author can be that of the Git configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -27,67 +27,67 @@ Examples:
   kraft lib create hello --version 1.0.0 --git-init
   kraft lib create zlib -v 1.3.1 --patch-dir --origin https://zlib.net/zlib-1.3.1.tar.gz")]
 pub(crate) struct Args {
-    /// The name of the library, for people
+    /// Human-readable name of the library
     #[arg(value_name = "NAME", conflicts_with = "project_name")]
     name: Option<String>,
 
-    /// The same, as a flag
+    /// Set the name, as the argument does
     #[arg(long, value_name = "NAME")]
     project_name: Option<String>,
 
-    /// The name of the library and of its directory; `lib-NAME` if left out
+    /// Set the name of the library and its directory (default: `lib-NAME`)
     #[arg(long, value_name = "NAME")]
     library_name: Option<String>,
 
-    /// The name of its option; `LIBNAME` if left out
+    /// Set the name of its KConfig option (default: `LIBNAME`)
     #[arg(long, value_name = "NAME")]
     library_kname: Option<String>,
 
-    /// The version of the library, or of what it brings
+    /// Set the version of the library or of its upstream sources
     #[arg(short, long, value_name = "VERSION")]
     version: Option<String>,
 
-    /// What it is, in one line
+    /// Set the description, in one line
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
 
-    /// Who writes it; as Git knows you if left out
+    /// Set the author (default: Git's `user.name`)
     #[arg(long, value_name = "NAME")]
     author_name: Option<String>,
 
-    /// Their address; as Git knows you if left out
+    /// Set the email address of the author (default: Git's `user.email`)
     #[arg(long, value_name = "ADDRESS")]
     author_email: Option<String>,
 
-    /// The branch that work begins on
+    /// Set the initial branch
     #[arg(long, value_name = "BRANCH", default_value = "staging")]
     initial_branch: String,
 
-    /// Who has the copyright; the author if left out
+    /// Set the copyright holder (default: the author)
     #[arg(long, value_name = "NAME")]
     copyright_holder: Option<String>,
 
-    /// The URL of an archive of sources that the library brings
+    /// Set the URL of the archive with its upstream sources
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
 
-    /// Leave `main.c` out
+    /// Do not create `main.c`
     #[arg(long)]
     no_provide_c_main: bool,
 
-    /// Make it a Git repository with a first commit
+    /// Create a Git repository with an initial commit
     #[arg(long)]
     git_init: bool,
 
-    /// Make a directory for patches to the sources it brings
+    /// Create a directory for patches to the upstream sources
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "patches")]
     patch_dir: Option<String>,
 
-    /// Add it to the catalog of this computer
+    /// Add the library to the local catalog
     #[arg(long)]
     update_refs: bool,
 
-    /// The directory that its own is made in
+    /// Create the library in this directory (default: the current directory)
     #[arg(long, value_name = "DIR", default_value = ".", hide_default_value = true,
           value_hint = clap::ValueHint::DirPath)]
     project_path: PathBuf,
@@ -112,13 +112,13 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     app.ui.info(&format!(
-        "in the directory of a project, `kraft lib add {}` adds it",
+        "`kraft lib add {}` in the directory of a project adds it",
         dir.display()
     ));
     Ok(())
 }
 
-/// Completes what was typed by what is answered and by what follows from the rest.
+/// Completes the arguments by prompts and defaults.
 fn library(app: &App, args: &Args) -> Result<Library, Failure> {
     let project = args.name.as_ref().or(args.project_name.as_ref());
     let project = value(app, project, "Name of the project", None)?;
@@ -126,14 +126,14 @@ fn library(app: &App, args: &Args) -> Result<Library, Failure> {
     let description = value(
         app,
         args.description.as_ref(),
-        "What it is, in one line",
+        "Description, in one line",
         None,
     )?;
     let author = known(app, args.author_name.as_ref(), "Author", "user.name")?;
     let email = known(
         app,
         args.author_email.as_ref(),
-        "Address of the author",
+        "Email address of the author",
         "user.email",
     )?;
     Ok(Library {
@@ -163,7 +163,7 @@ fn library(app: &App, args: &Args) -> Result<Library, Failure> {
     })
 }
 
-/// Returns what was typed, else what is answered; nothing where nobody can be asked.
+/// Returns the argument, else the answer to a prompt; empty if prompts are not possible.
 fn value(
     app: &App,
     typed: Option<&String>,
@@ -182,7 +182,7 @@ fn value(
     })
 }
 
-/// Returns what was typed, else what is answered, else what Git knows.
+/// Returns the argument, else the answer to a prompt, else the value of the Git configuration.
 fn known(app: &App, typed: Option<&String>, question: &str, key: &str) -> Result<String, Failure> {
     if let Some(typed) = typed {
         return Ok(typed.clone());

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::failure::Failure;
 
-/// Add libraries to a project, take them out, begin new ones
+/// Add, remove or create libraries of a project
 #[derive(Debug, clap::Args)]
 #[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
 pub(crate) struct Args {

@@ -11,18 +11,18 @@ use kraft_engine::kraftfile::{self, Change};
 use kraft_engine::project;
 use kraft_engine::workplace::Workplace;
 
-/// Take a library out of a project
+/// Remove a library from a project
 ///
-/// Removes it from the Kraftfile, and its sources from the project; a directory that the project only
-/// links to stays.
+/// Removes the library from the Kraftfile, and its sources from the project. A directory that the
+/// project only links to is kept.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft lib remove lwip")]
 pub(crate) struct Args {
-    /// Libraries, as the Kraftfile names them
+    /// Libraries, by their names in the Kraftfile
     #[arg(value_name = "LIBRARY", required = true)]
     libraries: Vec<String>,
 
-    /// The directory of the project
+    /// Use the project in this directory
     #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     workdir: Option<PathBuf>,
 
@@ -44,17 +44,17 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         if !known.contains(name) {
             let failure = Failure::new(
                 Kind::NotFound,
-                format!("library {name} does not exist in the project"),
+                format!("library `{name}` does not exist in the project"),
             );
             return Err(if known.is_empty() {
                 failure
             } else {
-                failure.hint(format!("it has {}", known.join(", ")))
+                failure.hint(format!("its libraries are {}", known.join(", ")))
             });
         }
         changes.push(Change::Nothing(vec!["libraries".to_owned(), name.clone()]));
     }
-    // A key with nothing below it is no mapping.
+    // A key without content is not a mapping.
     if known.iter().all(|name| args.libraries.contains(name)) {
         changes = vec![Change::Nothing(vec!["libraries".to_owned()])];
     }

@@ -7,16 +7,16 @@ use crate::app::App;
 use crate::commands::rootfs;
 use crate::failure::Failure;
 
-/// Print a file of the root filesystem of an image
+/// Print a file of an image's root filesystem
 ///
-/// Nothing is booted, and nothing is fetched.
+/// The image must exist locally. Nothing is booted or downloaded.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft pkg cat unikraft.org/nginx:latest /etc/nginx.conf")]
 pub(crate) struct Args {
     #[command(flatten)]
     which: Which,
 
-    /// The file; a leading `/` may be left out
+    /// Path of the file; a leading `/` is optional
     path: PathBuf,
 }
 

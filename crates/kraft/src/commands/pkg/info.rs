@@ -6,17 +6,17 @@ use crate::failure::Failure;
 use crate::ui::Format;
 use kraft_engine::images;
 
-/// Show the rows of some images
+/// Show a summary of images
 ///
-/// Show what `kraft pkg ls` shows, for these images only.
+/// Show the rows of `kraft pkg ls` for these images only.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft pkg info unikraft.org/nginx:latest")]
 pub(crate) struct Args {
-    /// Images, by name, by digest or by the first digits of it
+    /// Images, by name, digest or prefix of the digest
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }

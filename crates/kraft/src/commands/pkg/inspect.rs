@@ -11,23 +11,23 @@ use crate::app::App;
 use crate::failure::{Failure, Kind};
 use kraft_engine::images;
 
-/// Show everything about an image
+/// Show details of an image
 ///
-/// Show the digests, annotations, platforms, layers and configurations of an image, as they are
-/// stored. With --raw, print the index itself, byte for byte.
+/// Show the stored digests, annotations, platforms, layers and configurations of an image. With
+/// --raw, print the index itself, byte for byte.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: kraft pkg inspect unikraft.org/nginx:latest | jq '.manifests[].platform'")]
 pub(crate) struct Args {
-    /// The image: its name, its digest or the first digits of it
+    /// Image, by name, digest or prefix of the digest
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "json")]
     output: Output,
 
-    /// Print the index, or the manifest that was named by its digest, as it is stored
+    /// Print the stored index, or the manifest if its digest was given, byte for byte
     #[arg(long, conflicts_with = "output")]
     raw: bool,
 }
@@ -57,7 +57,7 @@ struct ShownManifest {
     size: u64,
     platform: Option<Platform>,
     annotations: BTreeMap<String, String>,
-    /// Whether the manifest and all it needs is on this computer.
+    /// Whether the manifest and all its blobs exist locally.
     here: bool,
     config: Option<ShownConfig>,
     layers: Vec<Descriptor>,
@@ -119,7 +119,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 fn shown(store: &dyn Store, entry: Descriptor) -> Result<ShownManifest, Failure> {
-    // What an index states may be wrong.
+    // The size in an index may be wrong.
     let stored = store.size(&entry.digest)?;
     let manifest: Option<Manifest> = match stored {
         Some(_) => match store::document(store, &entry)? {

@@ -10,18 +10,18 @@ use crate::app::App;
 use crate::failure::Failure;
 use kraft_engine::images;
 
-/// Take in images from a file or a directory
+/// Import images from a file or a directory
 ///
-/// The source is an OCI image layout, plain or in a tar, as `kraft pkg save`, skopeo and podman
-/// write it. The names of the images are printed.
+/// The source is an OCI image layout, as a directory or a tar, as written by `kraft pkg save`,
+/// skopeo and podman. Prints the names of the images.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft pkg load -i hello.tar")]
 pub(crate) struct Args {
-    /// The tar or the directory
+    /// Read this tar or directory
     #[arg(short, long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     input: PathBuf,
 
-    /// The name of the image, if it is the only one
+    /// Set the name of the image; the layout must have exactly one image
     #[arg(short, long, value_name = "IMAGE")]
     name: Option<String>,
 }
@@ -44,7 +44,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             && listing::candidates_of(&*store, &named.target)?.is_empty()
         {
             app.ui.info(&format!(
-                "`{name}` holds no unikernel: `kraft pkg ls` does not list it, and a Dockerfile can \
+                "`{name}` does not contain a unikernel: `kraft pkg ls` does not list it, and a Dockerfile can \
                  be based on it"
             ));
         }

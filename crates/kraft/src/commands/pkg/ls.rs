@@ -19,8 +19,8 @@ use kraft_engine::{images, sources};
 
 /// List packages
 ///
-/// List the images of this computer, one row per platform, and what the registries and the catalogs
-/// of components had when they were asked the last time. With --update, ask them now.
+/// List the local images, one row per platform, and the packages that registries and catalogs of
+/// components had at the last update. With --update, update them first.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -41,40 +41,40 @@ pub(crate) struct Args {
     #[arg(long)]
     all: bool,
 
-    /// List only what runs on this platform
+    /// List only packages for this platform
     #[arg(short, long, value_name = "PLATFORM", default_value = "all", hide_default_value = true,
           value_parser = values::platform())]
     plat: PlatformArg,
 
-    /// List only what is for this architecture
+    /// List only packages for this architecture
     #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
     arch: Option<Arch>,
 
-    /// Ask the registries
+    /// Update from registries and catalogs first
     #[arg(short, long, visible_alias = "remote")]
     update: bool,
 
-    /// List only what is on this computer
+    /// List only local packages
     #[arg(long, conflicts_with = "update")]
     local: bool,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 
     #[command(flatten)]
-    old: Old,
+    old: CompatArgs,
 }
 
-/// Flags of KraftKit that few need.
+/// Rarely used flags of KraftKit.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
-struct Old {
+struct CompatArgs {
     /// List at most this many packages
     #[arg(short, long, value_name = "COUNT", overrides_with = "no_limit")]
     limit: Option<u32>,
 
-    /// List all packages, as without this flag
+    /// List all packages (default)
     #[arg(long, hide = true)]
     no_limit: bool,
 
@@ -101,15 +101,15 @@ pub(super) struct Row {
     version: String,
     /// `oci` for images, `manifest` for components of a catalog.
     format: &'static str,
-    /// Since when it is on this computer; `null` if it is not.
+    /// When it was stored locally; `null` if it is not.
     pulled: Option<Timestamp>,
     manifest: Option<Digest>,
     index: Option<Digest>,
     platform: Option<String>,
     architecture: Option<String>,
-    /// All layers, in bytes; `null` if that is not known here.
+    /// The size of all layers, in bytes; `null` if it is not known.
     size: Option<u64>,
-    /// Where a component is from.
+    /// The source of a component.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
     #[serde(skip)]
@@ -161,7 +161,7 @@ fn component(entry: &Entry, all: bool) -> Vec<Row> {
 }
 
 impl Args {
-    /// Returns whether packages of this kind are listed: those that are asked for, else all.
+    /// Returns whether packages of this kind are listed: the requested kinds, by default all.
     fn lists(&self, kind: ComponentKind) -> bool {
         let old = &self.old;
         let none = !(self.apps || self.libs || old.core || old.archs || old.plats);
@@ -175,7 +175,7 @@ impl Args {
         asked || none || (self.all && !self.apps)
     }
 
-    /// Returns the rows of components; nothing of them depends on a platform.
+    /// Returns the rows of components; components do not depend on a platform.
     fn components(&self, app: &App) -> Result<Vec<Row>, Failure> {
         if self.plat.0.is_some() || self.arch.is_some() {
             return Ok(Vec::new());
@@ -183,11 +183,12 @@ impl Args {
         let mut door = sources::open(app, &Fetching::default())?;
         if self.update {
             match sources::update(app, &mut door) {
-                // The registries have answered: that is not nothing.
+                // The registries were updated: show them.
                 Err(failure) if self.lists(ComponentKind::App) => {
                     let why = failure.message.sentences().join("; ");
-                    app.ui
-                        .warn(&format!("components are as they were known: {why}"));
+                    app.ui.warn(&format!(
+                        "cannot update components, listing the last known ones: {why}"
+                    ));
                 }
                 updated => updated?,
             }
@@ -315,7 +316,7 @@ const COLUMNS: &[Column<Row>] = &[
     },
 ];
 
-/// A digest is cut to what the other columns show of one.
+/// A digest is shortened as in the other columns.
 fn version(version: &str) -> String {
     match version.strip_prefix("sha256:") {
         Some(hex) => format!("sha256:{}", hex.get(..7).unwrap_or(hex)),

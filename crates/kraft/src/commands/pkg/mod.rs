@@ -1,4 +1,4 @@
-//! `kraft pkg`: packages a project or a kernel, and everything else that is done with packages.
+//! `kraft pkg`: packages projects and kernels, and manages packages.
 
 mod cat;
 mod info;
@@ -21,13 +21,13 @@ pub(crate) use self::source::add_source;
 use crate::app::App;
 use crate::failure::Failure;
 
-/// Package unikernels, and look after packages
+/// Package unikernels, and manage packages
 ///
-/// Without a command, package what was built: a kernel file, a project with a runtime and a root
-/// filesystem, or the built targets of a project. The result is an image in the OCI format, with
-/// one manifest per platform, that kraft runs and registries and container engines take.
+/// Without a command, package a kernel file, a project with a runtime and a root filesystem, or the
+/// built targets of a project. The result is an OCI image with one manifest per platform, which
+/// kraft, registries and container engines support.
 ///
-/// The same input gives the same image, to the bit: times are `SOURCE_DATE_EPOCH` or 1970.
+/// Images are reproducible: timestamps are `SOURCE_DATE_EPOCH` or 1970.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,

@@ -21,11 +21,11 @@ use kraft_engine::{components, images};
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
-    /// The directory of the project
+    /// Project directory (default: the current directory)
     #[arg(value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
 
-    /// The name of the image: `[HOST[:PORT]/]PATH[:TAG]`
+    /// Set the name of the image: `[HOST[:PORT]/]PATH[:TAG]`
     #[arg(short, long, value_name = "IMAGE")]
     name: Option<String>,
 
@@ -33,16 +33,16 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     kernel: Option<PathBuf>,
 
-    /// Package on top of this image instead of the project's runtime
+    /// Use this image as the runtime instead of the project's
     #[arg(short, long, value_name = "IMAGE")]
     runtime: Option<String>,
 
-    /// The root filesystem: a directory, a tarball, a CPIO archive, a Dockerfile, or an image with
-    /// its registry
+    /// Use this root filesystem: a directory, a tarball, a CPIO archive, a Dockerfile, or an image
+    /// with its registry
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     rootfs: Option<PathBuf>,
 
-    /// Arguments of the application, split as a shell does; may be repeated
+    /// Set the arguments of the application, split as a shell does; can be repeated
     #[arg(
         short = 'a',
         long = "args",
@@ -51,27 +51,27 @@ pub(crate) struct Args {
     )]
     words: Vec<String>,
 
-    /// Set a variable of the application; without a value, take it from this environment
+    /// Set an environment variable of the application; without a value, use that of the host
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
 
-    /// Put a label on the image
+    /// Add a label to the image
     #[arg(short, long, value_name = "NAME=VALUE")]
     label: Vec<String>,
 
-    /// Package for this architecture only
+    /// Package only for this architecture
     #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
     arch: Option<Arch>,
 
-    /// Package for this platform only
+    /// Package only for this platform
     #[arg(short, long, value_name = "PLATFORM", value_parser = values::platform())]
     plat: Option<PlatformArg>,
 
-    /// Package this target of the project only: its name, or PLATFORM/ARCH
+    /// Package only this target of the project: its name, or PLATFORM/ARCH
     #[arg(short, long, value_name = "TARGET", conflicts_with_all = ["arch", "plat"])]
     target: Option<String>,
 
-    /// What to do about an image that has the name already
+    /// Set what to do if the image already exists
     #[arg(long, value_name = "STRATEGY", default_value = "overwrite", value_parser = choices::STRATEGY)]
     strategy: Strategy,
 
@@ -79,15 +79,15 @@ pub(crate) struct Args {
     #[arg(short = 'P', long)]
     push: bool,
 
-    /// Do not record with which options the kernel was built
+    /// Do not record the KConfig options of the kernel
     #[arg(long)]
     no_kconfig: bool,
 
-    /// Leave out what makes container engines take the image
+    /// Omit the manifests for container engines
     #[arg(long)]
     no_linux: bool,
 
-    /// Leave out the kernel with debug information, if the runtime has one
+    /// Omit the debug kernel of the runtime
     #[arg(long)]
     no_kernel_dbg: bool,
 
@@ -95,19 +95,19 @@ pub(crate) struct Args {
     #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     kraftfile: Option<PathBuf>,
 
-    /// The directory of the project, for scripts that were written so
+    /// Use the project in this directory; accepted for old scripts
     #[arg(short, long, hide = true, value_name = "DIR")]
     workdir: Option<PathBuf>,
 
-    /// The format of the package
+    /// Set the format of the package
     #[arg(short = 'M', long = "as", hide = true, default_value = "oci", value_parser = ["oci", "auto"])]
     format: String,
 
-    /// Package the kernel with debug information of what was built
+    /// Package the built kernel with debug information
     #[arg(long, conflicts_with = "kernel")]
     dbg: bool,
 
-    /// Has no effect: accepted for old scripts
+    /// Do nothing: accepted for old scripts
     #[arg(long, hide = true)]
     force_format: bool,
 
@@ -117,8 +117,8 @@ pub(crate) struct Args {
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let Some(name) = &args.name else {
-        return Err(Failure::usage("cannot package without a name")
-            .hint("give the image one: `kraft pkg --name [HOST/]PATH[:TAG]`"));
+        return Err(Failure::usage("missing name of the image")
+            .hint("set it: `kraft pkg --name [HOST/]PATH[:TAG]`"));
     };
     app.ui.ignored(
         "--force-format",
@@ -129,13 +129,13 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let strategy = package::settle(app, &*store, &name, args.strategy)?;
     let order = order(app, args)?;
-    let subject = subject(app, args)?;
-    let parts = match &subject {
-        Subject::Kernel(kernel) => vec![pack::of_kernel(app, &order, kernel)?],
-        Subject::Runtime(project) => {
+    let source = source(app, args)?;
+    let parts = match &source {
+        Source::Kernel(kernel) => vec![pack::of_kernel(app, &order, kernel)?],
+        Source::Runtime(project) => {
             vec![pack::of_runtime(app, &store, &order, project.as_deref())?]
         }
-        Subject::Built(project) => pack::of_build(app, &order, project)?,
+        Source::Built(project) => pack::of_build(app, &order, project)?,
     };
     let package = Package {
         name: name.clone(),
@@ -151,26 +151,26 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Understands the name of an image that is to be made.
+/// Parses the name of a new image.
 pub(super) fn full_name(text: &str) -> Result<Reference, Failure> {
     let name = text.parse::<Reference>()?.qualified();
     if name.digest().is_some() {
         return Err(Failure::usage(format!(
-            "`{text}`: an image is given a tag, its digest is what it is"
+            "`{text}`: a new image has a tag, not a digest"
         )));
     }
     Ok(name)
 }
 
-/// Understands what was typed about the image.
+/// Returns the options of the package.
 fn order(app: &App, args: &Args) -> Result<Order, Failure> {
     let mut words = Vec::new();
     for line in &args.words {
-        words.extend(kraft_core::words::split(line).map_err(|quote| {
-            Failure::usage(format!(
-                "`--args {line}`: the quote {quote} is never closed"
-            ))
-        })?);
+        words.extend(
+            kraft_core::words::split(line).map_err(|quote| {
+                Failure::usage(format!("`--args {line}`: unclosed quote {quote}"))
+            })?,
+        );
     }
     Ok(Order {
         runtime: args.runtime.clone(),
@@ -190,19 +190,19 @@ fn order(app: &App, args: &Args) -> Result<Order, Failure> {
 }
 
 /// What is packaged.
-enum Subject {
+enum Source {
     /// A kernel file.
     Kernel(PathBuf),
     /// A root filesystem on top of an image; the project may be missing.
     Runtime(Option<Box<Project>>),
-    /// What was built in a project.
+    /// The built targets of a project.
     Built(Box<Project>),
 }
 
-/// Finds out what is to be packaged. What was typed wins over the project.
-fn subject(app: &App, args: &Args) -> Result<Subject, Failure> {
+/// Returns what to package. Arguments override the project.
+fn source(app: &App, args: &Args) -> Result<Source, Failure> {
     if let Some(kernel) = &args.kernel {
-        return Ok(Subject::Kernel(kernel.clone()));
+        return Ok(Source::Kernel(kernel.clone()));
     }
     let dir = args.dir.as_deref().or(args.workdir.as_deref());
     let runtime = args.runtime.as_deref();
@@ -214,15 +214,15 @@ fn subject(app: &App, args: &Args) -> Result<Subject, Failure> {
         None => None,
     };
     match project {
-        None if args.runtime.is_some() => Ok(Subject::Runtime(None)),
-        None => Err(Failure::new(Kind::NotFound, "there is nothing to package")
-            .hint("go to the directory of a project, or name a kernel (`--kernel FILE`) or an image to build on (`--runtime IMAGE`)")),
+        None if args.runtime.is_some() => Ok(Source::Runtime(None)),
+        None => Err(Failure::new(Kind::NotFound, "nothing to package")
+            .hint("go to the directory of a project, or pass a kernel (`--kernel FILE`) or a runtime (`--runtime IMAGE`)")),
         Some(project) => {
             let has_runtime = project.has_runtime();
             if args.runtime.is_some() || has_runtime {
-                Ok(Subject::Runtime(Some(Box::new(project))))
+                Ok(Source::Runtime(Some(Box::new(project))))
             } else {
-                Ok(Subject::Built(Box::new(project)))
+                Ok(Source::Built(Box::new(project)))
             }
         }
     }

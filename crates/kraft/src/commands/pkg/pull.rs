@@ -15,12 +15,12 @@ use kraft_engine::tally::Tally;
 use kraft_engine::transfer::{self, Extent};
 use kraft_engine::{build, images, project, settings};
 
-/// Fetch images from their registries, and components
+/// Pull images from registries, and components
 ///
-/// Fetch images into the store of this computer: of each the manifest for this host, or the one
-/// that the flags ask for. For the directory of a project, fetch the image it runs on, or the
-/// components it is built from; `lib/NAME`, `app/NAME` and `unikraft` are components of the catalog.
-/// What is here already is not fetched again, and what was interrupted goes on where it stopped.
+/// Download images into the local store: of each the manifest for this host, or that selected by
+/// the flags. For a project directory, download the image it runs on, or the components it is built
+/// from; `lib/NAME`, `app/NAME` and `unikraft` are components of the catalog. Blobs that exist
+/// locally are not downloaded again, and interrupted downloads are resumed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -29,15 +29,15 @@ Examples:
   kraft pkg pull --all localhost:5000/hello
   kraft pkg pull lib/lwip:stable")]
 pub(crate) struct Args {
-    /// Images, `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`, or directories of projects (the current one if
-    /// left out)
+    /// Images, as `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`, or project directories (default: the current
+    /// directory)
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
 
     #[command(flatten)]
-    wish: Wished,
+    wish: ManifestArgs,
 
-    /// Fetch the manifests of every platform and architecture
+    /// Pull the manifests of all platforms and architectures
     #[arg(short = 'A', long)]
     all: bool,
 
@@ -45,34 +45,34 @@ pub(crate) struct Args {
     #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     kraftfile: Option<PathBuf>,
 
-    /// The format of the packages
+    /// Set the format of the packages
     #[arg(short = 'M', long = "as", hide = true, default_value = "auto", value_parser = ["oci", "manifest", "auto"])]
     format: String,
 
-    /// The directory of the project, for scripts that were written so
+    /// Use the project in this directory; accepted for old scripts
     #[arg(short, long, hide = true, value_name = "DIR")]
     workdir: Option<PathBuf>,
 }
 
-/// What a manifest must be, as it is typed.
+/// The arguments that select a manifest.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
-pub(crate) struct Wished {
-    /// For this architecture
+pub(crate) struct ManifestArgs {
+    /// Select this architecture
     #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
     arch: Option<Arch>,
 
-    /// For this platform, or PLATFORM/ARCH
+    /// Select this platform, or PLATFORM/ARCH
     #[arg(short, long, value_name = "PLATFORM")]
     plat: Option<String>,
 
-    /// Built with this option, such as `CONFIG_LIBVFSCORE=y`
+    /// Select a kernel with this option, such as `CONFIG_LIBVFSCORE=y`
     #[arg(short, long, value_name = "NAME=VALUE")]
     kconfig: Vec<String>,
 }
 
-impl Wished {
-    /// Understands the flags.
+impl ManifestArgs {
+    /// Parses the flags.
     pub(crate) fn wish(&self) -> Result<Wish, Failure> {
         let mut wish = Wish {
             arch: self.arch.map(|arch| arch.name().to_owned()),
@@ -138,7 +138,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 impl Args {
-    /// Returns the component that is named, if it is none of the images.
+    /// Returns the component of an argument; `None` if it is an image.
     fn component(&self, word: &str) -> Option<Name> {
         if Path::new(word).is_dir() {
             return None;
@@ -148,8 +148,8 @@ impl Args {
     }
 }
 
-/// Returns what is to be pulled: what was named, or what the project there runs on; nothing more
-/// if it is built from components, which are fetched.
+/// Returns the images to pull: the argument, or the runtime of a project. Empty for a project that
+/// is built from components, which are fetched.
 fn subject(
     app: &App,
     args: &Args,
@@ -166,8 +166,10 @@ fn subject(
         return Ok(None);
     }
     if resolved.runtime.is_none() {
-        return Err(Failure::new(Kind::NotFound, "the project runs on no image")
-            .hint("`runtime` in the Kraftfile names one"));
+        return Err(
+            Failure::new(Kind::NotFound, "the project has no runtime image")
+                .hint("set `runtime` in the Kraftfile"),
+        );
     }
     let mut wish = settings::runtime_wish(&resolved);
     wish.os = typed.os.clone().or(wish.os);

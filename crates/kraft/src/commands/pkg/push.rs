@@ -6,16 +6,16 @@ use kraft_engine::{images, transfer};
 
 /// Push an image to its registry
 ///
-/// The registry is the one that the image is named after; `kraft pkg tag` gives an image another
-/// name. What the registry has already is not sent again.
+/// The name of the image contains its registry; `kraft pkg tag` adds a name to an image. Blobs that
+/// exist in the registry are not uploaded again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft pkg push registry.example.com/me/hello:v1")]
 pub(crate) struct Args {
-    /// The image: its name, its digest or the first digits of it
+    /// Image, by name, digest or prefix of the digest
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// The format of the package
+    /// Set the format of the package
     #[arg(short = 'M', long = "as", hide = true, default_value = "auto", value_parser = ["oci", "auto"])]
     format: String,
 }

@@ -9,24 +9,24 @@ use kraft_engine::tally::Tally;
 
 /// Remove images
 ///
-/// Remove images by name, and the blobs that no other image needs. Machines that were made from
-/// them stay, and can be started.
+/// Remove images, and the blobs that no other image needs. Machines that were created from them are
+/// kept, and can still be started.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft pkg rm unikraft.org/nginx:latest")]
 pub(crate) struct Args {
-    /// Images, by name, by digest or by the first digits of it
+    /// Images, by name, digest or prefix of the digest
     #[arg(value_name = "IMAGE", required_unless_present_any = ["all", "name"])]
     images: Vec<String>,
 
-    /// Remove every image
+    /// Remove all images
     #[arg(short, long, conflicts_with_all = ["images", "name"])]
     all: bool,
 
-    /// An image, for scripts that name it so
+    /// Remove this image; accepted for old scripts
     #[arg(short, long, hide = true, value_name = "IMAGE")]
     name: Option<String>,
 
-    /// The format of the packages
+    /// Set the format of the packages
     #[arg(short, long, hide = true, default_value = "any", value_parser = ["any", "oci"])]
     format: String,
 }

@@ -10,19 +10,19 @@ use crate::app::App;
 use crate::failure::Failure;
 use kraft_engine::images;
 
-/// Write images to a file or a directory
+/// Save images to a file or a directory
 ///
-/// The result is an OCI image layout: a tar if the name ends in `.tar`, else a directory, which is
-/// made or added to. `kraft pkg load`, skopeo and podman read it. Manifests of platforms that were
-/// not pulled are left out.
+/// The result is an OCI image layout: a tar if the path ends in `.tar`, else a directory, which is
+/// created or extended. `kraft pkg load`, skopeo and podman read it. Manifests of platforms that
+/// were not pulled are omitted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft pkg save hello:latest -o hello.tar")]
 pub(crate) struct Args {
-    /// Images, by name, by digest or by the first digits of it
+    /// Images, by name, digest or prefix of the digest
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 
-    /// The file (`.tar`) or directory to write
+    /// Write to this file (`.tar`) or directory
     #[arg(short, long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     output: PathBuf,
 }

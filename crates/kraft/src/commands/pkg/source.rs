@@ -17,13 +17,13 @@ use kraft_engine::{network, sources};
 /// The key of the list.
 const KEY: &str = "unikraft.manifests";
 
-/// Take packages from further registries and indexes
+/// Add package sources
 ///
-/// Add registries (`HOST[:PORT]`) and catalogs of components to those that are asked for packages.
-/// A catalog is an index or manifest file (a URL or a path), a directory of components, a Git
-/// repository, or `https://github.com/OWNER/lib-*`. `lib-NAME=REPOSITORY` names a repository whose
-/// own name does not say what it is. Each is asked once whether it is one; `kraft pkg update` reads
-/// what it has.
+/// Add registries (`HOST[:PORT]`) and catalogs of components to the package sources. A catalog is
+/// an index or manifest file (a URL or a path), a directory of components, a Git repository, or
+/// `https://github.com/OWNER/lib-*`. `lib-NAME=REPOSITORY` sets the name of a component whose
+/// repository is named differently. Each source is verified once; `kraft pkg update` reads its
+/// packages.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -31,20 +31,20 @@ Examples:
   kraft pkg source https://github.com/unikraft/lib-*
   kraft pkg source ../my-libs")]
 pub(crate) struct SourceArgs {
-    /// Registries and indexes
+    /// Registries and catalogs
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
 
-    /// Do not ask whether it is there
+    /// Do not verify the source
     #[arg(short = 'F', long)]
     force: bool,
 }
 
-/// Take packages no longer from a registry or index
+/// Remove package sources
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft pkg unsource registry.example.com")]
 pub(crate) struct UnsourceArgs {
-    /// Registries and indexes, as they were added
+    /// Registries and catalogs, as they were added
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<String>,
 }
@@ -53,9 +53,10 @@ pub(super) fn add(app: &App, args: &SourceArgs) -> Result<(), Failure> {
     let mut sources = app.config.manifests().to_vec();
     let mut tally = Tally::default();
     for source in &args.sources {
-        let source = &from_everywhere(source);
+        let source = &absolute_source(source);
         if sources.contains(source) {
-            app.ui.warn(&format!("manifest already saved: {source}"));
+            app.ui
+                .warn(&format!("`{source}` is already a package source"));
             continue;
         }
         let checked = match network::registry_host(source) {
@@ -69,8 +70,8 @@ pub(super) fn add(app: &App, args: &SourceArgs) -> Result<(), Failure> {
     tally.outcome()
 }
 
-/// Spells a source such that it means the same from everywhere: a path from the root.
-fn from_everywhere(source: &str) -> String {
+/// Returns a source independent of the current directory: paths become absolute.
+fn absolute_source(source: &str) -> String {
     let (name, place) = catalog::named(source);
     let path = Path::new(place);
     if !path.exists() {
@@ -83,7 +84,7 @@ fn from_everywhere(source: &str) -> String {
     }
 }
 
-/// Adds one catalog to those that are asked for packages.
+/// Adds a catalog to the package sources.
 pub(crate) fn add_source(app: &App, place: &str) -> Result<(), Failure> {
     let mut sources = app.config.manifests().to_vec();
     if !sources.iter().any(|known| known == place) {
@@ -92,7 +93,7 @@ pub(crate) fn add_source(app: &App, place: &str) -> Result<(), Failure> {
     save(app, &sources)
 }
 
-/// Asks a source whether it is a catalog of components.
+/// Returns an error if a source is not a catalog of components.
 fn check_catalog(app: &App, source: &str) -> Result<(), Failure> {
     let door = sources::open(app, &Fetching::default())?;
     catalog::probe(&door, source)?;
@@ -105,13 +106,13 @@ pub(super) fn remove(app: &App, args: &UnsourceArgs) -> Result<(), Failure> {
         let before = sources.len();
         sources.retain(|known| known != source);
         if sources.len() == before {
-            app.ui.warn(&format!("manifest not found: {source}"));
+            app.ui.warn(&format!("`{source}` is not a package source"));
         }
     }
     save(app, &sources)?;
     if !sources::forget_others(app, &sources::catalogs(&sources))? {
         app.ui
-            .info("`kraft pkg update` reads what the other sources have");
+            .info("`kraft pkg update` updates the remaining sources");
     }
     Ok(())
 }

@@ -7,17 +7,18 @@ use crate::app::App;
 use crate::failure::Failure;
 use kraft_engine::images;
 
-/// Give an image another name
+/// Add a name to an image
 ///
-/// The image keeps its first name. A name that was another image's leads to this one from now on.
+/// The image keeps its existing names. If the new name belongs to another image, it is moved to
+/// this one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft pkg tag hello:latest registry.example.com/me/hello:v1")]
 pub(crate) struct Args {
-    /// The image: its name, its digest or the first digits of it
+    /// Image, by name, digest or prefix of the digest
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// The new name
+    /// New name
     #[arg(value_name = "NAME")]
     name: String,
 }

@@ -6,30 +6,30 @@ use crate::failure::{Failure, Kind};
 use crate::ui::Format;
 use kraft_engine::{images, obtain, unpacked};
 
-/// List what is in the root filesystem of an image
+/// List the files of an image's root filesystem
 ///
-/// Nothing is booted, and nothing is fetched.
+/// The image must exist locally. Nothing is booted or downloaded.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: kraft pkg tree unikraft.org/nginx:latest")]
 pub(crate) struct Args {
     #[command(flatten)]
     which: Which,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
 
-/// One manifest of an image that is here.
+/// The arguments that select a manifest of a local image.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Which {
-    /// The image: its name, its digest or the first digits of it
+    /// Image, by name, digest or prefix of the digest
     #[arg(value_name = "IMAGE")]
     image: String,
 
     #[command(flatten)]
-    wish: super::pull::Wished,
+    wish: super::pull::ManifestArgs,
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
@@ -46,11 +46,8 @@ pub(super) fn archive(app: &App, which: &Which) -> Result<std::path::PathBuf, Fa
     unpacked.initrd.ok_or_else(|| {
         Failure::new(
             Kind::NotFound,
-            format!(
-                "the image `{}` has no root filesystem of its own",
-                image.name
-            ),
+            format!("the image `{}` has no root filesystem layer", image.name),
         )
-        .hint("it may be a part of its kernel")
+        .hint("it may be embedded in the kernel")
     })
 }

@@ -5,13 +5,13 @@ use crate::failure::{Failure, Kind};
 use kraft_engine::components::Fetching;
 use kraft_engine::{catalog, network, sources};
 
-/// Ask registries and indexes what they have
+/// Update the package index
 ///
-/// The answers are kept: `kraft pkg ls` shows them, and `kraft build` finds libraries by them. What
-/// did not change since the last time is not sent again.
+/// Downloads the lists of packages of registries and catalogs, for `kraft pkg ls` and `kraft
+/// build`. Unchanged lists are not downloaded again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The format of the packages
+    /// Set the format of the packages
     #[arg(short, long, hide = true, default_value = "all", value_parser = ["all", "oci", "manifest"])]
     manager: String,
 }
@@ -19,8 +19,8 @@ pub(crate) struct Args {
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if app.settings.offline {
         return Err(
-            Failure::new(Kind::Network, "nobody is asked while kraft is offline")
-                .hint("leave out `--offline`"),
+            Failure::new(Kind::Network, "cannot update while kraft is offline")
+                .hint("run it without `--offline`"),
         );
     }
     let indexes = sources::places(app);

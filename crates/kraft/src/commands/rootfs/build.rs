@@ -16,8 +16,8 @@ use kraft_engine::rootfs::{self, RootSource};
 /// Build a root filesystem
 ///
 /// The source is a directory, a tarball (`.tar`, also gzip or zstd), an existing newc archive, a
-/// Dockerfile or an image. The result is a newc archive that unikernels and Linux unpack. The same
-/// content gives the same bytes: owners are root, times are `SOURCE_DATE_EPOCH` or 1970.
+/// Dockerfile or an image. The result is a newc CPIO archive that unikernels and Linux unpack.
+/// Archives are reproducible: owners are root, timestamps are `SOURCE_DATE_EPOCH` or 1970.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,22 +25,22 @@ Examples:
   kraft rootfs build ./Dockerfile -o initramfs.cpio
   kraft rootfs build oci://docker.io/library/nginx:alpine -o initramfs.cpio")]
 pub(crate) struct Args {
-    /// A directory, a tarball, a newc archive, a Dockerfile, or an image with its registry
+    /// Directory, tarball, newc archive, Dockerfile, or image with its registry
     source: PathBuf,
 
     /// Write the archive to this file
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
-    /// Keep the owners of a directory or tarball instead of giving all to root
+    /// Keep the owners of a directory or tarball instead of setting them to root
     #[arg(long)]
     keep_owners: bool,
 
-    /// Copy files from this directory instead of the Dockerfile's own
+    /// Use this build context instead of the Dockerfile's directory
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     context: Option<PathBuf>,
 
-    /// Build a Dockerfile or take an image for this architecture, by default that of this host
+    /// Build a Dockerfile or use an image for this architecture (default: that of the host)
     #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
     arch: Option<Arch>,
 

@@ -14,14 +14,14 @@ use crate::failure::{Failure, Kind};
 /// Print a file of a root filesystem
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The archive, compressed or not
+    /// Archive, compressed or not
     file: PathBuf,
 
-    /// The file in it; a leading `/` or `./` may be left out
+    /// Path of the file in the archive; a leading `/` or `./` is optional
     path: PathBuf,
 }
 
-/// What was found under a name.
+/// The entry with a name.
 enum Found {
     File,
     Other(EntryKind),
@@ -32,14 +32,13 @@ pub(super) fn exec(_app: &App, args: &Args) -> Result<(), Failure> {
     print_file(&args.file, &args.path, &lists)
 }
 
-/// Prints a file of an archive; `lists` is the command that lists what is there.
+/// Prints a file of an archive; `lists` is the command that lists its files.
 pub(crate) fn print_file(file: &Path, path: &Path, lists: &str) -> Result<(), Failure> {
     let name = path.as_os_str().as_bytes();
-    let wanted = normalise(name).map_err(|fault| {
-        Failure::usage(format!("cannot look for `{}`: {fault}", path.display()))
-    })?;
-    // A name may come several times, and the last one is what a kernel ends up with. So the
-    // archive is read to its end (and so checked) before anything is printed.
+    let wanted = normalise(name)
+        .map_err(|error| Failure::usage(format!("cannot look up `{}`: {error}", path.display())))?;
+    // A name may occur several times, and the last entry is the one that a kernel unpacks. So the
+    // archive is read and validated to its end before anything is printed.
     let (mut at, mut found) = (0u64, None);
     let mut reader = Reader::open(file)?;
     let fault = archive_fault(file);
@@ -57,13 +56,12 @@ pub(crate) fn print_file(file: &Path, path: &Path, lists: &str) -> Result<(), Fa
         Some((at, Found::File)) => print(file, at),
         Some((_, Found::Other(kind))) => {
             let what = super::ls::kind_name(kind);
-            let message = format!("`{}` is no file but a {what}", path.display());
+            let message = format!("`{}` is not a file but a {what}", path.display());
             Err(Failure::new(Kind::Failed, message))
         }
         None => {
             let message = format!("no `{}` in `{}`", path.display(), file.display());
-            Err(Failure::new(Kind::NotFound, message)
-                .hint(format!("`{lists}` lists what is there")))
+            Err(Failure::new(Kind::NotFound, message).hint(format!("`{lists}` lists the files")))
         }
     }
 }
@@ -88,7 +86,7 @@ fn print(file: &Path, number: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Remembers what went wrong on the writing side, which is no fault of the archive.
+/// Records an error of the output, which is not an error of the archive.
 struct Stdout<'a> {
     to: io::StdoutLock<'a>,
     fault: Option<io::Error>,

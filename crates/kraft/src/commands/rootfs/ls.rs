@@ -10,13 +10,13 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column, Format};
 
-/// List what is in a root filesystem
+/// List the files of a root filesystem
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The archive, compressed or not
+    /// Archive, compressed or not
     file: PathBuf,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
@@ -36,7 +36,7 @@ struct Row {
     mtime: u32,
     ino: u32,
     nlink: u32,
-    /// Where a symbolic link leads.
+    /// The target of a symbolic link.
     target: Option<String>,
     /// Major and minor number of a device.
     device: Option<(u32, u32)>,
@@ -46,7 +46,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     list(app, &args.file, args.output)
 }
 
-/// Lists what is in an archive.
+/// Lists the entries of an archive.
 pub(crate) fn list(app: &App, file: &Path, output: Format) -> Result<(), Failure> {
     let mut reader = Reader::open(file)?;
     let fault = archive_fault(file);
@@ -80,7 +80,7 @@ pub(crate) fn list(app: &App, file: &Path, output: Format) -> Result<(), Failure
     app.ui.listing(output, &rows, &columns)
 }
 
-/// Returns the word for a kind of entry.
+/// Returns the name of a kind of entry.
 pub(super) fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Directory => "directory",
@@ -115,7 +115,7 @@ fn row(entry: &Entry) -> Row {
     }
 }
 
-/// Returns a path as a terminal may show it: no control characters, links with their target.
+/// Returns a path for a terminal: control characters escaped, links with their target.
 fn shown(row: &Row) -> String {
     let text = match &row.target {
         Some(target) => format!("{} -> {target}", row.path),

@@ -32,7 +32,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Turns a fault of one archive into a failure that names it.
+/// Turns an error of an archive into a failure with its path.
 fn archive_fault(
     path: &std::path::Path,
 ) -> impl Fn(kraft_rootfs::archive::Error) -> Failure + use<> {

@@ -9,13 +9,13 @@ use crate::ui::{Cell, Column, Format};
 use kraft_core::readable::decimal as size;
 use kraft_engine::images;
 
-/// Show how much room images take
+/// Show the disk usage of images
 ///
-/// Show for each image all its bytes, and those that no other image shares: what would be free
-/// without it.
+/// Show for each image its total size and its unique size: the bytes that no other image shares,
+/// which are freed if it is removed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
@@ -24,9 +24,9 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Row {
     name: String,
-    /// All of it, in bytes.
+    /// Total size, in bytes.
     size: u64,
-    /// What no other image shares, in bytes.
+    /// Size that no other image shares, in bytes.
     own: u64,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         ],
     )?;
     app.ui.info(&format!(
-        "{} in all, {} of it can be freed by `kraft store gc`",
+        "{} in total, `kraft store gc` can free {}",
         size(room.total),
         size(room.reclaimable)
     ));

@@ -7,25 +7,25 @@ use crate::failure::Failure;
 use kraft_core::readable::decimal as size;
 use kraft_engine::{dockerfile, images, rootfs};
 
-/// Remove what no image needs
+/// Remove unused data
 ///
-/// Remove blobs that no image leads to, downloads that nobody went on with for a day, unpacked
-/// copies of images that are gone, files of builds that were killed, and cached steps of
-/// Dockerfiles that were not used for a day. What a running kraft needs is left alone.
+/// Remove unreferenced blobs, downloads that were not resumed for a day, unpacked copies of removed
+/// images, files of killed builds, and cached steps of Dockerfiles that were not used for a day.
+/// Data that a running kraft uses is kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only say what would be removed
+    /// Print what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Output,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
-    /// A line for people, to stderr
+    /// A human-readable line, to stderr
     #[value(alias = "table")]
     Text,
     /// A JSON object
@@ -34,12 +34,12 @@ enum Output {
     Yaml,
 }
 
-/// What was removed; these are the fields of `-o json`.
+/// The removed data; these are the fields of `-o json`.
 #[derive(Debug, Serialize)]
 struct Removed {
     /// Digests of the blobs.
     blobs: Vec<String>,
-    /// All that was removed, in bytes.
+    /// The removed size, in bytes.
     bytes: u64,
     dry_run: bool,
 }
@@ -70,7 +70,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                 "removed"
             };
             app.ui.info(&format!(
-                "{verb} {} blobs, {} in all",
+                "{verb} {} blobs, {} in total",
                 removed.blobs.len(),
                 size(removed.bytes)
             ));

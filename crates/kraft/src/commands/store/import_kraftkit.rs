@@ -6,13 +6,13 @@ use kraft_engine::kraftkit;
 
 /// Import the images of KraftKit
 ///
-/// Import every image that KraftKit has in the same runtime directory and that is not here, with the
-/// time since which it is there. The names are printed. Nothing of KraftKit is changed, and the
-/// command can be repeated; kraft runs it by itself when it first meets images of KraftKit. Exit code
-/// 1 if images were left behind.
+/// Import all images of KraftKit in the same runtime directory that do not exist in the store, with
+/// their timestamps, and print their names. KraftKit's files are not changed, and the command can
+/// be repeated. kraft runs it automatically when it first finds images of KraftKit. The exit code
+/// is 1 if images were not imported.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Replace images of the same name that are different here
+    /// Replace different images with the same name
     #[arg(long)]
     replace: bool,
 }

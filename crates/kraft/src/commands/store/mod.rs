@@ -1,4 +1,4 @@
-//! `kraft store`: looks after the place where images are kept.
+//! `kraft store`: manages the local image store.
 
 mod du;
 mod gc;
@@ -10,7 +10,7 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::failure::Failure;
 
-/// Look after the store of images
+/// Manage the local image store
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -11,17 +11,17 @@ use crate::ui::{Cell, Column, Format};
 use kraft_core::readable::decimal as size;
 use kraft_engine::{images, repair};
 
-/// Check every image
+/// Verify all images
 ///
-/// Read every blob and compare it with its digest, and follow every image to all its parts. Exit
-/// code 1 if something is damaged. With --repair, what is damaged is fetched again.
+/// Compare every blob with its digest, and check that no part of an image is missing. The exit code
+/// is 1 if something is damaged. With --repair, damaged parts are downloaded again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Fetch what is damaged or missing again
+    /// Download damaged and missing parts again
     #[arg(long)]
     repair: bool,
 
-    /// Print what is damaged in this form
+    /// Set the output format of the damaged parts
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
@@ -56,23 +56,23 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if !rows.is_empty() || args.output != Format::Table {
         app.ui.listing(args.output, &rows, COLUMNS)?;
     }
-    let looked_at = format!(
+    let summary = format!(
         "{} blobs ({}) of {} images",
         verdict.blobs,
         size(verdict.bytes),
         verdict.images
     );
     if rows.is_empty() {
-        app.ui.info(&format!("{looked_at}: all is well"));
+        app.ui.info(&format!("{summary}: no errors"));
         return Ok(());
     }
-    let failure = Failure::new(Kind::Failed, format!("{looked_at}: {} damaged", rows.len()));
+    let failure = Failure::new(Kind::Failed, format!("{summary}: {} damaged", rows.len()));
     let is_unusable = |fault: &Fault| matches!(fault.damage, Damage::Unusable(_));
     let failure = match verdict.faults.iter().find(|fault| is_unusable(fault)) {
         Some(Fault { images, .. }) if !images.is_empty() => {
             let images: Vec<_> = images.iter().map(ToString::to_string).collect();
             failure.hint(format!(
-                "what cannot be used cannot be repaired: `kraft pkg rm {}` removes it",
+                "unusable images cannot be repaired: remove them with `kraft pkg rm {}`",
                 images.join(" ")
             ))
         }
@@ -82,9 +82,11 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         return Err(failure);
     }
     Err(if args.repair {
-        failure.hint("package again what no registry has, or remove it with `kraft pkg rm IMAGE`")
+        failure.hint(
+            "package images again that no registry has, or remove them with `kraft pkg rm IMAGE`",
+        )
     } else {
-        failure.hint("`kraft store verify --repair` fetches it again")
+        failure.hint("`kraft store verify --repair` downloads them again")
     })
 }
 

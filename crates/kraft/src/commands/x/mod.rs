@@ -7,7 +7,7 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::failure::Failure;
 
-/// Experiments, whose flags and output may change
+/// Run experimental commands; their flags and output may change
 #[derive(Debug, clap::Args)]
 #[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
 pub(crate) struct Args {

@@ -19,14 +19,14 @@ use crate::ui::{Cell, Column, Format};
 use kraft_engine::probe::{self, Reading, Specimen};
 use kraft_engine::project::TargetFilter;
 
-/// Show what a kernel says of itself: its core and its libraries
+/// Show the core and the libraries of a kernel
 ///
-/// Reads the records that Unikraft's `lib/uklibid` puts into a kernel. Where the kernel has none, as
-/// on arm64, the debug image beside it is read.
+/// Reads the library records that Unikraft's `lib/uklibid` embeds in a kernel. If the kernel has
+/// none, as on arm64, the debug image next to it is read.
 ///
-/// A Kraftfile or a configuration can be written back from them, as far as they tell: a kernel does
-/// not record where its components came from, and only one built with `LIBUKLIBID_INFO_UKCONFIGGZ`
-/// carries its configuration.
+/// A Kraftfile and a configuration can be generated from the records. They are incomplete: a kernel
+/// does not record the sources of its components, and only a kernel built with
+/// `LIBUKLIBID_INFO_UKCONFIGGZ` contains its configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -34,11 +34,11 @@ Examples:
   kraft x probe unikraft.org/helloworld:latest -o json
   kraft x probe kernel -K > Kraftfile")]
 pub(crate) struct Args {
-    /// A kernel file, the directory of a project or an image; the project here if left out
+    /// Kernel file, project directory or image (default: the current directory)
     #[arg(value_hint = clap::ValueHint::AnyPath)]
     kernel: Option<OsString>,
 
-    /// Print a Kraftfile for such a kernel, or write it to a file
+    /// Print a Kraftfile for the kernel, or write it to a file
     #[arg(short = 'K', long, value_name = "FILE", num_args = 0..=1, require_equals = true,
           default_missing_value = "-", value_hint = clap::ValueHint::FilePath)]
     kraftfile: Option<PathBuf>,
@@ -48,28 +48,28 @@ pub(crate) struct Args {
           default_missing_value = "-", value_hint = clap::ValueHint::FilePath)]
     config: Option<PathBuf>,
 
-    /// Of a project or an image, the one for this architecture
+    /// Select the kernel for this architecture
     #[arg(short = 'm', long, value_name = "ARCH", value_parser = values::arch())]
     arch: Option<Arch>,
 
-    /// Of a project or an image, the one for this platform
+    /// Select the kernel for this platform
     #[arg(short, long, value_name = "PLATFORM", value_parser = values::platform())]
     plat: Option<PlatformArg>,
 
-    /// Of a project, this target: its name, or PLATFORM/ARCH
+    /// Select this target of a project: its name, or PLATFORM/ARCH
     #[arg(short, long, value_name = "TARGET")]
     target: Option<String>,
 
-    /// Print in this form
+    /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 }
 
-/// Everything, as JSON and YAML have it.
+/// The fields of `-o json` and `-o yaml`.
 #[derive(Debug, Serialize)]
 struct Probed<'a> {
     kernel: &'a Path,
-    /// The file that told: the kernel, or its debug image.
+    /// The file with the records: the kernel, or its debug image.
     read: &'a Path,
     core: &'a Info,
     libraries: &'a [Info],
@@ -87,9 +87,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if info.core.is_none() && info.libraries.is_empty() {
         return Err(Failure::new(
             Kind::NotFound,
-            format!("`{}` says nothing of itself", reading.path.display()),
+            format!("`{}` contains no library records", reading.path.display()),
         )
-        .hint("a Unikraft kernel built with `LIBUKLIBID_INFO` does"));
+        .hint("build the kernel with `LIBUKLIBID_INFO`"));
     }
     if args.kraftfile.is_some() || args.config.is_some() {
         return write_back(app, args, &specimen, &reading, &info);
@@ -141,7 +141,7 @@ fn print(
     }
 }
 
-/// Returns the columns that both tables have.
+/// Returns the columns of both tables.
 fn columns(first: &'static str) -> Vec<Column<Info>> {
     fn cell(text: Option<&String>) -> Cell {
         Cell::new(text.map_or("-", String::as_str))
@@ -178,7 +178,7 @@ fn columns(first: &'static str) -> Vec<Column<Info>> {
     ]
 }
 
-/// Writes a Kraftfile and a configuration back, to files or to stdout.
+/// Writes a Kraftfile and a configuration to files or to stdout.
 fn write_back(
     app: &App,
     args: &Args,
@@ -188,12 +188,10 @@ fn write_back(
 ) -> Result<(), Failure> {
     let text = specimen.config(info)?;
     let config = text.as_deref().map(DotConfig::parse);
-    let arch = reading.object()?.arch().ok_or_else(|| {
-        Failure::new(
-            Kind::Failed,
-            "it is for a processor that no kernel here is for",
-        )
-    })?;
+    let arch = reading
+        .object()?
+        .arch()
+        .ok_or_else(|| Failure::new(Kind::Failed, "its architecture is not supported"))?;
     let platform = platform(specimen, config.as_ref());
     let name = project_name(specimen, platform, arch);
     let carried: Option<Vec<_>> = config.as_ref().map(|config| config.iter().collect());
@@ -212,20 +210,20 @@ fn write_back(
     }
     if config.is_none() {
         app.ui
-            .warn("the kernel does not carry its configuration; what is written is incomplete");
+            .warn("the kernel does not contain its configuration; the output is incomplete");
     }
     Ok(())
 }
 
-/// Returns a `.config` of what is known about a kernel that does not carry its own.
+/// Returns a partial `.config` of a kernel that does not contain its own.
 fn known_options(facts: &Facts<'_>) -> String {
     let mut config = DotConfig::default();
     for option in facts.options() {
         config.set(option, "y");
     }
     format!(
-        "# Written by `kraft x probe` from the names of the libraries in a kernel, which does\n\
-         # not carry its configuration: every option of theirs is missing.\n{}",
+        "# Written by `kraft x probe` from the names of the libraries of a kernel that does\n\
+         # not contain its configuration: their options are missing.\n{}",
         config.text()
     )
 }
@@ -238,7 +236,7 @@ fn put(app: &App, to: &Path, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns what a kernel runs on: by its target, its configuration, or by how it is booted.
+/// Returns the platform of a kernel: by its target, its configuration or its boot protocol.
 fn platform(specimen: &Specimen, config: Option<&DotConfig>) -> Platform {
     if let Some(platform) = specimen
         .target
@@ -265,7 +263,7 @@ fn platform(specimen: &Specimen, config: Option<&DotConfig>) -> Platform {
     }
 }
 
-/// Returns the name of the project, of which kernels are named `NAME_PLATFORM-ARCH`.
+/// Returns the name of the project: kernels are named `NAME_PLATFORM-ARCH`.
 fn project_name(specimen: &Specimen, platform: Platform, arch: Arch) -> String {
     let file = specimen
         .kernel
