@@ -258,7 +258,7 @@ pub fn of_runtime(
     let architecture = asked
         .arch
         .clone()
-        .unwrap_or_else(|| super::images::taste().arch.clone());
+        .unwrap_or_else(|| super::images::host_preference().arch.clone());
     let image = pins::obtain(ctx, project, &name, &asked, fetching.locked)?;
     let Some(source) = rootfs_source(project, wish)? else {
         return Ok((image, None));

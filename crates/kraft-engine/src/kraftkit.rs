@@ -1,53 +1,72 @@
-//! Images that KraftKit keeps in the same runtime directory.
+//! Imports the images that KraftKit keeps in the same runtime directory.
 
 use std::path::PathBuf;
 
 use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::Reference;
+use kraft_oci::copy::CopyError;
 use kraft_oci::kraftkit::{self, Imported};
-use kraft_oci::store::Store;
+use kraft_oci::store::{self, Store};
 use kraft_sys::fs;
 
 use super::images;
 use crate::context::Context;
-use crate::failure::{Failure, Kind, chain};
+use crate::failure::chain;
 
-/// Beside our names: says that the images of KraftKit were imported.
+/// Beside the names of images: marks that KraftKit's images were imported.
 const IMPORTED: &str = "imported-from-kraftkit";
 
-/// Returns where KraftKit keeps its images.
+/// Why KraftKit's images were not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// KraftKit has no images in this directory.
+    #[error("KraftKit has no images in `{}`", .0.display())]
+    NoImages(PathBuf),
+    /// An image cannot be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The mark cannot be written.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+}
+
+/// Returns the directory where KraftKit keeps its images.
 fn dir(ctx: &Context) -> PathBuf {
     ctx.settings.runtime_dir.join("oci")
 }
 
-/// Returns the file that says that the images of KraftKit were imported.
+/// Returns the file that marks that KraftKit's images were imported.
 fn mark(ctx: &Context) -> PathBuf {
     ctx.settings.runtime_dir.join("images").join(IMPORTED)
 }
 
-/// Imports what KraftKit left, the first time the store is opened.
-pub(super) fn import_once(ctx: &Context, store: &dyn Store) -> Result<(), Failure> {
+/// Imports KraftKit's images if that was not done before.
+pub(super) fn import_once(ctx: &Context, store: &dyn Store) -> Result<(), Error> {
     if mark(ctx).exists() || !kraftkit::is_there(&dir(ctx)) {
         return Ok(());
     }
     import_into(ctx, store, false).map(drop)
 }
 
-/// Imports what KraftKit has and is not here yet.
-pub fn import(ctx: &Context, replace: bool) -> Result<Imported, Failure> {
+/// Imports KraftKit's images that the store does not have; with `replace`, all of them.
+///
+/// # Errors
+///
+/// If KraftKit has no images, or the store cannot be written.
+pub fn import(ctx: &Context, replace: bool) -> Result<Imported, Error> {
     import_into(ctx, &*images::open_as_it_is(ctx)?, replace)
 }
 
-/// Imports what KraftKit has, warns of what is left behind, and remembers that it was done.
-fn import_into(ctx: &Context, store: &dyn Store, replace: bool) -> Result<Imported, Failure> {
+/// Imports images, warns of those that cannot be imported, and leaves the mark.
+fn import_into(ctx: &Context, store: &dyn Store, replace: bool) -> Result<Imported, Error> {
     let dir = dir(ctx);
     if !kraftkit::is_there(&dir) {
-        return Err(Failure::new(
-            Kind::NotFound,
-            format!("KraftKit has no images in `{}`", dir.display()),
-        )
-        .hint("name the directory that KraftKit uses with `--runtime-dir`"));
+        return Err(Error::NoImages(dir));
     }
+    let _span = tracing::debug_span!("import", dir = %dir.display()).entered();
     let progress = ctx.progress();
     let task = 1;
     progress.report(Event::Started {
@@ -85,18 +104,7 @@ fn import_into(ctx: &Context, store: &dyn Store, replace: bool) -> Result<Import
     Ok(imported)
 }
 
-/// Returns whether KraftKit has an image that is not here.
+/// Returns whether KraftKit has an image.
 pub(super) fn has(ctx: &Context, typed: &Reference) -> bool {
     kraftkit::has(&dir(ctx), &typed.qualified())
-}
-
-/// Adds a hint to a failure to find an image, if KraftKit has it.
-pub(super) fn advise(ctx: &Context, typed: &Reference, failure: Failure) -> Failure {
-    if has(ctx, typed) {
-        return failure.hint(format!(
-            "KraftKit has an image `{}`: `kraft store import-kraftkit` imports it",
-            typed.qualified()
-        ));
-    }
-    failure
 }

@@ -1,4 +1,4 @@
-//! An image, ready to be used: found here or pulled, one manifest chosen, and held.
+//! An image that is ready to use: found in the store or pulled, one manifest chosen, its blobs leased.
 
 use std::sync::Arc;
 
@@ -8,24 +8,48 @@ use kraft_oci::image::{Config, Manifest};
 use kraft_oci::listing;
 use kraft_oci::store::{self, Hold, Store};
 
-use super::images::{self, Found};
+use super::images::{self, Match, NotFound};
 use super::kraftkit;
+use super::transfer::{self, Extent};
 use crate::context::Context;
-use crate::failure::Failure;
 
-/// When an image is fetched.
+/// Why an image cannot be obtained.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image is ambiguous, or has nothing that fits.
+    #[error(transparent)]
+    Images(#[from] images::Error),
+    /// A document of the image cannot be read.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The image is not in the store, and is not to be pulled.
+    #[error(transparent)]
+    PullNever(NotFound),
+    /// The image cannot be pulled.
+    #[error("cannot pull the image `{name}`")]
+    Pull {
+        /// The full name.
+        name: String,
+        /// Whether KraftKit has the image.
+        in_kraftkit: bool,
+        /// Why not.
+        source: Box<transfer::Error>,
+    },
+}
+
+/// When an image is pulled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pull {
     /// Whenever it is used
     Always,
-    /// When it is not here
+    /// When it is not in the local store
     #[default]
     Missing,
     /// Never
     Never,
 }
 
-/// A manifest of an image with its configuration.
+/// A manifest of an image in the store, with its configuration.
 #[derive(Debug)]
 pub struct Obtained {
     /// The full name of the image.
@@ -34,49 +58,81 @@ pub struct Obtained {
     pub manifest: Manifest,
     /// Its configuration.
     pub config: Config,
-    /// Keeps its blobs where they are.
+    /// The lease on its blobs.
     pub hold: Box<dyn Hold>,
 }
 
-/// Finds the image, or pulls it; chooses what fits the wish, and what this host likes best.
+/// Finds an image, or pulls it, and chooses the manifest that fits and suits this host best.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use kraft_config::env::Environment;
+/// # use kraft_config::{Config, Flags};
+/// # use kraft_core::event::Silent;
+/// # use kraft_engine::context::{Context, NoPrompt};
+/// use kraft_engine::obtain::{self, Pull};
+/// use kraft_engine::images;
+/// use kraft_oci::choose::Wish;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let config = Config::without_file(&Flags::default(), Environment::default());
+/// # let context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+/// let store = images::open(&context)?;
+/// let name = "unikraft.org/nginx:latest".parse()?;
+/// let image = obtain::obtain(&context, &store, &name, &Wish::default(), Pull::Missing)?;
+/// println!("{} for {}", image.name, image.config.platform.pair());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// If the image is missing and cannot be pulled, or has nothing that fits.
 pub fn obtain(
     ctx: &Context,
     store: &Arc<dyn Store>,
     typed: &Reference,
     wish: &Wish,
-    pull: Pull,
-) -> Result<Obtained, Failure> {
-    if pull != Pull::Always
+    when: Pull,
+) -> Result<Obtained, Error> {
+    if when != Pull::Always
         && let Some(found) = images::look_up(&**store, typed)?
     {
-        let here = images::here(&**store, &found)?;
-        let fits = here.iter().any(|candidate| wish.fits(&candidate.platform));
-        if fits || pull == Pull::Never || ctx.settings.offline {
-            return take(ctx, &**store, &found, wish);
+        let local = images::local_manifests(&**store, &found)?;
+        let fits = local.iter().any(|manifest| wish.fits(&manifest.platform));
+        if fits || when == Pull::Never || ctx.settings.offline {
+            return select(ctx, &**store, &found, wish);
         }
     }
-    if pull == Pull::Never {
-        return Err(images::not_here(ctx, &**store, typed)
-            .hint("it is not fetched, because of `--pull never`"));
+    let not_found = || images::not_found(ctx, &**store, typed);
+    if when == Pull::Never {
+        return Err(Error::PullNever(not_found()));
     }
-    super::transfer::pull(ctx, store, typed, wish, super::transfer::Extent::Chosen)
-        .map_err(|failure| kraftkit::advise(ctx, typed, failure))?;
+    transfer::pull(ctx, store, typed, wish, Extent::Chosen).map_err(|source| Error::Pull {
+        name: typed.qualified().to_string(),
+        in_kraftkit: kraftkit::has(ctx, typed),
+        source: Box::new(source),
+    })?;
     match images::look_up(&**store, typed)? {
-        Some(found) => take(ctx, &**store, &found, wish),
-        None => Err(images::not_here(ctx, &**store, typed)),
+        Some(found) => select(ctx, &**store, &found, wish),
+        None => Err(images::Error::from(not_found()).into()),
     }
 }
 
-/// Chooses among the manifests of an image that are here.
-pub fn take(
+/// Chooses among the manifests of an image that are in the store.
+///
+/// # Errors
+///
+/// If none fits, or a document cannot be read.
+pub fn select(
     ctx: &Context,
     store: &dyn Store,
-    found: &Found,
+    found: &Match,
     wish: &Wish,
-) -> Result<Obtained, Failure> {
+) -> Result<Obtained, Error> {
     let name = &found.named.name;
-    let here = images::here(store, found)?;
-    let chosen = images::pick(ctx, name, &here, wish)?;
+    let local = images::local_manifests(store, found)?;
+    let chosen = images::choose_manifest(ctx, name, &local, wish)?;
     let hold = store.hold()?;
     hold.keep(&[&chosen.descriptor.digest])?;
     let manifest = listing::manifest(store, &chosen.descriptor)?;
@@ -89,4 +145,61 @@ pub fn take(
         config,
         hold,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{Failure, Kind};
+    use crate::testing::{Script, context, image};
+
+    #[test]
+    fn what_is_in_the_store_is_pulled_only_if_that_is_asked_for() {
+        let home = tempfile::tempdir().unwrap();
+        let mut ctx = context(home.path(), &Script::silent());
+        ctx.settings.offline = true;
+        let store = images::open(&ctx).unwrap();
+        image(
+            &ctx,
+            &*store,
+            "a.example/app:1",
+            &["qemu/x86_64", "fc/arm64"],
+        );
+
+        // Offline, so that every pull fails.
+        for (name, os, when, expected) in [
+            ("a.example/app:1", None, Pull::Missing, Ok("qemu")),
+            ("a.example/app:1", None, Pull::Never, Ok("qemu")),
+            ("a.example/app:1", None, Pull::Always, Err(Kind::Network)),
+            ("a.example/app:1", Some("fc"), Pull::Never, Ok("fc")),
+            (
+                "a.example/app:1",
+                Some("xen"),
+                Pull::Never,
+                Err(Kind::NotFound),
+            ),
+            (
+                "a.example/app:1",
+                Some("xen"),
+                Pull::Missing,
+                Err(Kind::NotFound),
+            ),
+            ("a.example/app:2", None, Pull::Missing, Err(Kind::Network)),
+            ("a.example/app:2", None, Pull::Never, Err(Kind::NotFound)),
+        ] {
+            let wish = Wish {
+                os: os.map(str::to_owned),
+                ..Wish::default()
+            };
+            let obtained = obtain(&ctx, &store, &name.parse().unwrap(), &wish, when);
+            let outcome = match &obtained {
+                Ok(image) => Ok(image.config.platform.os.as_str()),
+                Err(_) => Err(()),
+            };
+            assert_eq!(outcome, expected.map_err(|_| ()), "{name} {os:?} {when:?}");
+            if let (Err(error), Err(kind)) = (obtained, expected) {
+                assert_eq!(Failure::from(error).kind, kind, "{name} {os:?} {when:?}");
+            }
+        }
+    }
 }

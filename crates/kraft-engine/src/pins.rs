@@ -1,56 +1,129 @@
-//! The images in kraft.lock: which one a project runs on exactly.
+//! The images in kraft.lock: which digest the runtime image of a project is pinned to.
 //!
-//! `kraft build` and `kraft update` write the pin; `build`, `run` and `pkg` keep to it. Where this
-//! computer has another image of that name, made here since, it is taken, and that is told.
+//! `kraft build` and `kraft update` write the pin; `build`, `run` and `pkg` use it. If the store has
+//! another image of that name, which was made locally since, that one is used, with a warning.
 
 use std::sync::Arc;
 
 use kraft_core::lock::Lock;
 use kraft_core::reference::{Digest, Reference};
 use kraft_oci::choose::Wish;
-use kraft_oci::pull;
+use kraft_oci::pull::{self, PullError};
 use kraft_oci::store::Store;
 
 use super::components;
 use super::images;
-use super::network::Network;
+use super::network::{self, Network};
 use super::obtain::{self, Pull};
 use super::project::Project;
 use super::workplace::Workplace;
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 
-/// Returns the image that a name stands for in a project: the pinned one, if there is a pin.
+/// Why the image of a project is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// With `--locked`, kraft.lock must have the image.
+    #[error("kraft.lock does not fit the Kraftfile: it does not have the image `{0}`")]
+    NotLocked(String),
+    /// The image cannot be looked up.
+    #[error(transparent)]
+    Images(#[from] images::Error),
+    /// The image cannot be obtained.
+    #[error(transparent)]
+    Obtain(#[from] obtain::Error),
+    /// The registry client cannot be made.
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    /// The registry cannot be asked.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// kraft.lock or the project's directory cannot be read or written.
+    #[error("{0}")]
+    Project(Box<Failure>),
+}
+
+impl Error {
+    fn project(error: impl Into<Failure>) -> Self {
+        Self::Project(Box::new(error.into()))
+    }
+}
+
+/// Which image a project runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Choice {
+    /// The image by its name: nothing is pinned.
+    Unpinned,
+    /// The pinned image, in the store or not.
+    Pinned,
+    /// The image of that name in the store, which is not the pinned one.
+    Moved(Digest),
+}
+
+/// Decides which image is used: `pin` is in kraft.lock, the store has the name at `local`, and the
+/// pinned image if `has_pinned`.
+fn choose(pin: Option<&Digest>, local: Option<&Digest>, has_pinned: bool) -> Choice {
+    match (pin, local) {
+        (None, _) => Choice::Unpinned,
+        (Some(pin), Some(local)) if !has_pinned && local != pin => Choice::Moved(local.clone()),
+        (Some(_), _) => Choice::Pinned,
+    }
+}
+
+/// Returns the image that a name means in a project: the pinned one, if there is a pin.
+///
+/// # Errors
+///
+/// If kraft.lock or the store cannot be read.
 pub fn pinned(
     ctx: &Context,
     store: &dyn Store,
     project: &Project,
     name: &Reference,
-) -> Result<Reference, Failure> {
-    let workplace = Workplace::find(ctx, project)?;
-    let lock = components::read_lock(&workplace.lock_file())?.unwrap_or_default();
-    let Some(digest) = pin_of(&lock, name) else {
-        return Ok(name.clone());
-    };
-    let exact = name.with_digest(&digest);
-    if images::look_up(store, &exact)?.is_some() {
-        return Ok(exact);
-    }
-    match images::look_up(store, name)? {
-        Some(found) if found.named.target.digest != digest => {
-            ctx.warn(&format!(
-                "kraft.lock has `{name}` at {}, and here it is at {}: taking that; `kraft update` \
-                 moves the pin",
-                digest.short(),
-                found.named.target.digest.short()
-            ));
-            Ok(name.clone())
-        }
-        _ => Ok(exact),
-    }
+) -> Result<Reference, Error> {
+    let workplace = Workplace::find(ctx, project).map_err(Error::project)?;
+    let lock = read_lock(&workplace)?;
+    exact(ctx, store, name, pin_of(&lock, name).as_ref())
 }
 
-/// Returns the pin of an image, if its name leaves open which one is meant.
+fn read_lock(workplace: &Workplace) -> Result<Lock, Error> {
+    let lock = components::read_lock(&workplace.lock_file()).map_err(Error::project)?;
+    Ok(lock.unwrap_or_default())
+}
+
+/// Applies a pin to a name, and warns if the store has another image of that name.
+fn exact(
+    ctx: &Context,
+    store: &dyn Store,
+    name: &Reference,
+    pin: Option<&Digest>,
+) -> Result<Reference, Error> {
+    let Some(pin) = pin else {
+        return Ok(name.clone());
+    };
+    let exact = name.with_digest(pin);
+    let has_pinned = images::look_up(store, &exact)?.is_some();
+    let local = if has_pinned {
+        None
+    } else {
+        images::look_up(store, name)?.map(|found| found.named.target.digest)
+    };
+    Ok(match choose(Some(pin), local.as_ref(), has_pinned) {
+        Choice::Moved(local) => {
+            ctx.warn(&format!(
+                "kraft.lock has `{name}` at {}, and the local store has it at {}: using the local \
+                 one; `kraft update` moves the pin",
+                pin.short(),
+                local.short()
+            ));
+            name.clone()
+        }
+        Choice::Pinned => exact,
+        Choice::Unpinned => name.clone(),
+    })
+}
+
+/// Returns the pin of an image; `None` for a name with a digest, which needs none.
 fn pin_of(lock: &Lock, name: &Reference) -> Option<Digest> {
     if name.digest().is_some() {
         return None;
@@ -58,61 +131,61 @@ fn pin_of(lock: &Lock, name: &Reference) -> Option<Digest> {
     lock.images.get(&name.qualified().to_string())?.parse().ok()
 }
 
-/// Gets the image that a project runs on, and pins it; with `locked`, insists on the pin.
+/// Obtains the image that a project runs on, and pins it. With `locked`, there must be a pin, and
+/// it is used even if the store has another image of that name.
+///
+/// # Errors
+///
+/// If there is no pin with `locked`, or the image cannot be obtained.
 pub fn obtain(
     ctx: &Context,
     project: &Project,
     name: &Reference,
     wish: &Wish,
     locked: bool,
-) -> Result<Reference, Failure> {
+) -> Result<Reference, Error> {
     let store: Arc<dyn Store> = images::open(ctx)?;
-    let workplace = Workplace::open(ctx, project)?;
-    let mut lock = components::read_lock(&workplace.lock_file())?.unwrap_or_default();
+    let workplace = Workplace::open(ctx, project).map_err(Error::project)?;
+    let mut lock = read_lock(&workplace)?;
     let pin = pin_of(&lock, name);
-    if locked && pin.is_none() && name.digest().is_none() {
-        return Err(Failure::new(
-            Kind::Failed,
-            format!("kraft.lock does not fit the Kraftfile: it does not know the image `{name}`"),
-        )
-        .hint("build without `--locked` once and commit kraft.lock"));
-    }
-    let wanted = if locked {
-        pin.as_ref()
-            .map_or_else(|| name.clone(), |pin| name.with_digest(pin))
-    } else {
-        pinned(ctx, &*store, project, name)?
+    let pinnable = pin.is_none() && name.digest().is_none();
+    let wanted = match (&pin, locked) {
+        (Some(pin), true) => name.with_digest(pin),
+        (None, true) if pinnable => return Err(Error::NotLocked(name.to_string())),
+        (None, true) => name.clone(),
+        (pin, false) => exact(ctx, &*store, name, pin.as_ref())?,
     };
     let image = obtain::obtain(ctx, &store, &wanted, wish, Pull::Missing)?;
-    if pin.is_none()
-        && name.digest().is_none()
-        && let Some(found) = images::look_up(&*store, name)?
-    {
+    if pinnable && let Some(found) = images::look_up(&*store, name)? {
         let digest = found.named.target.digest.to_string();
         lock.images.insert(name.qualified().to_string(), digest);
-        components::write_lock(ctx, &workplace, &lock)?;
+        components::write_lock(ctx, &workplace, &lock).map_err(Error::project)?;
     }
     Ok(image.name)
 }
 
-/// A pin of an image that would move.
+/// A pin that differs from what the registry has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// The image.
     pub name: Reference,
-    /// Where it is pinned; `None` if it is not.
+    /// The digest in kraft.lock; `None` if the image is not pinned.
     pub from: Option<Digest>,
-    /// Where it is now.
+    /// The digest in the registry.
     pub to: Digest,
 }
 
-/// Asks the registry where the image of a project is now; with `write`, the pin moves there.
+/// Asks the registry for the digest of the image of a project; with `write`, pins that.
+///
+/// # Errors
+///
+/// If the registry cannot be asked, or kraft.lock cannot be written.
 pub fn update(
     ctx: &Context,
     project: &Project,
     name: &Reference,
     write: bool,
-) -> Result<Option<Moved>, Failure> {
+) -> Result<Option<Moved>, Error> {
     if name.digest().is_some() {
         return Ok(None);
     }
@@ -120,19 +193,89 @@ pub fn update(
     let network = Network::open(ctx)?;
     let remote = network.run(pull::look(&network.registry, &full))?;
     let to = remote.target.digest.clone();
-    let workplace = Workplace::open(ctx, project)?;
-    let mut lock = components::read_lock(&workplace.lock_file())?.unwrap_or_default();
+    let workplace = Workplace::open(ctx, project).map_err(Error::project)?;
+    let mut lock = read_lock(&workplace)?;
     let from = pin_of(&lock, name);
     if from.as_ref() == Some(&to) {
         return Ok(None);
     }
     if write {
         lock.images.insert(full.to_string(), to.to_string());
-        components::write_lock(ctx, &workplace, &lock)?;
+        components::write_lock(ctx, &workplace, &lock).map_err(Error::project)?;
     }
     Ok(Some(Moved {
         name: full,
         from,
         to,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Script, context, image};
+
+    fn digest(digit: char) -> Digest {
+        let hex: String = std::iter::repeat_n(digit, 64).collect();
+        format!("sha256:{hex}").parse().unwrap()
+    }
+
+    #[test]
+    fn the_pinned_image_is_used_unless_the_store_has_another_one_of_that_name() {
+        let (pin, other) = (&digest('a'), &digest('b'));
+        for (pin, local, has_pinned, expected) in [
+            (None, None, false, Choice::Unpinned),
+            (None, Some(other), false, Choice::Unpinned),
+            (Some(pin), None, false, Choice::Pinned),
+            (Some(pin), None, true, Choice::Pinned),
+            (Some(pin), Some(pin), false, Choice::Pinned),
+            (Some(pin), Some(other), true, Choice::Pinned),
+            (Some(pin), Some(other), false, Choice::Moved(other.clone())),
+        ] {
+            let case = format!("{pin:?} {local:?} {has_pinned}");
+            assert_eq!(choose(pin, local, has_pinned), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_pin_is_found_by_the_full_name_and_a_digest_needs_none() {
+        let mut lock = Lock::default();
+        let pin = digest('a');
+        lock.images
+            .insert("unikraft.org/nginx:1.25".to_owned(), pin.to_string());
+        lock.images
+            .insert("unikraft.org/redis:7".to_owned(), "nonsense".to_owned());
+        for (name, expected) in [
+            ("unikraft.org/nginx:1.25", Some(&pin)),
+            ("nginx:1.25", Some(&pin)),
+            ("nginx:1.26", None),
+            ("a.example/nginx:1.25", None),
+            ("redis:7", None),
+        ] {
+            let found = pin_of(&lock, &name.parse().unwrap());
+            assert_eq!(found.as_ref(), expected, "{name}");
+        }
+        let exact = format!("nginx@{}", digest('b')).parse().unwrap();
+        assert_eq!(pin_of(&lock, &exact), None);
+    }
+
+    #[test]
+    fn the_use_of_another_image_than_the_pinned_one_is_a_warning() {
+        let home = tempfile::tempdir().unwrap();
+        let script = Script::silent();
+        let ctx = context(home.path(), &script);
+        let store = images::open(&ctx).unwrap();
+        let name: Reference = "a.example/app:1".parse().unwrap();
+        let stored = image(&ctx, &*store, "a.example/app:1", &["qemu/x86_64"]).digest;
+        let before = script.reported().len();
+
+        let used = exact(&ctx, &*store, &name, Some(&stored)).unwrap();
+        assert_eq!(used, name.with_digest(&stored));
+        assert_eq!(script.reported().len(), before);
+
+        let used = exact(&ctx, &*store, &name, Some(&digest('a'))).unwrap();
+        assert_eq!(used, name);
+        let warning = script.reported().pop().unwrap();
+        assert!(warning.contains("kraft update"), "{warning}");
+    }
 }

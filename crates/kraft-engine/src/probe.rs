@@ -188,7 +188,7 @@ fn of_image(ctx: &Context, name: &Reference, wish: &TargetFilter<'_>) -> Result<
         arch: wish.arch.map(|arch| arch.name().to_owned()),
         features: Vec::new(),
     };
-    let image = obtain::take(ctx, &*store, &found, &wish)?;
+    let image = obtain::select(ctx, &*store, &found, &wish)?;
     let files = unpacked::unpack(ctx, &*store, &image)?;
     let kernel = unpacked::kernel(&image, &files)?;
     Ok(Specimen {

@@ -391,7 +391,7 @@ fn of_image(
     let image = obtain::obtain(ctx, &store, name, wish, terms.pull)?;
     let os = &image.config.platform.os;
     // With `--plat` it is the plan that says so.
-    if terms.request.platform.is_none() && !images::taste().platforms.contains(os) {
+    if terms.request.platform.is_none() && !images::host_preference().platforms.contains(os) {
         return Err(Failure::new(
             Kind::Host,
             format!(
@@ -482,7 +482,7 @@ fn of_target(
     };
     let workplace = Workplace::find(ctx, project)?;
     let targets = project::built_targets(ctx, &workplace, resolved, &wish)?;
-    let taste = images::taste();
+    let taste = images::host_preference();
     let likes = |target: &&kraft_core::kraftfile::ResolvedTarget| {
         (
             !taste.platforms.contains(&target.platform),

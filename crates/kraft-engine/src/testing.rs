@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kraft_config::env::Environment;
 use kraft_config::{Config, Flags};
 use kraft_core::event::{Event, Reporter};
+use kraft_oci::image::{Descriptor, Platform, RunConfig};
+use kraft_oci::store::Store;
 
 use crate::context::{Ask, AskError, Context};
+use crate::package::{self, Package, Part, Strategy};
 
 /// Answers questions from a list, and records what is reported.
 #[derive(Debug, Default)]
@@ -98,4 +101,31 @@ pub(crate) fn context(home: &Path, script: &Arc<Script>) -> Context {
     let config = Config::without_file(&Flags::default(), env);
     let (reporter, ask) = (Arc::clone(script), Arc::clone(script));
     Context::new(&config, reporter, ask)
+}
+
+/// Stores an image without layers, with a manifest for each platform, such as `qemu/x86_64`.
+pub(crate) fn image(ctx: &Context, store: &dyn Store, name: &str, pairs: &[&str]) -> Descriptor {
+    let part = |pair: &&str| {
+        let (os, architecture) = pair.split_once('/').unwrap();
+        Part {
+            platform: Platform {
+                os: os.to_owned(),
+                architecture: architecture.to_owned(),
+                ..Platform::default()
+            },
+            layers: Vec::new(),
+            run: RunConfig {
+                // Two images are not the same document.
+                cmd: vec![name.to_owned()],
+                ..RunConfig::default()
+            },
+            made: None,
+        }
+    };
+    let package = Package {
+        name: name.parse().unwrap(),
+        strategy: Strategy::Overwrite,
+        linux: false,
+    };
+    package::assemble(ctx, store, &package, pairs.iter().map(part).collect()).unwrap()
 }

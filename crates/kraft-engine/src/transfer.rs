@@ -1,18 +1,42 @@
-//! Images over the network: pulled and pushed.
+//! Pulls images into the store and pushes them to registries.
 
 use std::sync::Arc;
 
 use kraft_core::reference::{Digest, Reference};
 use kraft_oci::choose::{Candidate, Wish};
 use kraft_oci::image::Descriptor;
-use kraft_oci::store::Store;
-use kraft_oci::{listing, pull, push};
+use kraft_oci::pull::PullError;
+use kraft_oci::push::PushError;
+use kraft_oci::store::{self, Store};
+use kraft_oci::{listing, push};
 
-use super::images;
-use super::interrupt::Interrupt;
-use super::network::Network;
+use super::images::{self, NoMatch};
+use super::interrupt::{Interrupt, Interrupted};
+use super::network::{self, Network};
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
+
+/// Why an image was not pulled or pushed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry client cannot be made.
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    /// The pull failed.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// The push failed.
+    #[error(transparent)]
+    Push(#[from] PushError),
+    /// The image to push is not in the store, or no manifest can be chosen.
+    #[error(transparent)]
+    Images(#[from] images::Error),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The user interrupted the push.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
 
 /// How much of an image is pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,45 +45,47 @@ pub enum Extent<'a> {
     Chosen,
     /// Every manifest that fits.
     All,
-    /// What is here, and these manifests that were: to make it whole again.
-    Here(&'a [Digest]),
+    /// The manifests that are in the store, and these that were: to restore the image.
+    Restore(&'a [Digest]),
 }
 
 /// Pulls an image into the store.
+///
+/// # Errors
+///
+/// If the registry cannot be reached, or the image has nothing that fits.
 pub fn pull(
     ctx: &Context,
     store: &Arc<dyn Store>,
     typed: &Reference,
     wish: &Wish,
     extent: Extent<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let name = typed.qualified();
+    let _span = tracing::debug_span!("pull", image = %name).entered();
     let network = Network::open(ctx)?;
     let registry = &network.registry;
     ctx.info(&format!("pulling {name}"));
     let (remote, all) = network.run(async {
-        let remote = pull::look(registry, &name).await?;
+        let remote = kraft_oci::pull::look(registry, &name).await?;
         let candidates = remote.candidates(registry, &name).await?;
-        Ok::<_, pull::PullError>((remote, candidates))
+        Ok::<_, PullError>((remote, candidates))
     })?;
     let chosen: Vec<Descriptor> = match extent {
-        Extent::Chosen => vec![images::pick(ctx, &name, &all, wish)?.descriptor],
-        Extent::All => fitting(all, wish),
-        Extent::Here(lost) => fitting(
-            all.into_iter()
-                .filter(|candidate| was_here(&**store, &name, candidate, lost))
-                .collect(),
-            wish,
-        ),
+        Extent::Chosen => vec![images::choose_manifest(ctx, &name, &all, wish)?.descriptor],
+        Extent::All => fitting(&all, wish),
+        Extent::Restore(lost) => {
+            let mut restored = all.clone();
+            restored.retain(|candidate| was_stored(&**store, &name, candidate, lost));
+            fitting(&restored, wish)
+        }
     };
     if chosen.is_empty() {
-        return Err(Failure::new(
-            Kind::NotFound,
-            format!("the image `{name}` has nothing for {}", wish.shown()),
-        ));
+        let platforms: Vec<_> = all.into_iter().map(|one| one.platform).collect();
+        return Err(images::Error::from(NoMatch::new(&name, wish, &platforms)).into());
     }
     let progress = ctx.progress();
-    let work = pull::pull(
+    let work = kraft_oci::pull::pull(
         registry,
         Arc::clone(store),
         &name,
@@ -79,16 +105,16 @@ pub fn pull(
     Ok(())
 }
 
-fn fitting(candidates: Vec<Candidate>, wish: &Wish) -> Vec<Descriptor> {
+fn fitting(candidates: &[Candidate], wish: &Wish) -> Vec<Descriptor> {
     candidates
-        .into_iter()
+        .iter()
         .filter(|candidate| wish.fits(&candidate.platform))
-        .map(|candidate| candidate.descriptor)
+        .map(|candidate| candidate.descriptor.clone())
         .collect()
 }
 
-/// Returns whether a manifest is here, or was; all are where that cannot be told.
-fn was_here(store: &dyn Store, name: &Reference, candidate: &Candidate, lost: &[Digest]) -> bool {
+/// Returns whether a manifest is in the store, or was; `true` if the store cannot tell.
+fn was_stored(store: &dyn Store, name: &Reference, candidate: &Candidate, lost: &[Digest]) -> bool {
     if lost.contains(&candidate.descriptor.digest) {
         return true;
     }
@@ -105,21 +131,30 @@ fn was_here(store: &dyn Store, name: &Reference, candidate: &Candidate, lost: &[
     }
 }
 
-/// Pushes an image of the store to its registry, and returns nothing but success.
-pub fn push(ctx: &Context, store: &Arc<dyn Store>, name: &Reference) -> Result<(), Failure> {
+/// Pushes an image of the store to its registry.
+///
+/// # Errors
+///
+/// If the image is not in the store, or the registry refuses it.
+pub fn push(ctx: &Context, store: &Arc<dyn Store>, name: &Reference) -> Result<(), Error> {
     push_by(ctx, &Network::open(ctx)?, store, name, None)
 }
 
-/// Pushes an image as [`push()`] does, by a client that is there; an interrupt ends it.
+/// Pushes an image as [`push()`] does, with this client, until the user interrupts.
+///
+/// # Errors
+///
+/// As [`push()`], and [`Error::Interrupted`].
 pub fn push_by(
     ctx: &Context,
     network: &Network,
     store: &Arc<dyn Store>,
     name: &Reference,
     interrupt: Option<&Interrupt>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
+    let _span = tracing::debug_span!("push", image = %name).entered();
     let Some(named) = store.find(name)? else {
-        return Err(images::not_here(ctx, &**store, name));
+        return Err(images::Error::from(images::not_found(ctx, &**store, name)).into());
     };
     ctx.info(&format!("pushing {name}"));
     let progress = ctx.progress();

@@ -117,7 +117,7 @@ fn pack(
         linux: false,
     };
     let index = package::assemble(ctx, &*store, &package, parts)?;
-    images::tidy(ctx, &*store);
+    images::collect_garbage(ctx, &*store);
     Ok(Packaged {
         name,
         digest: index.digest,
@@ -129,14 +129,15 @@ pub fn push(ctx: &Context, cloud: &Cloud, packaged: &Packaged) -> Result<(), Fai
     let store = images::open(ctx)?;
     let network = account::network(ctx, cloud)?;
     let sent = transfer::push_by(ctx, &network, &store, &packaged.name, cloud.interrupt());
-    sent.map_err(|failure| match failure.kind {
-        Kind::Authentication => failure.hint(format!(
-            "the token is for images below `{}/{}`",
-            cloud.registry(),
-            cloud.token().account()
-        )),
-        _ => failure,
-    })
+    sent.map_err(Failure::from)
+        .map_err(|failure| match failure.kind {
+            Kind::Authentication => failure.hint(format!(
+                "the token is for images below `{}/{}`",
+                cloud.registry(),
+                cloud.token().account()
+            )),
+            _ => failure,
+        })
 }
 
 /// Returns the full name of the image.

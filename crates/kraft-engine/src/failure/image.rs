@@ -2,8 +2,9 @@
 
 use super::{Failure, Kind};
 use crate::context::RuntimeError;
+use crate::images::{self, NoMatch, NotFound, Suggestion};
 use crate::interrupt::Interrupted;
-use crate::network;
+use crate::{kraftkit, network, obtain, pins, transfer, unpacked};
 
 impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Self {
@@ -22,6 +23,140 @@ impl From<network::Error> for Failure {
         match error {
             network::Error::Runtime(error) => error.into(),
             network::Error::Registry(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotFound> for Failure {
+    fn from(error: NotFound) -> Self {
+        let hint = match &error.suggestion {
+            Suggestion::KraftKit => in_kraftkit(&error.name),
+            Suggestion::Near(near) => format!("did you mean `{near}`?"),
+            Suggestion::Pull(typed) => {
+                format!("`kraft pkg ls` lists local images; `kraft pkg pull {typed}` pulls it")
+            }
+        };
+        Self::new(Kind::NotFound, error).hint(hint)
+    }
+}
+
+fn in_kraftkit(name: &str) -> String {
+    format!("KraftKit has an image `{name}`: `kraft store import-kraftkit` imports it")
+}
+
+impl From<NoMatch> for Failure {
+    fn from(error: NoMatch) -> Self {
+        let available = error.available.join(", ");
+        let hint = if error.available.is_empty() {
+            "it has no unikernel: it may be an image for containers".to_owned()
+        } else if error.options {
+            format!(
+                "it has {available}; `kraft pkg inspect {}` shows with which options each was built",
+                error.name
+            )
+        } else {
+            format!("it has {available}")
+        };
+        Self::new(Kind::NotFound, error).hint(hint)
+    }
+}
+
+impl From<images::Error> for Failure {
+    fn from(error: images::Error) -> Self {
+        use images::Error;
+
+        match error {
+            Error::Store(error) => error.into(),
+            Error::KraftKit(error) => error.into(),
+            Error::Reference(error) => error.into(),
+            Error::NotFound(error) => error.into(),
+            Error::NoMatch(error) => error.into(),
+            Error::Ask(error) => error.into(),
+            Error::AmbiguousName { .. } => {
+                Self::usage(error).hint("name the one you mean with its registry")
+            }
+            Error::AmbiguousDigest { .. } => {
+                Self::usage(error).hint("name the one you mean, or type more digits")
+            }
+            Error::Choice(_) => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<kraftkit::Error> for Failure {
+    fn from(error: kraftkit::Error) -> Self {
+        use kraftkit::Error;
+
+        match error {
+            Error::NoImages(_) => Self::new(Kind::NotFound, error)
+                .hint("name the directory that KraftKit uses with `--runtime-dir`"),
+            Error::Copy(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::File(error) => error.into(),
+        }
+    }
+}
+
+impl From<transfer::Error> for Failure {
+    fn from(error: transfer::Error) -> Self {
+        use transfer::Error;
+
+        match error {
+            Error::Network(error) => error.into(),
+            Error::Pull(error) => error.into(),
+            Error::Push(error) => error.into(),
+            Error::Images(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Interrupted(error) => error.into(),
+        }
+    }
+}
+
+impl From<obtain::Error> for Failure {
+    fn from(error: obtain::Error) -> Self {
+        use obtain::Error;
+
+        match error {
+            Error::Images(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::PullNever(error) => {
+                Self::from(error).hint("it is not pulled, because of `--pull never`")
+            }
+            Error::Pull {
+                name,
+                in_kraftkit: true,
+                source,
+            } => Self::from(*source).hint(in_kraftkit(&name)),
+            Error::Pull { source, .. } => (*source).into(),
+        }
+    }
+}
+
+impl From<unpacked::Error> for Failure {
+    fn from(error: unpacked::Error) -> Self {
+        use unpacked::Error;
+
+        let message = error.to_string();
+        match error {
+            Error::Unpack { source, .. } => Self::from(*source).about(&message),
+            Error::NoKernel(_) => Self::new(Kind::Failed, error)
+                .hint("it may be an image for containers, or a root filesystem alone"),
+        }
+    }
+}
+
+impl From<pins::Error> for Failure {
+    fn from(error: pins::Error) -> Self {
+        use pins::Error;
+
+        match error {
+            Error::NotLocked(_) => Self::new(Kind::Failed, error)
+                .hint("build without `--locked` once and commit kraft.lock"),
+            Error::Images(error) => error.into(),
+            Error::Obtain(error) => error.into(),
+            Error::Network(error) => error.into(),
+            Error::Pull(error) => error.into(),
+            Error::Project(failure) => *failure,
         }
     }
 }

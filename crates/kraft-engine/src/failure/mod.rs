@@ -8,6 +8,7 @@ mod project;
 mod rootfs;
 
 use std::error::Error;
+use std::fmt;
 use std::io;
 
 use kraft_core::connection;
@@ -90,6 +91,21 @@ pub enum Message {
     },
 }
 
+/// What could not be done, and the error that is why.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct About {
+    what: String,
+    #[source]
+    error: Box<dyn Error + Send + Sync>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message.sentences().join("; "))
+    }
+}
+
 impl Message {
     /// Returns what is to be told, without places and advice.
     pub fn sentences(&self) -> Vec<String> {
@@ -149,11 +165,12 @@ impl Failure {
         }
     }
 
-    /// Says first what could not be done, and then why.
+    /// Puts what could not be done before the error that is why.
     #[must_use]
     pub fn about(mut self, what: &str) -> Self {
         if let Message::Error(error) = self.message {
-            self.message = Message::Error(format!("{what}: {}", chain(error.as_ref())).into());
+            let what = what.to_owned();
+            self.message = Message::Error(Box::new(About { what, error }));
         }
         self
     }

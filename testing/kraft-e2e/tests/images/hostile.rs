@@ -844,7 +844,7 @@ fn layers_that_attack_are_refused_before_anything_boots() {
         (
             "no kernel",
             tar("escaped", b'0', "", b"x"),
-            "holds no kernel",
+            "has no kernel",
         ),
         ("no tar", kernel.clone(), "no tar"),
         ("cut off", whole[..whole.len() / 2].to_vec(), "cannot"),

@@ -143,7 +143,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         linux: !args.no_linux,
     };
     let index = package::assemble(app, &*store, &package, parts)?;
-    images::tidy(app, &*store);
+    images::collect_garbage(app, &*store);
     app.ui.line(&format!("{name}@{}", index.digest))?;
     if args.push {
         kraft_engine::transfer::push(app, &store, &name)?;

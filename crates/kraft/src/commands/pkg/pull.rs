@@ -128,7 +128,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             components::fetch(app, &name, args.workdir.as_deref())
         } else {
             subject(app, args, word, &wish).and_then(|subject| match subject {
-                Some((name, wish)) => transfer::pull(app, &store, &name, &wish, extent),
+                Some((name, wish)) => {
+                    transfer::pull(app, &store, &name, &wish, extent).map_err(Failure::from)
+                }
                 None => Ok(()),
             })
         };

@@ -23,5 +23,5 @@ pub(crate) struct Args {
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let found = images::find(app, &*store, &args.image)?;
-    transfer::push(app, &store, &found.named.name)
+    Ok(transfer::push(app, &store, &found.named.name)?)
 }

@@ -43,12 +43,14 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         }
     }
     for word in args.images.iter().chain(&args.name) {
-        let removed = images::find(app, &*store, word).and_then(|found| {
-            store.untag(&found.named.name)?;
-            app.ui.line(&found.named.name.to_string())
-        });
+        let removed = images::find(app, &*store, word)
+            .map_err(Failure::from)
+            .and_then(|found| {
+                store.untag(&found.named.name)?;
+                app.ui.line(&found.named.name.to_string())
+            });
         tally.count(app, removed)?;
     }
-    images::tidy(app, &*store);
+    images::collect_garbage(app, &*store);
     tally.outcome()
 }

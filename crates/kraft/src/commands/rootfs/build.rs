@@ -55,7 +55,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if let (RootSource::Dockerfile { context, .. }, Some(given)) = (&mut source, &args.context) {
         context.clone_from(given);
     }
-    let own = images::taste().arch;
+    let own = images::host_preference().arch;
     let arch = args.arch.map_or(own, |arch| arch.name().to_owned());
     let made = rootfs::prepare(app, &source, &arch, &args.dockerfile.options())?;
     if let Some(made) = made {
