@@ -7,11 +7,12 @@
 //!
 //! A flow is a function over plain values. It gets a [`Context`](context::Context), returns a value,
 //! reports events and asks questions; it never prints, reads no environment and knows no command
-//! line. [`subject`] finds what to run, [`project`] reads a project, [`components`] fetches its
+//! line. [`run_target`] resolves what to run, [`boot`] prepares it, [`project`] reads a project, [`components`] fetches its
 //! sources, [`build`] compiles it, [`rootfs`] and [`dockerfile`] make its root filesystem,
 //! [`package`] makes an image, [`transfer`] pulls and pushes it, [`run`] plans a machine.
 
 pub mod binary;
+pub mod boot;
 mod broken;
 pub mod build;
 pub mod catalog;
@@ -42,9 +43,9 @@ pub mod repair;
 mod resources;
 pub mod rootfs;
 pub mod run;
+pub mod run_target;
 pub mod settings;
 pub mod sources;
-pub mod subject;
 pub mod tally;
 #[cfg(test)]
 mod testing;

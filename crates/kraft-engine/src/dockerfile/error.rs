@@ -15,7 +15,7 @@ use super::options::OptionError;
 use crate::context::RuntimeError;
 use crate::epoch;
 use crate::failure::{Failure, Message};
-use crate::network;
+use crate::{images, network};
 
 /// Error of a build from a Dockerfile or an image.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +164,9 @@ pub enum Error {
     /// The client of registries cannot be created.
     #[error(transparent)]
     Network(#[from] network::Error),
+    /// The image store cannot be opened, or the name of an image is ambiguous.
+    #[error(transparent)]
+    Images(#[from] images::Error),
     /// A flow that still returns [`Failure`] failed.
     #[error("{}", message(failure))]
     Other {

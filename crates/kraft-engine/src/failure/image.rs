@@ -1,10 +1,13 @@
 //! Kinds and hints of the errors of images: finding, pulling, packing and running them.
 
+use kraft_core::kernel::NotAKernel;
+
 use super::{Failure, Kind};
 use crate::context::RuntimeError;
 use crate::images::{self, NoMatch, NotFound, Suggestion};
 use crate::interrupt::Interrupted;
-use crate::{kraftkit, network, obtain, pins, transfer, unpacked};
+use crate::run_target::{self, KernelError};
+use crate::{boot, kraftkit, network, obtain, pins, transfer, unpacked};
 
 impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Self {
@@ -156,6 +159,83 @@ impl From<pins::Error> for Failure {
             Error::Obtain(error) => error.into(),
             Error::Network(error) => error.into(),
             Error::Pull(error) => error.into(),
+            Error::Project(failure) => *failure,
+        }
+    }
+}
+
+impl From<KernelError> for Failure {
+    fn from(error: KernelError) -> Self {
+        match error {
+            KernelError::Missing(_) => Self::new(Kind::NotFound, error).hint(NAME_A_TARGET),
+            KernelError::File(error) => error.into(),
+            KernelError::NotAKernel {
+                source: NotAKernel::Directory,
+                ..
+            } => Self::usage(error)
+                .hint("give the path of a kernel file inside it: `kraft run KERNEL`"),
+            KernelError::NotAKernel { .. } => Self::usage(error)
+                .hint("kraft runs Unikraft kernels for QEMU (x86_64 and arm64) and Linux kernels"),
+        }
+    }
+}
+
+const NAME_A_TARGET: &str =
+    "give the path of a kernel file, or the name of an image: `kraft run WHAT`";
+
+impl From<run_target::Error> for Failure {
+    fn from(error: run_target::Error) -> Self {
+        use run_target::Error;
+
+        let hint = match &error {
+            Error::NoFile {
+                image: Some(image), ..
+            } => Some(format!("it is not the name of an image either: {image}")),
+            Error::NoFile {
+                path,
+                runtime: Some(runtime),
+                ..
+            } => Some(format!(
+                "the first argument is what to run, and `--runtime` what a project or a program \
+                 runs on; to run the image itself: `kraft run {runtime} {}`",
+                path.display()
+            )),
+            _ => None,
+        };
+        let failure = match error {
+            Error::Nothing => Self::usage(error).hint(
+                "name a kernel file, an image or the directory of a project: `kraft run WHAT`",
+            ),
+            Error::NoFile { .. } => Self::new(Kind::NotFound, error).hint(NAME_A_TARGET),
+            Error::Kernel(error) => error.into(),
+            Error::Images(error) => error.into(),
+            Error::Project(failure) => *failure,
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<boot::Error> for Failure {
+    fn from(error: boot::Error) -> Self {
+        use boot::Error;
+
+        let message = error.to_string();
+        match error {
+            Error::Kernel(error) => error.into(),
+            Error::ImageKernel { source, .. } => Self::from(source).about(&message),
+            Error::Platform { .. } => Self::new(Kind::Host, error)
+                .hint("use one that is for qemu; `kraft pkg info` shows what an image is for"),
+            Error::Reference(error) => error.into(),
+            Error::Images(error) => error.into(),
+            Error::Obtain(error) => error.into(),
+            Error::Unpacked(error) => error.into(),
+            Error::Pins(error) => error.into(),
+            Error::NoTarget => {
+                Self::new(Kind::NotFound, error).hint("build the project first: `kraft build`")
+            }
             Error::Project(failure) => *failure,
         }
     }

@@ -95,6 +95,7 @@ impl From<dockerfile::Error> for Failure {
             Error::File(error) => error.into(),
             Error::Runtime(error) => error.into(),
             Error::Network(error) => error.into(),
+            Error::Images(error) => error.into(),
             Error::Other { failure } => *failure,
         }
     }

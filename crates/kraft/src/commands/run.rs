@@ -21,10 +21,11 @@ use crate::app::App;
 use crate::failure::{Failure, Kind};
 use kraft_config::dirs::absolute;
 use kraft_config::env::Environment;
+use kraft_engine::boot::{self, PrepareOptions, PreparedRoot};
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::obtain::Pull;
 use kraft_engine::run;
-use kraft_engine::subject::{self, Look, Root, Terms};
+use kraft_engine::run_target::{self, RunTargetArgs};
 use kraft_engine::{binary, machines, rootfs};
 
 /// Run a unikernel
@@ -167,19 +168,21 @@ enum Output {
 }
 
 pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
-    let look = Look {
-        word: args.subject.as_ref(),
+    let target = RunTargetArgs {
+        first: args.subject.as_deref(),
         kraftfile: args.kraftfile.as_deref(),
         runtime: args.runtime.as_deref(),
     };
-    let (subject, word_is_subject) = subject::find(app, look)?;
-    if !word_is_subject && let Some(word) = args.subject.take() {
+    let resolution = run_target::resolve(app, target)?;
+    if !resolution.is_first_argument
+        && let Some(word) = args.subject.take()
+    {
         args.words.insert(0, word);
     }
     let root = root_word(app, &mut args);
     let building = args.dockerfile.options();
     let mut request = request(app, &args)?;
-    let terms = Terms {
+    let options = PrepareOptions {
         request: &request,
         rootfs: root.as_deref(),
         building: &building,
@@ -188,43 +191,49 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         target: args.target.as_deref(),
         pull: args.pull,
     };
-    let ready = subject::ready(app, subject, terms)?;
-    request.volumes = mount::over(ready.volumes.clone(), request.volumes);
-    if let Some(program) = ready.program.as_ref().filter(|_| !request.args.is_empty()) {
+    let prepared = boot::prepare(app, resolution.target, options)?;
+    request.volumes = mount::over(prepared.volumes.clone(), request.volumes);
+    if let Some(program) = prepared
+        .program
+        .as_ref()
+        .filter(|_| !request.args.is_empty())
+    {
         request.args.insert(0, program.clone());
     }
     if args.dry_run {
-        let spec = run::plan(app, &request, &ready.boot_as_it_lies(), ready.kernel_size)?;
+        let spec = run::plan(app, &request, &prepared.dry_boot(), prepared.kernel_size)?;
         return print_plan(app, args.output, &spec);
     }
     let machines = machines::open(app)?;
     // The lease keeps the files from garbage collection until the machine is recorded.
     let files = rootfs::for_machine(app, &machines)?;
-    let kernel = if ready.borrowed {
-        files.kernel(ready.kernel())?
+    let kernel = if prepared.borrowed {
+        files.kernel(prepared.kernel())?
     } else {
-        ready.kernel().to_owned()
+        prepared.kernel().to_owned()
     };
-    let initrd = match &ready.root {
-        Root::None => None,
-        Root::Source(source) => Some(files.build(app, source)?),
-        Root::Program(program) => Some(files.program(app, program)?),
-        Root::Bare(file) | Root::Made(file) | Root::Unpacked(file) => Some(files.archive(file)?),
+    let initrd = match &prepared.root {
+        PreparedRoot::None => None,
+        PreparedRoot::Source(source) => Some(files.build(app, source)?),
+        PreparedRoot::Program(program) => Some(files.program(app, program)?),
+        PreparedRoot::Bare(file) | PreparedRoot::Built(file) | PreparedRoot::Unpacked(file) => {
+            Some(files.archive(file)?)
+        }
     };
     let spec = run::plan(
         app,
         &request,
-        &ready.boot(kernel, initrd),
-        ready.kernel_size,
+        &prepared.boot(kernel, initrd),
+        prepared.kernel_size,
     )?;
-    let hopeless = ready
+    let hopeless = prepared
         .is_unikraft()
-        .then(|| binary::warn(app, &spec, ready.abilities))
+        .then(|| binary::warn(app, &spec, prepared.abilities))
         .flatten();
     let interrupt = (!args.detach && !args.no_start).then(|| app.interrupt.listen());
     let machine = machines.create(&spec)?;
     drop(files);
-    drop(ready);
+    drop(prepared);
     if args.no_start {
         return app.ui.line(&machine.name);
     }

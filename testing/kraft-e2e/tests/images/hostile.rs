@@ -841,11 +841,7 @@ fn layers_that_attack_are_refused_before_anything_boots() {
             "a link or a device",
         ),
         ("device", tar(path, b'3', "", b""), "a link or a device"),
-        (
-            "no kernel",
-            tar("escaped", b'0', "", b"x"),
-            "has no kernel",
-        ),
+        ("no kernel", tar("escaped", b'0', "", b"x"), "has no kernel"),
         ("no tar", kernel.clone(), "no tar"),
         ("cut off", whole[..whole.len() / 2].to_vec(), "cannot"),
         ("larger than it is", huge, "cannot"),

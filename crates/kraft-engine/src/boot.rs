@@ -1,0 +1,491 @@
+//! Prepares what is run: the kernel, the root filesystem, and how the application is run.
+//!
+//! ```text
+//! RunTarget ─ prepare ─► PreparedBoot ─ boot ─► Boot, with files that outlive what they came from
+//!   Kernel                    │
+//!   Project ─ runtime, target ┤ kernel, root filesystem, arguments, variables, volumes
+//!   Image, Program            │
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use kraft_core::kernel::KernelImage;
+use kraft_core::kernel::abilities::Abilities;
+use kraft_core::mount::Volume;
+use kraft_core::plan::{Boot, RunRequest};
+use kraft_core::program::Program;
+use kraft_core::reference::{Reference, ReferenceError};
+use kraft_oci::choose::{Wish, is_same_arch};
+use kraft_oci::store::Store;
+
+use super::dockerfile::{BuildOptions, BuildOutput};
+use super::init;
+use super::obtain::{self, Obtained, Pull};
+use super::pins;
+use super::probe;
+use super::project::{self, Project};
+use super::rootfs::{self, RootSource};
+use super::run_target::{KernelError, KernelFile, RunTarget};
+use super::settings::{self, AppConfig};
+use super::workplace::Workplace;
+use super::{images, unpacked};
+use crate::context::Context;
+use crate::failure::Failure;
+use kraft_config::dirs::absolute;
+
+/// The limit of a Dockerfile that a dry run reads, in bytes.
+const LARGEST_DOCKERFILE: u64 = 4 << 20;
+
+/// Why a target cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel cannot be run.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The kernel of an image cannot be run.
+    #[error("the image `{image}` cannot be run")]
+    ImageKernel {
+        /// The image.
+        image: String,
+        /// Why not.
+        source: KernelError,
+    },
+    /// No VMM of kraft runs the platform of an image.
+    #[error("the image `{image}` is for {platform}, which kraft cannot run")]
+    Platform {
+        /// The image.
+        image: String,
+        /// Its platform and architecture.
+        platform: String,
+    },
+    /// The name of a runtime is not the name of an image.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// The image store cannot be opened.
+    #[error(transparent)]
+    Images(#[from] images::Error),
+    /// The image cannot be obtained.
+    #[error(transparent)]
+    Obtain(#[from] obtain::Error),
+    /// The image cannot be unpacked.
+    #[error(transparent)]
+    Unpacked(#[from] unpacked::Error),
+    /// The image that the project is pinned to is not known.
+    #[error(transparent)]
+    Pins(#[from] pins::Error),
+    /// No target of the project was built.
+    #[error("no target has been built")]
+    NoTarget,
+    /// The project or its root filesystem cannot be used.
+    #[error("{0}")]
+    Project(Box<Failure>),
+}
+
+impl Error {
+    fn project(error: impl Into<Failure>) -> Self {
+        Self::Project(Box::new(error.into()))
+    }
+}
+
+/// How a target is prepared.
+#[derive(Clone, Copy, Debug)]
+pub struct PrepareOptions<'a> {
+    /// The machine that is asked for.
+    pub request: &'a RunRequest,
+    /// The root filesystem of `--rootfs`.
+    pub rootfs: Option<&'a Path>,
+    /// How it is built.
+    pub building: &'a BuildOptions,
+    /// Whether nothing is built, because the plan is only printed.
+    pub dry: bool,
+    /// The image of `--runtime`.
+    pub runtime: Option<&'a str>,
+    /// The build target of `--target`.
+    pub target: Option<&'a str>,
+    /// When images are pulled.
+    pub pull: Pull,
+}
+
+/// What boots. Its files exist at least as long as this value.
+#[derive(Debug)]
+pub struct PreparedBoot {
+    /// Where the kernel comes from: `oci://NAME` or `kernel://FILE`.
+    origin: String,
+    /// The kernel.
+    kernel: PathBuf,
+    /// What it is.
+    image: KernelImage,
+    /// Its size in bytes.
+    pub kernel_size: u64,
+    /// The root filesystem.
+    pub root: PreparedRoot,
+    /// Whether the kernel mounts its root filesystem without a parameter that asks for it.
+    mounts_by_itself: bool,
+    /// What the kernel can do, as far as its options or library records contain that.
+    pub abilities: Abilities,
+    /// The program that comes before the arguments of the command line, if they do not replace it.
+    pub program: Option<String>,
+    /// How the application is run.
+    given: AppConfig,
+    /// Directories of the project that are mounted.
+    pub volumes: Vec<Volume>,
+    /// Whether the machine needs a link to the kernel, because the image may be removed.
+    pub borrowed: bool,
+    /// The lease on the image.
+    _image: Option<Obtained>,
+    /// The lease on the root filesystem that was built.
+    made: Option<BuildOutput>,
+}
+
+/// A root filesystem before the machine is created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PreparedRoot {
+    /// None.
+    None,
+    /// It is built from this when the machine is created.
+    Source(RootSource),
+    /// An archive that was built from a Dockerfile or an image.
+    Built(PathBuf),
+    /// An archive of an image.
+    Unpacked(PathBuf),
+    /// A Linux program, which will be the only file.
+    Program(PathBuf),
+    /// A Linux program that its loader reads without an archive.
+    Bare(PathBuf),
+}
+
+impl PreparedBoot {
+    /// Returns what boots, from these files.
+    pub fn boot(&self, kernel: PathBuf, initrd: Option<PathBuf>) -> Boot {
+        Boot {
+            origin: self.origin.clone(),
+            kernel,
+            image: self.image,
+            abilities: self.abilities,
+            // A Unikraft kernel mounts an archive only if a parameter asks for it; one that has no
+            // file systems ignores the parameter.
+            mounts_initrd: initrd.is_some() && self.image.unikraft && !self.mounts_by_itself,
+            initrd,
+            args: self.given.cmd.clone().unwrap_or_default(),
+            env: self.given.env.clone(),
+            labels: self.given.labels.clone(),
+        }
+    }
+
+    /// Returns what boots, as a dry run prints it: from the files as they are now.
+    pub fn dry_boot(&self) -> Boot {
+        let initrd = match &self.root {
+            PreparedRoot::None => None,
+            PreparedRoot::Source(
+                RootSource::Files(path) | RootSource::Dockerfile { file: path, .. },
+            )
+            | PreparedRoot::Built(path)
+            | PreparedRoot::Program(path)
+            | PreparedRoot::Bare(path)
+            | PreparedRoot::Unpacked(path) => Some(absolute(path)),
+            PreparedRoot::Source(RootSource::Image(name)) => Some(PathBuf::from(name.to_string())),
+        };
+        self.boot(self.kernel.clone(), initrd)
+    }
+
+    /// Returns whether the kernel is one of Unikraft's.
+    pub fn is_unikraft(&self) -> bool {
+        self.image.unikraft
+    }
+
+    /// Returns the kernel.
+    pub fn kernel(&self) -> &Path {
+        &self.kernel
+    }
+}
+
+/// Prepares a target: images are pulled and unpacked, and the root filesystem is built from a
+/// Dockerfile or an image.
+///
+/// # Errors
+///
+/// If an image cannot be obtained, has no kernel for this host, or the root filesystem cannot be
+/// built.
+pub fn prepare(
+    ctx: &Context,
+    target: RunTarget,
+    options: PrepareOptions<'_>,
+) -> Result<PreparedBoot, Error> {
+    match target {
+        RunTarget::Program { path, program } => of_program(ctx, &path, &program, options),
+        RunTarget::Kernel(kernel) => {
+            let mut prepared = of_kernel(&kernel);
+            prepare_root(ctx, &mut prepared, None, options)?;
+            Ok(prepared)
+        }
+        RunTarget::Image(name) => {
+            let wish = requested_platform(options);
+            let mut prepared = of_image(ctx, &name, &wish, options)?;
+            prepare_root(ctx, &mut prepared, None, options)?;
+            Ok(prepared)
+        }
+        RunTarget::Project(project) => of_project(ctx, &project, options),
+    }
+}
+
+/// Prepares a Linux program on the image that loads it: that of `--runtime`, else KraftKit's.
+fn of_program(
+    ctx: &Context,
+    path: &Path,
+    program: &Program,
+    options: PrepareOptions<'_>,
+) -> Result<PreparedBoot, Error> {
+    let mut wish = requested_platform(options);
+    if wish.arch.is_none() {
+        wish.arch = program.arch.map(|arch| arch.name().to_owned());
+    }
+    let name = options.runtime.unwrap_or(project::LONE_RUNTIME);
+    ctx.info(&format!(
+        "`{}` is a Linux program: running it on {name}",
+        path.display()
+    ));
+    let mut prepared = of_image(ctx, &name.parse()?, &wish, options)?;
+    if options.rootfs.is_some() {
+        ctx.warn("`--rootfs` is ignored: the program is the root filesystem");
+    }
+    let path = absolute(path);
+    if prepared.abilities.loads_from_files == Some(true) {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let program = format!("/{file}");
+        prepared.given.cmd = Some(vec![program.clone()]);
+        prepared.program = Some(program);
+        prepared.root = PreparedRoot::Program(path);
+    } else {
+        prepared.root = PreparedRoot::Bare(path);
+        prepared.mounts_by_itself = true;
+    }
+    Ok(prepared)
+}
+
+fn of_kernel(file: &KernelFile) -> PreparedBoot {
+    let path = &file.path;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    PreparedBoot {
+        origin: format!("kernel://{}", name.to_string_lossy()),
+        kernel: absolute(path),
+        image: file.image,
+        kernel_size: file.size,
+        root: PreparedRoot::None,
+        mounts_by_itself: false,
+        abilities: probe::abilities(path),
+        program: None,
+        given: AppConfig::default(),
+        volumes: Vec::new(),
+        borrowed: false,
+        _image: None,
+        made: None,
+    }
+}
+
+/// Prepares the root filesystem: that of `--rootfs`, else that of the project. What its image runs
+/// replaces what the kernel's image runs.
+fn prepare_root(
+    ctx: &Context,
+    prepared: &mut PreparedBoot,
+    project: Option<&Project>,
+    options: PrepareOptions<'_>,
+) -> Result<(), Error> {
+    let source = match (options.rootfs, project) {
+        (Some(word), project) => {
+            Some(RootSource::from_argument(word, "--rootfs", project).map_err(Error::project)?)
+        }
+        (None, Some(project)) if !prepared.mounts_by_itself => {
+            RootSource::from_project(project).map_err(Error::project)?
+        }
+        (None, _) => None,
+    };
+    let Some(source) = source else {
+        return Ok(());
+    };
+    prepared.root = PreparedRoot::Source(source.clone());
+    if options.dry {
+        if let RootSource::Dockerfile { file, .. } = &source {
+            let cmd = match options.building.target {
+                None => init::command_of(&text_of(file)),
+                Some(_) => None,
+            };
+            let decided = project.is_some_and(|project| project.kraftfile.cmd.is_some());
+            if cmd.is_none() && !decided && options.request.args.is_empty() {
+                ctx.warn(&format!(
+                    "a dry run builds nothing: what the image of `{}` runs is not known",
+                    file.display()
+                ));
+            }
+            let above = AppConfig {
+                cmd,
+                ..AppConfig::default()
+            };
+            prepared.given = std::mem::take(&mut prepared.given).overridden_by(&above);
+        }
+        return Ok(());
+    }
+    let arch = prepared.image.arch.name();
+    if let Some(made) =
+        rootfs::prepare(ctx, &source, arch, options.building).map_err(Error::project)?
+    {
+        prepared.root = PreparedRoot::Built(made.archive.clone());
+        let above = AppConfig::of_rootfs(&made.settings);
+        prepared.given = std::mem::take(&mut prepared.given).overridden_by(&above);
+        prepared.made = Some(made);
+    }
+    Ok(())
+}
+
+/// Reads a Dockerfile; empty if it cannot be read.
+fn text_of(file: &Path) -> String {
+    let bytes = kraft_sys::fs::read_file(file, LARGEST_DOCKERFILE).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Returns the platform and architecture that the flags ask for.
+fn requested_platform(options: PrepareOptions<'_>) -> Wish {
+    let request = options.request;
+    Wish {
+        os: request.platform.map(|platform| platform.name().to_owned()),
+        arch: request.arch.map(|arch| arch.name().to_owned()),
+        features: Vec::new(),
+    }
+}
+
+fn of_image(
+    ctx: &Context,
+    name: &Reference,
+    wish: &Wish,
+    options: PrepareOptions<'_>,
+) -> Result<PreparedBoot, Error> {
+    let store = images::open(ctx)?;
+    let image = obtain::obtain(ctx, &store, name, wish, options.pull)?;
+    let os = &image.config.platform.os;
+    // With `--plat`, the plan refuses it.
+    if options.request.platform.is_none() && !images::host_preference().platforms.contains(os) {
+        return Err(Error::Platform {
+            image: image.name.to_string(),
+            platform: image.config.platform.pair(),
+        });
+    }
+    of_obtained(ctx, &*store, image)
+}
+
+fn of_obtained(ctx: &Context, store: &dyn Store, image: Obtained) -> Result<PreparedBoot, Error> {
+    let files = unpacked::unpack(ctx, store, &image)?;
+    let kernel = unpacked::kernel(&image, &files)?;
+    let file = KernelFile::open(&kernel).map_err(|source| Error::ImageKernel {
+        image: image.name.to_string(),
+        source,
+    })?;
+    let kind = file.image;
+    let says = &image.config.platform.architecture;
+    if !is_same_arch(says, kind.arch.name()) {
+        ctx.warn(&format!(
+            "the configuration of the image `{}` is for {says}, and its kernel is for {}",
+            image.name, kind.arch
+        ));
+    }
+    let options = image.config.platform.os_features.iter().map(String::as_str);
+    let abilities = Abilities::of_options(options).or(probe::abilities(&kernel));
+    Ok(PreparedBoot {
+        origin: format!("oci://{}", image.name),
+        kernel,
+        image: kind,
+        kernel_size: file.size,
+        root: files
+            .initrd
+            .map_or(PreparedRoot::None, PreparedRoot::Unpacked),
+        // Also if its kernel was built with a root filesystem inside: another one comes with the
+        // image, or replaces it (KraftKit, `cli/kraft/run/runner_package.go`).
+        mounts_by_itself: false,
+        abilities,
+        program: None,
+        given: AppConfig::of_image(&image.config),
+        volumes: Vec::new(),
+        borrowed: true,
+        _image: Some(image),
+        made: None,
+    })
+}
+
+fn of_project(
+    ctx: &Context,
+    project: &Project,
+    options: PrepareOptions<'_>,
+) -> Result<PreparedBoot, Error> {
+    let resolved = project.resolved();
+    let mut own = AppConfig::of_project(&ctx.env, &resolved);
+    let runtime = resolved.runtime.as_ref();
+    let mut prepared = if let Some(name) = options.runtime {
+        of_image(ctx, &name.parse()?, &requested_platform(options), options)?
+    } else if let Some(file) = runtime.and_then(|runtime| runtime.kernel.as_ref()) {
+        of_kernel(&KernelFile::open(&project.dir.join(file))?)
+    } else if runtime.is_some() {
+        let mut wish = settings::runtime_wish(&resolved);
+        let typed = requested_platform(options);
+        wish.os = typed.os.or(wish.os);
+        wish.arch = typed.arch.or(wish.arch);
+        let name: Reference = settings::runtime_name(&resolved)
+            .map_err(Error::project)?
+            .parse()?;
+        let name = pins::pinned(ctx, &*images::open(ctx)?, project, &name)?;
+        of_image(ctx, &name, &wish, options)?
+    } else {
+        let prepared = of_target(ctx, project, &resolved, options)?;
+        if prepared.abilities.parameters == Some(false) {
+            // They are compiled in: the kernel reads none from its command line.
+            own.env.clear();
+        }
+        prepared
+    };
+    prepare_root(ctx, &mut prepared, Some(project), options)?;
+    prepared.given = prepared.given.overridden_by(&own);
+    prepared.volumes =
+        settings::volumes(project, &resolved, &options.request.volumes).map_err(Error::project)?;
+    Ok(prepared)
+}
+
+/// Prepares the kernel that was built for a target of a project.
+fn of_target(
+    ctx: &Context,
+    project: &Project,
+    resolved: &kraft_core::kraftfile::Resolved,
+    options: PrepareOptions<'_>,
+) -> Result<PreparedBoot, Error> {
+    let wish = project::TargetFilter {
+        name: options.target,
+        platform: options.request.platform,
+        arch: options.request.arch,
+    };
+    let workplace = Workplace::find(ctx, project).map_err(Error::project)?;
+    let targets =
+        project::built_targets(ctx, &workplace, resolved, &wish).map_err(Error::project)?;
+    let preference = images::host_preference();
+    let likes = |target: &&kraft_core::kraftfile::ResolvedTarget| {
+        (
+            !preference.platforms.contains(&target.platform),
+            target.architecture != preference.arch,
+        )
+    };
+    let Some(target) = targets.iter().min_by_key(likes) else {
+        return Err(Error::NoTarget);
+    };
+    if targets.len() > 1 {
+        ctx.info(&format!(
+            "{} targets were built; running {} ({}/{})",
+            targets.len(),
+            target.name,
+            target.platform,
+            target.architecture
+        ));
+    }
+    let mut prepared = of_kernel(&KernelFile::open(&workplace.kernel(target))?);
+    let config = project::built_config(&workplace, target).map_err(Error::project)?;
+    prepared.mounts_by_itself = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
+    let options = config.features();
+    let options = options.iter().map(String::as_str);
+    prepared.abilities = Abilities::of_options(options).or(prepared.abilities);
+    prepared.given.cmd.clone_from(&target.cmd);
+    Ok(prepared)
+}
