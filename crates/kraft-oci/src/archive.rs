@@ -1,5 +1,5 @@
-//! Images in a file or a directory, to be carried about: an OCI image layout (OCI image
-//! specification 1.1, image-layout.md), plain or in a tar.
+//! Saves and loads images as archives or directories: an OCI image layout (OCI image specification
+//! 1.1, image-layout.md), optionally in a tar.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -20,10 +20,10 @@ use crate::store::reach::parts;
 use crate::store::{self, Named, Store};
 
 const MARK: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
-/// The list of images is at most this long, in bytes.
+/// Maximum size of the index, in bytes.
 const LARGEST_INDEX: u64 = 16 << 20;
 
-/// Writes images into a directory, which is made or added to.
+/// Saves images to a directory, which is created or extended.
 pub fn save_dir(store: &dyn Store, images: &[Named], dir: &Path) -> Result<(), CopyError> {
     let layout = Layout::open(dir)?;
     for image in images {
@@ -32,7 +32,7 @@ pub fn save_dir(store: &dyn Store, images: &[Named], dir: &Path) -> Result<(), C
     Ok(())
 }
 
-/// Writes images into a tar, which appears when it is whole. The same images give the same bytes.
+/// Saves images to a tar, atomically and reproducibly.
 pub fn save_tar(
     store: &dyn Store,
     images: &[Named],
@@ -103,7 +103,7 @@ pub fn save_tar(
     Ok(out.commit()?)
 }
 
-/// Returns the entry of an image in the list of an archive.
+/// Returns the entry of an image in the index.
 fn entry(image: &Named) -> Descriptor {
     let mut entry = image.target.clone();
     let name = image.name.to_string();
@@ -130,18 +130,18 @@ fn append(
     tar.append_data(&mut header, name, content.take(size))
 }
 
-/// What was loaded from an archive.
+/// The images loaded from an archive.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// The names of the images, sorted.
     pub names: BTreeSet<Reference>,
-    /// Those that state a wrong size for some of their documents.
+    /// Images whose documents state a wrong size.
     pub misstated: BTreeSet<Reference>,
 }
 
-/// Imports every image of an archive or a directory.
+/// Imports all images of an archive or a directory.
 ///
-/// `name` is for an archive with one image whose own name is missing or incomplete; it must be full.
+/// `name` is a full name for an archive with a single image without a complete name.
 pub fn load(path: &Path, name: Option<&Reference>, to: &dyn Store) -> Result<Loaded, CopyError> {
     let place = path.display().to_string();
     let dir = path.is_dir();
@@ -184,7 +184,7 @@ pub fn load(path: &Path, name: Option<&Reference>, to: &dyn Store) -> Result<Loa
     Ok(loaded)
 }
 
-/// Returns the full name that annotations carry, if they do. A mere tag is none.
+/// Returns the full name in annotations, if there is one. A tag alone is not a name.
 fn own_name(annotations: &BTreeMap<String, String>) -> Option<Reference> {
     let name = |key: &str| -> Option<Reference> {
         let name: Reference = annotations.get(key)?.parse().ok()?;
@@ -194,8 +194,8 @@ fn own_name(annotations: &BTreeMap<String, String>) -> Option<Reference> {
     name(annotation::IMAGE_NAME).or_else(|| name(annotation::REF_NAME))
 }
 
-/// Returns the name that an image was packaged under: tools that carry it about forget it, but the
-/// image itself does not.
+/// Returns the name that an image was packaged under, which is kept inside the image when an
+/// archive omits it.
 fn inner_name(blobs: &dyn Blobs, entry: &Descriptor) -> Option<Reference> {
     let bytes = crate::copy::read(blobs, entry).ok()?;
     let annotations = match Document::parse(&entry.media_type, &bytes).ok()? {
@@ -217,7 +217,7 @@ impl Blobs for Directory {
     }
 }
 
-/// A tar whose blobs were found once and are read where they lie.
+/// A tar whose blobs are read in place.
 struct Tar {
     file: File,
     /// Digest, offset and size in bytes.

@@ -1,5 +1,4 @@
-//! What registries have, as far as it was asked for: kept with the time of the answer, and asked
-//! for again only where something changed.
+//! Cached repository lists of registries, updated by conditional requests.
 //!
 //! ```text
 //! DIR/HOST.json    one file per registry, replaced whole
@@ -20,30 +19,30 @@ use crate::image::{Descriptor, Document};
 use crate::listing::Row;
 use crate::registry::{self, ErrorKind, Fetched, Registry};
 
-/// Repositories that are asked about at the same time.
+/// Maximum number of concurrent requests.
 const AT_ONCE: usize = 32;
-/// A file is at most this long, in bytes.
+/// Maximum size of a cache file, in bytes.
 const LARGEST: u64 = 256 << 20;
 
-/// What a registry had.
+/// The cached list of a registry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Catalog {
     /// The registry.
     pub host: String,
-    /// When it was asked.
+    /// Time of the last request.
     pub asked: Timestamp,
-    /// What it had, by repository.
+    /// The images, by repository.
     entries: BTreeMap<String, Entry>,
 }
 
-/// What a repository had under its default tag.
+/// The default tag of a repository.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
-    /// What makes the next question a short one (RFC 9110, section 8.8.3).
+    /// `ETag` for conditional requests (RFC 9110, section 8.8.3).
     etag: Option<String>,
     /// The digest of the index or manifest.
     digest: Digest,
-    /// Its entries on which a unikernel could run; none if it is another image.
+    /// The manifests of unikernels; empty for other images.
     manifests: Vec<Descriptor>,
 }
 
@@ -72,7 +71,7 @@ impl Catalog {
     }
 }
 
-/// Reads what is known of every registry. A file that cannot be read is as good as none.
+/// Reads the cached lists. Unreadable files are ignored.
 pub fn load(dir: &Path) -> Vec<Catalog> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Vec::new();
@@ -95,10 +94,10 @@ fn path(dir: &Path, host: &str) -> PathBuf {
     dir.join(format!("{}.json", host.replace([':', '[', ']'], "_")))
 }
 
-/// Asks a registry what it has, keeps the answer, and returns it. `progress` takes how many
-/// repositories were asked about.
+/// Queries a registry, caches the result, and returns it. `progress` gets the number of
+/// repositories queried.
 ///
-/// A repository that cannot be read, or holds no unikernel, is passed over.
+/// Repositories that cannot be read, or contain no unikernel, are skipped.
 pub async fn refresh(
     registry: &Registry,
     host: &str,
@@ -139,7 +138,7 @@ fn keep(dir: &Path, catalog: &Catalog) -> Result<(), CatalogError> {
     Ok(fs::replace_file(&path, &bytes)?)
 }
 
-/// Asks what a repository has under its default tag.
+/// Queries the default tag of a repository.
 async fn ask(
     registry: &Registry,
     host: &str,
@@ -153,7 +152,7 @@ async fn ask(
     let etag = known.and_then(|entry| entry.etag.as_deref());
     let fetched = match registry.manifest(&name, etag).await {
         Ok(fetched) => fetched,
-        // Not there any more, not for us, or nothing that can be read.
+        // Removed, forbidden or invalid.
         Err(error) if error.kind() != ErrorKind::Network => return Ok(None),
         Err(error) => return Err(error.into()),
     };
@@ -186,13 +185,13 @@ async fn ask(
     })
 }
 
-/// Why a registry could not be asked.
+/// Why a registry could not be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] registry::Error),
-    /// The answer cannot be kept.
+    /// The result cannot be cached.
     #[error(transparent)]
     File(#[from] fs::Error),
 }

@@ -1,5 +1,5 @@
-//! Choosing among the manifests of an index: what was asked for, what this host can do, and an
-//! order in which nothing is left to chance.
+//! Chooses among the manifests of an index: by the request, this host's capabilities, and a
+//! deterministic order.
 
 use std::cmp::Reverse;
 
@@ -8,21 +8,21 @@ use serde::Serialize;
 use crate::image::{Descriptor, Platform};
 use crate::package::{linux_arch, rank};
 
-/// What a manifest must be.
+/// Requirements for a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The platform, such as `qemu`; `None` for any.
     pub os: Option<String>,
     /// The architecture, such as `x86_64`; `None` for any.
     pub arch: Option<String>,
-    /// Options it must have been built with, `KEY=VALUE` to the letter.
+    /// Options it must have been built with, exactly `KEY=VALUE`.
     pub features: Vec<String>,
 }
 
 impl Wish {
-    /// Returns whether a platform is what was asked for.
+    /// Returns whether a platform meets the requirements.
     ///
-    /// Features are compared as texts: `KEY=VALUE` must stand among those of the image.
+    /// Features are compared as text: `KEY=VALUE` must be among those of the image.
     pub fn fits(&self, platform: &Platform) -> bool {
         let os = self.os.as_ref().is_none_or(|os| *os == platform.os);
         let arch = self.arch.as_ref();
@@ -33,7 +33,7 @@ impl Wish {
                 .all(|f| platform.os_features.contains(f))
     }
 
-    /// Returns the wish as people read it: `qemu/arm64 with CONFIG_A=y`.
+    /// Formats the requirements for messages: `qemu/arm64 with CONFIG_A=y`.
     pub fn shown(&self) -> String {
         let pair = match (&self.os, &self.arch) {
             (Some(os), Some(arch)) => format!("{os}/{arch}"),
@@ -48,36 +48,36 @@ impl Wish {
     }
 }
 
-/// The host, as far as a choice depends on it.
+/// The properties of the host that affect a choice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taste {
-    /// Its architecture by its name in images.
+    /// Its architecture, named as in images.
     pub arch: String,
-    /// The platforms that machines can be run on here, best first.
+    /// The platforms with an available VMM, in order of preference.
     pub platforms: Vec<String>,
 }
 
-/// A manifest that could be taken.
+/// A manifest to choose from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Candidate {
     /// Where it is.
     pub descriptor: Descriptor,
-    /// What it runs on.
+    /// Its platform.
     pub platform: Platform,
 }
 
-/// What came out.
+/// The result of a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// One fits better than all others.
+    /// One manifest is preferred to all others.
     One(Box<Candidate>),
-    /// Several fit equally well, in an order that is always the same.
+    /// Several manifests are equally suitable, in a deterministic order.
     Several(Vec<Candidate>),
-    /// None fits; what there is instead.
+    /// None is suitable; the available platforms.
     None(Vec<Platform>),
 }
 
-/// Returns the entries of an index on which a unikernel could run.
+/// Returns the entries of an index that are unikernels.
 pub fn candidates(manifests: &[Descriptor]) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = Vec::new();
     for descriptor in manifests {
@@ -97,14 +97,14 @@ pub fn candidates(manifests: &[Descriptor]) -> Vec<Candidate> {
     found
 }
 
-/// Chooses: what fits the wish; of these what runs natively, then what can be emulated; of these
-/// the platform that this host likes best.
+/// Chooses a manifest that meets the requirements: native ones are preferred to emulated ones, then
+/// by the host's preference of platforms.
 pub fn choose(candidates: &[Candidate], wish: &Wish, taste: &Taste) -> Choice {
     let mut fitting: Vec<&Candidate> = candidates
         .iter()
         .filter(|candidate| wish.fits(&candidate.platform))
         .collect();
-    // The order of an index is an accident; the digest is none.
+    // The order of an index is arbitrary; that of digests is not.
     fitting.sort_by_key(|candidate| {
         (
             merit(&candidate.platform, taste),
@@ -129,13 +129,14 @@ pub fn choose(candidates: &[Candidate], wish: &Wish, taste: &Taste) -> Choice {
     Choice::Several(equals)
 }
 
-/// Returns whether two names mean the same architecture: `x86_64` is `amd64`, `aarch64` is `arm64`.
+/// Returns whether two names refer to the same architecture: `x86_64` is `amd64`, `aarch64` is
+/// `arm64`.
 pub fn is_same_arch(one: &str, other: &str) -> bool {
     one == other || linux_arch(one).is_some_and(|arch| linux_arch(other) == Some(arch))
 }
 
-/// Returns the manifests for Linux on an architecture, the one that containers of it would be made
-/// from first: the plain one, then the oldest variant, whatever the order of the index.
+/// Returns the manifests for Linux on an architecture, in order of preference for containers:
+/// without a variant, then the oldest variant, independent of the order of the index.
 pub fn for_linux<'a>(manifests: &'a [Descriptor], arch: &str) -> Vec<&'a Descriptor> {
     let mut fitting: Vec<_> = manifests
         .iter()
@@ -144,7 +145,7 @@ pub fn for_linux<'a>(manifests: &'a [Descriptor], arch: &str) -> Vec<&'a Descrip
             platform.os == "linux" && is_same_arch(arch, &platform.architecture)
         })
         .collect();
-    // Sorting is stable, but the order of an index is an accident.
+    // Sorting is stable, but the order of an index is arbitrary.
     fitting.sort_by_key(|(descriptor, platform)| {
         (variant_rank(arch, &platform.variant), &descriptor.digest)
     });
@@ -152,8 +153,8 @@ pub fn for_linux<'a>(manifests: &'a [Descriptor], arch: &str) -> Vec<&'a Descrip
     fitting.collect()
 }
 
-/// The lower, the better: what every processor of the architecture runs, then the variants by their
-/// numbers. For 32-bit ARM that is v7, as containerd has it, and then what v7 runs, too.
+/// Rank of a variant, lower is better: the baseline of the architecture, then the variants by
+/// number. For 32-bit ARM v7 first, as in containerd, then the older ones that v7 can run.
 fn variant_rank(arch: &str, variant: &str) -> (u32, u32) {
     let number = variant.strip_prefix('v').unwrap_or(variant);
     let (major, minor) = number.split_once('.').unwrap_or((number, "0"));
@@ -172,7 +173,7 @@ fn variant_rank(arch: &str, variant: &str) -> (u32, u32) {
     }
 }
 
-/// The lower, the better: runnable at all, native, the host's order of platforms, a fixed order.
+/// Rank, lower is better: runnable, native, the host's preference of platforms, a fixed order.
 fn merit(platform: &Platform, taste: &Taste) -> (usize, bool, usize, String) {
     let known = taste.platforms.iter().position(|os| *os == platform.os);
     (

@@ -1,5 +1,4 @@
-//! Images from one place on this computer to another: into an archive and out of it, from an
-//! older store.
+//! Copies images locally: from and to archives, and from KraftKit's store.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -10,9 +9,9 @@ use crate::digest::Damage;
 use crate::image::{Config, DEEPEST, Descriptor, Document, media};
 use crate::store::{self, About, Expect, Hold, Store};
 
-/// A place that blobs can be had from.
+/// A source of blobs.
 pub trait Blobs {
-    /// Opens a blob as it lies there, if it is there.
+    /// Opens a blob without verification; `None` if it does not exist.
     fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, CopyError>;
 }
 
@@ -29,8 +28,8 @@ impl Blobs for &dyn Store {
     }
 }
 
-/// Copies an image into a store, under a full name. What was there under the name is replaced.
-/// Returns how many of its documents have another size than is stated for them.
+/// Copies an image into a store under a full name, replacing an existing image. Returns the number
+/// of documents with a wrong stated size.
 pub fn copy(
     from: &dyn Blobs,
     target: &Descriptor,
@@ -43,8 +42,8 @@ pub fn copy(
     Ok(misstated)
 }
 
-/// Copies a document and everything that belongs to it. Returns what points to it, with the size
-/// that it has, and how many documents have another size than is stated for them.
+/// Copies a document and everything below it. Returns its descriptor with the actual size, and the
+/// number of documents with a wrong stated size.
 pub(crate) fn copy_below(
     from: &dyn Blobs,
     target: &Descriptor,
@@ -60,20 +59,19 @@ pub(crate) fn copy_below(
     Ok((stored.unwrap_or_else(|| target.clone()), errand.misstated))
 }
 
-/// Copies an image, and nothing of it twice: a few MiB can name the same millions of times.
+/// Copies each blob of an image once: a small index may name the same blob millions of times.
 struct Errand<'a> {
     from: &'a dyn Blobs,
     hold: &'a dyn Hold,
-    /// What was copied, by digest and promised size: another promise is another fault. Of documents
-    /// no size is relied on.
+    /// Copied blobs, by digest and stated size: another stated size is another error. Sizes of
+    /// documents are not checked.
     done: BTreeSet<(Digest, Option<u64>)>,
-    /// Documents that have another size than is stated for them.
+    /// Number of documents with a wrong stated size.
     misstated: usize,
 }
 
 impl Errand<'_> {
-    /// Copies a document, after everything that belongs to it and is there; `None` if it was copied
-    /// before.
+    /// Copies a document after all existing blobs below it; `None` if it was already copied.
     fn document(
         &mut self,
         target: &Descriptor,
@@ -88,7 +86,7 @@ impl Errand<'_> {
         match &document {
             Document::Index(index) => {
                 for child in &index.manifests {
-                    // Manifests of platforms that were not pulled are not there.
+                    // Manifests of platforms that were not pulled are missing.
                     if media::is_document(&child.media_type)
                         && depth > 0
                         && self.from.open(&child.digest)?.is_some()
@@ -112,7 +110,7 @@ impl Errand<'_> {
             .map(Some)
     }
 
-    /// Copies a configuration. One that cannot be read is refused: the image could not be used.
+    /// Copies a configuration. An invalid one is rejected: the image would be unusable.
     fn config(&mut self, config: &Descriptor) -> Result<(), CopyError> {
         if !self.done.insert((config.digest.clone(), None)) {
             return Ok(());
@@ -153,7 +151,7 @@ impl Errand<'_> {
     }
 }
 
-/// Reads a document or a configuration, verified by its digest.
+/// Reads a document or a configuration, and verifies its digest.
 pub(crate) fn read(from: &dyn Blobs, blob: &Descriptor) -> Result<Vec<u8>, CopyError> {
     let source = from.open(&blob.digest)?.ok_or_else(|| missing(blob))?;
     Ok(store::read_document(source, blob)?)
@@ -163,24 +161,24 @@ fn missing(blob: &Descriptor) -> store::Error {
     store::Error::damaged(&blob.digest, Damage::Missing)
 }
 
-/// Why an image could not be taken over.
+/// Why an image could not be copied.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// The store, or a blob that is not what it should be.
+    /// The store failed, or a blob is damaged.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// A file of the other place.
+    /// A file of the source or destination cannot be read or written.
     #[error(transparent)]
     File(#[from] kraft_sys::fs::Error),
-    /// The archive.
+    /// The archive is invalid.
     #[error("`{path}` is no archive of images")]
     Archive {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         source: io::Error,
     },
-    /// It holds images whose names cannot be told.
+    /// It contains images without full names.
     #[error("`{place}` holds an image without a full name ({digest})")]
     Nameless {
         /// The archive or directory.
@@ -188,13 +186,13 @@ pub enum CopyError {
         /// The image.
         digest: Digest,
     },
-    /// The store of `KraftKit` lacks a blob of the image.
+    /// `KraftKit`'s store lacks a blob of the image.
     #[error("KraftKit does not have all of it: the blob {0} is missing")]
     Lacking(Digest),
-    /// Another image has its name here.
+    /// Another image has the same name.
     #[error("another image is named `{0}` here")]
     Taken(Reference),
-    /// It holds no image at all.
+    /// It contains no image.
     #[error("`{0}` holds no image")]
     Empty(String),
 }

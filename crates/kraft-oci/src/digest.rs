@@ -1,4 +1,4 @@
-//! Digests of bytes, while they go by and at once.
+//! Computes and verifies digests.
 
 use std::io::{self, Read};
 
@@ -10,7 +10,7 @@ pub fn of(bytes: &[u8]) -> Digest {
     Digest::of_sha256(Sha256::digest(bytes).into())
 }
 
-/// Counts and hashes bytes that come in pieces.
+/// Counts and hashes a stream of bytes.
 #[derive(Clone, Default)]
 pub struct Hasher {
     hash: Sha256,
@@ -43,7 +43,7 @@ impl Hasher {
     }
 }
 
-/// Passes bytes on, and fails at their end if they were not what was promised.
+/// A reader that verifies digest and size at the end of the data.
 #[derive(Debug)]
 pub struct Verified<R> {
     inner: R,
@@ -53,7 +53,7 @@ pub struct Verified<R> {
 }
 
 impl<R> Verified<R> {
-    /// Watches a reader of a blob whose digest and size, in bytes, are known.
+    /// Verifies a blob with known digest and size in bytes.
     pub fn new(inner: R, digest: Digest, size: u64) -> Self {
         Self {
             inner,
@@ -96,33 +96,33 @@ impl<R: Read> Read for Verified<R> {
     }
 }
 
-/// How bytes differ from what their digest and size promise.
+/// How data differs from the expected digest and size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
-    /// There are fewer; both in bytes.
+    /// It is shorter; sizes in bytes.
     #[error("it has {found} bytes instead of {expected}")]
     Shorter {
-        /// What was promised.
+        /// The expected size.
         expected: u64,
-        /// What there is.
+        /// The actual size.
         found: u64,
     },
-    /// There are more.
+    /// It is longer.
     #[error("it has more than {expected} bytes")]
     Longer {
-        /// What was promised, in bytes.
+        /// The expected size, in bytes.
         expected: u64,
     },
-    /// They are other bytes.
+    /// Its digest differs.
     #[error("its bytes have the digest {found}")]
     Digest {
-        /// What they hash to.
+        /// The actual digest.
         found: Digest,
     },
-    /// There are none.
+    /// It does not exist.
     #[error("it is not there")]
     Missing,
-    /// They are those of the digest, and make no sense.
+    /// The digest matches, but the content is invalid.
     #[error("it cannot be used: {0}")]
     Unusable(String),
 }

@@ -1,9 +1,9 @@
 //! The documents of an image: index, manifest and configuration (OCI image specification 1.1, with
-//! the habits of `KraftKit`).
+//! `KraftKit`'s extensions).
 //!
-//! Fields stand in the order in which Go writes them, and empty ones are left out: the digest of a
-//! document is the digest of its bytes. What was pulled is never written again: its raw bytes are
-//! the truth, and these types are only a view of them.
+//! Fields are in the order in which Go writes them, and empty ones are omitted: the digest of a
+//! document is that of its bytes. Pulled documents are never written again: the raw bytes are
+//! authoritative, and these types are only a view of them.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,9 @@ pub mod media {
     pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
     /// A layer that is a plain tar.
     pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-    /// What docker calls an index.
+    /// Docker's index.
     pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-    /// What docker calls a manifest.
+    /// Docker's manifest.
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
     /// Returns whether it is an index.
@@ -30,7 +30,7 @@ pub mod media {
         matches!(media_type, INDEX | DOCKER_INDEX)
     }
 
-    /// What docker calls a configuration.
+    /// Docker's configuration.
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
     /// Returns whether it is a manifest.
@@ -44,43 +44,43 @@ pub mod media {
         media_type.is_empty() || is_index(media_type) || is_manifest(media_type)
     }
 
-    /// Returns whether it is the configuration of an image, and not that of another artifact.
+    /// Returns whether it is the configuration of an image, rather than of another artifact.
     pub fn is_config(media_type: &str) -> bool {
         matches!(media_type, "" | CONFIG | DOCKER_CONFIG)
     }
 }
 
-/// Names of annotations.
+/// Annotation keys.
 pub mod annotation {
-    /// Who wrote it; `KraftKit` does not see an index or descriptor without it.
+    /// The program that wrote it; `KraftKit` ignores an index or descriptor without it.
     pub const WRITER: &str = "sh.kraftkit.version";
     /// The repository without tag.
     pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
     /// The reference.
     pub const IMAGE_NAME: &str = "io.containerd.image.name";
-    /// When it was made.
+    /// Creation time.
     pub const CREATED: &str = "org.opencontainers.image.created";
     /// The repository with its registry.
     pub const UNIKRAFT_NAME: &str = "org.unikraft.image.name";
     /// The version of Unikraft.
     pub const KERNEL_VERSION: &str = "org.unikraft.kernel.version";
-    /// On a layer: it holds the kernel, at this path.
+    /// On a layer: it contains the kernel, at this path.
     pub const KERNEL: &str = "org.unikraft.kernel.image";
-    /// On a layer: it holds the kernel with debug information, at this path.
+    /// On a layer: it contains the kernel with debug information, at this path.
     pub const KERNEL_DEBUG: &str = "org.unikraft.kernel.imagedbg";
-    /// On a layer: it holds the root filesystem, at this path.
+    /// On a layer: it contains the root filesystem, at this path.
     pub const INITRD: &str = "org.unikraft.kernel.initrd";
 }
 
-/// A document is at most this long, in bytes: the limit of the reference registry (4 MiB).
+/// Maximum size of a document, in bytes: the limit of the reference registry (4 MiB).
 pub const LARGEST_DOCUMENT: u64 = 4 << 20;
-/// An index has at most this many manifests, a manifest at most this many layers.
+/// Maximum number of manifests in an index, and of layers in a manifest.
 pub const MOST_CHILDREN: usize = 4096;
 
-/// Indexes inside indexes are followed this deep: the target of a name is the first.
+/// Maximum depth of nested indexes: the target of a name is the first.
 pub const DEEPEST: usize = 4;
 
-/// Reads `null` as an absent value: Go writes empty lists and maps as `null`, and reads it so.
+/// Deserialises `null` as the default: Go writes empty lists and maps as `null`.
 pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -89,7 +89,7 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a list without its `null` entries.
+/// Deserialises a list, ignoring `null` entries.
 fn without_nulls<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -99,7 +99,7 @@ where
     Ok(entries.into_iter().flatten().collect())
 }
 
-/// Reads a map without its `null` values.
+/// Deserialises a map, ignoring `null` values.
 pub(crate) fn without_null_values<'de, D, T>(
     deserializer: D,
 ) -> Result<BTreeMap<String, T>, D::Error>
@@ -114,7 +114,7 @@ where
         .collect())
 }
 
-/// What an image runs on.
+/// The platform of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// `x86_64`, `arm64`; ordinary images say `amd64`.
@@ -154,48 +154,48 @@ impl Platform {
         format!("{}/{}", self.os, self.architecture)
     }
 
-    /// Returns whether a unikernel could run on it: every platform but those of containers.
+    /// Returns whether it is the platform of a unikernel: not one of containers.
     pub fn is_unikernel(&self) -> bool {
         !matches!(self.os.as_str(), "" | "linux" | "windows" | "unknown")
     }
 }
 
-/// On an entry of an index that describes another entry, and is nothing to run (`BuildKit`,
+/// Annotation of an index entry that describes another entry and cannot be run (`BuildKit`,
 /// docs/attestations/attestation-storage.md).
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
-/// Points to a blob.
+/// A reference to a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What the blob is.
+    /// Media type of the blob.
     #[serde(default, deserialize_with = "nullable")]
     pub media_type: String,
     /// Its digest.
     pub digest: Digest,
-    /// Its size in bytes, as stated. Of documents and configurations it is not to be relied on:
-    /// `KraftKit` states 32 for manifests that it merges into an index.
+    /// Its stated size in bytes. Unreliable for documents and configurations: `KraftKit` states 32
+    /// for manifests that it merges into an index.
     #[serde(default, deserialize_with = "nullable")]
     pub size: u64,
-    /// Notes.
+    /// Annotations.
     #[serde(
         default,
         deserialize_with = "without_null_values",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub annotations: BTreeMap<String, String>,
-    /// What it runs on.
+    /// Its platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
 }
 
 impl Descriptor {
-    /// Points to bytes.
+    /// Returns the descriptor of bytes.
     pub fn of(media_type: &str, bytes: &[u8]) -> Self {
         Self::new(media_type, crate::digest::of(bytes), bytes.len() as u64)
     }
 
-    /// Points to a blob.
+    /// Returns a descriptor.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
         Self {
             media_type: media_type.to_owned(),
@@ -206,7 +206,7 @@ impl Descriptor {
         }
     }
 
-    /// Returns whether it only describes another entry of its index.
+    /// Returns whether it describes another entry of its index.
     pub fn is_attestation(&self) -> bool {
         self.annotations.contains_key(REFERENCE_TYPE)
     }
@@ -216,7 +216,7 @@ impl Descriptor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Index {
-    /// 2.
+    /// Always 2.
     #[serde(default, deserialize_with = "nullable")]
     pub schema_version: u32,
     /// [`media::INDEX`].
@@ -229,7 +229,7 @@ pub struct Index {
     /// The entries.
     #[serde(default, deserialize_with = "without_nulls")]
     pub manifests: Vec<Descriptor>,
-    /// Notes.
+    /// Annotations.
     #[serde(
         default,
         deserialize_with = "without_null_values",
@@ -242,7 +242,7 @@ pub struct Index {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// 2.
+    /// Always 2.
     #[serde(default, deserialize_with = "nullable")]
     pub schema_version: u32,
     /// [`media::MANIFEST`].
@@ -257,7 +257,7 @@ pub struct Manifest {
     /// The layers, lowest first.
     #[serde(default, deserialize_with = "nullable")]
     pub layers: Vec<Descriptor>,
-    /// Notes.
+    /// Annotations.
     #[serde(
         default,
         deserialize_with = "without_null_values",
@@ -267,24 +267,24 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Returns every blob the manifest needs, its configuration last.
+    /// Returns all blobs of the manifest, with the configuration last.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.layers.iter().chain(std::iter::once(&self.config))
     }
 }
 
-/// How to run what is in the layers.
+/// How to run an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RunConfig {
-    /// Who.
+    /// The user.
     #[serde(
         default,
         deserialize_with = "nullable",
         skip_serializing_if = "String::is_empty"
     )]
     pub user: String,
-    /// `80/tcp`, with nothing behind it.
+    /// `80/tcp`, with an empty value.
     #[serde(
         default,
         deserialize_with = "nullable",
@@ -298,42 +298,42 @@ pub struct RunConfig {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub env: Vec<String>,
-    /// The program and its first arguments.
+    /// The entrypoint.
     #[serde(
         default,
         deserialize_with = "without_nulls",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub entrypoint: Vec<String>,
-    /// The arguments, unless the user gives others.
+    /// The default arguments.
     #[serde(
         default,
         deserialize_with = "without_nulls",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub cmd: Vec<String>,
-    /// Paths that want a volume.
+    /// Volume paths.
     #[serde(
         default,
         deserialize_with = "nullable",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub volumes: BTreeMap<String, serde_json::Value>,
-    /// Where the program starts.
+    /// The working directory.
     #[serde(
         default,
         deserialize_with = "nullable",
         skip_serializing_if = "String::is_empty"
     )]
     pub working_dir: String,
-    /// Notes.
+    /// Labels.
     #[serde(
         default,
         deserialize_with = "without_null_values",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub labels: BTreeMap<String, String>,
-    /// What stops it.
+    /// The stop signal.
     #[serde(
         default,
         deserialize_with = "nullable",
@@ -342,13 +342,13 @@ pub struct RunConfig {
     pub stop_signal: String,
 }
 
-/// The layers of an image, before compression.
+/// The uncompressed layers of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
-    /// `layers`.
+    /// Always `layers`.
     #[serde(rename = "type", default, deserialize_with = "nullable")]
     pub kind: String,
-    /// The digests of the plain tars; `null` where there are none.
+    /// The digests of the uncompressed tars; `null` if there are none.
     #[serde(default)]
     pub diff_ids: Option<Vec<Digest>>,
 }
@@ -356,17 +356,17 @@ pub struct RootFs {
 /// The configuration of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// When it was made.
+    /// Creation time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// Who made it.
+    /// The author.
     #[serde(
         default,
         deserialize_with = "nullable",
         skip_serializing_if = "String::is_empty"
     )]
     pub author: String,
-    /// What it runs on.
+    /// Its platform.
     #[serde(flatten)]
     pub platform: Platform,
     /// How to run it.
@@ -375,7 +375,7 @@ pub struct Config {
     /// Its layers.
     #[serde(default, deserialize_with = "nullable")]
     pub rootfs: RootFs,
-    /// How the layers came about.
+    /// History of the layers.
     #[serde(
         default,
         deserialize_with = "nullable",
@@ -384,7 +384,7 @@ pub struct Config {
     pub history: Vec<serde_json::Value>,
 }
 
-/// What a document is, told by its bytes.
+/// A document, identified by its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
     /// An index.
@@ -394,7 +394,7 @@ pub enum Document {
 }
 
 impl Document {
-    /// Returns what it is: what it was said to be, if that is known, else what it says itself.
+    /// Returns the media type: the one stated by the referrer, otherwise the document's own.
     pub fn media_type<'a>(&'a self, said: &'a str) -> &'a str {
         let (own, usual) = match self {
             Self::Index(index) => (index.media_type.as_str(), media::INDEX),
@@ -406,7 +406,7 @@ impl Document {
             .unwrap_or(usual)
     }
 
-    /// Reads a document; `media_type` is what whoever gave it says it is, if anything.
+    /// Parses a document; `media_type` is the one stated by the source, if any.
     pub fn parse(media_type: &str, bytes: &[u8]) -> Result<Self, BadDocument> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -432,8 +432,8 @@ impl Document {
         let says_index = media::is_index(&glance.media_type)
             || (media::is_index(media_type) && glance.media_type.is_empty());
         let is_manifest_shaped = glance.config.is_some() || glance.layers.is_some();
-        // One that could be read as either is an attack, not an image, and so is one whose name for
-        // itself is not what it looks like: the next reader may believe the other half.
+        // A document that could be parsed as both types is an attack, as is one whose own media
+        // type contradicts its content: another program may interpret it differently.
         let contradicts = (glance.manifests.is_some() && media::is_manifest(&glance.media_type))
             || (is_manifest_shaped && media::is_index(&glance.media_type));
         if contradicts || (glance.manifests.is_some() && is_manifest_shaped) {
@@ -460,13 +460,13 @@ fn check_count(count: usize) -> Result<(), BadDocument> {
     Ok(())
 }
 
-/// Why bytes are no document of an image.
+/// Why bytes are not a valid image document.
 #[derive(Debug, thiserror::Error)]
 pub enum BadDocument {
-    /// Longer than any real one; its size in bytes.
+    /// It is too large; its size in bytes.
     #[error("it has {0} bytes, and at most 4 MiB are taken")]
     TooLong(u64),
-    /// Not JSON, or not of the right shape.
+    /// It is not JSON, or lacks required fields.
     #[error("it is not what it should be")]
     Json(#[source] serde_json::Error),
     /// Docker's first format, without digests.
@@ -478,16 +478,16 @@ pub enum BadDocument {
     /// Neither an index nor a manifest.
     #[error("it is neither an index nor a manifest")]
     Neither,
-    /// More indexes inside indexes than any real one has.
+    /// Indexes are nested too deeply.
     #[error("it holds indexes inside indexes, more than {DEEPEST} deep")]
     TooDeep,
-    /// More children than any real one has.
+    /// It lists too many blobs.
     #[error("it lists {0} blobs, and at most {MOST_CHILDREN} are taken")]
     TooMany(usize),
 }
 
 impl BadDocument {
-    /// Returns it with its cause, in one line.
+    /// Returns the error with its cause, on one line.
     pub(crate) fn in_words(&self) -> String {
         match self {
             Self::Json(cause) => format!("{self}: {cause}"),
@@ -497,7 +497,7 @@ impl BadDocument {
 }
 
 impl Config {
-    /// Reads a configuration.
+    /// Parses a configuration.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadDocument> {
         if bytes.len() as u64 > LARGEST_DOCUMENT {
             return Err(BadDocument::TooLong(bytes.len() as u64));
@@ -572,7 +572,7 @@ mod tests {
             refused(&index, |bytes| Document::parse(media::INDEX, bytes).is_ok()),
             ["", "manifests/0/digest/"],
         );
-        // What a layer or a configuration is cannot be left out.
+        // The type of a layer or a configuration is required.
         assert_eq!(
             refused(&manifest, document),
             [

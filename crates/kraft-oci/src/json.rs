@@ -1,8 +1,7 @@
-//! JSON as Go's `encoding/json` writes it: compact, and with the characters escaped that a browser
-//! could stumble over.
+//! JSON as written by Go's `encoding/json`: compact, with HTML characters escaped.
 //!
-//! `KraftKit` looks a blob up by the digest of what it reads and writes again, so what we write must
-//! be what it would write, byte for byte.
+//! `KraftKit` looks up a blob by the digest of the re-encoded document, so the output must be
+//! identical byte for byte.
 
 use std::io;
 
@@ -15,7 +14,7 @@ pub(crate) fn to_vec<T: Serialize>(value: &T) -> Vec<u8> {
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Compact);
     match value.serialize(&mut serializer) {
         Ok(()) => bytes,
-        // Only a map with keys that are no text, or a failing writer, can fail; ours have neither.
+        // Only maps with non-string keys and failing writers cause errors; neither occurs.
         Err(_) => Vec::new(),
     }
 }

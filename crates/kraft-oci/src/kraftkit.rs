@@ -1,12 +1,12 @@
-//! The store that `KraftKit` has in its runtime directory.
+//! Imports images from `KraftKit`'s store in its runtime directory.
 //!
 //! ```text
 //! oci/indexes/HOST/PATH/TAG    a link to the index, every `:` of the name being a `/`
 //!     digests/sha256/HEX       every blob
 //! ```
 //!
-//! It is no image layout, and a blob of it may be another than its name says. So nothing is taken
-//! over that does not prove right, nothing is linked to, and nothing of it is changed.
+//! It is not an image layout, and a blob may not match its name. So everything is verified and
+//! copied, and the store is not changed.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -21,22 +21,22 @@ use crate::digest::Damage;
 use crate::image::{BadDocument, Descriptor, Document, Index, LARGEST_DOCUMENT, annotation, media};
 use crate::store::{self, Expect, Hold, Named, Store};
 
-/// Directories below `indexes` are followed this deep.
+/// Maximum directory depth below `indexes`.
 const DEEPEST: usize = 16;
 
-/// Images whose blobs are put on disk together.
+/// Number of images flushed to disk together.
 const TOGETHER: usize = 100;
 
-/// What came of an import.
+/// The result of an import.
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// Images that are in our store now, and were not.
+    /// Imported images.
     pub images: Vec<Reference>,
-    /// How many were in our store already.
+    /// Number of images that existed already.
     pub known: usize,
-    /// Those of the new ones that state a wrong size for some of their documents.
+    /// Imported images whose documents state a wrong size.
     pub misstated: Vec<Reference>,
-    /// Images that were left behind, as they lie there, and why.
+    /// Images that could not be imported, by their paths, and why.
     pub left: Vec<(String, CopyError)>,
 }
 
@@ -45,7 +45,7 @@ pub fn is_there(dir: &Path) -> bool {
     dir.join("indexes").is_dir() && dir.join("digests").is_dir()
 }
 
-/// Returns whether the store at `dir` has an image of this full name.
+/// Returns whether the store at `dir` has an image with this full name.
 pub fn has(dir: &Path, name: &Reference) -> bool {
     let below = name.to_string().replace(':', "/");
     let is_plain = below
@@ -54,11 +54,11 @@ pub fn has(dir: &Path, name: &Reference) -> bool {
     is_plain && dir.join("indexes").join(below).is_file()
 }
 
-/// Imports every image of the store at `dir` that is not in ours, as old as it is there. A name that
-/// another image has here is left, unless `replace`. `progress` takes how many images of how many are
-/// done.
+/// Imports every image of the store at `dir` that does not exist in kraft's, with its age. Names of
+/// other existing images are skipped, unless `replace`. `progress` gets the number of images done
+/// and in total.
 ///
-/// What is broken stays behind; the rest is imported nevertheless.
+/// Broken images are skipped.
 pub fn import(
     dir: &Path,
     to: &dyn Store,
@@ -97,7 +97,7 @@ pub fn import(
     Ok(import.imported)
 }
 
-/// What is missing there is nobody's damage: `KraftKit` removes blobs that other images share.
+/// A missing blob is not damage: `KraftKit` removes blobs that other images share.
 fn in_its_words(error: CopyError) -> CopyError {
     match error {
         CopyError::Store(store::Error::Damaged {
@@ -108,16 +108,15 @@ fn in_its_words(error: CopyError) -> CopyError {
     }
 }
 
-/// An import that goes on.
+/// An import in progress.
 struct Import<'a> {
     dir: &'a Path,
     to: &'a dyn Store,
     hold: Box<dyn Hold>,
-    /// What our names point to.
+    /// Existing names and their targets.
     there: BTreeMap<Reference, Digest>,
     replace: bool,
-    /// Images that are copied, and have no name yet; how many sizes they state wrongly, and where
-    /// they lie.
+    /// Copied images without names yet, the number of wrong sizes in each, and their paths.
     copied: Vec<((Named, Expect), usize, String)>,
     imported: Imported,
 }
@@ -125,7 +124,7 @@ struct Import<'a> {
 impl Import<'_> {
     fn one(&mut self, path: &Path, below: &str) -> Result<(), CopyError> {
         let bytes = fs::read_file(path, LARGEST_DOCUMENT)?;
-        // The name of the blob is not to be trusted: what it was before somebody shortened the index.
+        // The blob's name is unreliable: the index may have been shortened later.
         let target = Descriptor::of(media::INDEX, &bytes);
         let bad = |source| store::Error::bad(&target.digest, source);
         let Document::Index(index) = Document::parse(media::INDEX, &bytes).map_err(bad)? else {
@@ -162,7 +161,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Gives the names to what was copied.
+    /// Adds the names of the copied images.
     fn settle(&mut self) -> Result<(), CopyError> {
         self.hold.settle()?;
         let copied = std::mem::take(&mut self.copied);
@@ -182,13 +181,13 @@ impl Import<'_> {
     }
 }
 
-/// Returns since when an image is there: its entry is made or replaced when it is pulled or packaged.
+/// Returns the age of an image: its entry is created or replaced when it is pulled or packaged.
 fn since(path: &Path) -> Option<Timestamp> {
     let modified = std::fs::symlink_metadata(path).ok()?.modified().ok()?;
     Timestamp::try_from(modified).ok()
 }
 
-/// Collects files, links to files among them.
+/// Collects files, and links to files.
 fn collect(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return;
@@ -203,8 +202,8 @@ fn collect(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the name of an image: the one it carries, if it lies where that belongs; else the one
-/// that its place tells.
+/// Returns the name of an image: its annotation, if that matches its path; otherwise the name
+/// derived from the path.
 fn name_of(index: &Index, below: &str) -> Option<Reference> {
     if let Some(own) = index.annotations.get(annotation::IMAGE_NAME)
         && own.replace(':', "/") == below

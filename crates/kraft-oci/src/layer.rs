@@ -1,8 +1,8 @@
-//! Layers: a tar with one file.
+//! Reads and writes layers: tars with one file.
 //!
-//! What we write are the bytes that Go's `archive/tar` gives `KraftKit` (ustar, POSIX.1-1988): no
-//! time, no owner, no directory entries, two zero blocks and nothing behind them. So the digest of
-//! a layer depends on the file alone. What we read may be any tar, also a compressed one.
+//! Written layers are identical to those of Go's `archive/tar` in `KraftKit` (ustar, POSIX.1-1988):
+//! no time, no owner, no directory entries, two zero blocks at the end. So the digest of a layer
+//! depends only on the file. Any tar can be read, also compressed.
 
 use std::io::{self, Read, Write};
 
@@ -16,10 +16,10 @@ use crate::store::{self, About, Hold, Store};
 
 const BLOCK: usize = 512;
 const BLOCK_U64: u64 = 512;
-/// The first size that the eleven octal digits of ustar cannot hold.
+/// The first size that the eleven octal digits of ustar cannot represent.
 const TOO_LARGE: u64 = 1 << 33;
 
-/// What a file of an image is.
+/// The role of a file in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// The kernel.
@@ -52,13 +52,13 @@ impl Role {
         }
     }
 
-    /// Returns the role of a path in a tar, however it begins.
+    /// Returns the role of a path in a tar, with or without a leading slash.
     pub fn of_path(path: &str) -> Option<Self> {
         let path = path.trim_start_matches("./").trim_start_matches('/');
         Self::ALL.into_iter().find(|role| role.path() == path)
     }
 
-    /// Returns the role that the annotations of a layer tell.
+    /// Returns the role in the annotations of a layer.
     pub fn of_layer(layer: &Descriptor) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -68,8 +68,8 @@ impl Role {
 
 /// Packs a file of `size` bytes into a layer, and stores it.
 ///
-/// `executable` decides the permissions, 0755 or 0644: the other bits are the habits of a user, not
-/// a part of the file.
+/// `executable` decides the permissions, 0755 or 0644: other bits depend on the user, not on the
+/// file.
 pub fn pack(
     hold: &dyn Hold,
     role: Role,
@@ -126,7 +126,7 @@ pub fn pack(
     Ok(layer)
 }
 
-/// Returns the header of the one file.
+/// Returns the header of the file.
 fn header(path: &str, mode: u32, size: u64) -> [u8; BLOCK] {
     let mut header = [0; BLOCK];
     let mut put = |at: usize, bytes: &[u8]| {
@@ -140,7 +140,7 @@ fn header(path: &str, mode: u32, size: u64) -> [u8; BLOCK] {
     put(116, b"0000000\0");
     put(124, format!("{size:011o}\0").as_bytes());
     put(136, b"00000000000\0");
-    // The sum is taken with blanks in its own place.
+    // The checksum field counts as blanks.
     put(148, b"        ");
     put(156, b"0");
     put(257, b"ustar\x0000");
@@ -154,13 +154,13 @@ fn header(path: &str, mode: u32, size: u64) -> [u8; BLOCK] {
     header
 }
 
-/// A file that stands in a layer.
+/// A file in a layer.
 pub struct Found<'a> {
-    /// What it is.
+    /// Its role.
     pub role: Role,
     /// Its size in bytes.
     pub size: u64,
-    /// What is in it.
+    /// Its content.
     pub content: &'a mut dyn Read,
 }
 
@@ -173,10 +173,10 @@ impl std::fmt::Debug for Found<'_> {
     }
 }
 
-/// Looks through a layer, and hands over the files of an
-/// image that stand in it. Returns what the plain tar hashes to.
+/// Reads a layer, and calls back with the files of an image in it. Returns the digest of the
+/// uncompressed tar.
 ///
-/// Errors: an entry that an honest image does not have, one that leads out of the root among them.
+/// Errors: entries that a valid image does not have, including paths out of the root.
 pub fn read(
     layer: &mut (dyn Read + Send),
     take: &mut dyn FnMut(Found<'_>) -> io::Result<()>,
@@ -187,12 +187,12 @@ pub fn read(
         look_at(&entry, &mut tar, take)?;
     }
     let mut rest = tar.into_inner();
-    // What stands behind the end belongs to the digest too.
+    // Data after the end of the tar is part of the digest too.
     io::copy(&mut rest, &mut io::sink()).map_err(LayerError::Read)?;
     Ok(rest.hasher.finish())
 }
 
-/// Hands an entry over if it is a file of an image.
+/// Passes on an entry if it is a file of an image.
 fn look_at(
     entry: &Entry,
     content: &mut dyn Read,
@@ -230,8 +230,8 @@ fn shown(path: &str) -> String {
         .collect()
 }
 
-/// Opens a layer of any image as the plain tar it is. Its last read fails if the blob is not what
-/// its descriptor says, or the tar not what the configuration tells (`diff_id`): read to the end.
+/// Opens a layer as an uncompressed tar. The last read fails if the blob does not match its
+/// descriptor, or the tar its digest in the configuration (`diff_id`): read to the end.
 pub fn open(
     store: &dyn Store,
     layer: &Descriptor,
@@ -245,7 +245,7 @@ pub fn open(
     }))
 }
 
-/// A plain tar of which a configuration tells.
+/// An uncompressed tar with an expected digest.
 struct Told {
     plain: Plain<'static>,
     expected: Option<Digest>,
@@ -269,7 +269,7 @@ impl Read for Told {
     }
 }
 
-/// Decompresses a layer: plain, gzip or zstd (OCI image specification 1.1, layer.md).
+/// Decompresses a layer: uncompressed, gzip or zstd (OCI image specification 1.1, layer.md).
 fn plain<'a>(layer: impl Read + 'a) -> io::Result<Plain<'a>> {
     let inner = compression::decompress(layer)?;
     match inner.compression() {
@@ -287,7 +287,7 @@ fn plain<'a>(layer: impl Read + 'a) -> io::Result<Plain<'a>> {
     }
 }
 
-/// The plain tar, hashed while it goes by.
+/// The uncompressed tar, with its running hash.
 struct Plain<'a> {
     inner: Whole<'a>,
     hasher: Hasher,
@@ -301,45 +301,45 @@ impl Read for Plain<'_> {
     }
 }
 
-/// Why a layer cannot be made or used.
+/// Why a layer cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The file to be packed cannot be read.
     #[error("cannot read the file to be packaged")]
     Source(#[source] io::Error),
-    /// The file was written to meanwhile.
+    /// The file was modified while it was packed.
     #[error("the file changed while it was packaged")]
     Changed,
-    /// A tar of the old form cannot hold it; its size in bytes.
+    /// It exceeds the limit of the ustar format; its size in bytes.
     #[error("the file has {0} bytes, and a layer holds less than 8 GiB")]
     TooLarge(u64),
     /// The tar cannot be read.
     #[error("the layer is no tar that can be read")]
     Read(#[source] io::Error),
-    /// An entry that an honest image does not have.
+    /// An entry that a valid image does not have.
     #[error("the layer has the entry `{path}`, and {why}")]
     Entry {
         /// Its path.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         why: &'static str,
     },
-    /// The configuration tells of another content.
+    /// The configuration has another digest.
     #[error(
         "the layer {layer} holds {found} when it is unpacked, and the configuration tells of {expected}"
     )]
     Content {
         /// The layer.
         layer: Digest,
-        /// What the configuration says.
+        /// The digest in the configuration.
         expected: Digest,
-        /// What it unpacks to.
+        /// The actual digest.
         found: Digest,
     },
-    /// What was found cannot be put down.
+    /// The content cannot be written.
     #[error("cannot unpack the layer")]
     Taking(#[source] io::Error),
 }

@@ -1,4 +1,4 @@
-//! Images of unikernels: where they are kept, what they are made of, how they travel.
+//! Images of unikernels: storage, documents, and transfers.
 //!
 //! ```text
 //!            registry ◄── push ── ┐
@@ -7,9 +7,8 @@
 //! ```
 //!
 //! An image is an [index](image::Index) with one [manifest](image::Manifest) per platform,
-//! architecture and set of kernel options; each of its layers is a tar with one file. Bytes that
-//! were pulled are kept and pushed as they came: no document is ever written again by way of our
-//! types, so no digest ever changes.
+//! architecture and set of kernel options; each of its layers is a tar with one file. Pulled bytes
+//! are stored and pushed unchanged: documents are not re-encoded, so digests do not change.
 
 pub mod archive;
 pub mod catalog;

@@ -1,4 +1,4 @@
-//! What a store holds, one row per platform of an image: what `kraft pkg ls` prints.
+//! Lists the images of a store, one row per platform: the output of `kraft pkg ls`.
 
 use jiff::Timestamp;
 use kraft_core::reference::{Digest, Reference};
@@ -14,29 +14,29 @@ use crate::store::{self, Error, Named, Store};
 pub struct Row {
     /// The full name.
     pub name: Reference,
-    /// The index, or the manifest where there is no index.
+    /// The index, or the manifest if there is no index.
     pub index: Digest,
     /// The manifest.
     pub manifest: Digest,
-    /// What it runs on.
+    /// Its platform.
     pub platform: Platform,
-    /// All layers, in bytes; `None` if the manifest is not here.
+    /// Total size of all layers, in bytes; `None` if the manifest does not exist locally.
     pub size: Option<u64>,
-    /// Since when it is here, if that is known and it is.
+    /// When it was pulled, if known.
     pub pulled: Option<Timestamp>,
-    /// Whether its manifest is here, and so all of it.
+    /// Whether the manifest, and so the whole image, exists locally.
     pub here: bool,
 }
 
-/// With so many images two threads are faster than one.
+/// Number of images from which a second thread is faster.
 const WORTH_A_THREAD: usize = 64;
 
-/// All of a store.
+/// The content of a store.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The rows of every image that can be read.
+    /// The rows of all readable images.
     pub rows: Vec<Row>,
-    /// The images that cannot, and why.
+    /// Unreadable images, and why.
     pub unreadable: Vec<(Reference, Error)>,
 }
 
@@ -61,7 +61,7 @@ pub fn list(store: &dyn Store) -> Result<Listing, Error> {
     std::thread::scope(|scope| {
         let other = scope.spawn(|| list(second));
         listing = list(first);
-        // One that panicked has nothing to tell.
+        // A thread that panicked returns nothing.
         let other = other.join().unwrap_or_default();
         listing.rows.extend(other.rows);
         listing.unreadable.extend(other.unreadable);
@@ -73,10 +73,10 @@ pub fn list(store: &dyn Store) -> Result<Listing, Error> {
 pub fn rows_of(store: &dyn Store, named: &Named) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
     for candidate in candidates_of(store, &named.target)? {
-        // Its absence is learnt by reading it: asking first would be one more call for every row.
+        // Reading it shows whether it exists: a separate check would double the calls.
         let manifest = match manifest(store, &candidate.descriptor) {
             Ok(manifest) => Some(manifest),
-            // It is not here; or what is here is a part of another image, and the index lies.
+            // It does not exist; or it belongs to another image, and the index is wrong.
             Err(
                 Error::Damaged {
                     source: Damage::Missing,
@@ -101,7 +101,7 @@ pub fn rows_of(store: &dyn Store, named: &Named) -> Result<Vec<Row>, Error> {
     Ok(rows)
 }
 
-/// Returns the manifests of an image on which a unikernel could run, whether they are here or not.
+/// Returns the manifests of unikernels in an image, whether they exist locally or not.
 pub fn candidates_of(store: &dyn Store, target: &Descriptor) -> Result<Vec<Candidate>, Error> {
     Ok(candidates(&leaves(store, target)?))
 }

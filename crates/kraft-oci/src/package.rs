@@ -1,7 +1,7 @@
-//! Packages: configuration, manifest and index, made from layers.
+//! Builds packages: configuration, manifest and index, from layers.
 //!
-//! Everything is a function of its arguments: the same layers, name and time give the same bytes.
-//! What they look like, field by field, is what `KraftKit` writes; `docs/images.md` shows it.
+//! Everything is a function of the arguments: the same layers, name and time give the same bytes.
+//! The fields are those of `KraftKit`; `docs/images.md` shows them.
 
 use std::collections::BTreeMap;
 
@@ -12,24 +12,24 @@ use serde_json::Value;
 use crate::image::{Config, Descriptor, Manifest, Platform, RootFs, RunConfig, annotation, media};
 use crate::json::to_vec;
 
-/// Platforms in the order in which one stands in for all when an engine of containers asks.
+/// Platforms in order of precedence for the Linux manifest of an architecture.
 const RANK: [&str; 3] = ["qemu", "fc", "xen"];
 
-/// What all manifests of a package share.
+/// Properties shared by all manifests of a package.
 #[derive(Clone, Debug)]
 pub struct Cover {
     /// The full name.
     pub name: Reference,
     /// The version of the program that writes it.
     pub writer: String,
-    /// When it was made: a fixed time, or the digest is another one every second.
+    /// Creation time, fixed for reproducible digests.
     pub created: Timestamp,
 }
 
-/// A document, and what points to it.
+/// A document and its descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Points to it; as an entry of an index, if it is a manifest.
+    /// Its descriptor; with the platform for a manifest.
     pub descriptor: Descriptor,
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -67,9 +67,9 @@ impl Cover {
         map
     }
 
-    /// Makes the manifest of one platform.
+    /// Returns the manifest of one platform.
     ///
-    /// The features are sorted here, and each is told once.
+    /// Features are sorted, and duplicates removed.
     pub fn pack(&self, mut platform: Platform, run: RunConfig, layers: Vec<Descriptor>) -> Packed {
         platform.os_features.sort_unstable();
         platform.os_features.dedup();
@@ -77,8 +77,8 @@ impl Cover {
         packed(platform, run, layers, annotations)
     }
 
-    /// Makes the manifest with which engines of containers take the same layers for an image of
-    /// theirs. `KraftKit` does not see it: it lacks the mark of the writer.
+    /// Returns the manifest with which container engines use the same layers. It lacks the writer's
+    /// annotation, so `KraftKit` ignores it.
     pub fn pack_linux(&self, manifest: &Manifest, config: &Config) -> Option<Packed> {
         let platform = Platform {
             architecture: linux_arch(&config.platform.architecture)?.to_owned(),
@@ -86,17 +86,17 @@ impl Cover {
             ..Platform::default()
         };
         let mut run = config.config.clone();
-        // An engine makes no container without a command.
+        // Container engines require a command.
         run.entrypoint = vec![format!("/{}", crate::layer::Role::Kernel.path())];
         let mut annotations = self.manifest_annotations(&config.platform);
         annotations.remove(annotation::WRITER);
         Some(packed(platform, run, manifest.layers.clone(), annotations))
     }
 
-    /// Makes the index.
+    /// Returns the index.
     ///
-    /// `entries` are descriptors as they stand in an index, ours or those of an index that was
-    /// read: those are kept to the letter, whatever they hold.
+    /// `entries` are descriptors as in an index, new ones or those of an existing index, which are
+    /// kept unchanged.
     pub fn index(&self, entries: &[Value]) -> Written {
         let index = serde_json::json!({
             "schemaVersion": 2,
@@ -160,8 +160,8 @@ fn packed(
     }
 }
 
-/// Puts new entries among those of an existing index: one for the same platform, version and
-/// features is replaced where it stands, others are kept to the letter.
+/// Merges new entries into an existing index: an entry for the same platform, version and features
+/// is replaced in its position, others are kept unchanged.
 pub fn merge(existing: &[Value], new: &[Descriptor]) -> Vec<Value> {
     let mut entries = existing.to_vec();
     for descriptor in new {
@@ -175,7 +175,7 @@ pub fn merge(existing: &[Value], new: &[Descriptor]) -> Vec<Value> {
                 if let Some(entry) = entries.get_mut(at) {
                     *entry = value;
                 }
-                // An index that was written by a program that did not see the sameness.
+                // The index may have been written by a program that does not detect duplicates.
                 let mut seen = false;
                 entries.retain(|entry| !same(entry) || !std::mem::replace(&mut seen, true));
             }
@@ -185,7 +185,7 @@ pub fn merge(existing: &[Value], new: &[Descriptor]) -> Vec<Value> {
     entries
 }
 
-/// Returns the platform of an entry, its features sorted and each told once.
+/// Returns the platform of an entry, with sorted features and without duplicates.
 pub fn platform_of(entry: &Value) -> Option<Platform> {
     let mut platform: Platform = serde_json::from_value(entry.get("platform")?.clone()).ok()?;
     platform.os_features.sort_unstable();
@@ -193,14 +193,14 @@ pub fn platform_of(entry: &Value) -> Option<Platform> {
     Some(platform)
 }
 
-/// Returns which of several platforms stands in for its architecture: a lower number goes first.
+/// Returns the precedence of a platform for the Linux manifest of its architecture; lower is first.
 pub fn rank(os: &str) -> usize {
     RANK.iter()
         .position(|&known| known == os)
         .unwrap_or(RANK.len())
 }
 
-/// Returns the name that engines of containers give an architecture of ours.
+/// Returns the name that container engines use for an architecture.
 pub fn linux_arch(arch: &str) -> Option<&'static str> {
     match arch {
         "x86_64" | "amd64" => Some("amd64"),
@@ -210,7 +210,7 @@ pub fn linux_arch(arch: &str) -> Option<&'static str> {
     }
 }
 
-/// Reads the index of which only the entries count, to the letter.
+/// Parses an index, keeping its entries unchanged.
 pub fn entries_of(index: &[u8]) -> Result<Vec<Value>, serde_json::Error> {
     #[derive(serde::Deserialize)]
     struct Entries {

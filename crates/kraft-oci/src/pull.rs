@@ -1,12 +1,12 @@
-//! From a registry into a store.
+//! Pulls images from a registry into a store.
 //!
 //! ```text
 //! look ─► Remote ─ (the caller chooses) ─► pull: manifests, configurations ─► layers, several at a time
 //!                                                 ─► documents ─► name
 //! ```
 //!
-//! What is here is not fetched, what came halfway is gone on with, and the name is given last: an
-//! image that has its name is whole.
+//! Existing blobs are not fetched, partial ones are resumed, and the name is added last: an image
+//! with a name is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -32,36 +32,37 @@ use crate::registry::{self, BlobSink, Fetched, Registry};
 use crate::store::leaves::inherit;
 use crate::store::{self, About, Expect, Hold, Ingest, Store};
 
-/// Blobs that are fetched at the same time.
+/// Maximum number of concurrent blob transfers.
 const AT_ONCE: usize = 4;
-/// Pieces that may wait for the disk; each is at most some hundred KiB.
+/// Number of buffered chunks; each has at most some hundred KiB.
 const WAITING: usize = 6;
-/// The documents of one pull have at most this many bytes together: they are in memory until the last
-/// layer is here.
+/// Maximum total size of the documents of one pull, in bytes: they are in memory until the last
+/// layer is stored.
 const LARGEST_DOCUMENTS: u64 = 32 << 20;
-/// An index holds at most this many others.
+/// Maximum number of nested indexes in an index.
 const MOST_INNER: usize = 64;
-/// Manifests whose platform no index names, and which are asked for it.
+/// Maximum number of manifests without a platform in the index, whose configurations are fetched
+/// for it.
 const MOST_VAGUE: usize = 16;
 
-/// What a registry has under a name.
+/// The document of a name in a registry.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    /// Points to the document.
+    /// Its descriptor.
     pub target: Descriptor,
     /// Its bytes.
     bytes: Bytes,
-    /// What it says.
+    /// The parsed document.
     document: Document,
-    /// The indexes inside it, outermost first: media types and bytes.
+    /// Nested indexes, outermost first: descriptors and bytes.
     inner: Vec<(Descriptor, Bytes)>,
-    /// The manifests below it, in their order, each once, with their platforms as far as the indexes
-    /// say; the document itself if it is a manifest.
+    /// The manifests below it, in order and without duplicates, with their platforms as far as the
+    /// indexes contain them; the document itself if it is a manifest.
     leaves: Vec<Descriptor>,
 }
 
 impl Remote {
-    /// Returns the manifests on which a unikernel could run.
+    /// Returns the manifests of unikernels.
     pub async fn candidates(
         &self,
         registry: &Registry,
@@ -70,8 +71,8 @@ impl Remote {
         Ok(candidates(&self.manifests(registry, name).await?))
     }
 
-    /// Returns the manifests with their platforms. One that does not say what it is for is asked for
-    /// its configuration.
+    /// Returns the manifests with their platforms. For a manifest without a platform the
+    /// configuration is fetched.
     pub async fn manifests(
         &self,
         registry: &Registry,
@@ -85,7 +86,7 @@ impl Remote {
             let asked = self.platform_of(registry, name, leaf).await;
             match (asked, self.leaves.len()) {
                 (Ok(platform), _) => leaf.platform = Some(platform),
-                // Among others, one that cannot be read is no choice.
+                // Among several, an unreadable manifest is skipped.
                 (Err(PullError::Document { .. }), 2..) => {}
                 (Err(error), _) => return Err(error),
             }
@@ -125,7 +126,7 @@ fn parse_config(name: &Reference, blob: &Descriptor, bytes: &[u8]) -> Result<Con
     })
 }
 
-/// Asks a registry what it has under a full name, indexes inside indexes included.
+/// Fetches the document of a full name, including nested indexes.
 pub async fn look(registry: &Registry, name: &Reference) -> Result<Remote, PullError> {
     let (target, bytes, document) = fetch(registry, name).await?;
     let mut descent = Descent {
@@ -140,7 +141,7 @@ pub async fn look(registry: &Registry, name: &Reference) -> Result<Remote, PullE
             descent.leaves.push(alone);
         }
         Document::Index(index) => {
-            // Level by level, as the entries stand.
+            // Level by level, in the order of the entries.
             let mut level = vec![(index.clone(), None)];
             for depth in 1.. {
                 level = descent.level(registry, name, level).await?;
@@ -163,18 +164,18 @@ pub async fn look(registry: &Registry, name: &Reference) -> Result<Remote, PullE
     })
 }
 
-/// A way down from an index.
+/// The traversal of an index.
 struct Descent {
     seen: BTreeSet<Digest>,
     inner: Vec<(Descriptor, Bytes)>,
     leaves: Vec<Descriptor>,
 }
 
-/// Indexes, each with the platform of the entry that leads to it.
+/// Indexes, each with the platform of its entry.
 type Level = Vec<(Index, Option<Platform>)>;
 
 impl Descent {
-    /// Passes the entries of indexes; returns the indexes among these.
+    /// Processes the entries of indexes; returns the nested indexes.
     async fn level(
         &mut self,
         registry: &Registry,
@@ -242,16 +243,16 @@ async fn fetch(
     Ok((target, bytes, document))
 }
 
-/// What a pull met.
+/// The result of a pull.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pulled {
-    /// How many of the documents have another size than is stated for them.
+    /// Number of documents with a wrong stated size.
     pub misstated: usize,
 }
 
-/// Pulls the chosen manifests of what was looked at, and gives the name to it.
+/// Pulls the chosen manifests, and adds the name.
 ///
-/// What cannot be read is refused before a layer is fetched, and the name stays what it was.
+/// Invalid documents are rejected before layers are fetched, and the name is unchanged.
 pub async fn pull(
     registry: &Registry,
     store: Arc<dyn Store>,
@@ -288,7 +289,7 @@ pub async fn pull(
         }
         documents.push((found.media_type, bytes));
     }
-    // All of it is held before the first is looked for.
+    // Lease all blobs before checking which exist.
     let digests: Vec<_> = layers.keys().cloned().collect();
     let hold = Arc::clone(&pull.hold);
     blocking(move || hold.keep(&digests.iter().collect::<Vec<_>>())).await?;
@@ -297,7 +298,7 @@ pub async fn pull(
         .buffer_unordered(AT_ONCE)
         .try_collect::<()>()
         .await?;
-    // What is inside stands before what leads to it.
+    // Nested documents are stored before those that refer to them.
     let inner = remote.inner.iter().rev().cloned();
     documents.extend(inner.map(|(descriptor, bytes)| (descriptor.media_type, bytes)));
     documents.push((remote.target.media_type.clone(), remote.bytes.clone()));
@@ -309,7 +310,8 @@ pub async fn pull(
     Ok(pull.pulled)
 }
 
-/// Returns the manifests to fetch, each once: the chosen ones, and their sides for containers.
+/// Returns the manifests to fetch, without duplicates: the chosen ones, and their Linux manifests
+/// for containers.
 fn wanted(leaves: &[Descriptor], chosen: &[Descriptor]) -> Vec<Descriptor> {
     let mut wanted = chosen.to_vec();
     wanted.extend(linux_sides(leaves, chosen));
@@ -318,8 +320,8 @@ fn wanted(leaves: &[Descriptor], chosen: &[Descriptor]) -> Vec<Descriptor> {
     wanted
 }
 
-/// Returns the entries of an index with which engines of containers take the chosen ones: small
-/// documents over the same layers, without which the image could not be pushed elsewhere whole.
+/// Returns the index entries for container engines of the chosen manifests: small documents over
+/// the same layers, needed to push the complete image.
 fn linux_sides(leaves: &[Descriptor], chosen: &[Descriptor]) -> Vec<Descriptor> {
     let archs: Vec<&str> = chosen
         .iter()
@@ -341,14 +343,14 @@ struct Pull<'a> {
     hold: Arc<dyn Hold>,
     reporter: &'a dyn Reporter,
     tasks: AtomicU64,
-    /// Bytes of documents, which are in memory until the last layer is here.
+    /// Size of the documents, which are in memory until the last layer is stored.
     in_memory: u64,
     pulled: Pulled,
 }
 
 impl Pull<'_> {
-    /// Fetches a manifest, unless it is what was looked at. Its digest decides, and not the size that
-    /// the index states.
+    /// Fetches a manifest, unless it was already fetched. Its digest is verified, but not the
+    /// stated size.
     async fn manifest(
         &mut self,
         remote: &Remote,
@@ -372,8 +374,8 @@ impl Pull<'_> {
         Ok((found, bytes, manifest))
     }
 
-    /// Fetches the configuration of an image, unless it is here; `None` for one of another kind. One
-    /// that cannot be read is refused.
+    /// Fetches the configuration of an image, unless it exists locally; `None` for one of another
+    /// type. An invalid one is rejected.
     async fn config(
         &mut self,
         store: &Arc<dyn Store>,
@@ -387,7 +389,7 @@ impl Pull<'_> {
             hold.keep(&[&wanted.digest])?;
             match store::read(&*from, &wanted) {
                 Ok(bytes) => Ok(Some(Bytes::from(bytes))),
-                // Another one is fetched in its place.
+                // A damaged one is replaced.
                 Err(store::Error::Damaged { .. }) => Ok(None),
                 Err(error) => Err(error),
             }
@@ -403,7 +405,7 @@ impl Pull<'_> {
 
     async fn small_blob(&self, config: &Descriptor) -> Result<Bytes, PullError> {
         match self.registry.small_blob(self.name, &config.digest).await {
-            // It is what was stated, and that is the image's fault and not the registry's.
+            // The stated size is correct, so the image is invalid, not the response.
             Err(registry::Error::Protocol { .. }) if config.size > LARGEST_DOCUMENT => {
                 Err(PullError::Document {
                     name: self.name.with_digest(&config.digest),
@@ -414,9 +416,9 @@ impl Pull<'_> {
         }
     }
 
-    /// Counts a document whose size may be another than is stated.
+    /// Counts the size of a document, which may differ from the stated size.
     ///
-    /// Errors: all of them are more than is kept in memory.
+    /// Errors: the total exceeds the limit.
     fn count(&mut self, stated: &Descriptor, bytes: usize) -> Result<(), PullError> {
         let bytes = bytes as u64;
         if bytes != stated.size {
@@ -430,19 +432,19 @@ impl Pull<'_> {
         Ok(())
     }
 
-    /// Fetches a blob that is not here.
+    /// Fetches a blob that does not exist locally.
     async fn blob(&self, blob: Descriptor) -> Result<(), PullError> {
         if !self.fetch(&blob).await? {
             return Ok(());
         }
-        // What was here from an earlier try was not the beginning of it.
+        // The partial blob of an earlier attempt was not its beginning.
         if self.fetch(&blob).await? {
             return Err(store::Error::damaged(&blob.digest, Damage::Missing).into());
         }
         Ok(())
     }
 
-    /// Fetches a blob; returns whether it has to be fetched again from its beginning.
+    /// Fetches a blob; returns whether it must be fetched again from the beginning.
     async fn fetch(&self, blob: &Descriptor) -> Result<bool, PullError> {
         let (hold, about, name) = (Arc::clone(&self.hold), blob.clone(), self.name.clone());
         let ingest = blocking(move || hold.ingest(&About::blob(&about).of(&name))).await?;
@@ -478,7 +480,7 @@ impl Pull<'_> {
         drop(sink);
         let written = writer.await.unwrap_or_else(|_| Err(stopped()));
         match (fetched, written) {
-            // The disk is to blame if it failed: the transfer only ended because of it.
+            // A failed disk write takes precedence: it interrupted the transfer.
             (_, Err(error)) => Err(store::Error::reading_or_writing(blob, error).into()),
             (Err(error), Ok(_)) => Err(error.into()),
             (Ok(()), Ok(ingest)) => {
@@ -495,7 +497,7 @@ impl Pull<'_> {
     }
 }
 
-/// Does what blocks where it may.
+/// Runs a blocking operation on a suitable thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, store::Error> + Send + 'static,
 ) -> Result<T, PullError> {
@@ -509,7 +511,7 @@ fn stopped() -> io::Error {
     io::Error::other("the writer stopped")
 }
 
-/// Hands pieces to a thread that hashes and writes them, and waits while that is behind.
+/// Passes chunks to a thread that hashes and writes them, with back-pressure.
 struct Sink<'a> {
     offset: u64,
     pieces: mpsc::Sender<Piece>,
@@ -533,7 +535,7 @@ impl<'a> Sink<'a> {
                 match piece {
                     Piece::Bytes(bytes) => ingest.write_all(&bytes)?,
                     Piece::Restart(done) => {
-                        // Whoever asked may have gone.
+                        // The receiver may have been dropped.
                         let _ = done.send(ingest.restart());
                     }
                 }
@@ -582,24 +584,24 @@ impl BlobSink for Sink<'_> {
 /// Why an image could not be pulled.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
-    /// The registry.
+    /// The registry failed.
     #[error(transparent)]
     Registry(#[from] registry::Error),
-    /// The store, or a blob that is not what it should be.
+    /// The store failed, or a blob is damaged.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// What the registry has makes no sense.
+    /// The registry's document is invalid.
     #[error("what the registry has as `{name}` cannot be used")]
     Document {
         /// The image.
         name: Reference,
-        /// Why not.
+        /// The reason.
         source: BadDocument,
     },
-    /// An index stands where a manifest should.
+    /// The document is an index instead of a manifest.
     #[error("`{0}` is not a manifest, but an index")]
     NotAManifest(Reference),
-    /// The documents are more than is kept in memory.
+    /// The documents exceed the limit.
     #[error(
         "the documents of `{name}` have more than {} bytes together, the limit",
         LARGEST_DOCUMENTS
@@ -608,10 +610,10 @@ pub enum PullError {
         /// The image.
         name: Reference,
     },
-    /// The registry answered a question that was not asked.
+    /// The registry returned 304 for an unconditional request.
     #[error("the registry says that `{0}` did not change, and nobody asked")]
     Unasked(Reference),
-    /// The program is being ended.
+    /// The program is terminating.
     #[error("the transfer was stopped")]
     Stopped,
 }

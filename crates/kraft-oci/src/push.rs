@@ -1,8 +1,8 @@
-//! From a store to a registry.
+//! Pushes images from a store to a registry.
 //!
-//! Blobs first, then manifests, then what the name points to: nobody who pulls meanwhile sees half
-//! an image. What the registry has is not sent; what it has in another repository it is asked to
-//! mount.
+//! Blobs first, then manifests, then the target of the name, so that no concurrent pull gets an
+//! incomplete image. Existing blobs are not sent; those in other repositories of the registry are
+//! mounted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -21,10 +21,10 @@ use crate::registry::{self, BlobSource, Registry};
 use crate::store::reach::{Part, digests, parts};
 use crate::store::{self, Store};
 
-/// Blobs that are sent at the same time.
+/// Maximum number of concurrent uploads.
 const AT_ONCE: usize = 4;
 
-/// Pushes what a name of the store points to.
+/// Pushes the target of a name.
 pub async fn push(
     registry: &Registry,
     store: Arc<dyn Store>,
@@ -75,18 +75,17 @@ pub async fn push(
     Ok(pushed)
 }
 
-/// What there is to send.
+/// The blobs and documents to send.
 struct Plan {
     /// Configurations and layers.
     blobs: Vec<Part>,
-    /// Manifests and indexes below the target, with their media types: what an index leads to stands
-    /// before it.
+    /// Manifests and indexes below the target, with their media types, in dependency order.
     manifests: Vec<(Descriptor, Bytes)>,
-    /// Those that are not here.
+    /// Those that do not exist locally.
     absent: Vec<Descriptor>,
     /// The target.
     target: Bytes,
-    /// Names on the same registry that have a blob.
+    /// Names in the same registry that have a blob.
     elsewhere: BTreeMap<Digest, Vec<Reference>>,
 }
 
@@ -131,8 +130,8 @@ impl Plan {
     }
 }
 
-/// Returns for some blobs which other repositories of the registry have them, by the images of the
-/// store: the registry need not be sent those again.
+/// Returns other repositories of the registry that have some of the blobs, according to the store,
+/// so that they can be mounted.
 fn elsewhere(
     store: &dyn Store,
     name: &Reference,
@@ -161,7 +160,7 @@ fn elsewhere(
 /// The documents below the target.
 struct Below<'a> {
     store: &'a dyn Store,
-    /// Each once, however often an index names it: they are in memory.
+    /// Without duplicates, since they are in memory.
     documents: BTreeSet<Digest>,
     manifests: Vec<(Descriptor, Bytes)>,
     absent: Vec<Descriptor>,
@@ -255,7 +254,7 @@ impl Push<'_> {
             Err(_) => Event::Failed { task },
         });
         let Err(error) = pushed else { return Ok(()) };
-        // The registry says that something is wrong with it, or that it ended too early.
+        // The registry reports that it is invalid or incomplete.
         Err(
             match damage_of(Arc::clone(&self.store), blob.clone()).await {
                 Some(damage) => damage.into(),
@@ -278,7 +277,7 @@ impl BlobSource for Stored {
     }
 }
 
-/// Returns what is wrong with a blob that a registry did not take, if anything is.
+/// Returns the damage of a blob that a registry rejected, if there is any.
 async fn damage_of(store: Arc<dyn Store>, blob: Descriptor) -> Option<store::Error> {
     let read = move || {
         let mut reader = store::open_verified(&*store, &blob)?;
@@ -294,21 +293,21 @@ async fn damage_of(store: Arc<dyn Store>, blob: Descriptor) -> Option<store::Err
 /// Why an image could not be pushed.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// The registry.
+    /// The registry failed.
     #[error(transparent)]
     Registry(#[from] registry::Error),
-    /// The store, or a blob that is not what it should be.
+    /// The store failed, or a blob is damaged.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// A manifest is neither here nor there.
+    /// A manifest exists neither locally nor in the registry.
     #[error("the part of `{name}` for {platform} is neither on this computer nor in the registry")]
     Incomplete {
         /// The image.
         name: Reference,
-        /// Which part.
+        /// The missing part.
         platform: String,
     },
-    /// The program is being ended.
+    /// The program is terminating.
     #[error("the transfer was stopped")]
     Stopped,
 }

@@ -1,9 +1,9 @@
-//! Names that nobody else has, for files that only their maker looks at.
+//! Unique names for private files.
 
-/// Returns one.
+/// Returns a unique name.
 pub(crate) fn unique() -> String {
     let mut salt = [0; 8];
-    // Where there is no randomness, time and process still tell us apart.
+    // Without randomness, time and process id still make it unique.
     let _ = getrandom::fill(&mut salt);
     let now = kraft_sys::clock::now().as_nanos();
     let salt = u64::from_ne_bytes(salt);

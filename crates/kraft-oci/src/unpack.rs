@@ -1,13 +1,12 @@
-//! Out of an image and into files that a machine can boot from.
+//! Unpacks images to files that machines boot from.
 //!
 //! ```text
 //! DIR/LAYER/ROLE-SUM    a file of a layer; SUM is its own SHA-256
 //!     new-ID/           one that is being unpacked, locked
 //! ```
 //!
-//! A layer is unpacked once, whoever runs it: machines link to its files. A file that is found is
-//! hashed again before it is handed out, so what boots is what the image holds, whatever happened
-//! on disk meanwhile.
+//! A layer is unpacked once for all users: machines link to its files. A cached file is hashed
+//! again before it is used, so that changes on disk are detected.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -26,7 +25,7 @@ use crate::layer::{self, Found, LayerError, Role};
 use crate::store::{self, Store, open_verified};
 use crate::unique::unique;
 
-/// The files of an image, in the cache: read them, link to them, never change them.
+/// The files of an image in the cache: read or link them, but never change them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
     /// The kernel.
@@ -48,8 +47,8 @@ impl Unpacked {
     }
 }
 
-/// Unpacks the layers of a manifest into the cache at `dir`, as far as they are not there yet. A
-/// file of a later layer takes the place of an earlier one.
+/// Unpacks the layers of a manifest into the cache at `dir`, unless they are cached. Files of later
+/// layers replace those of earlier ones.
 pub fn unpack(
     store: &dyn Store,
     manifest: &Manifest,
@@ -80,7 +79,7 @@ pub fn unpack(
     Ok(unpacked)
 }
 
-/// Returns what is in the cache for a layer, if all of it is still what it was.
+/// Returns the cached files of a layer, if all of them are unchanged.
 fn cached(place: &Path) -> Result<Option<Vec<(Role, PathBuf)>>, LayerError> {
     if !place.is_dir() {
         return Ok(None);
@@ -97,7 +96,7 @@ fn cached(place: &Path) -> Result<Option<Vec<(Role, PathBuf)>>, LayerError> {
     Ok(Some(files))
 }
 
-/// Returns the files that stand in a place of the cache.
+/// Returns the files in a directory of the cache.
 fn listed(place: &Path) -> Result<Vec<(Role, PathBuf)>, LayerError> {
     let entries = std::fs::read_dir(place)
         .map_err(|error| LayerError::Store(fs::Error::on("read", place)(error).into()))?;
@@ -116,7 +115,7 @@ fn listed(place: &Path) -> Result<Vec<(Role, PathBuf)>, LayerError> {
     Ok(files)
 }
 
-/// Returns the word for a role in the names of files.
+/// Returns the name of a role in file names.
 fn word(role: Role) -> &'static str {
     match role {
         Role::Kernel => "kernel",
@@ -125,7 +124,7 @@ fn word(role: Role) -> &'static str {
     }
 }
 
-/// Returns whether a file of the cache hashes to what its name says.
+/// Returns whether a cached file matches the digest in its name.
 fn is_whole(path: &Path) -> io::Result<bool> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let Some((_, sum)) = name.rsplit_once('-') else {
@@ -143,7 +142,7 @@ fn is_whole(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Unpacks one layer beside its place, and moves it there when it has proved to be right.
+/// Unpacks a layer to a temporary directory, and renames it after verification.
 fn unpack_layer(
     store: &dyn Store,
     layer: &Descriptor,
@@ -159,13 +158,13 @@ fn unpack_layer(
     let moved = outcome.and_then(|()| {
         match fs::rename(&temporary, place) {
             Ok(()) => Ok(()),
-            // Somebody else was faster.
+            // Another process was faster.
             Err(_) if place.is_dir() => Ok(()),
             Err(error) => Err(LayerError::Store(error.into())),
         }
     });
     drop(lock);
-    // Nothing is there any more if it was moved.
+    // After the rename nothing is left.
     let _ = fs::remove_tree(&temporary);
     moved
 }
@@ -180,7 +179,7 @@ fn fill(
     let mut blob = open_verified(store, layer)?;
     let mut take = |mut file: Found<'_>| take(&mut file, dir);
     let found = layer::read(&mut blob, &mut take).map_err(|error| match error {
-        // The blob is at fault, not the tar that was made of it.
+        // The blob is damaged, rather than the tar.
         LayerError::Read(error)
             if error
                 .get_ref()
@@ -202,7 +201,7 @@ fn fill(
 
 fn take(file: &mut Found<'_>, dir: &Path) -> io::Result<()> {
     let temporary = dir.join(word(file.role));
-    // The last of several files of the same name counts.
+    // The last of several files with the same name wins.
     let out = File::create(&temporary)?;
     let mut bulk = Bulk::new(out);
     let mut hasher = Hasher::default();
@@ -225,8 +224,8 @@ fn take(file: &mut Found<'_>, dir: &Path) -> io::Result<()> {
     fs::rename(&temporary, &dir.join(name)).map_err(io::Error::other)
 }
 
-/// Removes from the cache what no blob of the store belongs to, and what nobody is unpacking any
-/// more. Returns how many bytes that was, or would be with `dry_run`.
+/// Removes cached files that belong to no blob of the store and are not being unpacked. Returns the
+/// number of bytes freed, or that `dry_run` would free.
 pub fn sweep(store: &dyn Store, dir: &Path, dry_run: bool) -> Result<u64, store::Error> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Ok(0);
@@ -241,7 +240,7 @@ pub fn sweep(store: &dyn Store, dir: &Path, dry_run: bool) -> Result<u64, store:
         {
             continue;
         }
-        // Whoever is unpacking holds its lock.
+        // The unpacking process holds its lock.
         let Ok(Some(_lock)) = Lock::try_exclusive(&path) else {
             continue;
         };

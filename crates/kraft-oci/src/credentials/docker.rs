@@ -1,4 +1,5 @@
-//! Files of docker and podman: `config.json` and `auth.json` (containers-auth.json(5)).
+//! Reads credential files of docker and podman: `config.json` and `auth.json`
+//! (containers-auth.json(5)).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,13 +12,13 @@ use serde::Deserialize;
 use super::{Credential, Error, Secret, helper, host_of_key};
 use crate::image::{nullable, without_null_values};
 
-/// The user by which docker marks an identity token.
+/// The user name with which docker marks an identity token.
 pub(super) const TOKEN_USER: &str = "<token>";
-/// Docker's own registry.
+/// Docker Hub.
 const HUB: &str = "index.docker.io";
-/// How `docker login` names it to helpers.
+/// The name that `docker login` uses for it with helpers.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
-/// A file is at most this long, in bytes.
+/// Maximum size of a file, in bytes.
 const LARGEST: u64 = 4 << 20;
 
 #[derive(Default, Deserialize)]
@@ -42,10 +43,10 @@ struct Auth {
     registrytoken: Option<String>,
 }
 
-/// Looks a registry up in a file; one that is not there knows nothing.
+/// Looks up a registry in a file; a missing file is empty.
 ///
-/// A helper for the registry counts before the helper for all, and that before what the file holds.
-/// One that fails goes into `failed`, and what the file holds counts.
+/// The helper of the registry takes precedence over the helper for all registries, and that over
+/// stored credentials. Failing helpers are added to `failed`, and stored credentials are used.
 pub(super) fn find(
     path: &Path,
     host: &str,
@@ -60,7 +61,7 @@ pub(super) fn find(
         path: path.display().to_string(),
         why,
     };
-    // Only the place is told: the text around it may be a secret.
+    // Only the position is reported: the text around it may be a secret.
     let file: Option<File> = serde_json::from_slice(&bytes).map_err(|error| {
         broken(format!(
             "line {}, column {} is not what it should be",
@@ -75,7 +76,7 @@ pub(super) fn find(
         Some((_, program)) => Some(program.as_str()),
         None => Some(file.creds_store.as_str()).filter(|program| !program.is_empty()),
     };
-    // Keys that stand in the file are those that a helper was given.
+    // Keys in the file are those that helpers were given.
     let key = file.auths.keys().find(is_meant);
     if let Some(program) = program {
         let known = key.map_or(host, String::as_str);
@@ -97,8 +98,8 @@ pub(super) fn find(
     }
 }
 
-/// Returns the names by which a helper may know a registry, each once: that which the file has for
-/// it, its own, and for docker's that which `docker login` gives it.
+/// Returns the names by which a helper may know a registry, without duplicates: the key in the
+/// file, the host, and for Docker Hub the name that `docker login` uses.
 pub(super) fn names<'a>(known: &'a str, host: &'a str) -> Vec<&'a str> {
     let mut names = vec![known, host];
     if host == HUB {
@@ -135,11 +136,11 @@ fn credential(auth: &Auth) -> Result<Option<Credential>, String> {
     })
 }
 
-/// Takes base64 of `user:password` apart.
+/// Decodes base64 of `user:password`.
 pub(super) fn decode_pair(text: &str) -> Option<(String, Secret)> {
     let bytes = STANDARD.decode(text.trim()).ok()?;
     let pair = String::from_utf8(bytes).ok()?;
-    // Docker once filled passwords up with zeros.
+    // Old docker versions padded passwords with zeros.
     let (user, password) = pair.trim_end_matches('\0').split_once(':')?;
     (!user.is_empty()).then(|| (user.to_owned(), Secret::new(password)))
 }

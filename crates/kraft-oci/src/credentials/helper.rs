@@ -1,5 +1,5 @@
-//! Programs that keep credentials (docker-credential-helpers): `docker-credential-NAME get` is
-//! given a server on stdin and answers with JSON.
+//! Credential helpers (docker-credential-helpers): `docker-credential-NAME get` reads a server from
+//! stdin and prints JSON.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use super::docker::TOKEN_USER;
 use super::{Credential, Error, Secret};
 use crate::image::nullable;
 
-/// A helper that takes longer is not waited for: it may ask a question that nobody sees.
+/// Time limit of a helper: it may wait for input.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What every helper says, on stdout, about a server it does not know.
+/// The stdout of every helper for an unknown server.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
-/// Of what a helper says no more characters are shown.
+/// Maximum length of a helper's message, in characters.
 const LONGEST_WORDS: usize = 200;
 
 #[derive(Deserialize)]
@@ -30,8 +30,8 @@ struct Answer {
     secret: String,
 }
 
-/// Returns the first line of what a helper that failed wrote, safe to show: helpers write why to
-/// stdout, and most other programs to stderr.
+/// Returns the first line of the output of a failed helper, sanitised: helpers print errors to
+/// stdout, most other programs to stderr.
 fn words(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
@@ -39,7 +39,7 @@ fn words(output: &[u8]) -> Option<String> {
     Some(tame(&line, &[]))
 }
 
-/// Asks a helper; `file` names it.
+/// Queries a helper; `file` is the file that names it.
 pub(super) fn get(name: &str, server: &str, file: &Path) -> Result<Option<Credential>, Error> {
     let program = format!("docker-credential-{name}");
     let failed = |why: String| Error::Helper {
@@ -47,13 +47,13 @@ pub(super) fn get(name: &str, server: &str, file: &Path) -> Result<Option<Creden
         path: file.display().to_string(),
         why,
     };
-    // A name, not a way to any program.
+    // A name, not a path to another program.
     if name.contains('/') || name.starts_with('.') {
         return Err(failed("its name is not that of a helper".to_owned()));
     }
     let run = Tool::new(&program)
         .args(["get"])
-        // What it knows its user by is its own affair.
+        // Helpers may need any variable for their own authentication.
         .inherit(Inherit::WithoutOurs)
         .input(server.as_bytes().to_vec())
         .limit(PATIENCE)
@@ -74,7 +74,7 @@ pub(super) fn get(name: &str, server: &str, file: &Path) -> Result<Option<Creden
         let own = own.map_or_else(String::new, |own| format!(": {own}"));
         return Err(failed(format!("it ended with {}{own}", output.status)));
     }
-    // What it answered is secret, also in an error.
+    // The output is secret, also in errors.
     let answer: Answer = serde_json::from_slice(&output.stdout)
         .map_err(|_| failed("its answer is not the JSON of a helper".to_owned()))?;
     if answer.secret.is_empty() {

@@ -1,8 +1,8 @@
-//! Credentials: found where users have put them already, shown nowhere.
+//! Registry credentials from kraft, docker and podman, never logged.
 //!
-//! Our own log-in comes first, then docker's (its helpers included), then podman's. Nothing is read
-//! before a registry asks for it. A file or a helper that fails is reported and passed over: most
-//! images need no credentials, and a registry that wants some will say so.
+//! kraft's own credentials take precedence, then docker's (including helpers), then podman's. They
+//! are read only when a registry asks for them. A failing file or helper is reported and skipped:
+//! most images need no credentials.
 
 mod docker;
 mod helper;
@@ -14,17 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kraft_core::event::{Event, Reporter};
 
-/// Something that is not to be shown.
+/// A secret text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a text.
+    /// Wraps a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Returns the text, for the one place it is meant for.
+    /// Returns the secret.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
@@ -36,51 +36,50 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a registry is shown.
+/// Credentials for a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A user and a password.
     Basic {
         /// The user.
         user: String,
-        /// The password, or a token that passes for one.
+        /// The password, or a token used as one.
         password: Secret,
     },
-    /// A token to be exchanged for others.
+    /// A token to be exchanged for access tokens.
     IdentityToken(Secret),
-    /// A token to be shown as it is.
+    /// A token that is sent unchanged.
     Bearer(Secret),
 }
 
-/// Finds credentials. May block, and may run other programs.
+/// Looks up credentials. May block, and may run other programs.
 pub trait CredentialSource: fmt::Debug + Send + Sync {
-    /// Returns those for a registry, `HOST[:PORT]`, if there are any.
+    /// Returns the credentials of a registry, `HOST[:PORT]`, if there are any.
     fn find(&self, host: &str) -> Result<Option<Credential>, Error>;
 
-    /// Returns what the user can do about sources that failed when those for a registry were looked
-    /// for, one sentence each.
+    /// Returns hints about failed sources of credentials for a registry, one sentence each.
     fn advice(&self, host: &str) -> Vec<String> {
         let _ = host;
         Vec::new()
     }
 }
 
-/// Where credentials may be.
+/// The sources of credentials.
 #[derive(Clone, Default)]
 pub struct Keyrings {
-    /// Our own: user and token, by host.
+    /// kraft's own: user and token, by host.
     pub own: BTreeMap<String, (String, String)>,
     /// Docker's `config.json`.
     pub docker: Option<PathBuf>,
-    /// Podman's `auth.json`, in the order in which they count.
+    /// Podman's `auth.json` files, in order of precedence.
     pub podman: Vec<PathBuf>,
-    /// Takes warnings of files and helpers that fail.
+    /// Receives warnings about failing files and helpers.
     pub reporter: Option<Arc<dyn Reporter>>,
-    /// What to do about them, by host.
+    /// Hints about them, by host.
     pub advice: Advice,
 }
 
-/// What the user can do about sources of credentials that failed, by host.
+/// Hints about failed sources of credentials, by host.
 #[derive(Clone, Debug, Default)]
 pub struct Advice(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
 
@@ -95,8 +94,7 @@ impl fmt::Debug for Keyrings {
 }
 
 impl Keyrings {
-    /// Returns a name and a password for a registry, if there are such: for other programs that
-    /// ask it themselves.
+    /// Returns user and password for a registry, if there are any, for other programs.
     pub fn pair(&self, host: &str) -> Option<(String, String)> {
         match self.find(&host_of_key(host)).ok()?? {
             Credential::Basic { user, password } => Some((user, password.reveal().to_owned())),
@@ -132,7 +130,7 @@ impl CredentialSource for Keyrings {
 }
 
 impl Keyrings {
-    /// Reports a source that failed, and keeps what can be done about it.
+    /// Reports a failed source, and records a hint.
     fn pass_over(&self, host: &str, error: &Error, found: bool) {
         if let Some(reporter) = &self.reporter {
             let instead = if found {
@@ -150,7 +148,7 @@ impl Keyrings {
     }
 }
 
-/// A token without a user may carry one inside, as `KraftKit` takes it: base64 of `user:token`.
+/// A token without a user may be base64 of `user:token`, as in `KraftKit`.
 fn own(user: &str, token: &str) -> Credential {
     if user.is_empty() {
         if let Some((user, password)) = docker::decode_pair(token) {
@@ -167,8 +165,8 @@ fn own(user: &str, token: &str) -> Credential {
     }
 }
 
-/// Returns the registry that a key of a file of credentials means: a host, or a URL as older
-/// programs wrote them.
+/// Returns the registry of a key in a credential file: a host, or a URL as written by older
+/// programs.
 pub fn host_of_key(key: &str) -> String {
     let key = key
         .strip_prefix("https://")
@@ -181,34 +179,34 @@ pub fn host_of_key(key: &str) -> String {
     }
 }
 
-/// Why credentials cannot be had.
+/// Why credentials cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] kraft_sys::fs::Error),
-    /// A file makes no sense. What is in it is not shown.
+    /// A file is invalid. Its content is not shown.
     #[error("the credentials in `{path}` cannot be used: {why}")]
     Broken {
         /// The file.
         path: String,
-        /// What is wrong, and where.
+        /// The reason, with the position.
         why: String,
     },
-    /// A helper did not give them.
+    /// A helper failed.
     #[error("the credential helper `{program}` named in `{path}` failed: {why}")]
     Helper {
         /// The program.
         program: String,
         /// The file that names it.
         path: String,
-        /// What happened.
+        /// The reason.
         why: String,
     },
 }
 
 impl Error {
-    /// Returns what the user can do about it.
+    /// Returns a hint for the user.
     fn hint(&self) -> Option<String> {
         match self {
             Self::File(_) => None,

@@ -1,8 +1,8 @@
-//! Authorization: from a challenge to the header of a request.
+//! Authorization: from a challenge to the `Authorization` header.
 //!
-//! A registry is asked without credentials first. What it answers tells how it wants them: with
-//! every request (Basic), or exchanged for a token of a server that it names (distribution: token
-//! authentication specification, and its OAuth 2 form for identity tokens).
+//! The first request has no credentials. The challenge in the response selects the method:
+//! credentials in every request (Basic), or exchanged for a token by a token server (distribution:
+//! token authentication specification, and its OAuth 2 form for identity tokens).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,14 +26,14 @@ use super::transport::Host;
 use super::{Inner, Registry};
 use crate::credentials::{Credential, Secret};
 
-/// What a token server answers is at most this long, in bytes.
+/// Maximum size of a token server's response, in bytes.
 const LARGEST_ANSWER: usize = 1 << 20;
-/// A token that says nothing else is good for so long.
+/// Default lifetime of a token, in seconds.
 const USUAL_LIFE: u64 = 60;
-/// A token is not used in its last moments.
+/// A token is not used shortly before it expires.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// How a registry wants to be asked, as far as it is known.
+/// The authorization state of a registry.
 #[derive(Debug, Default)]
 pub(super) struct Authority {
     known: Mutex<Known>,
@@ -41,15 +41,15 @@ pub(super) struct Authority {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// What it answered last.
+    /// The last challenge.
     challenge: Option<Challenge>,
-    /// What was found when credentials were looked up.
+    /// The credentials, if they were looked up.
     credential: Looked,
-    /// Tokens by what they allow.
+    /// Tokens by scope.
     tokens: HashMap<String, Token>,
 }
 
-/// Credentials, before and after they were looked up.
+/// Credentials, before and after the lookup.
 #[derive(Debug, Default)]
 enum Looked {
     #[default]
@@ -60,20 +60,20 @@ enum Looked {
 #[derive(Debug)]
 struct Token {
     secret: Secret,
-    /// `None` for a token that is only good for as long as it is taken.
+    /// `None` for a token without a usable lifetime.
     until: Option<Instant>,
 }
 
-/// What a registry answered to a request that it refused.
+/// The challenge of a rejected request.
 #[derive(Debug)]
 pub(super) struct Refused<'a> {
-    /// What it was shown.
+    /// The rejected header.
     pub(super) header: Option<&'a HeaderValue>,
-    /// What it wants to be shown.
+    /// The challenge.
     pub(super) challenge: Challenge,
 }
 
-/// What is being done, for errors.
+/// The current operation, for errors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doing<'a> {
     pub(super) host: &'a Host,
@@ -81,20 +81,20 @@ pub(super) struct Doing<'a> {
 }
 
 impl Registry {
-    /// Returns the header for a request that needs these scopes, if the registry is known to want
-    /// one. What was refused is not used again.
+    /// Returns the header for a request with these scopes, if the registry is known to require one.
+    /// A rejected token is not used again.
     pub(super) async fn authorization(
         &self,
         at: Doing<'_>,
         scopes: &[String],
         refused: Option<Refused<'_>>,
     ) -> Result<Option<HeaderValue>, Error> {
-        // One at a time: who waits finds the token that the first one got.
+        // One request at a time: the others find the token of the first.
         let mut known = at.host.authority.known.lock().await;
         let key = scopes.join(" ");
         let was_refused = refused.is_some();
         if let Some(refused) = refused {
-            // Somebody else may have got another one meanwhile.
+            // Another task may have fetched a new token meanwhile.
             let same = |token: &Token| bearer(&token.secret).ok().as_ref() == refused.header;
             if known.tokens.get(&key).is_some_and(same) {
                 known.tokens.remove(&key);
@@ -151,7 +151,7 @@ impl Registry {
         matches!(known.credential, Looked::Found(Some(_)))
     }
 
-    /// Gets a token, asking as often as it may help.
+    /// Fetches a token, with retries.
     async fn fetch_token(&self, at: Doing<'_>, question: Question<'_>) -> Result<Token, Error> {
         let mut retry = self.policy().retry();
         loop {
@@ -165,7 +165,7 @@ impl Registry {
         }
     }
 
-    /// Asks the token server once.
+    /// Sends one request to the token server.
     async fn ask_for_token(
         &self,
         at: Doing<'_>,
@@ -240,8 +240,8 @@ impl Registry {
         }
     }
 
-    /// Checks where a registry sends us for a token: what is secret travels protected, unless the
-    /// registry itself is one that is trusted without.
+    /// Validates the URL of a token server: secrets require TLS, unless the registry itself is
+    /// trusted without.
     async fn realm(&self, at: Doing<'_>, text: &str) -> Result<Url, Error> {
         let url = Url::parse(text).map_err(|_| {
             at.protocol(&format!(
@@ -324,7 +324,7 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// Returns the URL that asks it.
+    /// Returns the URL of the request.
     fn url(&self, realm: &Url) -> Url {
         let mut url = realm.clone();
         {
@@ -347,7 +347,7 @@ trait Form {
 
 impl Form for RequestBuilder {
     fn form_of(self, fields: &[(&str, &str)]) -> Self {
-        // The query of a URL is written in the same way.
+        // The query of a URL has the same encoding.
         let body = Url::parse_with_params("http://form/", fields)
             .ok()
             .and_then(|url| url.query().map(str::to_owned))
@@ -379,7 +379,7 @@ fn read_token(body: &[u8]) -> Option<Token> {
     let until = Instant::now().checked_add(life.saturating_sub(MARGIN));
     Some(Token {
         secret: Secret::new(secret),
-        // One that is over before it begins is used until it is refused.
+        // A token that has already expired is used until it is rejected.
         until: until.filter(|_| life > MARGIN),
     })
 }

@@ -1,4 +1,4 @@
-//! Blobs: looked for, fetched, mounted, pushed.
+//! Blobs: checks, downloads, mounts, uploads.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,19 +22,19 @@ use super::header::range_start;
 use super::{BlobSink, BlobSource, Registry};
 use crate::image::{Descriptor, LARGEST_DOCUMENT};
 
-/// The size of the pieces that are sent, in bytes.
+/// Size of upload chunks, in bytes.
 const PIECE: usize = 512 << 10;
-/// Pieces that may wait for the network.
+/// Number of buffered upload chunks.
 const WAITING: usize = 4;
-/// A connection that brought less than this, in bytes, counts as one that brought nothing.
+/// A connection that transferred fewer bytes counts as a failed attempt.
 const PROGRESS: u64 = 64 << 10;
 
 impl Registry {
-    /// Asks whether a repository has a blob.
+    /// Returns whether a repository has a blob.
     pub async fn has_blob(&self, name: &Reference, digest: &Digest) -> Result<bool, Error> {
         let mut call = self.about(name, Method::HEAD, format!("look for a part of `{name}`"));
         call.headers.clear();
-        // Asked before it is pushed: one token serves both.
+        // Called before a push: one token serves both.
         call.scopes = vec![scope(name, "pull,push")];
         let path = blob_path(name, digest);
         call.to = Target::Path(&path);
@@ -45,9 +45,9 @@ impl Registry {
         }
     }
 
-    /// Fetches a blob, going on behind what the sink has; on broken connections again and again, as
-    /// long as they bring something. Exactly the promised number of bytes goes into the sink; what
-    /// they hash to is for the sink to look at.
+    /// Downloads a blob, resuming after the content of the sink, and again after interruptions
+    /// while there is progress. The sink gets exactly the stated number of bytes, and verifies the
+    /// digest.
     pub async fn fetch_blob(
         &self,
         name: &Reference,
@@ -55,14 +55,14 @@ impl Registry {
         sink: &mut dyn BlobSink,
     ) -> Result<(), Error> {
         if sink.offset() > blob.size {
-            // What is here cannot be the beginning of it.
+            // Local data is not the beginning of the blob.
             sink.restart().await.map_err(|source| Error::Local {
                 doing: format!("store {}", blob.digest),
                 source,
             })?;
         }
         let mut retry = self.policy().retry();
-        // Only what was never reached before is progress: a blob that begins anew has been here.
+        // Only bytes beyond the furthest position are progress: a restarted download repeats them.
         let mut furthest = sink.offset();
         loop {
             if sink.offset() == blob.size && blob.size > 0 {
@@ -86,7 +86,7 @@ impl Registry {
         }
     }
 
-    /// Fetches what the sink lacks; returns what broke the connection.
+    /// Downloads the rest of a blob; returns why the connection was interrupted.
     async fn fetch_rest(
         &self,
         name: &Reference,
@@ -120,7 +120,7 @@ impl Registry {
                 }
             }
             StatusCode::OK if offset > 0 => {
-                // It does not know ranges, and sends all of it.
+                // The server does not support ranges, and sends the whole blob.
                 restart(sink, &call).await?;
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
@@ -143,7 +143,8 @@ impl Registry {
         drain(chunks, &call, blob, sink).await
     }
 
-    /// Fetches a configuration into memory, whatever size is stated for it: its digest decides.
+    /// Downloads a configuration into memory, regardless of its stated size: its digest is
+    /// verified.
     pub async fn small_blob(&self, name: &Reference, digest: &Digest) -> Result<Bytes, Error> {
         let mut call = self.about(name, Method::GET, format!("fetch {digest} of `{name}`"));
         call.headers.clear();
@@ -174,8 +175,8 @@ impl Registry {
         Ok(bytes)
     }
 
-    /// Asks a registry to take a blob from another repository of its own. `false` where it does not
-    /// want to, or cannot.
+    /// Mounts a blob from another repository of the registry. Returns `false` if the registry does
+    /// not support or allow it.
     pub async fn mount(
         &self,
         to: &Reference,
@@ -201,13 +202,13 @@ impl Registry {
                 | Error::Busy { .. }
                 | Error::Broken { .. }),
             ) => return Err(error),
-            // Not allowed to read there, most of all, or a registry that knows no mounts.
+            // Most likely no permission to read there, or a registry without mounts.
             Err(_) => return Ok(false),
         };
         match answer.status() {
             StatusCode::CREATED => Ok(true),
             StatusCode::ACCEPTED => {
-                // It began an upload instead; nobody will go on with it.
+                // It started an upload instead, which is cancelled.
                 if let Ok(upload) = redirect::target(answer.headers(), answer.url()) {
                     let mut cancel = self.about(to, Method::DELETE, "cancel an upload".to_owned());
                     cancel.scopes = vec![scope(to, "pull,push")];
@@ -220,8 +221,7 @@ impl Registry {
         }
     }
 
-    /// Sends a blob. `progress` takes the bytes sent; it begins anew if the blob has to be sent
-    /// again.
+    /// Uploads a blob. `progress` gets the number of bytes sent; it restarts at zero for a retry.
     pub async fn push_blob(
         &self,
         name: &Reference,
@@ -237,9 +237,9 @@ impl Registry {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            // Another upload is begun, because this one may hold a part of the blob. One that is
-            // not found was of another time, or of another server; 416 tells of such a part (OCI
-            // distribution specification, "Pushing a blob in chunks").
+            // A retry starts another upload, because this one may contain a part of the blob. 404
+            // means that the upload expired, or is on another server; 416 that it contains such a
+            // part (OCI distribution specification, "Pushing a blob in chunks").
             let may_pass = match &error {
                 Error::Unreachable { source, .. } => !source.is_permanent(),
                 Error::Broken { .. } | Error::NotFound { .. } => true,
@@ -253,7 +253,7 @@ impl Registry {
         }
     }
 
-    /// Begins an upload, and returns where it goes.
+    /// Starts an upload, and returns its URL.
     async fn begin_upload(&self, name: &Reference, blob: &Descriptor) -> Result<Url, Error> {
         let doing = format!("push {} of `{name}`", blob.digest);
         let mut call = self.about(name, Method::POST, doing);
@@ -302,7 +302,7 @@ impl Registry {
                 Err(_) => progress(sent.load(Ordering::Relaxed)),
             }
         };
-        // What we could not read is our fault, whatever the registry makes of it.
+        // A local read error takes precedence over the registry's response.
         let local = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(source) = local {
             return Err(Error::Local { doing, source });
@@ -311,10 +311,10 @@ impl Registry {
     }
 }
 
-/// How often progress is told.
+/// Interval of progress updates.
 const TICK: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// Hands a body to the sink; returns what broke it off.
+/// Writes a response body to the sink; returns why it was interrupted.
 async fn drain(
     mut chunks: Chunks,
     call: &Call<'_>,
@@ -355,7 +355,7 @@ fn too_long(call: &Call<'_>, blob: &Descriptor) -> Error {
         .protocol(&format!("the blob has more than {} bytes", blob.size))
 }
 
-/// Makes a body that is read on a thread of its own.
+/// Returns a request body that is read in a separate thread.
 fn body(
     source: Arc<dyn BlobSource>,
     failed: Arc<Mutex<Option<io::Error>>>,
@@ -367,7 +367,7 @@ fn body(
         if let Err(error) = read_into(&*source, &pieces) {
             let kind = error.kind();
             *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            // Whoever reads it may have gone.
+            // The receiver may have been dropped.
             let _ = pieces.blocking_send(Err(kind.into()));
         }
     });
@@ -390,7 +390,7 @@ fn read_into(source: &dyn BlobSource, pieces: &mpsc::Sender<io::Result<Bytes>>) 
         piece.truncate(filled);
         let ends = filled < PIECE;
         if filled > 0 && pieces.blocking_send(Ok(piece.into())).is_err() {
-            // The transfer was given up.
+            // The transfer was cancelled.
             return Ok(());
         }
         if ends {

@@ -1,4 +1,4 @@
-//! One question to a registry: asked with what it takes, asked again where that may help.
+//! Sends a request to a registry, with authorization and retries.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -20,38 +20,38 @@ use super::error::Error;
 use super::header::{Challenge, challenge};
 use super::transport::Host;
 
-/// So often a request is made with other authorization.
+/// Maximum number of attempts with different authorization.
 const MOST_ROUNDS: u32 = 4;
 
-/// A question.
+/// A request.
 pub(super) struct Call<'a> {
     /// The registry.
     pub(super) host: Arc<Host>,
     pub(super) method: Method,
-    /// A path below the registry, or a URL that it gave.
+    /// A path below the registry, or a URL from it.
     pub(super) to: Target<'a>,
-    /// What the question needs to be allowed, such as `repository:a/b:pull`.
+    /// The required scopes, such as `repository:a/b:pull`.
     pub(super) scopes: Vec<String>,
     pub(super) headers: HeaderMap,
     pub(super) content: Content<'a>,
-    /// What is attempted, as it follows "cannot".
+    /// The operation, as it follows "cannot".
     pub(super) doing: String,
-    /// What is asked for, as it follows "has no".
+    /// The requested object, as it follows "has no".
     pub(super) what: String,
 }
 
-/// Where a question goes.
+/// The URL of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target<'a> {
     Path(&'a str),
     Given(&'a Url),
 }
 
-/// What goes with a question.
+/// The body of a request.
 pub(super) enum Content<'a> {
     None,
     Bytes(Bytes),
-    /// A body that is made for each try, and a counter of its bytes that went out.
+    /// A body created for each attempt, and a counter of the bytes sent.
     Made(&'a (dyn Fn() -> (Body, Arc<AtomicU64>) + Send + Sync)),
 }
 
@@ -63,7 +63,7 @@ impl Call<'_> {
         }
     }
 
-    /// Returns a failure of the connection.
+    /// Returns a connection error.
     fn unreachable(&self, source: TransferError) -> Failed<Error> {
         let again = !source.is_permanent();
         let error = Error::Unreachable {
@@ -76,11 +76,11 @@ impl Call<'_> {
 }
 
 impl Registry {
-    /// Asks, as often as it may help. An answer is a success, or the 304 or 416 that only a question
-    /// with a condition or a range has; everything else is an error.
+    /// Sends a request, with retries. Success includes 304 for conditional and 416 for range
+    /// requests; any other status is an error.
     ///
-    /// A body that is made for each try is sent once: where it was to go there may be a part of it,
-    /// so that whoever sent it has to find another place first.
+    /// A request with a generated body is sent once: the upload may contain a part of it, so the
+    /// caller must start another upload first.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Response, Error> {
         let advise = || self.inner.credentials.advice(&call.host.name);
         let outcome = self.call_again(call).await;
@@ -101,7 +101,7 @@ impl Registry {
             };
             let pause = failed.after.unwrap_or_default();
             if failed.again && pause <= LONGEST_PAUSE && matches!(call.content, Content::Made(_)) {
-                // Whoever sends it again waits before that; here only as long as the server wants.
+                // The caller waits before a retry; here only as long as the server requires.
                 sleep(pause).await;
                 failed.again = false;
             }
@@ -113,7 +113,8 @@ impl Registry {
         }
     }
 
-    /// Asks; again with authorization if that is wanted, and once more if a token ran out meanwhile.
+    /// Sends a request; again with authorization if required, and once more if a token expired
+    /// meanwhile.
     async fn attempt(&self, call: &Call<'_>, attempt: u32) -> Result<Response, Failed<Error>> {
         let base = call.host.base().await;
         let base = base.map_err(|error| call.unreachable(error))?;
@@ -135,7 +136,7 @@ impl Registry {
             let answer = self
                 .send(call, attempt, url.clone(), &home, header.clone())
                 .await?;
-            // A host that we were led to has no say in who is shown the registry's credentials.
+            // The challenge of a host that the registry redirected to is ignored.
             let is_asked = at_home && same_server(answer.url(), &home);
             if answer.status() != StatusCode::UNAUTHORIZED || !is_asked {
                 return self.judge(call, answer).await;
@@ -150,7 +151,7 @@ impl Registry {
             let challenge = challenge(&asked);
             let words = complaint(answer, self.policy().idle).await;
             let had = self.has_credentials(&call.host).await;
-            // A password does not become right by being shown twice.
+            // Rejected credentials are not sent again.
             let hopeless = round + 1 == MOST_ROUNDS
                 || (header.is_some() && challenge == Some(Challenge::Basic));
             let Some(challenge) = challenge.filter(|_| !hopeless) else {
@@ -178,7 +179,7 @@ impl Registry {
         Err(own("it asked for credentials without end".to_owned()).into())
     }
 
-    /// Sends a request, and follows where it leads. Only the registry itself sees authorization.
+    /// Sends a request, and follows redirects. Only the registry itself gets the authorization.
     async fn send(
         &self,
         call: &Call<'_>,
@@ -225,7 +226,7 @@ impl Registry {
         Err(call.at().protocol(CIRCLE).into())
     }
 
-    /// Sorts answers.
+    /// Classifies responses.
     async fn judge(&self, call: &Call<'_>, answer: Response) -> Result<Response, Failed<Error>> {
         let status = answer.status();
         let wanted = match status {

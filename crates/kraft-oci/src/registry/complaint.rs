@@ -1,4 +1,4 @@
-//! What registries say about failures.
+//! Error messages of registries.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use tokio::time::timeout;
 
 use crate::image::nullable;
 
-/// What a registry says about a failure is read this far, in bytes.
+/// Maximum size of an error response that is read, in bytes.
 const LARGEST_COMPLAINT: usize = 64 << 10;
 
-/// Returns what a registry says about a failure, behind a colon.
+/// Returns the error message of a registry, after a colon.
 pub(super) async fn complaint(answer: Response, idle: Duration) -> String {
-    // The reason of a failure is not waited for longer than any other byte.
+    // Error messages have the same time limit as other responses.
     match timeout(idle, read_body(answer, LARGEST_COMPLAINT, idle)).await {
         Ok(Ok(body)) => words(&body),
         _ => String::new(),
     }
 }
 
-/// Reads the words of a failure: `{"errors":[{"code":…,"message":…}]}` (OCI distribution
-/// specification, "Error codes"), or the OAuth form. Behind a colon, or nothing.
+/// Parses an error response: `{"errors":[{"code":…,"message":…}]}` (OCI distribution specification,
+/// "Error codes"), or the OAuth form. After a colon, or empty.
 pub(super) fn words(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Complaint {

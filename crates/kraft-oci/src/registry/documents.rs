@@ -1,4 +1,4 @@
-//! Manifests, indexes, lists of tags and repositories.
+//! Manifests, indexes, and lists of tags and repositories.
 
 use std::str::FromStr;
 
@@ -15,23 +15,22 @@ use super::header::next_link;
 use super::{Fetched, Head, Registry};
 use crate::image::{LARGEST_DOCUMENT, media, nullable};
 
-/// What we take for an image.
+/// Accepted media types.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
-/// A list is at most this long, in bytes, all its pages together.
+/// Maximum total size of the pages of a list, in bytes.
 const LARGEST_LIST: usize = 16 << 20;
-/// A list has at most this many pages.
+/// Maximum number of pages of a list.
 const MOST_PAGES: usize = 1000;
 /// The header with the digest of a document.
 const DIGEST: &str = "docker-content-digest";
 
 impl Registry {
-    /// Fetches the document with a name. With the tag of a known one, learns whether it is still
-    /// that.
+    /// Fetches the document of a name; with an `ETag`, only if it has changed.
     ///
-    /// Errors: among others, the bytes are not those of the digest in the name.
+    /// Errors: also, the content does not match the digest in the name.
     pub async fn manifest(&self, name: &Reference, etag: Option<&str>) -> Result<Fetched, Error> {
         let mut call = self.about(name, Method::GET, format!("fetch `{name}`"));
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
@@ -76,7 +75,7 @@ impl Registry {
         })
     }
 
-    /// Asks whether there is a document with a name.
+    /// Returns whether a document with a name exists.
     pub async fn head(&self, name: &Reference) -> Result<Option<Head>, Error> {
         let mut call = self.about(name, Method::HEAD, format!("look for `{name}`"));
         let path = path_of(name);
@@ -93,7 +92,7 @@ impl Registry {
         }
     }
 
-    /// Puts a document under a name, and returns its digest.
+    /// Uploads a document under a name, and returns its digest.
     pub async fn push_manifest(
         &self,
         name: &Reference,
@@ -121,7 +120,7 @@ impl Registry {
         }
     }
 
-    /// Removes the document of a digest, and every tag that points to it.
+    /// Removes a document by digest, and all tags that refer to it.
     pub async fn delete_manifest(&self, name: &Reference) -> Result<(), Error> {
         let mut call = self.about(name, Method::DELETE, format!("remove `{name}`"));
         call.scopes = vec![scope(name, "pull,delete")];
@@ -167,18 +166,18 @@ impl Registry {
         .await
     }
 
-    /// Asks whether a host is a registry.
+    /// Checks that a host is a registry.
     pub async fn ping(&self, host: &str) -> Result<(), Error> {
         let mut call = self.at_large(host, "say that it is a registry");
         call.to = Target::Path("/v2/");
         match self.call(&call).await {
-            // One that wants credentials is one, too.
+            // A registry may require credentials.
             Ok(_) | Err(Error::Unauthorized { .. } | Error::Forbidden { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Asks whether a registry takes the credentials.
+    /// Checks credentials.
     pub async fn log_in(&self, host: &str) -> Result<(), Error> {
         let mut call = self.at_large(host, "log in");
         call.to = Target::Path("/v2/");
@@ -230,7 +229,7 @@ impl Registry {
         Err(call.at().protocol("its list does not end"))
     }
 
-    /// Begins a question about an image.
+    /// Returns a request about an image.
     pub(super) fn about(&self, name: &Reference, method: Method, doing: String) -> Call<'static> {
         Call {
             host: self.host(name.host()),
@@ -244,7 +243,7 @@ impl Registry {
         }
     }
 
-    /// Begins a question about a registry as a whole.
+    /// Returns a request about a registry as a whole.
     fn at_large(&self, host: &str, doing: &str) -> Call<'static> {
         Call {
             host: self.host(host),
@@ -258,7 +257,7 @@ impl Registry {
         }
     }
 
-    /// Reads the body of an answer.
+    /// Reads the body of a response.
     pub(super) async fn body(
         &self,
         call: &Call<'_>,
@@ -277,7 +276,7 @@ impl Registry {
     }
 }
 
-/// Returns what an action on a repository needs to be allowed.
+/// Returns the scope of an action on a repository.
 pub(super) fn scope(name: &Reference, actions: &str) -> String {
     format!("repository:{}:{actions}", name.repository())
 }
@@ -293,7 +292,7 @@ fn path_and_query(url: &Url) -> String {
     }
 }
 
-/// Returns what a document is: what it says itself, before what the server says.
+/// Returns the media type of a document: its own, otherwise that of the response.
 fn media_type_of(told: &str, bytes: &[u8]) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
