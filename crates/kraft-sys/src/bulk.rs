@@ -1,9 +1,9 @@
-//! Large files, written fast: past the page cache where the file system allows it, by a thread of
-//! their own.
+//! Fast writes of large files: bypasses the page cache where the file system allows it, and writes
+//! in a separate thread.
 //!
-//! Bytes are gathered in aligned buffers. When one is full it goes to a writer, which asks for
-//! direct I/O (`O_DIRECT`, open(2)) and does without where that is refused. A file that fits one
-//! buffer is written by the caller, without a thread.
+//! Bytes are collected in aligned buffers. Full buffers are passed to a writer thread, which uses
+//! direct I/O (`O_DIRECT`, open(2)) unless the file system rejects it. A file that fits one buffer
+//! is written by the caller, without a thread.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,17 +13,18 @@ use std::thread::JoinHandle;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-/// What direct I/O is a multiple of: no disk has larger blocks.
+/// Alignment for direct I/O in bytes: no disk has larger blocks.
 pub const ALIGNMENT: u64 = 4096;
-/// The bytes of one buffer.
+/// Size of a buffer, in bytes.
 const BUFFER: usize = 1 << 20;
-/// Buffers that may wait for the disk, beside the one being filled.
+/// Maximum number of full buffers, besides the one being filled.
 const WAITING: usize = 2;
 
-/// Writes a file from its current end on.
+/// A writer that appends to a file.
 ///
-/// [`finish`](Self::finish) puts it on disk. Dropped before, the last unfinished buffer is lost, the
-/// file has a multiple of [`ALIGNMENT`] bytes more than before, and nobody writes to it any more.
+/// [`finish`](Self::finish) flushes it to disk. When it is dropped before, the last incomplete
+/// buffer is lost, the file has grown by a multiple of [`ALIGNMENT`] bytes, and no thread writes to
+/// it any more.
 #[derive(Debug)]
 pub struct Bulk {
     file: Arc<File>,
@@ -32,8 +33,8 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    /// Goes on at the end of a file, which is a multiple of [`ALIGNMENT`] bytes away from its
-    /// beginning and where the file is positioned.
+    /// Appends to a file. Its position must be its end, a multiple of [`ALIGNMENT`] bytes from its
+    /// start.
     pub fn new(file: File) -> Self {
         Self {
             file: Arc::new(file),
@@ -42,12 +43,12 @@ impl Bulk {
         }
     }
 
-    /// Writes what is left, and waits until all of it is on disk.
+    /// Writes the remaining bytes, and waits until all bytes are on disk.
     pub fn finish(self) -> io::Result<()> {
         self.write_out()?.sync_all()
     }
 
-    /// Writes what is left, for whoever puts many files on disk at once.
+    /// Writes the remaining bytes without fsync, for callers that flush many files at once.
     pub fn write_out(mut self) -> io::Result<Arc<File>> {
         if let Some(writer) = self.writer.take() {
             writer.finish()?;
@@ -70,7 +71,7 @@ impl Bulk {
         {
             return Ok(());
         }
-        // The writer stopped: it knows why.
+        // The writer stopped with an error.
         match self.writer.take() {
             Some(writer) => writer.finish(),
             None => Ok(()),
@@ -82,7 +83,7 @@ impl Bulk {
 impl Drop for Bulk {
     fn drop(&mut self) {
         if let Some(writer) = self.writer.take() {
-            // Whoever drops it does not want to know.
+            // A dropped writer ignores errors.
             let _ = writer.finish();
         }
     }
@@ -97,7 +98,7 @@ impl Write for Bulk {
         Ok(count)
     }
 
-    /// Does nothing: only [`Bulk::finish`] puts bytes on disk.
+    /// Does nothing: only [`Bulk::finish`] flushes to disk.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -118,12 +119,12 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("bulk-writer".to_owned())
             .spawn(move || {
-                // Where it is not known, plain writing does as well.
+                // If it is not supported, use buffered I/O.
                 let _ = direct(&file);
                 for mut buffer in to_write {
                     write(&file, buffer.filled())?;
                     buffer.len = 0;
-                    // Nobody may want it back.
+                    // The buffer is dropped if it is not needed again.
                     let _ = written.try_send(buffer);
                 }
                 Ok(())
@@ -135,7 +136,7 @@ impl Writer {
         })
     }
 
-    /// Returns a buffer that was written out, or a new one.
+    /// Returns a buffer to reuse, or a new one.
     fn spare(&self) -> Buffer {
         self.empty.try_recv().unwrap_or_else(|_| Buffer::new())
     }
@@ -148,19 +149,20 @@ impl Writer {
     }
 }
 
-/// Asks for direct I/O.
+/// Enables direct I/O.
 fn direct(file: &File) -> rustix::io::Result<()> {
     fcntl_setfl(file, fcntl_getfl(file)? | OFlags::DIRECT)
 }
 
-/// Goes back to plain I/O.
+/// Disables direct I/O.
 fn buffered(file: &File) -> io::Result<()> {
     Ok(fcntl_setfl(file, fcntl_getfl(file)? - OFlags::DIRECT)?)
 }
 
 fn write(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     match file.write_all(bytes) {
-        // Promised and then refused, as some file systems do: nothing has been written yet.
+        // Some file systems accept the flag and then reject the write: nothing has been written
+        // yet.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             buffered(file)?;
             file.write_all(bytes)
@@ -181,7 +183,7 @@ impl Buffer {
     fn new() -> Self {
         let alignment = usize::try_from(ALIGNMENT).unwrap_or(1);
         let bytes = vec![0; BUFFER + alignment];
-        // An address that cannot be aligned only makes direct I/O fail, which is survived.
+        // Without alignment direct I/O fails, and buffered I/O is used.
         let start = bytes.as_ptr().align_offset(alignment).min(alignment);
         Self {
             bytes,
@@ -190,7 +192,7 @@ impl Buffer {
         }
     }
 
-    /// Takes as many bytes as fit.
+    /// Copies as many bytes as fit; returns their number.
     fn take(&mut self, from: &[u8]) -> usize {
         let at = self.start + self.len;
         let room = self
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_every_size_arrive_whole() {
+    fn files_of_every_size_are_complete() {
         let dir = tempfile::tempdir().unwrap();
         for size in [
             0,
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_behind_can_be_gone_on_with() {
+    fn interrupted_files_can_be_resumed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         let bytes = pattern(3 * BUFFER + 5);
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told() {
+    fn full_disks_are_reported() {
         let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
             return;
         };

@@ -1,8 +1,8 @@
-//! Command lines and URLs as logs may show them: without credentials.
+//! Formats command lines and URLs for logs, without credentials.
 
 use std::process::Command;
 
-/// Returns a command as a shell takes it, without the credentials in its URLs.
+/// Returns a command in shell syntax, without the credentials in its URLs.
 pub fn shown(command: &Command) -> String {
     let mut line = quoted(&command.get_program().to_string_lossy());
     for argument in command.get_args() {
@@ -41,12 +41,12 @@ pub fn redacted(text: &str) -> String {
         });
         let (url, _query) = split_at_first(url, |c| matches!(c, '?' | '#'));
         match url.rsplit_once('@') {
-            // In other schemes the user may be a token.
+            // In other URL schemes the user name may be a token.
             Some((user, host)) if before.ends_with("ssh") && !user.contains('/') => {
                 let (user, _password) = split_at_first(user, |c| c == ':');
                 clean.extend([user, "@", host]);
             }
-            // A password may hold a slash, though it must not; a path may hold an `@`.
+            // A password may contain an unescaped slash; a path may contain an `@`.
             Some((user, host)) if !user.contains('/') || user.contains(':') => {
                 clean.push_str(host);
             }

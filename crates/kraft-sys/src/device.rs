@@ -1,4 +1,4 @@
-//! Questions to devices that have no file of their own.
+//! Device ioctls.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use rustix::ioctl::{self, NoArg, Opcode, opcode};
 /// Linux, `include/uapi/linux/kvm.h`: `KVM_GET_API_VERSION`.
 const KVM_GET_API_VERSION: Opcode = opcode::none(0xae, 0x00);
 
-/// Returns the version of KVM's interface, which is 12 since Linux 2.6.22.
+/// Returns the version of the KVM API, which is 12 since Linux 2.6.22.
 pub fn kvm_version(kvm: &File) -> io::Result<i32> {
     // SAFETY: the request takes no argument and changes nothing; a file that is not KVM's answers
     // with an error, or with a number that is not a version.

@@ -1,32 +1,32 @@
-//! What a program that we start gets of our own environment.
+//! Environment variables inherited by child processes.
 //!
-//! A variable holds for every process below it, and `/proc/PID/environ` shows it for as long as
-//! that process runs. Programs that have no use for a token must not get one: what
-//! [`crate::tool`] prepares inherits no secrets, unless the caller says which it needs.
+//! A variable is inherited by every descendant, and visible in `/proc/PID/environ` while the
+//! process runs. Programs that do not need a token must not get it: [`crate::tool`] passes no
+//! secrets unless the caller names them.
 
 use std::ffi::{OsStr, OsString};
 use std::process::Command;
 
-/// Which variables of our own environment a program inherits.
+/// The variables that a child process inherits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inherit {
-    /// Only the listed variables. A name that ends in `*` stands for all that begin like it.
-    /// Variables that look like secrets are left out even if a `*` covers them.
+    /// Only the listed variables. A name that ends in `*` is a prefix; variables that look like
+    /// secrets are excluded even if a prefix matches them.
     Only(&'static [&'static str]),
-    /// Everything but variables that look like secrets ([`is_secret`]), except for the listed
-    /// ones, which the program needs (`GH_TOKEN` for a git helper, say). A name that ends in `*`
-    /// stands for all that begin like it.
+    /// All variables except for those that look like secrets ([`is_secret`]), and in addition the
+    /// listed ones, which the program needs (for example `GH_TOKEN` for a git helper). A name that
+    /// ends in `*` is a prefix.
     WithoutSecrets {
         /// Names that are inherited although they look like secrets.
         keep: &'static [&'static str],
     },
-    /// Everything but the secrets of kraft itself: for programs whose business are credentials of
-    /// any service, such as credential helpers and container engines.
+    /// All variables except for kraft's own secrets, for programs that handle credentials of any
+    /// service, such as credential helpers and container engines.
     WithoutOurs,
 }
 
-/// What git needs to reach a remote: its own variables (`GIT_CONFIG_KEY_0`), and those by which
-/// the credential helpers of forges know their user.
+/// The variables that git needs for remotes: its own (`GIT_CONFIG_KEY_0`), and those for the
+/// credential helpers of forges.
 pub const GIT: Inherit = Inherit::WithoutSecrets {
     keep: &[
         "GIT_*",
@@ -41,7 +41,7 @@ pub const GIT: Inherit = Inherit::WithoutSecrets {
 };
 
 impl Inherit {
-    /// Restricts a command to these variables. What was set on the command itself before stays.
+    /// Restricts a command to these variables. Variables set on the command itself are kept.
     pub fn apply(self, command: &mut Command) {
         let set: Vec<(OsString, Option<OsString>)> = command
             .get_envs()
@@ -52,14 +52,14 @@ impl Inherit {
         for (name, value) in set {
             match value {
                 Some(value) => command.env(name, value),
-                // What a program is not given for being a secret, this one may be given.
+                // Secrets removed by default are added again if this allows them.
                 None if is_secret(&name.to_string_lossy()) && self.allows(&name) => command,
                 None => command.env_remove(name),
             };
         }
     }
 
-    /// Leaves out what looks like a secret from what a new command inherits.
+    /// Removes variables that look like secrets from the environment of a new command.
     pub(crate) fn nothing_secret(command: &mut Command) {
         for (name, _) in std::env::vars_os() {
             if is_secret(&name.to_string_lossy()) {
@@ -70,7 +70,7 @@ impl Inherit {
 
     /// Returns whether a variable is inherited.
     pub fn allows(self, name: &OsStr) -> bool {
-        // A name that is not text cannot be judged.
+        // Names that are not UTF-8 are not inherited.
         let Some(name) = name.to_str() else {
             return false;
         };
@@ -86,7 +86,7 @@ impl Inherit {
     }
 }
 
-/// Returns whether a name is a pattern, or begins like one that ends in `*`.
+/// Returns whether a name matches a pattern, which may be a prefix with `*`.
 fn fits(name: &str, pattern: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),
@@ -94,7 +94,7 @@ fn fits(name: &str, pattern: &str) -> bool {
     }
 }
 
-/// How the variables begin that are meant for kraft.
+/// Prefixes of kraft's own variables.
 const OUR_BEGINNINGS: &[&str] = &[
     "UKC_",
     "UNIKRAFTCLOUD_",
@@ -110,7 +110,7 @@ fn is_ours(name: &str) -> bool {
     is_secret(&name) && OUR_BEGINNINGS.iter().any(|start| name.starts_with(start))
 }
 
-/// Words in the name of a variable that holds a secret.
+/// Words in names of variables that contain secrets.
 const SECRET_WORDS: &[&str] = &[
     "TOKEN",
     "TOKENS",
@@ -134,7 +134,7 @@ const SECRET_WORDS: &[&str] = &[
     "COOKIE",
 ];
 
-/// The same words where a name has no separators (`GITHUBTOKEN`).
+/// Suffixes of such names without separators (`GITHUBTOKEN`).
 const SECRET_ENDINGS: &[&str] = &[
     "TOKEN",
     "SECRET",
@@ -145,9 +145,8 @@ const SECRET_ENDINGS: &[&str] = &[
     "APIKEY",
 ];
 
-/// How the variables of services begin that hold little else than secrets.
-/// Configuration of git is among them, which may be a header with a password: count, keys and
-/// values belong together.
+/// Prefixes of variables of services that mostly contain secrets. This includes git configuration,
+/// which may be a header with a password: count, keys and values belong together.
 const SECRET_BEGINNINGS: &[&str] = &[
     "AWS_",
     "AZURE_",
@@ -159,8 +158,8 @@ const SECRET_BEGINNINGS: &[&str] = &[
     "VAULT_",
 ];
 
-/// Returns whether the name of a variable looks as if it held a secret: a token, a password, a
-/// key. Works on names only; `SSH_AUTH_SOCK` (a socket) and `PWD` (a directory) are not secrets.
+/// Returns whether a variable is likely to contain a secret (token, password, key), by its name
+/// only. `SSH_AUTH_SOCK` (a socket) and `PWD` (a directory) are not secrets.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     if matches!(name.as_str(), "PWD" | "OLDPWD" | "SSH_AUTH_SOCK") {
@@ -180,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_secrets_are_known() {
+    fn names_of_secrets_are_recognised() {
         for name in [
             "UKC_TOKEN",
             "KRAFTKIT_TOKEN",
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_lets_through_what_is_on_it_and_no_secret() {
+    fn lists_allow_their_entries_and_no_secrets() {
         let only = Inherit::Only(&["PATH", "QEMU_*", "THE_TOKEN"]);
         for (name, allowed) in [
             ("PATH", true),
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_on_the_command_itself_stays() {
+    fn variables_of_the_command_are_kept() {
         let mut command = crate::tool::command("sh");
         command.env("A_TOKEN", "own").env_remove("PATH");
         Inherit::Only(&["PATH", "HOME"]).apply(&mut command);
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn git_gets_what_it_reaches_remotes_with_and_helpers_all_but_what_is_ours() {
+    fn git_gets_its_variables_and_helpers_all_but_kraft_secrets() {
         for (name, git, helper) in [
             ("GIT_CONFIG_KEY_0", true, true),
             ("SSH_AUTH_SOCK", true, true),
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_left_out_by_default_can_be_asked_for() {
+    fn excluded_secrets_can_be_requested() {
         let mut command = crate::tool::command("sh");
         command.env_remove("GH_TOKEN").env_remove("A_TOKEN");
         GIT.apply(&mut command);

@@ -1,15 +1,14 @@
-//! Files that are whole or not there at all, and trees that vanish safely.
+//! Atomic file replacement, safe removal of trees, and checked paths.
 //!
-//! A file is never written in place. It grows under another name in the same directory and takes
-//! its real name when every byte of it is on disk:
+//! Files are not written in place: a temporary file in the same directory is renamed to the target
+//! when all its bytes are on disk:
 //!
 //! ```text
 //! write NAME's temporary ─► fsync it ─► rename it over NAME ─► fsync the directory
 //! ```
 //!
-//! Whoever is killed in between leaves the old file and, at worst, a temporary beside it.
-//! A [`Spare`] is the same thing with its disk space taken beforehand, for what must be written
-//! even when the disk is full.
+//! A killed process leaves the old file and, at worst, a temporary file beside it. A [`Spare`]
+//! reserves the disk space beforehand, for files that must be written even when the disk is full.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -23,23 +22,23 @@ use rustix::io::Errno;
 
 use crate::clock;
 
-/// So many files of a directory are looked at for leftovers.
+/// Maximum number of directory entries examined for leftovers.
 const MOST_NEIGHBOURS: usize = 4096;
 
-/// Something could not be done to a file or directory.
+/// A failed operation on a file or directory.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} `{path}`", path = path.display())]
 pub struct Error {
-    /// What was attempted, as it follows "cannot": `write`.
+    /// The operation, as it follows "cannot": `write`.
     pub doing: &'static str,
     /// The file or directory.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
 impl Error {
-    /// Returns a function that wraps what the system said, for `map_err`.
+    /// Returns a function for `map_err` that adds operation and path to a system error.
     pub fn on(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self {
@@ -49,32 +48,32 @@ impl Error {
         }
     }
 
-    /// Returns the kind of what the system said.
+    /// Returns the kind of the system's error.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
 }
 
-/// Returns what the system said, for callers that name the file in their own words.
+/// Returns the system's error, for callers that name the file themselves.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         error.source
     }
 }
 
-/// Replaces the file at `path`, or makes it, so that a reader sees the old bytes or the new ones.
+/// Replaces or creates the file at `path` atomically.
 ///
-/// An existing file keeps its permissions, and a symbolic link stays one: the file it leads to is
-/// replaced. Returns once the bytes and the name are on disk.
+/// An existing file keeps its permissions, and a symbolic link is kept: its target is replaced.
+/// Returns when content and name are on disk.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = NewFile::create(path)?;
     file.write_all(bytes).map_err(Error::on("write", path))?;
     file.commit()
 }
 
-/// A file that grows under a temporary name and appears under its own when it is committed.
+/// A temporary file that gets its final name on commit.
 ///
-/// Dropped without [`commit`](Self::commit), it leaves nothing behind.
+/// When it is dropped without [`commit`](Self::commit), it is removed.
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
@@ -84,16 +83,16 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Begins a file that will be found at `path`; its directory must exist.
+    /// Creates a temporary file for `path`; the directory must exist.
     ///
-    /// A new file is writable by its owner only and readable as the umask allows. An existing one
-    /// keeps its permissions, and is untouched until the commit.
+    /// A new file is writable by its owner only, and readable as the umask allows. An existing one
+    /// keeps its permissions, and is unchanged until the commit.
     pub fn create(path: &Path) -> Result<Self, Error> {
         Self::with_mode(path, 0o644)
     }
 
-    /// Begins a file as [`create`](Self::create) does, with a mode of its own where none exists
-    /// yet (`0o600` for secrets).
+    /// Like [`create`](Self::create), with a mode for a file that does not exist yet (`0o600` for
+    /// secrets).
     pub fn with_mode(path: &Path, mode: u32) -> Result<Self, Error> {
         let path = behind_links(path)?;
         let existing = std::fs::metadata(&path).ok();
@@ -106,7 +105,7 @@ impl NewFile {
             committed: false,
         };
         if let Some(existing) = existing {
-            // Only what chmod understands: the type of the file is not ours to copy.
+            // Only the bits that chmod supports, without the file type.
             let permissions = Permissions::from_mode(existing.permissions().mode() & 0o7777);
             new.file
                 .set_permissions(permissions)
@@ -115,12 +114,12 @@ impl NewFile {
         Ok(new)
     }
 
-    /// Returns the file as it grows: who copies whole files into it lets the kernel do that.
+    /// Returns the temporary file, for copies by the kernel (`copy_file_range`).
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Puts everything on disk and gives the file its name.
+    /// Flushes the file to disk and gives it its name.
     pub fn commit(mut self) -> Result<(), Error> {
         self.file
             .sync_all()
@@ -150,16 +149,16 @@ impl Seek for NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.committed {
-            // Nobody is left to tell; a temporary that stays is harmless.
+            // Errors are ignored; a remaining temporary file is harmless.
             let _ = std::fs::remove_file(&self.temporary);
         }
     }
 }
 
-/// Room on disk for the next version of a file, taken while there still is some.
+/// Disk space reserved for the next version of a file.
 ///
-/// The spare is the temporary file of a replacement that has not happened yet. It survives the
-/// process that made it: the next one finds it under the same name.
+/// It is the temporary file of a future replacement, and survives its process: the next process
+/// finds it under the same name.
 #[derive(Debug, Clone)]
 pub struct Spare {
     path: PathBuf,
@@ -167,28 +166,28 @@ pub struct Spare {
 }
 
 impl Spare {
-    /// Names the spare `path` for the file `target`; both must be in one directory.
+    /// Names the reserved file `path` for `target`; both must be in the same directory.
     pub fn new(path: PathBuf, target: PathBuf) -> Self {
         Self { path, target }
     }
 
-    /// Takes `bytes` of disk space, if they are not taken already.
+    /// Reserves `bytes` of disk space, if they are not reserved already.
     ///
-    /// File systems that cannot promise space are not an error: there the replacement itself
-    /// will tell.
+    /// File systems that cannot reserve space are not an error: then the replacement itself may
+    /// fail.
     pub fn reserve(&self, bytes: u64) -> Result<(), Error> {
         let file = open_own(&self.path, OpenOptions::new().write(true))?;
         reserve(&file, bytes).map_err(Error::on("reserve space in", &self.path))
     }
 
-    /// Replaces the target with `bytes`, using up the spare; works without one as well.
+    /// Replaces the target with `bytes`, consuming the reservation; also works without one.
     ///
-    /// Returns once the bytes and the name are on disk. Nobody else may replace the same target
-    /// meanwhile: hold a lock.
+    /// Returns when content and name are on disk. The caller must hold a lock against concurrent
+    /// replacement.
     pub fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
         let mut file = open_own(&self.path, OpenOptions::new().write(true))?;
         let mut write = || -> io::Result<()> {
-            // In this order: the reserved blocks are overwritten, not given back first.
+            // Overwrite before truncating, so that the reserved blocks are reused.
             file.write_all(bytes)?;
             file.set_len(bytes.len() as u64)?;
             file.sync_all()
@@ -199,10 +198,10 @@ impl Spare {
     }
 }
 
-/// Empties a file, or makes it, and sets disk space aside for what will be written to it.
+/// Truncates or creates a file, and reserves disk space for its content.
 ///
-/// The file stays the same one: who has it open sees it emptied. For logs, which no reader expects
-/// whole.
+/// The inode is kept: processes that have it open see an empty file. For logs, which need no atomic
+/// replacement.
 ///
 /// Errors: as for [`append`].
 pub fn truncate(path: &Path, reserved: u64) -> Result<(), Error> {
@@ -214,8 +213,8 @@ pub fn truncate(path: &Path, reserved: u64) -> Result<(), Error> {
     reserve(&file, reserved).map_err(Error::on("reserve space in", path))
 }
 
-/// Writes into the file that is there, or makes one, without the care of [`replace_file`]: for
-/// what is written anew before every use, and must stay the same file.
+/// Overwrites or creates a file in place, without the guarantees of [`replace_file`]: for files
+/// that are rewritten before every use, and whose inode must not change.
 pub fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     truncate(path, 0)?;
     append(path)?
@@ -223,15 +222,15 @@ pub fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         .map_err(Error::on("write", path))
 }
 
-/// Opens a file to write at its end, or creates it.
+/// Opens or creates a file for appending.
 ///
 /// Errors: also when the path is a symbolic link, a FIFO or anything else that is not a regular
-/// file. The file is one that kraft keeps for itself, so a link there was put by somebody else.
+/// file. The file is private to kraft, so a link there is not trusted.
 pub fn append(path: &Path) -> Result<File, Error> {
     open_own(path, OpenOptions::new().append(true))
 }
 
-/// Opens or creates a file that only kraft writes. Neither follows a link nor waits for a FIFO.
+/// Opens or creates a file that only kraft writes. Does not follow links or block on a FIFO.
 fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
     let mut open = || {
         let file = options
@@ -248,7 +247,7 @@ fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
                 "it is a symbolic link; remove it",
             )))
         }
-        // A FIFO that no process reads.
+        // A FIFO without a reader.
         Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
             Err(Error::on("write", path)(not_regular("a FIFO or a socket")))
         }
@@ -259,7 +258,7 @@ fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
 /// Opens a regular file for reading.
 ///
 /// Errors: also for a FIFO, a device, a socket or a directory, of the kind
-/// [`io::ErrorKind::InvalidInput`]; opening never waits.
+/// [`io::ErrorKind::InvalidInput`]; opening does not block.
 pub fn open_file(path: &Path) -> Result<File, Error> {
     let open = || {
         let file = OpenOptions::new()
@@ -292,16 +291,16 @@ fn not_regular(what: &str) -> io::Error {
     )
 }
 
-/// Returns flags of `open(2)` in the form of the standard library.
+/// Converts flags of `open(2)` to those of the standard library.
 fn flags(flags: OFlags) -> i32 {
     flags.bits().cast_signed()
 }
 
 /// Checks that a path below `root` does not leave it through a symbolic link.
 ///
-/// What a cloned project holds may be a link to any file of the user. A part of the path that
-/// does not exist is fine; a link that leads to nothing is not, as creating the file would follow
-/// it. Errors are of the kind [`io::ErrorKind::InvalidInput`] and name the link.
+/// A cloned project may contain links to any file of the user. Missing path components are allowed;
+/// dangling links are not, since creating the file would follow them. Errors are of the kind
+/// [`io::ErrorKind::InvalidInput`] and name the link.
 pub fn check_inside(root: &Path, path: &Path) -> Result<(), Error> {
     let refuse = |path: &Path, why: String| {
         Err(Error::on("use", path)(io::Error::new(
@@ -340,14 +339,14 @@ pub fn check_inside(root: &Path, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes `link` a symbolic link to `target`, instead of what it was.
+/// Creates or replaces the symbolic link `link` to `target`.
 pub fn replace_link(link: &Path, target: &Path) -> Result<(), Error> {
     remove_file(link)?;
     std::os::unix::fs::symlink(target, link).map_err(Error::on("create the link", link))
 }
 
-/// Makes `to` the same file as `from` where both are on one file system, else a copy of it, which
-/// shares its blocks where the file system can do that. `to` must not exist.
+/// Creates a hard link `to` to the file `from` on the same file system, otherwise a copy that
+/// shares blocks if the file system supports it. `to` must not exist.
 pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
     if std::fs::hard_link(from, to).is_ok() {
         return Ok(());
@@ -358,8 +357,8 @@ pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
     target.commit()
 }
 
-/// Takes disk space for a file without making it longer. A file system that cannot promise space
-/// is not an error: the write itself will tell.
+/// Reserves disk space for a file without changing its length. File systems that cannot reserve
+/// space are not an error: then the write itself may fail.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
@@ -367,35 +366,31 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Renames within one file system, replacing what is there. Does not wait for the disk:
-/// call [`sync_dir`] for that.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the room that may rename"
-)]
+/// Renames within one file system, replacing an existing file. Does not flush the directory: use
+/// [`sync_dir`].
+#[expect(clippy::disallowed_methods, reason = "the only module that may rename")]
 pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     std::fs::rename(from, to).map_err(Error::on("give its name to", to))
 }
 
-/// Puts the names in a directory on disk.
+/// Flushes the entries of a directory to disk.
 pub fn sync_dir(dir: &Path) -> Result<(), Error> {
     let sync = || File::open(dir)?.sync_all();
     match sync() {
-        // Some network file systems cannot sync a directory, and need not.
+        // Some network file systems cannot sync a directory, and do not need to.
         Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(()),
         other => other.map_err(Error::on("write", dir)),
     }
 }
 
-/// Puts everything on disk that was written to the file system of a directory: cheaper than each of
-/// many files on its own.
+/// Flushes the whole file system of a directory to disk: cheaper than fsync of many files.
 pub fn sync_file_system(dir: &Path) -> Result<(), Error> {
     let sync = || Ok(rustix::fs::syncfs(File::open(dir)?)?);
     sync().map_err(Error::on("write", dir))
 }
 
-/// Creates a directory and its missing parents, all with that mode; the umask can only take from
-/// it. One that exists keeps its mode.
+/// Creates a directory and its missing parents with a mode, which the umask may reduce. An existing
+/// one keeps its mode.
 pub fn create_dir_all(dir: &Path, mode: u32) -> Result<(), Error> {
     DirBuilder::new()
         .mode(mode)
@@ -404,7 +399,7 @@ pub fn create_dir_all(dir: &Path, mode: u32) -> Result<(), Error> {
         .map_err(Error::on("create the directory", dir))
 }
 
-/// Makes one directory that must not exist yet.
+/// Creates a directory that must not exist yet.
 pub fn create_dir(dir: &Path, mode: u32) -> Result<(), Error> {
     DirBuilder::new()
         .mode(mode)
@@ -412,10 +407,10 @@ pub fn create_dir(dir: &Path, mode: u32) -> Result<(), Error> {
         .map_err(Error::on("create the directory", dir))
 }
 
-/// Removes a file or a whole directory; what is not there is fine.
+/// Removes a file or a directory tree; a missing path is not an error.
 ///
-/// Symbolic links are removed and never followed. A directory of ours that was made unreadable is
-/// opened up first, as far as its owner may.
+/// Symbolic links are removed, not followed. The owner's permissions of unreadable directories are
+/// extended first.
 pub fn remove_tree(path: &Path) -> Result<(), Error> {
     let remove = || match std::fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path).or_else(|e| {
@@ -434,7 +429,7 @@ pub fn remove_tree(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Removes one file, or the symbolic link itself; what is not there is fine.
+/// Removes a file, or the symbolic link itself; a missing path is not an error.
 pub fn remove_file(path: &Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -467,7 +462,7 @@ pub fn read_tail(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     read().map_err(Error::on("read", path))
 }
 
-/// Reads what is left in `source`, at most `limit` bytes of it; more is an error of the kind
+/// Reads the rest of `source`, at most `limit` bytes; more is an error of the kind
 /// [`io::ErrorKind::FileTooLarge`].
 pub fn read_to_end(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -483,14 +478,14 @@ pub fn read_to_end(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the path whose name is that of `path` with an ending: `app` and `.log` give `app.log`.
+/// Returns the path with a suffix: `app` and `.log` give `app.log`.
 pub fn beside(path: &Path, ending: impl AsRef<OsStr>) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
 }
 
-/// Returns the directory of a file, which for a bare name is the current one.
+/// Returns the directory of a file, `.` for a bare name.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
@@ -498,7 +493,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Returns the file that a path means: the end of a chain of symbolic links, else itself.
+/// Returns the target of a chain of symbolic links, or the path itself.
 fn behind_links(path: &Path) -> Result<PathBuf, Error> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) if meta.is_symlink() => {
@@ -508,10 +503,10 @@ fn behind_links(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// Returns what the names of temporary files beside `path` begin with.
+/// Returns the prefix of temporary file names beside `path`.
 fn temporary_prefix(path: &Path) -> Option<String> {
-    // The start of the name is enough to recognise a leftover, and the whole stays below the
-    // 255 bytes a name may have.
+    // A prefix of the name is enough to recognise leftovers, and keeps the total below the 255
+    // bytes of a file name.
     let start: Vec<u8> = path
         .file_name()?
         .as_bytes()
@@ -522,8 +517,7 @@ fn temporary_prefix(path: &Path) -> Option<String> {
     Some(format!(".{}.", String::from_utf8_lossy(&start)))
 }
 
-/// Removes temporary files beside `path` of processes that were killed. What cannot be removed is
-/// harmless, and left to the next.
+/// Removes temporary files of killed processes beside `path`. Errors are ignored.
 fn remove_leftovers(path: &Path) {
     let (Some(prefix), Ok(entries)) = (temporary_prefix(path), std::fs::read_dir(parent(path)))
     else {
@@ -540,7 +534,7 @@ fn remove_leftovers(path: &Path) {
         if Path::new(&format!("/proc/{made_by}")).exists() {
             continue;
         }
-        // Its process may be one that this one cannot see, in another container: that has it locked.
+        // The process may be in another container and so invisible here; then the file is locked.
         let unused = OpenOptions::new()
             .read(true)
             .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
@@ -552,7 +546,7 @@ fn remove_leftovers(path: &Path) {
     }
 }
 
-/// Makes a file nobody else has, beside `path`.
+/// Creates a private file beside `path`.
 fn create_beside(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
     let prefix = temporary_prefix(path)
         .ok_or_else(|| Error::on("write", path)(io::Error::from(io::ErrorKind::InvalidFilename)))?;
@@ -567,7 +561,7 @@ fn create_beside(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
             .open(&temporary);
         match created {
             Ok(file) => {
-                // A file system without locks has leftovers longer.
+                // On a file system without locks, leftovers are kept longer.
                 let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
                 return Ok((file, temporary));
             }

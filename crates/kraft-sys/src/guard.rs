@@ -1,15 +1,15 @@
-//! A guard that ends a program, and all it started, when this process is gone.
+//! A guard that kills a program and its descendants when this process ends.
 //!
-//! The guard is a shell that leads a process group of its own and reads from a pipe whose other
-//! end only we hold. The guarded program joins the group. However this process ends, also by
-//! SIGKILL, the pipe closes, and the guard kills its group:
+//! The guard is a shell that leads a process group and reads from a pipe whose other end only this
+//! process holds. The guarded program joins the group. When this process ends, even by SIGKILL, the
+//! pipe closes, and the guard kills its group:
 //!
 //! ```text
 //! kraft ──pipe──► sh (leader)      read _; kill -KILL 0
 //!                 program          the same process group
 //! ```
 //!
-//! A program that leaves its group on purpose (a daemon) is not reached.
+//! A program that leaves its group (a daemon) is not killed.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -21,15 +21,15 @@ use crate::tool;
 /// A process group that does not outlive this process.
 #[derive(Debug)]
 pub struct Guard {
-    /// `None` where there is no shell.
+    /// `None` if there is no shell.
     shell: Option<Child>,
 }
 
 impl Guard {
     /// Starts a guard and makes `command` join its group when it is spawned.
     ///
-    /// Where there is no shell, the command gets a group of its own, and nothing ends it when
-    /// this process is killed.
+    /// Without a shell, the command gets its own process group, and is not killed with this
+    /// process.
     pub fn over(command: &mut Command) -> Self {
         let shell = tool::command("/bin/sh")
             .args(["-c", "trap '' HUP INT TERM; read _; kill -KILL 0"])
@@ -50,7 +50,7 @@ impl Guard {
         raw(self.shell.as_ref().map_or(child.id(), Child::id))
     }
 
-    /// Sends a signal to the program and all it started. The guard itself heeds only SIGKILL.
+    /// Sends a signal to the program and its descendants. The guard itself only reacts to SIGKILL.
     pub(crate) fn signal(&self, child: &Child, signal: Signal) {
         if let Some(group) = self.group(child) {
             let _ = kill_process_group(group, signal);
@@ -59,7 +59,7 @@ impl Guard {
 }
 
 impl Drop for Guard {
-    /// Ends the guard alone: what the program left behind on purpose stays.
+    /// Kills only the guard: daemons left by the program keep running.
     fn drop(&mut self) {
         if let Some(shell) = &mut self.shell {
             let _ = shell.kill();
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// Starts a program that has a child of its own, both of which run for ever.
+    /// Starts a program with a child process, both of which run forever.
     fn family() -> (Guard, Child, Process) {
         let mut command = tool::command("sh");
         command.args(["-c", "trap '' TERM HUP; sleep 600 & echo $!; wait"]);
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn when_our_end_of_the_pipe_closes_the_program_ends_with_all_it_started() {
         let (mut guard, mut child, grandchild) = family();
-        // What the system does when this process is killed.
+        // As the system does when this process is killed.
         drop(guard.shell.as_mut().unwrap().stdin.take());
         assert!(!child.wait().unwrap().success());
         assert!(grandchild.wait(None).unwrap());

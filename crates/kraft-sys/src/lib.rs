@@ -1,13 +1,12 @@
-//! The only door to files, locks, processes and the clock.
+//! System access for all crates: files, locks, processes and the clock.
 //!
-//! Everything here is about the operating system and nothing about unikernels: how a file is
-//! replaced so that no reader ever sees half of it ([`fs`]) or written fast ([`bulk`]), how two
-//! processes keep out of each other's way ([`lock`]), how a program is run, timed and explained when it is
-//! missing ([`tool`]) or listened to ([`stream`]), what it inherits ([`environment`]), how it ends with
-//! us ([`guard`]), how work is shared among threads ([`parallel`]),
-//! what makes a process *that* process ([`process`]) and what time it is ([`clock`]).
+//! Independent of unikernels: atomic file replacement ([`fs`]), fast writes ([`bulk`]), locks
+//! between processes ([`lock`]), running programs with time limits and error messages ([`tool`]) or
+//! reading their output as it comes ([`stream`]), inherited variables ([`environment`]), ending
+//! programs with this process ([`guard`]), parallel work ([`parallel`]), process identity
+//! ([`process`]) and time ([`clock`]).
 //!
-//! The rest of the workspace may not open these doors itself; the root `clippy.toml` sees to it.
+//! Other crates must not use these system interfaces directly; the root `clippy.toml` enforces it.
 
 pub mod bulk;
 pub mod clock;

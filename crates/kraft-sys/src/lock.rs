@@ -1,8 +1,7 @@
-//! One at a time: locks between processes, on files or directories.
+//! Locks between processes, on files or directories.
 //!
-//! A lock belongs to an open file (`flock`), so the system gives it back when its holder dies in
-//! whatever way. A directory is locked by itself: no lock file is left lying about, and none has
-//! to be made when the disk is full.
+//! A lock belongs to an open file (`flock`), so the system releases it when its holder ends.
+//! Directories are locked themselves: this needs no lock file, and works on a full disk.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -19,16 +18,16 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits until the file or directory at `path` is ours alone.
+    /// Waits for an exclusive lock on the file or directory at `path`.
     ///
-    /// Errors: `NotFound` too, when it vanished or was replaced while we waited.
+    /// Errors: also `NotFound`, when it was removed or replaced while waiting.
     pub fn exclusive(path: &Path) -> Result<Self, Error> {
         let file = open(path)?;
         file.lock().map_err(Error::on("lock", path))?;
         Self { file }.still_at(path)
     }
 
-    /// Takes the file or directory at `path` if nobody holds it now, else returns `None`.
+    /// Takes an exclusive lock on the file or directory at `path`; `None` if it is locked.
     pub fn try_exclusive(path: &Path) -> Result<Option<Self>, Error> {
         let file = open(path)?;
         match file.try_lock() {
@@ -38,14 +37,14 @@ impl Lock {
         }
     }
 
-    /// Waits until nobody holds `path` alone, then shares it with others who share.
+    /// Waits for a shared lock on `path`.
     pub fn shared(path: &Path) -> Result<Self, Error> {
         let file = open(path)?;
         file.lock_shared().map_err(Error::on("lock", path))?;
         Self { file }.still_at(path)
     }
 
-    /// Shares `path` with others who share it, if nobody holds it alone now; else returns `None`.
+    /// Takes a shared lock on `path`; `None` if it is locked exclusively.
     pub fn try_shared(path: &Path) -> Result<Option<Self>, Error> {
         let file = open(path)?;
         match file.try_lock_shared() {
@@ -55,12 +54,12 @@ impl Lock {
         }
     }
 
-    /// Returns the open file or directory that carries the lock.
+    /// Returns the open file or directory with the lock.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Makes sure that what we locked is what the path still means.
+    /// Checks that the path still refers to the locked file.
     fn still_at(self, path: &Path) -> Result<Self, Error> {
         let check = || -> std::io::Result<bool> {
             let (ours, now) = (self.file.metadata()?, std::fs::metadata(path)?);
@@ -74,7 +73,7 @@ impl Lock {
     }
 }
 
-/// Opens what carries a lock; a FIFO in its place does not make us wait.
+/// Opens the file to lock; does not block on a FIFO.
 fn open(path: &Path) -> Result<File, Error> {
     OpenOptions::new()
         .read(true)

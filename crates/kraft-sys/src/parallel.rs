@@ -1,13 +1,13 @@
-//! The same work on many things, some at once.
+//! Parallel processing of many items.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Does something with every one of `things`, at most `workers` of them at once and one at least;
-/// returns the answers in the order of the things.
+/// Processes all `things`, at most `workers` of them concurrently and at least one; returns the
+/// results in order.
 ///
-/// The work is told the place of a thing in its row, from 0. Things are begun in their order. A
-/// panic of the work is one of the caller.
+/// The work receives the index of the item. Items are started in order. A panic of the work is
+/// propagated to the caller.
 pub fn in_order<T: Sync, R: Send>(
     things: &[T],
     workers: usize,
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn so_many_things_are_under_way_at_once_and_no_more() {
-        // Who waits for two others gets no further unless they are under way, too.
+        // Each waits for two others, so three must run concurrently.
         let (three, now, most) = (Barrier::new(3), AtomicUsize::new(0), AtomicUsize::new(0));
         let _ = in_order(&[(); 9], 3, |_, ()| {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);

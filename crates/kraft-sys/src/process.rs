@@ -1,8 +1,8 @@
-//! What makes a process *that* process, and what can be done to it.
+//! Process identity, signals and waiting.
 //!
-//! A pid is reused, so it names nothing for long. An [`Identity`] is the pid, the moment the
-//! process began and the run of the computer it began in; a [`Process`] is a handle (a pidfd) that
-//! was checked against one, so that a signal or a wait cannot hit a stranger.
+//! PIDs are reused. An [`Identity`] is the PID, the start time and the boot id; a [`Process`] is a
+//! pidfd that was checked against an identity, so that a signal or a wait cannot affect another
+//! process.
 
 use std::fs::File;
 use std::io;
@@ -19,25 +19,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 
-/// The program of this process, for starting it again: also when a newer one has taken its place
-/// on disk, where the path that [`std::env::current_exe`] returns leads nowhere (`proc_pid_exe(5)`).
+/// The program of this process, for starting it again, even if it was replaced on disk, where
+/// [`std::env::current_exe`] returns a path that does not exist (`proc_pid_exe(5)`).
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Names one process among all that ever run on this computer.
+/// Identifies one process across reboots of this host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// The process id.
     pub pid: u32,
-    /// When it began, in clock ticks after the computer's start (`/proc/PID/stat`, field 22).
+    /// Start time, in clock ticks after boot (`/proc/PID/stat`, field 22).
     pub started: u64,
-    /// The run of the computer ([`clock::boot_id`]).
+    /// The boot id ([`clock::boot_id`]).
     pub boot: String,
 }
 
 impl Identity {
-    /// Returns the identity of the living process that has this pid now.
+    /// Returns the identity of the running process with this PID.
     ///
-    /// A process that ended and was not yet reaped (a zombie) is not living.
+    /// A zombie does not count as running.
     pub fn of(pid: u32) -> Option<Self> {
         Some(Self {
             pid,
@@ -51,44 +51,45 @@ impl Identity {
         Self::of(std::process::id())
     }
 
-    /// Tells whether that very process lives.
+    /// Returns whether this process is still running.
     pub fn is_alive(&self) -> bool {
         start_of_living(self.pid) == Some(self.started) && self.boot == clock::boot_id()
     }
 
-    /// Tells whether it belongs to another run of the computer than this one.
+    /// Returns whether it belongs to another boot of this host.
     pub fn is_from_another_boot(&self) -> bool {
         self.boot != clock::boot_id()
     }
 }
 
-/// Reads when a process began; `None` if it does not live.
+/// Returns the start time of a process; `None` if it is not running.
 fn start_of_living(pid: u32) -> Option<u64> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     start_in_stat(&stat)
 }
 
-/// Finds field 22 of a line of `/proc/PID/stat`, unless field 3 says that the process is dead.
+/// Returns field 22 of a line of `/proc/PID/stat`, unless field 3 is the state of a dead process.
 fn start_in_stat(stat: &[u8]) -> Option<u64> {
-    // Field 2 is the program's name in parentheses and may hold anything, parentheses too.
+    // Field 2 is the program name in parentheses and may contain any character, including
+    // parentheses.
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
     let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     match fields.next()? {
         "Z" | "X" | "x" => None,
-        // Field 3 is taken; field 22 is the nineteenth from there.
+        // Field 3 was consumed; field 22 is the nineteenth after it.
         _ => fields.nth(18)?.parse().ok(),
     }
 }
 
-/// A process that can be waited for and signalled without ever meaning another one.
+/// A handle for waiting and signals that cannot refer to another process.
 #[derive(Debug)]
 pub struct Process {
     pidfd: OwnedFd,
 }
 
 impl Process {
-    /// Opens the process with that identity; `None` if it does not live any more.
+    /// Opens the process with an identity; `None` if it has ended.
     pub fn open(identity: &Identity) -> io::Result<Option<Self>> {
         let Some(pid) = i32::try_from(identity.pid).ok().and_then(Pid::from_raw) else {
             return Ok(None);
@@ -98,11 +99,11 @@ impl Process {
             Err(Errno::SRCH) => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        // Only now can the pid not be given to another process unnoticed.
+        // From now on the PID cannot be reused unnoticed.
         Ok(identity.is_alive().then_some(Self { pidfd }))
     }
 
-    /// Sends a signal; a process that has ended meanwhile is fine.
+    /// Sends a signal; a process that has ended is not an error.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         match pidfd_send_signal(&self.pidfd, signal) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
@@ -110,7 +111,7 @@ impl Process {
         }
     }
 
-    /// Waits for its end, at most as long as told; returns whether it has ended.
+    /// Waits for its end, up to a time limit; returns whether it has ended.
     pub fn wait(&self, limit: Option<Duration>) -> io::Result<bool> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         wait_readable(&[self.as_fd()], deadline).map(|ready| ready.first() == Some(&true))
@@ -124,8 +125,8 @@ impl AsFd for Process {
     }
 }
 
-/// Waits until at least one of the files can be read or is closed at its other end; returns which.
-/// At the deadline none is.
+/// Waits until at least one of the files is readable or closed at its other end; returns which.
+/// After the deadline none is.
 pub fn wait_readable(files: &[BorrowedFd<'_>], deadline: Option<Instant>) -> io::Result<Vec<bool>> {
     loop {
         let mut polled: Vec<PollFd<'_>> = files
@@ -142,37 +143,37 @@ pub fn wait_readable(files: &[BorrowedFd<'_>], deadline: Option<Instant>) -> io:
     }
 }
 
-/// Keeps other users from writing to what this process creates, whatever umask it was started with.
+/// Removes write permission for other users from files that this process creates, regardless of its
+/// umask.
 pub fn restrict_umask() {
     use rustix::fs::Mode;
     use rustix::process::umask;
 
     let others = Mode::WGRP | Mode::WOTH;
-    // The only way to read the umask is to set it.
+    // The umask can only be read by setting it.
     let before = umask(others);
     umask(before | others);
 }
 
-/// Leaves the session and its terminal, so that closing one does not end this process.
+/// Leaves the session and its terminal, so that closing the terminal does not end this process.
 pub fn leave_session() -> io::Result<()> {
     rustix::process::setsid()?;
     Ok(())
 }
 
-/// Makes this process survive the polite signals (hang-up, interrupt, termination), while the
-/// programs it starts do not inherit that.
+/// Ignores SIGHUP, SIGINT and SIGTERM in this process, but not in programs that it starts.
 pub fn survive_polite_signals() -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-        // A handler, not "ignore": `exec` resets handlers and keeps what is ignored.
+        // A handler rather than "ignore": `exec` resets handlers, and keeps ignored signals.
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     Ok(())
 }
 
-/// Has writes beyond a limit of file sizes fail, in this process and in those it starts, instead of
-/// ending it by a signal.
+/// Makes writes beyond the file size limit fail in this process and its children, instead of
+/// killing it by SIGXFSZ.
 pub fn survive_file_size_limit() -> io::Result<()> {
     // SAFETY: to ignore a signal runs no code of ours in a handler, and the signal is raised by
     // this process's own writes only.
@@ -184,7 +185,7 @@ pub fn survive_file_size_limit() -> io::Result<()> {
     Ok(())
 }
 
-/// Limits how long a process may make a file, in bytes.
+/// Sets the maximum size of files that a process writes, in bytes.
 pub fn limit_file_size(identity: &Identity, bytes: u64) -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 
@@ -200,8 +201,8 @@ pub fn limit_file_size(identity: &Identity, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps the files that whoever started us left open (beyond stdin, stdout and stderr) from the
-/// programs we start from now on.
+/// Keeps inherited open files (other than stdin, stdout and stderr) from programs started from now
+/// on.
 pub fn keep_files_from_children() -> io::Result<()> {
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let name = entry?.file_name();
@@ -223,8 +224,7 @@ pub fn keep_files_from_children() -> io::Result<()> {
     Ok(())
 }
 
-/// Takes stdout away from this process, as a file of its own; what is written to stdout later
-/// goes nowhere.
+/// Takes over stdout as a file; later writes to stdout go to `/dev/null`.
 pub fn take_stdout() -> io::Result<File> {
     let taken = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     let nowhere = File::options().write(true).open("/dev/null")?;
@@ -232,13 +232,13 @@ pub fn take_stdout() -> io::Result<File> {
     Ok(File::from(taken))
 }
 
-/// Returns a short path to an open directory, for system calls that limit the length of paths
-/// (a unix socket's is 107 bytes). Good as long as `dir` is open.
+/// Returns a short path of an open directory, for system calls with a limited path length (107
+/// bytes for a unix socket). Valid as long as `dir` is open.
 pub fn short_path(dir: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()))
 }
 
-/// Returns the living processes whose current directory is `dir`, as far as we may look.
+/// Returns the running processes whose working directory is `dir`, if they can be inspected.
 pub fn living_in(dir: &std::path::Path) -> Vec<Identity> {
     use std::os::unix::fs::MetadataExt;
 
@@ -254,7 +254,7 @@ pub fn living_in(dir: &std::path::Path) -> Vec<Identity> {
         .collect()
 }
 
-/// Returns the ids of all processes that we may see.
+/// Returns the ids of all visible processes.
 pub fn all() -> impl Iterator<Item = u32> {
     std::fs::read_dir("/proc")
         .into_iter()
@@ -263,13 +263,12 @@ pub fn all() -> impl Iterator<Item = u32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Returns the path of a process's current directory. The system adds ` (deleted)` to that of a
-/// directory that was removed.
+/// Returns the working directory of a process. The system appends ` (deleted)` if it was removed.
 pub fn working_dir(pid: u32) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{pid}/cwd")).ok()
 }
 
-/// Returns the words of a process's command line; empty if it cannot be read.
+/// Returns the arguments of a process; empty if they cannot be read.
 pub fn command_line(pid: u32) -> Vec<Vec<u8>> {
     std::fs::read(format!("/proc/{pid}/cmdline"))
         .unwrap_or_default()
@@ -284,7 +283,7 @@ mod tests {
 
     use std::process::{Command, Stdio};
 
-    #[expect(clippy::disallowed_methods, reason = "this room starts programs")]
+    #[expect(clippy::disallowed_methods, reason = "this module starts programs")]
     fn sleeper() -> std::process::Child {
         Command::new("sleep")
             .arg("600")
@@ -344,7 +343,7 @@ mod tests {
     #[test]
     fn processes_are_found_by_the_directory_they_live_in() {
         let dir = tempfile::tempdir().unwrap();
-        #[expect(clippy::disallowed_methods, reason = "this room starts programs")]
+        #[expect(clippy::disallowed_methods, reason = "this module starts programs")]
         let mut child = Command::new("sleep")
             .arg("600")
             .current_dir(dir.path())
@@ -352,7 +351,7 @@ mod tests {
             .unwrap();
         let found: Vec<u32> = living_in(dir.path()).iter().map(|i| i.pid).collect();
         assert_eq!(found, [child.id()]);
-        // A program that was started this instant may not have its words in place yet.
+        // The arguments of a new process may not be visible yet.
         while command_line(child.id())
             .get(1)
             .is_none_or(|word| word != b"600")

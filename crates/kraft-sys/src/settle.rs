@@ -1,15 +1,14 @@
-//! A file that grows for long is put on disk while it does, so that little is left to wait for at
-//! its end.
+//! Flushes a growing file to disk in the background, so that the final fsync is short.
 
 use std::fs::File;
 use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-/// So many new bytes are worth a trip to the disk.
+/// Number of new bytes after which the file is flushed.
 const STRIDE: u64 = 32 << 20;
 
-/// Puts a growing file on disk, by a thread of its own.
+/// A thread that flushes a growing file to disk.
 #[derive(Debug)]
 pub struct Settler {
     ticks: SyncSender<()>,
@@ -18,8 +17,8 @@ pub struct Settler {
 }
 
 impl Settler {
-    /// Begins to look after a file. Its errors are told once per opening, and so must be asked for
-    /// ([`finish`](Self::finish)): a later `fsync` of the same opening may not tell them again.
+    /// Starts flushing a file. The system reports a write error only once per open file, so call
+    /// [`finish`](Self::finish): a later `fsync` of the same open file may not report it again.
     pub fn new(file: File) -> Self {
         let (ticks, wishes) = sync_channel::<()>(1);
         let thread = std::thread::spawn(move || {
@@ -35,22 +34,22 @@ impl Settler {
         }
     }
 
-    /// Says how many bytes were written in all.
+    /// Reports the total number of bytes written.
     pub fn grown(&mut self, to: u64) {
         if to.saturating_sub(self.seen) < STRIDE {
             return;
         }
         match self.ticks.try_send(()) {
             Ok(()) => self.seen = to,
-            // It is at the disk still, or has met an error, which is told at the end.
+            // A flush is running, or has failed, which is reported at the end.
             Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
         }
     }
 
-    /// Waits for what is on its way, and tells what went wrong with it.
+    /// Waits for the running flush, and returns its error.
     ///
     /// # Errors
-    /// What the system said when bytes could not be put on disk.
+    /// The system's error while flushing.
     pub fn finish(self) -> io::Result<()> {
         drop(self.ticks);
         self.thread.join().unwrap_or_else(|_| {
@@ -68,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_whole_whether_it_was_settled_or_not() {
+    fn files_are_complete_with_and_without_flushes() {
         let mut file = tempfile::tempfile().unwrap();
         let mut settler = Settler::new(file.try_clone().unwrap());
         for round in 1..=3 {

@@ -1,4 +1,4 @@
-//! A program that is listened to while it works: its lines as they come, and an end on demand.
+//! Runs a program and passes on its output line by line, until it ends or is stopped.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -10,11 +10,11 @@ use rustix::process::Signal;
 use crate::guard::Guard;
 use crate::process::wait_readable;
 
-/// How often the listener is asked whether to go on.
+/// Interval at which `stop` is called.
 const GLANCE: Duration = Duration::from_millis(100);
-/// How long a program has to tidy up after it was asked to end.
+/// Time limit for a program to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
-/// A line longer than this is told in pieces, in bytes.
+/// Maximum length of a line, in bytes; longer ones are split.
 const LONGEST_LINE: usize = 64 << 10;
 
 /// How a program ended.
@@ -22,18 +22,17 @@ const LONGEST_LINE: usize = 64 << 10;
 pub enum End {
     /// By itself.
     Itself(ExitStatus),
-    /// Because the listener wanted it to.
+    /// Because `stop` returned true.
     Stopped,
 }
 
-/// Runs a program in a process group of its own and hands on every line it says, on stdout and
-/// stderr alike, in the order it said them.
+/// Runs a program in its own process group and reports every line of stdout and stderr, in order.
 ///
-/// When `stop` becomes true, the whole group is asked to end, and killed where it does not. It is
-/// also killed when this process ends, however that happens.
+/// When `stop` returns true, the process group gets SIGTERM, and SIGKILL if it does not end. It is
+/// also killed when this process ends.
 ///
 /// # Errors
-/// What the system says when the program cannot be started or listened to.
+/// The program cannot be started, or its output cannot be read.
 pub fn lines(
     command: Command,
     heard: impl FnMut(&[u8]),
@@ -42,7 +41,7 @@ pub fn lines(
     lines_with_input(command, Stdio::null(), heard, stop)
 }
 
-/// Does the same for a program that reads something.
+/// Like [`lines`], with input for the program.
 ///
 /// # Errors
 /// As [`lines`].
@@ -59,7 +58,7 @@ pub fn lines_with_input(
         .stdout(theirs.try_clone()?)
         .stderr(theirs);
     let mut child = command.spawn()?;
-    // The command holds the other end of the pipe, which must close for the pipe to end.
+    // The command holds the write end of the pipe, which must be closed for EOF.
     drop(command);
     let told = listen(&mut ours, &mut heard, &stop);
     if !matches!(told, Ok(true)) {
@@ -70,7 +69,7 @@ pub fn lines_with_input(
     Ok(End::Itself(child.wait()?))
 }
 
-/// Hands on lines until nobody can say any more; returns whether it came to that.
+/// Forwards lines until EOF; returns `false` if interrupted.
 fn listen(
     pipe: &mut io::PipeReader,
     heard: &mut impl FnMut(&[u8]),
@@ -108,13 +107,13 @@ fn listen(
     }
 }
 
-/// Asks a program and all it started to end; kills what does not.
+/// Ends a program and its descendants: SIGTERM, then SIGKILL.
 fn end_group(child: &mut Child, guard: &Guard) {
     guard.signal(child, Signal::TERM);
     let deadline = Instant::now() + GRACE;
     while Instant::now() < deadline {
         if matches!(child.try_wait(), Ok(Some(_))) {
-            // What it started may have outlived it.
+            // Descendants may still be running.
             guard.signal(child, Signal::KILL);
             return;
         }
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_wanted_any_more_ends_with_what_it_started() {
+    fn stopped_programs_end_with_their_descendants() {
         let heard = Cell::new(false);
         let end = lines(
             shell("sleep 600 & echo $!; wait"),

@@ -1,4 +1,4 @@
-//! Other people's programs: run, timed, and explained when they are missing or fail.
+//! Runs external programs with time limits, and explains missing and failed ones.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -15,49 +15,49 @@ use crate::environment::Inherit;
 use crate::guard::Guard;
 use crate::process::{Identity, Process, wait_readable};
 
-/// How much a program may say before the rest of it is dropped, in bytes.
+/// Maximum output of a program, in bytes; more is dropped.
 const MOST_OUTPUT: usize = 64 << 20;
 
-/// How long we wait for a killed program to be gone.
+/// Time limit for a killed program to end.
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
-/// A program could not be run to a good end.
+/// Why a program failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
-    /// There is no such program.
+    /// The program does not exist.
     #[error("cannot find the program `{program}`{}", hint(*package))]
     NotFound {
         /// Its name or path.
         program: String,
-        /// The Debian package that has it, if the caller knows.
+        /// The Debian package that contains it, if known.
         package: Option<&'static str>,
     },
-    /// It is there and cannot be started.
+    /// It cannot be started.
     #[error("cannot start `{program}`")]
     Start {
         /// Its name or path.
         program: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It did not end in time and was killed.
+    /// It exceeded its time limit and was killed.
     #[error("`{program}` did not end within {} ms", limit.as_millis())]
     TimedOut {
         /// Its name or path.
         program: String,
-        /// How long it was given.
+        /// The time limit.
         limit: Duration,
-        /// What it had said until then: stdout, then stderr.
+        /// Its output so far: stdout, then stderr.
         said: (Vec<u8>, Vec<u8>),
     },
-    /// It ended badly.
+    /// It exited with an error.
     #[error("`{program}` failed ({status}){}", said(stderr))]
     Failed {
         /// Its name or path.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it wrote to stderr.
+        /// Its stderr.
         stderr: Vec<u8>,
     },
 }
@@ -76,18 +76,18 @@ fn said(stderr: &[u8]) -> String {
     }
 }
 
-/// What a program left when it ended.
+/// The result of a program.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// What it wrote to stdout.
+    /// Its stdout.
     pub stdout: Vec<u8>,
-    /// What it wrote to stderr.
+    /// Its stderr.
     pub stderr: Vec<u8>,
 }
 
-/// A program about to be run to its end.
+/// A program to be run.
 #[derive(Debug)]
 pub struct Tool {
     command: Command,
@@ -99,7 +99,7 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// Prepares a program, found by name in the search path or by its path.
+    /// Prepares a program, by its path or by its name in the search path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             command: command(program.as_ref()),
@@ -118,57 +118,57 @@ impl Tool {
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(key, value);
         self
     }
 
-    /// Says what it gets of our own environment; otherwise everything but secrets.
+    /// Sets which variables it inherits; by default all except for secrets.
     #[must_use]
     pub fn inherit(mut self, inherit: Inherit) -> Self {
         inherit.apply(&mut self.command);
         self
     }
 
-    /// Sets the directory it works in.
+    /// Sets its working directory.
     #[must_use]
     pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.command.current_dir(dir);
         self
     }
 
-    /// Names the Debian package to advise where the program is missing.
+    /// Sets the Debian package to suggest if the program is missing.
     #[must_use]
     pub fn package(mut self, package: &'static str) -> Self {
         self.package = Some(package);
         self
     }
 
-    /// Gives it something to read.
+    /// Sets its stdin.
     #[must_use]
     pub fn input(mut self, bytes: Vec<u8>) -> Self {
         self.input = bytes;
         self
     }
 
-    /// Kills it and what it started when it takes longer.
+    /// Sets a time limit, after which it is killed with its descendants.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// Leaves it in our own process group, so that Ctrl-C on the terminal ends it with us.
+    /// Keeps it in this process group, so that Ctrl-C on the terminal ends both.
     #[must_use]
     pub fn with_us(mut self) -> Self {
         self.with_us = true;
         self
     }
 
-    /// Runs it to its end, however it ends. If this process is killed meanwhile, the program and
-    /// all it started end as well.
+    /// Runs it and returns its output for any exit status. If this process is killed, the program
+    /// and its descendants are killed as well.
     pub fn output(self) -> Result<Output, ToolError> {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.ended();
@@ -203,7 +203,7 @@ impl Tool {
         self.attend(child, guard.as_ref())
     }
 
-    /// Runs it and insists on success.
+    /// Runs it; an unsuccessful exit status is an error.
     pub fn run(self) -> Result<Output, ToolError> {
         let program = self.program.clone();
         let output = self.output()?;
@@ -224,14 +224,14 @@ impl Tool {
         }
     }
 
-    /// Feeds it, hears it out and waits for it.
+    /// Writes its input, reads its output, and waits for it.
     fn attend(mut self, mut child: Child, guard: Option<&Guard>) -> Result<Output, ToolError> {
         let input = std::mem::take(&mut self.input);
         if let Some(mut stdin) = child.stdin.take()
             && !input.is_empty()
         {
-            // A thread of its own: a program may talk before it has read everything. One that
-            // stops reading is its own business.
+            // In a separate thread: a program may write output before it has read all its input. A
+            // program that does not read its input is not an error.
             std::thread::spawn(move || drop(stdin.write_all(&input)));
         }
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -253,7 +253,7 @@ impl Tool {
         }
     }
 
-    /// Collects what it says until it ends; `None` when it was killed for taking too long.
+    /// Reads its output until it ends; `None` when it was killed after its time limit.
     fn listen(
         &self,
         child: &mut Child,
@@ -274,7 +274,7 @@ impl Tool {
             out.hear()?;
             err.hear()?;
             if let Some(status) = child.try_wait()? {
-                // What it started may still hold the pipes: only what is there is taken.
+                // Descendants may still hold the pipes: read only what is available.
                 out.hear()?;
                 err.hear()?;
                 return Ok(Some(status));
@@ -292,8 +292,8 @@ impl Tool {
     }
 }
 
-/// Kills a child and its group. Never waits long: a process that even SIGKILL does not end (in
-/// uninterruptible sleep) is left to the system.
+/// Kills a child and its group. The wait is limited: a process in uninterruptible sleep does not
+/// react to SIGKILL.
 fn end(child: &mut Child, guard: Option<&Guard>) {
     if let Some(guard) = guard {
         guard.signal(child, Signal::KILL);
@@ -307,7 +307,7 @@ fn end(child: &mut Child, guard: Option<&Guard>) {
     let _ = child.try_wait();
 }
 
-/// One end of a pipe, read without waiting.
+/// The read end of a pipe, in non-blocking mode.
 struct Ear<'a, P> {
     pipe: Option<P>,
     heard: &'a mut Vec<u8>,
@@ -321,7 +321,7 @@ impl<'a, P: Read + AsFd> Ear<'a, P> {
         Ok(Self { pipe, heard })
     }
 
-    /// Reads what is there.
+    /// Reads the available bytes.
     fn hear(&mut self) -> io::Result<()> {
         let mut chunk = [0; 16384];
         while let Some(pipe) = &mut self.pipe {
@@ -340,11 +340,11 @@ impl<'a, P: Read + AsFd> Ear<'a, P> {
     }
 }
 
-/// Prepares a program for callers that attend to it themselves. It inherits no secrets
+/// Prepares a program for callers that manage it themselves. It inherits no secrets
 /// ([`crate::environment`]).
 #[expect(
     clippy::disallowed_methods,
-    reason = "this is the room that starts programs"
+    reason = "the only module that starts programs"
 )]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -352,16 +352,16 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Finds a program as it would be found if it were started now.
+/// Finds a program in the current search path.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the search path decides what starting a program means, also when the standard library does it"
+    reason = "programs are found in the search path, as by the standard library"
 )]
 pub fn locate(program: &OsStr) -> Option<PathBuf> {
     find(program, std::env::var_os("PATH").as_deref())
 }
 
-/// Finds a program as a shell would: a name with a slash is a path, any other is looked up in
+/// Finds a program as a shell does: a name with a slash is a path, any other is searched in
 /// `search` (the value of `PATH`).
 pub fn find(program: &OsStr, search: Option<&OsStr>) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
@@ -423,8 +423,8 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_takes_too_long_is_killed_with_what_it_started() {
-        // Where the host is so slow that nothing is printed in time, the limit is longer.
+    fn programs_are_killed_with_their_descendants_after_the_time_limit() {
+        // On a host too slow to print anything in time, the limit is extended.
         let said = [1, 10, 100].into_iter().find_map(|seconds| {
             let error = shell("sleep 600 & echo $!; wait")
                 .limit(Duration::from_secs(seconds))
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_leaves_a_child_behind_does_not_hold_us() {
+    fn remaining_children_do_not_block() {
         let output = shell("sleep 600 & echo $!").output().unwrap();
         let pid: u32 = String::from_utf8(output.stdout)
             .unwrap()
