@@ -102,17 +102,17 @@ pub fn kconfig(bytes: &[u8]) {
         Ok(tree) => tree,
         Err(faults) => return drop(faults.to_string()),
     };
-    let settled = tree.settle(&config);
-    settled.text();
-    settled.config();
-    settled.forced();
-    for loss in settled.losses(config.iter()) {
+    let resolved = tree.resolve(&config);
+    resolved.text();
+    resolved.config();
+    resolved.forced();
+    for loss in resolved.losses(config.iter()) {
         loss.reason();
         loss.advice();
     }
     for name in tree.names().iter().take(20) {
         tree.symbol(name);
-        settled.explain(name, "y");
+        resolved.explain(name, "y");
     }
     tree.search("a");
 }

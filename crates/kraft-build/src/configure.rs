@@ -1,11 +1,11 @@
-//! Configures a kernel: what was asked for becomes a `.config`, and what got lost is found.
+//! Configures a kernel: resolves the requested options to a `.config`, and reports lost values.
 //!
 //! ```text
-//! edits by hand  ┐
-//! what is wanted ┴─► defconfig text ─ make defconfig ─► new .config ─ compare ─► Lost
+//! manual edits     ┐
+//! requested options ┴─► defconfig text ─ make defconfig ─► new .config ─ compare ─► Lost
 //! ```
 //!
-//! What is wanted wins over what was edited by hand, so a changed Kraftfile is never ignored.
+//! Requested options take precedence over manual edits, so a changed Kraftfile always takes effect.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,33 +17,33 @@ use crate::make::{Call, Error};
 use crate::plan::Plan;
 use crate::state::State;
 
-/// A `.config` is not longer than this, in bytes.
+/// Maximum size of a `.config`, in bytes.
 pub const LARGEST: u64 = 8 << 20;
 
-/// A value that was asked for and did not come about.
+/// A requested value that did not take effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// The option: `CONFIG_…`.
     pub name: String,
-    /// What was asked for.
+    /// The requested value.
     pub wanted: String,
-    /// What it is now; `None` if it is not set.
+    /// The actual value; `None` if it is not set.
     pub found: Option<String>,
 }
 
-/// What configuring came to.
+/// The result of configuring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configured {
-    /// Options that somebody changed by hand, which stay where the Kraftfile is silent.
+    /// Manually edited options, which are kept where the Kraftfile does not set them.
     pub edits: BTreeMap<String, Option<String>>,
-    /// The configuration as it is now.
+    /// The resulting configuration.
     pub settled: BTreeMap<String, String>,
 }
 
-/// Configures a kernel; `scratch` is a directory that only this build uses.
+/// Configures a kernel; `scratch` is a private directory of this build.
 ///
-/// The configuration at `call.plan.config` is replaced only if it changes, and only after make
-/// has made all of the new one.
+/// The configuration at `call.plan.config` is replaced only if it changes, and only after make has
+/// written the new one completely.
 pub fn configure(
     call: &Call<'_>,
     wanted: &BTreeMap<String, String>,
@@ -89,7 +89,7 @@ pub fn configure(
     })
 }
 
-/// Reads a configuration; one that is not there sets nothing.
+/// Reads a configuration; `None` if the file does not exist.
 pub fn read(path: &Path) -> Result<Option<DotConfig>, fs::Error> {
     match fs::read_file(path, LARGEST) {
         Ok(bytes) => Ok(Some(DotConfig::parse(&String::from_utf8_lossy(&bytes)))),
@@ -98,8 +98,8 @@ pub fn read(path: &Path) -> Result<Option<DotConfig>, fs::Error> {
     }
 }
 
-/// Finds what somebody changed by hand since we left the configuration, added to what was changed
-/// before; options that are asked for anyway do not count.
+/// Returns the options edited manually since kraft wrote the configuration, in addition to earlier
+/// edits; requested options are excluded.
 fn edits(
     now: Option<&DotConfig>,
     before: &State,
@@ -118,14 +118,14 @@ fn edits(
             }
         }
     } else {
-        // Whoever removes the configuration removes what was edited into it.
+        // Removing the configuration also discards its manual edits.
         edits.clear();
     }
     edits.retain(|name, _| !wanted.contains_key(name) && !is_made_up(name));
     edits
 }
 
-/// Options that the build itself fills in.
+/// Returns whether the build itself sets an option.
 fn is_made_up(name: &str) -> bool {
     const MADE_UP: [&str; 9] = [
         "CONFIG_UK_BASE",
@@ -141,7 +141,7 @@ fn is_made_up(name: &str) -> bool {
     MADE_UP.contains(&name)
 }
 
-/// Puts together what make is to start from.
+/// Returns the text that make starts from.
 fn text(edits: &BTreeMap<String, Option<String>>, wanted: &BTreeMap<String, String>) -> String {
     let mut all: BTreeMap<&str, &str> = edits
         .iter()
@@ -151,7 +151,7 @@ fn text(edits: &BTreeMap<String, Option<String>>, wanted: &BTreeMap<String, Stri
     defconfig_text(all)
 }
 
-/// Compares what was asked for with what came about.
+/// Returns the requested values that did not take effect.
 pub fn lost(wanted: &BTreeMap<String, String>, found: &DotConfig) -> Vec<Lost> {
     wanted
         .iter()
@@ -164,8 +164,8 @@ pub fn lost(wanted: &BTreeMap<String, String>, found: &DotConfig) -> Vec<Lost> {
         .collect()
 }
 
-/// Whether an option is as it was asked for: numbers are compared as numbers, and an option that
-/// is not set is `n`, or an empty text.
+/// Returns whether an option has the requested value: numbers are compared numerically, and an
+/// option that is not set equals `n` or an empty string.
 fn is_same(wanted: &str, found: Option<&str>) -> bool {
     match found {
         None => matches!(wanted, "n" | ""),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_lost_when_dropped_changed_or_switched_on_all_the_same() {
+    fn dropped_and_changed_values_are_lost() {
         let found = DotConfig::parse("CONFIG_A=y\nCONFIG_N=64\nCONFIG_H=0x10\nCONFIG_S=\"t\"\n");
         let wanted = map(&[
             ("CONFIG_A", "n"),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn edits_by_hand_stay_unless_the_kraftfile_speaks_or_the_file_goes() {
+    fn manual_edits_are_kept_unless_overridden_or_removed() {
         let before = State {
             settled: map(&[("CONFIG_A", "y"), ("CONFIG_B", "1"), ("CONFIG_C", "y")]),
             ..State::default()

@@ -1,18 +1,18 @@
-//! From component sources to a configured and compiled kernel.
+//! Builds kernels: from component sources to a configured and compiled kernel.
 //!
 //! ```text
-//! Plan (pure: what make is told) ─► tools (is all there?) ─► configure (defconfig ─► .config)
-//!   ─► make (lines ─► progress, log, first fault) ─► Products (asked from the build)
-//! state remembers what a kernel was made from, so that nothing is done twice
+//! Plan (pure: make's arguments) ─► tools (all installed?) ─► configure (defconfig ─► .config)
+//!   ─► make (lines ─► progress, log, first error) ─► Products (printed by the build)
+//! state records the inputs of a kernel, so that unchanged ones are not rebuilt
 //! ```
 //!
-//! Nothing here knows images or machines.
+//! Independent of images and machines.
 
-pub mod build;
 pub mod catalog;
 pub mod configure;
 pub mod make;
 pub mod menu;
+pub mod pipeline;
 pub mod plan;
 pub mod shadow;
 pub mod sources;

@@ -1,5 +1,5 @@
-//! The options that a core, its libraries and an application offer, read as make would have them
-//! read: with the environment that Unikraft's Makefile gives to KConfig, and its commands run.
+//! Reads the options of a core, its libraries and an application as make does: with the environment
+//! that Unikraft's Makefile passes to KConfig, and by running its commands.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use kraft_core::component::matches;
 use kraft_kconfig::DotConfig;
-use kraft_kconfig::language::{Faults, Sources, Tree};
+use kraft_kconfig::language::{KconfigErrors, Sources, Tree};
 use kraft_sys::{fs, tool};
 
 use crate::plan::Plan;
 
-/// A file of options is not longer than this, in bytes.
+/// Maximum size of an options file, in bytes.
 const LARGEST: u64 = 8 << 20;
-/// A command in a file of options may take so long.
+/// Time limit of a command in an options file.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Reads the options that a target can be configured with; it must have been configured once, so
-/// that what make generates is there.
+/// Reads the options of a target; it must have been configured once, since make generates some of
+/// the files.
 ///
 /// # Errors
-/// The faults in the files, each with its place.
-pub fn read(plan: &Plan, config: &DotConfig) -> Result<Tree, Faults> {
+/// The errors in the files, with positions.
+pub fn read(plan: &Plan, config: &DotConfig) -> Result<Tree, KconfigErrors> {
     let world = World {
         core: plan.core.clone(),
         env: environment(plan, config),
@@ -31,7 +31,7 @@ pub fn read(plan: &Plan, config: &DotConfig) -> Result<Tree, Faults> {
     Tree::parse("Config.uk", &world)
 }
 
-/// Returns what KConfig finds in its environment (Unikraft, Makefile, `COMMON_CONFIG_ENV`).
+/// Returns the environment of KConfig (Unikraft, Makefile, `COMMON_CONFIG_ENV`).
 fn environment(plan: &Plan, config: &DotConfig) -> BTreeMap<&'static str, String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let kconfig = plan.out.join("kconfig");
@@ -68,7 +68,7 @@ fn environment(plan: &Plan, config: &DotConfig) -> BTreeMap<&'static str, String
     ])
 }
 
-/// The world as make shows it to KConfig.
+/// Files, environment and commands as make provides them to KConfig.
 struct World {
     core: PathBuf,
     env: BTreeMap<&'static str, String>,
@@ -87,7 +87,7 @@ impl Sources for World {
         for (name, value) in &self.env {
             shell = shell.env(name, value);
         }
-        // What fails says nothing, as with KConfig itself.
+        // A failed command has no output, as in KConfig itself.
         let said = shell.output().map(|output| output.stdout);
         String::from_utf8_lossy(&said.unwrap_or_default()).into_owned()
     }

@@ -1,4 +1,4 @@
-//! What make is told: directories, names, options; decided without touching anything.
+//! The arguments of make: directories, names, options. Computed without side effects.
 //!
 //! The interface is that of Unikraft's top-level Makefile: `A=` application, `O=` build
 //! directory, `L=` libraries, `C=` configuration, `N=` name; all paths absolute.
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use kraft_core::arch::Arch;
 
-/// Libraries that must come first for the linker, in this order.
+/// Libraries that must come first in the link order, in this order.
 const FIRST: [&str; 5] = ["libcxxabi", "libcxx", "libunwind", "compiler-rt", "libgo"];
-/// The C libraries; `newlib` brings its threads along.
+/// C libraries; `newlib` includes its threading library.
 const LIBCS: [&[&str]; 2] = [&["musl"], &["newlib", "pthread-embedded"]];
 
-/// Everything that decides what one target becomes.
+/// The inputs of a target's build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Name of the kernel without platform and architecture: make's `N=`.
@@ -25,13 +25,13 @@ pub struct Plan {
     pub app: PathBuf,
     /// External libraries in link order: make's `L=`.
     pub libraries: Vec<PathBuf>,
-    /// Where make works: its `O=`.
+    /// make's build directory: `O=`.
     pub out: PathBuf,
     /// The configuration: make's `C=`.
     pub config: PathBuf,
-    /// The prefix of the compiler's programs, if the target needs another than the host's.
+    /// Prefix of the cross compiler, if needed.
     pub cross: Option<String>,
-    /// The time that the kernel is to say it was compiled at (RFC 3339).
+    /// Compile time recorded in the kernel (RFC 3339).
     pub date: String,
 }
 
@@ -57,7 +57,7 @@ impl Plan {
             }
             arguments.push(list);
         }
-        // Unikraft writes the time into kernels: the true one would make each of them another.
+        // Unikraft records the time in kernels: the actual time would make builds irreproducible.
         arguments.push(format!("HOSTUTC={}", self.date).into());
         if let Some(cross) = &self.cross {
             arguments.push(format!("CROSS_COMPILE={cross}").into());
@@ -73,8 +73,8 @@ fn variable(name: &str, path: &Path) -> OsString {
     text
 }
 
-/// Orders libraries as the linker needs them: the run-time parts of C++ and Go, the C library,
-/// then the others by path.
+/// Sorts libraries in link order: the C++ and Go run-time libraries, the C library, then the others
+/// by path.
 pub fn link_order(libraries: impl IntoIterator<Item = (String, PathBuf)>) -> Vec<PathBuf> {
     let mut left: BTreeMap<String, PathBuf> = libraries.into_iter().collect();
     let mut ordered: Vec<PathBuf> = FIRST.iter().filter_map(|name| left.remove(*name)).collect();
@@ -90,7 +90,7 @@ pub fn link_order(libraries: impl IntoIterator<Item = (String, PathBuf)>) -> Vec
     ordered
 }
 
-/// Returns the prefix of the programs that compile for another architecture than the host's.
+/// Returns the cross compiler prefix for another architecture than the host's.
 pub fn cross_prefix(target: Arch, host: Option<Arch>) -> Option<&'static str> {
     if host == Some(target) {
         return None;
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn run_time_parts_come_first_then_the_c_library_then_the_rest_by_path() {
+    fn runtime_libraries_come_first_then_the_c_library_then_others_by_path() {
         assert_eq!(
             ordered(&["zlib", "musl", "lwip", "libunwind", "libcxx", "compiler-rt"]),
             ["libcxx", "libunwind", "compiler-rt", "musl", "lwip", "zlib"]
@@ -129,12 +129,12 @@ mod tests {
     }
 
     #[test]
-    fn with_musl_there_newlib_is_a_library_like_any_other() {
+    fn newlib_beside_musl_is_an_ordinary_library() {
         assert_eq!(ordered(&["newlib", "musl", "a"]), ["musl", "a", "newlib"]);
     }
 
     #[test]
-    fn make_is_told_absolute_paths_and_the_libraries_in_order() {
+    fn make_gets_absolute_paths_and_ordered_libraries() {
         let plan = Plan {
             name: "Äpp".into(),
             core: "/u".into(),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_another_architecture_needs_other_programs() {
+    fn only_other_architectures_need_cross_compilers() {
         assert_eq!(cross_prefix(Arch::X86_64, Some(Arch::X86_64)), None);
         assert_eq!(
             cross_prefix(Arch::Arm64, Some(Arch::X86_64)),

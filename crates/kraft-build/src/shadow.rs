@@ -1,9 +1,9 @@
-//! Directories whose names make cannot bear, under names that it can.
+//! Mirrors directories whose names make does not support under safe names.
 //!
-//! Make splits at blanks and gives `$`, `#`, `:` and `%` meanings of their own, and Unikraft's
-//! Makefile resolves links. So a tree at such a path is shown to make as a tree of links: real
-//! directories at a plain path, every file in them a link to the true one. Editing a file is
-//! seen, and nothing is copied.
+//! Make splits at blanks and interprets `$`, `#`, `:` and `%`, and Unikraft's Makefile resolves
+//! symbolic links. So a tree at such a path is presented to make as a tree of links: real
+//! directories at a safe path, in which every file is a link to the original. Edits of files take
+//! effect, and nothing is copied.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,7 +13,7 @@ use std::path::Path;
 
 use kraft_sys::fs;
 
-/// Deeper trees than this are not shown.
+/// Maximum depth of a mirrored tree.
 const DEEPEST: usize = 64;
 
 /// Returns whether make, or a shell in a recipe, would misread a path.
@@ -25,7 +25,7 @@ pub fn is_awkward(path: &Path) -> bool {
     })
 }
 
-/// Replaces what make, or a shell in a recipe, would misread in a name.
+/// Replaces characters in a name that make, or a shell in a recipe, would misread.
 pub fn tame(name: &str) -> String {
     name.chars()
         .map(|c| {
@@ -38,9 +38,9 @@ pub fn tame(name: &str) -> String {
         .collect()
 }
 
-/// Shows a tree at another place; what is not in the tree any more goes from there.
+/// Mirrors a tree at another path; removes entries that no longer exist in the tree.
 ///
-/// `except` are names at the root of the tree that are left out, and left alone.
+/// `except` are names at the root of the tree that are skipped and kept.
 pub fn show(tree: &Path, at: &Path, except: &[&str]) -> Result<(), fs::Error> {
     directory(tree, at, except, 0)
 }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blanks_and_what_make_reads_are_awkward_and_umlauts_are_not() {
+    fn paths_with_blanks_and_special_characters_are_awkward() {
         for path in ["/a b", "/a#b", "/a$b", "/a:b", "/it's"] {
             assert!(is_awkward(Path::new(path)), "{path}");
         }
@@ -105,13 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_tamed_letter_by_letter() {
+    fn special_characters_are_replaced() {
         assert_eq!(tame("my app=1_qemu-x86_64"), "my_app_1_qemu-x86_64");
         assert_eq!(tame("tür"), "tür");
     }
 
     #[test]
-    fn a_tree_is_shown_as_it_is_now_and_without_what_is_left_out() {
+    fn trees_are_mirrored_without_exceptions() {
         let dir = tempfile::tempdir().unwrap();
         let (tree, at) = (dir.path().join("a b"), dir.path().join("shown"));
         std::fs::create_dir_all(tree.join("sub")).unwrap();

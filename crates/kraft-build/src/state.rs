@@ -1,4 +1,4 @@
-//! What a kernel was made from: kept beside it, so that nothing is done twice.
+//! The recorded state of the last build, so that unchanged kernels are not rebuilt.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,46 +8,46 @@ use std::path::{Path, PathBuf};
 use kraft_sys::fs;
 use serde::{Deserialize, Serialize};
 
-/// The version of the file; another one is as good as none.
+/// Version of the file format; files of other versions are ignored.
 const VERSION: u32 = 1;
-/// A longer file is not ours, in bytes.
+/// Maximum size of the file, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// What is known of the last build of a target.
+/// The state of a target's last build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The version of this description; set when it is written.
+    /// Version of the format; set when it is written.
     pub(crate) version: u32,
-    /// The fingerprint of everything the kernel was made from; empty while it is being made.
+    /// Fingerprint of all inputs of the kernel; empty during a build.
     pub inputs: String,
-    /// The fingerprint of what the configuration was made from.
+    /// Fingerprint of the inputs of the configuration.
     pub configuration: String,
-    /// The configuration as it was when we left it.
+    /// The configuration as kraft wrote it.
     pub settled: BTreeMap<String, String>,
-    /// Options that somebody changed in the configuration by hand; `None` for one that was unset.
+    /// Manually edited options; `None` for one that was unset.
     pub edits: BTreeMap<String, Option<String>>,
-    /// What the build made.
+    /// The files that the build produced.
     pub products: Vec<Product>,
-    /// How many objects it made.
+    /// Number of objects that it compiled.
     pub objects: u64,
-    /// Where make worked; empty if that is not known.
+    /// make's build directory; empty if unknown.
     #[serde(default)]
     pub place: PathBuf,
 }
 
-/// A file that a build made.
+/// A file produced by a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Product {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Its size in bytes.
     pub size: u64,
-    /// Its time, in nanoseconds since 1970.
+    /// Its modification time, in nanoseconds since 1970.
     pub time: i128,
 }
 
 impl Product {
-    /// Looks at a file.
+    /// Reads the metadata of a file.
     pub fn of(path: &Path) -> io::Result<Self> {
         let found = std::fs::metadata(path)?;
         Ok(Self {
@@ -57,14 +57,14 @@ impl Product {
         })
     }
 
-    /// Returns whether it is still as it was.
+    /// Returns whether the file is unchanged.
     pub fn is_there(&self) -> bool {
         Self::of(&self.path).is_ok_and(|now| now == *self)
     }
 }
 
 impl State {
-    /// Reads what is known; a file that is not there, or makes no sense, knows nothing.
+    /// Reads the state; missing and invalid files yield the default.
     pub fn load(path: &Path) -> Self {
         fs::read_file(path, LARGEST)
             .ok()
@@ -73,7 +73,7 @@ impl State {
             .unwrap_or_default()
     }
 
-    /// Writes it.
+    /// Writes the state.
     pub fn save(&self, path: &Path) -> Result<(), fs::Error> {
         let state = Self {
             version: VERSION,
@@ -84,7 +84,7 @@ impl State {
         fs::replace_file(path, &text)
     }
 
-    /// Returns whether the kernel that is there was made from exactly this.
+    /// Returns whether the existing kernel was built from exactly these inputs.
     pub fn is_current(&self, inputs: &str) -> bool {
         !inputs.is_empty()
             && self.inputs == inputs
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_or_one_of_another_version_knows_nothing() {
+    fn damaged_and_other_versions_are_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("state");
         for text in ["{", "", "{\"version\":99,\"inputs\":\"abc\"}"] {

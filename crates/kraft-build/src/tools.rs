@@ -1,11 +1,11 @@
-//! The programs that a build needs on this computer, looked for before it starts.
+//! Checks for the host programs that a build needs, before it starts.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use kraft_sys::tool;
 
-/// The oldest GNU make that Unikraft's Makefile takes.
+/// The minimum version of GNU make for Unikraft's Makefile.
 const OLDEST_MAKE: (u32, u32) = (4, 1);
 
 /// A program that a build needs.
@@ -13,13 +13,13 @@ const OLDEST_MAKE: (u32, u32) = (4, 1);
 pub struct Needed {
     /// Its name.
     pub program: String,
-    /// The Debian package that has it.
+    /// The Debian package that contains it.
     pub package: &'static str,
-    /// What it is needed for: `compile for arm64`.
+    /// Its purpose: `compile for arm64`.
     pub purpose: &'static str,
 }
 
-/// What of it is not here.
+/// Programs are missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} needed and not found: {}", plural(missing), list(missing))]
 pub struct Missing {
@@ -28,7 +28,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Returns the command that installs them all.
+    /// Returns the command that installs the missing programs.
     pub fn cure(&self) -> String {
         let mut packages: Vec<&str> = self.missing.iter().map(|m| m.package).collect();
         packages.sort_unstable();
@@ -53,10 +53,10 @@ fn list(missing: &[Needed]) -> String {
     each.join(", ")
 }
 
-/// Lists what a build of this core needs; `cross` is the prefix of the compiler's programs.
+/// Returns the programs needed to build this core; `cross` is the prefix of the cross compiler.
 ///
-/// Which programs those are follows from Unikraft's Makefile and from what the core carries: one
-/// with the sources of KConfig's own tools compiles them, one without takes Debian's.
+/// They follow from Unikraft's Makefile and from the content of the core: a core with the sources
+/// of KConfig's tools compiles them, others use Debian's.
 pub fn needed(core: &Path, make: &OsStr, cross: Option<&str>) -> Vec<Needed> {
     let mut all = vec![
         need(&make.to_string_lossy(), "make", "run the build"),
@@ -130,7 +130,7 @@ fn need(program: &str, package: &'static str, purpose: &'static str) -> Needed {
     }
 }
 
-/// Looks for every program where it would be found if it were started now.
+/// Searches every program in the search path.
 pub fn check(needed: Vec<Needed>) -> Result<(), Missing> {
     let missing: Vec<Needed> = needed
         .into_iter()
@@ -143,7 +143,7 @@ pub fn check(needed: Vec<Needed>) -> Result<(), Missing> {
     }
 }
 
-/// Returns the name of GNU make: `gmake` where it is called so.
+/// Returns the name of GNU make: `gmake` if that exists.
 pub fn make() -> OsString {
     let gmake = OsStr::new("gmake");
     if cfg!(target_os = "macos") && tool::locate(gmake).is_some() {
@@ -152,7 +152,7 @@ pub fn make() -> OsString {
     "make".into()
 }
 
-/// Returns whether a version, as `make --version` says it (`GNU Make 4.3`), is new enough.
+/// Returns whether a version, as printed by `make --version` (`GNU Make 4.3`), is new enough.
 pub fn is_new_enough(version: &str) -> bool {
     let Some(number) = version
         .lines()
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_for_another_architecture_names_the_package_with_its_compiler() {
+    fn cross_builds_name_the_package_of_the_compiler() {
         let dir = tempfile::tempdir().unwrap();
         let needed = needed(dir.path(), OsStr::new("make"), Some("aarch64-linux-gnu-"));
         let gcc = needed
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_comes_with_one_command_that_cures_it() {
+    fn missing_programs_are_reported_with_an_install_command() {
         let missing = check(vec![
             need("surely-not-a-program-1", "flex", "parse"),
             need("surely-not-a-program-2", "bison", "parse"),

@@ -1,7 +1,7 @@
-//! Fingerprints of source trees: whether anything that a build reads has changed.
+//! Fingerprints of source trees, to detect changes of build inputs.
 //!
-//! A file counts by its name, size, times, inode and permissions; nothing is read. That is what
-//! make itself goes by, and more: the time of the last change of the inode cannot be put back.
+//! A file is identified by its name, size, times, inode and permissions; contents are not read.
+//! This is stricter than make itself: the change time of an inode cannot be set back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -13,28 +13,28 @@ use kraft_sys::fs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Deeper trees than this are not looked into.
+/// Maximum directory depth.
 const DEEPEST: usize = 64;
 /// Names that no build reads, at any depth.
 const IGNORED: [&str; 2] = [".git", ".unikraft"];
 
-/// What trees look like.
+/// Fingerprints of trees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prints {
-    /// Over every file, in hexadecimal digits.
+    /// Of every file, in hexadecimal digits.
     pub all: String,
-    /// Over the files that decide the configuration: `Config.uk`, `Kconfig…`, `version.mk` and
-    /// the Makefiles of the trees' roots, in hexadecimal digits.
+    /// Of the files that affect the configuration: `Config.uk`, `Kconfig…`, `version.mk` and the
+    /// Makefiles at the roots of the trees, in hexadecimal digits.
     pub configuration: String,
-    /// Every file by its path, links resolved down to the tree's root.
+    /// Every file by its path, with links to the tree's root resolved.
     pub files: BTreeMap<PathBuf, Stamp>,
 }
 
-/// What tells that a file was written to: its size, its two times in nanoseconds, its inode.
+/// Metadata that changes when a file is written: size, modification and change time, inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     size: u64,
-    /// When its content was changed, in nanoseconds since 1970.
+    /// Modification time, in nanoseconds since 1970.
     pub modified: i128,
     changed: i128,
     inode: u64,
@@ -52,10 +52,10 @@ impl Stamp {
     }
 }
 
-/// Looks at trees, except at some directories and files in them.
+/// Fingerprints trees, except for some directories and files in them.
 ///
 /// # Errors
-/// A tree that is not there, or a directory that cannot be read.
+/// A tree is missing, or a directory cannot be read.
 pub fn look(trees: &[&Path], except: &[&Path]) -> Result<Prints, fs::Error> {
     let mut walk = Walk {
         all: Sha256::new(),
@@ -128,7 +128,7 @@ impl Walk<'_> {
             let ignored = IGNORED.iter().any(|ignored| name == *ignored)
                 || name.as_bytes().starts_with(b".config")
                 || self.except.contains(&path.as_path());
-            // A link that leads nowhere, or a file that has just gone, is nothing to a build.
+            // Dangling links, and files removed meanwhile, are ignored.
             let Some(found) = (!ignored).then(|| std::fs::metadata(&path).ok()).flatten() else {
                 continue;
             };
@@ -171,7 +171,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a file decides what can be configured.
+/// Returns whether a file affects the configuration.
 fn configures(name: &str, depth: usize) -> bool {
     name.strip_suffix(".uk")
         .is_some_and(|name| name.starts_with("Config"))
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_source_changes_the_one_print_and_a_changed_option_both() {
+    fn sources_change_one_fingerprint_and_options_both() {
         let dir = tree();
         let before = look(&[dir.path()], &[]).unwrap();
         assert_eq!(look(&[dir.path()], &[]).unwrap(), before);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_build_reads_does_not_count_and_a_loop_of_links_ends() {
+    fn ignored_files_and_link_loops_are_skipped() {
         let dir = tree();
         let out = dir.path().join("out");
         std::fs::create_dir(&out).unwrap();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_that_is_not_there_is_an_error() {
+    fn missing_trees_are_an_error() {
         let dir = tree();
         assert!(look(&[&dir.path().join("nothing")], &[]).is_err());
     }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use kraft_build::build::{Error, Job};
 use kraft_build::configure::Lost;
 use kraft_build::make::{self, Fault};
+use kraft_build::pipeline::{Error, Job};
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_core::kraftfile::options::Options;
 use kraft_core::problem::{Problem, Span};

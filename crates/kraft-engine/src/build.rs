@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-pub use kraft_build::build::Configure;
-use kraft_build::build::{Built, Job, Orders};
+pub use kraft_build::pipeline::Configure;
+use kraft_build::pipeline::{Built, Job, Orders};
 use kraft_build::plan;
 use kraft_core::kraftfile::options::{self, Options};
 use kraft_core::kraftfile::{Resolved, ResolvedTarget};
@@ -274,7 +274,7 @@ pub fn with_target<T>(
     site: &Site,
     target: &ResolvedTarget,
     wish: &Wish,
-    work: impl FnOnce(&Job, &Orders<'_>) -> Result<T, kraft_build::build::Error>,
+    work: impl FnOnce(&Job, &Orders<'_>) -> Result<T, kraft_build::pipeline::Error>,
 ) -> Result<T, Failure> {
     let interrupt = ctx.interrupt.listen();
     let archive = site.workplace.rootfs(&target.architecture);

@@ -1,14 +1,14 @@
 //! Options of a project's configuration: edited, and explained by what KConfig knows of them.
 
-use kraft_build::build::Job;
 use kraft_build::configure::{self, Lost};
 use kraft_build::menu;
+use kraft_build::pipeline::Job;
 use kraft_build::plan::Plan;
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_kconfig::DotConfig;
 use kraft_kconfig::explain::Loss;
-use kraft_kconfig::language::{Faults, Tree};
-use kraft_kconfig::settle::Mode;
+use kraft_kconfig::language::{KconfigErrors, Tree};
+use kraft_kconfig::resolve::Mode;
 use kraft_sys::fs;
 
 use super::build::{self, Site, Wish};
@@ -154,7 +154,7 @@ pub fn losses(plan: &Plan, job: &Job, lost: &[Lost]) -> Vec<Option<Loss>> {
     for (name, value) in &job.options {
         asked.set(name.clone(), value);
     }
-    let settled = tree.settle_as(&asked, Mode::Defconfig);
+    let settled = tree.resolve_as(&asked, Mode::Defconfig);
     lost.iter()
         .map(|lost| settled.explain(&lost.name, &lost.wanted))
         .collect()
@@ -168,12 +168,12 @@ pub fn fault(plan: &Plan) -> Option<Failure> {
 
 /// Reads the options of a target as far as it is configured: what keeps its configuration from
 /// being read is no concern here.
-fn options_of(plan: &Plan) -> Result<Tree, Faults> {
+fn options_of(plan: &Plan) -> Result<Tree, KconfigErrors> {
     let now = configure::read(&plan.config).ok().flatten();
     menu::read(plan, &now.unwrap_or_default())
 }
 
-fn told(plan: &Plan, faults: Faults) -> Failure {
+fn told(plan: &Plan, faults: KconfigErrors) -> Failure {
     let Some(first) = faults.0.into_iter().next() else {
         return Failure::new(Kind::Build, "the options cannot be read");
     };
@@ -253,7 +253,7 @@ pub fn essential(menu: &Menu, changes: Vec<(String, String)>) -> Vec<(String, St
         for (name, value) in &without {
             all.set(name.clone(), value);
         }
-        let settled = menu.tree.settle_as(&all, Mode::Defconfig);
+        let settled = menu.tree.resolve_as(&all, Mode::Defconfig);
         if settled.value(&name).as_deref() == Some(value.as_str()) {
             kept = without;
         } else {

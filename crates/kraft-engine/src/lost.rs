@@ -10,8 +10,8 @@
 
 use std::sync::OnceLock;
 
-use kraft_build::build::Job;
 use kraft_build::configure::Lost;
+use kraft_build::pipeline::Job;
 use kraft_build::plan::Plan;
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_core::kraftfile::options::{Asker, Options};

@@ -14,7 +14,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kraft_build::build::Places;
+use kraft_build::pipeline::Places;
 use kraft_build::{shadow, trees};
 use kraft_core::kraftfile::{Resolved, ResolvedTarget};
 use kraft_sys::fs;

@@ -1,21 +1,21 @@
-//! The text of a `.config` file: the options that a kernel was, or is to be, built with.
+//! `.config` files: the options that a kernel was, or is to be, built with.
 //!
-//! A line is `NAME=VALUE`, or `# NAME is not set`, which says `n`. Strings are in quotes, with `\`
-//! before a `"` and a `\`; all other values are bare. The reader of the build system is strict
-//! about the quotes: a string without them, and a number in them, is dropped.
+//! A line is `NAME=VALUE`, or `# NAME is not set`, which means `n`. Strings are in quotes, with `\`
+//! before a `"` and a `\`; all other values are bare. The build system's reader is strict about
+//! quotes: it drops strings without them, and numbers with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Options that say where a kernel was built, and nothing about what it can do.
+/// Options that record where a kernel was built, which are no features.
 const PLACES: [&str; 3] = [
     "CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD_PATH",
     "CONFIG_UK_APP",
     "CONFIG_UK_BASE",
 ];
-/// What the name of every option begins with.
+/// The prefix of every option name.
 const PREFIX: &str = "CONFIG_";
 
-/// The options of a `.config` file by name, values without their quotes.
+/// The options of a `.config` file by name, values without quotes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DotConfig(BTreeMap<String, Written>);
 
@@ -26,13 +26,13 @@ pub(crate) enum Written {
     NotSet,
     /// Bare: `y`, a number.
     Bare(String),
-    /// In quotes, kept without them.
+    /// In quotes; stored without them.
     Quoted(String),
 }
 
 impl DotConfig {
-    /// Reads the text of a file: lines `CONFIG_NAME=VALUE` and `# CONFIG_NAME is not set`;
-    /// everything else is passed over. The last line about an option counts.
+    /// Parses a file: lines `CONFIG_NAME=VALUE` and `# CONFIG_NAME is not set`; other lines are
+    /// ignored. The last line for an option wins.
     pub fn parse(text: &str) -> Self {
         let mut options = BTreeMap::new();
         for line in text.lines() {
@@ -53,17 +53,17 @@ impl DotConfig {
         self.0.get(name).and_then(Written::value)
     }
 
-    /// Tells whether the text says that an option is not set, which is more than not naming it.
+    /// Returns whether the text contains `# NAME is not set`, unlike an option that is absent.
     pub fn is_not_set(&self, name: &str) -> bool {
         matches!(self.0.get(name), Some(Written::NotSet))
     }
 
-    /// Gives an option a value, written as [`defconfig_text`] writes it: `n` is "not set".
+    /// Sets an option, written as by [`defconfig_text`]: `n` becomes "not set".
     pub fn set(&mut self, name: impl Into<String>, value: &str) {
         self.0.insert(name.into(), Written::of(value));
     }
 
-    /// Forgets an option; returns whether it was there.
+    /// Removes an option; returns whether it existed.
     pub fn unset(&mut self, name: &str) -> bool {
         self.0.remove(name).is_some()
     }
@@ -75,17 +75,17 @@ impl DotConfig {
             .filter_map(|(name, written)| Some((name.as_str(), written.value()?)))
     }
 
-    /// Returns all that is written, by name.
+    /// Returns all entries, by name.
     pub(crate) fn written(&self) -> impl Iterator<Item = (&str, &Written)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Writes an option as it is; for who knows its type.
+    /// Sets an option as written, for callers that know its type.
     pub(crate) fn write(&mut self, name: String, written: Written) {
         self.0.insert(name, written);
     }
 
-    /// Returns the options as a text that [`DotConfig::parse`] reads back: sorted, one line each.
+    /// Formats the options so that [`DotConfig::parse`] reads them back: sorted, one line each.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (name, written) in &self.0 {
@@ -94,8 +94,8 @@ impl DotConfig {
         text
     }
 
-    /// Returns the options as the features of an image: `NAME=VALUE`, sorted, without those that
-    /// name directories of the computer it was built on.
+    /// Returns the options as features of an image: `NAME=VALUE`, sorted, without those that
+    /// contain directories of the build host.
     pub fn features(&self) -> Vec<String> {
         self.iter()
             .filter(|(name, _)| !PLACES.contains(name))
@@ -115,7 +115,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for DotConfig {
 }
 
 impl Written {
-    /// Chooses how a value is written by its looks, without knowing the type of its option.
+    /// Derives how a value is written from its form, without the type of its option.
     fn of(value: &str) -> Self {
         let number = value.strip_prefix('-').unwrap_or(value);
         let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
@@ -166,7 +166,7 @@ impl Written {
     }
 }
 
-/// One option that differs between two configurations. `None` is an option that is not set, or `n`.
+/// An option that differs between two configurations. `None` means not set, or `n`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Change {
     /// The option, with its prefix.
@@ -177,7 +177,7 @@ pub struct Change {
     pub after: Option<String>,
 }
 
-/// Returns what differs between two configurations, by name. Not set, `n` and absent are the same.
+/// Returns the differences between two configurations, by name. Not set, `n` and absent are equal.
 pub fn diff(before: &DotConfig, after: &DotConfig) -> Vec<Change> {
     let value = |config: &DotConfig, name: &str| {
         let value = config.value(name).filter(|value| *value != "n");
@@ -195,17 +195,17 @@ pub fn diff(before: &DotConfig, after: &DotConfig) -> Vec<Change> {
         .collect()
 }
 
-/// Writes options as a text that KConfig starts from: sorted, one line each.
+/// Formats options as input for KConfig: sorted, one line each.
 ///
-/// Without the types of the options their looks decide: `n` is "not set"; `y`, `m`, decimal
-/// numbers and `0x…` are bare; everything else is a string in quotes. So a string option whose
-/// value looks like a number is lost; who has the [`Tree`](super::language::Tree) asks it instead.
+/// Without the types of the options, the form of a value decides: `n` becomes "not set"; `y`, `m`,
+/// decimal numbers and `0x…` are bare; everything else is a quoted string. A string option whose
+/// value looks like a number is lost; with a [`Tree`](super::language::Tree) use its method
+/// instead.
 pub fn defconfig_text<'a>(options: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     options.into_iter().collect::<DotConfig>().text()
 }
 
-/// Returns a string in quotes, the way KConfig escapes it. A line break would end the line of the
-/// option and begin another one, so it becomes a space.
+/// Quotes a string as KConfig does. A line break would begin another option, so it becomes a space.
 pub(crate) fn in_quotes(value: &str) -> String {
     let mut text = String::with_capacity(value.len() + 2);
     text.push('"');
@@ -227,7 +227,7 @@ fn not_set(line: &str) -> Option<&str> {
     (name.starts_with(PREFIX) && plain).then_some(name)
 }
 
-/// Returns what is between the quotes of a value; what comes after the second quote is dropped.
+/// Returns the text between the quotes of a value; text after the second quote is ignored.
 fn quoted(text: &str) -> Option<String> {
     let mut chars = text.strip_prefix('"')?.chars();
     let mut value = String::with_capacity(text.len());
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn set_options_are_read_and_places_left_out() {
+    fn features_are_the_set_options_without_build_directories() {
         let config = DotConfig::parse(
             "#\n# comment\nCONFIG_B=y\n# CONFIG_C is not set\nCONFIG_UK_NAME=\"a \\\"q\\\"\"\n\
              CONFIG_UK_APP=\"/home/me\"\nCONFIG_A=0x10\n\
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_sorted_and_written_by_the_looks_of_its_values() {
+    fn text_is_sorted_and_quoted_by_the_form_of_values() {
         let text = defconfig_text([
             ("E", "a \"q\" \\ b"),
             ("B", "n"),
@@ -283,13 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn a_value_with_a_line_break_cannot_smuggle_in_another_option() {
+    fn line_breaks_in_values_cannot_inject_options() {
         let text = defconfig_text([("CONFIG_A", "x\nCONFIG_B=y")]);
         assert_eq!(DotConfig::parse(&text).value("CONFIG_B"), None, "{text}");
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn formatted_options_are_read_back() {
         let mut config = DotConfig::default();
         for (name, value) in [
             ("CONFIG_A", "\\\"\\\\"),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn configurations_differ_in_values_and_not_in_ways_to_say_no() {
+    fn absent_unset_and_n_are_equal() {
         let before = DotConfig::parse("CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=1\n");
         let after = DotConfig::parse("CONFIG_A=n\nCONFIG_C=2\nCONFIG_D=\"x\"\n");
         let names: Vec<_> = diff(&before, &after).into_iter().map(|c| c.name).collect();

@@ -1,4 +1,4 @@
-//! Why an option does not have the value that was asked for, down to the cause.
+//! Explains why an option does not have the requested value, down to the root cause.
 //!
 //! ```text
 //! CONFIG_LWIP_DHCP=y was dropped: needs LWIP_UDP, which is n because it needs …
@@ -12,27 +12,28 @@ use serde::Serialize;
 use self::search::Search;
 use super::language::Kind;
 use super::language::expr::Tristate;
-use super::settle::Settled;
+use super::resolve::Resolved;
 
-/// A value that was asked for and did not come about.
+/// A requested value that did not take effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Loss {
     /// The option, with `CONFIG_`.
     pub name: String,
-    /// What was asked for.
+    /// The requested value.
     pub wanted: String,
-    /// What it is; nothing for a symbol that no file defines.
+    /// The actual value; `None` for an undefined symbol.
     pub found: Option<String>,
-    /// Why.
+    /// The cause.
     pub cause: Cause,
 }
 
 impl Loss {
-    /// Returns whether the author of the value made a mistake, rather than wrote for another
-    /// release; `asks_for` tells whether a symbol is asked for to be `y` as well.
+    /// Returns whether the author made a mistake, rather than wrote for another release; `asks_for`
+    /// returns whether the configuration also requests a symbol to be `y`.
     ///
-    /// A name that no component knows belongs to another release, unless it is a typing error.
-    /// And an option that another one selects is only left on where that other one is wanted.
+    /// An unknown name belongs to another release, unless it is a misspelling. An option that
+    /// cannot be disabled because another one selects it is a mistake only if the other one is
+    /// requested.
     pub fn is_mistake(&self, asks_for: impl Fn(&str) -> bool) -> bool {
         match &self.cause {
             Cause::Unknown { typo, .. } => *typo,
@@ -50,91 +51,91 @@ impl Loss {
     }
 }
 
-/// Why a value is lost. Symbols are named without `CONFIG_`.
+/// Why a value did not take effect. Symbols are named without `CONFIG_`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Cause {
     /// No file defines the symbol.
     Unknown {
-        /// The known symbol that is nearest.
+        /// The most similar defined symbol.
         nearest: Option<String>,
-        /// Whether the name is a typing error of that one.
+        /// Whether the name is a misspelling of that symbol.
         typo: bool,
     },
-    /// Its type cannot have the value.
+    /// The value is invalid for its type.
     WrongType {
         /// The type.
         expected: Kind,
     },
-    /// It was to be `m`, and there are no modules.
+    /// `m` was requested, but modules are not supported.
     NoModules,
-    /// The number is out of its range.
+    /// The number is out of range.
     OutOfRange {
-        /// The smallest it may be.
+        /// The minimum.
         low: String,
-        /// The largest.
+        /// The maximum.
         high: String,
     },
-    /// Another member of its choice is chosen.
+    /// Another member of its choice is selected.
     Chosen {
         /// The prompt of the choice.
         choice: String,
-        /// The member that is chosen.
+        /// The selected member.
         winner: String,
     },
-    /// It was to be `n`, but it is what the choice falls to, as no other member is chosen.
+    /// `n` was requested, but it is the default of its choice, as no other member is selected.
     OnlyChoice {
         /// The prompt of the choice.
         choice: String,
     },
-    /// It cannot be set as long as these do not hold.
+    /// Its dependencies are not met.
     Needs {
-        /// What does not hold; all of it is needed.
+        /// The unmet conditions; all of them are required.
         needs: Vec<Need>,
     },
-    /// Others force it on.
+    /// Other symbols select it.
     Selected {
-        /// Those that are on and select it.
+        /// The enabled symbols that select it.
         by: Vec<String>,
     },
-    /// It has no prompt, so nobody can set it.
+    /// It has no prompt, so users cannot set it.
     Promptless {
-        /// Those that could select it.
+        /// The symbols that could select it.
         selected_by: Vec<String>,
     },
-    /// Its value comes from the environment.
+    /// Its value comes from an environment variable.
     Environment {
         /// The variable.
         variable: String,
     },
-    /// The configuration asks for something else, or does not ask in a way its type takes.
+    /// The configuration requests another value, or not in a form that its type accepts.
     NotAsked {
-        /// What it asks for.
+        /// The value in the configuration.
         instead: Option<String>,
     },
 }
 
-/// A condition that does not hold.
+/// An unmet condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Need {
-    /// The condition, in the words of the language.
+    /// The condition in KConfig syntax.
     pub condition: String,
-    /// The symbol that it fails by, if it is one.
+    /// The symbol that makes it fail, if it is a single one.
     pub symbol: Option<String>,
     /// The value of that symbol.
     pub value: Option<String>,
-    /// Why it has that value.
+    /// Why the symbol has that value.
     pub because: Option<Why>,
 }
 
-/// A symbol that is forced on although something that it needs does not hold.
+/// A selected symbol whose dependencies are not met.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Forced {
     /// The symbol, with `CONFIG_`.
     pub name: String,
-    /// Those that are on and select it.
+    /// The enabled symbols that select it.
     pub by: Vec<String>,
-    /// What does not hold.
+    /// The unmet conditions.
     pub needs: Vec<Need>,
 }
 
@@ -144,41 +145,41 @@ pub struct Forced {
 pub enum Why {
     /// No file defines it.
     Undefined,
-    /// The configuration says so.
+    /// The configuration sets it.
     Configured,
-    /// It is its default, and the configuration says nothing.
+    /// It is the default, and the configuration does not set it.
     Default,
     /// Nothing sets it.
     NotSet,
-    /// It has no prompt, and none of these is on to select it.
+    /// It has no prompt, and no enabled symbol selects it.
     Unselected {
-        /// Those that could select it.
+        /// The symbols that could select it.
         by: Vec<String>,
     },
-    /// These force it on.
+    /// Other symbols select it.
     Selected {
-        /// Those that are on and select it.
+        /// The enabled symbols that select it.
         by: Vec<String>,
     },
-    /// Another member of its choice is chosen.
+    /// Another member of its choice is selected.
     Chosen {
         /// The prompt of the choice.
         choice: String,
-        /// The member that is chosen.
+        /// The selected member.
         winner: String,
     },
-    /// Something it needs does not hold either.
+    /// Its own dependencies are not met.
     Needs {
-        /// What does not hold.
+        /// The unmet conditions.
         needs: Vec<Need>,
     },
 }
 
-impl Settled<'_> {
-    /// Tells why an option does not have the value that was asked for; `None` if it has. The name
-    /// is with `CONFIG_` or without.
+impl Resolved<'_> {
+    /// Explains why an option does not have the requested value; `None` if it does. The name may
+    /// have the prefix `CONFIG_`.
     ///
-    /// To be told the cause, settle a configuration that asks for the value.
+    /// For the actual cause, resolve a configuration that requests the value.
     pub fn explain(&self, name: &str, wanted: &str) -> Option<Loss> {
         let full = if name.starts_with("CONFIG_") {
             name.to_owned()
@@ -210,7 +211,7 @@ impl Settled<'_> {
         Some(loss(Some(found), cause))
     }
 
-    /// Tells about all options of a list that do not have the values asked for.
+    /// Explains all options of a list that do not have the requested values.
     pub fn losses<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Loss> {
         let wanted = wanted.into_iter();
         wanted
@@ -218,8 +219,8 @@ impl Settled<'_> {
             .collect()
     }
 
-    /// Returns the symbols that `select` turns on against what they depend on: the build system
-    /// warns of them and goes on, and the build may fail by them.
+    /// Returns the symbols that are selected despite unmet dependencies: the build system warns
+    /// about them and continues, and the build may fail.
     pub fn forced(&self) -> Vec<Forced> {
         let mut forced = Vec::new();
         for (id, symbol) in self.tree.symbols.iter().enumerate() {

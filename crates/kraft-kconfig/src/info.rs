@@ -1,42 +1,42 @@
-//! What a tree knows of one symbol, in words for people; and the search for symbols.
+//! Information about symbols for users, and a search for symbols.
 
 use serde::Serialize;
 
 use super::language::expr::{Condition, SymbolId};
 use super::language::{Kind, Tree};
 
-/// A symbol, as its files describe it.
+/// The definition of a symbol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SymbolInfo {
     /// Its name, without `CONFIG_`.
     pub name: String,
     /// Its type.
     pub kind: Kind,
-    /// What the user is asked; a symbol without a prompt cannot be set.
+    /// Its prompt; a symbol without a prompt cannot be set.
     pub prompt: Option<String>,
     /// Its help text.
     pub help: Option<String>,
-    /// Where it is defined: files and lines.
+    /// Its definitions: files and lines.
     pub places: Vec<DefinedAt>,
     /// Its defaults, in order: `VALUE` or `VALUE if CONDITION`.
     pub defaults: Vec<String>,
-    /// The limits of a number: `LOW..HIGH`, with a condition or without.
+    /// The limits of a number: `LOW..HIGH`, possibly with a condition.
     pub ranges: Vec<String>,
-    /// What it depends on, with the menus it stands in; one for each place.
+    /// Its dependencies, including those of its menus; one for each definition.
     pub depends: Vec<String>,
-    /// Symbols that force it to `y`.
+    /// Symbols that select it.
     pub selected_by: Vec<String>,
-    /// Symbols that make it `y` unless the user says otherwise.
+    /// Symbols that imply it: `y` unless the user disables it.
     pub implied_by: Vec<String>,
-    /// Symbols that it forces to `y`.
+    /// Symbols that it selects.
     pub selects: Vec<String>,
-    /// Symbols that it makes `y` unless the user says otherwise.
+    /// Symbols that it implies.
     pub implies: Vec<String>,
-    /// The prompt of the choice that it is a member of.
+    /// The prompt of its choice, if it is a member of one.
     pub choice: Option<String>,
 }
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DefinedAt {
     /// The name of the file.
@@ -54,26 +54,26 @@ impl Tree {
         names
     }
 
-    /// Returns what is known of a symbol, by its name with or without `CONFIG_`.
+    /// Returns the definition of a symbol, by its name with or without `CONFIG_`.
     pub fn symbol(&self, name: &str) -> Option<SymbolInfo> {
         self.find(name).and_then(|id| self.info(id))
     }
 
-    /// Returns the symbol whose name is the nearest to one that is not known.
+    /// Returns the defined symbol most similar to an unknown name.
     pub fn nearest(&self, name: &str) -> Option<&str> {
         let bare = name.strip_prefix("CONFIG_").unwrap_or(name);
         kraft_core::nearest::nearest(bare, self.names())
     }
 
-    /// Returns the symbol of which a name that is not known is a typing error.
+    /// Returns the symbol that an unknown name is a misspelling of.
     pub fn typo_of(&self, name: &str) -> Option<&str> {
         let bare = name.strip_prefix("CONFIG_").unwrap_or(name);
         kraft_core::nearest::typo_of(bare, self.names())
     }
 
-    /// Finds the symbols that have all words of `pattern` in their name, prompt or help, whatever
-    /// the case: those first that have them in the name, then in the prompt. An empty pattern
-    /// finds nothing.
+    /// Finds the symbols that contain all search terms of `pattern` in their name, prompt or help,
+    /// ignoring case: matches in the name come first, then in the prompt. An empty pattern finds
+    /// nothing.
     pub fn search(&self, pattern: &str) -> Vec<SymbolInfo> {
         let words: Vec<String> = pattern.split_whitespace().map(str::to_lowercase).collect();
         if words.is_empty() {

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! text of a .config ──► DotConfig ─┐
-//! Config.uk files ──► Tree ────────┴─► settle ──► Settled ──► text, explain
+//! Config.uk files ──► Tree ────────┴─► resolve ──► Resolved ──► text, explain
 //! ```
 //!
-//! [`DotConfig`] is a list of options as written. [`language::Tree`] is what the sources of a
-//! kernel offer. [`settle::Settled`] is a configuration resolved by a tree: every symbol has its
-//! value, and the reason for it. The result is the same as that of `conf`, the program of the
-//! kernel's build system.
+//! [`DotConfig`] is a list of options as written. [`language::Tree`] contains the definitions in
+//! the sources of a kernel. [`resolve::Resolved`] is a configuration resolved against a tree: every
+//! symbol has a value and a reason for it. The result is identical to that of `conf`, the program
+//! of the kernel's build system.
 //!
 //! The crate does no IO: files, variables and commands come from [`language::Sources`].
 //!
@@ -41,20 +41,20 @@
 //! );
 //! let tree = Tree::parse("Config.uk", &file)?;
 //! let config = DotConfig::parse("# CONFIG_NET is not set\nCONFIG_DHCP=y\n");
-//! let settled = tree.settle(&config);
-//! assert_eq!(settled.config().value("CONFIG_DHCP"), None);
+//! let resolved = tree.resolve(&config);
+//! assert_eq!(resolved.config().value("CONFIG_DHCP"), None);
 //!
-//! let losses = settled.losses(config.iter());
+//! let losses = resolved.losses(config.iter());
 //! assert_eq!(losses[0].name, "CONFIG_DHCP");
 //! println!("{}", losses[0].reason());
-//! # Ok::<(), kraft_kconfig::language::Faults>(())
+//! # Ok::<(), kraft_kconfig::language::KconfigErrors>(())
 //! ```
 
 mod dotconfig;
 pub mod explain;
 mod info;
 pub mod language;
-pub mod settle;
+pub mod resolve;
 
 pub use dotconfig::{Change, DotConfig, defconfig_text, diff};
 pub use info::{DefinedAt, SymbolInfo};

@@ -1,14 +1,15 @@
-//! What becomes of a configuration under the rules of a tree.
+//! Resolves a configuration by the rules of a tree.
 //!
 //! ```text
-//! DotConfig ─ read ─► user values ─ calc, each symbol after those it needs ─► values
+//! DotConfig ─ read ─► user values ─ calc, each symbol after its dependencies ─► values
 //! ```
 //!
-//! The rules are those of the program `conf` of the build system, its oddities included: the same
-//! text comes out. A symbol is *visible* as far as one of its prompts is; a visible one takes the
-//! user's value, no further than it is visible; else its first default whose condition holds, or
-//! what implies it. What selects it holds in any case. A number outside of its range is dropped
-//! when it is read, and a default outside of it is moved to its edge.
+//! The rules are those of the build system's `conf` program, including its quirks, so that the
+//! output is identical. A symbol is *visible* up to the visibility of its prompts. A visible symbol
+//! takes the user's value, limited by its visibility; otherwise the first default whose condition
+//! holds, or the value implied by other symbols. Selection by other symbols always applies. A
+//! user's number out of range is dropped when it is read, and a default out of range is moved to
+//! the nearest limit.
 
 mod calc;
 mod numbers;
@@ -20,73 +21,73 @@ use super::language::expr::{SymbolId, Tristate};
 use super::language::{Kind, Tree};
 pub(crate) use numbers::{fits, leading};
 
-/// How a configuration is read.
+/// How a configuration is interpreted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// As a whole one, whose gaps are filled: `conf --olddefconfig`.
+    /// As a complete configuration: missing options get their defaults (`conf --olddefconfig`).
     #[default]
     Complete,
-    /// As what differs from the defaults: `conf --defconfig`.
+    /// As differences from the defaults (`conf --defconfig`).
     Defconfig,
 }
 
-/// One symbol's state.
+/// The state of one symbol.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
-    /// The user gave it a value that its type can have.
+    /// Whether the user set it to a value valid for its type.
     pub(crate) asked: bool,
     pub(crate) asked_tri: Tristate,
     pub(crate) asked_text: String,
-    /// The member of a choice that the user chose.
+    /// The member of a choice that the user selected.
     pub(crate) asked_member: Option<SymbolId>,
     pub(crate) tri: Tristate,
     pub(crate) text: String,
-    /// The chosen member of a choice.
+    /// The selected member of a choice.
     pub(crate) member: Option<SymbolId>,
-    /// How far its prompts are shown.
+    /// Visibility of its prompts.
     pub(crate) visible: Tristate,
-    /// How far what it depends on holds.
+    /// Value of its dependencies.
     pub(crate) depends: Tristate,
-    /// What it is at least, by `select`.
+    /// Minimum value, by `select`.
     pub(crate) floor: Tristate,
-    /// What it is by `imply`, unless the user says otherwise.
+    /// Value by `imply`, unless the user sets another one.
     pub(crate) implied: Tristate,
-    /// It is written out.
+    /// Whether it is written to the output.
     pub(crate) written: bool,
-    /// All of the above is up to date.
+    /// Whether the fields above are up to date.
     valid: bool,
-    /// Its choice has to be settled before it, once.
+    /// Whether its choice must be resolved before it, once.
     pending: bool,
 }
 
-/// A configuration in which every symbol has its value.
+/// A resolved configuration, in which every symbol has a value.
 #[derive(Clone, Debug)]
-pub struct Settled<'t> {
+pub struct Resolved<'t> {
     pub(crate) tree: &'t Tree,
     pub(crate) states: Vec<State>,
     pub(crate) modules: Tristate,
 }
 
 impl Tree {
-    /// Completes a configuration, as `conf --olddefconfig` does.
-    pub fn settle(&self, config: &DotConfig) -> Settled<'_> {
-        self.settle_as(config, Mode::Complete)
+    /// Resolves a configuration, as `conf --olddefconfig` does.
+    pub fn resolve(&self, config: &DotConfig) -> Resolved<'_> {
+        self.resolve_as(config, Mode::Complete)
     }
 
-    /// Completes a configuration. Options that no file defines are passed over, and so are values
-    /// that the type of their option cannot have.
-    pub fn settle_as(&self, config: &DotConfig, mode: Mode) -> Settled<'_> {
-        let mut settled = Settled {
+    /// Resolves a configuration. Options that no file defines are ignored, as are values invalid
+    /// for the type of their option.
+    pub fn resolve_as(&self, config: &DotConfig, mode: Mode) -> Resolved<'_> {
+        let mut resolved = Resolved {
             tree: self,
             states: vec![State::default(); self.symbols.len()],
             modules: Tristate::No,
         };
-        settled.run(config, mode);
-        settled
+        resolved.run(config, mode);
+        resolved
     }
 
-    /// Writes options as the text of a configuration, each as its type wants it: a string in
-    /// quotes whatever it looks like. Options that no file defines are written by their looks.
+    /// Formats options as the text of a configuration according to their types: strings are always
+    /// quoted. Options that no file defines are formatted by their form.
     pub fn defconfig_text<'a>(
         &self,
         options: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -106,14 +107,14 @@ impl Tree {
     }
 }
 
-impl Settled<'_> {
-    /// Returns a symbol's value by its name, with or without `CONFIG_`: `n` for what is not set,
-    /// nothing for a symbol that no file defines.
+impl Resolved<'_> {
+    /// Returns a symbol's value by its name, with or without `CONFIG_`: `n` if it is not set,
+    /// `None` for a symbol that no file defines.
     pub fn value(&self, name: &str) -> Option<String> {
         self.tree.find(name).map(|id| self.shown(id))
     }
 
-    /// Returns the options that are written out and set, by name, with `CONFIG_`.
+    /// Returns the set options of the output, by name, with `CONFIG_`.
     pub fn config(&self) -> DotConfig {
         let mut config = DotConfig::default();
         for id in 0..self.states.len() {
@@ -132,7 +133,7 @@ impl Settled<'_> {
         self.states.get(id)
     }
 
-    /// Returns a symbol's value as it is written out.
+    /// Returns a symbol's value as written to the output.
     pub(crate) fn shown(&self, id: SymbolId) -> String {
         let (Some(symbol), Some(state)) = (self.tree.get(id), self.states.get(id)) else {
             return String::new();

@@ -1,23 +1,22 @@
-//! KConfig compared with the programs it must agree with, and the ways to lose a value.
+//! Compares kraft's KConfig with reference programs, and tests explanations of lost values.
 //!
-//! Small trees of our own, one of each feature, are settled by us and by Debian's `kconfig-conf`,
-//! from configurations by chance. `KRAFT_UNIKRAFT` names the folder of a Unikraft core whose tree
-//! is then compared too, with the `conf` that it builds. `KRAFT_KCONFIG_RUNS` changes the number of
-//! configurations.
+//! Small trees, one per feature, are resolved by kraft and by Debian's `kconfig-conf` from random
+//! configurations. `KRAFT_UNIKRAFT` names the directory of a Unikraft core, whose tree is then
+//! compared with its own `conf`. `KRAFT_KCONFIG_RUNS` changes the number of configurations.
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests run programs in folders of their own"
+    reason = "tests run programs in temporary directories"
 )]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
-    reason = "a broken world ends the test"
+    reason = "tests panic on errors"
 )]
 
-#[path = "kconfig/faults.rs"]
-mod faults;
+#[path = "kconfig/errors.rs"]
+mod errors;
 #[path = "kconfig/losses.rs"]
 mod losses;
 #[path = "kconfig/world.rs"]
@@ -30,7 +29,7 @@ use std::process::Command;
 
 use kraft_kconfig::DotConfig;
 use kraft_kconfig::language::Tree;
-use kraft_kconfig::settle::Mode;
+use kraft_kconfig::resolve::Mode;
 use world::{Chance, Disk, random_config};
 
 fn runs() -> u64 {
@@ -40,7 +39,7 @@ fn runs() -> u64 {
         .unwrap_or(500)
 }
 
-/// Says that a test could not run; an error where all of them must.
+/// Reports that a test was skipped; an error where all tests are required.
 fn skipped(needs: &str) {
     eprintln!("SKIPPED: needs {needs}");
     let required = std::env::var("KRAFT_E2E").is_ok_and(|value| value == "require");
@@ -51,7 +50,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kconfig")
 }
 
-/// Returns the trees that every reader takes, and those in one folder more.
+/// Returns the trees for all readers, and those of one more directory.
 fn corpus(more: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for folder in [folder(), folder().join(more)] {
@@ -66,7 +65,7 @@ fn corpus(more: &str) -> Vec<PathBuf> {
     files
 }
 
-/// A program that settles configurations, and the tree it does it for.
+/// A reference program and its tree.
 struct Reference {
     program: PathBuf,
     root: String,
@@ -75,7 +74,7 @@ struct Reference {
 }
 
 impl Reference {
-    fn settle(&self, config: &str, mode: Mode) -> String {
+    fn resolve(&self, config: &str, mode: Mode) -> String {
         let file = self.folder.path().join(".config");
         let mut command = Command::new(&self.program);
         match mode {
@@ -102,13 +101,13 @@ impl Reference {
     }
 }
 
-/// The lines that set something.
+/// Returns the lines that set something.
 fn set_lines(text: &str) -> String {
     let lines = text.lines().filter(|line| line.starts_with("CONFIG_"));
     lines.fold(String::new(), |all, line| all + line + "\n")
 }
 
-/// Settles one configuration twice; returns the text.
+/// Resolves one configuration with both programs; returns the text.
 fn compare(reference: &Reference, tree: &Tree, seed: u64, whole: bool) -> String {
     let mut chance = Chance::new(seed);
     let config = DotConfig::parse(&random_config(tree, &mut chance));
@@ -117,8 +116,8 @@ fn compare(reference: &Reference, tree: &Tree, seed: u64, whole: bool) -> String
     } else {
         Mode::Defconfig
     };
-    let mut wanted = reference.settle(&config.text(), mode);
-    let mut got = tree.settle_as(&config, mode).text();
+    let mut wanted = reference.resolve(&config.text(), mode);
+    let mut got = tree.resolve_as(&config, mode).text();
     if !whole {
         wanted = set_lines(&wanted);
         got = set_lines(&got);
@@ -142,7 +141,7 @@ fn compare(reference: &Reference, tree: &Tree, seed: u64, whole: bool) -> String
     got
 }
 
-/// Compares many configurations, which must not all come to the same.
+/// Compares many configurations, and checks that the results differ.
 fn compare_all(reference: &Reference, tree: &Tree, whole: bool) {
     let texts: BTreeSet<String> = (0..runs())
         .map(|seed| compare(reference, tree, seed, whole))
@@ -154,7 +153,7 @@ fn compare_all(reference: &Reference, tree: &Tree, whole: bool) {
     );
 }
 
-/// Compares a tree with Debian's `conf`, in an environment.
+/// Compares a tree with Debian's `conf` in an environment.
 fn compare_with_debians(root: &str, env: &[(&str, String)]) {
     let program = PathBuf::from("kconfig-conf");
     if Command::new(&program).output().is_err() {
@@ -165,7 +164,7 @@ fn compare_with_debians(root: &str, env: &[(&str, String)]) {
         .map(|(name, value)| ((*name).to_owned(), value.clone()))
         .collect();
     let disk = Disk { env: env.clone() };
-    let tree = Tree::parse(root, &disk).unwrap_or_else(|faults| panic!("{faults}"));
+    let tree = Tree::parse(root, &disk).unwrap_or_else(|errors| panic!("{errors}"));
     let reference = Reference {
         program,
         root: root.to_owned(),
@@ -176,7 +175,7 @@ fn compare_with_debians(root: &str, env: &[(&str, String)]) {
 }
 
 #[test]
-fn small_trees_settle_as_debians_conf_settles_them() {
+fn small_trees_resolve_as_with_debians_conf() {
     let here = [("KRAFT_TEST_FOLDER", folder().display().to_string())];
     for path in corpus("older") {
         compare_with_debians(&path.display().to_string(), &here);
@@ -184,7 +183,7 @@ fn small_trees_settle_as_debians_conf_settles_them() {
 }
 
 #[test]
-fn our_own_core_settles_as_debians_conf_settles_it() {
+fn the_guest_core_resolves_as_with_debians_conf() {
     let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/core");
     let env = [
         ("srctree", core.display().to_string()),
@@ -197,7 +196,7 @@ fn our_own_core_settles_as_debians_conf_settles_it() {
     compare_with_debians("Config.uk", &env);
 }
 
-/// Builds the `conf` of a Unikraft core, and makes the environment that its Makefile gives it.
+/// Builds the `conf` of a Unikraft core, and returns the environment set by its Makefile.
 fn unikraft(core: &str) -> Reference {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
@@ -254,7 +253,7 @@ fn unikraft(core: &str) -> Reference {
 }
 
 #[test]
-fn the_tree_of_a_unikraft_core_settles_as_its_own_conf_settles_it() {
+fn the_tree_of_a_unikraft_core_resolves_as_with_its_conf() {
     let Ok(core) = std::env::var("KRAFT_UNIKRAFT") else {
         eprintln!("SKIPPED: needs KRAFT_UNIKRAFT, the folder of a Unikraft core");
         return;
@@ -263,11 +262,11 @@ fn the_tree_of_a_unikraft_core_settles_as_its_own_conf_settles_it() {
     let disk = Disk {
         env: reference.env.clone(),
     };
-    let tree = Tree::parse(&reference.root, &disk).unwrap_or_else(|faults| panic!("{faults}"));
+    let tree = Tree::parse(&reference.root, &disk).unwrap_or_else(|errors| panic!("{errors}"));
     compare_all(&reference, &tree, true);
     for path in corpus("newer") {
         reference.root = path.display().to_string();
-        let tree = Tree::parse(&reference.root, &disk).unwrap_or_else(|faults| panic!("{faults}"));
+        let tree = Tree::parse(&reference.root, &disk).unwrap_or_else(|errors| panic!("{errors}"));
         compare_all(&reference, &tree, true);
     }
 }

@@ -1,13 +1,13 @@
-//! Which components there are: read from the sources that are configured, and kept.
+//! The catalog of components: read from the configured sources, and cached.
 //!
 //! ```text
-//! MANIFESTS/index.yaml             what there is: names and links
+//! MANIFESTS/index.yaml             all components: names and links
 //!           unikraft.yaml          one file per component …
 //!           libs/lwip.yaml
-//!           .sources/PRINT.json    what each source said last, so that it need not say it again
+//!           .sources/PRINT.json    the last answer of each source, for conditional requests
 //! ```
 //!
-//! The files are KraftKit's (formats.md 4); what lies in `.sources` is ours.
+//! The files have KraftKit's format (formats.md 4); `.sources` is kraft's own.
 
 mod provider;
 
@@ -25,29 +25,29 @@ use crate::sources::{Error, Sources};
 
 pub use provider::named;
 
-/// A catalog file has at most so many bytes.
+/// Maximum size of a catalog file, in bytes.
 const LARGEST: u64 = 32 << 20;
-/// The permissions of its files and directories, as KraftKit's (formats.md 4.4).
+/// Permissions of its files and directories, as in KraftKit (formats.md 4.4).
 const FILES: u32 = 0o600;
 const DIRECTORIES: u32 = 0o771;
-/// Links are followed so far.
+/// Maximum depth of links.
 const DEEPEST: usize = 4;
-/// An index may list so many components.
+/// Maximum number of components in an index.
 const MOST_ENTRIES: usize = 100_000;
 
-/// What updating came to.
+/// The result of an update.
 #[derive(Debug, Default)]
 pub struct Updated {
-    /// Every component that is known now.
+    /// All known components.
     pub entries: Vec<Entry>,
-    /// Sources that did not answer, and why; what they said before is kept.
+    /// Sources that failed, and why; their previous answers are kept.
     pub failed: Vec<(String, Error)>,
 }
 
-/// Reads the catalog as it was kept; an absent one is empty.
+/// Reads the cached catalog; empty if there is none.
 ///
 /// # Errors
-/// A file that is there and is no catalog.
+/// An existing file is not a catalog.
 pub fn load(manifests: &Path) -> Result<Vec<Entry>, Error> {
     let file = manifests.join("index.yaml");
     if !file.exists() {
@@ -58,7 +58,7 @@ pub fn load(manifests: &Path) -> Result<Vec<Entry>, Error> {
     Ok(entries)
 }
 
-/// Asks every source what it has and keeps the answers; those that do not answer are told.
+/// Queries every source and caches the answers; returns the failures.
 pub fn update(
     sources: &Sources,
     manifests: &Path,
@@ -83,8 +83,8 @@ pub fn update(
     Ok(updated)
 }
 
-/// Forgets what came from other sources than these, without asking anybody; returns whether it is
-/// known what came from where. A catalog that was not written here is left alone.
+/// Removes entries of other sources without querying any; returns whether the origin of all entries
+/// is known. A catalog written by another program is left unchanged.
 pub fn forget_others(manifests: &Path, places: &[String]) -> Result<bool, Error> {
     if !manifests.join(".sources/lock").exists() {
         return Ok(false);
@@ -102,7 +102,7 @@ pub fn forget_others(manifests: &Path, places: &[String]) -> Result<bool, Error>
     Ok(true)
 }
 
-/// Locks a catalog against others that write it.
+/// Locks the catalog for writing.
 fn lock(manifests: &Path) -> Result<Lock, Error> {
     fs::create_dir_all(manifests, DIRECTORIES)?;
     fs::create_dir_all(&manifests.join(".sources"), 0o700)?;
@@ -111,12 +111,12 @@ fn lock(manifests: &Path) -> Result<Lock, Error> {
     Ok(Lock::exclusive(&lock_file)?)
 }
 
-/// Finds out whether a source is one; returns what it has.
+/// Checks that a source is valid; returns its entries.
 pub fn probe(sources: &Sources, place: &str) -> Result<Vec<Entry>, Error> {
     provider::ask(sources, None, place)
 }
 
-/// Returns the entries that fit a name, in the order of their kinds and names.
+/// Returns the entries that match a name, sorted by kind and name.
 pub fn find<'a>(entries: &'a [Entry], name: &Name) -> Vec<&'a Entry> {
     entries
         .iter()
@@ -127,8 +127,7 @@ pub fn find<'a>(entries: &'a [Entry], name: &Name) -> Vec<&'a Entry> {
         .collect()
 }
 
-/// Sorts, and joins what several sources say about one component: the first one that is
-/// configured is believed first.
+/// Sorts the entries, and merges those of one component: sources configured first take precedence.
 fn tidy(entries: &mut Vec<Entry>) {
     let mut joined: BTreeMap<(Kind, String), Entry> = BTreeMap::new();
     for entry in entries.drain(..).take(MOST_ENTRIES) {
@@ -157,7 +156,7 @@ fn join(known: &mut Entry, more: Entry) {
     known.description = known.description.take().or(more.description);
 }
 
-/// Writes the index and one file per component; files of components that are gone go, too.
+/// Writes the index and one file per component; removes files of components that no longer exist.
 fn write(manifests: &Path, entries: &[Entry]) -> Result<(), Error> {
     let mut links = Vec::new();
     let mut kept = Vec::new();
@@ -222,7 +221,7 @@ fn write_yaml<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), Error> 
         place: path.display().to_string(),
         why: error.to_string(),
     })?;
-    // What did not change is not written again: there may be hundreds, and each waits for the disk.
+    // Unchanged files are not written: there may be hundreds, each with an fsync.
     if fs::read_file(path, LARGEST).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
@@ -232,14 +231,14 @@ fn write_yaml<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), Error> 
     Ok(file.commit()?)
 }
 
-/// What a catalog file holds.
+/// The content of a catalog file.
 #[derive(Debug)]
 enum Held {
     Index(Index),
     Entry(Box<Entry>),
 }
 
-/// Reads the text of a catalog file.
+/// Parses a catalog file.
 fn parse(place: &str, bytes: &[u8]) -> Result<Held, Error> {
     let bad = |why: String| Error::NoCatalog {
         place: place.to_owned(),
@@ -263,7 +262,7 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Reads a catalog file of this computer, and what it links to.
+/// Reads a local catalog file, and the files that it links to.
 fn read_file(path: &Path, depth: usize) -> Result<Vec<Entry>, Error> {
     let bytes = fs::read_file(path, LARGEST)?;
     let held = parse(&path.display().to_string(), &bytes)?;
@@ -273,7 +272,7 @@ fn read_file(path: &Path, depth: usize) -> Result<Vec<Entry>, Error> {
         read_file(&target, depth)
     })?;
     for resource in entries.iter_mut().flat_map(resources) {
-        // Those of a file that it links to are whole already.
+        // Paths from linked files are already absolute.
         if resource.starts_with("./") || resource.starts_with("../") {
             *resource = dir.join(&*resource).display().to_string();
         }
@@ -281,7 +280,7 @@ fn read_file(path: &Path, depth: usize) -> Result<Vec<Entry>, Error> {
     Ok(entries)
 }
 
-/// Returns where the versions of an entry are to be had.
+/// Returns the locations of the versions of an entry.
 fn resources(entry: &mut Entry) -> impl Iterator<Item = &mut String> {
     let channels = entry.channels.iter_mut();
     let channels = channels.filter_map(|channel| channel.resource.as_mut());
@@ -289,10 +288,10 @@ fn resources(entry: &mut Entry) -> impl Iterator<Item = &mut String> {
     channels.chain(versions.filter_map(|version| version.resource.as_mut()))
 }
 
-/// Reads what a link leads to, that deep below where it began.
+/// Reads a linked file at a depth below the first one.
 type Read<'a> = &'a mut dyn FnMut(&str, usize) -> Result<Vec<Entry>, Error>;
 
-/// Returns the entries of a file, those behind its links included.
+/// Returns the entries of a file, including those of linked files.
 fn follow(held: Held, depth: usize, read: Read<'_>) -> Result<Vec<Entry>, Error> {
     let entries = match held {
         Held::Index(index) => index.entries,
@@ -314,7 +313,7 @@ fn follow(held: Held, depth: usize, read: Read<'_>) -> Result<Vec<Entry>, Error>
     Ok(all)
 }
 
-/// Returns where the last answer of a source is kept.
+/// Returns the path of the cached answer of a source.
 fn kept_at(manifests: &Path, place: &str) -> PathBuf {
     let mut print = crate::trees::of_texts([place.as_bytes()]);
     print.truncate(16);
@@ -328,7 +327,7 @@ mod tests {
     const LWIP: &str = "name: lwip\ntype: lib\norigin: https://x.org/lib-lwip.git\nchannels:\n- {name: stable, default: true, resource: https://x.org/s.tar.gz}\n";
 
     #[test]
-    fn what_is_written_is_read_back_and_what_is_gone_goes() {
+    fn written_entries_are_read_back_and_removed_ones_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let Held::Entry(lwip) = parse("x", LWIP.as_bytes()).unwrap() else {
             panic!("an entry");
@@ -347,16 +346,16 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_says_where_it_is() {
+    fn invalid_files_are_reported_with_their_path() {
         let error = parse("some/file.yaml", b"a: [").unwrap_err().to_string();
         assert!(
-            error.starts_with("`some/file.yaml` is no catalog"),
+            error.starts_with("`some/file.yaml` is not a catalog"),
             "{error}"
         );
     }
 
     #[test]
-    fn an_absent_catalog_is_empty() {
+    fn missing_catalogs_are_empty() {
         let dir = tempfile::tempdir().unwrap();
         assert!(load(dir.path()).unwrap().is_empty());
     }

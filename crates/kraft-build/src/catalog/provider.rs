@@ -1,11 +1,11 @@
-//! Sources of a catalog: files, directories, repositories, and all repositories of an owner.
+//! Catalog sources: files, directories, repositories, and all repositories of an owner.
 //!
 //! ```text
 //! FILE.yaml, https://…/FILE.yaml      an index, or one entry
 //! DIRECTORY                           a component, or a directory of components
 //! https://github.com/OWNER/lib-*      every repository with such a name
 //! anything else                       a Git repository
-//! lib-NAME=REPOSITORY                 one whose own name does not say what it is
+//! lib-NAME=REPOSITORY                 a repository whose own name does not contain its kind
 //! ```
 
 use std::path::Path;
@@ -19,25 +19,25 @@ use serde::{Deserialize, Serialize};
 use super::{DEEPEST, Held, LARGEST, follow, kept_at, parse, read_file, resources};
 use crate::sources::{Error, Sources, each};
 
-/// An owner may have so many pages of repositories.
+/// Maximum number of pages of an owner's repositories.
 const MOST_PAGES: usize = 50;
 
-/// Documents by URL: the entity tag of each, and its text.
+/// Documents by URL: the `ETag` and text of each.
 type Documents = std::collections::BTreeMap<String, (String, String)>;
 
-/// What a source said last.
+/// The last answer of a source.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Kept {
     place: String,
     entries: Vec<Entry>,
-    /// What marks each document that it was read from, and the document.
+    /// The `ETag` and text of each document that it was read from.
     documents: Documents,
 }
 
-/// Why a source does not answer, and what it said last.
+/// Why a source failed, and its previous answer.
 pub(super) type Missed = Box<(Error, Vec<Entry>)>;
 
-/// Asks several sources at once; one that fails comes with what it said last.
+/// Queries several sources concurrently; for failed ones the previous answer is returned.
 pub(super) fn ask_all(
     sources: &Sources,
     manifests: &Path,
@@ -59,7 +59,7 @@ pub(super) fn ask_all(
         .collect()
 }
 
-/// Asks one source; with a directory to keep answers in, what did not change is not sent again.
+/// Queries one source; with a cache directory, requests are conditional.
 pub(super) fn ask(
     sources: &Sources,
     manifests: Option<&Path>,
@@ -75,7 +75,7 @@ pub(super) fn ask(
     let entries = if is_file {
         read_file(path, 0)?
     } else if path.is_dir() && !is_bare_repository(path) {
-        // A tree that someone works in is a component as it is, also where Git keeps its history.
+        // A working tree is a component with its current content, even if it has a Git history.
         match directory(path) {
             Err(_) if path.join(".git").exists() => vec![repository(sources, place)?],
             found => found?,
@@ -108,7 +108,7 @@ fn kept(manifests: &Path, place: &str) -> Option<Kept> {
         .filter(|kept| kept.place == place)
 }
 
-/// Returns what a source said last, if it ever was asked.
+/// Returns the previous answer of a source, if there is one.
 pub(super) fn said(manifests: &Path, place: &str) -> Option<Vec<Entry>> {
     kept(manifests, place).map(|kept| kept.entries)
 }
@@ -123,7 +123,7 @@ fn keep(manifests: Option<&Path>, kept: &Kept) -> Result<(), Error> {
     Ok(fs::replace_file(&path, &text)?)
 }
 
-/// Reads an index over HTTP, and what it links to.
+/// Reads an index over HTTP, and the files that it links to.
 fn documents(
     sources: &Sources,
     manifests: Option<&Path>,
@@ -179,7 +179,7 @@ fn document(
     Ok(entries)
 }
 
-/// Completes a URL in a document of the network, which cannot lead to this computer.
+/// Resolves a URL in a remote document, which must not refer to local files.
 fn beside(url: &str, link: &str) -> Result<String, Error> {
     let git = link.contains('@') && link.contains(':') && !link.contains("://");
     if git || (link.contains("://") && !link.starts_with("file:")) {
@@ -191,7 +191,7 @@ fn beside(url: &str, link: &str) -> Result<String, Error> {
         Ok(whole) if relative => Ok(whole.into()),
         _ => Err(Error::NoCatalog {
             place: url.to_owned(),
-            why: format!("it leads to `{link}` on this computer"),
+            why: format!("it refers to the local path `{link}`"),
         }),
     }
 }
@@ -217,7 +217,7 @@ fn linked(
         } else {
             format!("{base}/{}", link.trim_start_matches("./"))
         };
-        // A link that leads from the network into this computer is no link.
+        // A link from a remote document to a local file is invalid.
         if !target.starts_with("http") {
             return Err(Error::NoCatalog {
                 place: url.to_owned(),
@@ -228,7 +228,7 @@ fn linked(
     })
 }
 
-/// Reads a directory: a component, a catalog, or components side by side.
+/// Reads a directory: a component, a catalog, or a directory of components.
 fn directory(path: &Path) -> Result<Vec<Entry>, Error> {
     for index in ["index.yaml", "index.yml"] {
         if path.join(index).is_file() {
@@ -256,7 +256,7 @@ fn directory(path: &Path) -> Result<Vec<Entry>, Error> {
     Ok(entries)
 }
 
-/// Returns the component that a directory is, by its name and by what is in it.
+/// Returns the component in a directory, identified by its name and content.
 fn component_at(path: &Path) -> Option<Entry> {
     let real = path.canonicalize().ok()?;
     let text = real.to_str()?;
@@ -307,7 +307,7 @@ fn repository(sources: &Sources, place: &str) -> Result<Entry, Error> {
         return Err(Error::NoCatalog {
             place: place.to_owned(),
             why: format!(
-                "its name does not say what it is: expected `lib-NAME`, `app-NAME` or `unikraft`; \
+                "its name does not contain its kind: expected `lib-NAME`, `app-NAME` or `unikraft`; \
                  `lib-NAME={place}` gives it one"
             ),
         });
@@ -377,7 +377,7 @@ fn repository(sources: &Sources, place: &str) -> Result<Entry, Error> {
     })
 }
 
-/// Splits the name that a source is given from where it is: `lib-lwip=https://…`.
+/// Splits the name from a source: `lib-lwip=https://…`.
 pub fn named(place: &str) -> (Option<&str>, &str) {
     let given = place.split_once('=').filter(|(name, _)| {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
@@ -389,7 +389,7 @@ pub fn named(place: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Returns the beginning of the URLs of a repository's archives, on a forge that makes them.
+/// Returns the URL prefix of a repository's archives, for forges that provide them.
 fn forge(url: &str) -> Option<String> {
     let rest = url.strip_prefix("https://github.com/")?;
     let rest = rest.trim_end_matches('/');
@@ -397,7 +397,7 @@ fn forge(url: &str) -> Option<String> {
     (rest.split('/').count() == 2).then(|| format!("https://github.com/{rest}"))
 }
 
-/// Every repository of an owner with a name that fits.
+/// All repositories of an owner whose name matches a pattern.
 #[derive(Debug)]
 struct Wild {
     owner: String,
@@ -433,7 +433,7 @@ fn owner(sources: &Sources, wild: &Wild) -> Result<Vec<Entry>, Error> {
             format!("{api}/{of}/{owner}/repos?per_page=100&page={page}")
         };
         let document = match sources.http.document(&url("orgs"), None) {
-            // The owner is a person.
+            // The owner is a user, not an organisation.
             Err(Error::NotThere { .. }) => sources.http.document(&url("users"), None)?,
             other => other?,
         };
@@ -463,7 +463,7 @@ fn owner(sources: &Sources, wild: &Wild) -> Result<Vec<Entry>, Error> {
     let asked = each(&urls, &silent, String::clone, |url| {
         repository(sources, url)
     });
-    // A repository that cannot be read is not a reason to do without the others.
+    // Unreadable repositories are skipped.
     Ok(asked.into_iter().filter_map(Result::ok).collect())
 }
 
@@ -472,7 +472,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_of_an_owner_is_told_from_a_repository() {
+    fn patterns_and_repositories_are_distinguished() {
         let wild = wildcard("https://github.com/unikraft/lib-*").unwrap();
         assert_eq!(
             (wild.owner.as_str(), wild.pattern.as_str()),
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_components_by_what_is_in_them() {
+    fn directories_are_identified_by_their_content() {
         let dir = tempfile::tempdir().unwrap();
         for (file, text) in [
             ("lib-x/Config.uk", "config LIBX"),

@@ -1,45 +1,45 @@
-//! The first thing that went wrong in a build, found among everything that was said after it.
+//! Finds the first error in the output of a failed build.
 
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-/// How many lines of context a fault keeps.
+/// Maximum number of context lines of an error.
 const MOST_CONTEXT: usize = 12;
-/// How many last lines are kept for a build that fails without a word we know.
+/// Number of last lines kept for a build that fails without a known error message.
 const LAST: usize = 8;
 
 /// Why a build failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What was wrong, in the words of the program that found it, without the place.
+    /// The message of the program that failed, without the position.
     pub message: String,
-    /// Where.
+    /// Its position.
     pub place: Option<Place>,
-    /// What else was said about it: notes, the lines of code, what included what.
+    /// Related output: notes, source lines, include stacks.
     pub context: Vec<String>,
-    /// What make was doing: `libx: file.o`.
+    /// The target of make: `libx: file.o`.
     pub target: Option<String>,
-    /// A program that is missing.
+    /// The missing program.
     pub missing_program: Option<String>,
-    /// What could not be downloaded: a URL.
+    /// The URL of a failed download.
     pub download: Option<String>,
     /// Whether the disk is full.
     pub disk_full: bool,
 }
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The file as it was named.
+    /// The file as printed.
     pub file: PathBuf,
     /// The line, from 1.
     pub line: u32,
-    /// The column in bytes, from 1, if it is known.
+    /// The column in bytes, from 1, if known.
     pub column: Option<u32>,
 }
 
 impl Fault {
-    /// A fault of which nothing is known but that it happened.
+    /// An error without details.
     pub(super) fn unknown(message: String) -> Self {
         Self {
             message,
@@ -52,7 +52,7 @@ impl Fault {
         }
     }
 
-    /// Says it in one line.
+    /// Formats it on one line.
     pub fn summary(&self) -> String {
         match &self.target {
             Some(target) => format!("cannot make `{target}`: {}", self.message),
@@ -61,22 +61,22 @@ impl Fault {
     }
 }
 
-/// Listens for faults.
+/// Searches for errors in make's output.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     found: Option<Found>,
-    /// Lines that lead up to what may come: `In file included from …`.
+    /// Lines that precede an error: `In file included from …`.
     leading: Vec<String>,
     step: Option<String>,
     last: Vec<String>,
     missing_program: Option<String>,
     disk_full: bool,
     make_says: Option<String>,
-    /// Libraries with the URL that each is downloaded from.
+    /// Libraries with their download URLs.
     downloads: Vec<(String, String)>,
-    /// What could not be downloaded.
+    /// The URL of a failed download.
     not_downloaded: Option<String>,
-    /// Whether a file was missed.
+    /// Whether a missing file was reported.
     file_missing: bool,
 }
 
@@ -90,7 +90,7 @@ struct Found {
 }
 
 impl Search {
-    /// Takes the next line.
+    /// Processes the next line.
     pub(super) fn line(&mut self, text: &str) {
         if let super::Line::Step { verb, what } = super::Line::read(text) {
             if matches!(verb.as_str(), "WGET" | "GIT") {
@@ -120,7 +120,7 @@ impl Search {
             return;
         }
         if let Some(found) = self.found.as_mut() {
-            // KConfig says first where it stumbled, and then over what.
+            // KConfig first reports the position, and then the statement.
             if found.message == "syntax error"
                 && let Some((place, message)) = error(text)
                 && message.starts_with("unknown statement")
@@ -130,7 +130,7 @@ impl Search {
                 return;
             }
             if found.open {
-                // The next error, or the next step, is another story.
+                // The next error, or the next step, ends the context.
                 if error(text).is_some() || found.context.len() == MOST_CONTEXT {
                     found.open = false;
                 } else {
@@ -155,7 +155,7 @@ impl Search {
         {
             self.leading.push(text.to_owned());
         } else if text.contains(": In function ") || text.ends_with("At top level:") {
-            // The compiler's heading; the line below says the same with a number.
+            // A heading of the compiler; the following line contains the position.
         } else {
             self.leading.clear();
         }
@@ -167,8 +167,8 @@ impl Search {
         }
     }
 
-    /// Returns the URL that a target of make was to be made of, which failed: Unikraft's rules let
-    /// wget fail, and miss its file when they unpack it or compare its sum.
+    /// Returns the download URL of a failed make target: Unikraft's rules ignore failures of wget,
+    /// and fail when unpacking or verifying the missing file.
     fn download_of(&self, said: &str) -> Option<String> {
         // `[/lib/Makefile.uk:60: /out/libx/.origin] Error 9`
         let target = said.split_once(']')?.0.rsplit(' ').next()?;
@@ -184,7 +184,7 @@ impl Search {
         Some(url.clone())
     }
 
-    /// Returns what was found when make has ended.
+    /// Returns the error after make has ended.
     pub(super) fn found(self, status: ExitStatus) -> Fault {
         let Self {
             found,
@@ -196,7 +196,7 @@ impl Search {
             not_downloaded,
             ..
         } = self;
-        // What was found after a failed download is only the lack of it.
+        // Errors after a failed download are consequences of it.
         let download = not_downloaded.filter(|_| found.as_ref().is_none_or(|f| f.place.is_none()));
         let (message, place, context, target) = if let Some(url) = &download {
             (
@@ -223,7 +223,7 @@ impl Search {
     }
 }
 
-/// Reads `libx: URL`, or `libx: URL [retry-with: URL]`.
+/// Parses `libx: URL`, or `libx: URL [retry-with: URL]`.
 fn download(what: &str) -> Option<(String, String)> {
     let (library, url) = what.split_once(": ")?;
     let url = url.split(' ').next()?;
@@ -231,7 +231,7 @@ fn download(what: &str) -> Option<(String, String)> {
     is_url.then(|| (library.to_owned(), url.to_owned()))
 }
 
-/// Reads `FILE:LINE[:COLUMN]: [fatal ]error: MESSAGE`, and what linkers and assemblers say.
+/// Parses `FILE:LINE[:COLUMN]: [fatal ]error: MESSAGE`, and messages of linkers and assemblers.
 fn error(text: &str) -> Option<(Option<Place>, String)> {
     for mark in [": fatal error: ", ": error: ", ": Error: "] {
         if let Some((before, message)) = text.split_once(mark) {
@@ -247,7 +247,7 @@ fn error(text: &str) -> Option<(Option<Place>, String)> {
     if text.ends_with(" checksum validation failed") {
         return Some((None, text.to_owned()));
     }
-    // Git, which names what it could not reach.
+    // Git, whose message contains the URL.
     if let Some(message) = text.strip_prefix("fatal: ") {
         return Some((None, message.to_owned()));
     }
@@ -283,7 +283,7 @@ fn error(text: &str) -> Option<(Option<Place>, String)> {
     config.then(|| (Some(place), message.to_owned()))
 }
 
-/// Reads `FILE:LINE[:COLUMN]`.
+/// Parses `FILE:LINE[:COLUMN]`.
 fn place(text: &str) -> Option<Place> {
     let (rest, last) = text.rsplit_once(':')?;
     let last: u32 = last.parse().ok()?;
@@ -303,7 +303,7 @@ fn place(text: &str) -> Option<Place> {
     })
 }
 
-/// Reads `make: *** [Makefile:12: target] Error 2` and `Makefile:130: *** text.  Stop.`
+/// Parses `make: *** [Makefile:12: target] Error 2` and `Makefile:130: *** text.  Stop.`
 fn make_error(text: &str) -> Option<String> {
     let (before, rest) = text.split_once("*** ")?;
     let by_make = before.starts_with("make") || before.ends_with(": ");
@@ -313,7 +313,7 @@ fn make_error(text: &str) -> Option<String> {
     })
 }
 
-/// Reads what shells and make say about a program that is not there.
+/// Parses messages of shells and make about missing programs.
 fn missing_program(text: &str) -> Option<String> {
     let before = text
         .strip_suffix(": command not found")
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_counts_with_its_lines_and_nothing_after() {
+    fn the_first_error_is_reported_with_its_context() {
         let fault = found(
             "  CC      appx: main.o\n\
              /a/main.c: In function ‘main’:\n\
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn make_itself_the_linker_and_kconfig_are_understood() {
+    fn errors_of_make_linker_and_kconfig_are_parsed() {
         assert_eq!(
             found("Makefile:130: *** Path to app directory (A) is not absolute.  Stop.\n").message,
             "Path to app directory (A) is not absolute"
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_download_is_told_by_its_url_and_not_by_the_file_that_is_missed() {
+    fn failed_downloads_are_reported_by_url() {
         let url = "https://example.org/a/UPSTREAM.zip";
         for rest in [
             "unzip:  cannot find or open /o/libx/UPSTREAM.zip\n\
@@ -402,7 +402,7 @@ mod tests {
             assert_eq!(fault.summary(), format!("could not download `{url}`"));
             assert_eq!(fault.download.as_deref(), Some(url));
         }
-        // One that is there and is another file, one that was there before, and an error in a source.
+        // An existing wrong file, an earlier download, and an error in a source file.
         for (text, message) in [
             (
                 "  WGET    libx: https://example.org/x.zip\n/o/libx/x.zip: SHA256 checksum validation failed\n\
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_and_a_full_disk_are_seen() {
+    fn missing_programs_and_full_disks_are_detected() {
         let fault = found("/bin/sh: 1: flex: not found\nmake: *** [x] Error 127\n");
         assert_eq!(fault.missing_program.as_deref(), Some("flex"));
         let fault = found("make: aarch64-linux-gnu-gcc: No such file or directory\n");

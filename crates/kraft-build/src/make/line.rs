@@ -1,29 +1,29 @@
-//! One line of make: a step, an answer to our question, or talk.
+//! Parses one line of make's output: a step, a product, or other output.
 
 use std::path::PathBuf;
 
-/// What a line says.
+/// A line of make's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// Something is made: `  CC      libx: file.o`.
+    /// A build step: `  CC      libx: file.o`.
     Step {
-        /// What is done: `CC`.
+        /// The action: `CC`.
         verb: String,
-        /// To what: `libx: file.o`.
+        /// The object: `libx: file.o`.
         what: String,
     },
-    /// How many objects the whole build has.
+    /// The total number of objects of the build.
     Objects(u64),
-    /// A kernel that was made.
+    /// The path of a kernel.
     Image(PathBuf),
-    /// A kernel with debug information that was made.
+    /// The path of a kernel with debug information.
     Debug(PathBuf),
-    /// Anything else.
+    /// Other output.
     Other,
 }
 
 impl Line {
-    /// Reads a line.
+    /// Parses a line.
     pub fn read(text: &str) -> Self {
         if let Some(count) = text.strip_prefix("kraft-objects ") {
             return count.trim().parse().map_or(Self::Other, Self::Objects);
@@ -34,7 +34,7 @@ impl Line {
         if let Some(path) = text.strip_prefix("kraft-debug ") {
             return Self::Debug(path.into());
         }
-        // Two blanks, the verb in capitals padded to a column, what it is done to.
+        // Two blanks, the action in upper case padded to a column, the object.
         let Some((verb, what)) = text
             .strip_prefix("  ")
             .and_then(|rest| rest.split_once(' '))
@@ -56,7 +56,7 @@ impl Line {
         }
     }
 
-    /// Returns whether it is the making of one of the objects that are counted.
+    /// Returns whether it is one of the counted objects.
     pub fn is_object(&self) -> bool {
         match self {
             Self::Step { verb, what } => {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_answers_and_talk_are_told_apart() {
+    fn steps_and_products_are_distinguished() {
         let step = Line::read("  CC      libkvmplat: traps.isr.o");
         assert_eq!(
             step,

@@ -1,4 +1,4 @@
-//! Runs make: its lines become progress, a full log, and on failure the first fault.
+//! Runs make: parses progress, writes a log, and reports the first error on failure.
 
 mod fault;
 mod line;
@@ -17,17 +17,17 @@ pub use line::Line;
 
 use crate::plan::Plan;
 
-/// The goal that makes everything and then says what was made.
+/// The make goal that builds everything and then prints the products.
 ///
-/// Unikraft's Makefile calls itself once more in the build directory. Only there the images have
-/// names, so the question is put as a rule of our own, which stays silent outside.
+/// Unikraft's Makefile calls itself in the build directory. Only there image names are known, so
+/// the goal is defined by an additional rule, which does nothing outside.
 const ASK: &str = "kraft-images: kraft-objects all kraft-products
 .PHONY: kraft-images kraft-objects kraft-products
 kraft-objects: ; @$(if $(strip $(UK_LIBS) $(UK_LIBS-y)),echo kraft-objects $(words $(foreach L,$(sort $(UK_LIBS) $(UK_LIBS-y) $(foreach P,$(UK_PLATS) $(UK_PLATS-y),$($(call uc,$P)_LIBS) $($(call uc,$P)_LIBS-y))),$($(call uc,$L)_OBJS) $($(call uc,$L)_OBJS-y))),:)
 kraft-products: all ; @$(if $(strip $(UK_IMAGES) $(UK_IMAGES-y)),printf 'kraft-image %s\\n' $(UK_IMAGES) $(UK_IMAGES-y); printf 'kraft-debug %s\\n' $(UK_DEBUG_IMAGES) $(UK_DEBUG_IMAGES-y),:)
 ";
 
-/// Make did not do what it was asked to.
+/// Why make failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It could not be started.
@@ -35,46 +35,46 @@ pub enum Error {
     Start {
         /// Its name.
         program: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It failed.
+    /// make failed.
     #[error("{}", fault.summary())]
     Failed {
-        /// What went wrong first.
+        /// The first error.
         fault: Box<Fault>,
-        /// Everything it said.
+        /// The full output.
         log: PathBuf,
     },
-    /// It was told to stop.
+    /// It was interrupted.
     #[error("the build was interrupted")]
     Interrupted,
-    /// It succeeded without saying what it had made.
-    #[error("make named no kernel among what it had made")]
+    /// It succeeded without printing its products.
+    #[error("make did not print the path of a kernel")]
     NoProducts {
-        /// Everything it said.
+        /// The full output.
         log: PathBuf,
     },
-    /// A file of ours could not be read or written.
+    /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] fs::Error),
 }
 
-/// How make is run.
+/// Options of a make call.
 pub struct Call<'a> {
-    /// What it is told.
+    /// make's arguments.
     pub plan: &'a Plan,
-    /// The program.
+    /// The make program.
     pub program: &'a OsStr,
-    /// How many things it may do at once; `None` leaves that to the jobserver above us.
+    /// Number of parallel jobs; `None` uses the jobserver of a parent make.
     pub jobs: Option<usize>,
-    /// Further variables and flags.
+    /// Additional variables and flags.
     pub extra: Vec<OsString>,
-    /// Whether it may open no connection.
+    /// Whether network connections are forbidden.
     pub offline: bool,
-    /// Where everything it says goes, after what is there already.
+    /// The log, to which the output is appended.
     pub log: &'a Path,
-    /// Is asked whether to stop.
+    /// Returns whether to stop.
     pub stop: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -87,26 +87,26 @@ impl std::fmt::Debug for Call<'_> {
     }
 }
 
-/// What a build made, as it says itself.
+/// The products of a build, as printed by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Products {
-    /// The kernel that boots first, then its variants.
+    /// The primary kernel, then its variants.
     pub images: Vec<PathBuf>,
     /// The kernels with debug information.
     pub debug: Vec<PathBuf>,
-    /// How many steps make took.
+    /// Number of steps.
     pub steps: u64,
 }
 
 impl Call<'_> {
-    /// Makes some targets quietly; returns what make said.
+    /// Runs some targets without progress; returns the output.
     pub fn targets(&self, targets: &[&str]) -> Result<Vec<String>, Error> {
         let mut said = Vec::new();
         self.run(&[], targets, &mut |_, text| said.push(text.to_owned()))?;
         Ok(said)
     }
 
-    /// Makes everything and returns what that is; `step` is told every step.
+    /// Builds everything and returns the products; `step` is called for every step.
     pub fn all(&self, step: &mut dyn FnMut(&Line)) -> Result<Products, Error> {
         let mut products = Products::default();
         self.run(
@@ -130,7 +130,7 @@ impl Call<'_> {
         Ok(products)
     }
 
-    /// Makes a target that talks with whoever sits at the terminal.
+    /// Runs an interactive target on the terminal.
     pub fn talk(&self, target: &str) -> Result<(), Error> {
         let mut command = tool::command(self.program);
         command.args(self.plan.arguments()).args(&self.extra);
@@ -167,11 +167,11 @@ impl Call<'_> {
         if let Some(jobs) = self.jobs {
             command.arg(format!("-j{jobs}"));
         }
-        // Messages are read by machine here; nothing else of the user's environment is touched.
+        // Messages are parsed; the rest of the environment is unchanged.
         command.env("LC_MESSAGES", "C").env("GCC_COLORS", "");
         command.env_remove("LC_ALL");
-        // Unikraft asks git for its version: a core without a repository of its own must not find
-        // the one that the project lies in.
+        // Unikraft determines its version with git: for a core without its own repository, git must
+        // not find that of the surrounding project.
         if let Some(above) = self.plan.core.parent() {
             command.env("GIT_CEILING_DIRECTORIES", above);
         }
@@ -198,7 +198,7 @@ impl Call<'_> {
         match end {
             End::Stopped => Err(Error::Interrupted),
             End::Itself(status) if status.success() => Ok(()),
-            // Whoever pressed Ctrl-C may have reached make before us.
+            // Ctrl-C may have reached make first.
             End::Itself(_) if (self.stop)() => Err(Error::Interrupted),
             End::Itself(status) => Err(Error::Failed {
                 fault: Box::new(faults.found(status)),
@@ -208,7 +208,7 @@ impl Call<'_> {
     }
 }
 
-/// Everything make says, kept for whoever wants to read it all.
+/// The log of make's output.
 struct Log {
     file: BufWriter<File>,
     path: PathBuf,

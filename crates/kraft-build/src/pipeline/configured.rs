@@ -1,4 +1,4 @@
-//! Configures a target where that is called for, and judges what got lost.
+//! Configures a target if necessary, and handles lost values.
 
 use std::ffi::OsStr;
 
@@ -13,7 +13,7 @@ use crate::state::State;
 use crate::tools;
 
 impl Job {
-    /// Configures if that is called for, and remembers it; returns what got lost.
+    /// Configures the target if necessary, and records the state; returns the lost values.
     pub(super) fn configured(
         &self,
         call: &Call<'_>,
@@ -53,7 +53,8 @@ impl Job {
             state.settled = done.settled;
             state.configuration.clone_from(&inputs.configuration);
             self.take_config(call.plan)?;
-            // Also where it is refused below: what we settled is not to look like edits by hand.
+            // Also if it is rejected below: options written by kraft must not look like manual
+            // edits.
             state.save(&self.state_file())?;
         }
         let lost = self.lost_now()?;
@@ -61,7 +62,7 @@ impl Job {
         Ok(lost)
     }
 
-    /// Compares what is wanted with the configuration as it is.
+    /// Compares the requested options with the current configuration.
     pub(super) fn lost_now(&self) -> Result<Vec<Lost>, fs::Error> {
         let now = configure::read(&self.places.config)?.unwrap_or_default();
         Ok(configure::lost(&self.options, &now))
@@ -89,7 +90,7 @@ fn settled(state: &State) -> impl Iterator<Item = (&str, &str)> {
         .map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
-/// Tells a fault in the options from other failures of configuring.
+/// Distinguishes errors in option files from other failures of configuring.
 fn options_fault(source: make::Error, plan: &Plan) -> Error {
     let in_options = match &source {
         make::Error::Failed { fault, .. } => fault
@@ -108,7 +109,7 @@ fn options_fault(source: make::Error, plan: &Plan) -> Error {
     }
 }
 
-/// Looks whether make is the cause: one that is too old fails in ways that say nothing.
+/// Checks the version of make: versions that are too old fail with misleading messages.
 fn check_make(program: &OsStr) -> Result<(), Error> {
     let said = tool::Tool::new(program)
         .package("make")

@@ -1,4 +1,4 @@
-//! What a kernel is made from, as fingerprints: to tell whether it has to be made again.
+//! Fingerprints of a kernel's inputs, to decide whether to rebuild it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -45,7 +45,7 @@ impl Job {
         })
     }
 
-    /// Adds the configuration, as it is now, to a fingerprint.
+    /// Adds the current configuration to a fingerprint.
     pub(super) fn with_config(&self, trees: &str) -> Result<String, fs::Error> {
         let config = match fs::read_file(&self.places.config, configure::LARGEST) {
             Ok(bytes) => bytes,
@@ -55,7 +55,7 @@ impl Job {
         Ok(trees::of_texts([trees.as_bytes(), &config]))
     }
 
-    /// Tells which compiler would be taken.
+    /// Returns the identity of the compiler that would be used.
     fn toolchain(&self) -> Vec<u8> {
         let prefix = self.cross.as_deref().unwrap_or_default();
         let mut found = String::new();
@@ -68,13 +68,13 @@ impl Job {
     }
 }
 
-/// The fingerprints of what a kernel is made from.
+/// Fingerprints of a kernel's inputs.
 pub(super) struct Inputs {
-    /// Everything.
+    /// All inputs.
     pub(super) all: String,
-    /// Everything but the configuration.
+    /// All inputs except for the configuration.
     pub(super) trees: String,
-    /// What the configuration is made from.
+    /// Inputs of the configuration.
     pub(super) configuration: String,
     /// Every file of the trees.
     pub(super) files: BTreeMap<PathBuf, Stamp>,

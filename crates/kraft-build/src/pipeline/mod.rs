@@ -1,8 +1,8 @@
-//! Builds one target: nothing if nothing changed, else only what has to be done.
+//! Builds one target incrementally: only what is out of date, or nothing.
 //!
 //! ```text
-//! look at the trees ─ same as last time? ─ yes ─► Built { fresh }
-//!   └ no ─► tools ─► configure, if what it is made from changed ─► make ─► publish ─► remember
+//! fingerprint trees ─ unchanged? ─ yes ─► Built { fresh }
+//!   └ no ─► tools ─► configure, if its inputs changed ─► make ─► publish ─► save state
 //! ```
 
 mod configured;
@@ -28,7 +28,7 @@ use crate::plan::Plan;
 use crate::state::{Product, State};
 use crate::tools::{self, Missing};
 
-/// A target could not be built.
+/// Why a target could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Make failed, or could not be run.
@@ -37,32 +37,32 @@ pub enum Error {
     /// Programs are missing.
     #[error(transparent)]
     Tools(#[from] Missing),
-    /// The GNU make that is here is too old, or none.
+    /// make is too old, or not GNU make.
     #[error("`{found}` is not GNU make 4.1 or newer")]
     OldMake {
-        /// What it says of itself.
+        /// Its version output.
         found: String,
     },
-    /// The options cannot be read: make found a fault in them.
-    #[error("the options of the core and its libraries have a fault")]
+    /// The options cannot be read: make reported an error in them.
+    #[error("the options of the core and its libraries have an error")]
     Options {
-        /// What make said.
+        /// The error of make.
         source: make::Error,
-        /// What make was told, for whoever wants to know more.
+        /// make's arguments, for a detailed diagnosis.
         plan: Box<Plan>,
     },
-    /// Values that were asked for did not come about.
+    /// Requested values did not take effect.
     #[error("{} of the configuration did not take effect", values(lost.len()))]
     Lost {
-        /// Which.
+        /// The values.
         lost: Vec<Lost>,
-        /// What make was told, for whoever wants to know why.
+        /// make's arguments, for a detailed diagnosis.
         plan: Box<Plan>,
     },
-    /// There is no configuration, and none was to be made.
+    /// There is no configuration, and none was to be created.
     #[error("the target has never been configured: there is no `{}`", path.display())]
     NotConfigured {
-        /// Where it would be.
+        /// The path of the missing configuration.
         path: PathBuf,
     },
     /// A file could not be read or written.
@@ -77,12 +77,12 @@ fn values(count: usize) -> String {
     }
 }
 
-/// What is to be built.
+/// A target to build.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The target as people know it: `app (qemu/x86_64)`.
+    /// The target's name for messages: `app (qemu/x86_64)`.
     pub label: String,
-    /// The name that kernels begin with.
+    /// The prefix of kernel file names.
     pub name: String,
     /// The core's directory.
     pub core: PathBuf,
@@ -92,22 +92,22 @@ pub struct Job {
     pub libraries: Vec<(String, PathBuf)>,
     /// The options by name.
     pub options: BTreeMap<String, String>,
-    /// The prefix of the compiler's programs, if it is another than the host's.
+    /// Prefix of the cross compiler, if needed.
     pub cross: Option<String>,
-    /// The time that the kernel is to say it was compiled at (RFC 3339).
+    /// Compile time recorded in the kernel (RFC 3339).
     pub date: String,
-    /// Further files that the kernel is made from.
+    /// Additional input files of the kernel.
     pub files: Vec<PathBuf>,
-    /// Where things are put.
+    /// The paths of its files.
     pub places: Places,
 }
 
-/// Where the files of one target are.
+/// Paths of a target's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// The directory that all of them are in, but for `work` where make could not bear its path.
+    /// The directory of all of them, except for `work` if make does not support its path.
     pub home: PathBuf,
-    /// Where make works; a path that make can bear, and nobody else's.
+    /// make's private build directory, at a path that make supports.
     pub work: PathBuf,
     /// The configuration.
     pub config: PathBuf,
@@ -115,43 +115,43 @@ pub struct Places {
     pub kernel: PathBuf,
     /// The kernel with debug information.
     pub debug: PathBuf,
-    /// Everything make says.
+    /// make's full output.
     pub log: PathBuf,
     /// Directories in the trees that are not part of them.
     pub except: Vec<PathBuf>,
-    /// Files and directories in the trees that no rule of make reads.
+    /// Files and directories in the trees that no make rule reads.
     pub data: Vec<PathBuf>,
 }
 
 /// Whether to configure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Configure {
-    /// If anything that decides about it has changed.
+    /// If its inputs changed.
     #[default]
     IfNeeded,
-    /// In any case, forgetting what was edited by hand.
+    /// Always, discarding manual edits.
     Afresh,
-    /// Not at all.
+    /// Never.
     Never,
 }
 
-/// How it is to be built.
+/// Options of a build.
 pub struct Orders<'a> {
-    /// How many things make may do at once; `None` leaves that to the jobserver above us.
+    /// Number of parallel jobs; `None` uses the jobserver of a parent make.
     pub jobs: Option<usize>,
     /// Whether to configure.
     pub configure: Configure,
     /// Whether to run make even if nothing changed.
     pub force: bool,
-    /// Whether no connection may be opened: what make would download is missed at once.
+    /// Whether network connections are forbidden: downloads by make fail immediately.
     pub offline: bool,
-    /// Is told the values that got lost, and returns those that are worth an error.
+    /// Called with the lost values; returns those that are errors.
     pub refused: &'a (dyn Fn(&Plan, &[Lost]) -> Vec<Lost> + Sync),
-    /// Is asked whether to stop.
+    /// Returns whether to stop.
     pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Is told the progress.
+    /// Receives progress events.
     pub reporter: &'a dyn Reporter,
-    /// The number of the piece of work in what the reporter is told.
+    /// The task number for the reporter.
     pub task: u64,
 }
 
@@ -164,21 +164,21 @@ impl std::fmt::Debug for Orders<'_> {
     }
 }
 
-/// What came of it.
+/// The result of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
-    /// Whether nothing had to be done.
+    /// Whether everything was up to date.
     pub fresh: bool,
-    /// The kernel and what else was made.
+    /// The kernel and its variants.
     pub products: Vec<PathBuf>,
-    /// Values that got lost and were allowed to.
+    /// Lost values that were accepted.
     pub lost: Vec<Lost>,
-    /// Options that stay as they were edited by hand.
+    /// Manually edited options that were kept.
     pub edits: BTreeMap<String, Option<String>>,
 }
 
 impl Job {
-    /// Builds it.
+    /// Builds the target.
     pub fn build(&self, orders: &Orders<'_>) -> Result<Built, Error> {
         let (_lock, mut state) = self.enter()?;
         let inputs = self.inputs()?;
@@ -201,7 +201,7 @@ impl Job {
         let program = tools::make();
         let call = self.call(&plan, &program, orders);
         let lost = self.configured(&call, orders, &inputs, &mut state)?;
-        // From here on the old kernel is not to be trusted if we are killed.
+        // From now on the old kernel is invalid if this process is killed.
         state.inputs = String::new();
         state.save(&self.state_file())?;
         self.forget_stale(&call, &inputs.files, made_at)?;
@@ -212,8 +212,8 @@ impl Job {
             .iter()
             .map(|path| Product::of(path).map_err(fs::Error::on("look at", path)))
             .collect::<Result<_, _>>()?;
-        // What the build was made from is what was there before it began, with the configuration
-        // as it was made.
+        // The recorded inputs are those from before the build, with the configuration that was
+        // written.
         state.inputs = self.with_config(&inputs.trees)?;
         state.save(&self.state_file())?;
         Ok(Built {
@@ -224,7 +224,7 @@ impl Job {
         })
     }
 
-    /// Configures it and goes no further; returns what make is told from now on.
+    /// Only configures the target; returns the resulting arguments of make.
     pub fn configure(&self, orders: &Orders<'_>) -> Result<Plan, Error> {
         let (_lock, mut state) = self.enter()?;
         let inputs = self.inputs()?;
@@ -236,7 +236,7 @@ impl Job {
         Ok(plan)
     }
 
-    /// Runs other targets of make on it, as it is configured.
+    /// Runs other make targets with the existing configuration.
     pub fn targets(&self, targets: &[&str], orders: &Orders<'_>) -> Result<Vec<String>, Error> {
         let (_lock, _) = self.enter()?;
         let plan = self.prepare()?;
@@ -245,8 +245,8 @@ impl Job {
         Ok(self.call(&plan, &program, orders).targets(targets)?)
     }
 
-    /// Has somebody at the terminal change the configuration with one of the build's front ends;
-    /// returns what it was and what it is.
+    /// Opens one of the build's interactive configuration front ends; returns the configuration
+    /// before and after.
     pub fn menu(
         &self,
         frontend: &str,
@@ -266,7 +266,7 @@ impl Job {
         Ok((before, after))
     }
 
-    /// Removes what was built; with `proper`, everything that make worked with, too.
+    /// Removes build output; with `proper`, the whole build directory.
     pub fn clean(&self, proper: bool, orders: &Orders<'_>) -> Result<(), Error> {
         if !self.places.work.exists() && !self.state_file().exists() {
             return Ok(());
@@ -283,14 +283,14 @@ impl Job {
             self.call(&plan, &program, orders).targets(&["clean"])?;
         }
         for product in &state.products {
-            // What is remembered may have been cloned with the project, and names any path.
+            // The recorded state may have been cloned with the project, and could contain any path.
             if self.is_product(&product.path) {
                 fs::remove_file(&product.path)?;
             }
         }
         if proper {
             fs::remove_tree(&self.places.log)?;
-            // The configuration stays, and so what of it is edits by hand.
+            // The configuration is kept, and so are its manual edits.
             state = State {
                 settled: state.settled,
                 edits: state.edits,
@@ -303,7 +303,7 @@ impl Job {
         Ok(state.save(&self.state_file())?)
     }
 
-    /// Takes the configuration as it is at make's place back into the project.
+    /// Copies the configuration from make's path back to the project.
     fn take_config(&self, plan: &Plan) -> Result<(), Error> {
         if plan.config != self.places.config {
             copy(&plan.config, &self.places.config, 0o644)?;
@@ -311,14 +311,15 @@ impl Job {
         Ok(())
     }
 
-    /// Returns whether a build can have made a file: the kernel, its variants, its debug twin.
+    /// Returns whether a path can be a product of this build: the kernel, its variants, its debug
+    /// image.
     fn is_product(&self, path: &Path) -> bool {
         let kernel = self.places.kernel.as_os_str().as_bytes();
         let variant = path.as_os_str().as_bytes().strip_prefix(kernel);
         path == self.places.debug || variant.is_some_and(|ending| !ending.contains(&b'/'))
     }
 
-    /// Checks that no symbolic link leads what is written out of the project.
+    /// Checks that no symbolic link leads output files out of the project.
     fn check_links(&self) -> Result<(), fs::Error> {
         let Places {
             home,
@@ -378,7 +379,7 @@ impl Job {
     }
 }
 
-/// Begins a new log.
+/// Starts a new log.
 fn begin(log: &Path) -> Result<(), fs::Error> {
     if let Some(dir) = log.parent() {
         fs::create_dir_all(dir, 0o755)?;

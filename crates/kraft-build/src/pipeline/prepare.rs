@@ -1,4 +1,4 @@
-//! Makes ready what make is told: sources under names that it can bear, an application of its own.
+//! Prepares make's inputs: aliases for paths that make does not support, and an empty application.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::shadow::{self, tame};
 use crate::tools;
 
 impl Job {
-    /// Returns what make is told, without making anything ready.
+    /// Returns make's arguments without preparing anything.
     pub(super) fn plan(&self) -> Result<Plan, fs::Error> {
         let sources = fs::beside(&self.places.work, ".sources");
         let plain = |path: &Path, name: &str| -> Result<PathBuf, fs::Error> {
@@ -48,7 +48,7 @@ impl Job {
         })
     }
 
-    /// Returns what make is told, with everything it names ready for it.
+    /// Returns make's arguments after preparing all paths in them.
     pub(super) fn prepare(&self) -> Result<Plan, Error> {
         let plan = self.plan()?;
         let sources = fs::beside(&self.places.work, ".sources");
@@ -89,8 +89,8 @@ impl Job {
     }
 }
 
-/// Makes an application of nothing: Unikraft includes its `Makefile.uk` whether there is one or
-/// not, and the project's directory is not ours to put one into.
+/// Creates an empty application: Unikraft requires its `Makefile.uk`, which must not be created in
+/// the project's directory.
 fn empty_application(app: &Path, at: &Path) -> Result<(), fs::Error> {
     fs::create_dir_all(at, 0o755)?;
     let makefile = at.join("Makefile.uk");
@@ -110,7 +110,7 @@ fn empty_application(app: &Path, at: &Path) -> Result<(), fs::Error> {
     Ok(())
 }
 
-/// Gives a core that is shown elsewhere the commit that it is at, which its version names.
+/// Gives a mirrored core its commit, which its version string contains.
 fn version_of(core: &Path, at: &Path) -> Result<(), fs::Error> {
     let said = tool::Tool::new("git")
         .args(["rev-parse", "HEAD"])

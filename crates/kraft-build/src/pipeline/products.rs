@@ -1,4 +1,4 @@
-//! Has make build a target, and puts what it made where the project expects it.
+//! Runs make for a target, and copies its products to the paths that the project expects.
 
 use std::ffi::OsStr;
 use std::io;
@@ -27,7 +27,7 @@ impl Job {
         let first = known == 0;
         let mut done = 0;
         let made = call.all(&mut |line| match line {
-            // How many there are says nothing about a build that makes only some of them.
+            // The total is unknown for a build that makes only some of the objects.
             Line::Objects(total) if first => orders.reporter.report(Event::Sized {
                 task,
                 total: *total,
@@ -51,7 +51,7 @@ impl Job {
         made
     }
 
-    /// Puts what make made where the project expects it.
+    /// Copies make's products to the paths that the project expects.
     pub(super) fn publish(&self, made: &Products) -> Result<Vec<PathBuf>, fs::Error> {
         let mut published = Vec::new();
         let mut put = |from: &Path, to: PathBuf| -> Result<(), fs::Error> {
@@ -66,7 +66,7 @@ impl Job {
         };
         put(kernel, self.places.kernel.clone())?;
         for variant in variants {
-            // `app_qemu-x86_64.gz` goes beside the kernel with the same ending.
+            // `app_qemu-x86_64.gz` is copied beside the kernel with the same extension.
             let whole = variant.as_os_str().as_bytes();
             if let Some(ending) = whole.strip_prefix(kernel.as_os_str().as_bytes()) {
                 let ending = OsStr::from_bytes(ending);
@@ -80,7 +80,7 @@ impl Job {
     }
 }
 
-/// Copies a file so that nobody ever sees half of it.
+/// Copies a file atomically.
 pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<(), fs::Error> {
     let mut source = fs::open_file(from)?;
     let target = fs::NewFile::with_mode(to, mode)?;

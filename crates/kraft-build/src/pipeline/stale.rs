@@ -1,9 +1,9 @@
-//! Makes make see what it would miss: it goes by times alone, and a file that was put back (by
-//! `cp -p`, `mv`, `tar`) may be older than what was made from the other one.
+//! Invalidates objects that make would consider up to date: make compares times only, and a file
+//! restored by `cp -p`, `mv` or `tar` may be older than the objects made from another version.
 //!
 //! ```text
-//! files that are not as they were before the last make
-//!   ├ named by dependency files: the objects are removed ─► make makes them
+//! files changed since the last make
+//!   ├ named by dependency files: remove the objects ─► make rebuilds them
 //!   └ others, older than the last make and perhaps read by a rule ─► make clean
 //! ```
 
@@ -18,23 +18,23 @@ use crate::make::Call;
 use crate::state::{Product, State};
 use crate::trees::Stamp;
 
-/// What is remembered of the files is not longer than this, in bytes.
+/// Maximum size of the recorded file list, in bytes.
 const LARGEST_MEMORY: u64 = 256 << 20;
-/// Longer dependency files are not read, in bytes.
+/// Maximum size of a dependency file, in bytes.
 const LARGEST_DEPENDENCIES: u64 = 4 << 20;
-/// Directories that lie deeper below make's own are not looked into.
+/// Maximum directory depth below make's build directory.
 const DEEPEST: usize = 16;
 
-/// Endings of files that the compiler names in dependency files, wherever they are read.
+/// Extensions of files that the compiler names in dependency files.
 const COMPILED: [&str; 9] = ["c", "h", "S", "s", "cc", "cpp", "cxx", "hpp", "inc"];
-/// Endings of files that only people read.
+/// Extensions of documentation files.
 const PROSE: [&str; 5] = ["md", "rst", "adoc", "yaml", "yml"];
-/// Endings of archives, as Unikraft's rules unpack them.
+/// Extensions of archives that Unikraft's rules unpack.
 const ARCHIVES: [&str; 8] = [
     ".zip", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar",
 ];
-/// Prefixes of the names of files that no rule reads. A change of `Config` files is seen when the
-/// kernel is configured.
+/// Prefixes of file names that no rule reads. Changes of `Config` files take effect when the kernel
+/// is configured.
 const NO_RULE: [&str; 9] = [
     ".",
     "Kraftfile",
@@ -48,17 +48,16 @@ const NO_RULE: [&str; 9] = [
 ];
 
 impl Job {
-    /// Returns when make last did something, in nanoseconds since 1970; to be asked before the
-    /// next log is begun.
+    /// Returns when make last ran, in nanoseconds since 1970; call it before starting the next log.
     pub(super) fn last_made(&self, state: &State) -> i128 {
         let log = Product::of(&self.places.log).ok();
         let made = log.iter().chain(&state.products);
         made.map(|product| product.time).max().unwrap_or_default()
     }
 
-    /// Removes what was made elsewhere: after a project was copied or moved, the names in makefiles
-    /// and dependency files lead to where it was, and the times of the copies say nothing about
-    /// what has been unpacked and patched. What was downloaded stays.
+    /// Removes the build output of another location: after a project was copied or moved, paths in
+    /// makefiles and dependency files are wrong, and the times of copies say nothing about which
+    /// files were unpacked and patched. Downloads are kept.
     pub(super) fn forget_moved(&self, state: &mut State) -> Result<(), fs::Error> {
         let here = &self.places.work;
         if !state.place.as_os_str().is_empty() && state.place != *here {
@@ -72,8 +71,8 @@ impl Job {
         Ok(())
     }
 
-    /// Removes what was made from files that are not the same any more, and remembers the files
-    /// as they are now. `last` is when make last did something.
+    /// Removes the output made from changed files, and records the current files. `last` is when
+    /// make last ran.
     pub(super) fn forget_stale(
         &self,
         call: &Call<'_>,
@@ -82,7 +81,7 @@ impl Job {
     ) -> Result<(), Error> {
         let memory = fs::beside(&self.places.work, ".files");
         let before = remembered(&memory);
-        // One that was not there at the last, failed, try may have been there before.
+        // A file that was missing in the last, failed build may have existed before.
         let changed: BTreeSet<&Path> = files
             .iter()
             .filter(|(path, now)| before.get(*path) != Some(*now))
@@ -104,7 +103,7 @@ impl Job {
         Ok(fs::replace_file(&memory, &text)?)
     }
 
-    /// Returns whether a rule of make may read a file that the compiler does not name.
+    /// Returns whether a make rule may read a file that the compiler does not name.
     fn may_be_read(&self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
@@ -115,7 +114,8 @@ impl Job {
     }
 }
 
-/// Removes everything from make's directory but archives, which lie in those of the libraries.
+/// Removes everything from the build directory except for archives, which are in the directories of
+/// libraries.
 fn keep_downloads(work: &Path) -> Result<(), fs::Error> {
     for library in std::fs::read_dir(work).into_iter().flatten().flatten() {
         if !library.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -137,7 +137,7 @@ fn keep_downloads(work: &Path) -> Result<(), fs::Error> {
     Ok(())
 }
 
-/// Reads what is remembered; what makes no sense remembers nothing.
+/// Reads the recorded file list; invalid content yields an empty list.
 fn remembered(memory: &Path) -> BTreeMap<PathBuf, Stamp> {
     let files = fs::read_file(memory, LARGEST_MEMORY)
         .ok()
@@ -145,13 +145,13 @@ fn remembered(memory: &Path) -> BTreeMap<PathBuf, Stamp> {
     files.unwrap_or_default().into_iter().collect()
 }
 
-/// Removes the objects whose dependency files name one of these files; returns those that were
-/// named by any.
+/// Removes the objects whose dependency files name one of these files; returns the files that were
+/// named.
 fn remove_dependent<'c>(
     work: &Path,
     changed: &BTreeSet<&'c Path>,
 ) -> Result<BTreeSet<&'c Path>, fs::Error> {
-    // Below a link to a directory, a file has two names.
+    // Below a link to a directory, a file has two paths.
     let spelled: HashMap<PathBuf, &Path> = changed
         .iter()
         .map(|path| {
@@ -189,7 +189,7 @@ fn remove_dependent<'c>(
     Ok(named)
 }
 
-/// Removes what a dependency file belongs to: `x.d` and `x.o.d` to `x.o`, `x.lds.d` to `x.lds`.
+/// Removes the object of a dependency file: `x.o` for `x.d` and `x.o.d`, `x.lds` for `x.lds.d`.
 fn remove_object(list: &Path) -> Result<(), fs::Error> {
     let stem = list.with_extension("");
     for object in [fs::beside(&stem, ".o"), stem] {
@@ -200,7 +200,7 @@ fn remove_object(list: &Path) -> Result<(), fs::Error> {
     Ok(())
 }
 
-/// Finds the dependency files below make's directory; no link is followed.
+/// Returns the dependency files below the build directory, without following links.
 fn dependency_files(dir: &Path, depth: usize) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_goes_by_every_way_of_naming_its_dependencies() {
+    fn objects_are_removed_for_every_dependency_syntax() {
         let dir = tempfile::tempdir().unwrap();
         let (work, tree) = (dir.path().join("work"), dir.path().join("tree"));
         let source = tree.join("a.h");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_that_makes_no_sense_remembers_nothing() {
+    fn invalid_file_lists_are_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let memory = dir.path().join("m.files");
         for text in ["", "{}", "[[1]]", "[[\"/a\", {\"size\": -1}]]"] {

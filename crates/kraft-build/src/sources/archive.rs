@@ -1,4 +1,4 @@
-//! Archives of sources: downloaded, checked, unpacked without leaving their place.
+//! Source archives: downloads, verifies and safely unpacks them.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,23 +18,23 @@ use super::memory::{self, Memory};
 use super::{Sources, Told};
 use crate::trees;
 
-/// How archives are named.
+/// File name extensions of archives.
 const ENDINGS: [&str; 8] = [
     ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tar.bz2", ".tar", ".zip",
 ];
-/// Returns whether a URL or path names an archive.
+/// Returns whether a URL or path is that of an archive.
 pub(super) fn is_archive(source: &str) -> bool {
     let path = source.split(['?', '#']).next().unwrap_or(source);
     ENDINGS.iter().any(|ending| path.ends_with(ending))
 }
 
-/// Returns where an archive with that sum is kept.
+/// Returns the cache path of an archive by its checksum.
 pub(super) fn place(cache: &Path, sha256: &str) -> PathBuf {
     cache.join("archives").join(sha256)
 }
 
-/// Returns the sum of what a URL holds now, and makes sure that it is in the cache. Offline it is
-/// what the URL held last.
+/// Returns the checksum of the current file at a URL, after adding it to the cache. Offline, that
+/// of the last download.
 pub(super) fn latest(
     sources: &Sources,
     name: &str,
@@ -49,7 +49,7 @@ pub(super) fn latest(
     }
 }
 
-/// Makes sure that an archive is in the cache; returns its sum.
+/// Adds an archive to the cache if it is missing; returns its checksum.
 pub(super) fn download(
     sources: &Sources,
     name: &str,
@@ -84,7 +84,7 @@ fn fetch(
     let part = dir.join(format!("{print}.part"));
     fs::append(&dir.join(format!("{print}.lock")))?;
     let _lock = Lock::exclusive(&dir.join(format!("{print}.lock")))?;
-    // Whoever had the lock before us may have got the same.
+    // The previous holder of the lock may have downloaded the same file.
     if let Some(sum) = sha256.filter(|sum| here(sum)) {
         return Ok(sum.to_owned());
     }
@@ -95,7 +95,7 @@ fn fetch(
         let mut target = fs::append(&part)?;
         io::copy(&mut source, &mut target).map_err(fs::Error::on("write", &part))?;
     } else {
-        // Nobody knows of what state of the file an old part is.
+        // The state of a partial file from an earlier attempt is unknown.
         fs::truncate(&part, 0)?;
         told_of = sources.http.download(url, &part, known, told)?;
         if let (None, Some(known)) = (&told_of, known) {
@@ -127,7 +127,7 @@ fn fetch(
     Ok(found)
 }
 
-/// Returns the path that a source is, if it is on this computer.
+/// Returns the local path of a source, if it is one.
 fn local(url: &str) -> Option<PathBuf> {
     match url.strip_prefix("file://") {
         Some(path) => Some(path.into()),
@@ -148,8 +148,7 @@ fn sum(path: &Path) -> Result<String, fs::Error> {
     }
 }
 
-/// Unpacks an archive into a directory that is empty; the one directory that everything in it lies
-/// in is left out.
+/// Unpacks an archive into an empty directory; a single top-level directory is stripped.
 pub(super) fn unpack(archive: &Path, url: &str, name: &str, to: &Path) -> Result<(), Error> {
     let bad = |why: String| Error::Archive {
         name: name.to_owned(),
@@ -216,7 +215,7 @@ fn zip(file: File, to: &Path) -> Result<(), Fault> {
         } else {
             let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
             let mode = if executable { 0o755 } else { 0o644 };
-            // What it says is believed for refusing it only.
+            // The declared size is used only to reject.
             if entry.size() >= left {
                 return Err(Fault::Bad(limits::expands_too_far().to_string()));
             }
@@ -264,7 +263,7 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
                 }
                 fs::replace_link(&path, &target).map_err(Fault::File)?;
             }
-            // What it is a link to may come later.
+            // The target of a hard link may follow later.
             Kind::HardLink => links.push((path, target(&entry, &named)?, named)),
             Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Other(_) => {
                 return Err(Fault::Bad(format!(
@@ -278,13 +277,13 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
         return Err(Fault::Bad("it is empty".to_owned()));
     }
     hard_links(links, to)?;
-    // Whether a compressed stream is whole shows at its very end.
+    // A truncated compressed stream is detected only at its end.
     io::copy(&mut tar.into_inner(), &mut io::sink())
         .map(drop)
         .map_err(bad)
 }
 
-/// Makes hard links: path, target, and the path as it stands in the archive.
+/// Creates hard links: path, target, and the path as named in the archive.
 fn hard_links(links: Vec<(PathBuf, PathBuf, PathBuf)>, to: &Path) -> Result<(), Fault> {
     for (path, target, named) in links {
         let Some(inner) = inside(&target)? else {
@@ -319,7 +318,7 @@ fn path_of(name: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsStr::from_bytes(name))
 }
 
-/// Returns the path below the directory that everything lies in; `None` for that itself.
+/// Returns the path below the top-level directory; `None` for that directory itself.
 fn inside(named: &Path) -> Result<Option<PathBuf>, Fault> {
     let mut inner = PathBuf::new();
     let mut first = true;
@@ -343,7 +342,7 @@ fn inside(named: &Path) -> Result<Option<PathBuf>, Fault> {
     Ok((!inner.as_os_str().is_empty()).then_some(inner))
 }
 
-/// Makes the directories above a path; a link among them is refused, wherever it leads.
+/// Creates the parent directories of a path; links among them are rejected.
 fn parents(root: &Path, path: &Path, named: &Path) -> Result<(), Fault> {
     let Some(parent) = path.parent() else {
         return Ok(());
@@ -366,7 +365,7 @@ fn parents(root: &Path, path: &Path, named: &Path) -> Result<(), Fault> {
             Err(_) => fs::create_dir(&at, 0o755).map_err(Fault::File)?,
         }
     }
-    // A later entry may take the place of an earlier one, but never go through it.
+    // A later entry may replace an earlier one, but not be written through it.
     if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_dir()) {
         fs::remove_file(path).map_err(Fault::File)?;
     }
@@ -392,7 +391,7 @@ fn write(source: &mut impl Read, path: &Path, mode: u32) -> Result<u64, Fault> {
     })
 }
 
-/// Whether a link inside a tree leads out of it.
+/// Returns whether a link inside a tree leads out of it.
 pub(super) fn escapes(at: &Path, target: &Path) -> bool {
     let mut depth = at.components().count().saturating_sub(1);
     for part in target.components() {
@@ -414,7 +413,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn archives_are_known_by_their_names() {
+    fn archives_are_recognised_by_name() {
         for source in [
             "https://x.org/a.tar.gz",
             "/a/b.tgz",
@@ -428,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_out_are_seen() {
+    fn links_out_of_the_tree_are_detected() {
         assert!(!escapes(Path::new("a/b/l"), Path::new("../../x")));
         assert!(escapes(Path::new("a/l"), Path::new("../../x")));
         assert!(escapes(Path::new("l"), Path::new("/etc")));

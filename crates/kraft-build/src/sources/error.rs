@@ -1,4 +1,4 @@
-//! What can go wrong with components, in words that say what to do.
+//! Errors of component sources.
 
 use std::path::PathBuf;
 
@@ -9,29 +9,29 @@ use kraft_sys::tool::ToolError;
 
 use super::Wanted;
 
-/// A component could not be found, fetched or put to its place.
+/// Why a component could not be found, fetched or installed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The catalog has no such component.
     #[error("the catalog has no {name}{}", meant(nearest.as_ref()))]
     Unknown {
-        /// What was asked for: `lib/lwip`.
+        /// The requested component: `lib/lwip`.
         name: String,
-        /// What may have been meant.
+        /// The most similar component.
         nearest: Option<String>,
         /// Whether the catalog is empty.
         empty: bool,
     },
-    /// The component has no such version.
-    #[error("cannot take {name}")]
+    /// The component does not have the requested version.
+    #[error("cannot use {name}")]
     ReleaseError {
         /// The component.
         name: String,
-        /// Why.
+        /// The reason.
         source: ReleaseError,
     },
-    /// The catalog does not say where the version is.
-    #[error("the catalog does not say where {name} {version} is to be had")]
+    /// The catalog has no location for the version.
+    #[error("the catalog has no location for {name} {version}")]
     NoResource {
         /// The component.
         name: String,
@@ -43,9 +43,9 @@ pub enum Error {
     NoVersion {
         /// The repository.
         url: String,
-        /// What was asked for.
+        /// The requested version.
         version: String,
-        /// What may have been meant.
+        /// The most similar version.
         nearest: Option<String>,
     },
     /// Git failed.
@@ -53,80 +53,78 @@ pub enum Error {
     Git {
         /// The repository.
         url: String,
-        /// What git said, in one line.
+        /// git's message, on one line.
         why: String,
-        /// Of what sort it is.
+        /// The kind of failure.
         sort: GitSort,
     },
     /// Git is missing, or cannot be run.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// Something is not here, and may not be fetched.
-    #[error("{what} is not on this computer, and kraft is offline")]
+    /// Something is not in the cache, and cannot be fetched offline.
+    #[error("{what} is not cached, and kraft is offline")]
     Offline {
-        /// What is missing.
+        /// The missing object.
         what: String,
     },
-    /// A server has no such thing.
-    #[error("`{url}` is not there: the server says {status}")]
+    /// The server returned 404 or a similar status.
+    #[error("`{url}` does not exist: the server returned {status}")]
     NotThere {
-        /// What was asked for.
+        /// The URL.
         url: String,
-        /// What the server said.
+        /// The HTTP status.
         status: u16,
     },
-    /// A server wants credentials.
-    #[error("the server of `{url}` wants credentials, or others: it says {status}")]
+    /// The server requires other credentials.
+    #[error("access to `{url}` was denied: the server returned {status}")]
     Denied {
-        /// What was asked for.
+        /// The URL.
         url: String,
-        /// What the server said.
+        /// The HTTP status.
         status: u16,
     },
-    /// A server could not be reached, or broke off, or answers nonsense.
+    /// A server is unreachable, the connection was interrupted, or the response is invalid.
     #[error("cannot download `{url}`: {why}")]
     Network {
-        /// What was asked for.
+        /// The URL.
         url: String,
-        /// What happened, in one line.
+        /// The reason, on one line.
         why: String,
     },
-    /// What came is not what was promised.
-    #[error(
-        "the checksum of {name} does not match: `{url}` has {found}, and {wanted} was expected"
-    )]
+    /// A checksum does not match.
+    #[error("the checksum of {name} does not match: `{url}` has {found}, expected {wanted}")]
     Checksum {
         /// The component.
         name: String,
-        /// Where it came from.
+        /// Where it was downloaded from.
         url: String,
-        /// What was expected.
+        /// The expected checksum.
         wanted: String,
-        /// What came.
+        /// The actual checksum.
         found: String,
     },
-    /// An archive is damaged, hostile or of a kind that is not read.
+    /// An archive is damaged, malicious or of an unsupported format.
     #[error("cannot unpack {name} from `{url}`: {why}")]
     Archive {
         /// The component.
         name: String,
-        /// Where it came from.
+        /// Where it was downloaded from.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// Something that is not ours is where a component belongs.
+    /// A file not managed by kraft occupies the path of a component.
     #[error("`{}` is in the way: it is neither a directory nor a link", path.display())]
     InTheWay {
-        /// Where it is.
+        /// The path.
         path: PathBuf,
     },
-    /// A catalog is not one.
-    #[error("`{place}` is no catalog of components: {why}")]
+    /// A catalog is invalid.
+    #[error("`{place}` is not a catalog of components: {why}")]
     NoCatalog {
-        /// Where it is.
+        /// Its path or URL.
         place: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// A file could not be read or written.
@@ -134,12 +132,12 @@ pub enum Error {
     File(#[from] fs::Error),
 }
 
-/// Of what sort a failure of Git is.
+/// The kind of a Git failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GitSort {
     /// The host cannot be reached.
     Network,
-    /// It wants credentials, or others.
+    /// It requires other credentials.
     Denied,
     /// There is no such repository.
     NotThere,

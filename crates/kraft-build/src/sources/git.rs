@@ -1,4 +1,4 @@
-//! Git repositories, by the user's own `git`: its credentials, its ssh, its proxies.
+//! Git repositories, accessed by the user's `git` with its credentials, SSH and proxy settings.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,10 +15,10 @@ use super::Sources;
 use super::error::{Error, GitSort};
 use crate::trees;
 
-/// How long a server may take to list what it has.
+/// Time limit for listing references.
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 
-/// What a repository lists is at most this long, in bytes.
+/// Maximum size of a reference listing, in bytes.
 const LARGEST_LISTING: u64 = 64 << 20;
 
 /// A bare mirror of one repository.
@@ -26,16 +26,16 @@ const LARGEST_LISTING: u64 = 64 << 20;
 pub(super) struct Mirror {
     url: String,
     name: String,
-    /// Where it is.
+    /// Its directory.
     pub(super) dir: PathBuf,
 }
 
-/// Returns whether a source is spelled as a repository elsewhere.
+/// Returns whether a source is the URL of a remote repository.
 pub(super) fn is_remote(source: &str) -> bool {
     source.contains("://") || (source.contains('@') && source.contains(':'))
 }
 
-/// Returns a URL as `git` takes it: the spellings of KraftKit become usual ones.
+/// Converts a URL to a form that `git` accepts, including KraftKit's short forms.
 pub(super) fn normal(url: &str) -> String {
     for (theirs, usual) in [
         ("git+ssh://", "ssh://"),
@@ -46,7 +46,7 @@ pub(super) fn normal(url: &str) -> String {
             return format!("{usual}{rest}");
         }
     }
-    // `github.com/unikraft/unikraft`, as people write it.
+    // `github.com/unikraft/unikraft`, without a scheme.
     let host = url.split('/').next().unwrap_or_default();
     if !is_remote(url) && host.contains('.') && !url.starts_with('.') && url.contains('/') {
         return format!("https://{url}");
@@ -54,7 +54,7 @@ pub(super) fn normal(url: &str) -> String {
     url.to_owned()
 }
 
-/// Returns whether the user's git goes elsewhere for a URL (`url.….insteadOf`).
+/// Returns whether the user's git configuration redirects a URL (`url.….insteadOf`).
 pub(super) fn is_redirected(url: &str) -> bool {
     let said = tool(["ls-remote", "--get-url", "--", url]).output();
     said.is_ok_and(|output| {
@@ -62,7 +62,7 @@ pub(super) fn is_redirected(url: &str) -> bool {
     })
 }
 
-/// Returns whether a version may be a commit, whole or the beginning of one.
+/// Returns whether a version may be a full or abbreviated commit.
 pub(super) fn may_be_commit(version: &str) -> bool {
     (4..=40).contains(&version.len()) && version.bytes().all(|b| b.is_ascii_hexdigit())
 }
@@ -72,7 +72,7 @@ fn is_whole_commit(version: &str) -> bool {
 }
 
 impl Mirror {
-    /// Names the mirror of a repository; nothing is made.
+    /// Returns the mirror of a repository without creating it.
     pub(super) fn new(cache: &Path, url: &str, name: &str) -> Self {
         let mut print = trees::of_texts([url.as_bytes()]);
         print.truncate(16);
@@ -93,12 +93,12 @@ impl Mirror {
         &self.url
     }
 
-    /// Returns the name of the component that it is for.
+    /// Returns the name of its component.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Finds the commit that a version is at, as the repository has it now.
+    /// Resolves a version to a commit, using the current state of the repository.
     pub(super) fn resolve(
         &self,
         version: Option<&str>,
@@ -113,7 +113,7 @@ impl Mirror {
         }
         let version = version.unwrap_or("HEAD");
         if may_be_commit(version) {
-            // The beginning of a commit says nothing without the history.
+            // An abbreviated commit can only be resolved with the history.
             self.fetch_all(sources)?;
             let found = self.git([
                 "rev-parse",
@@ -137,7 +137,7 @@ impl Mirror {
         })
     }
 
-    /// Lists what the repository has: names of references with their commits.
+    /// Lists the references of the repository with their commits.
     pub(super) fn refs(
         &self,
         version: Option<&str>,
@@ -145,7 +145,7 @@ impl Mirror {
     ) -> Result<Vec<(String, String)>, Error> {
         let kept = self.dir.with_extension("refs");
         let listed = if sources.offline && !is_local(&self.url) {
-            // What they were when we could ask is the best that is known here.
+            // Offline, the last known references are used.
             fs::read_file(&kept, LARGEST_LISTING).map_err(|_| Error::Offline {
                 what: format!(
                     "what `{}` is at in `{}`",
@@ -154,7 +154,7 @@ impl Mirror {
                 ),
             })?
         } else {
-            // The old protocol answers at once; the new one asks twice for the same.
+            // The old protocol needs one round trip, the new one two.
             let words = ["-c", "protocol.version=0", "ls-remote", "--", &self.url];
             let output = tool(words).limit(ANSWERS_WITHIN).output()?;
             let listed = self.good(output)?.stdout;
@@ -173,7 +173,7 @@ impl Mirror {
             .collect())
     }
 
-    /// Makes sure that a commit is here.
+    /// Fetches a commit if it is missing.
     pub(super) fn has(&self, commit: &str, sources: &Sources) -> Result<(), Error> {
         if self.knows(commit) {
             return Ok(());
@@ -187,10 +187,10 @@ impl Mirror {
                 what: format!("commit {} of `{}`", short(commit), redacted(&self.url)),
             });
         }
-        // Most servers hand out a commit by its name; that is the least to fetch.
+        // Most servers allow fetching a commit by its hash, which transfers least.
         let depth = match sources.depth {
             Some(0) => None,
-            // A tree needs no history.
+            // Checking out a tree needs no history.
             depth => Some(format!("--depth={}", depth.unwrap_or(1))),
         };
         let mut words = vec!["fetch", "--no-tags", "--quiet"];
@@ -252,11 +252,11 @@ impl Mirror {
                 .is_ok_and(|output| output.status.success())
     }
 
-    /// Makes the mirror if there is none, and keeps others out of it.
+    /// Creates the mirror if it does not exist, and locks it.
     fn enter(&self) -> Result<Lock, Error> {
         fs::create_dir_all(&self.dir, 0o755)?;
         let lock = Lock::exclusive(&self.dir)?;
-        // Locks of a Git that was killed: whoever holds ours is alone here.
+        // Lock files of a killed git: the holder of kraft's lock is alone.
         for left in [
             "shallow.lock",
             "packed-refs.lock",
@@ -274,7 +274,7 @@ impl Mirror {
         Ok(lock)
     }
 
-    /// Writes the tree of a commit into a directory that is empty.
+    /// Checks out the tree of a commit into an empty directory.
     pub(super) fn check_out(&self, commit: &str, to: &Path) -> Result<(), Error> {
         let index = to.with_extension("index");
         let output = self
@@ -283,7 +283,7 @@ impl Mirror {
             .env("GIT_INDEX_FILE", &index)
             .output()?;
         fs::remove_tree(&index)?;
-        // A commit without a single file has nothing to check out.
+        // An empty commit has nothing to check out.
         let empty = self
             .git(["ls-tree", "--name-only", commit])?
             .stdout
@@ -294,7 +294,7 @@ impl Mirror {
         self.good(output).map(drop)
     }
 
-    /// Lists the submodules of a commit: where each is put, its URL, its commit.
+    /// Lists the submodules of a commit: path, URL, commit.
     pub(super) fn submodules(&self, commit: &str) -> Result<Vec<Submodule>, Error> {
         let blob = format!("{commit}:.gitmodules");
         let listed = self.git(["config", "--blob", &blob, "--list"])?;
@@ -327,12 +327,12 @@ impl Mirror {
                 continue;
             };
             let url = beside(&self.url, url);
-            // What comes from elsewhere has no say in what is read from this computer.
+            // A remote repository must not make kraft read local files.
             if is_local(&url) && !is_local(&self.url) {
                 return Err(Error::Archive {
                     name: self.name.clone(),
                     url: redacted(&self.url),
-                    why: format!("the submodule `{path}` leads to this computer"),
+                    why: format!("the submodule `{path}` refers to a local repository"),
                 });
             }
             found.push(Submodule {
@@ -352,7 +352,7 @@ impl Mirror {
         tool(words).env("GIT_DIR", &self.dir)
     }
 
-    /// Insists on success.
+    /// Returns an error for a failed command.
     fn good(&self, output: Output) -> Result<Output, Error> {
         if output.status.success() {
             return Ok(output);
@@ -371,14 +371,14 @@ impl Mirror {
     }
 }
 
-/// A repository inside another.
+/// A submodule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Submodule {
-    /// Where it is put, relative to the outer tree.
+    /// Its path, relative to the outer tree.
     pub(super) path: PathBuf,
     /// Its URL.
     pub(super) url: String,
-    /// The commit that the outer one names.
+    /// The commit referenced by the outer repository.
     pub(super) commit: String,
 }
 
@@ -389,11 +389,11 @@ fn tool<'a>(words: impl IntoIterator<Item = &'a str>) -> Tool {
         .args([
             "-c",
             "gc.auto=0",
-            // A pack appears whole or not at all; loose objects one by one, so that a commit could
-            // be here without its files after a kill.
+            // Packs appear atomically; loose objects are written one by one, so after a kill a
+            // commit could exist without its files.
             "-c",
             "fetch.unpackLimit=1",
-            // Neither has a program to be started by a URL.
+            // Transports that run programs named in a URL are disabled.
             "-c",
             "protocol.ext.allow=never",
             "-c",
@@ -402,13 +402,13 @@ fn tool<'a>(words: impl IntoIterator<Item = &'a str>) -> Tool {
             "core.hooksPath=/dev/null",
             "-c",
             "core.autocrlf=false",
-            // A mirror may belong to another user of this computer's root.
+            // A mirror may be owned by another user when kraft runs as root.
             "-c",
             "safe.directory=*",
         ])
         .args(words)
         .inherit(environment::GIT)
-        // Nobody answers questions here: credential helpers and agents do.
+        // Prompts are disabled: credential helpers and agents answer.
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("SSH_ASKPASS", "false")
         .env("SSH_ASKPASS_REQUIRE", "force")
@@ -429,7 +429,7 @@ fn is_local(url: &str) -> bool {
     url.starts_with("file://") || !is_remote(url)
 }
 
-/// Chooses among references: a branch, a tag, the tag of a release; without a version, `HEAD`.
+/// Selects a reference: a branch, a tag, the tag of a release; without a version, `HEAD`.
 fn pick(refs: &[(String, String)], version: Option<&str>) -> Option<String> {
     let find = |name: String| {
         refs.iter()
@@ -440,7 +440,7 @@ fn pick(refs: &[(String, String)], version: Option<&str>) -> Option<String> {
         return find("HEAD".to_owned());
     };
     find(format!("refs/heads/{version}"))
-        // The commit that an annotated tag is about, not the tag itself.
+        // The commit of an annotated tag, not the tag object.
         .or_else(|| find(format!("refs/tags/{version}^{{}}")))
         .or_else(|| find(format!("refs/tags/{version}")))
         .or_else(|| find(format!("refs/tags/RELEASE-{version}^{{}}")))
@@ -449,7 +449,7 @@ fn pick(refs: &[(String, String)], version: Option<&str>) -> Option<String> {
         .or_else(|| find(format!("refs/tags/v{version}")))
 }
 
-/// Finds the line that tells why, among what git says.
+/// Finds the line with the reason in git's output.
 fn reason(said: &str) -> (String, GitSort) {
     let line = said
         .lines()
@@ -499,7 +499,7 @@ fn reason(said: &str) -> (String, GitSort) {
     (why, sort)
 }
 
-/// Reads the URL of a submodule: `../other.git` is beside the outer repository.
+/// Resolves the URL of a submodule: `../other.git` is relative to the outer repository.
 fn beside(outer: &str, url: &str) -> String {
     if !url.starts_with("./") && !url.starts_with("../") {
         return url.to_owned();
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_a_branch_then_a_tag_then_a_release() {
+    fn versions_are_branches_then_tags_then_releases() {
         let picked =
             |version| pick(&refs(), version).and_then(|commit| commit.get(..1).map(str::to_owned));
         assert_eq!(picked(None).as_deref(), Some("a"));
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn what_git_says_becomes_one_line_and_a_sort() {
+    fn errors_of_git_are_classified() {
         let (why, sort) = reason(
             "Warning: Permanently added 'h'\ngit@h: Permission denied (publickey).\nfatal: Could not read from remote repository.\n",
         );

@@ -1,4 +1,4 @@
-//! Downloads: resumed where they broke off, tried again where that may help.
+//! Downloads with resumption and retries.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -28,10 +28,10 @@ const LARGEST_DOCUMENT: u64 = 32 << 20;
 /// The maximum size of a component, in bytes.
 const LARGEST_ARCHIVE: u64 = 4 << 30;
 
-/// A user and a token; without a user, the token is a bearer's.
+/// A user and a token; without a user, a bearer token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// The user, or nothing.
+    /// The user; empty for a bearer token.
     pub user: String,
     /// The token or password.
     pub token: String,
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Credential {
     }
 }
 
-/// A client of servers with components and catalogs.
+/// An HTTP client for components and catalogs.
 #[derive(Debug)]
 pub struct Http {
     policy: Policy,
@@ -54,19 +54,19 @@ pub struct Http {
     clients: OnceLock<Clients<Client>>,
 }
 
-/// A document, and what marks this state of it.
+/// A document and its `ETag`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// Its `ETag`, if the server gives one.
     pub etag: Option<String>,
-    /// Further headers that callers look at: `Link`.
+    /// The `Link` header.
     pub link: Option<String>,
 }
 
 impl Http {
-    /// Makes a client with credentials by host; opens no file and no connection.
+    /// Creates a client with credentials by host; opens no file and no connection.
     pub fn new(policy: Policy, credentials: Vec<(String, Credential)>) -> Self {
         Self {
             policy,
@@ -75,7 +75,7 @@ impl Http {
         }
     }
 
-    /// Fetches a document; `None` if it is still what `etag` marks.
+    /// Fetches a document; `None` if it still matches `etag`.
     pub fn document(&self, url: &str, etag: Option<&str>) -> Result<Option<Document>, Error> {
         self.patiently(url, |attempt| {
             let mut headers = HeaderMap::new();
@@ -101,8 +101,8 @@ impl Http {
         })
     }
 
-    /// Downloads into a file, behind what an earlier try left in it; returns what the server says
-    /// of it, without its sum. Returns `None`, and the file is as it was, if it is what is known.
+    /// Downloads into a file, resuming an earlier attempt; returns the validators of the response,
+    /// without a checksum. Returns `None`, with the file unchanged, if the file is up to date.
     pub(super) fn download(
         &self,
         url: &str,
@@ -117,7 +117,7 @@ impl Http {
                 .seek(SeekFrom::End(0))
                 .map_err(|error| write_error(file, error))?;
             let mut headers = HeaderMap::new();
-            // Only what we saw the beginning of is continued: without a mark it may be another.
+            // Only a download with a validator is resumed: without one the file may have changed.
             let resumes = have > 0 && mark.is_some();
             if resumes {
                 if let Ok(range) = HeaderValue::from_str(&format!("bytes={have}-")) {
@@ -163,7 +163,7 @@ impl Http {
                 .get(url.clone())
                 .headers(headers.clone())
                 .header(ACCEPT_ENCODING, "identity");
-            // Credentials are for the host that they are configured for, and for no other.
+            // Credentials are only sent to the host that they are configured for.
             if let Some(value) = self.authorization(&url) {
                 request = request.header(AUTHORIZATION, value);
             }
@@ -203,7 +203,7 @@ impl Http {
         client.map_err(|error| no_client(url, error))
     }
 
-    /// Tries until it works, or cannot work, or has been tried often enough.
+    /// Retries transient failures.
     fn patiently<T>(
         &self,
         url: &str,
@@ -233,7 +233,7 @@ impl Http {
         Failed::new(Error::Network { url, why }, again, None)
     }
 
-    /// Writes what comes into a file.
+    /// Writes a response body to a file.
     fn pour(
         &self,
         url: &str,
@@ -293,7 +293,7 @@ fn write_error(path: &Path, source: std::io::Error) -> Error {
     kraft_sys::fs::Error::on("write", path)(source).into()
 }
 
-/// Insists on success.
+/// Returns an error for an unsuccessful status.
 fn good(url: &str, response: Response) -> Result<Response, Failed<Error>> {
     if response.status().is_success() {
         return Ok(response);
@@ -304,14 +304,14 @@ fn good(url: &str, response: Response) -> Result<Response, Failed<Error>> {
         401 | 403 => Error::Denied { url, status },
         _ => Error::Network {
             url,
-            why: format!("the server says {status}"),
+            why: format!("the server returned {status}"),
         },
     };
     let after = retry_after(response.headers());
     Err(Failed::new(error, is_transient(status), after))
 }
 
-/// Returns where a part of a file begins, by `Content-Range` (RFC 9110, section 14.4).
+/// Returns the start of a partial response, by `Content-Range` (RFC 9110, section 14.4).
 fn begins_at(response: &Response) -> Option<u64> {
     let text = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     text.strip_prefix("bytes ")?.split('-').next()?.parse().ok()

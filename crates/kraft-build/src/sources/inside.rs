@@ -1,4 +1,4 @@
-//! Trees that strangers made: nothing in them may lead outside.
+//! Checks untrusted trees: no entry may lead outside.
 
 use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
@@ -6,13 +6,13 @@ use std::path::{Component, Path, PathBuf};
 
 use kraft_sys::fs;
 
-/// The deepest directory that is looked into.
+/// Maximum directory depth.
 const DEEPEST: usize = 128;
-/// How many links one path may lead through.
+/// Maximum number of links in one path.
 const MOST_LINKS: usize = 40;
 
-/// Looks through a tree and returns the first entry that leads outside, or is no file, directory or
-/// link, with what is wrong with it.
+/// Returns the first entry of a tree that leads outside, or is not a file, directory or link, and
+/// the reason.
 pub(super) fn fault(root: &Path) -> Result<Option<String>, fs::Error> {
     let mut waiting = vec![(root.to_owned(), 0)];
     while let Some((dir, depth)) = waiting.pop() {
@@ -43,11 +43,11 @@ pub(super) fn fault(root: &Path) -> Result<Option<String>, fs::Error> {
     Ok(None)
 }
 
-/// Whether the link at `path` below `root`, and every link it leads through, stays below `root`,
-/// whether it leads to something or not.
+/// Returns whether the link at `path` below `root`, and every link it leads through, stays below
+/// `root`, even if it is dangling.
 fn stays_inside(root: &Path, path: &Path) -> bool {
     let mut at = PathBuf::new();
-    // What is still to be walked, the next part last.
+    // Remaining path components, in reverse order.
     let mut ahead: Vec<OsString> = Vec::new();
     if !push(&mut ahead, path) {
         return false;
@@ -66,7 +66,7 @@ fn stays_inside(root: &Path, path: &Path) -> bool {
         };
         links += 1;
         if links > MOST_LINKS || !push(&mut ahead, &target) {
-            // A loop leads nowhere at all.
+            // A loop does not lead outside.
             return links > MOST_LINKS;
         }
         at.pop();
@@ -74,7 +74,7 @@ fn stays_inside(root: &Path, path: &Path) -> bool {
     true
 }
 
-/// Puts the parts of a relative path before what is ahead; not those of an absolute one.
+/// Prepends the components of a relative path; returns false for an absolute one.
 fn push(ahead: &mut Vec<OsString>, path: &Path) -> bool {
     for part in path.components().rev() {
         match part {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_outside_are_named_however_they_hide_it() {
+    fn links_that_lead_outside_are_detected() {
         for links in [
             &[("l", "/etc/passwd")][..],
             &[("l", "../x")],
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_named() {
+    fn special_files_are_detected() {
         let tree = tree(&[]);
         let _listener = std::os::unix::net::UnixListener::bind(tree.path().join("s")).unwrap();
         assert!(fault(tree.path()).unwrap().unwrap().contains("neither"));

@@ -1,5 +1,4 @@
-//! What URLs held when they were asked last: so that what did not change is not sent again, and so
-//! that a computer without a network knows what it knew.
+//! The last known state of URLs, for conditional requests and offline use.
 
 use std::path::{Path, PathBuf};
 
@@ -10,30 +9,30 @@ use serde::{Deserialize, Serialize};
 use super::error::Error;
 use crate::trees;
 
-/// What is remembered of one URL is at most this long, in bytes.
+/// Maximum size of a record, in bytes.
 const LARGEST: u64 = 64 << 10;
 
-/// What a URL held.
+/// The last known state of a URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Memory {
-    /// The SHA-256 of it, in hexadecimal digits.
+    /// SHA-256 of the content, in hexadecimal digits.
     pub(super) sha256: String,
-    /// What its server calls this state of it.
+    /// Its `ETag`.
     #[serde(default)]
     pub(super) etag: Option<String>,
-    /// When it changed, as its server says.
+    /// Its `Last-Modified` date.
     #[serde(default)]
     pub(super) last_modified: Option<String>,
 }
 
-/// Returns what a URL held last; what cannot be read is forgotten.
+/// Returns the last known state of a URL; unreadable records are ignored.
 pub(super) fn recall(cache: &Path, url: &str) -> Option<Memory> {
     let bytes = fs::read_file(&place(cache, url), LARGEST).ok()?;
     let memory: Memory = serde_json::from_slice(&bytes).ok()?;
     is_sha256(&memory.sha256).then_some(memory)
 }
 
-/// Remembers what a URL held.
+/// Saves the state of a URL.
 pub(super) fn keep(cache: &Path, url: &str, memory: &Memory) -> Result<(), Error> {
     let path = place(cache, url);
     fs::create_dir_all(&cache.join("remembered"), 0o755)?;

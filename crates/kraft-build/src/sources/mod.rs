@@ -1,16 +1,16 @@
-//! Where components come from: found, fetched once, put into a project.
+//! Component sources: resolves, downloads and installs components.
 //!
 //! ```text
-//! Wanted ─ resolve ─► Origin (what a lock file keeps) ─ obtain ─► cache ─ materialise ─► .unikraft/…
+//! Wanted ─ resolve ─► Origin (saved in lock files) ─ obtain ─► cache ─ materialise ─► .unikraft/…
 //!
 //! CACHE/git/NAME-PRINT.git       a bare mirror per URL
-//!       archives/SHA256          what was downloaded, by what it is
+//!       archives/SHA256          downloads by checksum
 //!       trees/PRINT/             one tree per commit or archive, never changed
-//!       remembered/PRINT.json    what a URL held last, and its entity tag
+//!       remembered/PRINT.json    the last known state of a URL, and its `ETag`
 //! ```
 //!
-//! Everything in the cache is known by its content, so two projects, and two `kraft` at once, share
-//! it without asking each other. A tree that is there is whole: it was renamed to its place.
+//! The cache is addressed by content, so concurrent `kraft` processes share it without
+//! coordination. An existing tree is complete: it was renamed to its path.
 
 mod archive;
 mod error;
@@ -33,61 +33,61 @@ pub use http::{Credential, Http};
 pub(crate) use tree::stub_repository;
 pub use tree::{Put, is_in_place, is_ours};
 
-/// How many things are fetched at once.
+/// Maximum number of concurrent downloads.
 const SIDE_BY_SIDE: usize = 8;
 
-/// Where things are and how they are fetched.
+/// Settings of component sources.
 #[derive(Debug)]
 pub struct Sources {
     /// The content cache.
     pub cache: PathBuf,
-    /// Whether no connection may be opened.
+    /// Whether network connections are forbidden.
     pub offline: bool,
-    /// Whether to fetch with Git where there is a choice.
+    /// Whether to prefer Git over archives.
     pub prefer_git: bool,
-    /// How many commits of history are fetched: 0 is all of it, `None` the one that is needed.
+    /// Depth of the fetched history: 0 is the whole history, `None` a single commit.
     pub depth: Option<u32>,
-    /// Where GitHub's API is: `https://api.github.com`.
+    /// The URL of GitHub's API: `https://api.github.com`.
     pub github_api: String,
-    /// The catalog as it is known here.
+    /// The cached catalog.
     pub catalog: Vec<Entry>,
-    /// Speaks HTTP.
+    /// The HTTP client.
     pub http: Http,
 }
 
-/// A component that a project asks for.
+/// A component requested by a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// Where it is from, if the project says.
+    /// Its source, if the project specifies one.
     pub source: Option<String>,
-    /// Which version, if the project says.
+    /// Its version, if the project specifies one.
     pub version: Option<String>,
 }
 
 impl Wanted {
-    /// Returns its name for people and lock files: `lib/lwip`.
+    /// Returns its name in messages and lock files: `lib/lwip`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.kind, self.name)
     }
 }
 
-/// Exactly where a component is from.
+/// The exact origin of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A directory, used as it is.
+    /// A directory that is used in place.
     Directory(PathBuf),
-    /// Something that can be pinned.
+    /// A pinned source.
     Pinned(Pin),
 }
 
 impl Sources {
-    /// Finds out where components are from, all at once; may ask the network.
+    /// Resolves the origins of components concurrently; may use the network.
     ///
-    /// Archives without a known sum are downloaded on the way.
+    /// Archives without a known checksum are downloaded.
     pub fn resolve(
         &self,
         wanted: &[Wanted],
@@ -99,7 +99,7 @@ impl Sources {
         })
     }
 
-    /// Makes sure that everything is in the cache, all at once.
+    /// Downloads everything that is not in the cache, concurrently.
     pub fn obtain(
         &self,
         pins: &[(String, Pin)],
@@ -114,7 +114,7 @@ impl Sources {
         })
     }
 
-    /// Puts a component that is in the cache, or a directory, to its place in a project.
+    /// Installs a cached component, or links a directory, in a project.
     pub fn materialise(&self, name: &str, origin: &Origin, to: &Path) -> Result<Put, Error> {
         match origin {
             Origin::Directory(path) => tree::link(path, to),
@@ -128,8 +128,8 @@ impl Sources {
         git::Mirror::new(&self.cache, &url, &url).refs(None, self)
     }
 
-    /// Returns what versions are at now, without fetching anything large; `None` for those that do
-    /// not say, or where nobody can be asked.
+    /// Returns the current commits or checksums of versions without large downloads; `None` if they
+    /// are unknown, or offline.
     pub fn latest(&self, wanted: &[Wanted]) -> Vec<Option<Pin>> {
         let moving = |wanted: &Wanted| {
             let archive = wanted.source.as_deref().is_some_and(archive::is_archive);
@@ -181,7 +181,7 @@ impl Sources {
             Some(sum) if !is_sha256(sum) => {
                 return Err(Error::NoCatalog {
                     place: url.to_owned(),
-                    why: format!("`{sum}` is no SHA-256"),
+                    why: format!("`{sum}` is not a SHA-256"),
                 });
             }
             Some(sum) => sum.to_lowercase(),
@@ -207,7 +207,7 @@ impl Sources {
             .filter(|origin| git::is_remote(origin));
         let release = match (entry.release(version), git) {
             (Ok(release), _) => release,
-            // The catalog need not list every commit that there is.
+            // The catalog does not list every commit.
             (Err(_), Some(git)) if version.is_some_and(git::may_be_commit) => {
                 return self.git(&key, git, version);
             }
@@ -229,7 +229,7 @@ impl Sources {
                 return self.git(&key, git, Some(release.version));
             }
             return match (self.archive(&key, resource, release.sha256, told), git) {
-                // What a forge makes of a name may not be there where the commit is.
+                // A forge's archive of a name may be missing although the commit exists.
                 (Err(Error::NotThere { .. }), Some(git)) => {
                     self.git(&key, git, Some(release.version))
                 }
@@ -259,7 +259,7 @@ impl Sources {
     }
 }
 
-/// Does something with several things at once, and tells of each.
+/// Runs a task for several items concurrently, and reports each.
 pub(crate) fn each<T: Sync, R: Send>(
     things: &[T],
     reporter: &dyn Reporter,
@@ -272,13 +272,13 @@ pub(crate) fn each<T: Sync, R: Send>(
     })
 }
 
-/// Does the same with several things, some at once; the answers are in order. The work is told the
-/// number under which its reporter hears of it.
+/// Runs a task for several items concurrently; results are in order. The task is called with its
+/// number for the reporter.
 fn side_by_side<T: Sync, R: Send>(things: &[T], work: impl Fn(&T, u64) -> R + Sync) -> Vec<R> {
     parallel::in_order(things, SIDE_BY_SIDE, |at, thing| work(thing, at as u64 + 1))
 }
 
-/// One piece of work as the reporter hears of it.
+/// A task of the reporter.
 pub(crate) struct Told<'a> {
     reporter: Option<&'a dyn Reporter>,
     task: u64,
@@ -325,12 +325,12 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Whether that is how a catalog calls the provider of a directory.
+/// Returns whether a catalog provider is a directory.
 fn is_directory(provider: &str) -> bool {
     matches!(provider, "dir" | "directory")
 }
 
-/// Splits a version from a URL: `?branch=`, `?tag=` or `?version=`.
+/// Splits the version from a URL: `?branch=`, `?tag=` or `?version=`.
 pub(crate) fn without_query(source: &str) -> (&str, Option<&str>) {
     let Some((bare, query)) = source.split_once('?') else {
         return (source, None);
@@ -347,7 +347,7 @@ pub(crate) fn without_query(source: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Returns the name of a component without a name of its own: that of its source.
+/// Returns the name of a component by its source.
 pub fn name_of(source: &str) -> &str {
     component::of_source(source).1
 }

@@ -1,4 +1,4 @@
-//! Trees of components: made once in the cache, copied into projects, marked with what they are.
+//! Component trees: created once in the cache, copied into projects, and marked with their origin.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -14,28 +14,29 @@ use super::error::Error;
 use super::{Sources, archive, git, inside};
 use crate::trees;
 
-/// The mark in a component's directory: one line that says what it is.
+/// The marker file in a component's directory: one line with its origin.
 const MARK: &str = ".kraft-origin";
-/// A mark is not longer than this, in bytes.
+/// Maximum size of a marker, in bytes.
 const LONGEST_MARK: u64 = 64 << 10;
-/// The settings of a repository that only tells a commit. It tells eight digits, as a whole clone of
-/// Unikraft does, wherever it came from and whatever the user likes: they end up in the kernel.
+/// Configuration of a stub repository that only contains a commit. Abbreviations have eight digits,
+/// as in a full clone of Unikraft, independent of the user's settings, since they are recorded in
+/// the kernel.
 const STUB_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tabbrev = 8\n";
-/// Submodules may be nested so deep.
+/// Maximum nesting of submodules.
 const DEEPEST: usize = 8;
 
-/// What putting a component to its place came to.
+/// The result of installing a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It is there now.
+    /// It was installed.
     Placed,
-    /// It was there already.
+    /// It was already installed.
     Kept,
-    /// Something is there that is not ours; it stays.
+    /// The path contains files not managed by kraft, which were kept.
     Foreign,
 }
 
-/// Says what a tree is.
+/// Returns the marker of a tree.
 fn mark(pin: &Pin) -> String {
     match pin {
         Pin::Git { git, commit } => format!("git {commit} {git}\n"),
@@ -45,7 +46,7 @@ fn mark(pin: &Pin) -> String {
 
 fn place(cache: &Path, pin: &Pin) -> PathBuf {
     let print = match pin {
-        // The same commit is the same tree, whoever hands it out; its submodules need not be.
+        // The same commit is the same tree for any URL, except for its submodules.
         Pin::Git { git, commit } => {
             let mut print = trees::of_texts([git.as_bytes()]);
             print.truncate(8);
@@ -56,12 +57,12 @@ fn place(cache: &Path, pin: &Pin) -> PathBuf {
     cache.join("trees").join(print)
 }
 
-/// Returns whether a component is in its place already.
+/// Returns whether a component is already installed.
 pub fn is_in_place(pin: &Pin, to: &Path) -> bool {
     fs::read_file(&to.join(MARK), LONGEST_MARK).is_ok_and(|found| found == mark(pin).as_bytes())
 }
 
-/// Returns whether what is in a component's place was put there by us.
+/// Returns whether kraft installed the component at a path.
 pub fn is_ours(to: &Path) -> bool {
     to.is_symlink() || to.join(MARK).is_file()
 }
@@ -71,7 +72,7 @@ pub(super) fn is_cached(cache: &Path, pin: &Pin) -> bool {
     place(cache, pin).is_dir()
 }
 
-/// Makes the tree of a commit in the cache.
+/// Creates the tree of a commit in the cache.
 pub(super) fn from_git(
     cache: &Path,
     mirror: &git::Mirror,
@@ -125,7 +126,7 @@ fn check_out(
     Ok(())
 }
 
-/// Makes the tree of an archive in the cache.
+/// Creates the tree of an archive in the cache.
 pub(super) fn from_archive(
     cache: &Path,
     name: &str,
@@ -142,7 +143,7 @@ pub(super) fn from_archive(
     })
 }
 
-/// Makes a tree beside its place, and renames it there when it is whole.
+/// Creates a tree at a temporary path, and renames it when it is complete.
 fn make(
     cache: &Path,
     pin: &Pin,
@@ -157,7 +158,7 @@ fn make(
         return Ok(place);
     }
     let temporary = place.with_extension("new");
-    // Left by somebody who was killed.
+    // Left by a killed process.
     fs::remove_tree(&temporary)?;
     fs::create_dir_all(&temporary, 0o755)?;
     let filled = fill(&temporary);
@@ -170,8 +171,8 @@ fn make(
     Ok(place)
 }
 
-/// Gives a tree a repository of nothing but its commit: Unikraft asks `git` for the version that
-/// it prints, and would else find the repository that the project lies in.
+/// Adds a stub repository with the commit to a tree: Unikraft determines its version with `git`,
+/// which would otherwise find the repository of the project.
 fn head(tree: &Path, commit: &str) -> Result<(), Error> {
     let git = tree.join(".git");
     if git.exists() || git.is_symlink() {
@@ -180,7 +181,7 @@ fn head(tree: &Path, commit: &str) -> Result<(), Error> {
     Ok(stub_repository(&git, commit)?)
 }
 
-/// Makes a repository that knows nothing but the commit it is at.
+/// Creates a repository that contains only the current commit.
 pub(crate) fn stub_repository(git: &Path, commit: &str) -> Result<(), fs::Error> {
     for dir in ["objects", "refs"] {
         fs::create_dir_all(&git.join(dir), 0o755)?;
@@ -189,7 +190,7 @@ pub(crate) fn stub_repository(git: &Path, commit: &str) -> Result<(), fs::Error>
     fs::replace_file(&git.join("HEAD"), format!("{commit}\n").as_bytes())
 }
 
-/// Refuses what leads out of a tree, or is no file, directory or link.
+/// Rejects trees with entries that lead outside, or are not files, directories or links.
 fn check(tree: &Path, url: &str, name: &str) -> Result<(), Error> {
     match inside::fault(tree)? {
         Some(why) => Err(Error::Archive {
@@ -201,7 +202,7 @@ fn check(tree: &Path, url: &str, name: &str) -> Result<(), Error> {
     }
 }
 
-/// Puts a component from the cache to its place.
+/// Installs a component from the cache.
 pub(super) fn put(cache: &Path, name: &str, pin: &Pin, to: &Path) -> Result<Put, Error> {
     if is_in_place(pin, to) {
         return Ok(Put::Kept);
@@ -243,8 +244,8 @@ pub(super) fn put(cache: &Path, name: &str, pin: &Pin, to: &Path) -> Result<Put,
     Ok(Put::Placed)
 }
 
-/// Waits until nobody else puts something to that place. The lock is in the cache: a project is not
-/// littered, and need not be writable to be read.
+/// Locks the installation path. The lock is in the cache, so that projects stay clean and may be
+/// read-only.
 fn turn(cache: &Path, to: &Path) -> Result<Lock, Error> {
     let parent = to.parent().unwrap_or(to);
     fs::create_dir_all(parent, 0o755)?;
@@ -260,7 +261,7 @@ fn turn(cache: &Path, to: &Path) -> Result<Lock, Error> {
     Ok(Lock::exclusive(&dir.join(&print))?)
 }
 
-/// Links a directory to its place.
+/// Links a directory into the project.
 pub(super) fn link(path: &Path, to: &Path) -> Result<Put, Error> {
     match std::fs::symlink_metadata(to) {
         Ok(found) if found.is_symlink() => {
@@ -304,7 +305,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
             let leads = std::fs::read_link(&source).map_err(fs::Error::on("read", &source))?;
             symlink(leads, &target).map_err(fs::Error::on("link", &target))?;
         } else {
-            // With its permissions, and without holes where the file system shares blocks.
+            // With its permissions, and sharing blocks if the file system supports it.
             std::fs::copy(&source, &target).map_err(fs::Error::on("copy", &source))?;
         }
     }

@@ -272,7 +272,7 @@ fn a_document_from_elsewhere_cannot_lead_to_this_computer() {
         );
         let url = world.server.url("files/x.yaml");
         let error = catalog::probe(&world.sources(), &url).unwrap_err();
-        assert!(error.to_string().contains("on this computer"), "{error}");
+        assert!(error.to_string().contains("local path"), "{error}");
     }
     world.write(
         "files/index.yaml",
@@ -291,10 +291,10 @@ fn what_is_no_source_is_told_why() {
     world.repository("something", &[("a", "b")]);
     let path = |path: &str| world.path(path).display().to_string();
     for (source, words) in [
-        (path("bad.yaml"), "is no catalog"),
+        (path("bad.yaml"), "is not a catalog"),
         (path("nameless.yaml"), "name"),
         (path("empty"), "no component"),
-        (world.url("something"), "does not say what it is"),
+        (world.url("something"), "does not contain its kind"),
     ] {
         let error = catalog::probe(&world.sources(), &source).unwrap_err();
         assert!(error.to_string().contains(words), "{source}: {error}");

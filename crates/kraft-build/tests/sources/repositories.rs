@@ -182,7 +182,7 @@ fn a_submodule_has_no_say_in_what_is_read_from_this_computer() {
     )
     .unwrap_err();
     assert!(
-        error.to_string().contains("leads to this computer"),
+        error.to_string().contains("refers to a local repository"),
         "{error}"
     );
 }

@@ -1,18 +1,18 @@
-//! The search for a cause: from the option that was lost along its prompts, choices and selects to
-//! the one that somebody can set.
+//! Search for a root cause: from a lost option along its prompts, choices and selects to an option
+//! that users can set.
 
 use std::collections::BTreeSet;
 
 use super::{Cause, Need, Why};
 use crate::language::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate};
 use crate::language::{Kind, Symbol, Tree};
-use crate::settle::{Settled, State, fits, leading};
+use crate::resolve::{Resolved, State, fits, leading};
 
-/// So many symbols are followed from one to the next.
+/// Maximum number of symbols followed in a chain.
 const DEEPEST: usize = 10;
-/// So many conditions that do not hold are looked at.
+/// Maximum number of unmet conditions examined.
 const MOST_LACKING: usize = 50;
-/// So many of the conditions that do not hold are told at each step.
+/// Maximum number of unmet conditions reported at each step.
 const MOST: usize = 4;
 
 fn tristate(text: &str) -> Option<Tristate> {
@@ -24,7 +24,7 @@ fn tristate(text: &str) -> Option<Tristate> {
     }
 }
 
-/// Tells whether something does not hold only because symbols that are told anyway do not.
+/// Returns whether a condition is unmet only because of symbols that are already reported.
 fn follows(need: &Need, told: &[String]) -> bool {
     let Some(Why::Needs { needs }) = &need.because else {
         return false;
@@ -37,26 +37,25 @@ fn follows(need: &Need, told: &[String]) -> bool {
     needs.iter().all(known)
 }
 
-/// Looks for causes.
+/// The search state.
 pub(super) struct Search<'t> {
     tree: &'t Tree,
-    at: Settled<'t>,
-    /// The symbols already followed.
+    at: Resolved<'t>,
+    /// Symbols already followed.
     seen: BTreeSet<SymbolId>,
 }
 
 impl<'t> Search<'t> {
-    /// Starts at a symbol. Conditions are evaluated on a copy: all values are there, nothing
-    /// changes.
-    pub(super) fn new(settled: &Settled<'t>, id: SymbolId) -> Self {
+    /// Starts at a symbol. Conditions are evaluated on a copy: all values are already calculated.
+    pub(super) fn new(resolved: &Resolved<'t>, id: SymbolId) -> Self {
         Self {
-            tree: settled.tree,
-            at: settled.clone(),
+            tree: resolved.tree,
+            at: resolved.clone(),
             seen: BTreeSet::from([id]),
         }
     }
 
-    /// Tells why a symbol does not have a value.
+    /// Returns why a symbol does not have a value.
     pub(super) fn cause(
         &mut self,
         id: SymbolId,
@@ -148,7 +147,7 @@ impl<'t> Search<'t> {
         prompt.map_or_else(|| self.tree.name(choice), |prompt| prompt.text.clone())
     }
 
-    /// Returns those that select a symbol now.
+    /// Returns the enabled symbols that select a symbol.
     pub(super) fn selectors(&mut self, symbol: &'t Symbol) -> Vec<String> {
         let mut names = Vec::new();
         for link in &symbol.selected_by {
@@ -172,8 +171,8 @@ impl<'t> Search<'t> {
         names
     }
 
-    /// Returns what keeps the prompts of a symbol from being shown as far as needed. A symbol with
-    /// several prompts is told by the one that lacks least.
+    /// Returns the conditions that keep the prompts of a symbol from being visible. For a symbol
+    /// with several prompts, the one with the fewest unmet conditions is used.
     fn prompt_needs(&mut self, symbol: &'t Symbol, needed: Tristate) -> Vec<Need> {
         let mut least: Option<&Condition> = None;
         let mut fewest = usize::MAX;
@@ -188,7 +187,7 @@ impl<'t> Search<'t> {
             .unwrap_or_default()
     }
 
-    /// Returns the parts of a condition that do not hold.
+    /// Returns the unmet parts of a condition.
     fn lacking<'e>(&mut self, condition: &'e Condition, needed: Tristate) -> Vec<&'e Expr> {
         let mut parts = Vec::new();
         if let Some(condition) = condition {
@@ -206,7 +205,7 @@ impl<'t> Search<'t> {
         lacking
     }
 
-    /// Returns what keeps the place of a symbol that lacks least from being available.
+    /// Returns the unmet dependencies of the definition with the fewest unmet conditions.
     pub(super) fn depends_needs(&mut self, symbol: &'t Symbol, needed: Tristate) -> Vec<Need> {
         let places = symbol.depends.iter();
         let lacking = places.map(|when| (self.lacking(when, needed).len(), when));
@@ -226,7 +225,7 @@ impl<'t> Search<'t> {
                 }
             }
         }
-        // What fails only by another of them goes without saying.
+        // A condition that follows from another one is not reported.
         let told: Vec<String> = needs
             .iter()
             .filter_map(|need| need.symbol.clone())
@@ -239,7 +238,7 @@ impl<'t> Search<'t> {
         needs
     }
 
-    /// Tells of one part of a condition why it does not hold.
+    /// Explains why one part of a condition is not met.
     fn need(&mut self, part: &Expr, needed: Tristate) -> Vec<Need> {
         let condition = self.tree.words(part);
         let plain = |condition: String| {
@@ -252,7 +251,7 @@ impl<'t> Search<'t> {
         };
         match part {
             Expr::Is(Operand::Symbol(id)) => match self.tree.get(*id) {
-                // A choice that is not there is not there for what its own prompt needs.
+                // A choice that is not available is explained by its prompt.
                 Some(choice) if choice.choice => {
                     if self.seen.insert(*id) {
                         self.prompt_needs(choice, needed)
@@ -279,7 +278,7 @@ impl<'t> Search<'t> {
         }
     }
 
-    /// Tells of a symbol why it has its value: why it is not as far on as `needed`, or what it is.
+    /// Explains the value of a symbol: why it is below `needed`, or what it is.
     fn about(&mut self, id: SymbolId, condition: String, needed: Option<Tristate>) -> Need {
         let because = if self.seen.len() <= DEEPEST && self.seen.insert(id) {
             self.why(id, needed)
@@ -319,7 +318,7 @@ impl<'t> Search<'t> {
     fn why_off(&mut self, symbol: &'t Symbol, state: &State, needed: Tristate) -> Why {
         if symbol.prompts.is_empty() {
             let by = self.possible_selectors(symbol);
-            // With nobody to select it, what it depends on is all that can be told.
+            // If nothing could select it, only its dependencies can be reported.
             let depends = symbol.depends.first();
             let needs = match depends.filter(|_| by.is_empty()) {
                 Some(depends) => self.needs(depends, needed),

@@ -1,19 +1,19 @@
-//! Losses in sentences.
+//! Losses as text for users.
 
 use std::fmt::{self, Display, Formatter};
 
 use super::{Cause, Forced, Loss, Need, Why};
 
-/// So many names are told of a list.
+/// Maximum number of names printed of a list.
 const MOST_NAMES: usize = 5;
 
 impl Loss {
-    /// Returns the reason alone, a fragment: `needs LWIP_UDP, which is n because …`.
+    /// Returns the reason as a fragment: `needs LWIP_UDP, which is n because …`.
     pub fn reason(&self) -> String {
         self.cause.to_string()
     }
 
-    /// Returns what the user can do, a sentence.
+    /// Returns a hint for the user, as a sentence.
     pub fn advice(&self) -> Option<String> {
         match &self.cause {
             Cause::Unknown {
@@ -31,7 +31,9 @@ impl Loss {
             Cause::OnlyChoice { .. } => Some("set another member of the choice to `y`".to_owned()),
             Cause::Promptless { selected_by } => {
                 let by = selected_by.first()?;
-                Some(format!("set one that selects it, such as `CONFIG_{by}`"))
+                Some(format!(
+                    "enable a symbol that selects it, such as `CONFIG_{by}`"
+                ))
             }
             Cause::Unknown { nearest: None, .. }
             | Cause::WrongType { .. }
@@ -44,7 +46,7 @@ impl Loss {
     }
 }
 
-/// Returns the symbol at the bottom of it, if it is one that can just be set.
+/// Returns the symbol at the root of the cause, if users can set it.
 fn root(need: &Need) -> Option<&String> {
     let on = need.symbol.as_ref() == Some(&need.condition);
     match need.because.as_ref()? {
@@ -77,16 +79,24 @@ impl Display for Cause {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { .. } => f.write_str("no component has this option"),
-            Self::WrongType { expected } => write!(f, "this is no value of its type, {expected}"),
-            Self::NoModules => f.write_str("there are no modules, so it can be y or n only"),
+            Self::WrongType { expected } => {
+                write!(f, "the value is not valid for its type, {expected}")
+            }
+            Self::NoModules => f.write_str("modules are not supported, so it can be y or n only"),
             Self::OutOfRange { low, high } => {
                 write!(f, "it must be from {low} to {high}")
             }
             Self::Chosen { choice, winner } => {
-                write!(f, "{winner} is chosen for `{choice}`, and only one can be")
+                write!(
+                    f,
+                    "{winner} is selected for `{choice}`, which allows only one"
+                )
             }
             Self::OnlyChoice { choice } => {
-                write!(f, "`{choice}` needs one to be chosen, and nothing else is")
+                write!(
+                    f,
+                    "`{choice}` requires a selection, and nothing else is selected"
+                )
             }
             Self::Needs { needs } => all(f, needs),
             Self::Selected { by } => write!(f, "{}", select(by)),
@@ -164,7 +174,7 @@ impl Display for Why {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Undefined => f.write_str("no component has it"),
-            Self::Configured => f.write_str("the configuration says so"),
+            Self::Configured => f.write_str("the configuration sets it"),
             Self::Default => f.write_str("that is its default"),
             Self::NotSet => f.write_str("nothing sets it"),
             Self::Unselected { by } if by.is_empty() => {
@@ -178,7 +188,7 @@ impl Display for Why {
                 )
             }
             Self::Selected { by } => write!(f, "{}", select(by)),
-            Self::Chosen { choice, winner } => write!(f, "{winner} is chosen for `{choice}`"),
+            Self::Chosen { choice, winner } => write!(f, "{winner} is selected for `{choice}`"),
             Self::Needs { needs } => {
                 f.write_str("it ")?;
                 all(f, needs)

@@ -1,7 +1,7 @@
-//! Which symbols are the members of a choice.
+//! Determines the members of a choice.
 //!
-//! Not all that stands in a choice is a member: a symbol that depends on the one before it stands
-//! under that one, and is an option like any other. What stands in an `if` is a member.
+//! Not every symbol in a choice is a member: a symbol that depends on the preceding one is its
+//! submenu entry, and an ordinary option. A symbol in an `if` is a member.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(super) fn join(tree: &mut Tree, node: usize, choice: SymbolId) {
         .get(node)
         .map(|n| n.children.clone())
         .unwrap_or_default();
-    settle_kinds(tree, &children, choice);
+    resolve_kinds(tree, &children, choice);
     let mut members = Vec::new();
     level(tree, &children, &mut members);
     let kind = tree.get(choice).map(|c| c.kind).unwrap_or_default();
@@ -36,9 +36,9 @@ pub(super) fn join(tree: &mut Tree, node: usize, choice: SymbolId) {
     }
 }
 
-/// A choice without a type takes that of its first member that has one, and gives it to those
-/// that have none.
-fn settle_kinds(tree: &mut Tree, children: &[usize], choice: SymbolId) {
+/// A choice without a type gets that of its first typed member, and passes it to members without a
+/// type.
+fn resolve_kinds(tree: &mut Tree, children: &[usize], choice: SymbolId) {
     let ids: Vec<SymbolId> = children.iter().filter_map(|n| config(tree, *n)).collect();
     let found = ids
         .iter()
@@ -61,7 +61,7 @@ fn settle_kinds(tree: &mut Tree, children: &[usize], choice: SymbolId) {
     }
 }
 
-/// A member that cannot be `m` can only be chosen where one is chosen.
+/// A member that cannot be `m` is available only if the choice is `y`.
 fn only_if_yes(tree: &mut Tree, id: SymbolId, node: usize, choice: SymbolId) {
     let yes = Operand::Tri(Tristate::Yes);
     let chosen: Condition = Some(Arc::new(Expr::Compare(
@@ -87,7 +87,8 @@ fn config(tree: &Tree, node: usize) -> Option<SymbolId> {
     }
 }
 
-/// Collects the symbols of one level, with what `if` and symbols without a prompt hand up to it.
+/// Collects the symbols of one level, including those that `if` and symbols without a prompt move
+/// up to it.
 fn level(tree: &Tree, nodes: &[usize], members: &mut Vec<(SymbolId, usize)>) {
     let mut at = 0;
     while let Some(node) = nodes.get(at) {
@@ -106,8 +107,8 @@ fn level(tree: &Tree, nodes: &[usize], members: &mut Vec<(SymbolId, usize)>) {
     }
 }
 
-/// Returns the index after all that stands under the node at an index: the nodes after it, as long
-/// as each belongs to it or to one of those before.
+/// Returns the index after all submenu entries of a node: the following nodes, while each depends
+/// on it or on one of its entries.
 fn end(tree: &Tree, nodes: &[usize], at: usize) -> usize {
     let symbol = |at: usize| {
         let node = *nodes.get(at)?;
@@ -137,7 +138,7 @@ fn end(tree: &Tree, nodes: &[usize], at: usize) -> usize {
 
 fn prompt(tree: &Tree, id: SymbolId, node: usize) -> Option<Condition> {
     let prompts = &tree.get(id)?.prompts;
-    // They are in the order of the nodes.
+    // They are sorted by node.
     let after = prompts.partition_point(|prompt| prompt.node <= node);
     let prompt = prompts
         .get(after.checked_sub(1)?)
@@ -145,8 +146,8 @@ fn prompt(tree: &Tree, id: SymbolId, node: usize) -> Option<Condition> {
     Some(prompt.when.clone())
 }
 
-/// Tells whether a condition depends on a symbol: outright, or by naming it on top of all that the
-/// symbol itself depends on.
+/// Returns whether a condition depends on a symbol: directly, or by naming it in addition to the
+/// symbol's own dependencies.
 fn belongs(tree: &Tree, id: SymbolId, base: &Condition, condition: &Expr) -> bool {
     let mut named = false;
     condition.symbols(&mut |other| named |= other == id);
@@ -180,7 +181,7 @@ fn belongs(tree: &Tree, id: SymbolId, base: &Condition, condition: &Expr) -> boo
     covered
 }
 
-/// Writes comparisons of a bool with `y` and `n` as the bool itself.
+/// Simplifies comparisons of a bool with `y` and `n` to the bool itself.
 fn plain(tree: &Tree, expr: &Expr) -> Expr {
     let Expr::Compare(how, Operand::Symbol(id), Operand::Tri(value)) = expr else {
         return expr.clone();

@@ -1,4 +1,4 @@
-//! Conditions from words: `A && (B || !C) && D != "x"`.
+//! Parses conditions: `A && (B || !C) && D != "x"`.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use super::lexer::Token;
 use super::parser::Parser;
 use super::statement::{Cursor, Outcome};
 
-/// So deep may `(` and `!` stand in each other.
+/// Maximum nesting of `(` and `!`.
 const DEEPEST: usize = 60;
 
 impl Parser<'_> {
-    /// Reads `if CONDITION`, which may be missing.
+    /// Parses an optional `if CONDITION`.
     pub(super) fn when(&mut self, cursor: &mut Cursor<'_>) -> Outcome<Condition> {
         if !cursor.take("if") {
             return Ok(None);
@@ -23,7 +23,7 @@ impl Parser<'_> {
         Ok(Arc::new(self.expr(cursor, 0)?.condition()))
     }
 
-    /// Reads a chain of `||`.
+    /// Parses a chain of `||`.
     pub(super) fn expr(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Outcome<Expr> {
         let mut parts = vec![Arc::new(self.all_of(cursor, depth)?)];
         while cursor.take_sign("||") {
@@ -43,7 +43,7 @@ impl Parser<'_> {
     fn term(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Outcome<Expr> {
         if depth > DEEPEST {
             return Err(Box::new(
-                cursor.problem("a condition is nested too deep", "here"),
+                cursor.problem("a condition is nested too deeply", "too deep"),
             ));
         }
         if cursor.take_sign("!") {
@@ -81,7 +81,7 @@ impl Parser<'_> {
             Some(Token::Quoted(text)) => (text.clone(), true),
             Some(Token::Sign(_)) | None => {
                 return Err(Box::new(
-                    cursor.problem("a symbol or value is missing", "expected here"),
+                    cursor.problem("a symbol or value is missing", "expected in this place"),
                 ));
             }
         };

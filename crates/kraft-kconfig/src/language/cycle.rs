@@ -1,9 +1,10 @@
-//! The order in which values follow from each other, and the circles in it, which are faults.
+//! Sorts symbols by dependency, and reports cycles as errors.
 //!
-//! The walk keeps its own stack: a chain of a hundred thousand symbols is as good as one of ten.
+//! The traversal uses an explicit stack: the length of a dependency chain is not limited by the
+//! machine stack.
 
 use super::expr::{Operand, SymbolId};
-use super::sources::Fault;
+use super::sources::Diagnostic;
 use super::tree::Tree;
 use kraft_core::problem::Problem;
 
@@ -14,21 +15,21 @@ enum Mark {
     Done,
 }
 
-/// Puts the symbols into the order of their values; returns the circle if there is one.
-pub(super) fn order(tree: &mut Tree) -> Vec<Fault> {
+/// Sorts the symbols by dependency; returns the cycle if there is one.
+pub(super) fn order(tree: &mut Tree) -> Vec<Diagnostic> {
     let mut marks = vec![Mark::New; tree.symbols.len()];
     let mut order = Vec::with_capacity(tree.symbols.len());
     let first = tree.modules.into_iter();
     for root in first.chain(0..tree.symbols.len()) {
         if let Err(circle) = visit(tree, head(tree, root), &mut marks, &mut order) {
-            return vec![fault(tree, &circle)];
+            return vec![error(tree, &circle)];
         }
     }
     tree.order = order;
     Vec::new()
 }
 
-/// Members of a choice go by their choice: they are settled together.
+/// Members of a choice are represented by their choice: they are resolved together.
 fn head(tree: &Tree, id: SymbolId) -> SymbolId {
     tree.get(id).and_then(|symbol| symbol.group).unwrap_or(id)
 }
@@ -72,7 +73,8 @@ fn visit(
     Ok(())
 }
 
-/// Returns what a symbol's value follows from, heads only, without itself if it is a choice.
+/// Returns the symbols that a value depends on, representatives only, without itself if it is a
+/// choice.
 fn needs(tree: &Tree, id: SymbolId) -> Vec<SymbolId> {
     let mut found = Vec::new();
     let members = tree
@@ -104,7 +106,7 @@ fn direct(tree: &Tree, id: SymbolId, found: &mut Vec<SymbolId>) {
         .chain(symbol.ranges.iter().map(|range| &range.when))
         .chain(symbol.defaults.iter().map(|default| &default.when));
     let values = symbol.defaults.iter().map(|default| &default.value);
-    // The default of a choice is one of its members, whose visibility alone matters.
+    // The default of a choice is one of its members, of which only the visibility matters.
     let values = values.filter(|_| !symbol.choice);
     for expr in conditions.filter_map(|c| c.as_deref()).chain(values) {
         expr.symbols(&mut |other| found.push(other));
@@ -119,7 +121,7 @@ fn direct(tree: &Tree, id: SymbolId, found: &mut Vec<SymbolId>) {
     }
 }
 
-fn fault(tree: &Tree, circle: &[SymbolId]) -> Fault {
+fn error(tree: &Tree, circle: &[SymbolId]) -> Diagnostic {
     let names: Vec<String> = circle
         .iter()
         .chain(circle.first())
@@ -132,17 +134,14 @@ fn fault(tree: &Tree, circle: &[SymbolId]) -> Fault {
         .and_then(|node| tree.nodes.get(*node))
         .map(|node| node.place);
     let text = place.and_then(|place| tree.texts.get(place.file));
-    let problem = Problem::error(format!(
-        "values depend on each other in a circle: {}",
-        names.join(" → ")
-    ));
-    Fault {
+    let problem = Problem::error(format!("circular dependency: {}", names.join(" → ")));
+    Diagnostic {
         file: text.map(|t| t.name.clone()).unwrap_or_default(),
         text: text.map(|t| t.text.to_string()).unwrap_or_default(),
         problem: match place {
             Some(place) => problem.at(place.span),
             None => problem,
         }
-        .help("a symbol may not depend on one that depends on it or is selected by it"),
+        .help("a symbol must not depend on a symbol that depends on it or is selected by it"),
     }
 }

@@ -1,9 +1,9 @@
-//! Conditions: what `depends on`, `if` and `default` say.
+//! Conditions of `depends on`, `if` and `default`.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// No, as a module, yes; in this order.
+/// A tristate value: no, module or yes, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tristate {
     /// `n`.
@@ -40,21 +40,21 @@ impl fmt::Display for Tristate {
     }
 }
 
-/// A symbol's index in its tree.
+/// Index of a symbol in its tree.
 pub(crate) type SymbolId = usize;
 
-/// What a condition is about.
+/// An operand of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operand {
     /// `y`, `m` or `n`.
     Tri(Tristate),
-    /// A name, or a bare number, which is a symbol that nothing defines.
+    /// A name, or a bare number, which is an undefined symbol.
     Symbol(SymbolId),
-    /// A text in quotes.
+    /// A quoted string.
     Text(String),
 }
 
-/// How two operands are compared.
+/// A comparison operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compare {
     Equal,
@@ -78,11 +78,11 @@ impl Compare {
     }
 }
 
-/// A condition. Parts are shared: what a menu depends on is part of everything in it.
+/// A condition. Parts are shared: the dependencies of a menu are part of everything in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expr {
     Is(Operand),
-    /// `m` in a condition: as much as modules are.
+    /// `m` in a condition: the value of the modules symbol.
     IfModules,
     Compare(Compare, Operand, Operand),
     Not(Arc<Expr>),
@@ -90,10 +90,10 @@ pub(crate) enum Expr {
     Or(Vec<Arc<Expr>>),
 }
 
-/// A condition that may be missing, which is yes.
+/// An optional condition; a missing one is `y`.
 pub(crate) type Condition = Option<Arc<Expr>>;
 
-/// Joins two conditions that must both hold.
+/// Returns the conjunction of two conditions.
 pub(crate) fn both(first: &Condition, second: &Condition) -> Condition {
     match (first, second) {
         (None, one) | (one, None) => one.clone(),
@@ -103,7 +103,7 @@ pub(crate) fn both(first: &Condition, second: &Condition) -> Condition {
     }
 }
 
-/// Joins any number of conditions that must all hold.
+/// Returns the conjunction of any number of conditions.
 pub(crate) fn all(mut parts: Vec<Arc<Expr>>) -> Condition {
     match parts.len() {
         0 | 1 => parts.pop(),
@@ -112,7 +112,7 @@ pub(crate) fn all(mut parts: Vec<Arc<Expr>>) -> Condition {
 }
 
 impl Expr {
-    /// Makes the condition of a bare operand: `m` needs modules.
+    /// Converts a bare operand to a condition: `m` requires modules.
     pub(crate) fn condition(self) -> Self {
         match self {
             Self::Is(Operand::Tri(Tristate::Module)) => Self::IfModules,
@@ -123,7 +123,7 @@ impl Expr {
         }
     }
 
-    /// Calls back with every symbol in it.
+    /// Calls `found` for every symbol in it.
     pub(crate) fn symbols(&self, found: &mut dyn FnMut(SymbolId)) {
         match self {
             Self::Is(Operand::Symbol(id)) => found(*id),
@@ -144,7 +144,7 @@ impl Expr {
         }
     }
 
-    /// Calls back with the parts of a chain of `&&`.
+    /// Calls `found` for the parts of a chain of `&&`.
     pub(crate) fn conjuncts<'e>(&'e self, found: &mut dyn FnMut(&'e Expr)) {
         match self {
             Self::And(parts) => {

@@ -1,25 +1,25 @@
-//! Statements of a KConfig file, as words: one line at a time, macros expanded.
+//! Lexer for KConfig files: returns the tokens of one statement at a time, with macros expanded.
 //!
-//! A line ends at its line break, unless a `\` stands before it. Help texts and the values of
-//! variables are taken as they are.
+//! A statement ends at a line break without a preceding `\`. Help texts and the values of variables
+//! are not tokenised.
 
 use super::macros::{Assign, Here, Macros};
 use super::sources::line_of;
 use super::statement::Outcome;
 use kraft_core::problem::{Problem, Span};
 
-/// One word of a statement.
+/// One token of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     /// A name, a number, a keyword.
     Word(String),
-    /// A text that stood in quotes.
+    /// A quoted string.
     Quoted(String),
     /// An operator or parenthesis.
     Sign(&'static str),
 }
 
-/// A word and where it stands.
+/// A token and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Spanned {
     pub(super) token: Token,
@@ -29,26 +29,26 @@ pub(super) struct Spanned {
 /// A statement.
 #[derive(Debug)]
 pub(super) enum Line {
-    /// Words; at least one.
+    /// Tokens; at least one.
     Words(Vec<Spanned>),
-    /// `NAME = VALUE`, which was carried out.
+    /// `NAME = VALUE`, which was evaluated.
     Assigned,
 }
 
-/// The signs, longer ones first.
+/// Operators, longer ones first.
 const SIGNS: [&str; 11] = ["||", "&&", "!=", "<=", ">=", "=", "<", ">", "!", "(", ")"];
 
-/// A word or text is no longer than this, in bytes.
+/// Maximum length of a token, in bytes.
 const LONGEST: usize = 16 * 1024;
 
-/// Reads the statements of one text.
+/// The lexer of one text.
 pub(super) struct Lexer<'t> {
     file: &'t str,
     text: &'t str,
     at: usize,
-    /// Line and place of the last macro, so that lines are counted only once.
+    /// Line and offset of the last macro, so that lines are counted only once.
     counted: (usize, usize),
-    /// What is odd, but not wrong.
+    /// Warnings.
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -79,8 +79,8 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// Returns the next statement that says something; `None` at the end of the text. After an
-    /// error the next call goes on with the next line.
+    /// Returns the next statement; `None` at the end of the text. After an error the next call
+    /// continues with the next line.
     pub(super) fn next(&mut self, macros: &mut Macros<'_>) -> Outcome<Option<Line>> {
         while !self.rest().is_empty() {
             match self.line(macros) {
@@ -162,14 +162,14 @@ impl<'t> Lexer<'t> {
             let shown = first.escape_debug();
             let span = self.span(start);
             self.warnings.push(
-                Problem::warning(format!("the character `{shown}` means nothing here"))
+                Problem::warning(format!("unexpected character `{shown}`"))
                     .at(span)
-                    .label("passed over"),
+                    .label("ignored"),
             );
         }
     }
 
-    /// Tells whether an assignment to the one word before comes here.
+    /// Returns the assignment operator that follows a single token, if there is one.
     fn assignment(&self, words: &[Spanned]) -> Option<(Assign, usize)> {
         let [
             Spanned {
@@ -217,7 +217,7 @@ impl<'t> Lexer<'t> {
         Ok(Line::Assigned)
     }
 
-    /// Reads a word that may have macros in it.
+    /// Reads a token that may contain macros.
     fn word(&mut self, macros: &mut Macros<'_>) -> Outcome<String> {
         let start = self.at;
         let mut text = String::new();
@@ -281,8 +281,9 @@ impl<'t> Lexer<'t> {
             }
         }
         let span = self.span(start);
-        self.warnings
-            .push(Problem::warning("a text in quotes ends with its line").at(span));
+        self.warnings.push(
+            Problem::warning("a quoted string is not closed before the end of its line").at(span),
+        );
         self.short(start, text)
     }
 
@@ -290,11 +291,11 @@ impl<'t> Lexer<'t> {
         if text.len() <= LONGEST {
             return Ok(text);
         }
-        let problem = Problem::error("a word or text is too long").at(self.span(start));
+        let problem = Problem::error("a word or string is too long").at(self.span(start));
         Err(Box::new(problem.label(format!("at most {LONGEST} bytes"))))
     }
 
-    /// Returns the variable of the environment that a word is, and nothing besides: `"$(NAME)"`.
+    /// Returns the environment variable that a token consists of: `"$(NAME)"`.
     pub(super) fn variable(&self, span: Span) -> Option<String> {
         let raw = self
             .text
@@ -305,7 +306,7 @@ impl<'t> Lexer<'t> {
         plain.then(|| name.to_owned())
     }
 
-    /// Reads the help text that begins here: all lines indented as its first one or more.
+    /// Reads a help text: all lines indented at least as much as the first.
     pub(super) fn help(&mut self) -> String {
         let mut text = String::new();
         let mut indent = 0;
@@ -343,7 +344,7 @@ fn trimmed(mut text: String) -> String {
     text
 }
 
-/// Counts the columns of an indentation: a tab goes to the next multiple of eight.
+/// Returns the columns of an indentation: a tab extends to the next multiple of eight.
 fn columns(indent: &str) -> usize {
     indent.bytes().fold(0, |at, b| match b {
         b'\t' => (at & !7) + 8,

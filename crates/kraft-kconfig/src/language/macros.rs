@@ -1,19 +1,19 @@
 //! Macros of the KConfig language: `$(NAME)`, `$(shell,…)`, variables with and without arguments.
 //!
-//! A name is looked up as an argument (`$(1)`), as a variable of the files, as a function built
-//! in, and last in the environment; what is nowhere is empty.
+//! A name is looked up as an argument (`$(1)`), as a variable of the files, as a built-in function,
+//! and last in the environment; an undefined one is empty.
 
 use std::collections::HashMap;
 
 use super::sources::Sources;
 
-/// So deep may macros stand in each other.
+/// Maximum nesting of macros.
 const DEEPEST: usize = 40;
-/// So many macros are expanded for one tree.
+/// Maximum number of macros expanded for one tree.
 const MOST: usize = 200_000;
-/// An expanded text is no longer than this, in bytes.
+/// Maximum length of an expanded text, in bytes.
 const LONGEST: usize = 256 * 1024;
-/// Of what a command writes so many bytes are taken, as the build system's reader does.
+/// Maximum number of bytes used of a command's output, as in the build system.
 const LONGEST_OUTPUT: usize = 255;
 
 /// How a variable is assigned.
@@ -23,30 +23,30 @@ pub(super) enum Assign {
     Recursive,
     /// `:=`: expanded at once.
     Simple,
-    /// `+=`: added to what is there.
+    /// `+=`: appended to the current value.
     Append,
 }
 
 struct Variable {
     value: String,
     simple: bool,
-    /// It is being expanded.
+    /// Whether it is being expanded.
     busy: bool,
 }
 
-/// Where a macro stands, for `$(filename)` and `$(lineno)`.
+/// Position of a macro, for `$(filename)` and `$(lineno)`.
 #[derive(Clone, Copy)]
 pub(super) struct Here<'h> {
     pub(super) file: &'h str,
     pub(super) line: usize,
 }
 
-/// Expands macros and remembers variables. An error is a fragment of a sentence.
+/// Expands macros and stores variables. Errors are message fragments.
 pub(super) struct Macros<'s> {
     sources: &'s dyn Sources,
     variables: HashMap<String, Variable>,
     expanded: usize,
-    /// What `warning-if` had to say.
+    /// Messages of `warning-if`.
     pub(super) warnings: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ impl<'s> Macros<'s> {
             value = format!("{} {value}", old.value);
         }
         if value.len() > LONGEST {
-            return Err(format!("the variable `{name}` grows without end"));
+            return Err(format!("the variable `{name}` is too long"));
         }
         let variable = Variable {
             value,
@@ -101,8 +101,8 @@ impl<'s> Macros<'s> {
         self.expand_in(text, &[], 0, here)
     }
 
-    /// Expands the macro at the start of a text; returns its value and the bytes it took. A `$`
-    /// without a parenthesis is just a `$`.
+    /// Expands the macro at the start of a text; returns its value and the number of bytes
+    /// consumed. A `$` without a parenthesis is kept.
     pub(super) fn expand_one(
         &mut self,
         text: &str,
@@ -127,7 +127,7 @@ impl<'s> Macros<'s> {
             out.push_str(&value);
             rest = rest.get(taken..).unwrap_or_default();
             if out.len() > LONGEST {
-                return Err("a macro expands to too long a text".to_owned());
+                return Err("the expansion of a macro is too long".to_owned());
             }
         }
         out.push_str(rest);
@@ -146,11 +146,11 @@ impl<'s> Macros<'s> {
         };
         self.expanded += 1;
         if depth > DEEPEST || self.expanded > MOST {
-            return Err("macros call each other without end".to_owned());
+            return Err("macros are nested too deeply".to_owned());
         }
         let Some(end) = closing(inner) else {
             let start: String = inner.chars().take_while(|c| *c != '\n').take(40).collect();
-            return Err(format!("the macro `$({start}` has no `)`"));
+            return Err(format!("the macro `$({start}` has no closing `)`"));
         };
         let clause = inner.get(..end).unwrap_or_default();
         let value = self.clause(clause, args, depth, here)?;
@@ -250,7 +250,7 @@ impl<'s> Macros<'s> {
     }
 }
 
-/// Returns where the parenthesis that is open at the start of a text is closed.
+/// Returns the offset of the parenthesis that closes the one open at the start of a text.
 fn closing(text: &str) -> Option<usize> {
     let mut open = 0usize;
     for (at, b) in text.bytes().enumerate() {
@@ -265,7 +265,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// Splits a clause at its commas, but for those in parentheses.
+/// Splits a clause at its commas, except for those in parentheses.
 fn arguments(clause: &str) -> Vec<&str> {
     let mut open = 0usize;
     let mut parts = Vec::new();
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_macros_are_refused() {
+    fn endless_macros_are_rejected() {
         let mut macros = Macros::new(&World);
         macros.assign("a", Assign::Recursive, "$(b)", HERE).unwrap();
         macros.assign("b", Assign::Recursive, "$(a)", HERE).unwrap();

@@ -1,13 +1,13 @@
-//! The KConfig language, as Unikraft's `Config.uk` files use it: read into a [`Tree`].
+//! Parser for the KConfig language, as used by Unikraft's `Config.uk` files: returns a [`Tree`].
 //!
 //! ```text
 //! bytes ─ sources ─► text ─ lexer + macros ─► words ─ parser ─► nodes and symbols ─ choice,
 //! cycle ─► Tree
 //! ```
 //!
-//! Reading touches nothing itself: files, environment and commands are asked of [`Sources`].
-//! What the language's own reader passes over with a warning is in [`Tree::warnings`]; what it
-//! refuses, and what it never heard of, are [`Faults`] with the place in the file.
+//! The parser does no IO: files, environment and commands come from [`Sources`]. What the original
+//! parser accepts with a warning is in [`Tree::warnings`]; what it rejects, and unknown statements,
+//! are reported as [`KconfigErrors`] with positions.
 
 mod choice;
 mod condition;
@@ -22,7 +22,7 @@ mod statement;
 mod tree;
 
 pub use expr::Tristate;
-pub use sources::{Fault, Faults, Sources};
+pub use sources::{Diagnostic, KconfigErrors, Sources};
 pub use tree::{Kind, Tree};
 
 pub(crate) use tree::{Link, NodeKind, Range, Symbol};

@@ -1,4 +1,4 @@
-//! What stands in `config`, `menuconfig` and the head of `choice`.
+//! Parses the options of `config`, `menuconfig` and `choice`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::sources::{MOST_OPERANDS, MOST_WORK};
 use super::statement::{Cursor, Outcome, at, first};
 use super::tree::{Default, Kind, Link, NodeKind, Prompt, Range, Symbol};
 
-/// What an entry says, before it is known all that it depends on.
+/// The options of an entry, before all its dependencies are known.
 #[derive(std::default::Default)]
 struct Entry {
     depends: Vec<Arc<Expr>>,
@@ -24,12 +24,12 @@ struct Entry {
     variable: Option<String>,
     modules: bool,
     hidden: bool,
-    /// So many operands are in its conditions and values.
+    /// Number of operands in its conditions and values.
     weight: usize,
 }
 
 impl Parser<'_> {
-    /// Reads `config NAME` and its options.
+    /// Parses `config NAME` and its options.
     pub(super) fn config(
         &mut self,
         reader: &mut Reader<'_>,
@@ -40,7 +40,7 @@ impl Parser<'_> {
         let id = match self.operand(&mut cursor)? {
             Operand::Symbol(id) => id,
             Operand::Tri(_) | Operand::Text(_) => {
-                return Err(Box::new(at(words, "this is no name of a symbol")));
+                return Err(Box::new(at(words, "this is not a valid symbol name")));
             }
         };
         cursor.end()?;
@@ -48,7 +48,7 @@ impl Parser<'_> {
         if first(words) == "menuconfig" && entry.prompts.is_empty() {
             self.warn(
                 reader,
-                at(words, "a `menuconfig` without a prompt is no menu"),
+                at(words, "a `menuconfig` needs a prompt to be a menu"),
             );
         }
         let node = self.add(reader, NodeKind::Config(id), words);
@@ -65,7 +65,7 @@ impl Parser<'_> {
         Ok(node)
     }
 
-    /// Reads the head of a choice.
+    /// Parses the head of a choice.
     pub(super) fn choice_entry(
         &mut self,
         reader: &mut Reader<'_>,
@@ -75,7 +75,7 @@ impl Parser<'_> {
         let mut cursor = Cursor::new(words).skip(1);
         let named = cursor.prompt();
         cursor.end()?;
-        // Two parts of one choice know each other by its name, which is no symbol.
+        // Parts of the same choice are matched by its name, which is not a symbol.
         let known = named
             .as_ref()
             .and_then(|name| self.choices.get(name))
@@ -106,7 +106,7 @@ impl Parser<'_> {
                     reader.waiting = Some(words);
                     break;
                 }
-                Err(problem) => self.fault(reader, problem),
+                Err(problem) => self.report(reader, problem),
             }
         }
         if let Some(kind) = entry.kind
@@ -119,7 +119,7 @@ impl Parser<'_> {
         entry
     }
 
-    /// Reads one option; returns whether it was one.
+    /// Parses one option; returns whether the statement was an option.
     fn option(
         &mut self,
         reader: &mut Reader<'_>,
@@ -149,9 +149,9 @@ impl Parser<'_> {
                 }
             }
             "prompt" => {
-                let text = cursor
-                    .prompt()
-                    .ok_or_else(|| cursor.problem("a text is missing", "expected here"))?;
+                let text = cursor.prompt().ok_or_else(|| {
+                    cursor.problem("a string is missing", "expected in this place")
+                })?;
                 let when = self.when(cursor)?;
                 entry.prompts.push((text, when));
             }
@@ -199,16 +199,21 @@ impl Parser<'_> {
         if cursor.take("modules") {
             entry.modules = true;
         } else if cursor.take("allnoconfig_y") {
-            // Only matters to a kind of configuration nobody makes here.
+            // Only relevant to targets of `conf` that are not implemented.
         } else if cursor.take("defconfig_list") {
             entry.hidden = true;
         } else if cursor.take("env") {
             if !cursor.take_sign("=") {
-                return Err(Box::new(cursor.problem("`=` is missing", "expected here")));
+                return Err(Box::new(
+                    cursor.problem("`=` is missing", "expected in this place"),
+                ));
             }
-            let name = cursor
-                .prompt()
-                .ok_or_else(|| cursor.problem("the name of a variable is missing", "here"))?;
+            let name = cursor.prompt().ok_or_else(|| {
+                cursor.problem(
+                    "the name of a variable is missing",
+                    "expected in this place",
+                )
+            })?;
             if let Some(value) = self.env(&name) {
                 entry
                     .defaults
@@ -217,16 +222,14 @@ impl Parser<'_> {
             entry.hidden = true;
             entry.variable = Some(name);
         } else {
-            return Err(Box::new(
-                cursor
-                    .problem("this option is not known", "here")
-                    .help("known are `modules`, `env=`, `defconfig_list` and `allnoconfig_y`"),
-            ));
+            return Err(Box::new(cursor.problem("unknown option", "unknown").help(
+                "expected `modules`, `env=`, `defconfig_list` or `allnoconfig_y`",
+            )));
         }
         Ok(())
     }
 
-    /// Keeps a tree from being more than anybody can evaluate.
+    /// Rejects trees whose conditions are too expensive to evaluate.
     fn weigh(&mut self, reader: &Reader<'_>, scope: &Scope, entry: &Entry, words: &[Spanned]) {
         let conditions = 1
             + entry.prompts.len()
@@ -236,12 +239,12 @@ impl Parser<'_> {
             + entry.implies.len();
         self.work += (scope.weight + entry.weight + 1) * conditions;
         if entry.weight > MOST_OPERANDS || self.work > MOST_WORK {
-            self.fault(reader, at(words, "there are too many conditions here"));
+            self.report(reader, at(words, "there are too many conditions"));
             self.stopped = true;
         }
     }
 
-    /// Gives a symbol what its entry says, now that all is known that the entry depends on.
+    /// Stores the options of an entry in its symbol, when all its dependencies are known.
     fn store(
         &mut self,
         reader: &Reader<'_>,

@@ -1,4 +1,4 @@
-//! Statements into nodes: menus, conditions, sources. What may stand in an entry is in
+//! Parses menus, conditions and sourced files. Options of entries are parsed in
 //! [`options`](super::options).
 
 use std::collections::HashMap;
@@ -8,15 +8,16 @@ use super::expr::{Condition, Expr, Operand, SymbolId, all, both};
 use super::lexer::{Lexer, Line, Spanned};
 use super::macros::Macros;
 use super::sources::{
-    DEEPEST, Fault, Faults, LARGE, MOST_BYTES, MOST_FAULTS, MOST_FILES, Place, Sources, Text,
+    DEEPEST, Diagnostic, KconfigErrors, LARGE, MOST_BYTES, MOST_ERRORS, MOST_FILES, Place, Sources,
+    Text,
 };
 use super::statement::{Cursor, Outcome, at, first, shown, unknown, whole};
 use super::tree::{Node, NodeKind, Symbol, Tree};
 use super::{choice, cycle};
 use kraft_core::problem::Problem;
 
-/// Reads a tree.
-pub(super) fn parse(root: &str, sources: &dyn Sources) -> Result<Tree, Faults> {
+/// Parses a tree.
+pub(super) fn parse(root: &str, sources: &dyn Sources) -> Result<Tree, KconfigErrors> {
     let mut parser = Parser {
         tree: Tree {
             title: "Main menu".to_owned(),
@@ -24,7 +25,7 @@ pub(super) fn parse(root: &str, sources: &dyn Sources) -> Result<Tree, Faults> {
         },
         sources,
         macros: Macros::new(sources),
-        faults: Vec::new(),
+        errors: Vec::new(),
         open: Vec::new(),
         bytes: 0,
         depth: 0,
@@ -34,43 +35,43 @@ pub(super) fn parse(root: &str, sources: &dyn Sources) -> Result<Tree, Faults> {
         choices: HashMap::new(),
     };
     let scope = Scope::default();
-    let read = parser.read(root).map_err(|problem| Fault {
+    let read = parser.read(root).map_err(|problem| Diagnostic {
         file: root.to_owned(),
         text: String::new(),
         problem: *problem,
     });
     match read {
         Ok(file) => parser.tree.roots = parser.file(file, &scope),
-        Err(fault) => parser.faults.push(fault),
+        Err(fault) => parser.errors.push(fault),
     }
-    if parser.faults.is_empty() {
-        parser.faults = cycle::order(&mut parser.tree);
+    if parser.errors.is_empty() {
+        parser.errors = cycle::order(&mut parser.tree);
     }
-    if parser.faults.is_empty() {
+    if parser.errors.is_empty() {
         Ok(parser.tree)
     } else {
-        Err(Faults(parser.faults))
+        Err(KconfigErrors(parser.errors))
     }
 }
 
-/// What a statement stands in.
+/// The enclosing block of a statement.
 #[derive(Clone, Default)]
 pub(super) struct Scope {
-    /// What all of it depends on.
+    /// Dependencies of the block.
     pub(super) depends: Condition,
-    /// When its prompts are shown, by `visible if`.
+    /// Visibility of its prompts, by `visible if`.
     pub(super) shown: Condition,
-    /// It stands in a choice, in which are no menus and choices.
+    /// Whether it is in a choice, which cannot contain menus and choices.
     pub(super) in_choice: bool,
-    /// So many operands are in what all of it depends on.
+    /// Number of operands in the dependencies of the block.
     pub(super) weight: usize,
 }
 
-/// One file being read.
+/// A file that is being parsed.
 pub(super) struct Reader<'t> {
     pub(super) lexer: Lexer<'t>,
     pub(super) file: usize,
-    /// A statement that was read but not used yet.
+    /// A statement that was read but not processed yet.
     pub(super) waiting: Option<Vec<Spanned>>,
 }
 
@@ -78,18 +79,18 @@ pub(super) struct Parser<'s> {
     pub(super) tree: Tree,
     sources: &'s dyn Sources,
     pub(super) macros: Macros<'s>,
-    faults: Vec<Fault>,
-    /// The files being read, outermost first.
+    errors: Vec<Diagnostic>,
+    /// The files being parsed, outermost first.
     open: Vec<String>,
     bytes: usize,
     depth: usize,
-    /// Nothing can be made of the rest.
+    /// Whether parsing stopped because of too many errors.
     pub(super) stopped: bool,
-    /// The operands read so far.
+    /// Number of operands parsed so far.
     pub(super) operands: usize,
-    /// The operands that stand in all conditions.
+    /// Number of operands in all conditions.
     pub(super) work: usize,
-    /// The choices that have a name, by it.
+    /// Named choices.
     pub(super) choices: HashMap<String, SymbolId>,
 }
 
@@ -103,7 +104,7 @@ impl Parser<'_> {
         if self.bytes > MOST_BYTES || self.tree.texts.len() >= MOST_FILES {
             return Err(Box::new(
                 Problem::error("the KConfig files are too many or too large")
-                    .help(format!("they may have {} MiB in all", MOST_BYTES >> 20)),
+                    .help(format!("the limit is {} MiB in total", MOST_BYTES >> 20)),
             ));
         }
         self.tree.texts.push(Text {
@@ -129,8 +130,8 @@ impl Parser<'_> {
             let Some(words) = self.statement(&mut reader) else {
                 break;
             };
-            let message = format!("`{}` ends nothing that began in this file", shown(&words));
-            self.fault(&reader, at(&words, message));
+            let message = format!("`{}` has no matching start in this file", shown(&words));
+            self.report(&reader, at(&words, message));
         }
         let warnings = std::mem::take(&mut reader.lexer.warnings);
         for problem in warnings {
@@ -140,44 +141,44 @@ impl Parser<'_> {
         children
     }
 
-    /// Tells whether reading goes on, or there are faults enough.
+    /// Returns whether parsing continues, since there are not too many errors.
     fn going(&self) -> bool {
-        !self.stopped && self.faults.len() < MOST_FAULTS
+        !self.stopped && self.errors.len() < MOST_ERRORS
     }
 
-    pub(super) fn fault(&mut self, reader: &Reader<'_>, problem: impl Into<Box<Problem>>) {
+    pub(super) fn report(&mut self, reader: &Reader<'_>, problem: impl Into<Box<Problem>>) {
         if self.going() {
             let fault = self.located(reader.file, *problem.into());
             self.stopped |= fault.text.len() > LARGE;
-            self.faults.push(fault);
+            self.errors.push(fault);
         }
     }
 
     pub(super) fn warn(&mut self, reader: &Reader<'_>, problem: Problem) {
         let text = self.tree.texts.get(reader.file);
         let large = text.is_some_and(|text| text.text.len() > LARGE);
-        let most = if large { 1 } else { MOST_FAULTS };
+        let most = if large { 1 } else { MOST_ERRORS };
         if self.tree.warnings.len() < most {
             let fault = self.located(reader.file, problem);
             self.tree.warnings.push(fault);
         }
     }
 
-    fn located(&self, file: usize, problem: Problem) -> Fault {
+    fn located(&self, file: usize, problem: Problem) -> Diagnostic {
         let (file, text) = self
             .tree
             .texts
             .get(file)
             .map(|text| (text.name.clone(), text.text.to_string()))
             .unwrap_or_default();
-        Fault {
+        Diagnostic {
             file,
             text,
             problem,
         }
     }
 
-    /// Returns the next statement; faults of its words are noted and passed over.
+    /// Returns the next statement; statements with lexical errors are recorded and skipped.
     pub(super) fn statement(&mut self, reader: &mut Reader<'_>) -> Option<Vec<Spanned>> {
         if let Some(words) = reader.waiting.take() {
             return Some(words);
@@ -187,7 +188,7 @@ impl Parser<'_> {
                 Ok(Some(Line::Words(words))) => return Some(words),
                 Ok(Some(Line::Assigned)) => {}
                 Ok(None) => return None,
-                Err(problem) => self.fault(reader, problem),
+                Err(problem) => self.report(reader, problem),
             }
             let said = std::mem::take(&mut self.macros.warnings);
             for message in said {
@@ -197,7 +198,7 @@ impl Parser<'_> {
         None
     }
 
-    /// Reads statements until one that ends a block, which is left waiting.
+    /// Parses statements until one that ends a block, which is kept for the caller.
     fn block(&mut self, reader: &mut Reader<'_>, scope: &Scope, children: &mut Vec<usize>) {
         while let Some(words) = self.statement(reader) {
             let word = first(&words).to_owned();
@@ -207,13 +208,10 @@ impl Parser<'_> {
             }
             self.depth += 1;
             if self.depth > DEEPEST {
-                self.fault(
-                    reader,
-                    at(&words, "menus and files stand in each other too deep"),
-                );
+                self.report(reader, at(&words, "menus and files are nested too deeply"));
                 self.stopped = true;
             } else if let Err(problem) = self.one(reader, scope, &word, &words, children) {
-                self.fault(reader, problem);
+                self.report(reader, problem);
             }
             self.depth -= 1;
         }
@@ -231,7 +229,7 @@ impl Parser<'_> {
         if scope.in_choice && menu_like {
             return Err(Box::new(at(
                 words,
-                format!("`{word}` cannot stand in a choice"),
+                format!("`{word}` is not allowed in a choice"),
             )));
         }
         let node = match word {
@@ -278,7 +276,7 @@ impl Parser<'_> {
         self.tree.nodes.len() - 1
     }
 
-    /// Reads what stands in a block up to its end, and gives it to the block's node.
+    /// Parses the content of a block up to its end, and adds it to the block's node.
     pub(super) fn inside(
         &mut self,
         reader: &mut Reader<'_>,
@@ -296,22 +294,22 @@ impl Parser<'_> {
         let end = self.statement(reader);
         match end {
             None if self.going() => {
-                let problem = at(words, format!("`{opened}` is never ended"))
+                let problem = at(words, format!("`{opened}` is not closed"))
                     .label(format!("no `{closing}` in this file"));
-                self.fault(reader, problem);
+                self.report(reader, problem);
             }
             None => {}
             Some(end) if first(&end) == closing => {
                 if let Err(problem) = Cursor::new(&end).skip(1).end() {
-                    self.fault(reader, problem);
+                    self.report(reader, problem);
                 }
             }
             Some(end) => {
                 let found = shown(&end);
                 let problem = at(&end, format!("`{found}` cannot end `{opened}`"))
                     .label(format!("expected `{closing}`"))
-                    .related(whole(words), "what is to be ended");
-                self.fault(reader, problem);
+                    .related(whole(words), "the open block");
+                self.report(reader, problem);
             }
         }
     }
@@ -344,8 +342,8 @@ impl Parser<'_> {
         Ok(node)
     }
 
-    /// Reads what a menu or a comment depends on and, of a menu, when it is visible: the lines
-    /// below its title, up to one that says something else.
+    /// Parses the dependencies of a menu or comment and, for a menu, its visibility: the lines
+    /// after its title, up to another statement.
     fn conditions(
         &mut self,
         reader: &mut Reader<'_>,
@@ -433,7 +431,7 @@ impl Parser<'_> {
         let files = self.sources.glob(&pattern);
         if files.is_empty() && !keyword.starts_with('o') {
             let message = format!("no file is named `{pattern}`");
-            self.warn(reader, at(words, message).label("nothing is read here"));
+            self.warn(reader, at(words, message).label("nothing is included"));
         }
         for name in files {
             if self.open.contains(&name) {
@@ -449,8 +447,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Replaces `$NAME` in the name of a file: the older way to name the environment, by symbols
-    /// with `option env`.
+    /// Expands `$NAME` in a file name: the older syntax for environment variables, defined by
+    /// symbols with `option env`.
     fn with_variables(&self, text: &str) -> String {
         let mut out = String::new();
         let mut rest = text;
@@ -473,7 +471,7 @@ impl Parser<'_> {
         self.sources.env(name)
     }
 
-    /// Returns the symbol of a name, making it if it is new.
+    /// Returns the symbol with a name, created if necessary.
     pub(super) fn symbol(&mut self, name: &str) -> SymbolId {
         if let Some(id) = self.tree.names.get(name) {
             return *id;

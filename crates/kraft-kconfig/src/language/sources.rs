@@ -1,80 +1,82 @@
-//! What reading a KConfig tree needs of the world, and what it says when a text is wrong.
+//! Inputs of the KConfig parser, its limits, and its errors.
 
 use std::io;
 use std::sync::Arc;
 
 use kraft_core::problem::{Problem, Span};
 
-/// So many bytes of files are read into one tree.
+/// Maximum total size of the files of a tree, in bytes.
 pub(super) const MOST_BYTES: usize = 16 << 20;
-/// So many files are read into one tree.
+/// Maximum number of files of a tree.
 pub(super) const MOST_FILES: usize = 20_000;
-/// So deep may blocks and files stand in each other, counted together.
+/// Maximum nesting of blocks and files, counted together.
 pub(super) const DEEPEST: usize = 80;
-/// So many operands may be in the conditions of one entry.
+/// Maximum number of operands in the conditions of one entry.
 pub(super) const MOST_OPERANDS: usize = 5_000;
-/// So many operands may stand in all conditions, those of menus counted again for all in them.
+/// Maximum number of operands in all conditions; those of menus count again for every entry in
+/// them.
 pub(super) const MOST_WORK: usize = 20_000_000;
-/// Every fault has a copy of its text: of a text larger than this, in bytes, only one is told.
+/// Every error contains a copy of its text: for texts larger than this, in bytes, only one is
+/// reported.
 pub(super) const LARGE: usize = 1 << 20;
-/// After so many faults reading stops.
-pub(super) const MOST_FAULTS: usize = 50;
+/// Maximum number of errors before parsing stops.
+pub(super) const MOST_ERRORS: usize = 50;
 
-/// The world of a KConfig tree: files, environment and commands, as its reader wants them to be.
+/// Access to the files, environment and commands of a KConfig tree.
 pub trait Sources {
-    /// Returns a variable of the environment.
+    /// Returns an environment variable.
     fn env(&self, name: &str) -> Option<String>;
 
-    /// Runs a command of `$(shell,…)` and returns what it wrote to its output, as it is.
+    /// Runs a command of `$(shell,…)` and returns its unmodified stdout.
     fn shell(&self, command: &str) -> String;
 
-    /// Returns the content of a file, whose name is what a `source` says or what
-    /// [`Sources::glob`] returned.
+    /// Returns the content of a file; `path` is the argument of a `source` statement or a result of
+    /// [`Sources::glob`].
     fn read(&self, path: &str) -> io::Result<Vec<u8>>;
 
-    /// Returns the files that a pattern with `*`, `?` and `[…]` stands for, sorted; a name without
-    /// any of them stands for itself, if there is such a file.
+    /// Returns the files that match a pattern with `*`, `?` and `[…]`, sorted; for a name without
+    /// wildcards the name itself, if the file exists.
     fn glob(&self, pattern: &str) -> Vec<String>;
 }
 
-/// A text of the tree, as read.
+/// The text of a parsed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
-    /// The name it was read by.
+    /// The name of the file.
     pub(crate) name: String,
-    /// Its content; bytes that are no UTF-8 are replaced.
+    /// Its content; invalid UTF-8 is replaced.
     pub(crate) text: Arc<str>,
 }
 
-/// A place in one of the texts.
+/// A position in one of the texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The index of the text.
     pub(crate) file: usize,
-    /// Where in it.
+    /// Position in the text.
     pub(crate) span: Span,
 }
 
-/// What is wrong in one file, with all that drawing it needs.
+/// An error or a warning in one file, with everything needed to render it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Diagnostic {
     /// The name of the file.
     pub file: String,
-    /// Its text, which the problem's spans point into.
+    /// Its text, which the spans refer to.
     pub text: String,
-    /// What is wrong.
+    /// The error or warning.
     pub problem: Problem,
 }
 
-/// A KConfig tree that cannot be read.
+/// The errors of a KConfig tree that cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.sentence())]
-pub struct Faults(
-    /// What is wrong, in the order it was found; never empty.
-    pub Vec<Fault>,
+pub struct KconfigErrors(
+    /// The errors, in the order found; never empty.
+    pub Vec<Diagnostic>,
 );
 
-impl Faults {
+impl KconfigErrors {
     fn sentence(&self) -> String {
         let Some(first) = self.0.first() else {
             return "cannot read the KConfig files".to_owned();

@@ -1,4 +1,4 @@
-//! The words of one statement, taken one after the other, and the problems of what is not there.
+//! Reads the tokens of one statement in order, and reports missing ones.
 
 use super::lexer::{Spanned, Token};
 use kraft_core::problem::{Problem, Span};
@@ -6,7 +6,7 @@ use kraft_core::problem::{Problem, Span};
 /// A result whose error is a problem of the statement.
 pub(super) type Outcome<T> = Result<T, Box<Problem>>;
 
-/// Walks over the words of a statement.
+/// Iterates over the tokens of a statement.
 pub(super) struct Cursor<'w> {
     words: &'w [Spanned],
     at: usize,
@@ -46,12 +46,13 @@ impl<'w> Cursor<'w> {
         if self.take(word) {
             return Ok(());
         }
-        Err(Box::new(
-            self.problem(format!("`{word}` is missing"), "expected here"),
-        ))
+        Err(Box::new(self.problem(
+            format!("`{word}` is missing"),
+            "expected in this place",
+        )))
     }
 
-    /// Takes the name of a symbol.
+    /// Reads the name of a symbol.
     pub(super) fn name(&mut self) -> Outcome<&'w str> {
         if let Some(Token::Word(text)) = self.peek() {
             self.advance();
@@ -59,18 +60,19 @@ impl<'w> Cursor<'w> {
         }
         Err(Box::new(self.problem(
             "the name of a symbol is missing",
-            "expected here",
+            "expected in this place",
         )))
     }
 
-    /// Takes the one text of a statement, which is its second word.
+    /// Reads the only string of a statement, which is its second token.
     pub(super) fn text(&mut self, what: &str) -> Outcome<String> {
         self.at = 1;
         let text = self.prompt();
-        Ok(text.ok_or_else(|| self.problem(format!("{what} is missing"), "expected here"))?)
+        Ok(text
+            .ok_or_else(|| self.problem(format!("{what} is missing"), "expected in this place"))?)
     }
 
-    /// Takes a text, if one comes.
+    /// Reads an optional string.
     pub(super) fn prompt(&mut self) -> Option<String> {
         match self.peek() {
             Some(Token::Word(text) | Token::Quoted(text)) => {
@@ -81,18 +83,18 @@ impl<'w> Cursor<'w> {
         }
     }
 
-    /// Says that nothing may follow.
+    /// Rejects further tokens.
     pub(super) fn end(&self) -> Outcome<()> {
         if self.peek().is_none() {
             return Ok(());
         }
         Err(Box::new(self.problem(
-            "there is more in this line than fits",
+            "unexpected text at the end of the line",
             "not expected",
         )))
     }
 
-    /// Makes a problem of the next word, or of the end of the statement.
+    /// Returns a problem at the next token, or at the end of the statement.
     pub(super) fn problem(&self, message: impl Into<String>, label: &str) -> Problem {
         let span = self.words.get(self.at).map_or_else(
             || {
@@ -105,7 +107,7 @@ impl<'w> Cursor<'w> {
     }
 }
 
-/// Returns the first word of a statement.
+/// Returns the first token of a statement.
 pub(super) fn first(words: &[Spanned]) -> &str {
     match words.first() {
         Some(Spanned {
@@ -135,7 +137,7 @@ pub(super) fn at(words: &[Spanned], message: impl Into<String>) -> Problem {
     Problem::error(message).at(span)
 }
 
-/// Says that a statement or an option is none.
+/// Reports an unknown statement or option.
 pub(super) fn unknown(words: &[Spanned]) -> Problem {
     const KNOWN: [&str; 33] = [
         "config",
@@ -175,7 +177,7 @@ pub(super) fn unknown(words: &[Spanned]) -> Problem {
     let word = shown(words);
     let problem = at(
         words,
-        format!("`{word}` is no statement of KConfig, or not one for this place"),
+        format!("`{word}` is not a statement of KConfig, or not allowed in this place"),
     );
     match kraft_core::nearest::nearest(&word, KNOWN) {
         Some(near) if near != word => problem.help(format!("did you mean `{near}`?")),

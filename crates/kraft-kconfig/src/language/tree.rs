@@ -1,11 +1,11 @@
-//! What a kernel's sources offer: symbols, and the menus they stand in.
+//! The definitions in a kernel's sources: symbols, and their menus.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use super::expr::{Condition, Expr, Operand, SymbolId};
 use super::parser;
-use super::sources::{Fault, Faults, Place, Sources, Text, line_of};
+use super::sources::{Diagnostic, KconfigErrors, Place, Sources, Text, line_of};
 
 /// The type of a symbol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
@@ -19,9 +19,9 @@ pub enum Kind {
     Int,
     /// A hexadecimal number.
     Hex,
-    /// A text.
+    /// A string.
     String,
-    /// Nothing says.
+    /// Not specified.
     #[default]
     Unknown,
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A question to the user.
+/// A prompt.
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt {
     pub(crate) text: String,
@@ -58,12 +58,12 @@ pub(crate) struct Prompt {
     pub(crate) node: usize,
 }
 
-/// A value that a symbol has by itself.
+/// A default value of a symbol.
 #[derive(Clone, Debug)]
 pub(crate) struct Default {
     pub(crate) value: Expr,
     pub(crate) when: Condition,
-    /// The variable of the environment that the value is.
+    /// The environment variable with the value.
     pub(crate) variable: Option<String>,
     pub(crate) node: usize,
 }
@@ -76,24 +76,24 @@ pub(crate) struct Range {
     pub(crate) when: Condition,
 }
 
-/// A `select` or `imply`, seen from either end.
+/// A `select` or `imply`, from either end.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) other: SymbolId,
     pub(crate) when: Condition,
 }
 
-/// A symbol: one that the user may set, a choice, or a bare word in a condition.
+/// A symbol: an option, a choice, or an undefined name in a condition.
 #[derive(Clone, Debug, std::default::Default)]
 pub(crate) struct Symbol {
-    /// A choice may have none.
+    /// Its name; optional for a choice.
     pub(crate) name: Option<String>,
     pub(crate) kind: Kind,
-    /// It is a choice.
+    /// Whether it is a choice.
     pub(crate) choice: bool,
-    /// It is a choice of which nothing may be chosen.
+    /// Whether it is a choice without a mandatory selection.
     pub(crate) optional: bool,
-    /// The choice it is a member of.
+    /// The choice that it is a member of.
     pub(crate) group: Option<SymbolId>,
     /// The members of a choice.
     pub(crate) members: Vec<SymbolId>,
@@ -104,27 +104,27 @@ pub(crate) struct Symbol {
     pub(crate) implies: Vec<Link>,
     pub(crate) selected_by: Vec<Link>,
     pub(crate) implied_by: Vec<Link>,
-    /// What it depends on, at each place where it is defined and depends on anything.
+    /// Its dependencies, for each definition that has any.
     pub(crate) depends: Vec<Condition>,
-    /// Where a choice is asked for: it cannot be `n` there.
+    /// Conditions under which a choice cannot be `n`.
     pub(crate) floors: Vec<Condition>,
-    /// It is not written out.
+    /// Whether it is excluded from the output.
     pub(crate) hidden: bool,
-    /// The variable of the environment that gives its value.
+    /// The environment variable with its value.
     pub(crate) variable: Option<String>,
-    /// Where it is defined.
+    /// Its definitions.
     pub(crate) nodes: Vec<usize>,
     pub(crate) help: Option<String>,
 }
 
 impl Symbol {
-    /// Tells whether any file defines it.
+    /// Returns whether any file defines it.
     pub(crate) fn is_defined(&self) -> bool {
         !self.nodes.is_empty()
     }
 }
 
-/// What stands at a place of the tree.
+/// The kind of a node.
 #[derive(Clone, Debug)]
 pub(crate) enum NodeKind {
     Menu { title: String, visible: Condition },
@@ -134,52 +134,51 @@ pub(crate) enum NodeKind {
     Choice,
 }
 
-/// A place of the tree.
+/// A node of the tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) kind: NodeKind,
-    /// All it depends on, with what it stands in.
+    /// Its dependencies, including those of its parents.
     pub(crate) depends: Condition,
     pub(crate) children: Vec<usize>,
     pub(crate) place: Place,
 }
 
-/// A kernel's KConfig files, read.
+/// The parsed KConfig files of a kernel.
 #[derive(Clone, Debug, std::default::Default)]
 pub struct Tree {
     pub(crate) texts: Vec<Text>,
     pub(crate) symbols: Vec<Symbol>,
     pub(crate) names: HashMap<String, SymbolId>,
     pub(crate) nodes: Vec<Node>,
-    /// The nodes that stand in nothing.
+    /// The top-level nodes.
     pub(crate) roots: Vec<usize>,
-    /// What `mainmenu` says.
+    /// The argument of `mainmenu`.
     pub(crate) title: String,
     /// The symbol with `option modules`.
     pub(crate) modules: Option<SymbolId>,
-    /// The symbols, each after those its value depends on.
+    /// The symbols, each after its dependencies.
     pub(crate) order: Vec<SymbolId>,
-    pub(crate) warnings: Vec<Fault>,
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 impl Tree {
-    /// Reads the file `root` and all that it sources.
-    pub fn parse(root: &str, sources: &dyn Sources) -> Result<Self, Faults> {
+    /// Parses the file `root` and all files that it sources.
+    pub fn parse(root: &str, sources: &dyn Sources) -> Result<Self, KconfigErrors> {
         parser::parse(root, sources)
     }
 
-    /// Returns what is odd in the files, though a kernel can be configured with them.
-    pub fn warnings(&self) -> &[Fault] {
+    /// Returns warnings about the files.
+    pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }
 
-    /// Returns the files that were read, in the order of reading. A file sourced twice is there
-    /// twice.
+    /// Returns the parsed files, in order. A file sourced twice is listed twice.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().map(|text| text.name.as_str())
     }
 
-    /// Finds a symbol that some file defines, by its name with or without `CONFIG_`.
+    /// Returns a defined symbol, by its name with or without `CONFIG_`.
     pub(crate) fn find(&self, name: &str) -> Option<SymbolId> {
         let known = |name: &str| {
             let id = *self.names.get(name)?;
@@ -196,7 +195,7 @@ impl Tree {
         self.symbols.get(id)
     }
 
-    /// Returns a symbol's name; a choice without one goes by its prompt.
+    /// Returns a symbol's name; for a choice without a name its prompt.
     pub(crate) fn name(&self, id: SymbolId) -> String {
         let Some(symbol) = self.get(id) else {
             return String::new();
@@ -208,7 +207,7 @@ impl Tree {
         }
     }
 
-    /// Returns the file and the line of a place.
+    /// Returns file and line of a position.
     pub(crate) fn position(&self, place: Place) -> (String, usize) {
         self.texts.get(place.file).map_or_else(
             || (String::new(), 1),
@@ -216,7 +215,7 @@ impl Tree {
         )
     }
 
-    /// Returns a condition in the words of the language.
+    /// Formats a condition in KConfig syntax.
     pub(crate) fn words(&self, expr: &Expr) -> String {
         let join = |parts: &[std::sync::Arc<Expr>], sign: &str| {
             let parts: Vec<String> = parts

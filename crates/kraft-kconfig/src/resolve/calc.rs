@@ -1,13 +1,13 @@
-//! The value of a symbol from those it needs.
+//! Calculates the value of a symbol from its dependencies.
 
 use std::cmp::Ordering;
 
-use super::{Settled, numbers};
+use super::{Resolved, numbers};
 use crate::language::expr::{Compare, Condition, Expr, Operand, SymbolId, Tristate};
 use crate::language::{Kind, Range, Symbol};
 
-impl<'t> Settled<'t> {
-    /// Brings a symbol up to date.
+impl<'t> Resolved<'t> {
+    /// Updates a symbol.
     pub(super) fn calc(&mut self, id: SymbolId) {
         let Some(symbol) = self.tree.get(id) else {
             return;
@@ -66,7 +66,7 @@ impl<'t> Settled<'t> {
             .unwrap_or_default()
     }
 
-    /// Returns the type that a symbol has now: without modules a tristate is a bool.
+    /// Returns the effective type of a symbol: without modules a tristate is a bool.
     pub(crate) fn kind(&self, id: SymbolId) -> Kind {
         let Some(symbol) = self.tree.get(id) else {
             return Kind::Unknown;
@@ -79,7 +79,7 @@ impl<'t> Settled<'t> {
         symbol.kind
     }
 
-    /// Finds out how far a symbol is visible, may be set, must be set.
+    /// Calculates visibility, dependencies and selection of a symbol.
     fn see(&mut self, id: SymbolId, symbol: &'t Symbol) {
         let mut visible = Tristate::No;
         for prompt in &symbol.prompts {
@@ -202,8 +202,7 @@ impl<'t> Settled<'t> {
         self.move_into_range(id, symbol);
     }
 
-    /// Returns the text that an operand hands on to a number or string: for a bool that is `n`,
-    /// whatever it is.
+    /// Returns the string value of an operand for a number or string symbol: `n` for any bool.
     fn raw(&mut self, operand: &Operand) -> String {
         match operand {
             Operand::Tri(tri) => tri.letter().to_owned(),
@@ -219,7 +218,7 @@ impl<'t> Settled<'t> {
         }
     }
 
-    /// Returns the limits of a number that hold now.
+    /// Returns the effective limits of a number.
     pub(crate) fn range(&mut self, symbol: &'t Symbol) -> Option<(i64, i64)> {
         let range = self.active_range(symbol)?;
         let low = self.raw(&range.low);
@@ -258,7 +257,7 @@ impl<'t> Settled<'t> {
         });
     }
 
-    /// Chooses the member of a choice, and shows its visible members.
+    /// Selects the member of a choice, and determines its visible members.
     fn choose(&mut self, id: SymbolId, symbol: &'t Symbol) {
         if self.tri(id) == Tristate::Yes {
             let mut all_asked = true;
@@ -312,7 +311,7 @@ impl<'t> Settled<'t> {
         members.find(|member| self.is_visible(*member))
     }
 
-    /// Takes the members of a choice that the user left open for `n`.
+    /// Sets the members of a choice without a user value to `n`.
     pub(super) fn decide_members(&mut self, id: SymbolId) {
         let members = self.tree.get(id).map(|symbol| symbol.members.as_slice());
         for member in members.unwrap_or_default() {

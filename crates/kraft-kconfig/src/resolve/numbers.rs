@@ -1,24 +1,24 @@
-//! Numbers in the texts of symbols, read the way the C library reads them for `conf`.
+//! Parses numbers in values as `conf` does with functions of the C library.
 
 use crate::language::Kind;
 
-/// A text as a comparison sees it.
+/// A value in a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Number {
-    /// No number: compared as a text.
+    /// Not a number: compared as text.
     Text,
     Signed(i64),
     Unsigned(u64),
 }
 
-/// Reads the number that a text begins with, in the base of a kind; 0 if there is none. What does
-/// not fit is the largest or smallest that does.
+/// Parses the number at the start of a text, in the base of a kind; 0 if there is none. Numbers out
+/// of range become the maximum or minimum.
 pub(crate) fn leading(text: &str, kind: Kind) -> i64 {
     let base = if kind == Kind::Hex { 16 } else { 10 };
     scan(text, base).signed
 }
 
-/// Reads a whole text as a value of a kind.
+/// Parses a whole text as a value of a kind.
 pub(super) fn compared(text: &str, kind: Kind) -> Number {
     match kind {
         Kind::Bool | Kind::Tristate => Number::Signed(match text {
@@ -50,11 +50,11 @@ struct Scanned {
     unsigned: u64,
     beyond_signed: bool,
     beyond_unsigned: bool,
-    /// Bytes read, 0 if there was no number.
+    /// Number of bytes consumed, 0 if there was no number.
     taken: usize,
 }
 
-/// Reads a number; base 0 takes `0x…` for hexadecimal and `0…` for octal.
+/// Parses a number; base 0 accepts `0x…` for hexadecimal and `0…` for octal.
 fn scan(text: &str, base: u32) -> Scanned {
     let mut rest = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let negative = rest.starts_with('-');
@@ -102,7 +102,7 @@ fn scan(text: &str, base: u32) -> Scanned {
     }
 }
 
-/// Tells whether a text is a value of a kind, as a configuration may give it.
+/// Returns whether a text is a valid value of a kind in a configuration.
 pub(crate) fn fits(text: &str, kind: Kind) -> bool {
     match kind {
         Kind::String => true,
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_as_c_reads_them() {
+    fn numbers_are_parsed_as_in_c() {
         assert_eq!(leading("12x", Kind::Int), 12);
         assert_eq!(leading("0x1f", Kind::Hex), 31);
         assert_eq!(leading("0xffffffffffffffff", Kind::Hex), i64::MAX);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn values_fit_their_types() {
+    fn values_are_validated_by_type() {
         for (text, kind, fit) in [
             ("-0", Kind::Int, true),
             ("05", Kind::Int, false),

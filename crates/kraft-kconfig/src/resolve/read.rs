@@ -1,16 +1,16 @@
-//! The way of a whole configuration: its lines become user values, the values follow, and what
-//! turns out to be out of range is dropped.
+//! Resolves a whole configuration: its lines become user values, all values are calculated, and
+//! numbers out of range are dropped.
 
-use super::{Mode, Settled, numbers};
+use super::{Mode, Resolved, numbers};
 use crate::DotConfig;
 use crate::dotconfig::Written;
 use crate::language::expr::{SymbolId, Tristate};
 use crate::language::{Kind, Symbol};
 
-/// The size of the table in which `conf` keeps its symbols.
+/// Size of the hash table in which `conf` keeps its symbols.
 const BUCKETS: u32 = 9973;
 
-impl Settled<'_> {
+impl Resolved<'_> {
     pub(super) fn run(&mut self, config: &DotConfig, mode: Mode) {
         let mut changed = self.read(config);
         self.calc_all();
@@ -18,7 +18,7 @@ impl Settled<'_> {
         match mode {
             Mode::Defconfig => self.start_over(),
             Mode::Complete if !changed => self.forget(),
-            // What followed from a dropped number stays as it is: `conf` does not look again.
+            // Values calculated from a dropped number are kept: `conf` does not recalculate them.
             Mode::Complete => {}
         }
         self.calc_all();
@@ -30,7 +30,7 @@ impl Settled<'_> {
         }
     }
 
-    /// Forgets all values but those of the user.
+    /// Resets all values except those of the user.
     fn forget(&mut self) {
         for state in &mut self.states {
             state.valid = false;
@@ -40,7 +40,7 @@ impl Settled<'_> {
         }
     }
 
-    /// Settles all choices that the user left open, from defaults only.
+    /// Resolves all choices without a user value, from defaults only.
     fn start_over(&mut self) {
         self.forget();
         let choice = |symbol: &Symbol| symbol.choice;
@@ -55,7 +55,7 @@ impl Settled<'_> {
         }
     }
 
-    /// Takes the values of a configuration; returns whether any is not for this tree.
+    /// Sets the values of a configuration; returns whether any of them is not for this tree.
     fn read(&mut self, config: &DotConfig) -> bool {
         for (symbol, state) in self.tree.symbols.iter().zip(&mut self.states) {
             state.asked = symbol.choice;
@@ -118,8 +118,8 @@ impl Settled<'_> {
         fine
     }
 
-    /// Drops numbers outside of their range, one after the other in the order `conf` finds them;
-    /// returns whether the configuration is any different from what was read.
+    /// Drops numbers out of range, one after another in the order of `conf`; returns whether the
+    /// result differs from the input.
     fn drop_out_of_range(&mut self) -> bool {
         let mut unsaved = self.is_unsaved();
         for id in self.table_order() {
@@ -149,7 +149,7 @@ impl Settled<'_> {
         unsaved
     }
 
-    /// Tells whether any value is other than the one read, or was not read.
+    /// Returns whether any value differs from the input, or was not in it.
     fn is_unsaved(&self) -> bool {
         let mut symbols = self.tree.symbols.iter().zip(&self.states);
         symbols.any(|(symbol, state)| {
@@ -164,8 +164,8 @@ impl Settled<'_> {
         })
     }
 
-    /// Returns the symbols in the order of the table of `conf`: by a hash of the name, the newest
-    /// first where they meet.
+    /// Returns the symbols in the order of `conf`'s hash table: by hash of the name, newest first
+    /// within a bucket.
     fn table_order(&self) -> Vec<SymbolId> {
         let mut order: Vec<SymbolId> = (0..self.states.len()).collect();
         order.sort_by_key(|id| {
@@ -184,17 +184,17 @@ fn bucket(name: &str) -> u32 {
     hash % BUCKETS
 }
 
-/// What a line asks for.
+/// The value requested by a line.
 pub(crate) enum Asked {
     Nothing,
     Tri(Tristate),
     Text(String),
 }
 
-/// A line that says nothing its symbol understands.
+/// The line has no valid value for its symbol.
 pub(crate) struct Odd;
 
-/// Reads a line as one about a symbol of a kind.
+/// Parses a line for a symbol of a kind.
 pub(crate) fn asked(kind: Kind, written: &Written) -> Result<Asked, Odd> {
     match (kind, written) {
         (Kind::Bool | Kind::Tristate, Written::NotSet) => Ok(Asked::Tri(Tristate::No)),

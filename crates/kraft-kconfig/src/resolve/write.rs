@@ -1,14 +1,13 @@
-//! The text of a settled configuration: the lines, in the order and with the comments that `conf`
-//! writes.
+//! Formats a resolved configuration: lines in the order and with the comments of `conf`.
 
 use std::fmt::Write as _;
 
-use super::Settled;
+use super::Resolved;
 use crate::dotconfig::{Written, in_quotes};
 use crate::language::expr::{SymbolId, Tristate};
 use crate::language::{Kind, NodeKind};
 
-/// Longest comment at the start of a file, in bytes.
+/// Maximum length of the comment at the start of a file, in bytes.
 const LONGEST_HEAD: usize = 255;
 
 /// Returns how a value of a kind is written.
@@ -22,13 +21,13 @@ pub(super) fn written(kind: Kind, value: String) -> Written {
 
 struct Writer {
     text: String,
-    /// A menu has just ended: an empty line comes before the next symbol.
+    /// Whether a menu has just ended: an empty line precedes the next symbol.
     gap: bool,
     done: Vec<bool>,
 }
 
-impl Settled<'_> {
-    /// Returns the text of the `.config` file, the same as `conf` writes.
+impl Resolved<'_> {
+    /// Returns the text of the `.config` file, identical to that of `conf`.
     pub fn text(&self) -> String {
         let mut title = format!(
             "Automatically generated file; DO NOT EDIT.\n{}",
@@ -44,13 +43,13 @@ impl Settled<'_> {
             gap: false,
             done: vec![false; self.states.len()],
         };
-        // Conditions are evaluated on a copy: all values are there, nothing changes.
+        // Conditions are evaluated on a copy: all values are already calculated.
         let mut at = self.clone();
         at.nodes(&self.tree.roots, &mut writer);
         writer.text
     }
 
-    /// Writes nodes and all in them. Blocks stand in each other no deeper than the parser allows.
+    /// Writes nodes and their children. The parser limits the nesting.
     fn nodes(&mut self, nodes: &[usize], writer: &mut Writer) {
         let tree = self.tree;
         for node in nodes.iter().filter_map(|id| tree.nodes.get(*id)) {

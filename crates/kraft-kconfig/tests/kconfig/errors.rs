@@ -1,4 +1,4 @@
-//! Trees that are wrong, strange or hostile.
+//! Invalid, unusual and hostile trees.
 
 use kraft_core::problem::render;
 use kraft_kconfig::DotConfig;
@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use crate::world::Memory;
 
-/// Returns the first fault as the user reads it.
-fn fault(files: &Memory) -> String {
-    let faults = Tree::parse("Config.uk", files).unwrap_err();
-    let first = &faults.0[0];
+/// Returns the first error as rendered for the user.
+fn error(files: &Memory) -> String {
+    let errors = Tree::parse("Config.uk", files).unwrap_err();
+    let first = &errors.0[0];
     render(
         &first.file,
         &first.text,
@@ -20,21 +20,21 @@ fn fault(files: &Memory) -> String {
 }
 
 #[test]
-fn faults_are_told_with_their_place() {
+fn errors_have_positions() {
     for (text, message, place) in [
         (
             "config A\n\tbool \"A\"\nconfg B\n",
-            "`confg` is no statement of KConfig",
+            "`confg` is not a statement of KConfig",
             "Config.uk:3:1",
         ),
         (
             "config A\n\tboool\n",
-            "`boool` is no statement",
+            "`boool` is not a statement",
             "Config.uk:2:2",
         ),
         (
             "menu \"M\"\nconfig A\n\tbool\n",
-            "`menu` is never ended",
+            "`menu` is not closed",
             "Config.uk:1:1",
         ),
         (
@@ -42,7 +42,7 @@ fn faults_are_told_with_their_place() {
             "`endmenu` cannot end `if`",
             "Config.uk:2:1",
         ),
-        ("endif\n", "`endif` ends nothing", "Config.uk:1:1"),
+        ("endif\n", "`endif` has no matching start", "Config.uk:1:1"),
         (
             "config A\n\tdepends on (B\n",
             "a parenthesis is not closed",
@@ -60,28 +60,28 @@ fn faults_are_told_with_their_place() {
         ),
         (
             "config A\n\tbool \"A\" \"B\"\n",
-            "more in this line than fits",
+            "unexpected text at the end of the line",
             "Config.uk:2:11",
         ),
         (
             "config A\n\toption color\n",
-            "this option is not known",
+            "unknown option",
             "Config.uk:2:9",
         ),
         (
             "config $(shell\n",
-            "the macro `$(shell` has no `)`",
+            "the macro `$(shell` has no closing `)`",
             "Config.uk:1:8",
         ),
         ("$(error-if,y,no good)\n", "no good", "Config.uk:1:1"),
         (
             "choice\nmenu \"M\"\nendmenu\nendchoice\n",
-            "`menu` cannot stand in a choice",
+            "`menu` is not allowed in a choice",
             "Config.uk:2:1",
         ),
         (
             "config A\n\tbool\n\tdepends on B\nconfig B\n\tbool\n\tdepends on A\n",
-            "values depend on each other in a circle: A → B → A",
+            "circular dependency: A → B → A",
             "Config.uk:1:1",
         ),
         (
@@ -90,18 +90,18 @@ fn faults_are_told_with_their_place() {
             "Config.uk:1:1",
         ),
     ] {
-        let drawn = fault(&Memory::of(text));
+        let drawn = error(&Memory::of(text));
         assert!(drawn.contains(message), "{text:?}:\n{drawn}");
         assert!(drawn.contains(place), "{text:?}:\n{drawn}");
     }
 }
 
 #[test]
-fn a_fault_is_told_of_the_file_it_is_in() {
+fn errors_name_the_sourced_file() {
     let files = Memory::of("source \"lib/*.uk\"\n")
         .with("lib/a.uk", "config A\n\tbool\n")
         .with("lib/b.uk", "menu \"B\"\nendif\n");
-    assert!(fault(&files).contains("lib/b.uk:2:1"));
+    assert!(error(&files).contains("lib/b.uk:2:1"));
 }
 
 #[test]
@@ -121,14 +121,14 @@ fn files_are_sourced_by_name_pattern_variable_and_place() {
     .with("r/one", "config ONE\n\tint \"One\"\n\tdefault 1\n");
     let tree = Tree::parse("Config.uk", &files).unwrap();
     assert!(tree.warnings().is_empty(), "{:?}", tree.warnings());
-    let settled = tree.settle(&DotConfig::default());
+    let resolved = tree.resolve(&DotConfig::default());
     for (name, value) in [("A", "y"), ("B", "r/lib/sub/b:3"), ("ONE", "1")] {
-        assert_eq!(settled.value(name).unwrap(), value, "{name}");
+        assert_eq!(resolved.value(name).unwrap(), value, "{name}");
     }
 }
 
 #[test]
-fn a_source_that_finds_nothing_is_a_warning() {
+fn missing_sourced_files_are_warnings() {
     let tree = Tree::parse("Config.uk", &Memory::of("source \"no/*.uk\"\n")).unwrap();
     assert_eq!(
         tree.warnings()[0].problem.message,
@@ -146,20 +146,20 @@ fn a_help_text_ends_where_its_indentation_does() {
 }
 
 #[test]
-fn deep_and_long_trees_are_read_or_refused_but_end() {
+fn deep_and_long_trees_are_parsed_or_rejected() {
     let deep: String = (0..10_000).map(|_| "if A\n").collect();
     let parens = format!("config A\n\tdepends on {}B\n", "(".repeat(10_000));
     let nots = format!("config A\n\tdepends on {}B\n", "!".repeat(10_000));
     for text in [deep, parens, nots] {
         let text: &'static str = text.leak();
-        assert!(fault(&Memory::of(text)).contains("too deep"));
+        assert!(error(&Memory::of(text)).contains("too deep"));
     }
     let long = format!("config {}\n", "A".repeat(100_000));
-    assert!(fault(&Memory::of(long.leak())).contains("too long"));
+    assert!(error(&Memory::of(long.leak())).contains("too long"));
     let wide = format!("if A{}\n", " && A".repeat(100_000)) + &"config B\n".repeat(100_000);
     let many = format!("config A\n{}", "\tdepends on A1\n".repeat(50_000));
     for text in [wide + "endif\n", many] {
-        assert!(fault(&Memory::of(text.leak())).contains("too many conditions"));
+        assert!(error(&Memory::of(text.leak())).contains("too many conditions"));
     }
     let mut chain = String::from("config C0\n\tbool \"C0\"\n");
     let mut members = String::new();
@@ -180,16 +180,16 @@ fn deep_and_long_trees_are_read_or_refused_but_end() {
         let text: &'static str = text.leak();
         let tree = Tree::parse("Config.uk", &Memory::of(text)).unwrap();
         let asked: DotConfig = [("CONFIG_C0", "y")].into_iter().collect();
-        let settled = tree.settle(&asked);
-        assert!(settled.value(name).is_some());
+        let resolved = tree.resolve(&asked);
+        assert!(resolved.value(name).is_some());
         let _ = (
-            settled.text().len(),
-            settled.explain(name, "m").map(|loss| loss.to_string()),
+            resolved.text().len(),
+            resolved.explain(name, "m").map(|loss| loss.to_string()),
         );
     }
 }
 
-/// Pieces that make trees which are nearly right.
+/// Fragments that form almost valid trees.
 const PIECES: [&str; 40] = [
     "config A\n",
     "config B\n",
@@ -237,31 +237,31 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn any_text_is_read_or_refused(text in "\\PC{0,400}") {
+    fn any_text_is_parsed_or_rejected(text in "\\PC{0,400}") {
         let text: &'static str = text.leak();
         let _ = Tree::parse("Config.uk", &Memory::of(text));
     }
 
     #[test]
-    fn any_pieces_are_read_or_refused_and_settled(
+    fn any_fragments_are_parsed_or_rejected_and_resolved(
         pieces in proptest::collection::vec(0..PIECES.len(), 0..40),
         config in "(CONFIG_[ABC]=[ymn0-9x\"]{1,4}\n){0,4}",
     ) {
         let text: String = pieces.into_iter().map(|at| PIECES[at]).collect();
         let text: &'static str = text.leak();
         if let Ok(tree) = Tree::parse("Config.uk", &Memory::of(text).with("b", "config B\n\tbool\n")) {
-            let settled = tree.settle(&DotConfig::parse(&config));
-            prop_assert!(settled.text().starts_with('#'));
+            let resolved = tree.resolve(&DotConfig::parse(&config));
+            prop_assert!(resolved.text().starts_with('#'));
             for name in ["A", "B", "C"] {
                 for value in ["y", "n", "5", "x"] {
-                    let _ = settled.explain(name, value).map(|loss| loss.to_string());
+                    let _ = resolved.explain(name, value).map(|loss| loss.to_string());
                 }
             }
         }
     }
 
     #[test]
-    fn any_bytes_are_a_configuration(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_parsed_as_a_configuration(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let text = String::from_utf8_lossy(&bytes);
         let config = DotConfig::parse(&text);
         prop_assert_eq!(DotConfig::parse(&config.text()), config);

@@ -1,8 +1,8 @@
-//! The ways to lose a value, each told with its cause.
+//! Explanations of lost values.
 
 use kraft_kconfig::DotConfig;
 use kraft_kconfig::language::Tree;
-use kraft_kconfig::settle::Mode;
+use kraft_kconfig::resolve::Mode;
 
 use crate::world::Memory;
 
@@ -69,16 +69,16 @@ fn told(asked: &[(&str, &str)], name: &str) -> String {
     let files = Memory::of(TREE).with("$UK_BASE", "/core");
     let tree = Tree::parse("Config.uk", &files).unwrap();
     let config: DotConfig = asked.iter().copied().collect();
-    let settled = tree.settle_as(&config, Mode::Defconfig);
+    let resolved = tree.resolve_as(&config, Mode::Defconfig);
     let wanted = asked.iter().find(|(asked, _)| *asked == name).unwrap().1;
-    settled
+    resolved
         .explain(name, wanted)
         .map(|loss| loss.to_string())
         .unwrap_or_default()
 }
 
 #[test]
-fn every_way_to_lose_a_value_is_told_with_its_cause() {
+fn every_loss_is_explained_with_its_cause() {
     for (asked, name, sentence) in [
         (
             &[
@@ -89,7 +89,7 @@ fn every_way_to_lose_a_value_is_told_with_its_cause() {
             ][..],
             "CONFIG_LWIP_DHCP",
             "CONFIG_LWIP_DHCP=y was dropped: needs LWIP_UDP, which is n because the configuration \
-             says so",
+             sets it",
         ),
         (
             &[("CONFIG_LWIP_DHCP", "y")],
@@ -105,7 +105,7 @@ fn every_way_to_lose_a_value_is_told_with_its_cause() {
         (
             &[("CONFIG_LOG", "yes")],
             "CONFIG_LOG",
-            "CONFIG_LOG=yes was dropped: this is no value of its type, bool",
+            "CONFIG_LOG=yes was dropped: the value is not valid for its type, bool",
         ),
         (
             &[("CONFIG_STACK", "65")],
@@ -120,12 +120,12 @@ fn every_way_to_lose_a_value_is_told_with_its_cause() {
         (
             &[("CONFIG_ONE", "y"), ("CONFIG_TWO", "y")],
             "CONFIG_ONE",
-            "CONFIG_ONE=y was dropped: TWO is chosen for `Level`, and only one can be",
+            "CONFIG_ONE=y was dropped: TWO is selected for `Level`, which allows only one",
         ),
         (
             &[("CONFIG_ONE", "n")],
             "CONFIG_ONE",
-            "CONFIG_ONE=n became y: `Level` needs one to be chosen, and nothing else is",
+            "CONFIG_ONE=n became y: `Level` requires a selection, and nothing else is selected",
         ),
         (
             &[("CONFIG_LOG", "n"), ("CONFIG_DEBUG", "y")],
@@ -146,12 +146,12 @@ fn every_way_to_lose_a_value_is_told_with_its_cause() {
             &[("CONFIG_QUIET", "y"), ("CONFIG_DEBUG", "y")],
             "CONFIG_QUIET",
             "CONFIG_QUIET=y was dropped: needs !DEBUG, but DEBUG is y because the configuration \
-             says so; and needs STACK>8, but STACK is 4 because that is its default",
+             sets it; and needs STACK>8, but STACK is 4 because that is its default",
         ),
         (
             &[("CONFIG_LAST", "m")],
             "CONFIG_LAST",
-            "CONFIG_LAST=m became y: there are no modules, so it can be y or n only",
+            "CONFIG_LAST=m became y: modules are not supported, so it can be y or n only",
         ),
         (
             &[("CONFIG_STRANGE", "y")],
@@ -161,7 +161,7 @@ fn every_way_to_lose_a_value_is_told_with_its_cause() {
         (
             &[("CONFIG_SPEED", "fast")],
             "CONFIG_SPEED",
-            "CONFIG_SPEED=fast was dropped: needs TWO, which is n because ONE is chosen for \
+            "CONFIG_SPEED=fast was dropped: needs TWO, which is n because ONE is selected for \
              `Level`",
         ),
     ] {
@@ -170,7 +170,7 @@ fn every_way_to_lose_a_value_is_told_with_its_cause() {
 }
 
 #[test]
-fn a_value_that_took_effect_is_no_loss() {
+fn effective_values_are_not_losses() {
     let asked = [
         ("CONFIG_STACK", "64"),
         ("CONFIG_NET", "y"),
@@ -182,11 +182,11 @@ fn a_value_that_took_effect_is_no_loss() {
 }
 
 #[test]
-fn advice_goes_to_the_root() {
+fn hints_name_the_root_cause() {
     let tree = Tree::parse("Config.uk", &Memory::of(TREE)).unwrap();
     let advice = |name: &str, value: &str| {
         let config: DotConfig = [(name, value)].into_iter().collect();
-        tree.settle(&config).explain(name, value).unwrap().advice()
+        tree.resolve(&config).explain(name, value).unwrap().advice()
     };
     assert_eq!(
         advice("CONFIG_LWIP_DHCP", "y").unwrap(),
@@ -199,10 +199,10 @@ fn advice_goes_to_the_root() {
 }
 
 #[test]
-fn a_loss_is_data_as_well() {
+fn losses_are_serialisable() {
     let tree = Tree::parse("Config.uk", &Memory::of(TREE)).unwrap();
     let config: DotConfig = [("CONFIG_LIBLWIP", "y")].into_iter().collect();
-    let loss = tree.settle(&config).explain("LIBLWIP", "y").unwrap();
+    let loss = tree.resolve(&config).explain("LIBLWIP", "y").unwrap();
     let json = serde_json::to_value(&loss).unwrap();
     assert_eq!(json["cause"]["kind"], "needs");
     assert_eq!(json["cause"]["needs"][0]["symbol"], "NET");
@@ -210,12 +210,12 @@ fn a_loss_is_data_as_well() {
 }
 
 #[test]
-fn a_string_that_looks_like_a_number_is_written_in_quotes_by_who_knows_its_type() {
+fn strings_that_look_like_numbers_are_quoted_by_type() {
     let tree = Tree::parse("Config.uk", &Memory::of(TREE)).unwrap();
     let text = tree.defconfig_text([("CONFIG_SPEED", "9600"), ("CONFIG_TWO", "y")]);
     assert_eq!(text, "CONFIG_SPEED=\"9600\"\nCONFIG_TWO=y\n");
-    let settled = tree.settle(&DotConfig::parse(&text));
-    assert_eq!(settled.value("SPEED").unwrap(), "9600");
+    let resolved = tree.resolve(&DotConfig::parse(&text));
+    assert_eq!(resolved.value("SPEED").unwrap(), "9600");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn symbols_are_found_by_name_prompt_and_help() {
 }
 
 #[test]
-fn a_symbol_that_is_forced_on_against_its_needs_is_told() {
+fn selected_symbols_with_unmet_dependencies_are_reported() {
     let tree = Tree::parse(
         "Config.uk",
         &Memory::of(
@@ -247,8 +247,8 @@ fn a_symbol_that_is_forced_on_against_its_needs_is_told() {
     )
     .unwrap();
     let told = |text: &str| -> Vec<String> {
-        let settled = tree.settle(&DotConfig::parse(text));
-        settled.forced().iter().map(ToString::to_string).collect()
+        let resolved = tree.resolve(&DotConfig::parse(text));
+        resolved.forced().iter().map(ToString::to_string).collect()
     };
     assert_eq!(
         told("CONFIG_A=y\n"),

@@ -1,5 +1,4 @@
-//! The world of the tests of KConfig: trees on disk, the programs they are compared with, and
-//! configurations by chance.
+//! Environment of the KConfig tests: trees on disk, reference programs, and random configurations.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -10,14 +9,14 @@ use std::process::Command;
 
 use kraft_kconfig::language::{Kind, Sources, Tree};
 
-/// Files, commands and an environment, as a program started with it sees them.
+/// Files, commands and an environment, as seen by a program started with it.
 #[derive(Default)]
 pub(crate) struct Disk {
     pub(crate) env: HashMap<String, String>,
 }
 
 impl Disk {
-    /// Finds a file as `conf` does: as it is named, or else in `$srctree`.
+    /// Finds a file as `conf` does: by its name, otherwise in `$srctree`.
     fn find(&self, path: &str) -> PathBuf {
         let tree = self.env.get("srctree").map(Path::new);
         let plain = PathBuf::from(path);
@@ -67,7 +66,7 @@ impl Sources for Disk {
     }
 }
 
-/// Files that are only here, an environment, and commands that echo.
+/// Files in memory, an environment, and commands that echo.
 #[derive(Default)]
 pub(crate) struct Memory(pub(crate) HashMap<&'static str, &'static str>);
 
@@ -120,7 +119,7 @@ impl Sources for Memory {
     }
 }
 
-/// Chance that can be repeated.
+/// A reproducible random generator.
 pub(crate) struct Chance(u64);
 
 impl Chance {
@@ -140,7 +139,7 @@ impl Chance {
     }
 }
 
-/// Writes a configuration by chance: many symbols, some of them with values that cannot be.
+/// Generates a random configuration: many symbols, some with invalid values.
 pub(crate) fn random_config(tree: &Tree, chance: &mut Chance) -> String {
     let mut text = String::new();
     let share = 1 + chance.below(10);

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use kraft_build::build::Configure;
+use kraft_build::pipeline::Configure;
 use kraft_core::arch::Arch;
 use serde::Serialize;
 

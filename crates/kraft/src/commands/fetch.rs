@@ -1,6 +1,6 @@
 //! `kraft fetch`.
 
-use kraft_build::build::Configure;
+use kraft_build::pipeline::Configure;
 
 use crate::app::App;
 use crate::commands::build::ProjectArgs;

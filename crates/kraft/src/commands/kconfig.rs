@@ -6,7 +6,7 @@ use clap::Subcommand;
 use kraft_build::configure;
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_kconfig::explain::Loss;
-use kraft_kconfig::settle::Mode;
+use kraft_kconfig::resolve::Mode;
 use kraft_kconfig::{Change, DotConfig, SymbolInfo, diff};
 use serde::Serialize;
 
@@ -235,7 +235,7 @@ fn explain(app: &App, args: &ExplainArgs) -> Result<(), Failure> {
         let mut all = menu.asked.clone();
         all.set(name.clone(), wanted);
         menu.tree
-            .settle_as(&all, Mode::Defconfig)
+            .resolve_as(&all, Mode::Defconfig)
             .explain(&name, wanted)
     });
     let explanation = Explanation {

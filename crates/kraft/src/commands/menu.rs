@@ -1,6 +1,6 @@
 //! `kraft menu`.
 
-use kraft_build::build::Configure;
+use kraft_build::pipeline::Configure;
 use kraft_kconfig::DotConfig;
 use std::io::IsTerminal;
 

@@ -43,7 +43,7 @@ fn ten_ways_to_lose_a_value_are_told_apart() {
         // … which the Kraftfile itself switched off.
         (
             &[("LIBNET", "y"), ("LIBNET_UDP", "n"), ("LIBNET_DHCP", "y")],
-            "needs LIBNET_UDP, which is n because the configuration says so",
+            "needs LIBNET_UDP, which is n because the configuration sets it",
         ),
         // The whole menu is off.
         (
@@ -72,12 +72,12 @@ fn ten_ways_to_lose_a_value_are_told_apart() {
         // It is no number at all.
         (
             &[("LIBMINI_HEAP_PAGES", "many")],
-            "CONFIG_LIBMINI_HEAP_PAGES=many became 16: this is no value of its type, int",
+            "CONFIG_LIBMINI_HEAP_PAGES=many became 16: the value is not valid for its type, int",
         ),
         // Another member of the choice was chosen.
         (
             &[("LIBNET", "y"), ("LIBNET_RENO", "y"), ("LIBNET_CUBIC", "y")],
-            "LIBNET_RENO is chosen for `Congestion control`",
+            "LIBNET_RENO is selected for `Congestion control`",
         ),
         // There is no such option.
         (

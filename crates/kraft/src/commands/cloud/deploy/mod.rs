@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kraft_build::build::Configure;
+use kraft_build::pipeline::Configure;
 use kraft_cloud::resources::instances::CreateInstance;
 
 use super::output::{self, Form};
