@@ -1,6 +1,6 @@
-# Two commands for a stranger: `make demo` and `make test`. `make help` lists the rest.
+# Two commands for new users: `make demo` and `make test`. `make help` lists all targets.
 #
-# Everything real happens in scripts/, cargo and guests/; here is only the order.
+# The work is done in scripts/, cargo and guests/; this file has only the order.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,10 +9,15 @@ MAKEFLAGS += --no-print-directory
 
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
+# Crates and files whose texts use plain words; `cargo xtask words` without paths checks all.
+PLAIN_WORDS := $(filter-out docs/cli.md docs/errors.md,$(wildcard *.md *.toml docs/*.md)) docs/design scripts Makefile \
+	xtask guests crates/kraft-config crates/kraft-core crates/kraft-http crates/kraft/build.rs crates/kraft/tests \
+	$(filter-out crates/kraft/src/commands,$(wildcard crates/kraft/src/*)) \
+	$(filter-out %/cloud %/doctor,$(wildcard crates/kraft/src/commands/*))
 DOC_COMPLAINTS := RUSTDOCFLAGS="-D warnings"
 
-# Under `sudo make …` only installing is done as root: what is built belongs to
-# whoever owns the checkout, so that the next `make` without sudo can go on.
+# Under `sudo make …` only packages are installed as root: built files belong to the
+# owner of the checkout, so that the next `make` works without sudo.
 OWNER := $(shell stat -c %U .)
 ifeq ($(shell id -u),0)
 ifneq ($(OWNER),root)
@@ -47,7 +52,7 @@ test-run: guests build
 	@echo "make: running the tests"
 	@$(RUST); cargo test --workspace --locked --no-fail-fast 2>&1 | scripts/sum-up-tests.sh
 
-check: ## Check formatting, lints, arrows, generated files, documentation, licences
+check: ## Check formatting, lints, imports, wording, generated files, documentation, licences
 	@scripts/setup.sh check
 	@$(AS_OWNER) $(MAKE) check-run
 
@@ -61,8 +66,10 @@ check-run:
 	@$(RUST); cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 	@echo "make: checking the fuzz targets"
 	@$(RUST); CUSTOM_LIBFUZZER_PATH=./unused cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked --quiet -- -D warnings
-	@echo "make: checking what imports what"
+	@echo "make: checking the imports between crates"
 	@$(RUST); cargo xtask arrows
+	@echo "make: checking the wording"
+	@$(RUST); cargo xtask words $(PLAIN_WORDS)
 	@echo "make: checking that generated files are up to date"
 	@$(RUST); cargo xtask docs --check
 	@echo "make: checking the documentation"
@@ -92,7 +99,7 @@ install: ## Install kraft, its man pages and completions under PREFIX (/usr/loca
 	@$(RUST); cargo build --release --locked --package kraft
 	@scripts/install.sh target/release/kraft "$(DESTDIR)$(PREFIX)"
 
-setup: ## Install what is missing for everything here
+setup: ## Install what is missing for all targets
 	@scripts/setup.sh check
 
 guests:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Proves that a stranger's first command works: on a bare Debian, in a chroot.
+# Tests the first command of a new user: on a bare Debian, in a chroot.
 #
 #   sudo scripts/bare-debian.sh [-s SUITE] [-u] [-k] DIRECTORY COMMAND...
 #   sudo scripts/bare-debian.sh /var/tmp/bare make demo
 #
-#   -s SUITE  the Debian to take: bookworm (default) or trixie
+#   -s SUITE  the Debian release: bookworm (default) or trixie
 #   -u        run COMMAND as an ordinary user who may use sudo, not as root
 #   -k        keep the Debian of the last run in DIRECTORY, with what was
 #             installed and built since, to see that a second run is quick;
@@ -12,8 +12,8 @@
 #
 # DIRECTORY receives a minimal Debian with the sources that its installer sets
 # up, then `make` and `git` as the README asks, and a fresh clone of the last
-# commit of this repository, where COMMAND runs. All of it happens in mount and
-# process namespaces of its own: nothing stays mounted or running. Needs root,
+# commit of this repository, where COMMAND runs. It runs in its own mount and
+# process namespaces: nothing stays mounted or running. Needs root,
 # debootstrap and git.
 set -euo pipefail
 
@@ -22,7 +22,7 @@ suite=bookworm user=root keep=no
 while getopts s:uk option; do
     case $option in
         s) suite=$OPTARG ;;
-        u) user=stranger ;;
+        u) user=newuser ;;
         k) keep=yes ;;
         *) exit 2 ;;
     esac
@@ -35,7 +35,7 @@ fi
 bare=$1
 shift
 
-# What reaches the network for us must reach it for the chroot: the resolver,
+# Copies the network settings of the host into the chroot: the resolver,
 # apt's proxy, and certificates that were added to this host by hand.
 borrow_network() {
     cp --dereference /etc/resolv.conf "$bare/etc/resolv.conf"
@@ -81,8 +81,8 @@ if [[ $keep == no || ! -e $bare/etc/debian_version ]]; then
     make_debian
     borrow_network
     inside root sh -euc 'apt-get update --quiet=2 && apt-get install --quiet=2 make git sudo >/dev/null 2>&1
-        useradd --create-home --shell /bin/bash stranger
-        echo "stranger ALL=(ALL) NOPASSWD: ALL" >/etc/sudoers.d/stranger'
+        useradd --create-home --shell /bin/bash newuser
+        echo "newuser ALL=(ALL) NOPASSWD: ALL" >/etc/sudoers.d/newuser'
 fi
 
 home=/root

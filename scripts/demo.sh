@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Shows the main job: a unikernel in the background, one in the foreground, one built from source.
+# Shows the main features: a unikernel in the background, one in the foreground, one built from source.
 #
-# Every command is printed before it runs. Machines of the demo live in a
-# runtime directory of their own, which goes away with it.
+# Every command is printed before it runs. Machines of the demo are in a
+# temporary runtime directory, which is removed at the end.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -32,18 +32,18 @@ show() {
     "$kraft" "$@"
 }
 
-# Waits until the machine has said a word, for half a minute at most.
+# Waits until the console of the machine contains $1, for half a minute at most.
 await() {
     local _
     for _ in {1..300}; do
         if [[ $("$kraft" logs demo 2>/dev/null) == *"$1"* ]]; then return; fi
         sleep 0.1
     done
-    echo "demo: error: the machine did not say \`$1\` within 30 s" >&2
+    echo "demo: error: no \`$1\` on the console within 30 s" >&2
     return 1
 }
 
-echo "demo: a unikernel in the background, for as long as we like"
+echo "demo: a unikernel in the background"
 show run --detach --name demo "$guest" @sleep:600
 await ready
 show ps
@@ -53,11 +53,11 @@ show ps --all
 show rm demo
 
 echo
-echo "demo: one in the foreground, with arguments that want quoting"
+echo "demo: a unikernel in the foreground, with quoted arguments"
 show run --rm "$guest" a 'b c' 'd"e'
 
 echo
-echo "demo: one that is built from source: a core, two libraries and an application"
+echo "demo: a unikernel built from source: a core, two libraries and an application"
 cp -r guests/core guests/libs guests/apps "$scratch"
 cd "$scratch/apps/app-two-libs"
 rm -rf .unikraft .config.*

@@ -2,7 +2,7 @@
 # Fetches Debian's own Linux kernel for the tests that need a full guest: 9p mounts, TCP and UDP.
 #
 # The package is unpacked under target/fixtures/linux and never installed, so the host's boot
-# files stay as they are. A second run finds it there and does nothing.
+# files are not changed. A second run does nothing.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -14,7 +14,7 @@ if [[ -e $into/vmlinuz && -d $into/kvm ]]; then
     exit 0
 fi
 if [[ $(dpkg --print-architecture) != amd64 ]]; then
-    say "skipping the Linux guest: it is an amd64 kernel, and apt here offers none"
+    say "skipping the Linux guest: it needs an amd64 kernel, and apt offers none"
     exit 0
 fi
 
@@ -39,7 +39,7 @@ mkdir "$scratch/linux"
 cp "$scratch"/package/boot/vmlinuz-* "$scratch/linux/vmlinuz"
 modules=$(echo "$scratch"/package/lib/modules/*)
 [[ -d $modules ]] || modules=$(echo "$scratch"/package/usr/lib/modules/*)
-# What a guest on QEMU needs, in the order it must be loaded.
+# Modules for a guest on QEMU, in the order in which they must be loaded.
 for module in \
     fs/netfs/netfs fs/fscache/fscache net/9p/9pnet fs/9p/9p \
     drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_modern_dev \
@@ -52,7 +52,7 @@ for module in \
         fi
     done
 done
-# What a guest needs that has guests of its own.
+# Modules for a guest that runs guests itself.
 mkdir "$scratch/linux/kvm"
 for module in virt/lib/irqbypass drivers/crypto/ccp/ccp arch/x86/kvm/kvm arch/x86/kvm/kvm-amd; do
     for file in "$modules/kernel/$module.ko" "$modules/kernel/$module.ko.xz"; do
@@ -64,7 +64,7 @@ for file in "$scratch"/linux/*.ko.xz "$scratch"/linux/kvm/*.ko.xz; do
 done
 sed -i 's/\.xz$//' "$scratch/linux/modules"
 
-# Whoever owns the checkout owns what is built in it, also when root fetched it.
+# The files belong to the owner of the checkout, even if root runs this script.
 chown -R --reference="$root" "$root/target/fixtures"
 rm -rf "$into"
 mv "$scratch/linux" "$into"

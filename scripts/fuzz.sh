@@ -32,10 +32,10 @@ seeds() {
 echo "fuzz: building"
 cargo +nightly fuzz build
 host=$(rustc +nightly -vV | sed -n 's/^host: //p')
-# What the address sanitizer says of Rust's own statics is no fault (as `cargo fuzz run` has it).
+# The address sanitizer reports false positives for Rust's own statics (`cargo fuzz run` sets this, too).
 export ASAN_OPTIONS="detect_odr_violation=0:${ASAN_OPTIONS:-}"
 for target in "${targets[@]}"; do
-    # What is found goes under target and artifacts; fuzz/corpus holds only what was chosen.
+    # New inputs go to target and artifacts; fuzz/corpus contains only selected inputs.
     found=fuzz/target/corpus/$target
     log=fuzz/target/$target.log
     mkdir -p "$found" "fuzz/artifacts/$target"
@@ -43,7 +43,7 @@ for target in "${targets[@]}"; do
     if ! "fuzz/target/$host/release/$target" "$found" "${seeds[@]}" -artifact_prefix="fuzz/artifacts/$target/" \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 >"$log" 2>&1; then
         tail -n 40 "$log" >&2
-        echo "fuzz: error: $target found a fault; all of its output is in $log" >&2
+        echo "fuzz: error: $target failed; its output is in $log" >&2
         exit 1
     fi
     awk -v target="$target" '
@@ -52,4 +52,4 @@ for target in "${targets[@]}"; do
         /^stat::peak_rss_mb/ { memory = $2 }
         END { printf "fuzz: %-12s %9d runs, slowest %d s, peak %d MB\n", target, runs, slowest, memory }' "$log"
 done
-echo "fuzz: no target found a fault"
+echo "fuzz: no target failed"

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Installs what this workspace needs on Debian 12 or 13, and says what and why.
+# Installs what this workspace needs on Debian 12 or 13, and prints what and why.
 #
-#   scripts/setup.sh demo     what building kraft and booting a guest needs
-#   scripts/setup.sh test     demo, and what the tests look at kraft with
+#   scripts/setup.sh demo     packages to build kraft and boot a guest
+#   scripts/setup.sh test     demo, and tools of the tests
 #   scripts/setup.sh check    test, and the linters
 #
-# Asks no questions and may be run any number of times: whatever is there is
-# left alone, and when nothing is missing nothing is touched. Everything comes
-# from Debian's own archive; only a Debian without a Rust that is new enough
-# sends us to rustup, and we say so.
+# Does not prompt and can be run any number of times: installed packages are not
+# changed. Everything comes from Debian's own archive, except Rust where Debian
+# has no recent one: rustup installs it then, with a message.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -28,38 +27,38 @@ demo | gcc                   | gcc                     | to link Rust and to bui
 demo | libc6-dev             | /usr/include/stdlib.h   | to build the C parts of zstd and of TLS
 demo | binutils              | objcopy                 | to turn a guest into a bootable file
 demo | gcc-aarch64-linux-gnu | aarch64-linux-gnu-gcc   | to build the arm64 guest
-demo | kconfig-frontends-nox | kconfig-conf            | to configure the core of our own
+demo | kconfig-frontends-nox | kconfig-conf            | to configure the core of the tests
 demo | qemu-system-x86       | qemu-system-x86_64      | to run x86_64 machines
 demo | qemu-system-arm       | qemu-system-aarch64     | to run arm64 machines
 demo | qemu-system-data      | /usr/share/qemu         | the firmware that QEMU starts a kernel with
-test | cpio                  | cpio                    | to list our archives with a reader that is not ours
-test | libarchive-tools      | bsdtar                  | the same, with another one
+test | cpio                  | cpio                    | to list archives with another reader
+test | libarchive-tools      | bsdtar                  | to list archives with another reader
 test | zstd                  | zstd                    | to make compressed archives for the tests
 test | xz-utils              | xz                      | the same, with another compressor
 test | bzip2                 | bzip2                   | and another
 test | git                   | git                     | for the repositories that components come from
-test | wget                  | wget                    | to fetch what a library downloads itself
-test | procps                | pgrep                   | to see what an interrupted build leaves
-test | python3               | python3                 | to make archives that no archiver would
+test | wget                  | wget                    | to fetch sources that a library downloads
+test | procps                | pgrep                   | to find processes of an interrupted build
+test | python3               | python3                 | to create archives that no archiver creates
 test | busybox-static        | /bin/busybox            | the user land of the Linux guest
-test | strace                | strace                  | to watch what kraft asks of the system
-test | tmux                  | tmux                    | to see what a terminal shows
-test | util-linux            | unshare                 | to run kraft where there is no network
+test | strace                | strace                  | to trace the system calls of kraft
+test | tmux                  | tmux                    | to read the screen of a terminal
+test | util-linux            | unshare                 | to run kraft without a network
 test | openssl               | openssl                 | to make the certificate of a registry
 test | apache2-utils         | htpasswd                | to make the password file of a registry
 test | docker-registry       | docker-registry         | a real registry to push to and pull from
-test | curl                  | curl                    | to visit what is deployed with a client that is not ours
-test | skopeo                | skopeo                  | to look at images with a reader that is not ours
-test | docker.io             | dockerd                 | to see that docker accepts our images
+test | curl                  | curl                    | to send requests to deployments
+test | skopeo                | skopeo                  | to read images with another reader
+test | docker.io             | dockerd                 | to check that docker accepts images
 test | buildah               | buildah                 | to build Dockerfiles with another builder
-test | podman                | podman                  | and another
-test | passt                 | pasta                   | to give build steps a network of their own
+test | podman                | podman                  | to build Dockerfiles with another builder
+test | passt                 | pasta                   | to give build steps a private network
 test | slirp4netns           | slirp4netns             | the same, with another program
 test | iproute2              | ip                      | to make networks for the tests
 test | socat                 | socat                   | to put TLS, or a program, between kraft and a BuildKit
-test | containerd            | ctr                     | to see that containerd accepts them
-test | runc                  | runc                    | what both of them run containers with
-test | kconfig-frontends-nox | kconfig-conf            | the KConfig that ours must agree with
+test | containerd            | ctr                     | to check that containerd accepts images
+test | runc                  | runc                    | the container runtime of both
+test | kconfig-frontends-nox | kconfig-conf            | the KConfig that kraft is compared with
 '
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -84,14 +83,14 @@ as_root() {
 }
 
 # Runs apt-get so that it asks nothing, waits for another apt, and tries again.
-# What it says is shown only if it fails.
+# Its output is shown only if it fails.
 apt_get() {
-    local talk
+    local output
     command -v apt-get >/dev/null || fail "this system has no apt-get" \
-        "install what is listed above with its own package manager, then try again"
-    if ! talk=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 \
+        "install the packages above with its own package manager, then try again"
+    if ! output=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 \
         -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" </dev/null 2>&1); then
-        printf '%s\n' "$talk" >&2
+        printf '%s\n' "$output" >&2
         return 1
     fi
 }
@@ -99,15 +98,15 @@ apt_get() {
 # Installs packages and nothing that they only recommend.
 install() {
     apt_get install --no-install-recommends "$@" ||
-        fail "apt-get cannot install $*" "see above what it says"
+        fail "apt-get cannot install $*" "see its output above"
 }
 
-# Installs packages that would start a service of the whole system, and starts
-# none: the tests run daemons of their own, with directories of their own.
+# Installs packages that would start a system service, without starting it: the
+# tests run their own daemons in their own directories.
 install_asleep() {
     local policy=/usr/sbin/policy-rc.d package
     if [[ ! -e $policy ]]; then
-        # Debian's own way to ask for this: 101 is "not allowed".
+        # Debian's policy mechanism: 101 means "not allowed".
         # shellcheck disable=SC2064 # the name is wanted as it is now
         trap "as_root rm -f $policy" EXIT
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
@@ -115,13 +114,13 @@ install_asleep() {
     fi
     install "$@"
     [[ ! -d /run/systemd/system ]] || for package in "$@"; do
-        # Nor at the next start of the system: these packages are here only for the tests.
+        # Nor at the next boot: only the tests need these packages.
         # shellcheck disable=SC2046 # one word for each unit
         as_root systemctl --quiet disable $(service_of "$package") 2>/dev/null || true
     done
 }
 
-# Prints the units by which a package wakes up its service.
+# Prints the systemd units that start the service of a package.
 service_of() { if [[ $1 == docker.io ]]; then echo docker.socket docker.service; else echo "$1"; fi; }
 
 # Fetches the package lists, at most once in a run.
@@ -129,7 +128,7 @@ lists_fetched=no
 fetch_lists() {
     [[ $lists_fetched == no ]] || return 0
     say "reading Debian's package lists"
-    apt_get update || say "not every list could be read; going on with those that are here"
+    apt_get update || say "some lists cannot be read; continuing with the existing ones"
     lists_fetched=yes
 }
 
@@ -158,8 +157,8 @@ offered() {
 # Succeeds if version $1 is at least version $2.
 at_least() { printf '%s\n' "$2" "$1" | sort --check=quiet --version-sort; }
 
-# Debian 12 carries QEMU 7.2, whose emulated processor has no RDSEED, and
-# Unikraft's random library wants it. QEMU 10 is in Debian's own backports.
+# Debian 12 carries QEMU 7.2, whose emulated processor has no RDSEED, which
+# Unikraft's random library needs. QEMU 10 is in Debian's own backports.
 install_qemu() {
     local source=/etc/apt/sources.list.d/kraft-backports.sources archive added=no
     if [[ ${VERSION_CODENAME:-} != bookworm ]]; then
@@ -186,11 +185,11 @@ install_qemu() {
         as_root rm -f "$source"
         apt_get update || true
     fi
-    say "bookworm-backports is not reachable: taking the QEMU of Debian 12 itself"
+    say "bookworm-backports is not reachable: installing the QEMU of Debian 12"
     install "$@"
 }
 
-# (Not `grep -q`: it would end before apt-cache has, which pipefail takes for a failure.)
+# (Not `grep -q`: it would end before apt-cache has, which is a failure with pipefail.)
 offers_backports() { apt-cache policy qemu-system-x86 | grep bookworm-backports >/dev/null; }
 
 install_packages() {
@@ -211,13 +210,13 @@ install_packages() {
     [[ ${#qemu[@]} == 0 ]] || install_qemu "${qemu[@]}"
 }
 
-# An older QEMU that somebody chose to have stays; only its limit is told.
+# An older QEMU that was installed deliberately is kept; its limit is printed.
 mention_old_qemu() {
     local version
     version=$(qemu-system-x86_64 --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p')
     at_least "$version" 8 ||
-        say "QEMU $version runs our guests, but emulates no RDSEED, which Unikraft's random library" \
-            "wants; Debian's backports have a newer one"
+        say "QEMU $version runs the guests of the tests, but does not emulate RDSEED, which Unikraft's random library" \
+            "needs; Debian's backports have a newer one"
 }
 
 # Prints Debian's packages of a Rust that is new enough, best first; Debian
@@ -244,7 +243,7 @@ install_rust() {
         install_rustup "$wanted"
     fi
     "$root/scripts/find-rust.sh" >/dev/null ||
-        fail "Rust $wanted is still not to be found" "install it from https://rustup.rs, then try again"
+        fail "Rust $wanted is still missing" "install it from https://rustup.rs, then try again"
 }
 
 # The last resort: Debian has no Rust that is new enough.
@@ -261,7 +260,7 @@ install_rustup() {
 owner() { if [[ $(id -u) == 0 ]]; then echo "${SUDO_USER:-root}"; else id -un; fi; }
 as_owner() { if [[ $(owner) == "$(id -un)" ]]; then "$@"; else sudo -E -H -u "$(owner)" "$@"; fi; }
 
-# The linters belong to the toolchain, wherever that came from.
+# The linters come from the source of the toolchain.
 install_linters() {
     local rust cargo rustc clippy rustfmt
     rust=$("$root/scripts/find-rust.sh")
@@ -291,4 +290,4 @@ install_rust
 if [[ $group != demo && -x $root/scripts/fetch-linux-guest.sh ]]; then
     "$root/scripts/fetch-linux-guest.sh"
 fi
-say "everything that \`$group\` needs is here"
+say "everything that \`$group\` needs is installed"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Passes the output of `cargo test` on and ends it with one line that counts.
+# Passes the output of `cargo test` through and adds a line with the counts.
 #
 # `cargo test` prints a result per test program; with many of them the answer
 # to "did it pass, and how much was run?" scrolls away.

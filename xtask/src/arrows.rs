@@ -1,8 +1,7 @@
-//! Who may import whom: the picture in ARCHITECTURE.md, kept by a machine.
+//! Checks the dependencies between crates against the picture in ARCHITECTURE.md.
 //!
-//! A new crate must be drawn here first, and an arrow that is not drawn is an
-//! error, also for tests: a room whose tests import another room cannot be
-//! understood alone.
+//! A crate or a dependency that is not in the table is an error, also for tests: a crate whose
+//! tests import another crate cannot be understood alone.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{Outcome, modules};
 
-/// Every crate of the workspace with the crates of ours it may import.
+/// Every crate of the workspace with the workspace crates that it may import.
 const PICTURE: &[(&str, &[&str])] = &[
     ("kraft-core", &[]),
     ("kraft-archive", &[]),
@@ -94,10 +93,10 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("xtask", &["kraft", "kraft-core"]),
 ];
 
-/// Crates from elsewhere that only one of ours may import, so that there is one policy for what they do.
+/// External crates that only one workspace crate may import, so that there is one policy for them.
 const KEPT_TO: &[(&str, &str)] = &[("reqwest", "kraft-http")];
 
-/// The part of `cargo metadata --format-version 1` that tells the arrows.
+/// The part of `cargo metadata --format-version 1` with the dependencies.
 #[derive(Debug, Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -135,7 +134,7 @@ pub(crate) fn exec(root: &Path) -> Outcome {
 fn metadata(root: &Path) -> Result<Metadata, Vec<String>> {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the workspace's chores are no part of the product and do not import kraft-sys"
+        reason = "the workspace's chores are not part of the product and do not import kraft-sys"
     )]
     let output = Command::new("cargo")
         .args(["metadata", "--no-deps", "--format-version", "1", "--locked"])
@@ -143,11 +142,14 @@ fn metadata(root: &Path) -> Result<Metadata, Vec<String>> {
         .output()
         .map_err(|error| vec![format!("cannot run `cargo metadata`: {error}")])?;
     if !output.status.success() {
-        let talk = String::from_utf8_lossy(&output.stderr);
-        return Err(vec![format!("`cargo metadata` failed: {}", talk.trim())]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(vec![format!("`cargo metadata` failed: {}", stderr.trim())]);
     }
-    serde_json::from_slice(&output.stdout)
-        .map_err(|error| vec![format!("cannot read what `cargo metadata` says: {error}")])
+    serde_json::from_slice(&output.stdout).map_err(|error| {
+        vec![format!(
+            "cannot parse the output of `cargo metadata`: {error}"
+        )]
+    })
 }
 
 /// Returns one sentence for every arrow and every crate that is not in the picture.
@@ -197,7 +199,7 @@ fn forbidden(package: &Package, dependency: &Dependency, allowed: &[&str]) -> St
         Some(_) | None => "",
     };
     let allowed = if allowed.is_empty() {
-        "none of ours".to_owned()
+        "none of the workspace".to_owned()
     } else {
         format!("only {}", allowed.join(", "))
     };

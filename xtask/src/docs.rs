@@ -1,14 +1,13 @@
-//! The references that are made from the code and checked in.
+//! References that are generated from the code and checked in.
 //!
-//! They are checked in so that they can be read where the sources are read and
-//! so that a change of the command line shows in review; `--check` keeps them
-//! from growing old.
+//! They are checked in so that they can be read next to the sources, and so that changes of the
+//! command line are visible in reviews. `--check` fails if they are out of date.
 
 use std::path::Path;
 
 use crate::{Outcome, complain, markdown};
 
-/// A file of ours that a machine writes.
+/// A generated file.
 struct Generated {
     /// Where it is, from the root of the workspace.
     path: &'static str,
@@ -27,7 +26,7 @@ pub(crate) fn exec(root: &Path, check: bool) -> Outcome {
         }
         if check {
             stale.push(format!(
-                "`{}` is not what the code says: run `cargo xtask docs`{}",
+                "`{}` is out of date: run `cargo xtask docs`{}",
                 file.path,
                 first_difference(&present, &file.text)
             ));

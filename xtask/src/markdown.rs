@@ -1,8 +1,8 @@
 //! The reference of the command line, from its command tree.
 //!
 //! One section per command in the order of its help; hidden commands and
-//! arguments stay hidden. Flags that every command has are told once, at the
-//! top. The same tree always gives the same text.
+//! arguments stay hidden. Global flags are listed once, at the
+//! top. The output depends only on the tree.
 
 use std::fmt::Write as _;
 
@@ -111,7 +111,7 @@ fn item(arg: &Arg) -> String {
     text
 }
 
-/// Returns what is typed: `-m, --memory <SIZE>`, `<KERNEL>`, `[ARGS]...`.
+/// Returns the usage of an argument: `-m, --memory <SIZE>`, `<KERNEL>`, `[ARGS]...`.
 fn spelling(arg: &Arg) -> String {
     if arg.is_positional() {
         return arg.to_string();

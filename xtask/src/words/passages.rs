@@ -169,7 +169,7 @@ enum Token<'a> {
     Text(Passage),
 }
 
-/// Reads as much of Rust as it takes to tell comments and strings from code.
+/// Parses as much of Rust as is necessary to find comments and strings.
 struct Scanner<'a> {
     chars: Peekable<CharIndices<'a>>,
     source: &'a str,
