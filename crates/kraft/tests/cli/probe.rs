@@ -214,7 +214,7 @@ fn a_debug_image_completes_its_kernel_and_one_of_another_build_is_an_error() {
 fn missing_and_invalid_records_are_errors() {
     let home = Home::new();
     for (bytes, code, said) in [
-        (b"#!/bin/sh\n".to_vec(), 1, "no ELF file"),
+        (b"#!/bin/sh\n".to_vec(), 1, "not an ELF file"),
         (
             elf(&[(".text", 6, b"code")], &[]),
             3,
