@@ -1,7 +1,7 @@
-//! Compressed streams, recognised by their first bytes.
+//! Decompresses streams; the compression is detected from their first bytes.
 //!
 //! A stream is a sequence of segments, as Linux reads an initramfs: each is plain or a run of
-//! members of one compression, and zeros may stand between them.
+//! members of one compression, and zeros may be between them.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -9,10 +9,10 @@ use crate::limits;
 
 const BUFFER: usize = 256 * 1024;
 
-/// How a stream is compressed.
+/// Compression of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
     /// RFC 1952.
     Gzip,
@@ -25,7 +25,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Recognises the first bytes of a stream.
+    /// Returns the compression of a stream by its first bytes; 10 are enough.
     pub fn of(start: &[u8]) -> Self {
         let skippable = start.get(1..4) == Some(b"\x2a\x4d\x18")
             && start.first().is_some_and(|byte| byte >> 4 == 5);
@@ -44,7 +44,7 @@ impl Compression {
         }
     }
 
-    /// Returns its usual name; `None` for a plain stream.
+    /// Returns its name; `None` for a plain stream.
     pub fn name(self) -> Option<&'static str> {
         match self {
             Self::None => None,
@@ -56,7 +56,24 @@ impl Compression {
     }
 }
 
-/// Opens a stream that has one segment: at its end, anything but zeros is an error.
+/// Opens a stream that has one segment: after its end, anything but zeros is an error.
+///
+/// ```
+/// use std::io::Read;
+///
+/// use kraft_archive::compression::{Compression, decompress};
+///
+/// let mut stream = decompress(&b"plain"[..])?;
+/// assert_eq!(stream.compression(), Compression::None);
+/// let mut text = String::new();
+/// stream.read_to_string(&mut text)?;
+/// assert_eq!(text, "plain");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// If the stream cannot be read. Damaged data and data beyond the limits are errors of reading.
 pub fn decompress<'a>(from: impl Read + 'a) -> io::Result<Whole<'a>> {
     Stream::new(from).map(Whole)
 }
@@ -66,7 +83,7 @@ pub fn decompress<'a>(from: impl Read + 'a) -> io::Result<Whole<'a>> {
 pub struct Whole<'a>(Stream<'a>);
 
 impl Whole<'_> {
-    /// Returns how the stream is compressed.
+    /// Returns the compression of the stream.
     pub fn compression(&self) -> Compression {
         self.0.compression()
     }
@@ -76,13 +93,13 @@ impl Read for Whole<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.0.read(buffer)?;
         if count == 0 && !buffer.is_empty() && self.0.next_segment()? {
-            return Err(limits::invalid("there is something behind its end"));
+            return Err(limits::invalid("there is data after its end"));
         }
         Ok(count)
     }
 }
 
-/// Names a compression that cannot be read, if a stream begins like one.
+/// Returns the name of a compression that is detected but not supported.
 pub fn unsupported(start: &[u8]) -> Option<&'static str> {
     const KNOWN: [(&[u8], &str); 6] = [
         (b"\x04\x22\x4d\x18", "lz4"),
@@ -96,7 +113,24 @@ pub fn unsupported(start: &[u8]) -> Option<&'static str> {
     known.map(|(_, name)| *name)
 }
 
-/// The plain bytes of a stream. Ends at the end of the first segment, see [`Stream::next_segment`].
+/// The plain bytes of a stream. Reading ends at the end of a segment, see [`Stream::next_segment`].
+///
+/// ```
+/// use std::io::Read;
+///
+/// use kraft_archive::compression::Stream;
+///
+/// let mut stream = Stream::new(&b"one\0\0two"[..])?;
+/// let mut first = [0; 3];
+/// stream.read_exact(&mut first)?;
+/// // A plain segment does not mark its end.
+/// assert!(stream.next_segment()?);
+/// assert_eq!(stream.zeros(), 2);
+/// let mut second = String::new();
+/// stream.read_to_string(&mut second)?;
+/// assert_eq!((&first, second.as_str()), (b"one", "two"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Stream<'a> {
     state: State<'a>,
     compression: Compression,
@@ -130,7 +164,7 @@ impl std::fmt::Debug for Stream<'_> {
 }
 
 impl<'a> Stream<'a> {
-    /// Looks at the first bytes of a stream.
+    /// Opens a stream and detects the compression of its first segment.
     pub fn new(from: impl Read + 'a) -> io::Result<Self> {
         let from: Box<dyn Read + 'a> = Box::new(from);
         let input = BufReader::with_capacity(
@@ -152,12 +186,12 @@ impl<'a> Stream<'a> {
         Ok(stream)
     }
 
-    /// Returns how the current segment is compressed.
+    /// Returns the compression of the current segment.
     pub fn compression(&self) -> Compression {
         self.compression
     }
 
-    /// Passes over zeros, and over the end of a segment; `false` at the end of the stream.
+    /// Skips zeros and the end of a segment; returns `false` at the end of the stream.
     ///
     /// A plain segment does not mark its end: the caller decides where it ends and calls this, which
     /// detects the compression of what follows.
@@ -194,12 +228,12 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Returns how many zeros of segments [`Stream::next_segment`] passed over.
+    /// Returns the number of zeros in segments that [`Stream::next_segment`] skipped.
     pub fn zeros(&self) -> u64 {
         self.zeros
     }
 
-    /// Begins the segment, or the member, that stands in the input.
+    /// Begins the segment or member at the current position of the input.
     fn open(&mut self) -> io::Result<()> {
         let State::Between(mut input) = std::mem::replace(&mut self.state, State::Broken) else {
             return Ok(());
@@ -224,8 +258,8 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Leaves a member that has ended. Goes on with the next one of the same compression; `false`
-    /// if there is none.
+    /// Leaves a member that has ended and begins the next one of the same compression; `false` if
+    /// there is none.
     fn next_member(&mut self) -> io::Result<bool> {
         let mut input = match std::mem::replace(&mut self.state, State::Broken) {
             State::Gzip(decoder) => decoder.into_inner(),
@@ -288,12 +322,11 @@ impl Read for Stream<'_> {
     }
 }
 
-/// Returns the bytes at the front of the input: enough to recognise a compression, unless fewer
-/// are left.
+/// Returns the next bytes of the input: enough to detect a compression, unless fewer are left.
 fn peek<'i>(input: &'i mut Input<'_>) -> io::Result<&'i [u8]> {
     const ENOUGH: usize = 10;
     if input.fill_buf()?.len() < ENOUGH {
-        // Put the rest of the buffer together with what follows it.
+        // Join the rest of the buffer and the bytes that follow it.
         let mut start = input.buffer().to_vec();
         input.consume(start.len());
         let mut more = [0; ENOUGH];
@@ -318,7 +351,7 @@ fn skip_zeros(input: &mut impl BufRead) -> io::Result<u64> {
     }
 }
 
-/// Counts what is read.
+/// Counts the bytes that are read.
 struct Counted<R> {
     from: R,
     count: u64,
@@ -338,7 +371,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Reads what comes, again if a signal interrupted it.
+/// Reads once; again if a signal interrupted it.
 pub fn read_some(from: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match from.read(buffer) {
@@ -348,7 +381,7 @@ pub fn read_some(from: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Resu
     }
 }
 
-/// Fills the buffer; returns how much came before the end of the stream.
+/// Fills the buffer; returns the number of bytes before the end of the stream.
 pub fn read_full(from: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {

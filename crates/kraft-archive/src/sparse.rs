@@ -1,22 +1,22 @@
-//! Maps of sparse files: which stretches of a file are stored, in all forms that GNU tar and
-//! bsdtar write (GNU tar's manual, "Storing Sparse Files").
+//! Maps of sparse files: which segments of a file are stored, in all forms that GNU tar and bsdtar
+//! write (GNU tar's manual, "Storing Sparse Files").
 
 use std::io;
 
 use crate::limits::{SPARSE_PARTS, invalid};
 
-/// A stretch of a file whose bytes are stored.
+/// A segment of a file whose bytes are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) offset: u64,
     pub(crate) size: u64,
 }
 
-/// The stored stretches of a file, in order.
+/// The stored segments of a file, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Map {
     parts: Vec<Part>,
-    /// Where the last stretch ends.
+    /// End of the last segment.
     end: u64,
     stored: u64,
 }
@@ -33,7 +33,7 @@ impl Map {
         Ok(map)
     }
 
-    /// Adds a stretch.
+    /// Adds a segment.
     pub(crate) fn push(&mut self, offset: u64, size: u64) -> io::Result<()> {
         if self.parts.len() >= SPARSE_PARTS {
             let why = format!("a sparse file has more than {SPARSE_PARTS} parts, the limit");
@@ -45,7 +45,7 @@ impl Map {
         }
         self.end = end;
         self.stored += size;
-        // An empty stretch only marks the end of a file.
+        // An empty segment only marks the end of a file.
         if size > 0 {
             self.parts.push(Part { offset, size });
         }
@@ -60,7 +60,7 @@ impl Map {
         Ok(self.parts)
     }
 
-    /// Returns how many bytes are stored.
+    /// Returns the number of stored bytes.
     pub(crate) fn stored(&self) -> u64 {
         self.stored
     }

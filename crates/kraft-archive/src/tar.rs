@@ -1,8 +1,8 @@
 //! Reads tarballs entry by entry: old, POSIX ustar and PAX, GNU, with sparse files of every form.
 //!
-//! The `tar` crate decodes the header blocks. What stands between them is read here, because that
-//! crate holds headers of any size in memory, knows only the oldest form of sparse files, and
-//! drops long names behind an unusual magic.
+//! The `tar` crate decodes the header blocks. This module reads everything between them, because that
+//! crate keeps headers of any size in memory, supports only the oldest form of sparse files, and
+//! drops long names after an unusual magic.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::limits::{self, invalid};
 use crate::sparse::{self, Map, Part, broken};
 
 const BLOCK: usize = 512;
-/// Where the fields of a header stand.
+/// Positions of the fields of a header.
 const MODE: Range<usize> = 100..108;
 const UID: Range<usize> = 108..116;
 const GID: Range<usize> = 116..124;
@@ -22,41 +22,41 @@ const SIZE: Range<usize> = 124..136;
 const CHECKSUM: Range<usize> = 148..156;
 const MAJOR: Range<usize> = 329..337;
 const MINOR: Range<usize> = 337..345;
-/// Where the four first stretches of an old GNU sparse file stand in its header.
+/// Position of the first four segments of an old GNU sparse file in its header.
 const SPARSE_AT: usize = 386;
-/// Bytes of one stretch: two numbers.
+/// Size of one segment in a header, in bytes: two numbers.
 const SPARSE_PART: usize = 24;
-/// Where the header says that blocks with more stretches follow.
+/// Position of the flag that blocks with more segments follow.
 const SPARSE_MORE_AT: usize = 482;
-/// Where the header says how large the whole file is.
+/// Position of the size of the whole file.
 const SPARSE_SIZE_AT: usize = 483;
-/// Stretches in a block that follows the header.
+/// Number of segments in a block that follows the header.
 const SPARSE_PARTS_IN_BLOCK: usize = 21;
 
-/// How much an archive may hold.
+/// Limits of an archive.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Entries.
+    /// Maximum number of entries.
     pub entries: u64,
-    /// Bytes of all files, as they would be written.
+    /// Maximum size of all files, as they would be written, in bytes.
     pub bytes: u64,
 }
 
 impl Limits {
-    /// Those of root filesystems and images.
+    /// Limits of root filesystems and images.
     pub const ROOT_FILESYSTEM: Self = Self {
         entries: limits::ENTRIES,
         bytes: limits::ROOT_FILESYSTEM,
     };
-    /// Those of components.
+    /// Limits of components.
     pub const COMPONENT: Self = Self {
         entries: limits::ENTRIES,
         bytes: limits::COMPONENT,
     };
 }
 
-/// What was taken of the limits. Several tarballs that become one tree, as the layers of an image
-/// do, share one.
+/// Use of the limits so far. Tarballs that become one tree, such as the layers of an image, share a
+/// budget.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     limits: Limits,
@@ -125,39 +125,48 @@ pub enum Kind {
     Directory,
     /// A named pipe.
     Fifo,
-    /// A type that is not known here.
+    /// Any other type.
     Other(u8),
 }
 
-/// One entry. Its content is read from the [`Reader`].
+/// An entry. Its content is read from the [`Reader`].
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its name as it stands in the archive.
+    /// Its name in the archive, unchanged: it may be absolute or contain `..`.
     pub path: Vec<u8>,
     /// What it is.
     pub kind: Kind,
     /// Its mode.
     pub mode: u32,
-    /// Number of its owner.
+    /// Its user id.
     pub uid: u64,
-    /// Number of its group.
+    /// Its group id.
     pub gid: u64,
-    /// Bytes of its content, with holes filled.
+    /// Size of its content in bytes, with holes filled.
     pub size: u64,
-    /// Where a link leads; empty for anything else.
+    /// Target of a link; empty for anything else.
     pub link: Vec<u8>,
-    /// Major and minor number of a device.
+    /// Major and minor numbers of a device.
     pub device: (u32, u32),
     /// Whether its content has holes.
     pub is_sparse: bool,
 }
 
-/// Reads a tarball. Reading from it gives the content of the current entry.
+/// Reads a tarball; its [`Read`] returns the content of the current entry.
+///
+/// ```
+/// use kraft_archive::tar::{Limits, Reader};
+///
+/// // Two blocks of zeros are the end of a tarball.
+/// let mut reader = Reader::new(&[0; 1024][..], Limits::COMPONENT);
+/// assert!(reader.next_entry()?.is_none());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Reader<R> {
     from: R,
     skip: fn(&mut R, u64) -> io::Result<()>,
-    /// Bytes read or passed so far.
+    /// Bytes read or skipped so far.
     at: u64,
     budget: Budget,
     global: Owner,
@@ -165,27 +174,27 @@ pub struct Reader<R> {
     ended: bool,
 }
 
-/// What is left of the current entry.
+/// The unread rest of the current entry.
 #[derive(Debug, Default)]
 struct Content {
-    /// Stored bytes that were not read yet, and the padding behind them.
+    /// Stored bytes that were not read yet, and the padding after them.
     stored: u64,
     padding: u64,
-    /// How much was handed out, and how much there is.
+    /// Number of bytes read, and size of the content.
     at: u64,
     size: u64,
-    /// The stored stretches that are left, the next one last.
+    /// The remaining stored segments, the next one last.
     parts: Vec<Part>,
 }
 
-/// Owners that a PAX header tells.
+/// Owners in a PAX header.
 #[derive(Clone, Copy, Debug, Default)]
 struct Owner {
     uid: Option<u64>,
     gid: Option<u64>,
 }
 
-/// What the headers before an entry tell of it.
+/// Properties from the headers before an entry.
 #[derive(Debug, Default)]
 struct Described {
     path: Option<Vec<u8>>,
@@ -195,15 +204,15 @@ struct Described {
     sparse: Sparse,
 }
 
-/// What PAX records tell of a sparse file.
+/// Properties of a sparse file in PAX records.
 #[derive(Debug, Default)]
 struct Sparse {
-    /// Version 0.0: stretches one by one, and the offset of one whose size is to come.
+    /// Version 0.0: segments one by one, and the offset of one whose size follows.
     listed: Option<Map>,
     offset: Option<u64>,
     /// Version 0.1.
     map: Option<Map>,
-    /// Version 1.0: the map stands before the data.
+    /// Version 1.0: the map is at the start of the data.
     in_data: bool,
     size: Option<u64>,
     name: Option<Vec<u8>>,
@@ -230,7 +239,11 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Returns the next entry, passing over content that was not read.
+    /// Returns the next entry, and skips unread content; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// If the tarball cannot be read, is damaged, or exceeds the limits.
     pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         let rest = std::mem::take(&mut self.content);
         self.pass(rest.stored.saturating_add(rest.padding))?;
@@ -244,7 +257,7 @@ impl<R: Read> Reader<R> {
             if !matches!(kind, b'L' | b'K' | b'x' | b'X' | b'g') {
                 return self.entry(&header, described).map(Some);
             }
-            let size = told(&header, SIZE)?;
+            let size = numeric(&header, SIZE)?;
             let text = self.extension(size, &mut room)?;
             match kind {
                 b'L' => described.path = Some(until_zero(&text)),
@@ -321,7 +334,7 @@ impl<R: Read> Reader<R> {
         let path = described.sparse.name.clone().or(described.path);
         let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
         let kind = match kind {
-            // Archives from before POSIX tell directories by their names.
+            // In archives from before POSIX a final slash marks a directory.
             b'0' | 0 | b'7' if path.ends_with(b"/") => Kind::Directory,
             b'0' | 0 | b'7' | b'S' => Kind::File,
             b'1' => Kind::HardLink,
@@ -337,7 +350,7 @@ impl<R: Read> Reader<R> {
             b'1'..=b'6' => 0,
             _ => match described.size {
                 Some(size) => size,
-                None => told(header, SIZE)?,
+                None => numeric(header, SIZE)?,
             },
         };
         let owner = Owner {
@@ -372,9 +385,9 @@ impl<R: Read> Reader<R> {
         Ok(Entry {
             path,
             kind,
-            mode: u32::try_from(told(header, MODE)?).unwrap_or(u32::MAX),
-            uid: owner.uid.or(told(header, UID).ok()).unwrap_or(0),
-            gid: owner.gid.or(told(header, GID).ok()).unwrap_or(0),
+            mode: u32::try_from(numeric(header, MODE)?).unwrap_or(u32::MAX),
+            uid: owner.uid.or(numeric(header, UID).ok()).unwrap_or(0),
+            gid: owner.gid.or(numeric(header, GID).ok()).unwrap_or(0),
             size,
             link,
             device: (device(header, MAJOR), device(header, MINOR)),
@@ -382,7 +395,7 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// Reads the map of a sparse file, in whichever form it comes; `None` for any other file.
+    /// Reads the map of a sparse file of any form; `None` for any other file.
     fn map(
         &mut self,
         header: &Header,
@@ -415,7 +428,7 @@ impl<R: Read> Reader<R> {
         }))
     }
 
-    /// Reads the map of an old GNU sparse file: in its header, and in blocks behind it.
+    /// Reads the map of an old GNU sparse file: in its header, and in blocks after it.
     fn old_map(&mut self, header: &[u8; BLOCK]) -> io::Result<(Map, u64)> {
         let mut map = Map::default();
         let slots = |block: &[u8; BLOCK], at: usize, count: usize| -> io::Result<Vec<(u64, u64)>> {
@@ -459,8 +472,8 @@ impl<R: Read> Reader<R> {
         Ok((map, size))
     }
 
-    /// Reads the map that stands before the data (PAX 1.0): decimal numbers, a line each, padded
-    /// to a block.
+    /// Reads the map at the start of the data (PAX 1.0): decimal numbers, a line each, padded to a
+    /// block.
     fn map_in_data(&mut self, stored: &mut u64) -> io::Result<Map> {
         let mut text = Vec::new();
         let mut map = Map::default();
@@ -520,7 +533,7 @@ impl<R: Read> Reader<R> {
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// Reads from a file, and passes over contents without reading them.
+    /// Reads from a file, and skips contents without reading them.
     pub fn seeking(from: R, budget: impl Into<Budget>) -> Self {
         Self::with_skip(from, budget.into(), |from, count| {
             let by = i64::try_from(count).map_err(|_| cut())?;
@@ -606,11 +619,11 @@ impl Described {
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         let number = || {
             let number = sparse::number(value);
-            number.map_err(|_| invalid("a PAX header has a number that is none"))
+            number.map_err(|_| invalid("a PAX header has an invalid number"))
         };
         let sparse = &mut self.sparse;
         match key {
-            // An empty value takes back what was said.
+            // An empty value removes an earlier one.
             b"path" => self.path = Some(value.to_vec()).filter(|value| !value.is_empty()),
             b"linkpath" => self.link = Some(value.to_vec()).filter(|value| !value.is_empty()),
             b"size" if value.is_empty() => self.size = None,
@@ -634,8 +647,8 @@ impl Described {
     }
 }
 
-/// Reads a numeric field of a header: octal digits, or a number behind a first byte of 0x80. A blank
-/// one is 0.
+/// Parses a numeric field of a header: octal digits, or a binary number after a first byte of 0x80. A
+/// blank one is 0.
 fn field(bytes: &[u8]) -> Option<u64> {
     if let [0x80, rest @ ..] = bytes {
         let (high, low) = rest.split_at(rest.len().saturating_sub(8));
@@ -653,15 +666,15 @@ fn field(bytes: &[u8]) -> Option<u64> {
         })
 }
 
-/// Reads a numeric field that a header has at the same place in every form.
-fn told(header: &Header, at: Range<usize>) -> io::Result<u64> {
+/// Parses a numeric field that every form of header has at the same position.
+fn numeric(header: &Header, at: Range<usize>) -> io::Result<u64> {
     let bytes = header.as_bytes().get(at).unwrap_or_default();
-    field(bytes).ok_or_else(|| invalid("a header has a number that is none"))
+    field(bytes).ok_or_else(|| invalid("a header has an invalid number"))
 }
 
-/// Returns a device number; only some writers fill the field for anything else.
+/// Returns a device number; 0 if the field is invalid, as some programs leave it.
 fn device(header: &Header, at: Range<usize>) -> u32 {
-    let number = told(header, at).ok();
+    let number = numeric(header, at).ok();
     number
         .and_then(|number| u32::try_from(number).ok())
         .unwrap_or(0)
@@ -680,11 +693,15 @@ fn padding(size: u64) -> u64 {
 }
 
 fn cut() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut off")
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it is truncated")
 }
 
 /// Returns whether bytes begin with a header: by its magic, or by its checksum, which headers from
 /// before POSIX have as well.
+///
+/// ```
+/// assert!(!kraft_archive::tar::is_header(b"not a tarball"));
+/// ```
 pub fn is_header(start: &[u8]) -> bool {
     let Some(block) = start.first_chunk::<BLOCK>() else {
         return false;
@@ -697,7 +714,7 @@ pub fn is_header(start: &[u8]) -> bool {
     block.first().is_some_and(|&byte| byte != 0) && is_sound(&header)
 }
 
-/// Returns whether the checksum of a header is right. Some old programs took bytes for signed.
+/// Returns whether the checksum of a header is right. Some old programs added signed bytes.
 fn is_sound(header: &Header) -> bool {
     let sum = |of: fn(u8) -> i64| -> i64 {
         let bytes = header.as_bytes().iter().enumerate();
@@ -708,5 +725,5 @@ fn is_sound(header: &Header) -> bool {
     let sums = [sum(i64::from), sum(|byte| i64::from(byte.cast_signed()))];
     header
         .cksum()
-        .is_ok_and(|told| sums.contains(&i64::from(told)))
+        .is_ok_and(|sum| sums.contains(&i64::from(sum)))
 }

@@ -456,7 +456,7 @@ fn blank_numbers_are_zero_and_others_that_are_none_are_errors() {
         let mut wrong = header(b"f", 0, b'0', USTAR);
         wrong[at] = b'9';
         sum(&mut wrong);
-        assert!(refused(&wrong).contains("a number that is none"));
+        assert!(refused(&wrong).contains("an invalid number"));
     }
 }
 
@@ -465,12 +465,12 @@ fn damaged_tarballs_are_errors_and_missing_ends_are_not() {
     let whole = [header(b"f", 600, b'0', USTAR), padded(&[1; 600])].concat();
     assert_eq!(read(&whole).unwrap().len(), 1);
     for length in [100, 512 + 10, 512 + 599] {
-        assert_eq!(refused(&whole[..length]), "it is cut off", "{length}");
+        assert_eq!(refused(&whole[..length]), "it is truncated", "{length}");
     }
     let mut wrong = whole.clone();
     wrong[0] = b'g';
     assert!(refused(&wrong).contains("checksum"));
-    // Whatever follows the end belongs to nobody.
+    // Data after the end is not read.
     assert_eq!(
         read(&[whole, end(), vec![9; 700]].concat()).unwrap().len(),
         1

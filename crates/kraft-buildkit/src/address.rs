@@ -1,24 +1,33 @@
-//! Where a BuildKit is.
+//! Addresses of BuildKit daemons.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a BuildKit is.
+/// Address of a BuildKit daemon.
+///
+/// ```
+/// use kraft_buildkit::Address;
+///
+/// let address: Address = "tcp://builder:1234".parse()?;
+/// assert_eq!(address.to_string(), "tcp://builder:1234");
+/// assert!("http://builder".parse::<Address>().is_err());
+/// # Ok::<(), kraft_buildkit::BadAddress>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// `unix://PATH`: the socket of a buildkitd.
     Unix(PathBuf),
-    /// `tcp://HOST:PORT`: a buildkitd elsewhere.
+    /// `tcp://HOST:PORT`: a buildkitd on another host.
     Tcp {
         /// The host.
         host: String,
         /// The port.
         port: u16,
-        /// The files of its TLS; without them nothing is encrypted.
+        /// Files for TLS; without them the connection is not encrypted.
         tls: Option<TlsFiles>,
     },
-    /// `docker://PATH`: the socket of a Docker engine, in which a BuildKit is built.
+    /// `docker://PATH`: the socket of a Docker engine, which contains a BuildKit.
     Docker(PathBuf),
     /// `docker-container://NAME`, `podman-container://NAME`: a buildkitd in a container, reached
     /// through the program of the engine.
@@ -28,34 +37,34 @@ pub enum Address {
         /// The container.
         name: String,
     },
-    /// `ssh://[USER@]HOST`: a buildkitd on another computer, reached through `ssh`.
+    /// `ssh://[USER@]HOST`: a buildkitd on another host, reached through `ssh`.
     Ssh(String),
 }
 
-/// A directory as `buildctl --tlsdir` takes it.
+/// Files for TLS, named as by `buildctl --tlsdir`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The authorities that the daemon's certificate must be of: `ca.pem`.
+    /// Certificates of the authorities that sign the daemon's certificate: `ca.pem`.
     pub authorities: PathBuf,
-    /// Our certificate and its key: `cert.pem`, `key.pem`.
+    /// The client's certificate and its key: `cert.pem`, `key.pem`.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// Why a text is no address.
+/// Error in an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
-    /// The scheme is none of ours.
+    /// The scheme is unknown.
     #[error(
-        "`{0}` is no address of a BuildKit: it begins with `unix://`, `tcp://`, `docker://`, \
+        "`{0}` is not a valid address of a BuildKit: expected `unix://`, `tcp://`, `docker://`, \
          `docker-container://`, `podman-container://` or `ssh://`"
     )]
     Scheme(String),
-    /// What follows the scheme is not what it needs.
-    #[error("`{address}` is no address of a BuildKit: {needs}")]
+    /// The part after the scheme is invalid.
+    #[error("`{address}` is not a valid address of a BuildKit: {needs}")]
     Rest {
-        /// What was given.
+        /// The address.
         address: String,
-        /// What is missing.
+        /// What the scheme needs.
         needs: &'static str,
     },
 }
@@ -80,9 +89,9 @@ impl FromStr for Address {
             }
         };
         let container = |program| {
-            let tame = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
             let begins = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
-            if begins && rest.chars().all(tame) {
+            if begins && rest.chars().all(allowed) {
                 Ok(Self::Container {
                     program,
                     name: rest.to_owned(),
@@ -100,7 +109,9 @@ impl FromStr for Address {
                 let (host, port) = rest
                     .rsplit_once(':')
                     .ok_or_else(|| wrong("a host and a port must follow"))?;
-                let port = port.parse().map_err(|_| wrong("the port is no number"))?;
+                let port = port
+                    .parse()
+                    .map_err(|_| wrong("the port is not a number from 0 to 65535"))?;
                 let host = host.trim_start_matches('[').trim_end_matches(']');
                 if host.is_empty() {
                     return Err(wrong("the host is missing"));
@@ -138,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_and_written_back() {
+    fn addresses_are_parsed_and_displayed() {
         for text in [
             "unix:///run/buildkit/buildkitd.sock",
             "tcp://127.0.0.1:1234",
@@ -153,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_refused() {
         for text in [
             "",
             "buildkitd.sock",

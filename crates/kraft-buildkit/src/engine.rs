@@ -1,4 +1,4 @@
-//! What a Docker engine knows of images (Docker Engine API, `ImageInspect`).
+//! Images of a Docker engine (Docker Engine API, `ImageInspect`).
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::UnixStream;
 
-/// An answer about one image is not longer than this, in bytes.
+/// Maximum size of an answer in bytes.
 const LARGEST: usize = 4 << 20;
 
 #[derive(Deserialize)]
@@ -16,10 +16,21 @@ struct Image {
     id: String,
 }
 
-/// Returns what an engine knows an image by; `None` if it does not know it, or does not answer.
+/// Returns the id of an image; `None` if the engine does not have it or does not answer.
+///
+/// ```no_run
+/// # async fn example() {
+/// use std::path::Path;
+///
+/// let socket = Path::new("/var/run/docker.sock");
+/// if let Some(id) = kraft_buildkit::image_id(socket, "alpine:3").await {
+///     assert!(id.starts_with("sha256:"));
+/// }
+/// # }
+/// ```
 pub async fn image_id(socket: &Path, name: &str) -> Option<String> {
-    let tame = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
-    if !name.chars().all(tame) {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    if !name.chars().all(allowed) {
         return None;
     }
     let stream = UnixStream::connect(socket).await.ok()?;

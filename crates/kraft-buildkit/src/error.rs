@@ -1,4 +1,4 @@
-//! Why a build failed, with the place in the Dockerfile where the daemon tells it.
+//! Errors of builds, with their place in the Dockerfile where the daemon reports it.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use bollard_buildkit_proto::google::rpc;
 use prost::Message as _;
 use serde::Deserialize;
 
-/// Why a build did not come to its end.
+/// Error of a build or a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no daemon at an address, or it does not talk.
+    /// There is no daemon at an address, or it does not answer.
     #[error("no BuildKit answers at {address}")]
     Unreachable {
         /// The address.
@@ -20,30 +20,30 @@ pub enum Error {
     /// The daemon could not build it.
     #[error("{}", .0.message)]
     Failed(Box<Failure>),
-    /// The daemon went away, or does not do what is needed.
-    #[error("the BuildKit at {address} does not go on: {message}")]
+    /// The connection to the daemon ended, or the daemon does not support a required call.
+    #[error("the BuildKit at {address} stopped: {message}")]
     Broken {
         /// The address.
         address: String,
-        /// What it said.
+        /// What it reported.
         message: String,
     },
 }
 
-/// What a daemon tells about a build that failed.
+/// What a daemon reports about a failed build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
-    /// Why, without the words every message of its kind begins with.
+    /// The reason, without BuildKit's usual prefixes.
     pub message: String,
-    /// Where in the Dockerfile, if the daemon tells.
+    /// Place in the Dockerfile, if the daemon reports it.
     pub place: Option<Place>,
     /// The step that failed, if one did.
     pub step: Option<String>,
-    /// The last lines it wrote.
+    /// The last lines that it printed.
     pub lines: Vec<String>,
 }
 
-/// A stretch of lines of a Dockerfile.
+/// A range of lines of a Dockerfile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The first line, from 1.
@@ -53,10 +53,10 @@ pub struct Place {
 }
 
 impl Failure {
-    /// Reads the status a call ended with.
+    /// Reads the status of a failed call.
     pub(crate) fn of_status(status: &tonic::Status) -> Self {
         Self {
-            message: cut(status.message()).to_owned(),
+            message: without_prefixes(status.message()).to_owned(),
             place: place(status.details()),
             step: None,
             lines: Vec::new(),
@@ -64,21 +64,21 @@ impl Failure {
     }
 }
 
-/// Takes off what BuildKit puts before every message of a frontend or an executor.
-fn cut(message: &str) -> &str {
+/// Removes the prefixes that BuildKit adds to messages of a frontend or an executor.
+fn without_prefixes(message: &str) -> &str {
     let mut message = message.trim();
-    for words in [
+    for prefix in [
         "failed to solve with frontend dockerfile.v0: ",
         "failed to solve: ",
         "failed to create LLB definition: ",
         "rpc error: code = Unknown desc = ",
     ] {
-        message = message.strip_prefix(words).unwrap_or(message);
+        message = message.strip_prefix(prefix).unwrap_or(message);
     }
     message
 }
 
-/// The JSON form of BuildKit's `errdefs.Source`, which travels among the details of a status.
+/// JSON form of BuildKit's `errdefs.Source`, one of the details of a status.
 #[derive(Debug, Deserialize)]
 struct Source {
     #[serde(default)]
@@ -99,7 +99,7 @@ struct Position {
 
 fn place(details: &[u8]) -> Option<Place> {
     let status = rpc::Status::decode(details).ok()?;
-    // The outermost error comes first, the one nearest to the fault last.
+    // The outermost error comes first, the innermost last.
     status.details.iter().rev().find_map(|detail| {
         if !detail.type_url.contains("errdefs.Source") {
             return None;

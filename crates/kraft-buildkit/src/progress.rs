@@ -1,19 +1,19 @@
-//! What a daemon tells about a build, in words of ours.
+//! Progress of a build, as the daemon reports it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex};
 
-/// So many lines of a step are kept for the case that it fails.
+/// Number of lines at the end of a step's output that are kept for its error.
 const KEPT_LINES: usize = 100;
-/// A line of a step is not kept beyond this, in bytes.
+/// Maximum length of such a line, in characters.
 const LONGEST_LINE: usize = 4096;
 
-/// Something that happened in a build.
+/// Event of a build.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Happening {
+pub enum BuildEvent {
     /// A step began.
     Began {
         /// Its number, from 1.
@@ -21,55 +21,55 @@ pub enum Happening {
         /// What it does: `[build 2/3] RUN make`.
         name: String,
     },
-    /// Nothing had to be done for a step.
+    /// The result of a step was cached.
     Cached {
         /// Its number.
         step: u64,
         /// What it does.
         name: String,
     },
-    /// A step ended well.
+    /// A step succeeded.
     Done {
         /// Its number.
         step: u64,
-        /// How long it took, in seconds.
+        /// Its duration in seconds.
         seconds: f64,
     },
     /// A step failed.
     Failed {
         /// Its number.
         step: u64,
-        /// Why, as the daemon puts it.
+        /// The reason, as the daemon reports it.
         error: String,
     },
-    /// A command wrote a line.
+    /// A command printed a line.
     Line {
         /// The number of its step.
         step: u64,
         /// The line, without its end.
         text: String,
     },
-    /// Something is fetched or sent.
+    /// Data is downloaded or uploaded.
     Moved {
         /// The number of its step.
         step: u64,
-        /// What.
+        /// Name of the data.
         what: String,
-        /// Bytes so far.
+        /// Number of bytes so far.
         done: u64,
-        /// Bytes in all, if known.
+        /// Total number of bytes, if known.
         total: Option<u64>,
     },
-    /// What the Dockerfile's author should mind.
+    /// A warning about the Dockerfile.
     Warning(String),
-    /// So much of the context's files travelled to the daemon, all in all.
+    /// Files of the context were sent to the daemon.
     Sent {
-        /// Bytes of contents.
+        /// Total number of bytes of contents.
         bytes: u64,
     },
 }
 
-/// Turns answers into happenings, each once.
+/// Turns status messages into events, and reports each event once.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     steps: HashMap<String, u64>,
@@ -77,19 +77,19 @@ pub(crate) struct Watch {
     began: HashSet<u64>,
     ended: HashSet<u64>,
     lines: HashMap<u64, VecDeque<String>>,
-    /// The last step that failed of itself, not because the build was cancelled.
+    /// The last step that failed, except those that were cancelled because another failed.
     pub(crate) failed: Option<u64>,
 }
 
 impl Watch {
-    pub(crate) fn take(&mut self, status: StatusResponse, tell: &(dyn Fn(Happening) + Sync)) {
+    pub(crate) fn take(&mut self, status: StatusResponse, report: &(dyn Fn(BuildEvent) + Sync)) {
         for vertex in status.vertexes {
-            self.vertex(&vertex, tell);
+            self.vertex(&vertex, report);
         }
         for moved in status.statuses {
             let step = self.step(&moved.vertex);
             let number = |n: i64| u64::try_from(n).unwrap_or(0);
-            tell(Happening::Moved {
+            report(BuildEvent::Moved {
                 step,
                 what: moved.id,
                 done: number(moved.current),
@@ -104,21 +104,21 @@ impl Watch {
                     kept.pop_front();
                 }
                 kept.push_back(text.chars().take(LONGEST_LINE).collect());
-                tell(Happening::Line {
+                report(BuildEvent::Line {
                     step,
                     text: text.to_owned(),
                 });
             }
         }
         for warning in status.warnings {
-            tell(Happening::Warning(
+            report(BuildEvent::Warning(
                 String::from_utf8_lossy(&warning.short).into_owned(),
             ));
         }
     }
 
-    /// Returns what the failed step does, and what it wrote last.
-    pub(crate) fn story(&mut self) -> Option<(String, Vec<String>)> {
+    /// Returns the name of the failed step and its last lines.
+    pub(crate) fn failed_step(&mut self) -> Option<(String, Vec<String>)> {
         let step = self.failed?;
         let lines = self.lines.remove(&step).unwrap_or_default();
         Some((self.names.remove(&step)?, lines.into()))
@@ -133,20 +133,20 @@ impl Watch {
         step
     }
 
-    fn vertex(&mut self, vertex: &Vertex, tell: &(dyn Fn(Happening) + Sync)) {
+    fn vertex(&mut self, vertex: &Vertex, report: &(dyn Fn(BuildEvent) + Sync)) {
         let step = self.step(&vertex.digest);
         self.names.insert(step, vertex.name.clone());
         if vertex.cached && !self.ended.contains(&step) {
             self.ended.insert(step);
             self.began.insert(step);
-            tell(Happening::Cached {
+            report(BuildEvent::Cached {
                 step,
                 name: vertex.name.clone(),
             });
             return;
         }
         if vertex.started.is_some() && self.began.insert(step) {
-            tell(Happening::Began {
+            report(BuildEvent::Began {
                 step,
                 name: vertex.name.clone(),
             });
@@ -155,18 +155,18 @@ impl Watch {
             return;
         };
         if !vertex.error.is_empty() {
-            // A step that was broken off because another failed tells so last.
+            // A step that is cancelled because another failed is reported last.
             if !vertex.error.contains("context canceled") {
                 self.failed = Some(step);
             }
             if self.ended.insert(step) {
-                tell(Happening::Failed {
+                report(BuildEvent::Failed {
                     step,
                     error: vertex.error.clone(),
                 });
             }
         } else if self.ended.insert(step) {
-            tell(Happening::Done {
+            report(BuildEvent::Done {
                 step,
                 seconds: (seconds(completed) - seconds(started)).max(0.0),
             });
@@ -176,7 +176,7 @@ impl Watch {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a duration for people, and seconds of this era fit 53 bits"
+    reason = "a duration for users, and current times in seconds fit 53 bits"
 )]
 fn seconds(time: Timestamp) -> f64 {
     time.seconds as f64 + f64::from(time.nanos) / 1e9
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_told_once_and_its_last_lines_are_kept() {
+    fn a_step_is_reported_once_and_its_last_lines_are_kept() {
         let time = |seconds| Some(Timestamp { seconds, nanos: 0 });
         let vertex = |completed, error: &str| Vertex {
             digest: "d".into(),
@@ -201,8 +201,8 @@ mod tests {
             error: error.into(),
             ..Vertex::default()
         };
-        let told = Mutex::new(Vec::new());
-        let tell = |happening| told.lock().unwrap().push(happening);
+        let events = Mutex::new(Vec::new());
+        let report = |event| events.lock().unwrap().push(event);
         let mut watch = Watch::default();
         let status = |vertexes, logs| StatusResponse {
             vertexes,
@@ -211,7 +211,7 @@ mod tests {
         };
         watch.take(
             status(vec![vertex(None, ""), vertex(None, "")], vec![]),
-            &tell,
+            &report,
         );
         let lines: Vec<String> = (0..150).map(|n| format!("line {n}")).collect();
         let msg = lines
@@ -225,18 +225,21 @@ mod tests {
             msg,
             ..VertexLog::default()
         };
-        watch.take(status(vec![], vec![log]), &tell);
-        watch.take(status(vec![vertex(time(3), "exit code: 3")], vec![]), &tell);
-        let told = told.lock().unwrap();
-        assert_eq!(told.len(), 1 + 150 + 1);
+        watch.take(status(vec![], vec![log]), &report);
+        watch.take(
+            status(vec![vertex(time(3), "exit code: 3")], vec![]),
+            &report,
+        );
+        let events = events.lock().unwrap();
+        assert_eq!(events.len(), 1 + 150 + 1);
         assert_eq!(
-            told[0],
-            Happening::Began {
+            events[0],
+            BuildEvent::Began {
                 step: 1,
                 name: "[2/2] RUN x".into()
             }
         );
-        let (name, lines) = watch.story().unwrap();
+        let (name, lines) = watch.failed_step().unwrap();
         assert_eq!(
             (name.as_str(), lines.len(), lines[99].as_str()),
             ("[2/2] RUN x", 100, "line 149")

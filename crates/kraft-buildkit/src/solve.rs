@@ -1,9 +1,9 @@
-//! One build: the frontend is asked for what the Dockerfile comes to, and the daemon for its tar.
+//! Builds: the frontend evaluates the Dockerfile, and the daemon exports the result as a tar.
 //!
-//! The build is led as a gateway client, as `buildctl` and `docker buildx` lead theirs:
-//! `Control.Solve` without a frontend waits for a result, `LLBBridge.Solve` makes it,
-//! `LLBBridge.Return` hands it over, and the exporter of the first sends it. So the image's
-//! configuration, which stands in the result, costs no second build and leaves no image behind.
+//! kraft is a gateway client, as are `buildctl` and `docker buildx`: `Control.Solve` without a
+//! frontend waits for a result, `LLBBridge.Solve` computes it, `LLBBridge.Return` returns it to the
+//! first call, whose exporter sends it. So the image's configuration, which is in the result, needs
+//! no second build and leaves no image in the daemon.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -26,41 +26,41 @@ use tonic::{Request, Status};
 
 use crate::error::{Error, Failure};
 use crate::output::TarSink;
-use crate::progress::{Happening, Watch};
+use crate::progress::{BuildEvent, Watch};
 use crate::session::{self, Credentials, Offer, Secret};
 use crate::transport::{Daemon, LARGEST_MESSAGE, control};
 
 /// The frontend that every BuildKit has built in.
 const FRONTEND: &str = "dockerfile.v0";
-/// The key of the result under which the image's configuration stands.
+/// Key of the image's configuration in the result.
 const CONFIG: &str = "containerimage.config";
-/// After a build has ended, its last news arrive within this time.
-const LAST_NEWS: Duration = Duration::from_secs(3);
+/// How long to wait for the last events after a build has ended.
+const LAST_EVENTS: Duration = Duration::from_secs(3);
 
-/// What is built, and how.
+/// Description of a build.
 #[derive(Debug)]
 pub struct Build {
     /// The directory whose files can be copied.
     pub context: PathBuf,
     /// The Dockerfile.
     pub dockerfile: PathBuf,
-    /// What is never sent of the context, whatever its ignore file says: patterns of that kind.
+    /// Patterns of files in the context that are never sent, in addition to the ignore file.
     pub exclude: Vec<String>,
-    /// The stage that is meant, if not the last.
+    /// The stage to build; the last one without it.
     pub target: Option<String>,
-    /// What it is built for: `linux/arm64`.
+    /// The platform: `linux/arm64`.
     pub platform: String,
     /// Build arguments.
     pub arguments: BTreeMap<String, String>,
-    /// Whether every step runs, whatever is known of it.
+    /// Whether every step runs again.
     pub no_cache: bool,
-    /// The network of its `RUN`s: `none` or `host`, else the daemon's own.
+    /// The network of `RUN` steps: `none` or `host`; the daemon's default without it.
     pub network: Option<String>,
-    /// Secrets.
+    /// Secrets of steps.
     pub secrets: Vec<Secret>,
     /// Sockets of ssh agents, by their names.
     pub agents: HashMap<String, PathBuf>,
-    /// Where credentials of registries come from.
+    /// Credentials of registries.
     pub credentials: Arc<dyn Credentials>,
     /// Caches that are read.
     pub cache_from: Vec<Cache>,
@@ -73,19 +73,24 @@ pub struct Build {
 pub struct Cache {
     /// Its kind: `registry`, `inline`, `gha`, `s3`.
     pub kind: String,
-    /// What its kind needs to know.
+    /// Attributes of its kind: `ref`, `mode`.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Builds, and puts the tar of the root filesystem into a sink that another thread reads.
+/// Builds, and writes the tar of the root filesystem to a sink that another thread reads.
 ///
 /// Returns the configuration of the image as JSON (OCI image specification, `config.md`), if the
-/// daemon told it. The build ends with its future: a daemon that nobody waits for stops.
+/// daemon reports it. Dropping the future cancels the build. The crate's documentation has an
+/// example.
+///
+/// # Errors
+///
+/// If the Dockerfile has errors, a step fails, or the connection ends.
 pub async fn build(
     daemon: &Daemon,
     build: &Build,
     tar: TarSink,
-    tell: &(dyn Fn(Happening) + Sync),
+    report: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Option<Vec<u8>>, Error> {
     let broken = |status: Status| Error::Broken {
         address: daemon.address.to_string(),
@@ -102,39 +107,39 @@ pub async fn build(
     let mut watch = Watch::default();
     let mut control = control(daemon.channel.clone());
     let exporting = control.solve(request(&reference, &session_id, build));
-    let leading = lead(daemon.channel.clone(), &reference, build);
-    let watching = follow(daemon.channel.clone(), &reference, &mut watch, tell);
+    let solving = run_frontend(daemon.channel.clone(), &reference, build);
+    let watching = follow(daemon.channel.clone(), &reference, &mut watch, report);
     let (exported, led) = {
-        tokio::pin!(exporting, leading, watching);
+        tokio::pin!(exporting, solving, watching);
         let mut led = None;
         let mut watched = false;
         let exported = loop {
             tokio::select! {
                 ended = &mut exporting => break ended,
-                result = &mut leading, if led.is_none() => led = Some(result),
+                result = &mut solving, if led.is_none() => led = Some(result),
                 () = &mut watching, if !watched => watched = true,
             }
         };
         if led.is_none() {
-            // It may be over, and only not heard of yet: the configuration is in there.
-            led = tokio::time::timeout(LAST_NEWS, &mut leading).await.ok();
+            // It may have ended without its answer having arrived: that has the configuration.
+            led = tokio::time::timeout(LAST_EVENTS, &mut solving).await.ok();
         }
         if !watched {
-            let _ = tokio::time::timeout(LAST_NEWS, watching).await;
+            let _ = tokio::time::timeout(LAST_EVENTS, watching).await;
         }
         (exported, led)
     };
-    tell(Happening::Sent {
+    report(BuildEvent::Sent {
         bytes: sent.load(Ordering::Relaxed),
     });
     let status = match (exported, led) {
         (Ok(_), Some(Ok(config))) => return Ok(config),
         (Ok(_), None) => return Ok(None),
-        // What the frontend says is nearer to the fault than what became of the export.
+        // The frontend's error is the cause, and that of the export its effect.
         (_, Some(Err(status))) | (Err(status), _) => status,
     };
     let mut failure = Failure::of_status(&status);
-    if let Some((step, lines)) = watch.story() {
+    if let Some((step, lines)) = watch.failed_step() {
         failure.step = Some(step);
         failure.lines = lines;
     }
@@ -187,8 +192,12 @@ fn request(reference: &str, session: &str, build: &Build) -> SolveRequest {
     }
 }
 
-/// Asks the frontend, and hands its result over. Returns the image's configuration.
-async fn lead(channel: Channel, reference: &str, build: &Build) -> Result<Option<Vec<u8>>, Status> {
+/// Runs the frontend, and returns its result to the daemon. Returns the image's configuration.
+async fn run_frontend(
+    channel: Channel,
+    reference: &str,
+    build: &Build,
+) -> Result<Option<Vec<u8>>, Status> {
     let mut bridge = LlbBridgeClient::new(channel)
         .max_decoding_message_size(LARGEST_MESSAGE)
         .max_encoding_message_size(LARGEST_MESSAGE);
@@ -224,7 +233,7 @@ async fn lead(channel: Channel, reference: &str, build: &Build) -> Result<Option
     }
 }
 
-/// Says which build a call of the gateway belongs to (buildkit, `control/gateway`).
+/// Adds the id of the build to a call of the gateway (buildkit, `control/gateway`).
 fn tagged<T>(message: T, reference: &str) -> Result<Request<T>, Status> {
     let mut request = Request::new(message);
     let value = MetadataValue::<Ascii>::try_from(reference)
@@ -267,30 +276,30 @@ fn question(build: &Build) -> GatewayRequest {
     }
 }
 
-/// Hears what the daemon tells of the build until it is over.
+/// Reports the events of the build until it ends.
 async fn follow(
     channel: Channel,
     reference: &str,
     watch: &mut Watch,
-    tell: &(dyn Fn(Happening) + Sync),
+    report: &(dyn Fn(BuildEvent) + Sync),
 ) {
     let request = StatusRequest {
         r#ref: reference.to_owned(),
     };
-    // News are for people: a build whose news cannot be heard is a build all the same.
+    // Events are for users: without them the build continues.
     let Ok(news) = control(channel).status(request).await else {
         return;
     };
     let mut news = news.into_inner();
     while let Ok(Some(status)) = news.message().await {
-        watch.take(status, tell);
+        watch.take(status, report);
     }
 }
 
-/// Returns a name that nobody else has.
+/// Returns a unique id.
 fn identifier() -> String {
     let mut bytes = [0; 16];
-    // Without randomness the clock has to do: the name only must not be in use at the daemon.
+    // Without randomness the clock is enough: the id must only be unique in the daemon.
     if getrandom::fill(&mut bytes).is_err() {
         let now = kraft_sys::clock::now().as_nanos();
         bytes = now.to_le_bytes();
@@ -298,7 +307,7 @@ fn identifier() -> String {
     hex(&bytes)
 }
 
-/// Returns what all builds of a context share: the daemon keeps one copy of its files by it.
+/// Returns the key that all builds of a context share: the daemon keeps one copy of its files under it.
 fn shared_key(context: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let digest = Sha256::digest(context.as_os_str().as_bytes());

@@ -1,4 +1,4 @@
-//! A stream of bytes to a BuildKit, and gRPC over it.
+//! Connections to BuildKit daemons: byte streams with gRPC over them.
 
 use std::io;
 use std::path::Path;
@@ -26,23 +26,38 @@ use tonic::transport::{Channel, Endpoint};
 use crate::address::{Address, TlsFiles};
 use crate::error::Error;
 
-/// A daemon on this computer answers at once, one elsewhere within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Messages in either direction are not longer than this, in bytes. gRPC's default of 4 MiB is
-/// too small for the status of a large build.
+/// Timeout for a connection and for the first call.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum size of a message in bytes. gRPC's default of 4 MiB is too small for the status of a large
+/// build.
 pub(crate) const LARGEST_MESSAGE: usize = 16 << 20;
 
-/// A BuildKit that answers.
+/// A connection to a BuildKit daemon.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use kraft_buildkit::{Address, Daemon};
+///
+/// let address: Address = "docker-container://buildkitd".parse()?;
+/// let daemon = Daemon::connect(&address).await?;
+/// println!("builds for {}", daemon.platforms.join(", "));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Daemon {
     pub(crate) address: Address,
     pub(crate) channel: Channel,
-    /// The platforms it builds for: `linux/amd64`.
+    /// The platforms that it builds for: `linux/amd64`.
     pub platforms: Vec<String>,
 }
 
 impl Daemon {
-    /// Connects to a daemon, and asks what it builds for: what does not answer that is none.
+    /// Connects to a daemon, and requests its platforms.
+    ///
+    /// # Errors
+    ///
+    /// If there is no daemon, or it does not answer within 10 seconds.
     pub async fn connect(address: &Address) -> Result<Self, Error> {
         let unreachable = |source: io::Error| Error::Unreachable {
             address: address.to_string(),
@@ -55,7 +70,7 @@ impl Daemon {
         });
         let endpoint = Endpoint::from_static("http://buildkit");
         let connecting = endpoint.connect_with_connector(connector);
-        let channel = tokio::time::timeout(PATIENCE, connecting)
+        let channel = tokio::time::timeout(TIMEOUT, connecting)
             .await
             .map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?
             .map_err(|error| unreachable(io::Error::other(innermost(&error))))?;
@@ -63,7 +78,7 @@ impl Daemon {
             let request = ListWorkersRequest { filter: Vec::new() };
             control(channel.clone()).list_workers(request).await
         };
-        let workers = tokio::time::timeout(PATIENCE, asking)
+        let workers = tokio::time::timeout(TIMEOUT, asking)
             .await
             .map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?
             .map_err(|status| unreachable(io::Error::other(status.message().to_owned())))?;
@@ -93,7 +108,7 @@ pub(crate) fn control(channel: Channel) -> ControlClient<Channel> {
         .max_encoding_message_size(LARGEST_MESSAGE)
 }
 
-/// Opens a stream that speaks gRPC (HTTP/2 without upgrade).
+/// Opens a stream for gRPC (HTTP/2 without upgrade).
 async fn dial(address: &Address) -> io::Result<Stream> {
     Ok(match address {
         Address::Unix(path) => Stream::new(UnixStream::connect(path).await?),
@@ -105,17 +120,17 @@ async fn dial(address: &Address) -> io::Result<Stream> {
                 Some(files) => Stream::new(secured(stream, host, files).await?),
             }
         }
-        Address::Docker(path) => taken_over(path).await?,
+        Address::Docker(path) => upgraded(path).await?,
         Address::Container { program, name } => {
-            spoken_through(program, &["exec", "-i", name, "buildctl", "dial-stdio"])?
+            through_program(program, &["exec", "-i", name, "buildctl", "dial-stdio"])?
         }
-        Address::Ssh(host) => spoken_through("ssh", &["--", host, "buildctl", "dial-stdio"])?,
+        Address::Ssh(host) => through_program("ssh", &["--", host, "buildctl", "dial-stdio"])?,
     })
 }
 
-/// Asks a Docker engine for its BuildKit (moby, `api/server/router/grpc`): `POST /grpc` with an
-/// upgrade to `h2c`, and the connection is ours.
-async fn taken_over(socket: &Path) -> io::Result<Stream> {
+/// Connects to the BuildKit of a Docker engine (moby, `api/server/router/grpc`): `POST /grpc` with an
+/// upgrade to `h2c`.
+async fn upgraded(socket: &Path) -> io::Result<Stream> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -176,8 +191,8 @@ async fn secured(
         .await
 }
 
-/// Speaks through the standard input and output of a program. It ends with the stream.
-fn spoken_through(program: &str, args: &[&str]) -> io::Result<Stream> {
+/// Connects through stdin and stdout of a program, which is killed when the stream is dropped.
+fn through_program(program: &str, args: &[&str]) -> io::Result<Stream> {
     let mut command = kraft_sys::tool::command(program);
     // `kubectl` asks helpers for credentials of any cloud.
     Inherit::WithoutOurs.apply(&mut command);
@@ -201,7 +216,7 @@ fn spoken_through(program: &str, args: &[&str]) -> io::Result<Stream> {
     }))
 }
 
-/// The pipes of a program as one stream.
+/// Stdin and stdout of a program as one stream.
 struct Spoken {
     input: ChildStdin,
     output: ChildStdout,

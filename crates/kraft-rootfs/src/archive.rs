@@ -1,11 +1,11 @@
-//! Reads newc archives, whoever wrote them, entry by entry, from any stream.
+//! Reads untrusted newc archives entry by entry from a stream.
 //!
-//! Every number and every name is checked before it is used, no path leaves the root, and an
-//! error says at which byte. Nothing is kept in memory but one name and the symbolic links seen.
+//! Every number and every name is checked before it is used, no path leaves the root, and an error
+//! has the position of the byte. Only one name and the symbolic links so far are kept in memory.
 //!
-//! Several archives behind each other are read as Linux unpacks them (buffer-format.rst): zeros may
-//! stand between them, each may be compressed, and an entry below a symbolic link goes where the
-//! link leads.
+//! Concatenated archives are read as Linux unpacks them (buffer-format.rst): zeros may be between
+//! them, each may be compressed, and an entry below a symbolic link is placed at the target of the
+//! link.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,23 +15,23 @@ use kraft_archive::compression::{Stream, read_full, read_some};
 use kraft_archive::limits;
 
 use crate::newc::{self, Header, padding};
-use crate::path::{self, PathFault, join, normalise, split};
+use crate::path::{self, PathError, join, normalise, split};
 use crate::source;
 
-/// The longest symbolic link target in bytes.
+/// Maximum length of the target of a symbolic link in bytes.
 const LONGEST_TARGET: u32 = 4095;
 const LONGEST_NAME: u32 = newc::LONGEST_NAME;
 const BUFFER: usize = 64 * 1024;
 
-/// Why an archive cannot be read.
+/// Error of an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The stream itself failed.
     #[error("reading failed at byte {at}")]
     Io {
-        /// How far it was read.
+        /// Number of bytes read before.
         at: u64,
-        /// What the system said.
+        /// The error of the stream.
         source: io::Error,
     },
     /// It ends too early.
@@ -42,21 +42,21 @@ pub enum Error {
         /// What should have been there.
         what: &'static str,
     },
-    /// There is no header where one belongs.
-    #[error("there is no entry at byte {at}, where one belongs")]
+    /// A header is missing or invalid.
+    #[error("there is no valid header at byte {at}")]
     NoHeader {
         /// Where.
         at: u64,
     },
-    /// A name is unusable.
-    #[error("the entry at byte {at} cannot be taken")]
+    /// A name is invalid.
+    #[error("the entry at byte {at} is invalid")]
     Name {
         /// Where its header begins.
         at: u64,
         /// What is wrong with the name.
-        source: PathFault,
+        source: PathError,
     },
-    /// A name or link target is longer than any kernel takes, or does not end.
+    /// A name or link target is longer than any kernel accepts, or does not end.
     #[error("the entry at byte {at} has {what}")]
     Malformed {
         /// Where its header begins.
@@ -64,17 +64,17 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
-    /// The symbolic links on the way to an entry lead in a circle.
-    #[error("the symbolic links on the way to the entry at byte {at} lead in a circle")]
+    /// Symbolic links on the way to an entry form a loop.
+    #[error("the symbolic links on the way to the entry at byte {at} form a loop")]
     Circle {
         /// Where its header begins.
         at: u64,
     },
-    /// It asks for more than is allowed.
+    /// It exceeds a limit.
     #[error("it has more than {0}, the limit")]
     Limit(String),
-    /// Something that is no archive follows the trailer.
-    #[error("there is something behind the end of the archive, at byte {at}")]
+    /// Data that is not an archive follows the trailer.
+    #[error("there is data after the end of the archive, at byte {at}")]
     Tail {
         /// Where.
         at: u64,
@@ -109,44 +109,65 @@ pub struct Entry {
     pub kind: Kind,
     /// Permissions with setuid, setgid and sticky.
     pub permissions: u32,
-    /// Number of its owner.
+    /// Its user id.
     pub uid: u32,
-    /// Number of its group.
+    /// Its group id.
     pub gid: u32,
     /// Time of its last change in seconds since 1970.
     pub mtime: u32,
-    /// Bytes of content.
+    /// Size of its content in bytes.
     pub size: u32,
-    /// Number of the file, the same for all its hard links in one archive and filesystem.
+    /// Inode number, the same for all hard links of a file in one archive and filesystem.
     pub ino: u32,
-    /// Major and minor number of the filesystem that it comes from.
+    /// Major and minor numbers of the filesystem that it comes from.
     pub filesystem: (u32, u32),
-    /// Which of several archives behind each other it stands in, from 0.
+    /// Number of its archive among concatenated ones, from 0.
     pub archive: u32,
-    /// How many names the file has.
+    /// Number of names of the file.
     pub nlink: u32,
-    /// Major and minor number, for devices.
+    /// Major and minor numbers of a device.
     pub device: (u32, u32),
-    /// Where a symbolic link leads.
+    /// Target of a symbolic link.
     pub target: Option<Vec<u8>>,
 }
 
-/// Reads an archive from a stream.
+/// Reads an archive from a stream; its [`Read`] returns the content of the current entry.
+///
+/// ```
+/// use kraft_rootfs::archive::{Kind, Reader};
+/// use kraft_rootfs::{Options, Source, build};
+///
+/// let dir = tempfile::tempdir()?;
+/// std::fs::create_dir(dir.path().join("root"))?;
+/// std::fs::write(dir.path().join("root/hello"), "Hello")?;
+/// let out = dir.path().join("root.cpio");
+/// build(&Source::detect(&dir.path().join("root"))?, &out, &Options::default(), &mut |_| {})?;
+///
+/// let mut reader = Reader::open(&out)?;
+/// while let Some(entry) = reader.next_entry()? {
+///     if entry.kind == Kind::File {
+///         let mut content = Vec::new();
+///         reader.copy_content(&mut content)?;
+///         assert_eq!((entry.path.as_slice(), content.as_slice()), (&b"hello"[..], &b"Hello"[..]));
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Reader<R> {
     from: R,
     at: u64,
-    /// Bytes of the current entry's content that were not read yet, and the padding behind it.
+    /// Unread bytes of the current entry's content, and the padding after it.
     content_left: u64,
     padding_left: usize,
-    /// The symbolic links that came so far, and where they lead.
+    /// The symbolic links so far, and their targets.
     links: HashMap<Vec<u8>, Vec<u8>>,
     entries: u64,
     archive: u32,
-    /// Whether an entry stood below a symbolic link.
+    /// Whether an entry was below a symbolic link.
     below_links: bool,
-    /// Goes to what follows an archive, past zeros, and returns whether something does. Without it
-    /// only zeros may follow.
+    /// Skips zeros to the next archive, and returns whether there is one. Without it only zeros may
+    /// follow.
     follow: Option<fn(&mut R) -> io::Result<bool>>,
     ended: bool,
 }
@@ -167,7 +188,7 @@ impl<R: Read> Reader<R> {
         Self::with(from, None)
     }
 
-    /// Reads archives from a stream; `follow` goes from the end of one to the next.
+    /// Reads concatenated archives from a stream; `follow` skips from the end of one to the next.
     pub(crate) fn of_segments(from: R, follow: fn(&mut R) -> io::Result<bool>) -> Self {
         Self::with(from, Some(follow))
     }
@@ -187,19 +208,22 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Returns the stream, at whatever follows what was read.
+    /// Returns the stream, at its current position.
     pub(crate) fn into_inner(self) -> R {
         self.from
     }
 
-    /// Returns whether every reader of newc archives would unpack this one in the same way: it is
-    /// one archive, and none of its entries stands below a symbolic link.
+    /// Returns whether every reader of newc archives unpacks this one in the same way: it is one
+    /// archive, and none of its entries is below a symbolic link.
     pub(crate) fn is_simple(&self) -> bool {
         self.archive == 0 && !self.below_links
     }
 
-    /// Returns the next entry, passing over content that was not read; `None` behind the last
-    /// archive.
+    /// Returns the next entry, and skips unread content; `None` after the last archive.
+    ///
+    /// # Errors
+    ///
+    /// If the archive is invalid or exceeds a limit, or the stream fails.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         self.copy_content(&mut io::sink())?;
         while !self.ended {
@@ -218,7 +242,7 @@ impl<R: Read> Reader<R> {
             if name != newc::TRAILER {
                 return self.entry(&name, &header, start).map(Some);
             }
-            // A trailer has no content, but nobody keeps it from having one.
+            // A trailer has no content, but the format allows one.
             self.content_left = u64::from(header.size);
             self.padding_left = padding(self.content_left);
             self.copy_content(&mut io::sink())?;
@@ -231,7 +255,7 @@ impl<R: Read> Reader<R> {
         Ok(None)
     }
 
-    /// Passes over the zeros behind an archive; returns whether another one follows.
+    /// Skips the zeros after an archive; returns whether another one follows.
     fn follows(&mut self) -> Result<bool, Error> {
         if let Some(follow) = self.follow {
             let at = self.at;
@@ -294,9 +318,11 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// Writes the content of the current entry to `out`; returns how many bytes that were.
+    /// Writes the content of the current entry to `out`; returns the number of bytes.
     ///
-    /// What `out` says when it cannot take them comes back as [`Error::Io`].
+    /// # Errors
+    ///
+    /// If the archive is truncated, or reading or writing fails ([`Error::Io`]).
     pub fn copy_content(&mut self, out: &mut dyn Write) -> Result<u64, Error> {
         let mut buffer = vec![0; BUFFER.min(usize::try_from(self.content_left).unwrap_or(BUFFER))];
         let mut copied = 0;
@@ -327,16 +353,16 @@ impl<R: Read> Reader<R> {
         let mut zeros = [0; 3];
         let zeros = zeros.get_mut(..self.padding_left).unwrap_or_default();
         self.padding_left = 0;
-        self.fill(zeros, "the padding behind a file")?;
+        self.fill(zeros, "the padding after a file")?;
         Ok(copied)
     }
 
-    /// Returns where the content of the current entry begins.
+    /// Returns the position of the content of the current entry.
     pub(crate) fn position(&self) -> u64 {
         self.at
     }
 
-    /// Passes over the content of the current entry without reading it.
+    /// Skips the content of the current entry without reading it.
     pub(crate) fn skip_content(&mut self) -> io::Result<()>
     where
         R: Seek,
@@ -349,7 +375,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// Reads to the end, past the zeros that `cpio` writes to fill a block.
+    /// Reads to the end, and the zeros that `cpio` writes to fill a block.
     pub fn finish(&mut self) -> Result<(), Error> {
         while self.next_entry()?.is_some() {}
         Ok(())
@@ -368,7 +394,7 @@ impl<R: Read> Reader<R> {
         let pad = padding(newc::HEADER as u64 + u64::from(header.name_size));
         self.fill(
             zeros.get_mut(..pad).unwrap_or_default(),
-            "the padding behind a name",
+            "the padding after a name",
         )?;
         if name.pop() != Some(0) {
             return Err(Error::Malformed {
@@ -390,7 +416,7 @@ impl<R: Read> Reader<R> {
         Ok(target)
     }
 
-    /// Returns where an entry goes: the links that came before lead to its directory.
+    /// Returns the path of an entry after its directory is resolved through earlier links.
     fn place(&mut self, path: Vec<u8>, start: u64) -> Result<Vec<u8>, Error> {
         if self.links.is_empty() {
             return Ok(path);
@@ -420,7 +446,6 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// Reads the content of the current entry.
 impl<R: Read> Read for Reader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.content_left).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! The one job of this room: a source in, an archive out, whole or not at all.
+//! Builds archives from sources; an archive is written completely or not at all.
 
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -17,11 +17,11 @@ use crate::{Error, shown};
 
 const BUFFER: usize = 256 * 1024;
 
-/// How an archive is to be made.
+/// Options of an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The modification time of every entry, in seconds since 1970 (`SOURCE_DATE_EPOCH`); 0 if
-    /// not given. The times of the files themselves are never taken: a checkout changes them.
+    /// not given. The times of the files themselves are never used: a checkout changes them.
     pub epoch: Option<u32>,
     /// Whether entries keep the owners they have in the source; otherwise they belong to root.
     pub keep_owners: bool,
@@ -34,14 +34,32 @@ pub struct Built {
     pub entries: u64,
     /// Its size in bytes.
     pub size: u64,
-    /// What had to be left out: sentences for people.
+    /// Entries that were left out: sentences for users.
     pub warnings: Vec<String>,
 }
 
-/// Makes an archive from a source and puts it at `out`, whole; on an error whatever was at `out`
-/// stays as it is.
+/// Builds an archive from a source at `out`; on an error the file at `out` is not changed.
 ///
-/// `progress` is told how many bytes of contents were written so far, now and then.
+/// `progress` is called now and then with the number of bytes of contents written so far.
+///
+/// ```
+/// use kraft_rootfs::{Options, Source, build};
+///
+/// let dir = tempfile::tempdir()?;
+/// let root = dir.path().join("root");
+/// std::fs::create_dir(&root)?;
+/// std::fs::write(root.join("hello"), "Hello")?;
+///
+/// let out = dir.path().join("root.cpio");
+/// let built = build(&Source::detect(&root)?, &out, &Options::default(), &mut |_| {})?;
+/// assert_eq!(built.size, std::fs::metadata(&out)?.len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// If the source cannot be read, is invalid or contains entries that no archive can contain, or the
+/// archive cannot be written.
 pub fn build(
     source: &Source,
     out: &Path,
@@ -50,7 +68,7 @@ pub fn build(
 ) -> Result<Built, Error> {
     let mut warnings = Vec::new();
     let tree = match source {
-        Source::Cpio(path) => return pass_on(path, out, options, progress),
+        Source::Cpio(path) => return copy_checked(path, out, options, progress),
         Source::Directory(path) => source::directory::load(path, out, None, &mut warnings)?,
         Source::Tar(path) => {
             let mut reader = source::open(path)?;
@@ -65,22 +83,40 @@ pub fn build(
     })
 }
 
-/// A layer of an image on its way in.
+/// A layer of an image.
 #[expect(
     missing_debug_implementations,
     reason = "it is mostly a reader of any kind"
 )]
 pub struct Layer<'a> {
-    /// Its name for people.
+    /// Its name in messages.
     pub name: PathBuf,
-    /// What is in it, uncompressed.
+    /// Its content as an uncompressed tarball.
     pub tar: Box<dyn Read + 'a>,
 }
 
-/// Makes an archive from a tarball while it comes, as [`build`] does. `name` is its name for
-/// people.
+/// Builds an archive from a tarball that is read once, as [`build`] does. `name` is its name in
+/// messages.
 ///
-/// If its entries come in the order of an archive, their bytes are written once.
+/// If its entries are in the order of an archive, their bytes are written once.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use kraft_rootfs::{Options, build_tar};
+///
+/// let dir = tempfile::tempdir()?;
+/// let out = dir.path().join("root.cpio");
+/// let empty = [0; 1024];
+/// let options = Options::default();
+/// let built = build_tar(Path::new("stdin"), &mut &empty[..], &out, &options, &mut |_| {})?;
+/// assert_eq!(built.entries, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`build`].
 pub fn build_tar(
     name: &Path,
     tar: &mut dyn Read,
@@ -93,9 +129,13 @@ pub fn build_tar(
     })
 }
 
-/// Makes an archive from the layers of an image, the lowest first, as [`build`] does.
+/// Builds an archive from the layers of an image, the lowest first, as [`build`] does.
 ///
-/// `next` opens one after the other, and returns `None` behind the last.
+/// `next` opens one layer after the other, and returns `None` after the last.
+///
+/// # Errors
+///
+/// As [`build`].
 pub fn build_layers<'a>(
     next: &mut dyn FnMut() -> Option<Layer<'a>>,
     out: &Path,
@@ -134,8 +174,8 @@ fn unpack(
     };
     let mut unpacker = Unpacker::new(stream, Rc::new(spool), &mut warnings, &mut progress);
     work(&mut unpacker)?;
-    let came = unpacker.finish().map_err(|error| of_writing(out, error))?;
-    let (entries, size) = match came {
+    let outcome = unpacker.finish().map_err(|error| of_writing(out, error))?;
+    let (entries, size) = match outcome {
         Unpacked::Whole(entries, size) => {
             settler.finish().map_err(FileError::on("write", out))?;
             file.commit()?;
@@ -180,25 +220,29 @@ pub(crate) fn write(
     Ok(written)
 }
 
-/// Reads an archive to its end, and says whether a kernel could unpack it.
+/// Reads an archive to its end, and checks that a kernel can unpack it.
+///
+/// # Errors
+///
+/// If the archive is invalid, with the position of the error.
 pub fn verify(archive: &Path) -> Result<(), Error> {
-    let fault = |source| Error::Archive {
+    let invalid = |source| Error::Archive {
         path: archive.to_owned(),
         source,
     };
-    Reader::open(archive)?.finish().map_err(fault)
+    Reader::open(archive)?.finish().map_err(invalid)
 }
 
-/// Checks an archive to its end, and copies it while it does: not a byte is changed. What only Linux
-/// would unpack (several archives behind each other, entries below symbolic links) becomes one
-/// archive that every kernel unpacks.
-fn pass_on(
+/// Checks an archive to its end, and copies it without changes. One that only Linux would unpack
+/// (concatenated archives, entries below symbolic links) becomes one archive that every kernel
+/// unpacks.
+fn copy_checked(
     path: &Path,
     out: &Path,
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Built, Error> {
-    let fault = |source| Error::Archive {
+    let invalid = |source| Error::Archive {
         path: path.to_owned(),
         source,
     };
@@ -209,23 +253,23 @@ fn pass_on(
             reader,
             copy: BufWriter::with_capacity(BUFFER, file.file()),
             size: 0,
-            fault: None,
+            failed: None,
         },
         |copier| copier.reader.next_segment(),
     );
     let checked = check(&mut reader, progress);
     let mut copier = reader.into_inner();
-    if let Some(fault) = copier.fault.take() {
-        return Err(FileError::on("write", out)(fault).into());
+    if let Some(error) = copier.failed.take() {
+        return Err(FileError::on("write", out)(error).into());
     }
-    let Some((entries, warnings)) = checked.map_err(fault)? else {
+    let Some((entries, warnings)) = checked.map_err(invalid)? else {
         drop(copier);
         drop(file);
         return unpack(out, options, progress, |unpacker| {
-            source::newc::merge(&mut Reader::open(path)?, unpacker, &fault)
+            source::newc::merge(&mut Reader::open(path)?, unpacker, &invalid)
         });
     };
-    // The zeros that fill the last block.
+    // Zeros that fill the last block.
     let zeros = copier.reader.zeros();
     io::copy(&mut io::repeat(0).take(zeros), &mut copier.copy)
         .and_then(|_| copier.copy.flush())
@@ -240,7 +284,7 @@ fn pass_on(
     })
 }
 
-/// Reads archives to the end; `None` as soon as they are not simple.
+/// Reads archives to the end; returns `None` as soon as they are not simple.
 fn check<R: Read>(
     reader: &mut Reader<R>,
     progress: &mut dyn FnMut(u64),
@@ -264,21 +308,21 @@ fn check<R: Read>(
     Ok(Some((entries, warnings)))
 }
 
-/// Reads, and writes down what was read.
+/// Reads, and copies what was read.
 struct Copier<R, W> {
     reader: R,
     copy: W,
     size: u64,
-    /// What went wrong on the writing side, which a reader's error would hide.
-    fault: Option<io::Error>,
+    /// The error of writing, which a reader's error would hide.
+    failed: Option<io::Error>,
 }
 
 impl<R: Read, W: Write> Read for Copier<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = read_some(&mut self.reader, buffer)?;
         self.size += count as u64;
-        if let Err(fault) = self.copy.write_all(buffer.get(..count).unwrap_or_default()) {
-            self.fault = Some(fault);
+        if let Err(error) = self.copy.write_all(buffer.get(..count).unwrap_or_default()) {
+            self.failed = Some(error);
             return Err(io::Error::other("the copy cannot be written"));
         }
         Ok(count)

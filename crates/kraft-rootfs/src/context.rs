@@ -1,5 +1,4 @@
-//! Whether the files that a Dockerfile copies from are what they were: by a look at their numbers,
-//! or by reading them all.
+//! Detects changes of the files that a Dockerfile copies: by their metadata, or by their contents.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,19 +15,36 @@ use crate::source::directory;
 use crate::tree::{Kind, Tree};
 use crate::{Error, shown};
 
-/// More than this is not read only to see whether it changed, in bytes.
+/// Maximum size in bytes of contents that are read only to detect a change.
 const MOST_READ: u64 = 64 << 20;
 
-/// A directory without what is ignored.
+/// The files of a directory that are not ignored.
+///
+/// ```
+/// use kraft_core::dockerfile::patterns::Patterns;
+/// use kraft_rootfs::Context;
+///
+/// let dir = tempfile::tempdir()?;
+/// std::fs::write(dir.path().join("a"), "1")?;
+/// let look = || Context::look(dir.path(), &Patterns::default());
+/// let before = look()?.content(None)?;
+/// std::fs::write(dir.path().join("a"), "2")?;
+/// assert_ne!(look()?.content(None)?, before);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Context {
     tree: Tree,
-    /// What identifies a version of a file without reading it, by path.
+    /// Metadata that identifies a version of a file, by path.
     numbers: HashMap<String, Vec<u64>>,
 }
 
 impl Context {
-    /// Looks at a directory; nothing in it is read.
+    /// Lists a directory without reading its files.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read.
     pub fn look(root: &Path, ignore: &Patterns) -> Result<Self, Error> {
         let numbers = RefCell::new(HashMap::new());
         let seen = |path: &str, metadata: &Metadata| {
@@ -43,8 +59,8 @@ impl Context {
         })
     }
 
-    /// Returns a digest that changes whenever a file may have been written to. With `taken` (paths
-    /// and patterns) only those files count.
+    /// Returns a digest of metadata, which changes if a file was written. With `taken` (paths and
+    /// patterns) only those files count.
     pub fn numbers(&self, taken: Option<&[String]>) -> String {
         let part = taken.map(|taken| taken::of(&self.tree, taken));
         let mut hasher = Sha256::new();
@@ -66,8 +82,12 @@ impl Context {
         key::hex(&hasher.finalize().into())
     }
 
-    /// Returns a digest of the contents that are taken; `None` if building again costs less than
-    /// reading them.
+    /// Returns a digest of the contents; `None` if building again is faster than reading them. With
+    /// `taken` only those files count.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read.
     pub fn content(&self, taken: Option<&[String]>) -> Result<Option<String>, Error> {
         let part = taken.map(|taken| taken::of(&self.tree, taken));
         let tree = part.as_ref().map_or(&self.tree, |part| &part.tree);
@@ -86,7 +106,7 @@ impl Context {
     }
 }
 
-/// What a file system counts up when something in a file changes; of a directory only what it is.
+/// Returns the metadata that a file system changes with a file; of a directory only its identity.
 fn numbers_of(metadata: &Metadata) -> Vec<u64> {
     let mut numbers = vec![u64::from(metadata.mode()), metadata.ino()];
     if !metadata.is_dir() {

@@ -1,7 +1,7 @@
-//! Users and groups of a root filesystem while its files lie on disk.
+//! Users and groups of a root filesystem whose files are on disk.
 //!
-//! A command runs in a user namespace. What is user 0 there must not be user 0 of the host, so
-//! numbers are shifted (`user_namespaces(7)`): on disk, files belong to the number outside.
+//! A command runs in a user namespace. User 0 inside must not be user 0 of the host, so ids are
+//! shifted (`user_namespaces(7)`): on disk, files belong to the id outside.
 
 use std::io;
 use std::os::unix::fs::lchown;
@@ -9,32 +9,48 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// The first number of the range that is used where none is set aside for root in `/etc/subuid`.
+/// The range that is used where `/etc/subuid` assigns none to root.
 ///
-/// No distribution gives numbers above `0x7000_0000` to anyone (systemd, "Users, Groups, UIDs and
-/// GIDs on systemd Systems").
+/// No distribution assigns ids above `0x7000_0000` (systemd, "Users, Groups, UIDs and GIDs on systemd
+/// Systems").
 const UNUSED: Extent = Extent {
     inside: 0,
     outside: 0x7000_0000,
     count: 0x0fff_0000,
 };
-/// A range that is shorter holds too few users for an image.
+/// Minimum length of a range: a shorter one has too few users for an image.
 const SMALLEST: u32 = 65_536;
-/// `/etc/subuid` and `/proc/self/uid_map` are not longer than this, in bytes.
+/// Maximum size of `/etc/subuid` and `/proc/self/uid_map` in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Numbers inside of a user namespace and what they are outside.
+/// A range of ids inside of a user namespace, and their ids outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
-    /// The first number inside.
+    /// The first id inside.
     pub inside: u32,
-    /// The first number outside.
+    /// The first id outside.
     pub outside: u32,
-    /// How many there are.
+    /// Number of ids.
     pub count: u32,
 }
 
 /// The users and groups of a user namespace.
+///
+/// ```
+/// use kraft_rootfs::{Extent, IdMap};
+///
+/// let range = Extent {
+///     inside: 0,
+///     outside: 100_000,
+///     count: 65_536,
+/// };
+/// let ids = IdMap {
+///     users: vec![range],
+///     groups: vec![range],
+/// };
+/// assert_eq!(ids.outside(0, 33), (100_000, 100_033));
+/// assert_eq!(ids.inside(0, 0), (None, None));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMap {
     /// Users.
@@ -44,24 +60,25 @@ pub struct IdMap {
 }
 
 impl IdMap {
-    /// Returns the map that root uses for commands of a root filesystem.
+    /// Returns the map for commands of a root filesystem if kraft runs as root.
     ///
-    /// On a host, it is the range that `/etc/subuid` and `/etc/subgid` set aside for root, or one
-    /// that nothing uses. In a container, whose own numbers are few, they stay as they are.
+    /// On a host, it is the range that `/etc/subuid` and `/etc/subgid` assign to root, or an unused
+    /// one. In a container, which has few ids, they stay the same.
     ///
     /// # Errors
-    /// If `/proc` does not say which numbers this process has.
+    ///
+    /// If `/proc` does not contain the ids of this process.
     pub fn of_root() -> io::Result<Self> {
         let read = |path: &str| -> io::Result<String> {
             let bytes = kraft_sys::fs::read_file(Path::new(path), LARGEST);
             let bytes = bytes.map_err(|error| error.source)?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
-        let map = |own: &str, set_aside: &str| -> io::Result<Vec<Extent>> {
+        let map = |own: &str, assigned: &str| -> io::Result<Vec<Extent>> {
             let own = extents(&read(own)?);
             if own.iter().any(|extent| extent.holds(&UNUSED)) {
-                let set_aside = read(set_aside).unwrap_or_default();
-                return Ok(vec![of_root(&set_aside).unwrap_or(UNUSED)]);
+                let assigned = read(assigned).unwrap_or_default();
+                return Ok(vec![of_root(&assigned).unwrap_or(UNUSED)]);
             }
             let same = |extent: &Extent| Extent {
                 outside: extent.inside,
@@ -75,8 +92,8 @@ impl IdMap {
         })
     }
 
-    /// Returns what a user and a group inside are outside. Those that are not in the map are root
-    /// of the namespace.
+    /// Returns the ids outside of a user and a group inside. Ids that are not in the map are those of
+    /// root.
     #[must_use]
     pub fn outside(&self, uid: u32, gid: u32) -> (u32, u32) {
         let find = |extents: &[Extent], id: u32| {
@@ -86,7 +103,7 @@ impl IdMap {
         (find(&self.users, uid), find(&self.groups, gid))
     }
 
-    /// Returns what a user and a group outside are inside, `None` for one that is not in the map.
+    /// Returns the ids inside of a user and a group outside; `None` for one that is not in the map.
     #[must_use]
     pub fn inside(&self, uid: u32, gid: u32) -> (Option<u32>, Option<u32>) {
         let find =
@@ -94,23 +111,24 @@ impl IdMap {
         (find(&self.users, uid), find(&self.groups, gid))
     }
 
-    /// Returns whether both a user and a group inside have a number outside.
+    /// Returns whether both a user and a group inside are in the map.
     #[must_use]
     pub fn holds(&self, uid: u32, gid: u32) -> bool {
         let find = |extents: &[Extent], id| extents.iter().any(|it| it.outside(id).is_some());
         find(&self.users, uid) && find(&self.groups, gid)
     }
 
-    /// Gives a file or link to a user and a group inside.
+    /// Changes the owner of a file or link to a user and a group inside.
     ///
     /// # Errors
+    ///
     /// If the owner cannot be changed.
     pub fn give(&self, path: &Path, uid: u32, gid: u32) -> io::Result<()> {
         let (uid, gid) = self.outside(uid, gid);
         lchown(path, Some(uid), Some(gid))
     }
 
-    /// Returns the number outside of root inside; directories that are kept are told apart by it.
+    /// Returns the id outside of root inside, which is part of the names of cache directories.
     #[must_use]
     pub fn root(&self) -> u32 {
         self.outside(0, 0).0
@@ -128,14 +146,14 @@ impl Extent {
         (at < self.count).then(|| self.inside.wrapping_add(at))
     }
 
-    /// Returns whether the numbers outside of `other` are all numbers inside of this.
+    /// Returns whether the ids outside of `other` are all ids inside of this.
     fn holds(&self, other: &Self) -> bool {
         let last = other.outside.saturating_add(other.count - 1);
         self.outside(other.outside).is_some() && self.outside(last).is_some()
     }
 }
 
-/// Reads `/proc/PID/uid_map`.
+/// Parses `/proc/PID/uid_map`.
 fn extents(text: &str) -> Vec<Extent> {
     let read = |line: &str| {
         let mut numbers = line.split_whitespace().map(|it| it.parse::<u32>().ok());
@@ -149,7 +167,7 @@ fn extents(text: &str) -> Vec<Extent> {
     text.lines().filter_map(read).collect()
 }
 
-/// Returns what `/etc/subuid` sets aside for root (`subuid(5)`).
+/// Returns the range that `/etc/subuid` assigns to root (`subuid(5)`).
 fn of_root(text: &str) -> Option<Extent> {
     text.lines().find_map(|line| {
         let mut fields = line.trim().split(':');
@@ -178,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_shifted_there_and_back() {
+    fn ids_are_shifted_in_both_directions() {
         let map = map("0 100000 1000\n2000 300000 10\n");
         assert_eq!(map.outside(0, 999), (100_000, 100_999));
         assert_eq!(map.outside(2009, 2000), (300_009, 300_000));
@@ -188,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_not_in_the_map_is_root_on_disk() {
+    fn an_id_that_is_not_in_the_map_is_root_on_disk() {
         let map = map("0 100000 1000\n");
         assert!(map.holds(999, 0));
         assert!(!map.holds(1000, 0));
@@ -211,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_usable_range_of_root_is_taken_from_subuid() {
+    fn only_a_usable_range_of_root_in_subuid_is_used() {
         let range = |outside, count| {
             Some(Extent {
                 inside: 0,
@@ -234,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_lines_of_a_map_are_no_extents() {
+    fn invalid_lines_of_a_map_are_skipped() {
         assert_eq!(extents("0 0 0\n1 2\nx y z\n"), []);
     }
 }

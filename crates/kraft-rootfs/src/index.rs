@@ -1,4 +1,4 @@
-//! What is where in an archive on disk, without reading the contents.
+//! Index of an archive on disk, without its contents.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,14 +13,35 @@ use crate::{Error, normalise};
 
 const BUFFER: usize = 64 * 1024;
 
-/// The entries of an archive.
+/// The entries of an archive, by path.
+///
+/// ```
+/// use std::io::Read;
+///
+/// use kraft_rootfs::{Index, Options, Source, build};
+///
+/// let dir = tempfile::tempdir()?;
+/// let root = dir.path().join("root");
+/// std::fs::create_dir_all(root.join("bin"))?;
+/// std::fs::write(root.join("bin/app"), "#!")?;
+/// std::os::unix::fs::symlink("bin/app", root.join("app"))?;
+/// let out = dir.path().join("root.cpio");
+/// build(&Source::detect(&root)?, &out, &Options::default(), &mut |_| {})?;
+///
+/// let index = Index::of(&out)?.expect("not compressed");
+/// assert_eq!(index.named("app"), ["/bin/app"]);
+/// let mut text = String::new();
+/// index.open("/app").expect("a file").read_to_string(&mut text)?;
+/// assert_eq!(text, "#!");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Index {
     file: File,
     entries: BTreeMap<Vec<u8>, Found>,
 }
 
-/// An entry.
+/// An entry of the index.
 #[derive(Clone, Debug)]
 struct Found {
     kind: Kind,
@@ -32,6 +53,10 @@ struct Found {
 
 impl Index {
     /// Reads the headers of an archive; `None` if it is compressed.
+    ///
+    /// # Errors
+    ///
+    /// If the archive cannot be read or is invalid.
     pub fn of(path: &Path) -> Result<Option<Self>, Error> {
         let file = fs::open_file(path)?;
         let again = file.try_clone().map_err(FileError::on("open", path))?;
@@ -40,13 +65,13 @@ impl Index {
         if !crate::newc::is_magic(magic) {
             return Ok(None);
         }
-        let fault = |source| Error::Archive {
+        let invalid = |source| Error::Archive {
             path: path.to_owned(),
             source,
         };
         let mut reader = Reader::new(start);
         let mut entries = BTreeMap::new();
-        while let Some(entry) = reader.next_entry().map_err(fault)? {
+        while let Some(entry) = reader.next_entry().map_err(invalid)? {
             let offset = reader.position();
             reader.skip_content().map_err(FileError::on("read", path))?;
             let found = Found {
@@ -61,20 +86,20 @@ impl Index {
         Ok(Some(Self { file, entries }))
     }
 
-    /// Returns what a path leads to, through links; `None` if nothing is there.
+    /// Resolves the links of a path; `None` if nothing exists there.
     pub fn resolve(&self, path: &str) -> Option<Vec<u8>> {
         let link = |path: &[u8]| self.entries.get(path)?.target.as_deref();
         let real = path::resolve(path.as_bytes(), true, link).ok()?;
         (real.is_empty() || self.entries.contains_key(&real)).then_some(real)
     }
 
-    /// Returns the permissions of a file, if the path leads to one.
+    /// Returns the permissions of the file at a path; `None` if there is no file.
     pub fn permissions(&self, path: &str) -> Option<u32> {
         let found = self.entries.get(&self.resolve(path)?)?;
         (found.kind == Kind::File).then_some(found.permissions)
     }
 
-    /// Opens a file.
+    /// Opens the file at a path; `None` if there is no file.
     pub fn open(&self, path: &str) -> Option<Stretch<'_>> {
         let found = self.entries.get(&self.resolve(path)?)?;
         (found.kind == Kind::File).then_some(Stretch {
@@ -85,7 +110,7 @@ impl Index {
         })
     }
 
-    /// Returns the paths of files that have a name.
+    /// Returns the paths of files with a name.
     pub fn named(&self, name: &str) -> Vec<String> {
         let Ok(name) = normalise(name.as_bytes()) else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Keys of cached steps: digests of everything that a step can see.
+//! Keys of cached steps: digests of everything that a step can read.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -23,7 +23,7 @@ const MOST_READERS: usize = 4;
 /// A SHA-256 digest.
 pub(crate) type Digest = [u8; 32];
 
-/// Hashes everything that a step can see. Every part is prefixed with its length, so different
+/// Hashes everything that a step can read. Every part is prefixed with its length, so different
 /// sequences of parts never hash the same bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Key(Sha256);

@@ -1,4 +1,4 @@
-//! Root filesystems: any source of one becomes an archive that a kernel can unpack.
+//! Builds root filesystems: converts any source to an archive that a kernel can unpack.
 //!
 //! ```text
 //! directory ───┐
@@ -7,9 +7,26 @@
 //! archive ─────┴─ verified ──────────────────► the same bytes
 //! ```
 //!
-//! The same content gives the same bytes: entries are sorted, owners and times are fixed, numbers
-//! are counted. Contents stream from where they are; only names and numbers are held in memory.
-//! Nothing is ever unpacked to disk here, and no name leads out of the root.
+//! The same content results in the same bytes: entries are sorted, owners and times are fixed, inode
+//! numbers are counted. Contents are streamed from their files; only names and metadata are in memory.
+//! Sources are not unpacked to disk, and no name leads out of the root.
+//!
+//! ```
+//! use kraft_rootfs::{Options, Source, build, verify};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let root = dir.path().join("root");
+//! std::fs::create_dir(&root)?;
+//! std::fs::write(root.join("hello"), "Hello")?;
+//!
+//! let source = Source::detect(&root)?;
+//! let (first, second) = (dir.path().join("1.cpio"), dir.path().join("2.cpio"));
+//! build(&source, &first, &Options::default(), &mut |_| {})?;
+//! build(&source, &second, &Options::default(), &mut |_| {})?;
+//! verify(&first)?;
+//! assert_eq!(std::fs::read(first)?, std::fs::read(second)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod archive;
 mod build;
@@ -30,18 +47,18 @@ pub use build::{Built, Layer, Options, build, build_layers, build_tar, verify};
 pub use context::Context;
 pub use ids::{Extent, IdMap};
 pub use index::{Index, Stretch};
-pub use path::{PathFault, normalise};
+pub use path::{PathError, normalise};
 pub use source::{Source, SourceError};
 
 use std::path::PathBuf;
 
-/// Why a root filesystem could not be built or read.
+/// Error of a root filesystem.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the host could not be used.
     #[error(transparent)]
     File(#[from] kraft_sys::fs::Error),
-    /// The source is nothing we can take, or is damaged.
+    /// The source is not supported or is damaged.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// An archive cannot be read.
@@ -52,13 +69,13 @@ pub enum Error {
         /// What is wrong with it, and where.
         source: archive::Error,
     },
-    /// A tree holds what no archive, or no root, may hold.
-    #[error("cannot take `{entry}`")]
+    /// An entry cannot be in an archive or a root.
+    #[error("cannot add `{entry}` to the archive")]
     Entry {
         /// Its path inside the root.
         entry: String,
         /// Why not.
-        source: EntryFault,
+        source: EntryError,
     },
     /// A file was changed while it was read.
     #[error("`{path}` changed while it was read", path = path.display())]
@@ -68,46 +85,46 @@ pub enum Error {
     },
 }
 
-/// Why an entry cannot stand in a root filesystem.
+/// Reason why an entry cannot be in a root filesystem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EntryFault {
+pub enum EntryError {
     /// The newc format has 32 bits for a size.
     #[error(
         "it has {0} bytes, and a file in an initial root filesystem must be smaller than 4 GiB"
     )]
     TooLarge(u64),
-    /// Its name is none.
+    /// Its name is invalid.
     #[error(transparent)]
-    Path(#[from] PathFault),
-    /// One of the directories above it is a symbolic link: what is written there may land anywhere.
+    Path(#[from] PathError),
+    /// One of the directories above it is a symbolic link: the entry could be written anywhere.
     #[error("`{0}`, on the way to it, is a symbolic link")]
     ThroughLink(String),
-    /// Symbolic links on the way to it lead in a circle.
-    #[error("the symbolic links on the way to it lead in a circle")]
+    /// Symbolic links on the way to it form a loop.
+    #[error("the symbolic links on the way to it form a loop")]
     Circle,
-    /// One of the directories above it is something else.
+    /// One of its parents is not a directory.
     #[error("`{0}`, on the way to it, is not a directory")]
     NotADirectory(String),
-    /// A directory would be replaced by something else, and what is in it would be lost.
-    #[error("it is a directory with entries, and something else later")]
+    /// It would replace a directory that has entries.
+    #[error("it replaces a directory that has entries")]
     ReplacesDirectory,
-    /// A hard link leads to nothing that came before it.
-    #[error("it is a hard link to `{0}`, which is no file before it in the archive")]
+    /// It is a hard link, and no earlier entry has the name of the file.
+    #[error("it is a hard link to `{0}`, which is not an earlier file of the archive")]
     DanglingHardLink(String),
-    /// The target of a symbolic link is empty, too long, or holds a zero byte.
+    /// It is a symbolic link whose target is empty, too long, or contains a zero byte.
     #[error(
-        "it is a symbolic link whose target is empty, longer than 4095 bytes, or holds a zero byte"
+        "it is a symbolic link whose target is empty, longer than 4095 bytes, or contains a zero byte"
     )]
     LinkTarget,
-    /// An entry of a layer that takes away what no layer holds.
-    #[error("it takes away no entry of a directory")]
+    /// It is a whiteout without a name to remove.
+    #[error("it is a whiteout that does not name an entry")]
     Whiteout,
-    /// The archive format knows a kind of entry that no filesystem has.
-    #[error("it is of a kind that cannot be taken over: {0}")]
+    /// It is of a kind that no filesystem has.
+    #[error("its kind is not supported: {0}")]
     Kind(String),
 }
 
-/// Returns bytes as text for people; what is not UTF-8 is replaced.
+/// Returns bytes as text for messages; invalid UTF-8 is replaced.
 fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }

@@ -1,4 +1,4 @@
-//! The header of a newc archive entry, as bytes and as numbers.
+//! Headers of newc archive entries: encoded and decoded.
 //!
 //! Linux, Documentation/driver-api/early-userspace/buffer-format.rst: the magic, then thirteen
 //! fields of eight hexadecimal digits, 110 bytes in all; then the name with a zero, padded so that
@@ -6,14 +6,14 @@
 
 /// Length of a header in bytes.
 pub(crate) const HEADER: usize = 110;
-/// Where the digits of the link count stand in a header.
+/// Position of the link count in a header.
 pub(crate) const NLINK_AT: u64 = 6 + 4 * 8;
 /// The name of the entry that ends an archive.
 pub(crate) const TRAILER: &[u8] = b"TRAILER!!!";
-/// The longest name with its zero, in bytes: `PATH_MAX` of Linux, and what a leading `./` and the
-/// like may add.
+/// Maximum length of a name with its zero, in bytes: `PATH_MAX` of Linux, and what a leading `./` and
+/// the like may add.
 pub(crate) const LONGEST_NAME: u32 = 4096 + 64;
-/// The bits of a mode that say what an entry is (`S_IFMT`).
+/// The bits of a mode for the kind of an entry (`S_IFMT`).
 pub(crate) const TYPE_MASK: u32 = 0o170_000;
 /// The bits of a mode that are permissions, with setuid, setgid and sticky.
 pub(crate) const PERMISSIONS: u32 = 0o7777;
@@ -27,7 +27,7 @@ pub(crate) const FIFO: u32 = 0o010_000;
 pub(crate) const SOCKET: u32 = 0o140_000;
 
 const MAGIC: &[u8] = b"070701";
-/// The same format with checksums, which nobody checks.
+/// The same format with checksums, which are ignored, as in Linux.
 const MAGIC_WITH_SUMS: &[u8] = b"070702";
 
 /// The thirteen numbers of a header, in their order.
@@ -50,7 +50,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Writes the header, in upper case as KraftKit does.
+    /// Encodes the header, in upper case as KraftKit does.
     pub(crate) fn encode(&self) -> [u8; HEADER] {
         let fields = [
             self.ino,
@@ -76,7 +76,7 @@ impl Header {
         bytes
     }
 
-    /// Reads a header; `None` if these bytes are none.
+    /// Decodes a header; `None` if it is invalid.
     pub(crate) fn decode(bytes: &[u8; HEADER]) -> Option<Self> {
         let fields = bytes
             .strip_prefix(MAGIC)
@@ -101,7 +101,7 @@ impl Header {
     }
 }
 
-/// Returns a field as it stands in a header.
+/// Returns the digits of a field in a header.
 pub(crate) fn digits(field: u32) -> [u8; 8] {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut digits = [b'0'; 8];
@@ -112,12 +112,12 @@ pub(crate) fn digits(field: u32) -> [u8; 8] {
     digits
 }
 
-/// Tells whether bytes begin as an archive does.
+/// Returns whether bytes begin like an archive.
 pub(crate) fn is_magic(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || bytes.starts_with(MAGIC_WITH_SUMS)
 }
 
-/// Returns how many bytes pad a length to a multiple of four.
+/// Returns the number of bytes that pad a length to a multiple of four.
 pub(crate) fn padding(length: u64) -> usize {
     // At most three.
     (length.wrapping_neg() & 3) as usize
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_survive_the_way_there_and_back() {
+    fn headers_are_encoded_and_decoded() {
         let header = Header {
             ino: 1,
             mode: FILE | 0o4755,

@@ -1,6 +1,6 @@
-//! Names inside a root: bytes, relative, and never leading out of it.
+//! Paths inside a root: bytes, relative, and never outside of it.
 
-/// The longest path that Linux takes, its final zero counted (`PATH_MAX`).
+/// Maximum length of a path in Linux with its final zero, in bytes (`PATH_MAX`).
 const LONGEST: usize = 4096;
 
 /// Maximum number of symbolic links followed for one path, as in Linux (`path_resolution(7)`).
@@ -8,34 +8,44 @@ const MOST_LINKS: usize = 40;
 /// Maximum number of path components in the link targets of one path, to bound the work.
 const MOST_PARTS: usize = 1024;
 
-/// Why a name is none.
+/// Error of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PathFault {
-    /// It holds `..`, which could lead out of the root.
-    #[error("its name leads out of the root by `..`")]
+pub enum PathError {
+    /// It contains `..`, which could lead out of the root.
+    #[error("its name contains `..`")]
     Climbs,
-    /// It holds a zero byte, where every reader of the archive would end it.
-    #[error("its name holds a zero byte")]
+    /// It contains a zero byte, where every reader of the archive would end it.
+    #[error("its name contains a zero byte")]
     Zero,
-    /// It is longer than Linux takes.
+    /// It is longer than Linux allows.
     #[error("its name is longer than 4095 bytes")]
     TooLong,
 }
 
-/// Returns a name as it stands below the root: without `/` or `./` before it, without empty or
-/// `.` parts. The root itself is the empty name.
+/// Returns a name as a path below the root: without `/` or `./` before it, without empty or `.`
+/// parts. The root itself is the empty path.
 ///
-/// A name that begins with `/` is taken to begin at the root of the archive, as `tar` and the
-/// kernels do.
-pub fn normalise(name: &[u8]) -> Result<Vec<u8>, PathFault> {
+/// A name that begins with `/` begins at the root of the archive, as for `tar` and the kernels.
+///
+/// ```
+/// use kraft_rootfs::{PathError, normalise};
+///
+/// assert_eq!(normalise(b"./bin//sh"), Ok(b"bin/sh".to_vec()));
+/// assert_eq!(normalise(b"../sh"), Err(PathError::Climbs));
+/// ```
+///
+/// # Errors
+///
+/// If the name contains `..` or a zero byte, or is too long.
+pub fn normalise(name: &[u8]) -> Result<Vec<u8>, PathError> {
     if name.contains(&0) {
-        return Err(PathFault::Zero);
+        return Err(PathError::Zero);
     }
     let mut path = Vec::with_capacity(name.len());
     for part in name.split(|&byte| byte == b'/') {
         match part {
             b"" | b"." => {}
-            b".." => return Err(PathFault::Climbs),
+            b".." => return Err(PathError::Climbs),
             part => {
                 if !path.is_empty() {
                     path.push(b'/');
@@ -45,12 +55,12 @@ pub fn normalise(name: &[u8]) -> Result<Vec<u8>, PathFault> {
         }
     }
     if path.len() >= LONGEST {
-        return Err(PathFault::TooLong);
+        return Err(PathError::TooLong);
     }
     Ok(path)
 }
 
-/// Splits a normalised path into its directory and its last part.
+/// Splits a normalised path into its directory and its last component.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&byte| byte == b'/') {
         Some(at) => (
@@ -69,12 +79,12 @@ pub(crate) fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter_map(|(at, _)| path.get(..at))
 }
 
-/// Links that lead in a circle.
+/// Links that form a loop, or too many links.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Circle;
 
-/// Returns the path that a path leads to inside a root, whether it is there or not. `link` returns
-/// the target of the symbolic link at a path. Nothing leads above the root.
+/// Resolves the symbolic links of a path inside a root; the result need not exist. `link` returns the
+/// target of the link at a path. `..` stops at the root.
 pub(crate) fn resolve<'t>(
     path: &[u8],
     follow_last: bool,
@@ -112,7 +122,7 @@ pub(crate) fn resolve<'t>(
     Ok(here)
 }
 
-/// Returns the parts of a path, the last first.
+/// Returns the components of a path, the last first.
 pub(crate) fn parts(path: &[u8]) -> Vec<Vec<u8>> {
     let parts = path.split(|&byte| byte == b'/').rev();
     let parts = parts.filter(|part| !part.is_empty() && *part != b".");
@@ -133,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_below_the_root() {
+    fn names_become_paths_below_the_root() {
         for (name, path) in [
             ("a/b", "a/b"),
             ("./a/b", "a/b"),
@@ -152,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_out_or_nowhere_are_refused() {
+    fn names_outside_of_the_root_are_refused() {
         for name in ["..", "../a", "a/../b", "/..", "a/.."] {
-            assert_eq!(normalise(name.as_bytes()), Err(PathFault::Climbs), "{name}");
+            assert_eq!(normalise(name.as_bytes()), Err(PathError::Climbs), "{name}");
         }
-        assert_eq!(normalise(b"a\0b"), Err(PathFault::Zero));
-        assert_eq!(normalise(&[b'x'; 4096]), Err(PathFault::TooLong));
+        assert_eq!(normalise(b"a\0b"), Err(PathError::Zero));
+        assert_eq!(normalise(&[b'x'; 4096]), Err(PathError::TooLong));
         assert!(normalise(&[b'x'; 4095]).is_ok());
     }
 

@@ -1,4 +1,4 @@
-//! A filesystem tree: names and numbers in memory, contents where they are.
+//! Filesystem trees: names and metadata in memory, contents in their files.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -8,21 +8,21 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::path::{self, Circle, parents};
-use crate::{EntryFault, shown};
+use crate::{EntryError, shown};
 
-/// Permissions of directories that nobody described.
+/// Permissions of directories that no entry describes.
 const IMPLIED_DIRECTORY: u32 = 0o755;
 
-/// Everything below a root, in the order of an archive: depth first, by bytes in each directory,
-/// parents before what is in them.
+/// The entries below a root in the order of an archive: depth first, by bytes in each directory,
+/// parents before their entries.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
-    /// Keyed by the path with zeros for slashes: those sort before every byte of a name, which
-    /// makes the order of the map the order of a walk.
+    /// Keyed by the path with zeros for slashes: those sort before every byte of a name, so the order
+    /// of the map is that of a walk.
     nodes: BTreeMap<Box<[u8]>, Node>,
 }
 
-/// One entry.
+/// An entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) kind: Kind,
@@ -43,7 +43,7 @@ pub(crate) enum Kind {
     Fifo,
 }
 
-/// The bytes of a file, and which file it is: names with the same `identity` are hard links.
+/// The content of a file, and its identity: names with the same `identity` are hard links.
 #[derive(Clone, Debug)]
 pub(crate) struct Content {
     pub(crate) size: u64,
@@ -51,19 +51,19 @@ pub(crate) struct Content {
     pub(crate) at: Place,
 }
 
-/// Where the bytes of a file are.
+/// Location of the content of a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
-    /// In a file with this path below a directory.
+    /// A file with this path below a directory.
     Below {
         directory: Rc<Directory>,
         path: Box<[u8]>,
     },
-    /// In a stretch of a file that holds many.
+    /// A range of a file that contains many.
     Within { file: Rc<File>, offset: u64 },
 }
 
-/// A directory of this host that files of a tree are in.
+/// A directory of this host that contains files of a tree.
 #[derive(Debug)]
 pub(crate) struct Directory {
     /// The directory that nothing may lead out of, opened.
@@ -88,8 +88,8 @@ pub(crate) struct Root {
 }
 
 impl Tree {
-    /// Puts an entry at a normalised path. A later entry takes the place of an earlier one.
-    pub(crate) fn insert(&mut self, path: &[u8], node: Node) -> Result<(), EntryFault> {
+    /// Inserts an entry at a normalised path; replaces an earlier one.
+    pub(crate) fn insert(&mut self, path: &[u8], node: Node) -> Result<(), EntryError> {
         let key = key(path);
         if !self.is_directory(parent(&key)) {
             self.insert_parents(path)?;
@@ -98,37 +98,37 @@ impl Tree {
             && self.nodes.get(&key).is_some_and(Node::is_directory)
             && self.has_children(&key);
         if loses_others {
-            return Err(EntryFault::ReplacesDirectory);
+            return Err(EntryError::ReplacesDirectory);
         }
         self.nodes.insert(key, node);
         Ok(())
     }
 
-    /// Returns whether a directory is at a key. Above one there are only directories.
+    /// Returns whether a directory is at a key. All its parents are directories then.
     fn is_directory(&self, key: &[u8]) -> bool {
         key.is_empty() || self.nodes.get(key).is_some_and(Node::is_directory)
     }
 
-    fn insert_parents(&mut self, path: &[u8]) -> Result<(), EntryFault> {
+    fn insert_parents(&mut self, path: &[u8]) -> Result<(), EntryError> {
         for parent in parents(path) {
             let key = key(parent);
             match self.nodes.get(&key).map(|node| &node.kind) {
                 Some(Kind::Directory) => {}
-                Some(Kind::Symlink(_)) => return Err(EntryFault::ThroughLink(shown(parent))),
-                Some(_) => return Err(EntryFault::NotADirectory(shown(parent))),
+                Some(Kind::Symlink(_)) => return Err(EntryError::ThroughLink(shown(parent))),
+                Some(_) => return Err(EntryError::NotADirectory(shown(parent))),
                 None => drop(self.nodes.insert(key, Node::implied_directory())),
             }
         }
         Ok(())
     }
 
-    /// Returns the directories above a path that are not there yet, highest first: who writes
-    /// entries as they come writes these before.
+    /// Returns the missing directories above a path, the topmost first: a stream of entries contains
+    /// them before.
     pub(crate) fn missing_above<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = &'p [u8]> {
         parents(path).filter(|parent| !self.nodes.contains_key(&key(parent)))
     }
 
-    /// Returns whether a path stands behind everything that is here, in the order of an archive.
+    /// Returns whether a path comes after all entries, in the order of an archive.
     pub(crate) fn is_behind(&self, path: &[u8]) -> bool {
         let last = self.nodes.last_key_value();
         last.is_none_or(|(last, _)| *last < key(path))
@@ -140,7 +140,7 @@ impl Tree {
         self.remove_below(path, &|_| false);
     }
 
-    /// Removes what is below a directory, but for what is to stay.
+    /// Removes the entries below a directory, except those that `stays` selects.
     pub(crate) fn remove_below(&mut self, path: &[u8], stays: &dyn Fn(&[u8]) -> bool) {
         let first = prefix(path);
         let below = self.nodes.range(first.clone()..);
@@ -160,8 +160,7 @@ impl Tree {
         self.nodes.get(&key(path))
     }
 
-    /// Returns the path that a path leads to through the links of the tree, whether something is
-    /// there or not.
+    /// Resolves the links of a path; the result need not exist.
     pub(crate) fn resolve(&self, path: &[u8], follow_last: bool) -> Result<Vec<u8>, Circle> {
         path::resolve(path, follow_last, |path| match self.get(path)?.kind {
             Kind::Symlink(ref target) => Some(target),
@@ -210,7 +209,7 @@ impl Tree {
 }
 
 impl Node {
-    /// A directory that nobody described.
+    /// Returns a directory that no entry describes.
     pub(crate) fn implied_directory() -> Self {
         Self {
             kind: Kind::Directory,
@@ -234,7 +233,7 @@ fn unkeyed(key: &[u8]) -> Vec<u8> {
     swapped(key, 0, b'/')
 }
 
-/// Returns what the keys of everything below a directory begin with.
+/// Returns the prefix of the keys below a directory.
 fn prefix(directory: &[u8]) -> Box<[u8]> {
     let mut prefix = swapped(directory, b'/', 0);
     if !prefix.is_empty() {
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_put_below_a_link_or_a_file() {
+    fn nothing_is_inserted_below_a_link_or_a_file() {
         let mut tree = Tree::default();
         tree.insert(b"link", node(Kind::Symlink(b"/etc"[..].into())))
             .unwrap();
@@ -287,11 +286,11 @@ mod tests {
         let below = |tree: &mut Tree, path: &[u8]| tree.insert(path, node(Kind::Fifo)).unwrap_err();
         assert_eq!(
             below(&mut tree, b"link/passwd"),
-            EntryFault::ThroughLink("link".into())
+            EntryError::ThroughLink("link".into())
         );
         assert_eq!(
             below(&mut tree, b"file/x/y"),
-            EntryFault::NotADirectory("file".into())
+            EntryError::NotADirectory("file".into())
         );
     }
 
@@ -304,7 +303,7 @@ mod tests {
         assert!(matches!(tree.get(b"d/x").unwrap().kind, Kind::Symlink(_)));
         tree.insert(b"d", node(Kind::Directory)).unwrap();
         let lost = tree.insert(b"d", node(Kind::Fifo)).unwrap_err();
-        assert_eq!(lost, EntryFault::ReplacesDirectory);
+        assert_eq!(lost, EntryError::ReplacesDirectory);
         assert_eq!(paths(&tree), ["d", "d/x"]);
     }
 }

@@ -1,25 +1,32 @@
-//! An archive without the zeros that pad its names and contents, as it travels where nobody needs
-//! them to be aligned.
+//! Archives without the zeros that pad names and contents, for transfers that need no alignment.
 
 use std::io::{self, Read, Write};
 
 use crate::newc::{HEADER, Header, LONGEST_NAME, TRAILER, padding};
 
-/// A piece is at most so long, in bytes.
+/// Maximum size of a chunk in bytes.
 const PIECE: usize = 64 << 10;
 
-/// Writes every entry of an archive without its padding, the trailer included: header, name with
-/// its zero, content in pieces of at most 64 KiB. Returns how many bytes that were.
+/// Writes every entry of an archive without its padding, and the trailer: header, name with its zero,
+/// content in chunks of at most 64 KiB. Returns the number of bytes.
+///
+/// ```
+/// use kraft_rootfs::unpadded;
+///
+/// let error = unpadded::write(&mut &[0; 110][..], &mut Vec::new()).unwrap_err();
+/// assert_eq!(error.to_string(), "the header is invalid");
+/// ```
 ///
 /// # Errors
-/// If the archive cannot be read, or is none, or `out` takes no more.
+///
+/// If the archive cannot be read or is invalid, or `out` cannot be written.
 pub fn write(archive: &mut dyn Read, out: &mut dyn Write) -> io::Result<u64> {
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut written = 0;
     loop {
         let mut bytes = [0; HEADER];
         archive.read_exact(&mut bytes)?;
-        let header = Header::decode(&bytes).ok_or_else(|| wrong("there is no header"))?;
+        let header = Header::decode(&bytes).ok_or_else(|| wrong("the header is invalid"))?;
         if header.name_size > LONGEST_NAME {
             return Err(wrong("a name is too long"));
         }
@@ -63,7 +70,7 @@ fn skip(from: &mut dyn Read, count: usize) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// An entry as it stands in an archive.
+    /// Returns an entry of an archive.
     fn entry(name: &str, content: &[u8]) -> Vec<u8> {
         let header = Header {
             mode: 0o100_644,
@@ -82,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_the_padding_is_left_out() {
+    fn only_the_padding_is_left_out() {
         let archive = [
             entry("a", b"12345"),
             entry("bc", b""),
@@ -98,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_archive_is_refused() {
+    fn invalid_archives_are_refused() {
         for bad in [&b""[..], b"070701", &entry("a", b"12345")[..118]] {
             assert!(write(&mut &*bad, &mut Vec::new()).is_err());
         }

@@ -1,4 +1,4 @@
-//! Trees of every kind through the whole room: what goes in, what bytes come out, what is refused.
+//! Builds archives from every kind of source: their bytes, and what is refused.
 
 #![expect(
     clippy::disallowed_methods,
@@ -406,7 +406,7 @@ fn a_tarball_cannot_lead_out_of_the_root() {
                 link(b"b", Symlink, "a"),
                 header(b"a/x", Regular, 0),
             ],
-            "lead in a circle",
+            "form a loop",
         ),
         (
             "below a file",
@@ -516,7 +516,7 @@ fn a_hostile_archive_is_refused() {
                 newc("b", 0o120_777, 1, "a"),
                 newc("a/x", 0o100_644, 0, ""),
             ]),
-            "lead in a circle",
+            "form a loop",
         ),
         (with(&[newc("a", 0o120_777, 0, "")]), "link target"),
         (with(&[newc("a", 0o100_644, u32::MAX, "x")]), "ends at byte"),

@@ -1,4 +1,4 @@
-//! Dockerfiles that are executed here: what ends up in the archive, and what commands are told.
+//! Executes Dockerfiles: contents of the archive, and inputs of commands.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,13 +19,13 @@ use kraft_core::dockerfile::parse;
 use kraft_core::dockerfile::patterns::Patterns;
 use kraft_rootfs::archive::{Kind, Reader};
 use kraft_rootfs::dockerfile::{
-    Command, Fault, Image, Images, Layers, MountSource, Network, Recipe, Root, RunFault, Runner,
-    Settings, execute,
+    Command, ExecuteError, Image, Images, Layers, MountSource, Network, Recipe, Root, RunError,
+    Runner, Settings, execute,
 };
 use kraft_rootfs::{Layer, Options};
 use tempfile::TempDir;
 
-/// Remembers what it was told to run, and what it saw at the places of mounts.
+/// Records commands, and the contents of their mounts.
 #[derive(Debug, Default)]
 struct Recorder {
     commands: RefCell<Vec<Command>>,
@@ -33,9 +33,9 @@ struct Recorder {
 }
 
 impl Runner for Recorder {
-    fn run(&self, root: &Root, command: &Command, _: &mut dyn FnMut(&str)) -> Result<(), RunFault> {
+    fn run(&self, root: &Root, command: &Command, _: &mut dyn FnMut(&str)) -> Result<(), RunError> {
         let Root::Directory(root) = root else {
-            return Err(RunFault::NoOverlay("not here".to_owned()));
+            return Err(RunError::NoOverlay("not here".to_owned()));
         };
         for mount in &command.mounts {
             let seen = match &mount.source {
@@ -69,7 +69,7 @@ impl Runner for Recorder {
         self.commands.borrow_mut().push(command.clone());
         if word.ends_with("fail") {
             let how = "failed".to_owned();
-            return Err(RunFault::Failed { how });
+            return Err(RunError::Failed { how });
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Table {
         self.dir.path().join("context")
     }
 
-    fn execute(&self, text: &str) -> Result<Settings, Fault> {
+    fn execute(&self, text: &str) -> Result<Settings, ExecuteError> {
         let dockerfile = parse(text).unwrap_or_else(|faults| panic!("{faults:?}"));
         let ignore = Patterns::new(self.ignore.iter().copied()).unwrap();
         let scratch = self.dir.path().join("scratch");
@@ -269,7 +269,7 @@ fn what_is_mounted_comes_from_the_context_also_through_links() {
         ("up", "there is no `up` to mount"),
         ("/etc/passwd", "there is no `/etc/passwd` to mount"),
         ("../../private", "there is no `../../private` to mount"),
-        ("loop", "links on the way to `loop` lead in a circle"),
+        ("loop", "links on the way to `loop` form a loop"),
     ] {
         assert_eq!(table.fails(&mount(source)), why);
     }
@@ -680,7 +680,7 @@ fn owners_are_looked_up_where_the_stage_knows_them() {
         .collect();
     assert_eq!(owners[..4], ["33:44", "33:8", "5:5", "33:7"]);
     let why = table.fails("FROM scratch\nCOPY --chown=web group /\n");
-    assert_eq!(why, "`/etc/passwd` knows no `web`");
+    assert_eq!(why, "`/etc/passwd` has no entry `web`");
 }
 
 #[test]

@@ -223,7 +223,7 @@ fn entries_below_a_link_are_put_where_it_leads() {
             [&format!("lib={target}"), "usr=", "usr/lib=", "usr/lib/x=x"]
         );
     }
-    // The link may stand in an archive before.
+    // The link may be in an earlier archive.
     let (link, below) = (
         newc(&[("lib", LINK, 1, 1, "usr/lib")]),
         newc(&[("lib/x", FILE, 1, 1, "x")]),

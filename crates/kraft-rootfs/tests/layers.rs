@@ -154,7 +154,7 @@ fn a_tarball_in_order_and_one_in_disorder_give_the_same_bytes() {
         Entry::Link("b/l", "../a"),
         Entry::File("z", "last"),
     ];
-    // A hard link stands behind what it names.
+    // A hard link comes after the file that it names.
     let mixed = [5, 1, 2, 4, 3, 0].map(|at| entries.get(at).copied().unwrap());
     let build = |name: &str, entries: &[Entry<'_>]| {
         let out = dir.path().join(name);
@@ -194,17 +194,17 @@ fn what_means_harm_is_an_error_and_nothing_is_written() {
         (
             "climbs",
             vec![Entry::File("../outside", "x")],
-            "leads out of the root",
+            "contains `..`",
         ),
         (
             "climbs later",
             vec![Entry::File("a/../../outside", "x")],
-            "leads out of the root",
+            "contains `..`",
         ),
         (
             "through a circle",
             vec![Entry::Link("way", "way"), Entry::File("way/x", "x")],
-            "lead in a circle",
+            "form a loop",
         ),
         (
             "below a file",
@@ -214,7 +214,7 @@ fn what_means_harm_is_an_error_and_nothing_is_written() {
         (
             "hard link out",
             vec![Entry::Hard("a", "../outside")],
-            "leads out of the root",
+            "contains `..`",
         ),
         (
             "hard link to nothing",
@@ -224,12 +224,12 @@ fn what_means_harm_is_an_error_and_nothing_is_written() {
         (
             "whiteout of ..",
             vec![Entry::File("d/.wh...", "")],
-            "takes away no entry",
+            "does not name an entry",
         ),
         (
             "whiteout of .",
             vec![Entry::File(".wh..", "")],
-            "takes away no entry",
+            "does not name an entry",
         ),
     ];
     for (name, entries, expected) in attacks {

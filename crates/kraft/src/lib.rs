@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
         let code = kraft_machine::monitor::main(args.into_iter().skip(2));
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
-    if args.get(1).is_some_and(|arg| arg == sandbox::WORD) {
+    if args.get(1).is_some_and(|arg| arg == sandbox::ARGUMENT) {
         let code = sandbox::enter();
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }

@@ -1,14 +1,14 @@
-//! What symbolic links on the way to a path lead to: whoever copies the path needs that too.
+//! Targets of symbolic links on the way to a path: a copy of the path needs them too.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use kraft_core::dockerfile::patterns::{Glob, clean};
 
-/// So many links are followed in all: a circle ends too.
+/// Maximum number of links that are followed, so that loops end.
 const MOST: usize = 255;
 
-/// Returns the paths themselves, and those that links among them lead to; all below the root.
+/// Returns the paths and the targets of links on the way to them; all are below the root.
 pub(super) fn links(root: &Path, paths: &[String]) -> Vec<String> {
     let mut finder = Finder {
         root,
@@ -28,7 +28,7 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Goes on from a directory that is none of a link, along what is left of a path.
+    /// Walks the rest of a path from a directory that is not below a link.
     fn path(&mut self, mut here: String, rest: &str) {
         let mut parts = rest.split('/').filter(|part| !part.is_empty());
         while let Some(part) = parts.next() {
@@ -38,7 +38,7 @@ impl Finder<'_> {
                 for name in self.matching(&here, part) {
                     self.step(&join(&here, &name), &after);
                 }
-                // The pattern itself, for whoever matches it.
+                // The pattern itself, which the include filter matches.
                 self.found.insert(join(&here, &join(part, &after)));
                 return;
             }
@@ -51,7 +51,7 @@ impl Finder<'_> {
         self.found.insert(here);
     }
 
-    /// Follows one name if it is a link; tells whether it was.
+    /// Follows a name if it is a link; returns whether it is one.
     fn step(&mut self, path: &str, after: &str) -> bool {
         let Ok(target) = std::fs::read_link(self.root.join(path)) else {
             return false;
@@ -65,7 +65,7 @@ impl Finder<'_> {
             return true;
         };
         let above = path.rsplit_once('/').map_or("", |(above, _)| above);
-        // An absolute link is meant from the root of the directory.
+        // An absolute link begins at the root of the directory.
         let target = if target.starts_with('/') {
             clean(target)
         } else {

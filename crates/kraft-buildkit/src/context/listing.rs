@@ -1,5 +1,5 @@
-//! Which files of a directory a daemon is told of, in the order it insists on (fsutil's
-//! `validator.go`): by bytes in each directory, a directory before what is in it.
+//! Listing of a directory for a daemon, in the order that it requires (fsutil's `validator.go`): by
+//! bytes in each directory, a directory before its entries.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -12,7 +12,7 @@ use kraft_core::dockerfile::patterns::Patterns;
 
 use super::follow;
 
-/// Go's `os.FileMode` has bits of its own for what is no permission (Go, `io/fs`).
+/// Bits of Go's `os.FileMode` that are not permissions (Go, `io/fs`).
 mod mode {
     pub(super) const DIRECTORY: u32 = 1 << 31;
     pub(super) const SYMLINK: u32 = 1 << 27;
@@ -30,18 +30,18 @@ pub(crate) fn is_file(stat: &Stat) -> bool {
     stat.mode & other == 0
 }
 
-/// What a daemon wishes to see of a directory.
+/// Which entries of a directory are listed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     /// Only what matches one of these, and the directories on the way to it.
     pub(crate) include: Vec<String>,
-    /// Nothing that matches these: the lines of a `.dockerignore`.
+    /// Patterns of entries that are left out: the lines of a `.dockerignore`.
     pub(crate) exclude: Vec<String>,
-    /// Like `include`, and what links among them lead to.
+    /// Like `include`, with the targets of links.
     pub(crate) follow: Vec<String>,
 }
 
-/// Lists a directory. What a listing holds is what is needed to send the files.
+/// Lists a directory. A listing contains what is needed to send the files.
 pub(crate) fn list(root: &Path, filter: &Filter) -> io::Result<Vec<Stat>> {
     let mut include = filter.include.clone();
     if !filter.follow.is_empty() {
@@ -79,7 +79,7 @@ struct Walk<'a> {
     exclude: Patterns,
     /// The first name of a file with several, by device and number.
     names: HashMap<(u64, u64), String>,
-    /// Directories that are only told of when something in them is.
+    /// Directories that are listed only if an entry of them is.
     waiting: Vec<Stat>,
     found: Vec<Stat>,
 }
@@ -125,7 +125,7 @@ impl Walk<'_> {
         let full = self.root.join(path);
         let metadata = match std::fs::symlink_metadata(&full) {
             Ok(metadata) => metadata,
-            // It went away while we looked.
+            // It was removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -163,7 +163,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Describes an entry; `None` for a socket, which no daemon takes.
+    /// Describes an entry; `None` for a socket, which daemons do not accept.
     fn stat(&mut self, path: &str, full: &Path, metadata: &Metadata) -> io::Result<Option<Stat>> {
         let kind = metadata.file_type();
         let mut stat = Stat {
@@ -172,7 +172,7 @@ impl Walk<'_> {
                 .mtime()
                 .saturating_mul(1_000_000_000)
                 .saturating_add(metadata.mtime_nsec()),
-            // Whoever sends a context, its files belong to root.
+            // The files of a context always belong to root.
             uid: 0,
             gid: 0,
             ..Stat::default()

@@ -1,4 +1,4 @@
-//! The files of a directory, offered to a daemon: which there are, and then what it asks for.
+//! Sends the files of a directory to a daemon: a listing, then the contents that it requests.
 
 mod follow;
 mod listing;

@@ -1,5 +1,5 @@
-//! The conversation about a directory (fsutil, `send.go`): all names first, an empty one as their
-//! end; then the daemon asks for files by number, and says `FIN` when it has what it needs.
+//! Protocol for a directory (fsutil, `send.go`): first the listing, which an empty entry ends; then
+//! the daemon requests files by number, and sends `FIN` when it has all it needs.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ use tonic::{Status, Streaming};
 
 use super::{Filter, is_file, list};
 
-/// The size of the pieces files are sent in, as fsutil's.
+/// Size of the chunks of a file, as fsutil's.
 const PIECE: usize = 32 * 1024;
 
 type Packets = Sender<Result<Packet, Status>>;
 
-/// Offers a directory until the daemon has enough; counts the bytes of contents that it took.
+/// Serves a directory until the daemon ends; counts the bytes of contents that were sent.
 pub(crate) async fn send(
     root: PathBuf,
     filter: Filter,
@@ -31,7 +31,7 @@ pub(crate) async fn send(
     sent: Arc<AtomicU64>,
 ) {
     if let Err(status) = offer(&root, filter, &mut asked, &answers, &sent).await {
-        // Nobody hears it if the daemon is gone.
+        // If the daemon is gone, there is no receiver.
         let _ = answers.send(Err(status)).await;
     }
 }
@@ -96,7 +96,7 @@ async fn file(
         let mut piece = vec![0; PIECE];
         let count = file.read(&mut piece).await.map_err(unreadable)?;
         piece.truncate(count);
-        // No bytes mean the end.
+        // An empty chunk is the end of a file.
         put(answers, PacketType::PacketData, None, id, piece).await?;
         if count == 0 {
             return Ok(());
@@ -105,10 +105,10 @@ async fn file(
     }
 }
 
-/// Opens a file for the daemon, and nothing else: what a link leads to was never offered, and a pipe
-/// would keep us waiting.
+/// Opens a regular file for the daemon, and nothing else: the target of a link was not listed, and
+/// opening a pipe could block.
 async fn open(path: &Path, stat: &Stat) -> io::Result<File> {
-    let refused = || io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
+    let refused = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
     if !is_file(stat) {
         return Err(refused());
     }
@@ -163,7 +163,7 @@ mod tests {
             }
         }
         assert_eq!(opened, ["file"]);
-        // One that became something else meanwhile.
+        // It was replaced meanwhile.
         let stat = listing.iter().find(|stat| stat.path == "file").unwrap();
         assert!(open(&at("link"), stat).await.is_err());
         assert!(open(&at("directory"), stat).await.is_err());

@@ -1,4 +1,4 @@
-//! `moby.filesync.v1`: directories that the daemon reads, and the tar that it sends.
+//! `moby.filesync.v1`: serves directories to the daemon, and receives its tar.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use crate::context::{self, Filter};
 use crate::output::TarSink;
 
-/// Serves directories.
+/// Sends directories.
 pub(super) struct Offered {
     pub(super) directories: HashMap<String, PathBuf>,
     pub(super) exclude: Vec<String>,
@@ -88,7 +88,7 @@ impl FileSync for Offered {
     }
 }
 
-/// Takes the tar.
+/// Receives the tar.
 pub(super) struct Output {
     pub(super) tar: TarSink,
 }

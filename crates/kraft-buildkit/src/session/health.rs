@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health`: the daemon asks every few seconds whether we are still there.
+//! `grpc.health.v1.Health`: the daemon checks every few seconds whether the session is alive.
 
 use std::pin::Pin;
 

@@ -1,13 +1,13 @@
-//! What we serve while a daemon builds.
+//! Sessions: the services that kraft offers to a daemon during a build.
 //!
-//! A session is a gRPC connection in which the daemon is the client, carried as bytes inside a
-//! call of our own (`Control.Session`): that way it needs no second connection, and works with a
-//! stand-alone buildkitd and the one of a Docker engine alike.
+//! A session is a gRPC connection in which the daemon is the client. Its bytes are the messages of
+//! one of kraft's calls (`Control.Session`), so it needs no second connection, and works with a
+//! stand-alone buildkitd and with that of a Docker engine.
 
 mod files;
 mod health;
+mod secrets;
 mod ssh;
-mod vault;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -34,11 +34,11 @@ use tonic::{Request, Status, Streaming};
 use crate::output::TarSink;
 use crate::transport::{LARGEST_MESSAGE, Stream, control};
 
-/// What is in flight between the two connections, in bytes.
+/// Size of the buffer between the two connections, in bytes.
 const IN_FLIGHT: usize = 256 * 1024;
 const PIECE: usize = 64 * 1024;
 
-/// The calls a daemon may make. It makes none that was not announced.
+/// The methods that are announced to the daemon; it calls no others.
 const METHODS: [&str; 10] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.FileSync/DiffCopy",
@@ -52,7 +52,7 @@ const METHODS: [&str; 10] = [
     "/moby.sshforward.v1.SSH/ForwardAgent",
 ];
 
-/// A name and password for a registry.
+/// Credentials for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// The user.
@@ -67,18 +67,32 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Knows the credentials of registries.
+/// Source of credentials for registries.
+///
+/// ```
+/// use kraft_buildkit::{Credentials, Login};
+///
+/// #[derive(Debug)]
+/// struct Anonymous;
+///
+/// impl Credentials for Anonymous {
+///     fn login(&self, _host: &str) -> Option<Login> {
+///         None
+///     }
+/// }
+/// assert!(Anonymous.login("docker.io").is_none());
+/// ```
 pub trait Credentials: Send + Sync + fmt::Debug {
-    /// Returns those for a host, if there are any; may block.
+    /// Returns the credentials for a host, if there are any; may block.
     fn login(&self, host: &str) -> Option<Login>;
 }
 
-/// Something a step may see, but no layer keeps.
+/// A secret that steps may mount; it is stored in no layer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
-    /// The name a step asks for it by.
+    /// The id that a step names.
     pub id: String,
-    /// What it is.
+    /// Its value.
     pub bytes: Vec<u8>,
 }
 
@@ -88,23 +102,23 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What one session serves.
+/// The services of a session.
 #[derive(Debug)]
 pub(crate) struct Offer {
-    /// Directories by the names that the frontend knows them by.
+    /// Directories by the names that the frontend uses.
     pub(crate) directories: HashMap<String, PathBuf>,
-    /// What is never sent of them.
+    /// Patterns of files in them that are never sent.
     pub(crate) exclude: Vec<String>,
     pub(crate) tar: TarSink,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) credentials: Arc<dyn Credentials>,
     /// Sockets of ssh agents by their names.
     pub(crate) agents: HashMap<String, PathBuf>,
-    /// Bytes of the directories' files that the daemon took.
+    /// Number of bytes of files that were sent.
     pub(crate) sent: Arc<AtomicU64>,
 }
 
-/// A session that is being served.
+/// A running session, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     tasks: Vec<JoinHandle<()>>,
@@ -118,8 +132,8 @@ impl Drop for Session {
     }
 }
 
-/// Begins to serve. `shared` is the same for every build of the same context: then the daemon
-/// asks only for what changed since the last.
+/// Starts a session. `shared` is the same for every build of the same context: then the daemon
+/// requests only files that changed since the last build.
 pub(crate) async fn serve(
     channel: Channel,
     id: &str,
@@ -175,7 +189,7 @@ async fn inwards(mut incoming: Streaming<BytesMessage>, mut writer: WriteHalf<Du
 }
 
 async fn answer(stream: Stream, offer: Offer) {
-    let vault = vault::Vault {
+    let vault = secrets::Vault {
         secrets: offer.secrets,
         credentials: offer.credentials,
     };
@@ -188,7 +202,7 @@ async fn answer(stream: Stream, offer: Offer) {
     // The stream of connections must not end, or the server would stop listening to the one.
     let connections = futures_util::stream::once(async { Ok::<_, std::io::Error>(stream) })
         .chain(futures_util::stream::pending());
-    // It ends with the connection or with the session; neither is news.
+    // It ends with the connection or with the session; neither is an error.
     let _ = Server::builder()
         // One stream carries all of a tar: the default window of 64 KiB would throttle it.
         .initial_stream_window_size(Some(1 << 20))

@@ -1,4 +1,4 @@
-//! `moby.sshforward.v1.SSH`: the socket of an agent, carried to a step.
+//! `moby.sshforward.v1.SSH`: forwards the socket of an ssh agent to a step.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-/// The agent that is meant where none is named.
+/// Name of the default agent.
 const DEFAULT: &str = "default";
 
 pub(super) struct Agents {
@@ -46,7 +46,7 @@ impl Ssh for Agents {
         &self,
         request: Request<Streaming<BytesMessage>>,
     ) -> Result<Response<Self::ForwardAgentStream>, Status> {
-        // The key by which the daemon names the agent (buildkit, `session/sshforward`).
+        // The metadata key with the name of the agent (buildkit, `session/sshforward`).
         let id = request.metadata().get("buildkit.ssh.id");
         let id = id.and_then(|id| id.to_str().ok()).unwrap_or(DEFAULT);
         let socket = self.socket(id)?;

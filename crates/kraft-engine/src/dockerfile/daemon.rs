@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kraft_buildkit::{Address, Build, Credentials, Daemon, Happening, Login};
+use kraft_buildkit::{Address, Build, BuildEvent, Credentials, Daemon, Login};
 use kraft_oci::credentials::Keyrings;
 use kraft_rootfs::Options;
 use kraft_rootfs::dockerfile::Settings;
@@ -181,19 +181,19 @@ impl Credentials for StoredCredentials {
 }
 
 /// Reports an event of a daemon.
-fn report(progress: &BuildProgress, event: Happening) {
+fn report(progress: &BuildProgress, event: BuildEvent) {
     match event {
         // Every build begins with these steps.
-        Happening::Began { name, .. } | Happening::Cached { name, .. }
+        BuildEvent::Began { name, .. } | BuildEvent::Cached { name, .. }
             if name.starts_with("[internal]") =>
         {
             progress.line(name);
         }
-        Happening::Began { name, .. } => progress.step(name),
-        Happening::Cached { name, .. } => progress.step(format!("{name} (cached)")),
-        Happening::Line { text, .. } => progress.line(text),
-        Happening::Warning(text) => progress.warn(text),
-        Happening::Sent { bytes } => {
+        BuildEvent::Began { name, .. } => progress.step(name),
+        BuildEvent::Cached { name, .. } => progress.step(format!("{name} (cached)")),
+        BuildEvent::Line { text, .. } => progress.line(text),
+        BuildEvent::Warning(text) => progress.warn(text),
+        BuildEvent::Sent { bytes } => {
             progress.line(format!("{bytes} bytes of the context were sent"));
         }
         _ => {}

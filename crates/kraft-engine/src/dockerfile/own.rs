@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kraft_core::dockerfile::{Dockerfile, Instruction};
-use kraft_rootfs::dockerfile::{self, Fault, Layers, Network, Recipe, Runner, Settings, Told};
+use kraft_rootfs::dockerfile::{
+    self, ExecuteError, Layers, Network, Progress, Recipe, Runner, Settings,
+};
 use kraft_rootfs::sandbox::Sandbox;
 use kraft_rootfs::{IdMap, Options, build_layers};
 use kraft_sys::process::OWN_PROGRAM;
@@ -129,10 +131,10 @@ pub(super) fn build(
     };
     let progress = BuildProgress::begin(ctx, &format!("building {}", request.shown()));
     let executed = dockerfile::execute(&recipe, out, &options, &mut |told| match told {
-        Told::Step(step) => progress.step(step),
-        Told::Line(line) => progress.line(line),
-        Told::Written(done) => progress.written(done),
-        Told::Warning(text) => progress.warn(text),
+        Progress::Step(step) => progress.step(step),
+        Progress::Line(line) => progress.line(line),
+        Progress::Written(done) => progress.written(done),
+        Progress::Warning(text) => progress.warn(text),
     });
     progress.end(executed.is_ok());
     drop(resources);
@@ -147,15 +149,17 @@ pub(super) fn build(
                 taken: Some(executed.taken),
             }))
         }
-        Err(Fault::Host(problem)) => Ok(Attempt::BuilderFailed {
+        Err(ExecuteError::Host(problem)) => Ok(Attempt::BuilderFailed {
             reason: problem.message.clone(),
             error: diagnostics::of_step(request, *problem, Vec::new()),
         }),
-        Err(Fault::Text(problem)) => Err(diagnostics::of_step(request, *problem, Vec::new())),
-        Err(Fault::Command { problem, lines }) => {
+        Err(ExecuteError::Text(problem)) => {
+            Err(diagnostics::of_step(request, *problem, Vec::new()))
+        }
+        Err(ExecuteError::Command { problem, lines }) => {
             Err(diagnostics::of_step(request, *problem, lines))
         }
-        Err(Fault::Room(error)) => Err(error.into()),
+        Err(ExecuteError::Outside(error)) => Err(error.into()),
     }
 }
 

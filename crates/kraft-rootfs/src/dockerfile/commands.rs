@@ -1,4 +1,4 @@
-//! `RUN` of a stage: the tree becomes files, a command changes them, and they become the tree.
+//! `RUN` of a stage: writes the tree to disk, runs the command, and reads the changed files back.
 
 use kraft_core::dockerfile::{self as text, Step};
 use kraft_core::problem::Problem;
@@ -6,14 +6,14 @@ use kraft_core::problem::Problem;
 use super::index::Capture;
 use super::layers::{Ground, Layers, NewLayer, ROOT};
 use super::mounts::{self, Ready};
-use super::run::{Command, Mount, MountSource, Network, Root, RunFault, Runner};
-use super::stage::{Kitchen, Stage, absolute, at, shell};
-use super::{Fault, Told, disk};
+use super::run::{Command, Mount, MountSource, Network, Root, RunError, Runner};
+use super::stage::{Executor, Stage, absolute, at, shell};
+use super::{ExecuteError, Progress, disk};
 use crate::Error;
 
-/// So many lines of a command are kept for the case that it fails.
+/// Number of lines at the end of a command's output that are kept for its error.
 const KEPT_LINES: usize = 50;
-/// Where scripts with an interpreter of their own stand while they run (as BuildKit has them).
+/// Directory of scripts with their own interpreter while they run, as in BuildKit.
 const SCRIPTS: &str = "/dev/pipes";
 
 /// Maximum number of layers of one mount: its options must fit in one page.
@@ -23,14 +23,14 @@ const WORK: &str = "work";
 /// Mount point of an overlay.
 const MERGED: &str = "merged";
 
-impl Kitchen<'_, '_> {
+impl Executor<'_, '_> {
     pub(super) fn run(
         &mut self,
         number: usize,
         stage: &mut Stage,
         step: &Step,
         run: &text::Run,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ExecuteError> {
         let (Some(runner), Some(layers)) = (self.recipe.runner, self.recipe.layers) else {
             return Err(at(step.span, "a `RUN` needs a builder that runs commands"));
         };
@@ -55,14 +55,14 @@ impl Kitchen<'_, '_> {
         disk::give_to_root(ids, &new.root())?;
         let mut lines = Vec::new();
         let mut flat = self.flat || !(1..=MOST_LAYERS).contains(&stage.ground.layers.len());
-        let mut ran = Err(RunFault::NoOverlay(String::new()));
+        let mut ran = Err(RunError::NoOverlay(String::new()));
         if !flat {
             let root = layered(layers, &stage.ground, &new)?;
             ran = self.run_command(runner, &root, &command, &mut lines);
             new.remove(WORK)?;
             new.remove(MERGED)?;
         }
-        if let Err(RunFault::NoOverlay(_)) = ran {
+        if let Err(RunError::NoOverlay(_)) = ran {
             self.flat |= !flat;
             flat = true;
             let root = new.root();
@@ -72,16 +72,16 @@ impl Kitchen<'_, '_> {
         }
         match ran {
             Ok(()) => {}
-            Err(fault @ RunFault::Failed { .. }) => {
+            Err(fault @ RunError::Failed { .. }) => {
                 let problem = Problem::error(fault.to_string()).at(step.span);
-                return Err(Fault::Command {
+                return Err(ExecuteError::Command {
                     problem: Box::new(problem),
                     lines,
                 });
             }
-            Err(fault @ (RunFault::Host(_) | RunFault::NoOverlay(_))) => {
+            Err(fault @ (RunError::Host(_) | RunError::NoOverlay(_))) => {
                 let problem = Problem::error(fault.to_string()).at(step.span);
-                return Err(Fault::Host(Box::new(problem)));
+                return Err(ExecuteError::Host(Box::new(problem)));
             }
         }
         let how = Capture {
@@ -101,18 +101,18 @@ impl Kitchen<'_, '_> {
         root: &Root,
         command: &Command,
         lines: &mut Vec<String>,
-    ) -> Result<(), RunFault> {
+    ) -> Result<(), RunError> {
         let tell = &mut *self.tell;
         runner.run(root, command, &mut |line| {
             if lines.len() == KEPT_LINES {
                 lines.remove(0);
             }
             lines.push(line.to_owned());
-            tell(Told::Line(line.to_owned()));
+            tell(Progress::Line(line.to_owned()));
         })
     }
 
-    /// Returns the words of a command with its here-documents. Those are for the shell, which
+    /// Returns the arguments of a command with its here-documents. Those are for the shell, which
     /// expands variables in them; a script that names its interpreter becomes a program.
     fn words_of(
         &mut self,
@@ -120,7 +120,7 @@ impl Kitchen<'_, '_> {
         step: &Step,
         run: &text::Run,
         ready: &mut Ready,
-    ) -> Result<Vec<String>, Fault> {
+    ) -> Result<Vec<String>, ExecuteError> {
         let words = match (&run.command, run.documents.as_slice()) {
             (text::Command::Shell(_), [script, ..]) if run.is_document => {
                 if script.text.starts_with("#!") {

@@ -1,4 +1,4 @@
-//! `COPY` and `ADD`: entries of one tree into another.
+//! `COPY` and `ADD`: copies entries of one tree into another.
 
 use std::collections::HashMap;
 
@@ -8,47 +8,47 @@ use super::lookup::{Circle, LookupError, is_below, join, matching, resolve};
 use super::mode::Mode;
 use crate::path::{parents, split};
 use crate::tree::{Kind, Node, Tree};
-use crate::{EntryFault, shown};
+use crate::{EntryError, shown};
 
-/// How entries are changed on their way.
+/// Changes of entries that are copied.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Terms {
+pub(super) struct CopyOptions {
     /// The owner they get; `None` keeps theirs.
     pub(super) owner: Option<(u32, u32)>,
-    /// Whether the owner was asked for: what is unpacked gets it then, too.
+    /// Whether the owner was requested: unpacked entries get it then, too.
     pub(super) gives_owner: bool,
     /// The permissions they get.
     pub(super) mode: Option<Mode>,
-    /// What is left out: patterns of paths relative to each source directory.
+    /// Patterns of entries that are left out, relative to each source directory.
     pub(super) exclude: Patterns,
-    /// Whether links of the destination count.
+    /// Whether links of the destination are followed.
     pub(super) through_links: bool,
 }
 
-/// Why nothing can be copied.
+/// Error of a copy.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum CopyFault {
-    /// The source is not there.
+pub(super) enum CopyError {
+    /// The source does not exist.
     Missing,
-    /// Links lead in a circle.
+    /// Links form a loop.
     Circle,
-    /// What is there cannot give way.
-    Entry(String, EntryFault),
-    /// A directory would have to go where something else is.
+    /// An existing entry cannot be replaced.
+    Entry(String, EntryError),
+    /// The destination of a directory is not a directory.
     NotADirectory(String),
-    /// A file would have to go where a directory is.
+    /// The destination of a file is a directory.
     IsADirectory(String),
     /// A pattern is not valid.
     Pattern(PatternError),
 }
 
-impl From<Circle> for CopyFault {
+impl From<Circle> for CopyError {
     fn from(_: Circle) -> Self {
         Self::Circle
     }
 }
 
-impl From<LookupError> for CopyFault {
+impl From<LookupError> for CopyError {
     fn from(error: LookupError) -> Self {
         match error {
             LookupError::Missing => Self::Missing,
@@ -57,24 +57,24 @@ impl From<LookupError> for CopyFault {
     }
 }
 
-/// What a source of a `COPY` names.
+/// The entries that a source of a `COPY` names.
 #[derive(Debug)]
 pub(super) struct Chosen {
     /// Files, and directories whose contents are copied.
     pub(super) paths: Vec<Vec<u8>>,
-    /// What of a directory is copied, if not everything.
+    /// Patterns of the entries of a directory that are copied, if not all.
     pub(super) include: Option<Patterns>,
 }
 
-/// Returns what a source names: at least one path, unless it has wildcards, which may match
-/// nothing, as in `COPY package.json lock* ./`. With `parents`, all of it is copied from the root
-/// or from what is before a `/./`, and no link is followed behind that.
+/// Returns the entries that a source names: at least one path, unless it has wildcards, which may
+/// match nothing, as in `COPY package.json lock* ./`. With `parents`, the directories from the root or
+/// from a `/./` are copied too, and no link is followed after that.
 pub(super) fn chosen(
     from: &Tree,
     source: &str,
     parents: bool,
     exclude: &Patterns,
-) -> Result<Chosen, CopyFault> {
+) -> Result<Chosen, CopyError> {
     if !parents {
         return Ok(Chosen {
             paths: matching(from, source)?,
@@ -94,52 +94,52 @@ pub(super) fn chosen(
             || from.get(&path).is_some_and(|_| is_copied(&path))
             || from.below(&path).any(|(below, _)| is_copied(&below));
         if !is_there {
-            return Err(CopyFault::Missing);
+            return Err(CopyError::Missing);
         }
     }
     Ok(Chosen {
         paths,
-        // Only an empty pattern has none: the root itself, without what is in it.
-        include: Some(Patterns::new([pattern.as_str()]).map_err(CopyFault::Pattern)?),
+        // Only an empty pattern has none: the root itself, without its entries.
+        include: Some(Patterns::new([pattern.as_str()]).map_err(CopyError::Pattern)?),
     })
 }
 
 /// Copies into a tree, by the rules of `tonistiigi/fsutil/copy`.
 pub(super) struct Copier<'a> {
     pub(super) into: &'a mut Tree,
-    pub(super) terms: &'a Terms,
-    /// Numbers for files: each is given once in a build, whatever trees they come from.
+    pub(super) terms: &'a CopyOptions,
+    /// Identities of files: each is used once in a build, for all trees.
     pub(super) numbers: &'a mut u64,
-    /// Files with several names keep them within one copy.
+    /// Files with several names keep them within one `COPY`.
     pub(super) known: HashMap<u64, u64>,
 }
 
-/// A directory above the entry that is copied, and what it becomes.
+/// A directory above the entry that is copied, and its destination.
 struct Above {
     path: Vec<u8>,
     to: Vec<u8>,
     node: Node,
     include: Matched,
     exclude: Matched,
-    /// Whether it is there; one that is not wanted itself is made for what is in it.
+    /// Whether it exists; one that no pattern matches is created for its entries.
     is_made: bool,
 }
 
 impl Copier<'_> {
-    /// Copies a file, or what is in a directory. `to` is the destination as it was typed, made
-    /// absolute. Returns whether a file was given the name of the destination.
+    /// Copies a file, or the entries of a directory. `to` is the destination of the instruction, made
+    /// absolute. Returns whether a file got the name of the destination.
     pub(super) fn one(
         &mut self,
         from: &Tree,
         path: &[u8],
         to: &str,
         include: Option<&Patterns>,
-    ) -> Result<bool, CopyFault> {
-        // What is named itself is followed; links inside a directory are copied.
+    ) -> Result<bool, CopyError> {
+        // A named link is followed; links inside a directory are copied.
         let real = resolve(from, path, true)?;
         let node = from.get(&real);
         if node.is_none() && !real.is_empty() {
-            return Err(CopyFault::Missing);
+            return Err(CopyError::Missing);
         }
         let file = node.filter(|node| !node.is_directory());
         let above = if to.ends_with('/') {
@@ -165,8 +165,8 @@ impl Copier<'_> {
         Ok(!is_inside)
     }
 
-    /// Returns where a destination is, through the links that are there.
-    pub(super) fn place(&self, to: &[u8]) -> Result<Vec<u8>, CopyFault> {
+    /// Resolves the links of a destination.
+    pub(super) fn place(&self, to: &[u8]) -> Result<Vec<u8>, CopyError> {
         if self.terms.through_links {
             Ok(resolve(self.into, to, true)?)
         } else {
@@ -174,9 +174,9 @@ impl Copier<'_> {
         }
     }
 
-    /// Makes a directory and those above it, unless they are there: they are not like those that
-    /// are copied, but have the mode that was asked for.
-    fn directories(&mut self, path: &[u8]) -> Result<(), CopyFault> {
+    /// Creates a directory and its parents, unless they exist: they do not have the metadata of the
+    /// source, but the requested mode.
+    fn directories(&mut self, path: &[u8]) -> Result<(), CopyError> {
         let permissions = match self.terms.mode {
             Some(Mode::Octal(bits)) => bits & 0o777,
             Some(Mode::Symbolic(_)) | None => Node::implied_directory().permissions,
@@ -185,7 +185,7 @@ impl Copier<'_> {
         for path in parents(path).chain([path]) {
             match self.into.get(path).map(Node::is_directory) {
                 Some(true) => {}
-                Some(false) => return Err(CopyFault::NotADirectory(shown(path))),
+                Some(false) => return Err(CopyError::NotADirectory(shown(path))),
                 None if path.is_empty() => {}
                 None => {
                     let made = Node {
@@ -201,16 +201,16 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Copies what is in a directory and is wanted.
+    /// Copies the matching entries of a directory.
     fn directory(
         &mut self,
         from: &Tree,
         root: &[u8],
         into: &[u8],
         include: Option<&Patterns>,
-    ) -> Result<(), CopyFault> {
+    ) -> Result<(), CopyError> {
         if self.into.get(into).is_some_and(|node| !node.is_directory()) {
-            return Err(CopyFault::NotADirectory(shown(into)));
+            return Err(CopyError::NotADirectory(shown(into)));
         }
         let exclude = &self.terms.exclude;
         let skip = if root.is_empty() { 0 } else { root.len() + 1 };
@@ -261,9 +261,9 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Makes the directories that were only entered. One that is there keeps its owner, but not its
+    /// Creates the directories that were only entered. An existing one keeps its owner, but not its
     /// permissions.
-    fn made(&mut self, above: &mut [Above]) -> Result<(), CopyFault> {
+    fn made(&mut self, above: &mut [Above]) -> Result<(), CopyError> {
         for above in above.iter_mut().filter(|above| !above.is_made) {
             match self.into.get(&above.to) {
                 None => self.node(&above.node, &above.to)?,
@@ -274,31 +274,31 @@ impl Copier<'_> {
                     };
                     self.put(like, &above.to)?;
                 }
-                Some(_) => return Err(CopyFault::NotADirectory(shown(&above.to))),
+                Some(_) => return Err(CopyError::NotADirectory(shown(&above.to))),
             }
             above.is_made = true;
         }
         Ok(())
     }
 
-    /// Copies a directory without what is in it; one that is there becomes like it.
-    fn like(&mut self, node: &Node, to: &[u8]) -> Result<(), CopyFault> {
+    /// Copies a directory without its entries; an existing one gets its metadata.
+    fn like(&mut self, node: &Node, to: &[u8]) -> Result<(), CopyError> {
         if self.into.get(to).is_some_and(|there| !there.is_directory()) {
-            return Err(CopyFault::NotADirectory(shown(to)));
+            return Err(CopyError::NotADirectory(shown(to)));
         }
         self.node(node, to)
     }
 
-    /// Copies anything but a directory.
-    fn file(&mut self, node: &Node, to: &[u8]) -> Result<(), CopyFault> {
+    /// Copies an entry that is not a directory.
+    fn file(&mut self, node: &Node, to: &[u8]) -> Result<(), CopyError> {
         if self.into.get(to).is_some_and(Node::is_directory) {
-            return Err(CopyFault::IsADirectory(shown(to)));
+            return Err(CopyError::IsADirectory(shown(to)));
         }
         self.node(node, to)
     }
 
-    /// Puts an entry at a place, changed as the terms say.
-    fn node(&mut self, node: &Node, into: &[u8]) -> Result<(), CopyFault> {
+    /// Inserts an entry with the requested changes.
+    fn node(&mut self, node: &Node, into: &[u8]) -> Result<(), CopyError> {
         let mut node = node.clone();
         if let Some((uid, gid)) = self.terms.owner {
             (node.uid, node.gid) = (uid, gid);
@@ -316,9 +316,9 @@ impl Copier<'_> {
         self.put(node, into)
     }
 
-    fn put(&mut self, node: Node, into: &[u8]) -> Result<(), CopyFault> {
+    fn put(&mut self, node: Node, into: &[u8]) -> Result<(), CopyError> {
         self.into
             .insert(into, node)
-            .map_err(|fault| CopyFault::Entry(shown(into), fault))
+            .map_err(|fault| CopyError::Entry(shown(into), fault))
     }
 }

@@ -11,7 +11,7 @@ use super::layers::{Ground, Layer, Layers};
 use crate::ids::IdMap;
 use crate::path::parents;
 use crate::tree::{Kind, Node, Tree};
-use crate::{EntryFault, Error, shown};
+use crate::{EntryError, Error, shown};
 
 /// Creates the layer that turns `ground` into `tree`; `None` if they are equal.
 pub(super) fn layer(
@@ -65,7 +65,7 @@ pub(super) fn layer(
 }
 
 /// Inserts an entry into a part of a tree, with its parent directories.
-fn with_parents(part: &mut Tree, tree: &Tree, path: &[u8], node: &Node) -> Result<(), EntryFault> {
+fn with_parents(part: &mut Tree, tree: &Tree, path: &[u8], node: &Node) -> Result<(), EntryError> {
     let missing: Vec<Vec<u8>> = part.missing_above(path).map(<[u8]>::to_vec).collect();
     for parent in missing {
         if let Some(node) = tree.get(&parent) {

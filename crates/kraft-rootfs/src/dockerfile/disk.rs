@@ -1,4 +1,4 @@
-//! A tree as real files, for commands that need them.
+//! Writes a tree to disk, for commands.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -16,11 +16,11 @@ use crate::ids::IdMap;
 use crate::newc::PERMISSIONS;
 use crate::tree::{Content, Kind, Place, Tree};
 
-/// Lays a tree out in an empty directory. With `ids`, entries belong to their owners as those are
-/// numbered outside of the user namespace of a command.
+/// Writes a tree to an empty directory. With `ids`, the owners of entries are their ids outside of the
+/// user namespace of a command.
 ///
-/// Everything is made new and by its own path, and the tree holds no entry below a link, so
-/// nothing leads out of the directory.
+/// Everything is created by its own path, and the tree contains no entry below a link, so nothing
+/// leads out of the directory.
 pub(super) fn lay_out(tree: &Tree, root: &Path, ids: Option<&IdMap>) -> Result<(), Error> {
     give_to_root(ids, root)?;
     let mut names: HashMap<u64, PathBuf> = HashMap::new();
@@ -49,19 +49,19 @@ pub(super) fn lay_out(tree: &Tree, root: &Path, ids: Option<&IdMap>) -> Result<(
                 rustix::fs::mknodat(rustix::fs::CWD, &full, rustix::fs::FileType::Fifo, mode, 0)
                     .map_err(|errno| failed(errno.into()))?;
             }
-            // Nobody without privileges makes devices; they are put back afterwards.
+            // Devices need privileges to be created; they are added to the tree afterwards.
             Kind::CharDevice { .. } | Kind::BlockDevice { .. } => continue,
         }
         if let Some(ids) = ids {
             ids.give(&full, node.uid, node.gid).map_err(failed)?;
         }
         if let Kind::File(_) = node.kind {
-            // After the owner: a change of owner takes setuid away.
+            // After the owner: a change of owner removes setuid.
             let permissions = std::fs::Permissions::from_mode(node.permissions);
             std::fs::set_permissions(&full, permissions).map_err(failed)?;
         }
     }
-    // Last and from below: a directory may forbid to write into it.
+    // Last and bottom-up: a directory may be read-only.
     for (full, permissions) in directories.into_iter().rev() {
         let permissions = std::fs::Permissions::from_mode(permissions);
         std::fs::set_permissions(&full, permissions).map_err(FileError::on("write", &full))?;
@@ -69,7 +69,7 @@ pub(super) fn lay_out(tree: &Tree, root: &Path, ids: Option<&IdMap>) -> Result<(
     Ok(())
 }
 
-/// Gives a file or directory to root of the user namespace.
+/// Changes the owner of a file or directory to root of the user namespace.
 pub(super) fn give_to_root(ids: Option<&IdMap>, path: &Path) -> Result<(), Error> {
     let given = ids.map_or(Ok(()), |ids| ids.give(path, 0, 0));
     Ok(given.map_err(FileError::on("write", path))?)
@@ -80,8 +80,8 @@ fn write_file(content: &Content, full: &Path) -> Result<(), Error> {
     content.open()?.copy_to(&mut out, full)
 }
 
-/// Copies times and extended attributes to the files of a tree that come from layers below `dir`, so
-/// that a command finds what the one before left.
+/// Copies times and extended attributes to the files of a tree that are from layers below `dir`, so
+/// that a command finds those of the previous one.
 pub(super) fn preserve(tree: &Tree, root: &Path, dir: &Path) -> Result<(), Error> {
     for (path, node) in tree.entries() {
         let Kind::File(Content { at, .. }) = &node.kind else {
@@ -140,7 +140,7 @@ fn attributes(from: &Path, to: &Path) -> io::Result<()> {
     )?)
 }
 
-/// Makes everything below a directory of this user readable and removable.
+/// Makes all entries below a directory of this user readable and removable.
 pub(super) fn open_up(root: &Path) -> Result<(), Error> {
     let mut waiting = vec![PathBuf::new()];
     while let Some(below) = waiting.pop() {

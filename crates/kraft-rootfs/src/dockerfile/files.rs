@@ -1,4 +1,4 @@
-//! `COPY` and `ADD` of a stage: where the entries come from, and on which terms they go.
+//! `COPY` and `ADD` of a stage: the sources and options of a copy.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -12,17 +12,17 @@ use kraft_core::dockerfile::{self as text, Document, Source, Step};
 use kraft_core::problem::{Problem, Span};
 use kraft_sys::fs::Error as FileError;
 
-use super::copy::{Copier, CopyFault, Terms, chosen};
+use super::copy::{Copier, CopyError, CopyOptions, chosen};
 use super::mode::Mode;
-use super::stage::{Kitchen, Stage, absolute, at};
-use super::{Fault, lookup, plan};
+use super::stage::{Executor, Stage, absolute, at};
+use super::{ExecuteError, lookup, plan};
 use crate::tree::{Content, Kind, Node, Place, Tree};
 use crate::{Error, shown};
 
-/// So much of a file tells whether it is an archive, in bytes: a tar header.
+/// Number of bytes at the start of a file that decide whether it is an archive: a tar header.
 const START: u64 = 512;
 
-impl Kitchen<'_, '_> {
+impl Executor<'_, '_> {
     pub(super) fn copy(
         &mut self,
         number: usize,
@@ -30,7 +30,7 @@ impl Kitchen<'_, '_> {
         step: &Step,
         copy: &text::Copy,
         adds: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ExecuteError> {
         let mut from_elsewhere = false;
         let from = match &copy.from {
             None => self.context()?,
@@ -54,7 +54,7 @@ impl Kitchen<'_, '_> {
             ));
             let problem = problem.label("each would replace the one before");
             let problem = problem.help(format!("write `{destination}/` for a directory"));
-            Fault::Text(Box::new(problem.at(span)))
+            ExecuteError::Text(Box::new(problem.at(span)))
         };
         let mut documents = Vec::new();
         for source in &copy.sources {
@@ -68,7 +68,7 @@ impl Kitchen<'_, '_> {
             if adds && plan::is_remote(&word) {
                 return Err(at(span, "`ADD` of an address needs a builder"));
             }
-            let wrong = |fault: CopyFault| cannot_copy(&fault, &word, span);
+            let wrong = |error: CopyError| cannot_copy(&error, &word, span);
             let chosen = chosen(&from, &word, copy.parents, &terms.exclude).map_err(wrong)?;
             for path in &chosen.paths {
                 let unpacks = adds && copy.unpack != Some(false);
@@ -93,7 +93,7 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
-    fn copier<'c>(&'c mut self, stage: &'c mut Stage, terms: &'c Terms) -> Copier<'c> {
+    fn copier<'c>(&'c mut self, stage: &'c mut Stage, terms: &'c CopyOptions) -> Copier<'c> {
         Copier {
             into: &mut stage.tree,
             terms,
@@ -108,7 +108,7 @@ impl Kitchen<'_, '_> {
         step: &Step,
         copy: &text::Copy,
         keeps: bool,
-    ) -> Result<Terms, Fault> {
+    ) -> Result<CopyOptions, ExecuteError> {
         let owner = match &copy.chown {
             Some(owner) => {
                 let owner = self.word(stage, owner, step.span)?;
@@ -137,7 +137,7 @@ impl Kitchen<'_, '_> {
         };
         // No variables are expanded in patterns, as in BuildKit.
         let exclude = Patterns::new(copy.exclude.iter().map(String::as_str));
-        Ok(Terms {
+        Ok(CopyOptions {
             owner,
             gives_owner: copy.chown.is_some(),
             mode,
@@ -146,16 +146,16 @@ impl Kitchen<'_, '_> {
         })
     }
 
-    /// Copies a here-document as a file of its name. Returns whether it was given the name of the
+    /// Copies a here-document as a file of its name. Returns whether it got the name of the
     /// destination.
     fn document(
         &mut self,
         stage: &mut Stage,
         document: &Document,
         to: &str,
-        terms: &Terms,
+        terms: &CopyOptions,
         span: Span,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, ExecuteError> {
         let text = self.document_text(stage, document, span)?;
         let content = self.spooled(text.as_bytes())?;
         let node = Node {
@@ -178,7 +178,7 @@ impl Kitchen<'_, '_> {
         stage: &Stage,
         document: &Document,
         span: Span,
-    ) -> Result<String, Fault> {
+    ) -> Result<String, ExecuteError> {
         if !document.expands {
             return Ok(document.text.clone());
         }
@@ -187,8 +187,8 @@ impl Kitchen<'_, '_> {
             .map_err(|error| at(span, error))
     }
 
-    /// Lays bytes down where contents are read from later.
-    fn spooled(&mut self, bytes: &[u8]) -> Result<Content, Fault> {
+    /// Writes bytes to the file from which contents are read later.
+    fn spooled(&mut self, bytes: &[u8]) -> Result<Content, ExecuteError> {
         let (file, end) = match self.spool.take() {
             Some(spool) => spool,
             None => (Rc::new(self.unnamed()?), 0),
@@ -206,23 +206,23 @@ impl Kitchen<'_, '_> {
         })
     }
 
-    /// Unpacks a source of an `ADD` if it is an archive; `false` if it is none.
+    /// Unpacks a source of an `ADD` if it is an archive; `false` if it is not.
     fn add_archive(
         &mut self,
         stage: &mut Stage,
         from: &Tree,
         named: &[u8],
         to: &str,
-        terms: &Terms,
+        terms: &CopyOptions,
         span: Span,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, ExecuteError> {
         let real = lookup::resolve(from, named, true).unwrap_or_default();
         let Some(Kind::File(content)) = from.get(&real).map(|node| &node.kind) else {
             return Ok(false);
         };
         let opened = content.open()?;
         let full = opened.name.clone();
-        // What is compressed in any other way, or damaged, is a file as any other.
+        // A file with another compression, or a damaged one, is copied.
         let Ok(mut reader) = compression::decompress(opened) else {
             return Ok(false);
         };
@@ -243,34 +243,34 @@ impl Kitchen<'_, '_> {
         Ok(true)
     }
 
-    /// Returns the directory that an archive is unpacked into, made if need be. What is in the
-    /// archive tells its own owners and permissions (BuildKit, `file/backend.go`).
+    /// Returns the directory that an archive is unpacked into, and creates it if it is missing. Entries
+    /// of the archive have their own owners and permissions (BuildKit, `file/backend.go`).
     fn add_directory(
         &mut self,
         stage: &mut Stage,
         to: &str,
-        terms: &Terms,
+        terms: &CopyOptions,
         span: Span,
-    ) -> Result<Vec<u8>, Fault> {
+    ) -> Result<Vec<u8>, ExecuteError> {
         let empty = Tree::default();
-        let terms = Terms {
+        let terms = CopyOptions {
             mode: None,
             ..terms.clone()
         };
-        let wrong = |fault: CopyFault| cannot_copy(&fault, to, span);
+        let wrong = |error: CopyError| cannot_copy(&error, to, span);
         let mut copier = self.copier(stage, &terms);
         copier.one(&empty, b"", to, None).map_err(wrong)?;
         copier.place(to.as_bytes()).map_err(wrong)
     }
 }
 
-/// Reads `USER[:GROUP]`, by the files of the stage where they are names.
-fn owner_of(stage: &Stage, owner: &str, span: Span) -> Result<(u32, u32), Fault> {
+/// Resolves `USER[:GROUP]`; names are looked up in the files of the stage.
+fn owner_of(stage: &Stage, owner: &str, span: Span) -> Result<(u32, u32), ExecuteError> {
     let (user, group) = match owner.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (owner, None),
     };
-    let number = |file: &[u8], name: &str, field: usize| -> Result<u32, Fault> {
+    let number = |file: &[u8], name: &str, field: usize| -> Result<u32, ExecuteError> {
         if let Ok(number) = name.parse::<u32>() {
             return Ok(number);
         }
@@ -279,18 +279,18 @@ fn owner_of(stage: &Stage, owner: &str, span: Span) -> Result<(u32, u32), Fault>
             .lines()
             .find(|line| line.split(':').next() == Some(name));
         let number = line.and_then(|line| line.split(':').nth(field)?.parse().ok());
-        number.ok_or_else(|| at(span, format!("`/{}` knows no `{name}`", shown(file))))
+        number.ok_or_else(|| at(span, format!("`/{}` has no entry `{name}`", shown(file))))
     };
     let uid = number(b"etc/passwd", user, 2)?;
     let gid = match group {
         Some(group) => number(b"etc/group", group, 2)?,
-        // A name brings its own group, a number is both.
+        // A name implies its group, a number is used for both.
         None => number(b"etc/passwd", user, 3)?,
     };
     Ok((uid, gid))
 }
 
-/// Reads a small text of a tree.
+/// Reads a small text file of a tree.
 fn small_file(tree: &Tree, path: &[u8]) -> Option<String> {
     const LARGEST: u64 = 1 << 20;
     let real = lookup::resolve(tree, path, true).ok()?;
@@ -307,23 +307,21 @@ fn small_file(tree: &Tree, path: &[u8]) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn cannot_copy(fault: &CopyFault, word: &str, span: Span) -> Fault {
-    let problem = match fault {
-        CopyFault::Missing => Problem::error(format!("there is no `{word}` to copy"))
+fn cannot_copy(error: &CopyError, word: &str, span: Span) -> ExecuteError {
+    let problem = match error {
+        CopyError::Missing => Problem::error(format!("there is no `{word}` to copy"))
             .label("not in the build context, or left out by `.dockerignore`"),
-        CopyFault::Circle => {
-            Problem::error(format!("links on the way to `{word}` lead in a circle"))
+        CopyError::Circle => Problem::error(format!("links on the way to `{word}` form a loop")),
+        CopyError::Entry(entry, error) => {
+            Problem::error(format!("cannot copy to `{entry}`: {error}"))
         }
-        CopyFault::Entry(entry, fault) => {
-            Problem::error(format!("cannot copy to `{entry}`: {fault}"))
-        }
-        CopyFault::NotADirectory(entry) => Problem::error(format!(
+        CopyError::NotADirectory(entry) => Problem::error(format!(
             "cannot copy a directory to `{entry}`: it is not a directory"
         )),
-        CopyFault::IsADirectory(entry) => Problem::error(format!(
+        CopyError::IsADirectory(entry) => Problem::error(format!(
             "cannot copy a file to `{entry}`: it is a directory"
         )),
-        CopyFault::Pattern(error) => Problem::error(error.to_string()),
+        CopyError::Pattern(error) => Problem::error(error.to_string()),
     };
-    Fault::Text(Box::new(problem.at(span)))
+    ExecuteError::Text(Box::new(problem.at(span)))
 }

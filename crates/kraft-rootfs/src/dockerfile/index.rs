@@ -269,7 +269,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Makes an entry readable until the walk is over. Root can read everything anyway.
+    /// Makes an entry readable until the walk ends. Root can read everything anyway.
     fn open_up(&mut self, full: &Path, mode: u32, needed: u32) -> Result<bool, Error> {
         if self.how.ids.is_some() || mode & needed == needed {
             return Ok(false);
@@ -308,10 +308,10 @@ impl Walk<'_> {
     }
 }
 
-/// Returns the owner of an entry of whom the disk says `now`, and that had the owner `old`.
+/// Returns the owner of an entry whose owner on disk is `now` and was `old` before.
 fn owner(ids: Option<&IdMap>, old: (u32, u32), now: (u32, u32)) -> (u32, u32) {
     let Some(ids) = ids else { return old };
-    // What the disk could not show, and the command did not change.
+    // The owner that cannot be on disk, and that the command did not change.
     if !ids.holds(old.0, old.1) && ids.outside(old.0, old.1) == now {
         return old;
     }

@@ -1,4 +1,4 @@
-//! Finding things in a tree as somebody inside it would: through its links, and by patterns.
+//! Looks up paths of a tree from inside its root: through its links, and by patterns.
 
 use kraft_core::dockerfile::patterns::{Glob, clean, has_wildcards};
 
@@ -6,15 +6,14 @@ pub(super) use crate::path::{Circle, join};
 use crate::shown;
 use crate::tree::Tree;
 
-/// Returns the path that a path leads to inside the tree, whether it is there or not. Nothing
-/// leads above the root.
+/// Resolves the links of a path inside the tree; the result need not exist. `..` stops at the root.
 pub(super) fn resolve(tree: &Tree, path: &[u8], follow_last: bool) -> Result<Vec<u8>, Circle> {
     tree.resolve(path, follow_last)
 }
 
 /// Returns the paths that a pattern matches, in order. Links are followed up to the first part with
-/// wildcards and not below it; nothing is looked for below what is matched (BuildKit,
-/// `ResolveWildcards`). A pattern without wildcards returns its path if it is there.
+/// wildcards and not below it; entries below a match are not searched (BuildKit, `ResolveWildcards`).
+/// A pattern without wildcards returns its path if it exists.
 pub(super) fn matching(tree: &Tree, pattern: &str) -> Result<Vec<Vec<u8>>, LookupError> {
     let pattern = clean(pattern);
     let parts: Vec<&str> = pattern.split('/').collect();
@@ -43,12 +42,12 @@ pub(super) fn matching(tree: &Tree, pattern: &str) -> Result<Vec<Vec<u8>>, Looku
     Ok(found)
 }
 
-/// Why nothing was looked for.
+/// Error of a lookup.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LookupError {
-    /// The path, or the one before the first wildcard, is not there.
+    /// The path, or the one before the first wildcard, does not exist.
     Missing,
-    /// Links lead in a circle.
+    /// Links form a loop.
     Circle,
 }
 
@@ -108,7 +107,7 @@ mod tests {
         assert_eq!(all("us?/[lm]ib/a.so"), ["usr/lib/a.so"]);
         assert_eq!(all("us*"), ["usr"]);
         assert_eq!(all("lib/c*"), Vec::<String>::new());
-        // Links are not followed behind a wildcard.
+        // Links are not followed after a wildcard.
         assert_eq!(all("li?/a.so"), Vec::<String>::new());
         assert_eq!(all("."), [""]);
         for missing in ["lib/c.so", "no/*"] {

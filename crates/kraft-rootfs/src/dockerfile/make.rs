@@ -10,9 +10,9 @@ use kraft_core::problem::Span;
 use super::layers::{Ground, Layer, Layers};
 use super::plan::{self, Origin};
 use super::settings::Settings;
-use super::stage::{Kitchen, Stage, absolute, at};
+use super::stage::{Executor, Stage, absolute, at};
 use super::variables::Arguments;
-use super::{Fault, Runner, Told, difference, lookup, mounts};
+use super::{ExecuteError, Progress, Runner, difference, lookup, mounts};
 use crate::ids::IdMap;
 use crate::key::{self, Digest, Key};
 use crate::tree::Tree;
@@ -49,9 +49,9 @@ impl Op {
     }
 }
 
-impl Kitchen<'_, '_> {
+impl Executor<'_, '_> {
     /// Executes the instructions of a stage that were not executed yet.
-    pub(super) fn make(&mut self, stage: &mut Stage) -> Result<(), Fault> {
+    pub(super) fn make(&mut self, stage: &mut Stage) -> Result<(), ExecuteError> {
         self.find_kept(stage)?;
         let first = match stage.made {
             Some(made) => made,
@@ -74,7 +74,7 @@ impl Kitchen<'_, '_> {
     }
 
     /// Loads the last cached state of a stage, if there is one.
-    fn find_kept(&mut self, stage: &mut Stage) -> Result<(), Fault> {
+    fn find_kept(&mut self, stage: &mut Stage) -> Result<(), ExecuteError> {
         let first = stage.made.unwrap_or_default();
         let last = stage.ops.iter().rposition(|op| op.runs());
         let (Some(last), Some(layers), true) = (last, self.recipe.layers, self.recipe.reuse) else {
@@ -91,7 +91,7 @@ impl Kitchen<'_, '_> {
                 continue;
             };
             for op in stage.ops.iter().take(done).skip(first) {
-                (self.tell)(Told::Step(format!("CACHED {}", op.label)));
+                (self.tell)(Progress::Step(format!("CACHED {}", op.label)));
             }
             stage.stand_on(ground, done);
             break;
@@ -100,7 +100,7 @@ impl Kitchen<'_, '_> {
     }
 
     /// Loads the base of a stage; returns 0, the number of executed instructions.
-    fn make_base(&mut self, stage: &mut Stage) -> Result<usize, Fault> {
+    fn make_base(&mut self, stage: &mut Stage) -> Result<usize, ExecuteError> {
         let runs = stage.ops.iter().any(|op| op.runs());
         if let Base::Image {
             name,
@@ -119,8 +119,8 @@ impl Kitchen<'_, '_> {
         Ok(0)
     }
 
-    fn execute(&mut self, stage: &mut Stage, op: &Op) -> Result<(), Fault> {
-        (self.tell)(Told::Step(op.label.clone()));
+    fn execute(&mut self, stage: &mut Stage, op: &Op) -> Result<(), ExecuteError> {
+        (self.tell)(Progress::Step(op.label.clone()));
         let settings = std::mem::replace(&mut stage.settings, op.settings.clone());
         let arguments = std::mem::replace(&mut stage.arguments, op.arguments.clone());
         let step = &op.step;
@@ -135,8 +135,8 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
-    /// Puts the files of a stage that are in no layer into a new one; returns whether there were any.
-    fn ground(&mut self, stage: &mut Stage) -> Result<bool, Fault> {
+    /// Writes the files of a stage that are in no layer to a new one; returns whether there were any.
+    fn ground(&mut self, stage: &mut Stage) -> Result<bool, ExecuteError> {
         let (Some(layers), Some(runner)) = (self.recipe.layers, self.recipe.runner) else {
             return Ok(false);
         };
@@ -148,8 +148,12 @@ impl Kitchen<'_, '_> {
         Ok(true)
     }
 
-    /// Adds a layer to a stage, over those that it has; a complete one takes their place.
-    pub(super) fn add_layer(&mut self, stage: &mut Stage, layer: Layer) -> Result<(), Fault> {
+    /// Adds a layer to a stage, over those that it has; a complete one replaces them.
+    pub(super) fn add_layer(
+        &mut self,
+        stage: &mut Stage,
+        layer: Layer,
+    ) -> Result<(), ExecuteError> {
         let mut ground = std::mem::take(&mut stage.ground);
         if layer.index.complete {
             ground = Ground::default();
@@ -162,7 +166,7 @@ impl Kitchen<'_, '_> {
     }
 
     /// Records the layers of a stage as the state after `done` instructions.
-    fn keep(&mut self, stage: &mut Stage, done: usize) -> Result<(), Fault> {
+    fn keep(&mut self, stage: &mut Stage, done: usize) -> Result<(), ExecuteError> {
         if let Some(layers) = self.recipe.layers {
             let key = self.key(stage, done)?;
             layers.keep(&key, &stage.ground);
@@ -176,7 +180,7 @@ impl Kitchen<'_, '_> {
         name: &str,
         architecture: &str,
         span: Span,
-    ) -> Result<(Tree, Ground), Fault> {
+    ) -> Result<(Tree, Ground), ExecuteError> {
         let image = self.image(name, architecture, span)?;
         let key = self.image_key(&image.id);
         let find = |layers: &Layers, numbers: &mut u64| layers.find(&key, numbers, &mut Vec::new());
@@ -192,7 +196,7 @@ impl Kitchen<'_, '_> {
     }
 
     /// Returns the key of the state after `done` instructions.
-    fn key(&mut self, stage: &mut Stage, done: usize) -> Result<Digest, Fault> {
+    fn key(&mut self, stage: &mut Stage, done: usize) -> Result<Digest, ExecuteError> {
         while stage.keys.len() <= done {
             let op = stage.keys.len().checked_sub(1);
             let op = op.and_then(|number| stage.ops.get(number));
@@ -220,14 +224,14 @@ impl Kitchen<'_, '_> {
 
     fn image_key(&self, id: &str) -> Digest {
         let runner = self.recipe.runner;
-        // Files of layers belong to users that are numbered so.
+        // Files of layers have these ids.
         let root = runner.and_then(Runner::ids).map(IdMap::root);
         let network = runner.map(Runner::network);
         let key = Key::new("base").and(format!("{root:?} {network:?}"));
         key.and(self.recipe.architecture).and(id).digest()
     }
 
-    fn op_key(&mut self, below: Digest, op: &Op) -> Result<Digest, Fault> {
+    fn op_key(&mut self, below: Digest, op: &Op) -> Result<Digest, ExecuteError> {
         let key = match &op.step.instruction {
             Instruction::Add(copy) => self.copy_key(Key::new("add").and(below), op, copy, true)?,
             Instruction::Copy(copy) => {
@@ -239,14 +243,14 @@ impl Kitchen<'_, '_> {
         Ok(key.digest())
     }
 
-    /// Adds what a `COPY` or `ADD` sees. The files it takes are copied into an empty tree to find them.
+    /// Adds what a `COPY` or `ADD` reads. Its files are copied into an empty tree to find them.
     fn copy_key(
         &mut self,
         mut key: Key,
         op: &Op,
         copy: &text::Copy,
         adds: bool,
-    ) -> Result<Key, Fault> {
+    ) -> Result<Key, ExecuteError> {
         let sees = Stage::seeing(op);
         let span = op.step.span;
         let to = self.word(&sees, &copy.destination, span)?;
@@ -294,8 +298,8 @@ impl Kitchen<'_, '_> {
         Ok(key)
     }
 
-    /// Adds what a `RUN` sees: its text, variables and mounts. Secrets count by id.
-    fn run_key(&mut self, mut key: Key, op: &Op, run: &text::Run) -> Result<Key, Fault> {
+    /// Adds what a `RUN` reads: its text, variables and mounts. Secrets count by id.
+    fn run_key(&mut self, mut key: Key, op: &Op, run: &text::Run) -> Result<Key, ExecuteError> {
         key.add(format!("{:?} {:?}", run.command, run.documents));
         key.add(format!("{:?} {:?}", run.network, run.security));
         key.add(format!("{:?}", op.settings.shell));
@@ -331,7 +335,12 @@ impl Kitchen<'_, '_> {
     }
 
     /// Returns the id of the image that a `from=` names; `None` for a stage.
-    fn id_of(&mut self, number: usize, name: &str, span: Span) -> Result<Option<String>, Fault> {
+    fn id_of(
+        &mut self,
+        number: usize,
+        name: &str,
+        span: Span,
+    ) -> Result<Option<String>, ExecuteError> {
         let Origin::Image(name) = plan::origin(self.recipe.dockerfile, number, name) else {
             return Ok(None);
         };
@@ -339,8 +348,8 @@ impl Kitchen<'_, '_> {
         Ok(Some(self.image(&name, &architecture, span)?.id.clone()))
     }
 
-    /// Records which paths of the context an instruction takes.
-    pub(super) fn note_taken(&mut self, stage: &Stage, step: &Step) -> Result<(), Fault> {
+    /// Records which paths of the context an instruction reads.
+    pub(super) fn note_taken(&mut self, stage: &Stage, step: &Step) -> Result<(), ExecuteError> {
         let mut taken = BTreeSet::new();
         match &step.instruction {
             Instruction::Add(copy) | Instruction::Copy(copy) if copy.from.is_none() => {
@@ -366,7 +375,7 @@ impl Kitchen<'_, '_> {
     }
 }
 
-/// Returns the first that a source of `--parents` takes: it brings the directories below along.
+/// Returns the first directory of a source of `--parents`: it includes the directories below.
 fn way(source: &str) -> String {
     let (root, pattern) = source.split_once("/./").unwrap_or(("", source));
     let pattern = patterns::clean(pattern);
@@ -394,15 +403,15 @@ impl Stage {
         self.made = Some(done);
     }
 
-    fn make_working_dir(&mut self, span: Span) -> Result<(), Fault> {
+    fn make_working_dir(&mut self, span: Span) -> Result<(), ExecuteError> {
         use crate::shown;
         use crate::tree::Node;
         let path = lookup::resolve(&self.tree, self.settings.working_dir.as_bytes(), true)
-            .map_err(|_| at(span, "links lead in a circle"))?;
+            .map_err(|_| at(span, "links form a loop"))?;
         if !path.is_empty() && !self.tree.get(&path).is_some_and(Node::is_directory) {
             self.tree
                 .insert(&path, Node::implied_directory())
-                .map_err(|fault| at(span, format!("cannot make `{}`: {fault}", shown(&path))))?;
+                .map_err(|error| at(span, format!("cannot create `{}`: {error}", shown(&path))))?;
         }
         Ok(())
     }

@@ -1,17 +1,17 @@
-//! Dockerfiles, executed here: no daemon, no privileges, and nothing unpacked to disk unless a
-//! `RUN` needs it.
+//! Executes Dockerfiles without a daemon and without privileges; files are unpacked to disk only for a
+//! `RUN`.
 //!
-//! A stage is a `Tree`: `COPY` moves names and numbers from tree to tree, and
-//! contents stay where they are (in the context, in the layers of an image) until the archive is
-//! written. Only a `RUN` needs real files: the tree lies in layers, the command runs over them
-//! ([`Runner`]), and its changes become a layer that is cached ([`Layers`]).
+//! A stage is a `Tree`: `COPY` copies names and metadata from tree to tree, and contents stay in their
+//! files (of the context, of the layers of an image) until the archive is written. Only a `RUN` needs
+//! files on disk: the tree is written to layers, the command runs over them ([`Runner`]), and its
+//! changes become a layer that is cached ([`Layers`]).
 //!
 //! ```text
 //! execute ─ plan (which stages) ─► stage (what instructions mean) ─► make ─ copy ─► tree
 //!                                    key, layers (what is kept) ◄─┘  └─ commands ─► layer ─► tree
 //! ```
 //!
-//! The rules are those of the Dockerfile reference, and where it is silent, what BuildKit does.
+//! The rules are those of the Dockerfile reference and, for what it does not define, of BuildKit.
 
 mod commands;
 mod copy;
@@ -43,35 +43,35 @@ use crate::{Built, Error, Layer, Options};
 
 pub use layers::{Keep, Layers, sweep};
 pub use plan::obstacle;
-pub use run::{Command, Mount, MountSource, Network, Root, RunFault, Runner};
+pub use run::{Command, Mount, MountSource, Network, Root, RunError, Runner};
 pub use settings::Settings;
 
-/// What is executed.
+/// Input of [`execute`]: a Dockerfile with its context and options.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe<'a> {
     /// The Dockerfile.
     pub dockerfile: &'a Dockerfile,
-    /// The directory that is copied from.
+    /// The context: the directory that is copied from.
     pub context: &'a Path,
-    /// What of it is left out: its `.dockerignore`.
+    /// Patterns of files in the context that are ignored: its `.dockerignore`.
     pub ignore: &'a Patterns,
-    /// The stage that is meant, if not the last.
+    /// The stage to build; the last one without it.
     pub target: Option<&'a str>,
     /// Build arguments.
     pub arguments: &'a BTreeMap<String, String>,
-    /// The architecture that is built for, as OCI names it: `amd64`.
+    /// The architecture to build for, as OCI names it: `amd64`.
     pub architecture: &'a str,
-    /// That of this host.
+    /// The architecture of this host.
     pub host: &'a str,
-    /// Where images come from.
+    /// Source of images.
     pub images: &'a dyn Images,
-    /// What runs commands; without it a `RUN` is a fault.
+    /// Runs commands; without it a `RUN` is an error.
     pub runner: Option<&'a dyn Runner>,
-    /// Secrets by their names.
+    /// Secrets by id.
     pub secrets: &'a BTreeMap<String, Vec<u8>>,
-    /// Where files are laid out while this goes on.
+    /// Directory of temporary files of the build.
     pub scratch: &'a Path,
-    /// Where the directories of `--mount=type=cache` are kept from build to build.
+    /// Directory of the caches of `--mount=type=cache`, which are kept between builds.
     pub caches: &'a Path,
     /// The cache of steps; a `RUN` fails without it.
     pub layers: Option<&'a Layers>,
@@ -93,7 +93,7 @@ pub struct Image<'a> {
     pub layers: Box<dyn FnMut() -> Option<Layer<'a>> + 'a>,
 }
 
-/// Knows images.
+/// Source of images.
 pub trait Images: std::fmt::Debug {
     /// Returns an image for Linux on an architecture as OCI names it.
     fn image(
@@ -103,39 +103,39 @@ pub trait Images: std::fmt::Debug {
     ) -> Result<Image<'_>, Box<dyn StdError + Send + Sync>>;
 }
 
-/// What happens while a Dockerfile is executed.
+/// Progress of [`execute`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Progress {
     /// A step began: `[build 2/3] RUN make`.
     Step(String),
-    /// A command wrote a line.
+    /// A command printed a line.
     Line(String),
-    /// So many bytes of the archive's contents are written.
+    /// Number of bytes of the archive's contents that are written.
     Written(u64),
-    /// What the user should know.
+    /// A warning.
     Warning(String),
 }
 
-/// Why a Dockerfile could not be executed.
+/// Error of [`execute`].
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// Something in the Dockerfile, at a place.
+pub enum ExecuteError {
+    /// An error in the Dockerfile, at a place.
     #[error("{}", .0.message)]
     Text(Box<Problem>),
-    /// A command failed: its place, and what it wrote last.
+    /// A command failed: its place, and the end of its output.
     #[error("{}", .problem.message)]
     Command {
         /// What failed, and where.
         problem: Box<Problem>,
-        /// The last lines it wrote.
+        /// The last lines that it printed.
         lines: Vec<String>,
     },
     /// This host cannot run a command, at its place.
     #[error("{}", .0.message)]
     Host(Box<Problem>),
-    /// Something outside of it.
+    /// An error outside of the Dockerfile.
     #[error(transparent)]
-    Room(#[from] Error),
+    Outside(#[from] Error),
 }
 
 /// Result of [`execute`].
@@ -143,29 +143,77 @@ pub enum Fault {
 pub struct Executed {
     /// The archive.
     pub built: Built,
-    /// How the image wants to be run.
+    /// Run configuration of the image.
     pub settings: Settings,
-    /// Paths and patterns that were taken from the context; no other file matters.
+    /// Paths and patterns that were read from the context; no other file matters.
     pub taken: Vec<String>,
 }
 
-/// Executes a Dockerfile, and makes the archive of its root filesystem at `out`, as
+/// Executes a Dockerfile, and writes the archive of its root filesystem at `out`, as
 /// [`build`](crate::build()) does.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::error::Error;
+///
+/// use kraft_core::dockerfile::parse;
+/// use kraft_core::dockerfile::patterns::Patterns;
+/// use kraft_rootfs::Options;
+/// use kraft_rootfs::dockerfile::{Image, Images, Recipe, execute};
+///
+/// #[derive(Debug)]
+/// struct NoImages;
+///
+/// impl Images for NoImages {
+///     fn image(&self, name: &str, _: &str) -> Result<Image<'_>, Box<dyn Error + Send + Sync>> {
+///         Err(format!("there is no image `{name}`").into())
+///     }
+/// }
+///
+/// let dir = tempfile::tempdir()?;
+/// std::fs::write(dir.path().join("app"), "#!")?;
+/// let dockerfile = parse("FROM scratch\nCOPY app /bin/app\nCMD [\"/bin/app\"]\n").unwrap();
+/// let recipe = Recipe {
+///     dockerfile: &dockerfile,
+///     context: dir.path(),
+///     ignore: &Patterns::default(),
+///     target: None,
+///     arguments: &BTreeMap::new(),
+///     architecture: "amd64",
+///     host: "amd64",
+///     images: &NoImages,
+///     runner: None,
+///     secrets: &BTreeMap::new(),
+///     scratch: dir.path(),
+///     caches: dir.path(),
+///     layers: None,
+///     reuse: true,
+/// };
+/// let out = dir.path().join("root.cpio");
+/// let executed = execute(&recipe, &out, &Options::default(), &mut |_| {})?;
+/// assert_eq!(executed.settings.cmd, ["/bin/app"]);
+/// assert_eq!(executed.built.entries, 2);
+/// # Ok::<(), Box<dyn Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// If an instruction is invalid or fails, or a file or an image cannot be read.
 pub fn execute(
     recipe: &Recipe<'_>,
     out: &Path,
     options: &Options,
-    tell: &mut dyn FnMut(Told),
-) -> Result<Executed, Fault> {
+    report: &mut dyn FnMut(Progress),
+) -> Result<Executed, ExecuteError> {
     let planned = plan::plan(recipe)?;
     let whole = plan::needed_whole(recipe, &planned);
-    let mut kitchen = stage::Kitchen::new(recipe, whole, tell);
+    let mut executor = stage::Executor::new(recipe, whole, report);
     for number in planned {
-        kitchen.stage(number)?;
+        executor.stage(number)?;
     }
-    let last = kitchen.into_last();
+    let last = executor.into_last();
     let (entries, size) = crate::build::write(&last.tree, out, options, &mut |done| {
-        tell(Told::Written(done));
+        report(Progress::Written(done));
     })?;
     let built = Built {
         entries,
@@ -173,7 +221,9 @@ pub fn execute(
         warnings: last.warnings,
     };
     if let Some(error) = recipe.layers.and_then(Layers::settle) {
-        tell(Told::Warning(format!("cannot cache the steps: {error}")));
+        report(Progress::Warning(format!(
+            "cannot cache the steps: {error}"
+        )));
     }
     Ok(Executed {
         built,
@@ -182,8 +232,7 @@ pub fn execute(
     })
 }
 
-/// Returns the ignore file of a Dockerfile: one of its own name beside it, else that of the
-/// context.
+/// Returns the ignore file of a Dockerfile: `NAME.dockerignore` beside it, else that of the context.
 pub fn ignore_file(dockerfile: &Path, context: &Path) -> PathBuf {
     let own = kraft_sys::fs::beside(dockerfile, ".dockerignore");
     if own.is_file() {

@@ -1,17 +1,17 @@
-//! `--chmod`: octal permissions, or symbolic ones as `chmod(1)` takes them.
+//! `--chmod`: octal permissions, or symbolic ones as in `chmod(1)`.
 
 /// The bits of each class of users, setuid and setgid included.
 const CLASSES: [(char, u32); 4] = [('u', 0o4700), ('g', 0o2070), ('o', 0o0007), ('a', 0o6777)];
-/// The bits that are set where no class is named.
+/// The bits that are set if no class is named.
 const ALL: u32 = 0o6777;
 const STICKY: u32 = 0o1000;
 
-/// Permissions that are set, or changed.
+/// Permissions, or a change of permissions.
 #[derive(Clone, Debug)]
 pub(super) enum Mode {
-    /// These.
+    /// These permissions.
     Octal(u32),
-    /// Those that are there, changed.
+    /// Changes of the existing permissions.
     Symbolic(Vec<Change>),
 }
 
@@ -20,7 +20,7 @@ pub(super) enum Mode {
 pub(super) enum Change {
     Add(u32),
     Remove(u32),
-    /// `X`: only for directories, and for what somebody may execute.
+    /// `X`: only for directories and files that any class may execute.
     AddIfExecutable(u32),
     /// Permissions of a class for others: a mask of three bits for each class that gets them.
     Copy {
@@ -31,7 +31,7 @@ pub(super) enum Change {
 }
 
 impl Mode {
-    /// Reads the value of the flag.
+    /// Parses the value of the flag.
     pub(super) fn read(text: &str) -> Option<Self> {
         if text.starts_with(|c: char| c.is_ascii_digit()) {
             let digits = text.chars().all(|c| c.is_digit(8));
@@ -45,7 +45,7 @@ impl Mode {
         Some(Self::Symbolic(changes))
     }
 
-    /// Returns permissions that are changed so.
+    /// Returns the changed permissions.
     pub(super) fn apply(&self, old: u32, directory: bool) -> u32 {
         let changes = match self {
             Self::Octal(bits) => return *bits,
@@ -74,7 +74,7 @@ impl Mode {
     }
 }
 
-/// Reads a clause: classes, then one operator after the other with its permissions.
+/// Parses a clause: classes, then operators with their permissions.
 fn clause_of(clause: &str, changes: &mut Vec<Change>) -> Option<()> {
     let end = clause.find(['+', '-', '='])?;
     let (classes, mut rest) = clause.split_at_checked(end)?;
@@ -95,7 +95,7 @@ fn clause_of(clause: &str, changes: &mut Vec<Change>) -> Option<()> {
     Some(())
 }
 
-/// Reads the permissions behind an operator.
+/// Parses the permissions after an operator.
 fn step(classes: u32, operator: char, permissions: &str, changes: &mut Vec<Change>) -> Option<()> {
     let mut who = classes;
     let (mut bits, mut conditional) = (0, 0);

@@ -1,4 +1,4 @@
-//! What is mounted over the root while a `RUN` goes on.
+//! Mounts of a `RUN`.
 
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -12,25 +12,25 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::run::{Mount, MountSource};
-use super::stage::{Kitchen, Stage, absolute, at};
-use super::{Fault, Told, disk, lookup};
+use super::stage::{Executor, Stage, absolute, at};
+use super::{ExecuteError, Progress, disk, lookup};
 use crate::ids::IdMap;
 use crate::tree::{Node, Tree};
 use crate::{Error, key, shown};
 
-/// Where secrets are if a mount does not say it.
+/// Default directory of secrets.
 const SECRETS: &str = "/run/secrets";
-/// Largest number of steps that use a private cache of one name at the same time.
+/// Maximum number of steps that use a private cache of one name at the same time.
 const MOST_PRIVATE: usize = 1000;
 
-/// What a command has besides its root.
+/// Mounts and secrets of a command.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     pub(super) mounts: Vec<Mount>,
-    /// Secrets that are variables. Never printed: [`Command`](super::Command) holds them, and
-    /// nobody shows one.
+    /// Secrets that are variables. Never printed: only [`Command`](super::Command) contains them, and
+    /// it shows only their names.
     pub(super) environment: Vec<(String, String)>,
-    /// The sources of the mounts, for as long as the command runs.
+    /// The sources of the mounts, while the command runs.
     pub(super) keepers: Vec<TempDir>,
     /// The locks of caches, by their directories.
     locks: Vec<(PathBuf, Lock)>,
@@ -41,20 +41,20 @@ struct Wanted<'m> {
     options: MountOptions,
     /// `from`: a stage or an image.
     from: Option<&'m str>,
-    /// Where it appears, absolute in the root.
+    /// Its absolute path in the root.
     target: String,
     span: Span,
 }
 
-impl Kitchen<'_, '_> {
-    /// Gets everything ready that is mounted while a command runs.
+impl Executor<'_, '_> {
+    /// Prepares the mounts of a command.
     pub(super) fn mounts(
         &mut self,
         number: usize,
         stage: &Stage,
         step: &Step,
         run: &text::Run,
-    ) -> Result<Ready, Fault> {
+    ) -> Result<Ready, ExecuteError> {
         let mut ready = Ready::default();
         for mount in &run.mounts {
             let options = self.mount_options(stage, mount)?;
@@ -89,19 +89,19 @@ impl Kitchen<'_, '_> {
         Ok(ready)
     }
 
-    /// Returns what a mount asks for.
+    /// Returns the source of a mount.
     pub(super) fn mount_options(
         &self,
         stage: &Stage,
         mount: &text::Mount,
-    ) -> Result<MountOptions, Fault> {
+    ) -> Result<MountOptions, ExecuteError> {
         let look = |name: &str| stage.arguments.value(name, &stage.settings);
         let escape = self.recipe.dockerfile.escape;
         let options = mount.options(&|word| expand::word(word, escape, &look));
-        options.map_err(Fault::Text)
+        options.map_err(ExecuteError::Text)
     }
 
-    fn secret(&mut self, wanted: &Wanted<'_>, ready: &mut Ready) -> Result<(), Fault> {
+    fn secret(&mut self, wanted: &Wanted<'_>, ready: &mut Ready) -> Result<(), ExecuteError> {
         let options = &wanted.options;
         let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
         let mut id = if options.source.is_empty() {
@@ -155,7 +155,7 @@ impl Kitchen<'_, '_> {
         stage: &Stage,
         wanted: Wanted<'_>,
         ready: &mut Ready,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ExecuteError> {
         let tree = match wanted.from {
             None => self.context()?,
             Some(name) => Rc::new(self.origin(number, stage, name, wanted.span)?.tree),
@@ -172,14 +172,14 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
-    /// Mounts a cache. Another beginning, owner or mode makes it another cache, as in BuildKit.
+    /// Mounts a cache. Another source, owner or mode makes it another cache, as in BuildKit.
     fn cache(
         &mut self,
         number: usize,
         stage: &Stage,
         wanted: &Wanted<'_>,
         ready: &mut Ready,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ExecuteError> {
         let options = &wanted.options;
         let id = if options.id.is_empty() {
             options.target.clone()
@@ -222,14 +222,14 @@ impl Kitchen<'_, '_> {
         Ok(())
     }
 
-    /// Makes the directory of a cache, unless it is there: whole or not at all.
+    /// Creates the directory of a cache, unless it exists: completely or not at all.
     fn begin_cache(
         &mut self,
         path: &Path,
         seed: Option<&Tree>,
         wanted: &Wanted<'_>,
         is_own: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ExecuteError> {
         let caches = self.recipe.caches;
         kraft_sys::fs::create_dir_all(caches, 0o755).map_err(Error::from)?;
         if path.is_dir() {
@@ -266,14 +266,14 @@ impl Kitchen<'_, '_> {
         }
     }
 
-    /// Locks a cache for as long as the command runs; returns whether it can be used.
+    /// Locks a cache while the command runs; returns whether it can be used.
     fn lock_cache(
         &mut self,
         path: &Path,
         id: &str,
         sharing: Sharing,
         ready: &mut Ready,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, ExecuteError> {
         if ready.locks.iter().any(|(locked, _)| locked == path) {
             return Ok(true);
         }
@@ -285,7 +285,7 @@ impl Kitchen<'_, '_> {
                     None if sharing == Sharing::Private => return Ok(false),
                     None => {
                         let line = format!("waiting for the cache `{id}`, which is in use");
-                        (self.tell)(Told::Line(line));
+                        (self.tell)(Progress::Line(line));
                         Lock::exclusive(path).map_err(Error::from)?
                     }
                 }
@@ -295,8 +295,8 @@ impl Kitchen<'_, '_> {
         Ok(true)
     }
 
-    /// Gives a file to the owner that a mount names, if this user can.
-    fn give(&mut self, path: &Path, wanted: &Wanted<'_>) -> Result<(), Fault> {
+    /// Changes the owner of a file to the one that a mount names, if this user can.
+    fn give(&mut self, path: &Path, wanted: &Wanted<'_>) -> Result<(), ExecuteError> {
         let (uid, gid) = (wanted.options.uid, wanted.options.gid);
         if let Some(ids) = self.ids() {
             ids.give(path, uid.unwrap_or(0), gid.unwrap_or(0))
@@ -317,18 +317,14 @@ impl Kitchen<'_, '_> {
     }
 }
 
-/// The name of what is mounted in the directory that it is laid out in.
+/// Name of the source of a mount in its directory.
 const BOUND: &str = "bound";
 
-/// Returns what a path of a tree leads to, as the only entry of a tree. Links are followed inside
+/// Returns the entry at a path of a tree as the only entry of a new tree. Links are followed inside
 /// the tree: on this host they would lead somewhere else.
-pub(super) fn part(tree: &Tree, source: &str, span: Span) -> Result<Tree, Fault> {
-    let path = lookup::resolve(tree, source.as_bytes(), true).map_err(|_| {
-        at(
-            span,
-            format!("links on the way to `{source}` lead in a circle"),
-        )
-    })?;
+pub(super) fn part(tree: &Tree, source: &str, span: Span) -> Result<Tree, ExecuteError> {
+    let path = lookup::resolve(tree, source.as_bytes(), true)
+        .map_err(|_| at(span, format!("links on the way to `{source}` form a loop")))?;
     let node = match tree.get(&path) {
         Some(node) => node.clone(),
         None if path.is_empty() => Node::implied_directory(),
@@ -337,7 +333,7 @@ pub(super) fn part(tree: &Tree, source: &str, span: Span) -> Result<Tree, Fault>
     let mut part = Tree::default();
     let mut put = |path: &[u8], node: Node| {
         let put = part.insert(path, node);
-        put.map_err(|fault| at(span, format!("cannot mount `{}`: {fault}", shown(path))))
+        put.map_err(|error| at(span, format!("cannot mount `{}`: {error}", shown(path))))
     };
     put(BOUND.as_bytes(), node)?;
     let skip = if path.is_empty() { 0 } else { path.len() + 1 };
@@ -357,7 +353,7 @@ pub(super) fn write_small(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Er
     Ok(file.commit()?)
 }
 
-/// Returns a text as one name of a file, not the same for any two texts.
+/// Returns a unique file name for a text.
 pub(super) fn file_name(id: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let shown: String = id.chars().filter(|c| plain(*c)).take(64).collect();
@@ -367,7 +363,7 @@ pub(super) fn file_name(id: &str) -> String {
     format!("{shown}.{}", hex_half(&Sha256::digest(id.as_bytes())))
 }
 
-/// Returns half of a digest as text: enough to keep names apart.
+/// Returns half of a digest as text: enough to distinguish names.
 fn hex_half(digest: &[u8]) -> String {
     let (half, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
     format!("{:032x}", u128::from_be_bytes(*half))

@@ -1,24 +1,24 @@
-//! Which stages are needed, in which order, and whether we can execute them at all.
+//! Plan of a build: the needed stages in order, and whether kraft can execute them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kraft_core::dockerfile::{Dockerfile, Instruction, Mount, Source, Stage};
 use kraft_core::problem::{Problem, Span};
 
-use super::{Fault, Recipe, variables};
+use super::{ExecuteError, Recipe, variables};
 
-/// What a name after `FROM` or `--from=` leads to.
+/// What a name after `FROM` or `--from=` refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Nothing: `scratch`.
     Scratch,
-    /// A stage before.
+    /// An earlier stage.
     Stage(usize),
     /// An image.
     Image(String),
 }
 
-/// Returns what the name after a `FROM` of stage `number` leads to.
+/// Returns what the name after the `FROM` of stage `number` refers to.
 pub(super) fn base(dockerfile: &Dockerfile, number: usize, name: &str) -> Origin {
     if name == "scratch" {
         return Origin::Scratch;
@@ -29,7 +29,7 @@ pub(super) fn base(dockerfile: &Dockerfile, number: usize, name: &str) -> Origin
     }
 }
 
-/// Returns what a `--from=` in stage `number` leads to: also a stage by its number.
+/// Returns what a `--from=` in stage `number` refers to: also a stage by its number.
 pub(super) fn origin(dockerfile: &Dockerfile, number: usize, name: &str) -> Origin {
     if let Ok(stage) = name.parse::<usize>()
         && stage < number
@@ -39,11 +39,11 @@ pub(super) fn origin(dockerfile: &Dockerfile, number: usize, name: &str) -> Orig
     base(dockerfile, number, name)
 }
 
-/// Returns the numbers of the stages that are needed, each behind those it needs.
-pub(super) fn plan(recipe: &Recipe<'_>) -> Result<Vec<usize>, Fault> {
+/// Returns the numbers of the needed stages, each after those that it needs.
+pub(super) fn plan(recipe: &Recipe<'_>) -> Result<Vec<usize>, ExecuteError> {
     let dockerfile = recipe.dockerfile;
     let global = variables::global(recipe)
-        .map_err(|error| Fault::Text(Box::new(Problem::error(error.to_string()))))?;
+        .map_err(|error| ExecuteError::Text(Box::new(Problem::error(error.to_string()))))?;
     let last = target(dockerfile, recipe.target)?;
     // Stages only refer to earlier ones: from the last to the first, each is known to be needed
     // before it is looked at.
@@ -59,7 +59,7 @@ pub(super) fn plan(recipe: &Recipe<'_>) -> Result<Vec<usize>, Fault> {
     Ok(needed)
 }
 
-fn target(dockerfile: &Dockerfile, wanted: Option<&str>) -> Result<usize, Fault> {
+fn target(dockerfile: &Dockerfile, wanted: Option<&str>) -> Result<usize, ExecuteError> {
     dockerfile.stage(wanted).ok_or_else(|| {
         let wanted = wanted.unwrap_or_default();
         let names = dockerfile
@@ -68,7 +68,7 @@ fn target(dockerfile: &Dockerfile, wanted: Option<&str>) -> Result<usize, Fault>
             .filter_map(|stage| stage.from.name.as_deref());
         let names: Vec<&str> = names.collect();
         let problem = Problem::error(format!("the Dockerfile has no stage `{wanted}`"));
-        Fault::Text(Box::new(
+        ExecuteError::Text(Box::new(
             match kraft_core::nearest::nearest(wanted, names.clone()) {
                 Some(meant) => problem.help(format!("did you mean `{meant}`?")),
                 None if names.is_empty() => problem.help("none of its stages has a name"),
@@ -132,8 +132,7 @@ pub(super) fn needed_whole(recipe: &Recipe<'_>, planned: &[usize]) -> BTreeSet<u
     whole
 }
 
-/// Returns the first thing in the needed stages of a Dockerfile that we cannot execute, if there
-/// is one.
+/// Returns the first instruction in the needed stages that kraft cannot execute, if there is one.
 pub fn obstacle(recipe: &Recipe<'_>) -> Option<Problem> {
     let runs = recipe.runner.is_some();
     let needed = plan(recipe).ok()?;
@@ -171,7 +170,7 @@ fn mount(mount: &Mount) -> Option<(&'static str, Option<Span>)> {
         .then_some(("`RUN --mount=type=ssh` needs a daemon", None))
 }
 
-/// Returns whether a source of an `ADD` is an address.
+/// Returns whether a source of an `ADD` is a URL.
 pub(super) fn is_remote(word: &str) -> bool {
     word.contains("://") || word.starts_with("git@")
 }

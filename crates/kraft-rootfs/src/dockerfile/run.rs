@@ -1,4 +1,4 @@
-//! `RUN`: what a command needs to know, for whatever runs it.
+//! `RUN`: commands, and the trait of what runs them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,20 +6,20 @@ use std::path::PathBuf;
 
 use crate::ids::IdMap;
 
-/// A command to be run in a root. Its variables may be secrets, so only their names are shown.
+/// A command to run in a root. Its variables may be secrets, so only their names are shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Command {
-    /// Its words; the first is looked up in the root.
+    /// The program and its arguments; the program is looked up in the root.
     pub words: Vec<String>,
-    /// Its variables, and no others.
+    /// Its environment; it inherits no other variables.
     pub environment: BTreeMap<String, String>,
-    /// The directory it begins in, absolute in the root; it is there.
+    /// Its working directory, absolute in the root; it exists.
     pub directory: String,
-    /// The user: a name or number, with a group behind a colon; empty for root.
+    /// The user: a name or number, optionally with `:GROUP`; empty for root.
     pub user: String,
-    /// What it asks to see of the network.
+    /// The network that it requests.
     pub network: Option<Network>,
-    /// What is mounted over the root.
+    /// Source of a mount.
     pub mounts: Vec<Mount>,
 }
 
@@ -37,51 +37,51 @@ impl fmt::Debug for Command {
     }
 }
 
-/// What a command sees of the network.
+/// The network of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Network {
-    /// A network of its own, with a way out where the host has one.
+    /// Its own network, with a way out if the host has one.
     #[default]
     Own,
-    /// That of the host.
+    /// The network of the host.
     Host,
     /// Only a loopback device.
     None,
 }
 
-/// Something that is mounted over the root while a command runs.
+/// A mount in the root while a command runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// What is mounted.
+    /// Its source.
     pub source: MountSource,
-    /// Where it appears, absolute in the root. What is missing of the way there is made.
+    /// Its absolute path in the root. Missing directories are created.
     pub target: String,
-    /// Whether it cannot be written to.
+    /// Whether it is read-only.
     pub read_only: bool,
 }
 
-/// What is mounted over the root.
+/// Source of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountSource {
     /// A file or directory of this host.
     Path(PathBuf),
     /// An empty directory in memory.
     Memory {
-        /// Its largest size in bytes; 0 is the default of the kernel.
+        /// Its maximum size in bytes; 0 is the kernel's default.
         size: u64,
     },
 }
 
-/// Why a command could not be run, or failed.
+/// Error of a command.
 #[derive(Debug, thiserror::Error)]
-pub enum RunFault {
-    /// It ran, and failed.
+pub enum RunError {
+    /// It ran and failed.
     #[error("the command {how}")]
     Failed {
         /// How it ended: `ended with code 3`.
         how: String,
     },
-    /// This host does not let us run it.
+    /// This host cannot run it.
     #[error("{0}")]
     Host(String),
     /// This host cannot mount an overlay ([`Root::Layers`]).
@@ -111,18 +111,18 @@ pub enum Root {
 
 /// Runs commands in a root.
 pub trait Runner: std::fmt::Debug {
-    /// Runs a command, and hands on every line that it writes.
+    /// Runs a command, and passes every line that it prints to `line`.
     fn run(
         &self,
         root: &Root,
         command: &Command,
         line: &mut dyn FnMut(&str),
-    ) -> Result<(), RunFault>;
+    ) -> Result<(), RunError>;
 
-    /// Returns the users and groups of commands; `None` if every file of a root belongs to who runs
+    /// Returns the users and groups of commands; `None` if every file of a root belongs to the user of
     /// this process.
     fn ids(&self) -> Option<&IdMap>;
 
-    /// Returns the network of a command that asks for no other.
+    /// Returns the network of a command that requests no other.
     fn network(&self) -> Network;
 }

@@ -1,35 +1,45 @@
-//! The configuration of an image, as far as a unikernel or a builder heeds it.
+//! The configuration of an image, as far as a unikernel or a builder uses it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How an image wants to be run (OCI image specification, `config.md`, the object `config`).
+/// Run configuration of an image (OCI image specification, `config.md`, the object `config`).
+///
+/// ```
+/// use kraft_rootfs::dockerfile::Settings;
+///
+/// let json = br#"{"config": {"Entrypoint": ["/app"], "Cmd": null, "WorkingDir": "/srv"}}"#;
+/// let settings = Settings::of_image(json)?;
+/// assert_eq!(settings.entrypoint, ["/app"]);
+/// assert!(settings.cmd.is_empty());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Settings {
-    /// The user, as name or number, with its group behind a colon.
+    /// The user: a name or number, optionally with `:GROUP`.
     #[serde(deserialize_with = "null_is_empty")]
     pub user: String,
     /// Variables as `NAME=VALUE`.
     #[serde(deserialize_with = "without_nulls")]
     pub env: Vec<String>,
-    /// What is run.
+    /// The program with its first arguments.
     #[serde(deserialize_with = "without_nulls")]
     pub entrypoint: Vec<String>,
-    /// Its arguments, or what is run where there is no entry point.
+    /// Further arguments, or the program if there is no entry point.
     #[serde(deserialize_with = "without_nulls")]
     pub cmd: Vec<String>,
-    /// Where it is run.
+    /// The working directory.
     #[serde(deserialize_with = "null_is_empty")]
     pub working_dir: String,
     /// Labels.
     #[serde(deserialize_with = "without_null_values")]
     pub labels: BTreeMap<String, String>,
-    /// The words before a command that is no list.
+    /// The shell for commands that are not lists.
     #[serde(deserialize_with = "without_nulls")]
     pub shell: Vec<String>,
-    /// Instructions for those who build on it.
+    /// Instructions for builds on it (`ONBUILD`).
     #[serde(deserialize_with = "without_nulls")]
     pub on_build: Vec<String>,
 }
@@ -72,7 +82,11 @@ where
 }
 
 impl Settings {
-    /// Reads the configuration of an image: the whole document, of which this is a part.
+    /// Parses the configuration of an image: the whole document, of which this is a part.
+    ///
+    /// # Errors
+    ///
+    /// If the document is not valid JSON.
     pub fn of_image(json: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice::<Configuration>(json).map(|whole| whole.config)
     }
@@ -86,7 +100,7 @@ impl Settings {
             .map(|(_, value)| value)
     }
 
-    /// Sets a variable; one that is there keeps its place.
+    /// Sets a variable; an existing one keeps its position.
     pub(super) fn set_variable(&mut self, name: &str, value: &str) {
         let pair = format!("{name}={value}");
         let old = self

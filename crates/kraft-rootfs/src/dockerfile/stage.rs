@@ -16,7 +16,7 @@ use super::make::{Base, Op};
 use super::plan::{self, Origin};
 use super::settings::Settings;
 use super::variables::{self, Arguments};
-use super::{Fault, Image, Recipe, Told};
+use super::{ExecuteError, Image, Progress, Recipe};
 use crate::format::cpio;
 use crate::key::Digest;
 use crate::source::directory;
@@ -24,45 +24,44 @@ use crate::source::tar::Unpacker;
 use crate::tree::Tree;
 use crate::{Error, Options};
 
-/// What a command has as its `PATH` where nobody says another (BuildKit,
-/// `util/system/path.go`).
+/// Default `PATH` of commands (BuildKit, `util/system/path.go`).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Numbers of files that are copied begin here, above those that tarballs give.
+/// First identity of copied files, above those of tarballs.
 const FIRST_NUMBER: u64 = 1 << 40;
 /// All stages of a build.
-pub(super) struct Kitchen<'a, 't> {
+pub(super) struct Executor<'a, 't> {
     pub(super) recipe: &'a Recipe<'a>,
-    pub(super) tell: &'t mut dyn FnMut(Told),
+    pub(super) tell: &'t mut dyn FnMut(Progress),
     pub(super) global: BTreeMap<String, String>,
     pub(super) stages: BTreeMap<usize, Stage>,
     pub(super) last: usize,
     pub(super) images: BTreeMap<String, Rc<BaseImage>>,
     /// The stages whose files are needed as a whole ([`plan::needed_whole`]).
     whole: BTreeSet<usize>,
-    /// Paths and patterns that are taken from the context.
+    /// Paths and patterns that are read from the context.
     pub(super) taken: BTreeSet<String>,
     /// Whether commands run in a plain directory because overlays cannot be mounted.
     pub(super) flat: bool,
     /// The context, read when it is first needed.
     pub(super) context: Option<Rc<Tree>>,
-    /// Contents that stand nowhere else: here-documents.
+    /// Contents that are in no file: here-documents.
     pub(super) spool: Option<(Rc<File>, u64)>,
     pub(super) numbers: u64,
     pub(super) warnings: Vec<String>,
 }
 
-/// What a stage has become.
+/// State of a stage.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stage {
     pub(super) tree: Tree,
     pub(super) settings: Settings,
     pub(super) arguments: Arguments,
-    /// Whether this stage said `CMD` itself.
+    /// Whether this stage has a `CMD` itself.
     pub(super) own_cmd: bool,
     pub(super) base: Base,
     /// The instructions that change files.
     pub(super) ops: Vec<Rc<Op>>,
-    /// How many of them were executed; `None` if the base is not loaded yet.
+    /// Number of executed ones; `None` if the base is not loaded yet.
     pub(super) made: Option<usize>,
     /// The keys of the states after 0, 1, 2 … instructions, as far as computed.
     pub(super) keys: Vec<Digest>,
@@ -70,7 +69,7 @@ pub(super) struct Stage {
     pub(super) ground: Ground,
 }
 
-/// An image that is built on.
+/// An image to build on.
 #[derive(Debug)]
 pub(super) struct BaseImage {
     pub(super) id: String,
@@ -79,7 +78,7 @@ pub(super) struct BaseImage {
     tree: RefCell<Option<Tree>>,
 }
 
-/// What the last stage became.
+/// Result of the last stage.
 pub(super) struct Last {
     pub(super) tree: Tree,
     pub(super) settings: Settings,
@@ -87,11 +86,11 @@ pub(super) struct Last {
     pub(super) taken: Vec<String>,
 }
 
-impl<'a, 't> Kitchen<'a, 't> {
+impl<'a, 't> Executor<'a, 't> {
     pub(super) fn new(
         recipe: &'a Recipe<'a>,
         whole: BTreeSet<usize>,
-        tell: &'t mut dyn FnMut(Told),
+        tell: &'t mut dyn FnMut(Progress),
     ) -> Self {
         Self {
             recipe,
@@ -111,7 +110,7 @@ impl<'a, 't> Kitchen<'a, 't> {
     }
 
     /// Executes a stage; those it needs were executed before.
-    pub(super) fn stage(&mut self, number: usize) -> Result<(), Fault> {
+    pub(super) fn stage(&mut self, number: usize) -> Result<(), ExecuteError> {
         let Some(planned) = self.recipe.dockerfile.stages.get(number) else {
             return Ok(());
         };
@@ -154,7 +153,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         Ok(())
     }
 
-    /// Returns what the last stage became.
+    /// Returns the result of the last stage.
     pub(super) fn into_last(mut self) -> Last {
         let stage = self.stages.remove(&self.last).unwrap_or_default();
         Last {
@@ -165,7 +164,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         }
     }
 
-    fn begin(&mut self, number: usize, planned: &text::Stage) -> Result<Stage, Fault> {
+    fn begin(&mut self, number: usize, planned: &text::Stage) -> Result<Stage, ExecuteError> {
         let name = variables::expanded(self.recipe.dockerfile, &planned.from.image, &self.global)
             .map_err(|error| at(planned.from.span, error))?;
         if name.is_empty() {
@@ -195,7 +194,7 @@ impl<'a, 't> Kitchen<'a, 't> {
                 }
             }
         };
-        // Arguments that an earlier stage declared are known here, too; an image has none.
+        // Arguments of an earlier stage are inherited; an image has none.
         stage.own_cmd = false;
         if stage.settings.variable("PATH").is_none() {
             stage.settings.set_variable("PATH", DEFAULT_PATH);
@@ -203,8 +202,8 @@ impl<'a, 't> Kitchen<'a, 't> {
         Ok(stage)
     }
 
-    /// Returns the stage that a `FROM` names. One that is needed only there is moved, not cloned.
-    fn base_stage(&mut self, number: usize) -> Result<Stage, Fault> {
+    /// Returns the stage that a `FROM` names. One that is used only there is moved, not cloned.
+    fn base_stage(&mut self, number: usize) -> Result<Stage, ExecuteError> {
         if !self.stages.contains_key(&number) {
             self.stage(number)?;
         }
@@ -216,13 +215,13 @@ impl<'a, 't> Kitchen<'a, 't> {
         Ok(stage.unwrap_or_default())
     }
 
-    /// Returns an image; asks for each only once.
+    /// Returns an image; requests each only once.
     pub(super) fn image(
         &mut self,
         name: &str,
         architecture: &str,
         span: Span,
-    ) -> Result<Rc<BaseImage>, Fault> {
+    ) -> Result<Rc<BaseImage>, ExecuteError> {
         let key = format!("{architecture} {name}");
         if let Some(known) = self.images.get(&key) {
             return Ok(Rc::clone(known));
@@ -243,10 +242,10 @@ impl<'a, 't> Kitchen<'a, 't> {
         Ok(image)
     }
 
-    fn asked(&self, name: &str, architecture: &str, span: Span) -> Result<Image<'a>, Fault> {
+    fn asked(&self, name: &str, architecture: &str, span: Span) -> Result<Image<'a>, ExecuteError> {
         let image = self.recipe.images.image(name, architecture);
         image.map_err(|error| {
-            let what = format!("cannot take the image `{name}`: {}", chain(&*error));
+            let what = format!("cannot use the image `{name}`: {}", chain(&*error));
             at(span, what)
         })
     }
@@ -258,11 +257,11 @@ impl<'a, 't> Kitchen<'a, 't> {
         name: &str,
         architecture: &str,
         span: Span,
-    ) -> Result<Tree, Fault> {
+    ) -> Result<Tree, ExecuteError> {
         if let Some(tree) = &*known.tree.borrow() {
             return Ok(tree.clone());
         }
-        (self.tell)(Told::Step(format!("reading the image {name}")));
+        (self.tell)(Progress::Step(format!("reading the image {name}")));
         let mut image = self.asked(name, architecture, span)?;
         let (tree, _) = self.unpacked(|unpacker, _| {
             while let Some(mut layer) = (image.layers)() {
@@ -274,12 +273,12 @@ impl<'a, 't> Kitchen<'a, 't> {
         Ok(tree)
     }
 
-    /// Reads tarballs into a tree whose contents lie in an unnamed file. `work` is told the number
-    /// of the last file; that of the last one it brought is returned.
+    /// Reads tarballs into a tree whose contents are in an unnamed file. `work` gets the number of the
+    /// last file; the number of the last one that it added is returned.
     pub(super) fn unpacked(
         &mut self,
         work: impl FnOnce(&mut Unpacker<'_>, u64) -> Result<(), Error>,
-    ) -> Result<(Tree, u64), Fault> {
+    ) -> Result<(Tree, u64), ExecuteError> {
         let file = self.unnamed()?;
         let reading = file
             .try_clone()
@@ -295,7 +294,7 @@ impl<'a, 't> Kitchen<'a, 't> {
             .map_err(|error| crate::build::of_writing(self.recipe.scratch, error).into())
     }
 
-    pub(super) fn unnamed(&self) -> Result<File, Fault> {
+    pub(super) fn unnamed(&self) -> Result<File, ExecuteError> {
         let scratch = self.recipe.scratch;
         tempfile::tempfile_in(scratch)
             .map_err(|error| Error::from(FileError::on("write", scratch)(error)).into())
@@ -308,7 +307,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         stage: &mut Stage,
         step: &Step,
         label: String,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ExecuteError> {
         match &step.instruction {
             Instruction::Add(_) | Instruction::Copy(_) | Instruction::Run(_) => {
                 self.note_taken(stage, step)?;
@@ -328,7 +327,7 @@ impl<'a, 't> Kitchen<'a, 't> {
                 Ok(())
             }
             Instruction::Env(pairs) => {
-                // All of them see what was before the instruction.
+                // All of them see the variables from before the instruction.
                 let set = self.pairs(stage, pairs)?;
                 for (name, value) in set {
                     stage.settings.set_variable(&name, &value);
@@ -382,12 +381,17 @@ impl<'a, 't> Kitchen<'a, 't> {
         }
     }
 
-    pub(super) fn word(&self, stage: &Stage, word: &str, span: Span) -> Result<String, Fault> {
+    pub(super) fn word(
+        &self,
+        stage: &Stage,
+        word: &str,
+        span: Span,
+    ) -> Result<String, ExecuteError> {
         let look = |name: &str| stage.arguments.value(name, &stage.settings);
         expand::word(word, self.recipe.dockerfile.escape, &look).map_err(|error| at(span, error))
     }
 
-    fn pairs(&self, stage: &Stage, pairs: &[Pair]) -> Result<Vec<(String, String)>, Fault> {
+    fn pairs(&self, stage: &Stage, pairs: &[Pair]) -> Result<Vec<(String, String)>, ExecuteError> {
         let mut set = Vec::new();
         for pair in pairs {
             let name = self.word(stage, &pair.name, pair.span)?;
@@ -412,11 +416,11 @@ impl<'a, 't> Kitchen<'a, 't> {
         _: &Stage,
         name: &str,
         span: Span,
-    ) -> Result<Stage, Fault> {
+    ) -> Result<Stage, ExecuteError> {
         match plan::origin(self.recipe.dockerfile, number, name) {
             Origin::Scratch => Ok(Stage::default()),
             Origin::Stage(before) => {
-                // The plan does not know those that only a trigger or a variable names.
+                // The plan does not contain those that only a trigger or a variable names.
                 if !self.stages.contains_key(&before) {
                     self.stage(before)?;
                 }
@@ -440,7 +444,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         }
     }
 
-    pub(super) fn context(&mut self) -> Result<Rc<Tree>, Fault> {
+    pub(super) fn context(&mut self) -> Result<Rc<Tree>, ExecuteError> {
         if let Some(context) = &self.context {
             return Ok(Rc::clone(context));
         }
@@ -450,7 +454,7 @@ impl<'a, 't> Kitchen<'a, 't> {
         Ok(tree)
     }
 
-    pub(super) fn directory(&self, prefix: &str) -> Result<TempDir, Fault> {
+    pub(super) fn directory(&self, prefix: &str) -> Result<TempDir, ExecuteError> {
         let scratch = self.recipe.scratch;
         tempfile::Builder::new()
             .prefix(prefix)
@@ -472,7 +476,7 @@ impl Stage {
     }
 }
 
-/// Returns the words that run a line by the shell.
+/// Returns the arguments that run a line with the shell.
 pub(super) fn shell(settings: &Settings, line: &str) -> Vec<String> {
     let mut words = settings.shell.clone();
     if words.is_empty() {
@@ -482,7 +486,7 @@ pub(super) fn shell(settings: &Settings, line: &str) -> Vec<String> {
     words
 }
 
-/// Returns a path as it is meant from a directory: absolute and clean, and with its last slash.
+/// Returns the absolute path of a path relative to a directory: cleaned, with its final slash.
 pub(super) fn absolute(directory: &str, path: &str) -> String {
     let joined = if path.starts_with('/') {
         path.to_owned()
@@ -499,8 +503,8 @@ pub(super) fn absolute(directory: &str, path: &str) -> String {
     }
 }
 
-pub(super) fn at(span: Span, what: impl std::fmt::Display) -> Fault {
-    Fault::Text(Box::new(Problem::error(what.to_string()).at(span)))
+pub(super) fn at(span: Span, what: impl std::fmt::Display) -> ExecuteError {
+    ExecuteError::Text(Box::new(Problem::error(what.to_string()).at(span)))
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -1,15 +1,15 @@
 //! Writes a tree as a newc archive that Linux and Unikraft both unpack.
 //!
-//! What is fixed so that the same content gives the same bytes: owners are 0 (unless kept), times
-//! are one given value, inode numbers are counted from 1, link counts are those of the archive,
-//! device numbers of the archive's own filesystem are 0.
+//! So that the same content results in the same bytes: owners are 0 (unless kept), all times are one
+//! given value, inode numbers are counted from 1, link counts are those of the archive, device numbers
+//! of the archive's own filesystem are 0.
 //!
-//! A hard link shares its inode number with the other names of the file, and every name carries
-//! the data: Linux (init/initramfs.c) writes the same bytes into the linked file again, and
-//! Unikraft's ukcpio, which knows no links, gets a whole file.
+//! A hard link shares its inode number with the other names of the file, and every name has the data:
+//! Linux (init/initramfs.c) writes the same bytes into the linked file again, and Unikraft's ukcpio,
+//! which does not support links, gets a whole file.
 //!
-//! A tree is written in its order ([`write()`]). What comes as a stream is written as it comes
-//! ([`Stream`]); if it came in the order of a tree, that is the archive already.
+//! A tree is written in its order ([`write()`]). A stream is written as it is read ([`Stream`]); if it
+//! had the order of a tree, the archive is complete.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,14 +22,14 @@ use kraft_archive::compression::read_some;
 use crate::newc::{self, Header, padding};
 use crate::source::directory::Opener;
 use crate::tree::{Content, Kind, Node, Place, Tree};
-use crate::{EntryFault, Error, Options, shown};
+use crate::{EntryError, Error, Options, shown};
 
-/// Header, names and small files gather here; larger files go past it.
+/// Size of the buffer for headers, names and small files; larger files bypass it.
 const BUFFER: usize = 256 * 1024;
 /// Maximum size in bytes of a file that is read at once.
 const SMALL: usize = 64 * 1024;
 
-/// Writes a whole archive; `progress` is told the bytes of file contents written so far.
+/// Writes a whole archive; `progress` is called with the bytes of file contents written so far.
 ///
 /// Returns the number of entries and of bytes.
 pub(crate) fn write(
@@ -50,7 +50,7 @@ pub(crate) fn write(
     Ok((entries, writer.written))
 }
 
-/// Why an archive could not be written: the archive's own file, or something that goes into it.
+/// Error of writing an archive: of the archive's own file, or of a file that is added.
 pub(crate) enum WriteError {
     Output(io::Error),
     Input(Error),
@@ -68,18 +68,18 @@ impl From<Error> for WriteError {
     }
 }
 
-/// Writes entries as they come, and keeps where the contents of files lie: what comes later in
-/// another order, or as another name of a file, is made from there.
+/// Writes entries in any order, and records the positions of contents: further names of a file, and
+/// another order, are written from these.
 #[derive(Debug)]
 pub(crate) struct Stream<'a> {
     writer: Writer<'a>,
-    /// Where the headers of a file with several names stand.
+    /// Positions of the headers of a file with several names.
     headers: HashMap<u64, Vec<u64>>,
     entries: u64,
 }
 
 impl<'a> Stream<'a> {
-    /// Begins at the start of an empty file.
+    /// Returns a stream to an empty file.
     pub(crate) fn new(out: &'a File, options: &'a Options) -> Self {
         Self {
             writer: Writer::new(out, Inodes::default(), options),
@@ -110,7 +110,7 @@ impl<'a> Stream<'a> {
         self.writer.pad(content.size)
     }
 
-    /// Writes a new file of `content.size` bytes; returns where they lie.
+    /// Writes a new file of `content.size` bytes; returns their position.
     pub(crate) fn file(
         &mut self,
         path: &[u8],
@@ -131,17 +131,17 @@ impl<'a> Stream<'a> {
         Ok(offset)
     }
 
-    /// Returns how many bytes of contents were written.
+    /// Returns the number of bytes of contents written.
     pub(crate) fn contents(&self) -> u64 {
         self.writer.contents
     }
 
-    /// Writes out what is still held back, so that contents can be read.
+    /// Flushes the buffer, so that contents can be read.
     pub(crate) fn flush(&mut self) -> Result<(), WriteError> {
         Ok(self.writer.out.flush()?)
     }
 
-    /// Ends the archive. Returns the number of entries and of bytes.
+    /// Completes the archive. Returns the number of entries and of bytes.
     pub(crate) fn finish(mut self) -> Result<(u64, u64), WriteError> {
         self.writer.trailer()?;
         self.writer.out.flush()?;
@@ -163,7 +163,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Reads a stretch of a file without moving where it is written to.
+/// Reads a range of a file without changing its position for writing.
 struct Positioned<'a> {
     file: &'a File,
     at: u64,
@@ -184,13 +184,13 @@ impl Read for Positioned<'_> {
     }
 }
 
-/// Which number each file gets, and how many names it has.
+/// Inode numbers of files, and the numbers of their names.
 #[derive(Debug, Default)]
 struct Inodes {
     last: u32,
     /// The number of names of files that have several; in a stream, where it is not known, of none.
     names: HashMap<u64, u32>,
-    /// Whether the names came first: then a file that is not among them has one.
+    /// Whether all names are known: then a file that is not among them has one.
     counted: bool,
     given: HashMap<u64, u32>,
 }
@@ -223,7 +223,7 @@ impl Inodes {
         self.last
     }
 
-    /// Returns the number and the link count of a file.
+    /// Returns the inode number and the link count of a file.
     fn of_file(&mut self, identity: u64) -> (u32, u32) {
         let names = self.names.get(&identity).copied();
         if self.counted && names.is_none() {
@@ -247,7 +247,7 @@ struct Writer<'a> {
     inodes: Inodes,
     options: &'a Options,
     opener: Opener,
-    /// Where small files are read to.
+    /// Buffer for small files.
     small: Vec<u8>,
 }
 
@@ -331,7 +331,7 @@ impl<'a> Writer<'a> {
     ) -> Result<(), WriteError> {
         let size = u32::try_from(content.size).map_err(|_| Error::Entry {
             entry: shown(path),
-            source: EntryFault::TooLarge(content.size),
+            source: EntryError::TooLarge(content.size),
         })?;
         let (ino, nlink) = self.inodes.of_file(content.identity);
         let mode = header.mode | newc::FILE;
@@ -408,7 +408,7 @@ impl<'a> Writer<'a> {
         self.bytes(zeros.get(..padding(length)).unwrap_or(&zeros))
     }
 
-    /// Copies a file's bytes, as many as were promised in its header.
+    /// Copies a file's bytes; their number is that in its header.
     fn copy(&mut self, content: &Content) -> Result<(), WriteError> {
         match &content.at {
             Place::Below { directory, path } => {
@@ -422,7 +422,7 @@ impl<'a> Writer<'a> {
                 }
                 let full = full();
                 self.copy_from(&file, content.size, &full)?;
-                // A file that grew meanwhile would be cut, which nobody would see.
+                // A file that grew meanwhile would be truncated without an error.
                 let grew =
                     read_some(&mut &file, &mut [0]).map_err(|source| cannot_read(&full, source))?;
                 if grew != 0 {
@@ -440,8 +440,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Copies a file that is read at once, with room for one byte more: a file that grew meanwhile
-    /// would be cut, which no one would see.
+    /// Copies a file that is read at once, with a buffer for one more byte: a file that grew
+    /// meanwhile would be truncated without an error.
     fn copy_small(
         &mut self,
         mut file: &File,
@@ -450,7 +450,7 @@ impl<'a> Writer<'a> {
     ) -> Result<(), WriteError> {
         let size = usize::try_from(size).unwrap_or(SMALL);
         let mut filled = 0;
-        // Fewer bytes than asked for are the end of a regular file.
+        // Fewer bytes than requested are the end of a regular file.
         while filled < size || filled == 0 {
             let room = self.small.get_mut(filled..=size).unwrap_or_default();
             let count = read_some(&mut file, room).map_err(|error| cannot_read(&full(), error))?;

@@ -1,4 +1,5 @@
-//! The command itself: found in the image, run as its user, with what a container may do.
+//! Runs the command: looks it up in the image, and starts it as its user with the privileges of a
+//! container.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
@@ -16,16 +17,16 @@ use rustix::thread::{
 use super::filter;
 use super::spec::Step;
 
-/// `/etc/passwd` and `/etc/group` of an image are not longer than this, in bytes.
+/// Maximum size of `/etc/passwd` and `/etc/group` of an image in bytes.
 const LARGEST_TEXT: u64 = 1 << 20;
-/// What a command may use up: how many processes and threads, and how large a file, in bytes.
+/// Limits of a command: number of processes and threads, and size of a file in bytes.
 const LIMITS: [(Resource, u64); 3] = [
     (Resource::Core, 0),
     (Resource::Nproc, 16_384),
     (Resource::Fsize, 64 << 30),
 ];
-/// What a command of a container can do as root (moby, `oci/caps/defaults.go`). It gives no way out
-/// of a root whose mounts hold no devices.
+/// Capabilities of root in a container (moby, `oci/caps/defaults.go`). With them a process cannot leave
+/// a root whose mounts contain no devices.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FSETID)
@@ -41,12 +42,12 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
 
-/// Runs the command, and returns the code to end with.
+/// Runs the command, and returns its exit code.
 pub(super) fn run(step: &Step) -> Result<i32, String> {
     let Some((program, words)) = step.words.split_first() else {
-        return Err("has no words".to_owned());
+        return Err("is empty".to_owned());
     };
-    // Programs are looked up by its own variables.
+    // Programs are looked up with the variables of the command.
     let environment = |name: &str| {
         let mut pairs = step.environment.iter();
         pairs
@@ -54,7 +55,7 @@ pub(super) fn run(step: &Step) -> Result<i32, String> {
             .map(|(_, value)| value.as_str())
     };
     let search = environment("PATH").map(std::ffi::OsStr::new);
-    // A name with a slash is meant from where the command begins.
+    // A name with a slash is relative to the directory of the command.
     let path = if program.contains('/') {
         Path::new(&step.directory).join(program).into_os_string()
     } else {
@@ -82,10 +83,10 @@ pub(super) fn run(step: &Step) -> Result<i32, String> {
             command.uid(uid).gid(gid);
         } else {
             let name = &step.user;
-            // It is talk about the step, and so stands among its lines.
+            // It is about the step, so it is part of its output.
             let _ = writeln!(
                 io::stderr(),
-                "(running as root: `{name}` is nobody without privileges)"
+                "(running as root: without privileges there is no user `{name}`)"
             );
         }
     }
@@ -96,15 +97,18 @@ pub(super) fn run(step: &Step) -> Result<i32, String> {
         ),
         _ => format!("could not be started: `{program}`: {error}"),
     })?;
-    let status = child.wait().map_err(|error| format!("is lost: {error}"))?;
+    let status = child
+        .wait()
+        .map_err(|error| format!("cannot be waited for: {error}"))?;
     Ok(status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
 }
 
-/// Leaves this process and its children what a container may do, and no more.
+/// Restricts this process and its children to the privileges of a container.
 ///
 /// # Errors
+///
 /// What could not be given up, as a step reports it; the step must not run then.
 pub(super) fn confine() -> Result<(), String> {
     let lost = |what: String| format!("could not be started: cannot give up privileges: {what}");
@@ -118,7 +122,7 @@ pub(super) fn confine() -> Result<(), String> {
     Ok(())
 }
 
-/// Limits what this process and its children can use up.
+/// Limits the resources of this process and its children.
 fn limit() -> rustix::io::Result<()> {
     for (resource, most) in LIMITS {
         let now = getrlimit(resource).maximum;
@@ -132,14 +136,14 @@ fn limit() -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Gives up the capabilities that a container has not.
+/// Gives up the capabilities that a container does not have.
 fn restrict() -> rustix::io::Result<()> {
     for capability in CapabilitySet::all().iter() {
         if KEPT.contains(capability) {
             continue;
         }
         match remove_capability_from_bounding_set(capability) {
-            // This kernel does not know the capability, so nobody has it.
+            // This kernel does not have the capability, so no process has it.
             Ok(()) | Err(Errno::INVAL) => {}
             Err(errno) => return Err(errno),
         }
@@ -152,14 +156,14 @@ fn restrict() -> rustix::io::Result<()> {
     rustix::thread::set_capabilities(None, kept)
 }
 
-/// Somebody of the root.
+/// A user of the root.
 struct User {
-    /// Numbers of the user and the group; `None` for root.
+    /// Ids of the user and the group; `None` for root.
     ids: Option<(u32, u32)>,
     home: String,
 }
 
-/// Reads `USER[:GROUP]` by the files of the root.
+/// Resolves `USER[:GROUP]` with the files of the root.
 fn user(text: &str) -> Result<User, String> {
     let (name, group) = match text.split_once(':') {
         Some((name, group)) => (name, Some(group)),
@@ -184,7 +188,7 @@ fn user(text: &str) -> Result<User, String> {
     }
     let uid = number.or_else(|| field(2)?.parse().ok());
     let uid =
-        uid.ok_or_else(|| format!("could not be started: `/etc/passwd` knows no `{name}`"))?;
+        uid.ok_or_else(|| format!("could not be started: `/etc/passwd` has no user `{name}`"))?;
     let gid = match group {
         Some(group) => group_number(group)?,
         None => field(3).and_then(|gid| gid.parse().ok()).unwrap_or(0),
@@ -195,8 +199,8 @@ fn user(text: &str) -> Result<User, String> {
     })
 }
 
-/// Reads a file of the image; one that is missing is empty. It may be anything, and a link to
-/// anything inside.
+/// Reads a file of the image; a missing one is empty. It may be of any kind, and a link to anything
+/// inside.
 fn small_text(path: &str) -> Result<String, String> {
     match kraft_sys::fs::read_file(Path::new(path), LARGEST_TEXT) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
@@ -216,5 +220,5 @@ fn group_number(group: &str) -> Result<u32, String> {
         .lines()
         .find(|line| line.split(':').next() == Some(group));
     line.and_then(|line| line.split(':').nth(2)?.parse().ok())
-        .ok_or_else(|| format!("could not be started: `/etc/group` knows no `{group}`"))
+        .ok_or_else(|| format!("could not be started: `/etc/group` has no group `{group}`"))
 }

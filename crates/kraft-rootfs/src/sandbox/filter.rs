@@ -1,6 +1,6 @@
-//! The system calls that a step is refused.
+//! System call filter of a step.
 //!
-//! What Docker's default profile does not allow a container without `CAP_SYS_ADMIN`
+//! It refuses what Docker's default profile does not allow a container without `CAP_SYS_ADMIN`
 //! (moby, `profiles/seccomp/default.json`): whatever makes namespaces or mounts, loads code into
 //! the kernel, looks into other processes or reaches keyrings, devices and clocks of the host.
 
@@ -11,7 +11,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch,
 };
 
-/// Calls that are refused whatever their arguments.
+/// Calls that are refused with any arguments.
 const REFUSED: &[i64] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -64,7 +64,7 @@ const REFUSED: &[i64] = &[
     libc::SYS_vhangup,
 ];
 
-/// Further ones that only this architecture has.
+/// Further calls that only this architecture has.
 #[cfg(target_arch = "x86_64")]
 const REFUSED_HERE: &[i64] = &[
     libc::SYS__sysctl,
@@ -74,7 +74,7 @@ const REFUSED_HERE: &[i64] = &[
     libc::SYS_uselib,
     libc::SYS_ustat,
 ];
-/// Further ones that only this architecture has.
+/// Further calls that only this architecture has.
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[i64] = &[];
 
@@ -83,8 +83,8 @@ const X32: i64 = 0x4000_0000;
 
 /// Returns the filters, to be applied one after the other; the reason if there are none.
 pub(super) fn programs() -> Result<[BpfProgram; 2], String> {
-    // What `clone3` is asked for stands in memory, where no filter can look. Programs that do not
-    // find it use `clone`.
+    // The flags of `clone3` are in memory, which no filter can read. Programs that do not have it use
+    // `clone`.
     let absent = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     Ok([
         program(refused()?, libc::EPERM)?,
@@ -126,7 +126,7 @@ fn refused() -> Result<Rules, String> {
     // Sockets that reach the hypervisor, and the kernel's ciphers.
     let families = [libc::AF_VSOCK, libc::AF_ALG].map(|family| u64::from(family.cast_unsigned()));
     rules.insert(libc::SYS_socket, equal(0, &families)?);
-    // A debugger may start what it looks at, and attach to nothing else.
+    // A debugger may start the process that it traces, and attach to no other.
     let attach = [libc::PTRACE_ATTACH, libc::PTRACE_SEIZE].map(u64::from);
     rules.insert(libc::SYS_ptrace, equal(0, &attach)?);
     if cfg!(target_arch = "x86_64") {
@@ -146,7 +146,7 @@ fn equal(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, String> {
 }
 
 fn rule(argument: u8, op: Op, value: u64) -> Result<SeccompRule, String> {
-    // The kernel looks at the lower half of these arguments only.
+    // The kernel reads only the lower half of these arguments.
     let condition = SeccompCondition::new(argument, Width::Dword, op, value);
     let rule = condition.and_then(|condition| SeccompRule::new(vec![condition]));
     rule.map_err(|error| error.to_string())

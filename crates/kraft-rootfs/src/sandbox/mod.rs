@@ -1,13 +1,13 @@
-//! Commands in a root of their own, without a daemon and without privileges: in Linux namespaces.
+//! Runs commands in their own root, without a daemon and without privileges: in Linux namespaces.
 //!
 //! ```text
 //! kraft ── copy of kraft (makes namespaces) ── init ── the command
 //!   ▲ lines
 //! ```
 //!
-//! Only a process with one thread can make namespaces, so this program is started again, with a
-//! hidden argument ([`WORD`], [`enter`]), from a sealed copy. It holds a pipe to the process that
-//! started it: when that ends, also by SIGKILL, everything inside ends.
+//! Only a process with one thread can create namespaces, so this program is started again, with a
+//! hidden argument ([`ARGUMENT`], [`enter`]), from a sealed copy. A pipe connects it to the process
+//! that started it: when that ends, also by SIGKILL, everything inside ends.
 //!
 //! Root inside is a user without rights on the host ([`IdMap`]). If kraft is started by an ordinary
 //! user, there are no other users inside, and `chown` to one fails.
@@ -37,25 +37,25 @@ use tempfile::NamedTempFile;
 
 use self::network::{Access, Way};
 use self::spec::{Overlay, Spec, Step, StepMount, StepSource};
-use crate::dockerfile::{Command, Mount, MountSource, Network, Root, RunFault, Runner};
+use crate::dockerfile::{Command, Mount, MountSource, Network, Root, RunError, Runner};
 use crate::ids::IdMap;
 
 pub use namespaces::enter;
 
-/// The hidden argument that starts this program as the one that makes namespaces.
-pub const WORD: &str = "__step";
+/// The hidden argument that starts this program as the process that creates namespaces.
+pub const ARGUMENT: &str = "__step";
 /// The exit code of a command that the system call filter killed: 128 and the number of SIGSYS.
 const REFUSED: i32 = 128 + 31;
-/// The code the sandbox ends with if it could not start the command.
+/// The exit code of the sandbox if it could not start the command.
 const NOT_STARTED: i32 = 125;
 /// Prefix of its message when the overlay cannot be mounted.
 const NO_OVERLAY: &str = "no overlay: ";
-/// What the namespaces' trial may take.
+/// Timeout of the check whether namespaces can be created.
 const TRIAL: Duration = Duration::from_secs(10);
-/// How the host is named inside where the network is not the host's.
+/// Name of the host inside, unless the network is the host's.
 const HOSTNAME: &str = "kraft-build";
 
-/// Settings of the kernel that forbid user namespaces: where, what they are then, and the cure.
+/// Kernel settings that forbid user namespaces: the file, the value, and the command that allows them.
 const FORBIDDEN: [(&str, &str, &str); 3] = [
     (
         "/proc/sys/kernel/unprivileged_userns_clone",
@@ -75,37 +75,49 @@ const FORBIDDEN: [(&str, &str, &str); 3] = [
 ];
 
 /// Runs commands in namespaces.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use kraft_rootfs::dockerfile::Network;
+/// use kraft_rootfs::sandbox::Sandbox;
+///
+/// match Sandbox::find(Path::new("/proc/self/exe"), Network::Own) {
+///     Ok(sandbox) => println!("{sandbox:?}"),
+///     Err(reason) => eprintln!("no sandbox: {reason}"),
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// This program.
     me: PathBuf,
-    /// A sealed copy of it, made for the first command: inside, nothing leads back to the file on
-    /// disk.
+    /// A sealed copy of it, created for the first command: inside, nothing refers to the file on disk.
     copy: Arc<OnceLock<OwnedFd>>,
-    /// Where files lie that are mounted for a command.
+    /// Directory of files that are mounted for a command.
     scratch: PathBuf,
     /// Users and groups inside; `None` for an ordinary user, who is root there.
     ids: Option<IdMap>,
     network: Access,
-    /// Why commands share the network of the host although that was not asked for.
+    /// Why commands share the network of the host although that was not requested.
     no_way_out: Option<String>,
     deadline: Option<Instant>,
 }
 
 impl Sandbox {
-    /// Finds out whether this host allows it.
+    /// Checks whether this host allows it.
     ///
-    /// `me` is this program, which calls [`enter`] when it is started with [`WORD`]. `network` is
-    /// what commands see of the network unless they ask for less themselves.
+    /// `me` is this program, which calls [`enter`] when it is started with [`ARGUMENT`]. `network` is
+    /// the network of commands unless they request less.
     ///
     /// # Errors
+    ///
     /// The reason why it does not, and what to do.
     pub fn find(me: &Path, network: Network) -> Result<Self, String> {
         let ids = rustix::process::geteuid()
             .is_root()
             .then(IdMap::of_root)
             .transpose()
-            .map_err(|error| format!("cannot find out which users there are: {error}"))?;
+            .map_err(|error| format!("cannot read the users of this process: {error}"))?;
         try_out(me, ids.clone())?;
         let (network, no_way_out) = match network {
             Network::Host => (Access::Host, None),
@@ -126,8 +138,8 @@ impl Sandbox {
         })
     }
 
-    /// Returns the sandbox of one build, whose files lie in `scratch`. Commands that still run at
-    /// the deadline are stopped.
+    /// Returns the sandbox of one build, with its files in `scratch`. Commands that still run at the
+    /// deadline are stopped.
     #[must_use]
     pub fn for_build(mut self, scratch: &Path, deadline: Option<Instant>) -> Self {
         scratch.clone_into(&mut self.scratch);
@@ -135,21 +147,20 @@ impl Sandbox {
         self
     }
 
-    /// Returns why commands share the network of the host although a network of their own was
-    /// asked for.
+    /// Returns why commands share the network of the host although their own was requested.
     #[must_use]
     pub fn no_way_out(&self) -> Option<&str> {
         self.no_way_out.as_deref()
     }
 
-    /// Returns what a command sees of the network.
-    fn access(&self, asked: Option<Network>) -> Result<Access, RunFault> {
+    /// Returns the network of a command.
+    fn access(&self, asked: Option<Network>) -> Result<Access, RunError> {
         match asked {
             None | Some(Network::Own) => Ok(self.network.clone()),
             Some(Network::None) => Ok(Access::None),
             Some(Network::Host) if self.network == Access::Host => Ok(Access::Host),
-            Some(Network::Host) => Err(RunFault::Failed {
-                how: "asks for the network of the host: allow it with `--build-network host`"
+            Some(Network::Host) => Err(RunError::Failed {
+                how: "requests the network of the host: allow it with `--build-network host`"
                     .to_owned(),
             }),
         }
@@ -164,11 +175,11 @@ impl Sandbox {
         };
         let copy = format!("/proc/self/fd/{}", copy.as_raw_fd());
         let mut process = tool::command(copy);
-        process.arg(WORD);
+        process.arg(ARGUMENT);
         Ok(process)
     }
 
-    /// Returns the files by which a command resolves names, and what keeps them.
+    /// Returns the files with which a command resolves host names, and their owner.
     fn names(&self, access: &Access) -> io::Result<(Vec<StepMount>, Vec<NamedTempFile>)> {
         let mount = |source: PathBuf, target: &str| StepMount {
             source: StepSource::Path(source),
@@ -201,7 +212,7 @@ impl Sandbox {
     }
 }
 
-/// Makes namespaces, to find out whether this host allows it.
+/// Creates namespaces, to check whether this host allows it.
 fn try_out(me: &Path, ids: Option<IdMap>) -> Result<(), String> {
     let mut request = Vec::new();
     let spec = Spec {
@@ -211,7 +222,7 @@ fn try_out(me: &Path, ids: Option<IdMap>) -> Result<(), String> {
     };
     spec.write(&mut request)
         .map_err(|error| error.to_string())?;
-    let trial = Tool::new(me).args([WORD]).input(request).limit(TRIAL);
+    let trial = Tool::new(me).args([ARGUMENT]).input(request).limit(TRIAL);
     match trial.output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(forbidden(&String::from_utf8_lossy(&output.stderr))),
@@ -233,26 +244,26 @@ fn sealed_copy(program: &Path) -> io::Result<OwnedFd> {
     Ok(copy.into())
 }
 
-/// Ends this process without cleaning up after others, from whichever thread.
+/// Exits without running destructors, from any thread.
 #[expect(
     clippy::exit,
     clippy::disallowed_methods,
-    reason = "forks end here, and the init of a namespace ends everything in it by ending"
+    reason = "forks exit with this, and the init of a namespace ends everything in it by ending"
 )]
 fn end_now(code: i32) -> ! {
     std::process::exit(code);
 }
 
-/// Returns why namespaces cannot be had.
-fn forbidden(said: &str) -> String {
+/// Returns why namespaces cannot be created.
+fn forbidden(output: &str) -> String {
     for (path, value, cure) in FORBIDDEN {
         let now = kraft_sys::fs::read_file(Path::new(path), 64).unwrap_or_default();
         if String::from_utf8_lossy(&now).trim() == value {
             return format!("this system forbids user namespaces; allow them: `sudo {cure}`");
         }
     }
-    let said = said.lines().next_back().unwrap_or("no reason was given");
-    format!("this system gives us no namespaces ({})", said.trim())
+    let reason = output.lines().next_back().unwrap_or("no reason was given");
+    format!("this system refuses namespaces ({})", reason.trim())
 }
 
 impl Runner for Sandbox {
@@ -261,9 +272,9 @@ impl Runner for Sandbox {
         root: &Root,
         command: &Command,
         line: &mut dyn FnMut(&str),
-    ) -> Result<(), RunFault> {
+    ) -> Result<(), RunError> {
         let broken =
-            |error: io::Error| RunFault::Host(format!("cannot start the command: {error}"));
+            |error: io::Error| RunError::Host(format!("cannot start the command: {error}"));
         let access = self.access(command.network)?;
         let mut step = Step::new(root, command, self.ids.is_some()).map_err(broken)?;
         // They are removed when the command has ended.
@@ -276,11 +287,11 @@ impl Runner for Sandbox {
             step: Some(step),
         };
         let process = self.process().map_err(broken)?;
-        // After the request nothing is written: its end is the news.
+        // After the request nothing is written: the end of the stream is the signal.
         let (input, held) = io::pipe().map_err(broken)?;
         let mut ours = None;
         let ended = std::thread::scope(|scope| {
-            // If the other end is gone, so is the process, and its end is the news.
+            // If the other end is gone, so is the process, and its exit is handled below.
             scope.spawn(|| spec.write(&held));
             stream::lines_with_input(
                 process,
@@ -299,26 +310,26 @@ impl Runner for Sandbox {
         let status = match ended.map_err(broken)? {
             End::Itself(status) => status,
             End::Stopped => {
-                let how = "was stopped: the time for the build is up".to_owned();
-                return Err(RunFault::Failed { how });
+                let how = "was stopped: the build timed out".to_owned();
+                return Err(RunError::Failed { how });
             }
         };
         match (status.code(), ours) {
             (Some(0), _) => Ok(()),
             (Some(NOT_STARTED), Some(why)) => Err(match why.strip_prefix(NO_OVERLAY) {
-                Some(why) => RunFault::NoOverlay(why.to_owned()),
-                None => RunFault::Failed { how: why },
+                Some(why) => RunError::NoOverlay(why.to_owned()),
+                None => RunError::Failed { how: why },
             }),
-            (Some(REFUSED), _) => Err(RunFault::Failed {
+            (Some(REFUSED), _) => Err(RunError::Failed {
                 how: format!(
                     "ended with code {REFUSED}: a 32-bit program, or a system call that build \
                      steps must not make; `--builder docker` or `buildkit` may run it"
                 ),
             }),
-            (Some(code), _) => Err(RunFault::Failed {
+            (Some(code), _) => Err(RunError::Failed {
                 how: format!("ended with code {code}"),
             }),
-            (None, _) => Err(RunFault::Failed {
+            (None, _) => Err(RunError::Failed {
                 how: "was killed".to_owned(),
             }),
         }

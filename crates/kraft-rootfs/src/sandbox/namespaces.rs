@@ -1,8 +1,8 @@
-//! The process that makes the namespaces, and what it starts.
+//! The process that creates the namespaces, and the processes that it starts.
 //!
 //! ```text
-//! kraft ── this ──┬── outside (maps users, carries the network)
-//!                 ├── a stand-in, which holds the namespaces and has no privileges
+//! kraft ── this ──┬── outside (maps users, connects the network)
+//!                 ├── a stand-in, which keeps the namespaces and has no privileges
 //!                 └── init of the PID namespace ── the command
 //! ```
 
@@ -21,7 +21,7 @@ use super::spec::{Spec, Step};
 use super::trees::Trees;
 use super::{HOSTNAME, NOT_STARTED, command, end_now};
 
-/// Reads a request from stdin and carries it out; returns the code to end with.
+/// Reads a request from stdin and executes it; returns the exit code.
 pub fn enter() -> i32 {
     let (mark, what) = match read() {
         Ok(spec) => match carry_out(&spec) {
@@ -36,13 +36,13 @@ pub fn enter() -> i32 {
 }
 
 fn read() -> io::Result<Spec> {
-    // What kraft was started with open is not the step's, nor is the copy of this program.
+    // The step must not inherit kraft's descriptors, nor the copy of this program.
     close_inherited()?;
     rustix::process::chdir("/")?;
     Spec::read(Stdin)
 }
 
-/// Stdin without a buffer: what follows the request is not read with it.
+/// Stdin without a buffer: bytes after the request are not read.
 struct Stdin;
 
 impl Read for Stdin {
@@ -51,7 +51,7 @@ impl Read for Stdin {
     }
 }
 
-/// Closes every descriptor but stdin, stdout and stderr.
+/// Closes every descriptor except stdin, stdout and stderr.
 fn close_inherited() -> io::Result<()> {
     // SAFETY: nothing in this process owns a descriptor above 2 yet: it has just begun.
     #[expect(
@@ -65,16 +65,16 @@ fn close_inherited() -> io::Result<()> {
     Err(io::Error::last_os_error())
 }
 
-/// Returns a function that says what could not be done for the command to start.
+/// Returns a function that adds to an error what could not be done.
 fn cannot(doing: &str) -> impl FnOnce(io::Error) -> String {
     let doing = doing.to_owned();
     move |error| format!("could not be started: cannot {doing}: {error}")
 }
 
-/// Makes the namespaces and runs the step in them.
+/// Creates the namespaces and runs the step in them.
 fn carry_out(spec: &Spec) -> Result<i32, String> {
     let trees = || spec.step.as_ref().map(Trees::open).transpose();
-    // Root opens what is mounted while it still is root of the host: inside, it may not be able to.
+    // Root opens what is mounted while it is still root of the host: inside, it may not be able to.
     let early = match spec.ids {
         Some(_) => {
             unshare(UnshareFlags::NEWNS).map_err(cannot("make a mount namespace"))?;
@@ -99,7 +99,7 @@ fn carry_out(spec: &Spec) -> Result<i32, String> {
         Some(trees) => trees,
         None => trees()?,
     };
-    // Before the pipes, of which it would hold the ends, and not where the step could see it.
+    // Before the pipes, whose ends it would inherit, and not where the step could see it.
     let stand_in = carried
         .then(StandIn::start)
         .transpose()
@@ -114,17 +114,17 @@ fn carry_out(spec: &Spec) -> Result<i32, String> {
     }
     drop((ready, report, trees));
     if let (Some(outside), Some(stand_in)) = (&mut outside, &stand_in)
-        // Without a network the command runs all the same: it may not need one.
+        // Without a network the command still runs: it may not need one.
         && let Err(why) = outside.network(stand_in.pid)
     {
-        // It is about the step, and so stands among its lines.
+        // It is about the step, so it is part of its output.
         let _ = writeln!(io::stderr(), "(no network: {why})");
     }
     // The command begins when this end closes.
     drop(go);
     let root = Root::read(made);
     let code = wait(init)?;
-    // Nothing runs there any more.
+    // No process runs there any more.
     root.leave();
     Ok(code)
 }
@@ -151,10 +151,10 @@ fn become_somebody_else(spec: &Spec, outside: Option<&mut Outside>) -> Result<()
     }
 }
 
-/// A process that only holds the namespaces.
+/// A process that only keeps the namespaces.
 ///
-/// Who carries the network looks at the namespaces of a process, and may do so only if that has no
-/// privileges which it has not itself (`ptrace(2)`, "Ptrace access mode checking").
+/// The program that connects the network reads the namespaces of a process, and may do so only if that
+/// has no privileges which it does not have itself (`ptrace(2)`, "Ptrace access mode checking").
 struct StandIn {
     pid: u32,
     /// It ends when this closes.
@@ -176,7 +176,7 @@ impl StandIn {
             end_now(0)
         }
         drop(ready);
-        // Nothing is written: the end says that it is as it should be.
+        // Nothing is written: the end of the stream is the signal of success.
         let _ = wait.read(&mut [0])?;
         let pid = u32::try_from(child).map_err(io::Error::other)?;
         Ok(Self { pid, _life: life })
@@ -207,7 +207,7 @@ fn unshare(flags: UnshareFlags) -> io::Result<()> {
     Ok(done?)
 }
 
-/// Makes an ordinary user root of the namespace, and nobody else (`user_namespaces(7)`).
+/// Maps an ordinary user to root of the namespace, and no other user (`user_namespaces(7)`).
 fn map_alone((uid, gid): (Uid, Gid)) -> io::Result<()> {
     set("/proc/self/setgroups", "deny")?;
     set("/proc/self/gid_map", &format!("0 {} 1", gid.as_raw()))?;
@@ -236,7 +236,7 @@ pub(super) fn fork() -> io::Result<libc::pid_t> {
     Ok(child)
 }
 
-/// Waits for a child, and returns the code it ended with.
+/// Waits for a child, and returns its exit code.
 fn wait(child: libc::pid_t) -> Result<i32, String> {
     let mut status = 0;
     loop {
@@ -257,7 +257,7 @@ fn wait(child: libc::pid_t) -> Result<i32, String> {
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
 }
 
-/// Is the first process of the PID namespace. Runs the step when `ready` closes, and ends.
+/// The first process of the PID namespace. Runs the step when `ready` closes, and exits.
 fn inside(
     step: Option<&Step>,
     trees: Option<Trees>,
@@ -286,7 +286,7 @@ fn init(
         .map_err(|errno| cannot("end with its parent")(errno.into()))?;
     rustix::process::setsid().map_err(|errno| cannot("leave the terminal")(errno.into()))?;
     leave_keyring().map_err(cannot("leave the keyring"))?;
-    // Processes inside cannot look into this one, which has seen what is outside.
+    // Processes inside cannot read this one, whose memory has data from outside.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|errno| cannot("hide itself")(errno.into()))?;
     let mut root = Root::default();
@@ -294,7 +294,7 @@ fn init(
         .map_err(|(doing, error)| cannot(&doing)(error))?;
     root.write(report)
         .map_err(cannot("report what it mounted"))?;
-    // Nothing is written: its end is the news.
+    // Nothing is written: the end of the stream is the signal.
     let _ = ready
         .read(&mut [0])
         .map_err(cannot("wait for the network"))?;
@@ -304,12 +304,12 @@ fn init(
     command::run(step)
 }
 
-/// Gives this process and its children a keyring of their own.
+/// Gives this process and its children their own keyring.
 fn leave_keyring() -> io::Result<()> {
     const JOIN_SESSION_KEYRING: libc::c_int = 1;
     let unnamed = std::ptr::null::<libc::c_char>();
     // SAFETY: the call reads no memory when the name is null (keyctl_join_session_keyring(3)).
-    #[expect(unsafe_code, reason = "no library of ours knows keyrings")]
+    #[expect(unsafe_code, reason = "no library of this workspace supports keyrings")]
     let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, unnamed) };
     let error = io::Error::last_os_error();
     // A kernel without keyrings has nothing to leave.
@@ -322,7 +322,7 @@ fn leave_keyring() -> io::Result<()> {
 /// Ends everything inside when kraft is gone: its end of the pipe closes.
 fn end_with_kraft() {
     std::thread::spawn(|| {
-        // Nothing is written after the request: whatever comes is the end.
+        // Nothing is written after the request: any result is the end.
         let _ = Stdin.read(&mut [0]);
         end_now(NOT_STARTED);
     });

@@ -18,16 +18,16 @@ const TUN: &str = "/dev/net/tun";
 const PASTA_DNS: &str = "169.254.1.1";
 /// Where slirp4netns does (`slirp4netns(1)`).
 const SLIRP_DNS: &str = "10.0.2.3";
-/// `/etc/resolv.conf` is not longer than this, in bytes.
+/// Maximum size of `/etc/resolv.conf` in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Files by which names of hosts are resolved.
+/// Files with which host names are resolved.
 const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
-/// What a command sees of the network.
+/// The network of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Access {
-    /// That of the host.
+    /// The network of the host.
     Host,
     /// Only a loopback device of its own.
     None,
@@ -45,17 +45,18 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// Finds a way out, or says why there is none.
+    /// Finds a way out.
     ///
     /// # Errors
-    /// The reason, which fits behind a colon.
+    ///
+    /// The reason if there is none, to be printed after a colon.
     pub(super) fn find() -> Result<Self, String> {
         let program = |name: &str| tool::locate(name.as_ref());
         let way = program("pasta")
             .map(Self::Pasta)
             .or_else(|| program("slirp4netns").map(Self::Slirp))
             .ok_or("neither `pasta` nor `slirp4netns` is installed (`sudo apt install passt`)")?;
-        // It is opened by who is nobody on the host, also when kraft runs as root.
+        // It is opened without privileges on the host, also when kraft runs as root.
         match std::fs::metadata(TUN) {
             Ok(found) if std::os::unix::fs::MetadataExt::mode(&found) & 0o006 == 0o006 => Ok(way),
             Ok(_) => Err(format!(
@@ -65,7 +66,7 @@ impl Way {
         }
     }
 
-    /// Returns the program with its arguments, for the namespaces of a process. `inside` says that
+    /// Returns the program with its arguments, for the namespaces of a process. `inside` is whether
     /// it already is in the user namespace.
     pub(super) fn command(&self, pid: u32, inside: bool) -> Command {
         match self {
@@ -96,8 +97,8 @@ impl Way {
         }
     }
 
-    /// Returns the `resolv.conf` of a command: that of the host, but the way out answers for its
-    /// name servers. Some of those only the host reaches, as one on its loopback address.
+    /// Returns the `resolv.conf` of a command: that of the host with the way out as its name server.
+    /// Some name servers can be reached only from the host, such as one on its loopback address.
     pub(super) fn resolver(&self) -> String {
         let bytes = kraft_sys::fs::read_file(Path::new("/etc/resolv.conf"), LARGEST);
         let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
@@ -120,8 +121,8 @@ fn served_by(server: &str, text: &str) -> String {
     changed
 }
 
-/// Returns the files by which the host resolves names, where they really are and where they are
-/// looked for.
+/// Returns the files with which the host resolves names: their real paths, and where they are
+/// expected.
 pub(super) fn name_files() -> Vec<(PathBuf, &'static str)> {
     let real = |file: &'static str| Some((std::fs::canonicalize(file).ok()?, file));
     NAMES.into_iter().filter_map(real).collect()
@@ -129,7 +130,7 @@ pub(super) fn name_files() -> Vec<(PathBuf, &'static str)> {
 
 /// Returns whether a route leads out of the network namespace of a process.
 pub(super) fn has_route(pid: u32) -> bool {
-    // A large table of routes leads out, too.
+    // A large table of routes counts as a way out.
     let read = |name: &str| {
         let path = format!("/proc/{pid}/net/{name}");
         std::fs::read_to_string(path).unwrap_or_default()
@@ -166,7 +167,10 @@ pub(super) fn start_loopback() -> io::Result<()> {
         *to = from.cast_signed();
     }
     // SAFETY: the request is a whole `ifreq`, which this call only reads (netdevice(7)).
-    #[expect(unsafe_code, reason = "no library of ours configures network devices")]
+    #[expect(
+        unsafe_code,
+        reason = "no library of this workspace configures network devices"
+    )]
     let done = unsafe {
         libc::ioctl(
             socket.as_fd().as_raw_fd(),

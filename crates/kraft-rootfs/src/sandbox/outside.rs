@@ -1,8 +1,8 @@
-//! The part of the sandbox that stays on the host: what a process in new namespaces cannot do for
+//! The part of the sandbox that stays on the host: it does what a process in new namespaces cannot do
 //! itself.
 //!
-//! It is a fork of the process that makes the namespaces, and answers its requests until that
-//! process ends. Then it ends the program that carries the network, too.
+//! It is a fork of the process that creates the namespaces, and answers its requests until that
+//! process ends. Then it also ends the program that connects the network.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -19,14 +19,14 @@ use super::network::{self, Access, Way};
 use super::spec::Spec;
 use crate::ids::{Extent, IdMap};
 
-/// How long the network may take to come up.
+/// Timeout for the network to start.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it is looked at.
+/// Interval of the checks.
 const GLANCE: Duration = Duration::from_millis(2);
-/// Asks for the users and groups of the namespace; a number asks for the network of a process.
+/// Request for the users and groups of the namespace; a number requests the network of a process.
 const MAP: &str = "users\n";
 
-/// The other process, as the one that makes the namespaces sees it.
+/// The other process, as the one that creates the namespaces uses it.
 #[derive(Debug)]
 pub(super) struct Outside {
     requests: io::PipeWriter,
@@ -34,7 +34,7 @@ pub(super) struct Outside {
 }
 
 impl Outside {
-    /// Starts it. There must be no thread besides the calling one.
+    /// Starts it. There must be no other thread than the calling one.
     pub(super) fn start(spec: &Spec) -> io::Result<Self> {
         let (theirs, requests) = io::pipe()?;
         let (answers, answer) = io::pipe()?;
@@ -50,12 +50,12 @@ impl Outside {
         })
     }
 
-    /// Has the users and groups of this process's namespace set.
+    /// Requests the users and groups of this process's namespace.
     pub(super) fn map(&mut self) -> Result<(), String> {
         self.ask(MAP)
     }
 
-    /// Has the network of a namespace started. `stand_in` is a process in it.
+    /// Requests the network of a namespace. `stand_in` is a process in it.
     pub(super) fn network(&mut self, stand_in: u32) -> Result<(), String> {
         self.ask(&format!("{stand_in}\n"))
     }
@@ -117,14 +117,14 @@ fn map(ids: &IdMap, whom: u32) -> Result<(), String> {
     write("uid_map", &ids.users)
 }
 
-/// Writes a file of `/proc`, which takes all of it at once.
+/// Writes a file of `/proc` with one call, as the kernel requires.
 pub(super) fn set(path: &str, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
     file.write_all(text.as_bytes())
 }
 
-/// Starts the program that leads out of the network namespace of a process, and waits until it
-/// does.
+/// Starts the program that connects the network namespace of a process, and waits until there is a
+/// route.
 fn lead_out(way: &Way, whom: u32, mapped: bool) -> Result<Child, String> {
     let mut command = way.command(whom, mapped);
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -155,8 +155,8 @@ fn lead_out(way: &Way, whom: u32, mapped: bool) -> Result<Child, String> {
     Ok(child)
 }
 
-/// Makes a program of root start as root of the user namespace of a process: outside, it then is
-/// nobody.
+/// Makes a program of root start as root of the user namespace of a process: on the host, it has no
+/// privileges then.
 fn join(command: &mut Command, whom: u32) -> Result<(), String> {
     let path = format!("/proc/{whom}/ns/user");
     let namespace = std::fs::File::open(&path).map_err(|error| format!("`{path}`: {error}"))?;

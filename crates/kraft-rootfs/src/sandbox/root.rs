@@ -1,4 +1,4 @@
-//! The root of a step: its mounts, and what they hide of the host.
+//! The root of a step: its mounts, and the parts of the host that they hide.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::spec::{Step, StepSource};
 use super::trees::{HostTree, Trees};
 
-/// So many links are followed for one path, as Linux does (`path_resolution(7)`).
+/// Maximum number of links that are followed for one path, as in Linux (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
-/// Parts of `/proc` that are the whole host's and may be read (moby, `oci/defaults.go`).
+/// Parts of `/proc` that belong to the whole host and may be read (moby, `oci/defaults.go`).
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 /// Files and directories of it that may not even be read (the same).
 const HIDDEN: [&str; 10] = [
@@ -35,19 +35,19 @@ const HIDDEN: [&str; 10] = [
 ];
 /// The same of `/sys`.
 const HIDDEN_OF_SYS: [&str; 2] = ["firmware", "devices/virtual/powercap"];
-/// Links that stand beside the devices.
+/// Links beside the devices.
 const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
     ("/proc/self/fd/1", "stdout"),
     ("/proc/self/fd/2", "stderr"),
 ];
-/// What holds neither programs nor devices.
+/// Flags of mounts without programs and devices.
 const DATA: MountFlags = MountFlags::NOSUID
     .union(MountFlags::NODEV)
     .union(MountFlags::NOEXEC);
 
-/// What was made in the root only to mount something there, in order.
+/// Files and directories that were created in the root only as mount points, in order.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Root {
     made: Vec<PathBuf>,
@@ -60,13 +60,13 @@ fn doing<T>(what: &str, done: Result<T, impl Into<io::Error>>) -> Done<T> {
     done.map_err(|error| (what.to_owned(), error.into()))
 }
 
-/// Refuses devices in a mount, and writing where it is not wanted.
+/// Forbids devices in a mount, and writing to one that is read-only.
 fn fasten(path: &Path, read_only: bool) -> rustix::io::Result<()> {
     let mut flags = MountFlags::BIND | MountFlags::NODEV;
     if read_only {
         flags |= MountFlags::RDONLY;
     }
-    // Flags that a mount outside has cannot be taken off inside, and must be named again.
+    // Flags of a mount outside cannot be removed inside, and must be named again.
     let locked = [
         MountFlags::empty(),
         MountFlags::NOSUID,
@@ -85,7 +85,7 @@ fn fasten(path: &Path, read_only: bool) -> rustix::io::Result<()> {
     outcome
 }
 
-/// Returns where a path leads when its last name is a link, also to what is not there.
+/// Resolves a path whose last name is a link; the target need not exist.
 fn followed(path: &Path) -> Done<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -111,7 +111,7 @@ fn hide(path: &Path) -> Done {
     }
 }
 
-/// Hides what in `/proc` and `/sys` is the whole host's.
+/// Hides the parts of `/proc` and `/sys` that belong to the whole host.
 fn hide_host() -> Done {
     for name in HIDDEN {
         hide(&Path::new("/proc").join(name))?;
@@ -123,9 +123,10 @@ fn hide_host() -> Done {
 }
 
 impl Root {
-    /// Finds out whether namespaces like this one can have a root of their own.
+    /// Checks whether namespaces like this one can have their own root.
     ///
     /// # Errors
+    ///
     /// What cannot be done, as a step reports it.
     pub(super) fn try_out() -> Result<(), String> {
         let tried = doing("mount /dev", mount("tmpfs", "/dev", "tmpfs", DATA, None))
@@ -138,20 +139,20 @@ impl Root {
         Ok(serde_json::to_writer(pipe, self)?)
     }
 
-    /// Receives what [`write`](Self::write) sent; nothing if the root was not built.
+    /// Receives what [`write`](Self::write) sent; it is empty if the root was not built.
     pub(super) fn read(pipe: io::PipeReader) -> Self {
         serde_json::from_reader(pipe).unwrap_or_default()
     }
 
     /// Builds the root and enters it.
     pub(super) fn build(&mut self, step: &Step, trees: Trees) -> Done {
-        // Any directory that every host has will do: it is only there until the root is changed.
+        // Any directory that every host has: it is used only until the root is changed.
         let place = Path::new("/dev");
         doing("mount its root", trees.root.mount(place))?;
-        // Devices that an image holds cannot be opened.
+        // Devices of an image cannot be opened.
         doing("mount its root", fasten(place, false))?;
         doing("go into its root", rustix::process::chdir(place))?;
-        // The old root then lies over the new one (pivot_root(2)): paths begin below it.
+        // The old root is then mounted over the new one (pivot_root(2)): paths begin below it.
         doing("change its root", rustix::process::pivot_root(".", "."))?;
         self.proc()?;
         self.sys()?;
@@ -176,13 +177,13 @@ impl Root {
             }
         }
         self.directory(Path::new(&step.directory))?;
-        // That one stays: the step begins there.
+        // That one is kept: the step begins there.
         self.made
             .retain(|made| !Path::new(&step.directory).starts_with(made));
         Ok(())
     }
 
-    /// A directory of the root for a mount of the system's; a link there could lead elsewhere
+    /// Creates a directory of the root for a mount of the system; a link there could lead elsewhere
     /// (the class of CVE-2026-41579).
     fn system(&mut self, path: &Path) -> Done {
         let what = format!("mount `{}`", path.display());
@@ -193,7 +194,7 @@ impl Root {
         self.directory(path)
     }
 
-    /// `/proc` of the new PID namespace.
+    /// Mounts `/proc` of the new PID namespace.
     fn proc(&mut self) -> Done {
         let proc = Path::new("/proc");
         self.system(proc)?;
@@ -210,7 +211,7 @@ impl Root {
         Ok(())
     }
 
-    /// `/sys` of the new network namespace; an empty one where that of the host is shared.
+    /// Mounts `/sys` of the new network namespace; an empty one if that of the host is shared.
     fn sys(&mut self) -> Done {
         let sys = Path::new("/sys");
         self.system(sys)?;
@@ -270,7 +271,7 @@ impl Root {
         Ok(())
     }
 
-    /// Makes a directory and those above it; what was made is known.
+    /// Creates a directory and its parents, and records what was created.
     fn directory(&mut self, path: &Path) -> Done {
         if path.is_dir() {
             return Ok(());
@@ -300,7 +301,7 @@ impl Root {
         Ok(())
     }
 
-    /// Removes what was only made to be mounted on, unless the command put something there.
+    /// Removes what was created only as a mount point, unless the command put something there.
     pub(super) fn leave(&self) {
         for mounted in self.mounted.iter().rev() {
             let _ = unmount(mounted, UnmountFlags::DETACH);

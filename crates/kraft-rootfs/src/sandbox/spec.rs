@@ -1,4 +1,4 @@
-//! What the sandbox is told to do. It goes through a pipe and never lies on disk: variables may be
+//! Requests to the sandbox. They are sent through a pipe and never stored on disk: variables may be
 //! secrets.
 
 use std::io::{self, Read, Write};
@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use super::network::Access;
 use crate::ids::IdMap;
 
-/// A request is not longer than this, in bytes; the kernel takes no longer arguments either.
+/// Maximum size of a request in bytes; the kernel does not accept longer arguments either.
 const LONGEST: u64 = 64 << 20;
 
-/// What the sandbox is to do.
+/// A request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Spec {
     /// Users and groups of the namespace; `None` makes this user root, alone.
     pub(super) ids: Option<IdMap>,
-    /// What the command sees of the network.
+    /// The network of the command.
     pub(super) network: Access,
-    /// The command; `None` only finds out whether all of it could be done.
+    /// The command; `None` only checks whether it could be run.
     pub(super) step: Option<Step>,
 }
 
 /// A command and its root.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Step {
-    /// What a line begins with that the sandbox writes itself. A command cannot know it.
+    /// Prefix of lines that the sandbox itself prints. A command cannot know it.
     pub(super) mark: String,
     pub(super) root: PathBuf,
     pub(super) overlay: Option<Overlay>,
@@ -49,11 +49,11 @@ pub(super) struct Overlay {
     pub(super) work: String,
 }
 
-/// Something that is mounted in the root.
+/// A mount in the root.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StepMount {
     pub(super) source: StepSource,
-    /// Where it appears in the root. What is missing of the way there is made.
+    /// Its path in the root. Missing directories are created.
     pub(super) target: String,
     pub(super) read_only: bool,
     /// Whether a link at the target is followed, and whether nothing is mounted where there is no
@@ -61,12 +61,12 @@ pub(super) struct StepMount {
     pub(super) over_links: bool,
 }
 
-/// What is mounted.
+/// Source of a mount.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum StepSource {
     /// A file or directory of the host.
     Path(PathBuf),
-    /// An empty directory in memory of at most so many bytes; 0 is the default of the kernel.
+    /// An empty directory in memory with this maximum size in bytes; 0 is the kernel's default.
     Memory(u64),
 }
 
@@ -85,7 +85,7 @@ impl Spec {
         pipe.write_all(&text)
     }
 
-    /// Reads what [`write`](Self::write) wrote, and not a byte more.
+    /// Reads what [`write`](Self::write) wrote, and no byte after it.
     pub(super) fn read(mut pipe: impl Read) -> io::Result<Self> {
         let mut length = [0; 8];
         pipe.read_exact(&mut length)?;

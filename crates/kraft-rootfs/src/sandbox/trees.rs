@@ -1,5 +1,5 @@
-//! What a step sees of the host, opened before its root is changed: from then on, paths are those
-//! of the image, and nothing is looked up on the host.
+//! Files of the host that a step can access, opened before its root is changed: from then on, paths
+//! are those of the image, and nothing is looked up on the host.
 
 use std::ffi::CString;
 use std::io;
@@ -15,11 +15,11 @@ use super::spec::{Overlay, Step, StepMount, StepSource};
 /// Devices a command may expect.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
-/// A copy of a mount of the host, at no place yet (`open_tree(2)`).
+/// A copy of a mount of the host that is not mounted yet (`open_tree(2)`).
 #[derive(Debug)]
 pub(super) struct HostTree(OwnedFd);
 
-/// Everything of the host that a step sees.
+/// All files of the host that a step can access.
 #[derive(Debug)]
 pub(super) struct Trees {
     pub(super) root: HostTree,
@@ -30,9 +30,10 @@ pub(super) struct Trees {
 }
 
 impl Trees {
-    /// Opens all of it, in a mount namespace of this process.
+    /// Opens all of them, in a mount namespace of this process.
     ///
     /// # Errors
+    ///
     /// What cannot be opened, as a step reports it.
     pub(super) fn open(step: &Step) -> Result<Self, String> {
         let open = |path: &Path| {
@@ -42,7 +43,7 @@ impl Trees {
             })
         };
         let device = |name: &&'static str| {
-            // One that is missing is missed by few.
+            // Few commands need a device that is missing.
             let tree = HostTree::open(&Path::new("/dev").join(name)).ok()?;
             tree.is(FileType::CharacterDevice).then_some((*name, tree))
         };
@@ -69,8 +70,8 @@ impl Trees {
     }
 }
 
-/// Puts directories over each other at the root. Their names are short and plain, and meant from the
-/// directory that all of them are in: a mount takes no more than a page of text.
+/// Mounts an overlay at the root. The names of its directories are short and relative to the directory
+/// that contains them: the options of a mount must fit in one page.
 fn put_over(overlay: &Overlay, root: &Path, privileged: bool) -> io::Result<()> {
     // Without these a directory that is moved, or a file whose mode changes, would not be whole
     // in the upper directory.
@@ -104,7 +105,7 @@ impl HostTree {
         found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == kind)
     }
 
-    /// Gives it a place.
+    /// Mounts it.
     pub(super) fn mount(self, target: &Path) -> rustix::io::Result<()> {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         move_mount(&self.0, "", CWD, target, flags)

@@ -1,4 +1,4 @@
-//! The bytes of a file of a tree, wherever they lie.
+//! Reads the contents of files of a tree from their locations.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,7 +23,7 @@ pub(crate) struct Opened {
     file: File,
     at: u64,
     left: u64,
-    /// Its name for people.
+    /// Its name in messages.
     pub(crate) name: PathBuf,
 }
 

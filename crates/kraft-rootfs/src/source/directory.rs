@@ -1,4 +1,4 @@
-//! A directory of this host as a tree. Links are kept, never followed.
+//! Reads a directory of this host as a tree. Links are kept, never followed.
 
 use std::ffi::OsStr;
 use std::fs::{DirEntry, File, Metadata};
@@ -16,15 +16,15 @@ use rustix::io::Errno;
 use crate::newc::PERMISSIONS;
 use crate::path::join;
 use crate::tree::{Content, Directory, Kind, Node, Place, Root, Tree};
-use crate::{EntryFault, Error, normalise, shown};
+use crate::{EntryError, Error, normalise, shown};
 
-/// Asks whether an entry is kept, by its path and what the file system says of it.
+/// Decides whether an entry is kept, by its path and metadata.
 type Keep<'a> = &'a dyn Fn(&str, &Metadata) -> bool;
 
-/// Reads names and numbers of everything below `root`; says what it had to leave out.
+/// Reads names and metadata of everything below `root`; warns of entries that are left out.
 ///
-/// What is at `out` is left out too: the archive of an earlier run would make the next one differ.
-/// So is what `keep` does not want, and everything below such a directory.
+/// The file at `out` is left out: the archive of an earlier run would change the next one. So are
+/// entries that `keep` refuses, and everything below such a directory.
 pub(crate) fn load(
     root: &Path,
     out: &Path,
@@ -44,7 +44,7 @@ pub(crate) fn load(
         out: std::fs::metadata(out).ok().map(|it| (it.dev(), it.ino())),
         warnings,
     };
-    // Depth is bounded by the longest path, not by the stack: directories wait in a list.
+    // Depth is limited by the longest path, not by the stack: directories are in a list.
     let mut waiting = vec![Vec::new()];
     while let Some(directory) = waiting.pop() {
         walk.directory(directory, &mut waiting)?;
@@ -52,8 +52,8 @@ pub(crate) fn load(
     Ok(walk.tree)
 }
 
-/// Reads a directory without what patterns match, as a `.dockerignore` means it; `seen` is shown
-/// what the file system says of everything that may stay.
+/// Reads a directory without the entries that the patterns of a `.dockerignore` match; `seen` is called
+/// with the metadata of everything that may be kept.
 pub(crate) fn kept(
     root: &Path,
     ignore: &Patterns,
@@ -67,7 +67,7 @@ pub(crate) fn kept(
         stays
     };
     let mut tree = load(root, root, Some(&keep), &mut Vec::new())?;
-    // Directories that were only entered for what may be in them.
+    // Directories that were only entered because an entry may be kept.
     let entered: Vec<Vec<u8>> = tree
         .entries()
         .filter(|(path, node)| node.is_directory() && ignore.matches(&shown(path)))
@@ -94,7 +94,7 @@ impl Walk<'_> {
     fn directory(&mut self, path: Vec<u8>, waiting: &mut Vec<Vec<u8>>) -> Result<(), Error> {
         let full = self.root.path.join(OsStr::from_bytes(&path));
         let entries = match std::fs::read_dir(&full) {
-            // Removed meanwhile, as a guest may do in a volume. The root itself must exist.
+            // It was removed meanwhile, as a guest may do in a volume. The root itself must exist.
             Err(error) if is_gone(&error) && !path.is_empty() => return Ok(()),
             entries => entries.map_err(FileError::on("read", &full))?,
         };
@@ -137,7 +137,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Returns what an entry is; `None` for a socket, which no archive carries.
+    /// Returns the kind of an entry; `None` for a socket, which no archive contains.
     fn kind(
         &mut self,
         entry: &DirEntry,
@@ -218,7 +218,7 @@ impl Opener {
     }
 }
 
-/// Opens a file below a directory, so that nothing that is swapped in meanwhile leads out of it.
+/// Opens a file below a directory; a link that is created meanwhile cannot lead out of it.
 pub(crate) fn open_below(directory: &File, path: &[u8]) -> io::Result<File> {
     beneath(
         directory,
@@ -230,7 +230,7 @@ pub(crate) fn open_below(directory: &File, path: &[u8]) -> io::Result<File> {
 fn beneath(directory: &File, path: &[u8], flags: OFlags) -> io::Result<File> {
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let opened = match rustix::fs::openat2(directory, path, flags, Mode::empty(), beneath) {
-        // Kernels before 5.6, and sandboxes that hide the call.
+        // Kernels before 5.6, and sandboxes that refuse the call.
         Err(Errno::NOSYS | Errno::PERM) => {
             rustix::fs::openat(directory, path, flags, Mode::empty())
         }
@@ -239,7 +239,7 @@ fn beneath(directory: &File, path: &[u8], flags: OFlags) -> io::Result<File> {
     Ok(File::from(opened?))
 }
 
-fn refuse(path: &[u8], source: EntryFault) -> Error {
+fn refuse(path: &[u8], source: EntryError) -> Error {
     Error::Entry {
         entry: shown(path),
         source,

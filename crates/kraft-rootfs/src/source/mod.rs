@@ -1,4 +1,4 @@
-//! Sources of a root filesystem: what a path leads to decides, never its name.
+//! Sources of root filesystems; the content at a path decides, never its name.
 
 pub(crate) mod content;
 pub(crate) mod directory;
@@ -11,26 +11,40 @@ use std::path::{Path, PathBuf};
 use kraft_archive::compression::{self, Stream, Whole};
 use kraft_sys::fs::{self, Error as FileError};
 
-/// Something that a root filesystem can be made from.
+/// Source of a root filesystem.
+///
+/// ```
+/// use kraft_rootfs::Source;
+///
+/// let dir = tempfile::tempdir()?;
+/// assert_eq!(
+///     Source::detect(dir.path())?,
+///     Source::Directory(dir.path().to_owned())
+/// );
+/// let text = dir.path().join("notes.tar");
+/// std::fs::write(&text, "not a tarball")?;
+/// assert!(Source::detect(&text).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A directory of this host, with everything below it.
+    /// A directory of this host with everything below it.
     Directory(PathBuf),
-    /// A newc archive, compressed or not: checked, and passed on as it is.
+    /// A newc archive, compressed or not: it is checked and copied.
     Cpio(PathBuf),
     /// A tarball, compressed or not.
     Tar(PathBuf),
 }
 
-/// Why a path is no source, or a source is damaged.
+/// Error of a source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// It is nothing that a root filesystem can be made from.
-    #[error("cannot make a root filesystem from `{path}`: it is {what}", path = path.display())]
+    /// The content at a path is not a supported source.
+    #[error("cannot build a root filesystem from `{path}`: it is {what}", path = path.display())]
     Unknown {
-        /// What was named.
+        /// The path.
         path: PathBuf,
-        /// What it seems to be.
+        /// What it appears to be.
         what: String,
     },
     /// A tarball cannot be read.
@@ -43,9 +57,9 @@ pub enum SourceError {
     },
 }
 
-/// A tar header, the longest start that is looked at.
+/// Number of bytes at the start of a file that decide its format: a tar header.
 const START: u64 = 512;
-/// The old archive formats, by their first bytes, and what they are.
+/// Unsupported formats by their first bytes, with a description.
 const FOREIGN: [(&[u8], &str); 4] = [
     (
         b"070707",
@@ -60,7 +74,11 @@ const FOREIGN: [(&[u8], &str); 4] = [
 ];
 
 impl Source {
-    /// Finds out what a path is.
+    /// Detects the kind of source at a path.
+    ///
+    /// # Errors
+    ///
+    /// If the path cannot be read or its content is not a supported source.
     pub fn detect(path: &Path) -> Result<Self, crate::Error> {
         let metadata = std::fs::metadata(path).map_err(FileError::on("read", path))?;
         if metadata.is_dir() {
@@ -81,7 +99,7 @@ impl Source {
         }
     }
 
-    /// Returns the path it was found at.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         match self {
             Self::Directory(path) | Self::Cpio(path) | Self::Tar(path) => path,
@@ -96,7 +114,7 @@ fn unknown(path: &Path, what: impl Into<String>) -> SourceError {
     }
 }
 
-/// Describes what is no source.
+/// Describes content that is not a source.
 fn foreign(start: &[u8]) -> String {
     if let Some(name) = compression::unsupported(start) {
         return format!(
@@ -111,19 +129,19 @@ fn foreign(start: &[u8]) -> String {
     what.to_owned()
 }
 
-/// Opens a file that is one compressed stream, or plain.
+/// Opens a file that is one stream, compressed or plain.
 pub(crate) fn open(path: &Path) -> Result<Whole<'static>, FileError> {
     let file = fs::open_file(path)?;
     compression::decompress(file).map_err(FileError::on("read", path))
 }
 
-/// Opens a file that may have several segments, each compressed in its own way.
+/// Opens a file that may have several segments, each with its own compression.
 pub(crate) fn open_segments(path: &Path) -> Result<Stream<'static>, FileError> {
     let file = fs::open_file(path)?;
     Stream::new(file).map_err(FileError::on("read", path))
 }
 
-/// Returns the first bytes of what is in a file, at most a tar header.
+/// Returns the first bytes of a file after decompression, at most a tar header.
 fn start_of(path: &Path) -> Result<Vec<u8>, FileError> {
     let mut start = Vec::new();
     open_segments(path)?

@@ -1,4 +1,4 @@
-//! Several newc archives behind each other as one tree, as Linux unpacks them.
+//! Merges concatenated newc archives into one tree, as Linux unpacks them.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -8,16 +8,16 @@ use crate::archive::{self, Entry, Kind as EntryKind, Reader};
 use crate::tree::{Kind, Node};
 use crate::{Error, shown};
 
-/// Which file an entry is a name of: archive, filesystem, number.
+/// Identity of the file of an entry: archive, filesystem, inode number.
 type Identity = (u32, (u32, u32), u32);
 
-/// Unpacks everything that a reader gives.
+/// Unpacks all entries of a reader.
 pub(crate) fn merge<R: Read>(
     reader: &mut Reader<R>,
     unpacker: &mut Unpacker<'_>,
     fault: &dyn Fn(archive::Error) -> Error,
 ) -> Result<(), Error> {
-    // The names of files with several, of which any may carry the content.
+    // The names of files with several names; any of them may have the content.
     let mut names: HashMap<Identity, Vec<Vec<u8>>> = HashMap::new();
     while let Some(entry) = reader.next_entry().map_err(fault)? {
         let path = entry.path.clone();

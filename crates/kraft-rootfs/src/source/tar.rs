@@ -1,14 +1,15 @@
-//! Tarballs as a tree. One alone is a root filesystem; several over each other are the layers of an
-//! image; a Dockerfile's `ADD` unpacks one into a tree that is there.
+//! Unpacks tarballs into a tree. One tarball is a root filesystem; several are the layers of an image;
+//! a Dockerfile's `ADD` unpacks one into an existing tree.
 //!
-//! A tarball comes once and in any order, so every entry is written into the archive the moment it
-//! comes, and the tree knows where the contents lie. If the entries came in the order of an archive
-//! (a builder's do), that was all; else the archive is written again from there.
+//! A tarball is read once and has any order, so every entry is written into the archive when it is
+//! read, and the tree records the positions of contents. If the entries were in the order of an archive
+//! (those of builders are), the archive is complete; else it is written again from these contents.
 //!
-//! An entry below a symbolic link goes where the link leads, inside the root: relative and absolute
-//! links, also those of a layer below. A link that an entry itself names is replaced.
+//! An entry below a symbolic link is placed at the target of the link, inside the root: this holds for
+//! relative and absolute links, also those of a lower layer. A link that an entry itself names is
+//! replaced.
 //!
-//! Among layers (OCI image specification, `layer.md`) an empty file `.wh.NAME` removes `NAME` of
+//! In layers (OCI image specification, `layer.md`) an empty file `.wh.NAME` removes `NAME` of
 //! the layers below, and `.wh..wh..opq` everything in its directory. Other names that begin with
 //! `.wh..wh.` are metadata of aufs; hard links may name files among them.
 
@@ -26,65 +27,65 @@ use crate::format::cpio::{Stream, WriteError};
 use crate::newc::PERMISSIONS;
 use crate::path::{join, parents, split};
 use crate::tree::{Content, Kind, Node, Place, Tree};
-use crate::{EntryFault, Error, normalise, shown};
+use crate::{EntryError, Error, normalise, shown};
 
-/// A symbolic link's target has at most this many bytes (`PATH_MAX` without its zero).
+/// Maximum length of the target of a symbolic link in bytes (`PATH_MAX` without its zero).
 const LONGEST_TARGET: usize = 4095;
-/// What an archive, or all layers of an image together, may hold.
+/// Limits of an archive, or of all layers of an image together.
 const LIMITS: Limits = Limits {
     entries: if cfg!(test) { 1000 } else { limits::ENTRIES },
     ..Limits::ROOT_FILESYSTEM
 };
-/// What the name of a whiteout begins with.
+/// Prefix of the name of a whiteout.
 const WHITEOUT: &[u8] = b".wh.";
-/// The name of a whiteout of everything in its directory.
+/// Name of a whiteout of everything in its directory.
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// What the names of aufs' own files begin with.
+/// Prefix of the names of aufs' own files.
 const AUFS: &[u8] = b".wh..wh.";
 
 /// Unpacks tarballs into a tree.
 pub(crate) struct Unpacker<'a> {
-    /// What came so far.
+    /// The entries so far.
     tree: Tree,
     stream: Stream<'a>,
-    /// The file that the stream writes into, for whoever reads contents later.
+    /// The file that the stream writes to, from which contents are read later.
     spool: Rc<File>,
     /// The number of the last file.
     files: u64,
     budget: Budget,
-    /// Whether everything came in the order of an archive, and nothing was taken back. The archive
-    /// is written again otherwise, so only contents go on into the stream.
+    /// Whether all entries were in the order of an archive, and none was removed. Otherwise the archive
+    /// is written again, so only contents are written to the stream.
     sorted: bool,
     layers: u64,
     onto: Onto,
-    /// Who owns everything, whatever the archive says.
+    /// The owner of all entries, instead of those in the archive.
     owner: Option<(u32, u32)>,
-    /// Files of aufs' own that hard links name.
+    /// aufs' own files that hard links name.
     hidden: HashMap<Vec<u8>, Node>,
     warnings: &'a mut Vec<String>,
     progress: &'a mut dyn FnMut(u64),
 }
 
-/// What a tarball is unpacked over.
+/// The base that a tarball is unpacked over.
 enum Onto {
     /// Nothing.
     Nothing,
-    /// The layers below; these paths came with the present one.
+    /// The layers below; these paths are from the current one.
     Layers(HashSet<Vec<u8>>),
-    /// This directory of a tree.
+    /// A directory of a tree.
     Directory(Vec<u8>),
 }
 
-/// What became of tarballs.
+/// Result of unpacking.
 pub(crate) enum Unpacked {
-    /// The archive is written: so many entries and bytes.
+    /// The archive is complete: number of entries and of bytes.
     Whole(u64, u64),
-    /// The archive has to be written from this.
+    /// The archive has to be written from this tree.
     Tree(Tree),
 }
 
 impl<'a> Unpacker<'a> {
-    /// Begins; `spool` is the same file as the stream's.
+    /// Returns an unpacker; `spool` is the same file as the stream's.
     pub(crate) fn new(
         stream: Stream<'a>,
         spool: Rc<File>,
@@ -107,8 +108,8 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    /// Goes on in a directory of a tree; new files get numbers above `files`. All of it belongs to
-    /// `owner`, or to whom the archive says.
+    /// Unpacks into a directory of a tree; new files get numbers above `files`. All entries belong to
+    /// `owner`, or to the owners in the archive.
     pub(crate) fn unpack_into(
         &mut self,
         tree: Tree,
@@ -123,7 +124,7 @@ impl<'a> Unpacker<'a> {
         self.onto = Onto::Directory(directory.to_vec());
     }
 
-    /// Takes a tarball that stands for itself. `path` is its name for people.
+    /// Unpacks a tarball that is not a layer. `path` is its name in messages.
     pub(crate) fn tarball(&mut self, path: &Path, reader: &mut dyn Read) -> Result<(), Error> {
         let damaged = |source| {
             Error::from(SourceError::Tar {
@@ -137,12 +138,12 @@ impl<'a> Unpacker<'a> {
             (self.progress)(self.stream.contents());
         }
         self.budget = tar.budget();
-        // Whoever sends it may prove only at its end that it is what it should be.
+        // Only at the end of the stream its sender can prove that it is complete.
         io::copy(tar.into_inner(), &mut io::sink()).map_err(damaged)?;
         Ok(())
     }
 
-    /// Takes the next layer of an image.
+    /// Unpacks the next layer of an image.
     pub(crate) fn layer(&mut self, path: &Path, reader: &mut dyn Read) -> Result<(), Error> {
         self.sorted &= self.layers == 0;
         self.layers += 1;
@@ -150,7 +151,7 @@ impl<'a> Unpacker<'a> {
         self.tarball(path, reader)
     }
 
-    /// Ends; errors of writing are those of the archive.
+    /// Completes the archive; errors of writing are those of the archive.
     pub(crate) fn finish(mut self) -> Result<Unpacked, WriteError> {
         if self.sorted {
             let (entries, bytes) = self.stream.finish()?;
@@ -160,7 +161,7 @@ impl<'a> Unpacker<'a> {
         Ok(Unpacked::Tree(self.tree))
     }
 
-    /// Ends where only the tree is wanted; also returns the number of the last file.
+    /// Returns only the tree, and the number of the last file.
     pub(crate) fn into_tree(mut self) -> Result<(Tree, u64), WriteError> {
         self.stream.flush()?;
         Ok((self.tree, self.files))
@@ -174,7 +175,7 @@ impl<'a> Unpacker<'a> {
     ) -> Result<(), Error> {
         let path = normalise(&entry.path).map_err(|fault| refuse(&entry.path, fault.into()))?;
         if path.is_empty() {
-            // The root itself: no archive stores it.
+            // The root itself: no archive contains it.
             return Ok(());
         }
         if matches!(self.onto, Onto::Layers(_)) && self.whiteout(&path)? {
@@ -188,7 +189,7 @@ impl<'a> Unpacker<'a> {
         self.put(path, node, new, damaged)
     }
 
-    /// Puts an entry into the tree, with its content if it is a new file.
+    /// Inserts an entry into the tree, with its content if it is a new file.
     pub(crate) fn put(
         &mut self,
         path: Vec<u8>,
@@ -217,7 +218,7 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    /// Writes the content of a new file, and returns the file with its place.
+    /// Writes the content of a new file, and returns the file with its position.
     fn written(
         &mut self,
         path: &[u8],
@@ -242,7 +243,7 @@ impl<'a> Unpacker<'a> {
         Ok(node)
     }
 
-    /// Returns where an entry goes: its directory is looked for through the links that are there.
+    /// Returns the path of an entry after its directory is resolved through existing links.
     pub(crate) fn place(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
         let inside = match &self.onto {
             Onto::Directory(directory) => join(directory, path),
@@ -252,12 +253,11 @@ impl<'a> Unpacker<'a> {
         let directory = self
             .tree
             .resolve(directory, true)
-            .map_err(|_| refuse(path, EntryFault::Circle))?;
+            .map_err(|_| refuse(path, EntryError::Circle))?;
         normalise(&join(&directory, name)).map_err(|fault| refuse(path, fault.into()))
     }
 
-    /// Writes the directories on the way to an entry that nobody described, and removes what it
-    /// takes the place of.
+    /// Writes the missing directories on the way to an entry, and removes the entry that it replaces.
     fn make_way(&mut self, path: &[u8], node: &Node) -> Result<(), Error> {
         let old = self.tree.get(path);
         self.sorted &= old.is_none() && self.tree.is_behind(path);
@@ -281,7 +281,7 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    /// Handles the entries of a layer that are no files: whiteouts, and metadata of aufs. Returns
+    /// Handles the entries of a layer that are not files: whiteouts, and metadata of aufs. Returns
     /// `false` for any other.
     fn whiteout(&mut self, path: &[u8]) -> Result<bool, Error> {
         let (directory, name) = split(path);
@@ -298,12 +298,12 @@ impl<'a> Unpacker<'a> {
             return Ok(false);
         };
         if name == OPAQUE {
-            // Of a link it removes nothing: what the link leads to is another directory.
+            // In a link it removes nothing: the target of the link is another directory.
             let directory = self.place(directory)?;
             self.tree
                 .remove_below(&directory, &|path| own.contains(path));
         } else if taken.is_empty() || taken == b"." || taken == b".." {
-            return Err(refuse(path, EntryFault::Whiteout));
+            return Err(refuse(path, EntryError::Whiteout));
         } else {
             let target = self.place(&join(directory, taken))?;
             if own.contains(&target) {
@@ -316,7 +316,7 @@ impl<'a> Unpacker<'a> {
         Ok(true)
     }
 
-    /// Keeps a file of aufs' own for the hard links that name it.
+    /// Keeps one of aufs' own files for the hard links that name it.
     fn hide(
         &mut self,
         path: Vec<u8>,
@@ -334,7 +334,7 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    /// Describes an entry; `None` if it has to be left out. A file's place is not known yet.
+    /// Describes an entry; `None` if it is left out. The position of a file is not known yet.
     fn node(&mut self, entry: &Entry, path: &[u8]) -> Result<Option<Node>, Error> {
         let owner = |id: u64| u32::try_from(id).unwrap_or(0);
         let (major, minor) = entry.device;
@@ -364,10 +364,10 @@ impl<'a> Unpacker<'a> {
         }))
     }
 
-    /// Returns a file whose content is to come.
+    /// Returns a file whose content follows.
     pub(crate) fn new_file(&mut self, path: &[u8], size: u64) -> Result<Kind, Error> {
         if u32::try_from(size).is_err() {
-            return Err(refuse(path, EntryFault::TooLarge(size)));
+            return Err(refuse(path, EntryError::TooLarge(size)));
         }
         self.files += 1;
         Ok(Kind::File(Content {
@@ -390,12 +390,12 @@ impl<'a> Unpacker<'a> {
             Some(node) if !node.is_directory() => Ok(node.clone()),
             _ => {
                 let name = shown(&entry.link);
-                Err(refuse(path, EntryFault::DanglingHardLink(name)))
+                Err(refuse(path, EntryError::DanglingHardLink(name)))
             }
         }
     }
 
-    /// Notes what had to be left out.
+    /// Warns of an entry that is left out.
     pub(crate) fn warn(&mut self, warning: String) {
         self.warnings.push(warning);
     }
@@ -406,7 +406,7 @@ impl<'a> Unpacker<'a> {
     }
 }
 
-/// Tells apart what the archive's own disk says and what the tarball says.
+/// Separates errors of writing the archive from errors of reading the tarball.
 fn wrong(error: WriteError, damaged: &dyn Fn(io::Error) -> Error) -> Error {
     match error {
         WriteError::Input(error) => error,
@@ -424,12 +424,12 @@ fn io_error(error: io::Error) -> Error {
 fn target(entry: &Entry, path: &[u8]) -> Result<Vec<u8>, Error> {
     let target = &entry.link;
     if target.is_empty() || target.len() > LONGEST_TARGET || target.contains(&0) {
-        return Err(refuse(path, EntryFault::LinkTarget));
+        return Err(refuse(path, EntryError::LinkTarget));
     }
     Ok(target.clone())
 }
 
-fn refuse(path: &[u8], source: EntryFault) -> Error {
+fn refuse(path: &[u8], source: EntryError) -> Error {
     Error::Entry {
         entry: shown(path),
         source,
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tarball_without_end_ends_in_an_error() {
+    fn a_tarball_without_an_end_is_an_error() {
         let mut header = ::tar::Header::new_gnu();
         header.set_entry_type(::tar::EntryType::Directory);
         header.set_path("again").unwrap();

@@ -122,7 +122,7 @@ fn an_ordinary_user_needs_no_privileges() {
     command.env("PATH", format!("{}:{search}", bin.display()));
     let outcome = Outcome::of(&mut command);
     if outcome.stderr.contains("forbids user namespaces")
-        || outcome.stderr.contains("gives us no namespaces")
+        || outcome.stderr.contains("refuses namespaces")
     {
         skip("this system forbids user namespaces");
         return;
@@ -200,7 +200,7 @@ fn mounts_have_the_mode_owner_size_and_content_that_are_asked_for() {
     for (mount, why) in [
         (
             "type=cache,target=/c,from=localhost:1/no",
-            "cannot take the image",
+            "cannot use the image",
         ),
         (
             "type=tmpfs,target=/c,mode=0700",

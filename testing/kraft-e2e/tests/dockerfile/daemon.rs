@@ -180,7 +180,7 @@ fn what_no_archive_can_hold_ends_the_build_at_once() {
         format!("FROM {BASE}\nRUN dd if=/dev/zero of=/huge bs=1 count=0 seek=6442450944\n");
     context(&bench, &[("Dockerfile", &dockerfile)]);
     let outcome = build(&bench, &ALONE).exits(1);
-    for part in ["cannot take `huge`", "smaller than 4 GiB"] {
+    for part in ["cannot add `huge`", "smaller than 4 GiB"] {
         assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
     }
     assert!(!bench.path().join("root.cpio").exists());

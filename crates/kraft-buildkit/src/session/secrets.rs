@@ -1,4 +1,4 @@
-//! Secrets of steps, and credentials of registries.
+//! Serves secrets of steps and credentials of registries.
 
 use std::sync::Arc;
 
@@ -46,8 +46,7 @@ impl Auth for Vault {
         let login = tokio::task::spawn_blocking(move || credentials.login(&host))
             .await
             .map_err(|error| Status::internal(error.to_string()))?;
-        // Nothing is the answer for a registry that anybody may read; an error would end the
-        // build.
+        // An empty answer stands for anonymous access; an error would end the build.
         let (username, secret) = login.map_or_else(Default::default, |it| (it.user, it.secret));
         Ok(Response::new(CredentialsResponse { username, secret }))
     }
