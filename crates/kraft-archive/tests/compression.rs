@@ -106,7 +106,7 @@ fn what_is_cut_off_damaged_or_followed_by_something_else_is_an_error() {
         assert!(plain(&damaged).is_err(), "{by:?}");
         let error = plain(&[whole.as_slice(), b"garbage"].concat()).unwrap_err();
         assert!(
-            error.to_string().contains("behind its end"),
+            error.to_string().contains("data after its end"),
             "{by:?}: {error}"
         );
     }

@@ -393,11 +393,11 @@ fn a_tarball_cannot_lead_out_of_the_root() {
         header
     };
     let cases: [(&str, Vec<tar::Header>, &str); 7] = [
-        ("dots", vec![header(b"../x", Regular, 0)], "leads out"),
+        ("dots", vec![header(b"../x", Regular, 0)], "contains `..`"),
         (
             "dots within",
             vec![header(b"a/../../x", Regular, 0)],
-            "leads out",
+            "contains `..`",
         ),
         (
             "through a circle of links",
@@ -416,7 +416,7 @@ fn a_tarball_cannot_lead_out_of_the_root() {
         (
             "hard link out",
             vec![link(b"a", Link, "../../etc/passwd")],
-            "leads out",
+            "contains `..`",
         ),
         (
             "hard link to nothing",
@@ -430,7 +430,7 @@ fn a_tarball_cannot_lead_out_of_the_root() {
                 header(b"a/x", Regular, 0),
                 header(b"a", Regular, 0),
             ],
-            "directory with entries",
+            "directory that has entries",
         ),
     ];
     for (case, headers, reason) in cases {
@@ -509,7 +509,7 @@ fn a_hostile_archive_is_refused() {
     let trailer = newc("TRAILER!!!", 0, 0, "");
     let with = |parts: &[Vec<u8>]| [parts.concat(), trailer.clone()].concat();
     let cases = [
-        (with(&[newc("../x", 0o100_644, 0, "")]), "leads out"),
+        (with(&[newc("../x", 0o100_644, 0, "")]), "contains `..`"),
         (
             with(&[
                 newc("a", 0o120_777, 4, "/b/c"),
@@ -525,7 +525,10 @@ fn a_hostile_archive_is_refused() {
             with(&[newc(&"x".repeat(5000), 0o100_644, 0, "")]),
             "longer than",
         ),
-        ([with(&[]), b"garbage".to_vec()].concat(), "behind the end"),
+        (
+            [with(&[]), b"garbage".to_vec()].concat(),
+            "data after the end",
+        ),
     ];
     let dir = scratch();
     for (bytes, reason) in cases {

@@ -197,7 +197,7 @@ fn what_follows_an_archive_and_is_none_is_refused() {
         ("a tarball", [one(), gzip(&[b'x'; 1024])].concat()),
     ] {
         let error = built(&bytes).unwrap_err();
-        assert!(error.contains("behind the end"), "{case}: {error}");
+        assert!(error.contains("data after the end"), "{case}: {error}");
     }
     let mut cut = gzip(&two());
     cut.truncate(cut.len() - 9);
@@ -280,7 +280,7 @@ fn tarballs_are_looked_through_every_compression() {
             ["f=abc"]
         );
         let garbage = built(&[pack(&tar), b"garbage".to_vec()].concat());
-        assert!(garbage.unwrap_err().contains("behind its end"));
+        assert!(garbage.unwrap_err().contains("data after its end"));
         let mut cut = pack(&tar);
         cut.truncate(cut.len() - 5);
         assert!(built(&cut).is_err());

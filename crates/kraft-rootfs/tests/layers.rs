@@ -219,7 +219,7 @@ fn what_means_harm_is_an_error_and_nothing_is_written() {
         (
             "hard link to nothing",
             vec![Entry::Hard("a", "b")],
-            "no file before it",
+            "not an earlier file",
         ),
         (
             "whiteout of ..",
