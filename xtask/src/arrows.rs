@@ -53,7 +53,6 @@ const PICTURE: &[(&str, &[&str])] = &[
             "kraft-buildkit",
             "kraft-rootfs",
             "kraft-oci",
-            "kraft-cloud",
             "kraft-machine",
             "kraft-config",
         ],

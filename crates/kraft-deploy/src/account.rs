@@ -1,16 +1,16 @@
-//! Whose cloud it is: the token, and the registry that goes with it.
+//! The account on the platform: its token, and the registry that accepts it.
 
 use std::collections::BTreeMap;
 
-use kraft_cloud::token::Token;
-use kraft_core::reference::check_host;
-
-use super::{Cloud, Where, first};
+use kraft_cloud::token::{Token, TokenError};
+use kraft_core::reference::{ReferenceError, check_host};
 use kraft_engine::context::Context;
-use kraft_engine::failure::{Failure, Kind};
 use kraft_engine::network::{self, Network};
 
-/// The variables that name the token, the first that is set counts.
+use crate::cloud::{CloudOptions, first_set};
+use crate::error::EngineError;
+
+/// The variables that hold the token, in order of precedence.
 const TOKENS: &[&str] = &[
     "UKC_TOKEN",
     "UNIKRAFTCLOUD_TOKEN",
@@ -19,54 +19,96 @@ const TOKENS: &[&str] = &[
 ];
 /// The variable that names another registry.
 const REGISTRY: &str = "UKC_REGISTRY";
-/// The platform's registry, whose login also counts where no variable has a token.
+/// The platform's registry, whose login is used where no variable holds a token.
 pub const INDEX: &str = "index.unikraft.io";
-/// The domains whose registries take the platform's token.
+/// The domains whose registries accept the platform's token.
 const PLATFORM: [&str; 2] = [".unikraft.io", ".unikraft.cloud"];
 
-/// Returns the token: of the environment, or of a login.
-pub(super) fn token(ctx: &Context, at: &Where) -> Result<Token, Failure> {
-    let bad = |error| {
-        Failure::new(Kind::Authentication, error)
-            .hint("set `UKC_TOKEN` to the token as the platform shows it")
-    };
-    if let Some(text) = &at.token {
-        ctx.warn(
-            "every user of this computer can read what follows `--token`: set `UKC_TOKEN` instead",
-        );
-        return Token::parse(text).map_err(bad);
+/// Why there is no account.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A token was given and cannot be parsed.
+    #[error(transparent)]
+    Token(TokenError),
+    /// The stored login is not a token.
+    #[error(transparent)]
+    Login(TokenError),
+    /// There is neither a token nor a login.
+    #[error("no token is set: set `UKC_TOKEN`, or log in with `kraft login {INDEX}`")]
+    Missing,
+    /// The registry is not a host.
+    #[error(transparent)]
+    Registry(#[from] ReferenceError),
+}
+
+/// A token, and the host of the registry that images are pushed to.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The token.
+    pub token: Token,
+    /// The host of the registry.
+    pub registry: String,
+}
+
+impl Account {
+    /// Resolves the account: options first, then variables, then the stored login.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token, or it or the registry is invalid.
+    pub fn resolve(ctx: &Context, options: &CloudOptions) -> Result<Self, Error> {
+        Ok(Self {
+            token: token(ctx, options)?,
+            registry: registry(ctx, options)?,
+        })
     }
-    if let Some(text) = first(ctx, TOKENS) {
-        return Token::parse(&text).map_err(bad);
+
+    /// Returns the name of the account.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.token.account()
+    }
+
+    /// Makes a registry client that sends the token to the platform's own registry. Other
+    /// registries have logins of their own and never get it.
+    ///
+    /// # Errors
+    ///
+    /// If the client cannot be made.
+    pub fn network(&self, ctx: &Context) -> Result<Network, EngineError> {
+        let mut own = network::own_credentials(ctx);
+        if PLATFORM
+            .iter()
+            .any(|domain| self.registry.ends_with(domain))
+        {
+            let pair = (self.token.user().to_owned(), self.token.secret().to_owned());
+            own.extend(BTreeMap::from([(self.registry.clone(), pair)]));
+        }
+        Network::with(ctx, own).map_err(EngineError::new)
+    }
+}
+
+/// Returns the token: of the options, the environment, or a login.
+fn token(ctx: &Context, options: &CloudOptions) -> Result<Token, Error> {
+    if let Some(text) = &options.token {
+        ctx.warn(
+            "every user of this host can read the value of `--token`: set `UKC_TOKEN` instead",
+        );
+        return Token::parse(text).map_err(Error::Token);
+    }
+    if let Some(text) = first_set(ctx, TOKENS) {
+        return Token::parse(&text).map_err(Error::Token);
     }
     let own = network::own_credentials(ctx);
-    let Some((user, secret)) = own.get(INDEX) else {
-        return Err(Failure::new(
-            Kind::Authentication,
-            format!("no token is set: set `UKC_TOKEN`, or log in with `kraft login {INDEX}`"),
-        ));
-    };
-    Token::of(user, secret).map_err(|error| Failure::new(Kind::Authentication, error))
+    let (user, secret) = own.get(INDEX).ok_or(Error::Missing)?;
+    Token::of(user, secret).map_err(Error::Login)
 }
 
 /// Returns the host that images are pushed to.
-pub(super) fn registry(ctx: &Context, at: &Where) -> Result<String, Failure> {
-    let named = at.registry.clone().or_else(|| ctx.env.text(REGISTRY));
+fn registry(ctx: &Context, options: &CloudOptions) -> Result<String, Error> {
+    let named = options.registry.clone().or_else(|| ctx.env.text(REGISTRY));
     match named {
-        Some(host) => check_host(&host).map_err(Failure::from),
+        Some(host) => Ok(check_host(&host)?),
         None => Ok(INDEX.to_owned()),
     }
-}
-
-/// Makes a client of registries that shows the platform's own registry the token. To no other one
-/// the token is shown: those have logins of their own.
-pub fn network(ctx: &Context, cloud: &Cloud) -> Result<Network, Failure> {
-    let mut own = network::own_credentials(ctx);
-    let host = cloud.registry();
-    if PLATFORM.iter().any(|domain| host.ends_with(domain)) {
-        let token = cloud.token();
-        let pair = (token.user().to_owned(), token.secret().to_owned());
-        own.extend(BTreeMap::from([(host.to_owned(), pair)]));
-    }
-    Ok(Network::with(ctx, own)?)
 }

@@ -1,5 +1,6 @@
-//! Instances that help for a while: made for one command, and removed when it ends, however it ends.
+//! Helper instances: created for one command, and removed when it ends for whatever reason.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use kraft_cloud::dial::{DialError, Dialer, Proxies, Stream};
@@ -7,20 +8,56 @@ use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance, NewGroup, WantedGroup};
 use kraft_cloud::resources::services::Service;
 use kraft_cloud::tunnel::Password;
-
-use super::Cloud;
 use kraft_engine::context::Context;
-use kraft_engine::failure::{Failure, Kind};
+use kraft_engine::failure::Failure;
 use kraft_engine::network;
 
-/// The platform waits so long for a helper to run.
+use crate::cloud::{Cloud, Creation};
+use crate::error::{Interrupted, RequestError};
+
+/// How long the platform waits for a helper to run.
 const START: Duration = Duration::from_secs(3);
-/// A helper that runs may take so long until it takes connections.
+/// How long a helper that runs may take until it accepts connections.
 const COMING_UP: Duration = Duration::from_secs(30);
-/// Between two tries to connect.
+/// Interval between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// A helper; it goes with this value.
+/// Why there is no helper.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request that creates it failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The platform's answer contains no instance.
+    #[error("the platform created a helper and returned no instance")]
+    NoInstance,
+    /// The instance has no public domain.
+    #[error("the platform gave the helper no domain")]
+    NoDomain,
+    /// The system has no random numbers.
+    #[error("cannot generate a password")]
+    Password(#[source] io::Error),
+    /// Its port does not accept connections.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The helper is still there after the command.
+    #[error("the helper `{name}` may still exist")]
+    NotRemoved {
+        /// Its name.
+        name: String,
+        /// Why it was not removed.
+        #[source]
+        source: RequestError,
+    },
+}
+
+impl From<Interrupted> for Error {
+    fn from(error: Interrupted) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+/// A helper instance; dropping this value removes it.
 #[derive(Debug)]
 pub struct Helper<'a> {
     ctx: &'a Context,
@@ -29,35 +66,44 @@ pub struct Helper<'a> {
 }
 
 impl<'a> Helper<'a> {
-    /// Makes a helper, and returns it with what the platform tells of it.
+    /// Creates a helper, and returns it with its instance.
     ///
-    /// Should it be interrupted, or the answer get lost, the helper is removed nevertheless.
+    /// # Errors
+    ///
+    /// If it cannot be created. It is removed after an interrupt as well, and if the answer is lost.
     pub fn start(
         ctx: &'a Context,
         cloud: &'a Cloud,
         wanted: CreateInstance,
-    ) -> Result<(Self, Instance), Failure> {
+    ) -> Result<(Self, Instance), Error> {
         let wanted = wanted.named();
         let name = wanted.name.clone().unwrap_or_default();
         ctx.info(&format!("starting the helper {name}"));
-        let (created, interrupted) = cloud.create(&wanted);
-        let made = match created {
-            Some(Err(error)) if !error.may_have_happened() => return Err(error.into()),
+        let Creation {
+            answer,
+            interrupted,
+        } = cloud.create(&wanted);
+        let answer = match answer {
+            Some(Err(error)) if !error.may_have_happened() => {
+                return Err(RequestError::from(error).into());
+            }
             other => other,
         };
-        // From here on there may be one.
+        // From here on the instance may exist.
         let helper = Self { ctx, cloud, name };
         if let Some(interrupted) = interrupted {
-            return Err(interrupted);
+            return Err(interrupted.into());
         }
-        let made = made.transpose()?.unwrap_or_default();
-        let instance = made.into_iter().next().ok_or_else(|| {
-            Failure::new(Kind::Network, "the platform made a helper and tells none")
-        })?;
+        let created = answer
+            .transpose()
+            .map_err(RequestError::from)?
+            .unwrap_or_default();
+        let instance = created.into_iter().next().ok_or(Error::NoInstance)?;
         Ok((helper, instance))
     }
 
-    /// Returns what every helper is: small, reached by TLS at its ports, and gone when it stops.
+    /// Returns the request for a helper: small, with TLS at its ports, and removed when it stops.
+    #[must_use]
     pub fn wanted(image: String, memory_mb: u64, ports: &[u16]) -> CreateInstance {
         let services = ports.iter().map(|&port| Service {
             port,
@@ -78,20 +124,30 @@ impl<'a> Helper<'a> {
         }
     }
 
-    /// Makes up what a helper knows its user by.
-    pub fn password() -> Result<Password, Failure> {
-        Password::new()
-            .map_err(|error| Failure::new(Kind::Failed, format!("cannot make a password: {error}")))
+    /// Generates the password that a helper accepts.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random numbers.
+    pub fn password() -> Result<Password, Error> {
+        Password::new().map_err(Error::Password)
     }
 
     /// Connects to a port of a helper that is coming up.
+    ///
+    /// # Errors
+    ///
+    /// If it does not accept connections within 30 seconds.
     pub async fn dial(dialer: &Dialer, host: &str, port: u16) -> Result<Stream, DialError> {
         let until = Instant::now() + COMING_UP;
         loop {
             match dialer.dial(host, port).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) if Instant::now() >= until => return Err(error),
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Err(error) => {
+                    tracing::debug!(host, port, %error, "the helper is not ready");
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
     }
@@ -100,34 +156,33 @@ impl<'a> Helper<'a> {
 impl Drop for Helper<'_> {
     fn drop(&mut self) {
         let request = instances::remove(&[Id::Name(self.name.clone())]);
-        let removed = self.cloud.send_anyway(&request);
-        let removed = removed.and_then(|answer| Ok(answer.one()?));
-        match removed {
+        match self.cloud.one_after_interrupt(&request) {
             Ok(_) => self.ctx.info(&format!("removed the helper {}", self.name)),
-            Err(failure) if failure.kind == Kind::NotFound => {}
-            Err(failure) => {
-                let left = format!("the helper `{}` may be left", self.name);
-                let failure = failure.about(&left);
-                self.ctx.failure(&failure.hint(format!(
-                    "remove it: `kraft cloud instance remove {}`",
-                    self.name
-                )));
-            }
+            Err(error) if error.is_not_found() => {}
+            Err(source) => self.ctx.failure(&Failure::from(Error::NotRemoved {
+                name: self.name.clone(),
+                source,
+            })),
         }
     }
 }
 
-/// Returns the public name of an instance.
-pub fn host(instance: &Instance) -> Result<String, Failure> {
-    instance
-        .fqdn()
-        .map(str::to_owned)
-        .ok_or_else(|| Failure::new(Kind::Network, "the platform gave the helper no name"))
+/// Returns the public domain of a helper.
+///
+/// # Errors
+///
+/// If the platform gave it none.
+pub fn host(instance: &Instance) -> Result<String, Error> {
+    instance.fqdn().map(str::to_owned).ok_or(Error::NoDomain)
 }
 
-/// Makes what connects to helpers: the proxies of the environment, and the certificates of the
-/// configuration.
-pub fn dialer(ctx: &Context) -> Result<Dialer, Failure> {
+/// Makes the dialer for connections to helpers, by the proxies of the environment and the
+/// certificates of the configuration.
+///
+/// # Errors
+///
+/// If the certificates cannot be read.
+pub fn dialer(ctx: &Context) -> Result<Dialer, Error> {
     let first = |names: [&str; 2]| {
         let mut found = names.iter().filter_map(|name| ctx.env.text(name));
         found.next().unwrap_or_default()
@@ -137,5 +192,5 @@ pub fn dialer(ctx: &Context) -> Result<Dialer, Failure> {
         https: first(["HTTPS_PROXY", "https_proxy"]),
         no: first(["NO_PROXY", "no_proxy"]),
     };
-    Dialer::new(proxies, network::ca_file(ctx).as_deref()).map_err(Failure::from)
+    Ok(Dialer::new(proxies, network::ca_file(ctx).as_deref())?)
 }

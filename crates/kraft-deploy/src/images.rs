@@ -1,12 +1,38 @@
-//! Images of the platform: told apart, and removed from its registry.
+//! List and remove images of the platform's registry.
 
 use kraft_cloud::resources::images::{self, Image};
-use kraft_core::reference::{Digest, Reference};
-use kraft_oci::registry::{ErrorKind, Registry};
-
-use super::{Cloud, account, naming};
+use kraft_core::reference::{Digest, Reference, ReferenceError};
 use kraft_engine::context::Context;
-use kraft_engine::failure::{Failure, Kind};
+use kraft_oci::registry::{self, ErrorKind, Registry};
+
+use crate::cloud::Cloud;
+use crate::error::EngineError;
+use crate::naming;
+
+/// Why an image was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name cannot be one of the platform.
+    #[error(transparent)]
+    Name(#[from] naming::Error),
+    /// The name is not a reference.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// The registry has no such image.
+    #[error("`{registry}` has no image `{name}`")]
+    NotFound {
+        /// The host of the registry.
+        registry: String,
+        /// The name of the image there.
+        name: String,
+    },
+    /// The registry client cannot be made.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The registry refuses the request.
+    #[error(transparent)]
+    Registry(registry::Error),
+}
 
 /// Returns the name of an image without its version.
 pub fn name(image: &Image) -> String {
@@ -32,33 +58,41 @@ pub fn versions(image: &Image) -> String {
     digest.chars().take(7).collect()
 }
 
-/// Returns whether an image belongs to somebody, and not to all.
+/// Returns whether an image belongs to an account: the platform's own images belong to none.
 pub fn has_account(image: &Image) -> bool {
     name(image).contains('/')
 }
 
 /// Returns the names of all images of the account, by digest.
-pub fn own(cloud: &Cloud) -> Result<Vec<String>, Failure> {
-    let prefix = format!("{}/", cloud.token().account());
-    let all = cloud.send(&images::list())?.all()?;
+///
+/// # Errors
+///
+/// If the platform cannot be reached or refuses the request.
+pub fn own(cloud: &Cloud) -> Result<Vec<String>, crate::RequestError> {
+    let prefix = format!("{}/", cloud.account().name());
+    let all = cloud.all(&images::list())?;
     let own = all.into_iter().map(|image| image.digest);
     Ok(own.filter(|digest| digest.starts_with(&prefix)).collect())
 }
 
-/// Removes an image from the platform's registry: the version that is named, else all.
-pub fn remove(ctx: &Context, cloud: &Cloud, typed: &str) -> Result<(), Failure> {
-    let path = naming::of_platform(cloud, typed)?;
+/// Removes an image from the platform's registry: the version in the name, else all versions.
+///
+/// # Errors
+///
+/// If the name is invalid, or the registry does not have it or refuses.
+pub fn remove(ctx: &Context, cloud: &Cloud, image: &str) -> Result<(), Error> {
+    let path = naming::platform_name(cloud.account(), image)?;
     let path = if path.contains('/') {
         path
     } else {
-        format!("{}/{path}", cloud.token().account())
+        format!("{}/{path}", cloud.account().name())
     };
     let name: Reference = format!("{}/{path}", cloud.registry()).parse()?;
-    let network = account::network(ctx, cloud)?;
+    let network = cloud.account().network(ctx)?;
     let registry = &network.registry;
-    let whole = typed.parse::<Reference>()?;
+    let whole = image.parse::<Reference>()?;
     let whole = whole.tag().is_none() && whole.digest().is_none();
-    let work = network.run(async {
+    let removed = network.run(async {
         let digests = if whole {
             versions_of(registry, &name).await?
         } else {
@@ -70,28 +104,25 @@ pub fn remove(ctx: &Context, cloud: &Cloud, typed: &str) -> Result<(), Failure> 
         for digest in digests {
             registry.delete_manifest(&name.with_digest(&digest)).await?;
         }
-        Ok::<_, kraft_oci::registry::Error>(true)
+        Ok::<_, registry::Error>(true)
     });
-    match work {
+    let not_found = || Error::NotFound {
+        registry: cloud.registry().to_owned(),
+        name: path.clone(),
+    };
+    match removed {
         Ok(true) => Ok(()),
-        Ok(false) => Err(gone(cloud, &path)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(gone(cloud, &path)),
-        Err(error) => Err(error.into()),
+        Ok(false) => Err(not_found()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(not_found()),
+        Err(error) => Err(Error::Registry(error)),
     }
-}
-
-fn gone(cloud: &Cloud, path: &str) -> Failure {
-    Failure::new(
-        Kind::NotFound,
-        format!("`{}` has no image `{path}`", cloud.registry()),
-    )
 }
 
 /// Returns the digests of every tag of a repository, each once.
 async fn versions_of(
     registry: &Registry,
     name: &Reference,
-) -> Result<Vec<Digest>, kraft_oci::registry::Error> {
+) -> Result<Vec<Digest>, registry::Error> {
     let mut digests = Vec::new();
     for tag in registry.tags(name).await? {
         let Ok(tagged) = format!("{}:{tag}", name.path()).parse::<Reference>() else {
@@ -106,7 +137,7 @@ async fn versions_of(
 async fn digest_of(
     registry: &Registry,
     name: &Reference,
-) -> Result<Option<Digest>, kraft_oci::registry::Error> {
+) -> Result<Option<Digest>, registry::Error> {
     if let Some(digest) = name.digest() {
         return Ok(Some(digest.clone()));
     }

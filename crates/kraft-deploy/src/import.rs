@@ -1,10 +1,10 @@
-//! Imports: files of this computer into a volume of the platform.
+//! Import local files into a volume of the platform.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kraft_cloud::import::{self, PORT, Room};
+use kraft_cloud::import::{self, ImportError, PORT, Room};
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::Known;
 use kraft_cloud::resources::instances::{CreateInstance, WantedVolume};
@@ -12,32 +12,82 @@ use kraft_cloud::resources::volumes;
 use kraft_cloud::tunnel::Password;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::quantity::MIB;
+use kraft_engine::context::Context;
+use kraft_engine::dockerfile;
+use kraft_engine::rootfs::{self, RootSource};
 use kraft_rootfs::{Source, unpadded};
 use kraft_sys::fs;
 use tokio::sync::mpsc;
 
-use super::helper::{self, Helper};
-use super::{Cloud, naming};
-use kraft_engine::context::Context;
-use kraft_engine::dockerfile;
-use kraft_engine::failure::{Failure, Kind};
-use kraft_engine::rootfs::{self, RootSource};
+use crate::cloud::Cloud;
+use crate::error::{EngineError, Interrupted, RequestError};
+use crate::helper::{self, Helper};
+use crate::naming;
 
 /// The helper's memory, in MiB.
 const MEMORY: u64 = 128;
-/// So many pieces wait to be sent.
+/// Number of pieces of the archive that may wait to be sent.
 const WAITING: usize = 16;
 
-/// What is imported, and how.
+/// Why files were not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The volume has less space than the archive needs.
+    #[error("the volume is too small: {size} bytes do not fit into {space}")]
+    TooSmall {
+        /// Size of the archive, in bytes.
+        size: u64,
+        /// Space of the volume, in bytes.
+        space: u64,
+    },
+    /// The archive cannot be made.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The source cannot be read.
+    #[error(transparent)]
+    Source(#[from] kraft_rootfs::Error),
+    /// The archive cannot be opened.
+    #[error(transparent)]
+    Archive(#[from] fs::Error),
+    /// The size of the archive cannot be read.
+    #[error("cannot read the size of `{path}`")]
+    Size {
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A request to the platform failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The name of the helper's image is invalid.
+    #[error(transparent)]
+    Image(#[from] naming::Error),
+    /// The helper cannot be created or reached.
+    #[error(transparent)]
+    Helper(#[from] helper::Error),
+    /// The helper failed.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+}
+
+impl From<Interrupted> for Error {
+    fn from(error: Interrupted) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+/// Options of an import.
 #[derive(Clone, Debug)]
-pub struct Wish {
-    /// A directory, a tarball, an archive, a Dockerfile or an image.
+pub struct ImportOptions {
+    /// A directory, a tarball, a CPIO archive, a Dockerfile or an image.
     pub source: PathBuf,
-    /// The volume.
+    /// The volume: its name or UUID.
     pub volume: String,
-    /// Whether to begin even if it does not fit.
+    /// Whether to start even if the files do not fit.
     pub force: bool,
-    /// How long the helper may say nothing.
+    /// Time limit for the helper to respond.
     pub timeout: Duration,
     /// The helper's image.
     pub image: String,
@@ -45,78 +95,91 @@ pub struct Wish {
     pub building: dockerfile::BuildOptions,
 }
 
-/// An archive on disk, removed with this if it was made for the moment.
+/// An archive on disk; a temporary one is removed when this is dropped.
 enum Archive {
-    Aside(rootfs::TemporaryArchive),
-    Made(dockerfile::BuildOutput),
+    Temporary(rootfs::TemporaryArchive),
+    Built(dockerfile::BuildOutput),
 }
 
 impl Archive {
     fn path(&self) -> &Path {
         match self {
-            Self::Aside(aside) => &aside.archive,
-            Self::Made(made) => &made.archive,
+            Self::Temporary(temporary) => &temporary.archive,
+            Self::Built(built) => &built.archive,
         }
     }
 }
 
-/// Imports files; returns how much room is left.
-pub fn import(ctx: &Context, cloud: &Cloud, wish: &Wish) -> Result<Room, Failure> {
-    let archive = archive(ctx, wish)?;
-    let size = std::fs::metadata(archive.path())
-        .map_err(|error| Failure::new(Kind::Failed, error))?
-        .len();
-    let id = Id::new(&wish.volume);
-    let volume = cloud
-        .send(&volumes::get(std::slice::from_ref(&id)))?
-        .one()?;
-    let room = volume.size_mb.saturating_mul(MIB);
-    if size >= room && !wish.force {
-        return Err(too_small(size, room));
+/// Imports files; returns the space that is left on the volume.
+///
+/// # Errors
+///
+/// If the files do not fit, the helper cannot be created, or the transfer fails.
+pub fn import(ctx: &Context, cloud: &Cloud, options: &ImportOptions) -> Result<Room, Error> {
+    let archive = archive(ctx, options)?;
+    let size = size_of(archive.path())?;
+    let id = Id::new(&options.volume);
+    let volume = cloud.one(&volumes::get(std::slice::from_ref(&id)))?;
+    let total = volume.size_mb.saturating_mul(MIB);
+    // The filesystem of the volume needs some space, too.
+    if size >= total && !options.force {
+        return Err(Error::TooSmall { size, space: total });
     }
     let password = Helper::password()?;
-    let image = naming::of_platform(cloud, &wish.image)?;
-    let wanted = helper_of(wish, image, &password, volume.id());
+    let image = naming::platform_name(cloud.account(), &options.image)?;
+    let wanted = helper_of(options, image, &password, volume.id());
     let dialer = helper::dialer(ctx)?;
     let (_helper, instance) = Helper::start(ctx, cloud, wanted)?;
     let host = helper::host(&instance)?;
-    let mut stream = cloud.wait_for(Helper::dial(&dialer, &host, PORT))??;
-    let there = cloud.wait_for(import::greet(&mut stream, &password, wish.timeout))??;
-    if size > there.free && !wish.force {
-        return Err(too_small(size, there.free));
+    let dialing = Helper::dial(&dialer, &host, PORT);
+    let mut stream = cloud.wait_for(dialing)?.map_err(helper::Error::Dial)?;
+    let space = cloud.wait_for(import::greet(&mut stream, &password, options.timeout))??;
+    if size > space.free && !options.force {
+        return Err(Error::TooSmall {
+            size,
+            space: space.free,
+        });
     }
     let pieces = pieces(ctx, archive.path(), size)?;
-    let sent = cloud.wait_for(import::send(stream, &password, pieces, wish.timeout))?;
+    let sent = cloud.wait_for(import::send(stream, &password, pieces, options.timeout))?;
     Ok(sent?)
 }
 
-fn too_small(size: u64, room: u64) -> Failure {
-    Failure::new(
-        Kind::Failed,
-        format!("the volume is too small: {size} bytes do not fit into {room}"),
-    )
-    .hint("make a larger one; `--force` tries nevertheless")
+fn size_of(path: &Path) -> Result<u64, Error> {
+    let metadata = std::fs::metadata(path).map_err(|source| Error::Size {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(metadata.len())
 }
 
 /// Makes the archive that is sent.
-fn archive(ctx: &Context, wish: &Wish) -> Result<Archive, Failure> {
-    let source = RootSource::from_argument(&wish.source, "--source", None)?;
-    // What fits an instance of the platform, if a Dockerfile or an image has to be built for one.
-    if let Some(made) = rootfs::prepare(ctx, &source, "x86_64", &wish.building)? {
-        return Ok(Archive::Made(made));
+fn archive(ctx: &Context, options: &ImportOptions) -> Result<Archive, Error> {
+    let source =
+        RootSource::from_argument(&options.source, "--source", None).map_err(EngineError::new)?;
+    // Dockerfiles and images are built for the processor of the platform.
+    let built = rootfs::prepare(ctx, &source, "x86_64", &options.building);
+    if let Some(built) = built.map_err(EngineError::new)? {
+        return Ok(Archive::Built(built));
     }
-    let source = Source::detect(&wish.source)?;
-    Ok(Archive::Aside(rootfs::build_temporary(ctx, &source)?))
+    let source = Source::detect(&options.source)?;
+    let temporary = rootfs::build_temporary(ctx, &source).map_err(EngineError::new)?;
+    Ok(Archive::Temporary(temporary))
 }
 
-fn helper_of(wish: &Wish, image: String, password: &Password, volume: Id) -> CreateInstance {
+fn helper_of(
+    options: &ImportOptions,
+    image: String,
+    password: &Password,
+    volume: Id,
+) -> CreateInstance {
     let args = [
         "-p",
         &PORT.to_string(),
         "-a",
         password.expose(),
         "-t",
-        &wish.timeout.as_secs().to_string(),
+        &options.timeout.as_secs().to_string(),
     ];
     CreateInstance {
         args: args.map(str::to_owned).to_vec(),
@@ -129,12 +192,12 @@ fn helper_of(wish: &Wish, image: String, password: &Password, volume: Id) -> Cre
     }
 }
 
-/// Reads an archive in a thread of its own, and hands it on in pieces without padding.
+/// Reads an archive in a background thread, and passes it on in pieces without padding.
 fn pieces(
     ctx: &Context,
     archive: &Path,
     size: u64,
-) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, Failure> {
+) -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, Error> {
     let mut file = fs::open_file(archive)?;
     let (sender, receiver) = mpsc::channel(WAITING);
     let progress = ctx.progress();
@@ -148,7 +211,7 @@ fn pieces(
         let mut out = Pieces {
             sender: sender.clone(),
             sent: 0,
-            told: &mut |done| progress.report(Event::Advanced { task, done }),
+            report: &mut |done| progress.report(Event::Advanced { task, done }),
         };
         let written = unpadded::write(&mut file, &mut out);
         progress.report(match written {
@@ -156,18 +219,18 @@ fn pieces(
             Err(_) => Event::Failed { task },
         });
         if let Err(error) = written {
-            // Whoever does not listen any more has a reason of his own.
+            // A receiver that is gone has reported its own error.
             let _ = sender.blocking_send(Err(error));
         }
     });
     Ok(receiver)
 }
 
-/// Hands on what is written.
+/// Sends what is written to it.
 struct Pieces<'a> {
     sender: mpsc::Sender<io::Result<Vec<u8>>>,
     sent: u64,
-    told: &'a mut dyn FnMut(u64),
+    report: &'a mut dyn FnMut(u64),
 }
 
 impl Write for Pieces<'_> {
@@ -177,7 +240,7 @@ impl Write for Pieces<'_> {
             .blocking_send(Ok(bytes.to_vec()))
             .map_err(gone)?;
         self.sent += bytes.len() as u64;
-        (self.told)(self.sent);
+        (self.report)(self.sent);
         Ok(bytes.len())
     }
 

@@ -1,25 +1,43 @@
-//! From a wanted instance to one that runs: its volumes, itself, and the roll-out behind it.
+//! Launch instances: their volumes, themselves, and the roll-out that follows.
 
 use std::time::Duration;
 
-use kraft_cloud::ErrorKind;
-use kraft_cloud::answer::Answer;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
 use kraft_cloud::resources::volumes;
 use kraft_cloud::resources::{self, Known};
-
-use super::arrival::Patience;
-use super::rollout::{self, Rollout};
-use super::trail::{Thing, Trail};
-use super::{Cloud, arrival};
 use kraft_engine::context::Context;
-use kraft_engine::failure::{Failure, Kind};
 
-/// Others are not stopped for an instance that has not run for so long.
-pub const SETTLING: Duration = Duration::from_secs(1);
+use crate::cloud::{Cloud, Creation};
+use crate::created::{Created, Resource};
+use crate::error::{Interrupted, RequestError};
+use crate::readiness::{self, WaitOptions};
+use crate::rollout::{self, Rollout};
 
-/// A volume that is made if it is not there.
+/// How long a new instance must have run before old ones are stopped.
+pub const STABLE: Duration = Duration::from_secs(1);
+
+/// Why an instance was not launched.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request to the platform failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A volume is given by its UUID, and does not exist.
+    #[error("the volume `{0}` does not exist")]
+    NoVolume(String),
+    /// The roll-out cannot be planned or finished.
+    #[error(transparent)]
+    Rollout(#[from] rollout::Error),
+    /// The instance is not ready.
+    #[error(transparent)]
+    NotReady(#[from] readiness::Error),
+    /// The new instance is not ready, so that the old ones were not replaced.
+    #[error(transparent)]
+    NotReplaced(readiness::Error),
+}
+
+/// A volume that is created if it does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewVolume {
     /// Its name.
@@ -28,114 +46,124 @@ pub struct NewVolume {
     pub size_mb: u64,
 }
 
-/// What is to be launched.
+/// A request to launch an instance.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The instance.
     pub wanted: CreateInstance,
-    /// Its volumes that are made if they are not there.
+    /// Its volumes that are created if they do not exist.
     pub volumes: Vec<NewVolume>,
-    /// What becomes of the ones before it.
+    /// How older instances are replaced.
     pub rollout: Rollout,
-    /// How long it may take until it runs; nobody waits if there is no time.
-    pub patience: Option<Patience>,
+    /// How long it is awaited; `None` returns at once, unless older instances are replaced.
+    pub wait: Option<WaitOptions>,
 }
 
-/// Launches an instance and its copies; the answer is what they are in the end.
+/// Launches an instance and its replicas; returns their final state.
+///
+/// # Errors
+///
+/// If a request fails, the new instance is not ready in time, or the roll-out needs a decision.
 pub fn launch(
     ctx: &Context,
     cloud: &Cloud,
-    trail: &mut Trail,
+    created: &mut Created,
     launch: Launch,
-) -> Result<Vec<Instance>, Failure> {
+) -> Result<Vec<Instance>, Error> {
     let mut wanted = launch.wanted.named();
     let plan = rollout::plan(ctx, cloud, &mut wanted, &launch.rollout)?;
     for volume in &launch.volumes {
-        make_volume(ctx, cloud, trail, volume)?;
+        create_volume(ctx, cloud, created, volume)?;
     }
-    let made = create(ctx, cloud, trail, &wanted)?;
-    let patience = match plan {
-        Some(_) => Some(Patience {
+    let started = create(ctx, cloud, created, &wanted)?;
+    let wait = match plan {
+        Some(_) => Some(WaitOptions {
             limit: launch.rollout.wait,
-            settling: SETTLING,
+            stable: STABLE,
         }),
-        None => launch.patience,
+        None => launch.wait,
     };
-    let Some(patience) = patience.filter(|_| wanted.autostart) else {
-        return look(cloud, &made);
+    let Some(wait) = wait.filter(|_| wanted.autostart) else {
+        return Ok(cloud.all(&instances::get(&resources::ids(&started)))?);
     };
-    let running = arrival::running(ctx, cloud, &made, patience);
+    let running = readiness::wait_running(ctx, cloud, &started, wait);
     let Some(plan) = plan else {
-        return running;
+        return Ok(running?);
     };
-    let running = running.map_err(|failure| failure.hint("the old instances stay as they are"))?;
+    let running = running.map_err(Error::NotReplaced)?;
     rollout::finish(ctx, cloud, &plan)?;
     Ok(running)
 }
 
-/// Makes a volume that is not there.
-pub fn make_volume(
+/// Creates a volume unless it exists.
+///
+/// # Errors
+///
+/// If the platform refuses, or the volume is given by a UUID that does not exist.
+pub fn create_volume(
     ctx: &Context,
     cloud: &Cloud,
-    trail: &mut Trail,
+    created: &mut Created,
     volume: &NewVolume,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let id = Id::new(&volume.name);
-    match cloud.send(&volumes::get(std::slice::from_ref(&id)))?.one() {
+    match cloud.one(&volumes::get(std::slice::from_ref(&id))) {
         Ok(_) => return Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error.into()),
     }
-    if let Id::Uuid(uuid) = &id {
-        let what = format!("there is no volume `{uuid}`");
-        return Err(Failure::new(Kind::NotFound, what));
+    if let Id::Uuid(uuid) = id {
+        return Err(Error::NoVolume(uuid));
     }
-    ctx.info(&format!("making the volume {}", volume.name));
-    cloud
-        .send(&volumes::create(Some(&volume.name), volume.size_mb))?
-        .one()?;
-    trail.add(Thing::Volume(volume.name.clone()));
+    ctx.info(&format!("creating the volume {}", volume.name));
+    cloud.one(&volumes::create(Some(&volume.name), volume.size_mb))?;
+    created.add(Resource::Volume(volume.name.clone()));
     Ok(())
 }
 
-/// Creates instances, and remembers what came of it even if it was interrupted.
+/// Creates instances, and records what exists even after an interrupt.
+///
+/// # Errors
+///
+/// If the platform refuses, or the user interrupts the command.
 pub fn create(
     ctx: &Context,
     cloud: &Cloud,
-    trail: &mut Trail,
+    created: &mut Created,
     wanted: &CreateInstance,
-) -> Result<Vec<Instance>, Failure> {
+) -> Result<Vec<Instance>, RequestError> {
     let name = wanted.name.clone().unwrap_or_default();
     ctx.info(&format!("creating the instance {name}"));
-    let doubt = Thing::Perhaps(name.clone());
-    trail.add(doubt.clone());
-    let (created, interrupted) = cloud.create(wanted);
-    match created {
-        Some(Ok(made)) => {
-            for one in &made {
-                trail.add(Thing::Instance(one.title().to_owned()));
+    let unknown = Resource::MaybeInstance(name.clone());
+    created.add(unknown.clone());
+    let Creation {
+        answer,
+        interrupted,
+    } = cloud.create(wanted);
+    match answer {
+        Some(Ok(instances)) => {
+            for one in &instances {
+                created.add(Resource::Instance(one.title().to_owned()));
             }
-            trail.drop(&doubt);
-            trail.next = Some(format!("kraft cloud instance get {name}"));
-            interrupted.map_or(Ok(made), Err)
+            created.remove(&unknown);
+            created.next = Some(format!("kraft cloud instance get {name}"));
+            match interrupted {
+                Some(interrupted) => Err(interrupted.into()),
+                None => Ok(instances),
+            }
         }
         Some(Err(error)) => {
             if !error.may_have_happened() {
-                trail.drop(&doubt);
+                created.remove(&unknown);
             }
             Err(error.into())
         }
         None => {
-            let asked = instances::get(&[Id::Name(name.clone())]);
-            if let Ok(Ok(_)) = cloud.send_anyway(&asked).map(Answer::one) {
-                trail.add(Thing::Instance(name));
+            let request = instances::get(&[Id::Name(name.clone())]);
+            if cloud.one_after_interrupt(&request).is_ok() {
+                created.add(Resource::Instance(name));
             }
-            Err(interrupted.unwrap_or_else(|| Failure::new(Kind::Interrupted, "interrupted")))
+            Err(Interrupted.into())
         }
     }
-}
-
-/// Returns instances as they are now.
-fn look(cloud: &Cloud, made: &[Instance]) -> Result<Vec<Instance>, Failure> {
-    Ok(cloud.send(&instances::get(&resources::ids(made)))?.all()?)
 }

@@ -1,51 +1,95 @@
-//! Logs of instances, read by offset so that nothing is lost or doubled when a connection breaks.
+//! Print logs of instances. They are read by offset, so that a broken connection neither loses nor
+//! repeats output.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::Known;
 use kraft_cloud::resources::instances::{self, Instance, LONGEST_LOG, Log, Span};
-
-use super::Cloud;
 use kraft_engine::context::Context;
-use kraft_engine::failure::{Failure, Kind};
+use kraft_engine::failure::Failure;
 use kraft_engine::follow::{Writer, put};
 
-/// Between two looks at logs that say nothing new.
+use crate::cloud::Cloud;
+use crate::error::{Interrupted, RequestError};
+
+/// Interval between two polls of logs without new output.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Between two tries while the platform cannot be reached, at most.
+/// Longest interval between two attempts while the platform cannot be reached.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The end of a log is looked for in at most so many bytes.
+/// The last lines of a log are searched in at most this many bytes.
 const LARGEST_TAIL: usize = 64 << 20;
 
-/// What is wanted of logs.
+/// Why logs cannot be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request to the platform failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The platform's answer cannot be decoded.
+    #[error("the log of `{0}` is not valid base64")]
+    Base64(String),
+    /// The output cannot be written.
+    #[error("cannot write the log")]
+    Output(#[from] io::Error),
+}
+
+impl From<Interrupted> for Error {
+    fn from(error: Interrupted) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+impl Error {
+    /// Returns whether the user interrupted the command.
+    #[must_use]
+    pub fn is_interrupt(&self) -> bool {
+        matches!(self, Self::Request(RequestError::Interrupted(_)))
+    }
+
+    /// Returns whether the same request may succeed later.
+    fn is_network(&self) -> bool {
+        match self {
+            Self::Request(error) => error.is_network(),
+            Self::Base64(_) => true,
+            Self::Output(_) => false,
+        }
+    }
+}
+
+/// Which part of logs is printed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wish {
-    /// Only so many lines of the end.
+pub struct LogOptions {
+    /// Number of lines at the end; `None` prints all.
     pub tail: Option<usize>,
-    /// Go on until the instances have ended.
+    /// Whether to continue until the instances have ended.
     pub follow: bool,
 }
 
-/// One log, and how far it has been read.
+/// A log and the position in it.
 struct Reader {
     id: Id,
     title: String,
     writer: Writer,
-    /// The first byte that was not read.
+    /// Offset of the first byte that was not read.
     at: i64,
     over: bool,
 }
 
-/// Writes the logs of instances to stdout.
+/// Writes the logs of instances.
+///
+/// # Errors
+///
+/// If a log cannot be read or the output cannot be written. While logs are followed, an unreachable
+/// platform is reported and retried.
 pub fn print(
     ctx: &Context,
     out: &mut dyn Write,
     cloud: &Cloud,
     instances: Vec<(Instance, Writer)>,
-    wish: Wish,
-) -> Result<(), Failure> {
+    options: LogOptions,
+) -> Result<(), Error> {
     let mut readers = Vec::with_capacity(instances.len());
     for (instance, writer) in instances {
         let mut reader = Reader {
@@ -55,27 +99,27 @@ pub fn print(
             at: 0,
             over: false,
         };
-        if let Some(lines) = wish.tail {
+        if let Some(lines) = options.tail {
             let end = tail(cloud, &reader.id, lines)?;
             reader.at = end.at;
             put(out, &reader.writer.take(end.bytes))?;
         }
         readers.push(reader);
     }
-    if wish.follow {
+    if options.follow {
         follow(ctx, out, cloud, &mut readers)
     } else {
         dump(ctx, out, cloud, &mut readers)
     }
 }
 
-/// Writes what is there now.
+/// Writes what the logs contain now.
 fn dump(
     ctx: &Context,
     out: &mut dyn Write,
     cloud: &Cloud,
     readers: &mut [Reader],
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     for reader in readers {
         while reader.read(ctx, out, cloud)? {}
         put(out, &reader.writer.finish())?;
@@ -83,75 +127,77 @@ fn dump(
     Ok(())
 }
 
-/// Writes what is there and what comes, until every instance has ended.
+/// Writes the logs as they grow, until every instance has ended.
 fn follow(
     ctx: &Context,
     out: &mut dyn Write,
     cloud: &Cloud,
     readers: &mut [Reader],
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let mut broken: u32 = 0;
     loop {
         match round(ctx, out, cloud, readers) {
             Ok(_) if readers.iter().all(|reader| reader.over) => return Ok(()),
-            Ok(news) => {
+            Ok(new_output) => {
                 if broken > 0 {
                     ctx.info("the platform answers again");
                     broken = 0;
                 }
-                if !news {
+                if !new_output {
                     cloud.pause(PAUSE)?;
                 }
             }
-            Err(failure) if failure.kind == Kind::Network => {
+            Err(error) if error.is_network() => {
                 if broken == 0 {
-                    ctx.failure(&failure);
-                    ctx.info("trying on: nothing of the log gets lost");
+                    ctx.failure(&Failure::from(error));
+                    ctx.info("retrying: no part of the log is lost");
+                } else {
+                    tracing::debug!(attempt = broken, %error, "the platform is still unreachable");
                 }
                 broken = broken.saturating_add(1);
                 cloud.pause((PAUSE * broken.min(10)).min(LONGEST_PAUSE))?;
             }
-            Err(failure) => return Err(failure),
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// Looks at every log once; returns whether there was news.
+/// Polls every log once; returns whether there was new output.
 fn round(
     ctx: &Context,
     out: &mut dyn Write,
     cloud: &Cloud,
     readers: &mut [Reader],
-) -> Result<bool, Failure> {
-    // The states are older than the logs: who had ended before has said everything by now.
+) -> Result<bool, Error> {
+    // The states are older than the logs: an instance that had ended before has a complete log now.
     let ended = ended(cloud, readers)?;
-    let mut news = false;
+    let mut new_output = false;
     for (reader, ended) in readers.iter_mut().zip(ended) {
         if reader.over {
             continue;
         }
         let read = match (reader.read(ctx, out, cloud), &ended) {
-            (Err(failure), Some(_)) if failure.kind == Kind::NotFound => false,
+            (Err(Error::Request(error)), Some(_)) if error.is_not_found() => false,
             (read, _) => read?,
         };
-        news |= read;
+        new_output |= read;
         if let (false, Some(how)) = (read, ended) {
             put(out, &reader.writer.finish())?;
             ctx.info(&format!("`{}` {how}", reader.title));
             reader.over = true;
         }
     }
-    Ok(news)
+    Ok(new_output)
 }
 
-/// Returns for each log how its instance ended, if it did for good.
-fn ended(cloud: &Cloud, readers: &[Reader]) -> Result<Vec<Option<String>>, Failure> {
+/// Returns for each log how its instance ended; `None` if it runs or is restarted.
+fn ended(cloud: &Cloud, readers: &[Reader]) -> Result<Vec<Option<String>>, RequestError> {
     let asked: Vec<Id> = readers
         .iter()
         .filter(|reader| !reader.over)
         .map(|reader| reader.id.clone())
         .collect();
-    let found = cloud.send(&instances::get(&asked))?.found()?;
+    let found = cloud.found(&instances::get(&asked))?;
     Ok(readers
         .iter()
         .map(|reader| {
@@ -167,11 +213,14 @@ fn ended(cloud: &Cloud, readers: &[Reader]) -> Result<Vec<Option<String>>, Failu
 }
 
 impl Reader {
-    /// Reads on and writes it; returns whether there was anything.
-    fn read(&mut self, ctx: &Context, out: &mut dyn Write, cloud: &Cloud) -> Result<bool, Failure> {
+    /// Reads and writes the next part; returns whether there was any.
+    fn read(&mut self, ctx: &Context, out: &mut dyn Write, cloud: &Cloud) -> Result<bool, Error> {
         let page = Page::read(cloud, &self.id, self.at)?;
         if page.available.end < self.at && page.available != Span::default() {
-            ctx.warn(&format!("the log of `{}` begins anew", self.title));
+            ctx.warn(&format!(
+                "the log of `{}` starts again from the beginning",
+                self.title
+            ));
             self.at = page.available.start;
             return Ok(true);
         }
@@ -180,7 +229,7 @@ impl Reader {
         }
         if page.at > self.at {
             ctx.warn(&format!(
-                "{} bytes of the log of `{}` are gone: the platform keeps its end only",
+                "{} bytes of the log of `{}` are lost: the platform keeps only its end",
                 page.at - self.at,
                 self.title
             ));
@@ -199,23 +248,20 @@ struct Page {
 }
 
 impl Page {
-    fn read(cloud: &Cloud, id: &Id, offset: i64) -> Result<Self, Failure> {
+    fn read(cloud: &Cloud, id: &Id, offset: i64) -> Result<Self, Error> {
         let asked = instances::log(id, offset, LONGEST_LOG);
-        Self::of(&cloud.send(&asked)?.one()?, offset)
+        Self::of(&cloud.one(&asked)?, offset)
     }
 
-    /// Understands an answer to a question for what begins at an offset.
-    fn of(log: &Log, offset: i64) -> Result<Self, Failure> {
-        let bytes = log.bytes().ok_or_else(|| {
-            let what = format!("the log of `{}` is not base64", log.name);
-            Failure::new(Kind::Network, what)
-        })?;
+    /// Decodes the answer to a request for the part that begins at an offset.
+    fn of(log: &Log, offset: i64) -> Result<Self, Error> {
+        let bytes = log.bytes().ok_or_else(|| Error::Base64(log.name.clone()))?;
         let mut page = Self {
             at: log.range.start,
             bytes,
             available: log.available,
         };
-        // Whatever was read already is not written again, however the platform cuts its pages.
+        // Drop what was read before: the platform decides where its pages begin.
         if let (true, Ok(known)) = (offset >= 0, usize::try_from(offset - page.at)) {
             page.bytes.drain(..known.min(page.bytes.len()));
             page.at = offset;
@@ -223,7 +269,7 @@ impl Page {
         Ok(page)
     }
 
-    /// The first byte behind it.
+    /// Returns the offset behind its last byte.
     fn end(&self) -> i64 {
         self.at
             .saturating_add(i64::try_from(self.bytes.len()).unwrap_or(i64::MAX))
@@ -231,21 +277,26 @@ impl Page {
 }
 
 /// Returns the last lines of a log as text.
-pub fn last(cloud: &Cloud, id: &Id, lines: usize) -> Result<String, Failure> {
+///
+/// # Errors
+///
+/// If the log cannot be read.
+pub fn last(cloud: &Cloud, id: &Id, lines: usize) -> Result<String, Error> {
     let tail = tail(cloud, id, lines)?;
     Ok(String::from_utf8_lossy(&tail.bytes).into_owned())
 }
 
-/// The end of a log, and where it ends.
+/// The last lines of a log.
 struct Tail {
     bytes: Vec<u8>,
+    /// Offset behind the last byte.
     at: i64,
 }
 
 /// Returns the last lines of a log.
-fn tail(cloud: &Cloud, id: &Id, lines: usize) -> Result<Tail, Failure> {
+fn tail(cloud: &Cloud, id: &Id, lines: usize) -> Result<Tail, Error> {
     let last = match id {
-        Id::Uuid(uuid) => Page::of(&cloud.send(&instances::log_end(uuid))?.one()?, -1)?,
+        Id::Uuid(uuid) => Page::of(&cloud.one(&instances::log_end(uuid))?, -1)?,
         Id::Name(_) => Page::read(cloud, id, -i64::from(LONGEST_LOG))?,
     };
     let at = last.end();
@@ -271,9 +322,9 @@ fn tail(cloud: &Cloud, id: &Id, lines: usize) -> Result<Tail, Failure> {
     Ok(Tail { bytes, at })
 }
 
-/// Returns where the last lines begin, if the line before them is there too.
+/// Returns where the last lines begin; `None` if the bytes do not contain the end of the line before.
 fn cut(bytes: &[u8], lines: usize) -> Option<usize> {
-    // The end of the last line begins no other one.
+    // A newline at the end does not begin another line.
     let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     if lines == 0 {
         return Some(bytes.len());

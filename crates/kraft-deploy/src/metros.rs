@@ -1,58 +1,85 @@
-//! Metros: the public ones, and the one that is named by its URL; all are asked at once.
+//! The metros: the public ones, and one that is given by its URL. All are probed at once.
 
 use std::net::Ipv4Addr;
 
-use kraft_cloud::endpoint::{self, Endpoint};
+use kraft_cloud::endpoint::{self, Endpoint, EndpointError};
 use kraft_cloud::probe;
+use kraft_engine::context::{AskError, Context, RuntimeError};
+use kraft_engine::network;
 use kraft_http::Policy;
 use serde::Serialize;
 
-use super::Where;
-use kraft_engine::context::Context;
-use kraft_engine::failure::Failure;
-use kraft_engine::network;
+use crate::cloud::CloudOptions;
 
-/// A metro, and what is known of it.
+/// Why the metros cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL of the metro is invalid.
+    #[error(transparent)]
+    Metro(#[from] EndpointError),
+    /// The runtime cannot be started.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}
+
+/// A metro and its state.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// What it is called by: `fra0`, or a URL.
+    /// Its name: `fra0`, or a URL.
     pub code: String,
-    /// The address of its proxy, if its name is known here.
+    /// The address of its proxy, if its name can be resolved.
     pub ipv4: Option<Ipv4Addr>,
-    /// The town.
+    /// The city.
     pub location: String,
-    /// The name of its proxy.
+    /// The domain of its proxy.
     pub proxy: String,
-    /// Whether it answers as a metro does; nothing if nobody asked.
+    /// Whether it answers as a metro does; `None` if it was not probed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub online: Option<bool>,
-    /// How long a connection to it takes.
+    /// How long a connection to it takes, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
 }
 
-/// Returns all metros; with `status` the nearest first, and those that do not answer last.
-pub fn look(ctx: &Context, at: &Where, status: bool) -> Result<Vec<Row>, Failure> {
-    let mut wanted = Vec::new();
+/// A metro to probe.
+struct Candidate {
+    endpoint: Endpoint,
+    location: String,
+    proxy: String,
+}
+
+/// Lists all metros; with `status` the nearest first, and those that do not answer last.
+///
+/// # Errors
+///
+/// If the URL of a private metro is invalid.
+pub fn list(ctx: &Context, options: &CloudOptions, status: bool) -> Result<Vec<Row>, Error> {
+    let mut candidates = Vec::new();
     for metro in endpoint::METROS {
-        let endpoint = Endpoint::of(metro.code).map_err(Failure::usage)?;
-        wanted.push((endpoint, metro.location.to_owned(), metro.host()));
+        candidates.push(Candidate {
+            endpoint: Endpoint::of(metro.code)?,
+            location: metro.location.to_owned(),
+            proxy: metro.host(),
+        });
     }
-    if let Some(url) = at.metro(ctx).filter(|metro| metro.contains("://")) {
-        let endpoint = Endpoint::of(&url).map_err(Failure::usage)?;
-        let host = endpoint.host().to_owned();
-        wanted.push((endpoint, String::new(), host));
+    if let Some(url) = options.metro(ctx).filter(|metro| metro.contains("://")) {
+        let endpoint = Endpoint::of(&url)?;
+        candidates.push(Candidate {
+            proxy: endpoint.host().to_owned(),
+            location: String::new(),
+            endpoint,
+        });
     }
     let runtime = ctx.runtime()?;
     let policy = network::policy(ctx);
-    let asked: Vec<_> = wanted
+    let probes: Vec<_> = candidates
         .into_iter()
-        .map(|wanted| runtime.spawn(one(wanted, status, policy.clone())))
+        .map(|candidate| runtime.spawn(row(candidate, status, policy.clone())))
         .collect();
     let mut rows: Vec<Row> = runtime.block_on(async {
         let mut rows = Vec::new();
-        for asked in asked {
-            rows.extend(asked.await.ok());
+        for probe in probes {
+            rows.extend(probe.await.ok());
         }
         rows
     });
@@ -62,25 +89,29 @@ pub fn look(ctx: &Context, at: &Where, status: bool) -> Result<Vec<Row>, Failure
     Ok(rows)
 }
 
-/// Asks which metro is meant; nothing where nobody can be asked.
-pub(super) fn ask(ctx: &Context) -> Result<Option<String>, Failure> {
+/// Asks the user for the metro; `None` if there is no terminal to ask.
+pub(crate) fn ask(ctx: &Context) -> Result<Option<String>, AskError> {
     let lines: Vec<String> = endpoint::METROS
         .iter()
         .map(|metro| format!("{} ({})", metro.code, metro.location))
         .collect();
-    let at = ctx.select("Which metro?", &lines)?;
-    let chosen = at.and_then(|at| endpoint::METROS.get(at));
+    let index = ctx.ask.select("Which metro?", &lines)?;
+    let chosen = index.and_then(|index| endpoint::METROS.get(index));
     if let Some(metro) = chosen {
         ctx.info(&format!(
-            "`export UKC_METRO={}` says it without being asked",
+            "`export UKC_METRO={}` selects it without a question",
             metro.code
         ));
     }
     Ok(chosen.map(|metro| metro.code.to_owned()))
 }
 
-async fn one(
-    (endpoint, location, proxy): (Endpoint, String, String),
+async fn row(
+    Candidate {
+        endpoint,
+        location,
+        proxy,
+    }: Candidate,
     status: bool,
     policy: Policy,
 ) -> Row {

@@ -1,4 +1,4 @@
-//! Names of images on the platform, which knows neither hosts nor the word `official`.
+//! Names of images on the platform, which have neither a host nor the prefix `official/`.
 //!
 //! ```text
 //! nginx, official/nginx, unikraft.io/official/nginx      nginx:latest
@@ -9,32 +9,73 @@ use std::time::{Duration, Instant};
 
 use kraft_cloud::ErrorKind;
 use kraft_cloud::resources::images::{self, Image};
-use kraft_core::reference::{DEFAULT_TAG, Reference};
-
-use super::Cloud;
-use super::account::INDEX;
+use kraft_core::reference::{DEFAULT_TAG, Reference, ReferenceError};
 use kraft_engine::context::Context;
-use kraft_engine::failure::{Failure, Kind};
 
-/// Between two looks at whether the platform knows an image.
+use crate::account::{Account, INDEX};
+use crate::cloud::Cloud;
+use crate::error::{Interrupted, RequestError};
+
+/// Interval between two polls for a pushed image.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The account of images that belong to all.
+/// The prefix of the platform's own images.
 const OFFICIAL: &str = "official/";
 
-/// Returns the name that the platform has for an image.
-pub fn of_platform(cloud: &Cloud, typed: &str) -> Result<String, Failure> {
-    let name: Reference = typed.parse()?;
-    let ours = [INDEX, "unikraft.io", cloud.registry()];
-    if let Some(host) = name.registry().filter(|host| !ours.contains(host)) {
-        return Err(Failure::usage(format!(
-            "the platform takes images from `{}`, and `{typed}` is at `{host}`",
-            cloud.registry()
-        ))
-        .hint(format!(
-            "copy it there: `kraft pkg tag {typed} {}/{}/NAME`, then `kraft pkg push`",
-            cloud.registry(),
-            cloud.token().account()
-        )));
+/// Why an image is not on the platform.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name is not a reference.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// The image is in another registry.
+    #[error("the platform runs images from `{registry}`, and `{name}` is in `{host}`")]
+    OtherRegistry {
+        /// The name.
+        name: String,
+        /// The host in the name.
+        host: String,
+        /// The host of the platform's registry.
+        registry: String,
+        /// The name of the user's account there.
+        account: String,
+    },
+    /// The platform has no image of that name.
+    #[error("the platform has no image `{0}`")]
+    NotFound(String),
+    /// The platform does not list a pushed image in time.
+    #[error("the platform does not list the image `{name}` after {limit:?}")]
+    NotListed {
+        /// The name.
+        name: String,
+        /// How long it was awaited.
+        limit: Duration,
+    },
+    /// A request to the platform failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+impl From<Interrupted> for Error {
+    fn from(error: Interrupted) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+/// Returns the platform's name of an image.
+///
+/// # Errors
+///
+/// If the name is not a reference, or names another registry.
+pub fn platform_name(account: &Account, image: &str) -> Result<String, Error> {
+    let name: Reference = image.parse()?;
+    let own = [INDEX, "unikraft.io", &account.registry];
+    if let Some(host) = name.registry().filter(|host| !own.contains(host)) {
+        return Err(Error::OtherRegistry {
+            name: image.to_owned(),
+            host: host.to_owned(),
+            registry: account.registry.clone(),
+            account: account.name().to_owned(),
+        });
     }
     let path = name.repository();
     let path = path.strip_prefix(OFFICIAL).unwrap_or(path);
@@ -44,30 +85,35 @@ pub fn of_platform(cloud: &Cloud, typed: &str) -> Result<String, Failure> {
     })
 }
 
-/// Finds an image on the platform; one without an account may also be the user's own.
-pub fn find(cloud: &Cloud, typed: &str) -> Result<Image, Failure> {
-    let name = of_platform(cloud, typed)?;
-    if let Some(image) = look(cloud, &name)? {
+/// Finds an image on the platform. A name without an account is also looked up in the user's own
+/// account.
+///
+/// # Errors
+///
+/// If the name is invalid, or the platform does not have the image or cannot be reached.
+pub fn find(cloud: &Cloud, image: &str) -> Result<Image, Error> {
+    let name = platform_name(cloud.account(), image)?;
+    if let Some(image) = look_up(cloud, &name)? {
         return Ok(image);
     }
-    let own = format!("{}/{name}", cloud.token().account());
+    let own = format!("{}/{name}", cloud.account().name());
     if !name.contains('/')
-        && let Some(image) = look(cloud, &own)?
+        && let Some(image) = look_up(cloud, &own)?
     {
         return Ok(image);
     }
-    Err(Failure::new(
-        Kind::NotFound,
-        format!("the platform has no image `{name}`"),
-    )
-    .hint("`kraft cloud image list --all` tells which there are; `kraft cloud deploy` makes one"))
+    Err(Error::NotFound(name))
 }
 
-/// Looks for an image by the platform's name.
-pub fn look(cloud: &Cloud, name: &str) -> Result<Option<Image>, Failure> {
+/// Looks up an image by the platform's name; `None` if the platform does not have it.
+///
+/// # Errors
+///
+/// If the platform cannot be reached or refuses the request.
+pub fn look_up(cloud: &Cloud, name: &str) -> Result<Option<Image>, RequestError> {
     for item in cloud.send(&images::get(name))?.each() {
         match item {
-            Ok(image) if fits(&image, name) => return Ok(Some(image)),
+            Ok(image) if matches(&image, name) => return Ok(Some(image)),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -76,48 +122,54 @@ pub fn look(cloud: &Cloud, name: &str) -> Result<Option<Image>, Failure> {
     Ok(None)
 }
 
-/// Returns whether an answer is about what was asked: some platforms answer with everything.
-fn fits(image: &Image, name: &str) -> bool {
+/// Returns whether an image has a name: some platforms return all images.
+fn matches(image: &Image, name: &str) -> bool {
     let bare = |text: &str| text.strip_prefix(OFFICIAL).unwrap_or(text).to_owned();
     let same = |text: &str| bare(text) == bare(name);
     same(&image.digest) || image.tags.iter().any(|tag| same(tag))
 }
 
-/// Waits until the platform knows an image that was pushed.
-pub fn wait(ctx: &Context, cloud: &Cloud, name: &str, limit: Duration) -> Result<Image, Failure> {
+/// Waits until the platform lists an image that was pushed.
+///
+/// # Errors
+///
+/// If it does not within the time limit, or a request fails.
+pub fn wait(ctx: &Context, cloud: &Cloud, name: &str, limit: Duration) -> Result<Image, Error> {
     let until = Instant::now() + limit;
-    let mut told = false;
+    let mut reported = false;
     loop {
-        if let Some(image) = look(cloud, name)? {
+        if let Some(image) = look_up(cloud, name)? {
             return Ok(image);
         }
         if Instant::now() >= until {
-            return Err(Failure::new(
-                Kind::NotFound,
-                format!("the platform does not know the image `{name}` after {limit:?}"),
-            )
-            .hint("it may take a little: try again, or wait longer with `--timeout`"));
+            return Err(Error::NotListed {
+                name: name.to_owned(),
+                limit,
+            });
         }
-        if !told {
-            ctx.info(&format!("waiting for the platform to know {name}"));
-            told = true;
+        if !reported {
+            ctx.info(&format!("waiting for the platform to list {name}"));
+            reported = true;
         }
         cloud.pause(PAUSE)?;
     }
 }
 
-/// Returns the arguments of an instance: nothing where those of its image stand as they are.
-pub fn arguments(image: &Image, entrypoint: Option<&str>, words: &[String]) -> Vec<String> {
-    if entrypoint.is_none() && words.is_empty() {
+/// Returns the arguments of an instance: none if those of its image apply unchanged.
+///
+/// An entrypoint replaces the image's arguments; further arguments follow either.
+#[must_use]
+pub fn arguments(image: &Image, entrypoint: Option<&str>, more: &[String]) -> Vec<String> {
+    if entrypoint.is_none() && more.is_empty() {
         return Vec::new();
     }
     let mut all = match entrypoint {
         Some(program) => vec![program.to_owned()],
-        // What is no line of a shell is split at blanks.
+        // Text that a shell cannot parse is split at spaces.
         None => kraft_core::words::split(&image.args)
             .unwrap_or_else(|_| image.args.split_whitespace().map(str::to_owned).collect()),
     };
-    all.extend_from_slice(words);
+    all.extend_from_slice(more);
     all
 }
 
@@ -125,21 +177,53 @@ pub fn arguments(image: &Image, entrypoint: Option<&str>, words: &[String]) -> V
 mod tests {
     use super::*;
 
+    fn account() -> Account {
+        Account {
+            token: kraft_cloud::token::Token::of("anna", "secret").unwrap(),
+            registry: "registry.example".to_owned(),
+        }
+    }
+
     #[test]
-    fn words_follow_those_of_the_image_or_the_entrypoint() {
+    fn platform_names_have_no_host_and_no_official_prefix() {
+        for (name, expected) in [
+            ("nginx", "nginx:latest"),
+            ("official/nginx", "nginx:latest"),
+            ("unikraft.io/official/nginx:1.2", "nginx:1.2"),
+            ("index.unikraft.io/anna/web:v1", "anna/web:v1"),
+            ("registry.example/anna/web", "anna/web:latest"),
+        ] {
+            assert_eq!(platform_name(&account(), name).unwrap(), expected, "{name}");
+        }
+        assert!(matches!(
+            platform_name(&account(), "ghcr.io/other/nginx"),
+            Err(Error::OtherRegistry { host, .. }) if host == "ghcr.io"
+        ));
+        assert!(matches!(
+            platform_name(&account(), "No Image"),
+            Err(Error::Reference(_))
+        ));
+    }
+
+    #[test]
+    fn arguments_follow_those_of_the_image_or_the_entrypoint() {
         let image = Image {
             args: "/bin/web --root '/my files'".to_owned(),
             ..Image::default()
         };
-        let words = ["-v".to_owned()];
-        assert!(arguments(&image, None, &[]).is_empty());
-        assert_eq!(
-            arguments(&image, None, &words),
-            ["/bin/web", "--root", "/my files", "-v"]
-        );
-        assert_eq!(
-            arguments(&image, Some("/bin/sh"), &words),
-            ["/bin/sh", "-v"]
-        );
+        // entrypoint, further arguments, arguments of the instance
+        for (entrypoint, more, expected) in [
+            (None, &[][..], &[][..]),
+            (
+                None,
+                &["-v"][..],
+                &["/bin/web", "--root", "/my files", "-v"][..],
+            ),
+            (Some("/bin/sh"), &["-v"][..], &["/bin/sh", "-v"][..]),
+            (Some("/bin/sh"), &[][..], &["/bin/sh"][..]),
+        ] {
+            let more: Vec<String> = more.iter().map(|&text| text.to_owned()).collect();
+            assert_eq!(arguments(&image, entrypoint, &more), expected);
+        }
     }
 }

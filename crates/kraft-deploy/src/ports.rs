@@ -1,24 +1,65 @@
 //! Published ports: `EXTERNAL:INTERNAL[/HANDLER[+HANDLER]…]`, or `PORT` for the same on both sides.
 //!
-//! The lone `443:8080` is what people mean by a web site: HTTPS, and plain HTTP pointed to it.
+//! A single `443:8080` without handlers is a web site: HTTPS, and plain HTTP that redirects to it.
 
 use kraft_cloud::resources::services::Service;
 
-use kraft_engine::failure::Failure;
-
-/// What the platform can do with a connection on its way.
+/// What the platform can do with a connection.
 const HANDLERS: [&str; 3] = ["tls", "http", "redirect"];
 
-/// Understands all ports that were typed, and that belong together.
-pub fn parse(typed: &[String]) -> Result<Vec<Service>, Failure> {
-    let services: Vec<Service> = typed
+/// Why ports cannot be published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The text does not describe a port.
+    #[error("`--port {text}`: {why}")]
+    Syntax {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        why: SyntaxError,
+    },
+    /// Two services use the same port.
+    #[error("the port {0} is published twice")]
+    Repeated(u16),
+}
+
+/// What is wrong with the text of a port.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SyntaxError {
+    /// The number is not a port.
+    #[error("`{0}` is not a valid port: expected 1-65535")]
+    Port(String),
+    /// The handler does not exist.
+    #[error("`{0}` is not a valid handler: expected {expected}", expected = HANDLERS.join(", "))]
+    Handler(String),
+}
+
+/// Parses the ports of one service.
+///
+/// ```
+/// use kraft_deploy::ports;
+///
+/// let site = ports::parse(&["443:8080".to_owned()])?;
+/// let texts: Vec<String> = site.iter().map(ports::format).collect();
+/// assert_eq!(texts, ["443:8080/http+tls", "80:443/http+redirect"]);
+/// # Ok::<(), ports::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// If a text is not a port, or a port is published twice.
+pub fn parse(texts: &[String]) -> Result<Vec<Service>, Error> {
+    let services: Vec<Service> = texts
         .iter()
-        .map(|text| one(text))
+        .map(|text| {
+            one(text).map_err(|why| Error::Syntax {
+                text: text.clone(),
+                why,
+            })
+        })
         .collect::<Result<_, _>>()?;
-    if let Some(service) = repeated(&services) {
-        return Err(Failure::usage(format!(
-            "the port {service} is published twice"
-        )));
+    if let Some(port) = repeated(&services) {
+        return Err(Error::Repeated(port));
     }
     match services.as_slice() {
         [site] if site.port == 443 && site.handlers.is_empty() => {
@@ -28,19 +69,19 @@ pub fn parse(typed: &[String]) -> Result<Vec<Service>, Failure> {
     }
 }
 
-/// Returns the ports of a web site: 443, and 80 that points to it.
+/// Returns the ports of a web site: 443, and 80 that redirects to it.
 pub fn web_site(inside: Option<u16>) -> Vec<Service> {
-    let words = |words: [&str; 2]| words.map(str::to_owned).to_vec();
+    let handlers = |names: [&str; 2]| names.map(str::to_owned).to_vec();
     vec![
         Service {
             port: 443,
             destination_port: inside,
-            handlers: words(["http", "tls"]),
+            handlers: handlers(["http", "tls"]),
         },
         Service {
             port: 80,
             destination_port: Some(443),
-            handlers: words(["http", "redirect"]),
+            handlers: handlers(["http", "redirect"]),
         },
     ]
 }
@@ -54,11 +95,7 @@ fn repeated(services: &[Service]) -> Option<u16> {
     })
 }
 
-fn one(text: &str) -> Result<Service, Failure> {
-    let wrong = |why: String| {
-        Failure::usage(format!("`--port {text}`: {why}"))
-            .hint("write EXTERNAL:INTERNAL/HANDLERS, such as `443:8080/http+tls`")
-    };
+fn one(text: &str) -> Result<Service, SyntaxError> {
     let (ports, handlers) = match text.split_once('/') {
         Some((ports, handlers)) => (ports, Some(handlers)),
         None => (text, None),
@@ -66,15 +103,12 @@ fn one(text: &str) -> Result<Service, Failure> {
     let (outside, inside) = ports.split_once(':').unwrap_or((ports, ports));
     let port = |text: &str| match text.parse::<u16>() {
         Ok(port @ 1..) => Ok(port),
-        _ => Err(wrong(format!("`{text}` is no port from 1 to 65535"))),
+        _ => Err(SyntaxError::Port(text.to_owned())),
     };
     let mut known = Vec::new();
     for handler in handlers.into_iter().flat_map(|list| list.split('+')) {
         if !HANDLERS.contains(&handler) {
-            return Err(wrong(format!(
-                "`{handler}` is no handler: there are {}",
-                HANDLERS.join(", ")
-            )));
+            return Err(SyntaxError::Handler(handler.to_owned()));
         }
         if !known.iter().any(|other| other == handler) {
             known.push(handler.to_owned());
@@ -87,28 +121,29 @@ fn one(text: &str) -> Result<Service, Failure> {
     })
 }
 
-/// Returns a published port as it is typed: `443:8080/http+tls`.
-pub fn shown(service: &Service) -> String {
+/// Formats a published port in the syntax of [`parse`]: `443:8080/http+tls`.
+#[must_use]
+pub fn format(service: &Service) -> String {
     let inside = service.destination_port.unwrap_or(service.port);
     let handlers = if service.handlers.is_empty() {
         String::new()
     } else {
-        format!("/{}", service.handlers.join("+"))
+        std::format!("/{}", service.handlers.join("+"))
     };
-    format!("{}:{inside}{handlers}", service.port)
+    std::format!("{}:{inside}{handlers}", service.port)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(typed: &[&str]) -> Vec<String> {
-        let typed: Vec<String> = typed.iter().map(|&text| text.to_owned()).collect();
-        parse(&typed).unwrap().iter().map(shown).collect()
+    fn parsed(texts: &[&str]) -> Vec<String> {
+        let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
+        parse(&texts).unwrap().iter().map(format).collect()
     }
 
     #[test]
-    fn a_lone_443_is_a_web_site_and_nothing_else_is() {
+    fn only_a_single_443_without_handlers_is_a_web_site() {
         assert_eq!(
             parsed(&["443:8080"]),
             ["443:8080/http+tls", "80:443/http+redirect"]
@@ -126,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_handlers_is_free_and_none_counts_twice() {
+    fn handlers_come_in_any_order_and_duplicates_are_dropped() {
         assert_eq!(parsed(&["443:80/tls+http+tls"]), ["443:80/tls+http"]);
     }
 
     #[test]
-    fn what_is_no_port_is_refused() {
+    fn invalid_ports_are_rejected() {
         for bad in [
             "",
             "0",

@@ -1,31 +1,30 @@
-//! Whether an instance is still what the file says.
+//! Compare an instance with the one that the Compose file describes.
 
-use kraft_cloud::ErrorKind;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{
     CreateInstance, Instance, InstanceVolume, NewGroup, WantedGroup, WantedVolume,
 };
 use kraft_cloud::resources::services::{self, Domain, Group, Service as Published, WantedDomain};
 
-use super::Cloud;
-use kraft_engine::failure::Failure;
+use crate::cloud::Cloud;
+use crate::error::RequestError;
 
-/// What restarts an instance if nobody says (cloud description, `restart_policy`).
-const USUAL_RESTART: &str = "never";
+/// The default restart policy (cloud description, `restart_policy`).
+const DEFAULT_RESTART: &str = "never";
 
-/// Returns whether an instance is what is wanted, as far as the file says anything.
-pub(super) fn is_as_wanted(
+/// Returns whether an instance is up to date, in every property that the file specifies.
+pub(super) fn is_up_to_date(
     cloud: &Cloud,
     one: &Instance,
     wanted: &CreateInstance,
-) -> Result<bool, Failure> {
+) -> Result<bool, RequestError> {
     let memory = wanted
         .memory_mb
         .is_none_or(|memory| memory == one.memory_mb);
     let args = wanted.args.is_empty() || wanted.args == one.args;
     let restart = restart(Some(&one.restart_policy)) == restart(wanted.restart_policy.as_deref());
     let volumes = one.volumes.len() == wanted.volumes.len()
-        && wanted.volumes.iter().all(|volume| sees(one, volume));
+        && wanted.volumes.iter().all(|volume| mounts(one, volume));
     let itself = one.image == wanted.image && one.env == wanted.env;
     Ok(itself && memory && args && restart && volumes && is_published(cloud, one, wanted)?)
 }
@@ -33,10 +32,10 @@ pub(super) fn is_as_wanted(
 fn restart(policy: Option<&str>) -> &str {
     policy
         .filter(|policy| !policy.is_empty())
-        .unwrap_or(USUAL_RESTART)
+        .unwrap_or(DEFAULT_RESTART)
 }
 
-fn sees(one: &Instance, wanted: &WantedVolume) -> bool {
+fn mounts(one: &Instance, wanted: &WantedVolume) -> bool {
     let is = |volume: &InstanceVolume| match &wanted.id {
         Id::Uuid(uuid) => volume.uuid == *uuid,
         Id::Name(name) => volume.name == *name,
@@ -45,23 +44,27 @@ fn sees(one: &Instance, wanted: &WantedVolume) -> bool {
     volumes.any(|volume| volume.at == wanted.at && volume.readonly == wanted.readonly)
 }
 
-/// Returns whether an instance and its copies are published as is wanted.
-fn is_published(cloud: &Cloud, one: &Instance, wanted: &CreateInstance) -> Result<bool, Failure> {
+/// Returns whether an instance and its replicas are published as requested.
+fn is_published(
+    cloud: &Cloud,
+    one: &Instance,
+    wanted: &CreateInstance,
+) -> Result<bool, RequestError> {
     let (new, there) = match (&wanted.service_group, &one.service_group) {
         (Some(WantedGroup::New(new)), Some(there)) => (new, there),
-        // Whoever names a group says no more of it.
+        // The name of a group is all that is specified.
         (Some(_), there) => return Ok(there.is_some()),
         (None, there) => return Ok(there.is_none()),
     };
     let asked = services::get(&[Id::Uuid(there.uuid.clone())]);
-    match cloud.send(&asked)?.one() {
+    match cloud.one(&asked) {
         Ok(group) => Ok(is_group(&group, new, wanted.replicas.unwrap_or(0))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
-fn is_group(group: &Group, new: &NewGroup, copies: u32) -> bool {
+fn is_group(group: &Group, new: &NewGroup, replicas: u32) -> bool {
     let ports = |all: &[Published]| {
         let mut all: Vec<(u16, u16, Vec<String>)> = all.iter().map(port).collect();
         all.sort();
@@ -70,10 +73,10 @@ fn is_group(group: &Group, new: &NewGroup, copies: u32) -> bool {
     let has = |wanted: &WantedDomain| group.domains.iter().any(|one| is_domain(one, wanted));
     ports(&group.services) == ports(&new.services)
         && new.domains.iter().all(has)
-        && group.instances.len() == copies as usize + 1
+        && group.instances.len() == replicas as usize + 1
 }
 
-/// Returns a published port in the one way to write it.
+/// Returns a published port in normal form.
 fn port(one: &Published) -> (u16, u16, Vec<String>) {
     let mut handlers = one.handlers.clone();
     handlers.sort();
@@ -97,12 +100,12 @@ mod tests {
         Published {
             port,
             destination_port: inner,
-            handlers: handlers.iter().map(|&word| word.to_owned()).collect(),
+            handlers: handlers.iter().map(|&name| name.to_owned()).collect(),
         }
     }
 
     #[test]
-    fn a_group_is_the_same_however_it_is_written() {
+    fn groups_are_compared_in_normal_form() {
         let group = Group {
             services: vec![
                 published(443, Some(8080), &["tls", "http"]),

@@ -1,4 +1,4 @@
-//! The images of services: built, wrapped, or found on the platform.
+//! Images of services: built, packaged from a container image, or found on the platform.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,106 +6,111 @@ use std::path::Path;
 use kraft_cloud::resources::images::Image;
 use kraft_core::compose::{Build, Service};
 use kraft_core::reference::Reference;
-
-use super::super::deploy::{self, Package, Packaged};
-use super::super::naming;
-use super::super::trail::{Thing, Trail};
-use super::{Cloud, Stack};
 use kraft_engine::context::Context;
 use kraft_engine::dockerfile::BuildOptions;
-use kraft_engine::failure::{Failure, Kind};
 use kraft_engine::pack::Order;
 use kraft_engine::package::Strategy;
 use kraft_engine::project::{self, Project};
 use kraft_engine::{components, workplace::Workplace};
 
-/// The registry of names that have none, among images of containers.
+use super::{Error, Stack};
+use crate::cloud::Cloud;
+use crate::created::{Created, Resource};
+use crate::deploy::{self, PackageOptions, Packaged};
+use crate::error::EngineError;
+use crate::naming;
+
+/// The default registry of container images.
 const CONTAINERS: &str = "docker.io";
 
-/// How images are made.
+/// Options for the images of services.
 #[derive(Clone, Debug, Default)]
-pub struct Making {
-    /// Whether nothing is built: what is there is taken.
+pub struct ImageOptions {
+    /// Whether nothing is built: existing images are used.
     pub no_build: bool,
-    /// The runtime of services, by their names.
+    /// The runtimes of services, by their names; that of the empty name is the default.
     pub runtimes: BTreeMap<String, String>,
     /// How Dockerfiles are built.
     pub building: BuildOptions,
-    /// How long the platform may take to know an image.
+    /// Time limit for the platform to list a pushed image.
     pub limit: std::time::Duration,
 }
 
-impl Making {
-    /// Returns the image that a service runs on, if anybody says.
+impl ImageOptions {
+    /// Returns the runtime of a service: of the options, else of the file.
     fn runtime(&self, service: &Service) -> Option<String> {
-        let typed = self.runtimes.get(&service.name);
-        let typed = typed.or_else(|| self.runtimes.get(""));
-        typed.cloned().or_else(|| service.runtime.clone())
+        let named = self.runtimes.get(&service.name);
+        let named = named.or_else(|| self.runtimes.get(""));
+        named.cloned().or_else(|| service.runtime.clone())
     }
 }
 
 impl Stack {
-    /// Returns the image that a service runs: what it is built from, packaged and pushed; what the
-    /// platform has under its name; or an image of containers, on a kernel of the platform.
+    /// Returns the image of a service: built, packaged and pushed; found on the platform by its name;
+    /// or a container image, packaged with a kernel of the platform.
+    ///
+    /// # Errors
+    ///
+    /// If the image cannot be built, or does not exist.
     pub fn image(
         &self,
         ctx: &Context,
         cloud: &Cloud,
         service: &Service,
-        making: &Making,
-        trail: &mut Trail,
-    ) -> Result<Image, Failure> {
-        if service.build.is_some() && !making.no_build {
-            let packaged = self.build(ctx, cloud, service, (making, trail))?;
-            return pushed(ctx, cloud, &packaged, making, trail);
+        options: &ImageOptions,
+        created: &mut Created,
+    ) -> Result<Image, Error> {
+        if service.build.is_some() && !options.no_build {
+            let packaged = self.build(ctx, cloud, service, options)?;
+            return push(ctx, cloud, &packaged, options, created);
         }
         let named = self.name_of_image(service);
-        if let Some(image) = there(cloud, &named)? {
+        if let Some(image) = existing(cloud, &named)? {
             return Ok(image);
         }
         match &service.image {
-            Some(_) if !making.no_build => {
-                let packaged = self.wrap(ctx, cloud, service, (making, trail))?;
-                pushed(ctx, cloud, &packaged, making, trail)
+            Some(_) if !options.no_build => {
+                let packaged = self.wrap(ctx, cloud, service, options)?;
+                push(ctx, cloud, &packaged, options, created)
             }
-            _ => Err(Failure::new(
-                Kind::NotFound,
-                format!(
-                    "the platform has no image `{named}` for the service `{}`",
-                    service.name
-                ),
-            )
-            .hint("`kraft cloud compose build --push` makes it")),
+            _ => Err(Error::NoImage {
+                image: named,
+                service: service.name.clone(),
+            }),
         }
     }
 
-    /// Packages what a service is built from.
+    /// Builds and packages the image of a service.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be built.
     pub fn build(
         &self,
         ctx: &Context,
         cloud: &Cloud,
         service: &Service,
-        (making, trail): (&Making, &Trail),
-    ) -> Result<Packaged, Failure> {
+        options: &ImageOptions,
+    ) -> Result<Packaged, Error> {
         let build = service.build.clone().unwrap_or_default();
         ctx.info(&format!("building the service {}", service.name));
-        let runtime = making.runtime(service);
+        let runtime = options.runtime(service);
         let project = self.project_of(ctx, &build, runtime.as_deref())?;
-        let package = self.package(ctx, service, making, &build, runtime);
-        deploy::package(ctx, cloud, Some(project), (&package, trail))
+        let package = self.package_options(ctx, service, options, &build, runtime);
+        Ok(deploy::package(ctx, cloud, Some(project), &package)?)
     }
 
-    /// Packages an image of containers, on a kernel of the platform.
+    /// Packages a container image with a kernel of the platform.
     fn wrap(
         &self,
         ctx: &Context,
         cloud: &Cloud,
         service: &Service,
-        (making, trail): (&Making, &Trail),
-    ) -> Result<Packaged, Failure> {
+        options: &ImageOptions,
+    ) -> Result<Packaged, Error> {
         let name = service.image.as_deref().unwrap_or_default();
-        let typed: Reference = name.parse()?;
-        let full = match (typed.registry(), typed.repository().contains('/')) {
+        let reference: Reference = name.parse()?;
+        let full = match (reference.registry(), reference.repository().contains('/')) {
             (Some(_), _) => name.to_owned(),
             (None, true) => format!("{CONTAINERS}/{name}"),
             (None, false) => format!("{CONTAINERS}/library/{name}"),
@@ -113,32 +118,32 @@ impl Stack {
         ctx.info(&format!(
             "the platform has no image {name}: packaging {full} for it"
         ));
-        let runtime = making.runtime(service);
-        let mut package = self.package(ctx, service, making, &Build::default(), runtime);
+        let runtime = options.runtime(service);
+        let mut package = self.package_options(ctx, service, options, &Build::default(), runtime);
         package.order.rootfs = Some(format!("oci://{full}").into());
-        // The name of the image belongs to somebody else.
-        package.name = Some(self.own(&service.name));
-        deploy::package(ctx, cloud, None, (&package, trail))
+        // The name of the container image belongs to another account.
+        package.name = Some(self.prefixed(&service.name));
+        Ok(deploy::package(ctx, cloud, None, &package)?)
     }
 
-    fn package(
+    fn package_options(
         &self,
         ctx: &Context,
         service: &Service,
-        making: &Making,
+        options: &ImageOptions,
         build: &Build,
         runtime: Option<String>,
-    ) -> Package {
+    ) -> PackageOptions {
         let arguments = build.args.iter().filter_map(|arg| {
             let value = arg.value.clone().or_else(|| self.look_up(ctx, &arg.name))?;
             Some(format!("{}={value}", arg.name))
         });
-        let mut building = making.building.clone();
-        // What is typed comes last, and counts.
+        let mut building = options.building.clone();
+        // Arguments of the command line come last and take precedence.
         building.arguments = arguments.chain(building.arguments).collect();
         building.target = building.target.or_else(|| build.target.clone());
-        Package {
-            slowly: false,
+        PackageOptions {
+            sequential: false,
             log: None,
             name: Some(self.name_of_image(service)),
             order: Order {
@@ -159,31 +164,28 @@ impl Stack {
         ctx: &Context,
         build: &Build,
         runtime: Option<&str>,
-    ) -> Result<Project, Failure> {
+    ) -> Result<Project, Error> {
         let dir = self.dir.join(&build.context);
         let dockerfile = build.dockerfile.as_deref();
         if dockerfile.is_none() && has_kraftfile(&dir) {
-            let project = project::open(ctx, Some(&dir), None)?;
-            let workplace = Workplace::find(ctx, &project)?;
-            return components::complete(ctx, project, &workplace);
+            let project = project::open(ctx, Some(&dir), None).map_err(EngineError::new)?;
+            let workplace = Workplace::find(ctx, &project).map_err(EngineError::new)?;
+            let complete = components::complete(ctx, project, &workplace);
+            return Ok(complete.map_err(EngineError::new)?);
         }
         let dockerfile = dockerfile.unwrap_or("Dockerfile");
         if !dir.join(dockerfile).is_file() {
-            return Err(Failure::new(
-                Kind::NotFound,
-                format!("there is no `{}`", dir.join(dockerfile).display()),
-            )
-            .hint("`build` of a service names a directory with a Kraftfile or a Dockerfile"));
+            return Err(Error::NoDockerfile(dir.join(dockerfile)));
         }
         let runtime = runtime.unwrap_or(deploy::BASE);
-        Ok(project::lone(&dir, dockerfile, runtime)?)
+        Ok(project::lone(&dir, dockerfile, runtime).map_err(EngineError::new)?)
     }
 
-    /// Returns what the image of a service is called on the platform.
+    /// Returns the platform's name of the image of a service.
     pub fn name_of_image(&self, service: &Service) -> String {
         match &service.image {
             Some(name) => name.clone(),
-            None => self.own(&service.name),
+            None => self.prefixed(&service.name),
         }
     }
 }
@@ -194,23 +196,64 @@ fn has_kraftfile(dir: &Path) -> bool {
         .any(|name| dir.join(name).is_file())
 }
 
-/// Looks for an image of the platform; a name that cannot be one of it is not there.
-fn there(cloud: &Cloud, named: &str) -> Result<Option<Image>, Failure> {
-    match naming::find(cloud, named) {
+/// Looks up an image of the platform; `None` also for a name that the platform cannot have.
+fn existing(cloud: &Cloud, name: &str) -> Result<Option<Image>, naming::Error> {
+    match naming::find(cloud, name) {
         Ok(image) => Ok(Some(image)),
-        Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Usage) => Ok(None),
-        Err(failure) => Err(failure),
+        Err(
+            naming::Error::NotFound(_)
+            | naming::Error::Reference(_)
+            | naming::Error::OtherRegistry { .. },
+        ) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
-fn pushed(
+/// Pushes an image, and waits until the platform lists it.
+fn push(
     ctx: &Context,
     cloud: &Cloud,
     packaged: &Packaged,
-    making: &Making,
-    trail: &mut Trail,
-) -> Result<Image, Failure> {
+    options: &ImageOptions,
+    created: &mut Created,
+) -> Result<Image, Error> {
     deploy::push(ctx, cloud, packaged)?;
-    trail.add(Thing::Image(packaged.shown()));
-    naming::wait(ctx, cloud, &packaged.on_platform(), making.limit)
+    created.add(Resource::Image(packaged.tagged()));
+    let image = naming::wait(ctx, cloud, &packaged.on_platform(), options.limit)?;
+    Ok(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_of_a_service_comes_from_the_options_before_the_file() {
+        let service = |runtime: Option<&str>| Service {
+            name: "web".to_owned(),
+            runtime: runtime.map(str::to_owned),
+            ..Service::default()
+        };
+        let options = |runtimes: &[(&str, &str)]| ImageOptions {
+            runtimes: runtimes
+                .iter()
+                .map(|&(name, image)| (name.to_owned(), image.to_owned()))
+                .collect(),
+            ..ImageOptions::default()
+        };
+        for (runtimes, file, expected) in [
+            (&[][..], None, None),
+            (&[][..], Some("file"), Some("file")),
+            (&[("", "all")][..], Some("file"), Some("all")),
+            (
+                &[("", "all"), ("web", "own")][..],
+                Some("file"),
+                Some("own"),
+            ),
+            (&[("db", "other")][..], Some("file"), Some("file")),
+        ] {
+            let runtime = options(runtimes).runtime(&service(file));
+            assert_eq!(runtime.as_deref(), expected, "{runtimes:?}");
+        }
+    }
 }

@@ -1,13 +1,13 @@
-//! Several services that belong together, by a Compose file.
+//! Deploy the services of a Compose file.
 //!
 //! ```text
-//! file ─ open ─► Stack ─ images ─► Launches ─ up ─► instances, needed ones first
+//! file ─ open ─► Stack ─ images ─► requests ─ up ─► instances, dependencies first
 //! ```
 
 mod change;
 pub mod images;
+mod spec;
 pub mod up;
-mod wanted;
 
 use std::path::{Path, PathBuf};
 
@@ -15,26 +15,98 @@ use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, Instance};
 use kraft_core::compose::{self, Compose, FILE_NAMES, LARGEST, Service};
 use kraft_core::nearest::nearest;
-
-use super::Cloud;
+use kraft_core::problem::{Problem, Text};
 use kraft_engine::context::Context;
-use kraft_engine::failure::{Failure, Kind, Text};
 
-/// Files of the environment and of variables are at most this long, in bytes.
+use crate::cloud::Cloud;
+use crate::deploy::ImageError;
+use crate::error::{EngineError, RequestError};
+use crate::{launch, naming, readiness};
+
+/// Largest size of files with variables, in bytes.
 const LARGEST_ENV: u64 = 1 << 20;
 
-/// A Compose file, read.
+/// Why a Compose project cannot be deployed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no Compose file.
+    #[error("there is no Compose file in this directory")]
+    NoFile,
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] kraft_sys::fs::Error),
+    /// The Compose file has errors.
+    #[error("`{}` is not a valid Compose file", text.name)]
+    Problems {
+        /// Its text.
+        text: Text,
+        /// The errors.
+        problems: Vec<Problem>,
+    },
+    /// The platform does not support a part of the Compose file.
+    #[error("{}", problem.message)]
+    Unsupported {
+        /// Its text.
+        text: Text,
+        /// What is not supported.
+        problem: Box<Problem>,
+    },
+    /// The Compose file has no such service.
+    #[error("`{file}` has no service `{name}`", file = file.display())]
+    NoService {
+        /// The file.
+        file: PathBuf,
+        /// The name.
+        name: String,
+        /// The most similar name of a service.
+        nearest: Option<String>,
+    },
+    /// A service has an image that does not exist and is not built.
+    #[error("the platform has no image `{image}` for the service `{service}`")]
+    NoImage {
+        /// The image.
+        image: String,
+        /// The service.
+        service: String,
+    },
+    /// The build context of a service contains nothing to build.
+    #[error("`{0}` does not exist")]
+    NoDockerfile(PathBuf),
+    /// The name of an image is not a reference.
+    #[error(transparent)]
+    Reference(#[from] kraft_core::reference::ReferenceError),
+    /// The project of a service cannot be read.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// An image cannot be built or pushed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The platform does not have an image.
+    #[error(transparent)]
+    Naming(#[from] naming::Error),
+    /// A volume or an instance cannot be created.
+    #[error(transparent)]
+    Launch(#[from] launch::Error),
+    /// A service does not run.
+    #[error(transparent)]
+    NotReady(#[from] readiness::Error),
+    /// A request to the platform failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+/// A Compose project: its file, and its name.
 #[derive(Debug)]
 pub struct Stack {
-    /// What it says.
+    /// The content of the file.
     pub compose: Compose,
     /// The name of the project.
     pub project: String,
     /// The file.
     pub file: PathBuf,
-    /// What its paths are relative to.
+    /// The directory that its paths are relative to.
     dir: PathBuf,
-    /// The text, for what is wrong with it in the cloud.
+    /// The text, to point to what the platform does not support.
     text: Text,
     /// The variables of the `.env` file beside it.
     variables: Vec<(String, String)>,
@@ -43,15 +115,19 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Reads the file that is named, else the one of the current directory. What is not typed is
-    /// looked for in the variables of the Compose specification: `COMPOSE_FILE`,
-    /// `COMPOSE_PROJECT_NAME`, `COMPOSE_PROFILES`.
+    /// Reads the given file, else the one of the current directory. Options that are not given come
+    /// from the variables of the Compose specification: `COMPOSE_FILE`, `COMPOSE_PROJECT_NAME`,
+    /// `COMPOSE_PROFILES`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no file, or it cannot be read or parsed.
     pub fn open(
         ctx: &Context,
         file: Option<&Path>,
         project: Option<&str>,
         profiles: &[String],
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let file = match (file, ctx.env.path("COMPOSE_FILE")) {
             (Some(file), _) => file.to_owned(),
             (None, Some(file)) => file,
@@ -70,7 +146,10 @@ impl Stack {
             text,
         };
         let Some(compose) = parsed.compose else {
-            return Err(Failure::problems_in(Kind::Failed, text, parsed.problems));
+            return Err(Error::Problems {
+                text,
+                problems: parsed.problems,
+            });
         };
         ctx.problems(Some(&text), &parsed.problems);
         let project = project
@@ -85,7 +164,7 @@ impl Stack {
             profiles.to_vec()
         };
         Ok(Self {
-            project: tame(&project.unwrap_or_else(|| name_of(&dir))),
+            project: normalise(&project.unwrap_or_else(|| name_of(&dir))),
             compose,
             file,
             dir,
@@ -95,10 +174,14 @@ impl Stack {
         })
     }
 
-    /// Returns the services that are meant, with what they need, needed ones first; without names
-    /// those of the active profiles.
-    pub fn services(&self, names: &[String]) -> Result<Vec<&Service>, Failure> {
-        self.known(names)?;
+    /// Returns the selected services and their dependencies, dependencies first; without names those
+    /// of the active profiles.
+    ///
+    /// # Errors
+    ///
+    /// If a service does not exist.
+    pub fn services(&self, names: &[String]) -> Result<Vec<&Service>, Error> {
+        self.check(names)?;
         if !names.is_empty() {
             return Ok(self.compose.order(names));
         }
@@ -113,75 +196,83 @@ impl Stack {
         Ok(self.compose.order(&active))
     }
 
-    /// Returns the services that are meant and no others, in the order of their needs.
-    pub fn only(&self, names: &[String]) -> Result<Vec<&Service>, Failure> {
+    /// Returns the selected services without their dependencies, in the order of dependencies.
+    ///
+    /// # Errors
+    ///
+    /// If a service does not exist.
+    pub fn only(&self, names: &[String]) -> Result<Vec<&Service>, Error> {
         let mut services = self.services(names)?;
         services.retain(|one| names.is_empty() || names.contains(&one.name));
         Ok(services)
     }
 
-    /// Returns the services that may be there: those that are named and no others, or all, whatever
-    /// profiles were active when they were made.
-    pub fn ever(&self, names: &[String]) -> Result<Vec<&Service>, Failure> {
+    /// Returns the services that may be deployed: the named ones, or all of every profile.
+    ///
+    /// # Errors
+    ///
+    /// If a service does not exist.
+    pub fn deployable(&self, names: &[String]) -> Result<Vec<&Service>, Error> {
         if names.is_empty() {
             return Ok(self.compose.order(&[]));
         }
         self.only(names)
     }
 
-    fn known(&self, names: &[String]) -> Result<(), Failure> {
+    fn check(&self, names: &[String]) -> Result<(), Error> {
         for name in names {
             if self.compose.service(name).is_some() {
                 continue;
             }
             let all = self.compose.services.iter().map(|one| one.name.as_str());
-            let failure = Failure::new(
-                Kind::NotFound,
-                format!("`{}` has no service `{name}`", self.file.display()),
-            );
-            return Err(match nearest(name, all) {
-                Some(near) => failure.hint(format!("did you mean `{near}`?")),
-                None => failure,
+            return Err(Error::NoService {
+                file: self.file.clone(),
+                name: name.clone(),
+                nearest: nearest(name, all).map(str::to_owned),
             });
         }
         Ok(())
     }
 
-    /// Returns what something of the project is called on the platform, whose names have no `_`.
-    fn own(&self, name: &str) -> String {
+    /// Returns the platform's name of a resource of the project; names there have no `_`.
+    fn prefixed(&self, name: &str) -> String {
         format!("{}-{name}", self.project).replace('_', "-")
     }
 
-    /// Returns what the instance of a service is called.
+    /// Returns the name of the instance of a service.
     pub fn instance(&self, service: &Service) -> String {
         match &service.container_name {
             Some(name) => name.replace('_', "-"),
-            None => self.own(&service.name),
+            None => self.prefixed(&service.name),
         }
     }
 
-    /// Returns what a volume is called: by its own name, else by that of the project and its key.
+    /// Returns the name of a volume: its declared one, else that of the project and its key.
     pub fn volume(&self, key: &str) -> String {
         let declared = self.compose.volumes.iter().find(|one| one.key == key);
         match declared {
             Some(volume) if volume.name.is_some() || volume.external => {
                 volume.name.clone().unwrap_or_else(|| volume.key.clone())
             }
-            _ => self.own(key),
+            _ => self.prefixed(key),
         }
     }
 
-    /// Looks a variable up: in the environment, else in the `.env` file.
+    /// Looks up a variable: in the environment, else in the `.env` file.
     fn look_up(&self, ctx: &Context, name: &str) -> Option<String> {
         look_up(ctx, &self.variables, name)
     }
 
-    /// Returns the instances of services that are there, each with the service.
+    /// Returns services with their instances; `None` for those without.
+    ///
+    /// # Errors
+    ///
+    /// If the platform cannot be reached or refuses the request.
     pub fn found<'s>(
         &self,
         cloud: &Cloud,
         services: &[&'s Service],
-    ) -> Result<Vec<(&'s Service, Option<Instance>)>, Failure> {
+    ) -> Result<Vec<(&'s Service, Option<Instance>)>, RequestError> {
         let ids: Vec<Id> = services
             .iter()
             .map(|one| Id::Name(self.instance(one)))
@@ -189,12 +280,12 @@ impl Stack {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let there = cloud.send(&instances::get(&ids))?.found()?;
+        let existing = cloud.found(&instances::get(&ids))?;
         Ok(services
             .iter()
             .map(|service| {
                 let name = self.instance(service);
-                let found = there.iter().find(|one| one.name == name).cloned();
+                let found = existing.iter().find(|one| one.name == name).cloned();
                 (*service, found)
             })
             .collect())
@@ -202,20 +293,15 @@ impl Stack {
 }
 
 /// Finds the file of the current directory.
-fn find() -> Result<PathBuf, Failure> {
+fn find() -> Result<PathBuf, Error> {
     let mut names = FILE_NAMES.iter().map(PathBuf::from);
     names
         .find(|name| name.exists() && !name.is_dir())
-        .ok_or_else(|| {
-            Failure::new(Kind::NotFound, "there is no Compose file here").hint(format!(
-                "it is called {}; or name it with `--file`",
-                FILE_NAMES.join(", ")
-            ))
-        })
+        .ok_or(Error::NoFile)
 }
 
 /// Reads a file of variables.
-fn variables(path: &Path, required: bool) -> Result<Vec<(String, String)>, Failure> {
+fn variables(path: &Path, required: bool) -> Result<Vec<(String, String)>, kraft_sys::fs::Error> {
     if !required && !path.is_file() {
         return Ok(Vec::new());
     }
@@ -241,8 +327,9 @@ fn name_of(dir: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// Returns a name of a project in the letters that it may have (Compose specification, "name").
-fn tame(name: &str) -> String {
+/// Returns a name with only the characters that a project name may have (Compose specification,
+/// "name").
+fn normalise(name: &str) -> String {
     let name: String = name
         .to_lowercase()
         .chars()
@@ -253,5 +340,39 @@ fn tame(name: &str) -> String {
         "project".to_owned()
     } else {
         name.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn project_names_have_only_the_characters_of_the_specification() {
+        for (name, expected) in [
+            ("shop", "shop"),
+            ("My Shop!", "myshop"),
+            ("_-shop_1", "shop_1"),
+            ("größe", "gre"),
+            ("...", "project"),
+        ] {
+            assert_eq!(normalise(name), expected);
+        }
+    }
+
+    #[test]
+    fn the_last_of_repeated_variables_counts() {
+        let environment = kraft_config::env::Environment::default();
+        let config =
+            kraft_config::Config::without_file(&kraft_config::Flags::default(), environment);
+        let context = Context::new(
+            &config,
+            std::sync::Arc::new(kraft_core::event::Silent),
+            std::sync::Arc::new(kraft_engine::context::NoPrompt),
+        );
+        let variables = [("A", "1"), ("B", "2"), ("A", "3")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(look_up(&context, &variables, "A").as_deref(), Some("3"));
+        assert_eq!(look_up(&context, &variables, "C"), None);
     }
 }

@@ -1,48 +1,53 @@
-//! Making the instances of services, starting them in their order, and taking them away.
+//! Create, start and remove the instances of services.
 
 use std::time::Duration;
 
-use kraft_cloud::ErrorKind;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
 use kraft_cloud::resources::{self, Known, Named, services, volumes};
 use kraft_core::compose::Service;
-
-use super::super::arrival::{self, Patience};
-use super::super::launch;
-use super::super::trail::{Thing, Trail};
-use super::images::Making;
-use super::{Cloud, Stack, change};
 use kraft_engine::context::Context;
-use kraft_engine::failure::Failure;
 
-/// A service may take so long until it runs that others need.
-const NEEDED: Duration = Duration::from_mins(1);
+use super::images::ImageOptions;
+use super::{Error, Stack, change};
+use crate::cloud::Cloud;
+use crate::created::{Created, Resource};
+use crate::error::RequestError;
+use crate::launch;
+use crate::readiness::{self, WaitOptions};
 
-/// Makes what is not there yet: images, volumes, instances. Instances that are what the file says are
-/// left as they are; others are replaced. The answer is what there is, in the order of the services.
+/// Time limit until a service runs that others depend on.
+const DEPENDENCY: Duration = Duration::from_mins(1);
+
+/// Creates missing images, volumes and instances. Up-to-date instances are kept, others replaced.
+/// Returns the instances in the order of the services.
+///
+/// # Errors
+///
+/// If an image cannot be built, or a resource cannot be created.
 pub fn create(
     ctx: &Context,
     cloud: &Cloud,
     stack: &Stack,
     services: &[&Service],
-    (making, trail): (&Making, &mut Trail),
-) -> Result<Vec<Instance>, Failure> {
+    options: &ImageOptions,
+    created: &mut Created,
+) -> Result<Vec<Instance>, Error> {
     let mut wanted = Vec::with_capacity(services.len());
     for service in services {
-        let image = stack.image(ctx, cloud, service, making, trail)?;
+        let image = stack.image(ctx, cloud, service, options, created)?;
         wanted.push(stack.wanted(ctx, service, &image)?);
     }
     for volume in stack.new_volumes(services) {
-        launch::make_volume(ctx, cloud, trail, &volume)?;
+        launch::create_volume(ctx, cloud, created, &volume)?;
     }
     let found = stack.found(cloud, services)?;
-    let mut there = Vec::with_capacity(services.len());
+    let mut instances = Vec::with_capacity(services.len());
     for (wanted, (service, found)) in wanted.iter().zip(found) {
         match found {
-            Some(one) if change::is_as_wanted(cloud, &one, wanted)? => {
-                trail.add(Thing::Instance(one.name.clone()));
-                there.push(one);
+            Some(one) if change::is_up_to_date(cloud, &one, wanted)? => {
+                created.add(Resource::Instance(one.name.clone()));
+                instances.push(one);
             }
             Some(one) => {
                 ctx.info(&format!(
@@ -50,60 +55,63 @@ pub fn create(
                     service.name
                 ));
                 remove(cloud, std::slice::from_ref(&one))?;
-                there.extend(make(ctx, cloud, wanted, trail)?);
+                instances.extend(create_one(ctx, cloud, wanted, created)?);
             }
-            None => there.extend(make(ctx, cloud, wanted, trail)?),
+            None => instances.extend(create_one(ctx, cloud, wanted, created)?),
         }
     }
-    Ok(there)
+    Ok(instances)
 }
 
-fn make(
+fn create_one(
     ctx: &Context,
     cloud: &Cloud,
     wanted: &CreateInstance,
-    trail: &mut Trail,
-) -> Result<Option<Instance>, Failure> {
-    let made = launch::create(ctx, cloud, trail, wanted)?;
-    Ok(made.into_iter().next())
+    created: &mut Created,
+) -> Result<Option<Instance>, RequestError> {
+    let instances = launch::create(ctx, cloud, created, wanted)?;
+    Ok(instances.into_iter().next())
 }
 
-/// Starts instances of services, needed ones first; a service that others need runs before they
-/// start. Those that run are left alone.
+/// Starts the instances of services, dependencies first: each runs before its dependents start.
+///
+/// # Errors
+///
+/// If an instance cannot be started, or a dependency does not run in time.
 pub fn start(
     ctx: &Context,
     cloud: &Cloud,
     stack: &Stack,
     services: &[&Service],
     wait: Option<Duration>,
-) -> Result<Vec<Instance>, Failure> {
+) -> Result<Vec<Instance>, Error> {
     let mut started = Vec::new();
     for (service, found) in stack.found(cloud, services)? {
         let Some(one) = found else { continue };
         if one.state == "stopped" {
             ctx.info(&format!("starting {}", one.name));
             let request = instances::start(&[one.id()], Duration::ZERO);
-            cloud.send(&request)?.one()?;
+            cloud.one(&request)?;
         }
-        let needed = services.iter().any(|other| {
+        let is_dependency = services.iter().any(|other| {
             other
                 .depends_on
                 .iter()
-                .any(|need| need.value == service.name)
+                .any(|name| name.value == service.name)
         });
-        let limit = if needed { Some(NEEDED) } else { wait };
+        let limit = if is_dependency {
+            Some(DEPENDENCY)
+        } else {
+            wait
+        };
         match limit {
             Some(limit) => {
-                let patience = Patience {
+                let wait = WaitOptions {
                     limit,
-                    settling: Duration::ZERO,
+                    stable: Duration::ZERO,
                 };
-                started.extend(arrival::running(
-                    ctx,
-                    cloud,
-                    std::slice::from_ref(&one),
-                    patience,
-                )?);
+                let one = std::slice::from_ref(&one);
+                started.extend(readiness::wait_running(ctx, cloud, one, wait)?);
             }
             None => started.push(one),
         }
@@ -112,11 +120,11 @@ pub fn start(
     if ids.is_empty() {
         return Ok(started);
     }
-    Ok(cloud.send(&instances::get(&ids))?.all()?)
+    Ok(cloud.all(&instances::get(&ids))?)
 }
 
-/// Removes instances, and the copies that share their service.
-fn remove(cloud: &Cloud, found: &[Instance]) -> Result<Vec<String>, Failure> {
+/// Removes instances and their replicas; returns the names of what was removed.
+fn remove(cloud: &Cloud, found: &[Instance]) -> Result<Vec<String>, RequestError> {
     let mut ids: Vec<Id> = Vec::new();
     for one in found {
         for id in members(cloud, one)? {
@@ -128,7 +136,7 @@ fn remove(cloud: &Cloud, found: &[Instance]) -> Result<Vec<String>, Failure> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let removed = cloud.send(&instances::remove(&ids))?.found()?;
+    let removed = cloud.found(&instances::remove(&ids))?;
     Ok(titles(&removed))
 }
 
@@ -136,17 +144,14 @@ fn titles(things: &[Named]) -> Vec<String> {
     things.iter().map(|one| one.title().to_owned()).collect()
 }
 
-/// Returns an instance with its copies: the others of a service that was made for it.
-fn members(cloud: &Cloud, one: &Instance) -> Result<Vec<Id>, Failure> {
+/// Returns an instance and its replicas: the members of the service that was created for it.
+fn members(cloud: &Cloud, one: &Instance) -> Result<Vec<Id>, RequestError> {
     let mut ids = vec![one.id()];
     let Some(group) = &one.service_group else {
         return Ok(ids);
     };
-    match cloud
-        .send(&services::get(&[Id::Uuid(group.uuid.clone())]))?
-        .one()
-    {
-        // One that stays without instances was not made by us.
+    match cloud.one(&services::get(&[Id::Uuid(group.uuid.clone())])) {
+        // A persistent service was created separately.
         Ok(group) if !group.persistent => {
             let others = group
                 .instances
@@ -155,26 +160,30 @@ fn members(cloud: &Cloud, one: &Instance) -> Result<Vec<Id>, Failure> {
             ids.extend(resources::ids(others));
         }
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error),
     }
     Ok(ids)
 }
 
-/// Takes services away: their instances, and their volumes if that is wanted. Returns the names of
+/// Removes the instances of services, and with `with_volumes` their volumes. Returns the names of
 /// what was removed.
+///
+/// # Errors
+///
+/// If the platform cannot be reached or refuses the request.
 pub fn down(
     cloud: &Cloud,
     stack: &Stack,
     services: &[&Service],
     with_volumes: bool,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<String>, RequestError> {
     let mut found: Vec<Instance> = stack
         .found(cloud, services)?
         .into_iter()
         .filter_map(|(_, found)| found)
         .collect();
-    // Those that need others go before them.
+    // Dependents are removed before their dependencies.
     found.reverse();
     let mut removed = remove(cloud, &found)?;
     if with_volumes {
@@ -184,7 +193,7 @@ pub fn down(
             .map(|volume| Id::Name(volume.name))
             .collect();
         if !ids.is_empty() {
-            let gone = cloud.send(&volumes::remove(&ids))?.found()?;
+            let gone = cloud.found(&volumes::remove(&ids))?;
             removed.extend(titles(&gone));
         }
     }

@@ -1,62 +1,102 @@
-//! The image that is deployed: packaged from a project, and pushed to the platform's registry.
+//! The image of a deployment: packaged from a project, and pushed to the platform's registry.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kraft_core::kraftfile::{Resolved, ResolvedTarget};
-use kraft_core::reference::{Digest, Reference};
+use kraft_core::reference::{Digest, Reference, ReferenceError};
 use kraft_engine::build::Configure;
-use kraft_oci::choose::is_same_arch;
-use kraft_oci::image::Platform;
-use kraft_oci::store::Store;
-use kraft_oci::{listing, pull};
-
-use super::super::account;
-use super::super::trail::Trail;
-use super::Cloud;
-use super::local::local;
 use kraft_engine::components::Fetching;
 use kraft_engine::context::Context;
-use kraft_engine::failure::{Failure, Kind};
 use kraft_engine::network::Network;
 use kraft_engine::pack::{self, Order};
 use kraft_engine::package::{self, Part, Strategy};
 use kraft_engine::project::Project;
 use kraft_engine::{build, images, settings, transfer};
+use kraft_oci::choose::is_same_arch;
+use kraft_oci::image::Platform;
+use kraft_oci::store::Store;
+use kraft_oci::{listing, pull};
+
+use super::interruptible;
+use crate::account::Account;
+use crate::cloud::Cloud;
+use crate::error::EngineError;
+
+/// Why there is no image to deploy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name of the image or of the runtime is not a reference.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// The name of the image contains a digest.
+    #[error("`{0}`: the name of a new image has a tag, not a digest")]
+    Digest(String),
+    /// The project has no target that the platform runs.
+    #[error("the project has no target {}that the cloud can run", .0.as_ref().map(|name| format!("`{name}` ")).unwrap_or_default())]
+    NoTarget(Option<String>),
+    /// The runtime has nothing for the target that was requested.
+    #[error("`{runtime}` has nothing for `{target}` that the cloud can run")]
+    NoPlatform {
+        /// The image of the runtime.
+        runtime: String,
+        /// The target.
+        target: String,
+    },
+    /// The image cannot be pushed.
+    #[error("cannot push the image below `{account}`")]
+    Push {
+        /// Where the token allows images.
+        account: String,
+        /// Why not.
+        source: EngineError,
+    },
+    /// The user interrupted the command.
+    #[error(transparent)]
+    Local(#[from] interruptible::Error),
+    /// The image cannot be built, packaged or pushed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Wraps an error of the engine.
+fn engine(error: impl Into<kraft_engine::failure::Failure>) -> Error {
+    Error::Engine(EngineError::new(error))
+}
 
 /// The cloud's own platform.
 const OWN: &str = "kraftcloud";
-/// What a cloud that runs nothing of its own runs, best first: the machines of the real one are
-/// Firecracker's, those of an emulation need not be.
+/// The platforms that a cloud without its own platform may run, best first: the real one runs
+/// Firecracker, an emulator may run QEMU.
 const OTHERS: [&str; 2] = ["fc", "qemu"];
-/// What its machines run on.
+/// The architecture of its machines.
 const ARCH: &str = "x86_64";
-/// What runs a root filesystem that has no kernel of its own.
+/// The runtime of a root filesystem without a kernel.
 pub const BASE: &str = "official/base:latest";
 
-/// How an image is packaged.
+/// Options for the image of a deployment.
 #[derive(Clone, Debug)]
-pub struct Package {
-    /// Its name: `[ACCOUNT/]NAME[:TAG]`; that of the project if it is missing.
+pub struct PackageOptions {
+    /// Its name: `[ACCOUNT/]NAME[:TAG]`; by default that of the project.
     pub name: Option<String>,
-    /// What was typed about its contents.
+    /// Options for its contents.
     pub order: Order,
-    /// What to do about an image that has the name already.
+    /// What happens to an existing image of that name.
     pub strategy: Strategy,
-    /// How many things may be built at once.
+    /// Number of parallel jobs of a build.
     pub jobs: Option<NonZeroUsize>,
-    /// Whether to build one thing after the other.
-    pub slowly: bool,
-    /// A file that gets the output of the build, too.
+    /// Whether to build sequentially.
+    pub sequential: bool,
+    /// A file that also gets the output of the build.
     pub log: Option<PathBuf>,
-    /// Whether what is built is configured first.
+    /// Whether a build is configured first.
     pub configure: Configure,
     /// How components are fetched.
     pub fetching: Fetching,
 }
 
-/// An image that is in the store under the platform's name for it.
+/// An image in the local store, under its name in the platform's registry.
 #[derive(Clone, Debug)]
 pub struct Packaged {
     name: Reference,
@@ -64,45 +104,47 @@ pub struct Packaged {
 }
 
 impl Packaged {
-    /// Returns the name that the platform has for exactly this image.
+    /// Returns the platform's name of exactly this image, with its digest.
     pub fn on_platform(&self) -> String {
         format!("{}@{}", self.name.repository(), self.digest)
     }
 
-    /// Returns the name that users type: `ACCOUNT/NAME:TAG`.
-    pub fn shown(&self) -> String {
+    /// Returns the name with a tag: `ACCOUNT/NAME:TAG`.
+    pub fn tagged(&self) -> String {
         let tag = self.name.tag().unwrap_or("latest");
         format!("{}:{tag}", self.name.repository())
     }
 }
 
-/// Packages a project, after building what is missing; without a project, a root filesystem. An
-/// interrupt ends it, and what was made before is told.
+/// Packages a project, after building what is missing; without a project, a root filesystem.
+///
+/// # Errors
+///
+/// If the project cannot be built or packaged, or the user interrupts the command.
 pub fn package(
     ctx: &Context,
     cloud: &Cloud,
     project: Option<Project>,
-    (wish, trail): (&Package, &Trail),
-) -> Result<Packaged, Failure> {
-    local(ctx, cloud.interrupt(), trail, || {
-        pack(ctx, cloud, project, wish)
-    })
+    options: &PackageOptions,
+) -> Result<Packaged, Error> {
+    let (ctx, account, options) = (ctx.clone(), cloud.account().clone(), options.clone());
+    interruptible::run(cloud, move || pack(&ctx, &account, project, &options))?
 }
 
 fn pack(
     ctx: &Context,
-    cloud: &Cloud,
+    account: &Account,
     project: Option<Project>,
-    wish: &Package,
-) -> Result<Packaged, Failure> {
-    let name = name(cloud, project.as_ref(), wish)?;
-    let store = images::open(ctx)?;
-    let strategy = package::settle(ctx, &*store, &name, wish.strategy)?;
+    options: &PackageOptions,
+) -> Result<Packaged, Error> {
+    let name = image_name(account, project.as_ref(), options)?;
+    let store = images::open(ctx).map_err(engine)?;
+    let strategy = package::settle(ctx, &*store, &name, options.strategy).map_err(engine)?;
     let parts = match project {
-        Some(project) if is_built(&project) && wish.order.runtime.is_none() => {
-            built(ctx, project, wish)?
+        Some(project) if is_built(&project) && options.order.runtime.is_none() => {
+            built(ctx, project, options)?
         }
-        project => on_runtime(ctx, cloud, &store, project.as_ref(), &wish.order)?,
+        project => on_runtime(ctx, account, &store, project.as_ref(), &options.order)?,
     };
     if parts.iter().all(|part| part.platform.os != OWN) {
         let others: Vec<String> = parts.iter().map(|part| part.platform.pair()).collect();
@@ -116,7 +158,7 @@ fn pack(
         strategy,
         linux: false,
     };
-    let index = package::assemble(ctx, &*store, &package, parts)?;
+    let index = package::assemble(ctx, &*store, &package, parts).map_err(engine)?;
     images::collect_garbage(ctx, &*store);
     Ok(Packaged {
         name,
@@ -124,52 +166,59 @@ fn pack(
     })
 }
 
-/// Pushes an image to the platform's registry; an interrupt ends it.
-pub fn push(ctx: &Context, cloud: &Cloud, packaged: &Packaged) -> Result<(), Failure> {
-    let store = images::open(ctx)?;
-    let network = account::network(ctx, cloud)?;
+/// Pushes an image to the platform's registry.
+///
+/// # Errors
+///
+/// If the registry cannot be reached or refuses, or the user interrupts the command.
+pub fn push(ctx: &Context, cloud: &Cloud, packaged: &Packaged) -> Result<(), Error> {
+    let store = images::open(ctx).map_err(engine)?;
+    let network = cloud.account().network(ctx)?;
     let sent = transfer::push_by(ctx, &network, &store, &packaged.name, cloud.interrupt());
-    sent.map_err(Failure::from)
-        .map_err(|failure| match failure.kind {
-            Kind::Authentication => failure.hint(format!(
-                "the token is for images below `{}/{}`",
-                cloud.registry(),
-                cloud.token().account()
-            )),
-            _ => failure,
-        })
+    sent.map_err(|error| Error::Push {
+        account: format!("{}/{}", cloud.registry(), cloud.account().name()),
+        source: EngineError::new(error),
+    })
 }
 
 /// Returns the full name of the image.
-pub fn name(
-    cloud: &Cloud,
+///
+/// # Errors
+///
+/// If the name is not a reference, or has a digest.
+pub fn image_name(
+    account: &Account,
     project: Option<&Project>,
-    wish: &Package,
-) -> Result<Reference, Failure> {
-    let name = match (wish.name.as_deref(), project) {
+    options: &PackageOptions,
+) -> Result<Reference, Error> {
+    let name = match (options.name.as_deref(), project) {
         (Some(name), _) => name.to_owned(),
-        (None, Some(project)) => tame(&project_name(project)),
-        (None, None) => tame(&here()),
+        (None, Some(project)) => normalise(&project_name(project)),
+        (None, None) => normalise(&current_dir_name()),
     };
-    let host = format!("{}/", cloud.registry());
-    let path = name.strip_prefix(&host).unwrap_or(&name);
+    full_name(account, &name)
+}
+
+/// Returns the name of an image in the platform's registry: below the user's account, unless the name
+/// has one.
+fn full_name(account: &Account, name: &str) -> Result<Reference, Error> {
+    let host = format!("{}/", account.registry);
+    let path = name.strip_prefix(&host).unwrap_or(name);
     let path = path.strip_prefix("unikraft.io/").unwrap_or(path);
     let path = below_account(path);
     let full = if path.contains('/') {
         format!("{host}{path}")
     } else {
-        format!("{host}{}/{path}", tame(cloud.token().account()))
+        format!("{host}{}/{path}", normalise(account.name()))
     };
     let name = full.parse::<Reference>()?.qualified();
     if name.digest().is_some() {
-        return Err(Failure::usage(format!(
-            "`{full}`: an image is given a tag, its digest is what it is"
-        )));
+        return Err(Error::Digest(full));
     }
     Ok(name)
 }
 
-/// Returns the name that an image of another registry has below the account: the last part of it.
+/// Returns the name below the account of an image of another registry: its last part.
 fn below_account(path: &str) -> &str {
     match path.parse::<Reference>() {
         Ok(name) if name.registry().is_some() => path.rsplit('/').next().unwrap_or(path),
@@ -187,7 +236,7 @@ fn project_name(project: &Project) -> String {
 }
 
 /// Returns the name of the current directory.
-fn here() -> String {
+fn current_dir_name() -> String {
     let dir = std::path::absolute(".").unwrap_or_default();
     let name = dir
         .file_name()
@@ -195,13 +244,13 @@ fn here() -> String {
     name.unwrap_or_else(|| "app".to_owned())
 }
 
-/// Returns a name in the letters that the names of images have.
-fn tame(name: &str) -> String {
+/// Returns a name with only the characters that names of images may have.
+fn normalise(name: &str) -> String {
     let mut out = String::new();
     for c in name.to_lowercase().chars() {
         match c {
             'a'..='z' | '0'..='9' => out.push(c),
-            // Separators stand between letters, and alone.
+            // A separator stands alone between other characters.
             _ if out.is_empty() || out.ends_with('-') => {}
             _ => out.push('-'),
         }
@@ -220,44 +269,44 @@ fn is_built(project: &Project) -> bool {
 }
 
 /// Builds the targets of a project that the cloud can run, and packs them.
-fn built(ctx: &Context, project: Project, wish: &Package) -> Result<Vec<Part>, Failure> {
-    let site = build::site(ctx, project, &wish.fetching)?;
-    let targets = targets(&site.resolved, wish.order.target.as_deref())?;
+fn built(ctx: &Context, project: Project, options: &PackageOptions) -> Result<Vec<Part>, Error> {
+    let site = build::site(ctx, project, &options.fetching).map_err(engine)?;
+    let targets = targets(&site.resolved, options.order.target.as_deref())?;
     let building = build::Wish {
-        jobs: wish.jobs,
-        slowly: wish.slowly,
-        log: wish.log.clone(),
-        configure: wish.configure,
-        rootfs: wish.order.rootfs.clone(),
-        dockerfile: wish.order.building.clone(),
+        jobs: options.jobs,
+        slowly: options.sequential,
+        log: options.log.clone(),
+        configure: options.configure,
+        rootfs: options.order.rootfs.clone(),
+        dockerfile: options.order.building.clone(),
         ..build::Wish::default()
     };
-    build::build(ctx, &site, &targets, &building)?;
+    build::build(ctx, &site, &targets, &building).map_err(engine)?;
     let mut parts = Vec::new();
     for target in &targets {
         let order = Order {
             target: Some(place(target)),
-            ..made(&wish.order)
+            ..with_cache(&options.order)
         };
-        parts.extend(pack::of_build(ctx, &order, &site.project)?);
+        parts.extend(pack::of_build(ctx, &order, &site.project).map_err(engine)?);
     }
     Ok(parts)
 }
 
-/// Returns an order whose root filesystem was made a moment ago, however anew that was to be.
-fn made(order: &Order) -> Order {
+/// Returns an order that uses the cached root filesystem: it was just built.
+fn with_cache(order: &Order) -> Order {
     let mut order = order.clone();
     order.building.fresh = false;
     order
 }
 
 /// Returns the targets that are deployed.
-fn targets(resolved: &Resolved, typed: Option<&str>) -> Result<Vec<ResolvedTarget>, Failure> {
+fn targets(resolved: &Resolved, wanted: Option<&str>) -> Result<Vec<ResolvedTarget>, Error> {
     let fitting: Vec<&ResolvedTarget> = resolved
         .targets
         .iter()
         .filter(|target| target.architecture == ARCH)
-        .filter(|target| typed.is_none_or(|typed| typed == target.name || typed == place(target)))
+        .filter(|target| wanted.is_none_or(|name| name == target.name || name == place(target)))
         .collect();
     let find = |os: &str| fitting.iter().find(|target| target.platform == os);
     let found: Vec<ResolvedTarget> = runnable(|os| find(os).is_some())
@@ -265,59 +314,53 @@ fn targets(resolved: &Resolved, typed: Option<&str>) -> Result<Vec<ResolvedTarge
         .filter_map(|os| find(os).map(|&target| target.clone()))
         .collect();
     if found.is_empty() {
-        return Err(match typed {
-            Some(typed) => Failure::usage(format!(
-                "the project has no target `{typed}` that the cloud can run"
-            )),
-            None => Failure::usage("the project has no target that the cloud can run"),
-        }
-        .hint(format!("add one to the Kraftfile: `targets: [fc/{ARCH}]`")));
+        return Err(Error::NoTarget(wanted.map(str::to_owned)));
     }
     Ok(found)
 }
 
-/// Returns which platforms of those that there are the cloud can run: its own, or else all that
-/// some cloud can.
-fn runnable(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    if is_there(OWN) {
+/// Returns the available platforms that the cloud runs: its own if available, else all others.
+fn runnable(is_available: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    if is_available(OWN) {
         return vec![OWN];
     }
-    OTHERS.into_iter().filter(|os| is_there(os)).collect()
+    OTHERS.into_iter().filter(|os| is_available(os)).collect()
 }
 
-/// Returns what a target is for, as it is typed.
+/// Returns the platform and architecture of a target: `fc/x86_64`.
 fn place(target: &ResolvedTarget) -> String {
     format!("{}/{}", target.platform, target.architecture)
 }
 
-/// Packs a root filesystem on top of the runtime that was typed, that of the project, or the
-/// platform's own.
+/// Packs a root filesystem on a runtime: the requested one, that of the project, or the platform's
+/// own.
 fn on_runtime(
     ctx: &Context,
-    cloud: &Cloud,
+    account: &Account,
     store: &Arc<dyn Store>,
     project: Option<&Project>,
     order: &Order,
-) -> Result<Vec<Part>, Failure> {
+) -> Result<Vec<Part>, Error> {
     let named = match (&order.runtime, project) {
-        (Some(typed), _) => typed.clone(),
+        (Some(name), _) => name.clone(),
         (None, Some(project)) if project.file.is_some() => {
-            settings::runtime_name(&project.resolved())?
+            settings::runtime_name(&project.resolved()).map_err(engine)?
         }
         (None, _) => BASE.to_owned(),
     };
-    let runtime = runtime(cloud, &named)?;
-    let network = account::network(ctx, cloud)?;
-    let there = platforms(ctx, &network, store, &runtime)?;
+    let runtime = runtime(account, &named)?;
+    let network = account.network(ctx)?;
+    let available = platforms(ctx, &network, store, &runtime)?;
     let fits = |platform: &&Platform| {
         is_same_arch(&platform.architecture, ARCH)
-            && (order.target.as_deref()).is_none_or(|typed| typed == platform.pair())
+            && (order.target.as_deref()).is_none_or(|name| name == platform.pair())
     };
-    let found = runnable(|os| there.iter().filter(fits).any(|one| one.os == os));
-    if let (Some(typed), []) = (&order.target, found.as_slice()) {
-        return Err(Failure::usage(format!(
-            "`{runtime}` has nothing for `{typed}` that the cloud can run"
-        )));
+    let found = runnable(|os| available.iter().filter(fits).any(|one| one.os == os));
+    if let (Some(target), []) = (&order.target, found.as_slice()) {
+        return Err(Error::NoPlatform {
+            runtime: runtime.to_string(),
+            target: target.clone(),
+        });
     }
     let order = Order {
         runtime: Some(runtime.to_string()),
@@ -326,47 +369,48 @@ fn on_runtime(
     };
     let part = |order: Order, os: Option<&str>| {
         let os = os.map(str::to_owned);
-        pack::of_runtime(ctx, store, &Order { os, ..order }, project)
+        pack::of_runtime(ctx, store, &Order { os, ..order }, project).map_err(engine)
     };
-    // If there is none, it is told by whoever takes it.
+    // The packager reports a runtime without any platform.
     let mut parts = vec![part(order.clone(), found.first().copied())?];
     for os in found.iter().skip(1) {
-        parts.push(part(made(&order), Some(os))?);
+        parts.push(part(with_cache(&order), Some(os))?);
     }
     Ok(parts)
 }
 
-/// Returns the whole name of a runtime: one without a host is the platform's, and one without an
-/// account belongs to all.
-fn runtime(cloud: &Cloud, named: &str) -> Result<Reference, Failure> {
-    let typed: Reference = named.parse()?;
-    if let Some(host) = typed.registry() {
+/// Returns the full name of a runtime. Without a host it is in the platform's registry; without an
+/// account it is an official one.
+fn runtime(account: &Account, named: &str) -> Result<Reference, Error> {
+    let name: Reference = named.parse()?;
+    if let Some(host) = name.registry() {
         let full = match host {
-            "unikraft.io" => named.replacen("unikraft.io", cloud.registry(), 1),
+            "unikraft.io" => named.replacen("unikraft.io", &account.registry, 1),
             _ => named.to_owned(),
         };
         return Ok(full.parse::<Reference>()?.qualified());
     }
-    let account = if named.contains('/') { "" } else { "official/" };
-    let full = format!("{}/{account}{named}", cloud.registry());
+    let prefix = if named.contains('/') { "" } else { "official/" };
+    let full = format!("{}/{prefix}{named}", account.registry);
     Ok(full.parse::<Reference>()?.qualified())
 }
 
-/// Returns what an image runs on: as it is known here, else as its registry says.
+/// Returns the platforms of an image: of the local one, else of the one in its registry.
 fn platforms(
     ctx: &Context,
     network: &Network,
     store: &Arc<dyn Store>,
     name: &Reference,
-) -> Result<Vec<Platform>, Failure> {
-    let candidates = if let Some(found) = images::look_up(&**store, name)? {
-        listing::candidates_of(&**store, &found.named.target)?
+) -> Result<Vec<Platform>, Error> {
+    let candidates = if let Some(found) = images::look_up(&**store, name).map_err(engine)? {
+        listing::candidates_of(&**store, &found.named.target).map_err(engine)?
     } else {
-        ctx.info(&format!("looking at {name}"));
-        network.run(async {
+        ctx.info(&format!("looking up {name}"));
+        let looked_up = network.run(async {
             let remote = pull::look(&network.registry, name).await?;
             remote.candidates(&network.registry, name).await
-        })?
+        });
+        looked_up.map_err(engine)?
     };
     Ok(candidates.into_iter().map(|one| one.platform).collect())
 }
@@ -375,17 +419,68 @@ fn platforms(
 mod tests {
     use super::*;
 
-    #[test]
-    fn names_of_directories_become_names_of_images() {
-        assert_eq!(tame("My App (2)"), "my-app-2");
-        assert_eq!(tame("größe"), "gr-e");
-        assert_eq!(tame("???"), "app");
-        assert_eq!(tame("web"), "web");
+    fn account() -> Account {
+        Account {
+            token: kraft_cloud::token::Token::of("anna", "secret").unwrap(),
+            registry: "index.unikraft.io".to_owned(),
+        }
     }
 
     #[test]
-    fn the_clouds_own_platform_is_enough() {
-        let of = |there: &[&str]| runnable(|os| there.contains(&os));
+    fn names_of_directories_become_names_of_images() {
+        for (name, expected) in [
+            ("My App (2)", "my-app-2"),
+            ("größe", "gr-e"),
+            ("???", "app"),
+            ("web", "web"),
+        ] {
+            assert_eq!(normalise(name), expected);
+        }
+    }
+
+    #[test]
+    fn an_image_is_named_below_the_account_unless_its_name_has_one() {
+        for (name, expected) in [
+            ("web", "index.unikraft.io/anna/web:latest"),
+            ("web:v1", "index.unikraft.io/anna/web:v1"),
+            ("berta/web", "index.unikraft.io/berta/web:latest"),
+            (
+                "index.unikraft.io/berta/web:v2",
+                "index.unikraft.io/berta/web:v2",
+            ),
+            ("unikraft.io/berta/web:v2", "index.unikraft.io/berta/web:v2"),
+            ("ghcr.io/other/web:v3", "index.unikraft.io/anna/web:v3"),
+        ] {
+            let full = full_name(&account(), name).unwrap();
+            assert_eq!(full.to_string(), expected, "{name}");
+        }
+        let digest = format!("web@sha256:{}", "0".repeat(64));
+        assert!(matches!(
+            full_name(&account(), &digest),
+            Err(Error::Digest(_))
+        ));
+    }
+
+    #[test]
+    fn a_runtime_without_a_host_is_an_image_of_the_platform() {
+        for (name, expected) in [
+            ("base", "index.unikraft.io/official/base:latest"),
+            ("official/base:1", "index.unikraft.io/official/base:1"),
+            ("anna/base", "index.unikraft.io/anna/base:latest"),
+            (
+                "unikraft.io/official/base",
+                "index.unikraft.io/official/base:latest",
+            ),
+            ("ghcr.io/other/base:v3", "ghcr.io/other/base:v3"),
+        ] {
+            let full = runtime(&account(), name).unwrap();
+            assert_eq!(full.to_string(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_own_platform_of_the_cloud_is_preferred() {
+        let of = |available: &[&str]| runnable(|os| available.contains(&os));
         assert_eq!(of(&["qemu", "fc", "kraftcloud"]), ["kraftcloud"]);
         assert_eq!(of(&["qemu", "xen", "fc"]), ["fc", "qemu"]);
         assert_eq!(of(&["xen"]), <[&str; 0]>::default());

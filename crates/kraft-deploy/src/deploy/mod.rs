@@ -1,88 +1,132 @@
-//! Deploying: from what the user points at to an instance that answers.
+//! Deploy: from a project or an image to an instance that answers.
 //!
 //! ```text
-//! subject ─► package ─► push ─► the platform knows it ─► launch ─► it answers
-//!    │          │                        ▲
-//!    └ an image of the platform ─────────┘
+//! target ─► package ─► push ─► the platform lists it ─► launch ─► it answers
+//!    │                                  ▲
+//!    └── an image of the platform ──────┘
 //! ```
 
 mod image;
-mod local;
-pub mod subject;
+mod interruptible;
+pub mod target;
 
 use std::time::Duration;
 
-use kraft_cloud::ErrorKind;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::images::Image;
 use kraft_cloud::resources::instances::{CreateInstance, Instance, WantedGroup};
 use kraft_cloud::resources::services::{self, Service};
 use kraft_cloud::visit::Visitor;
 use kraft_core::quantity::MIB;
-
-pub use self::image::{BASE, Package, Packaged, name as image_name, package, push};
-use self::subject::Subject;
-use super::arrival::Patience;
-use super::launch::{self, Launch, NewVolume};
-use super::rollout::Rollout;
-use super::trail::{Thing, Trail};
-use super::{Cloud, arrival, naming};
 use kraft_engine::context::Context;
-use kraft_engine::failure::Failure;
 use kraft_engine::network;
 
-/// An instance has so much memory if nobody says how much, in MiB (cloud description, `memory_mb`).
-const USUAL_MEMORY: u64 = 128;
+pub use self::image::{
+    BASE, Error as ImageError, PackageOptions, Packaged, image_name, package, push,
+};
+pub use self::interruptible::Error as LocalError;
+use self::target::DeployTarget;
+use crate::cloud::Cloud;
+use crate::created::{Created, Resource};
+use crate::error::RequestError;
+use crate::launch::{self, Launch, NewVolume};
+use crate::naming;
+use crate::readiness::{self, Address, WaitOptions};
+use crate::rollout::Rollout;
 
-/// What is deployed, and how.
+/// The platform's default memory of an instance, in MiB (cloud description, `memory_mb`).
+const DEFAULT_MEMORY: u64 = 128;
+
+/// Why nothing was deployed, or not everything.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image cannot be built, packaged or pushed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The platform does not have the image.
+    #[error(transparent)]
+    Naming(#[from] naming::Error),
+    /// The instance cannot be launched.
+    #[error(transparent)]
+    Launch(#[from] launch::Error),
+    /// The instance does not answer.
+    #[error(transparent)]
+    NotReady(#[from] readiness::Error),
+    /// A request to the platform failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+/// A request to deploy.
 #[derive(Clone, Debug)]
 pub struct Deployment {
-    /// The instance; its image and its arguments are still to come.
+    /// The instance, without its image and its arguments.
     pub wanted: CreateInstance,
-    /// The program instead of the image's.
+    /// The program that replaces that of the image.
     pub entrypoint: Option<String>,
-    /// Its volumes that are made if they are not there.
+    /// Its volumes that are created if they do not exist.
     pub volumes: Vec<NewVolume>,
-    /// What becomes of the ones before it.
+    /// How older instances are replaced.
     pub rollout: Rollout,
     /// How its image is packaged.
-    pub package: Package,
-    /// How long each thing may take that is waited for.
+    pub package: PackageOptions,
+    /// Time limit for each step that is awaited.
     pub limit: Duration,
-    /// Whether to return as soon as the instance is made.
+    /// Whether to return as soon as the instance is created.
     pub no_wait: bool,
 }
 
-/// What came out.
+/// Outcome of a deployment.
 #[derive(Debug)]
 pub struct Deployed {
-    /// The instance, and its copies.
+    /// The instance, and its replicas.
     pub instances: Vec<Instance>,
     /// Its published ports.
     pub services: Vec<Service>,
 }
 
-/// Deploys a subject.
+/// Deploys a target, and records in `created` what exists if it fails halfway.
+///
+/// ```no_run
+/// use kraft_deploy::deploy::target::DeployTarget;
+/// use kraft_deploy::deploy::{self, Deployment};
+/// use kraft_deploy::{Cloud, created::Created};
+/// # fn example(
+/// #     context: &kraft_engine::context::Context,
+/// #     cloud: &Cloud,
+/// #     target: DeployTarget,
+/// #     deployment: Deployment,
+/// # ) -> Result<(), kraft_deploy::failure::Failure> {
+/// let mut created = Created::default();
+/// let deployed = deploy::deploy(context, cloud, target, deployment, &mut created)
+///     .map_err(|error| kraft_deploy::failure::with_created(&created, error))?;
+/// println!("{} instances", deployed.instances.len());
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// If a step fails, or the user interrupts the command.
 pub fn deploy(
     ctx: &Context,
     cloud: &Cloud,
-    subject: Subject,
+    target: DeployTarget,
     deployment: Deployment,
-    trail: &mut Trail,
-) -> Result<Deployed, Failure> {
-    let (image, words) = match subject {
-        Subject::Image { image, words } => (*image, words),
-        Subject::Project { project, words } => {
+    created: &mut Created,
+) -> Result<Deployed, Error> {
+    let (image, args) = match target {
+        DeployTarget::Image { image, args } => (*image, args),
+        DeployTarget::Project { project, args } => {
             let project = project.map(|project| *project);
-            let packaged = package(ctx, cloud, project, (&deployment.package, trail))?;
+            let packaged = package(ctx, cloud, project, &deployment.package)?;
             push(ctx, cloud, &packaged)?;
-            trail.add(Thing::Image(packaged.shown()));
-            trail.next = Some(format!("kraft cloud deploy {}", packaged.shown()));
+            created.add(Resource::Image(packaged.tagged()));
+            created.next = Some(format!("kraft cloud deploy {}", packaged.tagged()));
             let image = naming::wait(ctx, cloud, &packaged.on_platform(), deployment.limit)?;
-            (image, words)
+            (image, args)
         }
     };
-    start(ctx, cloud, &image, (&words, deployment), trail)
+    start(ctx, cloud, &image, &args, deployment, created)
 }
 
 /// Launches an instance of an image, and waits until it answers.
@@ -90,35 +134,37 @@ fn start(
     ctx: &Context,
     cloud: &Cloud,
     image: &Image,
-    (words, deployment): (&[String], Deployment),
-    trail: &mut Trail,
-) -> Result<Deployed, Failure> {
+    args: &[String],
+    deployment: Deployment,
+    created: &mut Created,
+) -> Result<Deployed, Error> {
     let starts = deployment.wanted.autostart;
     let limit = deployment.limit;
-    // One that answers has shown that it runs.
-    let settling = if answers(&deployment.wanted) {
+    // An answer proves that the instance runs.
+    let stable = if serves_http(&deployment.wanted) {
         Duration::ZERO
     } else {
-        launch::SETTLING
+        launch::STABLE
     };
     let launch = Launch {
         wanted: CreateInstance {
-            args: naming::arguments(image, deployment.entrypoint.as_deref(), words),
+            args: naming::arguments(image, deployment.entrypoint.as_deref(), args),
             image: image.digest.clone(),
             memory_mb: deployment.wanted.memory_mb.or_else(|| memory(image)),
             ..deployment.wanted
         },
         volumes: deployment.volumes,
         rollout: deployment.rollout,
-        patience: (!deployment.no_wait).then_some(Patience { limit, settling }),
+        wait: (!deployment.no_wait).then_some(WaitOptions { limit, stable }),
     };
-    let instances = launch::launch(ctx, cloud, trail, launch)?;
+    let instances = launch::launch(ctx, cloud, created, launch)?;
     let services = published(cloud, &instances)?;
     if let Some(one) = instances.first().filter(|_| starts && !deployment.no_wait)
         && let Some(url) = address(one, &services)
     {
-        let visitor = Visitor::new(network::policy(ctx))?;
-        arrival::answering(ctx, cloud, one, &visitor, (&url, limit))?;
+        let visitor = Visitor::new(network::policy(ctx)).map_err(RequestError::from)?;
+        let address = Address { url: &url, limit };
+        readiness::wait_answering(ctx, cloud, one, &visitor, address)?;
     }
     Ok(Deployed {
         instances,
@@ -126,8 +172,8 @@ fn start(
     })
 }
 
-/// Returns whether a wanted instance is to answer HTTP.
-fn answers(wanted: &CreateInstance) -> bool {
+/// Returns whether a new instance publishes an HTTP port.
+fn serves_http(wanted: &CreateInstance) -> bool {
     let Some(WantedGroup::New(group)) = &wanted.service_group else {
         return false;
     };
@@ -135,35 +181,35 @@ fn answers(wanted: &CreateInstance) -> bool {
     handlers.any(|handler| handler == "http")
 }
 
-/// Returns how much memory an image needs that does not fit into the usual one: the image lies in
-/// it as a whole, and needs some more to run.
+/// Returns the memory that a large image needs, in MiB; `None` if the default suffices. The whole
+/// image is loaded into memory, and needs some more to run.
 fn memory(image: &Image) -> Option<u64> {
     let needed = image.size_in_bytes.div_ceil(MIB).saturating_mul(11) / 10;
-    (needed > USUAL_MEMORY).then_some(needed)
+    (needed > DEFAULT_MEMORY).then_some(needed)
 }
 
-/// Returns the published ports of instances, which are all behind one service.
-fn published(cloud: &Cloud, instances: &[Instance]) -> Result<Vec<Service>, Failure> {
+/// Returns the published ports of instances, which share one service.
+fn published(cloud: &Cloud, instances: &[Instance]) -> Result<Vec<Service>, RequestError> {
     let group = instances.first().and_then(|one| one.service_group.as_ref());
     let Some(group) = group else {
         return Ok(Vec::new());
     };
     let asked = services::get(&[Id::Uuid(group.uuid.clone())]);
-    match cloud.send(&asked)?.one() {
+    match cloud.one(&asked) {
         Ok(group) => Ok(group.services),
-        // It went with its instance.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
+        // It was removed with its instance.
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 
-/// Returns where an instance answers HTTP, if it does.
+/// Returns the URL of an instance; `None` if it serves no HTTP.
 pub fn address(one: &Instance, services: &[Service]) -> Option<String> {
     let host = one.fqdn()?;
     let has = |service: &Service, handler: &str| service.handlers.iter().any(|one| one == handler);
-    let speaks = |service: &&Service| has(service, "http") && !has(service, "redirect");
-    let mut sites: Vec<&Service> = services.iter().filter(speaks).collect();
-    // The site that people mean, if there are several.
+    let is_site = |service: &&Service| has(service, "http") && !has(service, "redirect");
+    let mut sites: Vec<&Service> = services.iter().filter(is_site).collect();
+    // Prefer the usual ports.
     sites.sort_by_key(|service| (service.port != 443, service.port != 80, service.port));
     let site = sites.first()?;
     let scheme = if has(site, "tls") { "https" } else { "http" };
@@ -178,10 +224,9 @@ mod tests {
     use kraft_cloud::resources::instances::InstanceGroup;
     use kraft_cloud::resources::services::Domain;
 
-    use super::super::ports;
     use super::*;
 
-    fn at(typed: &[&str]) -> Option<String> {
+    fn at(ports: &[&str]) -> Option<String> {
         let one = Instance {
             service_group: Some(InstanceGroup {
                 domains: vec![Domain {
@@ -192,12 +237,12 @@ mod tests {
             }),
             ..Instance::default()
         };
-        let typed: Vec<String> = typed.iter().map(|&text| text.to_owned()).collect();
-        address(&one, &ports::parse(&typed).unwrap())
+        let ports: Vec<String> = ports.iter().map(|&text| text.to_owned()).collect();
+        address(&one, &crate::ports::parse(&ports).unwrap())
     }
 
     #[test]
-    fn the_address_is_that_of_the_web_site() {
+    fn the_url_is_that_of_the_web_site() {
         assert_eq!(at(&["443:8080"]).as_deref(), Some("https://web.example"));
         assert_eq!(at(&["80:80/http"]).as_deref(), Some("http://web.example"));
         assert_eq!(
@@ -209,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_does_not_fit_gets_more_memory() {
+    fn large_images_get_more_memory() {
         let image = |mib: u64| Image {
             size_in_bytes: mib * MIB,
             ..Image::default()

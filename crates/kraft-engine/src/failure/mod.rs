@@ -11,7 +11,6 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use kraft_core::connection;
 use kraft_core::problem::Problem;
 pub use kraft_core::problem::Text;
 
@@ -379,48 +378,6 @@ impl From<kraft_oci::registry::Error> for Failure {
         };
         let hints = error.hints();
         hints.into_iter().fold(Self::new(kind, error), Self::hint)
-    }
-}
-
-impl From<kraft_cloud::Error> for Failure {
-    fn from(error: kraft_cloud::Error) -> Self {
-        use kraft_cloud::ErrorKind;
-
-        let kind = match error.kind() {
-            ErrorKind::Network => Kind::Network,
-            ErrorKind::Auth => Kind::Authentication,
-            ErrorKind::NotFound => Kind::NotFound,
-            ErrorKind::Failed => Kind::Failed,
-        };
-        let cause = match &error {
-            kraft_cloud::Error::Unreachable { why, .. } => connection::hint(why),
-            _ => None,
-        };
-        let hints = cause.map(str::to_owned).into_iter().chain(error.hints());
-        hints
-            .collect::<Vec<_>>()
-            .into_iter()
-            .fold(Self::new(kind, error), Self::hint)
-    }
-}
-
-impl From<kraft_cloud::dial::DialError> for Failure {
-    fn from(error: kraft_cloud::dial::DialError) -> Self {
-        Self::new(Kind::Network, error)
-    }
-}
-
-impl From<kraft_cloud::import::ImportError> for Failure {
-    fn from(error: kraft_cloud::import::ImportError) -> Self {
-        use kraft_cloud::import::ImportError;
-
-        let kind = match error {
-            ImportError::Told(_) | ImportError::Source(_) => Kind::Failed,
-            ImportError::Nonsense(_) | ImportError::Broken(_) | ImportError::Silent(_) => {
-                Kind::Network
-            }
-        };
-        Self::new(kind, error)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use kraft_deploy::deploy::subject::As;
+use kraft_deploy::deploy::target::TargetKind;
 use kraft_deploy::rollout::{self, Qualifier};
 use kraft_engine::dockerfile::Builder;
 use kraft_engine::init::Type;
@@ -151,25 +151,25 @@ pub(crate) const QUALIFIER: Choices<Qualifier> = Choices(&[
 ]);
 
 /// The kind of the deployed target.
-pub(crate) const TAKEN_AS: Choices<As> = Choices(&[
+pub(crate) const TARGET_KIND: Choices<TargetKind> = Choices(&[
     (
         &["image", "image-name"],
         "An image of the platform",
-        As::Image,
+        TargetKind::Image,
     ),
     (
         &["kraftfile-runtime", "runtime"],
         "A project that runs on an image",
-        As::KraftfileRuntime,
+        TargetKind::KraftfileRuntime,
     ),
     (
         &["kraftfile-unikraft", "unikraft"],
         "A project built from source",
-        As::KraftfileUnikraft,
+        TargetKind::KraftfileUnikraft,
     ),
     (
         &["rootfs"],
         "A root filesystem, or a Dockerfile without a Kraftfile",
-        As::Rootfs,
+        TargetKind::Rootfs,
     ),
 ]);

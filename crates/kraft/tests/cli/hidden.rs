@@ -188,7 +188,7 @@ const TABLE: &[(&str, &[&str], &str)] = &[
         &[
             "cloud", "instance", "list", "--metro", "fra0", "--token", "x",
         ],
-        "follows `--token`: set `UKC_TOKEN` instead",
+        "value of `--token`: set `UKC_TOKEN` instead",
     ),
     (
         "cloud deploy --compress",

@@ -69,7 +69,7 @@ fn a_file_of_three_services_goes_up_is_told_of_and_goes_down() {
     let up = compose(&cloud, &bench, &["up", "-d", "-w", "10s"]).success();
     assert!(
         up.stderr
-            .contains("a directory of this computer is not in the cloud"),
+            .contains("a directory of this host is not in the cloud"),
         "{}",
         up.stderr
     );
@@ -256,7 +256,7 @@ fn what_is_wrong_with_the_file_is_told_with_its_line() {
     fs::remove_file(bench.path().join("compose.yaml")).unwrap();
     let outcome = compose(&cloud, &bench, &["ps"]).exits(3);
     assert!(
-        outcome.stderr.contains("no Compose file here"),
+        outcome.stderr.contains("no Compose file in this directory"),
         "{}",
         outcome.stderr
     );

@@ -220,7 +220,7 @@ fn a_word_that_is_mistyped_does_not_deploy_the_project_instead() {
     project_on(&bench, "tester/mini:1", ".");
     for (word, said) in [
         ("tester/wbe", "the platform has no image of that name"),
-        ("./wbe", "`./wbe` is no directory"),
+        ("./wbe", "`./wbe` is not a directory"),
     ] {
         let outcome = cloud.kraft(&bench, &["cloud", "deploy", word]).exits(3);
         assert_says(&outcome, &[said, "come after `--`"]);

@@ -71,7 +71,10 @@ fn while_the_root_filesystem_is_built() {
     cloud.door("DELETE requests", &Value::Null);
     let words = ["cloud", "deploy", "--runtime", &runtime, "shop"];
     let said = interrupted(&mut cloud.command(&bench, &words), "RUN echo now");
-    assert_says(&said, &["interrupted", "nothing was made on the platform"]);
+    assert_says(
+        &said,
+        &["interrupted", "nothing was created on the platform"],
+    );
     assert_eq!(cloud.journal(), Vec::<Value>::new());
 }
 
@@ -89,7 +92,10 @@ fn while_the_image_is_pushed() {
     let mut command = cloud.command(&bench, &["cloud", "deploy", "shop"]);
     command.env("UKC_REGISTRY", silent.local_addr().unwrap().to_string());
     let said = interrupted(&mut command, "pushing 127.0.0.1");
-    assert_says(&said, &["interrupted", "nothing was made on the platform"]);
+    assert_says(
+        &said,
+        &["interrupted", "nothing was created on the platform"],
+    );
 }
 
 #[test]
@@ -104,12 +110,12 @@ fn while_the_platform_does_not_know_the_image_yet() {
     let cloud = Cloud::new();
     let mut command = cloud.command(&bench, &["cloud", "deploy", "shop"]);
     command.env("UKC_REGISTRY", registry.address());
-    let said = interrupted(&mut command, "waiting for the platform to know");
+    let said = interrupted(&mut command, "waiting for the platform to list");
     assert_says(
         &said,
         &[
             "there is now the image `tester/shop:latest`",
-            "to go on: `kraft cloud deploy tester/shop:latest`",
+            "to continue: `kraft cloud deploy tester/shop:latest`",
             "to undo it: `kraft cloud image remove tester/shop:latest`",
         ],
     );
@@ -158,7 +164,7 @@ fn while_the_instance_starts() {
         &said,
         &[
             "there is now the instance `web`",
-            "to go on: `kraft cloud instance get web`",
+            "to continue: `kraft cloud instance get web`",
             "to undo it: `kraft cloud instance remove web`",
         ],
     );

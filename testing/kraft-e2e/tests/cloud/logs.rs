@@ -174,7 +174,7 @@ fn what_the_platform_has_forgotten_is_said_and_not_made_up() {
         .kraft(&Bench::new(), &["cloud", "instance", "logs", "web"])
         .success();
     assert_eq!(outcome.stdout.len(), 1 << 20);
-    let gone = format!("{} bytes of the log of `web` are gone", printed - (1 << 20));
+    let gone = format!("{} bytes of the log of `web` are lost", printed - (1 << 20));
     assert!(
         outcome.stderr.contains(&gone),
         "no {gone}: {}",

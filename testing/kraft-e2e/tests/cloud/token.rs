@@ -192,7 +192,9 @@ fn the_private_key_of_a_certificate_is_sent_and_never_told() {
         outcome.stderr
     );
     assert!(
-        outcome.stderr.contains("others can read the private key"),
+        outcome
+            .stderr
+            .contains("other users can read the private key"),
         "{}",
         outcome.stderr
     );

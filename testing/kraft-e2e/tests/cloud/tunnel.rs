@@ -62,7 +62,7 @@ impl Tunnel {
             .unwrap();
         let said = BufReader::new(child.stderr.take().unwrap());
         let mut tunnel = Self { child, said, port };
-        tunnel.says("leads to web:7");
+        tunnel.says(" to web:7");
         tunnel
     }
 
@@ -176,7 +176,7 @@ fn a_lost_control_connection_comes_back_and_the_tunnel_stays() {
     let (cloud, bench) = (with_echo(), Bench::new());
     cloud.door("PUT helpers", &json!({"control_ms": 1500}));
     let mut tunnel = Tunnel::start(&cloud, &bench);
-    tunnel.says("the connection with the helper broke");
+    tunnel.says("lost the connection to the helper");
     assert_eq!(tunnel.ask(b"abc"), b"cba");
     let _ = tunnel.end();
     assert_eq!(instances(&cloud), ["web"]);

@@ -4,22 +4,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use clap::Subcommand;
+use kraft_cloud::request::{Id, Request};
 use kraft_cloud::resources::Known;
 use kraft_cloud::resources::certificates::{self, Certificate, CreateCertificate};
 
-use super::choose::{self, Chosen, ids};
-use super::list::{self, ListArgs};
-use super::output::{self, Form, Shown, ago};
+use super::choose::{self, Chosen};
+use super::output::{Shown, ago};
+use super::resource::{Queries, Resource};
 use super::service::names;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column};
-use kraft_deploy::{Cloud, Where};
+use kraft_deploy::{Cloud, CloudOptions};
 
-/// A PEM file is at most this long, in bytes.
+/// Largest size of a PEM file, in bytes.
 const LARGEST_PEM: u64 = 1 << 20;
 
-/// Look after the certificates of domains
+/// Manage the certificates of domains
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -29,36 +30,26 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Give a certificate to the platform, and print its name
+    /// Upload a certificate, and print its name
     #[command(visible_alias = "crt")]
     Create {
-        /// Give it this name instead of one by chance
+        /// Name of the certificate (default: a random one)
         #[arg(short, long)]
         name: Option<String>,
-        /// The domain that it is for
+        /// Domain of the certificate
         #[arg(short, long, value_name = "DOMAIN")]
         cn: String,
-        /// The certificates from its own to the authority's: a PEM file, or its text
+        /// Certificate chain, from the certificate itself to that of the authority: a PEM file, or its
+        /// text
         #[arg(short = 'C', long, value_name = "FILE")]
         chain: String,
-        /// The private key: a PEM file
+        /// Private key: a PEM file
         #[arg(short, long, value_name = "FILE")]
         pkey: String,
     },
-    /// List certificates
-    #[command(visible_alias = "ls")]
-    List(ListArgs),
-    /// Tell everything about certificates
-    #[command(visible_aliases = ["status", "info"])]
-    Get {
-        /// Names or UUIDs
-        #[arg(value_name = "CERTIFICATE", required = true)]
-        certificates: Vec<String>,
-        /// Print in this form
-        #[arg(short, long, value_name = "FORMAT", default_value = "list")]
-        output: Form,
-    },
-    /// Remove certificates, which no service may use any more
+    #[command(flatten)]
+    Queries(Queries<Certificate>),
+    /// Remove certificates that no service uses
     #[command(visible_aliases = ["rm", "del", "delete"])]
     Remove(Chosen),
 }
@@ -93,8 +84,18 @@ impl Shown for Certificate {
     ];
 }
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
-    let cloud = Cloud::open(app, at)?;
+impl Resource for Certificate {
+    const VALUE_NAME: &'static str = "CERTIFICATE";
+    const LIST_HELP: &'static str = "List certificates";
+    const GET_HELP: &'static str = "Show details of certificates";
+
+    fn get(ids: &[Id]) -> Request<Self> {
+        certificates::get(ids)
+    }
+}
+
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
+    let cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::Create {
             name,
@@ -108,63 +109,56 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
                 chain: pem(chain, "CERTIFICATE")?,
                 pkey: key(app, pkey)?,
             });
-            app.ui.line(cloud.send(&request)?.one()?.title())
+            app.ui.line(cloud.one(&request)?.title())
         }
-        Command::List(args) => list::exec(app, &cloud, args, &certificates::get(&[])),
-        Command::Get {
-            certificates,
-            output,
-        } => {
-            let answer = cloud.send(&certificates::get(&ids(certificates)))?;
-            output::print(app, *output, answer)
-        }
+        Command::Queries(queries) => queries.exec(app, &cloud),
         Command::Remove(chosen) => {
-            let ids = chosen.ids(&cloud, &certificates::get(&[]))?;
-            choose::each(app, &cloud, &chosen.told, &ids, certificates::remove)
+            let ids = chosen.ids::<Certificate>(&cloud)?;
+            choose::change(app, &cloud, &chosen.output, &ids, certificates::remove)
         }
     }
 }
 
-/// Returns a private key, and minds who else can read it.
-fn key(app: &App, typed: &str) -> Result<String, Failure> {
-    if is_pem(typed) {
+/// Reads a private key, and warns if other users can read it.
+fn key(app: &App, input: &str) -> Result<String, Failure> {
+    if is_pem(input) {
         app.ui
-            .warn("every user of this computer can read a key that is typed: name a file instead");
-        return pem(typed, "KEY");
+            .warn("every user of this host can read a private key on the command line: name a file instead");
+        return pem(input, "KEY");
     }
-    let open = std::fs::metadata(typed).is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
+    let open = std::fs::metadata(input).is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
     if open {
         app.ui.warn(&format!(
-            "others can read the private key `{typed}`: `chmod 600 {typed}`"
+            "other users can read the private key `{input}`: `chmod 600 {input}`"
         ));
     }
-    pem(typed, "KEY")
+    pem(input, "KEY")
 }
 
 fn is_pem(text: &str) -> bool {
     text.trim_start().starts_with("-----BEGIN")
 }
 
-/// Returns a PEM text: what was typed, or the file that was named.
-fn pem(typed: &str, what: &str) -> Result<String, Failure> {
-    let (text, name) = if is_pem(typed) {
-        (typed.to_owned(), "what was typed".to_owned())
+/// Returns a PEM text: the input itself, or the content of the file that it names.
+fn pem(input: &str, what: &str) -> Result<String, Failure> {
+    let (text, name) = if is_pem(input) {
+        (input.to_owned(), "the text".to_owned())
     } else {
-        let bytes = kraft_sys::fs::read_file(Path::new(typed), LARGEST_PEM)?;
+        let bytes = kraft_sys::fs::read_file(Path::new(input), LARGEST_PEM)?;
         (
             String::from_utf8_lossy(&bytes).into_owned(),
-            format!("`{typed}`"),
+            format!("`{input}`"),
         )
     };
-    let fitting = text.lines().any(|line| {
+    let has_block = text.lines().any(|line| {
         line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{what}-----"))
     });
-    if fitting {
+    if has_block {
         Ok(text)
     } else {
         Err(Failure::new(
             Kind::Usage,
-            format!("{name} has no PEM block that is a {}", what.to_lowercase()),
+            format!("{name} has no PEM block with a {}", what.to_lowercase()),
         ))
     }
 }

@@ -1,16 +1,16 @@
-//! Things of the platform as commands are told of them: by names and UUIDs, or all.
+//! Select resources: by names and UUIDs, or all.
 
 use kraft_cloud::request::{Id, Request};
-use kraft_cloud::resources::{self, Known, Named};
-use serde::de::DeserializeOwned;
+use kraft_cloud::resources::{self, Named};
 
 use super::output::{self, Form, Shown};
+use super::resource::Resource;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
 use kraft_deploy::Cloud;
 
-/// Which things a command is about.
+/// The resources that a command changes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Chosen {
     /// Names or UUIDs
@@ -21,32 +21,29 @@ pub(crate) struct Chosen {
     )]
     pub(crate) names: Vec<String>,
 
-    /// Every one
+    /// Select all
     #[arg(short, long)]
     pub(crate) all: bool,
 
     #[command(flatten)]
-    pub(crate) told: Told,
+    pub(crate) output: OutputArgs,
 }
 
-/// How a command tells what it did.
+/// How a command prints what it changed.
 #[derive(Debug, Default, clap::Args)]
-pub(crate) struct Told {
-    /// Print what was done in this form instead of the names alone
-    #[arg(short, long, value_name = "FORMAT")]
-    output: Option<Form>,
+pub(crate) struct OutputArgs {
+    /// Print the changed resources in this format instead of only their names
+    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
+    form: Option<Form>,
 }
 
 impl Chosen {
-    /// Returns what the things are called by in requests; `every` asks about all of them.
-    pub(crate) fn ids<T>(&self, cloud: &Cloud, every: &Request<T>) -> Result<Vec<Id>, Failure>
-    where
-        T: Known + DeserializeOwned,
-    {
+    /// Returns the ids of the selected resources; `--all` looks them up.
+    pub(crate) fn ids<R: Resource>(&self, cloud: &Cloud) -> Result<Vec<Id>, Failure> {
         if !self.all {
             return Ok(ids(&self.names));
         }
-        Ok(resources::ids(&cloud.send(every)?.all()?))
+        Ok(resources::ids(&cloud.all(&R::get(&[]))?))
     }
 }
 
@@ -66,20 +63,20 @@ impl Shown for Named {
     const LIST: &'static [Column<Self>] = DONE;
 }
 
-/// Understands names and UUIDs.
-pub(crate) fn ids(words: &[String]) -> Vec<Id> {
-    words.iter().map(|word| Id::new(word)).collect()
+/// Parses names and UUIDs.
+pub(crate) fn ids(names: &[String]) -> Vec<Id> {
+    names.iter().map(|name| Id::new(name)).collect()
 }
 
-/// Does something to things, and tells it; nothing is sent if there are none.
-pub(crate) fn each(
+/// Sends a request that changes resources, and prints them; without ids, sends nothing.
+pub(crate) fn change(
     app: &App,
     cloud: &Cloud,
-    told: &Told,
+    args: &OutputArgs,
     ids: &[Id],
     request: impl FnOnce(&[Id]) -> Request<Named>,
 ) -> Result<(), Failure> {
-    match (told.output, ids) {
+    match (args.form, ids) {
         (None, []) => Ok(()),
         (None, _) => output::names(app, cloud.send(&request(ids))?),
         (Some(form), []) => output::rows::<Named>(app, form, &[]),

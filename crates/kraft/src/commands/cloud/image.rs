@@ -8,10 +8,10 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
 use kraft_core::readable::decimal as size;
-use kraft_deploy::{Cloud, Where, images};
+use kraft_deploy::{Cloud, CloudOptions, images};
 use kraft_engine::tally::Tally;
 
-/// Look after images that the platform can start
+/// Manage images on the platform
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -24,24 +24,24 @@ enum Command {
     /// List images
     #[command(visible_alias = "ls")]
     List {
-        /// Those that belong to all, too
+        /// Include official images
         #[arg(short, long)]
         all: bool,
-        /// Print in this form
+        /// Output format
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Form,
     },
     /// Remove images from the platform's registry
     #[command(visible_aliases = ["rm", "delete", "del"])]
     Remove {
-        /// `[ACCOUNT/]NAME[:TAG]`; without a tag every version is removed
+        /// Images: `[ACCOUNT/]NAME[:TAG]`; without a tag, all versions are removed
         #[arg(
             value_name = "IMAGE",
             required_unless_present = "all",
             conflicts_with = "all"
         )]
         images: Vec<String>,
-        /// Every image of the account
+        /// Remove all images of the account
         #[arg(short, long)]
         all: bool,
     },
@@ -68,8 +68,8 @@ impl Shown for Image {
     const LIST: &'static [Field] = &[NAME, VERSION, ARGS, KERNEL_ARGS, LABELS, SIZE];
 }
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
-    let mut cloud = Cloud::open(app, at)?;
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
+    let mut cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::List { all, output } => {
             let mut answer = cloud.send(&kraft_cloud::resources::images::list())?;
@@ -78,7 +78,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             output::print(app, *output, answer)
         }
         Command::Remove { images, all } => {
-            cloud.listen();
+            cloud.catch_interrupts();
             let names = if *all {
                 images::own(&cloud)?
             } else {
@@ -87,6 +87,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             let mut tally = Tally::default();
             for name in names {
                 let removed = images::remove(app, &cloud, &name);
+                let removed = removed.map_err(Failure::from);
                 tally.count(app, removed.and_then(|()| app.ui.line(&name)))?;
             }
             tally.outcome()

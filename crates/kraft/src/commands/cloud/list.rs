@@ -1,4 +1,4 @@
-//! `list` of one kind of thing, once or for as long as somebody watches.
+//! `list` of one kind of resource, once or whenever something changes.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::app::App;
 use crate::failure::Failure;
 use kraft_deploy::Cloud;
 
-/// Between two looks.
+/// Interval between two polls.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How things are listed.
+/// How resources are listed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Print it again whenever something has changed, until Ctrl-C
+    /// Print the list again whenever something changes, until Ctrl-C
     #[arg(short, long)]
     watch: bool,
 
-    /// Print in this form
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Form,
 }
 
-/// Lists what a request asks for.
+/// Lists the answer to a request.
 pub(crate) fn exec<T>(
     app: &App,
     cloud: &Cloud,
@@ -53,7 +53,7 @@ where
     }
 }
 
-/// Returns what is compared: what the platform tells of each thing, but not how the time goes by.
+/// Returns what is compared: everything about each resource except its uptime.
 fn state<T: Shown>(items: &[Item<T>]) -> Vec<Value> {
     let done = items.iter().filter_map(|item| match item {
         Item::Done(one) => serde_json::to_value(one).ok(),

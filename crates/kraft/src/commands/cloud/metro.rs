@@ -6,10 +6,10 @@ use super::output::{self, Form};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
-use kraft_deploy::Where;
+use kraft_deploy::CloudOptions;
 use kraft_deploy::metros::{self, Row};
 
-/// Look at the places where the platform runs
+/// List the metros of the platform
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -26,11 +26,11 @@ enum Command {
 /// List the metros
 #[derive(Debug, clap::Args)]
 struct ListArgs {
-    /// Ask each whether it is there, and how far away
+    /// Probe each metro, and print whether it is online and its latency
     #[arg(short, long)]
     status: bool,
 
-    /// Print in this form
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Form,
 }
@@ -53,13 +53,13 @@ const PING: Column<Row> = Column::new("PING", |row| {
     Cell::new(ping.unwrap_or_default())
 });
 
-/// What is known without asking the metros, and what they answer.
+/// The columns without and with a probe.
 const KNOWN: &[Column<Row>] = &[CODE, IPV4, LOCATION, PROXY];
 const PROBED: &[Column<Row>] = &[CODE, IPV4, LOCATION, PROXY, STATUS, PING];
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
     let Command::List(args) = &args.command;
-    let rows = metros::look(app, at, args.status)?;
+    let rows = metros::list(app, options, args.status)?;
     let columns = if args.status { PROBED } else { KNOWN };
     output::columns(app, args.output, &rows, columns)
 }

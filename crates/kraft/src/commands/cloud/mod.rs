@@ -1,4 +1,4 @@
-//! `kraft cloud`: what runs on Unikraft Cloud.
+//! `kraft cloud`: manage resources on Unikraft Cloud.
 
 mod certificate;
 mod choose;
@@ -10,6 +10,7 @@ mod list;
 mod metro;
 mod output;
 mod quota;
+mod resource;
 mod scale;
 mod service;
 mod shape;
@@ -20,33 +21,33 @@ use clap::Subcommand;
 
 use crate::app::App;
 use crate::failure::Failure;
-use kraft_deploy::Where;
+use kraft_deploy::CloudOptions;
 
-/// Look after what runs on Unikraft Cloud
+/// Manage instances, images and other resources on Unikraft Cloud
 ///
-/// The metro is named by `--metro` or `UKC_METRO`; the token is read from `UKC_TOKEN`, or is that of
-/// `kraft login index.unikraft.io`.
+/// The metro is selected by `--metro` or `UKC_METRO`. The token is read from `UKC_TOKEN`; without
+/// it, the login of `kraft login index.unikraft.io` is used.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    at: WhereArgs,
+    options: OptionArgs,
 
     #[command(subcommand)]
     command: Command,
 }
 
-/// Which metro and registry, and whose token.
+/// The metro, the registry and the token.
 #[derive(Debug, clap::Args)]
-struct WhereArgs {
-    /// Speak to this metro: a code such as `fra0`, or a URL
+struct OptionArgs {
+    /// Metro to use: a code such as `fra0`, or a URL
     #[arg(long, global = true, value_name = "METRO")]
     metro: Option<String>,
 
-    /// The registry of the platform, where images are pushed to
+    /// Host of the registry that images are pushed to
     #[arg(long, global = true, value_name = "HOST")]
     registry: Option<String>,
 
-    /// Accepted for the sake of old scripts: a token does not belong where all users can read it
+    /// Token; every user of the host can read it here: prefer `UKC_TOKEN`
     #[arg(long, global = true, hide = true, value_name = "TOKEN")]
     token: Option<String>,
 }
@@ -77,22 +78,22 @@ enum Command {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let at = &Where {
-        metro: args.at.metro.clone(),
-        registry: args.at.registry.clone(),
-        token: args.at.token.clone(),
+    let options = &CloudOptions {
+        metro: args.options.metro.clone(),
+        registry: args.options.registry.clone(),
+        token: args.options.token.clone(),
     };
     match &args.command {
-        Command::Deploy(command) => deploy::exec(app, at, command),
-        Command::Instance(command) => instance::exec(app, at, command),
-        Command::Compose(command) => compose::exec(app, at, command),
-        Command::Image(command) => image::exec(app, at, command),
-        Command::Service(command) => service::exec(app, at, command),
-        Command::Volume(command) => volume::exec(app, at, command),
-        Command::Certificate(command) => certificate::exec(app, at, command),
-        Command::Scale(command) => scale::exec(app, at, command),
-        Command::Quota(command) => quota::exec(app, at, command),
-        Command::Tunnel(command) => tunnel::exec(app, at, command),
-        Command::Metro(command) => metro::exec(app, at, command),
+        Command::Deploy(command) => deploy::exec(app, options, command),
+        Command::Instance(command) => instance::exec(app, options, command),
+        Command::Compose(command) => compose::exec(app, options, command),
+        Command::Image(command) => image::exec(app, options, command),
+        Command::Service(command) => service::exec(app, options, command),
+        Command::Volume(command) => volume::exec(app, options, command),
+        Command::Certificate(command) => certificate::exec(app, options, command),
+        Command::Scale(command) => scale::exec(app, options, command),
+        Command::Quota(command) => quota::exec(app, options, command),
+        Command::Tunnel(command) => tunnel::exec(app, options, command),
+        Command::Metro(command) => metro::exec(app, options, command),
     }
 }

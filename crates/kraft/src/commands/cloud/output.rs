@@ -1,4 +1,4 @@
-//! The forms of what the platform answers.
+//! Output formats of answers.
 
 use clap::ValueEnum;
 use kraft_cloud::answer::Answer;
@@ -8,39 +8,40 @@ use serde::Serialize;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::{Column, Format};
-use kraft_deploy::dry::DryRun;
+use kraft_deploy::RequestError;
+use kraft_deploy::dry_run::DryRun;
 use kraft_engine::tally::Tally;
 
-/// The form of an answer: what `-o` takes.
+/// The output format of an answer: the value of `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// Columns for people
+    /// Table of the most important columns
     Table,
-    /// One line per value, one block per row
+    /// One line per value, one block per resource
     List,
-    /// A JSON array
+    /// JSON array
     Json,
-    /// A YAML list
+    /// YAML list
     Yaml,
-    /// The answer of the platform, as it came
+    /// Answer of the platform, unchanged
     Raw,
 }
 
-/// A thing that the platform tells about, as people see it. Programs see all of its fields.
+/// A resource that is printed in columns. JSON and YAML contain all of its fields.
 pub(crate) trait Shown: Serialize + Sized + 'static {
-    /// What a table shows: what fits into a line.
+    /// The columns of a table: those that fit into a line.
     const TABLE: &'static [Column<Self>];
-    /// What a list shows: everything.
+    /// The columns of a list: all.
     const LIST: &'static [Column<Self>];
 }
 
-/// Prints an answer; what the platform refuses is told item by item behind it.
+/// Prints an answer, and reports the items that the platform refused.
 pub(crate) fn print<T: Shown>(app: &App, form: Form, answer: Answer<T>) -> Result<(), Failure> {
     if form == Form::Raw {
         app.ui.line(&answer.raw)?;
-        // What it refuses stands in the text; the exit code says so.
+        // The text contains the refusals; the exit code reflects them.
         return match answer.each().into_iter().find_map(Result::err) {
-            Some(error) => Err(Failure::told(Failure::from(error).kind)),
+            Some(error) => Err(Failure::told(Failure::from(RequestError::from(error)).kind)),
             None => Ok(()),
         };
     }
@@ -52,10 +53,10 @@ pub(crate) fn print<T: Shown>(app: &App, form: Form, answer: Answer<T>) -> Resul
         }
     }
     self::rows(app, form, &rows)?;
-    tell(app, refused)
+    report(app, refused)
 }
 
-/// Prints things that several answers told; their text is not one, so that `raw` is JSON.
+/// Prints resources of several answers; there is no single answer, so `raw` prints JSON.
 pub(crate) fn rows<T: Shown>(app: &App, form: Form, rows: &[T]) -> Result<(), Failure> {
     let columns = if form == Form::Table {
         T::TABLE
@@ -65,7 +66,7 @@ pub(crate) fn rows<T: Shown>(app: &App, form: Form, rows: &[T]) -> Result<(), Fa
     self::columns(app, form, rows, columns)
 }
 
-/// Prints things as [`rows()`] does, in columns that are chosen otherwise.
+/// Prints rows as [`rows()`] does, in other columns.
 pub(crate) fn columns<T: Serialize>(
     app: &App,
     form: Form,
@@ -81,7 +82,7 @@ pub(crate) fn columns<T: Serialize>(
     app.ui.listing(format, rows, columns)
 }
 
-/// Understands a time of the platform; there may be none.
+/// Parses a time of the platform; `None` if it is empty or has another format.
 pub(crate) fn when(text: &str) -> Option<jiff::Timestamp> {
     text.parse().ok()
 }
@@ -94,7 +95,7 @@ pub(crate) fn ago(text: &str) -> String {
     )
 }
 
-/// Prints the name of each thing that something was done to; what is refused is told.
+/// Prints the name of each resource that was changed, and reports refusals.
 pub(crate) fn names(
     app: &App,
     answer: Answer<kraft_cloud::resources::Named>,
@@ -102,22 +103,22 @@ pub(crate) fn names(
     let mut tally = Tally::default();
     for item in answer.each() {
         let done = item
-            .map_err(Failure::from)
+            .map_err(|error| RequestError::from(error).into())
             .and_then(|done| app.ui.line(done.title()));
         tally.count(app, done)?;
     }
     tally.outcome()
 }
 
-fn tell(app: &App, refused: Vec<kraft_cloud::Error>) -> Result<(), Failure> {
+fn report(app: &App, refused: Vec<kraft_cloud::Error>) -> Result<(), Failure> {
     let mut tally = Tally::default();
     for error in refused {
-        tally.count(app, Err(error.into()))?;
+        tally.count(app, Err(RequestError::from(error).into()))?;
     }
     tally.outcome()
 }
 
-/// Prints the requests of a dry run: for people, or as JSON.
+/// Prints the requests of a dry run: as text, or as JSON.
 pub(crate) fn dry_run(app: &App, run: &DryRun, json: bool) -> Result<(), Failure> {
     if json {
         return app.ui.json(run.steps());

@@ -11,26 +11,27 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
 use kraft_core::readable::decimal as size;
+use kraft_deploy::RequestError;
 use kraft_deploy::account::INDEX;
-use kraft_deploy::{Cloud, Where};
+use kraft_deploy::{Cloud, CloudOptions};
 use kraft_engine::network;
 
-/// So many cells show how much of something is in use.
+/// Width of the bar that shows a usage, in characters.
 const BAR: u64 = 36;
 
-/// Tell what the account uses, and what it may
+/// Show the usage and the limits of the account
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The UUID of another user
+    /// UUID of another user
     #[arg(long, value_name = "UUID")]
     user: Option<String>,
 
-    /// Print in this form
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "list")]
     output: Form,
 }
 
-/// What an account uses.
+/// Usage and limits of an account.
 #[derive(Serialize)]
 struct Account {
     user_name: String,
@@ -103,7 +104,7 @@ const AUTOSCALE_LIMIT: Field = Column::new("AUTOSCALE LIMIT", |one| {
     )
 });
 
-// The same with a bar before it, where there is room.
+// The same with a bar in front, where there is enough space.
 const LIVE_BAR: Field = Column::new("ACTIVE INSTANCES", |one| bar(live(one)));
 const TOTAL_BAR: Field = Column::new("TOTAL INSTANCES", |one| bar(total(one)));
 const VCPUS_BAR: Field = Column::new("ACTIVE VCPUS", |one| bar(vcpus(one)));
@@ -149,7 +150,7 @@ impl Shown for Account {
     ];
 }
 
-/// How much is used of something, and how much may be.
+/// The usage of a resource, and its limit.
 type Share = (u64, u64);
 
 fn live(one: &Account) -> Share {
@@ -209,13 +210,13 @@ fn switch(on: bool) -> Cell {
     Cell::new(if on { "enabled" } else { "disabled" })
 }
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
-    let cloud = Cloud::open(app, at)?;
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
+    let cloud = Cloud::open(app, options)?;
     let answer = cloud.send(&users::quota(args.user.as_deref()))?;
     if args.output == Form::Raw {
         return app.ui.line(&answer.raw);
     }
-    let quota = answer.one()?;
+    let quota = answer.one().map_err(RequestError::from)?;
     let image_storage = storage(app, &cloud)?;
     let account = Account {
         user_name: cloud.token().account().to_owned(),
@@ -225,7 +226,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
     output::rows(app, args.output, &[account])
 }
 
-/// Returns what the images take in the platform's own registry; others do not tell.
+/// Returns the usage of the platform's own registry; others do not report it.
 fn storage(app: &App, cloud: &Cloud) -> Result<Option<Storage>, Failure> {
     if cloud.registry() != INDEX || app.settings.offline || cloud.is_private() {
         return Ok(None);
@@ -245,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_told_in_the_unit_that_fits() {
+    fn amounts_are_printed_in_the_largest_whole_unit() {
         assert_eq!(mib(64), "64 MiB");
         assert_eq!(mib(4096), "4 GiB");
         assert_eq!(mib(1500), "1500 MiB");

@@ -8,16 +8,16 @@ use kraft_cloud::resources::Known;
 use kraft_cloud::resources::autoscale::{self, Autoscale, CreateAutoscale, Policy, Step};
 use kraft_cloud::resources::services::{self, Group};
 
-use super::choose::{self, Told};
+use super::choose::{self, OutputArgs};
 use super::output::{self, Form, Shown};
-use super::shape::word;
+use super::shape::value_name;
 use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
-use kraft_deploy::{Cloud, Where};
+use kraft_deploy::{Cloud, CloudOptions};
 
-/// Let services have as many instances as they need
+/// Scale services automatically
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -31,29 +31,29 @@ enum Command {
     Init(InitArgs),
     #[command(visible_alias = "a")]
     Add(AddArgs),
-    /// Tell how services are scaled
+    /// Show the scaling of services
     #[command(visible_alias = "gt")]
     Get {
-        /// Names or UUIDs of services; all if there are none
+        /// Names or UUIDs of services (default: all)
         #[arg(value_name = "SERVICE")]
         services: Vec<String>,
-        /// Tell about these policies of the service instead
+        /// Show these policies of the service instead
         #[arg(short, long, value_name = "POLICY", requires = "services")]
         policy: Vec<String>,
-        /// Print in this form
+        /// Output format
         #[arg(short, long, value_name = "FORMAT", default_value = "list")]
         output: Form,
     },
     /// Remove policies of a service
     #[command(visible_aliases = ["rm", "del", "delete"])]
     Remove {
-        /// Its name or UUID
+        /// Name or UUID of the service
         service: String,
-        /// Their names
+        /// Names of the policies
         #[arg(value_name = "POLICY", required = true)]
         policies: Vec<String>,
     },
-    /// Cease to scale services
+    /// Stop scaling services
     #[command(visible_aliases = ["rs", "delconfig", "deinit", "rmconfig"])]
     Reset {
         /// Names or UUIDs
@@ -62,49 +62,49 @@ enum Command {
     },
 }
 
-/// Begin to scale a service
+/// Start scaling a service
 #[derive(Debug, clap::Args)]
 struct InitArgs {
-    /// Its name or UUID
+    /// Name or UUID of the service
     service: String,
 
-    /// The instance that is copied: its name or UUID
+    /// Name or UUID of the instance to replicate
     #[arg(short = 'i', long, value_name = "INSTANCE", visible_alias = "instance")]
     master: Option<String>,
 
-    /// At least so many instances
+    /// Minimum number of instances
     #[arg(short, long, value_name = "N", default_value = "1")]
     min_size: u32,
 
-    /// At most so many instances
+    /// Maximum number of instances
     #[arg(short = 'M', long, value_name = "N", default_value = "10")]
     max_size: u32,
 
-    /// How long a new instance counts as starting
+    /// Time for which a new instance counts as starting
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
     warmup_time: Duration,
 
-    /// How long nothing more is changed after a change
+    /// Minimum time between two changes
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
     cooldown_time: Duration,
 }
 
-/// Add a policy, which decides when there are more or fewer instances
+/// Add a policy that decides when the number of instances changes
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-A step says what is done while the metric is between two bounds, the first included; one of both may
-be missing.
+A step sets the adjustment while the metric is between two bounds. The first bound is inclusive; one
+of both may be left out.
 
 Example: kraft cloud scale add shop -n cpu -s 600:800/50 -s 800:/100 -a percent")]
 struct AddArgs {
-    /// The name or UUID of the service
+    /// Name or UUID of the service
     service: String,
 
-    /// The name of the policy
+    /// Name of the policy
     #[arg(short, long)]
     name: String,
 
-    /// Its steps, at most four
+    /// Steps of the policy, at most four
     #[arg(
         short,
         long,
@@ -114,24 +114,24 @@ struct AddArgs {
     )]
     step: Vec<String>,
 
-    /// What is measured
+    /// Metric to measure
     #[arg(short, long, default_value = "cpu")]
     metric: String,
 
-    /// What the adjustment means
+    /// Meaning of the adjustment
     #[arg(short, long, value_name = "KIND", default_value = "change")]
     adjustment: Adjustment,
 }
 
-/// What the number of a step means.
+/// The meaning of the number of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Adjustment {
-    /// So many instances more, or fewer
+    /// Change of the number of instances
     Change,
-    /// So many instances in all
+    /// New number of instances
     #[value(alias = "absolute")]
     Exact,
-    /// So many per cent more, or fewer
+    /// Change of the number of instances, in percent
     Percent,
 }
 
@@ -152,7 +152,7 @@ const POLICIES: Field = Column::new("POLICIES", |one| {
     Cell::new(names.join(";"))
 });
 
-/// Returns a number that only counts where there is scaling.
+/// Returns a cell that is empty unless the service is scaled.
 fn number(one: &Autoscale, number: u64) -> Cell {
     if one.enabled {
         Cell::new(number.to_string())
@@ -184,8 +184,8 @@ impl Shown for Policy {
     const LIST: &'static [Column<Self>] = POLICY;
 }
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
-    let cloud = Cloud::open(app, at)?;
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
+    let cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::Init(args) => init(app, &cloud, args),
         Command::Add(args) => add(app, &cloud, args),
@@ -202,7 +202,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
                     cloud.send(&autoscale::policies(&uuid, names))?,
                 )
             }
-            (_, [_, ..]) => Err(Failure::usage("policies are those of one service")),
+            (_, [_, ..]) => Err(Failure::usage("`--policy` requires exactly one service")),
             (services, []) => {
                 let answer = cloud.send(&autoscale::get(&choose::ids(services)))?;
                 output::print(app, *output, answer)
@@ -217,19 +217,19 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
         }
         Command::Reset { services } => {
             let ids = choose::ids(services);
-            choose::each(app, &cloud, &Told::default(), &ids, autoscale::reset)
+            choose::change(app, &cloud, &OutputArgs::default(), &ids, autoscale::reset)
         }
     }
 }
 
-/// Returns a service: the calls about policies take UUIDs only.
-fn group(cloud: &Cloud, typed: &str) -> Result<Group, Failure> {
-    Ok(cloud.send(&services::get(&[Id::new(typed)]))?.one()?)
+/// Looks up a service: requests about policies accept only UUIDs.
+fn group(cloud: &Cloud, name: &str) -> Result<Group, Failure> {
+    Ok(cloud.one(&services::get(&[Id::new(name)]))?)
 }
 
 fn init(app: &App, cloud: &Cloud, args: &InitArgs) -> Result<(), Failure> {
     if args.min_size > args.max_size {
-        return Err(Failure::usage("`--min-size` is above `--max-size`"));
+        return Err(Failure::usage("`--min-size` is greater than `--max-size`"));
     }
     let group = group(cloud, &args.service)?;
     let master = match &args.master {
@@ -244,11 +244,11 @@ fn init(app: &App, cloud: &Cloud, args: &InitArgs) -> Result<(), Failure> {
         warmup: args.warmup_time,
         cooldown: args.cooldown_time,
     });
-    cloud.send(&request)?.one()?;
+    cloud.one(&request)?;
     app.ui.line(&group.name)
 }
 
-/// Returns the instance that is copied: the only one, or the one that the user chooses.
+/// Returns the instance to replicate: the only one, or the one that the user selects.
 fn choose_master(app: &App, group: &Group) -> Result<Id, Failure> {
     let names: Vec<String> = group
         .instances
@@ -258,7 +258,7 @@ fn choose_master(app: &App, group: &Group) -> Result<Id, Failure> {
     let at = match names.len() {
         1 => Some(0),
         0 => None,
-        _ => app.select("Which instance is copied?", &names)?,
+        _ => app.select("Which instance is replicated?", &names)?,
     };
     let chosen = at.and_then(|at| group.instances.get(at));
     chosen.map(Known::id).ok_or_else(|| {
@@ -268,10 +268,10 @@ fn choose_master(app: &App, group: &Group) -> Result<Id, Failure> {
             format!("it has {}", names.join(", "))
         };
         Failure::usage(format!(
-            "which instance of `{}` is to be copied? {there}",
+            "no instance of `{}` is selected to be replicated: {there}",
             group.name
         ))
-        .hint("name it: `--master INSTANCE`")
+        .hint("select one: `--master INSTANCE`")
     })
 }
 
@@ -280,7 +280,7 @@ fn add(app: &App, cloud: &Cloud, args: &AddArgs) -> Result<(), Failure> {
         name: args.name.clone(),
         sort: "step".to_owned(),
         metric: args.metric.clone(),
-        adjustment_type: word(&args.adjustment),
+        adjustment_type: value_name(&args.adjustment),
         steps: args
             .step
             .iter()
@@ -290,14 +290,14 @@ fn add(app: &App, cloud: &Cloud, args: &AddArgs) -> Result<(), Failure> {
     };
     let group = group(cloud, &args.service)?;
     let request = autoscale::add_policy(&group.uuid, &policy);
-    cloud.send(&request)?.one()?;
+    cloud.one(&request)?;
     app.ui.line(&policy.name)
 }
 
-/// Understands `FROM:TO/ADJUSTMENT`.
+/// Parses `FROM:TO/ADJUSTMENT`.
 fn step(text: &str) -> Result<Step, Failure> {
     let wrong = || {
-        Failure::usage(format!("`--step {text}` is no step"))
+        Failure::usage(format!("`--step {text}` is not a valid step"))
             .hint("write FROM:TO/ADJUSTMENT, such as `600:800/2`, `:200/-1` or `800:/50`")
     };
     let (bounds, adjustment) = text.split_once('/').ok_or_else(wrong)?;
@@ -318,7 +318,7 @@ fn step(text: &str) -> Result<Step, Failure> {
     }
 }
 
-/// Returns a step as it is typed.
+/// Formats a step in the syntax of [`step`].
 fn shown(step: &Step) -> String {
     let bound = |bound: Option<i64>| bound.map(|one| one.to_string()).unwrap_or_default();
     format!(
@@ -334,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_are_read_back_as_they_are_typed() {
+    fn steps_round_trip() {
         for text in ["600:800/2", ":200/-1", "800:/50"] {
             assert_eq!(shown(&step(text).unwrap()), text);
         }

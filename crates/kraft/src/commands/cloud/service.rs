@@ -1,19 +1,20 @@
 //! `kraft cloud service`.
 
 use clap::Subcommand;
+use kraft_cloud::request::{Id, Request};
 use kraft_cloud::resources::services::{self, CreateGroup, Group};
 use kraft_cloud::resources::{Known, Named};
 
-use super::choose::{self, Chosen, ids};
-use super::list::{self, ListArgs};
+use super::choose::{self, Chosen};
 use super::output::{self, Form, Shown, ago};
+use super::resource::{Queries, Resource};
 use super::shape::DomainArgs;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
-use kraft_deploy::{Cloud, Where, ports, vacancy};
+use kraft_deploy::{Cloud, CloudOptions, ports, services as deployed};
 
-/// Look after services: published ports and the domains they are at
+/// Manage services: published ports and their domains
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -26,25 +27,14 @@ enum Command {
     /// Create a service
     #[command(visible_alias = "new")]
     Create(CreateArgs),
-    /// List services
-    #[command(visible_alias = "ls")]
-    List(ListArgs),
-    /// Tell everything about services
-    #[command(visible_alias = "gt")]
-    Get {
-        /// Names or UUIDs
-        #[arg(value_name = "SERVICE", required = true)]
-        services: Vec<String>,
-        /// Print in this form
-        #[arg(short, long, value_name = "FORMAT", default_value = "list")]
-        output: Form,
-    },
-    /// Remove services, which must have no instances
+    #[command(flatten)]
+    Queries(Queries<Group>),
+    /// Remove services that have no instances
     #[command(visible_aliases = ["rm", "del", "delete"])]
     Remove {
         #[command(flatten)]
         chosen: Chosen,
-        /// Wait until they have no instances any more
+        /// Wait until the services have no instances
         #[arg(long)]
         wait_empty: bool,
     },
@@ -52,26 +42,26 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct CreateArgs {
-    /// The published ports; a lone 443 is a web site, with plain HTTP pointed to it
+    /// Ports to publish; a single 443 is a web site, with plain HTTP redirected to it
     #[arg(value_name = "PORT[:PORT][/HANDLERS]")]
     ports: Vec<String>,
 
-    /// Give it this name instead of one by chance
+    /// Name of the service (default: a random one)
     #[arg(short, long)]
     name: Option<String>,
 
     #[command(flatten)]
     domains: DomainArgs,
 
-    /// So much at once for an instance wakes another one
+    /// Number of concurrent requests per instance that starts another instance
     #[arg(short = 'l', long, value_name = "N")]
     soft_limit: Option<u32>,
 
-    /// More than this at once for an instance is refused
+    /// Largest number of concurrent requests per instance; more are refused
     #[arg(short = 'L', long, value_name = "N")]
     hard_limit: Option<u32>,
 
-    /// Print in this form
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Form,
 }
@@ -89,7 +79,7 @@ const FQDN: Field = Column::new("FQDN", |one| {
     Cell::new(names.join(", "))
 });
 const SERVICES: Field = Column::new("SERVICES", |one| {
-    let all: Vec<String> = one.services.iter().map(ports::shown).collect();
+    let all: Vec<String> = one.services.iter().map(ports::format).collect();
     Cell::new(all.join(" "))
 });
 const INSTANCES: Field = Column::new("INSTANCES", |one| Cell::new(names(&one.instances)));
@@ -106,27 +96,34 @@ impl Shown for Group {
     ];
 }
 
-/// Returns what people call things by, one after the other.
+/// Returns the names of resources, separated by commas.
 pub(super) fn names(things: &[Named]) -> String {
     let all: Vec<&str> = things.iter().map(Named::title).collect();
     all.join(", ")
 }
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
-    let mut cloud = Cloud::open(app, at)?;
+impl Resource for Group {
+    const VALUE_NAME: &'static str = "SERVICE";
+    const LIST_HELP: &'static str = "List services";
+    const GET_HELP: &'static str = "Show details of services";
+
+    fn get(ids: &[Id]) -> Request<Self> {
+        services::get(ids)
+    }
+}
+
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
+    let mut cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::Create(args) => create(app, &cloud, args),
-        Command::List(args) => list::exec(app, &cloud, args, &services::get(&[])),
-        Command::Get { services, output } => {
-            output::print(app, *output, cloud.send(&services::get(&ids(services)))?)
-        }
+        Command::Queries(queries) => queries.exec(app, &cloud),
         Command::Remove { chosen, wait_empty } => {
-            let ids = chosen.ids(&cloud, &services::get(&[]))?;
+            let ids = chosen.ids::<Group>(&cloud)?;
             if *wait_empty {
-                cloud.listen();
-                vacancy::wait(app, &cloud, &ids)?;
+                cloud.catch_interrupts();
+                deployed::wait_empty(app, &cloud, &ids)?;
             }
-            choose::each(app, &cloud, &chosen.told, &ids, services::remove)
+            choose::change(app, &cloud, &chosen.output, &ids, services::remove)
         }
     }
 }
@@ -139,7 +136,7 @@ fn create(app: &App, cloud: &Cloud, args: &CreateArgs) -> Result<(), Failure> {
         soft_limit: args.soft_limit,
         hard_limit: args.hard_limit,
     };
-    let made = cloud.send(&services::create(&wanted))?.one()?;
-    let answer = cloud.send(&services::get(&[made.id()]))?;
+    let created = cloud.one(&services::create(&wanted))?;
+    let answer = cloud.send(&services::get(&[created.id()]))?;
     output::print(app, args.output, answer)
 }

@@ -1,4 +1,4 @@
-//! What `instance create` and `deploy` are told of the instance: the same flags, understood once.
+//! Flags of a new instance, shared by `instance create` and `deploy`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,25 +20,25 @@ use kraft_deploy::launch::NewVolume;
 use kraft_deploy::ports;
 use kraft_deploy::rollout::{Qualifier, Rollout, Strategy};
 
-/// The names that a service has in the world.
+/// The public domains of a service.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 pub(crate) struct DomainArgs {
-    /// Publish under this domain of your own
+    /// Publish at this custom domain
     #[arg(short, long, value_name = "DOMAIN", alias = "fqdn")]
     pub(crate) domain: Vec<String>,
 
-    /// Publish under this name below the metro's domain
+    /// Publish at this subdomain of the metro
     #[arg(short, long, value_name = "NAME")]
     pub(crate) subdomain: Vec<String>,
 
-    /// The certificate of the domain: its name or UUID, one for each domain
+    /// Name or UUID of the certificate of a domain, one for each domain
     #[arg(short, long, short_alias = 'C', value_name = "CERTIFICATE")]
     pub(crate) certificate: Vec<String>,
 }
 
 impl DomainArgs {
-    /// Returns the names as the platform is told them.
+    /// Returns the domains as requests name them.
     pub(crate) fn wanted(&self) -> Result<Vec<WantedDomain>, Failure> {
         if !self.certificate.is_empty() && self.certificate.len() != self.domain.len() {
             return Err(Failure::usage(format!(
@@ -52,7 +52,7 @@ impl DomainArgs {
             .iter()
             .enumerate()
             .map(|(at, name)| WantedDomain {
-                // A dot at the end tells the platform that the name is whole.
+                // A dot at the end marks a full domain name.
                 name: format!("{}.", name.trim_end_matches('.')),
                 certificate: self.certificate.get(at).map(|text| Id::new(text)),
             });
@@ -65,13 +65,13 @@ impl DomainArgs {
             .iter()
             .find(|domain| domain.name.trim_matches('.').is_empty())
         {
-            Some(_) => Err(Failure::usage("a domain has no name")),
+            Some(_) => Err(Failure::usage("the name of a domain is empty")),
             None => Ok(all),
         }
     }
 }
 
-/// Whether an instance is started again that has ended.
+/// When an instance that has ended is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Restart {
     /// Never
@@ -82,54 +82,54 @@ enum Restart {
     OnFailure,
 }
 
-/// When an instance sleeps.
+/// When an instance is put on standby.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Zero {
     /// Never
     Off,
-    /// When nobody is connected to it
+    /// When it has no connections
     On,
-    /// When nothing is sent to it
+    /// When its connections are idle
     Idle,
 }
 
-/// What an instance is to be.
+/// The properties of a new instance.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct ShapeArgs {
-    /// Give the instance this name instead of one by chance
+    /// Name of the instance (default: a random one)
     #[arg(short, long)]
     pub(crate) name: Option<String>,
 
-    /// Its memory, such as 64Mi or 1G; a bare number counts MiB
+    /// Memory, such as 64Mi or 1G; a number without a unit is in MiB
     #[arg(short = 'M', long, value_name = "SIZE")]
     memory: Option<String>,
 
-    /// Its processors
+    /// Number of virtual CPUs
     #[arg(short = 'V', long, value_name = "N")]
     vcpus: Option<u32>,
 
-    /// Set a variable of the application; without a value, take it from this environment
+    /// Set an environment variable; without a value, take it from this environment
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
 
-    /// Publish a port; a lone 443 is a web site, with plain HTTP pointed to it
+    /// Publish a port; a single 443 is a web site, with plain HTTP redirected to it
     #[arg(short, long, value_name = "PORT[:PORT][/HANDLERS]")]
     port: Vec<String>,
 
     #[command(flatten)]
     domains: DomainArgs,
 
-    /// Put it behind this service, which is there already
+    /// Add the instance to this existing service
     #[arg(short = 'g', long, value_name = "SERVICE", alias = "service-group",
           conflicts_with_all = ["port", "domain", "subdomain", "certificate"])]
     service: Option<String>,
 
-    /// Let it see a volume; with a size, the volume is made if it is not there
+    /// Mount a volume; with a size, the volume is created if it does not exist
     #[arg(short, long, value_name = "VOLUME:PATH[:ro][:size=SIZE]")]
     volume: Vec<String>,
 
-    /// Run so many copies besides it
+    /// Number of replicas in addition to the instance
     #[arg(
         short = 'R',
         long,
@@ -139,45 +139,45 @@ pub(crate) struct ShapeArgs {
     )]
     replicas: u32,
 
-    /// Start it again when it has ended
+    /// Restart the instance when it has ended
     #[arg(long, value_name = "WHEN")]
     restart: Option<Restart>,
 
-    /// Let it sleep when nobody needs it
+    /// Put the instance on standby when it is not used
     #[arg(long, value_name = "WHEN")]
     scale_to_zero: Option<Zero>,
 
-    /// Let it sleep after this time
+    /// Time until an unused instance is put on standby
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     scale_to_zero_cooldown: Option<Duration>,
 
-    /// Let it wake as it was, instead of booting
+    /// Resume from standby with the memory of the instance, instead of booting
     #[arg(long)]
     scale_to_zero_stateful: bool,
 
-    /// Turn on a feature of the platform, such as delete-on-stop
+    /// Enable a feature of the platform, such as delete-on-stop
     #[arg(long, value_name = "FEATURE")]
     feature: Vec<String>,
 
-    /// Run this program instead of the image's
+    /// Run this program instead of that of the image
     #[arg(long, value_name = "PATH")]
     pub(crate) entrypoint: Option<String>,
 
-    /// What becomes of the instances that the service has already
+    /// What happens to the existing instances of the service
     #[arg(long, value_name = "STRATEGY", default_value = "prompt", value_parser = choices::ROLLOUT)]
     rollout: Strategy,
 
-    /// Which instances of the service it takes the place of
+    /// Which instances of the service are replaced
     #[arg(long, value_name = "WHICH", default_value = "image", value_parser = choices::QUALIFIER)]
     rollout_qualifier: Qualifier,
 
-    /// How long it may take until it runs, before the others are stopped or removed
+    /// Timeout until the new instance runs, before old ones are stopped or removed
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
     rollout_wait: Duration,
 }
 
 impl ShapeArgs {
-    /// Returns what is wanted of an image; name, arguments and whether it starts are still to come.
+    /// Returns the request without the image, its arguments and whether it starts.
     pub(crate) fn wanted(&self, app: &App) -> Result<CreateInstance, Failure> {
         let memory_mb = self.memory.as_deref().map(mebibytes).transpose()?;
         let service_group = self.group()?;
@@ -186,7 +186,8 @@ impl ShapeArgs {
             && self.restart.is_some_and(|policy| policy != Restart::Never)
         {
             return Err(Failure::usage(
-                "`--feature delete-on-stop` removes what has ended, which `--restart` would start",
+                "`--feature delete-on-stop` and `--restart` exclude each other: a removed instance cannot \
+                 restart",
             ));
         }
         Ok(CreateInstance {
@@ -195,7 +196,7 @@ impl ShapeArgs {
             vcpus: self.vcpus,
             env: self.env(app)?,
             replicas: (self.replicas > 0).then_some(self.replicas),
-            restart_policy: self.restart.as_ref().map(word),
+            restart_policy: self.restart.as_ref().map(value_name),
             scale_to_zero: self.scale_to_zero(app, service_group.is_some()),
             features,
             volumes: self
@@ -208,7 +209,7 @@ impl ShapeArgs {
         })
     }
 
-    /// Returns the volumes that are made if they are not there.
+    /// Returns the volumes that are created if they do not exist.
     pub(crate) fn new_volumes(&self) -> Result<Vec<NewVolume>, Failure> {
         let mut new = Vec::new();
         for text in &self.volume {
@@ -217,7 +218,7 @@ impl ShapeArgs {
         Ok(new)
     }
 
-    /// Returns how the instance takes the place of others.
+    /// Returns how the instance replaces others.
     pub(crate) fn rollout(&self) -> Rollout {
         Rollout {
             strategy: self.rollout,
@@ -243,24 +244,24 @@ impl ShapeArgs {
     }
 
     fn scale_to_zero(&self, app: &App, published: bool) -> Option<ScaleToZero> {
-        let typed = self.scale_to_zero.is_some()
+        let given = self.scale_to_zero.is_some()
             || self.scale_to_zero_cooldown.is_some()
             || self.scale_to_zero_stateful;
-        if !typed {
+        if !given {
             return None;
         }
         let policy = match self.scale_to_zero {
             Some(policy) => policy,
-            // Who says how it sleeps wants that it does.
+            // The other flags of scale-to-zero imply `on`.
             None => Zero::On,
         };
         if !published && policy != Zero::Off {
             app.ui
-                .info("without a port nobody can wake the instance: it does not sleep");
+                .info("an instance without a published port cannot resume from standby: `--scale-to-zero` is ignored");
             return None;
         }
         Some(ScaleToZero {
-            policy: word(&policy),
+            policy: value_name(&policy),
             stateful: self.scale_to_zero_stateful,
             cooldown_time_ms: self.scale_to_zero_cooldown.map_or(1000, |time| {
                 u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -269,15 +270,15 @@ impl ShapeArgs {
     }
 }
 
-/// Returns the word that stands for a value.
-pub(super) fn word<T: ValueEnum>(value: &T) -> String {
+/// Returns the name of a value on the command line.
+pub(super) fn value_name<T: ValueEnum>(value: &T) -> String {
     value
         .to_possible_value()
         .map(|value| value.get_name().to_owned())
         .unwrap_or_default()
 }
 
-/// Understands an amount of memory, in whole MiB; a bare number counts MiB.
+/// Parses an amount of memory, in whole MiB; a number without a unit is in MiB.
 pub(crate) fn mebibytes(text: &str) -> Result<u64, Failure> {
     let bytes = match text.trim().parse::<u64>() {
         Ok(number) => number.saturating_mul(quantity::MIB),
@@ -289,7 +290,7 @@ pub(crate) fn mebibytes(text: &str) -> Result<u64, Failure> {
     }
 }
 
-/// Understands `VOLUME:PATH[:ro][:size=SIZE]`.
+/// Parses `VOLUME:PATH[:ro][:size=SIZE]`.
 fn volume(text: &str) -> Result<(WantedVolume, Option<NewVolume>), Failure> {
     let wrong = |why: &str| {
         Failure::usage(format!("`--volume {text}`: {why}")).hint(
@@ -312,7 +313,7 @@ fn volume(text: &str) -> Result<(WantedVolume, Option<NewVolume>), Failure> {
                     size_mb: mebibytes(size)?,
                 });
             }
-            _ => return Err(wrong(&format!("`{option}` means nothing"))),
+            _ => return Err(wrong(&format!("`{option}` is not a valid option"))),
         }
     }
     let wanted = WantedVolume {
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_counts_mebibytes() {
+    fn memory_is_in_mebibytes() {
         assert_eq!(mebibytes("256").unwrap(), 256);
         assert_eq!(mebibytes("1Gi").unwrap(), 1024);
         assert_eq!(mebibytes("64M").unwrap(), 61);
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_is_understood_with_its_options() {
+    fn a_volume_has_options() {
         let (wanted, new) = volume("data:/srv:ro:size=1Gi").unwrap();
         assert_eq!((wanted.at.as_str(), wanted.readonly), ("/srv", true));
         assert_eq!(new.unwrap().size_mb, 1024);

@@ -2,40 +2,40 @@
 
 use crate::app::App;
 use crate::failure::Failure;
-use kraft_deploy::tunnel::{self, Wish};
-use kraft_deploy::{Cloud, Where};
+use kraft_deploy::tunnel::{self, TunnelOptions};
+use kraft_deploy::{Cloud, CloudOptions};
 
-/// Lead ports of this computer to ports of instances
+/// Forward local ports to ports of instances
 ///
-/// The ports need not be published: an instance of the platform helps, for as long as the command
-/// runs. Ctrl-C ends it, and removes the helper.
+/// The ports need not be published: a helper instance on the platform forwards the connections
+/// while the command runs. Ctrl-C ends it, and removes the helper.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft cloud tunnel 5432:db:5432
   kraft cloud tunnel 8080:web:80 admin.internal:9000")]
 pub(crate) struct Args {
-    /// What leads where; without a local port it is the same as the instance's
+    /// Tunnels; the local port defaults to that of the instance
     #[arg(value_name = "[LOCAL:]INSTANCE:PORT", required = true)]
     tunnels: Vec<String>,
 
-    /// The helper's ports, one for each tunnel, or the first of them
+    /// Ports of the helper, one for each tunnel, or the first of consecutive ones
     #[arg(short = 'p', long, value_name = "PORT", default_value = "4444", value_delimiter = ',',
           value_parser = clap::value_parser!(u16).range(1..))]
     tunnel_proxy_port: Vec<u16>,
 
-    /// The helper's port for itself
+    /// Control port of the helper
     #[arg(short = 'P', long, value_name = "PORT", default_value = "4443",
           value_parser = clap::value_parser!(u16).range(1..))]
     tunnel_control_port: u16,
 
-    /// The helper's image
+    /// Image of the helper
     #[arg(long, value_name = "IMAGE", default_value = kraft_cloud::tunnel::IMAGE)]
     tunnel_image: String,
 }
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
-    let wish = Wish {
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
+    let tunnels = TunnelOptions {
         tunnels: args
             .tunnels
             .iter()
@@ -45,7 +45,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
         control: args.tunnel_control_port,
         image: args.tunnel_image.clone(),
     };
-    let mut cloud = Cloud::open(app, at)?;
-    cloud.listen();
-    tunnel::open(app, &cloud, &wish)
+    let mut cloud = Cloud::open(app, options)?;
+    cloud.catch_interrupts();
+    Ok(tunnel::open(app, &cloud, &tunnels)?)
 }

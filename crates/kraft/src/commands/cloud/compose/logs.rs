@@ -7,21 +7,21 @@ use crate::app::App;
 use crate::failure::Failure;
 use kraft_deploy::Cloud;
 use kraft_deploy::compose::Stack;
-use kraft_deploy::logs::{self, Wish};
-use kraft_engine::follow;
+use kraft_deploy::logs::{self, LogOptions};
+use kraft_engine::follow::{self, Writer};
 
-/// Print what services have written to their consoles, each line behind the name of its service
+/// Print the logs of services, each line with the name of its service
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Services; all if there are none
+    /// Services (default: all)
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 
-    /// Go on printing until they have ended
+    /// Follow the logs until the services have ended
     #[arg(short, long)]
     follow: bool,
 
-    /// Print only so many lines of the end of each; -1 prints all
+    /// Number of lines at the end of each log to print; -1 prints all
     #[arg(
         short,
         long,
@@ -38,48 +38,45 @@ pub(super) fn exec(
     stack: &Stack,
     args: &Args,
 ) -> Result<(), Failure> {
-    cloud.listen();
+    cloud.catch_interrupts();
     let services = stack.only(&args.services)?;
-    let wish = Wish {
+    let options = LogOptions {
         tail: usize::try_from(args.tail).ok(),
         follow: args.follow,
     };
-    print(
+    let chosen = !args.services.is_empty();
+    let logs = deployed(app, cloud, stack, &services, chosen)?;
+    Ok(logs::print(
         app,
+        &mut app.ui.output(),
         cloud,
-        stack,
-        (&services, !args.services.is_empty()),
-        wish,
-    )
+        logs,
+        options,
+    )?)
 }
 
-/// Prints the logs of services that are there. One that says so is passed over, unless it was named.
-pub(super) fn print(
+/// Returns the instances of services whose logs are printed. Those with `attach: false` are left out,
+/// unless they were `chosen` by name.
+pub(super) fn deployed(
     app: &App,
     cloud: &Cloud,
     stack: &Stack,
-    (services, chosen): (&[&Service], bool),
-    wish: Wish,
-) -> Result<(), Failure> {
-    let mut there: Vec<(&Service, Instance)> = Vec::new();
+    services: &[&Service],
+    chosen: bool,
+) -> Result<Vec<(Instance, Writer)>, Failure> {
+    let mut running: Vec<(&Service, Instance)> = Vec::new();
     for (service, found) in stack.found(cloud, services)? {
         match found {
-            Some(one) if service.attach || chosen => there.push((service, one)),
+            Some(one) if service.attach || chosen => running.push((service, one)),
             Some(_) => {}
             None => app.ui.info(&format!("`{}` is not deployed", service.name)),
         }
     }
-    let names: Vec<&str> = there
+    let names: Vec<&str> = running
         .iter()
         .map(|(service, _)| service.name.as_str())
         .collect();
     let writers = follow::writers(&names, app.ui.colour());
-    let instances = there.into_iter().map(|(_, one)| one);
-    logs::print(
-        app,
-        &mut app.ui.output(),
-        cloud,
-        instances.zip(writers).collect(),
-        wish,
-    )
+    let instances = running.into_iter().map(|(_, one)| one);
+    Ok(instances.zip(writers).collect())
 }

@@ -14,17 +14,17 @@ use kraft_cloud::resources::{self, Known};
 use kraft_core::compose::Service;
 
 use self::view::{Row, StackRow};
-use super::choose::{self, Told};
+use super::choose::{self, OutputArgs};
 use super::output::{self, Form};
 use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values;
 use crate::failure::Failure;
-use kraft_deploy::compose::images::Making;
-use kraft_deploy::compose::{Stack, up as ops};
-use kraft_deploy::{Cloud, Where};
+use kraft_deploy::compose::images::ImageOptions;
+use kraft_deploy::compose::{Stack, up as flow};
+use kraft_deploy::{Cloud, CloudOptions};
 
-/// Look after several services that belong together, by a Compose file
+/// Manage the services of a Compose file
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -35,37 +35,33 @@ pub(crate) struct Args {
     command: Command,
 }
 
-/// Which file.
+/// The Compose file.
 #[derive(Debug, clap::Args)]
 struct FileArgs {
-    /// Use this Compose file
+    /// Compose file
     #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
 
-    /// Call the project so instead of by its file or its directory
+    /// Name of the project (default: that of the file or its directory)
     #[arg(long, global = true, value_name = "NAME")]
     project_name: Option<String>,
 
-    /// Mean the services of this profile, too
+    /// Enable a profile
     #[arg(long, global = true, value_name = "PROFILE")]
     profile: Vec<String>,
 }
 
 impl FileArgs {
     fn open(&self, app: &App) -> Result<Stack, Failure> {
-        Stack::open(
-            app,
-            self.file.as_deref(),
-            self.project_name.as_deref(),
-            &self.profile,
-        )
+        let (file, name) = (self.file.as_deref(), self.project_name.as_deref());
+        Ok(Stack::open(app, file, name, &self.profile)?)
     }
 }
 
-/// Which services.
+/// The services of a command.
 #[derive(Debug, clap::Args)]
 struct Services {
-    /// Services; all if there are none
+    /// Services (default: all)
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 }
@@ -79,18 +75,18 @@ enum Command {
     Down {
         #[command(flatten)]
         services: Services,
-        /// Remove their volumes, too
+        /// Remove their volumes as well
         #[arg(short, long)]
         volumes: bool,
     },
     #[command(visible_alias = "cr")]
     Create(up::CreateArgs),
-    /// Start the instances of services, needed ones first
+    /// Start the instances of services, dependencies first
     #[command(visible_alias = "str")]
     Start {
         #[command(flatten)]
         services: Services,
-        /// Wait so long until they run
+        /// Time to wait until they run
         #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
         wait: Option<Duration>,
     },
@@ -99,10 +95,10 @@ enum Command {
     Stop {
         #[command(flatten)]
         services: Services,
-        /// Kill them instead of asking them
+        /// Kill the instances instead of shutting them down
         #[arg(short, long, conflicts_with = "wait")]
         force: bool,
-        /// Let them finish with their connections for so long
+        /// Time to finish open connections
         #[arg(short, long, value_name = "TIME", value_parser = values::duration,
               visible_alias = "drain-timeout", visible_short_alias = 'd')]
         wait: Option<Duration>,
@@ -121,14 +117,14 @@ enum Command {
     Ps {
         #[command(flatten)]
         services: Services,
-        /// Print in this form
+        /// Output format
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Form,
     },
-    /// Tell about the project of this directory
+    /// Show the project of this directory
     #[command(visible_alias = "l")]
     Ls {
-        /// Print in this form
+        /// Output format
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Form,
     },
@@ -136,9 +132,9 @@ enum Command {
     Logs(logs::Args),
 }
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
     let stack = args.file.open(app)?;
-    let mut cloud = Cloud::open(app, at)?;
+    let mut cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::Up(args) => up::up(app, &mut cloud, &stack, args),
         Command::Create(args) => up::create(app, &mut cloud, &stack, args),
@@ -147,24 +143,25 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             services,
             dockerfile,
         } => {
-            let making = Making {
+            let options = ImageOptions {
                 building: dockerfile.options(),
-                ..Making::default()
+                ..ImageOptions::default()
             };
-            up::package(app, &mut cloud, &stack, (&services.services, &making), true)
+            let services = stack.only(&services.services)?;
+            up::package(app, &mut cloud, &stack, &services, &options, true)
         }
         Command::Down { services, volumes } => {
-            cloud.listen();
-            let services = stack.ever(&services.services)?;
-            for name in ops::down(&cloud, &stack, &services, *volumes)? {
+            cloud.catch_interrupts();
+            let services = stack.deployable(&services.services)?;
+            for name in flow::down(&cloud, &stack, &services, *volumes)? {
                 app.ui.line(&name)?;
             }
             Ok(())
         }
         Command::Start { services, wait } => {
-            cloud.listen();
+            cloud.catch_interrupts();
             let services = stack.services(&services.services)?;
-            for one in ops::start(app, &cloud, &stack, &services, *wait)? {
+            for one in flow::start(app, &cloud, &stack, &services, *wait)? {
                 app.ui.line(one.title())?;
             }
             Ok(())
@@ -176,8 +173,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
         } => {
             let ids = ids(&cloud, &stack, &services.services)?;
             let drain = wait.unwrap_or_default();
-            let told = Told::default();
-            choose::each(app, &cloud, &told, &ids, |ids| {
+            choose::change(app, &cloud, &OutputArgs::default(), &ids, |ids| {
                 instances::stop(ids, *force, drain)
             })
         }
@@ -193,33 +189,32 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Returns the instances of services that are there.
+/// Returns the ids of the existing instances of services.
 fn ids(cloud: &Cloud, stack: &Stack, names: &[String]) -> Result<Vec<Id>, Failure> {
-    let found = stack.found(cloud, &stack.ever(names)?)?;
+    let found = stack.found(cloud, &stack.deployable(names)?)?;
     let mut ids = resources::ids(found.iter().filter_map(|(_, found)| found.as_ref()));
-    // Those that need others end before them.
+    // Dependents stop before their dependencies.
     ids.reverse();
     Ok(ids)
 }
 
-/// Returns a row for each service that is meant, whether its instance is there or not, and for each
-/// other one whose instance is.
+/// Returns a row for each selected service, deployed or not, and for each other deployed one.
 fn rows(cloud: &Cloud, stack: &Stack, names: &[String]) -> Result<Vec<Row>, Failure> {
-    let meant = stack.only(names)?;
-    let is_meant = |service: &Service| meant.iter().any(|one| one.name == service.name);
-    let found = stack.found(cloud, &stack.ever(names)?)?;
+    let selected = stack.only(names)?;
+    let is_selected = |service: &Service| selected.iter().any(|one| one.name == service.name);
+    let found = stack.found(cloud, &stack.deployable(names)?)?;
     Ok(found
         .into_iter()
-        .filter(|(service, found)| found.is_some() || is_meant(service))
+        .filter(|(service, found)| found.is_some() || is_selected(service))
         .map(|(service, found)| Row::of(stack, service, found))
         .collect())
 }
 
-/// Returns rows of instances that were made or started, in the order of their services.
-fn rows_of(stack: &Stack, services: &[&Service], made: &[Instance]) -> Vec<Row> {
+/// Returns rows of instances that were created or started, in the order of their services.
+fn rows_of(stack: &Stack, services: &[&Service], instances: &[Instance]) -> Vec<Row> {
     let row = |service: &&Service| {
         let name = stack.instance(service);
-        let found = made.iter().find(|one| one.name == name).cloned();
+        let found = instances.iter().find(|one| one.name == name).cloned();
         Row::of(stack, service, found)
     };
     services.iter().map(row).collect()

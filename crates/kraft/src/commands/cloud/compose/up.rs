@@ -8,35 +8,37 @@ use super::{Services, logs, rows_of};
 use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
+use kraft_core::compose::Service;
 use kraft_deploy::Cloud;
-use kraft_deploy::compose::images::Making;
-use kraft_deploy::compose::{Stack, up as ops};
+use kraft_deploy::compose::images::ImageOptions;
+use kraft_deploy::compose::{self, Stack, up as flow};
+use kraft_deploy::created::Created;
 use kraft_deploy::deploy;
-use kraft_deploy::logs::Wish;
-use kraft_deploy::trail::Trail;
+use kraft_deploy::failure::with_created;
+use kraft_deploy::logs::{self as deployed_logs, LogOptions};
 
-/// How images are made.
+/// Options for the images of services.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
-struct MakingArgs {
-    /// Build nothing: take what the platform has
+struct CreateImageArgs {
+    /// Build nothing: use existing images
     #[arg(long)]
     no_build: bool,
 
     #[command(flatten)]
     images: ImageArgs,
 
-    /// How long the platform may take to know an image
+    /// Timeout until the platform lists a pushed image
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
     timeout: Duration,
 }
 
-/// What images are made with.
+/// How images are built.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct ImageArgs {
-    /// Run on this image; with a service before it, only that one does
+    /// Image to run on, for all services or for one
     #[arg(long, value_name = "[SERVICE=]IMAGE")]
     runtime: Vec<String>,
 
@@ -45,65 +47,65 @@ struct ImageArgs {
 }
 
 impl ImageArgs {
-    fn making(&self) -> Making {
+    fn options(&self) -> ImageOptions {
         let mut runtimes = BTreeMap::new();
         for text in &self.runtime {
             let (service, image) = text.split_once('=').unwrap_or(("", text));
             runtimes.insert(service.to_owned(), image.to_owned());
         }
-        Making {
+        ImageOptions {
             runtimes,
             building: self.dockerfile.options(),
-            ..Making::default()
+            ..ImageOptions::default()
         }
     }
 }
 
-impl MakingArgs {
-    fn making(&self) -> Making {
-        Making {
+impl CreateImageArgs {
+    fn options(&self) -> ImageOptions {
+        ImageOptions {
             no_build: self.no_build,
             limit: self.timeout,
-            ..self.images.making()
+            ..self.images.options()
         }
     }
 }
 
-/// Make and start services, needed ones first, and follow what they print
+/// Create and start services, dependencies first, and follow their logs
 ///
-/// What is there already and as the file says is left alone; what has changed is replaced. Ctrl-C
-/// ends the following, and not the services.
+/// Up-to-date instances are kept, changed ones are replaced. Ctrl-C ends the command, and not the
+/// services.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     services: Services,
 
-    /// Do not follow what they print
+    /// Do not follow the logs
     #[arg(short, long)]
     detach: bool,
 
-    /// Wait so long until all of them run
+    /// Time to wait until all of them run
     #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
     wait: Option<Duration>,
 
     #[command(flatten)]
-    making: MakingArgs,
+    images: CreateImageArgs,
 
-    /// Print the services in this form
+    /// Output format of the services
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Form,
 }
 
-/// Make services, and do not start them
+/// Create services without starting them
 #[derive(Debug, clap::Args)]
 pub(super) struct CreateArgs {
     #[command(flatten)]
     services: Services,
 
     #[command(flatten)]
-    making: MakingArgs,
+    images: CreateImageArgs,
 
-    /// Print the services in this form
+    /// Output format of the services
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Form,
 }
@@ -114,7 +116,7 @@ pub(super) struct BuildArgs {
     #[command(flatten)]
     services: Services,
 
-    /// Push them to the platform's registry
+    /// Push the images to the platform's registry
     #[arg(long)]
     push: bool,
 
@@ -123,26 +125,26 @@ pub(super) struct BuildArgs {
 }
 
 pub(super) fn up(app: &App, cloud: &mut Cloud, stack: &Stack, args: &Args) -> Result<(), Failure> {
-    cloud.listen();
+    cloud.catch_interrupts();
     let services = stack.services(&args.services.services)?;
-    let making = args.making.making();
-    let mut trail = Trail::default();
-    let started = ops::create(app, cloud, stack, &services, (&making, &mut trail))
-        .and_then(|_| ops::start(app, cloud, stack, &services, args.wait))
-        .map_err(|failure| explain(stack, trail, failure))?;
+    let options = args.images.options();
+    let mut created = Created::default();
+    let started = flow::create(app, cloud, stack, &services, &options, &mut created)
+        .and_then(|_| flow::start(app, cloud, stack, &services, args.wait))
+        .map_err(|error| incomplete(stack, created, error))?;
     if args.detach {
         return output::rows(app, args.output, &rows_of(stack, &services, &started));
     }
-    let wish = Wish {
+    let follow = LogOptions {
         tail: None,
         follow: true,
     };
-    let followed = logs::print(app, cloud, stack, (&services, false), wish);
-    match followed {
-        Err(failure) if failure.kind == Kind::Interrupted => {
-            Err(failure.hint("the services run on: `kraft cloud compose down` removes them"))
-        }
-        followed => followed,
+    let logs = logs::deployed(app, cloud, stack, &services, false)?;
+    match deployed_logs::print(app, &mut app.ui.output(), cloud, logs, follow) {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_interrupt() => Err(Failure::from(error)
+            .hint("the services keep running: `kraft cloud compose down` removes them")),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -152,20 +154,20 @@ pub(super) fn create(
     stack: &Stack,
     args: &CreateArgs,
 ) -> Result<(), Failure> {
-    cloud.listen();
+    cloud.catch_interrupts();
     let services = stack.services(&args.services.services)?;
-    let making = args.making.making();
-    let mut trail = Trail::default();
-    let made = ops::create(app, cloud, stack, &services, (&making, &mut trail))
-        .map_err(|failure| explain(stack, trail, failure))?;
-    output::rows(app, args.output, &rows_of(stack, &services, &made))
+    let options = args.images.options();
+    let mut created = Created::default();
+    let instances = flow::create(app, cloud, stack, &services, &options, &mut created)
+        .map_err(|error| incomplete(stack, created, error))?;
+    output::rows(app, args.output, &rows_of(stack, &services, &instances))
 }
 
-/// Says what there is now, and how it goes on.
-fn explain(stack: &Stack, mut trail: Trail, failure: Failure) -> Failure {
+/// Adds to an error what exists now, and how to continue.
+fn incomplete(stack: &Stack, mut created: Created, error: compose::Error) -> Failure {
     let next = format!("kraft cloud compose --file {} up", stack.file.display());
-    trail.next = Some(next);
-    trail.explain(failure)
+    created.next = Some(next);
+    with_created(&created, error)
 }
 
 pub(super) fn build(
@@ -174,32 +176,27 @@ pub(super) fn build(
     stack: &Stack,
     args: &BuildArgs,
 ) -> Result<(), Failure> {
-    let making = args.images.making();
-    package(
-        app,
-        cloud,
-        stack,
-        (&args.services.services, &making),
-        args.push,
-    )
+    let options = args.images.options();
+    let services = stack.only(&args.services.services)?;
+    package(app, cloud, stack, &services, &options, args.push)
 }
 
-/// Builds the images of services, and pushes them if that is wanted.
+/// Builds the images of services, and pushes them with `push`.
 pub(super) fn package(
     app: &App,
     cloud: &mut Cloud,
     stack: &Stack,
-    (names, making): (&[String], &Making),
+    services: &[&Service],
+    options: &ImageOptions,
     push: bool,
 ) -> Result<(), Failure> {
-    let services = stack.only(names)?;
-    for service in services.into_iter().filter(|one| one.build.is_some()) {
-        let packaged = stack.build(app, cloud, service, (making, &Trail::default()))?;
+    for service in services.iter().filter(|one| one.build.is_some()) {
+        let packaged = stack.build(app, cloud, service, options)?;
         if push {
-            cloud.listen();
+            cloud.catch_interrupts();
             deploy::push(app, cloud, &packaged)?;
         }
-        app.ui.line(&packaged.shown())?;
+        app.ui.line(&packaged.tagged())?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Services of a Compose file as people see them.
+//! Print services of a Compose file.
 
 use kraft_cloud::resources::instances::Instance;
 use kraft_core::compose::Service;
@@ -8,7 +8,7 @@ use super::super::output::Shown;
 use crate::ui::{Cell, Column};
 use kraft_deploy::compose::Stack;
 
-/// A service, and its instance if that is there.
+/// A service, and its instance if it is deployed.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     service: String,
@@ -83,13 +83,13 @@ impl StackRow {
                 None => counts.push((&row.state, 1)),
             }
         }
-        let told: Vec<String> = counts
+        let states: Vec<String> = counts
             .iter()
             .map(|(state, count)| format!("{state}({count})"))
             .collect();
         Self {
             name: stack.project.clone(),
-            status: told.join(", "),
+            status: states.join(", "),
             composefile: stack.file.display().to_string(),
         }
     }

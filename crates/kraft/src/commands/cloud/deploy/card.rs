@@ -1,4 +1,4 @@
-//! The card that one deployed instance is shown as.
+//! Print one deployed instance as a card.
 //!
 //! ```text
 //! [●] Deployed successfully!
@@ -51,7 +51,7 @@ pub(super) fn print(
     Ok(())
 }
 
-/// Returns what a card says first of an instance in a state, and in which colour.
+/// Returns the title of a card for a state, and its colour.
 fn title(state: &str) -> (&'static str, AnsiColor) {
     match state {
         "running" | "starting" => ("Deployed successfully!", AnsiColor::Green),
@@ -104,7 +104,7 @@ fn rows(metro: &str, one: &Instance, services: &[Service]) -> Vec<(&'static str,
     rows
 }
 
-/// Returns a value without what would move the cursor.
+/// Returns a value without control characters.
 fn plain(value: &str) -> String {
     value
         .chars()

@@ -1,4 +1,4 @@
-//! What a deployment would send, in its order.
+//! Print the requests of a deployment in their order.
 
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance};
@@ -8,36 +8,38 @@ use super::super::output;
 use crate::app::App;
 use crate::failure::Failure;
 use kraft_deploy::Cloud;
-use kraft_deploy::deploy::subject::Subject;
+use kraft_deploy::deploy::target::DeployTarget;
 use kraft_deploy::deploy::{self, Deployment};
-use kraft_deploy::dry::DryRun;
+use kraft_deploy::dry_run::DryRun;
 use kraft_deploy::naming;
 use kraft_deploy::rollout::{self, Strategy};
 
-/// Prints the requests; builds nothing, and sends none.
+/// Prints the requests; builds nothing and sends nothing.
 pub(super) fn print(
     app: &App,
     cloud: &Cloud,
-    subject: &Subject,
+    target: &DeployTarget,
     deployment: Deployment,
     json: bool,
 ) -> Result<(), Failure> {
     let mut run = DryRun::default();
-    let (image, words) = match subject {
-        Subject::Image { image, words } => (image.digest.clone(), words),
-        Subject::Project { project, words } => {
-            let name = deploy::image_name(cloud, project.as_deref(), &deployment.package)?;
+    let (image, args) = match target {
+        DeployTarget::Image { image, args } => (image.digest.clone(), args),
+        DeployTarget::Project { project, args } => {
+            let name =
+                deploy::image_name(cloud.account(), project.as_deref(), &deployment.package)?;
             run.add_other("PUSH", &name.to_string());
-            (naming::of_platform(cloud, &name.to_string())?, words)
+            let image = naming::platform_name(cloud.account(), &name.to_string())?;
+            (image, args)
         }
     };
     run.add(cloud, &images::get(&image));
     let wanted = CreateInstance {
-        // What stands in the image is only known once it is there.
+        // The arguments of the image are unknown: it may not exist yet.
         args: naming::arguments(
             &images::Image::default(),
             deployment.entrypoint.as_deref(),
-            words,
+            args,
         ),
         image,
         ..deployment.wanted

@@ -17,11 +17,12 @@ use crate::commands::choices;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values;
 use crate::failure::Failure;
-use kraft_deploy::deploy::subject::{self, As, Look};
-use kraft_deploy::deploy::{self, Deployed, Deployment, Package};
-use kraft_deploy::logs::{self, Wish};
-use kraft_deploy::trail::Trail;
-use kraft_deploy::{Cloud, Where};
+use kraft_deploy::created::Created;
+use kraft_deploy::deploy::target::{self, TargetKind, TargetOptions};
+use kraft_deploy::deploy::{self, Deployed, Deployment, PackageOptions};
+use kraft_deploy::failure::with_created;
+use kraft_deploy::logs::{self, LogOptions};
+use kraft_deploy::{Cloud, CloudOptions};
 use kraft_engine::components::Fetching;
 use kraft_engine::follow::Writer;
 use kraft_engine::pack::Order;
@@ -30,8 +31,8 @@ use kraft_engine::package::Strategy;
 /// Deploy a project, a Dockerfile or an image
 ///
 /// Builds what is missing, packages it, pushes it to the platform's registry, creates an instance
-/// of it with its service and its volumes, and waits until it runs, and answers if it takes HTTP.
-/// If it does not, the end of its log is shown.
+/// with its service and its volumes, and waits until it runs, and until it answers if it serves
+/// HTTP. If it fails, the end of its log is printed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Arguments that begin with a dash come after `--`; they follow those of the image.
@@ -43,11 +44,11 @@ Examples:
   kraft cloud deploy -g shop --rollout remove ./shop
   kraft cloud deploy --dry-run -p 443:8080 ./shop")]
 pub(crate) struct Args {
-    /// The directory of a project (the current one if left out), or an image of the platform
-    #[arg(value_name = "WHAT", value_hint = clap::ValueHint::AnyPath)]
-    words: Vec<String>,
+    /// Directory of a project (default: the current one), or an image of the platform
+    #[arg(value_name = "TARGET", value_hint = clap::ValueHint::AnyPath)]
+    positional: Vec<String>,
 
-    /// The arguments of its application, behind those of the image
+    /// Arguments of the application, after those of the image
     #[arg(value_name = "ARGS", last = true)]
     more: Vec<String>,
 
@@ -62,35 +63,35 @@ pub(crate) struct Args {
     #[arg(long)]
     no_wait: bool,
 
-    /// How long each thing may take that is waited for
+    /// Timeout for each step
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
     timeout: Duration,
 
-    /// Print what the instance prints, until it ends
+    /// Follow the log of the instance until it ends
     #[arg(short, long, conflicts_with = "output")]
     follow: bool,
 
-    /// Print the requests that would be sent, and send none
+    /// Print the requests instead of sending them
     #[arg(long, conflicts_with = "follow")]
     dry_run: bool,
 
-    /// Print the instances in this form
+    /// Output format of the instances
     #[arg(short, long, value_name = "FORMAT")]
     output: Option<Form>,
 
-    /// Name the image: `[ACCOUNT/]NAME[:TAG]`
+    /// Name of the image: `[ACCOUNT/]NAME[:TAG]`
     #[arg(short, long, value_name = "IMAGE")]
     image: Option<String>,
 
-    /// What to do about an image that has the name already
+    /// What happens to an existing image of that name
     #[arg(long, value_name = "STRATEGY", default_value = "overwrite", value_parser = choices::STRATEGY)]
     strategy: Strategy,
 
-    /// What WHAT is, if it could be several things
-    #[arg(short = 'D', long = "as", value_name = "KIND", value_parser = choices::TAKEN_AS)]
-    taken_as: Option<As>,
+    /// Kind of the target, if several are possible
+    #[arg(short = 'D', long = "as", value_name = "KIND", value_parser = choices::TARGET_KIND)]
+    kind: Option<TargetKind>,
 
-    /// Take this target of the project, or this platform of its runtime: its name, or PLATFORM/ARCH
+    /// Target of the project, or platform of its runtime: its name, or PLATFORM/ARCH
     #[arg(short, long, value_name = "TARGET")]
     target: Option<String>,
 
@@ -98,7 +99,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IMAGE")]
     runtime: Option<String>,
 
-    /// The root filesystem: a directory, a tarball, a CPIO archive, a Dockerfile, or an image with
+    /// Root filesystem: a directory, a tarball, a CPIO archive, a Dockerfile, or an image with
     /// its registry
     #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     rootfs: Option<PathBuf>,
@@ -107,35 +108,35 @@ pub(crate) struct Args {
     #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     kraftfile: Option<PathBuf>,
 
-    /// The directory of the project
+    /// Directory of the project
     #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     workdir: Option<PathBuf>,
 
-    /// Build so many things at once
+    /// Number of parallel build jobs
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 
-    /// Build with the configuration as it is
+    /// Build with the existing configuration
     #[arg(long)]
     no_configure: bool,
 
-    /// Fetch components again even if they are here
+    /// Fetch components even if they exist locally
     #[arg(long)]
     force_pull: bool,
 
-    /// Do not look at what is cached
+    /// Ignore cached indexes of components
     #[arg(short = 'F', long)]
     no_cache: bool,
 
-    /// Do not look for newer indexes
+    /// Do not update the indexes of components
     #[arg(long)]
     no_update: bool,
 
-    /// Leave out the kernel with debug information
+    /// Leave the kernel with debug information out of the image
     #[arg(long)]
     no_kernel_dbg: bool,
 
-    /// Deploy the kernel with debug information of what was built
+    /// Deploy the kernel with debug information
     #[arg(long)]
     dbg: bool,
 
@@ -160,7 +161,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Warns about the flags of old scripts that change nothing.
+    /// Warns about flags that have no effect.
     fn warn_of_ignored(&self, app: &App) {
         app.ui
             .ignored("--compress", self.compress, "layers are sent as they are");
@@ -172,35 +173,35 @@ impl Args {
     }
 }
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
     args.warn_of_ignored(app);
-    let mut cloud = Cloud::open(app, at)?;
+    let mut cloud = Cloud::open(app, options)?;
     let deployment = deployment(app, args)?;
-    let look = Look {
-        words: &args.words,
+    let selection = TargetOptions {
+        positional: &args.positional,
         more: &args.more,
         workdir: args.workdir.as_deref(),
         kraftfile: args.kraftfile.as_deref(),
         runtime: args.runtime.as_deref(),
         rootfs: args.rootfs.as_deref(),
-        taken_as: args.taken_as,
-        dry: args.dry_run,
+        kind: args.kind,
+        dry_run: args.dry_run,
     };
     if args.dry_run {
-        let subject = subject::find(app, &cloud, look)?;
+        let target = target::resolve(app, &cloud, selection)?;
         return dry::print(
             app,
             &cloud,
-            &subject,
+            &target,
             deployment,
             args.output == Some(Form::Json),
         );
     }
-    cloud.listen();
-    let subject = subject::find(app, &cloud, look)?;
-    let mut trail = Trail::default();
-    let deployed = deploy::deploy(app, &cloud, subject, deployment, &mut trail)
-        .map_err(|failure| trail.explain(failure))?;
+    cloud.catch_interrupts();
+    let target = target::resolve(app, &cloud, selection)?;
+    let mut created = Created::default();
+    let deployed = deploy::deploy(app, &cloud, target, deployment, &mut created)
+        .map_err(|error| with_created(&created, error))?;
     show(app, &cloud, args, deployed)
 }
 
@@ -222,12 +223,12 @@ fn deployment(app: &App, args: &Args) -> Result<Deployment, Failure> {
         entrypoint: args.shape.entrypoint.clone(),
         volumes: args.shape.new_volumes()?,
         rollout: args.shape.rollout(),
-        package: Package {
+        package: PackageOptions {
             name: args.image.clone().or_else(|| args.shape.name.clone()),
             order,
             strategy: args.strategy,
             jobs: args.jobs,
-            slowly: args.no_fast,
+            sequential: args.no_fast,
             log: args.build_log.clone(),
             configure: if args.no_configure {
                 Configure::Never
@@ -246,16 +247,22 @@ fn deployment(app: &App, args: &Args) -> Result<Deployment, Failure> {
     })
 }
 
-/// Shows what was deployed.
+/// Prints what was deployed.
 fn show(app: &App, cloud: &Cloud, args: &Args, deployed: Deployed) -> Result<(), Failure> {
     if args.follow {
-        let wish = Wish {
+        let options = LogOptions {
             tail: None,
             follow: true,
         };
         let readers = deployed.instances.into_iter().take(1);
         let readers = readers.map(|one| (one, Writer::default())).collect();
-        return logs::print(app, &mut app.ui.output(), cloud, readers, wish);
+        return Ok(logs::print(
+            app,
+            &mut app.ui.output(),
+            cloud,
+            readers,
+            options,
+        )?);
     }
     match (args.output, deployed.instances.as_slice()) {
         (Some(form), instances) => output::rows(app, form, instances),

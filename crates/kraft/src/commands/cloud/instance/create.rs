@@ -10,11 +10,12 @@ use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
 use kraft_deploy::Cloud;
+use kraft_deploy::created::Created;
+use kraft_deploy::failure::with_created;
 use kraft_deploy::launch::{self, Launch};
 use kraft_deploy::naming;
-use kraft_deploy::trail::Trail;
 
-/// Create an instance of an image of the platform
+/// Create an instance from an image on the platform
 #[derive(Debug, clap::Args)]
 // Where `deploy` has `--follow`, a feature can be short.
 #[command(mut_arg("feature", |arg| arg.short('f')))]
@@ -23,56 +24,56 @@ Examples:
   kraft cloud instance create --start -p 443:8080 nginx
   kraft cloud instance create -M 256 -v data:/data anna/db:v2 -- --verbose")]
 pub(crate) struct Args {
-    /// The image: `[ACCOUNT/]NAME[:TAG]`
+    /// Image: `[ACCOUNT/]NAME[:TAG]`
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// The arguments of its application, behind the program
+    /// Arguments of the application
     #[arg(value_name = "ARGS", last = true)]
-    words: Vec<String>,
+    arguments: Vec<String>,
 
     #[command(flatten)]
     shape: ShapeArgs,
 
-    /// Start it at once
+    /// Start the instance
     #[arg(short = 'S', long)]
     start: bool,
 
-    /// Wait until the platform knows the image
+    /// Wait until the platform lists the image
     #[arg(short, long)]
     wait_for_image: bool,
 
-    /// How long the platform may take to know the image
+    /// Timeout until the platform lists the image
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
     wait_for_image_timeout: Duration,
 
-    /// Print in this form
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "list")]
     output: Form,
 }
 
 pub(super) fn exec(app: &App, cloud: &mut Cloud, args: &Args) -> Result<(), Failure> {
-    cloud.listen();
+    cloud.catch_interrupts();
     let shape = args.shape.wanted(app)?;
     let image = if args.wait_for_image {
-        let name = naming::of_platform(cloud, &args.image)?;
+        let name = naming::platform_name(cloud.account(), &args.image)?;
         naming::wait(app, cloud, &name, args.wait_for_image_timeout)?
     } else {
         naming::find(cloud, &args.image)?
     };
     let launch = Launch {
         wanted: CreateInstance {
-            args: naming::arguments(&image, args.shape.entrypoint.as_deref(), &args.words),
+            args: naming::arguments(&image, args.shape.entrypoint.as_deref(), &args.arguments),
             image: image.digest,
             autostart: args.start,
             ..shape
         },
         volumes: args.shape.new_volumes()?,
         rollout: args.shape.rollout(),
-        patience: None,
+        wait: None,
     };
-    let mut trail = Trail::default();
-    let made = launch::launch(app, cloud, &mut trail, launch);
-    let made = made.map_err(|failure| trail.explain(failure))?;
-    output::rows(app, args.output, &made)
+    let mut created = Created::default();
+    let launched = launch::launch(app, cloud, &mut created, launch);
+    let instances = launched.map_err(|error| with_created(&created, error))?;
+    output::rows(app, args.output, &instances)
 }

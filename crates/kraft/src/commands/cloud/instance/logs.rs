@@ -7,10 +7,10 @@ use super::super::choose::ids;
 use crate::app::App;
 use crate::failure::Failure;
 use kraft_deploy::Cloud;
-use kraft_deploy::logs::{self, Wish};
+use kraft_deploy::logs::{self, LogOptions};
 use kraft_engine::follow::{self, Writer};
 
-/// Print what instances have written to their consoles
+/// Print the logs of instances
 ///
 /// With several instances, each line begins with the name of its instance.
 #[derive(Debug, clap::Args)]
@@ -19,11 +19,11 @@ pub(crate) struct Args {
     #[arg(value_name = "INSTANCE", required = true)]
     instances: Vec<String>,
 
-    /// Go on printing until the instances have ended
+    /// Follow the logs until the instances have ended
     #[arg(short, long)]
     follow: bool,
 
-    /// Print only so many lines of the end; -1 prints all
+    /// Number of lines at the end of the log to print; -1 prints all
     #[arg(
         short = 'n',
         long,
@@ -33,18 +33,18 @@ pub(crate) struct Args {
     )]
     tail: i64,
 
-    /// Begin each line with this
+    /// Prefix of each line
     #[arg(short, long, value_name = "TEXT")]
     prefix: Option<String>,
 
-    /// Do not begin lines with the names of instances
+    /// Do not prefix lines with the names of instances
     #[arg(long, conflicts_with = "prefix")]
     no_prefix: bool,
 }
 
 pub(super) fn exec(app: &App, cloud: &mut Cloud, args: &Args) -> Result<(), Failure> {
-    cloud.listen();
-    let found = cloud.send(&instances::get(&ids(&args.instances)))?.all()?;
+    cloud.catch_interrupts();
+    let found = cloud.all(&instances::get(&ids(&args.instances)))?;
     let names: Vec<&str> = match &args.prefix {
         Some(prefix) => vec![prefix.as_str(); found.len()],
         None => found.iter().map(instances::Instance::title).collect(),
@@ -55,15 +55,16 @@ pub(super) fn exec(app: &App, cloud: &mut Cloud, args: &Args) -> Result<(), Fail
     } else {
         follow::writers(&names, app.ui.colour())
     };
-    let wish = Wish {
+    let options = LogOptions {
         tail: usize::try_from(args.tail).ok(),
         follow: args.follow,
     };
-    logs::print(
+    let logs = found.into_iter().zip(writers).collect();
+    Ok(logs::print(
         app,
         &mut app.ui.output(),
         cloud,
-        found.into_iter().zip(writers).collect(),
-        wish,
-    )
+        logs,
+        options,
+    )?)
 }

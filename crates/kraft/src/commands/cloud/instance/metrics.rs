@@ -10,14 +10,14 @@ use crate::ui::{Cell, Column};
 use kraft_core::readable::decimal as size;
 use kraft_deploy::Cloud;
 
-/// Tell what was measured of instances: all, or some
+/// Show metrics of instances
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Names or UUIDs
+    /// Names or UUIDs (default: all instances)
     #[arg(value_name = "INSTANCE")]
     instances: Vec<String>,
 
-    /// Print in this form
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Form,
 }

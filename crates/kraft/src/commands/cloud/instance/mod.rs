@@ -8,18 +8,19 @@ pub(crate) mod view;
 use std::time::Duration;
 
 use clap::Subcommand;
-use kraft_cloud::request::Id;
-use kraft_cloud::resources::{self, instances};
+use kraft_cloud::request::{Id, Request};
+use kraft_cloud::resources;
+use kraft_cloud::resources::instances::{self, Instance};
 
-use super::choose::{self, Chosen, Told, ids};
-use super::list::{self, ListArgs};
-use super::output::{self, Form};
+use super::choose::{self, Chosen, OutputArgs, ids};
+use super::output;
+use super::resource::{Queries, Resource};
 use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
-use kraft_deploy::{Cloud, Where};
+use kraft_deploy::{Cloud, CloudOptions};
 
-/// Look after instances
+/// Manage instances
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -31,19 +32,8 @@ pub(crate) struct Args {
 enum Command {
     #[command(visible_alias = "new")]
     Create(Box<create::Args>),
-    /// List instances
-    #[command(visible_alias = "ls")]
-    List(ListArgs),
-    /// Tell everything about instances
-    #[command(visible_aliases = ["status", "info"])]
-    Get {
-        /// Names or UUIDs
-        #[arg(value_name = "INSTANCE", required = true)]
-        instances: Vec<String>,
-        /// Print in this form
-        #[arg(short, long, value_name = "FORMAT", default_value = "list")]
-        output: Form,
-    },
+    #[command(flatten)]
+    Queries(Queries<Instance>),
     #[command(visible_alias = "log")]
     Logs(logs::Args),
     #[command(visible_alias = "top")]
@@ -53,7 +43,7 @@ enum Command {
     Start {
         #[command(flatten)]
         chosen: Chosen,
-        /// Let the platform wait so long until they run
+        /// Time to wait until they run
         #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
         wait: Option<Duration>,
     },
@@ -62,10 +52,10 @@ enum Command {
     Stop {
         #[command(flatten)]
         chosen: Chosen,
-        /// Kill them instead of asking them
+        /// Kill the instances instead of shutting them down
         #[arg(short, long, conflicts_with = "wait")]
         force: bool,
-        /// Let them finish with their connections for so long
+        /// Time to finish open connections
         #[arg(short, long, value_name = "TIME", value_parser = values::duration,
               visible_alias = "drain-timeout", visible_short_alias = 'd')]
         wait: Option<Duration>,
@@ -75,47 +65,53 @@ enum Command {
         /// Names or UUIDs
         #[arg(value_name = "INSTANCE", required = true)]
         instances: Vec<String>,
-        /// The state that is waited for
+        /// State to wait for
         #[arg(short, long, default_value = "running",
               value_parser = ["running", "stopped", "standby", "starting", "stopping", "draining"])]
         state: String,
-        /// Wait for so long at most
+        /// Timeout (default: none)
         #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
         timeout: Option<Duration>,
     },
-    /// Remove instances; those that run are killed
+    /// Remove instances; running ones are killed
     #[command(visible_aliases = ["rm", "del", "delete"])]
     Remove {
         /// Names or UUIDs
         #[arg(value_name = "INSTANCE", required_unless_present_any = ["all", "stopped"],
               conflicts_with_all = ["all", "stopped"])]
         instances: Vec<String>,
-        /// Every instance
+        /// Remove all instances
         #[arg(short, long)]
         all: bool,
-        /// Every instance that does not run
+        /// Remove all stopped instances
         #[arg(short, long)]
         stopped: bool,
         #[command(flatten)]
-        told: Told,
+        output: OutputArgs,
     },
 }
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
-    let mut cloud = Cloud::open(app, at)?;
+impl Resource for Instance {
+    const VALUE_NAME: &'static str = "INSTANCE";
+    const LIST_HELP: &'static str = "List instances";
+    const GET_HELP: &'static str = "Show details of instances";
+
+    fn get(ids: &[Id]) -> Request<Self> {
+        instances::get(ids)
+    }
+}
+
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
+    let mut cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::Create(args) => create::exec(app, &mut cloud, args),
-        Command::List(args) => list::exec(app, &cloud, args, &instances::get(&[])),
-        Command::Get { instances, output } => {
-            let answer = cloud.send(&instances::get(&ids(instances)))?;
-            output::print(app, *output, answer)
-        }
+        Command::Queries(queries) => queries.exec(app, &cloud),
         Command::Logs(args) => logs::exec(app, &mut cloud, args),
         Command::Metrics(args) => metrics::exec(app, &cloud, args),
         Command::Start { chosen, wait } => {
             let wait = wait.unwrap_or_default();
-            let ids = chosen.ids(&cloud, &instances::get(&[]))?;
-            choose::each(app, &cloud, &chosen.told, &ids, |ids| {
+            let ids = chosen.ids::<Instance>(&cloud)?;
+            choose::change(app, &cloud, &chosen.output, &ids, |ids| {
                 instances::start(ids, wait)
             })
         }
@@ -125,8 +121,8 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             wait,
         } => {
             let drain = wait.unwrap_or_default();
-            let ids = chosen.ids(&cloud, &instances::get(&[]))?;
-            choose::each(app, &cloud, &chosen.told, &ids, |ids| {
+            let ids = chosen.ids::<Instance>(&cloud)?;
+            choose::change(app, &cloud, &chosen.output, &ids, |ids| {
                 instances::stop(ids, *force, drain)
             })
         }
@@ -135,7 +131,7 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             state,
             timeout,
         } => {
-            cloud.listen();
+            cloud.catch_interrupts();
             let answer = cloud.wait_until(&ids(instances), state, *timeout)?;
             output::names(app, answer)
         }
@@ -143,20 +139,20 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             instances,
             all,
             stopped,
-            told,
+            output,
         } => {
             let ids = if *all || *stopped {
                 every(&cloud, |state| *all || state == "stopped")?
             } else {
                 ids(instances)
             };
-            choose::each(app, &cloud, told, &ids, instances::remove)
+            choose::change(app, &cloud, output, &ids, instances::remove)
         }
     }
 }
 
-/// Returns all instances in certain states.
+/// Returns all instances in the wanted states.
 fn every(cloud: &Cloud, wanted: impl Fn(&str) -> bool) -> Result<Vec<Id>, Failure> {
-    let all = cloud.send(&instances::get(&[]))?.all()?;
+    let all = cloud.all(&instances::get(&[]))?;
     Ok(resources::ids(all.iter().filter(|one| wanted(&one.state))))
 }

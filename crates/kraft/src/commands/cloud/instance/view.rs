@@ -1,4 +1,4 @@
-//! Instances as people see them.
+//! Print instances.
 
 use anstyle::AnsiColor;
 use jiff::Timestamp;
@@ -156,7 +156,7 @@ fn coloured(state: &str) -> Cell {
     }
 }
 
-/// Returns what a table says of the state: since when it runs, or why it does not.
+/// Returns the state for tables: since when the instance runs, or why it does not.
 fn status(one: &Instance, now: Timestamp) -> String {
     match one.state.as_str() {
         "running" => match when(&one.started_at) {
@@ -184,15 +184,15 @@ fn span(seconds: u64) -> String {
         (seconds / 3600 % 24, "hrs"),
         (seconds / 60 % 60, "mins"),
     ];
-    let told: Vec<String> = units
+    let parts: Vec<String> = units
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, unit)| format!("{count}{unit}"))
         .collect();
-    told.join(" ")
+    parts.join(" ")
 }
 
-/// Returns a time in microseconds as people read it: `12.34 ms`.
+/// Formats a time in microseconds: `12.34 ms`.
 pub(crate) fn boot_time(micros: u64) -> String {
     format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10)
 }

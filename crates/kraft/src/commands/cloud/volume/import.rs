@@ -9,30 +9,32 @@ use crate::commands::values;
 use crate::failure::Failure;
 use kraft_core::readable::bytes as size;
 use kraft_deploy::Cloud;
-use kraft_deploy::import::{self, Wish};
+use kraft_deploy::import::{self, ImportOptions};
 
-/// Copy files of this computer into a volume
+/// Copy local files into a volume
 ///
-/// An instance of the platform helps, for as long as the command runs; the volume must be free.
+/// A helper instance on the platform receives them; the volume must not be attached to another
+/// instance.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A directory, a tarball, a CPIO archive, a Dockerfile, or an image with its registry
+    /// Files to copy: a directory, a tarball, a CPIO archive, a Dockerfile, or an image with its
+    /// registry
     #[arg(short, long, value_name = "PATH", default_value = ".", value_hint = clap::ValueHint::AnyPath)]
     source: PathBuf,
 
-    /// The volume: its name or UUID
+    /// Name or UUID of the volume
     #[arg(short, long)]
     volume: String,
 
-    /// Try even if it does not fit
+    /// Try even if the files do not fit
     #[arg(short, long)]
     force: bool,
 
-    /// How long the helper may say nothing
+    /// Timeout for the helper to respond
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
     timeout: Duration,
 
-    /// The helper's image
+    /// Image of the helper
     #[arg(long, value_name = "IMAGE", default_value = kraft_cloud::import::IMAGE)]
     image: String,
 
@@ -41,7 +43,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, cloud: &mut Cloud, args: &Args) -> Result<(), Failure> {
-    let wish = Wish {
+    let options = ImportOptions {
         source: args.source.clone(),
         volume: args.volume.clone(),
         force: args.force,
@@ -49,13 +51,13 @@ pub(super) fn exec(app: &App, cloud: &mut Cloud, args: &Args) -> Result<(), Fail
         image: args.image.clone(),
         building: args.dockerfile.options(),
     };
-    cloud.listen();
-    let room = import::import(app, cloud, &wish)?;
+    cloud.catch_interrupts();
+    let space = import::import(app, cloud, &options)?;
     app.ui.info(&format!(
         "`{}` has {} of {} left",
         args.volume,
-        size(room.free),
-        size(room.total)
+        size(space.free),
+        size(space.total)
     ));
     app.ui.line(&args.volume)
 }

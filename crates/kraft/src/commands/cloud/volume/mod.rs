@@ -3,21 +3,21 @@
 mod import;
 
 use clap::Subcommand;
-use kraft_cloud::request::Id;
+use kraft_cloud::request::{Id, Request};
 use kraft_cloud::resources::Known;
 use kraft_cloud::resources::volumes::{self, Mounted, Volume};
 
-use super::choose::{self, Chosen, ids};
-use super::list::{self, ListArgs};
-use super::output::{self, Form, Shown, ago};
+use super::choose::{self, Chosen};
+use super::output::{Shown, ago};
+use super::resource::{Queries, Resource};
 use super::service::names;
 use super::shape::mebibytes;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
-use kraft_deploy::{Cloud, Where};
+use kraft_deploy::{Cloud, CloudOptions};
 
-/// Look after volumes, which outlive instances
+/// Manage volumes, which persist beyond instances
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -30,52 +30,41 @@ enum Command {
     /// Create a volume, and print its UUID
     #[command(visible_alias = "crt")]
     Create {
-        /// Give it this name instead of one by chance
+        /// Name of the volume (default: a random one)
         #[arg(short, long)]
         name: Option<String>,
-        /// Its size, such as 64Mi or 1G; a bare number counts MiB
+        /// Size, such as 64Mi or 1G; a number without a unit is in MiB
         #[arg(short, long)]
         size: String,
     },
-    /// Let an instance that does not run see a volume
+    /// Attach a volume to a stopped instance
     #[command(visible_alias = "at")]
     Attach {
-        /// Its name or UUID
+        /// Name or UUID of the volume
         volume: String,
-        /// The name or UUID of the instance
+        /// Name or UUID of the instance
         #[arg(long, value_name = "INSTANCE")]
         to: String,
-        /// Where the instance sees it
+        /// Path of the volume inside the instance
         #[arg(long, value_name = "PATH")]
         at: String,
-        /// Do not let the instance write to it
+        /// Mount the volume read-only
         #[arg(short, long)]
         read_only: bool,
     },
-    /// Take a volume from the instances that see it
+    /// Detach a volume from its instances
     #[command(visible_alias = "det")]
     Detach {
-        /// Its name or UUID
+        /// Name or UUID of the volume
         volume: String,
-        /// Take it from this instance only
+        /// Detach it only from this instance
         #[arg(long, value_name = "INSTANCE")]
         from: Option<String>,
     },
     Import(Box<import::Args>),
-    /// List volumes
-    #[command(visible_alias = "ls")]
-    List(ListArgs),
-    /// Tell everything about volumes
-    #[command(visible_alias = "gt")]
-    Get {
-        /// Names or UUIDs
-        #[arg(value_name = "VOLUME", required = true)]
-        volumes: Vec<String>,
-        /// Print in this form
-        #[arg(short, long, value_name = "FORMAT", default_value = "list")]
-        output: Form,
-    },
-    /// Remove volumes, which no instance may see any more
+    #[command(flatten)]
+    Queries(Queries<Volume>),
+    /// Remove volumes that no instance uses
     #[command(visible_aliases = ["rm", "delete", "del"])]
     Remove(Chosen),
 }
@@ -107,12 +96,22 @@ fn mounted(by: &Mounted) -> String {
     format!("{}{mode}", by.title())
 }
 
-pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
-    let mut cloud = Cloud::open(app, at)?;
+impl Resource for Volume {
+    const VALUE_NAME: &'static str = "VOLUME";
+    const LIST_HELP: &'static str = "List volumes";
+    const GET_HELP: &'static str = "Show details of volumes";
+
+    fn get(ids: &[Id]) -> Request<Self> {
+        volumes::get(ids)
+    }
+}
+
+pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(), Failure> {
+    let mut cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::Create { name, size } => {
             let request = volumes::create(name.as_deref(), mebibytes(size)?);
-            app.ui.line(&cloud.send(&request)?.one()?.uuid)
+            app.ui.line(&cloud.one(&request)?.uuid)
         }
         Command::Attach {
             volume,
@@ -121,21 +120,18 @@ pub(crate) fn exec(app: &App, at: &Where, args: &Args) -> Result<(), Failure> {
             read_only,
         } => {
             let request = volumes::attach(&Id::new(volume), &Id::new(to), at, *read_only);
-            app.ui.line(&cloud.send(&request)?.one()?.uuid)
+            app.ui.line(&cloud.one(&request)?.uuid)
         }
         Command::Detach { volume, from } => {
             let from = from.as_deref().map(Id::new);
             let request = volumes::detach(&Id::new(volume), from.as_ref());
-            app.ui.line(&cloud.send(&request)?.one()?.uuid)
+            app.ui.line(&cloud.one(&request)?.uuid)
         }
         Command::Import(args) => import::exec(app, &mut cloud, args),
-        Command::List(args) => list::exec(app, &cloud, args, &volumes::get(&[])),
-        Command::Get { volumes, output } => {
-            output::print(app, *output, cloud.send(&volumes::get(&ids(volumes)))?)
-        }
+        Command::Queries(queries) => queries.exec(app, &cloud),
         Command::Remove(chosen) => {
-            let ids = chosen.ids(&cloud, &volumes::get(&[]))?;
-            choose::each(app, &cloud, &chosen.told, &ids, volumes::remove)
+            let ids = chosen.ids::<Volume>(&cloud)?;
+            choose::change(app, &cloud, &chosen.output, &ids, volumes::remove)
         }
     }
 }

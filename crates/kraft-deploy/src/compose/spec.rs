@@ -1,4 +1,4 @@
-//! From a service of a Compose file to the instance that is wanted.
+//! Translate a service of a Compose file into a request for an instance.
 
 use std::collections::BTreeMap;
 
@@ -9,41 +9,40 @@ use kraft_cloud::resources::services::{Service as Published, WantedDomain};
 use kraft_core::compose::{Port, Restart, Service};
 use kraft_core::problem::Problem;
 use kraft_core::quantity::MIB;
-
-use super::super::launch::NewVolume;
-use super::super::{naming, ports};
-use super::{Stack, variables};
 use kraft_engine::context::Context;
-use kraft_engine::failure::{Failure, Kind};
 
-/// A volume has this size if nobody says one, in MiB (KraftKit).
-const USUAL_VOLUME: u64 = 64;
+use super::{Error, Stack, variables};
+use crate::launch::NewVolume;
+use crate::{naming, ports};
+
+/// The default size of a volume, in MiB (KraftKit).
+const DEFAULT_VOLUME: u64 = 64;
 
 impl Stack {
-    /// Returns the instance that a service wants of an image; it does not start by itself.
+    /// Returns the request for the instance of a service; it does not start the instance.
     pub(super) fn wanted(
         &self,
         ctx: &Context,
         service: &Service,
         image: &Image,
-    ) -> Result<CreateInstance, Failure> {
+    ) -> Result<CreateInstance, Error> {
         let service_group = self.group(ctx, service)?;
         let replicas = service.replicas.unwrap_or(1);
         if replicas > 1 && service_group.is_none() {
             ctx.warn(&format!(
-                "`{}` publishes no port that its copies could share: there will be one",
+                "`{}` publishes no port that replicas could share: it gets one instance",
                 service.name
             ));
         }
         let program = service
             .entrypoint
             .as_deref()
-            .and_then(|words| words.split_first());
-        let mut words: Vec<String> = program.map(|(_, rest)| rest.to_vec()).unwrap_or_default();
-        words.extend(service.command.clone().unwrap_or_default());
+            .and_then(|command| command.split_first());
+        let mut args: Vec<String> = program.map(|(_, rest)| rest.to_vec()).unwrap_or_default();
+        args.extend(service.command.clone().unwrap_or_default());
         Ok(CreateInstance {
             name: Some(self.instance(service)),
-            args: naming::arguments(image, program.map(|(first, _)| first.as_str()), &words),
+            args: naming::arguments(image, program.map(|(first, _)| first.as_str()), &args),
             image: image.digest.clone(),
             env: self.env(ctx, service)?,
             memory_mb: service.memory.map(|bytes| (bytes / MIB).max(1)),
@@ -62,8 +61,8 @@ impl Stack {
         })
     }
 
-    /// Returns the variables: those of files, and over them those of the service.
-    fn env(&self, ctx: &Context, service: &Service) -> Result<BTreeMap<String, String>, Failure> {
+    /// Returns the environment: variables of files, overridden by those of the service.
+    fn env(&self, ctx: &Context, service: &Service) -> Result<BTreeMap<String, String>, Error> {
         let mut env = BTreeMap::new();
         for file in &service.env_files {
             env.extend(variables(&self.dir.join(&file.path), file.required)?);
@@ -77,11 +76,11 @@ impl Stack {
         Ok(env)
     }
 
-    fn group(&self, ctx: &Context, service: &Service) -> Result<Option<WantedGroup>, Failure> {
+    fn group(&self, ctx: &Context, service: &Service) -> Result<Option<WantedGroup>, Error> {
         if service.ports.is_empty() {
             if service.domain.is_some() {
                 ctx.warn(&format!(
-                    "`{}` publishes no port: its domain leads nowhere",
+                    "`{}` publishes no port: its domain has no effect",
                     service.name
                 ));
             }
@@ -96,15 +95,18 @@ impl Stack {
 
     /// Returns the published ports by the rules of the platform: HTTPS at 443, HTTP at 80, TLS at
     /// every other one.
-    fn published(&self, ports: &[Port]) -> Result<Vec<Published>, Failure> {
+    fn published(&self, ports: &[Port]) -> Result<Vec<Published>, Error> {
         let has_http = ports.iter().any(|port| port.published == Some(80));
         let mut all = Vec::new();
         for port in ports {
             if !matches!(port.protocol.as_str(), "tcp" | "tls") {
                 let message = format!("the platform does not publish `{}`", port.protocol);
-                return Err(self.at_fault(Problem::error(message).at(port.span)));
+                return Err(Error::Unsupported {
+                    text: self.text.clone(),
+                    problem: Box::new(Problem::error(message).at(port.span)),
+                });
             }
-            let handlers = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+            let handlers = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
             let plain = |handlers| Published {
                 port: port.published.unwrap_or(port.target),
                 destination_port: Some(port.target),
@@ -123,21 +125,13 @@ impl Stack {
         Ok(all)
     }
 
-    fn at_fault(&self, problem: Problem) -> Failure {
-        let text = kraft_engine::failure::Text {
-            name: self.text.name.clone(),
-            text: self.text.text.clone(),
-        };
-        Failure::problems_in(Kind::Usage, text, vec![problem])
-    }
-
-    /// Returns the volumes that a service sees; directories of this computer are told and left out.
+    /// Returns the volumes that a service mounts; local directories are reported and left out.
     fn mounts(&self, ctx: &Context, service: &Service) -> Vec<WantedVolume> {
         let mut mounts = Vec::new();
         for mount in &service.volumes {
             if mount.is_directory() {
                 ctx.warn(&format!(
-                    "`{}` does not see `{}`: a directory of this computer is not in the cloud; \
+                    "`{}` cannot mount `{}`: a directory of this host is not in the cloud; \
                      `kraft cloud volume import` copies it into a volume",
                     service.name, mount.source
                 ));
@@ -152,7 +146,7 @@ impl Stack {
         mounts
     }
 
-    /// Returns the volumes of services that are made if they are not there.
+    /// Returns the volumes of services that are created if they do not exist.
     pub fn new_volumes(&self, services: &[&Service]) -> Vec<NewVolume> {
         let mut new: Vec<NewVolume> = Vec::new();
         let mounts = services.iter().flat_map(|service| &service.volumes);
@@ -167,7 +161,7 @@ impl Stack {
             }
             let name = self.volume(&mount.source);
             let bytes = declared.and_then(|volume| volume.size);
-            let size_mb = bytes.map_or(USUAL_VOLUME, |bytes| bytes.div_ceil(MIB).max(1));
+            let size_mb = bytes.map_or(DEFAULT_VOLUME, |bytes| bytes.div_ceil(MIB).max(1));
             if !new.iter().any(|one| one.name == name) {
                 new.push(NewVolume { name, size_mb });
             }
@@ -176,7 +170,7 @@ impl Stack {
     }
 }
 
-/// Returns a domain as the platform is told it: one with a dot is meant as it is.
+/// Returns the request for a domain: one with a dot inside is a full name, and ends with a dot.
 fn domain(name: &str) -> WantedDomain {
     let bare = name.trim_end_matches('.');
     let name = if bare.contains('.') {
