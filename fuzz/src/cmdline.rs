@@ -19,7 +19,7 @@ unsafe extern "C" {
 fn report(line: &str) -> Option<Vec<String>> {
     let text = CString::new(line).ok()?;
     let mut report = vec![0u8; 256 * 1024];
-    // SAFETY: `text` ends with NUL and `report` has the size that is told.
+    // SAFETY: `text` ends with NUL and `report` has the stated size.
     let length = unsafe { guest_report(text.as_ptr(), report.as_mut_ptr().cast(), report.len()) };
     let report = report.get(..usize::try_from(length).ok()?)?;
     let lines = String::from_utf8_lossy(report);
@@ -57,7 +57,7 @@ fn unescape(text: &str) -> String {
 }
 
 fn agree_on(line: &str) {
-    // A longer line, or more words, the guest refuses; our model is told only what can arrive.
+    // The guest rejects longer lines and more arguments; the model only gets what can arrive.
     let Some(lines) = report(line) else { return };
     let mut args: Vec<String> = strings(&lines, "arg ");
     let parsed = cmdline::parse(line);

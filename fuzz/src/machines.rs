@@ -1,4 +1,4 @@
-//! Kernels, the event log of a VMM, and what is typed on the command line of a machine.
+//! Fuzzes kernels, the event log of a VMM, and command line arguments of a machine.
 
 use std::io::Cursor;
 

@@ -261,7 +261,7 @@ mod tests {
         let metadata = with_arrow("kraft-core", "kraft-sys", Some("dev"));
         assert_eq!(
             complaints(&metadata),
-            ["`kraft-core` imports `kraft-sys` in its tests, but may import none of ours"]
+            ["`kraft-core` imports `kraft-sys` in its tests, but may import none of the workspace"]
         );
     }
 

@@ -171,7 +171,7 @@ pub enum CopyError {
     #[error(transparent)]
     File(#[from] kraft_sys::fs::Error),
     /// The archive is invalid.
-    #[error("`{path}` is no archive of images")]
+    #[error("`{path}` is not an archive of images")]
     Archive {
         /// The file.
         path: String,
@@ -190,7 +190,7 @@ pub enum CopyError {
     #[error("KraftKit does not have all of it: the blob {0} is missing")]
     Lacking(Digest),
     /// Another image has the same name.
-    #[error("another image is named `{0}` here")]
+    #[error("another image is already named `{0}`")]
     Taken(Reference),
     /// It contains no image.
     #[error("`{0}` holds no image")]

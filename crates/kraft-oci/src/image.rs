@@ -470,7 +470,7 @@ pub enum BadDocument {
     #[error("it is not what it should be")]
     Json(#[source] serde_json::Error),
     /// Docker's first format, without digests.
-    #[error("it is of docker's first format, which nobody writes any more")]
+    #[error("it is in Docker's obsolete schema 1 format")]
     Schema1,
     /// Both an index and a manifest.
     #[error("it could be read as an index and as a manifest")]

@@ -261,7 +261,7 @@ impl Read for Told {
             let found = std::mem::take(&mut self.plain.hasher).finish();
             if found != expected {
                 return Err(io::Error::other(format!(
-                    "it holds {found}, and the configuration tells of {expected}"
+                    "its digest is {found}, expected {expected} by the configuration"
                 )));
             }
         }
@@ -317,7 +317,7 @@ pub enum LayerError {
     #[error("the file has {0} bytes, and a layer holds less than 8 GiB")]
     TooLarge(u64),
     /// The tar cannot be read.
-    #[error("the layer is no tar that can be read")]
+    #[error("the layer is not a readable tar")]
     Read(#[source] io::Error),
     /// An entry that a valid image does not have.
     #[error("the layer has the entry `{path}`, and {why}")]
@@ -329,7 +329,7 @@ pub enum LayerError {
     },
     /// The configuration has another digest.
     #[error(
-        "the layer {layer} holds {found} when it is unpacked, and the configuration tells of {expected}"
+        "the uncompressed layer {layer} has the digest {found}, expected {expected} by the configuration"
     )]
     Content {
         /// The layer.

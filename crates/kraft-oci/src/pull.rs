@@ -611,7 +611,7 @@ pub enum PullError {
         name: Reference,
     },
     /// The registry returned 304 for an unconditional request.
-    #[error("the registry says that `{0}` did not change, and nobody asked")]
+    #[error("the registry returned 304 for `{0}` without a condition")]
     Unasked(Reference),
     /// The program is terminating.
     #[error("the transfer was stopped")]

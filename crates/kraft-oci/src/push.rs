@@ -300,7 +300,7 @@ pub enum PushError {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// A manifest exists neither locally nor in the registry.
-    #[error("the part of `{name}` for {platform} is neither on this computer nor in the registry")]
+    #[error("the part of `{name}` for {platform} exists neither locally nor in the registry")]
     Incomplete {
         /// The image.
         name: Reference,

@@ -59,7 +59,7 @@ pub fn unpack(
     let diff_ids = config.rootfs.diff_ids.as_deref().unwrap_or_default();
     if diff_ids.len() != manifest.layers.len() && !diff_ids.is_empty() {
         return Err(LayerError::Taking(io::Error::other(format!(
-            "the manifest has {} layers, and the configuration tells of {}",
+            "the manifest has {} layers, but the configuration lists {}",
             manifest.layers.len(),
             diff_ids.len()
         ))));

@@ -175,8 +175,8 @@ pub fn survive_polite_signals() -> io::Result<()> {
 /// Makes writes beyond the file size limit fail in this process and its children, instead of
 /// killing it by SIGXFSZ.
 pub fn survive_file_size_limit() -> io::Result<()> {
-    // SAFETY: to ignore a signal runs no code of ours in a handler, and the signal is raised by
-    // this process's own writes only.
+    // SAFETY: ignoring a signal runs no handler, and the signal is raised only by this process's
+    // own writes.
     #[expect(unsafe_code, reason = "no safe interface ignores a signal")]
     let before = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     if before == libc::SIG_ERR {

@@ -72,7 +72,7 @@ fn raw_qemu(bench: &Bench, kernel: &str) -> String {
     )
 }
 
-/// What people type by hand, and KraftKit's way: every default device, the full firmware.
+/// A command typed by hand, as in KraftKit: all default devices, the full firmware.
 fn plain_qemu(kernel: &str) -> String {
     format!(
         "exec qemu-system-x86_64 -machine pc,accel=tcg -m 64M -nographic -monitor none -no-reboot \

@@ -222,7 +222,7 @@ pub fn description() -> Option<Value> {
         PathBuf::from,
     );
     let Ok(text) = std::fs::read_to_string(&path) else {
-        // Other people's data, which no set-up brings: missing, it is no failure anywhere.
+        // Third-party data without a set-up step: if missing, it is never a failure.
         eprintln!("SKIPPED: KRAFT_CLOUD_OPENAPI names no description of the cloud's API");
         return None;
     };

@@ -137,8 +137,8 @@ pub fn text(bench: &Bench, path: &str) -> String {
     bench.ok(["rootfs", "cat", "root.cpio", path])
 }
 
-/// Returns whether a program that builds is here and can run a command, and says so if not. `bench`
-/// has the configuration of [`containers_conf`].
+/// Returns whether a build program exists and can run a command, and reports it if not. `bench` has
+/// the configuration of [`containers_conf`].
 pub fn has_builder(bench: &Bench, program: &str) -> bool {
     if !installed(program) || !rustix::process::geteuid().is_root() {
         skip(&format!(
@@ -159,13 +159,15 @@ pub fn has_builder(bench: &Bench, program: &str) -> bool {
         .unwrap();
     if !trial.status.success() {
         let why = String::from_utf8_lossy(&trial.stderr).into_owned();
-        skip(&format!("{program} cannot run commands here: {why}"));
+        skip(&format!(
+            "{program} cannot run commands on this host: {why}"
+        ));
     }
     trial.status.success()
 }
 
-/// Writes a configuration for buildah and podman, for the variable `CONTAINERS_CONF`: with runc
-/// where it is here, because crun refuses hosts with both versions of cgroups.
+/// Writes a configuration for buildah and podman, for the variable `CONTAINERS_CONF`: with runc if
+/// it exists, because crun rejects hosts with both versions of cgroups.
 pub fn containers_conf(dir: &Path) -> String {
     let path = dir.join("containers.conf");
     let runc = if installed("runc") {
@@ -177,8 +179,8 @@ pub fn containers_conf(dir: &Path) -> String {
     path.display().to_string()
 }
 
-/// The protocol of a stand-alone buildkitd, spoken by the BuildKit inside a Docker engine: whoever
-/// connects is joined to it where HTTP/2 begins.
+/// The protocol of a stand-alone buildkitd, implemented by the BuildKit in a Docker engine: a
+/// client is connected to it where HTTP/2 begins.
 #[derive(Debug)]
 pub struct Bridge {
     dir: tempfile::TempDir,
@@ -241,7 +243,7 @@ fn join(
     );
     let mut from_daemon = daemon.try_clone().unwrap();
     std::thread::spawn(move || {
-        // Either side may hang up first.
+        // Either side may close the connection first.
         let _ = std::io::copy(&mut from_daemon, &mut back);
     });
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! Other people's engines, private to one test: dockerd and containerd from Debian, each with its
-//! own directories, socket and nothing else of the host's.
+//! Private engines for one test: dockerd and containerd from Debian, each with its own directories
+//! and socket.
 
 use std::fs::File;
 use std::os::unix::net::UnixStream;
@@ -153,7 +153,7 @@ impl Docker {
             &format!("POST /images/create?fromImage={repository}&tag={tag}&platform={platform}"),
             &Value::Null,
         );
-        // A failure that comes after the headers can only be told in the stream.
+        // An error after the headers can only be reported in the stream.
         let text = answer.text();
         if answer.status != 200 || text.contains("\"errorDetail\"") {
             return Err(text);

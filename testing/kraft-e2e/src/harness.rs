@@ -1,4 +1,4 @@
-//! The bench every test stands at: the real binary, a home of its own, and nothing left behind.
+//! The test environment: the real binary, a private home, and cleanup.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -24,7 +24,7 @@ pub fn kraft_binary() -> &'static Path {
         if let Some(given) = std::env::var_os("KRAFT_BIN") {
             return PathBuf::from(given);
         }
-        // A test binary lies in target/PROFILE/deps, the program in target/PROFILE.
+        // A test binary is in target/PROFILE/deps, the program in target/PROFILE.
         let test = std::env::current_exe().unwrap();
         let profile_dir = test.ancestors().nth(2).unwrap().to_owned();
         let mut build = Command::new(env!("CARGO"));
@@ -181,7 +181,7 @@ impl Bench {
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("not JSON: {e}\n{text}"))
     }
 
-    /// Returns the machine of that name as `kraft ps --all` tells it, if it is listed.
+    /// Returns the machine with a name as listed by `kraft ps --all`.
     pub fn machine(&self, name: &str) -> Option<Value> {
         let all = self.json(["ps", "--all", "-o", "json"]);
         all.as_array()
@@ -191,7 +191,7 @@ impl Bench {
             .cloned()
     }
 
-    /// Returns the state of that machine as `kraft ps --all` tells it.
+    /// Returns the state of a machine as listed by `kraft ps --all`.
     pub fn state(&self, name: &str) -> String {
         match self.machine(name) {
             Some(machine) => machine["state"].as_str().unwrap().to_owned(),
@@ -357,7 +357,7 @@ fn wait_with_patience(mut child: Child, patience: Duration, what: &str) -> Outpu
 pub fn skip(reason: &str) {
     assert!(
         std::env::var_os("KRAFT_E2E").is_none_or(|v| v != "require"),
-        "SKIPPED, but everything is required here: {reason}"
+        "SKIPPED, but all tests are required: {reason}"
     );
     eprintln!("SKIPPED: {reason}");
 }

@@ -1,5 +1,4 @@
-//! A registry that plays faults and attacks: an HTTP/1.1 server of our own that serves one image,
-//! and lies where it is told to.
+//! A hostile registry: an HTTP/1.1 server with one image, and scripted failures and attacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,7 +18,7 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// A layer.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// An image as it lies in the registry: every blob by its digest, and the index.
+/// An image in the registry: every blob by its digest, and the index.
 #[derive(Clone, Debug, Default)]
 pub struct Image {
     /// Media type and bytes by digest.
@@ -143,11 +142,11 @@ pub enum Act {
     Serve,
     /// Answers with a status, fields and a body.
     Answer(u16, Vec<(String, String)>, Vec<u8>),
-    /// Promises so many bytes, sends these, and hangs up.
+    /// Declares a length, sends these bytes, and closes the connection.
     Promise(usize, Vec<u8>),
     /// Sends zeros without end.
     Endless,
-    /// Writes these bytes, which may be no HTTP, and hangs up.
+    /// Sends these bytes, which may not be HTTP, and closes the connection.
     Raw(Vec<u8>),
     /// Writes the first bytes, and then the second ones again and again, with a pause before each.
     Flood(Vec<u8>, Vec<u8>, Duration),
@@ -167,7 +166,7 @@ impl Act {
         Self::Answer(status, vec![field], Vec::new())
     }
 
-    /// Promises a body of so many bytes, and sends one every tenth of a second.
+    /// Declares a length, and sends one byte every tenth of a second.
     pub fn drip(length: usize) -> Self {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
         Self::Flood(head.into_bytes(), b" ".to_vec(), Duration::from_millis(100))
@@ -228,7 +227,7 @@ impl Hostile {
 
 /// Answers what comes over one connection.
 fn converse(connection: TcpStream, image: &Image, play: &Play, log: &Mutex<Vec<Request>>) {
-    // Somebody who says hello in another protocol gets no answer that he understands.
+    // A client with another protocol gets no valid response.
     let mut first = [0];
     if connection.peek(&mut first).unwrap_or(0) == 1 && first[0] < 32 {
         let _ = (&connection).write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
@@ -362,7 +361,7 @@ fn serve(image: &Image, request: &Request) -> (u16, Vec<(String, String)>, Vec<u
     }
 }
 
-/// Returns the names of all blobs that lie in a store, as they are called and as they hash.
+/// Returns all blobs in a store, by name and by actual digest.
 ///
 /// # Panics
 /// If a blob cannot be read.

@@ -1,7 +1,6 @@
-//! Just enough HTTP to talk to a daemon as itself, without the program under test in between.
+//! A minimal HTTP client for daemons, independent of the program under test.
 //!
-//! One request for each connection, in HTTP/1.0, so that the answer is whatever comes until the
-//! other side hangs up.
+//! One HTTP/1.0 request per connection, so that the response ends when the connection is closed.
 
 use std::io::{Read, Write};
 

@@ -1,5 +1,5 @@
-//! What the end-to-end tests stand on. They drive the real binary from outside and import nothing
-//! of ours but the emulated cloud, so the same tests could be pointed at another `kraft` (`KRAFT_BIN`).
+//! Helpers of the end-to-end tests. They run the real binary and import no product code except for
+//! the emulated cloud, so the tests can run another `kraft` (`KRAFT_BIN`).
 
 pub mod cloud;
 pub mod dockerfiles;

@@ -1,8 +1,8 @@
 //! A full guest: Debian's Linux with a user land of one program, assembled at test time.
 //!
-//! It stands in where a miniature kernel cannot: real 9p mounts, real TCP and UDP. Its `init`
-//! reads the same command line a unikernel gets: `vfs.fstab` names what is mounted, the words
-//! after `--` are a shell script to run.
+//! It tests what a miniature kernel cannot: real 9p mounts, real TCP and UDP. Its `init` reads the
+//! same command line as a unikernel: `vfs.fstab` names the mounts, the arguments after `--` are a
+//! shell script to run.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -74,7 +74,7 @@ pub fn lay_out(root: &Path, script: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Copies a program of this computer into the guest, with the libraries it is linked to.
+/// Copies a program of this host into the guest, with its shared libraries.
 pub fn add_host_program(root: &Path, program: &Path) {
     let linked = std::process::Command::new("ldd")
         .arg(program)
@@ -89,7 +89,7 @@ pub fn add_host_program(root: &Path, program: &Path) {
     }
 }
 
-/// Copies a file of this computer to the same place in the guest.
+/// Copies a file of this host to the same path in the guest.
 pub fn add_file(root: &Path, file: &Path) {
     let inside = root.join(file.strip_prefix("/").unwrap());
     fs::create_dir_all(inside.parent().unwrap()).unwrap();

@@ -24,18 +24,18 @@ impl Cost {
     /// # Panics
     /// If it fails.
     pub fn of(mut command: Command, input: &[u8]) -> Self {
-        // A file, because nobody empties a pipe meanwhile.
-        let mut talk = tempfile::tempfile().unwrap();
+        // A file, because a pipe would not be read meanwhile.
+        let mut log = tempfile::tempfile().unwrap();
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(talk.try_clone().unwrap());
+            .stderr(log.try_clone().unwrap());
         let start = Instant::now();
         let mut child = command.spawn().unwrap();
-        // Whoever reads no input may be gone already.
+        // The program may already have ended without reading input.
         let _ = child.stdin.take().unwrap().write_all(input);
         let mut mebibytes = 0.0;
-        // Its high-water mark only rises: the last look is the truth or just below.
+        // The high-water mark only rises: the last value is the maximum, or just below.
         loop {
             if has_ended(&child) {
                 break;
@@ -47,10 +47,10 @@ impl Cost {
         let cpu_millis = busy(child.id()).unwrap_or_default();
         let status = child.wait().unwrap();
         if !status.success() {
-            let mut told = String::new();
-            talk.rewind().unwrap();
-            talk.read_to_string(&mut told).unwrap();
-            panic!("{command:?}: {status}: {told}");
+            let mut output = String::new();
+            log.rewind().unwrap();
+            log.read_to_string(&mut output).unwrap();
+            panic!("{command:?}: {status}: {output}");
         }
         Self {
             millis,

@@ -7,7 +7,7 @@ use crate::harness::wrapped;
 
 use crate::registry::installed;
 
-/// Tells why this host cannot show what a program does without a network, if it cannot.
+/// Returns why this host cannot run tests without a network, if it cannot.
 pub fn obstacle() -> Option<&'static str> {
     for program in ["unshare", "strace"] {
         if !installed(program) {
@@ -21,7 +21,7 @@ pub fn obstacle() -> Option<&'static str> {
     permitted.stdin(Stdio::null()).stdout(Stdio::null());
     match permitted.stderr(Stdio::null()).status() {
         Ok(status) if status.success() => None,
-        _ => Some("this host lets nobody make a network namespace and trace in it"),
+        _ => Some("this host does not allow creating and tracing network namespaces"),
     }
 }
 
@@ -37,8 +37,8 @@ pub fn isolated(command: &Command, trace: &Path) -> Command {
     wrapped(outer, command)
 }
 
-/// Returns the lines of a trace in which somebody asked for a socket that leads out of the host,
-/// or asks the kernel about its network.
+/// Returns the lines of a trace with sockets that lead out of the host, or with network queries to
+/// the kernel.
 pub fn outward_sockets(trace: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(trace).unwrap();
     text.lines()

@@ -21,7 +21,7 @@ pub struct Registry {
 /// What stands between a client and the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lock {
-    /// Nothing: plain HTTP, anybody may push.
+    /// None: plain HTTP, anonymous push.
     None,
     /// Plain HTTP, and a user name with a password.
     Password(String, String),
@@ -54,7 +54,7 @@ impl Registry {
     }
 
     /// Starts an open registry with a self-signed certificate for `127.0.0.1` and `localhost`,
-    /// such as everybody makes it: with `openssl req -x509` and no further thought.
+    /// created by `openssl req -x509` with default options.
     pub fn with_tls() -> Option<Self> {
         Self::start(Lock::Certificate)
     }
@@ -86,7 +86,7 @@ impl Registry {
             Lock::Password(user, password) => write_password_file(dir.path(), user, password),
             Lock::Certificate => make_certificate(dir.path()),
         }
-        // Somebody else may take the port between our look and the registry's.
+        // Another process may take the port before the registry does.
         for _ in 0..20 {
             let port = free_port();
             if let Some(process) = serve(dir.path(), port, &lock) {
@@ -132,13 +132,17 @@ impl Registry {
 
     /// Asks the registry directly; `what` is method and path. Not for one with a certificate.
     pub fn ask(&self, what: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        assert_ne!(self.lock, Lock::Certificate, "this client knows no TLS");
+        assert_ne!(
+            self.lock,
+            Lock::Certificate,
+            "this client does not support TLS"
+        );
         let connection = TcpStream::connect(self.address()).unwrap();
         http::ask(connection, what, headers, body)
     }
 
-    /// Returns a `skopeo` subcommand prepared so that it may read and write here: `side` is the
-    /// word its flags carry for this end of a copy, `src-` or `dest-`, and empty elsewhere.
+    /// Returns a `skopeo` subcommand with the options for this registry: `side` is the prefix of
+    /// its flags for this end of a copy, `src-` or `dest-`, otherwise empty.
     pub fn skopeo_flags(&self, side: &str) -> Vec<String> {
         let mut flags = vec![format!("--{side}tls-verify=false")];
         if let Lock::Password(user, password) = &self.lock {
@@ -172,7 +176,7 @@ impl Request {
     }
 }
 
-/// Tells whether a program is on `PATH`.
+/// Returns whether a program is on `PATH`.
 pub fn installed(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
@@ -201,7 +205,7 @@ pub fn digest_of(bytes: &[u8]) -> String {
 /// If it fails.
 pub fn skopeo<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Vec<u8> {
     let mut command = Command::new("skopeo");
-    // Nobody's signatures matter here, whatever the host's policy wants.
+    // Signatures are not checked, whatever the host's policy.
     command.arg("--insecure-policy").args(args);
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(
@@ -212,7 +216,7 @@ pub fn skopeo<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> V
     output.stdout
 }
 
-/// Returns a port that nobody listens on right now.
+/// Returns a port that is free now.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::harness::{Bench, Outcome, repository, skip};
 use crate::registry::installed;
 
-/// Tells why nothing can be built here, if it cannot.
+/// Returns why nothing can be built on this host, if it cannot.
 pub fn obstacle() -> Option<&'static str> {
     for program in ["make", "gcc", "kconfig-conf", "git"] {
         if !installed(program) {

@@ -13,7 +13,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Runs `kraft` in a terminal of 40 lines; `None`, aloud, where there is no tmux.
+    /// Runs `kraft` in a terminal of 40 lines; `None`, with a message, without tmux.
     ///
     /// With `data`, stdout goes to that file and the screen shows stderr alone.
     ///

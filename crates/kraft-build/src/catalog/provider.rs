@@ -165,7 +165,7 @@ fn document(
         let Some((etag, text)) = old else {
             return Err(Error::Network {
                 url: url.to_owned(),
-                why: "the server says that nothing changed, and nothing was known".to_owned(),
+                why: "the server returned 304 for an unconditional request".to_owned(),
             });
         };
         seen.insert(url.to_owned(), (etag.clone(), text.clone()));

@@ -130,7 +130,7 @@ fn modes_and_links_are_kept_and_git_tells_the_commit_in_the_tree() {
     assert_eq!(git(&to, &["ls-files", "-m"]), "");
 }
 
-/// Adds the repository `inner` to a tree, by its path on this computer.
+/// Adds the repository `inner` to a tree, by its local path.
 fn add_submodule(world: &World, tree: &Path, at: &str) {
     let inner = world.path("repositories/inner.git");
     let inner = inner.to_str().unwrap();
@@ -342,7 +342,7 @@ fn an_own_server_that_gives_out_no_commits_by_hash_is_asked_for_the_branch() {
     let world = World::new();
     let first = world.repository("lib-x", &[("Config.uk", "one")]);
     world.commit("lib-x", &[("Config.uk", "two")]);
-    // A dumb server: files alone, which knows neither depths nor wishes.
+    // A dumb HTTP server: static files, without support for shallow fetches.
     let bare = world.path("repositories/lib-x.git");
     Tool::new("cp")
         .args([

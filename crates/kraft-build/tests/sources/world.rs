@@ -35,7 +35,7 @@ impl World {
         self.sources_as(1, Vec::new())
     }
 
-    /// Returns sources that try again so often, with credentials.
+    /// Returns sources with a number of retries and credentials.
     pub(crate) fn sources_as(
         &self,
         retries: u32,
@@ -129,7 +129,7 @@ impl World {
     }
 }
 
-/// Runs Git as somebody.
+/// Runs Git with a fixed identity.
 pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
     let output = Tool::new("git")
         .args([

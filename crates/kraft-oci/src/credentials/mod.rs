@@ -136,7 +136,7 @@ impl Keyrings {
             let instead = if found {
                 "other credentials are used"
             } else {
-                "going on without credentials"
+                "continuing without credentials"
             };
             reporter.report(Event::Warning(format!("{error}; {instead}")));
         }

@@ -296,11 +296,11 @@ impl Inner {
 }
 
 impl Doing<'_> {
-    pub(super) fn protocol(&self, fault: &str) -> Error {
+    pub(super) fn protocol(&self, reason: &str) -> Error {
         Error::Protocol {
             host: self.host.name.clone(),
             doing: self.doing.to_owned(),
-            fault: fault.to_owned(),
+            reason: reason.to_owned(),
         }
     }
 

@@ -118,7 +118,7 @@ impl Registry {
     async fn attempt(&self, call: &Call<'_>, attempt: u32) -> Result<Response, Failed<Error>> {
         let base = call.host.base().await;
         let base = base.map_err(|error| call.unreachable(error))?;
-        let own = |fault: String| call.at().protocol(&fault);
+        let own = |reason: String| call.at().protocol(&reason);
         let url = match call.to {
             Target::Path(path) => {
                 Url::parse(&format!("{base}{path}")).map_err(|error| own(error.to_string()))?
@@ -158,9 +158,9 @@ impl Registry {
                 let reason = if had {
                     format!("the credentials for it are refused{words}")
                 } else if header.is_some() || round > 0 {
-                    format!("it does not let anybody in{words}")
+                    format!("it denies access to all users{words}")
                 } else {
-                    format!("it wants credentials, and does not say of what kind{words}")
+                    format!("it wants credentials of an unspecified kind{words}")
                 };
                 return Err(call.at().unauthorized(&reason, had).into());
             };
@@ -221,7 +221,7 @@ impl Registry {
                 return Ok(answer);
             }
             url = redirect::target(answer.headers(), &url)
-                .map_err(|fault| call.at().protocol(&fault))?;
+                .map_err(|reason| call.at().protocol(&reason))?;
         }
         Err(call.at().protocol(CIRCLE).into())
     }
@@ -244,7 +244,7 @@ impl Registry {
         let error = match status.as_u16() {
             304 => call
                 .at()
-                .protocol("it says that nothing changed, and nobody asked"),
+                .protocol("it returned 304 for a request without a condition"),
             401 => call.at().unauthorized(
                 &format!("`{elsewhere}`, where it leads to, wants credentials{words}"),
                 false,

@@ -168,7 +168,7 @@ impl Registry {
 
     /// Checks that a host is a registry.
     pub async fn ping(&self, host: &str) -> Result<(), Error> {
-        let mut call = self.at_large(host, "say that it is a registry");
+        let mut call = self.at_large(host, "identify itself as a registry");
         call.to = Target::Path("/v2/");
         match self.call(&call).await {
             // A registry may require credentials.
@@ -216,7 +216,7 @@ impl Registry {
             let bytes = self.body(&page, answer, room).await?;
             room = room.saturating_sub(bytes.len());
             let found = read(&bytes)
-                .map_err(|error| page.at().protocol(&format!("its list is no list: {error}")))?;
+                .map_err(|error| page.at().protocol(&format!("its list is invalid: {error}")))?;
             let more = !found.is_empty();
             entries.extend(found);
             let doing = page.doing;

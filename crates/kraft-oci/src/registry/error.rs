@@ -1,4 +1,4 @@
-//! What can go wrong with a registry, in the words of its user.
+//! Errors of registry operations.
 
 use std::io;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub enum Error {
         host: String,
         /// What was attempted.
         doing: String,
-        /// What stood in the way.
+        /// The reason.
         source: TransferError,
     },
     /// It wants credentials, or others than it was given.
@@ -62,7 +62,7 @@ pub enum Error {
         /// What it said, behind a colon.
         words: String,
     },
-    /// It wants to be left alone for longer than anybody waits.
+    /// It requires a longer delay before the next request than kraft waits.
     #[error("the registry `{host}` takes no more requests for {} seconds", .pause.as_secs())]
     Busy {
         /// The registry.
@@ -83,14 +83,14 @@ pub enum Error {
         words: String,
     },
     /// It answered what no registry may answer.
-    #[error("the registry `{host}` gave a wrong answer when asked to {doing}: {fault}")]
+    #[error("the registry `{host}` gave a wrong answer when asked to {doing}: {reason}")]
     Protocol {
         /// The registry.
         host: String,
         /// What was attempted.
         doing: String,
         /// What was wrong.
-        fault: String,
+        reason: String,
     },
     /// A document is not what its digest says.
     #[error("the registry `{host}` gave a wrong document for `{name}`: its digest is {found}")]
@@ -181,7 +181,7 @@ impl Error {
                 source: TransferError::Certificate(_),
                 ..
             } => format!(
-                "trust who signed it with `--ca-file FILE`, or trust whoever answers with \
+                "trust its issuer with `--ca-file FILE`, or any server with \
                  `--insecure={host}`"
             ),
             Self::Unreachable { source, .. } => connection::hint(&source.to_string())
@@ -196,13 +196,13 @@ impl Error {
                 format!("log in with other credentials: `kraft login {host}`")
             }
             Self::Forbidden { host, .. } => {
-                format!("ask for the right, or log in as somebody who has it: `kraft login {host}`")
+                format!("request permission, or log in as another user: `kraft login {host}`")
             }
             Self::NotFound { .. } => "check the name, the tag and the registry".to_owned(),
             Self::Busy { .. } | Self::Server { .. } => "try again later".to_owned(),
-            Self::Broken { .. } => "try again: what came is kept, and gone on with".to_owned(),
+            Self::Broken { .. } => "try again: the transfer is resumed".to_owned(),
             Self::Protocol { host, .. } | Self::WrongDigest { host, .. } => format!(
-                "nothing of it was kept; tell whoever runs `{host}`, or check what stands between"
+                "nothing was stored; report it to the operator of `{host}`, or check proxies in between"
             ),
             Self::Local { .. } | Self::Credentials(_) | Self::Authorities { .. } => {
                 return Vec::new();

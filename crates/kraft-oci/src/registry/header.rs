@@ -84,7 +84,7 @@ fn parameter(text: &str) -> (String, &str) {
     (value, "")
 }
 
-/// Reads where a list goes on from a `Link` header (RFC 8288): `<URL>; rel="next"`.
+/// Returns the URL of a list's next page from a `Link` header (RFC 8288): `<URL>; rel="next"`.
 pub(super) fn next_link(text: &str) -> Option<&str> {
     text.split(',').find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;

@@ -99,7 +99,7 @@ pub enum Fetched {
 /// What a registry says of a document without sending it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Its digest, if the registry tells.
+    /// Its digest, if the registry returns one.
     pub digest: Option<Digest>,
 }
 

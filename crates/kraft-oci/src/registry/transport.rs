@@ -19,7 +19,7 @@ pub(super) struct Host {
     address: String,
     /// Whether its certificate is not looked at.
     insecure: bool,
-    /// Whether it is this computer.
+    /// Whether it is this host.
     loopback: bool,
     tls: OnceCell<bool>,
     /// How it wants to be asked.
@@ -49,8 +49,8 @@ impl Host {
 
     /// Returns the beginning of its URLs: `https://HOST[:PORT]`.
     ///
-    /// TLS is spoken everywhere. Only this computer, and registries that the user declared
-    /// insecure, are asked once whether they speak it.
+    /// TLS is required, except for this host and registries configured as insecure, which are
+    /// probed once.
     pub(super) async fn base(&self) -> Result<String, TransferError> {
         let tls = if self.may_be_plain() {
             *self
@@ -89,7 +89,7 @@ async fn speaks_tls(address: &str) -> Result<bool, TransferError> {
     let mut first = [0];
     match timeout(CONNECT_TIMEOUT, stream.read(&mut first)).await {
         Ok(Ok(1)) => Ok((20..=23).contains(&first[0])),
-        // It hung up on us, as a server does that expects something else.
+        // It closed the connection, as a server with another protocol does.
         Ok(_) => Ok(false),
         Err(_) => Err(TransferError::Idle(CONNECT_TIMEOUT)),
     }

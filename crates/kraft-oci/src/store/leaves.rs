@@ -10,8 +10,8 @@ use kraft_core::reference::Digest;
 use super::{Error, Store, config, document};
 use crate::image::{DEEPEST, Descriptor, Document, Index, Manifest, Platform, media};
 
-/// Returns the manifests of a document, whether they are here or not, each once and in their order,
-/// with their platforms as far as they are known. The document itself, if it is a manifest.
+/// Returns the manifests of a document, whether they exist locally or not, in order and without
+/// duplicates, with their platforms if known. The document itself, if it is a manifest.
 ///
 /// Indexes that are not here lead nowhere.
 pub fn leaves(store: &dyn Store, target: &Descriptor) -> Result<Vec<Descriptor>, Error> {
@@ -33,7 +33,7 @@ pub fn leaves(store: &dyn Store, target: &Descriptor) -> Result<Vec<Descriptor>,
     }
 }
 
-/// Returns the manifests of a document that are here.
+/// Returns the manifests of a document that exist locally.
 pub fn manifests(
     store: &dyn Store,
     target: &Descriptor,

@@ -1,12 +1,12 @@
-//! Where images are kept on this computer.
+//! Local stores of images.
 //!
-//! A store is blobs by digest, and names that point to some of them. Two kinds exist behind one
-//! trait: a directory of our own ([`layout`]) and a containerd. Both keep these promises:
+//! A store contains blobs by digest, and names that refer to some of them. There are two
+//! implementations of one trait: a directory ([`layout`]) and containerd. Both guarantee:
 //!
-//! - Nothing can be read under a digest that is not what the digest says.
-//! - A name points to a whole image: what is below an image is there before its name is.
-//! - What somebody [holds](Store::hold) is not swept away, whether anything points to it or not.
-//! - Whoever is killed leaves nothing wrong behind.
+//! - Content read under a digest matches the digest.
+//! - A name refers to a complete image: everything below it is stored before the name.
+//! - [Leased](Store::hold) blobs are not garbage-collected, whether they are referenced or not.
+//! - A killed process leaves the store consistent.
 //!
 //! All of it blocks: call it from a thread that may.
 
@@ -48,7 +48,7 @@ pub enum Expect {
     This(Digest),
 }
 
-/// What is known of a blob before it is here.
+/// A blob to import.
 #[derive(Clone, Debug, Default)]
 pub struct About<'a> {
     /// What it is; some stores treat documents in their own way.
@@ -62,7 +62,7 @@ pub struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    /// What a descriptor tells.
+    /// Derives it from a descriptor.
     pub fn blob(descriptor: &'a Descriptor) -> Self {
         Self {
             media_type: &descriptor.media_type,
@@ -80,7 +80,7 @@ impl<'a> About<'a> {
     }
 }
 
-/// What is swept away, or was.
+/// Garbage that was or would be removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Blobs.
@@ -98,14 +98,14 @@ impl Swept {
 
 /// A place for images.
 pub trait Store: Debug + Send + Sync {
-    /// Returns the place as people know it: a path or an address.
+    /// Returns its path or address, for messages.
     fn place(&self) -> String;
 
     /// Begins to hold blobs.
     fn hold(&self) -> Result<Box<dyn Hold>, Error>;
 
-    /// Begins to hold blobs that come in numbers: where the store can, they appear together when they
-    /// are [settled](Hold::settle), which is much faster than one by one.
+    /// Starts a lease for many blobs: where the store supports it, they are
+    /// [flushed together](Hold::settle), which is much faster than one by one.
     fn hold_many(&self) -> Result<Box<dyn Hold>, Error> {
         self.hold()
     }
@@ -118,7 +118,7 @@ pub trait Store: Debug + Send + Sync {
         Ok(self.names()?.into_iter().find(|named| named.name == *name))
     }
 
-    /// Makes a full name point to a document that is here, in one step.
+    /// Sets a full name to an existing document, atomically.
     ///
     /// Errors: [`Error::Moved`] if the name does not point to what is expected.
     fn tag(&self, name: &Reference, target: &Descriptor, expect: &Expect) -> Result<(), Error>;
@@ -136,7 +136,7 @@ pub trait Store: Debug + Send + Sync {
         Ok(moved)
     }
 
-    /// Removes a name and returns what it pointed to. The blobs stay until they are swept.
+    /// Removes a name and returns its target. The blobs stay until garbage collection.
     fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, Error>;
 
     /// Removes several names; where the store can, in one step. Returns what they pointed to.
@@ -148,10 +148,10 @@ pub trait Store: Debug + Send + Sync {
         Ok(removed)
     }
 
-    /// Returns the size of a blob in bytes, if it is here.
+    /// Returns the size of a blob in bytes, if it exists.
     fn size(&self, digest: &Digest) -> Result<Option<u64>, Error>;
 
-    /// Opens a blob as it lies there, unverified; [`Error::Damaged`] if it is not there.
+    /// Opens a blob without verification; [`Error::Damaged`] if it does not exist.
     fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error>;
 
     /// Returns every blob with its size in bytes.
@@ -160,7 +160,7 @@ pub trait Store: Debug + Send + Sync {
     /// Removes a blob that is damaged.
     fn discard(&self, digest: &Digest) -> Result<(), Error>;
 
-    /// Removes every blob that no name leads to and nobody holds; with `dry_run`, only tells them.
+    /// Removes all unreachable blobs without a lease; with `dry_run`, only lists them.
     fn sweep(&self, dry_run: bool) -> Result<Swept, Error>;
 
     /// Removes what changed and removed names led to, and what writers left that have ended; where
@@ -170,13 +170,13 @@ pub trait Store: Debug + Send + Sync {
     }
 }
 
-/// Keeps blobs from being swept, until it is dropped.
+/// A lease that keeps blobs from garbage collection until it is dropped.
 pub trait Hold: Debug + Send + Sync {
-    /// Keeps these, whether they are here yet or not. Ask for their presence only afterwards.
+    /// Leases blobs, whether they exist or not. Check for their existence only afterwards.
     fn keep(&self, digests: &[&Digest]) -> Result<(), Error>;
 
-    /// Begins to take in a blob, and keeps it. Waits while another process takes in the same one;
-    /// `None` if it is here already.
+    /// Starts to import a blob, and leases it. Waits while another process imports the same one;
+    /// `None` if it already exists.
     fn ingest(&self, about: &About<'_>) -> Result<Option<Box<dyn Ingest>>, Error>;
 
     /// Puts what was committed so far in its place and on disk, if that was put off
@@ -186,13 +186,13 @@ pub trait Hold: Debug + Send + Sync {
     }
 }
 
-/// A blob that is being taken in. Dropped before its commit, what came so far stays aside for the
-/// next try, if its digest is known.
+/// A blob that is being imported. When it is dropped before the commit, partial data is kept for
+/// the next attempt if its digest is known.
 pub trait Ingest: Write + Debug + Send {
-    /// Returns how many bytes are here from an earlier try: go on behind them.
+    /// Returns the number of bytes from an earlier attempt: continue after them.
     fn offset(&self) -> u64;
 
-    /// Forgets what is here and begins anew.
+    /// Discards the data and starts again.
     fn restart(&mut self) -> io::Result<()>;
 
     /// Puts the blob in its place, if it is what it should be; else forgets it.
@@ -339,10 +339,10 @@ pub enum Error {
         /// What it lacks or says.
         why: String,
     },
-    /// Somebody else changed a name meanwhile.
-    #[error("the image `{0}` was changed by somebody else meanwhile")]
+    /// Another process changed a name meanwhile.
+    #[error("the image `{0}` was changed by another process meanwhile")]
     Moved(Reference),
-    /// Sweeping would lose what a damaged document leads to.
+    /// Garbage collection would remove blobs that a damaged document refers to.
     #[error(
         "nothing was removed, because the image `{name}` is damaged and what belongs to it is not known"
     )]
@@ -380,7 +380,7 @@ impl Error {
         }
     }
 
-    /// Tells damage, which [`Verified`] reports as an I/O error, from real ones.
+    /// Separates damage, which [`Verified`] reports as an I/O error, from real I/O errors.
     pub(crate) fn reading(digest: &Digest, error: io::Error) -> Self {
         match error
             .get_ref()
@@ -394,7 +394,7 @@ impl Error {
         }
     }
 
-    /// Tells damage, disk and transfer apart where a blob is read from one and written to another.
+    /// Separates damage, disk and transfer errors when a blob is copied between stores.
     pub(crate) fn reading_or_writing(blob: &Descriptor, error: io::Error) -> Self {
         match Self::reading(&blob.digest, error) {
             Self::Read { digest, source } => Self::writing(&format!("the blob {digest}"), source),

@@ -11,18 +11,18 @@ use crate::image::{DEEPEST, Descriptor, Document, LARGEST_DOCUMENT, media};
 /// A blob that belongs to an image.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// The blob; the size of a document or a configuration that is here is the one it has.
+    /// The blob; the size of an existing document or configuration is the actual one.
     pub blob: Descriptor,
     /// Its size in the store, in bytes; `None` if it is not here.
     pub stored: Option<u64>,
-    /// Whether the image is incomplete without it. The manifests of other platforms need not be
-    /// here; what belongs to a manifest that is here must be.
+    /// Whether the image is incomplete without it. Manifests of other platforms are optional;
+    /// everything below an existing manifest is required.
     pub needed: bool,
 }
 
 /// Returns everything that a document leads to, itself first, each once.
 ///
-/// Errors: a document on the way that is here cannot be read.
+/// Errors: an existing document on the way cannot be read.
 pub fn parts(store: &dyn Store, target: &Descriptor) -> Result<Vec<Part>, Error> {
     let mut walk = Walk {
         store,
@@ -37,8 +37,8 @@ pub fn parts(store: &dyn Store, target: &Descriptor) -> Result<Vec<Part>, Error>
 /// A walk that passes nothing twice: an image of a few MiB can name the same millions of times.
 struct Walk<'a> {
     store: &'a dyn Store,
-    /// What was passed, by digest, promised size and whether it was needed: a promise that differs
-    /// is another fault to be found. Of documents no size is relied on.
+    /// Visited blobs, by digest, stated size and whether they were required: a different stated
+    /// size is another error. Sizes of documents are not checked.
     seen: BTreeSet<(Digest, Option<u64>, bool)>,
     parts: Vec<Part>,
 }
@@ -54,8 +54,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Passes a document or a configuration; returns it as it is here, if it is and was not passed
-    /// before.
+    /// Visits a document or a configuration; returns it if it exists and was not visited before.
     fn small(&mut self, blob: &Descriptor, needed: bool) -> Result<Option<Descriptor>, Error> {
         if !self.seen.insert((blob.digest.clone(), None, needed)) {
             return Ok(None);
@@ -113,7 +112,7 @@ impl Walk<'_> {
 /// target that makes no sense to us, everything that it mentions: it may make sense to a newer
 /// program.
 ///
-/// Errors: a document on the way that is here is damaged.
+/// Errors: an existing document on the way is damaged.
 pub fn digests(
     store: &dyn Store,
     target: &Descriptor,
@@ -156,7 +155,7 @@ pub(crate) fn mentioned(
 
 /// Returns every blob that a name leads to, with the names.
 ///
-/// Errors: [`Error::Unsure`] if a document that is here is damaged: what it leads to is unknown.
+/// Errors: [`Error::Unsure`] if an existing document is damaged: its references are unknown.
 pub fn reachable(store: &dyn Store) -> Result<BTreeMap<Digest, Vec<Reference>>, Error> {
     let mut reached: BTreeMap<Digest, Vec<Reference>> = BTreeMap::new();
     for named in store.names()? {

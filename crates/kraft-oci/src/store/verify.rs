@@ -1,5 +1,4 @@
-//! Looking after a store: is every blob what it says, does every image have its parts, and what
-//! takes how much room.
+//! Verifies a store: whether blobs match their digests and images are complete, and the disk usage.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZero;
@@ -146,7 +145,7 @@ fn read_all(
     .collect()
 }
 
-/// Reads one blob; one that was swept meanwhile is no damage.
+/// Reads one blob; one removed meanwhile is not an error.
 fn damage_of(store: &dyn Store, blob: &Descriptor) -> Result<Option<Damage>, Error> {
     let read = open_verified(store, blob).and_then(|mut reader| {
         std::io::copy(&mut reader, &mut std::io::sink())
@@ -205,15 +204,15 @@ fn look_below(store: &dyn Store, target: &Descriptor) -> Result<(Vec<Digest>, Fo
     Ok((needed, faults))
 }
 
-/// Returns the manifests of an index of which none is here. Those of other platforms need not be
-/// here, but an image of nothing is none.
+/// Returns the manifests of an index if none exists. Those of other platforms are optional, but an
+/// image without any manifest is incomplete.
 fn missing_manifests(store: &dyn Store, target: &Descriptor) -> Result<Found, Error> {
     let mut missing = Vec::new();
     if store.size(&target.digest)?.is_none() {
         return Ok(missing);
     }
     let candidates = match candidates_of(store, target) {
-        // It has no configuration that can be read, and that is told of.
+        // Its configuration is unreadable, which is reported.
         Err(Error::Document { .. } | Error::Damaged { .. }) => return Ok(missing),
         candidates => candidates?,
     };
@@ -245,7 +244,7 @@ fn unusable(store: &dyn Store, parts: &[Part]) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// How much room an image takes.
+/// Disk usage of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// The image.
@@ -256,18 +255,18 @@ pub struct Usage {
     pub own: u64,
 }
 
-/// How much room a store takes.
+/// Disk usage of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     /// Every image, by name.
     pub images: Vec<Usage>,
     /// All blobs, in bytes.
     pub total: u64,
-    /// What a sweep would free, in bytes.
+    /// Bytes that a garbage collection would free.
     pub reclaimable: u64,
 }
 
-/// Adds up what takes how much room.
+/// Calculates the disk usage.
 pub fn room(store: &dyn Store) -> Result<Room, Error> {
     let mut of_images: Vec<(Reference, BTreeMap<Digest, u64>)> = Vec::new();
     let mut users: BTreeMap<Digest, usize> = BTreeMap::new();

@@ -34,7 +34,7 @@ impl CredentialSource for Only {
     }
 }
 
-/// Nobody's credentials.
+/// No credentials.
 #[derive(Debug)]
 struct Nothing;
 
@@ -80,7 +80,7 @@ fn bytes(size: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Keeps what comes in memory, and counts how often it had to begin anew.
+/// Collects data in memory, and counts restarts.
 #[derive(Default)]
 struct Memory {
     bytes: Vec<u8>,

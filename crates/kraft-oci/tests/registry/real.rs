@@ -59,7 +59,7 @@ fn skip<T>(program: &str) -> Option<T> {
     None
 }
 
-/// Prepares what a lock needs, and returns what the registry has to be told of it.
+/// Prepares the files of a registry's authentication, and returns its configuration.
 fn prepare(lock: &Lock, dir: &Path) -> Option<String> {
     let at = |name: &str| dir.join(name).display().to_string();
     Some(match lock {
@@ -94,7 +94,7 @@ fn prepare(lock: &Lock, dir: &Path) -> Option<String> {
 
 #[expect(clippy::disallowed_methods, reason = "tests start what they test with")]
 fn start(lock: &Lock) -> Option<Real> {
-    // Somebody else may take the port between our look and the registry's.
+    // Another process may take the port before the registry does.
     for _ in 0..20 {
         let dir = tempfile::tempdir().unwrap();
         run("docker-registry", &["--version"], dir.path())?;

@@ -1,4 +1,4 @@
-//! A web server that answers as a test tells it to, and remembers what it was asked.
+//! A scripted web server that records requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -36,7 +36,7 @@ pub(crate) struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
-    /// Hangs up behind so many bytes of the body.
+    /// Closes the connection after this number of bytes of the body.
     cut: Option<usize>,
 }
 
@@ -129,7 +129,7 @@ fn serve(
     script: &dyn Fn(&Request) -> Answer,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection);
-    // Somebody who wants to speak TLS begins with such a byte.
+    // The first byte of a TLS handshake.
     if reader.fill_buf()?.first() == Some(&22) {
         return write(connection, &Answer::status(400), false);
     }

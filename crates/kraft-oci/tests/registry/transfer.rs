@@ -71,7 +71,7 @@ async fn a_part_that_is_longer_than_the_blob_is_begun_with_anew() {
     let blob = bytes(1000);
     let whole = blob.clone();
     let server = Server::start(move |request| match request.header("range") {
-        // What a liar would say to somebody who has too much already.
+        // An invalid reply to a client that already has too much data.
         Some(_) => Answer::status(206)
             .header("Content-Range", "bytes 2000-2000/2001")
             .body("x"),

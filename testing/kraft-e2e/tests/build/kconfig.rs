@@ -1,4 +1,4 @@
-//! Options: what got lost is told with its cause, and every option can be asked about.
+//! Options: lost values are reported with their cause, and every option can be explained.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ fn ten_ways_to_lose_a_value_are_told_apart() {
     }
     let bench = Bench::new();
     for (options, says) in [
-        // It needs another option, which nobody set.
+        // It depends on another option, which is not set.
         (
             &[("LIBNET", "y"), ("LIBNET_DHCP", "y")][..],
             "CONFIG_LIBNET_DHCP=y was dropped: needs LIBNET_UDP, which is n because nothing sets it",
@@ -55,7 +55,7 @@ fn ten_ways_to_lose_a_value_are_told_apart() {
             &[("LIBNET", "y"), ("LIBNET_CORE", "n")],
             "CONFIG_LIBNET_CORE=n became y: LIBNET_TCP selects it",
         ),
-        // Nobody can set it.
+        // Users cannot set it.
         (
             &[("LIBNET_CORE", "y")],
             "CONFIG_LIBNET_CORE=y was dropped: ",

@@ -1,4 +1,4 @@
-//! kraft.lock: what is pinned stays, what moves is told.
+//! kraft.lock: pinned versions stay, moved ones are reported.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use kraft_e2e::source::{
 
 const KERNEL: &str = ".unikraft/build/two-libs_qemu-x86_64";
 
-/// A project whose components are repositories of this computer, itself under version control.
+/// A project whose components are local repositories, itself under version control.
 fn project(bench: &Bench) -> (PathBuf, PathBuf) {
     let place = workshop(bench);
     let app = place.join("apps/app-two-libs");
@@ -201,7 +201,7 @@ fn the_image_that_a_project_runs_on_is_pinned() {
     let digest = lock(&app)["images"]["example.test/apps/base:v1"].clone();
     assert!(digest.as_str().unwrap().starts_with("sha256:"), "{digest}");
     let _ = kraft_in(&bench, &app, &["run", "--rm"]).success();
-    // Another image takes the name: that is told.
+    // Another image takes the name: that is reported.
     kraft_e2e::guest::package(&bench, "example.test/apps/base:v1", &["--label", "a=b"]);
     let run = kraft_in(&bench, &app, &["run", "--rm"]).success();
     assert!(run.stderr.contains("kraft.lock has"), "{run:?}");

@@ -339,7 +339,7 @@ fn what_libraries_download_themselves_is_fetched_ahead() {
     assert!(build_and_boot(&bench, &app, &[]).contains("fetched count 1\n"));
     assert_eq!(web.asked(), [""; 0]);
 
-    // A copy of all of it, with what was patched: unpacked anew, and not downloaded.
+    // A copy of the whole project with patched sources: unpacked again, and not downloaded.
     let unpacked = ".unikraft/make/two-libs_qemu-x86_64/libcount/origin/upstream-1.0/data.h";
     replace(&app.join(unpacked), "fetched", "patched");
     let copied = bench.path().join("copied");

@@ -21,7 +21,7 @@ const KERNEL: &str = ".unikraft/build/elfloader_qemu-x86_64";
 fn sources() -> Option<PathBuf> {
     let given = std::env::var_os("KRAFT_UNIKRAFT_SOURCES").map(PathBuf::from);
     if given.is_none() {
-        // This is meant for whoever has the sources; no machine is required to.
+        // For developers with the sources; not required on any host.
         eprintln!("SKIPPED: KRAFT_UNIKRAFT_SOURCES names no clones of Unikraft");
     }
     given

@@ -101,7 +101,7 @@ fn a_project_builds_from_git_over_http_and_the_next_one_transfers_nothing() {
     assert!(lock.contains(&commit), "{lock}");
     assert!(!web.asked().is_empty());
 
-    // With the lock file nobody is asked at all; without it, only what the branches are at.
+    // With the lock file no server is queried; without it, only for the branches.
     let second = bench.path().join("second");
     std::fs::create_dir(&second).unwrap();
     for file in ["Kraftfile", "Makefile.uk", "main.c"] {

@@ -9,13 +9,13 @@ use kraft_e2e::source::{compiled, kraft_in, replace, write};
 
 fn clones() -> Option<PathBuf> {
     let given = std::env::var_os("KRAFT_UNIKRAFT").map(PathBuf::from);
-    // The core alone may be named, too: the others lie beside it.
+    // The core alone may be named, too: the others are beside it.
     let given = given.map(|dir| match dir.join("Makefile.uk").exists() {
         true => dir.parent().unwrap().to_owned(),
         false => dir,
     });
     if given.is_none() {
-        // This is meant for whoever has the sources; no machine is required to.
+        // For developers with the sources; not required on any host.
         eprintln!("SKIPPED: KRAFT_UNIKRAFT names no clones of unikraft and app-helloworld");
     }
     given

@@ -229,7 +229,7 @@ fn a_word_that_is_mistyped_does_not_deploy_the_project_instead() {
         cloud.ok("GET /instances", &Value::Null),
         Vec::<Value>::new()
     );
-    // An image that is there is what is meant, whatever else is.
+    // An existing image takes precedence.
     let words = ["cloud", "deploy", "-n", "web", "tester/web", "--", "--fast"];
     let _ = cloud.kraft(&bench, &words).success();
     let made = cloud.ok("GET /instances", &Value::Null);

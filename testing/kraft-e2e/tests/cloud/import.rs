@@ -1,4 +1,4 @@
-//! Files of this computer in a volume of the emulated cloud.
+//! Local files in a volume of the emulated cloud.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

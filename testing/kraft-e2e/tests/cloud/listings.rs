@@ -162,7 +162,7 @@ fn timeless(text: &str) -> String {
     text
 }
 
-/// What a form tells, without what is another each time.
+/// The output without values that differ each time.
 fn told(form: &str, text: &str, cloud: &Cloud) -> String {
     let text = timeless(&normalised(text, cloud));
     if form == "table" { even(&text) } else { text }
@@ -267,7 +267,7 @@ fn metros() {
     for form in FORMS {
         let words = ["cloud", "metro", "list", "--status", "-o", form];
         let outcome = cloud.kraft(&bench, &words).success();
-        // The public ones are as far away as this computer's network has it.
+        // Latencies of public metros depend on this host's network.
         let near: Vec<&str> = outcome.stdout.lines().take(11).collect();
         let told = normalised(&near.join("\n"), &cloud);
         assert!(told.contains("METRO"), "the nearest is another: {told}");

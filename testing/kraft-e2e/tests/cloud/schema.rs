@@ -7,15 +7,15 @@ use kraft_e2e::cloud::{Cloud, description};
 use kraft_e2e::harness::Bench;
 use serde_json::{Value, json};
 
-/// Places where the description contradicts itself or the platform, and what stands there instead.
-/// Each was found by an answer that is known of the platform and does not fit.
+/// Places where the description contradicts itself or the platform, with replacements. Each was
+/// found by a known response of the platform that does not match.
 fn amend(document: &mut Value) {
     let schemas = "/components/schemas";
     let mut set = |pointer: String, value: Value| {
         let place = document.pointer_mut(&pointer);
         *place.unwrap_or_else(|| panic!("the description has no {pointer} to amend")) = value;
     };
-    // An image is told with its namespace and digest, which the patterns leave no room for.
+    // An image has a namespace and a digest, which the patterns do not allow.
     set(
         format!("{schemas}/instance/properties/image"),
         json!({"type": "string"}),
@@ -99,7 +99,7 @@ fn template(document: &Value, path: &str) -> Option<String> {
 /// Insists that a value fits the schema at a place of the document.
 fn assert_fits(document: &Value, pointer: &str, value: &Value, what: &str) {
     let mut whole = document.pointer(pointer).unwrap().clone();
-    // What a schema points to lies below `/components` of the document it was cut out of.
+    // References of a schema are below `/components` of the whole document.
     whole["components"] = document["components"].clone();
     let validator = jsonschema::draft202012::new(&whole).unwrap();
     let wrong: Vec<String> = validator
@@ -193,7 +193,7 @@ fn instances(cloud: &Cloud) {
     cloud.ok(&format!("DELETE /instances/{uuid}"), &Value::Null);
 }
 
-/// A kind of thing that is made, told and removed, in a list and one by one.
+/// A kind of resource that is created, shown and removed, in a list and one by one.
 fn things(cloud: &Cloud, kind: &str, new: &Value) {
     let made = cloud.ok(&format!("POST {kind}"), new);
     cloud.ok(&format!("GET {kind}"), &Value::Null);

@@ -1,4 +1,4 @@
-//! A token stays where it belongs: in the environment, in one header, and in nobody else's sight.
+//! Tokens are only in the environment and in one header, and not visible elsewhere.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -89,7 +89,7 @@ fn a_token_that_is_none_is_not_repeated() {
     }
 }
 
-/// The command lines of all processes of this computer.
+/// The command lines of all processes on this host.
 fn command_lines() -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes
@@ -208,7 +208,7 @@ fn the_private_key_of_a_certificate_is_sent_and_never_told() {
             .starts_with("-----BEGIN PRIVATE KEY"),
         "{sent}"
     );
-    // Somebody else's file that is no key is not sent.
+    // An unrelated file that is not a key is not sent.
     let words = [
         "cloud",
         "certificate",

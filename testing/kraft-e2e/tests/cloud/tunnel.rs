@@ -10,7 +10,7 @@ use kraft_e2e::registry::{digest_of, free_port};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-/// A server of this computer that sends back what it gets once all of it came.
+/// A local server that echoes its input when it is complete.
 fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

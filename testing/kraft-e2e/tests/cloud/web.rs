@@ -64,13 +64,13 @@ fn a_deployed_web_site_answers_under_its_name_once_deploy_returns() {
     assert_eq!(page, "open all day\n\n200 ");
     let plain = cloud.curl(&bench, "http://shop.emu0.kraft.host/x?y=1");
     assert_eq!(plain, "\n308 https://shop.emu0.kraft.host/x?y=1");
-    // It sleeps when nobody needs it, and whoever does wakes it.
+    // It is scaled to zero when idle, and started by a request.
     let state = || cloud.ok("GET /instances", &Value::Null)[0]["state"].clone();
     eventually("its sleep", || state() == "standby");
     let page = cloud.curl(&bench, "https://shop.emu0.kraft.host/");
     assert_eq!(page, "open all day\n\n200 ");
     assert_eq!(state(), "running");
-    // A name that nobody has leads nowhere.
+    // An unknown name does not resolve.
     let other = cloud.curl(&bench, "https://other.emu0.kraft.host/");
     assert!(other.contains("502"), "{other}");
 }

@@ -16,7 +16,7 @@ fn no_programs(dir: &Path) -> PathBuf {
     bin
 }
 
-/// Builds `context/Dockerfile` where nobody else could.
+/// Builds `context/Dockerfile` without any other builder.
 fn build(bench: &Bench) -> Outcome {
     Outcome::of(&mut building(bench))
 }
@@ -111,7 +111,7 @@ fn an_ordinary_user_needs_no_privileges() {
     let Some((bench, _registry)) = with_base(steps) else {
         return;
     };
-    // Nobody's directory may be looked into by others, and neither may the one of the build.
+    // Other directories, and that of the build, must not be readable by other users.
     let kraft = bench.kraft_copy();
     let bin = no_programs(bench.path());
     let [setpriv, rights @ ..] = bench.hand_over(1000);

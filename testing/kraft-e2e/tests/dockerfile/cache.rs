@@ -21,7 +21,7 @@ enum Cook {
     Own,
     /// An ordinary user.
     User,
-    /// Root, and what is kept lies on an overlay, over which the kernel mounts no other.
+    /// Root, with the cache on an overlay, over which the kernel mounts no other.
     OnOverlay,
 }
 
@@ -94,7 +94,7 @@ impl Kitchen {
         wrapped(wrapper, &command)
     }
 
-    /// What is kept lies in the upper directory of an overlay that is there while a command runs.
+    /// The cache is in the upper directory of an overlay that exists while a command runs.
     fn on_overlay(&self) -> Command {
         let below = ["lower", "work"].map(|name| self.bench.path().join(name));
         for dir in &below {
@@ -209,7 +209,7 @@ fn only_steps_that_can_see_a_change_run_again() {
             fs::write(kitchen.path("Dockerfile"), edited).unwrap();
         };
 
-        // What nobody takes.
+        // Unused files.
         for path in [
             "data/volume",
             "kraft.lock",
@@ -304,7 +304,7 @@ fn files_that_no_instruction_takes_do_not_make_an_archive_again() {
     kitchen.write("src/b", "");
     assert!(!is_up_to_date());
     assert!(is_up_to_date());
-    // Whoever takes everything, takes these.
+    // Files included by a copy of everything.
     kitchen.dockerfile("COPY . /all/\n");
     drop(kitchen.build(&[]).success());
     assert!(is_up_to_date());
@@ -375,7 +375,7 @@ fn what_is_kept_is_what_was_made() {
             assert!(!there(path), "{path}: {found:?}");
         }
         assert_eq!(text(&kitchen.bench, "secret/f"), "hidden\n");
-        // Nobody makes devices inside, root of the host neither.
+        // Devices cannot be created inside, not even by root of the host.
         assert!(!there("device"));
         let mode = |path: &str| {
             let entry = entries.iter().find(|entry| entry["path"] == path).unwrap();

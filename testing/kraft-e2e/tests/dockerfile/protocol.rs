@@ -207,7 +207,7 @@ fn addresses_that_lead_nowhere_and_such_as_are_none_are_told() {
         "{}",
         wrong.stderr
     );
-    // Without `--builder` somebody else builds.
+    // Without `--builder` another builder is used.
     let flags = [
         "--buildkit-host",
         "unix:///nowhere/s",

@@ -48,7 +48,7 @@ fn a_project_boots_with_the_files_arguments_and_environment_of_its_image() {
     );
     let report = Report::parse(&outcome.stdout);
     assert_eq!(report.args, ["@cat:/etc/motd", "from the image"]);
-    // What stands in the Kraftfile is nearer to the project than what stands in the image.
+    // The Kraftfile takes precedence over the image.
     assert!(
         report.env.contains(&"COLOUR=red".to_owned()),
         "{:?}",

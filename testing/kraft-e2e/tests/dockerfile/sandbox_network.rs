@@ -19,9 +19,9 @@ const NAMESPACES: [&str; 7] = [
     "--",
 ];
 
-/// Runs a command on a host of its own: a network with one neighbour (10.9.0.2), which serves
-/// `hello` at port 8080, a service on the loopback address (port 8081), and a `/dev/net/tun` that
-/// everybody may open.
+/// Runs a command in a private network namespace: a network with one neighbour (10.9.0.2), which
+/// serves `hello` at port 8080, a service on the loopback address (port 8081), and a `/dev/net/tun`
+/// that all users may open.
 const HOST: &str = r#"
 set -eu
 dir=$1; shift
@@ -87,7 +87,7 @@ fn report(way: &str, user: Option<u32>, network: Option<&str>) -> String {
     let mut like = bench.command_of(&kraft, words);
     like.env("PATH", &programs);
     let mut wrapper = Command::new(program("unshare"));
-    // Everybody may look into it.
+    // All users may read it.
     let place = tempfile::tempdir().unwrap();
     wrapper.args(NAMESPACES);
     wrapper.args(["sh", "-c", HOST, "sh"]).arg(place.path());

@@ -37,7 +37,7 @@ WORKDIR relative/deep\n\
 COPY src/sub ./\n\
 CMD [\"x\"]\n";
 
-/// What has to be run as well; the base image stands in front of it.
+/// Additional steps to run; the base image precedes them.
 const RUNS: &str = "\
 RUN mkdir -p /a/b && echo one > /a/b/c && ln /a/b/c /a/hard && ln -s b/c /a/soft \
     && chmod 4755 /a/b/c\n\

@@ -392,7 +392,7 @@ fn gzip(script: &str, head: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_name_larger_than_memory_is_not_read_into_it() {
-    // GNU's forms of a long name and of a long target, and the fields of pax, stand before a file.
+    // GNU long names and link targets, and pax fields, precede a file.
     for kind in [b'L', b'K', b'x'] {
         let mut header = tar("././@LongLink", kind, "", b"")[..512].to_vec();
         header[124..136].copy_from_slice(b"07000000000\0");

@@ -178,7 +178,7 @@ fn two_hundred_repositories_are_asked_at_once_and_then_only_what_is_new() {
         .collect();
     assert_eq!(fresh, ["GET /v2/lib/r007/manifests/latest"]);
 
-    // Without being told to ask, nobody is asked.
+    // Without an explicit request no registry is queried.
     let before = registry.requests().len();
     let local = bench.json(["pkg", "ls", "--apps", "--all", "-o", "json"]);
     assert_eq!(registry.requests().len(), before);
@@ -298,8 +298,8 @@ impl Tap {
     }
 }
 
-/// Passes bytes both ways until both sides are done. Answers wait a moment, as if the registry
-/// were far away: that nobody's answer is waited for before the next question shows only then.
+/// Copies bytes in both directions until both sides are done. Responses are delayed, as from a
+/// distant registry, to show that requests are concurrent.
 fn pass(client: TcpStream, upstream: TcpStream) {
     let (from_client, to_upstream) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
     let questions = std::thread::spawn(move || pump(from_client, to_upstream, 0));

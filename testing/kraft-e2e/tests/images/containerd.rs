@@ -77,7 +77,7 @@ fn images_of_others_are_left_alone() {
     let (Some(containerd), Some(registry)) = (Containerd::start(), Registry::plain()) else {
         return;
     };
-    // Somebody else's image: pulled by ctr itself.
+    // An image of another client: pulled by ctr itself.
     let elsewhere = Bench::new();
     let name = registry.name("of/others:v1");
     package(&elsewhere, &name, &[]);

@@ -69,7 +69,7 @@ fn containerd_takes_the_side_that_is_for_it() {
 #[test]
 fn podman_takes_the_side_that_is_for_it() {
     if !installed("podman") {
-        // It is not needed for anything else, so nobody is made to install it.
+        // It is needed for nothing else, so it is optional.
         eprintln!("SKIPPED: podman is not installed");
         return;
     }

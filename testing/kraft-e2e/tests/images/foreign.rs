@@ -93,7 +93,7 @@ fn of_kraftkit(targets: &[(&str, &str)]) -> Image {
     indexed(&images.iter().collect::<Vec<_>>(), &entries)
 }
 
-/// Returns the rows of `pkg ls` for an image: the platform and whether it is here.
+/// Returns the rows of `pkg ls` for an image: the platform and whether it exists locally.
 fn rows(bench: &Bench, name: &str) -> Vec<String> {
     let rows = bench.json(["pkg", "info", name, "-o", "json"]);
     rows.as_array()
@@ -184,7 +184,7 @@ fn sizes_that_kraftkit_states_wrongly_do_not_matter() {
         assert!(outcome.stderr.contains(WRONG_SIZES), "{}", outcome.stderr);
         assert_boots(&bench, &[&there]);
 
-        // What is written anew states the right ones.
+        // Newly written documents state the right ones.
         let kernel = mini("arm64");
         let kernel = kernel.to_str().unwrap();
         let merge = ["--strategy", "merge", "-m", "arm64", "-p", "xen"];
@@ -276,7 +276,7 @@ fn what_kraftkit_gets_later_is_imported_when_it_is_asked_for() {
     let outcome = bench.kraft(import).exits(1);
     assert_eq!(outcome.stdout, "unikraft.org/old:v4\n");
     for words in [
-        "`unikraft.org/old/v2` was left behind: another image is named `unikraft.org/old:v2`",
+        "`unikraft.org/old/v2` was left behind: another image is already named `unikraft.org/old:v2`",
         "`unikraft.org/old/half` was left behind: KraftKit does not have all of it",
         "`unikraft.org/old/odd` was left behind: ",
         "1 imported",

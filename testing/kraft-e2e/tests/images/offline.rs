@@ -1,4 +1,4 @@
-//! Without a network: what needs none works, and nobody even asks the kernel for one.
+//! Without a network: local commands work, and do not even query the kernel about networks.
 
 use kraft_e2e::guest::{MOTD, package};
 use kraft_e2e::harness::{Bench, Outcome, skip};
@@ -7,7 +7,7 @@ use kraft_e2e::registry::Registry;
 
 const NAME: &str = "example.test/apps/motd:v1";
 
-/// Commands that look at what is here. None of them needs any kind of socket.
+/// Commands that only read local data. None of them needs a socket.
 const LOOKS: [&[&str]; 6] = [
     &["pkg", "ls"],
     &["pkg", "ls", "--apps", "--all", "-o", "json"],

@@ -426,7 +426,7 @@ fn a_project_runs_on_a_packaged_runtime() {
     ] {
         assert!(console.contains(words), "no {words} in\n{console}");
     }
-    // What is typed wins over both.
+    // Arguments take precedence over both.
     let console = run(&["-e", "BOTH=typed", "typed-argument"])
         .success()
         .stdout;

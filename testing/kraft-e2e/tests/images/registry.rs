@@ -51,7 +51,7 @@ fn assert_boots(bench: &Bench, flags: &[&str], name: &str) {
     assert_eq!(Report::parse(&console).args, arguments);
 }
 
-/// pkg, push, rm, pull, run; what lies in the registry is byte by byte what was packaged.
+/// pkg, push, rm, pull, run; the content of the registry is byte by byte that of the package.
 fn goes_round(bench: &Bench, registry: &Registry, flags: &[&str]) {
     let name = registry.name("apps/motd:v1");
     let pkg = |command| [&["pkg", command], flags, &[name.as_str()]].concat();
@@ -164,7 +164,7 @@ fn a_wrong_password_is_refused_and_the_registry_named() {
         "{}",
         outcome.stderr
     );
-    // The same out of docker's configuration, which nobody tested when it was written.
+    // The same with docker's configuration.
     let name = registry.name("apps/motd:v1");
     package(&bench, &name, &[]);
     let docker = bench.path().join(".docker");
@@ -199,7 +199,7 @@ fn what_docker_knows_of_a_registry_is_enough() {
     goes_round(&bench, &registry, &[]);
 }
 
-/// A registry that lets everybody in who has a token, and gives tokens to everybody.
+/// A registry that accepts any token, with a token server that issues tokens to all clients.
 fn with_tokens_for_all() -> Hostile {
     let image = Image::of_layers(&[tar("unikraft/bin/kernel", b'0', "", b"kernel")]);
     let play = |request: &Request| {

@@ -21,7 +21,7 @@ const KILLS: usize = 60;
 /// How many it kills at least, however slow the host is.
 const FEWEST: usize = 11;
 
-/// Numbers that nobody foresees, and that a message can tell.
+/// Random numbers with a seed that a failure prints.
 struct Dice(u64);
 
 impl Dice {
@@ -39,7 +39,7 @@ impl Dice {
     }
 }
 
-/// Writes a root filesystem of some MiB whose content nobody else has.
+/// Writes a root filesystem of some MiB with unique content.
 fn root(bench: &Bench, number: usize) -> String {
     let dir = bench.path().join(format!("root{number}"));
     std::fs::create_dir_all(&dir).unwrap();
@@ -179,7 +179,7 @@ fn a_store_verifies_clean_after_every_kill() {
         };
         let mut child = start(&bench, args);
         std::thread::sleep(Duration::from_micros(dice.throw(90_000)));
-        // Whoever has ended already was faster than we are cruel.
+        // The process has already ended.
         kills += usize::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();

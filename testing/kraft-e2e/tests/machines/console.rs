@@ -175,7 +175,7 @@ fn a_guest_whose_monitor_was_killed_neither_hangs_nor_fills_the_disk() {
     let (vmm, monitor) = (pid(&bench, "m", "pid"), pid(&bench, "m", "monitor_pid"));
     kill_process(monitor, Signal::KILL).unwrap();
     eventually("the monitor's end", || !is_running(monitor));
-    // Nobody looks at the machine while it prints: none adopts it.
+    // No command observes the machine while it prints: none adopts it.
     let used = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", vmm.as_raw_nonzero())).unwrap();
         let after = stat.rsplit(')').next().unwrap().to_owned();
@@ -199,7 +199,7 @@ fn a_guest_whose_monitor_was_killed_neither_hangs_nor_fills_the_disk() {
     let runtime = bench.runtime().join("machines");
     let machine = std::fs::read_dir(runtime).unwrap().next().unwrap().unwrap();
     assert!(on_disk(&machine.path().join("console")) <= LIMIT);
-    // Whoever looks finds a new monitor, and the console goes on.
+    // The next command starts a new monitor, and the console continues.
     assert_eq!(bench.state("m"), "running");
     eventually("another monitor", || {
         let now = &bench.json(["inspect", "m"])[0]["monitor_pid"];

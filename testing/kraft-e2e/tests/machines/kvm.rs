@@ -1,5 +1,5 @@
-//! Where KVM works, machines run with it: proved inside a guest whose processor, emulated by QEMU,
-//! has AMD's virtualization, so that it needs no such thing of this computer.
+//! Machines use KVM where it works: tested inside a guest whose processor, emulated by QEMU, has
+//! AMD's virtualization, so that this host does not need it.
 
 use std::path::Path;
 use std::process::Command;

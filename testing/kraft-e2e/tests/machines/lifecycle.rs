@@ -1,4 +1,5 @@
-//! One truth about state: whatever dies, and whenever, `kraft` never says what is not so.
+//! Machine state is consistent: whatever process is killed at any time, `kraft` reports the actual
+//! state.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -121,7 +122,7 @@ fn the_end_is_recorded_when_it_happens_though_no_kraft_is_there() {
     eventually("the end of the VMM", || {
         rustix::process::test_kill_process(monitor).is_err()
     });
-    // The record itself, as it lies on disk, before any kraft could have mended it.
+    // The record itself on disk, before any kraft could reconcile it.
     let dir = before["dir"].as_str().unwrap();
     eventually("the recorded end", || {
         let text = std::fs::read_to_string(format!("{dir}/record.json")).unwrap();
@@ -152,7 +153,7 @@ fn a_machine_outlives_its_monitor_and_its_end_is_still_known() {
     assert_eq!(bench.ok(["wait", "m"]), "0\n");
     assert_eq!(inspect(&bench, "m")["end"]["kind"], "powered_off");
 
-    // And when nobody looks before it ended.
+    // And when no command observed the end.
     let machine = orphan(&bench, "n", &["@crash:panic"]);
     let vmm = pid_of(&machine, "pid");
     eventually("the end of the VMM", || {
@@ -204,7 +205,7 @@ fn kraft_killed_at_any_moment_leaves_nothing_untrue() {
         std::thread::sleep(Duration::from_micros(step * step * 130));
         child.kill().unwrap();
         child.wait().unwrap();
-        // Whatever was reached, the next command tells it truly and can clear it away.
+        // Any resulting state is reported correctly by the next command, and can be removed.
         let told = bench.state(&name);
         match told.as_str() {
             "absent" | "created" => {}
@@ -431,7 +432,8 @@ fn names_ids_and_unique_prefixes_all_find_a_machine() {
     ]);
     assert_eq!(taken.code, Some(1));
     assert!(taken.stderr.contains("anna"), "{}", taken.stderr);
-    // Several at once: the good ones are done, the bad one is told, the exit code says so.
+    // Several at once: the valid ones succeed, the invalid one is reported, and the exit code shows
+    // it.
     let outcome = bench.kraft(["rm", "anna", "nobody", "bert"]).exits(3);
     assert_eq!(outcome.stdout, "anna\nbert\n");
     assert_eq!(bench.ok(["ps", "--all", "--quiet"]).lines().count(), 1);

@@ -92,7 +92,7 @@ fn events_without_end_fill_neither_the_disk_nor_the_time_of_ps() {
     });
     assert!(std::fs::metadata(dir.join("diary.out")).unwrap().len() >= 16 << 20);
     eventually("a short diary", || on_disk(&dir) < 4 << 20);
-    // What is told of it is still so.
+    // The reported state is still correct.
     bench.ok(["pause", "m"]);
     assert_eq!(bench.state("m"), "paused");
     bench.ok(["unpause", "m"]);
@@ -130,7 +130,7 @@ fn events_without_end_and_without_a_monitor_do_not_fill_the_disk() {
         is_running(pid(&machine, "pid")),
         "it was not ended for that"
     );
-    // Whoever looks has it looked after again.
+    // The next command starts a monitor again.
     assert_eq!(bench.state("m"), "running");
     eventually("a short diary", || on_disk(&dir) < 4 << 20);
     bench.ok(["pause", "m"]);
@@ -210,7 +210,7 @@ fn a_kraft_that_was_replaced_meanwhile_still_starts_monitors() {
     std::fs::remove_file(&old).unwrap();
     let monitor = pid(&machine, "monitor_pid");
     kill_process(monitor, Signal::KILL).unwrap();
-    // Nobody but the one that was replaced looks at the machine.
+    // Only the replaced monitor observes the machine.
     let record = dir(&machine).join("record.json");
     eventually("another monitor", || {
         let text = std::fs::read_to_string(&record).unwrap();

@@ -1,4 +1,5 @@
-//! What needs a full guest: an archive of ours that Linux boots from, 9p mounts, TCP and UDP.
+//! Tests that need a full guest: an initramfs of kraft that Linux boots from, 9p mounts, TCP and
+//! UDP.
 
 use std::fs;
 use std::io::Read;

@@ -131,7 +131,7 @@ fn a_password_is_not_shown_and_ctrl_c_leaves_the_terminal_as_it_was() {
     terminal.wait_for("Password:");
     terminal.type_keys(&["s3cret", "C-c"]);
     terminal.wait_for("ended with 130");
-    // The shell that follows shows what is typed: the terminal echoes again.
+    // The shell that follows echoes its input again.
     terminal.type_keys(&[": visible"]);
     terminal.wait_for(": visible");
     assert!(!terminal.tmux(&["capture-pane", "-p"]).contains("s3cret"));

@@ -186,7 +186,7 @@ fn a_link_in_the_place_of_a_machine_is_neither_followed_nor_removed() {
     assert!(target.join("record.json").is_file());
 }
 
-/// Writes a QEMU that tells its version and never comes up.
+/// Writes a fake QEMU that prints its version and never starts.
 fn never_up(bench: &Bench) -> String {
     let path = bench.path().join("qemu-never-up");
     let script = "case \"$*\" in\n*-version*) echo 'QEMU emulator version 10.0.2'; exit;;\n\

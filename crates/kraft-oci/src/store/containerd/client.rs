@@ -52,7 +52,7 @@ impl Client {
         };
         let namespace = namespace
             .parse()
-            .map_err(|_| fail(format!("`{namespace}` is no name of a namespace").into()))?;
+            .map_err(|_| fail(format!("`{namespace}` is not a valid namespace").into()))?;
         Ok(Arc::new(Self {
             runtime: Some(runtime),
             channel,

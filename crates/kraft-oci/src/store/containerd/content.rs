@@ -24,7 +24,7 @@ use crate::unique::unique;
 
 /// The size of the pieces that are written, in bytes; a message has at most four times as many.
 const PIECE: usize = 1 << 20;
-/// Between two looks at a blob that somebody else writes.
+/// Polling interval for a blob that another client is writing.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A lease.
@@ -145,7 +145,7 @@ struct Conversation {
     answers: Streaming<m::Written>,
 }
 
-/// A blob that is being taken in.
+/// A blob that is being imported.
 pub(super) struct ContentIngest {
     store: Containerd,
     lease: AsciiMetadataValue,
@@ -158,7 +158,7 @@ pub(super) struct ContentIngest {
     /// Bytes that are there, those in `buffer` not counted.
     written: u64,
     buffer: Vec<u8>,
-    /// The bytes of a document, to tell what it leads to.
+    /// The content of a document, for its references.
     document: Option<Vec<u8>>,
     /// What came through here; what came in an earlier try is only known to containerd.
     hasher: Hasher,
@@ -175,7 +175,7 @@ impl std::fmt::Debug for ContentIngest {
 }
 
 impl ContentIngest {
-    /// Returns `None` if the blob is here already.
+    /// Returns `None` if the blob already exists.
     fn begin(
         store: Containerd,
         lease: AsciiMetadataValue,
@@ -217,7 +217,7 @@ impl ContentIngest {
         }
     }
 
-    /// Gives a blob that somebody else brought the labels that make it one of ours.
+    /// Adds kraft's labels to a blob written by another client.
     fn adopt(&self, mut info: m::Info) -> Result<(), Error> {
         if info.labels.contains_key(MARK) {
             return Ok(());
@@ -247,7 +247,7 @@ impl ContentIngest {
             .map_err(|status| self.failed(&status))
     }
 
-    /// Begins to write, or goes on with what is there.
+    /// Starts to write, or resumes.
     fn open(&mut self) -> Result<(), Status> {
         let client = Arc::clone(&self.store.client);
         let (requests, incoming) = mpsc::channel::<m::WriteContent>(1);
@@ -436,7 +436,7 @@ impl Ingest for ContentIngest {
                 Ok((digest, size))
             }
             Err(status) => {
-                // It tells a wrong digest like any other failed condition.
+                // It reports a wrong digest like any other failed precondition.
                 let wrong = matches!(status.code(), Code::FailedPrecondition);
                 let found = self.hasher.clone().finish();
                 self.abort();
@@ -463,7 +463,7 @@ impl Drop for ContentIngest {
     }
 }
 
-/// Somebody else writes the same blob.
+/// Another client is writing the same blob.
 fn is_busy(status: &Status) -> bool {
     status.code() == Code::Unavailable && status.message().contains("locked")
 }
@@ -480,7 +480,7 @@ fn labels(media_type: &str, source: Option<&Reference>) -> HashMap<String, Strin
     labels
 }
 
-/// Returns the labels that tell containerd what a document leads to (docs/garbage-collection.md).
+/// Returns the labels with a document's references for containerd (docs/garbage-collection.md).
 fn leads_to(media_type: &str, bytes: &[u8]) -> HashMap<String, String> {
     match Document::parse(media_type, bytes) {
         Ok(Document::Index(index)) => index

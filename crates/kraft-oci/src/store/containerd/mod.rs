@@ -1,9 +1,9 @@
 //! A store in a containerd: images in a namespace of it, for engines to find them there.
 //!
-//! Blobs carry labels that tell containerd what leads where, so it sweeps by its own rules: what no
-//! image leads to and no lease holds goes away. A lease ends by itself a day after its holder died.
-//! Images of others in the same namespace are neither listed nor touched: what is ours carries the
-//! label that `KraftKit` gives.
+//! Blobs have labels with their references, so containerd's garbage collector removes blobs that no
+//! image refers to and no lease keeps. A lease expires a day after its holder ended. Images of
+//! other clients in the same namespace are neither listed nor changed: kraft's have `KraftKit`'s
+//! label.
 
 mod client;
 mod content;
@@ -30,7 +30,7 @@ use crate::digest::Damage;
 use crate::image::{Descriptor, media};
 use crate::unique::unique;
 
-/// On every blob of ours: what it is.
+/// Label on every blob of kraft: its type.
 const MARK: &str = "kraftkit.sh/oci.mediaType";
 /// On a lease: when it ends by itself (containerd, docs/garbage-collection.md).
 const EXPIRES: &str = "containerd.io/gc.expire";
@@ -44,7 +44,7 @@ pub struct Settings {
     pub address: String,
     /// The namespace.
     pub namespace: String,
-    /// A directory of ours: who changes names locks it.
+    /// A directory whose lock serialises changes of names.
     pub lock_dir: PathBuf,
 }
 
@@ -83,13 +83,13 @@ impl Containerd {
         };
         match self.client.ask::<_, m::Images>(path, all, None) {
             Ok(answer) => Ok(answer.images),
-            // A namespace that nobody used yet.
+            // An unused namespace.
             Err(status) if status.code() == Code::NotFound => Ok(Vec::new()),
             Err(status) => Err(self.client.failed("list images", &status)),
         }
     }
 
-    /// Returns every blob of ours.
+    /// Returns all blobs of kraft.
     fn infos(&self) -> Result<Vec<m::Info>, Error> {
         let failed = |status: Status| self.client.failed("list blobs", &status);
         let question = m::Filters {
@@ -107,7 +107,7 @@ impl Containerd {
         Ok(infos)
     }
 
-    /// Makes containerd sweep, and waits for it: so it does when a lease is given back.
+    /// Starts containerd's garbage collection and waits for it: it runs when a lease is released.
     fn sweep_now(&self) -> Result<(), Error> {
         let id = format!("kraft-sweep-{}", unique());
         let failed = |status: Status| self.client.failed("sweep", &status);
@@ -171,7 +171,8 @@ impl Store for Containerd {
     }
 
     fn tag(&self, name: &Reference, target: &Descriptor, expect: &Expect) -> Result<(), Error> {
-        // containerd knows no conditions: those of us who change names wait for each other.
+        // containerd has no conditional updates: kraft processes that change names lock each other
+        // out.
         let _lock = self.lock()?;
         let there = self
             .images()?

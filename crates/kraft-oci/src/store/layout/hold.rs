@@ -1,4 +1,4 @@
-//! Holds: what a living process needs, told to those who sweep.
+//! Leases: blobs in use by a running process, protected from garbage collection.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -57,7 +57,8 @@ impl LayoutHold {
                         _lock: lock,
                     });
                 }
-                // A sweeper came before our lock and took it for a dead one's.
+                // A garbage collection came before the lock and removed the lease as that of a dead
+                // process.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
@@ -157,7 +158,7 @@ impl Later {
         self.waiting().iter().any(|one| one.digest == *digest)
     }
 
-    /// Adds a blob; all are settled when there are many.
+    /// Adds a blob; when there are many, all are flushed.
     pub(super) fn add(&self, layout: &Layout, blob: Waiting) -> Result<(), Error> {
         let full = {
             let mut waiting = self.waiting();

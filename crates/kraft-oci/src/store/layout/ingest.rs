@@ -21,7 +21,7 @@ use crate::unique::unique;
 #[derive(Debug)]
 pub(super) struct LayoutIngest {
     layout: Layout,
-    /// The hold that keeps the blob once its digest is known.
+    /// The lease that keeps the blob once its digest is known.
     hold: PathBuf,
     path: PathBuf,
     /// What it must become; `None` for whatever comes.
@@ -31,7 +31,7 @@ pub(super) struct LayoutIngest {
     /// `None` once it was taken apart.
     out: Option<Bulk>,
     offset: u64,
-    /// `None` once it was handed on with the blob.
+    /// `None` after it was passed on with the blob.
     lock: Option<Lock>,
     /// Where the blob waits for others when it is whole; `None` if it does not.
     later: Option<Arc<Later>>,
@@ -39,7 +39,7 @@ pub(super) struct LayoutIngest {
 }
 
 impl LayoutIngest {
-    /// Returns `None` if the blob is here already.
+    /// Returns `None` if the blob already exists.
     pub(super) fn begin(
         layout: &Layout,
         hold: &Path,
@@ -52,7 +52,7 @@ impl LayoutIngest {
             {
                 match about.size {
                     Some(stated) if stated != found => {
-                        // Either the disk lost something of it, or whoever states the size lies.
+                        // The disk lost data, or the stated size is wrong.
                         if is_whole(layout, digest)? {
                             let digest = digest.clone();
                             return Err(Error::Size {
@@ -74,7 +74,7 @@ impl LayoutIngest {
             drop(fs::append(&path)?);
             let lock = match Lock::exclusive(&path) {
                 Ok(lock) => lock,
-                // Whoever had it has finished it, or given it up.
+                // The other process has finished or cancelled it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -96,7 +96,7 @@ impl LayoutIngest {
         }
     }
 
-    /// Goes on behind what is there from an earlier try.
+    /// Resumes after the data of an earlier attempt.
     fn go_on(&mut self) -> Result<(), Error> {
         let mut file = self.open()?;
         let there = file
@@ -105,7 +105,7 @@ impl LayoutIngest {
             .len();
         let usable = there - there % ALIGNMENT;
         let usable = match self.size {
-            // All of it, or more: something went wrong, and it is quickest to begin anew.
+            // The whole blob or more: after an error it is fastest to start again.
             Some(size) if usable >= size => 0,
             _ => usable,
         };
@@ -139,7 +139,7 @@ impl LayoutIngest {
 
     fn forget(&mut self) {
         self.out = None;
-        // What cannot be removed now is swept later.
+        // Files that cannot be removed now are garbage-collected later.
         let _ = fs::remove_file(&self.path);
     }
 
@@ -278,7 +278,7 @@ impl Ingest for LayoutIngest {
 
 impl Drop for LayoutIngest {
     fn drop(&mut self) {
-        // The lock is still ours: nobody else writes to the file while it is looked at.
+        // The lock is still held: no other process writes to the file meanwhile.
         let _ = &self.lock;
         if !self.committed && self.digest.is_none() {
             self.forget();

@@ -1,5 +1,5 @@
 //! A store in a directory: an OCI image layout (OCI image specification 1.1, image-layout.md) that
-//! other tools can read, with two directories of our own beside it.
+//! other tools can read, with two private directories.
 //!
 //! ```text
 //! DIR/oci-layout          {"imageLayoutVersion":"1.0.0"}
@@ -11,9 +11,9 @@
 //!     references          which blobs belong to which index or manifest: a cache
 //! ```
 //!
-//! Three locks, all of the system's making (they vanish with their holder): `DIR` itself for who
-//! changes names, `DIR/blobs` shared by who begins to rely on a blob and exclusive for who sweeps,
-//! and each file in `ingest` and `holds` by its owner.
+//! Three locks, all released by the system when their holder ends: `DIR` itself for changes of
+//! names, `DIR/blobs` shared for creating leases and exclusive for garbage collection, and each
+//! file in `ingest` and `holds` by its owner.
 
 mod collect;
 mod hold;
@@ -40,7 +40,7 @@ use crate::image::Descriptor;
 /// The file that says what the directory is, and what it says.
 const MARK: &str = "oci-layout";
 const VERSION: &str = "1.0.0";
-/// A part of a download that nobody went on with for so long is swept away.
+/// Age after which an abandoned partial download is removed.
 const STALE: Duration = Duration::from_hours(24);
 
 /// A store in a directory.
@@ -123,7 +123,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Keeps sweepers out for as long as it takes to begin to rely on a blob.
+    /// Blocks garbage collection while a lease is being created.
     fn no_sweeping(&self) -> Result<Lock, Error> {
         Ok(Lock::shared(&self.blobs_dir())?)
     }
@@ -148,7 +148,7 @@ impl Layout {
         Ok(change.moved)
     }
 
-    /// Sweeps the parts of downloads that nobody goes on with, and what dead holders left.
+    /// Removes abandoned partial downloads, and leases of dead processes.
     fn sweep_leftovers(&self, dry_run: bool) -> Result<u64, Error> {
         let mut bytes = 0;
         for entry in entries(&self.ingest_dir())? {
@@ -165,7 +165,7 @@ impl Layout {
             if !unnamed && age.is_none_or(|age| age < STALE) {
                 continue;
             }
-            // Whoever is at it holds its lock.
+            // A process that is writing it holds its lock.
             let Ok(Some(_lock)) = Lock::try_exclusive(&entry) else {
                 continue;
             };
