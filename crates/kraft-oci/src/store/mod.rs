@@ -104,8 +104,8 @@ pub trait Store: Debug + Send + Sync {
     /// Begins to hold blobs.
     fn hold(&self) -> Result<Box<dyn Hold>, Error>;
 
-    /// Starts a lease for many blobs: where the store supports it, they are
-    /// [flushed together](Hold::settle), which is much faster than one by one.
+    /// Starts a lease for many blobs: where the store supports it, [`Hold::settle`] flushes them
+    /// together, which is much faster than one by one.
     fn hold_many(&self) -> Result<Box<dyn Hold>, Error> {
         self.hold()
     }
