@@ -106,6 +106,23 @@ pub struct PrepareOptions<'a> {
     pub pull: Pull,
 }
 
+impl<'a> PrepareOptions<'a> {
+    /// Prepares the requested machine with what its target names, and pulls images that are
+    /// missing.
+    #[must_use]
+    pub fn new(request: &'a RunRequest, building: &'a BuildOptions) -> Self {
+        Self {
+            request,
+            rootfs: None,
+            building,
+            dry: false,
+            runtime: None,
+            target: None,
+            pull: Pull::Missing,
+        }
+    }
+}
+
 /// What boots. Its files exist at least as long as this value.
 #[derive(Debug)]
 pub struct PreparedBoot {

@@ -105,6 +105,8 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Error for Failure {}
+
 impl Message {
     /// Returns what is to be told, without places and advice.
     pub fn sentences(&self) -> Vec<String> {

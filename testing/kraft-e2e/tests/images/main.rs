@@ -5,6 +5,7 @@ mod catalog;
 mod containerd;
 mod diagnostics;
 mod engines;
+mod examples;
 mod foreign;
 mod hostile;
 mod offline;

@@ -1,0 +1,87 @@
+//! The example programs of kraft-engine, run as their comments say.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use kraft_e2e::dockerfiles::context;
+use kraft_e2e::guest::{Report, mini};
+use kraft_e2e::harness::{Bench, Outcome, repository};
+use kraft_e2e::registry::Registry;
+
+/// Returns an example, built on first use.
+fn example(name: &str) -> PathBuf {
+    static EXAMPLES: OnceLock<PathBuf> = OnceLock::new();
+    let directory = EXAMPLES.get_or_init(|| {
+        let build = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "kraft-engine",
+                "--examples",
+            ])
+            .current_dir(repository())
+            .status();
+        assert!(build.unwrap().success(), "cannot build the examples");
+        // A test binary is in target/debug/deps, examples are in target/debug/examples.
+        let test = std::env::current_exe().unwrap();
+        test.ancestors().nth(2).unwrap().join("examples")
+    });
+    directory.join(name)
+}
+
+fn run(bench: &Bench, name: &str, args: &[&str]) -> String {
+    let mut command = bench.command_of(&example(name), args);
+    Outcome::of(&mut command).success().stdout
+}
+
+#[test]
+fn boot_prints_the_console_of_a_kernel() {
+    let bench = Bench::new();
+    let kernel = mini("x86_64");
+    let console = run(&bench, "boot", &[kernel.to_str().unwrap()]);
+    assert_ne!(Report::parse(&console).line, "", "{console}");
+    assert_eq!(bench.ok(["ps", "--all", "--quiet"]), "");
+}
+
+#[test]
+fn package_pushes_an_image_and_list_platforms_pulls_it() {
+    let Some(registry) = Registry::plain() else {
+        return;
+    };
+    let bench = Bench::new();
+    std::fs::create_dir_all(bench.path().join("root/etc")).unwrap();
+    let kernel = mini("x86_64");
+    let name = registry.name("example:v1");
+    let printed = run(
+        &bench,
+        "package",
+        &[kernel.to_str().unwrap(), "root", &name],
+    );
+    assert!(printed.starts_with(&format!("{name}@sha256:")), "{printed}");
+    let other = Bench::new();
+    assert_eq!(run(&other, "list_platforms", &[&name]), "qemu/x86_64\n");
+}
+
+#[test]
+fn build_dockerfile_writes_an_archive() {
+    let bench = Bench::new();
+    context(
+        &bench,
+        &[
+            ("Dockerfile", "FROM scratch\nCOPY file /etc/motd\n"),
+            ("file", "hello\n"),
+        ],
+    );
+    let printed = run(
+        &bench,
+        "build_dockerfile",
+        &["context/Dockerfile", "root.cpio"],
+    );
+    assert!(printed.starts_with("wrote root.cpio, "), "{printed}");
+    assert_eq!(
+        bench.ok(["rootfs", "cat", "root.cpio", "/etc/motd"]),
+        "hello\n"
+    );
+}
