@@ -1,5 +1,5 @@
-//! Linux programs on a unikernel that loads them: what would keep one from starting, seen before the
-//! machine boots.
+//! Linux programs on a kernel that loads them: finds what keeps one from starting, before the machine
+//! boots.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -14,7 +14,7 @@ use kraft_sys::fs;
 
 use crate::context::Context;
 
-/// Where loaders look for libraries that name no place (`ld.so(8)`, with the directories of Debian's
+/// The default directories of libraries (`ld.so(8)`, with the directories of Debian's
 /// multiarch and of musl).
 const LIBRARY_DIRS: [&str; 8] = [
     "/lib",
@@ -26,18 +26,19 @@ const LIBRARY_DIRS: [&str; 8] = [
     "/lib/aarch64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
 ];
-/// So many libraries are looked at.
+/// The largest number of libraries that are checked.
 const MOST_LIBRARIES: usize = 512;
 
-/// Returns what a file of this host is, if it is a Linux program.
+/// Reads a file of this host; `None` if it is not a Linux program.
+#[must_use]
 pub fn of_file(path: &Path) -> Option<Program> {
     Program::read(&mut fs::open_file(path).ok()?).ok()?
 }
 
-/// Something about a program that a user should know before it is loaded.
+/// A problem of a program that is found before it is loaded.
 #[derive(Debug, PartialEq, Eq)]
 struct Fault {
-    /// What it is, with its cure.
+    /// The problem and its solution.
     sentence: String,
     /// Whether no loader can start the program.
     fatal: bool,
@@ -50,15 +51,15 @@ impl Fault {
     }
 }
 
-/// Warns of what will keep the program of a machine from starting; returns the program if that is
-/// certain, because the kernel is known to load its programs from there.
+/// Warns of what keeps the program of a machine from starting; returns the program if it is certain
+/// that it cannot start, because the kernel loads its programs from the root filesystem.
 ///
-/// Only where a program is named by its path: what other words mean, its kernel knows. Not for
-/// Linux, which looks for programs of its own.
+/// Only for a program that is named by its path: other arguments are for the kernel. Not for Linux,
+/// which has its own init.
 pub fn warn(ctx: &Context, spec: &MachineSpec, abilities: Abilities) -> Option<String> {
     let archive = spec.initrd.as_deref()?;
-    let program = spec.args.first().filter(|word| word.starts_with('/'))?;
-    // An archive that cannot be read is told of by who builds or boots it.
+    let program = spec.args.first().filter(|arg| arg.starts_with('/'))?;
+    // Building or booting reports an archive that cannot be read.
     let index = Index::of(archive).ok()??;
     let faults = faults(&index, program, spec.arch);
     for fault in &faults {
@@ -68,13 +69,13 @@ pub fn warn(ctx: &Context, spec: &MachineSpec, abilities: Abilities) -> Option<S
     (loads && faults.iter().any(|fault| fault.fatal)).then(|| program.clone())
 }
 
-/// Returns what is wrong.
+/// Returns the problems of a program.
 fn faults(index: &Index, path: &str, arch: Arch) -> Vec<Fault> {
     let Some(permissions) = index.permissions(path) else {
         return vec![Fault::fatal(missing(index, path))];
     };
     if permissions & 0o111 == 0 {
-        // Loaders can be built not to ask for this.
+        // Some loaders do not check this.
         return vec![Fault {
             sentence: format!(
                 "`{path}` is not executable: `chmod +x` it, or copy it with `COPY --chmod=755`"
@@ -115,7 +116,7 @@ fn faults(index: &Index, path: &str, arch: Arch) -> Vec<Fault> {
     let lost = libraries(index, &program);
     if !lost.is_empty() {
         let lost: Vec<String> = lost.iter().map(|name| format!("`{name}`")).collect();
-        // A variable may name more places to look in.
+        // `LD_LIBRARY_PATH` may name more directories.
         faults.push(Fault {
             sentence: format!(
                 "`{path}` needs {}, not in the root filesystem: copy what `ldd` lists, or link with \
@@ -138,7 +139,7 @@ fn missing(index: &Index, path: &str) -> String {
     }
 }
 
-/// A script needs what runs it.
+/// Returns the problem of a script: it needs an interpreter.
 fn script(index: &Index, path: &str, file: &mut impl Read) -> Option<String> {
     let mut start = Vec::new();
     file.take(256).read_to_end(&mut start).ok()?;
@@ -147,7 +148,7 @@ fn script(index: &Index, path: &str, file: &mut impl Read) -> Option<String> {
     let interpreter = line.lines().next()?.split_whitespace().next()?.to_owned();
     Some(match index.permissions(&interpreter) {
         Some(_) => format!(
-            "`{path}` is a script: name what runs it as the command, `{interpreter} {path}`"
+            "`{path}` is a script: make its interpreter the command, `{interpreter} {path}`"
         ),
         None => {
             format!("`{path}` is a script for `{interpreter}`, which is not in the root filesystem")
@@ -155,7 +156,7 @@ fn script(index: &Index, path: &str, file: &mut impl Read) -> Option<String> {
     })
 }
 
-/// Returns the libraries that nobody will find, those of libraries included.
+/// Returns the libraries that are missing, including those of libraries.
 fn libraries(index: &Index, program: &Program) -> BTreeSet<String> {
     let mut lost = BTreeSet::new();
     let mut seen = BTreeSet::new();
@@ -182,7 +183,7 @@ fn find(index: &Index, name: &str, search: &[String]) -> Option<String> {
     if name.contains('/') {
         return index.permissions(name).map(|_| name.to_owned());
     }
-    // What is relative to the program's own place is only known to who loads it.
+    // `$ORIGIN` is only known when the program is loaded.
     if search.iter().any(|dir| dir.contains('$')) {
         return index.named(name).into_iter().next();
     }
@@ -199,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    /// An archive with this very program, a script and a text.
+    /// An archive with the program of this test, a script and a text.
     fn index(dir: &Path) -> Index {
         let root = dir.join("root");
         std::fs::create_dir_all(root.join("bin")).unwrap();
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_a_program_from_starting_is_told_with_its_cure() {
+    fn problems_of_a_program_are_found_with_their_solutions() {
         let dir = tempfile::tempdir().unwrap();
         let index = index(dir.path());
         let host = match kraft_core::arch::HOST {

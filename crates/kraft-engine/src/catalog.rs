@@ -1,19 +1,40 @@
-//! What registries have: asked now, or when they were asked the last time.
+//! The images of registries, as they were listed the last time or are now.
 
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::readable;
-use kraft_oci::catalog::{self, Catalog};
+use kraft_oci::catalog::{self, CatalogError};
 use kraft_oci::listing::Row;
 
 use super::network::{self, Network};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::chain;
 
-/// Adds the rows of registries to those of the store, which are not told twice.
-pub fn add(ctx: &Context, rows: &mut Vec<Row>, update: bool) -> Result<(), Failure> {
+/// Why registries cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No registry can be listed; this is the last one.
+    #[error("cannot list the images of `{host}`")]
+    Registry {
+        /// The registry.
+        host: String,
+        /// Why.
+        source: Box<CatalogError>,
+    },
+    /// The client of registries cannot be set up.
+    #[error(transparent)]
+    Client(#[from] network::Error),
+}
+
+/// Adds the images of registries to those of the store, each once; with `update`, lists them again
+/// first.
+///
+/// # Errors
+///
+/// As [`refresh`].
+pub fn add(ctx: &Context, rows: &mut Vec<Row>, update: bool) -> Result<(), Error> {
     let hosts = network::registries(ctx);
     if update {
         refresh(ctx)?;
@@ -23,31 +44,35 @@ pub fn add(ctx: &Context, rows: &mut Vec<Row>, update: bool) -> Result<(), Failu
         if !hosts.contains(&catalog.host) {
             continue;
         }
-        let mut known = false;
+        let mut added = false;
         for row in catalog.rows() {
-            let here = rows.iter().any(|other| {
+            let listed = rows.iter().any(|other| {
                 other.name == row.name && other.manifest == row.manifest && other.index == row.index
             });
-            if !here {
+            if !listed {
                 rows.push(row);
-                known = true;
+                added = true;
             }
         }
-        if known {
+        if added {
             oldest = Some(oldest.map_or(catalog.asked, |oldest| oldest.min(catalog.asked)));
         }
     }
     if let Some(oldest) = oldest.filter(|_| !update) {
         ctx.info(&format!(
-            "what registries have is as of {}; `--update` asks them again",
+            "registries were listed {}; `--update` lists them again",
             readable::ago(Timestamp::now().duration_since(oldest).unsigned_abs())
         ));
     }
     Ok(())
 }
 
-/// Asks every registry. One that does not answer is told, and fails the whole only if all do.
-pub fn refresh(ctx: &Context) -> Result<(), Failure> {
+/// Lists the images of every configured registry, and keeps the lists. Reports a registry that fails.
+///
+/// # Errors
+///
+/// If every registry fails.
+pub fn refresh(ctx: &Context) -> Result<(), Error> {
     let network = Network::open(ctx)?;
     let progress = ctx.progress();
     let mut last = None;
@@ -55,10 +80,10 @@ pub fn refresh(ctx: &Context) -> Result<(), Failure> {
     for (task, host) in (1..).zip(network::registries(ctx)) {
         progress.report(Event::Started {
             task,
-            what: format!("asking {host} what it has"),
+            what: format!("listing the images of {host}"),
             total: None,
         });
-        let asked = network.run(catalog::refresh(
+        let listed = network.run(catalog::refresh(
             &network.registry,
             &host,
             &dir(ctx),
@@ -69,25 +94,24 @@ pub fn refresh(ctx: &Context) -> Result<(), Failure> {
                 });
             },
         ));
-        progress.report(match asked {
-            Ok(_) => Event::Finished { task },
-            Err(_) => Event::Failed { task },
-        });
-        match asked.map_err(Failure::from) {
-            Ok(Catalog { .. }) => answered = true,
-            Err(failure) => {
-                if let Some(earlier) = last.replace(failure) {
-                    ctx.failure(&earlier);
+        match listed {
+            Ok(_) => {
+                progress.report(Event::Finished { task });
+                answered = true;
+            }
+            Err(error) => {
+                progress.report(Event::Failed { task });
+                let source = Box::new(error);
+                if let Some(earlier) = last.replace(Error::Registry { host, source }) {
+                    ctx.failure(&earlier.into());
                 }
             }
         }
     }
     match last {
-        Some(failure) if !answered => Err(failure),
-        Some(failure) => {
-            for sentence in failure.message.sentences() {
-                ctx.warn(&sentence);
-            }
+        Some(error) if !answered => Err(error),
+        Some(error) => {
+            ctx.warn(&chain(&error));
             Ok(())
         }
         None => Ok(()),

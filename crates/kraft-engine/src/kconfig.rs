@@ -1,25 +1,69 @@
-//! Options of a project's configuration: edited, and explained by what KConfig knows of them.
+//! Edits the options of a project, and explains them by the KConfig files of its components.
 
-use kraft_build::configure::{self, Lost};
+use kraft_build::configure;
 use kraft_build::menu;
-use kraft_build::pipeline::Job;
-use kraft_build::plan::Plan;
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_kconfig::DotConfig;
-use kraft_kconfig::explain::Loss;
-use kraft_kconfig::language::{KconfigErrors, Tree};
+use kraft_kconfig::language::Tree;
 use kraft_kconfig::resolve::Mode;
 use kraft_sys::fs;
 
-use super::build::{self, Site, Wish};
+use super::build::{self, BuildOptions, Inputs, OptionsError};
 use super::components::Fetching;
 use super::kraftfile::{self, Change};
 use super::project::{self, Project, TargetFilter};
-use super::workplace::Workplace;
+use super::workplace::{self, Workplace};
 use crate::context::Context;
-use crate::failure::{Failure, Kind, Text};
 
-/// What is edited.
+/// Why options cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The text is not a name of an option.
+    #[error("`{0}` is not a name of an option")]
+    InvalidName(String),
+    /// No component has an option of that name.
+    #[error("no component of the project has the option `{name}`")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The most similar name, without its prefix.
+        nearest: Option<String>,
+        /// Whether `--force` sets it nevertheless.
+        can_force: bool,
+    },
+    /// The target has no configuration to edit.
+    #[error("{target} has never been configured")]
+    NotConfigured {
+        /// The target: `app (qemu/x86_64)`.
+        target: String,
+    },
+    /// The KConfig files have an error.
+    #[error(transparent)]
+    Options(#[from] Box<OptionsError>),
+    /// The project has no such target.
+    #[error(transparent)]
+    Project(#[from] project::Error),
+    /// The project has no place for its configurations.
+    #[error(transparent)]
+    Workplace(#[from] workplace::Error),
+    /// The Kraftfile cannot be edited.
+    #[error(transparent)]
+    Kraftfile(#[from] kraftfile::Error),
+    /// The target cannot be configured.
+    #[error(transparent)]
+    Build(Box<build::Error>),
+    /// A configuration cannot be read or written.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+}
+
+impl From<build::Error> for Error {
+    fn from(error: build::Error) -> Self {
+        Self::Build(Box::new(error))
+    }
+}
+
+/// What is edited: the Kraftfile or a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Where {
     /// The Kraftfile.
@@ -28,34 +72,49 @@ pub enum Where {
     Target(String),
 }
 
-/// One edit: a value, or none any more.
+/// One edit: an option is set or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// The option with its prefix.
     pub name: String,
-    /// Its new value.
+    /// The new value; `None` removes the option.
     pub value: Option<String>,
 }
 
-/// Returns the whole name of an option: `CONFIG_` may be left out.
-pub fn full_name(text: &str) -> Result<String, Failure> {
+/// Returns the full name of an option: `CONFIG_` may be left out.
+///
+/// # Errors
+///
+/// If the text has other characters than letters, digits and `_`.
+///
+/// ```
+/// use kraft_engine::kconfig::full_name;
+///
+/// assert_eq!(full_name("LIBUKDEBUG").unwrap(), "CONFIG_LIBUKDEBUG");
+/// assert!(full_name("LIBUKDEBUG=y").is_err());
+/// ```
+pub fn full_name(text: &str) -> Result<String, Error> {
     let bare = text.strip_prefix("CONFIG_").unwrap_or(text);
     let fits = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !fits {
-        return Err(Failure::usage(format!("`{text}` is no name of an option"))
-            .hint("expected letters, digits and `_`, such as `LIBUKDEBUG`"));
+        return Err(Error::InvalidName(text.to_owned()));
     }
     Ok(format!("CONFIG_{bare}"))
 }
 
-/// Edits options; returns whether anything is different now.
+/// Edits options; returns whether anything is different now. Options that no component has are
+/// refused, unless `force` is set or the project was never configured.
+///
+/// # Errors
+///
+/// If an option is unknown, or the Kraftfile or the configuration cannot be written.
 pub fn edit(
     ctx: &Context,
     project: &Project,
     at: &Where,
     edits: &[Edit],
     force: bool,
-) -> Result<bool, Failure> {
+) -> Result<bool, Error> {
     if !force {
         check_known(ctx, project, edits)?;
     }
@@ -68,7 +127,7 @@ pub fn edit(
                     None => Change::NoOption(edit.name.clone()),
                 })
                 .collect();
-            kraftfile::change(ctx, project, &changes)
+            Ok(kraftfile::change(ctx, project, &changes)?)
         }
         Where::Target(name) => edit_target(ctx, project, name, edits),
     }
@@ -79,7 +138,7 @@ fn edit_target(
     project: &Project,
     name: &str,
     edits: &[Edit],
-) -> Result<bool, Failure> {
+) -> Result<bool, Error> {
     let resolved = project.resolved();
     let wish = TargetFilter {
         name: Some(name),
@@ -91,11 +150,9 @@ fn edit_target(
         let path = workplace.config(&target);
         let bytes = fs::read_file(&path, configure::LARGEST).map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
-                Failure::new(
-                    Kind::NotFound,
-                    format!("{} has never been configured", project::label(&target)),
-                )
-                .hint("`kraft build` or `kraft menu` configures it")
+                Error::NotConfigured {
+                    target: project::label(&target),
+                }
             } else {
                 error.into()
             }
@@ -144,82 +201,45 @@ fn with(text: &str, edit: &Edit) -> String {
     out
 }
 
-/// Tells why values got lost and what can be done, where the options can be read.
-pub fn losses(plan: &Plan, job: &Job, lost: &[Lost]) -> Vec<Option<Loss>> {
-    let Ok(tree) = options_of(plan) else {
-        return lost.iter().map(|_| None).collect();
-    };
-    // Of what was asked for alone, so that a default is told from what somebody wants.
-    let mut asked = DotConfig::default();
-    for (name, value) in &job.options {
-        asked.set(name.clone(), value);
-    }
-    let settled = tree.resolve_as(&asked, Mode::Defconfig);
-    lost.iter()
-        .map(|lost| settled.explain(&lost.name, &lost.wanted))
-        .collect()
-}
-
-/// Puts the first fault in files of options into words, found by reading the files ourselves;
-/// `None` if we find none.
-pub fn fault(plan: &Plan) -> Option<Failure> {
-    options_of(plan).err().map(|faults| told(plan, faults))
-}
-
-/// Reads the options of a target as far as it is configured: what keeps its configuration from
-/// being read is no concern here.
-fn options_of(plan: &Plan) -> Result<Tree, KconfigErrors> {
-    let now = configure::read(&plan.config).ok().flatten();
-    menu::read(plan, &now.unwrap_or_default())
-}
-
-fn told(plan: &Plan, faults: KconfigErrors) -> Failure {
-    let Some(first) = faults.0.into_iter().next() else {
-        return Failure::new(Kind::Build, "the options cannot be read");
-    };
-    let text = Text {
-        name: plan.core.join(&first.file).display().to_string(),
-        text: first.text,
-    };
-    Failure::problems_in(Kind::Build, text, vec![first.problem])
-}
-
-/// A target with the options that it can be configured with.
+/// A target with its options and its configuration.
 #[derive(Debug)]
 pub struct Menu {
-    /// The options.
+    /// The options that it has.
     pub tree: Tree,
-    /// What the target is configured with.
+    /// The configuration.
     pub config: DotConfig,
-    /// What was asked for.
+    /// The options that the Kraftfile sets.
     pub asked: DotConfig,
 }
 
 impl Menu {
-    /// Tells that there is no such option, and which one may be meant.
-    pub fn unknown(&self, name: &str) -> Failure {
-        let failure = Failure::new(
-            Kind::NotFound,
-            format!("no component of the project has the option `{name}`"),
-        );
-        match self.tree.nearest(name) {
-            Some(near) => failure.hint(format!("did you mean `CONFIG_{near}`?")),
-            None => failure.hint("`kraft kconfig search WORD` looks for one"),
+    /// Returns the error of an option that no component has, with the most similar one.
+    #[must_use]
+    pub fn unknown(&self, name: &str) -> Error {
+        Error::Unknown {
+            name: name.to_owned(),
+            nearest: self.tree.nearest(name).map(ToString::to_string),
+            can_force: false,
         }
     }
 }
 
-/// Reads the options of a target, which is configured first if it has to be.
-pub fn menu(ctx: &Context, site: &Site, target: &ResolvedTarget) -> Result<Menu, Failure> {
-    let wish = Wish {
-        may_lose: true,
-        ..Wish::default()
+/// Reads the options of a target; configures it first if its sources have changed.
+///
+/// # Errors
+///
+/// If it cannot be configured, or its KConfig files have an error.
+pub fn menu(ctx: &Context, site: &Inputs, target: &ResolvedTarget) -> Result<Menu, Error> {
+    let wish = BuildOptions {
+        allow_lost: true,
+        ..BuildOptions::default()
     };
     let (plan, options) = build::with_target(ctx, site, target, &wish, |job, orders| {
         Ok((job.configure(orders)?, job.options.clone()))
     })?;
     let config = configure::read(&plan.config)?.unwrap_or_default();
-    let tree = menu::read(&plan, &config).map_err(|faults| told(&plan, faults))?;
+    let tree = menu::read(&plan, &config)
+        .map_err(|faults| Box::new(build::options::error(&plan, faults)))?;
     let mut asked = DotConfig::default();
     for (name, value) in options {
         asked.set(name, &value);
@@ -231,11 +251,13 @@ pub fn menu(ctx: &Context, site: &Site, target: &ResolvedTarget) -> Result<Menu,
     })
 }
 
-/// So many changes are looked at one by one; settling takes a moment each.
+/// The largest number of changes of which the essential ones are found: each takes a configuration of
+/// its own.
 const MOST_CHANGES: usize = 200;
 
-/// Leaves out changes that follow from the others: what nobody can set, and what is as it would be
-/// anyway.
+/// Leaves out changes that follow from the others: options without a prompt, and values that are the
+/// defaults.
+#[must_use]
 pub fn essential(menu: &Menu, changes: Vec<(String, String)>) -> Vec<(String, String)> {
     let has_prompt = |name: &str| {
         let symbol = menu.tree.symbol(name);
@@ -263,22 +285,26 @@ pub fn essential(menu: &Menu, changes: Vec<(String, String)>) -> Vec<(String, St
     kept
 }
 
-/// Refuses an option that the project's core does not know, where that can be told.
-fn check_known(ctx: &Context, project: &Project, edits: &[Edit]) -> Result<(), Failure> {
+/// Fails if an option is set that no component has; a project that was never configured is not
+/// checked.
+fn check_known(ctx: &Context, project: &Project, edits: &[Edit]) -> Result<(), Error> {
     let Some(menu) = menu_if_configured(ctx, project)? else {
         return Ok(());
     };
     for edit in edits.iter().filter(|edit| edit.value.is_some()) {
         if menu.tree.symbol(&edit.name).is_none() {
-            let failure = menu.unknown(&edit.name);
-            return Err(failure.hint("`--force` sets it all the same"));
+            return Err(Error::Unknown {
+                name: edit.name.clone(),
+                nearest: menu.tree.nearest(&edit.name).map(ToString::to_string),
+                can_force: true,
+            });
         }
     }
     Ok(())
 }
 
-/// Reads the options of a project's first target, if it has been configured before.
-fn menu_if_configured(ctx: &Context, project: &Project) -> Result<Option<Menu>, Failure> {
+/// Reads the options of the first target of a project that has a configuration, if there is one.
+fn menu_if_configured(ctx: &Context, project: &Project) -> Result<Option<Menu>, Error> {
     let workplace = Workplace::find(ctx, project)?;
     let targets = project.resolved().targets;
     let known = targets
@@ -287,7 +313,7 @@ fn menu_if_configured(ctx: &Context, project: &Project) -> Result<Option<Menu>, 
     if !known {
         return Ok(None);
     }
-    let site = build::site(ctx, project.clone(), &Fetching::default())?;
+    let site = build::prepare(ctx, project.clone(), &Fetching::default())?;
     let configured = |target: &&ResolvedTarget| site.workplace.config(target).is_file();
     let Some(target) = site.resolved.targets.iter().find(configured).cloned() else {
         return Ok(None);

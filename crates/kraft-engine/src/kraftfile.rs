@@ -1,46 +1,77 @@
-//! Changes what a Kraftfile says and leaves everything else in it as it was written.
+//! Edits a Kraftfile: values change, comments and layout stay.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use kraft_core::kraftfile;
+use kraft_core::problem::Problem;
 use kraft_sys::fs;
 
 use super::project::Project;
 use crate::context::Context;
-use crate::failure::{Failure, Kind, Text};
+use crate::failure::Text;
 use kraft_config::layers::Value;
 use kraft_core::yaml::document::{self, Node};
 use kraft_core::yaml::edit;
 
+/// Why a Kraftfile cannot be edited.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The Kraftfile is not a file.
+    #[error("a Kraftfile from stdin cannot be changed")]
+    Stdin,
+    /// The text cannot be edited at that place.
+    #[error("`{}` cannot be changed there", text.name)]
+    Edit {
+        /// The text of the file.
+        text: Text,
+        /// Why.
+        problems: Vec<Problem>,
+    },
+    /// The new text has errors; the file is not written.
+    #[error("the change makes `{}` invalid", text.name)]
+    Invalid {
+        /// The new text.
+        text: Text,
+        /// Its errors.
+        problems: Vec<Problem>,
+    },
+    /// The file cannot be written, or is outside of the project.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+}
+
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Gives an option of the core's configuration a value.
+    /// Sets an option.
     Option(String, String),
-    /// Takes an option of the core's configuration out.
+    /// Removes an option.
     NoOption(String),
-    /// Gives a value to a path of keys.
+    /// Sets the value at a path of keys.
     Value(Vec<String>, String),
-    /// Takes a path of keys out.
-    Nothing(Vec<String>),
+    /// Removes the value at a path of keys.
+    NoValue(Vec<String>),
 }
 
-/// Changes the Kraftfile of a project; returns whether it is another now.
+/// Edits the Kraftfile of a project; returns whether its text is different now.
 ///
-/// The new text is read before it is written: a change that would break the file is refused.
-pub fn change(ctx: &Context, project: &Project, changes: &[Change]) -> Result<bool, Failure> {
-    let Some(file) = &project.file else {
-        return Err(Failure::usage("a Kraftfile from stdin cannot be changed"));
-    };
+/// The new text is parsed before it is written, so the file is never left with errors.
+///
+/// # Errors
+///
+/// If the project has no file, the text cannot be edited or would have errors, or the file cannot be
+/// written.
+pub fn change(ctx: &Context, project: &Project, changes: &[Change]) -> Result<bool, Error> {
+    let file = project.file.as_ref().ok_or(Error::Stdin)?;
     let mut text = project.text.text.clone();
     for change in changes {
-        text = changed(&text, change).map_err(|problems| {
-            let text = Text {
+        text = changed(&text, change).map_err(|problems| Error::Edit {
+            text: Text {
                 name: project.text.name.clone(),
-                text: project.text.text.clone(),
-            };
-            Failure::problems_in(Kind::Failed, text, problems)
+                text: text.clone(),
+            },
+            problems,
         })?;
     }
     if text == project.text.text {
@@ -55,11 +86,12 @@ pub fn change(ctx: &Context, project: &Project, changes: &[Change]) -> Result<bo
             name: project.text.name.clone(),
             text,
         };
-        return Err(
-            Failure::problems_in(Kind::Usage, text, parsed.problems).hint("nothing was changed")
-        );
+        return Err(Error::Invalid {
+            text,
+            problems: parsed.problems,
+        });
     }
-    // Through a link, so that the link stays one.
+    // A link stays a link: the file it leads to is replaced.
     let real = file.canonicalize().map_err(fs::Error::on("open", file))?;
     let dir = file.parent().unwrap_or(Path::new(".")).join(".");
     fs::check_inside(&dir, &dir.join(file.file_name().unwrap_or_default()))?;
@@ -67,12 +99,12 @@ pub fn change(ctx: &Context, project: &Project, changes: &[Change]) -> Result<bo
     Ok(true)
 }
 
-fn changed(text: &str, change: &Change) -> Result<String, Vec<kraft_core::problem::Problem>> {
+fn changed(text: &str, change: &Change) -> Result<String, Vec<Problem>> {
     match change {
         Change::Option(name, value) => option(text, name, Some(value)),
         Change::NoOption(name) => option(text, name, None),
         Change::Value(path, value) => edit::set(text, &keys(path), &Value::Text(value.clone())),
-        Change::Nothing(path) => {
+        Change::NoValue(path) => {
             Ok(edit::unset(text, &keys(path))?.unwrap_or_else(|| text.to_owned()))
         }
     }
@@ -82,13 +114,9 @@ fn keys(path: &[String]) -> Vec<Cow<'_, str>> {
     path.iter().map(|key| Cow::Borrowed(key.as_str())).collect()
 }
 
-/// Sets or removes an option where it stands already, in the core's options or in those of a
-/// library; one that stands nowhere is set among the core's.
-fn option(
-    text: &str,
-    name: &str,
-    value: Option<&String>,
-) -> Result<String, Vec<kraft_core::problem::Problem>> {
+/// Sets or removes an option where it is set already, in the options of the core or of a library; a
+/// new one is added to those of the core.
+fn option(text: &str, name: &str, value: Option<&String>) -> Result<String, Vec<Problem>> {
     let root = document::parse(text)?;
     let core = vec!["unikraft".to_owned(), "kconfig".to_owned()];
     let libraries = root
@@ -120,15 +148,21 @@ fn option(
         }
         return Ok(text);
     };
-    // The last one counts when the options are laid over each other.
+    // If several places set it, the last one wins.
     if let Some(path) = stands.last() {
         return option_at(text, path, name, Some(value));
     }
-    option_at(&with_room(text, root.as_ref())?, &core, name, Some(value))
+    option_at(
+        &with_core_mapping(text, root.as_ref())?,
+        &core,
+        name,
+        Some(value),
+    )
 }
 
-/// Makes room for options: `unikraft: stable` becomes a mapping of what the word stands for.
-fn with_room(text: &str, root: Option<&Node>) -> Result<String, Vec<kraft_core::problem::Problem>> {
+/// Turns a core that is one word into a mapping that can have options: `unikraft: stable` becomes
+/// `unikraft: {version: stable}`.
+fn with_core_mapping(text: &str, root: Option<&Node>) -> Result<String, Vec<Problem>> {
     let path = ["unikraft".to_owned()];
     let node = root.and_then(|root| root.find(&keys(&path)));
     let Some(node) = node
@@ -154,7 +188,7 @@ fn option_at(
     path: &[String],
     name: &str,
     value: Option<&String>,
-) -> Result<String, Vec<kraft_core::problem::Problem>> {
+) -> Result<String, Vec<Problem>> {
     let root = document::parse(text)?;
     let found = root.as_ref().and_then(|root| root.find(&keys(path)));
     if let Some(mut items) = found.and_then(|entry| items(&entry.node)) {
@@ -174,7 +208,7 @@ fn option_at(
     }
     let only = found.is_some_and(|entry| entry.node.entries().len() == 1);
     let mut path = path.to_vec();
-    // A key with nothing below it is no mapping.
+    // The last option goes with its mapping: an empty key is not a mapping.
     if !(only && value.is_none()) {
         path.push(name.to_owned());
     }
@@ -243,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_of_a_library_is_changed_where_it_stands() {
+    fn an_option_of_a_library_is_changed_where_it_is_set() {
         let text = "unikraft: {version: s}\nlibraries:\n  x:\n    kconfig:\n      CONFIG_X: 1\n    version: s\n";
         let set = edited(text, "CONFIG_X", Some("2"));
         assert!(set.contains("      CONFIG_X: "), "{set}");
@@ -252,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_core_that_is_one_word_gets_room_for_options() {
+    fn a_core_that_is_one_word_becomes_a_mapping() {
         let text = "spec: v0.6\nunikraft: stable\ntargets: [qemu/x86_64]\n";
         let kraftfile = kraftfile::parse(&edited(text, "CONFIG_A", Some("y")), &|_| None)
             .kraftfile

@@ -13,7 +13,6 @@
 
 pub mod binary;
 pub mod boot;
-mod broken;
 pub mod build;
 pub mod catalog;
 pub mod components;
@@ -29,7 +28,6 @@ pub mod kconfig;
 pub mod kraftfile;
 pub mod kraftkit;
 pub mod library;
-pub mod lost;
 pub mod machines;
 pub mod network;
 pub mod obtain;
@@ -49,7 +47,6 @@ pub mod sources;
 pub mod tally;
 #[cfg(test)]
 mod testing;
-mod trace;
 pub mod transfer;
 pub mod unpacked;
 pub mod workplace;

@@ -172,7 +172,7 @@ pub struct Project {
     pub template: Option<TemplateText>,
 }
 
-/// The text of a template's Kraftfile, and where the options stand in it.
+/// The text of a template's Kraftfile, and the places of its options.
 #[derive(Clone, Debug)]
 pub struct TemplateText {
     /// The text.

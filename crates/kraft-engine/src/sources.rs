@@ -1,34 +1,53 @@
-//! The door to components: where they are fetched from and kept, by the configuration.
+//! The sources of components: where they are fetched from and cached, by the configuration.
 
 use std::path::PathBuf;
 
 use kraft_build::catalog::{self, Updated};
-use kraft_build::sources::{Credential, Error, Http, Sources};
-use kraft_core::connection;
+use kraft_build::sources::{Credential, Error as FetchError, Http, Sources};
 
 use super::network;
 use crate::context::Context;
-use crate::failure::{Failure, Kind, chain};
+use crate::failure::chain;
+
+/// Why the catalog cannot be read or updated.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No source of the catalog can be read; this is the last one.
+    #[error("cannot read the catalog `{place}`")]
+    Catalog {
+        /// The source: a URL or a path.
+        place: String,
+        /// Why.
+        source: Box<FetchError>,
+    },
+    /// The catalog on this host cannot be read or written.
+    #[error(transparent)]
+    Local(#[from] FetchError),
+}
 
 /// How components are fetched.
 #[derive(Clone, Debug, Default)]
 pub struct Fetching {
-    /// Whether the lock file must fit as it is.
+    /// Whether to fail if the lock file does not fit the Kraftfile.
     pub locked: bool,
-    /// Whether to put components to their places again even if they are there.
+    /// Whether to install components again that are in place.
     pub again: bool,
-    /// Whether the catalog is read anew.
+    /// Whether to update the catalog first.
     pub fresh_catalog: bool,
-    /// Whether the catalog is never read anew.
+    /// Whether to never update the catalog.
     pub old_catalog: bool,
-    /// Whether to fetch with Git where there is a choice.
+    /// Whether to fetch with Git where there is an archive, too.
     pub git: bool,
-    /// How many commits of history are fetched.
+    /// The number of commits of history to fetch.
     pub depth: Option<u32>,
 }
 
-/// Opens the door; no connection is made.
-pub fn open(ctx: &Context, fetching: &Fetching) -> Result<Sources, Failure> {
+/// Reads the catalog, and sets up how components are fetched; connects to nothing.
+///
+/// # Errors
+///
+/// If the catalog cannot be read.
+pub fn open(ctx: &Context, fetching: &Fetching) -> Result<Sources, Error> {
     let mut sources = Sources {
         cache: cache(ctx),
         offline: ctx.settings.offline,
@@ -45,22 +64,22 @@ pub fn open(ctx: &Context, fetching: &Fetching) -> Result<Sources, Failure> {
     Ok(sources)
 }
 
-/// Returns where what was fetched is kept.
+/// Returns the directory that fetched components are cached in.
 pub fn cache(ctx: &Context) -> PathBuf {
     ctx.settings.sources_dir.clone()
 }
 
-/// Returns where the catalog is kept.
+/// Returns the directory of the catalog.
 pub fn manifests(ctx: &Context) -> PathBuf {
     ctx.settings.manifests_dir.clone()
 }
 
-/// Returns the configured sources that are catalogs, and not registries.
+/// Returns the configured sources that are catalogs and not registries.
 pub fn places(ctx: &Context) -> Vec<String> {
     catalogs(&ctx.settings.manifests)
 }
 
-/// Returns those of some sources that are catalogs, and not registries.
+/// Returns those of some sources that are catalogs and not registries.
 pub fn catalogs(sources: &[String]) -> Vec<String> {
     sources
         .iter()
@@ -69,9 +88,12 @@ pub fn catalogs(sources: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Asks every source of the catalog what it has now. One that does not answer is told; the whole
-/// fails only if all do.
-pub fn update(ctx: &Context, sources: &mut Sources) -> Result<(), Failure> {
+/// Updates the catalog from every configured source. Warns of a source that fails.
+///
+/// # Errors
+///
+/// If every source fails, or the catalog cannot be written.
+pub fn update(ctx: &Context, sources: &mut Sources) -> Result<(), Error> {
     let places = places(ctx);
     if places.is_empty() {
         forget_others(ctx, &places)?;
@@ -93,16 +115,21 @@ pub fn update(ctx: &Context, sources: &mut Sources) -> Result<(), Failure> {
         }
     }
     match last {
-        Some((place, error)) => {
-            Err(Failure::from(error).about(&format!("cannot read the catalog `{place}`")))
-        }
+        Some((place, source)) => Err(Error::Catalog {
+            place,
+            source: Box::new(source),
+        }),
         None => Ok(()),
     }
 }
 
-/// Forgets what came from sources that are not configured any more; returns whether that could be
-/// told without asking anybody.
-pub fn forget_others(ctx: &Context, places: &[String]) -> Result<bool, Failure> {
+/// Removes the entries of sources that are no longer configured; returns `false` if that takes an
+/// update of the catalog.
+///
+/// # Errors
+///
+/// If the catalog cannot be read or written.
+pub fn forget_others(ctx: &Context, places: &[String]) -> Result<bool, Error> {
     Ok(catalog::forget_others(&manifests(ctx), places)?)
 }
 
@@ -111,79 +138,4 @@ fn credentials(ctx: &Context) -> Vec<(String, Credential)> {
         .into_iter()
         .map(|(host, (user, token))| (host, Credential { user, token }))
         .collect()
-}
-
-const NO_NETWORK: &str = "check the network, and `HTTPS_PROXY` behind a proxy; `source:` in the Kraftfile may \
-                          name a directory or a mirror";
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        use kraft_build::sources::GitSort;
-
-        let (kind, hint) = match &error {
-            Error::Unknown { empty: true, .. } => (
-                Kind::NotFound,
-                Some(
-                    "the catalog is empty: `kraft pkg update` reads it, `kraft pkg source` adds to it",
-                ),
-            ),
-            Error::Unknown { .. } => (
-                Kind::NotFound,
-                Some(
-                    "`kraft pkg ls --all` lists what there is; `source:` in the Kraftfile names a place of its own",
-                ),
-            ),
-            Error::ReleaseError { .. } | Error::NoResource { .. } => {
-                (Kind::NotFound, Some("`version:` in the Kraftfile names it"))
-            }
-            Error::NoVersion { .. } => (
-                Kind::NotFound,
-                Some("`version:` in the Kraftfile, or kraft.lock, names it"),
-            ),
-            Error::Git { sort, why, .. } => match sort {
-                GitSort::Network => (Kind::Network, connection::hint(why).or(Some(NO_NETWORK))),
-                GitSort::Denied => (
-                    Kind::Authentication,
-                    Some(
-                        "kraft uses the credentials of your git: see whether `git ls-remote URL` works",
-                    ),
-                ),
-                GitSort::NotThere => (Kind::NotFound, Some("`source:` in the Kraftfile names it")),
-                GitSort::Other => (Kind::Failed, None),
-            },
-            Error::Tool(_) => (Kind::Host, None),
-            Error::Offline { .. } => (
-                Kind::Network,
-                Some(
-                    "run the same without `--offline` once, or `kraft fetch` while there is a network",
-                ),
-            ),
-            Error::NotThere { .. } => (Kind::NotFound, None),
-            Error::Denied { .. } => (
-                Kind::Authentication,
-                Some("`kraft login HOST` keeps credentials for it"),
-            ),
-            Error::Network { why, .. } => {
-                (Kind::Network, connection::hint(why).or(Some(NO_NETWORK)))
-            }
-            Error::Checksum { .. } => (
-                Kind::Failed,
-                Some(
-                    "nothing of it was kept; if the change is wanted, `kraft update NAME` accepts it",
-                ),
-            ),
-            Error::InTheWay { .. } => (Kind::Failed, Some("move it away")),
-            Error::Archive { .. } | Error::NoCatalog { .. } | Error::File(_) => {
-                (Kind::Failed, None)
-            }
-        };
-        let failure = match error {
-            Error::File(error) => Self::from(error),
-            error => Self::new(kind, error),
-        };
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    }
 }

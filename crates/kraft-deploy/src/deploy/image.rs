@@ -270,16 +270,16 @@ fn is_built(project: &Project) -> bool {
 
 /// Builds the targets of a project that the cloud can run, and packs them.
 fn built(ctx: &Context, project: Project, options: &PackageOptions) -> Result<Vec<Part>, Error> {
-    let site = build::site(ctx, project, &options.fetching).map_err(engine)?;
+    let site = build::prepare(ctx, project, &options.fetching).map_err(engine)?;
     let targets = targets(&site.resolved, options.order.target.as_deref())?;
-    let building = build::Wish {
+    let building = build::BuildOptions {
         jobs: options.jobs,
         slowly: options.sequential,
         log: options.log.clone(),
         configure: options.configure,
         rootfs: options.order.rootfs.clone(),
         dockerfile: options.order.building.clone(),
-        ..build::Wish::default()
+        ..build::BuildOptions::default()
     };
     build::build(ctx, &site, &targets, &building).map_err(engine)?;
     let mut parts = Vec::new();

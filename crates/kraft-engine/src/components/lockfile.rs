@@ -5,35 +5,40 @@ use std::path::Path;
 use kraft_core::lock::Lock;
 use kraft_sys::fs;
 
+use super::error::Error;
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
 use crate::workplace::Workplace;
 
-/// A lock file is not longer than this, in bytes.
+/// The largest lock file that is read, in bytes.
 const LARGEST: u64 = 4 << 20;
 
 /// Reads a lock file; `None` if there is none.
-pub fn read(path: &Path) -> Result<Option<Lock>, Failure> {
+///
+/// # Errors
+///
+/// If the file cannot be read or parsed.
+pub fn read(path: &Path) -> Result<Option<Lock>, Error> {
     let bytes = match fs::read_file(path, LARGEST) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let text = String::from_utf8_lossy(&bytes);
-    Lock::parse(&text).map(Some).map_err(|error| {
-        Failure::new(
-            Kind::Failed,
-            format!("cannot use `{}`: {error}", path.display()),
-        )
-        .hint("restore it from version control, or remove it to resolve everything anew")
-    })
+    Lock::parse(&text)
+        .map(Some)
+        .map_err(|source| Error::LockFile {
+            path: path.to_owned(),
+            source,
+        })
 }
 
-/// Writes a lock file; a project that cannot be written to has none.
-pub fn write(ctx: &Context, workplace: &Workplace, lock: &Lock) -> Result<(), Failure> {
-    let text = lock
-        .text()
-        .map_err(|error| Failure::new(Kind::Failed, error))?;
+/// Writes the lock file of a project; warns if the project's directory is not writable.
+///
+/// # Errors
+///
+/// If the file cannot be written for another reason.
+pub fn write(ctx: &Context, workplace: &Workplace, lock: &Lock) -> Result<(), Error> {
+    let text = lock.text().map_err(Error::WriteLock)?;
     match fs::replace_file(&workplace.lock_file(), text.as_bytes()) {
         Ok(()) => Ok(()),
         Err(error)
@@ -43,7 +48,7 @@ pub fn write(ctx: &Context, workplace: &Workplace, lock: &Lock) -> Result<(), Fa
             ) =>
         {
             ctx.warn(&format!(
-                "`{}` cannot be written, so nothing is pinned",
+                "`{}` is not writable: nothing is pinned",
                 workplace.lock_file().display()
             ));
             Ok(())

@@ -1,14 +1,15 @@
-//! The components of a project: which they are, where they come from, where they are put.
+//! The components of a project: its template, its core and its libraries, fetched and put in place.
 //!
 //! ```text
-//! Kraftfile ─ directory? ─ yes ─► used in place, linked below .unikraft/
-//!              └ no ─ in kraft.lock, and still asked for so? ─ yes ─► that
-//!                        └ no ─ resolve ─► into kraft.lock       (never with --locked)
+//! Kraftfile ─ a directory? ─ yes ─► used in place, linked below .unikraft/
+//!              └ no ─ pinned in kraft.lock, for the same source and version? ─ yes ─► the pin
+//!                        └ no ─ resolve ─► pinned in kraft.lock       (never with --locked)
 //! ```
 
+mod error;
+mod installer;
 mod lockfile;
 mod part;
-mod shelf;
 mod update;
 
 use std::path::{Path, PathBuf};
@@ -17,18 +18,18 @@ use kraft_build::sources::{Origin, Wanted};
 use kraft_core::component::{Kind as ComponentKind, Name};
 use kraft_core::kraftfile::Kraftfile;
 
+pub use self::error::Error;
+use self::installer::Installer;
 pub use self::lockfile::{read as read_lock, write as write_lock};
 use self::part::{parts, template_part};
-use self::shelf::Shelf;
-pub use self::update::{Move, update};
+pub use self::update::{PinChange, update};
 use super::project::{self, Project, TemplateText};
-use super::sources;
 pub use super::sources::Fetching;
 use super::workplace::Workplace;
 use crate::context::Context;
-use crate::failure::{Failure, Kind, Text};
+use crate::failure::Text;
 
-/// Where the components of a project are.
+/// The directories of a project's components.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Components {
     /// The core.
@@ -39,44 +40,44 @@ pub struct Components {
     pub libraries: Vec<(String, PathBuf)>,
 }
 
-/// Gets every component of a project, and completes the project by its template.
+/// Fetches every component of a project and puts it in place; completes the project by its template.
+///
+/// # Errors
+///
+/// If the project names no core, a component cannot be fetched, or the template has no Kraftfile that
+/// can be used.
 pub fn obtain(
     ctx: &Context,
     project: Project,
     workplace: &Workplace,
     fetching: &Fetching,
-) -> Result<(Project, Components), Failure> {
+) -> Result<(Project, Components), Error> {
     let kraftfile = project.kraftfile.clone();
-    let mut store = Shelf::open(workplace, fetching)?;
+    let mut installer = Installer::open(workplace, fetching)?;
     let (kraftfile, application, template) = match &kraftfile.template {
         None => (kraftfile, workplace.project.clone(), None),
         Some(template) => {
             let part = template_part(workplace, template)?;
-            let dir = store.get(ctx, std::slice::from_ref(&part))?;
+            let dir = installer.get(ctx, std::slice::from_ref(&part))?;
             let dir = dir.into_iter().next().unwrap_or(part.place);
             let (template, text) = template_of(ctx, workplace, &dir)?;
             (kraftfile.clone().over_template(template), dir, Some(text))
         }
     };
     if kraftfile.unikraft.is_none() {
-        return Err(
-            Failure::usage("the project is not built from source: it names no core")
-                .hint("`unikraft: stable` in the Kraftfile names one"),
-        );
+        return Err(Error::NoCore);
     }
     let parts = parts(workplace, &kraftfile);
-    let mut dirs = store.get(ctx, &parts)?.into_iter();
-    let Some(core) = dirs.next() else {
-        return Err(Failure::new(Kind::NotFound, "the core was not found"));
-    };
+    let mut dirs = installer.get(ctx, &parts)?.into_iter();
+    let core = dirs.next().ok_or(Error::NoCore)?;
     let libraries = kraftfile
         .libraries
         .iter()
         .map(|library| library.name.value.clone())
         .zip(dirs)
         .collect();
-    store.tell_drift(ctx, &parts);
-    store.close(ctx)?;
+    installer.warn_of_drift(ctx, &parts);
+    installer.finish(ctx)?;
     let project = Project {
         kraftfile,
         template,
@@ -92,20 +93,24 @@ pub fn obtain(
     ))
 }
 
-/// Returns a project completed by its template, and its components, if all of them are in their
-/// places; nothing is fetched, and nothing is changed.
+/// Returns a project completed by its template, and its components if all of them are in place.
+/// Fetches and changes nothing.
+///
+/// # Errors
+///
+/// If the template cannot be used.
 pub fn in_place(
     ctx: &Context,
     project: Project,
     workplace: &Workplace,
-) -> Result<(Project, Option<Components>), Failure> {
+) -> Result<(Project, Option<Components>), Error> {
     let application = match &project.kraftfile.template {
         None => Some(workplace.project.clone()),
-        Some(template) => here(template_part(workplace, template)?),
+        Some(template) => installed(template_part(workplace, template)?),
     };
     let project = complete(ctx, project, workplace)?;
     let kraftfile = &project.kraftfile;
-    let mut places = parts(workplace, kraftfile).into_iter().map(here);
+    let mut places = parts(workplace, kraftfile).into_iter().map(installed);
     let core = kraftfile.unikraft.as_ref().and_then(|_| places.next());
     let names = kraftfile
         .libraries
@@ -126,18 +131,18 @@ pub fn in_place(
     Ok((project, components))
 }
 
-/// Returns where a component is, if it is here.
-fn here(part: part::Part) -> Option<PathBuf> {
+/// Returns the directory of a component, if it is in place.
+fn installed(part: part::Part) -> Option<PathBuf> {
     let place = part.directory.unwrap_or(part.place);
     place.is_dir().then_some(place)
 }
 
-/// Completes a project by its template if that is here; nothing is fetched.
-pub fn complete(
-    ctx: &Context,
-    project: Project,
-    workplace: &Workplace,
-) -> Result<Project, Failure> {
+/// Completes a project by its template, if that is in place; fetches nothing.
+///
+/// # Errors
+///
+/// If the template cannot be used.
+pub fn complete(ctx: &Context, project: Project, workplace: &Workplace) -> Result<Project, Error> {
     let Some(template) = &project.kraftfile.template else {
         return Ok(project);
     };
@@ -155,22 +160,17 @@ pub fn complete(
     })
 }
 
-/// Reads a template: what it says, seen from the project's directory, and its text.
+/// Reads the Kraftfile of a template: paths in it are made relative to the project's directory.
 fn template_of(
     ctx: &Context,
     workplace: &Workplace,
     dir: &Path,
-) -> Result<(Kraftfile, TemplateText), Failure> {
-    let here = kraft_core::kraftfile::FILE_NAMES
+) -> Result<(Kraftfile, TemplateText), Error> {
+    let file = kraft_core::kraftfile::FILE_NAMES
         .iter()
         .map(|name| dir.join(name))
-        .find(|file| file.is_file());
-    let Some(file) = here else {
-        return Err(Failure::new(
-            Kind::NotFound,
-            format!("the template in `{}` has no Kraftfile", dir.display()),
-        ));
-    };
+        .find(|file| file.is_file())
+        .ok_or_else(|| Error::NoTemplateKraftfile(dir.to_owned()))?;
     let read = project::open(ctx, Some(&file), None)?;
     let mut kraftfile = read.kraftfile;
     let options = kraftfile.option_places();
@@ -182,7 +182,7 @@ fn template_of(
         },
         options,
     };
-    // What a template brings along lies beside its Kraftfile, not beside the project's.
+    // Files of a template are beside its own Kraftfile.
     let below = |path: &mut String| *path = dir.join(&*path).to_string_lossy().into_owned();
     for rootfs in kraftfile.rootfs.iter_mut().chain(&mut kraftfile.roms) {
         for path in rootfs.path.iter_mut().chain(&mut rootfs.dockerfile) {
@@ -208,14 +208,19 @@ fn template_of(
     Ok((kraftfile, text))
 }
 
-/// Fetches a component of the catalog into the cache, and with a directory of a project below that.
-pub fn fetch(ctx: &Context, name: &Name, into: Option<&Path>) -> Result<(), Failure> {
+/// Fetches a component of the catalog into the cache; with `into`, puts it in place in the project of
+/// that directory.
+///
+/// # Errors
+///
+/// If the catalog does not have it, or it cannot be fetched.
+pub fn fetch(ctx: &Context, name: &Name, into: Option<&Path>) -> Result<(), Error> {
     let fetching = Fetching::default();
-    let mut door = sources::open(ctx, &fetching)?;
-    if kraft_build::catalog::find(&door.catalog, name).is_empty() && !door.offline {
-        sources::update(ctx, &mut door)?;
+    let mut sources = crate::sources::open(ctx, &fetching)?;
+    if kraft_build::catalog::find(&sources.catalog, name).is_empty() && !sources.offline {
+        crate::sources::update(ctx, &mut sources)?;
     }
-    let found: Vec<Wanted> = kraft_build::catalog::find(&door.catalog, name)
+    let found: Vec<Wanted> = kraft_build::catalog::find(&sources.catalog, name)
         .into_iter()
         .map(|entry| Wanted {
             kind: entry.kind,
@@ -225,16 +230,13 @@ pub fn fetch(ctx: &Context, name: &Name, into: Option<&Path>) -> Result<(), Fail
         })
         .collect();
     if found.is_empty() {
-        return Err(
-            Failure::new(Kind::NotFound, format!("could not find {name}"))
-                .hint("`kraft pkg ls --libs` lists what there is"),
-        );
+        return Err(Error::NotInCatalog(name.to_string()));
     }
     let progress = ctx.progress();
-    for (wanted, origin) in found.iter().zip(door.resolve(&found, &progress)) {
+    for (wanted, origin) in found.iter().zip(sources.resolve(&found, &progress)) {
         let origin = origin?;
         if let Origin::Pinned(pin) = &origin {
-            for result in door.obtain(&[(wanted.key(), pin.clone())], &progress) {
+            for result in sources.obtain(&[(wanted.key(), pin.clone())], &progress) {
                 result?;
             }
         }
@@ -243,7 +245,7 @@ pub fn fetch(ctx: &Context, name: &Name, into: Option<&Path>) -> Result<(), Fail
                 ComponentKind::Core => "unikraft".to_owned(),
                 kind => format!("{kind}s/{}", wanted.name),
             };
-            door.materialise(
+            sources.materialise(
                 &wanted.key(),
                 &origin,
                 &project.join(".unikraft").join(below),

@@ -1,4 +1,4 @@
-//! One component that a project asks for, before anything is fetched.
+//! What a project asks for, component by component, before anything is fetched.
 
 use std::path::{Path, PathBuf};
 
@@ -7,21 +7,22 @@ use kraft_core::component::{self, Kind as ComponentKind};
 use kraft_core::kraftfile::{Component, Kraftfile};
 use kraft_core::lock::Asked;
 
-use crate::failure::Failure;
+use super::error::Error;
 use crate::workplace::Workplace;
 
-/// One component, and what is known of it before anything is fetched.
+/// One component that a project asks for.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) wanted: Wanted,
     pub(super) asked: Asked,
-    /// The directory that it is, if it is one.
+    /// The directory that is used in place, if the project names one.
     pub(super) directory: Option<PathBuf>,
-    /// Where it is put.
+    /// The directory that it is put in.
     pub(super) place: PathBuf,
 }
 
-pub(super) fn template_part(workplace: &Workplace, template: &Component) -> Result<Part, Failure> {
+/// Returns what a project asks for as its template.
+pub(super) fn template_part(workplace: &Workplace, template: &Component) -> Result<Part, Error> {
     let name = template
         .template_name()
         .or_else(|| {
@@ -31,10 +32,7 @@ pub(super) fn template_part(workplace: &Workplace, template: &Component) -> Resu
                 .map(|short| component::of_source(short).1)
         })
         .filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.'))
-        .ok_or_else(|| {
-            Failure::usage("the template of the project has no name")
-                .hint("`template` in the Kraftfile says where it is from")
-        })?;
+        .ok_or(Error::UnnamedTemplate)?;
     Ok(part(
         workplace,
         ComponentKind::App,
@@ -56,7 +54,7 @@ fn part(
         .version
         .as_ref()
         .map(|version| version.value.clone());
-    // Up to v0.6 a word alone may be a directory.
+    // Up to v0.6 a component that is one word may be a directory.
     let directory = component
         .source
         .as_ref()
@@ -75,7 +73,7 @@ fn part(
         .and_then(|dir| dir.canonicalize().ok());
     let fetched_from = source.as_ref().map(|source| {
         let path = workplace.project.join(source);
-        // A file or a repository of this computer is meant from the project's directory.
+        // A file or a local repository is relative to the project's directory.
         if !source.contains("://") && path.exists() {
             path.to_string_lossy().into_owned()
         } else {
@@ -99,7 +97,7 @@ fn is_bare_repository(dir: &Path) -> bool {
     dir.join("HEAD").is_file() && dir.join("objects").is_dir() && dir.join("refs").is_dir()
 }
 
-/// Returns what a project is built from: the core first, if it names one, then the libraries.
+/// Returns what a project asks for: the core first, if it names one, then the libraries.
 pub(super) fn parts(workplace: &Workplace, kraftfile: &Kraftfile) -> Vec<Part> {
     let below = workplace.components();
     let core = kraftfile.unikraft.iter().map(|core| {

@@ -1,53 +1,58 @@
-//! Moves the pins of a lock file to what their versions are at now.
+//! Updates the pins of a lock file to what their versions stand for now.
 
 use std::collections::BTreeSet;
 
 use kraft_build::sources::{Origin, Wanted};
 use kraft_core::lock::{Asked, Pin};
 
+use super::error::Error;
+use super::installer::Installer;
 use super::part::{Part, parts, template_part};
-use super::shelf::Shelf;
 use super::{lockfile, template_of};
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
 use crate::project::Project;
 use crate::sources::Fetching;
 use crate::workplace::Workplace;
 
-/// A pin that would move.
+/// A pin that is not up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
+pub struct PinChange {
     /// The component: `lib/lwip`.
     pub name: String,
-    /// What it is asked for as.
+    /// What the Kraftfile asks for.
     pub asked: Asked,
-    /// What it is pinned to; `None` if it is not.
+    /// The old pin; `None` if there is none.
     pub from: Option<Pin>,
-    /// What it would be pinned to.
+    /// The new pin.
     pub to: Pin,
 }
 
-/// Finds out which pins would move if everything, or what is named, were resolved anew; with
-/// `write`, they do.
+/// Resolves the components of a project again, or those that are named, and returns the pins that
+/// change; with `write`, writes them into the lock file.
+///
+/// # Errors
+///
+/// If the project has no component of a name, a component cannot be resolved, or the lock file cannot
+/// be read or written.
 pub fn update(
     ctx: &Context,
     project: &Project,
     workplace: &Workplace,
     names: &[String],
     write: bool,
-) -> Result<Vec<Move>, Failure> {
+) -> Result<Vec<PinChange>, Error> {
     let mut kraftfile = project.kraftfile.clone();
     let fetching = Fetching {
         fresh_catalog: true,
         ..Fetching::default()
     };
-    let mut shelf = Shelf::open(workplace, &fetching)?;
-    let mut moves = Vec::new();
+    let mut installer = Installer::open(workplace, &fetching)?;
+    let mut changes = Vec::new();
     if let Some(template) = kraftfile.template.clone() {
         let part = template_part(workplace, &template)?;
-        shelf.renew(ctx, std::slice::from_ref(&part), names, &mut moves)?;
+        installer.renew(ctx, std::slice::from_ref(&part), names, &mut changes)?;
         if write || part.directory.is_some() {
-            let dir = shelf.get(ctx, std::slice::from_ref(&part))?;
+            let dir = installer.get(ctx, std::slice::from_ref(&part))?;
             if let Some(dir) = dir.first() {
                 kraftfile = kraftfile.over_template(template_of(ctx, workplace, dir)?.0);
             }
@@ -57,36 +62,34 @@ pub fn update(
     let known: BTreeSet<String> = parts
         .iter()
         .map(|part| part.wanted.key())
-        .chain(shelf.used.iter().cloned())
+        .chain(installer.used.iter().cloned())
         .collect();
     for name in names {
         let fits =
             |key: &String| key == name || key.split_once('/').is_some_and(|(_, n)| n == name);
         if !known.iter().any(fits) {
-            let all: Vec<&str> = known.iter().map(String::as_str).collect();
-            return Err(Failure::new(
-                Kind::NotFound,
-                format!("the project has no component `{name}`"),
-            )
-            .hint(format!("it has {}", all.join(", "))));
+            return Err(Error::NoSuchComponent {
+                name: name.clone(),
+                components: known.into_iter().collect(),
+            });
         }
     }
-    shelf.renew(ctx, &parts, names, &mut moves)?;
-    if write && shelf.after != shelf.before {
-        lockfile::write(ctx, workplace, &shelf.after)?;
+    installer.renew(ctx, &parts, names, &mut changes)?;
+    if write && installer.after != installer.before {
+        lockfile::write(ctx, workplace, &installer.after)?;
     }
-    Ok(moves)
+    Ok(changes)
 }
 
-impl Shelf<'_> {
-    /// Resolves what is named anew.
+impl Installer<'_> {
+    /// Resolves components again, all or those that are named.
     fn renew(
         &mut self,
         ctx: &Context,
         parts: &[Part],
         names: &[String],
-        moves: &mut Vec<Move>,
-    ) -> Result<(), Failure> {
+        changes: &mut Vec<PinChange>,
+    ) -> Result<(), Error> {
         self.used.extend(parts.iter().map(|part| part.wanted.key()));
         let meant: Vec<&Part> = parts
             .iter()
@@ -109,7 +112,7 @@ impl Shelf<'_> {
             let entry = self.before.components.get(&part.wanted.key());
             let from = entry.map(|entry| self.as_used(&entry.pin));
             if from.as_ref() != Some(&pin) {
-                moves.push(Move {
+                changes.push(PinChange {
                     name: part.wanted.key(),
                     asked: part.asked.clone(),
                     from,

@@ -1,8 +1,8 @@
-//! What a Dockerfile runs.
+//! Reads the command that a Dockerfile runs.
 
 /// Returns the command of the last stage: `ENTRYPOINT` with `CMD` behind it.
 ///
-/// `None` if there is none, or if it is a line for a shell: a unikernel has no shell to read it.
+/// `None` if there is none, or if it is in shell form: a unikernel has no shell.
 pub fn command(text: &str) -> Option<Vec<String>> {
     let mut entrypoint = None;
     let mut command = None;
@@ -11,7 +11,7 @@ pub fn command(text: &str) -> Option<Vec<String>> {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         match word.to_ascii_uppercase().as_str() {
             "FROM" => (entrypoint, command) = (None, None),
-            // In its parent's stead, an entry point forgets the command.
+            // An entry point resets the command of the parent image.
             "ENTRYPOINT" => entrypoint = Some(words(rest)),
             "CMD" => command = Some(words(rest)),
             _ => {}
@@ -28,12 +28,12 @@ pub fn command(text: &str) -> Option<Vec<String>> {
     (!all.is_empty()).then_some(all)
 }
 
-/// Returns the words of the exec form, `["a", "b"]`; `None` for the shell form.
+/// Returns the arguments of the exec form, `["a", "b"]`; `None` for the shell form.
 fn words(text: &str) -> Option<Vec<String>> {
     serde_json::from_str(text.trim()).ok()
 }
 
-/// Joins lines that end with `\`, and leaves comments out.
+/// Joins lines that end with `\`, and skips comments.
 fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut current = String::new();
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_a_shell_is_no_command() {
+    fn a_command_in_shell_form_is_not_used() {
         assert_eq!(command("FROM a\nCMD nginx -c x"), None);
         assert_eq!(command("FROM a\nENTRYPOINT [\"/a\"]\nCMD b"), None);
         assert_eq!(command("FROM a"), None);

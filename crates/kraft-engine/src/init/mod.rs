@@ -1,5 +1,5 @@
-//! Starts a project in a directory: looks at what lies there and writes what it needs to become a
-//! unikernel. What is there already stays as it is.
+//! Creates a project in a directory: finds a Dockerfile, C sources or programs there, and writes the
+//! files that make a unikernel of them. Files that exist stay as they are.
 
 mod dockerfile;
 mod sources;
@@ -13,20 +13,63 @@ use kraft_core::kernel::object::Object;
 use kraft_core::kernel::{self, KernelImage};
 use kraft_core::kraftfile::{self, FILE_NAMES};
 use kraft_core::platform::Platform;
+use kraft_core::problem::Problem;
 use kraft_sys::fs;
 
 pub use self::dockerfile::command as command_of;
 use self::sources::Sources;
-use crate::context::Context;
-use crate::failure::{Failure, Kind, Text};
+use crate::context::{AskError, Context};
+use crate::failure::Text;
 
-/// No program is looked into beyond so many bytes.
+/// Why a project cannot be created.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A project of a Dockerfile was asked for, and there is none.
+    #[error("there is no `{}`", .0.display())]
+    NoDockerfile(PathBuf),
+    /// A project of a program was asked for, and there is none.
+    #[error("there is no program in `{}`", .0.display())]
+    NoProgram(PathBuf),
+    /// There are several programs, and no terminal to ask.
+    #[error("there are several programs: {}", shorten(.0))]
+    SeveralPrograms(Vec<String>),
+    /// There are several Kraftfiles, so it is not clear which one to replace.
+    #[error("`{}` has several Kraftfiles: {}", dir.display(), names.join(", "))]
+    SeveralKraftfiles {
+        /// The directory.
+        dir: PathBuf,
+        /// Their names.
+        names: Vec<&'static str>,
+    },
+    /// There is a Kraftfile, and it must not be replaced.
+    #[error("`{}` already exists", .0.display())]
+    Exists(PathBuf),
+    /// The directory has nothing to make a project from.
+    #[error("there is neither a Dockerfile nor a C source nor a program in `{}`", .0.display())]
+    Empty(PathBuf),
+    /// The Kraftfile would have errors, such as an invalid name.
+    #[error("`{}` would have errors", text.name)]
+    Invalid {
+        /// The text of the Kraftfile.
+        text: Text,
+        /// Its errors.
+        problems: Vec<Problem>,
+    },
+    /// A file or directory cannot be read or written.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+    /// A question was not answered.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+}
+
+/// The largest program that is looked at, in bytes.
 const LARGEST_PROGRAM: u64 = 1 << 30;
 
-/// A text that is read or added to is not larger than this, in bytes.
+/// The largest text that is read or added to, in bytes.
 const LARGEST_TEXT: u64 = 1 << 20;
 
-/// No directory is looked through beyond so many entries.
+/// The largest number of entries of a directory that are looked at.
 const MOST_ENTRIES: usize = 10_000;
 
 /// What a project is made from.
@@ -61,18 +104,18 @@ fn shorten(files: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// What the user wishes.
+/// The project to create.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish<'a> {
-    /// The directory; made if it is not there.
+pub struct InitRequest<'a> {
+    /// The directory; created if it does not exist.
     pub dir: &'a Path,
-    /// What to make the project from.
+    /// What to make the project from; found out if it is `None`.
     pub kind: Option<Type>,
-    /// The name of the project.
+    /// The name of the project; asked for if it is `None`.
     pub name: Option<&'a str>,
     /// The image that a Dockerfile or a program runs on.
     pub runtime: &'a str,
-    /// Whether a Kraftfile that is there may be replaced.
+    /// Whether to replace a Kraftfile that exists.
     pub force: bool,
 }
 
@@ -94,62 +137,84 @@ struct Program {
     dynamic: bool,
 }
 
-/// What was done.
+/// What was written.
 #[derive(Debug)]
-pub struct Started {
-    /// Files that were made or added to.
+pub struct InitOutput {
+    /// The files that were created or added to.
     pub written: Vec<PathBuf>,
-    /// What the user can do next.
+    /// What the user can do next, one sentence each.
     pub next: Vec<String>,
 }
 
-/// Starts a project.
-pub fn start(ctx: &Context, wish: &Wish<'_>) -> Result<Started, Failure> {
-    let target = kraftfile_of(wish)?;
-    let found = look(wish.dir)?;
-    let kind = decide(ctx, wish, &found)?;
-    let name = named(ctx, wish)?;
+/// Creates a project.
+///
+/// # Errors
+///
+/// If there is nothing to make it from, a Kraftfile exists, or a file cannot be written.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use kraft_config::{Config, Flags, env::Environment};
+/// # use kraft_core::event::Silent;
+/// # use kraft_engine::context::{Context, NoPrompt};
+/// use kraft_engine::init::{self, InitRequest, Type};
+///
+/// # let config = Config::without_file(&Flags::default(), Environment::default());
+/// # let ctx = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+/// let dir = tempfile::tempdir().unwrap();
+/// let request = InitRequest {
+///     dir: dir.path(),
+///     kind: Some(Type::C),
+///     name: Some("hello"),
+///     runtime: "unikraft.org/base:latest",
+///     force: false,
+/// };
+/// let output = init::create(&ctx, &request).unwrap();
+/// assert_eq!(output.written.last().unwrap(), &dir.path().join("Kraftfile"));
+/// ```
+pub fn create(ctx: &Context, request: &InitRequest<'_>) -> Result<InitOutput, Error> {
+    let target = kraftfile_of(request)?;
+    let found = look(request.dir)?;
+    let kind = decide(ctx, request, &found)?;
+    let name = named(ctx, request)?;
     let planned = match kind {
-        Type::Dockerfile => of_dockerfile(wish, &name)?,
+        Type::Dockerfile => of_dockerfile(request, &name)?,
         Type::C => of_sources(&name, &found.sources),
-        Type::Binary => of_program(ctx, wish, &name, &found)?,
+        Type::Binary => of_program(ctx, request, &name, &found)?,
     };
     check(&planned.kraftfile, &target)?;
-    write(wish.dir, &target, planned)
+    write(request.dir, &target, planned)
 }
 
-/// What is to be written.
+/// The files to write.
 struct Planned {
     kraftfile: String,
-    /// Files that are made unless they are there.
+    /// Files that are created unless they exist.
     files: Vec<(&'static str, String)>,
-    /// A file that is copied into the project's root filesystem.
+    /// A program that is copied into the root filesystem.
     program: Option<String>,
-    /// Whether images are built, and should leave out what kraft keeps.
+    /// Whether images are built, which should leave out the files of kraft.
     images: bool,
     next: Vec<String>,
 }
 
-fn of_dockerfile(wish: &Wish<'_>, name: &str) -> Result<Planned, Failure> {
-    let file = wish.dir.join("Dockerfile");
+fn of_dockerfile(request: &InitRequest<'_>, name: &str) -> Result<Planned, Error> {
+    let file = request.dir.join("Dockerfile");
     let text = match fs::read_file(&file, LARGEST_TEXT) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(
-                Failure::new(Kind::NotFound, format!("there is no `{}`", file.display()))
-                    .hint("write one first, or start from C sources: `kraft init --type c`"),
-            );
+            return Err(Error::NoDockerfile(file));
         }
         Err(error) => return Err(error.into()),
     };
     let command = dockerfile::command(&text);
     let mut next = Vec::new();
     if command.is_none() {
-        next.push("say in the Kraftfile what to run: `cmd`".to_owned());
+        next.push("set `cmd` in the Kraftfile to the program and its arguments".to_owned());
     }
     next.push("`kraft run` builds the root filesystem and boots it".to_owned());
     Ok(Planned {
-        kraftfile: text::runs(name, wish.runtime, "./Dockerfile", command.as_deref()),
+        kraftfile: text::runs(name, request.runtime, "./Dockerfile", command.as_deref()),
         files: Vec::new(),
         program: None,
         images: true,
@@ -168,12 +233,12 @@ fn of_sources(name: &str, found: &Sources) -> Planned {
     files.push(("Makefile.uk", text::makefile(name, &sources)));
     if !found.awkward.is_empty() {
         next.push(format!(
-            "rename {}: make takes no such names, so they are not built",
+            "rename {}: make cannot handle such names, so they are not built",
             shorten(&found.awkward)
         ));
     }
     if found.makefile {
-        next.push("the Makefile.uk that was there is used as it is".to_owned());
+        next.push("the existing Makefile.uk is used as it is".to_owned());
     }
     next.push("`kraft build` builds the kernel, `kraft run` boots it".to_owned());
     Planned {
@@ -187,31 +252,20 @@ fn of_sources(name: &str, found: &Sources) -> Planned {
 
 fn of_program(
     ctx: &Context,
-    wish: &Wish<'_>,
+    request: &InitRequest<'_>,
     name: &str,
     found: &Found,
-) -> Result<Planned, Failure> {
+) -> Result<Planned, Error> {
     let program = match found.programs.as_slice() {
         [] => {
-            return Err(Failure::new(
-                Kind::NotFound,
-                format!("there is no program in `{}`", wish.dir.display()),
-            )
-            .hint("put an ELF file for x86_64 or arm64 there"));
+            return Err(Error::NoProgram(request.dir.to_owned()));
         }
         [one] => one,
         several => {
             let names: Vec<String> = several.iter().map(|p| p.name.clone()).collect();
-            let Some(at) = ctx.select("Which program?", &names)? else {
-                return Err(Failure::usage(format!(
-                    "there are several programs: {}",
-                    shorten(&names)
-                ))
-                .hint("start in a directory with one of them"));
-            };
-            several
-                .get(at)
-                .ok_or_else(|| Failure::new(Kind::Failed, "nothing was chosen"))?
+            let at = ctx.ask.select("Which program?", &names)?;
+            at.and_then(|at| several.get(at))
+                .ok_or(Error::SeveralPrograms(names))?
         }
     };
     if program.kernel.is_some() {
@@ -233,7 +287,7 @@ fn of_program(
     next.push("`kraft run` boots a kernel that runs it".to_owned());
     let command = [format!("/{}", program.name)];
     Ok(Planned {
-        kraftfile: text::runs(name, wish.runtime, "./rootfs", Some(&command)),
+        kraftfile: text::runs(name, request.runtime, "./rootfs", Some(&command)),
         files: Vec::new(),
         program: Some(program.name.clone()),
         images: false,
@@ -241,35 +295,29 @@ fn of_program(
     })
 }
 
-/// Returns the Kraftfile that is to be written.
-fn kraftfile_of(wish: &Wish<'_>) -> Result<PathBuf, Failure> {
+/// Returns the path of the Kraftfile to write.
+fn kraftfile_of(request: &InitRequest<'_>) -> Result<PathBuf, Error> {
     let there: Vec<&str> = FILE_NAMES
         .into_iter()
-        .filter(|name| std::fs::symlink_metadata(wish.dir.join(name)).is_ok())
+        .filter(|name| std::fs::symlink_metadata(request.dir.join(name)).is_ok())
         .collect();
     match there.as_slice() {
-        [] => Ok(wish.dir.join("Kraftfile")),
-        [one] if wish.force => Ok(wish.dir.join(one)),
-        [_, _, ..] if wish.force => Err(Failure::usage(format!(
-            "`{}` has several Kraftfiles: {}",
-            wish.dir.display(),
-            there.join(", ")
-        ))
-        .hint("remove all but one")),
-        [one, ..] => Err(Failure::new(
-            Kind::Failed,
-            format!("`{}` is there already", wish.dir.join(one).display()),
-        )
-        .hint("`--force` writes it anew; `kraft check` tells what is wrong with it")),
+        [] => Ok(request.dir.join("Kraftfile")),
+        [one] if request.force => Ok(request.dir.join(one)),
+        [_, _, ..] if request.force => Err(Error::SeveralKraftfiles {
+            dir: request.dir.to_owned(),
+            names: there,
+        }),
+        [one, ..] => Err(Error::Exists(request.dir.join(one))),
     }
 }
 
-fn look(dir: &Path) -> Result<Found, Failure> {
+fn look(dir: &Path) -> Result<Found, fs::Error> {
     let mut found = Found::default();
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
-        Err(error) => return Err(fs::Error::on("read", dir)(error).into()),
+        Err(error) => return Err(fs::Error::on("read", dir)(error)),
     };
     found.dockerfile = dir.join("Dockerfile").is_file();
     found.sources = sources::look(dir)?;
@@ -285,7 +333,7 @@ fn look(dir: &Path) -> Result<Found, Failure> {
     Ok(found)
 }
 
-/// Looks at a file; `None` unless it is a program or a kernel.
+/// Looks at a file; `None` if it is neither a program nor a kernel.
 fn program(path: &Path, name: String) -> Option<Program> {
     let plain = name
         .chars()
@@ -316,42 +364,28 @@ fn program(path: &Path, name: String) -> Option<Program> {
     })
 }
 
-/// Decides what to make the project from: what was asked for, else what there is. Where there is
-/// more than one, asks; where nobody can be asked, takes what says most about how it is to run.
-fn decide(ctx: &Context, wish: &Wish<'_>, found: &Found) -> Result<Type, Failure> {
-    if let Some(kind) = wish.kind {
+/// Decides what to make the project from: what was asked for, else what is in the directory. Of
+/// several, asks; without a terminal takes the first of [`candidates`].
+fn decide(ctx: &Context, request: &InitRequest<'_>, found: &Found) -> Result<Type, Error> {
+    if let Some(kind) = request.kind {
         return Ok(kind);
     }
-    let there: Vec<Type> = [
-        (found.dockerfile, Type::Dockerfile),
-        (!found.sources.is_empty() || found.sources.makefile, Type::C),
-        (!found.programs.is_empty(), Type::Binary),
-    ]
-    .into_iter()
-    .filter_map(|(there, kind)| there.then_some(kind))
-    .collect();
+    let there = candidates(found);
     match there.as_slice() {
-        [] => match ctx.select(
-            "There is nothing here yet. What will it be?",
-            &["C sources".to_owned()],
-        )? {
-            Some(_) => Ok(Type::C),
-            None => Err(Failure::new(
-                Kind::NotFound,
-                format!(
-                    "there is neither a Dockerfile nor a C source nor a program in `{}`",
-                    wish.dir.display()
-                ),
-            )
-            .hint("`kraft init --type c` writes a first program")),
-        },
+        [] => {
+            let question = "The directory is empty. What will the project be made from?";
+            match ctx.ask.select(question, &["C sources".to_owned()])? {
+                Some(_) => Ok(Type::C),
+                None => Err(Error::Empty(request.dir.to_owned())),
+            }
+        }
         [one] => Ok(*one),
         [first, ..] => {
             let lines: Vec<String> = there.iter().map(|kind| kind.describe(found)).collect();
-            let at = ctx.select("What is the project made from?", &lines)?;
+            let at = ctx.ask.select("What is the project made from?", &lines)?;
             if at.is_none() {
                 ctx.info(&format!(
-                    "starting from {}; `--type` takes another",
+                    "the project is made from {}: `--type` chooses another",
                     first.describe(found)
                 ));
             }
@@ -360,18 +394,30 @@ fn decide(ctx: &Context, wish: &Wish<'_>, found: &Found) -> Result<Type, Failure
     }
 }
 
-/// Returns the name of the project: what was asked for, what is answered, or the directory's.
-fn named(ctx: &Context, wish: &Wish<'_>) -> Result<String, Failure> {
-    if let Some(name) = wish.name {
+/// Returns what a project can be made from, the one that says most about how it runs first.
+fn candidates(found: &Found) -> Vec<Type> {
+    [
+        (found.dockerfile, Type::Dockerfile),
+        (!found.sources.is_empty() || found.sources.makefile, Type::C),
+        (!found.programs.is_empty(), Type::Binary),
+    ]
+    .into_iter()
+    .filter_map(|(there, kind)| there.then_some(kind))
+    .collect()
+}
+
+/// Returns the name of the project: the one given, the answer of the user, or the directory's.
+fn named(ctx: &Context, request: &InitRequest<'_>) -> Result<String, Error> {
+    if let Some(name) = request.name {
         return Ok(name.to_owned());
     }
-    let real = kraft_config::dirs::absolute(wish.dir);
+    let real = kraft_config::dirs::absolute(request.dir);
     let own = real.components().next_back();
     let own = match own {
         Some(std::path::Component::Normal(name)) => name.to_string_lossy().into_owned(),
         _ => "app".to_owned(),
     };
-    let answer = ctx.line(&format!("Name of the project [{own}]: "))?;
+    let answer = ctx.ask.line(&format!("Name of the project [{own}]: "))?;
     Ok(answer
         .filter(|answer| !answer.trim().is_empty())
         .unwrap_or(own))
@@ -384,8 +430,8 @@ fn host_arch() -> Arch {
     }
 }
 
-/// Insists that what is to be written is a sound Kraftfile: a name may be one that it cannot have.
-fn check(text: &str, target: &Path) -> Result<(), Failure> {
+/// Fails if the Kraftfile would have errors: a given name may be invalid.
+fn check(text: &str, target: &Path) -> Result<(), Error> {
     let parsed = kraftfile::parse(text, &|_| None);
     if parsed.problems.is_empty() && parsed.kraftfile.is_some() {
         return Ok(());
@@ -394,17 +440,20 @@ fn check(text: &str, target: &Path) -> Result<(), Failure> {
         name: target.display().to_string(),
         text: text.to_owned(),
     };
-    Err(Failure::problems_in(Kind::Usage, text, parsed.problems).hint("nothing was written"))
+    Err(Error::Invalid {
+        text,
+        problems: parsed.problems,
+    })
 }
 
-/// Writes everything, the Kraftfile last: only then it is a project.
-fn write(dir: &Path, target: &Path, planned: Planned) -> Result<Started, Failure> {
+/// Writes the files, the Kraftfile last: until then the directory is not a project.
+fn write(dir: &Path, target: &Path, planned: Planned) -> Result<InitOutput, Error> {
     fs::create_dir_all(dir, 0o755)?;
     let mut ignoring = vec![".gitignore"];
     if planned.images {
         ignoring.push(".dockerignore");
     }
-    // The directory may have been cloned: a link in it may lead to any file of the user.
+    // A cloned directory may have links to any file of the user.
     let kraftfile = target.file_name().unwrap_or_default();
     for name in ignoring
         .iter()
@@ -435,14 +484,14 @@ fn write(dir: &Path, target: &Path, planned: Planned) -> Result<Started, Failure
     }
     fs::replace_file(target, planned.kraftfile.as_bytes())?;
     written.push(target.to_owned());
-    Ok(Started {
+    Ok(InitOutput {
         written,
         next: planned.next,
     })
 }
 
-/// Adds what kraft makes to a file of what is to be ignored; returns the file if that was needed.
-fn ignore(path: &Path) -> Result<Option<PathBuf>, Failure> {
+/// Adds the files of kraft to an ignore file; returns its path if it was changed.
+fn ignore(path: &Path) -> Result<Option<PathBuf>, Error> {
     let before = match fs::read_file(path, LARGEST_TEXT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
@@ -455,7 +504,192 @@ fn ignore(path: &Path) -> Result<Option<PathBuf>, Failure> {
     Ok(Some(path.to_owned()))
 }
 
-/// What a target is spelled as in a Kraftfile.
+/// Returns a target as it is written in a Kraftfile.
 fn target(arch: Arch) -> String {
     format!("{}/{arch}", Platform::Qemu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Script};
+
+    fn request(dir: &Path) -> InitRequest<'_> {
+        InitRequest {
+            dir,
+            kind: None,
+            name: None,
+            runtime: "base",
+            force: false,
+        }
+    }
+
+    fn program(name: &str) -> Program {
+        Program {
+            name: name.to_owned(),
+            kernel: None,
+            dynamic: false,
+        }
+    }
+
+    #[test]
+    fn the_type_is_the_one_given_the_only_one_or_the_users_choice() {
+        let dir = tempfile::tempdir().unwrap();
+        let sources = |file: &str| Sources {
+            files: vec![file.to_owned()],
+            ..Sources::default()
+        };
+        let makefile = Sources {
+            makefile: true,
+            ..Sources::default()
+        };
+        // Each row: Dockerfile, sources, programs, --type, answers of the user, result.
+        for (dockerfile, sources, programs, kind, answers, expected) in [
+            (
+                true,
+                Sources::default(),
+                vec![],
+                None,
+                &[][..],
+                Some(Type::Dockerfile),
+            ),
+            (false, sources("a.c"), vec![], None, &[], Some(Type::C)),
+            (false, makefile, vec![], None, &[], Some(Type::C)),
+            (
+                false,
+                Sources::default(),
+                vec![program("p")],
+                None,
+                &[],
+                Some(Type::Binary),
+            ),
+            // Of several: the first one without a terminal, else the one that is chosen.
+            (
+                true,
+                sources("a.c"),
+                vec![program("p")],
+                None,
+                &[],
+                Some(Type::Dockerfile),
+            ),
+            (
+                false,
+                sources("a.c"),
+                vec![program("p")],
+                None,
+                &[],
+                Some(Type::C),
+            ),
+            (
+                true,
+                sources("a.c"),
+                vec![program("p")],
+                None,
+                &[2],
+                Some(Type::Binary),
+            ),
+            (
+                false,
+                sources("a.c"),
+                vec![program("p")],
+                None,
+                &[1],
+                Some(Type::Binary),
+            ),
+            // What is given wins, and asks nothing.
+            (
+                true,
+                sources("a.c"),
+                vec![],
+                Some(Type::C),
+                &[],
+                Some(Type::C),
+            ),
+            (
+                false,
+                Sources::default(),
+                vec![],
+                Some(Type::Binary),
+                &[],
+                Some(Type::Binary),
+            ),
+            // Nothing there: an error without a terminal.
+            (false, Sources::default(), vec![], None, &[], None),
+            (false, Sources::default(), vec![], None, &[0], Some(Type::C)),
+        ] {
+            let ctx = testing::context(dir.path(), &Script::choosing(answers));
+            let found = Found {
+                dockerfile,
+                sources,
+                programs,
+            };
+            let request = InitRequest {
+                kind,
+                ..request(dir.path())
+            };
+            let decided = decide(&ctx, &request, &found);
+            match (decided, expected) {
+                (Err(Error::Empty(dir)), None) => assert_eq!(dir, request.dir),
+                (decided, expected) => assert_eq!(decided.ok(), expected, "{found:?} {answers:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_kraftfile_is_replaced_only_by_force_and_only_if_it_is_the_only_one() {
+        for (there, force, expected) in [
+            (&[][..], false, Ok("Kraftfile")),
+            (&[], true, Ok("Kraftfile")),
+            (&["kraft.yaml"], true, Ok("kraft.yaml")),
+            (&["kraft.yaml"], false, Err("kraft.yaml` already exists")),
+            (
+                &["Kraftfile", "kraft.yml"],
+                false,
+                Err("kraft.yml` already exists"),
+            ),
+            (
+                &["Kraftfile", "kraft.yml"],
+                true,
+                Err("several Kraftfiles: kraft.yml, Kraftfile"),
+            ),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            for name in there {
+                fs::replace_file(&dir.path().join(name), b"").unwrap();
+            }
+            let request = InitRequest {
+                force,
+                ..request(dir.path())
+            };
+            match (kraftfile_of(&request), expected) {
+                (Ok(found), Ok(name)) => assert_eq!(found, dir.path().join(name)),
+                (Err(error), Err(part)) => {
+                    let text = error.to_string();
+                    assert!(text.contains(part), "{text}");
+                }
+                (found, expected) => panic!("{there:?}: {found:?}, expected {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_if_the_name_is_invalid_or_the_dockerfile_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = dir.path().join("new");
+        let ctx = testing::context(dir.path(), &Script::silent());
+        let invalid = InitRequest {
+            kind: Some(Type::C),
+            name: Some("a/b\n"),
+            ..request(&below)
+        };
+        let error = create(&ctx, &invalid).unwrap_err();
+        assert!(matches!(error, Error::Invalid { .. }), "{error}");
+        let missing = InitRequest {
+            kind: Some(Type::Dockerfile),
+            ..request(&below)
+        };
+        let error = create(&ctx, &missing).unwrap_err();
+        assert!(matches!(error, Error::NoDockerfile(_)), "{error}");
+        assert!(!below.exists());
+    }
 }

@@ -1,29 +1,27 @@
-//! The sources of an application, as far as they can be told from a directory.
+//! Finds the C and C++ sources of an application in a directory.
 
 use std::path::Path;
 
 use kraft_sys::fs;
 
-use crate::failure::Failure;
-
-/// Sources are not looked for deeper than this.
+/// The depth of directories that are searched.
 const DEEPEST: usize = 8;
 
-/// More entries are not looked at.
+/// The largest number of entries that are looked at.
 const MOST_ENTRIES: usize = 10_000;
 
-/// Endings of files that Unikraft's build system compiles.
+/// File extensions that Unikraft's build system compiles.
 const ENDINGS: [&str; 6] = ["c", "cc", "cpp", "cxx", "S", "s"];
 
-/// Directories whose sources are seldom part of the application.
-const ASIDE: [&str; 5] = ["build", "rootfs", "test", "tests", "workdir"];
+/// Directories whose sources are usually not part of the application.
+const SKIPPED: [&str; 5] = ["build", "rootfs", "test", "tests", "workdir"];
 
-/// What was found.
+/// The sources of an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sources {
-    /// Files from the directory, sorted, with `/` between the parts.
+    /// Their paths relative to the directory, sorted.
     pub(super) files: Vec<String>,
-    /// Those whose names make cannot take.
+    /// Those whose names make cannot handle.
     pub(super) awkward: Vec<String>,
     /// Whether there is a directory of headers, `include`.
     pub(super) include: bool,
@@ -32,14 +30,14 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Returns whether there is nothing to compile.
+    /// Returns whether there are no files to compile.
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 }
 
-/// Looks for sources in a directory and below it; hidden directories are left out.
-pub(super) fn look(dir: &Path) -> Result<Sources, Failure> {
+/// Searches a directory and those below it; skips hidden directories.
+pub(super) fn look(dir: &Path) -> Result<Sources, fs::Error> {
     let mut found = Sources {
         include: dir.join("include").is_dir(),
         makefile: dir.join("Makefile.uk").is_file(),
@@ -63,7 +61,7 @@ pub(super) fn look(dir: &Path) -> Result<Sources, Failure> {
             }
             let place = format!("{prefix}{name}");
             if kind.is_dir() {
-                if depth < DEEPEST && !ASIDE.contains(&name.as_str()) {
+                if depth < DEEPEST && !SKIPPED.contains(&name.as_str()) {
                     open.push((entry.path(), format!("{place}/"), depth + 1));
                 }
             } else if is_source(&name) {

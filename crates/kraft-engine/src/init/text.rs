@@ -1,4 +1,4 @@
-//! The texts of a new project.
+//! The texts of the files of a new project.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use kraft_core::arch::Arch;
 
 use super::sources::Sources;
 
-/// What kraft makes in a project.
+/// The files that kraft creates in a project.
 const IGNORED: [&str; 2] = [".unikraft", ".config.*"];
 
-/// A first program.
+/// The first program of a project without sources.
 pub(super) const MAIN: &str = "\
 #include <stdio.h>
 
@@ -22,19 +22,19 @@ int main(int argc, char *argv[])
 }
 ";
 
-/// Returns a text in quotes that means itself, also where variables are put in.
+/// Returns a text in quotes, with `$` escaped.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text.replace('$', "$$")).to_string()
 }
 
-/// Returns the Kraftfile of a project that a ready kernel runs; `rootfs` needs no quotes.
+/// Returns the Kraftfile of a project that runs on an image; `rootfs` needs no quotes.
 pub(super) fn runs(name: &str, runtime: &str, rootfs: &str, command: Option<&[String]>) -> String {
     let command = match command {
         Some(words) => {
             let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
             format!("cmd: [{}]\n", words.join(", "))
         }
-        None => "# What to run in it:\n# cmd: [\"/bin/app\"]\n".to_owned(),
+        None => "# The program and its arguments:\n# cmd: [\"/bin/app\"]\n".to_owned(),
     };
     format!(
         "spec: v0.6\n\nname: {}\n\n\
@@ -47,7 +47,7 @@ pub(super) fn runs(name: &str, runtime: &str, rootfs: &str, command: Option<&[St
     )
 }
 
-/// Returns the Kraftfile of a project that has its kernel already.
+/// Returns the Kraftfile of a project that runs a kernel file.
 pub(super) fn kernel(name: &str, file: &str) -> String {
     format!(
         "spec: v0.6\n\nname: {}\n\nruntime: {}\n",
@@ -86,8 +86,7 @@ pub(super) fn makefile(name: &str, sources: &Sources) -> String {
     text
 }
 
-/// Returns a list of what is to be ignored with what kraft makes in it; `None` if all of that is
-/// in it already.
+/// Adds the files of kraft to the text of an ignore file; `None` if it has them all.
 pub(super) fn ignoring(before: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(before);
     let has = |wanted: &str| {
@@ -116,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_are_there_are_not_added_again() {
+    fn lines_are_added_once() {
         assert_eq!(ignoring(b"").unwrap(), b".unikraft\n.config.*\n");
         assert_eq!(
             ignoring(b"*.o\n/.unikraft/").unwrap(),

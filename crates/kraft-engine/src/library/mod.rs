@@ -1,4 +1,4 @@
-//! Starts a library: a directory with what Unikraft's build system and readers expect of one.
+//! Creates a library: a directory with the files that Unikraft's build system and its users expect.
 
 mod text;
 
@@ -6,15 +6,49 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kraft_core::problem::Problem;
-use kraft_sys::tool::Tool;
+use kraft_sys::tool::{Tool, ToolError};
 use kraft_sys::{environment, fs};
 
-use crate::failure::{Failure, Kind};
+/// Why a library cannot be created.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its directory exists.
+    #[error("`{}` already exists", .0.display())]
+    Exists(PathBuf),
+    /// Git fails, or is missing.
+    #[error("cannot create the Git repository")]
+    Git(#[source] ToolError),
+    /// A file or directory cannot be written.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+}
 
-/// Git has nothing to do here that takes longer.
+/// The time that a command of Git may take.
 const GIT_LIMIT: Duration = Duration::from_mins(1);
 
-/// What a library is to be.
+/// A library to create.
+///
+/// ```
+/// use kraft_engine::library::{Library, kname, name};
+///
+/// let library = Library {
+///     project: "hello".to_owned(),
+///     name: name("hello"),
+///     kname: kname("hello"),
+///     version: "1.0".to_owned(),
+///     description: String::new(),
+///     author: "A. Author".to_owned(),
+///     email: "author@example.com".to_owned(),
+///     holder: "A. Author".to_owned(),
+///     branch: "staging".to_owned(),
+///     origin: None,
+///     main: false,
+///     patches: None,
+///     git: false,
+///     path: ".".into(),
+/// };
+/// assert!(library.problems().is_empty());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Library {
     /// The name of the project: `hello`.
@@ -23,32 +57,33 @@ pub struct Library {
     pub name: String,
     /// The name of its option: `LIBHELLO`.
     pub kname: String,
-    /// The version of what it brings.
+    /// The version of the sources that it wraps.
     pub version: String,
-    /// What it is, in one line.
+    /// A description in one line.
     pub description: String,
-    /// Who writes it.
+    /// The author.
     pub author: String,
-    /// Their address.
+    /// The email address of the author.
     pub email: String,
-    /// Who has the copyright.
+    /// The copyright holder.
     pub holder: String,
-    /// The branch that work begins on.
+    /// The first branch of its repository.
     pub branch: String,
-    /// The archive of the sources it brings, if it is a port.
+    /// The URL of the archive with the sources that it wraps, if it is a port.
     pub origin: Option<String>,
-    /// Whether it can bring a `main`.
+    /// Whether it has an optional `main` function.
     pub main: bool,
-    /// The directory of its changes to the sources it brings.
+    /// The directory of its patches to the sources that it wraps.
     pub patches: Option<String>,
-    /// Whether it is made a Git repository.
+    /// Whether to create a Git repository.
     pub git: bool,
-    /// The directory that its own is made in.
+    /// The directory that its own is created in.
     pub path: PathBuf,
 }
 
 impl Library {
-    /// Returns what is wrong with it, all at once.
+    /// Returns every error in its fields.
+    #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (what, text) in [
@@ -121,7 +156,7 @@ impl Library {
         problems
     }
 
-    /// Returns the files it begins with, by their names.
+    /// Returns the names and texts of its files.
     fn files(&self, year: i16) -> Vec<(String, String)> {
         let mut files = vec![
             ("CODING_STYLE.md", text::coding_style(self)),
@@ -144,31 +179,30 @@ impl Library {
         files
     }
 
-    /// Makes the library; returns its directory, which must not be there yet.
+    /// Creates the library and returns its directory. It is written beside its place and moved there
+    /// when it is complete.
     ///
-    /// It is put together beside its place, and appears there whole.
-    pub fn create(&self, year: i16) -> Result<PathBuf, Failure> {
+    /// # Errors
+    ///
+    /// If the directory exists or cannot be written, or Git fails.
+    pub fn create(&self, year: i16) -> Result<PathBuf, Error> {
         let dir = self.path.join(&self.name);
         if std::fs::symlink_metadata(&dir).is_ok() {
-            return Err(Failure::new(
-                Kind::Failed,
-                format!("`{}` is there already", dir.display()),
-            )
-            .hint("take another name, or another place with `--project-path`"));
+            return Err(Error::Exists(dir));
         }
         fs::create_dir_all(&self.path, 0o755)?;
         let stage = self.path.join(format!(".{}.new", self.name));
         fs::remove_tree(&stage)?;
-        let made = self.fill(&stage, year);
-        if let Err(failure) = made.and_then(|()| Ok(fs::rename(&stage, &dir)?)) {
+        let written = self.fill(&stage, year);
+        if let Err(error) = written.and_then(|()| Ok(fs::rename(&stage, &dir)?)) {
             let _ = fs::remove_tree(&stage);
-            return Err(failure);
+            return Err(error);
         }
         fs::sync_dir(&self.path)?;
         Ok(dir)
     }
 
-    fn fill(&self, stage: &Path, year: i16) -> Result<(), Failure> {
+    fn fill(&self, stage: &Path, year: i16) -> Result<(), Error> {
         fs::create_dir(stage, 0o755)?;
         if let Some(dir) = &self.patches {
             fs::create_dir(&stage.join(dir), 0o755)?;
@@ -177,13 +211,13 @@ impl Library {
             fs::replace_file(&stage.join(name), text.as_bytes())?;
         }
         if self.git {
-            self.init(stage)?;
+            self.init(stage).map_err(Error::Git)?;
         }
         Ok(())
     }
 
-    /// Makes the directory a Git repository with a first commit.
-    fn init(&self, stage: &Path) -> Result<(), Failure> {
+    /// Creates a Git repository with a first commit.
+    fn init(&self, stage: &Path) -> Result<(), ToolError> {
         let name = format!("user.name={}", self.author);
         let email = format!("user.email={}", self.email);
         let subject = format!("Start {}", self.name);
@@ -203,29 +237,28 @@ impl Library {
                 .inherit(environment::GIT)
                 .current_dir(stage)
                 .limit(GIT_LIMIT)
-                .run()
-                .map_err(|error| {
-                    Failure::new(Kind::Failed, error).about("cannot make it a Git repository")
-                })?;
+                .run()?;
         }
         Ok(())
     }
 }
 
-/// Returns what Git has under a name in the configuration of its user, if anything.
-pub fn of_git(key: &str) -> Option<String> {
-    let said = Tool::new("git")
+/// Returns a value of the user's Git configuration, if it is set.
+#[must_use]
+pub fn git_config(key: &str) -> Option<String> {
+    let output = Tool::new("git")
         .args(["config", "--get", key])
         .inherit(environment::GIT)
         .limit(GIT_LIMIT)
         .output()
         .ok()
         .filter(|output| output.status.success())?;
-    let text = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
 
 /// Returns the option of a library by the name of its project: `LIBHELLO` for `hello`.
+#[must_use]
 pub fn kname(project: &str) -> String {
     let bare = project.strip_prefix("lib-").unwrap_or(project);
     let word: String = bare
@@ -243,6 +276,7 @@ pub fn kname(project: &str) -> String {
 }
 
 /// Returns the name of a library by the name of its project: `lib-hello` for `hello`.
+#[must_use]
 pub fn name(project: &str) -> String {
     if project.starts_with("lib-") {
         return project.to_owned();
@@ -255,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_follow_from_that_of_the_project() {
+    fn names_are_derived_from_the_project() {
         assert_eq!(
             (name("hello"), kname("hello")),
             ("lib-hello".into(), "LIBHELLO".into())

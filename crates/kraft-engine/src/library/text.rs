@@ -9,7 +9,7 @@ fn make_name(library: &Library) -> String {
     library.kname.to_ascii_lowercase()
 }
 
-/// Returns a text that may stand between the quotes of KConfig.
+/// Returns a text that can be quoted in KConfig.
 fn unquoted(text: &str) -> String {
     text.replace(['"', '\\'], "'").replace('$', "")
 }

@@ -14,7 +14,7 @@ use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
 use kraft_core::readable::decimal as size;
-use kraft_engine::build::{self, Made, Site, Wish};
+use kraft_engine::build::{self, BuildOptions, BuildOutput, Inputs};
 use kraft_engine::components::Fetching;
 use kraft_engine::project::{self, Project, TargetFilter};
 
@@ -152,8 +152,9 @@ pub(crate) struct ProjectArgs {
 
 impl ProjectArgs {
     /// Resolves and fetches everything that the project is built from.
-    pub(crate) fn site(&self, app: &App) -> Result<Site, Failure> {
-        build::site(app, self.read(app)?, &self.fetching.fetching(app))
+    pub(crate) fn site(&self, app: &App) -> Result<Inputs, Failure> {
+        let project = self.read(app)?;
+        Ok(build::prepare(app, project, &self.fetching.fetching(app))?)
     }
 
     /// Reads the project.
@@ -249,7 +250,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let site = build::site(app, project, &fetching)?;
+    let site = build::prepare(app, project, &fetching)?;
     let targets = build::targets(app, &site.resolved, &targets, args.all)?;
     let made = build::build(app, &site, &targets, &wish)?;
     show(app, args, &made)?;
@@ -266,8 +267,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 /// Returns the options of the build.
-fn wish(app: &App, args: &Args) -> Result<Wish, Failure> {
-    Ok(Wish {
+fn wish(app: &App, args: &Args) -> Result<BuildOptions, Failure> {
+    Ok(BuildOptions {
         jobs: args.jobs,
         slowly: args.no_fast,
         configure: match (args.configure, args.no_configure) {
@@ -276,7 +277,7 @@ fn wish(app: &App, args: &Args) -> Result<Wish, Failure> {
             (false, false) => Configure::IfNeeded,
         },
         force: args.force,
-        may_lose: args.allow_lost,
+        allow_lost: args.allow_lost,
         env: env(app, &args.env)?,
         rootfs: args.rootfs.clone(),
         no_rootfs: args.no_rootfs,
@@ -285,7 +286,7 @@ fn wish(app: &App, args: &Args) -> Result<Wish, Failure> {
     })
 }
 
-fn show(app: &App, args: &Args, made: &[Made]) -> Result<(), Failure> {
+fn show(app: &App, args: &Args, made: &[BuildOutput]) -> Result<(), Failure> {
     let rows: Vec<Row> = made.iter().map(row).collect();
     match args.output {
         Some(format) => app.ui.listing(format, &rows, COLUMNS)?,
@@ -326,7 +327,7 @@ const COLUMNS: &[Column<Row>] = &[
     },
 ];
 
-fn row(made: &Made) -> Row {
+fn row(made: &BuildOutput) -> Row {
     Row {
         name: made.target.name.clone(),
         platform: made.target.platform.clone(),

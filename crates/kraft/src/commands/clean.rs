@@ -27,5 +27,6 @@ pub(crate) struct Args {
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     args.project.fetching.warn_of_ignored(app);
     let project = args.project.read(app)?;
-    build::clean(app, project, &args.project.which.wish(), args.proper)
+    let targets = args.project.which.wish();
+    Ok(build::clean(app, project, &targets, args.proper)?)
 }

@@ -5,7 +5,7 @@ use kraft_build::pipeline::Configure;
 use crate::app::App;
 use crate::commands::build::ProjectArgs;
 use crate::failure::Failure;
-use kraft_engine::build::{self, Wish};
+use kraft_engine::build::{self, BuildOptions};
 use kraft_engine::project;
 
 /// Fetch everything that a build needs
@@ -28,15 +28,15 @@ pub(crate) struct Args {
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let site = args.project.site(app)?;
-    let wish = Wish {
+    let wish = BuildOptions {
         configure: if args.no_configure {
             Configure::Never
         } else {
             Configure::IfNeeded
         },
         // `kraft build` reports lost options; the downloads do not depend on them.
-        may_lose: true,
-        ..Wish::default()
+        allow_lost: true,
+        ..BuildOptions::default()
     };
     for target in project::select_targets(&site.resolved, &args.project.which.wish())? {
         build::with_target(app, &site, &target, &wish, |job, orders| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::app::App;
 use crate::failure::Failure;
-use kraft_engine::init::{self, Type, Wish};
+use kraft_engine::init::{self, InitRequest, Type};
 
 /// Create a project
 ///
@@ -48,9 +48,9 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let started = init::start(
+    let started = init::create(
         app,
-        &Wish {
+        &InitRequest {
             dir: &args.dir,
             kind: args.kind,
             name: args.name.as_deref(),

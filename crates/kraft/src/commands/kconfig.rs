@@ -15,7 +15,7 @@ use crate::commands::build::{FetchArgs, Which};
 use crate::commands::set;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
-use kraft_engine::build::{self, Site};
+use kraft_engine::build::{self, Inputs};
 use kraft_engine::kconfig::{self, Menu};
 use kraft_engine::project;
 
@@ -133,13 +133,13 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 impl Of {
-    fn site(&self, app: &App) -> Result<Site, Failure> {
+    fn site(&self, app: &App) -> Result<Inputs, Failure> {
         let project = self.which.project(app, self.workdir.as_deref())?;
-        build::site(app, project, &self.fetching.fetching(app))
+        Ok(build::prepare(app, project, &self.fetching.fetching(app))?)
     }
 
     /// Returns the selected target: the first one if several match.
-    fn target(&self, site: &Site) -> Result<ResolvedTarget, Failure> {
+    fn target(&self, site: &Inputs) -> Result<ResolvedTarget, Failure> {
         let meant = project::select_targets(&site.resolved, &self.which.wish())?;
         meant
             .into_iter()
@@ -150,7 +150,7 @@ impl Of {
     fn menu(&self, app: &App) -> Result<Menu, Failure> {
         let site = self.site(app)?;
         let target = self.target(&site)?;
-        kconfig::menu(app, &site, &target)
+        Ok(kconfig::menu(app, &site, &target)?)
     }
 }
 
@@ -169,7 +169,7 @@ fn get(app: &App, args: &GetArgs) -> Result<(), Failure> {
         let name = kconfig::full_name(name)?;
         let value = menu.config.value(&name).map(ToOwned::to_owned);
         if value.is_none() && menu.tree.symbol(&name).is_none() {
-            return Err(menu.unknown(&name));
+            return Err(menu.unknown(&name).into());
         }
         rows.push(Value { name, value });
     }
@@ -227,7 +227,7 @@ fn explain(app: &App, args: &ExplainArgs) -> Result<(), Failure> {
     let name = kconfig::full_name(name)?;
     let menu = args.of.menu(app)?;
     let Some(symbol) = menu.tree.symbol(&name) else {
-        return Err(menu.unknown(&name));
+        return Err(menu.unknown(&name).into());
     };
     let asked = menu.asked.value(&name).map(ToOwned::to_owned);
     let wanted = wanted.or(asked.as_deref());
@@ -318,7 +318,7 @@ fn compare(app: &App, args: &DiffArgs) -> Result<(), Failure> {
     app.ui.listing(args.of.output, &rows, CHANGES)
 }
 
-fn target(site: &Site, name: &str) -> Result<ResolvedTarget, Failure> {
+fn target(site: &Inputs, name: &str) -> Result<ResolvedTarget, Failure> {
     let wish = project::TargetFilter {
         name: Some(name),
         ..project::TargetFilter::default()

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use crate::app::App;
 use crate::commands::build::ProjectArgs;
 use crate::failure::{Failure, Kind};
-use kraft_engine::build::{self, Wish};
+use kraft_engine::build::{self, BuildOptions};
 use kraft_engine::kconfig;
 use kraft_engine::kraftfile::{self, Change};
 use kraft_engine::project;
@@ -56,14 +56,14 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     }
     let site = args.project.site(app)?;
     let target = project::one_target(app, &site.resolved, &args.project.which.wish())?;
-    let wish = Wish {
-        may_lose: true,
+    let wish = BuildOptions {
+        allow_lost: true,
         configure: if args.no_configure {
             Configure::Never
         } else {
             Configure::IfNeeded
         },
-        ..Wish::default()
+        ..BuildOptions::default()
     };
     let (before, after) = build::with_target(app, &site, &target, &wish, |job, orders| {
         job.menu(front, orders)

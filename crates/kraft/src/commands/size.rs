@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::commands::build::Which;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
-use kraft_engine::probe::{self, Specimen};
+use kraft_engine::probe::{self, KernelFiles};
 
 /// Show kernel size by library, symbol or section
 ///
@@ -113,7 +113,7 @@ struct ChangeRow {
 }
 
 /// A kernel with the symbols of its libraries, as far as their object files exist.
-type Subject = (Specimen, Libraries);
+type Subject = (KernelFiles, Libraries);
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let mut subjects = vec![subject(app, args, args.kernel.as_ref())?];

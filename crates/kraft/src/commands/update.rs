@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
-use kraft_engine::components::{self, Move};
+use kraft_engine::components::{self, PinChange};
 use kraft_engine::pins::{self, Moved};
 use kraft_engine::project::{self, Project};
 use kraft_engine::settings;
@@ -57,8 +57,8 @@ struct Row {
     to: String,
 }
 
-impl From<&Move> for Row {
-    fn from(it: &Move) -> Self {
+impl From<&PinChange> for Row {
+    fn from(it: &PinChange) -> Self {
         let whole = |pin: &Pin| match pin {
             Pin::Git { commit, .. } => commit.clone(),
             Pin::Archive { sha256, .. } => format!("sha256:{sha256}"),

@@ -88,7 +88,9 @@ fn the_command_is_that_of_the_dockerfile() {
         .kraft(&["init", "web", "--name", "w", "--runtime", "base:7"])
         .exits(0);
     assert!(
-        outcome.stderr.contains("starting from the Dockerfile"),
+        outcome
+            .stderr
+            .contains("the project is made from the Dockerfile"),
         "{}",
         outcome.stderr
     );
@@ -129,7 +131,7 @@ fn existing_files_are_not_overwritten() {
     home.write("p/kraft.yaml", "mine");
     let outcome = home.kraft(&["init", "p"]).exits(1);
     assert!(
-        outcome.stderr.contains("kraft.yaml` is there already"),
+        outcome.stderr.contains("kraft.yaml` already exists"),
         "{}",
         outcome.stderr
     );

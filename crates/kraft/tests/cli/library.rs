@@ -187,7 +187,7 @@ fn an_invalid_library_is_an_error_and_nothing_is_left_behind() {
     home.write("lib-a/mine", "mine");
     let outcome = create(&home, &["a", "--version", "1"]).exits(1);
     assert!(
-        outcome.stderr.contains("is there already"),
+        outcome.stderr.contains("already exists"),
         "{}",
         outcome.stderr
     );

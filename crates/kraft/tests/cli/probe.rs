@@ -234,7 +234,9 @@ fn missing_and_invalid_records_are_errors() {
     home.write("bomb", kernel(&[record(10, b"\x1f\x8b but no gzip")]));
     let outcome = home.kraft(&["x", "probe", "bomb", "-c"]).exits(1);
     assert!(
-        outcome.stderr.contains("configuration is damaged"),
+        outcome
+            .stderr
+            .contains("the configuration in `bomb` is damaged"),
         "{}",
         outcome.stderr
     );

@@ -187,7 +187,7 @@ fn known(app: &App, typed: Option<&String>, question: &str, key: &str) -> Result
     if let Some(typed) = typed {
         return Ok(typed.clone());
     }
-    let git = library::of_git(key);
+    let git = library::git_config(key);
     let said = value(app, None, question, git.as_deref())?;
     Ok(if said.is_empty() {
         git.unwrap_or_default()

@@ -52,11 +52,11 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                 failure.hint(format!("its libraries are {}", known.join(", ")))
             });
         }
-        changes.push(Change::Nothing(vec!["libraries".to_owned(), name.clone()]));
+        changes.push(Change::NoValue(vec!["libraries".to_owned(), name.clone()]));
     }
     // A key without content is not a mapping.
     if known.iter().all(|name| args.libraries.contains(name)) {
-        changes = vec![Change::Nothing(vec!["libraries".to_owned()])];
+        changes = vec![Change::NoValue(vec!["libraries".to_owned()])];
     }
     kraftfile::change(app, &project, &changes)?;
     let workplace = Workplace::open(app, &project)?;

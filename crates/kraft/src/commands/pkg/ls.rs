@@ -180,12 +180,12 @@ impl Args {
         if self.plat.0.is_some() || self.arch.is_some() {
             return Ok(Vec::new());
         }
-        let mut door = sources::open(app, &Fetching::default())?;
+        let mut known = sources::open(app, &Fetching::default())?;
         if self.update {
-            match sources::update(app, &mut door) {
+            match sources::update(app, &mut known) {
                 // The registries were updated: show them.
-                Err(failure) if self.lists(ComponentKind::App) => {
-                    let why = failure.message.sentences().join("; ");
+                Err(error) if self.lists(ComponentKind::App) => {
+                    let why = chain(&error);
                     app.ui.warn(&format!(
                         "cannot update components, listing the last known ones: {why}"
                     ));
@@ -193,7 +193,7 @@ impl Args {
                 updated => updated?,
             }
         }
-        let entries = door.catalog.iter().filter(|entry| self.lists(entry.kind));
+        let entries = known.catalog.iter().filter(|entry| self.lists(entry.kind));
         Ok(entries
             .flat_map(|entry| component(entry, self.all))
             .collect())

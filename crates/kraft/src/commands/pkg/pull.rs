@@ -125,7 +125,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let none = args.images.is_empty().then_some(&here);
     for word in args.images.iter().chain(none) {
         let pulled = if let Some(name) = args.component(word) {
-            components::fetch(app, &name, args.workdir.as_deref())
+            components::fetch(app, &name, args.workdir.as_deref()).map_err(Failure::from)
         } else {
             subject(app, args, word, &wish).and_then(|subject| match subject {
                 Some((name, wish)) => {
@@ -164,7 +164,7 @@ fn subject(
     let project = project::open(app, Some(Path::new(word)), args.kraftfile.as_deref())?;
     let resolved = project.resolved();
     if resolved.unikraft.is_some() || resolved.template.is_some() {
-        build::site(app, project, &Fetching::default())?;
+        build::prepare(app, project, &Fetching::default())?;
         return Ok(None);
     }
     if resolved.runtime.is_none() {

@@ -32,12 +32,12 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         let updated = sources::update(app, &mut door);
         let alone = args.manager == "manifest" || network::registries(app).is_empty();
         match updated {
-            Err(failure) if !alone => app.ui.failure(&failure),
+            Err(error) if !alone => app.ui.failure(&error.into()),
             updated => updated?,
         }
         if alone {
             return Ok(());
         }
     }
-    catalog::refresh(app)
+    Ok(catalog::refresh(app)?)
 }

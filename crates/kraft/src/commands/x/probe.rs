@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
-use kraft_engine::probe::{self, Reading, Specimen};
+use kraft_engine::probe::{self, KernelFiles, ObjectFile};
 use kraft_engine::project::TargetFilter;
 
 /// Show the core and the libraries of a kernel
@@ -113,8 +113,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 fn print(
     app: &App,
     output: Format,
-    specimen: &Specimen,
-    reading: &Reading,
+    specimen: &KernelFiles,
+    reading: &ObjectFile,
     core: &Info,
     libraries: &[Info],
 ) -> Result<(), Failure> {
@@ -182,8 +182,8 @@ fn columns(first: &'static str) -> Vec<Column<Info>> {
 fn write_back(
     app: &App,
     args: &Args,
-    specimen: &Specimen,
-    reading: &Reading,
+    specimen: &KernelFiles,
+    reading: &ObjectFile,
     info: &LibInfo<'_>,
 ) -> Result<(), Failure> {
     let text = specimen.config(info)?;
@@ -237,7 +237,7 @@ fn put(app: &App, to: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// Returns the platform of a kernel: by its target, its configuration or its boot protocol.
-fn platform(specimen: &Specimen, config: Option<&DotConfig>) -> Platform {
+fn platform(specimen: &KernelFiles, config: Option<&DotConfig>) -> Platform {
     if let Some(platform) = specimen
         .target
         .as_ref()
@@ -264,7 +264,7 @@ fn platform(specimen: &Specimen, config: Option<&DotConfig>) -> Platform {
 }
 
 /// Returns the name of the project: kernels are named `NAME_PLATFORM-ARCH`.
-fn project_name(specimen: &Specimen, platform: Platform, arch: Arch) -> String {
+fn project_name(specimen: &KernelFiles, platform: Platform, arch: Arch) -> String {
     let file = specimen
         .kernel
         .file_name()

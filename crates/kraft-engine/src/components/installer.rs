@@ -1,34 +1,35 @@
-//! Components on their way into a project: known by the lock file or resolved, fetched, put.
+//! Installs components into a project: taken from the lock file or resolved, fetched, put in place.
 
 use std::path::{Path, PathBuf};
 
-use kraft_build::sources::{Origin, Put, Sources, Wanted};
+use kraft_build::sources::{Error as FetchError, Origin, Put, Sources, Wanted};
 use kraft_core::lock::{Asked, Entry, Lock, Pin};
 use kraft_sys::fs;
 
+use super::error::Error;
 use super::lockfile;
 use super::part::Part;
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
 use crate::sources::{self, Fetching};
 use crate::workplace::Workplace;
 
-/// Components on their way into a project, and the lock file that says which.
+/// Installs components into a project, by its lock file.
 #[derive(Debug)]
-pub(super) struct Shelf<'a> {
+pub(super) struct Installer<'a> {
     pub(super) workplace: &'a Workplace,
     pub(super) fetching: &'a Fetching,
     sources: Option<Sources>,
-    /// What the lock file says.
+    /// The lock file as it was read.
     pub(super) before: Lock,
-    /// What it is to say: the same, with every pin that was resolved since.
+    /// The lock file to write: as it was read, with every pin that was resolved since.
     pub(super) after: Lock,
-    /// Keys that are still asked for.
+    /// The keys of components that the project asks for.
     pub(super) used: Vec<String>,
 }
 
-impl<'a> Shelf<'a> {
-    pub(super) fn open(workplace: &'a Workplace, fetching: &'a Fetching) -> Result<Self, Failure> {
+impl<'a> Installer<'a> {
+    /// Reads the lock file; connects to nothing.
+    pub(super) fn open(workplace: &'a Workplace, fetching: &'a Fetching) -> Result<Self, Error> {
         let before = lockfile::read(&workplace.lock_file())?.unwrap_or_default();
         Ok(Self {
             workplace,
@@ -40,8 +41,8 @@ impl<'a> Shelf<'a> {
         })
     }
 
-    /// Gets components to their places; returns where they are, in order.
-    pub(super) fn get(&mut self, ctx: &Context, parts: &[Part]) -> Result<Vec<PathBuf>, Failure> {
+    /// Installs components; returns their directories, in order.
+    pub(super) fn get(&mut self, ctx: &Context, parts: &[Part]) -> Result<Vec<PathBuf>, Error> {
         self.used.extend(parts.iter().map(|part| part.wanted.key()));
         let mut origins: Vec<Option<Origin>> = parts.iter().map(|part| self.known(part)).collect();
         let open: Vec<Wanted> = parts
@@ -70,7 +71,7 @@ impl<'a> Shelf<'a> {
         Ok(places)
     }
 
-    /// Returns what needs no asking: a directory, or what the lock file is to say.
+    /// Returns where a component comes from without resolving it: a directory, or its pin.
     fn known(&self, part: &Part) -> Option<Origin> {
         if let Some(directory) = &part.directory {
             return Some(Origin::Directory(directory.clone()));
@@ -79,21 +80,13 @@ impl<'a> Shelf<'a> {
         (entry.asked == part.asked).then(|| Origin::Pinned(self.as_used(&entry.pin)))
     }
 
-    pub(super) fn resolve(
-        &mut self,
-        ctx: &Context,
-        open: &[Wanted],
-    ) -> Result<Vec<Origin>, Failure> {
+    /// Resolves components to where they come from; updates the catalog if it does not have them.
+    pub(super) fn resolve(&mut self, ctx: &Context, open: &[Wanted]) -> Result<Vec<Origin>, Error> {
         if self.fetching.locked {
             let names: Vec<String> = open.iter().map(Wanted::key).collect();
-            return Err(Failure::new(
-                Kind::Failed,
-                format!(
-                    "kraft.lock does not fit the Kraftfile: {}",
-                    drift(&self.before, &names)
-                ),
-            )
-            .hint("build without `--locked` once and commit kraft.lock, or `kraft update`"));
+            return Err(Error::Locked {
+                differences: differences(&self.before, &names),
+            });
         }
         let progress = ctx.progress();
         let from_catalog = open.iter().any(|wanted| wanted.source.is_none());
@@ -106,12 +99,11 @@ impl<'a> Shelf<'a> {
         let unknown = found.iter().any(|found| {
             matches!(
                 found,
-                Err(kraft_build::sources::Error::Unknown { .. }
-                    | kraft_build::sources::Error::ReleaseError { .. })
+                Err(FetchError::Unknown { .. } | FetchError::ReleaseError { .. })
             )
         });
         if unknown && !fetching.fresh_catalog && !fetching.old_catalog && !sources.offline {
-            // What is not known may be new.
+            // An unknown component may be newer than the catalog.
             sources::update(ctx, sources)?;
             found = sources.resolve(open, &progress);
         }
@@ -119,24 +111,20 @@ impl<'a> Shelf<'a> {
         let offline = sources.offline;
         let mut origins = Vec::new();
         for (wanted, found) in open.iter().zip(found) {
-            origins.push(found.map_err(|error| {
-                use kraft_build::sources::Error;
-
-                let failure = match error {
-                    // Whether there is such a component cannot be told.
-                    Error::Unknown { empty: true, .. } if offline => Failure::new(
-                        Kind::Network,
-                        "no catalog has been read on this host yet, and kraft is offline",
-                    )
-                    .hint("read it while there is a network: `kraft pkg update`, or `kraft fetch` for all of a project"),
-                    error => Failure::from(error),
-                };
-                failure.about(&format!("cannot get {}", wanted.key()))
+            let name = wanted.key();
+            origins.push(found.map_err(|error| match error {
+                // The component may exist: only a catalog can say.
+                FetchError::Unknown { empty: true, .. } if offline => Error::NoCatalog { name },
+                source => Error::Get {
+                    name,
+                    source: Box::new(source),
+                },
             })?);
         }
         Ok(origins)
     }
 
+    /// Pins a component.
     pub(super) fn pin(&mut self, part: &Part, pin: &Pin) {
         let entry = Entry {
             asked: part.asked.clone(),
@@ -145,7 +133,8 @@ impl<'a> Shelf<'a> {
         self.after.components.insert(part.wanted.key(), entry);
     }
 
-    /// Spells a path from the project's directory, so that it means the same in every clone.
+    /// Returns a pin as it is written: local paths are relative to the project, so that they mean
+    /// the same in every clone.
     pub(super) fn as_written(&self, pin: &Pin) -> Pin {
         with_place(pin, |text| {
             let path = Path::new(&text)
@@ -156,23 +145,23 @@ impl<'a> Shelf<'a> {
         })
     }
 
-    /// The other way round.
+    /// Returns a pin as it is used: local paths are absolute.
     pub(super) fn as_used(&self, pin: &Pin) -> Pin {
         with_place(pin, |text| {
-            let here = text.starts_with("./") || text.starts_with("../");
+            let relative = text.starts_with("./") || text.starts_with("../");
             let rest = text.strip_prefix("./").unwrap_or(text);
             let path = self.workplace.project.join(rest);
-            here.then(|| path.to_string_lossy().into_owned())
+            relative.then(|| path.to_string_lossy().into_owned())
         })
     }
 
-    /// Fetches what is not in place yet.
+    /// Fetches components that are not in place yet.
     pub(super) fn fetch(
         &mut self,
         ctx: &Context,
         parts: &[Part],
         origins: &[Origin],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let mut pins = Vec::new();
         for (part, origin) in parts.iter().zip(origins) {
             if let Origin::Pinned(pin) = origin {
@@ -190,17 +179,21 @@ impl<'a> Shelf<'a> {
         let fetched = sources.obtain(&pins, &progress);
         drop(progress);
         for ((name, _), result) in pins.iter().zip(fetched) {
-            result.map_err(|error| Failure::from(error).about(&format!("cannot get {name}")))?;
+            result.map_err(|source| Error::Get {
+                name: name.clone(),
+                source: Box::new(source),
+            })?;
         }
         Ok(())
     }
 
+    /// Puts a component in place; returns its directory.
     pub(super) fn put(
         &mut self,
         ctx: &Context,
         part: &Part,
         origin: &Origin,
-    ) -> Result<PathBuf, Failure> {
+    ) -> Result<PathBuf, Error> {
         let key = part.wanted.key();
         let again = self.fetching.again;
         if let Origin::Pinned(pin) = origin {
@@ -214,29 +207,29 @@ impl<'a> Shelf<'a> {
         let put = self.sources(ctx)?.materialise(&key, origin, &part.place)?;
         if put == Put::Foreign {
             ctx.warn(&format!(
-                "`{}` was not put there by kraft, and is used as it is",
+                "`{}` was not created by kraft, and is used as it is",
                 part.place.display()
             ));
         }
         Ok(match (origin, put) {
-            // The directory itself, so that make sees what its author sees.
+            // The directory itself and not the link to it, so that make shows the user's paths.
             (Origin::Directory(path), Put::Placed | Put::Kept) => path.clone(),
             _ => part.place.clone(),
         })
     }
 
-    pub(super) fn sources(&mut self, ctx: &Context) -> Result<&mut Sources, Failure> {
-        if self.sources.is_none() {
-            self.sources = Some(sources::open(ctx, self.fetching)?);
-        }
-        self.sources
-            .as_mut()
-            .ok_or_else(|| Failure::new(Kind::Failed, "components cannot be fetched"))
+    /// Returns where components are fetched from, opened once.
+    pub(super) fn sources(&mut self, ctx: &Context) -> Result<&mut Sources, Error> {
+        let sources = match self.sources.take() {
+            Some(sources) => sources,
+            None => sources::open(ctx, self.fetching)?,
+        };
+        Ok(self.sources.insert(sources))
     }
 
-    /// With `--locked`, tells which pins are behind, if the network can be asked: it changes
+    /// With `--locked` and a network, warns of pins that are behind their versions. It changes
     /// nothing.
-    pub(super) fn tell_drift(&mut self, ctx: &Context, parts: &[Part]) {
+    pub(super) fn warn_of_drift(&mut self, ctx: &Context, parts: &[Part]) {
         if !self.fetching.locked || ctx.settings.offline {
             return;
         }
@@ -256,10 +249,9 @@ impl<'a> Shelf<'a> {
             };
             if self.as_used(&entry.pin) != latest {
                 ctx.warn(&format!(
-                    "drift: {} asked for as {} is at {} now, and kraft.lock keeps {}; \
-                     `kraft update` moves it",
+                    "{} ({}) is at {} now, and kraft.lock has {}: `kraft update` updates it",
                     part.wanted.key(),
-                    spelled(&part.asked),
+                    describe(&part.asked),
                     latest.short(),
                     entry.pin.short()
                 ));
@@ -267,8 +259,8 @@ impl<'a> Shelf<'a> {
         }
     }
 
-    /// Writes the lock file if it says something else now.
-    pub(super) fn close(mut self, ctx: &Context) -> Result<(), Failure> {
+    /// Writes the lock file if it has changed.
+    pub(super) fn finish(mut self, ctx: &Context) -> Result<(), Error> {
         let used = std::mem::take(&mut self.used);
         self.after.components.retain(|key, _| used.contains(key));
         if self.after == self.before || self.fetching.locked {
@@ -278,32 +270,31 @@ impl<'a> Shelf<'a> {
     }
 }
 
-/// Returns a pin with its place spelled otherwise, where there is another spelling.
-fn with_place(pin: &Pin, spell: impl Fn(&str) -> Option<String>) -> Pin {
+/// Returns a pin whose place is replaced, if `replace` returns another.
+fn with_place(pin: &Pin, replace: impl Fn(&str) -> Option<String>) -> Pin {
     let mut pin = pin.clone();
     let place = match &mut pin {
         Pin::Git { git, .. } => git,
         Pin::Archive { archive, .. } => archive,
     };
-    if let Some(other) = spell(place) {
+    if let Some(other) = replace(place) {
         *place = other;
     }
     pin
 }
 
-/// Says how a lock file does not fit.
-fn drift(lock: &Lock, names: &[String]) -> String {
-    let each: Vec<String> = names
+/// Returns how a lock file differs from what is asked for, one sentence for each component.
+fn differences(lock: &Lock, names: &[String]) -> Vec<String> {
+    names
         .iter()
         .map(|name| match lock.components.get(name) {
-            Some(entry) => format!("{name} was asked for as {}", spelled(&entry.asked)),
-            None => format!("it does not know {name}"),
+            Some(entry) => format!("it has {name} as {}", describe(&entry.asked)),
+            None => format!("it does not have {name}"),
         })
-        .collect();
-    each.join(", ")
+        .collect()
 }
 
-fn spelled(asked: &Asked) -> String {
+fn describe(asked: &Asked) -> String {
     match (&asked.source, &asked.version) {
         (Some(source), Some(version)) => format!("`{source}` at `{version}`"),
         (Some(only), None) | (None, Some(only)) => format!("`{only}`"),

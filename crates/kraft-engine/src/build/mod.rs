@@ -1,73 +1,80 @@
-//! Builds kernels from a project's sources: `kraft build`, and what `menu`, `clean` and `fetch`
+//! Builds kernels from the sources of a project: `kraft build`, and what `menu`, `clean` and `fetch`
 //! share with it.
 //!
 //! ```text
-//! project ─ template ─► targets that are meant ─ components ─► root filesystem ─► options ─► Job
-//!   ─► kraft-build ─► kernels, or what went wrong in words
+//! Project ─ template, components ─► Inputs ─ targets, root filesystem, options ─► Job
+//!   ─► kraft-build ─► BuildOutput, or an error that shows the place
 //! ```
+
+mod diagnosis;
+mod error;
+mod fingerprint;
+mod lost;
+pub(crate) mod options;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+pub use self::error::{Error, OptionsError, TargetError};
+use self::lost::Verdicts;
 pub use kraft_build::pipeline::Configure;
 use kraft_build::pipeline::{Built, Job, Orders};
 use kraft_build::plan;
-use kraft_core::kraftfile::options::{self, Options};
+use kraft_core::kraftfile::options::{self as asked, Options};
 use kraft_core::kraftfile::{Resolved, ResolvedTarget};
 use kraft_core::reference::Reference;
 use kraft_rootfs::Source;
 use kraft_sys::parallel;
 
-use super::components::{self, Components, Fetching};
-use super::dockerfile::BuildOptions;
-use super::lost::Verdicts;
-use super::pins;
-use super::project::{self, Project, TargetFilter};
-use super::rootfs::{self, RootSource};
-use super::settings;
-use super::workplace::Workplace;
-use super::{broken, trace};
+use crate::components::{self, Components, Fetching};
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
+use crate::dockerfile::BuildOptions as DockerfileOptions;
+use crate::epoch;
+use crate::failure::Failure;
+use crate::pins;
+use crate::project::{self, Project, TargetFilter};
+use crate::rootfs::{self, RootSource};
+use crate::settings;
+use crate::workplace::Workplace;
 
-/// What a build is told.
+/// How targets are built.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
-    /// How many things may be done at once.
+pub struct BuildOptions {
+    /// The number of jobs that run at once.
     pub jobs: Option<NonZeroUsize>,
-    /// Whether to do one thing after the other.
+    /// Whether to run one job at a time unless `jobs` says otherwise.
     pub slowly: bool,
     /// Whether to configure.
     pub configure: Configure,
     /// Whether to run make even if nothing changed.
     pub force: bool,
-    /// Whether values may get lost.
-    pub may_lose: bool,
-    /// Variables to compile in, over those of the Kraftfile.
+    /// Whether values that KConfig drops or changes are warnings, and not errors.
+    pub allow_lost: bool,
+    /// Environment variables to compile in; they override those of the Kraftfile.
     pub env: Vec<(String, String)>,
-    /// The root filesystem that was typed.
+    /// The root filesystem, instead of the project's.
     pub rootfs: Option<PathBuf>,
-    /// Whether to leave the root filesystem alone.
+    /// Whether to build without a root filesystem.
     pub no_rootfs: bool,
     /// How Dockerfiles are built.
-    pub dockerfile: BuildOptions,
-    /// A file that gets everything make says, too.
+    pub dockerfile: DockerfileOptions,
+    /// A file that the output of make is copied to.
     pub log: Option<PathBuf>,
 }
 
 /// A project with everything it is built from.
 #[derive(Debug)]
-pub struct Site {
+pub struct Inputs {
     /// The project, completed by its template.
     pub project: Project,
-    /// The same with nothing left to decide.
+    /// The project with every default filled in.
     pub resolved: Resolved,
-    /// Where its files are.
+    /// The directories of the project.
     pub workplace: Workplace,
-    /// Its components.
+    /// The directories of its components.
     pub components: Components,
-    /// When its kernels say they were compiled.
+    /// The time of compiling that kernels report.
     date: String,
 }
 
@@ -75,32 +82,36 @@ pub struct Site {
 struct Work {
     job: Job,
     options: Options,
-    /// Its root filesystem.
+    /// The root filesystem.
     archive: Option<PathBuf>,
     verdicts: Verdicts,
 }
 
 /// What was built for one target.
 #[derive(Debug)]
-pub struct Made {
+pub struct BuildOutput {
     /// The target.
     pub target: ResolvedTarget,
-    /// Its kernel.
+    /// The kernel.
     pub kernel: PathBuf,
-    /// Its kernel with debug information.
+    /// The kernel with debug information.
     pub debug: PathBuf,
-    /// The root filesystem that belongs to it.
+    /// The root filesystem.
     pub rootfs: Option<PathBuf>,
-    /// Whether nothing had to be done.
+    /// Whether it was up to date already.
     pub fresh: bool,
 }
 
-/// Gets everything together that a project is built from.
-pub fn site(ctx: &Context, project: Project, fetching: &Fetching) -> Result<Site, Failure> {
+/// Fetches everything that a project is built from.
+///
+/// # Errors
+///
+/// If the project is not built from source, or a component cannot be fetched.
+pub fn prepare(ctx: &Context, project: Project, fetching: &Fetching) -> Result<Inputs, Error> {
     let workplace = Workplace::open(ctx, &project)?;
     let (project, components) = components::obtain(ctx, project, &workplace, fetching)?;
     let resolved = project.resolved();
-    Ok(Site {
+    Ok(Inputs {
         project,
         resolved,
         workplace,
@@ -109,14 +120,18 @@ pub fn site(ctx: &Context, project: Project, fetching: &Fetching) -> Result<Site
     })
 }
 
-/// Removes what was built for a project's targets; with `proper`, everything that make worked with,
-/// too. Nothing is fetched for it.
+/// Removes what was built for targets of a project; with `proper`, their build directories, too.
+/// Fetches nothing.
+///
+/// # Errors
+///
+/// If no target fits, or something cannot be removed.
 pub fn clean(
     ctx: &Context,
     project: Project,
     wish: &TargetFilter<'_>,
     proper: bool,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     if !Workplace::find(ctx, &project)?.components().is_dir() {
         return Ok(());
     }
@@ -124,45 +139,52 @@ pub fn clean(
     let (project, components) = components::in_place(ctx, project, &workplace)?;
     let resolved = project.resolved();
     if resolved.targets.is_empty() {
-        // They are those of a template that was never here: nothing was built.
+        // The template lists them and was never fetched: nothing was built.
         return Ok(());
     }
-    // Make's rules for it are those of the components; without them, all of its work goes.
+    // The rules for cleaning are in the components: without them, the whole directory is removed.
     let proper = proper || components.is_none();
-    let site = Site {
+    let inputs = Inputs {
         components: components.unwrap_or_default(),
         date: date(ctx)?,
         project,
         resolved,
         workplace,
     };
-    for target in project::select_targets(&site.resolved, wish)? {
-        with_target(ctx, &site, &target, &Wish::default(), |job, orders| {
-            job.clean(proper, orders)
-        })?;
+    for target in project::select_targets(&inputs.resolved, wish)? {
+        with_target(
+            ctx,
+            &inputs,
+            &target,
+            &BuildOptions::default(),
+            |job, orders| job.clean(proper, orders),
+        )?;
     }
     Ok(())
 }
 
-/// Returns when kernels say they were compiled: `SOURCE_DATE_EPOCH` (reproducible-builds.org), else
-/// 1970, so that the same sources give the same kernel.
-fn date(ctx: &Context) -> Result<String, Failure> {
-    let seconds = crate::epoch::read(&ctx.env)?.unwrap_or(0);
-    let date = jiff::Timestamp::from_second(i64::from(seconds))
-        .map_err(|error| Failure::new(Kind::Failed, error))?;
+/// Returns the time of compiling that kernels report: a fixed one, so that the same sources give the
+/// same kernel.
+fn date(ctx: &Context) -> Result<String, Error> {
+    let seconds = epoch::read(&ctx.env)?.unwrap_or(0);
+    // Every time of 32 bits is one.
+    let date = jiff::Timestamp::from_second(i64::from(seconds)).unwrap_or_default();
     Ok(date.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string())
 }
 
-/// Returns the targets that are meant; asks on a terminal which of several, unless `all` are.
+/// Returns the targets that fit a filter. Of several, asks which one, unless `all` are built.
+///
+/// # Errors
+///
+/// If the project has no targets, none fits, or the answer cannot be read.
 pub fn targets(
     ctx: &Context,
     resolved: &Resolved,
     wish: &TargetFilter<'_>,
     all: bool,
-) -> Result<Vec<ResolvedTarget>, Failure> {
+) -> Result<Vec<ResolvedTarget>, Error> {
     if resolved.targets.is_empty() {
-        return Err(Failure::new(Kind::Usage, "the project has no targets")
-            .hint("add what to build for to the Kraftfile: `targets: [qemu/x86_64]`"));
+        return Err(Error::NoTargets);
     }
     let meant = project::select_targets(resolved, wish)?;
     if all {
@@ -171,24 +193,28 @@ pub fn targets(
     Ok(project::ask_one_or_all(ctx, "Which target?", meant)?)
 }
 
-/// Builds targets, several at a time where the jobs allow.
+/// Builds targets, several at once if there are enough jobs.
+///
+/// # Errors
+///
+/// If a target cannot be built; the others are built nevertheless.
 pub fn build(
     ctx: &Context,
-    site: &Site,
+    inputs: &Inputs,
     targets: &[ResolvedTarget],
-    wish: &Wish,
-) -> Result<Vec<Made>, Failure> {
+    wish: &BuildOptions,
+) -> Result<Vec<BuildOutput>, Error> {
     let interrupt = ctx.interrupt.listen();
-    let rootfs = rootfs_of(ctx, site, targets, wish)?;
+    let rootfs = rootfs_of(ctx, inputs, targets, wish)?;
     let mut jobs = Vec::new();
     for target in targets {
         let archive = rootfs.get(&target.architecture).cloned();
-        let options = options(ctx, site, target, wish, archive.as_deref())?;
+        let options = options(ctx, inputs, target, wish, archive.as_deref())?;
         jobs.push(Work {
-            job: job(site, target, &options, archive.as_deref()),
+            job: job(inputs, target, &options, archive.as_deref()),
             options,
             archive,
-            verdicts: Verdicts::new(wish.may_lose),
+            verdicts: Verdicts::new(wish.allow_lost),
         });
     }
     let budget = budget(ctx, wish);
@@ -221,11 +247,10 @@ pub fn build(
     let mut made = Vec::new();
     for ((work, result), target) in jobs.iter().zip(results).zip(targets) {
         let Work { job, options, .. } = work;
-        let built =
-            result.map_err(|error| broken::failure(ctx, site, target, options, job, error))?;
-        work.verdicts.tell(ctx, site, target, options);
-        tell_edits(ctx, target, &built);
-        made.push(Made {
+        let built = result.map_err(|error| failed(ctx, inputs, options, job, error))?;
+        work.verdicts.warn(ctx, inputs, target, options);
+        report_edits(ctx, target, &built);
+        made.push(BuildOutput {
             target: target.clone(),
             kernel: job.places.kernel.clone(),
             debug: job.places.debug.clone(),
@@ -236,14 +261,18 @@ pub fn build(
     Ok(made)
 }
 
-/// Gets the image that a project runs on, and builds its root filesystem; returns both.
+/// Pulls the image that a project runs on, and builds its root filesystem; returns both.
+///
+/// # Errors
+///
+/// If the runtime is not an image, or one of the two fails.
 pub fn of_runtime(
     ctx: &Context,
     project: &Project,
     target: &TargetFilter<'_>,
     fetching: &Fetching,
-    wish: &Wish,
-) -> Result<(Reference, Option<PathBuf>), Failure> {
+    wish: &BuildOptions,
+) -> Result<(Reference, Option<PathBuf>), Error> {
     let resolved = project.resolved();
     let name: Reference = settings::runtime_name(&resolved)?.parse()?;
     let mut asked = settings::runtime_wish(&resolved);
@@ -258,7 +287,7 @@ pub fn of_runtime(
     let architecture = asked
         .arch
         .clone()
-        .unwrap_or_else(|| super::images::host_preference().arch.clone());
+        .unwrap_or_else(|| crate::images::host_preference().arch.clone());
     let image = pins::obtain(ctx, project, &name, &asked, fetching.locked)?;
     let Some(source) = rootfs_source(project, wish)? else {
         return Ok((image, None));
@@ -268,19 +297,23 @@ pub fn of_runtime(
     Ok((image, Some(archive)))
 }
 
-/// Does something else with a target than building it.
+/// Runs other work of make on a target: configuring, cleaning, fetching.
+///
+/// # Errors
+///
+/// If it fails.
 pub fn with_target<T>(
     ctx: &Context,
-    site: &Site,
+    inputs: &Inputs,
     target: &ResolvedTarget,
-    wish: &Wish,
+    wish: &BuildOptions,
     work: impl FnOnce(&Job, &Orders<'_>) -> Result<T, kraft_build::pipeline::Error>,
-) -> Result<T, Failure> {
+) -> Result<T, Error> {
     let interrupt = ctx.interrupt.listen();
-    let archive = site.workplace.rootfs(&target.architecture);
-    let options = options(ctx, site, target, wish, Some(&archive))?;
-    let job = job(site, target, &options, None);
-    let verdicts = Verdicts::new(wish.may_lose);
+    let archive = inputs.workplace.rootfs(&target.architecture);
+    let options = options(ctx, inputs, target, wish, Some(&archive))?;
+    let job = job(inputs, target, &options, None);
+    let verdicts = Verdicts::new(wish.allow_lost);
     let progress = ctx.progress();
     let done = {
         let orders = Orders {
@@ -296,11 +329,25 @@ pub fn with_target<T>(
         work(&job, &orders)
     };
     drop(progress);
-    done.map_err(|error| broken::failure(ctx, site, target, &options, &job, error))
+    done.map_err(|error| failed(ctx, inputs, &options, &job, error))
 }
 
-/// Returns how many things may be done at once; `None` where a jobserver above us decides.
-fn budget(ctx: &Context, wish: &Wish) -> Option<usize> {
+/// Finds out why the work on a target failed.
+fn failed(
+    ctx: &Context,
+    inputs: &Inputs,
+    options: &Options,
+    job: &Job,
+    error: kraft_build::pipeline::Error,
+) -> Error {
+    Error::Target {
+        target: job.label.clone(),
+        source: Box::new(diagnosis::explain(ctx, inputs, options, job, error)),
+    }
+}
+
+/// Returns the number of jobs that run at once; `None` if the jobserver of a parent make decides.
+fn budget(ctx: &Context, wish: &BuildOptions) -> Option<usize> {
     if let Some(jobs) = wish.jobs {
         return Some(jobs.get());
     }
@@ -320,90 +367,94 @@ fn cross_prefix(target: &ResolvedTarget) -> Option<&'static str> {
     plan::cross_prefix(arch, kraft_core::arch::Arch::host())
 }
 
-fn job(site: &Site, target: &ResolvedTarget, options: &Options, archive: Option<&Path>) -> Job {
-    let embedded = options::embeds_rootfs(options);
+fn job(inputs: &Inputs, target: &ResolvedTarget, options: &Options, archive: Option<&Path>) -> Job {
+    let embedded = asked::embeds_rootfs(options);
     Job {
         label: project::label(target),
         name: target.name.clone(),
-        core: site.components.core.clone(),
-        app: site.components.app.clone(),
-        libraries: site.components.libraries.clone(),
+        core: inputs.components.core.clone(),
+        app: inputs.components.app.clone(),
+        libraries: inputs.components.libraries.clone(),
         options: options
             .iter()
             .map(|(name, asked)| (name.clone(), asked.value.clone()))
             .collect(),
         cross: cross_prefix(target).map(ToOwned::to_owned),
-        date: site.date.clone(),
+        date: inputs.date.clone(),
         files: archive
             .filter(|_| embedded)
             .map(Path::to_owned)
             .into_iter()
             .collect(),
-        places: site.workplace.places(&site.resolved, target),
+        places: inputs.workplace.places(&inputs.resolved, target),
     }
 }
 
-/// Returns what a target is configured with.
+/// Returns the options that a target is configured with.
 fn options(
     ctx: &Context,
-    site: &Site,
+    inputs: &Inputs,
     target: &ResolvedTarget,
-    wish: &Wish,
+    wish: &BuildOptions,
     archive: Option<&Path>,
-) -> Result<Options, Failure> {
-    let kraftfile = &site.project.kraftfile;
-    let at = site.resolved.targets.iter().position(|t| t == target);
+) -> Result<Options, Error> {
+    let kraftfile = &inputs.project.kraftfile;
+    let at = inputs.resolved.targets.iter().position(|t| t == target);
     let Some(written) = at.and_then(|at| kraftfile.targets.get(at)) else {
-        return Err(Failure::new(
-            Kind::NotFound,
-            "the project has no such target",
-        ));
+        let targets = inputs.resolved.targets.iter().map(project::label);
+        return Err(Error::Project(project::Error::NoSuchTarget {
+            targets: targets.collect(),
+        }));
     };
-    let mut options = kraftfile.options(written, &site.project.dir_name);
+    let mut options = kraftfile.options(written, &inputs.project.dir_name);
     let mut env: BTreeMap<String, String> =
-        settings::AppConfig::of_project(&ctx.env, &site.resolved).env;
+        settings::AppConfig::of_project(&ctx.env, &inputs.resolved).env;
     env.extend(wish.env.iter().cloned());
-    let left = options::add_environment(
+    let left = asked::add_environment(
         &mut options,
         env.iter()
             .map(|(name, value)| (name.as_str(), value.as_str())),
     );
     for name in left {
         ctx.warn(&format!(
-            "a kernel takes 15 variables: `{name}` is not compiled in"
+            "a kernel has at most 15 environment variables: `{name}` is not compiled in"
         ));
     }
-    if let Some(archive) = archive.filter(|_| options::embeds_rootfs(&options)) {
-        options::embed_rootfs(&mut options, &archive.to_string_lossy());
+    if let Some(archive) = archive.filter(|_| asked::embeds_rootfs(&options)) {
+        asked::embed_rootfs(&mut options, &archive.to_string_lossy());
     }
     Ok(options)
 }
 
-/// Returns what the root filesystem is built from: what was typed, else what the project names.
-fn rootfs_source(project: &Project, wish: &Wish) -> Result<Option<RootSource>, rootfs::Error> {
+/// Returns the source of the root filesystem: that of the options, else that of the project.
+fn rootfs_source(project: &Project, wish: &BuildOptions) -> Result<Option<RootSource>, Error> {
     match &wish.rootfs {
         _ if wish.no_rootfs => Ok(None),
-        Some(word) => RootSource::from_argument(word, "--rootfs", Some(project)).map(Some),
-        None => RootSource::from_project(project),
+        Some(path) => Ok(Some(RootSource::from_argument(
+            path,
+            "--rootfs",
+            Some(project),
+        )?)),
+        None => Ok(RootSource::from_project(project)?),
     }
 }
 
-/// Builds the root filesystem for every architecture that is built for, unless it is as it was.
+/// Builds the root filesystem for every architecture of the targets, unless it is up to date.
 fn rootfs_of(
     ctx: &Context,
-    site: &Site,
+    inputs: &Inputs,
     targets: &[ResolvedTarget],
-    wish: &Wish,
-) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    wish: &BuildOptions,
+) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut built = BTreeMap::new();
-    let Some(source) = rootfs_source(&site.project, wish)? else {
+    let Some(source) = rootfs_source(&inputs.project, wish)? else {
         return Ok(built);
     };
     for target in targets {
         if built.contains_key(&target.architecture) {
             continue;
         }
-        let archive = site.workplace.rootfs(&target.architecture);
+        let archive = inputs.workplace.rootfs(&target.architecture);
         build_rootfs(
             ctx,
             &source,
@@ -416,14 +467,14 @@ fn rootfs_of(
     Ok(built)
 }
 
-/// Builds a root filesystem unless it is there, made from the same.
+/// Builds a root filesystem, unless it is up to date.
 fn build_rootfs(
     ctx: &Context,
     source: &RootSource,
     archive: &Path,
     arch: &str,
-    dockerfile: &BuildOptions,
-) -> Result<(), Failure> {
+    dockerfile: &DockerfileOptions,
+) -> Result<(), Error> {
     if let Some(dir) = archive.parent() {
         kraft_sys::fs::create_dir_all(dir, 0o755)?;
     }
@@ -433,20 +484,21 @@ fn build_rootfs(
         (None, RootSource::Files(path)) => path,
         (None, RootSource::Dockerfile { .. } | RootSource::Image(_)) => return Ok(()),
     };
-    let print = trace::of_rootfs(ctx, path)?;
-    if !trace::is_current(archive, &print) {
-        rootfs::build(ctx, &Source::detect(path)?, archive, false)?;
-        trace::keep(archive, &print)?;
+    let print = fingerprint::of_source(path, epoch::read(&ctx.env)?)?;
+    if !fingerprint::is_current(archive, &print) {
+        let source = Source::detect(path).map_err(Failure::from)?;
+        rootfs::build(ctx, &source, archive, false)?;
+        fingerprint::write(archive, &print)?;
     }
     Ok(())
 }
 
-/// Tells which options stay as they were edited by hand.
-fn tell_edits(ctx: &Context, target: &ResolvedTarget, built: &Built) {
+/// Reports the options that keep the values they were given by hand.
+fn report_edits(ctx: &Context, target: &ResolvedTarget, built: &Built) {
     if !built.edits.is_empty() {
         let names: Vec<&str> = built.edits.keys().map(String::as_str).take(5).collect();
         ctx.info(&format!(
-            "{}: {} in `{}` {} edited by hand and {} ({}{}); `--configure` starts afresh",
+            "{}: {} in `{}` {} edited by hand and {} ({}{}); `--configure` resets them",
             project::label(target),
             match built.edits.len() {
                 1 => "one option".to_owned(),
@@ -473,8 +525,12 @@ fn tell_edits(ctx: &Context, target: &ResolvedTarget, built: &Built) {
     }
 }
 
-/// Counts the lines of source code that became part of a kernel, by its debug information.
-pub fn lines_of_code(debug: &Path, target: &ResolvedTarget) -> Result<usize, Failure> {
+/// Counts the lines of source code in a kernel, by its debug information.
+///
+/// # Errors
+///
+/// If `objdump` cannot be run.
+pub fn lines_of_code(debug: &Path, target: &ResolvedTarget) -> Result<usize, Error> {
     let program = format!("{}objdump", cross_prefix(target).unwrap_or_default());
     let mut command = kraft_sys::tool::command(&program);
     command.args(["-d", "-l", "--no-show-raw-insn"]).arg(debug);
@@ -491,15 +547,13 @@ pub fn lines_of_code(debug: &Path, target: &ResolvedTarget) -> Result<usize, Fai
             lines.insert(place.to_owned());
         }
     };
-    kraft_sys::stream::lines(command, heard, || false).map_err(|error| {
-        Failure::new(Kind::Host, format!("cannot run `{program}`: {error}"))
-            .hint("install it: `apt install binutils`")
-    })?;
+    kraft_sys::stream::lines(command, heard, || false)
+        .map_err(|source| Error::Objdump { program, source })?;
     Ok(lines.len())
 }
 
-/// Copies what make said to where the user wants it, too.
-fn keep_log(wish: &Wish, jobs: &[Work]) -> Result<(), Failure> {
+/// Copies the output of make to the file of the options.
+fn keep_log(wish: &BuildOptions, jobs: &[Work]) -> Result<(), Error> {
     let Some(path) = &wish.log else { return Ok(()) };
     let mut all = Vec::new();
     for Work { job, .. } in jobs {

@@ -1,6 +1,6 @@
-//! Values that got lost in configuring: which are mistakes of their author, and what is reported.
+//! Values that KConfig drops or changes: which are errors, and which are warnings.
 //!
-//! | who asked for the value | it is lost because | result |
+//! | who asked for the value | why it is lost | result |
 //! |---|---|---|
 //! | the project | no component has the option, and it is not a typing error | warning |
 //! | the project | an option selects it that the project asks for as well | warning |
@@ -18,16 +18,16 @@ use kraft_core::kraftfile::options::{Asker, Options};
 use kraft_core::problem::Span;
 use kraft_kconfig::explain::Loss;
 
-use super::build::Site;
-use super::{broken, kconfig, project};
+use super::{Inputs, diagnosis, options as kconfig};
 use crate::context::Context;
 use crate::failure::Text;
+use crate::project;
 
-/// What is to be said of the values that one target lost.
+/// The lost values of one target, each judged once.
 #[derive(Debug)]
-pub struct Verdicts {
-    /// Whether mistakes are let pass.
-    may_lose: bool,
+pub(super) struct Verdicts {
+    /// Whether errors are only warnings.
+    allow_lost: bool,
     found: OnceLock<Vec<Verdict>>,
 }
 
@@ -39,38 +39,50 @@ struct Verdict {
 }
 
 impl Verdicts {
-    /// Begins without any.
-    pub const fn new(may_lose: bool) -> Self {
+    /// Starts without any.
+    pub(super) const fn new(allow_lost: bool) -> Self {
         Self {
-            may_lose,
+            allow_lost,
             found: OnceLock::new(),
         }
     }
 
-    /// Judges values that got lost; returns those that are worth an error.
-    pub fn refused(&self, options: &Options, job: &Job, plan: &Plan, lost: &[Lost]) -> Vec<Lost> {
+    /// Judges lost values; returns those that are errors.
+    pub(super) fn refused(
+        &self,
+        options: &Options,
+        job: &Job,
+        plan: &Plan,
+        lost: &[Lost],
+    ) -> Vec<Lost> {
         let found = self.found.get_or_init(|| judge(options, job, plan, lost));
         found
             .iter()
-            .filter(|verdict| verdict.mistake && !self.may_lose)
+            .filter(|verdict| verdict.mistake && !self.allow_lost)
             .map(|verdict| verdict.lost.clone())
             .collect()
     }
 
-    /// Warns of what was let pass.
-    pub fn tell(&self, ctx: &Context, site: &Site, target: &ResolvedTarget, options: &Options) {
+    /// Warns of the lost values that are not errors.
+    pub(super) fn warn(
+        &self,
+        ctx: &Context,
+        inputs: &Inputs,
+        target: &ResolvedTarget,
+        options: &Options,
+    ) {
         let shown = project::label(target);
         for Verdict { lost, why, .. } in self.found.get().into_iter().flatten() {
             match options.get(&lost.name).map(|asked| asked.by) {
                 Some(Asker::Environment) => ctx.warn(&format!(
-                    "{shown}: the variable `{}` is not compiled in: the kernel has no place for it",
+                    "{shown}: the variable `{}` is not compiled in: the kernel has no option for it",
                     lost.wanted
                 )),
                 Some(Asker::Author | Asker::Template | Asker::Target | Asker::Rootfs) => {
                     let what = why
                         .as_ref()
-                        .map_or_else(|| broken::sentence(lost), ToString::to_string);
-                    let place = place(site, options, lost)
+                        .map_or_else(|| diagnosis::sentence(lost), ToString::to_string);
+                    let place = place(inputs, options, lost)
                         .map_or_else(String::new, |place| format!(" ({place})"));
                     ctx.warn(&format!("{shown}: {what}{place}"));
                 }
@@ -82,11 +94,11 @@ impl Verdicts {
 
 fn judge(options: &Options, job: &Job, plan: &Plan, lost: &[Lost]) -> Vec<Verdict> {
     let by = |lost: &Lost| options.get(&lost.name).map(|asked| asked.by);
-    let somebody_cares = lost.iter().any(|lost| match by(lost) {
+    let matters = lost.iter().any(|lost| match by(lost) {
         Some(Asker::Author | Asker::Template | Asker::Target | Asker::Rootfs) => true,
         Some(Asker::Name | Asker::Environment | Asker::Library) | None => false,
     });
-    let whys = if somebody_cares {
+    let whys = if matters {
         kconfig::losses(plan, job, lost)
     } else {
         lost.iter().map(|_| None).collect()
@@ -102,7 +114,7 @@ fn judge(options: &Options, job: &Job, plan: &Plan, lost: &[Lost]) -> Vec<Verdic
             mistake: match by(lost) {
                 Some(Asker::Author) => why.as_ref().is_none_or(|why| why.is_mistake(asks_for)),
                 Some(Asker::Target | Asker::Rootfs) => true,
-                // Nobody wrote those down, or somebody who cannot be asked to change them.
+                // The user did not write these values, or cannot change them.
                 Some(Asker::Template | Asker::Name | Asker::Environment | Asker::Library)
                 | None => false,
             },
@@ -112,12 +124,12 @@ fn judge(options: &Options, job: &Job, plan: &Plan, lost: &[Lost]) -> Vec<Verdic
         .collect()
 }
 
-/// Returns the file and line that asked for a value: in the Kraftfile, or in that of the template.
-fn place(site: &Site, options: &Options, lost: &Lost) -> Option<String> {
+/// Returns the file and line that ask for a value: in the Kraftfile, or in that of the template.
+fn place(inputs: &Inputs, options: &Options, lost: &Lost) -> Option<String> {
     if let Some(span) = options.get(&lost.name).and_then(|asked| asked.span) {
-        return Some(line(&site.project.text, span));
+        return Some(line(&inputs.project.text, span));
     }
-    let template = site.project.template.as_ref()?;
+    let template = inputs.project.template.as_ref()?;
     let span = template.options.get(&lost.name)?;
     Some(line(&template.text, *span))
 }
