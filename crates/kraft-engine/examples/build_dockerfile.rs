@@ -23,7 +23,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let first = args.next();
     // kraft's own builder starts this program again for each `RUN`.
-    if first.as_deref() == Some(sandbox::WORD) {
+    if first.as_deref() == Some(sandbox::ARGUMENT) {
         return Ok(ExitCode::from(u8::try_from(sandbox::enter())?));
     }
     let (Some(file), Some(out)) = (first, args.next()) else {
