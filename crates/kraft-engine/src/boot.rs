@@ -396,10 +396,10 @@ fn of_obtained(ctx: &Context, store: &dyn Store, image: Obtained) -> Result<Prep
         source,
     })?;
     let kind = file.image;
-    let says = &image.config.platform.architecture;
-    if !is_same_arch(says, kind.arch.name()) {
+    let declared = &image.config.platform.architecture;
+    if !is_same_arch(declared, kind.arch.name()) {
         ctx.warn(&format!(
-            "the configuration of the image `{}` is for {says}, and its kernel is for {}",
+            "the configuration of the image `{}` is for {declared}, and its kernel is for {}",
             image.name, kind.arch
         ));
     }

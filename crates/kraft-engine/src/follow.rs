@@ -128,7 +128,7 @@ pub fn put(out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// Tells that a part of a console was removed before it could be shown.
+/// Warns that a part of a console was removed before it could be printed.
 fn missed(ctx: &Context, bytes: u64) {
     if bytes > 0 {
         ctx.warn(&format!(

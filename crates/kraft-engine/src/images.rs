@@ -1,5 +1,5 @@
-//! Images in the local store: opening the store, finding an image by what was typed, choosing one of
-//! its manifests.
+//! Images in the local store: opening the store, finding an image by its name or digest, choosing
+//! one of its manifests.
 
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
@@ -203,7 +203,7 @@ pub fn unpacked_dir(ctx: &Context) -> PathBuf {
     ctx.settings.runtime_dir.join("unpacked")
 }
 
-/// An image of the store that fits what was typed.
+/// An image of the store that was found by its name or digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
     /// Its name and what that points to.

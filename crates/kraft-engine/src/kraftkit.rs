@@ -92,7 +92,7 @@ fn import_into(ctx: &Context, store: &dyn Store, replace: bool) -> Result<Import
     }
     images::warn_misstated(ctx, &imported.misstated);
     ctx.info(&format!(
-        "images of KraftKit: {} imported, {} here already, {} left behind",
+        "images of KraftKit: {} imported, {} already stored, {} left behind",
         imported.images.len(),
         imported.known,
         imported.left.len()

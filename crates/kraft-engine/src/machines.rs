@@ -14,7 +14,7 @@ use crate::failure::Failure;
 /// The hidden first word that makes this program the monitor of a machine.
 pub const MONITOR: &str = "__monitor";
 
-/// Returns what the room of machines has to know from the configuration.
+/// Returns the settings of machines, from the configuration.
 pub fn settings(ctx: &Context) -> Settings {
     Settings {
         runtime_dir: ctx.settings.runtime_dir.clone(),

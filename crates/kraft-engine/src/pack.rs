@@ -31,7 +31,7 @@ use super::{obtain, pins};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
 
-/// What was typed about the image.
+/// The flags of the image.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
     /// The image to package on top of, instead of the project's runtime.
@@ -93,7 +93,7 @@ pub fn of_kernel(ctx: &Context, order: &Order, kernel: &Path) -> Result<Part, Fa
         (None, Err(error)) => {
             return Err(
                 Failure::usage(format!("cannot package `{shown}`: {error}")).hint(
-                    "if it is a kernel nevertheless, say for what: `--arch ARCH --plat PLATFORM`",
+                    "if it is a kernel nevertheless, name its platform: `--arch ARCH --plat PLATFORM`",
                 ),
             );
         }
@@ -123,7 +123,7 @@ fn features(order: &Order, features: Vec<String>) -> Vec<String> {
     }
 }
 
-/// Packs a root filesystem on top of an image; without a project, what was typed is all.
+/// Packs a root filesystem on top of an image; without a project, from the flags alone.
 pub fn of_runtime(
     ctx: &Context,
     store: &Arc<dyn Store>,
@@ -185,7 +185,7 @@ struct Root {
 }
 
 impl Root {
-    /// The one that was typed, else that of the project.
+    /// That of `--rootfs`, else that of the project.
     fn of(
         ctx: &Context,
         order: &Order,

@@ -15,8 +15,10 @@ use jiff::Timestamp;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::Reference;
 use kraft_oci::digest::Damage;
-use kraft_oci::image::{DEEPEST, Descriptor, Document, Manifest, Platform, RunConfig, media};
-use kraft_oci::layer::{self, Role};
+use kraft_oci::image::{
+    BadDocument, DEEPEST, Descriptor, Document, Manifest, Platform, RunConfig, media,
+};
+use kraft_oci::layer::{self, LayerError, Role};
 use kraft_oci::package::{self, Cover};
 use kraft_oci::store::{self, Expect, Hold, Store};
 use kraft_rootfs::Source;
@@ -24,11 +26,12 @@ use kraft_sys::fs;
 use serde_json::Value;
 
 use super::dockerfile::BuildOutput;
-use crate::context::Context;
-use crate::failure::{Failure, Kind};
+use crate::context::{AskError, Context};
+use crate::epoch;
 use crate::progress::Progress;
+use crate::rootfs;
 
-/// What happens to an image that has the name already.
+/// What happens to an image that already has the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// Put a new image in its place
@@ -41,20 +44,20 @@ pub enum Strategy {
     Prompt,
 }
 
-/// One manifest that is to be made.
+/// A manifest to make.
 #[derive(Clone, Debug)]
 pub struct Part {
     /// What it runs on.
     pub platform: Platform,
-    /// What it is made of, lowest first.
+    /// Its layers, lowest first.
     pub layers: Vec<Layer>,
     /// How it is run.
     pub run: RunConfig,
-    /// Keeps the root filesystem among its layers, if that was made for it.
+    /// The lease on the root filesystem among its layers, if that was built for it.
     pub made: Option<Arc<BuildOutput>>,
 }
 
-/// One layer of a manifest that is to be made.
+/// A layer of a manifest to make.
 #[derive(Clone, Debug)]
 pub enum Layer {
     /// It is in the store already.
@@ -70,64 +73,125 @@ pub enum Layer {
 pub struct Package {
     /// The full name.
     pub name: Reference,
-    /// What to do about an image of that name.
+    /// What happens to an image that already has the name.
     pub strategy: Strategy,
-    /// Whether engines of containers are to take it as well.
+    /// Whether container engines can pull it as well.
     pub linux: bool,
 }
 
-/// Decides what to do about an image that has the name already: before anything costs time.
-pub fn settle(
+/// Why an image was not packaged.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name is taken.
+    #[error("the image `{0}` already exists")]
+    Exists(String),
+    /// The name is taken, and there is no terminal to prompt.
+    #[error("the image `{0}` already exists, and there is no terminal to prompt")]
+    NoPrompt(String),
+    /// The question what to do about an image of that name was not answered.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The image of that name is not one to merge with.
+    #[error("cannot merge with the image")]
+    Merge(#[source] BadDocument),
+    /// `SOURCE_DATE_EPOCH` is not a time.
+    #[error(transparent)]
+    Epoch(#[from] epoch::Error),
+    /// `SOURCE_DATE_EPOCH` is too far in the future.
+    #[error("`SOURCE_DATE_EPOCH` is out of range")]
+    Time(#[source] jiff::Error),
+    /// A file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A directory or a device is where a file must be.
+    #[error("`{}` is not a file", .0.display())]
+    NotAFile(PathBuf),
+    /// A file cannot be packed.
+    #[error("cannot package `{}`", path.display())]
+    Pack {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Box<LayerError>,
+    },
+    /// A root filesystem is not valid.
+    #[error(transparent)]
+    Archive(#[from] kraft_rootfs::Error),
+    /// A root filesystem cannot be built.
+    #[error(transparent)]
+    Rootfs(#[from] rootfs::Error),
+}
+
+/// What a strategy means for a name that is taken or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    /// Go on with this strategy.
+    Proceed(Strategy),
+    /// Ask first.
+    Ask,
+    /// Fail.
+    Refuse,
+}
+
+fn plan(strategy: Strategy, exists: bool) -> Plan {
+    match (strategy, exists) {
+        (Strategy::Prompt, false) => Plan::Proceed(Strategy::Merge),
+        (Strategy::Prompt, true) => Plan::Ask,
+        (Strategy::Abort, true) => Plan::Refuse,
+        (Strategy::Overwrite | Strategy::Merge | Strategy::Abort, _) => Plan::Proceed(strategy),
+    }
+}
+
+/// Resolves what to do about an image that already has the name, before anything is built.
+///
+/// # Errors
+///
+/// If the name is taken and the strategy or the user refuses that, or no user can be asked.
+pub fn resolve_strategy(
     ctx: &Context,
     store: &dyn Store,
     name: &Reference,
     strategy: Strategy,
-) -> Result<Strategy, Failure> {
+) -> Result<Strategy, Error> {
     let exists = store.find(name)?.is_some();
-    let strategy = match strategy {
-        Strategy::Prompt if !exists => Strategy::Merge,
-        Strategy::Prompt => {
+    match plan(strategy, exists) {
+        Plan::Proceed(strategy) => Ok(strategy),
+        Plan::Refuse => Err(Error::Exists(name.to_string())),
+        Plan::Ask => {
             let lines = ["abort", "overwrite", "merge"].map(str::to_owned);
-            let question = format!("The image {name} exists. How shall it go on?");
-            match ctx.select(&question, &lines)? {
-                Some(0) => Strategy::Abort,
-                Some(1) => Strategy::Overwrite,
-                Some(_) => Strategy::Merge,
-                None => {
-                    return Err(Failure::usage(format!(
-                        "the image `{name}` exists, and nobody can be asked what to do about it"
-                    ))
-                    .hint(
-                        "say it: `--strategy overwrite`, `--strategy merge` or `--strategy abort`",
-                    ));
-                }
+            let question = format!("The image {name} already exists. What should happen to it?");
+            match ctx.ask.select(&question, &lines)? {
+                Some(0) => Err(Error::Exists(name.to_string())),
+                Some(1) => Ok(Strategy::Overwrite),
+                Some(_) => Ok(Strategy::Merge),
+                None => Err(Error::NoPrompt(name.to_string())),
             }
         }
-        other => other,
-    };
-    if strategy == Strategy::Abort && exists {
-        return Err(
-            Failure::new(Kind::Failed, format!("the image `{name}` exists already"))
-                .hint("`--strategy merge` adds to it, `--strategy overwrite` replaces it"),
-        );
     }
-    Ok(strategy)
 }
 
-/// Packs everything and gives it its name. Returns the index.
+/// Packs all parts and tags the index with the name. Returns the index.
 pub fn assemble(
     ctx: &Context,
     store: &dyn Store,
     package: &Package,
     parts: Vec<Part>,
-) -> Result<Descriptor, Failure> {
+) -> Result<Descriptor, Error> {
     let cover = Cover {
         name: package.name.clone(),
         writer: env!("CARGO_PKG_VERSION").to_owned(),
         created: created(ctx)?,
     };
     let hold = store.hold()?;
-    let mut bench = Bench {
+    let mut worker = LayerPacker {
         ctx,
         store,
         hold: &*hold,
@@ -138,7 +202,7 @@ pub fn assemble(
     for part in parts {
         let mut layers = Vec::new();
         for layer in &part.layers {
-            layers.push(bench.layer(layer)?);
+            layers.push(worker.layer(layer)?);
         }
         let packed = cover.pack(part.platform, part.run, layers);
         store_document(&*hold, &packed.config, &package.name)?;
@@ -167,36 +231,36 @@ pub fn assemble(
         };
         match store.tag(&package.name, &index.descriptor, &expect) {
             Ok(()) => {
-                bench.progress.close(&format!("packaged {}", package.name));
+                worker.progress.close(&format!("packaged {}", package.name));
                 return Ok(index.descriptor);
             }
-            // Somebody packaged something under the same name meanwhile: merge with that.
+            // Another process packaged an image under the same name meanwhile: merge with that.
             Err(store::Error::Moved(_)) if package.strategy == Strategy::Merge => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Returns the time that the image says it was made at: a fixed one, so that the digest tells the
-/// content and nothing else.
-fn created(ctx: &Context) -> Result<Timestamp, Failure> {
-    let seconds = crate::epoch::read(&ctx.env)?.unwrap_or(0);
-    Timestamp::from_second(i64::from(seconds)).map_err(|error| Failure::new(Kind::Failed, error))
+/// Returns the creation time of the image: a fixed one, so that the digest depends on the content
+/// alone.
+fn created(ctx: &Context) -> Result<Timestamp, Error> {
+    let seconds = epoch::read(&ctx.env)?.unwrap_or(0);
+    Timestamp::from_second(i64::from(seconds)).map_err(Error::Time)
 }
 
 fn store_document(
     hold: &dyn Hold,
     document: &package::Written,
     name: &Reference,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let descriptor = &document.descriptor;
     store::put(hold, &descriptor.media_type, &document.bytes, Some(name))?;
     Ok(())
 }
 
-/// Returns the entries of what has the name, to the letter but for sizes that are stated wrongly and
-/// for indexes inside it, whose entries stand in their place; a lone manifest is one entry.
-fn existing_entries(store: &dyn Store, target: &Descriptor) -> Result<Vec<Value>, Failure> {
+/// Returns the entries of the image that has the name, unchanged except for wrong sizes and for
+/// indexes inside it, which are replaced by their entries; a single manifest is one entry.
+fn existing_entries(store: &dyn Store, target: &Descriptor) -> Result<Vec<Value>, Error> {
     entries_below(store, target, DEEPEST)
 }
 
@@ -204,17 +268,12 @@ fn entries_below(
     store: &dyn Store,
     target: &Descriptor,
     depth: usize,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<Value>, Error> {
     let bytes = store::read(store, target)?;
-    let document = Document::parse(&target.media_type, &bytes).map_err(|error| {
-        Failure::new(
-            Kind::Failed,
-            format!("the image cannot be merged with: {error}"),
-        )
-    })?;
+    let document = Document::parse(&target.media_type, &bytes).map_err(Error::Merge)?;
     let entries = match document {
         Document::Index(_) => {
-            package::entries_of(&bytes).map_err(|error| Failure::new(Kind::Failed, error))?
+            package::entries_of(&bytes).map_err(|error| Error::Merge(BadDocument::Json(error)))?
         }
         Document::Manifest(manifest) => {
             let mut entry = target.clone();
@@ -256,7 +315,7 @@ fn add_linux(
     hold: &dyn Hold,
     cover: &Cover,
     entries: &mut Vec<Value>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let mut best: BTreeMap<&str, (usize, Descriptor)> = BTreeMap::new();
     for entry in entries.iter() {
         let (Some(platform), Ok(descriptor)) = (
@@ -295,7 +354,7 @@ fn add_linux(
 }
 
 /// Packs layers, each file once.
-struct Bench<'a> {
+struct LayerPacker<'a> {
     ctx: &'a Context,
     store: &'a dyn Store,
     hold: &'a dyn Hold,
@@ -303,8 +362,8 @@ struct Bench<'a> {
     progress: Progress,
 }
 
-impl Bench<'_> {
-    fn layer(&mut self, layer: &Layer) -> Result<Descriptor, Failure> {
+impl LayerPacker<'_> {
+    fn layer(&mut self, layer: &Layer) -> Result<Descriptor, Error> {
         let (role, path) = match layer {
             Layer::Stored(descriptor) => return self.stored(descriptor),
             Layer::File(role, path) => (*role, path),
@@ -322,8 +381,8 @@ impl Bench<'_> {
         Ok(packed)
     }
 
-    /// Keeps a layer that is here already.
-    fn stored(&self, layer: &Descriptor) -> Result<Descriptor, Failure> {
+    /// Leases a layer that is already in the store.
+    fn stored(&self, layer: &Descriptor) -> Result<Descriptor, Error> {
         self.hold.keep(&[&layer.digest])?;
         if self.store.size(&layer.digest)?.is_none() {
             let digest = layer.digest.clone();
@@ -334,33 +393,27 @@ impl Bench<'_> {
     }
 
     /// Packs a root filesystem: an archive as it is, anything else by way of a new archive.
-    fn rootfs(&mut self, path: &Path) -> Result<Descriptor, Failure> {
+    fn rootfs(&mut self, path: &Path) -> Result<Descriptor, Error> {
         let source = Source::detect(path)?;
         if let Source::Cpio(archive) = &source {
             kraft_rootfs::verify(archive)?;
             return self.file(Role::Initrd, archive, path);
         }
-        let built = super::rootfs::build_temporary(self.ctx, &source)?;
+        let built = rootfs::build_temporary(self.ctx, &source)?;
         self.file(Role::Initrd, &built.archive, path)
     }
 
-    fn file(&self, role: Role, path: &Path, shown: &Path) -> Result<Descriptor, Failure> {
-        let opened = |error: std::io::Error| {
-            let kind = match error.kind() {
-                std::io::ErrorKind::NotFound => Kind::NotFound,
-                _ => Kind::Failed,
-            };
-            Failure::new(kind, format!("cannot read `{}`: {error}", shown.display()))
+    fn file(&self, role: Role, path: &Path, shown: &Path) -> Result<Descriptor, Error> {
+        let opened = |source| Error::Read {
+            path: shown.to_owned(),
+            source,
         };
         let mut file = fs::open_file(path)
             .map_err(io::Error::from)
             .map_err(opened)?;
         let metadata = file.metadata().map_err(opened)?;
         if !metadata.is_file() {
-            return Err(Failure::usage(format!(
-                "`{}` is not a file",
-                shown.display()
-            )));
+            return Err(Error::NotAFile(shown.to_owned()));
         }
         let executable = role != Role::Initrd && metadata.permissions().mode() & 0o111 != 0;
         let task = 2 + self.packed.len() as u64;
@@ -381,9 +434,9 @@ impl Bench<'_> {
             Ok(_) => Event::Finished { task },
             Err(_) => Event::Failed { task },
         });
-        packed.map_err(|error| {
-            let failure = Failure::from(error);
-            failure.about(&format!("cannot package `{}`", shown.display()))
+        packed.map_err(|source| Error::Pack {
+            path: shown.to_owned(),
+            source: Box::new(source),
         })
     }
 }
@@ -419,4 +472,99 @@ pub fn implied_features(os: &str, arch: &str) -> Vec<String> {
         _ => {}
     }
     features.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images;
+    use crate::testing::{Script, context, image};
+
+    #[test]
+    fn a_strategy_decides_by_whether_the_name_is_taken() {
+        for (strategy, free, taken) in [
+            (
+                Strategy::Overwrite,
+                Plan::Proceed(Strategy::Overwrite),
+                Plan::Proceed(Strategy::Overwrite),
+            ),
+            (
+                Strategy::Merge,
+                Plan::Proceed(Strategy::Merge),
+                Plan::Proceed(Strategy::Merge),
+            ),
+            (
+                Strategy::Abort,
+                Plan::Proceed(Strategy::Abort),
+                Plan::Refuse,
+            ),
+            (Strategy::Prompt, Plan::Proceed(Strategy::Merge), Plan::Ask),
+        ] {
+            assert_eq!(plan(strategy, false), free, "{strategy:?}");
+            assert_eq!(plan(strategy, true), taken, "{strategy:?}");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_the_prompt_is_the_strategy() {
+        let home = tempfile::tempdir().unwrap();
+        let name = "a.example/app:1";
+        for (answers, expected) in [
+            (&[0][..], Err("already exists")),
+            (&[1], Ok(Strategy::Overwrite)),
+            (&[2], Ok(Strategy::Merge)),
+            (&[], Err("no terminal")),
+        ] {
+            let ctx = context(home.path(), &Script::choosing(answers));
+            let store = images::open(&ctx).unwrap();
+            image(&ctx, &*store, name, &["qemu/x86_64"]);
+            let name = name.parse().unwrap();
+            match (
+                resolve_strategy(&ctx, &*store, &name, Strategy::Prompt),
+                expected,
+            ) {
+                (Ok(strategy), Ok(expected)) => assert_eq!(strategy, expected),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (resolved, _) => panic!("{answers:?}: {resolved:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_merge_keeps_other_platforms_and_an_overwrite_does_not() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = context(home.path(), &Script::silent());
+        let store = images::open(&ctx).unwrap();
+        for (strategy, expected) in [
+            (Strategy::Merge, vec!["fc/x86_64", "qemu/x86_64"]),
+            (Strategy::Overwrite, vec!["qemu/x86_64"]),
+        ] {
+            let existing = image(&ctx, &*store, "a.example/app:1", &["fc/x86_64"]);
+            assert_eq!(platforms(&*store, &existing), ["fc/x86_64"]);
+            let package = Package {
+                name: "a.example/app:1".parse().unwrap(),
+                strategy,
+                linux: false,
+            };
+            let part = Part {
+                platform: Platform {
+                    os: "qemu".to_owned(),
+                    architecture: "x86_64".to_owned(),
+                    ..Platform::default()
+                },
+                layers: Vec::new(),
+                run: RunConfig::default(),
+                made: None,
+            };
+            let index = assemble(&ctx, &*store, &package, vec![part]).unwrap();
+            assert_eq!(platforms(&*store, &index), expected, "{strategy:?}");
+        }
+    }
+
+    fn platforms(store: &dyn Store, index: &Descriptor) -> Vec<String> {
+        let candidates = kraft_oci::listing::candidates_of(store, index).unwrap();
+        let mut pairs: Vec<String> = candidates.iter().map(|one| one.platform.pair()).collect();
+        pairs.sort();
+        pairs
+    }
 }

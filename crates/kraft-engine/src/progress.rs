@@ -22,7 +22,7 @@ pub struct Progress {
     began: Instant,
 }
 
-/// A task that goes on.
+/// A running task.
 #[derive(Clone, Copy, Debug)]
 struct Task {
     /// Its number in the process.

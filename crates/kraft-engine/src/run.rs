@@ -1,7 +1,7 @@
-//! What `kraft run` does, from the words of the user to the end of the machine.
+//! Plans the machine of `kraft run`.
 //!
 //! ```text
-//! subject ─► Boot ────────────────┐
+//! target ──► Boot ────────────────┐
 //! flags ─► RunRequest             ├─ core::plan ─► MachineSpec ─► create ─► start ─► follow
 //! machine::host::probe ─► Host    ┘                └─ --dry-run prints it
 //! ```
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
 
-/// Decides what machine to make, and tells what the user should know about it.
+/// Plans the machine, and reports what the user should know about it.
 pub fn plan(
     ctx: &Context,
     request: &RunRequest,
@@ -50,15 +50,15 @@ pub fn plan(
     Ok(spec)
 }
 
-/// What was told since the host was started.
+/// The notes that were reported since the host was started.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Told {
     boot: String,
     messages: Vec<String>,
 }
 
-/// Returns whether a message was not told yet since the host was started, and remembers it where
-/// machines are kept already.
+/// Returns whether a message was not reported since the host was started, and records it if the
+/// directory of machines exists.
 fn is_new(ctx: &Context, message: &str) -> bool {
     let runtime_dir = &ctx.settings.runtime_dir;
     let path = runtime_dir.join("told.json");
@@ -80,13 +80,13 @@ fn is_new(ctx: &Context, message: &str) -> bool {
     if let Ok(json) = serde_json::to_vec(&told)
         && runtime_dir.is_dir()
     {
-        // Else it is told again, which does no harm.
+        // If that fails, it is reported again.
         let _ = fs::replace_file(&path, &json);
     }
     true
 }
 
-/// Tells a note of a plan in one line, with what would help.
+/// Reports a note of a plan in one line, with its help.
 fn tell(ctx: &Context, note: &Problem) {
     let mut line = note.message.clone();
     for help in &note.help {
@@ -95,7 +95,7 @@ fn tell(ctx: &Context, note: &Problem) {
     ctx.warn(&line);
 }
 
-/// Asks what this computer can do, unless the answer would make no difference.
+/// Probes what the host can do, unless the plan does not depend on it.
 fn host(ctx: &Context, request: &RunRequest, kernel: KernelImage) -> Host {
     let settings = super::machines::settings(ctx);
     if request.disable_acceleration {

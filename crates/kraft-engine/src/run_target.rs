@@ -323,7 +323,7 @@ mod tests {
         ctx
     }
 
-    /// What is run, in words: `-` before what the first argument did not name.
+    /// What is run, as text: `-` before what the first argument did not name.
     fn outcome(resolved: Result<Resolution, Error>) -> String {
         let resolution = match resolved {
             Ok(resolution) => resolution,

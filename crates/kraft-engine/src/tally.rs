@@ -1,17 +1,16 @@
-//! Work on several things, where the failure of one does not keep the others from theirs.
+//! Work on several things, of which each is done although others fail.
 
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
 
-/// Counts what failed while the rest went on.
+/// Counts failures while the rest is done.
 #[derive(Debug, Default)]
 pub struct Tally {
     first: Option<Kind>,
 }
 
 impl Tally {
-    /// Takes the outcome for one machine; a failure is told, and that nobody reads our output
-    /// is passed on.
+    /// Takes the outcome for one thing and reports a failure. A broken pipe on stdout is returned.
     pub fn count(&mut self, ctx: &Context, done: Result<(), Failure>) -> Result<(), Failure> {
         match done {
             Err(failure) if failure.kind == Kind::Unread => Err(failure),

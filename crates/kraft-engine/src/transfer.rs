@@ -113,7 +113,7 @@ fn fitting(candidates: &[Candidate], wish: &Wish) -> Vec<Descriptor> {
         .collect()
 }
 
-/// Returns whether a manifest is in the store, or was; `true` if the store cannot tell.
+/// Returns whether a manifest is in the store, or was; `true` if that is not known.
 fn was_stored(store: &dyn Store, name: &Reference, candidate: &Candidate, lost: &[Digest]) -> bool {
     if lost.contains(&candidate.descriptor.digest) {
         return true;

@@ -139,7 +139,8 @@ fn pack(
 ) -> Result<Packaged, Error> {
     let name = image_name(account, project.as_ref(), options)?;
     let store = images::open(ctx).map_err(engine)?;
-    let strategy = package::settle(ctx, &*store, &name, options.strategy).map_err(engine)?;
+    let strategy =
+        package::resolve_strategy(ctx, &*store, &name, options.strategy).map_err(engine)?;
     let parts = match project {
         Some(project) if is_built(&project) && options.order.runtime.is_none() => {
             built(ctx, project, options)?

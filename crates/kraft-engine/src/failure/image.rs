@@ -7,7 +7,7 @@ use crate::context::RuntimeError;
 use crate::images::{self, NoMatch, NotFound, Suggestion};
 use crate::interrupt::Interrupted;
 use crate::run_target::{self, KernelError};
-use crate::{boot, kraftkit, network, obtain, pins, transfer, unpacked};
+use crate::{boot, kraftkit, network, obtain, package, pins, transfer, unpacked};
 
 impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Self {
@@ -237,6 +237,31 @@ impl From<boot::Error> for Failure {
                 Self::new(Kind::NotFound, error).hint("build the project first: `kraft build`")
             }
             Error::Project(failure) => *failure,
+        }
+    }
+}
+
+impl From<package::Error> for Failure {
+    fn from(error: package::Error) -> Self {
+        use package::Error;
+
+        let message = error.to_string();
+        match error {
+            Error::Exists(_) => Self::new(Kind::Failed, error)
+                .hint("`--strategy merge` adds to it, `--strategy overwrite` replaces it"),
+            Error::NoPrompt(_) => Self::usage(error)
+                .hint("use `--strategy overwrite`, `--strategy merge` or `--strategy abort`"),
+            Error::Ask(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Epoch(error) => error.into(),
+            Error::Read { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Self::new(Kind::NotFound, error)
+            }
+            Error::Merge(_) | Error::Read { .. } => Self::new(Kind::Failed, error),
+            Error::Time(_) | Error::NotAFile(_) => Self::usage(error),
+            Error::Pack { source, .. } => Self::from(*source).about(&message),
+            Error::Archive(error) => error.into(),
+            Error::Rootfs(error) => error.into(),
         }
     }
 }

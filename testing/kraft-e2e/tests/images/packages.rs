@@ -244,7 +244,7 @@ fn a_strategy_decides_about_an_image_that_exists() {
     for strategy in ["abort", "exit"] {
         let outcome = bench.kraft(args("arm64", strategy)).exits(1);
         assert!(
-            outcome.stderr.contains("exists already"),
+            outcome.stderr.contains("already exists"),
             "{}",
             outcome.stderr
         );

@@ -127,7 +127,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     );
     let name = full_name(name)?;
     let store = images::open(app)?;
-    let strategy = package::settle(app, &*store, &name, args.strategy)?;
+    let strategy = package::resolve_strategy(app, &*store, &name, args.strategy)?;
     let order = order(app, args)?;
     let source = source(app, args)?;
     let parts = match &source {
