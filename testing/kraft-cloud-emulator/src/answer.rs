@@ -1,53 +1,53 @@
-//! The envelope that every answer comes in, and the codes of faults.
+//! The JSON envelope of every response, and the API's error codes.
 
 use serde_json::{Value, json};
 
 use crate::http::Response;
 
-/// Why an item, or a whole request, is refused. The number is what the platform calls it.
+/// Error code of a rejected item or request. The number is the platform's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum Code {
-    /// The method is not one of the path's.
+    /// The path does not support the method.
     WrongMethod = 2,
-    /// No such path.
+    /// The path does not exist.
     NoSuchEndpoint = 3,
-    /// A value is not what the description allows.
+    /// A value is outside of what the API description allows.
     Invalid = 7,
-    /// Nothing of this name or UUID.
+    /// No resource has this name or UUID.
     NotFound = 8,
-    /// The operation did not succeed.
+    /// The operation failed.
     Failed = 10,
-    /// The instance is in a state that does not allow it.
+    /// The state of the instance does not allow the operation.
     WrongState = 11,
-    /// Waited too long.
+    /// The wait timed out.
     TimedOut = 12,
-    /// Neither a name nor a UUID.
+    /// Neither a name nor a UUID is set.
     MissingId = 13,
-    /// Still attached to something.
+    /// The resource is still attached to another one.
     Attached = 15,
-    /// The body is not what the description says.
+    /// The body does not match the schema of the API description.
     Malformed = 16,
-    /// Two fields that exclude each other.
+    /// Two mutually exclusive fields are set.
     NotBoth = 17,
-    /// More than the account may have.
+    /// The quota of the account is exceeded.
     Quota = 19,
-    /// Nothing to detach.
+    /// The volume is not attached.
     NotAttached = 21,
-    /// The name is taken.
+    /// The name already exists.
     Exists = 23,
-    /// The group is scaled already.
+    /// Autoscaling is already configured for the service group.
     AutoscaleConfigured = 26,
-    /// The group is not scaled.
+    /// Autoscaling is not configured for the service group.
     AutoscaleNotConfigured = 27,
 }
 
-/// One refusal.
+/// An error of the API.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
-    /// What kind.
+    /// Error code.
     pub code: Code,
-    /// A sentence for people.
+    /// Message for users.
     pub message: String,
 }
 
@@ -59,7 +59,7 @@ impl Fault {
         }
     }
 
-    /// The answer to a request that cannot be looked at item by item.
+    /// Returns the response to a request that is rejected as a whole, not item by item.
     pub(crate) fn whole(&self, status: u16) -> Response {
         let body = json!({
             "status": "error",
@@ -71,7 +71,7 @@ impl Fault {
     }
 }
 
-/// The answer of a collection, item by item: each as it was asked for, and what came of it.
+/// Returns the response of a collection: for each requested item, its result or its error.
 pub(crate) fn items(collection: &str, outcomes: Vec<(Value, Result<Value, Fault>)>) -> Response {
     let total = outcomes.len();
     let mut failed = 0;

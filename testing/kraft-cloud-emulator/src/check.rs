@@ -1,49 +1,50 @@
-//! What bodies may hold: every field that the description names, and no other.
+//! Validation of request bodies: only the fields of the API description are allowed.
 
 use serde_json::Value;
 
 use crate::answer::{Code, Fault};
 
-/// What one field holds.
+/// Type of a field.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
-    /// A text of at most so many bytes.
+    /// A string of at most this many bytes.
     Text(usize),
     /// A UUID.
     Uuid,
-    /// A whole number between two ends, both allowed.
+    /// An integer between two bounds, both inclusive.
     Number(i64, i64),
     /// `true` or `false`.
     Flag,
-    /// One of these words.
+    /// One of these strings.
     Word(&'static [&'static str]),
-    /// A list of one kind, at most 253 of them.
+    /// A list with elements of one type, at most 253.
     List(&'static Kind),
     /// An object with these fields.
     Object(&'static [Field]),
-    /// An object whose values are texts.
+    /// An object whose values are strings.
     Texts,
-    /// A number that may be missing on purpose.
+    /// A number or `null`.
     MaybeNumber,
 }
 
-/// A field of a body: its name, what it holds, whether it must be there.
+/// A field of a body: its name, its type, and whether it is required.
 pub(crate) type Field = (&'static str, Kind, bool);
 
-/// Most things in one list, by the description.
+/// Maximum number of elements of a list (API description).
 const MAX_ITEMS: usize = 253;
 
 pub(crate) const NAME: Kind = Kind::Text(255);
 
-/// The two fields that say which thing is meant.
+/// The UUID that selects a resource, as an optional field.
 pub(crate) const UUID_FIELD: Field = ("uuid", Kind::Uuid, false);
-/// See [`UUID_FIELD`].
+/// The name that selects a resource, as an optional field.
 pub(crate) const NAME_FIELD: Field = ("name", NAME, false);
 
-/// A thing named by UUID or by name.
+/// The fields that select a resource by UUID or by name.
 pub(crate) const ID: &[Field] = &[UUID_FIELD, NAME_FIELD];
 
-/// Refuses an object that has a field too many, misses one, or holds what does not fit.
+/// Rejects an object that has an unknown field, lacks a required one, or has a value of a wrong
+/// type.
 pub(crate) fn object(value: &Value, fields: &[Field]) -> Result<(), Fault> {
     checked(value, fields, "the body")
 }
@@ -103,17 +104,17 @@ fn malformed(message: String) -> Fault {
     Fault::new(Code::Malformed, message)
 }
 
-/// Which thing is meant.
+/// Selects a resource by UUID or by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Who {
-    /// The one of this UUID.
+    /// The resource with this UUID.
     Uuid(String),
-    /// The one of this name.
+    /// The resource with this name.
     Name(String),
 }
 
 impl Who {
-    /// Reads `uuid` or `name`, which exclude each other.
+    /// Parses `uuid` or `name`, which are mutually exclusive.
     pub(crate) fn of(item: &Value) -> Result<Self, Fault> {
         let text = |key: &str| item.get(key).and_then(Value::as_str).map(str::to_owned);
         match (text("uuid"), text("name")) {
@@ -130,7 +131,7 @@ impl Who {
         }
     }
 
-    /// Whether this is meant.
+    /// Returns whether this selects the resource with a UUID and a name.
     pub(crate) fn is(&self, uuid: &str, name: &str) -> bool {
         match self {
             Self::Uuid(wanted) => wanted == uuid,
@@ -138,7 +139,7 @@ impl Who {
         }
     }
 
-    /// The refusal when there is no such thing.
+    /// Returns the error for a resource that does not exist.
     pub(crate) fn missing(&self, what: &str) -> Fault {
         let message = match self {
             Self::Uuid(uuid) => format!("No {what} with uuid '{uuid}'"),

@@ -1,5 +1,5 @@
-//! The door to published ports by their names, which no resolver knows: the emulator is also an HTTP
-//! proxy (RFC 9110, section 9.3.6), for `CONNECT NAME:PORT` and for `GET http://NAME/…`.
+//! HTTP proxy (RFC 9110, section 9.3.6) to published ports by their domain names, which no DNS
+//! resolver knows: for `CONNECT NAME:PORT` and for `GET http://NAME/…`.
 
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,12 +8,12 @@ use crate::http::Request;
 use crate::proxy;
 use crate::server::Shared;
 
-/// Whether a request is for the door.
+/// Returns whether a request is for the proxy.
 pub(crate) fn is_for_it(request: &Request) -> bool {
     request.method == "CONNECT" || request.path.starts_with("http://")
 }
 
-/// Leads a client to what it asks for, until both sides are done.
+/// Connects a client to the requested server and copies bytes until both sides close.
 pub(crate) fn lead(shared: &Shared, request: &Request, mut client: TcpStream) {
     let Some((server, head)) = reach(shared, request) else {
         let _ = client.write_all(
@@ -21,11 +21,11 @@ pub(crate) fn lead(shared: &Shared, request: &Request, mut client: TcpStream) {
         );
         return;
     };
-    // Either side may go away at any time.
+    // Either side may close the connection at any time.
     let _ = join(client, server, &head);
 }
 
-/// What goes to the server first, or to the client.
+/// The first bytes to send, to the server or to the client.
 enum Head {
     Client(&'static str),
     Server(Vec<u8>),
@@ -65,7 +65,7 @@ fn connect(shared: &Shared, authority: &str, usual: u16) -> Option<TcpStream> {
     TcpStream::connect(proxy::address(shared, name, port)?).ok()
 }
 
-/// Copies both ways until both sides are done.
+/// Copies bytes in both directions until both sides close.
 fn join(mut client: TcpStream, mut server: TcpStream, head: &Head) -> io::Result<()> {
     client.set_read_timeout(None)?;
     match head {

@@ -1,4 +1,4 @@
-//! What goes wrong on demand.
+//! Error injection: failures of requests that a test asks for.
 
 use std::time::Duration;
 
@@ -6,40 +6,40 @@ use serde_json::Value;
 
 use crate::http::Request;
 
-/// How a request is spoilt.
+/// How a request fails.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
-    /// Answered late.
+    /// The response is delayed.
     Latency(Duration),
-    /// Answered with a status, and seconds for `Retry-After`, without any effect.
+    /// The response has this status and `Retry-After` in seconds; the request has no effect.
     Status(u16, Option<u64>),
-    /// Hung up before anything happened.
+    /// The connection is closed before the request has an effect.
     DropBefore,
-    /// Done, and hung up without an answer.
+    /// The request has its effect, then the connection is closed without a response.
     DropAfter,
-    /// Done, and hung up in the middle of the answer.
+    /// The request has its effect, then the connection is closed in the middle of the response.
     Half,
-    /// Sent somewhere else.
+    /// The response redirects to this location.
     Redirect(String),
 }
 
-/// One fault that waits for its request.
+/// An injected error that waits for its request.
 #[derive(Debug, Clone)]
 pub(crate) struct Planned {
-    /// The method it waits for; any if `None`.
+    /// Method of the request; any method if `None`.
     pub method: Option<String>,
-    /// What the path begins with.
+    /// Prefix of the path of the request.
     pub path: String,
-    /// How many requests to let pass first.
+    /// Number of matching requests that succeed first.
     pub after: u64,
-    /// How many requests to spoil.
+    /// Number of requests that fail.
     pub times: u64,
-    /// How.
+    /// How the requests fail.
     pub kind: Kind,
 }
 
 impl Planned {
-    /// Reads `{kind, method?, path?, after?, times?, ms?, status?, retry_after?, location?}`.
+    /// Parses `{kind, method?, path?, after?, times?, ms?, status?, retry_after?, location?}`.
     pub(crate) fn of(value: &Value) -> Option<Self> {
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         let number = |key: &str| value.get(key).and_then(Value::as_u64);
@@ -73,7 +73,7 @@ impl Planned {
     }
 }
 
-/// The fault for this request, if one waits; it is used up.
+/// Returns the injected error for this request, if any, and uses it up.
 pub(crate) fn take(planned: &mut Vec<Planned>, request: &Request) -> Option<Kind> {
     let index = planned.iter().position(|one| one.meets(request))?;
     let one = planned.get_mut(index)?;

@@ -1,5 +1,5 @@
-//! The TLS before published ports: an authority made for this emulator, and a certificate by it
-//! for every name that is asked for and known.
+//! TLS of published ports: a certificate authority created for this emulator, and a certificate
+//! that it signs for every known name that a client requests.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-/// The authority.
+/// A certificate authority.
 #[derive(Clone)]
 pub(crate) struct Authority {
     issuer: Arc<Issuer<'static, KeyPair>>,
@@ -25,7 +25,8 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Makes one; nothing if the system has no chance to give.
+    /// Creates a certificate authority; `None` if that fails, such as without randomness from the
+    /// system.
     pub(crate) fn new() -> Option<Self> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -40,12 +41,13 @@ impl Authority {
         })
     }
 
-    /// What clients are to trust.
+    /// Returns the CA certificate that clients must trust, as PEM.
     pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// Unwraps TLS for some names; a client that asks for another one, or for none, is refused.
+    /// Returns an acceptor that terminates TLS for these names. It rejects clients that request
+    /// another name or none.
     pub(crate) fn acceptor(
         &self,
         knows: impl Fn(&str) -> bool + Send + Sync + 'static,
@@ -75,7 +77,7 @@ impl Authority {
     }
 }
 
-/// Finds the certificate by the name that the client says (RFC 6066, section 3).
+/// Resolves a certificate by the server name that the client sends (SNI; RFC 6066, section 3).
 struct ByName {
     authority: Authority,
     knows: Box<dyn Fn(&str) -> bool + Send + Sync>,

@@ -1,7 +1,8 @@
-//! Just enough HTTP/1.1 to serve one request a connection, and to serve it badly on demand.
+//! Minimal HTTP/1.1 server: one request per connection, with deliberately broken responses on
+//! request.
 //!
-//! A ready server takes care never to send half an answer or to hang up before one; this one must
-//! be able to do exactly that, so it owns its sockets.
+//! A production server never sends half a response or closes a connection without one. This one
+//! must do exactly that, so it works on plain sockets.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,32 +11,32 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Longest head of a request, in bytes.
+/// Maximum size of a request's head, in bytes.
 const MAX_HEAD: u64 = 64 << 10;
-/// Longest body of a request, in bytes: a certificate chain may be 8 MiB long.
+/// Maximum size of a request's body, in bytes: a certificate chain may have 8 MiB.
 const MAX_BODY: usize = 32 << 20;
-/// How long a client may be silent in the middle of a request.
+/// Read timeout within a request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One request as it came in.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// The method, as typed.
+    /// Method, as sent.
     pub method: String,
-    /// What is asked for, as typed.
+    /// Request target, as sent.
     pub target: String,
-    /// The path without its query.
+    /// Path without the query.
     pub path: String,
-    /// The pairs of the query, decoded, in order.
+    /// Query parameters, decoded, in order.
     pub query: Vec<(String, String)>,
-    /// The headers, names in lower case.
+    /// Headers; names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// The raw body.
+    /// Raw body.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// Reads one request; `None` when the client hangs up or speaks something else.
+    /// Reads one request; `None` if the client closes the connection or does not send HTTP.
     pub(crate) fn read(stream: &TcpStream) -> Option<Self> {
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let mut reader = BufReader::new(stream);
@@ -77,7 +78,7 @@ impl Request {
         })
     }
 
-    /// The last value of a parameter of the query.
+    /// Returns the last value of a query parameter.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         let found = self.query.iter().rev().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
@@ -95,7 +96,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Undoes `%41` and `+`; what is no escape stays as it is.
+/// Decodes `%41` and `+`; an invalid escape stays unchanged.
 pub(crate) fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -117,19 +118,19 @@ pub(crate) fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What is sent back.
+/// A response to send.
 #[derive(Debug, Clone)]
 pub(crate) struct Response {
-    /// The status code.
+    /// Status code.
     pub status: u16,
-    /// Headers beyond length and type.
+    /// Headers besides `Content-Length` and `Content-Type`.
     pub headers: Vec<(String, String)>,
-    /// The JSON body.
+    /// JSON body.
     pub body: Value,
 }
 
 impl Response {
-    /// An answer with a body and no headers of its own.
+    /// Creates a response with a body and without extra headers.
     pub(crate) fn new(status: u16, body: Value) -> Self {
         Self {
             status,
@@ -138,7 +139,7 @@ impl Response {
         }
     }
 
-    /// Sends it; of the bytes only the first half when `half`.
+    /// Sends the response; with `half`, only the first half of its bytes.
     pub(crate) fn send(&self, stream: &mut TcpStream, half: bool) {
         let body = self.body.to_string();
         let mut text = format!(
@@ -153,7 +154,7 @@ impl Response {
         text.push_str("\r\n");
         let body = body.as_bytes();
         let sent = if half { body.len() / 2 } else { body.len() };
-        // A client that went away in the meantime is one of the cases that tests are about.
+        // Some tests check a client that disconnects before the response.
         let _ = stream.write_all(text.as_bytes());
         let _ = stream.write_all(body.get(..sent).unwrap_or_default());
         let _ = stream.flush();
@@ -183,7 +184,7 @@ pub(crate) fn get(
 ) -> Option<(u16, BTreeMap<String, String>, Vec<u8>)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    // HTTP/1.0, so that the answer comes in one piece that ends with the connection.
+    // HTTP/1.0 has no chunked encoding: the response ends when the connection does.
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();

@@ -1,4 +1,4 @@
-//! The images of a registry on this host, read the way any client would.
+//! Lists the images of a registry on this host over the registry API.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -12,7 +12,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-/// Everything the registry has a tag for.
+/// Returns every image that has a tag in the registry.
 pub(crate) fn of_registry(registry: SocketAddr) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
     for repository in list(registry, "/v2/_catalog?n=1000", "repositories") {
@@ -49,7 +49,7 @@ fn list(registry: SocketAddr, path: &str, key: &str) -> Vec<String> {
 fn image(registry: SocketAddr, repository: &str, tag: &str) -> Option<Image> {
     let manifests = format!("/v2/{repository}/manifests");
     let (digest, top) = json(registry, &format!("{manifests}/{tag}"))?;
-    // Of an index, the first manifest is what a platform of one kind would take.
+    // Of an index, use the first manifest, as a platform of a single architecture would.
     let first = top.pointer("/manifests/0/digest").and_then(Value::as_str);
     let manifest = match first {
         Some(first) => json(registry, &format!("{manifests}/{first}"))?.1,

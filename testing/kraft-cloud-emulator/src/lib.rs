@@ -1,10 +1,10 @@
-//! A test double of the public Unikraft Cloud API: the described endpoints served from memory,
-//! with the described refusals, states that take time, and faults on demand.
+//! Emulator of the public Unikraft Cloud API: its documented endpoints, served from memory, with
+//! the documented errors, state transitions that take time, and injected errors.
 //!
-//! It is written from the platform's public description alone and imports nothing of the client it
-//! tests, so that a misreading on one side does not cancel out on the other. Beside the API it
-//! has a door of its own, `/_emulator/…`, by which tests look at it and spoil things; see
-//! [`routes`](self) for what that door knows.
+//! It is written from the platform's public API description alone and shares no code with the
+//! client it tests, so that a misreading on one side does not cancel out on the other. Besides the
+//! API it serves a control API under `/_emulator/…`, with which tests inspect the emulator and
+//! inject errors; the documentation of the admin module in [`routes`](self) lists its endpoints.
 
 mod answer;
 mod check;

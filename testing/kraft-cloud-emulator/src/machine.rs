@@ -1,4 +1,4 @@
-//! Real machines behind instances: a `kraft` that is given runs the image on this host.
+//! Real machines for instances: a configured `kraft` program runs the image on this host.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::server::Shared;
 use crate::world::{State, World};
 
-/// How often a machine is looked at.
+/// Interval between checks of a machine's state.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The program that runs machines, and its environment.
+/// The `kraft` program that runs machines, and its environment.
 #[derive(Clone)]
 struct Program {
     path: std::path::PathBuf,
@@ -37,7 +37,8 @@ impl Program {
     }
 }
 
-/// What a machine is made of, taken out of the world so that nothing waits for it.
+/// Input for a machine, copied out of [`World`] so that its lock is not held while the machine
+/// starts.
 struct Order {
     kraft: Program,
     registry: Option<SocketAddr>,
@@ -50,7 +51,7 @@ struct Order {
     name: String,
 }
 
-/// The name of the machine of an instance. Machines are found by it again.
+/// Returns the name of an instance's machine, by which later commands find it.
 fn name_of(uuid: &str) -> String {
     format!("cloud-{}", uuid.get(..8).unwrap_or(uuid))
 }
@@ -82,7 +83,7 @@ fn order(shared: &Shared, uuid: &str) -> Option<Order> {
     })
 }
 
-/// The variables of an instance, as they are typed.
+/// Returns the environment variables of an instance, as command-line arguments.
 fn env(asked: &serde_json::Value) -> Vec<String> {
     let env = asked.get("env").and_then(serde_json::Value::as_object);
     let pairs = env.into_iter().flatten();
@@ -91,7 +92,7 @@ fn env(asked: &serde_json::Value) -> Vec<String> {
         .collect()
 }
 
-/// The volumes of an instance, as they are typed: each is a directory of this host.
+/// Returns the volumes of an instance, as command-line arguments: each is a directory on this host.
 fn volumes(world: &World, instance: &str) -> Vec<String> {
     let mut typed = Vec::new();
     for volume in &world.volumes {
@@ -110,7 +111,7 @@ fn volumes(world: &World, instance: &str) -> Vec<String> {
     typed
 }
 
-/// Starts the machine of an instance and follows it, in a thread of its own.
+/// Starts the machine of an instance and a thread that follows its logs.
 pub(crate) fn start(shared: &Shared, uuid: &str) {
     let Some(order) = order(shared, uuid) else {
         return;
@@ -183,7 +184,7 @@ fn live(shared: &Shared, uuid: &str, order: &Order) {
     follow(shared, uuid, order);
 }
 
-/// Copies the console until the machine is over, and then says how it ended.
+/// Copies the console output until the machine exits, then records its exit status.
 fn follow(shared: &Shared, uuid: &str, order: &Order) {
     let mut logs = order.kraft.command(&["logs", "--follow", &order.name]);
     let Ok(mut logs) = logs.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else {
@@ -224,7 +225,7 @@ fn follow(shared: &Shared, uuid: &str, order: &Order) {
     }
 }
 
-/// Removes the machine of an instance, if there is one.
+/// Removes the machine of an instance, if it exists.
 pub(crate) fn remove(shared: &Shared, uuid: &str) {
     let kraft = Program::of(&shared.world());
     if let Some(kraft) = kraft {
@@ -232,7 +233,7 @@ pub(crate) fn remove(shared: &Shared, uuid: &str) {
     }
 }
 
-/// Removes every machine that is left.
+/// Removes all machines.
 pub(crate) fn stop_all(shared: &Shared) {
     let world = shared.world();
     let uuids: Vec<String> = world.instances.iter().map(|one| one.uuid.clone()).collect();
@@ -240,7 +241,7 @@ pub(crate) fn stop_all(shared: &Shared) {
     uuids.iter().for_each(|uuid| remove(shared, uuid));
 }
 
-/// Runs the program to its end: what it wrote, or what it complained about.
+/// Runs the program until it exits and returns its output, or its error output if it fails.
 fn quiet(program: &Program, words: &[&str]) -> Result<String, String> {
     let output = program.command(words).output();
     let output =

@@ -1,4 +1,4 @@
-//! Starts an emulator from a command line and serves until it is killed.
+//! Starts an emulator from the command line and serves until it is killed.
 
 use std::process::ExitCode;
 

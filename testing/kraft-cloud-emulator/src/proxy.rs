@@ -1,9 +1,9 @@
-//! Published ports: a listener on this host for every port of a group, which does what its handlers
-//! say and forwards in turn to the instances of the group that run.
+//! Published ports: for every port of a service group, a listener on this host that applies the
+//! port's handlers and forwards connections round-robin to the running instances of the group.
 //!
-//! Public ports such as 443 are not taken: each gets a free port of the loopback, and
-//! [`addresses`] tells which stands for which. Clients that go by names come through the
-//! [door](crate::door).
+//! Public ports such as 443 are not bound: each is published on a free loopback port, and
+//! [`addresses`] returns the mapping. Clients that use domain names connect through the
+//! [proxy](crate::door).
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -18,10 +18,10 @@ use crate::server::Shared;
 use crate::sleep::Guest;
 use crate::world::State;
 
-/// The head of a request that is only pointed elsewhere is at most this long, in bytes.
+/// Maximum size in bytes of the head of a request that is only redirected.
 const LONGEST_HEAD: usize = 16 << 10;
 
-/// One published port and where it really is.
+/// A published port and its address on this host.
 #[derive(Debug, Clone)]
 pub(crate) struct Published {
     group: String,
@@ -37,7 +37,8 @@ impl Published {
     }
 }
 
-/// Opens what is not open yet. A listener outlives its group: it then forwards to nobody.
+/// Opens the missing listeners. A listener outlives its group: it then has no instance to forward
+/// to.
 pub(crate) fn publish(shared: &Shared) {
     let mut world = shared.world();
     let wanted: Vec<(String, Value)> = world
@@ -75,7 +76,7 @@ pub(crate) fn publish(shared: &Shared) {
     }
 }
 
-/// Takes a free port of this host.
+/// Listens on a free port of this host.
 pub(crate) fn listen() -> Option<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).ok()?;
     listener.set_nonblocking(true).ok()?;
@@ -96,13 +97,13 @@ async fn serve(shared: Shared, published: Published, listener: TcpListener) {
         let turn = TURN.fetch_add(1, Ordering::Relaxed);
         let (shared, published, acceptor) = (shared.clone(), published.clone(), acceptor.clone());
         tokio::spawn(async move {
-            // Who hangs up, or asks for a name that is not there, is no concern of others.
+            // A client that disconnects, or requests an unknown name, does not affect the others.
             let _ = answer(&shared, &published, acceptor, (stream, turn)).await;
         });
     }
 }
 
-/// Unwraps TLS for the names of a group.
+/// Returns an acceptor that terminates TLS for the domains of a group.
 fn acceptor(shared: &Shared, published: &Published) -> Option<TlsAcceptor> {
     let authority = shared.world().authority.clone()?;
     let (shared, group) = (shared.clone(), published.group.clone());
@@ -132,7 +133,7 @@ async fn answer(
     }
 }
 
-/// Forwards a connection to the instance whose turn it is.
+/// Forwards a connection to the next instance, round-robin.
 async fn forward(
     shared: &Shared,
     published: &Published,
@@ -154,7 +155,7 @@ async fn forward(
     copy_bidirectional(&mut stream, server).await.map(drop)
 }
 
-/// Answers every request with the same address behind TLS.
+/// Redirects a request to the same URL with `https`.
 async fn point_elsewhere(mut stream: TcpStream) -> io::Result<()> {
     let mut head = Vec::new();
     let mut piece = [0; 1024];
@@ -180,7 +181,8 @@ async fn point_elsewhere(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// The next instance in turn that runs and has this port; if none does, one that sleeps is woken.
+/// Returns the next running instance that has this port, round-robin; if none runs, wakes one in
+/// standby.
 fn backend(shared: &Shared, published: &Published, turn: usize) -> Option<(SocketAddr, Guest)> {
     let world = shared.world();
     let of_group = |state: State| {
@@ -200,7 +202,7 @@ fn backend(shared: &Shared, published: &Published, turn: usize) -> Option<(Socke
     Some((address, Guest::of(shared, &uuid)))
 }
 
-/// Where a port of a name is reached on this host.
+/// Returns the address on this host of a published port of a domain.
 pub(crate) fn address(shared: &Shared, name: &str, port: u16) -> Option<SocketAddr> {
     let world = shared.world();
     let here = |domain: &Value| domain.get("fqdn").and_then(Value::as_str) == Some(name);
@@ -213,7 +215,7 @@ pub(crate) fn address(shared: &Shared, name: &str, port: u16) -> Option<SocketAd
     Some(found.address)
 }
 
-/// Which address of this host stands for which public port.
+/// Returns the address on this host of every public port.
 pub(crate) fn addresses(shared: &Shared) -> Value {
     let world = shared.world();
     let published = world.published.iter().flat_map(|one| {

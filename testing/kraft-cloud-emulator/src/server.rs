@@ -1,4 +1,5 @@
-//! The door: connections in, faults and a journal around what the routes answer.
+//! Server of the emulator: accepts connections, injects errors, and records requests in the
+//! journal.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,15 +18,16 @@ use crate::http::{Request, Response};
 use crate::routes;
 use crate::world::{Settings, World};
 
-/// Most entries of the journal.
+/// Maximum number of entries in the journal.
 const MAX_JOURNAL: usize = 100_000;
 
-/// What every connection shares.
+/// State shared by all connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared(Arc<Mutex<World>>);
 
 impl Shared {
-    /// The world, settled. A thread that died in it left it whole enough to look at.
+    /// Locks the state of the platform, with all due state transitions applied. After a panic of
+    /// another thread, the state is still consistent enough to inspect.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         let mut world = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for uuid in world.settle() {
@@ -36,18 +38,19 @@ impl Shared {
     }
 }
 
-/// A running emulator; it ends with this value.
+/// A running emulator; dropping it stops the server.
 #[derive(Debug)]
 pub struct Emulator {
     address: SocketAddr,
     over: Arc<AtomicBool>,
     shared: Shared,
-    /// Serves the published ports.
+    /// Runtime that serves the published ports.
     runtime: Option<Runtime>,
 }
 
 impl Emulator {
-    /// Listens at an address, `127.0.0.1:0` for any port, and serves until dropped.
+    /// Starts a server on an address (port 0 for any free port), which runs until the value is
+    /// dropped.
     pub fn start(listen: SocketAddr, settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         let address = listener.local_addr()?;
@@ -77,12 +80,12 @@ impl Emulator {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What a client takes for a metro: the base of every path.
+    /// Returns the base URL of the API, which clients configure as a metro.
     pub fn endpoint(&self) -> String {
         format!("http://{}/v1", self.address)
     }
@@ -91,10 +94,10 @@ impl Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.over.store(true, Ordering::SeqCst);
-        // The listener sleeps in `accept`; one more connection wakes it.
+        // The listener blocks in `accept`; one more connection wakes it.
         let _ = TcpStream::connect(self.address);
         crate::machine::stop_all(&self.shared);
-        // There is only something if a machine had a volume.
+        // The directory exists only if a machine had a volume.
         let _ = std::fs::remove_dir_all(&self.shared.world().disks);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -145,7 +148,7 @@ fn refusal(status: u16, pause: Option<u64>) -> Response {
     response
 }
 
-/// Lets in who has a token; without one, nothing is told apart.
+/// Authenticates and routes a request. Without a valid token, every path gets the same response.
 fn answer(shared: &Shared, request: &Request) -> Response {
     let bearer = request.headers.get("authorization");
     let token = bearer.and_then(|text| text.strip_prefix("Bearer "));
@@ -162,7 +165,7 @@ fn answer(shared: &Shared, request: &Request) -> Response {
     routes::answer(shared, request, path)
 }
 
-/// Writes down what was asked and answered; of a token only that it was there, and its hash.
+/// Records a request and its response; of a token, only its presence and its hash.
 fn record(shared: &Shared, request: &Request, answer: Option<&Response>, spoilt: Option<&Kind>) {
     let mut headers = serde_json::Map::new();
     for (name, value) in &request.headers {
@@ -196,7 +199,7 @@ fn record(shared: &Shared, request: &Request, answer: Option<&Response>, spoilt:
     }
 }
 
-/// A private key is not for a journal, but its form is.
+/// Replaces a private key in a body by a PEM placeholder, because the journal must not contain it.
 fn without_key(mut body: Value) -> Value {
     if let Some(key) = body.get_mut("pkey") {
         let form = "-----BEGIN PRIVATE KEY-----\n…\n-----END PRIVATE KEY-----";
@@ -205,5 +208,5 @@ fn without_key(mut body: Value) -> Value {
     body
 }
 
-/// How often a blocking request looks again.
+/// Polling interval of a blocking request.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);

@@ -1,8 +1,9 @@
-//! Scale to zero: an instance that nobody is connected to falls asleep, and the next connection wakes
+//! Scale to zero: an instance without connections goes to standby, and the next connection wakes
 //! it.
 //!
-//! Connections are counted, not what goes through them, so that the policy `idle` is that of `on`. A
-//! real machine behind an instance goes on running: nobody can tell, as nobody is connected.
+//! Only connections are counted, not the data on them, so the policies `idle` and `on` are
+//! equivalent. A real machine of an instance in standby continues to run: no client can observe it,
+//! because none is connected.
 
 use std::time::{Duration, Instant};
 
@@ -11,19 +12,19 @@ use serde_json::Value;
 use crate::server::Shared;
 use crate::world::{Instance, State};
 
-/// How long an instance stays awake when nobody says so (cloud description, `cooldown_time_ms`).
+/// Default cooldown in milliseconds (API description, `cooldown_time_ms`).
 const USUAL_COOLDOWN: i64 = 1000;
 
-/// Who is connected to an instance.
+/// Connections to an instance.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Traffic {
     open: usize,
-    /// When something last began or ended: a start, a connection.
+    /// Time of the last start of the instance, or of the last opened or closed connection.
     last: Option<Instant>,
 }
 
 impl Traffic {
-    /// Somebody needs the instance, or did a moment ago.
+    /// Records activity, which restarts the cooldown.
     pub(crate) fn touch(&mut self) {
         self.last = Some(Instant::now());
     }
@@ -33,7 +34,7 @@ impl Traffic {
     }
 }
 
-/// Returns whether it is time for an instance to fall asleep.
+/// Returns whether an instance has to go to standby.
 pub(crate) fn is_due(one: &Instance) -> bool {
     let Some(zero) = one.asked.get("scale_to_zero") else {
         return false;
@@ -53,7 +54,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Comes to an instance, and wakes it if it sleeps.
+    /// Opens a connection to an instance, and wakes it if it is in standby.
     pub(crate) fn of(shared: &Shared, uuid: &str) -> Self {
         let mut world = shared.world();
         if let Some(one) = world.instance_mut(uuid) {

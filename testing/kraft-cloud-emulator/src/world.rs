@@ -1,4 +1,4 @@
-//! Everything the emulated platform remembers, and how it moves on by itself.
+//! State of the emulated platform, and its transitions over time.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,49 +10,50 @@ use crate::answer::{Code, Fault};
 use crate::check::Who;
 use crate::fault::Planned;
 
-/// Console bytes that are kept of an instance; older ones are forgotten.
+/// Number of console bytes kept per instance; older ones are discarded.
 const MAX_CONSOLE: usize = 1 << 20;
-/// One that has run for so long begins its pauses anew when it crashes.
+/// Run time after which a crash resets the restart backoff of an instance.
 const HEALTHY: Duration = Duration::from_secs(10);
-/// The longest pause before a crashed instance is started again.
+/// Maximum backoff before a crashed instance is restarted.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 
-/// What a test may set at the start or later.
+/// Settings of the emulator. The control API can change some of them later.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Tokens that are let in, as they stand behind `Bearer`.
+    /// Valid tokens, as sent after `Bearer`.
     pub tokens: Vec<String>,
-    /// The account: the namespace of its images.
+    /// Name of the account, which is the namespace of its images.
     pub user: String,
-    /// What stands behind the names of domains.
+    /// Suffix of the domain names.
     pub metro: String,
-    /// How long an instance is `starting`.
+    /// Time that an instance is `starting`.
     pub start: Duration,
-    /// How long it is `stopping`.
+    /// Time that an instance is `stopping`.
     pub stop: Duration,
-    /// How long a volume is `initializing`.
+    /// Time that a volume is `initializing`.
     pub volume: Duration,
-    /// The most instances, groups, volumes, and the most memory in MiB of running instances.
+    /// Quotas: instances, groups, volumes, and the memory in MiB of running instances.
     pub hard: Hard,
-    /// The program that runs images as machines of this host, if they are to be run for real.
+    /// Path of the `kraft` program that runs images as real machines on this host; `None` to
+    /// emulate them.
     pub kraft: Option<std::path::PathBuf>,
-    /// The whole environment of that program, so that its machines are nobody else's; that of this
-    /// process if empty.
+    /// The whole environment of that program, which isolates its machines from those of the user;
+    /// if empty, it inherits the environment of this process.
     pub kraft_env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
-    /// A registry on this host, spoken to by plain HTTP, whose images are known.
+    /// Address of a registry on this host, accessed over plain HTTP, whose images can be deployed.
     pub registry: Option<SocketAddr>,
 }
 
-/// The quotas of the account.
+/// Quotas of the account.
 #[derive(Debug, Clone, Copy)]
 pub struct Hard {
-    /// Instances, running or not.
+    /// Number of instances, running or not.
     pub instances: usize,
-    /// Groups of services.
+    /// Number of service groups.
     pub groups: usize,
-    /// Volumes.
+    /// Number of volumes.
     pub volumes: usize,
-    /// MiB of memory of instances that run.
+    /// Memory of running instances in MiB.
     pub memory: i64,
 }
 
@@ -78,25 +79,25 @@ impl Default for Settings {
     }
 }
 
-/// The states of an instance that this emulator goes through.
+/// State of an instance, of those that the emulator uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// It does not run.
     Stopped,
-    /// It was told to.
+    /// It was requested to start.
     Starting,
     /// It runs.
     Running,
-    /// It sleeps until somebody needs it.
+    /// It is scaled to zero until the next connection.
     Standby,
-    /// It was told to stop and finishes what it has begun.
+    /// It was requested to stop and finishes open requests.
     Draining,
-    /// It was told to stop.
+    /// It was requested to stop.
     Stopping,
 }
 
 impl State {
-    /// The word of the description.
+    /// Returns the name of the state in the API description.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
@@ -109,78 +110,78 @@ impl State {
     }
 }
 
-/// An image that instances can be made of.
+/// An image that instances can be created from.
 #[derive(Debug, Clone)]
 pub(crate) struct Image {
-    /// `user/app`, without a host.
+    /// Repository without the registry host: `user/app`.
     pub repository: String,
-    /// `sha256:…`.
+    /// Digest: `sha256:…`.
     pub digest: String,
-    /// Its tags.
+    /// Tags.
     pub tags: Vec<String>,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The arguments it is started with when none are given.
+    /// Default arguments.
     pub args: String,
-    /// When it begins to be seen.
+    /// Time from which the image is visible.
     pub from: Instant,
-    /// What its instances print before they crash, if they do.
+    /// Output of its instances before they crash; `None` if they do not crash.
     pub crash: Option<String>,
-    /// What its instances print when they start.
+    /// Output of its instances when they start.
     pub output: String,
 }
 
-/// One instance.
+/// An instance.
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
-    /// Its UUID.
+    /// UUID.
     pub uuid: String,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Where it is in its life.
+    /// Current state.
     pub state: State,
-    /// What comes next, and when.
+    /// Next state and when it is entered.
     pub next: Option<(Instant, State)>,
-    /// `user/app@sha256:…`.
+    /// Image: `user/app@sha256:…`.
     pub image: String,
-    /// What was asked for, field by field, for what is only shown again.
+    /// Body of the request that created it, for fields that are only returned unchanged.
     pub asked: Value,
-    /// MiB.
+    /// Memory in MiB.
     pub memory: i64,
-    /// The arguments it runs with.
+    /// Arguments.
     pub args: Vec<String>,
-    /// The group it belongs to.
+    /// UUID of its service group.
     pub group: Option<String>,
-    /// Its place in the private network.
+    /// IP address in the private network.
     pub ip: String,
-    /// When it was made.
+    /// Creation time.
     pub created: String,
-    /// When it was last started.
+    /// Time of the last start.
     pub started: Option<(Instant, String)>,
-    /// When it last stopped.
+    /// Time of the last stop.
     pub stopped: Option<String>,
-    /// Starts in all.
+    /// Total number of starts.
     pub starts: u64,
-    /// Starts again without being told to, since the last healthy run.
+    /// Number of automatic restarts since the last healthy run.
     pub attempts: u32,
-    /// Why it stopped: bits.
+    /// Stop reason, as a bit mask.
     pub reason: Option<u8>,
-    /// What its application ended with.
+    /// Exit code of the application.
     pub exit: Option<u8>,
-    /// Bytes of the console that are kept.
+    /// Console bytes that are kept.
     pub console: Vec<u8>,
-    /// How many came before those.
+    /// Number of discarded console bytes before those.
     pub forgotten: u64,
-    /// Where its ports are reached on this host.
+    /// Addresses of its ports on this host.
     pub backends: BTreeMap<u16, SocketAddr>,
-    /// Whether a real machine stands behind it.
+    /// Whether it runs as a real machine.
     pub real: bool,
-    /// Who is connected to it.
+    /// Its connections, for scale to zero.
     pub(crate) traffic: crate::sleep::Traffic,
 }
 
 impl Instance {
-    /// Adds to the console and forgets what is too old.
+    /// Appends to the console and discards the oldest bytes beyond the limit.
     pub(crate) fn print(&mut self, bytes: &[u8]) {
         self.console.extend_from_slice(bytes);
         let over = self.console.len().saturating_sub(MAX_CONSOLE);
@@ -188,109 +189,110 @@ impl Instance {
         self.forgotten += over as u64;
     }
 
-    /// Whether it goes away by itself when it stops.
+    /// Returns whether the instance is deleted when it stops.
     pub(crate) fn deletes_itself(&self) -> bool {
         let features = self.asked.get("features").and_then(Value::as_array);
         features.is_some_and(|list| list.iter().any(|word| word == "delete-on-stop"))
     }
 }
 
-/// A group of services.
+/// A service group.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    /// Its UUID.
+    /// UUID.
     pub uuid: String,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Whether it outlives its instances.
+    /// Whether it is kept without instances.
     pub persistent: bool,
-    /// When it was made.
+    /// Creation time.
     pub created: String,
-    /// The mappings, as asked for and filled up.
+    /// Port mappings, with defaults filled in.
     pub services: Vec<Value>,
-    /// Its domains: `{fqdn, certificate?}`.
+    /// Domains: `{fqdn, certificate?}`.
     pub domains: Vec<Value>,
-    /// Requests at once before the next instance is woken, and before they are refused.
+    /// Soft limit and hard limit: concurrent requests beyond which the next instance is woken, and
+    /// beyond which requests are rejected.
     pub limits: (i64, i64),
-    /// How it is scaled, if it is.
+    /// Autoscaling configuration, if any.
     pub autoscale: Option<Value>,
-    /// Its policies.
+    /// Autoscaling policies.
     pub policies: Vec<Value>,
 }
 
 /// A volume.
 #[derive(Debug, Clone)]
 pub(crate) struct Volume {
-    /// Its UUID.
+    /// UUID.
     pub uuid: String,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// MiB.
+    /// Size in MiB.
     pub size: i64,
-    /// When it was made.
+    /// Creation time.
     pub created: String,
-    /// When it can be used.
+    /// Time from which it is available.
     pub ready: Instant,
-    /// Whether it outlives the instance it was made with.
+    /// Whether it is kept when the instance it was created with is removed.
     pub persistent: bool,
-    /// Where it is attached: instance, path, whether it is only read.
+    /// Attachments: instance, path, whether it is read-only.
     pub attached: Vec<(String, String, bool)>,
 }
 
-/// A certificate. The key that came with it is thrown away at once.
+/// A certificate. Its private key is discarded at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificate {
-    /// Its UUID.
+    /// UUID.
     pub uuid: String,
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// The name it is for.
+    /// Common name.
     pub cn: String,
-    /// When it was made.
+    /// Creation time.
     pub created: String,
-    /// `valid` or `pending`.
+    /// State: `valid` or `pending`.
     pub state: &'static str,
 }
 
-/// All of it.
+/// State of the emulated platform.
 #[derive(Debug)]
 pub(crate) struct World {
     /// See [`Settings`].
     pub settings: Settings,
-    /// In the order they were made.
+    /// Instances in order of creation.
     pub instances: Vec<Instance>,
-    /// In the order they were made.
+    /// Service groups in order of creation.
     pub groups: Vec<Group>,
-    /// In the order they were made.
+    /// Volumes in order of creation.
     pub volumes: Vec<Volume>,
-    /// In the order they were made.
+    /// Certificates in order of creation.
     pub certificates: Vec<Certificate>,
-    /// Images told by a test; those of the registry are looked up when they are needed.
+    /// Images that a test added or an instance uses; those of the registry are listed on demand.
     pub images: Vec<Image>,
-    /// What goes wrong next.
+    /// Injected errors of requests to come.
     pub faults: Vec<Planned>,
-    /// What was asked and answered.
+    /// Recorded requests and responses.
     pub journal: Vec<Value>,
-    /// The UUID of the account.
+    /// UUID of the account.
     pub account: String,
-    /// Where the volumes of real machines are directories.
+    /// Directory whose subdirectories are the volumes of real machines.
     pub(crate) disks: std::path::PathBuf,
-    /// What helpers do wrong.
+    /// Injected errors of helper instances.
     pub(crate) spoilt: crate::helpers::Spoilt,
-    /// What was imported into volumes, by their UUIDs.
+    /// Imported entries of volumes, by UUID.
     pub(crate) imported: BTreeMap<String, Value>,
-    /// Who signs the certificates of published names.
+    /// Certificate authority of the published domain names.
     pub(crate) authority: Option<crate::front::Authority>,
-    /// What published ports are served by.
+    /// Runtime that serves the published ports.
     pub(crate) runtime: tokio::runtime::Handle,
-    /// Ports that are open on this host.
+    /// Ports that are published on this host.
     pub(crate) published: Vec<crate::proxy::Published>,
-    /// Addresses handed out.
+    /// Number of assigned IP addresses.
     pub addresses: u32,
 }
 
 impl World {
-    /// An empty platform.
+    /// Creates an empty platform.
     pub(crate) fn new(settings: Settings, runtime: tokio::runtime::Handle) -> Self {
         Self {
             settings,
@@ -312,14 +314,14 @@ impl World {
         }
     }
 
-    /// Lets time pass: states that are due are entered. Returns the instances whose real machines are
-    /// to be started again.
+    /// Applies all due state transitions. Returns the instances whose real machines must be
+    /// restarted.
     pub(crate) fn settle(&mut self) -> Vec<String> {
         let mut again = Vec::new();
         let now = Instant::now();
         let uuids: Vec<String> = self.instances.iter().map(|one| one.uuid.clone()).collect();
         for uuid in uuids {
-            // One that is restarted at once may have several states behind it.
+            // An instance that restarts without a backoff may have several transitions due.
             for _ in 0..4 {
                 let due = self.instance(&uuid).and_then(|one| one.next);
                 match due {
@@ -342,7 +344,7 @@ impl World {
         again
     }
 
-    /// One instance moves to a state.
+    /// Moves an instance to a state.
     pub(crate) fn enter(&mut self, uuid: &str, state: State) {
         let start = self.settings.start;
         let image = self
@@ -376,7 +378,7 @@ impl World {
         }
     }
 
-    /// One instance is over, for a reason; it is started again if its policy says so.
+    /// Stops an instance for a reason; it is restarted if its restart policy demands it.
     pub(crate) fn end(&mut self, uuid: &str, reason: u8, exit: Option<u8>) {
         let Some(one) = self.instance_mut(uuid) else {
             return;
@@ -408,7 +410,7 @@ impl World {
         }
     }
 
-    /// Takes an instance away, with what was made for it alone.
+    /// Removes an instance, and the volumes and group created only for it.
     pub(crate) fn remove_instance(&mut self, uuid: &str) {
         let group = self.instance(uuid).and_then(|one| one.group.clone());
         self.instances.retain(|one| one.uuid != uuid);
@@ -436,7 +438,7 @@ impl World {
         self.instances.iter_mut().find(|one| one.uuid == uuid)
     }
 
-    /// The UUID of the instance that is meant.
+    /// Returns the UUID of the selected instance.
     pub(crate) fn find_instance(&self, item: &Value) -> Result<String, Fault> {
         let who = Who::of(item)?;
         let found = self
@@ -448,21 +450,21 @@ impl World {
             .ok_or_else(|| who.missing("instance"))
     }
 
-    /// The group that is meant.
+    /// Returns the selected service group.
     pub(crate) fn find_group(&self, item: &Value) -> Result<&Group, Fault> {
         let who = Who::of(item)?;
         let found = self.groups.iter().find(|one| who.is(&one.uuid, &one.name));
         found.ok_or_else(|| who.missing("service group"))
     }
 
-    /// The volume that is meant.
+    /// Returns the selected volume.
     pub(crate) fn find_volume(&self, item: &Value) -> Result<&Volume, Fault> {
         let who = Who::of(item)?;
         let found = self.volumes.iter().find(|one| who.is(&one.uuid, &one.name));
         found.ok_or_else(|| who.missing("volume"))
     }
 
-    /// The certificate that is meant.
+    /// Returns the selected certificate.
     pub(crate) fn find_certificate(&self, item: &Value) -> Result<&Certificate, Fault> {
         let who = Who::of(item)?;
         let found = self
@@ -472,7 +474,7 @@ impl World {
         found.ok_or_else(|| who.missing("certificate"))
     }
 
-    /// Images that can be seen by now, those of the registry among them.
+    /// Returns the images that are visible now, including those of the registry.
     pub(crate) fn visible_images(&self) -> Vec<Image> {
         let now = Instant::now();
         let told = self.images.iter().filter(|one| one.from <= now).cloned();
@@ -489,7 +491,7 @@ impl World {
         all
     }
 
-    /// The image of `repository@digest`.
+    /// Returns the image with a name `repository@digest`.
     pub(crate) fn image_of(&self, name: &str) -> Option<Image> {
         let (repository, digest) = name.split_once('@')?;
         let mut images = self.images.iter();
@@ -498,7 +500,7 @@ impl World {
             .cloned()
     }
 
-    /// Which image a name means, pinned to its digest.
+    /// Resolves an image name to an image, which is pinned to its digest.
     pub(crate) fn resolve(&self, name: &str) -> Result<Image, Fault> {
         let bare = hostless(name);
         let missing = || Fault::new(Code::NotFound, format!("No image with name '{bare}'"));
@@ -520,12 +522,13 @@ impl World {
     }
 }
 
-/// Official images go by their name alone, too.
+/// Returns whether a name is the repository of an image. Official images also match without their
+/// namespace.
 fn is_repository(image: &Image, name: &str) -> bool {
     image.repository == name || image.repository.strip_prefix("official/") == Some(name)
 }
 
-/// A name of an image without the host before it.
+/// Returns the name of an image without its registry host.
 pub(crate) fn hostless(name: &str) -> &str {
     match name.split_once('/') {
         Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => rest,
@@ -533,25 +536,25 @@ pub(crate) fn hostless(name: &str) -> &str {
     }
 }
 
-/// Now, as the platform writes it.
+/// Returns the current time in the platform's format.
 pub(crate) fn stamp() -> String {
     jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
         .to_string()
 }
 
-/// A UUID that was never given before.
+/// Returns a new random UUID.
 pub(crate) fn fresh_uuid() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// Random letters and digits behind names that the platform makes up.
+/// Returns random letters and digits for names that the platform generates.
 pub(crate) fn random(letters: usize) -> String {
     let text = uuid::Uuid::new_v4().simple().to_string();
     text.chars().take(letters).collect()
 }
 
-/// `{uuid, name}`, as things point at each other.
+/// Returns `{uuid, name}`, by which one resource refers to another.
 pub(crate) fn pointer(uuid: &str, name: &str) -> Value {
     json!({"uuid": uuid, "name": name})
 }

@@ -1,4 +1,4 @@
-//! Kinds and hints of the errors of images: finding, pulling, packing and running them.
+//! Kinds and hints of image errors: resolving, pulling, packaging and running images.
 
 use kraft_core::kernel::NotAKernel;
 

@@ -1,7 +1,8 @@
-//! The error desk: the only place that decides exit codes and how a failure is worded.
+//! Exit codes and messages of failed commands: the only place that decides them.
 //!
-//! Rooms return typed errors. Here each becomes a [`Failure`]: a kind, which is the exit code,
-//! the error with its causes, and hints. `docs/errors.md` tells the same to users.
+//! Other modules and crates return typed errors. This module converts each to a [`Failure`]: a
+//! kind, which determines the exit code, the error with its causes, and hints. `docs/errors.md`
+//! documents the kinds for users.
 
 mod image;
 mod project;
@@ -16,30 +17,31 @@ pub use kraft_core::problem::Text;
 
 use crate::context::AskError;
 
-/// What sort of failure it is; each has its exit code.
+/// Kind of a failure, which determines the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Something went wrong that has no kind of its own.
+    /// Any other failure.
     Failed,
-    /// The command line or the configuration makes no sense.
+    /// The command line or the configuration is invalid.
     Usage,
-    /// A thing that was named does not exist.
+    /// A requested object does not exist.
     NotFound,
-    /// A server cannot be reached, or answers nonsense.
+    /// A server cannot be reached, or its response is invalid.
     Network,
-    /// A server wants credentials, or others than it was given.
+    /// A server requires credentials, or rejects the ones it received.
     Authentication,
-    /// A kernel or a root filesystem could not be built: the fault is in what it is built from.
+    /// A kernel or a root filesystem could not be built: the error is in its sources.
     Build,
-    /// This computer cannot do it: a tool is missing, the guest is for another processor.
+    /// This host does not support the operation: a tool is missing, or the guest has another
+    /// architecture.
     Host,
     /// The machine in the foreground crashed or was killed.
     Crashed,
-    /// The guest in the foreground ended with this exit status.
+    /// The guest in the foreground exited with this status.
     Guest(u8),
-    /// Somebody pressed Ctrl-C.
+    /// The user pressed Ctrl-C.
     Interrupted,
-    /// Nobody reads our output any more, which is no failure.
+    /// The reader of the output closed the pipe, which is not an error.
     Unread,
 }
 
@@ -63,34 +65,34 @@ impl Kind {
     }
 }
 
-/// A command that did not do what it was asked to.
+/// Failure of a command.
 #[derive(Debug)]
 pub struct Failure {
-    /// Decides the exit code.
+    /// Determines the exit code.
     pub kind: Kind,
-    /// What is still to be told.
+    /// The message to print.
     pub message: Message,
-    /// What the user can do, one sentence each.
+    /// Hints for the user, one sentence each.
     pub hints: Vec<String>,
 }
 
-/// What is to be told about a failure.
+/// Message of a failure.
 #[derive(Debug)]
 pub enum Message {
-    /// Nothing more: the command has told it already.
+    /// None, because the command has already printed it.
     Told,
-    /// One error and its causes.
+    /// An error and its causes.
     Error(Box<dyn Error + Send + Sync>),
-    /// Faults in a request, or in a text.
+    /// Problems in a request, or in a file.
     Problems {
-        /// The text they point into.
+        /// The text that the problems refer to.
         text: Option<Text>,
-        /// The faults.
+        /// The problems.
         problems: Vec<Problem>,
     },
 }
 
-/// What could not be done, and the error that is why.
+/// Operation that failed, with the error as its cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 struct About {
@@ -108,7 +110,7 @@ impl fmt::Display for Failure {
 impl Error for Failure {}
 
 impl Message {
-    /// Returns what is to be told, without places and advice.
+    /// Returns the messages to print, without source locations and hints.
     pub fn sentences(&self) -> Vec<String> {
         match self {
             Self::Told => Vec::new(),
@@ -119,7 +121,7 @@ impl Message {
 }
 
 impl Failure {
-    /// Makes a failure from an error, or from a sentence.
+    /// Creates a failure from an error, or from a message.
     pub fn new(kind: Kind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind,
@@ -128,12 +130,12 @@ impl Failure {
         }
     }
 
-    /// Makes a failure about the command line or the configuration.
+    /// Creates a failure about the command line or the configuration.
     pub fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Usage, error)
     }
 
-    /// Makes a failure that the command has told already.
+    /// Creates a failure whose message the command has already printed.
     pub fn told(kind: Kind) -> Self {
         Self {
             kind,
@@ -142,7 +144,7 @@ impl Failure {
         }
     }
 
-    /// Makes a failure from faults in what was asked for.
+    /// Creates a failure from problems in a request.
     pub fn problems(kind: Kind, problems: Vec<Problem>) -> Self {
         Self {
             kind,
@@ -154,7 +156,7 @@ impl Failure {
         }
     }
 
-    /// Makes a failure from faults in a text.
+    /// Creates a failure from problems in a text.
     pub fn problems_in(kind: Kind, text: Text, problems: Vec<Problem>) -> Self {
         Self {
             kind,
@@ -166,7 +168,7 @@ impl Failure {
         }
     }
 
-    /// Puts what could not be done before the error that is why.
+    /// Adds the operation that failed as context, with the previous error as its cause.
     #[must_use]
     pub fn about(mut self, what: &str) -> Self {
         if let Message::Error(error) = self.message {
@@ -184,13 +186,13 @@ impl Failure {
     }
 }
 
-/// Returns an error with all its causes in one line: `cannot read `x`: no such file`.
+/// Returns an error and all its causes in one line: `cannot read `x`: no such file`.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
         let cause_text = cause.to_string();
-        // Some libraries repeat the cause in their own words.
+        // Some libraries include the cause in their own message.
         if !text.ends_with(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
@@ -200,7 +202,7 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Writing to stdout failed.
+/// Converts an error of writing to stdout.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {

@@ -1,4 +1,4 @@
-//! Kinds and hints of the errors of projects: Kraftfiles, components and builds.
+//! Kinds and hints of project errors: Kraftfiles, components and builds.
 
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::{
 const NO_NETWORK: &str = "check the network, and `HTTPS_PROXY` behind a proxy; `source:` in the Kraftfile may \
                           name a directory or a mirror";
 
-/// Returns the kind of a failed fetch, and what the user can do.
+/// Returns the kind of a failed fetch, and a hint.
 fn fetch_advice(error: &FetchError) -> (Kind, Option<&'static str>) {
     use kraft_build::sources::{Error, GitSort};
 
@@ -235,7 +235,7 @@ impl From<build::OptionsError> for Failure {
     }
 }
 
-/// Returns the failure of a target that cannot be built.
+/// Returns the failure for a target that cannot be built.
 fn of_target(target: String, source: Box<build::TargetError>) -> Failure {
     use build::TargetError;
 
@@ -293,17 +293,17 @@ fn of_target(target: String, source: Box<build::TargetError>) -> Failure {
     }
 }
 
-/// Returns whether the cause of an error of make is not in the sources: the disk or the network.
+/// Returns whether the cause of a make error is outside of the sources: the disk or the network.
 fn is_outside(fault: &Fault, offline: bool) -> bool {
     fault.disk_full || fault.download.is_some() || is_forbidden_clone(fault, offline)
 }
 
-/// Returns whether Git was not allowed to connect.
+/// Returns whether Git failed to clone because network access is disabled.
 fn is_forbidden_clone(fault: &Fault, offline: bool) -> bool {
     offline && fault.message.starts_with("transport '")
 }
 
-/// Returns the failure of make without a place in a source file.
+/// Returns the failure for a make error without a location in a source file.
 fn of_make(target: &str, fault: &Fault, offline: bool) -> Failure {
     const FETCH: &str =
         "`kraft fetch` downloads everything that a build needs, while there is a network";
@@ -337,7 +337,7 @@ fn of_make(target: &str, fault: &Fault, offline: bool) -> Failure {
     Failure::new(Kind::Build, message)
 }
 
-/// Returns what make could not do, and why.
+/// Returns the message of a make error: what failed, and why.
 fn sentence(target: &str, fault: &Fault) -> String {
     match &fault.target {
         Some(what) => format!("cannot build {target}: {what}: {}", fault.message),

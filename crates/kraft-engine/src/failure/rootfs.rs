@@ -1,10 +1,10 @@
-//! Kinds and hints of the errors of root filesystems and Dockerfiles.
+//! Kinds and hints of root filesystem and Dockerfile errors.
 
 use super::{Failure, Kind};
 use crate::dockerfile::{self, CacheError, OptionError, SecretError};
 use crate::rootfs;
 
-/// Number of lines of a failed command that are shown.
+/// Maximum number of output lines of a failed command that are shown.
 const SHOWN_LINES: usize = 20;
 
 impl From<kraft_rootfs::Error> for Failure {
@@ -128,7 +128,7 @@ impl From<OptionError> for Failure {
     }
 }
 
-/// Returns the end of what a command printed, as a hint.
+/// Returns the last output lines of a command, as a hint.
 fn shown_output(lines: &[String]) -> Option<String> {
     let skipped = lines.len().saturating_sub(SHOWN_LINES);
     let shown: Vec<String> = lines

@@ -1,4 +1,5 @@
-//! Creates a library: a directory with the files that Unikraft's build system and its users expect.
+//! Creates a library: a directory with the files that Unikraft's build system and library users
+//! expect.
 
 mod text;
 
@@ -9,21 +10,21 @@ use kraft_core::problem::Problem;
 use kraft_sys::tool::{Tool, ToolError};
 use kraft_sys::{environment, fs};
 
-/// Why a library cannot be created.
+/// Error of creating a library.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Its directory exists.
+    /// The directory of the library already exists.
     #[error("`{}` already exists", .0.display())]
     Exists(PathBuf),
-    /// Git fails, or is missing.
+    /// A Git command failed, or Git is missing.
     #[error("cannot create the Git repository")]
     Git(#[source] ToolError),
-    /// A file or directory cannot be written.
+    /// A file or directory cannot be read or written.
     #[error(transparent)]
     File(#[from] fs::Error),
 }
 
-/// The time that a command of Git may take.
+/// Timeout of a Git command.
 const GIT_LIMIT: Duration = Duration::from_mins(1);
 
 /// A library to create.
@@ -51,38 +52,38 @@ const GIT_LIMIT: Duration = Duration::from_mins(1);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Library {
-    /// The name of the project: `hello`.
+    /// Name of the project: `hello`.
     pub project: String,
-    /// The name of the library and of its directory: `lib-hello`.
+    /// Name of the library and of its directory: `lib-hello`.
     pub name: String,
-    /// The name of its option: `LIBHELLO`.
+    /// Name of its KConfig option: `LIBHELLO`.
     pub kname: String,
-    /// The version of the sources that it wraps.
+    /// Version of the upstream sources.
     pub version: String,
-    /// A description in one line.
+    /// Description in one line.
     pub description: String,
-    /// The author.
+    /// Name of the author.
     pub author: String,
-    /// The email address of the author.
+    /// Email address of the author.
     pub email: String,
-    /// The copyright holder.
+    /// Copyright holder.
     pub holder: String,
-    /// The first branch of its repository.
+    /// Initial branch of its Git repository.
     pub branch: String,
-    /// The URL of the archive with the sources that it wraps, if it is a port.
+    /// URL of the archive with the upstream sources, if the library is a port.
     pub origin: Option<String>,
     /// Whether it has an optional `main` function.
     pub main: bool,
-    /// The directory of its patches to the sources that it wraps.
+    /// Directory of its patches to the upstream sources.
     pub patches: Option<String>,
     /// Whether to create a Git repository.
     pub git: bool,
-    /// The directory that its own is created in.
+    /// Parent directory of the library's directory.
     pub path: PathBuf,
 }
 
 impl Library {
-    /// Returns every error in its fields.
+    /// Validates the fields and returns all problems.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -156,7 +157,7 @@ impl Library {
         problems
     }
 
-    /// Returns the names and texts of its files.
+    /// Returns the names and contents of the library's files.
     fn files(&self, year: i16) -> Vec<(String, String)> {
         let mut files = vec![
             ("CODING_STYLE.md", text::coding_style(self)),
@@ -179,8 +180,8 @@ impl Library {
         files
     }
 
-    /// Creates the library and returns its directory. It is written beside its place and moved there
-    /// when it is complete.
+    /// Creates the library and returns its directory. The files are written to a temporary
+    /// directory next to it, which is renamed when it is complete.
     ///
     /// # Errors
     ///
@@ -216,7 +217,7 @@ impl Library {
         Ok(())
     }
 
-    /// Creates a Git repository with a first commit.
+    /// Creates a Git repository with an initial commit.
     fn init(&self, stage: &Path) -> Result<(), ToolError> {
         let name = format!("user.name={}", self.author);
         let email = format!("user.email={}", self.email);
@@ -257,7 +258,7 @@ pub fn git_config(key: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Returns the option of a library by the name of its project: `LIBHELLO` for `hello`.
+/// Returns the KConfig option of the library for a project: `LIBHELLO` for `hello`.
 #[must_use]
 pub fn kname(project: &str) -> String {
     let bare = project.strip_prefix("lib-").unwrap_or(project);
@@ -275,7 +276,7 @@ pub fn kname(project: &str) -> String {
     format!("LIB{word}")
 }
 
-/// Returns the name of a library by the name of its project: `lib-hello` for `hello`.
+/// Returns the name of the library for a project: `lib-hello` for `hello`.
 #[must_use]
 pub fn name(project: &str) -> String {
     if project.starts_with("lib-") {

@@ -1,15 +1,15 @@
-//! The texts of a new library.
+//! Contents of the files of a new library.
 
 use std::fmt::Write as _;
 
 use super::Library;
 
-/// Returns the name of a library in makefiles: `libhello`.
+/// Returns the name of the library in makefiles: `libhello`.
 fn make_name(library: &Library) -> String {
     library.kname.to_ascii_lowercase()
 }
 
-/// Returns a text that can be quoted in KConfig.
+/// Replaces the characters that are not valid in a quoted KConfig string.
 fn unquoted(text: &str) -> String {
     text.replace(['"', '\\'], "'").replace('$', "")
 }

@@ -1,4 +1,5 @@
-//! The helper of imports: takes the entries of an archive, and remembers what they were.
+//! Emulated helper instance for volume imports: it receives the entries of a cpio archive and
+//! records them.
 
 use std::io;
 
@@ -9,12 +10,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::server::Shared;
 
-/// The header of an entry is this long (newc).
+/// Length of an entry's header in bytes (newc).
 const HEADER: usize = 110;
-/// Longest path that is taken.
+/// Maximum length of a path in bytes.
 const LONGEST_PATH: u64 = 4096;
 
-/// Understands `-p PORT -a PASSWORD -t SECONDS`.
+/// Parses `-p PORT -a PASSWORD -t SECONDS`.
 fn understand(args: &[String]) -> Option<(u16, String)> {
     match args {
         [p, port, a, password, t, seconds] if p == "-p" && a == "-a" && t == "-t" => {
@@ -42,13 +43,13 @@ async fn serve(shared: Shared, uuid: String, password: String, listener: TcpList
         }
         let mut shown = vec![0; password.len()];
         if stream.read_exact(&mut shown).await.is_ok() && shown == password.as_bytes() {
-            // One import at a time, and what became of it is seen by what was kept.
+            // One import at a time. Its result is what `volumes/UUID` of the control API lists.
             let _ = take(&shared, &uuid, &mut stream, &password).await;
         }
     }
 }
 
-/// The volume of an instance: UUID and bytes in all.
+/// Returns the volume of an instance: its UUID and its size in bytes.
 fn volume(shared: &Shared, instance: &str) -> Option<(String, u64)> {
     let world = shared.world();
     let mut volumes = world.volumes.iter();
@@ -97,7 +98,7 @@ async fn take(
     stream.read_exact(&mut end).await.map(drop)
 }
 
-/// Takes one entry; nothing is the trailer. Also tells how many bytes it had.
+/// Reads one entry; `None` is the trailer. Also returns the number of bytes it had.
 async fn entry(stream: &mut TcpStream) -> io::Result<(Option<Value>, u64)> {
     let wrong = || io::Error::from(io::ErrorKind::InvalidData);
     let mut header = [0; HEADER];
@@ -176,13 +177,13 @@ async fn room(stream: &mut TcpStream, free: u64, total: u64) -> io::Result<()> {
     frame(stream, 2, &numbers).await
 }
 
-/// Says what is wrong, in two pieces, and hangs up.
+/// Sends an error message in two pieces and closes the connection.
 async fn complain(stream: &mut TcpStream, text: &str) -> io::Result<()> {
     let (first, second) = text.split_at(text.len().min(5));
     frame(stream, -28, first.as_bytes()).await?;
     frame(stream, 0, second.as_bytes()).await?;
     stream.shutdown().await?;
-    // What is still on its way is taken, or the complaint would get lost with it.
+    // Read what the client still sends; otherwise the error message is lost when the socket closes.
     tokio::io::copy(stream, &mut tokio::io::sink())
         .await
         .map(drop)

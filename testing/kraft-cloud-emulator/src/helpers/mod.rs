@@ -1,5 +1,5 @@
-//! The platform's own images that help clients, played: what they would do as instances, tasks of
-//! this process do behind the same ports.
+//! Emulated helper images of the platform, for tunnels and imports: tasks of this process listen on
+//! the ports on which the instances would.
 
 pub(crate) mod import;
 mod tunnel;
@@ -12,22 +12,22 @@ use crate::world::{Image, World};
 const TUNNEL: &str = "utils/tunnel";
 const IMPORT: &str = "utils/volimport";
 
-/// What helpers do wrong on demand.
+/// Injected errors of helper instances.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Spoilt {
-    /// At most so many connections go through a tunnel at once.
+    /// Maximum number of concurrent connections through a tunnel.
     pub slots: Option<usize>,
-    /// What a tunnel refuses every connection with.
+    /// Error code with which a tunnel rejects every connection.
     pub refusal: Option<i16>,
-    /// A control connection is dropped after so many milliseconds, once.
+    /// Milliseconds after which a control connection is closed, once.
     pub control_ms: Option<u64>,
-    /// What an import fails with, behind so many bytes.
+    /// Number of bytes after which an import fails, and its error message.
     pub complaint: Option<(u64, String)>,
-    /// An import hangs up behind so many bytes.
+    /// Number of bytes after which an import closes the connection.
     pub hang_up: Option<u64>,
 }
 
-/// The image that a name without a host means, if it is one of ours.
+/// Returns the helper image for a name without a registry host, if it is an emulated one.
 pub(crate) fn image(name: &str) -> Option<Image> {
     let (repository, version) = name.split_once(':').unwrap_or((name, "latest"));
     let bare = repository.strip_prefix("official/").unwrap_or(repository);
@@ -44,13 +44,13 @@ pub(crate) fn image(name: &str) -> Option<Image> {
     })
 }
 
-/// Whether an instance of an image is played.
+/// Returns whether instances of an image are emulated by a task of this process.
 pub(crate) fn plays(image: &str) -> bool {
     let repository = image.split('@').next().unwrap_or_default();
     [TUNNEL, IMPORT].contains(&repository)
 }
 
-/// Begins to play an instance that starts.
+/// Starts the task of a helper instance.
 pub(crate) fn start(shared: &Shared, uuid: &str) {
     let (image, args) = {
         let world = shared.world();
@@ -66,7 +66,7 @@ pub(crate) fn start(shared: &Shared, uuid: &str) {
     }
 }
 
-/// Opens a port of a played instance: what takes its connections, and whether it still runs.
+/// Listens on a port of an emulated instance.
 fn open(shared: &Shared, uuid: &str, port: u16) -> Option<tokio::net::TcpListener> {
     let (listener, address) = crate::proxy::listen()?;
     let mut world = shared.world();
@@ -77,7 +77,7 @@ fn open(shared: &Shared, uuid: &str, port: u16) -> Option<tokio::net::TcpListene
     tokio::net::TcpListener::from_std(listener).ok()
 }
 
-/// Whether a played instance is there.
+/// Returns whether an emulated instance still exists.
 fn is_there(world: &World, uuid: &str) -> bool {
     world.instance(uuid).is_some()
 }

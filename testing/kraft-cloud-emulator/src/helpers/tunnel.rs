@@ -1,5 +1,5 @@
-//! The helper of tunnels: a control port that hears whether the client is there, and ports that lead
-//! to instances.
+//! Emulated helper instance for tunnels: a control port that receives the client's heartbeats, and
+//! ports that forward to instances.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,11 +12,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::server::Shared;
 
-/// A client that says nothing for so long is gone: its heart beats every minute.
+/// Time without a heartbeat after which a client counts as disconnected; it sends one every minute.
 const SILENCE: Duration = Duration::from_secs(90);
 const HEARTBEAT: [u8; 9] = [0xf0, 0x9f, 0x91, 0x8b, 0xf0, 0x9f, 0x90, 0x92, 0x00];
 
-/// Where a port leads: address or name inside, port.
+/// Destination of a forwarded port: the instance's address or name in the private network, and
+/// port.
 #[derive(Clone)]
 struct Way {
     proxy: u16,
@@ -24,7 +25,7 @@ struct Way {
     port: u16,
 }
 
-/// What every task of a helper shares.
+/// State shared by the tasks of a helper.
 #[derive(Clone)]
 struct Helper {
     shared: Shared,
@@ -32,7 +33,7 @@ struct Helper {
     busy: Arc<AtomicUsize>,
 }
 
-/// Understands `CONTROL:5`, `5:PASSWORD`, `600`, `[TCP2TCP:HOST:PORT:PROXY:27|…]`.
+/// Parses `CONTROL:5`, `5:PASSWORD`, `600`, `[TCP2TCP:HOST:PORT:PROXY:27|…]`.
 fn understand(args: &[String]) -> Option<(u16, String, Vec<Way>)> {
     let [control, password, _, ways] = args else {
         return None;
@@ -76,7 +77,7 @@ pub(super) fn start(shared: &Shared, uuid: &str, args: &[String]) {
     }
 }
 
-/// Hears the client's heart.
+/// Receives the client's heartbeats.
 async fn hear(helper: Helper, uuid: String, listener: TcpListener) {
     while let Ok((mut stream, _)) = listener.accept().await {
         if !super::is_there(&helper.shared.world(), &uuid) {
@@ -103,7 +104,7 @@ async fn hear(helper: Helper, uuid: String, listener: TcpListener) {
     }
 }
 
-/// Leads connections on.
+/// Accepts connections and forwards them.
 async fn lead(helper: Helper, uuid: String, way: Way, listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         if !super::is_there(&helper.shared.world(), &uuid) {
@@ -111,7 +112,7 @@ async fn lead(helper: Helper, uuid: String, way: Way, listener: TcpListener) {
         }
         let (helper, way) = (helper.clone(), way.clone());
         tokio::spawn(async move {
-            // Who hangs up is no concern of others.
+            // A client that closes its connection does not affect the others.
             let _ = helper.connection(stream, &way).await;
         });
     }
@@ -151,7 +152,7 @@ impl Helper {
         done.map(drop)
     }
 
-    /// Where a port of an instance really is.
+    /// Returns the address on this host of an instance's port.
     fn target(&self, way: &Way) -> Option<SocketAddr> {
         let world = self.shared.world();
         let named = way.host.strip_suffix(".internal");

@@ -1,18 +1,18 @@
-//! `/_emulator/…`: the door of the tests. It asks for no token, for it is only on this host.
+//! `/_emulator/…`: the control API for tests. It requires no token, as it is served only locally.
 //!
-//! | method and path | what it does |
+//! | method and path | effect |
 //! |---|---|
-//! | `GET requests` | the journal: `{method, path, query, headers, body, status, answer, fault}` |
-//! | `DELETE requests` | forgets the journal |
-//! | `POST faults` | a fault, or a list of them, for requests to come |
-//! | `POST images` | an image: `{name, args?, size?, output?, crash?, delay_ms?}` |
+//! | `GET requests` | returns the recorded requests: `{method, path, query, headers, body, status, answer, fault}` |
+//! | `DELETE requests` | clears the recorded requests |
+//! | `POST faults` | injects an error, or a list of them, into later requests |
+//! | `POST images` | adds an image: `{name, args?, size?, output?, crash?, delay_ms?}` |
 //! | `POST console` | prints on an instance's console: `{name, text}` |
-//! | `POST backends` | where a port of an instance is reached: `{name, port, address}` |
-//! | `PUT settings` | `{start_ms?, stop_ms?, volume_ms?, instances?, groups?, volumes?, memory_mb?}` |
-//! | `PUT helpers` | what helpers do wrong: `{slots?, refusal?, control_ms?, complaint?: {at, text}, hang_up?}` |
-//! | `GET volumes/UUID` | what was imported: `{path, type, mode, size, sha256, target}` |
-//! | `GET addresses` | published ports: `{fqdn, port, address}` |
-//! | `GET ca` | what clients of published ports are to trust: `{pem}` |
+//! | `POST backends` | sets the address of an instance's port: `{name, port, address}` |
+//! | `PUT settings` | changes settings: `{start_ms?, stop_ms?, volume_ms?, instances?, groups?, volumes?, memory_mb?}` |
+//! | `PUT helpers` | injects errors into helpers: `{slots?, refusal?, control_ms?, complaint?: {at, text}, hang_up?}` |
+//! | `GET volumes/UUID` | returns the imported entries: `{path, type, mode, size, sha256, target}` |
+//! | `GET addresses` | returns the published ports: `{fqdn, port, address}` |
+//! | `GET ca` | returns the CA certificate for published ports: `{pem}` |
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use crate::http::{Request, Response};
 use crate::server::Shared;
 use crate::world::{Image, World, hostless};
 
-/// Answers a request of a test.
+/// Answers a request to the control API.
 pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let mut world = shared.world();

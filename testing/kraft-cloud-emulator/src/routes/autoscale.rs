@@ -1,4 +1,4 @@
-//! `/services/…/autoscale`: how a group is scaled, and by which policies.
+//! `/services/…/autoscale`: autoscaling of service groups, and its policies.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ const CONFIGURE: &[Field] = &[
     ("master", Kind::Object(ID), true),
     ("policies", Kind::List(&Kind::Object(POLICY)), false),
 ];
-/// Most policies of a group, and most steps of a policy.
+/// Maximum number of policies per group, and of steps per policy.
 const MOST: (usize, usize) = (8, 4);
 
 pub(super) fn answer(
@@ -136,7 +136,7 @@ fn configure(world: &mut World, item: &Value) -> Result<Value, Fault> {
     Ok(done(&group.uuid, &group.name, Value::Null))
 }
 
-/// Steps must follow each other without a gap, and one must not be open on both sides.
+/// Validates a policy: its steps must be contiguous, and each must have a bound.
 fn is_sound(policy: &Value) -> Result<(), Fault> {
     let steps = policy
         .get("steps")

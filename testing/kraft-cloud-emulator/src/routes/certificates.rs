@@ -9,7 +9,7 @@ use crate::http::{Request, Response};
 use crate::server::Shared;
 use crate::world::{Certificate, World, fresh_uuid, pointer, random, stamp};
 
-/// 8 MiB.
+/// A PEM of at most 8 MiB.
 const PEM: Kind = Kind::Text(8 << 20);
 const CREATE: &[Field] = &[
     NAME_FIELD,
@@ -101,7 +101,7 @@ fn create(world: &mut World, body: &Value) -> Result<Value, Fault> {
     Ok(item)
 }
 
-/// The groups that use a certificate.
+/// Returns the service groups that use a certificate.
 fn users(world: &World, certificate: &Certificate) -> Vec<Value> {
     let uses = |domain: &Value| {
         domain.pointer("/certificate/uuid").and_then(Value::as_str) == Some(&certificate.uuid)

@@ -1,4 +1,4 @@
-//! `POST /instances`: an instance with what it brings along, and its copies.
+//! `POST /instances`: creates an instance with its volumes and service group, and its replicas.
 
 use std::time::Instant;
 
@@ -104,7 +104,7 @@ pub(super) fn answer(shared: &Shared, request: &Request) -> Result<Response, Res
     Ok(items("instances", views.collect()))
 }
 
-/// Makes every copy or none, and returns their UUIDs.
+/// Creates all replicas or none, and returns their UUIDs.
 fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
     let text = |key: &str| body.get(key).and_then(Value::as_str);
     let number = |key: &str, default| body.get(key).and_then(Value::as_i64).unwrap_or(default);
@@ -127,7 +127,7 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
     }
     let mounts = mounts(world, body)?;
     let group = group(world, body)?;
-    // All that can be refused comes before the first thing that stays.
+    // Every check comes before the first change of the state.
     let volumes = match volumes_of(world, mounts) {
         Ok(volumes) => volumes,
         Err(fault) => {
@@ -187,7 +187,7 @@ fn make(world: &mut World, body: &Value) -> Result<Vec<String>, Fault> {
     Ok(made)
 }
 
-/// An image that may leave the registry again is kept as long as its instances.
+/// Keeps an image for its instances, even if it is removed from the registry later.
 fn remember_image(world: &mut World, image: crate::world::Image) {
     let known = |one: &crate::world::Image| {
         one.repository == image.repository && one.digest == image.digest
@@ -197,7 +197,7 @@ fn remember_image(world: &mut World, image: crate::world::Image) {
     }
 }
 
-/// What may not be asked for together.
+/// Rejects fields that are mutually exclusive.
 fn exclusions(body: &Value) -> Result<(), Fault> {
     let clash = |message: &str| Err(Fault::new(Code::NotBoth, message));
     let features = body.get("features").and_then(Value::as_array);
@@ -260,7 +260,8 @@ fn quota(world: &World, copies: usize, memory: i64, body: &Value) -> Result<(), 
     Ok(())
 }
 
-/// A volume to mount: which one, or the MiB of a new one; where; only to read.
+/// A volume to mount: the volume, or the size in MiB of a new one; the path; whether it is
+/// read-only.
 struct Mount(Result<String, i64>, String, bool);
 
 fn mounts(world: &World, body: &Value) -> Result<Vec<Mount>, Fault> {
@@ -290,7 +291,8 @@ fn mounts(world: &World, body: &Value) -> Result<Vec<Mount>, Fault> {
     mounts.collect()
 }
 
-/// Makes the volumes that are not there yet: UUID, path, only to read.
+/// Creates the volumes that do not exist yet, and returns for each: UUID, path, whether it is
+/// read-only.
 fn volumes_of(world: &mut World, mounts: Vec<Mount>) -> Result<Vec<(String, String, bool)>, Fault> {
     let mut found = Vec::with_capacity(mounts.len());
     for Mount(which, at, readonly) in mounts {
@@ -303,7 +305,7 @@ fn volumes_of(world: &mut World, mounts: Vec<Mount>) -> Result<Vec<(String, Stri
     Ok(found)
 }
 
-/// Takes back what was made for an instance that is refused after all.
+/// Removes the volumes and groups created for an instance that is rejected after all.
 fn drop_unused(world: &mut World) {
     world
         .volumes
@@ -323,7 +325,7 @@ fn drop_unused(world: &mut World) {
     world.groups.retain(|_| kept.next().unwrap_or(true));
 }
 
-/// The group the instance joins: one that is there, or one made for it.
+/// Returns the service group that the instance joins: an existing one, or one created for it.
 fn group(world: &mut World, body: &Value) -> Result<Option<String>, Fault> {
     let Some(asked) = body.get("service_group") else {
         return Ok(None);

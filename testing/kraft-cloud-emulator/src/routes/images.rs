@@ -1,4 +1,4 @@
-//! `/images/list`: what can be deployed.
+//! `/images/list`: the images that can be deployed.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::http::{Request, Response};
 use crate::server::Shared;
 use crate::world::{Image, hostless};
 
-/// The description calls the second `tagged`, and clients send `tag`.
+/// The API description names the second field `tagged`, and clients send `tag`.
 const FIELDS: &[Field] = &[
     ("digest", Kind::Text(2048), false),
     ("tag", Kind::Text(2048), false),
@@ -56,7 +56,7 @@ fn named(image: &Image, name: &str) -> bool {
     shown(image) == name || image.repository == name
 }
 
-/// Official images are shown without their namespace.
+/// Returns the displayed repository: official images are listed without their namespace.
 fn shown(image: &Image) -> &str {
     let repository = image.repository.as_str();
     repository.strip_prefix("official/").unwrap_or(repository)

@@ -1,4 +1,4 @@
-//! `/instances`: listing, measuring and removing them.
+//! `/instances`: lists and removes instances, and returns their metrics.
 
 use serde_json::{Value, json};
 
@@ -129,7 +129,7 @@ fn uptime(one: &Instance) -> u64 {
     u64::try_from(since.unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
-/// When an instance is started again by itself, if it is.
+/// Returns when an instance restarts automatically, if a restart is due.
 fn restart(one: &Instance) -> Option<Value> {
     let (at, _) = one.next.filter(|(_, next)| *next == State::Starting)?;
     let left = at.saturating_duration_since(std::time::Instant::now());
@@ -138,12 +138,12 @@ fn restart(one: &Instance) -> Option<Value> {
     Some(json!({"attempt": one.attempts, "next_at": then}))
 }
 
-/// An instance as it is shown.
+/// Returns the JSON of an instance.
 pub(super) fn view(world: &World, one: &Instance, measured: bool) -> Value {
     let asked = |key: &str| one.asked.get(key).cloned();
     let group = one.group.as_ref().and_then(|uuid| {
         let group = world.groups.iter().find(|group| group.uuid == *uuid)?;
-        // The description calls a domain's name `name`, answers of the platform `fqdn`.
+        // The API description names the field of a domain `name`, responses of the platform `fqdn`.
         let domains = group.domains.iter().map(|domain| {
             let mut domain = domain.clone();
             let name = domain.get("fqdn").cloned().unwrap_or_default();

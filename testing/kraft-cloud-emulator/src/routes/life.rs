@@ -1,4 +1,4 @@
-//! What happens to instances over time: start, stop, wait, log.
+//! Lifecycle of instances: start, stop, wait, logs.
 
 use std::time::{Duration, Instant};
 
@@ -36,17 +36,17 @@ const LOG: &[Field] = &[
     ("offset", Kind::Number(-2_147_483_647, 2_147_483_647), false),
     ("limit", Kind::Number(0, 16_383), false),
 ];
-/// The longest anything blocks here, even when asked to for ever.
+/// Maximum time that a request blocks, even if it asks for no timeout.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// How long so many milliseconds are; -1 means as long as can be.
+/// Converts milliseconds to a duration of at most [`FOR_EVER`]; -1 is no timeout.
 fn span(ms: i64) -> Duration {
     u64::try_from(ms)
         .map_or(FOR_EVER, Duration::from_millis)
         .min(FOR_EVER)
 }
 
-/// Lets an instance start, for real if that is how things are set.
+/// Starts an instance, with a real machine if one is configured.
 pub(super) fn begin(shared: &Shared, uuid: &str) {
     let real = {
         let mut world = shared.world();
@@ -60,7 +60,7 @@ pub(super) fn begin(shared: &Shared, uuid: &str) {
     }
 }
 
-/// Blocks until every one of them runs or ended, or the time is over.
+/// Blocks until every instance runs or has stopped, or the timeout expires.
 pub(super) fn until_running(shared: &Shared, uuids: &[String], timeout: Option<i64>) {
     let end = Instant::now() + span(timeout.unwrap_or(0));
     while Instant::now() < end {
@@ -149,7 +149,7 @@ pub(super) fn stop(
         } else if force {
             world.end(&uuid, 28, None);
         } else {
-            // There are no connections that could be drained: the stages pass by themselves.
+            // There are no connections to drain: only the time passes.
             one.state = if drain == 0 {
                 State::Stopping
             } else {

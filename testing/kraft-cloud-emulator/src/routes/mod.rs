@@ -1,4 +1,4 @@
-//! Which path and method is what.
+//! Routes requests by path and method.
 
 pub(crate) mod admin;
 mod autoscale;
@@ -38,17 +38,17 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response
     outcome.unwrap_or_else(|refused| refused)
 }
 
-/// A refusal of the whole request.
+/// Returns the response for a path that does not exist.
 pub(crate) fn nowhere() -> Response {
     Fault::new(Code::NoSuchEndpoint, "No such endpoint").whole(404)
 }
 
-/// The path is one of ours, the method is not one of the path's.
+/// Returns the response for a path that exists but does not support the method.
 pub(crate) fn wrong_method() -> Response {
     Fault::new(Code::WrongMethod, "Wrong method").whole(405)
 }
 
-/// The body as JSON; `Null` if there is none.
+/// Parses the body as JSON; `Null` if it is empty.
 pub(crate) fn body(request: &Request) -> Result<Value, Response> {
     if request.body.is_empty() {
         return Ok(Value::Null);
@@ -57,7 +57,7 @@ pub(crate) fn body(request: &Request) -> Result<Value, Response> {
     serde_json::from_slice(&request.body).map_err(|_| malformed())
 }
 
-/// Refuses parameters of the query that nobody described.
+/// Rejects query parameters that the API description does not list.
 pub(crate) fn query(request: &Request, known: &[&str]) -> Result<(), Response> {
     let ids = ["uuid", "name"];
     let mut keys = request.query.iter().map(|(key, _)| key.as_str());
@@ -70,8 +70,8 @@ pub(crate) fn query(request: &Request, known: &[&str]) -> Result<(), Response> {
     }
 }
 
-/// The items a request is about, each checked: of the path, the query, or the body. `None` if it
-/// names none.
+/// Returns the validated items that a request selects by path, query or body; `None` if it selects
+/// none.
 pub(crate) fn asked(
     request: &Request,
     path: Option<&str>,
@@ -103,7 +103,7 @@ pub(crate) fn asked(
     Ok(Some(list))
 }
 
-/// As [`asked`], of a request that must name something.
+/// Returns the same as [`asked`], but an error if the request selects no item.
 pub(crate) fn must_ask(
     request: &Request,
     path: Option<&str>,
@@ -113,7 +113,7 @@ pub(crate) fn must_ask(
     list.ok_or_else(|| Fault::new(Code::MissingId, "nothing is named").whole(400))
 }
 
-/// The answer of a collection to each item it was asked for.
+/// Applies an operation to each selected item of a collection and returns the response.
 pub(crate) fn each(
     collection: &str,
     list: Vec<Value>,
@@ -126,7 +126,7 @@ pub(crate) fn each(
     items(collection, outcomes.collect())
 }
 
-/// A successful item: who it is, and more.
+/// Returns the JSON of a successful item: its UUID, its name, and more fields.
 pub(crate) fn done(uuid: &str, name: &str, more: Value) -> Value {
     let mut item = json!({"status": "success", "uuid": uuid, "name": name});
     if let (Some(item), Value::Object(more)) = (item.as_object_mut(), more) {

@@ -1,4 +1,4 @@
-//! `/services`: groups of published ports.
+//! `/services`: service groups, which publish ports.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ const DOMAIN: &[Field] = &[
     ("name", NAME, true),
     ("certificate", Kind::Object(ID), false),
 ];
-/// What a group is made of; an instance may bring one along.
+/// Fields of a new service group; a request for an instance may contain one.
 pub(super) const CREATE: &[Field] = &[
     NAME_FIELD,
     ("services", Kind::List(&Kind::Object(MAPPING)), true),
@@ -90,7 +90,7 @@ pub(super) fn answer(
     }
 }
 
-/// Makes a group and returns its UUID.
+/// Creates a service group and returns its UUID.
 pub(super) fn create(world: &mut World, body: &Value, persistent: bool) -> Result<String, Fault> {
     if world.groups.len() >= world.settings.hard.groups {
         return Err(Fault::new(
@@ -131,7 +131,7 @@ pub(super) fn create(world: &mut World, body: &Value, persistent: bool) -> Resul
     Ok(uuid)
 }
 
-/// The mappings with what was left out, each obeying the rules of its port.
+/// Returns the port mappings with their defaults, validated by the rules for each port.
 fn mappings(body: &Value) -> Result<Vec<Value>, Fault> {
     let mut mappings: Vec<Value> = Vec::new();
     let asked = body.get("services").and_then(Value::as_array);
@@ -170,7 +170,7 @@ fn mappings(body: &Value) -> Result<Vec<Value>, Fault> {
     Ok(mappings)
 }
 
-/// The domains, each a name of its own; one is made up if none is given.
+/// Returns the domains, each with a unique name; a generated one if the request has none.
 fn domains(world: &World, body: &Value, group: &str, is_named: bool) -> Result<Vec<Value>, Fault> {
     let metro = &world.settings.metro;
     let asked = body
@@ -222,7 +222,7 @@ fn domains(world: &World, body: &Value, group: &str, is_named: bool) -> Result<V
     Ok(domains)
 }
 
-/// The certificate that is named, or one that happens to be for this name.
+/// Returns the requested certificate of a domain, or else one that matches its name.
 fn certificate(world: &World, domain: &Value, fqdn: &str) -> Result<Option<Value>, Fault> {
     let found = match domain.get("certificate") {
         Some(named) => Some(world.find_certificate(named)?),

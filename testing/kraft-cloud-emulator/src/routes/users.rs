@@ -1,4 +1,4 @@
-//! `/users/quotas`: what the account has and may have.
+//! `/users/quotas`: usage and quotas of the account.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `/volumes`, with the attaching and detaching that the platform has beyond its description.
+//! `/volumes`, with `attach` and `detach`, which the platform supports beyond its API description.
 
 use std::time::Instant;
 
@@ -83,7 +83,7 @@ pub(super) fn answer(
     }
 }
 
-/// Makes a volume and returns its UUID.
+/// Creates a volume and returns its UUID.
 pub(super) fn create(
     world: &mut World,
     name: Option<&str>,
