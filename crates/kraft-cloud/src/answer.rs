@@ -1,4 +1,4 @@
-//! Answers: the envelope of the platform, opened.
+//! Parsed responses: the items inside the platform's JSON envelope.
 //!
 //! ```json
 //! {"status": "partial_success", "message": "…",
@@ -12,39 +12,39 @@ use serde_json::{Map, Value};
 
 use crate::{Error, ErrorKind};
 
-/// An answer, with one item per thing that was asked about or made.
+/// Response with one item per requested or created resource.
 #[derive(Clone, Debug)]
 pub struct Answer<T> {
-    /// What came of each, in the order of the platform.
+    /// Result for each resource, in the order of the response.
     pub items: Vec<Item<T>>,
-    /// What the platform says about the whole.
+    /// Message of the platform about the whole request.
     pub message: Option<String>,
-    /// The text of the answer, as it came.
+    /// Response body, unmodified.
     pub raw: String,
-    /// What was attempted.
+    /// The operation, phrased to follow "cannot" in an error message.
     doing: String,
     failed: bool,
 }
 
-/// What came of one thing.
+/// Result for one resource.
 #[derive(Clone, Debug)]
 pub enum Item<T> {
-    /// It is there, or done.
+    /// The resource, or the result of the operation on it.
     Done(T),
-    /// It is not.
+    /// The operation failed for this resource.
     Failed(Refusal),
 }
 
-/// Why the platform did not do it for one thing.
+/// Error of the platform for one resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Refusal {
-    /// Its UUID, if the platform tells it.
+    /// UUID of the resource, if the platform returns it.
     pub uuid: Option<String>,
-    /// Its name.
+    /// Name of the resource.
     pub name: Option<String>,
-    /// What the platform says.
+    /// Error message of the platform.
     pub message: Option<String>,
-    /// The platform's number for it.
+    /// Error code of the platform.
     pub error: Option<i64>,
 }
 
@@ -58,7 +58,7 @@ struct Envelope {
 }
 
 impl<T: DeserializeOwned> Answer<T> {
-    /// Opens an envelope.
+    /// Parses a response body. `doing` is the operation, for error messages.
     pub(crate) fn read(raw: String, doing: &str) -> Result<Self, String> {
         let value = serde_json::from_str(&raw).map_err(|error| error.to_string())?;
         let envelope =
@@ -95,7 +95,7 @@ impl<T: DeserializeOwned> Answer<T> {
     }
 }
 
-/// Takes the members away that are `null`: servers write that where others leave a member out.
+/// Removes members that are `null`: some servers send `null` where others omit the member.
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(members) => Value::Object(
@@ -110,7 +110,8 @@ fn without_nulls(value: Value) -> Value {
     }
 }
 
-/// Returns what a thing is called by, if no terminal and no script should get to see it.
+/// Returns the UUID or name of an item if it contains control characters, which must not reach a
+/// terminal or a script.
 fn unprintable(item: &Value) -> Option<&str> {
     ["uuid", "name"]
         .iter()
@@ -118,8 +119,8 @@ fn unprintable(item: &Value) -> Option<&str> {
         .find(|name| name.contains(char::is_control))
 }
 
-/// Returns the items: those of the only list, or the data itself where the description has a single
-/// thing there (as for an instance that was created).
+/// Returns the items of `data`: those of its only list, or `data` itself if it is a single resource
+/// (as in the cloud description of a created instance).
 fn collection(data: Map<String, Value>) -> Vec<Value> {
     if data.contains_key("uuid") {
         return vec![Value::Object(data)];
@@ -132,7 +133,7 @@ fn collection(data: Map<String, Value>) -> Vec<Value> {
 }
 
 impl<T> Answer<T> {
-    /// Keeps some of the things; refusals stay, and so does the text.
+    /// Keeps the resources that match a predicate. Failed items are kept, and `raw` is unchanged.
     pub fn retain(&mut self, wanted: impl Fn(&T) -> bool) {
         self.items.retain(|item| match item {
             Item::Done(value) => wanted(value),
@@ -140,7 +141,7 @@ impl<T> Answer<T> {
         });
     }
 
-    /// Sorts the things by a key; refusals come last.
+    /// Sorts the resources by a key; failed items come last.
     pub fn sort_by<K: Ord>(&mut self, key: impl Fn(&T) -> K) {
         self.items.sort_by_cached_key(|item| match item {
             Item::Done(value) => (false, Some(key(value))),
@@ -148,8 +149,7 @@ impl<T> Answer<T> {
         });
     }
 
-    /// Returns what came of each thing, refusals as errors; an answer that refuses the whole and
-    /// names no thing is one error.
+    /// Returns one result per resource. A failed response without items is a single error.
     pub fn each(self) -> Vec<Result<T, Error>> {
         if self.items.is_empty() && self.failed {
             return vec![Err(Error::Refused {
@@ -183,13 +183,13 @@ impl<T> Answer<T> {
             .collect()
     }
 
-    /// Returns all things, or the first refusal.
+    /// Returns all resources, or the first error.
     pub fn all(self) -> Result<Vec<T>, Error> {
         self.each().into_iter().collect()
     }
 
-    /// Returns the things that are there, or the first refusal for any other reason than that a thing
-    /// is not.
+    /// Returns the resources that exist, or the first error other than
+    /// [`NotFound`](ErrorKind::NotFound).
     pub fn found(self) -> Result<Vec<T>, Error> {
         let each = self.each().into_iter();
         each.filter(|item| {
@@ -199,7 +199,8 @@ impl<T> Answer<T> {
         .collect()
     }
 
-    /// Returns the only thing that was asked about.
+    /// Returns the first resource; for a request for a single one. An empty response is a
+    /// [`NotFound`](ErrorKind::NotFound) error.
     pub fn one(self) -> Result<T, Error> {
         let doing = self.doing.clone();
         self.each().into_iter().next().unwrap_or_else(|| {

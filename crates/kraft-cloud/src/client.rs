@@ -1,4 +1,4 @@
-//! The client: sends requests to one metro, and reads what it answers.
+//! HTTP client that sends requests to one metro and parses the responses.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use crate::resources::Named;
 use crate::resources::instances::{self, CreateInstance, Instance};
 use crate::token::Token;
 
-/// An answer is at most this long, in bytes.
+/// Maximum size of a response body, in bytes.
 const LARGEST_ANSWER: usize = 64 << 20;
 
-/// A client of one metro.
+/// Client for the API of one metro.
 #[derive(Debug)]
 pub struct Client {
     endpoint: Endpoint,
@@ -32,19 +32,19 @@ pub struct Client {
     clients: Clients<HttpClient>,
 }
 
-/// Returns the HTTP clients of everything in the cloud.
+/// Returns the HTTP clients for all requests of this crate.
 pub(crate) fn clients(policy: Policy) -> Result<Clients<HttpClient>, ClientError> {
     Clients::new(Policy {
-        // Tokens are shown to verified servers only.
+        // Tokens are sent to servers with a verified certificate only.
         insecure: Vec::new(),
-        // A connection that the server closed meanwhile would look like a request that it lost.
+        // If the server closed an idle connection, reusing it would look like a lost request.
         keep_alive: false,
         ..policy
     })
 }
 
 impl Client {
-    /// Makes a client; opens no connection.
+    /// Creates a client. Does not open a connection.
     pub fn new(endpoint: Endpoint, token: Token, policy: Policy) -> Result<Self, Error> {
         let clients = clients(policy).map_err(|error| Error::client(endpoint.host(), &error))?;
         Ok(Self {
@@ -54,17 +54,17 @@ impl Client {
         })
     }
 
-    /// Returns whom it speaks for.
+    /// Returns the token that authenticates the requests.
     pub fn token(&self) -> &Token {
         &self.token
     }
 
-    /// Returns where it sends its requests.
+    /// Returns the endpoint that receives the requests.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Sends a request, again where that may help and cannot harm, and reads the answer.
+    /// Sends a request and parses the response. Retries if that is safe and may succeed.
     pub async fn send<T: DeserializeOwned>(
         &self,
         request: &Request<T>,
@@ -89,8 +89,8 @@ impl Client {
         }
     }
 
-    /// Creates instances. If it is not known whether the platform obeyed, it is asked whether an
-    /// instance of that name exists, and never told a second time to make one.
+    /// Creates instances. If the outcome is unknown, looks for an instance of that name instead of
+    /// sending the request a second time.
     ///
     /// The request must have a name: [`CreateInstance::named`] chooses one.
     pub async fn create(&self, wanted: &CreateInstance) -> Result<Vec<Instance>, Error> {
@@ -111,7 +111,8 @@ impl Client {
         }
     }
 
-    /// Waits in the platform until instances are in a state: see [`instances::wait`].
+    /// Waits on the platform's side until instances are in a state: see [`instances::wait`]. Falls
+    /// back from `PUT` to `GET` if the platform answers 404 or 405.
     pub async fn wait(
         &self,
         ids: &[Id],
@@ -132,7 +133,7 @@ impl Client {
         }
     }
 
-    /// Sends a request once, and returns the body of its answer.
+    /// Sends a request once and returns the body of the response.
     async fn attempt<T>(
         &self,
         request: &Request<T>,
@@ -142,7 +143,7 @@ impl Client {
         let patience = request
             .patience
             .map_or(idle, |more| idle.saturating_add(more));
-        // Only what did not reach the platform, or does no harm twice, is sent again.
+        // Retry only requests that did not reach the platform or that are idempotent.
         let broken = |why: String, sent: bool| {
             let error = Error::Unreachable {
                 host: self.host(),
@@ -197,7 +198,8 @@ impl Client {
         send(builder, attempt).await
     }
 
-    /// Returns where a request goes: every step of the path is encoded, so that none leaves it.
+    /// Returns the URL of a request. Every path segment is percent-encoded, so that an input cannot
+    /// add segments.
     pub fn url<T>(&self, request: &Request<T>) -> Url {
         let mut url = self.endpoint.base().clone();
         if let Ok(mut steps) = url.path_segments_mut() {
@@ -238,7 +240,7 @@ impl Client {
             doing,
             words,
         };
-        // A 429 and a 503 with a time to wait say that nothing was done.
+        // A 429, or a 503 with `Retry-After`, means that the request had no effect.
         let after = retry_after(headers);
         let untouched = status == StatusCode::TOO_MANY_REQUESTS
             || (status == StatusCode::SERVICE_UNAVAILABLE && after.is_some());
@@ -259,7 +261,7 @@ impl Client {
     }
 }
 
-/// Returns what a refused request was answered, behind a colon.
+/// Returns the message of an error response with a leading `: `, or an empty string.
 fn said(body: &str) -> String {
     let message = serde_json::from_str::<serde_json::Value>(body)
         .ok()
@@ -272,7 +274,8 @@ fn said(body: &str) -> String {
     }
 }
 
-/// Returns the host of a URL, or that it is none; the rest of it may hold secrets.
+/// Returns the host of a URL, or `another path` if there is none. The rest of the URL may contain
+/// secrets.
 fn host_of(url: &str) -> String {
     Url::parse(url)
         .ok()

@@ -1,4 +1,4 @@
-//! Connections to what is deployed: TLS to a name and a port, by way of a proxy where there is one.
+//! TLS connections to deployed applications, through an HTTP proxy if one is configured.
 
 use std::io;
 use std::path::Path;
@@ -18,55 +18,55 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// How long each step of a connection may take.
+/// Timeout for each step of a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A proxy's answer is at most this long, in bytes.
+/// Maximum size of the response head of a proxy, in bytes.
 const LONGEST_HEAD: usize = 16 << 10;
 
-/// A connection.
+/// TLS connection over TCP.
 pub type Stream = TlsStream<TcpStream>;
 
-/// Why there is no connection.
+/// Error from opening a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// The connection could not be prepared.
+    /// The TLS configuration cannot be created.
     #[error("cannot prepare connections: {0}")]
     Client(String),
-    /// Nobody takes the connection.
+    /// The TCP connection failed or timed out.
     #[error("cannot connect to `{host}:{port}`: {why}")]
     Refused {
-        /// The host, perhaps that of a proxy.
+        /// Host; the proxy's if there is one.
         host: String,
-        /// Its port.
+        /// Port of the host.
         port: u16,
-        /// What stood in the way.
+        /// The cause.
         why: String,
     },
-    /// The proxy does not lead there.
+    /// The proxy did not open a tunnel to the host.
     #[error("the proxy `{proxy}` does not lead to `{host}:{port}`: {why}")]
     Proxy {
-        /// The proxy.
+        /// Host of the proxy.
         proxy: String,
-        /// Where to.
+        /// Target host.
         host: String,
-        /// Its port.
+        /// Port of the host.
         port: u16,
-        /// What it said.
+        /// Reply of the proxy, or the cause.
         why: String,
     },
-    /// The other side does not speak TLS, or shows a certificate that is not trusted.
+    /// The TLS handshake failed: the host does not support TLS, or its certificate is not trusted.
     #[error("cannot speak TLS to `{host}:{port}`: {why}")]
     Tls {
-        /// The host.
+        /// Target host.
         host: String,
-        /// Its port.
+        /// Port of the host.
         port: u16,
-        /// What stood in the way.
+        /// The cause.
         why: String,
     },
 }
 
-/// The proxies of the environment, each a URL or nothing.
+/// Proxy settings of the environment: each the value of its variable, or empty.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     /// `ALL_PROXY`.
@@ -77,7 +77,7 @@ pub struct Proxies {
     pub no: String,
 }
 
-/// Makes connections.
+/// Opens TLS connections.
 #[derive(Clone)]
 pub struct Dialer {
     tls: TlsConnector,
@@ -91,7 +91,7 @@ impl std::fmt::Debug for Dialer {
 }
 
 impl Dialer {
-    /// Makes a dialer, which trusts the certificates in a file beyond those of this computer.
+    /// Creates a dialer that trusts this host's CA certificates and those in `ca_file`.
     pub fn new(proxies: Proxies, ca_file: Option<&Path>) -> Result<Self, DialError> {
         let config = config(ca_file).map_err(DialError::Client)?;
         let proxies = Matcher::builder()
@@ -105,7 +105,7 @@ impl Dialer {
         })
     }
 
-    /// Connects to a port of a host, and begins to speak TLS.
+    /// Connects to a port of a host and performs the TLS handshake.
     pub async fn dial(&self, host: &str, port: u16) -> Result<Stream, DialError> {
         let tls = |why: String| DialError::Tls {
             host: host.to_owned(),
@@ -143,7 +143,7 @@ async fn reach(host: &str, port: u16) -> Result<TcpStream, DialError> {
     let bare = host.trim_matches(['[', ']']);
     match timeout(PATIENCE, TcpStream::connect((bare, port))).await {
         Ok(Ok(stream)) => {
-            // Small pieces are not kept back: what travels is somebody's conversation.
+            // Disable Nagle's algorithm: the traffic may be interactive.
             let _ = stream.set_nodelay(true);
             Ok(stream)
         }
@@ -152,7 +152,7 @@ async fn reach(host: &str, port: u16) -> Result<TcpStream, DialError> {
     }
 }
 
-/// Asks a proxy to lead to a port of a host (RFC 9110, section 9.3.6).
+/// Opens a tunnel through a proxy with `CONNECT` (RFC 9110, section 9.3.6).
 async fn through(proxy: &Intercept, host: &str, port: u16) -> Result<TcpStream, DialError> {
     let name = proxy.uri().host().unwrap_or_default().to_owned();
     let refused = |why: String| DialError::Proxy {
@@ -198,7 +198,7 @@ async fn through(proxy: &Intercept, host: &str, port: u16) -> Result<TcpStream, 
     }
 }
 
-/// Reads the head of an answer, and no byte of what follows it.
+/// Reads a response head, and no byte after it.
 async fn answer(stream: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

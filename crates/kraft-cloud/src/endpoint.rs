@@ -1,19 +1,19 @@
-//! Metros, and where each is spoken to.
+//! Metros (regions of the platform) and their API endpoints.
 
 use std::fmt;
 
 use kraft_http::{Url, is_loopback};
 
-/// A place where the platform runs.
+/// Region of the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metro {
-    /// What it is called by: `fra0`.
+    /// Code, such as `fra0`.
     pub code: &'static str,
-    /// The town.
+    /// City and country or state.
     pub location: &'static str,
 }
 
-/// The public metros. The platform has no call that lists them.
+/// Public metros. The platform's API has no call that lists them.
 pub const METROS: &[Metro] = &[
     Metro {
         code: "fra0",
@@ -34,13 +34,13 @@ pub const METROS: &[Metro] = &[
 ];
 
 impl Metro {
-    /// Returns the name whose address is that of the metro's proxy.
+    /// Returns the host name of the metro's proxy.
     pub fn host(&self) -> String {
         format!("{}.kraft.host", self.code)
     }
 }
 
-/// Where requests go: a base URL that ends with the version of the interface.
+/// API endpoint of a metro: a base URL that ends with the version of the API.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     base: Url,
@@ -53,25 +53,26 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// Why a text names no metro.
+/// Error from parsing a metro.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// It is neither a code nor a URL.
+    /// The input is neither a code nor a URL.
     #[error("`{0}` is no metro: metros are words such as `fra0`, or URLs")]
     Name(String),
     /// The URL cannot be used.
     #[error("the metro's URL cannot be used: {0}")]
     Url(&'static str),
-    /// A token would travel readable.
+    /// The URL is plain HTTP to a host that is not local, which would send the token unencrypted.
     #[error("`{0}` is not spoken to without TLS: only this computer is")]
     Plain(String),
 }
 
 impl Endpoint {
-    /// Returns where a metro is spoken to: `https://api.METRO.kraft.cloud/v1` for one with a number
-    /// such as `fra0`, `https://api.METRO.unikraft.cloud/v1` for one without such as `fra` (the
-    /// platform renamed both), or the URL that is given in its place. A URL without a path gets
-    /// `/v1`.
+    /// Returns the endpoint of a metro, given by its code or a URL.
+    ///
+    /// A code that ends with a digit, such as `fra0`, is at `https://api.METRO.kraft.cloud/v1`, any
+    /// other, such as `fra`, at `https://api.METRO.unikraft.cloud/v1` (the platform renamed both).
+    /// `/v1` is added to a URL without a path.
     pub fn of(metro: &str) -> Result<Self, EndpointError> {
         let metro = metro.trim();
         let text = if metro.contains("://") {
@@ -116,17 +117,17 @@ impl Endpoint {
         })
     }
 
-    /// Returns the metro as it was named.
+    /// Returns the metro as given: its code or URL.
     pub fn metro(&self) -> &str {
         &self.metro
     }
 
-    /// Returns the base, without a slash at its end.
+    /// Returns the base URL, without a trailing slash.
     pub fn base(&self) -> &Url {
         &self.base
     }
 
-    /// Returns the host, as messages name it.
+    /// Returns the host, for messages.
     pub fn host(&self) -> &str {
         self.base.host_str().unwrap_or_default()
     }

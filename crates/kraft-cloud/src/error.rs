@@ -1,102 +1,103 @@
-//! What can go wrong with the platform, in the words of its user.
+//! Errors of requests to the platform, as reported to the user.
 
 use std::time::Duration;
 
 use kraft_http::{ClientError, ErrorKind};
 
-/// Why the platform did not do what was asked.
+/// Error of a request to the platform.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Connections are forbidden.
+    /// The request needs a connection, but `--offline` is set.
     #[error("cannot {doing}: no connection is opened, because of `--offline`")]
     Offline {
-        /// What was attempted, as it follows "cannot".
+        /// The operation, phrased to follow "cannot".
         doing: String,
     },
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error("cannot prepare connections to `{host}`: {why}")]
     Client {
-        /// The host of the metro.
+        /// Host of the metro.
         host: String,
-        /// What stood in the way.
+        /// The cause.
         why: String,
     },
-    /// The host cannot be reached, or the connection broke.
+    /// The host cannot be reached, or the connection failed.
     #[error("cannot reach `{host}` to {doing}: {why}")]
     Unreachable {
-        /// The host of the metro.
+        /// Host of the metro.
         host: String,
-        /// What was attempted.
+        /// The operation, phrased to follow "cannot".
         doing: String,
-        /// What stood in the way.
+        /// The cause.
         why: String,
-        /// Whether the request may have been read, so that its effect is unknown.
+        /// Whether the request may have reached the host, so that its outcome is unknown.
         sent: bool,
     },
-    /// It does not take the token.
+    /// The platform rejected the token (HTTP 401).
     #[error("`{host}` refuses to {doing}: it does not take the token{words}")]
     Unauthorized {
-        /// The host of the metro.
+        /// Host of the metro.
         host: String,
-        /// What was attempted.
+        /// The operation, phrased to follow "cannot".
         doing: String,
-        /// What it said, behind a colon.
+        /// Message of the platform with a leading `: `, or empty.
         words: String,
     },
-    /// It wants to be asked elsewhere, where the token does not go.
+    /// The platform redirects to another location. Redirects are not followed, so that the token is
+    /// not sent there.
     #[error("`{host}` points to `{to}` to {doing}: the token is not sent there")]
     Redirect {
-        /// The host of the metro.
+        /// Host of the metro.
         host: String,
-        /// Where it pointed to.
+        /// Host of the redirect target.
         to: String,
-        /// What was attempted.
+        /// The operation, phrased to follow "cannot".
         doing: String,
     },
-    /// It wants to be left alone for longer than anybody waits.
+    /// The platform limits the rate of requests, and the requested delay is too long to wait for.
     #[error("`{host}` takes no more requests for {} seconds", .pause.as_secs())]
     Busy {
-        /// The host of the metro.
+        /// Host of the metro.
         host: String,
-        /// How long.
+        /// The requested delay.
         pause: Duration,
     },
-    /// It answered with a status that is no success.
+    /// The platform returned an HTTP error status.
     #[error("`{host}` answers {status} to {doing}{words}")]
     Status {
-        /// The host of the metro.
+        /// Host of the metro.
         host: String,
-        /// The HTTP status.
+        /// HTTP status code.
         status: u16,
-        /// What was attempted.
+        /// The operation, phrased to follow "cannot".
         doing: String,
-        /// What it said, behind a colon.
+        /// Message of the platform with a leading `: `, or empty.
         words: String,
     },
-    /// Its answer cannot be read.
+    /// The response cannot be parsed.
     #[error("the answer of `{host}` to {doing} cannot be read: {why}")]
     Nonsense {
-        /// The host of the metro.
+        /// Host of the metro.
         host: String,
-        /// What was attempted.
+        /// The operation, phrased to follow "cannot".
         doing: String,
-        /// What is wrong with it.
+        /// The cause.
         why: String,
     },
-    /// The platform says no, to one thing or to all.
+    /// The platform rejected the operation, for one resource or for the whole request.
     #[error("cannot {doing}: {message}")]
     Refused {
-        /// What was attempted.
+        /// The operation, phrased to follow "cannot".
         doing: String,
-        /// What it said.
+        /// Error message of the platform.
         message: String,
-        /// The platform's number for it, if it gave one.
+        /// Error code of the platform, if there is one.
         code: Option<i64>,
     },
 }
 
 impl Error {
-    /// Returns why there is no client for a host.
+    /// Returns the error for an HTTP client that cannot be created.
     pub(crate) fn client(host: &str, error: &ClientError) -> Self {
         Self::Client {
             host: host.to_owned(),
@@ -104,7 +105,7 @@ impl Error {
         }
     }
 
-    /// Returns what sort of failure it is.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unreachable { .. } | Self::Nonsense { .. } | Self::Busy { .. } => {
@@ -120,7 +121,7 @@ impl Error {
         }
     }
 
-    /// Returns what the user can do.
+    /// Returns hints about how to fix the error.
     pub fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Unauthorized { .. } => {
@@ -134,7 +135,7 @@ impl Error {
         vec![hint.to_owned()]
     }
 
-    /// Returns whether a request that changes something may nevertheless have been obeyed.
+    /// Returns whether a request that changes something may have taken effect despite the error.
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Unreachable { sent, .. } => *sent,

@@ -1,5 +1,5 @@
-//! The administration of the platform's own registry, which is a Harbor: how much an account keeps
-//! there, and may (Harbor API v2.0, `/projects/{name}/summary`).
+//! Storage usage and quota of an account in the platform's registry, which is a Harbor instance
+//! (Harbor API v2.0, `/projects/{name}/summary`).
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::token::Token;
 
-/// Where it is.
+/// Host of the registry's API.
 const HOST: &str = "harbor.unikraft.io";
-/// It is only asked for a figure, so that nobody waits for it long.
+/// Timeout for a request. It is short because the result is only informative.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An answer is at most this long, in bytes.
+/// Maximum size of a response body, in bytes.
 const LARGEST_ANSWER: usize = 1 << 20;
 
-/// How much is kept, in bytes.
+/// Storage of an account in the registry, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storage {
-    /// In use.
+    /// Bytes in use.
     pub used: i64,
-    /// At most; less than nothing if there is no limit.
+    /// Quota; negative if there is no limit.
     pub hard: i64,
 }
 
@@ -46,7 +46,7 @@ struct Amount {
     storage: i64,
 }
 
-/// Asks how much the account of a token keeps in the platform's registry.
+/// Gets the storage usage of the token's account in the platform's registry.
 pub async fn storage(token: &Token, policy: &Policy) -> Result<Storage, Error> {
     let broken = |why: String| Error::Unreachable {
         host: HOST.to_owned(),

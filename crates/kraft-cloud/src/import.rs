@@ -1,14 +1,15 @@
-//! The import of files into a volume, by way of an instance that has it.
+//! Import of files into a volume, through a helper instance that mounts it.
 //!
 //! ```text
-//! kraft ─ password ─►              ◄─ room: free, total ─ helper
+//! kraft ─ password ─►             ◄─ space: free, total ─ helper
 //!       ─ entries, without padding ─►   ◄─ frames, meanwhile ─
-//!                                       ◄─ room ─
+//!                                       ◄─ space ─
 //!       ─ password ─►
 //! ```
 //!
-//! The protocol is that of KraftKit's client (cloud description, 2.10); the helper is the platform's.
-//! A frame is a status and a length, both numbers of four bytes with the lowest first, and a message.
+//! The protocol is the one of KraftKit's client (cloud description, 2.10); the platform provides
+//! the image of the helper. A frame is a status (`i32`) and a length (`u32`), both little-endian,
+//! and a message of that length.
 
 use std::io;
 use std::time::Duration;
@@ -20,47 +21,47 @@ use tokio::time::timeout;
 
 use crate::tunnel::Password;
 
-/// The image of the helper.
+/// Image of the helper instance.
 pub const IMAGE: &str = "official/utils/volimport:1.0";
-/// The port that the helper listens at.
+/// Port that the helper listens on.
 pub const PORT: u16 = 42069;
-/// A message is at most this long, in bytes.
+/// Maximum length of a frame's message, in bytes.
 const LONGEST_MESSAGE: u32 = 64 << 10;
-/// What goes wrong is told in at most so many bytes.
+/// Length at which the text of an error is no longer extended, in bytes.
 const LONGEST_COMPLAINT: usize = 4 << 10;
 
-/// The room of a volume, in bytes.
+/// Disk space of a volume, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
-    /// What is free.
+    /// Free space.
     pub free: u64,
-    /// All of it.
+    /// Total space.
     pub total: u64,
-    /// The longest path.
+    /// Maximum length of a path.
     pub longest_path: u64,
 }
 
-/// Why an import failed.
+/// Error from an import.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The helper said so.
+    /// The helper reported an error.
     #[error("the helper says: {0}")]
     Told(String),
-    /// It said something that nobody understands.
+    /// The helper violated the protocol.
     #[error("the helper answers nonsense: {0}")]
     Nonsense(&'static str),
-    /// The connection broke.
+    /// The connection failed.
     #[error("the connection with the helper broke: {0}")]
     Broken(io::Error),
-    /// It said nothing for so long.
+    /// The helper did not answer, or did not accept data, within this timeout.
     #[error("the helper said nothing for {} seconds", .0.as_secs())]
     Silent(Duration),
-    /// What is to be imported cannot be read.
+    /// The files to import cannot be read.
     #[error("cannot read what is to be imported: {0}")]
     Source(io::Error),
 }
 
-/// Begins: shows the password, and learns how much room there is.
+/// Starts an import: sends the password and returns the volume's disk space.
 pub async fn greet(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     password: &Password,
@@ -79,8 +80,10 @@ pub async fn greet(
         .unwrap_or(Err(ImportError::Silent(silence)))
 }
 
-/// Sends the pieces of an archive without padding, which end with its trailer; the answer is how much
-/// room is left. An error that the helper tells meanwhile ends it at once.
+/// Sends an archive and returns the volume's remaining disk space.
+///
+/// The pieces are those of the archive without padding and end with its trailer. Stops at once if
+/// the helper reports an error meanwhile.
 pub async fn send(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     password: &Password,
@@ -102,8 +105,9 @@ pub async fn send(
     let mut hearing = std::pin::pin!(room(&mut from));
     let sent = tokio::select! {
         biased;
-        // Room is told once everything has come: whoever tells it before has not listened. What goes
-        // wrong is told at any time, and explains why the helper takes no more.
+        // The helper reports its disk space after it has received everything, so an earlier report
+        // violates the protocol. It reports an error at any time; that error explains why it
+        // accepts no more data.
         told = &mut hearing => {
             told?;
             return Err(ImportError::Nonsense("it was done before everything was sent"));
@@ -113,20 +117,20 @@ pub async fn send(
     let heard = timeout(silence, hearing).await;
     let mut to = match (sent, &heard) {
         (Ok(to), _) => to,
-        // It may have said why before it hung up.
+        // The helper may have reported the cause before it closed the connection.
         (Err(ImportError::Broken(_)), Ok(Err(ImportError::Told(_)))) => {
             return heard.unwrap_or(Err(ImportError::Silent(silence)));
         }
         (Err(error), _) => return Err(error),
     };
     let left = heard.unwrap_or(Err(ImportError::Silent(silence)))?;
-    // The end: whether the helper still hears it does not matter, all is done.
+    // End of the import. Everything is written, so a failure to send this is ignored.
     let _ = to.write_all(password.expose().as_bytes()).await;
     let _ = to.flush().await;
     Ok(left)
 }
 
-/// Reads frames until one tells about room, or what went wrong.
+/// Reads frames until one reports the disk space or completes an error.
 async fn room(from: &mut (impl AsyncRead + Unpin)) -> Result<Room, ImportError> {
     let mut complaint = Vec::new();
     loop {

@@ -1,13 +1,13 @@
-//! Unikraft Cloud, spoken to: every call of its REST interface as a typed value, and a client that
-//! sends such values.
+//! Client for the Unikraft Cloud REST API: every call as a typed [`Request`](request::Request), and
+//! a [`Client`](client::Client) that sends it.
 //!
 //! ```text
 //! resources::instances::list(..) ──► Request<Instance> ──► Client::send ──► Answer<Instance>
-//!        pure: method, path, query, body            bearer, retries      items, each with its status
+//!        pure: method, path, query, body            token, retries     items, each with its status
 //! ```
 //!
-//! A [`Request`](request::Request) can be looked at before it is sent, which is all that a dry run
-//! does. The room knows nothing of images' contents, of Kraftfiles and of the screen.
+//! A [`Request`](request::Request) can be inspected before it is sent; a dry run stops there. The
+//! crate does not read image contents or Kraftfiles, and prints nothing to the terminal.
 
 pub mod answer;
 pub mod client;

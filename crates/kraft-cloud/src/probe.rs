@@ -1,6 +1,6 @@
-//! Probes: is a metro there, and how far away is it?
+//! Probes of metros: whether one is reachable, and its connection latency.
 //!
-//! They show nobody's token: a metro that is there answers 401 to a stranger.
+//! Probes do not send a token: a reachable metro answers 401 to a request without one.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use kraft_http::{Policy, Url, authority, send};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// A probe takes at most so long, each of its steps.
+/// Timeout for each step of a probe.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Returns the first address of a host in the old form.
+/// Returns the first IPv4 address of a host.
 pub async fn address(host: &str) -> Option<Ipv4Addr> {
     let found = timeout(PATIENCE, lookup_host((host, 443))).await.ok()?;
     found.ok()?.find_map(|address| match address.ip() {
@@ -22,7 +22,8 @@ pub async fn address(host: &str) -> Option<Ipv4Addr> {
     })
 }
 
-/// Returns how long a connection to a metro takes, if the interface at this URL is one.
+/// Returns the TCP connection time of a metro, or `None` if `base` is unreachable or is not the API
+/// of a metro.
 pub async fn delay(base: &Url, policy: &Policy) -> Option<Duration> {
     let clients = crate::client::clients(policy.clone()).ok()?;
     let client = clients.get(&authority(base)).ok()?;

@@ -1,4 +1,4 @@
-//! A request as a value: what is asked, before anybody asks it.
+//! Requests as values, which can be inspected before they are sent.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Which thing is meant: the platform takes either.
+/// Identifier of a resource: its UUID or its name. The platform accepts either.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Id {
-    /// Its UUID.
+    /// UUID of the resource.
     Uuid(String),
-    /// Its name.
+    /// Name of the resource.
     Name(String),
 }
 
 impl Id {
-    /// Reads what was typed: 36 characters that are a UUID are one, everything else is a name.
+    /// Parses an argument: a UUID in its form of 36 characters, or else a name.
     pub fn new(text: &str) -> Self {
         if is_uuid(text) {
             Self::Uuid(text.to_owned())
@@ -27,7 +27,7 @@ impl Id {
         }
     }
 
-    /// Returns it as it was typed.
+    /// Returns the UUID or name, unmodified.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Uuid(text) | Self::Name(text) => text,
@@ -43,29 +43,29 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// A request whose answer has items of the type `T`.
+/// Request whose response has items of type `T`.
 #[derive(Clone, Debug)]
 pub struct Request<T> {
-    /// The HTTP method.
+    /// HTTP method.
     pub method: Method,
-    /// The steps below the base, each without slashes.
+    /// Path segments below the base URL, not encoded.
     pub path: Vec<String>,
-    /// The query.
+    /// Query parameters.
     pub query: Vec<(&'static str, String)>,
-    /// The document that goes with it, with `GET` and `DELETE` as well.
+    /// JSON body. Requests with `GET` and `DELETE` can have one too.
     pub body: Option<Value>,
-    /// What it does, as it follows "cannot".
+    /// The operation, phrased to follow "cannot" in an error message.
     pub doing: String,
-    /// How much longer than usual the platform may think about it: it waits for something itself.
+    /// Extra time before the request times out, for calls that wait on the platform's side.
     pub patience: Option<Duration>,
-    /// Whether asking twice comes to the same as asking once.
+    /// Whether the request is idempotent, so that it can be retried.
     pub repeatable: bool,
     item: PhantomData<fn() -> T>,
 }
 
 impl<T> Request<T> {
     pub(crate) fn new(method: Method, path: &[&str], doing: impl Into<String>) -> Self {
-        // A second DELETE says that the thing is gone, which would hide that the first succeeded.
+        // A repeated DELETE answers "not found", which would hide that the first one succeeded.
         let repeatable = method == Method::GET;
         Self {
             method,
@@ -79,8 +79,8 @@ impl<T> Request<T> {
         }
     }
 
-    /// Asks about things of a collection. A single UUID stands in the path, which everything on the
-    /// way understands; anything else goes into a document. None at all means every one.
+    /// Creates a request about resources of a collection. A single UUID goes into the path, which
+    /// every proxy supports; any other `ids` go into the body. Empty `ids` mean all resources.
     pub(crate) fn about(
         method: Method,
         (collection, action): (&str, Option<&str>),
@@ -123,7 +123,7 @@ impl<T> Request<T> {
     }
 }
 
-/// Returns the things that are meant, each with the same further fields.
+/// Returns a JSON array of the IDs, each with the same additional fields.
 pub(crate) fn each(ids: &[Id], more: &[(&str, Value)]) -> Value {
     let items = ids.iter().map(|id| {
         let mut item = json!(id);
@@ -137,7 +137,7 @@ pub(crate) fn each(ids: &[Id], more: &[(&str, Value)]) -> Value {
     Value::Array(items.collect())
 }
 
-/// Returns a time as the platform counts it: in milliseconds, at most what fits.
+/// Converts a duration to milliseconds, saturating at `i64::MAX`.
 pub(crate) fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

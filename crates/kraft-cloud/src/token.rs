@@ -1,33 +1,33 @@
-//! The token of an account: `base64(USER:SECRET)`, sent as a bearer.
+//! Token of an account: `base64(USER:SECRET)`, sent as a bearer token.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// A token is at most this long, in bytes.
+/// Maximum length of a token, in bytes.
 const LONGEST: usize = 8 << 10;
 
-/// Who asks. It is never shown: `Debug` tells the account only.
+/// Token that authenticates an account. The secret is never shown: `Debug` prints the account only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     user: String,
     secret: String,
 }
 
-/// Why a text is no token. The text itself is not told: it may be a secret.
+/// Error from parsing a token. It does not contain the input, which may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is not base64.
+    /// The input is not base64.
     #[error("the token is not base64")]
     Encoding,
-    /// It is not a user and a secret.
+    /// The decoded input is not `USER:SECRET`, or the input is too long.
     #[error("the token is not `USER:SECRET` in base64")]
     Shape,
 }
 
 impl Token {
-    /// Reads a token as the platform gives it out.
+    /// Parses a token in the form that the platform issues.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
         if text.len() > LONGEST {
@@ -41,7 +41,7 @@ impl Token {
         }
     }
 
-    /// Makes a token from its halves, as a login keeps them.
+    /// Creates a token from its user and its secret, as a saved login stores them.
     pub fn of(user: &str, secret: &str) -> Result<Self, TokenError> {
         let odd =
             |half: &str| half.is_empty() || half.contains(|c: char| c == ':' || c.is_control());
@@ -54,23 +54,23 @@ impl Token {
         })
     }
 
-    /// Returns the user as registries are told it: `robot$NAME.users.kraftcloud`.
+    /// Returns the user name for registries: `robot$NAME.users.kraftcloud`.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// Returns the name of the account, which is also the first part of its images' names.
+    /// Returns the name of the account, which is also the first component of its images' names.
     pub fn account(&self) -> &str {
         let user = self.user.strip_prefix("robot$").unwrap_or(&self.user);
         user.strip_suffix(".users.kraftcloud").unwrap_or(user)
     }
 
-    /// Returns the secret half, for the registry's login.
+    /// Returns the secret, which is the password for the registry.
     pub fn secret(&self) -> &str {
         &self.secret
     }
 
-    /// Returns the words of the `Authorization` header.
+    /// Returns the value of the `Authorization` header.
     pub(crate) fn bearer(&self) -> String {
         let pair = format!("{}:{}", self.user, self.secret);
         format!("Bearer {}", STANDARD.encode(pair))

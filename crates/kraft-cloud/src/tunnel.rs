@@ -1,11 +1,12 @@
-//! The tunnel: connections to ports that are not published, by way of an instance that helps.
+//! Tunnels to ports of instances that are not published, through a helper instance.
 //!
 //! ```text
 //! program ─► 127.0.0.1:PORT ─ kraft ─ TLS ─► helper:PROXY PORT ─► instance:PORT
-//!                               └──── TLS ─► helper:CONTROL PORT   "I am still here", every minute
+//!                               └──── TLS ─► helper:CONTROL PORT   heartbeat, every minute
 //! ```
 //!
-//! The protocol is that of KraftKit's client (cloud description, 2.9); the helper is the platform's.
+//! The protocol is the one of KraftKit's client (cloud description, 2.9); the platform provides the
+//! image of the helper.
 
 use std::io;
 use std::time::Duration;
@@ -13,16 +14,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
-/// The image of the helper.
+/// Image of the helper instance.
 pub const IMAGE: &str = "official/utils/tunnel:1.0";
-/// What says that the client is still there: a hand that waves, a monkey, and a zero.
+/// Heartbeat message: the emojis U+1F44B (waving hand) and U+1F412 (monkey) in UTF-8, then a zero
+/// byte.
 const HEARTBEAT: [u8; 9] = [0xf0, 0x9f, 0x91, 0x8b, 0xf0, 0x9f, 0x90, 0x92, 0x00];
-/// Between two heartbeats.
+/// Interval between two heartbeats.
 const PULSE: Duration = Duration::from_mins(1);
-/// How long the helper may take to say whether it leads on.
+/// Timeout for the helper's reply to a request for a connection.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What only this client and its helper know; it is not shown.
+/// Secret shared by this client and its helper. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
@@ -33,10 +35,10 @@ impl std::fmt::Debug for Password {
 }
 
 impl Password {
-    /// Makes one by chance: 32 letters and digits.
+    /// Generates a random password of 32 letters and digits.
     ///
     /// # Errors
-    /// If the system has no chance to give.
+    /// If the system's random number generator fails.
     pub fn new() -> io::Result<Self> {
         const LETTERS: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789Aa";
@@ -49,24 +51,24 @@ impl Password {
         Ok(Self(letters.collect()))
     }
 
-    /// Returns it, to be sent.
+    /// Returns the password in plain text, for sending.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Where a port of the helper leads.
+/// Port forwarding from a port of the helper to a port of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Way {
-    /// The port of the helper.
+    /// Port of the helper.
     pub proxy: u16,
-    /// The address of the instance, or its name inside.
+    /// Private IP address or private name of the instance.
     pub host: String,
-    /// The port of the instance.
+    /// Port of the instance.
     pub port: u16,
 }
 
-/// Returns the arguments that the helper is started with.
+/// Returns the command-line arguments for the helper instance.
 pub fn arguments(control: u16, password: &Password, ways: &[Way]) -> Vec<String> {
     let ways: Vec<String> = ways
         .iter()
@@ -80,22 +82,22 @@ pub fn arguments(control: u16, password: &Password, ways: &[Way]) -> Vec<String>
     ]
 }
 
-/// Why the helper does not lead on.
+/// Error from the helper when it does not forward a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It leads as many connections as it can.
+    /// The helper has reached its maximum number of connections.
     #[error("the helper has no room for another connection")]
     Full,
-    /// Something is wrong with it.
+    /// The helper reported an error; the value is its negative status code.
     #[error("the helper failed with the number {0}")]
     Failed(i16),
-    /// It did not say.
+    /// The helper did not reply: the connection failed or timed out.
     #[error("the helper does not answer: {0}")]
     Silent(io::Error),
 }
 
-/// Tells the helper for as long as it listens that this client is there. Returns why it does not any
-/// more.
+/// Sends heartbeats to the helper's control port until the connection ends. Returns the error that
+/// ended it.
 pub async fn control(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     password: &Password,
@@ -121,7 +123,7 @@ pub async fn control(
         loop {
             match from.read(&mut piece).await {
                 Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
-                // It has nothing to say that anybody knows of.
+                // The protocol defines no messages in this direction.
                 Ok(_) => {}
                 Err(error) => return error,
             }
@@ -133,7 +135,7 @@ pub async fn control(
     }
 }
 
-/// Asks the helper to lead a connection on.
+/// Requests that the helper forward this connection.
 pub async fn enter(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     password: &Password,

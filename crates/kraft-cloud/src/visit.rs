@@ -1,6 +1,6 @@
-//! Visits to what was deployed: does it answer at its public name?
+//! Health checks of deployed applications over HTTP, at their public names.
 //!
-//! A visitor shows nobody's token.
+//! The requests do not send a token.
 
 use std::time::Duration;
 
@@ -10,47 +10,47 @@ use kraft_http::{Client, Clients, Policy, RequestError, Url, authority, send};
 
 use crate::Error;
 
-/// How long one visit may take.
+/// Timeout for one check.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why nobody answered, in words.
+/// Reason why an application did not answer, as a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Absence {
-    /// This computer does not know the name, which tells nothing about the application: a new name
-    /// takes its time to spread.
+    /// This host cannot resolve the name. The application may still be healthy: a new DNS name
+    /// takes time to propagate.
     #[error("{0}")]
     Nameless(String),
-    /// Nobody takes the connection, or the platform answers in place of an application that is not
-    /// ready.
+    /// The connection failed, or the platform returned 502, 503 or 504 because the application is
+    /// not ready.
     #[error("{0}")]
     Silent(String),
 }
 
-/// Visits addresses.
+/// HTTP client for health checks.
 #[derive(Debug)]
 pub struct Visitor {
     clients: Clients<Client>,
 }
 
 impl Visitor {
-    /// Makes a visitor.
+    /// Creates a visitor.
     ///
     /// # Errors
-    /// If the certificates of the policy cannot be used.
+    /// If the policy's certificates cannot be loaded.
     pub fn new(policy: Policy) -> Result<Self, Error> {
         let clients = crate::client::clients(policy);
         let clients = clients.map_err(|error| Error::client("what is deployed", &error))?;
         Ok(Self { clients })
     }
 
-    /// Goes to an address once, and returns the status that the application answered.
+    /// Sends one `GET` request to a URL and returns the application's HTTP status.
     pub async fn visit(&self, url: &str) -> Result<u16, Absence> {
         let silent = |why: String| Absence::Silent(why);
         let url = Url::parse(url).map_err(|error| silent(error.to_string()))?;
         let client = self.clients.get(&authority(&url));
         let client = client.map_err(|error| silent(error.to_string()))?;
         match send(client.get(url).timeout(PATIENCE), 1).await {
-            // An application that sends its visitors elsewhere has answered.
+            // A redirect counts as an answer of the application.
             Ok(answer) => match answer.status() {
                 status @ (StatusCode::BAD_GATEWAY
                 | StatusCode::SERVICE_UNAVAILABLE
@@ -64,12 +64,12 @@ impl Visitor {
     }
 }
 
-/// Finds the reason among causes: the outer ones repeat the address.
+/// Returns the innermost cause of an error: the outer ones repeat the URL.
 fn absence(error: &RequestError) -> Absence {
     let mut deepest: &dyn std::error::Error = error;
     let mut nameless = false;
     while let Some(source) = deepest.source() {
-        // What the connector of our HTTP library calls a name that is not found.
+        // Message of hyper's connector for a name that cannot be resolved.
         nameless |= source.to_string() == "dns error";
         deepest = source;
     }

@@ -1,4 +1,4 @@
-//! The client against a server of a few lines that answers what each test tells it to.
+//! Tests of the client against a small HTTP server that returns the responses given by each test.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
@@ -15,10 +15,10 @@ use kraft_cloud::token::Token;
 use kraft_cloud::{Error, ErrorKind};
 use kraft_http::Policy;
 
-/// What the server got, one text per connection.
+/// Requests that the server received, one per connection.
 type Seen = Arc<Mutex<Vec<String>>>;
 
-/// Answers one connection after the other with these bytes; an empty answer is a hang-up.
+/// Answers one connection after the other with these responses; an empty one closes the connection.
 fn serve(answers: Vec<String>) -> (String, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -35,7 +35,7 @@ fn serve(answers: Vec<String>) -> (String, Seen) {
     (base, seen)
 }
 
-/// Reads a request: its head, and as much as its head says.
+/// Reads a request: its head, and as many bytes of body as its `Content-Length`.
 fn read(stream: &mut impl Read) -> String {
     let mut text = String::new();
     let mut byte = [0];

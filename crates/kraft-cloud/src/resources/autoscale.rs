@@ -1,4 +1,4 @@
-//! Autoscaling of groups of services, and the policies that decide about it.
+//! Autoscaling of service groups, and its policies.
 
 use std::time::Duration;
 
@@ -9,85 +9,85 @@ use serde_json::{Map, Value, json};
 use super::Named;
 use crate::request::{Id, Request, millis};
 
-/// One step of a policy: what is done while the metric is between two bounds.
+/// Step of a policy: the adjustment while the metric is between two bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// From here on; everything below the other bound if there is none.
+    /// Lower bound of the metric; if `None`, the step covers everything below the upper bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lower_bound: Option<i64>,
-    /// Up to here.
+    /// Upper bound of the metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_bound: Option<i64>,
-    /// So many instances, or percent of them.
+    /// Number of instances, or a percentage of them: see [`Policy::adjustment_type`].
     pub adjustment: i64,
 }
 
-/// A policy.
+/// Autoscaling policy of a service group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Policy {
-    /// Its name.
+    /// Name of the policy.
     pub name: String,
-    /// Its sort: `step`.
+    /// Type of the policy: `step`.
     #[serde(rename = "type")]
     pub sort: String,
-    /// What is measured: `cpu`, in thousandths of a processor per instance.
+    /// Metric: `cpu`, in thousandths of a CPU (millicores) per instance.
     pub metric: String,
-    /// What the adjustment means: `change`, `exact` or `percent`.
+    /// Meaning of [`Step::adjustment`]: `change`, `exact` or `percent`.
     pub adjustment_type: String,
-    /// The steps, sorted and without gaps.
+    /// Steps, sorted and without gaps.
     pub steps: Vec<Step>,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// How a group is scaled.
+/// Autoscaling configuration of a service group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Autoscale {
-    /// The group's UUID.
+    /// UUID of the group.
     pub uuid: String,
-    /// The group's name.
+    /// Name of the group.
     pub name: String,
-    /// Whether it is scaled.
+    /// Whether autoscaling is enabled.
     pub enabled: bool,
-    /// At least so many instances.
+    /// Minimum number of instances.
     pub min_size: u64,
-    /// At most so many instances.
+    /// Maximum number of instances.
     pub max_size: u64,
-    /// How long a new instance counts as starting, in milliseconds.
+    /// Warm-up time during which a new instance counts as starting, in milliseconds.
     pub warmup_time_ms: u64,
-    /// How long nothing more is changed after a change, in milliseconds.
+    /// Cooldown time after a change during which nothing else is changed, in milliseconds.
     pub cooldown_time_ms: u64,
-    /// The instance that is copied.
+    /// Instance that new instances are cloned from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master: Option<Named>,
-    /// What decides.
+    /// Policies that determine the number of instances.
     pub policies: Vec<Policy>,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// How a group is to be scaled.
+/// Parameters of an autoscaling configuration to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateAutoscale {
-    /// The group.
+    /// Service group to scale.
     pub group: Id,
-    /// The instance that is copied.
+    /// Instance that new instances are cloned from.
     pub master: Id,
-    /// At least so many instances.
+    /// Minimum number of instances.
     pub min_size: u32,
-    /// At most so many instances.
+    /// Maximum number of instances.
     pub max_size: u32,
-    /// How long a new instance counts as starting.
+    /// Warm-up time during which a new instance counts as starting.
     pub warmup: Duration,
-    /// How long nothing more is changed after a change.
+    /// Cooldown time after a change during which nothing else is changed.
     pub cooldown: Duration,
 }
 
-/// Begins to scale a group.
+/// Enables autoscaling of a service group.
 pub fn create(wanted: &CreateAutoscale) -> Request<Named> {
     let mut body = json!(wanted.group);
     if let Some(body) = body.as_object_mut() {
@@ -104,19 +104,19 @@ pub fn create(wanted: &CreateAutoscale) -> Request<Named> {
     Request::new(Method::POST, &["services", "autoscale"], doing).with(body)
 }
 
-/// Asks how groups are scaled.
+/// Gets the autoscaling configuration of service groups.
 pub fn get(ids: &[Id]) -> Request<Autoscale> {
     let doing = "get how services are scaled";
     Request::about(Method::GET, ("services", Some("autoscale")), ids, doing)
 }
 
-/// Ceases to scale groups.
+/// Disables autoscaling of service groups.
 pub fn reset(ids: &[Id]) -> Request<Named> {
     let doing = "cease to scale the service";
     Request::about(Method::DELETE, ("services", Some("autoscale")), ids, doing)
 }
 
-/// Adds a policy to a group, which is named by its UUID.
+/// Adds a policy to a service group, given by its UUID.
 pub fn add_policy(group: &str, policy: &Policy) -> Request<Named> {
     let path = ["services", group, "autoscale", "policies"];
     Request::new(
@@ -127,17 +127,17 @@ pub fn add_policy(group: &str, policy: &Policy) -> Request<Named> {
     .with(json!(policy))
 }
 
-/// Asks for policies of a group, which is named by its UUID; without names for all.
+/// Gets policies of a service group, given by its UUID; all of them if `names` is empty.
 pub fn policies(group: &str, names: &[String]) -> Request<Policy> {
     of_policies(Method::GET, group, names, "get the policies")
 }
 
-/// Removes policies of a group, which is named by its UUID.
+/// Removes policies of a service group, given by its UUID.
 pub fn remove_policies(group: &str, names: &[String]) -> Request<Named> {
     of_policies(Method::DELETE, group, names, "remove the policy")
 }
 
-/// A single policy stands in the path, several go into a document.
+/// Creates a request about policies. A single name goes into the path, several go into the body.
 fn of_policies<T>(method: Method, group: &str, names: &[String], doing: &str) -> Request<T> {
     let mut path = vec!["services", group, "autoscale", "policies"];
     match names {

@@ -1,4 +1,4 @@
-//! Certificates of domains.
+//! TLS certificates of domains.
 
 use std::fmt;
 
@@ -9,67 +9,67 @@ use serde_json::{Map, Value, json};
 use super::Named;
 use crate::request::{Id, Request};
 
-/// A certificate.
+/// TLS certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Certificate {
-    /// Its UUID.
+    /// UUID of the certificate.
     pub uuid: String,
-    /// Its name.
+    /// Name of the certificate.
     pub name: String,
-    /// When it came to the platform.
+    /// Time at which the certificate was added to the platform.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
-    /// The domain.
+    /// Common name: the domain.
     pub common_name: String,
-    /// `pending`, `valid` or `error`.
+    /// State: `pending`, `valid` or `error`.
     pub state: String,
-    /// How far the platform has come with proving the domain.
+    /// Progress of the domain validation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
-    /// Whom it is for.
+    /// Subject of the certificate.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
-    /// Who signed it.
+    /// Issuer of the certificate.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub issuer: String,
-    /// Its number.
+    /// Serial number.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub serial_number: String,
-    /// When it begins to count.
+    /// Start of the validity period.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub not_before: String,
-    /// When it ceases to.
+    /// End of the validity period.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub not_after: String,
-    /// Which services use it.
+    /// Service groups that use the certificate.
     pub service_groups: Vec<Named>,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// How far the platform has come with proving a domain.
+/// Progress of a domain validation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Validation {
-    /// So often it tried.
+    /// Number of attempts.
     pub attempt: u64,
-    /// When it tries next.
+    /// Time of the next attempt.
     pub next: String,
 }
 
-/// A certificate that is given to the platform.
+/// Parameters of a certificate to upload.
 #[derive(Clone, Serialize)]
 pub struct CreateCertificate {
-    /// Its name; the platform makes one from the domain.
+    /// Name of the certificate; if `None`, the platform derives one from the domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The domain.
+    /// Common name: the domain.
     pub cn: String,
-    /// The certificates, from its own to the authority's, as PEM.
+    /// Certificate chain in PEM format, from the domain's certificate to the CA's.
     pub chain: String,
-    /// The private key, as PEM.
+    /// Private key in PEM format.
     pub pkey: String,
 }
 
@@ -79,13 +79,13 @@ impl fmt::Debug for CreateCertificate {
     }
 }
 
-/// Gives a certificate to the platform.
+/// Uploads a certificate to the platform.
 pub fn create(wanted: &CreateCertificate) -> Request<Named> {
     let doing = format!("create a certificate for `{}`", wanted.cn);
     Request::new(Method::POST, &["certificates"], doing).with(json!(wanted))
 }
 
-/// Asks for certificates; without ids for all.
+/// Gets certificates; all of them if `ids` is empty.
 pub fn get(ids: &[Id]) -> Request<Certificate> {
     Request::about(Method::GET, ("certificates", None), ids, "get certificates")
 }

@@ -1,24 +1,24 @@
-//! How an instance ended: the platform's bits in words.
+//! Stop reason of an instance: the platform's bit fields decoded into messages.
 //!
-//! `stop_reason` tells who was involved, `stop_code` what the kernel said, if it said anything
+//! `stop_reason` contains who was involved, `stop_code` the exit status of the kernel, if any
 //! (cloud description, object `Instance`).
 
 use std::fmt;
 
-/// The kernel ended it.
+/// Bit of `stop_reason`: the kernel stopped the instance.
 const KERNEL: u64 = 1;
-/// The application ended.
+/// Bit of `stop_reason`: the application exited.
 const APPLICATION: u64 = 2;
-/// The platform ended it.
+/// Bit of `stop_reason`: the platform stopped the instance.
 const PLATFORM: u64 = 4;
-/// The user had it ended.
+/// Bit of `stop_reason`: the user stopped the instance.
 const USER: u64 = 8;
-/// It was not asked first.
+/// Bit of `stop_reason`: the stop was forced, without a graceful shutdown.
 const FORCED: u64 = 16;
-/// Nobody needed it.
+/// Bit of `stop_reason`: the instance was idle and scaled to zero.
 const SCALED: u64 = 32;
 
-/// What the kernel gives as its reason, by the lowest eight bits of the stop code.
+/// Names and descriptions of the kernel's stop reasons, by the lowest eight bits of `stop_code`.
 const REASONS: [(&str, &str); 8] = [
     ("OK", "the kernel shut down"),
     ("EXP", "the kernel met an exception"),
@@ -32,7 +32,7 @@ const REASONS: [(&str, &str); 8] = [
     ("HWERR", "the hardware failed"),
     ("SECERR", "the kernel met a violation of its security"),
 ];
-/// The numbers of errors that kernels end with, and their names (Linux's).
+/// Linux `errno` values that kernels stop with, and their names.
 const ERRORS: [(u64, &str); 12] = [
     (1, "EPERM"),
     (2, "ENOENT"),
@@ -48,19 +48,19 @@ const ERRORS: [(u64, &str); 12] = [
     (28, "ENOSPC"),
 ];
 
-/// How an instance ended.
+/// Stop reason of an instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct End {
-    /// Who was involved: the bits of `stop_reason`.
+    /// The bits of `stop_reason`: who was involved.
     pub reason: u64,
-    /// What the kernel said: `stop_code`; counts only if the kernel was involved.
+    /// `stop_code`: the exit status of the kernel; valid only if the kernel was involved.
     pub code: Option<u64>,
-    /// What the application said: `exit_code`; counts only if it was involved.
+    /// `exit_code`: the exit code of the application; valid only if it was involved.
     pub exit: Option<i64>,
 }
 
 impl End {
-    /// Returns who began it: `initiated by user`; nothing if nobody knows.
+    /// Returns who initiated the stop, such as `initiated by user`; empty if unknown.
     pub fn origin(&self) -> String {
         let who = [
             (USER, "user"),
@@ -76,8 +76,8 @@ impl End {
         }
     }
 
-    /// Returns whether it ended as it was meant to: by its user, for want of work, or by its
-    /// application with success.
+    /// Returns whether the stop is not a failure: the user stopped the instance, it was idle and
+    /// scaled to zero, or its application exited successfully.
     pub fn is_clean(&self) -> bool {
         if self.reason & (USER | SCALED) != 0 {
             return true;
@@ -87,7 +87,7 @@ impl End {
         application && self.exit_code().is_none_or(|code| code == 0) && kernel
     }
 
-    /// Returns what its application ended with, if that counts.
+    /// Returns the exit code of the application, if the application was involved.
     pub fn exit_code(&self) -> Option<i64> {
         self.exit.filter(|_| self.reason & APPLICATION != 0)
     }
@@ -96,7 +96,8 @@ impl End {
         self.code.filter(|_| self.reason & KERNEL != 0)
     }
 
-    /// Returns the reason of the kernel in short: `t127 PGFAULT ENOMEM`.
+    /// Returns the kernel's stop reason in short form, such as `t127 PGFAULT ENOMEM`; empty if the
+    /// kernel reported none.
     pub fn short(&self) -> String {
         let Some(code) = self.kernel_code() else {
             return String::new();
@@ -121,7 +122,8 @@ fn reason(code: u64) -> (&'static str, &'static str) {
     ))
 }
 
-/// The sentence for people, with the short form behind it where the kernel said something.
+/// Writes a message for users, followed by the short form in parentheses if the kernel reported a
+/// reason.
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exit = self.exit_code();

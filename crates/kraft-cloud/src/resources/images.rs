@@ -1,4 +1,4 @@
-//! Images that the platform can start.
+//! Images that the platform can run.
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -6,35 +6,35 @@ use serde_json::{Map, Value, json};
 
 use crate::request::Request;
 
-/// An image.
+/// Image on the platform.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Image {
-    /// `ACCOUNT/NAME@sha256:…`, without an account if it is an official one.
+    /// Reference by digest: `ACCOUNT/NAME@sha256:…`, without an account for an official image.
     pub digest: String,
-    /// `ACCOUNT/NAME:TAG`, each.
+    /// References by tag, each `ACCOUNT/NAME:TAG`.
     pub tags: Vec<String>,
-    /// Whether it has a root filesystem.
+    /// Whether the image has a root filesystem (initrd).
     pub initrd: bool,
-    /// Its size, in bytes.
+    /// Size, in bytes.
     pub size_in_bytes: u64,
-    /// The arguments of its program, separated by blanks.
+    /// Arguments of the application, separated by spaces.
     pub args: String,
-    /// The arguments of its kernel.
+    /// Arguments of the kernel.
     pub kernel_args: String,
-    /// Its labels.
+    /// Labels of the image.
     pub labels: Map<String, Value>,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// Asks for every image.
+/// Lists all images.
 pub fn list() -> Request<Image> {
     Request::new(Method::GET, &["images", "list"], "list the images")
 }
 
-/// Asks for an image by its name without a host: `ACCOUNT/NAME:TAG` or `ACCOUNT/NAME@sha256:…`.
+/// Gets an image by its reference without a host: `ACCOUNT/NAME:TAG` or `ACCOUNT/NAME@sha256:…`.
 pub fn get(name: &str) -> Request<Image> {
     let by = if name.contains('@') { "digest" } else { "tag" };
     Request::new(

@@ -1,4 +1,4 @@
-//! Instances: machines of the platform.
+//! Instances: virtual machines on the platform.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,88 +14,88 @@ use super::end::End;
 use super::services::{Domain, Service, WantedDomain};
 use crate::request::{Id, Request, each, millis};
 
-/// The most bytes of a log that one answer has.
+/// Maximum number of log bytes in one response.
 pub const LONGEST_LOG: u32 = 16383;
 
-/// An instance.
+/// Instance of an image on the platform.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Instance {
-    /// Its UUID.
+    /// UUID of the instance.
     pub uuid: String,
-    /// Its name.
+    /// Name of the instance.
     pub name: String,
-    /// When it was made.
+    /// Creation time.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
-    /// `stopped`, `starting`, `running`, `draining`, `stopping` or `standby`.
+    /// State: `stopped`, `starting`, `running`, `draining`, `stopping` or `standby`.
     pub state: String,
-    /// Its image, by digest and without a host.
+    /// Image reference, by digest and without a host.
     pub image: String,
-    /// Its memory, in MiB.
+    /// Memory, in MiB.
     pub memory_mb: u64,
-    /// Its processors.
+    /// Number of vCPUs.
     pub vcpus: u64,
-    /// The arguments of its program.
+    /// Arguments of the application.
     pub args: Vec<String>,
-    /// Its environment.
+    /// Environment variables.
     pub env: BTreeMap<String, String>,
-    /// How often it was started.
+    /// Number of starts.
     pub start_count: u64,
-    /// How often the platform started it again.
+    /// Number of restarts by the platform.
     pub restart_count: u64,
-    /// `never`, `always` or `on-failure`.
+    /// Restart policy: `never`, `always` or `on-failure`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub restart_policy: String,
-    /// When it started last.
+    /// Time of the last start.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub started_at: String,
-    /// When it stopped last.
+    /// Time of the last stop.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stopped_at: String,
-    /// How long it has been up, in milliseconds.
+    /// Uptime, in milliseconds.
     pub uptime_ms: u64,
-    /// How long it took to boot, in microseconds.
+    /// Boot time, in microseconds.
     pub boot_time_us: u64,
-    /// Who stopped it, as bits.
+    /// Who stopped the instance, as a bit field: see [`End::reason`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<u64>,
-    /// How its kernel ended, as bits.
+    /// Exit status of the kernel, as a bit field: see [`End::code`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_code: Option<u64>,
-    /// How its program ended.
+    /// Exit code of the application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-    /// Its name in the network of the account.
+    /// Host name in the account's private network.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub private_fqdn: String,
-    /// Its address there.
+    /// IP address in the account's private network.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub private_ip: String,
-    /// The group of services that it is behind.
+    /// Service group of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_group: Option<InstanceGroup>,
-    /// Whether it sleeps when nobody needs it.
+    /// Scale-to-zero configuration: whether the instance is suspended while idle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_to_zero: Option<ScaleToZero>,
-    /// Its volumes.
+    /// Volumes of the instance.
     pub volumes: Vec<InstanceVolume>,
-    /// When the platform starts it again.
+    /// Pending restart by the platform.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
 impl Instance {
-    /// Returns its first public name.
+    /// Returns the first public domain name.
     pub fn fqdn(&self) -> Option<&str> {
         let group = self.service_group.as_ref()?;
         group.domains.first().map(|domain| domain.fqdn.as_str())
     }
 
-    /// Returns who or what ended it last, if it ended.
+    /// Returns the reason of the last stop, if the instance is stopped.
     pub fn end(&self) -> Option<End> {
         let reason = self.stop_reason?;
         (self.state == "stopped").then_some(End {
@@ -106,86 +106,86 @@ impl Instance {
     }
 }
 
-/// When the platform starts an instance again that ended by itself.
+/// Pending restart of an instance that exited by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Restart {
-    /// So often it tried since the last healthy run.
+    /// Number of attempts since the last healthy run.
     pub attempt: u64,
-    /// When it tries next.
+    /// Time of the next attempt.
     pub next_at: String,
 }
 
-/// The group of services that an instance is behind.
+/// Service group of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InstanceGroup {
-    /// Its UUID.
+    /// UUID of the group.
     pub uuid: String,
-    /// Its name.
+    /// Name of the group.
     pub name: String,
-    /// Its names in the world.
+    /// Public domains of the group.
     pub domains: Vec<Domain>,
 }
 
-/// A volume of an instance.
+/// Volume attached to an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InstanceVolume {
-    /// Its UUID.
+    /// UUID of the volume.
     pub uuid: String,
-    /// Its name.
+    /// Name of the volume.
     pub name: String,
-    /// Where it is mounted.
+    /// Mount path.
     pub at: String,
-    /// Whether it cannot be written to.
+    /// Whether the mount is read-only.
     pub readonly: bool,
 }
 
-/// When an instance sleeps.
+/// Scale-to-zero configuration of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScaleToZero {
-    /// `on`, `off` or `idle`.
+    /// Policy: `on`, `off` or `idle`.
     pub policy: String,
-    /// Whether it wakes as it was, instead of booting.
+    /// Whether the instance resumes with its memory state instead of booting.
     #[serde(default)]
     pub stateful: bool,
-    /// How long nobody must have needed it, in milliseconds.
+    /// Idle time before the instance is scaled to zero, in milliseconds.
     #[serde(default)]
     pub cooldown_time_ms: u64,
 }
 
-/// A volume that an instance is to have.
+/// Volume to attach to a new instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WantedVolume {
-    /// Which.
+    /// Identifier of the volume.
     #[serde(flatten)]
     pub id: Id,
-    /// Where, absolutely.
+    /// Absolute mount path.
     pub at: String,
-    /// Whether it cannot be written to.
+    /// Whether the mount is read-only.
     pub readonly: bool,
 }
 
-/// The group of services that an instance is to have.
+/// Service group for a new instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WantedGroup {
-    /// One that is there, by UUID.
+    /// Existing group, by UUID.
     Uuid(String),
-    /// One that is there, by name.
+    /// Existing group, by name.
     Name(String),
-    /// A new one.
+    /// New group.
     #[serde(untagged)]
     New(NewGroup),
 }
 
-/// A group of services that comes and goes with an instance.
+/// Service group that is created and removed together with an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NewGroup {
-    /// The published ports.
+    /// Published ports.
     pub services: Vec<Service>,
-    /// The names of it.
+    /// Domains of the group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub domains: Vec<WantedDomain>,
 }
@@ -199,54 +199,54 @@ impl From<Id> for WantedGroup {
     }
 }
 
-/// An instance that is wanted.
+/// Parameters of an instance to create.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CreateInstance {
-    /// Its name.
+    /// Name of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its image, without a host.
+    /// Image reference, without a host.
     pub image: String,
-    /// The arguments of its program, if they are not those of the image.
+    /// Arguments of the application; if empty, those of the image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Its environment.
+    /// Environment variables.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Its memory, in MiB.
+    /// Memory, in MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
-    /// Its processors.
+    /// Number of vCPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vcpus: Option<u32>,
-    /// Whether it starts at once.
+    /// Whether the instance is started when it is created.
     pub autostart: bool,
-    /// So many more of it.
+    /// Number of additional instances with the same parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
-    /// `never`, `always` or `on-failure`.
+    /// Restart policy: `never`, `always` or `on-failure`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<String>,
-    /// Whether it sleeps when nobody needs it.
+    /// Scale-to-zero configuration: whether the instance is suspended while idle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale_to_zero: Option<ScaleToZero>,
-    /// What else it is to do: `delete-on-stop`.
+    /// Optional features: `delete-on-stop`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
-    /// Its volumes.
+    /// Volumes of the instance.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<WantedVolume>,
-    /// The group of services that it is behind.
+    /// Service group of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_group: Option<WantedGroup>,
-    /// How long the platform waits for it to run, in milliseconds.
+    /// How long the platform waits until the instance runs, in milliseconds; negative for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_timeout_ms: Option<i64>,
 }
 
 impl CreateInstance {
-    /// Gives it a name if it has none, as the platform would: that of the image, and five characters
-    /// by chance. An instance that was named beforehand can be looked for when an answer is lost.
+    /// Sets a generated name if there is none, in the platform's format: the name of the image and
+    /// five random characters. An instance with a known name can be found when a response is lost.
     #[must_use]
     pub fn named(mut self) -> Self {
         if self.name.is_none() {
@@ -257,7 +257,7 @@ impl CreateInstance {
         self
     }
 
-    /// Gives it a name of its own: the one it has, and five characters by chance.
+    /// Makes the name unique by appending five random characters.
     pub fn rename(&mut self) {
         if let Some(name) = &mut self.name {
             name.push('-');
@@ -266,11 +266,11 @@ impl CreateInstance {
     }
 }
 
-/// Returns five characters by chance.
+/// Returns five random letters and digits.
 fn by_chance() -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut bytes = [0_u8; 5];
-    // Without chance the name may be taken, which the platform says.
+    // Without random bytes the name may already exist; the platform then returns an error.
     let _ = getrandom::fill(&mut bytes);
     bytes
         .iter()
@@ -279,7 +279,7 @@ fn by_chance() -> String {
         .collect()
 }
 
-/// Makes an instance. Send it with [`Client::create`](crate::client::Client::create).
+/// Creates an instance. Send this with [`Client::create`](crate::client::Client::create).
 pub fn create(wanted: &CreateInstance) -> Request<Instance> {
     let doing = format!("create an instance of `{}`", wanted.image);
     let request = Request::new(Method::POST, &["instances"], doing).with(json!(wanted));
@@ -290,15 +290,15 @@ pub fn create(wanted: &CreateInstance) -> Request<Instance> {
     }
 }
 
-/// A day: longer than anybody lets the platform wait.
+/// Timeout of a request that waits without a limit: a day.
 const FOREVER: Duration = Duration::from_hours(24);
 
-/// Asks for instances; without ids for all.
+/// Gets instances; all of them if `ids` is empty.
 pub fn get(ids: &[Id]) -> Request<Instance> {
     Request::about(Method::GET, ("instances", None), ids, "get instances")
 }
 
-/// Removes instances; those that run are killed.
+/// Removes instances; running ones are killed.
 pub fn remove(ids: &[Id]) -> Request<Named> {
     Request::about(
         Method::DELETE,
@@ -308,7 +308,7 @@ pub fn remove(ids: &[Id]) -> Request<Named> {
     )
 }
 
-/// Starts instances, and lets the platform wait until they run.
+/// Starts instances. The platform waits for at most `wait` until they run.
 pub fn start(ids: &[Id], wait: Duration) -> Request<Named> {
     let request = Request::about(
         Method::PUT,
@@ -324,7 +324,7 @@ pub fn start(ids: &[Id], wait: Duration) -> Request<Named> {
     request.patient(wait).repeatable()
 }
 
-/// Stops instances: kills them, or lets them finish with their connections for a while.
+/// Stops instances. `force` kills them; `drain` is the time to finish open connections.
 pub fn stop(ids: &[Id], force: bool, drain: Duration) -> Request<Named> {
     let mut more = Vec::new();
     if force {
@@ -349,9 +349,9 @@ pub fn stop(ids: &[Id], force: bool, drain: Duration) -> Request<Named> {
     request.repeatable()
 }
 
-/// Waits in the platform until instances are in a state; without a limit for as long as it takes.
+/// Waits on the platform's side until instances are in a state; indefinitely if `limit` is `None`.
 ///
-/// The platform's description asks for `PUT`; older platforms take `GET`:
+/// The cloud description specifies `PUT`; older versions of the platform accept `GET`:
 /// [`Client::wait`](crate::client::Client::wait) tries both.
 pub fn wait(method: Method, ids: &[Id], state: &str, limit: Option<Duration>) -> Request<Named> {
     let timeout = limit.map_or(-1, millis);
@@ -363,43 +363,43 @@ pub fn wait(method: Method, ids: &[Id], state: &str, limit: Option<Duration>) ->
         .repeatable()
 }
 
-/// A range of a log, in bytes since the first boot.
+/// Byte range of a log, counted from the first boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Span {
-    /// The first byte.
+    /// Offset of the first byte.
     pub start: i64,
-    /// The byte behind the last.
+    /// Offset after the last byte.
     pub end: i64,
 }
 
-/// A part of a log.
+/// Part of an instance's log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Log {
-    /// The instance.
+    /// UUID of the instance.
     pub uuid: String,
-    /// Its name.
+    /// Name of the instance.
     pub name: String,
-    /// The part, as base64.
+    /// Content, in base64.
     pub output: String,
-    /// What there is.
+    /// Range that is available.
     pub available: Span,
-    /// What this is.
+    /// Range of this part.
     pub range: Span,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
 impl Log {
-    /// Returns the bytes of the part, if they can be read.
+    /// Returns the decoded content, or `None` if it is not valid base64.
     pub fn bytes(&self) -> Option<Vec<u8>> {
         STANDARD.decode(&self.output).ok()
     }
 }
 
-/// Asks for a part of a log: from an offset, which counts from the end if it is negative.
+/// Gets a part of a log, starting at `offset`, which counts from the end if it is negative.
 pub fn log(id: &Id, offset: i64, limit: u32) -> Request<Log> {
     let more = [
         ("offset", json!(offset)),
@@ -410,44 +410,44 @@ pub fn log(id: &Id, offset: i64, limit: u32) -> Request<Log> {
         .with(each(std::slice::from_ref(id), &more))
 }
 
-/// Asks for the end of the log of an instance that is named by its UUID.
+/// Gets the end of the log of an instance, given by its UUID.
 pub fn log_end(uuid: &str) -> Request<Log> {
     let path = ["instances", uuid, "log"];
     Request::new(Method::GET, &path, format!("get the log of `{uuid}`"))
 }
 
-/// What was measured of an instance.
+/// Metrics of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Metrics {
-    /// The instance.
+    /// UUID of the instance.
     pub uuid: String,
-    /// Its name.
+    /// Name of the instance.
     pub name: String,
-    /// Its state.
+    /// State of the instance.
     pub state: String,
-    /// Its memory in use, in bytes.
+    /// Memory in use, in bytes.
     pub rss_bytes: u64,
-    /// Its time on processors, in milliseconds.
+    /// CPU time, in milliseconds.
     pub cpu_time_ms: u64,
-    /// Bytes that it got.
+    /// Bytes received.
     pub rx_bytes: u64,
-    /// Bytes that it sent.
+    /// Bytes sent.
     pub tx_bytes: u64,
-    /// Connections now.
+    /// Current connections.
     pub nconns: u64,
-    /// Requests now.
+    /// Current requests.
     pub nreqs: u64,
-    /// Requests that wait for an instance.
+    /// Requests queued until an instance is available.
     pub nqueued: u64,
-    /// Requests in all.
+    /// Total number of requests.
     pub ntotal: u64,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// Asks what was measured; without ids of all.
+/// Gets metrics; of all instances if `ids` is empty.
 pub fn metrics(ids: &[Id]) -> Request<Metrics> {
     Request::about(
         Method::GET,

@@ -1,7 +1,7 @@
-//! What the platform has, one file each: the calls, and the things that they answer with.
+//! Resources of the platform, one module each: the API calls and the types that they return.
 //!
-//! Fields that are not known here are kept in `more`, and every field may be missing: the platform
-//! is older and newer than this program.
+//! Unknown fields are kept in `more`, and every field may be missing: the platform may be older or
+//! newer than this client.
 
 pub mod autoscale;
 pub mod certificates;
@@ -17,35 +17,35 @@ use serde_json::{Map, Value};
 
 use crate::request::Id;
 
-/// A thing as others mention it, and as most calls that change it answer.
+/// Reference to a resource, in other resources and in the response of most calls that change it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
-    /// Its UUID.
+    /// UUID of the resource.
     #[serde(default)]
     pub uuid: String,
-    /// Its name.
+    /// Name of the resource.
     #[serde(default)]
     pub name: String,
-    /// Its state, where it has one.
+    /// State, for resources that have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// The state before, where the call changed it.
+    /// State before the call, if the call changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_state: Option<String>,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// A thing that has a UUID, and a name for people.
+/// Resource with a UUID and a name.
 pub trait Known {
-    /// Returns its UUID.
+    /// Returns the UUID.
     fn uuid(&self) -> &str;
 
-    /// Returns its name; it may have none.
+    /// Returns the name; empty if there is none.
     fn name(&self) -> &str;
 
-    /// Returns what people call it by.
+    /// Returns the name for display: the name, or the UUID if there is none.
     fn title(&self) -> &str {
         match self.name() {
             "" => self.uuid(),
@@ -53,13 +53,13 @@ pub trait Known {
         }
     }
 
-    /// Returns what requests call it by: its name may be another's tomorrow.
+    /// Returns the identifier for requests: the UUID, since a name can be reused later.
     fn id(&self) -> Id {
         Id::Uuid(self.uuid().to_owned())
     }
 }
 
-/// Returns what requests call things by.
+/// Returns the identifiers of resources, for requests.
 pub fn ids<'t, T: Known + 't>(things: impl IntoIterator<Item = &'t T>) -> Vec<Id> {
     things.into_iter().map(Known::id).collect()
 }

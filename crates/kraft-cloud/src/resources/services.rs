@@ -1,4 +1,4 @@
-//! Groups of services: published ports, domains, and the instances behind them.
+//! Service groups: published ports, domains, and the instances behind them.
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -7,101 +7,101 @@ use serde_json::{Map, Value, json};
 use super::Named;
 use crate::request::{Id, Request};
 
-/// A published port.
+/// Published port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
-    /// The port that the world sees.
+    /// Public port.
     pub port: u16,
-    /// The port of the instance.
+    /// Port of the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_port: Option<u16>,
-    /// What the platform does on the way: `tls`, `http`, `redirect`.
+    /// Connection handlers of the platform: `tls`, `http`, `redirect`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handlers: Vec<String>,
 }
 
-/// A domain that is wanted: one that ends with a dot is meant as it is, any other is below the
-/// metro's.
+/// Domain to create: a name that ends with a dot is fully qualified, any other is a subdomain of
+/// the metro's domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WantedDomain {
-    /// The name.
+    /// Name of the domain.
     pub name: String,
-    /// Its certificate; the platform finds or orders one.
+    /// Certificate of the domain; if `None`, the platform finds or orders one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Id>,
 }
 
-/// A domain that is there.
+/// Domain of a service group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Domain {
-    /// The whole name.
+    /// Fully qualified domain name.
     pub fqdn: String,
-    /// Its certificate.
+    /// Certificate of the domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Named>,
 }
 
-/// A group of services.
+/// Service group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Group {
-    /// Its UUID.
+    /// UUID of the group.
     pub uuid: String,
-    /// Its name.
+    /// Name of the group.
     pub name: String,
-    /// When it was made.
+    /// Creation time.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
-    /// Whether it stays when its last instance goes.
+    /// Whether the group is kept when its last instance is removed.
     pub persistent: bool,
-    /// Whether it is autoscaled.
+    /// Whether the group is autoscaled.
     pub autoscale: bool,
-    /// So much at once wakes another instance.
+    /// Number of concurrent connections or requests at which another instance is woken.
     pub soft_limit: u64,
-    /// More than this at once is refused.
+    /// Maximum number of concurrent connections or requests; more are rejected.
     pub hard_limit: u64,
-    /// The published ports.
+    /// Published ports.
     pub services: Vec<Service>,
-    /// The names of it.
+    /// Domains of the group.
     pub domains: Vec<Domain>,
-    /// The instances behind it.
+    /// Instances behind the group.
     pub instances: Vec<Named>,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// A group that is wanted.
+/// Parameters of a service group to create.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CreateGroup {
-    /// Its name.
+    /// Name of the group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The published ports.
+    /// Published ports.
     pub services: Vec<Service>,
-    /// The names of it; the platform makes one up.
+    /// Domains of the group; if empty, the platform generates one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub domains: Vec<WantedDomain>,
-    /// So much at once wakes another instance.
+    /// Number of concurrent connections or requests at which another instance is woken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_limit: Option<u32>,
-    /// More than this at once is refused.
+    /// Maximum number of concurrent connections or requests; more are rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hard_limit: Option<u32>,
 }
 
-/// Makes a group.
+/// Creates a service group.
 pub fn create(wanted: &CreateGroup) -> Request<Group> {
     Request::new(Method::POST, &["services"], "create a service").with(json!(wanted))
 }
 
-/// Asks for groups; without ids for all.
+/// Gets service groups; all of them if `ids` is empty.
 pub fn get(ids: &[Id]) -> Request<Group> {
     Request::about(Method::GET, ("services", None), ids, "get services")
 }
 
-/// Removes groups, which must have no instances.
+/// Removes service groups, which must not have instances.
 pub fn remove(ids: &[Id]) -> Request<Named> {
     Request::about(
         Method::DELETE,

@@ -1,4 +1,4 @@
-//! Accounts: what they use, and what they may.
+//! Accounts: their usage and quotas.
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -6,74 +6,74 @@ use serde_json::{Map, Value};
 
 use crate::request::Request;
 
-/// Amounts of things.
+/// Amounts of resources: usage or maximum of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Amounts {
-    /// Instances in every state.
+    /// Instances in any state.
     pub instances: u64,
-    /// Instances that run.
+    /// Running instances.
     pub live_instances: u64,
-    /// Their processors.
+    /// vCPUs of running instances.
     pub live_vcpus: u64,
-    /// Their memory, in MiB.
+    /// Memory of running instances, in MiB.
     pub live_memory_mb: u64,
-    /// Groups of services.
+    /// Service groups.
     pub service_groups: u64,
     /// Published ports.
     pub services: u64,
     /// Volumes.
     pub volumes: u64,
-    /// Their size, in MiB.
+    /// Total size of the volumes, in MiB.
     pub total_volume_mb: u64,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// What a single thing may have.
+/// Limits of a single resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Memory of an instance, in MiB.
+    /// Minimum memory of an instance, in MiB.
     pub min_memory_mb: u64,
-    /// Memory of an instance, in MiB.
+    /// Maximum memory of an instance, in MiB.
     pub max_memory_mb: u64,
-    /// Processors of an instance.
+    /// Minimum number of vCPUs of an instance.
     pub min_vcpus: u64,
-    /// Processors of an instance.
+    /// Maximum number of vCPUs of an instance.
     pub max_vcpus: u64,
-    /// Size of a volume, in MiB.
+    /// Minimum size of a volume, in MiB.
     pub min_volume_mb: u64,
-    /// Size of a volume, in MiB; 0 if there are none.
+    /// Maximum size of a volume, in MiB; 0 if the account cannot have volumes.
     pub max_volume_mb: u64,
-    /// Instances of an autoscaled service.
+    /// Minimum number of instances of an autoscaled service group.
     pub min_autoscale_size: u64,
-    /// Instances of an autoscaled service.
+    /// Maximum number of instances of an autoscaled service group.
     pub max_autoscale_size: u64,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// What an account uses and may use.
+/// Usage and quota of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Quota {
-    /// The account.
+    /// UUID of the account.
     pub uuid: String,
-    /// What is in use.
+    /// Resources in use.
     pub used: Amounts,
-    /// What may be in use at most.
+    /// Maximum amounts of resources (hard limits).
     pub hard: Amounts,
-    /// What a single thing may have.
+    /// Limits of a single resource.
     pub limits: Limits,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// Asks what the account of the token uses, or that of a UUID.
+/// Gets the quota of an account by its UUID; of the token's account if `user` is `None`.
 pub fn quota(user: Option<&str>) -> Request<Quota> {
     let doing = "get the quota";
     match user {

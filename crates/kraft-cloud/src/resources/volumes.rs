@@ -1,4 +1,4 @@
-//! Volumes: disks that outlive instances.
+//! Volumes: disks that persist after an instance is removed.
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -7,45 +7,45 @@ use serde_json::{Map, Value, json};
 use super::Named;
 use crate::request::{Id, Request, each};
 
-/// A volume.
+/// Persistent volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Volume {
-    /// Its UUID.
+    /// UUID of the volume.
     pub uuid: String,
-    /// Its name.
+    /// Name of the volume.
     pub name: String,
-    /// `available`, `mounted`, `error` …
+    /// State: `available`, `mounted`, `error` …
     pub state: String,
-    /// Its size, in MiB.
+    /// Size, in MiB.
     pub size_mb: u64,
-    /// The instances that have it.
+    /// Instances that the volume is attached to.
     pub attached_to: Vec<Named>,
-    /// The instances that use it now.
+    /// Instances that currently mount the volume.
     pub mounted_by: Vec<Mounted>,
-    /// Whether it stays when its instance goes.
+    /// Whether the volume is kept when its instance is removed.
     pub persistent: bool,
-    /// When it was made.
+    /// Creation time.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
-    /// What else the platform tells.
+    /// Other fields that the platform returns.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
-/// An instance that uses a volume.
+/// Instance that mounts a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Mounted {
-    /// The instance's UUID.
+    /// UUID of the instance.
     pub uuid: String,
-    /// The instance's name.
+    /// Name of the instance.
     pub name: String,
-    /// Whether it cannot write to it.
+    /// Whether the mount is read-only.
     pub readonly: bool,
 }
 
-/// Makes a volume; the size is in MiB.
+/// Creates a volume; the size is in MiB.
 pub fn create(name: Option<&str>, size_mb: u64) -> Request<Named> {
     let mut wanted = json!({ "size_mb": size_mb });
     if let (Some(name), Some(wanted)) = (name, wanted.as_object_mut()) {
@@ -54,9 +54,9 @@ pub fn create(name: Option<&str>, size_mb: u64) -> Request<Named> {
     Request::new(Method::POST, &["volumes"], "create a volume").with(json!([wanted]))
 }
 
-/// Asks for volumes; without ids for all.
+/// Gets volumes; all of them if `ids` is empty.
 pub fn get(ids: &[Id]) -> Request<Volume> {
-    // The description has no call for a single one.
+    // The cloud description has no call for a single volume.
     let request = Request::new(Method::GET, &["volumes"], "get volumes");
     if ids.is_empty() {
         request
@@ -70,7 +70,7 @@ pub fn remove(ids: &[Id]) -> Request<Named> {
     Request::new(Method::DELETE, &["volumes"], "remove the volume").with(json!(ids))
 }
 
-/// Gives a volume to an instance, below an absolute path.
+/// Attaches a volume to an instance, mounted at the absolute path `at`.
 pub fn attach(volume: &Id, to: &Id, at: &str, readonly: bool) -> Request<Named> {
     let more = [
         ("attach_to", json!(to)),
@@ -82,7 +82,7 @@ pub fn attach(volume: &Id, to: &Id, at: &str, readonly: bool) -> Request<Named> 
     Request::new(Method::PUT, &["volumes", "attach"], doing).with(body)
 }
 
-/// Takes a volume from an instance, or from all.
+/// Detaches a volume from an instance, or from all instances if `from` is `None`.
 pub fn detach(volume: &Id, from: Option<&Id>) -> Request<Named> {
     let more: Vec<(&str, Value)> = from.map(|id| ("from", json!(id))).into_iter().collect();
     let body = each(std::slice::from_ref(volume), &more);
