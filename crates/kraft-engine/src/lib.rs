@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A flow is a function over plain values. It gets a [`Context`](context::Context), returns a value,
-//! reports events and asks questions; it never prints, reads no environment and knows no command
-//! line. [`run_target`] resolves what to run, [`boot`] prepares it, [`project`] reads a project, [`components`] fetches its
+//! reports events and asks questions; it never prints, reads no environment and does not depend on
+//! the command line. [`run_target`] resolves what to run, [`boot`] prepares it, [`project`] reads a project, [`components`] fetches its
 //! sources, [`build`] compiles it, [`rootfs`] and [`dockerfile`] make its root filesystem,
 //! [`package`] makes an image, [`transfer`] pulls and pushes it, [`run`] plans a machine.
 

@@ -66,7 +66,7 @@ pub fn warn_of(ctx: &Context, unreadable: &Unreadable) {
         return;
     }
     ctx.warn(&format!(
-        "the state of the machine in `{}` cannot be told: {why}",
+        "cannot read the state of the machine in `{}`: {why}",
         unreadable.path.display(),
     ));
 }
@@ -94,7 +94,7 @@ pub fn how_it_ended(reason: &EndReason) -> String {
         EndReason::MonitorFailed { message, .. } => {
             format!("ended because its VMM failed: {message}")
         }
-        EndReason::HostDown => "ended when the computer went down".to_owned(),
-        EndReason::Vanished => "is gone, and nobody saw how".to_owned(),
+        EndReason::HostDown => "ended when the host was shut down".to_owned(),
+        EndReason::Vanished => "is gone without a recorded reason".to_owned(),
     }
 }

@@ -133,7 +133,7 @@ pub enum Error {
 /// What a strategy means for a name that is taken or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plan {
-    /// Go on with this strategy.
+    /// Continue with this strategy.
     Proceed(Strategy),
     /// Ask first.
     Ask,

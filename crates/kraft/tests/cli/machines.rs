@@ -205,7 +205,7 @@ fn a_machine_with_a_corrupt_record_is_listed_and_only_force_removes_it() {
     assert_eq!(rows[0]["name"], "alice");
     assert_eq!(rows[0]["state"], "unknown");
     assert!(
-        outcome.stderr.contains("cannot be told"),
+        outcome.stderr.contains("cannot read the state"),
         "{}",
         outcome.stderr
     );

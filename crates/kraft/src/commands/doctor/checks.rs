@@ -1,6 +1,6 @@
-//! What `kraft doctor` looks at: everything on this computer that kraft depends on.
+//! The checks of `kraft doctor`: everything on the host that kraft depends on.
 //!
-//! A check finds one thing, says how it is and, unless all is well, what to do about it.
+//! A check has a status, what was found and, unless the status is ok, what to do about it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -203,7 +203,7 @@ const fn needed(program: &'static str, package: &'static str, what_for: &'static
     }
 }
 
-/// How long a tool may take to tell its version.
+/// How long a tool may take to print its version.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn toolchain(needed: &Needed) -> Check {
@@ -271,7 +271,7 @@ fn disk_space(dir: &Path) -> Check {
         Ok(stat) => stat,
         Err(error) => {
             let error = std::io::Error::from(error);
-            let detail = format!("cannot be told of `{}`: {error}", present.display());
+            let detail = format!("cannot read that of `{}`: {error}", present.display());
             return Check::bad(name, Status::Warn, detail, "look at it with `df`");
         }
     };

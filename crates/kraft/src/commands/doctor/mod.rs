@@ -14,13 +14,13 @@ use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
 
-/// Say what this computer is missing
+/// Check the host for what kraft needs
 ///
-/// Look at everything kraft depends on: its configuration, QEMU, KVM, the toolchain, directories,
-/// disk space, registries. For each line that is not well the cure follows.
+/// Check the configuration, QEMU, KVM, the toolchain, directories, disk space, Dockerfile builders and
+/// registries. Each check that is not ok is followed by what to do about it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Exit code: 0 if machines can be run, also where something could be better; 7 if not.
+Exit code: 0 if machines can be run, also with warnings; 7 if not.
 
 Examples:
   kraft doctor
@@ -31,8 +31,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
 
-    /// Print what a bug report needs: versions, settings, checks and the last errors, without
-    /// secrets
+    /// Print a bug report: versions, settings, checks and the last errors, without secrets
     #[arg(long)]
     report: bool,
 }
@@ -88,7 +87,7 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-/// Returns a check as lines for people.
+/// Returns a check as lines of text.
 fn lines(check: &Check, widest: usize, colour: bool) -> String {
     let word = word(check.status);
     let style = match (colour, check.status) {
