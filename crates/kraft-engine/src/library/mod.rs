@@ -149,7 +149,7 @@ impl Library {
             .as_deref()
             .is_some_and(|origin| origin.is_empty() || origin.contains(awkward))
         {
-            let problem = Problem::error("the origin cannot stand in a makefile");
+            let problem = Problem::error("the origin is not valid in a makefile");
             problems.push(
                 problem.help("expected the URL of an archive, without spaces, quotes, `$` and `#`"),
             );

@@ -82,7 +82,7 @@ pub(super) fn main(library: &Library, year: i16) -> String {
          #include <stdio.h>\n\n\
          int main(int argc, char *argv[])\n{{\n\
          \t(void)argc;\n\t(void)argv;\n\
-         \tprintf(\"{} says hello\\n\");\n\treturn 0;\n}}\n",
+         \tprintf(\"Hello from {}\\n\");\n\treturn 0;\n}}\n",
         library.holder.replace("*/", "* /"),
         library.name
     )
@@ -131,10 +131,10 @@ pub(super) fn contributing(library: &Library) -> String {
     format!(
         "# Contributing\n\n\
          Work on {} happens on the branch `{}`. Send a pull request, or write to {} <{}>.\n\n\
-         - One change per commit; its message says what changes, and why.\n\
-         - What you send builds for every architecture that the library claims to be for.\n\
-         - Sign your commits off (`git commit -s`): you may give this away, and you do.\n\
-         - The code reads as [CODING_STYLE.md](CODING_STYLE.md) says.\n",
+         - One change per commit; its message describes what changes and why.\n\
+         - Every commit builds for all architectures that the library supports.\n\
+         - Sign your commits off (`git commit -s`): this certifies that you may contribute the change.\n\
+         - The code follows [CODING_STYLE.md](CODING_STYLE.md).\n",
         library.name, library.branch, library.author, library.email
     )
 }
@@ -151,7 +151,7 @@ pub(super) fn coding_style(library: &Library) -> String {
          - The brace of a function is on a line of its own, every other one at the end of its line.\n\
          - What others may call begins with the name of the library; everything else is `static`.\n\
          - Functions return 0, or a negative number of `errno.h`. They check what they call.\n\
-         - A comment says why. What is clear from the code needs none.\n{patches}"
+         - A comment explains why. What is clear from the code needs none.\n{patches}"
     )
 }
 
@@ -160,7 +160,7 @@ pub(super) fn copying(library: &Library, year: i16) -> String {
         "# Licence\n\n\
          Copyright (c) {year}, {}.\n\n\
          SPDX-License-Identifier: BSD-3-Clause\n\n\
-         The files of {} are under the 3-clause BSD licence, unless they say otherwise themselves; its text \
+         The files of {} are under the 3-clause BSD licence, unless a file states another one; its text \
          is at <https://spdx.org/licenses/BSD-3-Clause.html>.\n",
         library.holder, library.name
     )
@@ -169,7 +169,7 @@ pub(super) fn copying(library: &Library, year: i16) -> String {
 pub(super) fn patches(library: &Library) -> String {
     format!(
         "# Patches\n\n\
-         Files `*.patch` here are applied to the sources that {} brings, in the order of their names, when \
+         Files `*.patch` in this directory are applied to the sources of {} in the order of their names, when \
          these are prepared. `git format-patch` writes such files.\n",
         library.name
     )

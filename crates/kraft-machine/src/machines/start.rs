@@ -137,11 +137,11 @@ pub enum StartError {
     Interrupted,
 }
 
-fn after_colon(said: &str) -> String {
-    if said.is_empty() {
+fn after_colon(output: &str) -> String {
+    if output.is_empty() {
         String::new()
     } else {
-        format!(": {said}")
+        format!(": {output}")
     }
 }
 

@@ -160,7 +160,7 @@ fn an_invalid_library_is_an_error_and_nothing_is_left_behind() {
         (&["a", "--version", "1 2"], "cannot be the version"),
         (
             &["a", "--version", "1", "--origin", "http://x/$(shell id)"],
-            "cannot stand in a makefile",
+            "is not valid in a makefile",
         ),
         (
             &["a", "--version", "1", "--description", "a\nb"],
