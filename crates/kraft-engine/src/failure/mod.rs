@@ -320,7 +320,7 @@ impl From<kraft_oci::store::Error> for Failure {
                 "`kraft store verify --repair` fetches what is damaged again; `kraft pkg rm IMAGE` \
                  gives the image up",
             ),
-            Error::Size { .. } => Some("nothing of it was kept; tell whoever made the image"),
+            Error::Size { .. } => Some("nothing was kept; report it to the author of the image"),
             Error::Names { .. } => Some("move the file away: the images can be pulled again"),
             Error::Foreign { .. } => Some("name another directory with `--runtime-dir`"),
             Error::Moved(_) => Some("try again"),
@@ -350,7 +350,7 @@ impl From<kraft_oci::copy::CopyError> for Failure {
         match error {
             CopyError::Store(error @ kraft_oci::store::Error::Document { .. }) => {
                 Self::new(Kind::Failed, error)
-                    .hint("nothing of it was kept; tell whoever made the image")
+                    .hint("nothing was kept; report it to the author of the image")
             }
             CopyError::Store(error) => error.into(),
             CopyError::File(error) => error.into(),
@@ -394,18 +394,20 @@ impl From<kraft_oci::pull::PullError> for Failure {
             PullError::Store(error @ kraft_oci::store::Error::Damaged { .. }) => {
                 Self::new(Kind::Network, error)
                     .about("what the registry sent is not what it promised")
-                    .hint("nothing of it was kept; try again, or tell whoever runs the registry")
+                    .hint(
+                        "nothing was kept; try again, or report it to the operator of the registry",
+                    )
             }
             PullError::Store(
                 error @ (kraft_oci::store::Error::Document { .. }
                 | kraft_oci::store::Error::Size { .. }),
             ) => Self::new(Kind::Network, error)
-                .hint("nothing of it was kept; tell whoever made the image"),
+                .hint("nothing was kept; report it to the author of the image"),
             PullError::Store(error) => error.into(),
             error @ (PullError::Document { .. }
             | PullError::NotAManifest(_)
             | PullError::TooMuch { .. }) => Self::new(Kind::Network, error)
-                .hint("nothing of it was kept; tell whoever made the image"),
+                .hint("nothing was kept; report it to the author of the image"),
             error => Self::new(Kind::Failed, error),
         }
     }

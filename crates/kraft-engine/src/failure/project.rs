@@ -66,7 +66,7 @@ fn fetch_advice(error: &FetchError) -> (Kind, Option<&'static str>) {
         Error::Network { why, .. } => (Kind::Network, connection::hint(why).or(Some(NO_NETWORK))),
         Error::Checksum { .. } => (
             Kind::Failed,
-            Some("nothing of it was kept; if the change is wanted, `kraft update NAME` accepts it"),
+            Some("nothing was kept; if the change is wanted, `kraft update NAME` accepts it"),
         ),
         Error::InTheWay { .. } => (Kind::Failed, Some("move it away")),
         Error::File(error) if error.kind() == io::ErrorKind::NotFound => (Kind::NotFound, None),

@@ -319,7 +319,9 @@ fn options_can_be_asked_about_and_set() {
     let _ = run(&["build"]).exits(6);
     let malformed = run(&["set", "LIBCOUNT_TO"]).exits(2);
     assert!(
-        malformed.stderr.contains("invalid or malformed argument"),
+        malformed
+            .stderr
+            .contains("`LIBCOUNT_TO` is not a valid option"),
         "{malformed:?}"
     );
 }

@@ -123,7 +123,7 @@ fn in_catalog(app: &App, name: &Name, no_update: bool) -> Result<Library, Failur
     let entry = match found.as_slice() {
         [] => {
             return Err(
-                Failure::new(Kind::NotFound, format!("library `{name}` not found"))
+                Failure::new(Kind::NotFound, format!("library `{}` not found", name.name))
                     .hint("`kraft pkg ls --libs` lists libraries"),
             );
         }
