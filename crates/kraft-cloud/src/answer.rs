@@ -156,7 +156,7 @@ impl<T> Answer<T> {
                 message: sanitized(
                     self.message
                         .as_deref()
-                        .unwrap_or("the platform does not say why"),
+                        .unwrap_or("the platform gave no reason"),
                 ),
                 doing: self.doing,
                 code: None,
@@ -175,7 +175,7 @@ impl<T> Answer<T> {
                             .message
                             .as_deref()
                             .or(whole.as_deref())
-                            .unwrap_or("the platform does not say why"),
+                            .unwrap_or("the platform gave no reason"),
                     ),
                     code: refusal.error,
                 }),
@@ -206,7 +206,7 @@ impl<T> Answer<T> {
         self.each().into_iter().next().unwrap_or_else(|| {
             Err(Error::Refused {
                 doing,
-                message: "the platform knows nothing of it".to_owned(),
+                message: "it does not exist on the platform".to_owned(),
                 code: Some(8),
             })
         })

@@ -57,13 +57,13 @@ impl fmt::Debug for Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// The input is neither a code nor a URL.
-    #[error("`{0}` is no metro: metros are words such as `fra0`, or URLs")]
+    #[error("`{0}` is not a valid metro: expected a code such as `fra0`, or a URL")]
     Name(String),
     /// The URL cannot be used.
     #[error("the metro's URL cannot be used: {0}")]
     Url(&'static str),
     /// The URL is plain HTTP to a host that is not local, which would send the token unencrypted.
-    #[error("`{0}` is not spoken to without TLS: only this computer is")]
+    #[error("`{0}` needs TLS: plain HTTP is allowed for loopback addresses only")]
     Plain(String),
 }
 

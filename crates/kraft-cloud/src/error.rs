@@ -127,7 +127,7 @@ impl Error {
             Self::Unauthorized { .. } => {
                 "set `UKC_TOKEN` to a token of this metro's account, or log in again"
             }
-            Self::Unreachable { .. } => "`kraft cloud metro list` tells which metros there are",
+            Self::Unreachable { .. } => "`kraft cloud metro list` lists the metros",
             Self::Refused { code: Some(19), .. } => "remove what is not needed any more",
             Self::Refused { code: Some(23), .. } => "choose another name",
             _ => return Vec::new(),

@@ -45,7 +45,7 @@ pub struct Room {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The helper reported an error.
-    #[error("the helper says: {0}")]
+    #[error("the helper reported an error: {0}")]
     Told(String),
     /// The helper violated the protocol.
     #[error("the helper answers nonsense: {0}")]
@@ -54,7 +54,7 @@ pub enum ImportError {
     #[error("the connection with the helper broke: {0}")]
     Broken(io::Error),
     /// The helper did not answer, or did not accept data, within this timeout.
-    #[error("the helper said nothing for {} seconds", .0.as_secs())]
+    #[error("the helper did not respond for {} seconds", .0.as_secs())]
     Silent(Duration),
     /// The files to import cannot be read.
     #[error("cannot read what is to be imported: {0}")]
@@ -136,7 +136,10 @@ async fn room(from: &mut (impl AsyncRead + Unpin)) -> Result<Room, ImportError> 
     loop {
         let (status, message) = frame(from).await?;
         match status {
-            2 => return room_of(&message).ok_or(ImportError::Nonsense("its room is no room")),
+            2 => {
+                return room_of(&message)
+                    .ok_or(ImportError::Nonsense("its free space is not a number"));
+            }
             1 => {}
             0 => {
                 complaint.extend_from_slice(&message);
@@ -207,7 +210,10 @@ mod tests {
         assert_eq!(room(&mut told.as_slice()).await.unwrap(), wanted);
         let told = frames(&[(-28, b"no room "), (-28, b"for "), (0, b"file")]);
         let error = room(&mut told.as_slice()).await.unwrap_err();
-        assert_eq!(error.to_string(), "the helper says: no room for file");
+        assert_eq!(
+            error.to_string(),
+            "the helper reported an error: no room for file"
+        );
     }
 
     #[tokio::test]

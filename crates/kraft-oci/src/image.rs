@@ -467,7 +467,7 @@ pub enum BadDocument {
     #[error("it has {0} bytes, and at most 4 MiB are taken")]
     TooLong(u64),
     /// It is not JSON, or lacks required fields.
-    #[error("it is not what it should be")]
+    #[error("it is not a valid document")]
     Json(#[source] serde_json::Error),
     /// Docker's first format, without digests.
     #[error("it is in Docker's obsolete schema 1 format")]

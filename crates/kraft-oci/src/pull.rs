@@ -591,7 +591,7 @@ pub enum PullError {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The registry's document is invalid.
-    #[error("what the registry has as `{name}` cannot be used")]
+    #[error("cannot use what the registry serves as `{name}`")]
     Document {
         /// The image.
         name: Reference,

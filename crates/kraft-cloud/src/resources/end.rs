@@ -116,10 +116,10 @@ impl End {
 
 fn reason(code: u64) -> (&'static str, &'static str) {
     let low = usize::try_from(code & 0xff).unwrap_or(usize::MAX);
-    REASONS.get(low).copied().unwrap_or((
-        "UNKNOWN",
-        "the kernel ended for a reason that has no name here",
-    ))
+    REASONS
+        .get(low)
+        .copied()
+        .unwrap_or(("UNKNOWN", "the kernel stopped for an unknown reason"))
 }
 
 /// Writes a message for users, followed by the short form in parentheses if the kernel reported a
@@ -131,7 +131,7 @@ impl fmt::Display for End {
             .kernel_code()
             .is_some_and(|code| code >> 16 & 0xff == 12);
         if self.reason & SCALED != 0 {
-            f.write_str("nobody needed it")?;
+            f.write_str("it was not needed")?;
         } else if out_of_memory {
             f.write_str("out of memory")?;
         } else if self.reason & USER != 0 && self.reason & FORCED != 0 {
@@ -149,7 +149,7 @@ impl fmt::Display for End {
         } else if self.reason & KERNEL != 0 {
             f.write_str("the kernel crashed")?;
         } else {
-            f.write_str("nobody knows why")?;
+            f.write_str("unknown reason")?;
         }
         match self.short() {
             short if short.is_empty() => Ok(()),

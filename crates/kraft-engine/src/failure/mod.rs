@@ -328,7 +328,7 @@ impl From<kraft_oci::store::Error> for Failure {
                 "`containerd_addr` in the configuration names the containerd that keeps the images",
             ),
             Error::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("make room first: `kraft store gc` removes what no image needs")
+                Some("free disk space first: `kraft store gc` removes what no image needs")
             }
             Error::File(_) | Error::Read { .. } | Error::Write { .. } => None,
         };

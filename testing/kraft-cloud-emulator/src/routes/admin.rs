@@ -60,7 +60,10 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response
     };
     match outcome {
         Some(body) => Response::new(200, body),
-        None => Response::new(400, json!({"error": "this body means nothing here"})),
+        None => Response::new(
+            400,
+            json!({"error": "this body is not valid for this path"}),
+        ),
     }
 }
 

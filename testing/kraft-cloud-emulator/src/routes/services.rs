@@ -198,7 +198,7 @@ fn domains(world: &World, body: &Value, group: &str, is_named: bool) -> Result<V
         if bad.next().is_some() {
             return Err(Fault::new(
                 Code::Invalid,
-                format!("'{name}' is no name of a domain"),
+                format!("'{name}' is not a valid domain name"),
             ));
         }
         let known = world

@@ -205,7 +205,7 @@ fn a_metro_that_is_not_there_and_one_that_is_none_are_told_apart() {
     let outcome = cloud
         .kraft(&bench, &["cloud", "--metro", "a/b", "instance", "list"])
         .exits(2);
-    assert_says(&outcome, &["`a/b` is no metro"]);
+    assert_says(&outcome, &["`a/b` is not a valid metro"]);
     let mut command = bench.command(["cloud", "instance", "list"]);
     let outcome = Outcome::of(command.env("UKC_TOKEN", TOKEN)).exits(2);
     assert_says(&outcome, &["set `UKC_METRO`"]);

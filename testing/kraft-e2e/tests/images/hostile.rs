@@ -242,14 +242,14 @@ fn blobs_that_are_not_what_they_say() -> Vec<Fault> {
             "no JSON",
             image.clone(),
             4,
-            &["not what it should be"],
+            &["not a valid document"],
             at_tag(Act::body(b"<html>".to_vec())),
         ),
         fault(
             "JSON without end",
             image.clone(),
             4,
-            &["not what it should be"],
+            &["not a valid document"],
             at_tag(Act::body(
                 other(0)
                     .into_iter()
@@ -359,14 +359,14 @@ fn documents_that_attack() -> Vec<Fault> {
             "a negative size",
             changed(|m| m["layers"][0]["size"] = json!(-1)),
             4,
-            &["not what it should be"],
+            &["not a valid document"],
             honest,
         ),
         fault(
             "a size beyond numbers",
             changed(|m| m["layers"][0]["size"] = json!(1e30)),
             4,
-            &["not what it should be"],
+            &["not a valid document"],
             honest,
         ),
         fault(
@@ -387,7 +387,7 @@ fn documents_that_attack() -> Vec<Fault> {
             "a digest that is a path",
             changed(|m| m["layers"][0]["digest"] = json!("sha256:../../../etc/passwd")),
             4,
-            &["no digest"],
+            &["is not a valid digest"],
             honest,
         ),
         fault(
@@ -842,7 +842,7 @@ fn layers_that_attack_are_refused_before_anything_boots() {
         ),
         ("device", tar(path, b'3', "", b""), "a link or a device"),
         ("no kernel", tar("escaped", b'0', "", b"x"), "has no kernel"),
-        ("no tar", kernel.clone(), "no tar"),
+        ("no tar", kernel.clone(), "not a readable tar"),
         ("cut off", whole[..whole.len() / 2].to_vec(), "cannot"),
         ("larger than it is", huge, "cannot"),
         (

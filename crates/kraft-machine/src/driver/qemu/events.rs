@@ -104,7 +104,7 @@ fn end_reason(cause: &str) -> EndReason {
     };
     match cause {
         "guest-panic" => crashed("guest panicked"),
-        // QEMU runs with -no-reboot: a reset ends it, and so does a triple fault on x86.
+        // QEMU runs with -no-reboot: a reset ends it, as an unrecoverable exception does on x86.
         "guest-reset" | "subsystem-reset" => crashed("guest reset itself"),
         "guest-shutdown" => EndReason::PoweredOff,
         "host-qmp-quit" | "host-qmp-system-reset" | "host-ui" => EndReason::Stopped,

@@ -3,7 +3,7 @@
 #
 # Its guest is a list of actions: print:TEXT, exit:STATUS, panic, and wait, which obeys the commands
 # that arrive in the named pipe `commands`. It prints the console to stdout and its own messages to
-# stderr, and appends events to diary.out: SECONDS EVENT [ARGUMENT].
+# stderr, and appends events to its event log: SECONDS EVENT [ARGUMENT].
 shift 2
 event() {
 	echo "$(date +%s) $*" >>diary.out
