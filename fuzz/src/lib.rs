@@ -12,7 +12,7 @@ mod projects;
 pub use archives::{cpio, rootfs, tar};
 pub use cmdline::cmdline;
 pub use images::{oci, reference};
-pub use machines::{diary, kernel, options};
+pub use machines::{event_log, kernel, options};
 pub use projects::{compose, dockerfile, dotconfig, ignore, kconfig, kraftfile, lock};
 
 /// Splits the input at zero bytes into texts: the parts of a target that takes more than one.

@@ -10,7 +10,9 @@ use kraft_core::mount::VolumeArg;
 use kraft_core::platform::Platform;
 use kraft_core::program::Program;
 use kraft_core::{component, machine, port, quantity, words};
-use kraft_machine::diary::Diary;
+use kraft_machine::EventLog;
+use kraft_machine::driver::Driver;
+use kraft_machine::driver::qemu::Qemu;
 
 /// Identifies a kernel or a program, and reads its sections, symbols and library records; reads
 /// the same bytes as library records alone.
@@ -63,11 +65,14 @@ fn records(section: &[u8]) {
 }
 
 /// Reads the event log of a VMM.
-pub fn diary(bytes: &[u8]) {
-    let diary = Diary::parse(bytes);
-    diary.state();
-    diary.ending();
-    diary.panicked_at();
+pub fn event_log(bytes: &[u8]) {
+    let mut log = EventLog::default();
+    for line in bytes.split(|&byte| byte == b'\n') {
+        Qemu.parse_event(line, &mut log);
+    }
+    log.state();
+    log.ending();
+    log.has_panicked();
 }
 
 /// Parses the values of options: ports, volumes, sizes, names, components and lists of words.

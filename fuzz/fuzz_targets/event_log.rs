@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    kraft_fuzz::diary(bytes);
+    kraft_fuzz::event_log(bytes);
 });
