@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::words::lines_of_product;
+
 /// Every module of the binary with the modules that it may import.
 const MODULES: &[(&str, &[&str])] = &[
     ("failure", &[]),
@@ -19,22 +21,14 @@ const MODULES: &[(&str, &[&str])] = &[
     ("cli", &["commands"]),
 ];
 
-/// What must not be named in the sources of a crate, and why.
-const REFUSED: &[(&str, &[&str], &str)] = &[
-    (
-        "crates/kraft-engine/src",
-        ENGINE,
-        "flows get values and report events: the command line, the screen and the environment are \
-         the binary's",
-    ),
-    (
-        "crates/kraft-deploy/src",
-        ENGINE,
-        "flows get values and report events: the command line, the screen and the environment are \
-         the binary's",
-    ),
-];
+/// The sources of flows.
+const FLOWS: [&str; 2] = ["crates/kraft-engine/src", "crates/kraft-deploy/src"];
 
+/// Why flows must not name what is in [`ENGINE`].
+const WHY: &str = "flows get values and report events: the command line, the screen and the \
+                   environment are the binary's";
+
+/// What the sources of flows must not name.
 const ENGINE: &[&str] = &[
     "clap",
     "std::env",
@@ -57,10 +51,10 @@ pub(crate) fn complaints(root: &Path) -> Vec<String> {
             complaints.extend(imports(&shown(root, &file), &module, &text));
         }
     }
-    for (dir, names, why) in REFUSED {
+    for dir in FLOWS {
         for file in sources(&root.join(dir)) {
             if let Some(text) = read(&file, &mut complaints) {
-                complaints.extend(refused(&shown(root, &file), &text, names, why));
+                complaints.extend(refused(&shown(root, &file), &text, ENGINE, WHY));
             }
         }
     }
@@ -146,7 +140,7 @@ fn refused(file: &str, text: &str, names: &[&str], why: &str) -> Vec<String> {
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..)
         .zip(text.lines())
-        .take_while(|(_, line)| *line != "#[cfg(test)]")
+        .take(lines_of_product(text))
         .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
 }
 
@@ -181,6 +175,15 @@ mod tests {
                 "`x.rs:2` names `println!`: why",
                 "`x.rs:3` names `std::env`: why"
             ]
+        );
+    }
+
+    #[test]
+    fn a_test_only_file_does_not_hide_the_lines_after_it() {
+        let text = "#[cfg(test)]\nmod testing;\nuse clap::Parser;\n";
+        assert_eq!(
+            refused("lib.rs", text, ENGINE, "why"),
+            ["`lib.rs:3` names `clap`: why"]
         );
     }
 

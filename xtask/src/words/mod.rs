@@ -7,6 +7,7 @@ mod phrases;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::passages::lines_of_product;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -104,10 +104,10 @@ pub(super) fn of_rust(source: &str, is_test: bool) -> Vec<Passage> {
 }
 
 /// Returns the number of lines before the test module at the end of a source.
-fn lines_of_product(source: &str) -> usize {
+pub(crate) fn lines_of_product(source: &str) -> usize {
     let mut cfg_test = false;
     for (number, line) in source.lines().enumerate() {
-        if cfg_test && line.starts_with("mod ") && line.ends_with('{') {
+        if cfg_test && line.starts_with("mod ") && line.contains('{') {
             return number;
         }
         cfg_test = line.starts_with("#[cfg(test)]")
