@@ -10,7 +10,6 @@ use kraft_cloud::resources::Known;
 use kraft_cloud::resources::instances::{CreateInstance, WantedVolume};
 use kraft_cloud::resources::volumes;
 use kraft_cloud::tunnel::Password;
-use kraft_core::event::{Event, Reporter};
 use kraft_core::quantity::MIB;
 use kraft_engine::context::Context;
 use kraft_engine::dockerfile;
@@ -202,21 +201,13 @@ fn pieces(
     let (sender, receiver) = mpsc::channel(WAITING);
     let progress = ctx.progress();
     std::thread::spawn(move || {
-        let task = 1;
-        progress.report(Event::Started {
-            task,
-            what: "importing".to_owned(),
-            total: Some(size),
-        });
-        let mut out = Pieces {
-            sender: sender.clone(),
-            sent: 0,
-            report: &mut |done| progress.report(Event::Advanced { task, done }),
-        };
-        let written = unpadded::write(&mut file, &mut out);
-        progress.report(match written {
-            Ok(_) => Event::Finished { task },
-            Err(_) => Event::Failed { task },
+        let written = progress.run("importing", Some(size), |task| {
+            let mut out = Pieces {
+                sender: sender.clone(),
+                sent: 0,
+                report: &mut |done| task.advanced(done),
+            };
+            unpadded::write(&mut file, &mut out)
         });
         if let Err(error) = written {
             // A receiver that is gone has reported its own error.

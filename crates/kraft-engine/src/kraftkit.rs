@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::Reference;
 use kraft_oci::copy::CopyError;
 use kraft_oci::kraftkit::{self, Imported};
@@ -67,26 +66,15 @@ fn import_into(ctx: &Context, store: &dyn Store, replace: bool) -> Result<Import
         return Err(Error::NoImages(dir));
     }
     let _span = tracing::debug_span!("import", dir = %dir.display()).entered();
-    let progress = ctx.progress();
-    let task = 1;
-    progress.report(Event::Started {
-        task,
-        what: format!("importing the images of KraftKit from {}", dir.display()),
-        total: None,
-    });
-    let imported = kraftkit::import(&dir, store, replace, &|done, total| {
-        if done == 0 {
-            let total = total as u64;
-            progress.report(Event::Sized { task, total });
-        }
-        let done = done as u64;
-        progress.report(Event::Advanced { task, done });
-    });
-    progress.report(match imported {
-        Ok(_) => Event::Finished { task },
-        Err(_) => Event::Failed { task },
-    });
-    let imported = imported?;
+    let what = format!("importing the images of KraftKit from {}", dir.display());
+    let imported = ctx.progress().run(what, None, |task| {
+        kraftkit::import(&dir, store, replace, &|done, total| {
+            if done == 0 {
+                task.sized(total as u64);
+            }
+            task.advanced(done as u64);
+        })
+    })?;
     for (place, error) in &imported.left {
         ctx.warn(&format!("`{place}` was left behind: {}", chain(error)));
     }

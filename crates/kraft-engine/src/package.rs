@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kraft_core::event::{Event, Reporter};
 use kraft_core::reference::Reference;
 use kraft_oci::digest::Damage;
 use kraft_oci::image::{
@@ -416,23 +415,11 @@ impl LayerPacker<'_> {
             return Err(Error::NotAFile(shown.to_owned()));
         }
         let executable = role != Role::Initrd && metadata.permissions().mode() & 0o111 != 0;
-        let task = 2 + self.packed.len() as u64;
-        self.progress.report(Event::Started {
-            task,
-            what: format!("packing {}", shown.display()),
-            total: Some(metadata.len()),
-        });
-        let packed = layer::pack(
-            self.hold,
-            role,
-            executable,
-            &mut file,
-            metadata.len(),
-            &mut |done| self.progress.report(Event::Advanced { task, done }),
-        );
-        self.progress.report(match packed {
-            Ok(_) => Event::Finished { task },
-            Err(_) => Event::Failed { task },
+        let size = metadata.len();
+        let what = format!("packing {}", shown.display());
+        let packed = self.progress.run(what, Some(size), |task| {
+            let mut report = |done| task.advanced(done);
+            layer::pack(self.hold, role, executable, &mut file, size, &mut report)
         });
         packed.map_err(|source| Error::Pack {
             path: shown.to_owned(),

@@ -20,6 +20,29 @@ pub struct Progress {
     /// Bytes of tasks that ended well.
     moved: AtomicU64,
     began: Instant,
+    /// Tasks that [`Progress::run`] has begun.
+    begun: AtomicU64,
+}
+
+/// A task while [`Progress::run`] does its work.
+#[derive(Debug)]
+pub struct Running<'a> {
+    progress: &'a Progress,
+    task: u64,
+}
+
+impl Running<'_> {
+    /// Reports how many bytes or things are done.
+    pub fn advanced(&self, done: u64) {
+        let task = self.task;
+        self.progress.report(Event::Advanced { task, done });
+    }
+
+    /// Reports the number of things that the task has; from now on it counts these and not bytes.
+    pub fn sized(&self, total: u64) {
+        let task = self.task;
+        self.progress.report(Event::Sized { task, total });
+    }
 }
 
 /// A running task.
@@ -40,6 +63,7 @@ impl Progress {
             tasks: Mutex::default(),
             moved: AtomicU64::new(0),
             began: Instant::now(),
+            begun: AtomicU64::new(0),
         }
     }
 
@@ -50,6 +74,34 @@ impl Progress {
             bytes: self.moved(),
             took: self.began.elapsed(),
         });
+    }
+
+    /// Does work as one task, and reports its beginning and its end. `total` is its size in bytes,
+    /// if it is known.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work.
+    pub fn run<T, E>(
+        &self,
+        what: impl Into<String>,
+        total: Option<u64>,
+        work: impl FnOnce(&Running<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let running = Running {
+            progress: self,
+            // Counted from the end: callers that number their tasks begin at 1.
+            task: u64::MAX - self.begun.fetch_add(1, Ordering::Relaxed),
+        };
+        let task = running.task;
+        let what = what.into();
+        self.report(Event::Started { task, what, total });
+        let done = work(&running);
+        self.report(match done {
+            Ok(_) => Event::Finished { task },
+            Err(_) => Event::Failed { task },
+        });
+        done
     }
 
     /// Returns the bytes of the tasks that ended well.
@@ -201,6 +253,36 @@ mod tests {
         });
         progress.report(Event::Finished { task: 4 });
         assert_eq!(progress.moved(), 17);
+    }
+
+    #[test]
+    fn a_task_that_is_run_begins_and_ends_with_its_work() {
+        let record = Arc::new(Record::default());
+        let progress = Progress::new(record.clone());
+        let done = progress.run("copy", Some(5), |task| {
+            task.advanced(5);
+            Ok::<_, ()>("value")
+        });
+        assert_eq!((done, progress.moved()), (Ok("value"), 5));
+        let failed = progress.run("count", None, |task| {
+            task.sized(3);
+            Err::<(), _>("cause")
+        });
+        assert_eq!((failed, progress.moved()), (Err("cause"), 5));
+        let events = record.0.lock().unwrap();
+        let [
+            Event::Started { task: one, .. },
+            Event::Advanced { .. },
+            Event::Finished { task: end },
+            Event::Started { task: two, .. },
+            Event::Sized { .. },
+            Event::Failed { task: failed },
+        ] = events[..]
+        else {
+            panic!("{events:?}");
+        };
+        assert_eq!((one, two), (end, failed));
+        assert_ne!(one, two);
     }
 
     #[test]

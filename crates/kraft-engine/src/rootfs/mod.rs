@@ -19,7 +19,6 @@ use std::collections::HashSet;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use kraft_core::event::{Event, Reporter};
 use kraft_machine::{Id, Listed, Machines};
 use kraft_rootfs::{Built, Options, Source};
 use kraft_sys::bulk::Bulk;
@@ -72,21 +71,10 @@ pub fn build(
         epoch: crate::epoch::read(&ctx.env)?,
         keep_owners,
     };
-    let progress = ctx.progress();
-    let task = 1;
-    progress.report(Event::Started {
-        task,
-        what: "building the root filesystem".to_owned(),
-        total: None,
-    });
-    let built = kraft_rootfs::build(source, out, &options, &mut |done| {
-        progress.report(Event::Advanced { task, done });
-    });
-    progress.report(match built {
-        Ok(_) => Event::Finished { task },
-        Err(_) => Event::Failed { task },
-    });
-    let built = built?;
+    let what = "building the root filesystem";
+    let built = ctx.progress().run(what, None, |task| {
+        kraft_rootfs::build(source, out, &options, &mut |done| task.advanced(done))
+    })?;
     for warning in &built.warnings {
         ctx.warn(warning);
     }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use kraft_core::event::{Event, Reporter};
 use kraft_oci::{archive, listing};
 
 use super::pack::full_name;
@@ -30,13 +29,10 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let name = args.name.as_deref().map(full_name).transpose()?;
     let store = images::open(app)?;
     let progress = app.progress();
-    progress.report(Event::Started {
-        task: 1,
-        what: format!("loading {}", args.input.display()),
-        total: None,
-    });
-    let loaded = archive::load(&args.input, name.as_ref(), &*store)?;
-    progress.report(Event::Finished { task: 1 });
+    let what = format!("loading {}", args.input.display());
+    let loaded = progress.run(what, None, |_| {
+        archive::load(&args.input, name.as_ref(), &*store)
+    })?;
     images::warn_misstated(app, &loaded.misstated);
     for name in &loaded.names {
         app.ui.line(&name.to_string())?;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use kraft_core::event::{Event, Reporter};
 use kraft_oci::archive;
 use kraft_oci::store::Named;
 
@@ -38,24 +37,15 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     }
     let to_tar = args.output.extension().is_some_and(|end| end == "tar") && !args.output.is_dir();
     let progress = app.progress();
-    let task = 1;
-    progress.report(Event::Started {
-        task,
-        what: format!("writing {}", args.output.display()),
-        total: None,
-    });
-    let saved = if to_tar {
-        archive::save_tar(&*store, &images, &args.output, &mut |done| {
-            progress.report(Event::Advanced { task, done });
-        })
-    } else {
-        archive::save_dir(&*store, &images, &args.output)
-    };
-    progress.report(match saved {
-        Ok(()) => Event::Finished { task },
-        Err(_) => Event::Failed { task },
-    });
-    saved?;
+    let what = format!("writing {}", args.output.display());
+    progress.run(what, None, |task| {
+        if to_tar {
+            let mut report = |done| task.advanced(done);
+            archive::save_tar(&*store, &images, &args.output, &mut report)
+        } else {
+            archive::save_dir(&*store, &images, &args.output)
+        }
+    })?;
     progress.close(&format!("saved {}", args.output.display()));
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! `kraft store verify`.
 
-use kraft_core::event::{Event, Reporter};
 use kraft_oci::digest::Damage;
 use kraft_oci::store::verify::{self, Fault, Verdict};
 use serde::Serialize;
@@ -91,19 +90,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 fn look(app: &App, store: &dyn kraft_oci::store::Store) -> Result<Verdict, Failure> {
-    let progress = app.progress();
-    let task = 1;
-    progress.report(Event::Started {
-        task,
-        what: "verifying the store".to_owned(),
-        total: None,
-    });
-    let verdict = verify::verify(store, &|done| {
-        progress.report(Event::Advanced { task, done });
-    });
-    progress.report(match verdict {
-        Ok(_) => Event::Finished { task },
-        Err(_) => Event::Failed { task },
+    let verdict = app.progress().run("verifying the store", None, |task| {
+        verify::verify(store, &|done| task.advanced(done))
     });
     Ok(verdict?)
 }
