@@ -13,7 +13,7 @@ use kraft_core::event::{Event, Reporter};
 use kraft_core::problem::{Problem, Text};
 use tokio::runtime::Handle;
 
-use crate::failure::{Failure, Message};
+use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::resources::Resources;
@@ -171,22 +171,9 @@ impl Context {
 
     /// Reports a failure, unless it has been reported already.
     pub fn failure(&self, failure: &Failure) {
-        let code = failure.kind.code();
-        let hints = failure.hints.clone();
-        self.reporter.report(match &failure.message {
-            Message::Told => return,
-            Message::Error(error) => Event::Error {
-                code,
-                message: crate::failure::chain(error.as_ref()),
-                hints,
-            },
-            Message::Problems { text, problems } => Event::Problems {
-                code: Some(code),
-                text: text.clone(),
-                problems: problems.clone(),
-                hints,
-            },
-        });
+        if let Some(event) = failure.event() {
+            self.reporter.report(event);
+        }
     }
 
     /// Reports that a command is done, with the bytes that it wrote: `wrote root.cpio`.

@@ -20,19 +20,14 @@ pub trait Signals: Send + Sync {
     ///
     /// If handlers cannot be registered, signals keep their usual effect.
     fn register(&self, token: &CancellationToken);
-
-    /// Ends the process at once, as a second signal does.
-    fn exit(&self);
 }
 
-/// Registers no handlers and ends no process: for programs that cancel with [`Interrupt::cancel`].
+/// Registers no handlers: for programs that cancel with [`Interrupt::cancel`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoSignals;
 
 impl Signals for NoSignals {
     fn register(&self, _token: &CancellationToken) {}
-
-    fn exit(&self) {}
 }
 
 /// The cancellation token of a process; clones share it.
@@ -116,11 +111,6 @@ impl Interrupt {
             done = work => Ok(done),
         }
     }
-
-    /// Ends the process at once, as a second signal does: for work that cannot be cancelled.
-    pub fn exit(&self) {
-        self.0.signals.exit();
-    }
 }
 
 impl Default for Interrupt {
@@ -149,8 +139,6 @@ mod tests {
         fn register(&self, _token: &CancellationToken) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
-
-        fn exit(&self) {}
     }
 
     #[test]

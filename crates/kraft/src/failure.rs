@@ -1,6 +1,6 @@
 //! The error desk: the only place that decides exit codes. `docs/errors.md` lists them.
 
-pub(crate) use kraft_engine::failure::{Failure, Kind, Message, Text, chain};
+pub(crate) use kraft_engine::failure::{Failure, Kind, Text, chain};
 
 /// Returns the exit code of a kind of failure.
 pub(crate) fn exit_code(kind: Kind) -> u8 {

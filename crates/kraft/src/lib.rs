@@ -33,6 +33,7 @@ use crate::ui::Ui;
 use kraft_config::env::Environment;
 use kraft_config::layers::{Origin, Value};
 use kraft_config::{Config, Flags};
+use kraft_core::event::Reporter;
 use kraft_engine::machines::MONITOR;
 
 /// Runs the program with the arguments and the environment of this process.
@@ -73,14 +74,7 @@ fn run(invocation: Invocation, env: &Environment) -> ExitCode {
     ui.trace();
     let app = App::new(config, misconfigured, ui, invocation.name);
     warn_about_ignored_flags(&app);
-    let outcome = commands::exec(&app, command);
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            app.failure(&failure);
-            ExitCode::from(exit_code(failure.kind))
-        }
-    }
+    finish(Some(&*app.reporter), commands::exec(&app, command))
 }
 
 /// Warns about global flags that have no effect. Switches such as `--no-emojis` ask for the
@@ -98,13 +92,13 @@ fn warn_about_ignored_flags(app: &App) {
     }
 }
 
-/// Prints the failure, if any, and returns the exit code.
-fn finish(ui: Option<&Ui>, outcome: Result<(), Failure>) -> ExitCode {
+/// Reports the failure, if any, and returns the exit code.
+fn finish(reporter: Option<&dyn Reporter>, outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if let Some(ui) = ui {
-                ui.failure(&failure);
+            if let Some((reporter, event)) = reporter.zip(failure.event()) {
+                reporter.report(event);
             }
             ExitCode::from(exit_code(failure.kind))
         }

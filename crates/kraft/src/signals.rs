@@ -7,8 +7,8 @@ use std::thread;
 
 use kraft_engine::interrupt::Signals;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator;
-use signal_hook::{flag, low_level};
 use tokio_util::sync::CancellationToken;
 
 /// Signals that ask a program to end.
@@ -47,9 +47,5 @@ impl Signals for ProcessSignals {
             // Ends with an error when the thread drops its end: the handlers are in place.
             let _ = ready.recv();
         }
-    }
-
-    fn exit(&self) {
-        low_level::exit(INTERRUPTED)
     }
 }

@@ -12,6 +12,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use kraft_core::event::Event;
 use kraft_core::problem::Problem;
 pub use kraft_core::problem::Text;
 
@@ -176,6 +177,27 @@ impl Failure {
             self.message = Message::Error(Box::new(About { what, error }));
         }
         self
+    }
+
+    /// Returns the event that reports the failure; `None` if it has been reported already.
+    #[must_use]
+    pub fn event(&self) -> Option<Event> {
+        let code = self.kind.code();
+        let hints = self.hints.clone();
+        match &self.message {
+            Message::Told => None,
+            Message::Error(error) => Some(Event::Error {
+                code,
+                message: chain(error.as_ref()),
+                hints,
+            }),
+            Message::Problems { text, problems } => Some(Event::Problems {
+                code: Some(code),
+                text: text.clone(),
+                problems: problems.clone(),
+                hints,
+            }),
+        }
     }
 
     /// Adds a hint.

@@ -71,7 +71,7 @@ fn stop_all(app: &App, machines: &Machines, started: &[Started]) {
         match machines.stop(&machine.watch.id(), StopOptions::default()) {
             // It ended meanwhile, and may have been removed.
             Ok(_) | Err(Error::NotRunning { .. } | Error::NotFound { .. }) => {}
-            Err(error) => app.ui.failure(&error.into()),
+            Err(error) => app.failure(&error.into()),
         }
     }
 }

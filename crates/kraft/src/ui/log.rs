@@ -19,7 +19,7 @@ use kraft_core::tame::{is_unsafe, tame};
 use serde_json::{Map, Value, json};
 
 use super::{listing, problem};
-use crate::failure::{Failure, Kind, Message, Text, chain};
+use crate::failure::{Kind, Text};
 
 /// The level of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,21 +157,6 @@ impl Log {
     /// Returns whether lines of a level are written anywhere.
     pub(super) fn takes(self, level: Level) -> bool {
         self.is_printed(level) || (self.file.is_some() && level <= self.kept())
-    }
-
-    /// Logs a failure, at every level.
-    pub(super) fn failure(self, failure: &Failure) {
-        match &failure.message {
-            Message::Told => {}
-            Message::Error(error) => {
-                let message = chain(error.as_ref());
-                self.error(failure.kind.code(), &message, &failure.hints);
-            }
-            Message::Problems { text, problems } => {
-                let code = Some(failure.kind.code());
-                self.problems(code, text.as_ref(), problems, &failure.hints);
-            }
-        }
     }
 
     /// Logs problems, each with its place if it has one, and hints. Errors have the code of their

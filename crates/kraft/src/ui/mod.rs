@@ -208,11 +208,6 @@ impl Ui {
         io::stdout()
     }
 
-    /// Logs a failure, unless it has been logged.
-    pub(crate) fn failure(&self, failure: &Failure) {
-        self.log.failure(failure);
-    }
-
     /// Logs problems of a text, or of a request.
     pub(crate) fn problems(
         &self,

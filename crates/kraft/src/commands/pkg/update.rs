@@ -32,7 +32,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         let updated = sources::update(app, &mut door);
         let alone = args.manager == "manifest" || network::registries(app).is_empty();
         match updated {
-            Err(error) if !alone => app.ui.failure(&error.into()),
+            Err(error) if !alone => app.failure(&error.into()),
             updated => updated?,
         }
         if alone {
