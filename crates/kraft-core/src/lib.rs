@@ -19,6 +19,7 @@ pub mod compose;
 pub mod connection;
 pub mod dockerfile;
 mod document;
+pub mod error;
 pub mod event;
 pub mod host;
 pub mod kernel;

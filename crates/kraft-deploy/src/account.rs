@@ -8,7 +8,6 @@ use kraft_engine::context::Context;
 use kraft_engine::network::{self, Network};
 
 use crate::cloud::{CloudOptions, first_set};
-use crate::error::EngineError;
 
 /// The variables that hold the token, in order of precedence.
 const TOKENS: &[&str] = &[
@@ -75,7 +74,7 @@ impl Account {
     /// # Errors
     ///
     /// If the client cannot be made.
-    pub fn network(&self, ctx: &Context) -> Result<Network, EngineError> {
+    pub fn network(&self, ctx: &Context) -> Result<Network, network::Error> {
         let mut own = network::own_credentials(ctx);
         if PLATFORM
             .iter()
@@ -84,7 +83,7 @@ impl Account {
             let pair = (self.token.user().to_owned(), self.token.secret().to_owned());
             own.extend(BTreeMap::from([(self.registry.clone(), pair)]));
         }
-        Network::with(ctx, own).map_err(EngineError::new)
+        Network::with(ctx, own)
     }
 }
 

@@ -1,10 +1,6 @@
 //! Errors that several flows share.
 
-use std::error::Error as StdError;
-use std::fmt;
-
 use kraft_cloud::ErrorKind;
-use kraft_engine::failure::{Failure, Message};
 pub use kraft_engine::interrupt::Interrupted;
 
 /// Error of a request to the platform.
@@ -35,42 +31,6 @@ impl RequestError {
         match self {
             Self::Platform(error) => error.kind() == kind,
             Self::Interrupted(_) => false,
-        }
-    }
-}
-
-/// Error of a flow of `kraft-engine`, with its kind and its hints.
-#[derive(Debug)]
-pub struct EngineError(Box<Failure>);
-
-impl EngineError {
-    /// Wraps an error of the engine: `flow().map_err(EngineError::new)?`.
-    pub fn new(error: impl Into<Failure>) -> Self {
-        Self(Box::new(error.into()))
-    }
-
-    /// Returns the failure with its kind and its hints.
-    #[must_use]
-    pub fn into_failure(self) -> Failure {
-        *self.0
-    }
-}
-
-impl fmt::Display for EngineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.message {
-            Message::Told => f.write_str("reported before"),
-            Message::Error(error) => error.fmt(f),
-            Message::Problems { .. } => f.write_str(&self.0.message.sentences().join("; ")),
-        }
-    }
-}
-
-impl StdError for EngineError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.0.message {
-            Message::Error(error) => error.source(),
-            Message::Told | Message::Problems { .. } => None,
         }
     }
 }

@@ -8,8 +8,8 @@ use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance, NewGroup, WantedGroup};
 use kraft_cloud::resources::services::Service;
 use kraft_cloud::tunnel::Password;
+use kraft_core::error::chain;
 use kraft_engine::context::Context;
-use kraft_engine::failure::Failure;
 use kraft_engine::network;
 
 use crate::cloud::{Cloud, Creation};
@@ -40,15 +40,6 @@ pub enum Error {
     /// Its port does not accept connections.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// The helper is still there after the command.
-    #[error("the helper `{name}` may still exist")]
-    NotRemoved {
-        /// Its name.
-        name: String,
-        /// Why it was not removed.
-        #[source]
-        source: RequestError,
-    },
 }
 
 impl From<Interrupted> for Error {
@@ -159,10 +150,12 @@ impl Drop for Helper<'_> {
         match self.cloud.one_after_interrupt(&request) {
             Ok(_) => self.ctx.info(&format!("removed the helper {}", self.name)),
             Err(error) if error.is_not_found() => {}
-            Err(source) => self.ctx.failure(&Failure::from(Error::NotRemoved {
-                name: self.name.clone(),
-                source,
-            })),
+            Err(error) => self.ctx.warn(&format!(
+                "the helper `{name}` may still exist: {}; remove it: `kraft cloud instance remove \
+                 {name}`",
+                chain(&error),
+                name = self.name
+            )),
         }
     }
 }

@@ -3,10 +3,10 @@
 use kraft_cloud::resources::images::{self, Image};
 use kraft_core::reference::{Digest, Reference, ReferenceError};
 use kraft_engine::context::Context;
+use kraft_engine::network;
 use kraft_oci::registry::{self, ErrorKind, Registry};
 
 use crate::cloud::Cloud;
-use crate::error::EngineError;
 use crate::naming;
 
 /// Why an image was not removed.
@@ -28,7 +28,7 @@ pub enum Error {
     },
     /// The registry client cannot be made.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Network(#[from] network::Error),
     /// The registry refuses the request.
     #[error(transparent)]
     Registry(registry::Error),

@@ -19,7 +19,7 @@ use kraft_sys::fs;
 use tokio::sync::mpsc;
 
 use crate::cloud::Cloud;
-use crate::error::{EngineError, Interrupted, RequestError};
+use crate::error::{Interrupted, RequestError};
 use crate::helper::{self, Helper};
 use crate::naming;
 
@@ -39,9 +39,12 @@ pub enum Error {
         /// Space of the volume, in bytes.
         space: u64,
     },
-    /// The archive cannot be made.
+    /// There is no such source, or its archive cannot be built.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Rootfs(#[from] rootfs::Error),
+    /// The source cannot be built from its Dockerfile or its image.
+    #[error(transparent)]
+    Dockerfile(#[from] Box<dockerfile::Error>),
     /// The source cannot be read.
     #[error(transparent)]
     Source(#[from] kraft_rootfs::Error),
@@ -154,15 +157,14 @@ fn size_of(path: &Path) -> Result<u64, Error> {
 
 /// Makes the archive that is sent.
 fn archive(ctx: &Context, options: &ImportOptions) -> Result<Archive, Error> {
-    let source =
-        RootSource::from_argument(&options.source, "--source", None).map_err(EngineError::new)?;
+    let source = RootSource::from_argument(&options.source, "--source", None)?;
     // Dockerfiles and images are built for the processor of the platform.
     let built = rootfs::prepare(ctx, &source, "x86_64", &options.building);
-    if let Some(built) = built.map_err(EngineError::new)? {
+    if let Some(built) = built.map_err(Box::new)? {
         return Ok(Archive::Built(built));
     }
     let source = Source::detect(&options.source)?;
-    let temporary = rootfs::build_temporary(ctx, &source).map_err(EngineError::new)?;
+    let temporary = rootfs::build_temporary(ctx, &source)?;
     Ok(Archive::Temporary(temporary))
 }
 

@@ -7,7 +7,7 @@
 //!
 //! [`Cloud`] is the connection to one metro. [`deploy`] turns a project or an image into a running
 //! instance, [`rollout`] replaces older instances, [`compose`] does both for several services.
-//! Each module has an error enum of its own; [`failure`] maps them to kinds and hints.
+//! Each module has an error enum of its own; the front end decides the exit code and the hints.
 
 pub mod account;
 pub mod cloud;
@@ -16,7 +16,6 @@ pub mod created;
 pub mod deploy;
 pub mod dry_run;
 pub mod error;
-pub mod failure;
 pub mod helper;
 pub mod images;
 pub mod import;
@@ -31,4 +30,4 @@ pub mod services;
 pub mod tunnel;
 
 pub use cloud::{Cloud, CloudOptions};
-pub use error::{EngineError, Interrupted, RequestError};
+pub use error::{Interrupted, RequestError};

@@ -1,15 +1,16 @@
 //! Print logs of instances. They are read by offset, so that a broken connection neither loses nor
 //! repeats output.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::Known;
 use kraft_cloud::resources::instances::{self, Instance, LONGEST_LOG, Log, Span};
+use kraft_core::error::chain;
 use kraft_engine::context::Context;
-use kraft_engine::failure::Failure;
-use kraft_engine::follow::{Writer, put};
+use kraft_engine::follow::Writer;
+use kraft_engine::output::{OutputError, put};
 
 use crate::cloud::Cloud;
 use crate::error::{Interrupted, RequestError};
@@ -31,8 +32,8 @@ pub enum Error {
     #[error("the log of `{0}` is not valid base64")]
     Base64(String),
     /// The output cannot be written.
-    #[error("cannot write the log")]
-    Output(#[from] io::Error),
+    #[error(transparent)]
+    Output(#[from] OutputError),
 }
 
 impl From<Interrupted> for Error {
@@ -149,7 +150,7 @@ fn follow(
             }
             Err(error) if error.is_network() => {
                 if broken == 0 {
-                    ctx.failure(&Failure::from(error));
+                    ctx.warn(&chain(&error));
                     ctx.info("retrying: no part of the log is lost");
                 } else {
                     tracing::debug!(attempt = broken, %error, "the platform is still unreachable");

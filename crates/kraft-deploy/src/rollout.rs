@@ -11,8 +11,8 @@ use kraft_cloud::request::{Id, Request};
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance, WantedGroup};
 use kraft_cloud::resources::services;
 use kraft_cloud::resources::{self, Known, Named};
+use kraft_core::error::chain;
 use kraft_engine::context::{AskError, Context};
-use kraft_engine::failure::Failure;
 
 use crate::cloud::Cloud;
 use crate::error::RequestError;
@@ -296,7 +296,7 @@ pub fn stop(old: &[Id]) -> Request<Named> {
 ///
 /// # Errors
 ///
-/// If the request fails, or some of the instances are left: all but the last error are reported.
+/// If the request fails, or some of the instances are left: all but the last error are warnings.
 pub fn finish(ctx: &Context, cloud: &Cloud, plan: &Plan) -> Result<(), Error> {
     let ids = resources::ids(&plan.old);
     let (request, done) = match plan.action {
@@ -314,7 +314,7 @@ pub fn finish(ctx: &Context, cloud: &Cloud, plan: &Plan) -> Result<(), Error> {
             Err(error) => {
                 failed += 1;
                 if let Some(before) = last.replace(error) {
-                    ctx.failure(&Failure::from(before));
+                    ctx.warn(&chain(&before));
                 }
             }
         }

@@ -17,8 +17,9 @@ use kraft_core::program::Program;
 use kraft_core::reference::{Reference, ReferenceError};
 use kraft_oci::choose::{Wish, is_same_arch};
 use kraft_oci::store::Store;
+use kraft_sys::fs;
 
-use super::dockerfile::{BuildOptions, BuildOutput};
+use super::dockerfile::{self, BuildOptions, BuildOutput};
 use super::init;
 use super::obtain::{self, Obtained, Pull};
 use super::pins;
@@ -27,10 +28,9 @@ use super::project::{self, Project};
 use super::rootfs::{self, RootSource};
 use super::run_target::{KernelError, KernelFile, RunTarget};
 use super::settings::{self, AppConfig};
-use super::workplace::Workplace;
+use super::workplace::{self, Workplace};
 use super::{images, unpacked};
 use crate::context::Context;
-use crate::failure::Failure;
 use kraft_config::dirs::absolute;
 
 /// The limit of a Dockerfile that a dry run reads, in bytes.
@@ -76,15 +76,24 @@ pub enum Error {
     /// No target of the project was built.
     #[error("no target has been built")]
     NoTarget,
-    /// The project or its root filesystem cannot be used.
-    #[error("{0}")]
-    Project(Box<Failure>),
-}
-
-impl Error {
-    fn project(error: impl Into<Failure>) -> Self {
-        Self::Project(Box::new(error.into()))
-    }
+    /// The targets or the configuration of the project cannot be used.
+    #[error(transparent)]
+    Project(#[from] project::Error),
+    /// The runtime or the volumes of the project cannot be used.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// The project's directory cannot be used.
+    #[error(transparent)]
+    Workplace(#[from] workplace::Error),
+    /// There is no such root filesystem.
+    #[error(transparent)]
+    Rootfs(#[from] rootfs::Error),
+    /// The root filesystem cannot be built from its Dockerfile or its image.
+    #[error(transparent)]
+    Dockerfile(#[from] Box<dockerfile::Error>),
+    /// The configuration of a target cannot be read.
+    #[error(transparent)]
+    File(#[from] fs::Error),
 }
 
 /// How a target is prepared.
@@ -308,12 +317,8 @@ fn prepare_root(
     options: PrepareOptions<'_>,
 ) -> Result<(), Error> {
     let source = match (options.rootfs, project) {
-        (Some(word), project) => {
-            Some(RootSource::from_argument(word, "--rootfs", project).map_err(Error::project)?)
-        }
-        (None, Some(project)) if !prepared.mounts_by_itself => {
-            RootSource::from_project(project).map_err(Error::project)?
-        }
+        (Some(word), project) => Some(RootSource::from_argument(word, "--rootfs", project)?),
+        (None, Some(project)) if !prepared.mounts_by_itself => RootSource::from_project(project)?,
         (None, _) => None,
     };
     let Some(source) = source else {
@@ -342,9 +347,7 @@ fn prepare_root(
         return Ok(());
     }
     let arch = prepared.image.arch.name();
-    if let Some(made) =
-        rootfs::prepare(ctx, &source, arch, options.building).map_err(Error::project)?
-    {
+    if let Some(made) = rootfs::prepare(ctx, &source, arch, options.building).map_err(Box::new)? {
         prepared.root = PreparedRoot::Built(made.archive.clone());
         let above = AppConfig::of_rootfs(&made.settings);
         prepared.given = std::mem::take(&mut prepared.given).overridden_by(&above);
@@ -355,7 +358,7 @@ fn prepare_root(
 
 /// Reads a Dockerfile; empty if it cannot be read.
 fn text_of(file: &Path) -> String {
-    let bytes = kraft_sys::fs::read_file(file, LARGEST_DOCKERFILE).unwrap_or_default();
+    let bytes = fs::read_file(file, LARGEST_DOCKERFILE).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -443,9 +446,7 @@ fn of_project(
         let typed = requested_platform(options);
         wish.os = typed.os.or(wish.os);
         wish.arch = typed.arch.or(wish.arch);
-        let name: Reference = settings::runtime_name(&resolved)
-            .map_err(Error::project)?
-            .parse()?;
+        let name: Reference = settings::runtime_name(&resolved)?.parse()?;
         let name = pins::pinned(ctx, &*images::open(ctx)?, project, &name)?;
         of_image(ctx, &name, &wish, options)?
     } else {
@@ -458,8 +459,7 @@ fn of_project(
     };
     prepare_root(ctx, &mut prepared, Some(project), options)?;
     prepared.given = prepared.given.overridden_by(&own);
-    prepared.volumes =
-        settings::volumes(project, &resolved, &options.request.volumes).map_err(Error::project)?;
+    prepared.volumes = settings::volumes(project, &resolved, &options.request.volumes)?;
     Ok(prepared)
 }
 
@@ -475,9 +475,8 @@ fn of_target(
         platform: options.request.platform,
         arch: options.request.arch,
     };
-    let workplace = Workplace::find(ctx, project).map_err(Error::project)?;
-    let targets =
-        project::built_targets(ctx, &workplace, resolved, &wish).map_err(Error::project)?;
+    let workplace = Workplace::find(ctx, project)?;
+    let targets = project::built_targets(ctx, &workplace, resolved, &wish)?;
     let preference = images::host_preference();
     let likes = |target: &&kraft_core::kraftfile::ResolvedTarget| {
         (
@@ -498,7 +497,7 @@ fn of_target(
         ));
     }
     let mut prepared = of_kernel(&KernelFile::open(&workplace.kernel(target))?);
-    let config = project::built_config(&workplace, target).map_err(Error::project)?;
+    let config = project::built_config(&workplace, target)?;
     prepared.mounts_by_itself = config.value("CONFIG_LIBVFSCORE_AUTOMOUNT_EINITRD") == Some("y");
     let options = config.features();
     let options = options.iter().map(String::as_str);

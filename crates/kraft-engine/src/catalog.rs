@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use kraft_core::error::chain;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::readable;
 use kraft_oci::catalog::{self, CatalogError};
@@ -10,7 +11,6 @@ use kraft_oci::listing::Row;
 
 use super::network::{self, Network};
 use crate::context::Context;
-use crate::failure::chain;
 
 /// Why registries cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,8 @@ pub fn add(ctx: &Context, rows: &mut Vec<Row>, update: bool) -> Result<(), Error
     Ok(())
 }
 
-/// Lists the images of every configured registry, and keeps the lists. Reports a registry that fails.
+/// Lists the images of every configured registry, and keeps the lists. Warns of a registry that
+/// fails.
 ///
 /// # Errors
 ///
@@ -103,7 +104,7 @@ pub fn refresh(ctx: &Context) -> Result<(), Error> {
                 progress.report(Event::Failed { task });
                 let source = Box::new(error);
                 if let Some(earlier) = last.replace(Error::Registry { host, source }) {
-                    ctx.failure(&earlier.into());
+                    ctx.warn(&chain(&earlier));
                 }
             }
         }

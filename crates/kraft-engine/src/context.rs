@@ -13,7 +13,6 @@ use kraft_core::event::{Event, Reporter};
 use kraft_core::problem::{Problem, Text};
 use tokio::runtime::Handle;
 
-use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::resources::Resources;
@@ -169,13 +168,6 @@ impl Context {
         });
     }
 
-    /// Reports a failure, unless it has been reported already.
-    pub fn failure(&self, failure: &Failure) {
-        if let Some(event) = failure.event() {
-            self.reporter.report(event);
-        }
-    }
-
     /// Reports that a command is done, with the bytes that it wrote: `wrote root.cpio`.
     pub fn close(&self, what: &str, bytes: u64, began: Instant) {
         self.reporter.report(Event::Closed {
@@ -196,8 +188,8 @@ impl Context {
     /// # Errors
     ///
     /// As [`Ask::select`].
-    pub fn select(&self, question: &str, lines: &[String]) -> Result<Option<usize>, Failure> {
-        Ok(self.ask.select(question, lines)?)
+    pub fn select(&self, question: &str, lines: &[String]) -> Result<Option<usize>, AskError> {
+        self.ask.select(question, lines)
     }
 
     /// Asks for a line of text; `None` if there is no terminal to prompt.
@@ -205,8 +197,8 @@ impl Context {
     /// # Errors
     ///
     /// As [`Ask::line`].
-    pub fn line(&self, question: &str) -> Result<Option<String>, Failure> {
-        Ok(self.ask.line(question)?)
+    pub fn line(&self, question: &str) -> Result<Option<String>, AskError> {
+        self.ask.line(question)
     }
 }
 

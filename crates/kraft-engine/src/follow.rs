@@ -1,6 +1,6 @@
 //! Consoles of machines, copied to stdout as they grow.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -10,8 +10,8 @@ use kraft_machine::{Arrival, Chunk, Logs};
 use tokio::sync::mpsc;
 
 use super::interrupt::{Interrupt, Interrupted};
-use crate::context::Context;
-use crate::failure::Failure;
+use crate::context::{Context, RuntimeError};
+use crate::output::{OutputError, put};
 
 /// How long a console is waited for at a time.
 const TURN: Duration = Duration::from_secs(1);
@@ -22,12 +22,26 @@ const WAITING: usize = 16;
 /// does not fill memory, in bytes.
 const LONGEST_LINE: usize = 64 << 10;
 
-/// Why the following came to its end.
+/// Why consoles cannot be copied.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A console cannot be read.
+    #[error(transparent)]
+    Logs(#[from] kraft_machine::Error),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The async runtime cannot be started.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}
+
+/// Why [`follow`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// Every machine has ended and everything it said is written.
+    /// Every machine has ended, and its whole console is written.
     AllEnded,
-    /// The user had enough.
+    /// The user pressed Ctrl-C.
     Interrupted,
 }
 
@@ -105,8 +119,12 @@ const COLOURS: [AnsiColor; 6] = [
     AnsiColor::Red,
 ];
 
-/// Writes what the consoles hold now.
-pub fn dump(ctx: &Context, out: &mut dyn Write, consoles: Vec<Console>) -> Result<(), Failure> {
+/// Writes what the consoles contain now.
+///
+/// # Errors
+///
+/// If a console cannot be read, or the output cannot be written.
+pub fn dump(ctx: &Context, out: &mut dyn Write, consoles: Vec<Console>) -> Result<(), Error> {
     for Console {
         mut logs,
         mut writer,
@@ -122,12 +140,6 @@ pub fn dump(ctx: &Context, out: &mut dyn Write, consoles: Vec<Console>) -> Resul
     Ok(())
 }
 
-/// Writes bytes as they are, at once.
-pub fn put(out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
-    out.write_all(bytes)?;
-    out.flush()
-}
-
 /// Warns that a part of a console was removed before it could be printed.
 fn missed(ctx: &Context, bytes: u64) {
     if bytes > 0 {
@@ -138,13 +150,17 @@ fn missed(ctx: &Context, bytes: u64) {
     }
 }
 
-/// Writes the consoles as they grow, until all machines have ended or the user has enough.
+/// Writes the consoles as they grow, until all machines have ended or the user presses Ctrl-C.
+///
+/// # Errors
+///
+/// As [`dump`]; and if the async runtime cannot be started.
 pub fn follow(
     ctx: &Context,
     out: &mut dyn Write,
     consoles: Vec<Console>,
     interrupt: &Interrupt,
-) -> Result<Stopped, Failure> {
+) -> Result<Stopped, Error> {
     let runtime = ctx.runtime()?;
     let (sender, mut pieces) = mpsc::channel(WAITING);
     let mut writers = Vec::with_capacity(consoles.len());
@@ -153,7 +169,7 @@ pub fn follow(
         std::thread::spawn(move || read(index, logs, &sender));
         writers.push(writer);
     }
-    // What is left are the senders of the consoles: when the last one has ended, so have we.
+    // The channel closes when the last console has ended.
     drop(sender);
     loop {
         match runtime.block_on(interrupt.unless(pieces.recv())) {

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kraft_core::error::chain;
 use kraft_core::nearest::nearest;
 use kraft_core::reference::{Digest, Reference, ReferenceError};
 use kraft_oci::choose::{Candidate, Choice, Taste, Wish, choose};
@@ -16,7 +17,6 @@ use kraft_oci::{listing, unpack};
 
 use super::kraftkit;
 use crate::context::{AskError, Context};
-use crate::failure::chain;
 
 /// Why an image of the store cannot be used.
 #[derive(Debug, thiserror::Error)]

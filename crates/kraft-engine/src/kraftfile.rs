@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use kraft_core::kraftfile;
-use kraft_core::problem::Problem;
+use kraft_core::problem::{Problem, Text};
 use kraft_sys::fs;
 
 use super::project::Project;
 use crate::context::Context;
-use crate::failure::Text;
 use kraft_config::layers::Value;
 use kraft_core::yaml::document::{self, Node};
 use kraft_core::yaml::edit;

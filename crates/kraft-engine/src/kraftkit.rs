@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kraft_core::error::chain;
 use kraft_core::reference::Reference;
 use kraft_oci::copy::CopyError;
 use kraft_oci::kraftkit::{self, Imported};
@@ -10,7 +11,6 @@ use kraft_sys::fs;
 
 use super::images;
 use crate::context::Context;
-use crate::failure::chain;
 
 /// Beside the names of images: marks that KraftKit's images were imported.
 const IMPORTED: &str = "imported-from-kraftkit";

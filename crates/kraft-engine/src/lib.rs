@@ -10,6 +10,9 @@
 //! the command line. [`run_target`] resolves what to run, [`boot`] prepares it, [`project`] reads a project, [`components`] fetches its
 //! sources, [`build`] compiles it, [`rootfs`] and [`dockerfile`] make its root filesystem,
 //! [`package`] makes an image, [`transfer`] pulls and pushes it, [`run`] plans a machine.
+//!
+//! Each module has an error enum of its own. Their messages say what failed; the front end decides
+//! the exit code and the hints.
 
 pub mod binary;
 pub mod boot;
@@ -19,7 +22,6 @@ pub mod components;
 pub mod context;
 pub mod dockerfile;
 pub mod epoch;
-pub mod failure;
 pub mod follow;
 pub mod images;
 pub mod init;
@@ -31,6 +33,7 @@ pub mod library;
 pub mod machines;
 pub mod network;
 pub mod obtain;
+pub mod output;
 pub mod pack;
 pub mod package;
 pub mod pins;
@@ -44,7 +47,6 @@ pub mod run;
 pub mod run_target;
 pub mod settings;
 pub mod sources;
-pub mod tally;
 #[cfg(test)]
 mod testing;
 pub mod transfer;

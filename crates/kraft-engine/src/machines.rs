@@ -4,12 +4,11 @@ use std::ffi::OsString;
 
 use kraft_core::machine::{EndReason, MachineSpec};
 use kraft_core::platform::Platform;
-use kraft_machine::driver::Drivers;
+use kraft_machine::driver::{Drivers, NoDriver};
 use kraft_machine::{Listed, Machine, Machines, Settings, Unreadable};
 use kraft_sys::process::OWN_PROGRAM;
 
 use crate::context::Context;
-use crate::failure::Failure;
 
 /// The hidden first word that makes this program the monitor of a machine.
 pub const MONITOR: &str = "__monitor";
@@ -29,8 +28,12 @@ pub fn settings(ctx: &Context) -> Settings {
 }
 
 /// Opens the machines to make one: their directory is made if it is missing.
-pub fn open(ctx: &Context) -> Result<Machines, Failure> {
-    Ok(Machines::open(settings(ctx))?)
+///
+/// # Errors
+///
+/// If the directory cannot be created.
+pub fn open(ctx: &Context) -> Result<Machines, kraft_machine::Error> {
+    Machines::open(settings(ctx))
 }
 
 /// Opens the machines to end one: the directory it was made in may be gone, and is made again, for
@@ -60,7 +63,7 @@ pub fn readable(ctx: &Context) -> Vec<Machine> {
 
 /// Says that the record of a machine cannot be read.
 pub fn warn_of(ctx: &Context, unreadable: &Unreadable) {
-    let why = crate::failure::chain(&unreadable.error);
+    let why = kraft_core::error::chain(&unreadable.error);
     if unreadable.error.is_foreign() {
         ctx.warn(&format!("skipped: {why}; remove it yourself"));
         return;
@@ -72,8 +75,12 @@ pub fn warn_of(ctx: &Context, unreadable: &Unreadable) {
 }
 
 /// Returns the command line of the VMM of a machine, without making one.
-pub fn argv(ctx: &Context, spec: &MachineSpec, line: &str) -> Result<Vec<OsString>, Failure> {
-    Ok(existing(ctx).preview(spec, line)?)
+///
+/// # Errors
+///
+/// If no VMM of kraft runs its platform.
+pub fn argv(ctx: &Context, spec: &MachineSpec, line: &str) -> Result<Vec<OsString>, NoDriver> {
+    existing(ctx).preview(spec, line)
 }
 
 /// Says in a few words how a machine ended.

@@ -12,24 +12,84 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kraft_core::arch::Arch;
-use kraft_core::kernel;
+use kraft_core::kernel::{self, NotAKernel};
 use kraft_core::platform::Platform as PlatformName;
-use kraft_core::reference::Reference;
+use kraft_core::reference::{Reference, ReferenceError};
 use kraft_oci::choose::Wish;
 use kraft_oci::image::{Platform, RunConfig};
 use kraft_oci::layer::Role;
 use kraft_oci::store::Store;
 use kraft_sys::fs;
 
-use super::dockerfile::{BuildOptions, BuildOutput};
+use super::dockerfile::{self, BuildOptions, BuildOutput};
 use super::package::{self, Layer, Part};
 use super::project::{self, Project, TargetFilter};
 use super::rootfs::{self, RootSource};
 use super::settings::{self, AppConfig};
-use super::workplace::Workplace;
+use super::workplace::{self, Workplace};
 use super::{obtain, pins};
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
+
+/// Why an image cannot be packed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel cannot be read.
+    #[error("cannot read the kernel `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The kernel has another architecture than the requested one.
+    #[error("`--arch {requested}`: the kernel `{}` is for {found}", path.display())]
+    OtherArch {
+        /// The file.
+        path: PathBuf,
+        /// The requested architecture.
+        requested: Arch,
+        /// The architecture of the kernel.
+        found: Arch,
+    },
+    /// The file does not look like a kernel, and its platform is not named.
+    #[error("cannot package `{}`", path.display())]
+    NotAKernel {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        source: NotAKernel,
+    },
+    /// Neither the options nor a project name the image to package on top of.
+    #[error("no runtime is named")]
+    NoRuntime,
+    /// The runtime of the project is not an image.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// The name of the runtime is invalid.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// The image that the project is pinned to is not known.
+    #[error(transparent)]
+    Pins(#[from] pins::Error),
+    /// The runtime cannot be obtained.
+    #[error(transparent)]
+    Obtain(#[from] obtain::Error),
+    /// There is no such root filesystem.
+    #[error(transparent)]
+    Rootfs(#[from] rootfs::Error),
+    /// The root filesystem cannot be built from its Dockerfile or its image.
+    #[error(transparent)]
+    Dockerfile(#[from] Box<dockerfile::Error>),
+    /// The targets or the configuration of the project cannot be used.
+    #[error(transparent)]
+    Project(#[from] project::Error),
+    /// The project's directory cannot be used.
+    #[error(transparent)]
+    Workplace(#[from] workplace::Error),
+    /// The configuration of a target cannot be read.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+}
 
 /// The flags of the image.
 #[derive(Clone, Debug, Default)]
@@ -63,39 +123,39 @@ pub struct Order {
 }
 
 /// Packs a kernel file.
-pub fn of_kernel(ctx: &Context, order: &Order, kernel: &Path) -> Result<Part, Failure> {
-    let shown = kernel.display();
+///
+/// # Errors
+///
+/// If the kernel cannot be read or has another architecture, or its root filesystem cannot be built.
+pub fn of_kernel(ctx: &Context, order: &Order, kernel: &Path) -> Result<Part, Error> {
     let mut file = fs::open_file(kernel)
         .map_err(io::Error::from)
-        .map_err(|error| {
-            let kind = match error.kind() {
-                io::ErrorKind::NotFound => Kind::NotFound,
-                _ => Kind::Failed,
-            };
-            Failure::new(kind, format!("cannot read the kernel `{shown}`: {error}"))
+        .map_err(|source| Error::Read {
+            path: kernel.to_owned(),
+            source,
         })?;
-    let found = kernel::identify(&mut file);
-    let arch = match (order.arch, &found) {
+    let arch = match (order.arch, kernel::identify(&mut file)) {
         (Some(arch), Ok(image)) if image.arch != arch => {
-            return Err(Failure::usage(format!(
-                "`--arch {arch}`: the kernel `{shown}` is for {}",
-                image.arch
-            )));
+            return Err(Error::OtherArch {
+                path: kernel.to_owned(),
+                requested: arch,
+                found: image.arch,
+            });
         }
         (Some(arch), Ok(_)) => arch,
         (Some(arch), Err(error)) => {
             ctx.warn(&format!(
-                "`{shown}` is packaged as it is, but does not look like a kernel: {error}"
+                "`{}` is packaged as it is, but does not look like a kernel: {error}",
+                kernel.display()
             ));
             arch
         }
         (None, Ok(image)) => image.arch,
-        (None, Err(error)) => {
-            return Err(
-                Failure::usage(format!("cannot package `{shown}`: {error}")).hint(
-                    "if it is a kernel nevertheless, name its platform: `--arch ARCH --plat PLATFORM`",
-                ),
-            );
+        (None, Err(source)) => {
+            return Err(Error::NotAKernel {
+                path: kernel.to_owned(),
+                source,
+            });
         }
     };
     let plat = order.plat.unwrap_or(PlatformName::Qemu);
@@ -124,17 +184,21 @@ fn features(order: &Order, features: Vec<String>) -> Vec<String> {
 }
 
 /// Packs a root filesystem on top of an image; without a project, from the flags alone.
+///
+/// # Errors
+///
+/// If the image cannot be obtained, or the root filesystem cannot be built.
 pub fn of_runtime(
     ctx: &Context,
     store: &Arc<dyn Store>,
     order: &Order,
     project: Option<&Project>,
-) -> Result<Part, Failure> {
+) -> Result<Part, Error> {
     let resolved = project.map(Project::resolved);
     let wanted = match (&order.runtime, &resolved) {
         (Some(name), _) => name.clone(),
         (None, Some(resolved)) => settings::runtime_name(resolved)?,
-        (None, None) => return Err(Failure::new(Kind::NotFound, "no runtime is named")),
+        (None, None) => return Err(Error::NoRuntime),
     };
     let mut wish = match (&resolved, order.runtime.is_some()) {
         (Some(resolved), false) => settings::runtime_wish(resolved),
@@ -191,7 +255,7 @@ impl Root {
         order: &Order,
         project: Option<&Project>,
         arch: &str,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let source = match (&order.rootfs, project) {
             (Some(word), project) => Some(RootSource::from_argument(word, "--rootfs", project)?),
             (None, Some(project)) => RootSource::from_project(project)?,
@@ -200,7 +264,7 @@ impl Root {
         let Some(source) = source else {
             return Ok(Self::default());
         };
-        let made = rootfs::prepare(ctx, &source, arch, &order.building)?;
+        let made = rootfs::prepare(ctx, &source, arch, &order.building).map_err(Box::new)?;
         let path = match (&made, source) {
             (Some(made), _) => Some(made.archive.clone()),
             (None, RootSource::Files(path)) => Some(path),
@@ -245,7 +309,11 @@ fn run_config(order: &Order, below: &[AppConfig]) -> RunConfig {
 }
 
 /// Packs what was built in a project.
-pub fn of_build(ctx: &Context, order: &Order, project: &Project) -> Result<Vec<Part>, Failure> {
+///
+/// # Errors
+///
+/// If no target was built, or a root filesystem cannot be built.
+pub fn of_build(ctx: &Context, order: &Order, project: &Project) -> Result<Vec<Part>, Error> {
     let resolved = project.resolved();
     let workplace = Workplace::find(ctx, project)?;
     let chosen = project::built_targets(

@@ -16,9 +16,8 @@ use super::images;
 use super::network::{self, Network};
 use super::obtain::{self, Pull};
 use super::project::Project;
-use super::workplace::Workplace;
+use super::workplace::{self, Workplace};
 use crate::context::Context;
-use crate::failure::Failure;
 
 /// Why the image of a project is not known.
 #[derive(Debug, thiserror::Error)]
@@ -38,15 +37,12 @@ pub enum Error {
     /// The registry cannot be asked.
     #[error(transparent)]
     Pull(#[from] PullError),
-    /// kraft.lock or the project's directory cannot be read or written.
-    #[error("{0}")]
-    Project(Box<Failure>),
-}
-
-impl Error {
-    fn project(error: impl Into<Failure>) -> Self {
-        Self::Project(Box::new(error.into()))
-    }
+    /// kraft.lock cannot be read or written.
+    #[error(transparent)]
+    Components(#[from] components::Error),
+    /// The project's directory cannot be created.
+    #[error(transparent)]
+    Workplace(#[from] workplace::Error),
 }
 
 /// Which image a project runs on.
@@ -81,13 +77,13 @@ pub fn pinned(
     project: &Project,
     name: &Reference,
 ) -> Result<Reference, Error> {
-    let workplace = Workplace::find(ctx, project).map_err(Error::project)?;
+    let workplace = Workplace::find(ctx, project)?;
     let lock = read_lock(&workplace)?;
     exact(ctx, store, name, pin_of(&lock, name).as_ref())
 }
 
 fn read_lock(workplace: &Workplace) -> Result<Lock, Error> {
-    let lock = components::read_lock(&workplace.lock_file()).map_err(Error::project)?;
+    let lock = components::read_lock(&workplace.lock_file())?;
     Ok(lock.unwrap_or_default())
 }
 
@@ -145,7 +141,7 @@ pub fn obtain(
     locked: bool,
 ) -> Result<Reference, Error> {
     let store: Arc<dyn Store> = images::open(ctx)?;
-    let workplace = Workplace::open(ctx, project).map_err(Error::project)?;
+    let workplace = Workplace::open(ctx, project)?;
     let mut lock = read_lock(&workplace)?;
     let pin = pin_of(&lock, name);
     let pinnable = pin.is_none() && name.digest().is_none();
@@ -159,7 +155,7 @@ pub fn obtain(
     if pinnable && let Some(found) = images::look_up(&*store, name)? {
         let digest = found.named.target.digest.to_string();
         lock.images.insert(name.qualified().to_string(), digest);
-        components::write_lock(ctx, &workplace, &lock).map_err(Error::project)?;
+        components::write_lock(ctx, &workplace, &lock)?;
     }
     Ok(image.name)
 }
@@ -193,7 +189,7 @@ pub fn update(
     let network = Network::open(ctx)?;
     let remote = network.run(pull::look(&network.registry, &full))?;
     let to = remote.target.digest.clone();
-    let workplace = Workplace::open(ctx, project).map_err(Error::project)?;
+    let workplace = Workplace::open(ctx, project)?;
     let mut lock = read_lock(&workplace)?;
     let from = pin_of(&lock, name);
     if from.as_ref() == Some(&to) {
@@ -201,7 +197,7 @@ pub fn update(
     }
     if write {
         lock.images.insert(full.to_string(), to.to_string());
-        components::write_lock(ctx, &workplace, &lock).map_err(Error::project)?;
+        components::write_lock(ctx, &workplace, &lock)?;
     }
     Ok(Some(Moved {
         name: full,

@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use kraft_core::error::chain;
 use kraft_core::kernel::abilities::Abilities;
 use kraft_core::kernel::libinfo::{self, Embedded, LibInfo, LibInfoError};
 use kraft_core::kernel::object::{Home, Object, ObjectError, Symbol};
@@ -25,7 +26,6 @@ use super::project::{self, TargetFilter};
 use super::workplace::{self, Workplace};
 use super::{images, unpacked};
 use crate::context::Context;
-use crate::failure::chain;
 
 /// Why a kernel cannot be found or read.
 #[derive(Debug, thiserror::Error)]

@@ -13,14 +13,13 @@ use kraft_config::env::Environment;
 use kraft_core::arch::Arch;
 use kraft_core::kraftfile::{self, Ambiguous, Kraftfile, LARGEST, Resolved, ResolvedTarget};
 use kraft_core::platform::Platform;
-use kraft_core::problem::{Problem, Span};
+use kraft_core::problem::{Problem, Span, Text};
 use kraft_kconfig::DotConfig;
 use kraft_sys::fs;
 
 use super::rootfs;
 use super::workplace::Workplace;
 use crate::context::{AskError, Context};
-use crate::failure::Text;
 
 /// The image that a Dockerfile without a Kraftfile runs on: the loader of Linux programs, KraftKit's
 /// default.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kraft_core::reference::Reference;
 use kraft_oci::choose::Wish;
 use kraft_oci::digest::Damage;
 use kraft_oci::store::verify::Fault;
@@ -10,14 +11,27 @@ use kraft_oci::store::{self, Store};
 
 use super::transfer::{self, Extent};
 use crate::context::Context;
-use crate::failure::Failure;
 
-/// Repairs what can be repaired. An image that cannot be pulled is reported and stays damaged.
+/// An image that stays damaged, because it cannot be pulled again.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot fetch `{image}` again")]
+pub struct Unrepaired {
+    /// The image.
+    pub image: Reference,
+    /// Why it cannot be pulled.
+    pub source: transfer::Error,
+}
+
+/// Repairs what can be repaired, and returns an error for each image that stays damaged.
 ///
 /// # Errors
 ///
 /// If a damaged blob cannot be removed.
-pub fn repair(ctx: &Context, store: &Arc<dyn Store>, faults: &[Fault]) -> Result<(), store::Error> {
+pub fn repair(
+    ctx: &Context,
+    store: &Arc<dyn Store>,
+    faults: &[Fault],
+) -> Result<Vec<Unrepaired>, store::Error> {
     let mut images = BTreeSet::new();
     let lost: Vec<_> = faults.iter().map(|fault| fault.digest.clone()).collect();
     for fault in faults {
@@ -28,12 +42,16 @@ pub fn repair(ctx: &Context, store: &Arc<dyn Store>, faults: &[Fault]) -> Result
         }
         images.extend(&fault.images);
     }
+    let mut unrepaired = Vec::new();
     for name in images {
+        tracing::debug!(%name, "pulling a damaged image again");
         let pulled = transfer::pull(ctx, store, name, &Wish::default(), Extent::Restore(&lost));
-        if let Err(error) = pulled {
-            let failure = Failure::from(error).about(&format!("cannot fetch `{name}` again"));
-            ctx.failure(&failure);
+        if let Err(source) = pulled {
+            unrepaired.push(Unrepaired {
+                image: name.clone(),
+                source,
+            });
         }
     }
-    Ok(())
+    Ok(unrepaired)
 }

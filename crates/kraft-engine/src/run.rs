@@ -1,9 +1,9 @@
-//! Plans the machine of `kraft run`.
+//! Plans and creates the machine of `kraft run`.
 //!
 //! ```text
-//! target ──► Boot ────────────────┐
-//! flags ─► RunRequest             ├─ core::plan ─► MachineSpec ─► create ─► start ─► follow
-//! machine::host::probe ─► Host    ┘                └─ --dry-run prints it
+//! PreparedBoot ─ files ─► Boot ──┐
+//! RunRequest                     ├─ core::plan ─► MachineSpec ─► NewMachine ─ create ─► Machine
+//! machine::host::probe ─► Host ──┘                └─ dry_run returns it
 //! ```
 
 use std::fmt::Write as _;
@@ -12,47 +12,187 @@ use kraft_core::arch::Arch;
 use kraft_core::host::{Host, Kvm};
 use kraft_core::kernel::KernelImage;
 use kraft_core::machine::MachineSpec;
+use kraft_core::mount::{self, Volume};
 use kraft_core::plan::{self, Boot, Planned, RunRequest};
 use kraft_core::problem::Problem;
+use kraft_machine::{Machine, Machines};
 use kraft_sys::{clock, fs};
 use serde::{Deserialize, Serialize};
 
+use crate::boot::{PreparedBoot, PreparedRoot};
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
+use crate::rootfs::MachineFiles;
+use crate::{binary, machines, rootfs};
 
-/// Plans the machine, and reports what the user should know about it.
+/// Why a machine cannot be created.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request does not suit the kernel, the application or this host.
+    #[error("{}", sentences(.0))]
+    Problems(Vec<Problem>),
+    /// The machine cannot be recorded.
+    #[error(transparent)]
+    Machines(#[from] kraft_machine::Error),
+    /// The root filesystem of the machine cannot be built.
+    #[error(transparent)]
+    Rootfs(#[from] rootfs::Error),
+    /// A file of the machine cannot be written.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+}
+
+fn sentences(problems: &[Problem]) -> String {
+    let messages: Vec<&str> = problems.iter().map(|it| it.message.as_str()).collect();
+    messages.join("; ")
+}
+
+/// A planned machine with its files, before it is recorded.
+///
+/// Keeps its files from being removed until [`NewMachine::create`] has recorded the machine.
+#[derive(Debug)]
+pub struct NewMachine {
+    /// The plan.
+    pub spec: MachineSpec,
+    /// The program that its kernel cannot load, so that the machine powers off at once.
+    pub unloadable: Option<String>,
+    machines: Machines,
+    _files: MachineFiles,
+    _prepared: PreparedBoot,
+}
+
+impl NewMachine {
+    /// Records the machine.
+    ///
+    /// # Errors
+    ///
+    /// If its name is in use, or its record cannot be written.
+    pub fn create(self) -> Result<(Machines, Machine), kraft_machine::Error> {
+        let machine = self.machines.create(&self.spec)?;
+        tracing::debug!(id = %machine.id, name = machine.name, "created a machine");
+        Ok((self.machines, machine))
+    }
+}
+
+/// Plans a machine and writes its files, but does not record it.
+///
+/// ```no_run
+/// # use kraft_config::env::Environment;
+/// # use kraft_engine::context::Context;
+/// use kraft_core::plan::RunRequest;
+/// use kraft_engine::boot::{self, PrepareOptions};
+/// use kraft_engine::dockerfile::BuildOptions;
+/// use kraft_engine::run;
+/// use kraft_engine::run_target::RunTarget;
+///
+/// # fn example(context: &Context) -> Result<(), Box<dyn std::error::Error>> {
+/// let target = RunTarget::Image("unikraft.org/nginx:latest".parse()?);
+/// let request = RunRequest::default();
+/// let building = BuildOptions::default();
+/// let prepared = boot::prepare(context, target, PrepareOptions::new(&request, &building))?;
+/// let (machines, machine) = run::assemble(context, request, prepared)?.create()?;
+/// machines.start(&machine.id)?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// If the request does not suit what boots, or a file cannot be written.
+pub fn assemble(
+    ctx: &Context,
+    request: RunRequest,
+    prepared: PreparedBoot,
+) -> Result<NewMachine, Error> {
+    let request = complete(request, &prepared.volumes, prepared.program.as_deref());
+    let machines = machines::open(ctx)?;
+    let files = rootfs::for_machine(ctx, &machines)?;
+    let kernel = if prepared.borrowed {
+        files.kernel(prepared.kernel())?
+    } else {
+        prepared.kernel().to_owned()
+    };
+    let initrd = match &prepared.root {
+        PreparedRoot::None => None,
+        PreparedRoot::Source(source) => Some(files.build(ctx, source)?),
+        PreparedRoot::Program(program) => Some(files.program(ctx, program)?),
+        PreparedRoot::Bare(file) | PreparedRoot::Built(file) | PreparedRoot::Unpacked(file) => {
+            Some(files.archive(file)?)
+        }
+    };
+    tracing::debug!(kernel = %kernel.display(), ?initrd, "prepared the files of a machine");
+    let boot = prepared.boot(kernel, initrd);
+    let spec = plan(ctx, &request, &boot, prepared.kernel_size)?;
+    let unloadable = prepared
+        .is_unikraft()
+        .then(|| binary::warn(ctx, &spec, prepared.abilities))
+        .flatten();
+    Ok(NewMachine {
+        spec,
+        unloadable,
+        machines,
+        _files: files,
+        _prepared: prepared,
+    })
+}
+
+/// Plans a machine from files as they are now, and writes nothing.
+///
+/// # Errors
+///
+/// If the request does not suit what boots.
+pub fn dry_run(
+    ctx: &Context,
+    request: RunRequest,
+    prepared: &PreparedBoot,
+) -> Result<MachineSpec, Error> {
+    let request = complete(request, &prepared.volumes, prepared.program.as_deref());
+    plan(ctx, &request, &prepared.dry_boot(), prepared.kernel_size)
+}
+
+/// Adds to a request what the target names: its volumes, and the program before the arguments.
+fn complete(mut request: RunRequest, volumes: &[Volume], program: Option<&str>) -> RunRequest {
+    request.volumes = mount::over(volumes.to_vec(), request.volumes);
+    if let Some(program) = program.filter(|_| !request.args.is_empty()) {
+        request.args.insert(0, program.to_owned());
+    }
+    request
+}
+
+/// Plans a machine, and warns of what the user should know about it.
+///
+/// # Errors
+///
+/// If the request does not suit what boots.
 pub fn plan(
     ctx: &Context,
     request: &RunRequest,
     boot: &Boot,
     kernel_size: u64,
-) -> Result<MachineSpec, Failure> {
+) -> Result<MachineSpec, Error> {
     let host = host(ctx, request, boot.image);
     let Planned {
         spec,
         notes,
         unaccelerated,
-    } = plan::plan(request, boot, &host)
-        .map_err(|problems| Failure::problems(Kind::Usage, problems))?;
+    } = plan::plan(request, boot, &host).map_err(Error::Problems)?;
     if let Some(note) = unaccelerated.filter(|note| is_new(ctx, &note.message)) {
-        tell(ctx, &note);
+        warn(ctx, &note);
     }
     for note in &notes {
-        tell(ctx, note);
+        warn(ctx, note);
     }
     let archive = spec.initrd.as_ref();
     let archive = archive.and_then(|path| std::fs::metadata(path).ok());
     let archive_size = archive.map_or(0, |metadata| metadata.len());
     let tight = plan::check_fit(&spec, kernel_size, archive_size);
     if let Some(note) = tight {
-        tell(ctx, &note);
+        warn(ctx, &note);
     }
     Ok(spec)
 }
 
 /// The notes that were reported since the host was started.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Told {
+struct Reported {
     boot: String,
     messages: Vec<String>,
 }
@@ -63,21 +203,21 @@ fn is_new(ctx: &Context, message: &str) -> bool {
     let runtime_dir = &ctx.settings.runtime_dir;
     let path = runtime_dir.join("told.json");
     let stored = fs::read_file(&path, 64 << 10).ok();
-    let mut told: Told = stored
+    let mut reported: Reported = stored
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
     let boot = clock::boot_id();
-    if told.boot != boot {
-        told = Told {
+    if reported.boot != boot {
+        reported = Reported {
             boot,
             messages: Vec::new(),
         };
     }
-    if told.messages.iter().any(|told| told == message) {
+    if reported.messages.iter().any(|it| it == message) {
         return false;
     }
-    told.messages.push(message.to_owned());
-    if let Ok(json) = serde_json::to_vec(&told)
+    reported.messages.push(message.to_owned());
+    if let Ok(json) = serde_json::to_vec(&reported)
         && runtime_dir.is_dir()
     {
         // If that fails, it is reported again.
@@ -86,8 +226,8 @@ fn is_new(ctx: &Context, message: &str) -> bool {
     true
 }
 
-/// Reports a note of a plan in one line, with its help.
-fn tell(ctx: &Context, note: &Problem) {
+/// Warns with a note of a plan in one line, with its help.
+fn warn(ctx: &Context, note: &Problem) {
     let mut line = note.message.clone();
     for help in &note.help {
         let _ = write!(line, " ({})", help.trim_end_matches('.'));
@@ -97,7 +237,7 @@ fn tell(ctx: &Context, note: &Problem) {
 
 /// Probes what the host can do, unless the plan does not depend on it.
 fn host(ctx: &Context, request: &RunRequest, kernel: KernelImage) -> Host {
-    let settings = super::machines::settings(ctx);
+    let settings = machines::settings(ctx);
     if request.disable_acceleration {
         return kraft_machine::host::facts(&settings, Kvm::Disabled);
     }
@@ -110,4 +250,124 @@ fn host(ctx: &Context, request: &RunRequest, kernel: KernelImage) -> Host {
     }
     let platform = request.platform.unwrap_or(kernel.boot.platform());
     kraft_machine::host::probe(&settings, platform)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::boot::{self, PrepareOptions};
+    use crate::dockerfile::BuildOptions;
+    use crate::run_target::{KernelFile, RunTarget};
+    use crate::testing::{Script, context};
+
+    fn volume(source: &str, destination: &str) -> Volume {
+        Volume {
+            source: source.into(),
+            destination: destination.to_owned(),
+            read_only: false,
+        }
+    }
+
+    #[test]
+    fn a_request_is_completed_with_what_its_target_names() {
+        let own = [
+            volume("/project/data", "/data"),
+            volume("/project/etc", "/etc"),
+        ];
+        for (args, program, expected) in [
+            (&[][..], None, &[][..]),
+            (&[], Some("/hello"), &[]),
+            (&["-v"], None, &["-v"]),
+            (&["-v"], Some("/hello"), &["/hello", "-v"]),
+        ] {
+            let request = RunRequest {
+                args: args.iter().map(ToString::to_string).collect(),
+                volumes: vec![volume("/typed", "/data")],
+                ..RunRequest::default()
+            };
+            let request = complete(request, &own, program);
+            assert_eq!(request.args, expected, "{args:?} {program:?}");
+            let mut sources: Vec<_> = request.volumes.iter().map(|it| &*it.source).collect();
+            sources.sort_unstable();
+            assert_eq!(sources, [Path::new("/project/etc"), Path::new("/typed")]);
+        }
+    }
+
+    /// Prepares a file that is taken for a Linux kernel, with a directory as its root filesystem.
+    fn prepared(ctx: &Context, home: &Path, request: &RunRequest) -> PreparedBoot {
+        let mut bytes = vec![0; 1024];
+        bytes.splice(0x1fe..0x200, [0x55, 0xaa]);
+        bytes.splice(0x202..0x206, *b"HdrS");
+        let (kernel, root) = (home.join("kernel"), home.join("root"));
+        fs::replace_file(&kernel, &bytes).unwrap();
+        fs::create_dir_all(&root, 0o755).unwrap();
+        fs::replace_file(&root.join("hello"), b"Hello").unwrap();
+        let building = BuildOptions::default();
+        let options = PrepareOptions {
+            rootfs: Some(&root),
+            ..PrepareOptions::new(request, &building)
+        };
+        let target = RunTarget::Kernel(KernelFile::open(&kernel).unwrap());
+        boot::prepare(ctx, target, options).unwrap()
+    }
+
+    fn request() -> RunRequest {
+        RunRequest {
+            name: Some("web".to_owned()),
+            disable_acceleration: true,
+            ..RunRequest::default()
+        }
+    }
+
+    #[test]
+    fn the_files_of_a_machine_are_its_own_until_it_is_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = context(home.path(), &Script::silent());
+        let new = assemble(&ctx, request(), prepared(&ctx, home.path(), &request())).unwrap();
+        let initrd = new.spec.initrd.clone().unwrap();
+        assert!(
+            initrd.starts_with(rootfs::dir(&ctx)),
+            "{}",
+            initrd.display()
+        );
+        assert_eq!(new.unloadable, None);
+
+        // The lease keeps them before the machine is recorded.
+        rootfs::remove_unused(&ctx, &machines::existing(&ctx));
+        assert!(initrd.is_file());
+        let (machines, machine) = new.create().unwrap();
+        assert_eq!(machine.name, "web");
+        rootfs::remove_unused(&ctx, &machines);
+        assert!(initrd.is_file());
+        machines.remove(&machine.id, false).unwrap();
+        rootfs::remove_unused(&ctx, &machines);
+        assert!(!initrd.exists());
+    }
+
+    #[test]
+    fn a_dry_run_writes_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = context(home.path(), &Script::silent());
+        let spec = dry_run(&ctx, request(), &prepared(&ctx, home.path(), &request())).unwrap();
+        assert_eq!(spec.initrd, Some(home.path().join("root")));
+        assert!(!ctx.runtime_dir().exists());
+    }
+
+    #[test]
+    fn a_request_that_does_not_suit_the_kernel_is_an_error_with_every_problem() {
+        let home = tempfile::tempdir().unwrap();
+        let ctx = context(home.path(), &Script::silent());
+        let request = RunRequest {
+            memory: Some(1),
+            ..request()
+        };
+        let prepared = prepared(&ctx, home.path(), &request);
+        let error = assemble(&ctx, request, prepared).unwrap_err();
+        assert!(
+            matches!(&error, Error::Problems(all) if !all.is_empty()),
+            "{error}"
+        );
+    }
 }

@@ -20,10 +20,9 @@ use kraft_core::reference::{Reference, ReferenceError};
 use kraft_sys::fs;
 
 use super::project::{self, Project};
-use super::workplace::Workplace;
+use super::workplace::{self, Workplace};
 use super::{binary, components, images};
 use crate::context::Context;
-use crate::failure::Failure;
 
 /// Why there is nothing to run.
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +47,14 @@ pub enum Error {
     #[error(transparent)]
     Images(#[from] images::Error),
     /// The project cannot be read.
-    #[error("{0}")]
-    Project(Box<Failure>),
-}
-
-impl Error {
-    fn project(error: impl Into<Failure>) -> Self {
-        Self::Project(Box::new(error.into()))
-    }
+    #[error(transparent)]
+    Project(#[from] project::Error),
+    /// The template of the project cannot be used.
+    #[error(transparent)]
+    Components(#[from] components::Error),
+    /// The project's directory cannot be used.
+    #[error(transparent)]
+    Workplace(#[from] workplace::Error),
 }
 
 /// Why a file is not a kernel that can be run.
@@ -199,15 +198,13 @@ impl Resolution {
 pub fn resolve(ctx: &Context, args: RunTargetArgs<'_>) -> Result<Resolution, Error> {
     let Some(first) = args.first else {
         let found = project::open_or_lone(ctx, None, args.kraftfile, args.runtime);
-        let project = found.map_err(Error::project)?.ok_or(Error::Nothing)?;
+        let project = found?.ok_or(Error::Nothing)?;
         return Ok(Resolution::implied(of_project(ctx, project)?));
     };
     let path = Path::new(first);
     if path.is_dir() {
         let found = project::open_or_lone(ctx, Some(path), args.kraftfile, args.runtime);
-        let project = found
-            .map_err(Error::project)?
-            .ok_or_else(|| Error::project(project::missing(Some(path))))?;
+        let project = found?.ok_or_else(|| project::missing(Some(path)))?;
         return Ok(Resolution::named(of_project(ctx, project)?));
     }
     let in_project =
@@ -228,7 +225,7 @@ pub fn resolve(ctx: &Context, args: RunTargetArgs<'_>) -> Result<Resolution, Err
             _ => false,
         };
         if !is_image {
-            let project = project::open(ctx, None, args.kraftfile).map_err(Error::project)?;
+            let project = project::open(ctx, None, args.kraftfile)?;
             return Ok(Resolution::implied(of_project(ctx, project)?));
         }
     }
@@ -261,8 +258,8 @@ fn of_other_file(path: &Path, error: KernelError) -> Result<Resolution, Error> {
 }
 
 fn of_project(ctx: &Context, project: Project) -> Result<RunTarget, Error> {
-    let workplace = Workplace::find(ctx, &project).map_err(Error::project)?;
-    let project = components::complete(ctx, project, &workplace).map_err(Error::project)?;
+    let workplace = Workplace::find(ctx, &project)?;
+    let project = components::complete(ctx, project, &workplace)?;
     Ok(RunTarget::Project(Box::new(project)))
 }
 

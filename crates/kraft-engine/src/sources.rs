@@ -1,5 +1,6 @@
 //! The sources of components: where they are fetched from and cached, by the configuration.
 
+use kraft_core::error::chain;
 use std::path::PathBuf;
 
 use kraft_build::catalog::{self, Updated};
@@ -7,7 +8,6 @@ use kraft_build::sources::{Credential, Error as FetchError, Http, Sources};
 
 use super::network;
 use crate::context::Context;
-use crate::failure::chain;
 
 /// Why the catalog cannot be read or updated.
 #[derive(Debug, thiserror::Error)]

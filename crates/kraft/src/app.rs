@@ -49,6 +49,13 @@ impl App {
             context,
         }
     }
+
+    /// Reports a failure, unless it has been reported already.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if let Some(event) = failure.event() {
+            self.reporter.report(event);
+        }
+    }
 }
 
 /// Shows events, and records errors for bug reports.

@@ -28,13 +28,14 @@ use crate::app::App;
 use crate::cli::Invocation;
 pub use crate::cli::command;
 use crate::commands::Reading;
-use crate::failure::{Failure, Kind, exit_code};
+use crate::failure::{Failure, Kind};
 use crate::ui::Ui;
 use kraft_config::env::Environment;
 use kraft_config::layers::{Origin, Value};
 use kraft_config::{Config, Flags};
 use kraft_core::event::Reporter;
 use kraft_engine::machines::MONITOR;
+use kraft_engine::output::{OutputError, put};
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
@@ -58,7 +59,7 @@ pub fn main() -> ExitCode {
 /// Runs the command.
 fn run(invocation: Invocation, env: &Environment) -> ExitCode {
     let Some(command) = invocation.command else {
-        return finish(None, print_help(env));
+        return finish(None, print_help(env).map_err(Failure::from));
     };
     let bare = || Config::without_file(&invocation.flags, env.clone());
     let read = match command.reading() {
@@ -100,12 +101,12 @@ fn finish(reporter: Option<&dyn Reporter>, outcome: Result<(), Failure>) -> Exit
             if let Some((reporter, event)) = reporter.zip(failure.event()) {
                 reporter.report(event);
             }
-            ExitCode::from(exit_code(failure.kind))
+            ExitCode::from(failure.kind.exit_code())
         }
     }
 }
 
-fn print_help(env: &Environment) -> Result<(), Failure> {
+fn print_help(env: &Environment) -> Result<(), OutputError> {
     let help = command().render_help();
     let mut stdout = io::stdout().lock();
     if ui::colour_is_wanted(false, env, stdout.is_terminal()) {
@@ -131,9 +132,7 @@ fn not_a_command(error: &clap::Error, args: &[OsString], env: &Environment) -> E
         } else {
             text.to_string()
         };
-        let written = stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush());
+        let written = put(&mut stdout, text.as_bytes());
         return finish(None, written.map_err(Failure::from));
     }
     // The flags that can be recognized decide the format of the error.
@@ -150,5 +149,5 @@ fn not_a_command(error: &clap::Error, args: &[OsString], env: &Environment) -> E
         &text,
         ui::colour_is_wanted(no_color, env, io::stderr().is_terminal()),
     );
-    ExitCode::from(exit_code(Kind::Usage))
+    ExitCode::from(Kind::Usage.exit_code())
 }

@@ -17,7 +17,6 @@ use super::{Error, Stack};
 use crate::cloud::Cloud;
 use crate::created::{Created, Resource};
 use crate::deploy::{self, PackageOptions, Packaged};
-use crate::error::EngineError;
 use crate::naming;
 
 /// The default registry of container images.
@@ -168,17 +167,17 @@ impl Stack {
         let dir = self.dir.join(&build.context);
         let dockerfile = build.dockerfile.as_deref();
         if dockerfile.is_none() && has_kraftfile(&dir) {
-            let project = project::open(ctx, Some(&dir), None).map_err(EngineError::new)?;
-            let workplace = Workplace::find(ctx, &project).map_err(EngineError::new)?;
+            let project = project::open(ctx, Some(&dir), None)?;
+            let workplace = Workplace::find(ctx, &project)?;
             let complete = components::complete(ctx, project, &workplace);
-            return Ok(complete.map_err(EngineError::new)?);
+            return Ok(complete?);
         }
         let dockerfile = dockerfile.unwrap_or("Dockerfile");
         if !dir.join(dockerfile).is_file() {
             return Err(Error::NoDockerfile(dir.join(dockerfile)));
         }
         let runtime = runtime.unwrap_or(deploy::BASE);
-        Ok(project::lone(&dir, dockerfile, runtime).map_err(EngineError::new)?)
+        Ok(project::lone(&dir, dockerfile, runtime)?)
     }
 
     /// Returns the platform's name of the image of a service.

@@ -17,10 +17,11 @@ use kraft_core::compose::{self, Compose, FILE_NAMES, LARGEST, Service};
 use kraft_core::nearest::nearest;
 use kraft_core::problem::{Problem, Text};
 use kraft_engine::context::Context;
+use kraft_engine::{components, project, workplace};
 
 use crate::cloud::Cloud;
 use crate::deploy::ImageError;
-use crate::error::{EngineError, RequestError};
+use crate::error::RequestError;
 use crate::{launch, naming, readiness};
 
 /// Largest size of files with variables, in bytes.
@@ -77,7 +78,13 @@ pub enum Error {
     Reference(#[from] kraft_core::reference::ReferenceError),
     /// The project of a service cannot be read.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Project(#[from] project::Error),
+    /// The template of the project of a service cannot be used.
+    #[error(transparent)]
+    Components(#[from] components::Error),
+    /// The directory of the project of a service cannot be used.
+    #[error(transparent)]
+    Workplace(#[from] workplace::Error),
     /// An image cannot be built or pushed.
     #[error(transparent)]
     Image(#[from] ImageError),

@@ -9,20 +9,19 @@ use kraft_core::reference::{Digest, Reference, ReferenceError};
 use kraft_engine::build::Configure;
 use kraft_engine::components::Fetching;
 use kraft_engine::context::Context;
-use kraft_engine::network::Network;
+use kraft_engine::network::{self, Network};
 use kraft_engine::pack::{self, Order};
 use kraft_engine::package::{self, Part, Strategy};
 use kraft_engine::project::Project;
 use kraft_engine::{build, images, settings, transfer};
 use kraft_oci::choose::is_same_arch;
 use kraft_oci::image::Platform;
-use kraft_oci::store::Store;
+use kraft_oci::store::{self, Store};
 use kraft_oci::{listing, pull};
 
 use super::interruptible;
 use crate::account::Account;
 use crate::cloud::Cloud;
-use crate::error::EngineError;
 
 /// Why there is no image to deploy.
 #[derive(Debug, thiserror::Error)]
@@ -50,19 +49,35 @@ pub enum Error {
         /// Where the token allows images.
         account: String,
         /// Why not.
-        source: EngineError,
+        source: Box<transfer::Error>,
     },
     /// The user interrupted the command.
     #[error(transparent)]
     Local(#[from] interruptible::Error),
-    /// The image cannot be built, packaged or pushed.
+    /// The project cannot be built.
     #[error(transparent)]
-    Engine(#[from] EngineError),
-}
-
-/// Wraps an error of the engine.
-fn engine(error: impl Into<kraft_engine::failure::Failure>) -> Error {
-    Error::Engine(EngineError::new(error))
+    Build(#[from] Box<build::Error>),
+    /// What was built, or the runtime, cannot be packed.
+    #[error(transparent)]
+    Pack(#[from] pack::Error),
+    /// The image cannot be packaged.
+    #[error(transparent)]
+    Package(#[from] package::Error),
+    /// The runtime of the project is not an image.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// The image store cannot be opened or searched.
+    #[error(transparent)]
+    Images(#[from] images::Error),
+    /// A document of the runtime cannot be read.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The client of registries cannot be created.
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    /// The runtime cannot be looked up in its registry.
+    #[error(transparent)]
+    Pull(#[from] pull::PullError),
 }
 
 /// The cloud's own platform.
@@ -138,9 +153,8 @@ fn pack(
     options: &PackageOptions,
 ) -> Result<Packaged, Error> {
     let name = image_name(account, project.as_ref(), options)?;
-    let store = images::open(ctx).map_err(engine)?;
-    let strategy =
-        package::resolve_strategy(ctx, &*store, &name, options.strategy).map_err(engine)?;
+    let store = images::open(ctx)?;
+    let strategy = package::resolve_strategy(ctx, &*store, &name, options.strategy)?;
     let parts = match project {
         Some(project) if is_built(&project) && options.order.runtime.is_none() => {
             built(ctx, project, options)?
@@ -159,7 +173,7 @@ fn pack(
         strategy,
         linux: false,
     };
-    let index = package::assemble(ctx, &*store, &package, parts).map_err(engine)?;
+    let index = package::assemble(ctx, &*store, &package, parts)?;
     images::collect_garbage(ctx, &*store);
     Ok(Packaged {
         name,
@@ -173,12 +187,12 @@ fn pack(
 ///
 /// If the registry cannot be reached or refuses, or the user interrupts the command.
 pub fn push(ctx: &Context, cloud: &Cloud, packaged: &Packaged) -> Result<(), Error> {
-    let store = images::open(ctx).map_err(engine)?;
+    let store = images::open(ctx)?;
     let network = cloud.account().network(ctx)?;
     let sent = transfer::push_by(ctx, &network, &store, &packaged.name, cloud.interrupt());
     sent.map_err(|error| Error::Push {
         account: format!("{}/{}", cloud.registry(), cloud.account().name()),
-        source: EngineError::new(error),
+        source: Box::new(error),
     })
 }
 
@@ -271,7 +285,7 @@ fn is_built(project: &Project) -> bool {
 
 /// Builds the targets of a project that the cloud can run, and packs them.
 fn built(ctx: &Context, project: Project, options: &PackageOptions) -> Result<Vec<Part>, Error> {
-    let site = build::prepare(ctx, project, &options.fetching).map_err(engine)?;
+    let site = build::prepare(ctx, project, &options.fetching).map_err(Box::new)?;
     let targets = targets(&site.resolved, options.order.target.as_deref())?;
     let building = build::BuildOptions {
         jobs: options.jobs,
@@ -282,14 +296,14 @@ fn built(ctx: &Context, project: Project, options: &PackageOptions) -> Result<Ve
         dockerfile: options.order.building.clone(),
         ..build::BuildOptions::default()
     };
-    build::build(ctx, &site, &targets, &building).map_err(engine)?;
+    build::build(ctx, &site, &targets, &building).map_err(Box::new)?;
     let mut parts = Vec::new();
     for target in &targets {
         let order = Order {
             target: Some(place(target)),
             ..with_cache(&options.order)
         };
-        parts.extend(pack::of_build(ctx, &order, &site.project).map_err(engine)?);
+        parts.extend(pack::of_build(ctx, &order, &site.project)?);
     }
     Ok(parts)
 }
@@ -345,7 +359,7 @@ fn on_runtime(
     let named = match (&order.runtime, project) {
         (Some(name), _) => name.clone(),
         (None, Some(project)) if project.file.is_some() => {
-            settings::runtime_name(&project.resolved()).map_err(engine)?
+            settings::runtime_name(&project.resolved())?
         }
         (None, _) => BASE.to_owned(),
     };
@@ -370,7 +384,7 @@ fn on_runtime(
     };
     let part = |order: Order, os: Option<&str>| {
         let os = os.map(str::to_owned);
-        pack::of_runtime(ctx, store, &Order { os, ..order }, project).map_err(engine)
+        pack::of_runtime(ctx, store, &Order { os, ..order }, project)
     };
     // The packager reports a runtime without any platform.
     let mut parts = vec![part(order.clone(), found.first().copied())?];
@@ -403,15 +417,15 @@ fn platforms(
     store: &Arc<dyn Store>,
     name: &Reference,
 ) -> Result<Vec<Platform>, Error> {
-    let candidates = if let Some(found) = images::look_up(&**store, name).map_err(engine)? {
-        listing::candidates_of(&**store, &found.named.target).map_err(engine)?
+    let candidates = if let Some(found) = images::look_up(&**store, name)? {
+        listing::candidates_of(&**store, &found.named.target)?
     } else {
         ctx.info(&format!("looking up {name}"));
         let looked_up = network.run(async {
             let remote = pull::look(&network.registry, name).await?;
             remote.candidates(&network.registry, name).await
         });
-        looked_up.map_err(engine)?
+        looked_up?
     };
     Ok(candidates.into_iter().map(|one| one.platform).collect())
 }

@@ -96,12 +96,13 @@ pub struct Deployed {
 /// #     cloud: &Cloud,
 /// #     target: DeployTarget,
 /// #     deployment: Deployment,
-/// # ) -> Result<(), kraft_deploy::failure::Failure> {
+/// # ) {
 /// let mut created = Created::default();
-/// let deployed = deploy::deploy(context, cloud, target, deployment, &mut created)
-///     .map_err(|error| kraft_deploy::failure::with_created(&created, error))?;
-/// println!("{} instances", deployed.instances.len());
-/// # Ok(()) }
+/// match deploy::deploy(context, cloud, target, deployment, &mut created) {
+///     Ok(deployed) => println!("{} instances", deployed.instances.len()),
+///     Err(error) => eprintln!("{error}; there is now {:?}", created.summary()),
+/// }
+/// # }
 /// ```
 ///
 /// # Errors

@@ -6,10 +6,9 @@ use kraft_cloud::resources::images::Image;
 use kraft_engine::components;
 use kraft_engine::context::Context;
 use kraft_engine::project::{self, Project};
-use kraft_engine::workplace::Workplace;
+use kraft_engine::workplace::{self, Workplace};
 
 use crate::cloud::Cloud;
-use crate::error::EngineError;
 use crate::naming;
 
 /// Why there is no target.
@@ -29,7 +28,13 @@ pub enum Error {
     Image(#[from] naming::Error),
     /// The project cannot be read.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Project(#[from] project::Error),
+    /// The template of the project cannot be used.
+    #[error(transparent)]
+    Components(#[from] components::Error),
+    /// The directory of the project cannot be used.
+    #[error(transparent)]
+    Workplace(#[from] workplace::Error),
 }
 
 /// What is deployed.
@@ -174,20 +179,19 @@ fn project_at(
     ctx: &Context,
     dir: Option<&Path>,
     options: TargetOptions<'_>,
-) -> Result<Option<Project>, EngineError> {
+) -> Result<Option<Project>, Error> {
     if options.kind == Some(TargetKind::Image) {
         return Ok(None);
     }
-    let read = project::open_or_lone(ctx, dir, options.kraftfile, options.runtime)
-        .map_err(EngineError::new)?;
+    let read = project::open_or_lone(ctx, dir, options.kraftfile, options.runtime)?;
     let Some(project) = read else {
         return Ok(None);
     };
     if !is_of_kind(options.kind, project.file.is_some(), project.has_runtime()) {
         return Ok(None);
     }
-    let workplace = Workplace::find(ctx, &project).map_err(EngineError::new)?;
-    let complete = components::complete(ctx, project, &workplace).map_err(EngineError::new)?;
+    let workplace = Workplace::find(ctx, &project)?;
+    let complete = components::complete(ctx, project, &workplace)?;
     Ok(Some(complete))
 }
 

@@ -5,7 +5,7 @@ use kraft_build::configure::Lost;
 use kraft_build::make::{self, Fault, Place};
 use kraft_build::pipeline::{Error as BuildError, Job};
 use kraft_core::kraftfile::options::Options;
-use kraft_core::problem::{Problem, Span};
+use kraft_core::problem::{Problem, Span, Text};
 use kraft_kconfig::explain::Loss;
 use kraft_sys::fs;
 
@@ -13,7 +13,6 @@ use super::Inputs;
 use super::error::TargetError;
 use super::options;
 use crate::context::Context;
-use crate::failure::Text;
 
 /// The largest source file that is shown, in bytes.
 const LARGEST_SOURCE: u64 = 4 << 20;

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 
 use kraft_build::make::{self, Fault};
 use kraft_build::tools::Missing;
-use kraft_core::problem::{Problem, Span};
+use kraft_core::problem::{Problem, Span, Text};
 use kraft_core::reference::ReferenceError;
 use kraft_sys::fs;
 
 use crate::context::AskError;
-use crate::failure::{Failure, Text};
 use crate::{components, dockerfile, epoch, pins, project, rootfs, settings, workplace};
 
 /// Why a project cannot be built.
@@ -68,15 +67,6 @@ pub enum Error {
     /// The image of the runtime cannot be pulled.
     #[error(transparent)]
     Pins(#[from] pins::Error),
-    /// The source of the root filesystem cannot be read.
-    #[error("{}", .0.message.sentences().join("; "))]
-    Other(Box<Failure>),
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        Self::Other(Box::new(failure))
-    }
 }
 
 /// Why a target cannot be built.

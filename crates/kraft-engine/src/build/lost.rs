@@ -15,12 +15,11 @@ use kraft_build::pipeline::Job;
 use kraft_build::plan::Plan;
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_core::kraftfile::options::{Asker, Options};
-use kraft_core::problem::Span;
+use kraft_core::problem::{Span, Text};
 use kraft_kconfig::explain::Loss;
 
 use super::{Inputs, diagnosis, options as kconfig};
 use crate::context::Context;
-use crate::failure::Text;
 use crate::project;
 
 /// The lost values of one target, each judged once.

@@ -31,7 +31,6 @@ use crate::components::{self, Components, Fetching};
 use crate::context::Context;
 use crate::dockerfile::BuildOptions as DockerfileOptions;
 use crate::epoch;
-use crate::failure::Failure;
 use crate::pins;
 use crate::project::{self, Project, TargetFilter};
 use crate::rootfs::{self, RootSource};
@@ -486,7 +485,7 @@ fn build_rootfs(
     };
     let print = fingerprint::of_source(path, epoch::read(&ctx.env)?)?;
     if !fingerprint::is_current(archive, &print) {
-        let source = Source::detect(path).map_err(Failure::from)?;
+        let source = Source::detect(path).map_err(rootfs::Error::from)?;
         rootfs::build(ctx, &source, archive, false)?;
         fingerprint::write(archive, &print)?;
     }

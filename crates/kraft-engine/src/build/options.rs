@@ -4,14 +4,13 @@ use kraft_build::configure::{self, Lost};
 use kraft_build::menu;
 use kraft_build::pipeline::Job;
 use kraft_build::plan::Plan;
-use kraft_core::problem::Problem;
+use kraft_core::problem::{Problem, Text};
 use kraft_kconfig::DotConfig;
 use kraft_kconfig::explain::Loss;
 use kraft_kconfig::language::{KconfigErrors, Tree};
 use kraft_kconfig::resolve::Mode;
 
 use super::error::OptionsError;
-use crate::failure::Text;
 
 /// Returns for each lost value why it is lost; `None` if that is not known, or if the KConfig files
 /// cannot be read.

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use kraft_build::sources::{Origin, Wanted};
 use kraft_core::component::{Kind as ComponentKind, Name};
 use kraft_core::kraftfile::Kraftfile;
+use kraft_core::problem::Text;
 
 pub use self::error::Error;
 use self::installer::Installer;
@@ -27,7 +28,6 @@ use super::project::{self, Project, TemplateText};
 pub use super::sources::Fetching;
 use super::workplace::Workplace;
 use crate::context::Context;
-use crate::failure::Text;
 
 /// The directories of a project's components.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kraft_core::error::chain;
 use kraft_core::reference::{Digest, Reference, ReferenceError};
 use kraft_oci::choose::for_linux;
 use kraft_oci::image::{Config, Descriptor, Manifest};
@@ -14,7 +15,6 @@ use kraft_rootfs::dockerfile::{Image, Images};
 use super::error::Error;
 use super::names::docker_full_name;
 use crate::context::Context;
-use crate::failure::chain;
 use crate::images;
 use crate::network::Network;
 

@@ -1,5 +1,6 @@
 //! Builds by a BuildKit.
 
+use kraft_core::error::chain;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +18,6 @@ use super::options;
 use super::progress::BuildProgress;
 use super::request::{self, BuildRequest};
 use crate::context::Context;
-use crate::failure::chain;
 use crate::network;
 
 /// A connection to a daemon.

@@ -14,7 +14,6 @@ use super::builders::Attempted;
 use super::options::OptionError;
 use crate::context::RuntimeError;
 use crate::epoch;
-use crate::failure::{Failure, Message};
 use crate::{images, network};
 
 /// Error of a build from a Dockerfile or an image.
@@ -167,32 +166,11 @@ pub enum Error {
     /// The image store cannot be opened, or the name of an image is ambiguous.
     #[error(transparent)]
     Images(#[from] images::Error),
-    /// A flow that still returns [`Failure`] failed.
-    #[error("{}", message(failure))]
-    Other {
-        /// Its failure.
-        failure: Box<Failure>,
-    },
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        Self::Other {
-            failure: Box::new(failure),
-        }
-    }
 }
 
 fn sentences(problems: &[Problem]) -> String {
     let messages: Vec<&str> = problems.iter().map(|it| it.message.as_str()).collect();
     messages.join("; ")
-}
-
-fn message(failure: &Failure) -> String {
-    match &failure.message {
-        Message::Told => "it was interrupted".to_owned(),
-        message => message.sentences().join(": "),
-    }
 }
 
 /// Returns a message on the same line, or several lines below it.

@@ -13,13 +13,12 @@ use kraft_core::kernel::object::Object;
 use kraft_core::kernel::{self, KernelImage};
 use kraft_core::kraftfile::{self, FILE_NAMES};
 use kraft_core::platform::Platform;
-use kraft_core::problem::Problem;
+use kraft_core::problem::{Problem, Text};
 use kraft_sys::fs;
 
 pub use self::dockerfile::command as command_of;
 use self::sources::Sources;
 use crate::context::{AskError, Context};
-use crate::failure::Text;
 
 /// Why a project cannot be created.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::rc::Rc;
 
 use kraft_core::dockerfile::{self as text, Instruction, Pair, Step, expand};
+use kraft_core::error::chain;
 use kraft_core::problem::{Problem, Span};
 use kraft_sys::fs::Error as FileError;
 use tempfile::TempDir;
@@ -505,15 +506,4 @@ pub(super) fn absolute(directory: &str, path: &str) -> String {
 
 pub(super) fn at(span: Span, what: impl std::fmt::Display) -> ExecuteError {
     ExecuteError::Text(Box::new(Problem::error(what.to_string()).at(span)))
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(next) = source {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        source = next.source();
-    }
-    text
 }

@@ -5,10 +5,11 @@ use serde::Serialize;
 
 use super::Reading;
 use crate::app::App;
-use crate::failure::{Failure, Kind, Text};
+use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
 use kraft_config::keys::{self, Known};
 use kraft_config::layers::{self, Origin, Value};
+use kraft_core::problem::Text;
 use kraft_core::yaml::edit;
 
 /// Show or change the configuration

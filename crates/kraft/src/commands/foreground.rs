@@ -55,13 +55,13 @@ pub(crate) fn run(
         }
         Ok(Stopped::Interrupted) => {
             stop_all(app, machines, started);
-            Err(Failure::told(Kind::Interrupted))
+            Err(Failure::reported(Kind::Interrupted))
         }
-        Err(failure) => {
+        Err(error) => {
             // Without a console the machines must not continue: they were not started in the
             // background.
             stop_all(app, machines, started);
-            Err(failure)
+            Err(error.into())
         }
     }
 }
@@ -80,7 +80,7 @@ fn stop_all(app: &App, machines: &Machines, started: &[Started]) {
 fn judge(name: &str, reason: &EndReason) -> Result<(), Failure> {
     match reason {
         EndReason::PoweredOff | EndReason::Stopped => Ok(()),
-        EndReason::Exited { code } => Err(Failure::told(Kind::Guest(*code))),
+        EndReason::Exited { code } => Err(Failure::reported(Kind::Guest(*code))),
         EndReason::Crashed { .. }
         | EndReason::Killed { .. }
         | EndReason::MonitorFailed { .. }

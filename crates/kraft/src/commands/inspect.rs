@@ -7,10 +7,10 @@ use kraft_machine::Machine;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::commands::tally::Tally;
 use crate::completion::MACHINE;
 use crate::failure::Failure;
 use kraft_engine::machines;
-use kraft_engine::tally::Tally;
 
 /// Show details of machines
 ///
@@ -87,11 +87,8 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let mut tally = Tally::default();
     let mut found = Vec::new();
     for word in &args.machines {
-        let machine = machines.find(word).map_err(Failure::from);
-        tally.count(
-            app,
-            machine.map(|machine| found.push(Inspected::from(machine))),
-        )?;
+        let machine = tally.count(app, machines.find(word));
+        found.extend(machine.map(Inspected::from));
     }
     match args.output {
         Output::Json => app.ui.json(&found)?,

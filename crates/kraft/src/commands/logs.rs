@@ -7,11 +7,11 @@ use kraft_machine::{LogsOptions, Machine};
 
 use super::values::{self, PlatformArg};
 use crate::app::App;
+use crate::commands::tally::Tally;
 use crate::completion::MACHINE;
 use crate::failure::{Failure, Kind};
 use kraft_engine::follow::{self, Console, Stopped};
 use kraft_engine::machines;
-use kraft_engine::tally::Tally;
 
 /// Print the console output of machines
 ///
@@ -98,8 +98,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let mut tally = Tally::default();
     let mut found = Vec::new();
     for word in &args.machines {
-        let machine = machines.find(word).map_err(Failure::from);
-        tally.count(app, machine.map(|machine| found.push(machine)))?;
+        found.extend(tally.count(app, machines.find(word)));
     }
     found.retain(|machine| args.plat.means(machine.spec.platform));
     let mut named = Vec::new();
@@ -111,11 +110,8 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     };
     for machine in &found {
         let logs = machines.logs(&machine.id, options.clone());
-        let logs = logs.map_err(Failure::from);
-        tally.count(
-            app,
-            logs.map(|logs| named.push((machine.name.as_str(), logs))),
-        )?;
+        let logs = tally.count(app, logs);
+        named.extend(logs.map(|logs| (machine.name.as_str(), logs)));
     }
     let consoles: Vec<Console> = if args.machines.len() > 1 && !args.no_prefix {
         follow::prefixed(named, app.ui.colour())
@@ -135,7 +131,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         let interrupt = app.interrupt.listen();
         if follow::follow(app, &mut app.ui.output(), consoles, &interrupt)? == Stopped::Interrupted
         {
-            return Err(Failure::told(Kind::Interrupted));
+            return Err(Failure::reported(Kind::Interrupted));
         }
     } else {
         follow::dump(app, &mut app.ui.output(), consoles)?;

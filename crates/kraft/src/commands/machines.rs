@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::commands::tally::Tally;
 use anstyle::AnsiColor;
 use kraft_core::arch::Arch;
 use kraft_core::machine::{EndReason, MachineState};
@@ -9,7 +10,6 @@ use kraft_core::platform::Platform;
 use kraft_core::port::PortMapping;
 use kraft_core::readable;
 use kraft_engine::machines::warn_of;
-use kraft_engine::tally::Tally;
 use kraft_machine::{Error, Listed, Machine, Machines, Unreadable};
 use serde::Serialize;
 
@@ -56,11 +56,10 @@ pub(crate) fn each(
 ) -> Result<(), Failure> {
     let mut tally = Tally::default();
     for chosen in choose(app, machines, selection, wanted)? {
-        let done = chosen.and_then(|machine| match act(&machine)? {
-            Done::Something => app.ui.line(&machine.name),
-            Done::Nothing => Ok(()),
-        });
-        tally.count(app, done)?;
+        let done = chosen.and_then(|machine| Ok((act(&machine)?, machine.name)));
+        if let Some((Done::Something, name)) = tally.count(app, done) {
+            app.ui.line(&name)?;
+        }
     }
     tally.outcome()
 }

@@ -6,8 +6,9 @@ use std::io::IsTerminal;
 
 use crate::app::App;
 use crate::commands::build::ProjectArgs;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use kraft_engine::build::{self, BuildOptions};
+use kraft_engine::context::AskError;
 use kraft_engine::kconfig;
 use kraft_engine::kraftfile::{self, Change};
 use kraft_engine::project;
@@ -85,8 +86,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let yes = match answer {
         Ok(answer) => answer == Some(0),
         // An aborted prompt means no.
-        Err(failure) if failure.kind == Kind::Interrupted => false,
-        Err(failure) => return Err(failure),
+        Err(AskError::Interrupted) => false,
+        Err(error) => return Err(error.into()),
     };
     if !yes {
         app.ui

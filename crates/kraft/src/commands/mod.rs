@@ -37,6 +37,7 @@ mod size;
 mod start;
 mod stop;
 mod store;
+mod tally;
 mod unpause;
 mod update;
 pub(crate) mod values;

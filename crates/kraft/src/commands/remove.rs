@@ -5,10 +5,10 @@ use kraft_machine::{Error, Id, Listed, Machine, Machines, StopOptions};
 use super::stop::is_up;
 use crate::app::App;
 use crate::commands::machines::Selection;
+use crate::commands::tally::Tally;
 use crate::failure::{Failure, Kind};
 use kraft_engine::machines;
 use kraft_engine::rootfs;
-use kraft_engine::tally::Tally;
 
 /// Remove machines
 ///
@@ -34,9 +34,11 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     for target in targets(app, &machines, args)? {
         let done = target.and_then(|target| {
             remove(&machines, &target, args.force)?;
-            app.ui.line(&target.name)
+            Ok(target.name)
         });
-        tally.count(app, done)?;
+        if let Some(name) = tally.count(app, done) {
+            app.ui.line(&name)?;
+        }
     }
     rootfs::remove_unused(app, &machines);
     tally.outcome()

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use kraft_core::arch::Arch;
 use kraft_core::cmdline::CommandLine;
 use kraft_core::machine::MachineSpec;
-use kraft_core::mount::{self, Volume, VolumeArg};
+use kraft_core::mount::{Volume, VolumeArg};
 use kraft_core::plan::RunRequest;
 use kraft_core::port::PortMapping;
 use kraft_core::quantity;
+use kraft_core::words;
 use serde::Serialize;
 
 use super::choices;
@@ -21,12 +22,12 @@ use crate::app::App;
 use crate::failure::{Failure, Kind};
 use kraft_config::dirs::absolute;
 use kraft_config::env::Environment;
-use kraft_engine::boot::{self, PrepareOptions, PreparedRoot};
+use kraft_engine::boot::{self, PrepareOptions};
 use kraft_engine::interrupt::Interrupt;
+use kraft_engine::machines;
 use kraft_engine::obtain::Pull;
 use kraft_engine::run;
 use kraft_engine::run_target::{self, RunTargetArgs};
-use kraft_engine::{binary, machines, rootfs};
 
 /// Run a unikernel
 ///
@@ -181,7 +182,7 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     }
     let root = root_word(app, &mut args);
     let building = args.dockerfile.options();
-    let mut request = request(app, &args)?;
+    let request = request(app, &args)?;
     let options = PrepareOptions {
         request: &request,
         rootfs: root.as_deref(),
@@ -192,48 +193,14 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         pull: args.pull,
     };
     let prepared = boot::prepare(app, resolution.target, options)?;
-    request.volumes = mount::over(prepared.volumes.clone(), request.volumes);
-    if let Some(program) = prepared
-        .program
-        .as_ref()
-        .filter(|_| !request.args.is_empty())
-    {
-        request.args.insert(0, program.clone());
-    }
     if args.dry_run {
-        let spec = run::plan(app, &request, &prepared.dry_boot(), prepared.kernel_size)?;
+        let spec = run::dry_run(app, request, &prepared)?;
         return print_plan(app, args.output, &spec);
     }
-    let machines = machines::open(app)?;
-    // The lease keeps the files from garbage collection until the machine is recorded.
-    let files = rootfs::for_machine(app, &machines)?;
-    let kernel = if prepared.borrowed {
-        files.kernel(prepared.kernel())?
-    } else {
-        prepared.kernel().to_owned()
-    };
-    let initrd = match &prepared.root {
-        PreparedRoot::None => None,
-        PreparedRoot::Source(source) => Some(files.build(app, source)?),
-        PreparedRoot::Program(program) => Some(files.program(app, program)?),
-        PreparedRoot::Bare(file) | PreparedRoot::Built(file) | PreparedRoot::Unpacked(file) => {
-            Some(files.archive(file)?)
-        }
-    };
-    let spec = run::plan(
-        app,
-        &request,
-        &prepared.boot(kernel, initrd),
-        prepared.kernel_size,
-    )?;
-    let hopeless = prepared
-        .is_unikraft()
-        .then(|| binary::warn(app, &spec, prepared.abilities))
-        .flatten();
+    let mut new = run::assemble(app, request, prepared)?;
+    let unloadable = new.unloadable.take();
     let interrupt = (!args.detach && !args.no_start).then(|| app.interrupt.listen());
-    let machine = machines.create(&spec)?;
-    drop(files);
-    drop(prepared);
+    let (machines, machine) = new.create()?;
     if args.no_start {
         return app.ui.line(&machine.name);
     }
@@ -253,7 +220,7 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
     };
     let outcome = foreground::run(app, &machines, &[started], false, &interrupt);
     // Such a kernel powers off as if its program had succeeded.
-    match hopeless.filter(|_| outcome.is_ok()) {
+    match unloadable.filter(|_| outcome.is_ok()) {
         Some(program) => Err(Failure::new(
             Kind::Crashed,
             format!("cannot start `{program}`: see the warning before the boot"),
@@ -338,7 +305,10 @@ fn volume(typed: &str) -> Result<Volume, Failure> {
             Kind::NotFound,
             format!("`--volume {typed}`: the directory `{shown}` does not exist"),
         )
-        .hint(format!("create it: `mkdir -p {}`", quoted(&arg.source)))),
+        .hint(format!(
+            "create it: `mkdir -p {}`",
+            words::join([&arg.source])
+        ))),
         Err(error) => Err(Failure::new(
             Kind::Failed,
             format!("`--volume {typed}`: cannot read `{shown}`: {error}"),
@@ -390,20 +360,10 @@ fn print_plan(app: &App, output: Output, spec: &MachineSpec) -> Result<(), Failu
             spec,
         }),
         Output::Text => {
-            let words: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
-            app.ui.line(&words.join(" "))?;
+            app.ui.line(&words::join(&argv))?;
             app.ui.line(&line)
         }
     }
-}
-
-/// Returns an argument, quoted for a shell.
-fn quoted(word: &str) -> String {
-    let tame = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(tame) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -418,13 +378,5 @@ mod tests {
         let pairs: Vec<String> = env.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(pairs, ["A=2", "B=", "C=x,y", "EMPTY=", "HOST=h=1"]);
         assert!(super::env(&["=x".into()], &own).is_err());
-    }
-
-    #[test]
-    fn arguments_are_quoted_for_a_shell() {
-        assert_eq!(quoted("size=64M"), "size=64M");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-        assert_eq!(quoted("a b"), "'a b'");
     }
 }

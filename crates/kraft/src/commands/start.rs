@@ -5,10 +5,10 @@ use kraft_core::machine::MachineState;
 use crate::app::App;
 use crate::commands::foreground::{self, Started};
 use crate::commands::machines::Selection;
+use crate::commands::tally::Tally;
 use crate::failure::Failure;
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines;
-use kraft_engine::tally::Tally;
 
 /// Start machines
 ///
@@ -61,16 +61,17 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                     interrupt.as_ref().is_some_and(Interrupt::is_cancelled)
                 })?,
             };
+            Ok(Started {
+                name: machine.name,
+                watch,
+            })
+        });
+        if let Some(machine) = tally.count(app, done) {
             if args.detach {
                 app.ui.line(&machine.name)?;
             }
-            started.push(Started {
-                name: machine.name,
-                watch,
-            });
-            Ok(())
-        });
-        tally.count(app, done)?;
+            started.push(machine);
+        }
     }
     let Some(interrupt) = interrupt.filter(|_| !started.is_empty()) else {
         return tally.outcome();
@@ -79,7 +80,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if args.rm {
         for machine in &started {
             let removed = machines.remove(&machine.watch.id(), false);
-            tally.count(app, removed.map_err(Failure::from))?;
+            tally.count(app, removed);
         }
     }
     ended.and(tally.outcome())

@@ -1,12 +1,10 @@
 //! `kraft wait`.
 
-use kraft_core::machine::EndReason;
-
 use crate::app::App;
+use crate::commands::tally::Tally;
 use crate::completion::MACHINE;
 use crate::failure::Failure;
 use kraft_engine::machines;
-use kraft_engine::tally::Tally;
 
 /// Wait for machines to end
 ///
@@ -34,12 +32,10 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         .map(|word| machines.find(word))
         .collect();
     for machine in found {
-        let code = |reason: &EndReason| app.ui.line(&reason.exit_code().to_string());
-        let done = machine
-            .and_then(|machine| machines.wait(&machine.id))
-            .map_err(Failure::from)
-            .and_then(|ending| code(&ending.reason));
-        tally.count(app, done)?;
+        let done = machine.and_then(|machine| machines.wait(&machine.id));
+        if let Some(ending) = tally.count(app, done) {
+            app.ui.line(&ending.reason.exit_code().to_string())?;
+        }
     }
     tally.outcome()
 }

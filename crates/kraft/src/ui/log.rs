@@ -19,7 +19,8 @@ use kraft_core::tame::{is_unsafe, tame};
 use serde_json::{Map, Value, json};
 
 use super::{listing, problem};
-use crate::failure::{Kind, Text};
+use crate::failure::Kind;
+use kraft_core::problem::Text;
 
 /// The level of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

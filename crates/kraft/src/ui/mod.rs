@@ -9,13 +9,14 @@ mod prompt;
 mod table;
 mod trace;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use indicatif::MultiProgress;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::tame::tame;
 use kraft_engine::context::{Ask, AskError};
+use kraft_engine::output;
 use kraft_sys::fs::append;
 use serde::Serialize;
 
@@ -87,7 +88,7 @@ impl Ui {
             asks: stderr_is_terminal && io::stdin().is_terminal() && !config.switch("no_prompt"),
         };
         if let Some(error) = unusable {
-            let why = crate::failure::chain(&error);
+            let why = kraft_core::error::chain(&error);
             ui.warn(&format!("cannot write the log file of `{LOG_FILE}`: {why}"));
         }
         ui
@@ -115,10 +116,7 @@ impl Ui {
     /// Writes data to stdout, byte for byte, at once.
     #[expect(clippy::unused_self, reason = "only the user interface prints")]
     pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(bytes)?;
-        stdout.flush()?;
-        Ok(())
+        Ok(output::put(&mut io::stdout().lock(), bytes)?)
     }
 
     /// Clears stdout's terminal, if it is one.
@@ -211,7 +209,7 @@ impl Ui {
     /// Logs problems of a text, or of a request.
     pub(crate) fn problems(
         &self,
-        text: Option<&crate::failure::Text>,
+        text: Option<&kraft_core::problem::Text>,
         problems: &[kraft_core::problem::Problem],
     ) {
         self.log.problems(None, text, problems, &[]);

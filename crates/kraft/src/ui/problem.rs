@@ -2,7 +2,7 @@
 
 use kraft_core::problem::{self, Problem};
 
-use crate::failure::Text;
+use kraft_core::problem::Text;
 
 /// Renders problems with spans in a text.
 pub(super) fn render(text: &Text, problems: &[Problem], colour: bool) -> String {

@@ -5,11 +5,11 @@ use kraft_cloud::resources::images::Image;
 
 use super::output::{self, Form, Shown};
 use crate::app::App;
+use crate::commands::tally::Tally;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
 use kraft_core::readable::decimal as size;
 use kraft_deploy::{Cloud, CloudOptions, images};
-use kraft_engine::tally::Tally;
 
 /// Manage images on the platform
 #[derive(Debug, clap::Args)]
@@ -87,8 +87,9 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             let mut tally = Tally::default();
             for name in names {
                 let removed = images::remove(app, &cloud, &name);
-                let removed = removed.map_err(Failure::from);
-                tally.count(app, removed.and_then(|()| app.ui.line(&name)))?;
+                if tally.count(app, removed).is_some() {
+                    app.ui.line(&name)?;
+                }
             }
             tally.outcome()
         }

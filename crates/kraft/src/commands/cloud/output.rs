@@ -6,11 +6,11 @@ use kraft_cloud::resources::Known;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::commands::tally::Tally;
 use crate::failure::Failure;
 use crate::ui::{Column, Format};
 use kraft_deploy::RequestError;
 use kraft_deploy::dry_run::DryRun;
-use kraft_engine::tally::Tally;
 
 /// The output format of an answer: the value of `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,7 +41,9 @@ pub(crate) fn print<T: Shown>(app: &App, form: Form, answer: Answer<T>) -> Resul
         app.ui.line(&answer.raw)?;
         // The text contains the refusals; the exit code reflects them.
         return match answer.each().into_iter().find_map(Result::err) {
-            Some(error) => Err(Failure::told(Failure::from(RequestError::from(error)).kind)),
+            Some(error) => Err(Failure::reported(
+                Failure::from(RequestError::from(error)).kind,
+            )),
             None => Ok(()),
         };
     }
@@ -102,10 +104,9 @@ pub(crate) fn names(
 ) -> Result<(), Failure> {
     let mut tally = Tally::default();
     for item in answer.each() {
-        let done = item
-            .map_err(|error| RequestError::from(error).into())
-            .and_then(|done| app.ui.line(done.title()));
-        tally.count(app, done)?;
+        if let Some(done) = tally.count(app, item.map_err(RequestError::from)) {
+            app.ui.line(done.title())?;
+        }
     }
     tally.outcome()
 }
@@ -113,7 +114,7 @@ pub(crate) fn names(
 fn report(app: &App, refused: Vec<kraft_cloud::Error>) -> Result<(), Failure> {
     let mut tally = Tally::default();
     for error in refused {
-        tally.count(app, Err(RequestError::from(error).into()))?;
+        tally.count(app, Err::<(), _>(RequestError::from(error)));
     }
     tally.outcome()
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kraft_core::arch::Arch;
+use kraft_core::error::chain;
 use kraft_core::host::Kvm;
 use kraft_core::platform::Platform;
 use kraft_machine::driver::ProgramError;
@@ -16,7 +17,7 @@ use kraft_sys::tool::{self, Tool};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use kraft_config::Config;
 use kraft_engine::{dockerfile, machines};
 

@@ -55,7 +55,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         app.ui.listing(args.output, &checks, COLUMNS)?;
     }
     if checks.iter().any(|check| check.status == Status::Fail) {
-        return Err(Failure::told(Kind::Host));
+        return Err(Failure::reported(Kind::Host));
     }
     Ok(())
 }

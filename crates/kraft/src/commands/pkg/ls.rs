@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kraft_core::arch::Arch;
 use kraft_core::catalog::Entry;
 use kraft_core::component::Kind as ComponentKind;
+use kraft_core::error::chain;
 use kraft_core::reference::Digest;
 use kraft_oci::choose::is_same_arch;
 use kraft_oci::listing;
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::commands::values::{self, PlatformArg};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::ui::{Cell, Column, Format};
 use kraft_core::readable;
 use kraft_engine::components::Fetching;

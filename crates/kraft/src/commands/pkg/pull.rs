@@ -8,10 +8,10 @@ use kraft_core::reference::Reference;
 use kraft_oci::choose::Wish;
 
 use crate::app::App;
+use crate::commands::tally::Tally;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
 use kraft_engine::components::{self, Fetching};
-use kraft_engine::tally::Tally;
 use kraft_engine::transfer::{self, Extent};
 use kraft_engine::{build, images, project, settings};
 
@@ -134,7 +134,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
                 None => Ok(()),
             })
         };
-        tally.count(app, pulled)?;
+        tally.count(app, pulled);
     }
     tally.outcome()
 }

@@ -3,9 +3,9 @@
 use kraft_core::reference::Reference;
 
 use crate::app::App;
+use crate::commands::tally::Tally;
 use crate::failure::Failure;
 use kraft_engine::images;
-use kraft_engine::tally::Tally;
 
 /// Remove images
 ///
@@ -47,9 +47,11 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             .map_err(Failure::from)
             .and_then(|found| {
                 store.untag(&found.named.name)?;
-                app.ui.line(&found.named.name.to_string())
+                Ok(found.named.name)
             });
-        tally.count(app, removed)?;
+        if let Some(name) = tally.count(app, removed) {
+            app.ui.line(&name.to_string())?;
+        }
     }
     images::collect_garbage(app, &*store);
     tally.outcome()

@@ -5,13 +5,13 @@ use std::path::Path;
 use kraft_build::catalog;
 
 use crate::app::App;
+use crate::commands::tally::Tally;
 use crate::failure::Failure;
 use kraft_config::dirs::absolute;
 use kraft_config::layers::Value;
 use kraft_config::{self, keys};
 use kraft_core::yaml::edit;
 use kraft_engine::components::Fetching;
-use kraft_engine::tally::Tally;
 use kraft_engine::{network, sources};
 
 /// The key of the list.
@@ -64,7 +64,7 @@ pub(super) fn add(app: &App, args: &SourceArgs) -> Result<(), Failure> {
             Some(host) => network::check_registry(app, &host).map_err(Failure::from),
             None => check_catalog(app, source),
         };
-        tally.count(app, checked.map(|()| sources.push(source.clone())))?;
+        sources.extend(tally.count(app, checked).map(|()| source.clone()));
     }
     save(app, &sources)?;
     tally.outcome()

@@ -10,6 +10,7 @@ use kraft_rootfs::normalise;
 use super::archive_fault;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
+use kraft_engine::output::OutputError;
 
 /// Print a file of a root filesystem
 #[derive(Debug, clap::Args)]
@@ -79,11 +80,10 @@ fn print(file: &Path, number: u64) -> Result<(), Failure> {
     };
     let copied = reader.copy_content(&mut stdout);
     if let Some(error) = stdout.fault.take() {
-        return Err(error.into());
+        return Err(OutputError::from(error).into());
     }
     copied.map_err(&fault)?;
-    stdout.to.flush()?;
-    Ok(())
+    Ok(stdout.to.flush().map_err(OutputError::from)?)
 }
 
 /// Records an error of the output, which is not an error of the archive.

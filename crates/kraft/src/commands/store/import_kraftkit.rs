@@ -25,5 +25,5 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if imported.left.is_empty() {
         return Ok(());
     }
-    Err(Failure::told(Kind::Failed))
+    Err(Failure::reported(Kind::Failed))
 }

@@ -48,7 +48,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let mut verdict = look(app, &*store)?;
     if args.repair && !verdict.faults.is_empty() {
-        repair::repair(app, &store, &verdict.faults)?;
+        for unrepaired in repair::repair(app, &store, &verdict.faults)? {
+            app.failure(&unrepaired.into());
+        }
         verdict = look(app, &*store)?;
     }
     let rows: Vec<Row> = verdict.faults.iter().map(Row::from).collect();

@@ -9,13 +9,13 @@ use crate::app::App;
 use crate::commands::dockerfile::DockerfileArgs;
 use crate::commands::values;
 use crate::failure::Failure;
+use crate::failure::with_created;
 use kraft_core::compose::Service;
 use kraft_deploy::Cloud;
 use kraft_deploy::compose::images::ImageOptions;
 use kraft_deploy::compose::{self, Stack, up as flow};
 use kraft_deploy::created::Created;
 use kraft_deploy::deploy;
-use kraft_deploy::failure::with_created;
 use kraft_deploy::logs::{self as deployed_logs, LogOptions};
 
 /// Options for the images of services.

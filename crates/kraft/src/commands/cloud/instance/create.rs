@@ -9,9 +9,9 @@ use super::super::shape::ShapeArgs;
 use crate::app::App;
 use crate::commands::values;
 use crate::failure::Failure;
+use crate::failure::with_created;
 use kraft_deploy::Cloud;
 use kraft_deploy::created::Created;
-use kraft_deploy::failure::with_created;
 use kraft_deploy::launch::{self, Launch};
 use kraft_deploy::naming;
 

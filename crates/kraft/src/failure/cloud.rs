@@ -1,37 +1,26 @@
-//! Kinds and hints of the errors of this crate: what the command line prints and exits with.
+//! Kinds and hints of cloud errors: deployments, roll-outs, tunnels and Compose projects.
 
 use kraft_cloud::import::ImportError;
 use kraft_core::compose::FILE_NAMES;
 use kraft_core::connection;
-pub use kraft_engine::failure::{Failure, Kind};
-
-use crate::created::Created;
-use crate::deploy::target;
-use crate::deploy::{self, ImageError, LocalError};
-use crate::error::{EngineError, RequestError};
-use crate::{
-    account, cloud, compose, helper, images, import, launch, logs, metros, naming, ports,
-    readiness, rollout, tunnel,
+use kraft_deploy::created::Created;
+use kraft_deploy::deploy::target;
+use kraft_deploy::deploy::{self, ImageError, LocalError};
+use kraft_deploy::{
+    RequestError, account, cloud, compose, helper, images, import, launch, logs, metros, naming,
+    ports, readiness, rollout, tunnel,
 };
+use kraft_engine::transfer;
+use kraft_oci::push::PushError;
+use kraft_oci::registry::ErrorKind;
+
+use super::{Failure, Kind};
 
 /// Where the arguments of a deployed application belong.
 const ARGUMENTS: &str = "the target comes first; arguments of its application come after `--`";
 
 /// Adds to an error what a command created before it, and how to continue or undo that.
-///
-/// ```
-/// use kraft_deploy::created::{Created, Resource};
-/// use kraft_deploy::{Interrupted, failure};
-///
-/// let mut created = Created::default();
-/// created.add(Resource::Volume("data".to_owned()));
-/// let failure = failure::with_created(&created, Interrupted);
-/// assert_eq!(failure.hints, [
-///     "there is now the volume `data`",
-///     "to undo it: `kraft cloud volume remove data`",
-/// ]);
-/// ```
-pub fn with_created(created: &Created, error: impl Into<Failure>) -> Failure {
+pub(crate) fn with_created(created: &Created, error: impl Into<Failure>) -> Failure {
     let mut failure = error.into();
     let (Some(summary), Some(undo)) = (created.summary(), created.undo()) else {
         return if failure.kind == Kind::Interrupted {
@@ -45,12 +34,6 @@ pub fn with_created(created: &Created, error: impl Into<Failure>) -> Failure {
         failure = failure.hint(format!("to continue: `{next}`"));
     }
     failure.hint(format!("to undo it: `{undo}`"))
-}
-
-impl From<EngineError> for Failure {
-    fn from(error: EngineError) -> Self {
-        error.into_failure()
-    }
 }
 
 impl From<RequestError> for Failure {
@@ -154,13 +137,6 @@ impl From<helper::Error> for Failure {
             Error::Request(error) => error.into(),
             Error::NoInstance | Error::NoDomain | Error::Dial(_) => Self::new(Kind::Network, error),
             Error::Password(_) => Self::new(Kind::Failed, error),
-            Error::NotRemoved {
-                ref name,
-                ref source,
-            } => {
-                let hint = format!("remove it: `kraft cloud instance remove {name}`");
-                Self::new(kind_of_request(source), error).hint(hint)
-            }
         }
     }
 }
@@ -173,7 +149,7 @@ impl From<images::Error> for Failure {
             Error::Name(error) => error.into(),
             Error::Reference(error) => error.into(),
             Error::NotFound { .. } => Self::new(Kind::NotFound, error),
-            Error::Engine(error) => error.into(),
+            Error::Network(error) => error.into(),
             Error::Registry(error) => error.into(),
         }
     }
@@ -186,7 +162,8 @@ impl From<import::Error> for Failure {
         match error {
             Error::TooSmall { .. } => Self::new(Kind::Failed, error)
                 .hint("create a larger one, or try anyway with `--force`"),
-            Error::Engine(error) => error.into(),
+            Error::Rootfs(error) => error.into(),
+            Error::Dockerfile(error) => (*error).into(),
             Error::Source(error) => error.into(),
             Error::Archive(error) => error.into(),
             Error::Size { .. } => Self::new(Kind::Failed, error),
@@ -315,15 +292,29 @@ impl From<ImageError> for Failure {
             ImageError::NoTarget(_) => {
                 Self::usage(error).hint("add one to the Kraftfile: `targets: [fc/x86_64]`")
             }
-            ImageError::Push { account, source } => match source.into_failure() {
-                failure if failure.kind == Kind::Authentication => {
+            ImageError::Push { account, source } => {
+                let is_denied = matches!(
+                    &*source,
+                    transfer::Error::Push(PushError::Registry(error))
+                        if error.kind() == ErrorKind::Auth
+                );
+                let failure = Self::from(*source);
+                if is_denied {
                     failure.hint(format!("the token is for images below `{account}`"))
+                } else {
+                    failure
                 }
-                failure => failure,
-            },
+            }
             ImageError::Local(LocalError::Interrupted(error)) => error.into(),
             ImageError::Local(LocalError::Thread(_)) => Self::new(Kind::Failed, error),
-            ImageError::Engine(error) => error.into(),
+            ImageError::Build(error) => (*error).into(),
+            ImageError::Pack(error) => error.into(),
+            ImageError::Package(error) => error.into(),
+            ImageError::Settings(error) => error.into(),
+            ImageError::Images(error) => error.into(),
+            ImageError::Store(error) => error.into(),
+            ImageError::Network(error) => error.into(),
+            ImageError::Pull(error) => error.into(),
         }
     }
 }
@@ -342,7 +333,9 @@ impl From<target::Error> for Failure {
                  TARGET`",
             ),
             Error::Image(error) => error.into(),
-            Error::Engine(error) => error.into(),
+            Error::Project(error) => error.into(),
+            Error::Components(error) => error.into(),
+            Error::Workplace(error) => error.into(),
         }
     }
 }
@@ -387,7 +380,9 @@ impl From<compose::Error> for Failure {
             Error::NoDockerfile(_) => Self::new(Kind::NotFound, error)
                 .hint("`build` of a service names a directory with a Kraftfile or a Dockerfile"),
             Error::Reference(error) => error.into(),
-            Error::Engine(error) => error.into(),
+            Error::Project(error) => error.into(),
+            Error::Components(error) => error.into(),
+            Error::Workplace(error) => error.into(),
             Error::Image(error) => error.into(),
             Error::Naming(error) => error.into(),
             Error::Launch(error) => error.into(),
@@ -399,9 +394,10 @@ impl From<compose::Error> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use kraft_deploy::Interrupted;
+    use kraft_deploy::created::Resource;
+
     use super::*;
-    use crate::Interrupted;
-    use crate::created::Resource;
 
     fn refused(code: Option<i64>) -> RequestError {
         RequestError::Platform(kraft_cloud::Error::Refused {

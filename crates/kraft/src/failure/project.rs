@@ -8,7 +8,7 @@ use kraft_core::connection;
 use kraft_core::problem::Problem;
 
 use super::{Failure, Kind};
-use crate::{
+use kraft_engine::{
     build, catalog, components, epoch, init, kconfig, kraftfile, library, probe, project, settings,
     sources, workplace,
 };
@@ -224,7 +224,6 @@ impl From<build::Error> for Failure {
             Error::Rootfs(error) => error.into(),
             Error::Dockerfile(error) => error.into(),
             Error::Pins(error) => error.into(),
-            Error::Other(failure) => *failure,
         }
     }
 }

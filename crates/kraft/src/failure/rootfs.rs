@@ -1,8 +1,8 @@
 //! Kinds and hints of root filesystem and Dockerfile errors.
 
 use super::{Failure, Kind};
-use crate::dockerfile::{self, CacheError, OptionError, SecretError};
-use crate::rootfs;
+use kraft_engine::dockerfile::{self, CacheError, OptionError, SecretError};
+use kraft_engine::rootfs;
 
 /// Maximum number of output lines of a failed command that are shown.
 const SHOWN_LINES: usize = 20;
@@ -96,7 +96,6 @@ impl From<dockerfile::Error> for Failure {
             Error::Runtime(error) => error.into(),
             Error::Network(error) => error.into(),
             Error::Images(error) => error.into(),
-            Error::Other { failure } => *failure,
         }
     }
 }
@@ -190,11 +189,6 @@ mod tests {
                     arch: "arm".to_owned(),
                 },
                 Kind::NotFound,
-                0,
-            ),
-            (
-                Failure::told(Kind::Interrupted).into(),
-                Kind::Interrupted,
                 0,
             ),
         ] {

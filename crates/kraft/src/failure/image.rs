@@ -1,13 +1,17 @@
 //! Kinds and hints of image errors: resolving, pulling, packaging and running images.
 
+use std::io;
+
 use kraft_core::kernel::NotAKernel;
 
 use super::{Failure, Kind};
-use crate::context::RuntimeError;
-use crate::images::{self, NoMatch, NotFound, Suggestion};
-use crate::interrupt::Interrupted;
-use crate::run_target::{self, KernelError};
-use crate::{boot, kraftkit, network, obtain, package, pins, transfer, unpacked};
+use kraft_engine::context::RuntimeError;
+use kraft_engine::images::{self, NoMatch, NotFound, Suggestion};
+use kraft_engine::interrupt::Interrupted;
+use kraft_engine::run_target::{self, KernelError};
+use kraft_engine::{
+    boot, follow, kraftkit, network, obtain, pack, package, pins, repair, run, transfer, unpacked,
+};
 
 impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Self {
@@ -159,7 +163,8 @@ impl From<pins::Error> for Failure {
             Error::Obtain(error) => error.into(),
             Error::Network(error) => error.into(),
             Error::Pull(error) => error.into(),
-            Error::Project(failure) => *failure,
+            Error::Components(error) => error.into(),
+            Error::Workplace(error) => error.into(),
         }
     }
 }
@@ -209,7 +214,9 @@ impl From<run_target::Error> for Failure {
             Error::NoFile { .. } => Self::new(Kind::NotFound, error).hint(NAME_A_TARGET),
             Error::Kernel(error) => error.into(),
             Error::Images(error) => error.into(),
-            Error::Project(failure) => *failure,
+            Error::Project(error) => error.into(),
+            Error::Components(error) => error.into(),
+            Error::Workplace(error) => error.into(),
         };
         match hint {
             Some(hint) => failure.hint(hint),
@@ -236,7 +243,71 @@ impl From<boot::Error> for Failure {
             Error::NoTarget => {
                 Self::new(Kind::NotFound, error).hint("build the project first: `kraft build`")
             }
-            Error::Project(failure) => *failure,
+            Error::Project(error) => error.into(),
+            Error::Settings(error) => error.into(),
+            Error::Workplace(error) => error.into(),
+            Error::Rootfs(error) => error.into(),
+            Error::Dockerfile(error) => (*error).into(),
+            Error::File(error) => error.into(),
+        }
+    }
+}
+
+impl From<run::Error> for Failure {
+    fn from(error: run::Error) -> Self {
+        use run::Error;
+
+        match error {
+            Error::Problems(problems) => Self::problems(Kind::Usage, problems),
+            Error::Machines(error) => error.into(),
+            Error::Rootfs(error) => error.into(),
+            Error::File(error) => error.into(),
+        }
+    }
+}
+
+impl From<follow::Error> for Failure {
+    fn from(error: follow::Error) -> Self {
+        use follow::Error;
+
+        match error {
+            Error::Logs(error) => error.into(),
+            Error::Output(error) => error.into(),
+            Error::Runtime(error) => error.into(),
+        }
+    }
+}
+
+impl From<repair::Unrepaired> for Failure {
+    fn from(error: repair::Unrepaired) -> Self {
+        let message = error.to_string();
+        Self::from(error.source).about(&message)
+    }
+}
+
+impl From<pack::Error> for Failure {
+    fn from(error: pack::Error) -> Self {
+        use pack::Error;
+
+        match error {
+            Error::Read { ref source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Self::new(Kind::NotFound, error)
+            }
+            Error::Read { .. } => Self::new(Kind::Failed, error),
+            Error::OtherArch { .. } => Self::usage(error),
+            Error::NotAKernel { .. } => Self::usage(error).hint(
+                "if it is a kernel nevertheless, name its platform: `--arch ARCH --plat PLATFORM`",
+            ),
+            Error::NoRuntime => Self::new(Kind::NotFound, error),
+            Error::Settings(error) => error.into(),
+            Error::Reference(error) => error.into(),
+            Error::Pins(error) => error.into(),
+            Error::Obtain(error) => error.into(),
+            Error::Rootfs(error) => error.into(),
+            Error::Dockerfile(error) => (*error).into(),
+            Error::Project(error) => error.into(),
+            Error::Workplace(error) => error.into(),
+            Error::File(error) => error.into(),
         }
     }
 }
@@ -254,7 +325,7 @@ impl From<package::Error> for Failure {
             Error::Ask(error) => error.into(),
             Error::Store(error) => error.into(),
             Error::Epoch(error) => error.into(),
-            Error::Read { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Error::Read { ref source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Self::new(Kind::NotFound, error)
             }
             Error::Merge(_) | Error::Read { .. } => Self::new(Kind::Failed, error),
