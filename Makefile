@@ -65,6 +65,8 @@ check-run:
 	@$(RUST); cargo xtask arrows
 	@echo "make: checking the wording"
 	@$(RUST); cargo xtask words
+	@echo "make: checking that every public module has an example"
+	@$(RUST); cargo xtask examples
 	@echo "make: checking that generated files are up to date"
 	@$(RUST); cargo xtask docs --check
 	@echo "make: checking the documentation"

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask arrows           who may import whom, against `cargo metadata`
 //! cargo xtask docs [--check]   the checked-in references made from the code
+//! cargo xtask examples         an example for every crate and every public module
 //! cargo xtask man DIRECTORY    the manual, for packagers and `make install`
 //! cargo xtask words            the phrases that our prose does not use
 //! ```
@@ -11,6 +12,7 @@
 
 mod arrows;
 mod docs;
+mod examples;
 mod man;
 mod markdown;
 mod modules;
@@ -39,6 +41,8 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Fail on crates and public modules without an example
+    Examples,
     /// Write a manual page for every command
     Man {
         /// Where to write them
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().chore {
         Chore::Arrows => arrows::exec(root()),
         Chore::Docs { check } => docs::exec(root(), check),
+        Chore::Examples => examples::exec(root()),
         Chore::Man { directory } => man::exec(&directory),
         Chore::Words { paths, count } => words::exec(root(), &paths, count),
     };

@@ -77,7 +77,7 @@ fn shown(root: &Path, file: &Path) -> String {
 }
 
 /// Returns every Rust file below a directory.
-fn sources(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -6,6 +6,24 @@
 //! ```
 //!
 //! Requested options take precedence over manual edits, so a changed Kraftfile always takes effect.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use kraft_build::configure::lost;
+//! use kraft_kconfig::DotConfig;
+//!
+//! let requested = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+//! let wanted = BTreeMap::from([
+//!     requested("CONFIG_LWIP", "y"),
+//!     requested("CONFIG_STACK", "16"),
+//! ]);
+//! let found = DotConfig::parse("CONFIG_LWIP=y\nCONFIG_STACK=8\n");
+//! let lost = lost(&wanted, &found);
+//! assert_eq!(lost.len(), 1);
+//! assert_eq!(lost[0].name, "CONFIG_STACK");
+//! assert_eq!(lost[0].found.as_deref(), Some("8"));
+//! ```
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -7,6 +7,42 @@
 //! ```
 //!
 //! Independent of images and machines.
+//!
+//! ```
+//! use kraft_build::make::{Call, Error};
+//! use kraft_build::plan::Plan;
+//!
+//! # if std::process::Command::new("make").arg("-v").output().is_err() { return Ok(()); }
+//! // A core is a directory with a Makefile.
+//! let dir = tempfile::tempdir()?;
+//! let core = dir.path().join("core");
+//! std::fs::create_dir(&core)?;
+//! std::fs::write(core.join("Makefile"), "name:\n\t@echo \"building $(N)\"\n")?;
+//!
+//! let plan = Plan {
+//!     name: "web".to_owned(),
+//!     core,
+//!     app: dir.path().join("app"),
+//!     libraries: Vec::new(),
+//!     out: dir.path().join("out"),
+//!     config: dir.path().join("config"),
+//!     cross: None,
+//!     date: "Thu Jan  1 00:00:00 UTC 1970".to_owned(),
+//! };
+//! let log = dir.path().join("build.log");
+//! let call = Call {
+//!     plan: &plan,
+//!     program: "make".as_ref(),
+//!     jobs: None,
+//!     extra: Vec::new(),
+//!     offline: true,
+//!     log: &log,
+//!     stop: &|| false,
+//! };
+//! assert_eq!(call.targets(&["name"])?, ["building web"]);
+//! assert!(matches!(call.targets(&["nothing"]), Err(Error::Failed { .. })));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod catalog;
 pub mod configure;

@@ -1,5 +1,28 @@
 //! Reads the options of a core, its libraries and an application as make does: with the environment
 //! that Unikraft's Makefile passes to KConfig, and by running its commands.
+//!
+//! ```
+//! use kraft_build::menu;
+//! use kraft_build::plan::Plan;
+//! use kraft_kconfig::DotConfig;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let text = "config NET\n\tbool \"Network\"\n";
+//! std::fs::write(dir.path().join("Config.uk"), text)?;
+//! let plan = Plan {
+//!     name: "web".to_owned(),
+//!     core: dir.path().to_owned(),
+//!     app: dir.path().join("app"),
+//!     libraries: Vec::new(),
+//!     out: dir.path().join("out"),
+//!     config: dir.path().join("config"),
+//!     cross: None,
+//!     date: String::new(),
+//! };
+//! let tree = menu::read(&plan, &DotConfig::default())?;
+//! assert_eq!(tree.names(), ["NET"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::io;

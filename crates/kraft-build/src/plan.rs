@@ -2,6 +2,21 @@
 //!
 //! The interface is that of Unikraft's top-level Makefile: `A=` application, `O=` build
 //! directory, `L=` libraries, `C=` configuration, `N=` name; all paths absolute.
+//!
+//! ```
+//! use std::path::PathBuf;
+//!
+//! use kraft_build::plan::{cross_prefix, link_order};
+//! use kraft_core::arch::Arch;
+//!
+//! let library = |name: &str| (name.to_owned(), PathBuf::from("/libs").join(name));
+//! let order = link_order([library("lwip"), library("musl")]);
+//! assert_eq!(order, [PathBuf::from("/libs/musl"), PathBuf::from("/libs/lwip")]);
+//!
+//! assert_eq!(cross_prefix(Arch::X86_64, Some(Arch::X86_64)), None);
+//! let cross = cross_prefix(Arch::Arm64, Some(Arch::X86_64));
+//! assert_eq!(cross, Some("aarch64-linux-gnu-"));
+//! ```
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

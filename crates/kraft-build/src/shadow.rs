@@ -4,6 +4,21 @@
 //! symbolic links. So a tree at such a path is presented to make as a tree of links: real
 //! directories at a safe path, in which every file is a link to the original. Edits of files take
 //! effect, and nothing is copied.
+//!
+//! ```
+//! use kraft_build::shadow::{is_awkward, show, tame};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let tree = dir.path().join("my app");
+//! std::fs::create_dir(&tree)?;
+//! std::fs::write(tree.join("main.c"), "int main;")?;
+//! assert!(is_awkward("my app".as_ref()));
+//!
+//! let mirror = dir.path().join(tame("my app"));
+//! show(&tree, &mirror, &[])?;
+//! assert_eq!(std::fs::read(mirror.join("main.c"))?, b"int main;");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::ffi::OsString;
 use std::io;

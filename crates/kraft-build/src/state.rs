@@ -1,4 +1,18 @@
 //! The recorded state of the last build, so that unchanged kernels are not rebuilt.
+//!
+//! ```
+//! use kraft_build::state::State;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let file = dir.path().join("state.json");
+//! assert_eq!(State::load(&file), State::default(), "there was no build");
+//!
+//! let mut state = State::default();
+//! state.inputs = "0a1b".to_owned();
+//! state.save(&file)?;
+//! assert_eq!(State::load(&file).inputs, "0a1b");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::io;

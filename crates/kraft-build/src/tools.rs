@@ -1,4 +1,18 @@
 //! Checks for the host programs that a build needs, before it starts.
+//!
+//! ```
+//! use kraft_build::tools::{Needed, check, is_new_enough};
+//!
+//! let flex = Needed {
+//!     program: "no-such-program".to_owned(),
+//!     package: "flex",
+//!     purpose: "compile the tools of KConfig",
+//! };
+//! let missing = check(vec![flex]).expect_err("it is not installed");
+//! assert!(missing.cure().contains("flex"));
+//! assert!(is_new_enough("GNU Make 4.3"));
+//! assert!(!is_new_enough("GNU Make 3.81"));
+//! ```
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -2,6 +2,18 @@
 //!
 //! A file is identified by its name, size, times, inode and permissions; contents are not read.
 //! This is stricter than make itself: the change time of an inode cannot be set back.
+//!
+//! ```
+//! use kraft_build::trees::look;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let before = look(&[dir.path()], &[])?;
+//! std::fs::write(dir.path().join("main.c"), "int main;")?;
+//! let after = look(&[dir.path()], &[])?;
+//! assert_ne!(before.all, after.all);
+//! assert_eq!(after.all, look(&[dir.path()], &[])?.all);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;

@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! # async fn example(build: kraft_buildkit::Build) -> Result<(), Box<dyn std::error::Error>> {
-//! use kraft_buildkit::{Address, BuildEvent, Daemon};
+//! use kraft_buildkit::{Address, BuildEvent, Daemon, Error};
 //!
 //! let address: Address = "unix:///run/buildkit/buildkitd.sock".parse()?;
 //! let daemon = Daemon::connect(&address).await?;
@@ -16,7 +16,11 @@
 //!         println!("{name}");
 //!     }
 //! };
-//! let config = kraft_buildkit::build(&daemon, &build, sink, &report).await?;
+//! let built = kraft_buildkit::build(&daemon, &build, sink, &report).await;
+//! if let Err(Error::Failed(failure)) = &built {
+//!     eprintln!("{}", failure.message);
+//! }
+//! let config = built?;
 //! # Ok(())
 //! # }
 //! ```

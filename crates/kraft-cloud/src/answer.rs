@@ -4,6 +4,37 @@
 //! {"status": "partial_success", "message": "…",
 //!  "data": {"instances": [{"status": "success", "uuid": …}, {"status": "error", "error": 8, …}]}}
 //! ```
+//!
+//! ```
+//! use std::io::{Read, Write};
+//!
+//! use kraft_cloud::client::Client;
+//! use kraft_cloud::endpoint::Endpoint;
+//! use kraft_cloud::resources::instances;
+//! use kraft_cloud::token::Token;
+//! use kraft_http::Policy;
+//!
+//! // A platform that knows one of two instances.
+//! let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! let base = format!("http://{}/v1", server.local_addr()?);
+//! std::thread::spawn(move || {
+//!     let (mut stream, _) = server.accept()?;
+//!     stream.read(&mut [0; 4096])?;
+//!     let body = r#"{"status": "partial_success", "data": {"instances": [
+//!         {"status": "success", "uuid": "1", "name": "web"},
+//!         {"status": "error", "name": "db", "message": "No instance", "error": 8}]}}"#;
+//!     write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+//! });
+//! let token = Token::of("robot$anna.users.kraftcloud", "secret")?;
+//! let client = Client::new(Endpoint::of(&base)?, token, Policy::new("example"))?;
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! let answer = runtime.block_on(client.send(&instances::get(&[])))?;
+//!
+//! let each = answer.each();
+//! assert!(matches!(&each[0], Ok(instance) if instance.name == "web"));
+//! assert!(each[1].is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use kraft_http::text::sanitized;
 use serde::Deserialize;

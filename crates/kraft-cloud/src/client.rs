@@ -1,4 +1,27 @@
 //! HTTP client that sends requests to one metro and parses the responses.
+//!
+//! ```no_run
+//! use kraft_cloud::client::Client;
+//! use kraft_cloud::endpoint::Endpoint;
+//! use kraft_cloud::resources::instances::{CreateInstance, get};
+//! use kraft_cloud::token::Token;
+//! use kraft_http::Policy;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let token = Token::parse(&std::env::var("UKC_TOKEN")?)?;
+//! let client = Client::new(Endpoint::of("fra0")?, token, Policy::new("example"))?;
+//! let wanted = CreateInstance {
+//!     image: "anna/web:latest".to_owned(),
+//!     memory_mb: Some(64),
+//!     autostart: true,
+//!     ..CreateInstance::default()
+//! };
+//! let created = client.create(&wanted.named()).await?;
+//! let all = client.send(&get(&[])).await?.all()?;
+//! assert!(all.iter().any(|instance| instance.uuid == created[0].uuid));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::time::Duration;
 

@@ -1,4 +1,17 @@
 //! TLS connections to deployed applications, through an HTTP proxy if one is configured.
+//!
+//! ```no_run
+//! use kraft_cloud::dial::{Dialer, Proxies};
+//! use tokio::io::AsyncWriteExt;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let proxies = Proxies { https: "http://proxy.example:3128".to_owned(), ..Proxies::default() };
+//! let dialer = Dialer::new(proxies, None)?;
+//! let mut stream = dialer.dial("web.fra0.kraft.host", 443).await?;
+//! stream.write_all(b"hello").await?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io;
 use std::path::Path;

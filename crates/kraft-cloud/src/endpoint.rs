@@ -1,4 +1,14 @@
 //! Metros (regions of the platform) and their API endpoints.
+//!
+//! ```
+//! use kraft_cloud::endpoint::{Endpoint, METROS};
+//!
+//! let endpoint = Endpoint::of(METROS[0].code)?;
+//! assert_eq!(endpoint.metro(), METROS[0].code);
+//! assert_eq!(endpoint.base().scheme(), "https");
+//! assert!(Endpoint::of("fra0/../x").is_err());
+//! # Ok::<(), kraft_cloud::endpoint::EndpointError>(())
+//! ```
 
 use std::fmt;
 

@@ -5,6 +5,18 @@ use std::time::Duration;
 use kraft_http::{ClientError, ErrorKind};
 
 /// Error of a request to the platform.
+///
+/// ```
+/// use kraft_cloud::{Error, ErrorKind};
+///
+/// let error = Error::Refused {
+///     doing: "get the instance `web`".to_owned(),
+///     message: "No instance with name 'web'".to_owned(),
+///     code: Some(8),
+/// };
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert!(!error.may_have_happened());
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request needs a connection, but `--offline` is set.

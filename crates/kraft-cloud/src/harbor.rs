@@ -1,5 +1,18 @@
 //! Storage usage and quota of an account in the platform's registry, which is a Harbor instance
 //! (Harbor API v2.0, `/projects/{name}/summary`).
+//!
+//! ```no_run
+//! use kraft_cloud::harbor::storage;
+//! use kraft_cloud::token::Token;
+//! use kraft_http::Policy;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let token = Token::parse(&std::env::var("UKC_TOKEN")?)?;
+//! let storage = storage(&token, &Policy::new("example")).await?;
+//! println!("{} of {} bytes", storage.used, storage.hard);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::time::Duration;
 

@@ -10,6 +10,24 @@
 //! The protocol is the one of KraftKit's client (cloud description, 2.10); the platform provides
 //! the image of the helper. A frame is a status (`i32`) and a length (`u32`), both little-endian,
 //! and a message of that length.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kraft_cloud::import::{ImportError, greet};
+//! use kraft_cloud::tunnel::Password;
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! // A helper that closes the connection.
+//! let (mut ours, theirs) = tokio::io::duplex(1024);
+//! drop(theirs);
+//! let greeted = greet(&mut ours, &Password::new()?, Duration::from_secs(30)).await;
+//! assert!(matches!(greeted, Err(ImportError::Broken(_))));
+//! # Ok::<(), std::io::Error>(())
+//! # })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::io;
 use std::time::Duration;

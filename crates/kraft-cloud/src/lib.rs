@@ -8,6 +8,22 @@
 //!
 //! A [`Request`](request::Request) can be inspected before it is sent; a dry run stops there. The
 //! crate does not read image contents or Kraftfiles, and prints nothing to the terminal.
+//!
+//! ```
+//! use kraft_cloud::client::Client;
+//! use kraft_cloud::endpoint::Endpoint;
+//! use kraft_cloud::request::Id;
+//! use kraft_cloud::resources::instances;
+//! use kraft_cloud::token::Token;
+//! use kraft_http::Policy;
+//!
+//! let token = Token::of("robot$anna.users.kraftcloud", "secret")?;
+//! let client = Client::new(Endpoint::of("fra0")?, token, Policy::new("example"))?;
+//! let request = instances::get(&[Id::new("web")]);
+//! assert_eq!(request.method, "GET");
+//! assert!(client.url(&request).path().ends_with("/instances"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod answer;
 pub mod client;

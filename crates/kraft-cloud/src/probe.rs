@@ -1,6 +1,21 @@
 //! Probes of metros: whether one is reachable, and its connection latency.
 //!
 //! Probes do not send a token: a reachable metro answers 401 to a request without one.
+//!
+//! ```
+//! use kraft_cloud::probe::delay;
+//! use kraft_http::{Policy, Url};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! // A port that was free a moment ago.
+//! let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+//! let base: Url = format!("http://127.0.0.1:{port}/v1").parse()?;
+//! assert_eq!(delay(&base, &Policy::new("example")).await, None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};

@@ -1,4 +1,18 @@
 //! Requests as values, which can be inspected before they are sent.
+//!
+//! ```
+//! use kraft_cloud::request::Id;
+//! use kraft_cloud::resources::volumes;
+//!
+//! let uuid = "0a1b2c3d-0000-4000-8000-000000000000";
+//! assert_eq!(Id::new(uuid), Id::Uuid(uuid.to_owned()));
+//! assert_eq!(Id::new("data"), Id::Name("data".to_owned()));
+//!
+//! let request = volumes::create(Some("data"), 64);
+//! assert_eq!(request.method, "POST");
+//! assert_eq!(request.path, ["volumes"]);
+//! assert!(request.body.expect("a body").to_string().contains(r#""size_mb":64"#));
+//! ```
 
 use std::marker::PhantomData;
 use std::time::Duration;

@@ -1,4 +1,15 @@
 //! Token of an account: `base64(USER:SECRET)`, sent as a bearer token.
+//!
+//! ```
+//! use kraft_cloud::token::Token;
+//!
+//! // base64 of `robot$anna.users.kraftcloud:secret`
+//! let token = Token::parse("cm9ib3QkYW5uYS51c2Vycy5rcmFmdGNsb3VkOnNlY3JldA==")?;
+//! assert_eq!(token.account(), "anna");
+//! assert_eq!(token.secret(), "secret");
+//! assert!(!format!("{token:?}").contains("secret"));
+//! # Ok::<(), kraft_cloud::token::TokenError>(())
+//! ```
 
 use std::fmt;
 

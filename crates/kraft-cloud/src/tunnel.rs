@@ -7,6 +7,18 @@
 //!
 //! The protocol is the one of KraftKit's client (cloud description, 2.9); the platform provides the
 //! image of the helper.
+//!
+//! ```
+//! use kraft_cloud::tunnel::{Password, Way, arguments};
+//!
+//! let password = Password::new()?;
+//! let way = Way { proxy: 4444, host: "web.internal".to_owned(), port: 80 };
+//! let arguments = arguments(4443, &password, &[way]);
+//! assert_eq!(arguments[0], "4443:5");
+//! assert!(arguments[3].contains("web.internal:80:4444"));
+//! assert!(!format!("{password:?}").contains(password.expose()));
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::io;
 use std::time::Duration;

@@ -1,6 +1,22 @@
 //! Health checks of deployed applications over HTTP, at their public names.
 //!
 //! The requests do not send a token.
+//!
+//! ```
+//! use kraft_cloud::visit::{Absence, Visitor};
+//! use kraft_http::Policy;
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! let visitor = Visitor::new(Policy::new("example"))?;
+//! // A port that was free a moment ago.
+//! let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+//! let visit = visitor.visit(&format!("http://127.0.0.1:{port}/")).await;
+//! assert!(matches!(visit, Err(Absence::Silent(_))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::time::Duration;
 

@@ -1,4 +1,17 @@
 //! Paths of the configuration and the data. This module creates and moves nothing.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use kraft_config::dirs::Dirs;
+//! use kraft_config::env::Environment;
+//!
+//! let env = Environment::from([("HOME", "/home/anna")]);
+//! let dirs = Dirs::find(None, &env);
+//! assert!(dirs.config_file().starts_with("/home/anna/.config"));
+//! let other = Dirs::find(Some("/etc/kraft"), &env);
+//! assert_eq!(other.config_file(), Path::new("/etc/kraft/config.yaml"));
+//! ```
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,13 @@
 //! The environment, read once. No other module reads it.
+//!
+//! ```
+//! use kraft_config::env::Environment;
+//!
+//! let env = Environment::from([("NO_PROXY", "localhost"), ("HTTP_PROXY", "")]);
+//! assert_eq!(env.text("NO_PROXY").as_deref(), Some("localhost"));
+//! assert_eq!(env.text("HTTP_PROXY"), None, "empty counts as unset");
+//! assert!(env.raw("HTTP_PROXY").is_some());
+//! ```
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

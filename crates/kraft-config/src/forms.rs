@@ -1,4 +1,14 @@
 //! Validation of settings: the same rules for flags, variables and the file.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kraft_config::forms::{Form, seconds};
+//!
+//! assert!(Form::Count.check("4").is_ok());
+//! assert!(Form::Count.check("four").is_err());
+//! assert_eq!(seconds("30"), Some(Duration::from_secs(30)));
+//! ```
 
 use std::time::Duration;
 

@@ -3,6 +3,20 @@
 //! This table is the single source of truth: global flags, help, `kraft config` and the validation
 //! of the file are derived from it. Names, variables and flags are KraftKit's. Unused keys are
 //! accepted, so that existing files, scripts and environments keep working; the help omits them.
+//!
+//! ```
+//! use kraft_config::keys::{ALL, Known};
+//!
+//! let Some(Known::Key(key)) = Known::find("log.level") else {
+//!     panic!("a key");
+//! };
+//! assert_eq!(key.env, "KRAFTKIT_LOG_LEVEL");
+//! assert!(ALL.iter().any(|other| other.name == key.name));
+//!
+//! let token = Known::find("auth.example.com.token").expect("a key of a host");
+//! assert_eq!(token.path(), ["auth", "example.com", "token"]);
+//! assert!(Known::find("log.colour").is_none());
+//! ```
 
 use std::borrow::Cow;
 

@@ -1,6 +1,26 @@
 //! The layers of the configuration, merged: flag over environment over file over default.
 //!
 //! Each value records its origin. Pure: files and environment are read elsewhere.
+//!
+//! ```
+//! use kraft_config::env::Environment;
+//! use kraft_config::layers::{Bases, Origin, merge};
+//!
+//! let env = Environment::from([("KRAFTKIT_LOG_LEVEL", "debug")]);
+//! let bases = Bases { home: "/home/anna".into(), data: "/data".into() };
+//! let level = |flags: &[(&'static str, String)]| {
+//!     let layers = merge(flags, &env, None, &bases).expect("valid layers");
+//!     let mut settings = layers.settings.into_iter();
+//!     let found = settings.find(|setting| setting.key.name == "log.level");
+//!     found.map(|setting| (setting.value.to_string(), setting.origin))
+//! };
+//! let (value, origin) = level(&[]).expect("a key");
+//! assert_eq!((value.as_str(), origin.name()), ("debug", "environment"));
+//!
+//! let (value, origin) = level(&[("log.level", "warn".to_owned())]).expect("a key");
+//! assert_eq!(value, "warn");
+//! assert!(matches!(origin, Origin::Flag("log-level")));
+//! ```
 
 use std::path::{Path, PathBuf};
 

@@ -9,6 +9,21 @@
 //!
 //! Reading never creates the file. The first `kraft config set` creates it, readable by its owner
 //! only.
+//!
+//! ```
+//! use kraft_config::env::Environment;
+//! use kraft_config::{Config, Flags};
+//!
+//! let env = Environment::from([("HOME", "/nonexistent"), ("KRAFTKIT_LOG_LEVEL", "debug")]);
+//! let flags = Flags {
+//!     values: vec![("http_timeout", "90".to_owned())],
+//!     ..Flags::default()
+//! };
+//! let config = Config::load(&flags, env)?;
+//! assert_eq!(config.text("log.level"), Some("debug"));
+//! assert_eq!(config.settings().http_timeout.as_secs(), 90);
+//! # Ok::<(), kraft_config::Error>(())
+//! ```
 
 pub mod dirs;
 pub mod env;

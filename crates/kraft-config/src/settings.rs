@@ -14,6 +14,17 @@ use crate::{Config, dirs};
 const MOST_RETRIES: u32 = 100;
 
 /// The settings that flows use. Every value was validated when it was read.
+///
+/// ```
+/// use kraft_config::env::Environment;
+/// use kraft_config::{Config, Flags};
+///
+/// let env = Environment::from([("HOME", "/nonexistent")]);
+/// let settings = Config::load(&Flags::default(), env)?.settings();
+/// assert!(!settings.offline);
+/// assert!(settings.runtime_dir.starts_with("/nonexistent"));
+/// # Ok::<(), kraft_config::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Whether no connection may be opened.

@@ -1,4 +1,13 @@
 //! Processor architectures a unikernel can be built for.
+//!
+//! ```
+//! use kraft_core::arch::Arch;
+//!
+//! let arch: Arch = "arm64".parse()?;
+//! assert_eq!(arch.name(), "arm64");
+//! assert!("sparc".parse::<Arch>().is_err());
+//! # Ok::<(), kraft_core::arch::UnknownArch>(())
+//! ```
 
 use std::fmt;
 use std::str::FromStr;

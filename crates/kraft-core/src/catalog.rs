@@ -13,6 +13,34 @@
 //! versions:
 //! - {version: 0a1b2c3, type: gitsha, unikraft: 0.17.0, resource: https://…/0a1b2c3.tar.gz}
 //! ```
+//!
+//! ```
+//! use kraft_core::catalog::{Channel, Entry};
+//! use kraft_core::component::Kind;
+//!
+//! let stable = Channel {
+//!     name: "stable".to_owned(),
+//!     default: true,
+//!     latest: None,
+//!     resource: Some("https://example.com/stable.tar.gz".to_owned()),
+//!     sha256: None,
+//! };
+//! let entry = Entry {
+//!     name: "lwip".to_owned(),
+//!     kind: Kind::Lib,
+//!     manifest: None,
+//!     description: None,
+//!     origin: None,
+//!     provider: None,
+//!     channels: vec![stable],
+//!     versions: Vec::new(),
+//! };
+//! let release = entry.release(None)?;
+//! assert_eq!(release.version, "stable");
+//! assert!(release.moves);
+//! assert!(entry.release(Some("0.1")).is_err());
+//! # Ok::<(), kraft_core::catalog::ReleaseError>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
 

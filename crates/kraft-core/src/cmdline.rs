@@ -10,6 +10,12 @@
 //! [`CommandLine::of`] decides the content and rejects what a command line cannot represent;
 //! [`CommandLine::render`] writes it; [`parse`] models how the guest reads it, so that tests can
 //! check that the two are inverse.
+//!
+//! ```
+//! let parsed = kraft_core::cmdline::parse(r#"kernel netdev.ip=10.0.0.2 -- /server "a b""#);
+//! assert_eq!(parsed.values("netdev.ip"), ["10.0.0.2"]);
+//! assert_eq!(parsed.args, ["/server", "a b"]);
+//! ```
 
 use crate::kernel::BootProtocol;
 use crate::machine::MachineSpec;

@@ -4,6 +4,19 @@
 //! lwip            lib/lwip:stable     app-elfloader:RELEASE-0.17.0     unikraft:stable
 //! [KIND(/|-)]NAME[:VERSION]           lib-*  (a pattern)
 //! ```
+//!
+//! ```
+//! use kraft_core::component::{Kind, Name, matches, of_source};
+//!
+//! let name: Name = "lib/lwip:stable".parse()?;
+//! assert_eq!((name.kind, name.name.as_str()), (Some(Kind::Lib), "lwip"));
+//! assert_eq!(name.version.as_deref(), Some("stable"));
+//!
+//! let source = "https://github.com/unikraft/lib-lwip.git";
+//! assert_eq!(of_source(source), (Some(Kind::Lib), "lwip"));
+//! assert!(matches("lw*", "lwip"));
+//! # Ok::<(), kraft_core::component::InvalidName>(())
+//! ```
 
 use std::fmt;
 use std::str::FromStr;

@@ -2,6 +2,15 @@
 //!
 //! Registries, downloads, Git and the cloud report failures as text from their libraries and from
 //! the system. Recognising the cause in that text gives the same hint everywhere.
+//!
+//! ```
+//! use kraft_core::connection::{Cause, hint};
+//!
+//! let text = "tcp connect error: Connection refused (os error 111)";
+//! assert_eq!(Cause::of(text), Some(Cause::Refused));
+//! assert!(hint(text).is_some());
+//! assert_eq!(hint("the image has no kernel"), None);
+//! ```
 
 /// The cause of a connection failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

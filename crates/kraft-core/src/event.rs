@@ -1,4 +1,27 @@
 //! Progress and log events reported by libraries; the user interface displays them.
+//!
+//! ```
+//! use std::sync::Mutex;
+//!
+//! use kraft_core::event::{Event, Reporter};
+//!
+//! /// Collects the warnings of an operation.
+//! #[derive(Default)]
+//! struct Warnings(Mutex<Vec<String>>);
+//!
+//! impl Reporter for Warnings {
+//!     fn report(&self, event: Event) {
+//!         if let Event::Warning(text) = event {
+//!             self.0.lock().expect("not poisoned").push(text);
+//!         }
+//!     }
+//! }
+//!
+//! let warnings = Warnings::default();
+//! warnings.report(Event::Note("pulling".to_owned()));
+//! warnings.report(Event::Warning("the tag moved".to_owned()));
+//! assert_eq!(*warnings.0.lock().expect("not poisoned"), ["the tag moved"]);
+//! ```
 
 use std::time::Duration;
 

@@ -1,5 +1,25 @@
 //! Capabilities of this host, as a plain value: determined by `kraft-machine`, used by
 //! [`crate::plan`].
+//!
+//! ```
+//! use kraft_core::arch::Arch;
+//! use kraft_core::host::{Host, Kvm, VmmSupport};
+//! use kraft_core::kernel::BootProtocol;
+//! use kraft_core::platform::Platform;
+//!
+//! let host = Host {
+//!     arch: Some(Arch::X86_64),
+//!     kvm: Kvm::Disabled,
+//!     vmms: vec![VmmSupport {
+//!         platform: Platform::Qemu,
+//!         boots: vec![BootProtocol::Multiboot],
+//!         ipv6_ports: false,
+//!     }],
+//! };
+//! let boots = |boot| host.vmms.iter().any(|vmm| vmm.boots.contains(&boot));
+//! assert!(boots(BootProtocol::Multiboot));
+//! assert!(!boots(BootProtocol::Arm64Image));
+//! ```
 
 use serde::{Deserialize, Serialize};
 

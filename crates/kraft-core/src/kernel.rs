@@ -9,6 +9,22 @@
 //!
 //! Only a fixed header and some table entries are read, each of bounded size, so a hostile header
 //! costs nothing.
+//!
+//! ```
+//! use std::io::Cursor;
+//!
+//! use kraft_core::arch::Arch;
+//! use kraft_core::kernel::{BootProtocol, NotAKernel, identify};
+//!
+//! let mut image = vec![0; 64];
+//! image[56..60].copy_from_slice(b"ARM\x64");
+//! let kernel = identify(&mut Cursor::new(&image))?;
+//! assert_eq!((kernel.arch, kernel.boot), (Arch::Arm64, BootProtocol::Arm64Image));
+//!
+//! let empty = identify(&mut Cursor::new(&[]));
+//! assert!(matches!(empty, Err(NotAKernel::Empty)));
+//! # Ok::<(), kraft_core::kernel::NotAKernel>(())
+//! ```
 
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 

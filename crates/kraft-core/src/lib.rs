@@ -10,6 +10,21 @@
 //! the kernel to boot    ├─► plan ──► MachineSpec ──► cmdline ──► kernel command line
 //! this host's abilities ┘            (or Problems)
 //! ```
+//!
+//! ```
+//! use kraft_core::kernel::identify;
+//! use kraft_core::kraftfile;
+//!
+//! let text = "spec: v0.6\nname: web\nruntime: base\ncmd: [/server]\n";
+//! let parsed = kraftfile::parse(text, &|_| None);
+//! assert!(parsed.problems.is_empty());
+//! let project = parsed.kraftfile.expect("a sound project");
+//! assert_eq!(project.name.expect("a name").value, "web");
+//!
+//! let script = &b"#!/bin/sh\n"[..];
+//! let refused = identify(&mut std::io::Cursor::new(script));
+//! assert!(refused.is_err(), "a script is not a kernel");
+//! ```
 
 pub mod arch;
 pub mod catalog;

@@ -17,6 +17,23 @@
 //!
 //! An entry is valid while the Kraftfile still requests the same source and version. Directories
 //! are not pinned.
+//!
+//! ```
+//! use kraft_core::lock::{Asked, Entry, Lock, Pin};
+//!
+//! let pin = Pin::Git {
+//!     git: "https://github.com/unikraft/unikraft.git".to_owned(),
+//!     commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
+//! };
+//! assert!(pin.is_sound());
+//! let asked = Asked { source: None, version: Some("stable".to_owned()) };
+//! let mut lock = Lock::default();
+//! lock.components.insert("core/unikraft".to_owned(), Entry { asked, pin });
+//!
+//! let read = Lock::parse(&lock.text()?)?;
+//! assert_eq!(read.components.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 

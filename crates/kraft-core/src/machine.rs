@@ -7,6 +7,16 @@
 //!    │ start            ▼                  ▼
 //!    └───────────── exited | errored | failed
 //! ```
+//!
+//! ```
+//! use kraft_core::machine::{EndReason, MachineState, check_name};
+//!
+//! assert!(check_name("web-1").is_ok());
+//! assert!(check_name("web 1").is_err());
+//! assert_eq!(MachineState::Running.name(), "running");
+//! assert_eq!(EndReason::Exited { code: 3 }.exit_code(), 3);
+//! assert_eq!(EndReason::PoweredOff.exit_code(), 0);
+//! ```
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

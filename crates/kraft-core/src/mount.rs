@@ -3,6 +3,23 @@
 //! A volume is written as `SRC:DST[:ro|:rw]`. The guest learns of it from an entry of its file
 //! system table, `device:path:driver:flags:options:unikraft-options` (Unikraft 0.17
 //! lib/vfscore/automount), whose device is the 9p mount tag: `fs1:/data:9pfs:::mkmp`.
+//!
+//! ```
+//! use std::path::PathBuf;
+//!
+//! use kraft_core::mount::{Volume, VolumeArg};
+//!
+//! let arg: VolumeArg = "./data:/var/data:ro".parse()?;
+//! assert!(arg.read_only);
+//! let volume = Volume {
+//!     source: PathBuf::from("/srv").join(&arg.source),
+//!     destination: arg.destination,
+//!     read_only: arg.read_only,
+//! };
+//! assert!(volume.fstab_entry(0).starts_with("fs1:/var/data:9pfs:"));
+//! assert!("data".parse::<VolumeArg>().is_err());
+//! # Ok::<(), kraft_core::mount::VolumeError>(())
+//! ```
 
 use std::path::PathBuf;
 use std::str::FromStr;

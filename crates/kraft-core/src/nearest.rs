@@ -1,4 +1,12 @@
 //! Suggestions for mistyped names.
+//!
+//! ```
+//! use kraft_core::nearest::{nearest, typo_of};
+//!
+//! assert_eq!(nearest("stauts", ["status", "start", "stop"]), Some("status"));
+//! assert_eq!(nearest("deploy", ["status", "start"]), None);
+//! assert_eq!(typo_of("LWIP_DHPC", ["LWIP_DHCP", "LWIP_UDP"]), Some("LWIP_DHCP"));
+//! ```
 
 /// Names shorter than this may differ in one letter only: with two it would be another name.
 const SHORT: usize = 8;

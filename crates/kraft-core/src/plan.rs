@@ -12,6 +12,50 @@
 //! | architecture | the kernel; `--arch` can only agree |
 //! | platform | `--plat`; the one that boots this kind of kernel |
 //! | memory | `--memory`; 64Mi |
+//!
+//! ```
+//! use std::io::Cursor;
+//!
+//! use kraft_core::arch::Arch;
+//! use kraft_core::host::{Host, Kvm, VmmSupport};
+//! use kraft_core::kernel::{BootProtocol, identify};
+//! use kraft_core::machine::Acceleration;
+//! use kraft_core::plan::{Boot, RunRequest, plan};
+//! use kraft_core::platform::Platform;
+//!
+//! let mut image = vec![0; 64];
+//! image[56..60].copy_from_slice(b"ARM\x64");
+//! let boot = Boot {
+//!     origin: "./kernel".to_owned(),
+//!     kernel: "/srv/kernel".into(),
+//!     image: identify(&mut Cursor::new(&image))?,
+//!     abilities: Default::default(),
+//!     initrd: None,
+//!     mounts_initrd: false,
+//!     args: vec!["/server".to_owned()],
+//!     env: Default::default(),
+//!     labels: Default::default(),
+//! };
+//! let host = Host {
+//!     arch: Some(Arch::X86_64),
+//!     kvm: Kvm::Disabled,
+//!     vmms: vec![VmmSupport {
+//!         platform: Platform::Qemu,
+//!         boots: vec![BootProtocol::Arm64Image],
+//!         ipv6_ports: true,
+//!     }],
+//! };
+//! let request = RunRequest { memory: Some(128 << 20), ..RunRequest::default() };
+//! let planned = plan(&request, &boot, &host).expect("a machine that can run");
+//! assert_eq!(planned.spec.memory, 128 << 20);
+//! assert_eq!(planned.spec.args, ["/server"]);
+//! assert_eq!(planned.spec.acceleration, Acceleration::Tcg);
+//!
+//! // The errors name what contradicts the kernel.
+//! let request = RunRequest { arch: Some(Arch::X86_64), ..RunRequest::default() };
+//! assert!(plan(&request, &boot, &host).is_err());
+//! # Ok::<(), kraft_core::kernel::NotAKernel>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

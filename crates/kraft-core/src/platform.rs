@@ -1,4 +1,14 @@
 //! Platforms: the virtual machine monitors a unikernel is built for.
+//!
+//! ```
+//! use kraft_core::platform::Platform;
+//!
+//! let platform: Platform = "qemu".parse()?;
+//! assert_eq!(platform, Platform::Qemu);
+//! assert_eq!(platform.title(), "QEMU");
+//! assert!("docker".parse::<Platform>().is_err());
+//! # Ok::<(), kraft_core::platform::UnknownPlatform>(())
+//! ```
 
 use std::fmt;
 use std::str::FromStr;

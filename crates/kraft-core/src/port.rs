@@ -2,6 +2,18 @@
 //!
 //! Ranges of the same length are paired (`8000-8002:80-82`), IPv6 addresses are in brackets, and a
 //! missing or zero host port selects any free port.
+//!
+//! ```
+//! use kraft_core::port;
+//!
+//! let ports = port::parse("127.0.0.1:8080-8081:80-81/tcp")?;
+//! assert_eq!(ports.len(), 2);
+//! assert_eq!(ports[1].as_typed(), "127.0.0.1:8081:81/tcp");
+//!
+//! let other = port::parse("8080:80")?;
+//! assert!(other[0].collides(&ports[0]), "0.0.0.0 includes 127.0.0.1");
+//! # Ok::<(), kraft_core::port::PortError>(())
+//! ```
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -2,6 +2,16 @@
 //!
 //! Offsets and numbers are those of the System V ABI, "Object Files" and "Program Loading", for
 //! 64-bit files.
+//!
+//! ```
+//! use std::io::Cursor;
+//!
+//! use kraft_core::program::Program;
+//!
+//! let script = &b"#!/bin/sh\necho hello\n"[..];
+//! assert_eq!(Program::read(&mut Cursor::new(script))?, None);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::io::{self, Read, Seek, SeekFrom};
 

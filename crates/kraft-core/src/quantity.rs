@@ -4,6 +4,16 @@
 //! uses: a decimal number, then nothing, a decimal suffix (`k M G T P E`, and the small `m u n`), a
 //! binary one (`Ki` … `Ei`) or an exponent (`e3`, `E-2`). All arithmetic is exact; fractions of a
 //! byte are rounded up, as in Kubernetes.
+//!
+//! ```
+//! use kraft_core::quantity::{display, parse};
+//!
+//! assert_eq!(parse("64Mi")?, 64 << 20);
+//! assert_eq!(parse("1.5Gi")?, 1536 << 20);
+//! assert_eq!(display(64 << 20), "64Mi");
+//! assert!(parse("64 MB").is_err());
+//! # Ok::<(), kraft_core::quantity::QuantityError>(())
+//! ```
 
 /// One KiB, in bytes.
 pub const KIB: u64 = 1 << 10;

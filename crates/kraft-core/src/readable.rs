@@ -1,4 +1,15 @@
 //! Human-readable sizes and durations.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kraft_core::readable::{ago, bytes, decimal, time};
+//!
+//! assert_eq!(bytes(3 << 19), "1.5 MiB");
+//! assert_eq!(decimal(1_500_000), "1.5 MB");
+//! assert_eq!(time(Duration::from_secs(185)), "3 min 5 s");
+//! assert_eq!(ago(Duration::from_secs(2 * 60 * 60)), "2 hours ago");
+//! ```
 
 use std::time::Duration;
 

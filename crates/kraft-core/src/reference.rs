@@ -6,6 +6,19 @@
 //!
 //! A reference without a registry stays so until its [qualified](Reference::qualified) form is
 //! requested: locally it matches an image of any registry.
+//!
+//! ```
+//! use kraft_core::reference::Reference;
+//!
+//! let typed: Reference = "nginx:1.25".parse()?;
+//! assert_eq!((typed.registry(), typed.tag()), (None, Some("1.25")));
+//! assert_eq!(typed.qualified().to_string(), "unikraft.org/nginx:1.25");
+//!
+//! let other: Reference = "localhost:5000/team/app".parse()?;
+//! assert_eq!(other.host(), "localhost:5000");
+//! assert_eq!(other.version(), "latest");
+//! # Ok::<(), kraft_core::reference::ReferenceError>(())
+//! ```
 
 use std::fmt;
 use std::str::FromStr;

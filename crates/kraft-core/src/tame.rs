@@ -5,6 +5,14 @@
 //! bidi controls             can reorder a line visually
 //! line separators           can break a line
 //! ```
+//!
+//! ```
+//! use kraft_core::tame::tame;
+//!
+//! assert_eq!(tame("plain text", &[]), "plain text");
+//! assert_eq!(tame("red \x1b[31m", &[]), r"red \u{1b}[31m");
+//! assert_eq!(tame("a\nb", &['\n']), "a\nb");
+//! ```
 
 use std::borrow::Cow;
 

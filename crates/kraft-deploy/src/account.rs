@@ -1,4 +1,27 @@
 //! The account on the platform: its token, and the registry that accepts it.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::{Config, Flags, env::Environment};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_deploy::CloudOptions;
+//! use kraft_deploy::account::{Account, Error};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! let options = CloudOptions {
+//!     // base64 of `anna:secret`
+//!     token: Some("YW5uYTpzZWNyZXQ=".to_owned()),
+//!     ..CloudOptions::default()
+//! };
+//! assert_eq!(Account::resolve(&context, &options)?.name(), "anna");
+//! let nobody = Account::resolve(&context, &CloudOptions::default());
+//! assert!(matches!(nobody, Err(Error::Missing)));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,11 @@
 //! Errors that several flows share.
+//!
+//! ```
+//! use kraft_deploy::{Interrupted, RequestError};
+//!
+//! let error = RequestError::from(Interrupted);
+//! assert!(!error.is_not_found() && !error.is_network());
+//! ```
 
 use kraft_cloud::ErrorKind;
 pub use kraft_engine::interrupt::Interrupted;

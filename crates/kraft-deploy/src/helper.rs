@@ -1,4 +1,15 @@
 //! Helper instances: created for one command, and removed when it ends for whatever reason.
+//!
+//! ```
+//! use kraft_deploy::helper::{Helper, host};
+//!
+//! let wanted = Helper::wanted("official/utils/tunnel:1.0".to_owned(), 64, &[4443]);
+//! assert_eq!(wanted.memory_mb, Some(64));
+//! assert_eq!(wanted.features, ["delete-on-stop"]);
+//!
+//! let instance = kraft_cloud::resources::instances::Instance::default();
+//! assert!(host(&instance).is_err(), "it has no public domain yet");
+//! ```
 
 use std::io;
 use std::time::{Duration, Instant};

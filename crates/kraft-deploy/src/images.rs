@@ -1,4 +1,18 @@
 //! List and remove images of the platform's registry.
+//!
+//! ```
+//! use kraft_cloud::resources::images::Image;
+//! use kraft_deploy::images::{has_account, name, versions};
+//!
+//! let image = Image {
+//!     digest: format!("anna/web@sha256:{}", "0a".repeat(32)),
+//!     tags: vec!["anna/web:v1".to_owned(), "anna/web:latest".to_owned()],
+//!     ..Image::default()
+//! };
+//! assert_eq!(name(&image), "anna/web");
+//! assert_eq!(versions(&image), "v1, latest");
+//! assert!(has_account(&image));
+//! ```
 
 use kraft_cloud::resources::images::{self, Image};
 use kraft_core::reference::{Digest, Reference, ReferenceError};

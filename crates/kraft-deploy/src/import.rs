@@ -1,4 +1,27 @@
 //! Import local files into a volume of the platform.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use kraft_deploy::Cloud;
+//! use kraft_deploy::import::{ImportOptions, import};
+//! # fn example(
+//! #     context: &kraft_engine::context::Context,
+//! #     cloud: &Cloud,
+//! # ) -> Result<(), kraft_deploy::import::Error> {
+//! let options = ImportOptions {
+//!     source: "./site".into(),
+//!     volume: "data".to_owned(),
+//!     force: false,
+//!     timeout: Duration::from_secs(60),
+//!     image: kraft_cloud::import::IMAGE.to_owned(),
+//!     building: Default::default(),
+//! };
+//! let space = import(context, cloud, &options)?;
+//! println!("{} bytes are free", space.free);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,24 @@
 //! Launch instances: their volumes, themselves, and the roll-out that follows.
+//!
+//! ```no_run
+//! use kraft_cloud::resources::instances::CreateInstance;
+//! use kraft_deploy::created::Created;
+//! use kraft_deploy::launch::{Launch, NewVolume, launch};
+//! use kraft_deploy::rollout::Rollout;
+//! # fn example(
+//! #     context: &kraft_engine::context::Context,
+//! #     cloud: &kraft_deploy::Cloud,
+//! #     rollout: Rollout,
+//! # ) -> Result<(), kraft_deploy::launch::Error> {
+//! let wanted = CreateInstance { image: "anna/web:v1".to_owned(), ..CreateInstance::default() };
+//! let volume = NewVolume { name: "data".to_owned(), size_mb: 64 };
+//! let request = Launch { wanted: wanted.named(), volumes: vec![volume], rollout, wait: None };
+//! let mut created = Created::default();
+//! let instances = launch(context, cloud, &mut created, request)?;
+//! assert!(!instances.is_empty());
+//! # Ok(())
+//! # }
+//! ```
 
 use std::time::Duration;
 

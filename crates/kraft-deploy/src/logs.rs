@@ -1,5 +1,15 @@
 //! Print logs of instances. They are read by offset, so that a broken connection neither loses nor
 //! repeats output.
+//!
+//! ```no_run
+//! use kraft_cloud::request::Id;
+//! use kraft_deploy::logs::last;
+//! # fn example(cloud: &kraft_deploy::Cloud) -> Result<(), kraft_deploy::logs::Error> {
+//! let text = last(cloud, &Id::new("web"), 20)?;
+//! assert!(text.lines().count() <= 20);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,4 +1,14 @@
 //! The metros: the public ones, and one that is given by its URL. All are probed at once.
+//!
+//! ```no_run
+//! use kraft_deploy::{CloudOptions, metros};
+//! # fn example(context: &kraft_engine::context::Context) -> Result<(), metros::Error> {
+//! // Asks every metro; the nearest is first.
+//! let rows = metros::list(context, &CloudOptions::default(), true)?;
+//! assert!(rows.iter().any(|row| row.code == "fra0"));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::net::Ipv4Addr;
 

@@ -4,6 +4,22 @@
 //! nginx, official/nginx, unikraft.io/official/nginx      nginx:latest
 //! anna/web:v1, index.unikraft.io/anna/web:v1             anna/web:v1
 //! ```
+//!
+//! ```
+//! use kraft_cloud::token::Token;
+//! use kraft_deploy::account::Account;
+//! use kraft_deploy::naming::{Error, platform_name};
+//!
+//! let account = Account {
+//!     token: Token::of("anna", "secret")?,
+//!     registry: "registry.example".to_owned(),
+//! };
+//! assert_eq!(platform_name(&account, "official/nginx")?, "nginx:latest");
+//! assert_eq!(platform_name(&account, "registry.example/anna/web:v1")?, "anna/web:v1");
+//! let other = platform_name(&account, "ghcr.io/other/nginx");
+//! assert!(matches!(other, Err(Error::OtherRegistry { .. })));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,21 @@
 //! Wait until instances run, and until they answer HTTP.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use kraft_cloud::resources::instances::Instance;
+//! use kraft_deploy::readiness::{WaitOptions, wait_running};
+//! # fn example(
+//! #     context: &kraft_engine::context::Context,
+//! #     cloud: &kraft_deploy::Cloud,
+//! #     started: Vec<Instance>,
+//! # ) -> Result<(), kraft_deploy::readiness::Error> {
+//! let options = WaitOptions { limit: Duration::from_secs(60), stable: Duration::from_secs(1) };
+//! let running = wait_running(context, cloud, &started, options)?;
+//! assert_eq!(running.len(), started.len());
+//! # Ok(())
+//! # }
+//! ```
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,16 @@
 //! Wait until services have no instances.
+//!
+//! ```no_run
+//! use kraft_cloud::request::Id;
+//! use kraft_deploy::services::wait_empty;
+//! # fn example(
+//! #     context: &kraft_engine::context::Context,
+//! #     cloud: &kraft_deploy::Cloud,
+//! # ) -> Result<(), kraft_deploy::RequestError> {
+//! wait_empty(context, cloud, &[Id::new("web")])?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::time::Duration;
 

@@ -1,5 +1,15 @@
 //! Linux programs on a kernel that loads them: finds what keeps one from starting, before the machine
 //! boots.
+//!
+//! ```
+//! use kraft_engine::binary::of_file;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let script = dir.path().join("run.sh");
+//! std::fs::write(&script, "#!/bin/sh\n")?;
+//! assert!(of_file(&script).is_none(), "a script is not an ELF program");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::collections::BTreeSet;
 use std::io::Read;

@@ -6,6 +6,42 @@
 //!   Project ─ runtime, target ┤ kernel, root filesystem, arguments, variables, volumes
 //!   Image, Program            │
 //! ```
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_core::plan::RunRequest;
+//! use kraft_engine::boot::{self, PrepareOptions};
+//! use kraft_engine::dockerfile::BuildOptions;
+//! use kraft_engine::run_target::{self, RunTargetArgs};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().join("runtime");
+//! // The head of an arm64 kernel.
+//! let kernel = dir.path().join("kernel");
+//! let mut image = vec![0; 64];
+//! image[56..60].copy_from_slice(b"ARM\x64");
+//! std::fs::write(&kernel, image)?;
+//!
+//! let first = Some(kernel.as_os_str());
+//! let args = RunTargetArgs { first, ..RunTargetArgs::default() };
+//! let target = run_target::resolve(&context, args)?.target;
+//! let request = RunRequest::default();
+//! let building = BuildOptions::default();
+//! let prepared = boot::prepare(&context, target, PrepareOptions::new(&request, &building))?;
+//! assert_eq!((prepared.kernel(), prepared.kernel_size), (kernel.as_path(), 64));
+//!
+//! let boot = prepared.boot(kernel, None);
+//! assert_eq!(boot.image.arch.name(), "arm64");
+//! # Ok(())
+//! # }
+//! ```
 
 use std::path::{Path, PathBuf};
 

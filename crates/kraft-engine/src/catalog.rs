@@ -1,4 +1,25 @@
 //! The images of registries, as they were listed the last time or are now.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().to_owned();
+//! # context.dirs.data = dir.path().join("data");
+//! // With no registry configured there is nothing to ask.
+//! context.settings.manifests = vec!["/srv/index.yaml".to_owned()];
+//! let mut rows = Vec::new();
+//! kraft_engine::catalog::add(&context, &mut rows, false)?;
+//! assert!(rows.is_empty());
+//! # Ok(())
+//! # }
+//! ```
 
 use std::path::PathBuf;
 

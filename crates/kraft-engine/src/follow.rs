@@ -1,4 +1,13 @@
 //! Consoles of machines, copied to stdout as they grow.
+//!
+//! ```
+//! use kraft_engine::follow::writers;
+//!
+//! let mut writers = writers(&["web", "database"], false);
+//! let shown = writers[0].take(b"hello\nwor".to_vec());
+//! assert_eq!(shown, b"web      | hello\n", "lines are written whole");
+//! assert_eq!(writers[0].finish(), b"web      | wor\n");
+//! ```
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,4 +1,28 @@
 //! Edits a Kraftfile: values change, comments and layout stay.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::kraftfile::{Change, change};
+//! use kraft_engine::project;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! let file = dir.path().join("Kraftfile");
+//! std::fs::write(&file, "spec: v0.6\nname: web # mine\nruntime: base\n")?;
+//! let project = project::open(&context, Some(dir.path()), None)?;
+//! let name = Change::Value(vec!["name".to_owned()], "shop".to_owned());
+//! assert!(change(&context, &project, &[name])?);
+//! let text = std::fs::read_to_string(&file)?;
+//! assert_eq!(text, "spec: v0.6\nname: shop # mine\nruntime: base\n");
+//! # Ok(())
+//! # }
+//! ```
 
 use std::borrow::Cow;
 use std::path::Path;

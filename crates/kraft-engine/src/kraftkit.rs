@@ -1,4 +1,23 @@
 //! Imports the images that KraftKit keeps in the same runtime directory.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::kraftkit::{Error, import};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().to_owned();
+//! // KraftKit never ran with this runtime directory.
+//! assert!(matches!(import(&context, false), Err(Error::NoImages(_))));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::path::PathBuf;
 

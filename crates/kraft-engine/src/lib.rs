@@ -13,6 +13,42 @@
 //!
 //! Each module has an error enum of its own. Their messages say what failed; the front end decides
 //! the exit code and the hints.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_core::reference::Reference;
+//! use kraft_engine::pack::{self, Order};
+//! use kraft_engine::package::{self, Package, Strategy};
+//! use kraft_engine::images;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().join("runtime");
+//! // The head of an arm64 kernel.
+//! let kernel = dir.path().join("kernel");
+//! let mut image = vec![0; 64];
+//! image[56..60].copy_from_slice(b"ARM\x64");
+//! std::fs::write(&kernel, image)?;
+//!
+//! let store = images::open(&context)?;
+//! let part = pack::of_kernel(&context, &Order::default(), &kernel)?;
+//! let package = Package {
+//!     name: "registry.example/hello:v1".parse::<Reference>()?,
+//!     strategy: Strategy::Abort,
+//!     linux: false,
+//! };
+//! let index = package::assemble(&context, &*store, &package, vec![part])?;
+//! let found = images::look_up(&*store, &package.name)?.expect("an image");
+//! assert_eq!(found.named.target.digest, index.digest);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod binary;
 pub mod boot;

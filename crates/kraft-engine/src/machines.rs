@@ -1,4 +1,24 @@
 //! Machines as flows meet them: opened by the settings, and the command line of their VMM.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_core::machine::EndReason;
+//! use kraft_engine::machines::{how_it_ended, readable};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().to_owned();
+//! assert!(readable(&context).is_empty());
+//! assert!(how_it_ended(&EndReason::Exited { code: 3 }).contains('3'));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::ffi::OsString;
 

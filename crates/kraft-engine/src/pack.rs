@@ -5,6 +5,37 @@
 //! project ────────────────┼ of_runtime ├─► Part: platform, layers still to be packed, how it is run
 //! image ──────────────────┴ of_build ──┘
 //! ```
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::pack::{self, Order};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().join("runtime");
+//! // The head of an arm64 kernel.
+//! let kernel = dir.path().join("kernel");
+//! let mut image = vec![0; 64];
+//! image[56..60].copy_from_slice(b"ARM\x64");
+//! std::fs::write(&kernel, image)?;
+//!
+//! let order = Order {
+//!     words: Some(vec!["/server".to_owned()]),
+//!     ..Order::default()
+//! };
+//! let part = pack::of_kernel(&context, &order, &kernel)?;
+//! assert_eq!(part.platform.pair(), "qemu/arm64");
+//! assert_eq!(part.run.cmd, ["/server"]);
+//! assert_eq!(part.layers.len(), 1, "a kernel without a root filesystem");
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::BTreeMap;
 use std::io;

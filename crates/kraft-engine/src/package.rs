@@ -4,6 +4,34 @@
 //! ```text
 //! flags, Kraftfile ─ plan ─► Parts (per platform: layers still to be packed) ─ assemble ─► index ─► name
 //! ```
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::images;
+//! use kraft_engine::package::{Error, Package, Strategy, assemble, resolve_strategy};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().to_owned();
+//! let store = images::open(&context)?;
+//! let package = Package {
+//!     name: "registry.example/hello:v1".parse()?,
+//!     strategy: Strategy::Abort,
+//!     linux: false,
+//! };
+//! let strategy = || resolve_strategy(&context, &*store, &package.name, package.strategy);
+//! strategy()?;
+//! assemble(&context, &*store, &package, Vec::new())?;
+//! assert!(matches!(strategy(), Err(Error::Exists(_))), "now it exists");
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::BTreeMap;
 use std::io;

@@ -2,6 +2,36 @@
 //!
 //! `kraft build` and `kraft update` write the pin; `build`, `run` and `pkg` use it. If the store has
 //! another image of that name, which was made locally since, that one is used, with a warning.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::{images, pins, project};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().join("runtime");
+//! # context.dirs.data = dir.path().join("data");
+//! let text = "spec: v0.6\nname: web\nruntime: unikraft.org/base:latest\n";
+//! std::fs::write(dir.path().join("Kraftfile"), text)?;
+//! let digest = format!("sha256:{}", "0a".repeat(32));
+//! let images = format!(r#"{{"unikraft.org/base:latest": "{digest}"}}"#);
+//! let lock = format!(r#"{{"version": 1, "components": {{}}, "images": {images}}}"#);
+//! std::fs::write(dir.path().join("kraft.lock"), lock)?;
+//!
+//! let project = project::open(&context, Some(dir.path()), None)?;
+//! let store = images::open(&context)?;
+//! let name = "unikraft.org/base:latest".parse()?;
+//! let pinned = pins::pinned(&context, &*store, &project, &name)?;
+//! assert_eq!(pinned.digest().map(|digest| digest.as_str()), Some(digest.as_str()));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::sync::Arc;
 

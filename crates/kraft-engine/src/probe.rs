@@ -6,6 +6,17 @@
 //! | a file | itself | the `.dbg` beside it | beside it, or where the project above it builds |
 //! | a project | of a target that was built | as the Kraftfile says | where it builds |
 //! | an image | unpacked from the store | none | none |
+//!
+//! ```
+//! use kraft_core::kernel::abilities::Abilities;
+//! use kraft_engine::probe::abilities;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let kernel = dir.path().join("kernel");
+//! std::fs::write(&kernel, "no records about libraries")?;
+//! assert_eq!(abilities(&kernel), Abilities::default(), "nothing is known");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::ffi::OsStr;
 use std::io;

@@ -1,5 +1,22 @@
 //! Progress of one piece of work with several tasks: passed on with task numbers that are unique
 //! in the process, and added up for the closing line.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! let progress = context.progress();
+//! let copied = progress.run("copying", Some(3), |task| {
+//!     task.advanced(3);
+//!     Ok::<_, std::io::Error>("all")
+//! })?;
+//! assert_eq!((copied, progress.moved()), ("all", 3));
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::collections::HashMap;
 use std::fmt;

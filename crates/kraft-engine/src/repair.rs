@@ -1,4 +1,24 @@
 //! Repairs a store: removes damaged blobs and pulls the images that need them again.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::{images, repair};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().to_owned();
+//! let store = images::open(&context)?;
+//! let faults = kraft_oci::store::verify::verify(&*store, &|_| {})?.faults;
+//! repair::repair(&context, &store, &faults)?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -5,6 +5,37 @@
 //! RunRequest                     ├─ core::plan ─► MachineSpec ─► NewMachine ─ create ─► Machine
 //! machine::host::probe ─► Host ──┘                └─ dry_run returns it
 //! ```
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_core::plan::RunRequest;
+//! use kraft_engine::boot::{self, PrepareOptions};
+//! use kraft_engine::dockerfile::BuildOptions;
+//! use kraft_engine::run_target::{self, RunTargetArgs};
+//! use kraft_engine::{machines, run};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! let first = Some("./kernel".as_ref());
+//! let args = RunTargetArgs { first, ..RunTargetArgs::default() };
+//! let target = run_target::resolve(&context, args)?.target;
+//! let request = RunRequest { memory: Some(128 << 20), ..RunRequest::default() };
+//! let building = BuildOptions::default();
+//! let prepared = boot::prepare(&context, target, PrepareOptions::new(&request, &building))?;
+//!
+//! let boot = prepared.boot(prepared.kernel().to_owned(), None);
+//! // Looks for the VMM of this host.
+//! let spec = run::plan(&context, &request, &boot, prepared.kernel_size)?;
+//! let machine = machines::open(&context)?.create(&spec)?;
+//! assert_eq!(machine.spec.memory, 128 << 20);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,30 @@
 //! The sources of components: where they are fetched from and cached, by the configuration.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::sources::{Fetching, open, places};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.dirs.data = dir.path().to_owned();
+//! context.settings.manifests_dir = dir.path().join("manifests");
+//! context.settings.manifests = vec![
+//!     "https://example.com/index.yaml".to_owned(),
+//!     "registry.example".to_owned(),
+//! ];
+//! assert_eq!(places(&context), ["https://example.com/index.yaml"]);
+//! // Connects to nothing; the catalog was not fetched yet.
+//! let sources = open(&context, &Fetching::default())?;
+//! assert!(sources.catalog.is_empty());
+//! # Ok(())
+//! # }
+//! ```
 
 use kraft_core::error::chain;
 use std::path::PathBuf;

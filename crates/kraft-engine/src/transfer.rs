@@ -1,4 +1,26 @@
 //! Pulls images into the store and pushes them to registries.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::{images, transfer};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().to_owned();
+//! let store = images::open(&context)?;
+//! let name = "registry.example/hello:v1".parse()?;
+//! // Fails before it connects: there is no such image.
+//! let pushed = transfer::push(&context, &store, &name);
+//! assert!(matches!(pushed, Err(transfer::Error::Images(_))));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::sync::Arc;
 

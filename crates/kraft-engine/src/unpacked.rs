@@ -1,4 +1,39 @@
 //! The files of an image, unpacked where a machine can boot from them.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_core::reference::Reference;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! # use kraft_engine::pack::{self, Order};
+//! # use kraft_engine::package::{self, Package, Strategy};
+//! use kraft_engine::{images, obtain, unpacked};
+//! use kraft_oci::choose::Wish;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.runtime_dir = dir.path().join("runtime");
+//! # let kernel = dir.path().join("kernel");
+//! # let mut image = vec![0; 64];
+//! # image[56..60].copy_from_slice(b"ARM\x64");
+//! # std::fs::write(&kernel, &image)?;
+//! # let store = images::open(&context)?;
+//! # let name: Reference = "registry.example/hello:v1".parse()?;
+//! # let strategy = Strategy::Abort;
+//! # let package = Package { name: name.clone(), strategy, linux: false };
+//! # let part = pack::of_kernel(&context, &Order::default(), &kernel)?;
+//! # package::assemble(&context, &*store, &package, vec![part])?;
+//! let found = images::find(&context, &*store, "registry.example/hello:v1")?;
+//! let image = obtain::select(&context, &*store, &found, &Wish::default())?;
+//! let files = unpacked::unpack(&context, &*store, &image)?;
+//! assert_eq!(std::fs::read(unpacked::kernel(&image, &files)?)?, std::fs::read(&kernel)?);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::path::PathBuf;
 

@@ -10,6 +10,31 @@
 //!
 //! If the project's directory is not writable, all of this is below the data directory instead. If
 //! make cannot handle the directory's path, only its build directories are.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::project;
+//! use kraft_engine::workplace::Workplace;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.dirs.data = dir.path().join("data");
+//! let text = "spec: v0.6\nname: web\nunikraft: stable\ntargets: [qemu/x86_64]\n";
+//! std::fs::write(dir.path().join("Kraftfile"), text)?;
+//! let project = project::open(&context, Some(dir.path()), None)?;
+//! let workplace = Workplace::open(&context, &project)?;
+//! let target = &project.resolved().targets[0];
+//! assert_eq!(workplace.kernel(target), dir.path().join(".unikraft/build/web_qemu-x86_64"));
+//! assert_eq!(workplace.lock_file(), dir.path().join("kraft.lock"));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -69,6 +69,37 @@ pub enum BodyError {
 }
 
 /// Reads a body of at most `limit` bytes.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpListener;
+/// use std::time::Duration;
+///
+/// use kraft_http::{BodyError, Client, Clients, Policy, read_body, send};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// let server = TcpListener::bind("127.0.0.1:0")?;
+/// let address = server.local_addr()?.to_string();
+/// std::thread::spawn(move || {
+///     for mut stream in server.incoming().flatten() {
+///         let _ = stream.read(&mut [0; 4096]);
+///         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello");
+///     }
+/// });
+/// let clients: Clients<Client> = Clients::new(Policy::new("example"))?;
+/// let get = || clients.get(&address).map(|client| client.get(format!("http://{address}/")));
+/// let idle = Duration::from_secs(30);
+///
+/// let answer = send(get()?, 1).await?;
+/// assert_eq!(read_body(answer, 100, idle).await?, b"hello");
+/// let answer = send(get()?, 1).await?;
+/// let refused = read_body(answer, 3, idle).await;
+/// assert!(matches!(refused, Err(BodyError::TooLong(3))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn read_body(
     answer: Response,
     limit: usize,

@@ -52,6 +52,19 @@ impl HttpClient for blocking::Client {
 
 /// The clients of one policy, each made when it is first needed: TLS costs time even where it is
 /// not used.
+///
+/// ```
+/// use kraft_http::{ClientError, Clients, Policy, blocking};
+///
+/// let mut policy = Policy::new("example");
+/// let clients: Clients<blocking::Client> = Clients::new(policy.clone())?;
+/// assert_eq!(clients.policy().user_agent, "example");
+///
+/// policy.ca_file = Some("/nonexistent.pem".into());
+/// let refused = Clients::<blocking::Client>::new(policy);
+/// assert!(matches!(refused, Err(ClientError::Certificates { .. })));
+/// # Ok::<(), ClientError>(())
+/// ```
 #[derive(Debug)]
 pub struct Clients<C> {
     policy: Policy,

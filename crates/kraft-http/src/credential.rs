@@ -1,4 +1,14 @@
 //! Values of the `Authorization` header. They are marked sensitive, so that no log shows them.
+//!
+//! ```
+//! use kraft_http::credential::{basic, bearer};
+//!
+//! let value = basic("anna", "secret")?;
+//! assert_eq!(value, "Basic YW5uYTpzZWNyZXQ=");
+//! assert!(value.is_sensitive());
+//! assert!(bearer("two\nlines").is_err());
+//! # Ok::<(), http::header::InvalidHeaderValue>(())
+//! ```
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -21,6 +21,16 @@ pub enum ErrorKind {
 }
 
 /// Why a connection or a transfer failed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use kraft_http::TransferError;
+///
+/// let error = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+/// let error = TransferError::of(&error, Duration::from_secs(30));
+/// assert!(!error.is_permanent(), "another attempt may succeed");
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// The certificate is not trusted.

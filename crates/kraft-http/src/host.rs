@@ -5,6 +5,16 @@ use std::net::IpAddr;
 use reqwest::Url;
 
 /// Returns `HOST[:PORT]` of a URL; a port that the scheme implies is left out.
+///
+/// ```
+/// use kraft_http::{Url, authority, host_of_authority, is_loopback};
+///
+/// let url: Url = "https://example.com:443/v2/".parse()?;
+/// assert_eq!(authority(&url), "example.com");
+/// assert_eq!(host_of_authority("[::1]:5000"), "::1");
+/// assert!(is_loopback("localhost") && !is_loopback("example.com"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {

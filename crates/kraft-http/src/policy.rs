@@ -6,6 +6,18 @@ use std::time::Duration;
 use crate::retry::Retry;
 
 /// How servers are spoken to over HTTP.
+///
+/// ```
+/// use kraft_http::Policy;
+///
+/// let mut policy = Policy::new("kraft/0.1.0");
+/// policy.insecure = vec!["registry.example:5000".to_owned()];
+/// policy.retries = 1;
+/// assert!(policy.is_insecure("registry.example:5000"));
+/// let mut attempts = policy.retry();
+/// assert!(attempts.next_delay().is_some());
+/// assert!(attempts.next_delay().is_none(), "one retry");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The `User-Agent` header.

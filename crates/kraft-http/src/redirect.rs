@@ -2,6 +2,23 @@
 //!
 //! A redirect never leads from TLS to a plain connection, nor to anything but HTTP. A credential is
 //! for one server: a client that follows a redirect sends it only where [`same_server`] holds.
+//!
+//! ```
+//! use http::HeaderMap;
+//! use kraft_http::Url;
+//! use kraft_http::redirect::{same_server, target};
+//!
+//! let from: Url = "https://example.com/v2/".parse()?;
+//! let mut headers = HeaderMap::new();
+//! headers.insert("location", "/blobs/1".parse()?);
+//! let to = target(&headers, &from)?;
+//! assert_eq!(to.as_str(), "https://example.com/blobs/1");
+//! assert!(same_server(&from, &to));
+//!
+//! headers.insert("location", "http://example.com/".parse()?);
+//! assert!(target(&headers, &from).is_err(), "never from TLS to plain HTTP");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use http::HeaderMap;
 use http::header::LOCATION;

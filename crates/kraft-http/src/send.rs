@@ -73,6 +73,25 @@ pub async fn send_upload(
 ///
 /// # Errors
 /// As [`send`].
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpListener;
+///
+/// use kraft_http::{Clients, Policy, blocking, send_blocking};
+///
+/// let server = TcpListener::bind("127.0.0.1:0")?;
+/// let address = server.local_addr()?.to_string();
+/// std::thread::spawn(move || {
+///     let (mut stream, _) = server.accept()?;
+///     stream.read(&mut [0; 4096])?;
+///     stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+/// });
+/// let clients: Clients<blocking::Client> = Clients::new(Policy::new("example"))?;
+/// let request = clients.get(&address)?.get(format!("http://{address}/"));
+/// assert_eq!(send_blocking(request, 1)?.status(), 404);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn send_blocking(
     request: blocking::RequestBuilder,
     attempt: u32,

@@ -1,4 +1,13 @@
 //! Text from servers and about them, safe to show.
+//!
+//! ```
+//! use kraft_http::text::{redacted_url, sanitized};
+//!
+//! let text = sanitized("denied\n\x1b[2J");
+//! assert!(text.starts_with("denied") && !text.contains(['\n', '\x1b']));
+//! let url = redacted_url("https://anna:secret@example.com/v2/?token=1");
+//! assert!(!url.contains("secret") && !url.contains("token"));
+//! ```
 
 use std::error::Error;
 

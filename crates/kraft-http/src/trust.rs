@@ -4,6 +4,15 @@
 //! exactly that certificate is trusted for the names in it. Small registries are often set up with
 //! a self-signed one, which is an authority's and therefore not valid for a server (RFC 5280,
 //! section 4.2.1.9).
+//!
+//! ```
+//! use kraft_http::trust::certificates;
+//!
+//! let file = tempfile::NamedTempFile::new()?;
+//! std::fs::write(file.path(), "not a certificate")?;
+//! assert!(certificates(file.path()).is_err());
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::path::Path;
 use std::sync::Arc;

@@ -16,6 +16,16 @@ const PLACES: [&str; 3] = [
 const PREFIX: &str = "CONFIG_";
 
 /// The options of a `.config` file by name, values without quotes.
+///
+/// ```
+/// use kraft_kconfig::DotConfig;
+///
+/// let mut config = DotConfig::parse("CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_S=\"x\"\n");
+/// assert_eq!(config.value("CONFIG_S"), Some("x"));
+/// assert!(config.is_not_set("CONFIG_B"));
+/// config.set("CONFIG_A", "n");
+/// assert!(config.text().contains("# CONFIG_A is not set\n"));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DotConfig(BTreeMap<String, Written>);
 

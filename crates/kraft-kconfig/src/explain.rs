@@ -3,6 +3,31 @@
 //! ```text
 //! CONFIG_LWIP_DHCP=y was dropped: needs LWIP_UDP, which is n because it needs …
 //! ```
+//!
+//! ```
+//! # use std::io;
+//! # use kraft_kconfig::language::Sources;
+//! # struct OneFile(&'static str);
+//! # impl Sources for OneFile {
+//! #     fn env(&self, _: &str) -> Option<String> { None }
+//! #     fn shell(&self, _: &str) -> String { String::new() }
+//! #     fn read(&self, _: &str) -> io::Result<Vec<u8>> { Ok(self.0.into()) }
+//! #     fn glob(&self, pattern: &str) -> Vec<String> { vec![pattern.to_owned()] }
+//! # }
+//! use kraft_kconfig::DotConfig;
+//! use kraft_kconfig::explain::Cause;
+//! use kraft_kconfig::language::{KconfigErrors, Tree};
+//!
+//! let text = "config NET\n\tbool \"Network\"\nconfig DHCP\n\tbool \"DHCP\"\n\tdepends on NET\n";
+//! let tree = Tree::parse("Config.uk", &OneFile(text))?;
+//! let config = DotConfig::parse("CONFIG_DHCP=y\n");
+//! let loss = tree.resolve(&config).explain("CONFIG_DHCP", "y").expect("it was dropped");
+//! let Cause::Needs { needs } = &loss.cause else {
+//!     panic!("it needs NET");
+//! };
+//! assert_eq!(needs[0].symbol.as_deref(), Some("NET"));
+//! # Ok::<(), KconfigErrors>(())
+//! ```
 
 mod search;
 mod words;

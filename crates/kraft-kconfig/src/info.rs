@@ -6,6 +6,26 @@ use super::language::expr::{Condition, SymbolId};
 use super::language::{Kind, Tree};
 
 /// The definition of a symbol.
+///
+/// ```
+/// # use std::io;
+/// # use kraft_kconfig::language::Sources;
+/// # struct OneFile(&'static str);
+/// # impl Sources for OneFile {
+/// #     fn env(&self, _: &str) -> Option<String> { None }
+/// #     fn shell(&self, _: &str) -> String { String::new() }
+/// #     fn read(&self, _: &str) -> io::Result<Vec<u8>> { Ok(self.0.into()) }
+/// #     fn glob(&self, pattern: &str) -> Vec<String> { vec![pattern.to_owned()] }
+/// # }
+/// use kraft_kconfig::language::{KconfigErrors, Tree};
+///
+/// let text = "config NET\n\tbool \"Network\"\n\thelp\n\t  Adds the TCP stack.\n";
+/// let tree = Tree::parse("Config.uk", &OneFile(text))?;
+/// let found = tree.search("tcp");
+/// assert_eq!(found[0].name, "NET");
+/// assert_eq!(found[0].places[0].line, 1);
+/// # Ok::<(), KconfigErrors>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SymbolInfo {
     /// Its name, without `CONFIG_`.

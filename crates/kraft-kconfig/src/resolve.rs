@@ -10,6 +10,29 @@
 //! holds, or the value implied by other symbols. Selection by other symbols always applies. A
 //! user's number out of range is dropped when it is read, and a default out of range is moved to
 //! the nearest limit.
+//!
+//! ```
+//! # use std::io;
+//! # use kraft_kconfig::language::Sources;
+//! # struct OneFile(&'static str);
+//! # impl Sources for OneFile {
+//! #     fn env(&self, _: &str) -> Option<String> { None }
+//! #     fn shell(&self, _: &str) -> String { String::new() }
+//! #     fn read(&self, _: &str) -> io::Result<Vec<u8>> { Ok(self.0.into()) }
+//! #     fn glob(&self, pattern: &str) -> Vec<String> { vec![pattern.to_owned()] }
+//! # }
+//! use kraft_kconfig::DotConfig;
+//! use kraft_kconfig::language::{KconfigErrors, Tree};
+//!
+//! let text = "config NET\n\tbool \"Network\"\n\
+//!             config MTU\n\tint \"MTU\"\n\tdefault 1500\n\tdepends on NET\n";
+//! let tree = Tree::parse("Config.uk", &OneFile(text))?;
+//! let resolved = tree.resolve(&DotConfig::parse("CONFIG_NET=y\n"));
+//! assert_eq!(resolved.value("MTU").as_deref(), Some("1500"));
+//! let resolved = tree.resolve(&DotConfig::default());
+//! assert_eq!(resolved.config().value("CONFIG_MTU"), None);
+//! # Ok::<(), KconfigErrors>(())
+//! ```
 
 mod calc;
 mod numbers;

@@ -49,6 +49,24 @@ pub enum EventKind {
 }
 
 /// The events of all machines since the stream was opened.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use kraft_machine::driver::Drivers;
+/// use kraft_machine::{DEFAULT_CONSOLE_LIMIT, Machines, Settings};
+///
+/// let dir = tempfile::tempdir()?;
+/// let machines = Machines::open(Settings {
+///     runtime_dir: dir.path().to_owned(),
+///     monitor: vec!["/proc/self/exe".into(), "__monitor".into()],
+///     drivers: Drivers::default(),
+///     console_limit: DEFAULT_CONSOLE_LIMIT,
+/// })?;
+/// let mut events = machines.events()?;
+/// assert!(events.next(Duration::ZERO)?.is_none(), "nothing happened");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct EventStream {
     machines: Machines,

@@ -21,6 +21,26 @@
 //! It reports what it does by `tracing` events: command lines of VMMs, probes and waits for locks
 //! at `debug`, commands to VMMs and their answers at `trace`. Values of environment variables of
 //! guests may be secrets and are never reported.
+//!
+//! ```no_run
+//! use kraft_core::machine::{EndReason, MachineSpec};
+//! use kraft_machine::driver::Drivers;
+//! use kraft_machine::{DEFAULT_CONSOLE_LIMIT, Ending, Machines, Settings};
+//!
+//! # fn example(spec: MachineSpec) -> Result<(), kraft_machine::Error> {
+//! let machines = Machines::open(Settings {
+//!     runtime_dir: "/var/lib/machines".into(),
+//!     monitor: vec!["/proc/self/exe".into(), "__monitor".into()],
+//!     drivers: Drivers::default(),
+//!     console_limit: DEFAULT_CONSOLE_LIMIT,
+//! })?;
+//! let machine = machines.create(&spec)?;
+//! let ending: Ending = machines.start(&machine.id)?.wait()?;
+//! assert_eq!(ending.reason, EndReason::PoweredOff);
+//! machines.remove(&machine.id, false)?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod compact;
 mod console;

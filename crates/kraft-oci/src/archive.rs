@@ -1,5 +1,26 @@
 //! Saves and loads images as archives or directories: an OCI image layout (OCI image specification
 //! 1.1, image-layout.md), optionally in a tar.
+//!
+//! ```
+//! use kraft_oci::archive::{load, save_dir};
+//! use kraft_oci::image::media;
+//! use kraft_oci::store::{Expect, Store, layout::Layout, put};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let store = Layout::open(&dir.path().join("store"))?;
+//! let lease = store.hold()?;
+//! let text = br#"{"schemaVersion":2,"manifests":[]}"#;
+//! let target = put(&*lease, media::INDEX, text, None)?;
+//! let name = "registry.example/web:1.0".parse()?;
+//! store.tag(&name, &target, &Expect::Nothing)?;
+//!
+//! let archive = dir.path().join("archive");
+//! save_dir(&store, &store.names()?, &archive)?;
+//! let other = Layout::open(&dir.path().join("other"))?;
+//! let loaded = load(&archive, None, &other)?;
+//! assert!(loaded.names.contains(&name));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

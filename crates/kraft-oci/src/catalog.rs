@@ -3,6 +3,17 @@
 //! ```text
 //! DIR/HOST.json    one file per registry, replaced whole
 //! ```
+//!
+//! ```
+//! use kraft_oci::catalog;
+//!
+//! let dir = tempfile::tempdir()?;
+//! assert!(catalog::load(dir.path()).is_empty());
+//! // A file that is not a list is ignored.
+//! std::fs::write(dir.path().join("example.com.json"), "{")?;
+//! assert!(catalog::load(dir.path()).is_empty());
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,5 +1,29 @@
 //! Chooses among the manifests of an index: by the request, this host's capabilities, and a
 //! deterministic order.
+//!
+//! ```
+//! use kraft_oci::choose::{Choice, Taste, Wish, candidates, choose};
+//! use kraft_oci::image::{Descriptor, Platform, media};
+//!
+//! let manifest = |arch: &str| {
+//!     let mut descriptor = Descriptor::of(media::MANIFEST, arch.as_bytes());
+//!     descriptor.platform = Some(Platform {
+//!         os: "qemu".to_owned(),
+//!         architecture: arch.to_owned(),
+//!         ..Platform::default()
+//!     });
+//!     descriptor
+//! };
+//! let all = candidates(&[manifest("arm64"), manifest("x86_64")]);
+//! let host = Taste { arch: "x86_64".to_owned(), platforms: vec!["qemu".to_owned()] };
+//! let Choice::One(native) = choose(&all, &Wish::default(), &host) else {
+//!     panic!("the native one is preferred");
+//! };
+//! assert_eq!(native.platform.architecture, "x86_64");
+//!
+//! let wish = Wish { os: Some("xen".to_owned()), ..Wish::default() };
+//! assert!(matches!(choose(&all, &wish, &host), Choice::None(_)));
+//! ```
 
 use std::cmp::Reverse;
 

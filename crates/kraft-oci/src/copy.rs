@@ -1,4 +1,22 @@
 //! Copies images locally: from and to archives, and from KraftKit's store.
+//!
+//! ```
+//! use kraft_oci::copy::copy;
+//! use kraft_oci::image::{Index, media};
+//! use kraft_oci::store::{Store, layout::Layout, put};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let from = Layout::open(&dir.path().join("from"))?;
+//! let lease = from.hold()?;
+//! let text = br#"{"schemaVersion":2,"manifests":[]}"#;
+//! let target = put(&*lease, media::INDEX, text, None)?;
+//!
+//! let to = Layout::open(&dir.path().join("to"))?;
+//! let name = "example.com/web:1.0".parse()?;
+//! copy(&(&from as &dyn Store), &target, &name, &to)?;
+//! assert_eq!(to.find(&name)?.expect("a name").target.digest, target.digest);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};

@@ -1,4 +1,18 @@
 //! Computes and verifies digests.
+//!
+//! ```
+//! use std::io::Read;
+//!
+//! use kraft_oci::digest::{self, Verified};
+//!
+//! let digest = digest::of(b"hello");
+//! let mut same = String::new();
+//! Verified::new(&b"hello"[..], digest.clone(), 5).read_to_string(&mut same)?;
+//! assert_eq!(same, "hello");
+//! let mut other = Verified::new(&b"jello"[..], digest, 5);
+//! assert!(other.read_to_string(&mut same).is_err());
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::io::{self, Read};
 

@@ -4,6 +4,16 @@
 //! Fields are in the order in which Go writes them, and empty ones are omitted: the digest of a
 //! document is that of its bytes. Pulled documents are never written again: the raw bytes are
 //! authoritative, and these types are only a view of them.
+//!
+//! ```
+//! use kraft_oci::image::{Document, media};
+//!
+//! let text = br#"{"schemaVersion": 2, "manifests": []}"#;
+//! let document = Document::parse(media::INDEX, text)?;
+//! assert!(matches!(&document, Document::Index(index) if index.manifests.is_empty()));
+//! assert!(Document::parse(media::INDEX, b"{").is_err());
+//! # Ok::<(), kraft_oci::image::BadDocument>(())
+//! ```
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,22 @@
 //!
 //! It is not an image layout, and a blob may not match its name. So everything is verified and
 //! copied, and the store is not changed.
+//!
+//! ```
+//! use kraft_oci::kraftkit;
+//! use kraft_oci::store::layout::Layout;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let theirs = dir.path().join("kraftkit");
+//! assert!(!kraftkit::is_there(&theirs));
+//!
+//! std::fs::create_dir_all(theirs.join("oci/indexes"))?;
+//! std::fs::create_dir_all(theirs.join("oci/digests/sha256"))?;
+//! let store = Layout::open(&dir.path().join("store"))?;
+//! let imported = kraftkit::import(&theirs, &store, false, &|_, _| {})?;
+//! assert!(imported.images.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

@@ -3,6 +3,24 @@
 //! Written layers are identical to those of Go's `archive/tar` in `KraftKit` (ustar, POSIX.1-1988):
 //! no time, no owner, no directory entries, two zero blocks at the end. So the digest of a layer
 //! depends only on the file. Any tar can be read, also compressed.
+//!
+//! ```
+//! use kraft_oci::layer::{Role, pack, read};
+//! use kraft_oci::store::{Store, layout::Layout};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let store = Layout::open(dir.path())?;
+//! let lease = store.hold()?;
+//! let layer = pack(&*lease, Role::Initrd, false, &mut &b"files"[..], 5, &mut |_| {})?;
+//! assert_eq!(Role::of_layer(&layer), Some(Role::Initrd));
+//!
+//! let mut found = Vec::new();
+//! read(&mut store.open(&layer.digest)?, &mut |file| {
+//!     std::io::copy(file.content, &mut found).map(drop)
+//! })?;
+//! assert_eq!(found, b"files");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::io::{self, Read, Write};
 

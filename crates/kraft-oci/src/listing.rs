@@ -1,4 +1,14 @@
 //! Lists the images of a store, one row per platform: the output of `kraft pkg ls`.
+//!
+//! ```
+//! use kraft_oci::listing::list;
+//! use kraft_oci::store::layout::Layout;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let listing = list(&Layout::open(dir.path())?)?;
+//! assert!(listing.rows.is_empty() && listing.unreadable.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use jiff::Timestamp;
 use kraft_core::reference::{Digest, Reference};

@@ -2,6 +2,31 @@
 //!
 //! Everything is a function of the arguments: the same layers, name and time give the same bytes.
 //! The fields are those of `KraftKit`; `docs/images.md` shows them.
+//!
+//! ```
+//! use jiff::Timestamp;
+//! use kraft_oci::image::{Platform, RunConfig};
+//! use kraft_oci::package::{Cover, entries_of, platform_of};
+//!
+//! let cover = Cover {
+//!     name: "example.com/web:1.0".parse()?,
+//!     writer: "example".to_owned(),
+//!     created: Timestamp::UNIX_EPOCH,
+//! };
+//! let platform = Platform {
+//!     os: "qemu".to_owned(),
+//!     architecture: "x86_64".to_owned(),
+//!     ..Platform::default()
+//! };
+//! let run = RunConfig { cmd: vec!["/server".to_owned()], ..RunConfig::default() };
+//! let packed = cover.pack(platform.clone(), run.clone(), Vec::new());
+//! assert_eq!(packed, cover.pack(platform, run, Vec::new()), "the same bytes");
+//!
+//! let index = cover.index(&[serde_json::to_value(&packed.manifest.descriptor)?]);
+//! let entries = entries_of(&index.bytes)?;
+//! assert_eq!(platform_of(&entries[0]).expect("a platform").pair(), "qemu/x86_64");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 

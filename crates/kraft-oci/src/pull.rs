@@ -7,6 +7,29 @@
 //!
 //! Existing blobs are not fetched, partial ones are resumed, and the name is added last: an image
 //! with a name is complete.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use kraft_core::event::Silent;
+//! use kraft_core::reference::Reference;
+//! use kraft_http::Policy;
+//! use kraft_oci::credentials::Keyrings;
+//! use kraft_oci::pull::{look, pull};
+//! use kraft_oci::registry::Registry;
+//! use kraft_oci::store::layout::Layout;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::new(Policy::new("example"), Arc::new(Keyrings::default()))?;
+//! let store = Arc::new(Layout::open("/var/lib/images".as_ref())?);
+//! let name: Reference = "unikraft.org/nginx:1.25".parse()?;
+//! let remote = look(&registry, &name).await?;
+//! let candidates = remote.candidates(&registry, &name).await?;
+//! let chosen: Vec<_> = candidates.into_iter().map(|c| c.descriptor).collect();
+//! pull(&registry, store, &name, &remote, &chosen, &Silent).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

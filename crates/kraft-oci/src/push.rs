@@ -3,6 +3,27 @@
 //! Blobs first, then manifests, then the target of the name, so that no concurrent pull gets an
 //! incomplete image. Existing blobs are not sent; those in other repositories of the registry are
 //! mounted.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use kraft_core::event::Silent;
+//! use kraft_http::Policy;
+//! use kraft_oci::credentials::Keyrings;
+//! use kraft_oci::push::push;
+//! use kraft_oci::registry::Registry;
+//! use kraft_oci::store::{Store, layout::Layout};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::new(Policy::new("example"), Arc::new(Keyrings::default()))?;
+//! let store = Arc::new(Layout::open("/var/lib/images".as_ref())?);
+//! let name = "registry.example/web:1.0".parse()?;
+//! let image = store.find(&name)?.ok_or("no such image")?;
+//! let digest = push(&registry, store, &name, &image.target, &Silent).await?;
+//! assert_eq!(digest, image.target.digest);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};

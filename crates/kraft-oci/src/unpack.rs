@@ -7,6 +7,30 @@
 //!
 //! A layer is unpacked once for all users: machines link to its files. A cached file is hashed
 //! again before it is used, so that changes on disk are detected.
+//!
+//! ```
+//! use kraft_oci::image::{Config, Descriptor, Manifest, media};
+//! use kraft_oci::layer::{Role, pack};
+//! use kraft_oci::store::{Store, layout::Layout};
+//! use kraft_oci::unpack::unpack;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let store = Layout::open(&dir.path().join("store"))?;
+//! let lease = store.hold()?;
+//! let layer = pack(&*lease, Role::Kernel, true, &mut &b"kernel"[..], 6, &mut |_| {})?;
+//! let manifest = Manifest {
+//!     schema_version: 2,
+//!     media_type: media::MANIFEST.to_owned(),
+//!     config: Descriptor::of(media::CONFIG, b"{}"),
+//!     layers: vec![layer],
+//!     annotations: Default::default(),
+//! };
+//! let config = Config::parse(br#"{"architecture": "x86_64", "os": "qemu"}"#)?;
+//! let files = unpack(&store, &manifest, &config, &dir.path().join("cache"))?;
+//! assert_eq!(std::fs::read(files.kernel.expect("a kernel"))?, b"kernel");
+//! assert_eq!(files.initrd, None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fs::File;
 use std::io::{self, Write};

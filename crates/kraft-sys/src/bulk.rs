@@ -4,6 +4,22 @@
 //! Bytes are collected in aligned buffers. Full buffers are passed to a writer thread, which uses
 //! direct I/O (`O_DIRECT`, open(2)) unless the file system rejects it. A file that fits one buffer
 //! is written by the caller, without a thread.
+//!
+//! ```
+//! use std::io::Write;
+//!
+//! use kraft_sys::bulk::Bulk;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("disk");
+//! let mut writer = Bulk::new(std::fs::File::create(&path)?);
+//! for _ in 0..1000 {
+//!     writer.write_all(&[7; 1000])?;
+//! }
+//! writer.finish()?;
+//! assert_eq!(std::fs::metadata(&path)?.len(), 1_000_000);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -1,4 +1,15 @@
 //! The current time, and the identity of the current boot.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kraft_sys::clock::retry_after;
+//!
+//! let now = Duration::from_secs(784_111_770); // 1994-11-06 08:49:30 UTC
+//! assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+//! let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+//! assert_eq!(retry_after(date, now), Some(Duration::from_secs(7)));
+//! ```
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,11 @@
 //! Device ioctls.
+//!
+//! ```
+//! // Works on KVM's device only; on any other file the system refuses the request.
+//! let file = tempfile::tempfile()?;
+//! assert!(kraft_sys::device::kvm_version(&file).is_err());
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::fs::File;
 use std::io;

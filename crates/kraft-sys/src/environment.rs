@@ -3,6 +3,18 @@
 //! A variable is inherited by every descendant, and visible in `/proc/PID/environ` while the
 //! process runs. Programs that do not need a token must not get it: [`crate::tool`] passes no
 //! secrets unless the caller names them.
+//!
+//! ```
+//! use std::ffi::OsStr;
+//!
+//! use kraft_sys::environment::{Inherit, is_secret};
+//!
+//! let inherit = Inherit::WithoutSecrets { keep: &["REGISTRY_TOKEN"] };
+//! assert!(inherit.allows(OsStr::new("PATH")));
+//! assert!(inherit.allows(OsStr::new("REGISTRY_TOKEN")));
+//! assert!(!inherit.allows(OsStr::new("GITHUB_TOKEN")));
+//! assert!(is_secret("DB_PASSWORD"));
+//! ```
 
 use std::ffi::{OsStr, OsString};
 use std::process::Command;

@@ -9,6 +9,24 @@
 //!
 //! A killed process leaves the old file and, at worst, a temporary file beside it. A [`Spare`]
 //! reserves the disk space beforehand, for files that must be written even when the disk is full.
+//!
+//! ```
+//! use std::io::Write;
+//!
+//! use kraft_sys::fs::{self, NewFile};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("config");
+//! let mut file = NewFile::create(&path)?;
+//! file.write_all(b"new")?;
+//! assert!(!path.exists(), "nothing has the name before the commit");
+//! file.commit()?;
+//! assert_eq!(fs::read_file(&path, 1024)?, b"new");
+//!
+//! let error = fs::read_file(&path, 2).expect_err("more than two bytes");
+//! assert_eq!(error.kind(), std::io::ErrorKind::FileTooLarge);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};

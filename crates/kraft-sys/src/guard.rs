@@ -10,6 +10,19 @@
 //! ```
 //!
 //! A program that leaves its group (a daemon) is not killed.
+//!
+//! ```
+//! use kraft_sys::guard::Guard;
+//! use kraft_sys::tool;
+//!
+//! let mut command = tool::command("true");
+//! let guard = Guard::over(&mut command);
+//! // From now on the program ends with this process.
+//! let mut child = command.spawn()?;
+//! assert!(child.wait()?.success());
+//! drop(guard);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};

@@ -7,6 +7,24 @@
 //! ([`process`]) and time ([`clock`]).
 //!
 //! Other crates must not use these system interfaces directly; the root `clippy.toml` enforces it.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kraft_sys::fs;
+//! use kraft_sys::lock::Lock;
+//! use kraft_sys::tool::Tool;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let lock = Lock::exclusive(dir.path())?;
+//! fs::replace_file(&dir.path().join("state"), b"ready\n")?;
+//! drop(lock);
+//!
+//! let output = Tool::new("cat").args(["state"]).current_dir(dir.path());
+//! let output = output.limit(Duration::from_secs(30)).run()?;
+//! assert_eq!(output.stdout, b"ready\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod bulk;
 pub mod clock;

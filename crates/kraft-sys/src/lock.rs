@@ -2,6 +2,18 @@
 //!
 //! A lock belongs to an open file (`flock`), so the system releases it when its holder ends.
 //! Directories are locked themselves: this needs no lock file, and works on a full disk.
+//!
+//! ```
+//! use kraft_sys::lock::Lock;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let reading = Lock::shared(dir.path())?;
+//! assert!(Lock::try_shared(dir.path())?.is_some());
+//! assert!(Lock::try_exclusive(dir.path())?.is_none());
+//! drop(reading);
+//! assert!(Lock::try_exclusive(dir.path())?.is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};

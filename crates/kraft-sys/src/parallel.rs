@@ -1,4 +1,11 @@
 //! Parallel processing of many items.
+//!
+//! ```
+//! use kraft_sys::parallel::in_order;
+//!
+//! let lengths = in_order(&["a", "bcd", "ef"], 2, |index, text| (index, text.len()));
+//! assert_eq!(lengths, [(0, 1), (1, 3), (2, 2)]);
+//! ```
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,6 +3,20 @@
 //! PIDs are reused. An [`Identity`] is the PID, the start time and the boot id; a [`Process`] is a
 //! pidfd that was checked against an identity, so that a signal or a wait cannot affect another
 //! process.
+//!
+//! ```
+//! use kraft_sys::process::{Identity, Process};
+//!
+//! let me = Identity::me().expect("a process");
+//! assert!(me.is_alive());
+//! assert!(Process::open(&me)?.is_some());
+//!
+//! // The same PID with another start time is another process.
+//! let other = Identity { started: me.started + 1, ..me };
+//! assert!(!other.is_alive());
+//! assert!(Process::open(&other)?.is_none());
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::fs::File;
 use std::io;

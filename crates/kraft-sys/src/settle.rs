@@ -1,4 +1,22 @@
 //! Flushes a growing file to disk in the background, so that the final fsync is short.
+//!
+//! ```
+//! use std::io::Write;
+//!
+//! use kraft_sys::settle::Settler;
+//!
+//! let mut file = tempfile::tempfile()?;
+//! let mut settler = Settler::new(file.try_clone()?);
+//! let mut total = 0;
+//! for _ in 0..4 {
+//!     file.write_all(&[0; 4096])?;
+//!     total += 4096;
+//!     settler.grown(total);
+//! }
+//! settler.finish()?;
+//! assert_eq!(file.metadata()?.len(), 16384);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::fs::File;
 use std::io;

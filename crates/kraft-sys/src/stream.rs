@@ -1,4 +1,17 @@
 //! Runs a program and passes on its output line by line, until it ends or is stopped.
+//!
+//! ```
+//! use kraft_sys::stream::{End, lines};
+//! use kraft_sys::tool;
+//!
+//! let mut command = tool::command("printf");
+//! command.arg("one\ntwo\n");
+//! let mut seen = Vec::new();
+//! let end = lines(command, |line| seen.push(line.to_vec()), || false)?;
+//! assert!(matches!(end, End::Itself(status) if status.success()));
+//! assert_eq!(seen, [b"one", b"two"]);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;

@@ -1,4 +1,19 @@
 //! Runs external programs with time limits, and explains missing and failed ones.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kraft_sys::tool::{Tool, ToolError};
+//!
+//! let output = Tool::new("tr").args(["a-z", "A-Z"]).input(b"kraft".to_vec()).run()?;
+//! assert_eq!(output.stdout, b"KRAFT");
+//!
+//! let slow = Tool::new("sleep").args(["600"]).limit(Duration::from_millis(50)).run();
+//! assert!(matches!(slow, Err(ToolError::TimedOut { .. })));
+//! let missing = Tool::new("no-such-program").package("no-such-package").run();
+//! assert!(matches!(missing, Err(ToolError::NotFound { .. })));
+//! # Ok::<(), ToolError>(())
+//! ```
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};

@@ -8,6 +8,13 @@
 //! A command is a file in `commands/`: its arguments, whose doc comments are its manual, and an
 //! `exec` function. Flows are in `kraft-engine` and `kraft-deploy`, which depend neither on clap
 //! nor on the environment nor on the configuration file.
+//!
+//! ```
+//! // The whole command line, as clap parses it: for manuals and tests.
+//! let command = kraft::command();
+//! let run = command.find_subcommand("run").expect("a command");
+//! assert!(run.get_arguments().any(|arg| arg.get_long() == Some("memory")));
+//! ```
 
 mod app;
 mod cli;

@@ -8,6 +8,21 @@
 //! ```
 //!
 //! The files have KraftKit's format (formats.md 4); `.sources` is kraft's own.
+//!
+//! ```
+//! use kraft_build::catalog;
+//! use kraft_core::component::Kind;
+//!
+//! let manifests = tempfile::tempdir()?;
+//! assert!(catalog::load(manifests.path())?.is_empty(), "nothing was fetched yet");
+//!
+//! let index = "- {name: lwip, type: lib}\n- {name: unikraft, type: core}\n";
+//! std::fs::write(manifests.path().join("index.yaml"), format!("manifests:\n{index}"))?;
+//! let entries = catalog::load(manifests.path())?;
+//! let found = catalog::find(&entries, &"lib/lw*".parse()?);
+//! assert_eq!((found.len(), found[0].kind), (1, Kind::Lib));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod provider;
 

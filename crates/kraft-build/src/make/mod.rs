@@ -1,4 +1,14 @@
 //! Runs make: parses progress, writes a log, and reports the first error on failure.
+//!
+//! ```
+//! use kraft_build::make::Line;
+//!
+//! let Line::Step { verb, what } = Line::read("  CC      libnet: tcp.o") else {
+//!     panic!("a step");
+//! };
+//! assert_eq!((verb.as_str(), what.as_str()), ("CC", "libnet: tcp.o"));
+//! assert_eq!(Line::read("warning: unused variable"), Line::Other);
+//! ```
 
 mod fault;
 mod line;

@@ -4,6 +4,49 @@
 //! fingerprint trees ─ unchanged? ─ yes ─► Built { fresh }
 //!   └ no ─► tools ─► configure, if its inputs changed ─► make ─► publish ─► save state
 //! ```
+//!
+//! ```
+//! use std::path::{Path, PathBuf};
+//!
+//! use kraft_build::pipeline::{Configure, Job, Orders, Places};
+//! use kraft_core::event::Silent;
+//!
+//! let app = PathBuf::from("/nonexistent/web");
+//! let file = |name: &str| app.join(".unikraft").join(name);
+//! let job = Job {
+//!     label: "web (qemu/x86_64)".to_owned(),
+//!     name: "web".to_owned(),
+//!     core: file("unikraft"),
+//!     app: app.clone(),
+//!     libraries: vec![("lwip".to_owned(), file("libs/lwip"))],
+//!     options: [("CONFIG_LWIP".to_owned(), "y".to_owned())].into(),
+//!     cross: None,
+//!     date: "Thu Jan  1 00:00:00 UTC 1970".to_owned(),
+//!     files: Vec::new(),
+//!     places: Places {
+//!         home: file("build"),
+//!         work: file("build/qemu-x86_64"),
+//!         config: app.join(".config.web"),
+//!         kernel: file("build/web_qemu-x86_64"),
+//!         debug: file("build/web_qemu-x86_64.dbg"),
+//!         log: file("build/log"),
+//!         except: Vec::new(),
+//!         data: Vec::new(),
+//!     },
+//! };
+//! let orders = Orders {
+//!     jobs: Some(4),
+//!     configure: Configure::IfNeeded,
+//!     force: false,
+//!     offline: false,
+//!     refused: &|_, lost| lost.to_vec(),
+//!     stop: &|| false,
+//!     reporter: &Silent,
+//!     task: 1,
+//! };
+//! // The sources of the core are missing.
+//! assert!(job.build(&orders).is_err());
+//! ```
 
 mod configured;
 mod inputs;

@@ -11,6 +11,41 @@
 //!
 //! The cache is addressed by content, so concurrent `kraft` processes share it without
 //! coordination. An existing tree is complete: it was renamed to its path.
+//!
+//! ```
+//! use kraft_build::sources::{Http, Origin, Put, Sources, Wanted};
+//! use kraft_core::component::Kind;
+//! use kraft_core::event::Silent;
+//! use kraft_http::Policy;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let lwip = dir.path().join("lib-lwip");
+//! std::fs::create_dir(&lwip)?;
+//! let sources = Sources {
+//!     cache: dir.path().join("cache"),
+//!     offline: true,
+//!     prefer_git: false,
+//!     depth: None,
+//!     github_api: "https://api.github.com".to_owned(),
+//!     catalog: Vec::new(),
+//!     http: Http::new(Policy::new("example"), Vec::new()),
+//! };
+//! let wanted = Wanted {
+//!     kind: Kind::Lib,
+//!     name: "lwip".to_owned(),
+//!     source: Some("https://example.com/lib-lwip.git".to_owned()),
+//!     version: None,
+//! };
+//! let resolved = sources.resolve(&[wanted], &Silent).remove(0);
+//! assert!(resolved.is_err(), "offline, and not in the cache");
+//!
+//! // A directory is used where it is.
+//! let origin = Origin::Directory(lwip);
+//! let to = dir.path().join("project/libs/lwip");
+//! assert_eq!(sources.materialise("lib/lwip", &origin, &to)?, Put::Placed);
+//! assert!(to.is_dir());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod archive;
 mod error;

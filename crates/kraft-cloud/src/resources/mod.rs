@@ -2,6 +2,19 @@
 //!
 //! Unknown fields are kept in `more`, and every field may be missing: the platform may be older or
 //! newer than this client.
+//!
+//! ```
+//! use kraft_cloud::resources::{Known, ids, instances};
+//!
+//! let instance = instances::Instance {
+//!     uuid: "0a1b2c3d-0000-4000-8000-000000000000".to_owned(),
+//!     name: "web".to_owned(),
+//!     ..instances::Instance::default()
+//! };
+//! assert_eq!(instance.title(), "web");
+//! let request = instances::remove(&ids([&instance]));
+//! assert_eq!(request.method, "DELETE");
+//! ```
 
 pub mod autoscale;
 pub mod certificates;

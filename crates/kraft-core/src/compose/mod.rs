@@ -9,6 +9,25 @@
 //! The format is that of the Compose specification (compose-spec.io), as far as it applies to
 //! unikernels; unsupported keys cause a warning. Nothing here opens a file or reads the
 //! environment.
+//!
+//! ```
+//! use kraft_core::compose;
+//!
+//! let text = "\
+//! services:
+//!   web:
+//!     image: example.com/web:${TAG}
+//!     depends_on: [db]
+//!   db:
+//!     image: example.com/db
+//! ";
+//! let parsed = compose::parse(text, &|name| (name == "TAG").then(|| "1.0".to_owned()));
+//! let file = parsed.compose.expect("a sound file");
+//! let order: Vec<&str> = file.order(&[]).iter().map(|s| s.name.as_str()).collect();
+//! assert_eq!(order, ["db", "web"]);
+//! let web = file.service("web").expect("a service");
+//! assert_eq!(web.image.as_deref(), Some("example.com/web:1.0"));
+//! ```
 
 mod lower;
 mod model;

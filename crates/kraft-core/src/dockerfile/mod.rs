@@ -9,6 +9,21 @@
 //!
 //! Variables are expanded when a [`Step`] is executed, because their values depend on earlier
 //! steps. [`patterns`] implements `.dockerignore`.
+//!
+//! ```
+//! use kraft_core::dockerfile::parse;
+//! use kraft_core::dockerfile::patterns::Patterns;
+//!
+//! let file = parse("FROM alpine AS build\nRUN make\nFROM scratch\nCOPY --from=build /app /\n")
+//!     .expect("a Dockerfile");
+//! assert_eq!(file.stages.len(), 2);
+//! assert_eq!(file.stages[1].steps.len(), 1);
+//!
+//! let ignored = Patterns::new(["target", "!target/app"])?;
+//! assert!(ignored.matches("target/debug/app"));
+//! assert!(!ignored.matches("target/app"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod affix;
 mod documents;

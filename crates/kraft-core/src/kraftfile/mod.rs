@@ -8,6 +8,21 @@
 //! Versions 0.4 to 0.7 become the same [`Kraftfile`]. `shape` is the table of allowed keys and
 //! values, used by the validation, the conversion and the JSON Schema. Nothing here opens a file or
 //! reads the environment.
+//!
+//! ```
+//! use kraft_core::kraftfile::{has_errors, parse};
+//!
+//! let text = "spec: v0.6\nname: web\nunikraft: stable\ntargets: [qemu/x86_64]\n";
+//! let parsed = parse(text, &|_| None);
+//! let file = parsed.kraftfile.expect("a sound project");
+//! assert_eq!(file.targets[0].platform.value, "qemu");
+//!
+//! let text = "spec: v0.6\ntargets: everything\n";
+//! let wrong = parse(text, &|_| None);
+//! assert!(has_errors(&wrong.problems));
+//! let span = wrong.problems[0].span.expect("a position");
+//! assert_eq!(&text[span.start..span.end], "everything");
+//! ```
 
 mod component;
 mod filesystem;

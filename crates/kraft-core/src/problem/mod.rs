@@ -1,4 +1,17 @@
 //! Diagnostics as values: errors and warnings with positions and hints.
+//!
+//! ```
+//! use kraft_core::problem::{Problem, Span, render};
+//!
+//! let text = "memory: 64Mb\n";
+//! let problem = Problem::error("`64Mb` is not a valid amount of memory")
+//!     .at(Span { start: 8, end: 12 })
+//!     .help("write 64Mi");
+//! let shown = render("Kraftfile", text, &[problem], false);
+//! assert!(shown.contains("Kraftfile:1:9"));
+//! assert!(shown.contains("^^^^"));
+//! assert!(shown.contains("write 64Mi"));
+//! ```
 
 mod render;
 

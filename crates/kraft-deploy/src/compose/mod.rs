@@ -3,6 +3,28 @@
 //! ```text
 //! file ─ open ─► Stack ─ images ─► requests ─ up ─► instances, dependencies first
 //! ```
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::{Config, Flags, env::Environment};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_deploy::compose::Stack;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! let dir = tempfile::tempdir()?;
+//! let file = dir.path().join("compose.yaml");
+//! let text = "services:\n  web: {image: nginx, depends_on: [db]}\n  db: {image: redis}\n";
+//! std::fs::write(&file, text)?;
+//! let stack = Stack::open(&context, Some(&file), Some("shop"), &[])?;
+//! let services = stack.services(&[])?;
+//! let instances: Vec<String> = services.iter().map(|one| stack.instance(one)).collect();
+//! assert_eq!(instances, ["shop-db", "shop-web"], "dependencies first");
+//! # Ok(())
+//! # }
+//! ```
 
 mod change;
 pub mod images;

@@ -5,6 +5,45 @@
 //! Project ─ template, components ─► Inputs ─ targets, root filesystem, options ─► Job
 //!   ─► kraft-build ─► BuildOutput, or an error that shows the place
 //! ```
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_core::arch::Arch;
+//! use kraft_engine::project::{self, TargetFilter};
+//! use kraft_engine::build::{self, BuildOptions};
+//! use kraft_engine::sources::Fetching;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.offline = true;
+//! # context.settings.sources_dir = dir.path().join("sources");
+//! # context.settings.manifests_dir = dir.path().join("manifests");
+//! # context.dirs.data = dir.path().join("data");
+//! let text = "spec: v0.6\nname: web\nunikraft: stable\ntargets: [qemu/x86_64, qemu/arm64]\n";
+//! std::fs::write(dir.path().join("Kraftfile"), text)?;
+//! let project = project::open(&context, Some(dir.path()), None)?;
+//!
+//! let arm = TargetFilter { arch: Some(Arch::Arm64), ..TargetFilter::default() };
+//! let targets = build::targets(&context, &project.resolved(), &arm, false)?;
+//! assert_eq!(targets.len(), 1);
+//!
+//! match build::prepare(&context, project, &Fetching::default()) {
+//!     Ok(inputs) => {
+//!         let built = build::build(&context, &inputs, &targets, &BuildOptions::default())?;
+//!         println!("{}", built[0].kernel.display());
+//!     }
+//!     // This context is offline, and the sources were never fetched.
+//!     Err(error) => assert!(context.settings.offline, "{error}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod diagnosis;
 mod error;

@@ -5,6 +5,41 @@
 //!              └ no ─ pinned in kraft.lock, for the same source and version? ─ yes ─► the pin
 //!                        └ no ─ resolve ─► pinned in kraft.lock       (never with --locked)
 //! ```
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::components::{self, Fetching};
+//! use kraft_engine::project;
+//! use kraft_engine::workplace::Workplace;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! # context.settings.offline = true;
+//! # context.settings.sources_dir = dir.path().join("sources");
+//! # context.settings.manifests_dir = dir.path().join("manifests");
+//! # context.dirs.data = dir.path().join("data");
+//! // A project whose core is a directory beside it.
+//! let (core, app) = (dir.path().join("core"), dir.path().join("app"));
+//! std::fs::create_dir_all(&core)?;
+//! std::fs::create_dir_all(&app)?;
+//! let text = "spec: v0.6\nname: web\nunikraft: {source: ../core}\ntargets: [qemu/x86_64]\n";
+//! std::fs::write(app.join("Kraftfile"), text)?;
+//!
+//! let project = project::open(&context, Some(&app), None)?;
+//! let workplace = Workplace::open(&context, &project)?;
+//! let obtained = components::obtain(&context, project, &workplace, &Fetching::default());
+//! let (_, components) = obtained?;
+//! assert_eq!(components.core.canonicalize()?, core.canonicalize()?);
+//! assert!(components.libraries.is_empty());
+//! # Ok(())
+//! # }
+//! ```
 
 mod error;
 mod installer;

@@ -3,6 +3,21 @@
 //! kraft's own credentials take precedence, then docker's (including helpers), then podman's. They
 //! are read only when a registry asks for them. A failing file or helper is reported and skipped:
 //! most images need no credentials.
+//!
+//! ```
+//! use kraft_oci::credentials::{Credential, CredentialSource, Keyrings};
+//!
+//! let own = ("anna".to_owned(), "hush-hush".to_owned());
+//! let keyrings = Keyrings {
+//!     own: [("registry.example".to_owned(), own)].into(),
+//!     ..Keyrings::default()
+//! };
+//! let found = keyrings.find("registry.example")?;
+//! assert!(matches!(&found, Some(Credential::Basic { user, .. }) if user == "anna"));
+//! assert!(!format!("{found:?}").contains("hush-hush"));
+//! assert!(keyrings.find("other.example")?.is_none());
+//! # Ok::<(), kraft_oci::credentials::Error>(())
+//! ```
 
 mod docker;
 mod helper;

@@ -7,6 +7,25 @@
 //!
 //! What a registry says is hostile until it proved right: every length is bounded, every wait ends,
 //! and neither credentials nor tokens leave for another host.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use kraft_http::Policy;
+//! use kraft_oci::credentials::Keyrings;
+//! use kraft_oci::pull::look;
+//! use kraft_oci::registry::{ErrorKind, Registry};
+//!
+//! // A port that was free a moment ago.
+//! let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+//! let name = format!("127.0.0.1:{port}/web:1.0").parse()?;
+//! let policy = Policy { retries: 0, ..Policy::new("example") };
+//! let registry = Registry::new(policy, Arc::new(Keyrings::default()))?;
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! let looked = runtime.block_on(look(&registry, &name));
+//! assert!(looked.is_err(), "no registry listens there");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod auth;
 mod blobs;

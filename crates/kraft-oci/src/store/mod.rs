@@ -9,6 +9,22 @@
 //! - A killed process leaves the store consistent.
 //!
 //! All of it blocks: call it from a thread that may.
+//!
+//! ```
+//! use kraft_oci::image::{Descriptor, media};
+//! use kraft_oci::store::{Store, layout::Layout, put, read};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let store = Layout::open(dir.path())?;
+//! let lease = store.hold()?;
+//! let layer = put(&*lease, media::LAYER, b"bytes", None)?;
+//! assert_eq!(read(&store, &layer)?, b"bytes");
+//! assert!(store.collect()?.blobs.is_empty(), "leased blobs are kept");
+//! drop(lease);
+//! assert_eq!(store.collect()?.blobs.len(), 1);
+//! assert!(read(&store, &layer).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod containerd;
 mod documents;
