@@ -228,11 +228,11 @@ impl Match {
 ///
 /// If the name fits several images, or the store cannot be read.
 pub fn look_up(store: &dyn Store, typed: &Reference) -> Result<Option<Match>, Error> {
-    let names = store.names()?;
     let full = typed.qualified();
-    if let Some(named) = names.iter().find(|named| named.name == full) {
-        return Ok(Some(Match::whole(named)));
+    if let Some(named) = store.find(&full)? {
+        return Ok(Some(Match::whole(&named)));
     }
+    let names = store.names()?;
     let same_place = |named: &&Named| match typed.registry() {
         Some(_) => named.name.path() == full.path(),
         None => named.name.repository() == full.repository(),
@@ -402,7 +402,7 @@ pub fn local_manifests(store: &dyn Store, found: &Match) -> Result<Vec<Candidate
 /// Removes blobs that no name leads to, and unpacked files of removed images. If the store cannot
 /// be collected now, warns: the next command tries again.
 pub fn collect_garbage(ctx: &Context, store: &dyn Store) {
-    if let Err(error) = store.sweep(false) {
+    if let Err(error) = store.collect() {
         ctx.warn(&format!("unused blobs were kept: {}", chain(&error)));
         return;
     }
@@ -456,6 +456,28 @@ mod tests {
         }
         assert_eq!(found(&format!("redis@{manifest}")).unwrap(), None);
         assert!(matches!(found("app:1"), Err(Error::AmbiguousName { .. })));
+    }
+
+    #[test]
+    fn removing_an_image_reads_no_other_one() {
+        let home = tempfile::tempdir().unwrap();
+        let script = Script::silent();
+        let ctx = context(home.path(), &script);
+        let store = open(&ctx).unwrap();
+        let one = image(&ctx, &*store, "a.example/one:1", &["qemu/x86_64"]);
+        let other = image(&ctx, &*store, "a.example/other:1", &["qemu/x86_64"]);
+        collect_garbage(&ctx, &*store);
+        // Following its name fails from here on.
+        let blobs = ctx.settings.runtime_dir.join("images/blobs/sha256");
+        kraft_sys::fs::overwrite(&blobs.join(other.digest.hex()), b"damaged").unwrap();
+        assert!(store.sweep(true).is_err());
+
+        let found = find(&ctx, &*store, "a.example/one:1").unwrap();
+        store.untag(&found.named.name).unwrap();
+        collect_garbage(&ctx, &*store);
+        assert_eq!(script.reported(), [""; 0]);
+        assert_eq!(store.size(&one.digest).unwrap(), None);
+        assert!(store.size(&other.digest).unwrap().is_some());
     }
 
     #[test]
