@@ -31,6 +31,9 @@ pub fn is_unsafe(character: char) -> bool {
 
 /// Escapes unsafe characters (`\u{9b}`, `\n`), except those in `kept`.
 pub fn tame(text: &str, kept: &[char]) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut tame = String::with_capacity(text.len());
     for character in text.chars() {
         if is_unsafe(character) && !kept.contains(&character) {

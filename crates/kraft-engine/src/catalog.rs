@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -60,6 +61,11 @@ pub fn add(ctx: &Context, rows: &mut Vec<Row>, update: bool) -> Result<(), Error
     if update {
         refresh(ctx)?;
     }
+    let identity = |row: &Row| {
+        let digests = (row.manifest.clone(), row.index.clone());
+        (row.name.clone(), digests)
+    };
+    let mut listed: HashSet<_> = rows.iter().map(identity).collect();
     let mut oldest: Option<Timestamp> = None;
     for catalog in catalog::load(&dir(ctx)) {
         if !hosts.contains(&catalog.host) {
@@ -67,10 +73,7 @@ pub fn add(ctx: &Context, rows: &mut Vec<Row>, update: bool) -> Result<(), Error
         }
         let mut added = false;
         for row in catalog.rows() {
-            let listed = rows.iter().any(|other| {
-                other.name == row.name && other.manifest == row.manifest && other.index == row.index
-            });
-            if !listed {
+            if listed.insert(identity(&row)) {
                 rows.push(row);
                 added = true;
             }

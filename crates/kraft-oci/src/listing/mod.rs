@@ -10,9 +10,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod asked;
+mod cache;
+
+use std::panic::resume_unwind;
+
 use jiff::Timestamp;
 use kraft_core::reference::{Digest, Reference};
 
+use self::asked::Asked;
+use self::cache::{Cache, Known};
 use crate::choose::{Candidate, candidates};
 use crate::digest::Damage;
 use crate::image::{Descriptor, Document, Manifest, Platform};
@@ -40,6 +47,8 @@ pub struct Row {
 
 /// Number of images from which a second thread is faster.
 const WORTH_A_THREAD: usize = 64;
+/// Number of images from which their rows are cached.
+const WORTH_A_CACHE: usize = 64;
 
 /// The content of a store.
 #[derive(Debug, Default)]
@@ -50,33 +59,71 @@ pub struct Listing {
     pub unreadable: Vec<(Reference, Error)>,
 }
 
-/// Lists every image.
+/// Lists every image, from the store's cache as far as it holds.
 pub fn list(store: &dyn Store) -> Result<Listing, Error> {
+    let place = store.listing_cache();
+    let cache = place.as_ref().map(Cache::load);
+    if let Some(rows) = cache.as_ref().and_then(Cache::rows) {
+        let unreadable = Vec::new();
+        return Ok(Listing { rows, unreadable });
+    }
     let names = store.names()?;
-    let list = |names: &[Named]| {
-        let mut listing = Listing::default();
-        for named in names {
-            match rows_of(store, named) {
-                Ok(found) => listing.rows.extend(found),
-                Err(error) => listing.unreadable.push((named.name.clone(), error)),
-            }
+    let known = cache.as_ref().map(Cache::known).unwrap_or_default();
+    let images = read(store, &names, &known);
+    if let Some(cache) = cache.filter(|_| names.len() >= WORTH_A_CACHE) {
+        cache.replace(names.iter().zip(&images));
+    }
+    let mut listing = Listing::default();
+    for (named, image) in names.into_iter().zip(images) {
+        match image {
+            Ok(image) => listing.rows.extend(image.rows),
+            Err(error) => listing.unreadable.push((named.name, error)),
         }
-        listing
+    }
+    Ok(listing)
+}
+
+/// The rows of an image.
+#[derive(Debug)]
+struct Image {
+    rows: Vec<Row>,
+    /// Whether they depend on nothing but the image's target and the manifests of the rows.
+    plain: bool,
+}
+
+/// Reads images, those that are not known from their documents.
+fn read(store: &dyn Store, names: &[Named], known: &Known<'_>) -> Vec<Result<Image, Error>> {
+    let read = |names: &[Named]| -> Vec<_> {
+        let images = names.iter().map(|named| read_one(store, named, known));
+        images.collect()
     };
     if names.len() < WORTH_A_THREAD {
-        return Ok(list(&names));
+        return read(names);
     }
     let (first, second) = names.split_at(names.len() / 2);
-    let mut listing = Listing::default();
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| list(second));
-        listing = list(first);
-        // A thread that panicked returns nothing.
-        let other = other.join().unwrap_or_default();
-        listing.rows.extend(other.rows);
-        listing.unreadable.extend(other.unreadable);
-    });
-    Ok(listing)
+        let other = scope.spawn(|| read(second));
+        let mut images = read(first);
+        images.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        images
+    })
+}
+
+fn read_one(store: &dyn Store, named: &Named, known: &Known<'_>) -> Result<Image, Error> {
+    if let Some(rows) = known.rows(store, named)? {
+        return Ok(Image { rows, plain: true });
+    }
+    let asked = Asked::new(store);
+    let rows = rows_of(&asked, named)?;
+    let mut digests = asked.into_digests();
+    digests.remove(&named.target.digest);
+    for row in &rows {
+        digests.remove(&row.manifest);
+    }
+    Ok(Image {
+        rows,
+        plain: digests.is_empty(),
+    })
 }
 
 /// Returns the rows of one image.
@@ -126,3 +173,6 @@ pub fn manifest(store: &dyn Store, descriptor: &Descriptor) -> Result<Manifest, 
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

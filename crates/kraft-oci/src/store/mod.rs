@@ -35,6 +35,7 @@ pub mod verify;
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use kraft_core::reference::{Digest, Reference};
@@ -112,6 +113,16 @@ impl Swept {
     }
 }
 
+/// Where a listing of a store may be cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListingCache {
+    /// The file.
+    pub path: PathBuf,
+    /// The state of names and blobs: another one after each change of a name and each blob that was
+    /// added or removed. `None` if the last change was so recent that the next one might not show.
+    pub state: Option<String>,
+}
+
 /// A place for images.
 pub trait Store: Debug + Send + Sync {
     /// Returns its path or address, for messages.
@@ -178,6 +189,11 @@ pub trait Store: Debug + Send + Sync {
 
     /// Removes all unreachable blobs without a lease; with `dry_run`, only lists them.
     fn sweep(&self, dry_run: bool) -> Result<Swept, Error>;
+
+    /// Returns where a listing of the images may be cached, if the store has a place for it.
+    fn listing_cache(&self) -> Option<ListingCache> {
+        None
+    }
 
     /// Removes what changed and removed names led to, and what writers left that have ended; where
     /// the store can, without a look at other images.

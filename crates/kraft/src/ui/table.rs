@@ -7,6 +7,7 @@
 
 use anstyle::{AnsiColor, Style};
 use kraft_core::tame::tame;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -129,7 +130,7 @@ fn line<'c>(
         } else {
             out.push_str(&text);
         }
-        out.push_str(&" ".repeat(padding));
+        out.extend(std::iter::repeat_n(' ', padding));
         if index != last {
             out.push_str(GAP);
         }
@@ -143,9 +144,9 @@ fn line<'c>(
 }
 
 /// Returns the text, or its beginning and `…`, no wider than `width`.
-fn cut(text: &str, width: usize) -> String {
+fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut left = width.saturating_sub(1);
     let mut out: String = text
@@ -158,7 +159,7 @@ fn cut(text: &str, width: usize) -> String {
         })
         .collect();
     out.push('…');
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //!     ingest/new-ID       one whose digest is not known yet
 //!     holds/ID            digests that a living process needs, locked by it; or that an ended one left
 //!     references          which blobs belong to which index or manifest: a cache
+//!     rows                the listing of the images: a cache
 //! ```
 //!
 //! Three locks, all released by the system when their holder ends: `DIR` itself for changes of
@@ -20,6 +21,7 @@ mod hold;
 mod ingest;
 mod names;
 mod references;
+mod state;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -33,7 +35,7 @@ use kraft_sys::{clock, fs};
 use self::hold::{Later, LayoutHold};
 use self::names::Change;
 use self::references::Line;
-use super::{Error, Expect, Hold, Named, Store, Swept};
+use super::{Error, Expect, Hold, ListingCache, Named, Store, Swept};
 use crate::digest::Damage;
 use crate::image::Descriptor;
 
@@ -290,6 +292,16 @@ impl Store for Layout {
             return Ok(Swept::default());
         }
         collect::all(self, dry_run)
+    }
+
+    fn listing_cache(&self) -> Option<ListingCache> {
+        Some(ListingCache {
+            path: self.dir.join("rows"),
+            state: state::of(
+                &[names::path(&self.dir), self.dir.join("blobs/sha256")],
+                clock::now(),
+            ),
+        })
     }
 
     fn collect(&self) -> Result<Swept, Error> {

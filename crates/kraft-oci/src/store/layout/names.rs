@@ -346,7 +346,7 @@ fn now() -> Timestamp {
     Timestamp::try_from(std::time::UNIX_EPOCH + kraft_sys::clock::now()).unwrap_or_default()
 }
 
-fn path(dir: &Path) -> PathBuf {
+pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join("index.json")
 }
 

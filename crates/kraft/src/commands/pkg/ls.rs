@@ -117,6 +117,19 @@ pub(super) struct Row {
     here: bool,
 }
 
+impl Row {
+    /// Returns what rows are sorted by.
+    fn order(&self) -> impl Ord + '_ {
+        let component = (self.format, self.kind, &self.name, &self.version);
+        (
+            component,
+            &self.platform,
+            &self.architecture,
+            &self.manifest,
+        )
+    }
+}
+
 impl From<listing::Row> for Row {
     fn from(row: listing::Row) -> Self {
         Self {
@@ -246,21 +259,7 @@ pub(super) fn print(
     mut rows: Vec<Row>,
     limit: Option<u32>,
 ) -> Result<(), Failure> {
-    rows.sort_by(|a, b| {
-        let key = |row: &Row| {
-            let kind = (row.format, row.kind);
-            (
-                kind,
-                row.name.clone(),
-                row.version.clone(),
-                row.platform.clone(),
-            )
-        };
-        key(a)
-            .cmp(&key(b))
-            .then_with(|| a.architecture.cmp(&b.architecture))
-            .then_with(|| a.manifest.cmp(&b.manifest))
-    });
+    rows.sort_by(|a, b| a.order().cmp(&b.order()));
     if let Some(limit) = limit {
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     }

@@ -1,0 +1,257 @@
+//! The cache of a listing: one file beside the names.
+//!
+//! ```text
+//! kraft-rows-1 STATE CRC
+//! NAME TARGET SINCE MANIFEST SIZE ARCH OS VERSION FEATURES VARIANT     one line per row
+//! ```
+//!
+//! Fields are separated by tabs. `CRC` is that of all lines behind the first, `STATE` that of the names
+//! and blobs that they were made from ([`ListingCache`]). In the same state, all lines hold. In
+//! another one, those of a target hold if its blobs exist, or are absent, as before: documents never
+//! change. Lines that do not hold are made again from the blobs.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use kraft_core::reference::Reference;
+use kraft_sys::fs;
+
+use super::{Image, Row};
+use crate::image::Platform;
+use crate::store::{Error, ListingCache, Named, Store};
+
+/// The first field of the file.
+const MARK: &str = "kraft-rows-1";
+/// The state of rows of which some do not hold in the same state, and an absent field.
+const NONE: &str = "-";
+/// Between the entries of a list.
+const BETWEEN: &str = "\u{1f}";
+/// Maximum size of the file in bytes: some 200 000 rows.
+const LARGEST: u64 = 64 << 20;
+
+/// The file; empty if it is missing or broken.
+#[derive(Debug)]
+pub(super) struct Cache<'a> {
+    place: &'a ListingCache,
+    state: String,
+    lines: String,
+}
+
+impl<'a> Cache<'a> {
+    pub(super) fn load(place: &'a ListingCache) -> Self {
+        let text = fs::read_file(&place.path, LARGEST).unwrap_or_default();
+        let (state, lines) = String::from_utf8(text)
+            .ok()
+            .and_then(whole)
+            .unwrap_or_default();
+        Self {
+            place,
+            state,
+            lines,
+        }
+    }
+
+    /// Returns all rows, if nothing has changed.
+    pub(super) fn rows(&self) -> Option<Vec<Row>> {
+        if self.place.state.as_ref() != Some(&self.state) {
+            return None;
+        }
+        let mut rows = Vec::new();
+        for line in self.lines.lines() {
+            rows.extend(Line::parse(line)?.row()?);
+        }
+        Some(rows)
+    }
+
+    /// Returns the rows by their targets.
+    pub(super) fn known(&self) -> Known<'_> {
+        let mut known: HashMap<&str, Vec<Line<'_>>> = HashMap::new();
+        let mut of = "";
+        for line in self.lines.lines().filter_map(Line::parse) {
+            // Another name of a target has the same rows.
+            if known.contains_key(line.target) && of != line.name {
+                continue;
+            }
+            of = line.name;
+            known.entry(line.target).or_default().push(line);
+        }
+        Known(known)
+    }
+
+    /// Writes other rows, if they differ. A cache that cannot be written costs time only.
+    pub(super) fn replace<'i>(
+        &self,
+        images: impl Iterator<Item = (&'i Named, &'i Result<Image, Error>)>,
+    ) {
+        let mut lines = String::with_capacity(self.lines.len());
+        let mut all = true;
+        for (named, image) in images {
+            let written = match image {
+                Ok(image) if image.plain => write(&mut lines, named, &image.rows),
+                _ => false,
+            };
+            all &= written;
+        }
+        let state = self.place.state.as_deref().filter(|_| all).unwrap_or(NONE);
+        if lines == self.lines && (state == self.state || state == NONE) {
+            return;
+        }
+        let crc = crc32fast::hash(lines.as_bytes());
+        let text = format!("{MARK}\t{state}\t{crc:08x}\n{lines}");
+        let _ = fs::replace_file(&self.place.path, text.as_bytes());
+    }
+}
+
+/// Returns the state and the lines of a file that is whole.
+fn whole(mut text: String) -> Option<(String, String)> {
+    let (head, lines) = text.split_once('\n')?;
+    let (mark, rest) = head.split_once('\t')?;
+    let (state, crc) = rest.split_once('\t')?;
+    let is_whole = mark == MARK && crc == format!("{:08x}", crc32fast::hash(lines.as_bytes()));
+    let (state, start) = (state.to_owned(), head.len() + 1);
+    is_whole.then(|| (state, text.split_off(start)))
+}
+
+/// Adds the lines of an image; nothing, and `false`, if they cannot be written as lines.
+fn write(lines: &mut String, named: &Named, rows: &[Row]) -> bool {
+    let start = lines.len();
+    let since = named.since.map(|since| since.to_string());
+    let since = since.as_deref().unwrap_or(NONE);
+    let target = &named.target.digest;
+    if rows.is_empty() {
+        let _ = writeln!(lines, "{}\t{target}\t{since}", named.name);
+    }
+    for row in rows {
+        let size = row
+            .size
+            .map_or(Cow::Borrowed(NONE), |size| size.to_string().into());
+        let platform = &row.platform;
+        let features = platform.os_features.join(BETWEEN);
+        let texts = [
+            &platform.architecture,
+            &platform.os,
+            &platform.os_version,
+            &features,
+            &platform.variant,
+        ];
+        let clear = |text: &&String| text.contains(['\t', '\n', '\r']);
+        let split = |feature: &String| feature.is_empty() || feature.contains(BETWEEN);
+        if texts.iter().any(clear) || platform.os_features.iter().any(split) {
+            lines.truncate(start);
+            return false;
+        }
+        let [arch, os, version, features, variant] = texts;
+        let _ = writeln!(
+            lines,
+            "{}\t{target}\t{since}\t{}\t{size}\t{arch}\t{os}\t{version}\t{features}\t{variant}",
+            named.name, row.manifest
+        );
+    }
+    true
+}
+
+/// A line, of an image or of one of its rows.
+#[derive(Clone, Copy, Debug)]
+struct Line<'a> {
+    name: &'a str,
+    target: &'a str,
+    since: &'a str,
+    /// The other fields; `None` for an image without rows.
+    row: Option<[&'a str; 7]>,
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut fields = line.split('\t');
+        let (name, target, since) = (fields.next()?, fields.next()?, fields.next()?);
+        let mut row = None;
+        if let Some(manifest) = fields.next() {
+            let mut next = || fields.next();
+            row = Some([
+                manifest,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+            ]);
+        }
+        Some(Self {
+            name,
+            target,
+            since,
+            row,
+        })
+    }
+
+    /// Returns the row; the inner `None` for an image without rows.
+    #[expect(clippy::option_option, reason = "broken, or without rows")]
+    fn row(self) -> Option<Option<Row>> {
+        let Some(fields) = self.row else {
+            return Some(None);
+        };
+        let since = match self.since {
+            NONE => None,
+            since => Some(since.parse().ok()?),
+        };
+        self.row_of(fields, self.name.parse().ok()?, since)
+            .map(Some)
+    }
+
+    fn row_of(self, fields: [&str; 7], name: Reference, since: Option<Timestamp>) -> Option<Row> {
+        let [manifest, size, arch, os, version, features, variant] = fields;
+        let size = match size {
+            NONE => None,
+            size => Some(size.parse().ok()?),
+        };
+        let features = features
+            .split(BETWEEN)
+            .filter(|feature| !feature.is_empty());
+        Some(Row {
+            name,
+            index: self.target.parse().ok()?,
+            manifest: manifest.parse().ok()?,
+            platform: Platform {
+                architecture: arch.to_owned(),
+                os: os.to_owned(),
+                os_version: version.to_owned(),
+                os_features: features.map(str::to_owned).collect(),
+                variant: variant.to_owned(),
+            },
+            size,
+            pulled: since.filter(|_| size.is_some()),
+            here: size.is_some(),
+        })
+    }
+}
+
+/// The lines of each target.
+#[derive(Debug, Default)]
+pub(super) struct Known<'a>(HashMap<&'a str, Vec<Line<'a>>>);
+
+impl Known<'_> {
+    /// Returns the rows of an image; `None` if they are not known, or not as they were.
+    pub(super) fn rows(&self, store: &dyn Store, named: &Named) -> Result<Option<Vec<Row>>, Error> {
+        let Some(lines) = self.0.get(named.target.digest.as_str()) else {
+            return Ok(None);
+        };
+        if store.size(&named.target.digest)?.is_none() {
+            return Ok(None);
+        }
+        let mut rows = Vec::with_capacity(lines.len());
+        for line in lines {
+            let Some(fields) = line.row else { continue };
+            let Some(row) = line.row_of(fields, named.name.clone(), named.since) else {
+                return Ok(None);
+            };
+            if store.size(&row.manifest)?.is_some() != row.here {
+                return Ok(None);
+            }
+            rows.push(row);
+        }
+        Ok(Some(rows))
+    }
+}
