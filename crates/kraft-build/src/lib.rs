@@ -48,6 +48,7 @@ pub mod catalog;
 pub mod configure;
 pub mod make;
 pub mod menu;
+pub mod names;
 pub mod pipeline;
 pub mod plan;
 pub mod shadow;

@@ -169,7 +169,7 @@ pub(super) fn in_containerd(ctx: &Context) -> bool {
 }
 
 /// Opens the image store without importing KraftKit's images.
-pub(super) fn open_as_it_is(ctx: &Context) -> Result<Arc<dyn Store>, store::Error> {
+pub fn open_as_it_is(ctx: &Context) -> Result<Arc<dyn Store>, store::Error> {
     let dir = ctx.settings.runtime_dir.join("images");
     if let Some(address) = &ctx.settings.containerd_addr {
         tracing::debug!(address, "opening the image store of containerd");

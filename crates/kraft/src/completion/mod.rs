@@ -1,8 +1,9 @@
 //! Completion: candidates for the last argument of a command line, for every shell.
 //!
 //! A shell's script runs `kraft __complete -- ARGS…` and shows its output: one candidate per line,
-//! a tab before its description. All shells offer the same candidates, including the names of
-//! existing machines.
+//! a tab before its description. All shells offer the same candidates. clap's completion engine
+//! finds the argument that is completed; [`Names`] says which names it takes, and the caller looks
+//! them up.
 //!
 //! ```text
 //! kraft stop --lo⇥     --log-level<TAB>Set the minimum level of log messages
@@ -12,7 +13,11 @@
 
 mod scripts;
 
-use clap::{Arg, ArgAction, Command, ValueHint};
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+use clap::{Arg, Command, ValueHint};
+use clap_complete::engine::{self, ArgValueCompleter, CompletionCandidate};
 
 pub(crate) use scripts::{Shell, script};
 
@@ -28,12 +33,10 @@ pub(crate) struct Candidate {
 /// The candidates for the last argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Completion {
-    /// Fixed candidates.
+    /// The candidates.
     pub(crate) candidates: Vec<Candidate>,
     /// Paths, which shells complete better themselves.
     pub(crate) paths: Option<Paths>,
-    /// Names that are looked up when the completion runs.
-    pub(crate) names: Option<Names>,
 }
 
 /// The kind of paths.
@@ -45,192 +48,164 @@ pub(crate) enum Paths {
     Dirs,
 }
 
-/// The kind of names.
+impl Paths {
+    const ALL: [Self; 2] = [Self::Files, Self::Dirs];
+
+    /// Returns the directive for the scripts, which also identifies the candidate that stands for paths.
+    pub(crate) fn directive(self) -> &'static str {
+        match self {
+            Self::Files => ":files",
+            Self::Dirs => ":dirs",
+        }
+    }
+}
+
+/// The kind of names that an argument takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Names {
     /// Machines that the command can be used on.
     Machines {
         /// The name of the command.
         command: String,
-        /// Names that the command line has already.
-        taken: Vec<String>,
     },
     /// Keys of the configuration.
     Keys,
+    /// Values of the key that is the argument before.
+    Values {
+        /// The key.
+        key: String,
+    },
+    /// Images in the store.
+    Images,
+    /// Images in the store, and those that registries listed the last time.
+    KnownImages,
+    /// Targets of the project in the current directory.
+    Targets,
+    /// KConfig options of that project.
+    Options {
+        /// Whether a value follows, after `=`.
+        assigned: bool,
+    },
+    /// Metros of the cloud.
+    Metros,
+    /// Services of the Compose file in the current directory.
+    Services,
+    /// Libraries of the project in the current directory.
+    Libraries,
+    /// Hosts with stored credentials.
+    Hosts,
 }
+
+/// Looks names up; the second argument is the text that they begin with.
+pub(crate) type LookUp = Arc<dyn Fn(&Names, &str) -> Vec<Candidate> + Send + Sync>;
 
 /// The value name of arguments that take a machine.
 pub(crate) const MACHINE: &str = "MACHINE";
 /// The value name of arguments that take a key of the configuration.
 pub(crate) const KEY: &str = "KEY";
 
+impl Names {
+    /// Returns the names that an argument takes; `path` is the command without the program's name,
+    /// and `before` the arguments before the completed one.
+    fn of(arg: &Arg, path: &[String], before: &[OsString]) -> Option<Self> {
+        let value_name = arg.get_value_names()?.first()?.as_str();
+        let within = |commands: &[&str]| path.iter().zip(commands).all(|(one, other)| one == other);
+        let cloud = within(&["cloud"]) && !within(&["cloud", "deploy"]);
+        Some(match value_name {
+            MACHINE => Self::Machines {
+                command: path.last().cloned().unwrap_or_default(),
+            },
+            KEY => Self::Keys,
+            "VALUE" if within(&["config", "set"]) && arg.is_positional() => Self::Values {
+                key: before.last()?.to_str()?.to_owned(),
+            },
+            // Images of the platform are known to the platform only.
+            "IMAGE" | "TARGET" if cloud => return None,
+            "IMAGE" if within(&["pkg", "pull"]) => Self::KnownImages,
+            "TARGET" if arg.is_positional() => Self::KnownImages,
+            "IMAGE" => Self::Images,
+            "TARGET" => Self::Targets,
+            "OPTION" | "OPTION=VALUE" | "OPTION[=VALUE]" => Self::Options {
+                assigned: value_name == "OPTION=VALUE",
+            },
+            "METRO" => Self::Metros,
+            "SERVICE" if within(&["cloud", "compose"]) => Self::Services,
+            "LIBRARY" if within(&["lib", "remove"]) => Self::Libraries,
+            "HOST" if within(&["logout"]) => Self::Hosts,
+            _ => return None,
+        })
+    }
+}
+
 /// Returns the candidates for the last of `words`, which may be empty. `words` does not contain the
 /// program's name.
-pub(crate) fn complete(root: &Command, words: &[String]) -> Completion {
-    let mut root = root.clone();
-    root.build();
+pub(crate) fn complete(root: Command, words: &[OsString], look_up: &LookUp) -> Completion {
     let Some((current, before)) = words.split_last() else {
         return Completion::default();
     };
-    let mut walk = Walk::new(&root);
-    for word in before {
-        walk.pass(word);
-    }
-    walk.offer(current)
-}
-
-/// Parser state for the arguments before the completed one.
-struct Walk<'c> {
-    command: &'c Command,
-    /// The flag whose value comes next.
-    pending: Option<&'c Arg>,
-    /// The number of positionals so far.
-    positionals: Vec<String>,
-    /// The flags so far.
-    used: Vec<&'c Arg>,
-    /// Whether `--` came before: what follows is not a flag.
-    escaped: bool,
-}
-
-impl<'c> Walk<'c> {
-    fn new(command: &'c Command) -> Self {
-        Self {
-            command,
-            pending: None,
-            positionals: Vec::new(),
-            used: Vec::new(),
-            escaped: false,
-        }
-    }
-
-    fn pass(&mut self, word: &str) {
-        if self.pending.take().is_some() {
-            return;
-        }
-        if self.escaped || word == "-" || !word.starts_with('-') {
-            self.pass_positional(word);
-        } else if word == "--" {
-            self.escaped = true;
-        } else if let Some(long) = word.strip_prefix("--") {
-            let (name, value) = match long.split_once('=') {
-                Some((name, value)) => (name, Some(value)),
-                None => (long, None),
-            };
-            if let Some(arg) = self.long(name) {
-                self.used.push(arg);
-                if value.is_none() && wants_next_word(arg) {
-                    self.pending = Some(arg);
-                }
-            }
-        } else {
-            self.pass_shorts(word);
-        }
-    }
-
-    fn pass_shorts(&mut self, word: &str) {
-        let mut letters = word.chars().skip(1).peekable();
-        while let Some(letter) = letters.next() {
-            let Some(arg) = self.arguments().find(|arg| arg.get_short() == Some(letter)) else {
-                return;
-            };
-            self.used.push(arg);
-            if arg.get_action().takes_values() {
-                if letters.peek().is_none() && wants_next_word(arg) {
-                    self.pending = Some(arg);
-                }
-                return;
-            }
-        }
-    }
-
-    fn pass_positional(&mut self, word: &str) {
-        if !self.escaped
-            && self.positionals.is_empty()
-            && let Some(command) = self.command.find_subcommand(word)
-        {
-            *self = Self::new(command);
-        } else {
-            self.positionals.push(word.to_owned());
-        }
-    }
-
-    fn offer(&self, current: &str) -> Completion {
-        if let Some(arg) = self.pending {
-            return self.values(arg, current, "");
-        }
-        if !self.escaped
-            && let Some(long) = current.strip_prefix("--")
-            && let Some((name, value)) = long.split_once('=')
-        {
-            return self.long(name).map_or_else(Completion::default, |arg| {
-                self.values(arg, value, &format!("--{name}="))
-            });
-        }
-        if !self.escaped && current.starts_with('-') {
-            return self.flags(current);
-        }
-        let mut completion = self
-            .positional()
-            .map_or_else(Completion::default, |arg| self.values(arg, current, ""));
-        if !self.escaped && self.positionals.is_empty() {
-            completion.candidates.extend(self.subcommands(current));
-        }
-        completion
-    }
-
-    fn subcommands(&self, current: &str) -> impl Iterator<Item = Candidate> {
-        self.command
-            .get_subcommands()
-            .filter(move |command| {
-                !command.is_hide_set() && command.get_name().starts_with(current)
-            })
-            .map(|command| Candidate {
-                word: command.get_name().to_owned(),
-                about: command
-                    .get_about()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
-            })
-    }
-
-    fn flags(&self, current: &str) -> Completion {
-        let mut candidates = Vec::new();
-        for arg in self.arguments().filter(|arg| !arg.is_hide_set()) {
-            let repeatable = matches!(arg.get_action(), ArgAction::Append | ArgAction::Count);
-            if !repeatable && self.used.iter().any(|used| used.get_id() == arg.get_id()) {
-                continue;
-            }
-            let about = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            // The long flag is preferred; the short one is offered if it is the only match.
-            let long = arg.get_long().map(|long| format!("--{long}"));
-            let short = arg.get_short().map(|short| format!("-{short}"));
-            let word = long
-                .into_iter()
-                .chain(short)
-                .find(|word| word.starts_with(current));
-            candidates.extend(word.map(|word| Candidate { word, about }));
-        }
-        candidates.sort_by(|a, b| a.word.cmp(&b.word));
-        Completion {
-            candidates,
-            ..Completion::default()
-        }
-    }
-
-    /// Offers values of an argument, each after `prefix`.
-    fn values(&self, arg: &Arg, current: &str, prefix: &str) -> Completion {
-        let candidates = arg
-            .get_possible_values()
+    let line = Line {
+        current,
+        before,
+        look_up,
+    };
+    let mut root = line.prepare(root, &[]);
+    let args: Vec<OsString> = [OsString::from("kraft")]
+        .into_iter()
+        .chain(words.iter().cloned())
+        .collect();
+    let found = engine::complete(&mut root, args, words.len(), None).unwrap_or_default();
+    let escaped = before.iter().any(|word| word == "--");
+    let begins_flag = !escaped && current.to_string_lossy().starts_with('-');
+    let mut completion = Completion::default();
+    for candidate in found {
+        let id = candidate.get_id().map(String::as_str);
+        let word = candidate.get_value().to_string_lossy().into_owned();
+        if let Some(paths) = Paths::ALL
             .iter()
-            .filter(|value| !value.is_hide_set() && value.get_name().starts_with(current))
-            .map(|value| Candidate {
-                word: format!("{prefix}{}", value.get_name()),
-                about: value
-                    .get_help()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
+            .find(|paths| id == Some(paths.directive()))
+        {
+            // A word that begins a flag is not a path, except for the value of that flag.
+            if !begins_flag || word.starts_with('-') {
+                completion.paths = Some(*paths);
+            }
+            continue;
+        }
+        // Flags are offered only where one is begun.
+        if candidate.is_hide_set() || (current.is_empty() && word.starts_with('-')) {
+            continue;
+        }
+        let help = candidate.get_help().map(ToString::to_string);
+        completion.candidates.push(Candidate {
+            word,
+            about: help.unwrap_or_default(),
+        });
+    }
+    completion
+}
+
+/// The command line.
+struct Line<'l> {
+    current: &'l OsStr,
+    before: &'l [OsString],
+    look_up: &'l LookUp,
+}
+
+impl Line<'_> {
+    /// Adds a completer to each argument that takes names or paths.
+    fn prepare(&self, command: Command, path: &[String]) -> Command {
+        command
+            .mut_args(|arg| self.completed(arg, path))
+            .mut_subcommands(|command| {
+                let mut path = path.to_vec();
+                path.push(command.get_name().to_owned());
+                self.prepare(command, &path)
             })
-            .collect();
+    }
+
+    fn completed(&self, arg: Arg, path: &[String]) -> Arg {
+        if arg.is_require_equals_set() {
+            return self.after_equals(arg);
+        }
         let paths = match arg.get_value_hint() {
             ValueHint::AnyPath | ValueHint::FilePath | ValueHint::ExecutablePath => {
                 Some(Paths::Files)
@@ -238,51 +213,62 @@ impl<'c> Walk<'c> {
             ValueHint::DirPath => Some(Paths::Dirs),
             _ => None,
         };
-        let value_name = arg.get_value_names().and_then(<[_]>::first);
-        let names = match value_name.map(clap::builder::Str::as_str) {
-            Some(MACHINE) => Some(Names::Machines {
-                command: self.command.get_name().to_owned(),
-                taken: self.positionals.clone(),
-            }),
-            Some(KEY) => Some(Names::Keys),
-            Some(_) | None => None,
-        };
-        Completion {
-            candidates,
-            paths,
-            names,
+        let names = Names::of(&arg, path, self.before);
+        if paths.is_none() && names.is_none() {
+            return arg;
         }
+        let look_up = Arc::clone(self.look_up);
+        let before = self.before.to_vec();
+        arg.add(ArgValueCompleter::new(move |current: &OsStr| {
+            let mut candidates = Vec::new();
+            if let (Some(names), Some(current)) = (&names, current.to_str()) {
+                let found = look_up(names, current).into_iter().filter(|found| {
+                    let taken = || before.iter().any(|word| *word == *found.word);
+                    found.word.starts_with(current) && !taken()
+                });
+                candidates.extend(found.map(|found| {
+                    CompletionCandidate::new(found.word).help(Some(found.about.into()))
+                }));
+            }
+            candidates.extend(
+                paths.map(|paths| {
+                    CompletionCandidate::new("").id(Some(paths.directive().to_owned()))
+                }),
+            );
+            candidates
+        }))
     }
 
-    /// Returns the next positional; the last one may take several values.
-    fn positional(&self) -> Option<&'c Arg> {
-        let all: Vec<&Arg> = self.command.get_positionals().collect();
-        let many = |arg: &Arg| matches!(arg.get_action(), ArgAction::Append);
-        all.get(self.positionals.len())
-            .copied()
-            .or_else(|| all.last().copied().filter(|arg| many(arg)))
+    /// Offers the values of a flag only after `=`: the next argument is not one of them.
+    fn after_equals(&self, arg: Arg) -> Arg {
+        let begun = self.current.to_string_lossy().starts_with('-');
+        let values: Vec<(String, Option<String>)> = arg
+            .get_possible_values()
+            .iter()
+            .filter(|value| begun && !value.is_hide_set())
+            .map(|value| {
+                let help = value.get_help().map(ToString::to_string);
+                (value.get_name().to_owned(), help)
+            })
+            .collect();
+        arg.add(ArgValueCompleter::new(move |current: &OsStr| {
+            let current = current.to_string_lossy();
+            let fitting = values
+                .iter()
+                .filter(|(name, _)| name.starts_with(&*current));
+            fitting
+                .map(|(name, help)| {
+                    CompletionCandidate::new(name).help(help.clone().map(Into::into))
+                })
+                .collect()
+        }))
     }
-
-    fn long(&self, name: &str) -> Option<&'c Arg> {
-        self.arguments().find(|arg| {
-            arg.get_long() == Some(name)
-                || arg.get_all_aliases().is_some_and(|all| all.contains(&name))
-        })
-    }
-
-    fn arguments(&self) -> impl Iterator<Item = &'c Arg> + use<'c> {
-        self.command
-            .get_arguments()
-            .filter(|arg| !arg.is_positional())
-    }
-}
-
-fn wants_next_word(arg: &Arg) -> bool {
-    arg.get_action().takes_values() && !arg.is_require_equals_set()
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::ArgAction;
+
     use super::*;
 
     fn tree() -> Command {
@@ -293,6 +279,15 @@ mod tests {
                     .global(true)
                     .value_parser(["debug", "info"]),
             )
+            .arg(
+                Arg::new("offline")
+                    .long("offline")
+                    .global(true)
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true")
+                    .value_parser(["true", "false"]),
+            )
             .subcommand(
                 Command::new("stop")
                     .about("Stop machines")
@@ -302,9 +297,11 @@ mod tests {
                             .long("all")
                             .action(ArgAction::SetTrue),
                     )
+                    .arg(Arg::new("old").long("old").num_args(1).hide(true))
                     .arg(
                         Arg::new("machines")
                             .value_name(MACHINE)
+                            .num_args(1..)
                             .action(ArgAction::Append),
                     ),
             )
@@ -319,47 +316,72 @@ mod tests {
                             .long("env")
                             .action(ArgAction::Append),
                     )
+                    .arg(
+                        Arg::new("image")
+                            .short('i')
+                            .long("image")
+                            .value_name("IMAGE"),
+                    )
                     .arg(Arg::new("kernel").value_hint(ValueHint::FilePath)),
             )
             .subcommand(Command::new("secret").hide(true))
     }
 
     fn words(line: &str) -> Vec<String> {
-        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let completion = complete(&tree(), &words);
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let look_up: LookUp = Arc::new(|names, _| {
+            let word = match names {
+                Names::Machines { command } => format!("machine-to-{command}"),
+                Names::Images => "nginx:1.25".to_owned(),
+                _ => "another".to_owned(),
+            };
+            let about = String::new();
+            vec![Candidate { word, about }]
+        });
+        let completion = complete(tree(), &words, &look_up);
         let mut found: Vec<String> = completion.candidates.into_iter().map(|c| c.word).collect();
-        found.extend(completion.paths.map(|paths| format!("{paths:?}")));
-        if let Some(Names::Machines { command, taken }) = completion.names {
-            found.push(format!("machines for {command} but {taken:?}"));
-        }
+        found.sort();
+        found.extend(completion.paths.map(|paths| paths.directive().to_owned()));
         found
     }
 
     #[test]
     fn commands_flags_values_and_names_are_offered_where_they_apply() {
-        assert_eq!(words(""), ["stop", "run", "help"]);
-        assert_eq!(words("st"), ["stop"]);
-        assert_eq!(words("stop --"), ["--all", "--help", "--level"]);
-        assert_eq!(words("stop -a --a"), [""; 0]);
-        assert_eq!(words("stop -"), ["--all", "--help", "--level"]);
-        assert_eq!(words("stop --level d"), ["debug"]);
-        assert_eq!(words("--level debug stop --level=i"), ["--level=info"]);
-        assert_eq!(
-            words("stop al bo c"),
-            ["machines for stop but [\"al\", \"bo\"]"]
-        );
-        assert_eq!(words("stop -- -"), ["machines for stop but []"]);
-        assert_eq!(words("r "), ["Files"]);
-        assert_eq!(words("run --memory 1G "), ["Files"]);
-        assert_eq!(words("run -M1G "), ["Files"]);
-        assert_eq!(words("run -M "), [""; 0]);
-        assert_eq!(words("run kernel "), [""; 0]);
-        assert!(words("run -e A=1 --").contains(&"--env".to_owned()));
-        assert!(!words("run -M 1G --").contains(&"--memory".to_owned()));
+        for (line, expected) in [
+            ("", &["help", "run", "stop"][..]),
+            ("st", &["stop"]),
+            ("sec", &[]),
+            ("stop --", &["--all", "--help", "--level", "--offline"]),
+            ("stop --o", &["--offline"]),
+            ("stop --level d", &["debug"]),
+            ("--level debug stop --level=i", &["--level=info"]),
+            ("--offline ", &["help", "run", "stop"]),
+            ("--offline=f", &["--offline=false"]),
+            ("stop ", &["machine-to-stop"]),
+            ("stop al m", &["machine-to-stop"]),
+            ("stop x", &[]),
+            ("stop machine-to-stop ", &[]),
+            ("stop -- m", &["machine-to-stop"]),
+            ("r ", &[":files"]),
+            ("run --memory 1G ", &[":files"]),
+            ("run -M1G ", &[":files"]),
+            ("run -- -k", &[":files"]),
+            ("run -M ", &[]),
+            ("run kernel ", &[]),
+            ("run --image ", &["nginx:1.25"]),
+            ("run --image=ng", &["--image=nginx:1.25"]),
+            ("run --image nginx:", &["nginx:1.25"]),
+            ("run -i n", &["nginx:1.25"]),
+            ("run -e A=1 --en", &["--env"]),
+            ("nothing ", &["help", "run", "stop"]),
+        ] {
+            assert_eq!(words(line), expected, "{line}");
+        }
     }
 
     #[test]
     fn without_arguments_there_are_no_candidates() {
-        assert_eq!(complete(&tree(), &[]), Completion::default());
+        let look_up: LookUp = Arc::new(|_, _| Vec::new());
+        assert_eq!(complete(tree(), &[], &look_up), Completion::default());
     }
 }
