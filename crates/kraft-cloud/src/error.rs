@@ -120,16 +120,14 @@ impl Error {
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unreachable { .. } | Self::Nonsense { .. } | Self::Busy { .. } => {
-                ErrorKind::Network
-            }
+            Self::Offline { .. }
+            | Self::Unreachable { .. }
+            | Self::Nonsense { .. }
+            | Self::Busy { .. } => ErrorKind::Network,
             Self::Unauthorized { .. } | Self::Redirect { .. } => ErrorKind::Auth,
             Self::Refused { code: Some(8), .. } => ErrorKind::NotFound,
             Self::Status { status, .. } if *status >= 500 || *status == 429 => ErrorKind::Network,
-            Self::Offline { .. }
-            | Self::Client { .. }
-            | Self::Status { .. }
-            | Self::Refused { .. } => ErrorKind::Failed,
+            Self::Client { .. } | Self::Status { .. } | Self::Refused { .. } => ErrorKind::Failed,
         }
     }
 

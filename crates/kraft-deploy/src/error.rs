@@ -31,7 +31,8 @@ impl RequestError {
     /// Returns whether the same request may succeed later: the platform cannot be reached.
     #[must_use]
     pub fn is_network(&self) -> bool {
-        self.is(ErrorKind::Network)
+        let offline = matches!(self, Self::Platform(kraft_cloud::Error::Offline { .. }));
+        !offline && self.is(ErrorKind::Network)
     }
 
     fn is(&self, kind: ErrorKind) -> bool {
