@@ -2,6 +2,7 @@
 //!
 //! | module | what it tests |
 //! |---|---|
+//! | `every_command` | every command, once; none is forgotten |
 //! | `hidden` | hidden flags, which work or warn |
 //! | `help` | help texts |
 //! | `config` | precedence of layers, and edits that keep everything else |
@@ -23,6 +24,7 @@ mod completion;
 mod config;
 mod connections;
 mod doctor;
+mod every_command;
 mod help;
 mod hidden;
 mod init;

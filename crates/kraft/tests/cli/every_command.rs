@@ -1,0 +1,224 @@
+//! Runs every command once, without QEMU and without a network: what fails says why, with the exit
+//! code of `docs/errors.md`. A command without a row in the table fails the test.
+
+use clap::Command;
+
+use crate::support::Home;
+
+/// The exit code of a request to the cloud that is not sent.
+const OFFLINE: i32 = 4;
+
+/// Command lines, in the order in which they are run in one home, each with its exit code and a part of
+/// what it prints.
+#[rustfmt::skip]
+const TABLE: &[(&str, i32, &str)] = &[
+    ("kconfig", 0, "Show and change KConfig options"),
+    ("init project --type dockerfile", 3, "there is no `project/Dockerfile`"),
+    ("build", 4, "no catalog has been read on this host yet"),
+    ("menu", 2, "the menu needs a terminal"),
+    ("kconfig get LWIP", 4, "no catalog has been read on this host yet"),
+    ("kconfig set LWIP", 2, "`LWIP` is not a valid option"),
+    ("kconfig unset LWIP", 0, "nothing to change"),
+    ("kconfig explain LWIP", 4, "no catalog has been read on this host yet"),
+    ("kconfig diff nothing", 4, "no catalog has been read on this host yet"),
+    ("kconfig search net", 4, "no catalog has been read on this host yet"),
+    ("set LWIP", 2, "`LWIP` is not a valid option"),
+    ("unset LWIP", 0, "nothing to change"),
+    ("lib", 0, "Add, remove or create libraries"),
+    ("lib add nothing", 3, "library `nothing` not found"),
+    ("lib create hello --no-prompt", 2, "author name cannot be empty"),
+    ("lib remove nothing", 3, "library `nothing` does not exist in the project"),
+    ("update", 4, "no catalog has been read on this host yet"),
+    ("fetch", 4, "no catalog has been read on this host yet"),
+    ("clean", 0, ""),
+    ("size kernel", 1, "it is not an ELF file"),
+    ("x", 0, "Run experimental commands"),
+    ("x probe kernel", 1, "it is not an ELF file"),
+    ("check", 0, "Kraftfile is valid"),
+    ("rootfs", 0, "Build and read root filesystems"),
+    ("rootfs build --output root.cpio root", 0, "wrote root.cpio"),
+    ("rootfs cat root.cpio /motd", 0, "Hello"),
+    ("rootfs ls root.cpio", 0, "motd"),
+    ("pkg --name packed --kernel ./kernel", 0, "packaged unikraft.org/packed:latest"),
+    ("pkg ls", 0, "unikraft.org/packed"),
+    ("pkg info packed", 0, "unikraft.org/packed"),
+    ("pkg inspect packed", 0, r#""manifests""#),
+    ("pkg tree packed", 3, "has no root filesystem layer"),
+    ("pkg cat packed /motd", 3, "has no root filesystem layer"),
+    ("pkg tag packed again", 0, ""),
+    ("pkg pull registry.example/x:1", 4, "no connection is opened"),
+    ("pkg push packed", 4, "no connection is opened"),
+    ("pkg save --output packed.tar packed", 0, "saved packed.tar"),
+    ("pkg rm again", 0, "unikraft.org/again:latest"),
+    ("pkg load --input packed.tar", 0, "loaded packed.tar"),
+    ("pkg update", 4, "cannot update while kraft is offline"),
+    ("pkg source registry.example", 0, ""),
+    ("pkg unsource registry.example", 0, ""),
+    ("store", 0, "Manage the local image store"),
+    ("store verify", 0, "no errors"),
+    ("store gc", 0, "removed 0 blobs"),
+    ("store du", 0, "unikraft.org/packed:latest"),
+    ("store import-kraftkit", 3, "KraftKit has no images"),
+    ("login registry.example --user anna --token secret", 0, "logged in to registry.example"),
+    ("logout registry.example", 0, "logged out of registry.example"),
+    ("schema", 0, r#""$schema""#),
+    ("run -W --no-start -n alice ./kernel", 0, "alice"),
+    ("ps --all", 0, "alice"),
+    ("logs alice", 0, ""),
+    ("start nothing", 3, "no machine `nothing`"),
+    ("stop alice", 0, ""),
+    ("pause alice", 1, "machine `alice` is not running"),
+    ("unpause alice", 1, "machine `alice` is not paused"),
+    ("wait alice", 1, "machine `alice` was never started"),
+    ("inspect alice", 0, r#""alice""#),
+    ("events nothing", 3, "no machine `nothing`"),
+    ("remove alice", 0, "alice"),
+    ("cloud", 0, "Manage instances, images and other resources"),
+    ("cloud deploy --as nothing", 2, "invalid value 'nothing'"),
+    ("cloud instance", 0, "Manage instances"),
+    ("cloud instance create nginx", OFFLINE, "cannot find the image `nginx:latest`"),
+    ("cloud instance list", OFFLINE, "cannot get instances"),
+    ("cloud instance get web", OFFLINE, "cannot get instances"),
+    ("cloud instance logs web", OFFLINE, "cannot get instances"),
+    ("cloud instance metrics web", OFFLINE, "cannot get metrics"),
+    ("cloud instance start web", OFFLINE, "cannot start the instance"),
+    ("cloud instance stop web", OFFLINE, "cannot stop the instance"),
+    ("cloud instance wait web", OFFLINE, "cannot wait until the instance is running"),
+    ("cloud instance remove web", OFFLINE, "cannot remove the instance"),
+    ("cloud compose", 0, "Manage the services of a Compose file"),
+    ("cloud compose up", OFFLINE, "cannot find the image `nginx:latest`"),
+    ("cloud compose down", OFFLINE, "cannot get instances"),
+    ("cloud compose create", OFFLINE, "cannot find the image `nginx:latest`"),
+    ("cloud compose start", OFFLINE, "cannot get instances"),
+    ("cloud compose stop", OFFLINE, "cannot get instances"),
+    ("cloud compose build nothing", 3, "nothing"),
+    ("cloud compose push nothing", 3, "nothing"),
+    ("cloud compose ps", OFFLINE, "cannot get instances"),
+    ("cloud compose ls", OFFLINE, "cannot get instances"),
+    ("cloud compose logs", OFFLINE, "cannot get instances"),
+    ("cloud image", 0, "Manage images on the platform"),
+    ("cloud image list", OFFLINE, "cannot list the images"),
+    ("cloud image remove anna/web", 4, "cannot list the tags"),
+    ("cloud service", 0, "Manage services"),
+    ("cloud service create 443", OFFLINE, "cannot create a service"),
+    ("cloud service list", OFFLINE, "cannot get services"),
+    ("cloud service get web", OFFLINE, "cannot get services"),
+    ("cloud service remove web", OFFLINE, "cannot remove the service"),
+    ("cloud volume", 0, "Manage volumes"),
+    ("cloud volume create --size 64", OFFLINE, "cannot create a volume"),
+    ("cloud volume attach data --to web --at /data", OFFLINE, "cannot attach the volume to `web`"),
+    ("cloud volume detach data", OFFLINE, "cannot detach the volume"),
+    ("cloud volume import --volume data --source root", OFFLINE, "cannot get volumes"),
+    ("cloud volume list", OFFLINE, "cannot get volumes"),
+    ("cloud volume get data", OFFLINE, "cannot get volumes"),
+    ("cloud volume remove data", OFFLINE, "cannot remove the volume"),
+    ("cloud certificate", 0, "Manage the certificates of domains"),
+    ("cloud certificate create --cn a.example --chain kernel --pkey kernel", 2, "has no PEM block"),
+    ("cloud certificate list", OFFLINE, "cannot get certificates"),
+    ("cloud certificate get a", OFFLINE, "cannot get certificates"),
+    ("cloud certificate remove a", OFFLINE, "cannot remove the certificate"),
+    ("cloud scale", 0, "Scale services automatically"),
+    ("cloud scale init web", OFFLINE, "cannot get services"),
+    ("cloud scale add web --name p --step 1:2/+1", OFFLINE, "cannot get services"),
+    ("cloud scale get web", OFFLINE, "cannot get how services are scaled"),
+    ("cloud scale remove web p", OFFLINE, "cannot get services"),
+    ("cloud scale reset web", OFFLINE, "cannot cease to scale the service"),
+    ("cloud quota", OFFLINE, "cannot get the quota"),
+    ("cloud tunnel web:80", OFFLINE, "cannot get instances"),
+    ("cloud metro", 0, "List the metros"),
+    ("cloud metro list", 0, "fra0"),
+    ("doctor", 0, "configuration"),
+    ("config", 0, "log.level"),
+    ("config get log.level", 0, "info"),
+    ("config set log.level debug", 0, ""),
+    ("config unset log.level", 0, ""),
+    ("config path", 0, "config.yaml"),
+    ("completion bash", 0, "bash completion for kraft"),
+    ("version", 0, "kraft"),
+    ("__complete -- ver", 0, "version"),
+];
+
+/// Returns the name of every command below another, hidden ones included.
+fn names(command: &Command, path: &str, found: &mut Vec<String>) {
+    for inner in command.get_subcommands() {
+        let name = format!("{path} {}", inner.get_name()).trim().to_owned();
+        found.push(name.clone());
+        names(inner, &name, found);
+    }
+}
+
+/// Returns the name of the command that a command line runs.
+fn command_of(root: &Command, line: &str) -> String {
+    let mut command = root;
+    let mut name = Vec::new();
+    for word in line.split(' ') {
+        let Some(inner) = command.find_subcommand(word) else {
+            break;
+        };
+        name.push(inner.get_name());
+        command = inner;
+    }
+    name.join(" ")
+}
+
+/// Returns the commands that no command line runs.
+fn forgotten<'l>(root: &Command, lines: impl IntoIterator<Item = &'l str>) -> Vec<String> {
+    let run: Vec<String> = lines
+        .into_iter()
+        .map(|line| command_of(root, line))
+        .collect();
+    let mut all = Vec::new();
+    names(root, "", &mut all);
+    all.retain(|name| !run.contains(name));
+    all
+}
+
+#[test]
+fn every_command_is_run() {
+    let lines = TABLE.iter().map(|(line, ..)| *line);
+    assert_eq!(
+        forgotten(&kraft::command(), lines),
+        [""; 0],
+        "add a row for each command"
+    );
+
+    let home = Home::new();
+    let _ = home.kernel();
+    home.write(
+        "Kraftfile",
+        "spec: v0.6\nname: web\nunikraft: stable\nlibraries: {lwip: stable}\ntargets: [qemu/x86_64]\n",
+    );
+    home.write("compose.yaml", "services:\n  web: {image: nginx}\n");
+    home.write("root/motd", "Hello\n");
+    let mut wrong = Vec::new();
+    for (line, code, part) in TABLE {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut command = home.command(&words);
+        command
+            // base64 of `anna:secret`
+            .env("UKC_TOKEN", "YW5uYTpzZWNyZXQ=")
+            .env("UKC_METRO", "fra0")
+            .env("KRAFTKIT_OFFLINE", "true");
+        let outcome = home.finish(&mut command);
+        let text = format!("{}{}", outcome.stdout, outcome.stderr);
+        if outcome.code != *code || !text.contains(part) {
+            wrong.push(format!("{line}: {}: {text}", outcome.code));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_command_that_no_line_runs_is_named() {
+    let tree = Command::new("kraft")
+        .subcommand(Command::new("run"))
+        .subcommand(
+            Command::new("pkg")
+                .subcommand(Command::new("list").alias("ls"))
+                .subcommand(Command::new("secret").hide(true)),
+        );
+    assert_eq!(
+        forgotten(&tree, ["run pkg", "pkg ls"]),
+        ["pkg", "pkg secret"]
+    );
+}
