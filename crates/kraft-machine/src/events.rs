@@ -1,18 +1,29 @@
 //! Events of all machines, as a stream.
+//!
+//! The files of machines are watched (`inotify(7)`), and so are the processes of their VMMs: a VMM
+//! whose monitor was killed ends without a write. Where files cannot be watched, they are read again
+//! and again.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kraft_core::machine::EndReason;
 
+use kraft_sys::process::{Identity, Process, wait_readable};
+
 use crate::event_log::StateChange;
+use crate::file_watch::FileWatch;
 use crate::id::Id;
 use crate::machines::{Error, Listed, Machine, Machines, now};
 
-/// The interval of polling.
+/// The interval of polling where files cannot be watched.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The shortest time between two looks at all machines: a guest may cause any number of changes.
+const SPACING: Duration = Duration::from_millis(10);
 
 /// An event of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +83,10 @@ pub struct EventStream {
     machines: Machines,
     known: BTreeMap<Id, Known>,
     waiting: VecDeque<MachineEvent>,
+    watch: Option<FileWatch>,
+    /// Whether the directory of machines is watched.
+    watches_all: bool,
+    looked: Instant,
 }
 
 /// What was already reported about a machine.
@@ -79,6 +94,23 @@ pub struct EventStream {
 struct Known {
     name: String,
     reported: Vec<(Timestamp, EventKind)>,
+    /// Whether its directory is watched.
+    watched: bool,
+    /// The process of its VMM by its id; no longer open once it has ended.
+    vmm: Option<(u32, Option<Process>)>,
+}
+
+impl Known {
+    /// Opens the process of the VMM, unless that is the known one.
+    fn follow(&mut self, pid: Option<u32>) {
+        let known = self.vmm.as_ref().map(|(pid, _)| *pid);
+        if known != pid {
+            self.vmm = pid.map(|pid| {
+                let process = Identity::of(pid).and_then(|id| Process::open(&id).ok()?);
+                (pid, process)
+            });
+        }
+    }
 }
 
 impl Machines {
@@ -88,8 +120,11 @@ impl Machines {
             machines: self.clone(),
             known: BTreeMap::new(),
             waiting: VecDeque::new(),
+            watch: FileWatch::empty(),
+            watches_all: false,
+            looked: Instant::now(),
         };
-        stream.poll()?;
+        stream.look()?;
         stream.waiting.clear();
         Ok(stream)
     }
@@ -103,19 +138,81 @@ impl EventStream {
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(Some(event));
             }
-            self.poll()?;
+            self.look()?;
             if self.waiting.is_empty() {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
+                if Instant::now() >= deadline {
                     return Ok(None);
                 }
-                std::thread::sleep(POLL_INTERVAL.min(left));
+                self.wait(deadline)
+                    .map_err(Error::on("wait for a change of the machines"))?;
             }
         }
     }
 
-    /// Compares all machines with what was reported about them.
-    fn poll(&mut self) -> Result<(), Error> {
+    /// Waits for a change, at most until `deadline`.
+    fn wait(&mut self, deadline: Instant) -> std::io::Result<()> {
+        let until = if self.watches_all && self.known.values().all(|known| known.watched) {
+            deadline
+        } else {
+            deadline.min(Instant::now() + POLL_INTERVAL)
+        };
+        let mut vmms: Vec<&mut Option<Process>> = self
+            .known
+            .values_mut()
+            .filter_map(|known| known.vmm.as_mut().map(|(_, process)| process))
+            .filter(|process| process.is_some())
+            .collect();
+        let files: Vec<_> = vmms
+            .iter()
+            .filter_map(|process| process.as_ref().map(AsFd::as_fd))
+            .chain(self.watch.as_ref().map(AsFd::as_fd))
+            .collect();
+        let ready = wait_readable(&files, Some(until))?;
+        for (process, ended) in vmms.iter_mut().zip(ready) {
+            if ended {
+                **process = None;
+            }
+        }
+        let spaced = self.looked + SPACING;
+        std::thread::sleep(spaced.saturating_duration_since(Instant::now()));
+        Ok(())
+    }
+
+    /// Compares all machines with what was reported about them. A machine is looked at again once it
+    /// is watched, so that no change is missed in between.
+    fn look(&mut self) -> Result<(), Error> {
+        loop {
+            if let Some(watch) = &self.watch {
+                watch.clear();
+            }
+            self.compare_all()?;
+            if !self.watch_more() {
+                self.looked = Instant::now();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Watches the directories that are not watched yet; returns whether there were any.
+    fn watch_more(&mut self) -> bool {
+        let Some(watch) = &self.watch else {
+            return false;
+        };
+        let layout = &self.machines.layout;
+        // It may not exist yet, or be removed and made again.
+        let watches_all = watch.add_dir(&layout.machines());
+        let mut more = watches_all && !self.watches_all;
+        self.watches_all = watches_all;
+        for (id, known) in &mut self.known {
+            if !known.watched && watch.add_dir(layout.machine(*id).path()) {
+                known.watched = true;
+                more = true;
+            }
+        }
+        more
+    }
+
+    fn compare_all(&mut self) -> Result<(), Error> {
         let mut fresh = Vec::new();
         let mut seen = Vec::new();
         for listed in self.machines.list()? {
@@ -149,7 +246,10 @@ impl EventStream {
         let known = self.known.entry(machine.id).or_insert_with(|| Known {
             name: machine.name.clone(),
             reported: Vec::new(),
+            watched: false,
+            vmm: None,
         });
+        known.follow(machine.pid);
         let history = history(&self.machines, machine);
         for (at, kind) in &history {
             if !known.reported.contains(&(*at, kind.clone())) {

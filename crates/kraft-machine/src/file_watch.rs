@@ -11,6 +11,22 @@ use rustix::fs::inotify;
 pub(crate) struct FileWatch(OwnedFd);
 
 impl FileWatch {
+    /// Starts watching nothing yet; `None` if the system does not allow it.
+    pub(crate) fn empty() -> Option<Self> {
+        Self::new(std::iter::empty::<&Path>())
+    }
+
+    /// Also watches a directory: files in it that are created, written to, renamed or removed. Returns
+    /// whether the system allows it; a removed directory is no longer watched.
+    pub(crate) fn add_dir(&self, dir: &Path) -> bool {
+        let changes = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVE
+            | inotify::WatchFlags::DELETE
+            | inotify::WatchFlags::ONLYDIR;
+        inotify::add_watch(&self.0, dir, changes).is_ok()
+    }
+
     /// Starts watching; `None` if the system does not allow it.
     pub(crate) fn new(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Option<Self> {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;

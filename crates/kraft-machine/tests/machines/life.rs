@@ -1,9 +1,11 @@
 //! The life of a machine without failures.
 
+use std::time::Duration;
+
 use kraft_core::machine::{EndReason, MachineState};
 use kraft_machine::{Error, EventKind, LogsOptions, StartError, StopOptions};
 
-use crate::bench::{Bench, entries, eventually, spec};
+use crate::bench::{Bench, entries, eventually, kill, spec};
 
 #[test]
 fn a_machine_is_created_started_paused_resumed_stopped_started_again_and_removed() {
@@ -248,6 +250,41 @@ fn events_are_in_order() {
             EventKind::Removed,
         ]
     );
+}
+
+#[test]
+fn a_vmm_that_dies_without_its_monitor_wakes_whoever_waits_for_events() {
+    let bench = Bench::new();
+    let id = bench.run("m", &["@sleep:600"]);
+    let mut events = bench.machines.events().unwrap();
+    let waiting = std::thread::spawn(move || {
+        // No file changes: the end of the process itself is noticed.
+        events.next(crate::bench::PATIENCE).unwrap().unwrap()
+    });
+    let machine = bench.machines.get(id).unwrap();
+    kill(machine.monitor_pid.unwrap());
+    kill(machine.pid.unwrap());
+    let event = waiting.join().unwrap();
+    assert_eq!(event.id, id);
+    assert!(matches!(event.kind, EventKind::Ended(_)), "{event:?}");
+}
+
+#[test]
+fn events_are_seen_in_a_directory_that_is_made_later() {
+    let bench = Bench::new();
+    let dir = bench.runtime_dir.join("machines");
+    kraft_sys::fs::remove_tree(&dir).unwrap();
+    let mut events = bench.machines.events().unwrap();
+    assert_eq!(events.next(Duration::ZERO).unwrap(), None);
+    kraft_sys::fs::create_dir(&dir, 0o700).unwrap();
+    let mut names = Vec::new();
+    for name in ["one", "two"] {
+        bench.machines.create(&spec(name, &[])).unwrap();
+        let event = events.next(crate::bench::PATIENCE).unwrap().unwrap();
+        assert_eq!(event.kind, EventKind::Created);
+        names.push(event.name);
+    }
+    assert_eq!(names, ["one", "two"]);
 }
 
 #[test]

@@ -37,8 +37,8 @@ enum Output {
     Json,
 }
 
-/// Interval of checks for an interrupt.
-const INTERRUPT_INTERVAL: Duration = Duration::from_millis(200);
+/// How long an event is waited for at a time.
+const WAIT: Duration = Duration::from_hours(1);
 
 /// One event as JSON.
 #[derive(Debug, Serialize)]
@@ -59,16 +59,24 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     }
     let interrupt = app.interrupt.listen();
     let mut events = machines.events()?;
-    while !interrupt.is_cancelled() {
-        match events.next(INTERRUPT_INTERVAL)? {
-            Some(event) if chosen.is_empty() || chosen.contains(&event.id) => {
-                app.ui.line(&line(args.output, &event)?)?;
-            }
-            Some(_) | None => {}
+    let runtime = app.runtime()?;
+    loop {
+        let next = runtime.spawn_blocking(move || {
+            let next = events.next(WAIT);
+            (events, next)
+        });
+        let Ok(waited) = runtime.block_on(interrupt.unless(next)) else {
+            // An interrupt is the regular end of this command, not a failure.
+            return Ok(());
+        };
+        let next;
+        (events, next) = waited.map_err(|error| Failure::new(Kind::Failed, error))?;
+        if let Some(event) = next?
+            && (chosen.is_empty() || chosen.contains(&event.id))
+        {
+            app.ui.line(&line(args.output, &event)?)?;
         }
     }
-    // An interrupt is the regular end of this command, not a failure.
-    Ok(())
 }
 
 fn line(output: Output, event: &MachineEvent) -> Result<String, Failure> {
