@@ -47,14 +47,14 @@ pub fn of_file(path: &Path) -> Option<Program> {
 
 /// A problem of a program that is found before it is loaded.
 #[derive(Debug, PartialEq, Eq)]
-struct Fault {
+struct Diagnostic {
     /// The problem and its solution.
     sentence: String,
     /// Whether no loader can start the program.
     fatal: bool,
 }
 
-impl Fault {
+impl Diagnostic {
     fn fatal(sentence: String) -> Self {
         let fatal = true;
         Self { sentence, fatal }
@@ -71,22 +71,22 @@ pub fn warn(ctx: &Context, spec: &MachineSpec, abilities: Abilities) -> Option<S
     let program = spec.args.first().filter(|arg| arg.starts_with('/'))?;
     // Building or booting reports an archive that cannot be read.
     let index = Index::of(archive).ok()??;
-    let faults = faults(&index, program, spec.arch);
-    for fault in &faults {
-        ctx.warn(&fault.sentence);
+    let diagnostics = diagnostics(&index, program, spec.arch);
+    for diagnostic in &diagnostics {
+        ctx.warn(&diagnostic.sentence);
     }
     let loads = abilities.loads_from_files == Some(true) && spec.mounts_initrd;
-    (loads && faults.iter().any(|fault| fault.fatal)).then(|| program.clone())
+    (loads && diagnostics.iter().any(|diagnostic| diagnostic.fatal)).then(|| program.clone())
 }
 
 /// Returns the problems of a program.
-fn faults(index: &Index, path: &str, arch: Arch) -> Vec<Fault> {
+fn diagnostics(index: &Index, path: &str, arch: Arch) -> Vec<Diagnostic> {
     let Some(permissions) = index.permissions(path) else {
-        return vec![Fault::fatal(missing(index, path))];
+        return vec![Diagnostic::fatal(missing(index, path))];
     };
     if permissions & 0o111 == 0 {
         // Some loaders do not check this.
-        return vec![Fault {
+        return vec![Diagnostic {
             sentence: format!(
                 "`{path}` is not executable: `chmod +x` it, or copy it with `COPY --chmod=755`"
             ),
@@ -96,21 +96,21 @@ fn faults(index: &Index, path: &str, arch: Arch) -> Vec<Fault> {
     let Some(mut file) = index.open(path) else {
         return Vec::new();
     };
-    if let Some(fault) = script(index, path, &mut file) {
-        return vec![Fault::fatal(fault)];
+    if let Some(diagnostic) = script(index, path, &mut file) {
+        return vec![Diagnostic::fatal(diagnostic)];
     }
     let Ok(Some(program)) = Program::read(&mut file) else {
         return Vec::new();
     };
     if program.arch != Some(arch) {
         let own = program.arch.map_or("another processor", Arch::name);
-        return vec![Fault::fatal(format!(
+        return vec![Diagnostic::fatal(format!(
             "`{path}` is for {own} and the machine is {arch}: build the root filesystem for {arch}"
         ))];
     }
-    let mut faults = Vec::new();
+    let mut diagnostics = Vec::new();
     if !program.position_independent {
-        faults.push(Fault::fatal(format!(
+        diagnostics.push(Diagnostic::fatal(format!(
             "`{path}` is not position-independent, which a loader of unikernels needs: link it with \
              `-static-pie` or `-pie`"
         )));
@@ -118,7 +118,7 @@ fn faults(index: &Index, path: &str, arch: Arch) -> Vec<Fault> {
     if let Some(interpreter) = &program.interpreter
         && index.permissions(interpreter).is_none()
     {
-        faults.push(Fault::fatal(format!(
+        diagnostics.push(Diagnostic::fatal(format!(
             "`{path}` is loaded by `{interpreter}`, which is not in the root filesystem: copy it \
              there with the libraries, or link with `-static-pie`"
         )));
@@ -127,7 +127,7 @@ fn faults(index: &Index, path: &str, arch: Arch) -> Vec<Fault> {
     if !lost.is_empty() {
         let lost: Vec<String> = lost.iter().map(|name| format!("`{name}`")).collect();
         // `LD_LIBRARY_PATH` may name more directories.
-        faults.push(Fault {
+        diagnostics.push(Diagnostic {
             sentence: format!(
                 "`{path}` needs {}, not in the root filesystem: copy what `ldd` lists, or link with \
                  `-static-pie`",
@@ -136,7 +136,7 @@ fn faults(index: &Index, path: &str, arch: Arch) -> Vec<Fault> {
             fatal: false,
         });
     }
-    faults
+    diagnostics
 }
 
 fn missing(index: &Index, path: &str) -> String {
@@ -252,10 +252,10 @@ mod tests {
             Arch::Arm64
         };
         let told = |path: &str, arch| {
-            let faults = faults(&index, path, arch);
-            let fatal = |fault: &Fault| fault.fatal;
-            assert_eq!(faults.iter().any(fatal), path != "/bin/text", "{path}");
-            let sentences: Vec<String> = faults.into_iter().map(|f| f.sentence).collect();
+            let diagnostics = diagnostics(&index, path, arch);
+            let fatal = |diagnostic: &Diagnostic| diagnostic.fatal;
+            assert_eq!(diagnostics.iter().any(fatal), path != "/bin/text", "{path}");
+            let sentences: Vec<String> = diagnostics.into_iter().map(|f| f.sentence).collect();
             sentences.join("\n")
         };
         assert!(told("/own", host).contains("did you mean `/bin/own`?"));

@@ -239,7 +239,7 @@ pub fn menu(ctx: &Context, site: &Inputs, target: &ResolvedTarget) -> Result<Men
     })?;
     let config = configure::read(&plan.config)?.unwrap_or_default();
     let tree = menu::read(&plan, &config)
-        .map_err(|faults| Box::new(build::options::error(&plan, faults)))?;
+        .map_err(|errors| Box::new(build::options::error(&plan, errors)))?;
     let mut asked = DotConfig::default();
     for (name, value) in options {
         asked.set(name, &value);

@@ -10,7 +10,7 @@
 //! assert_eq!(Line::read("warning: unused variable"), Line::Other);
 //! ```
 
-mod fault;
+mod diagnostic;
 mod line;
 
 use std::ffi::{OsStr, OsString};
@@ -22,7 +22,7 @@ use kraft_sys::command_line;
 use kraft_sys::stream::{self, End};
 use kraft_sys::{fs, tool};
 
-pub use fault::{Fault, Place};
+pub use diagnostic::{Diagnostic, Place};
 pub use line::Line;
 
 use crate::plan::Plan;
@@ -49,10 +49,10 @@ pub enum Error {
         source: io::Error,
     },
     /// make failed.
-    #[error("{}", fault.summary())]
+    #[error("{}", diagnostic.summary())]
     Failed {
         /// The first error.
-        fault: Box<Fault>,
+        diagnostic: Box<Diagnostic>,
         /// The full output.
         log: PathBuf,
     },
@@ -156,7 +156,9 @@ impl Call<'_> {
             return Err(Error::Interrupted);
         }
         Err(Error::Failed {
-            fault: Box::new(Fault::unknown(format!("`make {target}` failed ({status})"))),
+            diagnostic: Box::new(Diagnostic::unknown(format!(
+                "`make {target}` failed ({status})"
+            ))),
             log: self.log.to_owned(),
         })
     }
@@ -189,13 +191,13 @@ impl Call<'_> {
         let line = command_line::shown(&command);
         log.line(format!("$ {line}").as_bytes());
         tracing::debug!(command = line, "program");
-        let mut faults = fault::Search::default();
+        let mut diagnostics = diagnostic::Search::default();
         let end = stream::lines(
             command,
             |bytes| {
                 log.line(bytes);
                 let text = String::from_utf8_lossy(bytes);
-                faults.line(&text);
+                diagnostics.line(&text);
                 heard(&Line::read(&text), &text);
             },
             self.stop,
@@ -211,7 +213,7 @@ impl Call<'_> {
             // Ctrl-C may have reached make first.
             End::Itself(_) if (self.stop)() => Err(Error::Interrupted),
             End::Itself(status) => Err(Error::Failed {
-                fault: Box::new(faults.found(status)),
+                diagnostic: Box::new(diagnostics.found(status)),
                 log: self.log.to_owned(),
             }),
         }

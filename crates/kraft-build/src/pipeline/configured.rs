@@ -93,7 +93,7 @@ fn settled(state: &State) -> impl Iterator<Item = (&str, &str)> {
 /// Distinguishes errors in option files from other failures of configuring.
 fn options_fault(source: make::Error, plan: &Plan) -> Error {
     let in_options = match &source {
-        make::Error::Failed { fault, .. } => fault
+        make::Error::Failed { diagnostic, .. } => diagnostic
             .place
             .as_ref()
             .is_some_and(|place| place.file.extension().is_some_and(|ending| ending == "uk")),

@@ -155,9 +155,9 @@ pub(super) fn unpack(archive: &Path, url: &str, name: &str, to: &Path) -> Result
         url: redacted_url(url),
         why,
     };
-    let error = |fault| match fault {
-        Fault::Bad(why) => bad(why),
-        Fault::File(error) => Error::File(error),
+    let error = |error| match error {
+        EntryError::Bad(why) => bad(why),
+        EntryError::File(error) => Error::File(error),
     };
     let mut head = [0; 4];
     let mut file = fs::open_file(archive)?;
@@ -170,25 +170,25 @@ pub(super) fn unpack(archive: &Path, url: &str, name: &str, to: &Path) -> Result
     entries(reader, to).map_err(error)
 }
 
-enum Fault {
+enum EntryError {
     Bad(String),
     File(fs::Error),
 }
 
 /// Unpacks a zip archive.
-fn zip(file: File, to: &Path) -> Result<(), Fault> {
-    let bad = |error: zip::result::ZipError| Fault::Bad(error.to_string());
+fn zip(file: File, to: &Path) -> Result<(), EntryError> {
+    let bad = |error: zip::result::ZipError| EntryError::Bad(error.to_string());
     let size = file
         .metadata()
-        .map_err(|error| Fault::Bad(error.to_string()))?
+        .map_err(|error| EntryError::Bad(error.to_string()))?
         .len();
     let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(bad)?;
     if archive.is_empty() {
-        return Err(Fault::Bad("it is empty".to_owned()));
+        return Err(EntryError::Bad("it is empty".to_owned()));
     }
     if archive.len() as u64 > limits::ENTRIES {
         let most = limits::ENTRIES;
-        return Err(Fault::Bad(format!(
+        return Err(EntryError::Bad(format!(
             "it has more than {most} entries, the limit"
         )));
     }
@@ -202,39 +202,39 @@ fn zip(file: File, to: &Path) -> Result<(), Fault> {
         let path = to.join(&inner);
         parents(to, &path, &named)?;
         if entry.is_dir() {
-            fs::create_dir_all(&path, 0o755).map_err(Fault::File)?;
+            fs::create_dir_all(&path, 0o755).map_err(EntryError::File)?;
         } else if entry.is_symlink() {
             let mut target = String::new();
             let read = entry.by_ref().take(4096).read_to_string(&mut target);
-            read.map_err(|error| Fault::Bad(error.to_string()))?;
+            read.map_err(|error| EntryError::Bad(error.to_string()))?;
             let target = PathBuf::from(target);
             if escapes(&inner, &target) {
                 return Err(leads_out(&named));
             }
-            fs::replace_link(&path, &target).map_err(Fault::File)?;
+            fs::replace_link(&path, &target).map_err(EntryError::File)?;
         } else {
             let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
             let mode = if executable { 0o755 } else { 0o644 };
             // The declared size is used only to reject.
             if entry.size() >= left {
-                return Err(Fault::Bad(limits::expands_too_far().to_string()));
+                return Err(EntryError::Bad(limits::expands_too_far().to_string()));
             }
             let written = write(&mut entry.by_ref().take(left), &path, mode)?;
             left = left.saturating_sub(written);
             if left == 0 {
-                return Err(Fault::Bad(limits::expands_too_far().to_string()));
+                return Err(EntryError::Bad(limits::expands_too_far().to_string()));
             }
         }
     }
     Ok(())
 }
 
-fn leads_out(named: &Path) -> Fault {
-    Fault::Bad(format!("the link `{}` leads out of it", named.display()))
+fn leads_out(named: &Path) -> EntryError {
+    EntryError::Bad(format!("the link `{}` leads out of it", named.display()))
 }
 
-fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
-    let bad = |error: io::Error| Fault::Bad(error.to_string());
+fn entries(reader: impl Read, to: &Path) -> Result<(), EntryError> {
+    let bad = |error: io::Error| EntryError::Bad(error.to_string());
     let mut tar = Reader::new(reader, Limits::COMPONENT);
     let mut is_empty = true;
     let mut links = Vec::new();
@@ -247,7 +247,7 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
         let path = to.join(&inner);
         parents(to, &path, &named)?;
         match entry.kind {
-            Kind::Directory => fs::create_dir_all(&path, 0o755).map_err(Fault::File)?,
+            Kind::Directory => fs::create_dir_all(&path, 0o755).map_err(EntryError::File)?,
             Kind::File => {
                 let mode = if entry.mode & 0o111 == 0 {
                     0o644
@@ -261,12 +261,12 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
                 if escapes(&inner, &target) {
                     return Err(leads_out(&named));
                 }
-                fs::replace_link(&path, &target).map_err(Fault::File)?;
+                fs::replace_link(&path, &target).map_err(EntryError::File)?;
             }
             // The target of a hard link may follow later.
             Kind::HardLink => links.push((path, target(&entry, &named)?, named)),
             Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Other(_) => {
-                return Err(Fault::Bad(format!(
+                return Err(EntryError::Bad(format!(
                     "`{}` is neither a file, a directory nor a link",
                     named.display()
                 )));
@@ -274,7 +274,7 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
         }
     }
     if is_empty {
-        return Err(Fault::Bad("it is empty".to_owned()));
+        return Err(EntryError::Bad("it is empty".to_owned()));
     }
     hard_links(links, to)?;
     // A truncated compressed stream is detected only at its end.
@@ -284,10 +284,10 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), Fault> {
 }
 
 /// Creates hard links: path, target, and the path as named in the archive.
-fn hard_links(links: Vec<(PathBuf, PathBuf, PathBuf)>, to: &Path) -> Result<(), Fault> {
+fn hard_links(links: Vec<(PathBuf, PathBuf, PathBuf)>, to: &Path) -> Result<(), EntryError> {
     for (path, target, named) in links {
         let Some(inner) = inside(&target)? else {
-            return Err(Fault::Bad(format!(
+            return Err(EntryError::Bad(format!(
                 "the link `{}` leads nowhere",
                 named.display()
             )));
@@ -295,21 +295,21 @@ fn hard_links(links: Vec<(PathBuf, PathBuf, PathBuf)>, to: &Path) -> Result<(), 
         let source = to.join(inner);
         let plain = std::fs::symlink_metadata(&source).is_ok_and(|found| found.is_file());
         if !plain {
-            return Err(Fault::Bad(format!(
+            return Err(EntryError::Bad(format!(
                 "the link `{}` leads nowhere",
                 named.display()
             )));
         }
         parents(to, &path, &named)?;
-        fs::link_or_copy(&source, &path).map_err(Fault::File)?;
+        fs::link_or_copy(&source, &path).map_err(EntryError::File)?;
     }
     Ok(())
 }
 
-fn target(entry: &Entry, named: &Path) -> Result<PathBuf, Fault> {
+fn target(entry: &Entry, named: &Path) -> Result<PathBuf, EntryError> {
     if entry.link.is_empty() {
         let why = format!("the link `{}` leads nowhere", named.display());
-        return Err(Fault::Bad(why));
+        return Err(EntryError::Bad(why));
     }
     Ok(path_of(&entry.link))
 }
@@ -319,7 +319,7 @@ fn path_of(name: &[u8]) -> PathBuf {
 }
 
 /// Returns the path below the top-level directory; `None` for that directory itself.
-fn inside(named: &Path) -> Result<Option<PathBuf>, Fault> {
+fn inside(named: &Path) -> Result<Option<PathBuf>, EntryError> {
     let mut inner = PathBuf::new();
     let mut first = true;
     for part in named.components() {
@@ -332,7 +332,7 @@ fn inside(named: &Path) -> Result<Option<PathBuf>, Fault> {
                 first = false;
             }
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                return Err(Fault::Bad(format!(
+                return Err(EntryError::Bad(format!(
                     "the path `{}` leads out of it",
                     named.display()
                 )));
@@ -343,7 +343,7 @@ fn inside(named: &Path) -> Result<Option<PathBuf>, Fault> {
 }
 
 /// Creates the parent directories of a path; links among them are rejected.
-fn parents(root: &Path, path: &Path, named: &Path) -> Result<(), Fault> {
+fn parents(root: &Path, path: &Path, named: &Path) -> Result<(), EntryError> {
     let Some(parent) = path.parent() else {
         return Ok(());
     };
@@ -357,22 +357,22 @@ fn parents(root: &Path, path: &Path, named: &Path) -> Result<(), Fault> {
         match std::fs::symlink_metadata(&at) {
             Ok(found) if found.is_dir() => {}
             Ok(_) => {
-                return Err(Fault::Bad(format!(
+                return Err(EntryError::Bad(format!(
                     "the path `{}` leads through a link or a file",
                     named.display()
                 )));
             }
-            Err(_) => fs::create_dir(&at, 0o755).map_err(Fault::File)?,
+            Err(_) => fs::create_dir(&at, 0o755).map_err(EntryError::File)?,
         }
     }
     // A later entry may replace an earlier one, but not be written through it.
     if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_dir()) {
-        fs::remove_file(path).map_err(Fault::File)?;
+        fs::remove_file(path).map_err(EntryError::File)?;
     }
     Ok(())
 }
 
-fn write(source: &mut impl Read, path: &Path, mode: u32) -> Result<u64, Fault> {
+fn write(source: &mut impl Read, path: &Path, mode: u32) -> Result<u64, EntryError> {
     use std::os::unix::fs::OpenOptionsExt;
 
     let mut file = std::fs::OpenOptions::new()
@@ -381,12 +381,12 @@ fn write(source: &mut impl Read, path: &Path, mode: u32) -> Result<u64, Fault> {
         .mode(mode)
         .open(path)
         .map_err(fs::Error::on("make", path))
-        .map_err(Fault::File)?;
+        .map_err(EntryError::File)?;
     io::copy(source, &mut file).map_err(|error| {
         if error.kind() == io::ErrorKind::StorageFull {
-            Fault::File(fs::Error::on("write", path)(error))
+            EntryError::File(fs::Error::on("write", path)(error))
         } else {
-            Fault::Bad(error.to_string())
+            EntryError::Bad(error.to_string())
         }
     })
 }

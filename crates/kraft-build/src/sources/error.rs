@@ -24,7 +24,7 @@ pub enum Error {
     },
     /// The component does not have the requested version.
     #[error("cannot use {name}")]
-    ReleaseError {
+    NoRelease {
         /// The component.
         name: String,
         /// The reason.

@@ -13,7 +13,7 @@ const MOST_LINKS: usize = 40;
 
 /// Returns the first entry of a tree that leads outside, or is not a file, directory or link, and
 /// the reason.
-pub(super) fn fault(root: &Path) -> Result<Option<String>, fs::Error> {
+pub(super) fn unsafe_entry(root: &Path) -> Result<Option<String>, fs::Error> {
     let mut waiting = vec![(root.to_owned(), 0)];
     while let Some((dir, depth)) = waiting.pop() {
         for entry in std::fs::read_dir(&dir).map_err(fs::Error::on("read", &dir))? {
@@ -111,7 +111,7 @@ mod tests {
             ("nowhere", "a/nothing"),
             ("self", "."),
         ]);
-        assert_eq!(fault(tree.path()).unwrap(), None);
+        assert_eq!(unsafe_entry(tree.path()).unwrap(), None);
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
             &[("up", "."), ("l", "up/../x")],
         ] {
             let tree = tree(links);
-            let found = fault(tree.path()).unwrap();
+            let found = unsafe_entry(tree.path()).unwrap();
             assert!(
                 found.is_some_and(|f| f.contains("leads outside")),
                 "{links:?}"
@@ -137,6 +137,11 @@ mod tests {
     fn special_files_are_detected() {
         let tree = tree(&[]);
         let _listener = std::os::unix::net::UnixListener::bind(tree.path().join("s")).unwrap();
-        assert!(fault(tree.path()).unwrap().unwrap().contains("neither"));
+        assert!(
+            unsafe_entry(tree.path())
+                .unwrap()
+                .unwrap()
+                .contains("neither")
+        );
     }
 }

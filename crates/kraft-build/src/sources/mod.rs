@@ -246,7 +246,7 @@ impl Sources {
             (Err(_), Some(git)) if version.is_some_and(git::may_be_commit) => {
                 return self.git(&key, git, version);
             }
-            (Err(source), _) => return Err(Error::ReleaseError { name: key, source }),
+            (Err(source), _) => return Err(Error::NoRelease { name: key, source }),
         };
         let Some(resource) = release.resource else {
             let Some(git) = git else {

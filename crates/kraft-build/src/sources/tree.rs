@@ -192,7 +192,7 @@ pub(crate) fn stub_repository(git: &Path, commit: &str) -> Result<(), fs::Error>
 
 /// Rejects trees with entries that lead outside, or are not files, directories or links.
 fn check(tree: &Path, url: &str, name: &str) -> Result<(), Error> {
-    match inside::fault(tree)? {
+    match inside::unsafe_entry(tree)? {
         Some(why) => Err(Error::Archive {
             name: name.to_owned(),
             url: redacted_url(url),

@@ -134,7 +134,7 @@ fn a_component_is_found_by_name_and_version() {
         "{error}"
     );
     let error = resolve(&sources, &named("x", Some("stabel"))).unwrap_err();
-    let Error::ReleaseError { source, .. } = &error else {
+    let Error::NoRelease { source, .. } = &error else {
         panic!("{error}")
     };
     assert!(

@@ -2,7 +2,7 @@
 //! value.
 
 use kraft_build::configure::Lost;
-use kraft_build::make::{self, Fault, Place};
+use kraft_build::make::{self, Diagnostic, Place};
 use kraft_build::pipeline::{Error as BuildError, Job};
 use kraft_core::kraftfile::options::Options;
 use kraft_core::problem::{Problem, Span, Text};
@@ -25,18 +25,18 @@ pub(crate) fn explain(
     job: &Job,
     error: BuildError,
 ) -> TargetError {
-    let failed = |fault: Box<Fault>, log| TargetError::Make {
-        place: fault.place.as_ref().and_then(source_of),
-        fault,
+    let failed = |diagnostic: Box<Diagnostic>, log| TargetError::Make {
+        place: diagnostic.place.as_ref().and_then(source_of),
+        diagnostic,
         log,
         offline: ctx.settings.offline,
     };
     match error {
-        BuildError::Make(make::Error::Failed { fault, log }) => failed(fault, log),
+        BuildError::Make(make::Error::Failed { diagnostic, log }) => failed(diagnostic, log),
         // Our parser shows the place; make often does not.
         BuildError::Options { source, plan } => match (options::first_error(&plan), source) {
             (Some(error), _) => TargetError::Options(error),
-            (None, make::Error::Failed { fault, log }) => failed(fault, log),
+            (None, make::Error::Failed { diagnostic, log }) => failed(diagnostic, log),
             (None, source) => TargetError::Run(source),
         },
         BuildError::Make(make::Error::Interrupted) => TargetError::Interrupted,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use kraft_build::make::{self, Fault};
+use kraft_build::make::{self, Diagnostic};
 use kraft_build::tools::Missing;
 use kraft_core::problem::{Problem, Span, Text};
 use kraft_core::reference::ReferenceError;
@@ -73,10 +73,10 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// Make failed: a source cannot be compiled, a download failed, the disk is full.
-    #[error("{}", fault.summary())]
+    #[error("{}", diagnostic.summary())]
     Make {
         /// What went wrong first.
-        fault: Box<Fault>,
+        diagnostic: Box<Diagnostic>,
         /// The source file that it is about, and the place in it.
         place: Option<(Text, Span)>,
         /// The file with the output of make.

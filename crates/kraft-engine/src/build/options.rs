@@ -31,7 +31,7 @@ pub(crate) fn losses(plan: &Plan, job: &Job, lost: &[Lost]) -> Vec<Option<Loss>>
 
 /// Returns the first error in the KConfig files of a target; `None` if our parser finds none.
 pub(crate) fn first_error(plan: &Plan) -> Option<OptionsError> {
-    read(plan).err().map(|faults| error(plan, faults))
+    read(plan).err().map(|errors| error(plan, errors))
 }
 
 /// Reads the KConfig files of a target. A configuration that cannot be read counts as empty.
@@ -41,8 +41,8 @@ fn read(plan: &Plan) -> Result<Tree, KconfigErrors> {
 }
 
 /// Returns the first of several errors, with the file it is in.
-pub(crate) fn error(plan: &Plan, faults: KconfigErrors) -> OptionsError {
-    match faults.0.into_iter().next() {
+pub(crate) fn error(plan: &Plan, errors: KconfigErrors) -> OptionsError {
+    match errors.0.into_iter().next() {
         Some(first) => OptionsError {
             text: Text {
                 name: plan.core.join(&first.file).display().to_string(),

@@ -99,7 +99,7 @@ impl<'a> Installer<'a> {
         let unknown = found.iter().any(|found| {
             matches!(
                 found,
-                Err(FetchError::Unknown { .. } | FetchError::ReleaseError { .. })
+                Err(FetchError::Unknown { .. } | FetchError::NoRelease { .. })
             )
         });
         if unknown && !fetching.fresh_catalog && !fetching.old_catalog && !sources.offline {

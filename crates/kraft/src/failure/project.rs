@@ -2,7 +2,7 @@
 
 use std::io;
 
-use kraft_build::make::{self, Fault};
+use kraft_build::make::{self, Diagnostic};
 use kraft_build::sources::Error as FetchError;
 use kraft_core::connection;
 use kraft_core::problem::Problem;
@@ -33,7 +33,7 @@ fn fetch_advice(error: &FetchError) -> (Kind, Option<&'static str>) {
                 "`kraft pkg ls --all` lists what there is; `source:` in the Kraftfile names a place of its own",
             ),
         ),
-        Error::ReleaseError { .. } | Error::NoResource { .. } => {
+        Error::NoRelease { .. } | Error::NoResource { .. } => {
             (Kind::NotFound, Some("`version:` in the Kraftfile names it"))
         }
         Error::NoVersion { .. } => (
@@ -240,21 +240,21 @@ fn of_target(target: String, source: Box<build::TargetError>) -> Failure {
 
     match *source {
         TargetError::Make {
-            fault,
+            diagnostic,
             place,
             log,
             offline,
         } => {
             let log = format!("the whole output of make is in `{}`", log.display());
             let failure = match place {
-                Some((text, span)) if !is_outside(&fault, offline) => {
-                    let problem = Problem::error(sentence(&target, &fault)).at(span);
+                Some((text, span)) if !is_outside(&diagnostic, offline) => {
+                    let problem = Problem::error(sentence(&target, &diagnostic)).at(span);
                     Failure::problems_in(Kind::Build, text, vec![problem])
                 }
-                _ => of_make(&target, &fault, offline),
+                _ => of_make(&target, &diagnostic, offline),
             };
-            match &fault.missing_program {
-                Some(program) if !is_outside(&fault, offline) => {
+            match &diagnostic.missing_program {
+                Some(program) if !is_outside(&diagnostic, offline) => {
                     failure.hint(format!("the program `{program}` is missing"))
                 }
                 _ => failure,
@@ -293,27 +293,27 @@ fn of_target(target: String, source: Box<build::TargetError>) -> Failure {
 }
 
 /// Returns whether the cause of a make error is outside of the sources: the disk or the network.
-fn is_outside(fault: &Fault, offline: bool) -> bool {
-    fault.disk_full || fault.download.is_some() || is_forbidden_clone(fault, offline)
+fn is_outside(diagnostic: &Diagnostic, offline: bool) -> bool {
+    diagnostic.disk_full || diagnostic.download.is_some() || is_forbidden_clone(diagnostic, offline)
 }
 
 /// Returns whether Git failed to clone because network access is disabled.
-fn is_forbidden_clone(fault: &Fault, offline: bool) -> bool {
-    offline && fault.message.starts_with("transport '")
+fn is_forbidden_clone(diagnostic: &Diagnostic, offline: bool) -> bool {
+    offline && diagnostic.message.starts_with("transport '")
 }
 
 /// Returns the failure for a make error without a location in a source file.
-fn of_make(target: &str, fault: &Fault, offline: bool) -> Failure {
+fn of_make(target: &str, diagnostic: &Diagnostic, offline: bool) -> Failure {
     const FETCH: &str =
         "`kraft fetch` downloads everything that a build needs, while there is a network";
     const CHECK: &str = "check the network, and `https_proxy` behind a proxy; `kraft fetch` downloads \
                          everything before a build";
 
-    if fault.disk_full {
+    if diagnostic.disk_full {
         let message = format!("cannot build {target}: the disk is full");
         return Failure::new(Kind::Failed, message);
     }
-    if let Some(url) = &fault.download {
+    if let Some(url) = &diagnostic.download {
         let (why, hint) = if offline {
             (", as kraft is offline", FETCH)
         } else {
@@ -322,14 +322,14 @@ fn of_make(target: &str, fault: &Fault, offline: bool) -> Failure {
         let message = format!("cannot build {target}: could not download `{url}`{why}");
         return Failure::new(Kind::Network, message).hint(hint);
     }
-    if is_forbidden_clone(fault, offline) {
-        let what = fault.target.as_deref().unwrap_or("a repository");
+    if is_forbidden_clone(diagnostic, offline) {
+        let what = diagnostic.target.as_deref().unwrap_or("a repository");
         let message =
             format!("cannot build {target}: {what} cannot be cloned, as kraft is offline");
         return Failure::new(Kind::Network, message).hint(FETCH);
     }
-    let mut message = sentence(target, fault);
-    for line in &fault.context {
+    let mut message = sentence(target, diagnostic);
+    for line in &diagnostic.context {
         message.push_str("\n  ");
         message.push_str(line);
     }
@@ -337,10 +337,10 @@ fn of_make(target: &str, fault: &Fault, offline: bool) -> Failure {
 }
 
 /// Returns the message of a make error: what failed, and why.
-fn sentence(target: &str, fault: &Fault) -> String {
-    match &fault.target {
-        Some(what) => format!("cannot build {target}: {what}: {}", fault.message),
-        None => format!("cannot build {target}: {}", fault.message),
+fn sentence(target: &str, diagnostic: &Diagnostic) -> String {
+    match &diagnostic.target {
+        Some(what) => format!("cannot build {target}: {what}: {}", diagnostic.message),
+        None => format!("cannot build {target}: {}", diagnostic.message),
     }
 }
 

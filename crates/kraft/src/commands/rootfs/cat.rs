@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kraft_rootfs::archive::{Kind as EntryKind, Reader};
 use kraft_rootfs::normalise;
 
-use super::archive_fault;
+use super::archive_error;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use kraft_engine::output::OutputError;
@@ -42,8 +42,8 @@ pub(crate) fn print_file(file: &Path, path: &Path, lists: &str) -> Result<(), Fa
     // archive is read and validated to its end before anything is printed.
     let (mut at, mut found) = (0u64, None);
     let mut reader = Reader::open(file)?;
-    let fault = archive_fault(file);
-    while let Some(entry) = reader.next_entry().map_err(&fault)? {
+    let unreadable = archive_error(file);
+    while let Some(entry) = reader.next_entry().map_err(&unreadable)? {
         if entry.path == wanted {
             let what = match entry.kind {
                 EntryKind::File => Found::File,
@@ -69,34 +69,34 @@ pub(crate) fn print_file(file: &Path, path: &Path, lists: &str) -> Result<(), Fa
 
 /// Prints the content of the entry with that number.
 fn print(file: &Path, number: u64) -> Result<(), Failure> {
-    let fault = archive_fault(file);
+    let unreadable = archive_error(file);
     let mut reader = Reader::open(file)?;
     for _ in 0..=number {
-        reader.next_entry().map_err(&fault)?;
+        reader.next_entry().map_err(&unreadable)?;
     }
     let mut stdout = Stdout {
         to: io::stdout().lock(),
-        fault: None,
+        error: None,
     };
     let copied = reader.copy_content(&mut stdout);
-    if let Some(error) = stdout.fault.take() {
+    if let Some(error) = stdout.error.take() {
         return Err(OutputError::from(error).into());
     }
-    copied.map_err(&fault)?;
+    copied.map_err(&unreadable)?;
     Ok(stdout.to.flush().map_err(OutputError::from)?)
 }
 
 /// Records an error of the output, which is not an error of the archive.
 struct Stdout<'a> {
     to: io::StdoutLock<'a>,
-    fault: Option<io::Error>,
+    error: Option<io::Error>,
 }
 
 impl Write for Stdout<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.to.write(bytes).map_err(|error| {
             let kind = error.kind();
-            self.fault = Some(error);
+            self.error = Some(error);
             kind.into()
         })
     }

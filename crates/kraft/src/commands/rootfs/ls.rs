@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kraft_rootfs::archive::{Entry, Kind, Reader};
 use serde::Serialize;
 
-use super::archive_fault;
+use super::archive_error;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column, Format};
@@ -49,12 +49,12 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 /// Lists the entries of an archive.
 pub(crate) fn list(app: &App, file: &Path, output: Format) -> Result<(), Failure> {
     let mut reader = Reader::open(file)?;
-    let fault = archive_fault(file);
+    let error = archive_error(file);
     let mut rows = Vec::new();
-    while let Some(entry) = reader.next_entry().map_err(&fault)? {
+    while let Some(entry) = reader.next_entry().map_err(&error)? {
         rows.push(row(&entry));
     }
-    reader.finish().map_err(&fault)?;
+    reader.finish().map_err(&error)?;
     let columns = [
         Column {
             title: "MODE",

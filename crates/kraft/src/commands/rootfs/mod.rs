@@ -33,7 +33,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 /// Turns an error of an archive into a failure with its path.
-fn archive_fault(
+fn archive_error(
     path: &std::path::Path,
 ) -> impl Fn(kraft_rootfs::archive::Error) -> Failure + use<> {
     let path = path.to_owned();

@@ -10,7 +10,7 @@ const LAST: usize = 8;
 
 /// Why a build failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Diagnostic {
     /// The message of the program that failed, without the position.
     pub message: String,
     /// Its position.
@@ -38,7 +38,7 @@ pub struct Place {
     pub column: Option<u32>,
 }
 
-impl Fault {
+impl Diagnostic {
     /// An error without details.
     pub(super) fn unknown(message: String) -> Self {
         Self {
@@ -185,7 +185,7 @@ impl Search {
     }
 
     /// Returns the error after make has ended.
-    pub(super) fn found(self, status: ExitStatus) -> Fault {
+    pub(super) fn found(self, status: ExitStatus) -> Diagnostic {
         let Self {
             found,
             step,
@@ -211,7 +211,7 @@ impl Search {
             let message = make_says.unwrap_or_else(|| format!("make failed ({status})"));
             (message, None, last, step)
         };
-        Fault {
+        Diagnostic {
             message,
             place,
             context,
@@ -333,7 +333,7 @@ mod tests {
 
     use super::*;
 
-    fn found(text: &str) -> Fault {
+    fn found(text: &str) -> Diagnostic {
         let mut search = Search::default();
         for line in text.lines() {
             search.line(line);
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_first_error_is_reported_with_its_context() {
-        let fault = found(
+        let diagnostic = found(
             "  CC      appx: main.o\n\
              /a/main.c: In function ‘main’:\n\
              /a/main.c:4:9: error: ‘x’ undeclared (first use in this function)\n    \
@@ -352,12 +352,18 @@ mod tests {
              make[1]: *** [Makefile:12: /o/appx/main.o] Error 1\n\
              make: *** [Makefile:9: sub-make] Error 2\n",
         );
-        assert_eq!(fault.message, "‘x’ undeclared (first use in this function)");
-        let place = fault.place.clone().unwrap();
-        assert_eq!((place.line, place.column), (4, Some(9)));
-        assert_eq!(fault.context, ["    4 |  return x;", "      |         ^"]);
         assert_eq!(
-            fault.summary(),
+            diagnostic.message,
+            "‘x’ undeclared (first use in this function)"
+        );
+        let place = diagnostic.place.clone().unwrap();
+        assert_eq!((place.line, place.column), (4, Some(9)));
+        assert_eq!(
+            diagnostic.context,
+            ["    4 |  return x;", "      |         ^"]
+        );
+        assert_eq!(
+            diagnostic.summary(),
             "cannot make `appx: main.o`: ‘x’ undeclared (first use in this function)"
         );
     }
@@ -368,20 +374,23 @@ mod tests {
             found("Makefile:130: *** Path to app directory (A) is not absolute.  Stop.\n").message,
             "Path to app directory (A) is not absolute"
         );
-        let fault = found(
+        let diagnostic = found(
             "/usr/bin/ld: /o/appx.o: in function `main':\n/a/main.c:3: undefined reference to `nope'\n",
         );
-        assert_eq!(fault.message, "undefined reference to `nope'");
-        assert_eq!(fault.place.unwrap().line, 3);
-        let fault =
+        assert_eq!(diagnostic.message, "undefined reference to `nope'");
+        assert_eq!(diagnostic.place.unwrap().line, 3);
+        let diagnostic =
             found("/l/Config.uk:7: unknown statement \"confg\"\nmake: *** [defconfig] Error 1\n");
-        assert_eq!(fault.message, "unknown statement \"confg\"");
-        assert_eq!(fault.place.unwrap().file, PathBuf::from("/l/Config.uk"));
-        let fault = found(
+        assert_eq!(diagnostic.message, "unknown statement \"confg\"");
+        assert_eq!(
+            diagnostic.place.unwrap().file,
+            PathBuf::from("/l/Config.uk")
+        );
+        let diagnostic = found(
             "  LN      Makefile\n/l/Config.uk:6: syntax error\n/l/Config.uk:5: unknown statement \"confg\"\n",
         );
-        assert_eq!(fault.summary(), "unknown statement \"confg\"");
-        assert_eq!(fault.place.unwrap().line, 5);
+        assert_eq!(diagnostic.summary(), "unknown statement \"confg\"");
+        assert_eq!(diagnostic.place.unwrap().line, 5);
     }
 
     #[test]
@@ -395,12 +404,12 @@ mod tests {
              /o/libx/UPSTREAM.zip: SHA256 checksum validation failed\n\
              make[1]: *** [/l/Makefile.uk:60: /o/libx/.chksum] Error 1\n",
         ] {
-            let fault = found(&format!(
+            let diagnostic = found(&format!(
                 "  WGET    libx: {url} [retry-with: https://example.org/b]\n  GEN     config.h\n{rest}\
                  make: *** [Makefile:1175: sub-make] Error 2\n"
             ));
-            assert_eq!(fault.summary(), format!("could not download `{url}`"));
-            assert_eq!(fault.download.as_deref(), Some(url));
+            assert_eq!(diagnostic.summary(), format!("could not download `{url}`"));
+            assert_eq!(diagnostic.download.as_deref(), Some(url));
         }
         // An existing wrong file, an earlier download, and an error in a source file.
         for (text, message) in [
@@ -418,25 +427,28 @@ mod tests {
                 "no",
             ),
         ] {
-            let fault = found(text);
-            assert_eq!((fault.message.as_str(), fault.download), (message, None));
+            let diagnostic = found(text);
+            assert_eq!(
+                (diagnostic.message.as_str(), diagnostic.download),
+                (message, None)
+            );
         }
-        let fault = found(
+        let diagnostic = found(
             "fatal: unable to access 'https://x.org/': Could not resolve host: x.org\nmake: *** [M:1: /o/l/.origin] Error 128\n",
         );
         assert_eq!(
-            fault.message,
+            diagnostic.message,
             "unable to access 'https://x.org/': Could not resolve host: x.org"
         );
     }
 
     #[test]
     fn missing_programs_and_full_disks_are_detected() {
-        let fault = found("/bin/sh: 1: flex: not found\nmake: *** [x] Error 127\n");
-        assert_eq!(fault.missing_program.as_deref(), Some("flex"));
-        let fault = found("make: aarch64-linux-gnu-gcc: No such file or directory\n");
+        let diagnostic = found("/bin/sh: 1: flex: not found\nmake: *** [x] Error 127\n");
+        assert_eq!(diagnostic.missing_program.as_deref(), Some("flex"));
+        let diagnostic = found("make: aarch64-linux-gnu-gcc: No such file or directory\n");
         assert_eq!(
-            fault.missing_program.as_deref(),
+            diagnostic.missing_program.as_deref(),
             Some("aarch64-linux-gnu-gcc")
         );
         assert!(
