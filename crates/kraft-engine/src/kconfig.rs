@@ -3,10 +3,12 @@
 use kraft_build::configure;
 use kraft_build::menu;
 use kraft_core::kraftfile::ResolvedTarget;
-use kraft_kconfig::DotConfig;
+use kraft_kconfig::explain::Loss;
 use kraft_kconfig::language::Tree;
 use kraft_kconfig::resolve::Mode;
+use kraft_kconfig::{DotConfig, SymbolInfo, diff};
 use kraft_sys::fs;
+use serde::Serialize;
 
 use super::build::{self, BuildOptions, Inputs, OptionsError};
 use super::components::Fetching;
@@ -222,6 +224,54 @@ impl Menu {
             can_force: false,
         }
     }
+
+    /// Explains an option, or why it does not have the value `wanted`; by default that of the
+    /// Kraftfile.
+    ///
+    /// # Errors
+    ///
+    /// If no component has the option.
+    pub fn explain(&self, name: &str, wanted: Option<&str>) -> Result<Explanation, Error> {
+        let symbol = self.tree.symbol(name).ok_or_else(|| self.unknown(name))?;
+        let asked = self.asked.value(name).map(ToOwned::to_owned);
+        let loss = wanted.or(asked.as_deref()).and_then(|wanted| {
+            let mut all = self.asked.clone();
+            all.set(name.to_owned(), wanted);
+            let resolved = self.tree.resolve_as(&all, Mode::Defconfig);
+            resolved.explain(name, wanted)
+        });
+        Ok(Explanation {
+            value: self.config.value(name).map(ToOwned::to_owned),
+            symbol,
+            asked,
+            loss,
+        })
+    }
+
+    /// Returns the options that do not have the value that the Kraftfile sets.
+    pub fn differences(&self) -> Vec<kraft_kconfig::Change> {
+        let mut found = DotConfig::default();
+        for (name, value) in self.config.iter() {
+            if self.asked.value(name).is_some() {
+                found.set(name, value);
+            }
+        }
+        diff(&self.asked, &found)
+    }
+}
+
+/// The explanation of an option, as it is printed.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// The option.
+    #[serde(flatten)]
+    pub symbol: SymbolInfo,
+    /// Its value.
+    pub value: Option<String>,
+    /// The value that the Kraftfile sets.
+    pub asked: Option<String>,
+    /// Why it does not have the requested value.
+    pub loss: Option<Loss>,
 }
 
 /// Reads the options of a target; configures it first if its sources have changed.

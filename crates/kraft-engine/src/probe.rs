@@ -86,6 +86,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The kernel is for an architecture that is not supported.
+    #[error("its architecture is not supported")]
+    Architecture,
     /// The project, or a target of it, cannot be used.
     #[error(transparent)]
     Project(#[from] project::Error),

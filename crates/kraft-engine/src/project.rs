@@ -242,6 +242,26 @@ pub fn label(target: &ResolvedTarget) -> String {
     )
 }
 
+/// Returns the first target that fits a filter.
+///
+/// # Errors
+///
+/// [`Error::NoSuchTarget`] if none fits.
+pub fn select_target(
+    resolved: &Resolved,
+    filter: &TargetFilter<'_>,
+) -> Result<ResolvedTarget, Error> {
+    let fits = |target: &&ResolvedTarget| filter.fits(target);
+    let first = resolved.targets.iter().find(fits).cloned();
+    first.ok_or_else(|| no_such_target(resolved))
+}
+
+fn no_such_target(resolved: &Resolved) -> Error {
+    Error::NoSuchTarget {
+        targets: resolved.targets.iter().map(label).collect(),
+    }
+}
+
 /// Returns the targets that fit a filter, at least one.
 ///
 /// # Errors
@@ -258,9 +278,7 @@ pub fn select_targets(
         .cloned()
         .collect();
     if fitting.is_empty() {
-        return Err(Error::NoSuchTarget {
-            targets: resolved.targets.iter().map(label).collect(),
-        });
+        return Err(no_such_target(resolved));
     }
     Ok(fitting)
 }

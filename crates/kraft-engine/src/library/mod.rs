@@ -1,6 +1,7 @@
 //! Creates a library: a directory with the files that Unikraft's build system and library users
 //! expect.
 
+pub mod find;
 mod text;
 
 use std::path::{Path, PathBuf};

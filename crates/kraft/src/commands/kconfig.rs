@@ -4,20 +4,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use kraft_build::configure;
-use kraft_core::kraftfile::ResolvedTarget;
-use kraft_kconfig::explain::Loss;
-use kraft_kconfig::resolve::Mode;
 use kraft_kconfig::{Change, DotConfig, SymbolInfo, diff};
 use serde::Serialize;
 
 use crate::app::App;
 use crate::commands::build::{FetchArgs, Which};
 use crate::commands::set;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::ui::{Cell, Column, Format};
 use kraft_engine::build::{self, Inputs};
-use kraft_engine::kconfig::{self, Menu};
-use kraft_engine::project;
+use kraft_engine::kconfig::{self, Explanation, Menu};
+use kraft_engine::project::{self, TargetFilter};
 
 /// Show and change KConfig options of a project
 ///
@@ -138,18 +135,23 @@ impl Of {
         Ok(build::prepare(app, project, &self.fetching.fetching(app))?)
     }
 
-    /// Returns the selected target: the first one if several match.
-    fn target(&self, site: &Inputs) -> Result<ResolvedTarget, Failure> {
-        let meant = project::select_targets(&site.resolved, &self.which.wish())?;
-        meant
-            .into_iter()
-            .next()
-            .ok_or_else(|| Failure::new(Kind::NotFound, "the project has no such target"))
+    /// Reads the options of the selected target: of the first one if several match.
+    fn menu(&self, app: &App) -> Result<Menu, Failure> {
+        self.menu_with(app, &self.which.wish())
     }
 
-    fn menu(&self, app: &App) -> Result<Menu, Failure> {
+    /// Reads the options of a target that is named.
+    fn menu_of(&self, app: &App, name: &str) -> Result<Menu, Failure> {
+        let filter = TargetFilter {
+            name: Some(name),
+            ..TargetFilter::default()
+        };
+        self.menu_with(app, &filter)
+    }
+
+    fn menu_with(&self, app: &App, filter: &TargetFilter<'_>) -> Result<Menu, Failure> {
         let site = self.site(app)?;
-        let target = self.target(&site)?;
+        let target = project::select_target(&site.resolved, filter)?;
         Ok(kconfig::menu(app, &site, &target)?)
     }
 }
@@ -206,19 +208,6 @@ const VALUES: &[Column<Value>] = &[
     },
 ];
 
-/// The explanation of an option, as it is printed.
-#[derive(Debug, Serialize)]
-struct Explanation {
-    #[serde(flatten)]
-    symbol: SymbolInfo,
-    /// Its value.
-    value: Option<String>,
-    /// The value that the Kraftfile sets.
-    asked: Option<String>,
-    /// Why it differs from the requested value, or from that of the command line.
-    loss: Option<Loss>,
-}
-
 fn explain(app: &App, args: &ExplainArgs) -> Result<(), Failure> {
     let (name, wanted) = match args.option.split_once('=') {
         Some((name, value)) => (name, Some(value)),
@@ -226,24 +215,7 @@ fn explain(app: &App, args: &ExplainArgs) -> Result<(), Failure> {
     };
     let name = kconfig::full_name(name)?;
     let menu = args.of.menu(app)?;
-    let Some(symbol) = menu.tree.symbol(&name) else {
-        return Err(menu.unknown(&name).into());
-    };
-    let asked = menu.asked.value(&name).map(ToOwned::to_owned);
-    let wanted = wanted.or(asked.as_deref());
-    let loss = wanted.and_then(|wanted| {
-        let mut all = menu.asked.clone();
-        all.set(name.clone(), wanted);
-        menu.tree
-            .resolve_as(&all, Mode::Defconfig)
-            .explain(&name, wanted)
-    });
-    let explanation = Explanation {
-        value: menu.config.value(&name).map(ToOwned::to_owned),
-        symbol,
-        asked,
-        loss,
-    };
+    let explanation = menu.explain(&name, wanted)?;
     match args.of.output {
         Format::Json => app.ui.json(&explanation),
         Format::Yaml => app.ui.yaml(&explanation),
@@ -292,42 +264,17 @@ fn text(it: &Explanation) -> String {
 }
 
 fn compare(app: &App, args: &DiffArgs) -> Result<(), Failure> {
-    let (before, after) = if let Some(after) = &args.after {
-        (
-            configuration(app, &args.of, &args.before)?,
-            configuration(app, &args.of, after)?,
-        )
+    let rows = if let Some(after) = &args.after {
+        let before = configuration(app, &args.of, &args.before)?;
+        diff(&before, &configuration(app, &args.of, after)?)
     } else {
-        let site = args.of.site(app)?;
-        let target = target(&site, &args.before)?;
-        let menu = kconfig::menu(app, &site, &target)?;
-        // Only requested options can differ from the Kraftfile.
-        let mut found = DotConfig::default();
-        for (name, value) in menu.config.iter() {
-            if menu.asked.value(name).is_some() {
-                found.set(name, value);
-            }
-        }
-        (menu.asked, found)
+        args.of.menu_of(app, &args.before)?.differences()
     };
-    let rows = diff(&before, &after);
     if rows.is_empty() && args.of.output == Format::Table {
         app.ui.info("the configurations are equal");
         return Ok(());
     }
     app.ui.listing(args.of.output, &rows, CHANGES)
-}
-
-fn target(site: &Inputs, name: &str) -> Result<ResolvedTarget, Failure> {
-    let wish = project::TargetFilter {
-        name: Some(name),
-        ..project::TargetFilter::default()
-    };
-    let meant = project::select_targets(&site.resolved, &wish)?;
-    meant
-        .into_iter()
-        .next()
-        .ok_or_else(|| Failure::new(Kind::NotFound, "the project has no such target"))
 }
 
 /// Returns the configuration of a file or a target.
@@ -336,9 +283,7 @@ fn configuration(app: &App, of: &Of, word: &str) -> Result<DotConfig, Failure> {
     if path.exists() && !path.is_dir() {
         return Ok(configure::read(path)?.unwrap_or_default());
     }
-    let site = of.site(app)?;
-    let target = target(&site, word)?;
-    Ok(kconfig::menu(app, &site, &target)?.config)
+    Ok(of.menu_of(app, word)?.config)
 }
 
 const CHANGES: &[Column<Change>] = &[

@@ -1,11 +1,10 @@
 //! `kraft size`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use kraft_core::kernel::object::{Class, SymbolKind};
-use kraft_core::kernel::size::{Libraries, Measured, Share};
+use kraft_core::kernel::object::Class;
+use kraft_core::kernel::size::{By, Libraries, LibrarySize, Measured, SizeChange, SymbolSize};
 use serde::Serialize;
 
 use crate::app::App;
@@ -62,17 +61,6 @@ pub(crate) struct Args {
     output: Format,
 }
 
-/// What the rows are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    Section,
-    Library,
-    Symbol,
-}
-
-/// The name for unattributed bytes.
-const UNATTRIBUTED: &str = "-";
-
 #[derive(Debug, Serialize)]
 struct SectionRow {
     name: String,
@@ -81,35 +69,6 @@ struct SectionRow {
     size: u64,
     size_in_file: u64,
     address: u64,
-}
-
-/// The bytes of a library, by type.
-#[derive(Debug, Default, Serialize)]
-struct LibraryRow {
-    name: String,
-    text: u64,
-    rodata: u64,
-    data: u64,
-    bss: u64,
-    total: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct SymbolRow {
-    name: String,
-    kind: Option<SymbolKind>,
-    section: String,
-    library: String,
-    size: u64,
-}
-
-/// A difference between two kernels.
-#[derive(Debug, Serialize)]
-struct ChangeRow {
-    name: String,
-    before: u64,
-    after: u64,
-    change: i128,
 }
 
 /// A kernel with the symbols of its libraries, as far as their object files exist.
@@ -126,10 +85,10 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         .map(|subject| measured(subject, by))
         .collect::<Result<_, _>>()?;
     match (measured.as_slice(), by) {
-        ([before, after], _) => compare(app, args.output, &sums(before, by), &sums(after, by)),
+        ([before, after], _) => compare(app, args.output, &before.changes(after, by)),
         ([only, ..], By::Section) => sections(app, args.output, only),
         ([only, ..], By::Library) => libraries(app, args.output, only),
-        ([only, ..], By::Symbol) => symbols(app, args.output, only),
+        ([only, ..], By::Symbol) => app.ui.listing(args.output, &only.symbols(), SYMBOLS),
         ([], _) => Ok(()),
     }
 }
@@ -201,119 +160,20 @@ fn sections(app: &App, output: Format, measured: &Measured) -> Result<(), Failur
     app.ui.listing(output, &rows, SECTIONS)
 }
 
-/// Returns the library of a share.
-fn library_of(share: &Share) -> &str {
-    let symbol = share.symbol.as_ref();
-    symbol
-        .and_then(|symbol| symbol.library.as_deref())
-        .unwrap_or(UNATTRIBUTED)
-}
-
 fn libraries(app: &App, output: Format, measured: &Measured) -> Result<(), Failure> {
-    let mut rows: BTreeMap<&str, LibraryRow> = BTreeMap::new();
-    let mut total = LibraryRow::default();
-    for share in &measured.shares {
-        let Some(section) = measured.sections.get(share.section) else {
-            continue;
-        };
-        let row = rows.entry(library_of(share)).or_default();
-        for row in [row, &mut total] {
-            let part = match section.class {
-                Class::Code => &mut row.text,
-                Class::Constants => &mut row.rodata,
-                Class::Data => &mut row.data,
-                Class::Zeros => &mut row.bss,
-            };
-            // The sizes in a corrupt file may overflow.
-            *part = part.saturating_add(share.size);
-            row.total = row.total.saturating_add(share.size);
-        }
-    }
-    let named = |name: &str, row| LibraryRow {
-        name: name.to_owned(),
-        ..row
-    };
-    let mut rows: Vec<LibraryRow> = rows
-        .into_iter()
-        .map(|(name, row)| named(name, row))
-        .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.total));
+    let (mut rows, total) = measured.libraries();
     if matches!(output, Format::Table | Format::List) {
-        rows.push(named("total", total));
+        rows.push(total);
     }
     app.ui.listing(output, &rows, LIBRARIES)
 }
 
-fn symbols(app: &App, output: Format, measured: &Measured) -> Result<(), Failure> {
-    let mut rows: Vec<SymbolRow> = measured
-        .shares
-        .iter()
-        .map(|share| {
-            let section = measured.sections.get(share.section);
-            let library = library_of(share).to_owned();
-            let (name, kind) = match &share.symbol {
-                Some(named) => (named.name.clone(), Some(named.kind)),
-                None => (UNATTRIBUTED.to_owned(), None),
-            };
-            SymbolRow {
-                name,
-                kind,
-                section: section.map_or_else(String::new, |s| s.section.clone()),
-                library,
-                size: share.size,
-            }
-        })
-        .collect();
-    rows.sort_by(|a, b| (b.size, &a.section, &a.name).cmp(&(a.size, &b.section, &b.name)));
-    app.ui.listing(output, &rows, SYMBOLS)
-}
-
-/// Sums up the sizes that are compared; symbols with the same name are added.
-fn sums(measured: &Measured, by: By) -> BTreeMap<String, u64> {
-    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-    for share in &measured.shares {
-        let name = match by {
-            By::Section => {
-                let section = measured.sections.get(share.section);
-                section.map_or(UNATTRIBUTED, |section| section.section.as_str())
-            }
-            By::Library => library_of(share),
-            By::Symbol => share
-                .symbol
-                .as_ref()
-                .map_or(UNATTRIBUTED, |symbol| symbol.name.as_str()),
-        };
-        let sum = sums.entry(name.to_owned()).or_default();
-        *sum = sum.saturating_add(share.size);
-    }
-    sums
-}
-
-fn compare(
-    app: &App,
-    output: Format,
-    before: &BTreeMap<String, u64>,
-    after: &BTreeMap<String, u64>,
-) -> Result<(), Failure> {
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let size = |sizes: &BTreeMap<String, u64>, name| sizes.get(name).copied().unwrap_or_default();
-    let mut rows: Vec<ChangeRow> = names
-        .into_iter()
-        .map(|name| (name, size(before, name), size(after, name)))
-        .filter(|(_, before, after)| before != after)
-        .map(|(name, before, after)| ChangeRow {
-            name: name.clone(),
-            before,
-            after,
-            change: i128::from(after) - i128::from(before),
-        })
-        .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.change.unsigned_abs()));
-    if rows.is_empty() && output == Format::Table {
+fn compare(app: &App, output: Format, changes: &[SizeChange]) -> Result<(), Failure> {
+    if changes.is_empty() && output == Format::Table {
         app.ui.info("the kernels are equal");
         return Ok(());
     }
-    app.ui.listing(output, &rows, CHANGES)
+    app.ui.listing(output, changes, CHANGES)
 }
 
 const SECTIONS: &[Column<SectionRow>] = &[
@@ -335,7 +195,7 @@ const SECTIONS: &[Column<SectionRow>] = &[
     },
 ];
 
-const LIBRARIES: &[Column<LibraryRow>] = &[
+const LIBRARIES: &[Column<LibrarySize>] = &[
     Column {
         title: "LIBRARY",
         cell: |row| Cell::new(&row.name),
@@ -362,7 +222,7 @@ const LIBRARIES: &[Column<LibraryRow>] = &[
     },
 ];
 
-const SYMBOLS: &[Column<SymbolRow>] = &[
+const SYMBOLS: &[Column<SymbolSize>] = &[
     Column {
         title: "SIZE",
         cell: |row| Cell::new(row.size.to_string()),
@@ -381,7 +241,7 @@ const SYMBOLS: &[Column<SymbolRow>] = &[
     },
 ];
 
-const CHANGES: &[Column<ChangeRow>] = &[
+const CHANGES: &[Column<SizeChange>] = &[
     Column {
         title: "NAME",
         cell: |row| Cell::new(&row.name),

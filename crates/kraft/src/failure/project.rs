@@ -421,6 +421,24 @@ impl From<library::Error> for Failure {
     }
 }
 
+impl From<library::find::Error> for Failure {
+    fn from(error: library::find::Error) -> Self {
+        use library::find::Error;
+
+        match error {
+            Error::Name(error) => {
+                Self::usage(error).hint("pass a library of the catalog, a directory or a URL")
+            }
+            Error::NotALibrary(_) | Error::Nameless(_) | Error::Ambiguous(_) => Self::usage(error),
+            Error::NotFound(_) => {
+                Self::new(Kind::NotFound, error).hint("`kraft pkg ls --libs` lists libraries")
+            }
+            Error::NoRelease { .. } => Self::new(Kind::NotFound, error),
+            Error::Sources(error) => error.into(),
+        }
+    }
+}
+
 impl From<probe::Error> for Failure {
     fn from(error: probe::Error) -> Self {
         use probe::Error;
@@ -442,9 +460,10 @@ impl From<probe::Error> for Failure {
                 );
                 Self::new(Kind::Failed, error).hint(hint)
             }
-            Error::Object { .. } | Error::Libraries { .. } | Error::Config { .. } => {
-                Self::new(Kind::Failed, error)
-            }
+            Error::Object { .. }
+            | Error::Libraries { .. }
+            | Error::Config { .. }
+            | Error::Architecture => Self::new(Kind::Failed, error),
             Error::Project(error) => error.into(),
             Error::Workplace(error) => error.into(),
             Error::File(error) => error.into(),

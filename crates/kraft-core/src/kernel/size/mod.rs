@@ -5,6 +5,7 @@
 //! symbols overlap, the first one gets the bytes; aliases count once. Bytes without a symbol
 //! (string literals, unwind tables, padding) are a share without a symbol.
 
+mod breakdown;
 mod libraries;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 pub use self::libraries::Libraries;
 use super::object::{Class, Home, Object, ObjectError, Symbol, SymbolKind};
+pub use breakdown::{By, LibrarySize, SizeChange, SymbolSize};
 
 /// A loaded section of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -8,11 +8,11 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use kraft_core::tame::tame;
 
-use self::checks::{Check, Status};
 use self::report::Report;
 use crate::app::App;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
+use kraft_engine::doctor::{Check, Status};
 
 /// Check the host for what kraft needs
 ///

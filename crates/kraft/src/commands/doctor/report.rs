@@ -8,10 +8,11 @@ use kraft_core::tame::tame;
 use kraft_sys::command_line::redacted;
 use serde::Serialize;
 
-use super::checks::{self, Check};
+use super::checks;
 use crate::app::App;
 use crate::commands::version::{self, Build};
 use crate::recent::{self, Recent};
+use kraft_engine::doctor::Check;
 
 /// A bug report, as `-o json` prints it.
 #[derive(Debug, Serialize)]

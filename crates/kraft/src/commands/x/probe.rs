@@ -4,11 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use kraft_core::arch::Arch;
-use kraft_core::kernel::libinfo::{Info, LibInfo};
-use kraft_core::kernel::reconstruct::Facts;
-use kraft_core::kernel::{self, BootProtocol, libinfo};
-use kraft_core::platform::Platform;
-use kraft_kconfig::DotConfig;
+use kraft_core::kernel::libinfo::{self, Info, LibInfo};
 use kraft_sys::fs;
 use serde::Serialize;
 
@@ -18,6 +14,7 @@ use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
 use kraft_engine::probe::{self, KernelFiles, ObjectFile};
 use kraft_engine::project::TargetFilter;
+use kraft_engine::reconstruct::reconstruct;
 
 /// Show the core and the libraries of a kernel
 ///
@@ -186,46 +183,18 @@ fn write_back(
     reading: &ObjectFile,
     info: &LibInfo<'_>,
 ) -> Result<(), Failure> {
-    let text = specimen.config(info)?;
-    let config = text.as_deref().map(DotConfig::parse);
-    let arch = reading
-        .object()?
-        .arch()
-        .ok_or_else(|| Failure::new(Kind::Failed, "its architecture is not supported"))?;
-    let platform = platform(specimen, config.as_ref());
-    let name = project_name(specimen, platform, arch);
-    let carried: Option<Vec<_>> = config.as_ref().map(|config| config.iter().collect());
-    let facts = Facts {
-        name: &name,
-        arch,
-        platform,
-        info,
-        config: carried.as_deref(),
-    };
+    let project = reconstruct(specimen, reading, info)?;
     if let Some(to) = &args.kraftfile {
-        put(app, to, &facts.kraftfile())?;
+        put(app, to, &project.kraftfile)?;
     }
     if let Some(to) = &args.config {
-        put(app, to, &text.unwrap_or_else(|| known_options(&facts)))?;
+        put(app, to, &project.config)?;
     }
-    if config.is_none() {
+    if !project.has_config {
         app.ui
             .warn("the kernel does not contain its configuration; the output is incomplete");
     }
     Ok(())
-}
-
-/// Returns a partial `.config` of a kernel that does not contain its own.
-fn known_options(facts: &Facts<'_>) -> String {
-    let mut config = DotConfig::default();
-    for option in facts.options() {
-        config.set(option, "y");
-    }
-    format!(
-        "# Written by `kraft x probe` from the names of the libraries of a kernel that does\n\
-         # not contain its configuration: their options are missing.\n{}",
-        config.text()
-    )
 }
 
 fn put(app: &App, to: &Path, text: &str) -> Result<(), Failure> {
@@ -234,43 +203,4 @@ fn put(app: &App, to: &Path, text: &str) -> Result<(), Failure> {
     }
     fs::replace_file(to, text.as_bytes())?;
     Ok(())
-}
-
-/// Returns the platform of a kernel: by its target, its configuration or its boot protocol.
-fn platform(specimen: &KernelFiles, config: Option<&DotConfig>) -> Platform {
-    if let Some(platform) = specimen
-        .target
-        .as_ref()
-        .and_then(|target| target.platform.parse().ok())
-    {
-        return platform;
-    }
-    let has = |name: &str| config.is_some_and(|config| config.value(name) == Some("y"));
-    if has("CONFIG_KVM_VMM_FIRECRACKER") {
-        return Platform::Firecracker;
-    }
-    if has("CONFIG_PLAT_XEN") {
-        return Platform::Xen;
-    }
-    let boot = kraft_sys::fs::open_file(&specimen.kernel)
-        .ok()
-        .and_then(|mut file| kernel::identify(&mut file).ok())
-        .map(|image| image.boot);
-    match boot {
-        Some(BootProtocol::Linux64) => Platform::Firecracker,
-        Some(BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::LinuxBzImage)
-        | None => Platform::Qemu,
-    }
-}
-
-/// Returns the name of the project: kernels are named `NAME_PLATFORM-ARCH`.
-fn project_name(specimen: &KernelFiles, platform: Platform, arch: Arch) -> String {
-    let file = specimen
-        .kernel
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let file = file.strip_suffix(".dbg").unwrap_or(&file);
-    let ending = format!("_{platform}-{arch}");
-    file.strip_suffix(&ending).unwrap_or(file).to_owned()
 }
