@@ -51,11 +51,13 @@ pub mod launch;
 pub mod logs;
 pub mod metros;
 pub mod naming;
+pub mod pem;
 pub mod ports;
 pub mod readiness;
 pub mod rollout;
 pub mod services;
 pub mod tunnel;
+pub mod volumes;
 
 pub use cloud::{Cloud, CloudOptions};
 pub use error::{Interrupted, RequestError};

@@ -84,10 +84,9 @@ impl Check {
 /// # }
 /// ```
 pub fn host(ctx: &Context) -> Vec<Check> {
-    let own = std::env::consts::ARCH.parse().ok();
     let mut checks = Vec::new();
     for arch in [Arch::X86_64, Arch::Arm64] {
-        checks.extend(vmm(ctx, Platform::Qemu, arch, own == Some(arch)));
+        checks.extend(vmm(ctx, Platform::Qemu, arch, Arch::host() == Some(arch)));
     }
     checks.push(kvm(ctx));
     checks.push(runtime_dir(&ctx.settings.runtime_dir));

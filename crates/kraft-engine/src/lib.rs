@@ -50,6 +50,7 @@
 //! # }
 //! ```
 
+pub mod arguments;
 pub mod binary;
 pub mod boot;
 pub mod build;

@@ -1,13 +1,11 @@
 //! `kraft run`.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kraft_core::arch::Arch;
 use kraft_core::cmdline::CommandLine;
 use kraft_core::machine::MachineSpec;
-use kraft_core::mount::{Volume, VolumeArg};
 use kraft_core::plan::RunRequest;
 use kraft_core::port::PortMapping;
 use kraft_core::quantity;
@@ -20,14 +18,12 @@ use super::foreground::{self, Started};
 use super::values::{self, PlatformArg};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
-use kraft_config::dirs::absolute;
-use kraft_config::env::Environment;
 use kraft_engine::boot::{self, PrepareOptions};
 use kraft_engine::interrupt::Interrupt;
-use kraft_engine::machines;
 use kraft_engine::obtain::Pull;
 use kraft_engine::run;
 use kraft_engine::run_target::{self, RunTargetArgs};
+use kraft_engine::{arguments, machines};
 
 /// Run a unikernel
 ///
@@ -231,7 +227,10 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
 
 /// Parses the flags.
 fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
-    let words = args.words.iter().map(|word| text(word, "an argument"));
+    let words = args
+        .words
+        .iter()
+        .map(|word| arguments::text(word, "an argument"));
     let mut ports: Vec<PortMapping> = Vec::new();
     for port in &args.port {
         ports.extend(kraft_core::port::parse(port).map_err(Failure::usage)?);
@@ -245,75 +244,14 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
         volumes: args
             .volume
             .iter()
-            .map(|volume| self::volume(volume))
+            .map(|volume| arguments::volume(volume))
             .collect::<Result<_, _>>()?,
-        env: env(&args.env, &app.env)?,
+        env: arguments::env(&args.env, &app.env)?,
         kernel_args: args.kernel_arg.clone(),
         args: words.collect::<Result<_, _>>()?,
         disable_acceleration: args.disable_acceleration || app.settings.acceleration_is_off,
         remove_when_ended: args.rm,
     })
-}
-
-/// Parses `NAME=VALUE`, and `NAME` with the value of this process's environment; an unset variable
-/// is omitted.
-pub(super) fn env(
-    typed: &[OsString],
-    own: &Environment,
-) -> Result<BTreeMap<String, String>, Failure> {
-    let mut env = BTreeMap::new();
-    for word in typed {
-        let word = text(word, "a variable")?;
-        let (name, value) = match word.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (word.as_str(), None),
-        };
-        if name.is_empty() {
-            return Err(Failure::usage(format!(
-                "`--env {word}`: missing name of the variable"
-            )));
-        }
-        let value = match value {
-            Some(value) => Some(value),
-            None => own
-                .raw(name)
-                .map(|value| text(value, &format!("the environment variable `{name}`")))
-                .transpose()?,
-        };
-        if let Some(value) = value {
-            env.insert(name.to_owned(), value);
-        }
-    }
-    Ok(env)
-}
-
-/// Parses a volume, whose directory must exist.
-fn volume(typed: &str) -> Result<Volume, Failure> {
-    let arg: VolumeArg = typed.parse().map_err(Failure::usage)?;
-    let source = absolute(Path::new(&arg.source));
-    let shown = source.display();
-    match std::fs::metadata(&source) {
-        Ok(metadata) if metadata.is_dir() => Ok(Volume {
-            source,
-            destination: arg.destination,
-            read_only: arg.read_only,
-        }),
-        Ok(_) => Err(Failure::usage(format!(
-            "`--volume {typed}`: `{shown}` is not a directory"
-        ))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Failure::new(
-            Kind::NotFound,
-            format!("`--volume {typed}`: the directory `{shown}` does not exist"),
-        )
-        .hint(format!(
-            "create it: `mkdir -p {}`",
-            words::join([&arg.source])
-        ))),
-        Err(error) => Err(Failure::new(
-            Kind::Failed,
-            format!("`--volume {typed}`: cannot read `{shown}`: {error}"),
-        )),
-    }
 }
 
 /// Returns the root filesystem of the arguments.
@@ -328,13 +266,6 @@ fn root_word(app: &App, args: &mut Args) -> Option<PathBuf> {
         }
     }
     args.rootfs.take()
-}
-
-/// Returns an argument as text: a kernel's command line supports only UTF-8.
-fn text(word: &std::ffi::OsStr, what: &str) -> Result<String, Failure> {
-    word.to_str()
-        .map(str::to_owned)
-        .ok_or_else(|| Failure::usage(format!("{what} is not UTF-8 text: `{}`", word.display())))
 }
 
 /// The JSON output of a dry run.
@@ -363,20 +294,5 @@ fn print_plan(app: &App, output: Output, spec: &MachineSpec) -> Result<(), Failu
             app.ui.line(&words::join(&argv))?;
             app.ui.line(&line)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_variable_without_a_value_is_that_of_the_host_if_set() {
-        let own = Environment::from([("HOST", "h=1"), ("EMPTY", "")]);
-        let typed = ["A=1", "A=2", "B=", "C=x,y", "HOST", "EMPTY", "MISSING"].map(OsString::from);
-        let env = env(&typed, &own).unwrap();
-        let pairs: Vec<String> = env.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        assert_eq!(pairs, ["A=2", "B=", "C=x,y", "EMPTY=", "HOST=h=1"]);
-        assert!(super::env(&["=x".into()], &own).is_err());
     }
 }

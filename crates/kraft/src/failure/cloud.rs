@@ -8,7 +8,7 @@ use kraft_deploy::deploy::target;
 use kraft_deploy::deploy::{self, ImageError, LocalError};
 use kraft_deploy::{
     RequestError, account, cloud, compose, helper, images, import, launch, logs, metros, naming,
-    ports, readiness, rollout, tunnel,
+    pem, ports, readiness, rollout, tunnel, volumes,
 };
 use kraft_engine::transfer;
 use kraft_oci::push::PushError;
@@ -243,6 +243,36 @@ impl From<ports::Error> for Failure {
             ports::Error::Syntax { .. } => Self::usage(error)
                 .hint("write EXTERNAL:INTERNAL/HANDLERS, such as `443:8080/http+tls`"),
             ports::Error::Repeated(_) => Self::usage(error),
+        }
+    }
+}
+
+impl From<volumes::SizeError> for Failure {
+    fn from(error: volumes::SizeError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<volumes::Error> for Failure {
+    fn from(error: volumes::Error) -> Self {
+        use volumes::Error;
+
+        match error {
+            Error::NoVolume(_) | Error::NoPath(_) | Error::Option { .. } => Self::usage(error)
+                .hint(
+                    "write VOLUME:PATH, such as `data:/data`, `data:/data:ro` or \
+                     `data:/data:size=64Mi`",
+                ),
+            Error::Size(error) => error.into(),
+        }
+    }
+}
+
+impl From<pem::Error> for Failure {
+    fn from(error: pem::Error) -> Self {
+        match error {
+            pem::Error::File(error) => error.into(),
+            pem::Error::NoBlock { .. } => Self::usage(error),
         }
     }
 }

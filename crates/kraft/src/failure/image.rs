@@ -3,6 +3,7 @@
 use std::io;
 
 use kraft_core::kernel::NotAKernel;
+use kraft_core::words;
 
 use super::{Failure, Kind};
 use kraft_engine::context::RuntimeError;
@@ -10,7 +11,8 @@ use kraft_engine::images::{self, NoMatch, NotFound, Suggestion};
 use kraft_engine::interrupt::Interrupted;
 use kraft_engine::run_target::{self, KernelError};
 use kraft_engine::{
-    boot, follow, kraftkit, network, obtain, pack, package, pins, repair, run, transfer, unpacked,
+    arguments, boot, follow, kraftkit, network, obtain, pack, package, pins, repair, run, transfer,
+    unpacked,
 };
 
 impl From<RuntimeError> for Failure {
@@ -249,6 +251,24 @@ impl From<boot::Error> for Failure {
             Error::Rootfs(error) => error.into(),
             Error::Dockerfile(error) => (*error).into(),
             Error::File(error) => error.into(),
+        }
+    }
+}
+
+impl From<arguments::Error> for Failure {
+    fn from(error: arguments::Error) -> Self {
+        use arguments::Error;
+
+        match error {
+            Error::NotText { .. } | Error::Nameless(_) | Error::NotADirectory { .. } => {
+                Self::usage(error)
+            }
+            Error::Syntax(error) => Self::usage(error),
+            Error::NoDirectory { ref typed_dir, .. } => {
+                let dir = words::join([typed_dir]);
+                Self::new(Kind::NotFound, error).hint(format!("create it: `mkdir -p {dir}`"))
+            }
+            Error::Unreadable { .. } => Self::new(Kind::Failed, error),
         }
     }
 }

@@ -176,7 +176,10 @@ mod tests {
     use super::*;
     use crate::kernel::size::{Named, SectionSize};
 
-    fn measured(shares: &[(usize, u64, Option<(&str, Option<&str>)>)]) -> Measured {
+    /// The name and the library of a symbol.
+    type Symbol<'a> = (&'a str, Option<&'a str>);
+
+    fn measured(shares: &[(usize, u64, Option<Symbol<'_>>)]) -> Measured {
         let section = |name: &str, class| SectionSize {
             section: name.to_owned(),
             class,

@@ -1,8 +1,5 @@
 //! `kraft cloud certificate`.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
 use clap::Subcommand;
 use kraft_cloud::request::{Id, Request};
 use kraft_cloud::resources::Known;
@@ -13,12 +10,9 @@ use super::output::{Shown, ago};
 use super::resource::{Queries, Resource};
 use super::service::names;
 use crate::app::App;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::ui::{Cell, Column};
-use kraft_deploy::{Cloud, CloudOptions};
-
-/// Largest size of a PEM file, in bytes.
-const LARGEST_PEM: u64 = 1 << 20;
+use kraft_deploy::{Cloud, CloudOptions, pem};
 
 /// Manage the certificates of domains
 #[derive(Debug, clap::Args)]
@@ -106,8 +100,8 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             let request = certificates::create(&CreateCertificate {
                 name: name.clone(),
                 cn: cn.clone(),
-                chain: pem(chain, "CERTIFICATE")?,
-                pkey: key(app, pkey)?,
+                chain: pem::certificates(chain)?,
+                pkey: pem::key(app, pkey)?,
             });
             app.ui.line(cloud.one(&request)?.title())
         }
@@ -116,49 +110,5 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
             let ids = chosen.ids::<Certificate>(&cloud)?;
             choose::change(app, &cloud, &chosen.output, &ids, certificates::remove)
         }
-    }
-}
-
-/// Reads a private key, and warns if other users can read it.
-fn key(app: &App, input: &str) -> Result<String, Failure> {
-    if is_pem(input) {
-        app.ui
-            .warn("every user of this host can read a private key on the command line: name a file instead");
-        return pem(input, "KEY");
-    }
-    let open = std::fs::metadata(input).is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
-    if open {
-        app.ui.warn(&format!(
-            "other users can read the private key `{input}`: `chmod 600 {input}`"
-        ));
-    }
-    pem(input, "KEY")
-}
-
-fn is_pem(text: &str) -> bool {
-    text.trim_start().starts_with("-----BEGIN")
-}
-
-/// Returns a PEM text: the input itself, or the content of the file that it names.
-fn pem(input: &str, what: &str) -> Result<String, Failure> {
-    let (text, name) = if is_pem(input) {
-        (input.to_owned(), "the text".to_owned())
-    } else {
-        let bytes = kraft_sys::fs::read_file(Path::new(input), LARGEST_PEM)?;
-        (
-            String::from_utf8_lossy(&bytes).into_owned(),
-            format!("`{input}`"),
-        )
-    };
-    let has_block = text.lines().any(|line| {
-        line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{what}-----"))
-    });
-    if has_block {
-        Ok(text)
-    } else {
-        Err(Failure::new(
-            Kind::Usage,
-            format!("{name} has no PEM block with a {}", what.to_lowercase()),
-        ))
     }
 }

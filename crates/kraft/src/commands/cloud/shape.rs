@@ -1,24 +1,21 @@
 //! Flags of a new instance, shared by `instance create` and `deploy`.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use kraft_cloud::request::Id;
-use kraft_cloud::resources::instances::{
-    CreateInstance, NewGroup, ScaleToZero, WantedGroup, WantedVolume,
-};
+use kraft_cloud::resources::instances::{CreateInstance, NewGroup, ScaleToZero, WantedGroup};
 use kraft_cloud::resources::services::WantedDomain;
-use kraft_core::quantity;
 
 use crate::app::App;
 use crate::commands::choices;
-use crate::commands::{run, values};
+use crate::commands::values;
 use crate::failure::Failure;
 use kraft_deploy::launch::NewVolume;
-use kraft_deploy::ports;
 use kraft_deploy::rollout::{Qualifier, Rollout, Strategy};
+use kraft_deploy::{ports, volumes};
+use kraft_engine::arguments;
 
 /// The public domains of a service.
 #[derive(Debug, Default, clap::Args)]
@@ -179,7 +176,7 @@ pub(crate) struct ShapeArgs {
 impl ShapeArgs {
     /// Returns the request without the image, its arguments and whether it starts.
     pub(crate) fn wanted(&self, app: &App) -> Result<CreateInstance, Failure> {
-        let memory_mb = self.memory.as_deref().map(mebibytes).transpose()?;
+        let memory_mb = self.memory.as_deref().map(volumes::mebibytes).transpose()?;
         let service_group = self.group()?;
         let features = self.feature.clone();
         if features.iter().any(|one| one == "delete-on-stop")
@@ -194,7 +191,7 @@ impl ShapeArgs {
             name: self.name.as_deref().map(|name| name.replace('/', "-")),
             memory_mb,
             vcpus: self.vcpus,
-            env: self.env(app)?,
+            env: arguments::env(&self.env, &app.env)?,
             replicas: (self.replicas > 0).then_some(self.replicas),
             restart_policy: self.restart.as_ref().map(value_name),
             scale_to_zero: self.scale_to_zero(app, service_group.is_some()),
@@ -202,7 +199,7 @@ impl ShapeArgs {
             volumes: self
                 .volume
                 .iter()
-                .map(|text| volume(text).map(|(wanted, _)| wanted))
+                .map(|text| volumes::parse(text).map(|(wanted, _)| wanted))
                 .collect::<Result<_, _>>()?,
             service_group,
             ..CreateInstance::default()
@@ -213,7 +210,7 @@ impl ShapeArgs {
     pub(crate) fn new_volumes(&self) -> Result<Vec<NewVolume>, Failure> {
         let mut new = Vec::new();
         for text in &self.volume {
-            new.extend(volume(text)?.1);
+            new.extend(volumes::parse(text)?.1);
         }
         Ok(new)
     }
@@ -225,10 +222,6 @@ impl ShapeArgs {
             qualifier: self.rollout_qualifier,
             wait: self.rollout_wait,
         }
-    }
-
-    fn env(&self, app: &App) -> Result<BTreeMap<String, String>, Failure> {
-        run::env(&self.env, &app.env)
     }
 
     fn group(&self) -> Result<Option<WantedGroup>, Failure> {
@@ -278,52 +271,6 @@ pub(super) fn value_name<T: ValueEnum>(value: &T) -> String {
         .unwrap_or_default()
 }
 
-/// Parses an amount of memory, in whole MiB; a number without a unit is in MiB.
-pub(crate) fn mebibytes(text: &str) -> Result<u64, Failure> {
-    let bytes = match text.trim().parse::<u64>() {
-        Ok(number) => number.saturating_mul(quantity::MIB),
-        Err(_) => quantity::parse(text).map_err(Failure::usage)?,
-    };
-    match bytes / quantity::MIB {
-        0 => Err(Failure::usage(format!("`{text}` is less than 1Mi"))),
-        whole => Ok(whole),
-    }
-}
-
-/// Parses `VOLUME:PATH[:ro][:size=SIZE]`.
-fn volume(text: &str) -> Result<(WantedVolume, Option<NewVolume>), Failure> {
-    let wrong = |why: &str| {
-        Failure::usage(format!("`--volume {text}`: {why}")).hint(
-            "write VOLUME:PATH, such as `data:/data`, `data:/data:ro` or `data:/data:size=64Mi`",
-        )
-    };
-    let mut parts = text.split(':');
-    let name = parts.next().filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| wrong("the volume is missing"))?;
-    let at = parts.next().filter(|path| path.starts_with('/'));
-    let at = at.ok_or_else(|| wrong("an absolute path is missing"))?;
-    let (mut readonly, mut new) = (false, None);
-    for option in parts {
-        match option.split_once('=') {
-            None if option == "ro" => readonly = true,
-            None if option == "rw" => readonly = false,
-            Some(("size", size)) => {
-                new = Some(NewVolume {
-                    name: name.to_owned(),
-                    size_mb: mebibytes(size)?,
-                });
-            }
-            _ => return Err(wrong(&format!("`{option}` is not a valid option"))),
-        }
-    }
-    let wanted = WantedVolume {
-        id: Id::new(name),
-        at: at.to_owned(),
-        readonly,
-    };
-    Ok((wanted, new))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,25 +294,5 @@ mod tests {
             ..args
         };
         assert!(short.wanted().is_err());
-    }
-
-    #[test]
-    fn memory_is_in_mebibytes() {
-        assert_eq!(mebibytes("256").unwrap(), 256);
-        assert_eq!(mebibytes("1Gi").unwrap(), 1024);
-        assert_eq!(mebibytes("64M").unwrap(), 61);
-        assert!(mebibytes("512Ki").is_err());
-        assert!(mebibytes("0").is_err());
-        assert!(mebibytes("much").is_err());
-    }
-
-    #[test]
-    fn a_volume_has_options() {
-        let (wanted, new) = volume("data:/srv:ro:size=1Gi").unwrap();
-        assert_eq!((wanted.at.as_str(), wanted.readonly), ("/srv", true));
-        assert_eq!(new.unwrap().size_mb, 1024);
-        for bad in ["data", ":/x", "data:x", "data:/x:huge", "data:/x:size=0"] {
-            assert!(volume(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -178,7 +178,7 @@ fn order(app: &App, args: &Args) -> Result<Order, Failure> {
         rootfs: args.rootfs.clone(),
         building: args.dockerfile.options(),
         words: (!words.is_empty()).then_some(words),
-        env: crate::commands::run::env(&args.env, &app.env)?,
+        env: kraft_engine::arguments::env(&args.env, &app.env)?,
         labels: labels(&args.label)?,
         arch: args.arch,
         plat: args.plat.and_then(|plat| plat.0),

@@ -11,7 +11,6 @@ use super::choose::{self, Chosen};
 use super::output::{Shown, ago};
 use super::resource::{Queries, Resource};
 use super::service::names;
-use super::shape::mebibytes;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::{Cell, Column};
@@ -110,7 +109,7 @@ pub(crate) fn exec(app: &App, options: &CloudOptions, args: &Args) -> Result<(),
     let mut cloud = Cloud::open(app, options)?;
     match &args.command {
         Command::Create { name, size } => {
-            let request = volumes::create(name.as_deref(), mebibytes(size)?);
+            let request = volumes::create(name.as_deref(), kraft_deploy::volumes::mebibytes(size)?);
             app.ui.line(&cloud.one(&request)?.uuid)
         }
         Command::Attach {

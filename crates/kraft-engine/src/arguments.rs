@@ -1,0 +1,174 @@
+//! Arguments that depend on the host: variables of its environment, and directories.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kraft_config::dirs::absolute;
+use kraft_config::env::Environment;
+use kraft_core::mount::{Volume, VolumeArg, VolumeError};
+
+/// Why an argument is invalid.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not UTF-8: a kernel's command line supports nothing else.
+    #[error("{what} is not UTF-8 text: `{}`", text.display())]
+    NotText {
+        /// What it is.
+        what: String,
+        /// The argument.
+        text: OsString,
+    },
+    /// A variable has no name.
+    #[error("`--env {0}`: missing name of the variable")]
+    Nameless(String),
+    /// The syntax of a volume is invalid.
+    #[error(transparent)]
+    Syntax(#[from] VolumeError),
+    /// The source of a volume is not a directory.
+    #[error("`--volume {typed}`: `{}` is not a directory", source_dir.display())]
+    NotADirectory {
+        /// The argument.
+        typed: String,
+        /// The file.
+        source_dir: PathBuf,
+    },
+    /// The source of a volume does not exist.
+    #[error("`--volume {typed}`: the directory `{}` does not exist", source_dir.display())]
+    NoDirectory {
+        /// The argument.
+        typed: String,
+        /// The directory, as it was typed.
+        typed_dir: String,
+        /// The directory.
+        source_dir: PathBuf,
+    },
+    /// The source of a volume cannot be read.
+    #[error("`--volume {typed}`: cannot read `{}`", source_dir.display())]
+    Unreadable {
+        /// The argument.
+        typed: String,
+        /// The directory.
+        source_dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Returns an argument as text; `what` it is, for the error.
+///
+/// # Errors
+///
+/// If it is not UTF-8.
+pub fn text(word: &OsStr, what: &str) -> Result<String, Error> {
+    let text = word.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::NotText {
+        what: what.to_owned(),
+        text: word.to_owned(),
+    })
+}
+
+/// Parses `NAME=VALUE`, and `NAME` with its value in an environment; an unset variable is omitted.
+///
+/// ```
+/// use kraft_config::env::Environment;
+/// use kraft_engine::arguments;
+///
+/// let own = Environment::from([("HOST", "a")]);
+/// let env = arguments::env(&["A=1".into(), "HOST".into(), "MISSING".into()], &own)?;
+/// assert_eq!(env.into_iter().collect::<Vec<_>>(), [
+///     ("A".to_owned(), "1".to_owned()),
+///     ("HOST".to_owned(), "a".to_owned()),
+/// ]);
+/// # Ok::<(), arguments::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// If a variable has no name, or is not UTF-8.
+pub fn env(typed: &[OsString], own: &Environment) -> Result<BTreeMap<String, String>, Error> {
+    let mut env = BTreeMap::new();
+    for word in typed {
+        let word = text(word, "a variable")?;
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (word.as_str(), None),
+        };
+        if name.is_empty() {
+            return Err(Error::Nameless(word));
+        }
+        let value = match value {
+            Some(value) => Some(value),
+            None => own
+                .raw(name)
+                .map(|value| text(value, &format!("the environment variable `{name}`")))
+                .transpose()?,
+        };
+        if let Some(value) = value {
+            env.insert(name.to_owned(), value);
+        }
+    }
+    Ok(env)
+}
+
+/// Parses a volume, whose directory must exist.
+///
+/// # Errors
+///
+/// If the syntax is invalid, or there is no such directory.
+pub fn volume(typed: &str) -> Result<Volume, Error> {
+    let arg: VolumeArg = typed.parse()?;
+    let source_dir = absolute(Path::new(&arg.source));
+    let typed = typed.to_owned();
+    match std::fs::metadata(&source_dir) {
+        Ok(metadata) if metadata.is_dir() => Ok(Volume {
+            source: source_dir,
+            destination: arg.destination,
+            read_only: arg.read_only,
+        }),
+        Ok(_) => Err(Error::NotADirectory { typed, source_dir }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::NoDirectory {
+            typed,
+            typed_dir: arg.source,
+            source_dir,
+        }),
+        Err(source) => Err(Error::Unreadable {
+            typed,
+            source_dir,
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_without_a_value_is_that_of_the_host_if_set() {
+        let own = Environment::from([("HOST", "h=1"), ("EMPTY", "")]);
+        let typed = ["A=1", "A=2", "B=", "C=x,y", "HOST", "EMPTY", "MISSING"].map(OsString::from);
+        let env = env(&typed, &own).unwrap();
+        let pairs: Vec<String> = env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(pairs, ["A=2", "B=", "C=x,y", "EMPTY=", "HOST=h=1"]);
+        assert!(super::env(&["=x".into()], &own).is_err());
+    }
+
+    #[test]
+    fn the_source_of_a_volume_is_an_existing_directory() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("dir")).unwrap();
+        kraft_sys::fs::replace_file(&home.path().join("file"), b"").unwrap();
+        let parse = |name: &str| volume(&format!("{}/{name}:/data:ro", home.path().display()));
+        let found = parse("dir").unwrap();
+        assert_eq!(
+            (found.source, found.read_only),
+            (home.path().join("dir"), true)
+        );
+        assert!(matches!(parse("file"), Err(Error::NotADirectory { .. })));
+        assert!(matches!(parse("none"), Err(Error::NoDirectory { .. })));
+        assert!(matches!(parse("file/x"), Err(Error::Unreadable { .. })));
+        assert!(matches!(volume("dir"), Err(Error::Syntax(_))));
+    }
+}
