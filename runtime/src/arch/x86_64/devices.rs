@@ -1,0 +1,109 @@
+//! Where virtio devices are: on the PCI bus, or at the addresses that the command line names
+//! (`virtio_mmio.device=4K@0xfeb00e00:12`, as on Linux; QEMU's microvm and Firecracker).
+
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+
+use virtio_drivers::transport::SomeTransport;
+use virtio_drivers::transport::mmio::MmioTransport;
+use virtio_drivers::transport::pci::PciTransport;
+use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot};
+
+use super::PHYSICAL;
+use super::ports::{in32, out32};
+use crate::virtio::{MachineMemory, VirtioDevice};
+
+const ADDRESS: u16 = 0xcf8;
+const DATA: u16 = 0xcfc;
+const VIRTIO_VENDOR: u16 = 0x1af4;
+const INTERRUPT_LINE: u8 = 0x3c;
+
+/// Access to PCI's configuration space by its two ports.
+struct Ports;
+
+impl Ports {
+    fn select(function: DeviceFunction, offset: u8) {
+        let address = 1 << 31
+            | u32::from(function.bus) << 16
+            | u32::from(function.device) << 11
+            | u32::from(function.function) << 8
+            | u32::from(offset & 0xfc);
+        out32(ADDRESS, address);
+    }
+}
+
+impl ConfigurationAccess for Ports {
+    fn read_word(&self, function: DeviceFunction, offset: u8) -> u32 {
+        Ports::select(function, offset);
+        in32(DATA)
+    }
+
+    fn write_word(&mut self, function: DeviceFunction, offset: u8, value: u32) {
+        Ports::select(function, offset);
+        out32(DATA, value);
+    }
+
+    unsafe fn unsafe_clone(&self) -> Self {
+        Ports
+    }
+}
+
+/// The virtio devices of the machine.
+pub fn virtio_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
+    let mut devices = named_devices(command_line);
+    // Without a PCI bus the address port does not keep what is written.
+    out32(ADDRESS, 1 << 31);
+    if in32(ADDRESS) != 1 << 31 {
+        return devices;
+    }
+    let mut root = PciRoot::new(Ports);
+    let functions: Vec<_> = root
+        .enumerate_bus(0)
+        .filter(|(_, info)| info.vendor_id == VIRTIO_VENDOR)
+        .map(|(function, _)| function)
+        .collect();
+    for function in functions {
+        let (_, command) = root.get_status_command(function);
+        root.set_command(
+            function,
+            command | Command::IO_SPACE | Command::MEMORY_SPACE | Command::BUS_MASTER,
+        );
+        let line = Ports.read_word(function, INTERRUPT_LINE) & 0xff;
+        if let Ok(transport) = PciTransport::new::<MachineMemory, _>(&mut root, function) {
+            devices.push(VirtioDevice {
+                transport: transport.into(),
+                line,
+            });
+        }
+    }
+    devices
+}
+
+fn named_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
+    let mut devices = Vec::new();
+    for word in command_line.split(|&byte| byte == b' ') {
+        let Some(value) = word.strip_prefix(b"virtio_mmio.device=") else {
+            continue;
+        };
+        let Some((address, line)) = crate::boot::parse_mmio_device(value) else {
+            continue;
+        };
+        if address >= 4 << 30 || line >= 16 {
+            continue;
+        }
+        let Some(header) = NonNull::new((PHYSICAL + address) as *mut _) else {
+            continue;
+        };
+        // SAFETY: the VMM names the addresses of its devices; a page is mapped there, and
+        // `new` checks the device's magic number.
+        let transport: Option<MmioTransport<'static>> =
+            unsafe { MmioTransport::new(header, 0x200) }.ok();
+        if let Some(transport) = transport {
+            devices.push(VirtioDevice {
+                transport: SomeTransport::from(transport),
+                line,
+            });
+        }
+    }
+    devices
+}

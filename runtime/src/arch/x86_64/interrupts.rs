@@ -1,0 +1,97 @@
+//! The interrupt controllers: the 8259 pair for devices, the local APIC for the timer.
+
+use core::arch::asm;
+
+use super::PHYSICAL;
+use super::ports::{in8, out8};
+
+/// The first vector of the 8259's sixteen lines.
+pub const DEVICES: usize = 32;
+/// The vector of the local APIC's timer.
+pub const TIMER: usize = 48;
+/// The vector of an interrupt that vanished.
+pub const SPURIOUS: usize = 63;
+
+const LOCAL_APIC: usize = 0xfee0_0000;
+
+/// A register of the local APIC (Intel SDM volume 3, chapter 11).
+#[derive(Clone, Copy)]
+pub enum Apic {
+    /// End of interrupt.
+    End = 0xb0,
+    /// Spurious interrupt vector, and the switch that turns the APIC on.
+    Spurious = 0xf0,
+    /// What the timer does.
+    Timer = 0x320,
+    /// What line 0 does: the 8259 is connected to it.
+    Line0 = 0x350,
+    /// The count from which the timer counts down.
+    Initial = 0x380,
+    /// Where the timer stands.
+    Current = 0x390,
+    /// By what the clock of the timer is divided.
+    Divide = 0x3e0,
+}
+
+/// Writes a register of the local APIC.
+pub fn apic_write(register: Apic, value: u32) {
+    // SAFETY: the local APIC stands at this address, which is mapped at PHYSICAL.
+    unsafe { ((PHYSICAL + LOCAL_APIC + register as usize) as *mut u32).write_volatile(value) }
+}
+
+/// Reads a register of the local APIC.
+pub fn apic_read(register: Apic) -> u32 {
+    // SAFETY: see `apic_write`.
+    unsafe { ((PHYSICAL + LOCAL_APIC + register as usize) as *const u32).read_volatile() }
+}
+
+/// Sets both controllers up with all lines masked.
+pub fn init() {
+    for (port, value) in [
+        (0x20, 0x11),
+        (0xa0, 0x11),
+        (0x21, DEVICES as u8),
+        (0xa1, DEVICES as u8 + 8),
+        (0x21, 4),
+        (0xa1, 2),
+        (0x21, 1),
+        (0xa1, 1),
+        (0x21, 0xfb),
+        (0xa1, 0xff),
+    ] {
+        out8(port, value);
+    }
+    apic_write(Apic::Spurious, 0x100 | SPURIOUS as u32);
+    apic_write(Apic::Line0, 0x700);
+    apic_write(Apic::Divide, 0xb); // by one
+    apic_write(Apic::Timer, TIMER as u32);
+    enable_interrupt(4); // the console
+}
+
+/// Lets a device's line interrupt.
+pub fn enable_interrupt(line: u32) {
+    if line < 16 {
+        let port = if line < 8 { 0x21 } else { 0xa1 };
+        out8(port, in8(port) & !(1 << (line & 7)));
+    }
+}
+
+/// Tells the controller that the interrupt is dealt with.
+pub fn end(vector: usize) {
+    match vector {
+        TIMER => apic_write(Apic::End, 0),
+        SPURIOUS => {}
+        _ => {
+            if vector >= DEVICES + 8 {
+                out8(0xa0, 0x20);
+            }
+            out8(0x20, 0x20);
+        }
+    }
+}
+
+/// Stops the processor until an interrupt has been taken.
+pub fn wait_for_interrupt() {
+    // SAFETY: `sti` lets interrupts in only after the next instruction, so none is missed.
+    unsafe { asm!("sti", "hlt", "cli", options(nostack)) }
+}

@@ -1,0 +1,622 @@
+//! Calls on file descriptors.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use crate::abi::calls::Call;
+use crate::abi::errno::{Errno, Result};
+use crate::abi::stat;
+use crate::file::io::{Input, Output};
+use crate::file::pipe::{self, PipeEnd};
+use crate::file::{Description, File, FileTable, Flags, MOST_BYTES, NodeFile};
+use crate::fs::{Change, Kind, Node, Place, memory};
+use crate::mm::user;
+use crate::task::{self, Limit};
+
+/// `O_CLOEXEC`
+pub const CLOSE_ON_EXEC: usize = 0o2_000_000;
+/// The most pieces of one call (`IOV_MAX`).
+const MOST_PIECES: usize = 1024;
+const READ_ONLY: usize = 0;
+const WRITE_ONLY: usize = 1;
+const READ_WRITE: usize = 2;
+/// `O_PATH`
+const PATH: usize = 0o10_000_000;
+/// `O_LARGEFILE`
+const LARGE_FILE: usize = 0o100_000;
+
+pub fn table() -> Rc<FileTable> {
+    task::current_process().file_table()
+}
+
+/// The open file behind a descriptor.
+pub fn get(fd: i32) -> Result<Rc<Description>> {
+    table().get(fd)
+}
+
+/// Gives an open file a descriptor.
+pub fn add(description: Rc<Description>, close_on_exec: bool) -> Result {
+    let process = task::current_process();
+    process
+        .file_table()
+        .add(description, close_on_exec, 0, process.limit(Limit::FILES))
+}
+
+/// The open file behind a descriptor that stands for more than a place.
+fn get_open(fd: i32) -> Result<Rc<Description>> {
+    let description = get(fd)?;
+    if description.path_only {
+        Err(Errno::BADF)
+    } else {
+        Ok(description)
+    }
+}
+
+/// `struct iovec` pieces.
+pub fn pieces(address: usize, count: usize) -> Result<Vec<(usize, usize)>> {
+    let pieces: Vec<[usize; 2]> = user::read_array(address, count, MOST_PIECES)?;
+    let mut left = MOST_BYTES;
+    pieces
+        .into_iter()
+        .map(|[address, length]| {
+            if length as isize == isize::MIN || (length as isize) < 0 {
+                return Err(Errno::INVAL);
+            }
+            let length = length.min(left);
+            left -= length;
+            Ok((address, length))
+        })
+        .collect()
+}
+
+pub fn read(fd: i32, address: usize, length: usize) -> Result {
+    get_open(fd)?.read(&mut Output::user(address, length.min(MOST_BYTES)))
+}
+
+pub fn write(fd: i32, address: usize, length: usize) -> Result {
+    get_open(fd)?.write(&mut Input::user(address, length.min(MOST_BYTES)))
+}
+
+/// The offset of `preadv2` may be -1: the file's own position.
+pub fn offset_or_current(call: Call, offset: usize) -> Option<u64> {
+    let current = matches!(call, Call::Preadv2 | Call::Pwritev2) && offset == usize::MAX;
+    (!current).then_some(offset as u64)
+}
+
+pub fn read_pieces(fd: i32, address: usize, count: usize, offset: Option<u64>) -> Result {
+    let description = get_open(fd)?;
+    let mut out = Output::user_pieces(pieces(address, count)?);
+    match offset {
+        None => description.read(&mut out),
+        Some(offset) => read_from(&description, offset, &mut out),
+    }
+}
+
+pub fn write_pieces(fd: i32, address: usize, count: usize, offset: Option<u64>) -> Result {
+    let description = get_open(fd)?;
+    let mut input = Input::user_pieces(pieces(address, count)?);
+    match offset {
+        None => description.write(&mut input),
+        Some(offset) => write_to(&description, offset, &mut input),
+    }
+}
+
+pub fn read_at(fd: i32, address: usize, length: usize, offset: u64) -> Result {
+    read_from(
+        &*get_open(fd)?,
+        offset,
+        &mut Output::user(address, length.min(MOST_BYTES)),
+    )
+}
+
+pub fn write_at(fd: i32, address: usize, length: usize, offset: u64) -> Result {
+    write_to(
+        &*get_open(fd)?,
+        offset,
+        &mut Input::user(address, length.min(MOST_BYTES)),
+    )
+}
+
+fn check_offset(description: &Description, offset: u64) -> Result<()> {
+    if !description.file.is_seekable() {
+        return Err(Errno::SPIPE);
+    }
+    if (offset as i64) < 0 {
+        Err(Errno::INVAL)
+    } else {
+        Ok(())
+    }
+}
+
+fn read_from(description: &Description, offset: u64, out: &mut Output<'_>) -> Result {
+    check_offset(description, offset)?;
+    if !description.readable {
+        return Err(Errno::BADF);
+    }
+    description.file.read(offset, out)
+}
+
+fn write_to(description: &Description, offset: u64, input: &mut Input<'_>) -> Result {
+    check_offset(description, offset)?;
+    if !description.writable {
+        return Err(Errno::BADF);
+    }
+    let appends = description.flags.get().contains(Flags::APPEND);
+    let offset = if appends {
+        description.file.metadata().size
+    } else {
+        offset
+    };
+    description.write_all(offset, input)
+}
+
+pub fn seek(fd: i32, offset: i64, whence: usize) -> Result {
+    let description = get_open(fd)?;
+    if !description.file.is_seekable() {
+        return Err(Errno::SPIPE);
+    }
+    let size = || description.file.metadata().size as i64;
+    let target = match whence {
+        0 => Some(offset),
+        1 => (description.offset.get() as i64).checked_add(offset),
+        2 => size().checked_add(offset),
+        // Everything is data up to the end, where the only hole is.
+        3 | 4 if offset < 0 || offset >= size() => return Err(Errno::NXIO),
+        3 => Some(offset),
+        4 => Some(size()),
+        _ => None,
+    };
+    let target = target.filter(|&target| target >= 0).ok_or(Errno::INVAL)?;
+    description.offset.set(target as u64);
+    Ok(target as usize)
+}
+
+pub fn close(fd: i32) -> Result {
+    let closed = table().take(fd)?;
+    drop(closed);
+    Ok(0)
+}
+
+pub fn close_range(first: u32, last: u32, flags: usize) -> Result {
+    const UNSHARE: usize = 2;
+    const ON_EXEC: usize = 4;
+    if first > last || flags & !(UNSHARE | ON_EXEC) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let process = task::current_process();
+    if flags & UNSHARE != 0 {
+        let copy = Rc::new(process.file_table().copy());
+        *process.files.borrow_mut() = copy;
+    }
+    let table = process.file_table();
+    for fd in table.descriptors() {
+        if (first..=last).contains(&(fd as u32)) {
+            if flags & ON_EXEC != 0 {
+                table.set_close_on_exec(fd, true)?;
+            } else {
+                drop(table.take(fd)?);
+            }
+        }
+    }
+    Ok(0)
+}
+
+pub fn duplicate(fd: i32) -> Result {
+    add(get(fd)?, false)
+}
+
+pub fn duplicate_to(fd: i32, new: i32, flags: Option<usize>) -> Result {
+    let description = get(fd)?;
+    if fd == new {
+        return if flags.is_some() {
+            Err(Errno::INVAL)
+        } else {
+            Ok(new as usize)
+        };
+    }
+    let flags = flags.unwrap_or(0);
+    if flags & !CLOSE_ON_EXEC != 0 {
+        return Err(Errno::INVAL);
+    }
+    let process = task::current_process();
+    let limit = process.limit(Limit::FILES);
+    process
+        .file_table()
+        .put(new, description, flags & CLOSE_ON_EXEC != 0, limit)?;
+    Ok(new as usize)
+}
+
+/// The flags of `open` that `F_GETFL` shows.
+fn visible_flags(description: &Description) -> usize {
+    let access = match (description.readable, description.writable) {
+        (true, true) => READ_WRITE,
+        (false, true) => WRITE_ONLY,
+        _ => READ_ONLY,
+    };
+    let path = if description.path_only {
+        PATH
+    } else {
+        LARGE_FILE
+    };
+    access | path | description.flags.get().bits() as usize
+}
+
+pub fn control(fd: i32, command: usize, argument: usize) -> Result {
+    let description = get(fd)?;
+    let process = task::current_process();
+    let table = process.file_table();
+    match command {
+        0 | 1030 => {
+            let limit = process.limit(Limit::FILES);
+            if argument as u64 >= limit {
+                return Err(Errno::INVAL);
+            }
+            table.add(description, command == 1030, argument, limit)
+        }
+        1 => Ok(usize::from(table.close_on_exec(fd)?)),
+        2 => table.set_close_on_exec(fd, argument & 1 != 0).map(|()| 0),
+        3 => Ok(visible_flags(&description)),
+        4 => {
+            description
+                .flags
+                .set(Flags::from_bits_truncate(argument as u32));
+            Ok(0)
+        }
+        5..=7 | 36..=38 => lock(&description, command, argument),
+        8 => {
+            description.owner.set(argument as i32);
+            Ok(0)
+        }
+        9 => Ok(description.owner.get() as usize),
+        10 | 11 | 15 | 16 => Ok(0),
+        1024 | 1025 | 1026 => Ok(0),
+        1031 => end_of_pipe(&description, |end| end.set_capacity(argument)),
+        1032 => end_of_pipe(&description, |end| Ok(end.capacity())),
+        1033 | 1034 => Ok(0),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+fn end_of_pipe(description: &Description, body: impl FnOnce(&PipeEnd) -> Result) -> Result {
+    let any: &dyn core::any::Any = &*description.file;
+    body(any.downcast_ref::<PipeEnd>().ok_or(Errno::BADF)?)
+}
+
+/// Locks of ranges: granted always, as there is one program to a machine most of the time.
+fn lock(_description: &Description, command: usize, argument: usize) -> Result {
+    const UNLOCKED: u16 = 2;
+    if command == 5 || command == 36 {
+        user::write(argument, &UNLOCKED)?;
+    }
+    Ok(0)
+}
+
+pub fn device_control(fd: i32, request: usize, argument: usize) -> Result {
+    let description = get_open(fd)?;
+    match request & 0xffff_ffff {
+        0x5421 => {
+            let mut flags = description.flags.get();
+            flags.set(Flags::NO_WAIT, user::read::<u32>(argument)? != 0);
+            description.flags.set(flags);
+            Ok(0)
+        }
+        0x5450 => table().set_close_on_exec(fd, false).map(|()| 0),
+        0x5451 => table().set_close_on_exec(fd, true).map(|()| 0),
+        0x541b if description.file.metadata().kind == Kind::File => {
+            let left = description
+                .file
+                .metadata()
+                .size
+                .saturating_sub(description.offset.get());
+            user::write(argument, &(left as u32))?;
+            Ok(0)
+        }
+        request => description.file.control(request, argument),
+    }
+}
+
+pub fn pipe(address: usize, flags: usize) -> Result {
+    let mut kept = Flags::from_bits_truncate(flags as u32) & (Flags::NO_WAIT | Flags::DIRECT);
+    if flags & !(CLOSE_ON_EXEC | kept.bits() as usize) != 0 {
+        return Err(Errno::INVAL);
+    }
+    kept.remove(Flags::DIRECT);
+    let (reader, writer) = pipe::new();
+    let close = flags & CLOSE_ON_EXEC != 0;
+    let first = add(Description::new(reader, true, false, kept), close)?;
+    let second = add(Description::new(writer, false, true, kept), close);
+    let written = second
+        .and_then(|second| user::write(address, &[first as i32, second as i32]).map(|()| second));
+    if let Err(error) = written {
+        let _ = close_both(first, second.ok());
+        return Err(error);
+    }
+    Ok(0)
+}
+
+fn close_both(first: usize, second: Option<usize>) -> Result {
+    if let Some(second) = second {
+        close(second as i32)?;
+    }
+    close(first as i32)
+}
+
+pub fn sync(fd: i32) -> Result {
+    match get_open(fd)?.file.node() {
+        Some(node) => node.sync().map(|()| 0),
+        None => Err(Errno::INVAL),
+    }
+}
+
+pub fn exists(fd: i32) -> Result {
+    get_open(fd).map(|_| 0)
+}
+
+pub fn status(fd: i32, address: usize) -> Result {
+    user::write_bytes(address, &stat::stat(&get(fd)?.file.metadata()))?;
+    Ok(0)
+}
+
+pub fn file_system(fd: i32, address: usize) -> Result {
+    let description = get(fd)?;
+    let node = description
+        .file
+        .node()
+        .cloned()
+        .or_else(|| description.place.as_ref().map(|place| place.node.clone()));
+    let status = match node {
+        Some(node) => node.file_system(),
+        None => task::current_process().paths().root.node.file_system(),
+    };
+    user::write_bytes(address, &stat::statfs(&status))?;
+    Ok(0)
+}
+
+/// The node of a file that may be written.
+fn writable_node(description: &Description) -> Result<&Rc<dyn Node>> {
+    if !description.writable {
+        return Err(Errno::INVAL);
+    }
+    description.file.node().ok_or(Errno::INVAL)
+}
+
+pub fn truncate(fd: i32, length: i64) -> Result {
+    let description = get_open(fd)?;
+    let size = u64::try_from(length).map_err(|_| Errno::INVAL)?;
+    let node = writable_node(&description)?;
+    node.change(&Change {
+        size: Some(size),
+        ..Change::default()
+    })?;
+    Ok(0)
+}
+
+pub fn allocate(fd: i32, mode: usize, offset: i64, length: i64) -> Result {
+    const KEEP_SIZE: usize = 1;
+    const PUNCH_HOLE: usize = 2;
+    const ZERO_RANGE: usize = 0x10;
+    let description = get_open(fd)?;
+    let (Ok(offset), Ok(length)) = (u64::try_from(offset), u64::try_from(length)) else {
+        return Err(Errno::INVAL);
+    };
+    if !description.writable {
+        return Err(Errno::BADF);
+    }
+    let node = description.file.node().ok_or(Errno::SPIPE)?;
+    if length == 0 {
+        return Err(Errno::INVAL);
+    }
+    let end = offset.checked_add(length).ok_or(Errno::FBIG)?;
+    let size = node.metadata().size;
+    if mode & (PUNCH_HOLE | ZERO_RANGE) != 0 {
+        let zeros = [0; 4096];
+        let mut at = offset;
+        while at < end.min(size) {
+            let part = (end.min(size) - at).min(zeros.len() as u64) as usize;
+            at += node.write(at, &mut Input::kernel(&zeros[..part]))? as u64;
+        }
+    }
+    if mode & KEEP_SIZE == 0 && end > size {
+        node.change(&Change {
+            size: Some(end),
+            ..Change::default()
+        })?;
+    }
+    Ok(0)
+}
+
+pub fn directory_entries(fd: i32, address: usize, length: usize) -> Result {
+    let description = get_open(fd)?;
+    let node = description.file.node().ok_or(Errno::NOTDIR)?;
+    // Positions 0 and 1 stand for `.` and `..`; those of the node follow.
+    let mut position = description.offset.get();
+    let own = node.metadata();
+    let dots = [
+        (&b"."[..], own.number),
+        (b"..", parent_number(&description).unwrap_or(own.number)),
+    ];
+    let mut entries = Vec::new();
+    for (index, (name, number)) in dots.iter().enumerate().skip(position as usize) {
+        entries.push(crate::fs::DirectoryEntry {
+            name: (*name).into(),
+            number: *number,
+            kind: Kind::Directory,
+            next: index as u64 + 1,
+        });
+    }
+    let from = position.saturating_sub(2);
+    entries.extend(node.entries(from)?.into_iter().map(|mut entry| {
+        entry.next += 2;
+        entry
+    }));
+    let mut done = 0;
+    for entry in entries {
+        let bytes = stat::directory_entry(&entry);
+        if done + bytes.len() > length {
+            if done == 0 {
+                return Err(Errno::INVAL);
+            }
+            break;
+        }
+        user::write_bytes(address.wrapping_add(done), &bytes)?;
+        done += bytes.len();
+        position = entry.next;
+    }
+    description.offset.set(position);
+    Ok(done)
+}
+
+fn parent_number(description: &Description) -> Option<u64> {
+    let place = description.place.as_ref()?;
+    Some(place.parent()?.node.metadata().number)
+}
+
+/// Moves bytes from one open file to another by a buffer of the kernel.
+fn transfer(
+    from: &Description,
+    from_offset: &mut Option<u64>,
+    to: &Description,
+    to_offset: &mut Option<u64>,
+    length: usize,
+) -> Result {
+    const BUFFER: usize = 64 << 10;
+    if !from.readable || !to.writable {
+        return Err(Errno::BADF);
+    }
+    let mut buffer = alloc::vec![0; length.min(BUFFER)];
+    let mut done = 0;
+    while done < length {
+        let part = buffer.len().min(length - done);
+        let mut out = Output::kernel(&mut buffer[..part]);
+        let at = from_offset.unwrap_or(from.offset.get());
+        let read = from.wait_for(None, || from.file.read(at, &mut out));
+        let got = match read {
+            Ok(0) => break,
+            Ok(got) => got,
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        };
+        let mut input = Input::kernel(&buffer[..got]);
+        let written = match to_offset {
+            Some(offset) => to.write_all(*offset, &mut input),
+            None => to.write(&mut input),
+        };
+        let written = match written {
+            Ok(written) => written,
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        };
+        match from_offset {
+            Some(offset) => *offset += written as u64,
+            None if from.file.is_seekable() => from.offset.set(at + written as u64),
+            None => {}
+        }
+        if let Some(offset) = to_offset {
+            *offset += written as u64;
+        }
+        done += written;
+        if written < got || !from.file.is_seekable() {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+fn read_offset(address: usize) -> Result<Option<u64>> {
+    if address == 0 {
+        Ok(None)
+    } else {
+        user::read(address).map(Some)
+    }
+}
+
+fn write_offset(address: usize, offset: Option<u64>) -> Result<()> {
+    match offset {
+        Some(offset) if address != 0 => user::write(address, &offset),
+        _ => Ok(()),
+    }
+}
+
+pub fn send_file(to: i32, from: i32, offset_at: usize, length: usize) -> Result {
+    let (to, from) = (get_open(to)?, get_open(from)?);
+    let mut offset = read_offset(offset_at)?;
+    let done = transfer(&from, &mut offset, &to, &mut None, length.min(MOST_BYTES))?;
+    write_offset(offset_at, offset)?;
+    Ok(done)
+}
+
+pub fn copy_range(from: i32, from_at: usize, to: i32, to_at: usize, length: usize) -> Result {
+    let (from, to) = (get_open(from)?, get_open(to)?);
+    if !from.file.is_seekable() || !to.file.is_seekable() {
+        return Err(Errno::INVAL);
+    }
+    let (mut from_offset, mut to_offset) = (read_offset(from_at)?, read_offset(to_at)?);
+    let done = transfer(
+        &from,
+        &mut from_offset,
+        &to,
+        &mut to_offset,
+        length.min(MOST_BYTES),
+    )?;
+    write_offset(from_at, from_offset)?;
+    write_offset(to_at, to_offset)?;
+    Ok(done)
+}
+
+pub fn splice(
+    from: i32,
+    from_at: usize,
+    to: i32,
+    to_at: usize,
+    length: usize,
+    _flags: usize,
+) -> Result {
+    let (from, to) = (get_open(from)?, get_open(to)?);
+    let (mut from_offset, mut to_offset) = (read_offset(from_at)?, read_offset(to_at)?);
+    let done = transfer(
+        &from,
+        &mut from_offset,
+        &to,
+        &mut to_offset,
+        length.min(64 << 10),
+    )?;
+    write_offset(from_at, from_offset)?;
+    write_offset(to_at, to_offset)?;
+    Ok(done)
+}
+
+pub fn change_permissions(fd: i32, mode: usize) -> Result {
+    let description = get_open(fd)?;
+    let node = description.file.node().ok_or(Errno::INVAL)?;
+    super::paths::change_permissions_of(node, mode)
+}
+
+pub fn change_owner(fd: i32, user: u32, group: u32) -> Result {
+    let description = get_open(fd)?;
+    match description.file.node() {
+        Some(node) => super::paths::change_owner_of(node, user, group),
+        None => Ok(0),
+    }
+}
+
+pub fn memory_file(name_at: usize, flags: usize) -> Result {
+    const CLOSE: usize = 1;
+    let name = user::read_string(name_at, 249)?;
+    let node: Rc<dyn Node> = memory::new_file(0o777);
+    let place = Place::detached(
+        node.clone(),
+        &[b"/memfd:", &name[..], b" (deleted)"].concat(),
+    );
+    let file: Rc<dyn File> = Rc::new(NodeFile(node));
+    let description = Rc::new(Description {
+        file,
+        place: Some(place),
+        readable: true,
+        writable: true,
+        path_only: false,
+        flags: core::cell::Cell::default(),
+        offset: core::cell::Cell::new(0),
+        owner: core::cell::Cell::new(0),
+    });
+    add(description, flags & CLOSE != 0)
+}

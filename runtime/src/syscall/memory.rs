@@ -1,0 +1,194 @@
+//! Calls on memory.
+
+use alloc::rc::Rc;
+
+use super::files;
+use crate::abi::errno::{Errno, Result};
+use crate::arch::PAGE;
+use crate::fs::{Kind, Node, memory};
+use crate::mm::{Area, Backing, Protection, Space, page_end, page_start, user};
+use crate::task;
+
+const SHARED: usize = 1;
+const FIXED: usize = 0x10;
+const ANONYMOUS: usize = 0x20;
+const POPULATE: usize = 0x8000;
+const FIXED_NO_REPLACE: usize = 0x10_0000;
+
+fn space() -> Result<Rc<Space>> {
+    task::current_process().space().ok_or(Errno::NOMEM)
+}
+
+/// The protection that `PROT_*` mean.
+fn protection(bits: usize) -> Protection {
+    Protection::from_bits_truncate(bits as u32)
+}
+
+pub fn map([address, length, bits, flags, fd, offset]: [usize; 6]) -> Result {
+    if length == 0 || offset % PAGE != 0 {
+        return Err(Errno::INVAL);
+    }
+    let shared = match flags & 0xf {
+        SHARED | 3 => true,
+        2 => false,
+        _ => return Err(Errno::INVAL),
+    };
+    let protection = protection(bits);
+    let backing = if flags & ANONYMOUS != 0 {
+        anonymous(shared, length)?
+    } else {
+        of_file(fd as i32, offset, shared, protection, length)?
+    };
+    let area = Area {
+        end: 0,
+        protection,
+        shared,
+        backing,
+    };
+    let space = space()?;
+    let at = if flags & (FIXED | FIXED_NO_REPLACE) != 0 {
+        if flags & FIXED_NO_REPLACE != 0
+            && !space.is_free(address, page_end(length).ok_or(Errno::NOMEM)?)
+        {
+            return Err(Errno::EXIST);
+        }
+        space.map_at(address, length, area)?;
+        address
+    } else {
+        space.map(address, length, area)?
+    };
+    if flags & POPULATE != 0 {
+        for page in (at..at + length).step_by(PAGE) {
+            // What cannot be brought in now is when it is touched.
+            if space
+                .frame(page, protection.contains(Protection::WRITE))
+                .is_err()
+            {
+                break;
+            }
+        }
+    }
+    Ok(at)
+}
+
+/// Memory without a file: zeros, or a file without a name if it is shared.
+fn anonymous(shared: bool, length: usize) -> Result<Backing> {
+    if !shared {
+        return Ok(Backing::Zeros);
+    }
+    let node: Rc<dyn Node> = memory::new_file(0o600);
+    let size = page_end(length).ok_or(Errno::NOMEM)? as u64;
+    node.change(&crate::fs::Change {
+        size: Some(size),
+        ..Default::default()
+    })?;
+    Ok(Backing::File {
+        node,
+        offset: 0,
+        end: u64::MAX,
+    })
+}
+
+fn of_file(
+    fd: i32,
+    offset: usize,
+    shared: bool,
+    protection: Protection,
+    length: usize,
+) -> Result<Backing> {
+    let description = files::get(fd)?;
+    if description.path_only {
+        return Err(Errno::BADF);
+    }
+    if !description.readable
+        || (shared && protection.contains(Protection::WRITE) && !description.writable)
+    {
+        return Err(Errno::ACCES);
+    }
+    if description.file.zeros_when_mapped() {
+        return anonymous(shared, length);
+    }
+    let node = description.file.node().ok_or(Errno::NODEV)?;
+    if node.kind() != Kind::File {
+        return Err(Errno::NODEV);
+    }
+    Ok(Backing::File {
+        node: node.clone(),
+        offset: offset as u64,
+        end: u64::MAX,
+    })
+}
+
+pub fn unmap(address: usize, length: usize) -> Result {
+    space()?.unmap(address, length)?;
+    Ok(0)
+}
+
+pub fn protect(address: usize, length: usize, bits: usize) -> Result {
+    space()?.protect(address, length, protection(bits))?;
+    Ok(0)
+}
+
+pub fn remap([old, old_length, new_length, flags, new, _]: [usize; 6]) -> Result {
+    const MAY_MOVE: usize = 1;
+    const FIXED: usize = 2;
+    if flags & !(MAY_MOVE | FIXED) != 0 || (flags & FIXED != 0 && flags & MAY_MOVE == 0) {
+        return Err(Errno::INVAL);
+    }
+    let fixed = (flags & FIXED != 0).then_some(new);
+    space()?.remap(old, old_length, new_length, flags & MAY_MOVE != 0, fixed)
+}
+
+pub fn set_break(end: usize) -> Result {
+    Ok(space()?.set_brk(end))
+}
+
+pub fn advise(address: usize, length: usize, advice: usize) -> Result {
+    const DONT_NEED: usize = 4;
+    const FREE: usize = 8;
+    const REMOVE: usize = 9;
+    match advice {
+        DONT_NEED | FREE => space()?.forget(address, length).map(|()| 0),
+        REMOVE => Err(Errno::INVAL),
+        0..=3 | 10..=25 => Ok(0),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+pub fn sync(address: usize, length: usize) -> Result {
+    if address % PAGE != 0 {
+        return Err(Errno::INVAL);
+    }
+    let end = address.checked_add(length).ok_or(Errno::NOMEM)?;
+    for (start, area) in space()?.areas() {
+        if start < end
+            && area.end > address
+            && area.shared
+            && let Backing::File { node, .. } = &area.backing
+        {
+            node.sync()?;
+        }
+    }
+    Ok(0)
+}
+
+pub fn resident(address: usize, length: usize, vector: usize) -> Result {
+    if address % PAGE != 0 {
+        return Err(Errno::INVAL);
+    }
+    let space = space()?;
+    let end = address
+        .checked_add(length)
+        .and_then(page_end)
+        .ok_or(Errno::NOMEM)?;
+    for (index, page) in (page_start(address)..end).step_by(PAGE).enumerate() {
+        if space.is_free(page, PAGE) {
+            return Err(Errno::NOMEM);
+        }
+        user::write(
+            vector.wrapping_add(index),
+            &u8::from(space.is_present(page)),
+        )?;
+    }
+    Ok(0)
+}

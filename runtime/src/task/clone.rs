@@ -1,0 +1,159 @@
+//! New threads and processes (`clone`, `fork`, `vfork`).
+
+use alloc::rc::Rc;
+use core::cell::RefCell;
+
+use super::process::next_id;
+use super::{Process, Thread, schedule};
+use crate::abi::errno::{Errno, Result};
+use crate::file::FileTable;
+use crate::mm::user;
+
+/// What is shared and where the new thread begins (`struct clone_args`).
+#[derive(Clone, Copy, Default)]
+pub struct CloneRequest {
+    /// `CLONE_*` without the signal.
+    pub flags: u64,
+    /// The signal for the parent at the child's end.
+    pub exit_signal: i32,
+    /// The stack pointer; 0 to keep the caller's.
+    pub stack: usize,
+    /// Where the parent finds the child's number.
+    pub parent_tid: usize,
+    /// Where the child finds its number, or where zero is written at its end.
+    pub child_tid: usize,
+    /// The thread pointer.
+    pub tls: usize,
+}
+
+const SHARE_MEMORY: u64 = 0x100;
+const SHARE_PATHS: u64 = 0x200;
+const SHARE_FILES: u64 = 0x400;
+const SHARE_HANDLERS: u64 = 0x800;
+const PIDFD: u64 = 0x1000;
+const VFORK: u64 = 0x4000;
+const SAME_PARENT: u64 = 0x8000;
+const THREAD: u64 = 0x1_0000;
+const SET_TLS: u64 = 0x8_0000;
+const PARENT_SET_TID: u64 = 0x10_0000;
+const CHILD_CLEAR_TID: u64 = 0x20_0000;
+const CHILD_SET_TID: u64 = 0x100_0000;
+const CLEAR_HANDLERS: u64 = 0x1_0000_0000;
+/// Namespaces: there are none to be had.
+const NAMESPACES: u64 = 0x7e02_0000;
+
+/// Makes a thread or a process like the caller's; its number.
+///
+/// # Errors
+/// `EINVAL` for flags that do not go together, `EPERM` for namespaces, `EAGAIN`, `ENOMEM`.
+pub fn clone(request: CloneRequest) -> Result {
+    let thread = schedule::current();
+    let parent = thread.process.clone();
+    let flags = request.flags;
+    if flags & NAMESPACES != 0 {
+        return Err(Errno::PERM);
+    }
+    let needs = |flag: u64, other: u64| flags & flag != 0 && flags & other == 0;
+    if needs(THREAD, SHARE_HANDLERS) || needs(SHARE_HANDLERS, SHARE_MEMORY) || flags & PIDFD != 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut registers = thread.registers();
+    registers.set_result(0);
+    if request.stack != 0 {
+        registers.set_stack(request.stack);
+    }
+    thread.fpu.borrow_mut().save();
+    let fpu = thread.fpu.borrow().clone();
+    let tls = if flags & SET_TLS != 0 {
+        request.tls
+    } else {
+        thread.tls()
+    };
+    let (process, id) = if flags & THREAD != 0 {
+        (parent.clone(), next_id())
+    } else {
+        let process = new_process(&parent, request)?;
+        let id = process.id;
+        (process, id)
+    };
+    let new = Thread::new(id, process.clone(), &registers, fpu, tls);
+    let new = match new {
+        Ok(new) => new,
+        Err(error) => {
+            if flags & THREAD == 0 {
+                parent.children.borrow_mut().retain(|child| child.id != id);
+                process.forget();
+            }
+            return Err(error);
+        }
+    };
+    new.mask
+        .set(thread.restore_mask.get().unwrap_or(thread.mask.get()));
+    *new.name.borrow_mut() = thread.name.borrow().clone();
+    if flags & SHARE_MEMORY == 0 || flags & VFORK != 0 {
+        new.alternate.set(thread.alternate.get());
+    }
+    if flags & CHILD_CLEAR_TID != 0 {
+        new.clear_at_exit.set(request.child_tid);
+    }
+    if flags & CHILD_SET_TID != 0
+        && let Some(space) = process.space()
+    {
+        // The child would find out that it cannot be written.
+        let _ = space.write(request.child_tid, &id.to_le_bytes());
+    }
+    if flags & PARENT_SET_TID != 0 {
+        user::write(request.parent_tid, &id)?;
+    }
+    process.borrows_space.set(flags & VFORK != 0);
+    new.start();
+    drop(new);
+    if flags & VFORK != 0 {
+        // Signals wait until the child has memory of its own, as on Linux.
+        while process.borrows_space.get() && !parent.is_ending() {
+            let waiter: Rc<dyn super::Wake> = thread.clone();
+            process.released.add(waiter.clone());
+            schedule::block();
+            process.released.remove(&waiter);
+        }
+    }
+    Ok(id as usize)
+}
+
+fn new_process(caller: &Rc<Process>, request: CloneRequest) -> Result<Rc<Process>> {
+    let flags = request.flags;
+    let space = caller.space().ok_or(Errno::SRCH)?;
+    let space = if flags & SHARE_MEMORY != 0 {
+        space
+    } else {
+        space.fork()?
+    };
+    let files = caller.file_table();
+    let files = if flags & SHARE_FILES != 0 {
+        files
+    } else {
+        Rc::new(FileTable::copy(&files))
+    };
+    let paths = caller.paths.borrow().clone();
+    let paths = if flags & SHARE_PATHS != 0 {
+        paths
+    } else {
+        Rc::new(RefCell::new(caller.paths()))
+    };
+    let handlers = caller.handlers();
+    let handlers = if flags & SHARE_HANDLERS != 0 {
+        handlers
+    } else {
+        Rc::new(handlers.copy())
+    };
+    if flags & CLEAR_HANDLERS != 0 {
+        handlers.reset_caught();
+    }
+    let parent = if flags & SAME_PARENT != 0 {
+        caller.parent.borrow().upgrade()
+    } else {
+        None
+    };
+    let parent = parent.unwrap_or_else(|| caller.clone());
+    Ok(caller.child(&parent, space, files, paths, handlers, request.exit_signal))
+}
