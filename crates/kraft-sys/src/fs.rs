@@ -459,7 +459,15 @@ pub fn remove_file(path: &Path) -> Result<(), Error> {
 /// [`io::ErrorKind::FileTooLarge`].
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let file = open_file(path).map_err(|error| Error::on("read", path)(error.source))?;
-    read_to_end(file, limit).map_err(Error::on("read", path))
+    let read = || {
+        let length = file.metadata()?.len().min(limit);
+        // Room for one more, so that the end shows without another buffer.
+        let room = usize::try_from(length)
+            .unwrap_or_default()
+            .saturating_add(1);
+        read_into(Vec::with_capacity(room), &file, limit)
+    };
+    read().map_err(Error::on("read", path))
 }
 
 /// Reads the end of a file, at most `limit` bytes of it.
@@ -483,7 +491,10 @@ pub fn read_tail(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
 /// Reads the rest of `source`, at most `limit` bytes; more is an error of the kind
 /// [`io::ErrorKind::FileTooLarge`].
 pub fn read_to_end(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    read_into(Vec::new(), source, limit)
+}
+
+fn read_into(mut bytes: Vec<u8>, source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     source
         .take(limit.saturating_add(1))
         .read_to_end(&mut bytes)?;

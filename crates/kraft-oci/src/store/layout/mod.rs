@@ -17,6 +17,7 @@
 //! file in `ingest` and `holds` by its owner.
 
 mod collect;
+mod digits;
 mod hold;
 mod ingest;
 mod names;

@@ -19,6 +19,7 @@ use memchr::memmem;
 use serde_json::{Map, Value, json};
 
 use super::super::{Error, Expect, Named};
+use super::digits::Digits;
 use crate::image::{Descriptor, annotation};
 use crate::json::to_vec;
 
@@ -294,7 +295,7 @@ impl Text {
 
     /// Returns the digests that are mentioned, by their hexadecimal digits: those of all entries, and
     /// perhaps others.
-    pub(super) fn mentioned(&self) -> HashSet<&[u8]> {
+    pub(super) fn mentioned(&self) -> Digits<'_> {
         const PREFIX: &[u8] = b"sha256:";
         memmem::find_iter(&self.bytes, PREFIX)
             .filter_map(|at| self.bytes.get(at + PREFIX.len()..at + PREFIX.len() + 64))

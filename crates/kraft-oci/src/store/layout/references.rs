@@ -21,6 +21,7 @@ use memchr::{memchr, memmem};
 
 use super::super::reach::{mentioned, parts};
 use super::super::{Error, Store};
+use super::digits::Digits;
 use super::names::{Text, named};
 use crate::image::{Descriptor, media};
 
@@ -28,6 +29,8 @@ use crate::image::{Descriptor, media};
 const LARGEST: u64 = 256 << 20;
 /// Bytes at the end of the file that count as recent.
 const RECENT: u64 = 64 << 10;
+/// The end of a line that was cut short.
+const BROKEN: &str = "?\n";
 /// Lines without a name that are kept whatever the number of names.
 const SPARE: usize = 256;
 
@@ -95,9 +98,9 @@ pub(super) fn append(dir: &Path, lines: &[Line]) -> Result<(), Error> {
     if added.is_empty() {
         return Ok(());
     }
-    // The last line may be that of a writer that was killed.
+    // The last line may be that of a writer that was killed, cut short: it must not count as whole.
     if recent.last().is_some_and(|last| *last != b'\n') {
-        added.insert(0, '\n');
+        added.insert_str(0, BROKEN);
     }
     let path = path(dir);
     fs::append(&path)?
@@ -124,34 +127,38 @@ pub(super) fn are_bloated(dir: &Path) -> bool {
 #[derive(Debug, Default)]
 struct Lookup<'a> {
     /// The blobs that are in use.
-    used: BTreeSet<&'a [u8]>,
-    /// Named documents whose line is missing or says too little.
-    unknown: HashSet<&'a [u8]>,
+    used: Digits<'a>,
+    /// Named documents whose line is missing, broken or says too little.
+    unknown: Digits<'a>,
     lines: usize,
 }
 
 impl<'a> Lookup<'a> {
-    fn of(text: &'a [u8], named: &HashSet<&'a [u8]>, blobs: &BTreeSet<&'a [u8]>) -> Self {
+    fn of(text: &'a [u8], named: &Digits<'a>, blobs: &Digits<'_>) -> Self {
         let mut lookup = Self {
             unknown: named.clone(),
             ..Self::default()
         };
         let mut incomplete = Vec::new();
-        for (target, line) in lines(text) {
+        for (target, mut line) in lines(text) {
             lookup.lines += 1;
             if !named.contains(target) {
                 continue;
             }
-            lookup.unknown.remove(target);
-            for blob in line.split(|byte| *byte == b' ') {
-                let (absent, blob) = match blob.strip_prefix(b"!") {
-                    Some(blob) => (true, blob),
-                    None => (false, blob),
-                };
-                if let Some(blob) = blobs.get(blob) {
+            let mut whole = true;
+            while whole && !line.is_empty() {
+                let absent = line.first() == Some(&b'!');
+                let digits = line.get(usize::from(absent)..).unwrap_or_default();
+                let (blob, rest) = digits.split_at_checked(64).unwrap_or_default();
+                if blobs.contains(blob) {
                     lookup.used.insert(blob);
                     incomplete.extend(absent.then_some(target));
                 }
+                line = rest.get(1..).unwrap_or_default();
+                whole = blob.len() == 64 && matches!(rest, [] | [b' ', ..]);
+            }
+            if whole {
+                lookup.unknown.remove(target);
             }
         }
         lookup.unknown.extend(incomplete);
@@ -183,7 +190,7 @@ pub(super) fn used(
     let index = Text::load(dir)?;
     let named = index.mentioned();
     let text = read(dir);
-    let wanted: BTreeSet<&[u8]> = blobs.iter().map(|blob| blob.hex().as_bytes()).collect();
+    let wanted: Digits<'_> = blobs.iter().map(|blob| blob.hex().as_bytes()).collect();
     let lookup = Lookup::of(&text, &named, &wanted);
     let mut used: HashSet<Digest> = blobs
         .iter()
@@ -236,7 +243,7 @@ fn line_of(layout: &super::Layout, target: &Descriptor) -> Result<Line, Error> {
 }
 
 /// Writes the last line of each document with a name.
-fn rewrite(dir: &Path, text: &[u8], named: &HashSet<&[u8]>, made: &[Line]) -> Result<(), Error> {
+fn rewrite(dir: &Path, text: &[u8], named: &Digits<'_>, made: &[Line]) -> Result<(), Error> {
     let mut last: HashMap<&[u8], &[u8]> = lines(text)
         .filter(|(target, _)| named.contains(target))
         .collect();

@@ -493,6 +493,26 @@ fn references_that_are_lost_damaged_or_old_cost_time_and_no_blob() {
     }
 }
 
+#[test]
+fn a_line_of_references_that_a_killed_writer_cut_short_does_not_count_once_another_follows() {
+    let (_dir, layout) = layout();
+    let (one, one_blobs) = image(&layout, b"1");
+    layout.tag(&name("one"), &one, &Expect::Nothing).unwrap();
+    let text = std::fs::read(layout.dir().join("references")).unwrap();
+    // In the middle of digits, at their end, and behind the blank.
+    for length in [10, 64, 65, 70, 129, 130, 131, 194, 195, text.len() - 1] {
+        write_references(&layout, &text[..length]);
+        let (two, _) = image(&layout, &length.to_le_bytes());
+        layout.tag(&name("two"), &two, &Expect::Anything).unwrap();
+        // All blobs of the first one are candidates.
+        let list: Vec<&str> = one_blobs.iter().map(Digest::hex).collect();
+        let list = list.join("\n") + "\n";
+        fs::replace_file(&layout.holds_dir().join("1-killed"), list.as_bytes()).unwrap();
+        layout.collect().unwrap();
+        assert!(gone(&layout, &one_blobs).is_empty(), "{length}");
+    }
+}
+
 fn write_references(layout: &Layout, bytes: &[u8]) {
     fs::replace_file(&layout.dir().join("references"), bytes).unwrap();
 }
