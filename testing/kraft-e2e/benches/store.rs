@@ -24,7 +24,13 @@ fn main() {
     println!("{:<44} {:>9} {:>9} {:>7}", "measured", "ms", "ms", "ratio");
     let (few, many) = (Store::with(FEW), Store::with(MANY));
     let title = |what: &str| format!("{what}: {MANY} | {FEW} images");
-    compare(&title("pkg ls"), |_| many.ls(), |_| few.ls());
+    compare(&title("pkg ls"), |_| many.ls(&[]), |_| few.ls(&[]));
+    let none = ["--plat", "xen"];
+    compare(
+        &title("pkg ls, no row"),
+        |_| many.ls(&none),
+        |_| few.ls(&none),
+    );
     compare(
         &title("pkg tag"),
         |round| many.tag(round),
@@ -88,8 +94,9 @@ impl Store {
         Self { bench }
     }
 
-    fn ls(&self) -> Cost {
-        Cost::of(self.bench.command(["pkg", "ls", "--apps", "--local"]), &[])
+    fn ls(&self, filter: &[&str]) -> Cost {
+        let args = [&["pkg", "ls", "--apps", "--local"], filter].concat();
+        Cost::of(self.bench.command(args), &[])
     }
 
     fn tag(&self, round: usize) -> Cost {

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! kraft-rows-1 STATE CRC
-//! NAME TARGET SINCE MANIFEST SIZE ARCH OS VERSION FEATURES VARIANT     one line per row
+//! OS ARCH NAME TARGET SINCE MANIFEST SIZE VERSION FEATURES VARIANT     one line per row
 //! ```
 //!
-//! Fields are separated by tabs. `CRC` is that of all lines behind the first, `STATE` that of the names
+//! Fields are separated by tabs; the first two are `-` for an image without rows. `CRC` is that of all lines behind the first, `STATE` that of the names
 //! and blobs that they were made from ([`ListingCache`]). In the same state, all lines hold. In
 //! another one, those of a target hold if its blobs exist, or are absent, as before: documents never
 //! change. Lines that do not hold are made again from the blobs.
@@ -17,8 +17,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use kraft_core::reference::Reference;
 use kraft_sys::fs;
+use memchr::memchr;
 
-use super::{Image, Row};
+use super::{Image, Row, Wanted};
 use crate::image::Platform;
 use crate::store::{Error, ListingCache, Named, Store};
 
@@ -27,7 +28,7 @@ const MARK: &str = "kraft-rows-1";
 /// The state of rows of which some do not hold in the same state, and an absent field.
 const NONE: &str = "-";
 /// Between the entries of a list.
-const BETWEEN: &str = "\u{1f}";
+const BETWEEN: char = '\u{1f}';
 /// Maximum size of the file in bytes: some 200 000 rows.
 const LARGEST: u64 = 64 << 20;
 
@@ -36,31 +37,48 @@ const LARGEST: u64 = 64 << 20;
 pub(super) struct Cache<'a> {
     place: &'a ListingCache,
     state: String,
-    lines: String,
+    text: String,
+    /// Where the lines begin.
+    start: usize,
 }
 
 impl<'a> Cache<'a> {
     pub(super) fn load(place: &'a ListingCache) -> Self {
         let text = fs::read_file(&place.path, LARGEST).unwrap_or_default();
-        let (state, lines) = String::from_utf8(text)
-            .ok()
-            .and_then(whole)
-            .unwrap_or_default();
+        let text = String::from_utf8(text).unwrap_or_default();
+        let (state, text, start) = match whole(&text) {
+            Some((state, start)) => (state.to_owned(), text, start),
+            None => (String::new(), String::new(), 0),
+        };
         Self {
             place,
             state,
-            lines,
+            text,
+            start,
         }
     }
 
-    /// Returns all rows, if nothing has changed.
-    pub(super) fn rows(&self) -> Option<Vec<Row>> {
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        let mut rest = self.text.get(self.start..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (line, behind) = rest.split_at_checked(memchr(b'\n', rest.as_bytes())?)?;
+            rest = behind.get(1..)?;
+            Some(line)
+        })
+    }
+
+    /// Returns the rows of wanted platforms, if nothing has changed.
+    pub(super) fn rows(&self, wanted: &Wanted<'_>) -> Option<Vec<Row>> {
         if self.place.state.as_ref() != Some(&self.state) {
             return None;
         }
         let mut rows = Vec::new();
-        for line in self.lines.lines() {
-            rows.extend(Line::parse(line)?.row()?);
+        for line in self.lines() {
+            let mut fields = line.splitn(3, '\t');
+            let (os, arch) = (fields.next()?, fields.next()?);
+            if wanted(os, arch) {
+                rows.extend(Line::parse(line)?.row()?);
+            }
         }
         Some(rows)
     }
@@ -69,7 +87,7 @@ impl<'a> Cache<'a> {
     pub(super) fn known(&self) -> Known<'_> {
         let mut known: HashMap<&str, Vec<Line<'_>>> = HashMap::new();
         let mut of = "";
-        for line in self.lines.lines().filter_map(Line::parse) {
+        for line in self.lines().filter_map(Line::parse) {
             // Another name of a target has the same rows.
             if known.contains_key(line.target) && of != line.name {
                 continue;
@@ -85,7 +103,7 @@ impl<'a> Cache<'a> {
         &self,
         images: impl Iterator<Item = (&'i Named, &'i Result<Image, Error>)>,
     ) {
-        let mut lines = String::with_capacity(self.lines.len());
+        let mut lines = String::with_capacity(self.text.len());
         let mut all = true;
         for (named, image) in images {
             let written = match image {
@@ -95,7 +113,8 @@ impl<'a> Cache<'a> {
             all &= written;
         }
         let state = self.place.state.as_deref().filter(|_| all).unwrap_or(NONE);
-        if lines == self.lines && (state == self.state || state == NONE) {
+        let same = self.text.get(self.start..) == Some(lines.as_str());
+        if same && (state == self.state || state == NONE) {
             return;
         }
         let crc = crc32fast::hash(lines.as_bytes());
@@ -104,14 +123,13 @@ impl<'a> Cache<'a> {
     }
 }
 
-/// Returns the state and the lines of a file that is whole.
-fn whole(mut text: String) -> Option<(String, String)> {
+/// Returns the state of a file that is whole, and where its lines begin.
+fn whole(text: &str) -> Option<(&str, usize)> {
     let (head, lines) = text.split_once('\n')?;
     let (mark, rest) = head.split_once('\t')?;
     let (state, crc) = rest.split_once('\t')?;
     let is_whole = mark == MARK && crc == format!("{:08x}", crc32fast::hash(lines.as_bytes()));
-    let (state, start) = (state.to_owned(), head.len() + 1);
-    is_whole.then(|| (state, text.split_off(start)))
+    is_whole.then_some((state, head.len() + 1))
 }
 
 /// Adds the lines of an image; nothing, and `false`, if they cannot be written as lines.
@@ -121,14 +139,14 @@ fn write(lines: &mut String, named: &Named, rows: &[Row]) -> bool {
     let since = since.as_deref().unwrap_or(NONE);
     let target = &named.target.digest;
     if rows.is_empty() {
-        let _ = writeln!(lines, "{}\t{target}\t{since}", named.name);
+        let _ = writeln!(lines, "{NONE}\t{NONE}\t{}\t{target}\t{since}", named.name);
     }
     for row in rows {
         let size = row
             .size
             .map_or(Cow::Borrowed(NONE), |size| size.to_string().into());
         let platform = &row.platform;
-        let features = platform.os_features.join(BETWEEN);
+        let features = platform.os_features.join(&BETWEEN.to_string());
         let texts = [
             &platform.architecture,
             &platform.os,
@@ -145,7 +163,7 @@ fn write(lines: &mut String, named: &Named, rows: &[Row]) -> bool {
         let [arch, os, version, features, variant] = texts;
         let _ = writeln!(
             lines,
-            "{}\t{target}\t{since}\t{}\t{size}\t{arch}\t{os}\t{version}\t{features}\t{variant}",
+            "{os}\t{arch}\t{}\t{target}\t{since}\t{}\t{size}\t{version}\t{features}\t{variant}",
             named.name, row.manifest
         );
     }
@@ -165,19 +183,12 @@ struct Line<'a> {
 impl<'a> Line<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.split('\t');
+        let (os, arch) = (fields.next()?, fields.next()?);
         let (name, target, since) = (fields.next()?, fields.next()?, fields.next()?);
         let mut row = None;
         if let Some(manifest) = fields.next() {
             let mut next = || fields.next();
-            row = Some([
-                manifest,
-                next()?,
-                next()?,
-                next()?,
-                next()?,
-                next()?,
-                next()?,
-            ]);
+            row = Some([os, arch, manifest, next()?, next()?, next()?, next()?]);
         }
         Some(Self {
             name,
@@ -202,7 +213,7 @@ impl<'a> Line<'a> {
     }
 
     fn row_of(self, fields: [&str; 7], name: Reference, since: Option<Timestamp>) -> Option<Row> {
-        let [manifest, size, arch, os, version, features, variant] = fields;
+        let [os, arch, manifest, size, version, features, variant] = fields;
         let size = match size {
             NONE => None,
             size => Some(size.parse().ok()?),

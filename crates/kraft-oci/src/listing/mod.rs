@@ -59,11 +59,14 @@ pub struct Listing {
     pub unreadable: Vec<(Reference, Error)>,
 }
 
-/// Lists every image, from the store's cache as far as it holds.
-pub fn list(store: &dyn Store) -> Result<Listing, Error> {
+/// Returns whether a platform is wanted, by its name and architecture.
+pub type Wanted<'a> = dyn Fn(&str, &str) -> bool + 'a;
+
+/// Lists the wanted platforms of every image, from the store's cache as far as it holds.
+pub fn list(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Listing, Error> {
     let place = store.listing_cache();
     let cache = place.as_ref().map(Cache::load);
-    if let Some(rows) = cache.as_ref().and_then(Cache::rows) {
+    if let Some(rows) = cache.as_ref().and_then(|cache| cache.rows(wanted)) {
         let unreadable = Vec::new();
         return Ok(Listing { rows, unreadable });
     }
@@ -80,6 +83,9 @@ pub fn list(store: &dyn Store) -> Result<Listing, Error> {
             Err(error) => listing.unreadable.push((named.name, error)),
         }
     }
+    listing
+        .rows
+        .retain(|row| wanted(&row.platform.os, &row.platform.architecture));
     Ok(listing)
 }
 

@@ -215,10 +215,16 @@ impl Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let wanted = |os: &str, arch: &str| {
+        let arch = args
+            .arch
+            .is_none_or(|wanted| is_same_arch(arch, wanted.name()));
+        args.plat.0.is_none_or(|plat| os == plat.name()) && arch
+    };
     let mut rows = Vec::new();
     if args.lists(ComponentKind::App) {
         let store = images::open(app)?;
-        let listing = listing::list(&*store)?;
+        let listing = listing::list(&*store, &wanted)?;
         for (name, error) in &listing.unreadable {
             app.ui.warn(&format!(
                 "the image `{name}` is not listed: {}",
@@ -230,16 +236,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             kraft_engine::catalog::add(app, &mut rows, args.update)?;
         }
     }
-    rows.retain(|row| {
-        let platform = args
-            .plat
-            .0
-            .is_none_or(|plat| row.platform.os == plat.name());
-        platform
-            && args
-                .arch
-                .is_none_or(|arch| is_same_arch(&row.platform.architecture, arch.name()))
-    });
+    rows.retain(|row| wanted(&row.platform.os, &row.platform.architecture));
     let mut rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
     if !args.local {
         rows.extend(args.components(app)?);
