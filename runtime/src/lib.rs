@@ -33,6 +33,8 @@ pub mod signal;
 pub mod sync;
 pub mod syscall;
 pub mod task;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod timers;
 pub mod trap;

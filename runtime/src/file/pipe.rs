@@ -254,3 +254,6 @@ impl Drop for PipeEnd {
         self.pipe.queue.wake();
     }
 }
+
+#[cfg(test)]
+mod tests;

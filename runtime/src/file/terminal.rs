@@ -292,7 +292,7 @@ impl Terminal {
             if let Some(signal) = signal {
                 self.echo(byte);
                 self.line.borrow_mut().clear();
-                self.input.borrow_mut().clear();
+                self.clear_input();
                 self.signal(signal);
                 return;
             }
@@ -311,7 +311,10 @@ impl Terminal {
         } else if is(END_OF_FILE) {
             self.finish_line();
             let length = self.input.borrow().len();
-            self.ends.borrow_mut().push_back(length);
+            let mut ends = self.ends.borrow_mut();
+            if ends.len() < MOST_INPUT {
+                ends.push_back(length);
+            }
         } else if byte == b'\n' {
             self.line.borrow_mut().push(byte);
             if self.has_local(ECHO | ECHO_NL) {
@@ -347,6 +350,12 @@ impl Terminal {
                 break;
             }
         }
+    }
+
+    /// Forgets what could be read.
+    fn clear_input(&self) {
+        self.input.borrow_mut().clear();
+        self.ends.borrow_mut().clear();
     }
 
     fn finish_line(&self) {
@@ -452,7 +461,8 @@ impl Terminal {
         }
         let mut ends = self.ends.borrow_mut();
         for end in ends.iter_mut() {
-            *end -= taken.len();
+            // Without lines more is read than up to the first end.
+            *end = end.saturating_sub(taken.len());
         }
         // An end directly after what was read belongs to it.
         if ends.front() == Some(&0) && taken.last() != Some(&b'\n') {
@@ -469,8 +479,7 @@ impl Terminal {
             0x5402..=0x5404 => {
                 let new: Settings = user::read(argument)?;
                 if request == 0x5404 {
-                    self.input.borrow_mut().clear();
-                    self.ends.borrow_mut().clear();
+                    self.clear_input();
                 }
                 let leaves_lines = self.has_local(CANONICAL) && new.local & CANONICAL == 0;
                 self.settings.set(new);
@@ -481,7 +490,7 @@ impl Terminal {
             }
             0x540b => {
                 if argument != 1 {
-                    self.input.borrow_mut().clear();
+                    self.clear_input();
                     self.line.borrow_mut().clear();
                 }
             }
@@ -710,3 +719,6 @@ impl File for Master {
         "/dev/ptmx"
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,4 +231,113 @@ mod tests {
         wrong[54..62].copy_from_slice(b"FFFFFFFF");
         assert_eq!(entries(&wrong).count(), 0);
     }
+
+    /// Makes the tree of an archive; what it has, one line for each name.
+    fn tree(archive: Vec<u8>) -> Vec<alloc::string::String> {
+        let root = crate::fs::memory::new_tree(0o755);
+        unpack(archive.leak(), &root);
+        let mut lines = Vec::new();
+        let mut open: Vec<(alloc::string::String, Rc<dyn Node>)> =
+            alloc::vec![(alloc::string::String::new(), root)];
+        while let Some((path, node)) = open.pop() {
+            for entry in node.entries(0).unwrap() {
+                let child = node.lookup(&entry.name).unwrap();
+                let name = format!("{path}/{}", entry.name.escape_ascii());
+                let metadata = child.metadata();
+                lines.push(format!(
+                    "{name} {:o} {}",
+                    metadata.permissions, metadata.size
+                ));
+                if metadata.kind == Kind::Directory {
+                    open.push((name, child));
+                }
+            }
+        }
+        lines.retain(|line| !line.contains(" 755 "));
+        lines.sort_unstable();
+        lines
+    }
+
+    fn linked(path: &str, number: u32, data: &[u8]) -> Vec<u8> {
+        let mut entry = newc(path, 0o100_600, data);
+        entry[6..14].copy_from_slice(format!("{number:08X}").as_bytes());
+        entry[38..46].copy_from_slice(b"00000002");
+        entry
+    }
+
+    #[test]
+    fn files_may_come_before_their_directories() {
+        let _machine = crate::arch::machine();
+        let archive = [
+            newc("./a/b/file", 0o100_644, b"12345"),
+            newc("a/b", 0o040_700, b""),
+            newc("/a//other", 0o100_640, b""),
+            newc(".", 0o040_750, b""),
+            newc("a/link", 0o120_777, b"b/file"),
+        ];
+        let tree = tree(archive.concat());
+        assert_eq!(
+            tree,
+            [
+                "/a/b 700 50",
+                "/a/b/file 644 5",
+                "/a/link 777 6",
+                "/a/other 640 0"
+            ]
+            .map(|line| if line == "/a/b 700 50" {
+                "/a/b 700 60"
+            } else {
+                line
+            })
+        );
+    }
+
+    #[test]
+    fn names_of_one_node_share_the_data_of_the_last() {
+        let _machine = crate::arch::machine();
+        let archive = [
+            linked("first", 9, b""),
+            linked("d/second", 9, b"content"),
+            linked("other", 10, b"x"),
+        ];
+        assert_eq!(
+            tree(archive.concat()),
+            ["/d/second 600 7", "/first 600 7", "/other 600 1"]
+        );
+    }
+
+    #[test]
+    fn names_that_lead_out_or_through_files_are_left_out() {
+        let _machine = crate::arch::machine();
+        let archive = [
+            newc("../out", 0o100_644, b"x"),
+            newc("a/../out", 0o100_644, b"x"),
+            newc("..", 0o040_700, b""),
+            newc("file", 0o100_644, b"x"),
+            newc("file/below", 0o100_644, b"x"),
+            newc("link", 0o120_777, b"/"),
+            newc("link/through", 0o100_644, b"x"),
+            newc("odd", 0o030_644, b"x"),
+        ];
+        assert_eq!(tree(archive.concat()), ["/file 644 1", "/link 777 1"]);
+    }
+
+    #[test]
+    fn a_later_entry_replaces_an_earlier_one() {
+        let _machine = crate::arch::machine();
+        let archive = [
+            newc("a", 0o100_644, b"x"),
+            newc("a", 0o100_600, b"xyz"),
+            newc("d/x", 0o100_644, b""),
+            newc("d", 0o100_644, b"not over a directory"),
+        ];
+        assert_eq!(tree(archive.concat()), ["/a 600 3", "/d/x 644 0"]);
+    }
+
+    #[test]
+    fn deep_paths_do_not_end_the_kernel() {
+        let _machine = crate::arch::machine();
+        let deep = "d/".repeat(2000) + "file";
+        tree(newc(&deep, 0o100_644, b"x"));
+    }
 }

@@ -460,6 +460,13 @@ impl Node for MemoryNode {
     ) -> Result<()> {
         let target = of_tree(to, &self.tree)?;
         target.directory()?;
+        // What could fail later fails before anything changes.
+        if new_name.len() > LONGEST_NAME {
+            return Err(Errno::NAMETOOLONG);
+        }
+        if target.links.get() == 0 {
+            return Err(Errno::NOENT);
+        }
         let node = self.lookup(name)?;
         let old = target.lookup(new_name).ok();
         if exchange {
@@ -558,3 +565,6 @@ impl Node for MemoryNode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,3 +263,6 @@ fn trim_slashes(path: &[u8]) -> &[u8] {
     }
     trimmed
 }
+
+#[cfg(test)]
+mod tests;

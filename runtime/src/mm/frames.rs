@@ -322,3 +322,6 @@ impl Drop for Frame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,10 @@
 //! of programs.
 
 pub mod frames;
+#[cfg_attr(
+    not(target_os = "none"),
+    allow(dead_code, reason = "the host has a heap of its own")
+)]
 mod heap;
 mod space;
 mod table;

@@ -54,7 +54,7 @@ impl Area {
     /// The same area, beginning `bytes` later.
     fn advance(mut self, bytes: usize) -> Area {
         if let Backing::File { offset, .. } = &mut self.backing {
-            *offset += bytes as u64;
+            *offset = offset.saturating_add(bytes as u64);
         }
         self
     }
@@ -467,14 +467,14 @@ impl Space {
             return self.insert(page, frame, area.protection, false);
         };
         let file_page = |page: usize| -> core::result::Result<Frame, FaultError> {
-            let position = offset + (page - start) as u64;
+            let position = offset.saturating_add((page - start) as u64);
             let frame = node
                 .page(position / PAGE as u64)
                 .map_err(|error| match error {
                     Errno::NOMEM => FaultError::OutOfMemory,
                     _ => FaultError::BeyondFile,
                 })?;
-            if position + PAGE as u64 <= *end {
+            if position.saturating_add(PAGE as u64) <= *end {
                 return Ok(frame);
             }
             let cut = frame.duplicate().map_err(|_| FaultError::OutOfMemory)?;
@@ -744,3 +744,6 @@ impl Space {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

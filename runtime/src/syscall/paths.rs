@@ -488,6 +488,18 @@ pub fn remove(fd: i32, path_at: usize, flags: usize) -> Result {
     Ok(0)
 }
 
+/// Whether a place is a directory or below it.
+fn is_within(place: &Rc<Place>, directory: &Place) -> bool {
+    let mut at = Some(place);
+    while let Some(place) = at {
+        if place.is(directory) {
+            return true;
+        }
+        at = place.parent();
+    }
+    false
+}
+
 pub fn rename(old_fd: i32, old_at: usize, new_fd: i32, new_at: usize, flags: usize) -> Result {
     const NO_REPLACE: usize = 1;
     const EXCHANGE: usize = 2;
@@ -510,22 +522,22 @@ pub fn rename(old_fd: i32, old_at: usize, new_fd: i32, new_at: usize, flags: usi
     from.check_writable(&old_parent)?;
     to.check_writable(&new_parent)?;
     from.check_sticky(&old_parent, &node)?;
-    if let Ok(replaced) = new_parent.node.lookup(&new_name) {
+    let replaced = new_parent.node.lookup(&new_name).ok();
+    if let Some(replaced) = &replaced {
         if flags & NO_REPLACE != 0 {
             return Err(Errno::EXIST);
         }
-        to.check_sticky(&new_parent, &replaced)?;
+        to.check_sticky(&new_parent, replaced)?;
     }
-    if is_directory {
-        // A directory cannot become part of itself.
-        let moved = old_parent.with(&old_name, node);
-        let mut at = Some(&new_parent);
-        while let Some(place) = at {
-            if place.is(&moved) {
-                return Err(Errno::INVAL);
-            }
-            at = place.parent();
-        }
+    // A directory cannot become part of itself.
+    if is_directory && is_within(&new_parent, &old_parent.with(&old_name, node)) {
+        return Err(Errno::INVAL);
+    }
+    if flags & EXCHANGE != 0
+        && let Some(replaced) = replaced
+        && is_within(&old_parent, &new_parent.with(&new_name, replaced))
+    {
+        return Err(Errno::INVAL);
     }
     old_parent.node.rename(
         &old_name,
