@@ -8,7 +8,7 @@ use crate::arch::PAGE;
 use crate::mm::user;
 
 /// Pieces of a program's memory as (address, bytes), and how far they are used.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct UserPieces {
     pieces: Vec<(usize, usize)>,
     piece: usize,
@@ -140,7 +140,8 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Where a write takes its bytes.
+/// Where a write takes its bytes. A clone takes the same bytes again.
+#[derive(Clone)]
 pub struct Input<'a> {
     user: UserPieces,
     kernel: Option<&'a [u8]>,

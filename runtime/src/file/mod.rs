@@ -1,6 +1,8 @@
 //! Open files: what is behind a file descriptor.
 
 pub mod anonymous;
+pub mod epoll;
+pub mod eventfd;
 pub mod io;
 pub mod pipe;
 mod regular;
@@ -38,6 +40,10 @@ bitflags! {
         const HANG_UP = 0x10;
         /// The descriptor is none.
         const INVALID = 0x20;
+        /// Reading, by another name (`POLLRDNORM`).
+        const READ_NORMAL = 0x40;
+        /// Writing, by another name (`POLLWRNORM`).
+        const WRITE_NORMAL = 0x100;
         /// The other side does not send any more.
         const READ_HANG_UP = 0x2000;
     }
@@ -117,7 +123,7 @@ pub trait File: Any {
 
     /// What `/proc/self/fd` shows for something without a path, such as `pipe`.
     fn label(&self) -> &'static str {
-        "anon_inode"
+        "anon_inode:[file]"
     }
 }
 
@@ -139,6 +145,14 @@ pub struct Description {
     pub offset: Cell<u64>,
     /// Who gets signals (`F_SETOWN`).
     pub owner: Cell<i32>,
+    /// The epoll files that watch it.
+    pub watchers: epoll::Watchers,
+}
+
+impl Drop for Description {
+    fn drop(&mut self) {
+        self.watchers.leave(&*self.file);
+    }
 }
 
 impl Description {
@@ -149,16 +163,59 @@ impl Description {
         writable: bool,
         flags: Flags,
     ) -> Rc<Description> {
+        Description::at(file, None, readable, writable, flags)
+    }
+
+    /// An open file that was found at a place.
+    pub fn at(
+        file: Rc<dyn File>,
+        place: Option<Rc<Place>>,
+        readable: bool,
+        writable: bool,
+        flags: Flags,
+    ) -> Rc<Description> {
         Rc::new(Description {
             file,
-            place: None,
+            place,
             readable,
             writable,
             path_only: false,
             flags: Cell::new(flags),
             offset: Cell::new(0),
             owner: Cell::new(0),
+            watchers: epoll::Watchers::default(),
         })
+    }
+
+    /// A place that is named, but neither read nor written (`O_PATH`).
+    pub fn of_path(file: Rc<dyn File>, place: Rc<Place>) -> Rc<Description> {
+        Rc::new(Description {
+            file,
+            place: Some(place),
+            readable: false,
+            writable: false,
+            path_only: true,
+            flags: Cell::default(),
+            offset: Cell::new(0),
+            owner: Cell::new(0),
+            watchers: epoll::Watchers::default(),
+        })
+    }
+
+    /// Which of the wanted events there are; errors and the end of the other side always count.
+    pub fn events(&self, wanted: Events) -> Events {
+        let mut ready = self.file.ready();
+        ready.set(Events::READ_NORMAL, ready.contains(Events::IN));
+        ready.set(Events::WRITE_NORMAL, ready.contains(Events::OUT));
+        ready & (wanted | Events::ERROR | Events::HANG_UP)
+    }
+
+    /// What `fstat` reports: a device has the metadata of the node by which it was opened.
+    pub fn metadata(&self) -> Metadata {
+        match &self.place {
+            Some(place) => place.node.metadata(),
+            None => self.file.metadata(),
+        }
     }
 
     /// Whether nothing waits.
@@ -257,8 +314,8 @@ impl Description {
             None => {
                 let label = self.file.label();
                 let number = self.file.metadata().number;
-                if label == "anon_inode" {
-                    b"anon_inode:[file]".to_vec()
+                if label.starts_with("anon_inode") || label.starts_with('/') {
+                    label.as_bytes().to_vec()
                 } else {
                     alloc::format!("{label}:[{number}]").into_bytes()
                 }

@@ -353,7 +353,7 @@ pub fn exists(fd: i32) -> Result {
 }
 
 pub fn status(fd: i32, address: usize) -> Result {
-    user::write_bytes(address, &stat::stat(&get(fd)?.file.metadata()))?;
+    user::write_bytes(address, &stat::stat(&get(fd)?.metadata()))?;
     Ok(0)
 }
 
@@ -608,15 +608,6 @@ pub fn memory_file(name_at: usize, flags: usize) -> Result {
         &[b"/memfd:", &name[..], b" (deleted)"].concat(),
     );
     let file: Rc<dyn File> = Rc::new(NodeFile(node));
-    let description = Rc::new(Description {
-        file,
-        place: Some(place),
-        readable: true,
-        writable: true,
-        path_only: false,
-        flags: core::cell::Cell::default(),
-        offset: core::cell::Cell::new(0),
-        owner: core::cell::Cell::new(0),
-    });
+    let description = Description::at(file, Some(place), true, true, Flags::empty());
     add(description, flags & CLOSE != 0)
 }

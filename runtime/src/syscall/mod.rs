@@ -1,5 +1,6 @@
 //! System calls: the number and the arguments become a call of a function.
 
+mod events;
 mod files;
 mod memory;
 mod paths;
@@ -219,6 +220,15 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Umask => paths::set_mask(a[0] as u32),
 
         // Waiting for files.
+        Call::EpollCreate if descriptor(a[0]) <= 0 => Err(Errno::INVAL),
+        Call::EpollCreate => events::epoll(0),
+        Call::EpollCreate1 => events::epoll(a[0]),
+        Call::EpollCtl => events::epoll_control(fd, a[1], descriptor(a[2]), a[3]),
+        Call::EpollWait => events::epoll_wait(fd, a[1], a[2], poll::milliseconds(a[3])),
+        Call::EpollPwait => events::epoll_wait_with_mask(a, poll::milliseconds(a[3])),
+        Call::EpollPwait2 => events::epoll_wait_with_mask(a, poll::deadline_at(a[3])?),
+        Call::Eventfd => events::counter(a[0], 0),
+        Call::Eventfd2 => events::counter(a[0], a[1]),
         Call::Poll => poll::poll(a[0], a[1], poll::milliseconds(a[2])),
         Call::Ppoll => poll::poll_with_mask(a),
         Call::Select => poll::select(a),

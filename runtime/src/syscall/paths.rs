@@ -2,7 +2,6 @@
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::Cell;
 
 use super::files;
 use crate::abi::errno::{Errno, Result};
@@ -175,7 +174,7 @@ fn place(fd: i32, path_at: usize, flags: usize) -> Result<Rc<Place>> {
 fn metadata(fd: i32, path_at: usize, flags: usize) -> Result<Metadata> {
     if flags & EMPTY_PATH != 0 && fd != CURRENT && (path_at == 0 || user::read::<u8>(path_at)? == 0)
     {
-        return Ok(files::get(fd)?.file.metadata());
+        return Ok(files::get(fd)?.metadata());
     }
     Ok(place(fd, path_at, flags)?.node.metadata())
 }
@@ -298,20 +297,11 @@ fn open_path(fd: i32, path: &[u8], flags: usize, mode: usize) -> Result<Rc<Descr
     if flags & open_flags::NO_TERMINAL == 0 && !path_only {
         take_terminal(&file);
     }
-    Ok(Rc::new(Description {
-        file,
-        place: Some(place),
-        readable: readable && !path_only,
-        writable: writable && !path_only,
-        path_only,
-        flags: Cell::new(if path_only {
-            Flags::empty()
-        } else {
-            flags_kept
-        }),
-        offset: Cell::new(0),
-        owner: Cell::new(0),
-    }))
+    Ok(if path_only {
+        Description::of_path(file, place)
+    } else {
+        Description::at(file, Some(place), readable, writable, flags_kept)
+    })
 }
 
 /// The first terminal that the leader of a session opens becomes the session's.
@@ -393,16 +383,13 @@ fn open_temporary(
     let node = directory.node.create(name.as_bytes(), &new)?;
     directory.node.remove(name.as_bytes(), false)?;
     let access = flags & open_flags::ACCESS;
-    Ok(Rc::new(Description {
-        file: Rc::new(NodeFile(node.clone())),
-        place: Some(directory.with(name.as_bytes(), node)),
-        readable: access != 1,
-        writable: access != 0,
-        path_only: false,
-        flags: Cell::new(Flags::from_bits_truncate(flags as u32)),
-        offset: Cell::new(0),
-        owner: Cell::new(0),
-    }))
+    Ok(Description::at(
+        Rc::new(NodeFile(node.clone())),
+        Some(directory.with(name.as_bytes(), node)),
+        access != 1,
+        access != 0,
+        Flags::from_bits_truncate(flags as u32),
+    ))
 }
 
 pub fn make_directory(fd: i32, path_at: usize, mode: usize) -> Result {

@@ -45,7 +45,7 @@ fn wait_for(wanted: &Wanted, deadline: Option<u64>) -> Result<Vec<Events>> {
         let found: Vec<Events> = wanted
             .iter()
             .map(|(file, events)| match file {
-                Some(file) => file.file.ready() & (*events | Events::ERROR | Events::HANG_UP),
+                Some(file) => file.events(*events),
                 None => Events::empty(),
             })
             .collect();
@@ -93,7 +93,7 @@ pub fn poll(address: usize, count: usize, deadline: Option<u64>) -> Result {
 }
 
 /// The deadline that a `timespec` at an address gives; none at address 0.
-fn deadline_at(address: usize) -> Result<Option<u64>> {
+pub fn deadline_at(address: usize) -> Result<Option<u64>> {
     if address == 0 {
         return Ok(None);
     }

@@ -3,6 +3,7 @@
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::cell::RefCell;
 
 use super::schedule;
@@ -11,7 +12,7 @@ use crate::arch;
 use crate::time;
 
 /// Somebody who wants to know that something happened.
-pub trait Wake {
+pub trait Wake: Any {
     /// Called when it happened; it must not wait.
     fn wake(&self);
 }
@@ -52,6 +53,11 @@ impl WaitQueue {
             drop(waiters);
             drop(gone);
         }
+    }
+
+    /// Those who wait.
+    pub fn waiters(&self) -> Vec<Rc<dyn Wake>> {
+        self.waiters.borrow().clone()
     }
 
     /// Whether nobody waits.
