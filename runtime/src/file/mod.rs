@@ -4,10 +4,13 @@ pub mod anonymous;
 pub mod epoll;
 pub mod eventfd;
 pub mod io;
+pub mod pidfd;
 pub mod pipe;
 mod regular;
+pub mod signalfd;
 mod table;
 pub mod terminal;
+pub mod timerfd;
 
 use alloc::rc::Rc;
 use core::any::Any;

@@ -1,13 +1,17 @@
-//! Calls on files that report events: epoll and counters.
+//! Calls on files that report events: epoll, counters, timers, signals, processes.
 
 use alloc::rc::Rc;
 
-use super::{files, signals};
+use super::{files, signals, times};
 use crate::abi::errno::{Errno, Result};
 use crate::file::epoll::{Epoll, Interest};
 use crate::file::eventfd::EventFile;
+use crate::file::pidfd::ProcessFile;
+use crate::file::signalfd::SignalFile;
+use crate::file::timerfd::TimerFile;
 use crate::file::{Description, Events, File, Flags};
 use crate::mm::user;
+use crate::signal::UNBLOCKABLE;
 use crate::task;
 
 /// The most events of one wait.
@@ -99,4 +103,74 @@ pub fn epoll_wait_with_mask(a: [usize; 6], deadline: Option<u64>) -> Result {
     let result = epoll_wait(a[0] as i32, a[1], a[2], deadline);
     signals::end_temporary_mask(result);
     result
+}
+
+pub fn timer(clock: usize, flags: usize) -> Result {
+    let wall = match clock {
+        0 | 8 => true,
+        1 | 7 | 9 => false,
+        _ => return Err(Errno::INVAL),
+    };
+    add_file(TimerFile::new(wall), false, flags)
+}
+
+pub fn set_timer(fd: i32, flags: usize, new_at: usize, old_at: usize) -> Result {
+    const ABSOLUTE: usize = 1;
+    const CANCEL_ON_SET: usize = 2;
+    if flags & !(ABSOLUTE | CANCEL_ON_SET) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let description = files::get(fd)?;
+    let timer = TimerFile::of(&description)?;
+    let schedule = times::read_schedule(new_at, flags & ABSOLUTE != 0, timer.is_wall())?;
+    times::write_itimerspec(old_at, timer.set(schedule))?;
+    Ok(0)
+}
+
+pub fn timer_setting(fd: i32, address: usize) -> Result {
+    let description = files::get(fd)?;
+    let setting = TimerFile::of(&description)?.get();
+    if address == 0 {
+        return Err(Errno::FAULT);
+    }
+    times::write_itimerspec(address, setting)?;
+    Ok(0)
+}
+
+pub fn signals(fd: i32, set_at: usize, size: usize, flags: usize) -> Result {
+    if size != 8 {
+        return Err(Errno::INVAL);
+    }
+    let set = user::read::<u64>(set_at)? & !UNBLOCKABLE;
+    if fd == -1 {
+        return add_file(SignalFile::new(set), false, flags);
+    }
+    SignalFile::of(&*files::get(fd)?)?.set(set);
+    Ok(fd as usize)
+}
+
+pub fn process(id: i32, flags: usize) -> Result {
+    if id <= 0 || flags & files::CLOSE_ON_EXEC != 0 {
+        return Err(Errno::INVAL);
+    }
+    let process = match task::find_process(id) {
+        Some(process) => process,
+        None if task::find_thread(id).is_some() => return Err(Errno::INVAL),
+        None => return Err(Errno::SRCH),
+    };
+    add_file(
+        ProcessFile::new(process),
+        true,
+        flags | files::CLOSE_ON_EXEC,
+    )
+}
+
+pub fn file_of_process(fd: i32, other: i32, flags: usize) -> Result {
+    if flags != 0 {
+        return Err(Errno::INVAL);
+    }
+    let description = files::get(fd)?;
+    let process = ProcessFile::process_of(&description)?;
+    signals::check_permission(process, None)?;
+    files::add(process.file_table().get(other)?, true)
 }

@@ -99,7 +99,6 @@ fn tell_missing(number: usize, call: Option<Call>) {
                 | Call::LandlockCreateRuleset
                 | Call::Seccomp
                 | Call::Userfaultfd
-                | Call::PidfdOpen
                 | Call::FutexWaitv
                 | Call::SetRobustList
         )
@@ -227,6 +226,14 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::EpollWait => events::epoll_wait(fd, a[1], a[2], poll::milliseconds(a[3])),
         Call::EpollPwait => events::epoll_wait_with_mask(a, poll::milliseconds(a[3])),
         Call::EpollPwait2 => events::epoll_wait_with_mask(a, poll::deadline_at(a[3])?),
+        Call::TimerfdCreate => events::timer(a[0], a[1]),
+        Call::TimerfdSettime => events::set_timer(fd, a[1], a[2], a[3]),
+        Call::TimerfdGettime => events::timer_setting(fd, a[1]),
+        Call::Signalfd => events::signals(fd, a[1], a[2], 0),
+        Call::Signalfd4 => events::signals(fd, a[1], a[2], a[3]),
+        Call::PidfdOpen => events::process(fd, a[1]),
+        Call::PidfdGetfd => events::file_of_process(fd, descriptor(a[1]), a[2]),
+        Call::PidfdSendSignal => signals::send_by_descriptor(fd, a[1], a[2], a[3]),
         Call::Eventfd => events::counter(a[0], 0),
         Call::Eventfd2 => events::counter(a[0], a[1]),
         Call::Poll => poll::poll(a[0], a[1], poll::milliseconds(a[2])),
@@ -344,6 +351,11 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::ClockNanosleep => times::clock_sleep(a[0], a[1], a[2], a[3]),
         Call::Alarm => times::alarm(a[0]),
         Call::Setitimer => times::set_interval_timer(a[0], a[1], a[2]),
+        Call::TimerCreate => times::create_timer(a[0], a[1], a[2]),
+        Call::TimerSettime => times::set_timer(fd, a[1], a[2], a[3]),
+        Call::TimerGettime => times::timer_setting(fd, a[1]),
+        Call::TimerGetoverrun => times::timer_overrun(fd),
+        Call::TimerDelete => times::delete_timer(fd),
         Call::Getitimer => times::interval_timer(a[0], a[1]),
 
         // The system.

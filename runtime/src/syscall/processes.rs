@@ -7,6 +7,7 @@ use super::{files, paths, times};
 use crate::abi::calls::Call;
 use crate::abi::errno::{Errno, Result};
 use crate::arch::{self, Registers};
+use crate::file::pidfd::ProcessFile;
 use crate::fs::{Follow, LONGEST_PATH, Walk};
 use crate::mm::user;
 use crate::signal::Signal;
@@ -87,6 +88,8 @@ pub fn clone(a: [usize; 6]) -> Result {
         parent_tid: a[2],
         child_tid,
         tls,
+        // Only one of the two can be asked for.
+        pidfd: a[2],
     })
 }
 
@@ -96,7 +99,7 @@ pub fn clone3(address: usize, size: usize) -> Result {
     }
     let [
         flags,
-        _pidfd,
+        pidfd,
         child_tid,
         parent_tid,
         signal,
@@ -114,6 +117,7 @@ pub fn clone3(address: usize, size: usize) -> Result {
         parent_tid: parent_tid as usize,
         child_tid: child_tid as usize,
         tls: tls as usize,
+        pidfd: pidfd as usize,
     })
 }
 
@@ -185,6 +189,7 @@ pub fn waitid(kind: usize, id: i32, info_at: usize, options: usize, usage_at: us
         1 => Wanted::Process(id),
         2 if id == 0 => Wanted::Group(task::current_process().group.get()),
         2 => Wanted::Group(id),
+        3 => Wanted::Process(ProcessFile::process_of(&*files::get(id)?)?.id),
         _ => return Err(Errno::INVAL),
     };
     if options & 0xe == 0 || options & !0xef00_000f != 0 {

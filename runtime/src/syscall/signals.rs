@@ -3,6 +3,7 @@
 use alloc::rc::Rc;
 
 use crate::abi::errno::{Errno, Result};
+use crate::file::pidfd::ProcessFile;
 use crate::mm::user;
 use crate::signal::{Action, AlternateStack, FROM_THREAD, FROM_USER, Info, Signal, UNBLOCKABLE};
 use crate::task::{self, Process, Thread, find_process, find_thread};
@@ -28,7 +29,7 @@ fn signal(number: usize) -> Result<Option<Signal>> {
     Signal::from_number(number).map(Some).ok_or(Errno::INVAL)
 }
 
-fn check_permission(target: &Process, signal: Option<Signal>) -> Result<()> {
+pub fn check_permission(target: &Process, signal: Option<Signal>) -> Result<()> {
     let caller = task::current_process();
     let own = caller.credentials.borrow();
     let their = target.credentials.borrow();
@@ -125,6 +126,31 @@ pub fn queue(process: i32, id: Option<i32>, number: usize, info_at: usize) -> Re
         Some(id) => thread(Some(process), id)?.send(info),
         None => target.send(info),
     }
+    Ok(0)
+}
+
+pub fn send_by_descriptor(fd: i32, number: usize, info_at: usize, flags: usize) -> Result {
+    if flags != 0 {
+        return Err(Errno::INVAL);
+    }
+    let description = super::files::get(fd)?;
+    let target = ProcessFile::process_of(&description)?.clone();
+    let signal = signal(number)?;
+    check_permission(&target, signal)?;
+    if target.is_zombie.get() {
+        return Err(Errno::SRCH);
+    }
+    let Some(signal) = signal else { return Ok(0) };
+    let info = if info_at == 0 {
+        info_of_caller(signal, FROM_USER)
+    } else {
+        let info = Info::from_words(signal, &user::read(info_at)?);
+        if info.code() >= 0 && target.id != task::current_process().id {
+            return Err(Errno::PERM);
+        }
+        info
+    };
+    target.send(info);
     Ok(0)
 }
 

@@ -3,9 +3,10 @@
 use crate::abi::errno::{Errno, Result};
 use crate::arch;
 use crate::mm::user;
+use crate::signal::Signal;
 use crate::task;
 use crate::time::{self, SECOND, TimeSpec};
-use crate::timers::Setting;
+use crate::timers::{Notice, Schedule, Setting};
 
 const REALTIME: usize = 0;
 const MONOTONIC: usize = 1;
@@ -162,5 +163,87 @@ pub fn interval_timer(which: usize, address: usize) -> Result {
         return Err(Errno::INVAL);
     }
     write_setting(address, task::current_process().timers.get(which))?;
+    Ok(0)
+}
+
+/// Reads a `struct itimerspec`.
+///
+/// # Errors
+/// `EINVAL` for a negative time or a wrong fraction.
+pub fn read_schedule(address: usize, absolute: bool, wall: bool) -> Result<Schedule> {
+    let [interval, first]: [TimeSpec; 2] = user::read(address)?;
+    let (interval, first) = (interval.to_nanoseconds()?, first.to_nanoseconds()?);
+    Ok(Schedule {
+        deadline: (first > 0).then(|| deadline(first, absolute, wall)),
+        interval,
+    })
+}
+
+/// Writes a `struct itimerspec`, unless the address is 0.
+pub fn write_itimerspec(address: usize, setting: Setting) -> Result<()> {
+    if address == 0 {
+        return Ok(());
+    }
+    let times = [setting.interval, setting.left].map(TimeSpec::from_nanoseconds);
+    user::write(address, &times)
+}
+
+pub fn create_timer(clock: usize, event_at: usize, id_at: usize) -> Result {
+    const NOTHING: i32 = 1;
+    const OF_THREAD: i32 = 4;
+    read_clock(clock)?;
+    let process = task::current_process();
+    let (notice, value) = if event_at == 0 {
+        (Notice::Process(Signal::ALRM), None)
+    } else {
+        let value: u64 = user::read(event_at)?;
+        let [number, kind, thread]: [i32; 3] = user::read(event_at.wrapping_add(8))?;
+        let signal = || Signal::from_number(number as usize).ok_or(Errno::INVAL);
+        let notice = match kind {
+            0 | 2 => Notice::Process(signal()?),
+            NOTHING => Notice::Nothing,
+            OF_THREAD => {
+                let target = task::find_thread(thread).ok_or(Errno::INVAL)?;
+                if target.process.id != process.id {
+                    return Err(Errno::INVAL);
+                }
+                Notice::Thread(thread, signal()?)
+            }
+            _ => return Err(Errno::INVAL),
+        };
+        (notice, Some(value))
+    };
+    let wall = matches!(clock, REALTIME | 8 | 11);
+    let id = process.posix_timers.create(&process, wall, notice, value)?;
+    user::write(id_at, &id).inspect_err(|_| {
+        // The program cannot name it.
+        let _ = process.posix_timers.delete(id);
+    })?;
+    Ok(0)
+}
+
+pub fn set_timer(id: i32, flags: usize, new_at: usize, old_at: usize) -> Result {
+    let process = task::current_process();
+    let timer = process.posix_timers.get(id)?;
+    let schedule = read_schedule(new_at, flags & ABSOLUTE != 0, timer.is_wall())?;
+    write_itimerspec(old_at, timer.set(schedule))?;
+    Ok(0)
+}
+
+pub fn timer_setting(id: i32, address: usize) -> Result {
+    let timer = task::current_process().posix_timers.get(id)?;
+    if address == 0 {
+        return Err(Errno::FAULT);
+    }
+    write_itimerspec(address, timer.left())?;
+    Ok(0)
+}
+
+pub fn timer_overrun(id: i32) -> Result {
+    Ok(task::current_process().posix_timers.get(id)?.overrun() as usize)
+}
+
+pub fn delete_timer(id: i32) -> Result {
+    task::current_process().posix_timers.delete(id)?;
     Ok(0)
 }

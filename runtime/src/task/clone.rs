@@ -4,9 +4,10 @@ use alloc::rc::Rc;
 use core::cell::RefCell;
 
 use super::process::next_id;
-use super::{Process, Thread, schedule};
+use super::{Limit, Process, Thread, schedule};
 use crate::abi::errno::{Errno, Result};
-use crate::file::FileTable;
+use crate::file::pidfd::ProcessFile;
+use crate::file::{Description, FileTable, Flags};
 use crate::mm::user;
 
 /// What is shared and where the new thread begins (`struct clone_args`).
@@ -24,6 +25,8 @@ pub struct CloneRequest {
     pub child_tid: usize,
     /// The thread pointer.
     pub tls: usize,
+    /// Where the parent finds a descriptor of the child (`CLONE_PIDFD`).
+    pub pidfd: usize,
 }
 
 const SHARE_MEMORY: u64 = 0x100;
@@ -54,7 +57,10 @@ pub fn clone(request: CloneRequest) -> Result {
         return Err(Errno::PERM);
     }
     let needs = |flag: u64, other: u64| flags & flag != 0 && flags & other == 0;
-    if needs(THREAD, SHARE_HANDLERS) || needs(SHARE_HANDLERS, SHARE_MEMORY) || flags & PIDFD != 0 {
+    if needs(THREAD, SHARE_HANDLERS)
+        || needs(SHARE_HANDLERS, SHARE_MEMORY)
+        || flags & (PIDFD | THREAD) == PIDFD | THREAD
+    {
         return Err(Errno::INVAL);
     }
     let mut registers = thread.registers();
@@ -77,7 +83,18 @@ pub fn clone(request: CloneRequest) -> Result {
         (process, id)
     };
     let new = Thread::new(id, process.clone(), &registers, fpu, tls);
-    let new = match new {
+    let described = new.and_then(|new| {
+        let described = if flags & PIDFD != 0 {
+            describe_process(&parent, &process, request.pidfd)
+        } else {
+            Ok(())
+        };
+        if described.is_err() {
+            new.bury();
+        }
+        described.map(|()| new)
+    });
+    let new = match described {
         Ok(new) => new,
         Err(error) => {
             if flags & THREAD == 0 {
@@ -103,7 +120,8 @@ pub fn clone(request: CloneRequest) -> Result {
         let _ = space.write(request.child_tid, &id.to_le_bytes());
     }
     if flags & PARENT_SET_TID != 0 {
-        user::write(request.parent_tid, &id)?;
+        // As on Linux, the child begins even if nobody learns its number.
+        let _ = user::write(request.parent_tid, &id);
     }
     process.borrows_space.set(flags & VFORK != 0);
     new.start();
@@ -118,6 +136,15 @@ pub fn clone(request: CloneRequest) -> Result {
         }
     }
     Ok(id as usize)
+}
+
+/// Gives the parent a descriptor of a child, which it finds at an address.
+fn describe_process(parent: &Rc<Process>, child: &Rc<Process>, address: usize) -> Result<()> {
+    let file = ProcessFile::new(child.clone());
+    let description = Description::new(file, true, true, Flags::empty());
+    let files = parent.file_table();
+    let descriptor = files.add(description, true, 0, parent.limit(Limit::FILES))? as i32;
+    user::write(address, &descriptor).inspect_err(|_| drop(files.take(descriptor)))
 }
 
 fn new_process(caller: &Rc<Process>, request: CloneRequest) -> Result<Rc<Process>> {

@@ -182,6 +182,7 @@ pub fn execute(mut request: Request) -> Result<Registers> {
     thread.clear_at_exit.set(0);
     thread.robust_list.set(0);
     process.has_executed.set(true);
+    process.posix_timers.clear();
     let name = request
         .path
         .rsplit(|&byte| byte == b'/')

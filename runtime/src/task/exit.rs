@@ -73,6 +73,7 @@ fn finish(process: &Rc<Process>) {
     let space = process.set_space(None);
     drop(space);
     process.timers.clear();
+    process.posix_timers.clear();
     release_vfork_parent(process);
     *process.program.borrow_mut() = None;
     let reaper = adopter(process);

@@ -178,6 +178,8 @@ pub struct Process {
     pub child_run_time: Cell<u64>,
     /// Interval timers (`setitimer`).
     pub timers: crate::timers::Timers,
+    /// Timers that the program made (`timer_create`).
+    pub posix_timers: crate::timers::PosixTimers,
     /// Set by `prctl(PR_SET_CHILD_SUBREAPER)`.
     pub is_reaper: Cell<bool>,
     /// The signal at the parent's end (`PR_SET_PDEATHSIG`).
@@ -260,6 +262,7 @@ impl Process {
             run_time: Cell::new(0),
             child_run_time: Cell::new(0),
             timers: crate::timers::Timers::default(),
+            posix_timers: crate::timers::PosixTimers::default(),
             is_reaper: Cell::new(false),
             parent_death_signal: Cell::new(0),
             has_executed: Cell::new(false),
@@ -310,6 +313,7 @@ impl Process {
             run_time: Cell::new(0),
             child_run_time: Cell::new(0),
             timers: crate::timers::Timers::default(),
+            posix_timers: crate::timers::PosixTimers::default(),
             is_reaper: Cell::new(false),
             parent_death_signal: Cell::new(0),
             has_executed: Cell::new(false),
@@ -410,6 +414,7 @@ impl Process {
         super::signals::before_sending(self, signal);
         self.pending.add(info);
         self.signal_queue.wake();
+        crate::file::signalfd::signal_sent();
         let takers = threads.iter().filter(|thread| thread.deliverable() != 0);
         for thread in takers {
             super::wait::Wake::wake(&**thread);

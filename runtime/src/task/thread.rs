@@ -224,6 +224,7 @@ impl Thread {
             self.wake();
         }
         self.process.signal_queue.wake();
+        crate::file::signalfd::signal_sent();
     }
 }
 
