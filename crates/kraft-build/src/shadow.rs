@@ -6,7 +6,7 @@
 //! effect, and nothing is copied.
 //!
 //! ```
-//! use kraft_build::shadow::{is_awkward, show, tame};
+//! use kraft_build::shadow::{is_awkward, show, plain_name};
 //!
 //! let dir = tempfile::tempdir()?;
 //! let tree = dir.path().join("my app");
@@ -14,7 +14,7 @@
 //! std::fs::write(tree.join("main.c"), "int main;")?;
 //! assert!(is_awkward("my app".as_ref()));
 //!
-//! let mirror = dir.path().join(tame("my app"));
+//! let mirror = dir.path().join(plain_name("my app"));
 //! show(&tree, &mirror, &[])?;
 //! assert_eq!(std::fs::read(mirror.join("main.c"))?, b"int main;");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -41,7 +41,7 @@ pub fn is_awkward(path: &Path) -> bool {
 }
 
 /// Replaces characters in a name that make, or a shell in a recipe, would misread.
-pub fn tame(name: &str) -> String {
+pub fn plain_name(name: &str) -> String {
     name.chars()
         .map(|c| {
             if is_awkward(Path::new(c.encode_utf8(&mut [0; 4]))) {
@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn special_characters_are_replaced() {
-        assert_eq!(tame("my app=1_qemu-x86_64"), "my_app_1_qemu-x86_64");
-        assert_eq!(tame("tür"), "tür");
+        assert_eq!(plain_name("my app=1_qemu-x86_64"), "my_app_1_qemu-x86_64");
+        assert_eq!(plain_name("tür"), "tür");
     }
 
     #[test]

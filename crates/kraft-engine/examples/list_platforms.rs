@@ -15,7 +15,7 @@ use kraft_core::event::Silent;
 use kraft_engine::context::{Context, NoPrompt};
 use kraft_engine::images;
 use kraft_engine::transfer::{self, Extent};
-use kraft_oci::choose::Wish;
+use kraft_oci::choose::PlatformFilter;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let name = std::env::args()
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         &context,
         &store,
         &name.parse()?,
-        &Wish::default(),
+        &PlatformFilter::default(),
         Extent::All,
     )?;
     let image = images::find(&context, &*store, &name)?;

@@ -51,7 +51,7 @@ use kraft_core::mount::Volume;
 use kraft_core::plan::{Boot, RunRequest};
 use kraft_core::program::Program;
 use kraft_core::reference::{Reference, ReferenceError};
-use kraft_oci::choose::{Wish, is_same_arch};
+use kraft_oci::choose::{PlatformFilter, is_same_arch};
 use kraft_oci::store::Store;
 use kraft_sys::fs;
 
@@ -281,8 +281,8 @@ pub fn prepare(
             Ok(prepared)
         }
         RunTarget::Image(name) => {
-            let wish = requested_platform(options);
-            let mut prepared = of_image(ctx, &name, &wish, options)?;
+            let filter = requested_platform(options);
+            let mut prepared = of_image(ctx, &name, &filter, options)?;
             prepare_root(ctx, &mut prepared, None, options)?;
             Ok(prepared)
         }
@@ -297,16 +297,16 @@ fn of_program(
     program: &Program,
     options: PrepareOptions<'_>,
 ) -> Result<PreparedBoot, Error> {
-    let mut wish = requested_platform(options);
-    if wish.arch.is_none() {
-        wish.arch = program.arch.map(|arch| arch.name().to_owned());
+    let mut filter = requested_platform(options);
+    if filter.arch.is_none() {
+        filter.arch = program.arch.map(|arch| arch.name().to_owned());
     }
     let name = options.runtime.unwrap_or(project::LONE_RUNTIME);
     ctx.info(&format!(
         "`{}` is a Linux program: running it on {name}",
         path.display()
     ));
-    let mut prepared = of_image(ctx, &name.parse()?, &wish, options)?;
+    let mut prepared = of_image(ctx, &name.parse()?, &filter, options)?;
     if options.rootfs.is_some() {
         ctx.warn("`--rootfs` is ignored: the program is the root filesystem");
     }
@@ -399,9 +399,9 @@ fn text_of(file: &Path) -> String {
 }
 
 /// Returns the platform and architecture that the flags ask for.
-fn requested_platform(options: PrepareOptions<'_>) -> Wish {
+fn requested_platform(options: PrepareOptions<'_>) -> PlatformFilter {
     let request = options.request;
-    Wish {
+    PlatformFilter {
         os: request.platform.map(|platform| platform.name().to_owned()),
         arch: request.arch.map(|arch| arch.name().to_owned()),
         features: Vec::new(),
@@ -411,11 +411,11 @@ fn requested_platform(options: PrepareOptions<'_>) -> Wish {
 fn of_image(
     ctx: &Context,
     name: &Reference,
-    wish: &Wish,
+    filter: &PlatformFilter,
     options: PrepareOptions<'_>,
 ) -> Result<PreparedBoot, Error> {
     let store = images::open(ctx)?;
-    let image = obtain::obtain(ctx, &store, name, wish, options.pull)?;
+    let image = obtain::obtain(ctx, &store, name, filter, options.pull)?;
     let os = &image.config.platform.os;
     // With `--plat`, the plan refuses it.
     if options.request.platform.is_none() && !images::host_preference().platforms.contains(os) {
@@ -478,13 +478,13 @@ fn of_project(
     } else if let Some(file) = runtime.and_then(|runtime| runtime.kernel.as_ref()) {
         of_kernel(&KernelFile::open(&project.dir.join(file))?)
     } else if runtime.is_some() {
-        let mut wish = settings::runtime_wish(&resolved);
+        let mut filter = settings::runtime_filter(&resolved);
         let typed = requested_platform(options);
-        wish.os = typed.os.or(wish.os);
-        wish.arch = typed.arch.or(wish.arch);
+        filter.os = typed.os.or(filter.os);
+        filter.arch = typed.arch.or(filter.arch);
         let name: Reference = settings::runtime_name(&resolved)?.parse()?;
         let name = pins::pinned(ctx, &*images::open(ctx)?, project, &name)?;
-        of_image(ctx, &name, &wish, options)?
+        of_image(ctx, &name, &filter, options)?
     } else {
         let prepared = of_target(ctx, project, &resolved, options)?;
         if prepared.abilities.parameters == Some(false) {
@@ -506,13 +506,13 @@ fn of_target(
     resolved: &kraft_core::kraftfile::Resolved,
     options: PrepareOptions<'_>,
 ) -> Result<PreparedBoot, Error> {
-    let wish = project::TargetFilter {
+    let filter = project::TargetFilter {
         name: options.target,
         platform: options.request.platform,
         arch: options.request.arch,
     };
     let workplace = Workplace::find(ctx, project)?;
-    let targets = project::built_targets(ctx, &workplace, resolved, &wish)?;
+    let targets = project::built_targets(ctx, &workplace, resolved, &filter)?;
     let preference = images::host_preference();
     let likes = |target: &&kraft_core::kraftfile::ResolvedTarget| {
         (

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kraft_core::error::chain;
 use kraft_core::nearest::nearest;
 use kraft_core::reference::{Digest, Reference, ReferenceError};
-use kraft_oci::choose::{Candidate, Choice, Taste, Wish, choose};
+use kraft_oci::choose::{Candidate, Choice, PlatformFilter, Preference, choose};
 use kraft_oci::image::Platform;
 use kraft_oci::store::containerd::{self, Containerd};
 use kraft_oci::store::layout::Layout;
@@ -106,14 +106,14 @@ pub struct NoMatch {
 }
 
 impl NoMatch {
-    pub(crate) fn new(name: &Reference, wish: &Wish, platforms: &[Platform]) -> Self {
+    pub(crate) fn new(name: &Reference, filter: &PlatformFilter, platforms: &[Platform]) -> Self {
         let mut available: Vec<String> = platforms.iter().map(Platform::pair).collect();
         available.sort();
         available.dedup();
         Self {
             name: name.to_string(),
-            wanted: wish.shown(),
-            options: !wish.features.is_empty(),
+            wanted: filter.shown(),
+            options: !filter.features.is_empty(),
             available,
         }
     }
@@ -315,8 +315,8 @@ pub fn not_found(ctx: &Context, store: &dyn Store, typed: &Reference) -> NotFoun
 }
 
 /// Returns what this host runs best.
-pub fn host_preference() -> Taste {
-    Taste {
+pub fn host_preference() -> Preference {
+    Preference {
         arch: match kraft_core::arch::HOST {
             "aarch64" => "arm64".to_owned(),
             other => other.to_owned(),
@@ -335,9 +335,9 @@ pub fn choose_manifest(
     ctx: &Context,
     name: &Reference,
     candidates: &[Candidate],
-    wish: &Wish,
+    filter: &PlatformFilter,
 ) -> Result<Candidate, Error> {
-    match choose(candidates, wish, &host_preference()) {
+    match choose(candidates, filter, &host_preference()) {
         Choice::One(one) => Ok(*one),
         Choice::Several(several) => {
             let lines: Vec<String> = several.iter().map(|c| describe(c, &several)).collect();
@@ -353,7 +353,7 @@ pub fn choose_manifest(
             let at = at.unwrap_or_default();
             several.into_iter().nth(at).ok_or(Error::Choice(at))
         }
-        Choice::None(platforms) => Err(NoMatch::new(name, wish, &platforms).into()),
+        Choice::None(platforms) => Err(NoMatch::new(name, filter, &platforms).into()),
     }
 }
 
@@ -516,18 +516,18 @@ mod tests {
             let target = image(&ctx, &*store, name, &["qemu/x86_64"]);
             all.extend(listing::candidates_of(&*store, &target).unwrap());
         }
-        let first = choose_manifest(&ctx, &name, &all, &Wish::default()).unwrap();
+        let first = choose_manifest(&ctx, &name, &all, &PlatformFilter::default()).unwrap();
         assert!(silent.reported().join("").contains("taking"), "{silent:?}");
 
         let ctx = context(home.path(), &Script::choosing(&[1]));
-        let second = choose_manifest(&ctx, &name, &all, &Wish::default()).unwrap();
+        let second = choose_manifest(&ctx, &name, &all, &PlatformFilter::default()).unwrap();
         assert_ne!(first, second);
 
-        let wish = Wish {
+        let filter = PlatformFilter {
             os: Some("xen".to_owned()),
-            ..Wish::default()
+            ..PlatformFilter::default()
         };
-        let Err(Error::NoMatch(error)) = choose_manifest(&ctx, &name, &all, &wish) else {
+        let Err(Error::NoMatch(error)) = choose_manifest(&ctx, &name, &all, &filter) else {
             panic!("a manifest for xen");
         };
         assert_eq!(error.available, ["qemu/x86_64"]);

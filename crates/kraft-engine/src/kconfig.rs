@@ -142,13 +142,13 @@ fn edit_target(
     edits: &[Edit],
 ) -> Result<bool, Error> {
     let resolved = project.resolved();
-    let wish = TargetFilter {
+    let filter = TargetFilter {
         name: Some(name),
         ..TargetFilter::default()
     };
     let workplace = Workplace::open(ctx, project)?;
     let mut changed = false;
-    for target in project::select_targets(&resolved, &wish)? {
+    for target in project::select_targets(&resolved, &filter)? {
         let path = workplace.config(&target);
         let bytes = fs::read_file(&path, configure::LARGEST).map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
@@ -280,11 +280,11 @@ pub struct Explanation {
 ///
 /// If it cannot be configured, or its KConfig files have an error.
 pub fn menu(ctx: &Context, site: &Inputs, target: &ResolvedTarget) -> Result<Menu, Error> {
-    let wish = BuildOptions {
+    let options = BuildOptions {
         allow_lost: true,
         ..BuildOptions::default()
     };
-    let (plan, options) = build::with_target(ctx, site, target, &wish, |job, orders| {
+    let (plan, options) = build::with_target(ctx, site, target, &options, |job, orders| {
         Ok((job.configure(orders)?, job.options.clone()))
     })?;
     let config = configure::read(&plan.config)?.unwrap_or_default();

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use kraft_core::reference::Reference;
-use kraft_oci::choose::Wish;
+use kraft_oci::choose::PlatformFilter;
 use kraft_oci::image::{Config, Manifest};
 use kraft_oci::listing;
-use kraft_oci::store::{self, Hold, Store};
+use kraft_oci::store::{self, Lease, Store};
 
 use super::images::{self, Match, NotFound};
 use super::kraftkit;
@@ -59,7 +59,7 @@ pub struct Obtained {
     /// Its configuration.
     pub config: Config,
     /// The lease on its blobs.
-    pub hold: Box<dyn Hold>,
+    pub lease: Box<dyn Lease>,
 }
 
 /// Finds an image, or pulls it, and chooses the manifest that fits and suits this host best.
@@ -72,14 +72,14 @@ pub struct Obtained {
 /// # use kraft_engine::context::{Context, NoPrompt};
 /// use kraft_engine::obtain::{self, Pull};
 /// use kraft_engine::images;
-/// use kraft_oci::choose::Wish;
+/// use kraft_oci::choose::PlatformFilter;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let config = Config::without_file(&Flags::default(), Environment::default());
 /// # let context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
 /// let store = images::open(&context)?;
 /// let name = "unikraft.org/nginx:latest".parse()?;
-/// let image = obtain::obtain(&context, &store, &name, &Wish::default(), Pull::Missing)?;
+/// let image = obtain::obtain(&context, &store, &name, &PlatformFilter::default(), Pull::Missing)?;
 /// println!("{} for {}", image.name, image.config.platform.pair());
 /// # Ok(())
 /// # }
@@ -92,29 +92,29 @@ pub fn obtain(
     ctx: &Context,
     store: &Arc<dyn Store>,
     typed: &Reference,
-    wish: &Wish,
+    filter: &PlatformFilter,
     when: Pull,
 ) -> Result<Obtained, Error> {
     if when != Pull::Always
         && let Some(found) = images::look_up(&**store, typed)?
     {
         let local = images::local_manifests(&**store, &found)?;
-        let fits = local.iter().any(|manifest| wish.fits(&manifest.platform));
+        let fits = local.iter().any(|manifest| filter.fits(&manifest.platform));
         if fits || when == Pull::Never || ctx.settings.offline {
-            return select(ctx, &**store, &found, wish);
+            return select(ctx, &**store, &found, filter);
         }
     }
     let not_found = || images::not_found(ctx, &**store, typed);
     if when == Pull::Never {
         return Err(Error::PullNever(not_found()));
     }
-    transfer::pull(ctx, store, typed, wish, Extent::Chosen).map_err(|source| Error::Pull {
+    transfer::pull(ctx, store, typed, filter, Extent::Chosen).map_err(|source| Error::Pull {
         name: typed.qualified().to_string(),
         in_kraftkit: kraftkit::has(ctx, typed),
         source: Box::new(source),
     })?;
     match images::look_up(&**store, typed)? {
-        Some(found) => select(ctx, &**store, &found, wish),
+        Some(found) => select(ctx, &**store, &found, filter),
         None => Err(images::Error::from(not_found()).into()),
     }
 }
@@ -128,22 +128,22 @@ pub fn select(
     ctx: &Context,
     store: &dyn Store,
     found: &Match,
-    wish: &Wish,
+    filter: &PlatformFilter,
 ) -> Result<Obtained, Error> {
     let name = &found.named.name;
     let local = images::local_manifests(store, found)?;
-    let chosen = images::choose_manifest(ctx, name, &local, wish)?;
-    let hold = store.hold()?;
-    hold.keep(&[&chosen.descriptor.digest])?;
+    let chosen = images::choose_manifest(ctx, name, &local, filter)?;
+    let lease = store.lease()?;
+    lease.keep(&[&chosen.descriptor.digest])?;
     let manifest = listing::manifest(store, &chosen.descriptor)?;
     let blobs: Vec<_> = manifest.blobs().map(|blob| &blob.digest).collect();
-    hold.keep(&blobs)?;
+    lease.keep(&blobs)?;
     let config = store::config(store, &manifest.config)?;
     Ok(Obtained {
         name: name.clone(),
         manifest,
         config,
-        hold,
+        lease,
     })
 }
 
@@ -176,11 +176,11 @@ mod tests {
             ("a.example/app:2", None, Pull::Missing, "not pulled"),
             ("a.example/app:2", None, Pull::Never, "not found"),
         ] {
-            let wish = Wish {
+            let filter = PlatformFilter {
                 os: os.map(str::to_owned),
-                ..Wish::default()
+                ..PlatformFilter::default()
             };
-            let obtained = obtain(&ctx, &store, &name.parse().unwrap(), &wish, when);
+            let obtained = obtain(&ctx, &store, &name.parse().unwrap(), &filter, when);
             let outcome = match &obtained {
                 Ok(image) => image.config.platform.os.as_str(),
                 Err(Error::Pull { .. }) => "not pulled",

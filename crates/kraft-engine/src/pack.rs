@@ -46,7 +46,7 @@ use kraft_core::arch::Arch;
 use kraft_core::kernel::{self, NotAKernel};
 use kraft_core::platform::Platform as PlatformName;
 use kraft_core::reference::{Reference, ReferenceError};
-use kraft_oci::choose::Wish;
+use kraft_oci::choose::PlatformFilter;
 use kraft_oci::image::{Platform, RunConfig};
 use kraft_oci::layer::Role;
 use kraft_oci::store::Store;
@@ -231,24 +231,24 @@ pub fn of_runtime(
         (None, Some(resolved)) => settings::runtime_name(resolved)?,
         (None, None) => return Err(Error::NoRuntime),
     };
-    let mut wish = match (&resolved, order.runtime.is_some()) {
-        (Some(resolved), false) => settings::runtime_wish(resolved),
-        _ => Wish::default(),
+    let mut filter = match (&resolved, order.runtime.is_some()) {
+        (Some(resolved), false) => settings::runtime_filter(resolved),
+        _ => PlatformFilter::default(),
     };
     if let Some(plat) = order.plat {
-        wish.os = Some(plat.name().to_owned());
+        filter.os = Some(plat.name().to_owned());
     }
     if order.os.is_some() {
-        wish.os.clone_from(&order.os);
+        filter.os.clone_from(&order.os);
     }
     if let Some(arch) = order.arch {
-        wish.arch = Some(arch.name().to_owned());
+        filter.arch = Some(arch.name().to_owned());
     }
     let mut typed: Reference = wanted.parse()?;
     if let (Some(project), None) = (project, &order.runtime) {
         typed = pins::pinned(ctx, &**store, project, &typed)?;
     }
-    let image = obtain::obtain(ctx, store, &typed, &wish, obtain::Pull::Missing)?;
+    let image = obtain::obtain(ctx, store, &typed, &filter, obtain::Pull::Missing)?;
     let root = Root::of(ctx, order, project, &image.config.platform.architecture)?;
     let replaced = root.path.is_some();
     let mut layers = package::layers_below(&image.manifest, replaced, !order.no_kernel_dbg);

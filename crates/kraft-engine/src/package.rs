@@ -47,7 +47,7 @@ use kraft_oci::image::{
 };
 use kraft_oci::layer::{self, LayerError, Role};
 use kraft_oci::package::{self, Cover};
-use kraft_oci::store::{self, Expect, Hold, Store};
+use kraft_oci::store::{self, Expect, Lease, Store};
 use kraft_rootfs::Source;
 use kraft_sys::fs;
 use serde_json::Value;
@@ -217,11 +217,11 @@ pub fn assemble(
         writer: env!("CARGO_PKG_VERSION").to_owned(),
         created: created(ctx)?,
     };
-    let hold = store.hold()?;
+    let lease = store.lease()?;
     let mut worker = LayerPacker {
         ctx,
         store,
-        hold: &*hold,
+        lease: &*lease,
         packed: BTreeMap::new(),
         progress: ctx.progress(),
     };
@@ -232,8 +232,8 @@ pub fn assemble(
             layers.push(worker.layer(layer)?);
         }
         let packed = cover.pack(part.platform, part.run, layers);
-        store_document(&*hold, &packed.config, &package.name)?;
-        store_document(&*hold, &packed.manifest, &package.name)?;
+        store_document(&*lease, &packed.config, &package.name)?;
+        store_document(&*lease, &packed.manifest, &package.name)?;
         manifests.push(packed.manifest.descriptor);
     }
     loop {
@@ -247,10 +247,10 @@ pub fn assemble(
         };
         let mut entries = package::merge(&existing, &manifests);
         if package.linux {
-            add_linux(store, &*hold, &cover, &mut entries)?;
+            add_linux(store, &*lease, &cover, &mut entries)?;
         }
         let index = cover.index(&entries);
-        store_document(&*hold, &index, &package.name)?;
+        store_document(&*lease, &index, &package.name)?;
         let expect = match (package.strategy, there) {
             (Strategy::Merge, Some(target)) => Expect::This(target.digest),
             (Strategy::Merge | Strategy::Abort, None) => Expect::Nothing,
@@ -276,12 +276,12 @@ fn created(ctx: &Context) -> Result<Timestamp, Error> {
 }
 
 fn store_document(
-    hold: &dyn Hold,
+    lease: &dyn Lease,
     document: &package::Written,
     name: &Reference,
 ) -> Result<(), Error> {
     let descriptor = &document.descriptor;
-    store::put(hold, &descriptor.media_type, &document.bytes, Some(name))?;
+    store::put(lease, &descriptor.media_type, &document.bytes, Some(name))?;
     Ok(())
 }
 
@@ -339,7 +339,7 @@ fn entries_below(
 /// platform that stands for it.
 fn add_linux(
     store: &dyn Store,
-    hold: &dyn Hold,
+    lease: &dyn Lease,
     cover: &Cover,
     entries: &mut Vec<Value>,
 ) -> Result<(), Error> {
@@ -369,8 +369,8 @@ fn add_linux(
         let manifest = kraft_oci::listing::manifest(store, &descriptor)?;
         let config = store::config(store, &manifest.config)?;
         if let Some(side) = cover.pack_linux(&manifest, &config) {
-            store_document(hold, &side.config, &cover.name)?;
-            store_document(hold, &side.manifest, &cover.name)?;
+            store_document(lease, &side.config, &cover.name)?;
+            store_document(lease, &side.manifest, &cover.name)?;
             sides.push(side.manifest.descriptor);
         }
     }
@@ -384,7 +384,7 @@ fn add_linux(
 struct LayerPacker<'a> {
     ctx: &'a Context,
     store: &'a dyn Store,
-    hold: &'a dyn Hold,
+    lease: &'a dyn Lease,
     packed: BTreeMap<(Role, PathBuf), Descriptor>,
     progress: Progress,
 }
@@ -410,7 +410,7 @@ impl LayerPacker<'_> {
 
     /// Leases a layer that is already in the store.
     fn stored(&self, layer: &Descriptor) -> Result<Descriptor, Error> {
-        self.hold.keep(&[&layer.digest])?;
+        self.lease.keep(&[&layer.digest])?;
         if self.store.size(&layer.digest)?.is_none() {
             let digest = layer.digest.clone();
             let source = Damage::Missing;
@@ -447,7 +447,7 @@ impl LayerPacker<'_> {
         let what = format!("packing {}", shown.display());
         let packed = self.progress.run(what, Some(size), |task| {
             let mut report = |done| task.advanced(done);
-            layer::pack(self.hold, role, executable, &mut file, size, &mut report)
+            layer::pack(self.lease, role, executable, &mut file, size, &mut report)
         });
         packed.map_err(|source| Error::Pack {
             path: shown.to_owned(),

@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use kraft_core::lock::Lock;
 use kraft_core::reference::{Digest, Reference};
-use kraft_oci::choose::Wish;
+use kraft_oci::choose::PlatformFilter;
 use kraft_oci::pull::{self, PullError};
 use kraft_oci::store::Store;
 
@@ -167,7 +167,7 @@ pub fn obtain(
     ctx: &Context,
     project: &Project,
     name: &Reference,
-    wish: &Wish,
+    filter: &PlatformFilter,
     locked: bool,
 ) -> Result<Reference, Error> {
     let store: Arc<dyn Store> = images::open(ctx)?;
@@ -181,7 +181,7 @@ pub fn obtain(
         (None, true) => name.clone(),
         (pin, false) => exact(ctx, &*store, name, pin.as_ref())?,
     };
-    let image = obtain::obtain(ctx, &store, &wanted, wish, Pull::Missing)?;
+    let image = obtain::obtain(ctx, &store, &wanted, filter, Pull::Missing)?;
     if pinnable && let Some(found) = images::look_up(&*store, name)? {
         let digest = found.named.target.digest.to_string();
         lock.images.insert(name.qualified().to_string(), digest);

@@ -29,7 +29,7 @@ use kraft_core::kernel::object::{Home, Object, ObjectError, Symbol};
 use kraft_core::kernel::size::{self, Libraries, Measured};
 use kraft_core::kraftfile::ResolvedTarget;
 use kraft_core::reference::Reference;
-use kraft_oci::choose::Wish;
+use kraft_oci::choose::PlatformFilter;
 use kraft_sys::fs;
 
 use super::obtain::{self, Obtained};
@@ -170,14 +170,14 @@ pub fn find(
     ctx: &Context,
     word: Option<&OsStr>,
     kraftfile: Option<&Path>,
-    wish: &TargetFilter<'_>,
+    filter: &TargetFilter<'_>,
 ) -> Result<KernelFiles, Error> {
     let Some(word) = word else {
-        return of_project(ctx, None, kraftfile, wish);
+        return of_project(ctx, None, kraftfile, filter);
     };
     let path = Path::new(word);
     if path.is_dir() {
-        return of_project(ctx, Some(path), kraftfile, wish);
+        return of_project(ctx, Some(path), kraftfile, filter);
     }
     // What is not a regular file is refused when it is opened.
     if path.exists() {
@@ -185,7 +185,7 @@ pub fn find(
     }
     let looks_like_a_path = word.to_string_lossy().starts_with(['/', '.', '~']);
     match word.to_str().map(str::parse::<Reference>) {
-        Some(Ok(name)) if !looks_like_a_path => of_image(ctx, &name, wish),
+        Some(Ok(name)) if !looks_like_a_path => of_image(ctx, &name, filter),
         _ => Err(Error::NoFile(path.to_owned())),
     }
 }
@@ -243,12 +243,12 @@ fn of_project(
     ctx: &Context,
     dir: Option<&Path>,
     kraftfile: Option<&Path>,
-    wish: &TargetFilter<'_>,
+    filter: &TargetFilter<'_>,
 ) -> Result<KernelFiles, Error> {
     let project = project::open(ctx, dir, kraftfile)?;
     let resolved = project.resolved();
     let workplace = Workplace::find(ctx, &project)?;
-    let targets = project::built_targets(ctx, &workplace, &resolved, wish)?;
+    let targets = project::built_targets(ctx, &workplace, &resolved, filter)?;
     let Some(target) = targets.first() else {
         let kernels = Vec::new();
         return Err(Error::Project(project::Error::NotBuilt { kernels }));
@@ -274,16 +274,16 @@ fn of_project(
 fn of_image(
     ctx: &Context,
     name: &Reference,
-    wish: &TargetFilter<'_>,
+    filter: &TargetFilter<'_>,
 ) -> Result<KernelFiles, Error> {
     let store = images::open(ctx)?;
     let found = images::find(ctx, &*store, &name.to_string())?;
-    let wish = Wish {
-        os: wish.platform.map(|platform| platform.name().to_owned()),
-        arch: wish.arch.map(|arch| arch.name().to_owned()),
+    let filter = PlatformFilter {
+        os: filter.platform.map(|platform| platform.name().to_owned()),
+        arch: filter.arch.map(|arch| arch.name().to_owned()),
         features: Vec::new(),
     };
-    let image = obtain::select(ctx, &*store, &found, &wish)?;
+    let image = obtain::select(ctx, &*store, &found, &filter)?;
     let files = unpacked::unpack(ctx, &*store, &image)?;
     let kernel = unpacked::kernel(&image, &files)?;
     Ok(KernelFiles {

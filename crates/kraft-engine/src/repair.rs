@@ -14,8 +14,8 @@
 //! # let mut context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
 //! # context.settings.runtime_dir = dir.path().to_owned();
 //! let store = images::open(&context)?;
-//! let faults = kraft_oci::store::verify::verify(&*store, &|_| {})?.faults;
-//! repair::repair(&context, &store, &faults)?;
+//! let damaged = kraft_oci::store::verify::verify(&*store, &|_| {})?.damaged;
+//! repair::repair(&context, &store, &damaged)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -24,9 +24,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kraft_core::reference::Reference;
-use kraft_oci::choose::Wish;
+use kraft_oci::choose::PlatformFilter;
 use kraft_oci::digest::Damage;
-use kraft_oci::store::verify::Fault;
+use kraft_oci::store::verify::DamagedBlob;
 use kraft_oci::store::{self, Store};
 
 use super::transfer::{self, Extent};
@@ -50,22 +50,28 @@ pub struct Unrepaired {
 pub fn repair(
     ctx: &Context,
     store: &Arc<dyn Store>,
-    faults: &[Fault],
+    damaged: &[DamagedBlob],
 ) -> Result<Vec<Unrepaired>, store::Error> {
     let mut images = BTreeSet::new();
-    let lost: Vec<_> = faults.iter().map(|fault| fault.digest.clone()).collect();
-    for fault in faults {
+    let lost: Vec<_> = damaged.iter().map(|blob| blob.digest.clone()).collect();
+    for blob in damaged {
         // An unusable document was pulled as it is: pulling it again would not help.
-        if !matches!(fault.damage, Damage::Missing | Damage::Unusable(_)) {
-            tracing::debug!(digest = %fault.digest, "removing a damaged blob");
-            store.discard(&fault.digest)?;
+        if !matches!(blob.damage, Damage::Missing | Damage::Unusable(_)) {
+            tracing::debug!(digest = %blob.digest, "removing a damaged blob");
+            store.discard(&blob.digest)?;
         }
-        images.extend(&fault.images);
+        images.extend(&blob.images);
     }
     let mut unrepaired = Vec::new();
     for name in images {
         tracing::debug!(%name, "pulling a damaged image again");
-        let pulled = transfer::pull(ctx, store, name, &Wish::default(), Extent::Restore(&lost));
+        let pulled = transfer::pull(
+            ctx,
+            store,
+            name,
+            &PlatformFilter::default(),
+            Extent::Restore(&lost),
+        );
         if let Err(source) = pulled {
             unrepaired.push(Unrepaired {
                 image: name.clone(),

@@ -14,7 +14,7 @@ use kraft_config::env::Environment;
 use kraft_core::dockerfile::patterns;
 use kraft_core::kraftfile::Resolved;
 use kraft_core::mount::{self, Volume};
-use kraft_oci::choose::Wish;
+use kraft_oci::choose::PlatformFilter;
 use kraft_oci::image::Config;
 use kraft_rootfs::dockerfile::Settings as RootSettings;
 
@@ -157,7 +157,7 @@ pub fn runtime_name(resolved: &Resolved) -> Result<String, Error> {
 /// Returns the requirements of a Kraftfile for that image: the platform and architecture of the only
 /// target, if there is one, and the options of `kconfig`.
 #[must_use]
-pub fn runtime_wish(resolved: &Resolved) -> Wish {
+pub fn runtime_filter(resolved: &Resolved) -> PlatformFilter {
     let mut features = Vec::new();
     let mut ask = |options: &serde_json::Map<String, serde_json::Value>| {
         for (name, value) in options {
@@ -176,16 +176,16 @@ pub fn runtime_wish(resolved: &Resolved) -> Wish {
     if let Some(runtime) = &resolved.runtime {
         ask(&runtime.kconfig);
     }
-    let mut wish = Wish::default();
+    let mut filter = PlatformFilter::default();
     if let [target] = resolved.targets.as_slice() {
         ask(&target.kconfig);
-        wish.os = Some(target.platform.clone());
-        wish.arch = Some(target.architecture.clone());
+        filter.os = Some(target.platform.clone());
+        filter.arch = Some(target.architecture.clone());
     }
     features.sort();
     features.dedup();
-    wish.features = features;
-    wish
+    filter.features = features;
+    filter
 }
 
 /// Returns the volumes of a project; one of `flags` with the same destination replaces it.
@@ -395,16 +395,16 @@ mod tests {
 
     #[test]
     fn a_runtime_has_the_options_and_the_only_target_of_the_kraftfile() {
-        let wish = |text: &str| runtime_wish(&resolved(text));
-        let one = wish(
+        let filter = |text: &str| runtime_filter(&resolved(text));
+        let one = filter(
             "spec: v0.6\nruntime: {source: base, kconfig: {CONFIG_B: \"y\", A: \"1\", CONFIG_C: \"n\"}}\ntargets:\n- platform: kvm\n  architecture: arm64\n  kconfig: {CONFIG_B: \"y\", CONFIG_D: \"m\"}\n",
         );
         assert_eq!(one.os.as_deref(), Some("qemu"));
         assert_eq!(one.arch.as_deref(), Some("arm64"));
         assert_eq!(one.features, ["CONFIG_A=1", "CONFIG_B=y", "CONFIG_D=m"]);
         // Of several targets, the image may be for any.
-        let several = wish("spec: v0.6\nruntime: base\ntargets: [qemu/x86_64, fc/x86_64]\n");
-        assert_eq!(several, Wish::default());
+        let several = filter("spec: v0.6\nruntime: base\ntargets: [qemu/x86_64, fc/x86_64]\n");
+        assert_eq!(several, PlatformFilter::default());
     }
 
     #[test]

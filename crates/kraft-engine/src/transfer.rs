@@ -25,7 +25,7 @@
 use std::sync::Arc;
 
 use kraft_core::reference::{Digest, Reference};
-use kraft_oci::choose::{Candidate, Wish};
+use kraft_oci::choose::{Candidate, PlatformFilter};
 use kraft_oci::image::Descriptor;
 use kraft_oci::pull::PullError;
 use kraft_oci::push::PushError;
@@ -80,7 +80,7 @@ pub fn pull(
     ctx: &Context,
     store: &Arc<dyn Store>,
     typed: &Reference,
-    wish: &Wish,
+    filter: &PlatformFilter,
     extent: Extent<'_>,
 ) -> Result<(), Error> {
     let name = typed.qualified();
@@ -94,17 +94,17 @@ pub fn pull(
         Ok::<_, PullError>((remote, candidates))
     })?;
     let chosen: Vec<Descriptor> = match extent {
-        Extent::Chosen => vec![images::choose_manifest(ctx, &name, &all, wish)?.descriptor],
-        Extent::All => fitting(&all, wish),
+        Extent::Chosen => vec![images::choose_manifest(ctx, &name, &all, filter)?.descriptor],
+        Extent::All => fitting(&all, filter),
         Extent::Restore(lost) => {
             let mut restored = all.clone();
             restored.retain(|candidate| was_stored(&**store, &name, candidate, lost));
-            fitting(&restored, wish)
+            fitting(&restored, filter)
         }
     };
     if chosen.is_empty() {
         let platforms: Vec<_> = all.into_iter().map(|one| one.platform).collect();
-        return Err(images::Error::from(NoMatch::new(&name, wish, &platforms)).into());
+        return Err(images::Error::from(NoMatch::new(&name, filter, &platforms)).into());
     }
     let progress = ctx.progress();
     let work = kraft_oci::pull::pull(
@@ -127,10 +127,10 @@ pub fn pull(
     Ok(())
 }
 
-fn fitting(candidates: &[Candidate], wish: &Wish) -> Vec<Descriptor> {
+fn fitting(candidates: &[Candidate], filter: &PlatformFilter) -> Vec<Descriptor> {
     candidates
         .iter()
-        .filter(|candidate| wish.fits(&candidate.platform))
+        .filter(|candidate| filter.fits(&candidate.platform))
         .map(|candidate| candidate.descriptor.clone())
         .collect()
 }

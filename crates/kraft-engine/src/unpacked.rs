@@ -10,7 +10,7 @@
 //! # use kraft_engine::pack::{self, Order};
 //! # use kraft_engine::package::{self, Package, Strategy};
 //! use kraft_engine::{images, obtain, unpacked};
-//! use kraft_oci::choose::Wish;
+//! use kraft_oci::choose::PlatformFilter;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
@@ -28,7 +28,7 @@
 //! # let part = pack::of_kernel(&context, &Order::default(), &kernel)?;
 //! # package::assemble(&context, &*store, &package, vec![part])?;
 //! let found = images::find(&context, &*store, "registry.example/hello:v1")?;
-//! let image = obtain::select(&context, &*store, &found, &Wish::default())?;
+//! let image = obtain::select(&context, &*store, &found, &PlatformFilter::default())?;
 //! let files = unpacked::unpack(&context, &*store, &image)?;
 //! assert_eq!(std::fs::read(unpacked::kernel(&image, &files)?)?, std::fs::read(&kernel)?);
 //! # Ok(())

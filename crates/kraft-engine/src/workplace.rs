@@ -205,7 +205,7 @@ impl Workplace {
         let outdir = self.project.join(&resolved.outdir);
         Places {
             home: self.home.clone(),
-            work: self.make.join(shadow::tame(&file)),
+            work: self.make.join(shadow::plain_name(&file)),
             config: self.config(target),
             log: self.home.join(format!(".unikraft/build/{file}.log")),
             debug: self.kernel_debug(target),

@@ -11,7 +11,7 @@
 
 use std::error::Error;
 
-use kraft_core::tame::is_unsafe;
+use kraft_core::escape::is_unsafe;
 pub use kraft_sys::command_line::redacted;
 
 /// Text of a server is shown up to this length, in characters.

@@ -8,7 +8,7 @@
 //!
 //! let dir = tempfile::tempdir()?;
 //! let store = Layout::open(&dir.path().join("store"))?;
-//! let lease = store.hold()?;
+//! let lease = store.lease()?;
 //! let text = br#"{"schemaVersion":2,"manifests":[]}"#;
 //! let target = put(&*lease, media::INDEX, text, None)?;
 //! let name = "registry.example/web:1.0".parse()?;

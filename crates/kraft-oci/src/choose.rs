@@ -2,7 +2,7 @@
 //! deterministic order.
 //!
 //! ```
-//! use kraft_oci::choose::{Choice, Taste, Wish, candidates, choose};
+//! use kraft_oci::choose::{Choice, Preference, PlatformFilter, candidates, choose};
 //! use kraft_oci::image::{Descriptor, Platform, media};
 //!
 //! let manifest = |arch: &str| {
@@ -15,14 +15,14 @@
 //!     descriptor
 //! };
 //! let all = candidates(&[manifest("arm64"), manifest("x86_64")]);
-//! let host = Taste { arch: "x86_64".to_owned(), platforms: vec!["qemu".to_owned()] };
-//! let Choice::One(native) = choose(&all, &Wish::default(), &host) else {
+//! let host = Preference { arch: "x86_64".to_owned(), platforms: vec!["qemu".to_owned()] };
+//! let Choice::One(native) = choose(&all, &PlatformFilter::default(), &host) else {
 //!     panic!("the native one is preferred");
 //! };
 //! assert_eq!(native.platform.architecture, "x86_64");
 //!
-//! let wish = Wish { os: Some("xen".to_owned()), ..Wish::default() };
-//! assert!(matches!(choose(&all, &wish, &host), Choice::None(_)));
+//! let filter = PlatformFilter { os: Some("xen".to_owned()), ..PlatformFilter::default() };
+//! assert!(matches!(choose(&all, &filter, &host), Choice::None(_)));
 //! ```
 
 use std::cmp::Reverse;
@@ -34,7 +34,7 @@ use crate::package::{linux_arch, rank};
 
 /// Requirements for a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct PlatformFilter {
     /// The platform, such as `qemu`; `None` for any.
     pub os: Option<String>,
     /// The architecture, such as `x86_64`; `None` for any.
@@ -43,7 +43,7 @@ pub struct Wish {
     pub features: Vec<String>,
 }
 
-impl Wish {
+impl PlatformFilter {
     /// Returns whether a platform meets the requirements.
     ///
     /// Features are compared as text: `KEY=VALUE` must be among those of the image.
@@ -74,7 +74,7 @@ impl Wish {
 
 /// The properties of the host that affect a choice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Taste {
+pub struct Preference {
     /// Its architecture, named as in images.
     pub arch: String,
     /// The platforms with an available VMM, in order of preference.
@@ -123,26 +123,33 @@ pub fn candidates(manifests: &[Descriptor]) -> Vec<Candidate> {
 
 /// Chooses a manifest that meets the requirements: native ones are preferred to emulated ones, then
 /// by the host's preference of platforms.
-pub fn choose(candidates: &[Candidate], wish: &Wish, taste: &Taste) -> Choice {
+pub fn choose(
+    candidates: &[Candidate],
+    filter: &PlatformFilter,
+    preference: &Preference,
+) -> Choice {
     let mut fitting: Vec<&Candidate> = candidates
         .iter()
-        .filter(|candidate| wish.fits(&candidate.platform))
+        .filter(|candidate| filter.fits(&candidate.platform))
         .collect();
     // The order of an index is arbitrary; that of digests is not.
     fitting.sort_by_key(|candidate| {
         (
-            merit(&candidate.platform, taste),
+            merit(&candidate.platform, preference),
             Reverse(candidate.platform.os_version.clone()),
             candidate.descriptor.digest.clone(),
         )
     });
-    let Some(best) = fitting.first().map(|first| merit(&first.platform, taste)) else {
+    let Some(best) = fitting
+        .first()
+        .map(|first| merit(&first.platform, preference))
+    else {
         let all = candidates.iter().map(|c| c.platform.clone());
         return Choice::None(all.collect());
     };
     let mut equals: Vec<Candidate> = fitting
         .into_iter()
-        .filter(|candidate| merit(&candidate.platform, taste) == best)
+        .filter(|candidate| merit(&candidate.platform, preference) == best)
         .cloned()
         .collect();
     if equals.len() == 1
@@ -198,11 +205,14 @@ fn variant_rank(arch: &str, variant: &str) -> (u32, u32) {
 }
 
 /// Rank, lower is better: runnable, native, the host's preference of platforms, a fixed order.
-fn merit(platform: &Platform, taste: &Taste) -> (usize, bool, usize, String) {
-    let known = taste.platforms.iter().position(|os| *os == platform.os);
+fn merit(platform: &Platform, preference: &Preference) -> (usize, bool, usize, String) {
+    let known = preference
+        .platforms
+        .iter()
+        .position(|os| *os == platform.os);
     (
-        known.unwrap_or(taste.platforms.len()),
-        !is_same_arch(&platform.architecture, &taste.arch),
+        known.unwrap_or(preference.platforms.len()),
+        !is_same_arch(&platform.architecture, &preference.arch),
         rank(&platform.os),
         platform.pair(),
     )
@@ -231,15 +241,15 @@ mod tests {
         }
     }
 
-    fn taste() -> Taste {
-        Taste {
+    fn preference() -> Preference {
+        Preference {
             arch: "x86_64".to_owned(),
             platforms: vec!["qemu".to_owned()],
         }
     }
 
-    fn chosen(all: &[Candidate], wish: &Wish) -> String {
-        match choose(all, wish, &taste()) {
+    fn chosen(all: &[Candidate], filter: &PlatformFilter) -> String {
+        match choose(all, filter, &preference()) {
             Choice::One(one) => one.platform.pair(),
             Choice::Several(several) => format!("{} equals", several.len()),
             Choice::None(there) => format!("none of {}", there.len()),
@@ -254,17 +264,17 @@ mod tests {
             candidate("qemu", "x86_64", &[]),
             candidate("xen", "x86_64", &[]),
         ];
-        assert_eq!(chosen(&all, &Wish::default()), "qemu/x86_64");
-        assert_eq!(chosen(&all[..2], &Wish::default()), "qemu/arm64");
-        assert_eq!(chosen(&all[..1], &Wish::default()), "fc/x86_64");
-        let arm = Wish {
+        assert_eq!(chosen(&all, &PlatformFilter::default()), "qemu/x86_64");
+        assert_eq!(chosen(&all[..2], &PlatformFilter::default()), "qemu/arm64");
+        assert_eq!(chosen(&all[..1], &PlatformFilter::default()), "fc/x86_64");
+        let arm = PlatformFilter {
             arch: Some("arm64".to_owned()),
-            ..Wish::default()
+            ..PlatformFilter::default()
         };
         assert_eq!(chosen(&all, &arm), "qemu/arm64");
-        let firecracker = Wish {
+        let firecracker = PlatformFilter {
             os: Some("fc".to_owned()),
-            ..Wish::default()
+            ..PlatformFilter::default()
         };
         assert_eq!(chosen(&all, &firecracker), "fc/x86_64");
         assert_eq!(chosen(&all[1..], &firecracker), "none of 3");
@@ -276,13 +286,13 @@ mod tests {
             candidate("qemu", "x86_64", &["CONFIG_A=y"]),
             candidate("qemu", "x86_64", &["CONFIG_A=y", "CONFIG_B=64"]),
         ];
-        let wish = |features: &[&str]| Wish {
+        let filter = |features: &[&str]| PlatformFilter {
             features: features.iter().map(|f| (*f).to_owned()).collect(),
-            ..Wish::default()
+            ..PlatformFilter::default()
         };
-        assert_eq!(chosen(&all, &wish(&["CONFIG_B=64"])), "qemu/x86_64");
-        assert_eq!(chosen(&all, &wish(&["CONFIG_A=y"])), "2 equals");
-        assert_eq!(chosen(&all, &wish(&["CONFIG_B=6"])), "none of 2");
+        assert_eq!(chosen(&all, &filter(&["CONFIG_B=64"])), "qemu/x86_64");
+        assert_eq!(chosen(&all, &filter(&["CONFIG_A=y"])), "2 equals");
+        assert_eq!(chosen(&all, &filter(&["CONFIG_B=6"])), "none of 2");
     }
 
     #[test]
@@ -291,8 +301,12 @@ mod tests {
             candidate("qemu", "x86_64", &["CONFIG_A=y"]),
             candidate("qemu", "x86_64", &["CONFIG_B=y"]),
         );
-        let one = choose(&[a.clone(), b.clone()], &Wish::default(), &taste());
-        let other = choose(&[b, a], &Wish::default(), &taste());
+        let one = choose(
+            &[a.clone(), b.clone()],
+            &PlatformFilter::default(),
+            &preference(),
+        );
+        let other = choose(&[b, a], &PlatformFilter::default(), &preference());
         assert_eq!(one, other);
     }
 
@@ -303,13 +317,13 @@ mod tests {
             candidate("qemu", "aarch64", &[]),
         ];
         for (arch, found) in [("x86_64", "qemu/amd64"), ("arm64", "qemu/aarch64")] {
-            let wish = Wish {
+            let filter = PlatformFilter {
                 arch: Some(arch.to_owned()),
-                ..Wish::default()
+                ..PlatformFilter::default()
             };
-            assert_eq!(chosen(&all, &wish), found);
+            assert_eq!(chosen(&all, &filter), found);
         }
-        assert_eq!(chosen(&all, &Wish::default()), "qemu/amd64");
+        assert_eq!(chosen(&all, &PlatformFilter::default()), "qemu/amd64");
         assert!(!is_same_arch("riscv64", "s390x"));
         assert!(is_same_arch("riscv64", "riscv64"));
     }

@@ -7,7 +7,7 @@
 //!
 //! let dir = tempfile::tempdir()?;
 //! let from = Layout::open(&dir.path().join("from"))?;
-//! let lease = from.hold()?;
+//! let lease = from.lease()?;
 //! let text = br#"{"schemaVersion":2,"manifests":[]}"#;
 //! let target = put(&*lease, media::INDEX, text, None)?;
 //!
@@ -25,7 +25,7 @@ use kraft_core::reference::{Digest, Reference};
 
 use crate::digest::Damage;
 use crate::image::{Config, DEEPEST, Descriptor, Document, media};
-use crate::store::{self, About, Expect, Hold, Store};
+use crate::store::{self, About, Expect, Lease, Store};
 
 /// A source of blobs.
 pub trait Blobs {
@@ -54,8 +54,8 @@ pub fn copy(
     name: &Reference,
     to: &dyn Store,
 ) -> Result<usize, CopyError> {
-    let hold = to.hold()?;
-    let (target, misstated) = copy_below(from, target, &*hold)?;
+    let lease = to.lease()?;
+    let (target, misstated) = copy_below(from, target, &*lease)?;
     to.tag(name, &target, &Expect::Anything)?;
     Ok(misstated)
 }
@@ -65,11 +65,11 @@ pub fn copy(
 pub(crate) fn copy_below(
     from: &dyn Blobs,
     target: &Descriptor,
-    hold: &dyn Hold,
+    lease: &dyn Lease,
 ) -> Result<(Descriptor, usize), CopyError> {
     let mut errand = Errand {
         from,
-        hold,
+        lease,
         done: BTreeSet::new(),
         misstated: 0,
     };
@@ -80,7 +80,7 @@ pub(crate) fn copy_below(
 /// Copies each blob of an image once: a small index may name the same blob millions of times.
 struct Errand<'a> {
     from: &'a dyn Blobs,
-    hold: &'a dyn Hold,
+    lease: &'a dyn Lease,
     /// Copied blobs, by digest and stated size: another stated size is another error. Sizes of
     /// documents are not checked.
     done: BTreeSet<(Digest, Option<u64>)>,
@@ -144,7 +144,7 @@ impl Errand<'_> {
         stated: &Descriptor,
         bytes: &[u8],
     ) -> Result<Descriptor, CopyError> {
-        let stored = store::put(self.hold, media_type, bytes, None)?;
+        let stored = store::put(self.lease, media_type, bytes, None)?;
         if stored.size != stated.size {
             self.misstated += 1;
         }
@@ -155,7 +155,7 @@ impl Errand<'_> {
         if !self.done.insert((blob.digest.clone(), Some(blob.size))) {
             return Ok(());
         }
-        let Some(mut ingest) = self.hold.ingest(&About::blob(blob))? else {
+        let Some(mut ingest) = self.lease.ingest(&About::blob(blob))? else {
             return Ok(());
         };
         let source = self.from.open(&blob.digest)?;

@@ -35,7 +35,7 @@ use kraft_sys::fs;
 use crate::copy::{Blobs, CopyError, copy_below};
 use crate::digest::Damage;
 use crate::image::{BadDocument, Descriptor, Document, Index, LARGEST_DOCUMENT, annotation, media};
-use crate::store::{self, Expect, Hold, Named, Store};
+use crate::store::{self, Expect, Lease, Named, Store};
 
 /// Maximum directory depth below `indexes`.
 const DEEPEST: usize = 16;
@@ -89,7 +89,7 @@ pub fn import(
     let mut import = Import {
         dir,
         to,
-        hold: to.hold_many()?,
+        lease: to.lease_many()?,
         there: names
             .map(|named| (named.name, named.target.digest))
             .collect(),
@@ -105,10 +105,10 @@ pub fn import(
             import.imported.left.push((shown, in_its_words(error)));
         }
         if import.copied.len() == TOGETHER {
-            import.settle()?;
+            import.flush()?;
         }
     }
-    import.settle()?;
+    import.flush()?;
     progress(found.len(), found.len());
     Ok(import.imported)
 }
@@ -128,7 +128,7 @@ fn in_its_words(error: CopyError) -> CopyError {
 struct Import<'a> {
     dir: &'a Path,
     to: &'a dyn Store,
-    hold: Box<dyn Hold>,
+    lease: Box<dyn Lease>,
     /// Existing names and their targets.
     there: BTreeMap<Reference, Digest>,
     replace: bool,
@@ -165,7 +165,7 @@ impl Import<'_> {
             dir: self.dir.join("digests/sha256"),
             index: (target.digest.clone(), bytes),
         };
-        let (target, misstated) = copy_below(&source, &target, &*self.hold)?;
+        let (target, misstated) = copy_below(&source, &target, &*self.lease)?;
         self.there.insert(name.clone(), target.digest.clone());
         let named = Named {
             name,
@@ -178,8 +178,8 @@ impl Import<'_> {
     }
 
     /// Adds the names of the copied images.
-    fn settle(&mut self) -> Result<(), CopyError> {
-        self.hold.settle()?;
+    fn flush(&mut self) -> Result<(), CopyError> {
+        self.lease.flush()?;
         let copied = std::mem::take(&mut self.copied);
         let names: Vec<_> = copied.iter().map(|(named, ..)| named.clone()).collect();
         let moved = self.to.tag_many(&names)?;

@@ -10,7 +10,7 @@
 //!
 //! let dir = tempfile::tempdir()?;
 //! let store = Layout::open(dir.path())?;
-//! let lease = store.hold()?;
+//! let lease = store.lease()?;
 //! let layer = pack(&*lease, Role::Initrd, false, &mut &b"files"[..], 5, &mut |_| {})?;
 //! assert_eq!(Role::of_layer(&layer), Some(Role::Initrd));
 //!
@@ -30,7 +30,7 @@ use kraft_core::reference::Digest;
 
 use crate::digest::Hasher;
 use crate::image::{Descriptor, annotation, media};
-use crate::store::{self, About, Hold, Store};
+use crate::store::{self, About, Lease, Store};
 
 const BLOCK: usize = 512;
 const BLOCK_U64: u64 = 512;
@@ -89,7 +89,7 @@ impl Role {
 /// `executable` decides the permissions, 0755 or 0644: other bits depend on the user, not on the
 /// file.
 pub fn pack(
-    hold: &dyn Hold,
+    lease: &dyn Lease,
     role: Role,
     executable: bool,
     file: &mut dyn Read,
@@ -104,7 +104,7 @@ pub fn pack(
         media_type: media::LAYER,
         ..About::default()
     };
-    let Some(mut out) = hold.ingest(&about)? else {
+    let Some(mut out) = lease.ingest(&about)? else {
         return Err(LayerError::Store(store::Error::writing(
             &"a layer",
             io::ErrorKind::AlreadyExists.into(),
@@ -396,10 +396,10 @@ mod tests {
     fn layers_have_the_digests_of_the_test_vectors() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::open(dir.path()).unwrap();
-        let hold = layout.hold().unwrap();
+        let lease = layout.lease().unwrap();
         let mut seen = 0;
         let kernel = pack(
-            &*hold,
+            &*lease,
             Role::Kernel,
             true,
             &mut &b"KERNEL\n"[..],
@@ -417,7 +417,7 @@ mod tests {
         assert_eq!(kernel.size, 2048);
         let archive = archive();
         let initrd = pack(
-            &*hold,
+            &*lease,
             Role::Initrd,
             false,
             &mut &archive[..],
@@ -435,9 +435,9 @@ mod tests {
     fn what_was_packed_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::open(dir.path()).unwrap();
-        let hold = layout.hold().unwrap();
+        let lease = layout.lease().unwrap();
         let layer = pack(
-            &*hold,
+            &*lease,
             Role::Initrd,
             false,
             &mut &b"root"[..],
@@ -462,10 +462,10 @@ mod tests {
     fn a_file_that_changes_its_size_is_not_packed() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::open(dir.path()).unwrap();
-        let hold = layout.hold().unwrap();
+        let lease = layout.lease().unwrap();
         for size in [3, 5] {
             let outcome = pack(
-                &*hold,
+                &*lease,
                 Role::Kernel,
                 true,
                 &mut &b"four"[..],

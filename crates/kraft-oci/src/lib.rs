@@ -20,7 +20,7 @@
 //!
 //! let dir = tempfile::tempdir()?;
 //! let store = Layout::open(dir.path())?;
-//! let lease = store.hold()?;
+//! let lease = store.lease()?;
 //!
 //! let kernel = b"the kernel";
 //! let size = kernel.len() as u64;

@@ -53,7 +53,7 @@ use crate::image::{
 use crate::package::linux_arch;
 use crate::registry::{self, BlobSink, Fetched, Registry};
 use crate::store::leaves::inherit;
-use crate::store::{self, About, Expect, Hold, Ingest, Store};
+use crate::store::{self, About, Expect, Ingest, Lease, Store};
 
 /// Maximum number of concurrent blob transfers.
 const AT_ONCE: usize = 4;
@@ -287,9 +287,9 @@ pub async fn pull(
     let mut pull = Pull {
         registry,
         name,
-        hold: blocking({
+        lease: blocking({
             let store = Arc::clone(&store);
-            move || store.hold()
+            move || store.lease()
         })
         .await?
         .into(),
@@ -314,8 +314,8 @@ pub async fn pull(
     }
     // Lease all blobs before checking which exist.
     let digests: Vec<_> = layers.keys().cloned().collect();
-    let hold = Arc::clone(&pull.hold);
-    blocking(move || hold.keep(&digests.iter().collect::<Vec<_>>())).await?;
+    let lease = Arc::clone(&pull.lease);
+    blocking(move || lease.keep(&digests.iter().collect::<Vec<_>>())).await?;
     stream::iter(layers.into_values())
         .map(|blob| pull.blob(blob))
         .buffer_unordered(AT_ONCE)
@@ -363,7 +363,7 @@ fn linux_sides(leaves: &[Descriptor], chosen: &[Descriptor]) -> Vec<Descriptor> 
 struct Pull<'a> {
     registry: &'a Registry,
     name: &'a Reference,
-    hold: Arc<dyn Hold>,
+    lease: Arc<dyn Lease>,
     reporter: &'a dyn Reporter,
     tasks: AtomicU64,
     /// Size of the documents, which are in memory until the last layer is stored.
@@ -407,9 +407,9 @@ impl Pull<'_> {
         if !media::is_config(&config.media_type) {
             return Ok(None);
         }
-        let (from, hold, wanted) = (Arc::clone(store), Arc::clone(&self.hold), config.clone());
+        let (from, lease, wanted) = (Arc::clone(store), Arc::clone(&self.lease), config.clone());
         let here = blocking(move || {
-            hold.keep(&[&wanted.digest])?;
+            lease.keep(&[&wanted.digest])?;
             match store::read(&*from, &wanted) {
                 Ok(bytes) => Ok(Some(Bytes::from(bytes))),
                 // A damaged one is replaced.
@@ -469,8 +469,8 @@ impl Pull<'_> {
 
     /// Fetches a blob; returns whether it must be fetched again from the beginning.
     async fn fetch(&self, blob: &Descriptor) -> Result<bool, PullError> {
-        let (hold, about, name) = (Arc::clone(&self.hold), blob.clone(), self.name.clone());
-        let ingest = blocking(move || hold.ingest(&About::blob(&about).of(&name))).await?;
+        let (lease, about, name) = (Arc::clone(&self.lease), blob.clone(), self.name.clone());
+        let ingest = blocking(move || lease.ingest(&About::blob(&about).of(&name))).await?;
         let Some(ingest) = ingest else {
             return Ok(false);
         };
@@ -514,8 +514,8 @@ impl Pull<'_> {
     }
 
     async fn put(&self, media_type: String, bytes: Bytes) -> Result<(), PullError> {
-        let (hold, name) = (Arc::clone(&self.hold), self.name.clone());
-        blocking(move || store::put(&*hold, &media_type, &bytes, Some(&name)).map(drop)).await?;
+        let (lease, name) = (Arc::clone(&self.lease), self.name.clone());
+        blocking(move || store::put(&*lease, &media_type, &bytes, Some(&name)).map(drop)).await?;
         Ok(())
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! let dir = tempfile::tempdir()?;
 //! let store = Layout::open(&dir.path().join("store"))?;
-//! let lease = store.hold()?;
+//! let lease = store.lease()?;
 //! let layer = pack(&*lease, Role::Kernel, true, &mut &b"kernel"[..], 6, &mut |_| {})?;
 //! let manifest = Manifest {
 //!     schema_version: 2,

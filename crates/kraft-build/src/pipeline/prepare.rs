@@ -8,7 +8,7 @@ use kraft_sys::{environment, fs, tool};
 use super::products::copy;
 use super::{Error, Job};
 use crate::plan::{Plan, link_order};
-use crate::shadow::{self, tame};
+use crate::shadow::{self, plain_name};
 use crate::tools;
 
 impl Job {
@@ -25,7 +25,10 @@ impl Job {
         };
         let mut libraries = Vec::new();
         for (name, path) in &self.libraries {
-            libraries.push((name.clone(), plain(path, &format!("libs/{}", tame(name)))?));
+            libraries.push((
+                name.clone(),
+                plain(path, &format!("libs/{}", plain_name(name)))?,
+            ));
         }
         let app = if self.app.join("Makefile.uk").exists() {
             plain(&self.app, "app")?
@@ -33,7 +36,7 @@ impl Job {
             sources.join("app")
         };
         Ok(Plan {
-            name: tame(&self.name),
+            name: plain_name(&self.name),
             core: plain(&self.core, "core")?,
             app,
             libraries: link_order(libraries),
@@ -64,7 +67,7 @@ impl Job {
             version_of(&self.core, &plan.core)?;
         }
         for (name, path) in &self.libraries {
-            show(path, &sources.join("libs").join(tame(name)))?;
+            show(path, &sources.join("libs").join(plain_name(name)))?;
         }
         if self.app.join("Makefile.uk").exists() {
             show(&self.app, &plan.app)?;

@@ -21,7 +21,7 @@ use annotate_snippets::{
 };
 
 use super::{Problem, Severity, Span};
-use crate::tame::{mask, tame};
+use crate::escape::{escape, mask};
 
 /// Maximum number of rendered problems; the others are only counted.
 const MOST_DRAWN: usize = 100;
@@ -123,7 +123,7 @@ fn place<'a>(
 
 /// Escapes control characters.
 fn clean(words: &str) -> String {
-    tame(&normalize_untrusted_str(words), &['\n'])
+    escape(&normalize_untrusted_str(words), &['\n'])
 }
 
 /// A text and the offsets of its lines. A byte-order mark is not part of any line.
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         let hostile: String = ('\0'..='\u{2070}')
-            .filter(|&c| crate::tame::is_unsafe(c) && c != '\n')
+            .filter(|&c| crate::escape::is_unsafe(c) && c != '\n')
             .collect();
         let text = format!("a: 1\nb{hostile}: c\nd: e\n");
         let at = text.find('c').unwrap();
@@ -248,7 +248,7 @@ mod tests {
         let drawn = render(&format!("K{hostile}"), &text, &[problem], false);
         let left = drawn
             .chars()
-            .find(|&c| crate::tame::is_unsafe(c) && c != '\n');
+            .find(|&c| crate::escape::is_unsafe(c) && c != '\n');
         assert_eq!(left, None, "{drawn}");
     }
 

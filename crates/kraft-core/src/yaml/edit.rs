@@ -296,12 +296,12 @@ fn scalar_or_list(value: &Value) -> String {
 
 /// Formats a string so that every YAML parser reads it back as a string, quoted only if necessary.
 fn scalar(text: &str) -> String {
-    let tame = |c: char| c.is_ascii_alphanumeric() || "/._-+~=@".contains(c);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+~=@".contains(c);
     let reserved = [
         "", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n",
     ];
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && text.chars().all(|c| tame(c) || c == ':')
+        && text.chars().all(|c| is_plain(c) || c == ':')
         && !text.ends_with(':')
         && !reserved.contains(&text.to_ascii_lowercase().as_str());
     if plain {

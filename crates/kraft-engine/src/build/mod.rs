@@ -313,7 +313,7 @@ pub fn of_runtime(
 ) -> Result<(Reference, Option<PathBuf>), Error> {
     let resolved = project.resolved();
     let name: Reference = settings::runtime_name(&resolved)?.parse()?;
-    let mut asked = settings::runtime_wish(&resolved);
+    let mut asked = settings::runtime_filter(&resolved);
     asked.os = target
         .platform
         .map(|plat| plat.name().to_owned())

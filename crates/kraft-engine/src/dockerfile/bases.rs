@@ -7,7 +7,7 @@ use kraft_core::reference::{Digest, Reference, ReferenceError};
 use kraft_oci::choose::for_linux;
 use kraft_oci::image::{Config, Descriptor, Manifest};
 use kraft_oci::store::leaves::leaves;
-use kraft_oci::store::{self, Hold, Store};
+use kraft_oci::store::{self, Lease, Store};
 use kraft_oci::{layer, listing, pull};
 use kraft_rootfs::Layer;
 use kraft_rootfs::dockerfile::{Image, Images};
@@ -32,7 +32,7 @@ pub(super) struct Base {
     pub(super) config: Vec<u8>,
     diff_ids: Vec<Digest>,
     /// Keeps its blobs from being removed.
-    _lease: Box<dyn Hold>,
+    _lease: Box<dyn Lease>,
 }
 
 impl Base {
@@ -108,7 +108,7 @@ fn in_store(
     target: &Descriptor,
     arch: &str,
 ) -> Result<Option<Base>, Error> {
-    let lease = store.hold()?;
+    let lease = store.lease()?;
     lease.keep(&[&target.digest])?;
     let manifests = leaves(&**store, target)?;
     let Some(&descriptor) = for_linux(&manifests, arch).first() else {

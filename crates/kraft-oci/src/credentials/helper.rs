@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kraft_core::tame::tame;
+use kraft_core::escape::escape;
 use kraft_sys::environment::Inherit;
 use kraft_sys::tool::{Tool, ToolError};
 use serde::Deserialize;
@@ -36,7 +36,7 @@ fn words(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     let line: String = line.chars().take(LONGEST_WORDS).collect();
-    Some(tame(&line, &[]))
+    Some(escape(&line, &[]))
 }
 
 /// Queries a helper; `file` is the file that names it.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use kraft_core::reference::{Digest, Reference};
 
 use crate::image::Descriptor;
-use crate::store::{Error, Expect, Hold, Named, Store, Swept};
+use crate::store::{Error, Expect, Lease, Named, Store, Swept};
 
 /// A store that records which blobs it was asked for, whether they exist or not.
 #[derive(Debug)]
@@ -51,8 +51,8 @@ impl Store for Asked<'_> {
         self.store.place()
     }
 
-    fn hold(&self) -> Result<Box<dyn Hold>, Error> {
-        self.store.hold()
+    fn lease(&self) -> Result<Box<dyn Lease>, Error> {
+        self.store.lease()
     }
 
     fn names(&self) -> Result<Vec<Named>, Error> {

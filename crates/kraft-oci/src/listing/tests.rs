@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::image::media;
 use crate::store::layout::Layout;
-use crate::store::{Expect, Hold, ListingCache, Swept, put};
+use crate::store::{Expect, Lease, ListingCache, Swept, put};
 
 /// A layout whose state is set by the test, and which counts the blobs that are opened.
 #[derive(Debug)]
@@ -68,8 +68,8 @@ impl Store for Counted {
         self.layout.place()
     }
 
-    fn hold(&self) -> Result<Box<dyn Hold>, Error> {
-        self.layout.hold()
+    fn lease(&self) -> Result<Box<dyn Lease>, Error> {
+        self.layout.lease()
     }
 
     fn names(&self) -> Result<Vec<Named>, Error> {
@@ -110,33 +110,39 @@ fn qemu() -> Value {
     json!({"os": "qemu", "architecture": "x86_64", "os.features": ["CONFIG_A=y", "CONFIG_B=\u{1e}"]})
 }
 
-fn index(hold: &dyn Hold, entries: &[Value]) -> Descriptor {
+fn index(lease: &dyn Lease, entries: &[Value]) -> Descriptor {
     let index = json!({"schemaVersion": 2, "manifests": entries});
-    put(hold, media::INDEX, index.to_string().as_bytes(), None).unwrap()
+    put(lease, media::INDEX, index.to_string().as_bytes(), None).unwrap()
 }
 
-fn manifest(hold: &dyn Hold, number: usize) -> Descriptor {
+fn manifest(lease: &dyn Lease, number: usize) -> Descriptor {
     let blob =
         json!({"mediaType": media::CONFIG, "digest": crate::digest::of(b""), "size": number});
     let manifest = json!({"schemaVersion": 2, "config": blob, "layers": [blob]});
-    put(hold, media::MANIFEST, manifest.to_string().as_bytes(), None).unwrap()
+    put(
+        lease,
+        media::MANIFEST,
+        manifest.to_string().as_bytes(),
+        None,
+    )
+    .unwrap()
 }
 
 /// A store of some images with two manifests, of which one is absent.
 fn store() -> (tempfile::TempDir, Counted) {
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::open(&dir.path().join("images")).unwrap();
-    let hold = layout.hold().unwrap();
+    let lease = layout.lease().unwrap();
     let absent = Descriptor::of(media::MANIFEST, b"elsewhere");
     let arm = json!({"os": "fc", "architecture": "arm64", "variant": "v8", "os.version": "0.20"});
     let linux = json!({"os": "linux", "architecture": "amd64"});
     let mut names = Vec::new();
     for number in 0..WORTH_A_CACHE {
-        let here = manifest(&*hold, number);
+        let here = manifest(&*lease, number);
         let target = match number {
             // No unikernel.
-            0 => index(&*hold, &[entry(&here, &linux)]),
-            _ => index(&*hold, &[entry(&here, &qemu()), entry(&absent, &arm)]),
+            0 => index(&*lease, &[entry(&here, &linux)]),
+            _ => index(&*lease, &[entry(&here, &qemu()), entry(&absent, &arm)]),
         };
         let image = Named {
             name: name(&format!("n{number}")),
@@ -146,7 +152,7 @@ fn store() -> (tempfile::TempDir, Counted) {
         names.push((image, Expect::Nothing));
     }
     layout.tag_many(&names).unwrap();
-    drop(hold);
+    drop(lease);
     let counted = Counted {
         layout,
         state: Mutex::new(Some("a".to_owned())),
@@ -246,7 +252,7 @@ fn a_cache_that_is_lost_or_broken_is_made_again() {
 fn changes_of_names_and_blobs_show() {
     let (_dir, store) = store();
     store.list();
-    let hold = store.hold().unwrap();
+    let lease = store.lease().unwrap();
     let row = list(&store, &|_, _| true).unwrap().rows[0].clone();
     let other = list(&store, &|_, _| true).unwrap().rows[2].clone();
     let text = |digest: &Digest| {
@@ -255,7 +261,7 @@ fn changes_of_names_and_blobs_show() {
         text
     };
     let (target, of_manifest) = (text(&other.index), text(&row.manifest));
-    let new = index(&*hold, &[entry(&manifest(&*hold, 7777), &qemu())]);
+    let new = index(&*lease, &[entry(&manifest(&*lease, 7777), &qemu())]);
     let changes: [(&str, &dyn Fn()); 8] = [
         ("a new image", &|| {
             store.tag(&name("new"), &new, &Expect::Nothing).unwrap();
@@ -274,13 +280,13 @@ fn changes_of_names_and_blobs_show() {
             store.tag(&name("back"), &target, &Expect::Nothing).unwrap();
         }),
         ("the manifest comes back", &|| {
-            put(&*hold, media::MANIFEST, &of_manifest, None).unwrap();
+            put(&*lease, media::MANIFEST, &of_manifest, None).unwrap();
         }),
         ("an index vanishes", &|| {
             store.discard(&other.index).unwrap();
         }),
         ("the index comes back", &|| {
-            put(&*hold, media::INDEX, &target, None).unwrap();
+            put(&*lease, media::INDEX, &target, None).unwrap();
         }),
     ];
     for (number, (title, change)) in changes.iter().enumerate() {
@@ -295,20 +301,20 @@ fn changes_of_names_and_blobs_show() {
 #[test]
 fn images_that_depend_on_more_than_their_manifests_are_read_each_time() {
     let (_dir, store) = store();
-    let hold = store.hold().unwrap();
+    let lease = store.lease().unwrap();
     let inner = json!({"schemaVersion": 2,
-                       "manifests": [entry(&manifest(&*hold, 8888), &qemu())]})
+                       "manifests": [entry(&manifest(&*lease, 8888), &qemu())]})
     .to_string();
     let absent = Descriptor::of(media::INDEX, inner.as_bytes());
     let odd = json!({"os": "qemu", "architecture": "a\tb\nc"});
     for (text, target) in [
-        ("nested", index(&*hold, &[entry(&absent, &Value::Null)])),
+        ("nested", index(&*lease, &[entry(&absent, &Value::Null)])),
         (
             "odd",
-            index(&*hold, &[entry(&manifest(&*hold, 9999), &odd)]),
+            index(&*lease, &[entry(&manifest(&*lease, 9999), &odd)]),
         ),
         // Its platform is in its configuration, which is absent.
-        ("alone", manifest(&*hold, 6666)),
+        ("alone", manifest(&*lease, 6666)),
     ] {
         store.tag(&name(text), &target, &Expect::Nothing).unwrap();
     }
@@ -318,7 +324,7 @@ fn images_that_depend_on_more_than_their_manifests_are_read_each_time() {
         assert_eq!(shown, fresh);
         assert!(opened > 0);
     }
-    put(&*hold, media::INDEX, inner.as_bytes(), None).unwrap();
+    put(&*lease, media::INDEX, inner.as_bytes(), None).unwrap();
     assert_ne!(store.fresh(), fresh);
     assert_eq!(store.list().0, store.fresh());
 }

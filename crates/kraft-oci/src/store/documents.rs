@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kraft_core::reference::{Digest, Reference};
 
-use super::{Error, Expect, Hold, Named, Store, Swept};
+use super::{Error, Expect, Lease, Named, Store, Swept};
 use crate::digest;
 use crate::image::{Descriptor, LARGEST_DOCUMENT};
 
@@ -78,8 +78,8 @@ impl Store for Documents<'_> {
         self.store.place()
     }
 
-    fn hold(&self) -> Result<Box<dyn Hold>, Error> {
-        self.store.hold()
+    fn lease(&self) -> Result<Box<dyn Lease>, Error> {
+        self.store.lease()
     }
 
     fn names(&self) -> Result<Vec<Named>, Error> {

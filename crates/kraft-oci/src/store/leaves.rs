@@ -126,22 +126,28 @@ mod tests {
 
     use super::*;
     use crate::store::layout::Layout;
-    use crate::store::{Hold, put};
+    use crate::store::{Lease, put};
 
     fn entry(descriptor: &Descriptor) -> Value {
         json!({"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": 32})
     }
 
-    fn index(hold: &dyn Hold, entries: &[Value]) -> Descriptor {
+    fn index(lease: &dyn Lease, entries: &[Value]) -> Descriptor {
         let index = json!({"schemaVersion": 2, "manifests": entries});
-        put(hold, media::INDEX, index.to_string().as_bytes(), None).unwrap()
+        put(lease, media::INDEX, index.to_string().as_bytes(), None).unwrap()
     }
 
-    fn manifest(hold: &dyn Hold, arch: &str) -> Descriptor {
+    fn manifest(lease: &dyn Lease, arch: &str) -> Descriptor {
         let config = json!({"os": "qemu", "architecture": arch}).to_string();
-        let config = put(hold, media::CONFIG, config.as_bytes(), None).unwrap();
+        let config = put(lease, media::CONFIG, config.as_bytes(), None).unwrap();
         let manifest = json!({"schemaVersion": 2, "config": entry(&config), "layers": []});
-        put(hold, media::MANIFEST, manifest.to_string().as_bytes(), None).unwrap()
+        put(
+            lease,
+            media::MANIFEST,
+            manifest.to_string().as_bytes(),
+            None,
+        )
+        .unwrap()
     }
 
     fn pairs(layout: &Layout, target: &Descriptor) -> Vec<String> {
@@ -160,14 +166,14 @@ mod tests {
     fn manifests_are_found_in_indexes_of_indexes_with_their_platforms() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::open(&dir.path().join("images")).unwrap();
-        let hold = layout.hold().unwrap();
-        let (x86, arm) = (manifest(&*hold, "x86_64"), manifest(&*hold, "arm64"));
+        let lease = layout.lease().unwrap();
+        let (x86, arm) = (manifest(&*lease, "x86_64"), manifest(&*lease, "arm64"));
         let mut named = entry(&arm);
         named["platform"] = json!({"os": "fc", "architecture": "arm64"});
-        let mut attestation = entry(&manifest(&*hold, "unknown"));
+        let mut attestation = entry(&manifest(&*lease, "unknown"));
         attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
-        let inner = index(&*hold, &[entry(&x86), named, attestation, entry(&x86)]);
-        let mut around = entry(&index(&*hold, &[entry(&arm)]));
+        let inner = index(&*lease, &[entry(&x86), named, attestation, entry(&x86)]);
+        let mut around = entry(&index(&*lease, &[entry(&arm)]));
         around["platform"] = json!({"os": "xen", "architecture": "arm64"});
         let mut vague = entry(&inner);
         vague["mediaType"] = Value::Null;
@@ -178,7 +184,7 @@ mod tests {
             // What was passed once is not passed again.
             (vec![around, entry(&arm)], vec!["xen/arm64"]),
         ] {
-            let target = index(&*hold, &entries);
+            let target = index(&*lease, &entries);
             assert_eq!(pairs(&layout, &target), expected);
         }
         assert_eq!(pairs(&layout, &x86), ["qemu/x86_64"]);
@@ -190,16 +196,16 @@ mod tests {
     fn indexes_are_followed_to_a_depth_and_those_that_are_absent_lead_nowhere() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::open(&dir.path().join("images")).unwrap();
-        let hold = layout.hold().unwrap();
-        let mut target = index(&*hold, &[entry(&manifest(&*hold, "x86_64"))]);
+        let lease = layout.lease().unwrap();
+        let mut target = index(&*lease, &[entry(&manifest(&*lease, "x86_64"))]);
         for _ in 1..DEEPEST {
-            target = index(&*hold, &[entry(&target)]);
+            target = index(&*lease, &[entry(&target)]);
         }
         assert_eq!(pairs(&layout, &target), ["qemu/x86_64"]);
-        target = index(&*hold, &[entry(&target)]);
+        target = index(&*lease, &[entry(&target)]);
         assert_eq!(pairs(&layout, &target), [""; 0]);
         let absent = Descriptor::of(media::INDEX, b"elsewhere");
-        let target = index(&*hold, &[entry(&absent)]);
+        let target = index(&*lease, &[entry(&absent)]);
         assert_eq!(pairs(&layout, &target), [""; 0]);
     }
 }

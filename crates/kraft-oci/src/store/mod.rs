@@ -5,7 +5,7 @@
 //!
 //! - Content read under a digest matches the digest.
 //! - A name refers to a complete image: everything below it is stored before the name.
-//! - [Leased](Store::hold) blobs are not garbage-collected, whether they are referenced or not.
+//! - [Leased](Store::lease) blobs are not garbage-collected, whether they are referenced or not.
 //! - A killed process leaves the store consistent.
 //!
 //! All of it blocks: call it from a thread that may.
@@ -16,7 +16,7 @@
 //!
 //! let dir = tempfile::tempdir()?;
 //! let store = Layout::open(dir.path())?;
-//! let lease = store.hold()?;
+//! let lease = store.lease()?;
 //! let layer = put(&*lease, media::LAYER, b"bytes", None)?;
 //! assert_eq!(read(&store, &layer)?, b"bytes");
 //! assert!(store.collect()?.blobs.is_empty(), "leased blobs are kept");
@@ -128,13 +128,13 @@ pub trait Store: Debug + Send + Sync {
     /// Returns its path or address, for messages.
     fn place(&self) -> String;
 
-    /// Begins to hold blobs.
-    fn hold(&self) -> Result<Box<dyn Hold>, Error>;
+    /// Starts a lease, which keeps blobs from being removed.
+    fn lease(&self) -> Result<Box<dyn Lease>, Error>;
 
-    /// Starts a lease for many blobs: where the store supports it, [`Hold::settle`] flushes them
+    /// Starts a lease for many blobs: where the store supports it, [`Lease::flush`] flushes them
     /// together, which is much faster than one by one.
-    fn hold_many(&self) -> Result<Box<dyn Hold>, Error> {
-        self.hold()
+    fn lease_many(&self) -> Result<Box<dyn Lease>, Error> {
+        self.lease()
     }
 
     /// Returns every name, sorted.
@@ -203,7 +203,7 @@ pub trait Store: Debug + Send + Sync {
 }
 
 /// A lease that keeps blobs from garbage collection until it is dropped.
-pub trait Hold: Debug + Send + Sync {
+pub trait Lease: Debug + Send + Sync {
     /// Leases blobs, whether they exist or not. Check for their existence only afterwards.
     fn keep(&self, digests: &[&Digest]) -> Result<(), Error>;
 
@@ -212,8 +212,8 @@ pub trait Hold: Debug + Send + Sync {
     fn ingest(&self, about: &About<'_>) -> Result<Option<Box<dyn Ingest>>, Error>;
 
     /// Puts what was committed so far in its place and on disk, if that was put off
-    /// ([`Store::hold_many`]).
-    fn settle(&self) -> Result<(), Error> {
+    /// ([`Store::lease_many`]).
+    fn flush(&self) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -286,7 +286,7 @@ pub fn config(store: &dyn Store, descriptor: &Descriptor) -> Result<Config, Erro
 
 /// Takes in bytes that are at hand, and returns what points to them.
 pub fn put(
-    hold: &dyn Hold,
+    lease: &dyn Lease,
     media_type: &str,
     bytes: &[u8],
     source: Option<&Reference>,
@@ -296,7 +296,7 @@ pub fn put(
         source,
         ..About::blob(&descriptor)
     };
-    if let Some(mut ingest) = hold.ingest(&about)? {
+    if let Some(mut ingest) = lease.ingest(&about)? {
         // A part from an earlier try is not worth its trouble here.
         ingest
             .restart()

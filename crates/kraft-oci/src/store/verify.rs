@@ -18,7 +18,7 @@ use crate::listing::candidates_of;
 
 /// What is wrong with one blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct DamagedBlob {
     /// The blob.
     pub digest: Digest,
     /// What is wrong.
@@ -37,7 +37,7 @@ pub struct Verdict {
     /// How many images were followed.
     pub images: usize,
     /// What is wrong, by digest.
-    pub faults: Vec<Fault>,
+    pub damaged: Vec<DamagedBlob>,
 }
 
 /// Reads every blob, and follows every name to all its parts. `progress` takes the bytes done.
@@ -62,33 +62,33 @@ pub fn verify(store: &dyn Store, progress: &(dyn Fn(u64) + Sync)) -> Result<Verd
     // After the names: of what was stored since, nothing is said but whether it is whole.
     let blobs = store.blobs()?;
     let damaged = read_all(store, &blobs, &whole, readers, progress)?;
-    let mut faults: BTreeMap<Digest, (Damage, BTreeSet<Reference>)> = damaged
+    let mut damaged: BTreeMap<Digest, (Damage, BTreeSet<Reference>)> = damaged
         .into_iter()
         .map(|(digest, damage)| (digest, (damage, BTreeSet::new())))
         .collect();
     for ((_, names), below) in targets.iter().zip(below) {
         let (needed, found) = below?;
         for (digest, damage) in found {
-            let fault = faults.entry(digest);
-            let (_, images) = fault.or_insert_with(|| (damage, BTreeSet::new()));
+            let blob = damaged.entry(digest);
+            let (_, images) = blob.or_insert_with(|| (damage, BTreeSet::new()));
             images.extend(names.iter().copied().cloned());
         }
         for digest in needed {
-            if let Some((_, images)) = faults.get_mut(&digest) {
+            if let Some((_, images)) = damaged.get_mut(&digest) {
                 images.extend(names.iter().copied().cloned());
             }
         }
     }
-    if !faults.is_empty() {
-        forget_changed(store, &names, &mut faults)?;
+    if !damaged.is_empty() {
+        forget_changed(store, &names, &mut damaged)?;
     }
     Ok(Verdict {
         blobs: blobs.len(),
         bytes: blobs.iter().map(|(_, size)| size).sum(),
         images: names.len(),
-        faults: faults
+        damaged: damaged
             .into_iter()
-            .map(|(digest, (damage, images))| Fault {
+            .map(|(digest, (damage, images))| DamagedBlob {
                 digest,
                 damage,
                 images: images.into_iter().collect(),
@@ -102,7 +102,7 @@ pub fn verify(store: &dyn Store, progress: &(dyn Fn(u64) + Sync)) -> Result<Verd
 fn forget_changed(
     store: &dyn Store,
     names: &[Named],
-    faults: &mut BTreeMap<Digest, (Damage, BTreeSet<Reference>)>,
+    damaged: &mut BTreeMap<Digest, (Damage, BTreeSet<Reference>)>,
 ) -> Result<(), Error> {
     let now: BTreeMap<Reference, Descriptor> = store
         .names()?
@@ -113,7 +113,7 @@ fn forget_changed(
         if now.get(&named.name) == Some(&named.target) {
             continue;
         }
-        faults.retain(|_, (damage, images)| {
+        damaged.retain(|_, (damage, images)| {
             images.remove(&named.name);
             *damage != Damage::Missing || !images.is_empty()
         });
@@ -177,22 +177,22 @@ fn look_below(store: &dyn Store, target: &Descriptor) -> Result<(Vec<Digest>, Fo
         Err(error) => return Err(error),
     };
     let needed = parts.iter().map(|part| part.blob.digest.clone()).collect();
-    let mut faults = missing_manifests(store, target)?;
-    faults.extend(unusable(store, &parts)?);
+    let mut damaged = missing_manifests(store, target)?;
+    damaged.extend(unusable(store, &parts)?);
     for part in parts {
         match part.stored {
             // What the image can do without may be another's, and the size that is promised a lie;
             // whether it is whole was seen when every blob was read.
             _ if !part.needed => {}
-            None => faults.push((part.blob.digest, Damage::Missing)),
-            Some(found) if found < part.blob.size => faults.push((
+            None => damaged.push((part.blob.digest, Damage::Missing)),
+            Some(found) if found < part.blob.size => damaged.push((
                 part.blob.digest,
                 Damage::Shorter {
                     expected: part.blob.size,
                     found,
                 },
             )),
-            Some(found) if found > part.blob.size => faults.push((
+            Some(found) if found > part.blob.size => damaged.push((
                 part.blob.digest,
                 Damage::Longer {
                     expected: part.blob.size,
@@ -201,7 +201,7 @@ fn look_below(store: &dyn Store, target: &Descriptor) -> Result<(Vec<Digest>, Fo
             _ => {}
         }
     }
-    Ok((needed, faults))
+    Ok((needed, damaged))
 }
 
 /// Returns the manifests of an index if none exists. Those of other platforms are optional, but an

@@ -249,7 +249,7 @@ impl Walk<'_> {
                 } else {
                     0
                 },
-                held: self.hold(full, mode, metadata)?,
+                held: self.lease(full, mode, metadata)?,
             }
         } else if kind.is_symlink() {
             let target = std::fs::read_link(full).map_err(FileError::on("read", full))?;
@@ -281,7 +281,7 @@ impl Walk<'_> {
     }
 
     /// Copies a file that will not be readable later; returns the number of the copy.
-    fn hold(&mut self, full: &Path, mode: u32, metadata: &Metadata) -> Result<Option<u64>, Error> {
+    fn lease(&mut self, full: &Path, mode: u32, metadata: &Metadata) -> Result<Option<u64>, Error> {
         // A file in a directory that was made readable for the walk counts as well.
         let hidden = !self.hidden.is_empty()
             && full

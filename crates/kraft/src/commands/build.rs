@@ -121,7 +121,7 @@ pub(crate) struct Which {
 
 impl Which {
     /// Returns the selected targets.
-    pub(crate) fn wish(&self) -> TargetFilter<'_> {
+    pub(crate) fn filter(&self) -> TargetFilter<'_> {
         TargetFilter {
             name: self.target.as_deref(),
             platform: self.plat.and_then(|plat| plat.0),
@@ -240,10 +240,10 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         "set options in the Kraftfile, with `kraft set` or with `kraft menu`",
     );
     let project = args.project.read(app)?;
-    let (wish, targets) = (wish(app, args)?, args.project.which.wish());
+    let (options, targets) = (options(app, args)?, args.project.which.filter());
     let fetching = args.project.fetching.fetching(app);
     if project.has_runtime() && !project.has_sources() {
-        let (image, rootfs) = build::of_runtime(app, &project, &targets, &fetching, &wish)?;
+        let (image, rootfs) = build::of_runtime(app, &project, &targets, &fetching, &options)?;
         app.ui.info(&format!("the project runs on {image}"));
         if let Some(rootfs) = rootfs {
             app.ui.line(&rootfs.display().to_string())?;
@@ -252,7 +252,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     }
     let site = build::prepare(app, project, &fetching)?;
     let targets = build::targets(app, &site.resolved, &targets, args.all)?;
-    let made = build::build(app, &site, &targets, &wish)?;
+    let made = build::build(app, &site, &targets, &options)?;
     show(app, args, &made)?;
     if args.print_stats {
         for made in &made {
@@ -267,7 +267,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 /// Returns the options of the build.
-fn wish(app: &App, args: &Args) -> Result<BuildOptions, Failure> {
+fn options(app: &App, args: &Args) -> Result<BuildOptions, Failure> {
     Ok(BuildOptions {
         jobs: args.jobs,
         slowly: args.no_fast,

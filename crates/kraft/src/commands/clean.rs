@@ -27,6 +27,6 @@ pub(crate) struct Args {
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     args.project.fetching.warn_of_ignored(app);
     let project = args.project.read(app)?;
-    let targets = args.project.which.wish();
+    let targets = args.project.which.filter();
     Ok(build::clean(app, project, &targets, args.proper)?)
 }

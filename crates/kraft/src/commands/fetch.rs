@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let site = args.project.site(app)?;
-    let wish = BuildOptions {
+    let options = BuildOptions {
         configure: if args.no_configure {
             Configure::Never
         } else {
@@ -38,8 +38,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         allow_lost: true,
         ..BuildOptions::default()
     };
-    for target in project::select_targets(&site.resolved, &args.project.which.wish())? {
-        build::with_target(app, &site, &target, &wish, |job, orders| {
+    for target in project::select_targets(&site.resolved, &args.project.which.filter())? {
+        build::with_target(app, &site, &target, &options, |job, orders| {
             if !args.no_configure {
                 job.configure(orders)?;
             }

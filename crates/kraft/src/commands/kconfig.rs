@@ -137,7 +137,7 @@ impl Of {
 
     /// Reads the options of the selected target: of the first one if several match.
     fn menu(&self, app: &App) -> Result<Menu, Failure> {
-        self.menu_with(app, &self.which.wish())
+        self.menu_with(app, &self.which.filter())
     }
 
     /// Reads the options of a target that is named.

@@ -56,8 +56,8 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             .hint("`kraft set OPTION=VALUE` changes options without one"));
     }
     let site = args.project.site(app)?;
-    let target = project::one_target(app, &site.resolved, &args.project.which.wish())?;
-    let wish = BuildOptions {
+    let target = project::one_target(app, &site.resolved, &args.project.which.filter())?;
+    let options = BuildOptions {
         allow_lost: true,
         configure: if args.no_configure {
             Configure::Never
@@ -66,7 +66,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         },
         ..BuildOptions::default()
     };
-    let (before, after) = build::with_target(app, &site, &target, &wish, |job, orders| {
+    let (before, after) = build::with_target(app, &site, &target, &options, |job, orders| {
         job.menu(front, orders)
     })?;
     let changes = changes(&before, &after);

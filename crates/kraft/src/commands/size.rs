@@ -96,7 +96,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 fn subject(app: &App, args: &Args, word: Option<&OsString>) -> Result<Subject, Failure> {
     let word = word.map(OsString::as_os_str);
     let which = &args.which;
-    let mut specimen = probe::find(app, word, which.kraftfile.as_deref(), &which.wish())?;
+    let mut specimen = probe::find(app, word, which.kraftfile.as_deref(), &which.filter())?;
     if let Some(dir) = &args.objects {
         specimen.objects = vec![dir.clone()];
     }

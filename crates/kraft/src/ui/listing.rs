@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
-use kraft_core::tame::is_unsafe;
+use kraft_core::escape::is_unsafe;
 use serde::Serialize;
 
 use super::table::{self, Cell};

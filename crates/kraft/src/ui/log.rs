@@ -14,8 +14,8 @@ use std::fs::File;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use kraft_core::escape::{escape, is_unsafe};
 use kraft_core::problem::{Problem, Severity};
-use kraft_core::tame::{is_unsafe, tame};
 use serde_json::{Map, Value, json};
 
 use super::{listing, problem};
@@ -215,9 +215,9 @@ impl Log {
         if colour && !plain.contains(|c| is_unsafe(c) && c != '\n') {
             write(&text.ansi().to_string());
         } else {
-            write(&tame(&plain, &['\n']));
+            write(&escape(&plain, &['\n']));
         }
-        self.keep(Level::Error, |_| tame(&plain, &['\n']));
+        self.keep(Level::Error, |_| escape(&plain, &['\n']));
     }
 
     /// Writes a line to stderr, if its level is printed there, and into the log file.
@@ -292,7 +292,7 @@ impl Log {
             text.push(' ');
         }
         // Much of it is untrusted: names from images, registries, archives.
-        text.push_str(&tame(message, &['\n', '\t']));
+        text.push_str(&escape(message, &['\n', '\t']));
         text.push('\n');
         text.push_str(&self.hints(hints));
         text
@@ -303,7 +303,7 @@ impl Log {
         for hint in hints {
             let style = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
             text.push_str(&self.styled(style, "hint:"));
-            let _ = writeln!(text, " {}", tame(hint, &['\n', '\t']));
+            let _ = writeln!(text, " {}", escape(hint, &['\n', '\t']));
         }
         text
     }

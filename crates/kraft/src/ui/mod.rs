@@ -13,8 +13,8 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use indicatif::MultiProgress;
+use kraft_core::escape::escape;
 use kraft_core::event::{Event, Reporter};
-use kraft_core::tame::tame;
 use kraft_engine::context::{Ask, AskError};
 use kraft_engine::output;
 use kraft_sys::fs::append;
@@ -139,7 +139,7 @@ impl Ui {
         if !self.shown {
             return self.data(text);
         }
-        self.data(&tame(text, &['\n', '\t']))
+        self.data(&escape(text, &['\n', '\t']))
     }
 
     /// Writes a document to stdout: byte for byte to a file or pipe, as [`Ui::text`] on a terminal.

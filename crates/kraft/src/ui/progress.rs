@@ -12,9 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use kraft_core::escape::escape;
 use kraft_core::event::{Event, Reporter};
 use kraft_core::readable;
-use kraft_core::tame::tame;
 use serde_json::{Map, Value};
 
 use super::log::{Form, Level, Log};
@@ -76,7 +76,7 @@ impl Progress {
             if let Some(total) = total {
                 bar.set_length(total);
             }
-            bar.set_message(tame(&what, &[]));
+            bar.set_message(escape(&what, &[]));
             bar.enable_steady_tick(BETWEEN_TICKS);
             bar
         });
@@ -174,7 +174,7 @@ impl Task {
     /// Shows the current step of a task.
     fn show(&self, doing: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(tame(&format!("{}: {doing}", self.what), &[]));
+            bar.set_message(escape(&format!("{}: {doing}", self.what), &[]));
         }
     }
 

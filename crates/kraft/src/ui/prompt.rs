@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kraft_core::tame::tame;
+use kraft_core::escape::escape;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -22,9 +22,9 @@ const LOOK: Timespec = Timespec {
 /// Asks for one of several lines; returns its index.
 pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, AskError> {
     let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "{}", tame(question, &['\n']));
+    let _ = writeln!(stderr, "{}", escape(question, &['\n']));
     for (number, line) in lines.iter().enumerate() {
-        let _ = writeln!(stderr, "  {}) {}", number + 1, tame(line, &[]));
+        let _ = writeln!(stderr, "  {}) {}", number + 1, escape(line, &[]));
     }
     loop {
         let _ = write!(stderr, "1-{} [1]: ", lines.len());
@@ -35,7 +35,7 @@ pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, AskError
         match answer.parse::<usize>() {
             Ok(number) if (1..=lines.len()).contains(&number) => return Ok(number - 1),
             _ => {
-                let _ = writeln!(stderr, "`{}` is not one of them.", tame(&answer, &[]));
+                let _ = writeln!(stderr, "`{}` is not one of them.", escape(&answer, &[]));
             }
         }
     }
@@ -44,7 +44,7 @@ pub(super) fn select(question: &str, lines: &[String]) -> Result<usize, AskError
 /// Asks for a line of text.
 pub(super) fn line(question: &str) -> Result<String, AskError> {
     let mut stderr = io::stderr().lock();
-    let _ = write!(stderr, "{}", tame(question, &['\n']));
+    let _ = write!(stderr, "{}", escape(question, &['\n']));
     read_line(&mut stderr)
 }
 
@@ -53,7 +53,7 @@ pub(super) fn secret(question: &str) -> Result<String, AskError> {
     let interrupts = Interrupts::listen();
     let hidden = Hidden::begin()?;
     let mut stderr = io::stderr().lock();
-    let _ = write!(stderr, "{}", tame(question, &['\n']));
+    let _ = write!(stderr, "{}", escape(question, &['\n']));
     let _ = stderr.flush();
     let answer = read_hidden(&interrupts);
     drop(hidden);

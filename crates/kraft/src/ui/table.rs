@@ -6,7 +6,7 @@
 //! ```
 
 use anstyle::{AnsiColor, Style};
-use kraft_core::tame::tame;
+use kraft_core::escape::escape;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -22,7 +22,7 @@ impl Cell {
     /// Creates a field; control characters are escaped.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
         Self {
-            text: tame(text.as_ref(), &[]),
+            text: escape(text.as_ref(), &[]),
             colour: None,
         }
     }

@@ -19,7 +19,7 @@ use super::messages::{self as m, Action};
 use super::{Containerd, MARK, expiring};
 use crate::digest::{Damage, Hasher};
 use crate::image::{Document, LARGEST_DOCUMENT, media};
-use crate::store::{About, Error, Hold, Ingest};
+use crate::store::{About, Error, Ingest, Lease};
 use crate::unique::unique;
 
 /// The size of the pieces that are written, in bytes; a message has at most four times as many.
@@ -29,13 +29,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A lease.
 #[derive(Debug)]
-pub(super) struct ContentHold {
+pub(super) struct ContentLease {
     store: Containerd,
     id: String,
     lease: AsciiMetadataValue,
 }
 
-impl ContentHold {
+impl ContentLease {
     pub(super) fn begin(store: Containerd) -> Result<Self, Error> {
         let id = format!("kraft-{}", unique());
         let create = m::CreateLease {
@@ -54,7 +54,7 @@ impl ContentHold {
     }
 }
 
-impl Hold for ContentHold {
+impl Lease for ContentLease {
     fn keep(&self, digests: &[&Digest]) -> Result<(), Error> {
         let client = &self.store.client;
         for digest in digests {
@@ -72,7 +72,7 @@ impl Hold for ContentHold {
                     add,
                     None,
                 )
-                .map_err(|status| client.failed("hold a blob", &status))?;
+                .map_err(|status| client.failed("lease a blob", &status))?;
         }
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Hold for ContentHold {
     }
 }
 
-impl Drop for ContentHold {
+impl Drop for ContentLease {
     fn drop(&mut self) {
         let delete = m::DeleteLease {
             id: self.id.clone(),

@@ -22,10 +22,10 @@ use kraft_sys::{clock, fs};
 use tonic::{Code, Status};
 
 use self::client::Client;
-use self::content::{ContentHold, ContentReader};
+use self::content::{ContentLease, ContentReader};
 use self::messages as m;
 use super::reach::reachable;
-use super::{Error, Expect, Hold, Named, Store, Swept};
+use super::{Error, Expect, Lease, Named, Store, Swept};
 use crate::digest::Damage;
 use crate::image::{Descriptor, media};
 use crate::unique::unique;
@@ -151,8 +151,8 @@ impl Store for Containerd {
         self.client.address.clone()
     }
 
-    fn hold(&self) -> Result<Box<dyn Hold>, Error> {
-        Ok(Box::new(ContentHold::begin(self.clone())?))
+    fn lease(&self) -> Result<Box<dyn Lease>, Error> {
+        Ok(Box::new(ContentLease::begin(self.clone())?))
     }
 
     fn names(&self) -> Result<Vec<Named>, Error> {

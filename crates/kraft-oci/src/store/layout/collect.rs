@@ -12,7 +12,7 @@ use kraft_sys::lock::Lock;
 
 use super::super::reach::{digests, reachable};
 use super::super::{Error, Store, Swept};
-use super::hold::Leases;
+use super::lease::Leases;
 use super::{Layout, names, references};
 
 /// Removes every blob that no name leads to and no living process needs.

@@ -13,7 +13,7 @@ use kraft_sys::lock::Lock;
 
 use super::super::{About, Error, Ingest, Store};
 use super::Layout;
-use super::hold::{Later, Waiting};
+use super::lease::{Later, Waiting};
 use crate::digest::{Damage, Hasher};
 use crate::unique::unique;
 
@@ -22,7 +22,7 @@ use crate::unique::unique;
 pub(super) struct LayoutIngest {
     layout: Layout,
     /// The lease that keeps the blob once its digest is known.
-    hold: PathBuf,
+    lease: PathBuf,
     path: PathBuf,
     /// What it must become; `None` for whatever comes.
     digest: Option<Digest>,
@@ -42,7 +42,7 @@ impl LayoutIngest {
     /// Returns `None` if the blob already exists.
     pub(super) fn begin(
         layout: &Layout,
-        hold: &Path,
+        lease: &Path,
         later: Option<Arc<Later>>,
         about: &About<'_>,
     ) -> Result<Option<Self>, Error> {
@@ -80,7 +80,7 @@ impl LayoutIngest {
             };
             let mut ingest = Self {
                 layout: layout.clone(),
-                hold: hold.to_owned(),
+                lease: lease.to_owned(),
                 path,
                 digest: about.digest.cloned(),
                 size: about.size,
@@ -260,9 +260,9 @@ impl Ingest for LayoutIngest {
         if self.digest.is_none() {
             let line = format!("{}\n", found.hex());
             let _no_sweeping = self.layout.no_sweeping()?;
-            fs::append(&self.hold)?
+            fs::append(&self.lease)?
                 .write_all(line.as_bytes())
-                .map_err(fs::Error::on("write", &self.hold))?;
+                .map_err(fs::Error::on("write", &self.lease))?;
         }
         if self.layout.size(&found)? == Some(size) {
             self.forget();

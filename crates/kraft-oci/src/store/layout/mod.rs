@@ -18,8 +18,8 @@
 
 mod collect;
 mod digits;
-mod hold;
 mod ingest;
+mod lease;
 mod names;
 mod references;
 mod state;
@@ -33,10 +33,10 @@ use kraft_core::reference::{Digest, Reference};
 use kraft_sys::lock::Lock;
 use kraft_sys::{clock, fs};
 
-use self::hold::{Later, LayoutHold};
+use self::lease::{Later, LayoutLease};
 use self::names::Change;
 use self::references::Line;
-use super::{Error, Expect, Hold, ListingCache, Named, Store, Swept};
+use super::{Error, Expect, Lease, ListingCache, Named, Store, Swept};
 use crate::digest::Damage;
 use crate::image::Descriptor;
 
@@ -137,7 +137,7 @@ impl Layout {
         let lease = if change.dropped.is_empty() {
             None
         } else {
-            Some(LayoutHold::begin(self, None)?)
+            Some(LayoutLease::begin(self, None)?)
         };
         if let Some(lease) = &lease {
             for target in &change.dropped {
@@ -186,14 +186,14 @@ impl Store for Layout {
         self.dir.display().to_string()
     }
 
-    fn hold(&self) -> Result<Box<dyn Hold>, Error> {
+    fn lease(&self) -> Result<Box<dyn Lease>, Error> {
         self.prepare()?;
-        Ok(Box::new(LayoutHold::begin(self, None)?))
+        Ok(Box::new(LayoutLease::begin(self, None)?))
     }
 
-    fn hold_many(&self) -> Result<Box<dyn Hold>, Error> {
+    fn lease_many(&self) -> Result<Box<dyn Lease>, Error> {
         self.prepare()?;
-        Ok(Box::new(LayoutHold::begin(self, Some(Later::default()))?))
+        Ok(Box::new(LayoutLease::begin(self, Some(Later::default()))?))
     }
 
     fn names(&self) -> Result<Vec<Named>, Error> {

@@ -17,9 +17,9 @@ fn name(text: &str) -> Reference {
 
 /// Stores an image of one layer and returns its index and every blob.
 fn image(layout: &Layout, content: &[u8]) -> (Descriptor, Vec<Digest>) {
-    let hold = layout.hold().unwrap();
-    let layer = store::put(&*hold, media::LAYER, content, None).unwrap();
-    let config = store::put(&*hold, media::CONFIG, b"{}", None).unwrap();
+    let lease = layout.lease().unwrap();
+    let layer = store::put(&*lease, media::LAYER, content, None).unwrap();
+    let config = store::put(&*lease, media::CONFIG, b"{}", None).unwrap();
     let manifest = Manifest {
         schema_version: 2,
         media_type: media::MANIFEST.to_owned(),
@@ -27,14 +27,14 @@ fn image(layout: &Layout, content: &[u8]) -> (Descriptor, Vec<Digest>) {
         layers: vec![layer.clone()],
         annotations: std::collections::BTreeMap::default(),
     };
-    let manifest = store::put(&*hold, media::MANIFEST, &to_vec(&manifest), None).unwrap();
+    let manifest = store::put(&*lease, media::MANIFEST, &to_vec(&manifest), None).unwrap();
     let index = Index {
         schema_version: 2,
         media_type: media::INDEX.to_owned(),
         manifests: vec![manifest.clone()],
         annotations: std::collections::BTreeMap::default(),
     };
-    let index = store::put(&*hold, media::INDEX, &to_vec(&index), None).unwrap();
+    let index = store::put(&*lease, media::INDEX, &to_vec(&index), None).unwrap();
     let blobs = [&layer, &config, &manifest, &index].map(|d| d.digest.clone());
     (index, blobs.to_vec())
 }
@@ -83,14 +83,14 @@ fn what_a_name_leads_to_stays_and_the_rest_is_swept() {
 #[test]
 fn what_is_held_stays_until_its_holder_is_gone() {
     let (_dir, layout) = layout();
-    let hold = layout.hold().unwrap();
-    let blob = store::put(&*hold, media::LAYER, b"held", None).unwrap();
-    let mut unnamed = hold.ingest(&About::default()).unwrap().unwrap();
+    let lease = layout.lease().unwrap();
+    let blob = store::put(&*lease, media::LAYER, b"held", None).unwrap();
+    let mut unnamed = lease.ingest(&About::default()).unwrap().unwrap();
     unnamed.write_all(b"found out later").unwrap();
     let (late, size) = unnamed.commit().unwrap();
     assert_eq!(size, 15);
     assert_eq!(layout.sweep(false).unwrap(), Swept::default());
-    drop(hold);
+    drop(lease);
     assert_eq!(layout.sweep(false).unwrap().blobs.len(), 2);
     assert_eq!(layout.size(&blob.digest).unwrap(), None);
     assert_eq!(layout.size(&late).unwrap(), None);
@@ -99,9 +99,9 @@ fn what_is_held_stays_until_its_holder_is_gone() {
 #[test]
 fn a_hold_of_a_process_that_died_holds_nothing() {
     let (_dir, layout) = layout();
-    let hold = layout.hold().unwrap();
-    let blob = store::put(&*hold, media::LAYER, b"x", None).unwrap();
-    drop(hold);
+    let lease = layout.lease().unwrap();
+    let blob = store::put(&*lease, media::LAYER, b"x", None).unwrap();
+    drop(lease);
     let left = layout.holds_dir().join("1-dead");
     fs::replace_file(&left, format!("{}\n", blob.digest.hex()).as_bytes()).unwrap();
     assert_eq!(layout.sweep(false).unwrap().blobs, [(blob.digest, 1)]);
@@ -111,25 +111,25 @@ fn a_hold_of_a_process_that_died_holds_nothing() {
 #[test]
 fn an_interrupted_blob_is_gone_on_with_and_a_wrong_one_forgotten() {
     let (_dir, layout) = layout();
-    let hold = layout.hold().unwrap();
+    let lease = layout.lease().unwrap();
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
     let blob = Descriptor::of(media::LAYER, &bytes);
 
-    let mut first = hold.ingest(&About::blob(&blob)).unwrap().unwrap();
+    let mut first = lease.ingest(&About::blob(&blob)).unwrap().unwrap();
     first.write_all(&bytes[..2_500_000]).unwrap();
     drop(first);
     assert_eq!(layout.size(&blob.digest).unwrap(), None);
 
-    let mut second = hold.ingest(&About::blob(&blob)).unwrap().unwrap();
+    let mut second = lease.ingest(&About::blob(&blob)).unwrap().unwrap();
     let offset = usize::try_from(second.offset()).unwrap();
     assert!(offset > 1_000_000, "{offset}");
     second.write_all(&bytes[offset..]).unwrap();
     second.commit().unwrap();
     assert_eq!(store::read(&layout, &blob).unwrap(), bytes);
-    assert!(hold.ingest(&About::blob(&blob)).unwrap().is_none());
+    assert!(lease.ingest(&About::blob(&blob)).unwrap().is_none());
 
     let wrong = Descriptor::of(media::LAYER, b"right");
-    let mut ingest = hold.ingest(&About::blob(&wrong)).unwrap().unwrap();
+    let mut ingest = lease.ingest(&About::blob(&wrong)).unwrap().unwrap();
     ingest.write_all(b"wrong").unwrap();
     let error = ingest.commit().unwrap_err();
     assert!(matches!(
@@ -148,9 +148,9 @@ fn an_interrupted_blob_is_gone_on_with_and_a_wrong_one_forgotten() {
 #[test]
 fn more_bytes_than_promised_are_not_taken() {
     let (_dir, layout) = layout();
-    let hold = layout.hold().unwrap();
+    let lease = layout.lease().unwrap();
     let blob = Descriptor::of(media::LAYER, b"four");
-    let mut ingest = hold.ingest(&About::blob(&blob)).unwrap().unwrap();
+    let mut ingest = lease.ingest(&About::blob(&blob)).unwrap().unwrap();
     assert!(ingest.write_all(b"four and more").is_err());
     drop(ingest);
     assert_eq!(layout.size(&blob.digest).unwrap(), None);
@@ -159,10 +159,10 @@ fn more_bytes_than_promised_are_not_taken() {
 #[test]
 fn starting_over_forgets_what_was_there() {
     let (_dir, layout) = layout();
-    let hold = layout.hold().unwrap();
+    let lease = layout.lease().unwrap();
     let bytes = vec![7; 2_100_000];
     let blob = Descriptor::of(media::LAYER, &bytes);
-    let mut ingest = hold.ingest(&About::blob(&blob)).unwrap().unwrap();
+    let mut ingest = lease.ingest(&About::blob(&blob)).unwrap().unwrap();
     ingest.write_all(&vec![9; 2_000_000]).unwrap();
     ingest.restart().unwrap();
     ingest.write_all(&bytes).unwrap();
@@ -222,20 +222,20 @@ fn entries_of_other_tools_are_kept_with_what_belongs_to_them() {
 #[test]
 fn a_wrong_size_for_a_blob_that_is_whole_is_refused_and_the_blob_stays() {
     let (_dir, layout) = layout();
-    let hold = layout.hold().unwrap();
-    let stored = store::put(&*hold, media::LAYER, b"content", None).unwrap();
+    let lease = layout.lease().unwrap();
+    let stored = store::put(&*lease, media::LAYER, b"content", None).unwrap();
     for size in [0, 6, 8, u64::MAX] {
         let lie = Descriptor {
             size,
             ..stored.clone()
         };
-        let error = hold.ingest(&About::blob(&lie)).unwrap_err();
+        let error = lease.ingest(&About::blob(&lie)).unwrap_err();
         assert!(matches!(error, Error::Size { found: 7, .. }), "{error}");
         assert_eq!(layout.size(&stored.digest).unwrap(), Some(7));
     }
     // What the disk lost something of is taken again.
     fs::replace_file(&layout.blob(&stored.digest), b"cont").unwrap();
-    let mut ingest = hold.ingest(&About::blob(&stored)).unwrap().unwrap();
+    let mut ingest = lease.ingest(&About::blob(&stored)).unwrap().unwrap();
     ingest.write_all(b"content").unwrap();
     assert_eq!(ingest.commit().unwrap(), (stored.digest, 7));
 }
@@ -243,12 +243,12 @@ fn a_wrong_size_for_a_blob_that_is_whole_is_refused_and_the_blob_stays() {
 #[test]
 fn what_a_document_that_makes_no_sense_mentions_is_not_swept() {
     let (_dir, layout) = layout();
-    let hold = layout.hold().unwrap();
-    let kept = store::put(&*hold, media::LAYER, b"mentioned", None).unwrap();
-    let gone = store::put(&*hold, media::LAYER, b"not mentioned", None).unwrap();
+    let lease = layout.lease().unwrap();
+    let kept = store::put(&*lease, media::LAYER, b"mentioned", None).unwrap();
+    let gone = store::put(&*lease, media::LAYER, b"not mentioned", None).unwrap();
     let odd = format!("{{\"manifests\": {{\"parts\": [\"{}\"]}}}}", kept.digest);
-    let odd = store::put(&*hold, media::INDEX, odd.as_bytes(), None).unwrap();
-    drop(hold);
+    let odd = store::put(&*lease, media::INDEX, odd.as_bytes(), None).unwrap();
+    drop(lease);
     layout.tag(&name("odd"), &odd, &Expect::Nothing).unwrap();
     let swept = layout.sweep(false).unwrap();
     assert_eq!(swept.blobs, [(gone.digest, gone.size)]);
@@ -256,21 +256,21 @@ fn what_a_document_that_makes_no_sense_mentions_is_not_swept() {
 }
 
 #[test]
-fn blobs_that_come_in_numbers_appear_when_they_are_settled() {
+fn blobs_that_come_in_numbers_appear_when_they_are_flushed() {
     let (_dir, layout) = layout();
-    let hold = layout.hold_many().unwrap();
+    let lease = layout.lease_many().unwrap();
     let blobs: Vec<Vec<u8>> = (0..600_u32)
         .map(|number| number.to_le_bytes().repeat(1 + number as usize))
         .collect();
     let mut stored = Vec::new();
     for bytes in blobs.iter().chain(&blobs) {
         // The same once more is there already, though it waits.
-        stored.push(store::put(&*hold, media::LAYER, bytes, None).unwrap());
+        stored.push(store::put(&*lease, media::LAYER, bytes, None).unwrap());
     }
     let last = stored.last().unwrap();
     assert_eq!(layout.size(&last.digest).unwrap(), None);
-    hold.settle().unwrap();
-    hold.settle().unwrap();
+    lease.flush().unwrap();
+    lease.flush().unwrap();
     for (descriptor, bytes) in stored.iter().zip(blobs.iter().chain(&blobs)) {
         assert_eq!(store::read(&layout, descriptor).unwrap(), *bytes);
     }
@@ -283,19 +283,19 @@ fn blobs_that_come_in_numbers_appear_when_they_are_settled() {
         Swept::default(),
         "they are held"
     );
-    drop(hold);
+    drop(lease);
     assert_eq!(layout.sweep(false).unwrap().blobs.len(), 600);
 }
 
 #[test]
 fn what_was_put_off_by_somebody_who_died_is_taken_again() {
     let (_dir, layout) = layout();
-    let hold = layout.hold_many().unwrap();
-    let blob = store::put(&*hold, media::LAYER, b"put off", None).unwrap();
-    drop(hold);
+    let lease = layout.lease_many().unwrap();
+    let blob = store::put(&*lease, media::LAYER, b"put off", None).unwrap();
+    drop(lease);
     assert_eq!(layout.size(&blob.digest).unwrap(), None);
-    let hold = layout.hold().unwrap();
-    let again = store::put(&*hold, media::LAYER, b"put off", None).unwrap();
+    let lease = layout.lease().unwrap();
+    let again = store::put(&*lease, media::LAYER, b"put off", None).unwrap();
     assert_eq!(store::read(&layout, &again).unwrap(), b"put off");
 }
 
@@ -406,13 +406,13 @@ fn several_names_are_removed_at_once() {
 fn collecting_removes_what_failed_and_killed_writers_stored_and_keeps_what_living_ones_need() {
     let (_dir, layout) = layout();
     let (_, failed) = image(&layout, b"no name");
-    let living = layout.hold().unwrap();
+    let living = layout.lease().unwrap();
     let needed = store::put(&*living, media::LAYER, b"needed", None).unwrap();
     assert_eq!(collected(&layout), only(&failed, &[]));
 
     let (kept, kept_blobs) = image(&layout, b"kept");
     layout.tag(&name("kept"), &kept, &Expect::Nothing).unwrap();
-    let killed = store::put(&*layout.hold().unwrap(), media::LAYER, b"killed", None).unwrap();
+    let killed = store::put(&*layout.lease().unwrap(), media::LAYER, b"killed", None).unwrap();
     // One that was killed lists what it needed of others as well.
     let left = layout.holds_dir().join("1-killed");
     let listed = [&kept_blobs[0], &needed.digest, &killed.digest].map(Digest::hex);

@@ -6,7 +6,7 @@ mod report;
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use kraft_core::tame::tame;
+use kraft_core::escape::escape;
 
 use self::report::Report;
 use crate::app::App;
@@ -98,11 +98,11 @@ fn lines(check: &Check, widest: usize, colour: bool) -> String {
     };
     let mut text = format!(
         "{style}{word:<4}{style:#}  {:<widest$}  {}\n",
-        tame(&check.name, &[]),
-        tame(&check.detail, &[])
+        escape(&check.name, &[]),
+        escape(&check.detail, &[])
     );
     if let Some(cure) = &check.cure {
-        let _ = writeln!(text, "      {:<widest$}  cure: {}", "", tame(cure, &[]));
+        let _ = writeln!(text, "      {:<widest$}  cure: {}", "", escape(cure, &[]));
     }
     text
 }

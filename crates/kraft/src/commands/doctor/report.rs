@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use kraft_config::layers::Value;
-use kraft_core::tame::tame;
+use kraft_core::escape::escape;
 use kraft_sys::command_line::redacted;
 use serde::Serialize;
 
@@ -88,7 +88,7 @@ impl Report {
             } = error;
             let _ = writeln!(text, "- {time} `kraft {command}` ({code}): {message}");
         }
-        tame(&text, &['\n'])
+        escape(&text, &['\n'])
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kraft_core::arch::Arch;
 use kraft_core::component::Name;
 use kraft_core::reference::Reference;
-use kraft_oci::choose::Wish;
+use kraft_oci::choose::PlatformFilter;
 
 use crate::app::App;
 use crate::commands::tally::Tally;
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     images: Vec<String>,
 
     #[command(flatten)]
-    wish: ManifestArgs,
+    filter: ManifestArgs,
 
     /// Pull the manifests of all platforms and architectures
     #[arg(short = 'A', long)]
@@ -73,10 +73,10 @@ pub(crate) struct ManifestArgs {
 
 impl ManifestArgs {
     /// Parses the flags.
-    pub(crate) fn wish(&self) -> Result<Wish, Failure> {
-        let mut wish = Wish {
+    pub(crate) fn filter(&self) -> Result<PlatformFilter, Failure> {
+        let mut filter = PlatformFilter {
             arch: self.arch.map(|arch| arch.name().to_owned()),
-            ..Wish::default()
+            ..PlatformFilter::default()
         };
         if let Some(plat) = &self.plat {
             let (plat, arch) = match plat.split_once('/') {
@@ -86,10 +86,10 @@ impl ManifestArgs {
             let plat: PlatformArg = plat
                 .parse()
                 .map_err(|error| Failure::usage(format!("`--plat {plat}`: {error}")))?;
-            wish.os = plat.0.map(|plat| plat.name().to_owned());
+            filter.os = plat.0.map(|plat| plat.name().to_owned());
             if let Some(arch) = arch {
                 let arch: Arch = arch.parse().map_err(Failure::usage)?;
-                wish.arch = Some(arch.name().to_owned());
+                filter.arch = Some(arch.name().to_owned());
             }
         }
         for option in &self.kconfig {
@@ -103,14 +103,14 @@ impl ManifestArgs {
             } else {
                 "CONFIG_"
             };
-            wish.features.push(format!("{prefix}{option}"));
+            filter.features.push(format!("{prefix}{option}"));
         }
-        Ok(wish)
+        Ok(filter)
     }
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let wish = args.wish.wish()?;
+    let filter = args.filter.filter()?;
     let extent = if args.all {
         Extent::All
     } else {
@@ -127,9 +127,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         let pulled = if let Some(name) = args.component(word) {
             components::fetch(app, &name, args.workdir.as_deref()).map_err(Failure::from)
         } else {
-            subject(app, args, word, &wish).and_then(|subject| match subject {
-                Some((name, wish)) => {
-                    transfer::pull(app, &store, &name, &wish, extent).map_err(Failure::from)
+            subject(app, args, word, &filter).and_then(|subject| match subject {
+                Some((name, filter)) => {
+                    transfer::pull(app, &store, &name, &filter, extent).map_err(Failure::from)
                 }
                 None => Ok(()),
             })
@@ -156,8 +156,8 @@ fn subject(
     app: &App,
     args: &Args,
     word: &str,
-    typed: &Wish,
-) -> Result<Option<(Reference, Wish)>, Failure> {
+    typed: &PlatformFilter,
+) -> Result<Option<(Reference, PlatformFilter)>, Failure> {
     if !Path::new(word).is_dir() {
         return Ok(Some((word.parse()?, typed.clone())));
     }
@@ -173,9 +173,9 @@ fn subject(
                 .hint("set `runtime` in the Kraftfile"),
         );
     }
-    let mut wish = settings::runtime_wish(&resolved);
-    wish.os = typed.os.clone().or(wish.os);
-    wish.arch = typed.arch.clone().or(wish.arch);
-    wish.features.extend(typed.features.clone());
-    Ok(Some((settings::runtime_name(&resolved)?.parse()?, wish)))
+    let mut filter = settings::runtime_filter(&resolved);
+    filter.os = typed.os.clone().or(filter.os);
+    filter.arch = typed.arch.clone().or(filter.arch);
+    filter.features.extend(typed.features.clone());
+    Ok(Some((settings::runtime_name(&resolved)?.parse()?, filter)))
 }

@@ -29,7 +29,7 @@ pub(super) struct Which {
     image: String,
 
     #[command(flatten)]
-    wish: super::pull::ManifestArgs,
+    filter: super::pull::ManifestArgs,
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
@@ -41,7 +41,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 pub(super) fn archive(app: &App, which: &Which) -> Result<std::path::PathBuf, Failure> {
     let store = images::open(app)?;
     let found = images::find(app, &*store, &which.image)?;
-    let image = obtain::select(app, &*store, &found, &which.wish.wish()?)?;
+    let image = obtain::select(app, &*store, &found, &which.filter.filter()?)?;
     let unpacked = unpacked::unpack(app, &*store, &image)?;
     unpacked.initrd.ok_or_else(|| {
         Failure::new(

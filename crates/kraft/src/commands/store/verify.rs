@@ -1,7 +1,7 @@
 //! `kraft store verify`.
 
 use kraft_oci::digest::Damage;
-use kraft_oci::store::verify::{self, Fault, Verdict};
+use kraft_oci::store::verify::{self, DamagedBlob, Verdict};
 use serde::Serialize;
 
 use crate::app::App;
@@ -34,12 +34,12 @@ struct Row {
     images: Vec<String>,
 }
 
-impl From<&Fault> for Row {
-    fn from(fault: &Fault) -> Self {
+impl From<&DamagedBlob> for Row {
+    fn from(blob: &DamagedBlob) -> Self {
         Self {
-            digest: fault.digest.to_string(),
-            damage: fault.damage.to_string(),
-            images: fault.images.iter().map(ToString::to_string).collect(),
+            digest: blob.digest.to_string(),
+            damage: blob.damage.to_string(),
+            images: blob.images.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -47,13 +47,13 @@ impl From<&Fault> for Row {
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let store = images::open(app)?;
     let mut verdict = look(app, &*store)?;
-    if args.repair && !verdict.faults.is_empty() {
-        for unrepaired in repair::repair(app, &store, &verdict.faults)? {
+    if args.repair && !verdict.damaged.is_empty() {
+        for unrepaired in repair::repair(app, &store, &verdict.damaged)? {
             app.failure(&unrepaired.into());
         }
         verdict = look(app, &*store)?;
     }
-    let rows: Vec<Row> = verdict.faults.iter().map(Row::from).collect();
+    let rows: Vec<Row> = verdict.damaged.iter().map(Row::from).collect();
     if !rows.is_empty() || args.output != Format::Table {
         app.ui.listing(args.output, &rows, COLUMNS)?;
     }
@@ -68,9 +68,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let failure = Failure::new(Kind::Failed, format!("{summary}: {} damaged", rows.len()));
-    let is_unusable = |fault: &Fault| matches!(fault.damage, Damage::Unusable(_));
-    let failure = match verdict.faults.iter().find(|fault| is_unusable(fault)) {
-        Some(Fault { images, .. }) if !images.is_empty() => {
+    let is_unusable = |blob: &DamagedBlob| matches!(blob.damage, Damage::Unusable(_));
+    let failure = match verdict.damaged.iter().find(|blob| is_unusable(blob)) {
+        Some(DamagedBlob { images, .. }) if !images.is_empty() => {
             let images: Vec<_> = images.iter().map(ToString::to_string).collect();
             failure.hint(format!(
                 "unusable images cannot be repaired: remove them with `kraft pkg rm {}`",
@@ -79,7 +79,7 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         }
         _ => failure,
     };
-    if verdict.faults.iter().all(is_unusable) {
+    if verdict.damaged.iter().all(is_unusable) {
         return Err(failure);
     }
     Err(if args.repair {

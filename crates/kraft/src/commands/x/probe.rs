@@ -73,12 +73,12 @@ struct Probed<'a> {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let wish = TargetFilter {
+    let filter = TargetFilter {
         name: args.target.as_deref(),
         platform: args.plat.and_then(|plat| plat.0),
         arch: args.arch,
     };
-    let specimen = probe::find(app, args.kernel.as_deref(), None, &wish)?;
+    let specimen = probe::find(app, args.kernel.as_deref(), None, &filter)?;
     let reading = specimen.read(|object| object.section(libinfo::SECTION).is_some())?;
     let mut info = probe::records(&reading)?;
     if info.core.is_none() && info.libraries.is_empty() {

@@ -7,11 +7,11 @@
 //! ```
 //!
 //! ```
-//! use kraft_core::tame::tame;
+//! use kraft_core::escape::escape;
 //!
-//! assert_eq!(tame("plain text", &[]), "plain text");
-//! assert_eq!(tame("red \x1b[31m", &[]), r"red \u{1b}[31m");
-//! assert_eq!(tame("a\nb", &['\n']), "a\nb");
+//! assert_eq!(escape("plain text", &[]), "plain text");
+//! assert_eq!(escape("red \x1b[31m", &[]), r"red \u{1b}[31m");
+//! assert_eq!(escape("a\nb", &['\n']), "a\nb");
 //! ```
 
 use std::borrow::Cow;
@@ -30,19 +30,19 @@ pub fn is_unsafe(character: char) -> bool {
 }
 
 /// Escapes unsafe characters (`\u{9b}`, `\n`), except those in `kept`.
-pub fn tame(text: &str, kept: &[char]) -> String {
+pub fn escape(text: &str, kept: &[char]) -> String {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return text.to_owned();
     }
-    let mut tame = String::with_capacity(text.len());
+    let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         if is_unsafe(character) && !kept.contains(&character) {
-            tame.extend(character.escape_default());
+            escaped.extend(character.escape_default());
         } else {
-            tame.push(character);
+            escaped.push(character);
         }
     }
-    tame
+    escaped
 }
 
 /// Replaces unsafe characters by visible ones of the same length in bytes, so that spans into the
@@ -67,14 +67,14 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         let all: String = ('\0'..='\u{ffff}').collect();
-        let tamed = tame(&all, &['\n', '\t']);
-        let left: Vec<char> = tamed.chars().filter(|&c| is_unsafe(c)).collect();
+        let escaped = escape(&all, &['\n', '\t']);
+        let left: Vec<char> = escaped.chars().filter(|&c| is_unsafe(c)).collect();
         assert_eq!(left, ['\t', '\n']);
         assert_eq!(
-            tame("a\u{9b}31mb\u{202e}\u{1b}[2J\u{7f}", &[]),
+            escape("a\u{9b}31mb\u{202e}\u{1b}[2J\u{7f}", &[]),
             r"a\u{9b}31mb\u{202e}\u{1b}[2J\u{7f}"
         );
-        assert_eq!(tame("plain äß 日本 🙂", &[]), "plain äß 日本 🙂");
+        assert_eq!(escape("plain äß 日本 🙂", &[]), "plain äß 日本 🙂");
     }
 
     #[test]

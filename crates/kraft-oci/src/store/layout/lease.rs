@@ -12,12 +12,12 @@ use kraft_core::reference::Digest;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-use super::super::{About, Error, Hold, Ingest, Store};
+use super::super::{About, Error, Ingest, Lease, Store};
 use super::ingest::LayoutIngest;
 use super::{Layout, entries, references};
 use crate::unique::unique;
 
-/// A line is a digest's 64 hexadecimal digits and a line break; more than a million are no hold.
+/// A line is a digest's 64 hexadecimal digits and a line break; more than a million are not a lease.
 const LARGEST: u64 = 65 << 20;
 /// The file of a lease that is worth reading when it ends, in bytes: some hundred digests.
 const FEW_BYTES: u64 = 8 << 10;
@@ -28,7 +28,7 @@ const MOST_WAITING: usize = 256;
 
 /// The digests that one process needs, one per line of a file that it has locked.
 #[derive(Debug)]
-pub(super) struct LayoutHold {
+pub(super) struct LayoutLease {
     layout: Layout,
     path: PathBuf,
     /// What was committed and is not in its place yet; `None` where each blob goes there at once.
@@ -40,7 +40,7 @@ pub(super) struct LayoutHold {
     _lock: Lock,
 }
 
-impl LayoutHold {
+impl LayoutLease {
     pub(super) fn begin(layout: &Layout, later: Option<Later>) -> Result<Self, Error> {
         let later = later.map(Arc::new);
         loop {
@@ -66,7 +66,7 @@ impl LayoutHold {
     }
 }
 
-impl LayoutHold {
+impl LayoutLease {
     /// Lists blobs that lose a name, for the next collection once this is dropped.
     pub(super) fn leave<'a>(&self, digits: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
         self.lost.store(true, Ordering::Relaxed);
@@ -106,7 +106,7 @@ impl LayoutHold {
     }
 }
 
-impl Hold for LayoutHold {
+impl Lease for LayoutLease {
     fn keep(&self, digests: &[&Digest]) -> Result<(), Error> {
         let _no_sweeping = self.layout.no_sweeping()?;
         self.list(digests.iter().map(|digest| digest.hex()))
@@ -128,9 +128,9 @@ impl Hold for LayoutHold {
         }
     }
 
-    fn settle(&self) -> Result<(), Error> {
+    fn flush(&self) -> Result<(), Error> {
         match &self.later {
-            Some(later) => later.settle(&self.layout),
+            Some(later) => later.flush(&self.layout),
             None => Ok(()),
         }
     }
@@ -165,10 +165,10 @@ impl Later {
             waiting.push(blob);
             waiting.len() >= MOST_WAITING
         };
-        if full { self.settle(layout) } else { Ok(()) }
+        if full { self.flush(layout) } else { Ok(()) }
     }
 
-    fn settle(&self, layout: &Layout) -> Result<(), Error> {
+    fn flush(&self, layout: &Layout) -> Result<(), Error> {
         let waiting = std::mem::take(&mut *self.waiting());
         if waiting.is_empty() {
             return Ok(());
@@ -194,7 +194,7 @@ impl Later {
     }
 }
 
-impl Drop for LayoutHold {
+impl Drop for LayoutLease {
     fn drop(&mut self) {
         if !self.leaves() {
             // What cannot be removed now is removed with the next collection.
