@@ -11,6 +11,7 @@
 //! ```
 //! use kraft_build::make::{Call, Error};
 //! use kraft_build::plan::Plan;
+//! use kraft_sys::stream::Stop;
 //!
 //! # if std::process::Command::new("make").arg("-v").output().is_err() { return Ok(()); }
 //! // A core is a directory with a Makefile.
@@ -37,7 +38,7 @@
 //!     extra: Vec::new(),
 //!     offline: true,
 //!     log: &log,
-//!     stop: &|| false,
+//!     stop: Stop::default(),
 //! };
 //! assert_eq!(call.targets(&["name"])?, ["building web"]);
 //! assert!(matches!(call.targets(&["nothing"]), Err(Error::Failed { .. })));

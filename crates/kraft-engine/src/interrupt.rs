@@ -5,8 +5,11 @@
 //! the second one ends the process.
 
 use std::fmt;
-use std::sync::{Arc, Once};
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
+use kraft_sys::stream::Stop;
 use tokio_util::sync::CancellationToken;
 
 /// Work was cancelled by the user.
@@ -16,10 +19,10 @@ pub struct Interrupted;
 
 /// The signals of the process; implemented by the command line.
 pub trait Signals: Send + Sync {
-    /// Registers handlers: the first signal cancels the token, the second one ends the process.
+    /// Registers handlers: the first signal cancels, the second one ends the process.
     ///
     /// If handlers cannot be registered, signals keep their usual effect.
-    fn register(&self, token: &CancellationToken);
+    fn register(&self, interrupt: &Interrupt);
 }
 
 /// Registers no handlers: for programs that cancel with [`Interrupt::cancel`].
@@ -27,7 +30,7 @@ pub trait Signals: Send + Sync {
 pub struct NoSignals;
 
 impl Signals for NoSignals {
-    fn register(&self, _token: &CancellationToken) {}
+    fn register(&self, _interrupt: &Interrupt) {}
 }
 
 /// The cancellation token of a process; clones share it.
@@ -47,6 +50,16 @@ struct Inner {
     token: CancellationToken,
     signals: Box<dyn Signals>,
     registered: Once,
+    /// A pipe whose other end is closed when the token is cancelled.
+    cancelled: OnceLock<Option<PipeReader>>,
+    open: Mutex<Option<PipeWriter>>,
+}
+
+impl Inner {
+    /// Replaces the writing end of the pipe.
+    fn hold(&self, writer: Option<PipeWriter>) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = writer;
+    }
 }
 
 impl Interrupt {
@@ -56,24 +69,41 @@ impl Interrupt {
             token: CancellationToken::new(),
             signals: Box::new(signals),
             registered: Once::new(),
+            cancelled: OnceLock::new(),
+            open: Mutex::new(None),
         }))
     }
 
     /// Registers the signal handlers, once per process, and returns the token.
     #[must_use]
     pub fn listen(&self) -> Self {
-        let Inner {
-            token,
-            signals,
-            registered,
-        } = &*self.0;
-        registered.call_once(|| signals.register(token));
+        let inner = &*self.0;
+        inner.registered.call_once(|| inner.signals.register(self));
         self.clone()
     }
 
     /// Cancels, as a signal does.
     pub fn cancel(&self) {
         self.0.token.cancel();
+        self.0.hold(None);
+    }
+
+    /// Returns when programs that are waited for are stopped: when the user interrupts.
+    #[must_use]
+    pub fn stop(&self) -> Stop<'_> {
+        let cancelled = self.0.cancelled.get_or_init(|| {
+            let (reader, writer) = io::pipe().ok()?;
+            self.0.hold(Some(writer));
+            Some(reader)
+        });
+        // It may have been cancelled before the pipe was made.
+        if self.is_cancelled() {
+            self.0.hold(None);
+        }
+        Stop {
+            cancelled: cancelled.as_ref().map(AsFd::as_fd),
+            deadline: None,
+        }
     }
 
     /// Returns whether the user interrupted.
@@ -136,7 +166,7 @@ mod tests {
     struct Counter(Arc<AtomicUsize>);
 
     impl Signals for Counter {
-        fn register(&self, _token: &CancellationToken) {
+        fn register(&self, _interrupt: &Interrupt) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
@@ -150,6 +180,18 @@ mod tests {
         let _ = interrupt.listen();
         let _ = other.listen();
         assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn programs_are_stopped_once_it_is_cancelled_before_or_after_they_are_started() {
+        let interrupt = Interrupt::default();
+        assert!(!interrupt.stop().is_now());
+        interrupt.clone().cancel();
+        assert!(interrupt.stop().is_now());
+
+        let interrupt = Interrupt::default();
+        interrupt.cancel();
+        assert!(interrupt.stop().is_now());
     }
 
     #[tokio::test]

@@ -5,11 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread;
 
-use kraft_engine::interrupt::Signals;
+use kraft_engine::interrupt::{Interrupt, Signals};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator;
-use tokio_util::sync::CancellationToken;
 
 /// Signals that ask a program to end.
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
@@ -22,8 +21,8 @@ const INTERRUPTED: i32 = 130;
 pub(crate) struct ProcessSignals;
 
 impl Signals for ProcessSignals {
-    fn register(&self, token: &CancellationToken) {
-        let token = token.clone();
+    fn register(&self, interrupt: &Interrupt) {
+        let interrupt = interrupt.clone();
         let (registered, ready) = mpsc::channel::<()>();
         let waiter = thread::Builder::new().name("signals".to_owned());
         let spawned = waiter.spawn(move || {
@@ -39,7 +38,7 @@ impl Signals for ProcessSignals {
             }
             drop(registered);
             if signals.forever().next().is_some() {
-                token.cancel();
+                interrupt.cancel();
             }
             // Handlers stay registered: the next signal ends the process.
         });

@@ -19,7 +19,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use kraft_sys::command_line;
-use kraft_sys::stream::{self, End};
+use kraft_sys::stream::{self, End, Stop};
 use kraft_sys::{fs, tool};
 
 pub use diagnostic::{Diagnostic, Place};
@@ -84,8 +84,8 @@ pub struct Call<'a> {
     pub offline: bool,
     /// The log, to which the output is appended.
     pub log: &'a Path,
-    /// Returns whether to stop.
-    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// When programs are stopped.
+    pub stop: Stop<'a>,
 }
 
 impl std::fmt::Debug for Call<'_> {
@@ -152,7 +152,7 @@ impl Call<'_> {
         if status.success() {
             return Ok(());
         }
-        if (self.stop)() {
+        if self.stop.is_now() {
             return Err(Error::Interrupted);
         }
         Err(Error::Failed {
@@ -211,7 +211,7 @@ impl Call<'_> {
             End::Stopped => Err(Error::Interrupted),
             End::Itself(status) if status.success() => Ok(()),
             // Ctrl-C may have reached make first.
-            End::Itself(_) if (self.stop)() => Err(Error::Interrupted),
+            End::Itself(_) if self.stop.is_now() => Err(Error::Interrupted),
             End::Itself(status) => Err(Error::Failed {
                 diagnostic: Box::new(diagnostics.found(status)),
                 log: self.log.to_owned(),

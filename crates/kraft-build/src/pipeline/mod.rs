@@ -10,6 +10,7 @@
 //!
 //! use kraft_build::pipeline::{Configure, Job, Orders, Places};
 //! use kraft_core::event::Silent;
+//! use kraft_sys::stream::Stop;
 //!
 //! let app = PathBuf::from("/nonexistent/web");
 //! let file = |name: &str| app.join(".unikraft").join(name);
@@ -40,7 +41,7 @@
 //!     force: false,
 //!     offline: false,
 //!     refused: &|_, lost| lost.to_vec(),
-//!     stop: &|| false,
+//!     stop: Stop::default(),
 //!     reporter: &Silent,
 //!     task: 1,
 //! };
@@ -63,6 +64,7 @@ use kraft_core::event::Reporter;
 use kraft_kconfig::DotConfig;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
+use kraft_sys::stream::Stop;
 
 use self::products::copy;
 use crate::configure::{self, Lost};
@@ -190,8 +192,8 @@ pub struct Orders<'a> {
     pub offline: bool,
     /// Called with the lost values; returns those that are errors.
     pub refused: &'a (dyn Fn(&Plan, &[Lost]) -> Vec<Lost> + Sync),
-    /// Returns whether to stop.
-    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// When programs are stopped.
+    pub stop: Stop<'a>,
     /// Receives progress events.
     pub reporter: &'a dyn Reporter,
     /// The task number for the reporter.

@@ -261,7 +261,6 @@ pub fn build(
         .max(1);
     let each = budget.map(|budget| (budget / side_by_side).max(1));
     let progress = ctx.progress();
-    let stop = || interrupt.is_cancelled();
     let results = parallel::in_order(&jobs, side_by_side, |at, work| {
         let Work {
             job,
@@ -275,7 +274,7 @@ pub fn build(
             force: wish.force,
             offline: ctx.settings.offline,
             refused: &|plan, lost| verdicts.refused(options, job, plan, lost),
-            stop: &stop,
+            stop: interrupt.stop(),
             reporter: &progress,
             task: at as u64 + 1,
         })
@@ -360,7 +359,7 @@ pub fn with_target<T>(
             force: wish.force,
             offline: ctx.settings.offline,
             refused: &|plan, lost| verdicts.refused(&options, &job, plan, lost),
-            stop: &|| interrupt.is_cancelled(),
+            stop: interrupt.stop(),
             reporter: &progress,
             task: 1,
         };
@@ -585,7 +584,7 @@ pub fn lines_of_code(debug: &Path, target: &ResolvedTarget) -> Result<usize, Err
             lines.insert(place.to_owned());
         }
     };
-    kraft_sys::stream::lines(command, heard, || false)
+    kraft_sys::stream::lines(command, heard, kraft_sys::stream::Stop::default())
         .map_err(|source| Error::Objdump { program, source })?;
     Ok(lines.len())
 }

@@ -30,7 +30,7 @@ use std::process::{Command as Process, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use kraft_sys::stream::{self, End};
+use kraft_sys::stream::{self, End, Stop};
 use kraft_sys::tool::{self, Tool};
 use rustix::fs::{MemfdFlags, SealFlags};
 use tempfile::NamedTempFile;
@@ -303,7 +303,10 @@ impl Runner for Sandbox {
                         None => line(text.trim_end_matches('\r')),
                     }
                 },
-                || self.deadline.is_some_and(|end| Instant::now() >= end),
+                Stop {
+                    cancelled: None,
+                    deadline: self.deadline,
+                },
             )
         });
         drop(held);
