@@ -23,9 +23,8 @@
 
 mod answer;
 mod check;
-mod door;
+mod domains;
 mod fault;
-mod front;
 mod helpers;
 mod http;
 mod images;
@@ -34,6 +33,7 @@ mod proxy;
 mod routes;
 mod server;
 mod sleep;
+mod tls;
 mod world;
 
 pub use crate::server::Emulator;

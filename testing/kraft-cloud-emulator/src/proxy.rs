@@ -3,7 +3,7 @@
 //!
 //! Public ports such as 443 are not bound: each is published on a free loopback port, and
 //! [`addresses`] returns the mapping. Clients that use domain names connect through the
-//! [proxy](crate::door).
+//! [proxy](crate::domains).
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::answer::{Code, Fault};
-use crate::door;
+use crate::domains;
 use crate::fault::{self, Kind};
 use crate::http::{Request, Response};
 use crate::routes;
@@ -109,8 +109,8 @@ fn serve(shared: &Shared, mut stream: TcpStream) {
     let Some(request) = Request::read(&stream) else {
         return;
     };
-    if door::is_for_it(&request) {
-        return door::lead(shared, &request, stream);
+    if domains::is_for_it(&request) {
+        return domains::lead(shared, &request, stream);
     }
     if let Some(path) = request.path.strip_prefix("/_emulator/") {
         routes::admin::answer(shared, &request, path).send(&mut stream, false);

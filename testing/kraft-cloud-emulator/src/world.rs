@@ -282,7 +282,7 @@ pub(crate) struct World {
     /// Imported entries of volumes, by UUID.
     pub(crate) imported: BTreeMap<String, Value>,
     /// Certificate authority of the published domain names.
-    pub(crate) authority: Option<crate::front::Authority>,
+    pub(crate) authority: Option<crate::tls::Authority>,
     /// Runtime that serves the published ports.
     pub(crate) runtime: tokio::runtime::Handle,
     /// Ports that are published on this host.
@@ -307,7 +307,7 @@ impl World {
             disks: std::env::temp_dir().join(format!("kraft-cloud-emulator-{}", fresh_uuid())),
             spoilt: crate::helpers::Spoilt::default(),
             imported: BTreeMap::new(),
-            authority: crate::front::Authority::new(),
+            authority: crate::tls::Authority::new(),
             runtime,
             published: Vec::new(),
             addresses: 0,

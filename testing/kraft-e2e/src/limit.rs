@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_ends_is_forgotten() {
+    fn a_finished_test_has_no_time_limit_any_more() {
         let thread = std::thread::current().id();
         let is_running = || running().iter().any(|test| test.thread == thread);
         let (first, second) = (Limit::new(), Limit::new());

@@ -56,7 +56,7 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &str) -> Response
             drop(world);
             Some(crate::proxy::addresses(shared))
         }
-        _ => return Response::new(404, json!({"error": "no such door"})),
+        _ => return Response::new(404, json!({"error": "no such control endpoint"})),
     };
     match outcome {
         Some(body) => Response::new(200, body),

@@ -80,7 +80,7 @@ fn a_missing_program_is_named_with_its_package_before_anything_is_built() {
 }
 
 #[test]
-fn a_fault_in_the_code_is_shown_at_its_line() {
+fn a_compiler_error_is_shown_at_its_line() {
     let Some((bench, app)) = two_libs() else {
         return;
     };
@@ -106,7 +106,7 @@ fn a_fault_in_the_code_is_shown_at_its_line() {
 }
 
 #[test]
-fn a_fault_in_the_options_is_shown_at_its_line() {
+fn a_kconfig_error_is_shown_at_its_line() {
     let Some((bench, app)) = two_libs() else {
         return;
     };
@@ -116,7 +116,7 @@ fn a_fault_in_the_options_is_shown_at_its_line() {
 }
 
 #[test]
-fn what_is_not_in_a_repository_is_named_with_what_may_be_meant() {
+fn an_unknown_version_is_reported_with_similar_ones() {
     let Some((bench, app)) = two_libs() else {
         return;
     };
@@ -142,7 +142,7 @@ fn what_is_not_in_a_repository_is_named_with_what_may_be_meant() {
 }
 
 #[test]
-fn servers_that_fail_are_told_apart() {
+fn failures_of_servers_are_different_errors() {
     let Some((bench, app)) = two_libs() else {
         return;
     };
@@ -190,7 +190,7 @@ fn servers_that_fail_are_told_apart() {
 }
 
 #[test]
-fn an_archive_that_is_another_than_before_is_refused() {
+fn a_changed_archive_is_rejected() {
     let Some((bench, app)) = two_libs() else {
         return;
     };
@@ -217,7 +217,7 @@ fn an_archive_that_is_another_than_before_is_refused() {
 }
 
 #[test]
-fn an_archive_that_climbs_out_is_refused_and_writes_nothing() {
+fn an_archive_with_paths_outside_is_rejected_and_writes_nothing() {
     let Some((bench, app)) = two_libs() else {
         return;
     };
@@ -254,7 +254,7 @@ fn an_archive_that_climbs_out_is_refused_and_writes_nothing() {
 }
 
 #[test]
-fn a_build_that_is_interrupted_ends_and_the_next_one_is_whole() {
+fn an_interrupted_build_stops_and_the_next_one_is_complete() {
     let Some((bench, app)) = two_libs() else {
         return;
     };
@@ -294,7 +294,7 @@ fn a_build_that_is_interrupted_ends_and_the_next_one_is_whole() {
 }
 
 #[test]
-fn whoever_is_killed_while_fetching_leaves_nothing_that_is_used() {
+fn a_killed_fetch_leaves_nothing_that_is_used() {
     let Some((bench, app)) = two_libs() else {
         return;
     };
@@ -322,7 +322,7 @@ fn whoever_is_killed_while_fetching_leaves_nothing_that_is_used() {
 }
 
 #[test]
-fn a_key_that_ssh_refuses_is_told() {
+fn a_rejected_ssh_key_is_reported() {
     let Some((bench, app)) = two_libs() else {
         return;
     };
@@ -342,7 +342,7 @@ fn a_key_that_ssh_refuses_is_told() {
 }
 
 #[test]
-fn a_disk_that_is_full_is_told_and_room_cures_it() {
+fn a_full_disk_is_reported_and_a_retry_with_space_succeeds() {
     let Some((bench, app)) = two_libs() else {
         return;
     };

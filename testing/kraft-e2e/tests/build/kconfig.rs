@@ -24,7 +24,7 @@ fn ask(app: &Path, options: &[(&str, &str)]) {
 }
 
 #[test]
-fn ten_ways_to_lose_a_value_are_told_apart() {
+fn every_cause_of_a_dropped_option_is_reported() {
     if skipped() {
         return;
     }
@@ -102,7 +102,7 @@ fn ten_ways_to_lose_a_value_are_told_apart() {
 }
 
 #[test]
-fn a_loss_can_be_allowed_and_is_told_all_the_same() {
+fn dropped_options_can_be_allowed_and_are_still_reported() {
     if skipped() {
         return;
     }
@@ -174,7 +174,7 @@ fn options_of_another_release_are_warnings_and_typing_errors_are_not() {
 }
 
 #[test]
-fn an_option_may_be_off_for_one_that_is_selected_by_what_is_asked_for() {
+fn a_selected_option_may_override_a_requested_one() {
     if skipped() {
         return;
     }
@@ -193,7 +193,7 @@ fn an_option_may_be_off_for_one_that_is_selected_by_what_is_asked_for() {
 }
 
 #[test]
-fn whatever_a_template_asks_for_in_vain_is_a_warning_with_its_place() {
+fn options_that_a_template_sets_in_vain_are_warnings_with_their_line() {
     if skipped() {
         return;
     }
@@ -234,7 +234,7 @@ fn whatever_a_template_asks_for_in_vain_is_a_warning_with_its_place() {
 }
 
 #[test]
-fn what_a_refused_build_configured_is_not_taken_for_edits_by_hand() {
+fn options_of_a_rejected_build_do_not_count_as_manual_edits() {
     if skipped() {
         return;
     }
@@ -361,7 +361,7 @@ fn a_menu_needs_a_terminal() {
 }
 
 #[test]
-fn what_is_changed_in_the_menu_can_be_written_into_the_kraftfile() {
+fn changes_in_the_menu_can_be_written_into_the_kraftfile() {
     if skipped() {
         return;
     }

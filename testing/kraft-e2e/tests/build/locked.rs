@@ -76,7 +76,7 @@ fn a_locked_build_in_a_clone_without_a_network_gives_the_same_kernel() {
 }
 
 #[test]
-fn a_branch_that_moves_moves_nothing_until_it_is_told_to() {
+fn a_moved_branch_changes_nothing_until_an_update() {
     if skipped() {
         return;
     }
@@ -114,7 +114,7 @@ fn a_branch_that_moves_moves_nothing_until_it_is_told_to() {
 }
 
 #[test]
-fn a_template_that_moves_brings_what_it_asks_for_in_the_same_update() {
+fn a_moved_template_updates_its_components_in_the_same_update() {
     if skipped() {
         return;
     }
@@ -152,7 +152,7 @@ fn a_template_that_moves_brings_what_it_asks_for_in_the_same_update() {
 }
 
 #[test]
-fn a_lock_file_that_does_not_fit_is_refused_where_it_must_fit() {
+fn an_outdated_lock_file_is_an_error_with_locked() {
     if skipped() {
         return;
     }

@@ -9,7 +9,7 @@ use kraft_e2e::web::Web;
 use serde_json::Value;
 
 #[test]
-fn a_project_begins_from_what_is_there() {
+fn a_project_is_created_from_the_files_in_its_directory() {
     if skipped() {
         return;
     }
@@ -48,7 +48,7 @@ fn a_project_begins_from_what_is_there() {
 }
 
 #[test]
-fn a_library_of_ones_own_is_made_and_added() {
+fn a_new_library_is_created_and_added() {
     if skipped() {
         return;
     }
@@ -106,7 +106,7 @@ fn a_library_of_ones_own_is_made_and_added() {
 }
 
 #[test]
-fn a_catalog_over_http_names_what_a_project_is_built_from() {
+fn a_catalog_over_http_resolves_the_components_of_a_project() {
     if skipped() {
         return;
     }
@@ -199,7 +199,7 @@ fn a_catalog_over_http_names_what_a_project_is_built_from() {
 }
 
 #[test]
-fn a_kernel_tells_its_libraries_and_its_sizes_add_up() {
+fn the_libraries_of_a_kernel_are_listed_and_their_sizes_add_up() {
     if skipped() {
         return;
     }
@@ -287,7 +287,7 @@ fn a_kernel_tells_its_libraries_and_its_sizes_add_up() {
 }
 
 #[test]
-fn what_libraries_download_themselves_is_fetched_ahead() {
+fn downloads_of_libraries_are_fetched_in_advance() {
     if skipped() {
         return;
     }
@@ -357,7 +357,7 @@ fn what_libraries_download_themselves_is_fetched_ahead() {
 }
 
 #[test]
-fn a_download_that_fails_in_make_is_told_by_its_url() {
+fn a_download_that_fails_in_make_is_reported_by_its_url() {
     if skipped() {
         return;
     }
@@ -399,7 +399,7 @@ fn a_download_that_fails_in_make_is_told_by_its_url() {
 }
 
 #[test]
-fn without_a_catalog_and_a_network_it_is_the_network_that_is_missing() {
+fn a_missing_catalog_without_a_network_is_a_network_error() {
     let bench = Bench::new();
     let app = bench.path().join("app");
     write(
@@ -455,7 +455,7 @@ fn cleaning_needs_neither_the_network_nor_the_components() {
 }
 
 #[test]
-fn what_came_from_a_removed_source_is_not_listed_any_more() {
+fn packages_of_a_removed_source_are_not_listed() {
     let bench = Bench::new();
     let listed = |flag: &str| -> Vec<String> {
         let rows = bench.json(["pkg", "ls", flag, "-o", "json"]);
@@ -505,7 +505,7 @@ fn what_came_from_a_removed_source_is_not_listed_any_more() {
 }
 
 #[test]
-fn a_mirror_that_git_is_told_of_serves_components_of_a_catalog() {
+fn a_mirror_configured_in_git_serves_components_of_a_catalog() {
     let bench = Bench::new();
     let place = bench.path().join("work/lib-one");
     write(&place.join("Config.uk"), "config LIBONE\n");

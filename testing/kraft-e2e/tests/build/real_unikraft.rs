@@ -249,13 +249,13 @@ fn the_catalogs_base_builds_and_runs_linux_programs() {
     let bench = Bench::new().limit(Duration::from_mins(90));
     let project = base(&bench, &sources);
     builds_with_options_of_other_releases(&bench, &project);
-    sees_a_source_that_was_put_back(&bench, &project);
+    rebuilds_a_restored_source(&bench, &project);
     let _ = kraft_in(&bench, &project, &["pkg", "--name", BASE, "."]).success();
 
     let app = bench.path().join("app");
     program(&app, "tell", TELL);
     program(&app, "serve", SERVE);
-    runs_what_a_dockerfile_says(&bench, &app);
+    runs_the_command_of_a_dockerfile(&bench, &app);
     runs_a_program_with_arguments_and_a_volume(&bench, &app);
     answers_on_a_published_port(&bench, &app);
     warns_where_the_kernel_insists_on_a_network(&bench, &project, &app);
@@ -275,7 +275,7 @@ fn builds_with_options_of_other_releases(bench: &Bench, project: &Path) {
     assert!(again.stderr.contains("nothing has changed"), "{again:?}");
 }
 
-fn sees_a_source_that_was_put_back(bench: &Bench, project: &Path) {
+fn rebuilds_a_restored_source(bench: &Bench, project: &Path) {
     let kernel = || std::fs::read(project.join(KERNEL)).unwrap();
     let (source, saved) = (
         bench.path().join("parts/app-elfloader/main.c"),
@@ -306,7 +306,7 @@ fn console(bench: &Bench, name: &str) -> String {
     log
 }
 
-fn runs_what_a_dockerfile_says(bench: &Bench, app: &Path) {
+fn runs_the_command_of_a_dockerfile(bench: &Bench, app: &Path) {
     let text = "FROM scratch\nCOPY tell /bin/tell\nENV GREETING=\"hello there\"\n\
                 CMD [\"/bin/tell\", \"two words\", \"x\"]\n";
     write(&app.join("Dockerfile"), text);

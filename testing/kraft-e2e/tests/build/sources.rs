@@ -180,7 +180,7 @@ fn a_template_is_completed_by_its_project() {
 }
 
 #[test]
-fn four_targets_are_built_in_one_run_and_each_can_be_meant() {
+fn four_targets_are_built_in_one_run_or_each_alone() {
     if skipped() {
         return;
     }
@@ -218,7 +218,7 @@ fn four_targets_are_built_in_one_run_and_each_can_be_meant() {
 }
 
 #[test]
-fn only_what_changed_is_built_again() {
+fn only_changed_files_are_compiled_again() {
     if skipped() {
         return;
     }
@@ -256,7 +256,7 @@ fn only_what_changed_is_built_again() {
 }
 
 #[test]
-fn what_was_edited_by_hand_stays_and_the_kraftfile_wins() {
+fn manual_edits_stay_and_the_kraftfile_takes_precedence() {
     if skipped() {
         return;
     }
@@ -329,7 +329,7 @@ fn variables_and_a_root_filesystem_become_part_of_a_kernel() {
 }
 
 #[test]
-fn everything_works_in_awkward_places() {
+fn everything_works_in_directories_with_unusual_names() {
     if skipped() {
         return;
     }
@@ -362,7 +362,7 @@ fn everything_works_in_awkward_places() {
 }
 
 #[test]
-fn a_project_that_cannot_be_written_to_is_built_elsewhere() {
+fn a_read_only_project_is_built_in_the_data_directory() {
     if skipped() {
         return;
     }
@@ -400,7 +400,7 @@ fn put_back(saved: &Path, to: &Path) {
 }
 
 #[test]
-fn a_source_that_is_put_back_with_its_old_time_is_built_again() {
+fn a_restored_source_with_its_old_time_is_compiled_again() {
     if skipped() {
         return;
     }
@@ -481,7 +481,7 @@ fn a_source_that_is_put_back_with_its_old_time_is_built_again() {
 }
 
 #[test]
-fn what_rules_of_make_read_is_seen_when_it_is_put_back_and_data_is_no_reason_to_compile() {
+fn restored_inputs_of_make_are_rebuilt_and_data_files_are_not_compiled() {
     if skipped() {
         return;
     }
@@ -531,7 +531,7 @@ fn read_only(dir: &Path, yes: bool) {
 }
 
 #[test]
-fn cleaning_removes_what_was_built_and_properly_everything_make_had() {
+fn clean_removes_products_and_with_proper_the_build_directory() {
     if skipped() {
         return;
     }
@@ -574,7 +574,7 @@ fn an_output_directory_is_honoured_and_a_built_kernel_can_be_packaged() {
 }
 
 #[test]
-fn a_make_above_shares_its_jobs() {
+fn a_parent_make_shares_its_job_slots() {
     if skipped() {
         return;
     }

@@ -63,7 +63,7 @@ fn rows(cloud: &Cloud, bench: &Bench, words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_file_of_three_services_goes_up_is_told_of_and_goes_down() {
+fn a_file_with_three_services_is_started_listed_and_stopped() {
     let (cloud, bench) = place();
     fs::write(bench.path().join(".env"), "COLOUR=blue\n").unwrap();
     let up = compose(&cloud, &bench, &["up", "-d", "-w", "10s"]).success();
@@ -144,7 +144,7 @@ fn a_file_of_three_services_goes_up_is_told_of_and_goes_down() {
 }
 
 #[test]
-fn going_up_again_touches_only_what_has_changed() {
+fn a_second_up_changes_only_changed_services() {
     let (cloud, bench) = place();
     let _ = compose(&cloud, &bench, &["up", "-d", "-w", "10s"]).success();
     let uuid = |name: &str| cloud.ok("GET /instances", &json!([{"name": name}]))[0]["uuid"].clone();
@@ -223,7 +223,7 @@ fn services_are_made_stopped_and_started_by_name() {
 }
 
 #[test]
-fn what_is_wrong_with_the_file_is_told_with_its_line() {
+fn errors_in_the_file_are_reported_with_their_line() {
     let (cloud, bench) = place();
     let file = bench.path().join("other.yaml");
     fs::write(
@@ -263,7 +263,7 @@ fn what_is_wrong_with_the_file_is_told_with_its_line() {
 }
 
 #[test]
-fn a_failure_in_the_middle_says_what_exists_and_how_to_go_on() {
+fn a_failure_in_the_middle_reports_what_exists_and_how_to_continue() {
     let (cloud, bench) = place();
     cloud.door("PUT settings", &json!({"instances": 2}));
     let outcome = compose(&cloud, &bench, &["up", "-d"]).exits(1);
@@ -285,7 +285,7 @@ fn a_failure_in_the_middle_says_what_exists_and_how_to_go_on() {
 }
 
 #[test]
-fn up_follows_the_logs_until_it_is_interrupted_and_the_services_run_on() {
+fn up_follows_the_logs_until_interrupted_and_the_services_keep_running() {
     let (cloud, bench) = place();
     let mut command = cloud.command(&bench, &["cloud", "compose", "up"]);
     let mut child = command
@@ -306,7 +306,7 @@ fn up_follows_the_logs_until_it_is_interrupted_and_the_services_run_on() {
 }
 
 #[test]
-fn a_service_of_a_profile_is_made_only_where_it_is_meant() {
+fn a_service_of_a_profile_is_created_only_if_it_is_selected() {
     let (cloud, bench) = place();
     let file = "\
 services:

@@ -183,7 +183,7 @@ fn a_project_with_a_dockerfile_ends_as_a_running_unikernel() {
 }
 
 #[test]
-fn without_the_clouds_own_platform_the_image_is_for_all_that_a_cloud_may_run() {
+fn an_image_without_the_clouds_platform_uses_any_that_the_cloud_runs() {
     let Some((registry, bench, cloud)) = place() else {
         return;
     };
@@ -278,7 +278,7 @@ fn an_image_of_the_platform_is_deployed_with_more_arguments() {
 }
 
 #[test]
-fn an_instance_that_falls_asleep_at_once_is_well_deployed() {
+fn an_instance_on_standby_at_once_is_deployed_successfully() {
     let (cloud, bench) = (Cloud::new(), Bench::new());
     cloud.door("POST images", &json!({"name": "tester/web"}));
     let words = [
@@ -313,7 +313,7 @@ fn an_instance_that_falls_asleep_at_once_is_well_deployed() {
 }
 
 #[test]
-fn an_instance_that_crashes_at_boot_fails_the_deployment_with_its_last_words() {
+fn an_instance_that_crashes_at_boot_fails_the_deployment_with_its_last_output() {
     let Some((registry, bench, cloud)) = place() else {
         return;
     };
@@ -348,7 +348,7 @@ fn an_instance_that_crashes_at_boot_fails_the_deployment_with_its_last_words() {
 }
 
 #[test]
-fn an_instance_that_is_started_again_and_again_fails_the_deployment_when_its_time_is_over() {
+fn an_instance_that_restarts_all_the_time_fails_the_deployment_at_its_timeout() {
     let (cloud, bench) = (Cloud::new(), Bench::new());
     let image = json!({"name": "tester/web", "crash": "no floor\n"});
     cloud.door("POST images", &image);

@@ -33,7 +33,7 @@ fn names(cloud: &Cloud, kind: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_batch_of_which_one_fails_succeeds_in_part() {
+fn a_batch_with_one_failure_succeeds_partially() {
     let cloud = cloud();
     cloud.ok(
         "POST /instances",
@@ -93,7 +93,7 @@ fn an_instance_that_is_refused_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_was_made_with_an_instance_goes_with_it() {
+fn resources_created_with_an_instance_are_removed_with_it() {
     let cloud = cloud();
     let new = json!({
         "name": "web", "image": "tester/web", "service_group": {"services": []},
@@ -108,7 +108,7 @@ fn what_was_made_with_an_instance_goes_with_it() {
 }
 
 #[test]
-fn a_connection_that_drops_after_the_effect_leaves_one_instance() {
+fn a_connection_lost_after_the_creation_leaves_one_instance() {
     let cloud = cloud();
     cloud.door(
         "POST faults",
@@ -145,7 +145,7 @@ fn an_instance_that_crashes_at_boot_stops_and_keeps_its_console() {
 }
 
 #[test]
-fn a_console_is_read_from_both_ends_in_pieces() {
+fn a_console_is_read_in_parts_from_both_ends() {
     let cloud = cloud();
     cloud.ok(
         "POST /instances",
@@ -172,7 +172,7 @@ fn a_console_is_read_from_both_ends_in_pieces() {
 }
 
 #[test]
-fn a_wait_ends_with_the_state_or_with_its_time() {
+fn a_wait_ends_with_the_state_or_at_its_timeout() {
     let cloud = cloud();
     cloud.door("PUT settings", &json!({"start_ms": 100}));
     cloud.ok(
@@ -196,7 +196,7 @@ fn a_wait_ends_with_the_state_or_with_its_time() {
 }
 
 #[test]
-fn an_image_is_seen_only_when_it_has_spread() {
+fn a_pushed_image_is_listed_after_a_delay() {
     let cloud = Cloud::new();
     cloud.door(
         "POST images",
@@ -208,7 +208,7 @@ fn an_image_is_seen_only_when_it_has_spread() {
 }
 
 #[test]
-fn nobody_gets_in_without_a_token() {
+fn a_request_without_a_token_is_rejected() {
     let cloud = cloud();
     let address = cloud.metro();
     let address = address

@@ -26,7 +26,7 @@ fn assert_lists(outcome: Outcome, name: &str) {
 }
 
 #[test]
-fn a_refused_request_is_made_again_after_the_pause_it_was_told() {
+fn a_rejected_request_is_retried_after_its_retry_after() {
     let bench = Bench::new();
     let cloud = with_instance("web");
     let busy = json!({"kind": "status", "status": 429, "retry_after": 1, "path": "/v1/instances"});
@@ -48,7 +48,7 @@ fn a_listing_survives_a_dropped_connection() {
 }
 
 #[test]
-fn a_wrong_token_is_told_in_one_sentence_and_not_shown() {
+fn a_wrong_token_is_reported_in_one_sentence_and_not_shown() {
     let bench = Bench::new();
     let cloud = with_instance("web");
     let mut command = cloud.command(&bench, LIST);
@@ -80,7 +80,7 @@ fn a_token_does_not_follow_a_redirect_to_another_host() {
 }
 
 #[test]
-fn of_several_instances_each_is_told_of() {
+fn each_of_several_instances_is_reported() {
     let bench = Bench::new();
     let cloud = with_instance("web");
     let args = ["cloud", "instance", "start", "web", "ghost"];
@@ -109,7 +109,7 @@ fn assert_says(outcome: &Outcome, words: &[&str]) {
 }
 
 #[test]
-fn a_creation_whose_answer_is_lost_makes_one_instance() {
+fn a_lost_creation_response_creates_one_instance() {
     for kind in ["drop-after", "half"] {
         let cloud = with_image();
         let fault = json!({"kind": kind, "method": "POST", "path": "/v1/instances"});
@@ -131,7 +131,7 @@ fn a_creation_whose_answer_is_lost_makes_one_instance() {
 }
 
 #[test]
-fn a_creation_that_never_arrived_is_an_error_and_makes_none() {
+fn a_lost_creation_request_is_an_error_and_creates_no_instance() {
     let cloud = with_image();
     let fault = json!({"kind": "drop-before", "method": "POST", "path": "/v1/instances"});
     cloud.door("POST faults", &fault);
@@ -143,7 +143,7 @@ fn a_creation_that_never_arrived_is_an_error_and_makes_none() {
 }
 
 #[test]
-fn a_busy_platform_is_asked_again_for_an_instance_after_the_pause_it_told() {
+fn creating_an_instance_on_a_busy_platform_is_retried_after_its_retry_after() {
     let cloud = with_image();
     let busy = json!({
         "kind": "status", "status": 429, "retry_after": 1, "method": "POST",
@@ -155,7 +155,7 @@ fn a_busy_platform_is_asked_again_for_an_instance_after_the_pause_it_told() {
 }
 
 #[test]
-fn a_quota_a_name_and_an_image_are_told_of_as_what_they_are() {
+fn errors_about_quotas_names_and_images_are_different() {
     let bench = Bench::new();
     let cloud = with_image();
     let outcome = cloud
@@ -185,7 +185,7 @@ fn a_quota_a_name_and_an_image_are_told_of_as_what_they_are() {
 }
 
 #[test]
-fn a_metro_that_is_not_there_and_one_that_is_none_are_told_apart() {
+fn an_unreachable_metro_and_an_invalid_one_are_different_errors() {
     let bench = Bench::new();
     let cloud = with_image();
     let words = [
@@ -215,7 +215,7 @@ fn a_metro_that_is_not_there_and_one_that_is_none_are_told_apart() {
 }
 
 #[test]
-fn a_word_that_is_mistyped_does_not_deploy_the_project_instead() {
+fn a_mistyped_argument_does_not_deploy_the_project_instead() {
     let (cloud, bench) = (with_image(), Bench::new());
     project_on(&bench, "tester/mini:1", ".");
     for (word, said) in [

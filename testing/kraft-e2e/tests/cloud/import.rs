@@ -44,7 +44,7 @@ fn assert_no_helper(cloud: &Cloud) {
 }
 
 #[test]
-fn a_directory_arrives_whole() {
+fn a_directory_is_imported_completely() {
     let ((cloud, uuid), bench) = (with_volume(16), Bench::new());
     site(&bench);
     let outcome = import(&cloud, &bench, &[]).success();
@@ -83,7 +83,7 @@ fn sum(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_before_anything_is_made() {
+fn files_too_large_for_the_volume_are_an_error_before_anything_is_created() {
     let ((cloud, _), bench) = (with_volume(1), Bench::new());
     site(&bench);
     fs::write(bench.path().join("site/large"), vec![0; 1 << 20]).unwrap();
@@ -110,7 +110,7 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn what_the_helper_says_is_told_in_full() {
+fn the_message_of_the_helper_is_printed_in_full() {
     let ((cloud, _), bench) = (with_volume(16), Bench::new());
     site(&bench);
     let complaint = json!({"complaint": {"at": 1000, "text": "the disk is on fire"}});
@@ -134,7 +134,7 @@ fn what_the_helper_says_is_told_in_full() {
 }
 
 #[test]
-fn a_volume_that_is_not_there_or_in_use_is_told() {
+fn a_volume_that_is_missing_or_in_use_is_reported() {
     let ((cloud, _), bench) = (with_volume(16), Bench::new());
     site(&bench);
     let words = ["cloud", "volume", "import", "-v", "ghost", "-s", "site"];

@@ -281,7 +281,7 @@ fn metros() {
 }
 
 #[test]
-fn a_deployed_instance_is_a_card() {
+fn a_deployed_instance_is_printed_as_a_card() {
     let (cloud, bench) = (cloud(), Bench::new());
     let words = [
         "cloud",
@@ -315,7 +315,7 @@ fn a_deployed_instance_is_a_card() {
 }
 
 #[test]
-fn a_form_that_is_none_is_refused() {
+fn an_invalid_output_format_is_rejected() {
     let (cloud, bench) = (cloud(), Bench::new());
     let outcome = cloud
         .kraft(&bench, &["cloud", "instance", "list", "-o", "xml"])
@@ -328,7 +328,7 @@ fn a_form_that_is_none_is_refused() {
 }
 
 #[test]
-fn what_a_command_did_is_told_in_a_form_too() {
+fn results_of_commands_are_also_printed_as_json() {
     let (cloud, bench) = (cloud(), Bench::new());
     let json = |words: &[&str]| -> Value {
         let words: Vec<&str> = ["cloud"]
@@ -355,7 +355,7 @@ fn what_a_command_did_is_told_in_a_form_too() {
 }
 
 #[test]
-fn a_watched_list_is_told_again_when_something_changes() {
+fn a_watched_list_is_printed_again_when_something_changes() {
     let (cloud, bench) = (cloud(), Bench::new());
     let file = bench.path().join("watched");
     let words = ["cloud", "volume", "list", "--watch"];

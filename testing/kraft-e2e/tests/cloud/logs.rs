@@ -42,7 +42,7 @@ fn logs(cloud: &Cloud, more: &[&str]) -> String {
 }
 
 #[test]
-fn a_log_is_printed_whole_or_from_so_many_lines_before_its_end() {
+fn a_log_is_printed_completely_or_from_its_last_lines() {
     let cloud = with_instances(&["web"]);
     // Longer than two answers.
     let all = lines(0..1000);
@@ -62,7 +62,7 @@ fn a_log_is_printed_whole_or_from_so_many_lines_before_its_end() {
 }
 
 #[test]
-fn several_logs_are_told_apart_by_their_names() {
+fn several_logs_are_prefixed_with_their_names() {
     let cloud = with_instances(&["web", "shop-1"]);
     print(&cloud, "web", "one\n");
     print(&cloud, "shop-1", "two\nthree");
@@ -78,7 +78,7 @@ fn several_logs_are_told_apart_by_their_names() {
 }
 
 #[test]
-fn following_neither_loses_nor_doubles_a_byte_across_broken_connections() {
+fn logs_follow_neither_loses_nor_repeats_bytes_across_broken_connections() {
     let cloud = with_instances(&["web"]);
     let bench = Bench::new();
     let words = [
@@ -138,7 +138,7 @@ fn following_neither_loses_nor_doubles_a_byte_across_broken_connections() {
 }
 
 #[test]
-fn an_instance_that_is_removed_ends_the_following() {
+fn a_removed_instance_ends_logs_follow() {
     let cloud = with_instances(&["web"]);
     let bench = Bench::new();
     let mut command = cloud.command(&bench, &["cloud", "instance", "logs", "-f", "web"]);
@@ -161,7 +161,7 @@ fn an_instance_that_is_removed_ends_the_following() {
 }
 
 #[test]
-fn what_the_platform_has_forgotten_is_said_and_not_made_up() {
+fn missing_parts_of_a_log_are_reported() {
     let cloud = with_instances(&["web"]);
     // The emulator keeps a mebibyte.
     let piece = lines(0..2000);

@@ -56,7 +56,7 @@ fn there(cloud: &Cloud) -> Vec<String> {
 }
 
 #[test]
-fn keep_leaves_all_instances() {
+fn the_strategy_keep_keeps_all_instances() {
     let cloud = with_service();
     let _ = deploy(&cloud, &["--no-wait", "--rollout", "keep", "tester/web:v2"]).success();
     assert_eq!(
@@ -71,7 +71,7 @@ fn keep_leaves_all_instances() {
 }
 
 #[test]
-fn remove_leaves_the_new_one_and_those_of_other_images() {
+fn the_strategy_remove_keeps_the_new_instance_and_other_images() {
     let cloud = with_service();
     let _ = deploy(
         &cloud,
@@ -82,7 +82,7 @@ fn remove_leaves_the_new_one_and_those_of_other_images() {
 }
 
 #[test]
-fn stop_stops_the_old_ones_and_lets_them_finish() {
+fn the_strategy_stop_drains_and_stops_the_old_instances() {
     let cloud = with_service();
     let _ = deploy(&cloud, &["--no-wait", "--rollout", "stop", "tester/web:v2"]).success();
     let journal = cloud.journal();
@@ -104,7 +104,7 @@ fn stop_stops_the_old_ones_and_lets_them_finish() {
 }
 
 #[test]
-fn exit_makes_nothing_where_there_are_old_ones_and_something_where_there_are_none() {
+fn the_strategy_exit_creates_an_instance_only_if_there_are_no_old_ones() {
     for word in ["exit", "abort"] {
         let cloud = with_service();
         let outcome = deploy(&cloud, &["--no-wait", "--rollout", word, "tester/web:v2"]).exits(1);
@@ -129,7 +129,7 @@ fn exit_makes_nothing_where_there_are_old_ones_and_something_where_there_are_non
 }
 
 #[test]
-fn nobody_to_ask_is_an_error_only_where_there_is_something_to_ask() {
+fn a_missing_terminal_is_an_error_only_if_there_is_a_question() {
     let cloud = with_service();
     let outcome = deploy(&cloud, &["--no-wait", "tester/web:v2"]).exits(2);
     assert!(
@@ -183,7 +183,7 @@ fn qualifiers_choose_the_old_ones() {
 }
 
 #[test]
-fn a_new_one_that_crashes_leaves_the_old_ones_alone() {
+fn a_new_instance_that_crashes_does_not_change_the_old_ones() {
     let cloud = with_service();
     let image = json!({"name": "tester/web:v3", "crash": "cannot bind\n"});
     cloud.door("POST images", &image);
@@ -211,7 +211,7 @@ fn a_new_one_that_crashes_leaves_the_old_ones_alone() {
 }
 
 #[test]
-fn a_new_one_that_takes_too_long_leaves_the_old_ones_alone() {
+fn a_new_instance_that_times_out_does_not_change_the_old_ones() {
     let cloud = with_service();
     cloud.door("PUT settings", &json!({"start_ms": 60_000}));
     let words = [

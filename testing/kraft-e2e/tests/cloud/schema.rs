@@ -378,7 +378,7 @@ fn every_described_endpoint_is_reached_by_a_command_that_keeps_to_the_descriptio
 }
 
 #[test]
-fn what_is_not_described_is_refused() {
+fn undocumented_requests_are_rejected() {
     let cloud = Cloud::new();
     let unknown = json!({"image": "tester/web", "colour": "red"});
     assert_eq!(cloud.ask("POST /instances", &unknown).0, 400);
@@ -411,7 +411,7 @@ fn the_journal_never_holds_a_token_or_a_key() {
 
 #[test]
 #[should_panic(expected = "/data/instances/0/state")]
-fn the_judge_sees_what_does_not_fit() {
+fn the_schema_rejects_invalid_requests_and_responses() {
     let Some(document) = description() else {
         panic!("/data/instances/0/state: there is no description to judge by");
     };

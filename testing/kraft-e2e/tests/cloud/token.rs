@@ -44,7 +44,7 @@ fn assert_silent(text: &str) {
 }
 
 #[test]
-fn no_output_and_no_error_tells_the_token() {
+fn no_output_and_no_error_contains_the_token() {
     let (bench, cloud) = (Bench::new(), cloud());
     cloud.door(
         "POST faults",
@@ -79,7 +79,7 @@ fn no_output_and_no_error_tells_the_token() {
 }
 
 #[test]
-fn a_token_that_is_none_is_not_repeated() {
+fn an_invalid_token_is_not_printed() {
     let (bench, cloud) = (Bench::new(), cloud());
     for odd in ["only-for-the-cloud", "b25seS1mb3ItdGhlLWNsb3Vk"] {
         let mut command = command(&cloud, &bench, &["cloud", "instance", "list"]);
@@ -168,7 +168,7 @@ fn no_file_that_others_can_read_holds_the_token() {
 }
 
 #[test]
-fn the_private_key_of_a_certificate_is_sent_and_never_told() {
+fn the_private_key_of_a_certificate_is_sent_and_never_printed() {
     let (bench, cloud) = (Bench::new(), cloud());
     let key = "-----BEGIN PRIVATE KEY-----\nQUJDREVGR0hJSktM\n-----END PRIVATE KEY-----\n";
     let chain = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n";

@@ -106,7 +106,7 @@ fn instances(cloud: &Cloud) -> Vec<String> {
 }
 
 #[test]
-fn sixty_four_connections_at_once_carry_every_byte_both_ways() {
+fn sixty_four_concurrent_connections_transfer_every_byte_in_both_directions() {
     let (cloud, bench) = (with_echo(), Bench::new());
     let tunnel = Tunnel::start(&cloud, &bench);
     let tunnel_ref = &tunnel;
@@ -139,7 +139,7 @@ fn sixty_four_connections_at_once_carry_every_byte_both_ways() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_before_anything_is_made() {
+fn a_port_in_use_is_reported_before_anything_is_created() {
     let (cloud, bench) = (with_echo(), Bench::new());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let way = format!("{}:web:7", taken.local_addr().unwrap().port());
@@ -157,7 +157,7 @@ fn a_port_that_is_taken_is_told_before_anything_is_made() {
 }
 
 #[test]
-fn what_the_helper_refuses_is_told_and_ends_one_connection_only() {
+fn a_refused_connection_is_reported_and_ends_alone() {
     let (cloud, bench) = (with_echo(), Bench::new());
     let mut tunnel = Tunnel::start(&cloud, &bench);
     cloud.door("PUT helpers", &json!({"slots": 0}));
@@ -172,7 +172,7 @@ fn what_the_helper_refuses_is_told_and_ends_one_connection_only() {
 }
 
 #[test]
-fn a_lost_control_connection_comes_back_and_the_tunnel_stays() {
+fn a_lost_control_connection_is_reopened_and_the_tunnel_stays_open() {
     let (cloud, bench) = (with_echo(), Bench::new());
     cloud.door("PUT helpers", &json!({"control_ms": 1500}));
     let mut tunnel = Tunnel::start(&cloud, &bench);
@@ -183,7 +183,7 @@ fn a_lost_control_connection_comes_back_and_the_tunnel_stays() {
 }
 
 #[test]
-fn a_helper_that_is_gone_ends_the_tunnel_with_a_reason() {
+fn a_removed_helper_ends_the_tunnel_with_an_error() {
     let (cloud, bench) = (with_echo(), Bench::new());
     cloud.door("PUT helpers", &json!({"control_ms": 1500}));
     let mut tunnel = Tunnel::start(&cloud, &bench);
@@ -219,7 +219,7 @@ fn an_interrupt_while_the_helper_is_made_leaves_none() {
 }
 
 #[test]
-fn the_password_of_a_helper_is_in_nobodys_sight() {
+fn the_password_of_a_helper_is_never_visible() {
     let (cloud, bench) = (with_echo(), Bench::new());
     let tunnel = Tunnel::start(&cloud, &bench);
     let journal = cloud.journal();

@@ -76,7 +76,7 @@ fn a_deployed_web_site_answers_under_its_name_once_deploy_returns() {
 }
 
 #[test]
-fn a_volume_arrives_in_the_machine_and_outlives_it() {
+fn a_volume_is_mounted_in_the_machine_and_outlives_it() {
     let script = "cat /data/visits; echo visited >>/data/visits; echo written; sleep 600";
     let Some((_registry, bench, cloud)) = shop(script) else {
         return;
@@ -112,7 +112,7 @@ fn a_volume_arrives_in_the_machine_and_outlives_it() {
 }
 
 #[test]
-fn a_server_that_never_answers_fails_the_deployment_with_its_last_words() {
+fn a_server_that_never_answers_fails_the_deployment_with_its_last_output() {
     let Some(registry) = Registry::plain() else {
         return;
     };

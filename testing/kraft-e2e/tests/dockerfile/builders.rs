@@ -25,7 +25,7 @@ fn with_programs(bench: Bench, programs: &[(&str, &str)]) -> Bench {
 }
 
 #[test]
-fn an_engine_without_a_network_makes_room_for_the_next_builder() {
+fn an_engine_without_a_network_is_skipped_for_the_next_builder() {
     let (Some(docker), Some(registry)) = (Docker::start(), Registry::plain()) else {
         return;
     };
@@ -84,7 +84,7 @@ cgroups in hybrid mode not supported' >&2\n\
     exit 1\n";
 
 #[test]
-fn kraft_comes_before_other_programs_and_those_follow_each_other() {
+fn builders_are_tried_in_their_order() {
     let bench = with_programs(Bench::new(), &[("buildah", REFUSING), ("podman", REFUSING)]);
     context(
         &bench,

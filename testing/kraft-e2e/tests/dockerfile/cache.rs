@@ -277,7 +277,7 @@ fn only_steps_that_can_see_a_change_run_again() {
 }
 
 #[test]
-fn files_that_no_instruction_takes_do_not_make_an_archive_again() {
+fn unused_files_of_the_context_do_not_invalidate_the_cache() {
     let Some(kitchen) = Kitchen::own() else {
         return;
     };
@@ -329,7 +329,7 @@ RUN /bin/sh mknod /device c 1 3 || true
 ";
 
 #[test]
-fn what_is_kept_is_what_was_made() {
+fn cached_steps_give_the_same_archive() {
     for kitchen in Kitchen::all() {
         let lines: Vec<&str> = ODD.lines().collect();
         let odd = format!("{}\n", lines.join("\n")).replace("/bin/sh ", "busybox ");
@@ -436,7 +436,7 @@ fn attributes_of_files_are_kept() {
 }
 
 #[test]
-fn more_steps_than_an_overlay_has_layers_are_no_trouble() {
+fn more_steps_than_overlay_layers_are_supported() {
     let Some(kitchen) = Kitchen::own() else {
         return;
     };
@@ -453,7 +453,7 @@ fn more_steps_than_an_overlay_has_layers_are_no_trouble() {
 }
 
 #[test]
-fn a_stage_that_is_copied_from_counts_by_what_is_copied() {
+fn only_the_copied_files_of_a_stage_affect_the_cache() {
     let Some(kitchen) = Kitchen::own() else {
         return;
     };
@@ -507,7 +507,7 @@ fn an_image_is_unpacked_once_and_counts_by_its_digest() {
 }
 
 #[test]
-fn a_build_that_is_killed_keeps_its_steps_and_nothing_half_made() {
+fn a_killed_build_keeps_its_finished_steps_and_nothing_partial() {
     for kitchen in Kitchen::all() {
         kitchen.dockerfile(&format!(
             "{}{}{}",
@@ -571,7 +571,7 @@ fn a_step_that_fails_is_not_kept_and_those_before_it_are() {
 }
 
 #[test]
-fn two_builds_at_once_make_the_same_and_nothing_is_removed_under_them() {
+fn concurrent_builds_give_the_same_result_and_keep_each_others_files() {
     for kitchen in Kitchen::all() {
         if kitchen.cook == Cook::OnOverlay {
             // Two mounts of it do not see each other's files.
@@ -602,7 +602,7 @@ fn two_builds_at_once_make_the_same_and_nothing_is_removed_under_them() {
 }
 
 #[test]
-fn what_is_not_used_is_removed_and_made_again() {
+fn unused_cache_entries_are_removed_and_built_again() {
     for kitchen in Kitchen::all() {
         kitchen.dockerfile(&format!(
             "{}{}",

@@ -29,7 +29,7 @@ fn workshop() -> Option<(Docker, Bench)> {
 const ALONE: [&str; 2] = ["--build-network", "none"];
 
 #[test]
-fn stages_arguments_targets_secrets_and_ignore_files_do_what_they_say() {
+fn stages_arguments_targets_secrets_and_ignore_files_are_supported() {
     let Some((_docker, bench)) = workshop() else {
         return;
     };
@@ -100,7 +100,7 @@ fn stages_arguments_targets_secrets_and_ignore_files_do_what_they_say() {
 }
 
 #[test]
-fn another_platform_is_built_for_where_nothing_has_to_run() {
+fn a_foreign_platform_can_be_built_if_no_step_runs_programs() {
     let Some((_docker, bench)) = workshop() else {
         return;
     };
@@ -113,7 +113,7 @@ fn another_platform_is_built_for_where_nothing_has_to_run() {
 }
 
 #[test]
-fn faults_are_shown_in_the_dockerfile() {
+fn errors_are_shown_at_their_line_of_the_dockerfile() {
     let Some((_docker, bench)) = workshop() else {
         return;
     };
@@ -143,7 +143,7 @@ fn faults_are_shown_in_the_dockerfile() {
 }
 
 #[test]
-fn a_build_that_is_interrupted_ends_in_the_daemon_too() {
+fn an_interrupted_build_is_also_cancelled_in_the_daemon() {
     let Some((_docker, bench)) = workshop() else {
         return;
     };
@@ -172,7 +172,7 @@ fn a_build_that_is_interrupted_ends_in_the_daemon_too() {
 }
 
 #[test]
-fn what_no_archive_can_hold_ends_the_build_at_once() {
+fn files_too_large_for_an_archive_are_an_error() {
     let Some((_docker, bench)) = workshop() else {
         return;
     };
@@ -188,7 +188,7 @@ fn what_no_archive_can_hold_ends_the_build_at_once() {
 }
 
 #[test]
-fn of_a_large_context_only_what_changed_travels() {
+fn only_changed_files_of_a_large_context_are_sent() {
     let Some((_docker, bench)) = workshop() else {
         return;
     };
@@ -224,7 +224,7 @@ fn of_a_large_context_only_what_changed_travels() {
 }
 
 #[test]
-fn what_did_not_change_is_not_built_again() {
+fn an_unchanged_root_filesystem_is_not_rebuilt() {
     let Some((docker, bench)) = workshop() else {
         return;
     };

@@ -1,9 +1,9 @@
 //! Dockerfiles: every builder, what is cached, and what a build step can reach.
 
-mod alone;
 mod builders;
 mod cache;
 mod daemon;
+mod own_builder;
 mod protocol;
 mod run;
 mod sandbox;

@@ -95,7 +95,7 @@ fn certificates(dir: &Path) {
 }
 
 #[test]
-fn tls_is_spoken_with_a_certificate_of_our_own() {
+fn tls_uses_the_certificate_of_the_emulator() {
     let Some((_docker, bridge, bench)) = engine() else {
         return;
     };
@@ -185,7 +185,7 @@ fn a_buildkit_in_a_container_is_reached_through_the_program_of_its_engine() {
 }
 
 #[test]
-fn addresses_that_lead_nowhere_and_such_as_are_none_are_told() {
+fn unreachable_and_invalid_addresses_are_reported() {
     let bench = Bench::new();
     context(
         &bench,

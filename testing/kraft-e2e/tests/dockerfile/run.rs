@@ -81,7 +81,7 @@ fn a_project_boots_with_the_files_arguments_and_environment_of_its_image() {
 }
 
 #[test]
-fn a_command_of_the_kraftfile_goes_over_that_of_the_image() {
+fn a_command_of_the_kraftfile_replaces_that_of_the_image() {
     let kraftfile = "spec: v0.6\nruntime: RUNTIME\nrootfs: ./Dockerfile\n\
                      cmd: ['@cat:/etc/motd', of the project]\n";
     let Some((_registry, bench, _)) = project(kraftfile) else {
@@ -174,7 +174,7 @@ fn an_image_of_a_registry_is_a_root_filesystem() {
 }
 
 #[test]
-fn a_program_that_cannot_start_is_told_before_the_machine_boots() {
+fn a_program_that_cannot_start_is_reported_before_the_machine_boots() {
     let kraftfile = "spec: v0.6\nruntime: RUNTIME\nrootfs: ./Dockerfile\ncmd: [/bin/app]\n";
     let Some((_registry, bench, runtime)) = project(kraftfile) else {
         return;

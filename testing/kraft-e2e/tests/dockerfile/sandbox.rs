@@ -275,7 +275,7 @@ fn init_of_a_step_is_confined_and_holds_three_descriptors() {
 }
 
 #[test]
-fn a_build_that_takes_too_long_is_stopped() {
+fn a_build_is_stopped_at_its_timeout() {
     let bench = Bench::new();
     let dockerfile = "FROM scratch\nCOPY busybox /\nRUN [\"/busybox\", \"sleep\", \"600\"]\n";
     context(&bench, &[("Dockerfile", dockerfile)]);

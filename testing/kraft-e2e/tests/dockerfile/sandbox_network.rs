@@ -112,7 +112,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_step_has_a_way_out_that_does_not_lead_to_the_host() {
+fn a_step_has_internet_access_without_access_to_the_host() {
     if let Some(why) = obstacle() {
         skip(why);
         return;
@@ -134,7 +134,7 @@ fn a_step_has_a_way_out_that_does_not_lead_to_the_host() {
 }
 
 #[test]
-fn a_step_sees_the_network_that_was_asked_for() {
+fn a_step_has_the_requested_network() {
     if let Some(why) = obstacle() {
         skip(why);
         return;

@@ -212,7 +212,7 @@ COPY --chmod=755 src/sub /modes\n\
 COPY --chown=3 src/sub /owners\n";
 
 #[test]
-fn corners_are_turned_as_the_daemon_does() {
+fn edge_cases_give_the_same_result_as_the_daemon() {
     let Some(docker) = Docker::start() else {
         return;
     };

@@ -64,7 +64,7 @@ fn with_index(change: impl FnOnce(&mut Value)) -> Image {
 }
 
 #[test]
-fn a_configuration_larger_than_memory_is_not_read_into_it() {
+fn a_huge_image_configuration_is_not_read_into_memory() {
     let mut image = Image::default();
     let digest = format!("sha256:{}", "a".repeat(64));
     let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json",
@@ -83,7 +83,7 @@ fn a_configuration_larger_than_memory_is_not_read_into_it() {
 }
 
 #[test]
-fn a_lone_configuration_of_another_digest_is_not_believed() {
+fn a_configuration_with_another_digest_is_rejected() {
     let mut image = Image::default();
     let config = br#"{"architecture":"x86_64","os":"qemu","rootfs":{"type":"layers"}}"#;
     let config = image.add("application/vnd.oci.image.config.v1+json", config.to_vec());
@@ -103,7 +103,7 @@ fn a_lone_configuration_of_another_digest_is_not_believed() {
 }
 
 #[test]
-fn the_size_that_an_index_states_for_a_manifest_decides_nothing() {
+fn a_wrong_size_of_a_manifest_in_an_index_is_accepted() {
     for size in [1_u64, 1 << 20, u64::MAX] {
         let bench = bench();
         let image = with_index(|index| index["manifests"][0]["size"] = json!(size));
@@ -116,7 +116,7 @@ fn the_size_that_an_index_states_for_a_manifest_decides_nothing() {
 }
 
 #[test]
-fn a_document_that_calls_itself_what_it_is_not_is_refused() {
+fn a_document_with_a_wrong_media_type_is_rejected() {
     let image = with_index(|index| index["mediaType"] = json!(MANIFEST));
     let said = refused(image, |_| Act::Serve);
     assert!(said.contains("as an index and as a manifest"), "{said}");
@@ -129,7 +129,7 @@ fn a_document_that_calls_itself_what_it_is_not_is_refused() {
 }
 
 #[test]
-fn what_comes_for_a_digest_is_held_against_it() {
+fn content_is_verified_against_its_digest() {
     let bench = bench();
     let registry = Hostile::start(
         good(),
@@ -166,7 +166,7 @@ fn many_documents_do_not_fill_the_memory() {
 }
 
 #[test]
-fn an_image_that_names_the_same_again_and_again_is_followed_once() {
+fn a_document_that_is_referenced_many_times_is_read_once() {
     let mut image = Image::with(
         &[small()],
         |manifest| {
@@ -198,7 +198,7 @@ fn an_image_that_names_the_same_again_and_again_is_followed_once() {
 }
 
 #[test]
-fn an_index_that_lies_about_what_is_here_does_not_stop_the_sweeper() {
+fn an_index_with_wrong_sizes_does_not_stop_garbage_collection() {
     let layer = json!({"mediaType": MANIFEST, "digest": good().layers[0], "size": small().len()});
     let manifest = json!({"mediaType": MANIFEST, "digest": good().manifest, "size": 1});
     for lie in [&layer, &manifest] {
@@ -226,7 +226,7 @@ fn an_index_that_lies_about_what_is_here_does_not_stop_the_sweeper() {
 }
 
 #[test]
-fn whoever_sends_next_to_nothing_counts_as_silent() {
+fn a_server_that_sends_almost_nothing_times_out() {
     let image = good();
     let layer = image.layers[0].clone();
     let size = image.blobs[&layer].1.len();
@@ -247,7 +247,7 @@ fn whoever_sends_next_to_nothing_counts_as_silent() {
 }
 
 #[test]
-fn a_head_without_end_is_given_up() {
+fn an_endless_response_head_is_an_error() {
     let field = |count: usize| format!("X-Field: {}\r\n", "x".repeat(count)).into_bytes();
     for (first, again) in [
         (b"HTTP/1.1 200 OK\r\n".to_vec(), field(1000)),
@@ -268,7 +268,7 @@ fn a_head_without_end_is_given_up() {
 }
 
 #[test]
-fn nothing_that_an_image_says_reaches_the_terminal_raw() {
+fn text_of_an_image_is_escaped_on_the_terminal() {
     let ugly = "\u{1b}[2J\u{7}\u{9b}31m";
     let mut image = Image::with(
         &[small()],
@@ -323,7 +323,7 @@ fn nothing_that_an_image_says_reaches_the_terminal_raw() {
 }
 
 #[test]
-fn a_list_of_repositories_without_end_is_given_up() {
+fn an_endless_list_of_repositories_is_an_error() {
     let bench = bench();
     let registry = Hostile::start(
         good(),
@@ -350,7 +350,7 @@ fn a_list_of_repositories_without_end_is_given_up() {
 }
 
 #[test]
-fn names_that_lead_elsewhere_are_no_repositories() {
+fn invalid_names_in_a_catalog_are_not_listed() {
     let bench = bench();
     let list = json!({"repositories": ["../../../etc/x", "/abs", "a\u{1b}[2J", "", "good/one",
         "x".repeat(10_000), "a b", "UPPER", "a?b=c", "a#b", "good/one@sha256:00"]});
@@ -391,7 +391,7 @@ fn gzip(script: &str, head: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_name_larger_than_memory_is_not_read_into_it() {
+fn a_huge_file_name_is_not_read_into_memory() {
     // GNU long names and link targets, and pax fields, precede a file.
     for kind in [b'L', b'K', b'x'] {
         let mut header = tar("././@LongLink", kind, "", b"")[..512].to_vec();
@@ -410,7 +410,7 @@ fn a_name_larger_than_memory_is_not_read_into_it() {
 }
 
 #[test]
-fn a_kernel_of_another_architecture_is_told() {
+fn a_kernel_of_another_architecture_is_reported() {
     let kernel = std::fs::read(mini("arm64")).unwrap();
     let layer = tar("unikraft/bin/kernel", b'0', "", &kernel);
     let registry = Hostile::start(Image::of_layers(&[layer]), Arc::new(|_| Act::Serve));
@@ -420,7 +420,7 @@ fn a_kernel_of_another_architecture_is_told() {
 }
 
 #[test]
-fn what_no_command_line_carries_is_refused_before_anything_boots() {
+fn arguments_that_a_command_line_cannot_represent_are_rejected_before_the_boot() {
     let kernel = std::fs::read(mini("x86_64")).unwrap();
     for (field, value) in [
         ("Cmd", json!(["a\0b"])),

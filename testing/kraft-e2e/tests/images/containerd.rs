@@ -73,7 +73,7 @@ fn images_live_in_containerd_as_they_do_in_a_directory() {
 }
 
 #[test]
-fn images_of_others_are_left_alone() {
+fn images_of_other_accounts_are_not_changed() {
     let (Some(containerd), Some(registry)) = (Containerd::start(), Registry::plain()) else {
         return;
     };
@@ -108,7 +108,7 @@ fn images_of_others_are_left_alone() {
 }
 
 #[test]
-fn a_containerd_that_is_not_there_is_told() {
+fn an_unreachable_containerd_is_reported() {
     let bench = Bench::new().env("KRAFTKIT_CONTAINERD_ADDR", "/nonexistent/containerd.sock");
     let outcome = bench.kraft(["pkg", "ls"]).exits(1);
     for words in ["/nonexistent/containerd.sock", "containerd_addr"] {

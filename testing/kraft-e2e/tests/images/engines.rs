@@ -22,7 +22,7 @@ fn told(output: &Output) -> String {
 }
 
 #[test]
-fn docker_takes_the_side_that_is_for_it() {
+fn docker_uses_the_linux_manifest() {
     let (Some(registry), Some(docker)) = (Registry::plain(), Docker::start()) else {
         return;
     };
@@ -39,7 +39,7 @@ fn docker_takes_the_side_that_is_for_it() {
 }
 
 #[test]
-fn containerd_takes_the_side_that_is_for_it() {
+fn containerd_uses_the_linux_manifest() {
     let (Some(registry), Some(containerd)) = (Registry::plain(), Containerd::start()) else {
         return;
     };
@@ -67,7 +67,7 @@ fn containerd_takes_the_side_that_is_for_it() {
 }
 
 #[test]
-fn podman_takes_the_side_that_is_for_it() {
+fn podman_uses_the_linux_manifest() {
     if !installed("podman") {
         // It is needed for nothing else, so it is optional.
         eprintln!("SKIPPED: podman is not installed");

@@ -225,7 +225,7 @@ fn age(runtime: &Path, tag: &str, time: &str) {
 }
 
 #[test]
-fn what_kraftkit_gets_later_is_imported_when_it_is_asked_for() {
+fn images_that_kraftkit_adds_later_are_imported_on_request() {
     let bench = Bench::new();
     let image = of_kraftkit(&[("qemu", "x86_64"), ("fc", "x86_64")]);
     in_kraftkits_store(bench.runtime(), &image, "v1");
@@ -329,7 +329,7 @@ fn many_images_of_kraftkit_are_imported_together() {
 }
 
 #[test]
-fn a_wrong_size_of_a_layer_is_refused_and_costs_nobody_a_blob() {
+fn a_wrong_size_of_a_layer_is_rejected_and_removes_no_blob() {
     let good = unikernel("qemu", "x86_64");
     let mut lying = Image::with(
         &[good.blobs[&good.layers[0]].1.clone()],
@@ -441,7 +441,7 @@ fn root_of(bench: &Bench, name: &str, more: &[&str]) -> String {
 }
 
 #[test]
-fn a_base_is_found_in_indexes_of_indexes_and_its_plain_variant_taken() {
+fn a_base_image_is_found_in_nested_indexes_and_its_default_variant_chosen() {
     let (plain, v2, v3) = (
         base("plain", |_| {}),
         base("v2", |_| {}),
@@ -544,7 +544,7 @@ fn unreadable() -> [(&'static str, Change); 3] {
 }
 
 #[test]
-fn an_image_whose_configuration_makes_no_sense_is_refused_and_not_kept() {
+fn an_image_with_an_invalid_configuration_is_rejected_and_not_kept() {
     for (words, change) in unreadable() {
         let kernel = tar("unikraft/bin/kernel", b'0', "", b"not read");
         for (image, command) in [
@@ -568,7 +568,7 @@ fn an_image_whose_configuration_makes_no_sense_is_refused_and_not_kept() {
 }
 
 #[test]
-fn one_image_that_makes_no_sense_is_named_and_hides_no_other() {
+fn an_invalid_image_is_reported_and_hides_no_other() {
     for (words, change) in unreadable() {
         let odd = base("file", change);
         let bench = Bench::new();

@@ -132,7 +132,7 @@ fn at_tag(act: Act) -> impl Fn(&Request) -> Act + Send + Sync {
     at("v1", act)
 }
 
-fn blobs_that_are_not_what_they_say() -> Vec<Fault> {
+fn blobs_with_a_wrong_digest_or_size() -> Vec<Fault> {
     let image = good();
     let (layer, manifest) = (image.layers[0].clone(), image.manifest.clone());
     let bytes = image.blobs[&layer].1.clone();
@@ -281,7 +281,7 @@ fn blobs_that_are_not_what_they_say() -> Vec<Fault> {
     ]
 }
 
-fn documents_that_attack() -> Vec<Fault> {
+fn malicious_documents() -> Vec<Fault> {
     let changed = |change: fn(&mut Value)| Image::with(&[kernel_layer()], change, |_| {});
     let mut many = good();
     let entry = json!({"mediaType": MANIFEST, "digest": many.manifest, "size": 10});
@@ -426,7 +426,7 @@ fn documents_that_attack() -> Vec<Fault> {
     ]
 }
 
-fn answers_that_are_none() -> Vec<Fault> {
+fn invalid_responses() -> Vec<Fault> {
     let loops = |_: &Request| Act::field(302, "Location", "/v2/evil/image/manifests/v1");
     vec![
         fault(
@@ -592,22 +592,22 @@ fn tokens() -> Vec<Fault> {
 }
 
 #[test]
-fn blobs_and_documents_that_are_not_what_they_say_are_refused() {
-    play_all(blobs_that_are_not_what_they_say());
+fn blobs_and_documents_with_a_wrong_digest_or_size_are_rejected() {
+    play_all(blobs_with_a_wrong_digest_or_size());
 }
 
 #[test]
-fn documents_that_attack_are_refused() {
-    play_all(documents_that_attack());
+fn malicious_documents_are_rejected() {
+    play_all(malicious_documents());
 }
 
 #[test]
-fn answers_that_are_none_end_in_their_errors() {
-    play_all(answers_that_are_none());
+fn invalid_responses_are_errors() {
+    play_all(invalid_responses());
 }
 
 #[test]
-fn token_servers_are_not_trusted_further_than_they_must_be() {
+fn malicious_token_servers_are_errors() {
     let mut faults = tokens();
     // What our own side cannot send names no registry.
     faults.retain(|fault| fault.what != "a token with a line break");
@@ -615,7 +615,7 @@ fn token_servers_are_not_trusted_further_than_they_must_be() {
 }
 
 #[test]
-fn a_storm_of_refusals_is_met_with_few_questions() {
+fn a_registry_that_always_answers_429_gets_few_requests() {
     let registry = Hostile::start(good(), Arc::new(|_| Act::field(429, "Retry-After", "0")));
     let _ = bench()
         .kraft(["pkg", "pull", &registry.name("a/b")])
@@ -625,7 +625,7 @@ fn a_storm_of_refusals_is_met_with_few_questions() {
 }
 
 #[test]
-fn a_broken_transfer_goes_on_where_it_stopped() {
+fn an_interrupted_transfer_is_resumed() {
     let image = good();
     let layer = image.layers[0].clone();
     let bytes = image.blobs[&layer].1.clone();
@@ -668,7 +668,7 @@ fn a_registry_without_ranges_sends_all_of_it_again() {
 }
 
 #[test]
-fn the_next_pull_goes_on_where_a_dead_registry_left() {
+fn the_next_pull_resumes_after_a_registry_died() {
     let image = good();
     let layer = image.layers[0].clone();
     let bytes = image.blobs[&layer].1.clone();
@@ -710,7 +710,7 @@ fn the_next_pull_goes_on_where_a_dead_registry_left() {
 }
 
 #[test]
-fn a_token_that_runs_out_is_fetched_anew() {
+fn an_expired_token_is_fetched_again() {
     let image = Image::of_layers(&[kernel_layer(), tar("unikraft/bin/initrd", b'0', "", b"x")]);
     let given = Arc::new(AtomicUsize::new(0));
     let used = Arc::new(AtomicUsize::new(0));
@@ -740,7 +740,7 @@ fn a_token_that_runs_out_is_fetched_anew() {
 }
 
 #[test]
-fn authorization_does_not_follow_to_another_host() {
+fn credentials_are_not_sent_to_another_host() {
     let image = good();
     let layer = image.layers[0].clone();
     let other = Hostile::start(image.clone(), Arc::new(|_| Act::Serve));
@@ -801,7 +801,7 @@ fn walk(dir: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn layers_that_attack_are_refused_before_anything_boots() {
+fn malicious_layers_are_rejected_before_anything_boots() {
     let kernel = std::fs::read(mini("x86_64")).unwrap();
     let path = "unikraft/bin/kernel";
     let whole = tar(path, b'0', "", &kernel);
@@ -862,7 +862,7 @@ fn layers_that_attack_are_refused_before_anything_boots() {
 }
 
 #[test]
-fn a_layer_that_is_not_the_one_of_the_configuration_is_refused() {
+fn a_layer_with_another_diff_id_is_rejected() {
     let kernel = std::fs::read(mini("x86_64")).unwrap();
     let layer = tar("unikraft/bin/kernel", b'0', "", &kernel);
     let image = Image::with(

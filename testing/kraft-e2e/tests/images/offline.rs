@@ -18,7 +18,7 @@ const LOOKS: [&[&str]; 6] = [
 ];
 
 #[test]
-fn what_needs_no_network_asks_for_none() {
+fn commands_that_need_no_network_use_none() {
     if let Some(obstacle) = netns::obstacle() {
         return skip(obstacle);
     }
@@ -58,7 +58,7 @@ fn the_trace_shows_sockets_where_there_are_some() {
 }
 
 #[test]
-fn what_needs_the_network_fails_at_once_when_it_is_not_wanted() {
+fn commands_that_need_the_network_fail_at_once_with_offline() {
     let Some(registry) = Registry::plain() else {
         return;
     };

@@ -162,7 +162,7 @@ fn an_index_of_one_platform_is_what_kraftkit_writes() {
 }
 
 #[test]
-fn an_index_of_several_platforms_has_them_all_and_a_side_for_engines() {
+fn an_index_has_all_platforms_and_manifests_for_container_engines() {
     let bench = Bench::new().env("SOURCE_DATE_EPOCH", "1704067200");
     let (kernel, _) = vectors(bench.path());
     let name = "unikraft.org/many:v1";
@@ -461,7 +461,7 @@ fn a_project_runs_on_a_packaged_runtime() {
 }
 
 #[test]
-fn an_image_for_machines_that_cannot_be_run_is_told() {
+fn an_image_for_platforms_that_cannot_run_is_reported() {
     let bench = Bench::new();
     let kernel = mini("x86_64");
     package(
@@ -477,7 +477,7 @@ fn an_image_for_machines_that_cannot_be_run_is_told() {
 }
 
 #[test]
-fn damage_is_found_named_and_healed() {
+fn damage_is_found_reported_and_repaired() {
     let Some(registry) = Registry::plain() else {
         return;
     };

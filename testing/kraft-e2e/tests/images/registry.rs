@@ -80,7 +80,7 @@ fn goes_round(bench: &Bench, registry: &Registry, flags: &[&str]) {
 }
 
 #[test]
-fn an_image_goes_through_an_open_registry_and_comes_back() {
+fn an_image_is_pushed_and_pulled_without_credentials() {
     let Some(registry) = Registry::plain() else {
         return;
     };
@@ -88,7 +88,7 @@ fn an_image_goes_through_an_open_registry_and_comes_back() {
 }
 
 #[test]
-fn an_image_goes_through_a_registry_with_a_password() {
+fn an_image_is_pushed_and_pulled_with_a_password() {
     let Some(registry) = Registry::with_password(USER, PASSWORD) else {
         return;
     };
@@ -98,7 +98,7 @@ fn an_image_goes_through_a_registry_with_a_password() {
 }
 
 #[test]
-fn an_image_goes_through_a_registry_whose_certificate_is_given() {
+fn an_image_is_pushed_and_pulled_with_a_configured_certificate() {
     let Some(registry) = Registry::with_tls() else {
         return;
     };
@@ -108,7 +108,7 @@ fn an_image_goes_through_a_registry_whose_certificate_is_given() {
 }
 
 #[test]
-fn an_image_goes_through_a_registry_that_is_trusted_without_proof() {
+fn an_image_is_pushed_and_pulled_over_an_insecure_registry() {
     let Some(registry) = Registry::with_tls() else {
         return;
     };
@@ -117,7 +117,7 @@ fn an_image_goes_through_a_registry_that_is_trusted_without_proof() {
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_refused_with_advice() {
+fn an_untrusted_certificate_is_an_error_with_a_hint() {
     let Some(registry) = Registry::with_tls() else {
         return;
     };
@@ -138,7 +138,7 @@ fn a_certificate_that_nobody_vouches_for_is_refused_with_advice() {
 }
 
 #[test]
-fn a_registry_that_wants_a_password_says_so() {
+fn a_registry_that_requires_credentials_is_an_authentication_error() {
     let Some(registry) = Registry::with_password(USER, PASSWORD) else {
         return;
     };
@@ -185,7 +185,7 @@ fn a_wrong_password_is_refused_and_the_registry_named() {
 }
 
 #[test]
-fn what_docker_knows_of_a_registry_is_enough() {
+fn credentials_of_docker_are_used() {
     let Some(registry) = Registry::with_password(USER, PASSWORD) else {
         return;
     };
@@ -238,7 +238,7 @@ fn with_helper(script: Option<&str>) -> Bench {
 const HELPER: &str = "docker-credential-odd.exe";
 
 #[test]
-fn a_helper_that_fails_is_no_obstacle_to_an_image_for_everybody() {
+fn a_failed_credential_helper_does_not_prevent_anonymous_pulls() {
     let registry = with_tokens_for_all();
     let name = registry.name("public/app:v1");
     for (script, words) in [
@@ -274,7 +274,7 @@ fn a_helper_that_fails_is_no_obstacle_to_an_image_for_everybody() {
 }
 
 #[test]
-fn a_helper_that_fails_is_named_where_a_registry_wants_a_password() {
+fn a_failed_credential_helper_is_named_if_the_registry_requires_credentials() {
     let Some(registry) = Registry::with_password(USER, PASSWORD) else {
         return;
     };
@@ -356,7 +356,7 @@ fn a_logout_takes_the_password_away() {
 }
 
 #[test]
-fn a_password_is_seen_by_its_owner_only() {
+fn the_file_of_a_password_is_readable_by_its_owner_only() {
     let Some(registry) = Registry::with_password(USER, PASSWORD) else {
         return;
     };
@@ -418,7 +418,7 @@ fn a_password_is_seen_by_its_owner_only() {
 }
 
 #[test]
-fn skopeo_carries_an_image_elsewhere_without_changing_it() {
+fn skopeo_copies_an_image_without_changing_it() {
     let (Some(here), Some(there)) = (Registry::plain(), Registry::plain()) else {
         return;
     };
@@ -516,7 +516,7 @@ fn an_image_is_pulled_and_run_by_its_digest() {
 const ACCEPT_INDEX: (&str, &str) = ("Accept", "application/vnd.oci.image.index.v1+json");
 
 #[test]
-fn what_is_there_already_is_not_sent_again() {
+fn existing_blobs_are_not_sent_again() {
     let Some(registry) = Registry::plain() else {
         return;
     };
@@ -547,7 +547,7 @@ fn what_is_there_already_is_not_sent_again() {
 }
 
 #[test]
-fn an_image_that_is_nowhere_is_told_apart_from_a_registry_that_is_nowhere() {
+fn a_missing_image_and_an_unreachable_registry_are_different_errors() {
     let Some(registry) = Registry::plain() else {
         return;
     };

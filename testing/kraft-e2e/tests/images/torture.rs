@@ -80,7 +80,7 @@ fn start(bench: &Bench, args: &[&str]) -> Child {
 }
 
 #[test]
-fn pullers_sweepers_and_removers_share_a_store() {
+fn pulls_garbage_collections_and_removals_share_a_store() {
     let Some(registry) = Registry::plain() else {
         return;
     };

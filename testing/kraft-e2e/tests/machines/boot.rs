@@ -135,7 +135,7 @@ fn a_directory_becomes_the_root_filesystem() {
 }
 
 #[test]
-fn a_kernel_is_known_by_its_bytes_and_not_by_its_name() {
+fn a_kernel_is_identified_by_its_content_and_not_by_its_name() {
     let bench = Bench::new();
     for arch in ARCHES {
         let misnamed = bench.path().join("name with blanks, commas.txt");

@@ -210,7 +210,7 @@ fn a_guest_whose_monitor_was_killed_neither_hangs_nor_fills_the_disk() {
 }
 
 #[test]
-fn a_follower_goes_on_when_the_monitor_is_killed() {
+fn logs_follow_continues_when_the_monitor_is_killed() {
     let bench = bench();
     run(&bench, "m", &["@tick:1000000"]);
     let monitor = pid(&bench, "m", "monitor_pid");
@@ -297,7 +297,7 @@ fn lines_are_found_by_their_time() {
 }
 
 #[test]
-fn what_is_no_time_or_number_of_lines_is_refused() {
+fn invalid_times_and_numbers_of_lines_are_rejected() {
     let bench = Bench::new();
     for words in [
         &["logs", "--since", "yesterday", "m"][..],
@@ -317,7 +317,7 @@ fn what_is_no_time_or_number_of_lines_is_refused() {
 }
 
 #[test]
-fn a_follower_that_hangs_up_ends_and_the_guest_goes_on() {
+fn logs_follow_ends_with_its_reader_and_the_guest_continues() {
     let bench = bench();
     run(&bench, "m", &["@lines:200000", "@print:end", "@sleep:600"]);
     let mut logs = bench

@@ -55,7 +55,7 @@ const HANGS: &str = "trap '' TERM HUP INT\necho $$ >> \"$0.pids\"\nsleep 600 &\n
     echo $! >> \"$0.pids\"\nwait\nwait";
 
 #[test]
-fn what_hangs_when_kraft_is_killed_ends_with_it() {
+fn programs_that_hang_end_with_a_killed_kraft() {
     for words in [&["run", "-d"][..], &["doctor"]] {
         let bench = Bench::new();
         let qemu = stub(&bench, HANGS);

@@ -31,7 +31,7 @@ const FIRMWARE: [&str; 6] = [
 ];
 
 #[test]
-fn where_kvm_works_machines_run_with_it_and_nothing_is_warned_of() {
+fn machines_run_with_kvm_where_it_works_without_a_warning() {
     let bench = Bench::new();
     let root = bench.path().join("root");
     let qemu = Path::new("/usr/bin/qemu-system-x86_64");

@@ -47,7 +47,7 @@ fn orphan(bench: &Bench, name: &str, actions: &[&str]) -> Value {
 }
 
 #[test]
-fn a_machine_goes_through_its_life_and_ps_tells_it() {
+fn ps_shows_every_state_of_a_machine() {
     let bench = Bench::new();
     start(&bench, "alice", &["@tick:1000000"]);
     assert_eq!(bench.state("alice"), "running");
@@ -114,7 +114,7 @@ fn a_guest_that_crashes_has_errored() {
 }
 
 #[test]
-fn the_end_is_recorded_when_it_happens_though_no_kraft_is_there() {
+fn the_end_is_recorded_without_a_running_kraft() {
     let bench = Bench::new();
     start(&bench, "m", &["@sleep:1"]);
     let before = inspect(&bench, "m");
@@ -132,7 +132,7 @@ fn the_end_is_recorded_when_it_happens_though_no_kraft_is_there() {
 }
 
 #[test]
-fn a_killed_vmm_is_told_as_killed() {
+fn a_killed_vmm_is_reported_as_killed() {
     let bench = Bench::new();
     start(&bench, "m", &["@sleep:600"]);
     kill_process(pid_of(&inspect(&bench, "m"), "pid"), Signal::KILL).unwrap();
@@ -184,7 +184,7 @@ fn detached_machines_with_rm_remove_themselves() {
 }
 
 #[test]
-fn kraft_killed_at_any_moment_leaves_nothing_untrue() {
+fn a_kraft_killed_at_any_moment_leaves_a_consistent_store() {
     let bench = Bench::new();
     let kernel = mini("x86_64");
     for step in 0..40u64 {
@@ -276,7 +276,7 @@ fn twenty_machines_from_twenty_processes_have_twenty_names() {
 }
 
 #[test]
-fn a_full_disk_does_not_make_ps_lie() {
+fn ps_is_correct_on_a_full_disk() {
     let bench = Bench::new();
     let small = bench.path().join("small");
     std::fs::create_dir(&small).unwrap();

@@ -39,7 +39,7 @@ fn run<'a>(bench: &Bench, kernel: &'a str, flags: &[&'a str]) -> String {
 }
 
 #[test]
-fn linux_boots_from_an_archive_of_ours_and_finds_every_kind_of_entry() {
+fn linux_boots_from_a_built_archive_with_every_kind_of_entry() {
     let bench = Bench::new();
     let script = "cd /tree; stat -c '%n %f %h' * | sort; cat hard two; readlink link; \
                   cat 'd/with blank'; wc -c < big";
@@ -104,7 +104,7 @@ fn volumes_are_mounted_and_read_only_is_honoured() {
 }
 
 #[test]
-fn tcp_and_udp_reach_the_guest_through_one_card_on_the_address_asked_for() {
+fn tcp_and_udp_ports_reach_the_guest_on_the_requested_address() {
     let bench = Bench::new();
     let script = "ls /sys/class/net | grep -c eth; udp-echo 90 & \
                   while true; do echo over-tcp | nc -l -p 80; done";
@@ -169,7 +169,7 @@ fn tcp_and_udp_reach_the_guest_through_one_card_on_the_address_asked_for() {
 }
 
 #[test]
-fn a_port_of_a_stranger_is_refused_naming_the_stranger() {
+fn a_port_in_use_is_an_error_that_names_its_process() {
     let bench = Bench::new();
     let Some(kernel) = guest(&bench, "true") else {
         return;

@@ -7,6 +7,6 @@ mod kvm;
 mod lifecycle;
 mod limits;
 mod linux;
+mod recovery;
 mod secrets;
 mod terminal;
-mod truth;

@@ -121,7 +121,7 @@ fn make_and_its_children_get_no_secrets_and_git_what_it_needs_for_remotes() {
 }
 
 #[test]
-fn a_credential_helper_gets_what_it_knows_its_user_by_and_nothing_of_kraft() {
+fn a_credential_helper_gets_the_users_variables_and_none_of_kraft() {
     let Some(registry) = Registry::with_password("me", "open sesame") else {
         return;
     };

@@ -96,7 +96,7 @@ fn a_transfer_leaves_one_closing_line_at_every_width() {
 }
 
 #[test]
-fn closing_lines_are_for_people_and_respect_what_is_asked_of_the_log() {
+fn closing_lines_follow_the_log_settings() {
     let Some(registry) = Registry::plain() else {
         return;
     };

@@ -127,7 +127,7 @@ fn a_machine_whose_directory_was_removed_is_listed_and_ended_by_force() {
 }
 
 #[test]
-fn a_machine_of_which_nothing_but_the_process_is_left_is_found_by_its_id() {
+fn a_vmm_without_any_files_of_its_machine_is_found_by_id() {
     let bench = Bench::new();
     let machine = run(&bench, "lost");
     std::fs::remove_dir_all(bench.runtime()).unwrap();
@@ -196,7 +196,7 @@ fn never_up(bench: &Bench) -> String {
 }
 
 #[test]
-fn a_vmm_that_never_comes_up_is_ended_at_once() {
+fn a_vmm_that_does_not_start_is_ended_at_once() {
     for end in [
         &["rm", "--force", "up"][..],
         &["stop", "--force", "up"],

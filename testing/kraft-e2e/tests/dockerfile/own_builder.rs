@@ -1,4 +1,4 @@
-//! Dockerfiles on a computer with nothing but kraft: no daemon, no other builder.
+//! Dockerfiles on a host with nothing but kraft: no daemon, no other builder.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -30,7 +30,7 @@ fn building(bench: &Bench) -> Command {
 }
 
 #[test]
-fn what_only_copies_is_built() {
+fn a_dockerfile_without_run_is_built() {
     let bench = Bench::new();
     let dockerfile = "FROM scratch AS one\nCOPY a /in/\nFROM scratch\n\
                       COPY --from=one --chmod=0500 /in /out\nCOPY <<TEXT /note\nto $WHO\nTEXT\n";
@@ -46,7 +46,7 @@ fn what_only_copies_is_built() {
 }
 
 #[test]
-fn what_runs_commands_is_built_in_namespaces() {
+fn a_dockerfile_with_run_is_built_in_namespaces() {
     let Some((bench, _registry)) = with_base("RUN echo \"$(id -u) on $BASE\" > /made\n") else {
         return;
     };
@@ -66,7 +66,7 @@ fn what_runs_commands_is_built_in_namespaces() {
 }
 
 #[test]
-fn a_command_cannot_speak_for_kraft() {
+fn a_step_cannot_imitate_the_messages_of_kraft() {
     let steps = "RUN printf '\\001kraft: forged\\nkraft: forged\\n' >&2; exit 125\n";
     let Some((bench, _registry)) = with_base(steps) else {
         return;
@@ -80,7 +80,7 @@ fn a_command_cannot_speak_for_kraft() {
 }
 
 #[test]
-fn a_list_of_users_that_never_ends_stops_nothing() {
+fn an_endless_passwd_file_is_an_error() {
     for links in ["/dev/zero", "/proc/self/mem", "/proc"] {
         let steps = format!(
             "RUN [\"/bin/busybox\", \"ln\", \"-sf\", \"{links}\", \"/etc/passwd\"]\nUSER web\nRUN id\n"
@@ -239,7 +239,7 @@ fn a_pattern_that_is_not_valid_is_shown_in_the_ignore_file() {
 }
 
 #[test]
-fn where_nobody_can_the_error_says_who_was_asked_and_the_cure() {
+fn without_a_usable_builder_the_error_lists_each_one_with_its_reason() {
     let bench = Bench::new();
     context(&bench, &[("Dockerfile", "FROM scratch\nRUN make\n")]);
     // A host that forbids namespaces: the setting holds for the user namespace that it is made in.
@@ -303,7 +303,7 @@ fn a_failing_command_and_what_is_missing_are_shown_in_the_dockerfile() {
 }
 
 #[test]
-fn what_was_built_is_there_without_the_registry_of_its_base_image() {
+fn a_cached_build_does_not_need_the_registry_of_its_base_image() {
     let Some((bench, registry)) = with_base("RUN echo once > /made\n") else {
         return;
     };
@@ -316,7 +316,7 @@ fn what_was_built_is_there_without_the_registry_of_its_base_image() {
 }
 
 #[test]
-fn a_command_cannot_reach_out_of_its_root() {
+fn a_step_cannot_leave_its_root() {
     let steps = "RUN ln -s / /dev-link && mkdir -p /x && ln -s ../../../../../../etc /x/up\n\
                  RUN --mount=type=bind,target=/x/up/kraft-was-here ls / > /listed\n\
                  RUN [ ! -e /.kraft-old-root ] && cat /x/up/passwd > /users\n";
@@ -330,7 +330,7 @@ fn a_command_cannot_reach_out_of_its_root() {
 }
 
 #[test]
-fn a_command_has_no_hold_on_the_host() {
+fn a_step_cannot_change_the_host() {
     let steps = "RUN p=/proc/sys/kernel/core_pattern; old=\"$(cat $p)\"; ! echo \"$old\" > $p\n\
                  RUN ! ls /proc/1/root/ && ! cat /proc/1/environ\n\
                  RUN ! touch /sys/kernel/x && [ ! -s /proc/keys ]\n\
@@ -345,7 +345,7 @@ fn a_command_has_no_hold_on_the_host() {
 }
 
 #[test]
-fn a_command_is_found_from_where_it_begins_and_odd_links_do_not_stop_it() {
+fn a_program_is_found_from_the_working_directory_despite_unusual_links() {
     let steps = "WORKDIR /bin\nRUN [\"./busybox\", \"touch\", \"/relative\"]\n\
                  COPY odd /etc/\n\
                  RUN <<SCRIPT\n#!/bin/busybox sh\nx=own\necho \"$x $BASE\" > /script\nSCRIPT\n\
