@@ -1,4 +1,27 @@
 //! Reconstructs the Kraftfile and the configuration of a kernel from the records that it contains.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use kraft_config::env::Environment;
+//! # use kraft_config::{Config, Flags};
+//! # use kraft_core::event::Silent;
+//! # use kraft_engine::context::{Context, NoPrompt};
+//! use kraft_engine::probe::{find, records};
+//! use kraft_engine::project::TargetFilter;
+//! use kraft_engine::reconstruct::reconstruct;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let config = Config::without_file(&Flags::default(), Environment::default());
+//! # let context = Context::new(&config, Arc::new(Silent), Arc::new(NoPrompt));
+//! // A kernel that Unikraft's build linked.
+//! let kernel = Some("./web_qemu-x86_64".as_ref());
+//! let files = find(&context, kernel, None, &TargetFilter::default())?;
+//! let object = files.read(|_| true)?;
+//! let project = reconstruct(&files, &object, &records(&object)?)?;
+//! assert!(project.kraftfile.contains("name: web"));
+//! # Ok(())
+//! # }
+//! ```
 
 use kraft_core::arch::Arch;
 use kraft_core::kernel::libinfo::LibInfo;
