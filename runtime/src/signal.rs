@@ -215,6 +215,8 @@ impl Action {
     pub const NO_CHILD_STOP: u64 = 1;
     /// `SA_NOCLDWAIT`
     pub const NO_CHILD_WAIT: u64 = 2;
+    /// `SA_RESTORER`
+    pub const RESTORER: u64 = 0x0400_0000;
     /// `SA_ONSTACK`
     pub const ON_STACK: u64 = 0x0800_0000;
     /// `SA_RESTART`
@@ -377,8 +379,8 @@ impl AlternateStack {
 pub struct Frame {
     /// The handler.
     pub handler: usize,
-    /// Where it returns to.
-    pub restorer: usize,
+    /// Where it returns to, if the program said so.
+    pub restorer: Option<usize>,
     /// The mask that returning restores.
     pub mask: u64,
     /// The end of the alternate stack, if the handler runs there.

@@ -166,6 +166,9 @@ pub fn map_memory(_end: usize, _page: impl FnMut() -> usize) {}
 /// Makes new entries visible: nothing to do.
 pub fn synchronize_tables() {}
 
+/// Makes a page's instructions those that its bytes are: nothing runs them.
+pub fn synchronize_code(_physical: usize) {}
+
 /// The kernel must not end the machine in a test.
 pub fn power_off(status: u8) -> ! {
     panic!(

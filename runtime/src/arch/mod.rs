@@ -15,6 +15,9 @@ mod machine;
 #[path = "host.rs"]
 mod machine;
 
+#[cfg(any(test, target_arch = "aarch64"))]
+pub mod device_tree;
+
 pub use machine::*;
 
 /// Bytes of the smallest page of memory, on every architecture the kernel knows.

@@ -358,11 +358,15 @@ impl Space {
             Space::merge(&mut areas, start, end);
         }
         for (from, to, shared) in changed {
+            let runs = protection.contains(Protection::EXECUTE);
             let mut pages = Vec::new();
             self.table
                 .for_each(from, to, |address, entry| pages.push((address, entry)));
             for (address, entry) in pages {
                 let physical = entry.physical();
+                if runs && !entry.is_executable() {
+                    arch::synchronize_code(physical);
+                }
                 // A private page is copied at its first write unless nobody else has it: that
                 // is found out then.
                 self.table
@@ -444,8 +448,14 @@ impl Space {
                 .change(page, Entry::page(entry.physical(), area.protection, false)),
             Some(copy) => {
                 let new = Entry::page(copy.into_raw(), area.protection, false);
-                let old = self
-                    .table
+                if new.is_executable() {
+                    arch::synchronize_code(new.physical());
+                }
+                // The processor must forget the old page before it learns of the new one
+                // (arm64, "break before make").
+                let old = self.table.take(page);
+                self.flush(page);
+                self.table
                     .put(page, new)
                     .map_err(|_| FaultError::OutOfMemory)?;
                 drop(old);
@@ -516,6 +526,9 @@ impl Space {
         copy_on_write: bool,
     ) -> core::result::Result<(), FaultError> {
         let entry = Entry::page(frame.physical(), protection, copy_on_write);
+        if entry.is_executable() {
+            arch::synchronize_code(frame.physical());
+        }
         let old = self
             .table
             .put(page, entry)

@@ -147,7 +147,7 @@ fn run_handler(thread: &Rc<Thread>, registers: &mut Registers, action: Action, i
     }
     let frame = Frame {
         handler: action.handler,
-        restorer: action.restorer,
+        restorer: (action.flags & Action::RESTORER != 0).then_some(action.restorer),
         mask: thread.restore_mask.take().unwrap_or(thread.mask.get()),
         stack,
         info,

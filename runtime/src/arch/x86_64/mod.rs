@@ -24,7 +24,7 @@ pub use fpu::FpuState;
 pub use interrupts::{enable_interrupt, wait_for_interrupt};
 pub use paging::{
     Entry, KERNEL_ENTRIES, MAPPED_AT_BOOT, MOST_MEMORY, activate, flush, kernel_table, map_memory,
-    synchronize_tables,
+    synchronize_code, synchronize_tables,
 };
 pub use power::power_off;
 pub use registers::Registers;

@@ -97,6 +97,10 @@ pub fn flush(address: usize) {
 /// Makes new entries visible to the processor: nothing to do here.
 pub fn synchronize_tables() {}
 
+/// Makes the instructions of the page at `physical` those that its bytes are: the processor
+/// sees to that itself.
+pub fn synchronize_code(_physical: usize) {}
+
 /// Bytes of physical memory that the boot code mapped at `PHYSICAL`.
 pub const MAPPED_AT_BOOT: usize = 4 << 30;
 /// What one table of the third level maps: the most that the kernel uses.

@@ -3,7 +3,7 @@
 
 use super::fpu::{self, FpuState};
 use super::registers::{Registers, USER_CODE, USER_DATA};
-use crate::abi::errno::Result;
+use crate::abi::errno::{Errno, Result};
 use crate::mm::user;
 use crate::signal::{AlternateStack, Frame};
 
@@ -26,7 +26,7 @@ const FLAGS_OF_USERS: usize = 0xcd5;
 /// Makes user mode run the handler of `frame` next; what it did before is kept on its stack.
 ///
 /// # Errors
-/// `EFAULT` when the stack cannot be written.
+/// `EFAULT` when the stack cannot be written or the program named no way back.
 pub fn push_signal_frame(
     registers: &mut Registers,
     fpu: &mut FpuState,
@@ -50,7 +50,7 @@ pub fn push_signal_frame(
         state.extend_from_slice(&MAGIC2.to_le_bytes());
     }
     let mut words = [0_u64; WORDS];
-    words[0] = frame.restorer as u64;
+    words[0] = frame.restorer.ok_or(Errno::FAULT)? as u64;
     words[CONTEXT] = UC_SIGCONTEXT_SS | if extended { UC_FP_XSTATE } else { 0 };
     words[CONTEXT + 2..CONTEXT + 5].copy_from_slice(&frame.alternate.words());
     let r = &*registers;
