@@ -271,6 +271,7 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Setsid => processes::new_session(),
         Call::SetTidAddress => processes::set_clear_address(a[0]),
         Call::SetRobustList => processes::set_robust_list(a[0], a[1]),
+        Call::GetRobustList => processes::robust_list(a[0] as i32, a[1], a[2]),
         Call::SchedYield => {
             task::yield_now();
             Ok(0)

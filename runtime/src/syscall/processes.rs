@@ -295,6 +295,17 @@ pub fn set_robust_list(head: usize, size: usize) -> Result {
     Ok(0)
 }
 
+pub fn robust_list(id: i32, head_at: usize, size_at: usize) -> Result {
+    let thread = if id == 0 {
+        task::current()
+    } else {
+        task::find_thread(id).ok_or(Errno::SRCH)?
+    };
+    user::write(size_at, &24_usize)?;
+    user::write(head_at, &thread.robust_list.get())?;
+    Ok(0)
+}
+
 pub fn affinity(size: usize, address: usize) -> Result {
     if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::INVAL);
@@ -544,17 +555,14 @@ pub fn set_groups(count: usize, address: usize) -> Result {
 pub fn futex([address, operation, value, timeout, second, third]: [usize; 6]) -> Result {
     const CLOCK_REALTIME: usize = 0x100;
     let most = value as u32 as usize;
-    let deadline = |absolute: bool| -> Result<Option<u64>> {
+    let deadline_by = |absolute: bool, wall: bool| -> Result<Option<u64>> {
         if timeout == 0 {
             return Ok(None);
         }
         let time = user::read::<TimeSpec>(timeout)?.to_nanoseconds()?;
-        Ok(Some(times::deadline(
-            time,
-            absolute,
-            operation & CLOCK_REALTIME != 0,
-        )))
+        Ok(Some(times::deadline(time, absolute, wall)))
     };
+    let deadline = |absolute| deadline_by(absolute, operation & CLOCK_REALTIME != 0);
     match operation & 0x7f {
         0 => futex::wait_address(address, value as u32, futex::ANY, deadline(false)?).map(|()| 0),
         9 => futex::wait_address(address, value as u32, third as u32, deadline(true)?).map(|()| 0),
@@ -564,6 +572,11 @@ pub fn futex([address, operation, value, timeout, second, third]: [usize; 6]) ->
         4 => futex::requeue(address, most, second, timeout, Some(third as u32))
             .map(|(woken, moved)| woken + moved),
         5 => futex::wake_operation(address, most, second, timeout as u32 as usize, third as u32),
+        // The older of the two calls always means the wall clock.
+        6 => futex::lock_owned(address, deadline_by(true, true)?).map(|()| 0),
+        13 => futex::lock_owned(address, deadline(true)?).map(|()| 0),
+        7 => futex::unlock_owned(address).map(|()| 0),
+        8 => futex::lock_owned(address, Some(0)).map(|()| 0),
         _ => Err(Errno::NOSYS),
     }
 }

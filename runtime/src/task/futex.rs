@@ -216,6 +216,57 @@ pub fn wake_operation(
     Ok(woken)
 }
 
+/// Takes a lock whose owner's number stands in the futex (`FUTEX_LOCK_PI`); threads all have the
+/// same priority, so that there is none to inherit.
+///
+/// # Errors
+/// `EDEADLK` for a lock that the thread has, `ESRCH` if its owner is gone, `EAGAIN` if it is taken
+/// and `deadline` has passed already, `ETIMEDOUT`.
+pub fn lock_owned(address: usize, deadline: Option<u64>) -> Result<()> {
+    let own = super::current().id().cast_unsigned();
+    loop {
+        let value: u32 = user::read(address)?;
+        let owner = value & OWNER;
+        if owner == 0 {
+            let kept = value & (OWNER_DIED | WAITERS_BIT);
+            return user::write(address, &(own | kept));
+        }
+        if owner == own {
+            return Err(Errno::DEADLK);
+        }
+        if deadline == Some(0) {
+            return Err(Errno::AGAIN);
+        }
+        if super::find_thread(owner.cast_signed()).is_none() {
+            return Err(Errno::SRCH);
+        }
+        let waited = value | WAITERS_BIT;
+        user::write(address, &waited)?;
+        match wait_address(address, waited, ANY, deadline) {
+            Ok(()) | Err(Errno::AGAIN) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Gives such a lock back and wakes the first who waits for it.
+///
+/// # Errors
+/// `EPERM` for the lock of another thread.
+pub fn unlock_owned(address: usize) -> Result<()> {
+    let own = super::current().id().cast_unsigned();
+    let value: u32 = user::read(address)?;
+    if value & OWNER != own {
+        return Err(Errno::PERM);
+    }
+    let key = key(address)?;
+    let others = WAITERS.borrow().get(&key).map_or(0, VecDeque::len);
+    let left = if others > 1 { WAITERS_BIT } else { 0 };
+    user::write(address, &left)?;
+    wake_key(key, 1, ANY);
+    Ok(())
+}
+
 /// The most entries of a robust list that are followed.
 const MOST_ROBUST: usize = 2048;
 const OWNER_DIED: u32 = 0x4000_0000;
