@@ -12,12 +12,12 @@ pub(super) struct DigitsHasher(u64);
 
 impl Hasher for DigitsHasher {
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut all = [0; 8];
-            for (to, from) in all.iter_mut().zip(chunk) {
-                *to = *from;
-            }
-            self.write_u64(u64::from_ne_bytes(all));
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        for chunk in chunks {
+            self.write_u64(u64::from_ne_bytes(*chunk));
+        }
+        for byte in rest {
+            self.write_u64(u64::from(*byte));
         }
     }
 
