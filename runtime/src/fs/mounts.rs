@@ -52,6 +52,12 @@ pub fn mount_root(root: Rc<dyn Node>, kind: &'static str) {
     MOUNTS.borrow_mut().push(mount);
 }
 
+/// Takes all trees away, the root too.
+#[cfg(test)]
+pub fn forget_all() {
+    drop(MOUNTS.take());
+}
+
 /// Mounts a tree at a directory.
 ///
 /// # Errors

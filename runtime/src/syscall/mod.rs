@@ -2,6 +2,8 @@
 
 mod events;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod memory;
 mod paths;
 mod poll;

@@ -3,7 +3,7 @@
 use alloc::rc::Rc;
 
 use super::process::{ChildChange, Ending};
-use super::{Process, find_process, futex, schedule, wait};
+use super::{Process, Thread, find_process, futex, schedule, wait};
 use crate::abi::errno::{Errno, Result};
 use crate::mm::{Space, user};
 use crate::signal::{Action, Info, Signal};
@@ -35,9 +35,14 @@ pub fn exited_with(status: u8) -> Ending {
 
 /// Ends the thread that runs.
 pub fn end_thread() -> ! {
-    let thread = schedule::current();
+    release(&schedule::current());
+    schedule::leave()
+}
+
+/// Lets go of everything that a thread has; it must not run again.
+pub fn release(thread: &Rc<Thread>) {
     let process = thread.process.clone();
-    futex::release_robust_list(&thread);
+    futex::release_robust_list(thread);
     let clear = thread.clear_at_exit.get();
     if clear != 0 && user::write(clear, &0_u32).is_ok() {
         futex::wake_address(clear, 1);
@@ -51,9 +56,6 @@ pub fn end_thread() -> ! {
     } else {
         process.released.wake();
     }
-    drop(process);
-    drop(thread);
-    schedule::leave()
 }
 
 /// The last thread has ended: everything but the status goes.

@@ -12,6 +12,8 @@ mod thread;
 mod wait;
 
 pub use process::{Credentials, Ending, Limit, Paths, Process, all_processes, find_process};
+#[cfg(test)]
+pub use schedule::run_only;
 pub use schedule::{
     arm, current, current_process, set_first, start_first, tick, timer_rang, try_current, yield_now,
 };

@@ -189,6 +189,15 @@ pub fn set_first(thread: Rc<Thread>) {
     SCHEDULER.current.replace(Some(thread));
 }
 
+/// Forgets all threads but one, which is the current one from now on.
+#[cfg(test)]
+pub fn run_only(thread: Rc<Thread>) {
+    set_first(thread);
+    let ready = SCHEDULER.ready.take();
+    let dead = SCHEDULER.dead.take();
+    drop((ready, dead));
+}
+
 /// Runs the first thread with `registers`; the boot code's stack is not used again.
 pub fn start_first(thread: Rc<Thread>, registers: &arch::Registers) -> ! {
     thread.begin_with(registers);
