@@ -85,5 +85,6 @@ pub fn end_of_machine(process: &Process, ending: Ending) -> ! {
             signal.name()
         );
     }
+    crate::fs::ninep::sync_all();
     arch::power_off(ending.shell_status())
 }

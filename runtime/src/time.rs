@@ -71,12 +71,14 @@ pub fn wall_clock() -> u64 {
 /// Sets the date.
 pub fn set_wall_clock(nanoseconds: u64) {
     let machine = arch::wall_clock_at_boot() + arch::monotonic();
-    CORRECTION.set(nanoseconds as i64 - machine as i64);
+    CORRECTION.set((nanoseconds as i64).wrapping_sub(machine as i64));
 }
 
 /// The time of a monotonic clock at which the wall clock shows `nanoseconds`.
 pub fn monotonic_of_wall(nanoseconds: u64) -> u64 {
-    nanoseconds.saturating_sub(wall_clock() - arch::monotonic())
+    nanoseconds
+        .saturating_add(arch::monotonic())
+        .saturating_sub(wall_clock())
 }
 
 /// Names an alarm, to turn it off.

@@ -4,7 +4,9 @@ pub mod archive;
 pub mod devices;
 pub mod memory;
 pub mod mounts;
+pub mod ninep;
 mod path;
+mod table;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -16,11 +18,8 @@ use crate::file::File;
 use crate::file::io::{Input, Output};
 use crate::mm::Frame;
 
-/// Mounts what the command line asks for, `source:path:kind:flags:options:more`. What cannot be
-/// mounted ends the machine: a program must not run without its data.
-pub fn mount_all(_entries: &[Vec<u8>]) {}
-
 pub use path::{Follow, LONGEST_NAME, LONGEST_PATH, Place, Walk, is_permitted};
+pub use table::mount_all;
 
 /// What a node is (`S_IFMT`, in the places of `st_mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +189,12 @@ pub trait Node: Any {
         self.metadata().kind
     }
 
+    /// The numbers of its file system and of itself, which no other node has.
+    fn identity(&self) -> (u64, u64) {
+        let metadata = self.metadata();
+        (metadata.device, metadata.number)
+    }
+
     /// Changes what is known of it.
     ///
     /// # Errors
@@ -289,6 +294,14 @@ pub trait Node: Any {
     /// `ENXIO` after the end, `ENODEV` for what cannot be mapped.
     fn page(&self, _index: u64) -> Result<Frame> {
         Err(Errno::NODEV)
+    }
+
+    /// A page for a mapping that is shared: all who map the file see what one of them writes.
+    ///
+    /// # Errors
+    /// As [`Node::page`].
+    fn shared_page(&self, index: u64) -> Result<Frame> {
+        self.page(index)
     }
 
     /// What opening the node gives, where that is not the node itself: devices, pipes. The

@@ -27,11 +27,6 @@ pub struct Mount {
 static MOUNTS: Global<RefCell<Vec<Mount>>> = Global::new(RefCell::new(Vec::new()));
 static NEXT_DEVICE: Global<Cell<u64>> = Global::new(Cell::new(1));
 
-fn identity(node: &Rc<dyn Node>) -> (u64, u64) {
-    let metadata = node.metadata();
-    (metadata.device, metadata.number)
-}
-
 /// A number for a new file system.
 pub fn next_device() -> u64 {
     let device = NEXT_DEVICE.get();
@@ -82,7 +77,7 @@ pub fn mount(
         path: at.path_from(top),
         read_only,
         root,
-        covered: Some(identity(&at.node)),
+        covered: Some(at.node.identity()),
     };
     MOUNTS.borrow_mut().push(mount);
     Ok(())
@@ -93,11 +88,11 @@ pub fn mount(
 /// # Errors
 /// `EINVAL` if nothing is mounted there.
 pub fn unmount(at: &Place) -> Result<()> {
-    let root = identity(&at.node);
+    let root = at.node.identity();
     let mut mounts = MOUNTS.borrow_mut();
     let index = mounts
         .iter()
-        .rposition(|mount| mount.covered.is_some() && identity(&mount.root) == root)
+        .rposition(|mount| mount.covered.is_some() && mount.root.identity() == root)
         .ok_or(Errno::INVAL)?;
     let gone = mounts.remove(index);
     drop(mounts);
@@ -111,11 +106,11 @@ pub fn mounted_at(node: &Rc<dyn Node>) -> Option<Rc<dyn Node>> {
     if mounts.len() < 2 || node.kind() != Kind::Directory {
         return None;
     }
-    let mut at = identity(node);
+    let mut at = node.identity();
     let mut found = None;
     // A mounted root may be covered by another one.
     while let Some(mount) = mounts.iter().rev().find(|mount| mount.covered == Some(at)) {
-        at = identity(&mount.root);
+        at = mount.root.identity();
         found = Some(mount.root.clone());
     }
     found
@@ -132,6 +127,6 @@ pub fn of(device: u64) -> Option<Mount> {
         .borrow()
         .iter()
         .rev()
-        .find(|mount| mount.root.metadata().device == device)
+        .find(|mount| mount.root.identity().0 == device)
         .cloned()
 }

@@ -91,8 +91,7 @@ impl Place {
 
     /// Whether both are the same node.
     pub fn is(&self, other: &Place) -> bool {
-        let (a, b) = (self.node.metadata(), other.node.metadata());
-        a.device == b.device && a.number == b.number
+        self.node.identity() == other.node.identity()
     }
 
     /// The path from `root`; the path from the tree's root where it is not below it.

@@ -478,12 +478,16 @@ impl Space {
         };
         let file_page = |page: usize| -> core::result::Result<Frame, FaultError> {
             let position = offset.saturating_add((page - start) as u64);
-            let frame = node
-                .page(position / PAGE as u64)
-                .map_err(|error| match error {
-                    Errno::NOMEM => FaultError::OutOfMemory,
-                    _ => FaultError::BeyondFile,
-                })?;
+            let index = position / PAGE as u64;
+            let frame = if area.shared {
+                node.shared_page(index)
+            } else {
+                node.page(index)
+            };
+            let frame = frame.map_err(|error| match error {
+                Errno::NOMEM => FaultError::OutOfMemory,
+                _ => FaultError::BeyondFile,
+            })?;
             if position.saturating_add(PAGE as u64) <= *end {
                 return Ok(frame);
             }

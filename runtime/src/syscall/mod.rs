@@ -160,7 +160,10 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Pipe2 => files::pipe(a[0], a[1]),
         Call::Fsync | Call::Fdatasync | Call::Syncfs => files::sync(fd),
         Call::SyncFileRange => files::sync(fd),
-        Call::Sync => Ok(0),
+        Call::Sync => {
+            crate::fs::ninep::sync_all();
+            Ok(0)
+        }
         Call::Fstat => files::status(fd, a[1]),
         Call::Fstatfs => files::file_system(fd, a[1]),
         Call::Ftruncate => files::truncate(fd, a[1] as i64),

@@ -6,7 +6,7 @@ use core::cell::RefCell;
 use super::paths;
 use crate::abi::errno::{Errno, Result};
 use crate::arch;
-use crate::fs::{memory, mounts};
+use crate::fs::{memory, mounts, ninep};
 use crate::mm::{frames, user};
 use crate::sync::Global;
 use crate::task;
@@ -100,7 +100,10 @@ pub fn reboot(command: usize) -> Result {
     check_root()?;
     match command as u32 {
         // Power off, halt, restart: all end the machine.
-        0x4321_fedc | 0xcdef_0123 | 0x0123_4567 => arch::power_off(0),
+        0x4321_fedc | 0xcdef_0123 | 0x0123_4567 => {
+            crate::fs::ninep::sync_all();
+            arch::power_off(0)
+        }
         _ => Err(Errno::INVAL),
     }
 }
@@ -124,6 +127,11 @@ pub fn mount([source_at, path_at, kind_at, flags, _data, _]: [usize; 6]) -> Resu
         b"tmpfs" | b"ramfs" => {
             let tree = memory::new_tree(0o1777);
             mounts::mount(&place, &source, "tmpfs", tree, flags & READ_ONLY != 0)?;
+            Ok(0)
+        }
+        b"9p" => {
+            let tree = ninep::open(&source)?;
+            mounts::mount(&place, &source, "9p", tree, flags & READ_ONLY != 0)?;
             Ok(0)
         }
         // These are mounted from the beginning.

@@ -1,5 +1,8 @@
 //! Virtio devices: their memory and their interrupts.
 
+mod entropy;
+pub mod request;
+
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -70,6 +73,11 @@ pub fn init(command_line: &[u8]) {
     for device in arch::virtio_devices(command_line) {
         let line = device.line;
         let driver: Option<Rc<dyn Interrupts>> = match device.transport.device_type() {
+            DeviceType::_9P => crate::fs::ninep::start(device.transport),
+            DeviceType::EntropySource => {
+                entropy::start(device.transport);
+                None
+            }
             DeviceType::Network => crate::net::device::start(device.transport),
             _ => None,
         };
