@@ -55,6 +55,12 @@ pub fn parse(line: &[u8]) -> Settings {
             settings.arguments = words.split_off(1.min(words.len()));
         }
     }
+    // QEMU's microvm adds its devices at the end of the line.
+    while let Some([.., last]) = settings.arguments.get(..)
+        && last.starts_with(b"virtio_mmio.device=")
+    {
+        settings.arguments.pop();
+    }
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         let Some(equals) = word.iter().position(|&byte| byte == b'=') else {
@@ -141,6 +147,12 @@ mod tests {
         );
         assert!(parse(b"").arguments.is_empty());
         assert!(parse(b"kernel env.vars=[ A=1").arguments.len() == 2);
+    }
+
+    #[test]
+    fn devices_at_the_end_are_not_arguments() {
+        let settings = parse(b"kernel -- cat x virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=512@0xfeb00c00:11");
+        assert_eq!(text(&settings.arguments), ["cat", "x"]);
     }
 
     #[test]
