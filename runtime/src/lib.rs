@@ -83,6 +83,7 @@ pub fn start(boot: BootInfo) -> ! {
     let thread = first_process(root);
     fs::mount_all(&settings.mounts);
     let registers = run_program(settings);
+    net::wait_for_address();
     task::start_first(thread, &registers)
 }
 

@@ -19,8 +19,9 @@ use core::cell::Cell;
 use bitflags::bitflags;
 
 use crate::abi::errno::{Errno, Result};
-use crate::arch::PAGE;
+use crate::arch::{self, PAGE};
 use crate::fs::{Metadata, Node, Place};
+use crate::net::Socket;
 use crate::task::{self, WaitQueue};
 use io::{Input, Output};
 
@@ -122,6 +123,16 @@ pub trait File: Any {
     /// Whether a mapping of it shows zeros (`/dev/zero`).
     fn zeros_when_mapped(&self) -> bool {
         false
+    }
+
+    /// The socket that it is.
+    fn socket(&self) -> Option<&dyn Socket> {
+        None
+    }
+
+    /// Nanoseconds after which reading or writing gives up (`SO_RCVTIMEO`, `SO_SNDTIMEO`).
+    fn patience(&self, _writing: bool) -> Option<u64> {
+        None
     }
 
     /// What `/proc/self/fd` shows for something without a path, such as `pipe`.
@@ -226,6 +237,12 @@ impl Description {
         self.flags.get().contains(Flags::NO_WAIT)
     }
 
+    /// When reading or writing gives up.
+    pub fn deadline(&self, writing: bool) -> Option<u64> {
+        let patience = self.file.patience(writing)?;
+        Some(arch::monotonic().saturating_add(patience))
+    }
+
     /// Tries something until it does not fail with `EAGAIN`, waiting in between unless the
     /// file is open without waiting.
     ///
@@ -261,7 +278,7 @@ impl Description {
             return Err(Errno::BADF);
         }
         let offset = self.offset.get();
-        let done = self.wait_for(None, || self.file.read(offset, out))?;
+        let done = self.wait_for(self.deadline(false), || self.file.read(offset, out))?;
         self.advance(offset, done);
         Ok(done)
     }
@@ -289,7 +306,7 @@ impl Description {
     /// What the file says about the first part.
     pub fn write_all(&self, offset: u64, input: &mut Input<'_>) -> Result {
         let total = input.left();
-        let result = self.wait_for(None, || {
+        let result = self.wait_for(self.deadline(true), || {
             loop {
                 let done = total - input.left();
                 let part = self.file.write(offset + done as u64, input)?;

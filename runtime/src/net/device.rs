@@ -1,12 +1,263 @@
-//! The network device.
+//! The network card: a virtio device whose packets smoltcp reads and writes.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 
+use smoltcp::phy::{self, DeviceCapabilities, Medium};
+use smoltcp::time::Instant;
+use virtio_drivers::device::net::VirtIONetRaw;
 use virtio_drivers::transport::SomeTransport;
 
-use crate::virtio::Interrupts;
+use super::stack;
+use crate::virtio::{Interrupts, MachineMemory};
+
+/// Packets in each direction that the device and the kernel exchange.
+const QUEUE: usize = 128;
+/// Bytes of a packet with its headers.
+const BUFFER: usize = 2048;
+/// The longest packet, with the Ethernet header.
+const LONGEST: usize = 1514;
+
+/// Memory of one packet.
+#[repr(C, align(8))]
+pub struct Buffer([u8; BUFFER]);
+
+/// A packet that was received: its buffer goes back with [`Card::recycle`].
+pub struct Received {
+    buffer: Box<Buffer>,
+    start: usize,
+    end: usize,
+}
+
+impl Received {
+    /// The Ethernet frame.
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.0.get(self.start..self.end).unwrap_or(&[])
+    }
+}
+
+/// The driver of a network card.
+pub struct Card {
+    device: VirtIONetRaw<MachineMemory, SomeTransport<'static>, QUEUE>,
+    /// The buffers that the device fills, by their tokens.
+    receiving: [Option<Box<Buffer>>; QUEUE],
+    /// The buffers that the device sends, by their tokens, with their lengths.
+    sending: [Option<(Box<Buffer>, usize)>; QUEUE],
+    /// Buffers for sending; the device's header in them stays as it is.
+    free: Vec<Box<Buffer>>,
+    header: usize,
+    /// Whether a packet found no buffer since somebody asked.
+    exhausted: bool,
+}
+
+struct Acknowledge;
+
+impl Interrupts for Acknowledge {
+    fn acknowledge(&self) {
+        stack::acknowledge_interrupt();
+    }
+}
 
 /// Starts the driver of a network device.
-pub fn start(_transport: SomeTransport<'static>) -> Option<Rc<dyn Interrupts>> {
-    None
+pub fn start(transport: SomeTransport<'static>) -> Option<Rc<dyn Interrupts>> {
+    let device = VirtIONetRaw::new(transport).ok()?;
+    let mut card = Card {
+        device,
+        receiving: [const { None }; QUEUE],
+        sending: [const { None }; QUEUE],
+        free: Vec::with_capacity(QUEUE),
+        header: 0,
+        exhausted: false,
+    };
+    for _ in 0..QUEUE {
+        card.receive_into(Box::new(Buffer([0; BUFFER])));
+        let mut buffer = Box::new(Buffer([0; BUFFER]));
+        card.header = card.device.fill_buffer_header(&mut buffer.0).ok()?;
+        card.free.push(buffer);
+    }
+    stack::attach(card).then(|| Rc::new(Acknowledge) as Rc<dyn Interrupts>)
+}
+
+impl Card {
+    /// The card's own address.
+    pub fn address(&self) -> [u8; 6] {
+        self.device.mac_address()
+    }
+
+    /// Tells the device that its interrupt was seen.
+    pub fn acknowledge(&mut self) {
+        self.device.ack_interrupt();
+    }
+
+    fn receive_into(&mut self, mut buffer: Box<Buffer>) {
+        // SAFETY: the buffer is kept until the device gives it back, and not used meanwhile.
+        let token = unsafe { self.device.receive_begin(&mut buffer.0) };
+        if let Ok(token) = token
+            && let Some(place) = self.receiving.get_mut(usize::from(token))
+        {
+            *place = Some(buffer);
+        } else {
+            // The device has as many buffers as it takes; forgetting one is safe whatever it
+            // does.
+            core::mem::forget(buffer);
+        }
+    }
+
+    /// The next packet that came.
+    pub fn receive(&mut self) -> Option<Received> {
+        let token = self.device.poll_receive()?;
+        let mut buffer = self.receiving.get_mut(usize::from(token))?.take()?;
+        // SAFETY: this is the buffer that was given with this token.
+        let lengths = unsafe { self.device.receive_complete(token, &mut buffer.0) };
+        let (start, end) = match lengths {
+            Ok((header, length)) => (header, header.saturating_add(length)),
+            Err(_) => (0, 0),
+        };
+        Some(Received { buffer, start, end })
+    }
+
+    /// Gives the buffer of a packet back to the device.
+    pub fn recycle(&mut self, packet: Received) {
+        self.receive_into(packet.buffer);
+    }
+
+    /// Takes back what the device has sent. Only when buffers are wanted: the device does not
+    /// interrupt for more than the first packet until then.
+    fn reap(&mut self) {
+        while let Some(token) = self.device.poll_transmit() {
+            let Some((buffer, length)) = self
+                .sending
+                .get_mut(usize::from(token))
+                .and_then(Option::take)
+            else {
+                return;
+            };
+            // SAFETY: this is what was given with this token.
+            let done = unsafe {
+                self.device
+                    .transmit_complete(token, buffer.0.get(..length).unwrap_or(&[]))
+            };
+            if done.is_err() {
+                core::mem::forget(buffer);
+                return;
+            }
+            self.free.push(buffer);
+        }
+    }
+
+    fn take_free(&mut self) -> Option<Box<Buffer>> {
+        if self.free.is_empty() {
+            self.reap();
+        }
+        let buffer = self.free.pop();
+        self.exhausted |= buffer.is_none();
+        buffer
+    }
+
+    fn send(&mut self, buffer: Box<Buffer>, length: usize) {
+        let Some(bytes) = buffer.0.get(..length) else {
+            self.free.push(buffer);
+            return;
+        };
+        // SAFETY: the buffer is kept until the device gives it back, and not used meanwhile.
+        let token = unsafe { self.device.transmit_begin(bytes) };
+        let place = token
+            .ok()
+            .and_then(|token| self.sending.get_mut(usize::from(token)));
+        match place {
+            Some(place) => *place = Some((buffer, length)),
+            None => self.free.push(buffer),
+        }
+    }
+
+    /// Whether a packet found no buffer since the last call.
+    pub fn take_exhausted(&mut self) -> bool {
+        core::mem::take(&mut self.exhausted)
+    }
+}
+
+/// The card as smoltcp sees it, with at most one packet to receive.
+pub struct Link<'a> {
+    /// The card.
+    pub card: &'a mut Card,
+    /// The packet.
+    pub packet: Option<&'a [u8]>,
+}
+
+/// A packet that is received.
+pub struct Incoming<'a>(&'a [u8]);
+
+/// The right to send a packet.
+pub struct Outgoing<'a> {
+    card: &'a mut Card,
+    buffer: Option<Box<Buffer>>,
+}
+
+impl phy::RxToken for Incoming<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, body: F) -> R {
+        body(self.0)
+    }
+}
+
+impl phy::TxToken for Outgoing<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, length: usize, body: F) -> R {
+        let header = self.card.header;
+        if length <= BUFFER - header
+            && let Some(mut buffer) = self.buffer.take()
+        {
+            let result = match buffer.0.get_mut(header..header + length) {
+                Some(bytes) => body(bytes),
+                None => body(&mut []),
+            };
+            self.card.send(buffer, header + length);
+            return result;
+        }
+        // The packet is lost, as on any network that is too busy.
+        body(&mut alloc::vec![0; length])
+    }
+}
+
+impl Drop for Outgoing<'_> {
+    fn drop(&mut self) {
+        self.card.free.extend(self.buffer.take());
+    }
+}
+
+impl phy::Device for Link<'_> {
+    type RxToken<'b>
+        = Incoming<'b>
+    where
+        Self: 'b;
+    type TxToken<'b>
+        = Outgoing<'b>
+    where
+        Self: 'b;
+
+    fn receive(&mut self, _now: Instant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
+        let packet = self.packet.take()?;
+        let buffer = self.card.take_free();
+        Some((
+            Incoming(packet),
+            Outgoing {
+                card: self.card,
+                buffer,
+            },
+        ))
+    }
+
+    fn transmit(&mut self, _now: Instant) -> Option<Outgoing<'_>> {
+        let buffer = self.card.take_free()?;
+        Some(Outgoing {
+            card: self.card,
+            buffer: Some(buffer),
+        })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.max_transmission_unit = LONGEST;
+        capabilities.medium = Medium::Ethernet;
+        capabilities
+    }
 }

@@ -5,11 +5,12 @@ mod files;
 #[cfg(test)]
 mod fuzz;
 mod memory;
-mod paths;
+pub(crate) mod paths;
 mod poll;
 mod processes;
 mod signals;
-mod system;
+mod sockets;
+pub(crate) mod system;
 mod times;
 
 use core::cell::{Cell, RefCell};
@@ -245,6 +246,26 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Ppoll => poll::poll_with_mask(a),
         Call::Select => poll::select(a),
         Call::Pselect6 => poll::select_with_mask(a),
+
+        // Sockets.
+        Call::Socket => sockets::create(a[0], a[1], a[2]),
+        Call::Socketpair => sockets::create_pair(a[0], a[1], a[2], a[3]),
+        Call::Bind => sockets::bind(fd, a[1], a[2] as u32 as usize),
+        Call::Listen => sockets::listen(fd, a[1]),
+        Call::Accept => sockets::accept(fd, a[1], a[2], 0),
+        Call::Accept4 => sockets::accept(fd, a[1], a[2], a[3]),
+        Call::Connect => sockets::connect(fd, a[1], a[2] as u32 as usize),
+        Call::Getsockname => sockets::own_name(fd, a[1], a[2]),
+        Call::Getpeername => sockets::peer_name(fd, a[1], a[2]),
+        Call::Sendto => sockets::send_to(a),
+        Call::Recvfrom => sockets::receive_from(a),
+        Call::Sendmsg => sockets::send_message(fd, a[1], a[2]),
+        Call::Recvmsg => sockets::receive_message(fd, a[1], a[2]),
+        Call::Sendmmsg => sockets::send_messages(fd, a[1], a[2], a[3]),
+        Call::Recvmmsg => sockets::receive_messages(a),
+        Call::Setsockopt => sockets::set_option(fd, a[1], a[2], a[3], a[4] as u32 as usize),
+        Call::Getsockopt => sockets::option(fd, a[1], a[2], a[3], a[4]),
+        Call::Shutdown => sockets::shut_down(fd, a[1]),
 
         // Memory.
         Call::Mmap => memory::map(a),

@@ -1,0 +1,280 @@
+//! Addresses, gateways and name servers: from the command line or from a server.
+
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+use core::net::{IpAddr, Ipv6Addr};
+
+use smoltcp::wire::{IpAddress, IpCidr};
+
+use super::{dhcp, stack};
+use crate::file::io::Input;
+use crate::fs::{Kind, NewNode, Place, archive};
+use crate::syscall::system;
+
+/// What an entry `address/bits[:gateway[:dns[:dns[:host[:domain]]]]]` says. IPv6 addresses
+/// stand in brackets.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// The address and its network.
+    pub address: Option<IpCidr>,
+    /// The way to other networks.
+    pub gateway: Option<IpAddress>,
+    /// Name servers.
+    pub servers: Vec<IpAddress>,
+    /// The name of the machine.
+    pub host: Option<String>,
+    /// The domain of the machine.
+    pub domain: Option<String>,
+}
+
+fn parse_address(text: &str) -> Option<IpAddress> {
+    let text = text.strip_prefix('[').unwrap_or(text);
+    let text = text.strip_suffix(']').unwrap_or(text);
+    text.parse::<IpAddr>().ok().map(IpAddress::from)
+}
+
+/// Splits at colons that are not in brackets.
+fn fields(text: &str) -> Vec<&str> {
+    let mut fields = Vec::new();
+    let (mut start, mut depth) = (0, 0_usize);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'[' => depth += 1,
+            b']' => depth = depth.saturating_sub(1),
+            b':' if depth == 0 => {
+                fields.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    fields.push(&text[start..]);
+    fields
+}
+
+/// Reads an entry of the command line.
+fn parse(entry: &[u8]) -> Option<Setting> {
+    let text = core::str::from_utf8(entry).ok()?;
+    let fields = fields(text);
+    let (address, bits) = fields.first()?.split_once('/')?;
+    let address = parse_address(address)?;
+    let most = if matches!(address, IpAddress::Ipv4(_)) {
+        32
+    } else {
+        128
+    };
+    let bits = bits.parse::<u8>().ok().filter(|&bits| bits <= most)?;
+    let field = |index: usize| fields.get(index).filter(|field| !field.is_empty());
+    Some(Setting {
+        address: Some(IpCidr::new(address, bits)),
+        gateway: field(1).and_then(|field| parse_address(field)),
+        servers: [2, 3]
+            .into_iter()
+            .filter_map(|index| parse_address(field(index)?))
+            .collect(),
+        host: field(4).map(|field| String::from(*field)),
+        domain: field(5).map(|field| String::from(*field)),
+    })
+}
+
+/// The address that the card has in its own network without anybody giving it one (RFC 4291).
+fn link_local(card: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = card;
+    Ipv6Addr::from([
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ])
+}
+
+/// Sets the card up with the addresses of the command line; without any it asks for one.
+pub fn init(entries: &[Vec<u8>], root: &Rc<Place>) {
+    write_if_missing(root, b"hosts", b"127.0.0.1 localhost\n::1 localhost\n");
+    let card = stack::with_network(|network| network.card.address());
+    let Some(card) = card else { return };
+    add_address(IpCidr::new(IpAddress::Ipv6(link_local(card)), 64));
+    let mut found = false;
+    for entry in entries {
+        match parse(entry) {
+            Some(setting) => {
+                found |= matches!(setting.address, Some(IpCidr::Ipv4(_)));
+                apply(&setting, root);
+            }
+            None => {
+                let entry = String::from_utf8_lossy(entry);
+                crate::print!("kraft: netdev.ip={entry} is not an address with a network\n");
+            }
+        }
+    }
+    if !found {
+        dhcp::begin(root);
+    }
+}
+
+fn add_address(address: IpCidr) {
+    stack::with_network(|network| {
+        network.interface.update_ip_addrs(|addresses| {
+            if !address.address().is_unicast() || addresses.contains(&address) {
+                return;
+            }
+            // The card keeps as many as there is room for.
+            let _ = addresses.push(address);
+        });
+    });
+}
+
+/// Takes the IPv4 addresses and their gateway away.
+pub fn remove_ipv4() {
+    stack::with_network(|network| {
+        network.interface.update_ip_addrs(|addresses| {
+            addresses.retain(|address| matches!(address, IpCidr::Ipv6(_)));
+        });
+        network.interface.routes_mut().remove_default_ipv4_route();
+    });
+}
+
+/// Makes a setting the card's.
+pub fn apply(setting: &Setting, root: &Rc<Place>) {
+    if let Some(address) = setting.address {
+        if matches!(address, IpCidr::Ipv4(_)) {
+            remove_ipv4();
+        }
+        add_address(address);
+    }
+    stack::with_network(|network| {
+        let routes = network.interface.routes_mut();
+        // There is room for the two of them.
+        match setting.gateway {
+            Some(IpAddress::Ipv4(gateway)) => {
+                let _ = routes.add_default_ipv4_route(gateway);
+            }
+            Some(IpAddress::Ipv6(gateway)) => {
+                let _ = routes.add_default_ipv6_route(gateway);
+            }
+            None => {}
+        }
+    });
+    if let Some(host) = &setting.host {
+        system::name_host(host.as_bytes());
+        let host_line = alloc::format!("{host}\n");
+        write_if_missing(root, b"hostname", host_line.as_bytes());
+    }
+    let mut resolver = String::new();
+    if let Some(domain) = &setting.domain {
+        let _ = writeln!(resolver, "search {domain}");
+    }
+    for server in &setting.servers {
+        let _ = writeln!(resolver, "nameserver {server}");
+    }
+    if !setting.servers.is_empty() {
+        write_if_missing(root, b"resolv.conf", resolver.as_bytes());
+    }
+}
+
+/// Writes a file of `/etc` unless the root has it with something in it.
+fn write_if_missing(root: &Rc<Place>, name: &[u8], content: &[u8]) {
+    let Some(etc) = archive::directory_in(&root.node, b"etc") else {
+        return;
+    };
+    if let Ok(node) = etc.lookup(name) {
+        match node.kind() {
+            Kind::File if node.metadata().size == 0 => {
+                let _ = node.write(0, &mut Input::kernel(content));
+                return;
+            }
+            // A link to where some service would write, which nobody runs.
+            Kind::Link if !leads_somewhere(root, name) => {
+                let _ = etc.remove(name, false);
+            }
+            _ => return,
+        }
+    }
+    let new = NewNode {
+        kind: Kind::File,
+        permissions: 0o644,
+        user: 0,
+        group: 0,
+        device_number: 0,
+        target: Vec::new(),
+    };
+    // A root that cannot be written keeps what it has.
+    if let Ok(node) = etc.create(name, &new) {
+        let _ = node.write(0, &mut Input::kernel(content));
+    }
+}
+
+fn leads_somewhere(root: &Rc<Place>, name: &[u8]) -> bool {
+    let credentials = crate::task::Credentials::default();
+    let walk = crate::fs::Walk {
+        root: root.clone(),
+        credentials: &credentials,
+    };
+    let path = [b"/etc/", name].concat();
+    walk.resolve(root, &path, crate::fs::Follow::Yes).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_has_up_to_six_fields() {
+        let setting = parse(b"10.0.2.15/24:10.0.2.2:10.0.2.3::web:example.org").unwrap();
+        assert_eq!(
+            setting.address,
+            Some(IpCidr::new(IpAddress::v4(10, 0, 2, 15), 24))
+        );
+        assert_eq!(setting.gateway, Some(IpAddress::v4(10, 0, 2, 2)));
+        assert_eq!(setting.servers, [IpAddress::v4(10, 0, 2, 3)]);
+        assert_eq!(setting.host.as_deref(), Some("web"));
+        assert_eq!(setting.domain.as_deref(), Some("example.org"));
+        let short = parse(b"172.16.0.2/30").unwrap();
+        assert_eq!((short.gateway, short.servers.len()), (None, 0));
+    }
+
+    #[test]
+    fn ipv6_addresses_stand_in_brackets() {
+        let setting = parse(b"[fd00::2]/64:[fd00::1]").unwrap();
+        assert_eq!(
+            setting.gateway,
+            Some(IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 1))
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for entry in [
+            &b""[..],
+            b"10.0.2.15",
+            b"10.0.2.15/33",
+            b"x/24",
+            b"/",
+            b"\xff/1",
+        ] {
+            assert_eq!(parse(entry), None);
+        }
+    }
+
+    #[test]
+    fn a_card_has_an_address_of_its_own() {
+        assert_eq!(
+            link_local([0x52, 0x54, 0, 0x12, 0x34, 0x56]).octets()[8..],
+            [0x50, 0x54, 0, 0xff, 0xfe, 0x12, 0x34, 0x56]
+        );
+    }
+}

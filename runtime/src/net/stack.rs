@@ -1,0 +1,537 @@
+//! The network as packets: which socket each is for, when each socket sends.
+//!
+//! smoltcp looks for the socket of a packet in a list. Here each socket has a list of its own
+//! and is found by its addresses before smoltcp sees the packet, so that many connections
+//! cost no more than few.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::rc::{Rc, Weak};
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
+use smoltcp::socket::AnySocket;
+use smoltcp::time::Instant;
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpEndpoint};
+
+use super::device::{Card, Link};
+use super::dhcp::Lease;
+use super::packet::{self, Packet};
+use super::tcp::{Connection, Listener};
+use super::udp::Datagrams;
+use crate::abi::errno::Errno;
+use crate::arch;
+use crate::random;
+use crate::sync::Global;
+use crate::task::Wake;
+use crate::time::{self, Alarm, SECOND};
+
+/// The most packets that are received or sent before others have their turn.
+const MOST_PACKETS: usize = 512;
+/// How long the ends of a connection that is over are remembered.
+const REMEMBER: u64 = 10 * SECOND;
+/// How many are remembered.
+const MOST_REMEMBERED: usize = 1024;
+
+/// Both ends of a connection, the own one first.
+pub type Flow = (IpEndpoint, IpEndpoint);
+
+/// The card with the state of its protocols.
+pub struct Network {
+    /// The protocols.
+    pub interface: Interface,
+    /// The driver.
+    pub card: Card,
+}
+
+struct Stack {
+    network: RefCell<Option<Network>>,
+    connections: RefCell<BTreeMap<Flow, Rc<Connection>>>,
+    listeners: RefCell<BTreeMap<u16, Vec<Rc<Listener>>>>,
+    datagrams: RefCell<BTreeMap<u16, Vec<Weak<Datagrams>>>>,
+    lease: RefCell<Option<Rc<Lease>>>,
+    /// Connections that are over and may still be asked about.
+    over: RefCell<VecDeque<(u64, Flow)>>,
+    /// Who wants to send when.
+    timers: RefCell<BTreeMap<(u64, u64), Rc<dyn Station>>>,
+    /// Who found the card busy.
+    blocked: RefCell<Vec<Rc<dyn Station>>>,
+    alarm: Cell<Option<(u64, Alarm)>>,
+    next: Cell<u64>,
+}
+
+static STACK: Global<Stack> = Global::new(Stack {
+    network: RefCell::new(None),
+    connections: RefCell::new(BTreeMap::new()),
+    listeners: RefCell::new(BTreeMap::new()),
+    datagrams: RefCell::new(BTreeMap::new()),
+    lease: RefCell::new(None),
+    over: RefCell::new(VecDeque::new()),
+    timers: RefCell::new(BTreeMap::new()),
+    blocked: RefCell::new(Vec::new()),
+    alarm: Cell::new(None),
+    next: Cell::new(0),
+});
+
+/// A socket of smoltcp in a list of its own.
+pub struct Core {
+    sockets: RefCell<SocketSet<'static>>,
+    handle: SocketHandle,
+    id: u64,
+    /// When it is in the list of timers.
+    deadline: Cell<Option<u64>>,
+    /// Whether it is served after the packets that are there.
+    touched: Cell<bool>,
+}
+
+impl Core {
+    /// Wraps a socket.
+    pub fn new(socket: impl AnySocket<'static>) -> Core {
+        let mut sockets = SocketSet::new(Vec::with_capacity(1));
+        let handle = sockets.add(socket);
+        let id = STACK.next.get();
+        STACK.next.set(id + 1);
+        Core {
+            sockets: RefCell::new(sockets),
+            handle,
+            id,
+            deadline: Cell::new(None),
+            touched: Cell::new(false),
+        }
+    }
+
+    /// Does something with the socket.
+    pub fn with<S: AnySocket<'static>, R>(&self, body: impl FnOnce(&mut S) -> R) -> R {
+        body(self.sockets.borrow_mut().get_mut(self.handle))
+    }
+}
+
+/// Somebody with a socket of smoltcp.
+pub trait Station {
+    /// The socket.
+    fn core(&self) -> &Core;
+
+    /// Something may have changed: tells who waits.
+    fn changed(self: Rc<Self>);
+}
+
+struct Ring;
+
+impl Wake for Ring {
+    fn wake(&self) {
+        STACK.alarm.set(None);
+        poll();
+    }
+}
+
+fn now() -> Instant {
+    Instant::from_micros((arch::monotonic() / 1000) as i64)
+}
+
+/// Takes the first card that the machine has; whether it is that.
+pub fn attach(mut card: Card) -> bool {
+    if STACK.network.borrow().is_some() {
+        return false;
+    }
+    let address = HardwareAddress::Ethernet(EthernetAddress(card.address()));
+    let mut config = Config::new(address);
+    config.random_seed = random::number();
+    let mut link = Link {
+        card: &mut card,
+        packet: None,
+    };
+    let interface = Interface::new(config, &mut link, now());
+    *STACK.network.borrow_mut() = Some(Network { interface, card });
+    true
+}
+
+/// Tells the card that its interrupt was seen.
+pub fn acknowledge_interrupt() {
+    with_network(|network| network.card.acknowledge());
+}
+
+/// Does something with the card, if there is one.
+pub fn with_network<R>(body: impl FnOnce(&mut Network) -> R) -> Option<R> {
+    STACK.network.borrow_mut().as_mut().map(body)
+}
+
+/// Whether an address is one of this machine.
+pub fn is_own(address: IpAddress) -> bool {
+    address.is_unspecified()
+        || match address {
+            IpAddress::Ipv4(address) => address.is_loopback(),
+            IpAddress::Ipv6(address) => address.is_loopback(),
+        }
+        || with_network(|network| network.interface.has_ip_addr(address)).unwrap_or(false)
+}
+
+/// The address from which packets go to another one; none without a way there.
+pub fn source_for(address: IpAddress) -> Option<IpAddress> {
+    if is_own(address) {
+        return Some(address);
+    }
+    with_network(|network| {
+        let interface = &network.interface;
+        let near = interface
+            .ip_addrs()
+            .iter()
+            .any(|own| own.contains_addr(&address));
+        let far = match address {
+            IpAddress::Ipv4(_) => interface.routes().get_default_ipv4_route().is_some(),
+            IpAddress::Ipv6(_) => interface.routes().get_default_ipv6_route().is_some(),
+        };
+        if near || far || address.is_multicast() || address.is_broadcast() {
+            interface
+                .get_source_address(&address)
+                .filter(|source| !source.is_unspecified())
+        } else {
+            None
+        }
+    })?
+}
+
+/// Enters a connection.
+pub fn add_connection(connection: Rc<Connection>) {
+    let flow = connection.flow();
+    STACK.connections.borrow_mut().insert(flow, connection);
+}
+
+/// Whether a connection has these ends.
+pub fn has_connection(flow: &Flow) -> bool {
+    STACK.connections.borrow().contains_key(flow)
+}
+
+/// Forgets a connection that is over; `late` packets are answered for a while.
+pub fn remove_connection(connection: &Rc<Connection>, late: bool) {
+    let flow = connection.flow();
+    let removed = {
+        let mut connections = STACK.connections.borrow_mut();
+        match connections.get(&flow) {
+            Some(known) if Rc::ptr_eq(known, connection) => connections.remove(&flow),
+            _ => None,
+        }
+    };
+    if removed.is_some() && late {
+        let mut over = STACK.over.borrow_mut();
+        over.push_back((arch::monotonic() + REMEMBER, flow));
+        if over.len() > MOST_REMEMBERED {
+            over.pop_front();
+        }
+    }
+    let timer = unschedule(connection.core());
+    drop((removed, timer));
+}
+
+/// Enters a socket that listens.
+pub fn add_listener(listener: Rc<Listener>) {
+    let port = listener.binding.endpoint.port;
+    STACK
+        .listeners
+        .borrow_mut()
+        .entry(port)
+        .or_default()
+        .push(listener);
+}
+
+/// Forgets a socket that does not listen any more.
+pub fn remove_listener(listener: &Rc<Listener>) {
+    let port = listener.binding.endpoint.port;
+    let mut listeners = STACK.listeners.borrow_mut();
+    if let Some(list) = listeners.get_mut(&port) {
+        list.retain(|other| !Rc::ptr_eq(other, listener));
+        if list.is_empty() {
+            listeners.remove(&port);
+        }
+    }
+}
+
+/// Who listens at an address; several share the connections by the port they come from.
+pub fn find_listener(to: IpEndpoint, from_port: u16) -> Option<Rc<Listener>> {
+    let listeners = STACK.listeners.borrow();
+    let list = listeners.get(&to.port)?;
+    for specific in [true, false] {
+        let fitting = || {
+            list.iter().filter(|listener| {
+                listener.binding.is_specific() == specific && listener.binding.covers(to.addr)
+            })
+        };
+        let count = fitting().count();
+        if count > 0 {
+            return fitting().nth(usize::from(from_port) % count).cloned();
+        }
+    }
+    None
+}
+
+/// Enters a socket that receives datagrams.
+pub fn add_datagrams(port: u16, datagrams: &Rc<Datagrams>) {
+    STACK
+        .datagrams
+        .borrow_mut()
+        .entry(port)
+        .or_default()
+        .push(Rc::downgrade(datagrams));
+}
+
+/// Forgets a socket that receives no datagrams any more.
+pub fn forget_datagrams(port: u16, gone: &Rc<Datagrams>) {
+    let mut datagrams = STACK.datagrams.borrow_mut();
+    if let Some(list) = datagrams.get_mut(&port) {
+        list.retain(|other| other.as_ptr() != Rc::as_ptr(gone));
+        if list.is_empty() {
+            datagrams.remove(&port);
+        }
+    }
+}
+
+/// The socket for a datagram: one that is connected to the sender goes before others.
+pub fn find_datagrams(to: IpEndpoint, from: IpEndpoint) -> Option<Rc<Datagrams>> {
+    let datagrams = STACK.datagrams.borrow();
+    let list = datagrams.get(&to.port)?;
+    list.iter()
+        .filter_map(Weak::upgrade)
+        .filter_map(|socket| Some((socket.fitness(to, from)?, socket)))
+        .max_by_key(|(fitness, _)| *fitness)
+        .map(|(_, socket)| socket)
+}
+
+/// Enters who waits for an address from a server.
+pub fn set_lease(lease: Rc<Lease>) {
+    *STACK.lease.borrow_mut() = Some(lease);
+}
+
+/// Receives and sends what there is.
+pub fn poll() {
+    if STACK.network.borrow().is_none() {
+        return;
+    }
+    let mut touched: Vec<Rc<dyn Station>> = Vec::new();
+    let mut neighbors = false;
+    let mut left = MOST_PACKETS;
+    while left > 0
+        && let Some(packet) = with_network(|network| network.card.receive()).flatten()
+    {
+        left -= 1;
+        let kind = packet::classify(packet.bytes());
+        neighbors |= kind == Packet::Neighbor;
+        if let Some(station) = deliver(kind, packet.bytes())
+            && !station.core().touched.replace(true)
+        {
+            touched.push(station);
+        }
+        with_network(|network| network.card.recycle(packet));
+    }
+    let blocked = core::mem::take(&mut *STACK.blocked.borrow_mut());
+    for station in touched.iter().chain(&blocked) {
+        station.core().touched.set(false);
+        serve(station);
+    }
+    ring(neighbors);
+    if left == 0 {
+        set_alarm(arch::monotonic());
+    }
+}
+
+/// Serves who has a time that is over, or everybody who has any.
+fn ring(all: bool) {
+    let now = arch::monotonic();
+    let limit = if all { u64::MAX } else { now };
+    let mut due = Vec::new();
+    {
+        let mut timers = STACK.timers.borrow_mut();
+        while let Some(entry) = timers.first_entry() {
+            if entry.key().0 > limit {
+                break;
+            }
+            let station = entry.remove();
+            station.core().deadline.set(None);
+            due.push(station);
+        }
+    }
+    for station in due {
+        serve(&station);
+    }
+    let next = STACK.timers.borrow().keys().next().map(|key| key.0);
+    if let Some(next) = next {
+        set_alarm(next);
+    }
+}
+
+/// Makes sure that [`poll`] is called at `deadline`.
+fn set_alarm(deadline: u64) {
+    if let Some((set, alarm)) = STACK.alarm.get() {
+        if set <= deadline {
+            return;
+        }
+        time::cancel_alarm(alarm);
+    }
+    let alarm = time::set_alarm(deadline, Rc::new(Ring));
+    STACK.alarm.set(Some((deadline, alarm)));
+}
+
+fn unschedule(core: &Core) -> Option<Rc<dyn Station>> {
+    let deadline = core.deadline.take()?;
+    STACK.timers.borrow_mut().remove(&(deadline, core.id))
+}
+
+/// Sends what a socket has to send, notes when it wants to again, and tells who waits for it.
+pub fn serve(station: &Rc<dyn Station>) {
+    let core = station.core();
+    let next = with_network(|network| {
+        let mut sockets = core.sockets.borrow_mut();
+        let now = now();
+        let Network { interface, card } = network;
+        for _ in 0..MOST_PACKETS {
+            let mut link = Link { card, packet: None };
+            if interface.poll_egress(now, &mut link, &mut sockets) == PollResult::None {
+                break;
+            }
+        }
+        if card.take_exhausted() {
+            return None;
+        }
+        Some(interface.poll_at(now, &sockets))
+    });
+    match next {
+        Some(Some(Some(at))) => {
+            // What wants to send now although it just could has to wait a little.
+            let at = at.total_micros().max(0) as u64 * 1000;
+            schedule(station, at.max(arch::monotonic() + 100_000));
+        }
+        Some(None) => STACK.blocked.borrow_mut().push(station.clone()),
+        _ => {}
+    }
+    station.clone().changed();
+}
+
+/// Puts a socket into the list of timers. One that is there with an earlier time stays: it
+/// is looked at again then.
+fn schedule(station: &Rc<dyn Station>, at: u64) {
+    let core = station.core();
+    if core.deadline.get().is_some_and(|deadline| deadline <= at) {
+        return;
+    }
+    let old = unschedule(core);
+    core.deadline.set(Some(at));
+    STACK
+        .timers
+        .borrow_mut()
+        .insert((at, core.id), station.clone());
+    set_alarm(at);
+    drop(old);
+}
+
+/// Gives a packet to smoltcp with the socket that it is for.
+fn feed(bytes: &[u8], core: Option<&Core>) {
+    with_network(|network| {
+        let mut link = Link {
+            card: &mut network.card,
+            packet: Some(bytes),
+        };
+        let interface = &mut network.interface;
+        match core {
+            Some(core) => {
+                interface.poll_ingress_single(now(), &mut link, &mut core.sockets.borrow_mut())
+            }
+            None => {
+                interface.poll_ingress_single(now(), &mut link, &mut SocketSet::new(Vec::new()))
+            }
+        }
+    });
+}
+
+/// Gives a packet to whom it is for.
+fn deliver(kind: Packet, bytes: &[u8]) -> Option<Rc<dyn Station>> {
+    match kind {
+        Packet::Tcp {
+            source,
+            destination,
+            flags,
+        } => deliver_segment((destination, source), flags, bytes),
+        Packet::Udp {
+            source,
+            destination,
+        } => {
+            let lease = STACK.lease.borrow().clone();
+            if let Some(lease) = lease.filter(|_| destination.port == 68) {
+                feed(bytes, Some(lease.core()));
+                return Some(lease);
+            }
+            let socket = find_datagrams(destination, source);
+            let core = socket.as_ref().map(|socket| socket.core());
+            feed(bytes, core);
+            socket.map(|socket| socket as Rc<dyn Station>)
+        }
+        Packet::Unreachable {
+            protocol,
+            source,
+            destination,
+            code,
+        } => {
+            let error = match code {
+                0 | 6 => Errno::NETUNREACH,
+                2 | 3 => Errno::CONNREFUSED,
+                _ => Errno::HOSTUNREACH,
+            };
+            if protocol == 6 {
+                let connection = STACK
+                    .connections
+                    .borrow()
+                    .get(&(source, destination))
+                    .cloned()?;
+                connection.unreachable(error);
+                return Some(connection);
+            }
+            let socket = find_datagrams(source, destination)?;
+            socket.unreachable(destination, error);
+            None
+        }
+        Packet::Neighbor | Packet::Other => {
+            feed(bytes, None);
+            None
+        }
+    }
+}
+
+fn deliver_segment(flow: Flow, flags: u8, bytes: &[u8]) -> Option<Rc<dyn Station>> {
+    let known = STACK.connections.borrow().get(&flow).cloned();
+    let begins = flags & (packet::SYN | packet::ACK | packet::RST) == packet::SYN;
+    if let Some(connection) = known {
+        // Who was in TIME-WAIT may begin anew (RFC 9293, section 3.10.7.4).
+        if !(begins && connection.is_over()) {
+            if flags & packet::RST != 0 {
+                connection.see_reset();
+            }
+            feed(bytes, Some(connection.core()));
+            return Some(connection);
+        }
+        remove_connection(&connection, false);
+    }
+    if begins {
+        let own = with_network(|network| network.interface.has_ip_addr(flow.0.addr));
+        if own == Some(true)
+            && let Some(listener) = find_listener(flow.0, flow.1.port)
+        {
+            // Without room the packet is lost, and comes again.
+            let connection = Connection::incoming(&listener, flow)?;
+            add_connection(connection.clone());
+            feed(bytes, Some(connection.core()));
+            return Some(connection);
+        }
+    } else if flags & packet::RST == 0 && was_open(&flow) {
+        // The last acknowledgement was lost, or something came late: a reset would take from
+        // the other side what it has not read yet.
+        return None;
+    }
+    feed(bytes, None);
+    None
+}
+
+fn was_open(flow: &Flow) -> bool {
+    let now = arch::monotonic();
+    let mut over = STACK.over.borrow_mut();
+    while over.front().is_some_and(|(until, _)| *until < now) {
+        over.pop_front();
+    }
+    over.iter().any(|(_, other)| other == flow)
+}

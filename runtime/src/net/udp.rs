@@ -1,0 +1,406 @@
+//! UDP sockets.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+
+use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket as Udp, UdpMetadata};
+use smoltcp::wire::{IpAddress, IpEndpoint, IpListenEndpoint};
+
+use super::address::{self, Address, Family};
+use super::channel::Channel;
+use super::ports::{self, Binding};
+use super::socket::{BROADCAST, Base, Control, Kind, Message, Received, Socket};
+use super::stack::{self, Core, Station};
+use crate::abi::errno::{Errno, Result};
+use crate::file::io::{Input, Output};
+use crate::file::{Events, File};
+use crate::fs::{self, Metadata};
+use crate::mm::user;
+use crate::task::WaitQueue;
+
+/// Packets and bytes that wait to be sent.
+const SENDING: (usize, usize) = (16, 16 << 10);
+/// What was received goes on at once, so that there is room for one packet only.
+const RECEIVING: (usize, usize) = (2, 4 << 10);
+/// The most bytes that fit into a packet of Ethernet, by the version of IP: nothing is sent
+/// in pieces.
+const MOST_BYTES: [usize; 2] = [1500 - 28, 1500 - 48];
+/// `FIONREAD`
+const BYTES_TO_READ: usize = 0x541b;
+
+/// What receives datagrams.
+pub struct Datagrams {
+    core: Core,
+    inbox: Rc<Channel>,
+    queue: Rc<WaitQueue>,
+    binding: RefCell<Option<Rc<Binding>>>,
+    peer: Cell<Option<IpEndpoint>>,
+    /// The address from which the peer is reached.
+    source: Cell<Option<IpAddress>>,
+    error: Cell<Option<Errno>>,
+    /// Whether somebody waits for room.
+    full: Cell<bool>,
+}
+
+fn buffer((packets, bytes): (usize, usize)) -> PacketBuffer<'static> {
+    PacketBuffer::new(
+        alloc::vec![PacketMetadata::EMPTY; packets],
+        alloc::vec![0; bytes],
+    )
+}
+
+impl Datagrams {
+    /// How well a datagram fits the socket; not at all without a number.
+    pub fn fitness(&self, to: IpEndpoint, from: IpEndpoint) -> Option<u8> {
+        let binding = self.binding.borrow();
+        let binding = binding.as_ref()?;
+        let for_all = to.addr.is_multicast() || !stack::is_own(to.addr);
+        if !binding.covers(to.addr) && !(for_all && !binding.is_specific()) {
+            return None;
+        }
+        let mut fitness = u8::from(binding.is_specific());
+        if let Some(peer) = self.peer.get() {
+            if peer != from {
+                return None;
+            }
+            fitness += 2;
+        }
+        Some(fitness)
+    }
+
+    /// What was sent could not be delivered: connected sockets are told.
+    pub fn unreachable(&self, to: IpEndpoint, error: Errno) {
+        if self.peer.get() == Some(to) {
+            self.error.set(Some(error));
+            self.queue.wake();
+        }
+    }
+}
+
+impl Station for Datagrams {
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    fn changed(self: Rc<Self>) {
+        let mut came: Vec<(Vec<u8>, IpEndpoint)> = Vec::new();
+        let can_send = self.core.with(|socket: &mut Udp<'_>| {
+            while let Ok((bytes, about)) = socket.recv() {
+                came.push((bytes.to_vec(), about.endpoint));
+            }
+            socket.can_send()
+        });
+        for (bytes, from) in came {
+            // Not everything that has the port is from the peer.
+            if self.peer.get().is_none_or(|peer| peer == from) {
+                self.inbox.deliver(bytes, Address::Inet(from));
+            }
+        }
+        if can_send && self.full.replace(false) {
+            self.queue.wake();
+        }
+    }
+}
+
+/// A UDP socket.
+pub struct UdpSocket {
+    base: Base,
+    datagrams: Rc<Datagrams>,
+    shut: Cell<(bool, bool)>,
+}
+
+impl UdpSocket {
+    /// A socket without an address.
+    pub fn new(family: Family) -> Rc<UdpSocket> {
+        let queue = Rc::new(WaitQueue::new());
+        Rc::new(UdpSocket {
+            base: Base::new(family, Kind::Datagram, 17),
+            datagrams: Rc::new(Datagrams {
+                core: Core::new(Udp::new(buffer(RECEIVING), buffer(SENDING))),
+                inbox: Channel::new(queue.clone(), None),
+                queue,
+                binding: RefCell::default(),
+                peer: Cell::new(None),
+                source: Cell::new(None),
+                error: Cell::new(None),
+                full: Cell::new(false),
+            }),
+            shut: Cell::new((false, false)),
+        })
+    }
+
+    fn bind_to(&self, endpoint: IpEndpoint) -> Result<Rc<Binding>> {
+        let binding = ports::UDP.bind(&self.base, endpoint, |_| true)?;
+        let listen = IpListenEndpoint {
+            addr: binding.is_specific().then_some(binding.endpoint.addr),
+            port: binding.endpoint.port,
+        };
+        self.datagrams
+            .core
+            .with(|socket: &mut Udp<'_>| socket.bind(listen))
+            .map_err(|_| Errno::INVAL)?;
+        *self.datagrams.binding.borrow_mut() = Some(binding.clone());
+        stack::add_datagrams(binding.endpoint.port, &self.datagrams);
+        Ok(binding)
+    }
+
+    /// The binding, made if there is none.
+    fn bound(&self) -> Result<Rc<Binding>> {
+        if let Some(binding) = &*self.datagrams.binding.borrow() {
+            return Ok(binding.clone());
+        }
+        self.bind_to(IpEndpoint::new(address::any(self.base.family), 0))
+    }
+
+    fn send_local(&self, input: &mut Input<'_>, to: IpEndpoint, from: IpEndpoint) -> Result {
+        let length = input.left();
+        let Some(socket) = stack::find_datagrams(to, from) else {
+            if self.datagrams.peer.get().is_some() {
+                self.datagrams.error.set(Some(Errno::CONNREFUSED));
+                self.datagrams.queue.wake();
+            }
+            return Ok(input.skip());
+        };
+        let source = Some(Address::Inet(from));
+        match socket.inbox.send(input, source, &mut Control::default()) {
+            // Without room it is lost, as on a network.
+            Err(Errno::AGAIN | Errno::PIPE) => {
+                input.skip();
+                Ok(length)
+            }
+            other => other,
+        }
+    }
+
+    fn send_card(&self, input: &mut Input<'_>, to: IpEndpoint, source: IpAddress) -> Result {
+        let most = MOST_BYTES[usize::from(matches!(to.addr, IpAddress::Ipv6(_)))];
+        let length = input.left();
+        if length > most {
+            return Err(Errno::MSGSIZE);
+        }
+        let datagrams = &self.datagrams;
+        let sent = datagrams.core.with(|socket: &mut Udp<'_>| {
+            let about = UdpMetadata {
+                endpoint: to,
+                local_address: Some(source),
+                meta: Default::default(),
+            };
+            match socket.send(length, about) {
+                Ok(room) => input.take(room).map(|_| ()),
+                Err(_) => Err(Errno::AGAIN),
+            }
+        });
+        datagrams.full.set(sent == Err(Errno::AGAIN));
+        let station: Rc<dyn Station> = datagrams.clone();
+        stack::serve(&station);
+        sent.map(|()| length)
+    }
+}
+
+impl Drop for UdpSocket {
+    fn drop(&mut self) {
+        self.datagrams.inbox.refuse();
+        let binding = self.datagrams.binding.take();
+        self.datagrams.core.with(|socket: &mut Udp<'_>| {
+            if !socket.can_send() || socket.send_queue() == 0 {
+                socket.close();
+            }
+        });
+        if let Some(binding) = binding {
+            stack::forget_datagrams(binding.endpoint.port, &self.datagrams);
+        }
+    }
+}
+
+impl File for UdpSocket {
+    fn read(&self, _offset: u64, out: &mut Output<'_>) -> Result {
+        self.receive(out, Message::empty())
+            .map(|received| received.length)
+    }
+
+    fn write(&self, _offset: u64, input: &mut Input<'_>) -> Result {
+        self.send(input, None, &mut Control::default(), Message::empty())
+    }
+
+    fn ready(&self) -> Events {
+        let datagrams = &self.datagrams;
+        let mut events = Events::empty();
+        let (receiving, sending) = self.shut.get();
+        if !datagrams.inbox.is_empty() || receiving {
+            events |= Events::IN;
+        }
+        if receiving {
+            events |= Events::READ_HANG_UP;
+        }
+        if receiving && sending {
+            events |= Events::HANG_UP;
+        }
+        if datagrams
+            .core
+            .with(|socket: &mut Udp<'_>| socket.can_send())
+        {
+            events |= Events::OUT;
+        } else {
+            datagrams.full.set(true);
+        }
+        if datagrams.error.get().is_some() {
+            events |= Events::ERROR | Events::IN;
+        }
+        events
+    }
+
+    fn queue(&self) -> Option<&WaitQueue> {
+        Some(&self.datagrams.queue)
+    }
+
+    fn metadata(&self) -> Metadata {
+        Metadata::anonymous(fs::Kind::Socket, self.base.number)
+    }
+
+    fn control(&self, request: usize, argument: usize) -> Result {
+        match request {
+            BYTES_TO_READ => {
+                user::write(argument, &(self.datagrams.inbox.unread(false) as u32))?;
+                Ok(0)
+            }
+            _ => super::interfaces::control(request, argument),
+        }
+    }
+
+    fn socket(&self) -> Option<&dyn Socket> {
+        Some(self)
+    }
+
+    fn patience(&self, writing: bool) -> Option<u64> {
+        if writing {
+            self.base.send_patience.get()
+        } else {
+            self.base.receive_patience.get()
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        "socket"
+    }
+}
+
+impl Socket for UdpSocket {
+    fn base(&self) -> &Base {
+        &self.base
+    }
+
+    fn bind(&self, address: Address) -> Result<()> {
+        let endpoint = super::bindable(&self.base, &address)?;
+        if self.datagrams.binding.borrow().is_some() {
+            return Err(Errno::INVAL);
+        }
+        self.bind_to(endpoint).map(|_| ())
+    }
+
+    fn connect(&self, address: Address) -> Result<()> {
+        let datagrams = &self.datagrams;
+        if address == Address::Unspecified {
+            datagrams.peer.set(None);
+            datagrams.source.set(None);
+            return Ok(());
+        }
+        let mut to = address.endpoint()?;
+        if to.addr.is_unspecified() {
+            to.addr = super::loopback(to.addr);
+        }
+        super::check_family(&self.base, to.addr)?;
+        let source = stack::source_for(to.addr).ok_or(Errno::NETUNREACH)?;
+        self.bound()?;
+        datagrams.source.set(Some(source));
+        datagrams.peer.set(Some(to));
+        Ok(())
+    }
+
+    fn local(&self) -> Address {
+        let mut endpoint = match &*self.datagrams.binding.borrow() {
+            Some(binding) => binding.endpoint,
+            None => IpEndpoint::new(address::any(self.base.family), 0),
+        };
+        if endpoint.addr.is_unspecified()
+            && let Some(source) = self.datagrams.source.get()
+        {
+            endpoint.addr = source;
+        }
+        Address::Inet(endpoint)
+    }
+
+    fn peer(&self) -> Result<Address> {
+        let peer = self.datagrams.peer.get();
+        peer.map(Address::Inet).ok_or(Errno::NOTCONN)
+    }
+
+    fn send(
+        &self,
+        input: &mut Input<'_>,
+        address: Option<&Address>,
+        _control: &mut Control,
+        flags: Message,
+    ) -> Result {
+        if let Some(error) = self.datagrams.error.take() {
+            return Err(error);
+        }
+        if self.shut.get().1 {
+            return Err(super::socket::broken_pipe(flags));
+        }
+        let mut to = match address {
+            Some(Address::Unspecified) | None => {
+                self.datagrams.peer.get().ok_or(Errno::DESTADDRREQ)?
+            }
+            Some(address) => address.endpoint()?,
+        };
+        if to.addr.is_unspecified() {
+            to.addr = super::loopback(to.addr);
+        }
+        super::check_family(&self.base, to.addr)?;
+        if to.port == 0 || input.left() > 65_507 {
+            return Err(if to.port == 0 {
+                Errno::INVAL
+            } else {
+                Errno::MSGSIZE
+            });
+        }
+        if to.addr.is_broadcast() && !self.base.is_on(BROADCAST) {
+            return Err(Errno::ACCES);
+        }
+        let binding = self.bound()?;
+        let mut from = binding.endpoint;
+        if !binding.is_specific() || from.addr.is_multicast() {
+            from.addr = stack::source_for(to.addr).ok_or(Errno::NETUNREACH)?;
+        }
+        if stack::is_own(to.addr) {
+            self.send_local(input, to, from)
+        } else {
+            self.send_card(input, to, from.addr)
+        }
+    }
+
+    fn receive(&self, out: &mut Output<'_>, flags: Message) -> Result<Received> {
+        if let Some(error) = self.datagrams.error.take() {
+            return Err(error);
+        }
+        match self.datagrams.inbox.receive(out, flags) {
+            Err(Errno::AGAIN) if self.shut.get().0 => Ok(Received::default()),
+            other => other,
+        }
+    }
+
+    fn shutdown(&self, receiving: bool, sending: bool) -> Result<()> {
+        if self.datagrams.peer.get().is_none() {
+            return Err(Errno::NOTCONN);
+        }
+        let shut = self.shut.get();
+        self.shut.set((shut.0 || receiving, shut.1 || sending));
+        self.datagrams.queue.wake();
+        Ok(())
+    }
+
+    fn take_error(&self) -> Option<Errno> {
+        self.datagrams.error.take()
+    }
+}
