@@ -42,7 +42,7 @@
 //! let target = put(&*lease, media::INDEX, &index.bytes, None)?;
 //! store.tag(&cover.name, &target, &Expect::Nothing)?;
 //!
-//! let rows = listing::list(&store)?.rows;
+//! let rows = listing::list(&store, &|_, _| true)?.rows;
 //! assert_eq!(rows[0].name, cover.name);
 //! assert_eq!(rows[0].platform.pair(), "qemu/x86_64");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

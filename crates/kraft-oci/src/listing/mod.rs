@@ -5,7 +5,7 @@
 //! use kraft_oci::store::layout::Layout;
 //!
 //! let dir = tempfile::tempdir()?;
-//! let listing = list(&Layout::open(dir.path())?)?;
+//! let listing = list(&Layout::open(dir.path())?, &|_, _| true)?;
 //! assert!(listing.rows.is_empty() && listing.unreadable.is_empty());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
