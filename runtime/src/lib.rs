@@ -107,23 +107,36 @@ fn make_root(initrd: Option<(usize, usize)>) -> Rc<Place> {
             ..fs::Change::default()
         });
     }
-    if let Some(dev) = archive::directory_in(&root, b"dev") {
-        devices::populate(&dev);
-        if let Some(shared) = archive::directory_in(&dev, b"shm") {
-            let _ = shared.change(&fs::Change {
-                permissions: Some(0o1777),
-                ..fs::Change::default()
-            });
-        }
+    let dev: Rc<dyn Node> = memory::new_tree(0o755);
+    devices::populate(&dev);
+    archive::directory_in(&dev, b"pts");
+    archive::directory_in(&dev, b"shm");
+    let shared: Rc<dyn Node> = memory::new_tree(0o1777);
+    mount_in(&place, b"proc", "proc", fs::proc::new());
+    mount_in(&place, b"sys", "sysfs", fs::sys::new());
+    mount_in(&place, b"dev", "devtmpfs", dev);
+    if let Ok(dev) = place.child(b"dev") {
+        mount_in(&dev, b"pts", "devpts", fs::pts::new());
+        mount_in(&dev, b"shm", "tmpfs", shared);
     }
     place
+}
+
+/// Mounts a tree at a directory, which is made if it is missing.
+fn mount_in(parent: &Rc<Place>, name: &[u8], kind: &'static str, tree: Rc<dyn Node>) {
+    // Something else that the archive has there stays.
+    if let Some(directory) = archive::directory_in(&parent.node, name) {
+        let at = parent.with(name, directory);
+        let _ = mounts::mount(&at, kind.as_bytes(), kind, tree, false);
+    }
 }
 
 /// Makes the first process, whose terminal is the console.
 fn first_process(root: Rc<Place>) -> Rc<Thread> {
     let files = FileTable::default();
     let console = terminal::Slave::open(terminal::console());
-    let description = Description::new(console, true, true, Flags::empty());
+    let place = root.child(b"dev").and_then(|dev| dev.child(b"console"));
+    let description = Description::at(console, place.ok(), true, true, Flags::empty());
     for _ in 0..3 {
         // The table is empty.
         let _ = files.add(description.clone(), false, 0, 3);

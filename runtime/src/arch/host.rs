@@ -76,6 +76,14 @@ pub fn machine() -> MutexGuard<'static, ()> {
     guard
 }
 
+/// Writes `/proc/cpuinfo`: there is no processor of its own.
+///
+/// # Errors
+/// Those of `out`.
+pub fn describe_processor(out: &mut dyn core::fmt::Write) -> core::fmt::Result {
+    writeln!(out, "processor\t: 0\n")
+}
+
 /// Nanoseconds since the first call.
 pub fn monotonic() -> u64 {
     STARTED.get_or_init(Instant::now).elapsed().as_nanos() as u64

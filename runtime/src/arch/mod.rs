@@ -18,6 +18,16 @@ mod machine;
 #[cfg(any(test, target_arch = "aarch64"))]
 pub mod device_tree;
 
+#[cfg(all(target_os = "none", target_arch = "x86_64"))]
+#[path = "x86_64/describe.rs"]
+mod describe;
+
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
+#[path = "aarch64/describe.rs"]
+mod describe;
+
+#[cfg(target_os = "none")]
+pub use describe::describe_processor;
 pub use machine::*;
 
 /// Bytes of the smallest page of memory, on every architecture the kernel knows.

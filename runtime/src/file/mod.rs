@@ -232,6 +232,21 @@ impl Description {
         }
     }
 
+    /// `O_*` as `fcntl(F_GETFL)` returns them.
+    pub fn open_flags(&self) -> usize {
+        /// `O_PATH`
+        const PATH: usize = 0o10_000_000;
+        /// `O_LARGEFILE`
+        const LARGE_FILE: usize = 0o100_000;
+        let access = match (self.readable, self.writable) {
+            (true, true) => 2,
+            (false, true) => 1,
+            _ => 0,
+        };
+        let path = if self.path_only { PATH } else { LARGE_FILE };
+        access | path | self.flags.get().bits() as usize
+    }
+
     /// Whether nothing waits.
     pub fn no_wait(&self) -> bool {
         self.flags.get().contains(Flags::NO_WAIT)

@@ -25,6 +25,9 @@ const MOST_INPUT: usize = 4096;
 /// Bytes of output that wait for a master at most.
 const MOST_OUTPUT: usize = 64 << 10;
 
+/// The group `tty` of most systems.
+const TERMINAL_GROUP: u32 = 5;
+
 /// `struct termios` as `TCGETS` fills it.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -119,6 +122,8 @@ pub struct Terminal {
     locked: Cell<bool>,
     master_open: Cell<bool>,
     slaves: Cell<usize>,
+    /// User, group and permissions of its node.
+    owner: Cell<(u32, u32, u32)>,
 }
 
 struct Terminals {
@@ -175,6 +180,11 @@ fn open_master() -> Rc<dyn File> {
     let terminal = Terminal::new(Sink::Master(RefCell::default()), number as u32);
     terminal.locked.set(true);
     terminal.master_open.set(true);
+    let process = task::current_process();
+    let credentials = process.credentials.borrow();
+    terminal
+        .owner
+        .set((credentials.user(), TERMINAL_GROUP, 0o620));
     match free {
         Some(index) => pairs[index] = Rc::downgrade(&terminal),
         None => pairs.push(Rc::downgrade(&terminal)),
@@ -187,12 +197,7 @@ fn open_master() -> Rc<dyn File> {
 /// # Errors
 /// `ENXIO` if there is none, `EIO` if its master has not unlocked it.
 pub fn open_slave(number: u32) -> Result<Rc<dyn File>> {
-    let terminal = TERMINALS
-        .pairs
-        .borrow()
-        .get(number as usize)
-        .and_then(Weak::upgrade);
-    let terminal = terminal.ok_or(Errno::NXIO)?;
+    let terminal = pair(number).ok_or(Errno::NXIO)?;
     if terminal.locked.get() {
         return Err(Errno::IO);
     }
@@ -206,6 +211,34 @@ pub fn open_pairs() -> Vec<u32> {
         .iter()
         .filter_map(|terminal| terminal.upgrade().map(|terminal| terminal.number))
         .collect()
+}
+
+fn pair(number: u32) -> Option<Rc<Terminal>> {
+    let pairs = TERMINALS.pairs.borrow();
+    pairs.get(number as usize).and_then(Weak::upgrade)
+}
+
+/// Who has the terminal of a pair: user, group and permissions.
+pub fn owner(number: u32) -> Option<(u32, u32, u32)> {
+    pair(number).map(|terminal| terminal.owner.get())
+}
+
+/// Changes who has the terminal of a pair.
+pub fn set_owner(number: u32, owner: (u32, u32, u32)) {
+    if let Some(terminal) = pair(number) {
+        terminal.owner.set(owner);
+    }
+}
+
+/// The number of the terminal whose master an open file is.
+///
+/// # Errors
+/// `ENOTTY`
+pub fn number_of_master(file: &Rc<dyn File>) -> Result<u32> {
+    let any: &dyn core::any::Any = &**file;
+    any.downcast_ref::<Master>()
+        .map(|master| master.0.number)
+        .ok_or(Errno::NOTTY)
 }
 
 impl Terminal {
@@ -225,7 +258,21 @@ impl Terminal {
             locked: Cell::new(false),
             master_open: Cell::new(false),
             slaves: Cell::new(0),
+            owner: Cell::new((0, 0, 0o620)),
         })
+    }
+
+    /// The number of the device.
+    pub fn device_number(&self) -> u64 {
+        match self.sink {
+            Sink::Console => devices::number(5, 1),
+            Sink::Master(_) => devices::number(136, self.number),
+        }
+    }
+
+    /// The process group in the foreground.
+    pub fn foreground_group(&self) -> i32 {
+        self.group.get()
     }
 
     /// The session that has this terminal is over.
@@ -631,10 +678,7 @@ impl File for Slave {
     fn metadata(&self) -> Metadata {
         let mut metadata = Metadata::anonymous(Kind::CharacterDevice, u64::from(self.0.number) + 3);
         metadata.permissions = 0o620;
-        metadata.device_number = match self.0.sink {
-            Sink::Console => devices::number(5, 1),
-            Sink::Master(_) => devices::number(136, self.0.number),
-        };
+        metadata.device_number = self.0.device_number();
         metadata
     }
 

@@ -2,10 +2,14 @@
 
 pub mod archive;
 pub mod devices;
+pub mod generated;
 pub mod memory;
 pub mod mounts;
 pub mod ninep;
 mod path;
+pub mod proc;
+pub mod pts;
+pub mod sys;
 mod table;
 
 use alloc::boxed::Box;

@@ -24,6 +24,13 @@ pub struct Mount {
     covered: Option<(u64, u64)>,
 }
 
+impl Mount {
+    /// The number of the file system.
+    pub fn device(&self) -> u64 {
+        self.root.metadata().device
+    }
+}
+
 static MOUNTS: Global<RefCell<Vec<Mount>>> = Global::new(RefCell::new(Vec::new()));
 static NEXT_DEVICE: Global<Cell<u64>> = Global::new(Cell::new(1));
 

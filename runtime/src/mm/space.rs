@@ -9,7 +9,7 @@ use super::table::Table;
 use super::{Frame, Protection, page_end, page_start};
 use crate::abi::errno::{Errno, Result};
 use crate::arch::{self, Entry, PAGE, USER_END};
-use crate::fs::Node;
+use crate::fs::{Node, Place};
 use crate::sync::Global;
 use crate::trap::Access;
 
@@ -34,6 +34,8 @@ pub enum Backing {
         /// The first byte of the file that is not shown: what follows it is zeros. `u64::MAX`
         /// unless a program's segment ends within its last page.
         end: u64,
+        /// Where the file was found, for `/proc/self/maps`.
+        place: Option<Rc<Place>>,
     },
 }
 
@@ -154,6 +156,18 @@ impl Space {
     /// Bytes of memory that are present.
     pub fn resident_bytes(&self) -> usize {
         self.resident.get() * PAGE
+    }
+
+    /// Bytes of memory that are present in a range.
+    pub fn resident_in(&self, start: usize, end: usize) -> usize {
+        let mut pages = 0;
+        self.table.for_each(start, end, |_, _| pages += 1);
+        pages * PAGE
+    }
+
+    /// Where `brk` memory begins and where it ends.
+    pub fn brk(&self) -> (usize, usize) {
+        self.brk.get()
     }
 
     /// Bytes of all areas.
@@ -472,7 +486,10 @@ impl Space {
         area: &Area,
         write: bool,
     ) -> core::result::Result<(), FaultError> {
-        let Backing::File { node, offset, end } = &area.backing else {
+        let Backing::File {
+            node, offset, end, ..
+        } = &area.backing
+        else {
             let frame = Frame::new().map_err(|_| FaultError::OutOfMemory)?;
             return self.insert(page, frame, area.protection, false);
         };

@@ -8,6 +8,7 @@ use crate::abi::errno::{Errno, Result};
 use crate::abi::stat;
 use crate::file::io::{Input, Output};
 use crate::file::pipe::{self, PipeEnd};
+use crate::file::terminal;
 use crate::file::{Description, File, FileTable, Flags, MOST_BYTES, NodeFile};
 use crate::fs::{Change, Kind, Node, Place, memory};
 use crate::mm::user;
@@ -17,13 +18,6 @@ use crate::task::{self, Limit};
 pub const CLOSE_ON_EXEC: usize = 0o2_000_000;
 /// The most pieces of one call (`IOV_MAX`).
 const MOST_PIECES: usize = 1024;
-const READ_ONLY: usize = 0;
-const WRITE_ONLY: usize = 1;
-const READ_WRITE: usize = 2;
-/// `O_PATH`
-const PATH: usize = 0o10_000_000;
-/// `O_LARGEFILE`
-const LARGE_FILE: usize = 0o100_000;
 
 pub fn table() -> Rc<FileTable> {
     task::current_process().file_table()
@@ -226,21 +220,6 @@ pub fn duplicate_to(fd: i32, new: i32, flags: Option<usize>) -> Result {
     Ok(new as usize)
 }
 
-/// The flags of `open` that `F_GETFL` shows.
-fn visible_flags(description: &Description) -> usize {
-    let access = match (description.readable, description.writable) {
-        (true, true) => READ_WRITE,
-        (false, true) => WRITE_ONLY,
-        _ => READ_ONLY,
-    };
-    let path = if description.path_only {
-        PATH
-    } else {
-        LARGE_FILE
-    };
-    access | path | description.flags.get().bits() as usize
-}
-
 pub fn control(fd: i32, command: usize, argument: usize) -> Result {
     let description = get(fd)?;
     let process = task::current_process();
@@ -255,7 +234,7 @@ pub fn control(fd: i32, command: usize, argument: usize) -> Result {
         }
         1 => Ok(usize::from(table.close_on_exec(fd)?)),
         2 => table.set_close_on_exec(fd, argument & 1 != 0).map(|()| 0),
-        3 => Ok(visible_flags(&description)),
+        3 => Ok(description.open_flags()),
         4 => {
             description
                 .flags
@@ -300,6 +279,7 @@ pub fn device_control(fd: i32, request: usize, argument: usize) -> Result {
             description.flags.set(flags);
             Ok(0)
         }
+        0x5441 => open_other_side(&description, argument),
         0x5450 => table().set_close_on_exec(fd, false).map(|()| 0),
         0x5451 => table().set_close_on_exec(fd, true).map(|()| 0),
         0x541b if description.file.metadata().kind == Kind::File => {
@@ -313,6 +293,17 @@ pub fn device_control(fd: i32, request: usize, argument: usize) -> Result {
         }
         request => description.file.control(request, argument),
     }
+}
+
+/// Opens the slave of a terminal by its master (`TIOCGPTPEER`).
+fn open_other_side(master: &Description, flags: usize) -> Result {
+    let number = terminal::number_of_master(&master.file)?;
+    let slave = terminal::open_slave(number)?;
+    let place = super::paths::find(alloc::format!("/dev/pts/{number}").as_bytes());
+    let kept = Flags::from_bits_truncate(flags as u32) & Flags::NO_WAIT;
+    let (readable, writable) = (flags & 3 != 1, flags & 3 != 0);
+    let description = Description::at(slave, place.ok(), readable, writable, kept);
+    add(description, flags & CLOSE_ON_EXEC != 0)
 }
 
 pub fn pipe(address: usize, flags: usize) -> Result {

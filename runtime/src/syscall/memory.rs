@@ -86,6 +86,7 @@ fn anonymous(shared: bool, length: usize) -> Result<Backing> {
         node,
         offset: 0,
         end: u64::MAX,
+        place: None,
     })
 }
 
@@ -116,6 +117,7 @@ fn of_file(
         node: node.clone(),
         offset: offset as u64,
         end: u64::MAX,
+        place: description.place.clone(),
     })
 }
 

@@ -13,6 +13,8 @@ mod sockets;
 pub(crate) mod system;
 mod times;
 
+pub use system::{RELEASE, VERSION, host_name, name_host};
+
 use core::cell::{Cell, RefCell};
 
 use crate::abi::calls::Call;

@@ -13,7 +13,9 @@ use crate::task;
 use crate::time::SECOND;
 
 /// The version of Linux whose calls the kernel has: programs ask for it.
-const RELEASE: &str = "6.1.0-kraft";
+pub const RELEASE: &str = "6.1.0-kraft";
+/// The version of the kernel.
+pub const VERSION: &str = concat!("#1 kraft runtime ", env!("CARGO_PKG_VERSION"));
 const FIELD: usize = 65;
 
 static HOST_NAME: Global<RefCell<Vec<u8>>> = Global::new(RefCell::new(Vec::new()));
@@ -39,7 +41,7 @@ pub fn names(address: usize) -> Result {
         b"Linux",
         &host,
         RELEASE.as_bytes(),
-        concat!("#1 kraft runtime ", env!("CARGO_PKG_VERSION")).as_bytes(),
+        VERSION.as_bytes(),
         arch::NAME.as_bytes(),
         b"(none)",
     ];

@@ -148,9 +148,9 @@ pub fn execute(mut request: Request) -> Result<Registers> {
     } else {
         0
     };
-    let loaded = load(&space, &node, &program, wish)?;
+    let loaded = load(&space, &request.place, &program, wish)?;
     let started = match &interpreter {
-        Some((place, program)) => Some(load(&space, &place.node, program, 0)?),
+        Some((place, program)) => Some(load(&space, place, program, 0)?),
         None => None,
     };
     space.set_brk_start(loaded.end);
@@ -236,7 +236,7 @@ fn end_other_threads(thread: &Rc<Thread>) {
 }
 
 /// Maps a program; at `wish` if it can lie anywhere, else where it wants.
-fn load(space: &Space, node: &Rc<dyn Node>, program: &Program, wish: usize) -> Result<Loaded> {
+fn load(space: &Space, place: &Rc<Place>, program: &Program, wish: usize) -> Result<Loaded> {
     let first = program
         .segments
         .iter()
@@ -272,7 +272,7 @@ fn load(space: &Space, node: &Rc<dyn Node>, program: &Program, wish: usize) -> R
         let memory_end = page_end(address + segment.memory).ok_or(Errno::NOEXEC)?;
         if segment.length > 0 {
             let backing = Backing::File {
-                node: node.clone(),
+                node: place.node.clone(),
                 offset: segment.offset - within as u64,
                 // Zeros follow in the last page only where the program wants memory there.
                 end: if segment.memory as u64 > segment.length {
@@ -280,6 +280,7 @@ fn load(space: &Space, node: &Rc<dyn Node>, program: &Program, wish: usize) -> R
                 } else {
                     u64::MAX
                 },
+                place: Some(place.clone()),
             };
             let area = Area {
                 end: 0,

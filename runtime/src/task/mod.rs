@@ -11,7 +11,9 @@ pub mod signals;
 mod thread;
 mod wait;
 
-pub use process::{Credentials, Ending, Limit, Paths, Process, all_processes, find_process};
+pub use process::{
+    Credentials, Ending, Limit, Paths, Process, all_processes, find_process, last_id,
+};
 #[cfg(test)]
 pub use schedule::run_only;
 pub use schedule::{

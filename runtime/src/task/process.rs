@@ -212,6 +212,11 @@ pub fn next_id() -> i32 {
     }
 }
 
+/// The number that was given last.
+pub fn last_id() -> i32 {
+    NEXT_ID.get() - 1
+}
+
 /// The process with a number.
 pub fn find_process(id: i32) -> Option<Rc<Process>> {
     PROCESSES.borrow().get(&id).cloned()

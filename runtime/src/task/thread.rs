@@ -163,6 +163,11 @@ impl Thread {
         schedule::keep_until_switched(gone);
     }
 
+    /// Whether the thread waits for something.
+    pub fn is_waiting(&self) -> bool {
+        self.state.get() == State::Waiting
+    }
+
     /// The end of the kernel stack.
     pub(super) fn stack_top(&self) -> usize {
         self.stack.as_ptr() as usize + STACK_PAGES * PAGE

@@ -49,6 +49,7 @@ fn of_file(node: &Rc<dyn Node>, shared: bool) -> Area {
             node: node.clone(),
             offset: 0,
             end: u64::MAX,
+            place: None,
         },
     }
 }
