@@ -63,6 +63,7 @@ errors! {
     RANGE = 34;
     DEADLK = 35;
     NAMETOOLONG = 36;
+    NOLCK = 37;
     NOSYS = 38;
     NOTEMPTY = 39;
     LOOP = 40;

@@ -4,6 +4,7 @@ pub mod anonymous;
 pub mod epoll;
 pub mod eventfd;
 pub mod io;
+pub mod locks;
 pub mod pidfd;
 pub mod pipe;
 mod regular;
@@ -166,6 +167,7 @@ pub struct Description {
 impl Drop for Description {
     fn drop(&mut self) {
         self.watchers.leave(&*self.file);
+        locks::description_closed(self);
     }
 }
 

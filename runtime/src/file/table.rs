@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use super::Description;
+use super::{Description, locks};
 use crate::abi::errno::{Errno, Result};
 
 #[derive(Clone)]
@@ -89,7 +89,9 @@ impl FileTable {
                 close_on_exec,
             })
         };
-        drop(old);
+        if let Some(old) = old {
+            locks::descriptor_closed(&old.description);
+        }
         Ok(())
     }
 
@@ -98,11 +100,15 @@ impl FileTable {
     /// # Errors
     /// `EBADF`
     pub fn take(&self, descriptor: i32) -> Result<Rc<Description>> {
-        let mut entries = self.0.borrow_mut();
-        let entry = usize::try_from(descriptor)
-            .ok()
-            .and_then(|index| entries.get_mut(index)?.take());
-        entry.map(|entry| entry.description).ok_or(Errno::BADF)
+        let entry = {
+            let mut entries = self.0.borrow_mut();
+            usize::try_from(descriptor)
+                .ok()
+                .and_then(|index| entries.get_mut(index)?.take())
+        };
+        let description = entry.ok_or(Errno::BADF)?.description;
+        locks::descriptor_closed(&description);
+        Ok(description)
     }
 
     /// Whether a descriptor is closed when another program is run.
@@ -133,8 +139,9 @@ impl FileTable {
 
     /// Closes what another program does not get.
     pub fn close_for_exec(&self) {
-        let closed = self.take_if(|entry| entry.close_on_exec);
-        drop(closed);
+        for closed in self.take_if(|entry| entry.close_on_exec) {
+            locks::descriptor_closed(&closed.description);
+        }
     }
 
     /// Closes everything.

@@ -7,6 +7,7 @@ use crate::abi::calls::Call;
 use crate::abi::errno::{Errno, Result};
 use crate::abi::stat;
 use crate::file::io::{Input, Output};
+use crate::file::locks::{self, Lock, Owner};
 use crate::file::pipe::{self, PipeEnd};
 use crate::file::terminal;
 use crate::file::{Description, File, FileTable, Flags, MOST_BYTES, NodeFile};
@@ -241,7 +242,7 @@ pub fn control(fd: i32, command: usize, argument: usize) -> Result {
                 .set(Flags::from_bits_truncate(argument as u32));
             Ok(0)
         }
-        5..=7 | 36..=38 => lock(&description, command, argument),
+        5..=7 | 36..=38 => lock_range(&description, command, argument),
         8 => {
             description.owner.set(argument as i32);
             Ok(0)
@@ -261,11 +262,112 @@ fn end_of_pipe(description: &Description, body: impl FnOnce(&PipeEnd) -> Result)
     body(any.downcast_ref::<PipeEnd>().ok_or(Errno::BADF)?)
 }
 
-/// Locks of ranges: granted always, as there is one program to a machine most of the time.
-fn lock(_description: &Description, command: usize, argument: usize) -> Result {
-    const UNLOCKED: u16 = 2;
-    if command == 5 || command == 36 {
-        user::write(argument, &UNLOCKED)?;
+/// `l_type` of `struct flock`.
+const READ_LOCK: u16 = 0;
+const WRITE_LOCK: u16 = 1;
+const UNLOCK: u16 = 2;
+
+/// Locks of ranges: `F_GETLK`, `F_SETLK`, `F_SETLKW` (5 to 7) and `F_OFD_*` (36 to 38).
+fn lock_range(description: &Description, command: usize, at: usize) -> Result {
+    let of_description = command >= 36;
+    let [kind, whence]: [u16; 2] = user::read(at)?;
+    let [offset, length]: [i64; 2] = user::read(at.wrapping_add(8))?;
+    let process_at = at.wrapping_add(24);
+    if of_description && user::read::<i32>(process_at)? != 0 {
+        return Err(Errno::INVAL);
+    }
+    let base = match whence {
+        0 => 0,
+        1 => description.offset.get() as i64,
+        2 => description.metadata().size as i64,
+        _ => return Err(Errno::INVAL),
+    };
+    let first = base.checked_add(offset).ok_or(Errno::OVERFLOW)?;
+    // A negative length locks what lies before the offset.
+    let last = first.checked_add(length).ok_or(Errno::OVERFLOW)?;
+    let (start, end) = match length {
+        0 => (first, i64::MAX),
+        1.. => (first, last),
+        _ => (last, first),
+    };
+    let start = u64::try_from(start).map_err(|_| Errno::INVAL)?;
+    let owner = if of_description {
+        Owner::description(description)
+    } else {
+        Owner::Process(task::current_process().id)
+    };
+    let lock = Lock {
+        owner,
+        exclusive: kind == WRITE_LOCK,
+        start,
+        end: if length == 0 { u64::MAX } else { end as u64 },
+    };
+    let key = locks::Key::new(description, false);
+    if matches!(command, 5 | 36) {
+        if kind > WRITE_LOCK {
+            return Err(Errno::INVAL);
+        }
+        let Some(other) = locks::conflict(key, &lock) else {
+            user::write(at, &UNLOCK)?;
+            return Ok(0);
+        };
+        let kind = if other.exclusive {
+            WRITE_LOCK
+        } else {
+            READ_LOCK
+        };
+        let length = if other.end == u64::MAX {
+            0
+        } else {
+            other.end - other.start
+        };
+        user::write(at, &[kind, 0])?;
+        user::write(at.wrapping_add(8), &[other.start, length])?;
+        let process = match other.owner {
+            Owner::Process(process) => process,
+            Owner::Description(_) => -1,
+        };
+        user::write(process_at, &process)?;
+        return Ok(0);
+    }
+    match kind {
+        READ_LOCK if !description.readable => return Err(Errno::BADF),
+        WRITE_LOCK if !description.writable => return Err(Errno::BADF),
+        READ_LOCK | WRITE_LOCK if matches!(command, 7 | 38) => locks::wait_and_set(key, lock)?,
+        READ_LOCK | WRITE_LOCK => locks::set(key, lock)?,
+        UNLOCK => locks::clear(key, &lock),
+        _ => return Err(Errno::INVAL),
+    }
+    Ok(0)
+}
+
+/// `flock`
+pub fn lock(fd: i32, operation: usize) -> Result {
+    const SHARED: usize = 1;
+    const EXCLUSIVE: usize = 2;
+    const NO_WAIT: usize = 4;
+    const UNLOCK: usize = 8;
+    let description = get_open(fd)?;
+    let key = locks::Key::new(&description, true);
+    let owner = Owner::description(&description);
+    let no_wait = operation & NO_WAIT != 0;
+    let lock = match operation & !NO_WAIT {
+        SHARED => Lock::whole(owner, false),
+        EXCLUSIVE => Lock::whole(owner, true),
+        UNLOCK => {
+            locks::clear(key, &Lock::whole(owner, false));
+            return Ok(0);
+        }
+        _ => return Err(Errno::INVAL),
+    };
+    if locks::conflict(key, &lock).is_some() {
+        // A lock that is to change its kind goes first, as on Linux.
+        locks::clear(key, &lock);
+    }
+    if no_wait {
+        locks::set(key, lock)?;
+    } else {
+        locks::wait_and_set(key, lock)?;
     }
     Ok(0)
 }

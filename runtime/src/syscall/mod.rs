@@ -178,7 +178,7 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Fchmod => files::change_permissions(fd, a[1]),
         Call::Fchown => files::change_owner(fd, a[1] as u32, a[2] as u32),
         Call::Fadvise64 | Call::Readahead => files::exists(fd),
-        Call::Flock => files::exists(fd),
+        Call::Flock => files::lock(fd, a[1]),
         Call::MemfdCreate => files::memory_file(a[0], a[1]),
 
         // Paths.
