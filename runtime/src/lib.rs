@@ -8,6 +8,7 @@
 //! task      processes, threads, scheduling, waiting, signals, futexes, running programs
 //! fs        nodes, paths, mounts; the tree in memory, the root archive, devices, /proc
 //! file      open files: pipes, terminals, event files
+//! sysv      shared memory, semaphores and message queues of System V
 //! net       the network device and sockets
 //! virtio    virtio devices
 //! syscall   what programs call
@@ -32,6 +33,7 @@ pub mod report;
 pub mod signal;
 pub mod sync;
 pub mod syscall;
+pub mod sysv;
 pub mod task;
 #[cfg(test)]
 mod testing;

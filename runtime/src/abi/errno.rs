@@ -67,6 +67,8 @@ errors! {
     NOSYS = 38;
     NOTEMPTY = 39;
     LOOP = 40;
+    NOMSG = 42;
+    IDRM = 43;
     NODATA = 61;
     TIME = 62;
     PROTO = 71;

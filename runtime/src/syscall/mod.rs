@@ -11,6 +11,7 @@ mod processes;
 mod signals;
 mod sockets;
 pub(crate) mod system;
+mod sysv;
 mod times;
 
 pub use system::{RELEASE, VERSION, host_name, name_host};
@@ -355,6 +356,20 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
                 Err(Errno::NOSYS)
             }
         }
+
+        // System V.
+        Call::Shmget => sysv::get_memory(fd, a[1], a[2]),
+        Call::Shmat => sysv::attach(fd, a[1], a[2]),
+        Call::Shmdt => sysv::detach(a[0]),
+        Call::Shmctl => sysv::control_memory(fd, a[1], a[2]),
+        Call::Semget => sysv::get_semaphores(fd, a[1], a[2]),
+        Call::Semop => sysv::operate(fd, a[1], a[2], 0),
+        Call::Semtimedop => sysv::operate(fd, a[1], a[2], a[3]),
+        Call::Semctl => sysv::control_semaphores(fd, a[1], a[2], a[3]),
+        Call::Msgget => sysv::get_messages(fd, a[1]),
+        Call::Msgsnd => sysv::send(fd, a[1], a[2], a[3]),
+        Call::Msgrcv => sysv::receive(a),
+        Call::Msgctl => sysv::control_messages(fd, a[1], a[2]),
 
         // Signals.
         Call::Kill => signals::kill(a[0] as i32, a[1]),

@@ -75,6 +75,7 @@ fn finish(process: &Rc<Process>) {
     let space = process.set_space(None);
     drop(space);
     crate::file::locks::process_ended(process.id);
+    crate::sysv::process_ended(process.id);
     process.timers.clear();
     process.posix_timers.clear();
     release_vfork_parent(process);
