@@ -18,7 +18,7 @@ use crate::file::File;
 use crate::file::io::{Input, Output};
 use crate::file::pipe::Pipe;
 use crate::mm::{Frame, frames};
-use crate::time;
+use crate::{task, time};
 
 const MAGIC: u64 = 0x0102_1994;
 /// The longest file.
@@ -372,7 +372,12 @@ impl Node for MemoryNode {
 
     fn change(&self, change: &Change) -> Result<()> {
         if let Some(size) = change.size {
-            self.file()?.borrow_mut().resize(size)?;
+            let content = self.file()?;
+            let shrinks = size < content.borrow().length;
+            content.borrow_mut().resize(size)?;
+            if shrinks {
+                task::forget_file((&raw const *self).cast(), size);
+            }
             self.touch();
         }
         for (cell, value) in [

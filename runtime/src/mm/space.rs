@@ -36,6 +36,9 @@ pub enum Backing {
         end: u64,
         /// Where the file was found, for `/proc/self/maps`.
         place: Option<Rc<Place>>,
+        /// Whether nobody may write to the area: it is shared, and the file was opened for
+        /// reading only.
+        read_only: bool,
     },
 }
 
@@ -53,6 +56,12 @@ pub struct Area {
 }
 
 impl Area {
+    /// Whether the area can have a protection.
+    fn allows(&self, protection: Protection) -> bool {
+        let read_only = matches!(self.backing, Backing::File { read_only, .. } if read_only);
+        !(read_only && protection.contains(Protection::WRITE))
+    }
+
     /// The same area, beginning `bytes` later.
     fn advance(mut self, bytes: usize) -> Area {
         if let Backing::File { offset, .. } = &mut self.backing {
@@ -351,6 +360,7 @@ impl Space {
             return Ok(());
         }
         let mut changed = Vec::new();
+        let mut result = Ok(());
         {
             let mut areas = self.areas.borrow_mut();
             Space::split(&mut areas, start);
@@ -360,17 +370,22 @@ impl Space {
                 if from != reached {
                     break;
                 }
+                if !area.allows(protection) {
+                    result = Err(Errno::ACCES);
+                    break;
+                }
                 reached = area.end;
                 if area.protection != protection {
                     area.protection = protection;
                     changed.push((from, area.end, area.shared));
                 }
             }
-            if reached < end {
-                return Err(Errno::NOMEM);
+            if reached < end && result.is_ok() {
+                result = Err(Errno::NOMEM);
             }
             Space::merge(&mut areas, start, end);
         }
+        // What lies before the place that cannot be changed is.
         for (from, to, shared) in changed {
             let runs = protection.contains(Protection::EXECUTE);
             let mut pages = Vec::new();
@@ -388,7 +403,27 @@ impl Space {
                 self.flush(address);
             }
         }
-        Ok(())
+        result
+    }
+
+    /// Forgets the pages of a file that has become shorter: touching them finds out that they
+    /// are gone. `node` is the file's address.
+    pub fn forget_file(&self, node: *const (), length: u64) {
+        let Some(first) = length.checked_next_multiple_of(PAGE as u64) else {
+            return;
+        };
+        for (start, area) in self.areas() {
+            if let Backing::File {
+                node: mapped,
+                offset,
+                ..
+            } = &area.backing
+                && core::ptr::addr_eq(Rc::as_ptr(mapped), node)
+            {
+                let kept = usize::try_from(first.saturating_sub(*offset)).unwrap_or(usize::MAX);
+                self.drop_pages(start.saturating_add(kept).min(area.end), area.end);
+            }
+        }
     }
 
     /// Joins neighbouring areas of zeros that are alike.

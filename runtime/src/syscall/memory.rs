@@ -87,6 +87,7 @@ fn anonymous(shared: bool, length: usize) -> Result<Backing> {
         offset: 0,
         end: u64::MAX,
         place: None,
+        read_only: false,
     })
 }
 
@@ -118,6 +119,7 @@ fn of_file(
         offset: offset as u64,
         end: u64::MAX,
         place: description.place.clone(),
+        read_only: shared && !description.writable,
     })
 }
 

@@ -281,6 +281,7 @@ fn load(space: &Space, place: &Rc<Place>, program: &Program, wish: usize) -> Res
                     u64::MAX
                 },
                 place: Some(place.clone()),
+                read_only: false,
             };
             let area = Area {
                 end: 0,

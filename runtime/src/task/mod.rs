@@ -12,7 +12,7 @@ mod thread;
 mod wait;
 
 pub use process::{
-    Credentials, Ending, Limit, Paths, Process, all_processes, find_process, last_id,
+    Credentials, Ending, Limit, Paths, Process, all_processes, find_process, forget_file, last_id,
 };
 #[cfg(test)]
 pub use schedule::run_only;

@@ -227,6 +227,15 @@ pub fn all_processes() -> Vec<Rc<Process>> {
     PROCESSES.borrow().values().cloned().collect()
 }
 
+/// Tells all programs that a file has become shorter, the file by its address.
+pub fn forget_file(node: *const (), length: u64) {
+    for process in all_processes() {
+        if let Some(space) = process.space() {
+            space.forget_file(node, length);
+        }
+    }
+}
+
 impl Process {
     /// The first process, without memory and threads yet.
     pub fn first(root: Rc<Place>, files: FileTable) -> Rc<Process> {

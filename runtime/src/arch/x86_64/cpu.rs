@@ -69,12 +69,14 @@ pub fn init() {
         for (vector, gate) in (*IDT.0.get()).iter_mut().enumerate() {
             let entry = trap_table as *const () as u64 + vector as u64 * 16;
             let stack = u64::from(vector == 8);
+            // Programs may use the instructions for breakpoints (3) and overflow (4).
+            let kind: u64 = if matches!(vector, 3 | 4) {
+                0xee00
+            } else {
+                0x8e00
+            };
             *gate = [
-                entry & 0xffff
-                    | 8 << 16
-                    | stack << 32
-                    | 0x8e00 << 32
-                    | (entry >> 16 & 0xffff) << 48,
+                entry & 0xffff | 8 << 16 | stack << 32 | kind << 32 | (entry >> 16 & 0xffff) << 48,
                 entry >> 32,
             ];
         }

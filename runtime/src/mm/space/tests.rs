@@ -50,6 +50,7 @@ fn of_file(node: &Rc<dyn Node>, shared: bool) -> Area {
             offset: 0,
             end: u64::MAX,
             place: None,
+            read_only: false,
         },
     }
 }
