@@ -382,6 +382,12 @@ pub fn device_control(fd: i32, request: usize, argument: usize) -> Result {
             Ok(0)
         }
         0x5441 => open_other_side(&description, argument),
+        0x5452 => {
+            let mut flags = description.flags.get();
+            flags.set(Flags::ASYNC, user::read::<u32>(argument)? != 0);
+            description.flags.set(flags);
+            Ok(0)
+        }
         0x5450 => table().set_close_on_exec(fd, false).map(|()| 0),
         0x5451 => table().set_close_on_exec(fd, true).map(|()| 0),
         0x541b if description.file.metadata().kind == Kind::File => {
