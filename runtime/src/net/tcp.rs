@@ -31,8 +31,9 @@ const BUFFERS: core::ops::RangeInclusive<usize> = 4 << 10..=64 << 10;
 const PART: usize = 1024;
 /// Memory that connections leave to others.
 const RESERVE: usize = 2 << 20;
-/// A listener's queue is at least so long: waiting connections are cheap, lost ones are not.
-const LEAST_BACKLOG: usize = 128;
+/// A listener's queue is at least so long, whatever it asks for: connections that wait are cheap,
+/// and those that find no room come again only after a second.
+const LEAST_BACKLOG: usize = 1024;
 /// `somaxconn`
 const MOST_BACKLOG: usize = 4096;
 /// Seconds without an answer that end what nobody owns any more.
