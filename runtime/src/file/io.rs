@@ -214,12 +214,16 @@ impl<'a> Input<'a> {
     /// Takes everything that is left, up to `most` bytes.
     ///
     /// # Errors
-    /// `EFAULT`; `EMSGSIZE` if there is more.
+    /// `EFAULT`; `EMSGSIZE` if there is more, `ENOBUFS` without memory.
     pub fn take_all(&mut self, most: usize) -> Result<Vec<u8>> {
         if self.left > most {
             return Err(Errno::MSGSIZE);
         }
-        let mut bytes = alloc::vec![0; self.left];
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(self.left)
+            .map_err(|_| Errno::NOBUFS)?;
+        bytes.resize(self.left, 0);
         let done = self.take(&mut bytes)?;
         if done < bytes.len() {
             return Err(Errno::FAULT);

@@ -177,7 +177,14 @@ impl Channel {
                 break;
             }
             let length = input.left().min(room).min(PIECE);
-            let mut bytes = alloc::vec![0; length];
+            let mut bytes = Vec::new();
+            let memory = super::check_memory()
+                .and_then(|()| bytes.try_reserve_exact(length).map_err(|_| Errno::NOBUFS));
+            match memory {
+                Ok(()) => bytes.resize(length, 0),
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
             let got = match input.take(&mut bytes) {
                 Ok(got) => got,
                 Err(error) if done == 0 => return Err(error),
@@ -247,6 +254,7 @@ impl Channel {
             return Err(Errno::AGAIN);
         }
         self.check_files(control)?;
+        super::check_memory()?;
         let bytes = input.take_all(CAPACITY)?;
         self.push(Packet {
             bytes,
@@ -259,7 +267,8 @@ impl Channel {
 
     /// Puts a message that the kernel has; it is lost when there is no room.
     pub fn deliver(&self, bytes: Vec<u8>, source: Address) {
-        if !self.refused.get() && self.room() >= bytes.len() + OVERHEAD {
+        let room = self.room() >= bytes.len() + OVERHEAD && super::check_memory().is_ok();
+        if room && !self.refused.get() {
             self.push(Packet {
                 bytes,
                 read: 0,

@@ -24,6 +24,7 @@ use smoltcp::wire::{IpAddress, IpEndpoint};
 use crate::abi::errno::{Errno, Result};
 use crate::file::File;
 use crate::fs::Place;
+use crate::mm::frames;
 use address::{Address, Family};
 use socket::{Base, Kind, V6_ONLY};
 
@@ -34,6 +35,21 @@ pub use stack::poll;
 pub const LOOPBACK_INDEX: u32 = 1;
 /// The number of the card's interface.
 pub const CARD_INDEX: u32 = 2;
+
+/// Memory that sockets leave to others.
+const RESERVE: usize = 2 << 20;
+
+/// Whether there is memory for another socket or message.
+///
+/// # Errors
+/// `ENOBUFS`
+pub fn check_memory() -> Result<()> {
+    if frames::free_bytes() < RESERVE {
+        Err(Errno::NOBUFS)
+    } else {
+        Ok(())
+    }
+}
 
 /// Sets the network up with the addresses of the command line.
 pub fn init(addresses: &[Vec<u8>], root: &Rc<Place>) {
@@ -50,6 +66,7 @@ pub fn wait_for_address() {
 /// # Errors
 /// `EAFNOSUPPORT`, `EPROTONOSUPPORT`, `ESOCKTNOSUPPORT`
 pub fn new_socket(family: usize, kind: usize, protocol: usize) -> Result<Rc<dyn File>> {
+    check_memory()?;
     let kind = match kind {
         1 => Kind::Stream,
         2 => Kind::Datagram,

@@ -12,6 +12,7 @@ use crate::abi::errno::{Errno, Result};
 use crate::file::io::{Input, Output};
 use crate::file::{Description, File, anonymous};
 use crate::signal::{Info, Signal};
+use crate::sync::Global;
 use crate::task;
 
 /// How a socket carries what is sent (`SOCK_*`).
@@ -229,6 +230,31 @@ pub struct Control {
     pub files: Vec<Rc<Description>>,
     /// Process, user and group of the sender (`SCM_CREDENTIALS`).
     pub credentials: Option<[u32; 3]>,
+}
+
+/// Open files that nobody received and that are to be closed.
+static UNWANTED: Global<RefCell<Vec<Rc<Description>>>> = Global::new(RefCell::new(Vec::new()));
+static CLOSING: Global<Cell<bool>> = Global::new(Cell::new(false));
+
+impl Drop for Control {
+    /// Closes the files one after the other: a socket among them may have others on their way
+    /// in it, and so on, further than the kernel's stack reaches.
+    fn drop(&mut self) {
+        if self.files.is_empty() {
+            return;
+        }
+        UNWANTED.borrow_mut().append(&mut self.files);
+        if CLOSING.replace(true) {
+            return;
+        }
+        loop {
+            let Some(file) = UNWANTED.borrow_mut().pop() else {
+                break;
+            };
+            drop(file);
+        }
+        CLOSING.set(false);
+    }
 }
 
 impl Control {

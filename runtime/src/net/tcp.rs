@@ -29,8 +29,6 @@ use crate::task::WaitQueue;
 /// of the memory that is free, so that some get large buffers and many still find memory.
 const BUFFERS: core::ops::RangeInclusive<usize> = 4 << 10..=64 << 10;
 const PART: usize = 1024;
-/// Memory that connections leave to others.
-const RESERVE: usize = 2 << 20;
 /// A listener's queue is at least so long, whatever it asks for: connections that wait are cheap,
 /// and those that find no room come again only after a second.
 const LEAST_BACKLOG: usize = 1024;
@@ -95,10 +93,8 @@ struct Local {
 
 /// A buffer of a size that fits the memory that is free.
 fn buffer() -> Option<SocketBuffer<'static>> {
+    super::check_memory().ok()?;
     let free = frames::free_bytes();
-    if free < RESERVE {
-        return None;
-    }
     let mut size = (free / PART).clamp(*BUFFERS.start(), *BUFFERS.end()) / PAGE * PAGE;
     let mut bytes = Vec::new();
     while bytes.try_reserve_exact(size).is_err() {
@@ -488,6 +484,7 @@ impl TcpSocket {
         if listener.ready.borrow().len() >= MOST_BACKLOG {
             return Err(Errno::CONNREFUSED);
         }
+        super::check_memory()?;
         let theirs = Rc::new(WaitQueue::new());
         let (end, other) = End::pair(&self.queue, &theirs);
         let there = Local {
@@ -680,6 +677,7 @@ impl Socket for TcpSocket {
         let Stage::Listening(listener) = self.stage() else {
             return Err(Errno::INVAL);
         };
+        super::check_memory()?;
         let accepted = listener.ready.borrow_mut().pop_front();
         let accepted = accepted.ok_or(Errno::AGAIN)?;
         let (socket, other) = TcpSocket::accepted(self.base.child(), accepted);

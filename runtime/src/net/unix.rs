@@ -181,6 +181,7 @@ impl UnixSocket {
             }
             return Err(Errno::AGAIN);
         }
+        super::check_memory()?;
         let theirs = Rc::new(WaitQueue::new());
         let (end, other) = End::pair(&self.queue, &theirs);
         *self.stage.borrow_mut() = Stage::Connected(Rc::new(end));
@@ -262,6 +263,7 @@ pub fn pair(family: usize, kind: usize, protocol: usize) -> Result<[Rc<dyn File>
             Errno::AFNOSUPPORT
         });
     }
+    super::check_memory()?;
     if !matches!(protocol, 0 | 1) {
         return Err(Errno::PROTONOSUPPORT);
     }
@@ -457,6 +459,7 @@ impl Socket for UnixSocket {
         if self.shut.get().0 {
             return Err(Errno::INVAL);
         }
+        super::check_memory()?;
         let connection = listener.ready.borrow_mut().pop_front();
         let connection = connection.ok_or(Errno::AGAIN)?;
         let waiting = core::mem::take(&mut *listener.waiting.borrow_mut());

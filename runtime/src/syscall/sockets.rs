@@ -14,6 +14,7 @@ use crate::mm::user;
 use crate::net::address::{Address, LONGEST};
 use crate::net::socket::{Control, Message, NO_DELAY, PASS_CREDENTIALS, Received};
 use crate::net::{self, Socket};
+use crate::task::{self, Limit};
 use crate::time::TimeSpec;
 
 const NO_WAIT: usize = 0o4000;
@@ -158,6 +159,11 @@ pub fn accept(fd: i32, address: usize, length_at: usize, flags: usize) -> Result
     let description = get(fd)?;
     kept_flags(flags)?;
     let listener = socket(&description)?;
+    // Without a descriptor for it a connection goes on waiting.
+    let limit = task::current_process().limit(Limit::FILES);
+    if files::table().descriptors().len() as u64 >= limit {
+        return Err(Errno::MFILE);
+    }
     let deadline = description.deadline(false);
     let (file, peer) = wait_for(&description, Message::empty(), deadline, || {
         listener.accept()
@@ -445,7 +451,7 @@ impl ControlWriter {
 
 fn write_control(
     description: &Description,
-    control: Control,
+    mut control: Control,
     header: &mut Header,
     flags: Message,
 ) -> Result<()> {
@@ -470,7 +476,7 @@ fn write_control(
         let mut numbers: Vec<i32> = Vec::new();
         let wanted = control.files.len();
         // Files that find no room are closed.
-        for file in control.files.into_iter().take(places) {
+        for file in control.files.drain(..).take(places) {
             match files::add(file, close) {
                 Ok(fd) => numbers.push(fd as i32),
                 Err(_) => break,
