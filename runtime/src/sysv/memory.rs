@@ -101,6 +101,7 @@ pub fn attach(id: i32, address: usize, flags: usize) -> Result {
             offset: 0,
             end: u64::MAX,
             place: None,
+            read_only,
         },
     };
     let process = task::current_process();
