@@ -164,8 +164,14 @@ pub fn execute(mut request: Request) -> Result<Registers> {
         started.as_ref(),
     )?;
 
+    if thread.must_end.get() {
+        // Another thread replaces the program at the same time, and was first.
+        return Err(Errno::AGAIN);
+    }
     // From here on nothing fails.
     end_other_threads(&thread);
+    // The locks that the thread holds and its number are in the memory that goes.
+    exit::release_memory(&thread);
     let old = process.set_space(Some(space.clone()));
     space.activate();
     drop(old);
@@ -179,8 +185,6 @@ pub fn execute(mut request: Request) -> Result<Registers> {
     handlers.reset_caught();
     *process.handlers.borrow_mut() = handlers;
     thread.alternate.set(AlternateStack::NONE);
-    thread.clear_at_exit.set(0);
-    thread.robust_list.set(0);
     process.has_executed.set(true);
     process.posix_timers.clear();
     let name = request

@@ -42,11 +42,7 @@ pub fn end_thread() -> ! {
 /// Lets go of everything that a thread has; it must not run again.
 pub fn release(thread: &Rc<Thread>) {
     let process = thread.process.clone();
-    futex::release_robust_list(thread);
-    let clear = thread.clear_at_exit.get();
-    if clear != 0 && user::write(clear, &0_u32).is_ok() {
-        futex::wake_address(clear, 1);
-    }
+    release_memory(thread);
     process
         .run_time
         .set(process.run_time.get() + thread.run_time.get());
@@ -55,6 +51,17 @@ pub fn release(thread: &Rc<Thread>) {
         finish(&process);
     } else {
         process.released.wake();
+    }
+}
+
+/// Lets go of what a thread has in the memory of its program: its locks, and its number, for
+/// which somebody may wait.
+pub fn release_memory(thread: &Rc<Thread>) {
+    futex::release_robust_list(thread);
+    thread.robust_list.set(0);
+    let clear = thread.clear_at_exit.take();
+    if clear != 0 && user::write(clear, &0_u32).is_ok() {
+        futex::wake_address(clear, 1);
     }
 }
 
