@@ -114,6 +114,19 @@ pub fn statfs(status: &FileSystemStatus) -> Vec<u8> {
     bytes
 }
 
+/// One `struct linux_dirent`.
+pub fn old_directory_entry(entry: &DirectoryEntry) -> Vec<u8> {
+    let length = (18 + entry.name.len() + 2).next_multiple_of(8);
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend_from_slice(&entry.number.to_le_bytes());
+    bytes.extend_from_slice(&entry.next.to_le_bytes());
+    bytes.extend_from_slice(&(length as u16).to_le_bytes());
+    bytes.extend_from_slice(&entry.name);
+    bytes.resize(length - 1, 0);
+    bytes.push(entry.kind.entry_type());
+    bytes
+}
+
 /// One `struct linux_dirent64`.
 pub fn directory_entry(entry: &DirectoryEntry) -> Vec<u8> {
     let length = (19 + entry.name.len() + 1).next_multiple_of(8);

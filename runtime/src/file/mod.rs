@@ -3,6 +3,7 @@
 pub mod anonymous;
 pub mod epoll;
 pub mod eventfd;
+pub mod inotify;
 pub mod io;
 pub mod locks;
 pub mod pidfd;
@@ -168,6 +169,7 @@ impl Drop for Description {
     fn drop(&mut self) {
         self.watchers.leave(&*self.file);
         locks::description_closed(self);
+        inotify::report_closed(self);
     }
 }
 
@@ -297,6 +299,7 @@ impl Description {
         let offset = self.offset.get();
         let done = self.wait_for(self.deadline(false), || self.file.read(offset, out))?;
         self.advance(offset, done);
+        self.report(inotify::Changes::READ);
         Ok(done)
     }
 
@@ -332,9 +335,17 @@ impl Description {
                 }
             }
         });
+        self.report(inotify::Changes::WRITTEN);
         match (result, total - input.left()) {
             (Err(error), 0) => Err(error),
             (_, done) => Ok(done),
+        }
+    }
+
+    /// Reports what happened to those who watch the file.
+    fn report(&self, changes: inotify::Changes) {
+        if let Some(place) = &self.place {
+            inotify::report_place(place, changes);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Calls on files that report events: epoll, counters, timers, signals, processes.
+//! Calls on files that report events: epoll, counters, timers, signals, processes, watches.
 
 use alloc::rc::Rc;
 
@@ -6,6 +6,7 @@ use super::{files, signals, times};
 use crate::abi::errno::{Errno, Result};
 use crate::file::epoll::{Epoll, Interest};
 use crate::file::eventfd::EventFile;
+use crate::file::inotify::WatchFile;
 use crate::file::pidfd::ProcessFile;
 use crate::file::signalfd::SignalFile;
 use crate::file::timerfd::TimerFile;
@@ -173,4 +174,14 @@ pub fn file_of_process(fd: i32, other: i32, flags: usize) -> Result {
     let process = ProcessFile::process_of(&description)?;
     signals::check_permission(process, None)?;
     files::add(process.file_table().get(other)?, true)
+}
+
+pub fn watches(flags: usize) -> Result {
+    add_file(WatchFile::new(), false, flags)
+}
+
+pub fn end_watch(fd: i32, number: i32) -> Result {
+    let description = files::get(fd)?;
+    WatchFile::of(&description)?.end(number)?;
+    Ok(0)
 }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::abi::calls::Call;
 use crate::abi::errno::{Errno, Result};
 use crate::abi::stat;
+use crate::file::inotify::{self, Changes};
 use crate::file::io::{Input, Output};
 use crate::file::locks::{self, Lock, Owner};
 use crate::file::pipe::{self, PipeEnd};
@@ -128,7 +129,9 @@ fn read_from(description: &Description, offset: u64, out: &mut Output<'_>) -> Re
     if !description.readable {
         return Err(Errno::BADF);
     }
-    description.file.read(offset, out)
+    let done = description.file.read(offset, out)?;
+    report(description, Changes::READ);
+    Ok(done)
 }
 
 fn write_to(description: &Description, offset: u64, input: &mut Input<'_>) -> Result {
@@ -479,6 +482,13 @@ fn writable_node(description: &Description) -> Result<&Rc<dyn Node>> {
     description.file.node().ok_or(Errno::INVAL)
 }
 
+/// Reports what happened to an open file to those who watch it.
+fn report(description: &Description, changes: Changes) {
+    if let Some(place) = &description.place {
+        inotify::report_place(place, changes);
+    }
+}
+
 pub fn truncate(fd: i32, length: i64) -> Result {
     let description = get_open(fd)?;
     let size = u64::try_from(length).map_err(|_| Errno::INVAL)?;
@@ -487,6 +497,7 @@ pub fn truncate(fd: i32, length: i64) -> Result {
         size: Some(size),
         ..Change::default()
     })?;
+    report(&description, Changes::WRITTEN);
     Ok(0)
 }
 
@@ -524,7 +535,21 @@ pub fn allocate(fd: i32, mode: usize, offset: i64, length: i64) -> Result {
     Ok(0)
 }
 
+/// `getdents`, with the older layout of entries: the kind is the last byte.
+pub fn old_directory_entries(fd: i32, address: usize, length: usize) -> Result {
+    list_directory(fd, address, length, stat::old_directory_entry)
+}
+
 pub fn directory_entries(fd: i32, address: usize, length: usize) -> Result {
+    list_directory(fd, address, length, stat::directory_entry)
+}
+
+fn list_directory(
+    fd: i32,
+    address: usize,
+    length: usize,
+    encode: fn(&crate::fs::DirectoryEntry) -> Vec<u8>,
+) -> Result {
     let description = get_open(fd)?;
     let node = description.file.node().ok_or(Errno::NOTDIR)?;
     // Positions 0 and 1 stand for `.` and `..`; those of the node follow.
@@ -550,7 +575,7 @@ pub fn directory_entries(fd: i32, address: usize, length: usize) -> Result {
     }));
     let mut done = 0;
     for entry in entries {
-        let bytes = stat::directory_entry(&entry);
+        let bytes = encode(&entry);
         if done + bytes.len() > length {
             if done == 0 {
                 return Err(Errno::INVAL);
@@ -687,15 +712,49 @@ pub fn splice(
 pub fn change_permissions(fd: i32, mode: usize) -> Result {
     let description = get_open(fd)?;
     let node = description.file.node().ok_or(Errno::INVAL)?;
-    super::paths::change_permissions_of(node, mode)
+    super::paths::change_permissions_of(node, mode)?;
+    report(&description, Changes::METADATA);
+    Ok(0)
 }
 
 pub fn change_owner(fd: i32, user: u32, group: u32) -> Result {
     let description = get_open(fd)?;
     match description.file.node() {
-        Some(node) => super::paths::change_owner_of(node, user, group),
-        None => Ok(0),
+        Some(node) => super::paths::change_owner_of(node, user, group)?,
+        None => 0,
+    };
+    report(&description, Changes::METADATA);
+    Ok(0)
+}
+
+/// Checks the flags of `preadv2` and `pwritev2`: those that ask for what happens anyway.
+pub fn check_flags(call: Call, flags: usize) -> Result<()> {
+    const HIGH_PRIORITY: usize = 1;
+    const DATA_SYNC: usize = 2;
+    const SYNC: usize = 4;
+    let known = HIGH_PRIORITY | DATA_SYNC | SYNC;
+    if matches!(call, Call::Preadv2 | Call::Pwritev2) && flags & !known != 0 {
+        Err(Errno::OPNOTSUPP)
+    } else {
+        Ok(())
     }
+}
+
+/// Moves memory into a pipe, or what a pipe has into memory (`vmsplice`).
+pub fn splice_memory(fd: i32, address: usize, count: usize) -> Result {
+    let description = get_open(fd)?;
+    end_of_pipe(&description, |_| Ok(0))?;
+    if description.writable {
+        write_pieces(fd, address, count, None)
+    } else {
+        read_pieces(fd, address, count, None)
+    }
+}
+
+/// Extended attributes of an open file: there are none, and none can be made.
+pub fn attribute(fd: i32) -> Result {
+    get_open(fd)?;
+    Err(Errno::OPNOTSUPP)
 }
 
 pub fn memory_file(name_at: usize, flags: usize) -> Result {

@@ -5,6 +5,7 @@ use alloc::rc::Rc;
 use super::files;
 use crate::abi::errno::{Errno, Result};
 use crate::arch::PAGE;
+use crate::file::io::{Input, Output};
 use crate::fs::{Kind, Node, memory};
 use crate::mm::{Area, Backing, Protection, Space, page_end, page_start, user};
 use crate::task;
@@ -195,4 +196,72 @@ pub fn resident(address: usize, length: usize, vector: usize) -> Result {
         )?;
     }
     Ok(0)
+}
+
+/// The memory of another process, which the caller may see.
+fn other_space(id: usize) -> Result<Rc<Space>> {
+    let process = task::find_process(id as i32).ok_or(Errno::SRCH)?;
+    super::signals::check_permission(&process, None)?;
+    process.space().ok_or(Errno::SRCH)
+}
+
+/// `process_vm_readv`
+pub fn read_other([id, own, own_count, other, other_count, flags]: [usize; 6]) -> Result {
+    if flags != 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut out = Output::user_pieces(files::pieces(own, own_count)?);
+    let space = other_space(id)?;
+    let mut done = 0;
+    for (address, length) in files::pieces(other, other_count)? {
+        let mut at = 0;
+        while at < length && out.room() > 0 {
+            let from = address.wrapping_add(at);
+            let Ok(frame) = space.frame(from, false) else {
+                return if done > 0 {
+                    Ok(done)
+                } else {
+                    Err(Errno::FAULT)
+                };
+            };
+            let start = from % PAGE;
+            let part = (PAGE - start).min(length - at);
+            let copied = frame.with(|page| out.put(&page[start..start + part]))?;
+            at += copied;
+            done += copied;
+            if copied < part {
+                return Ok(done);
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// `process_vm_writev`
+pub fn write_other([id, own, own_count, other, other_count, flags]: [usize; 6]) -> Result {
+    if flags != 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut input = Input::user_pieces(files::pieces(own, own_count)?);
+    let space = other_space(id)?;
+    let mut buffer = [0; 512];
+    let mut done = 0;
+    for (address, length) in files::pieces(other, other_count)? {
+        let mut at = 0;
+        while at < length && input.left() > 0 {
+            let part = buffer.len().min(length - at);
+            let got = input.take(&mut buffer[..part])?;
+            let to = address.wrapping_add(at);
+            if space.write(to, &buffer[..got]).is_err() {
+                return if done > 0 {
+                    Ok(done)
+                } else {
+                    Err(Errno::FAULT)
+                };
+            }
+            at += got;
+            done += got;
+        }
+    }
+    Ok(done)
 }

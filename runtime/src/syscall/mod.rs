@@ -95,7 +95,17 @@ fn tell_missing(number: usize, call: Option<Call>) {
         Some(
             Call::Rseq
                 | Call::IoUringSetup
-                | Call::Membarrier
+                | Call::AddKey
+                | Call::Cachestat
+                | Call::Fsopen
+                | Call::Keyctl
+                | Call::Listmount
+                | Call::MountSetattr
+                | Call::MoveMount
+                | Call::OpenTree
+                | Call::PkeyAlloc
+                | Call::RequestKey
+                | Call::Statmount
                 | Call::Mseal
                 | Call::GetMempolicy
                 | Call::Mbind
@@ -147,9 +157,11 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Pread64 => files::read_at(fd, a[1], a[2], a[3] as u64),
         Call::Pwrite64 => files::write_at(fd, a[1], a[2], a[3] as u64),
         Call::Preadv | Call::Preadv2 => {
+            files::check_flags(call, a[5])?;
             files::read_pieces(fd, a[1], a[2], files::offset_or_current(call, a[3]))
         }
         Call::Pwritev | Call::Pwritev2 => {
+            files::check_flags(call, a[5])?;
             files::write_pieces(fd, a[1], a[2], files::offset_or_current(call, a[3]))
         }
         Call::Lseek => files::seek(fd, a[1] as i64, a[2]),
@@ -172,14 +184,19 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Fstatfs => files::file_system(fd, a[1]),
         Call::Ftruncate => files::truncate(fd, a[1] as i64),
         Call::Fallocate => files::allocate(fd, a[1], a[2] as i64, a[3] as i64),
+        Call::Getdents => files::old_directory_entries(fd, a[1], a[2]),
         Call::Getdents64 => files::directory_entries(fd, a[1], a[2]),
         Call::Sendfile => files::send_file(fd, descriptor(a[1]), a[2], a[3]),
         Call::CopyFileRange => files::copy_range(fd, a[1], descriptor(a[2]), a[3], a[4]),
         Call::Splice => files::splice(fd, a[1], descriptor(a[2]), a[3], a[4], a[5]),
+        Call::Vmsplice => files::splice_memory(fd, a[1], a[2]),
+        Call::Tee => Err(Errno::INVAL),
         Call::Fchmod => files::change_permissions(fd, a[1]),
         Call::Fchown => files::change_owner(fd, a[1] as u32, a[2] as u32),
         Call::Fadvise64 | Call::Readahead => files::exists(fd),
         Call::Flock => files::lock(fd, a[1]),
+        Call::Fgetxattr | Call::Fsetxattr | Call::Fremovexattr => files::attribute(fd),
+        Call::Flistxattr => files::exists(fd),
         Call::MemfdCreate => files::memory_file(a[0], a[1]),
 
         // Paths.
@@ -216,6 +233,13 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Chown => paths::change_owner(paths::CURRENT, a[0], a[1], a[2], 0),
         Call::Lchown => paths::change_owner(paths::CURRENT, a[0], a[1], a[2], paths::NO_FOLLOW),
         Call::Fchownat => paths::change_owner(fd, a[1], a[2], a[3], a[4]),
+        Call::Getxattr | Call::Setxattr | Call::Removexattr => paths::attribute(a[0], 0),
+        Call::Lgetxattr | Call::Lsetxattr | Call::Lremovexattr => {
+            paths::attribute(a[0], paths::NO_FOLLOW)
+        }
+        Call::Listxattr => paths::attributes(a[0], 0),
+        Call::Llistxattr => paths::attributes(a[0], paths::NO_FOLLOW),
+        Call::NameToHandleAt | Call::OpenByHandleAt => Err(Errno::OPNOTSUPP),
         Call::Utimensat => paths::set_times(fd, a[1], a[2], a[3]),
         Call::Utimes => paths::set_times_micro(paths::CURRENT, a[0], a[1]),
         Call::Futimesat => paths::set_times_micro(fd, a[1], a[2]),
@@ -243,6 +267,10 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::PidfdOpen => events::process(fd, a[1]),
         Call::PidfdGetfd => events::file_of_process(fd, descriptor(a[1]), a[2]),
         Call::PidfdSendSignal => signals::send_by_descriptor(fd, a[1], a[2], a[3]),
+        Call::InotifyInit => events::watches(0),
+        Call::InotifyInit1 => events::watches(a[0]),
+        Call::InotifyAddWatch => paths::watch(fd, a[1], a[2] as u32),
+        Call::InotifyRmWatch => events::end_watch(fd, descriptor(a[1])),
         Call::Eventfd => events::counter(a[0], 0),
         Call::Eventfd2 => events::counter(a[0], a[1]),
         Call::Poll => poll::poll(a[0], a[1], poll::milliseconds(a[2])),
@@ -349,13 +377,12 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Futex => processes::futex(a),
         Call::Ptrace => Err(Errno::PERM),
         Call::Personality => Ok(0),
-        Call::Membarrier => {
-            if a[0] == 0 {
-                Ok(0)
-            } else {
-                Err(Errno::NOSYS)
-            }
-        }
+        Call::Membarrier => processes::memory_barrier(a[0], a[1]),
+        Call::SchedGetattr => processes::scheduling_attributes(a[1], a[2]),
+        Call::ProcessVmReadv => memory::read_other(a),
+        Call::ProcessVmWritev => memory::write_other(a),
+        Call::Kcmp => processes::compare(a),
+        Call::RestartSyscall => Err(Errno::INTR),
 
         // System V.
         Call::Shmget => sysv::get_memory(fd, a[1], a[2]),
@@ -412,6 +439,25 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Reboot => system::reboot(a[2]),
         Call::Mount => system::mount(a),
         Call::Umount2 => system::unmount(a[0]),
+        // What only an administrator of a real machine does.
+        Call::Acct
+        | Call::Adjtimex
+        | Call::ClockAdjtime
+        | Call::DeleteModule
+        | Call::FanotifyInit
+        | Call::FinitModule
+        | Call::InitModule
+        | Call::Ioperm
+        | Call::Iopl
+        | Call::KexecFileLoad
+        | Call::KexecLoad
+        | Call::PivotRoot
+        | Call::Quotactl
+        | Call::QuotactlFd
+        | Call::Settimeofday
+        | Call::Swapoff
+        | Call::Swapon
+        | Call::Vhangup => Err(Errno::PERM),
         _ => Err(Errno::NOSYS),
     }
 }

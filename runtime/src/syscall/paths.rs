@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::files;
 use crate::abi::errno::{Errno, Result};
 use crate::abi::stat;
+use crate::file::inotify::{self, Changes, WatchFile};
 use crate::file::{Description, File, Flags, NodeFile};
 use crate::fs::{
     Change, Follow, Kind, LONGEST_PATH, Metadata, NewNode, Node, OpenHow, Place, Walk,
@@ -144,6 +145,15 @@ fn check_mount(node: &Rc<dyn Node>) -> Result<()> {
     }
 }
 
+/// Makes an entry of a directory.
+fn create(parent: &Place, name: &[u8], new: &NewNode) -> Result<Rc<dyn Node>> {
+    let node = parent.node.create(name, new)?;
+    let mut changes = Changes::CREATED;
+    changes.set(Changes::DIRECTORY, new.kind == Kind::Directory);
+    inotify::report(&parent.node, name, changes, 0);
+    Ok(node)
+}
+
 fn read_path(address: usize) -> Result<Vec<u8>> {
     user::read_string(address, LONGEST_PATH - 1)
 }
@@ -278,6 +288,7 @@ fn open_path(fd: i32, path: &[u8], flags: usize, mode: usize) -> Result<Rc<Descr
                 size: Some(0),
                 ..Change::default()
             })?;
+            inotify::report_place(&place, Changes::WRITTEN);
         }
     }
     let flags_kept = Flags::from_bits_truncate(flags as u32);
@@ -296,6 +307,9 @@ fn open_path(fd: i32, path: &[u8], flags: usize, mode: usize) -> Result<Rc<Descr
     };
     if flags & open_flags::NO_TERMINAL == 0 && !path_only {
         take_terminal(&file);
+    }
+    if !path_only {
+        inotify::report_place(&place, Changes::OPENED);
     }
     Ok(if path_only {
         Description::of_path(file, place)
@@ -356,7 +370,7 @@ fn find_or_create(
                 resolver.check_writable(&parent)?;
                 let mask = task::current_process().paths().mask;
                 let new = resolver.new_node(Kind::File, mode as u32 & 0o7777 & !mask);
-                let node = parent.node.create(&name, &new)?;
+                let node = create(&parent, &name, &new)?;
                 return Ok((parent.with(&name, node), true));
             }
             Err(error) => return Err(error),
@@ -397,7 +411,8 @@ pub fn make_directory(fd: i32, path_at: usize, mode: usize) -> Result {
     let resolver = Resolver::new(fd, &path)?;
     let (parent, name) = resolver.new_entry(&path)?;
     let mask = task::current_process().paths().mask;
-    parent.node.create(
+    create(
+        &parent,
         &name,
         &resolver.new_node(Kind::Directory, mode as u32 & 0o1777 & !mask),
     )?;
@@ -423,7 +438,7 @@ pub fn make_node(fd: i32, path_at: usize, mode: usize, device: usize) -> Result 
     let mask = task::current_process().paths().mask;
     let mut new = resolver.new_node(kind, mode as u32 & 0o7777 & !mask);
     new.device_number = device as u64;
-    parent.node.create(&name, &new)?;
+    create(&parent, &name, &new)?;
     Ok(0)
 }
 
@@ -435,10 +450,43 @@ pub fn make_socket(path: &[u8]) -> Result<Rc<Place>> {
         other => other,
     })?;
     let mask = task::current_process().paths().mask;
-    let node = parent
-        .node
-        .create(&name, &resolver.new_node(Kind::Socket, 0o777 & !mask))?;
+    let new = resolver.new_node(Kind::Socket, 0o777 & !mask);
+    let node = create(&parent, &name, &new)?;
     Ok(parent.with(&name, node))
+}
+
+/// Watches what a path names for a file of watches (`inotify_add_watch`).
+pub fn watch(fd: i32, path_at: usize, mask: u32) -> Result {
+    const ONLY_DIRECTORY: u32 = 0x0100_0000;
+    const DO_NOT_FOLLOW: u32 = 0x0200_0000;
+    let description = files::get(fd)?;
+    let file = WatchFile::of(&description)?;
+    let flags = if mask & DO_NOT_FOLLOW != 0 {
+        NO_FOLLOW
+    } else {
+        0
+    };
+    let place = place(CURRENT, path_at, flags)?;
+    if mask & ONLY_DIRECTORY != 0 && place.node.kind() != Kind::Directory {
+        return Err(Errno::NOTDIR);
+    }
+    let process = task::current_process();
+    if !is_permitted(&place.node.metadata(), &process.credentials.borrow(), 4) {
+        return Err(Errno::ACCES);
+    }
+    file.watch(&place.node, mask).map(|number| number as usize)
+}
+
+/// Extended attributes of what a path names: there are none, and none can be made.
+pub fn attribute(path_at: usize, flags: usize) -> Result {
+    place(CURRENT, path_at, flags)?;
+    Err(Errno::OPNOTSUPP)
+}
+
+/// The names of the extended attributes of what a path names: there are none.
+pub fn attributes(path_at: usize, flags: usize) -> Result {
+    place(CURRENT, path_at, flags)?;
+    Ok(0)
 }
 
 /// The place that a path names, for the current process.
@@ -472,6 +520,10 @@ pub fn remove(fd: i32, path_at: usize, flags: usize) -> Result {
     resolver.check_writable(&parent)?;
     resolver.check_sticky(&parent, &node)?;
     parent.node.remove(&name, directory)?;
+    let mut changes = Changes::REMOVED;
+    changes.set(Changes::DIRECTORY, directory);
+    inotify::report(&parent.node, &name, changes, 0);
+    inotify::report_removed(&node);
     Ok(0)
 }
 
@@ -517,12 +569,12 @@ pub fn rename(old_fd: i32, old_at: usize, new_fd: i32, new_at: usize, flags: usi
         to.check_sticky(&new_parent, replaced)?;
     }
     // A directory cannot become part of itself.
-    if is_directory && is_within(&new_parent, &old_parent.with(&old_name, node)) {
+    if is_directory && is_within(&new_parent, &old_parent.with(&old_name, node.clone())) {
         return Err(Errno::INVAL);
     }
     if flags & EXCHANGE != 0
-        && let Some(replaced) = replaced
-        && is_within(&old_parent, &new_parent.with(&new_name, replaced))
+        && let Some(replaced) = &replaced
+        && is_within(&old_parent, &new_parent.with(&new_name, replaced.clone()))
     {
         return Err(Errno::INVAL);
     }
@@ -532,6 +584,18 @@ pub fn rename(old_fd: i32, old_at: usize, new_fd: i32, new_at: usize, flags: usi
         &new_name,
         flags & EXCHANGE != 0,
     )?;
+    if !inotify::is_idle() {
+        let cookie = inotify::next_cookie();
+        let mut changes = Changes::MOVED_FROM;
+        changes.set(Changes::DIRECTORY, is_directory);
+        inotify::report(&old_parent.node, &old_name, changes, cookie);
+        changes ^= Changes::MOVED_FROM | Changes::MOVED_TO;
+        inotify::report(&new_parent.node, &new_name, changes, cookie);
+        inotify::report(&node, b"", Changes::SELF_MOVED, 0);
+        if let Some(replaced) = replaced.filter(|_| flags & EXCHANGE == 0) {
+            inotify::report_removed(&replaced);
+        }
+    }
     Ok(0)
 }
 
@@ -549,6 +613,8 @@ pub fn link(old_fd: i32, old_at: usize, new_fd: i32, new_at: usize, flags: usize
     let resolver = Resolver::new(new_fd, &path)?;
     let (parent, name) = resolver.new_entry(&path)?;
     parent.node.link(&name, &old.node)?;
+    inotify::report(&parent.node, &name, Changes::CREATED, 0);
+    inotify::report_place(&old, Changes::METADATA);
     Ok(0)
 }
 
@@ -562,7 +628,7 @@ pub fn symbolic_link(target_at: usize, fd: i32, path_at: usize) -> Result {
     let (parent, name) = resolver.new_entry(&path)?;
     let mut new = resolver.new_node(Kind::Link, 0o777);
     new.target = target;
-    parent.node.create(&name, &new)?;
+    create(&parent, &name, &new)?;
     Ok(0)
 }
 
@@ -578,7 +644,10 @@ pub fn read_link(fd: i32, path_at: usize, address: usize, length: usize) -> Resu
 }
 
 pub fn change_permissions(fd: i32, path_at: usize, mode: usize) -> Result {
-    change_permissions_of(&place(fd, path_at, 0)?.node, mode)
+    let place = place(fd, path_at, 0)?;
+    change_permissions_of(&place.node, mode)?;
+    inotify::report_place(&place, Changes::METADATA);
+    Ok(0)
 }
 
 /// Changes the permissions of a node, if it is the caller's.
@@ -596,7 +665,10 @@ pub fn change_permissions_of(node: &Rc<dyn Node>, mode: usize) -> Result {
 }
 
 pub fn change_owner(fd: i32, path_at: usize, user: usize, group: usize, flags: usize) -> Result {
-    change_owner_of(&place(fd, path_at, flags)?.node, user as u32, group as u32)
+    let place = place(fd, path_at, flags)?;
+    change_owner_of(&place.node, user as u32, group as u32)?;
+    inotify::report_place(&place, Changes::METADATA);
+    Ok(0)
 }
 
 /// Changes the owner of a node; `u32::MAX` leaves one as it is.
@@ -651,6 +723,7 @@ fn set_times_of(place: &Place, times: Option<[Option<u64>; 2]>) -> Result {
         modified,
         ..Change::default()
     })?;
+    inotify::report_place(place, Changes::METADATA);
     Ok(0)
 }
 
@@ -729,6 +802,7 @@ pub fn truncate(path_at: usize, length: i64) -> Result {
         size: Some(size),
         ..Change::default()
     })?;
+    inotify::report_place(&place, Changes::WRITTEN);
     Ok(0)
 }
 

@@ -306,6 +306,61 @@ pub fn robust_list(id: i32, head_at: usize, size_at: usize) -> Result {
     Ok(0)
 }
 
+/// `membarrier`: one processor sees its own writes in order, so that nothing has to be done.
+pub fn memory_barrier(command: usize, flags: usize) -> Result {
+    /// All commands up to `MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE`.
+    const COMMANDS: usize = 0x7f;
+    if flags != 0 || (command != 0 && (!command.is_power_of_two() || command & COMMANDS == 0)) {
+        return Err(Errno::INVAL);
+    }
+    Ok(if command == 0 { COMMANDS } else { 0 })
+}
+
+pub fn scheduling_attributes(address: usize, size: usize) -> Result {
+    /// Bytes of the first version of `struct sched_attr`.
+    const SIZE: u32 = 48;
+    if size < SIZE as usize {
+        return Err(Errno::INVAL);
+    }
+    let mut words = [0_u64; 6];
+    words[0] = u64::from(SIZE);
+    user::write_words(address, &words)?;
+    Ok(0)
+}
+
+/// `kcmp`: whether two processes share something; 0 if they do, else an order.
+pub fn compare([first, second, kind, first_fd, second_fd, _]: [usize; 6]) -> Result {
+    let processes = [process(first as i32)?, process(second as i32)?];
+    for process in &processes {
+        super::signals::check_permission(process, None)?;
+    }
+    let [first, second] = &processes;
+    let pair = match kind {
+        0 => {
+            let file = |process: &Rc<Process>, fd: usize| -> Result {
+                let description = process.file_table().get(fd as i32)?;
+                Ok(Rc::as_ptr(&description).addr())
+            };
+            [file(first, first_fd)?, file(second, second_fd)?]
+        }
+        1 => [first, second].map(|process| {
+            let space = process.space();
+            space.map_or(0, |space| Rc::as_ptr(&space).addr())
+        }),
+        2 => [first, second].map(|process| Rc::as_ptr(&process.file_table()).addr()),
+        3 => [first, second].map(|process| Rc::as_ptr(&process.paths.borrow()).addr()),
+        4 => [first, second].map(|process| Rc::as_ptr(&process.handlers()).addr()),
+        5 | 6 => [first.id as usize, second.id as usize],
+        _ => return Err(Errno::INVAL),
+    };
+    let [a, b] = pair;
+    Ok(match a.cmp(&b) {
+        core::cmp::Ordering::Equal => 0,
+        core::cmp::Ordering::Less => 1,
+        core::cmp::Ordering::Greater => 2,
+    })
+}
+
 pub fn affinity(size: usize, address: usize) -> Result {
     if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::INVAL);
