@@ -184,6 +184,8 @@ pub struct Process {
     pub is_reaper: Cell<bool>,
     /// The signal at the parent's end (`PR_SET_PDEATHSIG`).
     pub parent_death_signal: Cell<i32>,
+    /// How likely the process is to end when memory runs out, as it set it (`oom_score_adj`).
+    pub memory_score: Cell<i32>,
     /// Whether the program has been replaced since the process began.
     pub has_executed: Cell<bool>,
 }
@@ -279,6 +281,7 @@ impl Process {
             posix_timers: crate::timers::PosixTimers::default(),
             is_reaper: Cell::new(false),
             parent_death_signal: Cell::new(0),
+            memory_score: Cell::new(0),
             has_executed: Cell::new(false),
         });
         PROCESSES.borrow_mut().insert(process.id, process.clone());
@@ -330,6 +333,7 @@ impl Process {
             posix_timers: crate::timers::PosixTimers::default(),
             is_reaper: Cell::new(false),
             parent_death_signal: Cell::new(0),
+            memory_score: self.memory_score.clone(),
             has_executed: Cell::new(false),
         });
         parent.children.borrow_mut().push(child.clone());

@@ -95,7 +95,11 @@ static ENTRIES: &[(&str, u32, Entry)] = &[
     ("net", 0o555, Entry::Fixed(&Item::Directory(system::NET))),
     ("oom_adj", 0o644, Entry::Setting(zero, ignore)),
     ("oom_score", 0o444, Entry::Text(zero)),
-    ("oom_score_adj", 0o644, Entry::Setting(zero, ignore)),
+    (
+        "oom_score_adj",
+        0o644,
+        Entry::Setting(memory_score, set_memory_score),
+    ),
     ("personality", 0o400, Entry::Text(personality)),
     ("root", 0o777, Entry::Root),
     ("sessionid", 0o444, Entry::Text(login)),
@@ -582,6 +586,22 @@ fn name_of(subject: Subject) -> Result<Vec<u8>> {
 fn name(subject: Subject, text: &mut Text) -> Result<()> {
     text.put(&name_of(subject)?);
     text.put(b"\n");
+    Ok(())
+}
+
+fn memory_score(subject: Subject, text: &mut Text) -> Result<()> {
+    put!(text, "{}\n", subject.process()?.memory_score.get());
+    Ok(())
+}
+
+fn set_memory_score(subject: Subject, value: &[u8]) -> Result<()> {
+    let value = core::str::from_utf8(value)
+        .ok()
+        .and_then(|value| value.trim().parse().ok());
+    let score = value
+        .filter(|score| (-1000..=1000).contains(score))
+        .ok_or(Errno::INVAL)?;
+    subject.process()?.memory_score.set(score);
     Ok(())
 }
 
