@@ -1,15 +1,22 @@
 //! The network card: a virtio device whose packets smoltcp reads and writes.
+//!
+//! Telling the device of something leaves the virtual machine, which costs more than a packet:
+//! it is told once of all packets that are there ([`Card::flush`]).
+//!
+//! Source: Virtual I/O Device (VIRTIO) 1.2, sections 2.7 and 5.1.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
+use bitflags::bitflags;
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
-use virtio_drivers::device::net::VirtIONetRaw;
-use virtio_drivers::transport::SomeTransport;
+use virtio_drivers::queue::VirtQueue;
+use virtio_drivers::transport::{SomeTransport, Transport};
 
 use super::stack;
+use crate::random;
 use crate::virtio::{Interrupts, MachineMemory};
 
 /// Packets in each direction that the device and the kernel exchange.
@@ -18,6 +25,23 @@ const QUEUE: usize = 128;
 const BUFFER: usize = 2048;
 /// The longest packet, with the Ethernet header.
 const LONGEST: usize = 1514;
+
+/// The numbers of the queues.
+const RECEIVING: u16 = 0;
+const SENDING: u16 = 1;
+
+bitflags! {
+    /// What the device can do and the driver uses.
+    #[derive(Clone, Copy, Debug)]
+    struct Features: u64 {
+        /// It has an address.
+        const ADDRESS = 1 << 5;
+        /// Both sides say when they want to be told of something.
+        const EVENT_INDEX = 1 << 29;
+        /// It keeps to version 1 of the specification.
+        const VERSION_1 = 1 << 32;
+    }
+}
 
 /// Memory of one packet.
 #[repr(C, align(8))]
@@ -39,7 +63,12 @@ impl Received {
 
 /// The driver of a network card.
 pub struct Card {
-    device: VirtIONetRaw<MachineMemory, SomeTransport<'static>, QUEUE>,
+    transport: SomeTransport<'static>,
+    address: [u8; 6],
+    receive_queue: VirtQueue<MachineMemory, QUEUE>,
+    send_queue: VirtQueue<MachineMemory, QUEUE>,
+    /// Whether the device waits to be told of something in these queues.
+    tell: [bool; 2],
     /// The buffers that the device fills, by their tokens.
     receiving: [Option<Box<Buffer>>; QUEUE],
     /// The buffers that the device sends, by their tokens, with their lengths.
@@ -60,39 +89,68 @@ impl Interrupts for Acknowledge {
 }
 
 /// Starts the driver of a network device.
-pub fn start(transport: SomeTransport<'static>) -> Option<Rc<dyn Interrupts>> {
-    let device = VirtIONetRaw::new(transport).ok()?;
+pub fn start(mut transport: SomeTransport<'static>) -> Option<Rc<dyn Interrupts>> {
+    let features = transport.begin_init(Features::all());
+    let address = if features.contains(Features::ADDRESS) {
+        transport.read_config_space(0).ok()?
+    } else {
+        // Any address that nobody gave to a card.
+        let [a, b, c, d, e, ..] = random::number().to_le_bytes();
+        [2, a, b, c, d, e]
+    };
+    let events = features.contains(Features::EVENT_INDEX);
+    let receive_queue = VirtQueue::new(&mut transport, RECEIVING, false, events).ok()?;
+    let send_queue = VirtQueue::new(&mut transport, SENDING, false, events).ok()?;
+    transport.finish_init();
     let mut card = Card {
-        device,
+        transport,
+        address,
+        receive_queue,
+        send_queue,
+        tell: [false; 2],
         receiving: [const { None }; QUEUE],
         sending: [const { None }; QUEUE],
         free: Vec::with_capacity(QUEUE),
-        header: 0,
+        // The number of buffers of a packet came with version 1.
+        header: if features.contains(Features::VERSION_1) {
+            12
+        } else {
+            10
+        },
         exhausted: false,
     };
     for _ in 0..QUEUE {
         card.receive_into(Box::new(Buffer([0; BUFFER])));
-        let mut buffer = Box::new(Buffer([0; BUFFER]));
-        card.header = card.device.fill_buffer_header(&mut buffer.0).ok()?;
-        card.free.push(buffer);
+        card.free.push(Box::new(Buffer([0; BUFFER])));
     }
+    card.flush();
     stack::attach(card).then(|| Rc::new(Acknowledge) as Rc<dyn Interrupts>)
 }
 
 impl Card {
     /// The card's own address.
     pub fn address(&self) -> [u8; 6] {
-        self.device.mac_address()
+        self.address
     }
 
     /// Tells the device that its interrupt was seen.
     pub fn acknowledge(&mut self) {
-        self.device.ack_interrupt();
+        self.transport.ack_interrupt();
+    }
+
+    /// Tells the device of what it does not know yet.
+    pub fn flush(&mut self) {
+        for queue in [RECEIVING, SENDING] {
+            if core::mem::take(&mut self.tell[usize::from(queue)]) {
+                self.transport.notify(queue);
+            }
+        }
     }
 
     fn receive_into(&mut self, mut buffer: Box<Buffer>) {
         // SAFETY: the buffer is kept until the device gives it back, and not used meanwhile.
-        let token = unsafe { self.device.receive_begin(&mut buffer.0) };
+        let token = unsafe { self.receive_queue.add(&[], &mut [&mut buffer.0]) };
+        self.tell[usize::from(RECEIVING)] |= self.receive_queue.should_notify();
         if let Ok(token) = token
             && let Some(place) = self.receiving.get_mut(usize::from(token))
         {
@@ -106,15 +164,18 @@ impl Card {
 
     /// The next packet that came.
     pub fn receive(&mut self) -> Option<Received> {
-        let token = self.device.poll_receive()?;
+        let token = self.receive_queue.peek_used()?;
         let mut buffer = self.receiving.get_mut(usize::from(token))?.take()?;
         // SAFETY: this is the buffer that was given with this token.
-        let lengths = unsafe { self.device.receive_complete(token, &mut buffer.0) };
-        let (start, end) = match lengths {
-            Ok((header, length)) => (header, header.saturating_add(length)),
-            Err(_) => (0, 0),
+        let length = unsafe {
+            self.receive_queue
+                .pop_used(token, &[], &mut [&mut buffer.0])
         };
-        Some(Received { buffer, start, end })
+        Some(Received {
+            buffer,
+            start: self.header,
+            end: length.unwrap_or(0) as usize,
+        })
     }
 
     /// Gives the buffer of a packet back to the device.
@@ -125,7 +186,7 @@ impl Card {
     /// Takes back what the device has sent. Only when buffers are wanted: the device does not
     /// interrupt for more than the first packet until then.
     fn reap(&mut self) {
-        while let Some(token) = self.device.poll_transmit() {
+        while let Some(token) = self.send_queue.peek_used() {
             let Some((buffer, length)) = self
                 .sending
                 .get_mut(usize::from(token))
@@ -135,8 +196,8 @@ impl Card {
             };
             // SAFETY: this is what was given with this token.
             let done = unsafe {
-                self.device
-                    .transmit_complete(token, buffer.0.get(..length).unwrap_or(&[]))
+                self.send_queue
+                    .pop_used(token, &[buffer.0.get(..length).unwrap_or(&[])], &mut [])
             };
             if done.is_err() {
                 core::mem::forget(buffer);
@@ -149,6 +210,10 @@ impl Card {
     fn take_free(&mut self) -> Option<Box<Buffer>> {
         if self.free.is_empty() {
             self.reap();
+            if self.free.is_empty() {
+                // The device may not know yet that there is something to do.
+                self.flush();
+            }
         }
         let buffer = self.free.pop();
         self.exhausted |= buffer.is_none();
@@ -161,7 +226,8 @@ impl Card {
             return;
         };
         // SAFETY: the buffer is kept until the device gives it back, and not used meanwhile.
-        let token = unsafe { self.device.transmit_begin(bytes) };
+        let token = unsafe { self.send_queue.add(&[bytes], &mut []) };
+        self.tell[usize::from(SENDING)] |= self.send_queue.should_notify();
         let place = token
             .ok()
             .and_then(|token| self.sending.get_mut(usize::from(token)));

@@ -324,9 +324,10 @@ pub fn poll() {
     let blocked = core::mem::take(&mut *STACK.blocked.borrow_mut());
     for station in touched.iter().chain(&blocked) {
         station.core().touched.set(false);
-        serve(station);
+        send_for(station);
     }
     ring(neighbors);
+    with_network(|network| network.card.flush());
     if left == 0 {
         set_alarm(arch::monotonic());
     }
@@ -349,7 +350,7 @@ fn ring(all: bool) {
         }
     }
     for station in due {
-        serve(&station);
+        send_for(&station);
     }
     let next = STACK.timers.borrow().keys().next().map(|key| key.0);
     if let Some(next) = next {
@@ -376,6 +377,12 @@ fn unschedule(core: &Core) -> Option<Rc<dyn Station>> {
 
 /// Sends what a socket has to send, notes when it wants to again, and tells who waits for it.
 pub fn serve(station: &Rc<dyn Station>) {
+    send_for(station);
+    with_network(|network| network.card.flush());
+}
+
+/// As [`serve`], without telling the card.
+fn send_for(station: &Rc<dyn Station>) {
     let core = station.core();
     let next = with_network(|network| {
         let mut sockets = core.sockets.borrow_mut();
