@@ -69,7 +69,7 @@ pub(crate) fn clients(policy: Policy) -> Result<Clients<HttpClient>, ClientError
 impl Client {
     /// Creates a client. Does not open a connection.
     pub fn new(endpoint: Endpoint, token: Token, policy: Policy) -> Result<Self, Error> {
-        let clients = clients(policy).map_err(|error| Error::client(endpoint.host(), &error))?;
+        let clients = clients(policy).map_err(|error| Error::client(endpoint.host(), error))?;
         Ok(Self {
             endpoint,
             token,
@@ -177,7 +177,7 @@ impl Client {
             Failed::new(error, request.repeatable || !sent, None)
         };
         let client = self.clients.get(&authority(self.endpoint.base()));
-        let client = client.map_err(|error| Error::client(self.endpoint.host(), &error))?;
+        let client = client.map_err(|error| Error::client(self.endpoint.host(), error))?;
         let response = match timeout(patience, self.ask(client, request, attempt)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {

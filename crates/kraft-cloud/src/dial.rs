@@ -46,14 +46,14 @@ pub enum DialError {
     #[error("cannot prepare connections: {0}")]
     Client(String),
     /// The TCP connection failed or timed out.
-    #[error("cannot connect to `{host}:{port}`: {why}")]
+    #[error("cannot connect to `{host}:{port}`")]
     Refused {
         /// Host; the proxy's if there is one.
         host: String,
         /// Port of the host.
         port: u16,
         /// The cause.
-        why: String,
+        source: io::Error,
     },
     /// The proxy did not open a tunnel to the host.
     #[error("the proxy `{proxy}` does not lead to `{host}:{port}`: {why}")]
@@ -148,10 +148,10 @@ fn late() -> String {
 }
 
 async fn reach(host: &str, port: u16) -> Result<TcpStream, DialError> {
-    let refused = |why: String| DialError::Refused {
+    let refused = |source: io::Error| DialError::Refused {
         host: host.to_owned(),
         port,
-        why,
+        source,
     };
     let bare = host.trim_matches(['[', ']']);
     match timeout(PATIENCE, TcpStream::connect((bare, port))).await {
@@ -160,8 +160,8 @@ async fn reach(host: &str, port: u16) -> Result<TcpStream, DialError> {
             let _ = stream.set_nodelay(true);
             Ok(stream)
         }
-        Ok(Err(error)) => Err(refused(error.to_string())),
-        Err(_) => Err(refused(late())),
+        Ok(Err(error)) => Err(refused(error)),
+        Err(_) => Err(refused(io::Error::new(io::ErrorKind::TimedOut, late()))),
     }
 }
 

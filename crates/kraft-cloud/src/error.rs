@@ -26,12 +26,12 @@ pub enum Error {
         doing: String,
     },
     /// The HTTP client cannot be created.
-    #[error("cannot prepare connections to `{host}`: {why}")]
+    #[error("cannot prepare connections to `{host}`")]
     Client {
         /// Host of the metro.
         host: String,
         /// The cause.
-        why: String,
+        source: ClientError,
     },
     /// The host cannot be reached, or the connection failed.
     #[error("cannot reach `{host}` to {doing}: {why}")]
@@ -110,10 +110,10 @@ pub enum Error {
 
 impl Error {
     /// Returns the error for an HTTP client that cannot be created.
-    pub(crate) fn client(host: &str, error: &ClientError) -> Self {
+    pub(crate) fn client(host: &str, source: ClientError) -> Self {
         Self::Client {
             host: host.to_owned(),
-            why: error.to_string(),
+            source,
         }
     }
 

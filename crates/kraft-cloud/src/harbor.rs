@@ -68,11 +68,11 @@ pub async fn storage(token: &Token, policy: &Policy) -> Result<Storage, Error> {
         sent: false,
     };
     let clients = crate::client::clients(policy.clone());
-    let clients = clients.map_err(|error| Error::client(HOST, &error))?;
+    let clients = clients.map_err(|error| Error::client(HOST, error))?;
     let client = clients.get(HOST);
     let account = token.account();
     let request = client
-        .map_err(|error| Error::client(HOST, &error))?
+        .map_err(|error| Error::client(HOST, error))?
         .get(format!(
             "https://{HOST}/api/v2.0/projects/{account}/summary"
         ))

@@ -55,7 +55,7 @@ impl Visitor {
     /// If the policy's certificates cannot be loaded.
     pub fn new(policy: Policy) -> Result<Self, Error> {
         let clients = crate::client::clients(policy);
-        let clients = clients.map_err(|error| Error::client("what is deployed", &error))?;
+        let clients = clients.map_err(|error| Error::client("what is deployed", error))?;
         Ok(Self { clients })
     }
 

@@ -407,7 +407,7 @@ impl Forwarder {
     async fn forward(&self, mut near: TcpStream) -> Result<(), String> {
         let _ = near.set_nodelay(true);
         let far = self.dialer.dial(&self.host, self.proxy).await;
-        let mut far = far.map_err(|error| error.to_string())?;
+        let mut far = far.map_err(|error| kraft_core::error::chain(&error))?;
         tunnel::enter(&mut far, &self.password)
             .await
             .map_err(|error| format!("the helper refused a connection: {error}"))?;

@@ -69,6 +69,7 @@ impl Diagnostic {
 pub fn warn(ctx: &Context, spec: &MachineSpec, abilities: Abilities) -> Option<String> {
     let archive = spec.initrd.as_deref()?;
     let program = spec.args.first().filter(|arg| arg.starts_with('/'))?;
+    tracing::debug!(archive = %archive.display(), program, "checking the program");
     // Building or booting reports an archive that cannot be read.
     let index = Index::of(archive).ok()??;
     let diagnostics = diagnostics(&index, program, spec.arch);

@@ -103,6 +103,7 @@ pub fn refresh(ctx: &Context) -> Result<(), Error> {
     let mut last = None;
     let mut answered = false;
     for (task, host) in (1..).zip(network::registries(ctx)) {
+        tracing::debug!(%host, "listing a registry");
         progress.report(Event::Started {
             task,
             what: format!("listing the images of {host}"),

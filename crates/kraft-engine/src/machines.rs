@@ -53,6 +53,7 @@ pub fn settings(ctx: &Context) -> Settings {
 ///
 /// If the directory cannot be created.
 pub fn open(ctx: &Context) -> Result<Machines, kraft_machine::Error> {
+    tracing::debug!(dir = %ctx.runtime_dir().display(), "opening the machines");
     Machines::open(settings(ctx))
 }
 

@@ -101,6 +101,7 @@ pub fn obtain(
         let local = images::local_manifests(&**store, &found)?;
         let fits = local.iter().any(|manifest| filter.fits(&manifest.platform));
         if fits || when == Pull::Never || ctx.settings.offline {
+            tracing::debug!(image = %typed, "using the image of the store");
             return select(ctx, &**store, &found, filter);
         }
     }
@@ -108,6 +109,7 @@ pub fn obtain(
     if when == Pull::Never {
         return Err(Error::PullNever(not_found()));
     }
+    tracing::debug!(image = %typed, ?when, "pulling the image");
     transfer::pull(ctx, store, typed, filter, Extent::Chosen).map_err(|source| Error::Pull {
         name: typed.qualified().to_string(),
         in_kraftkit: kraftkit::has(ctx, typed),

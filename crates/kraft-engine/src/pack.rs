@@ -159,6 +159,7 @@ pub struct Order {
 ///
 /// If the kernel cannot be read or has another architecture, or its root filesystem cannot be built.
 pub fn of_kernel(ctx: &Context, order: &Order, kernel: &Path) -> Result<Part, Error> {
+    tracing::debug!(kernel = %kernel.display(), "packing a kernel");
     let mut file = fs::open_file(kernel)
         .map_err(io::Error::from)
         .map_err(|source| Error::Read {

@@ -185,6 +185,7 @@ pub fn obtain(
     if pinnable && let Some(found) = images::look_up(&*store, name)? {
         let digest = found.named.target.digest.to_string();
         lock.images.insert(name.qualified().to_string(), digest);
+        tracing::debug!(%name, "pinning the image in kraft.lock");
         components::write_lock(ctx, &workplace, &lock)?;
     }
     Ok(image.name)
@@ -216,6 +217,7 @@ pub fn update(
         return Ok(None);
     }
     let full = name.qualified();
+    tracing::debug!(image = %full, "looking up the digest of the image in its registry");
     let network = Network::open(ctx)?;
     let remote = network.run(pull::look(&network.registry, &full))?;
     let to = remote.target.digest.clone();

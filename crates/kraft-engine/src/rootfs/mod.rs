@@ -72,6 +72,7 @@ pub fn build(
         keep_owners,
     };
     let what = "building the root filesystem";
+    tracing::debug!(archive = %out.display(), epoch = options.epoch, "building a root filesystem");
     let built = ctx.progress().run(what, None, |task| {
         kraft_rootfs::build(source, out, &options, &mut |done| task.advanced(done))
     })?;
@@ -206,6 +207,7 @@ impl MachineFiles {
 pub fn for_machine(ctx: &Context, machines: &Machines) -> Result<MachineFiles, fs::Error> {
     remove_unused(ctx, machines);
     let dir = dir(ctx);
+    tracing::debug!(dir = %dir.display(), "locking the files of machines");
     fs::create_dir_all(&dir, 0o700)?;
     Ok(MachineFiles {
         _lock: Lock::shared(&dir)?,

@@ -235,7 +235,7 @@ fn storage(app: &App, cloud: &Cloud) -> Result<Option<Storage>, Failure> {
     match cloud.wait_for(harbor::storage(cloud.token(), &policy))? {
         Ok(storage) => Ok(Some(storage).filter(|storage| storage.hard > 0)),
         Err(error) => {
-            app.ui.info(&format!("{error}"));
+            app.ui.info(&kraft_core::error::chain(&error));
             Ok(None)
         }
     }
