@@ -87,11 +87,14 @@ static ROOT: Item = Directory(&[
 ]);
 
 static TOPOLOGY: &[(&str, Item)] = &[
+    ("core_cpus", Fixed("1\n")),
     ("core_cpus_list", Fixed("0\n")),
     ("core_id", Fixed("0\n")),
+    ("core_siblings", Fixed("1\n")),
     ("core_siblings_list", Fixed("0\n")),
     ("package_cpus_list", Fixed("0\n")),
     ("physical_package_id", Fixed("0\n")),
+    ("thread_siblings", Fixed("1\n")),
     ("thread_siblings_list", Fixed("0\n")),
 ];
 

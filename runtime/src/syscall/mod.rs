@@ -357,7 +357,7 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Times => processes::times(a[0]),
         Call::Unshare | Call::Setns => Err(Errno::PERM),
         Call::Capget => processes::capabilities(a[0], a[1]),
-        Call::Capset => Ok(0),
+        Call::Capset => processes::set_capabilities(a[0], a[1]),
         Call::Getuid => Ok(processes::credentials().users[0] as usize),
         Call::Geteuid => Ok(processes::credentials().users[1] as usize),
         Call::Getgid => Ok(processes::credentials().groups[0] as usize),

@@ -407,7 +407,12 @@ pub fn control([option, value, second, _, _, _]: [usize; 6]) -> Result {
         }
         2 => user::write(value, &process.parent_death_signal.get()).map(|()| 0),
         3 => Ok(1),
-        4 | 7 | 8 | 22 | 24 | 28 | 29 | 30 | 35 | 47 => Ok(0),
+        7 => Ok(usize::from(process.credentials.borrow().keeps)),
+        8 => {
+            process.credentials.borrow_mut().keeps = value == 1;
+            Ok(0)
+        }
+        4 | 22 | 24 | 28 | 29 | 30 | 35 | 47 => Ok(0),
         15 => {
             let mut name = user::read_string(value, 4096).or_else(|error| match error {
                 Errno::NAMETOOLONG => {
@@ -515,11 +520,20 @@ pub fn times(address: usize) -> Result {
     Ok((arch::monotonic() / 10_000_000) as usize)
 }
 
-pub fn capabilities(header_at: usize, data_at: usize) -> Result {
+/// Checks the version of `struct __user_cap_header_struct`; whether it is one that is known.
+fn check_capability_version(header_at: usize) -> Result<bool> {
     const VERSION: u32 = 0x2008_0522;
+    const OLDER: u32 = 0x2007_1026;
     let version: u32 = user::read(header_at)?;
-    if version != VERSION && version != 0x2007_1026 {
-        user::write(header_at, &VERSION)?;
+    if version == VERSION || version == OLDER {
+        return Ok(true);
+    }
+    user::write(header_at, &VERSION)?;
+    Ok(false)
+}
+
+pub fn capabilities(header_at: usize, data_at: usize) -> Result {
+    if !check_capability_version(header_at)? {
         return if data_at == 0 {
             Ok(0)
         } else {
@@ -527,10 +541,26 @@ pub fn capabilities(header_at: usize, data_at: usize) -> Result {
         };
     }
     if data_at != 0 {
-        let all = if credentials().is_root() { u32::MAX } else { 0 };
-        let high = all & 0x1ff;
-        user::write(data_at, &[all, all, 0_u32, high, high, 0])?;
+        let all = credentials().capabilities();
+        let (low, high) = (all as u32, (all >> 32) as u32);
+        user::write(data_at, &[low, low, 0, high, high, 0])?;
     }
+    Ok(0)
+}
+
+/// `capset`: what is given up is gone for a user who is not root; root keeps everything.
+pub fn set_capabilities(header_at: usize, data_at: usize) -> Result {
+    if !check_capability_version(header_at)? {
+        return Err(Errno::INVAL);
+    }
+    let [_, low, _, _, high, _]: [u32; 6] = user::read(data_at)?;
+    let wanted = (u64::from(low) | u64::from(high) << 32) & Credentials::ALL;
+    let process = task::current_process();
+    let mut credentials = process.credentials.borrow_mut();
+    if wanted & !credentials.capabilities() != 0 {
+        return Err(Errno::PERM);
+    }
+    credentials.kept = wanted;
     Ok(0)
 }
 
@@ -550,7 +580,7 @@ pub fn identities(groups: bool, a: [usize; 6]) -> Result {
 pub fn set_identities(call: Call, a: [usize; 6]) -> Result {
     let process = task::current_process();
     let mut credentials = process.credentials.borrow_mut();
-    let root = credentials.is_root();
+    let (root, was_root) = (credentials.may_change(), credentials.users.contains(&0));
     let of_group = matches!(call, Call::Setgid | Call::Setregid | Call::Setresgid);
     let numbers = if of_group {
         &mut credentials.groups
@@ -581,6 +611,14 @@ pub fn set_identities(call: Call, a: [usize; 6]) -> Result {
     for (number, new) in numbers.iter_mut().zip(new) {
         *number = new.unwrap_or(*number);
     }
+    // Who stops being root loses all capabilities unless it asked for the opposite.
+    if was_root && !credentials.users.contains(&0) {
+        credentials.kept = if credentials.keeps {
+            Credentials::ALL
+        } else {
+            0
+        };
+    }
     Ok(0)
 }
 
@@ -600,7 +638,7 @@ pub fn groups(count: usize, address: usize) -> Result {
 
 pub fn set_groups(count: usize, address: usize) -> Result {
     let process = task::current_process();
-    if !process.credentials.borrow().is_root() {
+    if !process.credentials.borrow().may_change() {
         return Err(Errno::PERM);
     }
     process.credentials.borrow_mut().others = user::read_array(address, count, 65_536)?;

@@ -208,6 +208,7 @@ pub fn execute(mut request: Request) -> Result<Registers> {
 fn apply_set_id(process: &Process, place: &Place) {
     let metadata = place.node.metadata();
     let mut credentials = process.credentials.borrow_mut();
+    (credentials.keeps, credentials.kept) = (false, 0);
     if metadata.permissions & 0o4000 != 0 {
         credentials.users[1] = metadata.user;
     }

@@ -50,6 +50,10 @@ pub struct Credentials {
     pub groups: [u32; 3],
     /// Other groups.
     pub others: Vec<u32>,
+    /// Whether capabilities stay when root becomes another user (`PR_SET_KEEPCAPS`).
+    pub keeps: bool,
+    /// The capabilities that stayed; root has all.
+    pub kept: u64,
 }
 
 impl Credentials {
@@ -62,6 +66,25 @@ impl Credentials {
     pub fn group(&self) -> u32 {
         self.groups[1]
     }
+
+    /// Whether it may become another user or group.
+    pub fn may_change(&self) -> bool {
+        /// `CAP_SETGID` and `CAP_SETUID`
+        const SET_IDS: u64 = 1 << 6 | 1 << 7;
+        self.is_root() || self.kept & SET_IDS == SET_IDS
+    }
+
+    /// The capabilities.
+    pub fn capabilities(&self) -> u64 {
+        if self.is_root() {
+            Credentials::ALL
+        } else {
+            self.kept
+        }
+    }
+
+    /// All capabilities that there are.
+    pub const ALL: u64 = 0x1ff_ffff_ffff;
 
     /// Whether it may do everything.
     pub fn is_root(&self) -> bool {

@@ -17,7 +17,7 @@ use crate::fs::{
 use crate::mm::{Area, Backing, Protection, Space};
 use crate::put;
 use crate::signal::Signal;
-use crate::task::{self, Limit, Process, Thread};
+use crate::task::{self, Credentials, Limit, Process, Thread};
 use crate::time::SECOND;
 
 /// Nanoseconds of a unit of time in `stat`.
@@ -235,7 +235,14 @@ impl Node for ProcessNode {
         let permissions = match self.what {
             What::Whole => 0o555,
             What::Entry(index, _) => ENTRIES.get(index).map_or(0, |entry| entry.1),
-            What::Descriptor(_) => 0o700,
+            What::Descriptor(fd) => match self.description(fd) {
+                Ok(description) => {
+                    0o100
+                        | u32::from(description.readable) << 8
+                        | u32::from(description.writable) << 7
+                }
+                Err(_) => 0o100,
+            },
             What::DescriptorInfo(_) => 0o444,
         };
         let mut metadata = self
@@ -877,11 +884,7 @@ fn status(subject: Subject, text: &mut Text) -> Result<()> {
     put!(text, "SigQ:\t0/{}\n", 1024);
     let (pending, blocked) =
         thread.map_or((0, 0), |thread| (thread.pending.set(), thread.mask.get()));
-    let all: u64 = if credentials.is_root() {
-        0x1ff_ffff_ffff
-    } else {
-        0
-    };
+    let all = credentials.capabilities();
     for (name, set) in [
         ("SigPnd", pending),
         ("ShdPnd", process.pending.set()),
@@ -891,7 +894,7 @@ fn status(subject: Subject, text: &mut Text) -> Result<()> {
         ("CapInh", 0),
         ("CapPrm", all),
         ("CapEff", all),
-        ("CapBnd", 0x1ff_ffff_ffff),
+        ("CapBnd", Credentials::ALL),
         ("CapAmb", 0),
     ] {
         put!(text, "{name}:\t{set:016x}\n");
