@@ -74,6 +74,7 @@ fn round_trip(words: &[&str]) {
         origin: "kernel://kernel".to_owned(),
         kernel: PathBuf::from("/kernel"),
         boot: BootProtocol::Arm64Image,
+        guest: kraft_core::kernel::Guest::Unikraft,
         initrd: None,
         mounts_initrd: false,
         kernel_args: Vec::new(),

@@ -173,6 +173,15 @@ pub const ALL: &[Key] = &[
         help: "Set hardware acceleration: auto uses KVM if it works, off never does",
     },
     Key {
+        name: "default_runtime",
+        env: "KRAFTKIT_DEFAULT_RUNTIME",
+        flag: None,
+        kind: Kind::Text(Form::Free),
+        default: Default::Text("builtin"),
+        used: true,
+        help: "Run programs, Dockerfiles and projects that name no runtime on this image",
+    },
+    Key {
         name: "qemu",
         env: "KRAFTKIT_QEMU",
         flag: Some("qemu"),

@@ -33,6 +33,8 @@ pub struct Settings {
     pub no_parallel: bool,
     /// Whether machines never use KVM.
     pub acceleration_is_off: bool,
+    /// The image that applications run on which name no runtime.
+    pub default_runtime: String,
     /// The QEMU binary to use instead of the default.
     pub qemu: Option<String>,
     /// Holds machines and images; absolute.
@@ -73,6 +75,7 @@ impl Config {
             offline: self.switch("offline"),
             no_parallel: self.switch("no_parallel"),
             acceleration_is_off: self.text("acceleration") == Some("off"),
+            default_runtime: text("default_runtime").unwrap_or_else(|| "builtin".to_owned()),
             qemu: text("qemu"),
             runtime_dir: match self.text("runtime_dir") {
                 Some(path) => dirs::absolute(path.as_ref()),

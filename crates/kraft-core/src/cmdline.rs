@@ -17,7 +17,7 @@
 //! assert_eq!(parsed.args, ["/server", "a b"]);
 //! ```
 
-use crate::kernel::BootProtocol;
+use crate::kernel::{BootProtocol, Guest};
 use crate::machine::MachineSpec;
 use crate::mount;
 use crate::problem::Problem;
@@ -66,6 +66,9 @@ impl CommandLine {
             BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::Linux64 => {
                 Dialect::Unikraft
             }
+            // Without a mark it is most likely an uncompressed Linux kernel.
+            BootProtocol::Pvh if spec.guest == Guest::Other => Dialect::Linux,
+            BootProtocol::Pvh => Dialect::Unikraft,
             BootProtocol::LinuxBzImage => Dialect::Linux,
         };
         let mut problems = limits::check_texts(dialect, spec);
@@ -176,11 +179,12 @@ fn linux_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
 ///
 /// The kernel cuts the line at the first bare `--` that follows another argument: of `a -- b` it
 /// would keep only `b`. Firecracker inserts its devices before the `--`, or at the end if there is
-/// none.
+/// none. The built-in runtime always gets one.
 fn needs_stop(spec: &MachineSpec) -> bool {
     let first_stop = spec.args.iter().position(|arg| arg == "--");
     first_stop.is_some_and(|at| at > 0)
         || (spec.boot == BootProtocol::Linux64 && !spec.args.is_empty())
+        || (spec.guest == Guest::Runtime && !spec.args.is_empty())
 }
 
 /// Returns the program name to prepend if the loader does not prepend one.
@@ -190,7 +194,8 @@ fn needs_stop(spec: &MachineSpec) -> bool {
 fn program(spec: &MachineSpec) -> Option<String> {
     match spec.boot {
         BootProtocol::Multiboot | BootProtocol::LinuxBzImage => None,
-        BootProtocol::Arm64Image | BootProtocol::Linux64 => Some(
+        BootProtocol::Pvh if spec.guest == Guest::Other => None,
+        BootProtocol::Arm64Image | BootProtocol::Linux64 | BootProtocol::Pvh => Some(
             (spec.kernel.file_name())
                 .and_then(|name| name.to_str())
                 .filter(|name| !name.contains(char::is_control))

@@ -3,7 +3,8 @@
 //! | file | identified by | boots as |
 //! |---|---|---|
 //! | x86 ELF | a Multiboot 1 header in the first 8 KiB | [`BootProtocol::Multiboot`] |
-//! | x86-64 ELF | Unikraft's sections, no Multiboot header | [`BootProtocol::Linux64`] |
+//! | x86 ELF | a PVH note, no Multiboot header | [`BootProtocol::Pvh`] |
+//! | x86-64 ELF | Unikraft's sections, neither of the two | [`BootProtocol::Linux64`] |
 //! | x86 `bzImage` | `HdrS` at 0x202 | [`BootProtocol::LinuxBzImage`] |
 //! | arm64 `Image` | `ARM\x64` at 56 | [`BootProtocol::Arm64Image`] |
 //!
@@ -53,13 +54,16 @@ pub enum BootProtocol {
     LinuxBzImage,
     /// A 64-bit ELF entered by the Linux 64-bit protocol (Firecracker): nothing is prepended.
     Linux64,
+    /// An ELF with a PVH entry point (`XEN_ELFNOTE_PHYS32_ENTRY`), which QEMU's `-kernel` and
+    /// Firecracker load: nothing is prepended.
+    Pvh,
 }
 
 impl BootProtocol {
     /// Returns the platform that kernels with this protocol are built for.
     pub const fn platform(self) -> Platform {
         match self {
-            Self::Multiboot | Self::Arm64Image | Self::LinuxBzImage => Platform::Qemu,
+            Self::Multiboot | Self::Arm64Image | Self::LinuxBzImage | Self::Pvh => Platform::Qemu,
             Self::Linux64 => Platform::Firecracker,
         }
     }
@@ -71,8 +75,22 @@ impl BootProtocol {
             Self::Arm64Image => "arm64 Image",
             Self::LinuxBzImage => "bzImage",
             Self::Linux64 => "64-bit ELF",
+            Self::Pvh => "ELF with a PVH note",
         }
     }
+}
+
+/// What a kernel is, by the marks in its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guest {
+    /// A Unikraft kernel.
+    Unikraft,
+    /// The kernel of kraft's built-in runtime.
+    Runtime,
+    /// A Linux kernel, or another one without a mark.
+    #[default]
+    Other,
 }
 
 /// A kernel file that was identified.
@@ -82,9 +100,8 @@ pub struct KernelImage {
     pub arch: Arch,
     /// Its boot protocol.
     pub boot: BootProtocol,
-    /// Whether it is a Unikraft kernel; an arm64 `Image` has no space for such a mark and counts as
-    /// one.
-    pub unikraft: bool,
+    /// What it is; an arm64 `Image` without a mark counts as a Unikraft kernel.
+    pub guest: Guest,
 }
 
 /// Why a file cannot be booted, by its actual type.
@@ -105,7 +122,7 @@ pub enum NotAKernel {
     Script(String),
     /// An ELF file without any sign of a kernel: most likely a Linux program.
     #[error(
-        "it is a program, not a kernel: it has neither Unikraft's sections nor a Multiboot header"
+        "it is a program, not a kernel: it has neither Unikraft's sections nor a Multiboot header nor a PVH note"
     )]
     Program,
     /// Output of a compiler, not of a linker.
@@ -155,26 +172,35 @@ pub fn identify(file: &mut (impl Read + Seek)) -> Result<KernelImage, NotAKernel
         return elf::identify(&head, file);
     }
     if has(&head, 56, b"ARM\x64") {
-        return Ok(image(Arch::Arm64, BootProtocol::Arm64Image, true));
+        let guest = if has(&head, 40, ARM64_MARK) {
+            Guest::Runtime
+        } else {
+            Guest::Unikraft
+        };
+        return Ok(image(Arch::Arm64, BootProtocol::Arm64Image, guest));
     }
     // Linux Documentation/arch/x86/boot.rst: the signature of a boot sector, then that of the
     // header.
     if has(&head, 0x1fe, &[0x55, 0xaa]) && has(&head, 0x202, b"HdrS") {
-        return Ok(image(Arch::X86_64, BootProtocol::LinuxBzImage, false));
+        return Ok(image(
+            Arch::X86_64,
+            BootProtocol::LinuxBzImage,
+            Guest::Other,
+        ));
     }
     // QEMU loads a Multiboot kernel without ELF by the addresses in its header.
     if multiboot(&head).is_some_and(|flags| flags & MULTIBOOT_HAS_ADDRESSES != 0) {
-        return Ok(image(Arch::X86_64, BootProtocol::Multiboot, false));
+        return Ok(image(Arch::X86_64, BootProtocol::Multiboot, Guest::Other));
     }
     Err(something_else(&head))
 }
 
-fn image(arch: Arch, boot: BootProtocol, unikraft: bool) -> KernelImage {
-    KernelImage {
-        arch,
-        boot,
-        unikraft,
-    }
+/// The mark of the built-in runtime in a reserved field of the arm64 `Image` header (`res3`, Linux
+/// Documentation/arch/arm64/booting.rst), which loaders ignore.
+const ARM64_MARK: &[u8] = b"kraft-rt";
+
+fn image(arch: Arch, boot: BootProtocol, guest: Guest) -> KernelImage {
+    KernelImage { arch, boot, guest }
 }
 
 fn has(bytes: &[u8], at: usize, expected: &[u8]) -> bool {

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
-use crate::kernel::BootProtocol;
+use crate::kernel::{BootProtocol, Guest};
 use crate::mount::Volume;
 use crate::platform::Platform;
 use crate::port::PortMapping;
@@ -44,6 +44,9 @@ pub struct MachineSpec {
     pub kernel: PathBuf,
     /// Boot protocol of the kernel.
     pub boot: BootProtocol,
+    /// What the kernel is.
+    #[serde(default)]
+    pub guest: Guest,
     /// Absolute path of the initramfs, if any.
     pub initrd: Option<PathBuf>,
     /// Whether the kernel needs a parameter to unpack the initramfs over `/`; false if it does so

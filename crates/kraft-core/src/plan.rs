@@ -12,6 +12,7 @@
 //! | architecture | the kernel; `--arch` can only agree |
 //! | platform | `--plat`; the one that boots this kind of kernel |
 //! | memory | `--memory`; 64Mi |
+//! | CPUs | `--cpus`; 1 |
 //!
 //! ```
 //! use std::io::Cursor;
@@ -64,7 +65,7 @@ use crate::arch::Arch;
 use crate::cmdline::CommandLine;
 use crate::host::{Host, Kvm, VmmSupport};
 use crate::kernel::abilities::Abilities;
-use crate::kernel::{BootProtocol, KernelImage};
+use crate::kernel::{BootProtocol, Guest, KernelImage};
 use crate::machine::{self, Acceleration, MachineSpec};
 use crate::mount::{self, Volume};
 use crate::platform::Platform;
@@ -88,6 +89,8 @@ pub struct RunRequest {
     pub arch: Option<Arch>,
     /// `--memory`, in bytes.
     pub memory: Option<u64>,
+    /// `--cpus`.
+    pub cpus: Option<u32>,
     /// Every `--port`, in order.
     pub ports: Vec<PortMapping>,
     /// Every volume, of the project and of `--volume`, with absolute sources, in order.
@@ -152,6 +155,7 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
     problems.extend(check_arch(request.arch, image.arch));
     let platform = choose_platform(request.platform, image.boot, &host.vmms, &mut problems);
     let memory = choose_memory(request.memory, &mut problems);
+    let cpus = choose_cpus(request.cpus, image.guest, &mut problems);
     let vmm = host.vmms.iter().find(|vmm| vmm.platform == platform);
     let ports = choose_ports(&request.ports, vmm, &mut problems);
     let volumes = choose_volumes(&request.volumes, boot, &mut problems);
@@ -168,6 +172,7 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         origin: boot.origin.clone(),
         kernel: boot.kernel.clone(),
         boot: image.boot,
+        guest: image.guest,
         initrd: boot.initrd.clone(),
         mounts_initrd: boot.mounts_initrd,
         kernel_args,
@@ -175,7 +180,7 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         env,
         labels: boot.labels.clone(),
         memory,
-        cpus: 1,
+        cpus,
         ports,
         volumes,
         acceleration,
@@ -290,6 +295,27 @@ fn choose_memory(asked: Option<u64>, problems: &mut Vec<Problem>) -> u64 {
     bytes / MIB * MIB
 }
 
+/// The maximum number of CPUs of a machine.
+const MOST_CPUS: u32 = 256;
+
+/// Returns the number of CPUs, and reports one that the kernel cannot use.
+fn choose_cpus(asked: Option<u32>, guest: Guest, problems: &mut Vec<Problem>) -> u32 {
+    let cpus = asked.unwrap_or(1);
+    if cpus == 0 || cpus > MOST_CPUS {
+        problems.push(Problem::error(format!(
+            "`--cpus {cpus}`: expected 1-{MOST_CPUS}"
+        )));
+    } else if cpus > 1 && guest == Guest::Runtime {
+        problems.push(
+            Problem::error(format!(
+                "`--cpus {cpus}`: the built-in runtime uses one CPU only"
+            ))
+            .help("leave out `--cpus`, or name another runtime with `--runtime`"),
+        );
+    }
+    cpus
+}
+
 /// Removes duplicates, and reports mappings that listen on the same port or that the VMM cannot
 /// publish.
 fn choose_ports(
@@ -363,7 +389,10 @@ fn choose_volumes(asked: &[Volume], boot: &Boot, problems: &mut Vec<Problem>) ->
 /// Returns why a volume cannot be mounted at a path, and a hint. Volumes are mounted in order, each
 /// over the former.
 fn in_the_way(place: &str, before: &[Volume], boot: &Boot) -> Option<(String, &'static str)> {
-    if place == "/" && boot.mounts_initrd && boot.initrd.is_some() {
+    if place == "/"
+        && boot.initrd.is_some()
+        && (boot.mounts_initrd || boot.image.guest == Guest::Runtime)
+    {
         return Some((
             "it would cover the root filesystem".to_owned(),
             "leave out one of the two, or mount the volume below `/`",
@@ -473,7 +502,10 @@ const USUAL_VARIABLES: usize = 8;
 fn check_variables(boot: &Boot, count: usize) -> Option<Problem> {
     let known = boot.abilities.variables;
     let most = known.unwrap_or(USUAL_VARIABLES);
-    if boot.image.boot == BootProtocol::LinuxBzImage || count <= most {
+    if boot.image.boot == BootProtocol::LinuxBzImage
+        || boot.image.guest == Guest::Runtime
+        || count <= most
+    {
         return None;
     }
     let message = match known {

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 
 use kraft_core::arch::Arch;
 use kraft_core::cmdline::CommandLine;
-use kraft_core::kernel::BootProtocol;
+use kraft_core::kernel::{BootProtocol, Guest};
 use kraft_core::machine::{Acceleration, MachineSpec};
 use kraft_core::mount::Volume;
 use kraft_core::platform::Platform;
@@ -41,6 +41,7 @@ fn machine(words: Vec<String>, variables: Vec<String>, mounts: Vec<String>) -> M
         origin: "kernel://kernel".to_owned(),
         kernel: PathBuf::from("/kernel"),
         boot: BootProtocol::Arm64Image,
+        guest: Guest::Unikraft,
         initrd: None,
         mounts_initrd: false,
         kernel_args: Vec::new(),

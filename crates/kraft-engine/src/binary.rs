@@ -16,6 +16,7 @@ use std::io::Read;
 use std::path::Path;
 
 use kraft_core::arch::Arch;
+use kraft_core::kernel::Guest;
 use kraft_core::kernel::abilities::Abilities;
 use kraft_core::machine::MachineSpec;
 use kraft_core::program::Program;
@@ -26,7 +27,7 @@ use crate::context::Context;
 
 /// The default directories of libraries (`ld.so(8)`, with the directories of Debian's
 /// multiarch and of musl).
-const LIBRARY_DIRS: [&str; 8] = [
+pub(crate) const LIBRARY_DIRS: [&str; 8] = [
     "/lib",
     "/usr/lib",
     "/lib64",
@@ -72,7 +73,7 @@ pub fn warn(ctx: &Context, spec: &MachineSpec, abilities: Abilities) -> Option<S
     tracing::debug!(archive = %archive.display(), program, "checking the program");
     // Building or booting reports an archive that cannot be read.
     let index = Index::of(archive).ok()??;
-    let diagnostics = diagnostics(&index, program, spec.arch);
+    let diagnostics = diagnostics(&index, program, spec.arch, spec.guest);
     for diagnostic in &diagnostics {
         ctx.warn(&diagnostic.sentence);
     }
@@ -81,7 +82,8 @@ pub fn warn(ctx: &Context, spec: &MachineSpec, abilities: Abilities) -> Option<S
 }
 
 /// Returns the problems of a program.
-fn diagnostics(index: &Index, path: &str, arch: Arch) -> Vec<Diagnostic> {
+fn diagnostics(index: &Index, path: &str, arch: Arch, guest: Guest) -> Vec<Diagnostic> {
+    let is_runtime = guest == Guest::Runtime;
     let Some(permissions) = index.permissions(path) else {
         return vec![Diagnostic::fatal(missing(index, path))];
     };
@@ -97,8 +99,12 @@ fn diagnostics(index: &Index, path: &str, arch: Arch) -> Vec<Diagnostic> {
     let Some(mut file) = index.open(path) else {
         return Vec::new();
     };
-    if let Some(diagnostic) = script(index, path, &mut file) {
-        return vec![Diagnostic::fatal(diagnostic)];
+    if let Some((diagnostic, fatal)) = script(index, path, &mut file) {
+        // The built-in runtime starts interpreters.
+        return (fatal || !is_runtime)
+            .then(|| Diagnostic::fatal(diagnostic))
+            .into_iter()
+            .collect();
     }
     let Ok(Some(program)) = Program::read(&mut file) else {
         return Vec::new();
@@ -110,7 +116,8 @@ fn diagnostics(index: &Index, path: &str, arch: Arch) -> Vec<Diagnostic> {
         ))];
     }
     let mut diagnostics = Vec::new();
-    if !program.position_independent {
+    let static_flag = if is_runtime { "-static" } else { "-static-pie" };
+    if !program.position_independent && !is_runtime {
         diagnostics.push(Diagnostic::fatal(format!(
             "`{path}` is not position-independent, which a loader of unikernels needs: link it with \
              `-static-pie` or `-pie`"
@@ -121,7 +128,7 @@ fn diagnostics(index: &Index, path: &str, arch: Arch) -> Vec<Diagnostic> {
     {
         diagnostics.push(Diagnostic::fatal(format!(
             "`{path}` is loaded by `{interpreter}`, which is not in the root filesystem: copy it \
-             there with the libraries, or link with `-static-pie`"
+             there with the libraries, or link with `{static_flag}`"
         )));
     }
     let lost = libraries(index, &program);
@@ -131,7 +138,7 @@ fn diagnostics(index: &Index, path: &str, arch: Arch) -> Vec<Diagnostic> {
         diagnostics.push(Diagnostic {
             sentence: format!(
                 "`{path}` needs {}, not in the root filesystem: copy what `ldd` lists, or link with \
-                 `-static-pie`",
+                 `{static_flag}`",
                 lost.join(", ")
             ),
             fatal: false,
@@ -150,20 +157,26 @@ fn missing(index: &Index, path: &str) -> String {
     }
 }
 
-/// Returns the problem of a script: it needs an interpreter.
-fn script(index: &Index, path: &str, file: &mut impl Read) -> Option<String> {
+/// Returns the problem of a script, which needs an interpreter, and whether that is missing.
+fn script(index: &Index, path: &str, file: &mut impl Read) -> Option<(String, bool)> {
     let mut start = Vec::new();
     file.take(256).read_to_end(&mut start).ok()?;
     let line = start.strip_prefix(b"#!")?;
     let line = String::from_utf8_lossy(line).into_owned();
     let interpreter = line.lines().next()?.split_whitespace().next()?.to_owned();
     Some(match index.permissions(&interpreter) {
-        Some(_) => format!(
-            "`{path}` is a script: make its interpreter the command, `{interpreter} {path}`"
+        Some(_) => (
+            format!(
+                "`{path}` is a script: make its interpreter the command, `{interpreter} {path}`"
+            ),
+            false,
         ),
-        None => {
-            format!("`{path}` is a script for `{interpreter}`, which is not in the root filesystem")
-        }
+        None => (
+            format!(
+                "`{path}` is a script for `{interpreter}`, which is not in the root filesystem"
+            ),
+            true,
+        ),
     })
 }
 
@@ -253,7 +266,7 @@ mod tests {
             Arch::Arm64
         };
         let told = |path: &str, arch| {
-            let diagnostics = diagnostics(&index, path, arch);
+            let diagnostics = diagnostics(&index, path, arch, Guest::Unikraft);
             let fatal = |diagnostic: &Diagnostic| diagnostic.fatal;
             assert_eq!(diagnostics.iter().any(fatal), path != "/bin/text", "{path}");
             let sentences: Vec<String> = diagnostics.into_iter().map(|f| f.sentence).collect();

@@ -43,10 +43,12 @@
 //! # }
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kraft_core::kernel::KernelImage;
+use kraft_core::arch::Arch;
 use kraft_core::kernel::abilities::Abilities;
+use kraft_core::kernel::{Guest, KernelImage};
 use kraft_core::mount::Volume;
 use kraft_core::plan::{Boot, RunRequest};
 use kraft_core::program::Program;
@@ -65,7 +67,7 @@ use super::rootfs::{self, RootSource};
 use super::run_target::{KernelError, KernelFile, RunTarget};
 use super::settings::{self, AppConfig};
 use super::workplace::{self, Workplace};
-use super::{images, unpacked};
+use super::{builtin, images, libraries, runtime, unpacked};
 use crate::context::Context;
 use kraft_config::dirs::absolute;
 
@@ -103,6 +105,9 @@ pub enum Error {
     /// The image cannot be obtained.
     #[error(transparent)]
     Obtain(#[from] obtain::Error),
+    /// The runtime that was named cannot be obtained.
+    #[error(transparent)]
+    Runtime(obtain::Error),
     /// The image cannot be unpacked.
     #[error(transparent)]
     Unpacked(#[from] unpacked::Error),
@@ -210,8 +215,13 @@ pub enum PreparedRoot {
     Built(PathBuf),
     /// An archive of an image.
     Unpacked(PathBuf),
-    /// A Linux program, which will be the only file.
-    Program(PathBuf),
+    /// A Linux program at the root, with the libraries of this host that it needs.
+    Program {
+        /// The program.
+        file: PathBuf,
+        /// Files of this host by their path in the machine.
+        libraries: BTreeMap<PathBuf, PathBuf>,
+    },
     /// A Linux program that its loader reads without an archive.
     Bare(PathBuf),
 }
@@ -226,7 +236,9 @@ impl PreparedBoot {
             abilities: self.abilities,
             // A Unikraft kernel mounts an archive only if a parameter asks for it; one that has no
             // file systems ignores the parameter.
-            mounts_initrd: initrd.is_some() && self.image.unikraft && !self.mounts_by_itself,
+            mounts_initrd: initrd.is_some()
+                && self.image.guest == Guest::Unikraft
+                && !self.mounts_by_itself,
             initrd,
             args: self.given.cmd.clone().unwrap_or_default(),
             env: self.given.env.clone(),
@@ -242,7 +254,7 @@ impl PreparedBoot {
                 RootSource::Files(path) | RootSource::Dockerfile { file: path, .. },
             )
             | PreparedRoot::Built(path)
-            | PreparedRoot::Program(path)
+            | PreparedRoot::Program { file: path, .. }
             | PreparedRoot::Bare(path)
             | PreparedRoot::Unpacked(path) => Some(absolute(path)),
             PreparedRoot::Source(RootSource::Image(name)) => Some(PathBuf::from(name.to_string())),
@@ -250,9 +262,9 @@ impl PreparedBoot {
         self.boot(self.kernel.clone(), initrd)
     }
 
-    /// Returns whether the kernel is one of Unikraft's.
-    pub fn is_unikraft(&self) -> bool {
-        self.image.unikraft
+    /// Returns what the kernel is.
+    pub fn guest(&self) -> Guest {
+        self.image.guest
     }
 
     /// Returns the kernel.
@@ -290,7 +302,7 @@ pub fn prepare(
     }
 }
 
-/// Prepares a Linux program on the image that loads it: that of `--runtime`, else KraftKit's.
+/// Prepares a Linux program on the image that loads it: that of `--runtime`, else the default.
 fn of_program(
     ctx: &Context,
     path: &Path,
@@ -301,27 +313,64 @@ fn of_program(
     if filter.arch.is_none() {
         filter.arch = program.arch.map(|arch| arch.name().to_owned());
     }
-    let name = options.runtime.unwrap_or(project::LONE_RUNTIME);
+    let choice = runtime::choose(options.runtime, None, &ctx.settings.default_runtime);
+    let name = builtin::reference(choice.name)?;
     ctx.info(&format!(
-        "`{}` is a Linux program: running it on {name}",
-        path.display()
+        "`{}` is a Linux program: running it on {}",
+        path.display(),
+        runtime::shown(&name)
     ));
-    let mut prepared = of_image(ctx, &name.parse()?, &filter, options)?;
+    let mut prepared = of_runtime(ctx, &name, &filter, options)?;
     if options.rootfs.is_some() {
         ctx.warn("`--rootfs` is ignored: the program is the root filesystem");
     }
     let path = absolute(path);
     if prepared.abilities.loads_from_files == Some(true) {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
-        let program = format!("/{file}");
-        prepared.given.cmd = Some(vec![program.clone()]);
-        prepared.program = Some(program);
-        prepared.root = PreparedRoot::Program(path);
+        let name = format!("/{file}");
+        prepared.given.cmd = Some(vec![name.clone()]);
+        prepared.program = Some(name);
+        prepared.root = PreparedRoot::Program {
+            libraries: libraries_of(ctx, prepared.guest(), &path, program),
+            file: path,
+        };
     } else {
         prepared.root = PreparedRoot::Bare(path);
         prepared.mounts_by_itself = true;
     }
     Ok(prepared)
+}
+
+/// Finds the libraries of this host that a program needs, and reports them. Only for the built-in
+/// runtime: other loaders cannot map most of them.
+fn libraries_of(
+    ctx: &Context,
+    guest: Guest,
+    path: &Path,
+    program: &Program,
+) -> BTreeMap<PathBuf, PathBuf> {
+    if guest != Guest::Runtime {
+        return BTreeMap::new();
+    }
+    let needed = libraries::of_program(path, program);
+    if !needed.files.is_empty() {
+        ctx.info(&format!(
+            "`{}` is dynamically linked: {} libraries of this host go with it",
+            path.display(),
+            needed.files.len()
+        ));
+    }
+    if !needed.missing.is_empty() {
+        let missing: Vec<String> = needed.missing.iter().map(|it| format!("`{it}`")).collect();
+        ctx.warn(&format!(
+            "`{}` needs {}, which this host does not have for {}: link it with `-static`, or put it \
+             in an image with its libraries",
+            path.display(),
+            missing.join(", "),
+            program.arch.map_or("its processor", Arch::name)
+        ));
+    }
+    needed.files
 }
 
 fn of_kernel(file: &KernelFile) -> PreparedBoot {
@@ -334,13 +383,21 @@ fn of_kernel(file: &KernelFile) -> PreparedBoot {
         kernel_size: file.size,
         root: PreparedRoot::None,
         mounts_by_itself: false,
-        abilities: probe::abilities(path),
+        abilities: abilities(file.image, probe::abilities(path)),
         program: None,
         given: AppConfig::default(),
         volumes: Vec::new(),
         borrowed: false,
         _image: None,
         made: None,
+    }
+}
+
+/// Returns what a kernel can do; `probed` is what its file says.
+fn abilities(image: KernelImage, probed: Abilities) -> Abilities {
+    match image.guest {
+        Guest::Runtime => Abilities::RUNTIME,
+        Guest::Unikraft | Guest::Other => probed,
     }
 }
 
@@ -408,6 +465,19 @@ fn requested_platform(options: PrepareOptions<'_>) -> PlatformFilter {
     }
 }
 
+/// Prepares the image that an application runs on.
+fn of_runtime(
+    ctx: &Context,
+    name: &Reference,
+    filter: &PlatformFilter,
+    options: PrepareOptions<'_>,
+) -> Result<PreparedBoot, Error> {
+    of_image(ctx, name, filter, options).map_err(|error| match error {
+        Error::Obtain(error) => Error::Runtime(error),
+        error => error,
+    })
+}
+
 fn of_image(
     ctx: &Context,
     name: &Reference,
@@ -443,7 +513,7 @@ fn of_obtained(ctx: &Context, store: &dyn Store, image: Obtained) -> Result<Prep
         ));
     }
     let options = image.config.platform.os_features.iter().map(String::as_str);
-    let abilities = Abilities::of_options(options).or(probe::abilities(&kernel));
+    let probed = Abilities::of_options(options).or(probe::abilities(&kernel));
     Ok(PreparedBoot {
         origin: format!("oci://{}", image.name),
         kernel,
@@ -455,7 +525,7 @@ fn of_obtained(ctx: &Context, store: &dyn Store, image: Obtained) -> Result<Prep
         // Also if its kernel was built with a root filesystem inside: another one comes with the
         // image, or replaces it (KraftKit, `cli/kraft/run/runner_package.go`).
         mounts_by_itself: false,
-        abilities,
+        abilities: abilities(kind, probed),
         program: None,
         given: AppConfig::of_image(&image.config),
         volumes: Vec::new(),
@@ -472,19 +542,23 @@ fn of_project(
 ) -> Result<PreparedBoot, Error> {
     let resolved = project.resolved();
     let mut own = AppConfig::of_project(&ctx.env, &resolved);
-    let runtime = resolved.runtime.as_ref();
+    let kernel = resolved.runtime.as_ref();
     let mut prepared = if let Some(name) = options.runtime {
-        of_image(ctx, &name.parse()?, &requested_platform(options), options)?
-    } else if let Some(file) = runtime.and_then(|runtime| runtime.kernel.as_ref()) {
+        let name = builtin::reference(name)?;
+        of_runtime(ctx, &name, &requested_platform(options), options)?
+    } else if let Some(file) = kernel.and_then(|kernel| kernel.kernel.as_ref()) {
         of_kernel(&KernelFile::open(&project.dir.join(file))?)
-    } else if runtime.is_some() {
+    } else if kernel.is_some() {
         let mut filter = settings::runtime_filter(&resolved);
         let typed = requested_platform(options);
         filter.os = typed.os.or(filter.os);
         filter.arch = typed.arch.or(filter.arch);
-        let name: Reference = settings::runtime_name(&resolved)?.parse()?;
+        let name = builtin::reference(&settings::runtime_name(&resolved)?)?;
+        if project.implied_runtime {
+            runtime::report_default(ctx, &name);
+        }
         let name = pins::pinned(ctx, &*images::open(ctx)?, project, &name)?;
-        of_image(ctx, &name, &filter, options)?
+        of_runtime(ctx, &name, &filter, options)?
     } else {
         let prepared = of_target(ctx, project, &resolved, options)?;
         if prepared.abilities.parameters == Some(false) {

@@ -15,7 +15,7 @@ use kraft_oci::store::layout::Layout;
 use kraft_oci::store::{self, Named, Store};
 use kraft_oci::{listing, unpack};
 
-use super::kraftkit;
+use super::{builtin, kraftkit};
 use crate::context::{AskError, Context};
 
 /// Why an image of the store cannot be used.
@@ -59,6 +59,9 @@ pub enum Error {
     /// The question which manifest to take was not answered.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// The built-in runtime cannot be used.
+    #[error(transparent)]
+    Builtin(Box<builtin::Error>),
     /// The prompt returned an index beyond the choices.
     #[error("choice {0} does not exist")]
     Choice(usize),
@@ -273,7 +276,10 @@ pub fn look_up(store: &dyn Store, typed: &Reference) -> Result<Option<Match>, Er
 ///
 /// If there is none, if there are several, or if the store cannot be read.
 pub fn find(ctx: &Context, store: &dyn Store, word: &str) -> Result<Match, Error> {
-    let typed: Reference = word.parse()?;
+    let typed = builtin::reference(word)?;
+    if builtin::is_builtin(&typed) {
+        builtin::provide(store, &typed).map_err(|error| Error::Builtin(Box::new(error)))?;
+    }
     if let Some(found) = look_up(store, &typed)? {
         return Ok(found);
     }

@@ -8,6 +8,7 @@ use kraft_oci::image::{Config, Manifest};
 use kraft_oci::listing;
 use kraft_oci::store::{self, Lease, Store};
 
+use super::builtin;
 use super::images::{self, Match, NotFound};
 use super::kraftkit;
 use super::transfer::{self, Extent};
@@ -22,6 +23,9 @@ pub enum Error {
     /// A document of the image cannot be read.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The built-in runtime cannot be used.
+    #[error(transparent)]
+    Builtin(#[from] builtin::Error),
     /// The image is not in the store, and is not to be pulled.
     #[error(transparent)]
     PullNever(NotFound),
@@ -95,6 +99,13 @@ pub fn obtain(
     filter: &PlatformFilter,
     when: Pull,
 ) -> Result<Obtained, Error> {
+    if builtin::is_builtin(typed) {
+        builtin::provide(&**store, typed)?;
+        return match images::look_up(&**store, typed)? {
+            Some(found) => select(ctx, &**store, &found, filter),
+            None => Err(images::Error::from(images::not_found(ctx, &**store, typed)).into()),
+        };
+    }
     if when != Pull::Always
         && let Some(found) = images::look_up(&**store, typed)?
     {

@@ -45,7 +45,7 @@ use std::sync::Arc;
 use kraft_core::arch::Arch;
 use kraft_core::kernel::{self, NotAKernel};
 use kraft_core::platform::Platform as PlatformName;
-use kraft_core::reference::{Reference, ReferenceError};
+use kraft_core::reference::ReferenceError;
 use kraft_oci::choose::PlatformFilter;
 use kraft_oci::image::{Platform, RunConfig};
 use kraft_oci::layer::Role;
@@ -58,7 +58,7 @@ use super::project::{self, Project, TargetFilter};
 use super::rootfs::{self, RootSource};
 use super::settings::{self, AppConfig};
 use super::workplace::{self, Workplace};
-use super::{obtain, pins};
+use super::{builtin, obtain, pins, runtime};
 use crate::context::Context;
 
 /// Why an image cannot be packed.
@@ -245,7 +245,10 @@ pub fn of_runtime(
     if let Some(arch) = order.arch {
         filter.arch = Some(arch.name().to_owned());
     }
-    let mut typed: Reference = wanted.parse()?;
+    let mut typed = builtin::reference(&wanted)?;
+    if order.runtime.is_none() && project.is_some_and(|project| project.implied_runtime) {
+        runtime::report_default(ctx, &typed);
+    }
     if let (Some(project), None) = (project, &order.runtime) {
         typed = pins::pinned(ctx, &**store, project, &typed)?;
     }

@@ -41,6 +41,7 @@ use kraft_oci::choose::PlatformFilter;
 use kraft_oci::pull::{self, PullError};
 use kraft_oci::store::Store;
 
+use super::builtin;
 use super::components;
 use super::images;
 use super::network::{self, Network};
@@ -109,7 +110,30 @@ pub fn pinned(
 ) -> Result<Reference, Error> {
     let workplace = Workplace::find(ctx, project)?;
     let lock = read_lock(&workplace)?;
-    exact(ctx, store, name, pin_of(&lock, name).as_ref())
+    let name = locked_version(&lock, name);
+    provide(store, &name)?;
+    exact(ctx, store, &name, pin_of(&lock, &name).as_ref())
+}
+
+/// Puts the built-in runtime in the store, if that is named.
+fn provide(store: &dyn Store, name: &Reference) -> Result<(), Error> {
+    if builtin::is_builtin(name) {
+        builtin::provide(store, name).map_err(obtain::Error::from)?;
+    }
+    Ok(())
+}
+
+/// Returns the version of the built-in runtime that a project is pinned to, if `name` is that of
+/// this program; else the name itself.
+fn locked_version(lock: &Lock, name: &Reference) -> Reference {
+    let is_own = builtin::is_builtin(name) && name.tag() == Some(builtin::VERSION);
+    if !is_own || pin_of(lock, name).is_some() {
+        return name.clone();
+    }
+    let mut locked = lock.images.keys().filter_map(|key| key.parse().ok());
+    locked
+        .find(builtin::is_builtin)
+        .unwrap_or_else(|| name.clone())
 }
 
 fn read_lock(workplace: &Workplace) -> Result<Lock, Error> {
@@ -173,6 +197,8 @@ pub fn obtain(
     let store: Arc<dyn Store> = images::open(ctx)?;
     let workplace = Workplace::open(ctx, project)?;
     let mut lock = read_lock(&workplace)?;
+    let name = &locked_version(&lock, name);
+    provide(&*store, name)?;
     let pin = pin_of(&lock, name);
     let pinnable = pin.is_none() && name.digest().is_none();
     let wanted = match (&pin, locked) {
@@ -217,10 +243,7 @@ pub fn update(
         return Ok(None);
     }
     let full = name.qualified();
-    tracing::debug!(image = %full, "looking up the digest of the image in its registry");
-    let network = Network::open(ctx)?;
-    let remote = network.run(pull::look(&network.registry, &full))?;
-    let to = remote.target.digest.clone();
+    let to = newest(ctx, &full)?;
     let workplace = Workplace::open(ctx, project)?;
     let mut lock = read_lock(&workplace)?;
     let from = pin_of(&lock, name);
@@ -228,6 +251,10 @@ pub fn update(
         return Ok(None);
     }
     if write {
+        if builtin::is_builtin(&full) {
+            let is_other = |key: &str| key.parse().is_ok_and(|key| builtin::is_builtin(&key));
+            lock.images.retain(|key, _| !is_other(key));
+        }
         lock.images.insert(full.to_string(), to.to_string());
         components::write_lock(ctx, &workplace, &lock)?;
     }
@@ -236,6 +263,23 @@ pub fn update(
         from,
         to,
     }))
+}
+
+/// Returns the digest that the registry has of an image; that of this program for the built-in
+/// runtime.
+fn newest(ctx: &Context, full: &Reference) -> Result<Digest, Error> {
+    if builtin::is_builtin(full) {
+        let store = images::open(ctx)?;
+        provide(&*store, full)?;
+        return match images::look_up(&*store, full)? {
+            Some(found) => Ok(found.named.target.digest),
+            None => Err(images::Error::from(images::not_found(ctx, &*store, full)).into()),
+        };
+    }
+    tracing::debug!(image = %full, "looking up the digest of the image in its registry");
+    let network = Network::open(ctx)?;
+    let remote = network.run(pull::look(&network.registry, full))?;
+    Ok(remote.target.digest)
 }
 
 #[cfg(test)]
@@ -285,6 +329,36 @@ mod tests {
         }
         let exact = format!("nginx@{}", digest('b')).parse().unwrap();
         assert_eq!(pin_of(&lock, &exact), None);
+    }
+
+    #[test]
+    fn a_project_stays_on_the_version_of_the_built_in_runtime_that_is_locked() {
+        let own = builtin::reference(builtin::ALIAS).unwrap();
+        let locked = "kraft.local/runtime:0.0.1";
+        for (keys, name, expected) in [
+            (&[][..], &*own.to_string(), &*own.to_string()),
+            (&[locked], &own.to_string(), locked),
+            (
+                &[&*own.to_string(), locked],
+                &own.to_string(),
+                &own.to_string(),
+            ),
+            (
+                &[locked],
+                "kraft.local/runtime:0.0.2",
+                "kraft.local/runtime:0.0.2",
+            ),
+            (&[locked], "unikraft.org/base:1", "unikraft.org/base:1"),
+            (&["unikraft.org/base:1"], &own.to_string(), &own.to_string()),
+        ] {
+            let mut lock = Lock::default();
+            for key in keys {
+                let digest = digest('a').to_string();
+                lock.images.insert((*key).to_owned(), digest);
+            }
+            let found = locked_version(&lock, &name.parse().unwrap());
+            assert_eq!(found.to_string(), expected, "{keys:?} {name}");
+        }
     }
 
     #[test]

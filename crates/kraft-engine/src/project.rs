@@ -18,12 +18,10 @@ use kraft_kconfig::DotConfig;
 use kraft_sys::fs;
 
 use super::rootfs;
+use super::runtime::{self, Source};
 use super::workplace::Workplace;
 use crate::context::{AskError, Context};
 
-/// The image that a Dockerfile without a Kraftfile runs on: the loader of Linux programs, KraftKit's
-/// default.
-pub const LONE_RUNTIME: &str = "unikraft.org/base:latest";
 /// The largest `.config` file that is read, in bytes.
 const LARGEST_CONFIG: u64 = 4 << 20;
 
@@ -137,6 +135,7 @@ impl Draft {
             dir: self.dir,
             dir_name: self.dir_name,
             template: None,
+            implied_runtime: false,
         };
         Ok((project, self.problems))
     }
@@ -149,7 +148,7 @@ impl Draft {
     pub fn check(self, ctx: &Context) -> Result<Project, Error> {
         let (project, warnings) = self.into_project()?;
         ctx.problems(Some(&project.text), &warnings);
-        Ok(project)
+        project.with_runtime(&ctx.settings.default_runtime)
     }
 }
 
@@ -169,6 +168,8 @@ pub struct Project {
     pub dir_name: String,
     /// The Kraftfile of the template, once the project is completed by it.
     pub template: Option<TemplateText>,
+    /// Whether nothing names its runtime: it has that of the configuration, `default_runtime`.
+    pub implied_runtime: bool,
 }
 
 /// The text of a template's Kraftfile, and the places of its options.
@@ -191,6 +192,17 @@ impl Project {
     #[must_use]
     pub const fn has_sources(&self) -> bool {
         self.kraftfile.unikraft.is_some() || self.kraftfile.template.is_some()
+    }
+
+    /// Gives a project that has a root filesystem, and nothing that boots it, the default runtime.
+    fn with_runtime(mut self, default: &str) -> Result<Self, Error> {
+        if self.has_sources() || self.has_runtime() || self.kraftfile.rootfs.is_none() {
+            return Ok(self);
+        }
+        let stand_in = lone(&self.dir, "Dockerfile", default)?;
+        self.kraftfile.runtime = stand_in.kraftfile.runtime;
+        self.implied_runtime = true;
+        Ok(self)
     }
 
     /// Returns whether the project names a kernel that is built already: an image or a file.
@@ -454,7 +466,12 @@ pub fn open_or_lone(
         return Ok(None);
     };
     let name = dockerfile.file_name().unwrap_or_default().to_string_lossy();
-    lone(dir, &name, runtime.unwrap_or(LONE_RUNTIME)).map(Some)
+    let choice = runtime::choose(runtime, None, &ctx.settings.default_runtime);
+    let project = lone(dir, &name, choice.name)?;
+    Ok(Some(Project {
+        implied_runtime: choice.source == Source::Default,
+        ..project
+    }))
 }
 
 /// Makes a project of a directory without a Kraftfile: it runs what a Dockerfile builds, named
@@ -614,7 +631,7 @@ mod tests {
         assert_eq!(project.dir_name, "project");
         let lone = find("docker", None).unwrap().unwrap();
         assert!(lone.has_runtime() && !lone.has_sources() && lone.file.is_none());
-        assert_eq!(runtime(Some(lone)).as_deref(), Some("unikraft.org/base"));
+        assert_eq!(runtime(Some(lone)).as_deref(), Some("builtin"));
         let quote = find("docker", Some("r.io/it's:1")).unwrap();
         assert_eq!(runtime(quote).as_deref(), Some("r.io/it's"));
         assert_eq!(

@@ -109,7 +109,12 @@ fn platform(files: &KernelFiles, config: Option<&DotConfig>) -> Platform {
         .map(|image| image.boot);
     match boot {
         Some(BootProtocol::Linux64) => Platform::Firecracker,
-        Some(BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::LinuxBzImage)
+        Some(
+            BootProtocol::Multiboot
+            | BootProtocol::Arm64Image
+            | BootProtocol::LinuxBzImage
+            | BootProtocol::Pvh,
+        )
         | None => Platform::Qemu,
     }
 }

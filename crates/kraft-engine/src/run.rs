@@ -41,7 +41,7 @@ use std::fmt::Write as _;
 
 use kraft_core::arch::Arch;
 use kraft_core::host::{Host, Kvm};
-use kraft_core::kernel::KernelImage;
+use kraft_core::kernel::{Guest, KernelImage};
 use kraft_core::machine::MachineSpec;
 use kraft_core::mount::{self, Volume};
 use kraft_core::plan::{self, Boot, Planned, RunRequest};
@@ -144,7 +144,7 @@ pub fn assemble(
     let initrd = match &prepared.root {
         PreparedRoot::None => None,
         PreparedRoot::Source(source) => Some(files.build(ctx, source)?),
-        PreparedRoot::Program(program) => Some(files.program(ctx, program)?),
+        PreparedRoot::Program { file, libraries } => Some(files.program(ctx, file, libraries)?),
         PreparedRoot::Bare(file) | PreparedRoot::Built(file) | PreparedRoot::Unpacked(file) => {
             Some(files.archive(file)?)
         }
@@ -152,10 +152,10 @@ pub fn assemble(
     tracing::debug!(kernel = %kernel.display(), ?initrd, "prepared the files of a machine");
     let boot = prepared.boot(kernel, initrd);
     let spec = plan(ctx, &request, &boot, prepared.kernel_size)?;
-    let unloadable = prepared
-        .is_unikraft()
-        .then(|| binary::warn(ctx, &spec, prepared.abilities))
-        .flatten();
+    let unloadable = match prepared.guest() {
+        Guest::Unikraft | Guest::Runtime => binary::warn(ctx, &spec, prepared.abilities),
+        Guest::Other => None,
+    };
     Ok(NewMachine {
         spec,
         unloadable,

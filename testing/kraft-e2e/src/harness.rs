@@ -31,12 +31,21 @@ pub fn kraft_binary() -> &'static Path {
         build
             .args(["build", "--quiet", "--package", "kraft"])
             .current_dir(repository());
+        if has_builtin_runtime() {
+            build.args(["--features", "builtin-runtime"]);
+        }
         if profile_dir.ends_with("release") {
             build.arg("--release");
         }
         assert!(build.status().unwrap().success(), "cannot build kraft");
         profile_dir.join("kraft")
     })
+}
+
+/// Returns whether `make runtime` has built a kernel of the built-in runtime for x86_64.
+pub fn has_builtin_runtime() -> bool {
+    let kernel = "runtime/build/kraft-runtime-x86_64.gz";
+    repository().join(kernel).is_file()
 }
 
 /// Returns the root of the repository.

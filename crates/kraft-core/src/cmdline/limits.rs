@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{CommandLine, Dialect, FSTAB, Value, linux};
-use crate::kernel::BootProtocol;
+use crate::kernel::{BootProtocol, Guest};
 use crate::machine::MachineSpec;
 use crate::mount;
 use crate::problem::Problem;
@@ -33,7 +33,10 @@ pub fn needs_safe_path(path: &Path, boot: BootProtocol) -> bool {
             .as_bytes()
             .iter()
             .any(|&byte| byte <= b' ' || matches!(byte, b'"' | b'\'' | b'\\' | b',' | 0x7f)),
-        BootProtocol::Arm64Image | BootProtocol::LinuxBzImage | BootProtocol::Linux64 => false,
+        BootProtocol::Arm64Image
+        | BootProtocol::LinuxBzImage
+        | BootProtocol::Linux64
+        | BootProtocol::Pvh => false,
     }
 }
 
@@ -111,10 +114,15 @@ fn check_characters(dialect: Dialect, what: &str, text: &str) -> Option<Problem>
 pub(super) fn check_line(line: &CommandLine, spec: &MachineSpec) -> Vec<Problem> {
     let prepended = match spec.boot {
         BootProtocol::Multiboot => Some(spec.kernel.as_os_str()),
-        BootProtocol::Arm64Image | BootProtocol::LinuxBzImage | BootProtocol::Linux64 => None,
+        BootProtocol::Arm64Image
+        | BootProtocol::LinuxBzImage
+        | BootProtocol::Linux64
+        | BootProtocol::Pvh => None,
     };
     let mut problems: Vec<Problem> = check_bytes(line, prepended).into_iter().collect();
     match line.dialect {
+        // It counts neither words nor mounts.
+        Dialect::Unikraft if spec.guest == Guest::Runtime => {}
         Dialect::Unikraft => {
             problems.extend(check_words(line, prepended.is_some()));
             problems.extend(check_mounts(line));

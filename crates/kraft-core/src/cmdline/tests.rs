@@ -17,14 +17,16 @@ fn spec(boot: BootProtocol) -> MachineSpec {
         name: None,
         arch: match boot {
             BootProtocol::Arm64Image => Arch::Arm64,
-            BootProtocol::Multiboot | BootProtocol::LinuxBzImage | BootProtocol::Linux64 => {
-                Arch::X86_64
-            }
+            BootProtocol::Multiboot
+            | BootProtocol::LinuxBzImage
+            | BootProtocol::Linux64
+            | BootProtocol::Pvh => Arch::X86_64,
         },
         platform: Platform::Qemu,
         origin: "kernel://kernel".into(),
         kernel: "/srv/app_qemu".into(),
         boot,
+        guest: Guest::default(),
         initrd: None,
         mounts_initrd: false,
         kernel_args: vec![],
@@ -80,7 +82,7 @@ fn received(spec: &MachineSpec) -> Parsed {
     let line = CommandLine::of(spec).unwrap().render();
     match spec.boot {
         BootProtocol::Multiboot => parse(&format!("{} {line}", spec.kernel.display())),
-        BootProtocol::Arm64Image | BootProtocol::Linux64 => parse(&line),
+        BootProtocol::Arm64Image | BootProtocol::Linux64 | BootProtocol::Pvh => parse(&line),
         BootProtocol::LinuxBzImage => parse_linux(&line),
     }
 }
@@ -504,4 +506,30 @@ proptest! {
             prop_assert_eq!(parse(&format!("k {}", line.render())).args, spec.args);
         }
     }
+}
+
+#[test]
+fn a_kernel_with_a_pvh_note_gets_the_line_of_its_kind() {
+    let line = |guest, args: &[&str], variables: &[(&str, &str)]| {
+        let spec = MachineSpec {
+            guest,
+            args: strings(args),
+            env: env(variables),
+            ..spec(BootProtocol::Pvh)
+        };
+        CommandLine::of(&spec).unwrap().render()
+    };
+    let (args, variables) = (["/app", "a b"], [("K", "v w")]);
+    assert_eq!(
+        line(Guest::Runtime, &args, &variables),
+        r#"app_qemu env.vars=[ "K=v w" ] -- /app "a b""#
+    );
+    assert_eq!(
+        line(Guest::Runtime, &args, &[]),
+        r#"app_qemu env.vars=[] -- /app "a b""#
+    );
+    assert_eq!(
+        line(Guest::Other, &args, &variables),
+        r#"console=ttyS0 panic=-1 K="v w" -- /app "a b""#
+    );
 }

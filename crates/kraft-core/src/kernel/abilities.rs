@@ -29,6 +29,19 @@ pub struct Abilities {
 }
 
 impl Abilities {
+    /// The features of the built-in runtime's kernel.
+    pub const RUNTIME: Self = Self {
+        parameters: Some(true),
+        environment: Some(true),
+        variables: None,
+        files: Some(true),
+        volumes: Some(true),
+        network: Some(true),
+        insists_on_network: false,
+        loads_programs: Some(true),
+        loads_from_files: Some(true),
+    };
+
     /// Derives features from a configuration: `CONFIG_NAME=VALUE` entries, without disabled
     /// options.
     ///

@@ -5,14 +5,28 @@
 
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
-use super::{BootProtocol, KernelImage, MULTIBOOT_HAS_ADDRESSES, NotAKernel, image, multiboot};
+use super::{
+    BootProtocol, Guest, KernelImage, MULTIBOOT_HAS_ADDRESSES, NotAKernel, image, multiboot,
+};
 use crate::arch::Arch;
 
 /// Sections created only by Unikraft's linker scripts; KraftKit identifies kernels by them too.
 const UNIKRAFT_SECTIONS: [&[u8]; 3] = [b".uk_inittab\0", b".uk_ctortab\0", b".uk_thread_inittab\0"];
 
+/// The section of the built-in runtime's kernel.
+const RUNTIME_SECTION: &[u8] = b".kraft_runtime\0";
+
 /// Maximum number of sections; real kernels have far fewer.
 const MOST_SECTIONS: u64 = 4096;
+
+/// Maximum number of program headers; real kernels have far fewer.
+const MOST_SEGMENTS: u64 = 256;
+/// Maximum size of the notes that are searched, in bytes.
+const MOST_NOTES: usize = 16 << 10;
+
+const PT_NOTE: u64 = 4;
+/// The note that has the physical address of the PVH entry point (Xen's public/elfnote.h).
+const XEN_ELFNOTE_PHYS32_ENTRY: u64 = 18;
 
 const ET_EXEC: u64 = 2;
 const ET_DYN: u64 = 3;
@@ -25,6 +39,9 @@ struct Header {
     wide: bool,
     kind: u64,
     machine: u64,
+    segment_offset: u64,
+    segment_size: u64,
+    segment_count: u64,
     section_offset: u64,
     section_count: u64,
     names_index: u64,
@@ -44,11 +61,12 @@ pub(super) fn identify(
     if !matches!(header.kind, ET_EXEC | ET_DYN) {
         return Err(NotAKernel::NotExecutable);
     }
-    let unikraft = has_unikraft_section(&header, file)?;
+    let guest = guest(&header, file)?;
+    let marked = guest != Guest::Other;
     if arch == Arch::Arm64 {
         // QEMU would boot an arm64 ELF without a device tree, and so without memory map and command
         // line.
-        return Err(if unikraft {
+        return Err(if marked {
             NotAKernel::DebugImage
         } else {
             NotAKernel::Program
@@ -60,9 +78,11 @@ pub(super) fn identify(
         Some(flags) if header.machine == EM_X86_64 && flags & MULTIBOOT_HAS_ADDRESSES == 0 => {
             Err(NotAKernel::DebugImage)
         }
-        Some(_) => Ok(image(arch, BootProtocol::Multiboot, unikraft)),
-        None if unikraft && header.wide => Ok(image(arch, BootProtocol::Linux64, true)),
-        None if unikraft => Err(NotAKernel::NoBootHeader),
+        Some(_) => Ok(image(arch, BootProtocol::Multiboot, guest)),
+        // QEMU looks for the note only if there is no Multiboot header (hw/i386/x86-common.c).
+        None if has_pvh_note(&header, file)? => Ok(image(arch, BootProtocol::Pvh, guest)),
+        None if marked && header.wide => Ok(image(arch, BootProtocol::Linux64, guest)),
+        None if marked => Err(NotAKernel::NoBootHeader),
         None => Err(NotAKernel::Program),
     }
 }
@@ -85,6 +105,9 @@ impl Header {
             wide,
             kind: field(16, 2)?,
             machine: field(18, 2)?,
+            segment_offset: field(pick(0x1c, 0x20), pick(4, 8))?,
+            segment_size: field(pick(0x2a, 0x36), 2)?,
+            segment_count: field(pick(0x2c, 0x38), 2)?,
             section_offset: field(pick(0x20, 0x28), pick(4, 8))?,
             section_count: field(pick(0x30, 0x3c), 2)?,
             names_index: field(pick(0x32, 0x3e), 2)?,
@@ -129,16 +152,14 @@ struct Section {
     link: u64,
 }
 
-fn has_unikraft_section(
-    header: &Header,
-    file: &mut (impl Read + Seek),
-) -> Result<bool, NotAKernel> {
+/// Returns what the sections of a file say that it is.
+fn guest(header: &Header, file: &mut (impl Read + Seek)) -> Result<Guest, NotAKernel> {
     if header.section_offset == 0 {
-        return Ok(false);
+        return Ok(Guest::Other);
     }
     // Counts that exceed 16 bits are in the first entry.
     let Some(first) = header.section(file, 0)? else {
-        return Ok(false);
+        return Ok(Guest::Other);
     };
     let count = match header.section_count {
         0 => first.length,
@@ -149,24 +170,80 @@ fn has_unikraft_section(
         index => index,
     };
     let Some(names) = header.section(file, names_index)? else {
-        return Ok(false);
+        return Ok(Guest::Other);
     };
+    let mut found = Guest::Other;
     for index in 1..count.min(MOST_SECTIONS) {
         let Some(section) = header.section(file, index)? else {
-            return Ok(false);
+            break;
         };
         let Some(at) = names.offset.checked_add(section.name) else {
             continue;
         };
         let name = read_at::<32>(file, at, 32)?;
-        if UNIKRAFT_SECTIONS
-            .iter()
-            .any(|wanted| name.as_slice().starts_with(wanted))
-        {
+        let is = |wanted: &[u8]| name.as_slice().starts_with(wanted);
+        if is(RUNTIME_SECTION) {
+            return Ok(Guest::Runtime);
+        }
+        if UNIKRAFT_SECTIONS.iter().any(|wanted| is(wanted)) {
+            found = Guest::Unikraft;
+        }
+    }
+    Ok(found)
+}
+
+/// Returns whether a file has the note by which QEMU and Firecracker find its PVH entry point.
+fn has_pvh_note(header: &Header, file: &mut (impl Read + Seek)) -> Result<bool, NotAKernel> {
+    for index in 0..header.segment_count.min(MOST_SEGMENTS) {
+        let Some(at) = (index.checked_mul(header.segment_size))
+            .and_then(|offset| offset.checked_add(header.segment_offset))
+        else {
+            return Ok(false);
+        };
+        let entry = read_at::<56>(file, at, if header.wide { 56 } else { 32 })?;
+        let [offset, length, align] = if header.wide {
+            [(0x08, 8), (0x20, 8), (0x30, 8)]
+        } else {
+            [(0x04, 4), (0x10, 4), (0x1c, 4)]
+        };
+        let field = |(at, size)| number(entry.as_slice(), at, size);
+        if field((0, 4)) != Some(PT_NOTE) {
+            continue;
+        }
+        let (Some(offset), Some(length)) = (field(offset), field(length)) else {
+            return Ok(false);
+        };
+        let wanted = usize::try_from(length).map_or(MOST_NOTES, |length| length.min(MOST_NOTES));
+        let notes = read_at::<MOST_NOTES>(file, offset, wanted)?;
+        let step = if field(align) == Some(8) { 8 } else { 4 };
+        if is_pvh(notes.as_slice(), step) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Returns whether the PVH entry point is among notes, whose parts are aligned to `step` bytes.
+fn is_pvh(mut notes: &[u8], step: u64) -> bool {
+    const HEAD: u64 = 12;
+    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    loop {
+        let field = |at| number(notes, at, 4);
+        let (Some(name_size), Some(value_size), Some(kind)) = (field(0), field(4), field(8)) else {
+            return false;
+        };
+        // Sizes have 32 bits, so the sums do not overflow.
+        let value = (HEAD + name_size).next_multiple_of(step);
+        let end = (value + value_size).next_multiple_of(step);
+        let name = notes.get(index(HEAD)..index(HEAD + name_size));
+        if kind == XEN_ELFNOTE_PHYS32_ENTRY && name == Some(b"Xen\0") && value_size >= 4 {
+            return notes.get(index(value)..index(value + 4)).is_some();
+        }
+        let Some(rest) = notes.get(index(end)..) else {
+            return false;
+        };
+        notes = rest;
+    }
 }
 
 /// Bytes read from a file, possibly fewer than requested.

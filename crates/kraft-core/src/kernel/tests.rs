@@ -83,9 +83,9 @@ impl Elf {
     }
 }
 
-fn told(bytes: &[u8]) -> Result<(Arch, BootProtocol, bool), String> {
+fn told(bytes: &[u8]) -> Result<(Arch, BootProtocol, Guest), String> {
     identify(&mut Cursor::new(bytes))
-        .map(|image| (image.arch, image.boot, image.unikraft))
+        .map(|image| (image.arch, image.boot, image.guest))
         .map_err(|error| error.to_string())
 }
 
@@ -97,8 +97,8 @@ fn with(at: usize, magic: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_multiboot_kernel_is_known_by_its_sections() {
-    let multiboot = |unikraft| Ok((Arch::X86_64, BootProtocol::Multiboot, unikraft));
-    assert_eq!(told(&KERNEL32.bytes()), multiboot(true));
+    let multiboot = |guest| Ok((Arch::X86_64, BootProtocol::Multiboot, guest));
+    assert_eq!(told(&KERNEL32.bytes()), multiboot(Guest::Unikraft));
     for mark in [".uk_ctortab", ".uk_thread_inittab"] {
         let sections = match mark {
             ".uk_ctortab" => &[".uk_ctortab"][..],
@@ -112,7 +112,7 @@ fn a_multiboot_kernel_is_known_by_its_sections() {
                 }
                 .bytes()
             ),
-            multiboot(true)
+            multiboot(Guest::Unikraft)
         );
     }
     let almost = &[".uk_inittabs", "x.uk_inittab", ".uk"][..];
@@ -120,7 +120,7 @@ fn a_multiboot_kernel_is_known_by_its_sections() {
         sections: almost,
         ..KERNEL32
     };
-    assert_eq!(told(&other.bytes()), multiboot(false));
+    assert_eq!(told(&other.bytes()), multiboot(Guest::Other));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_64_bit_elf_is_for_firecracker_unless_it_is_a_debug_image() {
         multiboot: None,
         ..KERNEL32
     };
-    let linux64 = Ok((Arch::X86_64, BootProtocol::Linux64, true));
+    let linux64 = Ok((Arch::X86_64, BootProtocol::Linux64, Guest::Unikraft));
     assert_eq!(told(&kernel.bytes()), linux64);
     let debug = Elf {
         multiboot: Some(0),
@@ -145,14 +145,130 @@ fn a_64_bit_elf_is_for_firecracker_unless_it_is_a_debug_image() {
     };
     assert_eq!(
         told(&addressed.bytes()),
-        Ok((Arch::X86_64, BootProtocol::Multiboot, true))
+        Ok((Arch::X86_64, BootProtocol::Multiboot, Guest::Unikraft))
     );
+}
+
+/// Adds a program header of this kind that leads to a note, aligned to `align` bytes, after
+/// another note.
+fn with_note(elf: &Elf, segment: u32, name: &[u8], kind: u32, align: usize) -> Vec<u8> {
+    let mut out = elf.bytes();
+    out.resize(out.len().next_multiple_of(align), 0);
+    let notes_at = out.len();
+    for (name, kind) in [(&b"GNU\0"[..], 3), (name, kind)] {
+        out.extend(u32::try_from(name.len()).unwrap().to_le_bytes());
+        out.extend(8_u32.to_le_bytes());
+        out.extend(kind.to_le_bytes());
+        out.extend(name);
+        out.resize(out.len().next_multiple_of(align), 0);
+        out.extend(0x10_0000_u64.to_le_bytes());
+        out.resize(out.len().next_multiple_of(align), 0);
+    }
+    let (length, header_at) = (out.len() - notes_at, out.len());
+    let mut put = |at: usize, value: usize, size: usize| {
+        let end = (at + size).max(out.len());
+        out.resize(end, 0);
+        out[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]);
+    };
+    let segment = segment as usize;
+    if elf.wide {
+        for (at, value) in [(0x08, notes_at), (0x20, length), (0x30, align)] {
+            put(header_at + at, value, 8);
+        }
+        put(header_at, segment, 4);
+        put(0x20, header_at, 8);
+        put(0x36, 56, 2);
+        put(0x38, 1, 2);
+    } else {
+        for (at, value) in [
+            (0, segment),
+            (0x04, notes_at),
+            (0x10, length),
+            (0x1c, align),
+        ] {
+            put(header_at + at, value, 4);
+        }
+        put(0x1c, header_at, 4);
+        put(0x2a, 32, 2);
+        put(0x2c, 1, 2);
+    }
+    out
+}
+
+#[test]
+fn a_pvh_note_makes_an_elf_bootable_by_qemu() {
+    let wide = Elf {
+        wide: true,
+        machine: 62,
+        multiboot: None,
+        sections: &[".text"],
+        ..KERNEL32
+    };
+    let narrow = Elf {
+        multiboot: None,
+        ..KERNEL32
+    };
+    let runtime = Elf {
+        sections: &[".uk_inittab", ".kraft_runtime"],
+        ..wide
+    };
+    let pvh = |guest| Ok((Arch::X86_64, BootProtocol::Pvh, guest));
+    let (xen, entry) = (b"Xen\0", 18);
+    for align in [4, 8] {
+        for (elf, guest) in [
+            (&wide, Guest::Other),
+            (&narrow, Guest::Unikraft),
+            (&runtime, Guest::Runtime),
+        ] {
+            assert_eq!(told(&with_note(elf, 4, xen, entry, align)), pvh(guest));
+        }
+    }
+    // Another segment, another owner, another note.
+    for (segment, name, kind) in [
+        (1, &xen[..], entry),
+        (4, b"Xan\0", entry),
+        (4, b"Xen", entry),
+        (4, xen, 17),
+    ] {
+        let bytes = with_note(&wide, segment, name, kind, 4);
+        let error = told(&bytes).unwrap_err();
+        assert!(error.contains("nor a PVH note"), "{name:?} {kind}: {error}");
+    }
+    // QEMU reads a Multiboot header first.
+    let both = with_note(&KERNEL32, 4, xen, entry, 4);
+    let multiboot = Ok((Arch::X86_64, BootProtocol::Multiboot, Guest::Unikraft));
+    assert_eq!(told(&both), multiboot);
+    // Sizes up to the largest number, and notes that end early, are no entry points.
+    let whole = with_note(&wide, 4, xen, entry, 4);
+    let notes_at = wide.bytes().len().next_multiple_of(4);
+    for at in [0, 4] {
+        let mut bytes = whole.clone();
+        bytes[notes_at + at..notes_at + at + 4].fill(0xff);
+        assert!(told(&bytes).is_err());
+    }
+    let header_at = usize::try_from(number(&whole, 0x20, 8).unwrap()).unwrap();
+    for length in [0, 11, 30, 40] {
+        let mut bytes = whole.clone();
+        bytes[header_at + 0x20] = length;
+        assert!(told(&bytes).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn the_flat_image_of_the_built_in_runtime_has_a_mark() {
+    let mut bytes = with(56, b"ARM\x64");
+    bytes[40..48].copy_from_slice(b"kraft-rt");
+    let runtime = Ok((Arch::Arm64, BootProtocol::Arm64Image, Guest::Runtime));
+    assert_eq!(told(&bytes), runtime);
 }
 
 #[test]
 fn linux_images_are_known_by_their_magic() {
     let arm = told(&with(56, b"ARM\x64"));
-    assert_eq!(arm, Ok((Arch::Arm64, BootProtocol::Arm64Image, true)));
+    assert_eq!(
+        arm,
+        Ok((Arch::Arm64, BootProtocol::Arm64Image, Guest::Unikraft))
+    );
     let mut bzimage = with(0x202, b"HdrS");
     assert!(
         told(&bzimage).is_err(),
@@ -161,7 +277,7 @@ fn linux_images_are_known_by_their_magic() {
     bzimage[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
     assert_eq!(
         told(&bzimage),
-        Ok((Arch::X86_64, BootProtocol::LinuxBzImage, false))
+        Ok((Arch::X86_64, BootProtocol::LinuxBzImage, Guest::Other))
     );
 }
 
@@ -269,12 +385,12 @@ fn other_file_types_are_named() {
     insta::assert_snapshot!(list.join("\n"), @"
     empty: it is an empty file
     script: it is a script for `/bin/sh -e`, not a kernel
-    program: it is a program, not a kernel: it has neither Unikraft's sections nor a Multiboot header
+    program: it is a program, not a kernel: it has neither Unikraft's sections nor a Multiboot header nor a PVH note
     object: it is an object file or a core dump, not a kernel
     riscv: it is an ELF file for RISC-V, expected x86_64 or arm64
     odd machine: it is an ELF file for processor number 4711, expected x86_64 or arm64
     big-endian: it is an ELF file for a big-endian processor, expected x86_64 or arm64
-    arm64 program: it is a program, not a kernel: it has neither Unikraft's sections nor a Multiboot header
+    arm64 program: it is a program, not a kernel: it has neither Unikraft's sections nor a Multiboot header nor a PVH note
     arm64 .dbg: it is a kernel's debug image, which QEMU cannot load: give the file beside it without `.dbg`
     x86 .dbg: it is a kernel's debug image, which QEMU cannot load: give the file beside it without `.dbg`
     32-bit, headless: it is a Unikraft kernel without a Multiboot header: QEMU cannot load it
@@ -333,7 +449,7 @@ fn numbers_in_headers_are_validated() {
     bytes[table + 0x20..table + 0x28].fill(0xff);
     assert_eq!(
         told(&bytes),
-        Ok((Arch::X86_64, BootProtocol::Linux64, true))
+        Ok((Arch::X86_64, BootProtocol::Linux64, Guest::Unikraft))
     );
 }
 

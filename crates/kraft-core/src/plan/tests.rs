@@ -14,7 +14,7 @@ fn boot() -> Boot {
         image: KernelImage {
             arch: Arch::X86_64,
             boot: BootProtocol::Multiboot,
-            unikraft: true,
+            guest: Guest::Unikraft,
         },
         abilities: Abilities::default(),
         initrd: None,
@@ -30,7 +30,7 @@ fn arm64() -> Boot {
         image: KernelImage {
             arch: Arch::Arm64,
             boot: BootProtocol::Arm64Image,
-            unikraft: true,
+            guest: Guest::Unikraft,
         },
         ..boot()
     }
@@ -105,6 +105,7 @@ fn a_kernel_without_options_gets_the_defaults() {
       "origin": "kernel://app_qemu",
       "kernel": "/srv/app_qemu",
       "boot": "multiboot",
+      "guest": "unikraft",
       "initrd": null,
       "mounts_initrd": false,
       "kernel_args": [],
@@ -362,7 +363,7 @@ fn volumes_of_linux_guests_cause_a_warning() {
     let linux = Boot {
         image: KernelImage {
             boot: BootProtocol::LinuxBzImage,
-            unikraft: false,
+            guest: Guest::Other,
             ..boot().image
         },
         ..boot()
@@ -539,4 +540,64 @@ fn the_kernels_limit_of_variables_is_used_if_known() {
     };
     assert_eq!(of("9"), "");
     assert!(of("8").contains("drops some of the 9 environment variables: it takes 8"));
+}
+
+#[test]
+fn the_built_in_runtime_uses_one_cpu_and_counts_neither_variables_nor_words() {
+    let runtime = Boot {
+        image: KernelImage {
+            boot: BootProtocol::Arm64Image,
+            guest: Guest::Runtime,
+            ..arm64().image
+        },
+        args: (0..100).map(|number| number.to_string()).collect(),
+        env: (0..20).map(|n| (format!("V{n}"), "x".to_owned())).collect(),
+        ..arm64()
+    };
+    let request = |cpus| RunRequest {
+        cpus,
+        ..RunRequest::default()
+    };
+    for cpus in [None, Some(1)] {
+        let planned = plan(&request(cpus), &runtime, &host(Kvm::Disabled)).unwrap();
+        assert_eq!(planned.spec.cpus, 1);
+        assert_eq!(planned.spec.args.len(), 100);
+        assert_eq!(planned.notes, []);
+    }
+    insta::assert_snapshot!(refused(&request(Some(2)), &runtime), @r"
+    `--cpus 2`: the built-in runtime uses one CPU only
+      help: leave out `--cpus`, or name another runtime with `--runtime`
+    ");
+    insta::assert_snapshot!(refused(&request(Some(0)), &boot()), @"`--cpus 0`: expected 1-256");
+    assert_eq!(spec(&request(Some(4)), &boot()).cpus, 4);
+}
+
+#[test]
+fn a_kernel_with_a_pvh_note_runs_on_qemu_and_on_others_that_load_it() {
+    let pvh = Boot {
+        image: KernelImage {
+            boot: BootProtocol::Pvh,
+            guest: Guest::Runtime,
+            ..boot().image
+        },
+        ..boot()
+    };
+    let mut host = host(Kvm::Disabled);
+    host.vmms[0].boots.push(BootProtocol::Pvh);
+    host.vmms.push(VmmSupport {
+        platform: Platform::Firecracker,
+        boots: vec![BootProtocol::Linux64, BootProtocol::Pvh],
+        ipv6_ports: false,
+    });
+    for (asked, expected) in [
+        (None, Platform::Qemu),
+        (Some(Platform::Qemu), Platform::Qemu),
+        (Some(Platform::Firecracker), Platform::Firecracker),
+    ] {
+        let request = RunRequest {
+            platform: asked,
+            ..RunRequest::default()
+        };
+        assert_eq!(plan(&request, &pvh, &host).unwrap().spec.platform, expected);
+    }
 }

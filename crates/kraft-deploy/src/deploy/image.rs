@@ -13,7 +13,7 @@ use kraft_engine::network::{self, Network};
 use kraft_engine::pack::{self, Order};
 use kraft_engine::package::{self, Part, Strategy};
 use kraft_engine::project::Project;
-use kraft_engine::{build, images, settings, transfer};
+use kraft_engine::{build, builtin, images, settings, transfer};
 use kraft_oci::choose::is_same_arch;
 use kraft_oci::image::Platform;
 use kraft_oci::store::{self, Store};
@@ -359,7 +359,7 @@ fn on_runtime(
     let named = match (&order.runtime, project) {
         (Some(name), _) => name.clone(),
         (None, Some(project)) if project.file.is_some() => {
-            settings::runtime_name(&project.resolved())?
+            on_platform(settings::runtime_name(&project.resolved())?)
         }
         (None, _) => BASE.to_owned(),
     };
@@ -392,6 +392,15 @@ fn on_runtime(
         parts.push(part(with_cache(&order), Some(os))?);
     }
     Ok(parts)
+}
+
+/// Returns the runtime of a project on the platform, which has a kernel of its own in place of the
+/// built-in one.
+fn on_platform(named: String) -> String {
+    match builtin::reference(&named) {
+        Ok(name) if builtin::is_builtin(&name) => BASE.to_owned(),
+        _ => named,
+    }
 }
 
 /// Returns the full name of a runtime. Without a host it is in the platform's registry; without an

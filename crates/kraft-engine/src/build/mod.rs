@@ -311,7 +311,10 @@ pub fn of_runtime(
     wish: &BuildOptions,
 ) -> Result<(Reference, Option<PathBuf>), Error> {
     let resolved = project.resolved();
-    let name: Reference = settings::runtime_name(&resolved)?.parse()?;
+    let name = crate::builtin::reference(&settings::runtime_name(&resolved)?)?;
+    if project.implied_runtime {
+        crate::runtime::report_default(ctx, &name);
+    }
     let mut asked = settings::runtime_filter(&resolved);
     asked.os = target
         .platform

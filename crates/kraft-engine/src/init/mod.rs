@@ -165,7 +165,7 @@ pub struct InitOutput {
 ///     dir: dir.path(),
 ///     kind: Some(Type::C),
 ///     name: Some("hello"),
-///     runtime: "unikraft.org/base:latest",
+///     runtime: "builtin",
 ///     force: false,
 /// };
 /// let output = init::create(&ctx, &request).unwrap();

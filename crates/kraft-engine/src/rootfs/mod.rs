@@ -15,7 +15,7 @@ mod error;
 mod scratch;
 mod source;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -194,13 +194,31 @@ impl MachineFiles {
 }
 
 impl MachineFiles {
-    /// Builds a root filesystem that contains one program, at its root.
-    pub fn program(&self, ctx: &Context, program: &Path) -> Result<PathBuf, Error> {
+    /// Builds a root filesystem that contains one program, at its root, and its libraries: files of
+    /// this host by their absolute path in the machine.
+    pub fn program(
+        &self,
+        ctx: &Context,
+        program: &Path,
+        libraries: &BTreeMap<PathBuf, PathBuf>,
+    ) -> Result<PathBuf, Error> {
         let scratch = Scratch::new(ctx)?;
+        for (place, file) in libraries {
+            let place = scratch
+                .path()
+                .join(place.strip_prefix("/").unwrap_or(place));
+            fs::create_dir_all(place.parent().unwrap_or(scratch.path()), 0o755)?;
+            fs::link_or_copy(&canonical(file), &place)?;
+        }
         let name = program.file_name().unwrap_or(program.as_os_str());
-        fs::link_or_copy(program, &scratch.path().join(name))?;
+        fs::link_or_copy(&canonical(program), &scratch.path().join(name))?;
         self.build(ctx, &RootSource::Files(scratch.path().to_owned()))
     }
+}
+
+/// Returns the file that a link leads to.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// Prepares the directory for the files of a machine that is about to be created.

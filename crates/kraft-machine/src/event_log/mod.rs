@@ -47,6 +47,8 @@ pub struct EventLog {
     #[serde(rename = "changed")]
     last_change: Option<StateChange>,
     panicked_at: Option<Timestamp>,
+    #[serde(default)]
+    crash_loaded: bool,
     ending: Option<Ending>,
 }
 
@@ -81,6 +83,9 @@ pub enum VmmEvent {
     Change(StateChange),
     /// The guest reported a panic. The VMM may continue.
     Panicked,
+    /// The guest reported that it handles a panic itself. With an exit status of the guest, this is
+    /// the status's highest bit.
+    CrashLoaded,
     /// The VMM is about to end.
     Ended(EndReason),
 }
@@ -111,6 +116,10 @@ impl EventLog {
                 }
             }
             VmmEvent::Panicked => {
+                self.panicked_at.get_or_insert(at);
+            }
+            VmmEvent::CrashLoaded => {
+                self.crash_loaded |= self.panicked_at.is_none();
                 self.panicked_at.get_or_insert(at);
             }
             VmmEvent::Ended(reason) => {
@@ -156,6 +165,11 @@ impl EventLog {
                 reason: panicked(),
             })
         })
+    }
+
+    /// Returns whether the first thing that the guest reported is that it handles a panic itself.
+    pub fn is_crash_loaded(&self) -> bool {
+        self.crash_loaded
     }
 
     /// Returns whether the guest has reported a panic.

@@ -7,7 +7,10 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kraft_core::arch::Arch;
+use kraft_core::kernel::Guest;
 use kraft_core::machine::{EndReason, MachineState};
+use kraft_sys::fs;
 use kraft_sys::process::{self, Identity};
 use serde_json::Map;
 
@@ -233,8 +236,35 @@ pub(crate) fn reported_ending(
         events: &events,
         status,
     };
-    let ending = driver.ending(&exited);
+    let mut ending = driver.ending(&exited);
+    if let Some(ending) = &mut ending
+        && ending.reason == EndReason::PoweredOff
+        && let Some(code) = status_on_console(dir).filter(|code| *code != 0)
+    {
+        ending.reason = EndReason::Exited { code };
+    }
     (events, ending)
+}
+
+/// Returns the exit status that the built-in runtime printed last: on arm64 no device takes it.
+fn status_on_console(dir: &MachineDir) -> Option<u8> {
+    let record = Record::load(dir).ok()?;
+    let spec = record.spec.get();
+    if spec.guest != Guest::Runtime || spec.arch == Arch::X86_64 {
+        return None;
+    }
+    let tail = fs::read_tail(&console::last_written(&dir.console())?, LONGEST_STATUS).ok()?;
+    exit_status(&tail)
+}
+
+/// The size of the end of a console that has the line with the exit status, in bytes.
+const LONGEST_STATUS: u64 = 64;
+
+/// Parses the last line of a console: `kraft: exit status 7`.
+fn exit_status(tail: &[u8]) -> Option<u8> {
+    let text = String::from_utf8_lossy(tail);
+    let last = text.trim_end().lines().next_back()?;
+    last.strip_prefix("kraft: exit status ")?.parse().ok()
 }
 
 /// Returns when the VMM last wrote to one of its files.
@@ -245,4 +275,23 @@ fn last_activity(dir: &MachineDir) -> Option<Timestamp> {
         .filter_map(|path| std::fs::metadata(path).ok()?.modified().ok())
         .max()
         .and_then(|time| Timestamp::try_from(time).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exit_status;
+
+    #[test]
+    fn the_exit_status_is_the_last_line_of_the_console() {
+        for (tail, expected) in [
+            (&b"hello\r\nkraft: exit status 7\r\n"[..], Some(7)),
+            (b"kraft: exit status 255\n", Some(255)),
+            (b"kraft: exit status 256\n", None),
+            (b"kraft: exit status 7\r\nmore\r\n", None),
+            (b"\xff not kraft: exit status 7\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(exit_status(tail), expected, "{tail:?}");
+        }
+    }
 }

@@ -398,7 +398,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use kraft_core::arch::Arch;
-    use kraft_core::kernel::BootProtocol;
+    use kraft_core::kernel::{BootProtocol, Guest};
     use kraft_core::machine::Acceleration;
     use kraft_core::platform::Platform;
 
@@ -416,6 +416,7 @@ mod tests {
                 origin: String::new(),
                 kernel: "/k".into(),
                 boot,
+                guest: Guest::default(),
                 initrd: None,
                 mounts_initrd: false,
                 kernel_args: Vec::new(),

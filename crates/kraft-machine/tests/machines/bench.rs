@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use kraft_core::arch::Arch;
-use kraft_core::kernel::BootProtocol;
+use kraft_core::kernel::{BootProtocol, Guest};
 use kraft_core::machine::{Acceleration, MachineSpec, MachineState};
 use kraft_core::platform::Platform;
 use kraft_machine::driver::Drivers;
@@ -99,6 +99,7 @@ pub(crate) fn spec(name: &str, args: &[&str]) -> MachineSpec {
         origin: "kernel://mini".to_owned(),
         kernel: guest(),
         boot: BootProtocol::Multiboot,
+        guest: Guest::default(),
         initrd: None,
         mounts_initrd: false,
         kernel_args: Vec::new(),

@@ -38,8 +38,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Set the image that a Dockerfile or a program runs on
-    #[arg(long, value_name = "IMAGE", default_value = "base:latest")]
+    /// Set the image that a Dockerfile or a program runs on; builtin is the built-in runtime
+    #[arg(long, value_name = "IMAGE", default_value = "builtin")]
     runtime: String,
 
     /// Overwrite an existing Kraftfile

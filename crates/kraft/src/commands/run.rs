@@ -32,7 +32,8 @@ use kraft_engine::{arguments, machines};
 ///
 /// Kernels are detected by content, not by file name: Unikraft for QEMU on `x86_64` and `arm64`. Images
 /// that do not exist locally are pulled, with the manifest for this host. A project runs on its
-/// `runtime`, or boots its built kernel.
+/// `runtime`, or boots its built kernel. A Linux program, a Dockerfile or a project that names no
+/// runtime runs on the built-in one.
 ///
 /// Arguments, environment variables and the root filesystem are those of the command line, else of
 /// the Kraftfile, else of the image. Environment variables are merged by name.
@@ -49,6 +50,7 @@ or was killed, 130 after Ctrl-C.
 Examples:
   kraft run ./kernel
   kraft run ./kernel -- --listen 80
+  kraft run ./program argument
   kraft run --port 8080:80 unikraft.org/nginx:latest
   kraft run
   kraft run --memory 128Mi --port 8080:80 --volume ./html:/html:ro ./kernel
@@ -72,6 +74,10 @@ pub(crate) struct Args {
     /// Set the memory of the machine, such as 64Mi or 1G
     #[arg(short = 'M', long, value_name = "SIZE", default_value = "64Mi")]
     memory: String,
+
+    /// Set the number of CPUs (default: 1)
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<u32>,
 
     /// Set an environment variable of the application; without a value, use that of the host
     #[arg(short, long, value_name = "NAME[=VALUE]")]
@@ -124,7 +130,7 @@ pub(crate) struct Args {
     )]
     output: Output,
 
-    /// Use this image as the runtime instead of the project's
+    /// Use this image as the runtime instead of the project's; builtin is the built-in runtime
     #[arg(short, long, value_name = "IMAGE")]
     runtime: Option<String>,
 
@@ -240,6 +246,7 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
         platform: args.plat.0,
         arch: args.arch,
         memory: Some(quantity::parse(&args.memory).map_err(Failure::usage)?),
+        cpus: args.cpus,
         ports,
         volumes: args
             .volume

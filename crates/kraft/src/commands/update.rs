@@ -12,8 +12,8 @@ use crate::ui::{Cell, Column, Format};
 use kraft_engine::components::{self, PinChange};
 use kraft_engine::pins::{self, Moved};
 use kraft_engine::project::{self, Project};
-use kraft_engine::settings;
 use kraft_engine::workplace::Workplace;
+use kraft_engine::{builtin, settings};
 
 /// Update the versions pinned in kraft.lock
 ///
@@ -121,7 +121,7 @@ fn image(project: &Project, names: &[String]) -> Result<Option<Reference>, Failu
         return Ok(None);
     }
     let text = settings::runtime_name(&resolved)?;
-    let name: Reference = text.parse()?;
+    let name = builtin::reference(&text)?;
     let meant = names.is_empty() || names.iter().any(|n| *n == text || *n == name.path());
     if !meant {
         return Err(Failure::new(

@@ -11,8 +11,8 @@ use kraft_engine::images::{self, NoMatch, NotFound, Suggestion};
 use kraft_engine::interrupt::Interrupted;
 use kraft_engine::run_target::{self, KernelError};
 use kraft_engine::{
-    arguments, boot, follow, kraftkit, network, obtain, pack, package, pins, repair, run, transfer,
-    unpacked,
+    arguments, boot, builtin, follow, kraftkit, network, obtain, pack, package, pins, repair, run,
+    transfer, unpacked,
 };
 
 impl From<RuntimeError> for Failure {
@@ -88,6 +88,7 @@ impl From<images::Error> for Failure {
                 Self::usage(error).hint("name the one you mean, or type more digits")
             }
             Error::Choice(_) => Self::new(Kind::Failed, error),
+            Error::Builtin(error) => (*error).into(),
         }
     }
 }
@@ -128,6 +129,7 @@ impl From<obtain::Error> for Failure {
         match error {
             Error::Images(error) => error.into(),
             Error::Store(error) => error.into(),
+            Error::Builtin(error) => error.into(),
             Error::PullNever(error) => {
                 Self::from(error).hint("it is not pulled, because of `--pull never`")
             }
@@ -137,6 +139,25 @@ impl From<obtain::Error> for Failure {
                 source,
             } => Self::from(*source).hint(in_kraftkit(&name)),
             Error::Pull { source, .. } => (*source).into(),
+        }
+    }
+}
+
+impl From<builtin::Error> for Failure {
+    fn from(error: builtin::Error) -> Self {
+        use builtin::Error;
+
+        match error {
+            Error::NotEmbedded => Self::new(Kind::NotFound, error)
+                .hint("`make install` builds kraft with it; `make runtime`, then `cargo build --features builtin-runtime` do")
+                .hint("or name another runtime: `--runtime unikraft.org/base:latest`"),
+            Error::OtherVersion(_) => Self::new(Kind::NotFound, error).hint(
+                "`kraft update` pins a project to this version; `--runtime builtin` uses it once",
+            ),
+            Error::Damaged { .. } => Self::new(Kind::Failed, error).hint("install kraft again"),
+            Error::Layer(error) => (*error).into(),
+            Error::Store(error) => error.into(),
+            Error::Images(error) => (*error).into(),
         }
     }
 }
@@ -227,6 +248,20 @@ impl From<run_target::Error> for Failure {
     }
 }
 
+/// The failure of an application whose runtime cannot be obtained.
+fn runtime(error: obtain::Error) -> Failure {
+    let is_pull = matches!(
+        error,
+        obtain::Error::Pull { .. } | obtain::Error::PullNever(_)
+    );
+    let failure = Failure::from(error);
+    if is_pull {
+        failure.hint("`--runtime builtin` runs it on the built-in runtime instead")
+    } else {
+        failure
+    }
+}
+
 impl From<boot::Error> for Failure {
     fn from(error: boot::Error) -> Self {
         use boot::Error;
@@ -240,6 +275,7 @@ impl From<boot::Error> for Failure {
             Error::Reference(error) => error.into(),
             Error::Images(error) => error.into(),
             Error::Obtain(error) => error.into(),
+            Error::Runtime(error) => runtime(error),
             Error::Unpacked(error) => error.into(),
             Error::Pins(error) => error.into(),
             Error::NoTarget => {

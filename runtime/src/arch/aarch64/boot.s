@@ -21,8 +21,8 @@
 // and wait; bits that older processors want set.
 .equ CONTROL, 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 26 | 1 << 7 | 1 << 8 | 1 << 11 | 1 << 20 | 1 << 22 | 1 << 23 | 1 << 28 | 1 << 29
 
-// Unikraft's mark: a file with this section is a kernel, not a Linux program.
-.section .uk_inittab, "a"
+// kraft's mark: a file with this section is this kernel, not a Linux program.
+.section .kraft_runtime, "a"
 .quad 0
 
 .section .boot, "ax"
@@ -33,7 +33,9 @@ image_header:
   .quad 0                               // offset from a multiple of 2 MiB
   .quad image_size
   .quad 0xa                             // little endian, 4 KiB pages, anywhere in memory
-  .quad 0, 0, 0
+  .quad 0
+  .ascii "kraft-rt"                     // reserved: kraft's mark in the flat file
+  .quad 0
   .ascii "ARM\x64"
   .long 0
 

@@ -13,8 +13,8 @@
 .asciz "Xen"
 .long boot_entry
 
-# Unikraft's mark: a file with this section is a kernel, not a Linux program.
-.section .uk_inittab, "a"
+# kraft's mark: a file with this section is this kernel, not a Linux program.
+.section .kraft_runtime, "a"
 .quad 0
 
 .section .boot, "ax"

@@ -8,5 +8,6 @@ mod lifecycle;
 mod limits;
 mod linux;
 mod recovery;
+mod runtime;
 mod secrets;
 mod terminal;

@@ -197,7 +197,7 @@ fn escaped(path: &Path) -> OsString {
 mod tests {
     use std::collections::BTreeMap;
 
-    use kraft_core::kernel::BootProtocol;
+    use kraft_core::kernel::{BootProtocol, Guest};
     use kraft_core::platform::Platform;
     use kraft_core::port::Protocol;
 
@@ -211,6 +211,7 @@ mod tests {
             origin: "kernel://k".to_owned(),
             kernel: "/somewhere/k, k".into(),
             boot,
+            guest: Guest::default(),
             initrd: None,
             mounts_initrd: false,
             kernel_args: Vec::new(),

@@ -10,7 +10,17 @@ use crate::record::Ending;
 pub(super) fn ending(exited: &Exited<'_>) -> Option<Ending> {
     let reported = reported(exited);
     let status = exited.status.and_then(|status| status.code());
-    if let Some(code) = status.and_then(guest_status)
+    let code = status.and_then(guest_status);
+    let is_loaded = exited.events.is_crash_loaded();
+    if let Some(code) = code.filter(|_| is_loaded && exited.dir.read_vmm_log().trim().is_empty()) {
+        return Some(Ending {
+            at: reported.map_or_else(now, |ending| ending.at),
+            reason: EndReason::Exited {
+                code: code | HIGHEST_BIT,
+            },
+        });
+    }
+    if let Some(code) = code
         && reported.as_ref().map_or_else(
             // QEMU before version 8 reports nothing about such an end. If it exits because of an
             // error of its own, it prints that.
@@ -42,6 +52,10 @@ fn reported(exited: &Exited<'_>) -> Option<Ending> {
         _ => ending,
     })
 }
+
+/// The bit of a guest's exit status that QEMU's own has no space for: the guest reports it by an
+/// event before.
+const HIGHEST_BIT: u8 = 128;
 
 /// Returns the exit status of a guest that ended QEMU by its device `isa-debug-exit`: a guest that
 /// writes N there makes QEMU exit with 2N + 1.
@@ -95,6 +109,12 @@ mod tests {
         off.record(now(), VmmEvent::Ended(EndReason::PoweredOff));
         let mut stopped = ready.clone();
         stopped.record(now(), VmmEvent::Ended(EndReason::Stopped));
+        let mut high = ready.clone();
+        high.record(now(), VmmEvent::CrashLoaded);
+        high.record(now(), VmmEvent::Ended(EndReason::PoweredOff));
+        let mut panicked = ready.clone();
+        panicked.record(now(), VmmEvent::Panicked);
+        panicked.record(now(), VmmEvent::CrashLoaded);
         let exited = |code| Some(EndReason::Exited { code });
         assert_eq!(reason(&off, 85, ""), exited(42));
         assert_eq!(reason(&off, 1, ""), Some(EndReason::PoweredOff));
@@ -102,6 +122,16 @@ mod tests {
         assert_eq!(reason(&ready, 85, ""), exited(42));
         assert_eq!(reason(&ready, 1, "qemu: cannot map memory"), None);
         assert_eq!(reason(&EventLog::default(), 85, ""), None);
+        for code in [128, 137, 255_u8] {
+            let qemu = (i32::from(code) * 2 + 1) & 0xff;
+            assert_eq!(reason(&high, qemu, ""), exited(code), "{code}");
+        }
+        let crashed = EndReason::Crashed {
+            what: "guest panicked".to_owned(),
+        };
+        assert_eq!(reason(&high, 0, ""), Some(crashed.clone()));
+        assert_eq!(reason(&high, 1, "qemu: failed"), Some(crashed.clone()));
+        assert_eq!(reason(&panicked, 85, ""), Some(crashed));
         assert_eq!(reason(&stopped, 85, ""), Some(EndReason::Stopped));
     }
 }

@@ -80,7 +80,8 @@ fn event(line: Line) -> Option<(Timestamp, VmmEvent)> {
         "RESUME" => VmmEvent::Change(StateChange::Resumed),
         "SUSPEND" | "SUSPEND_DISK" => VmmEvent::Change(StateChange::Suspended),
         "WAKEUP" => VmmEvent::Change(StateChange::Woken),
-        "GUEST_PANICKED" | "GUEST_CRASHLOADED" => VmmEvent::Panicked,
+        "GUEST_PANICKED" => VmmEvent::Panicked,
+        "GUEST_CRASHLOADED" => VmmEvent::CrashLoaded,
         "SHUTDOWN" => {
             let data = line.data;
             let by_guest = data.as_ref().and_then(|data| data.guest);

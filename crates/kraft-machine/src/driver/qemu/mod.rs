@@ -51,6 +51,7 @@ impl Driver for Qemu {
                 BootProtocol::Multiboot,
                 BootProtocol::Arm64Image,
                 BootProtocol::LinuxBzImage,
+                BootProtocol::Pvh,
             ],
             pause: true,
             event_log: true,
@@ -88,7 +89,7 @@ impl Driver for Qemu {
     }
 
     fn command_line(&self, launch: &Launch<'_>) -> Vec<OsString> {
-        let fast_firmware = program::has_fast_firmware(launch.spec.boot, launch.program);
+        let fast_firmware = program::has_fast_firmware(launch.spec, launch.program);
         argv::argv(launch, fast_firmware)
     }
 

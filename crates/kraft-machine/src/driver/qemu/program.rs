@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use kraft_core::arch::Arch;
-use kraft_core::kernel::BootProtocol;
+use kraft_core::kernel::{BootProtocol, Guest};
+use kraft_core::machine::MachineSpec;
 use kraft_sys::tool::{self, Tool};
 
 use crate::driver::{Installed, Limitation, ProgramError};
@@ -153,9 +154,15 @@ pub(super) fn refused_sandbox(log: &str) -> bool {
 ///
 /// qboot does not route the legacy interrupt controller to the processor. Linux does that itself;
 /// Unikraft relies on the firmware for it and would sleep for ever.
-pub(super) fn has_fast_firmware(boot: BootProtocol, program: &[String]) -> bool {
-    let boots = match boot {
+pub(super) fn has_fast_firmware(spec: &MachineSpec, program: &[String]) -> bool {
+    let boots = match spec.boot {
         BootProtocol::LinuxBzImage => true,
+        // The interrupts of the built-in runtime's timer do not depend on the firmware; those of its
+        // devices do.
+        BootProtocol::Pvh if spec.guest == Guest::Runtime => {
+            spec.ports.is_empty() && spec.volumes.is_empty()
+        }
+        BootProtocol::Pvh => spec.guest == Guest::Other,
         BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::Linux64 => false,
     };
     let installed = || {

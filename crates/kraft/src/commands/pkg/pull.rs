@@ -13,7 +13,7 @@ use crate::commands::values::{self, PlatformArg};
 use crate::failure::{Failure, Kind};
 use kraft_engine::components::{self, Fetching};
 use kraft_engine::transfer::{self, Extent};
-use kraft_engine::{build, images, project, settings};
+use kraft_engine::{build, builtin, images, project, settings};
 
 /// Pull images from registries, and components
 ///
@@ -128,6 +128,9 @@ pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
             components::fetch(app, &name, args.workdir.as_deref()).map_err(Failure::from)
         } else {
             subject(app, args, word, &filter).and_then(|subject| match subject {
+                Some((name, _)) if builtin::is_builtin(&name) => {
+                    builtin::provide(&*store, &name).map_err(Failure::from)
+                }
                 Some((name, filter)) => {
                     transfer::pull(app, &store, &name, &filter, extent).map_err(Failure::from)
                 }
@@ -159,7 +162,7 @@ fn subject(
     typed: &PlatformFilter,
 ) -> Result<Option<(Reference, PlatformFilter)>, Failure> {
     if !Path::new(word).is_dir() {
-        return Ok(Some((word.parse()?, typed.clone())));
+        return Ok(Some((builtin::reference(word)?, typed.clone())));
     }
     let project = project::open(app, Some(Path::new(word)), args.kraftfile.as_deref())?;
     let resolved = project.resolved();
@@ -177,5 +180,6 @@ fn subject(
     filter.os = typed.os.clone().or(filter.os);
     filter.arch = typed.arch.clone().or(filter.arch);
     filter.features.extend(typed.features.clone());
-    Ok(Some((settings::runtime_name(&resolved)?.parse()?, filter)))
+    let name = builtin::reference(&settings::runtime_name(&resolved)?)?;
+    Ok(Some((name, filter)))
 }
