@@ -62,6 +62,7 @@ impl Received {
 }
 
 /// The driver of a network card.
+#[expect(clippy::vec_box, reason = "the device knows where buffers are")]
 pub struct Card {
     transport: SomeTransport<'static>,
     address: [u8; 6],

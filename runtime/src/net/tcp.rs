@@ -18,12 +18,13 @@ use super::socket::{
 };
 use super::stack::{self, Core, Flow, Station};
 use crate::abi::errno::{Errno, Result};
-use crate::arch::PAGE;
+use crate::arch::{self, PAGE};
 use crate::file::io::{Input, Output};
 use crate::file::{Events, File};
 use crate::fs::{self, Metadata};
 use crate::mm::{frames, user};
 use crate::task::WaitQueue;
+use crate::time::SECOND;
 
 /// The least and the most bytes of a buffer of a connection. A connection takes a certain part
 /// of the memory that is free, so that some get large buffers and many still find memory.
@@ -60,8 +61,8 @@ pub struct Connection {
     told: Cell<(Events, usize)>,
     /// Whether nobody reads any more.
     deaf: Cell<bool>,
-    /// Whether no socket has it any more.
-    orphan: Cell<bool>,
+    /// Since when no socket has it any more.
+    orphan: Cell<Option<u64>>,
     _binding: Option<Rc<Binding>>,
 }
 
@@ -139,7 +140,7 @@ impl Connection {
             reset: Cell::new(false),
             told: Cell::default(),
             deaf: Cell::new(false),
-            orphan: Cell::new(false),
+            orphan: Cell::new(None),
             _binding: binding,
         })
     }
@@ -228,7 +229,7 @@ impl Connection {
             _ if self.reset.get() => Errno::CONNRESET,
             _ => Errno::TIMEDOUT,
         };
-        if self.error.get().is_none() && !self.orphan.get() {
+        if self.error.get().is_none() && self.orphan.get().is_none() {
             self.error.set(Some(error));
         }
     }
@@ -245,7 +246,7 @@ impl Connection {
             .pending
             .set(listener.pending.get().saturating_sub(1));
         if matches!(state, State::Listen | State::Closed) || listener.closed.get() {
-            self.orphan.set(true);
+            self.orphan.set(Some(arch::monotonic()));
             self.core.with(|socket: &mut Tcp<'_>| socket.abort());
             stack::remove_connection(self, false);
             return;
@@ -349,7 +350,7 @@ impl Connection {
 
     /// The socket is gone: the connection ends in the background.
     fn abandon(self: &Rc<Self>, at_once: bool) {
-        self.orphan.set(true);
+        self.orphan.set(Some(arch::monotonic()));
         self.core.with(|socket: &mut Tcp<'_>| {
             if at_once || socket.can_recv() || socket.state() == State::SynSent {
                 socket.abort();
@@ -395,7 +396,15 @@ impl Station for Connection {
             self.note_end(before);
         }
         self.settle(state);
-        if state == State::Closed || (state == State::TimeWait && self.orphan.get()) {
+        let patience = CLOSING_PATIENCE * SECOND;
+        let late = |since: u64| arch::monotonic().saturating_sub(since) >= patience;
+        if state == State::FinWait2 && self.orphan.get().is_some_and(late) {
+            // The other side is there and does not end: what it sends is refused from now on.
+            self.core.with(|socket: &mut Tcp<'_>| socket.abort());
+            stack::remove_connection(&self, false);
+            return;
+        }
+        if state == State::Closed || (state == State::TimeWait && self.orphan.get().is_some()) {
             stack::remove_connection(&self, state == State::TimeWait);
         }
         let events = self.ready();

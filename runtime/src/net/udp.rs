@@ -55,8 +55,7 @@ impl Datagrams {
     pub fn fitness(&self, to: IpEndpoint, from: IpEndpoint) -> Option<u8> {
         let binding = self.binding.borrow();
         let binding = binding.as_ref()?;
-        let for_all = to.addr.is_multicast() || !stack::is_own(to.addr);
-        if !binding.covers(to.addr) && !(for_all && !binding.is_specific()) {
+        if !binding.covers(to.addr) {
             return None;
         }
         let mut fitness = u8::from(binding.is_specific());

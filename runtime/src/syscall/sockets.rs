@@ -587,7 +587,7 @@ pub fn set_option(fd: i32, level: usize, name: usize, value_at: usize, length: u
         }
         // Filters, devices, groups and congestion control: there is one card, and nothing to
         // choose.
-        (1, 25 | 26 | 27) | (6, 13 | 31) | (0, 32 | 35 | 36) | (41, 17 | 20 | 21) => {}
+        (1, 25..=27) | (6, 13 | 31) | (0, 32 | 35 | 36) | (41, 17 | 20 | 21) => {}
         (270, _) => {}
         _ => {
             // The options of IP may be a byte.
