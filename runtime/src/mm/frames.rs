@@ -7,8 +7,9 @@ use crate::abi::errno::{Errno, Result};
 use crate::arch::{PAGE, PHYSICAL};
 use crate::sync::Global;
 
-/// The largest block has 2^12 pages: 16 MiB.
-const ORDERS: usize = 13;
+/// The largest block has 2^18 pages, 1 GiB: free memory takes few blocks, whose first pages alone
+/// are touched, so that the host need not have the others.
+const ORDERS: usize = 19;
 /// No frame: ends a list.
 const NONE: usize = usize::MAX;
 
@@ -31,9 +32,10 @@ struct Links {
 }
 
 struct Memory {
-    /// The table of all frames from physical address 0 on.
+    /// The table of all frames from `first` to `end`.
     infos: Cell<*mut Info>,
-    frames: Cell<usize>,
+    first: Cell<usize>,
+    end: Cell<usize>,
     lists: [Cell<usize>; ORDERS],
     free: Cell<usize>,
     total: Cell<usize>,
@@ -41,18 +43,23 @@ struct Memory {
 
 static MEMORY: Global<Memory> = Global::new(Memory {
     infos: Cell::new(core::ptr::null_mut()),
-    frames: Cell::new(0),
+    first: Cell::new(0),
+    end: Cell::new(0),
     lists: [const { Cell::new(NONE) }; ORDERS],
     free: Cell::new(0),
     total: Cell::new(0),
 });
 
 impl Memory {
+    fn has(&self, frame: usize) -> bool {
+        (self.first.get()..self.end.get()).contains(&frame)
+    }
+
     fn info(&self, frame: usize) -> &mut Info {
-        assert!(frame < self.frames.get(), "frame {frame} is not in memory");
+        assert!(self.has(frame), "frame {frame} is not in memory");
         // SAFETY: the table has an entry for the frame, nobody keeps a reference to one, and
         // only one thread is in the kernel.
-        unsafe { &mut *self.infos.get().add(frame) }
+        unsafe { &mut *self.infos.get().add(frame - self.first.get()) }
     }
 
     fn links(frame: usize) -> *mut Links {
@@ -105,7 +112,11 @@ pub fn init(ranges: &[(usize, usize)], reserved: &[(usize, usize)], mapped: usiz
         .iter()
         .map(|&(start, length)| start.saturating_add(length))
         .max();
-    let frames = end.unwrap_or(0) / PAGE;
+    let end = end.unwrap_or(0) / PAGE;
+    // A block of the largest size begins at a multiple of it.
+    let first = ranges.iter().map(|&(start, _)| start / PAGE).min();
+    let first = first.unwrap_or(0) & !((1 << (ORDERS - 1)) - 1);
+    let frames = end.saturating_sub(first);
     let table_size = (frames * size_of::<Info>()).next_multiple_of(PAGE);
     let is_reserved = |from: usize, to: usize| {
         reserved
@@ -132,7 +143,8 @@ pub fn init(ranges: &[(usize, usize)], reserved: &[(usize, usize)], mapped: usiz
     // SAFETY: the range is usable memory that nothing else has.
     unsafe { write_bytes((PHYSICAL + table) as *mut u8, 0, table_size) };
     MEMORY.infos.set((PHYSICAL + table) as *mut Info);
-    MEMORY.frames.set(frames);
+    MEMORY.first.set(first);
+    MEMORY.end.set(end);
     let mut reserved = reserved.to_vec();
     reserved.push((table, table_size));
     add(ranges, &reserved, 0, mapped);
@@ -152,9 +164,22 @@ pub fn add(ranges: &[(usize, usize)], reserved: &[(usize, usize)], from: usize, 
                 at = next;
                 continue;
             }
-            release(at, 0);
-            MEMORY.total.set(MEMORY.total.get() + 1);
-            at += PAGE;
+            // The largest block that begins here: the pages inside it need not be touched.
+            let limit = reserved
+                .iter()
+                .map(|&(taken, _)| taken)
+                .filter(|&taken| taken > at)
+                .fold(stop, usize::min);
+            let order = (1..ORDERS)
+                .take_while(|&order| {
+                    let size = PAGE << order;
+                    at.is_multiple_of(size) && at + size <= limit
+                })
+                .last()
+                .unwrap_or(0);
+            release(at, order);
+            MEMORY.total.set(MEMORY.total.get() + (1 << order));
+            at += PAGE << order;
         }
     }
 }
@@ -191,7 +216,7 @@ pub fn release(physical: usize, order: usize) {
     let (mut frame, mut size) = (physical / PAGE, order);
     while size + 1 < ORDERS {
         let buddy = frame ^ 1 << size;
-        if buddy >= MEMORY.frames.get() {
+        if !MEMORY.has(buddy) {
             break;
         }
         let info = MEMORY.info(buddy);

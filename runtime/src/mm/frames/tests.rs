@@ -3,6 +3,9 @@ use alloc::vec::Vec;
 use super::*;
 use crate::arch::machine;
 
+/// The size of the blocks that the machine of the tests has some of.
+const LARGEST: usize = 10;
+
 /// Takes all blocks of one size.
 fn take_all(order: usize) -> Vec<usize> {
     core::iter::from_fn(|| allocate(order)).collect()
@@ -18,10 +21,10 @@ fn give_back(blocks: Vec<usize>, order: usize) {
 fn blocks_that_come_back_are_joined() {
     let _machine = machine();
     let free = free_bytes();
-    let largest = take_all(ORDERS - 1);
+    let largest = take_all(LARGEST);
     assert!(!largest.is_empty());
-    give_back(largest.clone(), ORDERS - 1);
-    for order in 0..ORDERS {
+    give_back(largest.clone(), LARGEST);
+    for order in 0..=LARGEST {
         let mut blocks = take_all(order);
         assert!(blocks.iter().all(|block| block % (PAGE << order) == 0));
         blocks.sort_unstable();
@@ -37,9 +40,9 @@ fn blocks_that_come_back_are_joined() {
         give_back(odd, order);
         give_back(even, order);
         assert_eq!(free_bytes(), free);
-        let again = take_all(ORDERS - 1);
+        let again = take_all(LARGEST);
         assert_eq!(again.len(), largest.len(), "order {order}");
-        give_back(again, ORDERS - 1);
+        give_back(again, LARGEST);
     }
 }
 
