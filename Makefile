@@ -26,7 +26,10 @@ endif
 # recipe because setup.sh may have installed it a moment ago.
 RUST = rust=$$(scripts/find-rust.sh) && export PATH="$$rust:$$PATH"
 
-.PHONY: help demo demo-run test test-run check check-run bench bench-run fuzz install setup guests build
+# Embeds the kernels of the built-in runtime, if `make runtime` could build one.
+FEATURES = $$(compgen -G 'runtime/build/*.gz' >/dev/null && echo --features kraft/builtin-runtime || true)
+
+.PHONY: help demo demo-run test test-run check check-run bench bench-run fuzz install setup guests runtime build
 
 help: ## List these targets
 	@echo "Usage: make TARGET"
@@ -36,16 +39,16 @@ demo: ## Install what is missing, build, boot a unikernel and show its output
 	@scripts/setup.sh demo
 	@$(AS_OWNER) $(MAKE) demo-run
 
-demo-run: guests build
+demo-run: guests runtime build
 	@KRAFT=target/debug/kraft scripts/demo.sh
 
 test: ## Install what is missing and run every test
 	@scripts/setup.sh test
 	@$(AS_OWNER) $(MAKE) test-run
 
-test-run: guests build
+test-run: guests runtime build
 	@echo "make: running the tests"
-	@$(RUST); cargo test --workspace --locked --no-fail-fast 2>&1 | scripts/sum-up-tests.sh
+	@$(RUST); cargo test --workspace --locked --no-fail-fast $(FEATURES) 2>&1 | scripts/sum-up-tests.sh
 
 check: ## Check formatting, lints, imports, wording, generated files, documentation, licences
 	@scripts/setup.sh check
@@ -57,10 +60,17 @@ check-run:
 	@echo "make: checking the formatting"
 	@$(RUST); cargo fmt --all --check
 	@$(RUST); cargo fmt --manifest-path fuzz/Cargo.toml --check
+	@$(RUST); cargo fmt --manifest-path runtime/Cargo.toml --check
 	@echo "make: checking lints"
 	@$(RUST); cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 	@echo "make: checking the fuzz targets"
 	@$(RUST); CUSTOM_LIBFUZZER_PATH=./unused cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked --quiet -- -D warnings
+	@$(RUST); if [[ -d $$(rustc --print target-libdir --target x86_64-unknown-none) ]]; then \
+		echo "make: checking lints of the built-in runtime"; \
+		cd runtime && cargo clippy --release --target x86_64-unknown-none --locked --quiet; \
+	else \
+		echo "make: skipped lints of the built-in runtime: the Rust target x86_64-unknown-none is not installed"; \
+	fi
 	@echo "make: checking the imports between crates"
 	@$(RUST); cargo xtask arrows
 	@echo "make: checking the wording"
@@ -92,8 +102,9 @@ fuzz: ## Run each fuzz target for FUZZ_SECONDS (needs a nightly Rust and cargo-f
 
 install: ## Install kraft, its man pages and completions under PREFIX (/usr/local)
 	@scripts/setup.sh demo
+	@$(AS_OWNER) $(MAKE) runtime
 	@echo "make: building with optimisation"
-	@$(RUST); cargo build --release --locked --package kraft
+	@$(RUST); cargo build --release --locked --package kraft $(FEATURES)
 	@scripts/install.sh target/release/kraft "$(DESTDIR)$(PREFIX)"
 
 setup: ## Install what is missing for all targets
@@ -103,6 +114,10 @@ guests:
 	@echo "make: building the guests in guests/build"
 	@$(MAKE) --silent -C guests
 
+runtime: ## Build the kernels of the built-in runtime in runtime/build
+	@echo "make: building the built-in runtime in runtime/build"
+	@$(RUST); scripts/build-runtime.sh
+
 build:
 	@echo "make: building target/debug/kraft"
-	@$(RUST); cargo build --locked --package kraft
+	@$(RUST); cargo build --locked --package kraft $(FEATURES)

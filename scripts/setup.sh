@@ -31,6 +31,7 @@ demo | kconfig-frontends-nox | kconfig-conf            | to configure the core o
 demo | qemu-system-x86       | qemu-system-x86_64      | to run x86_64 machines
 demo | qemu-system-arm       | qemu-system-aarch64     | to run arm64 machines
 demo | qemu-system-data      | /usr/share/qemu         | the firmware that QEMU starts a kernel with
+demo | curl                  | curl                    | to fetch a page from a machine
 test | cpio                  | cpio                    | to list archives with another reader
 test | libarchive-tools      | bsdtar                  | to list archives with another reader
 test | zstd                  | zstd                    | to make compressed archives for the tests
@@ -47,7 +48,6 @@ test | util-linux            | unshare                 | to run kraft without a 
 test | openssl               | openssl                 | to make the certificate of a registry
 test | apache2-utils         | htpasswd                | to make the password file of a registry
 test | docker-registry       | docker-registry         | a real registry to push to and pull from
-test | curl                  | curl                    | to send requests to deployments
 test | skopeo                | skopeo                  | to read images with another reader
 test | docker.io             | dockerd                 | to check that docker accepts images
 test | buildah               | buildah                 | to build Dockerfiles with another builder
