@@ -7,6 +7,7 @@ use core::cell::{Cell, RefCell};
 
 use crate::abi::errno::{Errno, Result};
 use crate::arch;
+use crate::mm::frames;
 use crate::signal::{Info, Signal};
 use crate::task::{self, Process, Wake};
 use crate::time::{self, Alarm};
@@ -200,7 +201,7 @@ impl PosixTimers {
         value: Option<u64>,
     ) -> Result<i32> {
         let mut timers = self.timers.borrow_mut();
-        if timers.len() >= MOST_TIMERS {
+        if timers.len() >= MOST_TIMERS || frames::check_spare().is_err() {
             return Err(Errno::AGAIN);
         }
         let mut id = self.next.get();

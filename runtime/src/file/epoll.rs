@@ -12,6 +12,7 @@ use core::cell::{Cell, RefCell};
 use super::{Description, Events, File};
 use crate::abi::errno::{Errno, Result};
 use crate::fs::{Kind, Metadata};
+use crate::mm::frames;
 use crate::task::{WaitQueue, Wake};
 
 /// The most files of one epoll file.
@@ -153,6 +154,7 @@ impl Epoll {
         if let Ok(other) = Epoll::of(description) {
             self.check_nesting(other)?;
         }
+        frames::check_spare()?;
         let key = Key::new(descriptor, description);
         let entry = Rc::new_cyclic(|this| Entry {
             key,

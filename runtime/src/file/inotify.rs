@@ -15,7 +15,7 @@ use super::io::Output;
 use super::{Description, Events, File};
 use crate::abi::errno::{Errno, Result};
 use crate::fs::{Kind, Metadata, Node, Place};
-use crate::mm::user;
+use crate::mm::{frames, user};
 use crate::sync::Global;
 use crate::task::WaitQueue;
 
@@ -179,6 +179,7 @@ impl WatchFile {
             watch.wanted.set(old | wanted);
             return Ok(watch.number);
         }
+        frames::check_spare()?;
         let mut all = WATCHES.borrow_mut();
         if all.values().map(Vec::len).sum::<usize>() >= MOST_WATCHES {
             return Err(Errno::NOSPC);
@@ -224,7 +225,7 @@ impl WatchFile {
             if events.back() == Some(&event) || events.len() > MOST_EVENTS {
                 return;
             }
-            if events.len() == MOST_EVENTS {
+            if events.len() == MOST_EVENTS || frames::check_spare().is_err() {
                 events.push_back(Event {
                     watch: -1,
                     mask: Changes::OVERFLOW.bits(),

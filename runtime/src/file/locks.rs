@@ -10,6 +10,7 @@ use core::cell::RefCell;
 
 use super::Description;
 use crate::abi::errno::{Errno, Result};
+use crate::mm::frames;
 use crate::sync::Global;
 use crate::task::{self, WaitQueue};
 
@@ -101,7 +102,7 @@ impl Locks {
 
     /// Sets a lock, instead of what its owner had there before; joins neighbours.
     fn set(&mut self, mut lock: Lock) -> Result<()> {
-        if self.0.len() >= MOST {
+        if self.0.len() >= MOST || frames::check_spare().is_err() {
             return Err(Errno::NOLCK);
         }
         self.clear(&lock);

@@ -15,7 +15,7 @@ use super::{Events, File};
 use crate::abi::errno::{Errno, Result};
 use crate::arch;
 use crate::fs::{Kind, Metadata, devices};
-use crate::mm::user;
+use crate::mm::{frames, user};
 use crate::signal::{Info, Signal};
 use crate::sync::Global;
 use crate::task::{self, WaitQueue};
@@ -166,7 +166,10 @@ pub fn open_device(minor: u32) -> Result<Rc<dyn File>> {
                 .ok_or(Errno::NXIO)?;
             Ok(Slave::open(terminal))
         }
-        2 => Ok(open_master()),
+        2 => {
+            frames::check_spare()?;
+            Ok(open_master())
+        }
         _ => Ok(Slave::open(console())),
     }
 }

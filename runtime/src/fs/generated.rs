@@ -69,7 +69,7 @@ pub trait Source: Node {
 pub struct GeneratedFile<S> {
     source: Rc<S>,
     node: Rc<dyn Node>,
-    content: RefCell<Option<Vec<u8>>>,
+    content: RefCell<Option<Rc<Vec<u8>>>>,
 }
 
 impl<S: Source> GeneratedFile<S> {
@@ -107,11 +107,12 @@ pub fn read_from(content: &[u8], offset: u64, out: &mut Output<'_>) -> Result {
 impl<S: Source> File for GeneratedFile<S> {
     fn read(&self, offset: u64, out: &mut Output<'_>) -> Result {
         if offset == 0 || self.content.borrow().is_none() {
-            let new = content(&*self.source)?;
+            let new = Rc::new(content(&*self.source)?);
             *self.content.borrow_mut() = Some(new);
         }
-        let content = self.content.borrow();
-        read_from(content.as_deref().unwrap_or_default(), offset, out)
+        // The memory of a program may have to be brought in: nothing is borrowed meanwhile.
+        let content = self.content.borrow().clone();
+        read_from(&content.unwrap_or_default(), offset, out)
     }
 
     fn write(&self, _offset: u64, input: &mut Input<'_>) -> Result {

@@ -189,6 +189,19 @@ pub fn free_bytes() -> usize {
     MEMORY.free.get() * PAGE
 }
 
+/// Whether there is memory for what programs make in the kernel: open files, watches, locks.
+///
+/// # Errors
+/// `ENOMEM`
+pub fn check_spare() -> Result<()> {
+    const SPARE: usize = 2 << 20;
+    if free_bytes() < SPARE {
+        Err(Errno::NOMEM)
+    } else {
+        Ok(())
+    }
+}
+
 /// Bytes of memory that the machine has, without what was taken before the kernel ran.
 pub fn total_bytes() -> usize {
     MEMORY.total.get() * PAGE

@@ -11,7 +11,7 @@ use crate::file::pidfd::ProcessFile;
 use crate::file::signalfd::SignalFile;
 use crate::file::timerfd::TimerFile;
 use crate::file::{Description, Events, File, Flags};
-use crate::mm::user;
+use crate::mm::{frames, user};
 use crate::signal::UNBLOCKABLE;
 use crate::task;
 
@@ -31,6 +31,7 @@ pub fn add_file(file: Rc<dyn File>, writable: bool, flags: usize) -> Result {
     if flags & !(files::CLOSE_ON_EXEC | no_wait) != 0 {
         return Err(Errno::INVAL);
     }
+    frames::check_spare()?;
     let kept = Flags::from_bits_truncate(flags as u32) & Flags::NO_WAIT;
     let description = Description::new(file, true, writable, kept);
     files::add(description, flags & files::CLOSE_ON_EXEC != 0)

@@ -6,6 +6,7 @@ use core::cell::{Cell, RefCell};
 
 use super::{Identity, NO_WAIT, Object, READ, Registry, WRITE};
 use crate::abi::errno::{Errno, Result};
+use crate::mm::frames;
 use crate::sync::Global;
 use crate::task::{self, WaitQueue};
 
@@ -73,6 +74,7 @@ pub fn get(key: i32, flags: usize) -> Result<i32> {
 pub fn send(id: i32, message: Message, flags: usize) -> Result<()> {
     let queue = QUEUES.find(id)?;
     queue.identity.check(WRITE)?;
+    frames::check_spare()?;
     let length = message.bytes.len();
     let mut message = Some(message);
     let result = task::wait(&[&queue.queue], None, || {

@@ -9,6 +9,7 @@ use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 
 use crate::abi::errno::{Errno, Result};
+use crate::mm::frames;
 use crate::task::{self, Credentials};
 use crate::time::{self, SECOND};
 
@@ -160,6 +161,7 @@ impl<T: Object> Registry<T> {
                 return Err(Errno::NOENT);
             }
         }
+        frames::check_spare()?;
         if self.objects.borrow().len() >= self.most {
             return Err(Errno::NOSPC);
         }

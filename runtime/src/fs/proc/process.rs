@@ -133,6 +133,13 @@ struct ProcessNode {
     what: What,
 }
 
+/// Whether the running process may see where another one stands.
+fn may_see(process: &Process) -> bool {
+    let caller = task::current_process();
+    let own = caller.credentials.borrow();
+    own.is_root() || own.user() == process.credentials.borrow().users[0]
+}
+
 /// The directory of a process.
 pub fn directory(tree: Tree, process: i32) -> Rc<dyn Node> {
     let subject = Subject {
@@ -193,9 +200,12 @@ impl ProcessNode {
         process.file_table().get(fd).map_err(|_| Errno::NOENT)
     }
 
-    /// The place to which a link leads.
+    /// The place to which a link leads, for those who may see the process.
     fn place(&self) -> Option<Rc<Place>> {
         let process = self.subject.process().ok()?;
+        if !may_see(&process) {
+            return None;
+        }
         match self.what {
             What::Entry(_, Entry::Program) => process.program.borrow().clone(),
             What::Entry(_, Entry::Directory) => Some(process.paths().directory),
@@ -361,6 +371,9 @@ impl Node for ProcessNode {
         let root = task::current_process().paths().root;
         if let What::Descriptor(fd) = self.what {
             return Ok(self.description(fd)?.describe(&root));
+        }
+        if !may_see(&*self.subject.process()?) {
+            return Err(Errno::ACCES);
         }
         let place = self.place().ok_or(Errno::NOENT)?;
         Ok(place.path_from(&root))
@@ -877,7 +890,7 @@ fn status(subject: Subject, text: &mut Text) -> Result<()> {
             ("VmPTE", 0),
             ("VmSwap", 0),
         ] {
-            put!(text, "{name}:\t{:>8} kB\n", count * PAGE >> 10);
+            put!(text, "{name}:\t{:>8} kB\n", count * (PAGE >> 10));
         }
     }
     put!(text, "Threads:\t{}\n", process.live_threads().len());
