@@ -7,16 +7,23 @@ use core::ptr::NonNull;
 use virtio_drivers::transport::SomeTransport;
 use virtio_drivers::transport::mmio::MmioTransport;
 use virtio_drivers::transport::pci::PciTransport;
-use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot};
+use virtio_drivers::transport::pci::bus::{
+    BarInfo, Command, ConfigurationAccess, DeviceFunction, MemoryBarType, PciRoot,
+};
 
-use super::PHYSICAL;
 use super::ports::{in32, out32};
+use super::{MAPPED_AT_BOOT, PHYSICAL};
 use crate::virtio::{MachineMemory, VirtioDevice};
 
 const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
 const VIRTIO_VENDOR: u16 = 0x1af4;
 const INTERRUPT_LINE: u8 = 0x3c;
+/// Addresses for registers that are nobody's: the machines have no memory from 3.5 GiB on, and
+/// firmware gives out the end of the space below 4 GiB first.
+const WINDOW: u64 = 0xf000_0000;
+/// The largest registers that are moved.
+const LARGEST: u64 = 1 << 20;
 
 /// Access to PCI's configuration space by its two ports.
 struct Ports;
@@ -62,11 +69,13 @@ pub fn virtio_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
         .filter(|(_, info)| info.vendor_id == VIRTIO_VENDOR)
         .map(|(function, _)| function)
         .collect();
+    let mut free = WINDOW;
     for function in functions {
+        place_memory(&mut root, function, &mut free);
         let (_, command) = root.get_status_command(function);
         root.set_command(
             function,
-            command | Command::IO_SPACE | Command::MEMORY_SPACE | Command::BUS_MASTER,
+            command | Command::MEMORY_SPACE | Command::BUS_MASTER,
         );
         let line = Ports.read_word(function, INTERRUPT_LINE) & 0xff;
         if let Ok(transport) = PciTransport::new::<MachineMemory, _>(&mut root, function) {
@@ -77,6 +86,39 @@ pub fn virtio_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
         }
     }
     devices
+}
+
+/// Gives a device addresses for its registers where the firmware gave none, as qboot does, or
+/// gave some above the memory that the kernel maps.
+fn place_memory(root: &mut PciRoot<Ports>, function: DeviceFunction, free: &mut u64) {
+    let Ok(bars) = root.bars(function) else {
+        return;
+    };
+    for (index, bar) in (0_u8..).zip(bars) {
+        let Some(BarInfo::Memory {
+            address_type,
+            address,
+            size,
+            ..
+        }) = bar
+        else {
+            continue;
+        };
+        let is_reachable = address != 0 && address + size <= MAPPED_AT_BOOT as u64;
+        if is_reachable || !(1..=LARGEST).contains(&size) {
+            continue;
+        }
+        // Registers lie at a multiple of their size, which is a power of two.
+        let at = free.next_multiple_of(size);
+        *free = at + size;
+        match address_type {
+            MemoryBarType::Width64 => root.set_bar_64(function, index, at),
+            MemoryBarType::Width32 | MemoryBarType::Below1MiB => {
+                // The window lies below 4 GiB.
+                root.set_bar_32(function, index, at as u32);
+            }
+        }
+    }
 }
 
 fn named_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
