@@ -55,6 +55,10 @@ impl Memory {
         (self.first.get()..self.end.get()).contains(&frame)
     }
 
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the table is not part of `self`; see below"
+    )]
     fn info(&self, frame: usize) -> &mut Info {
         assert!(self.has(frame), "frame {frame} is not in memory");
         // SAFETY: the table has an entry for the frame, nobody keeps a reference to one, and

@@ -223,7 +223,7 @@ impl Space {
             .checked_add(length)
             .and_then(page_end)
             .ok_or(Errno::NOMEM)?;
-        if start % PAGE != 0 || length == 0 {
+        if !start.is_multiple_of(PAGE) || length == 0 {
             return Err(Errno::INVAL);
         }
         if end > USER_END {
@@ -312,7 +312,7 @@ impl Space {
             .checked_add(length)
             .and_then(page_end)
             .ok_or(Errno::INVAL)?;
-        if start % PAGE != 0 || length == 0 || end > USER_END {
+        if !start.is_multiple_of(PAGE) || length == 0 || end > USER_END {
             return Err(Errno::INVAL);
         }
         let mut gone = Vec::new();
@@ -353,7 +353,7 @@ impl Space {
             .checked_add(length)
             .and_then(page_end)
             .ok_or(Errno::NOMEM)?;
-        if start % PAGE != 0 {
+        if !start.is_multiple_of(PAGE) {
             return Err(Errno::INVAL);
         }
         if start == end {
@@ -641,7 +641,7 @@ impl Space {
             .checked_add(length)
             .and_then(page_end)
             .ok_or(Errno::INVAL)?;
-        if start % PAGE != 0 {
+        if !start.is_multiple_of(PAGE) {
             return Err(Errno::INVAL);
         }
         for (from, area) in self.areas() {
@@ -701,7 +701,7 @@ impl Space {
         let new_length = page_end(new_length)
             .filter(|&length| length > 0)
             .ok_or(Errno::INVAL)?;
-        if old % PAGE != 0 {
+        if !old.is_multiple_of(PAGE) {
             return Err(Errno::INVAL);
         }
         let (start, area) = self.area_at(old).ok_or(Errno::FAULT)?;
@@ -726,7 +726,7 @@ impl Space {
         }
         let new = match fixed {
             Some(new) => {
-                if new % PAGE != 0 || (new < old + old_length && old < new + new_length) {
+                if !new.is_multiple_of(PAGE) || (new < old + old_length && old < new + new_length) {
                     return Err(Errno::INVAL);
                 }
                 self.map_at(new, new_length, area)?;

@@ -252,7 +252,7 @@ pub fn control(fd: i32, command: usize, argument: usize) -> Result {
         }
         9 => Ok(description.owner.get() as usize),
         10 | 11 | 15 | 16 => Ok(0),
-        1024 | 1025 | 1026 => Ok(0),
+        1024..=1026 => Ok(0),
         1031 => end_of_pipe(&description, |end| end.set_capacity(argument)),
         1032 => end_of_pipe(&description, |end| Ok(end.capacity())),
         1033 | 1034 => Ok(0),

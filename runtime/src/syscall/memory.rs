@@ -161,7 +161,7 @@ pub fn advise(address: usize, length: usize, advice: usize) -> Result {
 }
 
 pub fn sync(address: usize, length: usize) -> Result {
-    if address % PAGE != 0 {
+    if !address.is_multiple_of(PAGE) {
         return Err(Errno::INVAL);
     }
     let end = address.checked_add(length).ok_or(Errno::NOMEM)?;
@@ -178,7 +178,7 @@ pub fn sync(address: usize, length: usize) -> Result {
 }
 
 pub fn resident(address: usize, length: usize, vector: usize) -> Result {
-    if address % PAGE != 0 {
+    if !address.is_multiple_of(PAGE) {
         return Err(Errno::INVAL);
     }
     let space = space()?;

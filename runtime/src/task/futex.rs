@@ -31,7 +31,7 @@ static WAITERS: Global<RefCell<Waiters>> = Global::new(RefCell::new(BTreeMap::ne
 pub const ANY: u32 = u32::MAX;
 
 fn key(address: usize) -> Result<Key> {
-    if address % 4 != 0 {
+    if !address.is_multiple_of(4) {
         return Err(Errno::INVAL);
     }
     let space = Space::current().ok_or(Errno::FAULT)?;
