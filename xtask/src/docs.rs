@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::{Outcome, complain, markdown};
+use crate::{Outcome, complain, licences, markdown};
 
 /// A generated file.
 struct Generated {
@@ -16,7 +16,7 @@ struct Generated {
 
 /// Writes every generated file under `root`, or with `check` only compares.
 pub(crate) fn exec(root: &Path, check: bool) -> Outcome {
-    let files = all()?;
+    let files = all(root)?;
     let mut stale = Vec::new();
     for file in &files {
         let path = root.join(file.path);
@@ -44,7 +44,7 @@ pub(crate) fn exec(root: &Path, check: bool) -> Outcome {
     }
 }
 
-fn all() -> Result<Vec<Generated>, Vec<String>> {
+fn all(root: &Path) -> Result<Vec<Generated>, Vec<String>> {
     let schema = serde_json::to_string_pretty(&kraft_core::kraftfile::schema())
         .map_err(|error| vec![format!("cannot write the schema of a Kraftfile: {error}")])?;
     Ok(vec![
@@ -55,6 +55,10 @@ fn all() -> Result<Vec<Generated>, Vec<String>> {
         Generated {
             path: "schema/kraftfile.schema.json",
             text: format!("{schema}\n"),
+        },
+        Generated {
+            path: "runtime/LICENSES",
+            text: licences::text(root)?,
         },
     ])
 }

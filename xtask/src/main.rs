@@ -13,6 +13,7 @@
 mod arrows;
 mod docs;
 mod examples;
+mod licences;
 mod man;
 mod markdown;
 mod modules;

@@ -15,7 +15,14 @@ pub(crate) struct Args {
     /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Output,
+
+    /// Print the licences of the crates in the built-in runtime
+    #[arg(long)]
+    licenses: bool,
 }
+
+/// The licences of the built-in runtime, which `cargo xtask docs` writes.
+const LICENSES: &str = include_str!("../../../../runtime/LICENSES");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
@@ -58,6 +65,9 @@ pub(crate) fn build() -> Build {
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    if args.licenses {
+        return app.ui.line(LICENSES.trim_end());
+    }
     let build = build();
     match args.output {
         Output::Json => app.ui.json(&build),
