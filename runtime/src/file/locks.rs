@@ -102,7 +102,7 @@ impl Locks {
 
     /// Sets a lock, instead of what its owner had there before; joins neighbours.
     fn set(&mut self, mut lock: Lock) -> Result<()> {
-        if self.0.len() >= MOST || frames::check_spare().is_err() {
+        if self.0.len() >= MOST {
             return Err(Errno::NOLCK);
         }
         self.clear(&lock);
@@ -166,6 +166,7 @@ pub fn conflict(key: Key, lock: &Lock) -> Option<Lock> {
 /// # Errors
 /// `EAGAIN` if another lock excludes it, `ENOLCK` for too many.
 pub fn set(key: Key, lock: Lock) -> Result<()> {
+    frames::check_spare().map_err(|_| Errno::NOLCK)?;
     {
         let mut files = TABLE.files.borrow_mut();
         let locks = files.entry(key).or_default();
