@@ -83,6 +83,9 @@ pub fn system() -> System {
     process.group.set(1);
     process.session.set(1);
     process.timers.clear();
+    process.posix_timers.clear();
+    crate::sysv::forget_all();
+    crate::file::locks::process_ended(process.id);
     process.change_paths(|paths| {
         paths.directory = root.clone();
         paths.root = root;

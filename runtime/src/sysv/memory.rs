@@ -210,3 +210,9 @@ pub fn remove(id: i32) -> Result<()> {
     drop(node);
     Ok(())
 }
+
+/// Forgets all of them, for the next test.
+#[cfg(test)]
+pub(super) fn forget_all() {
+    SEGMENTS.clear();
+}

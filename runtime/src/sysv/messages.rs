@@ -201,6 +201,12 @@ pub fn remove(id: i32) -> Result<()> {
     Ok(())
 }
 
+/// Forgets all of them, for the next test.
+#[cfg(test)]
+pub(super) fn forget_all() {
+    QUEUES.clear();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

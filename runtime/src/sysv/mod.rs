@@ -214,6 +214,13 @@ impl<T: Object> Registry<T> {
             .ok_or(Errno::INVAL)
     }
 
+    /// Forgets everything, for the next test.
+    #[cfg(test)]
+    fn clear(&self) {
+        drop(self.objects.take());
+        self.next.set(0);
+    }
+
     /// Forgets an object.
     pub fn remove(&self, id: i32) {
         let gone = self.objects.borrow_mut().remove(&id);
@@ -229,4 +236,12 @@ impl<T: Object> Registry<T> {
 /// A process ended: its changes of semaphores are undone.
 pub fn process_ended(process: i32) {
     semaphores::undo(process);
+}
+
+/// Forgets all objects, for the next test.
+#[cfg(test)]
+pub fn forget_all() {
+    memory::forget_all();
+    semaphores::forget_all();
+    messages::forget_all();
 }

@@ -363,6 +363,12 @@ pub fn remove(id: i32) -> Result<()> {
     Ok(())
 }
 
+/// Forgets all of them, for the next test.
+#[cfg(test)]
+pub(super) fn forget_all() {
+    SETS.clear();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
