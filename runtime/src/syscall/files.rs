@@ -646,12 +646,14 @@ fn transfer(
     Ok(done)
 }
 
-fn read_offset(address: usize) -> Result<Option<u64>> {
+/// The offset at `address`, for a file that has positions; none at address 0.
+fn read_offset(description: &Description, address: usize) -> Result<Option<u64>> {
     if address == 0 {
-        Ok(None)
-    } else {
-        user::read(address).map(Some)
+        return Ok(None);
     }
+    let offset = user::read(address)?;
+    check_offset(description, offset)?;
+    Ok(Some(offset))
 }
 
 fn write_offset(address: usize, offset: Option<u64>) -> Result<()> {
@@ -663,7 +665,7 @@ fn write_offset(address: usize, offset: Option<u64>) -> Result<()> {
 
 pub fn send_file(to: i32, from: i32, offset_at: usize, length: usize) -> Result {
     let (to, from) = (get_open(to)?, get_open(from)?);
-    let mut offset = read_offset(offset_at)?;
+    let mut offset = read_offset(&from, offset_at)?;
     let done = transfer(&from, &mut offset, &to, &mut None, length.min(MOST_BYTES))?;
     write_offset(offset_at, offset)?;
     Ok(done)
@@ -674,7 +676,8 @@ pub fn copy_range(from: i32, from_at: usize, to: i32, to_at: usize, length: usiz
     if !from.file.is_seekable() || !to.file.is_seekable() {
         return Err(Errno::INVAL);
     }
-    let (mut from_offset, mut to_offset) = (read_offset(from_at)?, read_offset(to_at)?);
+    let mut from_offset = read_offset(&from, from_at)?;
+    let mut to_offset = read_offset(&to, to_at)?;
     let done = transfer(
         &from,
         &mut from_offset,
@@ -696,7 +699,8 @@ pub fn splice(
     _flags: usize,
 ) -> Result {
     let (from, to) = (get_open(from)?, get_open(to)?);
-    let (mut from_offset, mut to_offset) = (read_offset(from_at)?, read_offset(to_at)?);
+    let mut from_offset = read_offset(&from, from_at)?;
+    let mut to_offset = read_offset(&to, to_at)?;
     let done = transfer(
         &from,
         &mut from_offset,
