@@ -564,6 +564,12 @@ impl Terminal {
                 if process.session.get() != self.session.get() {
                     return Err(Errno::NOTTY);
                 }
+                let exists = task::all_processes().iter().any(|other| {
+                    other.group.get() == group && other.session.get() == process.session.get()
+                });
+                if !exists {
+                    return Err(Errno::PERM);
+                }
                 self.group.set(group);
             }
             0x5413 => user::write(argument, &self.size.get())?,

@@ -98,7 +98,10 @@ pub fn clone(request: CloneRequest) -> Result {
         Ok(new) => new,
         Err(error) => {
             if flags & THREAD == 0 {
-                parent.children.borrow_mut().retain(|child| child.id != id);
+                // With CLONE_PARENT it is a child of the caller's parent.
+                if let Some(parent) = process.parent.borrow().upgrade() {
+                    parent.children.borrow_mut().retain(|child| child.id != id);
+                }
                 process.forget();
             }
             return Err(error);
@@ -181,6 +184,11 @@ fn new_process(caller: &Rc<Process>, request: CloneRequest) -> Result<Rc<Process
     } else {
         None
     };
+    // A parent that did not ask for the child gets the signal that it asked for the caller's end.
+    let signal = match parent {
+        Some(_) => caller.exit_signal.get(),
+        None => request.exit_signal,
+    };
     let parent = parent.unwrap_or_else(|| caller.clone());
-    Ok(caller.child(&parent, space, files, paths, handlers, request.exit_signal))
+    Ok(caller.child(&parent, space, files, paths, handlers, signal))
 }

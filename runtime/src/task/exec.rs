@@ -11,7 +11,7 @@ use crate::file::io::Output;
 use crate::fs::{Follow, Kind, Node, Place, Walk};
 use crate::mm::{Area, Backing, Protection, Space, page_end, page_start};
 use crate::random;
-use crate::signal::AlternateStack;
+use crate::signal::{AlternateStack, Signal};
 
 /// Where programs lie that can lie anywhere.
 const PROGRAM_START: usize = 0x5555_5555_4000;
@@ -186,6 +186,7 @@ pub fn execute(mut request: Request) -> Result<Registers> {
     *process.handlers.borrow_mut() = handlers;
     thread.alternate.set(AlternateStack::NONE);
     process.has_executed.set(true);
+    process.exit_signal.set(Signal::CHLD.number() as i32);
     process.posix_timers.clear();
     let name = request
         .path

@@ -94,6 +94,7 @@ fn finish(process: &Rc<Process>) {
         }
         if let Some(reaper) = &reaper {
             *child.parent.borrow_mut() = Rc::downgrade(reaper);
+            child.exit_signal.set(Signal::CHLD.number() as i32);
             reaper.children.borrow_mut().push(child.clone());
             if child.is_zombie.get() {
                 reaper.child_queue.wake();
