@@ -1,0 +1,97 @@
+/* Files, directories, times. */
+#define _GNU_SOURCE
+#include "tap.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+static long long now(clockid_t clock) {
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+int main(void) {
+    setvbuf(stdout, NULL, _IONBF, 0);
+    char buffer[256];
+    struct stat status;
+    ok(mkdir("/tmp/t", 0755) == 0 && chdir("/tmp/t") == 0, "a directory");
+    ok(getcwd(buffer, sizeof buffer) && strcmp(buffer, "/tmp/t") == 0, "the working directory");
+    umask(027);
+    int file = open("f", O_RDWR | O_CREAT | O_EXCL, 0666);
+    ok(file >= 0 && fstat(file, &status) == 0 && (status.st_mode & 0777) == 0640, "the umask");
+    ok(open("f", O_CREAT | O_EXCL) == -1 && errno == EEXIST, "a file that exists");
+    struct iovec pieces[] = {{"ab", 2}, {"", 0}, {"cdef", 4}};
+    ok(writev(file, pieces, 3) == 6, "writev");
+    ok(pread(file, buffer, 10, 2) == 4 && memcmp(buffer, "cdef", 4) == 0, "pread");
+    ok(lseek(file, 0, SEEK_CUR) == 6, "the position stays");
+    ok(lseek(file, -1, SEEK_SET) == -1 && errno == EINVAL, "no position before the start");
+    ok(pwrite(file, "z", 1, 100000) == 1 && read(file, buffer, 200) == 200 && buffer[100] == 0,
+       "holes are zeros");
+    ok(ftruncate(file, 3) == 0 && stat("f", &status) == 0 && status.st_size == 3, "ftruncate");
+    int append = open("f", O_WRONLY | O_APPEND);
+    lseek(append, 0, SEEK_SET);
+    ok(write(append, "end", 3) == 3 && pread(file, buffer, 10, 0) == 6 &&
+               memcmp(buffer, "abcend", 6) == 0, "O_APPEND");
+    ok(link("f", "g") == 0 && stat("g", &status) == 0 && status.st_nlink == 2, "a second name");
+    ok(symlink("g", "s") == 0 && readlink("s", buffer, 10) == 1 && lstat("s", &status) == 0 &&
+               S_ISLNK(status.st_mode), "a symbolic link");
+    ok(unlink("f") == 0 && access("s", R_OK) == 0, "one name is removed");
+    ok(rename("g", "h") == 0 && access("s", F_OK) == -1 && errno == ENOENT, "rename");
+    ok(open("h/x", O_RDONLY) == -1 && errno == ENOTDIR, "a file is no directory");
+    ok(symlink("loop", "loop") == 0 && open("loop", O_RDONLY) == -1 && errno == ELOOP, "a loop");
+    ok(unlink("h") == 0 && fstat(file, &status) == 0 && status.st_nlink == 0 &&
+               pread(file, buffer, 1, 0) == 1, "a file without a name");
+
+    for (int i = 0; i < 300; i++) {
+        snprintf(buffer, sizeof buffer, "many-%d", i);
+        close(open(buffer, O_WRONLY | O_CREAT, 0600));
+    }
+    int seen = 0, failed = 0;
+    DIR *directory = opendir(".");
+    for (struct dirent *entry; (entry = readdir(directory));)
+        if (strncmp(entry->d_name, "many-", 5) == 0) {
+            seen++;
+            failed |= unlink(entry->d_name);
+        }
+    ok(seen == 300 && !failed, "a directory is emptied while it is read");
+    rewinddir(directory);
+    seen = 0;
+    while (readdir(directory))
+        seen++;
+    closedir(directory);
+    ok(seen == 4, "what is left: . .. s loop");
+    ok(rmdir("/tmp/t") == -1 && errno == ENOTEMPTY, "a directory that is not empty");
+
+    int copy = dup2(file, 20);
+    lseek(file, 2, SEEK_SET);
+    ok(copy == 20 && lseek(20, 0, SEEK_CUR) == 2, "copies share the position");
+    ok(fcntl(file, F_GETFL) & O_RDWR && fcntl(file, F_SETFD, FD_CLOEXEC) == 0 &&
+               fcntl(20, F_GETFD) == 0, "flags of a descriptor are its own");
+    ok(close(20) == 0 && close(20) == -1 && errno == EBADF, "closed twice");
+    int ends[2];
+    pipe2(ends, O_NONBLOCK);
+    ok(read(ends[0], buffer, 1) == -1 && errno == EAGAIN, "nothing to wait for");
+    off_t offset = 0;
+    ok(sendfile(ends[1], file, &offset, 6) == 6 && offset == 6, "sendfile");
+    ok(lseek(ends[0], 0, SEEK_SET) == -1 && errno == ESPIPE, "pipes have no positions");
+
+    long long before = now(CLOCK_MONOTONIC), wall = now(CLOCK_REALTIME);
+    struct timespec wait = {0, 30000000};
+    ok(nanosleep(&wait, NULL) == 0, "nanosleep");
+    long long slept = now(CLOCK_MONOTONIC) - before, passed = now(CLOCK_REALTIME) - wall;
+    ok(slept >= 30000000 && slept < 2000000000, "it takes its time");
+    ok(passed > slept - 20000000 && passed < slept + 200000000, "both clocks agree");
+    ok(wall / 1000000000 > 1700000000, "the date is after 2023");
+    struct timespec times[2] = {{1000, 5}, {2000, 6}};
+    ok(utimensat(AT_FDCWD, "s", times, AT_SYMLINK_NOFOLLOW) == 0 && lstat("s", &status) == 0 &&
+               status.st_mtim.tv_sec == 2000 && status.st_atim.tv_nsec == 5, "times are set");
+    setuid(1000);
+    ok(open("/tmp/t/new", O_CREAT | O_WRONLY, 0600) == -1 && errno == EACCES, "permissions");
+    ok(setuid(0) == -1 && errno == EPERM, "root does not come back");
+    return done();
+}

@@ -1,0 +1,111 @@
+/* Processes, pipes, exec, waiting. */
+#define _GNU_SOURCE
+#include "tap.h"
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+int main(int argc, char **argv) {
+    setvbuf(stdout, NULL, _IONBF, 0);
+    if (argc > 1) {
+        /* The program that the first one runs. */
+        char byte;
+        int closed = read(atoi(argv[2]), &byte, 1) == -1 && errno == EBADF;
+        return strcmp(getenv("PASSED"), "on") == 0 && closed ? 42 : 1;
+    }
+    int status, ends[2];
+    char buffer[64];
+
+    pid_t child = fork();
+    if (child == 0)
+        _exit(7);
+    ok(waitpid(child, &status, 0) == child, "the parent waits for the child");
+    ok(WIFEXITED(status) && WEXITSTATUS(status) == 7, "it gets the exit status");
+    ok(waitpid(child, &status, 0) == -1 && errno == ECHILD, "a status is given once");
+
+    volatile int shared = 1;
+    child = fork();
+    if (child == 0) {
+        shared = 2;
+        _exit(shared);
+    }
+    waitpid(child, &status, 0);
+    ok(shared == 1 && WEXITSTATUS(status) == 2, "memory is copied");
+    child = vfork();
+    if (child == 0) {
+        shared = 3;
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    ok(shared == 3, "a vfork child uses the parent's memory");
+
+    ok(pipe(ends) == 0, "a pipe");
+    child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        for (int i = 0; i < 50000; i++)
+            dprintf(ends[1], "%06d\n", i);
+        _exit(0);
+    }
+    close(ends[1]);
+    FILE *in = fdopen(ends[0], "r");
+    int lines = 0, right = 1;
+    while (fgets(buffer, sizeof buffer, in))
+        right &= atoi(buffer) == lines++;
+    fclose(in);
+    waitpid(child, &status, 0);
+    ok(lines == 50000 && right, "a pipe keeps the order of 50000 lines");
+
+    int kept = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    snprintf(buffer, sizeof buffer, "%d", kept);
+    setenv("PASSED", "on", 1);
+    child = fork();
+    if (child == 0) {
+        execl(argv[0], argv[0], "inner", buffer, NULL);
+        _exit(99);
+    }
+    waitpid(child, &status, 0);
+    ok(WEXITSTATUS(status) == 42, "a program is replaced");
+    pid_t spawned;
+    char *arguments[] = {argv[0], "inner", buffer, NULL};
+    ok(posix_spawn(&spawned, argv[0], NULL, NULL, arguments, environ) == 0, "posix_spawn");
+    waitpid(spawned, &status, 0);
+    ok(WEXITSTATUS(status) == 42, "the spawned program runs");
+    ok(execl("/nothing", "x", NULL) == -1 && errno == ENOENT, "a missing program");
+    ok(execl("/dev", "x", NULL) == -1 && errno == EACCES, "a directory is no program");
+
+    pipe(ends);
+    struct pollfd polled = {.fd = ends[0], .events = POLLIN};
+    ok(poll(&polled, 1, 10) == 0, "poll ends without an event");
+    write(ends[1], "x", 1);
+    ok(poll(&polled, 1, 1000) == 1 && polled.revents == POLLIN, "poll sees a byte");
+    close(ends[1]);
+    read(ends[0], buffer, 1);
+    ok(poll(&polled, 1, 1000) == 1 && polled.revents & POLLHUP, "poll sees the end");
+    ok(read(ends[0], buffer, 1) == 0, "the end of a pipe");
+
+    child = fork();
+    if (child == 0) {
+        pid_t inner = fork();
+        if (inner == 0) {
+            usleep(20000);
+            _exit(getppid() == 1 ? 0 : 1);
+        }
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    ok(wait(&status) > 0 && WEXITSTATUS(status) == 0, "orphans go to the first process");
+    siginfo_t info;
+    child = fork();
+    if (child == 0)
+        _exit(3);
+    ok(waitid(P_PID, child, &info, WEXITED | WNOWAIT) == 0 && info.si_status == 3, "waitid");
+    ok(waitpid(-1, &status, WNOHANG) == child, "a child that was only looked at");
+    return done();
+}
