@@ -252,6 +252,8 @@ fn is_left_out(call: Call) -> bool {
             | Call::Clone3
             | Call::Reboot
             | Call::RtSigreturn
+            // Its memory stays until somebody removes it: it would look lost.
+            | Call::Shmget
     )
 }
 
@@ -359,8 +361,10 @@ fn the_kernel_survives_random_calls() {
             break;
         }
         run_system(seed, &mut calls);
-        drop(system());
+        // What other tests have does not count: they run only without this system.
+        let clean = system();
         let now = frames::free_bytes();
+        drop(clean);
         let before = *free.get_or_insert(now);
         assert_eq!(now, before, "seed {seed} lost memory");
     }
