@@ -107,7 +107,7 @@ fn boot(name: &str, arguments: &str, limit: Duration) -> Option<(String, i32)> {
     fs::write(&initrd, archive(name, &program)).expect("the archive is written");
     let output = fs::File::create(&shown).expect("the output is kept");
     let mut machine = Command::new(QEMU)
-        .args(["-machine", "pc,accel=kvm:tcg", "-cpu", "max", "-m", "128M"])
+        .args(["-machine", "pc,accel=tcg", "-cpu", "max", "-m", "128M"])
         .args(["-display", "none", "-vga", "none", "-monitor", "none"])
         .args(["-serial", "stdio", "-no-reboot", "-nic", "none"])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
