@@ -12,11 +12,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("completion", &[]),
     ("signals", &[]),
     ("ui", &["failure"]),
-    ("recent", &[]),
-    ("app", &["failure", "recent", "signals", "ui"]),
+    ("app", &["failure", "signals", "ui"]),
     (
         "commands",
-        &["app", "completion", "failure", "recent", "ui", "command"],
+        &["app", "completion", "failure", "ui", "command"],
     ),
     ("cli", &["commands"]),
 ];

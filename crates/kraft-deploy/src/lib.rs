@@ -42,6 +42,7 @@ pub mod cloud;
 pub mod compose;
 pub mod created;
 pub mod deploy;
+pub mod domains;
 pub mod dry_run;
 pub mod error;
 pub mod helper;

@@ -9,9 +9,9 @@ use kraft_config::dirs::Dirs;
 use kraft_core::event::{Event, Reporter};
 use kraft_engine::context::Context;
 use kraft_engine::interrupt::Interrupt;
+use kraft_engine::recent;
 
 use crate::failure::Failure;
-use crate::recent;
 use crate::signals::ProcessSignals;
 use crate::ui::Ui;
 

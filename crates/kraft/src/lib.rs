@@ -21,7 +21,6 @@ mod cli;
 mod commands;
 mod completion;
 mod failure;
-mod recent;
 mod signals;
 mod ui;
 

@@ -1,5 +1,7 @@
 //! Autoscaling of service groups, and its policies.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use http::Method;
@@ -10,6 +12,17 @@ use super::Named;
 use crate::request::{Id, Request, millis};
 
 /// Step of a policy: the adjustment while the metric is between two bounds.
+///
+/// As text it is `FROM:TO/ADJUSTMENT`; one of both bounds may be left out.
+///
+/// ```
+/// use kraft_cloud::resources::autoscale::Step;
+///
+/// let step: Step = "800:/50".parse()?;
+/// assert_eq!((step.lower_bound, step.upper_bound, step.adjustment), (Some(800), None, 50));
+/// assert_eq!(step.to_string(), "800:/50");
+/// # Ok::<(), kraft_cloud::resources::autoscale::StepError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// Lower bound of the metric; if `None`, the step covers everything below the upper bound.
@@ -20,6 +33,43 @@ pub struct Step {
     pub upper_bound: Option<i64>,
     /// Number of instances, or a percentage of them: see [`Policy::adjustment_type`].
     pub adjustment: i64,
+}
+
+/// The text is not a step.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a valid step")]
+pub struct StepError(pub String);
+
+impl FromStr for Step {
+    type Err = StepError;
+
+    fn from_str(text: &str) -> Result<Self, StepError> {
+        let wrong = || StepError(text.to_owned());
+        let (bounds, adjustment) = text.split_once('/').ok_or_else(wrong)?;
+        let (from, to) = bounds.split_once(':').ok_or_else(wrong)?;
+        let bound = |text: &str| match text {
+            "" => Ok(None),
+            number => number.parse().map(Some).map_err(|_| wrong()),
+        };
+        let step = Self {
+            lower_bound: bound(from)?,
+            upper_bound: bound(to)?,
+            adjustment: adjustment.parse().map_err(|_| wrong())?,
+        };
+        match (step.lower_bound, step.upper_bound) {
+            (None, None) => Err(wrong()),
+            (Some(from), Some(to)) if from >= to => Err(wrong()),
+            _ => Ok(step),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bound = |bound: Option<i64>| bound.map(|one| one.to_string()).unwrap_or_default();
+        let (from, to) = (bound(self.lower_bound), bound(self.upper_bound));
+        write!(f, "{from}:{to}/{}", self.adjustment)
+    }
 }
 
 /// Autoscaling policy of a service group.
@@ -149,6 +199,23 @@ fn of_policies<T>(method: Method, group: &str, names: &[String], doing: &str) ->
         several => {
             let ids: Vec<Id> = several.iter().cloned().map(Id::Name).collect();
             Request::new(method, &path, doing).with(json!(ids))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_round_trip() {
+        for text in ["600:800/2", ":200/-1", "800:/50", "-5:0/1"] {
+            assert_eq!(text.parse::<Step>().unwrap().to_string(), text);
+        }
+        for bad in [
+            "", "1:2", ":/1", "2:1/1", "1:1/1", "a:b/1", "1:2/x", "1/2", "1:2/", "1:2/3/4",
+        ] {
+            assert_eq!(bad.parse::<Step>(), Err(StepError(bad.to_owned())));
         }
     }
 }

@@ -18,17 +18,9 @@ use std::sync::Arc;
 
 use clap::{Arg, Command, ValueHint};
 use clap_complete::engine::{self, ArgValueCompleter, CompletionCandidate};
+use kraft_engine::candidates::Candidate;
 
 pub(crate) use scripts::{Shell, script};
-
-/// A candidate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    /// The whole argument.
-    pub(crate) word: String,
-    /// Its description, for shells that show one.
-    pub(crate) about: String,
-}
 
 /// The candidates for the last argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use kraft_deploy::created::Created;
 use kraft_deploy::deploy::target;
 use kraft_deploy::deploy::{self, ImageError, LocalError};
 use kraft_deploy::{
-    RequestError, account, cloud, compose, helper, images, import, launch, logs, metros, naming,
-    pem, ports, readiness, rollout, tunnel, volumes,
+    RequestError, account, cloud, compose, domains, helper, images, import, launch, logs, metros,
+    naming, pem, ports, readiness, rollout, tunnel, volumes,
 };
 use kraft_engine::transfer;
 use kraft_oci::push::PushError;
@@ -234,6 +234,12 @@ impl From<naming::Error> for Failure {
                 .hint("try again later, or wait longer with `--timeout`"),
             Error::Request(error) => error.into(),
         }
+    }
+}
+
+impl From<domains::Error> for Failure {
+    fn from(error: domains::Error) -> Self {
+        Self::usage(error)
     }
 }
 

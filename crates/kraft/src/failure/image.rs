@@ -11,8 +11,8 @@ use kraft_engine::images::{self, NoMatch, NotFound, Suggestion};
 use kraft_engine::interrupt::Interrupted;
 use kraft_engine::run_target::{self, KernelError};
 use kraft_engine::{
-    arguments, boot, builtin, follow, kraftkit, network, obtain, pack, package, pins, repair, run,
-    transfer, unpacked,
+    arguments, boot, builtin, follow, kraftkit, listing, network, obtain, pack, package, pins,
+    repair, run, transfer, unpacked,
 };
 
 impl From<RuntimeError> for Failure {
@@ -89,6 +89,19 @@ impl From<images::Error> for Failure {
             }
             Error::Choice(_) => Self::new(Kind::Failed, error),
             Error::Builtin(error) => (*error).into(),
+        }
+    }
+}
+
+impl From<listing::Error> for Failure {
+    fn from(error: listing::Error) -> Self {
+        use listing::Error;
+
+        match error {
+            Error::Images(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Registries(error) => error.into(),
+            Error::Components(error) => error.into(),
         }
     }
 }

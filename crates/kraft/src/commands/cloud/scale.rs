@@ -5,7 +5,9 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::Known;
-use kraft_cloud::resources::autoscale::{self, Autoscale, CreateAutoscale, Policy, Step};
+use kraft_cloud::resources::autoscale::{
+    self, Autoscale, CreateAutoscale, Policy, Step, StepError,
+};
 use kraft_cloud::resources::services::{self, Group};
 
 use super::choose::{self, OutputArgs};
@@ -174,7 +176,7 @@ const POLICY: &[Column<Policy>] = &[
     Column::new("METRIC", |one| Cell::new(&one.metric)),
     Column::new("ADJUSTMENT", |one| Cell::new(&one.adjustment_type)),
     Column::new("STEPS", |one| {
-        let steps: Vec<String> = one.steps.iter().map(shown).collect();
+        let steps: Vec<String> = one.steps.iter().map(Step::to_string).collect();
         Cell::new(steps.join(" "))
     }),
 ];
@@ -294,52 +296,10 @@ fn add(app: &App, cloud: &Cloud, args: &AddArgs) -> Result<(), Failure> {
     app.ui.line(&policy.name)
 }
 
-/// Parses `FROM:TO/ADJUSTMENT`.
+/// Parses the argument of `--step`.
 fn step(text: &str) -> Result<Step, Failure> {
-    let wrong = || {
-        Failure::usage(format!("`--step {text}` is not a valid step"))
-            .hint("write FROM:TO/ADJUSTMENT, such as `600:800/2`, `:200/-1` or `800:/50`")
-    };
-    let (bounds, adjustment) = text.split_once('/').ok_or_else(wrong)?;
-    let (from, to) = bounds.split_once(':').ok_or_else(wrong)?;
-    let bound = |text: &str| match text {
-        "" => Ok(None),
-        number => number.parse().map(Some).map_err(|_| wrong()),
-    };
-    let step = Step {
-        lower_bound: bound(from)?,
-        upper_bound: bound(to)?,
-        adjustment: adjustment.parse().map_err(|_| wrong())?,
-    };
-    match (step.lower_bound, step.upper_bound) {
-        (None, None) => Err(wrong()),
-        (Some(from), Some(to)) if from >= to => Err(wrong()),
-        _ => Ok(step),
-    }
-}
-
-/// Formats a step in the syntax of [`step`].
-fn shown(step: &Step) -> String {
-    let bound = |bound: Option<i64>| bound.map(|one| one.to_string()).unwrap_or_default();
-    format!(
-        "{}:{}/{}",
-        bound(step.lower_bound),
-        bound(step.upper_bound),
-        step.adjustment
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_round_trip() {
-        for text in ["600:800/2", ":200/-1", "800:/50"] {
-            assert_eq!(shown(&step(text).unwrap()), text);
-        }
-        for bad in ["", "1:2", ":/1", "2:1/1", "a:b/1", "1:2/x", "1/2"] {
-            assert!(step(bad).is_err(), "{bad}");
-        }
-    }
+    text.parse().map_err(|error: StepError| {
+        Failure::usage(error)
+            .hint("write `--step FROM:TO/ADJUSTMENT`, such as `600:800/2`, `:200/-1` or `800:/50`")
+    })
 }

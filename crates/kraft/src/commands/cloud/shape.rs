@@ -14,7 +14,7 @@ use crate::commands::values;
 use crate::failure::Failure;
 use kraft_deploy::launch::NewVolume;
 use kraft_deploy::rollout::{Qualifier, Rollout, Strategy};
-use kraft_deploy::{ports, volumes};
+use kraft_deploy::{domains, ports, volumes};
 use kraft_engine::arguments;
 
 /// The public domains of a service.
@@ -37,34 +37,8 @@ pub(crate) struct DomainArgs {
 impl DomainArgs {
     /// Returns the domains as requests name them.
     pub(crate) fn wanted(&self) -> Result<Vec<WantedDomain>, Failure> {
-        if !self.certificate.is_empty() && self.certificate.len() != self.domain.len() {
-            return Err(Failure::usage(format!(
-                "there are {} certificates for {} domains: each `--domain` takes one",
-                self.certificate.len(),
-                self.domain.len()
-            )));
-        }
-        let own = self
-            .domain
-            .iter()
-            .enumerate()
-            .map(|(at, name)| WantedDomain {
-                // A dot at the end marks a full domain name.
-                name: format!("{}.", name.trim_end_matches('.')),
-                certificate: self.certificate.get(at).map(|text| Id::new(text)),
-            });
-        let below = self.subdomain.iter().map(|name| WantedDomain {
-            name: name.trim_end_matches('.').to_owned(),
-            certificate: None,
-        });
-        let all: Vec<WantedDomain> = own.chain(below).collect();
-        match all
-            .iter()
-            .find(|domain| domain.name.trim_matches('.').is_empty())
-        {
-            Some(_) => Err(Failure::usage("the name of a domain is empty")),
-            None => Ok(all),
-        }
+        let wanted = domains::wanted(&self.domain, &self.subdomain, &self.certificate)?;
+        Ok(wanted)
     }
 }
 
@@ -269,30 +243,4 @@ pub(super) fn value_name<T: ValueEnum>(value: &T) -> String {
         .to_possible_value()
         .map(|value| value.get_name().to_owned())
         .unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_domain_gets_one_dot_and_a_subdomain_none() {
-        let args = DomainArgs {
-            domain: vec!["a.example".to_owned(), "b.example.".to_owned()],
-            subdomain: vec!["shop.".to_owned()],
-            certificate: vec!["one".to_owned(), "two".to_owned()],
-        };
-        let names: Vec<String> = args
-            .wanted()
-            .unwrap()
-            .into_iter()
-            .map(|one| one.name)
-            .collect();
-        assert_eq!(names, ["a.example.", "b.example.", "shop"]);
-        let short = DomainArgs {
-            certificate: vec!["one".to_owned()],
-            ..args
-        };
-        assert!(short.wanted().is_err());
-    }
 }

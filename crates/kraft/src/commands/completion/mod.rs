@@ -5,8 +5,9 @@ mod names;
 use std::ffi::OsString;
 
 use crate::app::App;
-use crate::completion::{self, Candidate, Shell};
+use crate::completion::{self, Shell};
 use crate::failure::Failure;
+use kraft_engine::candidates::Candidate;
 
 /// Print the completion script of a shell
 ///

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::checks;
 use crate::app::App;
 use crate::commands::version::{self, Build};
-use crate::recent::{self, Recent};
 use kraft_engine::doctor::Check;
+use kraft_engine::recent::{self, Recent};
 
 /// A bug report, as `-o json` prints it.
 #[derive(Debug, Serialize)]

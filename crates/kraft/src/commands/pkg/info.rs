@@ -1,10 +1,10 @@
 //! `kraft pkg info`.
 
-use super::ls;
+use super::ls::COLUMNS;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::ui::Format;
-use kraft_engine::images;
+use kraft_engine::listing;
 
 /// Show a summary of images
 ///
@@ -22,22 +22,6 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let store = images::open(app)?;
-    let mut rows = Vec::new();
-    for word in &args.images {
-        let found = images::find(app, &*store, word)?;
-        let of_image = kraft_oci::listing::rows_of(&*store, &found.named)?;
-        rows.extend(of_image.into_iter().filter(|row| {
-            found
-                .manifest
-                .as_ref()
-                .is_none_or(|meant| *meant == row.manifest)
-        }));
-    }
-    ls::print(
-        app,
-        args.output,
-        rows.into_iter().map(ls::Row::from).collect(),
-        None,
-    )
+    let rows = listing::images(app, &args.images)?;
+    app.ui.listing(args.output, &rows, COLUMNS)
 }

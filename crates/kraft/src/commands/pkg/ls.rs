@@ -2,21 +2,15 @@
 
 use jiff::Timestamp;
 use kraft_core::arch::Arch;
-use kraft_core::catalog::Entry;
 use kraft_core::component::Kind as ComponentKind;
-use kraft_core::error::chain;
+use kraft_core::readable;
 use kraft_core::reference::Digest;
-use kraft_oci::choose::is_same_arch;
-use kraft_oci::listing;
-use serde::Serialize;
 
 use crate::app::App;
 use crate::commands::values::{self, PlatformArg};
 use crate::failure::Failure;
 use crate::ui::{Cell, Column, Format};
-use kraft_core::readable;
-use kraft_engine::components::Fetching;
-use kraft_engine::{images, sources};
+use kraft_engine::listing::{self, Query, Row};
 
 /// List packages
 ///
@@ -92,88 +86,6 @@ struct CompatArgs {
     core: bool,
 }
 
-/// One row; these are the fields of `-o json`.
-#[derive(Debug, Serialize)]
-pub(super) struct Row {
-    /// `app`, `lib`, `core`, `plat` or `arch`.
-    #[serde(rename = "type")]
-    kind: &'static str,
-    name: String,
-    version: String,
-    /// `oci` for images, `manifest` for components of a catalog.
-    format: &'static str,
-    /// When it was stored locally; `null` if it is not.
-    pulled: Option<Timestamp>,
-    manifest: Option<Digest>,
-    index: Option<Digest>,
-    platform: Option<String>,
-    architecture: Option<String>,
-    /// The size of all layers, in bytes; `null` if it is not known.
-    size: Option<u64>,
-    /// The source of a component.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<String>,
-    #[serde(skip)]
-    here: bool,
-}
-
-impl Row {
-    /// Returns what rows are sorted by.
-    fn order(&self) -> impl Ord + '_ {
-        let component = (self.format, self.kind, &self.name, &self.version);
-        (
-            component,
-            &self.platform,
-            &self.architecture,
-            &self.manifest,
-        )
-    }
-}
-
-impl From<listing::Row> for Row {
-    fn from(row: listing::Row) -> Self {
-        Self {
-            kind: "app",
-            name: row.name.path(),
-            version: row.name.version().to_owned(),
-            format: "oci",
-            pulled: row.pulled,
-            manifest: Some(row.manifest),
-            index: Some(row.index),
-            platform: Some(row.platform.os),
-            architecture: Some(row.platform.architecture),
-            size: row.size,
-            origin: None,
-            here: row.here,
-        }
-    }
-}
-
-/// Returns the rows of a component: one per channel, and with `all` one per version.
-fn component(entry: &Entry, all: bool) -> Vec<Row> {
-    let row = |version: &str| Row {
-        kind: entry.kind.name(),
-        name: entry.name.clone(),
-        version: version.to_owned(),
-        format: "manifest",
-        pulled: None,
-        manifest: None,
-        index: None,
-        platform: None,
-        architecture: None,
-        size: None,
-        origin: entry.origin.clone(),
-        here: false,
-    };
-    let channels = entry.channels.iter().map(|channel| row(&channel.name));
-    let versions = entry.versions.iter().map(|version| row(&version.version));
-    if all || entry.channels.is_empty() {
-        channels.chain(versions).collect()
-    } else {
-        channels.collect()
-    }
-}
-
 impl Args {
     /// Returns whether packages of this kind are listed: the requested kinds, by default all.
     fn lists(&self, kind: ComponentKind) -> bool {
@@ -189,81 +101,35 @@ impl Args {
         asked || none || (self.all && !self.apps)
     }
 
-    /// Returns the rows of components; components do not depend on a platform.
-    fn components(&self, app: &App) -> Result<Vec<Row>, Failure> {
-        if self.plat.0.is_some() || self.arch.is_some() {
-            return Ok(Vec::new());
+    fn query(&self) -> Query {
+        use ComponentKind::{App, Arch, Core, Lib, Plat};
+
+        let mut kinds = vec![App, Lib, Core, Arch, Plat];
+        kinds.retain(|kind| self.lists(*kind));
+        Query {
+            kinds,
+            platform: self.plat.0,
+            arch: self.arch,
+            versions: self.all,
+            update: self.update,
+            local: self.local,
         }
-        let mut known = sources::open(app, &Fetching::default())?;
-        if self.update {
-            match sources::update(app, &mut known) {
-                // The registries were updated: show them.
-                Err(error) if self.lists(ComponentKind::App) => {
-                    let why = chain(&error);
-                    app.ui.warn(&format!(
-                        "cannot update components, listing the last known ones: {why}"
-                    ));
-                }
-                updated => updated?,
-            }
-        }
-        let entries = known.catalog.iter().filter(|entry| self.lists(entry.kind));
-        Ok(entries
-            .flat_map(|entry| component(entry, self.all))
-            .collect())
     }
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let wanted = |os: &str, arch: &str| {
-        let arch = args
-            .arch
-            .is_none_or(|wanted| is_same_arch(arch, wanted.name()));
-        args.plat.0.is_none_or(|plat| os == plat.name()) && arch
-    };
-    let mut rows = Vec::new();
-    if args.lists(ComponentKind::App) {
-        let store = images::open(app)?;
-        let listing = listing::list(&*store, &wanted)?;
-        for (name, error) in &listing.unreadable {
-            app.ui.warn(&format!(
-                "the image `{name}` is not listed: {}",
-                chain(error)
-            ));
-        }
-        rows.extend(listing.rows);
-        if !args.local {
-            kraft_engine::catalog::add(app, &mut rows, args.update)?;
-        }
-    }
-    rows.retain(|row| wanted(&row.platform.os, &row.platform.architecture));
-    let mut rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
-    if !args.local {
-        rows.extend(args.components(app)?);
-    }
+    let mut rows = listing::list(app, &args.query())?;
     if rows.is_empty() && args.output == Format::Table {
         app.ui.info("no packages found");
         return Ok(());
     }
-    let limit = args.old.limit.filter(|_| !args.old.no_limit);
-    print(app, args.output, rows, limit)
-}
-
-/// Prints rows in the order of their names, the first `limit` of them.
-pub(super) fn print(
-    app: &App,
-    output: Format,
-    mut rows: Vec<Row>,
-    limit: Option<u32>,
-) -> Result<(), Failure> {
-    rows.sort_by(|a, b| a.order().cmp(&b.order()));
-    if let Some(limit) = limit {
+    if let Some(limit) = args.old.limit.filter(|_| !args.old.no_limit) {
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     }
-    app.ui.listing(output, &rows, COLUMNS)
+    app.ui.listing(args.output, &rows, COLUMNS)
 }
 
-const COLUMNS: &[Column<Row>] = &[
+pub(super) const COLUMNS: &[Column<Row>] = &[
     Column {
         title: "TYPE",
         cell: |row| Cell::new(row.kind),

@@ -2,6 +2,18 @@
 //!
 //! Only the name of the command is kept, not its arguments: they may hold secrets. Errors of the
 //! command line and interrupts are not kept.
+//!
+//! ```
+//! # use kraft_config::dirs::Dirs;
+//! use kraft_engine::recent;
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let dirs = Dirs { config: dir.path().to_owned(), data: dir.path().to_owned() };
+//! recent::keep(&dirs, "pkg pull", "network", "no route to host");
+//! let kept = recent::read(&dirs);
+//! assert_eq!(kept[0].command, "pkg pull");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::path::PathBuf;
 
@@ -18,19 +30,19 @@ const LONGEST: usize = 2000;
 
 /// One error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Recent {
+pub struct Recent {
     /// When it happened.
-    pub(crate) time: jiff::Timestamp,
+    pub time: jiff::Timestamp,
     /// The command.
-    pub(crate) command: String,
+    pub command: String,
     /// Its stable code; see `docs/errors.md`.
-    pub(crate) code: String,
+    pub code: String,
     /// The error with its causes.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 /// Returns the errors that were kept, oldest first; none if they cannot be read.
-pub(crate) fn read(dirs: &Dirs) -> Vec<Recent> {
+pub fn read(dirs: &Dirs) -> Vec<Recent> {
     let bytes = fs::read_file(&file(dirs), LARGEST).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
@@ -39,7 +51,7 @@ pub(crate) fn read(dirs: &Dirs) -> Vec<Recent> {
 const NOT_KEPT: [&str; 4] = ["usage", "interrupted", "output_closed", "guest"];
 
 /// Keeps an error. No data directory is created for it.
-pub(crate) fn keep(dirs: &Dirs, command: &str, code: &str, message: &str) {
+pub fn keep(dirs: &Dirs, command: &str, code: &str, message: &str) {
     if NOT_KEPT.contains(&code) || !dirs.data.is_dir() {
         return;
     }
