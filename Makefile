@@ -48,7 +48,12 @@ test: ## Install what is missing and run every test
 
 test-run: guests runtime build
 	@echo "make: running the tests"
-	@$(RUST); cargo test --workspace --locked --no-fail-fast $(FEATURES) 2>&1 | scripts/sum-up-tests.sh
+	@$(RUST); { \
+		failed=0; \
+		cargo test --workspace --locked --no-fail-fast $(FEATURES) || failed=1; \
+		(cd runtime && cargo test --locked --no-fail-fast) || failed=1; \
+		exit $$failed; \
+	} 2>&1 | scripts/sum-up-tests.sh
 
 check: ## Check formatting, lints, imports, wording, generated files, documentation, licences
 	@scripts/setup.sh check
@@ -67,7 +72,7 @@ check-run:
 	@$(RUST); CUSTOM_LIBFUZZER_PATH=./unused cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked --quiet -- -D warnings
 	@$(RUST); if [[ -d $$(rustc --print target-libdir --target x86_64-unknown-none) ]]; then \
 		echo "make: checking lints of the built-in runtime"; \
-		cd runtime && cargo clippy --release --target x86_64-unknown-none --locked --quiet; \
+		cd runtime && cargo clippy --release --target x86_64-unknown-none --locked --quiet -- -D warnings; \
 	else \
 		echo "make: skipped lints of the built-in runtime: the Rust target x86_64-unknown-none is not installed"; \
 	fi

@@ -133,6 +133,12 @@ pub fn enabled() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+impl Default for FpuState {
+    fn default() -> FpuState {
+        FpuState::new()
+    }
+}
+
 impl Clone for FpuState {
     fn clone(&self) -> FpuState {
         let mut copy = FpuState::new();
