@@ -44,7 +44,7 @@ fn words(line: &[u8]) -> Vec<Vec<u8>> {
     words
 }
 
-/// Reads a command line. Parameters that nobody knows are left out.
+/// Reads a command line. Parameters that no one knows are left out.
 pub fn parse(line: &[u8]) -> Settings {
     let mut settings = Settings::default();
     let mut words = words(line);

@@ -51,7 +51,7 @@ use fs::{Follow, Node, Place, Walk, archive, devices, memory, mounts};
 use mm::frames;
 use task::{Process, Thread};
 
-/// The variables that a program finds when nobody sets them.
+/// The variables that a program finds when no one sets them.
 const DEFAULT_ENVIRONMENT: &[(&[u8], &[u8])] = &[
     (
         b"PATH",

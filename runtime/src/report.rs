@@ -47,7 +47,7 @@ impl Process {
     }
 }
 
-/// Tells of a program that a fault ends.
+/// Reports a program that an exception ends.
 pub fn crash(thread: &Thread, info: &Info, registers: &Registers) {
     let name = thread.process.describe();
     let signal = info.signal().name();
@@ -63,7 +63,7 @@ pub fn crash(thread: &Thread, info: &Info, registers: &Registers) {
     }
 }
 
-/// Tells that memory ran out while the current program wanted more.
+/// Reports that memory ran out while the current program wanted more.
 pub fn out_of_memory() {
     let process = task::current_process();
     let used = process.space().map_or(0, |space| space.resident_bytes());

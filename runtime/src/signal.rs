@@ -44,7 +44,7 @@ pub enum Default {
     Ignore,
     /// The process stops until `SIGCONT`.
     Stop,
-    /// The process goes on.
+    /// The process continues.
     Continue,
 }
 
@@ -92,7 +92,7 @@ impl Signal {
     }
 }
 
-/// The signals that nobody can block, catch or ignore.
+/// The signals that no one can block, catch or ignore.
 pub const UNBLOCKABLE: u64 = 1 << 8 | 1 << 18;
 
 /// What a handler learns of a signal (`siginfo_t`).
@@ -139,7 +139,7 @@ impl Info {
         }
     }
 
-    /// An instruction's fault.
+    /// An exception that an instruction caused.
     pub fn fault(signal: Signal, code: i32, address: usize) -> Info {
         Info {
             signal,
@@ -164,7 +164,7 @@ impl Info {
         }
     }
 
-    /// As `siginfo_t` lies in memory.
+    /// As `siginfo_t` is in memory.
     pub fn words(&self) -> [u64; 16] {
         let mut words = [0; 16];
         words[0] = self.signal.number() as u64;
@@ -301,7 +301,7 @@ impl Pending {
         self.set.set(self.set.get() | signal.bit());
     }
 
-    /// Takes one signal out of those in `wanted`, faults first and then the lowest number.
+    /// Takes one signal out of those in `wanted`, those of exceptions first and then the lowest number.
     pub fn take(&self, wanted: u64) -> Option<Info> {
         const FAULTS: u64 = 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 30;
         let set = self.set.get() & wanted;
@@ -352,12 +352,12 @@ impl AlternateStack {
         size: 0,
     };
 
-    /// As `stack_t` lies in memory.
+    /// As `stack_t` is in memory.
     pub fn words(&self) -> [u64; 3] {
         [self.start as u64, self.flags, self.size as u64]
     }
 
-    /// From the words of a `stack_t`.
+    /// From the arguments of a `stack_t`.
     pub fn from_words(words: &[u64]) -> AlternateStack {
         match *words {
             [start, flags, size, ..] => AlternateStack {
@@ -369,7 +369,7 @@ impl AlternateStack {
         }
     }
 
-    /// Whether an address lies on the stack.
+    /// Whether an address is on the stack.
     pub fn contains(&self, address: usize) -> bool {
         self.flags & AlternateStack::DISABLED == 0 && address.wrapping_sub(self.start) <= self.size
     }
@@ -392,7 +392,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The address that a fault is about; 0 for other signals.
+    /// The address that an exception is about; 0 for other signals.
     pub fn fault_address(&self) -> usize {
         match self.info.signal() {
             Signal::SEGV | Signal::BUS => self.info.fields()[0] as usize,

@@ -25,7 +25,7 @@ struct BoundedHeap;
 #[global_allocator]
 static HEAP: BoundedHeap = BoundedHeap;
 
-// SAFETY: everything is handed on to the host's heap.
+// SAFETY: everything is passed on to the host's heap.
 unsafe impl GlobalAlloc for BoundedHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.size() > LARGEST_PIECE {

@@ -26,7 +26,7 @@ pub struct TimeSpec {
 }
 
 impl TimeSpec {
-    /// The time that lasts so many nanoseconds.
+    /// The time that lasts that many nanoseconds.
     pub fn from_nanoseconds(nanoseconds: u64) -> TimeSpec {
         TimeSpec {
             seconds: (nanoseconds / SECOND) as i64,
@@ -60,7 +60,7 @@ pub fn seconds_of_date(year: u64, month: u64, day: u64) -> u64 {
     days.saturating_sub(719_468) * 86_400
 }
 
-/// What is added to the machine's clock, in nanoseconds, after somebody set it.
+/// What is added to the machine's clock, in nanoseconds, after someone set it.
 static CORRECTION: Global<Cell<i64>> = Global::new(Cell::new(0));
 
 /// Nanoseconds since 1970-01-01 (UTC).
@@ -95,7 +95,7 @@ static ALARMS: Global<Alarms> = Global::new(Alarms {
     list: RefCell::new(BTreeMap::new()),
 });
 
-/// Wakes somebody when the monotonic clock reaches `deadline`.
+/// Wakes someone when the monotonic clock reaches `deadline`.
 pub fn set_alarm(deadline: u64, target: Rc<dyn Wake>) -> Alarm {
     let alarm = Alarm(deadline, ALARMS.next.get());
     ALARMS.next.set(alarm.1 + 1);
@@ -110,7 +110,7 @@ pub fn cancel_alarm(alarm: Alarm) {
     drop(gone);
 }
 
-/// Wakes everybody whose time has come; returns when the next alarm rings.
+/// Wakes everyone whose time has come; returns when the next alarm rings.
 pub fn ring_alarms() -> Option<u64> {
     let now = arch::monotonic();
     let mut due = Vec::new();

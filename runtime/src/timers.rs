@@ -34,7 +34,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// How often the timer has expired by `now`; goes on to the next expiration.
+    /// How often the timer has expired by `now`; continues to the next expiration.
     pub fn expirations(&mut self, now: u64) -> u64 {
         let Some(deadline) = self.deadline.filter(|&deadline| deadline <= now) else {
             return 0;

@@ -1,4 +1,4 @@
-//! What the processor calls: system calls, faults and interrupts.
+//! What the processor calls: system calls, exceptions and interrupts.
 
 use crate::arch::{self, Registers};
 use crate::file::terminal;
@@ -92,7 +92,7 @@ pub fn interrupt(registers: &mut Registers, timer: bool, from_user: bool) {
     signals::before_user_mode(registers, None);
 }
 
-/// Hands on what devices have.
+/// Forwards what devices have.
 pub fn serve_devices() {
     terminal::poll_console();
     net::poll();

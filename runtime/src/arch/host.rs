@@ -13,7 +13,7 @@ use crate::mm::{Protection, frames, user};
 use crate::signal::{AlternateStack, Frame};
 use crate::virtio::VirtioDevice;
 
-/// Where the memory of the machine lies in the program: its physical address 0.
+/// Where the memory of the machine is in the program: its physical address 0.
 pub const PHYSICAL: usize = 0x2000_0000_0000;
 /// There is no image; no address is above it.
 pub const IMAGE: usize = usize::MAX;
@@ -95,7 +95,7 @@ pub fn wall_clock_at_boot() -> u64 {
     (now.unwrap_or_default().as_nanos() as u64).saturating_sub(monotonic())
 }
 
-/// There is no timer: whoever waits looks at the clock.
+/// There is no timer: anyone who waits looks at the clock.
 pub fn set_timer(_nanoseconds: Option<u64>) {}
 
 /// Keeps what is shown, for [`shown`].
@@ -113,7 +113,7 @@ pub fn type_in(bytes: &[u8]) {
     lock(&TYPED).extend(bytes);
 }
 
-/// A byte that was typed, if there is one.
+/// A byte of the keyboard, if there is one.
 pub fn console_byte() -> Option<u8> {
     lock(&TYPED).pop_front()
 }
@@ -123,7 +123,7 @@ pub fn hardware_random() -> Option<u64> {
     None
 }
 
-/// No feature is told.
+/// No feature is named.
 pub fn hardware_capabilities() -> usize {
     0
 }
@@ -226,7 +226,7 @@ impl Entry {
         Entry(physical | PRESENT | WRITABLE | READABLE)
     }
 
-    /// A page of user memory; a page that is copied on write faults at the first one.
+    /// A page of user memory; a page that is copied on write causes a page fault at the first one.
     pub fn page(physical: usize, protection: Protection, copy_on_write: bool) -> Entry {
         let mut bits = physical | PRESENT;
         if !protection.is_empty() {

@@ -85,7 +85,7 @@ impl<'a> Output<'a> {
         self.done
     }
 
-    /// Takes room away, so that no more than `most` bytes can still be put.
+    /// Takes space away, so that no more than `most` bytes can still be put.
     pub fn limit(&mut self, most: usize) {
         self.room = self.room.min(most);
     }

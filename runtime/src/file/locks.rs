@@ -38,7 +38,7 @@ impl Owner {
 pub struct Lock {
     /// Who has it.
     pub owner: Owner,
-    /// Whether nobody else may have a lock of the same bytes.
+    /// Whether no one else may have a lock of the same bytes.
     pub exclusive: bool,
     /// The first byte.
     pub start: u64,
@@ -122,7 +122,7 @@ impl Locks {
     }
 }
 
-/// Which kind of locks of which file: those of whole files and those of ranges do not know of
+/// Which kind of locks of which file: those of whole files and those of ranges do not know about
 /// each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {

@@ -63,7 +63,7 @@ bitflags! {
         const APPEND = 0o2000;
         /// Nothing waits.
         const NO_WAIT = 0o4000;
-        /// Signals tell of events (`O_ASYNC`).
+        /// Signals notify of events (`O_ASYNC`).
         const ASYNC = 0o20_000;
         /// `O_DIRECT`
         const DIRECT = 0o40_000;
@@ -86,7 +86,7 @@ pub trait File: Any {
     /// Writes; `offset` counts for what is seekable.
     ///
     /// # Errors
-    /// `EAGAIN` when there is no room yet.
+    /// `EAGAIN` when there is no space yet.
     fn write(&self, _offset: u64, _input: &mut Input<'_>) -> Result {
         Err(Errno::INVAL)
     }
@@ -106,7 +106,7 @@ pub trait File: Any {
         None
     }
 
-    /// What `fstat` tells.
+    /// What `fstat` reports.
     fn metadata(&self) -> Metadata;
 
     /// Whether it has positions.
@@ -157,7 +157,7 @@ pub struct Description {
     pub path_only: bool,
     /// The flags that can be changed.
     pub flags: Cell<Flags>,
-    /// Where reading and writing go on.
+    /// Where reading and writing continue.
     pub offset: Cell<u64>,
     /// Who gets signals (`F_SETOWN`).
     pub owner: Cell<i32>,

@@ -82,7 +82,7 @@ pub fn new() -> (Rc<PipeEnd>, Rc<PipeEnd>) {
 /// Opens a named pipe: waits for the other side, as POSIX wants it.
 ///
 /// # Errors
-/// `ENXIO` to write without waiting when nobody reads.
+/// `ENXIO` to write without waiting when no one reads.
 pub fn open_named(pipe: &Rc<Pipe>, node: Rc<dyn Node>, how: OpenHow) -> Result<Rc<dyn File>> {
     let end = match (how.read, how.write) {
         (true, true) => End::Both,

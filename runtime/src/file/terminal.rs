@@ -111,13 +111,13 @@ pub struct Terminal {
     input: RefCell<VecDeque<u8>>,
     /// The line that is being edited.
     line: RefCell<Vec<u8>>,
-    /// How many ends of file wait to be read, each after so many bytes of `input`.
+    /// How many ends of file wait to be read, each after that many bytes of `input`.
     ends: RefCell<VecDeque<usize>>,
     queue: WaitQueue,
     master_queue: WaitQueue,
     group: Cell<i32>,
     session: Cell<i32>,
-    /// Rows, columns, and two numbers that nobody uses.
+    /// Rows, columns, and two numbers that no one uses.
     size: Cell<[u16; 4]>,
     locked: Cell<bool>,
     master_open: Cell<bool>,
@@ -145,7 +145,7 @@ pub fn console() -> Rc<Terminal> {
         .clone()
 }
 
-/// Hands what was typed at the console to its terminal.
+/// Hands the input at the console to its terminal.
 pub fn poll_console() {
     while let Some(byte) = arch::console_byte() {
         console().receive(&[byte]);
@@ -308,7 +308,7 @@ impl Terminal {
         }
     }
 
-    /// Takes bytes that were typed.
+    /// Takes bytes of the keyboard.
     fn receive(&self, bytes: &[u8]) {
         for &byte in bytes {
             self.receive_byte(byte);

@@ -161,7 +161,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// What `statfs` reports: such trees take no room.
+    /// What `statfs` reports: such trees take no space.
     pub fn status(self) -> FileSystemStatus {
         FileSystemStatus {
             magic: self.magic,
@@ -214,7 +214,7 @@ impl FixedNode {
     }
 }
 
-/// The number of an item's node: where the item lies in the image of the kernel.
+/// The number of an item's node: where the item is in the image of the kernel.
 fn number_of(item: &'static Item) -> u64 {
     core::ptr::from_ref(item).addr() as u64 & 0x7fff_ffff
 }

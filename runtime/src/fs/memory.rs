@@ -259,7 +259,7 @@ impl FileContent {
                 let length = wanted.min(PAGE - within);
                 frame.with(|page| out.put(&page[within..within + length]))
             } else {
-                // Up to the next page that is there, the archive or a hole goes on.
+                // Up to the next page that is there, the archive or a hole continues.
                 let next = self
                     .pages
                     .range(index..)

@@ -161,11 +161,11 @@ pub struct DirectoryEntry {
     pub number: u64,
     /// What the node is.
     pub kind: Kind,
-    /// Where reading goes on after this entry.
+    /// Where reading continues after this entry.
     pub next: u64,
 }
 
-/// What `statfs` tells of a file system.
+/// What `statfs` reports of a file system.
 #[derive(Clone, Copy, Debug)]
 pub struct FileSystemStatus {
     /// The magic number of the kind of file system.
@@ -193,7 +193,7 @@ pub trait Node: Any {
         self.metadata().kind
     }
 
-    /// The numbers of its file system and of itself, which no other node has.
+    /// The numbers of its file system and about itself, which no other node has.
     fn identity(&self) -> (u64, u64) {
         let metadata = self.metadata();
         (metadata.device, metadata.number)
@@ -325,7 +325,7 @@ pub trait Node: Any {
         Ok(())
     }
 
-    /// What `statfs` tells.
+    /// What `statfs` reports.
     fn file_system(&self) -> FileSystemStatus;
 }
 

@@ -15,7 +15,7 @@ pub const LONGEST_PATH: usize = 4096;
 /// The most symbolic links on one path.
 const MOST_LINKS: u32 = 40;
 
-/// A node where it stands in the tree.
+/// A node where it is in the tree.
 pub struct Place {
     /// The node.
     pub node: Rc<dyn Node>,

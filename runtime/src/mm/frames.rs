@@ -61,7 +61,7 @@ impl Memory {
     )]
     fn info(&self, frame: usize) -> &mut Info {
         assert!(self.has(frame), "frame {frame} is not in memory");
-        // SAFETY: the table has an entry for the frame, nobody keeps a reference to one, and
+        // SAFETY: the table has an entry for the frame, no one keeps a reference to one, and
         // only one thread is in the kernel.
         unsafe { &mut *self.infos.get().add(frame - self.first.get()) }
     }
@@ -211,7 +211,7 @@ pub fn total_bytes() -> usize {
     MEMORY.total.get() * PAGE
 }
 
-/// Pages that programs cannot have, so that the kernel can go on when they take everything.
+/// Pages that programs cannot have, so that the kernel can continue when they take everything.
 fn reserve() -> usize {
     (MEMORY.total.get() / 64).clamp(32, 1024)
 }

@@ -117,7 +117,7 @@ static ALLOCATOR: Allocator = Allocator;
 
 struct Allocator;
 
-// SAFETY: every block is handed out once until it comes back, aligned because pieces lie at
+// SAFETY: every block is handed out once until it comes back, aligned because pieces are at
 // multiples of their size from the start of a page, and blocks at multiples of theirs.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

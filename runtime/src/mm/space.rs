@@ -15,7 +15,7 @@ use crate::trap::Access;
 
 /// The lowest address that a program can map (Linux: `vm.mmap_min_addr`).
 const USER_START: usize = 0x1_0000;
-/// Where mappings without a wish go, from here downwards: below the stack and its gap.
+/// Where mappings without a preference go, from here downwards: below the stack and its gap.
 const MAPPINGS_END: usize = USER_END - (1 << 30);
 /// Pages of a file that are mapped together with the one that was touched.
 const AROUND: usize = 16;
@@ -36,7 +36,7 @@ pub enum Backing {
         end: u64,
         /// Where the file was found, for `/proc/self/maps`.
         place: Option<Rc<Place>>,
-        /// Whether nobody may write to the area: it is shared, and the file was opened for
+        /// Whether no one may write to the area: it is shared, and the file was opened for
         /// reading only.
         read_only: bool,
     },
@@ -49,7 +49,7 @@ pub struct Area {
     pub end: usize,
     /// What the program may do with it.
     pub protection: Protection,
-    /// Whether writes are seen by everybody who maps the same.
+    /// Whether writes are seen by everyone who maps the same.
     pub shared: bool,
     /// The content.
     pub backing: Backing,
@@ -245,7 +245,7 @@ impl Space {
         Ok(())
     }
 
-    /// Maps an area where there is room, near `wish` if it is not zero; the address.
+    /// Maps an area where there is space, near `wish` if it is not zero; the address.
     ///
     /// # Errors
     /// `ENOMEM`
@@ -396,7 +396,7 @@ impl Space {
                 if runs && !entry.is_executable() {
                     arch::synchronize_code(physical);
                 }
-                // A private page is copied at its first write unless nobody else has it: that
+                // A private page is copied at its first write unless no one else has it: that
                 // is found out then.
                 self.table
                     .change(address, Entry::page(physical, protection, !shared));
@@ -688,7 +688,7 @@ impl Space {
     /// Changes the size of a mapping, and its place if `may_move` or `fixed` allows it.
     ///
     /// # Errors
-    /// `EFAULT` if nothing is mapped, `ENOMEM` if there is no room, `EINVAL`.
+    /// `EFAULT` if nothing is mapped, `ENOMEM` if there is no space, `EINVAL`.
     pub fn remap(
         &self,
         old: usize,

@@ -48,7 +48,7 @@ impl Table {
     fn find(&self, address: usize) -> Option<*mut Entry> {
         let mut table = self.root.physical();
         for level in (1..LEVELS).rev() {
-            // SAFETY: the index is below 512, and `table` is a table of ours.
+            // SAFETY: the index is below 512, and `table` is a table of the kernel.
             let entry = unsafe { entries(table).add(index(address, level)).read() };
             if !entry.is_present() {
                 return None;

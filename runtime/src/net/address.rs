@@ -45,7 +45,7 @@ pub enum Address {
     Unspecified,
 }
 
-/// The address without a machine: any of this one, or nobody.
+/// The address without a machine: any of this one, or no one.
 pub fn any(family: Family) -> IpAddress {
     if family == Family::Inet6 {
         IpAddress::Ipv6(Ipv6Addr::UNSPECIFIED)

@@ -36,17 +36,17 @@ pub struct Channel {
     files: Cell<usize>,
     /// Nothing more comes.
     ended: Cell<bool>,
-    /// Nobody reads any more.
+    /// No one reads any more.
     refused: Cell<bool>,
     /// The other side went away without having read everything.
     reset: Cell<bool>,
     /// Whether the reader wants to know who writes (`SO_PASSCRED`).
     pub wants_credentials: Cell<bool>,
-    /// Whom to tell of what comes.
+    /// Whom to notify of what comes.
     reader: Rc<WaitQueue>,
-    /// Whom to tell of room.
+    /// Whom to notify of space.
     writer: RefCell<Option<Rc<WaitQueue>>>,
-    /// Those who wait once for room.
+    /// Those who wait once for space.
     waiting: RefCell<Vec<Rc<WaitQueue>>>,
 }
 
@@ -93,7 +93,7 @@ impl Channel {
         self.ended.get()
     }
 
-    /// Whether nobody reads any more.
+    /// Whether no one reads any more.
     pub fn is_refused(&self) -> bool {
         self.refused.get()
     }
@@ -114,7 +114,7 @@ impl Channel {
         }
     }
 
-    /// Tells `queue` once when there is room.
+    /// Notifies `queue` once when there is space.
     pub fn notify(&self, queue: &Rc<WaitQueue>) {
         let mut waiting = self.waiting.borrow_mut();
         if !waiting.iter().any(|other| Rc::ptr_eq(other, queue)) {
@@ -236,7 +236,7 @@ impl Channel {
     /// Puts a message.
     ///
     /// # Errors
-    /// `EAGAIN`, `EMSGSIZE`; `EPIPE` when nobody reads any more.
+    /// `EAGAIN`, `EMSGSIZE`; `EPIPE` when no one reads any more.
     pub fn send(
         &self,
         input: &mut Input<'_>,
@@ -265,7 +265,7 @@ impl Channel {
         Ok(length)
     }
 
-    /// Puts a message that the kernel has; it is lost when there is no room.
+    /// Puts a message that the kernel has; it is lost when there is no space.
     pub fn deliver(&self, bytes: Vec<u8>, source: Address) {
         let room = self.room() >= bytes.len() + OVERHEAD && super::check_memory().is_ok();
         if room && !self.refused.get() {

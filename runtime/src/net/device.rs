@@ -1,7 +1,7 @@
 //! The network card: a virtio device whose packets smoltcp reads and writes.
 //!
-//! Telling the device of something leaves the virtual machine, which costs more than a packet:
-//! it is told once of all packets that are there ([`Card::flush`]).
+//! Notifying the device of something leaves the virtual machine, which costs more than a packet:
+//! it is notified once of all packets that are there ([`Card::flush`]).
 //!
 //! Source: Virtual I/O Device (VIRTIO) 1.2, sections 2.7 and 5.1.
 
@@ -36,7 +36,7 @@ bitflags! {
     struct Features: u64 {
         /// It has an address.
         const ADDRESS = 1 << 5;
-        /// Both sides say when they want to be told of something.
+        /// Both sides say when they want to be notified of something.
         const EVENT_INDEX = 1 << 29;
         /// It keeps to version 1 of the specification.
         const VERSION_1 = 1 << 32;
@@ -68,7 +68,7 @@ pub struct Card {
     address: [u8; 6],
     receive_queue: VirtQueue<MachineMemory, QUEUE>,
     send_queue: VirtQueue<MachineMemory, QUEUE>,
-    /// Whether the device waits to be told of something in these queues.
+    /// Whether the device waits to be notified of something in these queues.
     tell: [bool; 2],
     /// The buffers that the device fills, by their tokens.
     receiving: [Option<Box<Buffer>>; QUEUE],
@@ -77,7 +77,7 @@ pub struct Card {
     /// Buffers for sending; the device's header in them stays as it is.
     free: Vec<Box<Buffer>>,
     header: usize,
-    /// Whether a packet found no buffer since somebody asked.
+    /// Whether a packet found no buffer since someone asked.
     exhausted: bool,
 }
 
@@ -95,7 +95,7 @@ pub fn start(mut transport: SomeTransport<'static>) -> Option<Rc<dyn Interrupts>
     let address = if features.contains(Features::ADDRESS) {
         transport.read_config_space(0).ok()?
     } else {
-        // Any address that nobody gave to a card.
+        // Any address that no one gave to a card.
         let [a, b, c, d, e, ..] = random::number().to_le_bytes();
         [2, a, b, c, d, e]
     };
@@ -134,12 +134,12 @@ impl Card {
         self.address
     }
 
-    /// Tells the device that its interrupt was seen.
+    /// Notifies the device that its interrupt was seen.
     pub fn acknowledge(&mut self) {
         self.transport.ack_interrupt();
     }
 
-    /// Tells the device of what it does not know yet.
+    /// Notifies the device of what it does not know yet.
     pub fn flush(&mut self) {
         for queue in [RECEIVING, SENDING] {
             if core::mem::take(&mut self.tell[usize::from(queue)]) {

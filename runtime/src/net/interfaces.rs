@@ -91,7 +91,7 @@ fn socket_address(address: Ipv4Addr) -> Vec<u8> {
     Address::Inet((IpAddress::Ipv4(address), 0).into()).encode(Family::Inet)
 }
 
-/// The mask with so many bits.
+/// The mask with that many bits.
 fn mask(bits: u8) -> Ipv4Addr {
     let bits = u32::from(bits.min(32));
     Ipv4Addr::from(u32::MAX.checked_shl(32 - bits).unwrap_or(0))

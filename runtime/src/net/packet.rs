@@ -23,7 +23,7 @@ pub enum Packet {
         /// For whom it is.
         destination: IpEndpoint,
     },
-    /// Somebody could not deliver what was sent.
+    /// Someone could not deliver what was sent.
     Unreachable {
         /// 6 for TCP, 17 for UDP.
         protocol: u8,
@@ -34,7 +34,7 @@ pub enum Packet {
         /// Why (the code of RFC 792).
         code: u8,
     },
-    /// Anything about neighbors: who waits for one may go on.
+    /// Anything about neighbors: who waits for one may continue.
     Neighbor,
     /// Anything else.
     Other,

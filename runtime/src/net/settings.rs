@@ -14,7 +14,7 @@ use crate::fs::{Kind, NewNode, Place, archive};
 use crate::syscall::system;
 
 /// What an entry `address/bits[:gateway[:dns[:dns[:host[:domain]]]]]` says. IPv6 addresses
-/// stand in brackets.
+/// are in brackets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Setting {
     /// The address and its network.
@@ -79,7 +79,7 @@ fn parse(entry: &[u8]) -> Option<Setting> {
     })
 }
 
-/// The address that the card has in its own network without anybody giving it one (RFC 4291).
+/// The address that the card has in its own network without anyone giving it one (RFC 4291).
 fn link_local(card: [u8; 6]) -> Ipv6Addr {
     let [a, b, c, d, e, f] = card;
     Ipv6Addr::from([
@@ -197,7 +197,7 @@ fn write_if_missing(root: &Rc<Place>, name: &[u8], content: &[u8]) {
                 let _ = node.write(0, &mut Input::kernel(content));
                 return;
             }
-            // A link to where some service would write, which nobody runs.
+            // A link to where some service would write, which no one runs.
             Kind::Link if !leads_somewhere(root, name) => {
                 let _ = etc.remove(name, false);
             }

@@ -39,11 +39,11 @@ bitflags! {
         const PEEK = 2;
         /// Control messages were cut.
         const CONTROL_CUT = 8;
-        /// The message was cut; as a wish, its whole length is the result.
+        /// The message was cut; if asked for, its whole length is the result.
         const CUT = 0x20;
         /// Nothing waits.
         const NO_WAIT = 0x40;
-        /// All of the room is to be filled.
+        /// All of the space is to be filled.
         const WAIT_ALL = 0x100;
         /// No `SIGPIPE`.
         const NO_SIGNAL = 0x4000;
@@ -80,7 +80,7 @@ pub const V6_ONLY: Name = (41, 26);
 const SEND_BUFFER: Name = (1, 7);
 const RECEIVE_BUFFER: Name = (1, 8);
 
-/// The options that are numbers, and what they are at first. What is here without being used
+/// The options that are numbers, and what they are at first. What is accepted without being used
 /// anywhere changes nothing, as on a Linux that has nothing to do for it.
 const NUMBERS: &[(Name, i32)] = &[
     (REUSE_ADDRESS, 0),
@@ -153,7 +153,7 @@ pub struct Base {
     pub send_patience: Cell<Option<u64>>,
     /// Seconds that closing may wait (`SO_LINGER`).
     pub linger: Cell<Option<u32>>,
-    /// What went wrong since somebody asked.
+    /// What went wrong since someone asked.
     pub error: Cell<Option<Errno>>,
     numbers: RefCell<BTreeMap<Name, i32>>,
 }
@@ -232,7 +232,7 @@ pub struct Control {
     pub credentials: Option<[u32; 3]>,
 }
 
-/// Open files that nobody received and that are to be closed.
+/// Open files that no one received and that are to be closed.
 static UNWANTED: Global<RefCell<Vec<Rc<Description>>>> = Global::new(RefCell::new(Vec::new()));
 static CLOSING: Global<Cell<bool>> = Global::new(Cell::new(false));
 
@@ -314,7 +314,7 @@ pub trait Socket: File {
         Err(Errno::OPNOTSUPP)
     }
 
-    /// Takes a connection that somebody made: its socket and who that is.
+    /// Takes a connection that someone made: its socket and who that is.
     ///
     /// # Errors
     /// `EAGAIN`, `EINVAL` for a socket that does not listen.
@@ -322,10 +322,10 @@ pub trait Socket: File {
         Err(Errno::OPNOTSUPP)
     }
 
-    /// Connects to somebody.
+    /// Connects to someone.
     ///
     /// # Errors
-    /// `EINPROGRESS` if that takes time: [`Socket::connected`] tells of its end.
+    /// `EINPROGRESS` if that takes time: [`Socket::connected`] reports of its end.
     fn connect(&self, address: Address) -> Result<()>;
 
     /// Whether the connection is there.
@@ -377,7 +377,7 @@ pub trait Socket: File {
     /// An option that was set has to have its effect.
     fn options_changed(&self) {}
 
-    /// The error that nobody was told yet (`SO_ERROR`).
+    /// The error that was not reported yet (`SO_ERROR`).
     fn take_error(&self) -> Option<Errno> {
         self.base().error.take()
     }
@@ -388,7 +388,7 @@ pub trait Socket: File {
     }
 }
 
-/// The error of sending to where nobody reads any more, with its signal.
+/// The error of sending to where no one reads any more, with its signal.
 pub fn broken_pipe(flags: Message) -> Errno {
     if !flags.contains(Message::NO_SIGNAL) {
         task::current_process().send(Info::kernel(Signal::PIPE));

@@ -106,12 +106,12 @@ impl Core {
     }
 }
 
-/// Somebody with a socket of smoltcp.
+/// Someone with a socket of smoltcp.
 pub trait Station {
     /// The socket.
     fn core(&self) -> &Core;
 
-    /// Something may have changed: tells who waits.
+    /// Something may have changed: notifies those who wait.
     fn changed(self: Rc<Self>);
 }
 
@@ -145,7 +145,7 @@ pub fn attach(mut card: Card) -> bool {
     true
 }
 
-/// Tells the card that its interrupt was seen.
+/// Notifies the card that its interrupt was seen.
 pub fn acknowledge_interrupt() {
     with_network(|network| network.card.acknowledge());
 }
@@ -333,7 +333,7 @@ pub fn poll() {
     }
 }
 
-/// Serves who has a time that is over, or everybody who has any.
+/// Serves who has a time that is over, or everyone who has any.
 fn ring(all: bool) {
     let now = arch::monotonic();
     let limit = if all { u64::MAX } else { now };
@@ -375,13 +375,13 @@ fn unschedule(core: &Core) -> Option<Rc<dyn Station>> {
     STACK.timers.borrow_mut().remove(&(deadline, core.id))
 }
 
-/// Sends what a socket has to send, notes when it wants to again, and tells who waits for it.
+/// Sends what a socket has to send, notes when it wants to again, and notifies those who wait for it.
 pub fn serve(station: &Rc<dyn Station>) {
     send_for(station);
     with_network(|network| network.card.flush());
 }
 
-/// As [`serve`], without telling the card.
+/// As [`serve`], without notifying the card.
 fn send_for(station: &Rc<dyn Station>) {
     let core = station.core();
     let next = with_network(|network| {
@@ -504,7 +504,7 @@ fn deliver_segment(flow: Flow, flags: u8, bytes: &[u8]) -> Option<Rc<dyn Station
     let known = STACK.connections.borrow().get(&flow).cloned();
     let begins = flags & (packet::SYN | packet::ACK | packet::RST) == packet::SYN;
     if let Some(connection) = known {
-        // Who was in TIME-WAIT may begin anew (RFC 9293, section 3.10.7.4).
+        // Who was in TIME-WAIT may begin again (RFC 9293, section 3.10.7.4).
         if !(begins && connection.is_over()) {
             if flags & packet::RST != 0 {
                 connection.see_reset();
@@ -519,7 +519,7 @@ fn deliver_segment(flow: Flow, flags: u8, bytes: &[u8]) -> Option<Rc<dyn Station
         if own == Some(true)
             && let Some(listener) = find_listener(flow.0, flow.1.port)
         {
-            // Without room the packet is lost, and comes again.
+            // Without space the packet is lost, and comes again.
             let connection = Connection::incoming(&listener, flow)?;
             add_connection(connection.clone());
             feed(bytes, Some(connection.core()));

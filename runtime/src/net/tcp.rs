@@ -30,12 +30,12 @@ use crate::time::SECOND;
 /// of the memory that is free, so that some get large buffers and many still find memory.
 const BUFFERS: core::ops::RangeInclusive<usize> = 4 << 10..=64 << 10;
 const PART: usize = 1024;
-/// A listener's queue is at least so long, whatever it asks for: connections that wait are cheap,
-/// and those that find no room come again only after a second.
+/// A listener's queue is at least that long, whatever it asks for: connections that wait are cheap,
+/// and those that find no space come again only after a second.
 const LEAST_BACKLOG: usize = 1024;
 /// `somaxconn`
 const MOST_BACKLOG: usize = 4096;
-/// Seconds without an answer that end what nobody owns any more.
+/// Seconds without an answer that end what no one owns any more.
 const CLOSING_PATIENCE: u64 = 60;
 /// Seconds without an answer that end the attempt to connect, and a connection.
 const CONNECTING_PATIENCE: u64 = 127;
@@ -57,9 +57,9 @@ pub struct Connection {
     /// Whether the other side refused it or ended it at once.
     reset: Cell<bool>,
     state: Cell<State>,
-    /// What was ready when somebody was told last.
+    /// What was ready when someone was notified last.
     told: Cell<(Events, usize)>,
-    /// Whether nobody reads any more.
+    /// Whether no one reads any more.
     deaf: Cell<bool>,
     /// Since when no socket has it any more.
     orphan: Cell<Option<u64>>,
@@ -145,7 +145,7 @@ impl Connection {
         })
     }
 
-    /// A connection that somebody asks a listener for, if there is room.
+    /// A connection that someone asks a listener for, if there is space.
     pub fn incoming(listener: &Rc<Listener>, flow: Flow) -> Option<Rc<Connection>> {
         if !listener.has_room() {
             return None;
@@ -439,7 +439,7 @@ pub struct TcpSocket {
     queue: Rc<WaitQueue>,
     binding: RefCell<Option<Rc<Binding>>>,
     stage: RefCell<Stage>,
-    /// Whether somebody was told that the connection is there.
+    /// Whether someone was notified that the connection is there.
     connected: Cell<bool>,
 }
 
@@ -820,7 +820,7 @@ impl Socket for TcpSocket {
         match self.stage() {
             Stage::Fresh => return Err(Errno::NOTCONN),
             Stage::Listening(_) => {
-                // Nobody can connect any more; what waits in accept ends.
+                // No one can connect any more; what waits in accept ends.
                 if receiving {
                     self.close();
                     self.queue.wake();

@@ -21,7 +21,7 @@ use crate::task::WaitQueue;
 
 /// Packets and bytes that wait to be sent.
 const SENDING: (usize, usize) = (16, 16 << 10);
-/// What was received goes on at once, so that there is room for one packet only.
+/// What was received continues at once, so that there is room for one packet only.
 const RECEIVING: (usize, usize) = (2, 4 << 10);
 /// The most bytes that fit into a packet of Ethernet, by the version of IP: nothing is sent
 /// in pieces.
@@ -39,7 +39,7 @@ pub struct Datagrams {
     /// The address from which the peer is reached.
     source: Cell<Option<IpAddress>>,
     error: Cell<Option<Errno>>,
-    /// Whether somebody waits for room.
+    /// Whether someone waits for space.
     full: Cell<bool>,
 }
 
@@ -68,7 +68,7 @@ impl Datagrams {
         Some(fitness)
     }
 
-    /// What was sent could not be delivered: connected sockets are told.
+    /// What was sent could not be delivered: connected sockets are notified.
     pub fn unreachable(&self, to: IpEndpoint, error: Errno) {
         if self.peer.get() == Some(to) {
             self.error.set(Some(error));
@@ -163,7 +163,7 @@ impl UdpSocket {
         };
         let source = Some(Address::Inet(from));
         match socket.inbox.send(input, source, &mut Control::default()) {
-            // Without room it is lost, as on a network.
+            // Without space it is lost, as on a network.
             Err(Errno::AGAIN | Errno::PIPE) => {
                 input.skip();
                 Ok(length)

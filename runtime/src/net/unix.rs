@@ -52,7 +52,7 @@ struct Listener {
     credentials: [u32; 3],
 }
 
-/// One end of a connection that nobody has accepted yet.
+/// One end of a connection that no one has accepted yet.
 struct Connection {
     end: Rc<End>,
     queue: Rc<WaitQueue>,

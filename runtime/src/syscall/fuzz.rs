@@ -1,6 +1,6 @@
 //! Random system calls: the kernel must survive all of them.
 //!
-//! The test makes a bounded number of them; with `KRAFT_FUZZ_SECONDS` it goes on for so long,
+//! The test makes a bounded number of them; with `KRAFT_FUZZ_SECONDS` it continues for that long,
 //! from the seed `KRAFT_FUZZ_SEED`.
 
 use alloc::string::String;
@@ -203,7 +203,7 @@ fn shaped(random: &mut Random, kind: u8) -> usize {
         b'x' => (0..random.below(4)).fold(0, |bits, _| bits | 1 << random.below(20)),
         _ => match random.below(3) {
             0 => MEMORY + PAGE * random.below(MEMORY_SIZE / PAGE),
-            // What the kernel gave out for mappings lies below here.
+            // What the kernel gave out for mappings is below here.
             1 => 0x7fff_bfff_f000 - PAGE * random.below(64),
             _ => 0x4000_0000 + PAGE * random.below(64),
         },
@@ -252,12 +252,12 @@ fn is_left_out(call: Call) -> bool {
             | Call::Clone3
             | Call::Reboot
             | Call::RtSigreturn
-            // Its memory stays until somebody removes it: it would look lost.
+            // Its memory stays until someone removes it: it would look lost.
             | Call::Shmget
     )
 }
 
-/// What was called, told when the test fails.
+/// What was called, woken when the test fails.
 struct Log {
     seed: u64,
     lines: Vec<String>,
@@ -287,7 +287,7 @@ fn run_system(seed: u64, calls: &mut Vec<Call>) {
     open_some();
     for _ in 0..CALLS {
         let thread = task::current();
-        // Whoever waits is told that a signal came.
+        // Anyone who waits is notified that a signal came.
         thread.mask.set(0);
         thread.process.pending.add(Info::kernel(Signal::KILL));
         thread.process.stopped.set(None);

@@ -26,7 +26,7 @@ use crate::task;
 use crate::task::signals::return_from_handler;
 
 static TRACE: Global<Cell<bool>> = Global::new(Cell::new(false));
-/// The calls that were missing, a bit for each number: each is told once.
+/// The calls that were missing, a bit for each number: each is reported once.
 static MISSING: Global<RefCell<[u64; 8]>> = Global::new(RefCell::new([0; 8]));
 
 /// Prints each call with its result from now on.
@@ -87,7 +87,7 @@ fn trace(number: usize, call: Option<Call>, arguments: [usize; 6], result: Resul
     }
 }
 
-/// Tells once of a call that there is not. Programs try some newer calls and go on without
+/// Reports a call that does not exist, once. Programs try some newer calls and continue without
 /// them: these are not worth a line.
 fn tell_missing(number: usize, call: Option<Call>) {
     let expected = matches!(

@@ -72,7 +72,7 @@ fn wait_for<T>(
         return attempt();
     }
     match description.wait_for(deadline, attempt) {
-        // What may only take so long does not start again.
+        // What may only take that long does not start again.
         Err(Errno::RESTART) if deadline.is_some() => Err(Errno::INTR),
         other => other,
     }
@@ -159,7 +159,7 @@ pub fn accept(fd: i32, address: usize, length_at: usize, flags: usize) -> Result
     let description = get(fd)?;
     kept_flags(flags)?;
     let listener = socket(&description)?;
-    // Without a descriptor for it a connection goes on waiting.
+    // Without a descriptor for it a connection continues waiting.
     let limit = task::current_process().limit(Limit::FILES);
     if files::table().descriptors().len() as u64 >= limit {
         return Err(Errno::MFILE);
@@ -305,7 +305,7 @@ fn read_control(at: usize, length: usize) -> Result<Control> {
                 }
                 control.credentials = Some(given);
             }
-            // Where packets go out is nobody's choice here.
+            // Where packets go out is no one's choice here.
             (SOCKET_LEVEL, _) => return Err(Errno::INVAL),
             _ => {}
         }
@@ -475,7 +475,7 @@ fn write_control(
         let close = flags.contains(Message::CLOSE_ON_EXEC);
         let mut numbers: Vec<i32> = Vec::new();
         let wanted = control.files.len();
-        // Files that find no room are closed.
+        // Files that find no space are closed.
         for file in control.files.drain(..).take(places) {
             match files::add(file, close) {
                 Ok(fd) => numbers.push(fd as i32),

@@ -199,7 +199,7 @@ pub fn change(id: i32, user: u32, group: u32, mode: u32) -> Result<()> {
     Ok(())
 }
 
-/// Removes a segment (`IPC_RMID`): it is gone when nobody maps it any more.
+/// Removes a segment (`IPC_RMID`): it is gone when no one maps it any more.
 ///
 /// # Errors
 /// `EINVAL`, `EPERM`

@@ -67,7 +67,7 @@ pub fn get(key: i32, flags: usize) -> Result<i32> {
     QUEUES.get(key, flags, make, |_| Ok(()))
 }
 
-/// Sends a message (`msgsnd`), and waits for room.
+/// Sends a message (`msgsnd`), and waits for space.
 ///
 /// # Errors
 /// `EINVAL`, `EACCES`, `EIDRM`, `EINTR`, `EAGAIN` when it would wait.

@@ -123,7 +123,7 @@ pub fn clone(request: CloneRequest) -> Result {
         let _ = space.write(request.child_tid, &id.to_le_bytes());
     }
     if flags & PARENT_SET_TID != 0 {
-        // As on Linux, the child begins even if nobody learns its number.
+        // As on Linux, the child begins even if no one learns its number.
         let _ = user::write(request.parent_tid, &id);
     }
     process.borrows_space.set(flags & VFORK != 0);

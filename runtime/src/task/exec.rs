@@ -1,4 +1,4 @@
-//! Running a program: its memory is made anew, its stack filled, its registers set.
+//! Running a program: its memory is made again, its stack filled, its registers set.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -26,9 +26,9 @@ const LARGEST_STACK: usize = 256 << 20;
 pub struct Request {
     /// Where the program is.
     pub place: Rc<Place>,
-    /// The path by which it was called: scripts are told.
+    /// The path by which it was called: scripts receive it.
     pub path: Vec<u8>,
-    /// The words.
+    /// The arguments.
     pub arguments: Vec<Vec<u8>>,
     /// The environment.
     pub environment: Vec<Vec<u8>>,
@@ -90,7 +90,7 @@ fn check(place: &Place, process: &Process) -> Result<()> {
 ///
 /// # Errors
 /// `ENOEXEC`, `EACCES`, `ENOENT` for the interpreter, `E2BIG`, `ENOMEM`. After an error the old
-/// program goes on.
+/// program continues.
 pub fn execute(mut request: Request) -> Result<Registers> {
     let thread = schedule::current();
     let process = thread.process.clone();

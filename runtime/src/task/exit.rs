@@ -55,7 +55,7 @@ pub fn release(thread: &Rc<Thread>) {
 }
 
 /// Lets go of what a thread has in the memory of its program: its locks, and its number, for
-/// which somebody may wait.
+/// which someone may wait.
 pub fn release_memory(thread: &Rc<Thread>) {
     futex::release_robust_list(thread);
     thread.robust_list.set(0);
@@ -147,7 +147,7 @@ fn adopter(process: &Process) -> Option<Rc<Process>> {
     find_process(1).filter(|first| first.id != process.id)
 }
 
-/// Lets the parent of a `vfork` child go on.
+/// Lets the parent of a `vfork` child continue.
 pub fn release_vfork_parent(process: &Process) {
     if process.borrows_space.replace(false) {
         process.released.wake();
@@ -185,7 +185,7 @@ pub struct WaitOptions {
     pub ended: bool,
     /// Report stopped children.
     pub stopped: bool,
-    /// Report children that went on.
+    /// Report children that continued.
     pub continued: bool,
     /// Leave the child as it is (`WNOWAIT`).
     pub keep: bool,

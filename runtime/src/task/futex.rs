@@ -47,7 +47,7 @@ fn key(address: usize) -> Result<Key> {
     })
 }
 
-/// Waits until somebody wakes the futex at `address`, which must hold `expected`.
+/// Waits until someone wakes the futex at `address`, which must hold `expected`.
 ///
 /// # Errors
 /// `EAGAIN` if it does not hold it, `ETIMEDOUT`, [`Errno::RESTART`] for a signal.
@@ -128,7 +128,7 @@ pub fn wake_bits(address: usize, most: usize, bits: u32) -> Result {
     Ok(wake_key(key(address)?, most, bits))
 }
 
-/// Wakes up to `most` waiters; an address that is none wakes nobody.
+/// Wakes up to `most` waiters; an address that is none wakes no one.
 pub fn wake_address(address: usize, most: usize) {
     if let Ok(key) = key(address) {
         wake_key(key, most, ANY);
@@ -216,7 +216,7 @@ pub fn wake_operation(
     Ok(woken)
 }
 
-/// Takes a lock whose owner's number stands in the futex (`FUTEX_LOCK_PI`); threads all have the
+/// Takes a lock whose owner's number is in the futex (`FUTEX_LOCK_PI`); threads all have the
 /// same priority, so that there is none to inherit.
 ///
 /// # Errors

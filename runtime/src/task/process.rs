@@ -127,7 +127,7 @@ impl Limit {
     }
 }
 
-/// Where a process stands in the file system.
+/// Where a process is in the file system.
 #[derive(Clone)]
 pub struct Paths {
     /// The working directory.
@@ -151,13 +151,13 @@ pub struct Process {
     space: RefCell<Option<Rc<Space>>>,
     /// Its file descriptors.
     pub files: RefCell<Rc<FileTable>>,
-    /// Where it stands in the file system.
+    /// Where it is in the file system.
     pub paths: RefCell<Rc<RefCell<Paths>>>,
     /// What it does with signals.
     pub handlers: RefCell<Rc<Handlers>>,
     /// Signals for any of its threads.
     pub pending: Pending,
-    /// Told when a signal comes (`signalfd`, `sigtimedwait`).
+    /// Woken when a signal comes (`signalfd`, `sigtimedwait`).
     pub signal_queue: WaitQueue,
     /// The process group.
     pub group: Cell<i32>,
@@ -177,9 +177,9 @@ pub struct Process {
     pub stopped: Cell<Option<Signal>>,
     /// Whether its parent has not seen the stop or the continuation.
     pub unreported: Cell<Option<ChildChange>>,
-    /// Told when a child changes.
+    /// Woken when a child changes.
     pub child_queue: WaitQueue,
-    /// Told when the process stops being a `vfork` child, or goes on after a stop.
+    /// Woken when the process stops being a `vfork` child, or continues after a stop.
     pub released: WaitQueue,
     /// Whether the parent waits until this process has memory of its own.
     pub borrows_space: Cell<bool>,
@@ -187,7 +187,7 @@ pub struct Process {
     pub exit_signal: Cell<i32>,
     /// The program.
     pub program: RefCell<Option<Rc<Place>>>,
-    /// The words that the program was given.
+    /// The arguments that the program was given.
     pub arguments: RefCell<Vec<Vec<u8>>>,
     /// The environment that the program was given.
     pub environment: RefCell<Vec<Vec<u8>>>,
@@ -218,7 +218,7 @@ pub struct Process {
 pub enum ChildChange {
     /// It stopped.
     Stopped(Signal),
-    /// It went on.
+    /// It continued.
     Continued,
 }
 
@@ -252,7 +252,7 @@ pub fn all_processes() -> Vec<Rc<Process>> {
     PROCESSES.borrow().values().cloned().collect()
 }
 
-/// Tells all programs that a file has become shorter, the file by its address.
+/// Notifies all programs that a file has become shorter, the file by its address.
 pub fn forget_file(node: *const (), length: u64) {
     for process in all_processes() {
         if let Some(space) = process.space() {
@@ -385,12 +385,12 @@ impl Process {
         self.files.borrow().clone()
     }
 
-    /// Where the process stands in the file system.
+    /// Where the process is in the file system.
     pub fn paths(&self) -> Paths {
         self.paths.borrow().borrow().clone()
     }
 
-    /// Changes where the process stands in the file system.
+    /// Changes where the process is in the file system.
     pub fn change_paths(&self, change: impl FnOnce(&mut Paths)) {
         let paths = self.paths.borrow().clone();
         change(&mut paths.borrow_mut());

@@ -110,7 +110,7 @@ pub fn yield_now() {
     switch();
 }
 
-/// Lets the others run until somebody wakes this thread.
+/// Lets the others run until someone wakes this thread.
 pub fn block() {
     let thread = current();
     thread.state.set(State::Waiting);
@@ -123,7 +123,7 @@ pub fn leave() -> ! {
     panic!("a dead thread runs");
 }
 
-/// Goes on with the next thread that is ready; waits for interrupts while there is none.
+/// Continues with the next thread that is ready; waits for interrupts while there is none.
 fn switch() {
     let next = loop {
         if let Some(next) = SCHEDULER.ready.borrow_mut().pop_front() {
@@ -156,7 +156,7 @@ fn switch() {
     let from = previous.saved_stack.as_ptr();
     let to = prepare(next);
     drop(previous);
-    // SAFETY: `from` lies in a thread that is alive or kept until the next switch; `to` is
+    // SAFETY: `from` is in a thread that is alive or kept until the next switch; `to` is
     // where its thread stopped or begins.
     unsafe { arch::switch_stacks(from, to) };
     let dead = core::mem::take(&mut *SCHEDULER.dead.borrow_mut());

@@ -27,7 +27,7 @@ pub fn is_ignored(process: &Process, signal: Signal) -> bool {
 }
 
 /// What a signal does when it is sent, whether it is delivered or not: `SIGCONT` lets a
-/// stopped process go on and cancels stops, a stop cancels `SIGCONT`.
+/// stopped process continue and cancels stops, a stop cancels `SIGCONT`.
 pub fn before_sending(process: &Process, signal: Signal) {
     let stops = Signal::STOP.bit() | Signal::TSTP.bit() | Signal::TTIN.bit() | Signal::TTOU.bit();
     if signal == Signal::CONT || signal == Signal::KILL {
@@ -43,7 +43,7 @@ pub fn before_sending(process: &Process, signal: Signal) {
     }
 }
 
-/// Tells the parent that a child stopped or went on.
+/// Notifies the parent that a child stopped or continued.
 fn report_change(process: &Process, change: ChildChange) {
     process.unreported.set(Some(change));
     let Some(parent) = process.parent.borrow().upgrade() else {
@@ -72,7 +72,7 @@ fn stop(process: &Process, signal: Signal) {
     report_change(process, ChildChange::Stopped(signal));
 }
 
-/// Does what has to be done before user mode goes on: ends threads, stops, runs handlers,
+/// Does what has to be done before user mode continues: ends threads, stops, runs handlers,
 /// starts interrupted calls again.
 pub fn before_user_mode(registers: &mut Registers, call: Option<Call>) {
     let thread = schedule::current();
@@ -201,8 +201,8 @@ pub fn return_from_handler(registers: &mut Registers) {
     }
 }
 
-/// Sends a fault's signal to the thread that caused it; a thread that blocks or ignores it
-/// ends, because it cannot go on.
+/// Sends the signal of an exception to the thread that caused it; a thread that blocks or ignores it
+/// ends, because it cannot continue.
 pub fn send_fault(info: Info) {
     let thread = schedule::current();
     let signal = info.signal();

@@ -11,13 +11,13 @@ use crate::abi::errno::{Errno, Result};
 use crate::arch;
 use crate::time;
 
-/// Somebody who wants to know that something happened.
+/// Someone who wants to know that something happened.
 pub trait Wake: Any {
     /// Called when it happened; it must not wait.
     fn wake(&self);
 }
 
-/// Those who want to know of changes of one thing.
+/// Those who want to know about changes of one thing.
 #[derive(Default)]
 pub struct WaitQueue {
     waiters: RefCell<Vec<Rc<dyn Wake>>>,
@@ -31,21 +31,21 @@ impl WaitQueue {
         }
     }
 
-    /// Tells everybody who waits.
+    /// Notifies everyone who waits.
     pub fn wake(&self) {
-        // A waiter may add or remove itself while it is told.
+        // A waiter may add or remove itself while it is notified.
         let waiters = self.waiters.borrow().clone();
         for waiter in waiters {
             waiter.wake();
         }
     }
 
-    /// Adds somebody.
+    /// Adds someone.
     pub fn add(&self, waiter: Rc<dyn Wake>) {
         self.waiters.borrow_mut().push(waiter);
     }
 
-    /// Removes somebody who was added once.
+    /// Removes someone who was added once.
     pub fn remove(&self, waiter: &Rc<dyn Wake>) {
         let mut waiters = self.waiters.borrow_mut();
         if let Some(index) = waiters.iter().position(|other| Rc::ptr_eq(other, waiter)) {
@@ -60,14 +60,14 @@ impl WaitQueue {
         self.waiters.borrow().clone()
     }
 
-    /// Whether nobody waits.
+    /// Whether no one waits.
     pub fn is_empty(&self) -> bool {
         self.waiters.borrow().is_empty()
     }
 }
 
 /// Waits until `attempt` gives something; it is called again whenever one of the queues is
-/// told. `None` when the monotonic clock has reached `deadline` first.
+/// notified. `None` when the monotonic clock has reached `deadline` first.
 ///
 /// # Errors
 /// [`Errno::RESTART`] when a signal came first.

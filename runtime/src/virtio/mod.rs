@@ -60,9 +60,9 @@ unsafe impl Hal for MachineMemory {
     unsafe fn unshare(_physical: PhysAddr, _buffer: NonNull<[u8]>, _direction: BufferDirection) {}
 }
 
-/// A driver that wants to know of interrupts.
+/// A driver that wants to know about interrupts.
 pub trait Interrupts {
-    /// Tells the device that its interrupt was seen.
+    /// Notifies the device that its interrupt was seen.
     fn acknowledge(&self);
 }
 

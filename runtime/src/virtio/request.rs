@@ -16,7 +16,7 @@ const QUEUE_SIZE: usize = 8;
 const LONGEST_ANSWER: u64 = 30_000_000_000;
 
 bitflags! {
-    /// What the driver knows of virtio's features.
+    /// What the driver knows about virtio's features.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     struct Features: u64 {
         /// The tag of a 9p device is in its configuration (other devices do not get it).
@@ -64,7 +64,7 @@ impl RequestQueue {
         &self.transport
     }
 
-    /// Tells the device that its interrupt was seen: lines are shared.
+    /// Notifies the device that its interrupt was seen: lines are shared.
     pub fn acknowledge(&mut self) {
         self.transport.ack_interrupt();
     }

@@ -27,7 +27,7 @@ pub fn tree() -> Option<DeviceTree<'static>> {
     if length == 0 {
         return None;
     }
-    // SAFETY: the memory is mapped and reserved; nobody writes it.
+    // SAFETY: the memory is mapped and reserved; no one writes it.
     let bytes = unsafe { core::slice::from_raw_parts((PHYSICAL + start) as *const u8, length) };
     DeviceTree::new(bytes)
 }

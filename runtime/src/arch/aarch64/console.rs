@@ -56,7 +56,7 @@ pub fn use_16550(device: usize) {
     }
 }
 
-/// Tells the port that its interrupt was seen.
+/// Notifies the port that its interrupt was seen.
 pub fn acknowledge() {
     if let Port::Pl011(base) = PORT.get() {
         write32(base + pl011::CLEAR, pl011::RECEIVED);
@@ -90,7 +90,7 @@ pub fn is_at_line_start() -> bool {
     AT_LINE_START.get()
 }
 
-/// A byte that was typed, if there is one.
+/// A byte of the keyboard, if there is one.
 pub fn console_byte() -> Option<u8> {
     match PORT.get() {
         Port::None => None,

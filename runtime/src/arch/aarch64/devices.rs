@@ -15,7 +15,7 @@ use crate::arch::device_tree::{DeviceTree, Pci};
 use crate::virtio::{MachineMemory, VirtioDevice};
 
 const VIRTIO_VENDOR: u16 = 0x1af4;
-/// The word of the configuration space with the interrupt's line and pin.
+/// The value of the configuration space with the interrupt's line and pin.
 const INTERRUPT: u8 = 0x3c;
 /// Base addresses of one function.
 const BARS: u8 = 6;
@@ -95,7 +95,7 @@ fn bus_devices(pci: &Pci<'_>) -> Vec<VirtioDevice> {
     devices
 }
 
-/// Gives the registers of a function addresses from `free` on: without firmware nobody has.
+/// Gives the registers of a function addresses from `free` on: without firmware no one has.
 /// Returns what is free then.
 fn place_registers<C: ConfigurationAccess>(
     root: &mut PciRoot<C>,

@@ -170,7 +170,7 @@ pub fn source(interrupt: u32) -> Source {
     }
 }
 
-/// Tells the controller that the interrupt is dealt with.
+/// Notifies the controller that the interrupt is dealt with.
 pub fn end(interrupt: u32) {
     match INTERRUPTS.controller.get() {
         Controller::None => {}

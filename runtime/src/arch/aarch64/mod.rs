@@ -48,7 +48,7 @@ pub const ELF_MACHINE: u16 = 183;
 pub const NAME: &str = "aarch64";
 
 unsafe extern "C" {
-    /// Saves the callee-saved registers and the stack pointer, goes on at another stack.
+    /// Saves the callee-saved registers and the stack pointer, continues at another stack.
     ///
     /// # Safety
     /// `to` must come from this function or from [`prepare_stack`].
@@ -66,7 +66,7 @@ const SWITCH_WORDS: usize = 12;
 /// `top` is the 16-byte aligned end of writable memory that nothing else uses.
 pub unsafe fn prepare_stack(top: usize, registers: &Registers) -> usize {
     let frame = top - size_of::<Registers>();
-    // SAFETY: the caller owns the stack; the frame and the words below it lie within it.
+    // SAFETY: the caller owns the stack; the frame and the arguments below it lie within it.
     unsafe {
         (frame as *mut Registers).write(*registers);
         let at = (frame as *mut usize).sub(SWITCH_WORDS);

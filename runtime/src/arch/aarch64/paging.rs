@@ -33,7 +33,7 @@ impl Entry {
         Entry(physical as u64 | PRESENT)
     }
 
-    /// A page of user memory; a page that is copied on write faults at the first one.
+    /// A page of user memory; a page that is copied on write causes a page fault at the first one.
     pub fn page(physical: usize, protection: Protection, copy_on_write: bool) -> Entry {
         let mut bits = physical as u64 | PRESENT | MEMORY | NOT_FOR_KERNEL;
         if !protection.is_empty() {
@@ -105,7 +105,7 @@ pub fn init() {
         Protection::READ | Protection::EXECUTE,
         false,
     );
-    // SAFETY: the tables are the kernel's own and mapped by nobody yet; each has 512 entries.
+    // SAFETY: the tables are the kernel's own and mapped by no one yet; each has 512 entries.
     unsafe {
         let instructions = (&raw const return_from_handler_code).read();
         page.cast::<[u32; 2]>().write(instructions);

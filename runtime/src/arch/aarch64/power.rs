@@ -30,7 +30,7 @@ pub fn set_conduit(conduit: Conduit) {
 /// Ends the machine; `status` is the exit status of the program (0 to 255).
 ///
 /// The machine has no device that takes a status, so that it becomes the last line on the
-/// console: `kraft: exit status N`. Whoever reads the console knows it by its place: nothing
+/// console: `kraft: exit status N`. Anyone who reads the console knows it by its place: nothing
 /// that the program writes comes after it.
 pub fn power_off(status: u8) -> ! {
     if !console::is_at_line_start() {

@@ -13,7 +13,7 @@ const INFO: usize = 0;
 const CONTEXT: usize = 128;
 const ALTERNATE: usize = CONTEXT + 16;
 const MASK: usize = CONTEXT + 40;
-/// `struct sigcontext`: the fault's address, x0 to x30, sp, pc, pstate.
+/// `struct sigcontext`: the address of the exception, x0 to x30, sp, pc, pstate.
 const REGISTERS: usize = CONTEXT + 176;
 const RECORDS: usize = REGISTERS + 288;
 const FRAME: usize = RECORDS + 4096;

@@ -180,7 +180,7 @@ trap_common:
   iretq
 
 # switch_stacks(from: *mut usize, to: usize): saves what the calling convention wants kept on
-# the old stack, its pointer in *from, and goes on where `to` stopped.
+# the old stack, its pointer in *from, and continues where `to` stopped.
 .globl switch_stacks
 switch_stacks:
   push rbp

@@ -105,7 +105,7 @@ pub fn wall_clock_at_boot() -> u64 {
     WALL.load(Ordering::Relaxed)
 }
 
-/// Asks for an interrupt in so many nanoseconds; `None` for none.
+/// Asks for an interrupt in that many nanoseconds; `None` for none.
 pub fn set_timer(nanoseconds: Option<u64>) {
     let count = nanoseconds.map_or(0, |wait| {
         let ticks = u128::from(wait) * u128::from(APIC_RATE.load(Ordering::Relaxed)) / 1_000_000;

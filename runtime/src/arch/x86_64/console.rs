@@ -26,7 +26,7 @@ pub fn console_write(bytes: &[u8]) {
     }
 }
 
-/// A byte that was typed, if there is one.
+/// A byte of the keyboard, if there is one.
 pub fn console_byte() -> Option<u8> {
     let status = in8(LINE_STATUS);
     (status != 0xff && status & RECEIVED != 0).then(|| in8(DATA))

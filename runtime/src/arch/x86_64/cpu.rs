@@ -30,7 +30,7 @@ static GDT: Table<[u64; 7]> = Table(UnsafeCell::new([
 ]));
 static TASK_STATE: Table<[u32; 26]> = Table(UnsafeCell::new([0; 26]));
 static IDT: Table<[[u64; 2]; 64]> = Table(UnsafeCell::new([[0; 2]; 64]));
-/// The stack for a fault in the kernel's own stack handling.
+/// The stack for an exception in the kernel's own stack handling.
 static DOUBLE_FAULT_STACK: Table<[u8; 8192]> = Table(UnsafeCell::new([0; 8192]));
 
 unsafe extern "C" {
@@ -54,7 +54,7 @@ fn pointer<T>(table: &Table<T>) -> [u16; 5] {
 /// Sets up the tables; called once, before the first trap.
 pub fn init() {
     let state = TASK_STATE.0.get() as u64;
-    // SAFETY: the tables are written before the processor is told of them, and all have the
+    // SAFETY: the tables are written before the processor is given them, and all have the
     // layout that the processor wants (Intel SDM volume 3, chapters 3, 6 and 7).
     unsafe {
         let gdt = &mut *GDT.0.get();
@@ -114,7 +114,7 @@ pub fn set_kernel_stack(top: usize) {
 
 /// Sets the thread pointer of user mode.
 pub fn set_user_tls(value: usize) {
-    // A value that is no canonical address would fault.
+    // A value that is no canonical address causes an exception.
     if (value as isize) << 16 >> 16 == value as isize {
         // SAFETY: only user mode uses this register.
         unsafe { write_msr(FS_BASE, value as u64) }

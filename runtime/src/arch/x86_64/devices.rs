@@ -19,7 +19,7 @@ const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
 const VIRTIO_VENDOR: u16 = 0x1af4;
 const INTERRUPT_LINE: u8 = 0x3c;
-/// Addresses for registers that are nobody's: the machines have no memory from 3.5 GiB on, and
+/// Addresses for registers that are no one's: the machines have no memory from 3.5 GiB on, and
 /// firmware gives out the end of the space below 4 GiB first.
 const WINDOW: u64 = 0xf000_0000;
 /// The largest registers that are moved.
@@ -108,13 +108,13 @@ fn place_memory(root: &mut PciRoot<Ports>, function: DeviceFunction, free: &mut 
         if is_reachable || !(1..=LARGEST).contains(&size) {
             continue;
         }
-        // Registers lie at a multiple of their size, which is a power of two.
+        // Registers are at a multiple of their size, which is a power of two.
         let at = free.next_multiple_of(size);
         *free = at + size;
         match address_type {
             MemoryBarType::Width64 => root.set_bar_64(function, index, at),
             MemoryBarType::Width32 | MemoryBarType::Below1MiB => {
-                // The window lies below 4 GiB.
+                // The window is below 4 GiB.
                 root.set_bar_32(function, index, at as u32);
             }
         }

@@ -104,12 +104,12 @@ impl FpuState {
         unsafe { core::slice::from_raw_parts_mut(self.0.as_ptr(), Self::size()) }
     }
 
-    /// Takes a state that a program wrote: what would make loading it fault is cleared.
+    /// Takes a state that a program wrote: what would cause an exception when it is loaded is cleared.
     pub fn accept(&mut self, state: &[u8]) {
         let own = self.bytes_mut();
         let length = own.len().min(state.len());
         own[..length].copy_from_slice(&state[..length]);
-        // Reserved bits of MXCSR fault.
+        // Reserved bits of MXCSR cause an exception.
         let mxcsr = u32::from_le_bytes([own[24], own[25], own[26], own[27]]) & 0xffff;
         own[24..28].copy_from_slice(&mxcsr.to_le_bytes());
         if own.len() > LEGACY {

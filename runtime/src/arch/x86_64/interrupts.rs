@@ -35,7 +35,7 @@ pub enum Apic {
 
 /// Writes a register of the local APIC.
 pub fn apic_write(register: Apic, value: u32) {
-    // SAFETY: the local APIC stands at this address, which is mapped at PHYSICAL.
+    // SAFETY: the local APIC is at this address, which is mapped at PHYSICAL.
     unsafe { ((PHYSICAL + LOCAL_APIC + register as usize) as *mut u32).write_volatile(value) }
 }
 
@@ -76,7 +76,7 @@ pub fn enable_interrupt(line: u32) {
     }
 }
 
-/// Tells the controller that the interrupt is dealt with.
+/// Notifies the controller that the interrupt is dealt with.
 pub fn end(vector: usize) {
     match vector {
         TIMER => apic_write(Apic::End, 0),

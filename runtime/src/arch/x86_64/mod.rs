@@ -52,7 +52,7 @@ pub fn hardware_capabilities() -> usize {
 }
 
 unsafe extern "C" {
-    /// Saves the callee-saved registers and the stack pointer, goes on at another stack.
+    /// Saves the callee-saved registers and the stack pointer, continues at another stack.
     ///
     /// # Safety
     /// `to` must come from this function or from [`prepare_stack`].

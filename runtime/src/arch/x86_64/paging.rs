@@ -26,7 +26,7 @@ impl Entry {
         Entry(physical as u64 | PRESENT | WRITABLE | USER)
     }
 
-    /// A page of user memory; a page that is copied on write faults at the first one.
+    /// A page of user memory; a page that is copied on write causes a page fault at the first one.
     pub fn page(physical: usize, protection: Protection, copy_on_write: bool) -> Entry {
         let mut bits = physical as u64 | PRESENT;
         if !protection.is_empty() {

@@ -25,7 +25,7 @@ extern "C" fn trap_x86_64(registers: &mut Registers) {
     }
     let mut address = registers.rip;
     if registers.vector == PAGE_FAULT {
-        // SAFETY: reading the register that holds the fault's address has no effect.
+        // SAFETY: reading the register that holds the address of the page fault has no effect.
         unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack)) }
     }
     if !from_user {

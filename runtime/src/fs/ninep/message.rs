@@ -111,7 +111,7 @@ impl<'a> Fields<'a> {
         Ok(bytes)
     }
 
-    /// A number of so many bytes.
+    /// A number of that many bytes.
     fn number(&mut self, length: usize) -> Result<u64> {
         let mut bytes = [0; 8];
         bytes[..length].copy_from_slice(self.bytes(length)?);
