@@ -133,13 +133,17 @@ pub trait File: Any {
     }
 
     /// Nanoseconds after which reading or writing gives up (`SO_RCVTIMEO`, `SO_SNDTIMEO`).
-    fn patience(&self, _writing: bool) -> Option<u64> {
-        None
+    fn patience(&self, writing: bool) -> Option<u64> {
+        self.socket()?.base().patience(writing)
     }
 
     /// What `/proc/self/fd` shows for something without a path, such as `pipe`.
     fn label(&self) -> &'static str {
-        "anon_inode:[file]"
+        if self.socket().is_some() {
+            "socket"
+        } else {
+            "anon_inode:[file]"
+        }
     }
 }
 

@@ -79,29 +79,22 @@ pub struct MemoryNode {
 
 /// Makes an empty tree; its root.
 pub fn new_tree(permissions: u32) -> Rc<MemoryNode> {
-    let tree = Rc::new(Tree {
-        device: mounts::next_device(),
-        next: Cell::new(1),
-    });
-    let new = NewNode {
-        kind: Kind::Directory,
-        permissions,
-        user: 0,
-        group: 0,
-        device_number: 0,
-        target: Vec::new(),
-    };
-    MemoryNode::new(&tree, &new)
+    first_node(Kind::Directory, permissions, mounts::next_device(), 1)
 }
 
 /// Makes a file without a name (`memfd_create`, shared anonymous memory).
 pub fn new_file(permissions: u32) -> Rc<MemoryNode> {
+    first_node(Kind::File, permissions, 1, mounts::next_device())
+}
+
+/// The first node of a tree, whose nodes are counted from `number` on.
+fn first_node(kind: Kind, permissions: u32, device: u64, number: u64) -> Rc<MemoryNode> {
     let tree = Rc::new(Tree {
-        device: 1,
-        next: Cell::new(mounts::next_device()),
+        device,
+        next: Cell::new(number),
     });
     let new = NewNode {
-        kind: Kind::File,
+        kind,
         permissions,
         user: 0,
         group: 0,

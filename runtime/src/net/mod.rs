@@ -36,19 +36,12 @@ pub const LOOPBACK_INDEX: u32 = 1;
 /// The number of the card's interface.
 pub const CARD_INDEX: u32 = 2;
 
-/// Memory that sockets leave to others.
-const RESERVE: usize = 2 << 20;
-
 /// Whether there is memory for another socket or message.
 ///
 /// # Errors
 /// `ENOBUFS`
 pub fn check_memory() -> Result<()> {
-    if frames::free_bytes() < RESERVE {
-        Err(Errno::NOBUFS)
-    } else {
-        Ok(())
-    }
+    frames::check_spare().map_err(|_| Errno::NOBUFS)
 }
 
 /// Sets the network up with the addresses of the command line.

@@ -159,6 +159,15 @@ pub struct Base {
 }
 
 impl Base {
+    /// Nanoseconds after which sending or receiving gives up.
+    pub fn patience(&self, sending: bool) -> Option<u64> {
+        if sending {
+            self.send_patience.get()
+        } else {
+            self.receive_patience.get()
+        }
+    }
+
     /// A socket without options.
     pub fn new(family: Family, kind: Kind, protocol: i32) -> Base {
         Base {

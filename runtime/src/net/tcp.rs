@@ -628,18 +628,6 @@ impl File for TcpSocket {
     fn socket(&self) -> Option<&dyn Socket> {
         Some(self)
     }
-
-    fn patience(&self, writing: bool) -> Option<u64> {
-        if writing {
-            self.base.send_patience.get()
-        } else {
-            self.base.receive_patience.get()
-        }
-    }
-
-    fn label(&self) -> &'static str {
-        "socket"
-    }
 }
 
 impl Socket for TcpSocket {

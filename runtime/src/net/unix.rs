@@ -372,18 +372,6 @@ impl File for UnixSocket {
     fn socket(&self) -> Option<&dyn Socket> {
         Some(self)
     }
-
-    fn patience(&self, writing: bool) -> Option<u64> {
-        if writing {
-            self.base.send_patience.get()
-        } else {
-            self.base.receive_patience.get()
-        }
-    }
-
-    fn label(&self) -> &'static str {
-        "socket"
-    }
 }
 
 impl Socket for UnixSocket {

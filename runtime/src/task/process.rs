@@ -269,14 +269,19 @@ impl Process {
             root,
             mask: 0o22,
         };
-        let process = Rc::new(Process {
+        Process::alone(Rc::new(files), Rc::new(RefCell::new(paths))).register()
+    }
+
+    /// A process that has nothing of a parent, not yet among the others.
+    fn alone(files: Rc<FileTable>, paths: Rc<RefCell<Paths>>) -> Process {
+        Process {
             id: next_id(),
             parent: RefCell::default(),
             children: RefCell::default(),
             threads: RefCell::default(),
             space: RefCell::default(),
-            files: RefCell::new(Rc::new(files)),
-            paths: RefCell::new(Rc::new(RefCell::new(paths))),
+            files: RefCell::new(files),
+            paths: RefCell::new(paths),
             handlers: RefCell::default(),
             pending: Pending::default(),
             signal_queue: WaitQueue::new(),
@@ -306,7 +311,12 @@ impl Process {
             parent_death_signal: Cell::new(0),
             memory_score: Cell::new(0),
             has_executed: Cell::new(false),
-        });
+        }
+    }
+
+    /// Adds the process to those of the machine.
+    fn register(self) -> Rc<Process> {
+        let process = Rc::new(self);
         PROCESSES.borrow_mut().insert(process.id, process.clone());
         process
     }
@@ -321,46 +331,25 @@ impl Process {
         handlers: Rc<Handlers>,
         exit_signal: i32,
     ) -> Rc<Process> {
-        let child = Rc::new(Process {
-            id: next_id(),
+        let child = Process {
             parent: RefCell::new(Rc::downgrade(parent)),
-            children: RefCell::default(),
-            threads: RefCell::default(),
             space: RefCell::new(Some(space)),
-            files: RefCell::new(files),
-            paths: RefCell::new(paths),
             handlers: RefCell::new(handlers),
-            pending: Pending::default(),
-            signal_queue: WaitQueue::new(),
             group: self.group.clone(),
             session: self.session.clone(),
             terminal: self.terminal.clone(),
             credentials: self.credentials.clone(),
             limits: self.limits.clone(),
-            ending: Cell::new(None),
-            is_zombie: Cell::new(false),
-            stopped: Cell::new(None),
-            unreported: Cell::new(None),
-            child_queue: WaitQueue::new(),
-            released: WaitQueue::new(),
-            borrows_space: Cell::new(false),
             exit_signal: Cell::new(exit_signal),
             program: self.program.clone(),
             arguments: self.arguments.clone(),
             environment: self.environment.clone(),
             auxiliary: self.auxiliary.clone(),
-            started: arch::monotonic(),
-            run_time: Cell::new(0),
-            child_run_time: Cell::new(0),
-            timers: crate::timers::Timers::default(),
-            posix_timers: crate::timers::PosixTimers::default(),
-            is_reaper: Cell::new(false),
-            parent_death_signal: Cell::new(0),
             memory_score: self.memory_score.clone(),
-            has_executed: Cell::new(false),
-        });
+            ..Process::alone(files, paths)
+        }
+        .register();
         parent.children.borrow_mut().push(child.clone());
-        PROCESSES.borrow_mut().insert(child.id, child.clone());
         child
     }
 

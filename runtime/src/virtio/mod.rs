@@ -1,6 +1,7 @@
 //! Virtio devices: their memory and their interrupts.
 
 mod entropy;
+pub mod pci;
 pub mod request;
 
 use alloc::rc::Rc;

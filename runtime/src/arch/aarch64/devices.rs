@@ -6,19 +6,16 @@ use core::ptr::NonNull;
 use virtio_drivers::transport::SomeTransport;
 use virtio_drivers::transport::mmio::MmioTransport;
 use virtio_drivers::transport::pci::PciTransport;
-use virtio_drivers::transport::pci::bus::{
-    BarInfo, Cam, Command, ConfigurationAccess, DeviceFunction, MmioCam, PciRoot,
-};
+use virtio_drivers::transport::pci::bus::{Cam, Command, ConfigurationAccess, MmioCam, PciRoot};
 
 use super::{boot, memory};
 use crate::arch::device_tree::{DeviceTree, Pci};
+use crate::virtio::pci::place_registers;
 use crate::virtio::{MachineMemory, VirtioDevice};
 
 const VIRTIO_VENDOR: u16 = 0x1af4;
 /// The value of the configuration space with the interrupt's line and pin.
 const INTERRUPT: u8 = 0x3c;
-/// Base addresses of one function.
-const BARS: u8 = 6;
 
 /// The virtio devices of the machine.
 pub fn virtio_devices(_command_line: &[u8]) -> Vec<VirtioDevice> {
@@ -73,9 +70,10 @@ fn bus_devices(pci: &Pci<'_>) -> Vec<VirtioDevice> {
         .filter(|(_, info)| info.vendor_id == VIRTIO_VENDOR)
         .map(|(function, _)| function)
         .collect();
-    let mut free = window.0;
+    let (mut free, end) = (window.0 as u64, (window.0 + window.1) as u64);
     for function in functions {
-        free = place_registers(&mut root, function, free, window.0 + window.1);
+        // Without firmware no register has a place.
+        place_registers(&mut root, function, &mut free, end, |_, _| true);
         let (_, command) = root.get_status_command(function);
         root.set_command(
             function,
@@ -93,35 +91,4 @@ fn bus_devices(pci: &Pci<'_>) -> Vec<VirtioDevice> {
         }
     }
     devices
-}
-
-/// Gives the registers of a function addresses from `free` on: without firmware no one has.
-/// Returns what is free then.
-fn place_registers<C: ConfigurationAccess>(
-    root: &mut PciRoot<C>,
-    function: DeviceFunction,
-    mut free: usize,
-    end: usize,
-) -> usize {
-    let mut bar = 0;
-    while bar < BARS {
-        let Ok(Some(info)) = root.bar_info(function, bar) else {
-            bar += 1;
-            continue;
-        };
-        if let BarInfo::Memory { size, .. } = info {
-            let size = size as usize;
-            let place = free.next_multiple_of(size.max(1));
-            if size > 0 && place + size <= end {
-                if info.takes_two_entries() {
-                    root.set_bar_64(function, bar, place as u64);
-                } else {
-                    root.set_bar_32(function, bar, place as u32);
-                }
-                free = place + size;
-            }
-        }
-        bar += if info.takes_two_entries() { 2 } else { 1 };
-    }
-    free
 }

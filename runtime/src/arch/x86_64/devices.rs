@@ -7,12 +7,11 @@ use core::ptr::NonNull;
 use virtio_drivers::transport::SomeTransport;
 use virtio_drivers::transport::mmio::MmioTransport;
 use virtio_drivers::transport::pci::PciTransport;
-use virtio_drivers::transport::pci::bus::{
-    BarInfo, Command, ConfigurationAccess, DeviceFunction, MemoryBarType, PciRoot,
-};
+use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot};
 
 use super::ports::{in32, out32};
 use super::{MAPPED_AT_BOOT, PHYSICAL};
+use crate::virtio::pci::place_registers;
 use crate::virtio::{MachineMemory, VirtioDevice};
 
 const ADDRESS: u16 = 0xcf8;
@@ -22,6 +21,8 @@ const INTERRUPT_LINE: u8 = 0x3c;
 /// Addresses for registers that are no one's: the machines have no memory from 3.5 GiB on, and
 /// firmware gives out the end of the space below 4 GiB first.
 const WINDOW: u64 = 0xf000_0000;
+/// Where the controllers of interrupts are.
+const WINDOW_END: u64 = 0xfec0_0000;
 /// The largest registers that are moved.
 const LARGEST: u64 = 1 << 20;
 
@@ -55,6 +56,13 @@ impl ConfigurationAccess for Ports {
     }
 }
 
+/// Whether registers have no address, as qboot leaves them, or one above the memory that the
+/// kernel maps.
+fn needs_place(address: u64, size: u64) -> bool {
+    let is_reachable = address != 0 && address + size <= MAPPED_AT_BOOT as u64;
+    !is_reachable && size <= LARGEST
+}
+
 /// The virtio devices of the machine.
 pub fn virtio_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
     let mut devices = named_devices(command_line);
@@ -71,7 +79,7 @@ pub fn virtio_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
         .collect();
     let mut free = WINDOW;
     for function in functions {
-        place_memory(&mut root, function, &mut free);
+        place_registers(&mut root, function, &mut free, WINDOW_END, needs_place);
         let (_, command) = root.get_status_command(function);
         root.set_command(
             function,
@@ -86,39 +94,6 @@ pub fn virtio_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
         }
     }
     devices
-}
-
-/// Gives a device addresses for its registers where the firmware gave none, as qboot does, or
-/// gave some above the memory that the kernel maps.
-fn place_memory(root: &mut PciRoot<Ports>, function: DeviceFunction, free: &mut u64) {
-    let Ok(bars) = root.bars(function) else {
-        return;
-    };
-    for (index, bar) in (0_u8..).zip(bars) {
-        let Some(BarInfo::Memory {
-            address_type,
-            address,
-            size,
-            ..
-        }) = bar
-        else {
-            continue;
-        };
-        let is_reachable = address != 0 && address + size <= MAPPED_AT_BOOT as u64;
-        if is_reachable || !(1..=LARGEST).contains(&size) {
-            continue;
-        }
-        // Registers are at a multiple of their size, which is a power of two.
-        let at = free.next_multiple_of(size);
-        *free = at + size;
-        match address_type {
-            MemoryBarType::Width64 => root.set_bar_64(function, index, at),
-            MemoryBarType::Width32 | MemoryBarType::Below1MiB => {
-                // The window is below 4 GiB.
-                root.set_bar_32(function, index, at as u32);
-            }
-        }
-    }
 }
 
 fn named_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
