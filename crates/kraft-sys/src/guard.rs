@@ -9,6 +9,9 @@
 //!                 program          the same process group
 //! ```
 //!
+//! The shell ignores other signals to the group, but not before it has set its traps. It closes its
+//! standard output then, and no signal is sent to the group earlier.
+//!
 //! A program that leaves its group (a daemon) is not killed.
 //!
 //! ```
@@ -24,8 +27,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -36,6 +41,8 @@ use crate::tool;
 pub struct Guard {
     /// `None` if there is no shell.
     shell: Option<Child>,
+    /// Ends when the shell ignores signals; `None` once that has been seen.
+    starting: Mutex<Option<ChildStdout>>,
 }
 
 impl Guard {
@@ -44,18 +51,22 @@ impl Guard {
     /// Without a shell, the command gets its own process group, and is not killed with this
     /// process.
     pub fn over(command: &mut Command) -> Self {
-        let shell = tool::command("/bin/sh")
-            .args(["-c", "trap '' HUP INT TERM; read _; kill -KILL 0"])
+        let mut shell = tool::command("/bin/sh")
+            .args(["-c", "trap '' HUP INT TERM; exec >&-; read _; kill -KILL 0"])
             .env_clear()
             .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .ok();
+        let starting = shell.as_mut().and_then(|shell| shell.stdout.take());
         let group = shell.as_ref().and_then(|shell| raw(shell.id()));
         command.process_group(group.map_or(0, |group| group.as_raw_nonzero().get()));
-        Self { shell }
+        Self {
+            shell,
+            starting: Mutex::new(starting),
+        }
     }
 
     /// Returns the process group of a program that was started under this guard.
@@ -65,8 +76,23 @@ impl Guard {
 
     /// Sends a signal to the program and its descendants. The guard itself only reacts to SIGKILL.
     pub(crate) fn signal(&self, child: &Child, signal: Signal) {
+        self.wait_for_shell();
         if let Some(group) = self.group(child) {
             let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Guard {
+    /// Waits until the shell ignores signals, or has ended.
+    fn wait_for_shell(&self) {
+        let mut starting = match self.starting.lock() {
+            Ok(starting) => starting,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        if let Some(mut output) = starting.take() {
+            // The shell writes nothing: this returns at the end of its output.
+            let _ = output.read(&mut [0]);
         }
     }
 }
@@ -124,6 +150,20 @@ mod tests {
         drop(guard.shell.as_mut().unwrap().stdin.take());
         child.wait().unwrap();
         assert!(grandchild.wait(None).unwrap());
+    }
+
+    /// A shell that has not set its traps yet would end by the signal, and guard nothing any more.
+    #[test]
+    fn a_signal_at_once_leaves_the_guard_in_place() {
+        for _ in 0..50 {
+            let mut command = tool::command("sleep");
+            command.arg("600");
+            let mut guard = Guard::over(&mut command);
+            let mut child = command.spawn().unwrap();
+            guard.signal(&child, Signal::TERM);
+            child.wait().unwrap();
+            assert!(guard.shell.as_mut().unwrap().try_wait().unwrap().is_none());
+        }
     }
 
     #[test]
