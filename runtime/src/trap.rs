@@ -5,7 +5,7 @@ use crate::file::terminal;
 use crate::mm::{FaultError, Space};
 use crate::signal::{Info, Signal};
 use crate::task::signals::{self, Call};
-use crate::task::{self, exit};
+use crate::task::{self, Ending, exit};
 use crate::{net, syscall, virtio};
 
 /// What was tried at an address; neither means reading.
@@ -53,7 +53,7 @@ pub fn page_fault(registers: &mut Registers, address: usize, access: Access) {
         Ok(()) => {}
         Err(FaultError::OutOfMemory) => {
             crate::report::out_of_memory();
-            exit::end_process(&task::current_process(), exit::killed_by(Signal::KILL));
+            exit::end_process(&task::current_process(), Ending::Killed(Signal::KILL));
         }
         Err(error) => {
             let (signal, code) = match error {

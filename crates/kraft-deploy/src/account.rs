@@ -17,8 +17,8 @@
 //!     ..CloudOptions::default()
 //! };
 //! assert_eq!(Account::resolve(&context, &options)?.name(), "anna");
-//! let nobody = Account::resolve(&context, &CloudOptions::default());
-//! assert!(matches!(nobody, Err(Error::Missing)));
+//! let account = Account::resolve(&context, &CloudOptions::default());
+//! assert!(matches!(account, Err(Error::Missing)));
 //! # Ok(())
 //! # }
 //! ```

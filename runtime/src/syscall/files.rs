@@ -671,23 +671,28 @@ pub fn send_file(to: i32, from: i32, offset_at: usize, length: usize) -> Result 
     Ok(done)
 }
 
+/// As [`transfer`], with offsets that the program keeps at addresses; at 0 it keeps none.
+fn transfer_at(
+    from: &Description,
+    from_at: usize,
+    to: &Description,
+    to_at: usize,
+    length: usize,
+) -> Result {
+    let mut from_offset = read_offset(from, from_at)?;
+    let mut to_offset = read_offset(to, to_at)?;
+    let done = transfer(from, &mut from_offset, to, &mut to_offset, length)?;
+    write_offset(from_at, from_offset)?;
+    write_offset(to_at, to_offset)?;
+    Ok(done)
+}
+
 pub fn copy_range(from: i32, from_at: usize, to: i32, to_at: usize, length: usize) -> Result {
     let (from, to) = (get_open(from)?, get_open(to)?);
     if !from.file.is_seekable() || !to.file.is_seekable() {
         return Err(Errno::INVAL);
     }
-    let mut from_offset = read_offset(&from, from_at)?;
-    let mut to_offset = read_offset(&to, to_at)?;
-    let done = transfer(
-        &from,
-        &mut from_offset,
-        &to,
-        &mut to_offset,
-        length.min(MOST_BYTES),
-    )?;
-    write_offset(from_at, from_offset)?;
-    write_offset(to_at, to_offset)?;
-    Ok(done)
+    transfer_at(&from, from_at, &to, to_at, length.min(MOST_BYTES))
 }
 
 pub fn splice(
@@ -699,18 +704,7 @@ pub fn splice(
     _flags: usize,
 ) -> Result {
     let (from, to) = (get_open(from)?, get_open(to)?);
-    let mut from_offset = read_offset(&from, from_at)?;
-    let mut to_offset = read_offset(&to, to_at)?;
-    let done = transfer(
-        &from,
-        &mut from_offset,
-        &to,
-        &mut to_offset,
-        length.min(64 << 10),
-    )?;
-    write_offset(from_at, from_offset)?;
-    write_offset(to_at, to_offset)?;
-    Ok(done)
+    transfer_at(&from, from_at, &to, to_at, length.min(64 << 10))
 }
 
 pub fn change_permissions(fd: i32, mode: usize) -> Result {

@@ -14,7 +14,7 @@ use crate::signal::Signal;
 use crate::task::clone::CloneRequest;
 use crate::task::exec::{MOST_ARGUMENTS, Request};
 use crate::task::exit::{self, WaitOptions, Wanted};
-use crate::task::{self, Credentials, Limit, Process, find_process, futex};
+use crate::task::{self, Credentials, Ending, Limit, Process, find_process, futex};
 use crate::time::{SECOND, TimeSpec};
 
 pub fn credentials() -> Credentials {
@@ -141,14 +141,14 @@ pub fn vfork() -> Result {
 pub fn exit_thread(status: usize) -> Result {
     let process = task::current_process();
     if process.live_threads().len() == 1 {
-        exit::end_process(&process, exit::exited_with(status as u8));
+        exit::end_process(&process, Ending::Exited(status as u8));
     }
     drop(process);
     exit::end_thread()
 }
 
 pub fn exit(status: usize) -> Result {
-    exit::end_process(&task::current_process(), exit::exited_with(status as u8));
+    exit::end_process(&task::current_process(), Ending::Exited(status as u8));
     // The thread ends on its way back to the program.
     Ok(0)
 }

@@ -23,16 +23,6 @@ pub fn end_process(process: &Rc<Process>, ending: Ending) {
     }
 }
 
-/// The ending by a signal.
-pub fn killed_by(signal: Signal) -> Ending {
-    Ending::Killed(signal)
-}
-
-/// The ending with a status.
-pub fn exited_with(status: u8) -> Ending {
-    Ending::Exited(status)
-}
-
 /// Ends the thread that runs.
 pub fn end_thread() -> ! {
     release(&schedule::current());
