@@ -17,7 +17,9 @@ use self::phrases::{Hit, Phrase, Quotation};
 use crate::{Outcome, complain};
 
 /// Directories whose files are checked.
-const TREES: &[&str] = &["crates", "docs", "fuzz", "runtime", "scripts", "testing", "xtask"];
+const TREES: &[&str] = &[
+    "crates", "docs", "fuzz", "runtime", "scripts", "testing", "xtask",
+];
 
 /// A file by its path from the root of the workspace.
 struct File {
