@@ -95,11 +95,21 @@ impl Qmp {
             last_id: 0,
             limit,
         };
-        if qmp.message(deadline)?.greeting.is_none() {
-            return Err(QmpError::Invalid("the greeting is missing".to_owned()));
-        }
+        qmp.wait_for_greeting(deadline)?;
         qmp.execute("qmp_capabilities")?;
         Ok(qmp)
+    }
+
+    /// Skips everything before the greeting: QEMU may first send events, or the rest of a message,
+    /// that it wrote for an earlier client.
+    fn wait_for_greeting(&mut self, deadline: Instant) -> Result<(), QmpError> {
+        loop {
+            let line = self.line(deadline)?;
+            let message = serde_json::from_slice::<Message>(&line);
+            if message.is_ok_and(|message| message.greeting.is_some()) {
+                return Ok(());
+            }
+        }
     }
 
     /// Executes a command and returns its answer.
@@ -282,6 +292,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_for_an_earlier_client_is_skipped() {
+        for before in [
+            "{\"event\": \"RTC_CHANGE\"}\n".repeat(1000),
+            "ta\": {\"offset\": 5}}\n{\"return\": {}, \"id\": 1}\n".to_owned(),
+            "\n\r\n".to_owned(),
+        ] {
+            let lines = format!("{before}{GREETING}{READY}{{\"return\": 3, \"id\": 2}}\n");
+            assert_eq!(execute(lines.as_bytes(), false).unwrap(), Value::from(3));
+        }
+    }
+
+    #[test]
     fn a_refusal_contains_the_description() {
         let lines = format!(
             "{GREETING}{READY}{{\"error\": {{\"class\": \"GenericError\", \"desc\": \"not now\"}}, \
@@ -303,6 +325,7 @@ mod tests {
             (b"hello\n", false),
             (b"{}\n", false),
             (b"\xff\xff\n", false),
+            (&[GREETING.as_bytes(), b"hello\n"].concat(), false),
             (&endless, false),
             (nested.as_bytes(), false),
             (&[GREETING, READY].concat().into_bytes(), true),
@@ -313,8 +336,9 @@ mod tests {
         .collect();
         insta::assert_snapshot!(results.join("\n"), @"
         the VMM closed the QMP connection
-        invalid QMP message from the VMM: expected value at line 1 column 1
-        invalid QMP message from the VMM: the greeting is missing
+        the VMM closed the QMP connection
+        the VMM closed the QMP connection
+        the VMM closed the QMP connection
         invalid QMP message from the VMM: expected value at line 1 column 1
         invalid QMP message from the VMM: a line is too long
         invalid QMP message from the VMM: EOF while parsing a list at line 2 column 0
