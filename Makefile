@@ -35,7 +35,7 @@ help: ## List these targets
 	@echo "Usage: make TARGET"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand --tabs=12
 
-demo: ## Install what is missing, build, boot a unikernel and show its output
+demo: ## Install what is missing, build, run unikernels and a web application
 	@scripts/setup.sh demo
 	@$(AS_OWNER) $(MAKE) demo-run
 

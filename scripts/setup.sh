@@ -32,6 +32,7 @@ demo | qemu-system-x86       | qemu-system-x86_64      | to run x86_64 machines
 demo | qemu-system-arm       | qemu-system-aarch64     | to run arm64 machines
 demo | qemu-system-data      | /usr/share/qemu         | the firmware that QEMU starts a kernel with
 demo | curl                  | curl                    | to fetch a page from a machine
+demo | docker-registry       | docker-registry         | a registry on this host, to push to and pull from
 test | cpio                  | cpio                    | to list archives with another reader
 test | libarchive-tools      | bsdtar                  | to list archives with another reader
 test | zstd                  | zstd                    | to make compressed archives for the tests
@@ -47,7 +48,6 @@ test | tmux                  | tmux                    | to read the screen of a
 test | util-linux            | unshare                 | to run kraft without a network
 test | openssl               | openssl                 | to make the certificate of a registry
 test | apache2-utils         | htpasswd                | to make the password file of a registry
-test | docker-registry       | docker-registry         | a real registry to push to and pull from
 test | skopeo                | skopeo                  | to read images with another reader
 test | docker.io             | dockerd                 | to check that docker accepts images
 test | buildah               | buildah                 | to build Dockerfiles with another builder

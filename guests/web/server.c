@@ -22,9 +22,14 @@ int main(void)
 
         if (read(client, request, sizeof request - 1) > 0)
             dprintf(client, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nhello number %d\n", number);
-        close(client);
         printf("answered request %d\n", number);
-        if (strstr(request, "GET /quit"))
+        if (strstr(request, "GET /quit")) {
+            /* The client closes once it has the whole answer. */
+            shutdown(client, SHUT_WR);
+            while (read(client, request, sizeof request) > 0)
+                ;
             return 3;
+        }
+        close(client);
     }
 }

@@ -2,6 +2,7 @@
 
 mod boot;
 mod console;
+mod demo;
 mod helpers;
 mod kvm;
 mod lifecycle;
