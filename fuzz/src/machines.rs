@@ -9,7 +9,7 @@ use kraft_core::kernel::{self, libinfo, reconstruct};
 use kraft_core::mount::VolumeArg;
 use kraft_core::platform::Platform;
 use kraft_core::program::Program;
-use kraft_core::{component, machine, port, quantity, words};
+use kraft_core::{component, machine, port, quantity, shell_words};
 use kraft_machine::EventLog;
 use kraft_machine::driver::Driver;
 use kraft_machine::driver::qemu::Qemu;
@@ -92,5 +92,5 @@ pub fn options(bytes: &[u8]) {
     let _ = machine::check_name(text);
     let _ = text.parse::<component::Name>();
     component::of_source(text);
-    let _ = words::split(text);
+    let _ = shell_words::split(text);
 }

@@ -52,5 +52,5 @@ pub mod program;
 pub mod quantity;
 pub mod readable;
 pub mod reference;
-pub mod words;
+pub mod shell_words;
 pub mod yaml;

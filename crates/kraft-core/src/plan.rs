@@ -186,7 +186,7 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         acceleration,
         remove_when_ended: request.remove_when_ended,
     };
-    notes.extend(lacks::check(&mut spec, request, boot));
+    notes.extend(requirements::check(&mut spec, request, boot));
     if let Err(mut wrong) = CommandLine::of(&spec) {
         problems.append(&mut wrong);
     }
@@ -538,6 +538,6 @@ fn unmounted(boot: BootProtocol, volumes: &[Volume]) -> Option<Problem> {
     )
 }
 
-mod lacks;
+mod requirements;
 #[cfg(test)]
 mod tests;

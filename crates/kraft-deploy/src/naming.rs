@@ -182,7 +182,7 @@ pub fn arguments(image: &Image, entrypoint: Option<&str>, more: &[String]) -> Ve
     let mut all = match entrypoint {
         Some(program) => vec![program.to_owned()],
         // Text that a shell cannot parse is split at spaces.
-        None => kraft_core::words::split(&image.args)
+        None => kraft_core::shell_words::split(&image.args)
             .unwrap_or_else(|_| image.args.split_whitespace().map(str::to_owned).collect()),
     };
     all.extend_from_slice(more);

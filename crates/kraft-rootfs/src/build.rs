@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use kraft_archive::compression::read_some;
+use kraft_sys::flush::Flusher;
 use kraft_sys::fs::{Error as FileError, NewFile};
-use kraft_sys::settle::Settler;
 
 use crate::archive::{self, Reader};
 use crate::format::cpio::{self, WriteError};
@@ -165,11 +165,11 @@ fn unpack(
         .file()
         .try_clone()
         .map_err(FileError::on("open", out))?;
-    let mut settler = Settler::new(growing);
+    let mut flusher = Flusher::new(growing);
     let mut warnings = Vec::new();
     let stream = cpio::Stream::new(file.file(), options);
     let mut progress = |done| {
-        settler.grown(done);
+        flusher.grown(done);
         progress(done);
     };
     let mut unpacker = Unpacker::new(stream, Rc::new(spool), &mut warnings, &mut progress);
@@ -177,7 +177,7 @@ fn unpack(
     let outcome = unpacker.finish().map_err(|error| of_writing(out, error))?;
     let (entries, size) = match outcome {
         Unpacked::Whole(entries, size) => {
-            settler.finish().map_err(FileError::on("write", out))?;
+            flusher.finish().map_err(FileError::on("write", out))?;
             file.commit()?;
             (entries, size)
         }
@@ -208,14 +208,14 @@ pub(crate) fn write(
         .file()
         .try_clone()
         .map_err(FileError::on("open", out))?;
-    let mut settler = Settler::new(growing);
+    let mut flusher = Flusher::new(growing);
     let mut progress = |done| {
-        settler.grown(done);
+        flusher.grown(done);
         progress(done);
     };
     let written = cpio::write(tree, file.file(), options, &mut progress)
         .map_err(|error| of_writing(out, error))?;
-    settler.finish().map_err(FileError::on("write", out))?;
+    flusher.finish().map_err(FileError::on("write", out))?;
     file.commit()?;
     Ok(written)
 }

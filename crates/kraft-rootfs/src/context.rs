@@ -9,8 +9,8 @@ use std::path::Path;
 use kraft_core::dockerfile::patterns::Patterns;
 use sha2::{Digest as _, Sha256};
 
-use crate::dockerfile::taken;
-use crate::key::{self, Key};
+use crate::cache_key::{self, Key};
+use crate::dockerfile::context_subset;
 use crate::source::directory;
 use crate::tree::{Kind, Tree};
 use crate::{Error, shown};
@@ -62,7 +62,7 @@ impl Context {
     /// Returns a digest of metadata, which changes if a file was written. With `taken` (paths and
     /// patterns) only those files count.
     pub fn numbers(&self, taken: Option<&[String]>) -> String {
-        let part = taken.map(|taken| taken::of(&self.tree, taken));
+        let part = taken.map(|taken| context_subset::of(&self.tree, taken));
         let mut hasher = Sha256::new();
         for way in part.iter().flat_map(|part| &part.ways) {
             hasher.update(way);
@@ -79,7 +79,7 @@ impl Context {
             }
             hasher.update([0]);
         }
-        key::hex(&hasher.finalize().into())
+        cache_key::hex(&hasher.finalize().into())
     }
 
     /// Returns a digest of the contents; `None` if building again is faster than reading them. With
@@ -89,7 +89,7 @@ impl Context {
     ///
     /// If a file cannot be read.
     pub fn content(&self, taken: Option<&[String]>) -> Result<Option<String>, Error> {
-        let part = taken.map(|taken| taken::of(&self.tree, taken));
+        let part = taken.map(|taken| context_subset::of(&self.tree, taken));
         let tree = part.as_ref().map_or(&self.tree, |part| &part.tree);
         let sizes = tree.entries().filter_map(|(_, node)| match &node.kind {
             Kind::File(content) => Some(content.size),
@@ -98,11 +98,11 @@ impl Context {
         if sizes.sum::<u64>() > MOST_READ {
             return Ok(None);
         }
-        let mut all = Key::new("context").and(key::of_tree(tree)?);
+        let mut all = Key::new("context").and(cache_key::of_tree(tree)?);
         for way in part.iter().flat_map(|part| &part.ways) {
             all.add(way);
         }
-        Ok(Some(key::hex(&all.digest())))
+        Ok(Some(cache_key::hex(&all.digest())))
     }
 }
 

@@ -30,12 +30,12 @@
 
 pub mod archive;
 mod build;
+mod cache_key;
 mod context;
 pub mod dockerfile;
 mod format;
 mod ids;
 mod index;
-mod key;
 mod newc;
 mod path;
 pub mod sandbox;

@@ -31,11 +31,12 @@ pub mod clock;
 pub mod command_line;
 pub mod device;
 pub mod environment;
+pub mod flush;
 pub mod fs;
 pub mod guard;
 pub mod lock;
 pub mod parallel;
 pub mod process;
-pub mod settle;
+
 pub mod stream;
 pub mod tool;

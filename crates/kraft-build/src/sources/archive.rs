@@ -14,8 +14,8 @@ use kraft_sys::lock::Lock;
 use sha2::{Digest as _, Sha256};
 
 use super::error::Error;
-use super::memory::{self, Memory};
-use super::{Sources, Told};
+use super::validators::{self, Validators};
+use super::{Sources, TaskProgress};
 use crate::trees;
 
 /// File name extensions of archives.
@@ -39,9 +39,9 @@ pub(super) fn latest(
     sources: &Sources,
     name: &str,
     url: &str,
-    told: &Told<'_>,
+    told: &TaskProgress<'_>,
 ) -> Result<String, Error> {
-    let known = memory::recall(&sources.cache, url)
+    let known = validators::recall(&sources.cache, url)
         .filter(|known| place(&sources.cache, &known.sha256).is_file());
     match known {
         Some(known) if sources.offline && local(url).is_none() => Ok(known.sha256),
@@ -55,7 +55,7 @@ pub(super) fn download(
     name: &str,
     url: &str,
     sha256: Option<&str>,
-    told: &Told<'_>,
+    told: &TaskProgress<'_>,
 ) -> Result<String, Error> {
     fetch(sources, name, url, (sha256, None), told)
 }
@@ -64,8 +64,8 @@ fn fetch(
     sources: &Sources,
     name: &str,
     url: &str,
-    (sha256, known): (Option<&str>, Option<&Memory>),
-    told: &Told<'_>,
+    (sha256, known): (Option<&str>, Option<&Validators>),
+    told: &TaskProgress<'_>,
 ) -> Result<String, Error> {
     let here = |sum: &str| place(&sources.cache, sum).is_file();
     if let Some(sum) = sha256.filter(|sum| here(sum)) {
@@ -117,12 +117,12 @@ fn fetch(
         .and_then(|file| file.sync_all())
         .map_err(fs::Error::on("write", &part))?;
     fs::rename(&part, &place(&sources.cache, &found))?;
-    if let Some(memory) = told_of {
-        let memory = Memory {
+    if let Some(validators) = told_of {
+        let validators = Validators {
             sha256: found.clone(),
-            ..memory
+            ..validators
         };
-        memory::keep(&sources.cache, url, &memory)?;
+        validators::keep(&sources.cache, url, &validators)?;
     }
     Ok(found)
 }

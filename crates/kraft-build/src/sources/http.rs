@@ -19,9 +19,9 @@ use kraft_http::{
     retry_after, send_blocking,
 };
 
-use super::Told;
+use super::TaskProgress;
 use super::error::Error;
-use super::memory::Memory;
+use super::validators::Validators;
 
 /// The maximum size of a document (an index, an answer of an API), in bytes.
 const LARGEST_DOCUMENT: u64 = 32 << 20;
@@ -107,9 +107,9 @@ impl Http {
         &self,
         url: &str,
         file: &Path,
-        known: Option<&Memory>,
-        told: &Told<'_>,
-    ) -> Result<Option<Memory>, Error> {
+        known: Option<&Validators>,
+        told: &TaskProgress<'_>,
+    ) -> Result<Option<Validators>, Error> {
         let mut mark: Option<String> = None;
         self.patiently(url, |attempt| {
             let mut part = kraft_sys::fs::append(file).map_err(Error::from)?;
@@ -144,13 +144,13 @@ impl Http {
             mark = text(&response, &ETAG).filter(|etag| !etag.starts_with("W/"));
             let start = if continues { have } else { 0 };
             let known = |name| text(&response, name).filter(|text| text.len() < 1024);
-            let memory = Memory {
+            let validators = Validators {
                 sha256: String::new(),
                 etag: known(&ETAG),
                 last_modified: known(&LAST_MODIFIED),
             };
             self.pour(url, response, &mut part, file, start, told)?;
-            Ok(Some(memory))
+            Ok(Some(validators))
         })
     }
 
@@ -241,7 +241,7 @@ impl Http {
         part: &mut File,
         file: &Path,
         start: u64,
-        told: &Told<'_>,
+        told: &TaskProgress<'_>,
     ) -> Result<(), Failed<Error>> {
         let mut done = start;
         let mut chunk = vec![0; 128 << 10];

@@ -51,9 +51,9 @@ mod archive;
 mod error;
 mod git;
 mod http;
-mod inside;
-mod memory;
 mod tree;
+mod tree_check;
+mod validators;
 
 use std::path::{Path, PathBuf};
 
@@ -129,7 +129,7 @@ impl Sources {
         reporter: &dyn Reporter,
     ) -> Vec<Result<Origin, Error>> {
         side_by_side(wanted, |wanted, task| {
-            let told = Told::start(reporter, task, format!("finding {}", wanted.key()));
+            let told = TaskProgress::start(reporter, task, format!("finding {}", wanted.key()));
             told.end(self.origin(wanted, &told))
         })
     }
@@ -144,7 +144,7 @@ impl Sources {
             if tree::is_cached(&self.cache, pin) {
                 return Ok(());
             }
-            let told = Told::start(reporter, task, format!("fetching {name}"));
+            let told = TaskProgress::start(reporter, task, format!("fetching {name}"));
             told.end(self.cached(name, pin, &told).map(drop))
         })
     }
@@ -173,7 +173,7 @@ impl Sources {
         };
         let found = side_by_side(wanted, |wanted, _| {
             if moving(wanted) {
-                self.origin(wanted, &Told::silent()).map(Some)
+                self.origin(wanted, &TaskProgress::silent()).map(Some)
             } else {
                 Ok(None)
             }
@@ -187,7 +187,7 @@ impl Sources {
             .collect()
     }
 
-    fn origin(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {
+    fn origin(&self, wanted: &Wanted, told: &TaskProgress<'_>) -> Result<Origin, Error> {
         let Some(source) = &wanted.source else {
             return self.by_catalog(wanted, told);
         };
@@ -210,7 +210,7 @@ impl Sources {
         name: &str,
         url: &str,
         sha256: Option<&str>,
-        told: &Told<'_>,
+        told: &TaskProgress<'_>,
     ) -> Result<Origin, Error> {
         let sha256 = match sha256 {
             Some(sum) if !is_sha256(sum) => {
@@ -228,7 +228,7 @@ impl Sources {
         }))
     }
 
-    fn by_catalog(&self, wanted: &Wanted, told: &Told<'_>) -> Result<Origin, Error> {
+    fn by_catalog(&self, wanted: &Wanted, told: &TaskProgress<'_>) -> Result<Origin, Error> {
         let key = wanted.key();
         let entry = self
             .catalog
@@ -279,7 +279,7 @@ impl Sources {
         self.git(&key, url, Some(tag.unwrap_or(release.version)))
     }
 
-    fn cached(&self, name: &str, pin: &Pin, told: &Told<'_>) -> Result<PathBuf, Error> {
+    fn cached(&self, name: &str, pin: &Pin, told: &TaskProgress<'_>) -> Result<PathBuf, Error> {
         match pin {
             Pin::Git { git, commit } => {
                 let mirror = git::Mirror::new(&self.cache, git, name);
@@ -302,7 +302,7 @@ pub(crate) fn each<T: Sync, R: Send>(
     work: impl Fn(&T) -> Result<R, Error> + Sync,
 ) -> Vec<Result<R, Error>> {
     side_by_side(things, |thing, task| {
-        let told = Told::start(reporter, task, what(thing));
+        let told = TaskProgress::start(reporter, task, what(thing));
         told.end(work(thing))
     })
 }
@@ -314,12 +314,12 @@ fn side_by_side<T: Sync, R: Send>(things: &[T], work: impl Fn(&T, u64) -> R + Sy
 }
 
 /// A task of the reporter.
-pub(crate) struct Told<'a> {
+pub(crate) struct TaskProgress<'a> {
     reporter: Option<&'a dyn Reporter>,
     task: u64,
 }
 
-impl<'a> Told<'a> {
+impl<'a> TaskProgress<'a> {
     fn start(reporter: &'a dyn Reporter, task: u64, what: String) -> Self {
         reporter.report(Event::Started {
             task,

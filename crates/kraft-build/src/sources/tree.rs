@@ -11,7 +11,7 @@ use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
 use super::error::Error;
-use super::{Sources, archive, git, inside};
+use super::{Sources, archive, git, tree_check};
 use crate::trees;
 
 /// The marker file in a component's directory: one line with its origin.
@@ -192,7 +192,7 @@ pub(crate) fn stub_repository(git: &Path, commit: &str) -> Result<(), fs::Error>
 
 /// Rejects trees with entries that lead outside, or are not files, directories or links.
 fn check(tree: &Path, url: &str, name: &str) -> Result<(), Error> {
-    match inside::unsafe_entry(tree)? {
+    match tree_check::unsafe_entry(tree)? {
         Some(why) => Err(Error::Archive {
             name: name.to_owned(),
             url: redacted_url(url),

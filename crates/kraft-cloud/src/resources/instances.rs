@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Named;
-use super::end::End;
 use super::services::{Domain, Service, WantedDomain};
+use super::stop_reason::StopReason;
 use crate::request::{Id, Request, each, millis};
 
 /// Maximum number of log bytes in one response.
@@ -57,10 +57,10 @@ pub struct Instance {
     pub uptime_ms: u64,
     /// Boot time, in microseconds.
     pub boot_time_us: u64,
-    /// Who stopped the instance, as a bit field: see [`End::reason`].
+    /// Who stopped the instance, as a bit field: see [`StopReason::reason`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<u64>,
-    /// Exit status of the kernel, as a bit field: see [`End::code`].
+    /// Exit status of the kernel, as a bit field: see [`StopReason::code`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_code: Option<u64>,
     /// Exit code of the application.
@@ -96,9 +96,9 @@ impl Instance {
     }
 
     /// Returns the reason of the last stop, if the instance is stopped.
-    pub fn end(&self) -> Option<End> {
+    pub fn end(&self) -> Option<StopReason> {
         let reason = self.stop_reason?;
-        (self.state == "stopped").then_some(End {
+        (self.state == "stopped").then_some(StopReason {
             reason,
             code: self.stop_code,
             exit: self.exit_code,

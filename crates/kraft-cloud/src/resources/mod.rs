@@ -18,10 +18,10 @@
 
 pub mod autoscale;
 pub mod certificates;
-pub mod end;
 pub mod images;
 pub mod instances;
 pub mod services;
+pub mod stop_reason;
 pub mod users;
 pub mod volumes;
 

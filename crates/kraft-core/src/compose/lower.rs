@@ -5,7 +5,7 @@ use crate::document::node::{Entry, Node, Value};
 use crate::document::problems::Problems;
 use crate::document::shape::{Record, is_extension};
 use crate::problem::{Problem, Span};
-use crate::words;
+use crate::shell_words;
 
 use super::model::{Build, Compose, EnvFile, Mount, Port, Restart, Service, Variable, Volume};
 use super::shape::{
@@ -103,7 +103,7 @@ fn build(node: &Node) -> Build {
 /// A command line, or a list of arguments.
 fn command(node: &Node, problems: &mut Problems) -> Option<Vec<String>> {
     if let Some(line) = node.text() {
-        return match words::split(&line.value) {
+        return match shell_words::split(&line.value) {
             Ok(words) => Some(words),
             Err(quote) => {
                 let problem = Problem::error(format!("the quote {quote} is never closed"));

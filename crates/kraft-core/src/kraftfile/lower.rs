@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::problem::{Problem, Severity};
-use crate::words;
+use crate::shell_words;
 
 use super::model::{EnvVar, Kraftfile, Library, Spec};
 use super::shape::{COMPONENT, PROJECT, is_extension};
@@ -89,7 +89,7 @@ pub(super) fn command(node: &Node, problems: &mut Problems) -> Vec<Located<Strin
     let Some(line) = node.text() else {
         return node.items().iter().filter_map(Node::text).collect();
     };
-    match words::split(&line) {
+    match shell_words::split(&line) {
         Ok(words) => words
             .into_iter()
             .map(|word| Located::new(word, line.span))

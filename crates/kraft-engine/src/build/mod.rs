@@ -46,17 +46,17 @@
 //! ```
 
 mod diagnosis;
+mod dropped;
 mod error;
 mod fingerprint;
-mod lost;
 pub(crate) mod options;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use self::dropped::Verdicts;
 pub use self::error::{Error, OptionsError, TargetError};
-use self::lost::Verdicts;
 pub use kraft_build::pipeline::Configure;
 use kraft_build::pipeline::{Built, Job, Orders};
 use kraft_build::plan;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kraft_core::cmdline::CommandLine;
 use kraft_core::machine::{EndReason, MachineSpec};
 use kraft_core::port::PortMapping;
-use kraft_core::words;
+use kraft_core::shell_words;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{Identity, Process};
@@ -390,7 +390,7 @@ fn loggable(driver: &dyn Driver, launch: &Launch<'_>) -> Option<String> {
         kernel_line: &kernel_line,
         ..*launch
     });
-    Some(words::join(argv.iter().map(|arg| arg.to_string_lossy())))
+    Some(shell_words::join(argv.iter().map(|arg| arg.to_string_lossy())))
 }
 
 #[cfg(test)]
@@ -447,7 +447,7 @@ mod tests {
             let line = shown(&spec).unwrap();
             assert!(!line.contains("hunter2"), "{line}");
             assert!(line.contains("TOKEN=***"), "{line}");
-            let argv = words::split(&line).unwrap();
+            let argv = shell_words::split(&line).unwrap();
             assert!(argv.last().unwrap().contains("it's"), "{line}");
 
             let as_parameter = MachineSpec {

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use super::disk;
 use super::index::{Capture, Index};
 use crate::Error;
-use crate::key::{self, Digest};
+use crate::cache_key::{self, Digest};
 use crate::tree::{Directory, Root, Tree};
 
 /// Directory of the files of a layer.
@@ -201,7 +201,7 @@ impl Layers {
     }
 
     fn state_path(&self, key: &Digest) -> PathBuf {
-        self.dir.join(STEPS).join(key::hex(key))
+        self.dir.join(STEPS).join(cache_key::hex(key))
     }
 }
 
@@ -378,7 +378,7 @@ mod tests {
     }
 
     fn used(dir: &Path, key: u8, hours_ago: u64) {
-        let path = dir.join(STEPS).join(key::hex(&[key; 32]));
+        let path = dir.join(STEPS).join(cache_key::hex(&[key; 32]));
         let then = SystemTime::now() - Duration::from_hours(hours_ago);
         File::open(path).unwrap().set_modified(then).unwrap();
     }
@@ -429,7 +429,7 @@ mod tests {
         let [layer] = one.layers.as_slice() else {
             panic!("one layer");
         };
-        let state = dir.path().join(STEPS).join(key::hex(&[1; 32]));
+        let state = dir.path().join(STEPS).join(cache_key::hex(&[1; 32]));
         let good = fs::read_file(&state, LARGEST_STATE).unwrap();
         for bad in ["", "{}", "{\"layers\":[]}", "{\"layers\":[[\"../x\",1]]}"] {
             fs::overwrite(&state, bad.as_bytes()).unwrap();

@@ -7,28 +7,28 @@
 //! changes become a layer that is cached ([`Layers`]).
 //!
 //! ```text
-//! execute ─ plan (which stages) ─► stage (what instructions mean) ─► make ─ copy ─► tree
+//! execute ─ plan (which stages) ─► stage (what instructions mean) ─► execute ─ copy ─► tree
 //!                                    key, layers (what is kept) ◄─┘  └─ commands ─► layer ─► tree
 //! ```
 //!
 //! The rules are those of the Dockerfile reference and, for what it does not define, of BuildKit.
 
 mod commands;
+pub(crate) mod context_subset;
 mod copy;
 mod difference;
 mod disk;
+mod execute;
 mod files;
 mod index;
 mod layers;
 mod lookup;
-mod make;
 mod mode;
 mod mounts;
 mod plan;
 mod run;
 mod settings;
 mod stage;
-pub(crate) mod taken;
 mod variables;
 
 use std::collections::BTreeMap;

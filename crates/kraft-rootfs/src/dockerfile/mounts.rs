@@ -16,7 +16,7 @@ use super::stage::{Executor, Stage, absolute, at};
 use super::{ExecuteError, Progress, disk, lookup};
 use crate::ids::IdMap;
 use crate::tree::{Node, Tree};
-use crate::{Error, key, shown};
+use crate::{Error, cache_key, shown};
 
 /// Default directory of secrets.
 const SECRETS: &str = "/run/secrets";
@@ -196,7 +196,7 @@ impl Executor<'_, '_> {
             .transpose()?;
         let mut name = vec![id.clone()];
         if let Some(seed) = &seed {
-            name.push(key::hex(&key::of_tree(seed)?));
+            name.push(cache_key::hex(&cache_key::of_tree(seed)?));
         }
         // The mode and owner of a directory of the source are its own.
         let is_own = text::patterns::clean(&options.source).is_empty();

@@ -12,14 +12,14 @@ use kraft_core::problem::{Problem, Span};
 use kraft_sys::fs::Error as FileError;
 use tempfile::TempDir;
 
+use super::execute::{Base, Op};
 use super::layers::Ground;
-use super::make::{Base, Op};
 use super::plan::{self, Origin};
 use super::settings::Settings;
 use super::variables::{self, Arguments};
 use super::{ExecuteError, Image, Progress, Recipe};
+use crate::cache_key::Digest;
 use crate::format::cpio;
-use crate::key::Digest;
 use crate::source::directory;
 use crate::source::tar::Unpacker;
 use crate::tree::Tree;

@@ -9,7 +9,7 @@ use kraft_core::machine::MachineSpec;
 use kraft_core::plan::RunRequest;
 use kraft_core::port::PortMapping;
 use kraft_core::quantity;
-use kraft_core::words;
+use kraft_core::shell_words;
 use serde::Serialize;
 
 use super::choices;
@@ -298,7 +298,7 @@ fn print_plan(app: &App, output: Output, spec: &MachineSpec) -> Result<(), Failu
             spec,
         }),
         Output::Text => {
-            app.ui.line(&words::join(&argv))?;
+            app.ui.line(&shell_words::join(&argv))?;
             app.ui.line(&line)
         }
     }

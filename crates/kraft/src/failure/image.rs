@@ -3,7 +3,7 @@
 use std::io;
 
 use kraft_core::kernel::NotAKernel;
-use kraft_core::words;
+use kraft_core::shell_words;
 
 use super::{Failure, Kind};
 use kraft_engine::context::RuntimeError;
@@ -314,7 +314,7 @@ impl From<arguments::Error> for Failure {
             }
             Error::Syntax(error) => Self::usage(error),
             Error::NoDirectory { ref typed_dir, .. } => {
-                let dir = words::join([typed_dir]);
+                let dir = shell_words::join([typed_dir]);
                 Self::new(Kind::NotFound, error).hint(format!("create it: `mkdir -p {dir}`"))
             }
             Error::Unreadable { .. } => Self::new(Kind::Failed, error),

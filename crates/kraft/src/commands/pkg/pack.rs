@@ -167,7 +167,7 @@ fn order(app: &App, args: &Args) -> Result<Order, Failure> {
     let mut words = Vec::new();
     for line in &args.words {
         words.extend(
-            kraft_core::words::split(line).map_err(|quote| {
+            kraft_core::shell_words::split(line).map_err(|quote| {
                 Failure::usage(format!("`--args {line}`: unclosed quote {quote}"))
             })?,
         );

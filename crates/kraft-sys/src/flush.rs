@@ -3,17 +3,17 @@
 //! ```
 //! use std::io::Write;
 //!
-//! use kraft_sys::settle::Settler;
+//! use kraft_sys::flush::Flusher;
 //!
 //! let mut file = tempfile::tempfile()?;
-//! let mut settler = Settler::new(file.try_clone()?);
+//! let mut flusher = Flusher::new(file.try_clone()?);
 //! let mut total = 0;
 //! for _ in 0..4 {
 //!     file.write_all(&[0; 4096])?;
 //!     total += 4096;
-//!     settler.grown(total);
+//!     flusher.grown(total);
 //! }
-//! settler.finish()?;
+//! flusher.finish()?;
 //! assert_eq!(file.metadata()?.len(), 16384);
 //! # Ok::<(), std::io::Error>(())
 //! ```
@@ -28,19 +28,19 @@ const STRIDE: u64 = 32 << 20;
 
 /// A thread that flushes a growing file to disk.
 #[derive(Debug)]
-pub struct Settler {
+pub struct Flusher {
     ticks: SyncSender<()>,
     thread: JoinHandle<io::Result<()>>,
     seen: u64,
 }
 
-impl Settler {
+impl Flusher {
     /// Starts flushing a file. The system reports a write error only once per open file, so call
     /// [`finish`](Self::finish): a later `fsync` of the same open file may not report it again.
     pub fn new(file: File) -> Self {
-        let (ticks, wishes) = sync_channel::<()>(1);
+        let (ticks, requests) = sync_channel::<()>(1);
         let thread = std::thread::spawn(move || {
-            for () in wishes {
+            for () in requests {
                 file.sync_data()?;
             }
             Ok(())
@@ -87,12 +87,12 @@ mod tests {
     #[test]
     fn files_are_complete_with_and_without_flushes() {
         let mut file = tempfile::tempfile().unwrap();
-        let mut settler = Settler::new(file.try_clone().unwrap());
+        let mut flusher = Flusher::new(file.try_clone().unwrap());
         for round in 1..=3 {
             file.write_all(&vec![7; 1 << 20]).unwrap();
-            settler.grown(round * STRIDE);
+            flusher.grown(round * STRIDE);
         }
-        settler.finish().unwrap();
+        flusher.finish().unwrap();
         assert_eq!(file.metadata().unwrap().len(), 3 << 20);
     }
 }

@@ -13,8 +13,8 @@ use super::settings::Settings;
 use super::stage::{Executor, Stage, absolute, at};
 use super::variables::Arguments;
 use super::{ExecuteError, Progress, Runner, difference, lookup, mounts};
+use crate::cache_key::{self, Digest, Key};
 use crate::ids::IdMap;
-use crate::key::{self, Digest, Key};
 use crate::tree::Tree;
 
 /// An instruction that changes files, with the settings and arguments it sees.
@@ -291,7 +291,7 @@ impl Executor<'_, '_> {
                     };
                     let mut taken = Stage::seeing(op);
                     self.copy(op.number, &mut taken, &op.step, &one, adds)?;
-                    key.add(key::of_tree(&taken.tree)?);
+                    key.add(cache_key::of_tree(&taken.tree)?);
                 }
             }
         }
@@ -329,7 +329,11 @@ impl Executor<'_, '_> {
                     Rc::new(self.origin(op.number, &sees, name, span)?.tree)
                 }
             };
-            key.add(key::of_tree(&mounts::part(&tree, &options.source, span)?)?);
+            key.add(cache_key::of_tree(&mounts::part(
+                &tree,
+                &options.source,
+                span,
+            )?)?);
         }
         Ok(key)
     }

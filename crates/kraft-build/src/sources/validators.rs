@@ -14,7 +14,7 @@ const LARGEST: u64 = 64 << 10;
 
 /// The last known state of a URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Memory {
+pub(super) struct Validators {
     /// SHA-256 of the content, in hexadecimal digits.
     pub(super) sha256: String,
     /// Its `ETag`.
@@ -26,18 +26,18 @@ pub(super) struct Memory {
 }
 
 /// Returns the last known state of a URL; unreadable records are ignored.
-pub(super) fn recall(cache: &Path, url: &str) -> Option<Memory> {
+pub(super) fn recall(cache: &Path, url: &str) -> Option<Validators> {
     let bytes = fs::read_file(&place(cache, url), LARGEST).ok()?;
-    let memory: Memory = serde_json::from_slice(&bytes).ok()?;
-    is_sha256(&memory.sha256).then_some(memory)
+    let validators: Validators = serde_json::from_slice(&bytes).ok()?;
+    is_sha256(&validators.sha256).then_some(validators)
 }
 
 /// Saves the state of a URL.
-pub(super) fn keep(cache: &Path, url: &str, memory: &Memory) -> Result<(), Error> {
+pub(super) fn keep(cache: &Path, url: &str, validators: &Validators) -> Result<(), Error> {
     let path = place(cache, url);
     fs::create_dir_all(&cache.join("remembered"), 0o755)?;
-    let text =
-        serde_json::to_vec(memory).map_err(|error| fs::Error::on("write", &path)(error.into()))?;
+    let text = serde_json::to_vec(validators)
+        .map_err(|error| fs::Error::on("write", &path)(error.into()))?;
     Ok(fs::replace_file(&path, &text)?)
 }
 

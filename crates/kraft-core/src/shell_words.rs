@@ -40,9 +40,9 @@ pub fn split(line: &str) -> Result<Vec<String>, char> {
 /// Joins arguments to a command line that a POSIX shell splits into the same arguments.
 ///
 /// ```
-/// let line = kraft_core::words::join(["run", "it's", "a b", ""]);
+/// let line = kraft_core::shell_words::join(["run", "it's", "a b", ""]);
 /// assert_eq!(line, r"run 'it'\''s' 'a b' ''");
-/// assert_eq!(kraft_core::words::split(&line).unwrap(), ["run", "it's", "a b", ""]);
+/// assert_eq!(kraft_core::shell_words::split(&line).unwrap(), ["run", "it's", "a b", ""]);
 /// ```
 pub fn join(words: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,.:/@%".contains(c);

@@ -50,7 +50,7 @@ const ERRORS: [(u64, &str); 12] = [
 
 /// Stop reason of an instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct End {
+pub struct StopReason {
     /// The bits of `stop_reason`: who was involved.
     pub reason: u64,
     /// `stop_code`: the exit status of the kernel; valid only if the kernel was involved.
@@ -59,7 +59,7 @@ pub struct End {
     pub exit: Option<i64>,
 }
 
-impl End {
+impl StopReason {
     /// Returns who initiated the stop, such as `initiated by user`; empty if unknown.
     pub fn origin(&self) -> String {
         let who = [
@@ -124,7 +124,7 @@ fn reason(code: u64) -> (&'static str, &'static str) {
 
 /// Writes a message for users, followed by the short form in parentheses if the kernel reported a
 /// reason.
-impl fmt::Display for End {
+impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exit = self.exit_code();
         let out_of_memory = self
@@ -162,13 +162,13 @@ impl fmt::Display for End {
 mod tests {
     use super::*;
 
-    fn end(reason: u64, code: Option<u64>, exit: Option<i64>) -> End {
-        End { reason, code, exit }
+    fn end(reason: u64, code: Option<u64>, exit: Option<i64>) -> StopReason {
+        StopReason { reason, code, exit }
     }
 
     #[test]
     fn the_bits_are_told_in_words() {
-        let told = |one: End| (one.origin(), one.to_string(), one.is_clean());
+        let told = |one: StopReason| (one.origin(), one.to_string(), one.is_clean());
         let words = |origin: &str, why: &str, clean| (origin.to_owned(), why.to_owned(), clean);
         assert_eq!(
             told(end(1, Some(0x000c_7f04), None)),
