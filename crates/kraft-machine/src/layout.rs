@@ -5,9 +5,9 @@
 //! ├── machines/            its lock (flock on the directory): names and ports are assigned under it
 //! │   └── ID/              its lock: whoever changes the machine holds it
 //! │       ├── record.json  the record; record.spare reserves disk space for its next version
-//! │       ├── diary.in     input of the event log, if the VMM needs one; watchers share its lock
-//! │       ├── diary.out    the event log of the VMM
-//! │       ├── diary.sum    the folded part of the event log whose space was given back
+//! │       ├── events.in    input of the event log, if the VMM needs one; watchers share its lock
+//! │       ├── events.out   the event log of the VMM
+//! │       ├── events.sum   the folded part of the event log whose space was given back
 //! │       ├── control.sock the socket by which the VMM is controlled
 //! │       ├── console/     what the guest printed since it was last started
 //! │       ├── vmm.log      what the VMM and the monitor printed
@@ -18,6 +18,8 @@
 //! │   └── gone-ID/         being removed, under its own lock: stale if that lock is free
 //! └── probe.json           what is known about this host
 //! ```
+//!
+//! Earlier versions named the files of the event log `diary.*`; their machines keep these names.
 //!
 //! The order of locks is always the same: that of a machine, then that of `machines/`.
 
@@ -72,6 +74,11 @@ pub(crate) const NEW: &str = "new-";
 /// The prefix of a directory that is being removed.
 pub(crate) const GONE: &str = "gone-";
 
+/// The name of the event log's files. QEMU adds `.in` and `.out` itself.
+pub(crate) const EVENTS: &str = "events";
+/// Their name in machines of earlier versions.
+const OLD_EVENTS: &str = "diary";
+
 /// The directory of one machine.
 #[derive(Debug, Clone)]
 pub struct MachineDir {
@@ -99,6 +106,20 @@ impl MachineDir {
         self.path.join("record.spare")
     }
 
+    /// Returns the name of the event log's files without their extensions.
+    pub(crate) fn events_name(&self) -> &'static str {
+        // The input is created with the machine, and stays.
+        if self.path.join(OLD_EVENTS).with_extension("in").exists() {
+            OLD_EVENTS
+        } else {
+            EVENTS
+        }
+    }
+
+    fn event_file(&self, extension: &str) -> PathBuf {
+        self.path.join(self.events_name()).with_extension(extension)
+    }
+
     /// Returns the file that watchers of the machine lock. It must stay the same file for the life
     /// of the machine.
     pub(crate) fn watchers(&self) -> PathBuf {
@@ -108,16 +129,16 @@ impl MachineDir {
     /// Returns the input of the event log, for VMMs that need one. It exists, and must be
     /// overwritten, never replaced.
     pub fn events_input(&self) -> PathBuf {
-        self.path.join("diary.in")
+        self.event_file("in")
     }
 
     /// Returns the event log: the VMM appends a line per event.
     pub fn events(&self) -> PathBuf {
-        self.path.join("diary.out")
+        self.event_file("out")
     }
 
     pub(crate) fn events_summary(&self) -> PathBuf {
-        self.path.join("diary.sum")
+        self.event_file("sum")
     }
 
     /// Returns the path for a socket by which the VMM is controlled.

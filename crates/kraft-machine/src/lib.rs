@@ -4,7 +4,7 @@
 //!  kraft ──► Machines ──► record.json              the request, what runs, how it ended
 //!               │ start
 //!               ▼
-//!           monitor ──► Driver ──► the VMM ──► diary.out     events that the VMM reports
+//!           monitor ──► Driver ──► the VMM ──► events.out    events that the VMM reports
 //!               ▲  ▲                  │   └──► console/pipe  the guest's console
 //!               │  └── copied to segments ───────────┘
 //!               └──── its end (waitpid) ───┘

@@ -65,8 +65,8 @@ fn raw_qemu(bench: &Bench, kernel: &str) -> String {
         .collect();
     // The relative names in that line mean files of a machine's directory.
     format!(
-        "ln -sf '{kernel}' kernel; echo '{{\"execute\":\"qmp_capabilities\"}}{{\"execute\":\"cont\"}}' > diary.in; \
-         : > diary.out; rm -rf control.sock console; mkdir console; mkfifo console/pipe; \
+        "ln -sf '{kernel}' kernel; echo '{{\"execute\":\"qmp_capabilities\"}}{{\"execute\":\"cont\"}}' > events.in; \
+         : > events.out; rm -rf control.sock console; mkdir console; mkfifo console/pipe; \
          cat console/pipe > /dev/null & exec {}",
         words.join(" ")
     )

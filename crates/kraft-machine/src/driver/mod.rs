@@ -188,6 +188,9 @@ pub struct Launch<'a> {
     pub spec: &'a MachineSpec,
     /// The kernel command line.
     pub kernel_line: &'a str,
+    /// The name of the event log's files in the machine's directory, which are `NAME.in` and
+    /// `NAME.out`: [`MachineDir::events`].
+    pub events: &'a str,
     /// The ports to publish, all with a port number.
     pub ports: &'a [PortMapping],
     /// The VMM's program, and arguments that come first.

@@ -5,8 +5,8 @@
 //! summary and gives the space back to the disk, which leaves a hole:
 //!
 //! ```text
-//! diary.sum   {"offset": 1048601, "diary": {…}}     the first 1048601 bytes, folded
-//! diary.out   [ hole ………………… ]{"event": …}⏎ …
+//! events.sum   {"offset": 1048601, "log": {…}}     the first 1048601 bytes, folded
+//! events.out   [ hole ………………… ]{"event": …}⏎ …
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -36,7 +36,8 @@ pub(crate) type Parse<'a> = &'a dyn Fn(&[u8], &mut EventLog);
 struct Summary {
     /// The length of the folded part.
     offset: u64,
-    #[serde(rename = "diary")]
+    /// Earlier versions named it `diary`.
+    #[serde(alias = "diary")]
     log: EventLog,
 }
 

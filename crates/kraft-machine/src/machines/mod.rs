@@ -14,7 +14,7 @@ use kraft_sys::lock::Lock;
 
 use crate::driver::{Drivers, Launch, NoDriver};
 use crate::id::Id;
-use crate::layout::{Layout, MachineDir};
+use crate::layout::{EVENTS, Layout, MachineDir};
 use crate::record::{Ending, Record, RecordError};
 
 mod create;
@@ -333,6 +333,7 @@ impl Machines {
             id: Id::nil(),
             spec,
             kernel_line,
+            events: EVENTS,
             ports: &spec.ports,
             program: &program,
             sandbox: driver.can_be_sandboxed(&program),

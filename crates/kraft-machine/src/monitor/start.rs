@@ -94,6 +94,7 @@ impl Start<'_> {
             id: self.record.id,
             spec: &spec,
             kernel_line: &kernel_line,
+            events: self.dir.events_name(),
             ports: &ports,
             program: &program,
             sandbox: driver.can_be_sandboxed(&program),
@@ -390,7 +391,9 @@ fn loggable(driver: &dyn Driver, launch: &Launch<'_>) -> Option<String> {
         kernel_line: &kernel_line,
         ..*launch
     });
-    Some(shell_words::join(argv.iter().map(|arg| arg.to_string_lossy())))
+    Some(shell_words::join(
+        argv.iter().map(|arg| arg.to_string_lossy()),
+    ))
 }
 
 #[cfg(test)]
@@ -438,6 +441,7 @@ mod tests {
                         id: Id::nil(),
                         spec,
                         kernel_line: &kernel_line(spec).unwrap(),
+                        events: "events",
                         ports: &[],
                         program: &program,
                         sandbox: false,

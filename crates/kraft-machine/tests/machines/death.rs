@@ -239,7 +239,7 @@ fn after_a_reboot_no_machine_runs_even_if_a_process_has_its_pid() {
     }
     record["run"].as_object_mut().unwrap().remove("end");
     kraft_sys::fs::replace_file(&path, record.to_string().as_bytes()).unwrap();
-    kraft_sys::fs::truncate(&machine.dir.join("diary.out"), 0).unwrap();
+    kraft_sys::fs::truncate(&machine.dir.join("events.out"), 0).unwrap();
     let found = bench.machines.get(id).unwrap();
     assert_eq!(found.state, MachineState::Exited);
     assert_eq!(found.end, Some(EndReason::HostDown));

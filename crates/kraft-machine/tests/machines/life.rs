@@ -8,6 +8,28 @@ use kraft_machine::{Error, EventKind, LogsOptions, StartError, StopOptions};
 use crate::bench::{Bench, entries, eventually, kill, spec};
 
 #[test]
+fn a_machine_of_an_earlier_version_keeps_the_names_of_its_event_log() {
+    let bench = Bench::new();
+    let id = bench.run("old", &["@sleep:600"]);
+    let machines = &bench.machines;
+    machines.stop(&id, StopOptions::default()).unwrap();
+    let dir = machines.get(id).unwrap().dir;
+    for extension in ["in", "out"] {
+        let file = |name: &str| dir.join(name).with_extension(extension);
+        kraft_sys::fs::rename(&file("events"), &file("diary")).unwrap();
+    }
+    let summary = r#"{"offset": 0, "diary": {"ready": false, "entries": [], "begun": false}}"#;
+    kraft_sys::fs::replace_file(&dir.join("diary.sum"), summary.as_bytes()).unwrap();
+    assert_eq!(bench.state(id), MachineState::Exited);
+    machines.start(&id).unwrap();
+    assert_eq!(machines.pause(&id).unwrap().state, MachineState::Paused);
+    assert!(!entries(&dir).iter().any(|name| name.starts_with("events")));
+    let log = std::fs::read_to_string(dir.join("diary.out")).unwrap();
+    assert!(log.contains("\"STOP\""), "{log}");
+    machines.remove(&id, true).unwrap();
+}
+
+#[test]
 fn a_machine_is_created_started_paused_resumed_stopped_started_again_and_removed() {
     let bench = Bench::new();
     let machines = &bench.machines;

@@ -62,7 +62,7 @@ fn own_memory(process: &Child) -> u64 {
 /// Writes a stand-in for QEMU that serves at once, and then does what a script says.
 fn stub(bench: &Bench, script: &str) -> String {
     let path = bench.path().join("qemu-stub");
-    let served = r#"printf '{"QMP": {}}\n{"return": {}}\n' > diary.out"#;
+    let served = r#"printf '{"QMP": {}}\n{"return": {}}\n' > events.out"#;
     program::script(
         &path,
         &format!("exec 9> console/pipe\n{served}\n{script}\n"),

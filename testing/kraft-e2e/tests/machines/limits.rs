@@ -90,8 +90,8 @@ fn events_without_end_fill_neither_the_disk_nor_the_time_of_ps() {
         assert_eq!(bench.state("m"), "running");
         bench.ok(["logs", "m"]).contains("\ndone")
     });
-    assert!(std::fs::metadata(dir.join("diary.out")).unwrap().len() >= 16 << 20);
-    eventually("a short diary", || on_disk(&dir) < 4 << 20);
+    assert!(std::fs::metadata(dir.join("events.out")).unwrap().len() >= 16 << 20);
+    eventually("a short event log", || on_disk(&dir) < 4 << 20);
     // The reported state is still correct.
     bench.ok(["pause", "m"]);
     assert_eq!(bench.state("m"), "paused");
@@ -105,7 +105,7 @@ fn events_without_end_fill_neither_the_disk_nor_the_time_of_ps() {
 #[test]
 fn events_without_end_and_without_a_monitor_do_not_fill_the_disk() {
     let bench = Bench::new();
-    let diary_of = |machine: &serde_json::Value| dir(machine).join("diary.out");
+    let events_of = |machine: &serde_json::Value| dir(machine).join("events.out");
     // Where the host is so slow that events come before the monitor is killed, they come later.
     let machine = [1, 5, 25, 125].into_iter().find_map(|seconds| {
         let sleep = format!("@sleep:{seconds}");
@@ -113,7 +113,7 @@ fn events_without_end_and_without_a_monitor_do_not_fill_the_disk() {
         let monitor = pid(&machine, "monitor_pid");
         kill_process(monitor, Signal::KILL).unwrap();
         eventually("the monitor's end", || !is_running(monitor));
-        let events = std::fs::read_to_string(diary_of(&machine)).unwrap();
+        let events = std::fs::read_to_string(events_of(&machine)).unwrap();
         if !events.contains("GUEST_CRASHLOADED") {
             return Some(machine);
         }
@@ -121,18 +121,18 @@ fn events_without_end_and_without_a_monitor_do_not_fill_the_disk() {
         None
     });
     let machine = machine.expect("a monitor that is killed before the first event");
-    let (dir, diary) = (dir(&machine), diary_of(&machine));
-    eventually("a full diary", || {
-        std::fs::metadata(&diary).unwrap().len() >= 16 << 20
+    let (dir, events) = (dir(&machine), events_of(&machine));
+    eventually("a full event log", || {
+        std::fs::metadata(&events).unwrap().len() >= 16 << 20
     });
-    assert_eq!(std::fs::metadata(&diary).unwrap().len(), 16 << 20);
+    assert_eq!(std::fs::metadata(&events).unwrap().len(), 16 << 20);
     assert!(
         is_running(pid(&machine, "pid")),
         "it was not ended for that"
     );
     // The next command starts a monitor again.
     assert_eq!(bench.state("m"), "running");
-    eventually("a short diary", || on_disk(&dir) < 4 << 20);
+    eventually("a short event log", || on_disk(&dir) < 4 << 20);
     bench.ok(["pause", "m"]);
     assert_eq!(bench.state("m"), "paused");
     bench.ok(["rm", "-f", "m"]);

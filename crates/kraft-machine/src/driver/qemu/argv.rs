@@ -38,7 +38,7 @@ pub(super) fn argv(launch: &Launch<'_>, fast_firmware: bool) -> Vec<OsString> {
     line.option("-m", format!("size={}M", spec.memory / MIB));
     line.option("-smp", format!("cpus={0},threads=1,sockets={0}", spec.cpus));
     line.option("-rtc", "base=utc");
-    channels(&mut line);
+    channels(&mut line, launch.events);
     for (index, volume) in spec.volumes.iter().enumerate() {
         share(&mut line, &mount::tag(index), volume);
     }
@@ -119,12 +119,12 @@ pub(super) const KVM_ARM_BOARD: &str = "virt,accel=kvm,gic-version=host";
 pub(super) const KVM_ARM_CPU: &str = "host";
 
 /// The console, the event log and the control socket.
-fn channels(line: &mut Line) {
+fn channels(line: &mut Line, events: &str) {
     // A named pipe that the monitor reads: without a reader the guest's output is dropped.
     line.option("-chardev", "file,id=console,path=console/pipe,append=on");
     line.option("-serial", "chardev:console");
-    line.option("-chardev", "pipe,id=diary,path=diary");
-    line.option("-mon", "chardev=diary,mode=control");
+    line.option("-chardev", format!("pipe,id=events,path={events}"));
+    line.option("-mon", "chardev=events,mode=control");
     line.option(
         "-chardev",
         "socket,id=control,path=control.sock,server=on,wait=off",
@@ -233,6 +233,7 @@ mod tests {
             id: "6fa459ea-ee8a-4ca4-894e-db77e160355e".parse().unwrap(),
             spec,
             kernel_line: line,
+            events: "events",
             ports: &spec.ports,
             program: &["qemu".to_owned(), "-L".to_owned(), "/opt".to_owned()],
             sandbox: spec.boot == BootProtocol::LinuxBzImage,
@@ -268,8 +269,8 @@ mod tests {
         -rtc base=utc
         -chardev file,id=console,path=console/pipe,append=on
         -serial chardev:console
-        -chardev pipe,id=diary,path=diary
-        -mon chardev=diary,mode=control
+        -chardev pipe,id=events,path=events
+        -mon chardev=events,mode=control
         -chardev socket,id=control,path=control.sock,server=on,wait=off
         -mon chardev=control,mode=control
         -kernel kernel
@@ -315,8 +316,8 @@ mod tests {
         -rtc base=utc
         -chardev file,id=console,path=console/pipe,append=on
         -serial chardev:console
-        -chardev pipe,id=diary,path=diary
-        -mon chardev=diary,mode=control
+        -chardev pipe,id=events,path=events
+        -mon chardev=events,mode=control
         -chardev socket,id=control,path=control.sock,server=on,wait=off
         -mon chardev=control,mode=control
         -fsdev local,id=fs1,path=/a,security_model=none,multidevs=remap

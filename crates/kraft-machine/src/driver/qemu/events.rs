@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::event_log::{EventLog, StateChange, VmmEvent};
 
-/// What QEMU reads from `diary.in`. Without the first command it writes no events. QEMU is started
+/// What QEMU reads from `events.in`. Without the first command it writes no events. QEMU is started
 /// with the guest paused (`-S`), and the second command resumes it: so even a guest that ends at
 /// once ends when events are written.
 pub(super) const HANDSHAKE: &[u8] = b"{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"cont\"}\n";

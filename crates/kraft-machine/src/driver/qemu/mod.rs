@@ -1,7 +1,7 @@
 //! QEMU, 4.2 and newer.
 //!
 //! ```text
-//! diary.in ──► QMP monitor ──► diary.out      the handshake in, events out
+//! events.in ─► QMP monitor ──► events.out      the handshake in, events out
 //! control.sock ◄─► QMP monitor                commands: stop, cont, quit, query-status
 //! console/pipe ◄── serial port
 //! ```

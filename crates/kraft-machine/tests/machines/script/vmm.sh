@@ -6,7 +6,7 @@
 # stderr, and appends events to its event log: SECONDS EVENT [ARGUMENT].
 shift 2
 event() {
-	echo "$(date +%s) $*" >>diary.out
+	echo "$(date +%s) $*" >>events.out
 }
 case $1 in
 broken)
