@@ -11,8 +11,9 @@ use std::time::Duration;
 use bollard_buildkit_proto::moby::buildkit::v1::ListWorkersRequest;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use hyper_util::rt::TokioIo;
+use kraft_http::ClientError;
 use kraft_http::text::innermost;
-use kraft_http::trust;
+use kraft_http::trust::{self, TrustError};
 use kraft_sys::environment::Inherit;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -161,10 +162,12 @@ async fn secured(
     host: &str,
     files: &TlsFiles,
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let unusable = |path: &Path, why: String| {
-        io::Error::other(format!("cannot use `{}`: {why}", path.display()))
+    let unusable = |path: &Path, source: TrustError| {
+        let (path, source) = (path.display().to_string(), Box::new(source));
+        io::Error::other(ClientError::Certificates { path, source })
     };
-    let certificates = |path: &Path| trust::certificates(path).map_err(|why| unusable(path, why));
+    let certificates =
+        |path: &Path| trust::certificates(path).map_err(|error| unusable(path, error));
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&files.authorities)? {
         roots.add(certificate).map_err(io::Error::other)?;
@@ -177,8 +180,8 @@ async fn secured(
     let mut config = match &files.client {
         None => config.with_no_client_auth(),
         Some((certificate, key)) => {
-            let private = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| unusable(key, error.to_string()))?;
+            let private =
+                PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error.into()))?;
             config
                 .with_client_auth_cert(certificates(certificate)?, private)
                 .map_err(io::Error::other)?

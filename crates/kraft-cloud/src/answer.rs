@@ -41,6 +41,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::error::AnswerError;
 use crate::{Error, ErrorKind};
 
 /// Response with one item per requested or created resource.
@@ -90,16 +91,15 @@ struct Envelope {
 
 impl<T: DeserializeOwned> Answer<T> {
     /// Parses a response body. `doing` is the operation, for error messages.
-    pub(crate) fn read(raw: String, doing: &str) -> Result<Self, String> {
-        let value = serde_json::from_str(&raw).map_err(|error| error.to_string())?;
-        let envelope =
-            Envelope::deserialize(without_nulls(value)).map_err(|error| error.to_string())?;
+    pub(crate) fn read(raw: String, doing: &str) -> Result<Self, AnswerError> {
+        let value = serde_json::from_str(&raw)?;
+        let envelope = Envelope::deserialize(without_nulls(value))?;
         let status = envelope.status.as_deref().unwrap_or_default();
         let failed = matches!(status, "error" | "failure");
         let mut items = Vec::new();
         for value in collection(envelope.data.unwrap_or_default()) {
             if let Some(name) = unprintable(&value) {
-                return Err(format!("a thing is called {name:?}"));
+                return Err(AnswerError::Name(name.chars().take(80).collect()));
             }
             let status = value.get("status").and_then(Value::as_str);
             let bad = matches!(status, Some("error" | "failure"))
@@ -110,7 +110,7 @@ impl<T: DeserializeOwned> Answer<T> {
             items.push(if bad {
                 Item::Failed(Refusal::deserialize(value).unwrap_or_default())
             } else {
-                Item::Done(T::deserialize(value).map_err(|error| error.to_string())?)
+                Item::Done(T::deserialize(value)?)
             });
         }
         if items.is_empty() {
@@ -270,7 +270,7 @@ mod tests {
     fn a_name_that_moves_the_cursor_is_no_name() {
         let raw = r#"{"data":{"volumes":[{"name":"a\u001b[2J"}]}}"#.to_owned();
         let error = Answer::<Value>::read(raw, "x").unwrap_err();
-        assert_eq!(error, "a thing is called \"a\\u{1b}[2J\"");
+        assert_eq!(error.to_string(), "a resource is called \"a\\u{1b}[2J\"");
     }
 
     #[test]

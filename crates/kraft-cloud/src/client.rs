@@ -28,17 +28,17 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method};
-use kraft_http::text::{innermost, sanitized};
+use kraft_http::text::sanitized;
 use kraft_http::{
-    Client as HttpClient, ClientError, Clients, Failed, Policy, RequestError, Response, Url,
-    authority, read_body, retry_after, send,
+    Client as HttpClient, ClientError, Clients, Failed, Policy, RequestError, Response,
+    TransferError, Url, authority, read_body, retry_after, send,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 
-use crate::Error;
 use crate::answer::Answer;
 use crate::endpoint::Endpoint;
+use crate::error::{AnswerError, ConnectionError, Error};
 use crate::request::{Id, Request};
 use crate::resources::Named;
 use crate::resources::instances::{self, CreateInstance, Instance};
@@ -103,7 +103,7 @@ impl Client {
             let failed = match self.attempt(request, retry.attempt()).await {
                 Ok(raw) => {
                     return Answer::read(raw, &request.doing)
-                        .map_err(|why| self.nonsense(&request.doing, &why));
+                        .map_err(|source| self.nonsense(&request.doing, source));
                 }
                 Err(failed) => failed,
             };
@@ -167,11 +167,11 @@ impl Client {
             .patience
             .map_or(idle, |more| idle.saturating_add(more));
         // Retry only requests that did not reach the platform or that are idempotent.
-        let broken = |why: String, sent: bool| {
+        let broken = |source: ConnectionError, sent: bool| {
             let error = Error::Unreachable {
                 host: self.host(),
                 doing: request.doing.clone(),
-                why,
+                source: Box::new(source),
                 sent,
             };
             Failed::new(error, request.repeatable || !sent, None)
@@ -182,22 +182,19 @@ impl Client {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 let sent = !error.is_connect() && !error.is_builder();
-                return Err(broken(innermost(&error), sent));
+                return Err(broken(TransferError::of(&error, patience).into(), sent));
             }
-            Err(_) => {
-                let why = format!("no answer for {} seconds", patience.as_secs());
-                return Err(broken(why, true));
-            }
+            Err(_) => return Err(broken(ConnectionError::Silent(patience), true)),
         };
         let status = response.status();
         let headers = response.headers().clone();
         let body = match timeout(patience, read_body(response, LARGEST_ANSWER, patience)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(error)) => return Err(broken(error.to_string(), true)),
-            Err(_) => return Err(broken("the answer stopped in its middle".to_owned(), true)),
+            Ok(Err(error)) => return Err(broken(error.into(), true)),
+            Err(_) => return Err(broken(ConnectionError::Incomplete, true)),
         };
         let body = String::from_utf8(body)
-            .map_err(|_| broken("the answer is not UTF-8".to_owned(), true))?;
+            .map_err(|error| broken(ConnectionError::NotText(error.utf8_error()), true))?;
         self.judge(request, status, &headers, body)
     }
 
@@ -271,11 +268,11 @@ impl Client {
         Err(Failed::new(error, again, after.filter(|_| untouched)))
     }
 
-    fn nonsense(&self, doing: &str, why: &str) -> Error {
+    fn nonsense(&self, doing: &str, source: AnswerError) -> Error {
         Error::Nonsense {
             host: self.host(),
             doing: doing.to_owned(),
-            why: sanitized(why),
+            source,
         }
     }
 

@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use kraft_http::text::sanitized;
-use kraft_http::trust;
+use kraft_http::{ClientError, trust};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,8 +43,8 @@ pub type Stream = TlsStream<TcpStream>;
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The TLS configuration cannot be created.
-    #[error("cannot prepare connections: {0}")]
-    Client(String),
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The TCP connection failed or timed out.
     #[error("cannot connect to `{host}:{port}`")]
     Refused {
@@ -56,7 +56,7 @@ pub enum DialError {
         source: io::Error,
     },
     /// The proxy did not open a tunnel to the host.
-    #[error("the proxy `{proxy}` does not lead to `{host}:{port}`: {why}")]
+    #[error("the proxy `{proxy}` does not lead to `{host}:{port}`")]
     Proxy {
         /// Host of the proxy.
         proxy: String,
@@ -64,18 +64,18 @@ pub enum DialError {
         host: String,
         /// Port of the host.
         port: u16,
-        /// Reply of the proxy, or the cause.
-        why: String,
+        /// The cause; it contains the reply of the proxy, if there was one.
+        source: io::Error,
     },
     /// The TLS handshake failed: the host does not support TLS, or its certificate is not trusted.
-    #[error("cannot speak TLS to `{host}:{port}`: {why}")]
+    #[error("cannot speak TLS to `{host}:{port}`")]
     Tls {
         /// Target host.
         host: String,
         /// Port of the host.
         port: u16,
         /// The cause.
-        why: String,
+        source: io::Error,
     },
 }
 
@@ -106,7 +106,7 @@ impl std::fmt::Debug for Dialer {
 impl Dialer {
     /// Creates a dialer that trusts this host's CA certificates and those in `ca_file`.
     pub fn new(proxies: Proxies, ca_file: Option<&Path>) -> Result<Self, DialError> {
-        let config = config(ca_file).map_err(DialError::Client)?;
+        let config = config(ca_file)?;
         let proxies = Matcher::builder()
             .all(proxies.all)
             .https(proxies.https)
@@ -120,16 +120,17 @@ impl Dialer {
 
     /// Connects to a port of a host and performs the TLS handshake.
     pub async fn dial(&self, host: &str, port: u16) -> Result<Stream, DialError> {
-        let tls = |why: String| DialError::Tls {
+        let tls = |source: io::Error| DialError::Tls {
             host: host.to_owned(),
             port,
-            why: sanitized(&why),
+            source,
         };
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| tls(error.to_string()))?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let plain = self.plain(host, port).await?;
         match timeout(PATIENCE, self.tls.connect(name, plain)).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(tls(error.to_string())),
+            Ok(Err(error)) => Err(tls(error)),
             Err(_) => Err(tls(late())),
         }
     }
@@ -143,8 +144,9 @@ impl Dialer {
     }
 }
 
-fn late() -> String {
-    format!("no answer for {} seconds", PATIENCE.as_secs())
+fn late() -> io::Error {
+    let text = format!("no answer for {} seconds", PATIENCE.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
 async fn reach(host: &str, port: u16) -> Result<TcpStream, DialError> {
@@ -161,23 +163,22 @@ async fn reach(host: &str, port: u16) -> Result<TcpStream, DialError> {
             Ok(stream)
         }
         Ok(Err(error)) => Err(refused(error)),
-        Err(_) => Err(refused(io::Error::new(io::ErrorKind::TimedOut, late()))),
+        Err(_) => Err(refused(late())),
     }
 }
 
 /// Opens a tunnel through a proxy with `CONNECT` (RFC 9110, section 9.3.6).
 async fn through(proxy: &Intercept, host: &str, port: u16) -> Result<TcpStream, DialError> {
     let name = proxy.uri().host().unwrap_or_default().to_owned();
-    let refused = |why: String| DialError::Proxy {
+    let refused = |source: io::Error| DialError::Proxy {
         proxy: name.clone(),
         host: host.to_owned(),
         port,
-        why: sanitized(&why),
+        source,
     };
     if proxy.uri().scheme_str() != Some("http") {
-        return Err(refused(
-            "only proxies that speak HTTP are understood".to_owned(),
-        ));
+        let text = "only proxies that speak HTTP are supported";
+        return Err(refused(io::Error::new(io::ErrorKind::Unsupported, text)));
     }
     let mut stream = reach(&name, proxy.uri().port_u16().unwrap_or(80)).await?;
     let mut head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
@@ -201,12 +202,11 @@ async fn through(proxy: &Intercept, host: &str, port: u16) -> Result<TcpStream, 
             if status.starts_with('2') {
                 Ok(stream)
             } else {
-                Err(refused(
-                    answer.lines().next().unwrap_or_default().to_owned(),
-                ))
+                let line = answer.lines().next().unwrap_or_default();
+                Err(refused(io::Error::other(sanitized(line))))
             }
         }
-        Ok(Err(error)) => Err(refused(error.to_string())),
+        Ok(Err(error)) => Err(refused(error)),
         Err(_) => Err(refused(late())),
     }
 }
@@ -223,12 +223,13 @@ async fn answer(stream: &mut TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-fn config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
+fn config(ca_file: Option<&Path>) -> Result<ClientConfig, ClientError> {
     let extra = match ca_file {
-        Some(path) => {
-            trust::certificates(path).map_err(|why| format!("`{}`: {why}", path.display()))?
-        }
+        Some(path) => trust::certificates(path).map_err(|source| ClientError::Certificates {
+            path: path.display().to_string(),
+            source: Box::new(source),
+        })?,
         None => Vec::new(),
     };
-    trust::client_config(&extra, &[])
+    trust::client_config(&extra, &[]).map_err(|error| ClientError::Tls(Box::new(error)))
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kraft_http::{ClientError, ErrorKind};
+use http::StatusCode;
+use kraft_http::text::sanitized;
+use kraft_http::{BodyError, ClientError, ErrorKind, TransferError};
 
 /// Error of a request to the platform.
 ///
@@ -34,14 +36,14 @@ pub enum Error {
         source: ClientError,
     },
     /// The host cannot be reached, or the connection failed.
-    #[error("cannot reach `{host}` to {doing}: {why}")]
+    #[error("cannot reach `{host}` to {doing}")]
     Unreachable {
         /// Host of the metro.
         host: String,
         /// The operation, phrased to follow "cannot".
         doing: String,
         /// The cause.
-        why: String,
+        source: Box<ConnectionError>,
         /// Whether the request may have reached the host, so that its outcome is unknown.
         sent: bool,
     },
@@ -87,14 +89,14 @@ pub enum Error {
         words: String,
     },
     /// The response cannot be parsed.
-    #[error("the answer of `{host}` to {doing} cannot be read: {why}")]
+    #[error("the answer of `{host}` to {doing} cannot be read")]
     Nonsense {
         /// Host of the metro.
         host: String,
         /// The operation, phrased to follow "cannot".
         doing: String,
         /// The cause.
-        why: String,
+        source: AnswerError,
     },
     /// The platform rejected the operation, for one resource or for the whole request.
     #[error("cannot {doing}: {message}")]
@@ -106,6 +108,47 @@ pub enum Error {
         /// Error code of the platform, if there is one.
         code: Option<i64>,
     },
+}
+
+/// Why no response of the platform arrived.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The connection failed.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// There was no response within this time.
+    #[error("no answer for {} seconds", .0.as_secs())]
+    Silent(Duration),
+    /// The body of the response did not arrive in time.
+    #[error("the answer stopped in its middle")]
+    Incomplete,
+    /// The body of the response was not received.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The body of the response is not text.
+    #[error("the answer is not UTF-8")]
+    NotText(#[source] std::str::Utf8Error),
+    /// The registry of the platform returned an error.
+    #[error("it answers {0}")]
+    Status(StatusCode),
+}
+
+/// Why a response of the platform cannot be parsed.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// It is not the expected JSON. The parser's message may repeat the response, so that it is shown
+    /// shortened and is not a source.
+    #[error("{}", sanitized(&.0.to_string()))]
+    Json(serde_json::Error),
+    /// A resource has a name with control characters.
+    #[error("a resource is called {0:?}")]
+    Name(String),
+}
+
+impl From<serde_json::Error> for AnswerError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
+    }
 }
 
 impl Error {

@@ -16,15 +16,16 @@
 
 use std::time::Duration;
 
-use kraft_http::text::{innermost, sanitized};
-use kraft_http::{Policy, read_body, send};
+use kraft_http::{Policy, TransferError, read_body, send};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::error::{AnswerError, ConnectionError, Error};
 use crate::token::Token;
 
 /// Host of the registry's API.
 const HOST: &str = "harbor.unikraft.io";
+/// The operation, phrased to follow "cannot".
+const DOING: &str = "get the storage of images";
 /// Timeout for a request. It is short because the result is only informative.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -61,10 +62,10 @@ struct Amount {
 
 /// Gets the storage usage of the token's account in the platform's registry.
 pub async fn storage(token: &Token, policy: &Policy) -> Result<Storage, Error> {
-    let broken = |why: String| Error::Unreachable {
+    let broken = |source: ConnectionError| Error::Unreachable {
         host: HOST.to_owned(),
-        doing: "get the storage of images".to_owned(),
-        why: sanitized(&why),
+        doing: DOING.to_owned(),
+        source: Box::new(source),
         sent: false,
     };
     let clients = crate::client::clients(policy.clone());
@@ -79,17 +80,21 @@ pub async fn storage(token: &Token, policy: &Policy) -> Result<Storage, Error> {
         .timeout(PATIENCE)
         .basic_auth(token.user(), Some(token.secret()));
     let asked = send(request, 1).await;
-    let answer = asked.map_err(|error| broken(innermost(&error)))?;
+    let answer = asked.map_err(|error| broken(TransferError::of(&error, PATIENCE).into()))?;
     if !answer.status().is_success() {
-        return Err(broken(format!("it answers {}", answer.status())));
+        return Err(broken(ConnectionError::Status(answer.status())));
     }
     let body = read_body(answer, LARGEST_ANSWER, PATIENCE).await;
-    let body = body.map_err(|error| broken(error.to_string()))?;
-    read(&body).map_err(broken)
+    let body = body.map_err(|error| broken(error.into()))?;
+    read(&body).map_err(|source| Error::Nonsense {
+        host: HOST.to_owned(),
+        doing: DOING.to_owned(),
+        source,
+    })
 }
 
-fn read(body: &[u8]) -> Result<Storage, String> {
-    let summary: Summary = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+fn read(body: &[u8]) -> Result<Storage, AnswerError> {
+    let summary: Summary = serde_json::from_slice(body)?;
     Ok(Storage {
         used: summary.quota.used.storage,
         hard: summary.quota.hard.storage,
@@ -104,11 +109,11 @@ mod tests {
     fn the_storage_stands_in_the_summary() {
         let text = r#"{"repo_count":2,"quota":{"hard":{"storage":1000},"used":{"storage":10}}}"#;
         assert_eq!(
-            read(text.as_bytes()),
-            Ok(Storage {
+            read(text.as_bytes()).unwrap(),
+            Storage {
                 used: 10,
                 hard: 1000
-            })
+            }
         );
         assert!(read(b"{}").is_err());
     }

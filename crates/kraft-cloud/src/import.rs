@@ -66,17 +66,17 @@ pub enum ImportError {
     #[error("the helper reported an error: {0}")]
     Told(String),
     /// The helper violated the protocol.
-    #[error("the helper answers nonsense: {0}")]
+    #[error("the helper violates the protocol: {0}")]
     Nonsense(&'static str),
     /// The connection failed.
-    #[error("the connection with the helper broke: {0}")]
-    Broken(io::Error),
+    #[error("the connection with the helper broke")]
+    Broken(#[source] io::Error),
     /// The helper did not answer, or did not accept data, within this timeout.
     #[error("the helper did not respond for {} seconds", .0.as_secs())]
     Silent(Duration),
     /// The files to import cannot be read.
-    #[error("cannot read what is to be imported: {0}")]
-    Source(io::Error),
+    #[error("cannot read what is to be imported")]
+    Source(#[source] io::Error),
 }
 
 /// Starts an import: sends the password and returns the volume's disk space.

@@ -31,13 +31,13 @@ pub mod dial;
 pub mod endpoint;
 mod error;
 pub mod harbor;
+pub mod health;
 pub mod import;
 pub mod probe;
 pub mod request;
 pub mod resources;
 pub mod token;
 pub mod tunnel;
-pub mod visit;
 
-pub use error::Error;
+pub use error::{AnswerError, ConnectionError, Error};
 pub use kraft_http::ErrorKind;

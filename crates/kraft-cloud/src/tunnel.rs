@@ -55,7 +55,7 @@ impl Password {
         const LETTERS: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789Aa";
         let mut bytes = [0_u8; 32];
-        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
         let letters = bytes.iter().filter_map(|byte| {
             let letter = LETTERS.get(usize::from(byte & 63))?;
             Some(char::from(*letter))
@@ -104,8 +104,8 @@ pub enum Refusal {
     #[error("the helper failed with the number {0}")]
     Failed(i16),
     /// The helper did not reply: the connection failed or timed out.
-    #[error("the helper does not answer: {0}")]
-    Silent(io::Error),
+    #[error("the helper does not answer")]
+    Silent(#[source] io::Error),
 }
 
 /// Sends heartbeats to the helper's control port until the connection ends. Returns the error that

@@ -147,7 +147,7 @@ impl<'a> Helper<'a> {
                 Ok(stream) => return Ok(stream),
                 Err(error) if Instant::now() >= until => return Err(error),
                 Err(error) => {
-                    tracing::debug!(host, port, %error, "the helper is not ready");
+                    tracing::debug!(host, port, error = chain(&error), "the helper is not ready");
                     tokio::time::sleep(PAUSE).await;
                 }
             }

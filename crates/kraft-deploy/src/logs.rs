@@ -163,7 +163,11 @@ fn follow(
                     ctx.warn(&chain(&error));
                     ctx.info("retrying: no part of the log is lost");
                 } else {
-                    tracing::debug!(attempt = broken, %error, "the platform is still unreachable");
+                    tracing::debug!(
+                        attempt = broken,
+                        error = chain(&error),
+                        "the platform is still unreachable"
+                    );
                 }
                 broken = broken.saturating_add(1);
                 cloud.pause((PAUSE * broken.min(10)).min(LONGEST_PAUSE))?;

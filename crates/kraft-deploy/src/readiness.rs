@@ -19,9 +19,10 @@
 
 use std::time::{Duration, Instant};
 
+use kraft_cloud::health::{HealthCheck, HealthError};
 use kraft_cloud::resources::instances::{self, Instance};
 use kraft_cloud::resources::{self, Known};
-use kraft_cloud::visit::{Absence, Visitor};
+use kraft_core::error::chain;
 use kraft_engine::context::Context;
 
 use crate::cloud::Cloud;
@@ -67,7 +68,7 @@ pub enum Error {
         limit: Duration,
         /// What the last request failed with.
         #[source]
-        source: Absence,
+        source: Box<HealthError>,
     },
     /// A request to the platform failed.
     #[error(transparent)]
@@ -183,7 +184,11 @@ fn report_log(ctx: &Context, cloud: &Cloud, one: &Instance) {
             }
         }
         // The failure of the instance matters more.
-        Err(error) => tracing::debug!(instance = name, %error, "cannot read the log"),
+        Err(error) => tracing::debug!(
+            instance = name,
+            error = chain(&error),
+            "cannot read the log"
+        ),
     }
 }
 
@@ -198,15 +203,15 @@ pub fn wait_answering(
     ctx: &Context,
     cloud: &Cloud,
     one: &Instance,
-    visitor: &Visitor,
+    check: &HealthCheck,
     Address { url, limit }: Address<'_>,
 ) -> Result<(), Error> {
     let begin = Instant::now();
     let mut reported = false;
     loop {
-        let problem = match cloud.wait_for(visitor.visit(url))? {
+        let problem = match cloud.wait_for(check.get(url))? {
             Ok(_) => return Ok(()),
-            Err(Absence::Nameless(why)) if begin.elapsed() >= limit.min(PROPAGATION) => {
+            Err(HealthError::UnknownHost(why)) if begin.elapsed() >= limit.min(PROPAGATION) => {
                 ctx.warn(&format!(
                     "`{}` runs; cannot check whether {url} answers: its name cannot be resolved \
                      ({why})",
@@ -227,7 +232,7 @@ pub fn wait_answering(
                 name: one.title().to_owned(),
                 url: url.to_owned(),
                 limit,
-                source: problem,
+                source: Box::new(problem),
             });
         }
         if !reported {

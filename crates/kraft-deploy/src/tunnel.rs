@@ -9,6 +9,7 @@ use kraft_cloud::dial::{DialError, Dialer, Stream};
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::instances::{self, CreateInstance, Instance};
 use kraft_cloud::tunnel::{self, Password, Way};
+use kraft_core::error::chain;
 use kraft_engine::context::Context;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -410,7 +411,7 @@ impl Forwarder {
         let mut far = far.map_err(|error| kraft_core::error::chain(&error))?;
         tunnel::enter(&mut far, &self.password)
             .await
-            .map_err(|error| format!("the helper refused a connection: {error}"))?;
+            .map_err(|error| format!("the helper refused a connection: {}", chain(&error)))?;
         match copy_bidirectional(&mut near, &mut far).await {
             Ok(_) => Ok(()),
             // Either side may close the connection at any time.

@@ -8,26 +8,28 @@ use rustls::pki_types::CertificateDer;
 
 use crate::host::{host_of_authority, is_loopback};
 use crate::policy::Policy;
-use crate::text::innermost;
-use crate::trust;
+use crate::trust::{self, TrustError};
 
 /// The time limit for opening a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The PEM file of [`Policy::ca_file`] cannot be used.
-    #[error("cannot use the certificates in `{path}`: {why}")]
+    #[error("cannot use the certificates in `{path}`")]
     Certificates {
         /// The file.
         path: String,
         /// What is wrong.
-        why: String,
+        source: Box<TrustError>,
     },
-    /// The TLS or HTTP library refuses.
-    #[error("cannot prepare connections: {0}")]
-    Client(String),
+    /// The TLS library refuses.
+    #[error("cannot prepare connections")]
+    Tls(#[source] Box<TrustError>),
+    /// The HTTP library refuses.
+    #[error("cannot prepare connections")]
+    Client(#[source] reqwest::Error),
 }
 
 /// A client that [`Clients`] can make.
@@ -69,7 +71,7 @@ impl HttpClient for blocking::Client {
 pub struct Clients<C> {
     policy: Policy,
     certificates: Vec<CertificateDer<'static>>,
-    /// By whether certificates are verified, and whether the server is this host.
+    /// By whether the server is this host, and whether certificates are verified.
     made: [OnceLock<C>; 4],
 }
 
@@ -80,10 +82,12 @@ impl<C: HttpClient> Clients<C> {
     /// If the file of certificates cannot be read, or holds none.
     pub fn new(policy: Policy) -> Result<Self, ClientError> {
         let certificates = match &policy.ca_file {
-            Some(path) => trust::certificates(path).map_err(|why| ClientError::Certificates {
-                path: path.display().to_string(),
-                why,
-            })?,
+            Some(path) => {
+                trust::certificates(path).map_err(|source| ClientError::Certificates {
+                    path: path.display().to_string(),
+                    source: Box::new(source),
+                })?
+            }
             None => Vec::new(),
         };
         Ok(Self {
@@ -105,15 +109,18 @@ impl<C: HttpClient> Clients<C> {
     pub fn get(&self, authority: &str) -> Result<&C, ClientError> {
         let insecure = self.policy.is_insecure(authority);
         let loopback = is_loopback(host_of_authority(authority));
-        let place = usize::from(insecure) + 2 * usize::from(loopback);
-        let Some(made) = self.made.get(place) else {
-            return Err(ClientError::Client("no such client".to_owned()));
+        let [remote, remote_insecure, local, local_insecure] = &self.made;
+        let made = match (loopback, insecure) {
+            (false, false) => remote,
+            (false, true) => remote_insecure,
+            (true, false) => local,
+            (true, true) => local_insecure,
         };
         if let Some(client) = made.get() {
             return Ok(client);
         }
         let client = C::build(self.builder(insecure, loopback)?, self.policy.idle)
-            .map_err(|error| ClientError::Client(innermost(&error)))?;
+            .map_err(ClientError::Client)?;
         Ok(made.get_or_init(|| client))
     }
 
@@ -128,7 +135,7 @@ impl<C: HttpClient> Clients<C> {
             .tls_danger_accept_invalid_hostnames(insecure);
         if !insecure && !self.certificates.is_empty() {
             let config = trust::client_config(&self.certificates, &[b"h2", b"http/1.1"])
-                .map_err(ClientError::Client)?;
+                .map_err(|error| ClientError::Tls(Box::new(error)))?;
             builder = builder.tls_backend_preconfigured(config);
         }
         if loopback {

@@ -34,6 +34,9 @@ pub mod trust;
 
 pub use reqwest::{Body, Client, Error as RequestError, RequestBuilder, Response, Url, blocking};
 
+/// Why a text is not a URL.
+pub type UrlError = <Url as std::str::FromStr>::Err;
+
 pub use self::body::{BodyError, Chunks, read_body};
 pub use self::client::{CONNECT_TIMEOUT, ClientError, Clients, HttpClient};
 pub use self::error::{ErrorKind, TransferError};

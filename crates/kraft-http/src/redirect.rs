@@ -26,11 +26,28 @@ use reqwest::Url;
 
 use crate::text::redacted_url;
 
+/// Why a redirect is not followed. The text follows the name of the server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectError {
+    /// The answer does not say where it leads.
+    #[error("it redirects without a `Location`")]
+    NoLocation,
+    /// It leads to something that is not a URL.
+    #[error("it leads to `{0}`, which is not a URL")]
+    NotUrl(String),
+    /// It leads to a URL of another scheme than HTTP.
+    #[error("it leads to `{0}`, which is not an HTTP URL")]
+    NotHttp(String),
+    /// It leads from TLS to a plain connection.
+    #[error("it leads to `{0}`, from a protected connection to an unprotected one")]
+    Unprotected(String),
+    /// A request was redirected more than [`MOST_REDIRECTS`] times.
+    #[error("it redirects in circles")]
+    Circle,
+}
+
 /// The maximum number of redirects of one request.
 pub const MOST_REDIRECTS: u32 = 10;
-
-/// What is reported where a request is redirected more than [`MOST_REDIRECTS`] times.
-pub const CIRCLE: &str = "it redirects in circles";
 
 /// Returns whether two URLs lead to the same server over the same protocol.
 pub fn same_server(a: &Url, b: &Url) -> bool {
@@ -47,18 +64,20 @@ pub fn is_redirect(status: u16) -> bool {
 /// Reads where an answer leads; `from` is the URL that was asked for.
 ///
 /// # Errors
-/// If it leads nowhere, or to a place that is less safe. The text follows the name of the server.
-pub fn target(headers: &HeaderMap, from: &Url) -> Result<Url, String> {
+/// If it leads nowhere, or to a place that is less safe.
+pub fn target(headers: &HeaderMap, from: &Url) -> Result<Url, RedirectError> {
     let text = headers
         .get(LOCATION)
         .and_then(|value| value.to_str().ok())
-        .ok_or_else(|| "it redirects without a `Location`".to_owned())?;
-    let leads = |what: &str| format!("it leads to `{}`, {what}", redacted_url(text));
-    let to = from.join(text).map_err(|_| leads("which is not a URL"))?;
+        .ok_or(RedirectError::NoLocation)?;
+    let shown = || redacted_url(text);
+    let to = from
+        .join(text)
+        .map_err(|_| RedirectError::NotUrl(shown()))?;
     match (from.scheme(), to.scheme()) {
-        ("https", "http") => Err(leads("from a protected connection to an unprotected one")),
+        ("https", "http") => Err(RedirectError::Unprotected(shown())),
         (_, "http" | "https") => Ok(to),
-        _ => Err(leads("which is not an HTTP URL")),
+        _ => Err(RedirectError::NotHttp(shown())),
     }
 }
 
@@ -102,7 +121,9 @@ mod tests {
         ] {
             assert!(to(bad).is_err(), "{bad}");
         }
-        let secret = to("http://u:hush@b.example/?sig=hush").unwrap_err();
+        let secret = to("http://u:hush@b.example/?sig=hush")
+            .unwrap_err()
+            .to_string();
         assert!(!secret.contains("hush"), "{secret}");
         assert!(target(&HeaderMap::new(), &url("http://a/")).is_err());
         let plain = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static("https://b/"))]);

@@ -14,13 +14,14 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
@@ -28,21 +29,35 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
+/// Why certificates cannot be used. The text does not name their file.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// The file is damaged.
+    #[error(transparent)]
+    Pem(#[from] pem::Error),
+    /// The file holds no certificate.
+    #[error("it holds no certificate")]
+    Empty,
+    /// The TLS library refuses them, or the system has none either.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
 /// A PEM file is at most this long, in bytes.
 const LARGEST_PEM: u64 = 4 << 20;
 
 /// Reads the certificates of a PEM file.
 ///
 /// # Errors
-/// If it cannot be read, is damaged, or holds no certificate. The text does not name the file.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem =
-        kraft_sys::fs::read_file(path, LARGEST_PEM).map_err(|error| error.source.to_string())?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| error.to_string())?;
+/// If it cannot be read, is damaged, or holds no certificate.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let pem = kraft_sys::fs::read_file(path, LARGEST_PEM).map_err(|error| error.source)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>()?;
     if certificates.is_empty() {
-        return Err("it holds no certificate".to_owned());
+        return Err(TrustError::Empty);
     }
     Ok(certificates)
 }
@@ -55,8 +70,8 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String>
 pub fn client_config(
     certificates: &[CertificateDer<'static>],
     protocols: &[&[u8]],
-) -> Result<ClientConfig, String> {
-    let mut config = config(certificates).map_err(|error| error.to_string())?;
+) -> Result<ClientConfig, TrustError> {
+    let mut config = config(certificates)?;
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(config)
 }

@@ -27,7 +27,7 @@
 mod provider;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use kraft_core::catalog::{Entry, Index};
@@ -36,7 +36,7 @@ use kraft_core::event::Reporter;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-use crate::sources::{Error, Sources};
+use crate::sources::{CatalogError, Error, Sources};
 
 pub use provider::named;
 
@@ -232,10 +232,8 @@ fn is_file_name(name: &str) -> bool {
 }
 
 fn write_yaml<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), Error> {
-    let text = serde_saphyr::to_string(value).map_err(|error| Error::NoCatalog {
-        place: path.display().to_string(),
-        why: error.to_string(),
-    })?;
+    let text = serde_saphyr::to_string(value)
+        .map_err(|error| fs::Error::on("write", path)(io::Error::other(error)))?;
     // Unchanged files are not written: there may be hundreds, each with an fsync.
     if fs::read_file(path, LARGEST).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
@@ -255,26 +253,22 @@ enum Held {
 
 /// Parses a catalog file.
 fn parse(place: &str, bytes: &[u8]) -> Result<Held, Error> {
-    let bad = |why: String| Error::NoCatalog {
+    let bad = |source: CatalogError| Error::NoCatalog {
         place: place.to_owned(),
-        why,
+        source,
     };
-    let text = std::str::from_utf8(bytes).map_err(|_| bad("it is not UTF-8 text".to_owned()))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| bad(error.into()))?;
     let is_index = text.lines().any(|line| line.starts_with("manifests:"));
     let options = serde_saphyr::options! { strict_booleans: true };
     if is_index {
         let index = serde_saphyr::from_str_with_options::<Index>(text, options);
         return index
             .map(Held::Index)
-            .map_err(|error| bad(first_line(&error.to_string())));
+            .map_err(|error| bad(CatalogError::Yaml(Box::new(error))));
     }
     serde_saphyr::from_str_with_options::<Entry>(text, options)
         .map(|entry| Held::Entry(Box::new(entry)))
-        .map_err(|error| bad(first_line(&error.to_string())))
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+        .map_err(|error| bad(CatalogError::Yaml(Box::new(error))))
 }
 
 /// Reads a local catalog file, and the files that it links to.

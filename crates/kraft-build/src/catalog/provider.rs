@@ -17,7 +17,7 @@ use kraft_sys::fs;
 use serde::{Deserialize, Serialize};
 
 use super::{DEEPEST, Held, LARGEST, follow, kept_at, parse, read_file, resources};
-use crate::sources::{Error, Sources, each};
+use crate::sources::{CatalogError, DownloadError, Error, Sources, each};
 
 /// Maximum number of pages of an owner's repositories.
 const MOST_PAGES: usize = 50;
@@ -165,7 +165,7 @@ fn document(
         let Some((etag, text)) = old else {
             return Err(Error::Network {
                 url: url.to_owned(),
-                why: "the server returned 304 for an unconditional request".to_owned(),
+                source: DownloadError::NotModified,
             });
         };
         seen.insert(url.to_owned(), (etag.clone(), text.clone()));
@@ -191,7 +191,7 @@ fn beside(url: &str, link: &str) -> Result<String, Error> {
         Ok(whole) if relative => Ok(whole.into()),
         _ => Err(Error::NoCatalog {
             place: url.to_owned(),
-            why: format!("it refers to the local path `{link}`"),
+            source: CatalogError::LocalPath(link.to_owned()),
         }),
     }
 }
@@ -221,7 +221,7 @@ fn linked(
         if !target.starts_with("http") {
             return Err(Error::NoCatalog {
                 place: url.to_owned(),
-                why: format!("it links to `{target}`"),
+                source: CatalogError::Link(target),
             });
         }
         document(sources, &target, depth, kept, seen)
@@ -248,8 +248,7 @@ fn directory(path: &Path) -> Result<Vec<Entry>, Error> {
     if entries.is_empty() {
         return Err(Error::NoCatalog {
             place: path.display().to_string(),
-            why: "there is no component in it: no directory with a `Config.uk` or a Kraftfile"
-                .to_owned(),
+            source: CatalogError::NoComponent,
         });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -306,10 +305,7 @@ fn repository(sources: &Sources, place: &str) -> Result<Entry, Error> {
     let Some(kind) = kind else {
         return Err(Error::NoCatalog {
             place: place.to_owned(),
-            why: format!(
-                "its name does not contain its kind: expected `lib-NAME`, `app-NAME` or `unikraft`; \
-                 `lib-NAME={place}` gives it one"
-            ),
+            source: CatalogError::NoKind(place.to_owned()),
         });
     };
     let refs = sources.references(url)?;
@@ -443,7 +439,7 @@ fn owner(sources: &Sources, wild: &Wild) -> Result<Vec<Entry>, Error> {
         let repositories: Vec<Repository> =
             serde_json::from_slice(&document.bytes).map_err(|error| Error::NoCatalog {
                 place: url("repos"),
-                why: error.to_string(),
+                source: CatalogError::Json(error),
             })?;
         let last = repositories.is_empty();
         found.extend(

@@ -13,7 +13,7 @@ use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use sha2::{Digest as _, Sha256};
 
-use super::error::Error;
+use super::error::{ArchiveError, Error};
 use super::validators::{self, Validators};
 use super::{Sources, TaskProgress};
 use crate::trees;
@@ -150,13 +150,12 @@ fn sum(path: &Path) -> Result<String, fs::Error> {
 
 /// Unpacks an archive into an empty directory; a single top-level directory is stripped.
 pub(super) fn unpack(archive: &Path, url: &str, name: &str, to: &Path) -> Result<(), Error> {
-    let bad = |why: String| Error::Archive {
-        name: name.to_owned(),
-        url: redacted_url(url),
-        why,
-    };
     let error = |error| match error {
-        EntryError::Bad(why) => bad(why),
+        EntryError::Archive(source) => Error::Archive {
+            name: name.to_owned(),
+            url: redacted_url(url),
+            source: Box::new(source),
+        },
         EntryError::File(error) => Error::File(error),
     };
     let mut head = [0; 4];
@@ -166,63 +165,79 @@ pub(super) fn unpack(archive: &Path, url: &str, name: &str, to: &Path) -> Result
     if head.get(..read) == Some(b"PK\x03\x04") {
         return zip(file, to).map_err(error);
     }
-    let reader = compression::decompress(file).map_err(|error| bad(error.to_string()))?;
+    let reader = compression::decompress(file).map_err(|bad| error(bad.into()))?;
     entries(reader, to).map_err(error)
 }
 
+#[derive(Debug, thiserror::Error)]
 enum EntryError {
-    Bad(String),
-    File(fs::Error),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    File(#[from] fs::Error),
+}
+
+impl From<io::Error> for EntryError {
+    fn from(error: io::Error) -> Self {
+        Self::Archive(error.into())
+    }
+}
+
+impl From<zip::result::ZipError> for EntryError {
+    fn from(error: zip::result::ZipError) -> Self {
+        Self::Archive(error.into())
+    }
+}
+
+/// The reason of an entry that would be written elsewhere.
+pub(super) const LEADS_OUT: &str = "leads out of it";
+
+/// Returns the error about an entry; `why` follows its path.
+fn bad(kind: &'static str, path: &Path, why: &'static str) -> EntryError {
+    let path = path.to_owned();
+    ArchiveError::Entry { kind, path, why }.into()
 }
 
 /// Unpacks a zip archive.
 fn zip(file: File, to: &Path) -> Result<(), EntryError> {
-    let bad = |error: zip::result::ZipError| EntryError::Bad(error.to_string());
-    let size = file
-        .metadata()
-        .map_err(|error| EntryError::Bad(error.to_string()))?
-        .len();
-    let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(bad)?;
+    let size = file.metadata()?.len();
+    let mut archive = zip::ZipArchive::new(io::BufReader::new(file))?;
     if archive.is_empty() {
-        return Err(EntryError::Bad("it is empty".to_owned()));
+        return Err(ArchiveError::Empty.into());
     }
     if archive.len() as u64 > limits::ENTRIES {
-        let most = limits::ENTRIES;
-        return Err(EntryError::Bad(format!(
-            "it has more than {most} entries, the limit"
-        )));
+        return Err(ArchiveError::TooManyEntries(limits::ENTRIES).into());
     }
     let mut left = limits::COMPONENT.min(limits::expanded(size));
     for at in 0..archive.len() {
-        let mut entry = archive.by_index(at).map_err(bad)?;
-        let named = PathBuf::from(entry.name().map_err(bad)?.into_owned());
+        let mut entry = archive.by_index(at)?;
+        let named = PathBuf::from(entry.name()?.into_owned());
         let Some(inner) = inside(&named)? else {
             continue;
         };
         let path = to.join(&inner);
         parents(to, &path, &named)?;
         if entry.is_dir() {
-            fs::create_dir_all(&path, 0o755).map_err(EntryError::File)?;
+            fs::create_dir_all(&path, 0o755)?;
         } else if entry.is_symlink() {
             let mut target = String::new();
-            let read = entry.by_ref().take(4096).read_to_string(&mut target);
-            read.map_err(|error| EntryError::Bad(error.to_string()))?;
+            entry.by_ref().take(4096).read_to_string(&mut target)?;
             let target = PathBuf::from(target);
             if escapes(&inner, &target) {
                 return Err(leads_out(&named));
             }
-            fs::replace_link(&path, &target).map_err(EntryError::File)?;
+            fs::replace_link(&path, &target)?;
         } else {
             let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
             let mode = if executable { 0o755 } else { 0o644 };
             // The declared size is used only to reject.
             if entry.size() >= left {
-                return Err(EntryError::Bad(limits::expands_too_far().to_string()));
+                return Err(limits::expands_too_far().into());
             }
             let written = write(&mut entry.by_ref().take(left), &path, mode)?;
             left = left.saturating_sub(written);
             if left == 0 {
-                return Err(EntryError::Bad(limits::expands_too_far().to_string()));
+                return Err(limits::expands_too_far().into());
             }
         }
     }
@@ -230,15 +245,18 @@ fn zip(file: File, to: &Path) -> Result<(), EntryError> {
 }
 
 fn leads_out(named: &Path) -> EntryError {
-    EntryError::Bad(format!("the link `{}` leads out of it", named.display()))
+    bad("link", named, LEADS_OUT)
+}
+
+fn leads_nowhere(named: &Path) -> EntryError {
+    bad("link", named, "leads nowhere")
 }
 
 fn entries(reader: impl Read, to: &Path) -> Result<(), EntryError> {
-    let bad = |error: io::Error| EntryError::Bad(error.to_string());
     let mut tar = Reader::new(reader, Limits::COMPONENT);
     let mut is_empty = true;
     let mut links = Vec::new();
-    while let Some(entry) = tar.next_entry().map_err(bad)? {
+    while let Some(entry) = tar.next_entry()? {
         is_empty = false;
         let named = path_of(&entry.path);
         let Some(inner) = inside(&named)? else {
@@ -247,7 +265,7 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), EntryError> {
         let path = to.join(&inner);
         parents(to, &path, &named)?;
         match entry.kind {
-            Kind::Directory => fs::create_dir_all(&path, 0o755).map_err(EntryError::File)?,
+            Kind::Directory => fs::create_dir_all(&path, 0o755)?,
             Kind::File => {
                 let mode = if entry.mode & 0o111 == 0 {
                     0o644
@@ -261,55 +279,45 @@ fn entries(reader: impl Read, to: &Path) -> Result<(), EntryError> {
                 if escapes(&inner, &target) {
                     return Err(leads_out(&named));
                 }
-                fs::replace_link(&path, &target).map_err(EntryError::File)?;
+                fs::replace_link(&path, &target)?;
             }
             // The target of a hard link may follow later.
             Kind::HardLink => links.push((path, target(&entry, &named)?, named)),
             Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Other(_) => {
-                return Err(EntryError::Bad(format!(
-                    "`{}` is neither a file, a directory nor a link",
-                    named.display()
-                )));
+                let why = "is neither a file, a directory nor a link";
+                return Err(bad("entry", &named, why));
             }
         }
     }
     if is_empty {
-        return Err(EntryError::Bad("it is empty".to_owned()));
+        return Err(ArchiveError::Empty.into());
     }
     hard_links(links, to)?;
     // A truncated compressed stream is detected only at its end.
-    io::copy(&mut tar.into_inner(), &mut io::sink())
-        .map(drop)
-        .map_err(bad)
+    io::copy(&mut tar.into_inner(), &mut io::sink())?;
+    Ok(())
 }
 
 /// Creates hard links: path, target, and the path as named in the archive.
 fn hard_links(links: Vec<(PathBuf, PathBuf, PathBuf)>, to: &Path) -> Result<(), EntryError> {
     for (path, target, named) in links {
         let Some(inner) = inside(&target)? else {
-            return Err(EntryError::Bad(format!(
-                "the link `{}` leads nowhere",
-                named.display()
-            )));
+            return Err(leads_nowhere(&named));
         };
         let source = to.join(inner);
         let plain = std::fs::symlink_metadata(&source).is_ok_and(|found| found.is_file());
         if !plain {
-            return Err(EntryError::Bad(format!(
-                "the link `{}` leads nowhere",
-                named.display()
-            )));
+            return Err(leads_nowhere(&named));
         }
         parents(to, &path, &named)?;
-        fs::link_or_copy(&source, &path).map_err(EntryError::File)?;
+        fs::link_or_copy(&source, &path)?;
     }
     Ok(())
 }
 
 fn target(entry: &Entry, named: &Path) -> Result<PathBuf, EntryError> {
     if entry.link.is_empty() {
-        let why = format!("the link `{}` leads nowhere", named.display());
-        return Err(EntryError::Bad(why));
+        return Err(leads_nowhere(named));
     }
     Ok(path_of(&entry.link))
 }
@@ -332,10 +340,7 @@ fn inside(named: &Path) -> Result<Option<PathBuf>, EntryError> {
                 first = false;
             }
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                return Err(EntryError::Bad(format!(
-                    "the path `{}` leads out of it",
-                    named.display()
-                )));
+                return Err(bad("path", named, LEADS_OUT));
             }
         }
     }
@@ -357,17 +362,14 @@ fn parents(root: &Path, path: &Path, named: &Path) -> Result<(), EntryError> {
         match std::fs::symlink_metadata(&at) {
             Ok(found) if found.is_dir() => {}
             Ok(_) => {
-                return Err(EntryError::Bad(format!(
-                    "the path `{}` leads through a link or a file",
-                    named.display()
-                )));
+                return Err(bad("path", named, "leads through a link or a file"));
             }
-            Err(_) => fs::create_dir(&at, 0o755).map_err(EntryError::File)?,
+            Err(_) => fs::create_dir(&at, 0o755)?,
         }
     }
     // A later entry may replace an earlier one, but not be written through it.
     if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_dir()) {
-        fs::remove_file(path).map_err(EntryError::File)?;
+        fs::remove_file(path)?;
     }
     Ok(())
 }
@@ -380,13 +382,12 @@ fn write(source: &mut impl Read, path: &Path, mode: u32) -> Result<u64, EntryErr
         .create_new(true)
         .mode(mode)
         .open(path)
-        .map_err(fs::Error::on("make", path))
-        .map_err(EntryError::File)?;
+        .map_err(fs::Error::on("make", path))?;
     io::copy(source, &mut file).map_err(|error| {
         if error.kind() == io::ErrorKind::StorageFull {
             EntryError::File(fs::Error::on("write", path)(error))
         } else {
-            EntryError::Bad(error.to_string())
+            error.into()
         }
     })
 }

@@ -12,7 +12,7 @@ use kraft_sys::lock::Lock;
 use kraft_sys::tool::{Output, Tool};
 
 use super::Sources;
-use super::error::{Error, GitSort};
+use super::error::{ArchiveError, Error, GitSort};
 use crate::trees;
 
 /// Time limit for listing references.
@@ -332,7 +332,11 @@ impl Mirror {
                 return Err(Error::Archive {
                     name: self.name.clone(),
                     url: redacted(&self.url),
-                    why: format!("the submodule `{path}` refers to a local repository"),
+                    source: Box::new(ArchiveError::Entry {
+                        kind: "submodule",
+                        path: path.into(),
+                        why: "refers to a local repository",
+                    }),
                 });
             }
             found.push(Submodule {

@@ -12,15 +12,15 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use kraft_http::blocking::{Client, Response};
-use kraft_http::redirect::{self, CIRCLE, MOST_REDIRECTS};
+use kraft_http::redirect::{self, MOST_REDIRECTS, RedirectError};
 use kraft_http::text::redacted_url;
 use kraft_http::{
-    ClientError, Clients, Failed, Policy, TransferError, Url, authority, credential, is_transient,
-    retry_after, send_blocking,
+    Clients, Failed, Policy, TransferError, Url, authority, credential, is_transient, retry_after,
+    send_blocking,
 };
 
 use super::TaskProgress;
-use super::error::Error;
+use super::error::{DownloadError, Error};
 use super::validators::Validators;
 
 /// The maximum size of a document (an index, an answer of an API), in bytes.
@@ -94,8 +94,7 @@ impl Http {
                 .read_to_end(&mut bytes)
                 .map_err(|error| self.broken(url, &error))?;
             if bytes.len() as u64 > LARGEST_DOCUMENT {
-                let why = format!("it has more than {LARGEST_DOCUMENT} bytes");
-                return Err(nonsense(url, &why));
+                return Err(failed(url, DownloadError::TooLarge(LARGEST_DOCUMENT)));
             }
             Ok(Some(Document { bytes, etag, link }))
         })
@@ -156,7 +155,7 @@ impl Http {
 
     fn get(&self, url: &str, headers: &HeaderMap, attempt: u32) -> Result<Response, Failed<Error>> {
         let first = url;
-        let mut url = Url::parse(url).map_err(|error| nonsense(first, &error.to_string()))?;
+        let mut url = Url::parse(url).map_err(|error| failed(first, DownloadError::Url(error)))?;
         for _ in 0..=MOST_REDIRECTS {
             let client = self.client(&url)?;
             let mut request = client
@@ -173,9 +172,9 @@ impl Http {
                 return Ok(response);
             }
             url =
-                redirect::target(response.headers(), &url).map_err(|why| nonsense(first, &why))?;
+                redirect::target(response.headers(), &url).map_err(|error| failed(first, error))?;
         }
-        Err(nonsense(first, CIRCLE))
+        Err(failed(first, RedirectError::Circle))
     }
 
     fn authorization(&self, url: &Url) -> Option<HeaderValue> {
@@ -195,12 +194,10 @@ impl Http {
         let clients = if let Some(clients) = self.clients.get() {
             clients
         } else {
-            let made = Clients::new(self.policy.clone());
-            let made = made.map_err(|error| no_client(url, error))?;
+            let made = Clients::new(self.policy.clone())?;
             self.clients.get_or_init(|| made)
         };
-        let client = clients.get(&authority(url));
-        client.map_err(|error| no_client(url, error))
+        Ok(clients.get(&authority(url))?)
     }
 
     /// Retries transient failures.
@@ -212,10 +209,7 @@ impl Http {
         let mut retry = self.policy.retry();
         let busy = |pause: Duration| Error::Network {
             url: redacted_url(url),
-            why: format!(
-                "the server takes no more requests for {} seconds",
-                pause.as_secs()
-            ),
+            source: DownloadError::Busy(pause),
         };
         loop {
             match work(retry.attempt()) {
@@ -229,8 +223,9 @@ impl Http {
     fn broken(&self, url: &str, error: &(dyn std::error::Error + 'static)) -> Failed<Error> {
         let error = TransferError::of(error, self.policy.idle);
         let again = !error.is_permanent();
-        let (url, why) = (redacted_url(url), error.to_string());
-        Failed::new(Error::Network { url, why }, again, None)
+        let mut failed = failed(url, error);
+        failed.again = again;
+        failed
     }
 
     /// Writes a response body to a file.
@@ -254,8 +249,7 @@ impl Http {
             }
             done += read as u64;
             if done > LARGEST_ARCHIVE {
-                let why = format!("it has more than {LARGEST_ARCHIVE} bytes");
-                return Err(nonsense(url, &why));
+                return Err(failed(url, DownloadError::TooLarge(LARGEST_ARCHIVE)));
             }
             part.write_all(chunk.get(..read).unwrap_or_default())
                 .map_err(|error| write_error(file, error))?;
@@ -269,24 +263,12 @@ fn text(response: &Response, name: &HeaderName) -> Option<String> {
     value.to_str().ok().map(ToOwned::to_owned)
 }
 
-fn nonsense(url: &str, why: &str) -> Failed<Error> {
+/// Returns the error of a download, which is not tried again.
+fn failed(url: &str, source: impl Into<DownloadError>) -> Failed<Error> {
     Failed::from(Error::Network {
         url: redacted_url(url),
-        why: why.to_owned(),
+        source: source.into(),
     })
-}
-
-fn no_client(url: &Url, error: ClientError) -> Error {
-    match error {
-        ClientError::Certificates { path, why } => {
-            let doing = kraft_sys::fs::Error::on("use the certificates in", Path::new(&path));
-            doing(std::io::Error::other(why)).into()
-        }
-        ClientError::Client(why) => Error::Network {
-            url: redacted_url(url.as_str()),
-            why,
-        },
-    }
 }
 
 fn write_error(path: &Path, source: std::io::Error) -> Error {
@@ -304,7 +286,7 @@ fn good(url: &str, response: Response) -> Result<Response, Failed<Error>> {
         401 | 403 => Error::Denied { url, status },
         _ => Error::Network {
             url,
-            why: format!("the server returned {status}"),
+            source: DownloadError::Status(status),
         },
     };
     let after = retry_after(response.headers());

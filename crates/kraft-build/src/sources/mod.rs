@@ -63,8 +63,9 @@ use kraft_core::event::{Event, Reporter};
 use kraft_core::lock::{Pin, is_sha256};
 use kraft_sys::parallel;
 
-pub use error::{Error, GitSort};
+pub use error::{ArchiveError, CatalogError, DownloadError, Error, GitSort};
 pub use http::{Credential, Http};
+pub use kraft_http::ClientError;
 pub(crate) use tree::stub_repository;
 pub use tree::{Put, is_in_place, is_ours};
 
@@ -216,7 +217,7 @@ impl Sources {
             Some(sum) if !is_sha256(sum) => {
                 return Err(Error::NoCatalog {
                     place: url.to_owned(),
-                    why: format!("`{sum}` is not a SHA-256"),
+                    source: CatalogError::Checksum(sum.to_owned()),
                 });
             }
             Some(sum) => sum.to_lowercase(),

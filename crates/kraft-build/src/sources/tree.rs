@@ -10,7 +10,8 @@ use kraft_http::text::redacted_url;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-use super::error::Error;
+use super::archive::LEADS_OUT;
+use super::error::{ArchiveError, Error};
 use super::{Sources, archive, git, tree_check};
 use crate::trees;
 
@@ -111,7 +112,11 @@ fn check_out(
             return Err(Error::Archive {
                 name: mirror.name().to_owned(),
                 url: mirror.url().to_owned(),
-                why: format!("the submodule `{}` leads out of it", module.path.display()),
+                source: Box::new(ArchiveError::Entry {
+                    kind: "submodule",
+                    path: module.path,
+                    why: LEADS_OUT,
+                }),
             });
         }
         let inner = git::Mirror::new(cache, &module.url, mirror.name());
@@ -196,7 +201,7 @@ fn check(tree: &Path, url: &str, name: &str) -> Result<(), Error> {
         Some(why) => Err(Error::Archive {
             name: name.to_owned(),
             url: redacted_url(url),
-            why,
+            source: Box::new(ArchiveError::Tree(why)),
         }),
         None => Ok(()),
     }

@@ -12,11 +12,11 @@ pub mod target;
 
 use std::time::Duration;
 
+use kraft_cloud::health::HealthCheck;
 use kraft_cloud::request::Id;
 use kraft_cloud::resources::images::Image;
 use kraft_cloud::resources::instances::{CreateInstance, Instance, WantedGroup};
 use kraft_cloud::resources::services::{self, Service};
-use kraft_cloud::visit::Visitor;
 use kraft_core::quantity::MIB;
 use kraft_engine::context::Context;
 use kraft_engine::network;
@@ -163,9 +163,9 @@ fn start(
     if let Some(one) = instances.first().filter(|_| starts && !deployment.no_wait)
         && let Some(url) = address(one, &services)
     {
-        let visitor = Visitor::new(network::policy(ctx)).map_err(RequestError::from)?;
+        let check = HealthCheck::new(network::policy(ctx)).map_err(RequestError::from)?;
         let address = Address { url: &url, limit };
-        readiness::wait_answering(ctx, cloud, one, &visitor, address)?;
+        readiness::wait_answering(ctx, cloud, one, &check, address)?;
     }
     Ok(Deployed {
         instances,

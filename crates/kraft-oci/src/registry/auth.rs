@@ -175,7 +175,7 @@ impl Registry {
         let realm = self.realm(at, question.realm).await?;
         let server = authority(&realm);
         let client = self.inner.clients.get(&server);
-        let client = client.map_err(|error| Error::client(&server, error))?;
+        let client = client.map_err(Error::Client)?;
         let mut request = if let Some(Credential::IdentityToken(token)) = question.credential {
             client.post(realm.clone()).form_of(&[
                 ("grant_type", "refresh_token"),

@@ -264,7 +264,7 @@ impl Registry {
         call.to = Target::Path(&path);
         let answer = self.call(&call).await?;
         let mut upload = redirect::target(answer.headers(), answer.url())
-            .map_err(|reason| call.at().protocol(&reason))?;
+            .map_err(|error| call.at().protocol(&error.to_string()))?;
         upload
             .query_pairs_mut()
             .append_pair("digest", blob.digest.as_str());

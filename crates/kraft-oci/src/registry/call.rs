@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, IF_NONE_MATCH, RANGE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use kraft_http::redirect::{self, CIRCLE, MOST_REDIRECTS, same_server};
+use kraft_http::redirect::{self, MOST_REDIRECTS, RedirectError, same_server};
 use kraft_http::{
     Body, Failed, LONGEST_PAUSE, Response, TransferError, Url, authority, is_transient,
     retry_after, send_upload, send_within,
@@ -197,7 +197,7 @@ impl Registry {
             };
             let client = self.inner.clients.get(&server);
             let mut request = client
-                .map_err(|error| Error::client(&server, error))?
+                .map_err(Error::Client)?
                 .request(call.method.clone(), url.clone())
                 .headers(call.headers.clone());
             if let Some(header) = header.clone().filter(|_| at_home) {
@@ -221,9 +221,12 @@ impl Registry {
                 return Ok(answer);
             }
             url = redirect::target(answer.headers(), &url)
-                .map_err(|reason| call.at().protocol(&reason))?;
+                .map_err(|error| call.at().protocol(&error.to_string()))?;
         }
-        Err(call.at().protocol(CIRCLE).into())
+        Err(call
+            .at()
+            .protocol(&RedirectError::Circle.to_string())
+            .into())
     }
 
     /// Classifies responses.

@@ -123,29 +123,12 @@ pub enum Error {
     /// The credentials cannot be looked up.
     #[error(transparent)]
     Credentials(#[from] crate::credentials::Error),
-    /// The file of authorities cannot be used.
-    #[error("cannot use the certificates in `{path}`: {why}")]
-    Authorities {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        why: String,
-    },
+    /// The client cannot be created: the file of authorities cannot be used, for example.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
 impl Error {
-    /// Returns why there is no client for a registry.
-    pub(super) fn client(host: &str, error: ClientError) -> Self {
-        match error {
-            ClientError::Certificates { path, why } => Self::Authorities { path, why },
-            ClientError::Client(why) => Self::Unreachable {
-                host: host.to_owned(),
-                doing: "speak to it".to_owned(),
-                source: TransferError::Other(why),
-            },
-        }
-    }
-
     /// Adds advice to a refusal.
     pub(super) fn with_advice(mut self, advise: impl FnOnce() -> Vec<String>) -> Self {
         if let Self::Unauthorized { advice, .. } | Self::Forbidden { advice, .. } = &mut self {
@@ -163,12 +146,15 @@ impl Error {
             | Self::Server { .. }
             | Self::Protocol { .. }
             | Self::WrongDigest { .. }
-            | Self::Broken { .. } => ErrorKind::Network,
+            | Self::Broken { .. }
+            | Self::Client(ClientError::Tls(_) | ClientError::Client(_)) => ErrorKind::Network,
             Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::Credentials(_) => {
                 ErrorKind::Auth
             }
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Local { .. } | Self::Authorities { .. } => ErrorKind::Failed,
+            Self::Local { .. } | Self::Client(ClientError::Certificates { .. }) => {
+                ErrorKind::Failed
+            }
         }
     }
 
@@ -204,7 +190,7 @@ impl Error {
             Self::Protocol { host, .. } | Self::WrongDigest { host, .. } => format!(
                 "nothing was stored; report it to the operator of `{host}`, or check proxies in between"
             ),
-            Self::Local { .. } | Self::Credentials(_) | Self::Authorities { .. } => {
+            Self::Local { .. } | Self::Credentials(_) | Self::Client(_) => {
                 return Vec::new();
             }
         };

@@ -70,7 +70,7 @@ impl Registry {
     ///
     /// Errors: the file of authorities cannot be read.
     pub fn new(policy: Policy, credentials: Arc<dyn CredentialSource>) -> Result<Self, Error> {
-        let clients = Clients::new(policy).map_err(|error| Error::client("any", error))?;
+        let clients = Clients::new(policy)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 clients,

@@ -3,6 +3,7 @@
 use kraft_cloud::import::ImportError;
 use kraft_core::compose::FILE_NAMES;
 use kraft_core::connection;
+use kraft_core::error::chain;
 use kraft_deploy::created::Created;
 use kraft_deploy::deploy::target;
 use kraft_deploy::deploy::{self, ImageError, LocalError};
@@ -57,7 +58,7 @@ fn kind_of(error: &kraft_cloud::Error) -> Kind {
 
 fn platform(error: kraft_cloud::Error) -> Failure {
     let cause = match &error {
-        kraft_cloud::Error::Unreachable { why, .. } => connection::hint(why),
+        kraft_cloud::Error::Unreachable { source, .. } => connection::hint(&chain(source.as_ref())),
         _ => None,
     };
     let hints: Vec<String> = cause

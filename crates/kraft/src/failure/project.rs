@@ -18,7 +18,7 @@ const NO_NETWORK: &str = "check the network, and `HTTPS_PROXY` behind a proxy; `
 
 /// Returns the kind of a failed fetch, and a hint.
 fn fetch_advice(error: &FetchError) -> (Kind, Option<&'static str>) {
-    use kraft_build::sources::{Error, GitSort};
+    use kraft_build::sources::{ClientError, Error, GitSort};
 
     match error {
         Error::Unknown { empty: true, .. } => (
@@ -63,14 +63,23 @@ fn fetch_advice(error: &FetchError) -> (Kind, Option<&'static str>) {
             Kind::Authentication,
             Some("`kraft login HOST` keeps credentials for it"),
         ),
-        Error::Network { why, .. } => (Kind::Network, connection::hint(why).or(Some(NO_NETWORK))),
+        Error::Network { source, .. } => {
+            let hint = connection::hint(&source.to_string());
+            (Kind::Network, hint.or(Some(NO_NETWORK)))
+        }
+        Error::Client(ClientError::Tls(_) | ClientError::Client(_)) => {
+            (Kind::Network, Some(NO_NETWORK))
+        }
         Error::Checksum { .. } => (
             Kind::Failed,
             Some("nothing was kept; if the change is wanted, `kraft update NAME` accepts it"),
         ),
         Error::InTheWay { .. } => (Kind::Failed, Some("move it away")),
         Error::File(error) if error.kind() == io::ErrorKind::NotFound => (Kind::NotFound, None),
-        Error::Archive { .. } | Error::NoCatalog { .. } | Error::File(_) => (Kind::Failed, None),
+        Error::Client(ClientError::Certificates { .. })
+        | Error::Archive { .. }
+        | Error::NoCatalog { .. }
+        | Error::File(_) => (Kind::Failed, None),
     }
 }
 
