@@ -26,11 +26,12 @@
 //! # }
 //! ```
 
-use kraft_core::error::chain;
 use std::path::PathBuf;
 
 use kraft_build::catalog::{self, Updated};
 use kraft_build::sources::{Credential, Error as FetchError, Http, Sources};
+use kraft_core::error::chain;
+use kraft_sys::command_line::redacted;
 
 use super::network;
 use crate::context::Context;
@@ -41,7 +42,7 @@ pub enum Error {
     /// No source of the catalog can be read; this is the last one.
     #[error("cannot read the catalog `{place}`")]
     Catalog {
-        /// The source: a URL or a path.
+        /// The source: a URL without credentials, or a path.
         place: String,
         /// Why.
         source: Box<FetchError>,
@@ -86,6 +87,12 @@ pub fn open(ctx: &Context, fetching: &Fetching) -> Result<Sources, Error> {
         catalog: Vec::new(),
         http: Http::new(network::policy(ctx), credentials(ctx)),
     };
+    tracing::debug!(
+        dir = %manifests(ctx).display(),
+        cache = %sources.cache.display(),
+        offline = sources.offline,
+        "reading the catalog"
+    );
     sources.catalog = catalog::load(&manifests(ctx))?;
     Ok(sources)
 }
@@ -126,6 +133,9 @@ pub fn update(ctx: &Context, sources: &mut Sources) -> Result<(), Error> {
         sources.catalog = catalog::load(&manifests(ctx))?;
         return Ok(());
     }
+    for place in &places {
+        tracing::debug!(place = redacted(place), "updating the catalog");
+    }
     let progress = ctx.progress();
     let Updated { entries, failed } =
         catalog::update(sources, &manifests(ctx), &places, &progress)?;
@@ -137,12 +147,13 @@ pub fn update(ctx: &Context, sources: &mut Sources) -> Result<(), Error> {
         if all {
             last = Some((place, error));
         } else {
+            let place = redacted(&place);
             ctx.warn(&format!("`{place}` is not up to date: {}", chain(&error)));
         }
     }
     match last {
         Some((place, source)) => Err(Error::Catalog {
-            place,
+            place: redacted(&place),
             source: Box::new(source),
         }),
         None => Ok(()),

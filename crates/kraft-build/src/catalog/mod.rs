@@ -253,10 +253,7 @@ enum Held {
 
 /// Parses a catalog file.
 fn parse(place: &str, bytes: &[u8]) -> Result<Held, Error> {
-    let bad = |source: CatalogError| Error::NoCatalog {
-        place: place.to_owned(),
-        source,
-    };
+    let bad = |source: CatalogError| Error::catalog(place, source);
     let text = std::str::from_utf8(bytes).map_err(|error| bad(error.into()))?;
     let is_index = text.lines().any(|line| line.starts_with("manifests:"));
     let options = serde_saphyr::options! { strict_booleans: true };

@@ -13,6 +13,7 @@ use std::path::Path;
 use kraft_core::catalog::{Channel, Entry, Version};
 use kraft_core::component::{self, Kind};
 use kraft_core::event::Reporter;
+use kraft_sys::command_line::redacted;
 use kraft_sys::fs;
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +48,7 @@ pub(super) fn ask_all(
     let answers = each(
         places,
         reporter,
-        |place| format!("asking {place} what it has"),
+        |place| format!("asking {} what it has", redacted(place)),
         |place| ask(sources, Some(manifests), place),
     );
     answers
@@ -189,10 +190,10 @@ fn beside(url: &str, link: &str) -> Result<String, Error> {
     let whole = kraft_http::Url::parse(url).and_then(|url| url.join(link));
     match whole {
         Ok(whole) if relative => Ok(whole.into()),
-        _ => Err(Error::NoCatalog {
-            place: url.to_owned(),
-            source: CatalogError::LocalPath(link.to_owned()),
-        }),
+        _ => Err(Error::catalog(
+            url,
+            CatalogError::LocalPath(link.to_owned()),
+        )),
     }
 }
 
@@ -219,10 +220,7 @@ fn linked(
         };
         // A link from a remote document to a local file is invalid.
         if !target.starts_with("http") {
-            return Err(Error::NoCatalog {
-                place: url.to_owned(),
-                source: CatalogError::Link(target),
-            });
+            return Err(Error::catalog(url, CatalogError::Link(target)));
         }
         document(sources, &target, depth, kept, seen)
     })
@@ -246,10 +244,10 @@ fn directory(path: &Path) -> Result<Vec<Entry>, Error> {
         .filter_map(|path| component_at(&path))
         .collect();
     if entries.is_empty() {
-        return Err(Error::NoCatalog {
-            place: path.display().to_string(),
-            source: CatalogError::NoComponent,
-        });
+        return Err(Error::catalog(
+            &path.display().to_string(),
+            CatalogError::NoComponent,
+        ));
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
@@ -303,10 +301,7 @@ fn repository(sources: &Sources, place: &str) -> Result<Entry, Error> {
     let (url, pinned) = crate::sources::without_query(place);
     let (kind, name) = component::of_source(given.unwrap_or(url));
     let Some(kind) = kind else {
-        return Err(Error::NoCatalog {
-            place: place.to_owned(),
-            source: CatalogError::NoKind(place.to_owned()),
-        });
+        return Err(Error::catalog(place, CatalogError::NoKind(redacted(place))));
     };
     let refs = sources.references(url)?;
     let archives = forge(url);
@@ -436,11 +431,8 @@ fn owner(sources: &Sources, wild: &Wild) -> Result<Vec<Entry>, Error> {
         let Some(document) = document else {
             break;
         };
-        let repositories: Vec<Repository> =
-            serde_json::from_slice(&document.bytes).map_err(|error| Error::NoCatalog {
-                place: url("repos"),
-                source: CatalogError::Json(error),
-            })?;
+        let repositories: Vec<Repository> = serde_json::from_slice(&document.bytes)
+            .map_err(|error| Error::catalog(&url("repos"), CatalogError::Json(error)))?;
         let last = repositories.is_empty();
         found.extend(
             repositories

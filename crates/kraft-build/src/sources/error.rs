@@ -9,6 +9,7 @@ use kraft_core::nearest::nearest;
 use kraft_http::redirect::RedirectError;
 use kraft_http::text::sanitized;
 use kraft_http::{ClientError, TransferError, UrlError};
+use kraft_sys::command_line::redacted;
 use kraft_sys::fs;
 use kraft_sys::tool::ToolError;
 
@@ -130,7 +131,7 @@ pub enum Error {
     /// A catalog is invalid.
     #[error("`{place}` is not a catalog of components")]
     NoCatalog {
-        /// Its path or URL.
+        /// Its path, or its URL without credentials.
         place: String,
         /// The reason.
         source: CatalogError,
@@ -251,6 +252,14 @@ fn meant(nearest: Option<&String>) -> String {
 }
 
 impl Error {
+    /// Returns the error about a catalog at a path or URL.
+    pub(crate) fn catalog(place: &str, source: CatalogError) -> Self {
+        Self::NoCatalog {
+            place: redacted(place),
+            source,
+        }
+    }
+
     pub(super) fn unknown(wanted: &Wanted, catalog: &[Entry]) -> Self {
         let names = catalog
             .iter()

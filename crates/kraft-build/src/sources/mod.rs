@@ -215,10 +215,7 @@ impl Sources {
     ) -> Result<Origin, Error> {
         let sha256 = match sha256 {
             Some(sum) if !is_sha256(sum) => {
-                return Err(Error::NoCatalog {
-                    place: url.to_owned(),
-                    source: CatalogError::Checksum(sum.to_owned()),
-                });
+                return Err(Error::catalog(url, CatalogError::Checksum(sum.to_owned())));
             }
             Some(sum) => sum.to_lowercase(),
             None => archive::latest(self, name, url, told)?,

@@ -1,5 +1,6 @@
 //! Components from archives.
 
+use kraft_core::error::chain;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use kraft_build::sources::{Credential, Error, Origin};
@@ -150,7 +151,7 @@ fn a_wrong_sum_is_told_with_both_and_kept_nowhere() {
         sha256: "0".repeat(64),
     };
     let error = obtain(&world.sources(), &wrong).unwrap_err();
-    let told = error.to_string();
+    let told = chain(&error);
     assert!(
         told.contains(&found) && told.contains(&"0".repeat(64)),
         "{told}"
@@ -168,9 +169,9 @@ fn refusals_and_dead_servers_are_told_apart() {
         matches!(error, Error::NotThere { status: 404, .. }),
         "{error}"
     );
-    assert!(!error.to_string().contains("secret"), "{error}");
+    assert!(!chain(&error).contains("secret"), "{error}");
     let error = resolve(&sources, &wanted("http://127.0.0.1:9/x.tar", None)).unwrap_err();
-    assert!(error.to_string().contains("refused"), "{error}");
+    assert!(chain(&error).contains("refused"), "{error}");
     assert!(matches!(error, Error::Network { .. }), "{error}");
 }
 
@@ -254,7 +255,7 @@ fn what_would_do_harm_or_is_broken_is_refused_and_nothing_is_left() {
             &world.path("project/x"),
         )
         .unwrap_err();
-        assert!(error.to_string().contains(words), "{name}: {error}");
+        assert!(chain(&error).contains(words), "{name}: {error}");
         assert_eq!(
             std::fs::read_dir(world.path("project")).unwrap().count(),
             0,
@@ -287,7 +288,7 @@ fn sparse_files_are_whole_and_count_as_what_is_written() {
         assert_eq!(fetched(form).unwrap(), 3 << 20, "{form}");
         // Some kilobytes that would fill the disk.
         data(10 << 30);
-        let error = fetched(form).unwrap_err().to_string();
+        let error = chain(&fetched(form).unwrap_err());
         assert!(error.contains("more than 4 GiB and 64 times"), "{error}");
         assert_eq!(
             text(&world.path(&format!("project/{form}/Config.uk"))),

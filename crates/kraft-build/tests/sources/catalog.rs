@@ -1,5 +1,6 @@
 //! Components by name, from sources of every kind.
 
+use kraft_core::error::chain;
 use std::os::unix::fs::PermissionsExt;
 
 use kraft_build::catalog::{self, Updated};
@@ -130,7 +131,7 @@ fn a_component_is_found_by_name_and_version() {
     get(&sources, &named("x", Some("stable")), &to).unwrap();
     let error = resolve(&sources, &named("y", None)).unwrap_err();
     assert!(
-        error.to_string().starts_with("the catalog has no lib/y"),
+        chain(&error).starts_with("the catalog has no lib/y"),
         "{error}"
     );
     let error = resolve(&sources, &named("x", Some("stabel"))).unwrap_err();
@@ -272,7 +273,7 @@ fn a_document_from_elsewhere_cannot_lead_to_this_computer() {
         );
         let url = world.server.url("files/x.yaml");
         let error = catalog::probe(&world.sources(), &url).unwrap_err();
-        assert!(error.to_string().contains("local path"), "{error}");
+        assert!(chain(&error).contains("local path"), "{error}");
     }
     world.write(
         "files/index.yaml",
@@ -297,6 +298,6 @@ fn what_is_no_source_is_told_why() {
         (world.url("something"), "does not contain its kind"),
     ] {
         let error = catalog::probe(&world.sources(), &source).unwrap_err();
-        assert!(error.to_string().contains(words), "{source}: {error}");
+        assert!(chain(&error).contains(words), "{source}: {error}");
     }
 }

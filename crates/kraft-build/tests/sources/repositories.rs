@@ -1,5 +1,6 @@
 //! Components from Git repositories.
 
+use kraft_core::error::chain;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -81,7 +82,7 @@ fn offline_what_is_here_is_used_and_what_is_not_is_named() {
         commit: commit.clone(),
     };
     let error = obtain(&sources, &pinned).unwrap_err();
-    assert!(error.to_string().contains(&commit[..12]), "{error}");
+    assert!(chain(&error).contains(&commit[..12]), "{error}");
     sources.offline = false;
     get(
         &sources,
@@ -182,7 +183,7 @@ fn a_submodule_has_no_say_in_what_is_read_from_this_computer() {
     )
     .unwrap_err();
     assert!(
-        error.to_string().contains("refers to a local repository"),
+        chain(&error).contains("refers to a local repository"),
         "{error}"
     );
 }
@@ -196,9 +197,7 @@ fn a_link_that_leads_outside_is_refused_and_nothing_is_left() {
     let to = world.path("project/libs/x");
     let error = get(&world.sources(), &wanted(&world.url("lib-x"), None), &to).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .contains("`bad` is a link that leads outside"),
+        chain(&error).contains("`bad` is a link that leads outside"),
         "{error}"
     );
     assert!(!world.path("project/libs").exists());
@@ -224,7 +223,7 @@ fn wrong_names_and_commits_are_answered_with_what_there_is() {
     let (sources, url) = (world.sources(), world.url("lib-x"));
     let error = resolve(&sources, &wanted(&url, Some("stagin"))).unwrap_err();
     assert!(
-        error.to_string().ends_with("(did you mean `staging`?)"),
+        chain(&error).ends_with("(did you mean `staging`?)"),
         "{error}"
     );
     let missing = "0123456789".repeat(4);
