@@ -90,8 +90,13 @@ impl Console {
     }
 }
 
-/// Prepares consoles, each with the name of its machine at the beginning of every line.
-pub fn prefixed(named: Vec<(&str, Logs)>, colour: bool) -> Vec<Console> {
+/// Prepares the consoles of machines: as they are, or with `prefixes` each with the name of its
+/// machine at the beginning of every line.
+pub fn consoles(named: Vec<(&str, Logs)>, prefixes: bool, colour: bool) -> Vec<Console> {
+    if !prefixes {
+        let logs = named.into_iter().map(|(_, logs)| logs);
+        return logs.map(Console::plain).collect();
+    }
     let (titles, logs): (Vec<&str>, Vec<Logs>) = named.into_iter().unzip();
     logs.into_iter()
         .zip(writers(&titles, colour))
@@ -134,6 +139,7 @@ const COLOURS: [AnsiColor; 6] = [
 ///
 /// If a console cannot be read, or the output cannot be written.
 pub fn dump(ctx: &Context, out: &mut dyn Write, consoles: Vec<Console>) -> Result<(), Error> {
+    tracing::debug!(consoles = consoles.len(), "reading consoles");
     for Console {
         mut logs,
         mut writer,
@@ -170,6 +176,7 @@ pub fn follow(
     consoles: Vec<Console>,
     interrupt: &Interrupt,
 ) -> Result<Stopped, Error> {
+    tracing::debug!(consoles = consoles.len(), "following consoles");
     let runtime = ctx.runtime()?;
     let (sender, mut pieces) = mpsc::channel(WAITING);
     let mut writers = Vec::with_capacity(consoles.len());
@@ -188,12 +195,12 @@ pub fn follow(
                 let Some(writer) = writers.get_mut(index) else {
                     continue;
                 };
-                match piece? {
-                    Some((chunk, lost)) => {
-                        missed(ctx, lost);
-                        put(out, &writer.take_chunk(chunk))?;
-                    }
-                    None => put(out, &writer.finish())?,
+                if let Some((chunk, lost)) = piece? {
+                    missed(ctx, lost);
+                    put(out, &writer.take_chunk(chunk))?;
+                } else {
+                    tracing::debug!(console = index, "the console has ended");
+                    put(out, &writer.finish())?;
                 }
             }
         }

@@ -376,6 +376,7 @@ pub fn built_config(
     target: &ResolvedTarget,
 ) -> Result<DotConfig, fs::Error> {
     let path = workplace.config(target);
+    tracing::debug!(file = %path.display(), "reading the configuration of a target");
     match fs::read_file(&path, LARGEST_CONFIG) {
         Ok(bytes) => Ok(DotConfig::parse(&String::from_utf8_lossy(&bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(DotConfig::default()),
@@ -432,6 +433,7 @@ fn read_if_any(
     let start = path.unwrap_or(Path::new("."));
     match file {
         Some(file) if file == Path::new("-") => {
+            tracing::debug!("reading the Kraftfile from stdin");
             let bytes = ctx.ask.stdin(limit()).map_err(Error::Stdin)?;
             let draft = Draft::parse("<stdin>".to_owned(), &bytes, start, &ctx.env);
             Ok(Some(draft))
@@ -496,6 +498,7 @@ fn limit() -> u64 {
 }
 
 fn read_file(ctx: &Context, file: &Path, dir: &Path) -> Result<Draft, Error> {
+    tracing::debug!(file = %file.display(), "reading the Kraftfile");
     let bytes = fs::read_file(file, limit())?;
     let draft = Draft::parse(file.display().to_string(), &bytes, dir, &ctx.env);
     Ok(Draft {

@@ -174,6 +174,9 @@ impl<'a> Installer<'a> {
         if pins.is_empty() {
             return Ok(());
         }
+        for (name, pin) in &pins {
+            tracing::debug!(name, version = pin.short(), "fetching a component");
+        }
         let progress = ctx.progress();
         let sources = self.sources(ctx)?;
         let fetched = sources.obtain(&pins, &progress);
@@ -201,10 +204,12 @@ impl<'a> Installer<'a> {
                 return Ok(part.place.clone());
             }
             if again && kraft_build::sources::is_ours(&part.place) {
+                tracing::debug!(dir = %part.place.display(), "removing a component");
                 fs::remove_tree(&part.place)?;
             }
         }
         let put = self.sources(ctx)?.materialise(&key, origin, &part.place)?;
+        tracing::debug!(name = key, dir = %part.place.display(), ?put, "installed a component");
         if put == Put::Foreign {
             ctx.warn(&format!(
                 "`{}` was not created by kraft, and is used as it is",

@@ -18,6 +18,7 @@ const LARGEST: u64 = 4 << 20;
 ///
 /// If the file cannot be read or parsed.
 pub fn read(path: &Path) -> Result<Option<Lock>, Error> {
+    tracing::debug!(file = %path.display(), "reading the lock file");
     let bytes = match fs::read_file(path, LARGEST) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -39,6 +40,7 @@ pub fn read(path: &Path) -> Result<Option<Lock>, Error> {
 /// If the file cannot be written for another reason.
 pub fn write(ctx: &Context, workplace: &Workplace, lock: &Lock) -> Result<(), Error> {
     let text = lock.text().map_err(Error::WriteLock)?;
+    tracing::debug!(file = %workplace.lock_file().display(), "writing the lock file");
     match fs::replace_file(&workplace.lock_file(), text.as_bytes()) {
         Ok(()) => Ok(()),
         Err(error)

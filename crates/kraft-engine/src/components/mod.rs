@@ -280,11 +280,9 @@ pub fn fetch(ctx: &Context, name: &Name, into: Option<&Path>) -> Result<(), Erro
                 ComponentKind::Core => "unikraft".to_owned(),
                 kind => format!("{kind}s/{}", wanted.name),
             };
-            sources.materialise(
-                &wanted.key(),
-                &origin,
-                &project.join(".unikraft").join(below),
-            )?;
+            let dir = project.join(".unikraft").join(below);
+            let put = sources.materialise(&wanted.key(), &origin, &dir)?;
+            tracing::debug!(name = wanted.key(), dir = %dir.display(), ?put, "installed a component");
         }
     }
     Ok(())

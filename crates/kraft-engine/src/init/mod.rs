@@ -447,6 +447,7 @@ fn check(text: &str, target: &Path) -> Result<(), Error> {
 
 /// Writes the files, the Kraftfile last: until then the directory is not a project.
 fn write(dir: &Path, target: &Path, planned: Planned) -> Result<InitOutput, Error> {
+    tracing::debug!(dir = %dir.display(), "writing a project");
     fs::create_dir_all(dir, 0o755)?;
     let mut ignoring = vec![".gitignore"];
     if planned.images {
@@ -483,6 +484,9 @@ fn write(dir: &Path, target: &Path, planned: Planned) -> Result<InitOutput, Erro
     }
     fs::replace_file(target, planned.kraftfile.as_bytes())?;
     written.push(target.to_owned());
+    for file in &written {
+        tracing::debug!(file = %file.display(), "wrote a file of the project");
+    }
     Ok(InitOutput {
         written,
         next: planned.next,

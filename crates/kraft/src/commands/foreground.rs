@@ -1,7 +1,7 @@
 //! Machines in the foreground: their consoles on stdout until they end or Ctrl-C stops them.
 
 use kraft_core::machine::EndReason;
-use kraft_engine::follow::{self, Console, Stopped};
+use kraft_engine::follow::{self, Stopped};
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines::how_it_ended;
 use kraft_machine::{Error, LogsOptions, Machines, StopOptions, Watch};
@@ -36,14 +36,8 @@ pub(crate) fn run(
             machine.watch.logs(LogsOptions::default())?,
         ));
     }
-    let consoles = if prefixes && started.len() > 1 {
-        follow::prefixed(named, app.ui.colour())
-    } else {
-        named
-            .into_iter()
-            .map(|(_, logs)| Console::plain(logs))
-            .collect()
-    };
+    let prefixes = prefixes && started.len() > 1;
+    let consoles = follow::consoles(named, prefixes, app.ui.colour());
     match follow::follow(app, &mut app.ui.output(), consoles, interrupt) {
         Ok(Stopped::AllEnded) => {
             let mut outcome = Ok(());

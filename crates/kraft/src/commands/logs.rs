@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::commands::tally::Tally;
 use crate::completion::MACHINE;
 use crate::failure::{Failure, Kind};
-use kraft_engine::follow::{self, Console, Stopped};
+use kraft_engine::follow::{self, Stopped};
 use kraft_engine::machines;
 
 /// Print the console output of machines
@@ -113,14 +113,8 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         let logs = tally.count(app, logs);
         named.extend(logs.map(|logs| (machine.name.as_str(), logs)));
     }
-    let consoles: Vec<Console> = if args.machines.len() > 1 && !args.no_prefix {
-        follow::prefixed(named, app.ui.colour())
-    } else {
-        named
-            .into_iter()
-            .map(|(_, logs)| Console::plain(logs))
-            .collect()
-    };
+    let prefixes = args.machines.len() > 1 && !args.no_prefix;
+    let consoles = follow::consoles(named, prefixes, app.ui.colour());
     let consoles = consoles
         .into_iter()
         .map(|console| console.timestamps(args.timestamps))

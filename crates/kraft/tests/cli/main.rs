@@ -23,6 +23,7 @@
 mod completion;
 mod config;
 mod connections;
+mod debug_log;
 mod doctor;
 mod every_command;
 mod help;
