@@ -65,7 +65,17 @@ pub fn main() -> ExitCode {
 /// Runs the command.
 fn run(invocation: Invocation, env: &Environment) -> ExitCode {
     let Some(command) = invocation.command else {
-        return finish(None, print_help(env).map_err(Failure::from));
+        return match completion::requested_shell(env.text("COMPLETE").as_deref()) {
+            Ok(Some(shell)) => finish(None, print(completion::script(shell))),
+            Ok(None) => finish(None, print_help(env).map_err(Failure::from)),
+            Err(error) => finish(
+                Some(&Ui::new(&Config::without_file(
+                    &invocation.flags,
+                    env.clone(),
+                ))),
+                Err(Failure::usage(error)),
+            ),
+        };
     };
     let bare = || Config::without_file(&invocation.flags, env.clone());
     let read = match command.reading() {
@@ -110,6 +120,11 @@ fn finish(reporter: Option<&dyn Reporter>, outcome: Result<(), Failure>) -> Exit
             ExitCode::from(failure.kind.exit_code())
         }
     }
+}
+
+/// Prints a text to stdout as it is.
+fn print(text: &str) -> Result<(), Failure> {
+    put(&mut io::stdout().lock(), text.as_bytes()).map_err(Failure::from)
 }
 
 fn print_help(env: &Environment) -> Result<(), OutputError> {

@@ -10,6 +10,9 @@
 //! kraft stop a⇥        alice<TAB>running
 //! kraft run ⇥          :files            (a directive: the shell completes paths itself)
 //! ```
+//!
+//! `COMPLETE=bash kraft` prints the same script as `kraft completion bash`: programs with clap's
+//! dynamic completion are set up so.
 
 mod scripts;
 
@@ -20,7 +23,7 @@ use clap::{Arg, Command, ValueHint};
 use clap_complete::engine::{self, ArgValueCompleter, CompletionCandidate};
 use kraft_engine::candidates::Candidate;
 
-pub(crate) use scripts::{Shell, script};
+pub(crate) use scripts::{Shell, requested_shell, script};
 
 /// The candidates for the last argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,23 @@ pub(crate) enum Shell {
     Power,
 }
 
+/// The variable `COMPLETE` names no shell.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`COMPLETE={0}` is not a supported shell: expected bash, zsh, fish or powershell")]
+pub(crate) struct UnknownShell(String);
+
+/// Returns the shell that the variable `COMPLETE` names: by its name, or by the path of its program
+/// as in `$SHELL`. As for other programs, nothing and `0` name none.
+pub(crate) fn requested_shell(value: Option<&str>) -> Result<Option<Shell>, UnknownShell> {
+    let Some(value) = value.filter(|value| !matches!(*value, "" | "0")) else {
+        return Ok(None);
+    };
+    let name = value.rsplit('/').next().unwrap_or(value);
+    Shell::from_str(name, false)
+        .map(Some)
+        .map_err(|_| UnknownShell(value.to_owned()))
+}
+
 /// Returns the script of a shell.
 pub(crate) fn script(shell: Shell) -> &'static str {
     match shell {

@@ -48,6 +48,34 @@ fn every_shell_has_a_script() {
 }
 
 #[test]
+fn the_variable_of_other_programs_prints_the_same_scripts() {
+    let home = Home::new();
+    let complete = |shell: &str, words: &[&str]| {
+        let mut command = home.command(words);
+        home.finish(command.env("COMPLETE", shell))
+    };
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        for value in [shell, &format!("/usr/bin/{shell}")] {
+            let printed = complete(value, &[]).exits(0).stdout;
+            assert_eq!(printed, home.ok(&["completion", shell]), "{value}");
+        }
+    }
+    let unknown = complete("tcsh", &[]).exits(2);
+    assert!(
+        unknown.stderr.contains("`COMPLETE=tcsh`"),
+        "{}",
+        unknown.stderr
+    );
+    // Nothing is completed where it is off, nor in place of a command.
+    for (value, words) in [("", &[][..]), ("0", &[]), ("bash", &["version"])] {
+        let printed = complete(value, words).exits(0).stdout;
+        assert!(!printed.contains("__complete"), "{value} {words:?}");
+    }
+    let script = complete("bash", &[]).exits(0).stdout;
+    retried("inspect\n", || bash_with(&home, &script, &["insp"]));
+}
+
+#[test]
 fn commands_flags_values_and_machines_are_offered() {
     let home = Home::new();
     let kernel = home.kernel();
@@ -206,7 +234,10 @@ fn arguments_that_are_not_utf_8_are_completed() {
 
 /// Has bash itself complete a line, as it would at the key Tab.
 fn bash(home: &Home, words: &[&str]) -> String {
-    let script = home.ok(&["completion", "bash"]);
+    bash_with(home, &home.ok(&["completion", "bash"]), words)
+}
+
+fn bash_with(home: &Home, script: &str, words: &[&str]) -> String {
     let program = env!("CARGO_BIN_EXE_kraft");
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let drive = format!(

@@ -13,7 +13,7 @@ use kraft_engine::candidates::Candidate;
 ///
 /// Print the script with which a shell completes commands, flags and values: machines, images, targets
 /// and KConfig options of the project in the current directory, metros, configuration keys. Completion
-/// never uses the network.
+/// never uses the network. `COMPLETE=bash kraft` prints the same script.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
