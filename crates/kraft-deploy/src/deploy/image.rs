@@ -356,14 +356,13 @@ fn on_runtime(
     project: Option<&Project>,
     order: &Order,
 ) -> Result<Vec<Part>, Error> {
-    let named = match (&order.runtime, project) {
-        (Some(name), _) => name.clone(),
-        (None, Some(project)) if project.file.is_some() => {
-            on_platform(settings::runtime_name(&project.resolved())?)
+    let own = match project.filter(|project| project.file.is_some()) {
+        Some(project) if order.runtime.is_none() => {
+            Some(settings::runtime_name(&project.resolved())?)
         }
-        (None, _) => BASE.to_owned(),
+        _ => None,
     };
-    let runtime = runtime(account, &named)?;
+    let runtime = runtime(account, &on_platform(order.runtime.clone().or(own)))?;
     let network = account.network(ctx)?;
     let available = platforms(ctx, &network, store, &runtime)?;
     let fits = |platform: &&Platform| {
@@ -394,13 +393,14 @@ fn on_runtime(
     Ok(parts)
 }
 
-/// Returns the runtime of a project on the platform, which has a kernel of its own in place of the
-/// built-in one.
-fn on_platform(named: String) -> String {
-    match builtin::reference(&named) {
-        Ok(name) if builtin::is_builtin(&name) => BASE.to_owned(),
-        _ => named,
-    }
+/// Returns the runtime that is used on the platform for the one that the command line or the Kraftfile
+/// names. The platform has a kernel of its own in place of the built-in one.
+fn on_platform(named: Option<String>) -> String {
+    let is_builtin =
+        |named: &String| builtin::reference(named).is_ok_and(|name| builtin::is_builtin(&name));
+    named
+        .filter(|named| !is_builtin(named))
+        .unwrap_or_else(|| BASE.to_owned())
 }
 
 /// Returns the full name of a runtime. Without a host it is in the platform's registry; without an
@@ -499,6 +499,23 @@ mod tests {
         ] {
             let full = runtime(&account(), name).unwrap();
             assert_eq!(full.to_string(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_base_of_the_platform_replaces_the_built_in_runtime() {
+        for (named, expected) in [
+            (None, BASE),
+            (Some("builtin"), BASE),
+            (Some("builtin:0.0.1"), BASE),
+            (Some("kraft.local/runtime"), BASE),
+            (Some("kraft.local/runtime:0.0.1"), BASE),
+            (Some("base"), "base"),
+            (Some("ghcr.io/other/builtin:1"), "ghcr.io/other/builtin:1"),
+            (Some("kraft.local/other"), "kraft.local/other"),
+            (Some("Not a name"), "Not a name"),
+        ] {
+            assert_eq!(on_platform(named.map(str::to_owned)), expected, "{named:?}");
         }
     }
 

@@ -84,6 +84,55 @@ fn the_error_of_a_file_that_is_not_a_kernel_names_its_type() {
 }
 
 #[test]
+fn the_runtime_is_that_of_the_flag_the_kraftfile_the_configuration_or_the_built_in_one() {
+    const BUILT_IN: &str = "the built-in runtime";
+    for (flag, kraftfile, key, expected) in [
+        (None, None, None, BUILT_IN),
+        (None, None, Some("key.example/a:1"), "`key.example/a:1`"),
+        (None, None, Some("builtin"), BUILT_IN),
+        (
+            None,
+            Some("file.example/a:1"),
+            Some("key.example/a:1"),
+            "`file.example/a:1`",
+        ),
+        (None, Some("builtin"), Some("key.example/a:1"), BUILT_IN),
+        (
+            Some("flag.example/a:1"),
+            Some("file.example/a:1"),
+            Some("key.example/a:1"),
+            "`flag.example/a:1`",
+        ),
+        (
+            Some("builtin"),
+            Some("file.example/a:1"),
+            Some("key.example/a:1"),
+            BUILT_IN,
+        ),
+    ] {
+        let home = Home::new();
+        home.write("fs/x", "");
+        let named = kraftfile.map_or_else(String::new, |name| format!("runtime: {name}\n"));
+        home.write("Kraftfile", format!("spec: v0.6\n{named}rootfs: ./fs\n"));
+        if let Some(key) = key {
+            home.configure(&format!("default_runtime: {key}\n"));
+        }
+        let mut words = vec!["run", "--offline", "--log-level", "debug", "--dry-run"];
+        words.extend(flag.into_iter().flat_map(|name| ["--runtime", name]));
+        // A kraft with the built-in runtime runs it, one without says so.
+        let outcome = home.kraft(&words);
+        let chosen = outcome.stderr.contains(expected)
+            || (expected == BUILT_IN && outcome.stderr.contains("kraft.local/runtime:"));
+        assert!(chosen, "{flag:?} {kraftfile:?} {key:?}: {}", outcome.stderr);
+        assert!(
+            !outcome.stderr.contains(".example") || expected != BUILT_IN,
+            "{flag:?} {kraftfile:?} {key:?}: {}",
+            outcome.stderr
+        );
+    }
+}
+
+#[test]
 fn the_error_of_a_missing_file_or_directory_names_it() {
     let home = Home::new();
     home.write("empty/x", "");
