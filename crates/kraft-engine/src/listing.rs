@@ -16,7 +16,7 @@
 //! # context.settings.runtime_dir = dir.path().join("runtime");
 //! # context.settings.manifests_dir = dir.path().join("manifests");
 //! let query = Query {
-//!     kinds: vec![Kind::App, Kind::Lib],
+//!     kinds: vec![Kind::Lib],
 //!     ..Query::default()
 //! };
 //! assert!(listing::list(&context, &query)?.is_empty());
@@ -35,7 +35,7 @@ use kraft_oci::choose::is_same_arch;
 use kraft_oci::{listing, store};
 use serde::Serialize;
 
-use super::{catalog, images, sources};
+use super::{builtin, catalog, images, sources};
 use crate::context::Context;
 use crate::sources::Fetching;
 
@@ -87,9 +87,9 @@ pub struct Row {
     pub format: &'static str,
     /// When it was stored locally; `None` if it is not.
     pub pulled: Option<Timestamp>,
-    /// The manifest of an image.
+    /// The manifest of an image; `None` for the built-in runtime before its first use.
     pub manifest: Option<Digest>,
-    /// The index of an image.
+    /// The index of an image, as its manifest.
     pub index: Option<Digest>,
     /// The platform of an image.
     pub platform: Option<String>,
@@ -100,7 +100,7 @@ pub struct Row {
     /// The source of a component.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// Whether it is in the store.
+    /// Whether it is on this host.
     #[serde(skip)]
     pub here: bool,
 }
@@ -196,7 +196,38 @@ fn of_images(ctx: &Context, query: &Query) -> Result<impl Iterator<Item = Row>, 
         catalog::add(ctx, &mut rows, query.update)?;
         rows.retain(|row| wanted(&row.platform.os, &row.platform.architecture));
     }
-    Ok(rows.into_iter().map(Row::from))
+    let own = of_builtin(&rows, &wanted);
+    Ok(rows.into_iter().map(Row::from).chain(own))
+}
+
+/// Returns the rows of the built-in runtime while the store does not have it: it is part of the
+/// program, and stored when it is first used.
+fn of_builtin(stored: &[listing::Row], wanted: &dyn Fn(&str, &str) -> bool) -> Vec<Row> {
+    let Ok(name) = builtin::versioned(builtin::VERSION) else {
+        return Vec::new();
+    };
+    if stored.iter().any(|row| row.name == name) {
+        return Vec::new();
+    }
+    let os = Platform::Qemu.name();
+    let architectures = builtin::architectures().into_iter();
+    let rows = architectures
+        .filter(|arch| wanted(os, arch))
+        .map(|arch| Row {
+            kind: Kind::App.name(),
+            name: name.path(),
+            version: name.version().to_owned(),
+            format: "oci",
+            pulled: None,
+            manifest: None,
+            index: None,
+            platform: Some(os.to_owned()),
+            architecture: Some(arch.to_owned()),
+            size: None,
+            origin: None,
+            here: true,
+        });
+    rows.collect()
 }
 
 /// Returns the rows of components, which do not depend on a platform.
@@ -268,8 +299,12 @@ manifests:
   channels: [{name: stable, default: true, resource: 'https://a.example/4'}]
 ";
 
+    /// The built-in runtime, which not every build has.
+    const OWN: &str = "kraft.local/runtime";
+
     fn listed(ctx: &Context, query: &Query) -> Vec<String> {
         let rows = list(ctx, query).unwrap().into_iter();
+        let rows = rows.filter(|row| row.name != OWN);
         rows.map(|row| {
             let arch = row.architecture.unwrap_or_default();
             format!("{} {}:{} {arch}", row.kind, row.name, row.version)
@@ -323,6 +358,46 @@ manifests:
             ..apps
         };
         assert_eq!(listed(&ctx, &local).len(), 3);
+    }
+
+    #[test]
+    fn the_built_in_runtime_is_listed_once_before_and_after_its_first_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = testing::context(dir.path(), &Script::silent());
+        let own = |query: &Query| {
+            let rows = list(&ctx, query).unwrap().into_iter();
+            rows.filter(|row| row.name == OWN).collect::<Vec<_>>()
+        };
+        let all = Query {
+            kinds: vec![Kind::App],
+            local: true,
+            ..Query::default()
+        };
+        let arm = Query {
+            arch: Some(Arch::Arm64),
+            ..all.clone()
+        };
+        let architectures = builtin::architectures();
+        let before = own(&all);
+        assert_eq!(before.len(), architectures.len());
+        assert!(before.iter().all(|row| row.here && row.index.is_none()));
+        assert_eq!(
+            own(&arm).len(),
+            usize::from(architectures.contains(&"arm64"))
+        );
+        let fc = Query {
+            platform: Some(Platform::Firecracker),
+            ..all.clone()
+        };
+        assert!(own(&fc).is_empty());
+        if architectures.is_empty() {
+            return;
+        }
+        let store = images::open(&ctx).unwrap();
+        builtin::provide(&*store, &builtin::reference("builtin").unwrap()).unwrap();
+        let after = own(&all);
+        assert_eq!(after.len(), before.len());
+        assert!(after.iter().all(|row| row.index.is_some()));
     }
 
     #[test]

@@ -71,6 +71,14 @@ impl Default for Bench {
     }
 }
 
+/// Removes the built-in runtime from the rows of `kraft pkg ls`: whether it is among them depends on
+/// how the program was built.
+pub fn without_runtime(mut rows: Value) -> Value {
+    let list = rows.as_array_mut().expect("a list");
+    list.retain(|row| row["name"] != "kraft.local/runtime");
+    rows
+}
+
 impl Bench {
     /// Makes an empty home.
     pub fn new() -> Self {
@@ -188,6 +196,11 @@ impl Bench {
     pub fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
         let text = self.ok(args);
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("not JSON: {e}\n{text}"))
+    }
+
+    /// Lists packages by `kraft pkg ls` with these flags, without the built-in runtime.
+    pub fn packages(&self, flags: &[&str]) -> Value {
+        without_runtime(self.json([&["pkg", "ls", "-o", "json"], flags].concat()))
     }
 
     /// Returns the machine with a name as listed by `kraft ps --all`.

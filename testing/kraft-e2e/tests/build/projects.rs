@@ -168,7 +168,7 @@ fn a_catalog_over_http_resolves_the_components_of_a_project() {
         3,
         "each document is asked about once, and none is sent"
     );
-    let rows = bench.json(["pkg", "ls", "--libs", "-o", "json"]);
+    let rows = bench.packages(&["--libs"]);
     assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
     assert_eq!(
         (&rows[0]["name"], &rows[0]["version"]),
@@ -458,7 +458,7 @@ fn cleaning_needs_neither_the_network_nor_the_components() {
 fn packages_of_a_removed_source_are_not_listed() {
     let bench = Bench::new();
     let listed = |flag: &str| -> Vec<String> {
-        let rows = bench.json(["pkg", "ls", flag, "-o", "json"]);
+        let rows = bench.packages(&[flag]);
         let names = rows.as_array().unwrap().iter();
         names
             .map(|row| row["name"].as_str().unwrap().to_owned())

@@ -202,7 +202,7 @@ fn an_image_without_the_clouds_platform_uses_any_that_the_cloud_runs() {
     .chain(&args));
     project_on(&bench, &runtime, "shop");
     let platforms = |image: &str| -> Vec<String> {
-        let listed = bench.json(["pkg", "ls", "-o", "json"]);
+        let listed = bench.packages(&[]);
         let named = registry.name(image);
         let rows = listed.as_array().unwrap().iter();
         rows.filter(|row| row["name"] == named.as_str())

@@ -28,7 +28,7 @@ fn images_live_in_containerd_as_they_do_in_a_directory() {
         return;
     };
     let bench = bench(&containerd);
-    assert_eq!(bench.json(["pkg", "ls", "-o", "json"]), json!([]));
+    assert_eq!(bench.packages(&[]), json!([]));
     let name = registry.name("in/containerd:v1");
     let digest = package(&bench, &name, &[]);
     let listed = ctr(&containerd, &["images", "ls"]);
@@ -38,21 +38,18 @@ fn images_live_in_containerd_as_they_do_in_a_directory() {
     );
     let checked = ctr(&containerd, &["images", "check"]);
     assert!(!checked.contains("incomplete"), "{checked}");
-    let rows = bench.json(["pkg", "ls", "-o", "json"]);
+    let rows = bench.packages(&[]);
     assert_eq!(rows[0]["index"], digest.as_str());
     assert!(bench.ok(["run", "--rm", "-W", &name]).contains(MOTD));
     bench.ok(["store", "verify"]);
 
     bench.ok(["pkg", "push", &name]);
     bench.ok(["pkg", "rm", &name]);
-    assert_eq!(bench.json(["pkg", "ls", "-o", "json"]), json!([]));
+    assert_eq!(bench.packages(&[]), json!([]));
     let left = ctr(&containerd, &["content", "ls", "-q"]);
     assert_eq!(left, "", "something was not swept");
     bench.ok(["pkg", "pull", &name]);
-    assert_eq!(
-        bench.json(["pkg", "ls", "-o", "json"])[0]["index"],
-        digest.as_str()
-    );
+    assert_eq!(bench.packages(&[])[0]["index"], digest.as_str());
     assert!(
         bench
             .ok(["run", "--rm", "-W", "--pull", "never", &name])
@@ -66,10 +63,7 @@ fn images_live_in_containerd_as_they_do_in_a_directory() {
     bench.ok(["pkg", "save", &name, "-o", "image.tar"]);
     bench.ok(["pkg", "rm", "--all"]);
     bench.ok(["pkg", "load", "-i", "image.tar"]);
-    assert_eq!(
-        bench.json(["pkg", "ls", "-o", "json"])[0]["index"],
-        digest.as_str()
-    );
+    assert_eq!(bench.packages(&[])[0]["index"], digest.as_str());
 }
 
 #[test]
@@ -90,7 +84,7 @@ fn images_of_other_accounts_are_not_changed() {
     let before = ctr(&containerd, &["images", "ls", "-q"]);
 
     let bench = bench(&containerd);
-    assert_eq!(bench.json(["pkg", "ls", "-o", "json"]), json!([]));
+    assert_eq!(bench.packages(&[]), json!([]));
     let _ = bench.kraft(["pkg", "rm", &name]).exits(3);
     bench.ok(["pkg", "rm", "--all"]);
     bench.ok(["store", "gc"]);

@@ -110,7 +110,7 @@ fn play(fault: Fault) -> Result<(), String> {
     if verified.code != Some(0) {
         return Err(complain(format!("verify: {}", verified.stderr)));
     }
-    let listed = bench.json(["pkg", "ls", "-o", "json"]);
+    let listed = bench.packages(&[]);
     if listed.as_array().unwrap().is_empty() != (fault.code != 0) {
         return Err(complain(format!("lists {listed}")));
     }

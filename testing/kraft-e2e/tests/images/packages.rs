@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use kraft_e2e::guest::mini;
-use kraft_e2e::harness::{Bench, Outcome};
+use kraft_e2e::harness::{Bench, Outcome, without_runtime};
 use kraft_e2e::hostile::{Image, tar};
 use kraft_e2e::registry::{Registry, digest_of};
 use serde_json::{Value, json};
@@ -233,13 +233,7 @@ fn a_strategy_decides_about_an_image_that_exists() {
         ]
         .concat()
     };
-    let rows = || {
-        bench
-            .json(["pkg", "ls", "-o", "json"])
-            .as_array()
-            .unwrap()
-            .len()
-    };
+    let rows = || bench.packages(&[]).as_array().unwrap().len();
     bench.ok(args("x86_64", "abort"));
     for strategy in ["abort", "exit"] {
         let outcome = bench.kraft(args("arm64", strategy)).exits(1);
@@ -340,7 +334,7 @@ fn an_image_that_kraftkit_left_is_listed_run_pushed_and_merged_into() {
     let (index, manifest) = kraftkit_store(bench.runtime());
     let outcome = bench.kraft(["pkg", "ls", "-o", "json"]).success();
     assert!(outcome.stderr.contains("old/half"), "{}", outcome.stderr);
-    let rows: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let rows = without_runtime(serde_json::from_str(&outcome.stdout).unwrap());
     assert_eq!(rows[0]["name"], "unikraft.org/old");
     assert_eq!(rows[0]["index"], index.as_str());
     assert_eq!(rows[0]["manifest"], manifest.as_str());
@@ -353,7 +347,7 @@ fn an_image_that_kraftkit_left_is_listed_run_pushed_and_merged_into() {
     bench.ok(["pkg", "rm", &there]);
     bench.ok(["pkg", "rm", "old:v1"]);
     // What was given up is not taken over again.
-    assert_eq!(bench.json(["pkg", "ls", "-o", "json"]), json!([]));
+    assert_eq!(bench.packages(&[]), json!([]));
     bench.ok(["pkg", "pull", &there]);
     assert_eq!(digest_of(&raw(&bench, &there)), index);
     let arm = mini("arm64");
@@ -364,7 +358,7 @@ fn an_image_that_kraftkit_left_is_listed_run_pushed_and_merged_into() {
         ("qemu", "arm64"),
         &["-k", arm, "--strategy", "merge"],
     );
-    let rows = bench.json(["pkg", "ls", "-o", "json"]);
+    let rows = bench.packages(&[]);
     let manifests: Vec<&str> = rows
         .as_array()
         .unwrap()

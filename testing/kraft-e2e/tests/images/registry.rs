@@ -36,7 +36,7 @@ fn log_in(bench: &Bench, registry: &Registry, password: &str) -> Outcome {
 
 /// Returns the index digests that `kraft pkg ls` knows, one for each row.
 fn listed(bench: &Bench) -> Vec<String> {
-    let rows = bench.json(["pkg", "ls", "--apps", "--all", "-o", "json"]);
+    let rows = bench.packages(&["--apps", "--all"]);
     rows.as_array()
         .unwrap()
         .iter()

@@ -118,7 +118,7 @@ fn pulls_garbage_collections_and_removals_share_a_store() {
         });
     });
     let _ = bench.kraft(["store", "verify"]).success();
-    let listed = bench.json(["pkg", "ls", "-o", "json"]);
+    let listed = bench.packages(&[]);
     for row in listed.as_array().unwrap() {
         let name = format!("{}:v1", row["name"].as_str().unwrap());
         let console = bench.ok([
