@@ -161,11 +161,7 @@ fn unpack(
         .file()
         .try_clone()
         .map_err(FileError::on("open", out))?;
-    let growing = file
-        .file()
-        .try_clone()
-        .map_err(FileError::on("open", out))?;
-    let mut flusher = Flusher::new(growing);
+    let mut flusher = flusher(&file, out)?;
     let mut warnings = Vec::new();
     let stream = cpio::Stream::new(file.file(), options);
     let mut progress = |done| {
@@ -190,6 +186,12 @@ fn unpack(
     })
 }
 
+/// Begins to flush an archive to disk while it grows.
+fn flusher(file: &NewFile, out: &Path) -> Result<Flusher, FileError> {
+    let growing = file.file().try_clone();
+    Ok(Flusher::new(growing.map_err(FileError::on("open", out))?))
+}
+
 pub(crate) fn of_writing(out: &Path, error: WriteError) -> Error {
     match error {
         WriteError::Output(source) => FileError::on("write", out)(source).into(),
@@ -204,11 +206,7 @@ pub(crate) fn write(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(u64, u64), Error> {
     let file = NewFile::create(out)?;
-    let growing = file
-        .file()
-        .try_clone()
-        .map_err(FileError::on("open", out))?;
-    let mut flusher = Flusher::new(growing);
+    let mut flusher = flusher(&file, out)?;
     let mut progress = |done| {
         flusher.grown(done);
         progress(done);

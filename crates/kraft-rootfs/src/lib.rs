@@ -85,6 +85,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Returns the error about an entry of a tree or archive.
+    pub(crate) fn entry(path: &[u8], source: EntryError) -> Self {
+        Self::Entry {
+            entry: shown(path),
+            source,
+        }
+    }
+}
+
 /// Reason why an entry cannot be in a root filesystem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {

@@ -11,7 +11,7 @@ use super::layers::{Ground, Layer, Layers};
 use crate::ids::IdMap;
 use crate::path::parents;
 use crate::tree::{Kind, Node, Tree};
-use crate::{EntryError, Error, shown};
+use crate::{EntryError, Error};
 
 /// Creates the layer that turns `ground` into `tree`; `None` if they are equal.
 pub(super) fn layer(
@@ -26,10 +26,7 @@ pub(super) fn layer(
             continue;
         }
         let put = |part: &mut Tree| with_parents(part, tree, &path, node);
-        put(&mut part).map_err(|source| Error::Entry {
-            entry: shown(&path),
-            source,
-        })?;
+        put(&mut part).map_err(|source| Error::entry(&path, source))?;
     }
     let gone = gone(ground, tree);
     for path in &gone {
@@ -37,10 +34,7 @@ pub(super) fn layer(
         for parent in parents(path) {
             if let Some(node) = tree.get(parent) {
                 let put = with_parents(&mut part, tree, parent, node);
-                put.map_err(|source| Error::Entry {
-                    entry: shown(parent),
-                    source,
-                })?;
+                put.map_err(|source| Error::entry(parent, source))?;
             }
         }
     }

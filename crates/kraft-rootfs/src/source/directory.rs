@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::newc::PERMISSIONS;
 use crate::path::join;
 use crate::tree::{Content, Directory, Kind, Node, Place, Root, Tree};
-use crate::{EntryError, Error, normalise, shown};
+use crate::{Error, normalise, shown};
 
 /// Decides whether an entry is kept, by its path and metadata.
 type Keep<'a> = &'a dyn Fn(&str, &Metadata) -> bool;
@@ -111,7 +111,7 @@ impl Walk<'_> {
                 continue;
             }
             let path = join(&directory.path, entry.file_name().as_bytes());
-            let path = normalise(&path).map_err(|fault| refuse(&path, fault.into()))?;
+            let path = normalise(&path).map_err(|fault| Error::entry(&path, fault.into()))?;
             if self
                 .keep
                 .is_some_and(|keep| !keep(&shown(&path), &metadata))
@@ -129,7 +129,7 @@ impl Walk<'_> {
             };
             self.tree
                 .insert(&path, node)
-                .map_err(|fault| refuse(&path, fault))?;
+                .map_err(|fault| Error::entry(&path, fault))?;
             if metadata.is_dir() {
                 waiting.push(path);
             }
@@ -237,13 +237,6 @@ fn beneath(directory: &File, path: &[u8], flags: OFlags) -> io::Result<File> {
         opened => opened,
     };
     Ok(File::from(opened?))
-}
-
-fn refuse(path: &[u8], source: EntryError) -> Error {
-    Error::Entry {
-        entry: shown(path),
-        source,
-    }
 }
 
 #[cfg(test)]

@@ -173,7 +173,8 @@ impl<'a> Unpacker<'a> {
         content: &mut dyn Read,
         damaged: &dyn Fn(io::Error) -> Error,
     ) -> Result<(), Error> {
-        let path = normalise(&entry.path).map_err(|fault| refuse(&entry.path, fault.into()))?;
+        let path =
+            normalise(&entry.path).map_err(|fault| Error::entry(&entry.path, fault.into()))?;
         if path.is_empty() {
             // The root itself: no archive contains it.
             return Ok(());
@@ -206,7 +207,7 @@ impl<'a> Unpacker<'a> {
         }
         self.tree
             .insert(&path, node)
-            .map_err(|fault| refuse(&path, fault))?;
+            .map_err(|fault| Error::entry(&path, fault))?;
         if let Onto::Layers(own) = &mut self.onto {
             for parent in parents(&path) {
                 if !own.contains(parent) {
@@ -253,8 +254,8 @@ impl<'a> Unpacker<'a> {
         let directory = self
             .tree
             .resolve(directory, true)
-            .map_err(|_| refuse(path, EntryError::Circle))?;
-        normalise(&join(&directory, name)).map_err(|fault| refuse(path, fault.into()))
+            .map_err(|_| Error::entry(path, EntryError::Circle))?;
+        normalise(&join(&directory, name)).map_err(|fault| Error::entry(path, fault.into()))
     }
 
     /// Writes the missing directories on the way to an entry, and removes the entry that it replaces.
@@ -271,7 +272,7 @@ impl<'a> Unpacker<'a> {
             let implied = Node::implied_directory();
             self.tree
                 .insert(&parent, implied.clone())
-                .map_err(|fault| refuse(path, fault))?;
+                .map_err(|fault| Error::entry(path, fault))?;
             if self.sorted {
                 self.stream
                     .entry(&parent, &implied)
@@ -303,7 +304,7 @@ impl<'a> Unpacker<'a> {
             self.tree
                 .remove_below(&directory, &|path| own.contains(path));
         } else if taken.is_empty() || taken == b"." || taken == b".." {
-            return Err(refuse(path, EntryError::Whiteout));
+            return Err(Error::entry(path, EntryError::Whiteout));
         } else {
             let target = self.place(&join(directory, taken))?;
             if own.contains(&target) {
@@ -367,7 +368,7 @@ impl<'a> Unpacker<'a> {
     /// Returns a file whose content follows.
     pub(crate) fn new_file(&mut self, path: &[u8], size: u64) -> Result<Kind, Error> {
         if u32::try_from(size).is_err() {
-            return Err(refuse(path, EntryError::TooLarge(size)));
+            return Err(Error::entry(path, EntryError::TooLarge(size)));
         }
         self.files += 1;
         Ok(Kind::File(Content {
@@ -382,7 +383,7 @@ impl<'a> Unpacker<'a> {
 
     /// Returns the entry that a hard link is another name of.
     fn linked(&self, entry: &Entry, path: &[u8]) -> Result<Node, Error> {
-        let name = normalise(&entry.link).map_err(|fault| refuse(path, fault.into()))?;
+        let name = normalise(&entry.link).map_err(|fault| Error::entry(path, fault.into()))?;
         if let Some(node) = self.hidden.get(&name) {
             return Ok(node.clone());
         }
@@ -390,7 +391,7 @@ impl<'a> Unpacker<'a> {
             Some(node) if !node.is_directory() => Ok(node.clone()),
             _ => {
                 let name = shown(&entry.link);
-                Err(refuse(path, EntryError::DanglingHardLink(name)))
+                Err(Error::entry(path, EntryError::DanglingHardLink(name)))
             }
         }
     }
@@ -424,16 +425,9 @@ fn io_error(error: io::Error) -> Error {
 fn target(entry: &Entry, path: &[u8]) -> Result<Vec<u8>, Error> {
     let target = &entry.link;
     if target.is_empty() || target.len() > LONGEST_TARGET || target.contains(&0) {
-        return Err(refuse(path, EntryError::LinkTarget));
+        return Err(Error::entry(path, EntryError::LinkTarget));
     }
     Ok(target.clone())
-}
-
-fn refuse(path: &[u8], source: EntryError) -> Error {
-    Error::Entry {
-        entry: shown(path),
-        source,
-    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod machines;
 mod menu;
 mod pause;
 mod pkg;
+mod project;
 mod ps;
 mod remove;
 mod rootfs;

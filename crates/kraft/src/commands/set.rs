@@ -1,11 +1,9 @@
 //! `kraft set` and `kraft unset`.
 
-use std::path::PathBuf;
-
 use crate::app::App;
+use crate::commands::project::ProjectOptions;
 use crate::failure::Failure;
 use kraft_engine::kconfig::{self, Edit, Where};
-use kraft_engine::project;
 
 /// Set configuration options of a project
 ///
@@ -45,13 +43,8 @@ pub(crate) struct PlaceArgs {
     #[arg(short, long, value_name = "TARGET")]
     target: Option<String>,
 
-    /// Use the project in this directory
-    #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    workdir: Option<PathBuf>,
-
-    /// Use this Kraftfile
-    #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    kraftfile: Option<PathBuf>,
+    #[command(flatten)]
+    project: ProjectOptions,
 
     /// Accept options that no component defines
     #[arg(short, long)]
@@ -89,7 +82,7 @@ pub(crate) fn unset(app: &App, args: &UnsetArgs) -> Result<(), Failure> {
 }
 
 fn edit(app: &App, place: &PlaceArgs, edits: &[Edit]) -> Result<(), Failure> {
-    let project = project::open(app, place.workdir.as_deref(), place.kraftfile.as_deref())?;
+    let project = place.project.open(app)?;
     let at = match &place.target {
         Some(target) => Where::Target(target.clone()),
         None => Where::Kraftfile,

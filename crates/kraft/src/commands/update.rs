@@ -1,17 +1,16 @@
 //! `kraft update`.
 
-use std::path::PathBuf;
-
 use kraft_core::lock::Pin;
 use kraft_core::reference::Reference;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::commands::project::ProjectOptions;
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
 use kraft_engine::components::{self, PinChange};
 use kraft_engine::pins::{self, Moved};
-use kraft_engine::project::{self, Project};
+use kraft_engine::project::Project;
 use kraft_engine::workplace::Workplace;
 use kraft_engine::{builtin, settings};
 
@@ -35,13 +34,8 @@ pub(crate) struct Args {
     #[arg(long, visible_alias = "dry-run")]
     check: bool,
 
-    /// Use the project in this directory
-    #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    workdir: Option<PathBuf>,
-
-    /// Use this Kraftfile
-    #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    kraftfile: Option<PathBuf>,
+    #[command(flatten)]
+    project: ProjectOptions,
 
     /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
@@ -84,7 +78,7 @@ impl From<Moved> for Row {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let project = project::open(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
+    let project = args.project.open(app)?;
     let workplace = Workplace::open(app, &project)?;
     let mut rows: Vec<Row> = Vec::new();
     if let Some(name) = image(&project, &args.names)? {

@@ -1,11 +1,10 @@
 //! `kraft lib add`.
 
-use std::path::PathBuf;
-
 use crate::app::App;
+use crate::commands::project::ProjectOptions;
 use crate::failure::Failure;
+use kraft_engine::kraftfile;
 use kraft_engine::library::find;
-use kraft_engine::{kraftfile, project};
 
 /// Add a library to a project
 ///
@@ -22,13 +21,8 @@ pub(crate) struct Args {
     #[arg(value_name = "LIBRARY", required = true)]
     libraries: Vec<String>,
 
-    /// Use the project in this directory
-    #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    workdir: Option<PathBuf>,
-
-    /// Use this Kraftfile
-    #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    kraftfile: Option<PathBuf>,
+    #[command(flatten)]
+    project: ProjectOptions,
 
     /// Do not update the catalog
     #[arg(long)]
@@ -36,7 +30,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let project = project::open(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
+    let project = args.project.open(app)?;
     let mut changes = Vec::new();
     for library in &args.libraries {
         let found = find::find(app, &project.dir, library, args.no_update)?;

@@ -1,14 +1,12 @@
 //! `kraft lib remove`.
 
-use std::path::PathBuf;
-
 use kraft_build::sources::is_ours;
 use kraft_sys::fs;
 
 use crate::app::App;
+use crate::commands::project::ProjectOptions;
 use crate::failure::{Failure, Kind};
 use kraft_engine::kraftfile::{self, Change};
-use kraft_engine::project;
 use kraft_engine::workplace::Workplace;
 
 /// Remove a library from a project
@@ -22,17 +20,12 @@ pub(crate) struct Args {
     #[arg(value_name = "LIBRARY", required = true)]
     libraries: Vec<String>,
 
-    /// Use the project in this directory
-    #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    workdir: Option<PathBuf>,
-
-    /// Use this Kraftfile
-    #[arg(short = 'K', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    kraftfile: Option<PathBuf>,
+    #[command(flatten)]
+    project: ProjectOptions,
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
-    let project = project::open(app, args.workdir.as_deref(), args.kraftfile.as_deref())?;
+    let project = args.project.open(app)?;
     let known: Vec<String> = project
         .kraftfile
         .libraries
