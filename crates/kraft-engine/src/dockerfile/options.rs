@@ -63,20 +63,20 @@ pub enum OptionError {
     #[error("`--build-ssh {0}`: no ssh agent is running")]
     NoAgent(String),
     /// A secret is invalid.
-    #[error("`--build-secret {option}`: {error}")]
+    #[error("`--build-secret {option}`")]
     Secret {
         /// The value of the option.
         option: String,
         /// What is wrong with it.
-        error: SecretError,
+        source: SecretError,
     },
     /// A cache is invalid.
-    #[error("`{option}` is not a valid cache: {error}")]
+    #[error("`{option}` is not a valid cache")]
     Cache {
         /// The value of the option.
         option: String,
         /// What is wrong with it.
-        error: CacheError,
+        source: CacheError,
     },
 }
 
@@ -173,9 +173,9 @@ enum SecretSource<'a> {
 
 /// Reads the secret of `id=ID[,src=FILE|,env=VARIABLE][,type=file|env]`.
 pub(super) fn secret(ctx: &Context, option: &str) -> Result<Secret, Error> {
-    let invalid = |error| OptionError::Secret {
+    let invalid = |source| OptionError::Secret {
         option: option.to_owned(),
-        error,
+        source,
     };
     let (id, source) = secret_source(option).map_err(invalid)?;
     let bytes = match source {
@@ -223,9 +223,9 @@ fn secret_source(option: &str) -> Result<(&str, SecretSource<'_>), SecretError> 
 
 /// Parses a cache: `type=KIND[,KEY=VALUE…]`, or the name of an image.
 pub(super) fn cache(option: &str) -> Result<Cache, OptionError> {
-    let invalid = |error| OptionError::Cache {
+    let invalid = |source| OptionError::Cache {
         option: option.to_owned(),
-        error,
+        source,
     };
     if !option.contains('=') {
         return Ok(Cache {
@@ -330,7 +330,7 @@ mod tests {
             ("ref=a", CacheError::NoType),
             ("type=gha,x", CacheError::Field("x".to_owned())),
         ] {
-            let Err(OptionError::Cache { error, .. }) = cache(option) else {
+            let Err(OptionError::Cache { source: error, .. }) = cache(option) else {
                 panic!("{option}");
             };
             assert_eq!(error, expected, "{option}");

@@ -106,14 +106,14 @@ impl From<OptionError> for Failure {
             OptionError::NoAgent(_) => {
                 Some("start one (`eval $(ssh-agent)`), or name its socket: `--build-ssh ID=SOCKET`")
             }
-            OptionError::Secret { error, .. } => match error {
+            OptionError::Secret { source, .. } => match source {
                 SecretError::NoVariable(_) => Some("name a file with `src=FILE`"),
                 SecretError::Field(_)
                 | SecretError::Type(_)
                 | SecretError::Key(_)
                 | SecretError::NoId => None,
             },
-            OptionError::Cache { error, .. } => match error {
+            OptionError::Cache { source, .. } => match source {
                 CacheError::Local => Some("use `type=registry,ref=IMAGE`"),
                 CacheError::Field(_) | CacheError::NoType => None,
             },
