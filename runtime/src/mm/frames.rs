@@ -7,28 +7,24 @@ use crate::abi::errno::{Errno, Result};
 use crate::arch::{PAGE, PHYSICAL};
 use crate::sync::Global;
 
-/// The largest block has 2^18 pages, 1 GiB: free memory takes few blocks, whose first pages alone
-/// are touched, so that the host need not have the others.
+/// The largest block has 2^18 pages, 1 GiB.
 const ORDERS: usize = 19;
 /// No frame: ends a list.
-const NONE: usize = usize::MAX;
+const NONE: u32 = u32::MAX;
 
-/// What is known of one frame.
+/// What is known of one frame. Free memory itself is never touched: the host need not have it, and
+/// what it gives for one touch are 2 MiB of zeros.
 #[derive(Clone, Copy)]
 struct Info {
     /// How many owners a frame has (see [`Frame`]).
     owners: u32,
+    /// The free blocks of the same size after and before the one that begins here.
+    next: u32,
+    previous: u32,
     /// The size of the free block that begins here, as a power of two of pages.
     order: u8,
     /// Whether a free block begins here.
     free: bool,
-}
-
-/// The two links at the beginning of a free block.
-#[derive(Clone, Copy)]
-struct Links {
-    next: usize,
-    previous: usize,
 }
 
 struct Memory {
@@ -36,7 +32,7 @@ struct Memory {
     infos: Cell<*mut Info>,
     first: Cell<usize>,
     end: Cell<usize>,
-    lists: [Cell<usize>; ORDERS],
+    lists: [Cell<u32>; ORDERS],
     free: Cell<usize>,
     total: Cell<usize>,
 }
@@ -66,45 +62,37 @@ impl Memory {
         unsafe { &mut *self.infos.get().add(frame - self.first.get()) }
     }
 
-    fn links(frame: usize) -> *mut Links {
-        (PHYSICAL + frame * PAGE) as *mut Links
-    }
-
     fn push(&self, frame: usize, order: usize) {
-        let next = self.lists[order].get();
-        // SAFETY: the block is free, so that its first bytes are ours.
-        unsafe {
-            Memory::links(frame).write(Links {
-                next,
-                previous: NONE,
-            })
-        };
+        let next = self.lists[order].replace(frame as u32);
         if next != NONE {
-            // SAFETY: as above.
-            unsafe { (*Memory::links(next)).previous = frame };
+            self.info(next as usize).previous = frame as u32;
         }
-        self.lists[order].set(frame);
         let info = self.info(frame);
+        info.next = next;
+        info.previous = NONE;
         info.order = order as u8;
         info.free = true;
         self.free.set(self.free.get() + (1 << order));
     }
 
     fn take(&self, frame: usize) {
-        // SAFETY: the block is free, so that its links are valid.
-        let Links { next, previous } = unsafe { Memory::links(frame).read() };
-        let order = self.info(frame).order as usize;
+        let info = self.info(frame);
+        info.free = false;
+        let Info {
+            next,
+            previous,
+            order,
+            ..
+        } = *info;
+        let order = usize::from(order);
         if previous == NONE {
             self.lists[order].set(next);
         } else {
-            // SAFETY: the neighbours in a list of free blocks are free blocks.
-            unsafe { (*Memory::links(previous)).next = next };
+            self.info(previous as usize).next = next;
         }
         if next != NONE {
-            // SAFETY: as above.
-            unsafe { (*Memory::links(next)).previous = previous };
+            self.info(next as usize).previous = previous;
         }
-        self.info(frame).free = false;
         self.free.set(self.free.get() - (1 << order));
     }
 }
@@ -219,7 +207,7 @@ fn reserve() -> usize {
 /// A block of 2^`order` pages; the physical address.
 pub fn allocate(order: usize) -> Option<usize> {
     let mut size = (order..ORDERS).find(|&size| MEMORY.lists[size].get() != NONE)?;
-    let frame = MEMORY.lists[size].get();
+    let frame = MEMORY.lists[size].get() as usize;
     MEMORY.take(frame);
     while size > order {
         size -= 1;
