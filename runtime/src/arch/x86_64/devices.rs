@@ -17,7 +17,17 @@ use crate::virtio::{MachineMemory, VirtioDevice};
 const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
 const VIRTIO_VENDOR: u16 = 0x1af4;
-const INTERRUPT_LINE: u8 = 0x3c;
+/// Interrupt line and, in the second byte, interrupt pin: 1 for A.
+const INTERRUPT: u8 = 0x3c;
+/// The bridge of QEMU's pc to its older devices, and where it sends the interrupts of the four pins,
+/// a byte for each (Intel 82371SB, section 2.2.9).
+const BRIDGE: DeviceFunction = DeviceFunction {
+    bus: 0,
+    device: 1,
+    function: 0,
+};
+const PIIX3: u32 = 0x7000_8086;
+const ROUTES: u8 = 0x60;
 /// Addresses for registers that are no one's: the machines have no memory from 3.5 GiB on, and
 /// firmware gives out the end of the space below 4 GiB first.
 const WINDOW: u64 = 0xf000_0000;
@@ -63,6 +73,19 @@ fn needs_place(address: u64, size: u64) -> bool {
     !is_reachable && size <= LARGEST
 }
 
+/// The line on which a function interrupts: the firmware notes it, but qboot notes the wrong one.
+fn interrupt_line(function: DeviceFunction) -> u32 {
+    let noted = Ports.read_word(function, INTERRUPT);
+    let (line, pin) = (noted & 0xff, noted >> 8 & 0xff);
+    if Ports.read_word(BRIDGE, 0) != PIIX3 {
+        return line;
+    }
+    // The pins of each device follow on those of the one before.
+    let route = (u32::from(function.device) + pin + 2) & 3;
+    let route = Ports.read_word(BRIDGE, ROUTES) >> (8 * route) & 0xff;
+    if route < 16 { route } else { line }
+}
+
 /// The virtio devices of the machine.
 pub fn virtio_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
     let mut devices = named_devices(command_line);
@@ -85,7 +108,7 @@ pub fn virtio_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
             function,
             command | Command::MEMORY_SPACE | Command::BUS_MASTER,
         );
-        let line = Ports.read_word(function, INTERRUPT_LINE) & 0xff;
+        let line = interrupt_line(function);
         if let Ok(transport) = PciTransport::new::<MachineMemory, _>(&mut root, function) {
             devices.push(VirtioDevice {
                 transport: transport.into(),
