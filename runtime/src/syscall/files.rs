@@ -639,9 +639,10 @@ fn transfer(
             *offset += written as u64;
         }
         done += written;
-        if written < got || !from.file.is_seekable() {
+        if written < got || !from.file.is_seekable() || task::current().is_interrupted() {
             break;
         }
+        task::pause();
     }
     Ok(done)
 }

@@ -17,7 +17,8 @@ pub use process::{
 #[cfg(test)]
 pub use schedule::run_only;
 pub use schedule::{
-    arm, current, current_process, set_first, start_first, tick, timer_rang, try_current, yield_now,
+    arm, current, current_process, pause, set_first, start_first, tick, timer_rang, try_current,
+    yield_now,
 };
 pub use thread::{Thread, all_threads, find_thread};
 pub use wait::{WaitQueue, Wake, sleep_until, wait};

@@ -110,6 +110,19 @@ pub fn yield_now() {
     switch();
 }
 
+/// Gives devices, alarms and the other threads their turn in the middle of long work, if the slice
+/// of this thread is over.
+pub fn pause() {
+    if arch::monotonic() < SCHEDULER.slice_end.get() {
+        return;
+    }
+    crate::trap::serve_devices();
+    if let Some(next) = time::ring_alarms() {
+        arm(next);
+    }
+    yield_now();
+}
+
 /// Lets the others run until someone wakes this thread.
 pub fn block() {
     let thread = current();

@@ -3,9 +3,13 @@
 #include "tap.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +17,32 @@ static long long now(clockid_t clock) {
     struct timespec time;
     clock_gettime(clock, &time);
     return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+/* A child counts how often it continues after a while without the processor, while the parent sends
+ * so much that this takes many slices of time. */
+static int others_run_while_much_is_sent(void) {
+    volatile long *turns = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int much = open("much", O_RDWR | O_CREAT, 0600), nowhere = open("/dev/null", O_WRONLY);
+    if (ftruncate(much, 256 << 20) != 0)
+        return 0;
+    int child = fork();
+    for (long long last = 0, next; child == 0; last = next) {
+        next = now(CLOCK_MONOTONIC);
+        *turns += next - last > 4000000;
+    }
+    while (*turns == 0)
+        sched_yield();
+    long before = *turns;
+    long long begun = now(CLOCK_MONOTONIC);
+    int sent = sendfile(nowhere, much, NULL, 256 << 20) == 256 << 20;
+    int enough = *turns - before > 2 || now(CLOCK_MONOTONIC) - begun < 100000000;
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(nowhere);
+    close(much);
+    unlink("much");
+    return sent && enough;
 }
 
 int main(void) {
@@ -79,6 +109,7 @@ int main(void) {
     off_t offset = 0;
     ok(sendfile(ends[1], file, &offset, 6) == 6 && offset == 6, "sendfile");
     ok(lseek(ends[0], 0, SEEK_SET) == -1 && errno == ESPIPE, "pipes have no positions");
+    ok(others_run_while_much_is_sent(), "others run while much is sent");
 
     long long before = now(CLOCK_MONOTONIC), wall = now(CLOCK_REALTIME);
     struct timespec wait = {0, 30000000};
