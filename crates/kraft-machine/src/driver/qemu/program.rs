@@ -152,17 +152,12 @@ pub(super) fn refused_sandbox(log: &str) -> bool {
 /// Returns whether QEMU's small, fast x86 firmware is installed beside the program and can boot
 /// this kind of kernel.
 ///
-/// qboot does not route the legacy interrupt controller to the processor. Linux does that itself;
-/// Unikraft relies on the firmware for it and would sleep for ever.
+/// qboot does not route the legacy interrupt controller to the processor. Linux and the built-in
+/// runtime do that themselves; Unikraft relies on the firmware for it and would sleep for ever.
 pub(super) fn has_fast_firmware(spec: &MachineSpec, program: &[String]) -> bool {
     let boots = match spec.boot {
         BootProtocol::LinuxBzImage => true,
-        // The interrupts of the built-in runtime's timer do not depend on the firmware; those of its
-        // devices do.
-        BootProtocol::Pvh if spec.guest == Guest::Runtime => {
-            spec.ports.is_empty() && spec.volumes.is_empty()
-        }
-        BootProtocol::Pvh => spec.guest == Guest::Other,
+        BootProtocol::Pvh => matches!(spec.guest, Guest::Runtime | Guest::Other),
         BootProtocol::Multiboot | BootProtocol::Arm64Image | BootProtocol::Linux64 => false,
     };
     let installed = || {
