@@ -33,7 +33,7 @@ use kraft_core::reference::{Digest, Reference};
 use kraft_sys::fs;
 use serde_json::json;
 
-use crate::copy::{Blobs, CopyError, copy};
+use crate::copy::{CopyError, Source, copy};
 use crate::image::{Descriptor, Document, Index, annotation, media};
 use crate::json::to_vec;
 use crate::store::layout::Layout;
@@ -166,7 +166,7 @@ pub struct Loaded {
 pub fn load(path: &Path, name: Option<&Reference>, to: &dyn Store) -> Result<Loaded, CopyError> {
     let place = path.display().to_string();
     let dir = path.is_dir();
-    let (index, blobs): (Vec<u8>, Box<dyn Blobs>) = if dir {
+    let (index, blobs): (Vec<u8>, Box<dyn Source>) = if dir {
         let index = fs::read_file(&path.join("index.json"), LARGEST_INDEX)?;
         (index, Box::new(Directory(Layout::open(path)?)))
     } else {
@@ -217,7 +217,7 @@ fn own_name(annotations: &BTreeMap<String, String>) -> Option<Reference> {
 
 /// Returns the name that an image was packaged under, which is kept inside the image when an
 /// archive omits it.
-fn inner_name(blobs: &dyn Blobs, entry: &Descriptor) -> Option<Reference> {
+fn inner_name(blobs: &dyn Source, entry: &Descriptor) -> Option<Reference> {
     let bytes = crate::copy::read(blobs, entry).ok()?;
     let annotations = match Document::parse(&entry.media_type, &bytes).ok()? {
         Document::Index(index) => index.annotations,
@@ -228,7 +228,7 @@ fn inner_name(blobs: &dyn Blobs, entry: &Descriptor) -> Option<Reference> {
 
 struct Directory(Layout);
 
-impl Blobs for Directory {
+impl Source for Directory {
     fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, CopyError> {
         let store: &dyn Store = &self.0;
         if store.size(digest)?.is_none() {
@@ -307,7 +307,7 @@ impl Tar {
     }
 }
 
-impl Blobs for Tar {
+impl Source for Tar {
     fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, CopyError> {
         let Some(&place) = self.blobs.get(digest) else {
             return Ok(None);

@@ -28,14 +28,14 @@ use crate::image::{Config, DEEPEST, Descriptor, Document, media};
 use crate::store::{self, About, Expect, Lease, Store};
 
 /// A source of blobs.
-pub trait Blobs {
+pub trait Source {
     /// Opens a blob without verification; `None` if it does not exist.
     fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, CopyError>;
 }
 
-impl Blobs for &dyn Store {
+impl Source for &dyn Store {
     fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, CopyError> {
-        match Store::open(*self, digest) {
+        match store::Blobs::open(*self, digest) {
             Ok(blob) => Ok(Some(blob)),
             Err(store::Error::Damaged {
                 source: Damage::Missing,
@@ -49,7 +49,7 @@ impl Blobs for &dyn Store {
 /// Copies an image into a store under a full name, replacing an existing image. Returns the number
 /// of documents with a wrong stated size.
 pub fn copy(
-    from: &dyn Blobs,
+    from: &dyn Source,
     target: &Descriptor,
     name: &Reference,
     to: &dyn Store,
@@ -63,7 +63,7 @@ pub fn copy(
 /// Copies a document and everything below it. Returns its descriptor with the actual size, and the
 /// number of documents with a wrong stated size.
 pub(crate) fn copy_below(
-    from: &dyn Blobs,
+    from: &dyn Source,
     target: &Descriptor,
     lease: &dyn Lease,
 ) -> Result<(Descriptor, usize), CopyError> {
@@ -79,7 +79,7 @@ pub(crate) fn copy_below(
 
 /// Copies each blob of an image once: a small index may name the same blob millions of times.
 struct Errand<'a> {
-    from: &'a dyn Blobs,
+    from: &'a dyn Source,
     lease: &'a dyn Lease,
     /// Copied blobs, by digest and stated size: another stated size is another error. Sizes of
     /// documents are not checked.
@@ -170,7 +170,7 @@ impl Errand<'_> {
 }
 
 /// Reads a document or a configuration, and verifies its digest.
-pub(crate) fn read(from: &dyn Blobs, blob: &Descriptor) -> Result<Vec<u8>, CopyError> {
+pub(crate) fn read(from: &dyn Source, blob: &Descriptor) -> Result<Vec<u8>, CopyError> {
     let source = from.open(&blob.digest)?.ok_or_else(|| missing(blob))?;
     Ok(store::read_document(source, blob)?)
 }

@@ -32,7 +32,7 @@ use jiff::Timestamp;
 use kraft_core::reference::{Digest, Reference};
 use kraft_sys::fs;
 
-use crate::copy::{Blobs, CopyError, copy_below};
+use crate::copy::{CopyError, Source, copy_below};
 use crate::digest::Damage;
 use crate::image::{BadDocument, Descriptor, Document, Index, LARGEST_DOCUMENT, annotation, media};
 use crate::store::{self, Expect, Lease, Named, Store};
@@ -247,7 +247,7 @@ struct OldStore {
     index: (Digest, Vec<u8>),
 }
 
-impl Blobs for OldStore {
+impl Source for OldStore {
     fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, CopyError> {
         if *digest == self.index.0 {
             return Ok(Some(Box::new(&self.index.1[..])));

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use kraft_oci::layer::{Role, pack, read};
-//! use kraft_oci::store::{Store, layout::Layout};
+//! use kraft_oci::store::{Blobs, Store, layout::Layout};
 //!
 //! let dir = tempfile::tempdir()?;
 //! let store = Layout::open(dir.path())?;
@@ -365,6 +365,7 @@ pub enum LayerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Blobs as _;
     use crate::store::layout::Layout;
 
     /// The 492 bytes of an archive with a directory, a file and a link.

@@ -4,22 +4,21 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
-use kraft_core::reference::{Digest, Reference};
+use kraft_core::reference::Digest;
 
-use crate::image::Descriptor;
-use crate::store::{Error, Expect, Lease, Named, Store, Swept};
+use crate::store::{Blobs, Error};
 
-/// A store that records which blobs it was asked for, whether they exist or not.
+/// Blobs of a store, with a record of those that were asked for, whether they exist or not.
 #[derive(Debug)]
 pub(super) struct Asked<'a> {
-    store: &'a dyn Store,
+    blobs: &'a dyn Blobs,
     digests: Mutex<BTreeSet<Digest>>,
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn new(store: &'a dyn Store) -> Self {
+    pub(super) fn new(blobs: &'a dyn Blobs) -> Self {
         Self {
-            store,
+            blobs,
             digests: Mutex::default(),
         }
     }
@@ -36,46 +35,14 @@ impl<'a> Asked<'a> {
     }
 }
 
-impl Store for Asked<'_> {
+impl Blobs for Asked<'_> {
     fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error> {
         self.record(digest);
-        self.store.open(digest)
+        self.blobs.open(digest)
     }
 
     fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         self.record(digest);
-        self.store.size(digest)
-    }
-
-    fn place(&self) -> String {
-        self.store.place()
-    }
-
-    fn lease(&self) -> Result<Box<dyn Lease>, Error> {
-        self.store.lease()
-    }
-
-    fn names(&self) -> Result<Vec<Named>, Error> {
-        self.store.names()
-    }
-
-    fn tag(&self, name: &Reference, target: &Descriptor, expect: &Expect) -> Result<(), Error> {
-        self.store.tag(name, target, expect)
-    }
-
-    fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, Error> {
-        self.store.untag(name)
-    }
-
-    fn blobs(&self) -> Result<Vec<(Digest, u64)>, Error> {
-        self.store.blobs()
-    }
-
-    fn discard(&self, digest: &Digest) -> Result<(), Error> {
-        self.store.discard(digest)
-    }
-
-    fn sweep(&self, dry_run: bool) -> Result<Swept, Error> {
-        self.store.sweep(dry_run)
+        self.blobs.size(digest)
     }
 }

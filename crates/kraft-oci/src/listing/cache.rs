@@ -21,7 +21,7 @@ use memchr::memchr;
 
 use super::{Image, Row, Wanted};
 use crate::image::Platform;
-use crate::store::{Error, ListingCache, Named, Store};
+use crate::store::{Blobs, Error, ListingCache, Named};
 
 /// The first field of the file.
 const MARK: &str = "kraft-rows-1";
@@ -245,11 +245,11 @@ pub(super) struct Known<'a>(HashMap<&'a str, Vec<Line<'a>>>);
 
 impl Known<'_> {
     /// Returns the rows of an image; `None` if they are not known, or not as they were.
-    pub(super) fn rows(&self, store: &dyn Store, named: &Named) -> Result<Option<Vec<Row>>, Error> {
+    pub(super) fn rows(&self, blobs: &dyn Blobs, named: &Named) -> Result<Option<Vec<Row>>, Error> {
         let Some(lines) = self.0.get(named.target.digest.as_str()) else {
             return Ok(None);
         };
-        if store.size(&named.target.digest)?.is_none() {
+        if blobs.size(&named.target.digest)?.is_none() {
             return Ok(None);
         }
         let mut rows = Vec::with_capacity(lines.len());
@@ -258,7 +258,7 @@ impl Known<'_> {
             let Some(row) = line.row_of(fields, named.name.clone(), named.since) else {
                 return Ok(None);
             };
-            if store.size(&row.manifest)?.is_some() != row.here {
+            if blobs.size(&row.manifest)?.is_some() != row.here {
                 return Ok(None);
             }
             rows.push(row);

@@ -24,7 +24,7 @@ use crate::choose::{Candidate, candidates};
 use crate::digest::Damage;
 use crate::image::{Descriptor, Document, Manifest, Platform};
 use crate::store::leaves::leaves;
-use crate::store::{self, Error, Named, Store};
+use crate::store::{self, Blobs, Error, Named, Store};
 
 /// One platform of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,11 +133,11 @@ fn read_one(store: &dyn Store, named: &Named, known: &Known<'_>) -> Result<Image
 }
 
 /// Returns the rows of one image.
-pub fn rows_of(store: &dyn Store, named: &Named) -> Result<Vec<Row>, Error> {
+pub fn rows_of(blobs: &dyn Blobs, named: &Named) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
-    for candidate in candidates_of(store, &named.target)? {
+    for candidate in candidates_of(blobs, &named.target)? {
         // Reading it shows whether it exists: a separate check would double the calls.
-        let manifest = match manifest(store, &candidate.descriptor) {
+        let manifest = match manifest(blobs, &candidate.descriptor) {
             Ok(manifest) => Some(manifest),
             // It does not exist; or it belongs to another image, and the index is wrong.
             Err(
@@ -165,13 +165,13 @@ pub fn rows_of(store: &dyn Store, named: &Named) -> Result<Vec<Row>, Error> {
 }
 
 /// Returns the manifests of unikernels in an image, whether they exist locally or not.
-pub fn candidates_of(store: &dyn Store, target: &Descriptor) -> Result<Vec<Candidate>, Error> {
-    Ok(candidates(&leaves(store, target)?))
+pub fn candidates_of(blobs: &dyn Blobs, target: &Descriptor) -> Result<Vec<Candidate>, Error> {
+    Ok(candidates(&leaves(blobs, target)?))
 }
 
 /// Reads a manifest.
-pub fn manifest(store: &dyn Store, descriptor: &Descriptor) -> Result<Manifest, Error> {
-    match store::document(store, descriptor)? {
+pub fn manifest(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Manifest, Error> {
+    match store::document(blobs, descriptor)? {
         Document::Manifest(manifest) => Ok(manifest),
         Document::Index(_) => Err(Error::bad(
             &descriptor.digest,

@@ -47,14 +47,7 @@ fn shown(listing: &Listing) -> String {
     format!("{:#?}\n{:#?}", listing.rows, listing.unreadable)
 }
 
-impl Store for Counted {
-    fn listing_cache(&self) -> Option<ListingCache> {
-        Some(ListingCache {
-            path: self.layout.listing_cache().unwrap().path,
-            state: self.state.lock().unwrap().clone(),
-        })
-    }
-
+impl Blobs for Counted {
     fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error> {
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.layout.open(digest)
@@ -62,6 +55,15 @@ impl Store for Counted {
 
     fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         self.layout.size(digest)
+    }
+}
+
+impl Store for Counted {
+    fn listing_cache(&self) -> Option<ListingCache> {
+        Some(ListingCache {
+            path: self.layout.listing_cache().unwrap().path,
+            state: self.state.lock().unwrap().clone(),
+        })
     }
 
     fn place(&self) -> String {

@@ -4,20 +4,20 @@ use std::collections::{HashMap, HashSet};
 use std::io::{Cursor, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kraft_core::reference::{Digest, Reference};
+use kraft_core::reference::Digest;
 
-use super::{Error, Expect, Lease, Named, Store, Swept};
+use super::{Blobs, Error};
 use crate::digest;
-use crate::image::{Descriptor, LARGEST_DOCUMENT};
+use crate::image::LARGEST_DOCUMENT;
 
 /// Maximum size in bytes of the documents of one walk that are kept in memory.
 const MOST_KEPT: usize = 16 << 20;
 
-/// A store whose blobs are kept in memory once they were opened, for a walk over the documents of one
-/// image.
+/// Blobs of a store that are kept in memory once they were opened, for a walk over the documents of
+/// one image.
 #[derive(Debug)]
 pub(super) struct Documents<'a> {
-    store: &'a dyn Store,
+    blobs: &'a dyn Blobs,
     read: Mutex<Kept>,
     /// The digests of blobs that were read and are whole, of all walks.
     whole: &'a Mutex<HashSet<Digest>>,
@@ -31,9 +31,9 @@ struct Kept {
 
 impl<'a> Documents<'a> {
     /// Begins a walk.
-    pub(super) fn new(store: &'a dyn Store, whole: &'a Mutex<HashSet<Digest>>) -> Self {
+    pub(super) fn new(blobs: &'a dyn Blobs, whole: &'a Mutex<HashSet<Digest>>) -> Self {
         Self {
-            store,
+            blobs,
             read: Mutex::default(),
             whole,
         }
@@ -44,12 +44,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Store for Documents<'_> {
+impl Blobs for Documents<'_> {
     fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error> {
         if let Some(bytes) = locked(&self.read).blobs.get(digest) {
             return Ok(Box::new(Cursor::new(Arc::clone(bytes))));
         }
-        let mut blob = self.store.open(digest)?;
+        let mut blob = self.blobs.open(digest)?;
         let mut bytes = Vec::new();
         blob.by_ref()
             .take(LARGEST_DOCUMENT + 1)
@@ -71,38 +71,6 @@ impl Store for Documents<'_> {
     }
 
     fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        self.store.size(digest)
-    }
-
-    fn place(&self) -> String {
-        self.store.place()
-    }
-
-    fn lease(&self) -> Result<Box<dyn Lease>, Error> {
-        self.store.lease()
-    }
-
-    fn names(&self) -> Result<Vec<Named>, Error> {
-        self.store.names()
-    }
-
-    fn tag(&self, name: &Reference, target: &Descriptor, expect: &Expect) -> Result<(), Error> {
-        self.store.tag(name, target, expect)
-    }
-
-    fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, Error> {
-        self.store.untag(name)
-    }
-
-    fn blobs(&self) -> Result<Vec<(Digest, u64)>, Error> {
-        self.store.blobs()
-    }
-
-    fn discard(&self, digest: &Digest) -> Result<(), Error> {
-        self.store.discard(digest)
-    }
-
-    fn sweep(&self, dry_run: bool) -> Result<Swept, Error> {
-        self.store.sweep(dry_run)
+        self.blobs.size(digest)
     }
 }

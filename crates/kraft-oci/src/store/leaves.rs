@@ -7,23 +7,23 @@ use std::collections::BTreeSet;
 
 use kraft_core::reference::Digest;
 
-use super::{Error, Store, config, document};
+use super::{Blobs, Error, config, document};
 use crate::image::{DEEPEST, Descriptor, Document, Index, Manifest, Platform, media};
 
 /// Returns the manifests of a document, whether they exist locally or not, in order and without
 /// duplicates, with their platforms if known. The document itself, if it is a manifest.
 ///
 /// Indexes that are not here lead nowhere.
-pub fn leaves(store: &dyn Store, target: &Descriptor) -> Result<Vec<Descriptor>, Error> {
-    match document(store, target)? {
+pub fn leaves(blobs: &dyn Blobs, target: &Descriptor) -> Result<Vec<Descriptor>, Error> {
+    match document(blobs, target)? {
         Document::Manifest(manifest) => {
             let mut alone = target.clone();
-            alone.platform = Some(platform_of(store, &manifest)?);
+            alone.platform = Some(platform_of(blobs, &manifest)?);
             Ok(vec![alone])
         }
         Document::Index(index) => {
             let mut walk = Walk {
-                store,
+                blobs,
                 seen: BTreeSet::from([target.digest.clone()]),
                 leaves: Vec::new(),
             };
@@ -35,12 +35,12 @@ pub fn leaves(store: &dyn Store, target: &Descriptor) -> Result<Vec<Descriptor>,
 
 /// Returns the manifests of a document that exist locally.
 pub fn manifests(
-    store: &dyn Store,
+    blobs: &dyn Blobs,
     target: &Descriptor,
 ) -> Result<Vec<(Descriptor, Manifest)>, Error> {
     let mut found = Vec::new();
-    for leaf in leaves(store, target)? {
-        if let Some(Document::Manifest(manifest)) = if_here(store, &leaf)? {
+    for leaf in leaves(blobs, target)? {
+        if let Some(Document::Manifest(manifest)) = if_here(blobs, &leaf)? {
             found.push((leaf, manifest));
         }
     }
@@ -56,7 +56,7 @@ pub(crate) fn inherit(child: &mut Descriptor, around: Option<&Platform>) {
 
 /// A walk that passes nothing twice.
 struct Walk<'a> {
-    store: &'a dyn Store,
+    blobs: &'a dyn Blobs,
     seen: BTreeSet<Digest>,
     leaves: Vec<Descriptor>,
 }
@@ -77,7 +77,7 @@ impl Walk<'_> {
             let unclear = child.media_type.is_empty()
                 || (child.platform.is_none() && !child.is_attestation());
             let here = if inner || unclear {
-                if_here(self.store, &child)?
+                if_here(self.blobs, &child)?
             } else {
                 None
             };
@@ -87,7 +87,7 @@ impl Walk<'_> {
                     continue;
                 }
                 Some(Document::Manifest(manifest)) if child.platform.is_none() => {
-                    child.platform = platform_of(self.store, &manifest).ok();
+                    child.platform = platform_of(self.blobs, &manifest).ok();
                 }
                 _ => {}
             }
@@ -101,11 +101,11 @@ impl Walk<'_> {
 
 /// Reads a document, unless it is not here. One that makes no sense is as good as not here: what
 /// is under its digest belongs to another image.
-fn if_here(store: &dyn Store, descriptor: &Descriptor) -> Result<Option<Document>, Error> {
-    if store.size(&descriptor.digest)?.is_none() {
+fn if_here(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Option<Document>, Error> {
+    if blobs.size(&descriptor.digest)?.is_none() {
         return Ok(None);
     }
-    match document(store, descriptor) {
+    match document(blobs, descriptor) {
         Ok(document) => Ok(Some(document)),
         Err(Error::Document { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -113,10 +113,10 @@ fn if_here(store: &dyn Store, descriptor: &Descriptor) -> Result<Option<Document
 }
 
 /// Returns what a manifest runs on: as the descriptor of its configuration says, else as that says.
-fn platform_of(store: &dyn Store, manifest: &Manifest) -> Result<Platform, Error> {
+fn platform_of(blobs: &dyn Blobs, manifest: &Manifest) -> Result<Platform, Error> {
     match &manifest.config.platform {
         Some(platform) => Ok(platform.clone()),
-        None => Ok(config(store, &manifest.config)?.platform),
+        None => Ok(config(blobs, &manifest.config)?.platform),
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::store::layout::Layout;
-    use crate::store::{Lease, put};
+    use crate::store::{Lease, Store, put};
 
     fn entry(descriptor: &Descriptor) -> Value {
         json!({"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": 32})

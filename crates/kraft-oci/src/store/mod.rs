@@ -123,8 +123,17 @@ pub struct ListingCache {
     pub state: Option<String>,
 }
 
+/// Blobs by their digest: all that a walk over an image needs of a store.
+pub trait Blobs: Debug + Send + Sync {
+    /// Returns the size of a blob in bytes, if it exists.
+    fn size(&self, digest: &Digest) -> Result<Option<u64>, Error>;
+
+    /// Opens a blob without verification; [`Error::Damaged`] if it does not exist.
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error>;
+}
+
 /// A place for images.
-pub trait Store: Debug + Send + Sync {
+pub trait Store: Blobs {
     /// Returns its path or address, for messages.
     fn place(&self) -> String;
 
@@ -174,12 +183,6 @@ pub trait Store: Debug + Send + Sync {
         }
         Ok(removed)
     }
-
-    /// Returns the size of a blob in bytes, if it exists.
-    fn size(&self, digest: &Digest) -> Result<Option<u64>, Error>;
-
-    /// Opens a blob without verification; [`Error::Damaged`] if it does not exist.
-    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error>;
 
     /// Returns every blob with its size in bytes.
     fn blobs(&self) -> Result<Vec<(Digest, u64)>, Error>;
@@ -233,10 +236,10 @@ pub trait Ingest: Write + Debug + Send {
 
 /// Opens a blob; its last read fails if it is not what its descriptor says.
 pub fn open_verified(
-    store: &dyn Store,
+    blobs: &dyn Blobs,
     descriptor: &Descriptor,
 ) -> Result<Verified<Box<dyn Read + Send>>, Error> {
-    let raw = store.open(&descriptor.digest)?;
+    let raw = blobs.open(&descriptor.digest)?;
     Ok(Verified::new(
         raw,
         descriptor.digest.clone(),
@@ -246,8 +249,8 @@ pub fn open_verified(
 
 /// Reads a document or a configuration. The digest alone decides whether it is whole: the size that
 /// a descriptor states may be wrong.
-pub fn read(store: &dyn Store, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-    read_document(store.open(&descriptor.digest)?, descriptor)
+pub fn read(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+    read_document(blobs.open(&descriptor.digest)?, descriptor)
 }
 
 /// Reads a document or a configuration from where it lies, verified by its digest.
@@ -272,15 +275,15 @@ pub(crate) fn read_document(reader: impl Read, descriptor: &Descriptor) -> Resul
 }
 
 /// Reads an index or a manifest, verified.
-pub fn document(store: &dyn Store, descriptor: &Descriptor) -> Result<Document, Error> {
-    let bytes = read(store, descriptor)?;
+pub fn document(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Document, Error> {
+    let bytes = read(blobs, descriptor)?;
     Document::parse(&descriptor.media_type, &bytes)
         .map_err(|source| Error::bad(&descriptor.digest, source))
 }
 
 /// Reads a configuration, verified.
-pub fn config(store: &dyn Store, descriptor: &Descriptor) -> Result<Config, Error> {
-    let bytes = read(store, descriptor)?;
+pub fn config(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Config, Error> {
+    let bytes = read(blobs, descriptor)?;
     Config::parse(&bytes).map_err(|source| Error::bad(&descriptor.digest, source))
 }
 

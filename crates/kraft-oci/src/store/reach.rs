@@ -5,7 +5,7 @@ use std::io::Read;
 
 use kraft_core::reference::{Digest, Reference};
 
-use super::{Error, Store, document};
+use super::{Blobs, Error, Store, document};
 use crate::image::{DEEPEST, Descriptor, Document, LARGEST_DOCUMENT, media};
 
 /// A blob that belongs to an image.
@@ -23,9 +23,9 @@ pub struct Part {
 /// Returns everything that a document leads to, itself first, each once.
 ///
 /// Errors: an existing document on the way cannot be read.
-pub fn parts(store: &dyn Store, target: &Descriptor) -> Result<Vec<Part>, Error> {
+pub fn parts(blobs: &dyn Blobs, target: &Descriptor) -> Result<Vec<Part>, Error> {
     let mut walk = Walk {
-        store,
+        blobs,
         seen: BTreeSet::new(),
         parts: Vec::new(),
     };
@@ -36,7 +36,7 @@ pub fn parts(store: &dyn Store, target: &Descriptor) -> Result<Vec<Part>, Error>
 
 /// A walk that passes nothing twice: an image of a few MiB can name the same millions of times.
 struct Walk<'a> {
-    store: &'a dyn Store,
+    blobs: &'a dyn Blobs,
     /// Visited blobs, by digest, stated size and whether they were required: a different stated
     /// size is another error. Sizes of documents are not checked.
     seen: BTreeSet<(Digest, Option<u64>, bool)>,
@@ -48,7 +48,7 @@ impl Walk<'_> {
     fn layer(&mut self, blob: &Descriptor) -> Result<(), Error> {
         let key = (blob.digest.clone(), Some(blob.size), true);
         if self.seen.insert(key) {
-            let stored = self.store.size(&blob.digest)?;
+            let stored = self.blobs.size(&blob.digest)?;
             self.part(blob, stored, true);
         }
         Ok(())
@@ -59,7 +59,7 @@ impl Walk<'_> {
         if !self.seen.insert((blob.digest.clone(), None, needed)) {
             return Ok(None);
         }
-        let stored = self.store.size(&blob.digest)?;
+        let stored = self.blobs.size(&blob.digest)?;
         let whole = Descriptor {
             size: stored.unwrap_or(blob.size),
             ..blob.clone()
@@ -80,7 +80,7 @@ impl Walk<'_> {
         let Some(whole) = self.small(blob, needed)?.filter(|_| depth > 0) else {
             return Ok(());
         };
-        let found = match document(self.store, &whole) {
+        let found = match document(self.blobs, &whole) {
             // Rightly here, for another image, and no document: it leads nowhere.
             Err(Error::Document { .. }) if !needed => return Ok(()),
             found => found?,
@@ -114,26 +114,26 @@ impl Walk<'_> {
 ///
 /// Errors: an existing document on the way is damaged.
 pub fn digests(
-    store: &dyn Store,
+    blobs: &dyn Blobs,
     target: &Descriptor,
 ) -> Result<Vec<(Digest, Option<u64>)>, Error> {
-    match parts(store, target) {
+    match parts(blobs, target) {
         Ok(parts) => Ok(parts
             .into_iter()
             .map(|part| (part.blob.digest, part.stored))
             .collect()),
-        Err(Error::Document { .. }) => mentioned(store, target),
+        Err(Error::Document { .. }) => mentioned(blobs, target),
         Err(error) => Err(error),
     }
 }
 
 /// Returns the digests that the text of a document mentions, with their sizes in the store.
 pub(crate) fn mentioned(
-    store: &dyn Store,
+    blobs: &dyn Blobs,
     target: &Descriptor,
 ) -> Result<Vec<(Digest, Option<u64>)>, Error> {
     let mut bytes = Vec::new();
-    store
+    blobs
         .open(&target.digest)?
         .take(LARGEST_DOCUMENT)
         .read_to_end(&mut bytes)
@@ -147,7 +147,7 @@ pub(crate) fn mentioned(
     found
         .into_iter()
         .map(|digest| {
-            let size = store.size(&digest)?;
+            let size = blobs.size(&digest)?;
             Ok((digest, size))
         })
         .collect()

@@ -11,7 +11,7 @@ use kraft_sys::parallel;
 
 use super::documents::Documents;
 use super::reach::{Part, digests, parts};
-use super::{Error, Named, Store, config, open_verified};
+use super::{Blobs, Error, Named, Store, config, open_verified};
 use crate::digest::Damage;
 use crate::image::{Descriptor, media};
 use crate::listing::candidates_of;
@@ -166,8 +166,8 @@ type Found = Vec<(Digest, Damage)>;
 
 /// Returns every blob that belongs to a name, and what is missing or wrong among them. The contents
 /// of layers are not read.
-fn look_below(store: &dyn Store, target: &Descriptor) -> Result<(Vec<Digest>, Found), Error> {
-    let parts = match parts(store, target) {
+fn look_below(blobs: &dyn Blobs, target: &Descriptor) -> Result<(Vec<Digest>, Found), Error> {
+    let parts = match parts(blobs, target) {
         Ok(parts) => parts,
         Err(Error::Damaged { digest, source }) => return Ok((Vec::new(), vec![(digest, source)])),
         Err(Error::Document { digest, source }) => {
@@ -177,8 +177,8 @@ fn look_below(store: &dyn Store, target: &Descriptor) -> Result<(Vec<Digest>, Fo
         Err(error) => return Err(error),
     };
     let needed = parts.iter().map(|part| part.blob.digest.clone()).collect();
-    let mut damaged = missing_manifests(store, target)?;
-    damaged.extend(unusable(store, &parts)?);
+    let mut damaged = missing_manifests(blobs, target)?;
+    damaged.extend(unusable(blobs, &parts)?);
     for part in parts {
         match part.stored {
             // What the image can do without may be another's, and the size that is promised a lie;
@@ -206,18 +206,18 @@ fn look_below(store: &dyn Store, target: &Descriptor) -> Result<(Vec<Digest>, Fo
 
 /// Returns the manifests of an index if none exists. Those of other platforms are optional, but an
 /// image without any manifest is incomplete.
-fn missing_manifests(store: &dyn Store, target: &Descriptor) -> Result<Found, Error> {
+fn missing_manifests(blobs: &dyn Blobs, target: &Descriptor) -> Result<Found, Error> {
     let mut missing = Vec::new();
-    if store.size(&target.digest)?.is_none() {
+    if blobs.size(&target.digest)?.is_none() {
         return Ok(missing);
     }
-    let candidates = match candidates_of(store, target) {
+    let candidates = match candidates_of(blobs, target) {
         // Its configuration is unreadable, which is reported.
         Err(Error::Document { .. } | Error::Damaged { .. }) => return Ok(missing),
         candidates => candidates?,
     };
     for candidate in candidates {
-        if store.size(&candidate.descriptor.digest)?.is_some() {
+        if blobs.size(&candidate.descriptor.digest)?.is_some() {
             return Ok(Vec::new());
         }
         missing.push((candidate.descriptor.digest, Damage::Missing));
@@ -226,13 +226,13 @@ fn missing_manifests(store: &dyn Store, target: &Descriptor) -> Result<Found, Er
 }
 
 /// Returns the configurations that make no sense, though they are what was stored.
-fn unusable(store: &dyn Store, parts: &[Part]) -> Result<Found, Error> {
+fn unusable(blobs: &dyn Blobs, parts: &[Part]) -> Result<Found, Error> {
     let mut found = Vec::new();
     let configs = parts
         .iter()
         .filter(|part| part.stored.is_some() && media::is_config(&part.blob.media_type));
     for part in configs {
-        match config(store, &part.blob) {
+        match config(blobs, &part.blob) {
             Err(Error::Document { digest, source }) => {
                 found.push((digest, Damage::Unusable(source.in_words())));
             }

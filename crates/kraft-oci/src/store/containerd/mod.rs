@@ -25,7 +25,7 @@ use self::client::Client;
 use self::content::{ContentLease, ContentReader};
 use self::messages as m;
 use super::reach::reachable;
-use super::{Error, Expect, Lease, Named, Store, Swept};
+use super::{Blobs, Error, Expect, Lease, Named, Store, Swept};
 use crate::digest::Damage;
 use crate::image::{Descriptor, media};
 use crate::unique::unique;
@@ -146,6 +146,19 @@ fn size(size: i64) -> u64 {
     u64::try_from(size).unwrap_or_default()
 }
 
+impl Blobs for Containerd {
+    fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        Ok(self.info(digest)?.map(|info| size(info.size)))
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error> {
+        if self.info(digest)?.is_none() {
+            return Err(Error::damaged(digest, Damage::Missing));
+        }
+        Ok(Box::new(ContentReader::open(&self.client, digest)?))
+    }
+}
+
 impl Store for Containerd {
     fn place(&self) -> String {
         self.client.address.clone()
@@ -227,17 +240,6 @@ impl Store for Containerd {
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(self.client.failed("remove an image", &status)),
         }
-    }
-
-    fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        Ok(self.info(digest)?.map(|info| size(info.size)))
-    }
-
-    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error> {
-        if self.info(digest)?.is_none() {
-            return Err(Error::damaged(digest, Damage::Missing));
-        }
-        Ok(Box::new(ContentReader::open(&self.client, digest)?))
     }
 
     fn blobs(&self) -> Result<Vec<(Digest, u64)>, Error> {

@@ -11,7 +11,7 @@ use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
 use super::super::reach::{digests, reachable};
-use super::super::{Error, Store, Swept};
+use super::super::{Blobs, Error, Store, Swept};
 use super::lease::Leases;
 use super::{Layout, names, references};
 

@@ -11,7 +11,7 @@ use kraft_sys::bulk::{ALIGNMENT, Bulk};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-use super::super::{About, Error, Ingest, Store};
+use super::super::{About, Blobs, Error, Ingest, Store};
 use super::Layout;
 use super::lease::{Later, Waiting};
 use crate::digest::{Damage, Hasher};

@@ -12,7 +12,7 @@ use kraft_core::reference::Digest;
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
-use super::super::{About, Error, Ingest, Lease, Store};
+use super::super::{About, Blobs, Error, Ingest, Lease};
 use super::ingest::LayoutIngest;
 use super::{Layout, entries, references};
 use crate::unique::unique;

@@ -36,7 +36,7 @@ use kraft_sys::{clock, fs};
 use self::lease::{Later, LayoutLease};
 use self::names::Change;
 use self::references::Line;
-use super::{Error, Expect, Lease, ListingCache, Named, Store, Swept};
+use super::{Blobs, Error, Expect, Lease, ListingCache, Named, Store, Swept};
 use crate::digest::Damage;
 use crate::image::Descriptor;
 
@@ -181,6 +181,29 @@ impl Layout {
     }
 }
 
+impl Blobs for Layout {
+    fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        let path = self.blob(digest);
+        match std::fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fs::Error::on("look at", &path)(error).into()),
+        }
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error> {
+        let path = self.blob(digest);
+        match fs::open_file(&path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::damaged(digest, Damage::Missing))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl Store for Layout {
     fn place(&self) -> String {
         self.dir.display().to_string()
@@ -245,27 +268,6 @@ impl Store for Layout {
         let dropped = change.dropped.clone();
         self.save(change)?;
         Ok(dropped)
-    }
-
-    fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        let path = self.blob(digest);
-        match std::fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(fs::Error::on("look at", &path)(error).into()),
-        }
-    }
-
-    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + Send>, Error> {
-        let path = self.blob(digest);
-        match fs::open_file(&path) {
-            Ok(file) => Ok(Box::new(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Error::damaged(digest, Damage::Missing))
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     fn blobs(&self) -> Result<Vec<(Digest, u64)>, Error> {

@@ -20,7 +20,7 @@ use kraft_sys::fs;
 use memchr::{memchr, memmem};
 
 use super::super::reach::{mentioned, parts};
-use super::super::{Error, Store};
+use super::super::{Blobs, Error};
 use super::digits::Digits;
 use super::names::{Text, named};
 use crate::image::{Descriptor, media};
@@ -40,9 +40,9 @@ pub(super) struct Line(String);
 
 impl Line {
     /// Follows a document to everything that belongs to it.
-    pub(super) fn of(store: &dyn Store, target: &Descriptor) -> Result<Self, Error> {
+    pub(super) fn of(blobs: &dyn Blobs, target: &Descriptor) -> Result<Self, Error> {
         let mut line = target.digest.hex().to_owned();
-        match parts(store, target) {
+        match parts(blobs, target) {
             Ok(parts) => {
                 for part in parts {
                     let absent = part.stored.is_none() && media::is_document(&part.blob.media_type);
@@ -51,7 +51,7 @@ impl Line {
                 }
             }
             Err(Error::Document { .. }) => {
-                for (digest, _) in mentioned(store, target)? {
+                for (digest, _) in mentioned(blobs, target)? {
                     line.push(' ');
                     line.push_str(digest.hex());
                 }
