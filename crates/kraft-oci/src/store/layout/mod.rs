@@ -22,6 +22,7 @@ mod ingest;
 mod lease;
 mod names;
 mod references;
+mod seal;
 mod state;
 
 use std::io::{self, Read};
@@ -35,7 +36,7 @@ use kraft_sys::{clock, fs};
 
 use self::lease::{Later, LayoutLease};
 use self::names::Change;
-use self::references::Line;
+use self::references::{Additions, Line};
 use super::{Blobs, Error, Expect, Lease, ListingCache, Named, Store, Swept};
 use crate::digest::Damage;
 use crate::image::Descriptor;
@@ -133,7 +134,7 @@ impl Layout {
 
     /// Writes changed names; returns those that were not changed. What they pointed to before is left
     /// to the next collection, also if this process is killed in between. The caller has the lock.
-    fn save(&self, change: Change) -> Result<Vec<Reference>, Error> {
+    fn save(&self, change: Change, additions: Additions) -> Result<Vec<Reference>, Error> {
         let lease = if change.dropped.is_empty() {
             None
         } else {
@@ -142,12 +143,14 @@ impl Layout {
         if let Some(lease) = &lease {
             for target in &change.dropped {
                 match Line::of(self, target) {
-                    Ok(line) => lease.leave(line.blobs())?,
+                    Ok(line) => lease.leave(line.blobs().iter().map(Digest::hex))?,
                     Err(_) => lease.leave([target.digest.hex()])?,
                 }
             }
         }
-        change.save()?;
+        if change.save()? {
+            additions.seal(change.names());
+        }
         Ok(change.moved)
     }
 
@@ -242,16 +245,16 @@ impl Store for Layout {
     fn tag_many(&self, names: &[(Named, Expect)]) -> Result<Vec<Reference>, Error> {
         self.prepare()?;
         // A document that is damaged keeps nothing from being removed later, but an error then.
-        let lines: Vec<Line> = names
+        let lines: Vec<Option<Line>> = names
             .iter()
-            .filter_map(|(named, _)| Line::of(self, &named.target).ok())
+            .map(|(named, _)| Line::of(self, &named.target).ok())
             .collect();
         let _lock = Lock::exclusive(&self.dir)?;
         let mut change = Change::begin(&self.dir)?;
+        let mut additions = Additions::begin(&self.dir, change.names());
+        additions.add(lines.iter().map(Option::as_ref));
         change.set(names)?;
-        // A cache: what is not in it is found out when it is needed.
-        let _ = references::append(&self.dir, &lines);
-        self.save(change)
+        self.save(change, additions)
     }
 
     fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, Error> {
@@ -264,9 +267,10 @@ impl Store for Layout {
         }
         let _lock = Lock::exclusive(&self.dir)?;
         let mut change = Change::begin(&self.dir)?;
+        let additions = Additions::begin(&self.dir, change.names());
         change.remove(names)?;
         let dropped = change.dropped.clone();
-        self.save(change)?;
+        self.save(change, additions)?;
         Ok(dropped)
     }
 

@@ -29,6 +29,8 @@ const SINCE: &str = "sh.kraftkit.since";
 const LARGEST: u64 = 64 << 20;
 /// The text before the entries, where each is a line.
 const HEAD: &str = "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[\n";
+/// The text before the digits of a digest.
+const PREFIX: &[u8] = b"sha256:";
 /// The text between entries.
 const BETWEEN: &[u8] = b",\n";
 /// The text after the entries.
@@ -88,13 +90,21 @@ impl Change {
         })
     }
 
+    /// Returns the names as they are now.
+    pub(super) fn names(&self) -> &Text {
+        &self.text
+    }
+
     /// Gives names to documents, but for those that do not point to what is expected.
-    pub(super) fn set(&mut self, names: &[(Named, Expect)]) -> Result<(), Error> {
-        let few = names.len() <= FEW;
-        if few && names.iter().all(|(named, _)| self.text.knows(&named.name)) {
-            for (named, expect) in names {
-                self.set_in_text(named, expect);
+    pub(super) fn set(&mut self, mut names: &[(Named, Expect)]) -> Result<(), Error> {
+        if names.len() <= FEW {
+            while let [(named, expect), rest @ ..] = names
+                && self.set_in_text(named, expect)
+            {
+                names = rest;
             }
+        }
+        if names.is_empty() {
             return Ok(());
         }
         let mut entries = self.text.entries()?;
@@ -119,14 +129,17 @@ impl Change {
         Ok(())
     }
 
-    fn set_in_text(&mut self, named: &Named, expect: &Expect) {
+    /// Returns `false` if the text does not show where the name is.
+    fn set_in_text(&mut self, named: &Named, expect: &Expect) -> bool {
         let (line, old) = match self.text.place(&named.name) {
             Place::At(line, old) => (Some(line), Some(old.target)),
-            Place::Absent | Place::Unknown => (None, None),
+            Place::Absent => (None, None),
+            Place::Unknown => return false,
         };
         if self.check(named, expect, old.as_ref()) {
             self.text.put(line, &to_vec(&entry(named)));
         }
+        true
     }
 
     /// Returns whether a name may be changed, and notes the outcome.
@@ -147,15 +160,15 @@ impl Change {
     }
 
     /// Removes names; those that do not exist change nothing.
-    pub(super) fn remove(&mut self, names: &[Reference]) -> Result<(), Error> {
-        if names.len() <= FEW && names.iter().all(|name| self.text.knows(name)) {
-            for name in names {
-                if let Place::At(line, old) = self.text.place(name) {
-                    self.text.cut(line);
-                    self.dropped.push(old.target);
-                    self.changed = true;
-                }
+    pub(super) fn remove(&mut self, mut names: &[Reference]) -> Result<(), Error> {
+        if names.len() <= FEW {
+            while let [name, rest @ ..] = names
+                && self.remove_from_text(name)
+            {
+                names = rest;
             }
+        }
+        if names.is_empty() {
             return Ok(());
         }
         let mut gone: HashSet<&Reference> = names.iter().collect();
@@ -175,12 +188,26 @@ impl Change {
         Ok(())
     }
 
-    /// Writes the names, if one was changed.
-    pub(super) fn save(&self) -> Result<(), Error> {
+    /// Returns `false` if the text does not show where the name is.
+    fn remove_from_text(&mut self, name: &Reference) -> bool {
+        match self.text.place(name) {
+            Place::At(line, old) => {
+                self.text.cut(line);
+                self.dropped.push(old.target);
+                self.changed = true;
+            }
+            Place::Absent => {}
+            Place::Unknown => return false,
+        }
+        true
+    }
+
+    /// Writes the names, if one was changed; returns whether that is so.
+    pub(super) fn save(&self) -> Result<bool, Error> {
         if self.changed {
             fs::replace_file(&self.path, &self.text.bytes)?;
         }
-        Ok(())
+        Ok(self.changed)
     }
 }
 
@@ -239,9 +266,8 @@ impl Text {
         lines.then_some(body)
     }
 
-    /// Returns whether the text shows where a name is.
-    fn knows(&self, name: &Reference) -> bool {
-        !matches!(self.place(name), Place::Unknown)
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     fn place(&self, name: &Reference) -> Place {
@@ -296,10 +322,14 @@ impl Text {
     /// Returns the digests that are mentioned, by their hexadecimal digits: those of all entries, and
     /// perhaps others.
     pub(super) fn mentioned(&self) -> Digits<'_> {
-        const PREFIX: &[u8] = b"sha256:";
         memmem::find_iter(&self.bytes, PREFIX)
             .filter_map(|at| self.bytes.get(at + PREFIX.len()..at + PREFIX.len() + 64))
             .collect()
+    }
+
+    /// Returns whether a digest is mentioned, by its hexadecimal digits.
+    pub(super) fn mentions(&self, digits: &[u8]) -> bool {
+        memmem::find(&self.bytes, &[PREFIX, digits].concat()).is_some()
     }
 
     /// Returns what the entries point to, as far as they point to something.

@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! TARGET BLOB !BLOB BLOB …     one line for each index or manifest that had a name, as it was then
+//! =LENGTH NAMES FILE           a seal: every document that has a name has its line above
 //! ```
 //!
-//! All of it are hexadecimal digits of SHA-256. `!` marks a document that was absent: where it has
-//! arrived since, what it leads to is missing in the line.
+//! `TARGET` is all hexadecimal digits of SHA-256, `BLOB` the first 16: of two blobs that share them,
+//! one keeps the other from being collected, and no more. `!` marks a document that was absent: where
+//! it has arrived since, what it leads to is missing in the line.
 //!
 //! The blobs are the state, and this is a cache of it. It answers which of some blobs are in use
-//! without reading the documents of every image. A line that is missing is made when it is needed;
-//! lines of documents without a name count for nothing. Nothing is lost with the file.
+//! without reading the documents of every image. Where the last [seal] holds, a search for these
+//! blobs is enough. Else the lines are compared with the names, and one that is missing is made.
+//! Lines of documents without a name count for nothing. Nothing is lost with the file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Write;
@@ -17,12 +20,13 @@ use std::path::{Path, PathBuf};
 
 use kraft_core::reference::Digest;
 use kraft_sys::fs;
-use memchr::{memchr, memmem};
+use memchr::{memchr, memmem, memrchr};
 
 use super::super::reach::{mentioned, parts};
 use super::super::{Blobs, Error};
 use super::digits::Digits;
 use super::names::{Text, named};
+use super::seal;
 use crate::image::{Descriptor, media};
 
 /// Maximum size of the file in bytes: that of some 100 000 names.
@@ -31,42 +35,61 @@ const LARGEST: u64 = 256 << 20;
 const RECENT: u64 = 64 << 10;
 /// The end of a line that was cut short.
 const BROKEN: &str = "?\n";
-/// Lines without a name that are kept whatever the number of names.
-const SPARE: usize = 256;
+/// Digits of a digest that stand for a blob.
+const SHORT: usize = 16;
+/// Documents that are looked for in the names before all names are compared with all lines.
+const FEW: usize = 16;
+/// Bytes that may be added to the file before it is written again, whatever its size.
+const SPARE: usize = 64 << 10;
 
 /// A line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line(String);
+pub(super) struct Line {
+    text: String,
+    /// The blobs in it.
+    blobs: Vec<Digest>,
+}
 
 impl Line {
     /// Follows a document to everything that belongs to it.
     pub(super) fn of(blobs: &dyn Blobs, target: &Descriptor) -> Result<Self, Error> {
-        let mut line = target.digest.hex().to_owned();
+        let mut line = Self {
+            text: target.digest.hex().to_owned(),
+            blobs: Vec::new(),
+        };
         match parts(blobs, target) {
             Ok(parts) => {
                 for part in parts {
                     let absent = part.stored.is_none() && media::is_document(&part.blob.media_type);
-                    line.push_str(if absent { " !" } else { " " });
-                    line.push_str(part.blob.digest.hex());
+                    line.add(part.blob.digest, absent);
                 }
             }
             Err(Error::Document { .. }) => {
                 for (digest, _) in mentioned(blobs, target)? {
-                    line.push(' ');
-                    line.push_str(digest.hex());
+                    line.add(digest, false);
                 }
             }
             Err(error) => return Err(error),
         }
-        line.push('\n');
-        Ok(Self(line))
+        line.text.push('\n');
+        Ok(line)
     }
 
-    /// Returns the digits of the blobs.
-    pub(super) fn blobs(&self) -> impl Iterator<Item = &str> {
-        let blobs = self.0.trim_end().split(' ').skip(1);
-        blobs.map(|blob| blob.trim_start_matches('!'))
+    fn add(&mut self, blob: Digest, absent: bool) {
+        self.text.push_str(if absent { " !" } else { " " });
+        self.text.push_str(short(&blob));
+        self.blobs.push(blob);
     }
+
+    /// Returns the blobs.
+    pub(super) fn blobs(&self) -> &[Digest] {
+        &self.blobs
+    }
+}
+
+/// Returns the digits that stand for a blob.
+fn short(blob: &Digest) -> &str {
+    blob.hex().get(..SHORT).unwrap_or_default()
 }
 
 fn path(dir: &Path) -> PathBuf {
@@ -84,37 +107,91 @@ pub(super) fn create(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Adds lines, but for recent ones. The caller has the lock.
+/// What is added to the file while names change, or while they are followed. The caller has the lock.
 ///
-/// Errors: also if there is no file, which must be made for all names at once.
-pub(super) fn append(dir: &Path, lines: &[Line]) -> Result<(), Error> {
-    let recent = fs::read_tail(&path(dir), RECENT)?;
-    let mut added = String::new();
-    for Line(line) in lines {
-        if memmem::find(&recent, line.as_bytes()).is_none() {
-            added.push_str(line);
+/// A cache: what cannot be written is made again when it is needed.
+#[derive(Debug)]
+pub(super) struct Additions {
+    path: PathBuf,
+    /// The end of the file; `None` where there is none, since it must be made for all names at once.
+    recent: Option<Vec<u8>>,
+    /// Whether the end is all of the file.
+    all: bool,
+    /// Whether every document that has a name has its line.
+    complete: bool,
+}
+
+impl Additions {
+    /// Begins, before these names change.
+    pub(super) fn begin(dir: &Path, names: &Text) -> Self {
+        let path = path(dir);
+        let recent = fs::read_tail(&path, RECENT).ok();
+        let complete = recent
+            .as_ref()
+            .is_some_and(|recent| seal::holds(recent, names.bytes()));
+        let length = recent.as_ref().map_or(0, Vec::len);
+        Self {
+            path,
+            recent,
+            all: (length as u64) < RECENT,
+            complete,
         }
     }
-    if added.is_empty() {
-        return Ok(());
+
+    /// Begins to add all lines that are missing in a file of this text.
+    fn completing(dir: &Path, text: Vec<u8>) -> Self {
+        Self {
+            path: path(dir),
+            recent: Some(text),
+            all: true,
+            complete: true,
+        }
     }
-    // The last line may be that of a writer that was killed, cut short: it must not count as whole.
-    if recent.last().is_some_and(|last| *last != b'\n') {
-        added.insert_str(0, BROKEN);
+
+    /// Adds the lines of documents, but for recent ones; `None` for a document that is damaged.
+    pub(super) fn add<'a>(&mut self, lines: impl IntoIterator<Item = Option<&'a Line>>) {
+        let recent = self.recent.as_deref().unwrap_or_default();
+        let mut added = String::new();
+        for line in lines {
+            match line {
+                None => self.complete = false,
+                Some(Line { text, .. }) if memmem::find(recent, text.as_bytes()).is_none() => {
+                    added.push_str(text);
+                }
+                Some(_) => {}
+            }
+        }
+        self.write(&added);
     }
-    let path = path(dir);
-    fs::append(&path)?
-        .write_all(added.as_bytes())
-        .map_err(fs::Error::on("write", &path))?;
-    Ok(())
+
+    /// Seals the file for names, as they are now, if it has the lines of all.
+    pub(super) fn seal(mut self, names: &Text) {
+        let recent = self.recent.as_deref().filter(|_| self.complete);
+        let line = recent.and_then(|recent| seal::next(recent, self.all, names.bytes()));
+        self.write(&line.unwrap_or_default());
+    }
+
+    fn write(&mut self, added: &str) {
+        let Some(recent) = self.recent.as_mut().filter(|_| !added.is_empty()) else {
+            return;
+        };
+        // The last line may be that of a writer that was killed, cut short: it must not count as whole.
+        let is_cut = recent.last().is_some_and(|last| *last != b'\n');
+        let added = [if is_cut { BROKEN } else { "" }, added].concat();
+        let written =
+            fs::append(&self.path).is_ok_and(|mut file| file.write_all(added.as_bytes()).is_ok());
+        recent.extend_from_slice(added.as_bytes());
+        self.complete &= written;
+    }
 }
 
 /// Returns whether all of these blobs belong to documents that were given a name a moment ago.
 pub(super) fn are_recent(dir: &Path, digits: &str) -> bool {
     let recent = fs::read_tail(&path(dir), RECENT).unwrap_or_default();
-    digits
-        .lines()
-        .all(|digits| memmem::find(&recent, digits.as_bytes()).is_some())
+    digits.lines().all(|digits| {
+        let short = digits.get(..SHORT);
+        short.is_some_and(|short| memmem::find(&recent, short.as_bytes()).is_some())
+    })
 }
 
 /// Returns whether the file has become much larger than the list of names explains.
@@ -123,14 +200,60 @@ pub(super) fn are_bloated(dir: &Path) -> bool {
     size(&path(dir)) > 8 * size(&dir.join("index.json")) + (1 << 20)
 }
 
+/// Returns those of some blobs that names lead to, by a search for them; `None` if that needs a
+/// comparison of all lines with all names.
+fn search(text: &[u8], names: &Text, blobs: &BTreeSet<Digest>) -> Option<HashSet<Digest>> {
+    if !seal::holds(text, names.bytes()) || has_grown(text) {
+        return None;
+    }
+    let mut looked_up: HashMap<&[u8], bool> = HashMap::new();
+    let mut used = HashSet::new();
+    for blob in blobs {
+        // One that has arrived since.
+        let absent = format!("!{}", short(blob));
+        for target in targets_of(text, absent.as_bytes()) {
+            if names.mentions(target) {
+                return None;
+            }
+        }
+        let present = format!(" {}", short(blob));
+        for target in targets_of(text, present.as_bytes()) {
+            let is_named = match looked_up.get(target) {
+                Some(is_named) => *is_named,
+                None if looked_up.len() >= FEW => return None,
+                None => names.mentions(target),
+            };
+            looked_up.insert(target, is_named);
+            if is_named {
+                used.insert(blob.clone());
+                break;
+            }
+        }
+    }
+    Some(used)
+}
+
+/// Returns the targets of lines with this entry.
+fn targets_of<'t>(text: &'t [u8], entry: &[u8]) -> impl Iterator<Item = &'t [u8]> {
+    memmem::find_iter(text, entry).filter_map(|at| {
+        let before = text.get(..at)?;
+        let start = memrchr(b'\n', before).map_or(0, |at| at + 1);
+        before.get(start..start + 64)
+    })
+}
+
+/// Returns whether so much was added to the file that it should be written again.
+fn has_grown(text: &[u8]) -> bool {
+    text.len() > 2 * seal::base(text) + SPARE
+}
+
 /// What the lines of named documents say of some blobs.
 #[derive(Debug, Default)]
 struct Lookup<'a> {
     /// The blobs that are in use.
     used: Digits<'a>,
-    /// Named documents whose line is missing, broken or says too little.
+    /// Named documents whose line is missing, or says too little.
     unknown: Digits<'a>,
-    lines: usize,
 }
 
 impl<'a> Lookup<'a> {
@@ -140,25 +263,17 @@ impl<'a> Lookup<'a> {
             ..Self::default()
         };
         let mut incomplete = Vec::new();
-        for (target, mut line) in lines(text) {
-            lookup.lines += 1;
+        for (target, entries) in lines(text) {
             if !named.contains(target) {
                 continue;
             }
-            let mut whole = true;
-            while whole && !line.is_empty() {
-                let absent = line.first() == Some(&b'!');
-                let digits = line.get(usize::from(absent)..).unwrap_or_default();
-                let (blob, rest) = digits.split_at_checked(64).unwrap_or_default();
+            lookup.unknown.remove(target);
+            for entry in entries.split(|byte| *byte == b' ') {
+                let blob = entry.strip_prefix(b"!").unwrap_or(entry);
                 if blobs.contains(blob) {
                     lookup.used.insert(blob);
-                    incomplete.extend(absent.then_some(target));
+                    incomplete.extend((blob.len() < entry.len()).then_some(target));
                 }
-                line = rest.get(1..).unwrap_or_default();
-                whole = blob.len() == 64 && matches!(rest, [] | [b' ', ..]);
-            }
-            if whole {
-                lookup.unknown.remove(target);
             }
         }
         lookup.unknown.extend(incomplete);
@@ -172,11 +287,17 @@ fn lines(mut text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         loop {
             let (line, rest) = text.split_at_checked(memchr(b'\n', text)?)?;
             text = rest.get(1..).unwrap_or_default();
-            if let Some((target, [b' ', blobs @ ..])) = line.split_at_checked(64) {
-                return Some((target, blobs));
+            if let Some((target, [b' ', entries @ ..])) = line.split_at_checked(64)
+                && entries.split(|byte| *byte == b' ').all(is_entry)
+            {
+                return Some((target, entries));
             }
         }
     })
+}
+
+fn is_entry(entry: &[u8]) -> bool {
+    entry.strip_prefix(b"!").unwrap_or(entry).len() == SHORT
 }
 
 /// Returns those of some blobs that names lead to, and makes the lines that are missing.
@@ -188,15 +309,13 @@ pub(super) fn used(
 ) -> Result<HashSet<Digest>, Error> {
     let dir = layout.dir();
     let index = Text::load(dir)?;
-    let named = index.mentioned();
     let text = read(dir);
-    let wanted: Digits<'_> = blobs.iter().map(|blob| blob.hex().as_bytes()).collect();
+    if let Some(used) = search(&text, &index, blobs) {
+        return Ok(used);
+    }
+    let named = index.mentioned();
+    let wanted: Digits<'_> = blobs.iter().map(|blob| short(blob).as_bytes()).collect();
     let lookup = Lookup::of(&text, &named, &wanted);
-    let mut used: HashSet<Digest> = blobs
-        .iter()
-        .filter(|blob| lookup.used.contains(blob.hex().as_bytes()))
-        .cloned()
-        .collect();
     let mut unknown = lookup.unknown;
     let mut made = Vec::new();
     if !unknown.is_empty() {
@@ -206,19 +325,19 @@ pub(super) fn used(
             }
         }
     }
-    let found: HashSet<&str> = made.iter().flat_map(Line::blobs).collect();
-    used.extend(
-        blobs
-            .iter()
-            .filter(|blob| found.contains(blob.hex()))
-            .cloned(),
-    );
-    // The file is a cache: where it cannot be written, the lines are made again the next time.
-    let _ = if lookup.lines > 2 * named.len() + SPARE || !exist(dir) {
-        rewrite(dir, &text, &named, &made)
-    } else {
-        append(dir, &made)
+    let found: HashSet<&str> = made.iter().flat_map(Line::blobs).map(short).collect();
+    let is_used = |blob: &&Digest| {
+        lookup.used.contains(short(blob).as_bytes()) || found.contains(short(blob))
     };
+    let used = blobs.iter().filter(is_used).cloned().collect();
+    if text.is_empty() || has_grown(&text) {
+        // The file is a cache: where it cannot be written, the lines are made again the next time.
+        let _ = rewrite(dir, &text, &index, &named, &made);
+    } else {
+        let mut additions = Additions::completing(dir, text.clone());
+        additions.add(made.iter().map(Some));
+        additions.seal(&index);
+    }
     Ok(used)
 }
 
@@ -226,7 +345,7 @@ pub(super) fn used(
 /// is not flushed to disk.
 fn read(dir: &Path) -> Vec<u8> {
     let text = fs::read_file(&path(dir), LARGEST).unwrap_or_default();
-    if memchr(0, &text).is_some() {
+    if memchr(0, &text).is_some() || !seal::is_intact(&text) {
         return Vec::new();
     }
     text
@@ -242,18 +361,26 @@ fn line_of(layout: &super::Layout, target: &Descriptor) -> Result<Line, Error> {
     })
 }
 
-/// Writes the last line of each document with a name.
-fn rewrite(dir: &Path, text: &[u8], named: &Digits<'_>, made: &[Line]) -> Result<(), Error> {
+/// Writes the last line of each document with a name, and a seal.
+fn rewrite(
+    dir: &Path,
+    text: &[u8],
+    index: &Text,
+    named: &Digits<'_>,
+    made: &[Line],
+) -> Result<(), Error> {
     let mut last: HashMap<&[u8], &[u8]> = lines(text)
         .filter(|(target, _)| named.contains(target))
         .collect();
-    for Line(line) in made {
-        last.extend(lines(line.as_bytes()));
+    for line in made {
+        last.extend(lines(line.text.as_bytes()));
     }
     let sorted: BTreeMap<_, _> = last.into_iter().collect();
     let mut bytes = Vec::new();
-    for (target, blobs) in sorted {
-        bytes.extend([target, b" ", blobs, b"\n"].concat());
+    for (target, entries) in sorted {
+        bytes.extend([target, b" ", entries, b"\n"].concat());
     }
+    let seal = seal::next(&bytes, true, index.bytes());
+    bytes.extend(seal.unwrap_or_default().into_bytes());
     Ok(fs::replace_file(&path(dir), &bytes)?)
 }

@@ -500,7 +500,7 @@ fn a_line_of_references_that_a_killed_writer_cut_short_does_not_count_once_anoth
     layout.tag(&name("one"), &one, &Expect::Nothing).unwrap();
     let text = std::fs::read(layout.dir().join("references")).unwrap();
     // In the middle of digits, at their end, and behind the blank.
-    for length in [10, 64, 65, 70, 129, 130, 131, 194, 195, text.len() - 1] {
+    for length in [10, 64, 65, 70, 81, 82, 83, 98, 99, text.len() - 1] {
         write_references(&layout, &text[..length]);
         let (two, _) = image(&layout, &length.to_le_bytes());
         layout.tag(&name("two"), &two, &Expect::Anything).unwrap();
@@ -511,6 +511,110 @@ fn a_line_of_references_that_a_killed_writer_cut_short_does_not_count_once_anoth
         layout.collect().unwrap();
         assert!(gone(&layout, &one_blobs).is_empty(), "{length}");
     }
+}
+
+/// Returns whether `references` says that it has the lines of all names.
+fn is_sealed(layout: &Layout) -> bool {
+    let read = |file: &str| std::fs::read(layout.dir().join(file)).unwrap();
+    seal::holds(&read("references"), &read("index.json"))
+}
+
+/// Takes the last bytes of `references` away, if they are a seal: as if its writer was killed before.
+fn lose_seal(layout: &Layout) {
+    let mut text = std::fs::read(layout.dir().join("references")).unwrap();
+    let last_line = text.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+    if last_line.is_some_and(|line| line.starts_with(b"=")) {
+        text.truncate(text.len() - last_line.map_or(0, <[u8]>::len) - 1);
+        write_references(layout, &text);
+    }
+}
+
+#[test]
+fn references_are_sealed_while_kraft_alone_changes_names() {
+    let (_dir, layout) = layout();
+    let (kept, kept_blobs) = image(&layout, b"kept");
+    layout.tag(&name("kept"), &kept, &Expect::Nothing).unwrap();
+    drop(image(&layout, b"without a name"));
+    assert!(!is_sealed(&layout), "nobody has compared all lines");
+    assert_eq!(collected(&layout).len(), 3);
+    assert!(is_sealed(&layout));
+
+    let images: Vec<_> = (0..3_u8).map(|number| image(&layout, &[number])).collect();
+    let only = |number: usize| only(&images[number].1, &kept_blobs);
+    let tag = |text: &str, number: usize| {
+        let target = &images[number].0;
+        layout.tag(&name(text), target, &Expect::Anything).unwrap();
+    };
+    tag("a", 0);
+    tag("b", 1);
+    assert!(is_sealed(&layout));
+    tag("b", 2);
+    assert!(is_sealed(&layout));
+    assert_eq!(collected(&layout), only(1));
+    layout.untag(&name("a")).unwrap();
+    assert!(is_sealed(&layout));
+    assert_eq!(collected(&layout), only(0));
+
+    // Killed before the seal was written.
+    tag("c", 2);
+    lose_seal(&layout);
+    assert!(!is_sealed(&layout));
+    layout.untag(&name("b")).unwrap();
+    assert!(!is_sealed(&layout));
+    assert_eq!(collected(&layout), []);
+    assert!(is_sealed(&layout));
+
+    // Changed by another tool, to what has no line.
+    let (fifth, blobs) = image(&layout, b"5");
+    let path = layout.dir().join("index.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace(images[2].0.digest.hex(), fifth.digest.hex());
+    fs::replace_file(&path, text.as_bytes()).unwrap();
+    assert!(!is_sealed(&layout));
+    let lost = images[2].1.iter().chain(&blobs).map(Digest::hex);
+    let lost = lost.collect::<Vec<_>>().join("\n") + "\n";
+    fs::replace_file(&layout.holds_dir().join("1-killed"), lost.as_bytes()).unwrap();
+    assert_eq!(collected(&layout), only(2));
+    assert!(gone(&layout, &blobs).is_empty());
+    assert!(is_sealed(&layout));
+}
+
+#[test]
+fn lines_that_are_not_those_that_were_sealed_count_for_nothing() {
+    let (_dir, layout) = layout();
+    let (one, blobs) = image(&layout, b"1");
+    layout.tag(&name("one"), &one, &Expect::Nothing).unwrap();
+    drop(image(&layout, b"2"));
+    assert_eq!(collected(&layout).len(), 3);
+    let text = std::fs::read(layout.dir().join("references")).unwrap();
+    // Each digit would be one too many, in this number of files that are flushed.
+    for at in (0..text.len()).step_by(7) {
+        let mut spoilt = text.clone();
+        spoilt[at] ^= 1;
+        write_references(&layout, &spoilt);
+        let list: Vec<&str> = blobs.iter().map(Digest::hex).collect();
+        let list = list.join("\n") + "\n";
+        fs::replace_file(&layout.holds_dir().join("1-killed"), list.as_bytes()).unwrap();
+        assert_eq!(collected(&layout), [], "{at}");
+        assert!(is_sealed(&layout), "{at}");
+    }
+}
+
+#[test]
+fn a_name_of_a_damaged_document_is_not_sealed_and_keeps_everything() {
+    let (_dir, layout) = layout();
+    let (one, _) = image(&layout, b"1");
+    drop(image(&layout, b"2"));
+    layout.tag(&name("one"), &one, &Expect::Nothing).unwrap();
+    assert_eq!(collected(&layout).len(), 3);
+    let (bad, blobs) = image(&layout, b"3");
+    fs::replace_file(&layout.blob(&bad.digest), b"{}").unwrap();
+    assert!(is_sealed(&layout));
+    layout.tag(&name("bad"), &bad, &Expect::Nothing).unwrap();
+    assert!(!is_sealed(&layout));
+    let error = layout.collect().unwrap_err();
+    assert!(matches!(error, Error::Unsure { .. }), "{error}");
+    assert!(gone(&layout, &blobs).is_empty());
 }
 
 fn write_references(layout: &Layout, bytes: &[u8]) {
@@ -609,7 +713,8 @@ fn collecting_finds_what_following_every_name_finds() {
     };
     for round in 0..80 {
         let name = name(&format!("n{}", next(12)));
-        match next(8) {
+        match next(9) {
+            8 => lose_seal(&layout),
             0 | 1 => {
                 let removed = layout.untag(&name).unwrap();
                 assert_eq!(removed, model.remove(&name));
