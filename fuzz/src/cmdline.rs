@@ -87,6 +87,9 @@ fn round_trip(words: &[&str]) {
         volumes: Vec::new(),
         acceleration: Acceleration::Tcg,
         remove_when_ended: false,
+        lifecycle: kraft_core::lifecycle::Lifecycle::default(),
+        stdin: false,
+        tty: false,
     };
     for word in words {
         match word.split_once('\u{1}') {

@@ -40,6 +40,7 @@ pub mod event;
 pub mod host;
 pub mod kernel;
 pub mod kraftfile;
+pub mod lifecycle;
 pub mod lock;
 pub mod machine;
 pub mod mount;

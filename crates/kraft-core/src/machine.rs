@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::kernel::{BootProtocol, Guest};
+use crate::lifecycle::Lifecycle;
 use crate::mount::Volume;
 use crate::platform::Platform;
 use crate::port::PortMapping;
@@ -59,7 +60,7 @@ pub struct MachineSpec {
     pub args: Vec<String>,
     /// Environment of the application.
     pub env: BTreeMap<String, String>,
-    /// Labels of the image or project; they do not affect the machine.
+    /// Labels of the image, the project and the user; they do not affect the machine.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// Memory in bytes.
@@ -74,6 +75,15 @@ pub struct MachineSpec {
     pub acceleration: Acceleration,
     /// Whether the machine is removed when it ends.
     pub remove_when_ended: bool,
+    /// How it is kept running and how it is stopped.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+    /// Whether its console is for input as well.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Whether its console is a terminal.
+    #[serde(default)]
+    pub tty: bool,
 }
 
 /// Why a machine name is invalid.
@@ -146,7 +156,7 @@ pub enum MachineState {
     Created,
     /// Its VMM could not be started or failed.
     Failed,
-    /// It is being reset.
+    /// It has ended and is about to be started again by its restart policy.
     Restarting,
     /// It runs.
     Running,
@@ -161,6 +171,14 @@ pub enum MachineState {
 }
 
 impl MachineState {
+    /// Returns whether there is something to stop: a guest, or a restart that is due.
+    pub const fn is_up(self) -> bool {
+        match self {
+            Self::Running | Self::Paused | Self::Suspended | Self::Restarting => true,
+            Self::Unknown | Self::Created | Self::Failed | Self::Exited | Self::Errored => false,
+        }
+    }
+
     /// Returns the name that KraftKit uses for it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -66,6 +66,7 @@ use crate::cmdline::CommandLine;
 use crate::host::{Host, Kvm, VmmSupport};
 use crate::kernel::abilities::Abilities;
 use crate::kernel::{BootProtocol, Guest, KernelImage};
+use crate::lifecycle::{Lifecycle, RestartPolicy};
 use crate::machine::{self, Acceleration, MachineSpec};
 use crate::mount::{self, Volume};
 use crate::platform::Platform;
@@ -105,6 +106,14 @@ pub struct RunRequest {
     pub disable_acceleration: bool,
     /// `--rm`.
     pub remove_when_ended: bool,
+    /// `--label`, over the labels of the project or image.
+    pub labels: BTreeMap<String, String>,
+    /// `--restart`, `--stop-timeout` and `--health-…`.
+    pub lifecycle: Lifecycle,
+    /// `--interactive`.
+    pub stdin: bool,
+    /// `--tty`.
+    pub tty: bool,
 }
 
 /// The kernel to boot, with what belongs to it.
@@ -178,14 +187,18 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         kernel_args,
         args,
         env,
-        labels: boot.labels.clone(),
+        labels: merge_labels(request, boot),
         memory,
         cpus,
         ports,
         volumes,
         acceleration,
         remove_when_ended: request.remove_when_ended,
+        lifecycle: request.lifecycle.clone(),
+        stdin: request.stdin,
+        tty: request.tty,
     };
+    problems.extend(check_lifecycle(request));
     notes.extend(requirements::check(&mut spec, request, boot));
     if let Err(mut wrong) = CommandLine::of(&spec) {
         problems.append(&mut wrong);
@@ -219,6 +232,41 @@ pub fn check_fit(spec: &MachineSpec, kernel: u64, initrd: u64) -> Option<Problem
         ))
         .help(format!("increase it: `--memory {round}Mi`")),
     )
+}
+
+fn merge_labels(request: &RunRequest, boot: &Boot) -> BTreeMap<String, String> {
+    let mut labels = boot.labels.clone();
+    labels.extend(request.labels.clone());
+    labels
+}
+
+/// Checks that a machine that is removed is not restarted, and that the host can reach what a
+/// health check tries.
+fn check_lifecycle(request: &RunRequest) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let policy = request.lifecycle.restart;
+    if request.remove_when_ended && policy != RestartPolicy::No {
+        problems.push(
+            Problem::error(format!(
+                "`--restart {policy}` does not fit `--rm`, which removes the machine when it ends"
+            ))
+            .help("leave out one of them"),
+        );
+    }
+    if let Some(health) = &request.lifecycle.health {
+        let port = health.probe.port();
+        let is_published =
+            |it: &PortMapping| it.machine_port == port && it.protocol == crate::port::Protocol::Tcp;
+        if !request.ports.iter().any(is_published) {
+            problems.push(
+                Problem::error(format!(
+                    "the health check cannot reach port {port}: it is not published"
+                ))
+                .help(format!("publish it: `--port 127.0.0.1::{port}`")),
+            );
+        }
+    }
+    problems
 }
 
 fn check_arch(asked: Option<Arch>, kernel: Arch) -> Option<Problem> {

@@ -56,6 +56,9 @@ fn machine(words: Vec<String>, variables: Vec<String>, mounts: Vec<String>) -> M
         volumes: mounts.into_iter().map(volume).collect(),
         acceleration: Acceleration::Tcg,
         remove_when_ended: false,
+        lifecycle: kraft_core::lifecycle::Lifecycle::default(),
+        stdin: false,
+        tty: false,
     }
 }
 

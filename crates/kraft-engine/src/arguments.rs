@@ -23,6 +23,24 @@ pub enum Error {
     /// A variable has no name.
     #[error("`--env {0}`: missing name of the variable")]
     Nameless(String),
+    /// A file of variables cannot be read.
+    #[error("`--env-file {}`: cannot read the file", path.display())]
+    EnvFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: kraft_sys::fs::Error,
+    },
+    /// A line of a file of variables is invalid.
+    #[error("`--env-file {}`: line {line}: {why}", path.display())]
+    EnvLine {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// The syntax of a volume is invalid.
     #[error(transparent)]
     Syntax(#[from] VolumeError),
@@ -112,6 +130,48 @@ pub fn env(typed: &[OsString], own: &Environment) -> Result<BTreeMap<String, Str
     Ok(env)
 }
 
+/// The maximal size of a file of variables in bytes.
+const MOST_VARIABLES: u64 = 1 << 20;
+
+/// Reads files of variables, as Docker does: `NAME=VALUE` or `NAME` per line, the latter with its
+/// value in an environment. Empty lines and those that begin with `#` are skipped, quotes are part of
+/// the value, and later files win.
+///
+/// # Errors
+///
+/// If a file cannot be read, or a name is missing or has blanks.
+pub fn env_files(files: &[PathBuf], own: &Environment) -> Result<BTreeMap<String, String>, Error> {
+    let mut env = BTreeMap::new();
+    for path in files {
+        let bytes = kraft_sys::fs::read_file(path, MOST_VARIABLES).map_err(|source| {
+            let path = path.clone();
+            Error::EnvFile { path, source }
+        })?;
+        let wrong = |line: usize, why| Error::EnvLine {
+            path: path.clone(),
+            line: line + 1,
+            why,
+        };
+        for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            let line = std::str::from_utf8(line).map_err(|_| wrong(number, "it is not UTF-8"))?;
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            let line = line.strip_prefix('\u{feff}').unwrap_or(line).trim_start();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let name = line.split_once('=').map_or(line, |(name, _)| name);
+            if name.is_empty() {
+                return Err(wrong(number, "a variable has no name"));
+            }
+            if name.contains(char::is_whitespace) {
+                return Err(wrong(number, "the name of a variable has a blank"));
+            }
+            env.extend(self::env(&[OsString::from(line)], own)?);
+        }
+    }
+    Ok(env)
+}
+
 /// Parses a volume, whose directory must exist.
 ///
 /// # Errors
@@ -153,6 +213,33 @@ mod tests {
         let pairs: Vec<String> = env.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(pairs, ["A=2", "B=", "C=x,y", "EMPTY=", "HOST=h=1"]);
         assert!(super::env(&["=x".into()], &own).is_err());
+    }
+
+    #[test]
+    fn a_file_of_variables_is_read_as_docker_does() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("env");
+        let own = Environment::from([("HOST", "h")]);
+        let read = |text: &[u8]| {
+            kraft_sys::fs::replace_file(&path, text).unwrap();
+            env_files(std::slice::from_ref(&path), &own).map(|env| {
+                let pairs = env.iter().map(|(k, v)| format!("{k}={v}"));
+                pairs.collect::<Vec<_>>().join(" ")
+            })
+        };
+        let text = b"\xef\xbb\xbf# comment\n\n  A=1 # kept\r\nB=\"x\"\nHOST\nMISSING\nA=2";
+        assert_eq!(read(text).unwrap(), "A=2 B=\"x\" HOST=h");
+        assert_eq!(read(b"").unwrap(), "");
+        for (wrong, part) in [
+            (&b"A=1\n=x"[..], "line 2: a variable has no name"),
+            (b"A B=1", "line 1: the name of a variable has a blank"),
+            (b"A=\xff", "line 1: it is not UTF-8"),
+        ] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.ends_with(part), "{error}");
+        }
+        let missing = env_files(&[home.path().join("none")], &own);
+        assert!(matches!(missing, Err(Error::EnvFile { .. })));
     }
 
     #[test]

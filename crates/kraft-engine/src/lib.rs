@@ -90,6 +90,7 @@ pub mod rootfs;
 pub mod run;
 pub mod run_target;
 pub mod runtime;
+pub mod service;
 pub mod settings;
 pub mod sources;
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! │       ├── events.sum   the folded part of the event log whose space was given back
 //! │       ├── control.sock the socket by which the VMM is controlled
 //! │       ├── console/     what the guest printed since it was last started
+//! │       ├── health.json  the result of its health checks
 //! │       ├── vmm.log      what the VMM and the monitor printed
 //! │       └── kernel, initrd   links that a VMM may use instead of the paths
 //! ├── names/NAME           a symbolic link to ../machines/ID
@@ -154,6 +155,11 @@ impl MachineDir {
     /// Returns the named pipe that the monitor copies the console from.
     pub fn console_pipe(&self) -> PathBuf {
         self.console().join("pipe")
+    }
+
+    /// Returns the file with the result of the health checks.
+    pub(crate) fn health(&self) -> PathBuf {
+        self.path.join("health.json")
     }
 
     /// Returns the file with what the VMM printed.

@@ -48,6 +48,7 @@ pub mod driver;
 mod event_log;
 mod events;
 mod file_watch;
+mod health;
 pub mod host;
 mod id;
 mod layout;
@@ -57,6 +58,7 @@ pub mod monitor;
 mod names;
 pub mod port;
 mod record;
+mod restart;
 mod watch;
 
 pub use console::{DEFAULT_LIMIT as DEFAULT_CONSOLE_LIMIT, MIN_LIMIT as MIN_CONSOLE_LIMIT};
@@ -67,7 +69,8 @@ pub use id::Id;
 pub use layout::MachineDir;
 pub use logs::{Arrival, Chunk, Logs, LogsOptions};
 pub use machines::{
-    Error, Listed, Machine, Machines, Settings, StartError, StopOptions, Unreadable,
+    BootStart, Error, KillSignal, Listed, Machine, Machines, Settings, StartError, StopOptions,
+    Unreadable, Update,
 };
 pub use record::{Ending, RecordError};
 pub use watch::Watch;

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::id::Id;
 use crate::layout::MachineDir;
+use crate::restart::Restarts;
 
 /// The version this `kraft` writes, and the newest it reads.
 const VERSION: u32 = 1;
@@ -46,6 +47,9 @@ pub(crate) struct Record {
     /// The current or last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<Run>,
+    /// Its restarts.
+    #[serde(default, skip_serializing_if = "Restarts::is_empty")]
+    pub(crate) restarts: Restarts,
     #[serde(flatten)]
     pub(crate) unknown: Map<String, Value>,
 }
@@ -144,6 +148,7 @@ impl Record {
             spec: Verbatim::new(spec),
             starting: None,
             run: None,
+            restarts: Restarts::default(),
             unknown: Map::new(),
         }
     }
@@ -211,6 +216,18 @@ impl<T> Verbatim<T> {
 
     pub(crate) fn get(&self) -> &T {
         &self.value
+    }
+}
+
+impl<T: Serialize> Verbatim<T> {
+    /// Changes the value; unknown fields are kept.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut T)) {
+        change(&mut self.value);
+        if let Some(Value::Object(old)) = &mut self.json
+            && let Ok(Value::Object(new)) = serde_json::to_value(&self.value)
+        {
+            old.extend(new);
+        }
     }
 }
 

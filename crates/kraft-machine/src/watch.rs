@@ -21,6 +21,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// The interval of polling where waiting is not possible.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
+/// The interval of looking at a machine that is about to be started again.
+const RESTART_INTERVAL: Duration = Duration::from_millis(50);
+
 /// A watch over one run of a machine.
 ///
 /// ```no_run
@@ -82,7 +85,8 @@ impl Watch {
         Logs::open(self.machines.clone(), &self.record()?, &self.dir(), options)
     }
 
-    /// Waits for the end.
+    /// Waits for the end: if the machine is started again by its restart policy, that of its last
+    /// run.
     pub fn wait(&self) -> Result<Ending, Error> {
         loop {
             if let Some(ending) = self.wait_timeout(Duration::from_hours(1))? {
@@ -134,6 +138,11 @@ impl Watch {
                     }
                 }
                 (Status::Starting, _) => std::thread::sleep(POLL_INTERVAL),
+                (Status::Restarting | Status::RestartLost, _) => {
+                    let _ = self.machines.refresh(self.id);
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    std::thread::sleep(RESTART_INTERVAL.min(left));
+                }
                 (Status::StartLost | Status::Unrecorded { .. }, _) => {
                     let _ = self.machines.refresh(self.id);
                     std::thread::sleep(POLL_INTERVAL);

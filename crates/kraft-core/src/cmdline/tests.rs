@@ -39,6 +39,9 @@ fn spec(boot: BootProtocol) -> MachineSpec {
         volumes: vec![],
         acceleration: Acceleration::Tcg,
         remove_when_ended: false,
+        lifecycle: crate::lifecycle::Lifecycle::default(),
+        stdin: false,
+        tty: false,
     }
 }
 

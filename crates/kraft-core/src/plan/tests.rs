@@ -117,7 +117,14 @@ fn a_kernel_without_options_gets_the_defaults() {
       "ports": [],
       "volumes": [],
       "acceleration": "kvm",
-      "remove_when_ended": false
+      "remove_when_ended": false,
+      "lifecycle": {
+        "restart": "no",
+        "stop_timeout": null,
+        "health": null
+      },
+      "stdin": false,
+      "tty": false
     }
     "#);
 }

@@ -21,7 +21,7 @@ mod reader;
 mod recorder;
 
 pub(crate) use reader::Reader;
-pub(crate) use recorder::{Copied, Drain, prepare};
+pub(crate) use recorder::{Copied, Drain, continue_with, prepare};
 
 /// The default limit of a console's size on disk, in bytes.
 pub const DEFAULT_LIMIT: u64 = 64 << 20;

@@ -29,6 +29,19 @@ const CHUNK: usize = 64 << 10;
 pub(crate) fn prepare(dir: &Path) -> Result<(), fs::Error> {
     fs::remove_tree(dir)?;
     fs::create_dir(dir, 0o700)?;
+    create_pipe(dir)
+}
+
+/// Replaces the pipe of a console, whose output is kept: what comes next is added to it.
+pub(crate) fn continue_with(dir: &Path) -> Result<(), fs::Error> {
+    if !dir.is_dir() {
+        return prepare(dir);
+    }
+    fs::remove_file(&dir.join("pipe"))?;
+    create_pipe(dir)
+}
+
+fn create_pipe(dir: &Path) -> Result<(), fs::Error> {
     let pipe = dir.join("pipe");
     let mode = Mode::RUSR | Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, mode, 0)

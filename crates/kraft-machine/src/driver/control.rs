@@ -9,6 +9,8 @@ pub enum Action {
     Pause,
     /// Start the guest's processors again.
     Resume,
+    /// Press the power button of the machine: a guest that reacts shuts down.
+    PowerButton,
     /// Exit in an orderly way.
     Quit,
 }
@@ -18,6 +20,7 @@ impl fmt::Display for Action {
         f.write_str(match self {
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::PowerButton => "press the power button of",
             Self::Quit => "quit",
         })
     }

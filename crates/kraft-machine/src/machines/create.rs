@@ -75,7 +75,7 @@ impl Machines {
 
     /// Reserves a name unless a machine has it. A dangling link is left over from a process that was
     /// killed while it held the lock: the name is free.
-    fn try_name(&self, name: &str, id: Id) -> Result<bool, Error> {
+    pub(super) fn try_name(&self, name: &str, id: Id) -> Result<bool, Error> {
         let link = self.layout.name(name);
         for _ in 0..2 {
             match std::os::unix::fs::symlink(link_target(id), &link) {
@@ -86,10 +86,22 @@ impl Machines {
             // The target itself is checked: it may be a directory that this user may not enter.
             match std::fs::metadata(&link) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => fs::remove_file(&link)?,
+                // Left over from a process that was killed while it renamed the machine.
+                Ok(_) if self.has_another_name(&link, name) => fs::remove_file(&link)?,
                 _ => return Ok(false),
             }
         }
         Ok(false)
+    }
+
+    /// Returns whether the machine that a name's link points to has another name.
+    fn has_another_name(&self, link: &std::path::Path, name: &str) -> bool {
+        let target = std::fs::read_link(link).ok();
+        let id = target
+            .as_ref()
+            .and_then(|to| to.file_name()?.to_str()?.parse().ok());
+        let record = id.and_then(|id| Record::load(&self.layout.machine(id)).ok());
+        record.is_some_and(|record| record.name != name)
     }
 
     /// Removes what killed processes left incomplete. The lock of `machines/` is held, so no machine

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kraft_core::kernel::BootProtocol;
 use kraft_core::machine::{EndReason, MachineState};
 use kraft_sys::lock::Lock;
 use kraft_sys::process::Process;
@@ -24,11 +25,42 @@ const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a VMM may take to exit after SIGTERM.
 const TERM_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A signal that ends a VMM.
+///
+/// ```
+/// use kraft_machine::KillSignal;
+///
+/// assert_eq!("SIGTERM".parse::<KillSignal>(), "15".parse());
+/// assert!("HUP".parse::<KillSignal>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KillSignal(Signal);
+
+impl Default for KillSignal {
+    fn default() -> Self {
+        Self(Signal::KILL)
+    }
+}
+
+impl std::str::FromStr for KillSignal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let upper = text.to_ascii_uppercase();
+        match upper.strip_prefix("SIG").unwrap_or(&upper) {
+            "KILL" | "9" => Ok(Self(Signal::KILL)),
+            "TERM" | "15" => Ok(Self(Signal::TERM)),
+            "INT" | "2" => Ok(Self(Signal::INT)),
+            _ => Err("a VMM can be sent KILL, TERM or INT".to_owned()),
+        }
+    }
+}
+
 /// A machine whose lock is held.
-struct LockedMachine {
+pub(super) struct LockedMachine {
     _lock: Lock,
-    dir: MachineDir,
-    record: Record,
+    pub(super) dir: MachineDir,
+    pub(super) record: Record,
     status: Status,
     driver: Option<&'static dyn Driver>,
     /// Whether a start in progress was ended to get the lock.
@@ -56,6 +88,11 @@ impl LockedMachine {
         })
     }
 
+    /// Returns whether it is about to be started again by its restart policy.
+    fn is_restarting(&self) -> bool {
+        matches!(self.status, Status::Restarting | Status::RestartLost)
+    }
+
     fn not_running(&self) -> Error {
         Error::NotRunning {
             name: self.name(),
@@ -68,8 +105,9 @@ impl Machines {
     /// Stops a machine and returns how it ended: usually [`EndReason::Stopped`], but the guest may
     /// have ended first.
     ///
-    /// The VMM is asked to exit. If it does not within the grace period, it gets SIGTERM and then
-    /// SIGKILL. The guest is not asked: few unikernels react to a power button.
+    /// The guest is asked to shut down first, by the power button, if it is a Linux kernel or a time
+    /// for that is set. Then the VMM is asked to exit. If it does not within the grace period, it gets
+    /// SIGTERM and then SIGKILL.
     ///
     /// A start in progress is ended as well, after the grace period.
     pub fn stop(&self, id: &Id, options: StopOptions) -> Result<Ending, Error> {
@@ -89,12 +127,61 @@ impl Machines {
         if locked.status.is_alive() {
             return self.end(&mut locked, options);
         }
+        if let Some(ending) = cancel_restart(&mut locked, options)? {
+            return Ok(ending);
+        }
         let ended = locked.record.run.as_ref().and_then(|run| run.end.clone());
         match ended {
             Some(ending) if locked.start_ended => Ok(ending),
             _ if locked.start_ended => Ok(stopped()),
             _ => Err(locked.not_running()),
         }
+    }
+
+    /// Sends a signal to the VMM of a machine, and returns how the machine ended. SIGKILL ends it at
+    /// once, SIGTERM and SIGINT have the VMM exit. Its restart policy does not start it again.
+    pub fn kill(&self, id: &Id, signal: KillSignal) -> Result<Ending, Error> {
+        let mut locked = self.lock_machine(*id, Some(Duration::ZERO))?;
+        if !locked.status.is_alive() {
+            let options = StopOptions::default();
+            return match cancel_restart(&mut locked, options)? {
+                Some(ending) => Ok(ending),
+                None => Err(locked.not_running()),
+            };
+        }
+        locked.record.restarts.stopped = true;
+        let _ = locked.record.store(&locked.dir);
+        let Some(vmm) = locked.vmm() else {
+            return Err(locked.not_running());
+        };
+        let opened = Process::open(vmm.process).map_err(Error::on("open the VMM's process"))?;
+        if let Some(process) = opened {
+            let ended = || -> std::io::Result<bool> {
+                process.signal(signal.0)?;
+                process.wait(Some(CONTROL_TIMEOUT))
+            };
+            if !ended().map_err(Error::on("end the VMM"))? {
+                return Err(Error::WillNotEnd {
+                    name: locked.name(),
+                    pid: vmm.process.pid,
+                });
+            }
+        }
+        let reported = locked
+            .driver
+            .and_then(|driver| reported_ending(driver, &locked.dir, None).1);
+        let ending = reported.unwrap_or_else(|| Ending {
+            at: now(),
+            reason: EndReason::Killed {
+                signal: Some(signal.0.as_raw()),
+            },
+        });
+        let status = Status::Ended {
+            ending: ending.clone(),
+            handled: false,
+        };
+        self.reconcile(locked.record.clone(), &status, &locked.dir);
+        Ok(ending)
     }
 
     /// Pauses a machine: stops the guest's processors.
@@ -137,7 +224,7 @@ impl Machines {
             Err(Error::EndedAndRemoved { .. }) => return Ok(()),
             locked => locked?,
         };
-        if locked.status.is_alive() {
+        if locked.status.is_alive() || locked.is_restarting() {
             if !force {
                 return Err(Error::Running {
                     name: locked.name(),
@@ -148,7 +235,9 @@ impl Machines {
                 force: true,
                 ..StopOptions::default()
             };
-            self.end(&mut locked, options)?;
+            if locked.status.is_alive() {
+                self.end(&mut locked, options)?;
+            }
             if locked.record.spec.get().remove_when_ended {
                 return Ok(());
             }
@@ -182,7 +271,11 @@ impl Machines {
     }
 
     /// Locks a machine and reconciles its record. For `grace` see [`Self::acquire_lock`].
-    fn lock_machine(&self, id: Id, grace: Option<Duration>) -> Result<LockedMachine, Error> {
+    pub(super) fn lock_machine(
+        &self,
+        id: Id,
+        grace: Option<Duration>,
+    ) -> Result<LockedMachine, Error> {
         let dir = self.layout.machine(id);
         let gone = || Error::not_found(id);
         let load = || match self.load(id) {
@@ -224,10 +317,16 @@ impl Machines {
     /// Ends the VMM and records the end. The monitor, which waits for the VMM as well, finds the
     /// end recorded and does not change it.
     fn end(&self, locked: &mut LockedMachine, options: StopOptions) -> Result<Ending, Error> {
+        // Recorded first: if this process is killed now, the machine must not be started again.
+        locked.record.restarts.stopped |= !options.host_down;
+        let _ = locked.record.store(&locked.dir);
         let Some(vmm) = locked.vmm() else {
             return Err(locked.not_running());
         };
         let process = Process::open(vmm.process).map_err(Error::on("open the VMM's process"))?;
+        if let Some(process) = &process {
+            shut_down(locked, &vmm, process, options).map_err(Error::on("wait for the VMM"))?;
+        }
         if let Some(process) = process
             && !end_process(locked.driver, &vmm, &process, options)
                 .map_err(Error::on("end the VMM"))?
@@ -237,7 +336,10 @@ impl Machines {
                 pid: vmm.process.pid,
             });
         }
-        let ending = ending_of_stopped(locked.driver, &locked.dir);
+        let mut ending = ending_of_stopped(locked.driver, &locked.dir);
+        if options.host_down {
+            ending.reason = EndReason::HostDown;
+        }
         let status = Status::Ended {
             ending: ending.clone(),
             handled: false,
@@ -283,6 +385,70 @@ impl Machines {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.get(locked.record.id)
+    }
+}
+
+/// Cancels the restart of a machine that waits for it, and returns how it ended before; `None`
+/// if none was due.
+fn cancel_restart(
+    locked: &mut LockedMachine,
+    options: StopOptions,
+) -> Result<Option<Ending>, Error> {
+    if !locked.is_restarting() {
+        return Ok(None);
+    }
+    locked.record.restarts.pending = None;
+    locked.record.restarts.stopped |= !options.host_down;
+    let end = locked
+        .record
+        .run
+        .as_mut()
+        .and_then(|run| run.end.as_mut())
+        .map(|end| {
+            if options.host_down {
+                end.reason = EndReason::HostDown;
+            }
+            end.clone()
+        });
+    locked.record.store(&locked.dir)?;
+    Ok(end)
+}
+
+/// How long a Linux guest may take to shut down, unless it is said otherwise, as for containers in
+/// Docker.
+const LINUX_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Has the guest shut down by the machine's power button, and waits for that; returns whether the
+/// VMM has exited.
+///
+/// Unikernels are asked only if a time is set: few react.
+fn shut_down(
+    locked: &LockedMachine,
+    vmm: &Vmm<'_>,
+    process: &Process,
+    options: StopOptions,
+) -> std::io::Result<bool> {
+    let spec = locked.record.spec.get();
+    let set = spec.lifecycle.stop_timeout.map(u64::from);
+    let usual = (spec.boot == BootProtocol::LinuxBzImage).then_some(LINUX_TIMEOUT);
+    let limit = options
+        .timeout
+        .or(set.map(Duration::from_secs))
+        .or(usual)
+        .unwrap_or_default();
+    // A paused guest cannot react.
+    if options.force || limit.is_zero() || locked.state() != MachineState::Running {
+        return Ok(false);
+    }
+    let Some(driver) = locked.driver else {
+        return Ok(false);
+    };
+    match driver.control(vmm, Action::PowerButton, limit.min(QUIT_TIMEOUT)) {
+        Ok(()) => process.wait(Some(limit)),
+        Err(error) => {
+            tracing::debug!(pid = vmm.process.pid, %error, "cannot ask the guest to shut down");
+            Ok(false)
+        }
     }
 }
 

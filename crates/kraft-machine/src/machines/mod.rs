@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kraft_core::lifecycle::Health;
 use kraft_core::machine::{EndReason, MachineSpec, MachineState};
 use kraft_core::port::PortMapping;
 use kraft_sys::clock;
@@ -13,6 +14,7 @@ use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 
 use crate::driver::{Drivers, Launch, NoDriver};
+use crate::health;
 use crate::id::Id;
 use crate::layout::{EVENTS, Layout, MachineDir};
 use crate::record::{Ending, Record, RecordError};
@@ -22,11 +24,17 @@ mod error;
 mod lifecycle;
 mod lock;
 mod processes;
+mod restart;
+mod settings;
 mod start;
 mod status;
 
 pub use error::Error;
 use error::similar;
+pub use lifecycle::KillSignal;
+pub use restart::BootStart;
+pub(crate) use restart::{own_pending, take_over};
+pub use settings::Update;
 pub use start::StartError;
 pub(crate) use start::{ENVIRONMENT, READY_TIMEOUT, Report};
 pub(crate) use status::{Status, reported_ending};
@@ -106,9 +114,15 @@ pub struct Machine {
     pub ended_at: Option<Timestamp>,
     /// Why it last ended; `None` while it runs.
     pub end: Option<EndReason>,
+    /// How often its restart policy started it since the user did.
+    pub restarts: u32,
+    /// The result of its health checks, if it runs and has some.
+    pub health: Option<Health>,
+    /// When its restart policy starts it again, if that is due.
+    pub restart_at: Option<Timestamp>,
     /// The VMM's process, while it lives.
     pub pid: Option<u32>,
-    /// The monitor's process, while it lives: also while it starts the machine.
+    /// The monitor's process, while it lives: also while it starts the machine, or waits to do so.
     pub monitor_pid: Option<u32>,
     /// Its directory.
     pub dir: PathBuf,
@@ -147,6 +161,11 @@ pub struct StopOptions {
     pub grace: Duration,
     /// Whether to kill it without asking.
     pub force: bool,
+    /// How long the guest may take to shut down before the VMM is asked to exit; `None` for what the
+    /// machine's specification says.
+    pub timeout: Option<Duration>,
+    /// Whether the host is shutting down: then the machine may be started again after the boot.
+    pub host_down: bool,
 }
 
 impl Default for StopOptions {
@@ -154,6 +173,8 @@ impl Default for StopOptions {
         Self {
             grace: Duration::from_secs(5),
             force: false,
+            timeout: None,
+            host_down: false,
         }
     }
 }
@@ -356,10 +377,15 @@ impl Machines {
 
     /// Reconciles a record, unless another process holds the machine's lock.
     fn try_reconcile(&self, record: &Record, status: &Status, dir: &MachineDir) -> Option<Machine> {
-        if let Status::Orphaned { .. } = status {
-            // It needs a monitor. Of several, the first that gets the lock stays. If none can be
-            // started, the next access tries again.
-            if let Err(error) = self.spawn_adopter(record.id) {
+        // It needs a monitor. Of several, the first that gets the lock stays. If none can be
+        // started, the next access tries again.
+        let task = match status {
+            Status::Orphaned { .. } => Some("adopt"),
+            Status::RestartLost => Some("restart"),
+            _ => None,
+        };
+        if let Some(task) = task {
+            if let Err(error) = self.spawn_keeper(task, record.id) {
                 tracing::debug!(machine = %record.id, %error, "cannot start a monitor");
             }
         } else if let Ok(Some(lock)) = Lock::try_exclusive(dir.path())
@@ -373,6 +399,13 @@ impl Machines {
             drop(lock);
             if removed {
                 return None;
+            }
+            if record.restarts.pending.is_some() {
+                let status = self.observe(&record, dir);
+                return match status {
+                    Status::RestartLost => self.try_reconcile(&record, &status, dir),
+                    _ => Some(machine(&record, &status, dir)),
+                };
             }
             return Some(machine(&record, &status, dir));
         }
@@ -396,6 +429,12 @@ impl Machines {
                     && run.end.is_none()
                 {
                     run.end = Some(ending.clone());
+                    record.restarts.schedule(
+                        record.spec.get().lifecycle.restart,
+                        run.started_at,
+                        ending,
+                        Some(&run.monitor),
+                    );
                     record.starting = None;
                     let _ = record.store(dir);
                 }
@@ -410,10 +449,16 @@ impl Machines {
             }
             Status::Unrecorded { run } => {
                 record.starting = None;
+                record.restarts.done();
                 record.run = Some((**run).clone());
                 let _ = record.store(dir);
             }
-            Status::Idle | Status::Starting | Status::Running { .. } | Status::Orphaned { .. } => {}
+            Status::Idle
+            | Status::Starting
+            | Status::Running { .. }
+            | Status::Orphaned { .. }
+            | Status::Restarting
+            | Status::RestartLost => {}
         }
         (record, false)
     }
@@ -437,7 +482,9 @@ fn machine(record: &Record, status: &Status, dir: &MachineDir) -> Machine {
         ),
         _ => {
             let starting = record.starting.as_ref().map(|starting| &starting.monitor);
-            let alive = starting.filter(|monitor| monitor.is_alive());
+            let pending = record.restarts.pending.as_ref();
+            let waiting = pending.and_then(|pending| pending.monitor.as_ref());
+            let alive = starting.or(waiting).filter(|monitor| monitor.is_alive());
             (None, alive.map(|monitor| monitor.pid))
         }
     };
@@ -454,6 +501,21 @@ fn machine(record: &Record, status: &Status, dir: &MachineDir) -> Machine {
         started_at: run.map(|run| run.started_at),
         ended_at: ended.as_ref().map(|ending: &Ending| ending.at),
         end: ended.map(|ending| ending.reason),
+        restarts: record.restarts.count,
+        health: record
+            .spec
+            .get()
+            .lifecycle
+            .health
+            .as_ref()
+            .filter(|_| status.is_alive())
+            .map(|_| health::read(dir)),
+        restart_at: match status {
+            Status::Restarting | Status::RestartLost => {
+                record.restarts.pending.as_ref().map(|it| it.due)
+            }
+            _ => None,
+        },
         pid,
         monitor_pid,
         dir: dir.path().to_owned(),

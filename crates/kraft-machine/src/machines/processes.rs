@@ -19,6 +19,14 @@ use crate::record::{Record, RecordError};
 /// How long a process may take to exit after SIGKILL.
 pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The tasks of a monitor: to start a machine, to adopt an orphaned VMM, to start a machine again.
+pub(crate) const MONITOR_TASKS: [&str; 3] = ["start", "adopt", "restart"];
+
+/// Returns whether an argument is a task of a monitor.
+pub(super) fn is_monitor_task(argument: &[u8]) -> bool {
+    MONITOR_TASKS.iter().any(|task| task.as_bytes() == argument)
+}
+
 /// Kills VMMs of a machine; an error if one does not exit.
 pub(super) fn kill_vmms(vmms: &[Identity], name: &str) -> Result<(), Error> {
     for vmm in vmms {
@@ -69,14 +77,14 @@ impl Machines {
         processes(|argv| self.settings.drivers.is_vmm(argv, id))
     }
 
-    /// Returns the living monitors that are starting a machine: `… start RUNTIME_DIR ID …`.
+    /// Returns the living monitors of a machine: `… start RUNTIME_DIR ID …`.
     pub(super) fn monitors_of(&self, id: Id) -> Vec<Identity> {
         let id = id.to_string();
         let runtime_dir = self.settings.runtime_dir.as_os_str().as_bytes();
         processes(|argv| {
             argv.windows(3).any(|window| match window {
                 [task, dir, word] => {
-                    task == b"start" && dir == runtime_dir && word == id.as_bytes()
+                    is_monitor_task(task) && dir == runtime_dir && word == id.as_bytes()
                 }
                 _ => false,
             })

@@ -260,9 +260,10 @@ impl Machines {
         (logged && has_content(&log)).then(|| log.into_boxed_path())
     }
 
-    /// Starts a monitor for an orphaned VMM.
-    pub(crate) fn spawn_adopter(&self, id: Id) -> std::io::Result<()> {
-        self.spawn_monitor("adopt", id, Stdio::null()).map(drop)
+    /// Starts a monitor for what a dead one has left: an orphaned VMM (`adopt`), or a restart that
+    /// is due (`restart`).
+    pub(crate) fn spawn_keeper(&self, task: &str, id: Id) -> std::io::Result<()> {
+        self.spawn_monitor(task, id, Stdio::null()).map(drop)
     }
 
     /// Starts this program again as a monitor.

@@ -20,6 +20,7 @@ use crate::driver::{Driver, Exited, Vmm};
 use crate::event_log::{EventLog, state_after};
 use crate::id::Id;
 use crate::layout::MachineDir;
+use crate::machines::processes::is_monitor_task;
 use crate::machines::{Machines, now};
 use crate::record::{Ending, Record, Run, Starting};
 
@@ -50,6 +51,10 @@ pub(crate) enum Status {
         /// The state of the guest.
         state: MachineState,
     },
+    /// It has ended, and a monitor waits to start it again.
+    Restarting,
+    /// It has ended and is to be started again, and no monitor waits for that.
+    RestartLost,
     /// Its VMM has exited, and the end has to be recorded or the machine to be removed.
     Ended {
         /// How it ended.
@@ -63,9 +68,12 @@ impl Status {
     /// Returns whether the record is up to date, or will be updated by a living process.
     pub(crate) fn is_consistent(&self) -> bool {
         match self {
-            Self::Idle | Self::Starting | Self::Running { .. } => true,
+            Self::Idle | Self::Starting | Self::Running { .. } | Self::Restarting => true,
             Self::Ended { handled, .. } => *handled,
-            Self::StartLost | Self::Unrecorded { .. } | Self::Orphaned { .. } => false,
+            Self::StartLost
+            | Self::Unrecorded { .. }
+            | Self::Orphaned { .. }
+            | Self::RestartLost => false,
         }
     }
 
@@ -73,7 +81,12 @@ impl Status {
     pub(crate) fn is_alive(&self) -> bool {
         match self {
             Self::Running { .. } | Self::Orphaned { .. } | Self::Unrecorded { .. } => true,
-            Self::Idle | Self::Starting | Self::StartLost | Self::Ended { .. } => false,
+            Self::Idle
+            | Self::Starting
+            | Self::StartLost
+            | Self::Restarting
+            | Self::RestartLost
+            | Self::Ended { .. } => false,
         }
     }
 
@@ -85,6 +98,8 @@ impl Status {
             | Self::StartLost
             | Self::Unrecorded { .. }
             | Self::Running { .. }
+            | Self::Restarting
+            | Self::RestartLost
             | Self::Orphaned { .. } => None,
         }
     }
@@ -93,6 +108,7 @@ impl Status {
         match self {
             Self::Running { state } | Self::Orphaned { state } => *state,
             Self::Unrecorded { .. } => MachineState::Running,
+            Self::Restarting | Self::RestartLost => MachineState::Restarting,
             Self::Ended { ending, .. } => state_after(&ending.reason),
             Self::Idle | Self::Starting | Self::StartLost => {
                 let last = record.run.as_ref().and_then(|run| run.end.as_ref());
@@ -122,6 +138,13 @@ impl Machines {
         };
         let monitor_lives = run.monitor.is_alive();
         if let Some(ending) = &run.end {
+            if let Some(pending) = &record.restarts.pending {
+                return if pending.is_handled() {
+                    Status::Restarting
+                } else {
+                    Status::RestartLost
+                };
+            }
             return if record.spec.get().remove_when_ended {
                 Status::Ended {
                     ending: ending.clone(),
@@ -181,7 +204,7 @@ impl Machines {
 fn is_forked_monitor(argv: &[Vec<u8>], id: Id) -> bool {
     let id = id.to_string();
     argv.windows(3).any(|window| match window {
-        [task, _, word] => task == b"start" && word == id.as_bytes(),
+        [task, _, word] => is_monitor_task(task) && word == id.as_bytes(),
         _ => false,
     })
 }

@@ -5,6 +5,9 @@
 //! does. If it is killed, the VMM continues, and the next `kraft` that accesses the machine starts
 //! another monitor to adopt it.
 //!
+//! When the machine has ended and its restart policy says so, the same monitor waits for a while and
+//! starts it again. If it is killed meanwhile, the next `kraft` starts another monitor for that.
+//!
 //! Its stderr leads nowhere: if it fails, it writes why to the machine's `vmm.log`.
 
 use std::ffi::OsString;
@@ -23,15 +26,19 @@ use kraft_sys::process::{self, Identity, Process};
 use crate::compact::Compactor;
 use crate::console::{Copied, Drain};
 use crate::driver::{self, Drivers, Registry};
+use crate::health::Checker;
 use crate::id::Id;
 use crate::layout::{Layout, MachineDir};
-use crate::machines::{Machines, Report, Settings, StartError, Status, now, reported_ending};
+use crate::machines::{
+    Machines, Report, Settings, StartError, Status, now, reported_ending, take_over,
+};
 use crate::record::{Ending, Record};
 
 mod ending;
+mod restart;
 mod start;
 
-use start::Started;
+use start::{Cause, Started};
 
 /// The interval of polling the VMM's files where the system cannot report that they grow.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,7 +50,7 @@ const COLLECT: Duration = Duration::from_millis(1);
 const RECORD_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Runs as a monitor with the arguments that [`Machines`] adds to [`Settings::monitor`], and returns
-/// the exit code: `start|adopt RUNTIME_DIR ID CONSOLE_LIMIT [PLATFORM=PROGRAM]…`.
+/// the exit code: `start|adopt|restart RUNTIME_DIR ID CONSOLE_LIMIT [PLATFORM=PROGRAM]…`.
 ///
 /// A program that starts machines calls this when it is started with its hidden argument:
 ///
@@ -83,8 +90,16 @@ pub fn main_with(registry: Registry, args: impl IntoIterator<Item = OsString>) -
     }
 }
 
+/// What a monitor begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begin {
+    Start,
+    Adopt,
+    Restart,
+}
+
 struct Task {
-    adopt: bool,
+    begin: Begin,
     id: Id,
     settings: Settings,
 }
@@ -92,9 +107,10 @@ struct Task {
 impl Task {
     fn parse(registry: Registry, args: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut args = args.into_iter();
-        let adopt = match args.next()?.to_str()? {
-            "start" => false,
-            "adopt" => true,
+        let begin = match args.next()?.to_str()? {
+            "start" => Begin::Start,
+            "adopt" => Begin::Adopt,
+            "restart" => Begin::Restart,
             _ => return None,
         };
         let runtime_dir = PathBuf::from(args.next()?);
@@ -107,7 +123,7 @@ impl Task {
             drivers = drivers.with_program(platform, program);
         }
         Some(Self {
-            adopt,
+            begin,
             id,
             settings: Settings {
                 runtime_dir,
@@ -127,13 +143,21 @@ impl Task {
         let machines = Machines::open(self.settings)?;
         let dir = machines.machine_dir(self.id);
         std::env::set_current_dir(dir.path()).map_err(fs::Error::on("enter", dir.path()))?;
-        let ended = if self.adopt {
-            adopt(&machines, &dir)?
-        } else {
-            start(&machines, self.id, &dir)?
+        let ended = match self.begin {
+            Begin::Start => start(&machines, self.id, &dir)?,
+            Begin::Adopt => adopt(&machines, &dir)?,
+            Begin::Restart => {
+                take_over(&dir).map_err(|error| Failed(error.to_string()))?;
+                None
+            }
         };
         if let Some((vmm, ending)) = ended {
             record_end(&machines, &dir, &vmm, &ending);
+        }
+        while restart::wait(&dir)? {
+            if let Some((vmm, ending)) = start_again(&machines, self.id, &dir)? {
+                record_end(&machines, &dir, &vmm, &ending);
+            }
         }
         Ok(())
     }
@@ -161,23 +185,15 @@ type Ended = Option<(Identity, Ending)>;
 /// Starts the machine, reports the result, and waits for the end.
 fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed> {
     let stdout = process::take_stdout()?;
-    let (started, command_line) = start::start(machines, id);
+    let (started, command_line) = start::start(machines, id, Cause::User);
     match started {
-        Ok(Started {
-            driver,
-            mut child,
-            vmm,
-            console,
-            compactor,
-        }) => {
+        Ok(started) => {
             let report = Report {
                 error: None,
                 command_line,
             };
             report.send(stdout);
-            supervise(&vmm, Some(console), compactor)?;
-            let status = wait(&mut child)?;
-            Ok(Some((vmm, ending::of_child(driver, dir, status))))
+            attend(started, dir)
         }
         Err(error) => {
             let report = Report {
@@ -188,6 +204,35 @@ fn start(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed>
             Ok(None)
         }
     }
+}
+
+/// Starts the machine by its restart policy, and waits for the end.
+fn start_again(machines: &Machines, id: Id, dir: &MachineDir) -> Result<Ended, Failed> {
+    match start::start(machines, id, Cause::Policy).0 {
+        Ok(started) => attend(started, dir),
+        // It is recorded, and the policy decides about the next attempt.
+        Err(error) => {
+            if let Ok(mut log) = fs::append(&dir.vmm_log()) {
+                let _ = writeln!(log, "kraft: cannot start the machine again: {error}");
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Waits for the end of a VMM that this process has started.
+fn attend(started: Started, dir: &MachineDir) -> Result<Ended, Failed> {
+    let Started {
+        driver,
+        mut child,
+        vmm,
+        console,
+        compactor,
+    } = started;
+    let _checker = Checker::start(dir);
+    supervise(&vmm, Some(console), compactor)?;
+    let status = wait(&mut child)?;
+    Ok(Some((vmm, ending::of_child(driver, dir, status))))
 }
 
 /// Records the console of a VMM and compacts its files until it exits.
@@ -267,6 +312,7 @@ fn adopt(machines: &Machines, dir: &MachineDir) -> Result<Ended, Failed> {
     let limit = machines.settings.console_limit;
     let console = Drain::open(&dir.console(), limit).ok();
     let compactor = Compactor::new(driver, dir.clone(), vmm.clone(), record.spec.get());
+    let _checker = Checker::start(dir);
     supervise(&vmm, console, compactor)?;
     let (_, reported) = reported_ending(driver, dir, None);
     let ending = reported.unwrap_or_else(|| Ending {

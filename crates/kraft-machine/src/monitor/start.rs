@@ -18,11 +18,13 @@ use serde_json::Map;
 use crate::compact::Compactor;
 use crate::console::{self, Drain};
 use crate::driver::{Console, Driver, Launch, ProgramError};
+use crate::health;
 use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::machines::{ENVIRONMENT, Machines, READY_TIMEOUT, StartError, now};
 use crate::port::{self, PortError};
 use crate::record::{Ending, Record, Run, Starting};
+use crate::restart::Restarts;
 
 /// A VMM that is ready, with what its monitor needs.
 #[derive(Debug)]
@@ -34,17 +36,31 @@ pub(super) struct Started {
     pub(super) compactor: Compactor,
 }
 
+/// Why a machine is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The user, or the boot of the host.
+    User,
+    /// Its restart policy: this process waited for that.
+    Policy,
+}
+
 /// Starts a machine; also returns the command line of the VMM for logs, if there is one.
 /// The current directory must be that of the machine.
-pub(super) fn start(machines: &Machines, id: Id) -> (Result<Started, StartError>, Option<String>) {
+pub(super) fn start(
+    machines: &Machines,
+    id: Id,
+    cause: Cause,
+) -> (Result<Started, StartError>, Option<String>) {
     let mut command_line = None;
-    let started = try_start(machines, id, &mut command_line);
+    let started = try_start(machines, id, cause, &mut command_line);
     (started, command_line)
 }
 
 fn try_start(
     machines: &Machines,
     id: Id,
+    cause: Cause,
     command_line: &mut Option<String>,
 ) -> Result<Started, StartError> {
     let dir = machines.layout.machine(id);
@@ -55,16 +71,24 @@ fn try_start(
     let _lock = Lock::exclusive(dir.path()).map_err(gone)?;
     let record = Record::load(&dir).map_err(|e| StartError::System(e.to_string()))?;
     let status = machines.observe(&record, &dir);
-    let (record, _) = machines.reconcile(record, &status, &dir);
+    let (mut record, _) = machines.reconcile(record, &status, &dir);
     if status.is_alive() {
         return Err(StartError::Alive(status.state(&record).name().to_owned()));
     }
     let me = Identity::me().ok_or(StartError::NoProc)?;
+    match (cause, &record.restarts.pending) {
+        (Cause::User, _) => record.restarts = Restarts::default(),
+        // It stays due until there is a VMM: this process may be killed before.
+        (Cause::Policy, Some(pending)) if pending.monitor.as_ref() == Some(&me) => {}
+        // It was stopped meanwhile.
+        (Cause::Policy, _) => return Err(StartError::Gone),
+    }
     let mut start = Start {
         machines,
         dir: &dir,
         record,
         me,
+        cause,
     };
     let started = start.run(command_line);
     if let Err(error) = &started {
@@ -79,6 +103,7 @@ struct Start<'a> {
     dir: &'a MachineDir,
     record: Record,
     me: Identity,
+    cause: Cause,
 }
 
 impl Start<'_> {
@@ -136,6 +161,7 @@ impl Start<'_> {
         };
         let compactor = Compactor::new(driver, self.dir.clone(), vmm.clone(), spec);
         self.record.starting = None;
+        self.record.restarts.done();
         self.record.run = Some(Run {
             started_at: now(),
             monitor: self.me.clone(),
@@ -197,7 +223,12 @@ impl Start<'_> {
     fn prepare_files(&self, driver: &dyn Driver, spec: &MachineSpec) -> Result<Drain, StartError> {
         let dir = self.dir;
         fs::remove_file(&dir.events_summary())?;
-        console::prepare(&dir.console())?;
+        health::reset(dir)?;
+        match self.cause {
+            Cause::User => console::prepare(&dir.console())?,
+            // The output of the run that failed is what explains it.
+            Cause::Policy => console::continue_with(&dir.console())?,
+        }
         for (file, reserved) in [
             // Space for some events, so that the end can be reported on a full disk.
             (dir.events(), 16 << 10),
@@ -317,20 +348,27 @@ impl Start<'_> {
             | StartError::Monitor(_) => false,
         };
         let run = self.record.run.as_ref();
-        if vmm_failed || run.is_some_and(|run| run.end.is_none()) {
+        if vmm_failed || self.cause == Cause::Policy || run.is_some_and(|run| run.end.is_none()) {
             let at = now();
+            let ending = Ending {
+                at,
+                reason: EndReason::MonitorFailed {
+                    code: None,
+                    message: error.to_string(),
+                },
+            };
+            if self.cause == Cause::Policy {
+                let policy = self.record.spec.get().lifecycle.restart;
+                let restarts = &mut self.record.restarts;
+                restarts.done();
+                restarts.schedule(policy, at, &ending, Some(&self.me));
+            }
             self.record.run = Some(Run {
                 started_at: at,
                 monitor: self.me.clone(),
                 vmm: None,
                 ports: Vec::new(),
-                end: Some(Ending {
-                    at,
-                    reason: EndReason::MonitorFailed {
-                        code: None,
-                        message: error.to_string(),
-                    },
-                }),
+                end: Some(ending),
                 unknown: Map::new(),
             });
         }
@@ -432,6 +470,9 @@ mod tests {
                 volumes: Vec::new(),
                 acceleration: Acceleration::Tcg,
                 remove_when_ended: false,
+                lifecycle: kraft_core::lifecycle::Lifecycle::default(),
+                stdin: false,
+                tty: false,
             };
             let program = ["qemu".to_owned()];
             let shown = |spec: &MachineSpec| {

@@ -112,6 +112,9 @@ pub(crate) fn spec(name: &str, args: &[&str]) -> MachineSpec {
         volumes: Vec::new(),
         acceleration: Acceleration::Tcg,
         remove_when_ended: false,
+        lifecycle: kraft_core::lifecycle::Lifecycle::default(),
+        stdin: false,
+        tty: false,
     }
 }
 

@@ -311,6 +311,7 @@ fn a_vmm_that_does_not_react_is_killed() {
     let options = StopOptions {
         grace: Duration::from_millis(200),
         force: false,
+        ..StopOptions::default()
     };
     let ending = bench.machines.stop(&id, options).unwrap();
     assert_eq!(ending.reason, EndReason::Stopped);

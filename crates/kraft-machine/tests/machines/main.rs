@@ -10,4 +10,6 @@ mod life;
 #[cfg(test)]
 mod many;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod script;

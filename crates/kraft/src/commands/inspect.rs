@@ -1,6 +1,7 @@
 //! `kraft inspect`.
 
 use kraft_core::cmdline::CommandLine;
+use kraft_core::lifecycle::Health;
 use kraft_core::machine::{EndReason, MachineSpec, MachineState};
 use kraft_core::port::PortMapping;
 use kraft_machine::Machine;
@@ -49,6 +50,9 @@ struct Inspected {
     ended_at: Option<jiff::Timestamp>,
     end: Option<EndReason>,
     exit_code: Option<i32>,
+    restarts: u32,
+    restart_at: Option<jiff::Timestamp>,
+    health: Option<Health>,
     pid: Option<u32>,
     monitor_pid: Option<u32>,
     ports: Vec<PortMapping>,
@@ -69,6 +73,9 @@ impl From<Machine> for Inspected {
             ended_at: machine.ended_at,
             exit_code: machine.end.as_ref().map(EndReason::exit_code),
             end: machine.end,
+            restarts: machine.restarts,
+            restart_at: machine.restart_at,
+            health: machine.health,
             pid: machine.pid,
             monitor_pid: machine.monitor_pid,
             ports: machine.ports,

@@ -1,10 +1,12 @@
 //! Machines that a command applies to: selected by arguments, listed, and processed one by one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::commands::tally::Tally;
 use anstyle::AnsiColor;
 use kraft_core::arch::Arch;
+use kraft_core::lifecycle::Health;
 use kraft_core::machine::{EndReason, MachineState};
 use kraft_core::platform::Platform;
 use kraft_core::port::PortMapping;
@@ -133,6 +135,12 @@ pub(crate) struct Row {
     pub(crate) exit_code: Option<i32>,
     /// The PID of its VMM, while it runs.
     pub(crate) pid: Option<u32>,
+    /// Its labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The result of its health checks; `null` if it has none, or does not run.
+    pub(crate) health: Option<Health>,
+    /// How often its restart policy started it since the user did.
+    pub(crate) restarts: u32,
     #[serde(skip)]
     pub(crate) moment: MachineState,
 }
@@ -155,6 +163,9 @@ impl From<Machine> for Row {
             ended_at: machine.ended_at,
             exit_code: machine.end.as_ref().map(EndReason::exit_code),
             pid: machine.pid,
+            labels: machine.spec.labels,
+            health: machine.health,
+            restarts: machine.restarts,
             moment: machine.state,
         }
     }
@@ -163,9 +174,20 @@ impl From<Machine> for Row {
 impl From<&Unreadable> for Row {
     fn from(unreadable: &Unreadable) -> Self {
         Self {
-            id: unreadable.id.to_string(),
             name: unreadable.name.clone(),
-            state: MachineState::Unknown.name(),
+            pid: unreadable.pid,
+            ..Self::unknown(unreadable.id.to_string(), MachineState::Unknown)
+        }
+    }
+}
+
+impl Row {
+    /// Returns the row of a machine of which only the id and the state are known.
+    pub(crate) fn unknown(id: String, state: MachineState) -> Self {
+        Self {
+            id,
+            name: None,
+            state: state.name(),
             kernel: None,
             args: Vec::new(),
             arch: None,
@@ -177,8 +199,19 @@ impl From<&Unreadable> for Row {
             started_at: None,
             ended_at: None,
             exit_code: None,
-            pid: unreadable.pid,
-            moment: MachineState::Unknown,
+            pid: None,
+            labels: BTreeMap::new(),
+            health: None,
+            restarts: 0,
+            moment: state,
+        }
+    }
+
+    /// Returns its state, with its health if that is checked.
+    pub(crate) fn status(&self) -> String {
+        match self.health {
+            Some(health) => format!("{} ({})", self.state, health.name()),
+            None => self.state.to_owned(),
         }
     }
 }

@@ -14,12 +14,15 @@ mod config;
 mod dockerfile;
 mod doctor;
 mod events;
+mod exec;
 mod fetch;
 mod foreground;
 mod init;
 mod inspect;
 mod kconfig;
+mod kill;
 mod lib;
+mod lifecycle;
 mod login;
 mod logout;
 mod logs;
@@ -27,12 +30,16 @@ mod machines;
 mod menu;
 mod pause;
 mod pkg;
+mod port;
 mod project;
 mod ps;
 mod remove;
+mod rename;
+mod restart;
 mod rootfs;
 pub(crate) mod run;
 mod schema;
+mod service;
 mod set;
 mod size;
 mod start;
@@ -83,10 +90,16 @@ pub(crate) enum Command {
     Logs(logs::Args),
     Start(start::Args),
     Stop(stop::Args),
+    Restart(restart::Args),
+    Kill(kill::Args),
     Pause(pause::Args),
     Unpause(unpause::Args),
     Wait(wait::Args),
     Inspect(inspect::Args),
+    Port(port::Args),
+    Rename(rename::Args),
+    Exec(exec::Args),
+    Service(service::Args),
     #[command(visible_alias = "event")]
     Events(events::Args),
     #[command(visible_alias = "rm")]
@@ -115,8 +128,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Local runtime commands",
         &[
-            "run", "ps", "logs", "start", "stop", "pause", "unpause", "wait", "inspect", "events",
-            "remove",
+            "run", "ps", "logs", "start", "stop", "restart", "kill", "pause", "unpause", "wait",
+            "inspect", "port", "rename", "exec", "events", "remove", "service",
         ],
     ),
     ("Unikraft Cloud commands", &["cloud"]),
@@ -167,6 +180,12 @@ impl Command {
             | Self::Logs(_)
             | Self::Start(_)
             | Self::Stop(_)
+            | Self::Restart(_)
+            | Self::Kill(_)
+            | Self::Port(_)
+            | Self::Rename(_)
+            | Self::Exec(_)
+            | Self::Service(_)
             | Self::Pause(_)
             | Self::Unpause(_)
             | Self::Wait(_)
@@ -186,6 +205,12 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Logs(args) => logs::exec(app, &args),
         Command::Start(args) => start::exec(app, &args),
         Command::Stop(args) => stop::exec(app, &args),
+        Command::Restart(args) => restart::exec(app, &args),
+        Command::Kill(args) => kill::exec(app, &args),
+        Command::Port(args) => port::exec(app, &args),
+        Command::Rename(args) => rename::exec(app, &args),
+        Command::Exec(args) => exec::exec(app, &args),
+        Command::Service(args) => service::exec(app, &args),
         Command::Pause(args) => pause::exec(app, &args),
         Command::Unpause(args) => unpause::exec(app, &args),
         Command::Wait(args) => wait::exec(app, &args),

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::choices;
 use super::dockerfile::DockerfileArgs;
 use super::foreground::{self, Started};
+use super::lifecycle::LifecycleArgs;
 use super::values::{self, PlatformArg};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
@@ -82,6 +83,13 @@ pub(crate) struct Args {
     /// Set an environment variable of the application; without a value, use that of the host
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
+
+    /// Read environment variables from this file: one NAME[=VALUE] per line
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    env_file: Vec<PathBuf>,
+
+    #[command(flatten)]
+    lifecycle: LifecycleArgs,
 
     /// Mount a host directory in the machine
     #[arg(short, long, value_name = "DIR:PATH[:ro]")]
@@ -253,7 +261,15 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
             .iter()
             .map(|volume| arguments::volume(volume))
             .collect::<Result<_, _>>()?,
-        env: arguments::env(&args.env, &app.env)?,
+        env: {
+            let mut env = arguments::env_files(&args.env_file, &app.env)?;
+            env.extend(arguments::env(&args.env, &app.env)?);
+            env
+        },
+        labels: args.lifecycle.labels(),
+        lifecycle: args.lifecycle.lifecycle()?,
+        stdin: false,
+        tty: false,
         kernel_args: args.kernel_arg.clone(),
         args: words.collect::<Result<_, _>>()?,
         disable_acceleration: args.disable_acceleration || app.settings.acceleration_is_off,

@@ -1,8 +1,10 @@
 //! `kraft stop`.
 
-use kraft_core::machine::MachineState;
+use std::time::Duration;
+
 use kraft_machine::{Error, Machine, StopOptions};
 
+use super::values;
 use crate::app::App;
 use crate::commands::machines::{Done, Selection};
 use crate::failure::Failure;
@@ -20,6 +22,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
 
+    /// Set how long the guest may take to shut down before it is stopped
+    #[arg(short, long, visible_alias = "time", value_name = "TIME", value_parser = values::duration)]
+    timeout: Option<Duration>,
+
     /// Kill the VMM instead of asking it to quit
     #[arg(short, long)]
     force: bool,
@@ -29,6 +35,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     let machines = machines::ending(app);
     let options = StopOptions {
         force: args.force,
+        timeout: args.timeout,
         ..StopOptions::default()
     };
     crate::commands::machines::each(app, &machines, &args.selection, is_up, |machine| {
@@ -46,19 +53,5 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
 
 /// Returns whether a machine has something to stop: a VMM, or a monitor that starts one.
 pub(crate) fn is_up(machine: &Machine) -> bool {
-    machine.pid.is_some() || machine.monitor_pid.is_some() || is_running(machine.state)
-}
-
-fn is_running(state: MachineState) -> bool {
-    match state {
-        MachineState::Running
-        | MachineState::Paused
-        | MachineState::Suspended
-        | MachineState::Restarting => true,
-        MachineState::Unknown
-        | MachineState::Created
-        | MachineState::Failed
-        | MachineState::Exited
-        | MachineState::Errored => false,
-    }
+    machine.pid.is_some() || machine.monitor_pid.is_some() || machine.state.is_up()
 }

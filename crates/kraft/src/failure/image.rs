@@ -309,8 +309,18 @@ impl From<arguments::Error> for Failure {
         use arguments::Error;
 
         match error {
-            Error::NotText { .. } | Error::Nameless(_) | Error::NotADirectory { .. } => {
-                Self::usage(error)
+            Error::NotText { .. }
+            | Error::Nameless(_)
+            | Error::NotADirectory { .. }
+            | Error::EnvLine { .. } => Self::usage(error),
+            Error::EnvFile { ref source, .. } => {
+                let missing = source.kind() == std::io::ErrorKind::NotFound;
+                let kind = if missing {
+                    Kind::NotFound
+                } else {
+                    Kind::Failed
+                };
+                Self::new(kind, error)
             }
             Error::Syntax(error) => Self::usage(error),
             Error::NoDirectory { ref typed_dir, .. } => {

@@ -88,6 +88,20 @@ impl From<kraft_machine::Error> for Failure {
     }
 }
 
+impl From<kraft_engine::service::Error> for Failure {
+    fn from(error: kraft_engine::service::Error) -> Self {
+        use kraft_engine::service::Error;
+
+        match error {
+            Error::File(error) => error.into(),
+            Error::Foreign(_) => {
+                Self::new(Kind::Failed, error).hint("rename that unit, or remove it yourself")
+            }
+            Error::Program(_) | Error::Systemctl(_) => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
 impl From<kraft_machine::driver::NoDriver> for Failure {
     fn from(error: kraft_machine::driver::NoDriver) -> Self {
         Self::new(Kind::Host, error)

@@ -60,6 +60,9 @@ fn a_machine_is_listed_with_values_of_real_types() {
             "ended_at": null,
             "exit_code": null,
             "pid": null,
+            "labels": {},
+            "health": null,
+            "restarts": 0,
         })
     );
     let table = home.ok(&["ps", "-a"]);

@@ -31,6 +31,7 @@ mod hidden;
 mod init;
 mod irregular;
 mod library;
+mod lifecycle;
 mod log_file;
 mod machines;
 mod probe;

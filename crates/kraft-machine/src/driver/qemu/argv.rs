@@ -224,6 +224,9 @@ mod tests {
             volumes: Vec::new(),
             acceleration: Acceleration::Tcg,
             remove_when_ended: false,
+            lifecycle: kraft_core::lifecycle::Lifecycle::default(),
+            stdin: false,
+            tty: false,
         }
     }
 

@@ -16,6 +16,7 @@ pub(super) fn control(dir: &MachineDir, action: Action, limit: Duration) -> Resu
     match action {
         Action::Pause => qmp.execute("stop").map(drop),
         Action::Resume => qmp.execute("cont").map(drop),
+        Action::PowerButton => qmp.execute("system_powerdown").map(drop),
         Action::Quit => {
             // QEMU may exit before it has answered.
             let _ = qmp.execute("quit");

@@ -1,4 +1,6 @@
-//! `kraft update`.
+//! `kraft update`: the pins of a project, or the settings of machines.
+
+mod machine;
 
 use kraft_core::lock::Pin;
 use kraft_core::reference::Reference;
@@ -14,19 +16,24 @@ use kraft_engine::project::Project;
 use kraft_engine::workplace::Workplace;
 use kraft_engine::{builtin, settings};
 
-/// Update the versions pinned in kraft.lock
+/// Update the versions pinned in kraft.lock, or the settings of machines
 ///
 /// kraft.lock pins the commit or archive of each component, and builds use exactly these. This
 /// command resolves the versions of all or of the given components again, and prints the old and
 /// new pins. With `--check`, nothing is written, and the command fails if a pin is out of date.
+///
+/// With an option for machines, such as `--restart`, the names are those of machines, whose settings
+/// change.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   kraft update
   kraft update lwip
-  kraft update --check")]
+  kraft update --check
+  kraft update --restart unless-stopped web
+  kraft update --label tier=web --memory 128Mi web")]
 pub(crate) struct Args {
-    /// Components, by name or as `lib/NAME` (default: all)
+    /// Components, by name or as `lib/NAME` (default: all), or machines
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 
@@ -40,6 +47,9 @@ pub(crate) struct Args {
     /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
+
+    #[command(flatten)]
+    machine: machine::MachineArgs,
 }
 
 /// One row; these are the fields of `-o json`.
@@ -78,6 +88,9 @@ impl From<Moved> for Row {
 }
 
 pub(super) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    if args.machine.is_meant() {
+        return machine::exec(app, &args.names, &args.machine);
+    }
     let project = args.project.open(app)?;
     let workplace = Workplace::open(app, &project)?;
     let mut rows: Vec<Row> = Vec::new();

@@ -1,14 +1,19 @@
 //! `kraft ps`.
 
+mod filter;
+mod template;
+
 use kraft_core::arch::Arch;
 use kraft_core::machine::MachineState;
 use kraft_core::quantity;
 use kraft_machine::Listed;
 
+use self::filter::Filter;
+use self::template::Template;
 use super::values::{self, PlatformArg};
 use crate::app::App;
 use crate::commands::machines::Row;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
 use kraft_engine::machines;
 
@@ -20,6 +25,8 @@ use kraft_engine::machines;
 Examples:
   kraft ps
   kraft ps --all --long
+  kraft ps --filter label=tier=web --filter status=running
+  kraft ps --format '{{.Names}}\t{{.Ports}}'
   kraft ps --all -o json | jq -r '.[] | select(.state == \"errored\") | .name'")]
 pub(crate) struct Args {
     /// List all machines, not only running ones
@@ -43,9 +50,18 @@ pub(crate) struct Args {
           value_parser = values::platform())]
     plat: PlatformArg,
 
+    /// List only machines with this property: name, id, label, status, health, exited or image; with
+    /// status, exited or health, of all machines
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+
     /// Set the output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
+
+    /// Print this text for each machine, with {{.Names}}, {{.Status}} and similar replaced
+    #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["output", "long", "quiet"])]
+    format: Option<Template>,
 }
 
 pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
@@ -65,8 +81,24 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
     if args.quiet {
         return rows.iter().try_for_each(|row| app.ui.line(&row.id));
     }
+    if let Some(template) = &args.format {
+        return print(app, template, &rows);
+    }
     let columns = if args.long { LONG } else { SHORT };
     app.ui.listing(args.output, &rows, columns)
+}
+
+fn print(app: &App, template: &Template, rows: &[Row]) -> Result<(), Failure> {
+    match template {
+        Template::Json => rows.iter().try_for_each(|row| {
+            let line = serde_json::to_string(row).map_err(|e| Failure::new(Kind::Failed, e))?;
+            app.ui.line(&line)
+        }),
+        Template::Lines(line) => rows
+            .iter()
+            .try_for_each(|row| app.ui.line(&line.render(row))),
+        Template::Table(line) => app.ui.text(&line.table(rows)),
+    }
 }
 
 /// A machine of unknown state may be running: it is always listed.
@@ -74,10 +106,12 @@ fn wanted(args: &Args, row: &Row) -> bool {
     let runs = matches!(row.moment, MachineState::Running | MachineState::Unknown);
     // A VMM that is still starting is listed, too.
     let comes_up = row.moment == MachineState::Created && row.pid.is_some();
-    let state = args.all || runs || comes_up;
+    let chosen = args.filter.iter().any(Filter::is_about_state);
+    let state = args.all || runs || comes_up || chosen || row.moment == MachineState::Restarting;
     let arch = args.arch.is_none() || row.arch.is_none() || row.arch == args.arch;
     state
         && arch
+        && filter::all_match(&args.filter, row)
         && row
             .platform
             .is_none_or(|platform| args.plat.means(platform))
@@ -111,7 +145,7 @@ const CREATED: Column<Row> = Column {
 };
 const STATUS: Column<Row> = Column {
     title: "STATUS",
-    cell: |row| Cell::new(row.state).colour(crate::commands::machines::state_colour(row.moment)),
+    cell: |row| Cell::new(row.status()).colour(crate::commands::machines::state_colour(row.moment)),
 };
 const MEM: Column<Row> = Column {
     title: "MEM",

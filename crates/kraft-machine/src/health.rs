@@ -1,0 +1,273 @@
+//! Health checks: the monitor tries whether the service in a machine works, and records the result.
+//!
+//! The result is in `health.json` of the machine's directory, which is replaced when it changes.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use kraft_core::lifecycle::{Health, HealthCheck, HealthProbe};
+use kraft_core::port::{PortMapping, Protocol};
+use kraft_sys::fs;
+use serde::{Deserialize, Serialize};
+
+use crate::layout::MachineDir;
+use crate::record::Record;
+
+/// How long a connection must last to count: where a VMM forwards the port, it accepts every
+/// connection, and closes it when the guest refuses it.
+const REFUSAL: Duration = Duration::from_millis(500);
+
+/// The maximal length of the status line of an HTTP response, in bytes.
+const MAX_STATUS_LINE: usize = 4096;
+
+/// The maximal size of a recorded result in bytes.
+const MAX_RESULT: u64 = 4096;
+
+/// The recorded result of the checks.
+#[derive(Debug, Serialize, Deserialize)]
+struct Recorded {
+    status: Health,
+    /// The number of failures in a row.
+    failures: u32,
+    /// The last failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Returns the result of the checks of a machine that runs.
+pub(crate) fn read(dir: &MachineDir) -> Health {
+    let bytes = fs::read_file(&dir.health(), MAX_RESULT).ok();
+    let recorded = bytes.and_then(|bytes| serde_json::from_slice::<Recorded>(&bytes).ok());
+    recorded.map_or(Health::Starting, |recorded| recorded.status)
+}
+
+/// Forgets the result of an earlier run.
+pub(crate) fn reset(dir: &MachineDir) -> Result<(), fs::Error> {
+    fs::remove_file(&dir.health())
+}
+
+/// Checks the health of a machine on a thread of its own, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Checker {
+    _stop: Sender<()>,
+}
+
+impl Checker {
+    /// Starts to check the present run of a machine; `None` if there is nothing to check.
+    pub(crate) fn start(dir: &MachineDir) -> Option<Self> {
+        let record = Record::load(dir).ok()?;
+        let check = record.spec.get().lifecycle.health.clone()?;
+        let address = address(&record.run?.ports, check.probe.port())?;
+        let (stop, stopped) = mpsc::channel();
+        let dir = dir.clone();
+        let run = move || {
+            let began = Instant::now();
+            let mut recorded = Recorded {
+                status: read(&dir),
+                failures: 0,
+                error: None,
+            };
+            let interval = Duration::from_millis(check.interval_ms.max(1));
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                let outcome = probe(&check, address);
+                // The machine may have ended meanwhile: its next run has another result.
+                if stopped.try_recv() == Err(mpsc::TryRecvError::Disconnected) {
+                    return;
+                }
+                record_outcome(&mut recorded, &check, outcome, began.elapsed(), &dir);
+            }
+        };
+        let name = "health".to_owned();
+        std::thread::Builder::new().name(name).spawn(run).ok()?;
+        Some(Self { _stop: stop })
+    }
+}
+
+fn record_outcome(
+    recorded: &mut Recorded,
+    check: &HealthCheck,
+    outcome: io::Result<()>,
+    ran: Duration,
+    dir: &MachineDir,
+) {
+    let before = (recorded.status, recorded.failures);
+    recorded.error = outcome.err().map(|error| error.to_string());
+    recorded.failures = match recorded.error {
+        Some(_) => recorded.failures.saturating_add(1),
+        None => 0,
+    };
+    let early = ran < Duration::from_millis(check.start_period_ms);
+    recorded.status = recorded
+        .status
+        .after(recorded.failures, check.retries, early);
+    if before != (recorded.status, recorded.failures)
+        && let Ok(json) = serde_json::to_vec(recorded)
+    {
+        // On a full disk, the last result stays.
+        let _ = fs::replace_file(&dir.health(), &json);
+    }
+}
+
+/// Returns the address at which the host reaches a port of a machine.
+fn address(ports: &[PortMapping], port: u16) -> Option<SocketAddr> {
+    let mapping = ports
+        .iter()
+        .find(|it| it.machine_port == port && it.protocol == Protocol::Tcp)?;
+    let ip = match mapping.host_ip {
+        ip if !ip.is_unspecified() => ip,
+        _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    Some(SocketAddr::new(ip, mapping.host_port))
+}
+
+/// Tries once; takes no longer than the check may take.
+fn probe(check: &HealthCheck, address: SocketAddr) -> io::Result<()> {
+    let limit = Duration::from_millis(check.timeout_ms.max(1));
+    let deadline = Instant::now() + limit;
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    match &check.probe {
+        HealthProbe::Tcp { .. } => {
+            stream.set_read_timeout(Some(limit.min(REFUSAL)))?;
+            match stream.read(&mut [0]) {
+                Ok(0) => Err(io::Error::other("the connection was closed at once")),
+                Err(e) if !is_timeout(&e) => Err(e),
+                Ok(_) | Err(_) => Ok(()),
+            }
+        }
+        HealthProbe::Http { port, path } => {
+            stream.set_write_timeout(Some(limit))?;
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nUser-Agent: kraft\r\n\
+                 Connection: close\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes())?;
+            let line = status_line(&mut stream, deadline)?;
+            match status(&line) {
+                Some(200..=399) => Ok(()),
+                Some(code) => Err(io::Error::other(format!("the response has status {code}"))),
+                None => Err(io::Error::other("the response is not HTTP")),
+            }
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+/// Reads the first line of a response.
+fn status_line(stream: &mut TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut chunk = [0; 256];
+    while !line.contains(&b'\n') && line.len() < MAX_STATUS_LINE {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut chunk)? {
+            0 => break,
+            read => line.extend(chunk.iter().take(read)),
+        }
+    }
+    Ok(line)
+}
+
+/// Parses a status line: `HTTP/1.1 200 OK`.
+fn status(line: &[u8]) -> Option<u16> {
+    let text = String::from_utf8_lossy(line);
+    let rest = text.strip_prefix("HTTP/")?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn check(probe: HealthProbe) -> HealthCheck {
+        HealthCheck {
+            probe,
+            interval_ms: 1,
+            timeout_ms: 200,
+            retries: 2,
+            start_period_ms: 0,
+        }
+    }
+
+    /// Probes a server that answers one connection; without an answer it keeps it open.
+    fn against(probe_of: fn(u16) -> HealthProbe, answer: Option<&'static [u8]>) -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (done, wait) = mpsc::channel::<()>();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            match answer {
+                Some(answer) => {
+                    // The client may have closed the connection.
+                    let _ = stream.write_all(answer);
+                }
+                None => {
+                    let _ = wait.recv();
+                }
+            }
+        });
+        let outcome = probe(&check(probe_of(address.port())), address);
+        drop(done);
+        server.join().unwrap();
+        outcome
+    }
+
+    #[test]
+    fn a_service_is_healthy_if_it_accepts_or_answers() {
+        let tcp = |port| HealthProbe::Tcp { port };
+        let http = |port| HealthProbe::Http {
+            port,
+            path: "/".to_owned(),
+        };
+        against(tcp, None).unwrap();
+        against(tcp, Some(b"220 ready\r\n")).unwrap();
+        against(http, Some(b"HTTP/1.0 204 No Content\r\n\r\n")).unwrap();
+        against(http, Some(b"HTTP/1.1 302 Found\r\n")).unwrap();
+        for (probe, answer) in [
+            (tcp as fn(u16) -> HealthProbe, Some(&b""[..])),
+            (http, Some(b"HTTP/1.1 500 Oops\r\n")),
+            (http, Some(b"SSH-2.0\r\n")),
+            (http, Some(&[b'x'; 8192])),
+            (http, None),
+        ] {
+            assert!(against(probe, answer).is_err(), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_result_is_recorded_when_it_changes() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = MachineDir::new(temporary.path().to_owned());
+        assert_eq!(read(&dir), Health::Starting);
+        let check = check(HealthProbe::Tcp { port: 1 });
+        let mut recorded = Recorded {
+            status: Health::Starting,
+            failures: 0,
+            error: None,
+        };
+        let refused = || Err(io::ErrorKind::ConnectionRefused.into());
+        for (outcome, expected) in [
+            (refused(), Health::Starting),
+            (refused(), Health::Unhealthy),
+            (Ok(()), Health::Healthy),
+            (refused(), Health::Healthy),
+        ] {
+            record_outcome(&mut recorded, &check, outcome, Duration::ZERO, &dir);
+            assert_eq!(read(&dir), expected);
+        }
+        reset(&dir).unwrap();
+        assert_eq!(read(&dir), Health::Starting);
+    }
+}
