@@ -1,4 +1,4 @@
-//! `kraft exec`, which does not exist: this says why.
+//! `kraft exec`, which always fails.
 
 use std::ffi::OsString;
 
@@ -10,7 +10,7 @@ use kraft_engine::machines;
 /// Fail, because a machine runs one program
 ///
 /// A unikernel has no second program, and kraft has no agent in its guests that could start one:
-/// this command always fails, and exists to say what to use instead.
+/// this command always fails, and prints what to use instead.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Accepted for compatibility with Docker

@@ -31,7 +31,7 @@ enum Command {
     Stop(StopArgs),
 }
 
-/// Whose machines are meant.
+/// Whose machines are started.
 #[derive(Debug, clap::Args)]
 struct ScopeArgs {
     /// Use the systemd of the user (default: unless the user is root)

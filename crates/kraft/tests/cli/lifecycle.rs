@@ -14,7 +14,8 @@ fn make(home: &Home, name: &str, options: &[&str]) {
 }
 
 fn inspect(home: &Home, name: &str) -> serde_json::Value {
-    home.json(&["inspect", name])[0].clone()
+    let all = home.json(&["inspect", name]);
+    all.get(0).cloned().unwrap_or_default()
 }
 
 #[test]
