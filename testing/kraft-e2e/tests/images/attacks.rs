@@ -14,9 +14,12 @@ use serde_json::{Value, json};
 const ROOM: u64 = 1 << 30;
 
 fn bench() -> Bench {
-    Bench::new()
-        .env("KRAFTKIT_HTTP_TIMEOUT", "2")
-        .env("KRAFTKIT_HTTP_RETRIES", "2")
+    Bench::new().env("KRAFTKIT_HTTP_RETRIES", "2")
+}
+
+/// As [`bench`], of a user who waits two seconds.
+fn impatient() -> Bench {
+    bench().env("KRAFTKIT_HTTP_TIMEOUT", "2")
 }
 
 /// Runs `kraft` with little memory, and insists that it ends by itself.
@@ -35,9 +38,16 @@ fn confined(bench: &Bench, args: &[&str]) -> Outcome {
 
 /// Pulls what must fail, and looks that nothing of it is believed.
 fn refused(image: Image, play: impl Fn(&Request) -> Act + Send + Sync + 'static) -> String {
-    let bench = bench();
+    refused_in(&bench(), image, play)
+}
+
+fn refused_in(
+    bench: &Bench,
+    image: Image,
+    play: impl Fn(&Request) -> Act + Send + Sync + 'static,
+) -> String {
     let registry = Hostile::start(image, Arc::new(play));
-    let outcome = confined(&bench, &["pkg", "pull", &registry.name("evil/image:v1")]).exits(4);
+    let outcome = confined(bench, &["pkg", "pull", &registry.name("evil/image:v1")]).exits(4);
     assert!(outcome.stderr.contains(registry.address()), "{outcome:?}");
     assert!(outcome.stderr.contains("hint: "), "{outcome:?}");
     let _ = bench.kraft(["store", "verify"]).success();
@@ -230,14 +240,14 @@ fn a_server_that_sends_almost_nothing_times_out() {
     let image = good();
     let layer = image.layers[0].clone();
     let size = image.blobs[&layer].1.len();
-    let said = refused(image, move |request| {
+    let said = refused_in(&impatient(), image, move |request| {
         if request.is_blob(&layer) {
             return Act::drip(size);
         }
         Act::Serve
     });
     assert!(said.contains("broke"), "{said}");
-    let said = refused(good(), |request| {
+    let said = refused_in(&impatient(), good(), |request| {
         if request.is_manifest() {
             return Act::drip(1_000_000);
         }

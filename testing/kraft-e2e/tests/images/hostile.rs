@@ -29,6 +29,15 @@ struct Fault {
     play: Play,
     code: i32,
     says: &'static [&'static str],
+    /// Seconds after which a silent registry is given up.
+    timeout: &'static str,
+}
+
+impl Fault {
+    fn timeout(mut self, seconds: &'static str) -> Self {
+        self.timeout = seconds;
+        self
+    }
 }
 
 fn fault(
@@ -44,13 +53,12 @@ fn fault(
         play: Arc::new(play),
         code,
         says,
+        timeout: "60",
     }
 }
 
 fn bench() -> Bench {
-    Bench::new()
-        .env("KRAFTKIT_HTTP_TIMEOUT", "2")
-        .env("KRAFTKIT_HTTP_RETRIES", "3")
+    Bench::new().env("KRAFTKIT_HTTP_RETRIES", "3")
 }
 
 /// Runs the cases concurrently: most of the time is waiting.
@@ -77,7 +85,7 @@ fn play_all(faults: Vec<Fault>) {
 }
 
 fn play(fault: Fault) -> Result<(), String> {
-    let bench = bench();
+    let bench = bench().env("KRAFTKIT_HTTP_TIMEOUT", fault.timeout);
     let registry = Hostile::start(fault.image, fault.play);
     let name = registry.name("evil/image:v1");
     let outcome = bench.kraft(["pkg", "pull", &name]);
@@ -478,7 +486,8 @@ fn invalid_responses() -> Vec<Fault> {
         }),
         fault("silent", good(), 4, &["silent for 2 seconds"], |_| {
             Act::Stall
-        }),
+        })
+        .timeout("2"),
         fault("escape sequences", good(), 5, &["not allow"], |_| {
             Act::Answer(
                 403,
