@@ -29,6 +29,12 @@ RUST = rust=$$(scripts/find-rust.sh) && export PATH="$$rust:$$PATH"
 # Embeds the kernels of the built-in runtime, if `make runtime` could build one.
 FEATURES = $$(compgen -G 'runtime/build/*.gz' >/dev/null && echo --features kraft/builtin-runtime || true)
 
+# `cargo xtask` with the crates that `build` compiled: without its features, half of them are compiled again.
+XTASK = cargo run --quiet --locked --package xtask $(FEATURES) --
+
+# Tests wait for guests, registries and time limits more than they compute: eight at a time at least.
+export RUST_TEST_THREADS ?= $(shell nproc | awk '{ print ($$1 > 8) ? $$1 : 8 }')
+
 .PHONY: help demo demo-run test test-run check check-run bench bench-run fuzz install setup guests runtime build
 
 help: ## List these targets
@@ -77,13 +83,13 @@ check-run:
 		echo "make: skipped lints of the built-in runtime: the Rust target x86_64-unknown-none is not installed"; \
 	fi
 	@echo "make: checking the imports between crates"
-	@$(RUST); cargo xtask arrows
+	@$(RUST); $(XTASK) arrows
 	@echo "make: checking the wording"
-	@$(RUST); cargo xtask words
+	@$(RUST); $(XTASK) words
 	@echo "make: checking that every public module has an example"
-	@$(RUST); cargo xtask examples
+	@$(RUST); $(XTASK) examples
 	@echo "make: checking that generated files are up to date"
-	@$(RUST); cargo xtask docs --check
+	@$(RUST); $(XTASK) docs --check
 	@echo "make: checking the documentation"
 	@$(RUST); $(DOC_COMPLAINTS) cargo doc --workspace --no-deps --document-private-items --locked --quiet
 	@$(RUST); if command -v cargo-deny >/dev/null; then \
