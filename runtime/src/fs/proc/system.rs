@@ -7,6 +7,9 @@ use crate::arch::{self, PAGE};
 use crate::fs::generated::{Item, Text};
 use crate::fs::mounts;
 use crate::mm::frames;
+use crate::net::address::Family;
+use crate::net::socket::Kind;
+use crate::net::table;
 use crate::put;
 use crate::sync::Global;
 use crate::syscall::{RELEASE, VERSION, host_name, name_host};
@@ -409,15 +412,35 @@ pub static NET: &[(&str, Item)] = &[
     ),
     ("snmp", Fixed("")),
     ("sockstat", Fixed("sockets: used 0\n")),
-    ("tcp", Fixed(SOCKETS)),
-    ("tcp6", Fixed(SOCKETS6)),
-    ("udp", Fixed(SOCKETS)),
-    ("udp6", Fixed(SOCKETS6)),
     (
-        "unix",
-        Fixed("Num       RefCount Protocol Flags    Type St Inode Path\n"),
+        "tcp",
+        Item::Text(|text| sockets(text, SOCKETS, Family::Inet, Kind::Stream)),
     ),
+    (
+        "tcp6",
+        Item::Text(|text| sockets(text, SOCKETS6, Family::Inet6, Kind::Stream)),
+    ),
+    (
+        "udp",
+        Item::Text(|text| sockets(text, SOCKETS, Family::Inet, Kind::Datagram)),
+    ),
+    (
+        "udp6",
+        Item::Text(|text| sockets(text, SOCKETS6, Family::Inet6, Kind::Datagram)),
+    ),
+    ("unix", Item::Text(unix_sockets)),
 ];
+
+fn sockets(text: &mut Text, head: &str, family: Family, kind: Kind) {
+    text.put(head.as_bytes());
+    table::put_inet(text, family, kind);
+}
+
+fn unix_sockets(text: &mut Text) {
+    text.put(b"Num       RefCount Protocol Flags    Type St Inode Path\n");
+    table::put_unix(text);
+}
+
 const SOCKETS: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 const SOCKETS6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 const NET_DEVICES: &str = "Inter-|   Receive                                                |  Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n";
