@@ -127,6 +127,9 @@ pub fn old_directory_entry(entry: &DirectoryEntry) -> Vec<u8> {
     bytes
 }
 
+/// Bytes of the shortest entry of a directory, in both layouts.
+pub const SHORTEST_ENTRY: usize = 24;
+
 /// One `struct linux_dirent64`.
 pub fn directory_entry(entry: &DirectoryEntry) -> Vec<u8> {
     let length = (19 + entry.name.len() + 1).next_multiple_of(8);

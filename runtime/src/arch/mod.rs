@@ -15,7 +15,7 @@ mod machine;
 #[path = "host.rs"]
 mod machine;
 
-#[cfg(any(test, target_arch = "aarch64"))]
+#[cfg(any(not(target_os = "none"), target_arch = "aarch64"))]
 pub mod device_tree;
 
 #[cfg(all(target_os = "none", target_arch = "x86_64"))]

@@ -240,7 +240,7 @@ mod tests {
         let mut open: Vec<(alloc::string::String, Rc<dyn Node>)> =
             alloc::vec![(alloc::string::String::new(), root)];
         while let Some((path, node)) = open.pop() {
-            for entry in node.entries(0).unwrap() {
+            for entry in node.entries(0, usize::MAX).unwrap() {
                 let child = node.lookup(&entry.name).unwrap();
                 let name = format!("{path}/{}", entry.name.escape_ascii());
                 let metadata = child.metadata();

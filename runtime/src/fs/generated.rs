@@ -235,8 +235,12 @@ pub fn find(items: &'static [(&'static str, Item)], name: &[u8]) -> Option<&'sta
         .map(|(_, item)| item)
 }
 
-/// The entries of a directory of items.
-pub fn entries(items: &'static [(&'static str, Item)], from: u64) -> Vec<DirectoryEntry> {
+/// The next entries of a directory of items: `most` or fewer.
+pub fn entries(
+    items: &'static [(&'static str, Item)],
+    from: u64,
+    most: usize,
+) -> Vec<DirectoryEntry> {
     let listed = items.iter().enumerate().skip(from as usize);
     listed
         .map(|(index, (name, item))| DirectoryEntry {
@@ -245,6 +249,7 @@ pub fn entries(items: &'static [(&'static str, Item)], from: u64) -> Vec<Directo
             kind: kind_of(item),
             next: index as u64 + 1,
         })
+        .take(most)
         .collect()
 }
 
@@ -273,8 +278,8 @@ impl Node for FixedNode {
         Ok(FixedNode::new(self.tree, item))
     }
 
-    fn entries(&self, from: u64) -> Result<Vec<DirectoryEntry>> {
-        Ok(entries(self.items()?, from))
+    fn entries(&self, from: u64, most: usize) -> Result<Vec<DirectoryEntry>> {
+        Ok(entries(self.items()?, from, most))
     }
 
     fn target(&self) -> Result<Vec<u8>> {

@@ -179,6 +179,7 @@ impl MemoryNode {
         if self.links.get() == 0 {
             return Err(Errno::NOENT);
         }
+        frames::check_spare_for_files().map_err(|_| Errno::NOSPC)?;
         if node.kind() == Kind::Directory {
             self.links.set(self.links.get() + 1);
         }
@@ -295,7 +296,13 @@ impl FileContent {
                 Err(error) if at == offset => return Err(error),
                 Err(_) => break,
             };
-            let frame = match self.page(at / PAGE as u64) {
+            let index = at / PAGE as u64;
+            let page = if self.pages.contains_key(&index) {
+                self.page(index)
+            } else {
+                frames::check_spare_for_files().and_then(|()| self.page(index))
+            };
+            let frame = match page {
                 Ok(frame) => frame,
                 Err(_) if at > offset => break,
                 Err(_) => return Err(Errno::NOSPC),
@@ -330,6 +337,10 @@ impl FileContent {
 impl Node for MemoryNode {
     fn kind(&self) -> Kind {
         self.kind
+    }
+
+    fn identity(&self) -> (u64, u64) {
+        (self.tree.device, self.number)
     }
 
     fn metadata(&self) -> Metadata {
@@ -497,7 +508,7 @@ impl Node for MemoryNode {
         target.insert(new_name, node)
     }
 
-    fn entries(&self, from: u64) -> Result<Vec<DirectoryEntry>> {
+    fn entries(&self, from: u64, most: usize) -> Result<Vec<DirectoryEntry>> {
         let directory = self.directory()?.borrow();
         self.accessed.set(time::wall_clock());
         let entries = directory
@@ -507,12 +518,12 @@ impl Node for MemoryNode {
                 let node = &directory.by_name.get(name)?.node;
                 Some(DirectoryEntry {
                     name: name.clone(),
-                    number: node.metadata().number,
+                    number: node.identity().1,
                     kind: node.kind(),
                     next: order + 1,
                 })
             });
-        Ok(entries.collect())
+        Ok(entries.take(most).collect())
     }
 
     fn target(&self) -> Result<Vec<u8>> {

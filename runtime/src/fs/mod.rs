@@ -10,7 +10,7 @@ mod path;
 pub mod proc;
 pub mod pts;
 pub mod sys;
-mod table;
+pub mod table;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -254,12 +254,12 @@ pub trait Node: Any {
         Err(Errno::PERM)
     }
 
-    /// The entries of a directory from a position on, without `.` and `..`; position 0 is
-    /// the beginning.
+    /// The next entries of a directory, from a position on and without `.` and `..`: `most` or
+    /// fewer, but none only at the end. Position 0 is the beginning.
     ///
     /// # Errors
     /// `ENOTDIR`
-    fn entries(&self, _from: u64) -> Result<Vec<DirectoryEntry>> {
+    fn entries(&self, _from: u64, _most: usize) -> Result<Vec<DirectoryEntry>> {
         Err(Errno::NOTDIR)
     }
 

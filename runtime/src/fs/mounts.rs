@@ -20,14 +20,16 @@ pub struct Mount {
     /// Whether it cannot be written.
     pub read_only: bool,
     root: Rc<dyn Node>,
-    /// The directory that it covers.
+    /// The identity of the root, which every step along a path compares.
+    identity: (u64, u64),
+    /// The identity of the directory that it covers.
     covered: Option<(u64, u64)>,
 }
 
 impl Mount {
     /// The number of the file system.
     pub fn device(&self) -> u64 {
-        self.root.metadata().device
+        self.identity.0
     }
 }
 
@@ -48,6 +50,7 @@ pub fn mount_root(root: Rc<dyn Node>, kind: &'static str) {
         kind,
         path: b"/".to_vec(),
         read_only: false,
+        identity: root.identity(),
         root,
         covered: None,
     };
@@ -83,6 +86,7 @@ pub fn mount(
         kind,
         path: at.path_from(top),
         read_only,
+        identity: root.identity(),
         root,
         covered: Some(at.node.identity()),
     };
@@ -99,7 +103,7 @@ pub fn unmount(at: &Place) -> Result<()> {
     let mut mounts = MOUNTS.borrow_mut();
     let index = mounts
         .iter()
-        .rposition(|mount| mount.covered.is_some() && mount.root.identity() == root)
+        .rposition(|mount| mount.covered.is_some() && mount.identity == root)
         .ok_or(Errno::INVAL)?;
     let gone = mounts.remove(index);
     drop(mounts);
@@ -117,7 +121,7 @@ pub fn mounted_at(node: &Rc<dyn Node>) -> Option<Rc<dyn Node>> {
     let mut found = None;
     // A mounted root may be covered by another one.
     while let Some(mount) = mounts.iter().rev().find(|mount| mount.covered == Some(at)) {
-        at = mount.root.identity();
+        at = mount.identity;
         found = Some(mount.root.clone());
     }
     found
@@ -128,12 +132,9 @@ pub fn all() -> Vec<Mount> {
     MOUNTS.borrow().clone()
 }
 
-/// The mount that has a node.
-pub fn of(device: u64) -> Option<Mount> {
-    MOUNTS
-        .borrow()
-        .iter()
-        .rev()
-        .find(|mount| mount.root.identity().0 == device)
-        .cloned()
+/// Whether the file system with a number was mounted so that it cannot be written.
+pub fn is_read_only(device: u64) -> bool {
+    let mounts = MOUNTS.borrow();
+    let mount = mounts.iter().rev().find(|mount| mount.device() == device);
+    mount.is_some_and(|mount| mount.read_only)
 }

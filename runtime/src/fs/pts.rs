@@ -57,7 +57,7 @@ impl Node for Root {
         }))
     }
 
-    fn entries(&self, from: u64) -> Result<Vec<DirectoryEntry>> {
+    fn entries(&self, from: u64, most: usize) -> Result<Vec<DirectoryEntry>> {
         let multiplexer = (b"ptmx".to_vec(), MULTIPLEXER);
         let terminals = terminal::open_pairs()
             .into_iter()
@@ -71,6 +71,7 @@ impl Node for Root {
                 kind: Kind::CharacterDevice,
                 next: number + 1,
             })
+            .take(most)
             .collect())
     }
 

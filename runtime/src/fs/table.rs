@@ -14,16 +14,21 @@ const FAILED: u8 = 125;
 
 /// One line, `device:path:driver:flags:options:more` (Unikraft's `vfs.fstab`).
 #[derive(Debug, PartialEq, Eq)]
-struct Entry<'a> {
-    device: &'a [u8],
-    path: &'a [u8],
-    driver: &'a [u8],
-    read_only: bool,
+pub struct Entry<'a> {
+    /// The name that the VMM gave the device.
+    pub device: &'a [u8],
+    /// Where it is mounted, from the root.
+    pub path: &'a [u8],
+    /// The kind of file system.
+    pub driver: &'a [u8],
+    /// Whether it cannot be written.
+    pub read_only: bool,
     /// `mkmp`: the directory is made if it is missing.
-    make: bool,
+    pub make: bool,
 }
 
-fn parse(line: &[u8]) -> Option<Entry<'_>> {
+/// Reads a line; `None` if it is none.
+pub fn parse(line: &[u8]) -> Option<Entry<'_>> {
     let mut fields = line.split(|&byte| byte == b':');
     let mut next = || fields.next().unwrap_or_default();
     let (device, path, driver, flags, options, more) =

@@ -55,7 +55,7 @@ fn fields(text: &str) -> Vec<&str> {
 }
 
 /// Reads an entry of the command line.
-fn parse(entry: &[u8]) -> Option<Setting> {
+pub fn parse(entry: &[u8]) -> Option<Setting> {
     let text = core::str::from_utf8(entry).ok()?;
     let fields = fields(text);
     let (address, bits) = fields.first()?.split_once('/')?;

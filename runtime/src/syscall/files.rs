@@ -18,6 +18,8 @@ use crate::task::{self, Limit};
 
 /// `O_CLOEXEC`
 pub const CLOSE_ON_EXEC: usize = 0o2_000_000;
+/// The most entries of a directory that one call looks at.
+const MOST_ENTRIES: usize = 1024;
 /// The most pieces of one call (`IOV_MAX`).
 const MOST_PIECES: usize = 1024;
 
@@ -183,7 +185,7 @@ pub fn close_range(first: u32, last: u32, flags: usize) -> Result {
     }
     let process = task::current_process();
     if flags & UNSHARE != 0 {
-        let copy = Rc::new(process.file_table().copy());
+        let copy = Rc::new(process.file_table().copy()?);
         *process.files.borrow_mut() = copy;
     }
     let table = process.file_table();
@@ -552,6 +554,8 @@ fn list_directory(
 ) -> Result {
     let description = get_open(fd)?;
     let node = description.file.node().ok_or(Errno::NOTDIR)?;
+    // No more than fit are asked for: a directory may have many.
+    let most = (length / stat::SHORTEST_ENTRY + 1).min(MOST_ENTRIES);
     // Positions 0 and 1 stand for `.` and `..`; those of the node follow.
     let mut position = description.offset.get();
     let own = node.metadata();
@@ -569,8 +573,8 @@ fn list_directory(
         });
     }
     let from = position.saturating_sub(2);
-    entries.extend(node.entries(from)?.into_iter().map(|mut entry| {
-        entry.next += 2;
+    entries.extend(node.entries(from, most)?.into_iter().map(|mut entry| {
+        entry.next = entry.next.saturating_add(2);
         entry
     }));
     let mut done = 0;

@@ -139,9 +139,10 @@ impl Resolver {
 
 /// Fails with `EROFS` on a file system that cannot be written.
 fn check_mount(node: &Rc<dyn Node>) -> Result<()> {
-    match mounts::of(node.metadata().device) {
-        Some(mount) if mount.read_only => Err(Errno::ROFS),
-        _ => Ok(()),
+    if mounts::is_read_only(node.identity().0) {
+        Err(Errno::ROFS)
+    } else {
+        Ok(())
     }
 }
 
@@ -280,7 +281,8 @@ fn open_path(fd: i32, path: &[u8], flags: usize, mode: usize) -> Result<Rc<Descr
         if !created && !is_permitted(&metadata, &resolver.credentials, wanted) {
             return Err(Errno::ACCES);
         }
-        if writable && matches!(kind, Kind::File | Kind::Directory) {
+        let changes = writable || flags & open_flags::TRUNCATE != 0;
+        if changes && matches!(kind, Kind::File | Kind::Directory) {
             check_mount(&place.node)?;
         }
         if flags & open_flags::TRUNCATE != 0 && kind == Kind::File && !created {

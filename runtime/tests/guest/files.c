@@ -121,6 +121,17 @@ int main(void) {
     struct timespec times[2] = {{1000, 5}, {2000, 6}};
     ok(utimensat(AT_FDCWD, "s", times, AT_SYMLINK_NOFOLLOW) == 0 && lstat("s", &status) == 0 &&
                status.st_mtim.tv_sec == 2000 && status.st_atim.tv_nsec == 5, "times are set");
+    mkdir("many", 0755);
+    for (int made = 0; made < 20000; made++) {
+        sprintf(buffer, "many/%d", made);
+        mknod(buffer, S_IFREG | 0600, 0);
+    }
+    DIR *many = opendir("many");
+    int listed = 0;
+    while (readdir(many))
+        listed++;
+    closedir(many);
+    ok(listed == 20002, "every entry of a large directory");
     setuid(1000);
     ok(open("/tmp/t/new", O_CREAT | O_WRONLY, 0600) == -1 && errno == EACCES, "permissions");
     ok(setuid(0) == -1 && errno == EPERM, "root does not come back");

@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::abi::errno::{Errno, Result};
+use crate::fs::{DirectoryEntry, Kind, Metadata};
+use crate::time::SECOND;
 
 /// Bytes of a message before its fields: size, type, tag.
 pub const HEADER: usize = 7;
@@ -10,7 +12,7 @@ pub const HEADER: usize = 7;
 /// The types of requests; an answer has the next number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Type {
+pub(super) enum Type {
     Statfs = 8,
     Lopen = 12,
     Lcreate = 14,
@@ -37,7 +39,7 @@ pub enum Type {
 pub const ERROR: u8 = 7;
 
 /// A request that is being written.
-pub struct Request(Vec<u8>);
+pub(super) struct Request(Vec<u8>);
 
 impl Request {
     /// A request without fields, in the memory of `buffer`.
@@ -166,6 +168,64 @@ impl<'a> Fields<'a> {
     pub fn qid(&mut self) -> Result<u64> {
         self.bytes(5)?;
         self.u64()
+    }
+
+    /// The entries of a directory (`Rreaddir`).
+    ///
+    /// # Errors
+    /// `EIO`
+    pub fn entries(&mut self) -> Result<Vec<DirectoryEntry>> {
+        let count = self.u32()? as usize;
+        let mut fields = Fields::new(self.bytes(count)?);
+        let mut entries = Vec::new();
+        while !fields.is_empty() {
+            let number = fields.qid()?;
+            let next = fields.u64()?;
+            let kind = u32::from(fields.u8()?) << 12;
+            entries.push(DirectoryEntry {
+                name: fields.string()?.into(),
+                number,
+                kind: Kind::from_mode(kind).unwrap_or(Kind::File),
+                next,
+            });
+        }
+        Ok(entries)
+    }
+
+    /// What is known of a node of the file system `device` (`Rgetattr`).
+    ///
+    /// # Errors
+    /// `EIO`
+    pub fn metadata(&mut self, device: u64) -> Result<Metadata> {
+        self.u64()?;
+        let number = self.qid()?;
+        let mode = self.u32()?;
+        let (user, group) = (self.u32()?, self.u32()?);
+        let links = self.u64()? as u32;
+        let (device_number, size) = (self.u64()?, self.u64()?);
+        self.u64()?;
+        let blocks = self.u64()?;
+        let mut time = || -> Result<u64> {
+            let seconds = self.u64()?;
+            Ok(seconds.saturating_mul(SECOND).saturating_add(self.u64()?))
+        };
+        let (accessed, modified, changed) = (time()?, time()?, time()?);
+        Ok(Metadata {
+            device,
+            number,
+            kind: Kind::from_mode(mode).ok_or(Errno::IO)?,
+            permissions: mode & 0o7777,
+            links,
+            user,
+            group,
+            device_number,
+            // What is larger would be negative for programs.
+            size: size.min(i64::MAX as u64),
+            blocks,
+            accessed,
+            modified,
+            changed,
+        })
     }
 
     /// Whether all fields were read.

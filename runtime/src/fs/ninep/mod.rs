@@ -8,7 +8,7 @@
 //! Source: <https://github.com/chaos/diod/blob/master/protocol.md> and "virtio" 1.2.
 
 mod client;
-mod message;
+pub mod message;
 mod node;
 
 use alloc::rc::Rc;

@@ -8,7 +8,7 @@ use core::any::Any;
 use core::cell::{Cell, RefCell};
 
 use super::client::Client;
-use super::message::{Fields, Type};
+use super::message::Type;
 use crate::abi::errno::{Errno, Result};
 use crate::arch::{self, PAGE};
 use crate::file::File;
@@ -24,6 +24,8 @@ use crate::time::SECOND;
 const NO_FID: u32 = u32::MAX;
 /// What `statfs` says if the host does not.
 const MAGIC: u64 = 0x0102_1997;
+/// Bytes of the longest entry of a directory in a message.
+const LONGEST_ENTRY: usize = 24 + LONGEST_NAME;
 /// Nanoseconds for which what the host said of a node is not asked again: one system call
 /// looks several times.
 const FRESH: u64 = 1_000_000;
@@ -106,36 +108,7 @@ fn ask_metadata(client: &Client, device: u64, fid: u32) -> Result<Metadata> {
     /// `P9_GETATTR_BASIC`
     const BASIC: u64 = 0x7ff;
     let answer = client.ask(Type::Getattr, |request| request.u32(fid).u64(BASIC))?;
-    let mut fields = answer.fields();
-    fields.u64()?;
-    let number = fields.qid()?;
-    let mode = fields.u32()?;
-    let (user, group) = (fields.u32()?, fields.u32()?);
-    let links = fields.u64()? as u32;
-    let (device_number, size) = (fields.u64()?, fields.u64()?);
-    fields.u64()?;
-    let blocks = fields.u64()?;
-    let mut time = || -> Result<u64> {
-        let seconds = fields.u64()?;
-        Ok(seconds.saturating_mul(SECOND).saturating_add(fields.u64()?))
-    };
-    let (accessed, modified, changed) = (time()?, time()?, time()?);
-    Ok(Metadata {
-        device,
-        number,
-        kind: Kind::from_mode(mode).ok_or(Errno::IO)?,
-        permissions: mode & 0o7777,
-        links,
-        user,
-        group,
-        device_number,
-        // What is larger would be negative for programs.
-        size: size.min(i64::MAX as u64),
-        blocks,
-        accessed,
-        modified,
-        changed,
-    })
+    answer.fields().metadata(device)
 }
 
 fn checksum(frame: &Frame) -> u64 {
@@ -522,25 +495,6 @@ fn of_client<'a>(node: &'a Rc<dyn Node>, client: &Rc<Client>) -> Result<&'a Host
         .ok_or(Errno::XDEV)
 }
 
-/// The entries of one answer, `.` and `..` too.
-fn read_entries(mut fields: Fields<'_>) -> Result<Vec<DirectoryEntry>> {
-    let count = fields.u32()? as usize;
-    let mut fields = Fields::new(fields.bytes(count)?);
-    let mut entries = Vec::new();
-    while !fields.is_empty() {
-        let number = fields.qid()?;
-        let next = fields.u64()?;
-        let kind = u32::from(fields.u8()?) << 12;
-        entries.push(DirectoryEntry {
-            name: fields.string()?.into(),
-            number,
-            kind: Kind::from_mode(kind).unwrap_or(Kind::File),
-            next,
-        });
-    }
-    Ok(entries)
-}
-
 impl Node for HostNode {
     fn kind(&self) -> Kind {
         self.kind
@@ -709,27 +663,31 @@ impl Node for HostNode {
         Ok(())
     }
 
-    fn entries(&self, from: u64) -> Result<Vec<DirectoryEntry>> {
+    fn entries(&self, from: u64, most: usize) -> Result<Vec<DirectoryEntry>> {
         if self.kind != Kind::Directory {
             return Err(Errno::NOTDIR);
         }
         let fid = self.ready(true, false)?;
+        // The two that are left out are alone in an answer only if it has little space.
+        let count = most.saturating_mul(LONGEST_ENTRY).max(2 * LONGEST_ENTRY);
+        let count = count.min(self.client.most_data()) as u32;
         let mut at = from;
-        loop {
-            let answer = self.client.ask(Type::Readdir, |request| {
-                let count = self.client.most_data() as u32;
-                request.u32(fid).u64(at).u32(count)
-            })?;
-            let mut entries = read_entries(answer.fields())?;
+        for _ in 0..3 {
+            let answer = self
+                .client
+                .ask(Type::Readdir, |request| request.u32(fid).u64(at).u32(count))?;
+            let mut entries = answer.fields().entries()?;
             let Some(last) = entries.last().map(|entry| entry.next) else {
-                return Ok(entries);
+                break;
             };
             entries.retain(|entry| &*entry.name != b"." && &*entry.name != b"..");
-            if !entries.is_empty() || last == at {
+            if !entries.is_empty() {
+                entries.truncate(most);
                 return Ok(entries);
             }
             at = last;
         }
+        Ok(Vec::new())
     }
 
     fn target(&self) -> Result<Vec<u8>> {

@@ -90,9 +90,9 @@ impl Node for Root {
         Ok(process::directory(self.0, process.id))
     }
 
-    fn entries(&self, from: u64) -> Result<Vec<DirectoryEntry>> {
+    fn entries(&self, from: u64, most: usize) -> Result<Vec<DirectoryEntry>> {
         let items = system::ITEMS.len() as u64;
-        let mut entries = generated::entries(system::ITEMS, from.min(items));
+        let mut entries = generated::entries(system::ITEMS, from.min(items), most);
         for (index, (name, of_thread)) in (items..).zip(OWN) {
             if index >= from {
                 entries.push(DirectoryEntry {
@@ -110,6 +110,7 @@ impl Node for Root {
         entries.extend(
             listed.map(|process| process::entry(process.id, FIRST_PROCESS + process.id as u64 + 1)),
         );
+        entries.truncate(most);
         Ok(entries)
     }
 

@@ -224,13 +224,15 @@ impl ProcessNode {
 
 /// The entries of a list of numbers.
 fn numbered(
-    numbers: impl Iterator<Item = i32>,
-    from: u64,
+    numbers: Vec<i32>,
+    (from, most): (u64, usize),
     kind: Kind,
     number: impl Fn(i32) -> u64,
 ) -> Vec<DirectoryEntry> {
     numbers
+        .into_iter()
         .filter(|&id| id as u64 >= from)
+        .take(most)
         .map(|id| DirectoryEntry {
             name: alloc::format!("{id}").into_bytes().into(),
             number: number(id),
@@ -323,7 +325,7 @@ impl Node for ProcessNode {
         }
     }
 
-    fn entries(&self, from: u64) -> Result<Vec<DirectoryEntry>> {
+    fn entries(&self, from: u64, most: usize) -> Result<Vec<DirectoryEntry>> {
         let subject = self.subject;
         let process = subject.process().map_err(|_| Errno::NOENT)?;
         match self.what {
@@ -338,16 +340,17 @@ impl Node for ProcessNode {
                     kind: kind_of(entry),
                     next: index as u64 + 1,
                 })
+                .take(most)
                 .collect()),
             What::Entry(_, Entry::Descriptors) => {
                 let fds = process.file_table().descriptors();
-                Ok(numbered(fds.into_iter(), from, Kind::Link, |fd| {
+                Ok(numbered(fds, (from, most), Kind::Link, |fd| {
                     subject.number(0xf0, fd)
                 }))
             }
             What::Entry(_, Entry::DescriptorInfos) => {
                 let fds = process.file_table().descriptors();
-                Ok(numbered(fds.into_iter(), from, Kind::File, |fd| {
+                Ok(numbered(fds, (from, most), Kind::File, |fd| {
                     subject.number(0xf1, fd)
                 }))
             }
@@ -358,7 +361,7 @@ impl Node for ProcessNode {
                     .map(|thread| thread.id())
                     .collect();
                 ids.sort_unstable();
-                Ok(numbered(ids.into_iter(), from, Kind::Directory, |id| {
+                Ok(numbered(ids, (from, most), Kind::Directory, |id| {
                     let thread = Some(id);
                     Subject { thread, ..subject }.number(0, 0)
                 }))
