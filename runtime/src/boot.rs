@@ -145,6 +145,10 @@ mod tests {
             text(&parse(b"kernel /prog a 'b c' d\\ e").arguments),
             ["/prog", "a", "b c", "d e"]
         );
+        assert_eq!(
+            text(&parse(b"kernel -- /p \"\" ''").arguments),
+            ["/p", "", ""]
+        );
         assert!(parse(b"").arguments.is_empty());
         assert!(parse(b"kernel env.vars=[ A=1").arguments.len() == 2);
     }

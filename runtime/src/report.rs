@@ -1,11 +1,12 @@
 //! What the kernel says on the console, and the end of the machine.
 
+use alloc::string::String;
 use core::fmt::{self, Write};
 
 use crate::arch::{self, Registers};
 use crate::mm::frames;
 use crate::signal::Info;
-use crate::task::{self, Ending, Process, Thread};
+use crate::task::{self, Ending, Process, Thread, symbols};
 
 /// The console as the kernel writes to it.
 pub struct Console;
@@ -47,19 +48,44 @@ impl Process {
     }
 }
 
+/// An address with the function that has it, and the file if it is not the program itself:
+/// `0x7f0012 (memcpy+0x12 in libc.so.6)`.
+fn place_of(process: &Process, address: usize) -> String {
+    let mut text = alloc::format!("{address:#x}");
+    let location = process
+        .space()
+        .and_then(|space| symbols::find(&space, address));
+    let Some((location, (name, distance))) =
+        location.and_then(|mut location| location.function.take().map(|name| (location, name)))
+    else {
+        return text;
+    };
+    let program = process.program.borrow().clone();
+    let other = location
+        .place
+        .filter(|place| program.is_none_or(|program| !program.is(place)));
+    // Text in memory takes everything.
+    let _ = write!(text, " ({name}+{distance:#x}");
+    if let Some(place) = other {
+        let _ = write!(text, " in {}", place.name().escape_ascii());
+    }
+    text.push(')');
+    text
+}
+
 /// Reports a program that an exception ends.
 pub fn crash(thread: &Thread, info: &Info, registers: &Registers) {
     let name = thread.process.describe();
     let signal = info.signal().name();
-    let at = registers.instruction();
+    let at = place_of(&thread.process, registers.instruction());
     if info.code() > 0 && info.code() < 0x80 {
         print!(
-            "kraft: {name} crashed: {signal} at address {:#x}, instruction {at:#x}, stack {:#x}\n",
+            "kraft: {name} crashed: {signal} at address {:#x}, instruction {at}, stack {:#x}\n",
             info.fields()[0],
             registers.stack()
         );
     } else {
-        print!("kraft: {name} was ended by {signal}, instruction {at:#x}\n");
+        print!("kraft: {name} was ended by {signal}, instruction {at}\n");
     }
 }
 

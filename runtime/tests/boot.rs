@@ -170,6 +170,35 @@ fn files() {
 }
 
 #[test]
+fn tables() {
+    check("tables");
+}
+
+#[test]
+fn a_crash_names_the_function() {
+    let Some((text, status)) = boot("crash", "", Duration::from_secs(60)) else {
+        return;
+    };
+    assert_eq!(status, 11, "{text}");
+    let start = "kraft: crash (process 2) crashed: SIGSEGV at address 0x18, instruction 0x";
+    let told =
+        text.starts_with(start) && text.contains(" (fall+0x") && text.contains("), stack 0x");
+    assert!(told, "{text}");
+}
+
+#[test]
+fn no_program_takes_the_memory_of_the_kernel() {
+    let Some((text, status)) = boot("exhaust", "", Duration::from_secs(600)) else {
+        return;
+    };
+    let failed = text.lines().any(|line| line.starts_with("not ok"));
+    assert!(
+        status == 0 && !failed && text.contains("\n1..15\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn random_system_calls() {
     let seconds = std::env::var("KRAFT_FUZZ_SECONDS").ok();
     let seconds: u64 = seconds.and_then(|text| text.parse().ok()).unwrap_or(5);

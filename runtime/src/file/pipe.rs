@@ -8,7 +8,7 @@ use super::io::{Input, Output};
 use super::{Events, File};
 use crate::abi::errno::{Errno, Result};
 use crate::fs::{Kind, Metadata, Node, OpenHow};
-use crate::mm::user;
+use crate::mm::{frames, user};
 use crate::signal::{Info, Signal};
 use crate::task::{self, WaitQueue};
 
@@ -156,13 +156,30 @@ impl File for PipeEnd {
         }
         let mut done = 0;
         let mut buffer = [0; 1024];
+        let mut result = Ok(());
         while done < room && input.left() > 0 {
             let part = buffer.len().min(room - done);
-            let got = input.take(&mut buffer[..part])?;
-            bytes.extend(&buffer[..got]);
-            done += got;
+            // What the pipe has not had before needs memory.
+            if bytes.capacity() < bytes.len() + part {
+                result = frames::check_spare()
+                    .and_then(|()| bytes.try_reserve(part).map_err(|_| Errno::NOMEM));
+            }
+            let taken = result.and_then(|()| input.take(&mut buffer[..part]));
+            match taken {
+                Ok(got) => {
+                    bytes.extend(&buffer[..got]);
+                    done += got;
+                }
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
         }
         drop(bytes);
+        if done == 0 {
+            result?;
+        }
         self.pipe.queue.wake();
         Ok(done)
     }

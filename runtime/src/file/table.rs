@@ -19,8 +19,29 @@ pub struct FileTable(RefCell<Vec<Option<Entry>>>);
 
 impl FileTable {
     /// A copy that changes on its own; the open files are the same.
-    pub fn copy(&self) -> FileTable {
-        FileTable(self.0.clone())
+    ///
+    /// # Errors
+    /// `ENOMEM`
+    pub fn copy(&self) -> Result<FileTable> {
+        let entries = self.0.borrow();
+        let used = entries.iter().rposition(Option::is_some);
+        let used = entries.get(..used.map_or(0, |last| last + 1));
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(used.unwrap_or_default().len())
+            .map_err(|_| Errno::NOMEM)?;
+        copy.extend_from_slice(used.unwrap_or_default());
+        Ok(FileTable(RefCell::new(copy)))
+    }
+
+    /// Makes entries up to `index`: a program may ask for a high one when memory is short.
+    fn extend(entries: &mut Vec<Option<Entry>>, index: usize) -> Result<()> {
+        if entries.len() <= index {
+            entries
+                .try_reserve(index + 1 - entries.len())
+                .map_err(|_| Errno::NOMEM)?;
+            entries.resize(index + 1, None);
+        }
+        Ok(())
     }
 
     /// The open file with a descriptor.
@@ -40,7 +61,7 @@ impl FileTable {
     /// Gives an open file the lowest free descriptor from `from` on, below `limit`.
     ///
     /// # Errors
-    /// `EMFILE`
+    /// `EMFILE`, `ENOMEM`
     pub fn add(
         &self,
         description: Rc<Description>,
@@ -54,9 +75,7 @@ impl FileTable {
         if index as u64 >= limit {
             return Err(Errno::MFILE);
         }
-        if entries.len() <= index {
-            entries.resize(index + 1, None);
-        }
+        FileTable::extend(&mut entries, index)?;
         entries[index] = Some(Entry {
             description,
             close_on_exec,
@@ -67,7 +86,7 @@ impl FileTable {
     /// Gives an open file a certain descriptor; what it was before is closed.
     ///
     /// # Errors
-    /// `EBADF` at or above `limit`.
+    /// `EBADF` at or above `limit`, `ENOMEM`.
     pub fn put(
         &self,
         descriptor: i32,
@@ -81,9 +100,7 @@ impl FileTable {
         }
         let old = {
             let mut entries = self.0.borrow_mut();
-            if entries.len() <= index {
-                entries.resize(index + 1, None);
-            }
+            FileTable::extend(&mut entries, index)?;
             entries[index].replace(Entry {
                 description,
                 close_on_exec,

@@ -194,6 +194,18 @@ pub fn check_spare() -> Result<()> {
     }
 }
 
+/// Whether there is memory for files in memory and their names: they leave a part to programs.
+///
+/// # Errors
+/// `ENOMEM`
+pub fn check_spare_for_files() -> Result<()> {
+    if free_bytes() < (total_bytes() / 32).clamp(2 << 20, 32 << 20) {
+        Err(Errno::NOMEM)
+    } else {
+        Ok(())
+    }
+}
+
 /// Bytes of memory that the machine has, without what was taken before the kernel ran.
 pub fn total_bytes() -> usize {
     MEMORY.total.get() * PAGE

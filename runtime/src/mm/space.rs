@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use super::table::Table;
-use super::{Frame, Protection, page_end, page_start};
+use super::{Frame, Protection, frames, page_end, page_start};
 use crate::abi::errno::{Errno, Result};
 use crate::arch::{self, Entry, PAGE, USER_END};
 use crate::fs::{Node, Place};
@@ -17,6 +17,10 @@ use crate::trap::Access;
 const USER_START: usize = 0x1_0000;
 /// Where mappings without a preference go, from here downwards: below the stack and its gap.
 const MAPPINGS_END: usize = USER_END - (1 << 30);
+/// The most areas of a space (Linux: `vm.max_map_count`), and from how many on they are made only
+/// while there is memory to spare.
+const MOST_AREAS: usize = 65_530;
+const MANY_AREAS: usize = 256;
 /// Pages of a file that are mapped together with the one that was touched.
 const AROUND: usize = 16;
 
@@ -169,9 +173,7 @@ impl Space {
 
     /// Bytes of memory that are present in a range.
     pub fn resident_in(&self, start: usize, end: usize) -> usize {
-        let mut pages = 0;
-        self.table.for_each(start, end, |_, _| pages += 1);
-        pages * PAGE
+        self.table.pages(start, end).count() * PAGE
     }
 
     /// Where `brk` memory begins and where it ends.
@@ -204,6 +206,12 @@ impl Space {
         (address < area.end).then(|| (start, area.clone()))
     }
 
+    /// What is mapped at `address`: for a file, its offset is that of the address.
+    pub fn backing_at(&self, address: usize) -> Option<Backing> {
+        let (start, area) = self.area_at(address)?;
+        Some(area.advance(address - start).backing)
+    }
+
     /// Whether other programs may see what is written at `address`.
     pub fn is_shared_at(&self, address: usize) -> bool {
         self.area_at(address).is_some_and(|(_, area)| area.shared)
@@ -212,6 +220,15 @@ impl Space {
     /// Whether the page at `address` is in memory.
     pub fn is_present(&self, address: usize) -> bool {
         self.table.get(address).is_present()
+    }
+
+    /// Whether there may be more areas.
+    fn check_areas(&self) -> Result<()> {
+        match self.areas.borrow().len() {
+            MOST_AREAS.. => Err(Errno::NOMEM),
+            MANY_AREAS.. => frames::check_spare(),
+            _ => Ok(()),
+        }
     }
 
     /// Maps an area of `length` bytes at `start`; whatever was there goes.
@@ -232,6 +249,7 @@ impl Space {
         if start < USER_START {
             return Err(Errno::PERM);
         }
+        self.check_areas()?;
         self.unmap(start, length)?;
         area.end = end;
         let mut areas = self.areas.borrow_mut();
@@ -315,6 +333,13 @@ impl Space {
         if !start.is_multiple_of(PAGE) || length == 0 || end > USER_END {
             return Err(Errno::INVAL);
         }
+        if self
+            .area_at(start)
+            .is_some_and(|(first, area)| first < start && end < area.end)
+        {
+            // One area becomes two.
+            self.check_areas()?;
+        }
         let mut gone = Vec::new();
         {
             let mut areas = self.areas.borrow_mut();
@@ -332,10 +357,7 @@ impl Space {
     }
 
     fn drop_pages(&self, start: usize, end: usize) {
-        let mut pages = Vec::new();
-        self.table
-            .for_each(start, end, |address, _| pages.push(address));
-        for address in pages {
+        for (address, _) in self.table.pages(start, end) {
             if let Some((_, frame)) = self.table.take(address) {
                 self.resident.set(self.resident.get() - 1);
                 self.flush(address);
@@ -359,6 +381,7 @@ impl Space {
         if start == end {
             return Ok(());
         }
+        self.check_areas()?;
         let mut changed = Vec::new();
         let mut result = Ok(());
         {
@@ -388,10 +411,7 @@ impl Space {
         // What lies before the place that cannot be changed is.
         for (from, to, shared) in changed {
             let runs = protection.contains(Protection::EXECUTE);
-            let mut pages = Vec::new();
-            self.table
-                .for_each(from, to, |address, entry| pages.push((address, entry)));
-            for (address, entry) in pages {
+            for (address, entry) in self.table.pages(from, to) {
                 let physical = entry.physical();
                 if runs && !entry.is_executable() {
                     arch::synchronize_code(physical);
@@ -603,6 +623,7 @@ impl Space {
     /// # Errors
     /// `ENOMEM`
     pub fn fork(&self) -> Result<Rc<Space>> {
+        self.check_areas()?;
         let copy = Space {
             table: Table::new()?,
             areas: self.areas.clone(),
@@ -610,11 +631,7 @@ impl Space {
             resident: Cell::new(0),
         };
         for (start, area) in self.areas() {
-            let mut pages = Vec::new();
-            self.table.for_each(start, area.end, |address, entry| {
-                pages.push((address, entry))
-            });
-            for (address, entry) in pages {
+            for (address, entry) in self.table.pages(start, area.end) {
                 // SAFETY: the entry owns the frame; the borrowed owner is given back at once.
                 let frame = unsafe { Frame::from_raw(entry.physical()) };
                 let second = frame.clone();
@@ -734,11 +751,8 @@ impl Space {
             }
             None => self.map(0, new_length, area)?,
         };
-        let mut pages = Vec::new();
         let moved = old_length.min(new_length);
-        self.table
-            .for_each(old, old + moved, |address, _| pages.push(address));
-        for address in pages {
+        for (address, _) in self.table.pages(old, old + moved) {
             if let Some((entry, frame)) = self.table.take(address) {
                 self.flush(address);
                 let previous = self.table.put(new + (address - old), entry)?;

@@ -114,22 +114,38 @@ impl Table {
         }
     }
 
-    /// Calls `body` for each present page from `start` to `end`, skipping what has no tables.
-    pub fn for_each(&self, start: usize, end: usize, mut body: impl FnMut(usize, Entry)) {
+    /// The first present page from `start` to `end`; what has no tables is skipped.
+    pub fn next(&self, start: usize, end: usize) -> Option<(usize, Entry)> {
         let mut at = start;
         while at < end {
-            match self.find(at) {
-                None => at = (at & !(PAGE * ENTRIES - 1)).saturating_add(PAGE * ENTRIES),
-                Some(place) => {
-                    // SAFETY: `find` returns valid places.
-                    let entry = unsafe { place.read() };
-                    if entry.is_present() {
-                        body(at, entry);
-                    }
-                    at += PAGE;
+            let mut table = self.root.physical();
+            let mut level = LEVELS - 1;
+            let entry = loop {
+                // SAFETY: see `find`.
+                let entry = unsafe { entries(table).add(index(at, level)).read() };
+                if level == 0 || !entry.is_present() {
+                    break entry;
                 }
+                table = entry.physical();
+                level -= 1;
+            };
+            if entry.is_present() {
+                return Some((at, entry));
             }
+            let reach = PAGE * ENTRIES.pow(level as u32);
+            at = (at & !(reach - 1)).saturating_add(reach);
         }
+        None
+    }
+
+    /// The present pages from `start` to `end`. What is done with one does not disturb the next.
+    pub fn pages(&self, start: usize, end: usize) -> impl Iterator<Item = (usize, Entry)> + '_ {
+        let mut at = start;
+        core::iter::from_fn(move || {
+            let (page, entry) = self.next(at, end)?;
+            at = page + PAGE;
+            Some((page, entry))
+        })
     }
 
     fn drop_table(physical: usize, level: usize) {

@@ -130,8 +130,8 @@ pub fn clone(request: CloneRequest) -> Result {
     new.start();
     drop(new);
     if flags & VFORK != 0 {
-        // Signals wait until the child has memory of its own, as on Linux.
-        while process.borrows_space.get() && !parent.is_ending() {
+        // Signals wait until the child has memory of its own, as on Linux; only the end does not.
+        while process.borrows_space.get() && !thread.has_to_end() {
             let waiter: Rc<dyn super::Wake> = thread.clone();
             process.released.add(waiter.clone());
             schedule::block();
@@ -162,7 +162,7 @@ fn new_process(caller: &Rc<Process>, request: CloneRequest) -> Result<Rc<Process
     let files = if flags & SHARE_FILES != 0 {
         files
     } else {
-        Rc::new(FileTable::copy(&files))
+        Rc::new(FileTable::copy(&files)?)
     };
     let paths = caller.paths.borrow().clone();
     let paths = if flags & SHARE_PATHS != 0 {

@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::elf::{self, Program};
-use super::{Limit, Process, Thread, exit, schedule};
+use super::{Credentials, Limit, Process, Thread, exit, schedule};
 use crate::abi::errno::{Errno, Result};
 use crate::arch::{self, PAGE, Registers, USER_END};
 use crate::file::io::Output;
@@ -154,10 +154,10 @@ pub fn execute(mut request: Request) -> Result<Registers> {
         None => None,
     };
     space.set_brk_start(loaded.end);
-    apply_set_id(&process, &request.place);
+    let credentials = with_set_id(credentials, &request.place);
     let (stack, auxiliary) = fill_stack(
         &space,
-        &process,
+        (&process, &credentials),
         &request,
         &program,
         &loaded,
@@ -168,7 +168,12 @@ pub fn execute(mut request: Request) -> Result<Registers> {
         // Another thread replaces the program at the same time, and was first.
         return Err(Errno::AGAIN);
     }
+    let mut files = process.file_table();
+    if Rc::strong_count(&files) > 2 {
+        files = Rc::new(files.copy()?);
+    }
     // From here on nothing fails.
+    *process.credentials.borrow_mut() = credentials;
     end_other_threads(&thread);
     // The locks that the thread holds and its number are in the memory that goes.
     exit::release_memory(&thread);
@@ -176,10 +181,7 @@ pub fn execute(mut request: Request) -> Result<Registers> {
     space.activate();
     drop(old);
     exit::release_vfork_parent(&process);
-    let files = process.file_table();
-    if Rc::strong_count(&files) > 2 {
-        *process.files.borrow_mut() = Rc::new(files.copy());
-    }
+    *process.files.borrow_mut() = files;
     process.file_table().close_for_exec();
     let handlers = Rc::new(process.handlers().copy());
     handlers.reset_caught();
@@ -205,10 +207,9 @@ pub fn execute(mut request: Request) -> Result<Registers> {
     Ok(Registers::start(entry, stack))
 }
 
-/// The set-id bits of a program change who the process is.
-fn apply_set_id(process: &Process, place: &Place) {
+/// Who a process becomes by the set-id bits of its program.
+fn with_set_id(mut credentials: Credentials, place: &Place) -> Credentials {
     let metadata = place.node.metadata();
-    let mut credentials = process.credentials.borrow_mut();
     (credentials.keeps, credentials.kept) = (false, 0);
     if metadata.permissions & 0o4000 != 0 {
         credentials.users[1] = metadata.user;
@@ -218,6 +219,7 @@ fn apply_set_id(process: &Process, place: &Place) {
     }
     credentials.users[2] = credentials.users[1];
     credentials.groups[2] = credentials.groups[1];
+    credentials
 }
 
 /// Ends the other threads of the process and takes over its number.
@@ -326,7 +328,7 @@ fn load(space: &Space, place: &Rc<Place>, program: &Program, wish: usize) -> Res
 /// pointer and the vector.
 fn fill_stack(
     space: &Space,
-    process: &Process,
+    (process, credentials): (&Process, &Credentials),
     request: &Request,
     program: &Program,
     loaded: &Loaded,
@@ -375,7 +377,6 @@ fn fill_stack(
         .map(|word| push(word, true))
         .collect::<Result<Vec<_>>>()?;
 
-    let credentials = process.credentials.borrow();
     let secure = credentials.users[0] != credentials.users[1]
         || credentials.groups[0] != credentials.groups[1];
     let vector: Vec<usize> = [

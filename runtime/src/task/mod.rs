@@ -8,6 +8,7 @@ pub mod futex;
 mod process;
 mod schedule;
 pub mod signals;
+pub mod symbols;
 mod thread;
 mod wait;
 

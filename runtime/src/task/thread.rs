@@ -10,7 +10,7 @@ use super::schedule;
 use super::wait::Wake;
 use crate::abi::errno::{Errno, Result};
 use crate::arch::{self, FpuState, PAGE, Registers};
-use crate::signal::{AlternateStack, Info, Pending, UNBLOCKABLE};
+use crate::signal::{AlternateStack, Info, Pending, Signal, UNBLOCKABLE};
 use crate::sync::Global;
 
 /// Pages of a kernel stack.
@@ -192,6 +192,13 @@ impl Thread {
     /// The signals that could be delivered now.
     pub fn deliverable(&self) -> u64 {
         (self.pending.set() | self.process.pending.set()) & !(self.mask.get() & !UNBLOCKABLE)
+    }
+
+    /// Whether the thread ends before it returns to user mode.
+    pub fn has_to_end(&self) -> bool {
+        self.must_end.get()
+            || self.process.is_ending()
+            || self.deliverable() & Signal::KILL.bit() != 0
     }
 
     /// Whether a call that waits has to end: a signal came or the process ends.

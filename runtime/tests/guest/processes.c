@@ -107,5 +107,37 @@ int main(int argc, char **argv) {
         _exit(3);
     ok(waitid(P_PID, child, &info, WEXITED | WNOWAIT) == 0 && info.si_status == 3, "waitid");
     ok(waitpid(-1, &status, WNOHANG) == child, "a child that was only looked at");
+
+    child = fork();
+    if (child == 0) {
+        pid_t inner = vfork();
+        if (inner == 0)
+            for (;;)
+                pause();
+        _exit(0);
+    }
+    usleep(20000);
+    kill(child, SIGKILL);
+    ok(waitpid(child, &status, 0) == child && WTERMSIG(status) == SIGKILL,
+       "who waits for a vfork child can be killed");
+    kill(-1, SIGKILL);
+    waitpid(-1, &status, 0);
+
+    /* A set-id program that is not run gives no powers: its arguments are too long. */
+    static char word[100000];
+    memset(word, 'w', sizeof word - 1);
+    char *many[64];
+    for (int i = 0; i < 63; i++)
+        many[i] = word;
+    many[63] = NULL;
+    chmod(argv[0], 04755);
+    child = fork();
+    if (child == 0) {
+        setuid(1000);
+        execv(argv[0], many);
+        _exit(errno == E2BIG && geteuid() == 1000 ? 0 : 1);
+    }
+    waitpid(child, &status, 0);
+    ok(WEXITSTATUS(status) == 0, "a program that cannot be run changes no user");
     return done();
 }
