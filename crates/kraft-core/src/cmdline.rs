@@ -150,7 +150,7 @@ fn unikraft_params(spec: &MachineSpec) -> Vec<Param> {
     let volumes = spec.volumes.iter().enumerate();
     let fstab: Vec<String> = root
         .into_iter()
-        .chain(volumes.map(|(index, volume)| volume.fstab_entry(index)))
+        .chain(volumes.map(|(index, volume)| volume.fstab_entry(index, spec.guest)))
         .collect();
     let environment: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
     [(FSTAB, fstab), (ENVIRONMENT, environment)]
@@ -170,7 +170,9 @@ fn linux_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
     defaults
         .filter(|(name, _)| given.iter().all(|param| param.name != *name))
         .map(|(name, value)| Param::one(name, value))
-        .chain(mounts.map(|(index, volume)| Param::one(FSTAB, volume.fstab_entry(index))))
+        .chain(
+            mounts.map(|(index, volume)| Param::one(FSTAB, volume.fstab_entry(index, spec.guest))),
+        )
         .chain(spec.env.iter().map(|(name, value)| Param::one(name, value)))
         .collect()
 }

@@ -7,6 +7,7 @@
 //! ```
 //! use std::path::PathBuf;
 //!
+//! use kraft_core::kernel::Guest;
 //! use kraft_core::mount::{Volume, VolumeArg};
 //!
 //! let arg: VolumeArg = "./data:/var/data:ro".parse()?;
@@ -16,7 +17,7 @@
 //!     destination: arg.destination,
 //!     read_only: arg.read_only,
 //! };
-//! assert!(volume.fstab_entry(0).starts_with("fs1:/var/data:9pfs:"));
+//! assert!(volume.fstab_entry(0, Guest::Unikraft).starts_with("fs1:/var/data:9pfs:"));
 //! assert!("data".parse::<VolumeArg>().is_err());
 //! # Ok::<(), kraft_core::mount::VolumeError>(())
 //! ```
@@ -25,6 +26,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::kernel::Guest;
 
 /// The table entry that unpacks the initramfs: device, mount point, driver, flags, options,
 /// Unikraft's options.
@@ -45,14 +48,21 @@ pub struct Volume {
     pub source: PathBuf,
     /// Absolute path inside the machine.
     pub destination: String,
-    /// Whether the mount is read-only; the VMM rejects writes, the guest is not informed.
+    /// Whether the mount is read-only; the VMM rejects writes, and the built-in runtime does so itself.
     pub read_only: bool,
 }
 
 impl Volume {
     /// Returns its entry for the guest's table; `mkmp` creates the mount point.
-    pub fn fstab_entry(&self, index: usize) -> String {
-        format!("{}:{}:9pfs:::mkmp", tag(index), self.destination)
+    ///
+    /// The flags are those of `mount(2)`: 1 is read-only. Only the built-in runtime gets them.
+    pub fn fstab_entry(&self, index: usize, guest: Guest) -> String {
+        let flags = if self.read_only && guest == Guest::Runtime {
+            "1"
+        } else {
+            ""
+        };
+        format!("{}:{}:9pfs:{flags}::mkmp", tag(index), self.destination)
     }
 }
 
@@ -260,8 +270,10 @@ mod tests {
             destination: "/data".into(),
             read_only: true,
         };
-        assert_eq!(volume.fstab_entry(0), "fs1:/data:9pfs:::mkmp");
-        assert_eq!(volume.fstab_entry(11), "fs12:/data:9pfs:::mkmp");
+        let entry = |index, guest| volume.fstab_entry(index, guest);
+        assert_eq!(entry(0, Guest::Unikraft), "fs1:/data:9pfs:::mkmp");
+        assert_eq!(entry(11, Guest::Other), "fs12:/data:9pfs:::mkmp");
+        assert_eq!(entry(0, Guest::Runtime), "fs1:/data:9pfs:1::mkmp");
     }
 
     proptest! {

@@ -118,7 +118,7 @@ fn the_guest_parses_rendered_command_lines() {
             .volumes
             .iter()
             .enumerate()
-            .map(|(n, volume)| volume.fstab_entry(n))
+            .map(|(n, volume)| volume.fstab_entry(n, spec.guest))
             .collect();
         assert_eq!(strings(report, "fstab "), entries, "{report}");
     }

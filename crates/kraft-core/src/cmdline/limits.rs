@@ -42,7 +42,9 @@ pub fn needs_safe_path(path: &Path, boot: BootProtocol) -> bool {
 
 /// Reports texts of a machine that cannot be represented as arguments of the line.
 pub(super) fn check_texts(dialect: Dialect, spec: &MachineSpec) -> Vec<Problem> {
+    // The built-in runtime keeps an argument of two quotes; Unikraft and Linux lose it.
     let args = (spec.args.iter().enumerate())
+        .filter(|(_, arg)| !arg.is_empty() || spec.guest != Guest::Runtime)
         .filter_map(|(index, arg)| check_argument(dialect, index, arg));
     let params = spec.kernel_args.iter().filter_map(|arg| {
         check_characters(dialect, &format!("kernel parameter {}", shorten(arg)), arg)

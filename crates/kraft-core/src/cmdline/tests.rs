@@ -458,7 +458,7 @@ proptest! {
     fn unikraft_parses_what_was_rendered(spec in carried()) {
         let received = received(&spec);
         let mut fstab: Vec<String> = spec.mounts_initrd.then(|| mount::INITRD_ENTRY.into()).into_iter().collect();
-        fstab.extend(spec.volumes.iter().enumerate().map(|(index, volume)| volume.fstab_entry(index)));
+        fstab.extend(spec.volumes.iter().enumerate().map(|(index, volume)| volume.fstab_entry(index, spec.guest)));
         let env: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let name = match spec.boot { BootProtocol::Multiboot => "/srv/app_qemu", _ => "app_qemu" };
         prop_assert_eq!(received.program.as_deref(), Some(name));
@@ -530,6 +530,10 @@ fn a_kernel_with_a_pvh_note_gets_the_line_of_its_kind() {
     assert_eq!(
         line(Guest::Runtime, &args, &[]),
         r#"app_qemu env.vars=[] -- /app "a b""#
+    );
+    assert_eq!(
+        line(Guest::Runtime, &["/app", "", "a"], &[]),
+        r#"app_qemu env.vars=[] -- /app "" a"#
     );
     assert_eq!(
         line(Guest::Other, &args, &variables),
