@@ -72,7 +72,8 @@ impl Locks {
         let excludes = |other: &&Lock| {
             other.owner != lock.owner && other.overlaps(lock) && (other.exclusive || lock.exclusive)
         };
-        self.0.iter().find(excludes).copied()
+        let excluding = self.0.iter().filter(excludes);
+        excluding.min_by_key(|other| other.start).copied()
     }
 
     /// Takes the bytes of `lock` out of all locks of its owner.

@@ -73,6 +73,12 @@ impl Pipe {
     }
 }
 
+/// The end of a pipe that a file is.
+pub fn end(file: &dyn File) -> Option<&PipeEnd> {
+    let any: &dyn core::any::Any = file;
+    any.downcast_ref()
+}
+
 /// A new pipe: the end to read and the end to write.
 pub fn new() -> (Rc<PipeEnd>, Rc<PipeEnd>) {
     let pipe = Pipe::new();
@@ -247,6 +253,9 @@ impl PipeEnd {
     /// # Errors
     /// `EBUSY` if more are in it, `EPERM` for more than a megabyte.
     pub fn set_capacity(&self, bytes: usize) -> Result {
+        if bytes > 1 << 31 {
+            return Err(Errno::INVAL);
+        }
         if bytes > 1 << 20 {
             return Err(Errno::PERM);
         }

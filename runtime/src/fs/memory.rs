@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::cell::{Cell, OnceCell, RefCell};
 
+use bitflags::bitflags;
+
 use super::{
     Change, DirectoryEntry, FileSystemStatus, Kind, LONGEST_NAME, Metadata, NewNode, Node, OpenHow,
     devices, mounts,
@@ -23,6 +25,30 @@ use crate::{task, time};
 const MAGIC: u64 = 0x0102_1994;
 /// The longest file.
 const LONGEST: u64 = 1 << 46;
+
+bitflags! {
+    /// What cannot be done with a file any more (`F_SEAL_*`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Seals: u32 {
+        /// Adding seals.
+        const SEAL = 1;
+        /// Making it shorter.
+        const SHRINK = 2;
+        /// Making it longer.
+        const GROW = 4;
+        /// Writing.
+        const WRITE = 8;
+        /// Writing by what is not mapped yet.
+        const FUTURE_WRITE = 0x10;
+        /// Making it a program, or no program.
+        const EXECUTE = 0x20;
+    }
+}
+
+impl Seals {
+    /// The seals that forbid writing.
+    pub const WRITES: Seals = Seals::WRITE.union(Seals::FUTURE_WRITE);
+}
 
 /// What all nodes of one tree share.
 struct Tree {
@@ -72,6 +98,7 @@ pub struct MemoryNode {
     user: Cell<u32>,
     group: Cell<u32>,
     links: Cell<u32>,
+    seals: Cell<Seals>,
     accessed: Cell<u64>,
     modified: Cell<u64>,
     changed: Cell<u64>,
@@ -129,6 +156,7 @@ impl MemoryNode {
             user: Cell::new(new.user),
             group: Cell::new(new.group),
             links: Cell::new(if new.kind == Kind::Directory { 2 } else { 1 }),
+            seals: Cell::new(Seals::SEAL),
             accessed: Cell::new(now),
             modified: Cell::new(now),
             changed: Cell::new(now),
@@ -144,6 +172,42 @@ impl MemoryNode {
                 length: bytes.len() as u64,
             };
         }
+    }
+
+    /// The memory node that a node is.
+    pub fn of(node: &Rc<dyn Node>) -> Option<&MemoryNode> {
+        let any: &dyn Any = &**node;
+        any.downcast_ref()
+    }
+
+    /// What cannot be done with the file any more.
+    pub fn seals(&self) -> Seals {
+        self.seals.get()
+    }
+
+    /// Lets seals be added to the file, which is new.
+    pub fn allow_seals(&self) {
+        self.seals.set(Seals::empty());
+    }
+
+    /// Adds seals.
+    ///
+    /// # Errors
+    /// `EPERM` if none can be added.
+    pub fn seal(&self, seals: Seals) -> Result<()> {
+        if self.seals.get().contains(Seals::SEAL) {
+            return Err(Errno::PERM);
+        }
+        self.seals.set(self.seals.get() | seals);
+        Ok(())
+    }
+
+    /// Checks that the file may get another length.
+    fn check_length(&self, old: u64, new: u64) -> Result<()> {
+        let seals = self.seals.get();
+        let sealed = (new < old && seals.contains(Seals::SHRINK))
+            || (new > old && seals.contains(Seals::GROW));
+        if sealed { Err(Errno::PERM) } else { Ok(()) }
     }
 
     fn directory(&self) -> Result<&RefCell<DirectoryContent>> {
@@ -377,7 +441,9 @@ impl Node for MemoryNode {
     fn change(&self, change: &Change) -> Result<()> {
         if let Some(size) = change.size {
             let content = self.file()?;
-            let shrinks = size < content.borrow().length;
+            let old = content.borrow().length;
+            self.check_length(old, size)?;
+            let shrinks = size < old;
             content.borrow_mut().resize(size)?;
             if shrinks {
                 task::forget_file((&raw const *self).cast(), size);
@@ -538,7 +604,13 @@ impl Node for MemoryNode {
     }
 
     fn write(&self, offset: u64, input: &mut Input<'_>) -> Result {
-        let done = self.file()?.borrow_mut().write(offset, input)?;
+        let file = self.file()?;
+        if self.seals.get().intersects(Seals::WRITES) {
+            return Err(Errno::PERM);
+        }
+        let old = file.borrow().length;
+        self.check_length(old, offset.saturating_add(input.left() as u64).max(old))?;
+        let done = file.borrow_mut().write(offset, input)?;
         self.touch();
         Ok(done)
     }

@@ -94,6 +94,18 @@ pub fn mount(
     Ok(())
 }
 
+/// Sets whether the tree with the root `at` can be written.
+///
+/// # Errors
+/// `EINVAL` if `at` is no root.
+pub fn set_read_only(at: &Place, read_only: bool) -> Result<()> {
+    let root = at.node.identity();
+    let mut mounts = MOUNTS.borrow_mut();
+    let mount = mounts.iter_mut().rfind(|mount| mount.identity == root);
+    mount.ok_or(Errno::INVAL)?.read_only = read_only;
+    Ok(())
+}
+
 /// Takes a mounted tree away; `at` is its root.
 ///
 /// # Errors

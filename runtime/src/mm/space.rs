@@ -15,7 +15,8 @@ use crate::trap::Access;
 
 /// The lowest address that a program can map (Linux: `vm.mmap_min_addr`).
 const USER_START: usize = 0x1_0000;
-/// Where mappings without a preference go, from here downwards: below the stack and its gap.
+/// Where mappings without a preference go, from here downwards or from below: under the stack and
+/// its gap.
 const MAPPINGS_END: usize = USER_END - (1 << 30);
 /// The most areas of a space (Linux: `vm.max_map_count`), and from how many on they are made only
 /// while there is memory to spare.
@@ -61,7 +62,7 @@ pub struct Area {
 
 impl Area {
     /// Whether the area can have a protection.
-    fn allows(&self, protection: Protection) -> bool {
+    pub fn allows(&self, protection: Protection) -> bool {
         let read_only = matches!(self.backing, Backing::File { read_only, .. } if read_only);
         !(read_only && protection.contains(Protection::WRITE))
     }
@@ -105,6 +106,10 @@ pub struct Space {
     areas: RefCell<BTreeMap<usize, Area>>,
     /// Where `brk` memory begins and where it ends now.
     brk: Cell<(usize, usize)>,
+    /// Where mappings without a preference end.
+    mappings_end: Cell<usize>,
+    /// Where the stack of the first thread ends.
+    stack_end: Cell<usize>,
     /// Pages that are present.
     resident: Cell<usize>,
 }
@@ -121,6 +126,8 @@ impl Space {
             table: Table::new()?,
             areas: RefCell::default(),
             brk: Cell::new((0, 0)),
+            mappings_end: Cell::new(MAPPINGS_END),
+            stack_end: Cell::new(USER_END),
             resident: Cell::new(0),
         }))
     }
@@ -297,8 +304,8 @@ impl Space {
             return Some(wish);
         }
         let areas = self.areas.borrow();
-        let mut limit = MAPPINGS_END;
-        for (&start, area) in areas.range(..MAPPINGS_END).rev() {
+        let mut limit = self.mappings_end.get();
+        for (&start, area) in areas.range(..limit).rev() {
             if area.end <= limit && limit - area.end >= length {
                 return Some(limit - length);
             }
@@ -628,6 +635,8 @@ impl Space {
             table: Table::new()?,
             areas: self.areas.clone(),
             brk: self.brk.clone(),
+            mappings_end: self.mappings_end.clone(),
+            stack_end: self.stack_end.clone(),
             resident: Cell::new(0),
         };
         for (start, area) in self.areas() {
@@ -668,6 +677,18 @@ impl Space {
             }
         }
         Ok(())
+    }
+
+    /// Moves mappings and the stack down by so many pages, before there are any: programs that
+    /// are attacked do not know where something is.
+    pub fn move_down(&self, mappings: usize, stack: usize) {
+        self.mappings_end.set(MAPPINGS_END - mappings * PAGE);
+        self.stack_end.set(USER_END - stack * PAGE);
+    }
+
+    /// Where the stack of the first thread ends.
+    pub fn stack_end(&self) -> usize {
+        self.stack_end.get()
     }
 
     /// Sets where `brk` memory begins: after the program.

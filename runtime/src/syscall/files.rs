@@ -12,7 +12,8 @@ use crate::file::locks::{self, Lock, Owner};
 use crate::file::pipe::{self, PipeEnd};
 use crate::file::terminal;
 use crate::file::{Description, File, FileTable, Flags, MOST_BYTES, NodeFile};
-use crate::fs::{Change, Kind, Node, Place, memory};
+use crate::fs::memory::{self, MemoryNode, Seals};
+use crate::fs::{Change, Kind, Node, Place};
 use crate::mm::user;
 use crate::task::{self, Limit};
 
@@ -206,18 +207,14 @@ pub fn duplicate(fd: i32) -> Result {
 }
 
 pub fn duplicate_to(fd: i32, new: i32, flags: Option<usize>) -> Result {
-    let description = get(fd)?;
-    if fd == new {
-        return if flags.is_some() {
-            Err(Errno::INVAL)
-        } else {
-            Ok(new as usize)
-        };
-    }
-    let flags = flags.unwrap_or(0);
-    if flags & !CLOSE_ON_EXEC != 0 {
+    if flags.is_some_and(|flags| fd == new || flags & !CLOSE_ON_EXEC != 0) {
         return Err(Errno::INVAL);
     }
+    let description = get(fd)?;
+    if fd == new {
+        return Ok(new as usize);
+    }
+    let flags = flags.unwrap_or(0);
     let process = task::current_process();
     let limit = process.limit(Limit::FILES);
     process
@@ -254,17 +251,43 @@ pub fn control(fd: i32, command: usize, argument: usize) -> Result {
         }
         9 => Ok(description.owner.get() as usize),
         10 | 11 | 15 | 16 => Ok(0),
+        // A lease for reading cannot be had of what is open for writing.
+        1024 if argument == 0 && description.writable => Err(Errno::AGAIN),
         1024..=1026 => Ok(0),
         1031 => end_of_pipe(&description, |end| end.set_capacity(argument)),
         1032 => end_of_pipe(&description, |end| Ok(end.capacity())),
-        1033 | 1034 => Ok(0),
+        1033 => add_seals(&description, argument),
+        1034 => Ok(sealable(&description)?.seals().bits() as usize),
         _ => Err(Errno::INVAL),
     }
 }
 
+/// The file in memory that may have seals.
+fn sealable(description: &Description) -> Result<&MemoryNode> {
+    let node = description.file.node().ok_or(Errno::INVAL)?;
+    let file = MemoryNode::of(node).filter(|_| node.kind() == Kind::File);
+    file.ok_or(Errno::INVAL)
+}
+
+fn add_seals(description: &Description, bits: usize) -> Result {
+    let seals = u32::try_from(bits).ok().and_then(Seals::from_bits);
+    let seals = seals.ok_or(Errno::INVAL)?;
+    let file = sealable(description)?;
+    if !description.writable {
+        return Err(Errno::PERM);
+    }
+    if seals.contains(Seals::WRITE)
+        && let Some(node) = description.file.node()
+        && task::can_write_mapped(node)
+    {
+        return Err(Errno::BUSY);
+    }
+    file.seal(seals)?;
+    Ok(0)
+}
+
 fn end_of_pipe(description: &Description, body: impl FnOnce(&PipeEnd) -> Result) -> Result {
-    let any: &dyn core::any::Any = &*description.file;
-    body(any.downcast_ref::<PipeEnd>().ok_or(Errno::BADF)?)
+    body(pipe::end(&*description.file).ok_or(Errno::BADF)?)
 }
 
 /// `l_type` of `struct flock`.
@@ -518,7 +541,10 @@ pub fn allocate(fd: i32, mode: usize, offset: i64, length: i64) -> Result {
     if length == 0 {
         return Err(Errno::INVAL);
     }
-    let end = offset.checked_add(length).ok_or(Errno::FBIG)?;
+    let end = offset.checked_add(length);
+    let end = end
+        .filter(|&end| end <= i64::MAX as u64)
+        .ok_or(Errno::FBIG)?;
     let size = node.metadata().size;
     if mode & (PUNCH_HOLE | ZERO_RANGE) != 0 {
         let zeros = [0; 4096];
@@ -709,6 +735,9 @@ pub fn splice(
     _flags: usize,
 ) -> Result {
     let (from, to) = (get_open(from)?, get_open(to)?);
+    if pipe::end(&*from.file).or(pipe::end(&*to.file)).is_none() {
+        return Err(Errno::INVAL);
+    }
     transfer_at(&from, from_at, &to, to_at, length.min(64 << 10))
 }
 
@@ -762,8 +791,24 @@ pub fn attribute(fd: i32) -> Result {
 
 pub fn memory_file(name_at: usize, flags: usize) -> Result {
     const CLOSE: usize = 1;
+    const SEALS: usize = 2;
+    const NOT_EXECUTABLE: usize = 8;
+    const EXECUTABLE: usize = 0x10;
+    let executable = flags & NOT_EXECUTABLE == 0;
+    if flags & !(CLOSE | SEALS | NOT_EXECUTABLE | EXECUTABLE) != 0
+        || (!executable && flags & EXECUTABLE != 0)
+    {
+        return Err(Errno::INVAL);
+    }
     let name = user::read_string(name_at, 249)?;
-    let node: Rc<dyn Node> = memory::new_file(0o777);
+    let file = memory::new_file(if executable { 0o777 } else { 0o666 });
+    if flags & SEALS != 0 || !executable {
+        file.allow_seals();
+    }
+    if !executable {
+        file.seal(Seals::EXECUTE)?;
+    }
+    let node: Rc<dyn Node> = file;
     let place = Place::detached(
         node.clone(),
         &[b"/memfd:", &name[..], b" (deleted)"].concat(),

@@ -6,11 +6,16 @@ use super::files;
 use crate::abi::errno::{Errno, Result};
 use crate::arch::PAGE;
 use crate::file::io::{Input, Output};
-use crate::fs::{Kind, Node, memory};
+use crate::fs::memory::{self, MemoryNode, Seals};
+use crate::fs::{Kind, Node};
 use crate::mm::{Area, Backing, Protection, Space, page_end, page_start, user};
 use crate::task;
 
 const SHARED: usize = 1;
+/// As shared, but flags that no one knows are an error (`MAP_SHARED_VALIDATE`).
+const VALIDATED: usize = 3;
+/// The flags that Linux knows in all mappings.
+const KNOWN: usize = 0x17_ff3f;
 const FIXED: usize = 0x10;
 const ANONYMOUS: usize = 0x20;
 const POPULATE: usize = 0x8000;
@@ -30,10 +35,13 @@ pub fn map([address, length, bits, flags, fd, offset]: [usize; 6]) -> Result {
         return Err(Errno::INVAL);
     }
     let shared = match flags & 0xf {
-        SHARED | 3 => true,
+        SHARED | VALIDATED => true,
         2 => false,
         _ => return Err(Errno::INVAL),
     };
+    if flags & 0xf == VALIDATED && flags & !KNOWN != 0 {
+        return Err(Errno::OPNOTSUPP);
+    }
     let protection = protection(bits);
     let backing = if flags & ANONYMOUS != 0 {
         anonymous(shared, length)?
@@ -115,12 +123,16 @@ fn of_file(
     if node.kind() != Kind::File {
         return Err(Errno::NODEV);
     }
+    let sealed = MemoryNode::of(node).is_some_and(|file| file.seals().intersects(Seals::WRITES));
+    if shared && sealed && protection.contains(Protection::WRITE) {
+        return Err(Errno::PERM);
+    }
     Ok(Backing::File {
         node: node.clone(),
         offset: offset as u64,
         end: u64::MAX,
         place: description.place.clone(),
-        read_only: shared && !description.writable,
+        read_only: shared && (sealed || !description.writable),
     })
 }
 

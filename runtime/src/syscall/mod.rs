@@ -344,8 +344,9 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
             Ok(processes::priority_bound(call, a[0]))
         }
         Call::SchedRrGetInterval => processes::scheduling_interval(a[1]),
-        Call::Getpriority => Ok(20),
-        Call::Setpriority | Call::IoprioSet => Ok(0),
+        Call::Getpriority => processes::check_priority(a[0], a[1] as i32).map(|()| 20),
+        Call::Setpriority => processes::check_priority(a[0], a[1] as i32).map(|()| 0),
+        Call::IoprioSet => Ok(0),
         Call::IoprioGet => Ok(0),
         Call::Getcpu => processes::processor(a[0], a[1]),
         Call::Prctl => processes::control(a),
@@ -432,7 +433,7 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         // The system.
         Call::Uname => system::names(a[0]),
         Call::Sysinfo => system::status(a[0]),
-        Call::Getrandom => system::random(a[0], a[1]),
+        Call::Getrandom => system::random(a[0], a[1], a[2]),
         Call::Sethostname => system::set_host_name(a[0], a[1]),
         Call::Setdomainname => Ok(0),
         Call::Syslog => Ok(0),

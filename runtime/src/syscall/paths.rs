@@ -26,6 +26,8 @@ pub const REMOVE_DIRECTORY: usize = 0x200;
 const LINK_FOLLOW: usize = 0x400;
 /// `AT_EMPTY_PATH`
 const EMPTY_PATH: usize = 0x1000;
+/// `AT_NO_AUTOMOUNT`
+const NO_AUTOMOUNT: usize = 0x800;
 
 mod open_flags {
     pub const ACCESS: usize = 3;
@@ -190,12 +192,25 @@ fn metadata(fd: i32, path_at: usize, flags: usize) -> Result<Metadata> {
     Ok(place(fd, path_at, flags)?.node.metadata())
 }
 
+/// Checks the flags of a call that takes a path.
+fn check_flags(flags: usize, known: usize) -> Result<()> {
+    if flags as u32 as usize & !known == 0 {
+        Ok(())
+    } else {
+        Err(Errno::INVAL)
+    }
+}
+
 pub fn status(fd: i32, path_at: usize, address: usize, flags: usize) -> Result {
+    check_flags(flags, NO_FOLLOW | NO_AUTOMOUNT | EMPTY_PATH)?;
     user::write_bytes(address, &stat::stat(&metadata(fd, path_at, flags)?))?;
     Ok(0)
 }
 
 pub fn extended_status(fd: i32, path_at: usize, flags: usize, address: usize) -> Result {
+    /// `AT_STATX_SYNC_TYPE`
+    const SYNC: usize = 0x6000;
+    check_flags(flags, NO_FOLLOW | NO_AUTOMOUNT | EMPTY_PATH | SYNC)?;
     user::write_bytes(address, &stat::statx(&metadata(fd, path_at, flags)?))?;
     Ok(0)
 }
@@ -281,9 +296,16 @@ fn open_path(fd: i32, path: &[u8], flags: usize, mode: usize) -> Result<Rc<Descr
         if !created && !is_permitted(&metadata, &resolver.credentials, wanted) {
             return Err(Errno::ACCES);
         }
+        let own = resolver.credentials.is_root() || metadata.user == resolver.credentials.user();
+        if flags & Flags::NO_ACCESS_TIME.bits() as usize != 0 && !own {
+            return Err(Errno::PERM);
+        }
         let changes = writable || flags & open_flags::TRUNCATE != 0;
         if changes && matches!(kind, Kind::File | Kind::Directory) {
             check_mount(&place.node)?;
+            if metadata.permissions & 0o111 != 0 && task::is_running(&place.node) {
+                return Err(Errno::TXTBSY);
+            }
         }
         if flags & open_flags::TRUNCATE != 0 && kind == Kind::File && !created {
             place.node.change(&Change {
@@ -497,6 +519,7 @@ pub fn find(path: &[u8]) -> Result<Rc<Place>> {
 }
 
 pub fn remove(fd: i32, path_at: usize, flags: usize) -> Result {
+    check_flags(flags, REMOVE_DIRECTORY)?;
     let path = read_path(path_at)?;
     let directory = flags & REMOVE_DIRECTORY != 0;
     let resolver = Resolver::new(fd, &path)?;
@@ -602,6 +625,7 @@ pub fn rename(old_fd: i32, old_at: usize, new_fd: i32, new_at: usize, flags: usi
 }
 
 pub fn link(old_fd: i32, old_at: usize, new_fd: i32, new_at: usize, flags: usize) -> Result {
+    check_flags(flags, LINK_FOLLOW | EMPTY_PATH)?;
     let follows = if flags & LINK_FOLLOW != 0 {
         0
     } else {
@@ -659,14 +683,20 @@ pub fn change_permissions_of(node: &Rc<dyn Node>, mode: usize) -> Result {
         return Err(Errno::PERM);
     }
     check_mount(node)?;
+    let mut permissions = mode as u32 & 0o7777;
+    if !credentials.is_root() && !credentials.has_group(node.metadata().group) {
+        // Nobody makes programs of a group that they are not in.
+        permissions &= !0o2000;
+    }
     node.change(&Change {
-        permissions: Some(mode as u32 & 0o7777),
+        permissions: Some(permissions),
         ..Change::default()
     })?;
     Ok(0)
 }
 
 pub fn change_owner(fd: i32, path_at: usize, user: usize, group: usize, flags: usize) -> Result {
+    check_flags(flags, NO_FOLLOW | EMPTY_PATH)?;
     let place = place(fd, path_at, flags)?;
     change_owner_of(&place.node, user as u32, group as u32)?;
     inotify::report_place(&place, Changes::METADATA);
@@ -684,16 +714,16 @@ pub fn change_owner_of(node: &Rc<dyn Node>, user: u32, group: u32) -> Result {
     if !credentials.is_root() {
         let own = metadata.user == credentials.user()
             && user.is_none_or(|user| user == metadata.user)
-            && group.is_none_or(|group| {
-                group == credentials.group() || credentials.others.contains(&group)
-            });
+            && group.is_none_or(|group| credentials.has_group(group));
         if !own {
             return Err(Errno::PERM);
         }
     }
     check_mount(node)?;
     // Who owns a program must not inherit the powers of its set-id bits.
-    let cleared = metadata.permissions & !0o6000;
+    // Without the group's execute bit the group's bit means something else.
+    let is_program = metadata.permissions & 0o2010 == 0o2010;
+    let cleared = metadata.permissions & if is_program { !0o6000 } else { !0o4000 };
     let permissions =
         (metadata.kind == Kind::File && cleared != metadata.permissions).then_some(cleared);
     node.change(&Change {

@@ -472,13 +472,20 @@ pub fn set_thread_pointer(code: usize, address: usize) -> Result {
 
 pub fn limit(id: i32, which: usize, new_at: usize, old_at: usize) -> Result {
     let process = process(id)?;
+    let own = credentials();
+    let users = process.credentials.borrow().users;
+    if !own.is_root() && users.iter().any(|&user| user != own.users[0]) {
+        return Err(Errno::PERM);
+    }
     let old = *process.limits.borrow().get(which).ok_or(Errno::INVAL)?;
     if new_at != 0 {
         let [soft, hard]: [u64; 2] = user::read(new_at)?;
         if soft > hard {
             return Err(Errno::INVAL);
         }
-        if hard > old.hard && !credentials().is_root() {
+        if hard > old.hard && !credentials().is_root()
+            || which == Limit::FILES && hard > Limit::MOST_FILES
+        {
             return Err(Errno::PERM);
         }
         if let Some(limit) = process.limits.borrow_mut().get_mut(which) {
@@ -643,6 +650,23 @@ pub fn set_groups(count: usize, address: usize) -> Result {
     }
     process.credentials.borrow_mut().others = user::read_array(address, count, 65_536)?;
     Ok(0)
+}
+
+/// Whether there is someone whose priority `which` and `who` name; all priorities are the same.
+pub fn check_priority(which: usize, who: i32) -> Result<()> {
+    const PROCESS: usize = 0;
+    const GROUP: usize = 1;
+    const USER: usize = 2;
+    let processes = task::all_processes();
+    let any = |fits: &dyn Fn(&task::Process) -> bool| processes.iter().any(|other| fits(other));
+    let found = match which {
+        PROCESS | GROUP | USER if who == 0 => true,
+        PROCESS => task::find_thread(who).is_some() || task::find_process(who).is_some(),
+        GROUP => any(&|other| other.group.get() == who),
+        USER => any(&|other| other.credentials.borrow().users[0] == who as u32),
+        _ => return Err(Errno::INVAL),
+    };
+    if found { Ok(()) } else { Err(Errno::SRCH) }
 }
 
 pub fn futex([address, operation, value, timeout, second, third]: [usize; 6]) -> Result {

@@ -278,6 +278,8 @@ pub fn timed_wait(set_at: usize, info_at: usize, timeout: usize, size: usize) ->
 }
 
 pub fn alternate_stack(new_at: usize, old_at: usize) -> Result {
+    /// `SS_AUTODISARM`
+    const AUTO_DISARM: u64 = 1 << 31;
     let thread = task::current();
     let mut old = thread.alternate.get();
     let active = old.contains(thread.registers().stack());
@@ -290,12 +292,15 @@ pub fn alternate_stack(new_at: usize, old_at: usize) -> Result {
             return Err(Errno::PERM);
         }
         let flags = new.flags & 0xffff_ffff;
+        if !matches!(
+            flags & !AUTO_DISARM,
+            0 | AlternateStack::ACTIVE | AlternateStack::DISABLED
+        ) {
+            return Err(Errno::INVAL);
+        }
         if flags & AlternateStack::DISABLED != 0 {
             thread.alternate.set(AlternateStack::NONE);
         } else {
-            if flags & !(AlternateStack::ACTIVE | 1 << 31) != 0 {
-                return Err(Errno::INVAL);
-            }
             if new.size < MINIMUM_STACK {
                 return Err(Errno::NOMEM);
             }

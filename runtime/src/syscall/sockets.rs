@@ -372,6 +372,11 @@ fn receive(
     flags: Message,
     deadline: Option<u64>,
 ) -> Result<Received> {
+    /// `MSG_ERRQUEUE`: there is never anything in it.
+    const ERRORS: u32 = 0x2000;
+    if flags.bits() & ERRORS != 0 {
+        return Err(Errno::AGAIN);
+    }
     let socket = socket(description)?;
     let all = flags.contains(Message::WAIT_ALL)
         && !flags.contains(Message::PEEK)

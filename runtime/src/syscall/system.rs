@@ -66,7 +66,13 @@ pub fn status(address: usize) -> Result {
     Ok(0)
 }
 
-pub fn random(address: usize, length: usize) -> Result {
+pub fn random(address: usize, length: usize, flags: usize) -> Result {
+    const RANDOM: usize = 2;
+    const INSECURE: usize = 4;
+    let both = RANDOM | INSECURE;
+    if flags as u32 > 7 || flags & both == both {
+        return Err(Errno::INVAL);
+    }
     let mut buffer = [0; 256];
     let length = length.min(32 << 20);
     let mut done = 0;
@@ -112,11 +118,16 @@ pub fn reboot(command: usize) -> Result {
 
 pub fn mount([source_at, path_at, kind_at, flags, _data, _]: [usize; 6]) -> Result {
     const READ_ONLY: usize = 1;
+    const REMOUNT: usize = 0x20;
     check_root()?;
     let path = user::read_string(path_at, 4095)?;
     let place = paths::find(&path)?;
-    // Changes of what is mounted already are taken and ignored: there is one namespace.
-    if flags & (0x20 | 0x1000 | 0x4_0000 | 0x8_0000 | 0x10_0000) != 0 {
+    if flags & REMOUNT != 0 {
+        mounts::set_read_only(&place, flags & READ_ONLY != 0)?;
+        return Ok(0);
+    }
+    // Other changes of what is mounted already are taken and ignored: there is one namespace.
+    if flags & (0x1000 | 0x4_0000 | 0x8_0000 | 0x10_0000) != 0 {
         return Ok(0);
     }
     let kind = user::read_string(kind_at, 64)?;

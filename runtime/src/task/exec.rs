@@ -4,9 +4,9 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::elf::{self, Program};
-use super::{Credentials, Limit, Process, Thread, exit, schedule};
+use super::{Credentials, Limit, Process, Thread, exit, is_written, schedule};
 use crate::abi::errno::{Errno, Result};
-use crate::arch::{self, PAGE, Registers, USER_END};
+use crate::arch::{self, PAGE, Registers};
 use crate::file::io::Output;
 use crate::fs::{Follow, Kind, Node, Place, Walk};
 use crate::mm::{Area, Backing, Protection, Space, page_end, page_start};
@@ -15,6 +15,11 @@ use crate::signal::{AlternateStack, Signal};
 
 /// Where programs lie that can lie anywhere.
 const PROGRAM_START: usize = 0x5555_5555_4000;
+/// Bits of the random numbers of pages by which programs and mappings, the stack, and `brk`
+/// memory are moved.
+const MAPPINGS_BITS: u32 = 28;
+const STACK_BITS: u32 = 16;
+const BRK_BITS: u32 = 13;
 /// The most scripts whose interpreter is a script.
 const MOST_SCRIPTS: u32 = 4;
 /// Bytes of arguments and environment together.
@@ -62,6 +67,11 @@ mod auxiliary {
     pub const SECURE: usize = 23;
     pub const RANDOM: usize = 25;
     pub const PROGRAM: usize = 31;
+}
+
+/// A random number of pages of so many bits.
+fn pages(bits: u32) -> usize {
+    random::number() as usize & ((1 << bits) - 1)
 }
 
 fn read_file(node: &Rc<dyn Node>, offset: u64, bytes: &mut [u8]) -> Result {
@@ -121,6 +131,10 @@ pub fn execute(mut request: Request) -> Result<Registers> {
         request.path = interpreter;
     }
     let node = request.place.node.clone();
+    // Files without a path, which are made to be run, stay open for writing.
+    if request.place.parent().is_some() && is_written(&node) {
+        return Err(Errno::TXTBSY);
+    }
     let program = elf::parse(arch::ELF_MACHINE, |offset, bytes| {
         read_file(&node, offset, bytes)
     })?;
@@ -143,8 +157,9 @@ pub fn execute(mut request: Request) -> Result<Registers> {
         }
     };
     let space = Space::new()?;
+    space.move_down(pages(MAPPINGS_BITS), pages(STACK_BITS));
     let wish = if interpreter.is_some() || program.movable {
-        PROGRAM_START
+        PROGRAM_START + pages(MAPPINGS_BITS) * PAGE
     } else {
         0
     };
@@ -153,7 +168,7 @@ pub fn execute(mut request: Request) -> Result<Registers> {
         Some((place, program)) => Some(load(&space, place, program, 0)?),
         None => None,
     };
-    space.set_brk_start(loaded.end);
+    space.set_brk_start(loaded.end + pages(BRK_BITS) * PAGE);
     let credentials = with_set_id(credentials, &request.place);
     let (stack, auxiliary) = fill_stack(
         &space,
@@ -344,9 +359,10 @@ fn fill_stack(
         shared: false,
         backing: Backing::Zeros,
     };
-    space.map_at(USER_END - size, size, area)?;
+    let end = space.stack_end();
+    space.map_at(end - size, size, area)?;
 
-    let mut top = USER_END - 8;
+    let mut top = end - 8;
     let mut push = |bytes: &[u8], zero: bool| -> Result {
         top -= bytes.len() + usize::from(zero);
         space.write(top, bytes)?;

@@ -13,7 +13,8 @@ mod thread;
 mod wait;
 
 pub use process::{
-    Credentials, Ending, Limit, Paths, Process, all_processes, find_process, forget_file, last_id,
+    Credentials, Ending, Limit, Paths, Process, all_processes, can_write_mapped, find_process,
+    forget_file, is_running, is_written, last_id,
 };
 #[cfg(test)]
 pub use schedule::run_only;

@@ -9,8 +9,8 @@ use super::{Thread, WaitQueue};
 use crate::arch;
 use crate::file::FileTable;
 use crate::file::terminal::Terminal;
-use crate::fs::Place;
-use crate::mm::Space;
+use crate::fs::{Node, Place};
+use crate::mm::{Backing, Protection, Space};
 use crate::signal::{Handlers, Info, Pending, Signal};
 use crate::sync::Global;
 
@@ -67,6 +67,11 @@ impl Credentials {
         self.groups[1]
     }
 
+    /// Whether it is in a group.
+    pub fn has_group(&self, group: u32) -> bool {
+        group == self.group() || self.others.contains(&group)
+    }
+
     /// Whether it may become another user or group.
     pub fn may_change(&self) -> bool {
         /// `CAP_SETGID` and `CAP_SETUID`
@@ -104,6 +109,8 @@ pub struct Limit {
 impl Limit {
     /// Which limit counts file descriptors.
     pub const FILES: usize = 7;
+    /// The highest limit of file descriptors (`fs.nr_open`).
+    pub const MOST_FILES: u64 = 1 << 20;
     /// Which limit is the stack's size.
     pub const STACK: usize = 3;
     /// How many limits there are.
@@ -117,7 +124,7 @@ impl Limit {
         }; Limit::COUNT];
         limits[Limit::FILES] = Limit {
             soft: 1024,
-            hard: 1 << 20,
+            hard: Limit::MOST_FILES,
         };
         limits[Limit::STACK] = Limit {
             soft: 8 << 20,
@@ -250,6 +257,50 @@ pub fn find_process(id: i32) -> Option<Rc<Process>> {
 /// All processes, zombies too.
 pub fn all_processes() -> Vec<Rc<Process>> {
     PROCESSES.borrow().values().cloned().collect()
+}
+
+/// Whether a file is the program of a process.
+pub fn is_running(node: &Rc<dyn Node>) -> bool {
+    let identity = node.identity();
+    all_processes().iter().any(|process| {
+        let program = process.program.borrow();
+        let runs = program
+            .as_ref()
+            .is_some_and(|place| place.node.identity() == identity);
+        runs && !process.is_zombie.get()
+    })
+}
+
+/// Whether someone has a file open for writing.
+pub fn is_written(node: &Rc<dyn Node>) -> bool {
+    let identity = node.identity();
+    all_processes().iter().any(|process| {
+        let files = process.file_table();
+        files.descriptors().into_iter().any(|fd| {
+            files.get(fd).is_ok_and(|description| {
+                description.writable
+                    && description
+                        .file
+                        .node()
+                        .is_some_and(|node| node.identity() == identity)
+            })
+        })
+    })
+}
+
+/// Whether a program has mapped a file so that it can write to it.
+pub fn can_write_mapped(node: &Rc<dyn Node>) -> bool {
+    let identity = node.identity();
+    let spaces = all_processes()
+        .into_iter()
+        .filter_map(|process| process.space());
+    spaces.into_iter().any(|space| {
+        space.areas().iter().any(|(_, area)| {
+            let writes = area.shared && area.allows(Protection::WRITE);
+            writes
+                && matches!(&area.backing, Backing::File { node, .. } if node.identity() == identity)
+        })
+    })
 }
 
 /// Notifies all programs that a file has become shorter, the file by its address.

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -121,6 +122,15 @@ int main(void) {
     struct timespec times[2] = {{1000, 5}, {2000, 6}};
     ok(utimensat(AT_FDCWD, "s", times, AT_SYMLINK_NOFOLLOW) == 0 && lstat("s", &status) == 0 &&
                status.st_mtim.tv_sec == 2000 && status.st_atim.tv_nsec == 5, "times are set");
+    ok(open("/bin/files", O_WRONLY) == -1 && errno == ETXTBSY, "a program that runs is not written");
+    ok(open("/bin/files", O_RDONLY | O_TRUNC) == -1 && errno == ETXTBSY, "nor made empty");
+    mkdir("ro", 0755);
+    ok(mount("none", "ro", "tmpfs", 0, NULL) == 0 && mkdir("ro/d", 0755) == 0, "a mount");
+    ok(mount("none", "ro", "tmpfs", MS_REMOUNT | MS_RDONLY, NULL) == 0 && mkdir("ro/e", 0755) == -1 &&
+               errno == EROFS, "a mount becomes read-only");
+    ok(chmod("ro/d", 0700) == -1 && errno == EROFS && rmdir("ro/d") == -1 && errno == EROFS, "it stays as it is");
+    ok(mount("none", "ro", "tmpfs", MS_REMOUNT, NULL) == 0 && rmdir("ro/d") == 0, "it can be written again");
+    ok(unlinkat(AT_FDCWD, "f", 0x40) == -1 && errno == EINVAL, "flags that no one knows");
     mkdir("many", 0755);
     for (int made = 0; made < 20000; made++) {
         sprintf(buffer, "many/%d", made);

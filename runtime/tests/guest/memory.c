@@ -1,6 +1,9 @@
 /* Mappings, brk, futexes by threads. */
 #define _GNU_SOURCE
 #include "tap.h"
+#ifndef F_SEAL_EXEC
+#define F_SEAL_EXEC 0x20
+#endif
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -117,5 +120,24 @@ int main(void) {
     }
     pthread_mutex_lock(&lock);
     ok(pthread_cond_timedwait(&changed, &lock, &soon) == ETIMEDOUT, "a wait ends in time");
+
+    int sealed = memfd_create("sealed", MFD_ALLOW_SEALING), plain = memfd_create("plain", 0);
+    ftruncate(sealed, 8192);
+    ok(fcntl(plain, F_ADD_SEALS, F_SEAL_GROW) == -1 && errno == EPERM, "a file without seals");
+    char *shown = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, sealed, 0);
+    ok(fcntl(sealed, F_ADD_SEALS, F_SEAL_WRITE) == -1 && errno == EBUSY, "it is mapped to be written");
+    munmap(shown, 4096);
+    ok(fcntl(sealed, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) == 0 &&
+               fcntl(sealed, F_GET_SEALS) == (F_SEAL_GROW | F_SEAL_SHRINK), "seals are added");
+    ok(ftruncate(sealed, 4096) == -1 && errno == EPERM && ftruncate(sealed, 9000) == -1, "its length stays");
+    ok(pwrite(sealed, "xy", 2, 8191) == -1 && errno == EPERM && pwrite(sealed, "x", 1, 8191) == 1,
+       "writing does not make it longer");
+    ok(fcntl(sealed, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) == 0 && pwrite(sealed, "x", 1, 0) == -1 &&
+               errno == EPERM, "it is not written");
+    ok(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, sealed, 0) == MAP_FAILED && errno == EPERM, "nor mapped for that");
+    shown = mmap(NULL, 4096, PROT_READ, MAP_SHARED, sealed, 0);
+    ok(shown != MAP_FAILED && mprotect(shown, 4096, PROT_READ | PROT_WRITE) == -1 && errno == EACCES,
+       "a mapping stays for reading");
+    ok(fcntl(sealed, F_ADD_SEALS, F_SEAL_EXEC) == -1 && errno == EPERM, "no more seals");
     return done();
 }

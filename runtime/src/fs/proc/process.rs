@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::system;
 use crate::abi::errno::{Errno, Result};
-use crate::arch::{PAGE, USER_END};
+use crate::arch::PAGE;
 use crate::file::io::{Input, Output};
 use crate::file::{Description, File};
 use crate::fs::generated::{
@@ -760,7 +760,7 @@ fn pages(process: &Process) -> Pages {
     for (start, area) in space.areas() {
         let size = (area.end - start) / PAGE;
         pages.all += size;
-        if area.end == USER_END {
+        if area.end == space.stack_end() {
             pages.stack += size;
         } else if area.protection.contains(Protection::EXECUTE) {
             pages.program += size;
@@ -940,7 +940,7 @@ fn put_area(text: &mut Text, space: &Space, start: usize, area: &Area) {
     let (mut offset, mut device, mut number) = (0, 0, 0);
     let mut path = Vec::new();
     match &area.backing {
-        Backing::Zeros if area.end == USER_END => path.extend_from_slice(b"[stack]"),
+        Backing::Zeros if area.end == space.stack_end() => path.extend_from_slice(b"[stack]"),
         Backing::Zeros => {
             let (first, end) = space.brk();
             if start < end && area.end > first {
