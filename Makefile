@@ -95,6 +95,7 @@ check-run:
 	@$(RUST); if command -v cargo-deny >/dev/null; then \
 		echo "make: checking licences, banned crates and sources"; \
 		cargo deny --locked check --hide-inclusion-graph bans licenses sources; \
+		cargo deny --locked --manifest-path runtime/Cargo.toml check --config deny.toml --hide-inclusion-graph bans licenses sources; \
 	else \
 		echo "make: skipped licences, banned crates and sources: cargo-deny is not installed"; \
 	fi

@@ -15,9 +15,7 @@ pub use cmdline::cmdline;
 pub use images::{oci, reference};
 pub use machines::{event_log, kernel, options};
 pub use projects::{compose, dockerfile, dotconfig, ignore, kconfig, kraftfile, lock};
-pub use runtime::{
-    runtime_cmdline, runtime_cpio, runtime_device_tree, runtime_elf, runtime_ninep,
-};
+pub use runtime::{runtime_cmdline, runtime_cpio, runtime_device_tree, runtime_elf, runtime_ninep};
 
 /// Splits the input at zero bytes into texts: the parts of a target that takes more than one.
 fn texts(bytes: &[u8]) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {

@@ -96,7 +96,10 @@ pub fn runtime_ninep(bytes: &[u8]) {
         }
     }
     if let Ok(metadata) = Fields::new(bytes).metadata(1) {
-        assert!(i64::try_from(metadata.size).is_ok(), "sizes are not negative");
+        assert!(
+            i64::try_from(metadata.size).is_ok(),
+            "sizes are not negative"
+        );
         let _ = abi::stat::stat(&metadata);
         let _ = abi::stat::statx(&metadata);
     }

@@ -679,7 +679,7 @@ impl Space {
         Ok(())
     }
 
-    /// Moves mappings and the stack down by so many pages, before there are any: programs that
+    /// Moves mappings and the stack down by numbers of pages, before there are any: programs that
     /// are attacked do not know where something is.
     pub fn move_down(&self, mappings: usize, stack: usize) {
         self.mappings_end.set(MAPPINGS_END - mappings * PAGE);

@@ -685,7 +685,7 @@ pub fn change_permissions_of(node: &Rc<dyn Node>, mode: usize) -> Result {
     check_mount(node)?;
     let mut permissions = mode as u32 & 0o7777;
     if !credentials.is_root() && !credentials.has_group(node.metadata().group) {
-        // Nobody makes programs of a group that they are not in.
+        // No user makes programs of a group that they are not in.
         permissions &= !0o2000;
     }
     node.change(&Change {

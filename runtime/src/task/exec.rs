@@ -69,7 +69,7 @@ mod auxiliary {
     pub const PROGRAM: usize = 31;
 }
 
-/// A random number of pages of so many bits.
+/// A random number of pages of `bits` bits.
 fn pages(bits: u32) -> usize {
     random::number() as usize & ((1 << bits) - 1)
 }

@@ -29,7 +29,7 @@ const TABLES: [u32; 2] = [2, 11];
 /// The type of a symbol that is a function.
 const FUNCTION: u8 = 2;
 
-/// What lies at an address of a program.
+/// What is at an address of a program.
 pub struct Location {
     /// The file that is mapped there.
     pub place: Option<Rc<Place>>,
@@ -44,7 +44,7 @@ struct Table {
     names: u64,
 }
 
-/// What lies at an address; nothing if no file is mapped there.
+/// What is at an address; nothing if no file is mapped there.
 pub fn find(space: &Space, address: usize) -> Option<Location> {
     let Backing::File {
         node,

@@ -161,27 +161,6 @@ static void data(void) {
         ;
 }
 
-static void strings(void) {
-    /* Arguments stay in the kernel for /proc. */
-    static char *words[10000];
-    char word[128];
-    memset(word, 'w', sizeof word - 1);
-    word[127] = 0;
-    words[0] = "/bin/exhaust";
-    words[1] = "wait";
-    for (int i = 2; i < 9999; i++)
-        words[i] = word;
-    for (int i = 0; i < 200; i++) {
-        pid_t pid = fork();
-        if (pid < 0)
-            break;
-        if (pid == 0) {
-            execv(words[0], words);
-            _exit(1);
-        }
-    }
-}
-
 /* Removes what is in a directory. */
 static void empty(const char *path) {
     struct dirent *entry;
@@ -198,15 +177,11 @@ static const struct {
     {"areas", areas}, {"memory", memory}, {"descriptors", descriptors}, {"files", files},
     {"pipes", pipes}, {"sockets", sockets}, {"names", names}, {"threads", threads},
     {"processes", processes}, {"signals", signals}, {"timers", timers}, {"watches", watches},
-    {"locks", locks}, {"data", data}, {"strings", strings},
+    {"locks", locks}, {"data", data},
 };
 
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IONBF, 0);
-    if (argc > 2) {
-        pause();
-        return 0;
-    }
     mkdir("/tmp/e", 0777);
     for (unsigned i = 0; i < sizeof things / sizeof *things; i++) {
         /* The kernel keeps the memory of names for others: nothing is left for programs then. */
