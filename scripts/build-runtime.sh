@@ -13,33 +13,58 @@ mkdir -p build
 
 say() { printf 'runtime: %s\n' "$*" >&2; }
 
-# Succeeds if the standard library of a target is installed, or rustup can install it.
-has_target() {
-    [[ ! -d $(rustc --print target-libdir --target "$1" 2>/dev/null) ]] || return 0
-    command -v rustup >/dev/null || return 1
-    say "installing the target $1 with rustup"
-    rustup --quiet target add "$1"
+# core_library TARGET LINKER: prints how the core library of a target is obtained: `installed`,
+# which rustup can make it, or `source`, from the sources that Debian packages for its own Rust;
+# the latter needs the linker. Fails if there is no way.
+core_library() {
+    if [[ -d $(rustc --print target-libdir --target "$1" 2>/dev/null) ]]; then
+        echo installed
+    elif command -v rustup >/dev/null; then
+        say "installing the target $1 with rustup"
+        rustup --quiet target add "$1" >&2 && echo installed
+    elif [[ -e $(rustc --print sysroot)/lib/rustlib/src/rust/library/core/Cargo.toml ]] &&
+        command -v "$2" >/dev/null; then
+        say "compiling the core library for $1, which Debian does not package"
+        echo source
+    else
+        return 1
+    fi
 }
 
-# build ARCH TARGET: compiles the kernel for an architecture.
-build() {
-    local arch=$1 target=$2 out=build/kraft-runtime-$1.gz home paths kernel
+# The place of this checkout and of the crates is not part of the kernel.
+home=${CARGO_HOME:-$HOME/.cargo}
+remap="\"--remap-path-prefix=$PWD=runtime\", \"--remap-path-prefix=$home/registry/src=crates\""
+
+# One cargo compiles all kernels: each has steps that use a single CPU.
+command=(cargo build --quiet --release --locked --config 'profile.release.strip=true'
+    --config 'profile.release.debug=false')
+build_std=() built=()
+
+# add ARCH TARGET LINKER: adds the kernel for an architecture; only Debian's Rust needs the linker.
+add() {
+    local arch=$1 target=$2 linker=$3 flags=$remap core
     if [[ ! -e link/${target%%-*}.ld ]]; then
-        rm -f "$out"
+        rm -f "build/kraft-runtime-$arch.gz"
         return
     fi
-    if ! has_target "$target"; then
-        rm -f "$out"
-        say "skipped $arch: the Rust target $target is not installed, and there is no rustup to install it"
+    if ! core=$(core_library "$target" "$linker"); then
+        rm -f "build/kraft-runtime-$arch.gz"
+        say "skipped $arch: the Rust target $target is not installed, and there is neither rustup nor" \
+            "Debian's rust-web-src to obtain it"
         return
     fi
-    # The places of this checkout and of the crates are not part of the kernel.
-    home=${CARGO_HOME:-$HOME/.cargo}
-    paths="\"--remap-path-prefix=$PWD=runtime\", \"--remap-path-prefix=$home/registry/src=crates\""
-    cargo build --quiet --release --locked --target "$target" \
-        --config "target.$target.rustflags=[$paths]" --config 'profile.release.strip=true' \
-        --config 'profile.release.debug=false'
-    kernel=target/$target/release/kraft-runtime
+    if [[ $core == source ]]; then
+        # Debian has no rust-lld.
+        flags+=", \"-Clinker=$linker\", \"-Clinker-flavor=ld\""
+        build_std=(-Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem)
+    fi
+    command+=(--target "$target" --config "target.$target.rustflags=[$flags]")
+    built+=("$arch:$target")
+}
+
+# store ARCH TARGET: compresses a compiled kernel; the file is untouched if it has not changed.
+store() {
+    local arch=$1 out=build/kraft-runtime-$1.gz kernel=target/$2/release/kraft-runtime
     if [[ $arch == arm64 ]]; then
         # QEMU loads the memory image. The objcopy of any machine can make it: it need not know arm64.
         objcopy --input-target elf64-little --output-target binary "$kernel" "$kernel.image"
@@ -49,6 +74,15 @@ build() {
     if cmp --silent "$out.new" "$out"; then rm "$out.new"; else mv "$out.new" "$out"; fi
 }
 
-build x86_64 x86_64-unknown-none
-build arm64 aarch64-unknown-none-softfloat
-ls build/*.gz >/dev/null 2>&1 || say "no kernel was built: kraft will have no built-in runtime"
+add x86_64 x86_64-unknown-none x86_64-linux-gnu-ld
+add arm64 aarch64-unknown-none-softfloat aarch64-linux-gnu-ld
+if [[ ${#built[@]} == 0 ]]; then
+    say "no kernel was built: kraft will have no built-in runtime"
+    exit
+fi
+# Compiling the core library is an unstable feature of cargo.
+[[ ${#build_std[@]} == 0 ]] || export RUSTC_BOOTSTRAP=1
+"${command[@]}" "${build_std[@]}"
+for kernel in "${built[@]}"; do
+    store "${kernel%%:*}" "${kernel##*:}"
+done

@@ -260,6 +260,20 @@ install_rustup() {
 owner() { if [[ $(id -u) == 0 ]]; then echo "${SUDO_USER:-root}"; else id -un; fi; }
 as_owner() { if [[ $(owner) == "$(id -un)" ]]; then "$@"; else sudo -E -H -u "$(owner)" "$@"; fi; }
 
+# The kernels of the built-in runtime need a core library for a machine without an
+# operating system. rustup has it compiled; of Debian's Rust, it is compiled from the sources.
+install_core_library() {
+    local sysroot rust source=rust-src
+    rust=$("$root/scripts/find-rust.sh")
+    sysroot=$("$rust/rustc" --print sysroot)
+    [[ ! -x $rust/rustup && ! -e $sysroot/lib/rustlib/src/rust/library/core/Cargo.toml ]] || return 0
+    [[ $sysroot == /usr ]] || return 0
+    ! dpkg-query --show rustc-web >/dev/null 2>&1 || source=rust-web-src
+    say "installing $source: the built-in runtime is linked with a core library that Debian does not compile"
+    fetch_lists
+    install "$source"
+}
+
 # The linters come from the source of the toolchain.
 install_linters() {
     local rust cargo rustc clippy rustfmt
@@ -286,6 +300,7 @@ fi
 install_packages
 mention_old_qemu
 install_rust
+install_core_library
 [[ $group != check ]] || install_linters
 if [[ $group != demo && -x $root/scripts/fetch-linux-guest.sh ]]; then
     "$root/scripts/fetch-linux-guest.sh"
