@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use kraft_core::arch::Arch;
+use kraft_core::kernel::Guest;
 use kraft_core::machine::{Acceleration, MachineSpec};
 use kraft_core::mount::{self, Volume};
 use kraft_core::port::PortMapping;
@@ -97,7 +98,10 @@ fn processor(line: &mut Line, spec: &MachineSpec) {
         // Unikraft needs; no version of QEMU warns about features it lacks.
         (_, Acceleration::Tcg) => "max",
     };
-    line.option("-machine", board);
+    // The built-in runtime reads no ACPI tables: neither QEMU nor the firmware has to make any.
+    let without_acpi = spec.guest == Guest::Runtime && spec.arch == Arch::X86_64;
+    let more = if without_acpi { ",acpi=off" } else { "" };
+    line.option("-machine", format!("{board}{more}"));
     line.option("-cpu", cpu);
     if spec.arch == Arch::X86_64 {
         // Allows the guest to report a panic.
@@ -197,7 +201,7 @@ fn escaped(path: &Path) -> OsString {
 mod tests {
     use std::collections::BTreeMap;
 
-    use kraft_core::kernel::{BootProtocol, Guest};
+    use kraft_core::kernel::BootProtocol;
     use kraft_core::platform::Platform;
     use kraft_core::port::Protocol;
 
@@ -278,6 +282,17 @@ mod tests {
         -mon chardev=control,mode=control
         -kernel kernel
         ");
+    }
+
+    #[test]
+    fn the_built_in_runtime_has_no_acpi_tables() {
+        let mut spec = spec(Arch::X86_64, BootProtocol::Pvh);
+        spec.guest = Guest::Runtime;
+        let line = shown(&spec, "", true);
+        assert!(
+            line.contains("\n-machine pc,accel=tcg,acpi=off\n"),
+            "{line}"
+        );
     }
 
     #[test]
