@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kraft_e2e::harness::{Bench, PATIENCE, repository};
 use kraft_e2e::linux::{self, add_host_program};
 
-/// The options that tell Unikraft's loader where the program is.
+/// What Unikraft's loader wants to know: where the root filesystem is, and its address.
 const BASE: &str =
     "kernel vfs.fstab=[ \"initrd0:/:extract::ramfs=2:\" ] netdev.ip=10.0.2.15/24:10.0.2.2 --";
 
