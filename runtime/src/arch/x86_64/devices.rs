@@ -9,6 +9,7 @@ use virtio_drivers::transport::mmio::MmioTransport;
 use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot};
 
+use super::interrupts::enable_shared_lines;
 use super::ports::{in32, out32};
 use super::{MAPPED_AT_BOOT, PHYSICAL};
 use crate::virtio::pci::place_registers;
@@ -115,6 +116,9 @@ pub fn virtio_devices(command_line: &[u8]) -> Vec<VirtioDevice> {
                 line,
             });
         }
+    }
+    if !devices.is_empty() {
+        enable_shared_lines();
     }
     devices
 }

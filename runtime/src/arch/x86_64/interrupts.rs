@@ -76,6 +76,22 @@ pub fn enable_interrupt(line: u32) {
     }
 }
 
+/// Lets the lines interrupt that PCI devices share: the level-triggered ones.
+///
+/// The line in the configuration of a device is what the firmware believes, and qboot is wrong
+/// about it: its devices interrupt by another one.
+///
+/// Source: Intel 82371AB (PIIX4) datasheet, 4.2.6, edge and level control registers.
+pub fn enable_shared_lines() {
+    for (levels, mask) in [(0x4d0, 0x21), (0x4d1, 0xa1)] {
+        let lines = in8(levels);
+        // Nothing answers there on a machine without such registers.
+        if lines != 0xff {
+            out8(mask, in8(mask) & !lines);
+        }
+    }
+}
+
 /// Notifies the controller that the interrupt is dealt with.
 pub fn end(vector: usize) {
     match vector {
