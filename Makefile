@@ -35,7 +35,7 @@ XTASK = cargo run --quiet --locked --package xtask $(FEATURES) --
 # Tests wait for guests, registries and time limits more than they compute: eight at a time at least.
 export RUST_TEST_THREADS ?= $(shell nproc | awk '{ print ($$1 > 8) ? $$1 : 8 }')
 
-.PHONY: help demo demo-run test test-run check check-run bench bench-run fuzz install setup guests runtime build
+.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run fuzz install setup guests runtime build
 
 help: ## List these targets
 	@echo "Usage: make TARGET"
@@ -60,6 +60,16 @@ test-run: guests runtime build
 		(cd runtime && cargo test --locked --no-fail-fast) || failed=1; \
 		exit $$failed; \
 	} 2>&1 | scripts/sum-up-tests.sh
+
+applications: ## Run real applications on the built-in runtime (an hour without KVM)
+	@scripts/setup.sh test
+	@$(AS_OWNER) $(MAKE) applications-run
+
+# Two at a time: without KVM each machine keeps a processor busy.
+applications-run: runtime build
+	@scripts/make-applications.sh
+	@$(RUST); cargo test --package kraft-e2e --locked --test applications -- --include-ignored \
+		--skip memory --test-threads 2 --nocapture
 
 check: ## Check formatting, lints, imports, wording, generated files, documentation, licences
 	@scripts/setup.sh check

@@ -1,0 +1,15 @@
+.bail on
+CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT);
+PRAGMA journal_mode = DELETE;
+BEGIN;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) INSERT INTO t SELECT i, 'row ' || i FROM n;
+COMMIT;
+BEGIN;
+DELETE FROM t;
+SELECT count(*) FROM t;
+ROLLBACK;
+SELECT count(*), sum(a) FROM t;
+CREATE INDEX i ON t(b);
+SELECT a FROM t WHERE b = 'row 777';
+VACUUM;
+PRAGMA integrity_check;
