@@ -51,6 +51,7 @@
 //! ```
 
 pub mod arguments;
+pub mod attach;
 pub mod binary;
 pub mod boot;
 pub mod build;

@@ -61,6 +61,7 @@ mod record;
 mod restart;
 mod watch;
 
+pub use console::ConsoleInput;
 pub use console::{DEFAULT_LIMIT as DEFAULT_CONSOLE_LIMIT, MIN_LIMIT as MIN_CONSOLE_LIMIT};
 pub use event_log::file::Compaction;
 pub use event_log::{EventLog, StateChange, TimedChange, VmmEvent};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{Process, short_path};
 
+use crate::console::ConsoleInput;
 use crate::id::Id;
 use crate::layout::MachineDir;
 use crate::logs::{Logs, LogsOptions};
@@ -83,6 +84,13 @@ impl Watch {
     /// Opens the output of the machine in this run.
     pub fn logs(&self, options: LogsOptions) -> Result<Logs, Error> {
         Logs::open(self.machines.clone(), &self.record()?, &self.dir(), options)
+    }
+
+    /// Opens the input of the machine's console; an error if it does not run.
+    pub fn input(&self) -> Result<ConsoleInput, Error> {
+        let record = self.record()?;
+        ConsoleInput::open(&self.dir().console(), record.spec.get())
+            .map_err(Error::on("open the machine's console for input"))
     }
 
     /// Waits for the end: if the machine is started again by its restart policy, that of its last

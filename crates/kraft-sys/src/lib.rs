@@ -4,7 +4,8 @@
 //! between processes ([`lock`]), running programs with time limits and error messages ([`tool`]) or
 //! reading their output as it comes ([`stream`]), inherited variables ([`environment`]), ending
 //! programs with this process ([`guard`]), parallel work ([`parallel`]), process identity
-//! ([`process`]) and time ([`clock`]).
+//! ([`process`]), the terminal
+//! ([`terminal`]) and time ([`clock`]).
 //!
 //! Other crates must not use these system interfaces directly; the root `clippy.toml` enforces it.
 //!
@@ -39,4 +40,5 @@ pub mod parallel;
 pub mod process;
 
 pub mod stream;
+pub mod terminal;
 pub mod tool;

@@ -10,6 +10,7 @@ use core::cell::{Cell, RefCell};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use self::remote::{Decoder, Received};
 use super::io::{Input, Output};
 use super::{Events, File};
 use crate::abi::errno::{Errno, Result};
@@ -22,6 +23,8 @@ use crate::task::{self, WaitQueue};
 
 /// Bytes of input that wait at most.
 const MOST_INPUT: usize = 4096;
+/// The same for input that is not typed: its sender does not wait for the program.
+const MOST_SENT: usize = 1 << 20;
 /// Bytes of output that wait for a master at most.
 const MOST_OUTPUT: usize = 64 << 10;
 
@@ -109,6 +112,7 @@ pub struct Terminal {
     number: u32,
     /// What programs can read.
     input: RefCell<VecDeque<u8>>,
+    most_input: Cell<usize>,
     /// The line that is being edited.
     line: RefCell<Vec<u8>>,
     /// How many ends of file wait to be read, each after that many bytes of `input`.
@@ -128,11 +132,14 @@ pub struct Terminal {
 
 struct Terminals {
     console: RefCell<Option<Rc<Terminal>>>,
+    /// Takes commands out of the input of the console.
+    decoder: Cell<Decoder>,
     pairs: RefCell<Vec<Weak<Terminal>>>,
 }
 
 static TERMINALS: Global<Terminals> = Global::new(Terminals {
     console: RefCell::new(None),
+    decoder: Cell::new(Decoder::new()),
     pairs: RefCell::new(Vec::new()),
 });
 
@@ -148,7 +155,21 @@ pub fn console() -> Rc<Terminal> {
 /// Hands the input at the console to its terminal.
 pub fn poll_console() {
     while let Some(byte) = arch::console_byte() {
-        console().receive(&[byte]);
+        let mut decoder = TERMINALS.decoder.get();
+        let received = decoder.take(byte);
+        TERMINALS.decoder.set(decoder);
+        match received {
+            None => {}
+            Some(Received::Byte(byte)) => console().receive(&[byte]),
+            Some(Received::Size(rows, columns)) => console().resize([rows, columns, 0, 0]),
+            Some(Received::NotTyped) => console().take_as_it_is(),
+            Some(Received::End) => console().end_input(),
+            Some(Received::Terminate) => {
+                if let Some(first) = task::find_process(1) {
+                    first.send(Info::kernel(Signal::TERM));
+                }
+            }
+        }
     }
 }
 
@@ -251,6 +272,7 @@ impl Terminal {
             sink,
             number,
             input: RefCell::default(),
+            most_input: Cell::new(MOST_INPUT),
             line: RefCell::default(),
             ends: RefCell::default(),
             queue: WaitQueue::new(),
@@ -308,6 +330,35 @@ impl Terminal {
         }
     }
 
+    fn resize(&self, size: [u16; 4]) {
+        if size != self.size.replace(size) {
+            self.signal(Signal::WINCH);
+        }
+    }
+
+    /// Hands input on as it is: it is not typed.
+    fn take_as_it_is(&self) {
+        let mut settings = self.settings.get();
+        settings.input &= !(CR_TO_NL | NL_TO_CR | IGNORE_CR);
+        settings.local &= !(SIGNALS | CANONICAL | ECHO);
+        self.settings.set(settings);
+        self.most_input.set(MOST_SENT);
+        self.finish_line();
+        self.queue.wake();
+    }
+
+    /// Ends the input after what was received, as the end of file character does in a line.
+    fn end_input(&self) {
+        self.finish_line();
+        let length = self.input.borrow().len();
+        let mut ends = self.ends.borrow_mut();
+        if ends.len() < MOST_INPUT {
+            ends.push_back(length);
+        }
+        drop(ends);
+        self.queue.wake();
+    }
+
     /// Takes bytes of the keyboard.
     fn receive(&self, bytes: &[u8]) {
         for &byte in bytes {
@@ -349,7 +400,7 @@ impl Terminal {
         }
         if !self.has_local(CANONICAL) {
             let mut input = self.input.borrow_mut();
-            if input.len() < MOST_INPUT {
+            if input.len() < self.most_input.get() {
                 input.push_back(byte);
                 drop(input);
                 self.echo(byte);
@@ -359,12 +410,7 @@ impl Terminal {
         if is(ERASE) || is(KILL) || is(WORD_ERASE) {
             self.erase(is(ERASE), is(WORD_ERASE));
         } else if is(END_OF_FILE) {
-            self.finish_line();
-            let length = self.input.borrow().len();
-            let mut ends = self.ends.borrow_mut();
-            if ends.len() < MOST_INPUT {
-                ends.push_back(length);
-            }
+            self.end_input();
         } else if byte == b'\n' {
             self.line.borrow_mut().push(byte);
             if self.has_local(ECHO | ECHO_NL) {
@@ -574,10 +620,7 @@ impl Terminal {
             }
             0x5413 => user::write(argument, &self.size.get())?,
             0x5414 => {
-                let size: [u16; 4] = user::read(argument)?;
-                if size != self.size.replace(size) {
-                    self.signal(Signal::WINCH);
-                }
+                self.resize(user::read(argument)?);
             }
             0x541b => user::write(argument, &(self.input.borrow().len() as u32))?,
             0x5411 => user::write(argument, &0_u32)?,
@@ -773,5 +816,6 @@ impl File for Master {
     }
 }
 
+mod remote;
 #[cfg(test)]
 mod tests;

@@ -67,7 +67,7 @@ fn raw_qemu(bench: &Bench, kernel: &str) -> String {
     format!(
         "ln -sf '{kernel}' kernel; echo '{{\"execute\":\"qmp_capabilities\"}}{{\"execute\":\"cont\"}}' > events.in; \
          : > events.out; rm -rf control.sock console; mkdir console; mkfifo console/pipe; \
-         cat console/pipe > /dev/null & exec {}",
+         cat console/pipe > /dev/null & exec {} > console/pipe < /dev/null",
         words.join(" ")
     )
 }

@@ -1,11 +1,13 @@
 //! The console of a machine on disk: what the guest printed, limited in size, with the times of
 //! arrival.
 //!
-//! The VMM writes into a named pipe, and the monitor copies from there into segments:
+//! The VMM's standard output is a named pipe, and the monitor copies from there into segments. Its
+//! standard input is another one, which `kraft attach` writes to:
 //!
 //! ```text
 //! console/                          its lock: the monitor holds it until all is copied
 //! ├── pipe                          the VMM writes here
+//! ├── input                         the VMM reads here
 //! ├── 00000000000000000000.log      the bytes from this offset on
 //! ├── 00000000000000000000.times    when they arrived: an offset and a time, 16 bytes
 //! └── 00000000000008380416.log …
@@ -17,9 +19,12 @@
 
 use std::path::{Path, PathBuf};
 
+mod input;
 mod reader;
 mod recorder;
 
+pub use input::ConsoleInput;
+pub(crate) use input::open_for_vmm;
 pub(crate) use reader::Reader;
 pub(crate) use recorder::{Copied, Drain, continue_with, prepare};
 

@@ -29,14 +29,17 @@ const CHUNK: usize = 64 << 10;
 pub(crate) fn prepare(dir: &Path) -> Result<(), fs::Error> {
     fs::remove_tree(dir)?;
     fs::create_dir(dir, 0o700)?;
+    super::input::create(dir)?;
     create_pipe(dir)
 }
 
-/// Replaces the pipe of a console, whose output is kept: what comes next is added to it.
+/// Replaces the pipe of a console, whose output is kept: what comes next is added to it. The input
+/// stays, with what is connected to it.
 pub(crate) fn continue_with(dir: &Path) -> Result<(), fs::Error> {
     if !dir.is_dir() {
         return prepare(dir);
     }
+    super::input::create(dir)?;
     fs::remove_file(&dir.join("pipe"))?;
     create_pipe(dir)
 }

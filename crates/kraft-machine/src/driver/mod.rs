@@ -91,7 +91,7 @@ pub trait Driver: Debug + Sync {
 
     /// Returns the VMM's command line, program first. It must contain the machine's id, by which
     /// [`is_vmm`](Self::is_vmm) recognises the process. It runs in the machine's directory, and
-    /// relative paths are relative to that.
+    /// relative paths are relative to that. Its standard input and output are the guest's console.
     fn command_line(&self, launch: &Launch<'_>) -> Vec<OsString>;
 
     /// Returns whether the arguments of a process are those of the VMM of this machine.
@@ -166,17 +166,6 @@ pub struct Capabilities {
     pub event_log: bool,
     /// Whether it can publish ports on IPv6 addresses of the host.
     pub ipv6_ports: bool,
-    /// Where it writes the guest's console.
-    pub console: Console,
-}
-
-/// Where a VMM writes the console of its guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Console {
-    /// Into the named pipe [`MachineDir::console_pipe`], which it opens itself.
-    Pipe,
-    /// To its standard output.
-    Stdout,
 }
 
 /// Everything a command line is made from.

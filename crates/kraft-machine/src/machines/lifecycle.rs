@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use kraft_core::kernel::BootProtocol;
+use kraft_core::kernel::{BootProtocol, Guest};
 use kraft_core::machine::{EndReason, MachineState};
 use kraft_sys::lock::Lock;
 use kraft_sys::process::Process;
 use rustix::process::Signal;
 
+use crate::console::ConsoleInput;
 use crate::driver::{Action, ControlError, Driver, Vmm};
 use crate::id::Id;
 use crate::layout::MachineDir;
@@ -105,8 +106,8 @@ impl Machines {
     /// Stops a machine and returns how it ended: usually [`EndReason::Stopped`], but the guest may
     /// have ended first.
     ///
-    /// The guest is asked to shut down first, by the power button, if it is a Linux kernel or a time
-    /// for that is set. Then the VMM is asked to exit. If it does not within the grace period, it gets
+    /// The guest is asked to shut down first, if it is the built-in runtime or a Linux kernel, or a
+    /// time for that is set. Then the VMM is asked to exit. If it does not within the grace period, it gets
     /// SIGTERM and then SIGKILL.
     ///
     /// A start in progress is ended as well, after the grace period.
@@ -324,9 +325,12 @@ impl Machines {
             return Err(locked.not_running());
         };
         let process = Process::open(vmm.process).map_err(Error::on("open the VMM's process"))?;
-        if let Some(process) = &process {
-            shut_down(locked, &vmm, process, options).map_err(Error::on("wait for the VMM"))?;
-        }
+        let shut_down = match &process {
+            Some(process) => {
+                shut_down(locked, &vmm, process, options).map_err(Error::on("wait for the VMM"))?
+            }
+            None => false,
+        };
         if let Some(process) = process
             && !end_process(locked.driver, &vmm, &process, options)
                 .map_err(Error::on("end the VMM"))?
@@ -337,6 +341,14 @@ impl Machines {
             });
         }
         let mut ending = ending_of_stopped(locked.driver, &locked.dir);
+        if shut_down
+            && matches!(
+                ending.reason,
+                EndReason::PoweredOff | EndReason::Exited { code: TERMINATED }
+            )
+        {
+            ending.reason = EndReason::Stopped;
+        }
         if options.host_down {
             ending.reason = EndReason::HostDown;
         }
@@ -414,12 +426,15 @@ fn cancel_restart(
     Ok(end)
 }
 
+/// The exit status of a program that SIGTERM ended.
+const TERMINATED: u8 = 128 + 15;
+
 /// How long a Linux guest may take to shut down, unless it is said otherwise, as for containers in
 /// Docker.
 const LINUX_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Has the guest shut down by the machine's power button, and waits for that; returns whether the
-/// VMM has exited.
+/// Has the guest shut down, and waits for that; returns whether the VMM has exited. The built-in
+/// runtime sends its program SIGTERM, others get the machine's power button.
 ///
 /// Unikernels are asked only if a time is set: few react.
 fn shut_down(
@@ -430,7 +445,8 @@ fn shut_down(
 ) -> std::io::Result<bool> {
     let spec = locked.record.spec.get();
     let set = spec.lifecycle.stop_timeout.map(u64::from);
-    let usual = (spec.boot == BootProtocol::LinuxBzImage).then_some(LINUX_TIMEOUT);
+    let reacts = spec.guest == Guest::Runtime || spec.boot == BootProtocol::LinuxBzImage;
+    let usual = reacts.then_some(LINUX_TIMEOUT);
     let limit = options
         .timeout
         .or(set.map(Duration::from_secs))
@@ -440,13 +456,27 @@ fn shut_down(
     if options.force || limit.is_zero() || locked.state() != MachineState::Running {
         return Ok(false);
     }
-    let Some(driver) = locked.driver else {
-        return Ok(false);
+    let patience = limit.min(QUIT_TIMEOUT);
+    let asked = if spec.guest == Guest::Runtime {
+        ConsoleInput::open(&vmm.dir.console(), spec)
+            .and_then(|mut input| input.terminate(patience))
+            .map_err(|error| error.to_string())
+    } else {
+        let driver = locked.driver.ok_or_else(|| "it has no driver".to_owned());
+        driver.and_then(|driver| {
+            let pressed = driver.control(vmm, Action::PowerButton, patience);
+            pressed.map(|()| true).map_err(|error| error.to_string())
+        })
     };
-    match driver.control(vmm, Action::PowerButton, limit.min(QUIT_TIMEOUT)) {
-        Ok(()) => process.wait(Some(limit)),
+    match asked {
+        Ok(true) => process.wait(Some(limit)),
+        Ok(false) => Ok(false),
         Err(error) => {
-            tracing::debug!(pid = vmm.process.pid, %error, "cannot ask the guest to shut down");
+            tracing::debug!(
+                pid = vmm.process.pid,
+                error,
+                "cannot ask the guest to shut down"
+            );
             Ok(false)
         }
     }

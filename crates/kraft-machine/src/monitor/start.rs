@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use kraft_core::cmdline::CommandLine;
@@ -17,7 +17,7 @@ use serde_json::Map;
 
 use crate::compact::Compactor;
 use crate::console::{self, Drain};
-use crate::driver::{Console, Driver, Launch, ProgramError};
+use crate::driver::{Driver, Launch, ProgramError};
 use crate::health;
 use crate::id::Id;
 use crate::layout::MachineDir;
@@ -252,19 +252,15 @@ impl Start<'_> {
             return Err(StartError::System("an empty command line".to_owned()));
         };
         let log = || fs::append(&self.dir.vmm_log());
-        let stdout = match driver.capabilities().console {
-            Console::Pipe => log()?,
-            Console::Stdout => {
-                let pipe = self.dir.console_pipe();
-                let opened = OpenOptions::new().write(true).open(&pipe);
-                opened.map_err(fs::Error::on("open", &pipe))?
-            }
-        };
+        let pipe = self.dir.console_pipe();
+        let stdout = OpenOptions::new().write(true).open(&pipe);
+        let stdout = stdout.map_err(fs::Error::on("open", &pipe))?;
+        let stdin = console::open_for_vmm(&self.dir.console())?;
         let mut command = tool::command(program);
         command
             .args(rest)
             .current_dir(self.dir.path())
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(stdout)
             .stderr(log()?);
         ENVIRONMENT.apply(&mut command);

@@ -1,10 +1,14 @@
 //! Machines in the foreground: their consoles on stdout until they end or Ctrl-C stops them.
 
+use std::time::Duration;
+
 use kraft_core::machine::EndReason;
-use kraft_engine::follow::{self, Stopped};
+use kraft_engine::attach::{DetachKeys, Session};
+use kraft_engine::follow::{self, Console, Stopped};
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines::how_it_ended;
 use kraft_machine::{Error, LogsOptions, Machines, StopOptions, Watch};
+use kraft_sys::terminal;
 
 use crate::app::App;
 use crate::failure::{Failure, Kind};
@@ -55,6 +59,105 @@ pub(crate) fn run(
             // Without a console the machines must not continue: they were not started in the
             // background.
             stop_all(app, machines, started);
+            Err(error.into())
+        }
+    }
+}
+
+/// Prints the console of a machine from now on, until it ends or the user interrupts.
+pub(crate) fn follow(app: &App, machine: &Started, interrupt: &Interrupt) -> Result<(), Failure> {
+    let logs = machine.watch.logs(LogsOptions {
+        tail: Some(0),
+        ..LogsOptions::default()
+    })?;
+    let consoles = vec![Console::plain(logs)];
+    match follow::follow(app, &mut app.ui.output(), consoles, interrupt)? {
+        Stopped::AllEnded => judge(&machine.name, &machine.watch.wait()?.reason),
+        Stopped::Interrupted => Err(Failure::reported(Kind::Interrupted)),
+    }
+}
+
+/// How long a guest may take to read a command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How the user's terminal is connected to a console.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    /// Whether the terminal is in raw mode, so that each key goes to the guest.
+    pub(crate) tty: bool,
+    /// The keys that end the connection.
+    pub(crate) keys: DetachKeys,
+    /// The part of the console that is printed first.
+    pub(crate) logs: LogsOptions,
+    /// Whether an interrupt stops the machine, or only ends the connection.
+    pub(crate) stops: bool,
+}
+
+/// Checks before anything is created that a terminal can be connected.
+pub(crate) fn check_terminal(tty: bool) -> Result<(), Failure> {
+    if tty && !terminal::stdin_is_terminal() {
+        return Err(Failure::new(
+            Kind::Failed,
+            "the input device is not a terminal: `--tty` needs one",
+        )
+        .hint("leave out `--tty`: with `--interactive` alone, the input can be a pipe or a file"));
+    }
+    Ok(())
+}
+
+/// Connects stdin and stdout to the console of a machine until it ends, or the user detaches.
+pub(crate) fn connect(
+    app: &App,
+    machines: &Machines,
+    machine: &Started,
+    connection: Connection,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let logs = machine.watch.logs(connection.logs)?;
+    let session = match machine.watch.input() {
+        Ok(mut input) => {
+            if connection.stops {
+                // Fails only if the machine has ended.
+                let _ = input.begin(COMMAND_TIMEOUT);
+            }
+            let begun = Session::begin(input, connection.tty, connection.keys, interrupt);
+            Some(begun.map_err(|error| Failure::new(Kind::Failed, error))?)
+        }
+        // It may have ended already; its output is printed all the same.
+        Err(_) => None,
+    };
+    let followed = follow::follow(
+        app,
+        &mut app.ui.output(),
+        vec![Console::plain(logs)],
+        interrupt,
+    );
+    let detached = session.as_ref().is_some_and(Session::is_detached);
+    // Restores the terminal.
+    drop(session);
+    let started = std::slice::from_ref(machine);
+    match followed {
+        Ok(Stopped::AllEnded) => {
+            let ending = machine.watch.wait()?;
+            judge(&machine.name, &ending.reason)
+        }
+        Ok(Stopped::Interrupted) if detached => {
+            let name = &machine.name;
+            app.ui.info(&format!(
+                "detached from `{name}`, which continues: `kraft attach {name}` connects again"
+            ));
+            Ok(())
+        }
+        Ok(Stopped::Interrupted) => {
+            if connection.stops {
+                stop_all(app, machines, started);
+            }
+            Err(Failure::reported(Kind::Interrupted))
+        }
+        Err(error) => {
+            if connection.stops {
+                stop_all(app, machines, started);
+            }
             Err(error.into())
         }
     }

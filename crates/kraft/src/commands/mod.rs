@@ -4,6 +4,7 @@
 //! Result<(), Failure>`. A new command needs its file, a `mod` line, a variant and an arm in this
 //! file, and an entry in [`GROUPS`].
 
+mod attach;
 mod build;
 mod check;
 mod choices;
@@ -90,6 +91,7 @@ pub(crate) enum Command {
     Logs(logs::Args),
     Start(start::Args),
     Stop(stop::Args),
+    Attach(attach::Args),
     Restart(restart::Args),
     Kill(kill::Args),
     Pause(pause::Args),
@@ -128,8 +130,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Local runtime commands",
         &[
-            "run", "ps", "logs", "start", "stop", "restart", "kill", "pause", "unpause", "wait",
-            "inspect", "port", "rename", "exec", "events", "remove", "service",
+            "run", "ps", "logs", "attach", "start", "stop", "restart", "kill", "pause", "unpause",
+            "wait", "inspect", "port", "rename", "exec", "events", "remove", "service",
         ],
     ),
     ("Unikraft Cloud commands", &["cloud"]),
@@ -180,6 +182,7 @@ impl Command {
             | Self::Logs(_)
             | Self::Start(_)
             | Self::Stop(_)
+            | Self::Attach(_)
             | Self::Restart(_)
             | Self::Kill(_)
             | Self::Port(_)
@@ -205,6 +208,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Logs(args) => logs::exec(app, &args),
         Command::Start(args) => start::exec(app, &args),
         Command::Stop(args) => stop::exec(app, &args),
+        Command::Attach(args) => attach::exec(app, args),
         Command::Restart(args) => restart::exec(app, &args),
         Command::Kill(args) => kill::exec(app, &args),
         Command::Port(args) => port::exec(app, &args),

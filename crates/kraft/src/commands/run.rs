@@ -14,17 +14,19 @@ use serde::Serialize;
 
 use super::choices;
 use super::dockerfile::DockerfileArgs;
-use super::foreground::{self, Started};
+use super::foreground::{self, Connection, Started};
 use super::lifecycle::LifecycleArgs;
 use super::values::{self, PlatformArg};
 use crate::app::App;
 use crate::failure::{Failure, Kind};
+use kraft_engine::attach::DetachKeys;
 use kraft_engine::boot::{self, PrepareOptions};
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::obtain::Pull;
 use kraft_engine::run;
 use kraft_engine::run_target::{self, RunTargetArgs};
 use kraft_engine::{arguments, machines};
+use kraft_machine::LogsOptions;
 
 /// Run a unikernel
 ///
@@ -57,6 +59,7 @@ Examples:
   kraft run --memory 128Mi --port 8080:80 --volume ./html:/html:ro ./kernel
   kraft run --rootfs ./root ./kernel /bin/hello
   kraft run --detach --name web ./kernel
+  kraft run -it ./image /bin/sh
   kraft run --dry-run ./kernel"
 )]
 pub(crate) struct Args {
@@ -111,6 +114,24 @@ pub(crate) struct Args {
     /// Pass a parameter to the kernel, such as netdev.ip=10.0.0.2/24
     #[arg(short = 'a', long, value_name = "LIB.NAME=VALUE")]
     kernel_arg: Vec<String>,
+
+    /// Hand on stdin to the console of the machine, and keep it open for `kraft attach`
+    #[arg(short, long)]
+    interactive: bool,
+
+    /// Use the console as a terminal: every key goes to the guest, Ctrl-C included; after
+    /// --interactive, -t is short for it
+    #[arg(long)]
+    tty: bool,
+
+    /// Set the keys that end the connection to the console
+    #[arg(
+        long,
+        value_name = "KEYS",
+        default_value = "ctrl-p,ctrl-q",
+        hide_short_help = true
+    )]
+    detach_keys: DetachKeys,
 
     /// Run in the background and print the name of the machine
     #[arg(short, long)]
@@ -202,6 +223,8 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         target: args.target.as_deref(),
         pull: args.pull,
     };
+    let in_foreground = !args.detach && !args.no_start && !args.dry_run;
+    foreground::check_terminal(args.tty && args.interactive && in_foreground)?;
     let prepared = boot::prepare(app, resolution.target, options)?;
     if args.dry_run {
         let spec = run::dry_run(app, request, &prepared)?;
@@ -228,7 +251,17 @@ pub(crate) fn exec(app: &App, mut args: Args) -> Result<(), Failure> {
         name: machine.name,
         watch,
     };
-    let outcome = foreground::run(app, &machines, &[started], false, &interrupt);
+    let outcome = if args.interactive {
+        let connection = Connection {
+            tty: args.tty,
+            keys: args.detach_keys,
+            logs: LogsOptions::default(),
+            stops: true,
+        };
+        foreground::connect(app, &machines, &started, connection, &interrupt)
+    } else {
+        foreground::run(app, &machines, &[started], false, &interrupt)
+    };
     // Such a kernel powers off as if its program had succeeded.
     match unloadable.filter(|_| outcome.is_ok()) {
         Some(program) => Err(Failure::new(
@@ -268,8 +301,8 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
         },
         labels: args.lifecycle.labels(),
         lifecycle: args.lifecycle.lifecycle()?,
-        stdin: false,
-        tty: false,
+        stdin: args.interactive,
+        tty: args.tty,
         kernel_args: args.kernel_arg.clone(),
         args: words.collect::<Result<_, _>>()?,
         disable_acceleration: args.disable_acceleration || app.settings.acceleration_is_off,

@@ -67,6 +67,7 @@ const TABLE: &[(&str, i32, &str)] = &[
     ("logs alice", 0, ""),
     ("start nothing", 3, "no machine `nothing`"),
     ("stop alice", 0, ""),
+    ("attach alice", 1, "machine `alice` is not running, it is created"),
     ("restart nothing", 3, "no machine `nothing`"),
     ("kill alice", 1, "machine `alice` is not running"),
     ("port alice", 0, "PORT  HOST"),

@@ -158,3 +158,25 @@ fn the_console_shows_and_reads() {
     poll_console();
     assert_eq!(read(&console, 10).unwrap(), b"typed\n");
 }
+
+#[test]
+fn commands_in_the_input_of_the_console_are_obeyed() {
+    let system = system();
+    let terminal = console();
+    terminal.attach(&system.process);
+    let reader = Slave::open(terminal.clone());
+    crate::arch::type_in(&[255, 250, 31, 0, 132, 0, 43, 255, 240]);
+    poll_console();
+    assert_eq!(terminal.size.get(), [43, 132, 0, 0]);
+
+    // Not typed: no echo, no lines, no signals, and an end.
+    let _ = shown();
+    crate::arch::type_in(&[255, 254, 1, b'\r', 3, 255, 255, b'x', 255, 236]);
+    poll_console();
+    assert_eq!(read(&reader, 10).unwrap(), b"\r\x03\xffx");
+    assert_eq!(read(&reader, 10).unwrap(), b"");
+    assert_eq!(shown(), b"");
+    assert_eq!(system.process.pending.set(), 0);
+    terminal.settings.set(Settings::new());
+    terminal.most_input.set(MOST_INPUT);
+}

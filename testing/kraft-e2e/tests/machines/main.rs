@@ -1,5 +1,6 @@
 //! Machines: from a kernel to a guest that runs, and the state that kraft reports of it.
 
+mod attach;
 mod boot;
 mod console;
 mod demo;
@@ -9,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod linux;
 mod recovery;
+mod restart;
 mod runtime;
 mod secrets;
 mod terminal;

@@ -124,8 +124,8 @@ pub(super) const KVM_ARM_CPU: &str = "host";
 
 /// The console, the event log and the control socket.
 fn channels(line: &mut Line, events: &str) {
-    // A named pipe that the monitor reads: without a reader the guest's output is dropped.
-    line.option("-chardev", "file,id=console,path=console/pipe,append=on");
+    // Named pipes: without a reader the guest's output is dropped.
+    line.option("-chardev", "stdio,id=console,signal=off");
     line.option("-serial", "chardev:console");
     line.option("-chardev", format!("pipe,id=events,path={events}"));
     line.option("-mon", "chardev=events,mode=control");
@@ -274,7 +274,7 @@ mod tests {
         -m size=64M
         -smp cpus=1,threads=1,sockets=1
         -rtc base=utc
-        -chardev file,id=console,path=console/pipe,append=on
+        -chardev stdio,id=console,signal=off
         -serial chardev:console
         -chardev pipe,id=events,path=events
         -mon chardev=events,mode=control
@@ -332,7 +332,7 @@ mod tests {
         -m size=100M
         -smp cpus=1,threads=1,sockets=1
         -rtc base=utc
-        -chardev file,id=console,path=console/pipe,append=on
+        -chardev stdio,id=console,signal=off
         -serial chardev:console
         -chardev pipe,id=events,path=events
         -mon chardev=events,mode=control

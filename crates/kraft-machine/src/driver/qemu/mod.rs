@@ -3,7 +3,7 @@
 //! ```text
 //! events.in ─► QMP monitor ──► events.out      the handshake in, events out
 //! control.sock ◄─► QMP monitor                commands: stop, cont, quit, query-status
-//! console/pipe ◄── serial port
+//! console/pipe ◄── serial port ◄── console/input
 //! ```
 
 use std::ffi::OsString;
@@ -19,8 +19,7 @@ use kraft_sys::environment::Inherit;
 use kraft_sys::fs;
 
 use crate::driver::{
-    Action, Capabilities, Console, ControlError, Driver, Exited, Installed, Launch, ProgramError,
-    Vmm,
+    Action, Capabilities, ControlError, Driver, Exited, Installed, Launch, ProgramError, Vmm,
 };
 use crate::event_log::EventLog;
 use crate::id::Id;
@@ -57,7 +56,6 @@ impl Driver for Qemu {
             event_log: true,
             // The user-mode network forwards from IPv4 addresses only.
             ipv6_ports: false,
-            console: Console::Pipe,
         }
     }
 

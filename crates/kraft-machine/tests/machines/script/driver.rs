@@ -17,7 +17,7 @@ use kraft_core::kernel::BootProtocol;
 use kraft_core::machine::{EndReason, MachineSpec, MachineState};
 use kraft_core::platform::Platform;
 use kraft_machine::driver::{
-    self, Action, Capabilities, Console, ControlError, Driver, Installed, Launch, ProgramError, Vmm,
+    self, Action, Capabilities, ControlError, Driver, Installed, Launch, ProgramError, Vmm,
 };
 use kraft_machine::{EventLog, Id, MachineDir, StateChange, VmmEvent};
 use kraft_sys::fs;
@@ -53,7 +53,6 @@ impl Driver for Script {
             pause: self.pause,
             event_log: true,
             ipv6_ports: true,
-            console: Console::Stdout,
         }
     }
 

@@ -1,6 +1,8 @@
 //! The command tree: the commands, the global flags derived from the configuration keys, and the
 //! layout of the help.
 
+mod terminal_flag;
+
 use std::ffi::OsString;
 
 use clap::builder::{Styles, TypedValueParser};
@@ -64,7 +66,7 @@ pub fn command() -> clap::Command {
 /// Parses the arguments of a command line; the first is the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
     let mut matches = command()
-        .try_get_matches_from(args)
+        .try_get_matches_from(terminal_flag::expand(args.into_iter().collect()))
         .map_err(missing_subcommand_as_help)?;
     let flags = flags(&mut matches);
     let name = matches.subcommand_name().unwrap_or_default().to_owned();

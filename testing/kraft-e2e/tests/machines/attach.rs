@@ -1,0 +1,114 @@
+//! The user's terminal at the console of a machine: a shell on the built-in runtime.
+
+use std::path::Path;
+
+use kraft_e2e::harness::{Bench, eventually, has_builtin_runtime, skip};
+use kraft_e2e::terminal::Terminal;
+
+const BUSYBOX: &str = "/bin/busybox";
+
+fn is_ready() -> bool {
+    if !has_builtin_runtime() {
+        skip("the built-in runtime is not built: make runtime");
+        return false;
+    }
+    if !Path::new(BUSYBOX).is_file() {
+        skip("busybox is not installed: scripts/setup.sh test");
+        return false;
+    }
+    true
+}
+
+#[test]
+fn a_shell_gets_keys_signals_and_the_size_of_the_window_and_can_be_left_and_joined() {
+    if !is_ready() {
+        return;
+    }
+    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
+    let words = ["run", "-it", "--name", "shell", BUSYBOX, "sh"];
+    let Some(terminal) = Terminal::open(&bench, bench.path(), 100, None, &words) else {
+        return;
+    };
+    terminal.wait_for("/ #");
+    terminal.type_keys(&["echo one-$((40 + 2))", "Enter"]);
+    terminal.wait_for("one-42");
+    // Ctrl-C ends the program in the guest, not the shell and not kraft.
+    terminal.type_keys(&["sleep 1000 || echo interrupted-$?", "Enter"]);
+    terminal.wait_for("echo interrupted-$?");
+    terminal.type_keys(&["C-c"]);
+    terminal.type_keys(&["echo two-$((40 + 3))", "Enter"]);
+    terminal.wait_for("two-43");
+    terminal.tmux(&["resize-window", "-x", "90", "-y", "30"]);
+    eventually("the new size", || {
+        terminal.type_keys(&["stty size", "Enter"]);
+        let screen = terminal.tmux(&["capture-pane", "-p"]);
+        screen.contains("30 90")
+    });
+    terminal.type_keys(&["C-p", "C-q"]);
+    terminal.wait_for("ended with 0");
+    assert_eq!(bench.state("shell"), "running");
+
+    let words = ["attach", "--detach-keys", "ctrl-a,d", "shell"];
+    let Some(again) = Terminal::open(&bench, bench.path(), 80, None, &words) else {
+        return;
+    };
+    again.wait_for("/ #");
+    again.type_keys(&["echo three-$((40 + 4))", "Enter"]);
+    again.wait_for("three-44");
+    again.type_keys(&["C-a", "d"]);
+    again.wait_for("ended with 0");
+    // The terminal echoes again.
+    again.type_keys(&["echo four-$((40 + 5))", "Enter"]);
+    again.wait_for("echo four");
+    again.wait_for("four-45");
+
+    let log = bench.ok(["logs", "shell"]);
+    for text in ["one-42", "two-43", "30 90", "three-44"] {
+        assert!(log.contains(text), "{log}");
+    }
+    let last = ["attach", "shell"];
+    let Some(last) = Terminal::open(&bench, bench.path(), 80, None, &last) else {
+        return;
+    };
+    last.wait_for("/ #");
+    last.type_keys(&["exit 3", "Enter"]);
+    last.wait_for("ended with 3");
+    assert_eq!(bench.ok(["wait", "shell"]), "3\n");
+}
+
+#[test]
+fn a_program_gets_sigterm_before_it_is_stopped() {
+    if !is_ready() {
+        return;
+    }
+    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
+    let script = "trap 'echo said goodbye; exit 0' TERM; echo ready; while :; do sleep 1; done";
+    bench.ok([
+        "run", "-d", "--name", "polite", BUSYBOX, "sh", "--", "-c", script,
+    ]);
+    bench.wait_for_log("polite", "ready");
+    assert_eq!(bench.ok(["stop", "polite"]), "polite\n");
+    assert!(bench.ok(["logs", "polite"]).contains("said goodbye"));
+    assert_eq!(bench.state("polite"), "exited");
+}
+
+#[test]
+fn a_terminal_is_required_before_anything_is_created_and_exec_says_what_to_use() {
+    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
+    let kernel = kraft_e2e::guest::mini("x86_64");
+    let kernel = kernel.to_str().unwrap();
+    let refused = bench.kraft(["run", "-it", kernel]).exits(1);
+    assert!(
+        refused.stderr.contains("not a terminal"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(bench.ok(["ps", "-aq"]), "");
+    bench.ok(["run", "-d", "--name", "a", kernel, "@tick:1000000"]);
+    let refused = bench.kraft(["exec", "-it", "a", "sh"]).exits(7);
+    assert!(
+        refused.stderr.contains("kraft attach a"),
+        "{}",
+        refused.stderr
+    );
+}
