@@ -1,6 +1,8 @@
 //! The user's terminal at the console of a machine: a shell on the built-in runtime.
 
+use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 
 use kraft_e2e::harness::{Bench, eventually, has_builtin_runtime, skip};
 use kraft_e2e::terminal::Terminal;
@@ -74,6 +76,25 @@ fn a_shell_gets_keys_signals_and_the_size_of_the_window_and_can_be_left_and_join
     last.type_keys(&["exit 3", "Enter"]);
     last.wait_for("ended with 3");
     assert_eq!(bench.ok(["wait", "shell"]), "3\n");
+}
+
+#[test]
+fn stdin_goes_to_the_program_and_ends_there() {
+    if !is_ready() {
+        return;
+    }
+    let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
+    let mut command = bench.command(["run", "--rm", "-i", BUSYBOX, "sha256sum"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Every byte, those that begin commands and signals included.
+    let bytes: Vec<u8> = (0..=255).cycle().take(20_000).collect();
+    child.stdin.take().unwrap().write_all(&bytes).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let sum = "290c84b9b148f3bc4dc2c6cbc847910f611e446e722eae6969438db9f4aecd57";
+    assert_eq!(printed.trim_end(), format!("{sum}  -"));
 }
 
 #[test]
