@@ -193,7 +193,7 @@ fn no_program_takes_the_memory_of_the_kernel() {
     };
     let failed = text.lines().any(|line| line.starts_with("not ok"));
     assert!(
-        status == 0 && !failed && text.contains("\n1..13\n"),
+        status == 0 && !failed && text.contains("\n1..14\n"),
         "{text}"
     );
     let names = boot("exhaust", "names", Duration::from_secs(200));

@@ -99,6 +99,16 @@ struct Event {
 }
 
 impl Event {
+    /// Events were lost.
+    fn overflow() -> Event {
+        Event {
+            watch: -1,
+            mask: Changes::OVERFLOW.bits(),
+            cookie: 0,
+            name: Vec::new(),
+        }
+    }
+
     /// `struct inotify_event`; the name ends with zeros and fills multiples of the header.
     fn bytes(&self) -> Vec<u8> {
         let length = if self.name.is_empty() {
@@ -225,15 +235,16 @@ impl WatchFile {
             if events.back() == Some(&event) || events.len() > MOST_EVENTS {
                 return;
             }
-            if events.len() == MOST_EVENTS || frames::check_spare().is_err() {
-                events.push_back(Event {
-                    watch: -1,
-                    mask: Changes::OVERFLOW.bits(),
-                    cookie: 0,
-                    name: Vec::new(),
-                });
+            let event = if events.len() == MOST_EVENTS || frames::check_spare().is_err() {
+                Event::overflow()
             } else {
+                event
+            };
+            // A long list needs one piece of memory, which may be missing where small ones are not.
+            if events.try_reserve(1).is_ok() {
                 events.push_back(event);
+            } else if let Some(last) = events.back_mut() {
+                *last = Event::overflow();
             }
         }
         self.queue.wake();

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::Space;
+use super::{Space, frames};
 use crate::abi::errno::{Errno, Result};
 use crate::arch::PAGE;
 
@@ -120,7 +120,7 @@ pub fn read_string(address: usize, most: usize) -> Result<Vec<u8>> {
 /// Reads an array of strings that ends with a null pointer.
 ///
 /// # Errors
-/// `EFAULT`; `E2BIG` if they have more than `most` bytes together.
+/// `EFAULT`; `E2BIG` if they have more than `most` bytes together; `ENOMEM`.
 pub fn read_strings(address: usize, most: usize) -> Result<Vec<Vec<u8>>> {
     let mut strings = Vec::new();
     if address == 0 {
@@ -137,6 +137,9 @@ pub fn read_strings(address: usize, most: usize) -> Result<Vec<Vec<u8>>> {
             other => other,
         })?;
         left = left.checked_sub(string.len() + 9).ok_or(Errno::TOO_BIG)?;
+        // Many short strings need a long list, which memory may be too short for.
+        frames::check_spare()?;
+        strings.try_reserve(1).map_err(|_| Errno::NOMEM)?;
         strings.push(string);
     }
 }

@@ -3,6 +3,8 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
+use zerocopy::IntoBytes;
+
 use super::elf::{self, Program};
 use super::{Credentials, Limit, Process, Thread, exit, is_written, schedule};
 use crate::abi::errno::{Errno, Result};
@@ -22,6 +24,8 @@ const STACK_BITS: u32 = 16;
 const BRK_BITS: u32 = 13;
 /// The most scripts whose interpreter is a script.
 const MOST_SCRIPTS: u32 = 4;
+/// Words on a new stack besides the addresses of arguments and environment.
+const MOST_OTHER_WORDS: usize = 64;
 /// Bytes of arguments and environment together.
 pub const MOST_ARGUMENTS: usize = 2 << 20;
 /// Bytes of a stack at most, whatever the limit says.
@@ -74,6 +78,13 @@ fn pages(bits: u32) -> usize {
     random::number() as usize & ((1 << bits) - 1)
 }
 
+/// An empty list with room for so many things.
+fn list<T>(room: usize) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(room).map_err(|_| Errno::NOMEM)?;
+    Ok(list)
+}
+
 fn read_file(node: &Rc<dyn Node>, offset: u64, bytes: &mut [u8]) -> Result {
     let length = bytes.len();
     let mut out = Output::kernel(bytes);
@@ -122,7 +133,8 @@ pub fn execute(mut request: Request) -> Result<Registers> {
         if scripts > MOST_SCRIPTS {
             return Err(Errno::LOOP);
         }
-        let mut arguments = alloc::vec![interpreter.clone()];
+        let mut arguments = list(request.arguments.len() + 2)?;
+        arguments.push(interpreter.clone());
         arguments.extend(argument);
         arguments.push(request.path);
         arguments.extend(request.arguments.into_iter().skip(1));
@@ -212,8 +224,8 @@ pub fn execute(mut request: Request) -> Result<Registers> {
         .unwrap_or_default();
     *thread.name.borrow_mut() = name.iter().copied().take(15).collect();
     *process.program.borrow_mut() = Some(request.place);
-    *process.arguments.borrow_mut() = request.arguments;
-    *process.environment.borrow_mut() = request.environment;
+    *process.arguments.borrow_mut() = Rc::new(request.arguments);
+    *process.environment.borrow_mut() = Rc::new(request.environment);
     *process.auxiliary.borrow_mut() = auxiliary;
     thread.fpu.borrow_mut().reset();
     thread.fpu.borrow().load();
@@ -382,16 +394,16 @@ fn fill_stack(
     let mut bytes = [0; 16];
     random::fill(&mut bytes);
     let random = push(&bytes, false)?;
-    let environment = request
-        .environment
-        .iter()
-        .map(|word| push(word, true))
-        .collect::<Result<Vec<_>>>()?;
-    let arguments = request
-        .arguments
-        .iter()
-        .map(|word| push(word, true))
-        .collect::<Result<Vec<_>>>()?;
+    let counts = [request.arguments.len(), request.environment.len()];
+    let mut words = list(counts[0] + counts[1] + MOST_OTHER_WORDS)?;
+    let mut environment = list(counts[1])?;
+    for word in &request.environment {
+        environment.push(push(word, true)?);
+    }
+    words.push(counts[0]);
+    for word in &request.arguments {
+        words.push(push(word, true)?);
+    }
 
     let secure = credentials.users[0] != credentials.users[1]
         || credentials.groups[0] != credentials.groups[1];
@@ -421,14 +433,11 @@ fn fill_stack(
     .into_iter()
     .flat_map(|(key, value)| [key, value])
     .collect();
-    let mut words = alloc::vec![arguments.len()];
-    words.extend(arguments);
     words.push(0);
     words.extend(environment);
     words.push(0);
     words.extend(&vector);
     let stack = (top - words.len() * 8) & !15;
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    space.write(stack, &bytes)?;
+    space.write(stack, words.as_bytes())?;
     Ok((stack, vector.into_iter().map(|word| word as u64).collect()))
 }

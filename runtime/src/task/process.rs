@@ -194,10 +194,10 @@ pub struct Process {
     pub exit_signal: Cell<i32>,
     /// The program.
     pub program: RefCell<Option<Rc<Place>>>,
-    /// The arguments that the program was given.
-    pub arguments: RefCell<Vec<Vec<u8>>>,
-    /// The environment that the program was given.
-    pub environment: RefCell<Vec<Vec<u8>>>,
+    /// The arguments that the program was given; forked processes share them.
+    pub arguments: RefCell<Rc<Vec<Vec<u8>>>>,
+    /// The environment that the program was given, shared as well.
+    pub environment: RefCell<Rc<Vec<Vec<u8>>>>,
     /// The auxiliary vector that the program was given.
     pub auxiliary: RefCell<Vec<u64>>,
     /// When it began.

@@ -153,6 +153,27 @@ static void locks(void) {
     }
 }
 
+static void strings(void) {
+    /* Arguments stay in the kernel for /proc. */
+    static char *words[10000];
+    char word[128];
+    memset(word, 'w', sizeof word - 1);
+    word[127] = 0;
+    words[0] = "/bin/exhaust";
+    words[1] = "wait";
+    for (int i = 2; i < 9999; i++)
+        words[i] = word;
+    for (int i = 0; i < 200; i++) {
+        pid_t pid = fork();
+        if (pid < 0)
+            break;
+        if (pid == 0) {
+            execv(words[0], words);
+            _exit(1);
+        }
+    }
+}
+
 static void data(void) {
     static char bytes[1 << 16];
     int fd = open("large", O_CREAT | O_RDWR, 0600);
@@ -177,7 +198,7 @@ static const struct {
     {"areas", areas}, {"memory", memory}, {"descriptors", descriptors}, {"files", files},
     {"pipes", pipes}, {"sockets", sockets}, {"names", names}, {"threads", threads},
     {"processes", processes}, {"signals", signals}, {"timers", timers}, {"watches", watches},
-    {"locks", locks}, {"data", data},
+    {"locks", locks}, {"data", data}, {"strings", strings},
 };
 
 int main(int argc, char **argv) {
@@ -195,7 +216,7 @@ int main(int argc, char **argv) {
             _exit(0);
         }
         int status;
-        for (int tenths = 0; tenths < 300 && waitpid(pid, &status, WNOHANG) == 0; tenths++)
+        for (int tenths = 0; tenths < 100 && waitpid(pid, &status, WNOHANG) == 0; tenths++)
             usleep(100000);
         kill(-1, SIGKILL);
         while (waitpid(-1, &status, 0) > 0)
