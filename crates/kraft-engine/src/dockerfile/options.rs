@@ -298,9 +298,11 @@ mod tests {
         assert_eq!(from_file, ("a".to_owned(), b"k\n".to_vec()));
         assert_eq!(read("id=TOKEN").unwrap().1, b"t0");
         assert_eq!(read("id=b,env=TOKEN").unwrap().1, b"t0");
+        let error = read("id=b,env=NONE").unwrap_err();
+        assert_eq!(error.to_string(), "`--build-secret id=b,env=NONE`");
         assert_eq!(
-            read("id=b,env=NONE").unwrap_err().to_string(),
-            "`--build-secret id=b,env=NONE`: the environment has no variable `NONE`"
+            std::error::Error::source(&error).unwrap().to_string(),
+            "the environment has no variable `NONE`"
         );
         assert!(matches!(read("id=a,src=/nowhere"), Err(Error::File(_))));
     }
