@@ -27,7 +27,7 @@ endif
 RUST = rust=$$(scripts/find-rust.sh) && export PATH="$$rust:$$PATH"
 
 # Embeds the kernels of the built-in runtime, if `make runtime` could build one.
-FEATURES = $$(compgen -G 'runtime/build/*.gz' >/dev/null && echo --features kraft/builtin-runtime || true)
+FEATURES = $$(compgen -G 'runtime/build/*.xz' >/dev/null && echo --features kraft/builtin-runtime || true)
 
 # `cargo xtask` with the crates that `build` compiled: without its features, half of them are compiled again.
 XTASK = cargo run --quiet --locked --package xtask $(FEATURES) --

@@ -44,11 +44,11 @@ build_std=() built=()
 add() {
     local arch=$1 target=$2 linker=$3 flags=$remap core
     if [[ ! -e link/${target%%-*}.ld ]]; then
-        rm -f "build/kraft-runtime-$arch.gz"
+        rm -f "build/kraft-runtime-$arch.xz"
         return
     fi
     if ! core=$(core_library "$target" "$linker"); then
-        rm -f "build/kraft-runtime-$arch.gz"
+        rm -f "build/kraft-runtime-$arch.xz"
         say "skipped $arch: the Rust target $target is not installed, and there is neither rustup nor" \
             "Debian's rust-web-src to obtain it"
         return
@@ -64,13 +64,17 @@ add() {
 
 # store ARCH TARGET: compresses a compiled kernel; the file is untouched if it has not changed.
 store() {
-    local arch=$1 out=build/kraft-runtime-$1.gz kernel=target/$2/release/kraft-runtime
+    local arch=$1 out=build/kraft-runtime-$1.xz kernel=target/$2/release/kraft-runtime filters
     if [[ $arch == arm64 ]]; then
         # QEMU loads the memory image. The objcopy of any machine can make it: it need not know arm64.
         objcopy --input-target elf64-little --output-target binary "$kernel" "$kernel.image"
         kernel=$kernel.image
+        # Instructions are words of four bytes.
+        filters=(--arm64 --lzma2=preset=9e,lc=2,lp=2,pb=2)
+    else
+        filters=(--x86 --lzma2=preset=9e,lc=4,pb=0)
     fi
-    gzip -9 --no-name --stdout "$kernel" >"$out.new"
+    xz --format=xz --check=crc32 --threads=1 "${filters[@]}" --stdout "$kernel" >"$out.new"
     if cmp --silent "$out.new" "$out"; then rm "$out.new"; else mv "$out.new" "$out"; fi
 }
 

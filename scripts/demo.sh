@@ -146,7 +146,7 @@ printf '\n%s\n' "\$ kraft run --rm | grep '^hello\|^count'"
 "$kraft" run --rm | grep '^hello\|^count'
 
 cd "$root"
-if ! compgen -G 'runtime/build/*.gz' >/dev/null; then
+if ! compgen -G 'runtime/build/*.xz' >/dev/null; then
     act "skipped the web application: it needs the built-in runtime, which was not built (\`make runtime\` prints why)"
     exit 0
 fi

@@ -32,12 +32,12 @@ demo | qemu-system-x86       | qemu-system-x86_64      | to run x86_64 machines
 demo | qemu-system-arm       | qemu-system-aarch64     | to run arm64 machines
 demo | qemu-system-data      | /usr/share/qemu         | the firmware that QEMU starts a kernel with
 demo | curl                  | curl                    | to fetch a page from a machine
+demo | xz-utils              | xz                      | to compress the kernels of the built-in runtime
 demo | docker-registry       | docker-registry         | a registry on this host, to push to and pull from
 test | cpio                  | cpio                    | to list archives with another reader
 test | libarchive-tools      | bsdtar                  | to list archives with another reader
 test | zstd                  | zstd                    | to make compressed archives for the tests
-test | xz-utils              | xz                      | the same, with another compressor
-test | bzip2                 | bzip2                   | and another
+test | bzip2                 | bzip2                   | the same, with another compressor
 test | git                   | git                     | for the repositories that components come from
 test | wget                  | wget                    | to fetch sources that a library downloads
 test | procps                | pgrep                   | to find processes of an interrupted build

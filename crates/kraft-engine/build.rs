@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut found = 0;
     if std::env::var_os("CARGO_FEATURE_BUILTIN_RUNTIME").is_some() {
         for arch in ARCHITECTURES {
-            let file = runtime.join(format!("build/kraft-runtime-{arch}.gz"));
+            let file = runtime.join(format!("build/kraft-runtime-{arch}.xz"));
             println!("cargo::rerun-if-changed={}", file.display());
             if file.is_file() {
                 let path = file.canonicalize()?;

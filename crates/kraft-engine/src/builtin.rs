@@ -16,7 +16,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use flate2::read::GzDecoder;
 use jiff::Timestamp;
 use kraft_core::reference::{Reference, ReferenceError};
 use kraft_oci::image::{Platform, RunConfig};
@@ -24,6 +23,7 @@ use kraft_oci::layer::{self, LayerError, Role};
 use kraft_oci::listing;
 use kraft_oci::package::{Cover, Packed};
 use kraft_oci::store::{self, Expect, Lease, Store};
+use liblzma::read::XzDecoder;
 
 use super::images;
 
@@ -139,11 +139,13 @@ pub fn provide(store: &dyn Store, name: &Reference) -> Result<(), Error> {
     }
 }
 
-/// Identifies what is embedded: the ends of compressed files have a checksum and the size.
+/// Identifies what is embedded: the end of an xz file has the checksum of its block and the sizes
+/// (the .xz file format, sections 2.1.2 and 4).
 fn build_id() -> String {
     let ids = KERNELS.iter().map(|(arch, bytes)| {
-        let end = bytes.last_chunk::<8>().copied().unwrap_or_default();
-        format!("{arch}:{:016x}", u64::from_be_bytes(end))
+        let end = bytes.last_chunk::<32>().copied().unwrap_or_default();
+        let digits: String = end.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{arch}:{digits}")
     });
     ids.collect::<Vec<_>>().join(" ")
 }
@@ -208,7 +210,7 @@ fn pack_kernel(
     bytes: &[u8],
 ) -> Result<Packed, Error> {
     let mut kernel = Vec::new();
-    GzDecoder::new(bytes)
+    XzDecoder::new(bytes)
         .take(LARGEST_KERNEL)
         .read_to_end(&mut kernel)
         .map_err(|source| Error::Damaged { arch, source })?;

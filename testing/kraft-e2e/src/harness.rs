@@ -44,7 +44,7 @@ pub fn kraft_binary() -> &'static Path {
 
 /// Returns whether `make runtime` has built a kernel of the built-in runtime for x86_64.
 pub fn has_builtin_runtime() -> bool {
-    let kernel = "runtime/build/kraft-runtime-x86_64.gz";
+    let kernel = "runtime/build/kraft-runtime-x86_64.xz";
     repository().join(kernel).is_file()
 }
 

@@ -84,11 +84,11 @@ impl Rig {
     /// Finds the kernels; `Err` says which one is missing.
     pub(crate) fn new(network: Network) -> Result<Rig, String> {
         let linux = linux::kernel()?;
-        let packed = repository().join("runtime/build/kraft-runtime-x86_64.gz");
+        let packed = repository().join("runtime/build/kraft-runtime-x86_64.xz");
         let bench = Bench::new();
         let builtin = bench.path().join("kraft-runtime");
         let file = fs::File::create(&builtin).unwrap();
-        let mut unpack = Command::new("gzip");
+        let mut unpack = Command::new("xz");
         unpack.args(["-dc"]).arg(&packed).stdout(file);
         if !packed.is_file() || !unpack.status().unwrap().success() {
             return Err("the built-in runtime is not built: make runtime".into());
@@ -104,7 +104,7 @@ impl Rig {
 
     /// The sizes of both kernels' compressed files.
     pub(crate) fn sizes(&self) -> [u64; 2] {
-        let packed = repository().join("runtime/build/kraft-runtime-x86_64.gz");
+        let packed = repository().join("runtime/build/kraft-runtime-x86_64.xz");
         [&packed, &self.linux].map(|file| fs::metadata(file).unwrap().len())
     }
 
