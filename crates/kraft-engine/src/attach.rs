@@ -9,6 +9,7 @@
 //! ```
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,7 +70,7 @@ impl FromStr for DetachKeys {
     }
 }
 
-/// Looks for the keys in what is typed: the first ones are held back until it is clear that the
+/// Looks for the keys in the input: the first ones are held back until it is clear that the
 /// others do not follow.
 #[derive(Debug)]
 struct Filter {
@@ -111,13 +112,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Hands the input of this process on to a console; with `tty`, each key as it is pressed. The
-    /// detach keys cancel `interrupt`.
+    /// Forwards `stdin` to a console; with `tty`, each key as it is pressed. The detach keys cancel
+    /// `interrupt`.
     ///
     /// # Errors
     ///
     /// If the terminal cannot be set to raw mode.
     pub fn begin(
+        stdin: OwnedFd,
         mut input: ConsoleInput,
         tty: bool,
         keys: DetachKeys,
@@ -126,7 +128,7 @@ impl Session {
         let raw = tty.then(RawMode::enter).transpose()?;
         if tty {
             if let Some((rows, columns)) = terminal::size() {
-                // The next look at the size tells it again.
+                // The next look at the size repeats it.
                 let _ = input.resize(rows, columns, COMMAND_TIMEOUT);
             }
         } else {
@@ -149,7 +151,7 @@ impl Session {
             held: 0,
         };
         thread::spawn(move || {
-            if forward(&input, filter) {
+            if forward(&stdin, &input, filter) {
                 detached.store(true, Ordering::SeqCst);
                 interrupt.cancel();
             }
@@ -169,11 +171,11 @@ impl Drop for Session {
     }
 }
 
-/// Hands stdin on until it ends; returns whether the detach keys were pressed.
-fn forward(input: &Mutex<ConsoleInput>, mut filter: Filter) -> bool {
+/// Forwards stdin until it ends; returns whether the detach keys were pressed.
+fn forward(stdin: &OwnedFd, input: &Mutex<ConsoleInput>, mut filter: Filter) -> bool {
     let mut bytes = [0; 4096];
     loop {
-        let read = match rustix::io::read(io::stdin(), &mut bytes) {
+        let read = match rustix::io::read(stdin, &mut bytes) {
             Ok(read) => read,
             Err(rustix::io::Errno::INTR) => continue,
             Err(_) => 0,
@@ -194,7 +196,7 @@ fn forward(input: &Mutex<ConsoleInput>, mut filter: Filter) -> bool {
     }
 }
 
-/// Tells the guest each new size of the window.
+/// Reports each new size of the window to the guest.
 fn resize(input: &Mutex<ConsoleInput>, over: &AtomicBool) {
     let mut last = terminal::size();
     while !over.load(Ordering::SeqCst) {

@@ -25,7 +25,7 @@ pub fn size() -> Option<(u16, u16)> {
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
-/// Has the terminal at stdin hand on every key as it is, without echo, until it is dropped.
+/// Has the terminal at stdin pass every key as it is, without echo, until it is dropped.
 #[derive(Debug)]
 pub struct RawMode {
     before: Termios,

@@ -78,7 +78,7 @@ fn pages(bits: u32) -> usize {
     random::number() as usize & ((1 << bits) - 1)
 }
 
-/// An empty list with room for so many things.
+/// An empty list with room for `room` elements.
 fn list<T>(room: usize) -> Result<Vec<T>> {
     let mut list = Vec::new();
     list.try_reserve_exact(room).map_err(|_| Errno::NOMEM)?;

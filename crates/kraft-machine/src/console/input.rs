@@ -82,7 +82,7 @@ impl ConsoleInput {
         })
     }
 
-    /// Returns whether the guest can be told the size of the window and the end of the input.
+    /// Returns whether the guest can learn the size of the window and the end of the input.
     pub fn takes_commands(&self) -> bool {
         self.commands
     }
@@ -101,17 +101,17 @@ impl ConsoleInput {
         self.command(&[0], limit)
     }
 
-    /// Tells the guest the size of the window, if it takes commands.
+    /// Sends the size of the window to the guest, if it takes commands.
     pub fn resize(&mut self, rows: u16, columns: u16, limit: Duration) -> io::Result<bool> {
         self.command(&size(rows, columns), limit)
     }
 
-    /// Tells the guest that the input is not typed: it does not echo it, and hands on every byte.
+    /// Has the guest pass on every byte without echo: the input does not come from a keyboard.
     pub fn not_typed(&mut self, limit: Duration) -> io::Result<bool> {
         self.command(&NOT_TYPED, limit)
     }
 
-    /// Tells the guest that the input has ended.
+    /// Reports the end of the input to the guest.
     pub fn end(&mut self, limit: Duration) -> io::Result<bool> {
         self.command(&END, limit)
     }

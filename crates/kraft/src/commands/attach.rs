@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind};
 
 /// Connect to the console of a machine
 ///
-/// Print the console of a running machine from its last line on, and hand on what is typed. The
+/// Print the console of a running machine from its last line on, and forward stdin to it. The
 /// machine must have been created with `--interactive`. Keys go to the guest, Ctrl-C included, if it
 /// was created with `--tty` as well.
 ///
@@ -60,7 +60,7 @@ pub(crate) fn exec(app: &App, args: Args) -> Result<(), Failure> {
     if args.no_stdin || !machine.spec.stdin {
         if !args.no_stdin {
             app.ui.warn(&format!(
-                "nothing typed is handed on: `{}` was created without `--interactive`",
+                "stdin is not forwarded: `{}` was created without `--interactive`",
                 started.name
             ));
         }

@@ -1,5 +1,7 @@
 //! Machines in the foreground: their consoles on stdout until they end or Ctrl-C stops them.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use kraft_core::machine::EndReason;
@@ -120,7 +122,9 @@ pub(crate) fn connect(
                 // Fails only if the machine has ended.
                 let _ = input.begin(COMMAND_TIMEOUT);
             }
-            let begun = Session::begin(input, connection.tty, connection.keys, interrupt);
+            let begun = io::stdin().as_fd().try_clone_to_owned().and_then(|stdin| {
+                Session::begin(stdin, input, connection.tty, connection.keys, interrupt)
+            });
             Some(begun.map_err(|error| Failure::new(Kind::Failed, error))?)
         }
         // It may have ended already; its output is printed all the same.

@@ -115,7 +115,7 @@ pub(crate) struct Args {
     #[arg(short = 'a', long, value_name = "LIB.NAME=VALUE")]
     kernel_arg: Vec<String>,
 
-    /// Hand on stdin to the console of the machine, and keep it open for `kraft attach`
+    /// Forward stdin to the console of the machine, and keep it open for `kraft attach`
     #[arg(short, long)]
     interactive: bool,
 
