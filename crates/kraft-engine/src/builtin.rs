@@ -14,6 +14,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, Read};
 
 use jiff::Timestamp;
@@ -144,8 +145,11 @@ pub fn provide(store: &dyn Store, name: &Reference) -> Result<(), Error> {
 fn build_id() -> String {
     let ids = KERNELS.iter().map(|(arch, bytes)| {
         let end = bytes.last_chunk::<32>().copied().unwrap_or_default();
-        let digits: String = end.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{arch}:{digits}")
+        end.iter().fold(format!("{arch}:"), |mut id, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(id, "{byte:02x}");
+            id
+        })
     });
     ids.collect::<Vec<_>>().join(" ")
 }

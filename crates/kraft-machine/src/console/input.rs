@@ -206,7 +206,7 @@ mod tests {
         };
         let limit = Duration::from_millis(10);
         assert!(input.send(b"x\xff", limit).unwrap());
-        assert!(!input.send(&[b'y'; 200_000], limit).unwrap());
+        assert!(!input.send(&vec![b'y'; 200_000], limit).unwrap());
         let mut read = [0; 3];
         vmm.read_exact(&mut read).unwrap();
         assert_eq!(&read, b"x\xff\xff");

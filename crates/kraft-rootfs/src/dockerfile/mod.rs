@@ -46,7 +46,7 @@ pub use plan::obstacle;
 pub use run::{Command, Mount, MountSource, Network, Root, RunError, Runner};
 pub use settings::Settings;
 
-/// Input of [`execute`]: a Dockerfile with its context and options.
+/// Input of [`execute()`]: a Dockerfile with its context and options.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe<'a> {
     /// The Dockerfile.
@@ -103,7 +103,7 @@ pub trait Images: std::fmt::Debug {
     ) -> Result<Image<'_>, Box<dyn StdError + Send + Sync>>;
 }
 
-/// Progress of [`execute`].
+/// Progress of [`execute()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// A step began: `[build 2/3] RUN make`.
@@ -116,7 +116,7 @@ pub enum Progress {
     Warning(String),
 }
 
-/// Error of [`execute`].
+/// Error of [`execute()`].
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
     /// An error in the Dockerfile, at a place.
@@ -138,7 +138,7 @@ pub enum ExecuteError {
     Outside(#[from] Error),
 }
 
-/// Result of [`execute`].
+/// Result of [`execute()`].
 #[derive(Debug)]
 pub struct Executed {
     /// The archive.

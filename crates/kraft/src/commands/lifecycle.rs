@@ -16,8 +16,8 @@ pub(crate) struct LifecycleArgs {
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = label)]
     label: Vec<(String, String)>,
 
-    /// Set when the machine is started again after it ended: no, on-failure[:NUMBER], always or
-    /// unless-stopped
+    /// Set when the machine is started again after it ended: no, on-failure, on-failure:NUMBER,
+    /// always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
 

@@ -18,7 +18,7 @@ use kraft_engine::machines;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options for machines")]
 pub(super) struct MachineArgs {
-    /// Set the restart policy: no, on-failure[:NUMBER], always or unless-stopped
+    /// Set the restart policy: no, on-failure, on-failure:NUMBER, always or unless-stopped
     #[arg(long, value_name = "POLICY", conflicts_with_all = PROJECT)]
     restart: Option<RestartPolicy>,
 
