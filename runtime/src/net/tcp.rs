@@ -18,7 +18,7 @@ use super::socket::{
 };
 use super::stack::{self, Core, Flow, Station};
 use crate::abi::errno::{Errno, Result};
-use crate::arch::{self, PAGE};
+use crate::arch;
 use crate::file::io::{Input, Output};
 use crate::file::{Events, File};
 use crate::fs::{self, Metadata};
@@ -30,6 +30,8 @@ use crate::time::SECOND;
 /// of the memory that is free, so that some get large buffers and many still find memory.
 const BUFFERS: core::ops::RangeInclusive<usize> = 4 << 10..=64 << 10;
 const PART: usize = 1024;
+/// The part of the memory of which connections leave all but the least buffers to programs.
+const PROGRAMS: usize = 8;
 /// A listener's queue is at least that long, whatever it asks for: connections that wait are cheap,
 /// and those that find no space come again only after a second.
 const LEAST_BACKLOG: usize = 1024;
@@ -95,8 +97,13 @@ struct Local {
 /// A buffer of a size that fits the memory that is free.
 fn buffer() -> Option<SocketBuffer<'static>> {
     super::check_memory().ok()?;
-    let free = frames::free_bytes();
-    let mut size = (free / PART).clamp(*BUFFERS.start(), *BUFFERS.end()) / PAGE * PAGE;
+    // What programs need for as many connections is left to them.
+    let free = frames::free_bytes().saturating_sub(frames::total_bytes() / PROGRAMS);
+    // Memory comes in blocks whose sizes are powers of two.
+    let mut size = 1
+        << (free / PART)
+            .clamp(*BUFFERS.start(), *BUFFERS.end())
+            .ilog2();
     let mut bytes = Vec::new();
     while bytes.try_reserve_exact(size).is_err() {
         size /= 2;
