@@ -291,8 +291,8 @@ impl Machines {
             Error::NotFound { .. } if start_ended => Error::EndedAndRemoved { id },
             error => error,
         })?;
-        let before = self.observe(&record, &dir);
-        let (record, removed) = self.reconcile(record, &before, &dir);
+        let observed = self.observe(&record, &dir);
+        let (record, removed) = self.reconcile(record, &observed, &dir);
         if removed {
             return Err(if start_ended {
                 Error::EndedAndRemoved { id }
@@ -300,17 +300,13 @@ impl Machines {
                 gone()
             });
         }
-        let status = if before.is_consistent() {
-            before
-        } else {
-            self.observe(&record, &dir)
-        };
         Ok(LockedMachine {
             _lock: lock,
             driver: self.driver(&record),
+            // An end that was recorded just now may be followed by a restart.
+            status: self.observe(&record, &dir),
             dir,
             record,
-            status,
             start_ended,
         })
     }
