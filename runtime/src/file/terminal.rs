@@ -560,8 +560,8 @@ impl Terminal {
             // Without lines more is read than up to the first end.
             *end = end.saturating_sub(taken.len());
         }
-        // An end directly after what was read belongs to it.
-        if ends.front() == Some(&0) && taken.last() != Some(&b'\n') {
+        // In a line, an end directly after what was read belongs to it.
+        if self.has_local(CANONICAL) && ends.front() == Some(&0) && taken.last() != Some(&b'\n') {
             ends.pop_front();
         }
         drop(ends);
