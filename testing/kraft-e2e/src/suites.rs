@@ -7,7 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::harness::repository;
 
 /// The test binaries of this crate: directories of `tests/`.
-const SUITES: [&str; 5] = ["build", "cloud", "dockerfile", "images", "machines"];
+const SUITES: [&str; 6] = [
+    "applications",
+    "build",
+    "cloud",
+    "dockerfile",
+    "images",
+    "machines",
+];
 
 /// Returns the entries of a directory, sorted; none if it does not exist.
 fn entries(dir: &Path) -> Vec<PathBuf> {
