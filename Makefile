@@ -32,9 +32,6 @@ FEATURES = $$(compgen -G 'runtime/build/*.xz' >/dev/null && echo --features kraf
 # `cargo xtask` with the crates that `build` compiled: without its features, half of them are compiled again.
 XTASK = cargo run --quiet --locked --package xtask $(FEATURES) --
 
-# Tests wait for guests, registries and time limits more than they compute: four at a time at least.
-export RUST_TEST_THREADS ?= $(shell nproc | awk '{ print ($$1 > 4) ? $$1 : 4 }')
-
 .PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run fuzz install setup guests runtime build
 
 help: ## List these targets
