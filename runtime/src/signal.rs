@@ -357,7 +357,7 @@ impl AlternateStack {
         [self.start as u64, self.flags, self.size as u64]
     }
 
-    /// From the arguments of a `stack_t`.
+    /// From the 64-bit fields of a `stack_t`.
     pub fn from_words(words: &[u64]) -> AlternateStack {
         match *words {
             [start, flags, size, ..] => AlternateStack {

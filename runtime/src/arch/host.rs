@@ -123,7 +123,7 @@ pub fn hardware_random() -> Option<u64> {
     None
 }
 
-/// No feature is named.
+/// There are no features.
 pub fn hardware_capabilities() -> usize {
     0
 }

@@ -1,7 +1,7 @@
 //! What differs between processors: entry, traps, page table entries, clocks, interrupts and
 //! how the machine is left. Each architecture has the same items under the same names.
 //!
-//! `host` is in for a machine when the kernel is compiled for tests and fuzzing.
+//! `host` takes the place of a machine when the kernel is compiled for tests and fuzzing.
 
 #[cfg(all(target_os = "none", target_arch = "x86_64"))]
 #[path = "x86_64/mod.rs"]

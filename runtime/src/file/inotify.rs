@@ -71,7 +71,7 @@ const ONLY_NEW: u32 = 0x1000_0000;
 const ADD: u32 = 0x2000_0000;
 const ONCE: u32 = 0x8000_0000;
 
-/// A node by the numbers of its file system and about itself.
+/// A node: the number of its file system, and its own there.
 type Key = (u64, u64);
 
 /// What one file watches of one node.

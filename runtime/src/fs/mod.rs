@@ -193,7 +193,7 @@ pub trait Node: Any {
         self.metadata().kind
     }
 
-    /// The numbers of its file system and about itself, which no other node has.
+    /// The number of its file system, and its own there: no other node has both.
     fn identity(&self) -> (u64, u64) {
         let metadata = self.metadata();
         (metadata.device, metadata.number)

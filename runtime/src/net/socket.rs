@@ -334,7 +334,7 @@ pub trait Socket: File {
     /// Connects to someone.
     ///
     /// # Errors
-    /// `EINPROGRESS` if that takes time: [`Socket::connected`] reports of its end.
+    /// `EINPROGRESS` if that takes time: [`Socket::connected`] reports its end.
     fn connect(&self, address: Address) -> Result<()>;
 
     /// Whether the connection is there.

@@ -593,7 +593,7 @@ pub fn rename(old_fd: i32, old_at: usize, new_fd: i32, new_at: usize, flags: usi
         }
         to.check_sticky(&new_parent, replaced)?;
     }
-    // A directory cannot become part about itself.
+    // A directory cannot be moved into itself.
     if is_directory && is_within(&new_parent, &old_parent.with(&old_name, node.clone())) {
         return Err(Errno::INVAL);
     }

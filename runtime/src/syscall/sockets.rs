@@ -72,7 +72,7 @@ fn wait_for<T>(
         return attempt();
     }
     match description.wait_for(deadline, attempt) {
-        // What may only take that long does not start again.
+        // A call with a time limit does not start again.
         Err(Errno::RESTART) if deadline.is_some() => Err(Errno::INTR),
         other => other,
     }

@@ -151,7 +151,7 @@ fn add_header(program: &mut Program, entry: &[u8], table_offset: u64) -> Option<
     Some(())
 }
 
-/// The arguments of a script's first line, `#!INTERPRETER [ARGUMENT]`; the argument is the rest of
+/// The interpreter and the argument of a script's first line, `#!INTERPRETER [ARGUMENT]`; the argument is the rest of
 /// the line, as on Linux.
 pub fn script_interpreter(start: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     let line = start

@@ -71,7 +71,7 @@ pub fn set_timer(nanoseconds: Option<u64>) {
             None => write_register!("cntv_ctl_el0", 0),
             Some(wait) => {
                 let ticks = u128::from(wait) * u128::from(CLOCK.rate.get()) / u128::from(SECOND);
-                // Half the range: a time further away would are in the past.
+                // Half the range: a time further away would be in the past.
                 let ticks = ticks.clamp(1, u128::from(u64::MAX >> 2)) as u64;
                 write_register!("cntv_cval_el0", counter().wrapping_add(ticks));
                 write_register!("cntv_ctl_el0", 1);

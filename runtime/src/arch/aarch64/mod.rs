@@ -66,7 +66,7 @@ const SWITCH_WORDS: usize = 12;
 /// `top` is the 16-byte aligned end of writable memory that nothing else uses.
 pub unsafe fn prepare_stack(top: usize, registers: &Registers) -> usize {
     let frame = top - size_of::<Registers>();
-    // SAFETY: the caller owns the stack; the frame and the arguments below it lie within it.
+    // SAFETY: the caller owns the stack; the frame and the registers below it are within it.
     unsafe {
         (frame as *mut Registers).write(*registers);
         let at = (frame as *mut usize).sub(SWITCH_WORDS);

@@ -6,7 +6,7 @@ use super::ports::{in8, out8, out16};
 
 /// QEMU's `isa-debug-exit` as kraft adds it: QEMU ends with status `value * 2 + 1`.
 const DEBUG_EXIT: u16 = 0xf4;
-/// QEMU's `pvpanic`: this event does nothing but are in QEMU's event log, where kraft reads it.
+/// QEMU's `pvpanic`: all it does is to appear in QEMU's event log, where kraft reads it.
 const PANIC_DEVICE: u16 = 0x505;
 const CRASH_LOADED: u8 = 2;
 /// Power management of QEMU's machines: writing "sleep state 5" turns them off.

@@ -148,7 +148,7 @@ pub fn pop_signal_frame(
     Ok((words[MASK], alternate))
 }
 
-/// Returning to an address that is none causes an exception in the kernel; zero causes one in user mode.
+/// Returning to an invalid address causes an exception in the kernel; zero causes one in user mode.
 fn canonical(address: usize) -> usize {
     if address < super::USER_END {
         address
