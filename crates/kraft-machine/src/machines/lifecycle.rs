@@ -89,9 +89,23 @@ impl LockedMachine {
         })
     }
 
+    /// Records that the user ended it, before it is ended: if this process is killed meanwhile, its
+    /// restart policy must not start it again.
+    fn record_stop(&mut self) {
+        self.record.restarts.stopped = true;
+        let _ = self.record.store(&self.dir);
+    }
+
     /// Returns whether it is about to be started again by its restart policy.
     fn is_restarting(&self) -> bool {
         matches!(self.status, Status::Restarting | Status::RestartLost)
+    }
+
+    fn will_not_end(&self, vmm: &Vmm<'_>) -> Error {
+        Error::WillNotEnd {
+            name: self.name(),
+            pid: vmm.process.pid,
+        }
     }
 
     fn not_running(&self) -> Error {
@@ -150,8 +164,7 @@ impl Machines {
                 None => Err(locked.not_running()),
             };
         }
-        locked.record.restarts.stopped = true;
-        let _ = locked.record.store(&locked.dir);
+        locked.record_stop();
         let Some(vmm) = locked.vmm() else {
             return Err(locked.not_running());
         };
@@ -162,10 +175,7 @@ impl Machines {
                 process.wait(Some(CONTROL_TIMEOUT))
             };
             if !ended().map_err(Error::on("end the VMM"))? {
-                return Err(Error::WillNotEnd {
-                    name: locked.name(),
-                    pid: vmm.process.pid,
-                });
+                return Err(locked.will_not_end(&vmm));
             }
         }
         let reported = locked
@@ -177,12 +187,7 @@ impl Machines {
                 signal: Some(signal.0.as_raw()),
             },
         });
-        let status = Status::Ended {
-            ending: ending.clone(),
-            handled: false,
-        };
-        self.reconcile(locked.record.clone(), &status, &locked.dir);
-        Ok(ending)
+        Ok(self.record_end(&mut locked, ending))
     }
 
     /// Pauses a machine: stops the guest's processors.
@@ -314,9 +319,9 @@ impl Machines {
     /// Ends the VMM and records the end. The monitor, which waits for the VMM as well, finds the
     /// end recorded and does not change it.
     fn end(&self, locked: &mut LockedMachine, options: StopOptions) -> Result<Ending, Error> {
-        // Recorded first: if this process is killed now, the machine must not be started again.
-        locked.record.restarts.stopped |= !options.host_down;
-        let _ = locked.record.store(&locked.dir);
+        if !options.host_down {
+            locked.record_stop();
+        }
         let Some(vmm) = locked.vmm() else {
             return Err(locked.not_running());
         };
@@ -331,10 +336,7 @@ impl Machines {
             && !end_process(locked.driver, &vmm, &process, options)
                 .map_err(Error::on("end the VMM"))?
         {
-            return Err(Error::WillNotEnd {
-                name: locked.name(),
-                pid: vmm.process.pid,
-            });
+            return Err(locked.will_not_end(&vmm));
         }
         let mut ending = ending_of_stopped(locked.driver, &locked.dir);
         if shut_down
@@ -348,6 +350,11 @@ impl Machines {
         if options.host_down {
             ending.reason = EndReason::HostDown;
         }
+        Ok(self.record_end(locked, ending))
+    }
+
+    /// Records how a machine ended.
+    fn record_end(&self, locked: &mut LockedMachine, ending: Ending) -> Ending {
         let status = Status::Ended {
             ending: ending.clone(),
             handled: false,
@@ -355,7 +362,7 @@ impl Machines {
         let (record, _) = self.reconcile(locked.record.clone(), &status, &locked.dir);
         locked.record = record;
         locked.status = status;
-        Ok(ending)
+        ending
     }
 
     /// Has the VMM do something to the guest and waits for the new state.

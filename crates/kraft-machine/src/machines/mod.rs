@@ -400,14 +400,15 @@ impl Machines {
             if removed {
                 return None;
             }
-            if record.restarts.pending.is_some() {
-                let status = self.observe(&record, dir);
-                return match status {
-                    Status::RestartLost => self.try_reconcile(&record, &status, dir),
-                    _ => Some(machine(&record, &status, dir)),
-                };
-            }
-            return Some(machine(&record, &status, dir));
+            // An end that was recorded just now may be followed by a restart.
+            let status = match record.restarts.pending {
+                Some(_) => self.observe(&record, dir),
+                None => status,
+            };
+            return match status {
+                Status::RestartLost => self.try_reconcile(&record, &status, dir),
+                _ => Some(machine(&record, &status, dir)),
+            };
         }
         Some(machine(record, status, dir))
     }
