@@ -25,7 +25,7 @@ use crate::interrupt::Interrupt;
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// How long a guest may take to read a command.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The interval of looking at the size of the window.
 const RESIZE_INTERVAL: Duration = Duration::from_millis(250);

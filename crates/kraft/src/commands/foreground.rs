@@ -2,10 +2,9 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use kraft_core::machine::EndReason;
-use kraft_engine::attach::{DetachKeys, Session};
+use kraft_engine::attach::{COMMAND_TIMEOUT, DetachKeys, Session};
 use kraft_engine::follow::{self, Console, Stopped};
 use kraft_engine::interrupt::Interrupt;
 use kraft_engine::machines::how_it_ended;
@@ -44,8 +43,23 @@ pub(crate) fn run(
     }
     let prefixes = prefixes && started.len() > 1;
     let consoles = follow::consoles(named, prefixes, app.ui.colour());
-    match follow::follow(app, &mut app.ui.output(), consoles, interrupt) {
-        Ok(Stopped::AllEnded) => {
+    let followed = follow::follow(app, &mut app.ui.output(), consoles, interrupt);
+    outcome(app, started, followed, Some(machines))
+}
+
+/// Returns the outcome of following machines. `stops` stops them unless they ended: machines that
+/// were not started in the background must not continue without a console.
+fn outcome(
+    app: &App,
+    started: &[Started],
+    followed: Result<Stopped, follow::Error>,
+    stops: Option<&Machines>,
+) -> Result<(), Failure> {
+    if let (Some(machines), Ok(Stopped::Interrupted) | Err(_)) = (stops, &followed) {
+        stop_all(app, machines, started);
+    }
+    match followed? {
+        Stopped::AllEnded => {
             let mut outcome = Ok(());
             for machine in started {
                 let ending = machine.watch.wait()?;
@@ -53,16 +67,7 @@ pub(crate) fn run(
             }
             outcome
         }
-        Ok(Stopped::Interrupted) => {
-            stop_all(app, machines, started);
-            Err(Failure::reported(Kind::Interrupted))
-        }
-        Err(error) => {
-            // Without a console the machines must not continue: they were not started in the
-            // background.
-            stop_all(app, machines, started);
-            Err(error.into())
-        }
+        Stopped::Interrupted => Err(Failure::reported(Kind::Interrupted)),
     }
 }
 
@@ -73,14 +78,9 @@ pub(crate) fn follow(app: &App, machine: &Started, interrupt: &Interrupt) -> Res
         ..LogsOptions::default()
     })?;
     let consoles = vec![Console::plain(logs)];
-    match follow::follow(app, &mut app.ui.output(), consoles, interrupt)? {
-        Stopped::AllEnded => judge(&machine.name, &machine.watch.wait()?.reason),
-        Stopped::Interrupted => Err(Failure::reported(Kind::Interrupted)),
-    }
+    let followed = follow::follow(app, &mut app.ui.output(), consoles, interrupt);
+    outcome(app, std::slice::from_ref(machine), followed, None)
 }
-
-/// How long a guest may take to read a command.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How the user's terminal is connected to a console.
 #[derive(Clone, Debug)]
@@ -139,32 +139,15 @@ pub(crate) fn connect(
     let detached = session.as_ref().is_some_and(Session::is_detached);
     // Restores the terminal.
     drop(session);
-    let started = std::slice::from_ref(machine);
-    match followed {
-        Ok(Stopped::AllEnded) => {
-            let ending = machine.watch.wait()?;
-            judge(&machine.name, &ending.reason)
-        }
-        Ok(Stopped::Interrupted) if detached => {
-            let name = &machine.name;
-            app.ui.info(&format!(
-                "detached from `{name}`, which continues: `kraft attach {name}` connects again"
-            ));
-            Ok(())
-        }
-        Ok(Stopped::Interrupted) => {
-            if connection.stops {
-                stop_all(app, machines, started);
-            }
-            Err(Failure::reported(Kind::Interrupted))
-        }
-        Err(error) => {
-            if connection.stops {
-                stop_all(app, machines, started);
-            }
-            Err(error.into())
-        }
+    if detached && matches!(followed, Ok(Stopped::Interrupted)) {
+        let name = &machine.name;
+        app.ui.info(&format!(
+            "detached from `{name}`, which continues: `kraft attach {name}` connects again"
+        ));
+        return Ok(());
     }
+    let stops = connection.stops.then_some(machines);
+    outcome(app, std::slice::from_ref(machine), followed, stops)
 }
 
 fn stop_all(app: &App, machines: &Machines, started: &[Started]) {
