@@ -5,6 +5,7 @@ mod template;
 
 use kraft_core::arch::Arch;
 use kraft_core::machine::MachineState;
+use kraft_core::platform::Platform;
 use kraft_core::quantity;
 use kraft_machine::Listed;
 
@@ -12,7 +13,7 @@ use self::filter::Filter;
 use self::template::Template;
 use super::values::{self, PlatformArg};
 use crate::app::App;
-use crate::commands::machines::Row;
+use crate::commands::machines::{Row, ago};
 use crate::failure::{Failure, Kind};
 use crate::ui::{Cell, Column, Format};
 use kraft_engine::machines;
@@ -117,13 +118,49 @@ fn wanted(args: &Args, row: &Row) -> bool {
             .is_none_or(|platform| args.plat.means(platform))
 }
 
+// What columns and placeholders of templates show.
+
+fn name(row: &Row) -> &str {
+    row.name.as_deref().unwrap_or(&row.id)
+}
+
+fn args(row: &Row) -> String {
+    row.args.join(" ")
+}
+
+fn created(row: &Row) -> String {
+    let now = jiff::Timestamp::now();
+    row.created_at.map(|at| ago(at, now)).unwrap_or_default()
+}
+
+fn memory(row: &Row) -> String {
+    row.memory.map(quantity::display).unwrap_or_default()
+}
+
+fn ports(row: &Row) -> String {
+    let ports: Vec<String> = row.ports.iter().map(ToString::to_string).collect();
+    ports.join(", ")
+}
+
+fn pid(row: &Row) -> String {
+    row.pid.map(|pid| pid.to_string()).unwrap_or_default()
+}
+
+fn platform(row: &Row) -> &'static str {
+    row.platform.map_or("", Platform::name)
+}
+
+fn arch(row: &Row) -> &'static str {
+    row.arch.map_or("", Arch::name)
+}
+
 const ID: Column<Row> = Column {
     title: "MACHINE ID",
     cell: |row| Cell::new(&row.id),
 };
 const NAME: Column<Row> = Column {
     title: "NAME",
-    cell: |row| Cell::new(row.name.as_deref().unwrap_or(&row.id)),
+    cell: |row| Cell::new(name(row)),
 };
 const KERNEL: Column<Row> = Column {
     title: "KERNEL",
@@ -131,17 +168,11 @@ const KERNEL: Column<Row> = Column {
 };
 const ARGS: Column<Row> = Column {
     title: "ARGS",
-    cell: |row| Cell::new(row.args.join(" ")),
+    cell: |row| Cell::new(args(row)),
 };
 const CREATED: Column<Row> = Column {
     title: "CREATED",
-    cell: |row| {
-        let now = jiff::Timestamp::now();
-        Cell::new(
-            row.created_at
-                .map_or_else(String::new, |at| crate::commands::machines::ago(at, now)),
-        )
-    },
+    cell: |row| Cell::new(created(row)),
 };
 const STATUS: Column<Row> = Column {
     title: "STATUS",
@@ -149,31 +180,23 @@ const STATUS: Column<Row> = Column {
 };
 const MEM: Column<Row> = Column {
     title: "MEM",
-    cell: |row| Cell::new(row.memory.map(quantity::display).unwrap_or_default()),
+    cell: |row| Cell::new(memory(row)),
 };
 const PORTS: Column<Row> = Column {
     title: "PORTS",
-    cell: |row| {
-        let ports: Vec<String> = row.ports.iter().map(ToString::to_string).collect();
-        Cell::new(ports.join(", "))
-    },
+    cell: |row| Cell::new(ports(row)),
 };
 const PID: Column<Row> = Column {
     title: "PID",
-    cell: |row| Cell::new(row.pid.map_or_else(String::new, |pid| pid.to_string())),
+    cell: |row| Cell::new(pid(row)),
 };
 const PLAT: Column<Row> = Column {
     title: "PLAT",
-    cell: |row| {
-        Cell::new(
-            row.platform
-                .map_or("", kraft_core::platform::Platform::name),
-        )
-    },
+    cell: |row| Cell::new(platform(row)),
 };
 const ARCH: Column<Row> = Column {
     title: "ARCH",
-    cell: |row| Cell::new(row.arch.map_or("", Arch::name)),
+    cell: |row| Cell::new(arch(row)),
 };
 const PLAT_ARCH: Column<Row> = Column {
     title: "PLAT",

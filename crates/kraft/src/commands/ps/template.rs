@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::commands::machines::{Row, ago};
-use kraft_core::quantity;
+use super::{arch, args, created, memory, name, pid, platform, ports};
+use crate::commands::machines::Row;
 
 /// How machines are printed.
 #[derive(Clone, Debug)]
@@ -39,19 +39,16 @@ struct Field {
 /// The placeholders: Docker's, where a machine has the same.
 const FIELDS: &[Field] = &[
     field("ID", "MACHINE ID", |row| row.id.clone()),
-    field("Names", "NAME", name),
-    field("Name", "NAME", name),
+    field("Names", "NAME", |row| name(row).to_owned()),
+    field("Name", "NAME", |row| name(row).to_owned()),
     field("Image", "KERNEL", |row| {
         row.kernel.clone().unwrap_or_default()
     }),
-    field("Command", "ARGS", |row| row.args.join(" ")),
+    field("Command", "ARGS", args),
     field("CreatedAt", "CREATED AT", |row| {
         row.created_at.map(|at| at.to_string()).unwrap_or_default()
     }),
-    field("RunningFor", "CREATED", |row| {
-        let now = jiff::Timestamp::now();
-        row.created_at.map(|at| ago(at, now)).unwrap_or_default()
-    }),
+    field("RunningFor", "CREATED", created),
     field("Status", "STATUS", Row::status),
     field("State", "STATE", |row| row.state.to_owned()),
     field("Health", "HEALTH", |row| {
@@ -59,21 +56,10 @@ const FIELDS: &[Field] = &[
             .map(|health| health.name().to_owned())
             .unwrap_or_default()
     }),
-    field("Memory", "MEM", |row| {
-        row.memory.map(quantity::display).unwrap_or_default()
-    }),
-    field("Ports", "PORTS", |row| {
-        let ports: Vec<String> = row.ports.iter().map(ToString::to_string).collect();
-        ports.join(", ")
-    }),
-    field("Platform", "PLAT", |row| {
-        row.platform
-            .map(|it| it.name().to_owned())
-            .unwrap_or_default()
-    }),
-    field("Arch", "ARCH", |row| {
-        row.arch.map(|it| it.name().to_owned()).unwrap_or_default()
-    }),
+    field("Memory", "MEM", memory),
+    field("Ports", "PORTS", ports),
+    field("Platform", "PLAT", |row| platform(row).to_owned()),
+    field("Arch", "ARCH", |row| arch(row).to_owned()),
     field("Labels", "LABELS", |row| {
         let labels: Vec<String> = row.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         labels.join(",")
@@ -84,17 +70,11 @@ const FIELDS: &[Field] = &[
             .unwrap_or_default()
     }),
     field("Restarts", "RESTARTS", |row| row.restarts.to_string()),
-    field("PID", "PID", |row| {
-        row.pid.map(|pid| pid.to_string()).unwrap_or_default()
-    }),
+    field("PID", "PID", pid),
 ];
 
 const fn field(name: &'static str, title: &'static str, value: fn(&Row) -> String) -> Field {
     Field { name, title, value }
-}
-
-fn name(row: &Row) -> String {
-    row.name.clone().unwrap_or_else(|| row.id.clone())
 }
 
 impl FromStr for Template {
