@@ -122,7 +122,7 @@ fn address(ports: &[PortMapping], port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, mapping.host_port))
 }
 
-/// Tries once; takes no longer than the check may take.
+/// Checks once, within the timeout of the check.
 fn probe(check: &HealthCheck, address: SocketAddr) -> io::Result<()> {
     let limit = Duration::from_millis(check.timeout_ms.max(1));
     let deadline = Instant::now() + limit;

@@ -139,9 +139,9 @@ fn a_machine_has_the_policies_of_its_command_line_until_they_are_updated() {
         ),
         (&["update", "--restart", "no"], 2, "no machine selected"),
         (
-            &["update", "--restart", "no", "nobody"],
+            &["update", "--restart", "no", "missing"],
             3,
-            "no machine `nobody`",
+            "no machine `missing`",
         ),
         (
             &["update", "--restart", "no", "--check", "web"],

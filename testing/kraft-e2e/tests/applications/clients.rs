@@ -295,13 +295,13 @@ pub(crate) fn curl(guest: &Guest, program: &[&str]) -> Done {
     });
     let url = format!("http://10.0.2.2:{port}/");
     let format = ["-o", "/tmp/got", "-w", "%{http_code} %{size_download}\\n"];
-    let told = |url: &str| {
+    let fetch = |url: &str| {
         guest.run(
-            &["-p", &port_of_nobody()],
+            &["-p", &unused_port()],
             &[program, &format, &[url]].concat(),
         )
     };
-    let local = told(&url)?;
+    let local = fetch(&url)?;
     ensure(local.stdout.starts_with("200 300000\n"), || {
         local.stdout + &local.stderr
     })?;
@@ -314,17 +314,17 @@ pub(crate) fn curl(guest: &Guest, program: &[&str]) -> Done {
         skip("curl by name: this host has no internet");
         return Ok(());
     }
-    let remote = told(name)?;
+    let remote = fetch(name)?;
     ensure(remote.stdout.starts_with("200 "), || {
         remote.stdout + &remote.stderr
     })?;
-    let nobody = told("http://no-such-host.invalid/")?;
-    ensure(nobody.stdout.contains("Could not resolve host"), || {
-        nobody.stdout + &nobody.stderr
+    let unknown = fetch("http://no-such-host.invalid/")?;
+    ensure(unknown.stdout.contains("Could not resolve host"), || {
+        unknown.stdout + &unknown.stderr
     })
 }
 
 /// A published port gives the machine its network.
-fn port_of_nobody() -> String {
+fn unused_port() -> String {
     format!("127.0.0.1:{}:1", kraft_e2e::registry::free_port())
 }

@@ -535,7 +535,7 @@ fn references_are_sealed_while_kraft_alone_changes_names() {
     let (kept, kept_blobs) = image(&layout, b"kept");
     layout.tag(&name("kept"), &kept, &Expect::Nothing).unwrap();
     drop(image(&layout, b"without a name"));
-    assert!(!is_sealed(&layout), "nobody has compared all lines");
+    assert!(!is_sealed(&layout), "no command has compared all lines");
     assert_eq!(collected(&layout).len(), 3);
     assert!(is_sealed(&layout));
 
