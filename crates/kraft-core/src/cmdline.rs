@@ -20,6 +20,7 @@
 use crate::kernel::{BootProtocol, Guest};
 use crate::machine::MachineSpec;
 use crate::mount;
+use crate::net::Interface;
 use crate::problem::Problem;
 
 mod guest;
@@ -137,12 +138,14 @@ impl CommandLine {
     }
 }
 
+/// The kernel's parameter for the addresses of one card (Unikraft 0.17 lib/uknetdev).
+const ADDRESS: &str = "netdev.ip";
 /// The kernel's parameter for the table of file systems (Unikraft 0.17 lib/vfscore).
 const FSTAB: &str = "vfs.fstab";
 /// The kernel's parameter for the application's environment (Unikraft 0.17 lib/posix-environ).
 const ENVIRONMENT: &str = "env.vars";
 
-/// Returns the parameters for the machine's mounts and environment. The root file system comes
+/// Returns the parameters for the machine's networks, mounts and environment. The root file system comes
 /// before volumes mounted in it.
 fn unikraft_params(spec: &MachineSpec) -> Vec<Param> {
     let root =
@@ -153,10 +156,14 @@ fn unikraft_params(spec: &MachineSpec) -> Vec<Param> {
         .chain(volumes.map(|(index, volume)| volume.fstab_entry(index, spec.guest)))
         .collect();
     let environment: Vec<String> = spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    [(FSTAB, fstab), (ENVIRONMENT, environment)]
+    let addresses = spec.networks.iter().filter_map(Interface::parameter);
+    let lists = [(FSTAB, fstab), (ENVIRONMENT, environment)]
         .into_iter()
         .filter(|(_, values)| !values.is_empty())
-        .map(|(name, values)| Param::list(name, values))
+        .map(|(name, values)| Param::list(name, values));
+    addresses
+        .map(|value| Param::one(ADDRESS, value))
+        .chain(lists)
         .collect()
 }
 
@@ -167,9 +174,12 @@ fn unikraft_params(spec: &MachineSpec) -> Vec<Param> {
 fn linux_params(given: &[Param], spec: &MachineSpec) -> Vec<Param> {
     let defaults = [("console", "ttyS0"), ("panic", "-1")].into_iter();
     let mounts = spec.volumes.iter().enumerate();
+    let first = spec.networks.first().and_then(Interface::linux_parameter);
+    let address = first.map(|value| Param::one("ip", value));
     defaults
         .filter(|(name, _)| given.iter().all(|param| param.name != *name))
         .map(|(name, value)| Param::one(name, value))
+        .chain(address)
         .chain(
             mounts.map(|(index, volume)| Param::one(FSTAB, volume.fstab_entry(index, spec.guest))),
         )

@@ -45,6 +45,7 @@ pub mod lock;
 pub mod machine;
 pub mod mount;
 pub mod nearest;
+pub mod net;
 pub mod plan;
 pub mod platform;
 pub mod port;

@@ -27,6 +27,7 @@ use crate::arch::Arch;
 use crate::kernel::{BootProtocol, Guest};
 use crate::lifecycle::Lifecycle;
 use crate::mount::Volume;
+use crate::net::Interface;
 use crate::platform::Platform;
 use crate::port::PortMapping;
 
@@ -69,6 +70,9 @@ pub struct MachineSpec {
     pub cpus: u32,
     /// Published ports.
     pub ports: Vec<PortMapping>,
+    /// Networks, in the order of the cards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Interface>,
     /// Mounted host directories.
     pub volumes: Vec<Volume>,
     /// How instructions are executed.

@@ -69,6 +69,7 @@ use crate::kernel::{BootProtocol, Guest, KernelImage};
 use crate::lifecycle::{Lifecycle, RestartPolicy};
 use crate::machine::{self, Acceleration, MachineSpec};
 use crate::mount::{self, Volume};
+use crate::net::{self, Interface};
 use crate::platform::Platform;
 use crate::port::PortMapping;
 use crate::problem::Problem;
@@ -94,6 +95,8 @@ pub struct RunRequest {
     pub cpus: Option<u32>,
     /// Every `--port`, in order.
     pub ports: Vec<PortMapping>,
+    /// Every `--network`, in order.
+    pub networks: Vec<Interface>,
     /// Every volume, of the project and of `--volume`, with absolute sources, in order.
     pub volumes: Vec<Volume>,
     /// `--env`, later ones over earlier ones.
@@ -166,7 +169,10 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
     let memory = choose_memory(request.memory, &mut problems);
     let cpus = choose_cpus(request.cpus, image.guest, &mut problems);
     let vmm = host.vmms.iter().find(|vmm| vmm.platform == platform);
-    let ports = choose_ports(&request.ports, vmm, &mut problems);
+    let networks = choose_networks(&request.networks, image.guest, &mut problems);
+    // On a network kraft itself publishes them.
+    let publisher = vmm.filter(|_| networks.is_empty());
+    let ports = choose_ports(&request.ports, publisher, &mut problems);
     let volumes = choose_volumes(&request.volumes, boot, &mut problems);
     let env = merge_env(request, boot, &mut problems);
     let (kernel_args, args) = choose_args(request, boot);
@@ -191,6 +197,7 @@ pub fn plan(request: &RunRequest, boot: &Boot, host: &Host) -> Result<Planned, V
         memory,
         cpus,
         ports,
+        networks,
         volumes,
         acceleration,
         remove_when_ended: request.remove_when_ended,
@@ -402,6 +409,35 @@ fn choose_ports(
         ports.push(port.clone());
     }
     ports
+}
+
+/// Reports networks that the guest cannot be in at once.
+fn choose_networks(
+    asked: &[Interface],
+    guest: Guest,
+    problems: &mut Vec<Problem>,
+) -> Vec<Interface> {
+    if asked.len() > net::MOST_INTERFACES {
+        problems.push(Problem::error(format!(
+            "a machine is in at most {} networks, and `--network` is given {} times",
+            net::MOST_INTERFACES,
+            asked.len()
+        )));
+    } else if asked.len() > 1 && guest == Guest::Runtime {
+        problems.push(
+            Problem::error("the built-in runtime uses one network card only")
+                .help("give `--network` once, or name another runtime with `--runtime`"),
+        );
+    }
+    for (at, one) in asked.iter().enumerate() {
+        if asked.iter().take(at).any(|it| it.network == one.network) {
+            let name = &one.network;
+            problems.push(Problem::error(format!(
+                "`--network {name}` is given twice: a machine is in a network once"
+            )));
+        }
+    }
+    asked.to_vec()
 }
 
 /// Normalises the mount points, and reports volumes that cannot be mounted.

@@ -53,6 +53,7 @@ fn machine(words: Vec<String>, variables: Vec<String>, mounts: Vec<String>) -> M
         memory: 64 << 20,
         cpus: 1,
         ports: Vec::new(),
+        networks: Vec::new(),
         volumes: mounts.into_iter().map(volume).collect(),
         acceleration: Acceleration::Tcg,
         remove_when_ended: false,

@@ -89,6 +89,7 @@ pub fn host(ctx: &Context) -> Vec<Check> {
         checks.extend(vmm(ctx, Platform::Qemu, arch, Arch::host() == Some(arch)));
     }
     checks.push(kvm(ctx));
+    checks.push(networks());
     checks.push(runtime_dir(&ctx.settings.runtime_dir));
     checks.push(disk_space(&ctx.settings.runtime_dir));
     checks.extend(TOOLS.iter().map(toolchain));
@@ -179,6 +180,26 @@ fn kvm(ctx: &Context) -> Check {
             let cure = cure.unwrap_or_else(|| "nothing: kraft works without it".to_owned());
             Check::bad(name, Status::Warn, detail, cure)
         }
+    }
+}
+
+/// Checks whether machines can be in networks, and what leads out of these.
+fn networks() -> Check {
+    let name = "networks";
+    if let Some(refusal) = kraft_net::host::refusal() {
+        let cure = refusal.cure.unwrap_or_else(|| {
+            "nothing: machines without `--network` have a network of their own".to_owned()
+        });
+        return Check::bad(name, Status::Warn, refusal.why, cure);
+    }
+    match kraft_net::host::way_out() {
+        Some(program) => Check::ok(name, format!("way out: {}", program.display())),
+        None => Check::bad(
+            name,
+            Status::Warn,
+            "machines reach each other, but neither the host nor the internet",
+            "apt install slirp4netns",
+        ),
     }
 }
 

@@ -47,6 +47,7 @@ use kraft_core::mount::{self, Volume};
 use kraft_core::plan::{self, Boot, Planned, RunRequest};
 use kraft_core::problem::Problem;
 use kraft_machine::{Machine, Machines};
+use kraft_net::Request;
 use kraft_sys::{clock, fs};
 use serde::{Deserialize, Serialize};
 
@@ -176,7 +177,19 @@ pub fn dry_run(
     prepared: &PreparedBoot,
 ) -> Result<MachineSpec, Error> {
     let request = complete(request, &prepared.volumes, prepared.program.as_deref());
-    plan(ctx, &request, &prepared.dry_boot(), prepared.kernel_size)
+    let mut spec = plan(ctx, &request, &prepared.dry_boot(), prepared.kernel_size)?;
+    let networks = machines::existing(ctx).networks();
+    for interface in &mut spec.networks {
+        let request = Request {
+            machine: "",
+            name: spec.name.as_deref().unwrap_or("machine"),
+            interface,
+        };
+        *interface = networks
+            .preview(&request)
+            .map_err(kraft_machine::Error::from)?;
+    }
+    Ok(spec)
 }
 
 /// Adds to a request what the target names: its volumes, and the program before the arguments.

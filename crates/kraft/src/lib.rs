@@ -28,6 +28,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use kraft_net::holder;
 use kraft_rootfs::sandbox;
 
 use crate::app::App;
@@ -48,6 +49,10 @@ pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.get(1).is_some_and(|arg| arg == MONITOR) {
         let code = kraft_machine::monitor::main(args.into_iter().skip(2));
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    if args.get(1).is_some_and(|arg| arg == holder::ARGUMENT) {
+        let code = holder::main(args.into_iter().skip(2));
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     if args.get(1).is_some_and(|arg| arg == sandbox::ARGUMENT) {

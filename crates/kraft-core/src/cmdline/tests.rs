@@ -36,6 +36,7 @@ fn spec(boot: BootProtocol) -> MachineSpec {
         memory: 64 << 20,
         cpus: 1,
         ports: vec![],
+        networks: Vec::new(),
         volumes: vec![],
         acceleration: Acceleration::Tcg,
         remove_when_ended: false,

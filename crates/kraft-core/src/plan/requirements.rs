@@ -45,7 +45,13 @@ pub(super) fn check(spec: &mut MachineSpec, request: &RunRequest, boot: &Boot) -
             .help("build the kernel with a network stack such as lwip, or use another runtime"),
         );
     }
-    if can.insists_on_network && spec.ports.is_empty() {
+    if can.network == Some(false) && !spec.networks.is_empty() {
+        notes.push(
+            Problem::warning("the kernel has no network: `--network` has no effect in the guest")
+                .help("build the kernel with a network stack such as lwip, or use another runtime"),
+        );
+    }
+    if can.insists_on_network && spec.ports.is_empty() && spec.networks.is_empty() {
         notes.push(
             Problem::warning(
                 "the kernel does not boot without a network (CONFIG_LWIP_FAILNOIFACE), and the machine has none",
@@ -75,6 +81,9 @@ fn without_parameters(spec: &mut MachineSpec) -> Option<Problem> {
     spec.mounts_initrd = false;
     spec.volumes.clear();
     spec.env.clear();
+    if !spec.networks.is_empty() {
+        lost.push("the guest does not learn its addresses".to_owned());
+    }
     spec.kernel_args.clear();
     (!lost.is_empty()).then(|| {
         Problem::warning(format!(

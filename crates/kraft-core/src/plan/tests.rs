@@ -522,6 +522,7 @@ fn missing_features_cause_warnings() {
     assert_eq!(lacks(&full, &everything()).1, "");
     let without = RunRequest {
         ports: vec![],
+        networks: Vec::new(),
         ..everything()
     };
     insta::assert_snapshot!(lacks(&full, &without).1, @"the kernel does not boot without a network (CONFIG_LWIP_FAILNOIFACE), and the machine has none | publish a port: `--port 8080:8080`");

@@ -182,6 +182,9 @@ pub struct Launch<'a> {
     pub events: &'a str,
     /// The ports to publish, all with a port number.
     pub ports: &'a [PortMapping],
+    /// The cards of its networks, as numbers of open files that the VMM inherits, in the order of the
+    /// specification.
+    pub taps: &'a [i32],
     /// The VMM's program, and arguments that come first.
     pub program: &'a [String],
     /// Whether the VMM confines itself.

@@ -24,8 +24,17 @@ impl Machines {
         let lock = self.lock_all()?;
         self.remove_stale();
         let name = self.reserve_name(spec.name.as_deref(), id)?;
-        let created = self.create_directory(id, &name, spec);
+        let created = self
+            .reserve_addresses(id, &name, &spec.networks)
+            .and_then(|networks| {
+                let spec = MachineSpec {
+                    networks,
+                    ..spec.clone()
+                };
+                self.create_directory(id, &name, spec)
+            });
         if created.is_err() {
+            self.release_addresses(id);
             // Only the first error is returned.
             let _ = fs::remove_tree(self.layout.unfinished(id).path());
             let _ = fs::remove_file(&self.layout.name(&name));
@@ -36,13 +45,13 @@ impl Machines {
     }
 
     /// Creates the directory under a temporary name and renames it.
-    fn create_directory(&self, id: Id, name: &str, spec: &MachineSpec) -> Result<(), Error> {
+    fn create_directory(&self, id: Id, name: &str, spec: MachineSpec) -> Result<(), Error> {
         let dir = self.layout.unfinished(id);
         // Private: environments contain secrets.
         fs::create_dir(dir.path(), 0o700)?;
         // Watchers lock this file: it stays the same for the life of the machine.
         fs::truncate(&dir.watchers(), 0)?;
-        let record = Record::new(id, name.to_owned(), spec.clone(), now());
+        let record = Record::new(id, name.to_owned(), spec, now());
         record.reserve(&dir)?;
         record.store(&dir)?;
         fs::rename(dir.path(), self.layout.machine(id).path())?;
@@ -135,6 +144,7 @@ impl Machines {
         if let Some(name) = name {
             self.release_name(id, &name)?;
         }
+        self.release_addresses(id);
         // Watchers hold a shared lock until they have read the end.
         wait_for_watchers(&removed);
         fs::remove_tree(removed.path())?;

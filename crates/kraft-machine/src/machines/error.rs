@@ -117,6 +117,9 @@ pub enum Error {
     /// There is no driver for its platform.
     #[error(transparent)]
     NoDriver(#[from] NoDriver),
+    /// It cannot be in a network.
+    #[error(transparent)]
+    Network(#[from] kraft_net::Error),
     /// Its record or directory cannot be read.
     #[error("cannot read machine `{id}`")]
     Unreadable {

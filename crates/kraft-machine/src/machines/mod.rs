@@ -23,6 +23,7 @@ mod create;
 mod error;
 mod lifecycle;
 mod lock;
+mod network;
 mod processes;
 mod restart;
 mod settings;
@@ -356,6 +357,7 @@ impl Machines {
             kernel_line,
             events: EVENTS,
             ports: &spec.ports,
+            taps: &[],
             program: &program,
             sandbox: driver.can_be_sandboxed(&program),
         }))
@@ -369,6 +371,7 @@ impl Machines {
             return Ok(None);
         };
         let status = self.observe(&record, &dir);
+        self.revive_networks(&record, &status);
         if status.is_consistent() {
             return Ok(Some(machine(&record, &status, &dir)));
         }

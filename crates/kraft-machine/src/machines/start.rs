@@ -85,6 +85,22 @@ pub enum StartError {
     /// A port cannot be published.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// It cannot be connected to a network.
+    #[error("{why}")]
+    Network {
+        /// The reason.
+        why: String,
+        /// What to do about it.
+        cure: Option<String>,
+    },
+    /// This host, or this user, makes no networks.
+    #[error("{why}")]
+    NoNetwork {
+        /// The reason.
+        why: String,
+        /// What to do about it.
+        cure: Option<String>,
+    },
     /// Its kernel command line is not valid.
     #[error("{0}")]
     Line(String),
@@ -148,6 +164,26 @@ fn after_colon(output: &str) -> String {
 impl From<fs::Error> for StartError {
     fn from(error: fs::Error) -> Self {
         Self::System(format!("{error}: {}", error.source))
+    }
+}
+
+impl From<kraft_net::Error> for StartError {
+    fn from(error: kraft_net::Error) -> Self {
+        use kraft_net::Error;
+
+        if let Error::Host { cure, .. } = &error {
+            let (why, cure) = (error.to_string(), cure.clone());
+            return Self::NoNetwork { why, cure };
+        }
+        let cure = match &error {
+            Error::NotFound { name } => Some(format!("kraft net create {name}")),
+            Error::Down { name } => Some(format!("kraft net up {name}")),
+            _ => None,
+        };
+        Self::Network {
+            why: kraft_core::error::chain(&error),
+            cure,
+        }
     }
 }
 
@@ -246,6 +282,8 @@ impl Machines {
             | StartError::Alive(_)
             | StartError::Missing { .. }
             | StartError::Port(_)
+            | StartError::Network { .. }
+            | StartError::NoNetwork { .. }
             | StartError::Line(_)
             | StartError::Platform(_)
             | StartError::NoProgram { .. }

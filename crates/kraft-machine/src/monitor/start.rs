@@ -2,17 +2,22 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use kraft_core::cmdline::CommandLine;
 use kraft_core::machine::{EndReason, MachineSpec};
+use kraft_core::net::Interface;
 use kraft_core::port::PortMapping;
 use kraft_core::shell_words;
+use kraft_net::{Attachment, Request, Wanted};
 use kraft_sys::fs;
 use kraft_sys::lock::Lock;
 use kraft_sys::process::{Identity, Process};
 use kraft_sys::tool;
+use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::Map;
 
 use crate::compact::Compactor;
@@ -115,19 +120,23 @@ impl Start<'_> {
         let driver = drivers.get(spec.platform)?;
         let program = driver.program(spec.arch, drivers.configured(spec.platform));
         let ports = self.claim_ports(driver, &spec)?;
-        let mut launch = Launch {
-            id: self.record.id,
-            spec: &spec,
-            kernel_line: &kernel_line,
-            events: self.dir.events_name(),
-            ports: &ports,
-            program: &program,
-            sandbox: driver.can_be_sandboxed(&program),
-        };
+        let mut sandbox = driver.can_be_sandboxed(&program);
         loop {
+            let attached = self.attach(&spec, &ports)?;
+            let taps: Vec<i32> = attached.iter().map(|it| it.tap.as_raw_fd()).collect();
+            let launch = Launch {
+                id: self.record.id,
+                spec: &spec,
+                kernel_line: &kernel_line,
+                events: self.dir.events_name(),
+                ports: &ports,
+                taps: &taps,
+                program: &program,
+                sandbox,
+            };
             let console = self.prepare_files(driver, &spec)?;
             *command_line = loggable(driver, &launch);
-            match self.launch(driver, &launch) {
+            match self.launch(driver, &launch, attached) {
                 Ok((child, vmm, compactor)) => {
                     return Ok(Started {
                         driver,
@@ -138,9 +147,9 @@ impl Start<'_> {
                     });
                 }
                 Err(StartError::Vmm { .. })
-                    if launch.sandbox && driver.refused_sandbox(&self.dir.read_vmm_log()) =>
+                    if sandbox && driver.refused_sandbox(&self.dir.read_vmm_log()) =>
                 {
-                    launch.sandbox = false;
+                    sandbox = false;
                 }
                 Err(error) => return Err(error),
             }
@@ -152,8 +161,10 @@ impl Start<'_> {
         &mut self,
         driver: &'static dyn Driver,
         launch: &Launch<'_>,
+        attached: Vec<Attachment>,
     ) -> Result<(Child, Identity, Compactor), StartError> {
         let spec = launch.spec;
+        hand_down(&attached).map_err(|e| StartError::System(e.to_string()))?;
         let mut child = self.spawn(driver, spec, &driver.command_line(launch))?;
         let program = launch.program.first().cloned().unwrap_or_default();
         let Some(vmm) = Identity::of(child.id()) else {
@@ -177,6 +188,10 @@ impl Start<'_> {
             .and_then(|()| self.record.reserve(self.dir));
         let ready = recorded
             .map_err(StartError::from)
+            .and_then(|()| {
+                let mut attached = attached.into_iter();
+                Ok(attached.try_for_each(|it| it.running(&vmm))?)
+            })
             .and_then(|()| self.wait_until_ready(driver, &mut child, &vmm, program));
         if let Err(error) = ready {
             let _ = child.kill();
@@ -186,6 +201,35 @@ impl Start<'_> {
         Ok((child, vmm, compactor))
     }
 
+    /// Connects the machine to its networks. The first publishes its ports.
+    fn attach(
+        &self,
+        spec: &MachineSpec,
+        ports: &[PortMapping],
+    ) -> Result<Vec<Attachment>, StartError> {
+        let networks = self.machines.networks();
+        let machine = self.record.id.to_string();
+        let attach = |(index, interface): (usize, &Interface)| {
+            let request = Request {
+                machine: &machine,
+                name: &self.record.name,
+                interface,
+            };
+            // It has its addresses, unless the network was removed and made again.
+            let interface = networks.reserve(&request, &|_| true)?;
+            let address = interface.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            Ok(networks.attach(&Wanted {
+                network: &interface.network,
+                machine: &machine,
+                name: &self.record.name,
+                aliases: &interface.aliases,
+                address,
+                ports: if index == 0 { ports } else { &[] },
+            })?)
+        };
+        spec.networks.iter().enumerate().map(attach).collect()
+    }
+
     /// Claims the ports and records that a start is in progress.
     fn claim_ports(
         &mut self,
@@ -193,6 +237,7 @@ impl Start<'_> {
         spec: &MachineSpec,
     ) -> Result<Vec<PortMapping>, StartError> {
         if let Some(port) = spec.ports.iter().find(|port| port.host_ip.is_ipv6())
+            && spec.networks.is_empty()
             && !driver.capabilities().ipv6_ports
         {
             return Err(StartError::Port(PortError::NotIpv4 {
@@ -335,6 +380,8 @@ impl Start<'_> {
             | StartError::Alive(_)
             | StartError::Missing { .. }
             | StartError::Port(_)
+            | StartError::Network { .. }
+            | StartError::NoNetwork { .. }
             | StartError::Line(_)
             | StartError::Platform(_)
             | StartError::NoProgram { .. }
@@ -394,6 +441,16 @@ fn check_files(spec: &MachineSpec) -> Result<(), StartError> {
     }
     for volume in &spec.volumes {
         std::fs::read_dir(&volume.source).map_err(missing("volume", &volume.source))?;
+    }
+    Ok(())
+}
+
+/// Lets the VMM that is started next inherit its cards, and the namespaces of its networks.
+fn hand_down(attached: &[Attachment]) -> std::io::Result<()> {
+    for one in attached {
+        for file in std::iter::once(&one.tap).chain(&one.namespaces) {
+            fcntl_setfd(file, FdFlags::empty())?;
+        }
     }
     Ok(())
 }
@@ -463,6 +520,7 @@ mod tests {
                 memory: 64 << 20,
                 cpus: 1,
                 ports: Vec::new(),
+                networks: Vec::new(),
                 volumes: Vec::new(),
                 acceleration: Acceleration::Tcg,
                 remove_when_ended: false,
@@ -480,6 +538,7 @@ mod tests {
                         kernel_line: &kernel_line(spec).unwrap(),
                         events: "events",
                         ports: &[],
+                        taps: &[],
                         program: &program,
                         sandbox: false,
                     },

@@ -109,6 +109,7 @@ pub(crate) fn spec(name: &str, args: &[&str]) -> MachineSpec {
         memory: 64 << 20,
         cpus: 1,
         ports: Vec::new(),
+        networks: Vec::new(),
         volumes: Vec::new(),
         acceleration: Acceleration::Tcg,
         remove_when_ended: false,

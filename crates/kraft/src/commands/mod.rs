@@ -29,6 +29,7 @@ mod logout;
 mod logs;
 mod machines;
 mod menu;
+mod net;
 mod pause;
 mod pkg;
 mod port;
@@ -102,6 +103,8 @@ pub(crate) enum Command {
     Rename(rename::Args),
     Exec(exec::Args),
     Service(service::Args),
+    #[command(visible_alias = "network")]
+    Net(net::Args),
     #[command(visible_alias = "event")]
     Events(events::Args),
     #[command(visible_alias = "rm")]
@@ -131,7 +134,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Local runtime commands",
         &[
             "run", "ps", "logs", "attach", "start", "stop", "restart", "kill", "pause", "unpause",
-            "wait", "inspect", "port", "rename", "exec", "events", "remove", "service",
+            "wait", "inspect", "port", "rename", "exec", "events", "remove", "service", "net",
         ],
     ),
     ("Unikraft Cloud commands", &["cloud"]),
@@ -193,6 +196,7 @@ impl Command {
             | Self::Unpause(_)
             | Self::Wait(_)
             | Self::Inspect(_)
+            | Self::Net(_)
             | Self::Events(_)
             | Self::Remove(_)
             | Self::Cloud(_) => Reading::Strict,
@@ -219,6 +223,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Unpause(args) => unpause::exec(app, &args),
         Command::Wait(args) => wait::exec(app, &args),
         Command::Inspect(args) => inspect::exec(app, &args),
+        Command::Net(args) => net::exec(app, &args),
         Command::Events(args) => events::exec(app, &args),
         Command::Remove(args) => remove::exec(app, &args),
         Command::Init(args) => init::exec(app, &args),

@@ -1,11 +1,13 @@
 //! `kraft run`.
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use kraft_core::arch::Arch;
 use kraft_core::cmdline::CommandLine;
 use kraft_core::machine::MachineSpec;
+use kraft_core::net::{Interface, Mac};
 use kraft_core::plan::RunRequest;
 use kraft_core::port::PortMapping;
 use kraft_core::quantity;
@@ -60,6 +62,7 @@ Examples:
   kraft run --rootfs ./root ./kernel /bin/hello
   kraft run --detach --name web ./kernel
   kraft run -it ./image /bin/sh
+  kraft run --network web:172.23.0.5 --port 8080:80 ./kernel
   kraft run --dry-run ./kernel"
 )]
 pub(crate) struct Args {
@@ -101,6 +104,21 @@ pub(crate) struct Args {
     /// Publish a port of the machine on the host
     #[arg(short, long, value_name = "[[IP:]PORT:]PORT[/udp]")]
     port: Vec<String>,
+
+    /// Put the machine into a network
+    ///
+    /// All of the value is NAME[:IP[/MASK][:GATEWAY[:DNS[:DNS[:HOST[:DOMAIN]]]]]]. Fields may be empty;
+    /// the network decides them then.
+    #[arg(long, value_name = "NAME[:IP]")]
+    network: Vec<String>,
+
+    /// Set the address of the machine in its network
+    #[arg(long, value_name = "IP")]
+    ip: Option<Ipv4Addr>,
+
+    /// Set the hardware address of the machine in its network
+    #[arg(long, value_name = "MAC")]
+    mac: Option<Mac>,
 
     /// Use this root filesystem: a directory, a tarball, a CPIO archive, a Dockerfile, or an image
     /// with its registry
@@ -289,6 +307,7 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
         memory: Some(quantity::parse(&args.memory).map_err(Failure::usage)?),
         cpus: args.cpus,
         ports,
+        networks: interfaces(args)?,
         volumes: args
             .volume
             .iter()
@@ -308,6 +327,28 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
         disable_acceleration: args.disable_acceleration || app.settings.acceleration_is_off,
         remove_when_ended: args.rm,
     })
+}
+
+/// Parses the flags that concern networks.
+fn interfaces(args: &Args) -> Result<Vec<Interface>, Failure> {
+    let parse = |text: &String| Interface::parse(text).map_err(Failure::usage);
+    let mut interfaces: Vec<Interface> =
+        args.network.iter().map(parse).collect::<Result<_, _>>()?;
+    let of_one = |flag: &str| {
+        // KraftKit compat: its message.
+        let why = format!("the --{flag} flag only works when providing exactly one network");
+        Failure::usage(why).hint("give `--network` once, or write the address behind its name")
+    };
+    match interfaces.as_mut_slice() {
+        [one] => {
+            one.address = args.ip.or(one.address);
+            one.mac = args.mac;
+        }
+        _ if args.ip.is_some() => return Err(of_one("ip")),
+        _ if args.mac.is_some() => return Err(of_one("mac")),
+        _ => {}
+    }
+    Ok(interfaces)
 }
 
 /// Returns the root filesystem of the arguments.

@@ -36,6 +36,9 @@ impl From<kraft_machine::Error> for Failure {
     fn from(error: kraft_machine::Error) -> Self {
         use kraft_machine::{Error, StartError};
 
+        if let Error::Network(error) = error {
+            return error.into();
+        }
         let kind = match &error {
             Error::NotFound { .. } => Kind::NotFound,
             Error::Ambiguous { .. } | Error::MachineNameError(_) => Kind::Usage,
@@ -44,6 +47,7 @@ impl From<kraft_machine::Error> for Failure {
                     StartError::NoProgram { .. }
                     | StartError::Unusable { .. }
                     | StartError::Platform(_)
+                    | StartError::NoNetwork { .. }
                     | StartError::NoProc,
                 ..
             }
@@ -68,6 +72,16 @@ impl From<kraft_machine::Error> for Failure {
                 "install a newer QEMU, or correct the key `qemu`: `kraft config set qemu PATH`"
                     .to_owned(),
             ),
+            Error::Start {
+                source:
+                    StartError::Network {
+                        cure: Some(cure), ..
+                    }
+                    | StartError::NoNetwork {
+                        cure: Some(cure), ..
+                    },
+                ..
+            } => Some(format!("`{cure}`")),
             Error::Start {
                 source: StartError::NoProc,
                 ..

@@ -7,6 +7,7 @@
 mod cloud;
 mod image;
 mod libraries;
+mod networks;
 mod project;
 mod rootfs;
 

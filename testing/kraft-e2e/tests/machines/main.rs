@@ -9,6 +9,7 @@ mod kvm;
 mod lifecycle;
 mod limits;
 mod linux;
+mod network;
 mod recovery;
 mod restart;
 mod runtime;

@@ -13,6 +13,7 @@ use kraft_core::arch::Arch;
 use kraft_core::kernel::Guest;
 use kraft_core::machine::{Acceleration, MachineSpec};
 use kraft_core::mount::{self, Volume};
+use kraft_core::net::Interface;
 use kraft_core::port::PortMapping;
 use kraft_core::quantity::MIB;
 
@@ -43,7 +44,15 @@ pub(super) fn argv(launch: &Launch<'_>, fast_firmware: bool) -> Vec<OsString> {
     for (index, volume) in spec.volumes.iter().enumerate() {
         share(&mut line, &mount::tag(index), volume);
     }
-    network(&mut line, launch.id, launch.ports);
+    if spec.networks.is_empty() {
+        user_network(&mut line, launch.id, launch.ports);
+    }
+    for (index, interface) in spec.networks.iter().enumerate() {
+        // A preview has no open files; the first would have this number.
+        let first = 3 + i32::try_from(index).unwrap_or_default();
+        let tap = launch.taps.get(index).copied().unwrap_or(first);
+        card(&mut line, index, interface, tap);
+    }
     if fast_firmware {
         line.option("-bios", FAST_FIRMWARE);
     }
@@ -153,8 +162,21 @@ fn share(line: &mut Line, tag: &str, volume: &Volume) {
     );
 }
 
+/// The card of a network: its packets are read from and written to an open file.
+fn card(line: &mut Line, index: usize, interface: &Interface, tap: i32) {
+    line.option("-netdev", format!("tap,id=net{index},fd={tap}"));
+    let mut device = format!("virtio-net-pci,netdev=net{index}");
+    if let Some(mac) = interface.mac {
+        // Writing to a string cannot fail.
+        let _ = write!(device, ",mac={mac}");
+    }
+    // No ROM file: nothing boots from this card.
+    device.push_str(",romfile=");
+    line.option("-device", device);
+}
+
 /// One network card with all ports, or none.
-fn network(line: &mut Line, id: Id, ports: &[PortMapping]) {
+fn user_network(line: &mut Line, id: Id, ports: &[PortMapping]) {
     if ports.is_empty() {
         return;
     }
@@ -225,6 +247,7 @@ mod tests {
             memory: 64 * MIB,
             cpus: 1,
             ports: Vec::new(),
+            networks: Vec::new(),
             volumes: Vec::new(),
             acceleration: Acceleration::Tcg,
             remove_when_ended: false,
@@ -242,6 +265,7 @@ mod tests {
             kernel_line: line,
             events: "events",
             ports: &spec.ports,
+            taps: &[],
             program: &["qemu".to_owned(), "-L".to_owned(), "/opt".to_owned()],
             sandbox: spec.boot == BootProtocol::LinuxBzImage,
         };
@@ -347,6 +371,27 @@ mod tests {
         -kernel kernel
         -initrd initrd
         -append vfs.fstab=[ ] -- a,b
+        ");
+    }
+
+    #[test]
+    fn each_network_has_a_card_and_ports_need_none_then() {
+        let mut spec = spec(Arch::X86_64, BootProtocol::Multiboot);
+        spec.networks = ["a", "b"]
+            .map(|network| Interface {
+                mac: Some("02:b0:b0:00:00:05".parse().unwrap()),
+                ..Interface::parse(network).unwrap()
+            })
+            .to_vec();
+        spec.ports = kraft_core::port::parse("8080:80").unwrap();
+        let line = shown(&spec, "", false);
+        let network = line.lines().filter(|line| line.contains("net"));
+        let network: Vec<&str> = network.collect();
+        insta::assert_snapshot!(network.join("\n"), @"
+        -netdev tap,id=net0,fd=3
+        -device virtio-net-pci,netdev=net0,mac=02:b0:b0:00:00:05,romfile=
+        -netdev tap,id=net1,fd=4
+        -device virtio-net-pci,netdev=net1,mac=02:b0:b0:00:00:05,romfile=
         ");
     }
 

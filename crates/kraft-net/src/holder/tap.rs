@@ -1,0 +1,62 @@
+//! The card of a machine on the side of the network: a device whose packets a VMM reads and writes.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use super::Refused;
+
+/// The device that makes them.
+const TUN: &str = "/dev/net/tun";
+
+/// Checks that this user may make such devices.
+pub(super) fn check() -> Result<(), Refused> {
+    match open() {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(Refused::with_cure(
+            format!("only root may use `{TUN}`"),
+            format!("sudo chmod 0666 {TUN}"),
+        )),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Refused::with_cure(
+            format!("there is no `{TUN}`"),
+            "sudo modprobe tun",
+        )),
+        Err(e) => Err(Refused::new(format!("cannot open `{TUN}`: {e}"))),
+    }
+}
+
+fn open() -> io::Result<File> {
+    File::options().read(true).write(true).open(TUN)
+}
+
+/// Makes a device in the network namespace of this thread; returns it with its name. It is gone when
+/// it is closed everywhere.
+pub(super) fn make() -> io::Result<(File, String)> {
+    let file = open()?;
+    let mut request = libc::ifreq {
+        ifr_name: [0; libc::IFNAMSIZ],
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            // The last one lets a VMM hand over packets whose checksums are not computed yet.
+            ifru_flags: flags(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR),
+        },
+    };
+    // The kernel puts a number in place of `%d`.
+    for (place, byte) in request.ifr_name.iter_mut().zip(b"if%d") {
+        *place = byte.cast_signed();
+    }
+    // SAFETY: the request is a whole `ifreq`, which this call reads and writes (tuntap.txt of Linux).
+    #[expect(unsafe_code, reason = "no library makes such devices")]
+    let made = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+    if made < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let name = request.ifr_name.iter().map(|byte| byte.cast_unsigned());
+    let name: Vec<u8> = name.take_while(|byte| *byte != 0).collect();
+    Ok((file, String::from_utf8_lossy(&name).into_owned()))
+}
+
+/// Flags of a device as a request holds them: 16 bits.
+fn flags(bits: libc::c_int) -> libc::c_short {
+    let [low, high, ..] = bits.to_le_bytes();
+    libc::c_short::from_le_bytes([low, high])
+}
