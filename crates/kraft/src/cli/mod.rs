@@ -4,6 +4,7 @@
 mod terminal_flag;
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 
 use clap::builder::{Styles, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -65,8 +66,10 @@ pub fn command() -> clap::Command {
 
 /// Parses the arguments of a command line; the first is the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
-    let mut matches = command()
-        .try_get_matches_from(terminal_flag::expand(args.into_iter().collect()))
+    // It is needed once, and freeing its thousands of parts would take a seventh of a short command.
+    let mut tree = ManuallyDrop::new(command());
+    let mut matches = tree
+        .try_get_matches_from_mut(terminal_flag::expand(args.into_iter().collect()))
         .map_err(missing_subcommand_as_help)?;
     let flags = flags(&mut matches);
     let name = matches.subcommand_name().unwrap_or_default().to_owned();
