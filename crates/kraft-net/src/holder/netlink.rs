@@ -1,16 +1,18 @@
 //! Devices and addresses of this network namespace (`rtnetlink(7)`).
 
-use std::io::{self, ErrorKind};
+use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::net::netdevice::name_to_index;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with};
 
@@ -39,14 +41,11 @@ impl Netlink {
     }
 
     /// Returns the index of a device; `None` if there is no such device.
-    pub(super) fn index(&mut self, name: &str) -> io::Result<Option<u32>> {
-        let mut link = LinkMessage::default();
-        link.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        match self.ask(RouteNetlinkMessage::GetLink(link), 0) {
-            Ok(Some(RouteNetlinkMessage::NewLink(link))) => Ok(Some(link.header.index)),
-            Ok(_) => Err(ErrorKind::InvalidData.into()),
-            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(None),
-            Err(e) => Err(e),
+    pub(super) fn index(&self, name: &str) -> io::Result<Option<u32>> {
+        match name_to_index(&self.socket, name) {
+            Ok(index) => Ok(Some(index)),
+            Err(rustix::io::Errno::NODEV) => Ok(None),
+            Err(e) => Err(e.into()),
         }
     }
 
@@ -66,9 +65,9 @@ impl Netlink {
             LinkAttribute::Address(hardware_address(address).to_vec()),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
         ];
-        let new = RouteNetlinkMessage::NewLink(link);
+        let new = Request::link(libc::RTM_NEWLINK, link);
         self.ask(new, NLM_F_CREATE | NLM_F_EXCL)?;
-        let index = self.index(name)?.ok_or(ErrorKind::NotFound)?;
+        let index = name_to_index(&self.socket, name)?;
         let mut message = AddressMessage::default();
         message.header.family = AddressFamily::Inet;
         message.header.prefix_len = prefix;
@@ -77,7 +76,10 @@ impl Netlink {
             AddressAttribute::Local(IpAddr::V4(address)),
             AddressAttribute::Address(IpAddr::V4(address)),
         ];
-        let new = RouteNetlinkMessage::NewAddress(message);
+        let new = Request {
+            kind: libc::RTM_NEWADDR,
+            body: Body::Address(message),
+        };
         self.ask(new, NLM_F_CREATE | NLM_F_EXCL)?;
         self.set(index, vec![LinkAttribute::IfAlias(alias.to_owned())])?;
         Ok(index)
@@ -95,57 +97,98 @@ impl Netlink {
         link.header.flags = LinkFlags::Up;
         link.header.change_mask = LinkFlags::Up;
         link.attributes = attributes;
-        self.ask(RouteNetlinkMessage::SetLink(link), 0).map(drop)
+        self.ask(Request::link(libc::RTM_SETLINK, link), 0)
     }
 
     /// Removes a device.
     pub(super) fn remove(&mut self, index: u32) -> io::Result<()> {
         let mut link = LinkMessage::default();
         link.header.index = index;
-        self.ask(RouteNetlinkMessage::DelLink(link), 0).map(drop)
+        self.ask(Request::link(libc::RTM_DELLINK, link), 0)
     }
 
-    /// Asks the kernel for something; returns the message that it answers with, if it does.
-    fn ask(
-        &mut self,
-        message: RouteNetlinkMessage,
-        flags: u16,
-    ) -> io::Result<Option<RouteNetlinkMessage>> {
+    /// Asks the kernel for something, and waits until it is done.
+    fn ask(&mut self, request: Request, flags: u16) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
         header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         send(&self.socket, &bytes, SendFlags::empty())?;
-        let mut answer = None;
         let mut bytes = vec![0; MAX_ANSWER];
         loop {
             let (received, _) = recv(&self.socket, &mut bytes[..], RecvFlags::empty())?;
             let mut rest = bytes.get(..received).unwrap_or_default();
             while !rest.is_empty() {
-                let invalid = |e| io::Error::new(ErrorKind::InvalidData, e);
-                let message =
-                    NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(invalid)?;
+                let message = NetlinkMessage::<Ignored>::deserialize(rest)
+                    .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
                 let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
                 rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
                 if message.header.sequence_number != self.sequence {
                     continue;
                 }
-                match message.payload {
-                    NetlinkPayload::Error(error) => {
-                        return match error.code {
-                            None => Ok(answer),
-                            Some(_) => Err(error.to_io()),
-                        };
-                    }
-                    NetlinkPayload::InnerMessage(inner) => answer = Some(inner),
-                    _ => {}
+                if let NetlinkPayload::Error(error) = message.payload {
+                    return error.code.map_or(Ok(()), |_| Err(error.to_io()));
                 }
             }
         }
+    }
+}
+
+/// A request to the kernel. The message type of `netlink-packet-route` knows everything that can be
+/// asked and answered, which would be a fortieth of the program.
+#[derive(Debug)]
+struct Request {
+    /// Its type, such as `RTM_NEWLINK`.
+    kind: u16,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Link(LinkMessage),
+    Address(AddressMessage),
+}
+
+impl Request {
+    fn link(kind: u16, link: LinkMessage) -> Self {
+        let body = Body::Link(link);
+        Self { kind, body }
+    }
+}
+
+impl NetlinkSerializable for Request {
+    fn message_type(&self) -> u16 {
+        self.kind
+    }
+
+    fn buffer_len(&self) -> usize {
+        match &self.body {
+            Body::Link(message) => message.buffer_len(),
+            Body::Address(message) => message.buffer_len(),
+        }
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        match &self.body {
+            Body::Link(message) => message.emit(buffer),
+            Body::Address(message) => message.emit(buffer),
+        }
+    }
+}
+
+/// A message of the kernel that is neither an acknowledgement nor an error.
+#[derive(Debug)]
+struct Ignored;
+
+impl NetlinkDeserializable for Ignored {
+    type Error = Infallible;
+
+    fn deserialize(_header: &NetlinkHeader, _payload: &[u8]) -> Result<Self, Infallible> {
+        Ok(Self)
     }
 }
 
