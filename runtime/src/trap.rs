@@ -73,11 +73,14 @@ pub fn fault(registers: &mut Registers, fault: Fault) {
     signals::before_user_mode(registers, None);
 }
 
-/// A device or the timer interrupts.
+/// A device interrupts: it lets go of its line. Only then may the interrupt end at the controller,
+/// which would take a line that is still held for the next one.
+pub fn acknowledge_devices() {
+    virtio::acknowledge();
+}
+
+/// A device, which was acknowledged, or the timer interrupts.
 pub fn interrupt(registers: &mut Registers, timer: bool, from_user: bool) {
-    if !timer {
-        virtio::acknowledge();
-    }
     if !from_user {
         // The scheduler waits; it looks at everything itself.
         if timer {

@@ -62,7 +62,7 @@ fn interrupt(registers: &mut Registers, from_user: bool) {
         // Until it is set again: it would interrupt for ever.
         Source::Timer => clock::set_timer(None),
         Source::Console => console::acknowledge(),
-        Source::Device => {}
+        Source::Device => trap::acknowledge_devices(),
     }
     interrupts::end(interrupt);
     trap::interrupt(registers, source == Source::Timer, from_user);

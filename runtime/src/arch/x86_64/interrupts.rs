@@ -7,6 +7,9 @@ use super::ports::{in8, out8};
 
 /// The first vector of the 8259's sixteen lines.
 pub const DEVICES: usize = 32;
+/// The vectors of the last lines of both.
+const LAST_OF_MAIN: usize = DEVICES + 7;
+const LAST_OF_SECOND: usize = DEVICES + 15;
 /// The vector of the local APIC's timer.
 pub const TIMER: usize = 48;
 /// The vector of an interrupt that vanished.
@@ -92,16 +95,30 @@ pub fn enable_shared_lines() {
     }
 }
 
+/// Whether the last line of a controller really interrupts: it also stands for a line that was let
+/// go before the processor came, which must not be ended there.
+///
+/// Source: Intel 8259A datasheet, "reading the 8259A status" and "edge and level triggered modes".
+fn is_in_service(command: u16) -> bool {
+    out8(command, 0x0b); // the next read gives the lines in service
+    in8(command) & 0x80 != 0
+}
+
 /// Notifies the controller that the interrupt is dealt with.
 pub fn end(vector: usize) {
+    const MAIN: u16 = 0x20;
+    const SECOND: u16 = 0xa0;
+    const END: u8 = 0x20;
     match vector {
         TIMER => apic_write(Apic::End, 0),
         SPURIOUS => {}
+        LAST_OF_MAIN if !is_in_service(MAIN) => {}
+        LAST_OF_SECOND if !is_in_service(SECOND) => out8(MAIN, END),
         _ => {
             if vector >= DEVICES + 8 {
-                out8(0xa0, 0x20);
+                out8(SECOND, END);
             }
-            out8(0x20, 0x20);
+            out8(MAIN, END);
         }
     }
 }

@@ -19,8 +19,12 @@ extern "C" fn trap_x86_64(registers: &mut Registers) {
     let from_user = registers.cs & 3 == 3;
     if registers.vector >= interrupts::DEVICES {
         let vector = registers.vector;
+        let timer = vector == interrupts::TIMER;
+        if !timer {
+            trap::acknowledge_devices();
+        }
         interrupts::end(vector);
-        trap::interrupt(registers, vector == interrupts::TIMER, from_user);
+        trap::interrupt(registers, timer, from_user);
         return;
     }
     let mut address = registers.rip;
