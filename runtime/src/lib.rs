@@ -81,6 +81,8 @@ pub fn start(boot: BootInfo) -> ! {
     syscall::set_trace(settings.trace);
     let root = make_root(boot.initrd);
     virtio::init(&boot.command_line);
+    // What follows sets alarms.
+    arch::finish_clock();
     net::init(&settings.addresses, &root);
     let thread = first_process(root);
     fs::mount_all(&settings.mounts);

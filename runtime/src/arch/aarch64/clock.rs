@@ -44,6 +44,9 @@ pub fn start() {
     set_timer(None);
 }
 
+/// The rate of the counter is known: nothing has to be measured.
+pub fn finish() {}
+
 /// Reads the date from the clock at a physical address.
 pub fn read_date(device: usize) {
     if let Some(device) = memory::map_device(device, 0x1000) {

@@ -16,7 +16,7 @@ mod trap;
 
 core::arch::global_asm!(include_str!("boot.s"));
 
-pub use clock::{monotonic, set_timer, wall_clock_at_boot};
+pub use clock::{finish as finish_clock, monotonic, set_timer, wall_clock_at_boot};
 pub use console::{console_byte, console_write};
 pub use cpu::{hardware_capabilities, hardware_random, set_kernel_stack, set_user_tls, user_tls};
 pub use devices::virtio_devices;
