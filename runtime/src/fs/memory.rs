@@ -10,6 +10,7 @@ use core::cell::{Cell, OnceCell, RefCell};
 
 use bitflags::bitflags;
 
+use super::attributes::{Attributes, Before};
 use super::{
     Change, DirectoryEntry, FileSystemStatus, Kind, LONGEST_NAME, Metadata, NewNode, Node, OpenHow,
     devices, mounts,
@@ -99,6 +100,8 @@ pub struct MemoryNode {
     group: Cell<u32>,
     links: Cell<u32>,
     seals: Cell<Seals>,
+    /// Few nodes have any.
+    attributes: RefCell<Option<Box<Attributes>>>,
     accessed: Cell<u64>,
     modified: Cell<u64>,
     changed: Cell<u64>,
@@ -157,6 +160,7 @@ impl MemoryNode {
             group: Cell::new(new.group),
             links: Cell::new(if new.kind == Kind::Directory { 2 } else { 1 }),
             seals: Cell::new(Seals::SEAL),
+            attributes: RefCell::default(),
             accessed: Cell::new(now),
             modified: Cell::new(now),
             changed: Cell::new(now),
@@ -633,6 +637,34 @@ impl Node for MemoryNode {
             Content::Socket => Err(Errno::NXIO),
             _ => Ok(None),
         }
+    }
+
+    fn attribute(&self, name: &[u8]) -> Result<Rc<Vec<u8>>> {
+        let attributes = self.attributes.borrow();
+        let value = attributes.as_ref().and_then(|them| them.get(name));
+        value.ok_or(Errno::NODATA)
+    }
+
+    fn attribute_names(&self) -> Vec<u8> {
+        let attributes = self.attributes.borrow();
+        attributes
+            .as_ref()
+            .map_or_else(Vec::new, |them| them.names())
+    }
+
+    fn set_attribute(&self, name: &[u8], value: Vec<u8>, before: Before) -> Result<()> {
+        let mut attributes = self.attributes.borrow_mut();
+        let attributes = attributes.get_or_insert_default();
+        attributes.set(name, value, before)?;
+        self.changed.set(time::wall_clock());
+        Ok(())
+    }
+
+    fn remove_attribute(&self, name: &[u8]) -> Result<()> {
+        let mut attributes = self.attributes.borrow_mut();
+        attributes.as_mut().ok_or(Errno::NODATA)?.remove(name)?;
+        self.changed.set(time::wall_clock());
+        Ok(())
     }
 
     fn file_system(&self) -> FileSystemStatus {

@@ -1,6 +1,7 @@
 //! The file system: one tree of nodes, some of which are the roots of mounted trees.
 
 pub mod archive;
+pub mod attributes;
 pub mod devices;
 pub mod generated;
 pub mod memory;
@@ -21,6 +22,7 @@ use crate::abi::errno::{Errno, Result};
 use crate::file::File;
 use crate::file::io::{Input, Output};
 use crate::mm::Frame;
+use attributes::Before;
 
 pub use path::{Follow, LONGEST_NAME, LONGEST_PATH, Place, Walk, is_permitted};
 pub use table::mount_all;
@@ -323,6 +325,35 @@ pub trait Node: Any {
     /// `EIO`
     fn sync(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// The value of an extended attribute.
+    ///
+    /// # Errors
+    /// `ENODATA`; `EOPNOTSUPP` where there can be none.
+    fn attribute(&self, _name: &[u8]) -> Result<Rc<Vec<u8>>> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// The names of the extended attributes, each with a zero byte at its end.
+    fn attribute_names(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Sets an extended attribute.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENODATA`, `ENOSPC`; `EOPNOTSUPP` where there can be none.
+    fn set_attribute(&self, _name: &[u8], _value: Vec<u8>, _before: Before) -> Result<()> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// Removes an extended attribute.
+    ///
+    /// # Errors
+    /// As [`Node::attribute`].
+    fn remove_attribute(&self, _name: &[u8]) -> Result<()> {
+        Err(Errno::OPNOTSUPP)
     }
 
     /// What `statfs` reports.

@@ -42,7 +42,7 @@ pub fn add(description: Rc<Description>, close_on_exec: bool) -> Result {
 }
 
 /// The open file behind a descriptor that stands for more than a place.
-fn get_open(fd: i32) -> Result<Rc<Description>> {
+pub fn get_open(fd: i32) -> Result<Rc<Description>> {
     let description = get(fd)?;
     if description.path_only {
         Err(Errno::BADF)
@@ -781,12 +781,6 @@ pub fn splice_memory(fd: i32, address: usize, count: usize) -> Result {
     } else {
         read_pieces(fd, address, count, None)
     }
-}
-
-/// Extended attributes of an open file: there are none, and none can be made.
-pub fn attribute(fd: i32) -> Result {
-    get_open(fd)?;
-    Err(Errno::OPNOTSUPP)
 }
 
 pub fn memory_file(name_at: usize, flags: usize) -> Result {

@@ -68,6 +68,8 @@ const PATHS: &[&[u8]] = &[
     b"/tmp/d/",
     b"tmpfs",
     b"/etc/passwd",
+    b"user.a",
+    b"trusted.b",
 ];
 const NUMBERS: &[usize] = &[
     0,
@@ -147,6 +149,13 @@ const SHAPES: &[(&str, &[Call])] = &[
     ("pp", &[Call::Rename, Call::Link, Call::Symlink]),
     ("fpfpx", &[Call::Renameat2, Call::Linkat]),
     ("pbn", &[Call::Readlink]),
+    ("ppbnx", &[Call::Setxattr, Call::Lsetxattr]),
+    ("ppbn", &[Call::Getxattr]),
+    ("fpbnx", &[Call::Fsetxattr]),
+    ("fpbn", &[Call::Fgetxattr]),
+    ("pp", &[Call::Removexattr]),
+    ("fp", &[Call::Fremovexattr]),
+    ("pbn", &[Call::Listxattr]),
     ("sno", &[Call::Poll]),
     ("nsssss", &[Call::Select, Call::Pselect6]),
     ("mnxMfo", &[Call::Mmap]),

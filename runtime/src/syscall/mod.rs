@@ -1,5 +1,6 @@
 //! System calls: the number and the arguments become a call of a function.
 
+mod attributes;
 mod events;
 mod files;
 #[cfg(test)]
@@ -145,6 +146,19 @@ fn descriptor(argument: usize) -> i32 {
     argument as i32
 }
 
+/// Whose extended attributes a call is about.
+fn target(call: Call, argument: usize) -> Result<attributes::Target> {
+    match call {
+        Call::Fgetxattr | Call::Fsetxattr | Call::Fremovexattr | Call::Flistxattr => {
+            attributes::Target::open(descriptor(argument))
+        }
+        Call::Lgetxattr | Call::Lsetxattr | Call::Lremovexattr | Call::Llistxattr => {
+            attributes::Target::at(argument, paths::NO_FOLLOW)
+        }
+        _ => attributes::Target::at(argument, 0),
+    }
+}
+
 #[expect(clippy::too_many_lines, reason = "one line for each system call")]
 fn dispatch(call: Call, a: [usize; 6]) -> Result {
     let fd = descriptor(a[0]);
@@ -195,8 +209,6 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Fchown => files::change_owner(fd, a[1] as u32, a[2] as u32),
         Call::Fadvise64 | Call::Readahead => files::exists(fd),
         Call::Flock => files::lock(fd, a[1]),
-        Call::Fgetxattr | Call::Fsetxattr | Call::Fremovexattr => files::attribute(fd),
-        Call::Flistxattr => files::exists(fd),
         Call::MemfdCreate => files::memory_file(a[0], a[1]),
 
         // Paths.
@@ -233,12 +245,6 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Chown => paths::change_owner(paths::CURRENT, a[0], a[1], a[2], 0),
         Call::Lchown => paths::change_owner(paths::CURRENT, a[0], a[1], a[2], paths::NO_FOLLOW),
         Call::Fchownat => paths::change_owner(fd, a[1], a[2], a[3], a[4]),
-        Call::Getxattr | Call::Setxattr | Call::Removexattr => paths::attribute(a[0], 0),
-        Call::Lgetxattr | Call::Lsetxattr | Call::Lremovexattr => {
-            paths::attribute(a[0], paths::NO_FOLLOW)
-        }
-        Call::Listxattr => paths::attributes(a[0], 0),
-        Call::Llistxattr => paths::attributes(a[0], paths::NO_FOLLOW),
         Call::NameToHandleAt | Call::OpenByHandleAt => Err(Errno::OPNOTSUPP),
         Call::Utimensat => paths::set_times(fd, a[1], a[2], a[3]),
         Call::Utimes => paths::set_times_micro(paths::CURRENT, a[0], a[1]),
@@ -250,6 +256,20 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Chroot => paths::change_root(a[0]),
         Call::Getcwd => paths::current_directory(a[0], a[1]),
         Call::Umask => paths::set_mask(a[0] as u32),
+
+        // Extended attributes.
+        Call::Getxattr | Call::Lgetxattr | Call::Fgetxattr => {
+            attributes::get(&target(call, a[0])?, a[1], a[2], a[3])
+        }
+        Call::Setxattr | Call::Lsetxattr | Call::Fsetxattr => {
+            attributes::set(&target(call, a[0])?, a[1], a[2], a[3], a[4])
+        }
+        Call::Removexattr | Call::Lremovexattr | Call::Fremovexattr => {
+            attributes::remove(&target(call, a[0])?, a[1])
+        }
+        Call::Listxattr | Call::Llistxattr | Call::Flistxattr => {
+            attributes::list(&target(call, a[0])?, a[1], a[2])
+        }
 
         // Waiting for files.
         Call::EpollCreate if descriptor(a[0]) <= 0 => Err(Errno::INVAL),

@@ -140,7 +140,7 @@ impl Resolver {
 }
 
 /// Fails with `EROFS` on a file system that cannot be written.
-fn check_mount(node: &Rc<dyn Node>) -> Result<()> {
+pub fn check_mount(node: &Rc<dyn Node>) -> Result<()> {
     if mounts::is_read_only(node.identity().0) {
         Err(Errno::ROFS)
     } else {
@@ -170,7 +170,7 @@ fn follow(flags: usize) -> Follow {
 }
 
 /// The place that a path names; an empty path names the descriptor itself if the flags allow it.
-fn place(fd: i32, path_at: usize, flags: usize) -> Result<Rc<Place>> {
+pub fn place(fd: i32, path_at: usize, flags: usize) -> Result<Rc<Place>> {
     let path = if path_at == 0 && flags & EMPTY_PATH != 0 {
         Vec::new()
     } else {
@@ -499,18 +499,6 @@ pub fn watch(fd: i32, path_at: usize, mask: u32) -> Result {
         return Err(Errno::ACCES);
     }
     file.watch(&place.node, mask).map(|number| number as usize)
-}
-
-/// Extended attributes of what a path names: there are none, and none can be made.
-pub fn attribute(path_at: usize, flags: usize) -> Result {
-    place(CURRENT, path_at, flags)?;
-    Err(Errno::OPNOTSUPP)
-}
-
-/// The names of the extended attributes of what a path names: there are none.
-pub fn attributes(path_at: usize, flags: usize) -> Result {
-    place(CURRENT, path_at, flags)?;
-    Ok(0)
 }
 
 /// The place that a path names, for the current process.

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -142,7 +143,17 @@ int main(void) {
         listed++;
     closedir(many);
     ok(listed == 20002, "every entry of a large directory");
+    close(open("x", O_CREAT | O_WRONLY, 0644));
+    ok(setxattr("x", "user.a", "value", 5, XATTR_CREATE) == 0 && setxattr("x", "trusted.t", "", 0, 0) == 0 &&
+               getxattr("x", "user.a", buffer, 4) == -1 && errno == ERANGE, "an extended attribute");
+    ok(getxattr("x", "user.a", NULL, 0) == 5 && getxattr("x", "user.a", buffer, 9) == 5 &&
+               memcmp(buffer, "value", 5) == 0, "its value");
+    ok(setxattr("x", "system.posix_acl_access", "", 0, 0) == -1 && errno == EOPNOTSUPP &&
+               lsetxattr("s", "user.a", "", 0, 0) == -1 && errno == EPERM, "some there cannot be");
     setuid(1000);
+    ok(listxattr("x", buffer, sizeof buffer) == 7 && strcmp(buffer, "user.a") == 0 &&
+               getxattr("x", "trusted.t", NULL, 0) == -1 && errno == ENODATA, "some only root sees");
+    ok(removexattr("x", "user.a") == -1 && errno == EACCES, "nor does everyone remove one");
     ok(open("/tmp/t/new", O_CREAT | O_WRONLY, 0600) == -1 && errno == EACCES, "permissions");
     ok(setuid(0) == -1 && errno == EPERM, "root does not come back");
     return done();

@@ -48,6 +48,29 @@ fn names(node: &Rc<MemoryNode>) -> Vec<Vec<u8>> {
 }
 
 #[test]
+fn attributes_are_kept_until_they_are_removed() {
+    let _machine = machine();
+    let node = file();
+    assert_eq!(node.attribute(b"user.a"), Err(Errno::NODATA));
+    let set = |name: &[u8], length: usize, before| {
+        node.set_attribute(name, alloc::vec![7; length], before)
+    };
+    assert_eq!(set(b"user.a", 1, Before::Present), Err(Errno::NODATA));
+    assert_eq!(set(b"user.b", 0, Before::Missing), Ok(()));
+    assert_eq!(set(b"user.a", 3, Before::Any), Ok(()));
+    assert_eq!(set(b"user.a", 3, Before::Missing), Err(Errno::EXIST));
+    assert_eq!(set(b"user.a", 2, Before::Present), Ok(()));
+    assert_eq!(node.attribute_names(), b"user.a\0user.b\0");
+    assert_eq!(*node.attribute(b"user.a").unwrap(), [7, 7]);
+    assert_eq!(set(b"user.c", 64 << 10, Before::Any), Ok(()));
+    assert_eq!(set(b"user.d", 64 << 10, Before::Any), Err(Errno::NOSPC));
+    assert_eq!(set(b"user.c", 1, Before::Any), Ok(()));
+    assert_eq!(node.remove_attribute(b"user.a"), Ok(()));
+    assert_eq!(node.remove_attribute(b"user.a"), Err(Errno::NODATA));
+    assert_eq!(node.attribute_names(), b"user.b\0user.c\0");
+}
+
+#[test]
 fn a_file_keeps_what_is_written() {
     let _machine = machine();
     let node = file();
