@@ -6,6 +6,7 @@ pub mod eventfd;
 pub mod inotify;
 pub mod io;
 pub mod locks;
+pub mod message_queue;
 pub mod pidfd;
 pub mod pipe;
 mod regular;

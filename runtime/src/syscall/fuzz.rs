@@ -263,6 +263,7 @@ fn is_left_out(call: Call) -> bool {
             | Call::RtSigreturn
             // Its memory stays until someone removes it: it would look lost.
             | Call::Shmget
+            | Call::MqOpen
     )
 }
 

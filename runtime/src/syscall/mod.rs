@@ -6,6 +6,7 @@ mod files;
 #[cfg(test)]
 mod fuzz;
 mod memory;
+mod message_queues;
 pub(crate) mod paths;
 mod poll;
 mod processes;
@@ -418,6 +419,14 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Msgsnd => sysv::send(fd, a[1], a[2], a[3]),
         Call::Msgrcv => sysv::receive(a),
         Call::Msgctl => sysv::control_messages(fd, a[1], a[2]),
+
+        // POSIX message queues.
+        Call::MqOpen => message_queues::open(a[0], a[1], a[2], a[3]),
+        Call::MqUnlink => message_queues::remove(a[0]),
+        Call::MqTimedsend => message_queues::send(a),
+        Call::MqTimedreceive => message_queues::receive(a),
+        Call::MqNotify => message_queues::notify(fd, a[1]),
+        Call::MqGetsetattr => message_queues::attributes(fd, a[1], a[2]),
 
         // Signals.
         Call::Kill => signals::kill(a[0] as i32, a[1]),

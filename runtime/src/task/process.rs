@@ -113,6 +113,8 @@ impl Limit {
     pub const MOST_FILES: u64 = 1 << 20;
     /// Which limit is the stack's size.
     pub const STACK: usize = 3;
+    /// Which limit is that of the bytes in POSIX message queues.
+    pub const MESSAGE_QUEUES: usize = 12;
     /// How many limits there are.
     pub const COUNT: usize = 16;
 
@@ -129,6 +131,10 @@ impl Limit {
         limits[Limit::STACK] = Limit {
             soft: 8 << 20,
             hard: u64::MAX,
+        };
+        limits[Limit::MESSAGE_QUEUES] = Limit {
+            soft: 819_200,
+            hard: 819_200,
         };
         limits
     }

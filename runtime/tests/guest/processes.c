@@ -2,12 +2,15 @@
 #define _GNU_SOURCE
 #include "tap.h"
 #include <fcntl.h>
+#include <mqueue.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -140,5 +143,37 @@ int main(int argc, char **argv) {
     }
     waitpid(child, &status, 0);
     ok(WEXITSTATUS(status) == 0, "a program that cannot be run changes no user");
+
+    /* A child sends a message to its parent, which waits for it. */
+    struct mq_attr size = {.mq_maxmsg = 2, .mq_msgsize = 8};
+    mqd_t queue = mq_open("/queue", O_RDWR | O_CREAT | O_EXCL, 0600, &size);
+    ok(queue >= 0 && mq_open("/queue", O_RDWR | O_CREAT | O_EXCL, 0600, &size) == -1 && errno == EEXIST,
+       "a message queue");
+    child = fork();
+    if (child == 0) {
+        mqd_t same = mq_open("/queue", O_WRONLY);
+        usleep(20000);
+        _exit(mq_send(same, "late", 5, 1) != 0);
+    }
+    ok(mq_receive(queue, buffer, 8, NULL) == 5 && strcmp(buffer, "late") == 0, "the first message is waited for");
+    waitpid(child, &status, 0);
+    mq_send(queue, "soon", 5, 7);
+    mq_send(queue, "more", 5, 9);
+    unsigned priority = 0;
+    ok(WEXITSTATUS(status) == 0 && mq_receive(queue, buffer, 8, &priority) == 5 && priority == 9 &&
+       mq_receive(queue, buffer, 8, &priority) == 5 && strcmp(buffer, "soon") == 0, "the highest priority first");
+    struct timespec soon;
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_nsec = (soon.tv_nsec + 10000000) % 1000000000;
+    ok(mq_timedreceive(queue, buffer, 8, NULL, &soon) == -1 && errno == ETIMEDOUT, "no message in time");
+    sigset_t usr1;
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &usr1, NULL);
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1, .sigev_value.sival_int = 5};
+    ok(mq_notify(queue, &event) == 0 && mq_send(queue, "x", 1, 0) == 0 && sigwaitinfo(&usr1, &info) == SIGUSR1 &&
+       info.si_code == SI_MESGQ && info.si_value.sival_int == 5, "a signal reports a message");
+    ok(mq_unlink("/queue") == 0 && mq_open("/queue", O_RDONLY) == -1 && errno == ENOENT &&
+       mq_receive(queue, buffer, 8, NULL) == 1, "without its name it lives on");
     return done();
 }
