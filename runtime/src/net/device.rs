@@ -15,7 +15,8 @@ use smoltcp::time::Instant;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::{SomeTransport, Transport};
 
-use super::stack;
+use super::{pieces, stack};
+use crate::abi::errno::{Errno, Result};
 use crate::random;
 use crate::virtio::{Interrupts, MachineMemory};
 
@@ -79,6 +80,9 @@ pub struct Card {
     header: usize,
     /// Whether a packet found no buffer since someone asked.
     exhausted: bool,
+    /// Memory for a packet that is sent in pieces, and how many there were.
+    long: Vec<u8>,
+    splits: u16,
 }
 
 struct Acknowledge;
@@ -119,6 +123,8 @@ pub fn start(mut transport: SomeTransport<'static>) -> Option<Rc<dyn Interrupts>
             10
         },
         exhausted: false,
+        long: Vec::new(),
+        splits: random::number() as u16,
     };
     for _ in 0..QUEUE {
         card.receive_into(Box::new(Buffer([0; BUFFER])));
@@ -238,6 +244,38 @@ impl Card {
         }
     }
 
+    /// Makes sure that a frame of `length` bytes can be sent in pieces.
+    ///
+    /// # Errors
+    /// `ENOBUFS`
+    pub fn prepare_pieces(&mut self, length: usize) -> Result<()> {
+        let missing = length.saturating_sub(self.long.len());
+        self.long
+            .try_reserve_exact(missing)
+            .map_err(|_| Errno::NOBUFS)?;
+        self.long.resize(length.max(self.long.len()), 0);
+        Ok(())
+    }
+
+    /// Sends a frame that is too long in pieces.
+    fn send_pieces(&mut self, frame: &[u8]) {
+        self.splits = self.splits.wrapping_add(1);
+        pieces::split(frame, self.splits, |headers, bytes| {
+            let start = self.header;
+            let (middle, end) = (start + headers.len(), start + headers.len() + bytes.len());
+            // Without a buffer the piece is lost, and the packet with it.
+            if let Some(mut buffer) = self.take_free() {
+                if let Some(place) = buffer.0.get_mut(start..middle) {
+                    place.copy_from_slice(headers);
+                }
+                if let Some(place) = buffer.0.get_mut(middle..end) {
+                    place.copy_from_slice(bytes);
+                }
+                self.send(buffer, end);
+            }
+        });
+    }
+
     /// Whether a packet found no buffer since the last call.
     pub fn take_exhausted(&mut self) -> bool {
         core::mem::take(&mut self.exhausted)
@@ -270,7 +308,7 @@ impl phy::RxToken for Incoming<'_> {
 impl phy::TxToken for Outgoing<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, length: usize, body: F) -> R {
         let header = self.card.header;
-        if length <= BUFFER - header
+        if length <= LONGEST
             && let Some(mut buffer) = self.buffer.take()
         {
             let result = match buffer.0.get_mut(header..header + length) {
@@ -278,6 +316,13 @@ impl phy::TxToken for Outgoing<'_> {
                 None => body(&mut []),
             };
             self.card.send(buffer, header + length);
+            return result;
+        }
+        if length > LONGEST && length <= self.card.long.len() {
+            let mut long = core::mem::take(&mut self.card.long);
+            let result = body(&mut long[..length]);
+            self.card.send_pieces(&long[..length]);
+            self.card.long = long;
             return result;
         }
         // The packet is lost, as on any network that is too busy.

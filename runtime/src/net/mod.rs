@@ -7,6 +7,7 @@ mod dhcp;
 mod interfaces;
 mod netlink;
 mod packet;
+mod pieces;
 mod ports;
 pub mod settings;
 pub mod socket;

@@ -34,6 +34,8 @@ pub enum Packet {
         /// Why (the code of RFC 792).
         code: u8,
     },
+    /// A piece of a packet that was too long.
+    Piece,
     /// Anything about neighbors: who waits for one may continue.
     Neighbor,
     /// Anything else.
@@ -59,7 +61,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u16> {
 /// Protocol, both addresses, and what follows the header of an IPv4 packet.
 fn ipv4(bytes: &[u8]) -> Option<(u8, IpAddress, IpAddress, &[u8])> {
     let header = usize::from(bytes.first()? & 15) * 4;
-    // Only the first piece of a packet says what it is.
+    // Only the first piece of a packet says what the packet is.
     if number(bytes, 6)? & 0x1fff != 0 {
         return None;
     }
@@ -92,6 +94,8 @@ fn look(frame: &[u8]) -> Option<Packet> {
     let rest = frame.get(14..)?;
     let (protocol, from, to, payload) = match number(frame, 12)? {
         0x0806 => return Some(Packet::Neighbor),
+        // More pieces follow, or some came before.
+        0x0800 if number(rest, 6)? & 0x3fff != 0 => return Some(Packet::Piece),
         0x0800 => ipv4(rest)?,
         0x86dd => ipv6(rest)?,
         _ => return None,
@@ -181,6 +185,18 @@ mod tests {
                 code: 3
             }
         );
+    }
+
+    #[test]
+    fn a_piece_says_nothing_about_its_flow() {
+        for bits in [[0x20, 0], [0, 185], [0x20, 185]] {
+            let mut piece = frame(UDP, &[0; 8]);
+            piece[20..22].copy_from_slice(&bits);
+            assert_eq!(classify(&piece), Packet::Piece);
+        }
+        let mut whole = frame(UDP, &[0; 8]);
+        whole[20] = 0x40; // it must not be split
+        assert!(matches!(classify(&whole), Packet::Udp { .. }));
     }
 
     #[test]

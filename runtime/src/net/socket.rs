@@ -74,6 +74,8 @@ pub const NO_DELAY: Name = (6, 1);
 pub const KEEP_IDLE: Name = (6, 4);
 /// `TCP_USER_TIMEOUT`
 pub const USER_TIMEOUT: Name = (6, 18);
+/// `IP_MTU_DISCOVER`
+pub const MTU_DISCOVERY: Name = (0, 10);
 /// `IPV6_V6ONLY`
 pub const V6_ONLY: Name = (41, 26);
 /// `SO_SNDBUF` and `SO_RCVBUF`
@@ -93,16 +95,16 @@ const NUMBERS: &[(Name, i32)] = &[
     ((1, 12), 0), // SO_PRIORITY
     (REUSE_PORT, 0),
     (PASS_CREDENTIALS, 0),
-    ((1, 18), 1),   // SO_RCVLOWAT
-    ((1, 29), 0),   // SO_TIMESTAMP
-    ((1, 35), 0),   // SO_TIMESTAMPNS
-    ((1, 36), 0),   // SO_MARK
-    ((1, 40), 0),   // SO_RXQ_OVFL
-    ((1, 46), 0),   // SO_BUSY_POLL
-    ((0, 1), 0),    // IP_TOS
-    ((0, 2), 64),   // IP_TTL
-    ((0, 8), 0),    // IP_PKTINFO
-    ((0, 10), 1),   // IP_MTU_DISCOVER
+    ((1, 18), 1), // SO_RCVLOWAT
+    ((1, 29), 0), // SO_TIMESTAMP
+    ((1, 35), 0), // SO_TIMESTAMPNS
+    ((1, 36), 0), // SO_MARK
+    ((1, 40), 0), // SO_RXQ_OVFL
+    ((1, 46), 0), // SO_BUSY_POLL
+    ((0, 1), 0),  // IP_TOS
+    ((0, 2), 64), // IP_TTL
+    ((0, 8), 0),  // IP_PKTINFO
+    (MTU_DISCOVERY, 1),
     ((0, 11), 0),   // IP_RECVERR
     ((0, 12), 0),   // IP_RECVTTL
     ((0, 13), 0),   // IP_RECVTOS

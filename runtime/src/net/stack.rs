@@ -14,9 +14,11 @@ use smoltcp::socket::AnySocket;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpEndpoint};
 
+use super::check_memory;
 use super::device::{Card, Link};
 use super::dhcp::Lease;
 use super::packet::{self, Packet};
+use super::pieces::Pieces;
 use super::tcp::{Connection, Listener};
 use super::udp::Datagrams;
 use crate::abi::errno::Errno;
@@ -52,6 +54,8 @@ struct Stack {
     lease: RefCell<Option<Rc<Lease>>>,
     /// Connections that are over and may still be asked about.
     over: RefCell<VecDeque<(u64, Flow)>>,
+    /// Packets that come in pieces.
+    pieces: RefCell<Pieces>,
     /// Who wants to send when.
     timers: RefCell<BTreeMap<(u64, u64), Rc<dyn Station>>>,
     /// Who found the card busy.
@@ -67,6 +71,7 @@ static STACK: Global<Stack> = Global::new(Stack {
     datagrams: RefCell::new(BTreeMap::new()),
     lease: RefCell::new(None),
     over: RefCell::new(VecDeque::new()),
+    pieces: RefCell::new(Pieces::new()),
     timers: RefCell::new(BTreeMap::new()),
     blocked: RefCell::new(Vec::new()),
     alarm: Cell::new(None),
@@ -493,10 +498,30 @@ fn deliver(kind: Packet, bytes: &[u8]) -> Option<Rc<dyn Station>> {
             socket.unreachable(destination, error);
             None
         }
+        Packet::Piece => {
+            deliver_piece(bytes);
+            None
+        }
         Packet::Neighbor | Packet::Other => {
             feed(bytes, None);
             None
         }
+    }
+}
+
+/// Takes a piece of a datagram; the last one brings the datagram to whom it is for.
+fn deliver_piece(bytes: &[u8]) {
+    if check_memory().is_err() {
+        return;
+    }
+    let datagram = STACK.pieces.borrow_mut().add(bytes, arch::monotonic());
+    let Some(datagram) = datagram else { return };
+    let to = datagram.destination.addr;
+    let own = with_network(|network| network.interface.has_ip_addr(to)).unwrap_or(false);
+    if (own || to.is_broadcast())
+        && let Some(socket) = find_datagrams(datagram.destination, datagram.source)
+    {
+        socket.deliver(datagram.bytes, datagram.source);
     }
 }
 

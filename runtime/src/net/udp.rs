@@ -3,14 +3,17 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::num::NonZeroU16;
 
+use smoltcp::phy::PacketMeta;
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket as Udp, UdpMetadata};
 use smoltcp::wire::{IpAddress, IpEndpoint, IpListenEndpoint};
 
 use super::address::{self, Address, Family};
 use super::channel::Channel;
+use super::pieces;
 use super::ports::{self, Binding};
-use super::socket::{BROADCAST, Base, Control, Kind, Message, Received, Socket};
+use super::socket::{BROADCAST, Base, Control, Kind, MTU_DISCOVERY, Message, Received, Socket};
 use super::stack::{self, Core, Station};
 use crate::abi::errno::{Errno, Result};
 use crate::file::io::{Input, Output};
@@ -23,8 +26,10 @@ use crate::task::WaitQueue;
 const SENDING: (usize, usize) = (16, 16 << 10);
 /// What was received continues at once, so that there is room for one packet only.
 const RECEIVING: (usize, usize) = (2, 4 << 10);
-/// The most bytes that fit into a packet of Ethernet, by the version of IP: nothing is sent
-/// in pieces.
+/// Bytes of the headers of Ethernet, IPv4 and UDP.
+const HEADERS: usize = 14 + 20 + 8;
+/// The most bytes that fit into a packet of Ethernet, by the version of IP. More are sent in
+/// pieces, but only by IPv4.
 const MOST_BYTES: [usize; 2] = [1500 - 28, 1500 - 48];
 /// `FIONREAD`
 const BYTES_TO_READ: usize = 0x541b;
@@ -50,6 +55,24 @@ fn buffer((packets, bytes): (usize, usize)) -> PacketBuffer<'static> {
     )
 }
 
+/// Gives a socket, in which nothing waits, room for the longest datagrams.
+fn enlarge(socket: &mut Udp<'static>) -> Result<()> {
+    if socket.send_queue() > 0 {
+        return Err(Errno::AGAIN);
+    }
+    let mut bytes = Vec::new();
+    let longest = bytes.try_reserve_exact(pieces::LONGEST);
+    longest.map_err(|_| Errno::NOBUFS)?;
+    bytes.resize(pieces::LONGEST, 0);
+    let packets = alloc::vec![PacketMetadata::EMPTY; SENDING.0];
+    let mut larger = Udp::new(buffer(RECEIVING), PacketBuffer::new(packets, bytes));
+    larger
+        .bind(socket.endpoint())
+        .map_err(|_| Errno::ADDRNOTAVAIL)?;
+    *socket = larger;
+    Ok(())
+}
+
 impl Datagrams {
     /// How well a datagram fits the socket; not at all without a number.
     pub fn fitness(&self, to: IpEndpoint, from: IpEndpoint) -> Option<u8> {
@@ -66,6 +89,14 @@ impl Datagrams {
             fitness += 2;
         }
         Some(fitness)
+    }
+
+    /// Takes what was received.
+    pub fn deliver(&self, bytes: Vec<u8>, from: IpEndpoint) {
+        // Not everything that has the port is from the peer.
+        if self.peer.get().is_none_or(|peer| peer == from) {
+            self.inbox.deliver(bytes, Address::Inet(from));
+        }
     }
 
     /// What was sent could not be delivered: connected sockets are notified.
@@ -91,10 +122,7 @@ impl Station for Datagrams {
             socket.can_send()
         });
         for (bytes, from) in came {
-            // Not everything that has the port is from the peer.
-            if self.peer.get().is_none_or(|peer| peer == from) {
-                self.inbox.deliver(bytes, Address::Inet(from));
-            }
+            self.deliver(bytes, from);
         }
         if can_send && self.full.replace(false) {
             self.queue.wake();
@@ -173,17 +201,28 @@ impl UdpSocket {
     }
 
     fn send_card(&self, input: &mut Input<'_>, to: IpEndpoint, source: IpAddress) -> Result {
-        let most = MOST_BYTES[usize::from(matches!(to.addr, IpAddress::Ipv6(_)))];
+        let is_ipv6 = matches!(to.addr, IpAddress::Ipv6(_));
         let length = input.left();
-        if length > most {
-            return Err(Errno::MSGSIZE);
+        let mut meta = PacketMeta::default();
+        if length > MOST_BYTES[usize::from(is_ipv6)] {
+            // `IP_PMTUDISC_DO` and `IP_PMTUDISC_PROBE` forbid pieces.
+            if is_ipv6 || matches!(self.base.number_option(MTU_DISCOVERY), Ok(2 | 3)) {
+                return Err(Errno::MSGSIZE);
+            }
+            stack::with_network(|network| network.card.prepare_pieces(HEADERS + length))
+                .ok_or(Errno::NETUNREACH)??;
+            // smoltcp hands the packet to the card as a whole, which splits it.
+            meta.segmentation_offload_size = NonZeroU16::new(MOST_BYTES[0] as u16);
         }
         let datagrams = &self.datagrams;
-        let sent = datagrams.core.with(|socket: &mut Udp<'_>| {
+        let sent = datagrams.core.with(|socket: &mut Udp<'static>| {
+            if length > socket.payload_send_capacity() {
+                enlarge(socket)?;
+            }
             let about = UdpMetadata {
                 endpoint: to,
                 local_address: Some(source),
-                meta: Default::default(),
+                meta,
             };
             match socket.send(length, about) {
                 Ok(room) => input.take(room).map(|_| ()),
