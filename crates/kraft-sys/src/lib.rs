@@ -42,3 +42,4 @@ pub mod process;
 pub mod stream;
 pub mod terminal;
 pub mod tool;
+pub mod tree;
