@@ -132,7 +132,7 @@ pub fn check_name(name: &str) -> Result<(), MachineNameError> {
 
 /// Returns whether a text has the form of a UUID: hexadecimal digits in groups of 8, 4, 4, 4 and
 /// 12.
-fn looks_like_id(text: &str) -> bool {
+pub(crate) fn looks_like_id(text: &str) -> bool {
     let groups = text.split('-').map(|group| {
         let hexadecimal = group.bytes().all(|b| b.is_ascii_hexdigit());
         hexadecimal.then_some(group.len())

@@ -1,6 +1,7 @@
-//! Mounts of a machine: host directories over 9p, and the initramfs.
+//! Mounts of a machine: host directories and named volumes over 9p, and the initramfs.
 //!
-//! A volume is written as `SRC:DST[:ro|:rw]`. The guest learns of it from an entry of its file
+//! A volume is written as `SRC:DST[:ro|:rw]`, where `SRC` is a directory or the name of a volume
+//! that kraft keeps. The guest learns of it from an entry of its file
 //! system table, `device:path:driver:flags:options:unikraft-options` (Unikraft 0.17
 //! lib/vfscore/automount), whose device is the 9p mount tag: `fs1:/data:9pfs:::mkmp`.
 //!
@@ -8,26 +9,31 @@
 //! use std::path::PathBuf;
 //!
 //! use kraft_core::kernel::Guest;
-//! use kraft_core::mount::{Volume, VolumeArg};
+//! use kraft_core::mount::{Volume, VolumeArg, locate};
 //!
 //! let arg: VolumeArg = "./data:/var/data:ro".parse()?;
 //! assert!(arg.read_only);
 //! let volume = Volume {
+//!     name: None,
 //!     source: PathBuf::from("/srv").join(&arg.source),
 //!     destination: arg.destination,
 //!     read_only: arg.read_only,
 //! };
 //! assert!(volume.fstab_entry(0, Guest::Unikraft).starts_with("fs1:/var/data:9pfs:"));
 //! assert!("data".parse::<VolumeArg>().is_err());
+//!
+//! let (mount, rest) = locate(std::slice::from_ref(&volume), "/var/data/a/b".as_ref()).unwrap();
+//! assert_eq!((mount, rest.to_str()), (&volume, Some("a/b")));
 //! # Ok::<(), kraft_core::mount::VolumeError>(())
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::Guest;
+use crate::machine::looks_like_id;
 
 /// The table entry that unpacks the initramfs: device, mount point, driver, flags, options,
 /// Unikraft's options.
@@ -39,9 +45,18 @@ pub const INITRD_ENTRY: &str = "initrd0:/:extract::ramfs=2:";
 /// Number of entries in the guest's table (`CONFIG_LIBVFSCORE_AUTOMOUNT_UP_SIZE`, default value).
 pub const FSTAB_LIMIT: usize = 16;
 
+/// The driver of volumes: directories of the host over 9p.
+pub const DRIVER: &str = "9pfs";
+
+/// Maximum length of the name of a volume, in characters: that of a file's name.
+pub const NAME_LIMIT: usize = 255;
+
 /// A host directory mounted in the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Volume {
+    /// Name of the volume whose directory `source` is; `None` for another directory of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Absolute path of a directory on the host.
     ///
     /// QEMU splits `-fsdev` at commas, so a driver doubles the commas of this path.
@@ -69,6 +84,74 @@ impl Volume {
 /// Returns the 9p mount tag of a machine's volume, counted from 0: `fs1`, `fs2`, …
 pub fn tag(index: usize) -> String {
     format!("fs{}", index.saturating_add(1))
+}
+
+/// Why the name of a volume is invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VolumeNameError {
+    /// It has no characters.
+    #[error("a volume's name cannot be empty")]
+    Empty,
+    /// It has more than [`NAME_LIMIT`] characters.
+    #[error("a volume's name has at most {NAME_LIMIT} characters")]
+    TooLong,
+    /// It begins with a character other than a letter or digit, as a path or a flag would.
+    #[error("a volume's name begins with a letter or a digit (A-Z, a-z, 0-9)")]
+    Beginning,
+    /// It contains a character that is not allowed.
+    #[error(
+        "a volume's name is made of letters, digits, `_`, `.` and `-`, and `{0}` is none of these"
+    )]
+    Character(char),
+    /// It has the form of an id.
+    #[error("a volume's name cannot look like a volume's id")]
+    LooksLikeId,
+}
+
+/// Checks that a text is a valid name of a volume. No such name is a path with a directory.
+///
+/// # Errors
+///
+/// The reason if it is not.
+pub fn check_name(name: &str) -> Result<(), VolumeNameError> {
+    let odd = |c: &char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    match name.chars().next() {
+        None => Err(VolumeNameError::Empty),
+        _ if name.len() > NAME_LIMIT => Err(VolumeNameError::TooLong),
+        _ if looks_like_id(name) => Err(VolumeNameError::LooksLikeId),
+        Some(first) if !first.is_ascii_alphanumeric() => Err(VolumeNameError::Beginning),
+        Some(_) => name
+            .chars()
+            .find(odd)
+            .map_or(Ok(()), |c| Err(VolumeNameError::Character(c))),
+    }
+}
+
+/// Returns an absolute path of a machine without `.` and `..`, which are removed from the text: kraft
+/// does not see the links of a machine's root file system.
+pub fn plain_path(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    plain
+}
+
+/// Returns the volume that a path of a machine is in, and the path below its directory, which is
+/// empty for the directory itself. The path must be [plain](plain_path).
+pub fn locate<'v>(volumes: &'v [Volume], path: &Path) -> Option<(&'v Volume, PathBuf)> {
+    let depth = |volume: &Volume| Path::new(&volume.destination).components().count();
+    volumes
+        .iter()
+        .filter_map(|volume| Some((volume, path.strip_prefix(&volume.destination).ok()?)))
+        .max_by_key(|(volume, _)| depth(volume))
+        .map(|(volume, rest)| (volume, rest.to_owned()))
 }
 
 /// Returns whether two volumes are mounted on the same path.
@@ -119,10 +202,12 @@ pub struct VolumeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VolumeErrorKind {
     /// It does not have two or three parts.
-    #[error("expected HOST_DIRECTORY:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)")]
+    #[error(
+        "expected DIRECTORY:MACHINE_PATH[:ro|:rw] or NAME:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)"
+    )]
     Shape,
     /// The part before the first colon is empty.
-    #[error("the directory on the host is missing")]
+    #[error("the directory on the host, or the name of the volume, is missing")]
     NoSource,
     /// The third part is neither `ro` nor `rw`.
     #[error("unknown mode `{0}`: expected ro or rw")]
@@ -245,13 +330,13 @@ mod tests {
         insta::assert_snapshot!(
             texts.map(|text| text.parse::<VolumeArg>().unwrap_err().to_string()).join("\n"),
             @r#"
-        volume `/data`: expected HOST_DIRECTORY:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
-        volume ``: expected HOST_DIRECTORY:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
-        volume `:/data`: the directory on the host is missing
+        volume `/data`: expected DIRECTORY:MACHINE_PATH[:ro|:rw] or NAME:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
+        volume ``: expected DIRECTORY:MACHINE_PATH[:ro|:rw] or NAME:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
+        volume `:/data`: the directory on the host, or the name of the volume, is missing
         volume `/a:data`: the path inside the machine, `data`, is not absolute: it must begin with a slash
         volume `/a:`: the path inside the machine, ``, is not absolute: it must begin with a slash
         volume `/a:/b:rx`: unknown mode `rx`: expected ro or rw
-        volume `/a:/b:ro:x`: expected HOST_DIRECTORY:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
+        volume `/a:/b:ro:x`: expected DIRECTORY:MACHINE_PATH[:ro|:rw] or NAME:MACHINE_PATH[:ro|:rw] (a colon cannot be part of a path)
         volume `/a:/b/../c`: the path inside the machine, `/b/../c`, must not contain `.` or `..`
         volume `/a:/b
         `: the path inside the machine, "/b\n", contains a control character
@@ -266,6 +351,7 @@ mod tests {
     #[test]
     fn table_entries_use_the_mount_tags() {
         let volume = Volume {
+            name: None,
             source: "/srv".into(),
             destination: "/data".into(),
             read_only: true,
@@ -289,6 +375,7 @@ mod tests {
     #[test]
     fn volumes_replace_those_of_the_same_destination() {
         let volume = |source: &str, destination: &str| Volume {
+            name: None,
             source: source.into(),
             destination: destination.into(),
             read_only: false,
@@ -310,6 +397,65 @@ mod tests {
         assert_eq!(
             shown(vec![volume("/x", "/data"), volume("/y", "/data")]),
             "/x:/data /b:/data/sub /y:/data"
+        );
+    }
+
+    #[test]
+    fn names_of_volumes_are_not_paths_flags_or_ids() {
+        for good in ["a", "0", "web_data-1.2", &"x".repeat(NAME_LIMIT)] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+        }
+        for (bad, error) in [
+            ("", VolumeNameError::Empty),
+            (".", VolumeNameError::Beginning),
+            ("..", VolumeNameError::Beginning),
+            ("-f", VolumeNameError::Beginning),
+            ("~", VolumeNameError::Beginning),
+            ("a/b", VolumeNameError::Character('/')),
+            ("a\n", VolumeNameError::Character('\n')),
+            ("a\0", VolumeNameError::Character('\0')),
+            (&"x".repeat(NAME_LIMIT + 1), VolumeNameError::TooLong),
+            (
+                "6fa459ea-ee8a-4ca4-894e-db77e160355e",
+                VolumeNameError::LooksLikeId,
+            ),
+        ] {
+            assert_eq!(check_name(bad), Err(error), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_belongs_to_the_innermost_volume() {
+        let volume = |destination: &str| Volume {
+            name: None,
+            source: "/srv".into(),
+            destination: destination.to_owned(),
+            read_only: false,
+        };
+        let volumes = ["/data", "/data/logs", "/other"].map(volume);
+        let found = |path: &str| {
+            let (volume, rest) = locate(&volumes, &plain_path(Path::new(path)))?;
+            Some(format!("{} {}", volume.destination, rest.display()))
+        };
+        for (path, expected) in [
+            ("/data", Some("/data ")),
+            ("/data/", Some("/data ")),
+            ("data/a", Some("/data a")),
+            ("/data/../data/./a//b/", Some("/data a/b")),
+            ("/data/logs/today", Some("/data/logs today")),
+            ("/data/logsx", Some("/data logsx")),
+            ("/datax", None),
+            ("/data/../etc/passwd", None),
+            ("/../../etc", None),
+            ("/", None),
+        ] {
+            assert_eq!(found(path).as_deref(), expected, "{path}");
+        }
+        let everything = [volume("/"), volume("/data")];
+        let (root, rest) = locate(&everything, Path::new("/etc")).unwrap();
+        assert_eq!(
+            (root.destination.as_str(), rest.to_str()),
+            ("/", Some("etc"))
         );
     }
 }

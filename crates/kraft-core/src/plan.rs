@@ -59,7 +59,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::arch::Arch;
 use crate::cmdline::CommandLine;
@@ -444,7 +444,8 @@ fn choose_networks(
 fn choose_volumes(asked: &[Volume], boot: &Boot, problems: &mut Vec<Problem>) -> Vec<Volume> {
     let mut volumes: Vec<Volume> = Vec::new();
     for volume in asked {
-        let shown = format!("{}:{}", volume.source.display(), volume.destination);
+        let source = volume.name.as_ref().map_or(&*volume.source, Path::new);
+        let shown = format!("{}:{}", source.display(), volume.destination);
         let refused = |why: String| Problem::error(format!("`--volume {shown}`: {why}"));
         match mount::check_destination(&volume.destination) {
             Ok(destination) => volumes.push(Volume {

@@ -29,6 +29,7 @@ const LINES: usize = 2000;
 
 fn machine(words: Vec<String>, variables: Vec<String>, mounts: Vec<String>) -> MachineSpec {
     let volume = |path: String| Volume {
+        name: None,
         source: PathBuf::from("/srv"),
         destination: format!("/{path}"),
         read_only: false,

@@ -9,6 +9,9 @@ use kraft_config::dirs::absolute;
 use kraft_config::env::Environment;
 use kraft_core::mount::{Volume, VolumeArg, VolumeError};
 
+use crate::context::Context;
+use crate::volumes;
+
 /// Why an argument is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -172,17 +175,26 @@ pub fn env_files(files: &[PathBuf], own: &Environment) -> Result<BTreeMap<String
     Ok(env)
 }
 
-/// Parses a volume, whose directory must exist.
+/// Parses a volume: a named one, which need not exist, or a directory, which must.
 ///
 /// # Errors
 ///
 /// If the syntax is invalid, or there is no such directory.
-pub fn volume(typed: &str) -> Result<Volume, Error> {
+pub fn volume(ctx: &Context, typed: &str) -> Result<Volume, Error> {
     let arg: VolumeArg = typed.parse()?;
-    let source_dir = absolute(Path::new(&arg.source));
+    let typed_dir = Path::new(&arg.source);
+    if let Some(mount) = volumes::named(ctx, &arg.source, typed_dir) {
+        return Ok(Volume {
+            destination: arg.destination,
+            read_only: arg.read_only,
+            ..mount
+        });
+    }
+    let source_dir = absolute(typed_dir);
     let typed = typed.to_owned();
     match std::fs::metadata(&source_dir) {
         Ok(metadata) if metadata.is_dir() => Ok(Volume {
+            name: None,
             source: source_dir,
             destination: arg.destination,
             read_only: arg.read_only,
@@ -204,6 +216,7 @@ pub fn volume(typed: &str) -> Result<Volume, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Script, context};
 
     #[test]
     fn a_variable_without_a_value_is_that_of_the_host_if_set() {
@@ -243,11 +256,13 @@ mod tests {
     }
 
     #[test]
-    fn the_source_of_a_volume_is_an_existing_directory() {
+    fn a_volume_is_named_or_an_existing_directory() {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("dir")).unwrap();
         kraft_sys::fs::replace_file(&home.path().join("file"), b"").unwrap();
-        let parse = |name: &str| volume(&format!("{}/{name}:/data:ro", home.path().display()));
+        let ctx = context(home.path(), &Script::silent());
+        let parse =
+            |name: &str| volume(&ctx, &format!("{}/{name}:/data:ro", home.path().display()));
         let found = parse("dir").unwrap();
         assert_eq!(
             (found.source, found.read_only),
@@ -256,6 +271,18 @@ mod tests {
         assert!(matches!(parse("file"), Err(Error::NotADirectory { .. })));
         assert!(matches!(parse("none"), Err(Error::NoDirectory { .. })));
         assert!(matches!(parse("file/x"), Err(Error::Unreadable { .. })));
-        assert!(matches!(volume("dir"), Err(Error::Syntax(_))));
+        let named = volume(&ctx, "nothing-here:/data:ro").unwrap();
+        assert_eq!(named.name.as_deref(), Some("nothing-here"));
+        assert!(named.read_only && !named.source.exists());
+        for path in [
+            "./nothing-here",
+            "../nothing-here",
+            "nothing/here",
+            "nothing here",
+        ] {
+            let error = volume(&ctx, &format!("{path}:/data")).unwrap_err();
+            assert!(matches!(error, Error::NoDirectory { .. }), "{error}");
+        }
+        assert!(matches!(volume(&ctx, "dir"), Err(Error::Syntax(_))));
     }
 }

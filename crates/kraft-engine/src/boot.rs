@@ -569,7 +569,7 @@ fn of_project(
     };
     prepare_root(ctx, &mut prepared, Some(project), options)?;
     prepared.given = prepared.given.overridden_by(&own);
-    prepared.volumes = settings::volumes(project, &resolved, &options.request.volumes)?;
+    prepared.volumes = settings::volumes(ctx, project, &resolved, &options.request.volumes)?;
     Ok(prepared)
 }
 

@@ -80,6 +80,15 @@ pub fn machines(ctx: &Context, fits: impl Fn(MachineState) -> bool) -> Vec<Candi
         .collect()
 }
 
+/// Returns the named volumes.
+pub fn volumes(ctx: &Context) -> Vec<Candidate> {
+    let volumes = machine::existing(ctx).volumes().list().unwrap_or_default();
+    let volumes = volumes.into_iter();
+    volumes
+        .map(|volume| Candidate::new(volume.name, "volume"))
+        .collect()
+}
+
 /// Returns images as users type them: those of the default registry without it, unless it is begun.
 /// With `listed`, those that registries listed the last time, too.
 pub fn images(ctx: &Context, begun: &str, listed: bool) -> Vec<Candidate> {

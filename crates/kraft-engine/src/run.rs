@@ -308,6 +308,7 @@ mod tests {
 
     fn volume(source: &str, destination: &str) -> Volume {
         Volume {
+            name: None,
             source: source.into(),
             destination: destination.to_owned(),
             read_only: false,

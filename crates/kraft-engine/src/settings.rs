@@ -19,6 +19,8 @@ use kraft_oci::image::Config;
 use kraft_rootfs::dockerfile::Settings as RootSettings;
 
 use super::project::Project;
+use crate::context::Context;
+use crate::volumes;
 
 /// Why the settings of a project cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,16 @@ pub enum Error {
     VolumeSource {
         /// The source.
         source_dir: PathBuf,
+        /// The directory of the machine.
+        destination: String,
+    },
+    /// No VMM or kernel shares a volume that way.
+    #[error(
+        "the volume `{destination}` has the driver `{driver}`, and volumes are shared by 9pfs only"
+    )]
+    VolumeDriver {
+        /// The driver.
+        driver: String,
         /// The directory of the machine.
         destination: String,
     },
@@ -192,8 +204,9 @@ pub fn runtime_filter(resolved: &Resolved) -> PlatformFilter {
 ///
 /// # Errors
 ///
-/// If the source of a volume is not a directory.
+/// If the source of a volume is neither a directory nor a name, or its driver is unknown.
 pub fn volumes(
+    ctx: &Context,
     project: &Project,
     resolved: &Resolved,
     flags: &[Volume],
@@ -205,7 +218,21 @@ pub fn volumes(
             volumes.push(own.clone());
             continue;
         }
+        if volume.driver != mount::DRIVER {
+            return Err(Error::VolumeDriver {
+                driver: volume.driver.clone(),
+                destination: volume.destination.clone(),
+            });
+        }
         let source = project.dir.join(&volume.source);
+        if let Some(mount) = volumes::named(ctx, &volume.source, &source) {
+            volumes.push(Volume {
+                destination: volume.destination.clone(),
+                read_only: volume.read_only,
+                ..mount
+            });
+            continue;
+        }
         if !source.is_dir() {
             return Err(Error::VolumeSource {
                 source_dir: source,
@@ -213,6 +240,7 @@ pub fn volumes(
             });
         }
         volumes.push(Volume {
+            name: None,
             source: kraft_config::dirs::absolute(&source),
             destination: volume.destination.clone(),
             read_only: volume.read_only,
@@ -226,6 +254,7 @@ mod tests {
     use kraft_core::kraftfile;
 
     use super::*;
+    use crate::testing::{Script, context};
 
     fn resolved(text: &str) -> Resolved {
         let parsed = kraftfile::parse(text, &|_| None);
@@ -421,22 +450,54 @@ mod tests {
         let project = project.into_project().unwrap().0;
         let resolved = project.resolved();
         let own = |destination: &str| Volume {
+            name: None,
             source: "/elsewhere".into(),
             destination: destination.to_owned(),
             read_only: true,
         };
-        let error = volumes(&project, &resolved, &[]).unwrap_err();
+        let ctx = context(dir.path(), &Script::silent());
+        let error = super::volumes(&ctx, &project, &resolved, &[]).unwrap_err();
         let gone = dir.path().join("./gone");
         assert!(
             matches!(&error, Error::VolumeSource { source_dir, destination } if *source_dir == gone && destination == "/gone"),
             "{error}"
         );
-        let found = volumes(&project, &resolved, &[own("/gone/"), own("/more")]).unwrap();
+        let typed = [own("/gone/"), own("/more")];
+        let found = super::volumes(&ctx, &project, &resolved, &typed).unwrap();
         let pairs: Vec<(String, bool)> = found
             .into_iter()
             .map(|volume| (volume.source.display().to_string(), volume.read_only))
             .collect();
         let data = dir.path().join("data").display().to_string();
         assert_eq!(pairs, [(data, false), ("/elsewhere".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_volume_of_a_project_may_have_a_name_and_no_other_driver() {
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = context(dir.path(), &Script::silent());
+        let of = |volume: &str| {
+            let text = format!("spec: v0.6\nruntime: base\nvolumes:\n- {volume}\n");
+            let project = super::super::project::Draft::parse(
+                "Kraftfile".into(),
+                text.as_bytes(),
+                dir.path(),
+                &Environment::default(),
+            );
+            let project = project.into_project().unwrap().0;
+            super::volumes(&ctx, &project, &project.resolved(), &[])
+        };
+        let found = of("database:/var/lib/db:ro").unwrap();
+        let [volume] = found.as_slice() else {
+            panic!("{found:?}");
+        };
+        assert_eq!(volume.name.as_deref(), Some("database"));
+        assert_eq!(
+            (volume.destination.as_str(), volume.read_only),
+            ("/var/lib/db", true)
+        );
+        assert!(!volume.source.exists());
+        let error = of("{source: database, destination: /db, driver: ext4}").unwrap_err();
+        assert!(matches!(error, Error::VolumeDriver { .. }), "{error}");
     }
 }

@@ -17,12 +17,14 @@
 //! ├── partial/
 //! │   ├── new-ID/          being created, under the lock of machines/: stale if that lock is free
 //! │   └── gone-ID/         being removed, under its own lock: stale if that lock is free
+//! ├── volumes/             see the module `volumes`
 //! └── probe.json           what is known about this host
 //! ```
 //!
 //! Earlier versions named the files of the event log `diary.*`; their machines keep these names.
 //!
-//! The order of locks is always the same: that of a machine, then that of `machines/`.
+//! The order of locks is always the same: that of a machine, then that of `machines/`, then that of
+//! `volumes/`.
 
 use std::path::{Path, PathBuf};
 

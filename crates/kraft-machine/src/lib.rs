@@ -15,6 +15,8 @@
 //! identity of the VMM's process, and the [event log](EventLog) of the VMM. Every access to a
 //! machine whose record is outdated reconciles it.
 //!
+//! Named [`Volumes`] are directories that machines mount, and that outlive them.
+//!
 //! Everything that is specific to one kind of VMM is a [`Driver`](driver::Driver).
 //!
 //! This crate has nothing to do with Kraftfiles or the contents of archives, and prints nothing.
@@ -59,6 +61,7 @@ mod names;
 pub mod port;
 mod record;
 mod restart;
+mod volumes;
 mod watch;
 
 pub use console::ConsoleInput;
@@ -74,4 +77,5 @@ pub use machines::{
     Unreadable, Update,
 };
 pub use record::{Ending, RecordError};
+pub use volumes::{VolumeError, VolumeRecord, Volumes};
 pub use watch::Watch;

@@ -59,6 +59,7 @@ fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn volume(destination: &str) -> Volume {
     Volume {
+        name: None,
         source: "/srv/data".into(),
         destination: destination.into(),
         read_only: false,

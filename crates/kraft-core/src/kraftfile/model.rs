@@ -61,7 +61,7 @@ pub struct Kraftfile {
     pub rootfs: Option<Filesystem>,
     /// Additional read-only filesystems.
     pub roms: Vec<Filesystem>,
-    /// Host directories mounted in the machine.
+    /// Named volumes and host directories mounted in the machine.
     pub volumes: Vec<Volume>,
     /// The arguments, of kernel and application together. `None` if not specified.
     pub cmd: Option<Vec<Located<String>>>,

@@ -81,7 +81,7 @@ pub(super) static PROJECT: Record = Record {
                 Shape::Record(&VOLUME),
                 Shape::List(&VOLUME_OR_TEXT),
             ]),
-            "Host directories mounted in the machine: `SRC:DST[:ro]`, or in detail.",
+            "Named volumes and host directories mounted in the machine: `SRC:DST[:ro]`, or in detail.",
         ),
         Field::new(
             "cmd",
@@ -224,13 +224,13 @@ pub(super) static SOURCE: Record = Record {
 /// A volume in detail.
 pub(super) static VOLUME: Record = Record {
     name: "volume",
-    doc: "A host directory mounted in the machine.",
+    doc: "A named volume or a host directory mounted in the machine.",
     fields: &[
         Field::new("driver", Shape::Text, "The driver that shares it: `9pfs`."),
         Field::new(
             "source",
             Shape::Text,
-            "A directory of the host or a named volume.",
+            "The name of a volume, or a directory of the host: with a slash, or a dot first.",
         )
         .required(),
         Field::new(

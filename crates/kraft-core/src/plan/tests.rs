@@ -66,6 +66,7 @@ fn ports(texts: &[&str]) -> Vec<PortMapping> {
 
 fn volume(source: &str, destination: &str) -> Volume {
     Volume {
+        name: None,
         source: source.into(),
         destination: destination.into(),
         read_only: false,

@@ -52,6 +52,7 @@ use std::path::{Path, PathBuf};
 use kraft_build::sources::{Origin, Wanted};
 use kraft_core::component::{Kind as ComponentKind, Name};
 use kraft_core::kraftfile::Kraftfile;
+use kraft_core::mount;
 use kraft_core::problem::Text;
 
 pub use self::error::Error;
@@ -225,7 +226,11 @@ fn template_of(
         }
     }
     for volume in &mut kraftfile.volumes {
-        below(&mut volume.source.value);
+        let source = &mut volume.source.value;
+        // Named volumes have no place in a directory.
+        if mount::check_name(source).is_err() || dir.join(&*source).is_dir() {
+            below(source);
+        }
     }
     let components = kraftfile.unikraft.iter_mut().chain(
         kraftfile

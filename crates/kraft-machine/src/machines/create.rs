@@ -14,6 +14,7 @@ use crate::record::Record;
 
 impl Machines {
     /// Creates a machine, and generates a name if the specification has none. It is not started.
+    /// Its named volumes are made if they do not exist, and stay if it cannot be created.
     ///
     /// Any number of processes may do this at once: names are assigned one at a time.
     pub fn create(&self, spec: &MachineSpec) -> Result<Machine, Error> {
@@ -29,6 +30,7 @@ impl Machines {
             .and_then(|networks| {
                 let spec = MachineSpec {
                     networks,
+                    volumes: self.ensure_volumes(&spec.volumes)?,
                     ..spec.clone()
                 };
                 self.create_directory(id, &name, spec)

@@ -9,6 +9,7 @@ use crate::driver::{ControlError, NoDriver};
 use crate::id::Id;
 use crate::machines::StartError;
 use crate::record::RecordError;
+use crate::volumes::VolumeError;
 
 /// An operation on machines failed.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +121,9 @@ pub enum Error {
     /// It cannot be in a network.
     #[error(transparent)]
     Network(#[from] kraft_net::Error),
+    /// A named volume cannot be made, read or removed.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// Its record or directory cannot be read.
     #[error("cannot read machine `{id}`")]
     Unreadable {

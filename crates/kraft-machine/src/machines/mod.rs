@@ -29,6 +29,7 @@ mod restart;
 mod settings;
 mod start;
 mod status;
+mod volumes;
 
 pub use error::Error;
 use error::similar;

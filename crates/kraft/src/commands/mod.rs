@@ -12,6 +12,7 @@ mod clean;
 mod cloud;
 mod completion;
 mod config;
+mod cp;
 mod dockerfile;
 mod doctor;
 mod events;
@@ -52,6 +53,7 @@ mod unpause;
 mod update;
 pub(crate) mod values;
 mod version;
+mod vol;
 mod wait;
 mod x;
 
@@ -101,10 +103,13 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     Port(port::Args),
     Rename(rename::Args),
+    Cp(cp::Args),
     Exec(exec::Args),
     Service(service::Args),
     #[command(visible_alias = "network")]
     Net(net::Args),
+    #[command(visible_aliases = ["volume", "vols", "volumes"])]
+    Vol(vol::Args),
     #[command(visible_alias = "event")]
     Events(events::Args),
     #[command(visible_alias = "rm")]
@@ -134,7 +139,8 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Local runtime commands",
         &[
             "run", "ps", "logs", "attach", "start", "stop", "restart", "kill", "pause", "unpause",
-            "wait", "inspect", "port", "rename", "exec", "events", "remove", "service", "net",
+            "wait", "inspect", "port", "rename", "cp", "exec", "events", "remove", "service",
+            "net", "vol",
         ],
     ),
     ("Unikraft Cloud commands", &["cloud"]),
@@ -190,6 +196,7 @@ impl Command {
             | Self::Kill(_)
             | Self::Port(_)
             | Self::Rename(_)
+            | Self::Cp(_)
             | Self::Exec(_)
             | Self::Service(_)
             | Self::Pause(_)
@@ -197,6 +204,7 @@ impl Command {
             | Self::Wait(_)
             | Self::Inspect(_)
             | Self::Net(_)
+            | Self::Vol(_)
             | Self::Events(_)
             | Self::Remove(_)
             | Self::Cloud(_) => Reading::Strict,
@@ -217,6 +225,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Kill(args) => kill::exec(app, &args),
         Command::Port(args) => port::exec(app, &args),
         Command::Rename(args) => rename::exec(app, &args),
+        Command::Cp(args) => cp::exec(app, &args),
         Command::Exec(args) => exec::exec(app, &args),
         Command::Service(args) => service::exec(app, &args),
         Command::Pause(args) => pause::exec(app, &args),
@@ -224,6 +233,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Wait(args) => wait::exec(app, &args),
         Command::Inspect(args) => inspect::exec(app, &args),
         Command::Net(args) => net::exec(app, &args),
+        Command::Vol(args) => vol::exec(app, &args),
         Command::Events(args) => events::exec(app, &args),
         Command::Remove(args) => remove::exec(app, &args),
         Command::Init(args) => init::exec(app, &args),

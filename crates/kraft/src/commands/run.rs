@@ -59,6 +59,7 @@ Examples:
   kraft run --port 8080:80 unikraft.org/nginx:latest
   kraft run
   kraft run --memory 128Mi --port 8080:80 --volume ./html:/html:ro ./kernel
+  kraft run --volume database:/var/lib/db ./image
   kraft run --rootfs ./root ./kernel /bin/hello
   kraft run --detach --name web ./kernel
   kraft run -it ./image /bin/sh
@@ -97,8 +98,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     lifecycle: LifecycleArgs,
 
-    /// Mount a host directory in the machine
-    #[arg(short, long, value_name = "DIR:PATH[:ro]")]
+    /// Mount a named volume or a host directory in the machine; a volume that does not exist is created
+    #[arg(short, long, value_name = "NAME|DIR:PATH[:ro]")]
     volume: Vec<String>,
 
     /// Publish a port of the machine on the host
@@ -311,7 +312,7 @@ fn request(app: &App, args: &Args) -> Result<RunRequest, Failure> {
         volumes: args
             .volume
             .iter()
-            .map(|volume| arguments::volume(volume))
+            .map(|volume| arguments::volume(app, volume))
             .collect::<Result<_, _>>()?,
         env: {
             let mut env = arguments::env_files(&args.env_file, &app.env)?;

@@ -89,6 +89,8 @@ pub(crate) enum Names {
     Libraries,
     /// Hosts with stored credentials.
     Hosts,
+    /// Named volumes.
+    Volumes,
 }
 
 /// Looks names up; the second argument is the text that they begin with.
@@ -127,6 +129,7 @@ impl Names {
             "SERVICE" if within(&["cloud", "compose"]) => Self::Services,
             "LIBRARY" if within(&["lib", "remove"]) => Self::Libraries,
             "HOST" if within(&["logout"]) => Self::Hosts,
+            "VOLUME" if within(&["vol"]) => Self::Volumes,
             _ => return None,
         })
     }

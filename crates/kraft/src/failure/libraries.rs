@@ -36,9 +36,11 @@ impl From<kraft_machine::Error> for Failure {
     fn from(error: kraft_machine::Error) -> Self {
         use kraft_machine::{Error, StartError};
 
-        if let Error::Network(error) = error {
-            return error.into();
-        }
+        let error = match error {
+            Error::Network(error) => return error.into(),
+            Error::Volume(error) => return error.into(),
+            error => error,
+        };
         let kind = match &error {
             Error::NotFound { .. } => Kind::NotFound,
             Error::Ambiguous { .. } | Error::MachineNameError(_) => Kind::Usage,

@@ -10,6 +10,7 @@ mod libraries;
 mod networks;
 mod project;
 mod rootfs;
+mod volumes;
 
 use std::error::Error;
 

@@ -207,6 +207,8 @@ impl From<settings::Error> for Failure {
             ),
             Error::VolumeSource { .. } => Self::new(Kind::NotFound, error)
                 .hint("`volumes` in the Kraftfile names it, relative to the project"),
+            Error::VolumeDriver { .. } => Self::usage(error)
+                .hint("leave out `driver` in the Kraftfile: kraft has no block devices"),
         }
     }
 }

@@ -173,6 +173,17 @@ fn metros_keys_values_hosts_and_services_are_offered() {
 }
 
 #[test]
+fn volumes_are_offered() {
+    let home = Home::new();
+    offers(&home, "vol rm ", &[]);
+    for name in ["data", "database", "other"] {
+        home.ok(&["vol", "create", name]);
+    }
+    offers(&home, "vol rm da", &["data", "database"]);
+    offers(&home, "vol inspect ", &["data", "database", "other"]);
+}
+
+#[test]
 fn completion_is_silent_and_succeeds_whatever_it_finds() {
     let home = Home::new();
     home.write("Kraftfile", "spec: v0.6\ntargets: nonsense\n");

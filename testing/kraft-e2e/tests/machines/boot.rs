@@ -106,7 +106,7 @@ fn volumes_arrive_as_mount_entries_in_the_order_given() {
 fn a_volume_whose_directory_is_missing_is_refused() {
     let bench = Bench::new();
     let kernel = mini("x86_64");
-    let outcome = bench.kraft(["run", "-v", "nowhere:/x", kernel.to_str().unwrap()]);
+    let outcome = bench.kraft(["run", "-v", "./nowhere:/x", kernel.to_str().unwrap()]);
     assert_ne!(outcome.code, Some(0));
     assert!(outcome.stderr.contains("nowhere"), "{}", outcome.stderr);
     assert!(!bench.path().join("nowhere").exists());

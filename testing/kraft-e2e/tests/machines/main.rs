@@ -15,3 +15,4 @@ mod restart;
 mod runtime;
 mod secrets;
 mod terminal;
+mod volumes;

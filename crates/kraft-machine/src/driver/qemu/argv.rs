@@ -333,6 +333,7 @@ mod tests {
             port([127, 0, 0, 2], 5353, 53, Protocol::Udp),
         ];
         let volume = |source: &str, read_only| Volume {
+            name: None,
             source: source.into(),
             destination: "/data".to_owned(),
             read_only,

@@ -74,6 +74,7 @@ fn find(ctx: &Context, names: &Names, current: &str) -> Option<Vec<Candidate>> {
             .map(|service| Candidate::new(service.name, service.image.unwrap_or_default()))
             .collect(),
         Names::Libraries => candidates::libraries(ctx, None),
+        Names::Volumes => candidates::volumes(ctx),
         Names::Hosts => {
             let hosts = ctx.settings.credentials.iter();
             let mut hosts: Vec<&str> = hosts.map(|(host, _, _)| host.as_str()).collect();

@@ -1,0 +1,48 @@
+//! `kraft cp`.
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+use crate::app::App;
+use crate::failure::Failure;
+use kraft_engine::copy::{self, Side};
+
+/// Copy files into and out of the volumes of a machine
+///
+/// Copy a file or a directory between this host and a path of a machine, which may run or not. The path
+/// must be in a volume or a directory that the machine mounts: everything else is in its memory.
+///
+/// An existing directory gets the source by its name; of SOURCE/. it gets the contents. Links are copied
+/// as links. Files are replaced as a whole, with their permissions and times.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  kraft cp web:/var/log/access.log .
+  kraft cp ./html/. web:/srv/html
+  kraft cp database:/var/lib/db ./backup")]
+pub(crate) struct Args {
+    /// What to copy
+    #[arg(value_name = "[MACHINE:]SOURCE", value_hint = clap::ValueHint::AnyPath)]
+    from: OsString,
+
+    /// Where to copy it
+    #[arg(value_name = "[MACHINE:]DESTINATION", value_hint = clap::ValueHint::AnyPath)]
+    to: OsString,
+}
+
+pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
+    let began = Instant::now();
+    let copied = copy::copy(app, Side::parse(&args.from), Side::parse(&args.to))?;
+    for path in &copied.skipped {
+        app.ui.warn(&format!(
+            "skipped `{}`: it is not a file, a directory or a link",
+            path.display()
+        ));
+    }
+    let what = match copied.files {
+        1 => "copied 1 file".to_owned(),
+        files => format!("copied {files} files"),
+    };
+    app.close(&what, copied.bytes, began);
+    Ok(())
+}
