@@ -61,13 +61,13 @@ pub fn command() -> clap::Command {
         .help("Read config.yaml in this directory [env: KRAFTKIT_CONFIG_DIR]")
         .help_heading(GLOBAL)
         .hide_short_help(true);
-    commands::grouped(root.arg(config_dir)).mut_subcommands(with_template)
+    commands::grouped(root.arg(config_dir)).mut_subcommands(commands::with_template)
 }
 
 /// Parses the arguments of a command line; the first is the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
     // It is needed once, and freeing its thousands of parts would take a seventh of a short command.
-    let mut tree = ManuallyDrop::new(command());
+    let mut tree = ManuallyDrop::new(commands::nested::on_demand(command));
     let mut matches = tree
         .try_get_matches_from_mut(terminal_flag::expand(args.into_iter().collect()))
         .map_err(missing_subcommand_as_help)?;
@@ -167,22 +167,6 @@ fn flags(matches: &mut ArgMatches) -> Flags {
         values,
         config_dir: matches.remove_one(CONFIG_DIR),
     }
-}
-
-/// Sets the help template of a command and its subcommands: description, usage, aliases, arguments.
-fn with_template(command: clap::Command) -> clap::Command {
-    let aliases: Vec<&str> = command.get_visible_aliases().collect();
-    let aliases = if aliases.is_empty() {
-        String::new()
-    } else {
-        let bold = anstyle::Style::new().bold();
-        format!("{bold}Aliases:{bold:#} {}\n\n", aliases.join(", "))
-    };
-    command
-        .help_template(format!(
-            "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{aliases}{{all-args}}{{after-help}}\n"
-        ))
-        .mut_subcommands(with_template)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod logout;
 mod logs;
 mod machines;
 mod menu;
+pub(crate) mod nested;
 mod net;
 mod pause;
 mod pkg;
@@ -287,6 +288,22 @@ pub(crate) fn grouped(root: clap::Command) -> clap::Command {
     .after_help(
         "Run `kraft help COMMAND` for the help of a command, `kraft --help` for global options.",
     )
+}
+
+/// Sets the help template of a command and its subcommands: description, usage, aliases, arguments.
+pub(crate) fn with_template(command: clap::Command) -> clap::Command {
+    let aliases: Vec<&str> = command.get_visible_aliases().collect();
+    let aliases = if aliases.is_empty() {
+        String::new()
+    } else {
+        let bold = anstyle::Style::new().bold();
+        format!("{bold}Aliases:{bold:#} {}\n\n", aliases.join(", "))
+    };
+    command
+        .help_template(format!(
+            "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{aliases}{{all-args}}{{after-help}}\n"
+        ))
+        .mut_subcommands(with_template)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod volume;
 use clap::Subcommand;
 
 use crate::app::App;
+use crate::commands::nested::Nested;
 use crate::failure::Failure;
 use kraft_deploy::CloudOptions;
 
@@ -33,7 +34,7 @@ pub(crate) struct Args {
     options: OptionArgs,
 
     #[command(subcommand)]
-    command: Command,
+    command: Nested<Command>,
 }
 
 /// The metro, the registry and the token.
@@ -83,7 +84,7 @@ pub(crate) fn exec(app: &App, args: &Args) -> Result<(), Failure> {
         registry: args.options.registry.clone(),
         token: args.options.token.clone(),
     };
-    match &args.command {
+    match &args.command.0 {
         Command::Deploy(command) => deploy::exec(app, options, command),
         Command::Instance(command) => instance::exec(app, options, command),
         Command::Compose(command) => compose::exec(app, options, command),
