@@ -80,7 +80,7 @@ pub(crate) const ALL: &[Application] = &[
     Application {
         name: "bash",
         root: "bash",
-        memory: [24, 48],
+        memory: [32, 48],
         program: &["/bin/bash", "/srv/script.sh"],
         proof: Prints(BASH, 3),
     },
