@@ -29,8 +29,11 @@ RUST = rust=$$(scripts/find-rust.sh) && export PATH="$$rust:$$PATH"
 # Embeds the kernels of the built-in runtime, if `make runtime` could build one.
 FEATURES = $$(compgen -G 'runtime/build/*.xz' >/dev/null && echo --features kraft/builtin-runtime || true)
 
-# `cargo xtask` with the crates that `build` compiled: without its features, half of them are compiled again.
-XTASK = cargo run --quiet --locked --package xtask $(FEATURES) --
+# Selects the features that all crates of the workspace and, with an example, their tests need: with those of another
+# selection, each crate of the workspace and half of its dependencies are compiled again.
+ALL = --workspace --example monitor --locked
+
+XTASK = cargo build --quiet $(ALL) --bin xtask $(FEATURES) && target/debug/xtask
 
 .PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run fuzz install setup guests runtime build
 
@@ -49,7 +52,8 @@ test: ## Install what is missing and run every test
 	@scripts/setup.sh test
 	@$(AS_OWNER) $(MAKE) test-run
 
-test-run: guests runtime build
+# `cargo test` also builds target/debug/kraft.
+test-run: guests runtime
 	@echo "make: running the tests"
 	@$(RUST); { \
 		failed=0; \
@@ -98,7 +102,7 @@ check-run:
 	@echo "make: checking that generated files are up to date"
 	@$(RUST); $(XTASK) docs --check
 	@echo "make: checking the documentation"
-	@$(RUST); $(DOC_COMPLAINTS) cargo doc --workspace --no-deps --document-private-items --locked --quiet
+	@$(RUST); $(DOC_COMPLAINTS) cargo doc $(ALL) --lib --bin xtask --no-deps --document-private-items --quiet
 	@$(RUST); if command -v cargo-deny >/dev/null; then \
 		echo "make: checking licences, banned crates and sources"; \
 		cargo deny --locked check --hide-inclusion-graph bans licenses sources; \
@@ -139,4 +143,4 @@ runtime: ## Build the kernels of the built-in runtime in runtime/build
 
 build:
 	@echo "make: building target/debug/kraft"
-	@$(RUST); cargo build --locked --package kraft $(FEATURES)
+	@$(RUST); cargo build $(ALL) --bin kraft $(FEATURES)
