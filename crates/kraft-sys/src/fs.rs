@@ -35,6 +35,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
@@ -43,6 +44,8 @@ use crate::clock;
 
 /// Maximum number of directory entries examined for leftovers.
 const MOST_NEIGHBOURS: usize = 4096;
+/// Number of attempts, a millisecond apart, to open a file on which another process has a lease.
+const MOST_ATTEMPTS: u32 = 5000;
 
 /// A failed operation on a file or directory.
 #[derive(Debug, thiserror::Error)]
@@ -286,7 +289,17 @@ pub fn open_file(path: &Path) -> Result<File, Error> {
             .open(path)?;
         regular(file)
     };
-    open().map_err(Error::on("open", path))
+    let mut attempts = 0;
+    loop {
+        match open() {
+            // A process has a lease on the file, which it gives up in moments (`amend`).
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < MOST_ATTEMPTS => {
+                attempts += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            other => return other.map_err(Error::on("open", path)),
+        }
+    }
 }
 
 /// Returns the open file if it is a regular one.
@@ -477,15 +490,18 @@ pub fn remove_file(path: &Path) -> Result<(), Error> {
 /// [`io::ErrorKind::FileTooLarge`].
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let file = open_file(path).map_err(|error| Error::on("read", path)(error.source))?;
-    let read = || {
-        let length = file.metadata()?.len().min(limit);
-        // Room for one more, so that the end shows without another buffer.
-        let room = usize::try_from(length)
-            .unwrap_or_default()
-            .saturating_add(1);
-        read_into(Vec::with_capacity(room), &file, limit)
-    };
-    read().map_err(Error::on("read", path))
+    read_open(&file, limit).map_err(Error::on("read", path))
+}
+
+/// Reads the rest of an open file of at most `limit` bytes; a longer one is an error of the kind
+/// [`io::ErrorKind::FileTooLarge`].
+pub fn read_open(file: &File, limit: u64) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len().min(limit);
+    // Room for one more, so that the end shows without another buffer.
+    let room = usize::try_from(length)
+        .unwrap_or_default()
+        .saturating_add(1);
+    read_into(Vec::with_capacity(room), file, limit)
 }
 
 /// Reads the end of a file, at most `limit` bytes of it.
@@ -533,7 +549,7 @@ pub fn beside(path: &Path, ending: impl AsRef<OsStr>) -> PathBuf {
 }
 
 /// Returns the directory of a file, `.` for a bare name.
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),

@@ -1,6 +1,7 @@
 //! System access for all crates: files, locks, processes and the clock.
 //!
-//! Independent of unikernels: atomic file replacement ([`fs`]), fast writes ([`bulk`]), locks
+//! Independent of unikernels: atomic file replacement ([`fs`]), small changes of
+//! large files ([`amend`]), fast writes ([`bulk`]), locks
 //! between processes ([`lock`]), running programs with time limits and error messages ([`tool`]) or
 //! reading their output as it comes ([`stream`]), inherited variables ([`environment`]), ending
 //! programs with this process ([`guard`]), parallel work ([`parallel`]), process identity
@@ -27,6 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod amend;
 pub mod bulk;
 pub mod clock;
 pub mod command_line;
