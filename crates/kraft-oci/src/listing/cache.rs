@@ -1,18 +1,21 @@
 //! The cache of a listing: one file beside the names.
 //!
 //! ```text
-//! kraft-rows-1 STATE CRC
+//! kraft-rows-2 STATE CRC OS ARCH OS ARCH … CRC    the platforms of all rows
 //! OS ARCH NAME TARGET SINCE MANIFEST SIZE VERSION FEATURES VARIANT     one line per row
 //! ```
 //!
-//! Fields are separated by tabs; the first two are `-` for an image without rows. `CRC` is that of all lines behind the first, `STATE` that of the names
-//! and blobs that they were made from ([`ListingCache`]). In the same state, all lines hold. In
-//! another one, those of a target hold if its blobs exist, or are absent, as before: documents never
-//! change. Lines that do not hold are made again from the blobs.
+//! Fields are separated by tabs; the first two are `-` for an image without rows. The first `CRC` is
+//! that of all lines behind the first, the last one that of the first line before it; `STATE` that of
+//! the names and blobs that they were made from ([`ListingCache`]). In the same state, all lines hold,
+//! and where the first shows that no row is wanted, no other is read. In another state, those of a
+//! target hold if its blobs exist, or are absent, as before: documents never change. Lines that do not
+//! hold are made again from the blobs.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::io::Read;
 
 use jiff::Timestamp;
 use kraft_core::reference::Reference;
@@ -24,13 +27,69 @@ use crate::image::Platform;
 use crate::store::{Blobs, Error, ListingCache, Named};
 
 /// The first field of the file.
-const MARK: &str = "kraft-rows-1";
+const MARK: &str = "kraft-rows-2";
 /// The state of rows of which some do not hold in the same state, and an absent field.
 const NONE: &str = "-";
 /// Between the entries of a list.
 const BETWEEN: char = '\u{1f}';
+/// Size of a first line in bytes that is read alone: that of some hundred platforms.
+const FIRST: u64 = 4096;
 /// Maximum size of the file in bytes: some 200 000 rows.
 const LARGEST: u64 = 64 << 20;
+
+/// Returns whether the file shows, without being read as a whole, that no row is wanted.
+pub(super) fn has_none(place: &ListingCache, wanted: &Wanted<'_>) -> bool {
+    let Some(state) = &place.state else {
+        return false;
+    };
+    let read = || {
+        let mut bytes = Vec::new();
+        let file = fs::open_file(&place.path).ok()?;
+        file.take(FIRST).read_to_end(&mut bytes).ok()?;
+        let first = bytes.get(..memchr(b'\n', &bytes)?)?;
+        let head = Head::parse(std::str::from_utf8(first).ok()?)?;
+        let mut platforms = head.platforms.chunks(2);
+        let none = platforms.all(|pair| matches!(pair, [os, arch] if !wanted(os, arch)));
+        Some(none && head.state == state)
+    };
+    read().unwrap_or(false)
+}
+
+/// The first line.
+#[derive(Debug)]
+struct Head<'a> {
+    state: &'a str,
+    lines: &'a str,
+    platforms: Vec<&'a str>,
+}
+
+impl<'a> Head<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let (text, crc) = line.rsplit_once('\t')?;
+        let mut fields = text.split('\t');
+        let is_whole = fields.next()? == MARK && crc == checksum(text);
+        let head = Self {
+            state: fields.next()?,
+            lines: fields.next()?,
+            platforms: fields.collect(),
+        };
+        is_whole.then_some(head)
+    }
+}
+
+/// Returns the first line of a file.
+fn head(state: &str, lines: &str, platforms: &BTreeSet<(&str, &str)>) -> String {
+    let mut text = format!("{MARK}\t{state}\t{}", checksum(lines));
+    for (os, arch) in platforms {
+        let _ = write!(text, "\t{os}\t{arch}");
+    }
+    let crc = checksum(&text);
+    format!("{text}\t{crc}\n")
+}
+
+fn checksum(text: &str) -> String {
+    format!("{:08x}", crc32fast::hash(text.as_bytes()))
+}
 
 /// The file; empty if it is missing or broken.
 #[derive(Debug)]
@@ -105,9 +164,14 @@ impl<'a> Cache<'a> {
     ) {
         let mut lines = String::with_capacity(self.text.len());
         let mut all = true;
+        let mut platforms = BTreeSet::new();
         for (named, image) in images {
             let written = match image {
-                Ok(image) if image.plain => write(&mut lines, named, &image.rows),
+                Ok(image) if image.plain => {
+                    let of_rows = image.rows.iter().map(|row| &row.platform);
+                    platforms.extend(of_rows.map(|of| (of.os.as_str(), of.architecture.as_str())));
+                    write(&mut lines, named, &image.rows)
+                }
                 _ => false,
             };
             all &= written;
@@ -117,19 +181,17 @@ impl<'a> Cache<'a> {
         if same && (state == self.state || state == NONE) {
             return;
         }
-        let crc = crc32fast::hash(lines.as_bytes());
-        let text = format!("{MARK}\t{state}\t{crc:08x}\n{lines}");
+        let mut text = head(state, &lines, &platforms);
+        text.push_str(&lines);
         let _ = fs::replace_file(&self.place.path, text.as_bytes());
     }
 }
 
 /// Returns the state of a file that is whole, and where its lines begin.
 fn whole(text: &str) -> Option<(&str, usize)> {
-    let (head, lines) = text.split_once('\n')?;
-    let (mark, rest) = head.split_once('\t')?;
-    let (state, crc) = rest.split_once('\t')?;
-    let is_whole = mark == MARK && crc == format!("{:08x}", crc32fast::hash(lines.as_bytes()));
-    is_whole.then_some((state, head.len() + 1))
+    let (first, lines) = text.split_once('\n')?;
+    let head = Head::parse(first)?;
+    (head.lines == checksum(lines)).then_some((head.state, first.len() + 1))
 }
 
 /// Adds the lines of an image; nothing, and `false`, if they cannot be written as lines.

@@ -65,6 +65,12 @@ pub type Wanted<'a> = dyn Fn(&str, &str) -> bool + 'a;
 /// Lists the wanted platforms of every image, from the store's cache as far as it holds.
 pub fn list(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Listing, Error> {
     let place = store.listing_cache();
+    if place
+        .as_ref()
+        .is_some_and(|place| cache::has_none(place, wanted))
+    {
+        return Ok(Listing::default());
+    }
     let cache = place.as_ref().map(Cache::load);
     if let Some(rows) = cache.as_ref().and_then(|cache| cache.rows(wanted)) {
         let unreadable = Vec::new();

@@ -199,6 +199,39 @@ fn a_state_that_is_not_known_yet_uses_only_rows_whose_blobs_are_as_before() {
 }
 
 #[test]
+fn the_first_line_shows_which_platforms_have_no_row() {
+    let (_dir, store) = store();
+    store.list();
+    let place = store.listing_cache().unwrap();
+    let none = |place: &ListingCache, wanted: [&str; 2]| {
+        cache::has_none(place, &|os, arch| [os, arch] == wanted)
+    };
+    for (wanted, expected) in [
+        (["xen", "x86_64"], true),
+        (["qemu", "arm64"], true),
+        (["qemu", "x86_64"], false),
+        (["fc", "arm64"], false),
+        // An image without a unikernel has no rows.
+        (["-", "-"], true),
+    ] {
+        assert_eq!(none(&place, wanted), expected, "{wanted:?}");
+    }
+    let mut other = place.clone();
+    for state in [None, Some("b".to_owned())] {
+        other.state = state;
+        assert!(!none(&other, ["xen", "x86_64"]), "{other:?}");
+    }
+    let text = std::fs::read(&place.path).unwrap();
+    let first = text.iter().position(|byte| *byte == b'\n').unwrap();
+    for at in 0..first {
+        let mut spoilt = text.clone();
+        spoilt[at] ^= 1;
+        kraft_sys::fs::overwrite(&place.path, &spoilt).unwrap();
+        assert!(!none(&place, ["xen", "x86_64"]), "{at}");
+    }
+}
+
+#[test]
 fn a_cache_that_is_lost_or_broken_is_made_again() {
     let (_dir, store) = store();
     let fresh = store.fresh();
@@ -212,8 +245,9 @@ fn a_cache_that_is_lost_or_broken_is_made_again() {
     };
     // Other lines, rightly summed up.
     let summed = |lines: &str| {
-        let crc = crc32fast::hash(lines.as_bytes());
-        format!("kraft-rows-1\ta\t{crc:08x}\n{lines}").into_bytes()
+        let crc = |text: &str| format!("{:08x}", crc32fast::hash(text.as_bytes()));
+        let head = format!("kraft-rows-2\ta\t{}\tqemu\tx86_64", crc(lines));
+        format!("{head}\t{}\n{lines}", crc(&head)).into_bytes()
     };
     let text = String::from_utf8(whole.clone()).unwrap();
     let lines = text.split_once('\n').unwrap().1;
@@ -231,7 +265,7 @@ fn a_cache_that_is_lost_or_broken_is_made_again() {
         ("some zeros", with(&|bytes| bytes[200..400].fill(0))),
         ("one bit", with(&|bytes| bytes[300] ^= 1)),
         ("no text", with(&|bytes| bytes[300] = 0xff)),
-        ("of another version", with(&|bytes| bytes[11] = b'2')),
+        ("of another version", with(&|bytes| bytes[11] = b'1')),
         ("something else", b"hello world\n".to_vec()),
         (
             "nonsense",
