@@ -134,6 +134,18 @@ fn pulls_garbage_collections_and_removals_share_a_store() {
     }
 }
 
+/// Makes the list of names as long as that of some hundred images, of which kraft writes parts: with
+/// an entry of another tool.
+fn enlarge(bench: &Bench) {
+    let path = bench.runtime().join("images/index.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let index: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut entry = index["manifests"][0].clone();
+    entry["annotations"] = serde_json::json!({"padding": "x".repeat(100_000)});
+    let (head, entries) = text.split_once('\n').unwrap();
+    std::fs::write(&path, format!("{head}\n{entry},\n{entries}")).unwrap();
+}
+
 #[test]
 fn a_store_verifies_clean_after_every_kill() {
     let Some(registry) = Registry::plain() else {
@@ -153,6 +165,8 @@ fn a_store_verifies_clean_after_every_kill() {
         None => bench,
     };
     let begun = Instant::now();
+    bench.ok(["pkg", "pull", &names[0]]);
+    enlarge(&bench);
     let mut dice = Dice::new();
     let seed = dice.0;
     let mut kills = 0;
@@ -183,6 +197,10 @@ fn a_store_verifies_clean_after_every_kill() {
         kills += usize::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
+        // As other tools read it.
+        let list = std::fs::read(bench.runtime().join("images/index.json")).unwrap();
+        let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+        assert!(list["manifests"].is_array(), "{args:?}");
         let verified = bench.kraft(["store", "verify"]);
         assert_eq!(
             verified.code,

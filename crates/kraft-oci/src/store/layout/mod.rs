@@ -3,12 +3,15 @@
 //!
 //! ```text
 //! DIR/oci-layout          {"imageLayoutVersion":"1.0.0"}
-//!     index.json          the names: replaced whole, by one at a time
+//!     index.json          the names: a new version at once, by one process at a time
 //!     blobs/sha256/HEX    appear whole, under the digest they have, and never change
 //!     ingest/HEX          a blob on its way in; locked by who writes it, kept for the next try
 //!     ingest/new-ID       one whose digest is not known yet
 //!     holds/ID            digests that a living process needs, locked by it; or that an ended one left
 //!     references          which blobs belong to which index or manifest: a cache
+//!     positions           where names are in a large index.json: a cache
+//!     previous            its version before, from which the next one is made (`kraft_sys::amend`)
+//!     difference          where the two differ
 //!     rows                the listing of the images: a cache
 //! ```
 //!
@@ -21,6 +24,7 @@ mod digits;
 mod ingest;
 mod lease;
 mod names;
+mod positions;
 mod references;
 mod seal;
 mod state;
@@ -134,7 +138,7 @@ impl Layout {
 
     /// Writes changed names; returns those that were not changed. What they pointed to before is left
     /// to the next collection, also if this process is killed in between. The caller has the lock.
-    fn save(&self, change: Change, additions: Additions) -> Result<Vec<Reference>, Error> {
+    fn save(&self, mut change: Change, additions: Additions) -> Result<Vec<Reference>, Error> {
         let lease = if change.dropped.is_empty() {
             None
         } else {
@@ -148,8 +152,8 @@ impl Layout {
                 }
             }
         }
-        if change.save()? {
-            additions.seal(change.names());
+        if change.is_change() {
+            additions.seal(change.save()?);
         }
         Ok(change.moved)
     }
@@ -250,8 +254,8 @@ impl Store for Layout {
             .map(|(named, _)| Line::of(self, &named.target).ok())
             .collect();
         let _lock = Lock::exclusive(&self.dir)?;
-        let mut change = Change::begin(&self.dir)?;
-        let mut additions = Additions::begin(&self.dir, change.names());
+        let mut change = Change::begin(&self.dir, names.len())?;
+        let mut additions = Additions::begin(&self.dir, change.version());
         additions.add(lines.iter().map(Option::as_ref));
         change.set(names)?;
         self.save(change, additions)
@@ -266,8 +270,8 @@ impl Store for Layout {
             return Ok(Vec::new());
         }
         let _lock = Lock::exclusive(&self.dir)?;
-        let mut change = Change::begin(&self.dir)?;
-        let additions = Additions::begin(&self.dir, change.names());
+        let mut change = Change::begin(&self.dir, names.len())?;
+        let additions = Additions::begin(&self.dir, change.version());
         change.remove(names)?;
         let dropped = change.dropped.clone();
         self.save(change, additions)?;

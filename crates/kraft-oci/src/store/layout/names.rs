@@ -4,22 +4,25 @@
 //! they are.
 //!
 //! The file may have many thousands of entries, and a command changes one. Where kraft wrote it,
-//! each entry is a line, so that one is found and replaced in the text without parsing the others.
-//! Any other text is parsed as a whole, and written as lines the next time.
+//! each entry is a line, so that one is found and replaced without parsing the others: in a large
+//! file where [`positions`](super::positions) has it, else by a search of the text. Any other text is
+//! parsed as a whole, and written as lines the next time.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use kraft_core::reference::Reference;
-use kraft_sys::fs;
+use kraft_sys::amend::Version;
+use kraft_sys::fs::{self, NewFile};
 use memchr::memmem;
 use serde_json::{Map, Value, json};
 
 use super::super::{Error, Expect, Named};
 use super::digits::Digits;
+use super::positions::{Amendment, Entry, Positions};
 use crate::image::{Descriptor, annotation};
 use crate::json::to_vec;
 
@@ -28,13 +31,13 @@ const SINCE: &str = "sh.kraftkit.since";
 /// Maximum size of the file in bytes: some 100 000 names.
 const LARGEST: u64 = 64 << 20;
 /// The text before the entries, where each is a line.
-const HEAD: &str = "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[\n";
+pub(super) const HEAD: &str = "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[\n";
 /// The text before the digits of a digest.
-const PREFIX: &[u8] = b"sha256:";
+pub(super) const PREFIX: &[u8] = b"sha256:";
 /// The text between entries.
-const BETWEEN: &[u8] = b",\n";
+pub(super) const BETWEEN: &[u8] = b",\n";
 /// The text after the entries.
-const TAIL: &str = "\n]}\n";
+pub(super) const TAIL: &str = "\n]}\n";
 /// With more names to change, parsing the whole file costs less than searching it for each.
 const FEW: usize = 16;
 
@@ -48,6 +51,11 @@ pub(super) fn read(dir: &Path) -> Result<Vec<Named>, Error> {
 
 /// Returns what a full name points to.
 pub(super) fn find(dir: &Path, name: &Reference) -> Result<Option<Named>, Error> {
+    if let Some(positions) = Positions::open(dir)
+        && let Ok(found) = positions.find(name)
+    {
+        return Ok(found.map(|entry| entry.named));
+    }
     let text = Text::load(dir)?;
     match text.place(name) {
         Place::At(_, named) => Ok(Some(*named)),
@@ -69,8 +77,12 @@ pub(super) fn unnamed(dir: &Path) -> Result<Vec<Descriptor>, Error> {
 /// A change of `index.json` that is not written yet.
 #[derive(Debug)]
 pub(super) struct Change {
-    path: PathBuf,
-    text: Text,
+    dir: PathBuf,
+    /// Where the one name is that changes, and what changes, in a file of which only that is written.
+    positions: Option<Positions>,
+    amendment: Option<Amendment>,
+    /// The file that is written as a whole, once it is needed.
+    text: Option<Text>,
     changed: bool,
     /// Names that do not point to what is expected, which stay as they are.
     pub(super) moved: Vec<Reference>,
@@ -79,27 +91,50 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Begins to change the names. The caller has the lock.
-    pub(super) fn begin(dir: &Path) -> Result<Self, Error> {
+    /// Begins to change a number of names. The caller has the lock.
+    pub(super) fn begin(dir: &Path, number: usize) -> Result<Self, Error> {
+        let positions = Positions::open(dir).filter(|found| number == 1 && found.has_room());
+        let text = match positions {
+            Some(_) => None,
+            None => Some(Text::load(dir)?),
+        };
         Ok(Self {
-            path: path(dir),
-            text: Text::load(dir)?,
+            dir: dir.to_owned(),
+            positions,
+            amendment: None,
+            text,
             changed: false,
             moved: Vec::new(),
             dropped: Vec::new(),
         })
     }
 
-    /// Returns the names as they are now.
-    pub(super) fn names(&self) -> &Text {
-        &self.text
+    /// Returns the version of the file before the change; `None` if there is no file.
+    pub(super) fn version(&self) -> Option<Version> {
+        match &self.positions {
+            Some(positions) => Some(positions.version()),
+            None => self.text.as_ref()?.version,
+        }
+    }
+
+    fn text(&mut self) -> Result<&mut Text, Error> {
+        let text = match self.text.take() {
+            Some(text) => text,
+            None => Text::load(&self.dir)?,
+        };
+        Ok(self.text.insert(text))
     }
 
     /// Gives names to documents, but for those that do not point to what is expected.
     pub(super) fn set(&mut self, mut names: &[(Named, Expect)]) -> Result<(), Error> {
+        if let [(named, expect)] = names
+            && self.set_in_place(named, expect)
+        {
+            return Ok(());
+        }
         if names.len() <= FEW {
             while let [(named, expect), rest @ ..] = names
-                && self.set_in_text(named, expect)
+                && self.set_in_text(named, expect)?
             {
                 names = rest;
             }
@@ -107,7 +142,7 @@ impl Change {
         if names.is_empty() {
             return Ok(());
         }
-        let mut entries = self.text.entries()?;
+        let mut entries = self.text()?.entries()?;
         let mut places: BTreeMap<Reference, (usize, Descriptor)> = BTreeMap::new();
         for (at, entry) in entries.iter().enumerate().rev() {
             let found = target(entry).and_then(named);
@@ -125,21 +160,39 @@ impl Change {
             }
             places.insert(named.name.clone(), (at, named.target.clone()));
         }
-        self.text = Text::of(&entries);
+        self.text = Some(Text::of(&entries));
         Ok(())
     }
 
-    /// Returns `false` if the text does not show where the name is.
-    fn set_in_text(&mut self, named: &Named, expect: &Expect) -> bool {
-        let (line, old) = match self.text.place(&named.name) {
-            Place::At(line, old) => (Some(line), Some(old.target)),
-            Place::Absent => (None, None),
-            Place::Unknown => return false,
+    /// Returns `false` if it is not known where the name is.
+    fn set_in_place(&mut self, named: &Named, expect: &Expect) -> bool {
+        let Some((old, positions)) = self.find(&named.name) else {
+            return false;
         };
-        if self.check(named, expect, old.as_ref()) {
-            self.text.put(line, &to_vec(&entry(named)));
+        let amendment = positions.put(old.as_ref(), to_vec(&entry(named)));
+        if self.check(named, expect, old.as_ref().map(|old| &old.named.target)) {
+            self.amendment = Some(amendment);
         }
         true
+    }
+
+    /// Returns the entry of a name; `None` if it is not known where that is.
+    fn find(&self, name: &Reference) -> Option<(Option<Entry>, &Positions)> {
+        let positions = self.positions.as_ref()?;
+        Some((positions.find(name).ok()?, positions))
+    }
+
+    /// Returns `false` if the text does not show where the name is.
+    fn set_in_text(&mut self, named: &Named, expect: &Expect) -> Result<bool, Error> {
+        let (line, old) = match self.text()?.place(&named.name) {
+            Place::At(line, old) => (Some(line), Some(old.target)),
+            Place::Absent => (None, None),
+            Place::Unknown => return Ok(false),
+        };
+        if self.check(named, expect, old.as_ref()) {
+            self.text()?.put(line, &to_vec(&entry(named)));
+        }
+        Ok(true)
     }
 
     /// Returns whether a name may be changed, and notes the outcome.
@@ -161,9 +214,14 @@ impl Change {
 
     /// Removes names; those that do not exist change nothing.
     pub(super) fn remove(&mut self, mut names: &[Reference]) -> Result<(), Error> {
+        if let [name] = names
+            && self.remove_in_place(name)
+        {
+            return Ok(());
+        }
         if names.len() <= FEW {
             while let [name, rest @ ..] = names
-                && self.remove_from_text(name)
+                && self.remove_from_text(name)?
             {
                 names = rest;
             }
@@ -172,7 +230,7 @@ impl Change {
             return Ok(());
         }
         let mut gone: HashSet<&Reference> = names.iter().collect();
-        let mut entries = self.text.entries()?;
+        let mut entries = self.text()?.entries()?;
         entries.retain(|entry| match target(entry).and_then(named) {
             // The first of several entries of a name is the one that counts.
             Some(found) if gone.remove(&found.name) => {
@@ -183,31 +241,54 @@ impl Change {
         });
         if !self.dropped.is_empty() {
             self.changed = true;
-            self.text = Text::of(&entries);
+            self.text = Some(Text::of(&entries));
         }
         Ok(())
     }
 
+    /// Returns `false` if it is not known where the name is.
+    fn remove_in_place(&mut self, name: &Reference) -> bool {
+        let Some((old, positions)) = self.find(name) else {
+            return false;
+        };
+        let Some(old) = old else { return true };
+        let Ok(amendment) = positions.cut(&old) else {
+            return false;
+        };
+        self.amendment = Some(amendment);
+        self.dropped.push(old.named.target);
+        self.changed = true;
+        true
+    }
+
     /// Returns `false` if the text does not show where the name is.
-    fn remove_from_text(&mut self, name: &Reference) -> bool {
-        match self.text.place(name) {
+    fn remove_from_text(&mut self, name: &Reference) -> Result<bool, Error> {
+        let text = self.text()?;
+        match text.place(name) {
             Place::At(line, old) => {
-                self.text.cut(line);
+                text.cut(line);
                 self.dropped.push(old.target);
                 self.changed = true;
             }
             Place::Absent => {}
-            Place::Unknown => return false,
+            Place::Unknown => return Ok(false),
         }
-        true
+        Ok(true)
     }
 
-    /// Writes the names, if one was changed; returns whether that is so.
-    pub(super) fn save(&self) -> Result<bool, Error> {
-        if self.changed {
-            fs::replace_file(&self.path, &self.text.bytes)?;
+    /// Returns whether a name was changed.
+    pub(super) fn is_change(&self) -> bool {
+        self.changed
+    }
+
+    /// Writes the changed names; returns the version that was written, if it differs from every other
+    /// one.
+    pub(super) fn save(&mut self) -> Result<Option<Version>, Error> {
+        if let (Some(positions), Some(amendment)) = (&self.positions, &self.amendment) {
+            return positions.save(amendment);
         }
-        Ok(self.changed)
+        let dir = self.dir.clone();
+        self.text()?.save(&dir)
     }
 }
 
@@ -226,19 +307,89 @@ enum Place {
 pub(super) struct Text {
     path: PathBuf,
     bytes: Vec<u8>,
+    /// The version that was read.
+    version: Option<Version>,
 }
 
 impl Text {
     pub(super) fn load(dir: &Path) -> Result<Self, Error> {
         let path = path(dir);
-        match fs::read_file(&path, LARGEST) {
-            Ok(bytes) => Ok(Self { path, bytes }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self {
-                path,
-                ..Self::of(&[])
-            }),
-            Err(error) => Err(error.into()),
+        let file = match fs::open_file(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self {
+                    path,
+                    ..Self::of(&[])
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let read =
+            || -> io::Result<_> { Ok((Version::of(&file)?, fs::read_open(&file, LARGEST)?)) };
+        let (version, bytes) = read().map_err(fs::Error::on("read", &path))?;
+        Ok(Self {
+            path,
+            bytes,
+            version: Some(version),
+        })
+    }
+
+    /// Loads the file and marks its version, whichever program wrote it: a later one has another.
+    /// Without a version if that is not possible.
+    pub(super) fn load_marked(dir: &Path) -> Result<Self, Error> {
+        let marked = fs::open_file(&path(dir)).map(|file| Version::mark(&file));
+        let marked = marked.ok().and_then(Result::ok).flatten();
+        let mut text = Self::load(dir)?;
+        text.version = text.version.filter(|version| marked == Some(*version));
+        Ok(text)
+    }
+
+    /// Returns the version that was read.
+    pub(super) fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    /// Writes the file as a whole; returns its version if that could be marked.
+    fn save(&mut self, dir: &Path) -> Result<Option<Version>, Error> {
+        self.tidy();
+        let path = path(dir);
+        let mut file = NewFile::create(&path)?;
+        let version = file
+            .write_all(&self.bytes)
+            .and_then(|()| Version::mark(file.file()))
+            .map_err(fs::Error::on("write", &path))?;
+        file.commit()?;
+        if let Some(version) = version {
+            Positions::create(dir, self, version);
         }
+        Ok(version)
+    }
+
+    /// Removes the blanks that are left where entries were removed in place.
+    fn tidy(&mut self) {
+        let Some(lines) = self.lines() else { return };
+        let lines: Vec<&[u8]> = lines.map(|(_, line)| line).collect();
+        let length: usize = lines.iter().map(|line| line.len() + BETWEEN.len()).sum();
+        let all = HEAD.len() + length + TAIL.len();
+        if lines.is_empty() || self.bytes.len() + BETWEEN.len() == all {
+            return;
+        }
+        let lines = lines.join(BETWEEN);
+        self.bytes = [HEAD.as_bytes(), &lines, TAIL.as_bytes()].concat();
+    }
+
+    /// Returns the entries with their places, if each is a line.
+    pub(super) fn lines(&self) -> Option<impl Iterator<Item = (u64, &[u8])>> {
+        let body = self.body()?;
+        let mut at = body.start as u64;
+        let lines = self.bytes.get(body)?.split(|byte| *byte == b'\n');
+        let lines = lines.map(move |line| {
+            let place = at + (line.len() - line.trim_ascii_start().len()) as u64;
+            at += line.len() as u64 + 1;
+            let line = line.strip_suffix(b",").unwrap_or(line);
+            (place, line.trim_ascii())
+        });
+        Some(lines.filter(|(_, line)| !line.is_empty()))
     }
 
     /// Writes entries, each as a line where every name is spelled in full: else a name could not be
@@ -254,6 +405,7 @@ impl Text {
         Self {
             path: PathBuf::new(),
             bytes,
+            version: None,
         }
     }
 
@@ -264,10 +416,6 @@ impl Text {
             && self.bytes.ends_with(TAIL.as_bytes())
             && body.start <= body.end;
         lines.then_some(body)
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
     }
 
     fn place(&self, name: &Reference) -> Place {
@@ -334,14 +482,11 @@ impl Text {
 
     /// Returns what the entries point to, as far as they point to something.
     pub(super) fn targets(&self) -> Result<Vec<Descriptor>, Error> {
-        let Some(body) = self.body() else {
+        let Some(lines) = self.lines() else {
             return Ok(self.entries()?.iter().filter_map(target).collect());
         };
-        let entries = self.bytes.get(body).unwrap_or_default();
-        let lines = entries.split(|byte| *byte == b'\n');
         Ok(lines
-            .map(|line| line.strip_suffix(b",").unwrap_or(line))
-            .filter_map(|line| serde_json::from_slice(line).ok())
+            .filter_map(|(_, line)| serde_json::from_slice(line).ok())
             .collect())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! TARGET BLOB !BLOB BLOB …     one line for each index or manifest that had a name, as it was then
-//! =LENGTH NAMES FILE           a seal: every document that has a name has its line above
+//! =VERSION FILE                a seal: every document that has a name has its line above
 //! ```
 //!
 //! `TARGET` is all hexadecimal digits of SHA-256, `BLOB` the first 16: of two blobs that share them,
@@ -15,17 +15,19 @@
 //! Lines of documents without a name count for nothing. Nothing is lost with the file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use kraft_core::reference::Digest;
+use kraft_sys::amend::Version;
 use kraft_sys::fs;
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 
 use super::super::reach::{mentioned, parts};
 use super::super::{Blobs, Error};
 use super::digits::Digits;
 use super::names::{Text, named};
+use super::positions::Positions;
 use super::seal;
 use crate::image::{Descriptor, media};
 
@@ -122,13 +124,13 @@ pub(super) struct Additions {
 }
 
 impl Additions {
-    /// Begins, before these names change.
-    pub(super) fn begin(dir: &Path, names: &Text) -> Self {
+    /// Begins, before this version of the names changes.
+    pub(super) fn begin(dir: &Path, names: Option<Version>) -> Self {
         let path = path(dir);
         let recent = fs::read_tail(&path, RECENT).ok();
         let complete = recent
             .as_ref()
-            .is_some_and(|recent| seal::holds(recent, names.bytes()));
+            .is_some_and(|recent| seal::holds(recent, names));
         let length = recent.as_ref().map_or(0, Vec::len);
         Self {
             path,
@@ -164,10 +166,12 @@ impl Additions {
         self.write(&added);
     }
 
-    /// Seals the file for names, as they are now, if it has the lines of all.
-    pub(super) fn seal(mut self, names: &Text) {
+    /// Seals the file for the version of the names that was written, if it has the lines of all.
+    pub(super) fn seal(mut self, names: Option<Version>) {
         let recent = self.recent.as_deref().filter(|_| self.complete);
-        let line = recent.and_then(|recent| seal::next(recent, self.all, names.bytes()));
+        let line = recent
+            .zip(names)
+            .and_then(|(recent, names)| seal::next(recent, self.all, names));
         self.write(&line.unwrap_or_default());
     }
 
@@ -201,45 +205,52 @@ pub(super) fn are_bloated(dir: &Path) -> bool {
 }
 
 /// Returns those of some blobs that names lead to, by a search for them; `None` if that needs a
-/// comparison of all lines with all names.
-fn search(text: &[u8], names: &Text, blobs: &BTreeSet<Digest>) -> Option<HashSet<Digest>> {
-    if !seal::holds(text, names.bytes()) || has_grown(text) {
+/// comparison of all lines with all names. `mentions` says whether a name leads to a target, by its
+/// digits.
+fn search(
+    text: &[u8],
+    names: Option<Version>,
+    mentions: impl Fn(&[u8]) -> io::Result<bool>,
+    blobs: &BTreeSet<Digest>,
+) -> Option<HashSet<Digest>> {
+    if !seal::holds(text, names) || has_grown(text) {
         return None;
     }
+    let wanted: Digits<'_> = blobs.iter().map(|blob| short(blob).as_bytes()).collect();
+    let mut used = Digits::default();
     let mut looked_up: HashMap<&[u8], bool> = HashMap::new();
-    let mut used = HashSet::new();
-    for blob in blobs {
-        // One that has arrived since.
-        let absent = format!("!{}", short(blob));
-        for target in targets_of(text, absent.as_bytes()) {
-            if names.mentions(target) {
-                return None;
-            }
+    // One pass for all of them: a search for each takes longer.
+    for at in memchr_iter(b' ', text) {
+        let (before, entry) = text.split_at_checked(at + 1)?;
+        let absent = entry.starts_with(b"!");
+        let digits = entry.strip_prefix(b"!").unwrap_or(entry).get(..SHORT);
+        let Some(digits) = digits.filter(|digits| wanted.contains(digits)) else {
+            continue;
+        };
+        if used.contains(digits) && !absent {
+            continue;
         }
-        let present = format!(" {}", short(blob));
-        for target in targets_of(text, present.as_bytes()) {
-            let is_named = match looked_up.get(target) {
-                Some(is_named) => *is_named,
-                None if looked_up.len() >= FEW => return None,
-                None => names.mentions(target),
-            };
-            looked_up.insert(target, is_named);
-            if is_named {
-                used.insert(blob.clone());
-                break;
-            }
+        let start = memrchr(b'\n', before).map_or(0, |at| at + 1);
+        let Some(target) = before.get(start..start + 64) else {
+            continue;
+        };
+        let is_named = match looked_up.get(target) {
+            Some(is_named) => *is_named,
+            None if looked_up.len() >= FEW => return None,
+            None => mentions(target).ok()?,
+        };
+        looked_up.insert(target, is_named);
+        match (is_named, absent) {
+            // It has arrived since.
+            (true, true) => return None,
+            (true, false) => drop(used.insert(digits)),
+            (false, _) => {}
         }
     }
-    Some(used)
-}
-
-/// Returns the targets of lines with this entry.
-fn targets_of<'t>(text: &'t [u8], entry: &[u8]) -> impl Iterator<Item = &'t [u8]> {
-    memmem::find_iter(text, entry).filter_map(|at| {
-        let before = text.get(..at)?;
-        let start = memrchr(b'\n', before).map_or(0, |at| at + 1);
-        before.get(start..start + 64)
-    })
+    let blobs = blobs
+        .iter()
+        .filter(|blob| used.contains(short(blob).as_bytes()));
+    Some(blobs.cloned().collect())
 }
 
 /// Returns whether so much was added to the file that it should be written again.
@@ -308,10 +319,21 @@ pub(super) fn used(
     blobs: &BTreeSet<Digest>,
 ) -> Result<HashSet<Digest>, Error> {
     let dir = layout.dir();
-    let index = Text::load(dir)?;
     let text = read(dir);
-    if let Some(used) = search(&text, &index, blobs) {
-        return Ok(used);
+    if let Some(names) = Positions::open(dir) {
+        let mentions = |target: &[u8]| names.mentions(target);
+        if let Some(used) = search(&text, Some(names.version()), mentions, blobs) {
+            return Ok(used);
+        }
+    }
+    let mut index = Text::load(dir)?;
+    if seal::holds(&text, index.version()) {
+        let mentions = |target: &[u8]| Ok(index.mentions(target));
+        if let Some(used) = search(&text, index.version(), mentions, blobs) {
+            return Ok(used);
+        }
+    } else {
+        index = Text::load_marked(dir)?;
     }
     let named = index.mentioned();
     let wanted: Digits<'_> = blobs.iter().map(|blob| short(blob).as_bytes()).collect();
@@ -336,7 +358,7 @@ pub(super) fn used(
     } else {
         let mut additions = Additions::completing(dir, text.clone());
         additions.add(made.iter().map(Some));
-        additions.seal(&index);
+        additions.seal(index.version());
     }
     Ok(used)
 }
@@ -380,7 +402,9 @@ fn rewrite(
     for (target, entries) in sorted {
         bytes.extend([target, b" ", entries, b"\n"].concat());
     }
-    let seal = seal::next(&bytes, true, index.bytes());
+    let seal = index
+        .version()
+        .and_then(|names| seal::next(&bytes, true, names));
     bytes.extend(seal.unwrap_or_default().into_bytes());
     Ok(fs::replace_file(&path(dir), &bytes)?)
 }

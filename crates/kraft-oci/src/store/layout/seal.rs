@@ -1,56 +1,43 @@
 //! Seals: lines of `references` that say for which `index.json` nothing is missing in it.
 //!
 //! ```text
-//! =LENGTH NAMES FILE     length and CRC of `index.json`, and the CRC of what is before this line
+//! =VERSION FILE     the version of `index.json`, and the CRC of what is before this line
 //! ```
 //!
-//! All of it are hexadecimal digits. A seal holds while the names are as it says, whichever program
-//! wrote them. The CRC of the file continues that of the seal before, so that another one costs no
-//! look at all of the file; it is checked where lines are relied on.
+//! All of it are hexadecimal digits. A seal holds while `index.json` is the version that it says,
+//! which is one that [was marked](Version::mark). The CRC of the file continues that of the seal
+//! before, so that another one costs no look at all of the file; it is checked where lines are relied
+//! on.
 
 use crc32fast::Hasher;
+use kraft_sys::amend::Version;
 use memchr::{memchr, memrchr};
 
 /// The byte that seals begin with, and no other line contains.
 const MARK: u8 = b'=';
 /// The length of a seal in bytes, with its line break.
-const LENGTH: usize = 36;
+const LENGTH: usize = 1 + Version::TEXT + 1 + 8 + 1;
 
 /// A seal.
 #[derive(Debug, PartialEq, Eq)]
 struct Seal {
-    length: u64,
-    names: u32,
+    names: Version,
     file: u32,
 }
 
 impl Seal {
-    fn of(names: &[u8], file: u32) -> Self {
-        Self {
-            length: names.len() as u64,
-            names: crc32fast::hash(names),
-            file,
-        }
-    }
-
     fn line(&self) -> String {
         let mark = char::from(MARK);
-        let Self {
-            length,
-            names,
-            file,
-        } = self;
-        format!("{mark}{length:016x} {names:08x} {file:08x}\n")
+        format!("{mark}{} {:08x}\n", self.names, self.file)
     }
 
     /// Reads the line at the start of a text.
     fn parse(text: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(text.get(..LENGTH)?).ok()?;
-        let mut fields = line.get(1..)?.strip_suffix('\n')?.split(' ');
+        let (names, file) = line.get(1..)?.strip_suffix('\n')?.rsplit_once(' ')?;
         let seal = Self {
-            length: u64::from_str_radix(fields.next()?, 16).ok()?,
-            names: u32::from_str_radix(fields.next()?, 16).ok()?,
-            file: u32::from_str_radix(fields.next()?, 16).ok()?,
+            names: names.parse().ok()?,
+            file: u32::from_str_radix(file, 16).ok()?,
         };
         (seal.line() == line).then_some(seal)
     }
@@ -67,9 +54,9 @@ fn last(text: &[u8]) -> Option<(usize, Seal)> {
     }
 }
 
-/// Returns whether the last seal in the end of a file holds for these names.
-pub(super) fn holds(end: &[u8], names: &[u8]) -> bool {
-    last(end).is_some_and(|(_, seal)| Seal::of(names, seal.file) == seal)
+/// Returns whether the last seal in the end of a file holds for a version of the names.
+pub(super) fn holds(end: &[u8], names: Option<Version>) -> bool {
+    last(end).is_some_and(|(_, seal)| Some(seal.names) == names)
 }
 
 /// Returns whether the bytes before the last seal are those that it was made for; also if there is
@@ -81,10 +68,10 @@ pub(super) fn is_intact(text: &[u8]) -> bool {
     })
 }
 
-/// Returns a seal for these names, to be put behind the end of a file.
+/// Returns a seal for a version of the names, to be put behind the end of a file.
 ///
 /// `None` if the end is not `all` of the file and has no seal to continue.
-pub(super) fn next(end: &[u8], all: bool, names: &[u8]) -> Option<String> {
+pub(super) fn next(end: &[u8], all: bool, names: Version) -> Option<String> {
     let (seen, before) = match last(end) {
         Some((at, seal)) => (at, seal.file),
         None if all => (0, 0),
@@ -92,7 +79,8 @@ pub(super) fn next(end: &[u8], all: bool, names: &[u8]) -> Option<String> {
     };
     let mut file = Hasher::new_with_initial(before);
     file.update(end.get(seen..)?);
-    Some(Seal::of(names, file.finalize()).line())
+    let file = file.finalize();
+    Some(Seal { names, file }.line())
 }
 
 /// Returns how many bytes a file had when it was last written as a whole, with a seal behind all
@@ -105,19 +93,27 @@ pub(super) fn base(text: &[u8]) -> usize {
 mod tests {
     use super::*;
 
+    fn version(number: u64) -> Version {
+        format!("{number:016x} {number:016x}").parse().unwrap()
+    }
+
+    fn holds(end: &[u8], number: u64) -> bool {
+        super::holds(end, Some(version(number)))
+    }
+
     #[test]
     fn a_seal_holds_for_its_names_and_for_the_bytes_before_it() {
         let mut file = b"one\n".to_vec();
-        file.extend(next(&file, true, b"names").unwrap().into_bytes());
+        file.extend(next(&file, true, version(1)).unwrap().into_bytes());
         assert_eq!(file.len(), 4 + LENGTH);
-        assert!(holds(&file, b"names") && is_intact(&file));
-        assert!(!holds(&file, b"named") && !holds(&file, b"name"));
+        assert!(holds(&file, 1) && is_intact(&file));
+        assert!(!holds(&file, 2) && !super::holds(&file, None));
         // Lines behind it change nothing, and the next one needs the end alone.
         file.extend(b"two\n");
-        assert!(holds(&file, b"names") && is_intact(&file));
+        assert!(holds(&file, 1) && is_intact(&file));
         let end = file[2..].to_vec();
-        file.extend(next(&end, false, b"others").unwrap().into_bytes());
-        assert!(holds(&file, b"others") && is_intact(&file));
+        file.extend(next(&end, false, version(2)).unwrap().into_bytes());
+        assert!(holds(&file, 2) && is_intact(&file));
         assert_eq!(base(&file), 4);
         for at in 0..4 + LENGTH + 4 {
             let mut spoilt = file.clone();
@@ -128,17 +124,16 @@ mod tests {
 
     #[test]
     fn what_is_no_whole_seal_does_not_count() {
-        let seal = next(b"", true, b"names").unwrap();
-        assert!(holds(seal.as_bytes(), b"names"));
+        let seal = next(b"", true, version(0xabc)).unwrap();
+        assert!(holds(seal.as_bytes(), 0xabc));
         for length in 0..LENGTH {
-            assert!(!holds(&seal.as_bytes()[..length], b"names"), "{length}");
+            assert!(!holds(&seal.as_bytes()[..length], 0xabc), "{length}");
             let cut = [seal.as_bytes(), &seal.as_bytes()[..length], b"?\n"].concat();
-            assert!(holds(&cut, b"names"), "{length}");
+            assert!(holds(&cut, 0xabc), "{length}");
         }
-        let shouted = seal.to_uppercase();
-        assert!(seal == shouted || !holds(shouted.as_bytes(), b"names"));
-        assert!(!holds(b"", b"") && is_intact(b""));
-        assert_eq!(next(b"line\n", false, b"names"), None);
+        assert!(!holds(seal.to_uppercase().as_bytes(), 0xabc));
+        assert!(!super::holds(b"", None) && is_intact(b""));
+        assert_eq!(next(b"line\n", false, version(1)), None);
         assert_eq!(base(b"line\n"), 0);
     }
 }

@@ -1,5 +1,9 @@
 use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
+use kraft_sys::amend::Version;
+
+use super::positions::{Positions, WORTH};
 use super::*;
 use crate::image::{Index, Manifest, media};
 use crate::json::to_vec;
@@ -17,9 +21,12 @@ fn name(text: &str) -> Reference {
 
 /// Stores an image of one layer and returns its index and every blob.
 fn image(layout: &Layout, content: &[u8]) -> (Descriptor, Vec<Digest>) {
-    let lease = layout.lease().unwrap();
-    let layer = store::put(&*lease, media::LAYER, content, None).unwrap();
-    let config = store::put(&*lease, media::CONFIG, b"{}", None).unwrap();
+    image_in(&*layout.lease().unwrap(), content)
+}
+
+fn image_in(lease: &dyn Lease, content: &[u8]) -> (Descriptor, Vec<Digest>) {
+    let layer = store::put(lease, media::LAYER, content, None).unwrap();
+    let config = store::put(lease, media::CONFIG, b"{}", None).unwrap();
     let manifest = Manifest {
         schema_version: 2,
         media_type: media::MANIFEST.to_owned(),
@@ -27,14 +34,14 @@ fn image(layout: &Layout, content: &[u8]) -> (Descriptor, Vec<Digest>) {
         layers: vec![layer.clone()],
         annotations: std::collections::BTreeMap::default(),
     };
-    let manifest = store::put(&*lease, media::MANIFEST, &to_vec(&manifest), None).unwrap();
+    let manifest = store::put(lease, media::MANIFEST, &to_vec(&manifest), None).unwrap();
     let index = Index {
         schema_version: 2,
         media_type: media::INDEX.to_owned(),
         manifests: vec![manifest.clone()],
         annotations: std::collections::BTreeMap::default(),
     };
-    let index = store::put(&*lease, media::INDEX, &to_vec(&index), None).unwrap();
+    let index = store::put(lease, media::INDEX, &to_vec(&index), None).unwrap();
     let blobs = [&layer, &config, &manifest, &index].map(|d| d.digest.clone());
     (index, blobs.to_vec())
 }
@@ -515,8 +522,9 @@ fn a_line_of_references_that_a_killed_writer_cut_short_does_not_count_once_anoth
 
 /// Returns whether `references` says that it has the lines of all names.
 fn is_sealed(layout: &Layout) -> bool {
-    let read = |file: &str| std::fs::read(layout.dir().join(file)).unwrap();
-    seal::holds(&read("references"), &read("index.json"))
+    let text = std::fs::read(layout.dir().join("references")).unwrap();
+    let names = fs::open_file(&names::path(layout.dir())).unwrap();
+    seal::holds(&text, Some(Version::of(&names).unwrap()))
 }
 
 /// Takes the last bytes of `references` away, if they are a seal: as if its writer was killed before.
@@ -701,9 +709,223 @@ fn an_image_without_a_layer_keeps_the_layer_that_is_fetched_again() {
     assert!(gone(&layout, &blobs).is_empty());
 }
 
+/// Makes `index.json` so large that only a part of it is written: with an entry of another tool,
+/// which has no name and leads to `target`.
+fn enlarge(layout: &Layout, target: &Descriptor) {
+    let path = layout.dir().join("index.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut entry = serde_json::to_value(target).unwrap();
+    let padding = "x".repeat(usize::try_from(WORTH).unwrap());
+    entry["annotations"] = serde_json::json!({"padding": padding});
+    let (head, entries) = text.split_once('\n').unwrap();
+    let text = format!("{head}\n{entry},\n{entries}");
+    fs::replace_file(&path, text.as_bytes()).unwrap();
+}
+
+/// Returns the names in `index.json`, as another tool reads them.
+fn names_of_others(layout: &Layout) -> Vec<String> {
+    let text = std::fs::read(layout.dir().join("index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let entries = index["manifests"].as_array().unwrap().iter();
+    let names = entries.filter_map(|entry| {
+        let name = entry["annotations"]["org.opencontainers.image.ref.name"].as_str();
+        name.map(str::to_owned)
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// Returns a large store with three names, `a`, `b` and `c`, of which parts are written.
+fn large() -> (tempfile::TempDir, Layout, Vec<(Descriptor, Vec<Digest>)>) {
+    let (dir, layout) = layout();
+    let (kept, _) = image(&layout, b"kept");
+    layout.tag(&name("kept"), &kept, &Expect::Nothing).unwrap();
+    enlarge(&layout, &kept);
+    // A collection with something to remove seals `references`.
+    drop(image(&layout, b"without a name"));
+    assert!(!collected(&layout).is_empty());
+    let images: Vec<_> = (0..5_u8).map(|number| image(&layout, &[number])).collect();
+    for (text, (target, _)) in ["a", "b", "c"].into_iter().zip(&images) {
+        layout.tag(&name(text), target, &Expect::Nothing).unwrap();
+    }
+    (dir, layout, images)
+}
+
+/// Returns whether a change of names wrote only a part of `index.json`: into the file that was the
+/// version before.
+fn writes_a_part(layout: &Layout, change: impl FnOnce()) -> bool {
+    let inode = |file: &str| {
+        let found = std::fs::metadata(layout.dir().join(file));
+        found.map(|found| found.ino()).ok()
+    };
+    let before = inode("previous");
+    change();
+    before.is_some() && inode("index.json") == before
+}
+
+#[test]
+fn a_change_of_a_large_list_of_names_writes_a_part_of_it() {
+    let (_dir, layout, images) = large();
+    let tag = |text: &str, number: usize| {
+        let target = &images[number].0;
+        layout.tag(&name(text), target, &Expect::Anything).unwrap();
+    };
+    let untag = |text: &str| layout.untag(&name(text)).unwrap();
+    let other = |texts: &[&str]| -> Vec<String> {
+        let names = texts.iter().chain(&["kept"]);
+        let mut names: Vec<String> = names.map(|text| name(text).to_string()).collect();
+        names.sort();
+        names
+    };
+    assert!(writes_a_part(&layout, || tag("d", 3)));
+    assert_eq!(names_of_others(&layout), other(&["a", "b", "c", "d"]));
+    // One in the middle, the last, and both before the one that is last then.
+    assert!(writes_a_part(&layout, || tag("b", 4)));
+    assert!(writes_a_part(&layout, || tag("b", 3)));
+    assert_eq!(names_of_others(&layout), other(&["a", "b", "c", "d"]));
+    for (gone, left) in [
+        ("c", &["a", "b", "d"][..]),
+        ("d", &["a", "b"]),
+        ("b", &["a"]),
+        ("a", &[]),
+    ] {
+        assert!(writes_a_part(&layout, || drop(untag(gone))), "{gone}");
+        assert_eq!(names_of_others(&layout), other(left));
+        assert_eq!(layout.find(&name(gone)).unwrap(), None);
+        assert!(is_sealed(&layout));
+    }
+    assert!(writes_a_part(&layout, || tag("e", 0)));
+    assert_eq!(names_of_others(&layout), other(&["e"]));
+    assert!(!collected(&layout).is_empty());
+    assert_eq!(layout.sweep(true).unwrap(), Swept::default());
+    // Blanks and added lines do not grow without end.
+    let mut wholes = 0;
+    for number in 0..300 {
+        wholes += usize::from(!writes_a_part(&layout, || tag("e", number % 2)));
+    }
+    assert!((1..10).contains(&wholes), "{wholes}");
+    let size = |file: &str| std::fs::metadata(layout.dir().join(file)).unwrap().len();
+    assert!(size("index.json") < 4 * WORTH && size("positions") < 20_000);
+}
+
+#[test]
+fn a_large_list_that_another_tool_writes_in_between_is_read_as_it_is() {
+    let (_dir, layout, images) = large();
+    let path = layout.dir().join("index.json");
+    let shapes: [fn(&serde_json::Value) -> Vec<u8>; 2] = [
+        |index| to_vec(index),
+        |index| serde_json::to_vec_pretty(index).unwrap(),
+    ];
+    for (round, shape) in shapes.iter().cycle().take(4).enumerate() {
+        layout
+            .tag(&name("mine"), &images[1].0, &Expect::Anything)
+            .unwrap();
+        assert!(Positions::open(layout.dir()).is_some());
+        let text = std::fs::read(&path).unwrap();
+        let mut index: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let entries = index["manifests"].as_array_mut().unwrap();
+        entries.retain(|entry| !entry.to_string().contains("mine"));
+        let theirs = name(&format!("theirs{round}")).to_string();
+        let mut entry = serde_json::to_value(&images[2].0).unwrap();
+        entry["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": theirs});
+        entries.push(entry);
+        // Others write in place.
+        fs::overwrite(&path, &shape(&index)).unwrap();
+        assert!(Positions::open(layout.dir()).is_none());
+        assert_eq!(layout.find(&name("mine")).unwrap(), None);
+        let found = layout.find(&theirs.parse().unwrap()).unwrap().unwrap();
+        assert_eq!(found.target, images[2].0);
+        layout
+            .tag(&name("new"), &images[3].0, &Expect::Anything)
+            .unwrap();
+        assert!(names_of_others(&layout).contains(&theirs));
+        layout.untag(&name("c")).unwrap();
+        layout.collect().unwrap();
+        assert!(gone(&layout, &images[2].1).is_empty(), "theirs lead to it");
+    }
+}
+
+#[test]
+fn a_change_of_a_large_list_that_is_killed_leaves_the_names_as_they_were() {
+    type Kill = fn(&Layout);
+    let kills: [(&str, Kill); 6] = [
+        ("while the version before was changed", |layout| {
+            let path = layout.dir().join("previous");
+            let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.write_all_at(b"{\"half\":", WORTH).unwrap();
+        }),
+        ("before `difference` was written", |layout| {
+            fs::remove_file(&layout.dir().join("difference")).unwrap();
+        }),
+        ("while `positions` was written", |layout| {
+            let path = layout.dir().join("positions");
+            let text = std::fs::read(&path).unwrap();
+            fs::overwrite(&path, &text[..text.len() - 10]).unwrap();
+        }),
+        ("before `positions` was written", |layout| {
+            fs::remove_file(&layout.dir().join("positions")).unwrap();
+        }),
+        ("before `references` was sealed", lose_seal),
+        ("while the version before was copied", |layout| {
+            let path = layout.dir().join("previous");
+            fs::remove_file(&path).unwrap();
+            std::fs::hard_link(layout.dir().join("index.json"), path).unwrap();
+        }),
+    ];
+    let (_dir, layout, images) = large();
+    for (title, kill) in kills {
+        let before = names_of_others(&layout);
+        kill(&layout);
+        assert_eq!(names_of_others(&layout), before, "{title}");
+        assert!(layout.find(&name("a")).unwrap().is_some(), "{title}");
+        for text in ["x", "y", "x"] {
+            layout
+                .tag(&name(text), &images[3].0, &Expect::Anything)
+                .unwrap();
+        }
+        assert_eq!(names_of_others(&layout).len(), before.len() + 2, "{title}");
+        for text in ["x", "y"] {
+            assert!(layout.untag(&name(text)).unwrap().is_some(), "{title}");
+        }
+        assert_eq!(names_of_others(&layout), before, "{title}");
+        layout.collect().unwrap();
+        assert_eq!(layout.sweep(true).unwrap(), Swept::default(), "{title}");
+    }
+}
+
+#[test]
+fn a_reader_of_a_large_list_sees_one_version_however_many_follow() {
+    let (_dir, layout, images) = large();
+    let file = fs::open_file(&layout.dir().join("index.json")).unwrap();
+    let text = std::fs::read(layout.dir().join("index.json")).unwrap();
+    for number in 0..6 {
+        layout
+            .tag(&name("a"), &images[number % 2].0, &Expect::Anything)
+            .unwrap();
+    }
+    assert!(fs::read_open(&file, 1 << 20).unwrap() == text);
+}
+
 #[test]
 fn collecting_finds_what_following_every_name_finds() {
+    collecting_finds_everything(false);
+}
+
+#[test]
+fn collecting_finds_what_following_every_name_finds_in_a_large_list_of_names() {
+    collecting_finds_everything(true);
+}
+
+fn collecting_finds_everything(large: bool) {
     let (_dir, layout) = layout();
+    if large {
+        let (kept, _) = image(&layout, b"kept");
+        layout.tag(&name("kept"), &kept, &Expect::Nothing).unwrap();
+        enlarge(&layout, &kept);
+        layout.untag(&name("kept")).unwrap();
+    }
+    let mut in_parts = 0;
     let mut model: std::collections::BTreeMap<Reference, Descriptor> =
         std::collections::BTreeMap::new();
     let mut random = 7_u32;
@@ -713,6 +935,7 @@ fn collecting_finds_what_following_every_name_finds() {
     };
     for round in 0..80 {
         let name = name(&format!("n{}", next(12)));
+        in_parts += usize::from(Positions::open(layout.dir()).is_some());
         match next(9) {
             8 => lose_seal(&layout),
             0 | 1 => {
@@ -764,6 +987,7 @@ fn collecting_finds_what_following_every_name_finds() {
     for target in model.values() {
         assert!(is_whole(&layout, target));
     }
+    assert_eq!(in_parts > 20, large, "{in_parts}");
 }
 
 fn is_whole(layout: &Layout, target: &Descriptor) -> bool {
@@ -774,12 +998,19 @@ fn is_whole(layout: &Layout, target: &Descriptor) -> bool {
 #[test]
 fn the_file_of_references_does_not_grow_without_end() {
     let (_dir, layout) = layout();
-    for number in 0..400_u32 {
-        let (target, _) = image(&layout, &number.to_le_bytes());
-        layout.tag(&name("a"), &target, &Expect::Anything).unwrap();
-        if number % 80 == 0 {
-            layout.collect().unwrap();
+    for round in 0..5_u32 {
+        // Flushed together.
+        let lease = layout.lease_many().unwrap();
+        let numbers = round * 80..(round + 1) * 80;
+        let images: Vec<_> = numbers
+            .map(|number| image_in(&*lease, &number.to_le_bytes()).0)
+            .collect();
+        lease.flush().unwrap();
+        for target in images {
+            layout.tag(&name("a"), &target, &Expect::Anything).unwrap();
         }
+        drop(lease);
+        layout.collect().unwrap();
     }
     layout.collect().unwrap();
     let size = std::fs::metadata(layout.dir().join("references"))
