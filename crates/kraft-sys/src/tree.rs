@@ -26,6 +26,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
@@ -241,7 +242,8 @@ impl Work {
         self.copied.bytes += bytes.map_err(to.cannot("write"))?;
         self.copied.files += 1;
         finish(&target, &metadata)
-            .and_then(|()| temporary.rename(to.name))
+            .and_then(|()| temporary.map_or_else(|| Temporary::named(to.dir, &target), Ok))
+            .and_then(|temporary| temporary.rename(to.name))
             .map_err(to.cannot("write"))
     }
 
@@ -342,11 +344,27 @@ struct Temporary<'a> {
 }
 
 impl<'a> Temporary<'a> {
-    fn file(dir: &'a File) -> io::Result<(File, Self)> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    /// Creates a file without a name where the file system supports that: then nothing is left of it
+    /// if this process is killed.
+    fn file(dir: &'a File) -> io::Result<(File, Option<Self>)> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
+        if let Ok(file) = rustix::fs::openat(dir, ".", flags | OFlags::TMPFILE, mode) {
+            return Ok((File::from(file), None));
+        }
+        let flags = flags | OFlags::CREATE | OFlags::EXCL;
         Self::create(dir, |name| rustix::fs::openat(dir, name, flags, mode))
-            .map(|(file, temporary)| (File::from(file), temporary))
+            .map(|(file, temporary)| (File::from(file), Some(temporary)))
+    }
+
+    /// Gives a name to a file without one.
+    fn named(dir: &'a File, file: &File) -> io::Result<Self> {
+        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let follow = AtFlags::SYMLINK_FOLLOW;
+        Self::create(dir, |name| {
+            rustix::fs::linkat(rustix::fs::CWD, &unnamed, dir, name, follow)
+        })
+        .map(|((), temporary)| temporary)
     }
 
     fn link(dir: &'a File, content: &OsStr) -> io::Result<Self> {
