@@ -253,8 +253,9 @@ impl Volumes {
         })
     }
 
-    /// Removes a volume and its data, whether machines mount it or not.
-    pub(crate) fn remove(&self, name: &str) -> Result<(), VolumeError> {
+    /// Takes a volume from the list, whether machines mount it or not. Its data exists until
+    /// [`Detached::remove`].
+    pub(crate) fn detach(&self, name: &str) -> Result<Detached, VolumeError> {
         check_name(name)?;
         let dir = self.dir(name);
         let absent = |error: fs::Error| match error.kind() {
@@ -267,17 +268,14 @@ impl Volumes {
             let name = name.to_owned();
             return Err(VolumeError::NotFound { name });
         }
-        let all = self.lock()?;
+        let _all = self.lock()?;
         // The lock goes with the directory: no process takes what is being removed for stale.
         let lock = Lock::exclusive(&dir).map_err(absent)?;
-        let gone = self.root.join(format!("{PARTIAL}{}", Id::new()));
-        fs::rename(&dir, &gone).map_err(absent)?;
+        let path = self.root.join(format!("{PARTIAL}{}", Id::new()));
+        fs::rename(&dir, &path).map_err(absent)?;
         fs::sync_dir(&self.root)?;
-        drop(all);
-        fs::remove_tree(&gone)?;
-        drop(lock);
-        tracing::debug!(name, "removed a volume");
-        Ok(())
+        tracing::debug!(name, "detached a volume");
+        Ok(Detached { path, _lock: lock })
     }
 
     fn dir(&self, name: &str) -> PathBuf {
@@ -362,6 +360,22 @@ impl Volumes {
     }
 }
 
+/// The data of a volume that is not in the list any more.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Detached {
+    path: PathBuf,
+    /// While it is held, no other process removes the data.
+    _lock: Lock,
+}
+
+impl Detached {
+    /// Removes the data, which may take long.
+    pub(crate) fn remove(self) -> Result<(), VolumeError> {
+        Ok(fs::remove_tree(&self.path)?)
+    }
+}
+
 /// The name of the record in the directory of a volume.
 const RECORD: &str = "volume.json";
 
@@ -403,7 +417,7 @@ mod tests {
         volumes.ensure("other").unwrap();
         assert_eq!(names(&volumes), ["data", "other"]);
         assert_eq!(fs::read_file(&file, 9).unwrap(), b"kept");
-        volumes.remove("data").unwrap();
+        volumes.detach("data").unwrap().remove().unwrap();
         assert_eq!(names(&volumes), ["other"]);
         for missing in ["data", &made.id.to_string()] {
             let error = volumes.get(missing).unwrap_err().to_string();
@@ -464,7 +478,7 @@ mod tests {
             assert!(volumes.ensure(name).is_err(), "{name:?}");
             assert!(volumes.get(name).is_err(), "{name:?}");
             assert!(volumes.path(name).is_err(), "{name:?}");
-            assert!(volumes.remove(name).is_err(), "{name:?}");
+            assert!(volumes.detach(name).is_err(), "{name:?}");
         }
         assert!(!dir.path().join("volumes").exists());
     }
@@ -492,7 +506,7 @@ mod tests {
                 assert!(error.to_string().contains(part), "{error}");
             }
         }
-        volumes.remove("data").unwrap();
+        volumes.detach("data").unwrap().remove().unwrap();
         assert_eq!(names(&volumes), [""; 0]);
     }
 }

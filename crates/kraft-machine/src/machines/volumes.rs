@@ -33,7 +33,7 @@ impl Machines {
         let volumes = self.volumes();
         // A machine that is being made may have the volume already.
         let any = self.layout.machines().is_dir();
-        let _lock = any.then(|| self.lock_all()).transpose()?;
+        let lock = any.then(|| self.lock_all()).transpose()?;
         let name = match volumes.get(name) {
             Ok(volume) => volume.name,
             Err(VolumeError::Damaged { .. } | VolumeError::TooNew { .. }) if force => {
@@ -44,7 +44,9 @@ impl Machines {
         if !force && let Some(machines) = self.users(Err)?.remove(&name) {
             return Err(VolumeError::InUse { name, machines }.into());
         }
-        Ok(volumes.remove(&name)?)
+        let detached = volumes.detach(&name)?;
+        drop(lock);
+        Ok(detached.remove()?)
     }
 
     /// Makes the named volumes of a machine that is being made, and returns its mounts with their
