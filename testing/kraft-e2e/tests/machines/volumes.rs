@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kraft_e2e::harness::{Bench, Outcome, has_builtin_runtime, skip, wrapped};
 use kraft_e2e::registry::installed;
@@ -295,54 +295,99 @@ fn of_two_that_create_a_volume_at_once_one_succeeds_and_machines_share_it() {
     assert_eq!(users.as_array().unwrap().len(), 4);
 }
 
+/// Returns how many processes a test kills.
+fn kills() -> u32 {
+    let asked = std::env::var("KRAFT_TORTURE").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(12)
+}
+
+impl Place {
+    /// Runs `kraft` and returns how long it took, so that kills can be spread over that time.
+    fn timed<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Duration {
+        let began = Instant::now();
+        self.ok(args);
+        began.elapsed()
+    }
+
+    fn killed<'a>(&self, args: impl IntoIterator<Item = &'a str>, after: Duration) {
+        let mut command = self.command(args);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// Returns the names in a directory, sorted.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+    let mut names: Vec<String> = entries
+        .map(|entry| name(entry).into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
 #[test]
 fn a_killed_command_leaves_no_incomplete_volume() {
     let Some(place) = Place::new(false) else {
         return;
     };
-    let kills = std::env::var("KRAFT_TORTURE").ok();
-    let kills: u32 = kills.and_then(|text| text.parse().ok()).unwrap_or(12);
-    let volumes = place.bench.runtime().join("volumes");
-    // How long one takes when it is not killed, so that the kills are spread over it.
-    let began = std::time::Instant::now();
-    place.ok(["vol", "create", "data"]);
-    let whole = began.elapsed();
-    let killed = |words: &[&str], after: Duration| {
-        let mut command = place.command(words.iter().copied());
-        let mut child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(after);
-        child.kill().unwrap();
-        child.wait().unwrap();
-    };
-    for kill in 0..kills {
-        let after = whole * kill / kills;
-        killed(&["vol", "create", "new"], after);
+    let whole = place.timed(["vol", "create", "data"]);
+    let data = place.data("new");
+    for kill in 0..kills() {
+        let after = whole * kill / kills();
+        place.killed(["vol", "create", "new"], after);
+        if place.volume("new").is_none() {
+            place.ok(["vol", "create", "new"]);
+        }
+        assert_eq!(names(&data), [""; 0]);
+        for file in 0..50 {
+            fs::write(data.join(file.to_string()), "text").unwrap();
+        }
+        place.killed(["vol", "rm", "new"], after);
         if place.volume("new").is_some() {
-            assert!(place.data("new").is_dir());
-            for file in 0..50 {
-                fs::write(place.data("new").join(file.to_string()), "text").unwrap();
-            }
-            killed(&["vol", "rm", "new"], after);
-            if place.volume("new").is_some() {
-                let files = fs::read_dir(place.data("new")).unwrap().count();
-                assert_eq!(files, 50, "half of a volume was removed");
-                place.ok(["vol", "rm", "new"]);
-            }
+            assert_eq!(names(&data).len(), 50, "half of a volume was removed");
+            place.ok(["vol", "rm", "new"]);
         }
         place.ok(["vol", "create", "new"]);
-        assert_eq!(fs::read_dir(place.data("new")).unwrap().count(), 0);
-        let mut names: Vec<String> = fs::read_dir(&volumes)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort_unstable();
-        assert_eq!(names, ["data", "new"]);
+        assert_eq!(names(&data), [""; 0]);
+        let volumes = place.bench.runtime().join("volumes");
+        assert_eq!(names(&volumes), ["data", "new"], "something is left");
         place.ok(["vol", "rm", "new"]);
     }
+}
+
+#[test]
+fn a_killed_copy_leaves_the_old_file_or_the_new_one() {
+    let Some(place) = Place::new(false) else {
+        return;
+    };
+    place.ok([
+        "run",
+        "--no-start",
+        "-n",
+        "m",
+        "-v",
+        "data:/data",
+        "./notes",
+    ]);
+    let size = 4 << 20;
+    let [old, new] = ["a", "b"].map(|letter| letter.repeat(size));
+    place.write("old", &old);
+    place.write("new", &new);
+    let whole = place.timed(["cp", "old", "m:/data/file"]);
+    let mut replaced = 0;
+    for kill in 0..kills() {
+        place.killed(["cp", "new", "m:/data/file"], whole * kill / kills());
+        let file = fs::read_to_string(place.data("data").join("file")).unwrap();
+        assert!(file == old || file == new, "{} bytes", file.len());
+        replaced += u32::from(file == new);
+        place.ok(["cp", "old", "m:/data/file"]);
+    }
+    assert!(replaced < kills(), "none was killed in time");
 }
 
 #[test]
