@@ -35,7 +35,7 @@ ALL = --workspace --example monitor --locked
 
 XTASK = cargo build --quiet $(ALL) --bin xtask $(FEATURES) && target/debug/xtask
 
-.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run fuzz install setup guests runtime build
+.PHONY: help demo demo-run test test-run check check-run bench bench-run applications applications-run conformance conformance-run fuzz install setup guests runtime build
 
 help: ## List these targets
 	@echo "Usage: make TARGET"
@@ -71,6 +71,13 @@ applications-run: runtime build
 	@scripts/make-applications.sh
 	@$(RUST); cargo test --package kraft-e2e --locked --test applications -- --include-ignored \
 		--skip memory --test-threads 2 --nocapture
+
+conformance: ## Run the Linux Test Project and libc-test on the built-in runtime (half an hour)
+	@scripts/setup.sh test
+	@$(AS_OWNER) $(MAKE) conformance-run
+
+conformance-run: runtime
+	@scripts/conformance.sh
 
 check: ## Check formatting, lints, imports, wording, generated files, documentation, licences
 	@scripts/setup.sh check
