@@ -262,6 +262,44 @@ impl PreparedBoot {
         self.boot(self.kernel.clone(), initrd)
     }
 
+    /// Returns the program of the root filesystem's image, which arguments do not replace.
+    pub fn entrypoint(&self) -> Vec<String> {
+        let Some(made) = &self.made else {
+            return Vec::new();
+        };
+        let settings = kraft_rootfs::dockerfile::Settings {
+            cmd: Vec::new(),
+            ..made.settings.clone()
+        };
+        let config = AppConfig::of_rootfs(&settings);
+        config.cmd.unwrap_or_default()
+    }
+
+    /// Returns whether the root filesystem is the one that a machine has: its `initrd` is then the same
+    /// file. If it is still to be built, that is not known, and false.
+    pub fn has_root(&self, initrd: Option<&Path>) -> bool {
+        match (&self.root, initrd) {
+            (PreparedRoot::None, None) => true,
+            (PreparedRoot::Built(path) | PreparedRoot::Unpacked(path), Some(initrd)) => {
+                fs::is_same_file(path, initrd)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the size of the root filesystem, in bytes, as far as it exists already.
+    pub fn root_size(&self) -> u64 {
+        match &self.root {
+            PreparedRoot::Built(path) | PreparedRoot::Unpacked(path) => {
+                std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+            }
+            PreparedRoot::None
+            | PreparedRoot::Source(_)
+            | PreparedRoot::Program { .. }
+            | PreparedRoot::Bare(_) => 0,
+        }
+    }
+
     /// Returns what the kernel is.
     pub fn guest(&self) -> Guest {
         self.image.guest

@@ -59,6 +59,7 @@ pub mod builtin;
 pub mod candidates;
 pub mod catalog;
 pub mod components;
+pub mod compose;
 pub mod context;
 pub mod copy;
 pub mod dockerfile;

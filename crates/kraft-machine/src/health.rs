@@ -19,6 +19,10 @@ use crate::record::Record;
 /// connection, and closes it when the guest refuses it.
 const REFUSAL: Duration = Duration::from_millis(500);
 
+/// The longest time between two checks until the first success. Failures of checks that are not due
+/// do not count.
+const EARLY: Duration = Duration::from_secs(1);
+
 /// The maximal length of the status line of an HTTP response, in bytes.
 const MAX_STATUS_LINE: usize = 4096;
 
@@ -70,8 +74,21 @@ impl Checker {
                 error: None,
             };
             let interval = Duration::from_millis(check.interval_ms.max(1));
-            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            let mut checked = began;
+            loop {
+                let pause = match recorded.status {
+                    Health::Starting => interval.min(EARLY),
+                    Health::Healthy | Health::Unhealthy => interval,
+                };
+                if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
                 let outcome = probe(&check, address);
+                let is_due = checked.elapsed() >= interval;
+                if outcome.is_err() && !is_due {
+                    continue;
+                }
+                checked = Instant::now();
                 // The machine may have ended meanwhile: its next run has another result.
                 if stopped.try_recv() == Err(mpsc::TryRecvError::Disconnected) {
                     return;

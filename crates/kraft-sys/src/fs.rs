@@ -398,6 +398,17 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
+/// Returns whether two paths lead to the same file.
+pub fn is_same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let place = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    place(one).is_some_and(|place_of| Some(place_of) == place(other))
+}
+
 /// Renames within one file system, replacing an existing file. Does not flush the directory: use
 /// [`sync_dir`].
 #[expect(clippy::disallowed_methods, reason = "the only module that may rename")]

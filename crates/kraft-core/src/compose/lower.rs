@@ -1,41 +1,49 @@
 //! Converts the YAML tree to a Compose file, including the short forms.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
 use crate::document::located::Located;
-use crate::document::node::{Entry, Node, Value};
+use crate::document::node::{Entry, Node, Scalar, Value};
 use crate::document::problems::Problems;
 use crate::document::shape::{Record, is_extension};
+use crate::lifecycle::{HealthProbe, RestartPolicy};
 use crate::problem::{Problem, Span};
 use crate::shell_words;
 
-use super::model::{Build, Compose, EnvFile, Mount, Port, Restart, Service, Variable, Volume};
-use super::shape::{
-    AMOUNTS, BUILD, DEPLOY, ENV_FILE, FILE, MOUNT, PORT, RESOURCES, SERVICE, VOLUME,
+use super::model::{
+    Build, Compose, Condition, Dependency, EnvFile, FileContent, FileMount, FileSource, Health,
+    Mount, MountKind, Network, Port, PullPolicy, Service, ServiceNetwork, Variable, Volume,
 };
-use super::short;
+use super::shape::{
+    AMOUNTS, BUILD, DEPENDENCY, DEPLOY, ENV_FILE, FILE, FILE_MOUNT, FILE_SOURCE, HEALTH, IPAM,
+    MOUNT, NETWORK, PORT, RESOURCES, RESTART, SERVICE, SERVICE_NETWORK, SUBNET, VOLUME,
+};
+use super::{health, short};
 
 /// Converts a tree whose shape was checked.
 pub(super) fn lower(root: &Node, problems: &mut Problems) -> Compose {
     let own = |entry: &&Entry| !is_extension(&entry.key.value);
-    let services = FILE
-        .get(root, "services")
-        .map(Node::entries)
-        .unwrap_or_default();
-    let volumes = FILE
-        .get(root, "volumes")
-        .map(Node::entries)
-        .unwrap_or_default();
+    let entries = |name: &str| {
+        let node = FILE.get(root, name);
+        node.map(Node::entries).unwrap_or_default()
+    };
+    let own = |name: &str| entries(name).iter().filter(own);
     Compose {
         name: text(&FILE, root, "name"),
-        services: services
-            .iter()
-            .filter(own)
+        services: own("services")
             .map(|entry| service(entry, problems))
             .collect(),
-        volumes: volumes
-            .iter()
-            .filter(own)
+        volumes: own("volumes")
             .map(|entry| volume(entry, problems))
             .collect(),
+        networks: own("networks")
+            .map(|entry| network(entry, problems))
+            .collect(),
+        configs: own("configs").map(file_source).collect(),
+        secrets: own("secrets").map(file_source).collect(),
     }
 }
 
@@ -54,14 +62,27 @@ fn service(entry: &Entry, problems: &mut Problems) -> Service {
         env_files: get("env_file").map(env_files).unwrap_or_default(),
         ports: ports(get("ports"), problems),
         volumes: mounts(get("volumes"), problems),
-        depends_on: get("depends_on").map(names).unwrap_or_default(),
+        depends_on: get("depends_on").map(dependencies).unwrap_or_default(),
         domain: text(&SERVICE, node, "domainname"),
         container_name: text(&SERVICE, node, "container_name"),
         memory: memory(node, problems),
         replicas: replicas(node, problems),
-        restart: get("restart").and_then(|node| restart(node, problems)),
+        restart: restart(node, problems),
         attach: flag(get("attach"), true),
         profiles: texts(get("profiles")),
+        networks: get("networks").map(|networks| service_networks(node, networks, problems)),
+        isolated: get("network_mode").is_some_and(|mode| is_isolated(mode, problems)),
+        hostname: text(&SERVICE, node, "hostname"),
+        dns: servers(get("dns"), problems),
+        health: health(node, problems),
+        stop_grace_period: duration(get("stop_grace_period"), problems),
+        labels: labels(get("labels")),
+        cpus: cpus(node, problems),
+        files: files(node, problems),
+        platform: get("platform").and_then(Node::text),
+        pull_policy: pull_policy(get("pull_policy"), problems),
+        stdin_open: flag(get("stdin_open"), false),
+        tty: flag(get("tty"), false),
     };
     if service.image.is_none() && service.build.is_none() {
         let message = format!(
@@ -80,9 +101,285 @@ fn text(record: &Record, node: &Node, name: &str) -> Option<String> {
 
 fn flag(node: Option<&Node>, default: bool) -> bool {
     let scalar = node.and_then(Node::scalar);
-    scalar
-        .and_then(crate::document::node::Scalar::as_bool)
-        .unwrap_or(default)
+    scalar.and_then(Scalar::as_bool).unwrap_or(default)
+}
+
+/// Parses a value, and reports an invalid one with what is `expected`.
+fn parsed<T: FromStr>(node: Option<&Node>, expected: &str, problems: &mut Problems) -> Option<T> {
+    let said = node?.text()?;
+    let value = said.value.parse().ok();
+    if value.is_none() {
+        wrong(
+            problems,
+            &said.value,
+            format!("it is not {expected}"),
+            said.span,
+        );
+    }
+    value
+}
+
+fn duration(node: Option<&Node>, problems: &mut Problems) -> Option<Duration> {
+    let said = node?.text()?;
+    let time = short::duration(&said.value);
+    if time.is_none() {
+        let why = "it is not a duration, such as `1m30s`";
+        wrong(problems, &said.value, why, said.span);
+    }
+    time
+}
+
+fn labels(node: Option<&Node>) -> BTreeMap<String, String> {
+    let labels = node.map(variables).unwrap_or_default();
+    labels
+        .into_iter()
+        .map(|label| (label.name, label.value.unwrap_or_default()))
+        .collect()
+}
+
+/// Returns the entries of a mapping whose values are records; those of a list have none.
+fn keyed(node: &Node) -> Vec<(Located<String>, Option<&Node>)> {
+    match &node.value {
+        Value::List(items) => {
+            let names = items.iter().filter_map(Node::text);
+            names.map(|name| (name, None)).collect()
+        }
+        Value::Map(entries) => entries
+            .iter()
+            .map(|entry| (entry.key.clone(), Some(&entry.value)))
+            .collect(),
+        Value::Scalar(_) => Vec::new(),
+    }
+}
+
+fn dependencies(node: &Node) -> Vec<Dependency> {
+    let one = |(name, node): (Located<String>, Option<&Node>)| {
+        let condition = node.and_then(|node| text(&DEPENDENCY, node, "condition"));
+        Dependency {
+            service: name.value,
+            span: name.span,
+            condition: match condition.as_deref() {
+                Some("service_healthy") => Condition::ServiceHealthy,
+                Some("service_completed_successfully") => Condition::ServiceCompletedSuccessfully,
+                _ => Condition::ServiceStarted,
+            },
+            required: flag(node.and_then(|node| DEPENDENCY.get(node, "required")), true),
+        }
+    };
+    keyed(node).into_iter().map(one).collect()
+}
+
+const ADDRESS: &str = "an IPv4 address, such as 172.23.0.5";
+
+fn service_networks(
+    service: &Node,
+    networks: &Node,
+    problems: &mut Problems,
+) -> Vec<ServiceNetwork> {
+    let mut all = Vec::new();
+    for (key, node) in keyed(networks) {
+        let get = |name: &str| SERVICE_NETWORK.get(node?, name);
+        let priority: i32 = parsed(get("priority"), "a number", problems).unwrap_or(0);
+        let network = ServiceNetwork {
+            network: key.value,
+            span: key.span,
+            aliases: texts(get("aliases")),
+            address: parsed(get("ipv4_address"), ADDRESS, problems),
+            mac: parsed(get("mac_address"), "a hardware address", problems),
+        };
+        all.push((priority, network));
+    }
+    all.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+    let mut all: Vec<ServiceNetwork> = all.into_iter().map(|(_, network)| network).collect();
+    if let Some(first) = all.first_mut()
+        && first.mac.is_none()
+    {
+        let mac = SERVICE.get(service, "mac_address");
+        first.mac = parsed(mac, "a hardware address", problems);
+    }
+    all
+}
+
+fn is_isolated(mode: &Node, problems: &mut Problems) -> bool {
+    let Some(said) = mode.text() else {
+        return false;
+    };
+    match said.value.as_str() {
+        "none" => true,
+        "bridge" | "default" => false,
+        _ => {
+            let why = "a machine has cards of its own, and shares those of nothing else";
+            wrong(problems, &said.value, why, said.span);
+            false
+        }
+    }
+}
+
+fn servers(node: Option<&Node>, problems: &mut Problems) -> Vec<std::net::Ipv4Addr> {
+    let Some(node) = node else {
+        return Vec::new();
+    };
+    let one = std::slice::from_ref(node);
+    let items = if node.items().is_empty() {
+        one
+    } else {
+        node.items()
+    };
+    items
+        .iter()
+        .filter_map(|item| parsed(Some(item), ADDRESS, problems))
+        .collect()
+}
+
+fn health(service: &Node, problems: &mut Problems) -> Option<Health> {
+    let own = text(&SERVICE, service, "x-kraft-health");
+    let check = SERVICE.get(service, "healthcheck");
+    let get = |name: &str| HEALTH.get(check?, name);
+    let test = get("test");
+    let words = match test.and_then(Node::text) {
+        Some(line) => vec!["CMD-SHELL".to_owned(), line.value],
+        None => texts(test),
+    };
+    let is_off = flag(get("disable"), false) || words.first().is_some_and(|word| word == "NONE");
+    if own.is_none() && (is_off || words.is_empty()) {
+        return None;
+    }
+    let probe = match &own {
+        Some(said) => {
+            let probe = own_probe(said);
+            if probe.is_none() {
+                let span = SERVICE
+                    .get(service, "x-kraft-health")
+                    .map_or(service.span, |node| node.span);
+                let why = "write `tcp:PORT` or `http:PORT[/PATH]`";
+                wrong(problems, said, why, span);
+            }
+            probe
+        }
+        None => health::probe(&words),
+    };
+    Some(Health {
+        probe,
+        interval: duration(get("interval"), problems),
+        timeout: duration(get("timeout"), problems),
+        start_period: duration(get("start_period"), problems),
+        retries: parsed(get("retries"), "a number", problems),
+    })
+}
+
+/// Parses the value of `x-kraft-health`: `tcp:5432`, `http:8080/health`.
+fn own_probe(text: &str) -> Option<HealthProbe> {
+    let (kind, rest) = text.split_once(':')?;
+    match kind {
+        "tcp" => {
+            let port = rest.trim().parse().ok().filter(|port| *port > 0)?;
+            Some(HealthProbe::Tcp { port })
+        }
+        "http" => HealthProbe::http(rest.trim()).ok(),
+        _ => None,
+    }
+}
+
+fn cpus(node: &Node, problems: &mut Problems) -> Option<u32> {
+    let limits = SERVICE
+        .get(node, "deploy")
+        .and_then(|deploy| DEPLOY.get(deploy, "resources"))
+        .and_then(|resources| RESOURCES.get(resources, "limits"))
+        .and_then(|limits| AMOUNTS.get(limits, "cpus"));
+    let said = SERVICE.get(node, "cpus").or(limits)?;
+    let number: f64 = parsed(Some(said), "a number of processors", problems)?;
+    if !(0.0..=1024.0).contains(&number) {
+        let why = "it is not a number of processors";
+        wrong(problems, &number.to_string(), why, said.span);
+        return None;
+    }
+    (1..=1024_u32).find(|whole| f64::from(*whole) >= number)
+}
+
+/// Returns the configs and secrets of a service.
+fn files(node: &Node, problems: &mut Problems) -> Vec<FileMount> {
+    let mut files = Vec::new();
+    for (key, secret) in [("configs", false), ("secrets", true)] {
+        let items = SERVICE.get(node, key).map(Node::items).unwrap_or_default();
+        for item in items {
+            let whole = item.text().map(|text| text.value);
+            let get = |name: &str| FILE_MOUNT.get(item, name).and_then(Node::text);
+            let source = whole.or_else(|| get("source").map(|text| text.value));
+            let Some(source) = source else { continue };
+            let target = get("target").map_or_else(|| source.clone(), |text| text.value);
+            let target = match (target.starts_with('/'), secret) {
+                (true, _) => target,
+                (false, true) => format!("/run/secrets/{target}"),
+                (false, false) => format!("/{target}"),
+            };
+            let mode = get("mode").map(|text| {
+                let digits = text.value.trim_start_matches("0o");
+                let mode = u32::from_str_radix(digits, 8).ok();
+                let mode = mode.filter(|mode| *mode <= 0o777);
+                if mode.is_none() {
+                    let why = "it is not a mode, such as 0440";
+                    wrong(problems, &text.value, why, text.span);
+                }
+                mode.unwrap_or(0o444)
+            });
+            files.push(FileMount {
+                source,
+                secret,
+                target,
+                mode: mode.unwrap_or(0o444),
+                span: item.span,
+            });
+        }
+    }
+    files
+}
+
+fn pull_policy(node: Option<&Node>, problems: &mut Problems) -> PullPolicy {
+    let Some(said) = node.and_then(Node::text) else {
+        return PullPolicy::Missing;
+    };
+    match said.value.as_str() {
+        "always" | "refresh" => PullPolicy::Always,
+        "missing" | "if_not_present" | "daily" | "weekly" => PullPolicy::Missing,
+        "never" => PullPolicy::Never,
+        "build" => PullPolicy::Build,
+        other if other.starts_with("every_") => PullPolicy::Missing,
+        other => {
+            let why = "it is neither always, missing, never nor build";
+            wrong(problems, other, why, said.span);
+            PullPolicy::Missing
+        }
+    }
+}
+
+fn file_source(entry: &Entry) -> FileSource {
+    let node = &entry.value;
+    let get = |name: &str| text(&FILE_SOURCE, node, name);
+    let content = get("content").map(FileContent::Text);
+    let content = content.or_else(|| get("environment").map(FileContent::Variable));
+    FileSource {
+        key: entry.key.value.clone(),
+        content: content.or_else(|| get("file").map(FileContent::File)),
+        span: entry.key.span,
+    }
+}
+
+fn network(entry: &Entry, problems: &mut Problems) -> Network {
+    let node = &entry.value;
+    let pool = NETWORK
+        .get(node, "ipam")
+        .and_then(|ipam| IPAM.get(ipam, "config"))
+        .and_then(|config| config.items().first());
+    let get = |name: &str| pool.and_then(|pool| SUBNET.get(pool, name));
+    Network {
+        key: entry.key.value.clone(),
+        span: entry.key.span,
+        name: text(&NETWORK, node, "name"),
+        subnet: get("subnet").and_then(Node::text),
+        gateway: parsed(get("gateway"), ADDRESS, problems),
+        internal: flag(NETWORK.get(node, "internal"), false),
+        external: flag(NETWORK.get(node, "external"), false),
+    }
 }
 
 fn build(node: &Node) -> Build {
@@ -174,38 +471,47 @@ fn env_files(node: &Node) -> Vec<EnvFile> {
 }
 
 /// Reports an invalid value.
-fn wrong(problems: &mut Problems, shown: &str, why: &str, span: Span) {
+fn wrong(problems: &mut Problems, shown: &str, why: impl Display, span: Span) {
     problems.push(Problem::error(format!("`{shown}`: {why}")).at(span));
 }
 
+/// The maximum number of ports of a service.
+const MOST_PORTS: usize = 4096;
+
 fn ports(node: Option<&Node>, problems: &mut Problems) -> Vec<Port> {
-    let mut ports = Vec::new();
+    let mut all = Vec::new();
     for item in node.map(Node::items).unwrap_or_default() {
-        let (shown, port) = match item.text() {
-            Some(text) => (text.value.clone(), short::port(&text.value, text.span)),
+        let (shown, ports) = match item.text() {
+            Some(text) => (text.value.clone(), short::ports(&text.value, text.span)),
             None => (
                 text(&PORT, item, "target").unwrap_or_default(),
-                long_port(item),
+                long_ports(item),
             ),
         };
-        match port {
-            Ok(port) => ports.push(port),
+        match ports {
+            Ok(ports) if all.len() + ports.len() > MOST_PORTS => {
+                let why = "a service publishes at most 4096 ports";
+                wrong(problems, &shown, why, item.span);
+                break;
+            }
+            Ok(ports) => all.extend(ports),
             Err(why) => wrong(problems, &shown, why, item.span),
         }
     }
-    ports
+    all
 }
 
-fn long_port(item: &Node) -> Result<Port, &'static str> {
-    let target = text(&PORT, item, "target").unwrap_or_default();
-    let published = text(&PORT, item, "published");
-    let protocol = text(&PORT, item, "protocol");
-    Ok(Port {
-        published: published.as_deref().map(short::number).transpose()?,
-        target: short::number(&target)?,
-        protocol: protocol.unwrap_or_else(|| "tcp".to_owned()),
-        span: item.span,
-    })
+fn long_ports(item: &Node) -> Result<Vec<Port>, &'static str> {
+    let get = |name: &str| text(&PORT, item, name);
+    let target = get("target").unwrap_or_default();
+    let protocol = get("protocol");
+    short::pair(
+        get("host_ip").as_deref(),
+        get("published").as_deref(),
+        &target,
+        protocol.as_deref().unwrap_or("tcp"),
+        item.span,
+    )
 }
 
 fn mounts(node: Option<&Node>, problems: &mut Problems) -> Vec<Mount> {
@@ -226,16 +532,27 @@ fn mounts(node: Option<&Node>, problems: &mut Problems) -> Vec<Mount> {
 }
 
 fn long_mount(item: &Node, target: String) -> Result<Mount, &'static str> {
-    let source = text(&MOUNT, item, "source");
     if !target.starts_with('/') {
         return Err("the target is not an absolute path");
     }
-    Ok(Mount {
-        source: source.ok_or("a volume without a name is not kept: name it")?,
-        target,
-        read_only: flag(MOUNT.get(item, "read_only"), false),
-        span: item.span,
-    })
+    let source = text(&MOUNT, item, "source");
+    let kind = match text(&MOUNT, item, "type").as_deref() {
+        Some("volume") | None => MountKind::Volume,
+        Some("bind") => MountKind::Bind,
+        Some("tmpfs") => MountKind::Memory,
+        Some(_) => return Err("its type is neither volume, bind nor tmpfs"),
+    };
+    match (kind, source) {
+        (MountKind::Memory, _) | (MountKind::Volume, None) => Ok(short::memory(target, item.span)),
+        (MountKind::Bind, None) => Err("a mount of a directory has no `source`"),
+        (kind, Some(source)) => Ok(Mount {
+            kind,
+            source,
+            target,
+            read_only: flag(MOUNT.get(item, "read_only"), false),
+            span: item.span,
+        }),
+    }
 }
 
 /// The memory limit, otherwise the reservation.
@@ -273,30 +590,31 @@ fn replicas(node: &Node, problems: &mut Problems) -> Option<u32> {
     let said = SERVICE
         .get(node, "deploy")
         .and_then(|deploy| DEPLOY.get(deploy, "replicas"))
-        .or_else(|| SERVICE.get(node, "scale"))?
-        .text()?;
-    let number = said.value.parse().ok();
-    if number.is_none() {
-        wrong(problems, &said.value, "it is not a number", said.span);
-    }
-    number
+        .or_else(|| SERVICE.get(node, "scale"));
+    parsed(said, "a number", problems)
 }
 
-fn restart(node: &Node, problems: &mut Problems) -> Option<Restart> {
-    let said = node.text()?;
-    let word = said.value.split(':').next().unwrap_or_default();
-    match word {
-        "no" | "false" | "never" => Some(Restart::Never),
-        "always" | "unless-stopped" => Some(Restart::Always),
-        "on-failure" => Some(Restart::OnFailure),
-        _ => {
-            wrong(
-                problems,
-                &said.value,
-                "it is neither no, always, on-failure nor unless-stopped",
-                said.span,
-            );
-            None
+/// Returns the policy of `restart`, else that of `deploy`.
+fn restart(node: &Node, problems: &mut Problems) -> Option<RestartPolicy> {
+    let Some(said) = SERVICE.get(node, "restart").and_then(Node::text) else {
+        let deploy = SERVICE.get(node, "deploy")?;
+        let policy = DEPLOY.get(deploy, "restart_policy")?;
+        let most = RESTART.get(policy, "max_attempts");
+        return Some(match text(&RESTART, policy, "condition").as_deref() {
+            Some("none") => RestartPolicy::No,
+            Some("on-failure") => RestartPolicy::OnFailure(parsed(most, "a number", problems)),
+            _ => RestartPolicy::Always,
+        });
+    };
+    match said.value.as_str() {
+        "no" | "false" | "never" => Some(RestartPolicy::No),
+        policy => {
+            let policy = policy.parse();
+            if policy.is_err() {
+                let why = "it is neither no, always, on-failure nor unless-stopped";
+                wrong(problems, &said.value, why, said.span);
+            }
+            policy.ok()
         }
     }
 }

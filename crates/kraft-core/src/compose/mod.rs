@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! text ─ yaml ─► tree ─ interpolate ─► tree ─ check ─► problems
-//!                                        └─── lower ─► Compose ─ order ─► services, needed ones first
+//!                                        └─ extend, include, merge ─ lower ─► Compose ─ order ─► services, needed ones first
 //! ```
 //!
 //! The format is that of the Compose specification (compose-spec.io), as far as it applies to
@@ -29,21 +29,27 @@
 //! assert_eq!(web.image.as_deref(), Some("example.com/web:1.0"));
 //! ```
 
+mod effect;
+mod health;
+mod load;
 mod lower;
+mod merge;
 mod model;
 mod order;
 mod shape;
 mod short;
 
-pub use model::{Build, Compose, EnvFile, Mount, Port, Restart, Service, Variable, Volume};
+pub use load::{Loaded, Loading, load};
+pub use model::{
+    Build, Compose, Condition, Dependency, EnvFile, FileContent, FileMount, FileSource, Health,
+    Mount, MountKind, Network, Port, PullPolicy, Service, ServiceNetwork, Variable, Volume,
+};
 
 pub use crate::document::located::Located;
 pub use crate::document::open::LARGEST;
 
-use crate::document::open::{Kind, open};
-use crate::document::problems::Problems;
-use crate::document::{check, interpolate};
-use crate::problem::Problem;
+use crate::document::open::Kind;
+use crate::problem::{Problem, Text};
 
 const KIND: Kind = Kind {
     name: "a Compose file",
@@ -68,27 +74,34 @@ pub struct Parsed {
     pub problems: Vec<Problem>,
 }
 
-/// Parses a Compose file; `vars` looks up the variables that it may use.
-pub fn parse(text: &str, vars: &dyn Fn(&str) -> Option<String>) -> Parsed {
-    let mut problems = Problems::default();
-    let compose = read(text, vars, &mut problems).filter(|_| !problems.fatal());
-    Parsed {
-        compose,
-        problems: problems.into_problems(),
-    }
+/// Where a project runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the cloud.
+    Cloud,
+    /// On this host.
+    Host,
 }
 
-fn read(
-    text: &str,
-    vars: &dyn Fn(&str) -> Option<String>,
-    problems: &mut Problems,
-) -> Option<Compose> {
-    let (mut root, _) = open(text, &KIND, problems)?;
-    problems.append(interpolate::interpolate(text, &mut root, vars));
-    problems.append(check::check(&root, &shape::FILE, true, KIND.name));
-    let compose = lower::lower(&root, problems);
-    order::check(&compose, problems);
-    Some(compose)
+/// Parses a Compose file for the cloud that names no other file; `vars` looks up the variables that
+/// it may use.
+pub fn parse(text: &str, vars: &dyn Fn(&str) -> Option<String>) -> Parsed {
+    let file = Text {
+        name: "compose.yaml".to_owned(),
+        text: text.to_owned(),
+    };
+    let loaded = load(
+        vec![file],
+        Loading {
+            place: Place::Cloud,
+            vars,
+            read: &|_| Err("there is one file only".to_owned()),
+        },
+    );
+    Parsed {
+        compose: loaded.compose,
+        problems: loaded.problems.into_iter().map(|(_, it)| it).collect(),
+    }
 }
 
 /// Parses the text of an `.env` file: `NAME=VALUE` on each line, quotes as in a shell, `#` begins a
@@ -110,6 +123,7 @@ pub fn variables(text: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifecycle::RestartPolicy;
 
     fn read(text: &str) -> Compose {
         let parsed = parse(text, &|name| (name == "TAG").then(|| "v2".to_owned()));
@@ -154,7 +168,7 @@ mod tests {
         assert_eq!(db.build.as_ref().unwrap().context, "./db");
         assert_eq!(db.command.as_deref().unwrap(), ["/bin/db", "-v"]);
         assert_eq!((db.memory, db.replicas), (Some(1 << 30), Some(2)));
-        assert_eq!(db.restart, Some(Restart::Always));
+        assert_eq!(db.restart, Some(RestartPolicy::UnlessStopped));
         assert!(db.volumes[0].read_only && db.volumes[1].source == "logs");
         assert_eq!(compose.volumes[0].size, Some(64 << 20));
         let order: Vec<&str> = compose
@@ -180,7 +194,7 @@ mod tests {
         assert_eq!(file.get(place.start..place.end), Some("b"));
         assert!(say("image: x\n    privileged: true").contains("`privileged` has no effect"));
         assert!(say("ports: [80]").contains("has neither an image nor a build"));
-        assert!(say("image: x\n    ports: [80-90:80-90]").contains("ranges of ports"));
+        assert!(say("image: x\n    ports: [80-90:80-91]").contains("the same length"));
         assert!(say("image: x\n    imag: y").contains("unknown key `imag`"));
         assert!(say("image: x\n    mem_limit: much").contains("`much`: it is not a valid amount"));
         assert!(

@@ -1,6 +1,14 @@
 //! The content of a Compose file, independent of short and long forms.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::Serialize;
+
 use crate::document::located::Located;
+use crate::lifecycle::{HealthProbe, RestartPolicy};
+use crate::net::Mac;
 use crate::problem::Span;
 
 /// A Compose file.
@@ -12,14 +20,21 @@ pub struct Compose {
     pub services: Vec<Service>,
     /// The declared volumes.
     pub volumes: Vec<Volume>,
+    /// The declared networks.
+    pub networks: Vec<Network>,
+    /// The declared configs.
+    pub configs: Vec<FileSource>,
+    /// The declared secrets.
+    pub secrets: Vec<FileSource>,
 }
 
 /// A service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Service {
     /// Its name.
     pub name: String,
     /// Position of the name.
+    #[serde(skip)]
     pub span: Span,
     /// Its image.
     pub image: Option<String>,
@@ -40,7 +55,7 @@ pub struct Service {
     /// Mounted volumes and directories.
     pub volumes: Vec<Mount>,
     /// Services to start before it.
-    pub depends_on: Vec<Located<String>>,
+    pub depends_on: Vec<Dependency>,
     /// Domain name to publish it under.
     pub domain: Option<String>,
     /// Name of the instance instead of `PROJECT-SERVICE`.
@@ -50,14 +65,45 @@ pub struct Service {
     /// Number of instances.
     pub replicas: Option<u32>,
     /// Restart policy.
-    pub restart: Option<Restart>,
+    pub restart: Option<RestartPolicy>,
     /// Whether its logs are followed when it is not named.
     pub attach: bool,
     /// Its profiles; without one it is always active.
     pub profiles: Vec<String>,
+    /// The networks it is in, the one with the highest priority first; `None` for the default one.
+    pub networks: Option<Vec<ServiceNetwork>>,
+    /// Whether it is in no network at all (`network_mode: none`).
+    pub isolated: bool,
+    /// Its name for itself.
+    pub hostname: Option<String>,
+    /// Its name servers instead of that of the network.
+    pub dns: Vec<Ipv4Addr>,
+    /// How its health is checked.
+    pub health: Option<Health>,
+    /// Time that it may take to shut down.
+    pub stop_grace_period: Option<Duration>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its virtual processors, rounded up.
+    pub cpus: Option<u32>,
+    /// Files that it gets: configs, and secrets below `/run/secrets`.
+    pub files: Vec<FileMount>,
+    /// The architecture that it needs.
+    pub platform: Option<Located<String>>,
+    /// When its image is pulled.
+    pub pull_policy: PullPolicy,
+    /// Whether its console takes input.
+    pub stdin_open: bool,
+    /// Whether its console is a terminal.
+    pub tty: bool,
 }
 
 impl Service {
+    /// Returns whether it needs another service, directly.
+    pub fn needs(&self, service: &str) -> bool {
+        self.depends_on.iter().any(|need| need.service == service)
+    }
+
     /// Returns whether it is selected by active profiles when it is not named (Compose
     /// specification, "profiles"); `*` activates every profile.
     pub fn is_active(&self, profiles: &[String]) -> bool {
@@ -66,8 +112,138 @@ impl Service {
     }
 }
 
-/// How an image is built.
+/// A service that another one needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dependency {
+    /// Its name.
+    pub service: String,
+    /// Position of the name.
+    #[serde(skip)]
+    pub span: Span,
+    /// What it waits for.
+    pub condition: Condition,
+    /// Whether the other service starts without it.
+    pub required: bool,
+}
+
+/// What a service waits for before it starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// That the other one was started.
+    #[default]
+    ServiceStarted,
+    /// That the other one is healthy.
+    ServiceHealthy,
+    /// That the other one ended with exit code 0.
+    ServiceCompletedSuccessfully,
+}
+
+/// The connection of a service to a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ServiceNetwork {
+    /// The key of the network.
+    pub network: String,
+    /// Position of the key.
+    #[serde(skip)]
+    pub span: Span,
+    /// Further names of the service in it.
+    pub aliases: Vec<String>,
+    /// Its address.
+    pub address: Option<Ipv4Addr>,
+    /// Its hardware address.
+    pub mac: Option<Mac>,
+}
+
+/// How the health of a service is checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// What is tried; `None` if the check runs a program, which nothing outside of the machine can do.
+    pub probe: Option<HealthProbe>,
+    /// Time between two checks.
+    pub interval: Option<Duration>,
+    /// How long a check may take.
+    pub timeout: Option<Duration>,
+    /// How long after the start failures do not count.
+    pub start_period: Option<Duration>,
+    /// The number of failures in a row that make it unhealthy.
+    pub retries: Option<u32>,
+}
+
+/// When the image of a service is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullPolicy {
+    /// Whenever it is created.
+    Always,
+    /// When it is not stored locally.
+    #[default]
+    Missing,
+    /// Never.
+    Never,
+    /// It is built, also if there is one.
+    Build,
+}
+
+/// A config or a secret of a service: a file that it gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileMount {
+    /// The key of the config or the secret.
+    pub source: String,
+    /// Whether it is a secret.
+    pub secret: bool,
+    /// Absolute path inside the service.
+    pub target: String,
+    /// Its permissions.
+    pub mode: u32,
+    /// Position in the text.
+    #[serde(skip)]
+    pub span: Span,
+}
+
+/// A config or a secret of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSource {
+    /// Its key in the Compose file.
+    pub key: String,
+    /// Where its content is; `None` if it is managed outside of the project.
+    pub content: Option<FileContent>,
+    /// Position of the key.
+    pub span: Span,
+}
+
+/// Where the content of a config or a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileContent {
+    /// In this file, relative to the directory of the project.
+    File(String),
+    /// In this environment variable.
+    Variable(String),
+    /// In the Compose file.
+    Text(String),
+}
+
+/// A network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Its key in the Compose file.
+    pub key: String,
+    /// Position of the key.
+    pub span: Span,
+    /// Its name, if it is not `PROJECT_KEY`.
+    pub name: Option<String>,
+    /// The address of its gateway and its mask, `172.23.0.1/16`; or the address of the network.
+    pub subnet: Option<Located<String>>,
+    /// The address of its gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// Whether it has no way out.
+    pub internal: bool,
+    /// Whether it is managed outside of the project.
+    pub external: bool,
+}
+
+/// How an image is built.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Build {
     /// The build context, relative to the directory of the Compose file.
     pub context: String,
@@ -80,7 +256,7 @@ pub struct Build {
 }
 
 /// A variable; one without a value inherits that of the environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Variable {
     /// Its name.
     pub name: String,
@@ -89,7 +265,7 @@ pub struct Variable {
 }
 
 /// A file with variables.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EnvFile {
     /// Its path, relative to the directory of the Compose file.
     pub path: String,
@@ -98,35 +274,58 @@ pub struct EnvFile {
 }
 
 /// A published port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Port {
-    /// Public port; by default the same as `target`.
+    /// Address of the host; by default all.
+    pub host_ip: Option<String>,
+    /// Public port; in the cloud by default the same as `target`, on this host a free one.
     pub published: Option<u16>,
     /// Port of the service.
     pub target: u16,
     /// `tcp`, `udp`, `tls` …
     pub protocol: String,
     /// Position in the text.
+    #[serde(skip)]
     pub span: Span,
 }
 
 /// A mounted volume or directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mount {
-    /// The name of a volume, or the path of a directory.
+    /// What `source` is.
+    pub kind: MountKind,
+    /// The name of a volume, or the path of a directory; empty for memory.
     pub source: String,
     /// Path inside the service.
     pub target: String,
     /// Whether it is read-only.
     pub read_only: bool,
     /// Position in the text.
+    #[serde(skip)]
     pub span: Span,
+}
+
+/// What a mount shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MountKind {
+    /// A volume.
+    Volume,
+    /// A directory of this host.
+    Bind,
+    /// Memory, as the whole root filesystem of a unikernel is: a volume without a name, or a tmpfs.
+    Memory,
 }
 
 impl Mount {
     /// Returns whether the source is a directory on this host.
     pub fn is_directory(&self) -> bool {
-        self.source.starts_with(['/', '.', '~'])
+        self.kind == MountKind::Bind
+    }
+
+    /// Returns whether the source is a volume.
+    pub fn is_volume(&self) -> bool {
+        self.kind == MountKind::Volume
     }
 }
 
@@ -141,15 +340,4 @@ pub struct Volume {
     pub size: Option<u64>,
     /// Whether it is managed outside of the project.
     pub external: bool,
-}
-
-/// A restart policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restart {
-    /// Never.
-    Never,
-    /// When it ends.
-    Always,
-    /// When it fails.
-    OnFailure,
 }

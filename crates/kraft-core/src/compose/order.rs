@@ -1,11 +1,10 @@
 //! Start order of services: dependencies first.
 
-use crate::document::located::Located;
 use crate::document::problems::Problems;
 use crate::nearest::nearest;
 use crate::problem::Problem;
 
-use super::model::{Compose, Service};
+use super::model::{Compose, Dependency, Service};
 
 impl Compose {
     /// Returns services with all their dependencies, dependencies first; without names, all
@@ -26,7 +25,7 @@ impl Compose {
                 let need = current
                     .depends_on
                     .get(at)
-                    .and_then(|name| self.service(&name.value));
+                    .and_then(|need| self.service(&need.service));
                 match (need, at < current.depends_on.len()) {
                     (Some(need), _) => {
                         stack.push((current, at + 1));
@@ -52,8 +51,14 @@ impl Compose {
 /// Reports missing and cyclic dependencies.
 pub(super) fn check(compose: &Compose, problems: &mut Problems) {
     for service in &compose.services {
-        for Located { value: need, span } in &service.depends_on {
-            if compose.service(need).is_some() {
+        for Dependency {
+            service: need,
+            span,
+            required,
+            ..
+        } in &service.depends_on
+        {
+            if !required || compose.service(need).is_some() {
                 continue;
             }
             let message = format!(
@@ -102,5 +107,5 @@ fn needs_itself(compose: &Compose, service: &Service) -> bool {
 /// Returns the direct dependencies of a service.
 fn needs(service: &Service) -> Vec<&str> {
     let needs = service.depends_on.iter();
-    needs.map(|need| need.value.as_str()).collect()
+    needs.map(|need| need.service.as_str()).collect()
 }

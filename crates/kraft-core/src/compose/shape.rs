@@ -1,14 +1,30 @@
-//! Allowed keys and values of a Compose file, as a table.
+//! Allowed keys and values of a Compose file, as a table; [`super::effect`] says which of them have no
+//! effect where.
 
 use crate::document::shape::{Field, Record, Shape};
 
 const TEXTS: Shape = Shape::List(&Shape::Scalar);
 const COMMAND: Shape = Shape::Either(&[Shape::Scalar, TEXTS]);
+const FILES: Shape = Shape::Map(&Shape::Record(&FILE_SOURCE));
+const FILE_MOUNTS: Shape =
+    Shape::List(&Shape::Either(&[Shape::Scalar, Shape::Record(&FILE_MOUNT)]));
 const VARIABLES: Shape = Shape::Either(&[Shape::Map(&Shape::ScalarOrNothing), TEXTS]);
 
-/// A key for containers that has no effect on unikernels.
+/// A value that [`super::lower`] converts by itself, or that has no effect.
+const FREE: Shape = Shape::Free;
+
+/// The description of keys for containers that have no effect on unikernels.
+pub(super) const IDLE: &str = "Has no effect on unikernels.";
+
+/// The description of keys that have no effect in the cloud.
+pub(super) const LOCAL: &str = "Has no effect in the cloud.";
+
 const fn idle(name: &'static str) -> Field {
-    Field::new(name, Shape::Any, "Has no effect on unikernels.")
+    Field::new(name, FREE, IDLE)
+}
+
+const fn local(name: &'static str, shape: Shape) -> Field {
+    Field::new(name, shape, LOCAL)
 }
 
 /// The whole file.
@@ -26,8 +42,8 @@ pub(super) static FILE: Record = Record {
             "services",
             Shape::Map(&Shape::Record(&SERVICE)),
             "The services by name: `web: {image: nginx}`.",
-        )
-        .required(),
+        ),
+        Field::new("include", FREE, "Other Compose files of the project."),
         Field::new(
             "volumes",
             Shape::Map(&Shape::Either(&[
@@ -38,19 +54,18 @@ pub(super) static FILE: Record = Record {
         ),
         Field::new(
             "networks",
-            Shape::Any,
-            "Ignored: all instances of an account share a network.",
+            Shape::Map(&Shape::Either(&[
+                Shape::ScalarOrNothing,
+                Shape::Record(&NETWORK),
+            ])),
+            "In the cloud, all instances of an account share a network.",
         ),
         Field::new(
             "configs",
-            Shape::Any,
-            "Not supported: put the files into the root filesystem.",
+            FILES,
+            "In the cloud, put the files into the root filesystem.",
         ),
-        Field::new(
-            "secrets",
-            Shape::Any,
-            "Not supported: use environment variables.",
-        ),
+        Field::new("secrets", FILES, "In the cloud, use environment variables."),
     ],
 };
 
@@ -101,7 +116,7 @@ static SERVICE_FIELDS: &[Field] = &[
     ),
     Field::new(
         "depends_on",
-        Shape::Either(&[TEXTS, Shape::Map(&Shape::Any)]),
+        Shape::Either(&[TEXTS, Shape::Map(&Shape::Record(&DEPENDENCY))]),
         "Services to start before it.",
     ),
     Field::new(
@@ -133,7 +148,7 @@ static SERVICE_FIELDS: &[Field] = &[
         Shape::Record(&DEPLOY),
         "Number of instances and their memory.",
     ),
-    Field::new("labels", VARIABLES, "Labels; ignored."),
+    Field::new("labels", VARIABLES, "Labels; the cloud has none."),
     Field::new(
         "platform",
         Shape::Scalar,
@@ -144,46 +159,251 @@ static SERVICE_FIELDS: &[Field] = &[
         TEXTS,
         "Ignored: all ports are exposed inside the network.",
     ),
-    Field::new(
-        "hostname",
-        Shape::Scalar,
-        "Ignored: the platform chooses the host name.",
-    ),
+    local("hostname", Shape::Scalar),
     Field::new(
         "extends",
-        Shape::Any,
-        "Not supported: repeat the definition.",
+        Shape::Either(&[Shape::Scalar, Shape::Record(&EXTENDS)]),
+        "The service that it is based on, of this or of another file.",
     ),
-    idle("networks"),
-    idle("network_mode"),
-    idle("privileged"),
+    local(
+        "networks",
+        Shape::Either(&[
+            TEXTS,
+            Shape::Map(&Shape::Either(&[
+                Shape::ScalarOrNothing,
+                Shape::Record(&SERVICE_NETWORK),
+            ])),
+        ]),
+    ),
+    local("network_mode", Shape::Scalar),
+    local("mac_address", Shape::Scalar),
+    local("healthcheck", Shape::Record(&HEALTH)),
+    local("x-kraft-health", Shape::Scalar),
+    local("stop_grace_period", Shape::Scalar),
+    local("dns", Shape::Either(&[Shape::Scalar, TEXTS])),
+    local("secrets", FILE_MOUNTS),
+    local("configs", FILE_MOUNTS),
+    local("cpus", Shape::Scalar),
+    local("stdin_open", Shape::Bool),
+    local("tty", Shape::Bool),
+    local("pull_policy", Shape::Scalar),
+    Field::new("annotations", VARIABLES, "Notes for other tools."),
+    idle("blkio_config"),
     idle("cap_add"),
     idle("cap_drop"),
+    idle("cgroup"),
+    idle("cgroup_parent"),
+    idle("cpu_count"),
+    idle("cpu_percent"),
+    idle("cpu_period"),
+    idle("cpu_quota"),
+    idle("cpu_rt_period"),
+    idle("cpu_rt_runtime"),
+    idle("cpu_shares"),
+    idle("cpuset"),
+    idle("credential_spec"),
+    idle("develop"),
+    idle("device_cgroup_rules"),
     idle("devices"),
+    idle("dns_opt"),
+    idle("dns_search"),
+    idle("external_links"),
+    idle("extra_hosts"),
+    idle("gpus"),
+    idle("group_add"),
+    idle("init"),
+    idle("ipc"),
+    idle("isolation"),
+    idle("label_file"),
+    idle("links"),
+    idle("logging"),
+    idle("mem_swappiness"),
+    idle("memswap_limit"),
+    idle("oom_kill_disable"),
+    idle("oom_score_adj"),
+    idle("pid"),
+    idle("pids_limit"),
+    idle("post_start"),
+    idle("pre_stop"),
+    idle("privileged"),
+    idle("read_only"),
     idle("security_opt"),
+    idle("shm_size"),
+    idle("stop_signal"),
+    idle("storage_opt"),
     idle("sysctls"),
+    idle("tmpfs"),
     idle("ulimits"),
     idle("user"),
     idle("userns_mode"),
-    idle("pid"),
-    idle("ipc"),
-    idle("shm_size"),
-    idle("tmpfs"),
-    idle("read_only"),
-    idle("stdin_open"),
-    idle("tty"),
-    idle("init"),
-    idle("logging"),
-    idle("healthcheck"),
-    idle("stop_signal"),
-    idle("stop_grace_period"),
-    idle("dns"),
-    idle("extra_hosts"),
-    idle("links"),
-    idle("secrets"),
-    idle("configs"),
-    idle("cpus"),
+    idle("uts"),
+    idle("volumes_from"),
+    idle("working_dir"),
 ];
+
+/// A service that another one is based on.
+pub(super) static EXTENDS: Record = Record {
+    name: "extends",
+    doc: "The service that it is based on.",
+    fields: &[
+        Field::new("service", Shape::Scalar, "Its name.").required(),
+        Field::new("file", Shape::Scalar, "The Compose file it is in."),
+    ],
+};
+
+/// A service that another one needs.
+pub(super) static DEPENDENCY: Record = Record {
+    name: "depends_on",
+    doc: "A service that is needed.",
+    fields: &[
+        Field::new(
+            "condition",
+            Shape::Word(&[
+                "service_started",
+                "service_healthy",
+                "service_completed_successfully",
+            ]),
+            "What is waited for.",
+        ),
+        Field::new(
+            "required",
+            Shape::Bool,
+            "Whether it is an error if the service does not exist.",
+        ),
+        idle("restart"),
+    ],
+};
+
+/// The connection of a service to a network.
+pub(super) static SERVICE_NETWORK: Record = Record {
+    name: "networks",
+    doc: "The connection of a service to a network.",
+    fields: &[
+        Field::new("aliases", TEXTS, "Further names of the service."),
+        Field::new("ipv4_address", Shape::Scalar, "Its address."),
+        Field::new("mac_address", Shape::Scalar, "Its hardware address."),
+        Field::new(
+            "priority",
+            Shape::Scalar,
+            "Networks with a higher one come first.",
+        ),
+        idle("ipv6_address"),
+        idle("link_local_ips"),
+        idle("gw_priority"),
+        idle("interface_name"),
+        idle("driver_opts"),
+    ],
+};
+
+/// A health check.
+pub(super) static HEALTH: Record = Record {
+    name: "healthcheck",
+    doc: "How the health is checked.",
+    fields: &[
+        Field::new("test", COMMAND, "What is tried."),
+        Field::new("interval", Shape::Scalar, "Time between two checks."),
+        Field::new("timeout", Shape::Scalar, "How long a check may take."),
+        Field::new(
+            "retries",
+            Shape::Scalar,
+            "Failures in a row until it is unhealthy.",
+        ),
+        Field::new(
+            "start_period",
+            Shape::Scalar,
+            "How long failures do not count.",
+        ),
+        Field::new("disable", Shape::Bool, "Whether nothing is checked."),
+        idle("start_interval"),
+    ],
+};
+
+/// A config or a secret of a service.
+pub(super) static FILE_MOUNT: Record = Record {
+    name: "file",
+    doc: "A config or a secret of a service.",
+    fields: &[
+        Field::new("source", Shape::Scalar, "Its key.").required(),
+        Field::new("target", Shape::Scalar, "Path inside the service."),
+        Field::new("mode", Shape::Scalar, "Its permissions, such as 0440."),
+        idle("uid"),
+        idle("gid"),
+    ],
+};
+
+/// A config or a secret of the project.
+pub(super) static FILE_SOURCE: Record = Record {
+    name: "file source",
+    doc: "A config or a secret of the project.",
+    fields: &[
+        Field::new("file", Shape::Scalar, "A file with its content."),
+        Field::new("environment", Shape::Scalar, "A variable with its content."),
+        Field::new("content", Shape::Scalar, "Its content."),
+        Field::new(
+            "external",
+            Shape::Bool,
+            "Whether it is managed outside of the project.",
+        ),
+        Field::new("name", Shape::Scalar, "Its name."),
+        Field::new("labels", VARIABLES, "Labels; ignored."),
+        idle("template_driver"),
+        idle("driver"),
+        idle("driver_opts"),
+    ],
+};
+
+/// A network.
+pub(super) static NETWORK: Record = Record {
+    name: "network",
+    doc: "A network.",
+    fields: &[
+        Field::new("name", Shape::Scalar, "Its name."),
+        Field::new(
+            "external",
+            Shape::Bool,
+            "Whether it is managed outside of the project.",
+        ),
+        Field::new("internal", Shape::Bool, "Whether it has no way out."),
+        Field::new("driver", Shape::Scalar, "Ignored: networks are bridges."),
+        Field::new("ipam", Shape::Record(&IPAM), "Its addresses."),
+        Field::new("labels", VARIABLES, "Labels; ignored."),
+        idle("attachable"),
+        idle("driver_opts"),
+        idle("enable_ipv4"),
+        idle("enable_ipv6"),
+    ],
+};
+
+/// The addresses of a network.
+pub(super) static IPAM: Record = Record {
+    name: "ipam",
+    doc: "The addresses of a network.",
+    fields: &[
+        Field::new(
+            "config",
+            Shape::List(&Shape::Record(&SUBNET)),
+            "Its subnet.",
+        ),
+        Field::new("driver", Shape::Scalar, "Ignored: there is one driver."),
+        idle("options"),
+    ],
+};
+
+/// A subnet.
+pub(super) static SUBNET: Record = Record {
+    name: "subnet",
+    doc: "A subnet.",
+    fields: &[
+        Field::new(
+            "subnet",
+            Shape::Scalar,
+            "An address and a mask: `172.23.0.0/16`.",
+        ),
+        Field::new("gateway", Shape::Scalar, "The address of the gateway."),
+        idle("ip_range"),
+        idle("aux_addresses"),
+    ],
+};
 
 /// How an image is built.
 pub(super) static BUILD: Record = Record {
@@ -198,18 +418,26 @@ pub(super) static BUILD: Record = Record {
         ),
         Field::new("args", VARIABLES, "Build arguments."),
         Field::new("target", Shape::Scalar, "The stage."),
-        idle("labels"),
+        Field::new("labels", VARIABLES, "Labels; ignored."),
         idle("network"),
-        Field::new("cache_from", Shape::Any, "Use `--build-cache-from`."),
-        Field::new("cache_to", Shape::Any, "Use `--build-cache-to`."),
-        Field::new("secrets", Shape::Any, "Use `--build-secret`."),
-        Field::new("ssh", Shape::Any, "Use `--build-ssh`."),
-        Field::new(
-            "platforms",
-            Shape::Any,
-            "Ignored: determined by the runtime.",
-        ),
-        Field::new("no_cache", Shape::Any, "Use `--build-no-cache`."),
+        idle("pull"),
+        idle("shm_size"),
+        idle("ulimits"),
+        idle("privileged"),
+        idle("extra_hosts"),
+        idle("entitlements"),
+        idle("isolation"),
+        idle("provenance"),
+        idle("sbom"),
+        idle("additional_contexts"),
+        idle("dockerfile_inline"),
+        Field::new("tags", TEXTS, "Ignored: an image has one name."),
+        Field::new("cache_from", FREE, "Use `--build-cache-from`."),
+        Field::new("cache_to", FREE, "Use `--build-cache-to`."),
+        Field::new("secrets", FREE, "Use `--build-secret`."),
+        Field::new("ssh", FREE, "Use `--build-ssh`."),
+        Field::new("platforms", FREE, "Ignored: determined by the runtime."),
+        Field::new("no_cache", FREE, "Use `--build-no-cache`."),
     ],
 };
 
@@ -224,7 +452,7 @@ pub(super) static ENV_FILE: Record = Record {
             Shape::Bool,
             "Whether a missing file is an error.",
         ),
-        Field::new("format", Shape::Any, "Ignored: there is one format."),
+        Field::new("format", FREE, "Ignored: there is one format."),
     ],
 };
 
@@ -242,8 +470,8 @@ pub(super) static PORT: Record = Record {
             "The application protocol: `http`.",
         ),
         Field::new("name", Shape::Scalar, "The name of the port."),
-        idle("host_ip"),
-        idle("mode"),
+        local("host_ip", Shape::Scalar),
+        Field::new("mode", Shape::Scalar, "Ignored: there is one host."),
     ],
 };
 
@@ -255,7 +483,7 @@ pub(super) static MOUNT: Record = Record {
         Field::new(
             "type",
             Shape::Scalar,
-            "`volume`, or `bind` for a directory.",
+            "`volume`, `bind` for a directory, or `tmpfs` for memory.",
         ),
         Field::new("source", Shape::Scalar, "The volume.").or(&["src"]),
         Field::new("target", Shape::Scalar, "Path inside the service.")
@@ -285,8 +513,24 @@ pub(super) static DEPLOY: Record = Record {
         idle("placement"),
         idle("update_config"),
         idle("rollback_config"),
-        idle("restart_policy"),
+        local("restart_policy", Shape::Record(&RESTART)),
         idle("endpoint_mode"),
+    ],
+};
+
+/// A restart policy.
+pub(super) static RESTART: Record = Record {
+    name: "restart_policy",
+    doc: "When it is started again.",
+    fields: &[
+        Field::new(
+            "condition",
+            Shape::Word(&["none", "on-failure", "any"]),
+            "`none`, `on-failure` or `any`.",
+        ),
+        Field::new("max_attempts", Shape::Scalar, "How often."),
+        idle("delay"),
+        idle("window"),
     ],
 };
 
@@ -306,7 +550,7 @@ pub(super) static AMOUNTS: Record = Record {
     doc: "Amounts of memory and processors.",
     fields: &[
         Field::new("memory", Shape::Scalar, "Memory, such as `256m`."),
-        idle("cpus"),
+        local("cpus", Shape::Scalar),
         idle("pids"),
         idle("devices"),
     ],

@@ -1,8 +1,10 @@
 //! Short forms in Compose files: amounts, ports, volumes and command lines.
 
+use std::time::Duration;
+
 use crate::problem::Span;
 
-use super::model::{Mount, Port};
+use super::model::{Mount, MountKind, Port};
 
 /// Parses an amount of bytes by the rules of Compose: `64m`, `1.5gb`, `1024`; `k`, `m`, `g` and `t`
 /// are powers of 1024.
@@ -37,49 +39,137 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     }
 }
 
-/// Parses `[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`.
-pub(super) fn port(text: &str, span: Span) -> Result<Port, &'static str> {
+/// The maximum number of ports that one entry publishes.
+const MOST_PORTS: usize = 1000;
+
+/// Parses `[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`; both ports may be ranges of the same length.
+pub(super) fn ports(text: &str, span: Span) -> Result<Vec<Port>, &'static str> {
     let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let mut parts = numbers.rsplit(':');
-    let target = number(parts.next().unwrap_or_default())?;
-    let published = match parts.next() {
-        None | Some("") => None,
-        Some(published) => Some(number(published)?),
+    let (rest, target) = match numbers.rsplit_once(':') {
+        Some((rest, target)) => (Some(rest), target),
+        None => (None, numbers),
     };
-    Ok(Port {
-        published,
+    let (address, published) = match rest.map(|rest| rest.rsplit_once(':').ok_or(rest)) {
+        None => (None, None),
+        Some(Ok((address, published))) => (Some(address), Some(published)),
+        Some(Err(published)) => (None, Some(published)),
+    };
+    let address = address.map(|address| address.trim_matches(['[', ']']));
+    let published = published.filter(|published| !published.is_empty());
+    pair(address, published, target, protocol, span)
+}
+
+/// Pairs a range of published ports with one of the service.
+pub(super) fn pair(
+    host_ip: Option<&str>,
+    published: Option<&str>,
+    target: &str,
+    protocol: &str,
+    span: Span,
+) -> Result<Vec<Port>, &'static str> {
+    let target = range(target)?;
+    let published = published.map(range).transpose()?;
+    if let Some(published) = &published
+        && published.len() != target.len()
+    {
+        return Err("both ranges of ports must have the same length");
+    }
+    if target.len() > MOST_PORTS {
+        return Err("a range has at most 1000 ports");
+    }
+    let port = |(at, target): (usize, u16)| Port {
+        host_ip: host_ip.map(str::to_owned),
+        published: published
+            .as_ref()
+            .and_then(|published| published.clone().nth(at)),
         target,
         protocol: protocol.to_owned(),
         span,
-    })
+    };
+    Ok(target.enumerate().map(port).collect())
+}
+
+/// Parses a port number, or a range of them.
+fn range(text: &str) -> Result<std::ops::RangeInclusive<u16>, &'static str> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    if last < first {
+        return Err("the range of ports ends before it begins");
+    }
+    Ok(first..=last)
 }
 
 /// Parses a port number.
-pub(super) fn number(text: &str) -> Result<u16, &'static str> {
+fn number(text: &str) -> Result<u16, &'static str> {
     match text.parse::<u16>() {
         Ok(port @ 1..) => Ok(port),
-        _ if text.contains('-') => Err("ranges of ports are not published: name each"),
         _ => Err("it is not a valid port: expected 1-65535"),
     }
 }
 
-/// Parses `SOURCE:TARGET[:OPTIONS]`.
+/// Parses `SOURCE:TARGET[:OPTIONS]`, or `TARGET` alone.
 pub(super) fn mount(text: &str, span: Span) -> Result<Mount, &'static str> {
     let mut parts = text.split(':');
     let source = parts.next().unwrap_or_default();
-    let target = parts
-        .next()
-        .ok_or("a volume without a name is not kept: name it")?;
+    let Some(target) = parts.next() else {
+        if source.starts_with('/') {
+            return Ok(memory(source.to_owned(), span));
+        }
+        return Err("write NAME:PATH, with an absolute path");
+    };
     if source.is_empty() || !target.starts_with('/') {
         return Err("write NAME:PATH, with an absolute path");
     }
     let options = parts.next().unwrap_or_default();
     Ok(Mount {
+        kind: if source.starts_with(['/', '.', '~']) {
+            MountKind::Bind
+        } else {
+            MountKind::Volume
+        },
         source: source.to_owned(),
         target: target.to_owned(),
         read_only: options.split(',').any(|option| option == "ro"),
         span,
     })
+}
+
+/// Returns a mount of memory.
+pub(super) fn memory(target: String, span: Span) -> Mount {
+    Mount {
+        kind: MountKind::Memory,
+        source: String::new(),
+        target,
+        read_only: false,
+        span,
+    }
+}
+
+/// Parses a duration of the Compose specification: `90s`, `1m30s`, `500ms`, or seconds.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text.trim();
+    if let Ok(seconds) = rest.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let (number, tail) = rest.split_at(end);
+        let number: f64 = number.parse().ok()?;
+        let (unit, seconds) = [
+            ("us", 1e-6),
+            ("ms", 1e-3),
+            ("h", 3600.0),
+            ("m", 60.0),
+            ("s", 1.0),
+        ]
+        .into_iter()
+        .find(|(unit, _)| tail.starts_with(unit))?;
+        let more = Duration::try_from_secs_f64(number * seconds).ok()?;
+        total = total.checked_add(more)?;
+        rest = tail.strip_prefix(unit)?;
+    }
+    (!text.trim().is_empty()).then_some(total)
 }
 
 /// Removes quotes, or a trailing comment, from a value of an `.env` file.
@@ -116,13 +206,48 @@ mod tests {
 
     #[test]
     fn ports_are_read_from_right_to_left() {
-        let read = |text| port(text, Span::default()).map(|one| (one.published, one.target));
-        assert_eq!(read("8080"), Ok((None, 8080)));
-        assert_eq!(read("443:8080"), Ok((Some(443), 8080)));
-        assert_eq!(read("127.0.0.1:443:8080/tcp"), Ok((Some(443), 8080)));
-        assert_eq!(read("[::1]::80"), Ok((None, 80)));
-        for bad in ["", "a", "80-90", "0", "1:99999"] {
+        let read = |text| {
+            let ports = ports(text, Span::default())?;
+            let shown = ports.iter().map(|one| {
+                let host = one.host_ip.as_deref().unwrap_or("*");
+                let published = one.published.unwrap_or(0);
+                format!("{host} {published} {} {}", one.target, one.protocol)
+            });
+            Ok::<_, &str>(shown.collect::<Vec<_>>().join(", "))
+        };
+        for (text, expected) in [
+            ("8080", "* 0 8080 tcp"),
+            ("443:8080", "* 443 8080 tcp"),
+            ("127.0.0.1:443:8080/udp", "127.0.0.1 443 8080 udp"),
+            ("[::1]::80", "::1 0 80 tcp"),
+            ("80-81:90-91", "* 80 90 tcp, * 81 91 tcp"),
+            ("8000-8001", "* 0 8000 tcp, * 0 8001 tcp"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
+        }
+        for bad in ["", "a", "0", "1:99999", "80-70", "80-81:90", "1-65535"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_have_several_units() {
+        for (text, millis) in [
+            ("90s", 90_000),
+            ("1m30s", 90_000),
+            ("1h5m", 3_900_000),
+            ("500ms", 500),
+            ("1.5s", 1500),
+            ("7", 7000),
+        ] {
+            assert_eq!(
+                duration(text),
+                Some(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for bad in ["", "s", "5x", "1s2", "-1s", "1e400s"] {
+            assert_eq!(duration(bad), None, "{bad}");
         }
     }
 }

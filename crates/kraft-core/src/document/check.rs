@@ -165,7 +165,7 @@ impl Checker {
                 }
                 kind == Kind::Text
             }
-            Shape::ScalarOrNothing | Shape::Any => true,
+            Shape::ScalarOrNothing | Shape::Any | Shape::Free => true,
             Shape::List(_) | Shape::Map(_) | Shape::Record(_) | Shape::Either(_) => false,
         }
     }
@@ -211,7 +211,7 @@ impl Checker {
 fn fitting(shape: &'static Shape, node: &Node) -> Option<&'static Shape> {
     match (shape, &node.value) {
         (Shape::Either(shapes), _) => shapes.iter().find_map(|shape| fitting(shape, node)),
-        (Shape::Any, _)
+        (Shape::Any | Shape::Free, _)
         | (Shape::List(_), Value::List(_))
         | (Shape::Map(_) | Shape::Record(_), Value::Map(_))
         | (
@@ -233,7 +233,8 @@ fn takes_text(shape: &Shape) -> bool {
         | Shape::List(_)
         | Shape::Map(_)
         | Shape::Record(_)
-        | Shape::Any => false,
+        | Shape::Any
+        | Shape::Free => false,
     }
 }
 
@@ -245,7 +246,7 @@ fn expectation(shape: &Shape) -> String {
         Shape::Bool => "`true` or `false`".to_owned(),
         Shape::List(_) => "a list".to_owned(),
         Shape::Map(_) | Shape::Record(_) => "a mapping".to_owned(),
-        Shape::Any => "anything".to_owned(),
+        Shape::Any | Shape::Free => "anything".to_owned(),
         Shape::Either(shapes) => {
             let words: Vec<_> = shapes.iter().map(expectation).collect();
             words.join(" or ")

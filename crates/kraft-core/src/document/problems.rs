@@ -49,6 +49,21 @@ impl Problems {
         self.fatal
     }
 
+    /// Moves all positions: the text is a part of a longer one.
+    pub(crate) fn shift(&mut self, by: usize) {
+        let moved = |span: Span| Span {
+            start: span.start.saturating_add(by),
+            end: span.end.saturating_add(by),
+        };
+        for problem in &mut self.told {
+            problem.span = problem.span.map(moved);
+            for place in &mut problem.related {
+                place.span = moved(place.span);
+            }
+        }
+        self.mistyped = self.mistyped.iter().copied().map(moved).collect();
+    }
+
     pub(crate) fn append(&mut self, other: Self) {
         self.fatal |= other.fatal;
         self.omitted += other.omitted;

@@ -26,6 +26,8 @@ pub(crate) enum Shape {
     Either(&'static [Shape]),
     /// Any value.
     Any,
+    /// Anything, without a warning.
+    Free,
 }
 
 /// A mapping with known keys.

@@ -87,6 +87,6 @@ fn value(of: &'static Shape) -> Value {
             let all: Vec<Value> = shapes.iter().map(value).collect();
             json!({ "anyOf": all })
         }
-        Shape::Any => json!({}),
+        Shape::Any | Shape::Free => json!({}),
     }
 }

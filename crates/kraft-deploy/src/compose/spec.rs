@@ -6,12 +6,13 @@ use kraft_cloud::request::Id;
 use kraft_cloud::resources::images::Image;
 use kraft_cloud::resources::instances::{CreateInstance, NewGroup, WantedGroup, WantedVolume};
 use kraft_cloud::resources::services::{Service as Published, WantedDomain};
-use kraft_core::compose::{Port, Restart, Service};
+use kraft_core::compose::{Port, Service};
+use kraft_core::lifecycle::RestartPolicy;
 use kraft_core::problem::Problem;
 use kraft_core::quantity::MIB;
 use kraft_engine::context::Context;
 
-use super::{Error, Stack, variables};
+use super::{Error, Stack};
 use crate::launch::NewVolume;
 use crate::{naming, ports};
 
@@ -49,9 +50,9 @@ impl Stack {
             replicas: (replicas > 1 && service_group.is_some()).then(|| replicas - 1),
             restart_policy: service.restart.map(|policy| {
                 match policy {
-                    Restart::Never => "never",
-                    Restart::Always => "always",
-                    Restart::OnFailure => "on-failure",
+                    RestartPolicy::No => "never",
+                    RestartPolicy::Always | RestartPolicy::UnlessStopped => "always",
+                    RestartPolicy::OnFailure(_) => "on-failure",
                 }
                 .to_owned()
             }),
@@ -65,7 +66,7 @@ impl Stack {
     fn env(&self, ctx: &Context, service: &Service) -> Result<BTreeMap<String, String>, Error> {
         let mut env = BTreeMap::new();
         for file in &service.env_files {
-            env.extend(variables(&self.dir.join(&file.path), file.required)?);
+            env.extend(self.variables_of(&file.path, file.required)?);
         }
         for variable in &service.environment {
             let value = variable.value.clone();
@@ -101,9 +102,10 @@ impl Stack {
         for port in ports {
             if !matches!(port.protocol.as_str(), "tcp" | "tls") {
                 let message = format!("the platform does not publish `{}`", port.protocol);
+                let (text, problem) = self.locate(Problem::error(message).at(port.span));
                 return Err(Error::Unsupported {
-                    text: self.text.clone(),
-                    problem: Box::new(Problem::error(message).at(port.span)),
+                    text,
+                    problem: Box::new(problem),
                 });
             }
             let handlers = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
@@ -137,6 +139,9 @@ impl Stack {
                 ));
                 continue;
             }
+            if !mount.is_volume() {
+                continue;
+            }
             mounts.push(WantedVolume {
                 id: Id::Name(self.volume(&mount.source)),
                 at: mount.target.clone(),
@@ -150,7 +155,7 @@ impl Stack {
     pub fn new_volumes(&self, services: &[&Service]) -> Vec<NewVolume> {
         let mut new: Vec<NewVolume> = Vec::new();
         let mounts = services.iter().flat_map(|service| &service.volumes);
-        for mount in mounts.filter(|mount| !mount.is_directory()) {
+        for mount in mounts.filter(|mount| mount.is_volume()) {
             let declared = self
                 .compose
                 .volumes

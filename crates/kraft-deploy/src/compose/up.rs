@@ -93,12 +93,7 @@ pub fn start(
             let request = instances::start(&[one.id()], Duration::ZERO);
             cloud.one(&request)?;
         }
-        let is_dependency = services.iter().any(|other| {
-            other
-                .depends_on
-                .iter()
-                .any(|name| name.value == service.name)
-        });
+        let is_dependency = services.iter().any(|other| other.needs(&service.name));
         let limit = if is_dependency {
             Some(DEPENDENCY)
         } else {

@@ -32,6 +32,7 @@ use kraft_sys::lock::Lock;
 pub use builders::{Attempted, Builder, BuilderState, states};
 pub use cache::remove_unused;
 pub use error::Error;
+pub use names::docker_full_name;
 pub use options::{BuildOptions, CacheError, OptionError, SecretError};
 pub use request::BuildRequest;
 

@@ -10,7 +10,7 @@ use kraft_core::dockerfile::{Dockerfile, Stage};
 use super::request::BuildRequest;
 
 /// Returns the name of an image with the registry that Docker pulls it from.
-pub(super) fn docker_full_name(name: &str) -> String {
+pub fn docker_full_name(name: &str) -> String {
     let host = name.split_once('/').map_or("", |(host, _)| host);
     let has_host = host == "localhost" || host.contains('.') || host.contains(':');
     if has_host {

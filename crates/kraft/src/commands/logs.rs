@@ -65,9 +65,9 @@ pub(crate) struct Args {
 
 /// Number of lines from the end; `None` for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tail(Option<u64>);
+pub(super) struct Tail(pub(super) Option<u64>);
 
-fn tail(text: &str) -> Result<Tail, String> {
+pub(super) fn tail(text: &str) -> Result<Tail, String> {
     match text {
         // Older tools use `-1` for all.
         "all" | "-1" => Ok(Tail(None)),
@@ -78,7 +78,7 @@ fn tail(text: &str) -> Result<Tail, String> {
     }
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     values::time(text, Timestamp::now(), &TimeZone::system())
 }
 

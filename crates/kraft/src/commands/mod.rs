@@ -11,6 +11,7 @@ mod choices;
 mod clean;
 mod cloud;
 mod completion;
+mod compose;
 mod config;
 mod cp;
 mod dockerfile;
@@ -115,6 +116,8 @@ pub(crate) enum Command {
     Events(events::Args),
     #[command(visible_alias = "rm")]
     Remove(remove::Args),
+    #[command(visible_alias = "comp")]
+    Compose(Box<compose::Args>),
     #[command(visible_alias = "cl")]
     Cloud(Box<cloud::Args>),
     Doctor(doctor::Args),
@@ -144,6 +147,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "net", "vol",
         ],
     ),
+    ("Compose commands", &["compose"]),
     ("Unikraft Cloud commands", &["cloud"]),
     (
         "Miscellaneous commands",
@@ -208,6 +212,7 @@ impl Command {
             | Self::Vol(_)
             | Self::Events(_)
             | Self::Remove(_)
+            | Self::Compose(_)
             | Self::Cloud(_) => Reading::Strict,
         }
     }
@@ -256,6 +261,7 @@ pub(crate) fn exec(app: &App, command: Command) -> Result<(), Failure> {
         Command::Login(args) => login::exec(app, &args),
         Command::Logout(args) => logout::exec(app, &args),
         Command::Schema(args) => schema::exec(app, &args),
+        Command::Compose(args) => compose::exec(app, *args),
         Command::Cloud(args) => cloud::exec(app, &args),
         Command::Doctor(args) => doctor::exec(app, &args),
         Command::Config(args) => config::exec(app, args),

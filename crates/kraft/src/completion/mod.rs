@@ -126,7 +126,7 @@ impl Names {
                 assigned: value_name == "OPTION=VALUE",
             },
             "METRO" => Self::Metros,
-            "SERVICE" if within(&["cloud", "compose"]) => Self::Services,
+            "SERVICE" if within(&["cloud", "compose"]) || within(&["compose"]) => Self::Services,
             "LIBRARY" if within(&["lib", "remove"]) => Self::Libraries,
             "HOST" if within(&["logout"]) => Self::Hosts,
             "VOLUME" if within(&["vol"]) => Self::Volumes,

@@ -1,7 +1,6 @@
 //! Kinds and hints of cloud errors: deployments, roll-outs, tunnels and Compose projects.
 
 use kraft_cloud::import::ImportError;
-use kraft_core::compose::FILE_NAMES;
 use kraft_core::connection;
 use kraft_core::error::chain;
 use kraft_deploy::created::Created;
@@ -396,21 +395,10 @@ impl From<compose::Error> for Failure {
         use compose::Error;
 
         match error {
-            Error::NoFile => Self::new(Kind::NotFound, error).hint(format!(
-                "its name is {}; select another one with `--file`",
-                FILE_NAMES.join(", ")
-            )),
+            Error::Definition(error) => error.into(),
             Error::File(error) => error.into(),
-            Error::Problems { text, problems } => Self::problems_in(Kind::Failed, text, problems),
             Error::Unsupported { text, problem } => {
                 Self::problems_in(Kind::Usage, text, vec![*problem])
-            }
-            Error::NoService { ref nearest, .. } => {
-                let hint = nearest
-                    .as_ref()
-                    .map(|name| format!("did you mean `{name}`?"));
-                let failure = Self::new(Kind::NotFound, error);
-                hint.into_iter().fold(failure, Self::hint)
             }
             Error::NoImage { .. } => Self::new(Kind::NotFound, error)
                 .hint("`kraft cloud compose build --push` creates it"),

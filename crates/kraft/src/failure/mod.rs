@@ -5,6 +5,7 @@
 //! the kinds for users.
 
 mod cloud;
+mod compose;
 mod image;
 mod libraries;
 mod networks;

@@ -168,6 +168,8 @@ fn metros_keys_values_hosts_and_services_are_offered() {
     offers(&home, "config set log.type j", &["json"]);
     offers(&home, "config set http_retries ", &[]);
     offers(&home, "logout ", &["registry.example"]);
+    offers(&home, "compose up w", &["web"]);
+    offers(&home, "compose logs -f d", &["db"]);
     offers(&home, "cloud compose up w", &["web"]);
     offers(&home, "cloud compose logs web ", &["db"]);
 }
@@ -204,6 +206,7 @@ fn completion_is_silent_and_succeeds_whatever_it_finds() {
         "rm ",
         "logout ",
         "cloud compose up ",
+        "compose up ",
         "cloud --metro ",
         "config set log.level ",
         "lib remove ",

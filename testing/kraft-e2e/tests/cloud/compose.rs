@@ -256,7 +256,9 @@ fn errors_in_the_file_are_reported_with_their_line() {
     fs::remove_file(bench.path().join("compose.yaml")).unwrap();
     let outcome = compose(&cloud, &bench, &["ps"]).exits(3);
     assert!(
-        outcome.stderr.contains("no Compose file in this directory"),
+        outcome
+            .stderr
+            .contains("no Compose file in this directory or above it"),
         "{}",
         outcome.stderr
     );

@@ -2,6 +2,7 @@
 
 mod attach;
 mod boot;
+mod compose;
 mod console;
 mod demo;
 mod helpers;
@@ -10,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod linux;
 mod network;
+mod place;
 mod recovery;
 mod restart;
 mod runtime;

@@ -3,19 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kraft_e2e::harness::{
-    Bench, Outcome, eventually, has_builtin_runtime, is_running, skip, wrapped,
-};
-use kraft_e2e::registry::{free_port, installed};
+use kraft_e2e::harness::{eventually, is_running};
+use kraft_e2e::registry::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::place::{Place, get, interfaces};
 
 /// Answers HTTP requests on port 8080 with its argument.
 const SERVER: &str = r#"
@@ -68,175 +64,16 @@ int main(int count, char **words) {
 }
 "#;
 
-/// The user id of the ordinary user.
-const USER: u32 = 1000;
-
-/// Makes a device that every user may open for one program and its children, and becomes the user.
-const AS_USER: &str =
-    r#"mount --make-rprivate / && mount --bind "$1" /dev/net/tun && shift && exec "$@""#;
-
-/// A home with two programs, of root or of an ordinary user.
-struct Place {
-    bench: Bench,
-    kraft: PathBuf,
-    /// The command that becomes the user; empty for the user who runs the tests.
-    user: Vec<String>,
+/// Makes a home with the two programs.
+fn place(ordinary: bool) -> Option<Place> {
+    Place::new(ordinary, &[("server", SERVER), ("fetch", FETCH)])
 }
 
-impl Place {
-    /// Makes a home; `None` (and said so) if this host has no networks.
-    fn new(ordinary: bool) -> Option<Self> {
-        let why = if !has_builtin_runtime() {
-            Some("the built-in runtime is not built: make runtime")
-        } else if !installed("gcc") || !installed("slirp4netns") || !installed("ip") {
-            Some("gcc, slirp4netns or ip is not installed: scripts/setup.sh test")
-        } else if ordinary && !rustix::process::geteuid().is_root() {
-            Some("only root can become another user")
-        } else {
-            None
-        };
-        if let Some(why) = why {
-            skip(why);
-            return None;
-        }
-        let bench = Bench::new().env("KRAFTKIT_OFFLINE", "true");
-        compile(&bench, "server", SERVER);
-        compile(&bench, "fetch", FETCH);
-        let kraft = bench.kraft_copy();
-        let mut user = Vec::new();
-        if ordinary {
-            let tun = bench.path().join("tun");
-            let mut make = Command::new("mknod");
-            let made = make.arg(&tun).args(["c", "10", "200"]).status().unwrap();
-            fs::set_permissions(bench.path(), fs::Permissions::from_mode(0o755)).unwrap();
-            let become_user = bench.hand_over(USER);
-            if !made.success()
-                || fs::set_permissions(&tun, fs::Permissions::from_mode(0o666)).is_err()
-            {
-                skip("this host makes no devices");
-                return None;
-            }
-            let enter = ["unshare", "--mount", "sh", "-c", AS_USER, "sh"].map(str::to_owned);
-            user.extend(enter);
-            user.push(tun.to_str().unwrap().to_owned());
-            user.extend(become_user);
-        }
-        let place = Self { bench, kraft, user };
-        if let Some(why) = place.host_refuses() {
-            skip(&why);
-            return None;
-        }
-        Some(place)
-    }
-
-    /// Returns what this host, or a container around it, does not let the user do.
-    fn host_refuses(&self) -> Option<String> {
-        let root = self.user.is_empty() && rustix::process::geteuid().is_root();
-        let user_namespace = if root { "" } else { "--user --map-root-user" };
-        let bridge = format!("unshare {user_namespace} --net ip link add probe type bridge");
-        [
-            (
-                "`/dev/net/tun`",
-                "test -c /dev/net/tun && exec 3<>/dev/net/tun",
-            ),
-            ("bridges in namespaces", &bridge),
-        ]
-        .into_iter()
-        .find_map(|(what, text)| {
-            let words = ["sh", "-c", text].map(str::to_owned);
-            let words: Vec<&String> = self.user.iter().chain(&words).collect();
-            let (program, words) = words.split_first()?;
-            let mut probe = Command::new(program);
-            let output = probe.args(words).stdin(Stdio::null()).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            (!output.status.success()).then(|| format!("this user has no {what} here ({said})"))
-        })
-    }
-
-    fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
-        let command = self.bench.command_of(&self.kraft, args);
-        let Some((program, words)) = self.user.split_first() else {
-            return command;
-        };
-        let mut wrapper = Command::new(program);
-        wrapper.args(words);
-        wrapped(wrapper, &command)
-    }
-
-    fn kraft<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Outcome {
-        Outcome::of(&mut self.command(args))
-    }
-
-    fn ok<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> String {
-        self.kraft(args).success().stdout
-    }
-
-    fn json<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Value {
-        serde_json::from_str(&self.ok(args)).unwrap()
-    }
-
-    /// Runs the client in a network, and returns what it printed.
-    fn fetch(&self, network: &str, pairs: &[&str]) -> String {
-        let run = ["run", "--rm", "--network", network, "./fetch"];
-        let printed = self.ok(run.iter().chain(pairs).copied());
-        printed.replace('\r', "")
-    }
-
-    /// Returns the process of the holder of a network.
-    fn holder(&self, network: &str) -> Option<i32> {
-        let path = self.bench.runtime().join("networks").join(network);
-        let record = fs::read(path.join("holder.json")).ok()?;
-        let record: Value = serde_json::from_slice(&record).ok()?;
-        i32::try_from(record["process"]["pid"].as_i64()?).ok()
-    }
-
-    /// Returns the processes that live in this home or belong to one of its networks.
-    fn processes(&self) -> Vec<String> {
-        let home = self.bench.path().to_str().unwrap();
-        let mine = |pid: &str| {
-            let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
-            let command = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
-            let dir = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-            let carrier = command.contains("slirp4netns") && !holder_lives(&command);
-            let ours = command.contains(home) || dir.starts_with(home) || carrier;
-            let dead = String::from_utf8_lossy(&read("stat")).contains(") Z ");
-            (ours && !dead).then_some(command)
-        };
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        names
-            .filter(|name| {
-                name.parse::<u32>()
-                    .is_ok_and(|pid| pid != std::process::id())
-            })
-            .filter_map(|pid| mine(&pid))
-            .collect()
-    }
-
-    /// Removes everything, and insists that nothing is left of it.
-    fn nothing_is_left(&self, before: &str) {
-        self.kraft(["rm", "--all", "--force"]);
-        for name in self.ok(["net", "prune"]).lines() {
-            assert!(!name.is_empty());
-        }
-        assert_eq!(
-            self.json(["net", "ls", "-o", "json"]),
-            Value::Array(Vec::new())
-        );
-        let networks = self.bench.runtime().join("networks");
-        assert_eq!(fs::read_dir(networks).unwrap().count(), 0);
-        eventually("no process is left", || self.processes().is_empty());
-        assert_eq!(interfaces(), before);
-    }
-}
-
-/// Returns whether the holder exists whose network a way out serves: `… /proc/PID/ns/net …`.
-fn holder_lives(command: &str) -> bool {
-    let pid = command
-        .split("/proc/")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next());
-    pid.is_some_and(|pid| Path::new("/proc").join(pid).exists())
+/// Runs the client in a network, and returns what it printed.
+fn fetch(place: &Place, network: &str, pairs: &[&str]) -> String {
+    let run = ["run", "--rm", "--network", network, "./fetch"];
+    let printed = place.ok(run.iter().chain(pairs).copied());
+    printed.replace('\r', "")
 }
 
 /// Returns the hardware address of an interface in the network of a process.
@@ -257,33 +94,6 @@ fn hardware_address(process: i32, interface: &str) -> String {
     words.nth(1).unwrap_or(&text).to_owned()
 }
 
-/// Returns the names of the host's interfaces.
-fn interfaces() -> String {
-    let output = Command::new("ip").args(["-o", "link"]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let names = text.lines().filter_map(|line| line.split(':').nth(1));
-    names.collect::<Vec<_>>().join(",")
-}
-
-fn compile(bench: &Bench, name: &str, text: &str) {
-    let source = bench.path().join(format!("{name}.c"));
-    fs::write(&source, text).unwrap();
-    let mut compile = Command::new("gcc");
-    compile.arg("-static").arg("-w").arg("-o");
-    compile.arg(bench.path().join(name)).arg(&source);
-    let output = compile.stderr(Stdio::null()).status().unwrap();
-    assert!(output.success());
-}
-
-/// Requests a page of the host; `None` if it does not come.
-fn get(port: u16) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET / HTTP/1.0\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    answer.split("\r\n\r\n").nth(1).map(str::to_owned)
-}
-
 fn kill(pid: i32) {
     if let Some(pid) = Pid::from_raw(pid) {
         let _ = kill_process(pid, Signal::KILL);
@@ -292,7 +102,7 @@ fn kill(pid: i32) {
 }
 
 fn names_and_ports(ordinary: bool) {
-    let Some(place) = Place::new(ordinary) else {
+    let Some(place) = place(ordinary) else {
         return;
     };
     let before = interfaces();
@@ -328,7 +138,7 @@ fn names_and_ports(ordinary: bool) {
     ];
     let mut printed = String::new();
     eventually("both answer", || {
-        printed = place.fetch("web", &pairs);
+        printed = fetch(&place, "web", &pairs);
         !printed.contains("refused")
     });
     assert_eq!(
@@ -367,7 +177,7 @@ fn machines_of_an_ordinary_user_reach_each_other_by_name_and_the_host_one_by_a_p
 }
 
 fn twenty_at_once(ordinary: bool) {
-    let Some(place) = Place::new(ordinary) else {
+    let Some(place) = place(ordinary) else {
         return;
     };
     let before = interfaces();
@@ -418,7 +228,7 @@ fn twenty_machines_of_an_ordinary_user_have_twenty_addresses() {
 }
 
 fn killed_holder(ordinary: bool) {
-    let Some(place) = Place::new(ordinary) else {
+    let Some(place) = place(ordinary) else {
         return;
     };
     let before = interfaces();
@@ -444,7 +254,7 @@ fn killed_holder(ordinary: bool) {
         place.ok(["ps"]);
         assert_eq!(get(port).unwrap(), "hello from one\n");
         assert_eq!(
-            place.fetch("web", &["one", "8080"]),
+            fetch(&place, "web", &["one", "8080"]),
             "one: hello from one\n"
         );
     }
@@ -465,7 +275,7 @@ fn a_network_of_an_ordinary_user_is_found_again_when_its_holder_was_killed() {
 
 /// Kills one of the processes of a start at some moment, and checks that nothing is left.
 fn killed_at_any_moment(ordinary: bool) {
-    let Some(place) = Place::new(ordinary) else {
+    let Some(place) = place(ordinary) else {
         return;
     };
     let before = interfaces();

@@ -12,8 +12,8 @@ use kraft_config::keys::{self, Kind, Known};
 use kraft_core::event::Silent;
 use kraft_core::machine::MachineState;
 use kraft_deploy::CloudOptions;
-use kraft_deploy::compose::Stack;
 use kraft_engine::candidates::{self, Candidate};
+use kraft_engine::compose::definition::{self, OpenOptions};
 use kraft_engine::context::{Context, NoPrompt};
 
 use crate::app::App;
@@ -66,7 +66,7 @@ fn find(ctx: &Context, names: &Names, current: &str) -> Option<Vec<Candidate>> {
             options
         }
         Names::Metros => of_metros(ctx),
-        Names::Services => Stack::open(ctx, None, None, &[])
+        Names::Services => definition::open(ctx, &OpenOptions::default())
             .ok()?
             .compose
             .services

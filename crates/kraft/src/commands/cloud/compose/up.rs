@@ -165,7 +165,7 @@ pub(super) fn create(
 
 /// Adds to an error what exists now, and how to continue.
 fn incomplete(stack: &Stack, mut created: Created, error: compose::Error) -> Failure {
-    let next = format!("kraft cloud compose --file {} up", stack.file.display());
+    let next = format!("kraft cloud compose --file {} up", stack.file().display());
     created.next = Some(next);
     with_created(&created, error)
 }

@@ -90,7 +90,7 @@ impl StackRow {
         Self {
             name: stack.project.clone(),
             status: states.join(", "),
-            composefile: stack.file.display().to_string(),
+            composefile: stack.file().display().to_string(),
         }
     }
 }

@@ -1,0 +1,71 @@
+//! Keys of a Compose file that have no effect where the project runs.
+
+use crate::document::located::Located;
+use crate::document::node::{Node, Value};
+use crate::document::shape::{Field, Record, Shape};
+
+use super::Place;
+use super::shape::{FILE, IDLE, LOCAL};
+
+/// A key without an effect.
+pub(super) struct Idle {
+    /// The key.
+    pub(super) key: Located<String>,
+    /// What to do instead.
+    pub(super) help: &'static str,
+}
+
+/// Returns the keys of a file that have no effect in a place.
+pub(super) fn idle(root: &Node, place: Place) -> Vec<Idle> {
+    let mut found = Vec::new();
+    record(root, &FILE, place, &mut found);
+    found
+}
+
+fn record(node: &Node, table: &'static Record, place: Place, found: &mut Vec<Idle>) {
+    for entry in node.entries() {
+        let Some(field) = table.field(&entry.key.value) else {
+            continue;
+        };
+        if has_effect(table, field, place) {
+            value(&entry.value, &field.shape, place, found);
+        } else if !entry.value.is_null() {
+            found.push(Idle {
+                key: entry.key.clone(),
+                help: field.doc,
+            });
+        }
+    }
+}
+
+fn value(node: &Node, shape: &'static Shape, place: Place, found: &mut Vec<Idle>) {
+    match (shape, &node.value) {
+        (Shape::Record(table), Value::Map(_)) => record(node, table, place, found),
+        (Shape::Map(shape), Value::Map(entries)) => {
+            for entry in entries {
+                value(&entry.value, shape, place, found);
+            }
+        }
+        (Shape::List(shape), Value::List(items)) => {
+            for item in items {
+                value(item, shape, place, found);
+            }
+        }
+        (Shape::Either(shapes), _) => {
+            for shape in *shapes {
+                value(node, shape, place, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn has_effect(table: &Record, field: &Field, place: Place) -> bool {
+    match (table.name, field.name) {
+        ("build", "cache_from" | "cache_to" | "secrets" | "ssh" | "platforms" | "no_cache")
+        | ("env_file", "format") => false,
+        ("compose", "networks" | "configs" | "secrets") => place == Place::Host,
+        _ if field.doc == LOCAL => place == Place::Host,
+        _ => field.doc != IDLE,
+    }
+}

@@ -1,0 +1,243 @@
+//! `kraft compose ps`, `ls` and `config`.
+
+use kraft_core::machine::MachineState;
+use kraft_engine::compose::definition::Definition;
+use kraft_engine::compose::state::{self, Member};
+use kraft_engine::machines;
+use serde::Serialize;
+
+use super::{Project, Services};
+use crate::app::App;
+use crate::commands::machines::{Row, ago, state_colour};
+use crate::failure::Failure;
+use crate::ui::{Cell, Column, Format};
+
+/// List the machines of services
+///
+/// List running machines, or with --all every machine.
+#[derive(Debug, clap::Args)]
+pub(super) struct PsArgs {
+    #[command(flatten)]
+    pub(super) services: Services,
+
+    /// List all machines, not only running ones
+    #[arg(short, long)]
+    all: bool,
+
+    /// Print only ids
+    #[arg(short, long, conflicts_with = "output")]
+    quiet: bool,
+
+    /// Print only the names of services
+    #[arg(long = "services", id = "only-services", conflicts_with_all = ["output", "quiet"])]
+    names: bool,
+
+    /// Set the output format
+    #[arg(
+        short,
+        long,
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    output: Format,
+}
+
+/// List projects
+///
+/// List projects with running machines, or with --all every project.
+#[derive(Debug, clap::Args)]
+pub(super) struct LsArgs {
+    /// List all projects, also those whose machines do not run
+    #[arg(short, long)]
+    all: bool,
+
+    /// Print only names
+    #[arg(short, long, conflicts_with = "output")]
+    quiet: bool,
+
+    /// Set the output format
+    #[arg(
+        short,
+        long,
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    output: Format,
+}
+
+/// Print the Compose file with all variables expanded, and its included and extended parts
+#[derive(Debug, clap::Args)]
+pub(super) struct ConfigArgs {
+    #[command(flatten)]
+    pub(super) services: Services,
+
+    /// Print nothing: only check the file
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print only the names of services
+    #[arg(long = "services", id = "only-services", conflicts_with = "quiet")]
+    names: bool,
+
+    /// Print only the names of images
+    #[arg(long, conflicts_with_all = ["quiet", "only-services"])]
+    images: bool,
+
+    /// Print only the names of volumes
+    #[arg(long, conflicts_with_all = ["quiet", "only-services", "images"])]
+    volumes: bool,
+
+    /// Set the output format
+    #[arg(long, value_name = "FORMAT", default_value = "yaml", value_parser = ["yaml", "json"])]
+    format: String,
+}
+
+/// A machine of a service; these are the fields of `-o json`.
+#[derive(Debug, Serialize)]
+struct ServiceRow {
+    service: String,
+    number: u32,
+    #[serde(flatten)]
+    machine: Row,
+}
+
+impl From<Member> for ServiceRow {
+    fn from(member: Member) -> Self {
+        Self {
+            service: member.service,
+            number: member.number,
+            machine: Row::from(member.machine),
+        }
+    }
+}
+
+const COLUMNS: &[Column<ServiceRow>] = &[
+    Column::new("NAME", |row| {
+        Cell::new(row.machine.name.as_deref().unwrap_or_default())
+    }),
+    Column::new("SERVICE", |row| Cell::new(&row.service)),
+    Column::new("KERNEL", |row| {
+        Cell::new(row.machine.kernel.as_deref().unwrap_or_default())
+    }),
+    Column::new("CREATED", |row| {
+        let now = jiff::Timestamp::now();
+        let created = row.machine.created_at;
+        Cell::new(created.map(|at| ago(at, now)).unwrap_or_default())
+    }),
+    Column::new("STATUS", |row| {
+        let status = match row.machine.exit_code {
+            Some(code) if !row.machine.moment.is_up() => {
+                format!("{} ({code})", row.machine.status())
+            }
+            _ => row.machine.status(),
+        };
+        Cell::new(status).colour(state_colour(row.machine.moment))
+    }),
+    Column::new("PORTS", |row| {
+        let ports = row.machine.ports.iter().map(ToString::to_string);
+        Cell::new(ports.collect::<Vec<_>>().join(", "))
+    }),
+];
+
+pub(super) fn ps(app: &App, project: &Project, args: &PsArgs) -> Result<(), Failure> {
+    let machines = machines::existing(app);
+    let mut members = project.members(&machines, &args.services.services)?;
+    members.retain(|member| args.all || is_listed(member.machine.state));
+    if args.quiet {
+        let mut members = members.iter();
+        return members.try_for_each(|member| app.ui.line(&member.machine.id.to_string()));
+    }
+    if args.names {
+        let mut names: Vec<&str> = members.iter().map(|it| it.service.as_str()).collect();
+        names.dedup();
+        return names.iter().try_for_each(|name| app.ui.line(name));
+    }
+    let rows: Vec<ServiceRow> = members.into_iter().map(ServiceRow::from).collect();
+    app.ui.listing(args.output, &rows, COLUMNS)
+}
+
+fn is_listed(state: MachineState) -> bool {
+    state.is_up() || state == MachineState::Unknown
+}
+
+/// A project; these are the fields of `-o json`.
+#[derive(Debug, Serialize)]
+struct ProjectRow {
+    name: String,
+    /// The states of its machines: `running(2), exited(1)`.
+    status: String,
+    config_files: String,
+}
+
+impl ProjectRow {
+    fn of(name: String, members: &[Member]) -> Self {
+        let mut counts: Vec<(&str, usize)> = Vec::new();
+        for member in members {
+            let state = member.machine.state.name();
+            match counts.iter_mut().find(|(known, _)| *known == state) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((state, 1)),
+            }
+        }
+        let states: Vec<String> = counts
+            .iter()
+            .map(|(state, count)| format!("{state}({count})"))
+            .collect();
+        let files = members.iter().find_map(|member| member.label(state::FILES));
+        Self {
+            name,
+            status: states.join(", "),
+            config_files: files.unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+pub(super) fn ls(app: &App, args: &LsArgs) -> Result<(), Failure> {
+    let projects = state::projects(&machines::existing(app))?;
+    let is_up = |members: &[Member]| members.iter().any(|it| is_listed(it.machine.state));
+    let rows: Vec<ProjectRow> = projects
+        .into_iter()
+        .filter(|(_, members)| args.all || is_up(members))
+        .map(|(name, members)| ProjectRow::of(name, &members))
+        .collect();
+    if args.quiet {
+        return rows.iter().try_for_each(|row| app.ui.line(&row.name));
+    }
+    let columns: &[Column<ProjectRow>] = &[
+        Column::new("NAME", |row| Cell::new(&row.name)),
+        Column::new("STATUS", |row| Cell::new(&row.status)),
+        Column::new("CONFIG FILES", |row| Cell::new(&row.config_files)),
+    ];
+    app.ui.listing(args.output, &rows, columns)
+}
+
+pub(super) fn config(app: &App, definition: &Definition, args: &ConfigArgs) -> Result<(), Failure> {
+    let services = definition.services(&args.services.services)?;
+    if let Some(warning) = definition.warning(&services) {
+        app.ui.warn(&warning);
+    }
+    if args.quiet {
+        return Ok(());
+    }
+    let lines: Vec<String> = if args.names {
+        services.iter().map(|it| it.name.clone()).collect()
+    } else if args.images {
+        services.iter().filter_map(|it| it.image.clone()).collect()
+    } else if args.volumes {
+        let volumes = definition.compose.volumes.iter();
+        volumes.map(|it| it.key.clone()).collect()
+    } else {
+        let mut merged = definition.merged.clone();
+        if let Some(fields) = merged.as_object_mut() {
+            fields.insert("name".to_owned(), definition.project.clone().into());
+        }
+        return if args.format == "json" {
+            app.ui.json(&merged)
+        } else {
+            app.ui.yaml(&merged)
+        };
+    };
+    lines.iter().try_for_each(|line| app.ui.line(line))
+}

@@ -1,0 +1,93 @@
+//! `kraft compose logs`.
+
+use jiff::Timestamp;
+use kraft_engine::compose::state::Member;
+use kraft_engine::follow::{self, Stopped};
+use kraft_engine::machines;
+use kraft_machine::LogsOptions;
+
+use super::Project;
+use crate::app::App;
+use crate::commands::logs::{Tail, tail, time};
+use crate::failure::{Failure, Kind};
+
+/// Print the console output of services
+///
+/// Each line is prefixed with the name of its service.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Services (default: all)
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+
+    /// Follow the output until the machines end
+    #[arg(short, long)]
+    follow: bool,
+
+    /// Print only this number of lines from the end of each console
+    #[arg(short = 'n', long, value_name = "LINES", default_value = "all", hide_default_value = true,
+          allow_negative_numbers = true, value_parser = tail)]
+    tail: Tail,
+
+    /// Print only lines since this time or age (such as 10m)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+
+    /// Print only lines until this time or age
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "follow")]
+    until: Option<Timestamp>,
+
+    /// Prefix each line with the time of its arrival, within 10 ms
+    #[arg(short, long)]
+    timestamps: bool,
+
+    /// Do not prefix lines with the names of services
+    #[arg(long)]
+    no_log_prefix: bool,
+}
+
+/// Returns the prefix of the lines of a machine: its service, with its number if there are several.
+pub(super) fn title(members: &[Member], member: &Member) -> String {
+    let same = |other: &&Member| other.service == member.service;
+    if members.iter().filter(same).count() < 2 {
+        return member.service.clone();
+    }
+    format!("{}-{}", member.service, member.number)
+}
+
+pub(super) fn exec(app: &App, project: &Project, args: &Args) -> Result<(), Failure> {
+    let machines = machines::existing(app);
+    let mut members = project.members(&machines, &args.services)?;
+    if args.services.is_empty()
+        && let Some(definition) = &project.definition
+    {
+        members.retain(|member| {
+            let service = definition.compose.service(&member.service);
+            service.is_none_or(|service| service.attach)
+        });
+    }
+    let titles: Vec<String> = members.iter().map(|one| title(&members, one)).collect();
+    let mut named = Vec::with_capacity(members.len());
+    for (member, title) in members.iter().zip(&titles) {
+        let options = LogsOptions {
+            tail: args.tail.0,
+            since: args.since,
+            until: args.until,
+            arrivals: args.timestamps,
+        };
+        named.push((title.as_str(), machines.logs(&member.machine.id, options)?));
+    }
+    let consoles = follow::consoles(named, !args.no_log_prefix, app.ui.colour());
+    let consoles = consoles
+        .into_iter()
+        .map(|console| console.timestamps(args.timestamps))
+        .collect();
+    if !args.follow {
+        return Ok(follow::dump(app, &mut app.ui.output(), consoles)?);
+    }
+    let interrupt = app.interrupt.listen();
+    match follow::follow(app, &mut app.ui.output(), consoles, &interrupt)? {
+        Stopped::AllEnded => Ok(()),
+        Stopped::Interrupted => Err(Failure::reported(Kind::Interrupted)),
+    }
+}

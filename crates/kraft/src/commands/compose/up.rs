@@ -1,0 +1,457 @@
+//! `kraft compose up`, `down`, `create`, `build`, `pull` and `push`.
+
+use std::time::Duration;
+
+use kraft_core::compose::Service;
+use kraft_core::error::chain;
+use kraft_core::plan::RunRequest;
+use kraft_engine::compose;
+use kraft_engine::compose::definition::Definition;
+use kraft_engine::compose::images::ImageOptions;
+use kraft_engine::compose::plan::Recreate;
+use kraft_engine::compose::state::Member;
+use kraft_engine::compose::up::{self as flow, CreateOptions, DownOptions};
+use kraft_engine::follow::{self, Console, Stopped};
+use kraft_engine::interrupt::Interrupt;
+use kraft_engine::machines;
+use kraft_engine::obtain::Pull;
+use kraft_machine::{LogsOptions, Machines};
+
+use super::{Project, Services, logs};
+use crate::app::App;
+use crate::commands::dockerfile::DockerfileArgs;
+use crate::commands::tally::Tally;
+use crate::commands::{choices, values};
+use crate::failure::{Failure, Kind};
+
+/// How machines are created.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+struct CreationArgs {
+    /// Build services again before they are started
+    #[arg(long)]
+    build: bool,
+
+    /// Create machines again even if nothing has changed
+    #[arg(long, conflicts_with = "no_recreate")]
+    force_recreate: bool,
+
+    /// Keep existing machines even if they have changed
+    #[arg(long)]
+    no_recreate: bool,
+
+    /// Remove machines of services that the file does not have
+    #[arg(long)]
+    remove_orphans: bool,
+
+    /// Set when to pull images, instead of the policy of the file
+    #[arg(long, value_name = "WHEN", value_parser = choices::PULL)]
+    pull: Option<Pull>,
+
+    /// Set the number of machines of a service
+    #[arg(long, value_name = "SERVICE=NUMBER", value_parser = scale)]
+    scale: Vec<(String, u32)>,
+
+    #[command(flatten)]
+    dockerfile: DockerfileArgs,
+}
+
+/// Parses `SERVICE=NUMBER`.
+fn scale(text: &str) -> Result<(String, u32), String> {
+    let wrong = || "expected SERVICE=NUMBER".to_owned();
+    let (service, number) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((service.to_owned(), number.parse().map_err(|_| wrong())?))
+}
+
+impl CreationArgs {
+    fn options(&self) -> CreateOptions {
+        CreateOptions {
+            recreate: match (self.force_recreate, self.no_recreate) {
+                (true, _) => Recreate::Always,
+                (false, true) => Recreate::Never,
+                (false, false) => Recreate::Changed,
+            },
+            remove_orphans: self.remove_orphans,
+            images: ImageOptions {
+                building: self.dockerfile.options(),
+                pull: self.pull,
+                build: self.build,
+            },
+        }
+    }
+
+    /// Sets the numbers of machines.
+    fn scale(&self, definition: &mut Definition) -> Result<(), Failure> {
+        for (name, number) in &self.scale {
+            definition.only(std::slice::from_ref(name))?;
+            for service in &mut definition.compose.services {
+                if service.name == *name {
+                    service.replicas = Some(*number);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Create and start the machines of services, and print their consoles
+///
+/// Machines that exist and have not changed are kept. Services are started after those that they
+/// need. Ctrl-C stops the machines; with --detach they run in the background and their names are
+/// printed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) services: Services,
+
+    /// Run in the background and print the names of the machines
+    #[arg(short, long)]
+    detach: bool,
+
+    /// Wait until the machines run, and are healthy if that is checked; implies --detach
+    #[arg(long, conflicts_with_all = ["abort_on_container_exit", "exit_code_from"])]
+    wait: bool,
+
+    /// Set how long --wait waits
+    #[arg(long, value_name = "TIME", value_parser = values::duration, requires = "wait")]
+    wait_timeout: Option<Duration>,
+
+    /// Create the machines without starting them
+    #[arg(long, conflicts_with_all = ["detach", "wait"])]
+    no_start: bool,
+
+    /// Do not start services that the named ones need
+    #[arg(long)]
+    no_deps: bool,
+
+    /// Stop all machines when one ends
+    #[arg(long, conflicts_with = "detach")]
+    abort_on_container_exit: bool,
+
+    /// Exit with the status of this service's machine; implies --abort-on-container-exit
+    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    exit_code_from: Option<String>,
+
+    /// Do not prefix lines with the names of services
+    #[arg(long)]
+    no_log_prefix: bool,
+
+    /// Prefix each line with the time of its arrival
+    #[arg(long)]
+    timestamps: bool,
+
+    /// Set how long each machine may take to shut down
+    #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
+    timeout: Option<Duration>,
+
+    #[command(flatten)]
+    creation: CreationArgs,
+}
+
+/// Create the machines of services without starting them
+#[derive(Debug, clap::Args)]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    pub(super) services: Services,
+
+    #[command(flatten)]
+    creation: CreationArgs,
+}
+
+/// Stop and remove machines and networks
+///
+/// Volumes are kept, unless --volumes is given.
+#[derive(Debug, clap::Args)]
+pub(super) struct DownArgs {
+    #[command(flatten)]
+    pub(super) services: Services,
+
+    /// Remove the volumes of the project as well
+    #[arg(short, long)]
+    volumes: bool,
+
+    /// Remove machines of services that the file does not have
+    #[arg(long)]
+    remove_orphans: bool,
+
+    /// Set how long each machine may take to shut down
+    #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
+    timeout: Option<Duration>,
+}
+
+/// Build services, and store the images that have a name
+#[derive(Debug, clap::Args)]
+pub(super) struct BuildArgs {
+    #[command(flatten)]
+    pub(super) services: Services,
+
+    #[command(flatten)]
+    dockerfile: DockerfileArgs,
+}
+
+/// Pull the images of services
+#[derive(Debug, clap::Args)]
+pub(super) struct PullArgs {
+    #[command(flatten)]
+    pub(super) services: Services,
+
+    /// Continue with the others if an image cannot be pulled
+    #[arg(long)]
+    ignore_pull_failures: bool,
+}
+
+/// Push the images of services that are built and have a name
+#[derive(Debug, clap::Args)]
+pub(super) struct PushArgs {
+    #[command(flatten)]
+    pub(super) services: Services,
+
+    /// Continue with the others if an image cannot be pushed
+    #[arg(long)]
+    ignore_push_failures: bool,
+}
+
+pub(super) fn up(app: &App, mut definition: Definition, args: &Args) -> Result<(), Failure> {
+    args.creation.scale(&mut definition)?;
+    let names = &args.services.services;
+    let services = if args.no_deps {
+        definition.only(names)?
+    } else {
+        definition.services(names)?
+    };
+    if let Some(name) = &args.exit_code_from {
+        definition.only(std::slice::from_ref(name))?;
+    }
+    let interrupt = app.interrupt.listen();
+    let members = make(app, &definition, &services, &args.creation)?;
+    if args.no_start {
+        return print(app, &members);
+    }
+    let in_foreground = !args.detach && !args.wait;
+    let started = flow::start(app, &services, &members);
+    if started.is_err() && in_foreground && interrupt.is_cancelled() {
+        stop_all(app, &members, args.timeout);
+    }
+    started?;
+    if args.wait {
+        flow::wait(app, &members, args.wait_timeout)?;
+    }
+    if !in_foreground {
+        return print(app, &members);
+    }
+    attach(app, &services, &members, args, &interrupt)
+}
+
+/// Creates the machines of services while the project is held.
+fn make(
+    app: &App,
+    definition: &Definition,
+    services: &[&Service],
+    creation: &CreationArgs,
+) -> Result<Vec<Member>, Failure> {
+    if let Some(warning) = definition.warning(services) {
+        app.ui.warn(&warning);
+    }
+    let _held = flow::hold(app, &definition.project)?;
+    Ok(flow::create(
+        app,
+        definition,
+        services,
+        &creation.options(),
+    )?)
+}
+
+fn print(app: &App, members: &[Member]) -> Result<(), Failure> {
+    let mut members = members.iter();
+    members.try_for_each(|member| app.ui.line(&member.machine.name))
+}
+
+/// Prints the consoles of machines until they end, or the user interrupts.
+fn attach(
+    app: &App,
+    services: &[&Service],
+    members: &[Member],
+    args: &Args,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let machines = machines::existing(app);
+    let shown: Vec<&Member> = members
+        .iter()
+        .filter(|member| {
+            let mut all = services.iter();
+            let service = all.find(|service| service.name == member.service);
+            service.is_none_or(|service| service.attach)
+        })
+        .collect();
+    let titles: Vec<String> = shown.iter().map(|one| logs::title(members, one)).collect();
+    let mut named = Vec::with_capacity(shown.len());
+    for (member, title) in shown.iter().zip(&titles) {
+        let options = LogsOptions {
+            arrivals: args.timestamps,
+            ..LogsOptions::default()
+        };
+        named.push((title.as_str(), machines.logs(&member.machine.id, options)?));
+    }
+    let consoles = follow::consoles(named, !args.no_log_prefix, app.ui.colour());
+    let consoles = consoles
+        .into_iter()
+        .map(|console| console.timestamps(args.timestamps))
+        .collect();
+    let aborts = args.abort_on_container_exit || args.exit_code_from.is_some();
+    if aborts {
+        return until_one_ends(app, &machines, consoles, members, args);
+    }
+    let followed = follow::follow(app, &mut app.ui.output(), consoles, interrupt);
+    match followed {
+        // Also those without a console here.
+        Ok(Stopped::AllEnded) => Ok(()),
+        Ok(Stopped::Interrupted) => {
+            stop_all(app, members, args.timeout);
+            Err(Failure::reported(Kind::Interrupted))
+        }
+        Err(error) => {
+            stop_all(app, members, args.timeout);
+            Err(error.into())
+        }
+    }
+}
+
+/// Follows consoles until one machine has ended, stops the others and returns the exit status of that
+/// one, or of the service that was chosen.
+fn until_one_ends(
+    app: &App,
+    machines: &Machines,
+    consoles: Vec<Console>,
+    members: &[Member],
+    args: &Args,
+) -> Result<(), Failure> {
+    // Cancelled by the first end, or by the user.
+    let over = Interrupt::default();
+    let first = {
+        let (machines, members) = (machines.clone(), members.to_vec());
+        let (over, user) = (over.clone(), app.interrupt.clone());
+        std::thread::spawn(move || {
+            let first = flow::first_end(&machines, &members, &user);
+            over.cancel();
+            first
+        })
+    };
+    let followed = follow::follow(app, &mut app.ui.output(), consoles, &over);
+    if followed.is_err() {
+        app.interrupt.cancel();
+    }
+    let first = first.join().unwrap_or(Ok(None));
+    stop_all(app, members, args.timeout);
+    followed?;
+    let Some(first) = first? else {
+        return Err(Failure::reported(Kind::Interrupted));
+    };
+    let chosen = match &args.exit_code_from {
+        Some(service) => members.iter().find(|member| member.service == *service),
+        None => Some(&first),
+    };
+    let Some(chosen) = chosen else { return Ok(()) };
+    let ended = machines.get(chosen.machine.id)?;
+    match flow::exit_code(&ended).map(u8::try_from) {
+        None | Some(Ok(0)) => Ok(()),
+        Some(Ok(code)) => Err(Failure::reported(Kind::Guest(code))),
+        Some(Err(_)) => Err(Failure::reported(Kind::Crashed)),
+    }
+}
+
+/// Stops machines, those first that others do not need.
+fn stop_all(app: &App, members: &[Member], timeout: Option<Duration>) {
+    let machines = machines::existing(app);
+    app.ui.info("stopping the machines");
+    for member in members.iter().rev() {
+        if let Err(error) = flow::stop(&machines, &member.machine, timeout) {
+            app.failure(&error.into());
+        }
+    }
+}
+
+pub(super) fn create(
+    app: &App,
+    mut definition: Definition,
+    args: &CreateArgs,
+) -> Result<(), Failure> {
+    args.creation.scale(&mut definition)?;
+    let services = definition.services(&args.services.services)?;
+    print(app, &make(app, &definition, &services, &args.creation)?)
+}
+
+pub(super) fn down(app: &App, project: &Project, args: &DownArgs) -> Result<(), Failure> {
+    let definition = project.definition.as_ref();
+    if let Some(definition) = definition {
+        definition.only(&args.services.services)?;
+    }
+    let held = flow::hold(app, &project.name)?;
+    let options = DownOptions {
+        services: &args.services.services,
+        volumes: args.volumes,
+        remove_orphans: args.remove_orphans,
+        timeout: args.timeout,
+    };
+    for name in flow::down(app, &project.name, definition, options)? {
+        app.ui.line(&name)?;
+    }
+    held.forget();
+    Ok(())
+}
+
+pub(super) fn build(app: &App, definition: &Definition, args: &BuildArgs) -> Result<(), Failure> {
+    let options = ImageOptions {
+        building: args.dockerfile.options(),
+        build: true,
+        pull: None,
+    };
+    let services = definition.only(&args.services.services)?;
+    for service in services.iter().filter(|service| service.build.is_some()) {
+        let built = definition.build(app, service, &options)?;
+        app.ui.line(&built)?;
+    }
+    Ok(())
+}
+
+pub(super) fn pull(app: &App, definition: &Definition, args: &PullArgs) -> Result<(), Failure> {
+    let options = ImageOptions {
+        pull: Some(Pull::Always),
+        ..ImageOptions::default()
+    };
+    let mut tally = Tally::default();
+    let mut pulled: Vec<&str> = Vec::new();
+    for service in definition.only(&args.services.services)? {
+        let Some(image) = &service.image else {
+            continue;
+        };
+        if service.build.is_some() || pulled.contains(&image.as_str()) {
+            continue;
+        }
+        pulled.push(image);
+        let done = definition.prepare(app, service, &RunRequest::default(), &options);
+        match done {
+            Ok(_) => app.ui.line(image)?,
+            Err(error) if args.ignore_pull_failures => app.ui.warn(&chain(&error)),
+            Err(error) => {
+                tally.count::<()>(app, Err(error));
+            }
+        }
+    }
+    tally.outcome()
+}
+
+pub(super) fn push(app: &App, definition: &Definition, args: &PushArgs) -> Result<(), Failure> {
+    let _ = app.interrupt.listen();
+    let mut tally = Tally::default();
+    for service in definition.only(&args.services.services)? {
+        match definition.push(app, service) {
+            Ok(Some(name)) => app.ui.line(&name)?,
+            Ok(None) => {}
+            Err(error) if args.ignore_push_failures => app.ui.warn(&chain(&error)),
+            Err(error) => {
+                tally.count::<()>(app, Err(compose::Error::from(error)));
+            }
+        }
+    }
+    tally.outcome()
+}

@@ -1,0 +1,80 @@
+//! Kinds and hints of the errors of applications that Compose files describe.
+
+use kraft_core::compose::FILE_NAMES;
+use kraft_engine::compose::{self, definition, images};
+
+use super::{Failure, Kind};
+
+impl From<compose::Error> for Failure {
+    fn from(error: compose::Error) -> Self {
+        use compose::Error;
+
+        let message = error.to_string();
+        match error {
+            Error::Definition(error) => error.into(),
+            Error::Unsupported { text, problem } => {
+                Self::problems_in(Kind::Usage, text, vec![*problem])
+            }
+            Error::Boot { source, .. } => Self::from(*source).about(&message),
+            Error::Image(error) => (*error).into(),
+            Error::Run { source, .. } => Self::from(*source).about(&message),
+            Error::Machines(error) => error.into(),
+            Error::Networks(error) => error.into(),
+            Error::File(error) => error.into(),
+            Error::Dependency { ref machine, .. } => {
+                let hint = format!("see what it printed: `kraft logs {machine}`");
+                Self::new(Kind::Failed, error).hint(hint)
+            }
+            Error::External { kind, ref name } => {
+                let hint = format!(
+                    "make it: `kraft {} create {name}`",
+                    &kind.get(..3).unwrap_or(kind)
+                );
+                Self::new(Kind::NotFound, error).hint(hint)
+            }
+            Error::Interrupted(error) => error.into(),
+        }
+    }
+}
+
+impl From<definition::Error> for Failure {
+    fn from(error: definition::Error) -> Self {
+        use definition::Error;
+
+        match error {
+            Error::NoFile => Self::new(Kind::NotFound, error).hint(format!(
+                "its name is {}; select another one with `--file`",
+                FILE_NAMES.join(", ")
+            )),
+            Error::File(error) => error.into(),
+            Error::Stdin(_) => Self::new(Kind::Failed, error),
+            Error::Problems { text, problems } => Self::problems_in(Kind::Failed, text, problems),
+            Error::NoService { ref nearest, .. } => {
+                let hint = nearest
+                    .as_ref()
+                    .map(|name| format!("did you mean `{name}`?"));
+                let failure = Self::new(Kind::NotFound, error);
+                hint.into_iter().fold(failure, Self::hint)
+            }
+        }
+    }
+}
+
+impl From<images::Error> for Failure {
+    fn from(error: images::Error) -> Self {
+        use images::Error;
+
+        match error {
+            Error::NoDockerfile { .. } => Self::new(Kind::NotFound, error)
+                .hint("`build` of a service names a directory with a Kraftfile or a Dockerfile"),
+            Error::Reference(error) => error.into(),
+            Error::Images(error) => error.into(),
+            Error::Project(error) => error.into(),
+            Error::Components(error) => error.into(),
+            Error::Workplace(error) => error.into(),
+            Error::Transfer(error) => error.into(),
+            Error::Pack(error) => error.into(),
+            Error::Package(error) => error.into(),
+        }
+    }
+}
