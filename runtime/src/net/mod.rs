@@ -73,7 +73,7 @@ pub fn new_socket(family: usize, kind: usize, protocol: usize) -> Result<Rc<dyn 
         match (kind, protocol) {
             (Kind::Stream, 0 | 6) => Ok(tcp::TcpSocket::new(family)),
             (Kind::Datagram, 0 | 17) => Ok(udp::UdpSocket::new(family)),
-            (Kind::Stream | Kind::Datagram, _) => Err(Errno::PROTONOSUPPORT),
+            (Kind::Stream | Kind::Datagram, _) | (Kind::Raw, 0) => Err(Errno::PROTONOSUPPORT),
             _ => Err(Errno::SOCKTNOSUPPORT),
         }
     };

@@ -257,11 +257,9 @@ pub fn new_socket(kind: Kind) -> Result<Rc<dyn File>> {
 /// `EOPNOTSUPP` for other families, `ESOCKTNOSUPPORT` for other kinds.
 pub fn pair(family: usize, kind: usize, protocol: usize) -> Result<[Rc<dyn File>; 2]> {
     if family != Family::Unix as usize {
-        return Err(if matches!(family, 2 | 10) {
-            Errno::OPNOTSUPP
-        } else {
-            Errno::AFNOSUPPORT
-        });
+        // What cannot be a socket is refused for that first.
+        super::new_socket(family, kind, protocol)?;
+        return Err(Errno::OPNOTSUPP);
     }
     super::check_memory()?;
     if !matches!(protocol, 0 | 1) {

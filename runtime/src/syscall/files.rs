@@ -470,8 +470,10 @@ fn close_both(first: usize, second: Option<usize>) -> Result {
 
 pub fn sync(fd: i32) -> Result {
     match get_open(fd)?.file.node() {
-        Some(node) => node.sync().map(|()| 0),
-        None => Err(Errno::INVAL),
+        Some(node) if matches!(node.kind(), Kind::File | Kind::Directory) => {
+            node.sync().map(|()| 0)
+        }
+        _ => Err(Errno::INVAL),
     }
 }
 

@@ -172,19 +172,52 @@ pub fn advise(address: usize, length: usize, advice: usize) -> Result {
     }
 }
 
-pub fn sync(address: usize, length: usize) -> Result {
-    if !address.is_multiple_of(PAGE) {
+/// `mlock`: brings pages in, which stay for ever.
+pub fn lock(address: usize, length: usize, flags: usize) -> Result {
+    /// `MLOCK_ONFAULT`
+    const WHEN_TOUCHED: usize = 1;
+    if flags & !WHEN_TOUCHED != 0 {
         return Err(Errno::INVAL);
     }
-    let end = address.checked_add(length).ok_or(Errno::NOMEM)?;
+    let space = space()?;
+    let end = address.checked_add(length).and_then(page_end);
+    for page in (page_start(address)..end.ok_or(Errno::INVAL)?).step_by(PAGE) {
+        if space.is_free(page, PAGE) {
+            return Err(Errno::NOMEM);
+        }
+        if flags & WHEN_TOUCHED == 0 {
+            space.frame(page, false).map_err(|_| Errno::NOMEM)?;
+        }
+    }
+    Ok(0)
+}
+
+pub fn sync(address: usize, length: usize, flags: usize) -> Result {
+    const LATER: usize = 1;
+    const INVALIDATE: usize = 2;
+    const NOW: usize = 4;
+    let both = LATER | NOW;
+    if !address.is_multiple_of(PAGE) || flags & !(both | INVALIDATE) != 0 || flags & both == both {
+        return Err(Errno::INVAL);
+    }
+    let end = address.checked_add(length).and_then(page_end);
+    let end = end.ok_or(Errno::NOMEM)?;
+    let mut reached = address;
     for (start, area) in space()?.areas() {
-        if start < end
-            && area.end > address
-            && area.shared
+        if start >= end || area.end <= address {
+            continue;
+        }
+        if start <= reached {
+            reached = area.end;
+        }
+        if area.shared
             && let Backing::File { node, .. } = &area.backing
         {
             node.sync()?;
         }
+    }
+    if reached < end {
+        return Err(Errno::NOMEM);
     }
     Ok(0)
 }

@@ -161,8 +161,6 @@ pub fn receive([fd, message_at, length, priority_at, timeout, _]: [usize; 6]) ->
 pub fn notify(fd: i32, event_at: usize) -> Result {
     const SIGNAL: i32 = 0;
     const NOTHING: i32 = 1;
-    let description = files::get(fd)?;
-    let queue = queue(&description)?;
     let process = task::current_process();
     let notice = if event_at == 0 {
         None
@@ -183,7 +181,8 @@ pub fn notify(fd: i32, event_at: usize) -> Result {
             signal,
         })
     };
-    queue.set_notice(&process, notice)?;
+    let description = files::get(fd)?;
+    queue(&description)?.set_notice(&process, notice)?;
     Ok(0)
 }
 

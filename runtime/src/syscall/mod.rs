@@ -220,7 +220,7 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Stat => paths::status(paths::CURRENT, a[0], a[1], 0),
         Call::Lstat => paths::status(paths::CURRENT, a[0], a[1], paths::NO_FOLLOW),
         Call::Newfstatat => paths::status(fd, a[1], a[2], a[3]),
-        Call::Statx => paths::extended_status(fd, a[1], a[2], a[4]),
+        Call::Statx => paths::extended_status(a),
         Call::Statfs => paths::file_system(a[0], a[1]),
         Call::Access => paths::access(paths::CURRENT, a[0], a[1], 0),
         Call::Faccessat => paths::access(fd, a[1], a[2], 0),
@@ -326,9 +326,12 @@ fn dispatch(call: Call, a: [usize; 6]) -> Result {
         Call::Mremap => memory::remap(a),
         Call::Brk => memory::set_break(a[0]),
         Call::Madvise => memory::advise(a[0], a[1], a[2]),
-        Call::Msync => memory::sync(a[0], a[1]),
+        Call::Msync => memory::sync(a[0], a[1], a[2]),
         Call::Mincore => memory::resident(a[0], a[1], a[2]),
-        Call::Mlock | Call::Munlock | Call::Mlockall | Call::Munlockall | Call::Mlock2 => Ok(0),
+        Call::Mlock => memory::lock(a[0], a[1], 0),
+        Call::Mlock2 => memory::lock(a[0], a[1], a[2]),
+        // No page ever leaves memory.
+        Call::Munlock | Call::Mlockall | Call::Munlockall => Ok(0),
 
         // Processes and threads.
         Call::Clone => processes::clone(a),

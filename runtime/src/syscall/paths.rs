@@ -207,10 +207,14 @@ pub fn status(fd: i32, path_at: usize, address: usize, flags: usize) -> Result {
     Ok(0)
 }
 
-pub fn extended_status(fd: i32, path_at: usize, flags: usize, address: usize) -> Result {
+pub fn extended_status([fd, path_at, flags, mask, address, _]: [usize; 6]) -> Result {
     /// `AT_STATX_SYNC_TYPE`
     const SYNC: usize = 0x6000;
+    /// `STATX__RESERVED`
+    const RESERVED: usize = 1 << 31;
     check_flags(flags, NO_FOLLOW | NO_AUTOMOUNT | EMPTY_PATH | SYNC)?;
+    check_flags(mask & RESERVED, 0)?;
+    let fd = super::descriptor(fd);
     user::write_bytes(address, &stat::statx(&metadata(fd, path_at, flags)?))?;
     Ok(0)
 }
@@ -650,7 +654,9 @@ pub fn read_link(fd: i32, path_at: usize, address: usize, length: usize) -> Resu
     if length as isize <= 0 {
         return Err(Errno::INVAL);
     }
-    let place = place(fd, path_at, NO_FOLLOW | EMPTY_PATH)?;
+    // An empty path means the link that a descriptor stands for.
+    let empty = if fd == CURRENT { 0 } else { EMPTY_PATH };
+    let place = place(fd, path_at, NO_FOLLOW | empty)?;
     let target = place.node.target()?;
     let length = target.len().min(length);
     user::write_bytes(address, &target[..length])?;
@@ -666,11 +672,11 @@ pub fn change_permissions(fd: i32, path_at: usize, mode: usize) -> Result {
 
 /// Changes the permissions of a node, if it is the caller's.
 pub fn change_permissions_of(node: &Rc<dyn Node>, mode: usize) -> Result {
+    check_mount(node)?;
     let credentials = task::current_process().credentials.borrow().clone();
     if !credentials.is_root() && node.metadata().user != credentials.user() {
         return Err(Errno::PERM);
     }
-    check_mount(node)?;
     let mut permissions = mode as u32 & 0o7777;
     if !credentials.is_root() && !credentials.has_group(node.metadata().group) {
         // No user makes programs of a group that they are not in.
@@ -693,6 +699,7 @@ pub fn change_owner(fd: i32, path_at: usize, user: usize, group: usize, flags: u
 
 /// Changes the owner of a node; `u32::MAX` leaves one as it is.
 pub fn change_owner_of(node: &Rc<dyn Node>, user: u32, group: u32) -> Result {
+    check_mount(node)?;
     let credentials = task::current_process().credentials.borrow().clone();
     let metadata = node.metadata();
     let (user, group) = (
@@ -707,7 +714,6 @@ pub fn change_owner_of(node: &Rc<dyn Node>, user: u32, group: u32) -> Result {
             return Err(Errno::PERM);
         }
     }
-    check_mount(node)?;
     // Who owns a program must not inherit the powers of its set-id bits.
     // Without the group's execute bit the group's bit means something else.
     let is_program = metadata.permissions & 0o2010 == 0o2010;

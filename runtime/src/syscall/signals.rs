@@ -116,10 +116,13 @@ pub fn queue(process: i32, id: Option<i32>, number: usize, info_at: usize) -> Re
     let signal = signal(number)?.ok_or(Errno::INVAL)?;
     let words: [u64; 16] = user::read(info_at)?;
     let info = Info::from_words(signal, &words);
-    let target = find_process(process).ok_or(Errno::SRCH)?;
+    // The number of a thread stands for its process.
+    let of_thread = || task::find_thread(process).map(|thread| thread.process.clone());
+    let target = find_process(process).or_else(of_thread);
+    let target = target.ok_or(Errno::SRCH)?;
     check_permission(&target, Some(signal))?;
     // Only the kernel speaks for itself.
-    if info.code() >= 0 && process != task::current_process().id {
+    if info.code() >= 0 && target.id != task::current_process().id {
         return Err(Errno::PERM);
     }
     match id {

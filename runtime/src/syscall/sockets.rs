@@ -417,6 +417,9 @@ fn result_of(received: &Received, flags: Message) -> usize {
 pub fn receive_from([fd, address, length, flags, name, length_at]: [usize; 6]) -> Result {
     let description = get(super::descriptor(fd))?;
     let flags = Message::from_bits_retain(flags as u32);
+    if name != 0 && user::read::<i32>(length_at)? < 0 {
+        return Err(Errno::INVAL);
+    }
     let mut out = Output::user(address, length.min(MOST_BYTES));
     let received = receive(&description, &mut out, flags, description.deadline(false))?;
     if name != 0 {
@@ -509,6 +512,9 @@ fn receive_header(
     deadline: Option<u64>,
 ) -> Result {
     let mut header: Header = user::read(at)?;
+    if (header.name_length as i32) < 0 {
+        return Err(Errno::INVAL);
+    }
     if header.piece_count > 1024 {
         return Err(Errno::MSGSIZE);
     }
@@ -614,6 +620,16 @@ pub fn set_option(fd: i32, level: usize, name: usize, value_at: usize, length: u
     Ok(0)
 }
 
+/// The error for an option that does not exist: there may be no such level at all.
+fn unknown_option(base: &net::socket::Base, level: i32, error: Errno) -> Errno {
+    let known = match base.kind {
+        _ if base.family == net::address::Family::Unix => level == SOCKET_LEVEL,
+        net::socket::Kind::Stream => matches!(level, 0 | 1 | 6 | 41),
+        _ => matches!(level, 0 | 1 | 17 | 41),
+    };
+    if known { error } else { Errno::OPNOTSUPP }
+}
+
 pub fn option(fd: i32, level: usize, name: usize, value_at: usize, length_at: usize) -> Result {
     let description = get(fd)?;
     let socket = socket(&description)?;
@@ -652,7 +668,8 @@ pub fn option(fd: i32, level: usize, name: usize, value_at: usize, length_at: us
             if (level, name) == NO_DELAY && base.family == net::address::Family::Unix {
                 return Err(Errno::OPNOTSUPP);
             }
-            number(base.number_option((level, name))?)
+            let value = base.number_option((level, name));
+            number(value.map_err(|error| unknown_option(base, level, error))?)
         }
     };
     let length = value.len().min(room);

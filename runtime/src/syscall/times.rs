@@ -47,10 +47,32 @@ pub fn read_clock(clock: usize) -> Result<u64> {
         MONOTONIC | 4 | 6 | 7 | 9 => arch::monotonic(),
         2 => task::current_process().total_run_time() + task::current().running_time(),
         3 => task::current().run_time.get() + task::current().running_time(),
-        // A process's clock has a negative number.
-        other if (other as i32) < 0 => task::current_process().total_run_time(),
+        other if (other as i32) < 0 => run_time(other as i32)?,
         _ => return Err(Errno::INVAL),
     })
+}
+
+/// The time that a process or a thread has run: its clock is a negative number with its number.
+fn run_time(clock: i32) -> Result<u64> {
+    const KIND: i32 = 3;
+    const OF_THREAD: i32 = 4;
+    let id = !(clock >> 3);
+    if clock & KIND == KIND {
+        return Err(Errno::INVAL);
+    }
+    let current = task::current();
+    if clock & OF_THREAD != 0 && id != 0 && id != current.id() {
+        let thread = task::find_thread(id).ok_or(Errno::INVAL)?;
+        return Ok(thread.run_time.get());
+    }
+    if clock & OF_THREAD != 0 {
+        return Ok(current.run_time.get() + current.running_time());
+    }
+    if id == 0 || id == current.process.id {
+        return Ok(current.process.total_run_time() + current.running_time());
+    }
+    let process = task::find_process(id).ok_or(Errno::INVAL)?;
+    Ok(process.total_run_time())
 }
 
 pub fn clock(clock: usize, address: usize) -> Result {
