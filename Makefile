@@ -52,11 +52,12 @@ test: ## Install what is missing and run every test
 	@scripts/setup.sh test
 	@$(AS_OWNER) $(MAKE) test-run
 
-# `cargo test` also builds target/debug/kraft.
+# `cargo test` builds target/debug/kraft, too; without KRAFT_BIN, the tests of kraft-e2e build it with other features.
 test-run: guests runtime
 	@echo "make: running the tests"
 	@$(RUST); { \
 		failed=0; \
+		export KRAFT_BIN=$(CURDIR)/target/debug/kraft; \
 		cargo test --workspace --locked --no-fail-fast $(FEATURES) || failed=1; \
 		(cd runtime && cargo test --locked --no-fail-fast) || failed=1; \
 		exit $$failed; \
