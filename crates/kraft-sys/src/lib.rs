@@ -5,8 +5,8 @@
 //! between processes ([`lock`]), running programs with time limits and error messages ([`tool`]) or
 //! reading their output as it comes ([`stream`]), inherited variables ([`environment`]), ending
 //! programs with this process ([`guard`]), parallel work ([`parallel`]), process identity
-//! ([`process`]), the terminal
-//! ([`terminal`]) and time ([`clock`]).
+//! ([`process`]) and what processes use ([`usage`]), the terminal ([`terminal`]) and time
+//! ([`clock`]).
 //!
 //! Other crates must not use these system interfaces directly; the root `clippy.toml` enforces it.
 //!
@@ -45,3 +45,4 @@ pub mod stream;
 pub mod terminal;
 pub mod tool;
 pub mod tree;
+pub mod usage;
